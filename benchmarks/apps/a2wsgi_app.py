@@ -1,0 +1,24 @@
+"""a2wsgi: an ASGI application on a WSGI server. The hand-written one inside is the cheapest it can get."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from a2wsgi import ASGIMiddleware
+
+from benchmarks.apps import handwritten
+from benchmarks.harness import WsgiApp
+
+
+def bridged(app: Any) -> WsgiApp:
+    return ASGIMiddleware(app)
+
+
+def make_wsgi() -> WsgiApp:
+    return bridged(handwritten.make_asgi())
+
+
+def make_wsgi_micropie() -> WsgiApp:
+    from benchmarks.apps import micropie_app  # so that a2wsgi can be measured without micropie
+
+    return bridged(micropie_app.make_asgi())

@@ -1,0 +1,101 @@
+"""The requests that every contender answers, as data, and what a right answer to each is.
+
+One table: a contender's application and this file are all that there is to compare. A new column in the
+report is a new row here, and a new handler in every file of `benchmarks/apps/`.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from typing import Any
+
+CHUNK_COUNT = 50
+CHUNK = b"All work and no play makes Jack a dull boy, said the stream.\r\n"
+
+TEXT, JSON, STREAM = "text", "json", "stream"
+
+
+@dataclass(frozen=True)
+class Case:
+    """One kind of request. `kind` says how the answer's body is compared, `want` with what."""
+
+    name: str
+    title: str
+    method: str
+    path: str
+    want: Any
+    kind: str = TEXT
+    query: str = ""
+    body: bytes = b""
+    content_type: str = ""
+    # A stream costs as much as dozens of plain requests: it gets a smaller batch, the clock is the same.
+    batch_divisor: int = 1
+
+    def batch_size(self, batch: int) -> int:
+        return max(1, batch // self.batch_divisor)
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What a contender said: the header names in lower case, the body in the pieces it came in."""
+
+    status: int
+    headers: dict[str, str]
+    pieces: tuple[bytes, ...]
+
+    @property
+    def body(self) -> bytes:
+        return b"".join(self.pieces)
+
+
+HELLO = "Hello, World!"
+PERSON = {"name": "Alice", "age": 42}
+FORM = "application/x-www-form-urlencoded"
+
+CASES = (
+    Case("plain", "plain text", "GET", "/plain", HELLO.encode()),
+    Case("json", "JSON", "GET", "/json", {"message": HELLO}, JSON),
+    Case("path", "path parameter", "GET", "/greet/Alice", b"Hello Alice"),
+    Case("query", "query parameter", "GET", "/query", b"Hello Alice", query="name=Alice"),
+    Case("form", "urlencoded form", "POST", "/form", b"Alice from Paris", body=b"name=Alice&city=Paris",
+         content_type=FORM),
+    Case("submit", "JSON body", "POST", "/submit", PERSON, JSON, body=json.dumps(PERSON).encode(),
+         content_type="application/json"),
+    Case("stream", f"stream of {CHUNK_COUNT}", "GET", "/stream", CHUNK * CHUNK_COUNT, STREAM,
+         batch_divisor=10),
+)  # fmt: skip
+
+
+def complaint(case: Case, answer: Answer, *, whole_chunks: bool = True) -> str | None:
+    """Why this answer is wrong, or None. A benchmark that measures a 404 is worth nothing.
+
+    `whole_chunks`: every chunk of a stream has to arrive as a piece of its own. A bridge between threads
+    may well send together what was ready together, so it is not asked of those.
+    """
+    if answer.status != 200:
+        return f"status {answer.status}: {answer.body[:200]!r}"
+    if "content-type" not in answer.headers:
+        return "no Content-Type"
+    if case.kind == STREAM:
+        return _stream_complaint(case, answer, whole_chunks)
+    if answer.headers.get("content-length") != str(len(answer.body)):
+        return f"Content-Length {answer.headers.get('content-length')!r} for {len(answer.body)} bytes"
+    return _body_complaint(case, answer.body)
+
+
+def _body_complaint(case: Case, body: bytes) -> str | None:
+    try:
+        got = json.loads(body) if case.kind == JSON else body
+    except ValueError:
+        return f"not JSON: {body[:200]!r}"
+    return None if got == case.want else f"{body[:200]!r} instead of {case.want!r}"
+
+
+def _stream_complaint(case: Case, answer: Answer, whole_chunks: bool) -> str | None:
+    if answer.body != case.want:
+        return f"a stream of {len(answer.body)} bytes instead of {len(case.want)}"
+    pieces = [piece for piece in answer.pieces if piece]
+    if whole_chunks and len(pieces) != CHUNK_COUNT:
+        return f"{len(pieces)} pieces instead of {CHUNK_COUNT}"
+    return None

@@ -1,0 +1,71 @@
+"""What micropie wants to reach, judged on measured numbers.
+
+`best` is table -> contender -> case -> microseconds. What wasn't measured is said to be unmeasured, and is
+never met. "Every column" means every column that was measured.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+
+Best = Mapping[str, Mapping[str, Mapping[str, float]]]
+OURS = "micropie"
+WSGI_AGAINST_FALCON = ("plain", "json", "path")
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """`met` is None for what wasn't measured."""
+
+    goal: str
+    met: bool | None
+    detail: str
+
+    @property
+    def word(self) -> str:
+        return {True: "met", False: "MISSED", None: "not measured"}[self.met]
+
+
+def judge(best: Best) -> list[Verdict]:
+    bridge = "async under WSGI at most 0.6x a2wsgi in every column"
+    return [
+        _ratio(best, "asgi", "hand-written", 3.0, "ASGI plain text at most 3.0x hand-written", ["plain"]),
+        _ahead(best, "asgi", "BlackSheep"),
+        _ahead(best, "asgi", "Falcon"),
+        _ratio(best, "wsgi", "hand-written", 4.5, "WSGI plain text at most 4.5x hand-written", ["plain"]),
+        _ahead(best, "wsgi", "Falcon", WSGI_AGAINST_FALCON),
+        *(_ahead(best, "wsgi", peer) for peer in ("Bottle", "Flask", "CherryPy")),
+        _ratio(best, "bridge", "a2wsgi + hand-written", 0.6, bridge),
+    ]
+
+
+def _ratio(
+    best: Best, table: str, base: str, limit: float, goal: str, cases: Sequence[str] | None = None
+) -> Verdict:
+    ratios = _ratios(best.get(table, {}), base, cases)
+    return _verdict(goal, ratios, [case for case, ratio in ratios.items() if ratio > limit])
+
+
+def _ahead(best: Best, table: str, peer: str, cases: Sequence[str] | None = None) -> Verdict:
+    ratios = _ratios(best.get(table, {}), peer, cases)
+    columns = f"in {', '.join(cases)}" if cases else "in every column"
+    goal = f"{table.upper()}: ahead of {peer} {columns}"
+    return _verdict(goal, ratios, [case for case, ratio in ratios.items() if ratio >= 1])
+
+
+def _ratios(
+    rows: Mapping[str, Mapping[str, float]], base: str, cases: Iterable[str] | None
+) -> dict[str, float]:
+    """Our time as a multiple of the base's, for the cases that both have."""
+    if OURS not in rows or base not in rows:
+        return {}
+    ours, theirs = rows[OURS], rows[base]
+    return {case: ours[case] / theirs[case] for case in (cases or ours) if case in ours and case in theirs}
+
+
+def _verdict(goal: str, ratios: Mapping[str, float], missed: Sequence[str]) -> Verdict:
+    if not ratios:
+        return Verdict(goal, None, "no numbers")
+    detail = ", ".join(f"{case} {ratio:.2f}x{' !' * (case in missed)}" for case, ratio in ratios.items())
+    return Verdict(goal, not missed, detail)

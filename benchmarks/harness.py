@@ -1,0 +1,340 @@
+"""Driving applications in process and timing them. Nothing here knows a framework.
+
+A *world* speaks one protocol: it starts and stops applications as a server would, makes requests, asks for
+one answer (to check it) and times a batch. Rules that keep the comparison fair:
+
+- scopes and environs are made before the clock starts, a fresh one per request, alike for everyone;
+- nothing but the call of the application is inside of the clock: no task, no socket, no server;
+- every round runs every contender once, in a new random order, so that a noisy neighbour meets all of them;
+- the best batch counts: noise only ever adds time. Medians are kept too, to tell how noisy it was;
+- the cycle collector runs between batches and never inside of one.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import gc
+import io
+import random
+import sys
+import time
+from collections.abc import Awaitable, Callable, Iterable, Mapping, MutableMapping, Sequence
+from typing import Any, Protocol
+
+from benchmarks.cases import Answer, Case
+
+Message = MutableMapping[str, Any]
+Receive = Callable[[], Awaitable[Message]]
+Send = Callable[[Message], Awaitable[None]]
+AsgiApp = Callable[[Any, Any, Any], Awaitable[None]]
+WsgiApp = Callable[[Any, Any], Iterable[bytes]]
+Timings = dict[str, dict[str, list[float]]]
+
+HEADERS = {
+    "host": "127.0.0.1:8000",
+    "user-agent": "Mozilla/5.0 (X11; Linux x86_64; rv:128.0) Gecko/20100101 Firefox/128.0",
+    "accept": "text/html,application/xhtml+xml,application/json;q=0.9,*/*;q=0.8",
+    "accept-encoding": "gzip, deflate, br",
+    "connection": "keep-alive",
+}
+ASGI_VERSIONS = {"version": "3.0", "spec_version": "2.3"}
+PATIENCE = 10.0  # seconds for one checked answer, a start-up or a shutdown; each takes milliseconds
+
+
+def headers_of(case: Case) -> dict[str, str]:
+    if not case.body:
+        return HEADERS
+    return {**HEADERS, "content-type": case.content_type, "content-length": str(len(case.body))}
+
+
+class World(Protocol):
+    """One protocol, as a server speaks it. An application is of that protocol, whatever its type."""
+
+    def start(self, app: Any) -> None: ...
+    def ask(self, app: Any, case: Case) -> Answer: ...
+    def prepare(self, app: Any, case: Case, count: int) -> list[Any]: ...
+    def timed(self, app: Any, requests: list[Any]) -> float: ...
+    def close(self) -> None: ...
+
+
+# --- ASGI ---------------------------------------------------------------------------------------------
+
+
+class Exchange:
+    """The server's half of one ASGI request.
+
+    After the body `receive` waits until the response is complete, as it does while a client stays connected,
+    and says `http.disconnect` then. A framework that watches for a disconnect pays for the watching, one that
+    ends its watch by this message (Litestar's streams) can, and all others pay nothing for either.
+    """
+
+    __slots__ = ("body", "messages", "watcher")
+
+    def __init__(self, body: bytes) -> None:
+        self.body: bytes | None = body
+        self.messages: list[Message] = []
+        self.watcher: asyncio.Future[None] | None = None
+
+    async def receive(self) -> Message:
+        body = self.body
+        if body is None:
+            return await self._disconnect()
+        self.body = None
+        return {"type": "http.request", "body": body, "more_body": False}
+
+    async def send(self, message: Message) -> None:
+        self.messages.append(message)
+        if self.watcher is not None and self._complete() and not self.watcher.done():
+            self.watcher.set_result(None)
+
+    async def _disconnect(self) -> Message:
+        if not self._complete():
+            self.watcher = asyncio.get_running_loop().create_future()
+            await self.watcher
+        return {"type": "http.disconnect"}
+
+    def _complete(self) -> bool:
+        last = self.messages[-1] if self.messages else {"type": ""}
+        return last["type"] == "http.response.body" and not last.get("more_body")
+
+    def answer(self) -> Answer:
+        start, *parts = self.messages or [{"type": ""}]
+        if start["type"] != "http.response.start" or not self._complete():
+            raise RuntimeError(f"an unfinished response: {[m['type'] for m in self.messages]}")
+        headers = {bytes(k).decode().lower(): bytes(v).decode() for k, v in start["headers"]}
+        return Answer(start["status"], headers, tuple(bytes(m.get("body", b"")) for m in parts))
+
+
+def make_scope(case: Case, state: dict[str, Any]) -> dict[str, Any]:
+    """A scope as uvicorn makes it."""
+    return {
+        "type": "http",
+        "asgi": ASGI_VERSIONS.copy(),
+        "http_version": "1.1",
+        "server": ("127.0.0.1", 8000),
+        "client": ("127.0.0.1", 50123),
+        "scheme": "http",
+        "method": case.method,
+        "root_path": "",
+        "path": case.path,
+        "raw_path": case.path.encode(),
+        "query_string": case.query.encode(),
+        "headers": [(k.encode(), v.encode()) for k, v in headers_of(case).items()],
+        "state": state.copy(),
+    }
+
+
+class Lifespan:
+    """Runs an application's lifespan as a server with `--lifespan auto` does."""
+
+    def __init__(self, app: AsgiApp) -> None:
+        self.app = app
+        self.state: dict[str, Any] = {}
+        self.inbox: asyncio.Queue[Message] = asyncio.Queue()
+        self.outbox: asyncio.Queue[Message] = asyncio.Queue()
+        self.task: asyncio.Task[None] | None = None
+
+    async def startup(self) -> None:
+        self.task = asyncio.create_task(self._run())
+        await self._exchange("lifespan.startup")
+
+    async def shutdown(self) -> None:
+        await self._exchange("lifespan.shutdown")
+
+    async def _run(self) -> None:
+        scope = {"type": "lifespan", "asgi": ASGI_VERSIONS.copy(), "state": self.state}
+        await self.app(scope, self.inbox.get, self.outbox.put)
+
+    async def _exchange(self, kind: str) -> None:
+        assert self.task is not None
+        if self.task.done():  # ended at start-up: it has no lifespan
+            return
+        self.inbox.put_nowait({"type": kind})
+        reply = asyncio.ensure_future(self.outbox.get())
+        await asyncio.wait((reply, self.task), timeout=PATIENCE, return_when=asyncio.FIRST_COMPLETED)
+        if reply.done() and reply.result()["type"] != f"{kind}.complete":
+            raise RuntimeError(f"{kind}: {reply.result()}")
+        if not reply.done():
+            reply.cancel()
+            if not self.task.done():
+                raise TimeoutError(f"{kind}: no answer")
+            self.task.exception()  # an application may refuse lifespan by raising: seen, and forgotten
+
+
+class AsgiWorld:
+    """Applications called inside of one running event loop, one request after the other."""
+
+    def __init__(self, loop: str = "asyncio") -> None:
+        self._runner = asyncio.Runner(loop_factory=_loop_factory(loop))
+        self._lifespans: dict[int, Lifespan] = {}
+
+    def start(self, app: AsgiApp) -> None:
+        lifespan = self._lifespans[id(app)] = Lifespan(app)
+        self._runner.run(lifespan.startup())
+
+    def close(self) -> None:
+        for lifespan in self._lifespans.values():
+            self._runner.run(lifespan.shutdown())
+        self._runner.close()
+
+    def ask(self, app: AsgiApp, case: Case) -> Answer:
+        exchange = Exchange(case.body)
+        scope = make_scope(case, self._lifespans[id(app)].state)
+
+        async def call() -> None:
+            await asyncio.wait_for(app(scope, exchange.receive, exchange.send), PATIENCE)
+
+        self._runner.run(call())
+        return exchange.answer()
+
+    def prepare(self, app: AsgiApp, case: Case, count: int) -> list[Any]:
+        state = self._lifespans[id(app)].state
+        exchanges = [Exchange(case.body) for _ in range(count)]
+        return [(make_scope(case, state), each.receive, each.send) for each in exchanges]
+
+    def timed(self, app: AsgiApp, requests: list[Any]) -> float:
+        return self._runner.run(_timed_asgi(app, requests))
+
+
+async def _timed_asgi(app: AsgiApp, requests: list[Any]) -> float:
+    start = time.perf_counter()
+    for scope, receive, send in requests:
+        await app(scope, receive, send)
+    return time.perf_counter() - start
+
+
+def _loop_factory(name: str) -> Callable[[], asyncio.AbstractEventLoop]:
+    if name == "asyncio":
+        return asyncio.new_event_loop
+    import uvloop  # optional: asked for by name on the command line
+
+    return uvloop.new_event_loop
+
+
+# --- WSGI ---------------------------------------------------------------------------------------------
+
+
+class FileWrapper:
+    """`wsgi.file_wrapper`, because gunicorn has one; no case sends a file."""
+
+    def __init__(self, file: Any, size: int = 8192) -> None:
+        self.file, self.size = file, size
+
+    def __iter__(self) -> Iterable[bytes]:
+        return iter(lambda: self.file.read(self.size), b"")
+
+
+class Head:
+    """What `start_response` was called with."""
+
+    __slots__ = ("headers", "status")
+
+    def start_response(self, status: str, headers: list[tuple[str, str]], exc_info: Any = None) -> Any:
+        self.status, self.headers = status, headers
+        return _no_write
+
+
+def _no_write(data: bytes) -> None:
+    raise NotImplementedError("no contender uses write()")
+
+
+def make_environ(case: Case) -> dict[str, Any]:
+    """An environ as gunicorn's sync worker makes it."""
+    environ = {
+        "wsgi.errors": sys.stderr,
+        "wsgi.version": (1, 0),
+        "wsgi.multithread": False,
+        "wsgi.multiprocess": True,
+        "wsgi.run_once": False,
+        "wsgi.file_wrapper": FileWrapper,
+        "wsgi.input_terminated": True,
+        "wsgi.input": io.BytesIO(case.body),
+        "wsgi.url_scheme": "http",
+        "SERVER_SOFTWARE": "gunicorn/23.0.0",
+        "REQUEST_METHOD": case.method,
+        "QUERY_STRING": case.query,
+        "RAW_URI": f"{case.path}?{case.query}" if case.query else case.path,
+        "SERVER_PROTOCOL": "HTTP/1.1",
+        "REMOTE_ADDR": "127.0.0.1",
+        "REMOTE_PORT": "50123",
+        "SERVER_NAME": "127.0.0.1",
+        "SERVER_PORT": "8000",
+        "PATH_INFO": case.path,
+        "SCRIPT_NAME": "",
+    }
+    for name, value in headers_of(case).items():
+        key = name.upper().replace("-", "_")
+        environ[key if key in ("CONTENT_TYPE", "CONTENT_LENGTH") else f"HTTP_{key}"] = value
+    return environ
+
+
+class WsgiWorld:
+    """Applications called in the main thread, as a sync worker does."""
+
+    def start(self, app: WsgiApp) -> None:
+        """WSGI has no start-up: what an application does at its first request, the check triggers."""
+
+    def close(self) -> None:
+        pass
+
+    def ask(self, app: WsgiApp, case: Case) -> Answer:
+        head = Head()
+        result = app(make_environ(case), head.start_response)
+        with contextlib.ExitStack() as stack:
+            stack.callback(getattr(result, "close", lambda: None))
+            pieces = tuple(result)
+        headers = {name.lower(): value for name, value in head.headers}
+        return Answer(int(head.status.split(" ", 1)[0]), headers, pieces)
+
+    def prepare(self, app: WsgiApp, case: Case, count: int) -> list[Any]:
+        return [(make_environ(case), Head().start_response) for _ in range(count)]
+
+    def timed(self, app: WsgiApp, requests: list[Any]) -> float:
+        start = time.perf_counter()
+        for environ, start_response in requests:
+            result = app(environ, start_response)
+            try:
+                for _ in result:
+                    pass
+            finally:
+                close = getattr(result, "close", None)
+                if close is not None:
+                    close()
+        return time.perf_counter() - start
+
+
+# --- rounds -------------------------------------------------------------------------------------------
+
+
+def measure(
+    world: World,
+    apps: Mapping[str, Any],
+    cases: Sequence[Case],
+    *,
+    rounds: int,
+    batch: int,
+    progress: Callable[[int], None] = lambda done: None,
+) -> Timings:
+    """Microseconds per request, of every batch: contender -> case -> one number a round."""
+    timings: Timings = {name: {case.name: [] for case in cases} for name in apps}
+    order = list(apps)
+    for number in range(rounds + 1):
+        for case in cases:
+            random.shuffle(order)
+            for name in order:
+                spent = _timed_batch(world, apps[name], case, case.batch_size(batch))
+                if number:  # round 0 warms up: caches, lazy imports, specialised bytecode
+                    timings[name][case.name].append(spent)
+        progress(number)
+    return timings
+
+
+def _timed_batch(world: World, app: Any, case: Case, count: int) -> float:
+    requests = world.prepare(app, case, count)
+    gc.collect()
+    gc.disable()
+    try:
+        return world.timed(app, requests) / count * 1e6
+    finally:
+        gc.enable()

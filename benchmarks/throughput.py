@@ -1,0 +1,189 @@
+"""`python -m benchmarks.throughput`: requests per second on a plain text, behind uvicorn.
+
+Every contender gets a uvicorn of its own, with one worker, and the same load from another process; they take
+turns in short rounds, so that a noisy neighbour meets all of them. Where `overhead` tells what a framework
+costs, this tells how much of that is left to be seen behind a server.
+"""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import http.client
+import importlib
+import importlib.util
+import json
+import random
+import re
+import shutil
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from statistics import median
+
+from benchmarks.cases import CASES, Answer, complaint
+
+PLAIN = next(case for case in CASES if case.name == "plain")
+ROOT = Path(__file__).resolve().parent.parent
+GOAL = 0.88
+BASE = "hand-written"
+MODULES = {
+    BASE: "handwritten",
+    "micropie": "micropie_app",
+    "blacksheep": "blacksheep_app",
+    "falcon": "falcon_app",
+    "starlette": "starlette_app",
+    "litestar": "litestar_app",
+    "fastapi": "fastapi_app",
+}
+START_PATIENCE = 15.0  # seconds for a server to answer for the first time
+STOP_PATIENCE = 5.0  # seconds for it to end when asked, before it is killed
+Rates = dict[str, list[float]]
+
+
+def _free_port() -> int:
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        return int(listener.getsockname()[1])
+
+
+@contextlib.contextmanager
+def serving(name: str) -> Iterator[int]:
+    """A uvicorn that serves this contender, on a port of its own; ended on the way out, whatever happens."""
+    port = _free_port()
+    command = [sys.executable, "-m", "uvicorn", "--factory", f"benchmarks.apps.{MODULES[name]}:make_asgi"]
+    command += ["--host", "127.0.0.1", "--port", str(port), "--no-access-log", "--log-level", "critical"]
+    server = subprocess.Popen(command, cwd=ROOT)
+    try:
+        _wait_until_right(name, server, port)
+        yield port
+    finally:
+        server.terminate()
+        try:
+            server.wait(STOP_PATIENCE)
+        except subprocess.TimeoutExpired:
+            server.kill()
+            server.wait()
+
+
+def _wait_until_right(name: str, server: subprocess.Popen[bytes], port: int) -> None:
+    """Until the server answers, and rightly: a fast 404 is no result."""
+    deadline = time.monotonic() + START_PATIENCE
+    while True:
+        if server.poll() is not None:
+            raise SystemExit(f"{name}: the server ended with {server.returncode}")
+        with contextlib.suppress(OSError):
+            said = complaint(PLAIN, _ask(port))
+            break
+        if time.monotonic() > deadline:
+            raise SystemExit(f"{name}: no answer in {START_PATIENCE:.0f} s")
+        time.sleep(0.05)
+    if said:
+        raise SystemExit(f"{name}: {said}")
+
+
+def _ask(port: int) -> Answer:
+    with contextlib.closing(http.client.HTTPConnection("127.0.0.1", port, timeout=2)) as connection:
+        connection.request(PLAIN.method, PLAIN.path)
+        response = connection.getresponse()
+        headers = {key.lower(): value for key, value in response.getheaders()}
+        return Answer(response.status, headers, (response.read(),))
+
+
+def _load(port: int, seconds: float, connections: int, wrk: str | None) -> float:
+    if wrk:
+        command = [wrk, "-t1", f"-c{connections}", f"-d{max(1, round(seconds))}s"]
+        command.append(f"http://127.0.0.1:{port}{PLAIN.path}")
+    else:
+        command = [sys.executable, "-m", "benchmarks.load"]
+        command += [str(port), PLAIN.path, str(seconds), str(connections)]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=seconds + 30)
+    if done.returncode:
+        raise SystemExit(f"the load generator failed:\n{done.stderr}")
+    return _wrk_rate(done.stdout) if wrk else float(done.stdout)
+
+
+def _wrk_rate(output: str) -> float:
+    found = re.search(r"Requests/sec:\s*([\d.]+)", output)
+    if not found or "Non-2xx" in output:
+        raise SystemExit(f"wrk says:\n{output}")
+    return float(found[1])
+
+
+def measure(ports: Mapping[str, int], options: argparse.Namespace) -> Rates:
+    wrk = None if options.own_client else shutil.which("wrk")
+    rates: Rates = {name: [] for name in ports}
+    order = list(ports)
+    for _ in range(options.rounds):
+        random.shuffle(order)
+        for name in order:
+            rates[name].append(_load(ports[name], options.seconds, options.connections, wrk))
+    return rates
+
+
+def _missing(name: str) -> str | None:
+    try:
+        importlib.import_module(f"benchmarks.apps.{MODULES[name]}")
+    except ImportError as error:
+        return str(error)
+    return None
+
+
+def table(rates: Rates, missing: Mapping[str, str]) -> str:
+    lines = ["| requests per second | best | median |", "| --- | ---: | ---: |"]
+    for name, row in rates.items():
+        cells = [f"{of(row):.0f} ({of(row) / of(rates[BASE]):.2f})" for of in (max, median)]
+        lines.append(f"| {' | '.join([name, *cells])} |")
+    lines += [f"\nMissing: {name} ({why})." for name, why in missing.items()]
+    return "\n".join(lines)
+
+
+def goal(rates: Rates) -> tuple[bool, str]:
+    what = f"micropie serves at least {GOAL:.2f} of the hand-written application's requests per second"
+    if "micropie" not in rates:
+        return False, f"- not measured: {what}"
+    ratio = max(rates["micropie"]) / max(rates[BASE])
+    return ratio >= GOAL, f"- {'met' if ratio >= GOAL else 'MISSED'}: {what} ({ratio:.2f})"
+
+
+def _options(arguments: Sequence[str] | None) -> argparse.Namespace:
+    peers = [name for name in MODULES if name != BASE]
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.throughput", description=__doc__)
+    parser.add_argument("--rounds", type=int, default=6, help="the best counts (%(default)s)")
+    parser.add_argument("--seconds", type=float, default=2.0, help="of each turn (%(default)s)")
+    parser.add_argument("--connections", type=int, default=16, help="(%(default)s)")
+    parser.add_argument("--contenders", default="micropie", help=f"of {','.join(peers)} (%(default)s)")
+    parser.add_argument("--own-client", action="store_true", help="even if wrk is installed")
+    parser.add_argument("--json", type=Path, metavar="FILE", help="write every round's numbers")
+    parser.add_argument("--check", action="store_true", help="exit with 1 unless the goal is met")
+    options = parser.parse_args(arguments)
+    if min(options.rounds, options.seconds, options.connections) <= 0:
+        parser.error("rounds, seconds and connections are more than 0")
+    options.contenders = [name.strip().lower() for name in options.contenders.split(",")]
+    unknown = set(options.contenders) - set(peers)
+    if unknown:
+        parser.error(f"unknown: {', '.join(sorted(unknown))}")
+    return options
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    options = _options(arguments)
+    if importlib.util.find_spec("uvicorn") is None:
+        raise SystemExit("uvicorn is not installed: pip install -r benchmarks/requirements.txt")
+    reasons = {name: _missing(name) for name in options.contenders}
+    missing = {name: why for name, why in reasons.items() if why}
+    names = [BASE, *(name for name in options.contenders if name not in missing)]
+    with contextlib.ExitStack() as stack:
+        rates = measure({name: stack.enter_context(serving(name)) for name in names}, options)
+    met, verdict = goal(rates)
+    print(table(rates, missing), verdict, sep="\n\n")
+    if options.json:
+        options.json.write_text(json.dumps({"rates": rates, "missing": missing}, indent=2) + "\n")
+    return int(options.check and not met)
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

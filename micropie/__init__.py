@@ -1,0 +1,54 @@
+"""micropie: URLs are the names of methods; one ``App`` is a WSGI and an ASGI application at once."""
+
+from micropie.app import App
+from micropie.context import request
+from micropie.decorators import delete, get, hidden, inline, patch, post, put, route
+from micropie.errors import (
+    BadRequest,
+    ClientDisconnect,
+    HTTPError,
+    MethodNotAllowed,
+    Redirect,
+    ResponseError,
+    SetupError,
+)
+from micropie.forms import UploadFile
+from micropie.headers import Headers, MutableHeaders
+from micropie.legacy import Server
+from micropie.middleware import HttpMiddleware, WebSocketMiddleware
+from micropie.request import Request
+from micropie.response import Response
+from micropie.sessions import InMemorySessionBackend, SessionBackend
+
+__version__ = "0.1.0"
+
+__all__ = [
+    "App",
+    "BadRequest",
+    "ClientDisconnect",
+    "HTTPError",
+    "Headers",
+    "HttpMiddleware",
+    "InMemorySessionBackend",
+    "MethodNotAllowed",
+    "MutableHeaders",
+    "Redirect",
+    "Request",
+    "Response",
+    "ResponseError",
+    "Server",
+    "SessionBackend",
+    "SetupError",
+    "UploadFile",
+    "WebSocketMiddleware",
+    "__version__",
+    "delete",
+    "get",
+    "hidden",
+    "inline",
+    "patch",
+    "post",
+    "put",
+    "request",
+    "route",
+]

@@ -1,0 +1,294 @@
+"""``App``: what an author derives from, and what a server calls with either protocol."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator
+from typing import Any, TypeVar
+
+from micropie.asgi.driver import serve_http as answer_asgi
+from micropie.asgi.lifespan import Running
+from micropie.asgi.serving import serve as serve_asgi
+from micropie.context import current, current_request
+from micropie.decorators import Function, make_mark
+from micropie.error_handlers import ErrorHandler, ErrorKey, check_error_key
+from micropie.errors import Redirect, SetupError
+from micropie.lifecycle import Lifecycle, lifespan_opener
+from micropie.request import Request, State
+from micropie.response import Draft
+from micropie.routing import RouteMark, is_function
+from micropie.sessions import SessionBackend
+from micropie.settings import Settings
+from micropie.site import Branch, Site, build_site
+from micropie.templates import Ready, render
+from micropie.types import Environ, Receive, Scope, Send, StartResponse
+from micropie.wsgi.driver import serve_http as answer_wsgi
+from micropie.wsgi.driver import start_and_serve as serve_wsgi
+from micropie.wsgi.process import Process
+
+Self = TypeVar("Self", bound="App")
+
+
+class App:
+    """A web application; its public methods are its URLs.
+
+        class Root(App):
+            async def greet(self, name="World"):    # /greet, /greet/Alice, /greet?name=Alice
+                return f"Hello, {name}!"
+
+        app = Root()
+
+    ``app`` is an ASGI 3 and a PEP 3333 WSGI application at once: give it to any server. ``settings`` are those of
+    ``micropie.settings.Settings``, for example ``App(max_body_size=1024, debug=True)``; ``session_backend`` is
+    where sessions live (default: this process's memory); ``lifespan`` is a function that is given the
+    application and makes an async context manager, entered before the first request. A wrong value raises
+    ``SetupError``.
+
+    An attribute that is an ``App`` is a subtree: ``root.blog = Blog()`` answers ``/blog/...``.
+    """
+
+    middlewares: list[Any]
+    """Hooks around every handler, ``HttpMiddleware`` objects: the first one is the outermost."""
+    ws_middlewares: list[Any]
+    """Hooks around every WebSocket handler, ``WebSocketMiddleware`` objects."""
+    startup_handlers: list[Callable[[], Any]]
+    """Called one after the other before the first request; ``def`` or ``async def``."""
+    shutdown_handlers: list[Callable[[], Any]]
+    """Called one after the other after the last request; ``def`` or ``async def``."""
+    state: State
+    """Yours: what handlers share, such as a pool that a start-up handler opened."""
+    session_backend: SessionBackend | None
+    """Where sessions live; None for this process's memory, or the backend of the application around this one."""
+    lifespan: Any = None
+    """Overridden by a method with ``@asynccontextmanager``: entered before the first request, left at the end."""
+
+    _micropie_lifespan: Any
+    _micropie_settings: dict[str, Any]
+    _micropie_error_handlers: dict[ErrorKey, ErrorHandler]
+    _micropie_functions: list[tuple[Callable[..., Any], RouteMark]]
+    _micropie_site: Site | None
+    _micropie_running: Running
+    _micropie_parents: list[App]
+    _micropie_process: Process
+
+    def __new__(cls: type[Self], *args: Any, **kwargs: Any) -> Self:
+        # Here and not in __init__, so that a subclass that forgets super().__init__() works all the same.
+        app = super().__new__(cls)
+        values = vars(app)
+
+        async def __call__(scope: Scope, receive: Receive, send: Send) -> None:
+            await app(scope, receive, send)
+
+        # Servers ask whether ``app.__call__`` is a coroutine function to tell ASGI from WSGI. This one answers
+        # them; the interpreter itself calls the class's, which serves both.
+        values["__call__"] = __call__
+        values.update(
+            middlewares=[], ws_middlewares=[], startup_handlers=[], shutdown_handlers=[], state=State(),
+            session_backend=None, _micropie_lifespan=None, _micropie_settings={}, _micropie_error_handlers={},
+            _micropie_functions=[], _micropie_site=None, _micropie_running=Running(), _micropie_parents=[],
+            _micropie_process=Process(),
+        )
+        return app
+
+    def __init__(self, session_backend: SessionBackend | None = None, lifespan: Any = None, **settings: Any) -> None:
+        Settings().overridden(settings)
+        if session_backend is not None and not callable(getattr(session_backend, "load", None)):
+            raise SetupError(f"session_backend takes a SessionBackend, not {session_backend!r}")
+        self.session_backend = session_backend
+        self._micropie_settings = settings
+        self._micropie_lifespan = lifespan_opener(lifespan, self) if lifespan is not None else None
+
+    def __init_subclass__(cls, **kwargs: Any) -> None:
+        super().__init_subclass__(**kwargs)
+        for name in _RESERVED & vars(cls).keys():
+            if callable(vars(cls)[name]):
+                raise SetupError(
+                    f"{cls.__name__}.{name} can't be a handler, App uses that name: "
+                    f'give the method another one and write @route("/{name}") above it'
+                )
+
+    # -- what servers call ---------------------------------------------------------------------------------------
+
+    def __call__(self, scope: Any, receive: Any, send: Any = None) -> Any:
+        """ASGI's ``app(scope, receive, send)`` and WSGI's ``app(environ, start_response)``."""
+        if send is None:
+            site = self._micropie_process.site
+            if site is not None:
+                return answer_wsgi(site, scope, receive)
+            return serve_wsgi(self, self._micropie_process, scope, receive)
+        site = self._micropie_running.site
+        if site is not None and scope["type"] == "http":
+            return answer_asgi(site, scope, receive, send)
+        return serve_asgi(self, self._micropie_running, scope, receive, send)
+
+    def wsgi_shutdown(self) -> None:
+        """Under WSGI: run the shut-down now and not at the process's exit. For servers' exit hooks and tests."""
+        self._micropie_process.stop()
+
+    # -- the tree, compiled ----------------------------------------------------------------------------------------
+
+    def compiled(self) -> Site:
+        """The site that flows and drivers are given; built when it is first needed. Raises ``SetupError``."""
+        if self._micropie_site is None:
+            self._micropie_site = build_site(self._branch(()))
+        return self._micropie_site
+
+    def lifecycle(self) -> Lifecycle:
+        """One start and stop of this application and those inside it."""
+        return Lifecycle(list(self._walk()))
+
+    def _branch(self, inside: tuple[App, ...]) -> Branch:
+        children = {name: child._branch((*inside, self)) for name, child in self._children(inside).items()}
+        self._micropie_parents += inside[-1:]
+        return Branch(
+            self,
+            self._framework_classes(),
+            self._micropie_settings,
+            self.session_backend,
+            self.middlewares,
+            self._micropie_error_handlers,
+            self._micropie_functions,
+            children,
+        )
+
+    def _children(self, inside: tuple[App, ...]) -> dict[str, App]:
+        """The applications that are public attributes, save those that this one lives in (``self.parent = root``)."""
+        attributes: dict[str, Any] = {}
+        for cls in reversed(type(self).__mro__):
+            attributes.update(vars(cls))
+        attributes.update(vars(self))
+        return {
+            name: value
+            for name, value in attributes.items()
+            if isinstance(value, App) and not name.startswith("_") and value is not self and value not in inside
+        }
+
+    def _walk(self, inside: tuple[App, ...] = ()) -> Iterator[App]:
+        yield self
+        for child in self._children(inside).values():
+            yield from child._walk((*inside, self))
+
+    @classmethod
+    def _framework_classes(cls) -> tuple[type, ...]:
+        return tuple(base for base in cls.__mro__ if base.__dict__.get("_micropie_is_framework", False))
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        old = vars(self).get(name)
+        super().__setattr__(name, value)
+        # Handlers set plain attributes all the time; only what may be routed changes the tables.
+        if name in _WATCHED or any(isinstance(it, App) or is_function(it) for it in (old, value)):
+            self._changed()
+
+    def __delattr__(self, name: str) -> None:
+        super().__delattr__(name)
+        self._changed()
+
+    def _changed(self) -> None:
+        """Forget what was compiled, here and in the applications around this one."""
+        object.__setattr__(self, "_micropie_site", None)
+        self._micropie_running.site = None
+        self._micropie_process.site = None
+        parents = self._micropie_parents[:]
+        self._micropie_parents.clear()
+        for parent in parents:
+            parent._changed()
+
+    # -- for authors -----------------------------------------------------------------------------------------------
+
+    @property
+    def request(self) -> Request:
+        """The request that is being answered. Raises ``LookupError`` outside of handlers and hooks."""
+        return current_request()
+
+    @property
+    def response(self) -> Draft:
+        """Status, headers and cookies to send with whatever the handler returns."""
+        return current_request().response
+
+    def route(
+        self, path: str, methods: Iterable[str] | None = None, *, name: str | None = None
+    ) -> Callable[[Function], Function]:
+        """Answer ``path`` with the plain function below; see ``micropie.route`` for the wildcards."""
+        mark = make_mark(path, methods, name)
+
+        def register(function: Function) -> Function:
+            self._micropie_functions.append((function, mark))
+            self._changed()
+            return function
+
+        return register
+
+    def get(self, path: str, *, name: str | None = None) -> Callable[[Function], Function]:
+        """Answer GET (and HEAD) of ``path`` with the function below: ``@app.get("/hello/<name>")``."""
+        return App.route(self, path, ["GET"], name=name)
+
+    def post(self, path: str, *, name: str | None = None) -> Callable[[Function], Function]:
+        """Answer POST of ``path`` with the function below."""
+        return App.route(self, path, ["POST"], name=name)
+
+    def put(self, path: str, *, name: str | None = None) -> Callable[[Function], Function]:
+        """Answer PUT of ``path`` with the function below."""
+        return App.route(self, path, ["PUT"], name=name)
+
+    def patch(self, path: str, *, name: str | None = None) -> Callable[[Function], Function]:
+        """Answer PATCH of ``path`` with the function below."""
+        return App.route(self, path, ["PATCH"], name=name)
+
+    def delete(self, path: str, *, name: str | None = None) -> Callable[[Function], Function]:
+        """Answer DELETE of ``path`` with the function below."""
+        return App.route(self, path, ["DELETE"], name=name)
+
+    def error(self, key: ErrorKey) -> Callable[[Function], Function]:
+        """Answer a status (``@app.error(404)``) or an exception class with the function below.
+
+        The function takes the exception, or nothing; its answer has the error's status unless it states one.
+        """
+        checked = check_error_key(key)
+
+        def register(function: Function) -> Function:
+            self._micropie_error_handlers[checked] = ErrorHandler(function)
+            self._changed()
+            return function
+
+        return register
+
+    def url_for(self, name: str, *segments: Any, **values: Any) -> str:
+        """The path of the handler ``name`` (``"greet"``, ``"blog.show"``), below the mount of the current request.
+
+        ``segments`` follow the handler's name, ``values`` fill wildcards, what is left becomes the query:
+        ``url_for("greet", "Alice", age=3)`` is ``/greet/Alice?age=3``. Raises ``LookupError`` for an unknown name,
+        ``ValueError`` for a value that the route would not match.
+        """
+        path = self.compiled().router.url_for(name, segments, values)
+        request = current.get(None)
+        return request.root_path + path if request is not None else path
+
+    def render(self, name: str, **context: Any) -> str:
+        """A template rendered with ``context``; every value is escaped."""
+        settings = Settings().overridden(self._micropie_settings)
+        return render(settings.templates, name, context)
+
+    def _render_template(self, name: str, **context: Any) -> Ready:
+        """``await self._render_template("index.html", ...)``: ``render`` for ``async def`` handlers."""
+        return Ready(App.render(self, name, **context))
+
+    def _redirect(self, location: str, status: int = 303, *, allow_external: bool = False) -> Redirect:
+        """``return self._redirect("/there")``; see ``micropie.Redirect``."""
+        return Redirect(location, status, allow_external=allow_external)
+
+    _micropie_is_framework = True
+
+    def open_lifespan(self) -> Any:
+        """This application's lifespan context manager, None if it has none."""
+        if self._micropie_lifespan is not None:
+            return self._micropie_lifespan()
+        return lifespan_opener(self.lifespan)() if self.lifespan is not None else None
+
+
+# Assigning one of these changes what is compiled.
+_WATCHED = frozenset({"middlewares", "session_backend"})
+
+# What handlers, hooks and the framework itself read from an application: no method may take these names.
+_RESERVED = frozenset(
+    {"request", "response", "state", "middlewares", "ws_middlewares", "startup_handlers", "shutdown_handlers"}
+    | {"session_backend", "compiled", "lifecycle", "open_lifespan", "wsgi_shutdown"}
+)

@@ -1,0 +1,1 @@
+"""The ASGI driver: scopes in, the flow driven on anyio (asyncio or trio), messages out."""

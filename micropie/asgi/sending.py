@@ -1,0 +1,160 @@
+"""Answers sent as ASGI messages: fixed bodies in two, streams chunk by chunk with the client watched.
+
+A client that has gone is noticed in two ways, because servers differ: ``send`` raises ``OSError`` (ASGI 2.4), or it
+does nothing and ``receive`` gives ``http.disconnect``. Once the head is sent, an error can only abort: it is logged
+and raised into the server, which then cuts the connection; a broken stream never ends like a complete one.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import AsyncIterator, Awaitable
+from typing import Any
+
+import anyio
+from anyio.abc import TaskGroup
+
+from micropie.asgi.request import ASGIRequest
+from micropie.asgi.suspending import when_it_waits
+from micropie.asgi.threads import in_thread
+from micropie.errors import ClientDisconnect
+from micropie.response import HTML, JSON, TEXT, Answer
+from micropie.steps import AWAIT
+from micropie.streams import END, Stream, as_bytes
+from micropie.types import Receive, Send
+
+logger = logging.getLogger("micropie")
+
+# The key of ``scope["state"]`` under which the lifespan leaves a task group for this worker's watchers.
+WATCHERS = "micropie.watchers"
+
+# Seconds that a stream may take to clean up after its client has gone.
+CLOSE_WITHIN = 10.0
+
+_CONTENT_TYPES = {text: (b"content-type", text.encode()) for text in (HTML, JSON, TEXT)}
+_BODY_BEGINS = {"type": "http.response.body", "more_body": True}
+
+
+async def send_answer(answer: Answer, request: ASGIRequest, receive: Receive, send: Send) -> None:
+    """Send head and body. A client that has gone ends it quietly: there is nobody to tell."""
+    status, content_type, length, pairs, body, stream = answer
+    headers = [(name.encode("latin-1"), value.encode("latin-1")) for name, value in pairs] if pairs else []
+    if content_type is not None:
+        headers.append(_CONTENT_TYPES.get(content_type) or (b"content-type", content_type.encode("latin-1")))
+    if length is not None:
+        headers.append((b"content-length", b"%d" % length))
+    start = {"type": "http.response.start", "status": status, "headers": headers}
+    if stream is not None:
+        await _send_streamed(start, stream, request, receive, send)
+        return
+    try:
+        await send(start)
+        await send({"type": "http.response.body", "body": body})
+    except OSError:
+        logger.debug("%s %r: the client left before its answer", request.method, request.path)
+
+
+async def _send_streamed(
+    start: dict[str, Any], stream: Stream, request: ASGIRequest, receive: Receive, send: Send
+) -> None:
+    try:
+        if request.method == "HEAD" or start["status"] in (204, 304):
+            await _send_or_leave(send, start)
+            await _send_or_leave(send, {"type": "http.response.body", "body": b""})
+        else:
+            await _watched(start, stream, request, receive, send)
+    except ClientDisconnect:
+        logger.debug("%s %r: the client left in mid-stream", request.method, request.path)
+    except Exception:
+        logger.exception("%s %r failed after its head was sent: aborted", request.method, request.path)
+        raise
+    finally:
+        await _close(stream, request)
+
+
+async def _send_or_leave(send: Send, message: dict[str, Any]) -> None:
+    try:
+        await send(message)
+    except OSError as error:
+        raise ClientDisconnect("the client left") from error
+
+
+async def _watched(
+    start: dict[str, Any], stream: Stream, request: ASGIRequest, receive: Receive, send: Send
+) -> None:
+    """Send the stream; from the moment that it has to wait, watch for the client's leaving as well."""
+    state = request.scope.get("state")
+    watchers: TaskGroup | None = state.get(WATCHERS) if state else None
+    pump = _pump(start, stream, request, send)
+    if watchers is not None:
+        await _until_gone(pump, request, receive, watchers)
+        return
+    async with anyio.create_task_group() as own:
+        await _until_gone(pump, request, receive, own)
+
+
+async def _until_gone(pump: Awaitable[None], request: ASGIRequest, receive: Receive, watchers: TaskGroup) -> None:
+    watching = anyio.CancelScope()
+
+    async def watch() -> None:
+        with watching:
+            await _gone(request, receive)
+            sending.cancel()
+
+    with anyio.CancelScope() as sending:
+        try:
+            await when_it_waits(pump, lambda: watchers.start_soon(watch))
+        finally:
+            watching.cancel()
+    if sending.cancelled_caught:
+        raise ClientDisconnect("the client left")
+
+
+async def _gone(request: ASGIRequest, receive: Receive) -> None:
+    """Return when the client has gone. What is left of an unread body is thrown away on the way."""
+    try:
+        while (await receive())["type"] != "http.disconnect":
+            pass
+    except Exception as error:
+        logger.debug("%s %r: receive() failed: %r", request.method, request.path, error)
+
+
+async def _pump(start: dict[str, Any], stream: Stream, request: ASGIRequest, send: Send) -> None:
+    source: AsyncIterator[Any] = stream.source if stream.is_async else _from_threads(stream, request)
+    await _send_or_leave(send, start)
+    if stream.first is not END:
+        await _send_or_leave(send, {**_BODY_BEGINS, "body": stream.first})
+        async for chunk in source:
+            piece = chunk if type(chunk) is bytes else as_bytes(chunk)
+            if piece:
+                try:
+                    await send({"type": "http.response.body", "body": piece, "more_body": True})
+                except OSError as error:
+                    raise ClientDisconnect("the client left") from error
+    await _send_or_leave(send, {"type": "http.response.body", "body": b""})
+
+
+async def _from_threads(stream: Stream, request: ASGIRequest) -> AsyncIterator[Any]:
+    advance = stream.source.__next__
+
+    def next_chunk() -> Any:
+        try:
+            return advance()
+        except StopIteration:
+            return END
+
+    while (chunk := await in_thread(request.level, next_chunk)) is not END:
+        yield chunk
+
+
+async def _close(stream: Stream, request: ASGIRequest) -> None:
+    """Close the stream's source, once, also when this task is being cancelled."""
+    step = stream.close_step()
+    if step is None:
+        return
+    kind, close, _, _ = step
+    with anyio.move_on_after(CLOSE_WITHIN, shield=True):
+        if kind is AWAIT:
+            await close()
+        else:
+            await in_thread(request.level, close)

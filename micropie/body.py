@@ -1,0 +1,76 @@
+"""The request's body on its way in: counted, limited, received once, whole or piece by piece.
+
+Each request has one ``Body``. Its methods are flows: they ask for pieces, a driver gets them. Reading a body a
+second time gives what was received or fails with a sentence; it never waits for bytes that won't come.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+from micropie.errors import HTTPError
+from micropie.steps import RECEIVE_STEP, Flow
+
+UNREAD: Final = "unread"
+STREAMED: Final = "streamed"  # handed out piece by piece and not kept: ``request.stream()``, a multipart form
+KEPT: Final = "kept"  # received whole: ``data``
+
+
+class Body:
+    """A request's body: ``limit`` bytes at most, ``announced`` bytes long if the head says so.
+
+    Raises ``HTTPError`` 413 at once if more is announced than allowed.
+    """
+
+    __slots__ = ("_ended", "_limit", "_size", "_state", "data")
+
+    def __init__(self, limit: int, announced: int | None) -> None:
+        self._limit = limit
+        self._size = 0
+        self._state = UNREAD
+        self._ended = False
+        self.data = b""
+        if announced is not None and announced > limit:
+            raise self._too_large()
+
+    def start_stream(self) -> None:
+        """Declare that ``next_piece`` will be called. Raises ``RuntimeError`` if the stream was handed out before."""
+        if self._state is STREAMED:
+            raise RuntimeError("the body was handed out as a stream or a form before; it can be streamed only once")
+        self._ended = False
+        if self._state is UNREAD:
+            self._state = STREAMED
+
+    def next_piece(self) -> Flow[bytes]:
+        """The next piece, ``b""`` at the end. A body that was received whole comes as one piece."""
+        if self._ended:
+            return b""
+        if self._state is KEPT:
+            self._ended = True
+            return self.data
+        return (yield from self._receive())
+
+    def whole(self) -> Flow[bytes]:
+        """All of it; kept, so that it can be asked for again. Raises ``RuntimeError`` after ``start_stream``."""
+        if self._state is STREAMED:
+            raise RuntimeError("the body was handed out as a stream or a form before; it can't be read whole as well")
+        if self._state is UNREAD:
+            # A list and one join: at most twice the body's size in memory, whatever the size of the pieces.
+            pieces = []
+            while piece := (yield from self._receive()):
+                pieces.append(piece)
+            self.data = pieces[0] if len(pieces) == 1 else b"".join(pieces)
+            self._state = KEPT
+        return self.data
+
+    def _receive(self) -> Flow[bytes]:
+        piece: bytes = yield RECEIVE_STEP
+        self._size += len(piece)
+        self._ended = not piece
+        if self._size > self._limit:
+            self._ended = True
+            raise self._too_large()
+        return piece
+
+    def _too_large(self) -> HTTPError:
+        return HTTPError(413, f"The body may have {self._limit} bytes at most.")

@@ -1,0 +1,36 @@
+"""The current request, as helpers, threads, generators and templates see it. The drivers set and reset it."""
+
+from __future__ import annotations
+
+from contextvars import ContextVar
+from typing import Any, cast
+
+from micropie.request import Request
+
+current: ContextVar[Request] = ContextVar("micropie.request")
+
+
+def current_request() -> Request:
+    """The request that this code answers. Raises ``LookupError`` where no request is being answered."""
+    try:
+        return current.get()
+    except LookupError:
+        raise LookupError("there is no current request: this code does not run inside a handler or a hook") from None
+
+
+class _CurrentRequest:
+    """Stands for the current request, whichever it is: ``from micropie import request``."""
+
+    __slots__ = ()
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(current_request(), name)
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        setattr(current_request(), name, value)
+
+    def __repr__(self) -> str:
+        return f"<current {current.get(None)!r}>"
+
+
+request = cast(Request, _CurrentRequest())

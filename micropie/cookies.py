@@ -1,0 +1,98 @@
+"""Cookies: the Cookie header read, a Set-Cookie value written (RFC 6265). Reading never fails; writing is strict."""
+
+from __future__ import annotations
+
+import re
+from datetime import datetime, timezone
+from email.utils import format_datetime
+
+# RFC 6265, section 4.1.1: a token as a name; a value without control characters, white space, `"`, `,`, `;`, `\`.
+_NAME = re.compile(r"[!#$%&'*+\-.^_`|~0-9A-Za-z]+")
+_VALUE = re.compile(r"[\x21\x23-\x2B\x2D-\x3A\x3C-\x5B\x5D-\x7E]*")
+_ATTRIBUTE = re.compile(r"[\x20-\x3A\x3C-\x7E]*")
+_SAMESITE = {"lax": "Lax", "strict": "Strict", "none": "None"}
+
+# Browsers keep a cookie's name, value and attributes up to 4096 bytes (RFC 6265, section 6.1) and drop longer ones.
+MAX_COOKIE = 4096
+
+
+def parse_cookies(header: str) -> dict[str, str]:
+    """Read a Cookie header: name -> value, the first of a name wins, what has no name is ignored.
+
+    Never raises: browsers send what other sites' scripts stored, and a broken cookie must not lock anybody out.
+    """
+    cookies: dict[str, str] = {}
+    for piece in header.split(";"):
+        name, equals, value = piece.partition("=")
+        name = name.strip()
+        if equals and name and name not in cookies:
+            cookies[name] = _unquoted(value.strip())
+    return cookies
+
+
+def _unquoted(value: str) -> str:
+    quoted = len(value) >= 2 and value[0] == value[-1] == '"'
+    return value[1:-1] if quoted else value
+
+
+def format_cookie(
+    name: str,
+    value: str,
+    *,
+    max_age: int | None = None,
+    expires: datetime | None = None,
+    path: str | None = "/",
+    domain: str | None = None,
+    secure: bool = False,
+    httponly: bool = False,
+    samesite: str | None = "Lax",
+) -> str:
+    """The value of a Set-Cookie header. ``max_age`` is in seconds; a naive ``expires`` is taken as UTC.
+
+    Raises ``ValueError`` for a name, value or attribute that RFC 6265 does not allow, for ``SameSite=None``
+    without ``secure`` (browsers refuse it), and for a cookie longer than 4096 bytes (browsers drop it).
+    """
+    if not _NAME.fullmatch(name):
+        raise ValueError(f"a cookie can't be named {name!r}: use letters, digits and !#$%&'*+-.^_`|~")
+    if not _VALUE.fullmatch(value):
+        raise ValueError(f"the value of cookie {name!r} has a character that cookies can't hold; percent-encode it")
+    parts = [f"{name}={value}"]
+    if max_age is not None:
+        parts.append(f"Max-Age={int(max_age)}")
+    if expires is not None:
+        parts.append(f"Expires={_http_date(expires)}")
+    if domain is not None:
+        parts.append(f"Domain={_attribute(name, domain)}")
+    if path is not None:
+        parts.append(f"Path={_attribute(name, path)}")
+    parts += _flags(name, secure, httponly, samesite)
+    cookie = "; ".join(parts)
+    if len(cookie) > MAX_COOKIE:
+        raise ValueError(f"cookie {name!r} has {len(cookie)} bytes; browsers drop cookies over {MAX_COOKIE}")
+    return cookie
+
+
+def _flags(name: str, secure: bool, httponly: bool, samesite: str | None) -> list[str]:
+    flags = ["Secure"] if secure else []
+    if httponly:
+        flags.append("HttpOnly")
+    if samesite is None:
+        return flags
+    rule = _SAMESITE.get(samesite.lower())
+    if rule is None:
+        raise ValueError(f"samesite of cookie {name!r} is 'Lax', 'Strict', 'None' or None, not {samesite!r}")
+    if rule == "None" and not secure:
+        raise ValueError(f"cookie {name!r} has SameSite=None without secure=True: browsers refuse it")
+    return [*flags, f"SameSite={rule}"]
+
+
+def _attribute(name: str, value: str) -> str:
+    if not _ATTRIBUTE.fullmatch(value):
+        raise ValueError(f"an attribute of cookie {name!r} has a character that headers can't hold: {value!r}")
+    return value
+
+
+def _http_date(moment: datetime) -> str:
+    # email.utils and not strftime: names of days and months must not follow the locale.
+    aware = moment if moment.tzinfo else moment.replace(tzinfo=timezone.utc)
+    return format_datetime(aware.astimezone(timezone.utc), usegmt=True)

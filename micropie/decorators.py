@@ -1,0 +1,79 @@
+"""What authors write above their functions: routes, where a handler runs, what is no handler."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from typing import Any, TypeVar, overload
+
+from micropie.errors import SetupError
+from micropie.patterns import Pattern
+from micropie.routing import RouteMark, checked_methods
+
+Function = TypeVar("Function", bound=Callable[..., Any])
+
+
+def make_mark(path: str | None, methods: Iterable[str] | None, name: str | None) -> RouteMark:
+    """A checked ``RouteMark``. Raises ``SetupError`` for a path that can't be read and an unknown method."""
+    if path is not None:
+        if not isinstance(path, str):
+            raise SetupError(f'a route begins with its path: write @route("/path"), not {path!r}')
+        Pattern(path)
+    return RouteMark(path, () if methods is None else checked_methods(methods), name)
+
+
+def route(
+    path: str | None = None, methods: Iterable[str] | None = None, *, name: str | None = None
+) -> Callable[[Function], Function]:
+    """Answer ``path`` with the method below: ``@route("/users/<id:int>", methods=["GET"])``.
+
+    Wildcards: ``<name>``, ``<name:int>``, ``<name:float>``, ``<name:path>``, ``<name:re:[a-z]+>``; they fill the
+    parameters of their names. Without ``path`` the method keeps its own name's path; without ``methods`` it
+    answers every method. ``name`` is for ``url_for``. Raises ``SetupError``.
+    """
+    return _marker(make_mark(path, methods, name))
+
+
+def _marker(mark: RouteMark) -> Callable[[Function], Function]:
+    def add_mark(function: Function) -> Function:
+        # A new list each time: a subclass's override must not change what its parent's method says.
+        target: Any = function
+        target.__micropie_routes__ = [*getattr(function, "__micropie_routes__", []), mark]
+        return function
+
+    return add_mark
+
+
+class _MethodDecorator:
+    """``@get``, ``@get()`` and ``@get("/path", name=...)``."""
+
+    def __init__(self, method: str) -> None:
+        self._method = method
+        self.__doc__ = f"Answer {method} only: as a bare decorator by the function's name, or with an explicit path."
+
+    @overload
+    def __call__(self, path: Function) -> Function: ...
+    @overload
+    def __call__(self, path: str | None = None, *, name: str | None = None) -> Callable[[Function], Function]: ...
+    def __call__(self, path: Any = None, *, name: str | None = None) -> Any:
+        if callable(path):
+            return _marker(make_mark(None, [self._method], None))(path)
+        return _marker(make_mark(path, [self._method], name))
+
+
+get = _MethodDecorator("GET")
+post = _MethodDecorator("POST")
+put = _MethodDecorator("PUT")
+patch = _MethodDecorator("PATCH")
+delete = _MethodDecorator("DELETE")
+
+
+def inline(function: Function) -> Function:
+    """Call this ``def`` handler on the event loop, not in a thread: it is quick and never blocks."""
+    function.__micropie_inline__ = True  # type: ignore[attr-defined]
+    return function
+
+
+def hidden(function: Function) -> Function:
+    """This public method is no handler: its name is no URL."""
+    function.__micropie_hidden__ = True  # type: ignore[attr-defined]
+    return function

@@ -1,0 +1,225 @@
+"""The life of a request, once, for every protocol and every server.
+
+``respond`` is a generator: plain synchronous Python that yields what may have to wait (``steps.py``) and is sent
+the result. A driver (``asgi/``, ``wsgi/``) made the request, performs the steps and sends the answer:
+
+    1. the driver makes a ``Request``                        5. arguments are bound, the handler runs
+    2. the path leads to a route                             6. the result becomes an answer
+    3. ``before_request`` hooks; the first to answer ends it    (hooks, session, first chunk of a stream)
+    4. the body is received, if it is a form or JSON         7. the driver sends it
+
+It is a straight line as long as nothing special happens; what does, a hook or an error, is a function below.
+Only ``Exception`` is ever caught: cancellation and the interpreter's end pass through, and nothing yields then.
+"""
+
+from __future__ import annotations
+
+import logging
+import traceback
+from collections.abc import Sequence
+from inspect import isawaitable
+from ipaddress import ip_address
+from typing import Any
+
+from micropie.errors import ClientDisconnect, HTTPError, MethodNotAllowed, Redirect
+from micropie.middleware.base import HttpMiddleware
+from micropie.middleware.hooks import run_after, run_before
+from micropie.receiving import WITHOUT_BODY, receive_parameters
+from micropie.request import Request
+from micropie.response import (
+    HTML,
+    Answer,
+    Draft,
+    Response,
+    as_response,
+    encode,
+    error_response,
+    redirect_response,
+)
+from micropie.routing import INLINE
+from micropie.sessions.store import COOKIE
+from micropie.site import Site
+from micropie.steps import AWAIT, NO_KEYWORDS, Flow
+from micropie.streams import Stream
+
+logger = logging.getLogger("micropie")
+
+_NO_SEGMENTS: Sequence[str] = ()
+_NO_VALUES: dict[str, Any] = {}
+
+
+def respond(site: Site, request: Request) -> Flow[Answer]:
+    """Answer one request: the flow of stages 2 to 6. Returns what the driver sends."""
+    failure: Exception | None = None
+    hooks: Sequence[HttpMiddleware] = ()
+    try:
+        # 2. Route. One look-up finds a path without arguments; others are walked.
+        segments, values = _NO_SEGMENTS, _NO_VALUES
+        resource = site.exact.get(request.literal_path)
+        if resource is None:
+            resource, segments, values = site.find(request)
+        route = resource.by_method.get(request.method, resource.any) or resource.choose(request.method)
+        request.route = route
+        request.level = level = route.level
+    except HTTPError as error:  # not raised on: the hooks see the request first
+        failure, level = error, request.level
+    try:
+        # 3. Hooks.
+        result = None
+        for middlewares in level.middlewares:
+            if middlewares:
+                hooks = level.hooks()
+                result = yield from run_before(hooks, request)
+                break
+        if result is None:
+            if failure is not None:
+                raise failure
+            # 4. Session and body.
+            if level.sessions.opens_ahead:
+                yield from _open_session(request)
+            if request.method not in WITHOUT_BODY:
+                yield from receive_parameters(request)
+            # 5. Bind and run.
+            args, kwargs = route.bind(request, segments, values)
+            run = route.run
+            result = route.function(*args, **kwargs) if run is INLINE else (yield run, route.function, args, kwargs)
+            # 6. Answer. Text with nothing around it is the common case.
+            if (
+                type(result) is str
+                and not hooks
+                and request.draft is None
+                and request.loaded_session is None
+                and request.method != "HEAD"
+            ):
+                body = result.encode()
+                return 200, HTML, len(body), [], body, None
+            if isawaitable(result):  # a ``def`` that returns a coroutine: a decorator around an ``async def``
+                result = yield (AWAIT, _itself, (result,), NO_KEYWORDS)
+        return (yield from _finish(request, result, hooks))
+    except Exception as error:
+        failure = error
+    # Outside of ``except``, so that what goes wrong from here on gets no false ``__context__``.
+    try:
+        return (yield from _finish_failed(request, failure, hooks))
+    finally:
+        failure = None  # the traceback refers to this frame: without this the request would be a cycle
+
+
+def _itself(value: Any) -> Any:
+    return value
+
+
+def _open_session(request: Request) -> Flow[None]:
+    session_id = request.cookies.get(COOKIE)
+    if session_id:
+        request.loaded_session = yield from request.level.sessions.open(session_id)
+
+
+# -- stage 6, in full --------------------------------------------------------------------------------------------------
+
+
+def _finish(request: Request, result: Any, hooks: Sequence[HttpMiddleware]) -> Flow[Answer]:
+    """The hooks, the session, the encoding and the first chunk."""
+    if isinstance(result, HTTPError | Redirect):
+        raise result
+    response = as_response(result)
+    if hooks:
+        response = yield from run_after(hooks, request, response)
+    return (yield from _seal(request, response, request.draft))
+
+
+def _seal(request: Request, response: Response, draft: Draft | None) -> Flow[Answer]:
+    """What no hook changes any more: the session saved, the headers checked, a stream begun."""
+    session = request.loaded_session
+    if session is not None and session.changed:
+        cookie = yield from request.level.sessions.close(session, request.scheme == "https")
+        if cookie is not None:
+            response.headers.add("Set-Cookie", cookie)
+    answer = encode(response, draft, request.method == "HEAD")
+    stream = answer[5]
+    if stream is not None:
+        yield from _begin(stream)
+    return answer
+
+
+def _begin(stream: Stream) -> Flow[None]:
+    """Fetch the first chunk before the head is sent; a stream that fails here still gets an error's answer."""
+    try:
+        yield from stream.fetch_first()
+    except Exception as error:
+        failure = error
+    else:
+        return
+    step = stream.close_step()
+    if step is not None:
+        yield step
+    try:
+        raise failure
+    finally:
+        del failure
+
+
+# -- errors ----------------------------------------------------------------------------------------------------------
+
+
+def _finish_failed(request: Request, failure: Exception, hooks: Sequence[HttpMiddleware]) -> Flow[Answer]:
+    """An error's answer. What goes wrong on the way there is answered by a plain 500, without asking anybody."""
+    try:
+        response = yield from _response_to(request, failure)
+        if hooks and not isinstance(failure, ClientDisconnect):
+            response = yield from run_after(hooks, request, response)
+        return (yield from _seal(request, response, _kept_draft(request, failure)))
+    except Exception as error:
+        _log(request, error)
+    request.loaded_session = None
+    return encode(error_response(500, "500 Internal Server Error"), None, request.method == "HEAD")
+
+
+def _response_to(request: Request, failure: Exception) -> Flow[Response]:
+    """What an exception is answered with: the author's handler for it, or a plain sentence."""
+    if isinstance(failure, ClientDisconnect):
+        return error_response(400, "The request's body ended too early.")
+    if isinstance(failure, Redirect):
+        return redirect_response(failure, request.host if "//" in failure.location else "")
+    if isinstance(failure, MethodNotAllowed) and request.method == "OPTIONS":
+        return Response(None, 204, failure.headers)
+    status = failure.status if isinstance(failure, HTTPError) else 500
+    handler, expected = request.level.error_handler_for(failure, status)
+    if not expected and not isinstance(failure, HTTPError):
+        _log(request, failure)
+    if handler is not None:
+        return (yield from handler.respond(failure, status))
+    if isinstance(failure, HTTPError):
+        return error_response(status, failure.message, failure.headers)
+    return error_response(500, _debug_page(request, failure) or "500 Internal Server Error")
+
+
+def _kept_draft(request: Request, failure: Exception) -> Draft | None:
+    """What was set on ``self.response`` stays with a redirect and an intended error, save what described the body."""
+    if request.draft is None or not isinstance(failure, HTTPError | Redirect):
+        return None
+    draft = Draft()
+    draft.headers.pairs = [
+        (name, value) for name, value in request.draft.headers.pairs if not name.lower().startswith("content-")
+    ]
+    return draft
+
+
+def _log(request: Request, failure: Exception) -> None:
+    # repr of the path: a line end in it must not begin a line of its own in the log.
+    logger.error("%s %r failed", request.method, request.path, exc_info=failure)
+
+
+def _debug_page(request: Request, failure: Exception) -> str | None:
+    """The traceback, if ``debug`` is on and the client is on this machine."""
+    client = request.client
+    if not request.level.settings.debug or client is None or not _is_loopback(client.host):
+        return None
+    return "".join(traceback.format_exception(failure))
+
+
+def _is_loopback(host: str) -> bool:
+    try:
+        return ip_address(host).is_loopback
+    except ValueError:
+        return False

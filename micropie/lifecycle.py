@@ -1,0 +1,153 @@
+"""Start-up and shut-down of an application, once for both protocols: a flow each.
+
+Order: the ``lifespan`` context managers are entered and the start-up handlers run, an outer application's before
+those of the applications inside it. If one fails, what had started is undone and the failure raised. Shut-down
+runs every shut-down handler, inner applications first, then leaves the ``lifespan``s; a failure is logged, does
+not keep the others from running, and is raised at the end.
+"""
+
+from __future__ import annotations
+
+import inspect
+import logging
+from collections.abc import Callable, Sequence
+from contextlib import asynccontextmanager
+from typing import Any, Protocol
+
+from micropie.errors import SetupError
+from micropie.steps import AWAIT, NO_KEYWORDS, Flow
+
+logger = logging.getLogger("micropie")
+
+
+class Part(Protocol):
+    """What of one ``App`` starts and stops."""
+
+    startup_handlers: list[Callable[[], Any]]
+    shutdown_handlers: list[Callable[[], Any]]
+    state: Any
+
+    def open_lifespan(self) -> Any:
+        """A new context manager, None if the author wrote none."""
+
+
+class Lifecycle:
+    """One start and one stop of a tree of applications."""
+
+    def __init__(self, apps: Sequence[Part]) -> None:
+        self._apps = apps
+        self._lifespans = [(app, app.open_lifespan()) for app in apps]
+        self._entered: list[Any] = []
+        self._started: list[Part] = []
+
+    @property
+    def is_empty(self) -> bool:
+        """Whether nothing is to be started or stopped."""
+        return not (self._has_lifespan or self._handlers)
+
+    @property
+    def needs_loop(self) -> bool:
+        """Whether anything of it is async."""
+        return self._has_lifespan or any(map(inspect.iscoroutinefunction, self._handlers))
+
+    @property
+    def _has_lifespan(self) -> bool:
+        return any(manager is not None for _, manager in self._lifespans)
+
+    @property
+    def _handlers(self) -> list[Callable[[], Any]]:
+        return [handler for app in self._apps for handler in (*app.startup_handlers, *app.shutdown_handlers)]
+
+    def start(self) -> Flow[None]:
+        """Start everything, or undo what had started and raise."""
+        try:
+            for app, manager in self._lifespans:
+                yield from self._start_one(app, manager)
+        except Exception as error:
+            failure = error
+        else:
+            return
+        try:
+            yield from self._stop_all()
+            raise failure
+        finally:
+            del failure
+
+    def stop(self) -> Flow[None]:
+        """Stop everything; raises the first failure when all has been tried."""
+        failures = yield from self._stop_all()
+        if failures:
+            raise failures[0]
+
+    def _start_one(self, app: Part, manager: Any) -> Flow[None]:
+        if manager is not None:
+            state = yield (AWAIT, manager.__aenter__, (), NO_KEYWORDS)
+            self._entered.append(manager)
+            if isinstance(state, dict):
+                for name, value in state.items():
+                    app.state[name] = value
+        for handler in app.startup_handlers:
+            yield from _call(handler)
+            self._mark_started(app)
+        self._mark_started(app)
+
+    def _mark_started(self, app: Part) -> None:
+        if app not in self._started:
+            self._started.append(app)
+
+    def _stop_all(self) -> Flow[list[Exception]]:
+        failures: list[Exception] = []
+        for app in reversed(self._started):
+            for handler in app.shutdown_handlers:
+                yield from _tried(_call(handler), failures)
+        for manager in reversed(self._entered):
+            yield from _tried(_leave(manager), failures)
+        self._started, self._entered = [], []
+        return failures
+
+
+class Startable(Protocol):
+    """A whole application, as the drivers start it."""
+
+    def compiled(self) -> Any: ...
+    def lifecycle(self) -> Lifecycle: ...
+
+
+def _call(handler: Callable[[], Any]) -> Flow[None]:
+    if inspect.iscoroutinefunction(handler):
+        yield (AWAIT, handler, (), NO_KEYWORDS)
+        return
+    result = handler()
+    if inspect.isawaitable(result):
+        yield (AWAIT, lambda: result, (), NO_KEYWORDS)
+
+
+def _leave(manager: Any) -> Flow[None]:
+    yield (AWAIT, manager.__aexit__, (None, None, None), NO_KEYWORDS)
+
+
+def _tried(flow: Flow[None], failures: list[Exception]) -> Flow[None]:
+    try:
+        yield from flow
+    except Exception as error:
+        logger.exception("shut-down failed")
+        failures.append(error)
+
+
+def lifespan_opener(lifespan: Any, *arguments: Any) -> Callable[[], Any]:
+    """A function that makes the context manager. Takes an async generator function or what makes a manager.
+
+    Raises ``SetupError`` for anything else.
+    """
+    if inspect.isasyncgenfunction(lifespan):
+        lifespan = asynccontextmanager(lifespan)
+    if not callable(lifespan):
+        raise SetupError("lifespan takes an async context manager: a function with @asynccontextmanager")
+
+    def open_lifespan() -> Any:
+        manager = lifespan(*arguments)
+        if not hasattr(manager, "__aenter__"):
+            raise SetupError("lifespan must make an async context manager: write @asynccontextmanager above it")
+        return manager
+
+    return open_lifespan

@@ -1,0 +1,38 @@
+"""The two base classes of middleware. Every method may be ``def`` or ``async def``; what isn't needed stays out."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from micropie.request import Request
+
+
+class HttpMiddleware:
+    """Looks at requests before their handler and at answers after it: ``app.middlewares.append(Mine())``."""
+
+    def before_request(self, request: Request) -> Any:
+        """Called before the handler, also for paths that no handler has.
+
+        None goes on. A dict with any of ``status_code`` (200), ``body`` ("") and ``headers`` ((name, value)
+        pairs or a dict) is the answer: no other ``before_request`` and no handler is called.
+        """
+
+    def after_request(
+        self, request: Request, status_code: int, response_body: Any, extra_headers: list[tuple[str, str]]
+    ) -> Any:
+        """Called with every answer, errors and early ones included, in the reverse order of ``before_request``.
+
+        ``response_body`` is what the handler returned, not yet encoded; ``extra_headers`` may be changed in
+        place. A dict replaces what it names (``status_code``, ``body``, ``headers``), None changes nothing.
+        """
+
+
+class WebSocketMiddleware:
+    """Looks at WebSocket connections before their handler and after it: ``app.ws_middlewares.append(Mine())``."""
+
+    def before_websocket(self, request: Request) -> Any:
+        """Called before the handler. A dict with ``code`` and ``reason`` refuses the connection, None goes on."""
+
+    def after_websocket(self, request: Request) -> Any:
+        """Called when the handler has ended."""

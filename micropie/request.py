@@ -1,0 +1,365 @@
+"""A request, free of any protocol. Nothing is parsed before somebody asks for it.
+
+The drivers derive from ``Request`` and fill in what only they know: the hooks at the class's end. All else is
+written here, once, so that every value is the same under both protocols.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+import re
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterator, Sequence
+from typing import TYPE_CHECKING, Any, Final, NamedTuple, TypeVar
+from urllib.parse import quote, unquote_to_bytes
+
+from micropie.body import Body
+from micropie.cookies import parse_cookies
+from micropie.errors import BadRequest, HTTPError
+from micropie.forms import UploadFile, is_json, parse_query
+from micropie.forms import content_type as parse_content_type
+from micropie.headers import Headers
+from micropie.level import Level
+from micropie.response import Draft
+from micropie.sessions import Session
+from micropie.sessions.store import COOKIE
+from micropie.steps import Flow
+from micropie.types import Environ, Parameters, Scope
+
+if TYPE_CHECKING:
+    from micropie.routing import Route
+
+Value = TypeVar("Value")
+
+_NO_PARAMETERS: Parameters = {}
+_NO_UPLOADS: dict[str, list[UploadFile]] = {}
+
+# RFC 3986, section 3.2.2, less what no browser sends: a name or IPv4 address, or an IPv6 address in brackets.
+_HOST = re.compile(r"(?P<name>[A-Za-z0-9._~\-]+|\[(?P<v6>[0-9A-Fa-f:.]+)\])(?::(?P<port>[0-9]{1,5}))?")
+
+# They mean something to browsers and proxies that would not be what the router sees (RFC 3986, section 5.2.4).
+_DOTS_AND_EMPTY = frozenset({"", ".", ".."})
+
+# What a path may show unescaped: RFC 3986, section 3.3.
+_PATH_SAFE = "/:@!$&'()*+,;=~"
+
+NO_JSON: Final = object()  # a JSON body may be null, so None can't say that there was none
+
+
+class Address(NamedTuple):
+    """One end of the connection: a host's name or address, and a port."""
+
+    host: str
+    port: int
+
+
+class State:
+    """A bag of attributes: ``request.state.user = ...``, ``app.state.pool = ...``. Also ``state["user"]``."""
+
+    def __init__(self, values: dict[str, Any] | None = None) -> None:
+        self.__dict__.update(values or {})
+
+    def __getattr__(self, name: str) -> Any:
+        raise AttributeError(f"state has no {name!r}")
+
+    def __getitem__(self, name: str) -> Any:
+        return self.__dict__[name]
+
+    def __setitem__(self, name: str, value: Any) -> None:
+        self.__dict__[name] = value
+
+    def __contains__(self, name: str) -> bool:
+        return name in self.__dict__
+
+    def __repr__(self) -> str:
+        return f"State({self.__dict__!r})"
+
+
+class Request:
+    """What the client sent, as ``self.request`` shows it in a handler.
+
+    ``method``: upper-case text. ``path``: decoded, without the mount's prefix, begins with ``/``.
+    ``path_params``: what of the path became parameters, in order. Own attributes may be set on it.
+    """
+
+    # Defaults of what is worked out at the first question. On the class, so that a new request stores
+    # next to nothing: that halves the cost of making one. None of them is ever written to in place.
+    method: str
+    path: str
+    level: Level
+    literal_path: str | None = None  # ``path``, if it came without escapes: the router's short cut
+    environ: Environ | None = None
+    path_params: Sequence[Any] = ()
+    route: Route | None = None
+    draft: Draft | None = None
+    loaded_session: Session | None = None
+    _headers: Headers | None = None
+    _cookies: dict[str, str] | None = None
+    _query: Parameters | None = None
+    _content_type: tuple[str, dict[str, str]] | None = None
+    _state: State | None = None
+    _body: Body | None = None
+    _closers: tuple[Callable[[], object], ...] = ()
+    # Filled from the body before the handler runs (``receiving.py``).
+    body_params: Parameters = _NO_PARAMETERS
+    uploads: dict[str, list[UploadFile]] = _NO_UPLOADS
+    received_json: Any = NO_JSON
+
+    # -- the head -----------------------------------------------------------------------------------------------
+
+    @property
+    def headers(self) -> Headers:
+        """The headers: case-insensitive, duplicates kept (``headers.get_all``), values as latin-1 text."""
+        if self._headers is None:
+            self._headers = Headers(self._header_pairs())
+        return self._headers
+
+    @property
+    def cookies(self) -> dict[str, str]:
+        """name -> value. Of two cookies with one name the first counts (RFC 6265, section 5.4)."""
+        if self._cookies is None:
+            self._cookies = parse_cookies(self.headers.get("cookie", ""))
+        return self._cookies
+
+    @property
+    def content_type(self) -> str:
+        """The body's media type in lower case, without parameters; "" if none is named."""
+        return self.content_type_parameters[0]
+
+    @property
+    def content_type_parameters(self) -> tuple[str, dict[str, str]]:
+        """The body's media type and its parameters (``charset``, ``boundary``)."""
+        if self._content_type is None:
+            self._content_type = parse_content_type(self._header("content-type") or "")
+        return self._content_type
+
+    @property
+    def content_length(self) -> int | None:
+        """The announced length of the body in bytes, None if none is. Raises 400 if it is no number."""
+        lengths = {length.strip(" \t") for length in self._content_lengths()}
+        if not lengths:
+            return None
+        length = lengths.pop()
+        # 18 digits are 888 petabytes. ASCII only: int() would take "+5", "1_0" and other scripts' digits.
+        if lengths or not (length.isascii() and length.isdigit() and len(length) <= 18):
+            raise BadRequest("The Content-Length header must be one whole number.")
+        return int(length)
+
+    @property
+    def query_string(self) -> str:
+        """What follows the ``?``, as it came: undecoded, latin-1 text."""
+        return self._query_bytes().decode("latin-1")
+
+    @property
+    def query_params(self) -> Parameters:
+        """name -> values of the query, in order. Raises 400 for a malformed query."""
+        if self._query is None:
+            raw = self._query_bytes()
+            self._query = parse_query(raw, self.level.limits) if raw else {}
+        return self._query
+
+    def query(self, name: str, default: Any = None) -> Any:
+        """The first value of ``name`` in the query, or ``default``."""
+        values = self.query_params.get(name)
+        return values[0] if values else default
+
+    # -- where it came from ---------------------------------------------------------------------------------------
+
+    @property
+    def host(self) -> str:
+        """``name`` or ``name:port`` as the client asked for it, in lower case. Raises 400 for a malformed Host."""
+        hosts = set(self.headers.get_all("host"))
+        if not hosts:
+            return self._server_name()
+        host = hosts.pop()
+        if hosts or not _is_host(host):
+            raise BadRequest("The Host header must be one name or address, with or without a port.")
+        return host.lower()
+
+    @property
+    def url(self) -> str:
+        """The absolute URL of this request, built from its checked parts, the query included."""
+        path = quote(self.root_path + self.path, safe=_PATH_SAFE)
+        query = self.query_string
+        return f"{self.scheme}://{self.host}{path}" + (f"?{query}" if query else "")
+
+    @property
+    def state(self) -> State:
+        """Attributes of this request alone, seeded with what the server's lifespan left in its state."""
+        if self._state is None:
+            self._state = State(self.scope.get("state"))
+        return self._state
+
+    # -- the body ------------------------------------------------------------------------------------------------
+
+    def form(self, name: str, default: Any = None) -> Any:
+        """The first value of ``name`` in the form (or of the JSON body's top level), or ``default``."""
+        values = self.body_params.get(name)
+        return values[0] if values else default
+
+    def json(self, name: str | None = None, default: Any = None) -> Any:
+        """The JSON body, or ``name`` of its top level, or ``default`` if there is no such name.
+
+        ``json()`` of a request that brought no JSON raises 415.
+        """
+        document = self.received_json
+        if name is not None:
+            return document.get(name, default) if isinstance(document, dict) else default
+        if document is NO_JSON:
+            raise HTTPError(415, "This resource wants a JSON body: Content-Type: application/json.")
+        return document
+
+    @property
+    def get_json(self) -> Any:
+        """The JSON body, None if there is none."""
+        return None if self.received_json is NO_JSON else self.received_json
+
+    @property
+    def is_json(self) -> bool:
+        """Whether the body calls itself JSON: ``application/json`` or ``application/*+json``."""
+        return is_json(self.content_type)
+
+    @property
+    def files(self) -> dict[str, UploadFile]:
+        """The uploaded files: name -> the first of that name (``uploads`` has them all)."""
+        return {name: files[0] for name, files in self.uploads.items()}
+
+    @property
+    def incoming(self) -> Body:
+        """The body on its way in. Raises 400 or 413 for a Content-Length that is none or too large."""
+        if self._body is None:
+            self._body = Body(self.level.settings.max_body_size, self.content_length)
+        return self._body
+
+    def body(self) -> Awaitable[bytes]:
+        """``await request.body()``: the whole body, received now if it was not before. Raises 413 past the limit."""
+        return self._perform_async(self.incoming.whole())
+
+    def stream(self) -> AsyncIterator[bytes]:
+        """``async for chunk in request.stream()``: the body as it arrives, once."""
+        self.incoming.start_stream()
+        return self._iterate_async(self.incoming.next_piece)
+
+    def read(self) -> bytes:
+        """``body()`` for a ``def`` handler."""
+        return self._perform(self.incoming.whole())
+
+    def chunks(self) -> Iterator[bytes]:
+        """``stream()`` for a ``def`` handler."""
+        self.incoming.start_stream()
+        while piece := self._perform(self.incoming.next_piece()):
+            yield piece
+
+    # -- the answer ----------------------------------------------------------------------------------------------
+
+    @property
+    def response(self) -> Draft:
+        """Status, headers and cookies to send with whatever the handler returns."""
+        if self.draft is None:
+            self.draft = Draft()
+        return self.draft
+
+    @property
+    def session(self) -> Session:
+        """The client's session, a dict that knows whether it changed."""
+        if self.loaded_session is None:
+            self.loaded_session = self.level.sessions.open_now(self.cookies.get(COOKIE))
+        return self.loaded_session
+
+    @session.setter
+    def session(self, values: dict[str, Any]) -> None:
+        session = self.session
+        session.clear()
+        session.update(values)
+
+    # -- for the flow ------------------------------------------------------------------------------------------------
+
+    def segments(self) -> list[str]:
+        """The path's decoded segments below the mount; none for the root. Raises 400 and 404."""
+        raw = self._raw_path()
+        if not raw.startswith(b"/"):
+            raise BadRequest("The request's target must be a path that begins with '/'.")
+        segments = [_decoded(segment) for segment in raw[1:].split(b"/")]
+        if segments[-1] == "":  # an end slash, or the root itself
+            del segments[-1]
+        if not _DOTS_AND_EMPTY.isdisjoint(segments):
+            raise HTTPError(404)
+        return segments
+
+    def on_close(self, close: Callable[[], object]) -> None:
+        """Have ``close`` called when the request is over, whatever happens."""
+        self._closers = (*self._closers, close)
+
+    def close(self) -> None:
+        """Release what the request holds (uploaded files)."""
+        closers, self._closers = self._closers, ()
+        for close in closers:
+            close()
+
+    def __repr__(self) -> str:
+        return f"<Request {self.method} {self.path!r}>"
+
+    # -- what only a driver knows --------------------------------------------------------------------------------
+
+    scheme: str
+    """``http`` or ``https``, as the server says."""
+    root_path: str
+    """The decoded path that this application is mounted at, "" for none; without an end slash."""
+    client: Address | None
+    """The peer, None where the server does not know it (a UNIX socket)."""
+
+    @property
+    def scope(self) -> Scope:
+        """The ASGI scope; under wsgi one made from the environ."""
+        raise NotImplementedError
+
+    def _header_pairs(self) -> Iterable[tuple[str, str]]:
+        raise NotImplementedError
+
+    def _header(self, name: str) -> str | None:
+        """One header without parsing them all; ``name`` in lower case."""
+        raise NotImplementedError
+
+    def _content_lengths(self) -> list[str]:
+        raise NotImplementedError
+
+    def _query_bytes(self) -> bytes:
+        raise NotImplementedError
+
+    def _raw_path(self) -> bytes:
+        """The path below the mount as it came, still escaped; begins with ``/`` unless it is malformed."""
+        raise NotImplementedError
+
+    def _server_name(self) -> str:
+        raise NotImplementedError
+
+    def _perform(self, flow: Flow[Value]) -> Value:
+        raise NotImplementedError
+
+    def _perform_async(self, flow: Flow[Value]) -> Awaitable[Value]:
+        raise NotImplementedError
+
+    def _iterate_async(self, next_piece: Callable[[], Flow[bytes]]) -> AsyncIterator[bytes]:
+        raise NotImplementedError
+
+
+def _decoded(segment: bytes) -> str:
+    try:
+        text = unquote_to_bytes(segment).decode() if b"%" in segment else segment.decode()
+    except UnicodeDecodeError:
+        raise BadRequest("The path must be UTF-8.") from None
+    if "\0" in text:
+        raise BadRequest("The path must not have a NUL.")
+    return text
+
+
+def _is_host(host: str) -> bool:
+    found = _HOST.fullmatch(host)
+    if found is None or int(found["port"] or 0) > 65535:
+        return False
+    if found["v6"] is None:
+        return True
+    try:
+        ipaddress.IPv6Address(found["v6"])
+    except ValueError:
+        return False
+    return True

@@ -1,0 +1,232 @@
+"""Answers: what a handler may return, and the one place that decides which status, headers and bytes are sent.
+
+    what the handler returned -> Response (any body) -> hooks may change it -> Answer (checked, encoded) -> driver
+
+Every header of every answer passes ``checked_headers``; nothing else may put a header on the wire. A value that
+can't be sent is a ``ResponseError`` before the first byte leaves: never dropped, never sent.
+"""
+
+from __future__ import annotations
+
+import logging
+import re
+from collections.abc import Iterable
+from datetime import datetime
+from http import HTTPStatus
+from typing import Any, Final, TypeAlias
+from urllib.parse import quote, urlsplit
+
+from micropie import codec
+from micropie.cookies import format_cookie
+from micropie.errors import Redirect, ResponseError
+from micropie.headers import MutableHeaders
+from micropie.streams import Stream, stream_of
+from micropie.types import HeaderPairs, HeadersLike
+
+logger = logging.getLogger("micropie")
+
+HTML: Final = "text/html; charset=utf-8"
+TEXT: Final = "text/plain; charset=utf-8"
+JSON: Final = "application/json"
+BYTES: Final = "application/octet-stream"
+
+# RFC 9110, section 5.6.2 and 5.5: a token as a name; visible latin-1, spaces and tabs as a value.
+_NAME = re.compile(r"[!#$%&'*+\-.^_`|~0-9A-Za-z]+")
+_VALUE = re.compile(r"[\t\x20-\x7e\x80-\xff]*")
+
+# They describe the connection, which is the server's (RFC 9110, section 7.6.1; PEP 3333 forbids them).
+_HOP_BY_HOP = frozenset(
+    {"connection", "keep-alive", "proxy-authenticate", "te", "trailer", "transfer-encoding", "upgrade"}
+)
+
+# What a URL may contain (RFC 3986, section 2), "%" included: what is escaped already stays as it is.
+_URL_SAFE = "!#$%&'()*+,/:;=?@[]~"
+
+
+class Response:
+    """An answer. ``body`` is whatever a handler may return: text, bytes, None, JSON-able, an iterator, a file.
+
+    ``status``: 200 to 599. ``headers``: a dict or (name, value) pairs. ``content_type`` overrides what the body
+    suggests: ``text/html; charset=utf-8`` for text and bytes, ``application/json`` for what becomes JSON.
+    """
+
+    __slots__ = ("body", "content_type", "headers", "status")
+
+    def __init__(
+        self, body: Any = None, status: int = 200, headers: HeadersLike = (), content_type: str | None = None
+    ) -> None:
+        self.body = body
+        self.status = status
+        self.headers = MutableHeaders(headers)
+        self.content_type = content_type
+
+    def set_cookie(self, name: str, value: str, **attributes: Any) -> None:
+        """Send a cookie; see ``micropie.cookies.format_cookie`` for the attributes and what is raised."""
+        self.headers.add("Set-Cookie", format_cookie(name, value, **attributes))
+
+    def delete_cookie(self, name: str, **attributes: Any) -> None:
+        """Have the client forget a cookie; give the ``path`` and ``domain`` with which it was set."""
+        expired = datetime(1970, 1, 1)
+        self.set_cookie(name, "", max_age=0, expires=expired, **attributes)
+
+    def __repr__(self) -> str:
+        return f"<Response {self.status}>"
+
+
+class Draft(Response):
+    """``self.response``: status, headers and cookies to send with whatever the handler returns."""
+
+    __slots__ = ()
+
+
+# What a driver sends, everything checked and nothing left to decide: status, Content-Type, Content-Length (None: no
+# such header), all other headers (names in lower case), the body, the stream if it is one. A bare tuple, made and
+# taken apart once a request: a class of its own costs ten times as much, and that a tenth of a request.
+Answer: TypeAlias = tuple[int, str | None, int | None, HeaderPairs, bytes, Stream | None]
+
+
+def as_response(result: Any) -> Response:
+    """What a handler returned, as a ``Response``: tuples taken apart, exceptions that are answers turned into one."""
+    if isinstance(result, Response):
+        return result
+    if isinstance(result, tuple) and 2 <= len(result) <= 3 and _is_status(result[0]):
+        return Response(result[1], int(result[0]), *(headers or () for headers in result[2:]))
+    return Response(result)
+
+
+def _is_status(value: object) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool) and 100 <= value <= 599
+
+
+def encode(response: Response, draft: Draft | None, head_only: bool) -> Answer:
+    """Check and encode an answer. Raises ``ResponseError`` or ``CodecError`` for what can't be sent.
+
+    ``draft`` is what was set on ``self.response``, under what the handler returned; ``head_only`` is true for
+    HEAD, which gets the head that GET would get (RFC 9110, section 9.3.2) and no body.
+    """
+    status, pairs = response.status, response.headers.pairs
+    content_type = response.content_type
+    if draft is not None:
+        status, pairs, content_type = _under(draft, response)
+    _check_status(status)
+    headers, named_type, named_length = checked_headers(pairs)
+    body, suggested_type, stream = encode_body(response.body)
+    content_type = named_type or (check_value("content-type", content_type) if content_type else suggested_type)
+    if status < 200 or status in (204, 304):
+        # No content, so nothing may describe it (RFC 9110, sections 8.6, 15.3.5 and 15.4.5).
+        return status, None, None, headers, b"", stream
+    length = named_length if stream is not None else len(body)
+    return status, content_type, length, headers, b"" if head_only else body, stream
+
+
+def _under(draft: Draft, response: Response) -> tuple[int, HeaderPairs, str | None]:
+    merged = MutableHeaders(draft.headers.pairs)
+    for name in response.headers:
+        if name.lower() != "set-cookie" and name in merged:
+            del merged[name]
+    merged.pairs += response.headers.pairs
+    status = draft.status if response.status == 200 else response.status
+    return status, merged.pairs, response.content_type or draft.content_type
+
+
+def _check_status(status: object) -> None:
+    # 1xx are the server's own; 101 would turn the connection into something else.
+    if not (isinstance(status, int) and 200 <= status <= 599):
+        raise ResponseError(f"an answer's status is a whole number from 200 to 599, not {status!r}")
+
+
+def encode_body(body: Any) -> tuple[bytes, str, Stream | None]:
+    """A body as bytes, its content type if the author names none, and the stream if it is one."""
+    if isinstance(body, str):
+        return body.encode(), HTML, None
+    if isinstance(body, bytes | bytearray | memoryview):
+        return bytes(body), HTML, None
+    if body is None:
+        return b"", HTML, None
+    stream = stream_of(body)
+    if stream is not None:
+        return b"", HTML, stream
+    return codec.dumps(body), JSON, None
+
+
+def checked_headers(pairs: Iterable[tuple[str, str]]) -> tuple[HeaderPairs, str | None, int | None]:
+    """Headers fit to send, names in lower case, with Content-Type and Content-Length taken out of them.
+
+    Raises ``ResponseError`` for control characters, for what is not latin-1 and for what is not text.
+    """
+    headers: HeaderPairs = []
+    content_type, length = None, None
+    for name, value in pairs:
+        key = _check_name(name)
+        text = check_value(key, value)
+        if key == "content-type":
+            content_type = text
+        elif key == "content-length":
+            length = int(text) if text.isascii() and text.isdigit() else None
+        elif key in _HOP_BY_HOP:
+            logger.warning("header %r is the server's to send: left out", name)
+        else:
+            headers.append((key, text))
+    return headers, content_type, length
+
+
+def _check_name(name: object) -> str:
+    if not isinstance(name, str) or not _NAME.fullmatch(name):
+        raise ResponseError(f"{name!r} can't be the name of a header")
+    return name.lower()
+
+
+def check_value(name: str, value: object) -> str:
+    """``value``, if it may be the value of header ``name``; Location is turned from an IRI into a URI."""
+    if not isinstance(value, str):
+        raise ResponseError(f"header {name!r} is text, not {type(value).__name__}: {value!r}")
+    if name == "location":
+        _refuse_controls(name, value)
+        return quote(value, safe=_URL_SAFE)
+    if not _VALUE.fullmatch(value):
+        raise ResponseError(f"header {name!r} has a control character or one that is not latin-1: {value!r}")
+    return value
+
+
+def _refuse_controls(name: str, value: str) -> None:
+    if any(character < " " or character == "\x7f" for character in value):
+        raise ResponseError(f"header {name!r} has a control character: {value!r}")
+
+
+def redirect_response(redirect: Redirect, host: str) -> Response:
+    """The answer that a ``Redirect`` stands for. ``host`` is the request's: other hosts must be allowed."""
+    if not redirect.allow_external and _leads_away(redirect.location, host):
+        raise ResponseError(
+            f"a redirect to {redirect.location!r} leaves this site; "
+            "if that is meant, write Redirect(location, allow_external=True)"
+        )
+    return Response(b"", redirect.status, [("Location", redirect.location)])
+
+
+def _leads_away(location: str, host: str) -> bool:
+    # Browsers drop tabs and line ends, trim blanks and read "\" as "/" (WHATWG URL, section 4.4), so "/\evil.com"
+    # and "\t//evil.com" are "//evil.com": look at the location as they do.
+    seen = re.sub(r"[\t\r\n]", "", location).strip("".join(map(chr, range(0x21)))).replace("\\", "/")
+    try:
+        parts = urlsplit(seen)
+    except ValueError:
+        return True
+    if parts.scheme:
+        return not (parts.scheme in ("http", "https") and parts.netloc.lower() == host)
+    return seen.startswith("//") and parts.netloc.lower() != host
+
+
+def error_response(status: int, message: str, headers: HeadersLike = ()) -> Response:
+    """The plain page of an error: one sentence. Plain text, so that nothing in it is ever run by a browser."""
+    return Response(message, status, headers, TEXT)
+
+
+START_FAILED: Final = "500 Internal Server Error"
+
+
+def status_line(status: int) -> str:
+    """``"404 Not Found"``: PEP 3333 wants a reason, for statuses without one too."""
+    return _STATUS_LINES.get(status) or f"{status} Status {status}"
+
+
+_STATUS_LINES = {status.value: f"{status.value} {status.phrase}" for status in HTTPStatus}

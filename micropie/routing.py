@@ -1,0 +1,316 @@
+"""From a method and a path to a handler: tables compiled once from what the author defined, then only looked up.
+
+Nothing is ever looked up on an object by a name that a client sent. In order: mounts, explicit routes (those
+without wildcards first, then in order of definition), the names of methods, ``default``, ``index``.
+"""
+
+from __future__ import annotations
+
+import functools
+import inspect
+import sys
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from types import FunctionType, MethodType
+from typing import Any, Final, NamedTuple
+from urllib.parse import quote, urlencode
+
+from micropie.binding import Plan
+from micropie.errors import HTTPError, MethodNotAllowed, SetupError
+from micropie.level import Level
+from micropie.patterns import ESCAPED_SLASH, Pattern
+from micropie.steps import AWAIT, BLOCK
+
+INLINE: Final = "inline"  # called by the flow itself: no step at all
+
+METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "TRACE", "CONNECT", "QUERY"})
+
+
+class RouteMark(NamedTuple):
+    """What ``@route`` and its kin leave on a function: ``path`` None means "by its name"."""
+
+    path: str | None
+    methods: tuple[str, ...]
+    name: str | None
+
+
+def marks_of(function: Any) -> list[RouteMark]:
+    """The marks of a function or of what it wraps."""
+    marks: list[RouteMark] = getattr(getattr(function, "func", function), "__micropie_routes__", [])
+    return marks
+
+
+def checked_methods(methods: Iterable[str]) -> tuple[str, ...]:
+    """HTTP methods in upper case. Raises ``SetupError`` for text, nothing and unknown methods."""
+    if isinstance(methods, str):
+        raise SetupError(f'methods is a list: write methods=["{methods.upper()}"]')
+    upper = tuple(method.upper() for method in methods)
+    for method in upper:
+        if method not in METHODS:
+            raise SetupError(f"{method!r} is no HTTP method; there are: {', '.join(sorted(METHODS))}")
+    if not upper:
+        raise SetupError("methods is empty; leave it out to answer every method")
+    return upper
+
+
+class Route:
+    """A handler as the flow needs it. ``run``: AWAIT, BLOCK or INLINE."""
+
+    __slots__ = ("bind", "function", "level", "methods", "name", "pattern", "plan", "run")
+
+    def __init__(
+        self,
+        function: Callable[..., Any],
+        name: str,
+        level: Level,
+        methods: tuple[str, ...] = (),
+        pattern: Pattern | None = None,
+    ) -> None:
+        self.function = function
+        self.name = name
+        self.level = level
+        self.methods = methods
+        self.pattern = pattern
+        self.plan = Plan(function)
+        self.bind = self.plan.bind
+        self.run = _where_it_runs(function)
+        if pattern is not None:
+            self.plan.check_wildcards(pattern.names, pattern.text)
+
+    def __repr__(self) -> str:
+        return f"<Route {self.name}>"
+
+
+def _where_it_runs(function: Callable[..., Any]) -> str:
+    inner = inspect.unwrap(function)
+    while isinstance(inner, functools.partial):
+        inner = inner.func
+    inner = getattr(inner, "__func__", inner)
+    if inspect.iscoroutinefunction(function) or inspect.iscoroutinefunction(inner):
+        return AWAIT
+    # Calling a generator function runs nothing of it, so it needs no thread; its chunks get one.
+    is_generator = inspect.isgeneratorfunction(inner) or inspect.isasyncgenfunction(inner)
+    return INLINE if is_generator or getattr(inner, "__micropie_inline__", False) else BLOCK
+
+
+class Resource:
+    """What one path has: handlers by method, or one for every method (``any``)."""
+
+    __slots__ = ("any", "by_method")
+
+    def __init__(self, any_method: Route | None = None) -> None:
+        self.any = any_method
+        self.by_method: dict[str, Route] = {}
+
+    def add(self, route: Route, path: str) -> None:
+        """Add an explicit route. Raises ``SetupError`` where two routes would answer the same."""
+        taken = [method for method in route.methods if method in self.by_method]
+        if taken or (not route.methods and self.any is not None):
+            other = self.by_method[taken[0]] if taken else self.any
+            what = f"{', '.join(taken)} {path}" if taken else path
+            raise SetupError(f"{what} is answered by both {other} and {route}: give one of them another path")
+        if not route.methods:
+            self.any = route
+        for method in route.methods:
+            self.by_method[method] = route
+
+    def choose(self, method: str) -> Route:
+        """The handler for ``method``; raises 405 with what is allowed."""
+        route = self.by_method.get(method, self.any)
+        if route is None and method == "HEAD":
+            route = self.by_method.get("GET")
+        if route is None:
+            raise MethodNotAllowed(self.allowed)
+        return route
+
+    @property
+    def allowed(self) -> set[str]:
+        """The methods of a resource that states them."""
+        head = {"HEAD"} if "GET" in self.by_method else set()
+        return {*self.by_method, *head, "OPTIONS"}
+
+
+class Found(NamedTuple):
+    """Where a path led: the resource, and what of the path becomes arguments."""
+
+    resource: Resource
+    segments: Sequence[str]
+    values: dict[str, Any]
+
+
+_NO_VALUES: dict[str, Any] = {}
+
+
+class Node:
+    """One ``App`` of a tree: its handlers by name and the applications inside it."""
+
+    __slots__ = ("children", "default", "index", "names")
+
+    def __init__(self) -> None:
+        self.names: dict[str, Resource] = {}
+        self.children: dict[str, Node] = {}
+        self.index: Resource | None = None
+        self.default: Resource | None = None
+
+    def find(self, segments: Sequence[str]) -> Found | None:
+        """Walk down the applications, then: a name, the deepest ``default``, the deepest ``index``."""
+        trail = [self]
+        for segment in segments:
+            child = trail[-1].children.get(segment)
+            if child is None:
+                break
+            trail.append(child)
+        node, rest = trail[-1], segments[len(trail) - 1 :]
+        if rest and rest[0] in node.names:
+            return Found(node.names[rest[0]], rest[1:], _NO_VALUES)
+        if not rest and node.index is not None:
+            return Found(node.index, (), _NO_VALUES)
+        for depth in reversed(range(len(trail))):
+            fallback = trail[depth].default
+            if fallback is not None:
+                return Found(fallback, segments[depth:], _NO_VALUES)
+        if node.index is not None and node.index.any is not None and node.index.any.plan.takes_path:
+            return Found(node.index, rest, _NO_VALUES)
+        return None
+
+    def walk(self, prefix: str = "") -> Iterator[tuple[str, Resource]]:
+        """Every path that needs no arguments, with its resource."""
+        if self.index is not None:
+            yield prefix or "/", self.index
+        for name, resource in self.names.items():
+            yield f"{prefix}/{name}", resource
+        for name, child in self.children.items():
+            yield from child.walk(f"{prefix}/{name}")
+
+
+class Router:
+    """The frozen tables of a whole tree of applications."""
+
+    def __init__(self, root: Node, explicit: Sequence[Route]) -> None:
+        self._root = root
+        self._static: dict[str, Resource] = {}
+        self._patterns: dict[str, tuple[Pattern, Resource]] = {}  # by shape, in order of definition
+        for route in explicit:
+            self._add(route)
+        self._by_first_segment = self._sorted_patterns()
+        self.exact = self._exact_table()
+        self.routes = self._named_routes(explicit)
+
+    def find(self, segments: Sequence[str]) -> Found:
+        """Where decoded segments lead; raises 404."""
+        found = self._find_explicit(segments) or self._root.find(segments)
+        if found is None:
+            raise HTTPError(404)
+        return found
+
+    def url_for(self, name: str, segments: Sequence[Any], values: dict[str, Any]) -> str:
+        """The path of a route by its name. Raises ``LookupError`` and ``ValueError`` with a sentence."""
+        if name not in self.routes:
+            raise LookupError(f"there is no route named {name!r}; there are: {', '.join(sorted(self.routes))}")
+        path, pattern = self.routes[name]
+        if pattern is not None:
+            missing = [wildcard for wildcard in pattern.names if wildcard not in values]
+            if missing or segments:
+                raise ValueError(f"url_for({name!r}) takes {', '.join(f'{n}=...' for n in pattern.names) or 'nothing'}")
+            path = pattern.fill(values)
+        for segment in segments:
+            path = f"{path.rstrip('/')}/{quote(str(segment), safe='')}"
+        return path + (f"?{urlencode(values, doseq=True)}" if values else "")
+
+    def _add(self, route: Route) -> None:
+        pattern = route.pattern
+        assert pattern is not None  # noqa: S101
+        if pattern.literal is not None:
+            self._static.setdefault(pattern.literal, Resource()).add(route, pattern.text)
+        else:
+            self._patterns.setdefault(pattern.shape, (pattern, Resource()))[1].add(route, pattern.text)
+
+    def _sorted_patterns(self) -> dict[str | None, list[tuple[Pattern, Resource]]]:
+        """The patterns that may match, by a path's first segment; under None those for every other one."""
+        firsts = {pattern.first_segment for pattern, _ in self._patterns.values()} | {None}
+        return {
+            first: [entry for entry in self._patterns.values() if entry[0].first_segment in (first, None)]
+            for first in firsts
+        }
+
+    def _find_explicit(self, segments: Sequence[str]) -> Found | None:
+        if not self._static and not self._patterns:
+            return None
+        path = "/" + "/".join(segment.replace("/", ESCAPED_SLASH) for segment in segments)
+        if path in self._static:
+            return Found(self._static[path], (), _NO_VALUES)
+        candidates = self._by_first_segment.get(segments[0] if segments else None)
+        for pattern, resource in candidates if candidates is not None else self._by_first_segment[None]:
+            values = pattern.match(path)
+            if values is not None:
+                return Found(resource, (), values)
+        return None
+
+    def _exact_table(self) -> dict[str, Resource]:
+        """Whole paths that need no walk: one look-up finds what ``find`` would, with and without an end slash."""
+        table: dict[str, Resource] = {}
+        for path, _ in [*self._root.walk(), *((path, None) for path in self._static)]:
+            found = self.find(path.strip("/").split("/") if path != "/" else ())
+            if not found.segments and not found.values:
+                table[path] = found.resource
+                table[path.rstrip("/") + "/"] = found.resource
+        return table
+
+    def _named_routes(self, explicit: Sequence[Route]) -> dict[str, tuple[str, Pattern | None]]:
+        routes: dict[str, tuple[str, Pattern | None]] = {}
+        for path, resource in self._root.walk():
+            routes.setdefault(resource_name(resource), (path, None))
+        for route in explicit:
+            assert route.pattern is not None  # noqa: S101
+            routes.setdefault(route.name, (route.pattern.text, route.pattern))
+        return routes
+
+
+def resource_name(resource: Resource) -> str:
+    """The name of a resource that was found by name: it has one handler."""
+    route = resource.any or next(iter(resource.by_method.values()))
+    return route.name
+
+
+# -- what of an object may be routed ---------------------------------------------------------------------------------
+
+
+def public_handlers(instance: object, framework: tuple[type, ...]) -> dict[str, Callable[..., Any]]:
+    """The handlers that the author of ``instance``'s class defined: name -> bound function.
+
+    Functions of the author's classes and of the instance itself, never what ``framework`` classes or the standard
+    library define. Attributes are read from the classes' dictionaries, so no property's getter runs.
+    """
+    defined: dict[str, Any] = {}
+    for cls in reversed(type(instance).__mro__):
+        if cls not in framework and not _is_stdlib(cls):
+            defined.update(vars(cls))
+    handlers = {name: _bound(value, instance) for name, value in defined.items() if _is_public(name)}
+    own = {name: value for name, value in vars(instance).items() if _is_public(name)}
+    handlers.update({name: value for name, value in own.items() if is_function(value)})
+    return {name: value for name, value in handlers.items() if value is not None and _is_routable(name, value)}
+
+
+def _is_stdlib(cls: type) -> bool:
+    # ``class Root(App, Thread)`` must not answer /start and /join: its author did not define them.
+    return cls.__module__.partition(".")[0] in sys.stdlib_module_names and cls.__module__ != "__main__"
+
+
+def _is_public(name: str) -> bool:
+    return not name.startswith(("_", "ws_"))
+
+
+def is_function(value: object) -> bool:
+    """Whether an attribute that is set on an application becomes a handler."""
+    return isinstance(value, FunctionType | MethodType | functools.partial | functools._lru_cache_wrapper)
+
+
+def _bound(value: Any, instance: object) -> Any:
+    """A function of a class, bound; None for anything else (classes, properties, objects that can be called)."""
+    descriptors = (staticmethod, classmethod, functools.partialmethod, functools.singledispatchmethod)
+    if is_function(value) or isinstance(value, descriptors):
+        return value.__get__(instance, type(instance)) if hasattr(value, "__get__") else value
+    return None
+
+
+def _is_routable(name: str, function: Any) -> bool:
+    return not getattr(function, "__micropie_hidden__", False) and not inspect.isclass(function)

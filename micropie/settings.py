@@ -1,0 +1,70 @@
+"""What an author may set, its defaults and the checks; one frozen value that an application's parts share."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, fields, replace
+from typing import Any
+
+from micropie.errors import SetupError
+
+MEBIBYTE = 1024 * 1024
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """The settings of an ``App``; every one is a keyword of its constructor.
+
+    An application inside another (``root.blog = Blog(max_body_size=...)``) inherits what it does not set.
+    """
+
+    max_body_size: int = 16 * MEBIBYTE
+    """The most bytes of a request's body; a longer one gets 413. Django stops at 2.5 MiB, Flask nowhere."""
+    body_timeout: float | None = 30.0
+    """Seconds without a byte of a body that was announced, then 408 (asgi; under wsgi the server's socket rules)."""
+    max_form_field_size: int = MEBIBYTE
+    """The most bytes of one form field that is not a file; a longer one gets 413."""
+    max_form_fields: int = 1000
+    """The most fields of a query or a form; more get 413 (a million fields cost seconds)."""
+    max_form_files: int = 100
+    """The most files of one form; more get 413."""
+    threads: int = 40
+    """How many ``def`` handlers run at once in worker threads (asgi). 40 is anyio's default."""
+    debug: bool = False
+    """Answer an unhandled exception with its traceback, to clients on this machine only."""
+    session_timeout: int = 8 * 3600
+    """Seconds that a session lives after its last save."""
+    portal_backend: str = "asyncio"
+    """The event loop that ``async def`` handlers get under wsgi: "asyncio" or "trio"."""
+    templates: str = "templates"
+    """The directory of the templates, relative to the working directory."""
+
+    def __post_init__(self) -> None:
+        for name in ("max_body_size", "max_form_field_size", "max_form_fields", "max_form_files"):
+            _check(name, _is_count(getattr(self, name), least=0), getattr(self, name), "a whole number, 0 or more")
+        for name in ("threads", "session_timeout"):
+            _check(name, _is_count(getattr(self, name), least=1), getattr(self, name), "a whole number, 1 or more")
+        _check("body_timeout", _is_duration(self.body_timeout), self.body_timeout, "seconds above 0, or None")
+        _check("debug", isinstance(self.debug, bool), self.debug, "True or False")
+        _check("portal_backend", self.portal_backend in ("asyncio", "trio"), self.portal_backend, '"asyncio" or "trio"')
+        _check("templates", isinstance(self.templates, str), self.templates, "the path of a directory")
+
+    def overridden(self, changes: dict[str, Any]) -> Settings:
+        """These settings with ``changes``. Raises ``SetupError`` for an unknown name or a wrong value."""
+        known = [field.name for field in fields(self)]
+        for name in changes:
+            if name not in known:
+                raise SetupError(f"App has no setting {name!r}; it has: {', '.join(known)}, session_backend, lifespan")
+        return replace(self, **changes) if changes else self
+
+
+def _is_count(value: object, least: int) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool) and value >= least
+
+
+def _is_duration(value: object) -> bool:
+    return value is None or (isinstance(value, int | float) and not isinstance(value, bool) and value > 0)
+
+
+def _check(name: str, fine: bool, value: object, expected: str) -> None:
+    if not fine:
+        raise SetupError(f"App({name}=...) takes {expected}, not {value!r}")

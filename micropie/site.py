@@ -1,0 +1,139 @@
+"""A tree of applications compiled into what flows and drivers are given: one frozen ``Site``.
+
+Built at the first request, and anew when the author changes the tree afterwards. Whatever is wrong with it is a
+``SetupError`` here, with a sentence that says what to write.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from micropie.error_handlers import ErrorHandler, ErrorKey
+from micropie.forms import Limits
+from micropie.level import Level
+from micropie.patterns import Pattern
+from micropie.request import Request
+from micropie.routing import Found, Node, Resource, Route, RouteMark, Router, marks_of, public_handlers
+from micropie.sessions import InMemorySessionBackend, SessionBackend, SessionStore
+from micropie.settings import Settings
+
+
+@dataclass(slots=True)
+class Branch:
+    """One ``App`` of a tree as its author wrote it: what is compiled."""
+
+    app: object
+    framework: tuple[type, ...]
+    """The classes whose methods are no handlers."""
+    settings: dict[str, Any]
+    session_backend: SessionBackend | None
+    middlewares: list[Any]
+    error_handlers: dict[ErrorKey, ErrorHandler]
+    functions: list[tuple[Callable[..., Any], RouteMark]]
+    """Plain functions with an explicit route."""
+    children: dict[str, Branch]
+
+
+class Site:
+    """A whole tree of applications, frozen. ``level`` is the outermost application's."""
+
+    __slots__ = ("exact", "level", "router")
+
+    def __init__(self, level: Level, router: Router) -> None:
+        self.level = level
+        self.router = router
+        self.exact: dict[str | None, Resource] = {**router.exact}
+
+    def find(self, request: Request) -> Found:
+        """Where the request's path leads, by its decoded segments. Raises 400 for a malformed path, 404."""
+        return self.router.find(request.segments())
+
+
+def build_site(root: Branch) -> Site:
+    """Compile a tree of applications. Raises ``SetupError`` for what can't be served."""
+    builder = _Builder()
+    level = _root_level(root)
+    node = builder.add(root, level, "", "")
+    return Site(level, Router(node, builder.explicit))
+
+
+def _root_level(root: Branch) -> Level:
+    settings = Settings().overridden(root.settings)
+    store = SessionStore(root.session_backend or InMemorySessionBackend(), settings.session_timeout)
+    return Level(settings, _limits(settings), store, (root.middlewares,), root.error_handlers)
+
+
+def _inner_level(branch: Branch, outer: Level) -> Level:
+    settings = outer.settings.overridden(branch.settings)
+    store = outer.sessions
+    if branch.session_backend is not None:
+        store = SessionStore(branch.session_backend, settings.session_timeout)
+    handlers = {**outer.error_handlers, **branch.error_handlers}
+    return Level(settings, _limits(settings), store, (*outer.middlewares, branch.middlewares), handlers)
+
+
+def _limits(settings: Settings) -> Limits:
+    return Limits(
+        max_form_field_size=settings.max_form_field_size,
+        max_fields=settings.max_form_fields,
+        max_files=settings.max_form_files,
+    )
+
+
+class _Builder:
+    """Collects explicit routes while it makes a ``Node`` of each application."""
+
+    def __init__(self) -> None:
+        self.explicit: list[Route] = []
+
+    def add(self, branch: Branch, level: Level, prefix: str, dotted: str) -> Node:
+        node = Node()
+        for name, function in public_handlers(branch.app, branch.framework).items():
+            self._add_handler(node, name, function, marks_of(function), level, prefix, dotted)
+        for function, mark in branch.functions:
+            self._add_explicit(function, mark, function.__name__, level, prefix, dotted)
+        for name, child in branch.children.items():
+            node.names.pop(name, None)
+            node.children[name] = self.add(child, _inner_level(child, level), f"{prefix}/{name}", f"{dotted}{name}.")
+        return node
+
+    def _add_handler(
+        self,
+        node: Node,
+        name: str,
+        function: Callable[..., Any],
+        marks: Sequence[RouteMark],
+        level: Level,
+        prefix: str,
+        dotted: str,
+    ) -> None:
+        by_name = [mark for mark in marks if mark.path is None]
+        for mark in marks:
+            if mark.path is not None:
+                self._add_explicit(function, mark, name, level, prefix, dotted)
+        if by_name or not marks:
+            methods = tuple(method for mark in by_name for method in mark.methods)
+            resource = _resource(Route(function, dotted + name, level, methods))
+            if name == "default":
+                node.default = resource
+            else:
+                node.names[name] = resource
+            if name == "index":
+                node.index = resource
+
+    def _add_explicit(
+        self, function: Callable[..., Any], mark: RouteMark, name: str, level: Level, prefix: str, dotted: str
+    ) -> None:
+        pattern = Pattern(prefix + (mark.path or f"/{name}"))
+        route_name = mark.name or dotted + name
+        self.explicit.append(Route(function, route_name, level, mark.methods, pattern))
+
+
+def _resource(route: Route) -> Resource:
+    if not route.methods:
+        return Resource(route)
+    resource = Resource()
+    resource.add(route, route.name)
+    return resource

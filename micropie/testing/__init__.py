@@ -1,0 +1,38 @@
+"""A test client for ASGI and WSGI applications, on httpx. It needs `pip install "micropie[test]"`.
+
+What is said of the protocols here stands in their specifications: the client knows nothing of micropie, and
+works with any application.
+"""
+
+from __future__ import annotations
+
+try:
+    from micropie.testing.client import TestClient
+except ModuleNotFoundError as error:
+    if error.name != "httpx":
+        raise
+    message = 'The test client needs httpx, which is not installed: pip install "micropie[test]"'
+    raise ModuleNotFoundError(message, name="httpx") from error
+
+from micropie.testing.errors import (
+    AppTimeout,
+    ClientDisconnected,
+    ClientError,
+    LifespanFailed,
+    ProtocolViolation,
+    WebSocketClosed,
+    WebSocketRefused,
+)
+from micropie.testing.websocket import WebSocketSession
+
+__all__ = [
+    "AppTimeout",
+    "ClientDisconnected",
+    "ClientError",
+    "LifespanFailed",
+    "ProtocolViolation",
+    "TestClient",
+    "WebSocketClosed",
+    "WebSocketRefused",
+    "WebSocketSession",
+]

@@ -1,0 +1,161 @@
+"""A call of an ASGI application: a task in the loop's thread, whatever the type of its scope."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Awaitable, Callable, MutableMapping
+from functools import partial
+from typing import Any, TypeVar, cast
+
+import anyio
+
+from micropie.testing.errors import ClientDisconnected, ProtocolViolation
+from micropie.testing.exchange import Call, Signal
+from micropie.testing.loop import LoopThread
+
+__all__ = ["ASGIApp", "AppCall", "Message", "Scope", "checked_headers"]
+
+Message = MutableMapping[str, Any]
+Scope = MutableMapping[str, Any]
+Receive = Callable[[], Awaitable[Message]]
+Send = Callable[[Message], Awaitable[None]]
+ASGIApp = Callable[[Scope, Receive, Send], Awaitable[None]]
+E = TypeVar("E")
+
+
+def checked_headers(message: Message) -> list[tuple[bytes, bytes]]:
+    """The headers of a head or an accept, of whatever iterable they came in."""
+    headers = [(name, value) for name, value in message.get("headers", ())]
+    for name, value in headers:
+        if not isinstance(name, bytes) or not isinstance(value, bytes):
+            raise ProtocolViolation(
+                f"{message['type']}: headers are pairs of bytes, not ({name!r}, {value!r})"
+            )
+    return headers
+
+
+class AppCall(Call[E]):
+    """A call of an ASGI application: a task in the loop's thread.
+
+    All attributes but those of `Call` belong to the loop's thread; `post` is the way there. `ahead` is how
+    many messages the application may send before the test takes one.
+    """
+
+    _changed: anyio.Event
+    _cancel_scope: anyio.CancelScope
+
+    def __init__(self, loop: LoopThread, app: ASGIApp, scope: Scope, label: str, *, ahead: int = 0) -> None:
+        super().__init__(label)
+        self.post = loop.post
+        self._loop = loop
+        self._app = app
+        self._scope = scope
+        self._ahead = ahead
+        self._inbox: deque[Message] = deque()
+        self._farewell: Message | None = None  # what `receive` gives for ever, after the inbox
+        self._hung_up = False
+        self._sent = 0
+        self._taken = 0
+        self.received = 0
+
+    def start(self) -> None:
+        self.post(self._begin)
+
+    def put(self, message: Message) -> None:
+        self.post(partial(self._accept_message, message))
+
+    def taken(self) -> None:
+        self.post(self._count_taken)
+
+    def hang_up(self) -> None:
+        self.post(partial(self._disconnect, self.goodbye()))
+
+    def cancel(self) -> None:
+        self.post(lambda: self._cancel_scope.cancel())
+
+    def goodbye(self) -> Message:
+        """The message that tells the application of the client's leaving."""
+        raise NotImplementedError
+
+    def accept(self, message: Message) -> E:
+        """Check a message of the application's, at its own line, and turn it into an event."""
+        raise NotImplementedError
+
+    def on_starved(self) -> None:
+        """The application wants a message, and there is none."""
+
+    def on_hang_up(self) -> None:
+        """The client has just left."""
+
+    def _begin(self) -> None:
+        # anyio's primitives want the loop to be running, so they are made here.
+        self._changed = anyio.Event()
+        self._cancel_scope = anyio.CancelScope()
+        self._loop.tasks.start_soon(self._run, name=self.label)
+
+    def _accept_message(self, message: Message) -> None:
+        self._inbox.append(message)
+        self._pulse()
+
+    def _count_taken(self) -> None:
+        self._taken += 1
+        self._pulse()
+
+    def _disconnect(self, farewell: Message) -> None:
+        self._hung_up = True
+        self.on_hang_up()
+        self._end_input(farewell)
+
+    def _end_input(self, farewell: Message) -> None:
+        self._farewell = self._farewell or farewell
+        self._pulse()
+
+    def _pulse(self) -> None:
+        """Have everything that waits look again."""
+        self._changed.set()
+        self._changed = anyio.Event()
+
+    async def _run(self) -> None:
+        try:
+            with self._cancel_scope:
+                await self._app(self._scope, self._receive, self._send)
+        except anyio.get_cancelled_exc_class() as error:
+            # Not by `_cancel_scope`, which keeps its own; so by the application itself, or because the loop
+            # ends.
+            self.error = ProtocolViolation(
+                f"{self.label}: the application was cancelled, but not by the client"
+            )
+            self.error.__cause__ = error
+            raise
+        except BaseException as error:
+            self.error = error
+        finally:
+            self.events.put(Signal.ENDED)
+
+    async def _receive(self) -> Message:
+        while not self._inbox and self._farewell is None:
+            self.on_starved()
+            await self._wait("receive()")
+        if not self._inbox:
+            return dict(cast(Message, self._farewell))
+        self.received += 1
+        return self._inbox.popleft()
+
+    async def _send(self, message: Message) -> None:
+        event = self.accept(message)
+        if not self._hung_up:
+            self.events.put(event)
+            self._sent += 1
+            place = self._sent - self._ahead
+            while self._taken < place and not self._hung_up:
+                await self._wait("send()")
+            if self._taken >= place:
+                return
+        raise ClientDisconnected(f"{self.label}: the client has disconnected")
+
+    async def _wait(self, where: str) -> None:
+        self.waits_in = where
+        try:
+            await self._changed.wait()
+        finally:
+            self.waits_in = ""

@@ -1,0 +1,150 @@
+"""The ASGI side of HTTP: scopes, the messages of a request and its answer, and the transport.
+
+Scopes say spec_version 2.4, the newest that servers announce: what it adds is that `send` raises an OSError
+once the client has left. Nothing that an application sends is hidden (the body of an answer to HEAD, say), so
+that a test sees it.
+"""
+
+from __future__ import annotations
+
+import threading
+import weakref
+from collections.abc import Mapping
+from functools import partial
+from typing import Any
+
+import httpx
+
+from micropie.testing.appcall import AppCall, ASGIApp, Message, Scope, checked_headers
+from micropie.testing.errors import ProtocolViolation
+from micropie.testing.exchange import AppTransport, Chunk, Head, HttpCall, Settings, Signal
+from micropie.testing.lifespan import Lifespan
+from micropie.testing.loop import LoopThread
+from micropie.testing.wire import RequestBody, Target, lower_case, server_address
+
+__all__ = ["ASGITransport"]
+
+ASGI_VERSIONS = {"version": "3.0", "spec_version": "2.4"}
+
+
+def connection_scope(request: httpx.Request, settings: Settings) -> Scope:
+    """The keys that HTTP and WebSocket scopes share, but for `type`, `scheme`, `state` and `extensions`."""
+    target = Target(request)
+    return {
+        "asgi": dict(ASGI_VERSIONS),
+        "http_version": "1.1",
+        # What is not UTF-8 becomes U+FFFD, as in uvicorn and hypercorn; `raw_path` keeps the bytes.
+        "path": target.decoded_path.decode("utf-8", "replace"),
+        "raw_path": target.path,
+        "query_string": target.query,
+        "root_path": settings.root_path,
+        "headers": lower_case(request.headers),
+        "client": settings.client,
+        "server": server_address(request.url),
+    }
+
+
+class ASGIHttpCall(AppCall["Head | Chunk"], HttpCall):
+    """An HTTP request. `_expects` is the type of the message that has to come next; none after the last."""
+
+    def __init__(
+        self, loop: LoopThread, app: ASGIApp, scope: Scope, label: str, whole_body: bytes | None
+    ) -> None:
+        super().__init__(loop, app, scope, label)
+        self._expects: str | None = "http.response.start"
+        self._may_ask = whole_body is None
+        if whole_body is not None:
+            self._inbox.append({"type": "http.request", "body": whole_body, "more_body": False})
+
+    def feed(self, chunk: bytes, *, is_last: bool) -> None:
+        self.post(partial(self._fed, chunk, is_last))
+
+    def break_off(self) -> None:
+        self.post(partial(self._end_input, self.goodbye()))
+
+    def goodbye(self) -> Message:
+        return {"type": "http.disconnect"}
+
+    def on_hang_up(self) -> None:
+        self._inbox.clear()  # uvicorn too forgets the part of a body that was not read
+
+    def on_starved(self) -> None:
+        if self._may_ask:
+            self._may_ask = False  # ask once for each chunk, even if `receive` is cancelled meanwhile
+            self.events.put(Signal.WANTS_BODY)
+
+    def accept(self, message: Message) -> Head | Chunk:
+        kind = message["type"]
+        if kind != self._expects:
+            expected = f"{self._expects!r} has to come next" if self._expects else "its answer is complete"
+            raise ProtocolViolation(f"{self.label}: the application sent {kind!r}, but {expected}")
+        return self._head(message) if kind == "http.response.start" else self._chunk(message)
+
+    def _fed(self, chunk: bytes, is_last: bool) -> None:
+        self._may_ask = not is_last
+        self._accept_message({"type": "http.request", "body": chunk, "more_body": not is_last})
+
+    def _head(self, message: Message) -> Head:
+        status = message.get("status")
+        if not isinstance(status, int):
+            raise ProtocolViolation(f"{self.label}: a status is an int, not {status!r}")
+        head = Head(status, checked_headers(message))
+        self._expects = "http.response.body"
+        return head
+
+    def _chunk(self, message: Message) -> Chunk:
+        data = message.get("body", b"")
+        if not isinstance(data, bytes | bytearray | memoryview):
+            raise ProtocolViolation(f"{self.label}: a body is bytes, not {data!r}")
+        is_last = not message.get("more_body", False)
+        if is_last:
+            self._expects = None
+        return Chunk(bytes(data), is_last)
+
+
+class ASGITransport(AppTransport):
+    """Answers httpx's requests from an ASGI application, in one event loop for the life of the client."""
+
+    def __init__(
+        self, app: ASGIApp, settings: Settings, *, backend: str, backend_options: Mapping[str, Any] | None
+    ) -> None:
+        super().__init__(settings)
+        self.app = app
+        self._backend = backend
+        self._backend_options = backend_options
+        self._state: dict[str, Any] = {}
+        self._lock = threading.Lock()
+        self._loop: LoopThread | None = None
+        self._lifespan: Lifespan | None = None
+
+    @property
+    def loop(self) -> LoopThread:
+        """Started at first use. A client that is dropped without `close` takes its loop with it."""
+        with self._lock:
+            if self._loop is None:
+                self._loop = LoopThread(self._backend, self._backend_options)
+                weakref.finalize(self, self._loop.stop)
+            return self._loop
+
+    def scope(self, request: httpx.Request, **more: Any) -> Scope:
+        scope = connection_scope(request, self.settings)
+        return {**scope, "state": dict(self._state), "extensions": {}, **more}
+
+    def handle_request(self, request: httpx.Request) -> httpx.Response:
+        body = RequestBody(request)
+        scope = self.scope(request, type="http", method=request.method, scheme=request.url.scheme)
+        label = f"{request.method} {request.url.path}"
+        return self.answer(ASGIHttpCall(self.loop, self.app, scope, label, body.whole), body, request)
+
+    def startup(self) -> None:
+        lifespan = Lifespan(self.loop, self.app, self._state, self.settings.app_timeout)
+        lifespan.startup()
+        self._lifespan = lifespan
+
+    def shutdown(self) -> None:
+        if self._lifespan is not None:
+            self._lifespan.shutdown()
+
+    def end(self) -> None:
+        if self._loop is not None:
+            self._loop.stop(self.settings.app_timeout)

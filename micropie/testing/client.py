@@ -1,0 +1,171 @@
+"""The test client itself: an httpx client whose requests are answered by an application in this process."""
+
+from __future__ import annotations
+
+import base64
+import secrets
+from collections.abc import Callable, Mapping, Sequence
+from types import TracebackType
+from typing import TYPE_CHECKING, Any, Literal, Self
+from urllib.parse import quote
+
+import anyio
+import httpx
+
+from micropie.testing.asgi import ASGITransport
+from micropie.testing.errors import ClientError
+from micropie.testing.exchange import AppTransport, Settings
+from micropie.testing.websocket import DENIAL, WebSocketCall, WebSocketSession
+from micropie.testing.wsgi import WSGITransport
+
+if TYPE_CHECKING:
+    from httpx._types import CookieTypes, HeaderTypes, QueryParamTypes
+
+__all__ = ["TestClient"]
+
+WEBSOCKET_SCHEMES = {"http": "ws", "https": "wss"}
+
+
+class TestClient(httpx.Client):
+    """Calls an ASGI 3 or PEP 3333 application as a server would, without a server.
+
+        with TestClient(app, protocol="asgi", backend="trio") as client:
+            assert client.get("/").status_code == 200
+            with client.websocket("/chat") as ws:
+                ws.send_text("hello")
+
+    It is an `httpx.Client`: cookies, uploads, authentication, `stream` are httpx's. Redirects are not
+    followed unless asked for. Entering it runs the application's lifespan, leaving it the shut-down; without
+    `with` there is no lifespan, and `close` ends what was started. A WSGI application has no lifespan; if it
+    has a callable `wsgi_shutdown`, closing calls that, as the exit of a worker process would.
+
+    protocol: "asgi" or "wsgi".
+    backend, backend_options: what anyio runs an ASGI application on, "asyncio" or "trio".
+    raise_app_exceptions: raise in the test what the application raised, the very same object. Otherwise it
+    becomes a
+        500, or `httpx.RemoteProtocolError` while the body is read, if the head was sent already.
+    root_path: where the application is mounted (WSGI's SCRIPT_NAME). URLs without a host are relative to it.
+    client: the address and port that the requests come from; None for a server that doesn't know.
+    lifespan: False leaves out start-up and shut-down.
+    app_timeout: how many seconds the application may let the client wait; after that `AppTimeout` says what
+    for. raw_uri: whether the WSGI environ has gunicorn's RAW_URI. denial_response: whether WebSocket scopes
+    offer the "websocket.http.response" extension.
+
+    The exact bytes of a request target can be given as `extensions={"target": b"/%ff/../x"}`, where httpx
+    would normalise the URL; it includes the `root_path`. Headers given as bytes arrive as they are.
+    """
+
+    __test__ = False  # its name makes pytest take it for a class of tests
+
+    def __init__(
+        self,
+        app: Callable[..., Any],
+        *,
+        protocol: Literal["asgi", "wsgi"] = "asgi",
+        backend: str = "asyncio",
+        backend_options: Mapping[str, Any] | None = None,
+        raise_app_exceptions: bool = True,
+        base_url: str = "http://testserver",
+        headers: HeaderTypes | None = None,
+        cookies: CookieTypes | None = None,
+        root_path: str = "",
+        client: tuple[str, int] | None = ("127.0.0.1", 50000),
+        lifespan: bool = True,
+        app_timeout: float = 10.0,
+        raw_uri: bool = True,
+        denial_response: bool = False,
+        follow_redirects: bool = False,
+    ) -> None:
+        self._lifespan = lifespan
+        self._denial_response = denial_response
+        settings = Settings(root_path, client, raise_app_exceptions, app_timeout)
+        self._app_transport: AppTransport
+        if protocol == "asgi":
+            if backend not in anyio.get_all_backends():
+                raise ValueError(f"backend is one of {', '.join(anyio.get_all_backends())}, not {backend!r}")
+            self._app_transport = ASGITransport(
+                app, settings, backend=backend, backend_options=backend_options
+            )
+        elif protocol == "wsgi":
+            self._app_transport = WSGITransport(app, settings, raw_uri=raw_uri)
+        else:
+            raise ValueError(f"protocol is 'asgi' or 'wsgi', not {protocol!r}")
+        super().__init__(
+            transport=self._app_transport,
+            base_url=mounted_url(base_url, root_path),
+            headers=headers,
+            cookies=cookies,
+            follow_redirects=follow_redirects,
+            timeout=None,  # httpx's own, which is about sockets
+            trust_env=False,
+        )
+
+    def __enter__(self) -> Self:
+        super().__enter__()
+        if self._lifespan:
+            try:
+                self._app_transport.startup()
+            except BaseException as error:
+                self.__exit__(type(error), error, error.__traceback__)
+                raise
+        return self
+
+    def __exit__(
+        self,
+        exc_type: type[BaseException] | None = None,
+        exc_value: BaseException | None = None,
+        traceback: TracebackType | None = None,
+    ) -> None:
+        try:
+            super().__exit__(exc_type, exc_value, traceback)
+        except Exception as error:
+            if exc_value is None:
+                raise
+            # The test has failed already; why it did matters more than what followed from it.
+            exc_value.add_note(f"and closing the test client: {error!r}")
+
+    def websocket(
+        self,
+        url: str,
+        *,
+        subprotocols: Sequence[str] = (),
+        params: QueryParamTypes | None = None,
+        headers: HeaderTypes | None = None,
+        cookies: CookieTypes | None = None,
+        extensions: Mapping[str, Any] | None = None,
+    ) -> WebSocketSession:
+        """A WebSocket; `with` connects it. Headers, cookies and URLs are those of the client's requests."""
+        transport = self._app_transport
+        if not isinstance(transport, ASGITransport):
+            raise ClientError('WSGI knows no WebSockets: they need TestClient(app, protocol="asgi")')
+        if self.is_closed:
+            raise ClientError("the client has been closed")
+        request = self.build_request(
+            "GET", url, params=params, headers=headers, cookies=cookies, extensions=dict(extensions or {})
+        )
+        add_handshake_headers(request.headers, subprotocols)
+        scope = transport.scope(
+            request,
+            type="websocket",
+            scheme=WEBSOCKET_SCHEMES.get(request.url.scheme, request.url.scheme),
+            subprotocols=list(subprotocols),
+            extensions={DENIAL: {}} if self._denial_response else {},
+        )
+        call = WebSocketCall(transport.loop, transport.app, scope, f"WebSocket {request.url.path}")
+        return WebSocketSession(call, self, request, transport.settings)
+
+
+def mounted_url(base_url: str, root_path: str) -> httpx.URL:
+    """The base URL with the mount before its path, so that cookies and redirects work as in a browser."""
+    url = httpx.URL(base_url)
+    return url.copy_with(raw_path=quote(root_path).encode() + url.raw_path)
+
+
+def add_handshake_headers(headers: httpx.Headers, subprotocols: Sequence[str]) -> None:
+    """What RFC 6455 wants in a handshake."""
+    headers["connection"] = "upgrade"
+    headers["upgrade"] = "websocket"
+    headers["sec-websocket-version"] = "13"
+    headers["sec-websocket-key"] = base64.b64encode(secrets.token_bytes(16)).decode()
+    if subprotocols:
+        headers["sec-websocket-protocol"] = ", ".join(subprotocols)

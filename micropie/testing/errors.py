@@ -1,0 +1,83 @@
+"""What the test client raises by itself; everything else that a test sees is the application's own exception.
+
+ClientError                 the base of those that go to the test
+    AppTimeout              the application let the client wait for longer than `app_timeout`
+    ProtocolViolation       the application broke ASGI or WSGI (raised in the application, at its own line)
+    LifespanFailed          start-up or shut-down failed; `__cause__` is what the application raised
+    WebSocketRefused        the handshake was answered with a status instead of an accept
+    WebSocketClosed         the application closed the WebSocket
+ClientDisconnected          goes to the application only: it writes to, or reads from, a client that has left
+"""
+
+from __future__ import annotations
+
+__all__ = [
+    "AppTimeout",
+    "ClientDisconnected",
+    "ClientError",
+    "LifespanFailed",
+    "ProtocolViolation",
+    "WebSocketClosed",
+    "WebSocketRefused",
+]
+
+
+class ClientError(Exception):
+    """The base of what the client raises in a test."""
+
+
+class AppTimeout(ClientError, TimeoutError):
+    """The application did not do in time what the client waits for."""
+
+
+class ProtocolViolation(ClientError, RuntimeError):
+    """The application sent what its protocol does not allow here, or ended without having answered."""
+
+
+class LifespanFailed(ClientError):
+    """The application could not start up, or not shut down."""
+
+
+class WebSocketRefused(ClientError):
+    """The application did not accept the handshake.
+
+    `headers` and `body` are those of the denial response; without one, a server answers with a plain 403.
+    """
+
+    def __init__(
+        self,
+        status: int = 403,
+        *,
+        code: int = 1000,
+        reason: str = "",
+        headers: list[tuple[bytes, bytes]] | None = None,
+        body: bytes = b"",
+    ) -> None:
+        super().__init__(
+            f"the WebSocket was refused with status {status} (close code {code}, reason {reason!r})"
+        )
+        self.status = status
+        self.code = code
+        self.reason = reason
+        self.headers = headers if headers is not None else []
+        self.body = body
+
+
+class WebSocketClosed(ClientError):
+    """The application closed the WebSocket."""
+
+    def __init__(self, code: int = 1000, reason: str = "") -> None:
+        super().__init__(f"the WebSocket was closed with code {code}, reason {reason!r}")
+        self.code = code
+        self.reason = reason
+
+
+class ClientDisconnected(OSError):
+    """The client has left. ASGI 2.4 wants an OSError for that; under WSGI a socket would raise one."""
+
+
+def is_only_disconnect(error: BaseException) -> bool:
+    """Whether `error` is nothing but the client's leaving, alone or in a task group's exception."""
+    if isinstance(error, BaseExceptionGroup):
+        return all(is_only_disconnect(part) for part in error.exceptions)
+    return isinstance(error, ClientDisconnected)

@@ -1,0 +1,303 @@
+"""One request and its answer, seen from the test: the same for ASGI and WSGI.
+
+The application runs in another thread (`Call`): in the event loop's under ASGI, in one of its own under WSGI,
+so that the test can stop waiting for it. What the application does arrives here as events, and each has to be
+taken before the application goes on: so a stream is seen as it is produced, and never more than one chunk is
+made ahead of the test. When the application wants more of the request's body, the chunk is pulled here, in
+the test's thread: a generator of the test's runs where the test runs, and nothing can be left behind in a
+third thread.
+"""
+
+from __future__ import annotations
+
+import queue
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, suppress
+from dataclasses import dataclass
+from enum import Enum, auto
+from typing import Generic, NoReturn, TypeVar
+
+import httpx
+
+from micropie.testing.errors import AppTimeout, ProtocolViolation, is_only_disconnect
+from micropie.testing.wire import RequestBody
+
+__all__ = ["AppTransport", "Call", "Chunk", "Exchange", "Head", "HttpCall", "Settings", "Signal"]
+
+E = TypeVar("E")
+
+# How long an application may take to give way after it was cancelled. Cancellation is prompt where it works
+# at all.
+CANCEL_GRACE = 1.0
+PLAIN_500 = b"Internal Server Error"
+
+
+class Signal(Enum):
+    WANTS_BODY = auto()
+    ENDED = auto()
+
+
+@dataclass(frozen=True)
+class Settings:
+    """What the client was told and every request needs."""
+
+    root_path: str
+    client: tuple[str, int] | None
+    raise_app_exceptions: bool
+    app_timeout: float
+
+
+@dataclass(frozen=True)
+class Head:
+    status: int
+    headers: list[tuple[bytes, bytes]]
+    reason: bytes | None = None
+
+
+@dataclass(frozen=True)
+class Chunk:
+    data: bytes
+    is_last: bool
+
+
+class Call(ABC, Generic[E]):
+    """One call of the application, running in another thread."""
+
+    def __init__(self, label: str) -> None:
+        self.label = label
+        self.events: queue.SimpleQueue[E | Signal] = queue.SimpleQueue()
+        self.error: BaseException | None = None
+        self.waits_in = ""
+
+    @abstractmethod
+    def start(self) -> None:
+        """Begin; called once, when everything else is ready."""
+
+    @abstractmethod
+    def taken(self) -> None:
+        """The test has taken the last event: the application may go on."""
+
+    @abstractmethod
+    def hang_up(self) -> None:
+        """The client leaves: reading gives a disconnect or an end, writing an error."""
+
+    @abstractmethod
+    def cancel(self) -> None:
+        """Stop the application, as far as the protocol has a means to do that."""
+
+    def next_event(self, timeout: float, what: str) -> E | Signal:
+        """The application's next event, which it has to deliver within `timeout` seconds."""
+        try:
+            return self.events.get(timeout=timeout)
+        except queue.Empty:
+            pass
+        where = f"it waits in {self.waits_in}" if self.waits_in else "it does not wait for the client"
+        raise AppTimeout(f"{self.label}: the application did not {what} within {timeout:g} s ({where})")
+
+    def wait_for_end(self, timeout: float) -> None:
+        """Let the application end by itself; cancel it and complain if it doesn't."""
+        try:
+            self._drain(timeout)
+        except AppTimeout as error:
+            late = error
+        else:
+            return
+        self.give_up()
+        raise late
+
+    def abandon(self, error: BaseException, timeout: float) -> None:
+        """Leave because of `error`, which is on its way to the test: nothing may take its place."""
+        self.hang_up()
+        if isinstance(error, AppTimeout) or not isinstance(error, Exception):
+            self.give_up()  # it was waited for already, or the tests are to stop
+            return
+        with suppress(AppTimeout):
+            self.wait_for_end(timeout)
+
+    def give_up(self) -> None:
+        self.cancel()
+        # If even that is too short, it blocks its thread; whoever waits for that thread reports it.
+        with suppress(AppTimeout):
+            self._drain(CANCEL_GRACE)
+
+    def _drain(self, timeout: float) -> None:
+        while self.next_event(timeout, "end after the client was done with it") is not Signal.ENDED:
+            pass
+
+
+class HttpCall(Call["Head | Chunk"]):
+    """A call that answers an HTTP request."""
+
+    @abstractmethod
+    def feed(self, chunk: bytes, *, is_last: bool) -> None:
+        """A piece of the request's body."""
+
+    @abstractmethod
+    def break_off(self) -> None:
+        """The request's body ends before its Content-Length."""
+
+
+class Exchange(httpx.SyncByteStream):
+    """Waits for the head of the answer, then is its body."""
+
+    def __init__(
+        self,
+        call: HttpCall,
+        body: RequestBody,
+        *,
+        method: str,
+        settings: Settings,
+        on_close: Callable[[Exchange], None],
+    ) -> None:
+        self._call = call
+        self._body = body
+        self._method = method
+        self._timeout = settings.app_timeout
+        self._raises = settings.raise_app_exceptions
+        self._on_close = on_close
+        self._broke_off = False
+        self._replacement: Chunk | None = None
+        self._expected: int | None = None
+        self._ended = False
+        self._closed = False
+
+    def response(self) -> httpx.Response:
+        """The answer, as soon as its head is there; the body is this object, pulled by whoever reads it."""
+        try:
+            head = self._head()
+            self._expected = self._declared_length(head)
+        except BaseException as error:
+            self._discard(error)
+            raise
+        reason = {} if head.reason is None else {"reason_phrase": head.reason}
+        extensions = {"http_version": b"HTTP/1.1", **reason}
+        return httpx.Response(head.status, headers=head.headers, stream=self, extensions=extensions)
+
+    def __iter__(self) -> Iterator[bytes]:
+        received = 0
+        chunk = Chunk(b"", is_last=False)
+        while not chunk.is_last:
+            chunk = self._next_chunk()
+            received += len(chunk.data)
+            if chunk.data:
+                yield chunk.data
+        self.close()
+        if self._expected is not None and received != self._expected:
+            self._break(f"received {received} bytes of a body of {self._expected} (its Content-Length)")
+
+    def close(self) -> None:
+        """Leave: at the end, or early. The application has ended when this returns."""
+        if self._closed:
+            return
+        self._closed = True
+        self._on_close(self)
+        if self._ended:
+            return
+        self._call.hang_up()
+        self._call.wait_for_end(self._timeout)
+        error = self._call.error
+        if error is not None and self._raises and not is_only_disconnect(error):
+            raise error
+
+    def _discard(self, error: BaseException) -> None:
+        self._closed = True
+        self._on_close(self)
+        if not self._ended:
+            self._call.abandon(error, self._timeout)
+
+    def _next(self) -> Head | Chunk | None:
+        """The next piece of the answer; None when the application has ended."""
+        while True:
+            event = self._call.next_event(self._timeout, "answer")
+            if event is Signal.WANTS_BODY:
+                self._feed()
+            elif event is Signal.ENDED:
+                self._ended = True
+                return None
+            else:
+                self._call.taken()
+                return event
+
+    def _feed(self) -> None:
+        chunk = self._body.next_chunk()
+        if chunk or not self._body.fell_short:
+            self._call.feed(chunk, is_last=not chunk)
+        else:
+            self._broke_off = True
+            self._call.break_off()
+
+    def _head(self) -> Head:
+        event = self._next()
+        if isinstance(event, Head):
+            return event
+        if self._call.error is not None and self._raises:
+            raise self._call.error
+        if self._broke_off:
+            self._break("no answer to a request whose body was shorter than its Content-Length")
+        if self._raises:
+            raise ProtocolViolation(f"{self._call.label}: the application ended without answering")
+        self._replacement = Chunk(PLAIN_500, is_last=True)
+        return Head(500, [(b"content-type", b"text/plain; charset=utf-8")])
+
+    def _next_chunk(self) -> Chunk:
+        if self._replacement is not None:
+            return self._replacement
+        try:
+            event = self._next()
+        except BaseException as error:
+            self._discard(error)
+            raise
+        if isinstance(event, Chunk):
+            return event
+        self._closed = True
+        self._on_close(self)
+        if self._call.error is not None and self._raises:
+            raise self._call.error
+        self._break("the application ended before its answer was complete")
+
+    def _declared_length(self, head: Head) -> int | None:
+        """How many bytes must come; None where nothing can be said or the head speaks for another answer."""
+        values = [value for name, value in head.headers if name.lower() == b"content-length"]
+        if not values or self._method == "HEAD" or head.status == 304:
+            return None
+        if len(set(values)) > 1 or not values[0].isdigit():
+            self._break(f"the answer's Content-Length makes no sense: {b', '.join(values)!r}")
+        return int(values[0])
+
+    def _break(self, what: str) -> NoReturn:
+        """What a client on a real wire would see: the connection ended in the middle of the answer."""
+        raise httpx.RemoteProtocolError(f"{self._call.label}: {what}")
+
+
+class AppTransport(httpx.BaseTransport):
+    """Answers httpx's requests from an application, and knows which answers are still open."""
+
+    def __init__(self, settings: Settings) -> None:
+        self.settings = settings
+        self._open: set[Exchange] = set()
+
+    def answer(self, call: HttpCall, body: RequestBody, request: httpx.Request) -> httpx.Response:
+        exchange = Exchange(
+            call, body, method=request.method, settings=self.settings, on_close=self._open.discard
+        )
+        self._open.add(exchange)
+        call.start()
+        return exchange.response()
+
+    def startup(self) -> None:
+        """Start the application up, if the protocol has a means to do that."""
+
+    def shutdown(self) -> None:
+        """The reverse of `startup`."""
+
+    def end(self) -> None:
+        """Give back what the transport itself holds."""
+
+    def close(self) -> None:
+        """Close what is still open, shut down, end: each even if another fails."""
+        with ExitStack() as stack:
+            stack.callback(self.end)
+            stack.callback(self.shutdown)
+            for exchange in list(self._open):
+                stack.callback(exchange.close)

@@ -1,0 +1,92 @@
+"""The thread in which the ASGI application's event loop runs, on asyncio or trio.
+
+anyio's own blocking portal can't be used for this: each of its calls, stopping it included, waits until the
+loop has answered. An application that blocks its loop (a lock, a `time.sleep`) would then hang the test,
+which is what the client promises to report instead. Here a call is left in a queue, and a byte in a socket
+wakes the loop: `post` never waits.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import socket
+import threading
+from collections import deque
+from collections.abc import Callable, Mapping
+from concurrent.futures import Future
+from typing import Any
+
+import anyio
+import anyio.abc
+
+from micropie.testing.errors import AppTimeout
+
+__all__ = ["LoopThread"]
+
+
+class LoopThread:
+    tasks: anyio.abc.TaskGroup  # for what is posted; it is entered before the first post can be made
+
+    def __init__(self, backend: str, backend_options: Mapping[str, Any] | None = None) -> None:
+        self._calls: deque[Callable[[], object]] = deque()
+        self._lock = threading.Lock()
+        self._stopped = False
+        self._wake, self._woken = socket.socketpair()
+        self._wake.setblocking(False)
+        self._woken.setblocking(False)
+        started: Future[None] = Future()
+        self._thread = threading.Thread(
+            target=self._run,
+            args=(backend, dict(backend_options or {}), started),
+            name=f"test client's {backend} loop",
+            daemon=True,
+        )
+        self._thread.start()
+        started.result()
+
+    def post(self, call: Callable[[], object]) -> None:
+        """Have `call` run in the loop's thread, soon. Never waits; nothing happens after `stop`."""
+        with self._lock:
+            if self._stopped:
+                return
+            self._calls.append(call)
+            # A full socket will wake the loop just as well.
+            with contextlib.suppress(BlockingIOError):
+                self._wake.send(b"\0")
+
+    def stop(self, timeout: float | None = None) -> None:
+        """End the loop, cancelling what still runs; with a timeout also wait for the thread's end."""
+        self.post(self._stop)
+        if timeout is not None:
+            self._thread.join(timeout)
+            if self._thread.is_alive():
+                raise AppTimeout(
+                    f"the event loop's thread did not end within {timeout:g} s: something blocks it"
+                )
+
+    def _stop(self) -> None:
+        with self._lock:
+            self._stopped = True
+        self.tasks.cancel_scope.cancel()
+
+    def _run(self, backend: str, backend_options: dict[str, Any], started: Future[None]) -> None:
+        try:
+            anyio.run(self._main, started, backend=backend, backend_options=backend_options)
+        except BaseException as error:
+            if started.done():
+                raise
+            started.set_exception(error)
+        finally:
+            with self._lock:
+                self._stopped = True
+            self._wake.close()
+            self._woken.close()
+
+    async def _main(self, started: Future[None]) -> None:
+        async with anyio.create_task_group() as self.tasks:
+            started.set_result(None)
+            while True:
+                await anyio.wait_readable(self._woken)
+                self._woken.recv(4096)
+                while self._calls:
+                    self._calls.popleft()()

@@ -1,0 +1,248 @@
+"""A WebSocket of the test client: the client's end of ASGI's `websocket` scope."""
+
+from __future__ import annotations
+
+import json
+from types import TracebackType
+from typing import Any, NoReturn, Self, cast
+
+import httpx
+
+from micropie.testing.appcall import AppCall, ASGIApp, Message, Scope, checked_headers
+from micropie.testing.errors import (
+    ProtocolViolation,
+    WebSocketClosed,
+    WebSocketRefused,
+    is_only_disconnect,
+)
+from micropie.testing.exchange import Settings, Signal
+from micropie.testing.loop import LoopThread
+
+__all__ = ["DENIAL", "WebSocketCall", "WebSocketSession"]
+
+DENIAL = "websocket.http.response"
+
+# Which messages the application may send in which state, and where they lead. Whatever is
+# not here is refused at once.
+TRANSITIONS = {
+    ("connecting", "websocket.accept"): "open",
+    ("connecting", "websocket.close"): "closed",
+    ("connecting", f"{DENIAL}.start"): "denying",  # only where the scope offers it
+    ("denying", f"{DENIAL}.body"): "denying",  # "closed", if it is the last
+    ("open", "websocket.send"): "open",
+    ("open", "websocket.close"): "closed",
+}
+
+# A network holds some messages for a client that does not read. Without a limit an application that sends
+# without end would fill the memory.
+MESSAGES_AHEAD = 64
+
+
+class WebSocketCall(AppCall[Message]):
+    """The application's end. Unless told otherwise the client leaves with 1006, as a lost connection does."""
+
+    def __init__(self, loop: LoopThread, app: ASGIApp, scope: Scope, label: str) -> None:
+        super().__init__(loop, app, scope, label, ahead=MESSAGES_AHEAD)
+        self._state = "connecting"
+        self._offers_denial = DENIAL in scope["extensions"]
+        self.close_code = 1006
+        self.close_reason = ""
+
+    def goodbye(self) -> Message:
+        return {"type": "websocket.disconnect", "code": self.close_code, "reason": self.close_reason}
+
+    def accept(self, message: Message) -> Message:
+        kind = message["type"]
+        following = TRANSITIONS.get((self._state, kind))
+        if following is None or (following == "denying" and not self._offers_denial):
+            raise ProtocolViolation(
+                f"{self.label}: the application sent {kind!r} while the WebSocket is {self._state}"
+            )
+        checked = {**message, "headers": checked_headers(message)}
+        if kind == "websocket.send" and (message.get("text") is None) == (message.get("bytes") is None):
+            raise ProtocolViolation(f"{self.label}: websocket.send has either text or bytes, not {message!r}")
+        is_last_of_denial = kind == f"{DENIAL}.body" and not message.get("more_body", False)
+        self._state = "closed" if is_last_of_denial else following
+        if kind == "websocket.close":
+            self._end_input(
+                {**self.goodbye(), "code": message.get("code", 1000), "reason": message.get("reason") or ""}
+            )
+        return checked
+
+
+class WebSocketSession:
+    """`with client.websocket(...) as ws:` connects; leaving the block closes with 1000 and waits for the
+    application.
+
+    Every method that waits raises `AppTimeout` after `timeout` seconds (the client's `app_timeout` if not
+    given), and `WebSocketClosed` once the application has closed the WebSocket.
+    """
+
+    def __init__(
+        self, call: WebSocketCall, client: httpx.Client, request: httpx.Request, settings: Settings
+    ) -> None:
+        self._call = call
+        self._client = client
+        self._request = request
+        self._timeout = settings.app_timeout
+        self._raises = settings.raise_app_exceptions
+        self._closed: WebSocketClosed | None = None
+        self._ended = False
+        self.accepted_subprotocol: str | None = None
+        self.headers = httpx.Headers()
+
+    def __enter__(self) -> Self:
+        try:
+            self._call.start()
+            self._call.put({"type": "websocket.connect"})
+            self._shake_hands()
+        except BaseException as error:
+            self._abandon(error)
+            raise
+        return self
+
+    def __exit__(
+        self,
+        exc_type: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        if error is not None:
+            self._abandon(error)
+            return
+        self.close()
+        self._finish()
+
+    def send(self, message: Message) -> None:
+        """A raw `websocket.receive` message; the other `send_` methods build it."""
+        if self._closed is not None:
+            raise self._closed
+        self._call.put(message)
+
+    def send_text(self, text: str) -> None:
+        self.send({"type": "websocket.receive", "text": text})
+
+    def send_bytes(self, data: bytes) -> None:
+        self.send({"type": "websocket.receive", "bytes": data})
+
+    def send_json(self, value: Any, *, binary: bool = False) -> None:
+        text = json.dumps(value, ensure_ascii=False, separators=(",", ":"))
+        if binary:
+            self.send_bytes(text.encode())
+        else:
+            self.send_text(text)
+
+    def receive(self, timeout: float | None = None) -> Message:
+        """The application's next `websocket.send` message."""
+        if self._closed is not None:
+            raise self._closed
+        event = self._next_event("send a message", timeout)
+        if isinstance(event, Signal):
+            self._raise_end()
+        if event["type"] == "websocket.close":
+            self._closed = WebSocketClosed(event.get("code", 1000), event.get("reason") or "")
+            raise self._closed
+        del event["headers"]
+        return event
+
+    def receive_text(self, timeout: float | None = None) -> str:
+        return cast(str, self._payload("text", timeout))
+
+    def receive_bytes(self, timeout: float | None = None) -> bytes:
+        return cast(bytes, self._payload("bytes", timeout))
+
+    def receive_json(self, timeout: float | None = None) -> Any:
+        """JSON from a text or a binary message."""
+        message = self.receive(timeout)
+        text = message.get("text")
+        return json.loads(message["bytes"] if text is None else text)
+
+    def close(self, code: int = 1000, reason: str = "") -> None:
+        """Send a close frame: the application receives `websocket.disconnect` after what was sent before."""
+        if self._closed is None:
+            self._closed = WebSocketClosed(code, reason)
+            self._call.close_code = code
+            self._call.close_reason = reason
+        self._call.hang_up()
+
+    def _payload(self, key: str, timeout: float | None) -> object:
+        message = self.receive(timeout)
+        if message.get(key) is None:
+            raise TypeError(f"{self._call.label}: expected {key}, but the application sent {message!r}")
+        return message[key]
+
+    def _next_event(self, what: str, timeout: float | None = None) -> Message | Signal:
+        event = self._call.next_event(self._timeout if timeout is None else timeout, what)
+        if isinstance(event, Signal):
+            self._ended = True
+        else:
+            self._call.taken()
+        return event
+
+    def _shake_hands(self) -> None:
+        event = self._next_event("answer the handshake")
+        if isinstance(event, Signal):
+            self._raise_app_error()
+            if self._raises:
+                raise ProtocolViolation(
+                    f"{self._call.label}: the application ended without an answer to the handshake"
+                )
+            raise WebSocketRefused(500)
+        if event["type"] == "websocket.accept":
+            self._accepted(event)
+            return
+        refusal = self._refusal(event)
+        self._finish()
+        raise refusal
+
+    def _refusal(self, event: Message) -> WebSocketRefused:
+        if event["type"] == "websocket.close":
+            return WebSocketRefused(code=event.get("code", 1000), reason=event.get("reason") or "")
+        return WebSocketRefused(event["status"], headers=event["headers"], body=self._denial_body())
+
+    def _accepted(self, event: Message) -> None:
+        self.accepted_subprotocol = event.get("subprotocol")
+        self.headers = httpx.Headers(event["headers"])
+        self._client.cookies.extract_cookies(httpx.Response(101, headers=self.headers, request=self._request))
+
+    def _denial_body(self) -> bytes:
+        body = b""
+        more = True
+        while more:
+            event = self._next_event("complete its denial response")
+            if isinstance(event, Signal):
+                self._raise_app_error()
+                raise httpx.RemoteProtocolError(
+                    "the application ended before its denial response was complete"
+                )
+            body += event.get("body", b"")
+            more = event.get("more_body", False)
+        return body
+
+    def _raise_end(self) -> NoReturn:
+        """The application ended without closing: servers say 1011 after an exception, and else just go."""
+        self._raise_app_error()
+        code, reason = (1006, "") if self._call.error is None else (1011, "Internal Error")
+        self._closed = WebSocketClosed(code, reason)
+        raise self._closed
+
+    def _raise_app_error(self) -> None:
+        error = self._call.error
+        if error is not None and self._raises and not is_only_disconnect(error):
+            raise error
+
+    def _finish(self) -> None:
+        """Wait for the application's end; its error comes before anything that the client would say."""
+        if not self._ended:
+            self._ended = True
+            self._call.hang_up()
+            self._call.wait_for_end(self._timeout)
+        self._raise_app_error()
+
+    def _abandon(self, error: BaseException) -> None:
+        if not self._ended:
+            self._ended = True
+            self._call.abandon(error, self._timeout)
+        app_error = self._call.error
+        if app_error not in (None, error):
+            error.add_note(f"{self._call.label}: the application raised {app_error!r}")

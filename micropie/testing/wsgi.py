@@ -1,0 +1,254 @@
+"""The WSGI side: the environ, a call of the application in a thread of its own, and the transport.
+
+The application runs in a thread for each request, as under gunicorn's gthread or waitress, and not in the
+test's: so one that hangs fails the test instead of hanging it, and the test can read a stream while the
+application makes it.
+"""
+
+from __future__ import annotations
+
+import io
+import queue
+import sys
+import threading
+from collections.abc import Callable, Iterable
+from typing import TYPE_CHECKING, Any
+
+import httpx
+
+from micropie.testing.errors import ClientDisconnected, ProtocolViolation
+from micropie.testing.exchange import AppTransport, Chunk, Head, HttpCall, Settings, Signal
+from micropie.testing.wire import RequestBody, Target, is_below, lower_case, server_address
+
+if TYPE_CHECKING:
+    from _typeshed import OptExcInfo, WriteableBuffer
+
+__all__ = ["WSGIApp", "WSGITransport"]
+
+Environ = dict[str, Any]
+WSGIApp = Callable[[Environ, Callable[..., Callable[[bytes], object]]], Iterable[bytes]]
+
+
+def request_environ(request: httpx.Request, settings: Settings, *, raw_uri: bool) -> Environ:
+    """The CGI half of the environ. Its text is bytes decoded as latin-1 (PEP 3333): `/%C3%A9` is `'/Ã©'`."""
+    target = Target(request)
+    script_name, path_info = split_mount(target.decoded_path, settings.root_path.encode())
+    host, port = server_address(request.url)
+    environ: Environ = {
+        "REQUEST_METHOD": request.method,
+        "SCRIPT_NAME": script_name.decode("latin-1"),
+        "PATH_INFO": path_info.decode("latin-1"),
+        "QUERY_STRING": target.query.decode("latin-1"),
+        "SERVER_NAME": host,
+        "SERVER_PORT": str(port),
+        "SERVER_PROTOCOL": "HTTP/1.1",
+        "wsgi.url_scheme": request.url.scheme,
+    }
+    if settings.client is not None:
+        environ.update(REMOTE_ADDR=settings.client[0], REMOTE_PORT=str(settings.client[1]))
+    if raw_uri:
+        environ["RAW_URI"] = target.raw.decode("latin-1")
+    add_headers(environ, lower_case(request.headers))
+    return environ
+
+
+def split_mount(path: bytes, root: bytes) -> tuple[bytes, bytes]:
+    if not is_below(path, root):
+        raise ValueError(
+            f"{path!r} is not below root_path {root!r}: a WSGI server has no way to pass that on"
+        )
+    return root, path[len(root) :]
+
+
+def add_headers(environ: Environ, headers: list[tuple[bytes, bytes]]) -> None:
+    for name, value in headers:
+        # `X_User` would arrive as `X-User` does, so gunicorn and waitress drop it.
+        if b"_" in name:
+            continue
+        key = name.decode("latin-1").upper().replace("-", "_")
+        if key not in ("CONTENT_TYPE", "CONTENT_LENGTH"):
+            key = f"HTTP_{key}"
+        separator = "; " if key == "HTTP_COOKIE" else ","
+        text = value.decode("latin-1")
+        environ[key] = f"{environ[key]}{separator}{text}" if key in environ else text
+
+
+class RequestInput(io.RawIOBase):
+    """What `wsgi.input` reads from: asks the test for the next chunk when the last one is used up."""
+
+    def __init__(self, first_chunk: bytes, next_chunk: Callable[[], bytes]) -> None:
+        self._rest = first_chunk
+        self._next_chunk = next_chunk
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: WriteableBuffer) -> int:
+        view = memoryview(buffer).cast("B")
+        self._rest = self._rest or self._next_chunk()
+        count = min(len(view), len(self._rest))
+        view[:count] = self._rest[:count]
+        self._rest = self._rest[count:]
+        return count
+
+
+class WSGICall(HttpCall):
+    """A request, served in its own thread as a WSGI server would serve it."""
+
+    def __init__(self, app: WSGIApp, environ: Environ, label: str, body: RequestBody) -> None:
+        super().__init__(label)
+        self._app = app
+        self._input_ended = body.whole is not None
+        self._environ = environ
+        self._add_gateway_keys(RequestInput(body.whole or b"", self._next_input), terminated=body.is_chunked)
+        self._head: Head | None = None
+        self._head_sent = False
+        self._hung_up = False
+        self._taken: queue.SimpleQueue[bool] = queue.SimpleQueue()  # False: the client has left
+        self._fed: queue.SimpleQueue[bytes | None] = queue.SimpleQueue()  # None: the client has left
+
+    def start(self) -> None:
+        threading.Thread(target=self._run, name=f"test client's {self.label}", daemon=True).start()
+
+    def taken(self) -> None:
+        self._taken.put(True)
+
+    def feed(self, chunk: bytes, *, is_last: bool) -> None:
+        self._fed.put(chunk)
+
+    def break_off(self) -> None:
+        self._fed.put(b"")  # a WSGI application sees a connection that broke as an input that ends too early
+
+    def hang_up(self) -> None:
+        self._hung_up = True
+        self._taken.put(False)
+        self._fed.put(None)
+
+    def cancel(self) -> None:
+        """A thread can't be cancelled. One that never ends is a daemon, and goes when the tests end."""
+
+    def _add_gateway_keys(self, body: RequestInput, *, terminated: bool) -> None:
+        self._environ.update(
+            {
+                "wsgi.version": (1, 0),
+                "wsgi.input": io.BufferedReader(body),
+                "wsgi.errors": sys.stderr,
+                "wsgi.multithread": True,
+                "wsgi.multiprocess": False,
+                "wsgi.run_once": False,
+            }
+        )
+        if terminated:
+            self._environ["wsgi.input_terminated"] = True
+
+    def _next_input(self) -> bytes:
+        if self._input_ended:
+            return b""
+        if not self._hung_up:
+            self.events.put(Signal.WANTS_BODY)
+            self.waits_in = "wsgi.input"
+            chunk = self._fed.get()
+            self.waits_in = ""
+            if chunk is not None:
+                self._input_ended = not chunk
+                return chunk
+        raise ClientDisconnected(f"{self.label}: the client has disconnected")
+
+    def _run(self) -> None:
+        try:
+            self._serve()
+        except BaseException as error:
+            self.error = error
+        finally:
+            self.events.put(Signal.ENDED)
+
+    def _serve(self) -> None:
+        iterable = self._app(self._environ, self._start_response)
+        if not isinstance(iterable, Iterable):
+            raise ProtocolViolation(
+                f"{self.label}: the application returned {iterable!r}, which is not iterable"
+            )
+        try:
+            for data in iterable:
+                self._write(data)
+            self._send_head()
+            self._send(Chunk(b"", is_last=True))
+        finally:
+            close = getattr(iterable, "close", None)
+            if close is not None:
+                close()
+
+    def _start_response(
+        self, status: str, headers: list[tuple[str, str]], exc_info: OptExcInfo | None = None
+    ) -> Callable[[bytes], object]:
+        if exc_info is not None:
+            # PEP 3333: too late for another answer, if a part of this one has been sent.
+            if self._head_sent and exc_info[1] is not None:
+                raise exc_info[1].with_traceback(exc_info[2])
+        elif self._head is not None:
+            raise ProtocolViolation(f"{self.label}: start_response was called twice without exc_info")
+        self._head = self._checked_head(status, headers)
+        return self._write
+
+    def _checked_head(self, status: str, headers: list[tuple[str, str]]) -> Head:
+        code, _, reason = status.partition(" ")
+        if len(code) != 3 or not code.isdigit():
+            raise ProtocolViolation(f"{self.label}: a status is like '200 OK', not {status!r}")
+        try:
+            pairs = [(name.encode("latin-1"), value.encode("latin-1")) for name, value in headers]
+            return Head(int(code), pairs, reason.encode("latin-1"))
+        except (AttributeError, UnicodeEncodeError) as error:
+            raise ProtocolViolation(f"{self.label}: status and headers are latin-1 text: {error}") from error
+
+    def _write(self, data: bytes) -> None:
+        """PEP 3333's `write`, and what becomes of every chunk: the first that is not empty sends the head."""
+        if not isinstance(data, bytes):
+            raise ProtocolViolation(f"{self.label}: a body is made of bytes, not of {data!r}")
+        if data:
+            self._send_head()
+            self._send(Chunk(data, is_last=False))
+
+    def _send_head(self) -> None:
+        if self._head_sent:
+            return
+        if self._head is None:
+            raise ProtocolViolation(
+                f"{self.label}: the application did not call start_response before its body"
+            )
+        self._head_sent = True
+        self._send(self._head)
+
+    def _send(self, event: Head | Chunk) -> None:
+        if not self._hung_up:
+            self.events.put(event)
+            self.waits_in = "the client, to take what was sent"
+            is_taken = self._taken.get()
+            self.waits_in = ""
+            if is_taken:
+                return
+        raise ClientDisconnected(f"{self.label}: the client has disconnected")
+
+
+class WSGITransport(AppTransport):
+    """Answers httpx's requests from a WSGI application."""
+
+    def __init__(self, app: WSGIApp, settings: Settings, *, raw_uri: bool) -> None:
+        super().__init__(settings)
+        self._app = app
+        self._raw_uri = raw_uri
+
+    def handle_request(self, request: httpx.Request) -> httpx.Response:
+        body = RequestBody(request)
+        environ = request_environ(request, self.settings, raw_uri=self._raw_uri)
+        call = WSGICall(self._app, environ, f"{request.method} {request.url.path}", body)
+        return self.answer(call, body, request)
+
+    def shutdown(self) -> None:
+        """WSGI has no lifespan: an application starts up at its first request and ends with its process.
+
+        A test's process outlives the application under test, so an application that has something to end can
+        offer a callable `wsgi_shutdown`, which stands for the worker's exit.
+        """
+        end = getattr(self._app, "wsgi_shutdown", None)
+        if callable(end):
+            end()

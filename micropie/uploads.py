@@ -1,0 +1,101 @@
+"""A file that a client uploaded: its bytes, on disk past 1 MiB, and the name it claims to have.
+
+What the client says about a file is kept as it came (``raw_filename``, ``headers``); only ``filename`` may
+become part of a path. Nothing here parses, and nothing here waits for anything but the disk.
+"""
+
+from __future__ import annotations
+
+import re
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+from tempfile import SpooledTemporaryFile
+from typing import Any
+
+CHUNK = 64 * 1024
+MAX_FILENAME = 255  # bytes; NAME_MAX of ext4, XFS, APFS and NTFS (there in UTF-16 units)
+
+# Controls, what turns the reading direction ("gpj.exe" shown as "exe.jpg"), what Windows has other uses for.
+_UNSAFE = re.compile('[\x00-\x1f\x7f-\x9f\u200e\u200f\u2028-\u202e\u2066-\u2069\ud800-\udfff<>:"|?*]')
+_DEVICES = re.compile("(con|prn|aux|nul|(com|lpt)[0-9¹²³]|conin[$]|conout[$])[ ]*([.]|$)", re.IGNORECASE)
+
+
+def safe_filename(raw: str) -> str:
+    """``raw`` without directories, controls, leading dots, Windows' devices; "upload" if nothing is left."""
+    name = raw.replace("\\", "/").rpartition("/")[2]
+    name = _UNSAFE.sub("", name).strip(" ").lstrip(".").rstrip(". ") or "upload"
+    if _DEVICES.match(name):
+        name = f"_{name}"
+    return _shortened(name)
+
+
+def _shortened(name: str) -> str:
+    if len(name.encode()) <= MAX_FILENAME:
+        return name
+    stem, dot, extension = name.rpartition(".")
+    ending = (dot + extension).encode()
+    if not stem or len(ending) > 32:  # none, or none that anybody means
+        stem, ending = name, b""
+    kept = stem.encode()[: MAX_FILENAME - len(ending)] + ending
+    return kept.decode(errors="ignore").rstrip(". ")
+
+
+class UploadFile:
+    """One uploaded file, at its start. Closed and gone when its request ends: ``save_to`` keeps it."""
+
+    __slots__ = ("content_type", "file", "filename", "headers", "raw_filename", "size")
+
+    def __init__(self, raw_filename: str, headers: dict[str, str], spool_size: int) -> None:
+        self.raw_filename = raw_filename
+        self.filename = safe_filename(raw_filename)
+        self.headers = headers
+        self.content_type = headers.get("content-type", "application/octet-stream")
+        self.size = 0
+        # In memory up to spool_size; 0 would mean "always", so 1 byte is the least.
+        self.file = SpooledTemporaryFile[bytes](max_size=max(spool_size, 1))
+
+    def __repr__(self) -> str:
+        return f"<UploadFile {self.filename!r} {self.size} bytes>"
+
+    def __getitem__(self, name: str) -> Any:
+        """``upload["filename"]`` and ``upload["content_type"]``, as MicroPie has them."""
+        if name not in ("filename", "content_type"):
+            raise KeyError(name)
+        return getattr(self, name)
+
+    def __iter__(self) -> Iterator[bytes]:
+        """The rest of the file, 64 KiB at a time."""
+        while chunk := self.read(CHUNK):
+            yield chunk
+
+    def write(self, data: bytes) -> None:
+        self.file.write(data)
+        self.size += len(data)
+
+    def read(self, n: int = -1) -> bytes:
+        return self.file.read(n)
+
+    def seek(self, offset: int, whence: int = 0) -> int:
+        # Not the spooled file's own return value: that is None before Python 3.11.
+        self.file.seek(offset, whence)
+        return self.file.tell()
+
+    def save_to(self, directory: str | Path) -> Path:
+        """Write the whole file into ``directory`` as ``filename`` and return the path.
+
+        Raises ``FileExistsError`` if that name is taken; a broken file is not left behind.
+        """
+        path = Path(directory) / safe_filename(self.filename)
+        with path.open("xb") as target:  # "x" does not follow a symlink either
+            try:
+                self.seek(0)
+                shutil.copyfileobj(self.file, target, CHUNK)
+            except BaseException:
+                path.unlink()
+                raise
+        self.seek(0)
+        return path
+
+    def close(self) -> None:
+        self.file.close()

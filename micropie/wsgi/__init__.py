@@ -1,0 +1,1 @@
+"""The WSGI driver: an environ in, the flow driven in the server's thread, an iterable out (PEP 3333)."""

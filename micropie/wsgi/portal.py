@@ -1,0 +1,57 @@
+"""The process's one event loop under WSGI: in a thread of its own, started when first needed, never before a fork."""
+
+from __future__ import annotations
+
+import atexit
+import os
+from collections.abc import Callable
+from contextlib import ExitStack
+from threading import Lock
+from typing import Any
+
+from anyio.from_thread import BlockingPortal, start_blocking_portal
+
+
+class _Portals:
+    """The running portals of this process by backend. A forked child starts with none: threads don't survive."""
+
+    def __init__(self) -> None:
+        self.forget()
+
+    def forget(self) -> None:
+        self._lock = Lock()
+        self._stack = ExitStack()
+        self._running: dict[str, BlockingPortal] = {}
+
+    def get(self, backend: str) -> BlockingPortal:
+        portal = self._running.get(backend)
+        return portal if portal is not None else self._start(backend)
+
+    def _start(self, backend: str) -> BlockingPortal:
+        with self._lock:
+            if backend not in self._running:
+                if not self._running:
+                    atexit.register(self.close)
+                self._running[backend] = self._stack.enter_context(start_blocking_portal(backend))
+            return self._running[backend]
+
+    def close(self) -> None:
+        atexit.unregister(self.close)
+        stack, self._stack, self._running = self._stack, ExitStack(), {}
+        stack.close()
+
+
+_portals = _Portals()
+os.register_at_fork(after_in_child=_portals.forget)
+
+get_portal = _portals.get
+close_portals = _portals.close
+
+
+def await_in_portal(backend: str, function: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+    """Await ``function(*args, **kwargs)`` on the loop, with this thread's context variables; block until it is done."""
+
+    async def call() -> Any:
+        return await function(*args, **kwargs)
+
+    return get_portal(backend).call(call)

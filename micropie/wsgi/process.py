@@ -1,0 +1,125 @@
+"""Start-up and shut-down under WSGI, which has no lifespan: once per worker process, before its first request."""
+
+from __future__ import annotations
+
+import atexit
+import os
+from collections.abc import Callable
+from concurrent.futures import Future
+from threading import Lock
+from typing import Any
+from weakref import WeakSet
+
+import anyio
+
+from micropie.level import Level
+from micropie.lifecycle import Lifecycle, Startable
+from micropie.site import Site
+from micropie.wsgi.performing import perform
+from micropie.wsgi.portal import get_portal
+
+
+class Process:
+    """An application's start and stop in this process. ``site`` is what the hot path looks at: None until started.
+
+    A start that failed is tried again by the next request: a database that was late must not cost a restart.
+    """
+
+    def __init__(self) -> None:
+        self.forget()
+        _processes.add(self)
+
+    def forget(self) -> None:
+        """A forked child has started nothing yet."""
+        self.site: Site | None = None
+        self._started = False
+        self._lock = Lock()
+        self._stop: Callable[[], None] | None = None
+
+    def start(self, app: Startable) -> Site:
+        """Run the start-up, unless it has been. Raises what a start-up handler raised, or ``SetupError``."""
+        with self._lock:
+            site: Site = app.compiled()
+            if not self._started:
+                lifecycle = app.lifecycle()
+                if not lifecycle.is_empty:
+                    begin = _start_on_loop if lifecycle.needs_loop else _start_here
+                    self._stop = begin(lifecycle, site.level)
+                    atexit.register(self.stop)
+                self._started = True
+            self.site = site
+            return site
+
+    def stop(self) -> None:
+        """Run the shut-down, once. Raises the first failure of a shut-down handler."""
+        atexit.unregister(self.stop)
+        with self._lock:
+            stop, self._stop = self._stop, None
+            self._started, self.site = False, None
+        if stop is not None:
+            stop()
+
+
+_processes: WeakSet[Process] = WeakSet()
+
+
+def _forget_all() -> None:
+    for process in _processes:
+        process.forget()
+
+
+os.register_at_fork(after_in_child=_forget_all)
+
+
+def _start_here(lifecycle: Lifecycle, level: Level) -> Callable[[], None]:
+    perform(lifecycle.start(), level, _no_body)
+    return lambda: perform(lifecycle.stop(), level, _no_body)
+
+
+def _start_on_loop(lifecycle: Lifecycle, level: Level) -> Callable[[], None]:
+    """Start, wait for the end and stop in one task: what opens a task group must close it in the same one."""
+    portal = get_portal(level.settings.portal_backend)
+    started: Future[anyio.Event] = Future()
+
+    async def live() -> None:
+        leave = anyio.Event()
+        try:
+            await _perform_awaiting(lifecycle.start())
+        except BaseException as error:
+            started.set_exception(error)
+            return
+        started.set_result(leave)
+        await leave.wait()
+        await _perform_awaiting(lifecycle.stop())
+
+    life = portal.start_task_soon(live)
+    leave = started.result()
+
+    def stop() -> None:
+        portal.start_task_soon(_set, leave)
+        life.result()
+
+    return stop
+
+
+async def _set(event: anyio.Event) -> None:
+    event.set()
+
+
+async def _perform_awaiting(flow: Any) -> None:
+    """A life cycle's flow on the loop: it asks for awaiting only."""
+    resume, value = flow.send, None
+    while True:
+        try:
+            _, function, args, kwargs = resume(value)
+        except StopIteration:
+            return
+        resume = flow.send
+        try:
+            value = await function(*args, **kwargs)
+        except BaseException as error:
+            resume, value = flow.throw, error
+
+
+def _no_body() -> bytes:
+    return b""

@@ -1,0 +1,163 @@
+"""A request that came as a WSGI environ: https://peps.python.org/pep-3333/
+
+PEP 3333's text is bytes as latin-1: ``/%C3%A9`` arrives as ``"/Ã©"``. A server unescapes the path before we see
+it, so an escaped slash is kept apart only where the server also gives the target as it came (``RAW_URI`` of
+gunicorn, ``REQUEST_URI`` of uWSGI and waitress).
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
+from functools import partial
+from typing import Any, TypeVar
+from urllib.parse import quote_from_bytes, unquote_to_bytes, urlsplit
+
+from anyio import to_thread
+
+from micropie.errors import ClientDisconnect
+from micropie.level import Level
+from micropie.request import Address, Request
+from micropie.steps import Flow
+from micropie.types import Environ, Scope
+from micropie.wsgi.performing import perform
+
+Value = TypeVar("Value")
+
+PIECE = 64 * 1024  # bytes read at once: what most servers buffer
+
+
+class WSGIRequest(Request):
+    """See ``Request``. ``environ`` is the server's own, not a copy."""
+
+    _scope: Scope | None = None
+    _left: int | None = None  # bytes of the body not yet read, None before the first read
+
+    def __init__(self, environ: Environ, level: Level) -> None:
+        self.environ = environ
+        self.level = level
+        self.method = environ["REQUEST_METHOD"]
+        path = environ.get("PATH_INFO") or "/"
+        if path.isascii():
+            self.path = path
+            self.literal_path = path if "%" not in environ.get("RAW_URI", "") else None
+        else:
+            self.path = path.encode("latin-1").decode("utf-8", "replace")
+
+    @property
+    def scheme(self) -> str:  # type: ignore[override]
+        return str(self.environ["wsgi.url_scheme"])
+
+    @property
+    def root_path(self) -> str:  # type: ignore[override]
+        return str(self.environ.get("SCRIPT_NAME", "")).encode("latin-1").decode("utf-8", "replace").rstrip("/")
+
+    @property
+    def client(self) -> Address | None:  # type: ignore[override]
+        host = self.environ.get("REMOTE_ADDR")
+        return Address(host, int(self.environ.get("REMOTE_PORT") or 0)) if host else None
+
+    @property
+    def scope(self) -> Scope:
+        if self._scope is None:
+            self._scope = self._as_scope()
+        return self._scope
+
+    def _as_scope(self) -> Scope:
+        """The ASGI scope that this environ amounts to, for helpers and middleware that look at one."""
+        environ = self.environ
+        root = environ.get("SCRIPT_NAME", "").encode("latin-1")
+        return {
+            "type": "http",
+            "asgi": {"version": "3.0", "spec_version": "2.4"},
+            "http_version": environ.get("SERVER_PROTOCOL", "HTTP/1.1").partition("/")[2],
+            "method": self.method,
+            "scheme": self.scheme,
+            "path": self.root_path + self.path,
+            "raw_path": quote_from_bytes(root).encode() + self._raw_path(),
+            "query_string": self._query_bytes(),
+            "root_path": self.root_path,
+            "headers": self.headers.raw,
+            "client": self.client,
+            "server": (environ.get("SERVER_NAME"), int(environ.get("SERVER_PORT") or 0)),
+            "extensions": {},
+        }
+
+    def _raw_path(self) -> bytes:
+        path = (self.environ.get("PATH_INFO") or "/").encode("latin-1")
+        mount = self.environ.get("SCRIPT_NAME", "").encode("latin-1")
+        raw = self._target()
+        # Only if it is the same path: a middleware or a mount may have changed PATH_INFO since.
+        if raw is not None and unquote_to_bytes(raw) == mount + path:
+            return b"/" + b"/".join(raw.split(b"/")[mount.count(b"/") + 1 :])
+        return path.replace(b"%", b"%25")
+
+    def _target(self) -> bytes | None:
+        """The path as it came, if the server tells; in absolute form it follows the host (RFC 9112, section 3.2)."""
+        target = self.environ.get("RAW_URI") or self.environ.get("REQUEST_URI")
+        if not target:
+            return None
+        raw = target.encode("latin-1", "replace").partition(b"?")[0].partition(b"#")[0]
+        return raw if raw.startswith(b"/") else urlsplit(raw).path or b"/"
+
+    def _header_pairs(self) -> Iterable[tuple[str, str]]:
+        pairs = [
+            (key[5:].replace("_", "-"), value) for key, value in self.environ.items() if key.startswith("HTTP_")
+        ]
+        for key, name in (("CONTENT_TYPE", "content-type"), ("CONTENT_LENGTH", "content-length")):
+            if self.environ.get(key):
+                pairs.append((name, self.environ[key]))
+        return pairs
+
+    def _header(self, name: str) -> str | None:
+        key = name.upper().replace("-", "_")
+        value: str | None = self.environ.get(key if key.startswith("CONTENT_") else "HTTP_" + key)
+        return value
+
+    def _content_lengths(self) -> list[str]:
+        length = self.environ.get("CONTENT_LENGTH")
+        return [length] if length else []
+
+    def _query_bytes(self) -> bytes:
+        return self.environ.get("QUERY_STRING", "").encode("latin-1")  # type: ignore[no-any-return]
+
+    def _server_name(self) -> str:
+        return f"{self.environ['SERVER_NAME']}:{self.environ['SERVER_PORT']}"
+
+    # -- the body ------------------------------------------------------------------------------------------------
+
+    def receive_piece(self) -> bytes:
+        """The next piece of the body, ``b""`` at its end. Never reads past the body: that would wait for ever.
+
+        Raises ``ClientDisconnect`` if it ends before its announced length.
+        """
+        length = self.content_length
+        if length is None:
+            # Only a server that ends the input itself (a chunked body) may be read without a length.
+            return self._read(PIECE) if self.environ.get("wsgi.input_terminated") else b""
+        if self._left is None:
+            self._left = length
+        if self._left == 0:
+            return b""
+        piece = self._read(min(PIECE, self._left))
+        if not piece:
+            raise ClientDisconnect("the body ended before its announced length")
+        self._left -= len(piece)
+        return piece
+
+    def _read(self, size: int) -> bytes:
+        try:
+            piece: bytes = self.environ["wsgi.input"].read(size)
+        except OSError as error:
+            raise ClientDisconnect("the body could not be read") from error
+        return piece
+
+    def _perform(self, flow: Flow[Value]) -> Value:
+        return perform(flow, self.level, self.receive_piece)
+
+    async def _perform_async(self, flow: Flow[Value]) -> Value:
+        # On the portal's loop, which other requests share: reading the server's socket must not hold it up.
+        return await to_thread.run_sync(partial(self._perform, flow))
+
+    async def _iterate_async(self, next_piece: Callable[[], Flow[bytes]]) -> AsyncIterator[bytes]:
+        while piece := await self._perform_async(next_piece()):
+            yield piece

@@ -1,0 +1,416 @@
+"""JSON: one table, put through orjson, no orjson and an orjson that is too old (RISKS row 77)."""
+
+from __future__ import annotations
+
+import json
+import math
+import subprocess
+import sys
+from collections import Counter, OrderedDict, UserList, deque
+from dataclasses import dataclass, field
+from datetime import UTC, date, datetime, time, timedelta, timezone
+from decimal import Decimal
+from enum import Enum, IntEnum
+from pathlib import Path
+from types import MappingProxyType, SimpleNamespace
+from typing import Any, NamedTuple
+from uuid import UUID
+
+import msgspec
+import orjson
+import pydantic
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from micropie import codec
+from micropie.codec import CodecError, make_codec
+from micropie.errors import BadRequest, HTTPError
+
+
+def _never(*args: Any) -> Any:
+    raise AssertionError("an orjson that is too old was asked")
+
+
+def _old_format(value: Any, default: Any = None, option: int | None = None) -> bytes:
+    return orjson.dumps(value, default, option).replace(b"e+", b"e")
+
+
+OLD = SimpleNamespace(__version__="3.11.5", dumps=_never, loads=_never)
+OTHER_EXPONENTS = SimpleNamespace(**{**vars(orjson), "dumps": _old_format, "__version__": "3.11.6rc1"})
+CODECS = {
+    "orjson": make_codec(orjson),
+    "absent": make_codec(None),
+    "old": make_codec(OLD),
+    "other exponents": make_codec(OTHER_EXPONENTS),
+}
+
+
+class Colour(Enum):
+    RED = "red"
+
+
+class Level(IntEnum):
+    LOW = 1
+
+
+class Labelled(str, Enum):  # noqa: UP042 - StrEnum has no other value than the text
+    A = ("a", "label")
+
+    def __new__(cls, text: str, label: str) -> Labelled:
+        member = str.__new__(cls, text)
+        member._value_ = label
+        return member
+
+
+class Session(dict[str, Any]):
+    pass
+
+
+class Doubled(dict[str, Any]):
+    def items(self) -> Any:
+        return [(key, value * 2) for key, value in super().items()]
+
+
+class Text(str):
+    pass
+
+
+class Number(int):
+    pass
+
+
+class Real(float):
+    pass
+
+
+class Pair(NamedTuple):
+    a: int
+    b: int
+
+
+@dataclass
+class Point:
+    x: int
+    _hidden: int = 2
+    tags: list[str] = field(default_factory=list)
+
+
+@dataclass(slots=True)
+class Slotted:
+    when: datetime
+    inner: Point | None = None
+
+
+class Struct(msgspec.Struct, rename="camel", tag=True):
+    first_name: str
+    content: Any = None
+    unset: int | msgspec.UnsetType = msgspec.UNSET
+
+
+class Model(pydantic.BaseModel):
+    when: datetime
+    ratio: float = 0.5
+
+
+class Selfish:
+    def model_dump(self, mode: str) -> Any:
+        return self
+
+
+def nested(levels: int, make: Any = lambda inner: [inner]) -> Any:
+    value: Any = make(0)
+    for _ in range(levels - 1):
+        value = make(value)
+    return value
+
+
+def circle() -> list[Any]:
+    value: list[Any] = []
+    value.append(value)
+    return value
+
+
+NOON = datetime(2024, 2, 29, 12, 0, 0, 5)
+ID = UUID("12345678-1234-5678-1234-567812345678")
+
+WRITTEN: list[tuple[Any, str]] = [
+    ("plain", '"plain"'),
+    ("é€😀", '"é€😀"'),
+    ('"\\/\b\f\n\r\t\x00\x1f\x7f\u2028', '"\\"\\\\/\\b\\f\\n\\r\\t\\u0000\\u001f\x7f\u2028"'),
+    ("null", '"null"'),
+    (True, "true"),
+    (False, "false"),
+    (None, "null"),
+    (0, "0"),
+    (-1, "-1"),
+    (2**53 + 1, "9007199254740993"),
+    (2**63, "9223372036854775808"),
+    (2**64 - 1, "18446744073709551615"),
+    (2**64, "18446744073709551616"),
+    (-(2**63) - 1, "-9223372036854775809"),
+    (10**100, "1" + "0" * 100),
+    (0.0, "0.0"),
+    (-0.0, "-0.0"),
+    (0.1, "0.1"),
+    (1e15, "1000000000000000.0"),
+    (1e16, "1e+16"),
+    (-1.5e300, "-1.5e+300"),
+    (0.0001, "0.0001"),
+    (0.00001, "0.00001"),
+    (-1.25e-5, "-0.0000125"),
+    (1e-6, "1e-6"),
+    (5e-324, "5e-324"),
+    ({}, "{}"),
+    ([], "[]"),
+    ((), "[]"),
+    ({"a": 1, "b": [1, (2, None), {"c": "d"}]}, '{"a":1,"b":[1,[2,null],{"c":"d"}]}'),
+    ({"b": 1, "a": 2}, '{"b":1,"a":2}'),
+    ([None, 1.5, {"x": None}, Colour.RED], '[null,1.5,{"x":null},"red"]'),
+    ({2: "a", True: "b"}, '{"2":"a","true":"b"}'),
+    ({None: 1, False: 2, 1.5: 3, 1e-7: 4}, '{"null":1,"false":2,"1.5":3,"1e-7":4}'),
+    ({ID: 1, date(2024, 1, 2): 2, Colour.RED: 3, Level.LOW: 4, Text("t"): 5, Decimal("1.5"): 6},
+     f'{{"{ID}":1,"2024-01-02":2,"red":3,"1":4,"t":5,"1.5":6}}'),
+    (NOON, '"2024-02-29T12:00:00.000005"'),
+    (datetime(2024, 1, 2, tzinfo=UTC), '"2024-01-02T00:00:00+00:00"'),
+    (datetime(1, 1, 1, tzinfo=timezone(timedelta(seconds=21208))), '"0001-01-01T00:00:00+05:53:28"'),
+    (date(2024, 1, 2), '"2024-01-02"'),
+    (time(1, 2, 3), '"01:02:03"'),
+    (time(1, 2, tzinfo=UTC), '"01:02:00+00:00"'),
+    (ID, f'"{ID}"'),
+    (Decimal("1.10"), '"1.10"'),
+    (Decimal("1E+30"), '"1E+30"'),
+    (Colour.RED, '"red"'),
+    (Level.LOW, "1"),
+    (Labelled.A, '"label"'),
+    (Session(user="ann"), '{"user":"ann"}'),
+    (Doubled(a=2), '{"a":4}'),
+    (OrderedDict(a=1), '{"a":1}'),
+    (Counter("aab"), '{"a":2,"b":1}'),
+    (MappingProxyType({"a": 1}), '{"a":1}'),
+    (Text("text"), '"text"'),
+    (Number(7), "7"),
+    (Number(2**70), str(2**70)),
+    (Real(1.5), "1.5"),
+    (Pair(1, 2), "[1,2]"),
+    ({5}, "[5]"),
+    (frozenset({"x"}), '["x"]'),
+    (deque([1, 2]), "[1,2]"),
+    (range(3), "[0,1,2]"),
+    ({"a": 1}.keys(), '["a"]'),
+    ({"a": 1}.values(), "[1]"),
+    ({"a": 1}.items(), '[["a",1]]'),
+    (UserList([1]), "[1]"),
+    (type("Sub", (list,), {})([1]), "[1]"),
+    (Point(1, tags=["t"]), '{"x":1,"_hidden":2,"tags":["t"]}'),
+    ([Slotted(NOON, Point(1))],
+     '[{"when":"2024-02-29T12:00:00.000005","inner":{"x":1,"_hidden":2,"tags":[]}}]'),
+    (Struct("Ann"), '{"type":"Struct","firstName":"Ann","content":null}'),
+    (Struct("Ann", [NOON, Decimal("1.0"), Point(1), {ID: Text("x")}, Model(when=NOON)]),
+     '{"type":"Struct","firstName":"Ann","content":["2024-02-29T12:00:00.000005","1.0",'
+     f'{{"x":1,"_hidden":2,"tags":[]}},{{"{ID}":"x"}},'
+     '{"when":"2024-02-29T12:00:00.000005","ratio":0.5}]}'),
+    (Model(when=NOON), '{"when":"2024-02-29T12:00:00.000005","ratio":0.5}'),
+    (nested(254), "[" * 254 + "0" + "]" * 254),
+    (nested(254, lambda inner: {"a": inner}), '{"a":' * 254 + "0" + "}" * 254),
+    (nested(120, lambda inner: Point(inner)), '{"x":' * 120 + "0" + ',"_hidden":2,"tags":[]}' * 120),
+]
+
+REFUSED: list[tuple[Any, str]] = [
+    (math.nan, "NaN and Infinity"),
+    ([1, {"a": (math.inf,)}], "NaN and Infinity"),
+    ({"a": -math.inf, "b": None}, "NaN and Infinity"),
+    (Point(math.nan), "NaN and Infinity"),  # type: ignore[arg-type]
+    (Real("nan"), "NaN and Infinity"),
+    (Struct("a", math.nan), "NaN and Infinity"),
+    (Model(when=NOON, ratio=math.inf), "NaN and Infinity"),
+    ({math.nan: 1}, "NaN and Infinity"),
+    (Decimal("NaN"), "NaN and Infinity"),
+    (b"bytes", "A bytes can't"),
+    ([bytearray(b"x")], "A bytearray can't"),
+    (Struct("a", b"bytes"), "A bytes can't"),
+    (Struct("a", timedelta(1)), "type timedelta"),
+    (object(), "type object"),
+    (Point, "type type"),
+    (Path("x"), "Path"),
+    (timedelta(1), "type timedelta"),
+    (1j, "type complex"),
+    ((n for n in [1]), "type generator"),
+    (Selfish(), "type Selfish"),
+    ({(1, 2): 3}, "key of type tuple"),
+    ({frozenset(): 3}, "key of type frozenset"),
+    ({b"k": 3}, "A bytes can't"),
+    ("\ud800", "surrogate"),
+    ({"\udfff": 1}, "surrogate"),
+    (10**5000, "4300 digits"),
+    (nested(255), "254 levels"),
+    (nested(255, lambda inner: {"a": inner}), "254 levels"),
+    (nested(100_000), "254 levels"),
+    (circle(), "contains itself"),
+    (Struct("a", circle()), "contains itself"),
+]
+
+
+@pytest.mark.parametrize("name", CODECS)
+@pytest.mark.parametrize(("value", "text"), WRITTEN, ids=range(len(WRITTEN)))
+def test_R77_writes_the_same_bytes(name: str, value: Any, text: str) -> None:
+    assert CODECS[name][0](value) == text.encode()
+    json.loads(text)
+
+
+@pytest.mark.parametrize("name", CODECS)
+@pytest.mark.parametrize(("value", "words"), REFUSED, ids=[f"{n}-{w}" for n, (_, w) in enumerate(REFUSED)])
+def test_R77_refuses_to_write_with_the_same_words(name: str, value: Any, words: str) -> None:
+    with pytest.raises(CodecError, match=words) as caught:
+        CODECS[name][0](value)
+    assert caught.value.__context__ is None or caught.value.__suppress_context__
+
+
+READ: list[tuple[str | bytes | bytearray | memoryview, Any]] = [
+    ('{"a":[1,2.5,"x",true,false,null]}', {"a": [1, 2.5, "x", True, False, None]}),
+    (b" \t\r\n1 \n", 1),
+    (bytearray(b"[1]"), [1]),
+    (memoryview(b"[1]"), [1]),
+    ('"é😀"', "é😀"),
+    ('"\\u00e9\\ud83d\\ude00\\/\\u0000"', "é😀/\0"),
+    ('"\\\\ud800"', "\\ud800"),
+    ("9007199254740993", 2**53 + 1),
+    ("18446744073709551615", 2**64 - 1),
+    ("18446744073709551616", 2**64),
+    ("-9223372036854775808", -(2**63)),
+    ("-9223372036854775809", -(2**63) - 1),
+    ('{"id": [-9999999999999999999, 1]}', {"id": [-9999999999999999999, 1]}),
+    ("   [   12345678901234567890123   ]", [12345678901234567890123]),
+    ("1" * 4300, int("1" * 4300)),
+    ("0.1000000000000000055511151231257827", 0.1),
+    ("1e5", 1e5),
+    ("1E+2", 100.0),
+    ("1e-999", 0.0),
+    ("-0", 0),
+    ("-0.0", -0.0),
+    ('{"a":1,"b":2,"a":3}', {"a": 3, "b": 2}),
+    ("[" * 100 + "]" * 100, None),
+    ('"' + "[{" * 500 + '"', "[{" * 500),
+    ('["' + "[" * 200 + '\\"' + "[" * 200 + '\\\\","]"]', ["[" * 200 + '"' + "[" * 200 + "\\", "]"]),
+    ("[" + ",".join(["[[{}]]"] * 200) + "]", [[[{}]]] * 200),
+    ("[" + ",".join(['{"a":[1,[{"b":{"c":[1]}}]]}'] * 50) + "]", [{"a": [1, [{"b": {"c": [1]}}]]}] * 50),
+]
+
+BAD: list[tuple[str | bytes, str]] = [
+    ("", "not valid because it is empty"),
+    ("  \n", "not valid because it is empty"),
+    ("NaN", "NaN or Infinity"),
+    ("[Infinity]", "NaN or Infinity"),
+    ('{"a":-Infinity}', "NaN or Infinity"),
+    ("1e999", "too large for a float"),
+    ("-1e999", "too large for a float"),
+    ("1" * 310 + ".0", "too large for a float"),
+    ("1" * 4301, "more than 4300 digits"),
+    ("-" + "1" * 4300, "more than 4300 digits"),
+    ("0." + "1" * 4300, "more than 4300 digits"),
+    ("[" * 101 + "]" * 101, "deeper than 100"),
+    ('{"a":' * 101 + "1" + "}" * 101, "deeper than 100"),
+    ("[" * 1_000_000, "deeper than 100"),
+    ('["' + "x]" * 200 + '",' + "[" * 150, "deeper than 100"),
+    ('"\\ud800"', "escaped lone surrogate"),
+    ('{"\\udfff":1}', "escaped lone surrogate"),
+    ('"\\ud83d\\u0041"', "escaped lone surrogate"),
+    ("\ufeff{}", "byte order mark"),
+    (b"\xef\xbb\xbf{}", "byte order mark"),
+    ('"\ud800"', "lone surrogate at character 2"),
+    (b'"\xff"', "UTF-8 at byte 2"),
+    (b'"\xed\xa0\x80"', "UTF-8 at byte 2"),
+    (b"\xff\xfe1\x00", "UTF-8 at byte 1"),
+    (b"1\x00", "at character 2"),
+    ("{", "at character 2"),
+    ("]" * 300, "at character 1"),
+    ('"abc', "at character 1"),
+    ('"\t"', "at character 2"),
+    ('"\\x"', "at character 2"),
+    ("01", "at character 2"),
+    ("+1", "at character 1"),
+    (".5", "at character 1"),
+    ("1.", "at character 2"),
+    ("0x10", "at character 2"),
+    ("[1,]", "at character 4"),
+    ("{'a':1}", "at character 2"),
+    ("{1:2}", "at character 2"),
+    ("[1] [2]", "at character 5"),
+    ("// no\n1", "at character 1"),
+    ("\u00a01", "at character 1"),
+    ("<secret>", "at character 1"),
+]
+
+
+@pytest.mark.parametrize("name", CODECS)
+@pytest.mark.parametrize(("text", "value"), READ, ids=range(len(READ)))
+def test_R77_reads_the_same_values(name: str, text: str, value: Any) -> None:
+    result = CODECS[name][1](text)
+    if value is None:
+        value = json.loads(text)
+    assert (result, repr(result)) == (value, repr(value))
+
+
+@pytest.mark.parametrize("name", CODECS)
+@pytest.mark.parametrize(("text", "words"), BAD, ids=range(len(BAD)))
+def test_R77_refuses_to_read_with_the_same_words(name: str, text: str, words: str) -> None:
+    with pytest.raises(BadRequest, match=words) as caught:
+        CODECS[name][1](text)
+    assert caught.value.status == 400
+    assert "secret" not in caught.value.message
+
+
+def test_R77_a_million_brackets_do_not_crash_the_process() -> None:
+    script = (
+        "import orjson\nfrom micropie.codec import make_codec\nfrom micropie.errors import BadRequest\n"
+        "for module in (orjson, None):\n for text in (b'['*10**6, b'{\"a\":'*10**6, b'[{\"'*10**6):\n"
+        "  try: make_codec(module)[1](text)\n  except BadRequest: print('400')\n"
+    )
+    command = [sys.executable, "-c", script]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=30, check=False)
+    assert (done.returncode, done.stdout.split(), done.stderr) == (0, ["400"] * 6, "")
+
+
+def test_R77_the_module_s_own_pair_uses_the_installed_orjson() -> None:
+    assert codec.loads(codec.dumps({"message": "Hello"})) == {"message": "Hello"}
+    assert make_codec(OLD) == make_codec(None) != (codec.dumps, codec.loads)
+
+
+def test_R77_an_error_inside_a_model_is_the_model_s_own() -> None:
+    class Broken:
+        def model_dump(self, mode: str) -> Any:
+            raise KeyError(mode)
+
+    for dumps, _ in CODECS.values():
+        with pytest.raises(KeyError):
+            dumps([Broken()])
+
+
+KEYS = st.text() | st.integers() | st.floats()
+JSON_VALUES = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text() | st.decimals() | st.datetimes(),
+    lambda inner: st.lists(inner) | st.dictionaries(KEYS, inner) | st.tuples(inner),
+)
+
+
+def outcome(call: Any, argument: Any) -> Any:
+    try:
+        return repr(call(argument))
+    except (CodecError, HTTPError) as error:
+        return str(error)
+
+
+@given(JSON_VALUES)
+def test_R77_any_value_is_written_alike(value: Any) -> None:
+    assert len({outcome(dumps, value) for dumps, _ in CODECS.values()}) == 1
+
+
+@given(st.binary() | st.text() | st.text('[]{}",:0123456789.eE+-\\utrnfalsN ') | st.floats().map(repr))
+def test_R77_any_text_is_read_alike(text: bytes | str) -> None:
+    assert len({outcome(loads, text) for _, loads in CODECS.values()}) == 1
+
+
+@given(st.text('[]{}",:\\ a1', max_size=60))
+def test_R77_depth_is_counted_outside_strings_only(text: str) -> None:
+    for _, loads in CODECS.values():
+        assert "deeper" not in outcome(loads, json.dumps([text * 50]))

@@ -1,0 +1,643 @@
+"""Queries and forms: whole, byte by byte and cut at random (RISKS rows 11, 24-29, 31-34)."""
+
+from __future__ import annotations
+
+import gc
+import os
+import time
+from contextlib import suppress
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+from urllib.parse import parse_qs, urlencode
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from micropie import multipartform
+from micropie.errors import BadRequest, HTTPError
+from micropie.formdata import Limits
+from micropie.forms import (
+    FormParser,
+    MultipartParser,
+    UrlencodedParser,
+    content_type,
+    form_parser,
+    is_json,
+    parse_query,
+    parse_urlencoded,
+)
+from micropie.uploads import UploadFile, safe_filename
+
+SMALL = Limits(
+    max_form_field_size=20,
+    max_fields=4,
+    max_files=2,
+    max_form_memory=50,
+    max_part_headers=3,
+    max_part_header_size=80,
+    spool_size=10,
+)
+
+
+def part(disposition: str, body: bytes = b"", *headers: str) -> bytes:
+    lines = [f"Content-Disposition: {disposition}", *headers]
+    return b"--B\r\n" + "".join(f"{line}\r\n" for line in lines).encode() + b"\r\n" + body + b"\r\n"
+
+
+def text_field(name: str, value: bytes) -> bytes:
+    return part(f'form-data; name="{name}"', value)
+
+
+def file_field(name: str, filename: str, body: bytes) -> bytes:
+    return part(f'form-data; name="{name}"; filename="{filename}"', body, "Content-Type: text/plain")
+
+
+def multipart_body(*parts: bytes) -> bytes:
+    return b"".join(parts) + b"--B--\r\n"
+
+
+def new_parser(kind: str, limits: Limits) -> FormParser:
+    return UrlencodedParser(limits) if kind == "urlencoded" else MultipartParser("B", limits)
+
+
+def outcome(kind: str, chunks: list[bytes], limits: Limits = SMALL) -> Any:
+    """What came out: the fields and the files' contents, or the status."""
+    parser = new_parser(kind, limits)
+    try:
+        for chunk in chunks:
+            parser.feed(chunk)
+        form = parser.finish()
+    except HTTPError as error:
+        return error.status
+    finally:
+        parser.close()
+    files = {
+        name: [(each.filename, each.content_type, each.size, each.read()) for each in uploads]
+        for name, uploads in form.files.items()
+    }
+    form.close()
+    return form.fields, files
+
+
+def bytewise(body: bytes) -> list[bytes]:
+    return [body[index : index + 1] for index in range(len(body))]
+
+
+# Queries
+
+
+@pytest.mark.parametrize(
+    ("query", "fields"),
+    [
+        ("", {}),
+        ("name=Alice", {"name": ["Alice"]}),
+        ("name=Alice&age=3&name=Bob", {"name": ["Alice", "Bob"], "age": ["3"]}),
+        ("flag", {"flag": [""]}),
+        ("flag&x=", {"flag": [""], "x": [""]}),
+        ("=x", {"": ["x"]}),
+        ("a=b=c", {"a": ["b=c"]}),
+        ("&&a=1&&", {"a": ["1"]}),
+        ("a+b=c+d", {"a b": ["c d"]}),
+        ("a%20b=%2B%26%3D", {"a b": ["+&="]}),
+        ("q=caf%C3%A9%F0%9F%98%80", {"q": ["café😀"]}),
+        ("a=100%", {"a": ["100%"]}),
+        ("a=%zz%4", {"a": ["%zz%4"]}),
+        ("q=café".encode(), {"q": ["café"]}),
+        ("q=café".encode().decode("latin-1"), {"q": ["café"]}),
+        (b"a=%0A%0d", {"a": ["\n\r"]}),
+    ],
+)
+def test_query(query: bytes | str, fields: dict[str, list[str]]) -> None:
+    assert parse_query(query) == fields
+    if isinstance(query, str):
+        query = query.encode("latin-1")
+    assert parse_urlencoded(query) == fields
+    assert outcome("urlencoded", [query], Limits()) == (fields, {})
+    assert outcome("urlencoded", bytewise(query), Limits()) == (fields, {})
+
+
+@pytest.mark.parametrize("raw", [b"%ff", b"\xff", b"%ed%a0%80", b"%C3", b"%00", b"\0", "x€"])
+def test_R11_text_that_is_not_utf8_or_has_nul_is_400(raw: bytes | str) -> None:
+    as_value = b"a=" + raw if isinstance(raw, bytes) else "a=" + raw
+    as_name = raw + b"=1" if isinstance(raw, bytes) else raw + "=1"
+    for query in (raw, as_value, as_name):
+        with pytest.raises(BadRequest):
+            parse_query(query)
+
+
+def test_R29_only_ampersands_separate() -> None:
+    assert parse_query("a=1;b=2") == {"a": ["1;b=2"]}
+
+
+@given(st.lists(st.tuples(st.text(), st.text())))
+def test_query_reads_what_urlencode_writes(pairs: list[tuple[str, str]]) -> None:
+    pairs = [(name.replace("\0", ""), value.replace("\0", "")) for name, value in pairs]
+    query = urlencode(pairs)
+    assert parse_query(query) == parse_qs(query, keep_blank_values=True)
+
+
+# The same limits, however it is sent
+
+
+def spellings(fields: list[tuple[str, bytes]]) -> dict[str, bytes]:
+    pairs = b"&".join(name.encode() + b"=" + value for name, value in fields)
+    return {
+        "urlencoded": pairs,
+        "multipart": multipart_body(*[text_field(name, value) for name, value in fields]),
+    }
+
+
+def query_status(query: bytes | str) -> int | None:
+    try:
+        parse_query(query, SMALL)
+    except HTTPError as error:
+        return error.status
+    return None
+
+
+BOMBS: dict[str, tuple[list[tuple[str, bytes]], int | None]] = {
+    "long value": ([("a", b"x" * 21)], 413),
+    "many fields": ([("a", b"")] * 5, 413),
+    "long in total": ([(name, b"x" * 20) for name in "abc"], 413),
+    "bad text": ([("a", b"\xff")], 400),
+    "bad text, then too many": ([("a", b"\xff"), *[("a", b"")] * 5], 400),
+    "too many, then bad text": ([*[("a", b"")] * 5, ("a", b"\xff")], 413),
+    "long and bad": ([("a", b"\xff" * 21)], 413),
+    "just right": ([("a", b"x" * 20), ("b", b"y" * 20), ("c", b""), ("d", b"")], None),
+}
+
+
+@pytest.mark.parametrize("bomb", BOMBS)
+def test_R25_R26_the_same_bombs_get_the_same_status(bomb: str) -> None:
+    fields, status = BOMBS[bomb]
+    for kind, body in spellings(fields).items():
+        results = [outcome(kind, chunks) for chunks in ([body], bytewise(body), [body[:7], body[7:]])]
+        assert results[0] == results[1] == results[2], kind
+        assert status in (results[0], None), kind
+        if status is None:
+            assert [len(values) for values in results[0][0].values()] == [1, 1, 1, 1]
+    query = spellings(fields)["urlencoded"]
+    for form in (query, query.decode("latin-1"), query.replace(b"x", b"%78")):
+        assert query_status(form) == status
+
+
+def test_R26_the_default_limits_hold_for_one_huge_chunk() -> None:
+    for kind, body in spellings([("a", b"x" * (1024 * 1024 + 1))]).items():
+        assert outcome(kind, [body], Limits()) == 413
+    for kind, body in spellings([("a", b"x" * 1024 * 1024)]).items():
+        assert outcome(kind, [body], Limits())[0] == {"a": ["x" * 1024 * 1024]}
+    assert outcome("urlencoded", [b"a=" + b"%41" * 3_000_000], Limits()) == 413
+    assert outcome("urlencoded", [b"x" * 10_000_000], Limits()) == 413
+    assert outcome("urlencoded", [b"%"] * 200, SMALL) == 413
+    assert parse_query(b"a=" + b"%41" * 1024 * 1024) == {"a": ["A" * 1024 * 1024]}
+
+
+@pytest.mark.parametrize("count", [1000, 1001])
+def test_R25_a_thousand_fields_and_no_more(count: int) -> None:
+    for kind, body in spellings([("a", b"")] * count).items():
+        result = outcome(kind, [body], Limits())
+        assert result == (413 if count > 1000 else ({"a": [""] * 1000}, {}))
+    query = b"&".join([b"a"] * count)
+    for each in (query, query.replace(b"a", b"%41")):
+        if count > 1000:
+            with pytest.raises(HTTPError, match="1000 fields"):
+                parse_query(each)
+        else:
+            assert sum(map(len, parse_query(each).values())) == 1000
+
+
+def test_R25_zero_fields_means_none() -> None:
+    with pytest.raises(HTTPError, match="413"):
+        parse_query("a=1", Limits(max_fields=0))
+
+
+def test_R25_empty_pairs_count() -> None:
+    assert outcome("urlencoded", [b"&" * 5]) == 413
+    with pytest.raises(HTTPError, match="413"):
+        parse_query("&" * 5, SMALL)
+
+
+def test_R25_files_are_counted() -> None:
+    assert outcome("multipart", [multipart_body(*[file_field("f", "a", b"")] * 2)])[1]["f"][1][0] == "a"
+    bomb = multipart_body(*[file_field("f", "a", b"")] * 3)
+    assert outcome("multipart", [bomb]) == outcome("multipart", bytewise(bomb)) == 413
+    start = time.process_time()
+    assert outcome("multipart", [multipart_body(*[file_field("f", "", b"")] * 1001)], Limits()) == 413
+    assert time.process_time() - start < 0.5
+
+
+HEADER_BOMBS = {
+    "many headers": part('form-data; name="a"', b"", *["X-A: b"] * 100_000),
+    "long header": part('form-data; name="a"', b"", "X-A: " + "b" * 1024 * 1024),
+    "unfinished header": b"--B\r\nX-A: " + b"b" * 1024 * 1024,
+    "preamble": b"x" * 10 * 1024 * 1024 + b"\r\n--B\r\n",
+    "nearly a boundary": b"--\r\n" * 1_000_000,
+}
+
+
+@pytest.mark.parametrize("bomb", HEADER_BOMBS)
+def test_R27_header_and_preamble_bombs_are_400_at_once(bomb: str) -> None:
+    body = HEADER_BOMBS[bomb] + b"--B--"
+    start = time.process_time()
+    assert outcome("multipart", [body], Limits()) == 400
+    assert time.process_time() - start < 0.5
+    assert outcome("multipart", bytewise(body[:12_000]), Limits()) == 400
+
+
+@pytest.mark.parametrize("size", [79, 80, 81, 82, 160, 161, 162, 163])
+def test_R27_R34_the_header_limit_does_not_depend_on_chunks(size: int) -> None:
+    head = 'form-data; name="a"'
+    body = multipart_body(part(head, b"v", "X: " + "b" * (size - 3)))
+    expected: Any = ({"a": ["v"]}, {}) if size <= 80 else 400
+    assert outcome("multipart", [body]) == outcome("multipart", bytewise(body)) == expected
+
+
+@pytest.mark.parametrize("boundary", ["", "a" * 257, "a\r\n", "a ", " a", "é", "a\tb", "a\n"])
+def test_R27_unfit_boundaries_are_400(boundary: str) -> None:
+    with pytest.raises(BadRequest, match="boundary"):
+        form_parser("multipart/form-data", {"boundary": boundary})
+
+
+@pytest.mark.parametrize("boundary", ["a", "a" * 256, "a b", "----WebKitFormBoundary'()+_,-./:=?"])
+def test_R27_fit_boundaries(boundary: str) -> None:
+    parser = MultipartParser(boundary)
+    parser.feed(f"\r\n--{boundary}--".encode())
+    assert parser.finish().fields == {}
+
+
+# Multipart
+
+TRICKY = b"\x00\xff\r\n--\r\n-B\r--B\n" * 3
+GOLDEN: dict[str, tuple[bytes, Any]] = {
+    "empty": (b"--B--", ({}, {})),
+    "fields": (multipart_body(text_field("a", b"1"), text_field("a", "é".encode()), text_field("", b"")),
+               ({"a": ["1", "é"], "": [""]}, {})),
+    "leading line, epilogue": (b"\r\n" + multipart_body(text_field("a", b"1")) + b"epilogue\r\n--B\r\n",
+                               ({"a": ["1"]}, {})),
+    "file": (multipart_body(file_field("f", "a.txt", TRICKY), text_field("b", b"2")),
+             ({"b": ["2"]}, {"f": [("a.txt", "text/plain", 45, TRICKY)]})),
+    "file past the spool": (multipart_body(file_field("f", "a", b"x" * 60), file_field("g", "b", b"y" * 9)),
+                            ({}, {"f": [("a", "text/plain", 60, b"x" * 60)],
+                                  "g": [("b", "text/plain", 9, b"y" * 9)]})),
+    "no file chosen": (multipart_body(file_field("f", "", b""), text_field("a", b"1")), ({"a": ["1"]}, {})),
+    "file without a name": (multipart_body(file_field("f", "", b"x")),
+                            ({}, {"f": [("upload", "text/plain", 1, b"x")]})),
+    "no content type": (multipart_body(part('form-data; name="f"; filename="a"', b"x")),
+                        ({}, {"f": [("a", "application/octet-stream", 1, b"x")]})),
+    "wrong content length": (multipart_body(part('form-data; name="a"', b"xyz", "Content-Length: 1")),
+                             ({"a": ["xyz"]}, {})),
+    "charset": (multipart_body(part('form-data; name="a"', b"x", "Content-Type: text/plain; charset=UTF-8")),
+                ({"a": ["x"]}, {})),
+    "other charset": (multipart_body(part('form-data; name="a"', b"x", "Content-Type: a;charset=x")), 415),
+    "base64": (multipart_body(part('form-data; name="a"', b"e", "Content-Transfer-Encoding: base64")), 400),
+    "8bit": (multipart_body(part('form-data; name="a"', b"x", "Content-Transfer-Encoding: 8BIT")),
+             ({"a": ["x"]}, {})),
+    "bare LF in a header": (multipart_body(part('form-data; name="a"', b"x", "X: a\nY: b")), 400),
+    "bare LF before a header": (multipart_body(part('form-data; name="a"', b"x", "\nX: a")), 400),
+    "bare CR": (multipart_body(part('form-data; name="a\rb"', b"x")), 400),
+    "NUL in a header": (multipart_body(part('form-data; name="a\0b"', b"x")), 400),
+    "folded header": (multipart_body(part('form-data;\r\n name="a"', b"x")), 400),
+    "header not UTF-8": (b'--B\r\nContent-Disposition: form-data; name="\xff"\r\n\r\n\r\n--B--', 400),
+    "header without a colon": (multipart_body(part('form-data; name="a"', b"x", "nothing")), 400),
+    "other disposition": (multipart_body(part('attachment; name="a"', b"x")), 400),
+    "no disposition": (b"--B\r\nX: y\r\n\r\n\r\n--B--", 400),
+    "LF only": (multipart_body(text_field("a", b"1")).replace(b"\r\n", b"\n"), 400),
+    "junk after the boundary": (b"--Bx\r\n", 400),
+    "junk after a later boundary": (text_field("a", b"1") + b"--Bx\r\n", 400),
+    "NUL in a field": (multipart_body(text_field("a", b"\0")), 400),
+    "nothing": (b"", 400),
+    "only a boundary": (b"--B\r\n", 400),
+    "cut in a field": (text_field("a", b"1"), 400),
+    "cut in the first boundary": (b"\r\n-", 400),
+}
+
+
+@pytest.mark.parametrize("name", GOLDEN)
+def test_R34_every_way_to_cut_it_gives_the_same(name: str) -> None:
+    body, expected = GOLDEN[name]
+    assert outcome("multipart", [body]) == expected
+    assert outcome("multipart", bytewise(body)) == expected
+    for at in range(len(body)):
+        assert outcome("multipart", [body[:at], body[at:]]) == expected, at
+
+
+def cut(body: bytes, places: list[int]) -> list[bytes]:
+    edges = [0, *sorted(place % (len(body) + 1) for place in places), len(body)]
+    return [body[start:end] for start, end in pairwise(edges)]
+
+
+PIECES = st.sampled_from(
+    [b"--B\r\n", b"--B--\r\n", b"\r\n", b"\n", b"x" * 15, b"--B", b"&", b"=", b"%41", b"%ff", b"a=1", b"\r",
+     b'Content-Disposition: form-data; name="a"\r\n', b"\r\n\r\nvalue\r\n", b"Content-Length: 3\r\n", b": ",
+     text_field("a", b"1"), file_field("f", "n.txt", b"content"), text_field("b", b"x" * 21), b"\xff", b"\0",
+     b" ", b"y" * 90]
+)  # fmt: skip
+
+
+@given(st.lists(PIECES, max_size=12).map(b"".join), st.lists(st.integers(0, 1000), max_size=5))
+def test_R34_anything_cut_anywhere_gives_the_same(body: bytes, places: list[int]) -> None:
+    for kind in ("urlencoded", "multipart"):
+        for sent in (body, b"--B\r\n" + body):
+            whole = outcome(kind, [sent])
+            assert outcome(kind, cut(sent, places)) == whole
+            assert outcome(kind, bytewise(sent)) == whole
+    if isinstance(whole := outcome("urlencoded", [body]), int):
+        with pytest.raises(HTTPError, match=str(whole)):
+            parse_query(body, SMALL)
+    else:
+        assert parse_query(body, SMALL) == whole[0]
+
+
+@pytest.mark.parametrize(
+    ("parameters", "name", "filename"),
+    [
+        ('name="a"', "a", None),
+        ("name=a; filename=b.txt", "a", "b.txt"),
+        ('filename="b"; name="a"', "a", "b"),
+        ('NAME="a"; FileName="b"', "a", "b"),
+        ('name="a;b=c"', "a;b=c", None),
+        ('name="a%22b%0D%0A%41"', 'a"b\r\n%41', None),
+        ('name="a\\"b\\\\c"', 'a"b\\c', None),
+        ('name="a"; filename="C:\\dir\\x.txt"', "a", "C:\\dir\\x.txt"),
+        ('name="a"; filename="a"; filename*=utf-8\'\'b', "a", "a"),
+        ('name="a"; filename*=UTF-8\'en\'na%C3%AFve.txt', "a", "naïve.txt"),
+        ('name="a"; x; filename="b"', "a", "b"),
+        ('name="é"; filename="日本.txt"', "é", "日本.txt"),
+    ],
+)
+def test_R29_names_and_file_names(parameters: str, name: str, filename: str | None) -> None:
+    parser = MultipartParser("B")
+    parser.feed(multipart_body(part(f"form-data; {parameters}", b"x")))
+    form = parser.finish()
+    if filename is None:
+        assert (form.fields, form.files) == ({name: ["x"]}, {})
+    else:
+        assert form.files[name][0].raw_filename == filename
+    form.close()
+
+
+@pytest.mark.parametrize(
+    "disposition",
+    [
+        "form-data",
+        "form-data; filename=a",
+        "form-data; name*=utf-8''a",
+        "form-data; name=a; name=b",
+        'form-data; name="a"; NAME="b"',
+        'form-data; name="a"; filename="a"; filename="b"',
+        "form-data; name=a; filename*=utf-8''a; filename*=utf-8''b",
+        "form-data; name=a; filename*=latin-1''a",
+        "form-data; name=a; filename*=utf-8'a",
+        "form-data; name=a; filename*=utf-8''%ff",
+        'form-data; name="a',
+        'form-data; name="a"b; filename="c"',
+        'form-data; name="a"; filename="a"x',
+        'form-data; name="a"\r\nContent-Disposition: form-data; name="b"',
+        'form-data; name="a"\r\nX: 1\r\nx: 2',
+    ],
+)
+def test_R29_missing_repeated_and_broken_names_are_400(disposition: str) -> None:
+    assert outcome("multipart", [multipart_body(part(disposition, b"x"))], Limits()) == 400
+
+
+def open_files() -> int:
+    return len(os.listdir("/proc/self/fd"))
+
+
+def test_R32_nothing_stays_open_wherever_the_stream_breaks() -> None:
+    files = file_field("f", "a", b"x" * 40) + file_field("g", "b", b"y" * 40)
+    body = multipart_body(files, text_field("a", b"1"))
+    gc.collect()
+    before = open_files()
+    for at in range(len(body)):
+        parser = MultipartParser("B", SMALL)
+        parser.feed(body[:at])
+        parser.close()
+        for broken in (body[:at], body[:at] + b"\r\n--Bx"):
+            assert outcome("multipart", [broken]) == 400 or at >= len(body) - 2
+    assert open_files() == before
+
+
+def test_R32_a_full_disk_closes_everything(monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(self: UploadFile, data: bytes) -> None:
+        raise OSError(28, "No space left on device")
+
+    parser = MultipartParser("B", SMALL)
+    parser.feed(file_field("f", "a", b"x" * 40) + file_field("g", "b", b"y" * 40)[:-60])
+    monkeypatch.setattr(UploadFile, "write", full)
+    first = parser._fields.form.files["f"][0]
+    with pytest.raises(OSError, match="No space"):
+        parser.feed(file_field("g", "b", b"y" * 40)[-60:])
+    assert first.file.closed
+
+
+def test_R31_says_when_it_may_write_to_the_disk() -> None:
+    parser = MultipartParser("B", SMALL)
+    assert parser.may_block(11)
+    assert not parser.may_block(10)
+    parser.feed(file_field("f", "a", b"x" * 8)[:-2] + b"12345")
+    assert parser.may_block(6)
+    parser.close()
+    assert not UrlencodedParser().may_block(10**9)
+
+
+def test_files_stay_in_memory_up_to_a_total_only() -> None:
+    limits = Limits(spool_size=10, max_form_memory=25, max_form_field_size=10)
+    parser = MultipartParser("B", limits)
+    parser.feed(multipart_body(*[file_field("f", "a", b"x" * 10)] * 4))
+    form = parser.finish()
+    rolled = [upload.file._rolled for upload in form.files["f"]]  # type: ignore[attr-defined]
+    form.close()
+    assert rolled == [False, False, True, True]
+
+
+def test_multipart_missing_names_the_extra(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(multipartform, "multipart", None)
+    with pytest.raises(RuntimeError, match=r'pip install "micropie\[standard\]"'):
+        MultipartParser("B")
+
+
+# Content types
+
+
+@pytest.mark.parametrize(
+    ("value", "expected"),
+    [
+        ("", ("", {})),
+        ("Text/HTML ", ("text/html", {})),
+        ("text/html; charset=UTF-8", ("text/html", {"charset": "UTF-8"})),
+        ('text/html;CHARSET="utf-8" ; x = y ', ("text/html", {"charset": "utf-8", "x": "y"})),
+        ('a/b; x="a\\"b;c\\\\"', ("a/b", {"x": 'a"b;c\\'})),
+        ("a/b;;; ;x=1;", ("a/b", {"x": "1"})),
+        ("a/b; x; y=", ("a/b", {"y": ""})),
+        ("multipart/form-data; boundary=a=b/c:d", ("multipart/form-data", {"boundary": "a=b/c:d"})),
+        ("text/plain; application/json", ("text/plain", {})),
+    ],
+)
+def test_content_type(value: str, expected: tuple[str, dict[str, str]]) -> None:
+    assert content_type(value) == expected
+
+
+@pytest.mark.parametrize("value", ["a/b; x=1; X=1", 'a/b; x="1', 'a/b; x="1"2', 'a/b; "'])
+def test_R29_content_type_that_two_readers_would_read_differently_is_400(value: str) -> None:
+    with pytest.raises(BadRequest):
+        content_type(value)
+
+
+@pytest.mark.parametrize(
+    ("value", "expected"),
+    [
+        ("application/json", True),
+        ("application/json;charset=x", True),
+        ("APPLICATION/Problem+JSON", True),
+        ("text/plain; application/json", False),
+        ("text/plain", False),
+        ("text/json+json", False),
+        ("application/json, text/plain", False),
+        ("application/jsonp", False),
+        ("xapplication/json", False),
+    ],
+)
+def test_R24_json_is_recognised_exactly(value: str, expected: bool) -> None:
+    assert is_json(content_type(value)[0]) is expected
+
+
+def test_R24_only_forms_have_a_form_parser() -> None:
+    urlencoded = form_parser("application/x-www-form-urlencoded", {"charset": "UTF-8"})
+    assert isinstance(urlencoded, UrlencodedParser)
+    assert isinstance(form_parser("multipart/form-data", {"boundary": "x"}), MultipartParser)
+    assert form_parser("text/plain", {}) is None
+    for media_type in ("application/x-www-form-urlencoded", "multipart/form-data"):
+        with pytest.raises(HTTPError, match="415"):
+            form_parser(media_type, {"charset": "utf-7", "boundary": "x"})
+
+
+def fields_of(body: bytes) -> Any:
+    return outcome("multipart", [body], Limits())
+
+
+GENERATORS: dict[str, tuple[Any, Any]] = {
+    "semicolons": (content_type, lambda n: ";a" * (n // 2)),
+    "spaces": (content_type, lambda n: "a/b;" + " " * n),
+    "spaced semicolons": (content_type, lambda n: "; " * (n // 2)),
+    "backslashes": (content_type, lambda n: 'a/b; x="' + "\\\\" * (n // 2) + '"'),
+    "parameters": (content_type, lambda n: "a/b" + "".join(f";x{i}=y" for i in range(n // 8))),
+    "ampersands": (lambda text: parse_query(text, Limits(max_fields=10**9)), lambda n: "&" * n),
+    "percents": (parse_query, lambda n: "%" * n),
+    "pluses": (parse_query, lambda n: "+" * n),
+    "line ends": (fields_of, lambda n: multipart_body(file_field("f", "a", b"\r\n" * (n // 2)))),
+    "carriage returns": (fields_of, lambda n: multipart_body(file_field("f", "a", b"\r" * n))),
+    "half boundaries": (fields_of, lambda n: multipart_body(file_field("f", "a", b"\r\n--" * (n // 4)))),
+}
+
+
+@pytest.mark.parametrize("name", GENERATORS)
+def test_R28_time_grows_linearly(name: str) -> None:
+    call, make = GENERATORS[name]
+
+    def best(size: int) -> float:
+        argument, times = make(size), []
+        for _ in range(5):
+            start = time.perf_counter()
+            with suppress(BadRequest):
+                call(argument)
+            times.append(time.perf_counter() - start)
+        return min(times)
+
+    # 20 ms for 64 KiB allow for a slow machine; what is quadratic takes seconds.
+    assert best(131072) < 3 * best(65536) + 0.02
+
+
+# Uploads
+
+
+@pytest.mark.parametrize(
+    ("raw", "safe"),
+    [
+        ("a.txt", "a.txt"),
+        ("../../x", "x"),
+        ("C:\\x", "x"),
+        ("..\\x", "x"),
+        ("/etc/x", "x"),
+        ("dir/", "upload"),
+        ("..", "upload"),
+        (".", "upload"),
+        ("...", "upload"),
+        ("", "upload"),
+        (" . ", "upload"),
+        (".htaccess", "htaccess"),
+        ("a\0b\r\n.txt", "ab.txt"),
+        ("gpj\u202eexe.txt", "gpjexe.txt"),
+        ("a:stream?*.txt", "astream.txt"),
+        ("CON.txt", "_CON.txt"),
+        ("con", "_con"),
+        ("Lpt1 .tar.gz", "_Lpt1 .tar.gz"),
+        ("com¹", "_com¹"),
+        ("console.txt", "console.txt"),
+        ("a. ", "a"),
+        ("naïve 日本.txt", "naïve 日本.txt"),
+        ("\ud800x", "x"),
+        ("x" * 5000 + ".tar", "x" * 251 + ".tar"),
+        ("é" * 5000 + ".txt", "é" * 125 + ".txt"),
+        ("x" * 5000, "x" * 255),
+        ("x." + "y" * 252 + " yy", "x." + "y" * 252),
+        ("x." + "y" * 5000, "x." + "y" * 253),
+    ],
+)
+def test_R33_safe_filename(raw: str, safe: str) -> None:
+    assert safe_filename(raw) == safe
+
+
+@given(st.text())
+def test_R33_a_safe_filename_is_one_component_that_exists_nowhere_else(raw: str) -> None:
+    name = safe_filename(raw)
+    assert name == Path(name).name == safe_filename(name)
+    assert 0 < len(name.encode()) <= 255
+    assert name.isprintable() or not name.isascii()
+
+
+def upload(content: bytes = b"content", raw: str = "a.txt") -> UploadFile:
+    file = UploadFile(raw, {"content-type": "text/plain"}, 4)
+    file.write(content)
+    file.seek(0)
+    return file
+
+
+def test_upload_reads_seeks_and_iterates() -> None:
+    file = upload(b"x" * 70_000)
+    assert [len(chunk) for chunk in file] == [65536, 4464]
+    assert file.seek(-3, 2) == 69_997
+    assert (file.read(2), file.read(), file.read()) == (b"xx", b"x", b"")
+    assert (file["filename"], file["content_type"], file.size) == ("a.txt", "text/plain", 70_000)
+    assert repr(file) == "<UploadFile 'a.txt' 70000 bytes>"
+    with pytest.raises(KeyError):
+        file["size"]
+    file.close()
+
+
+def test_R33_save_to_never_escapes_and_never_overwrites(tmp_path: Path) -> None:
+    file = upload(raw="../../a.txt")
+    file.filename = "../b.txt"  # by the author's mistake
+    inside = tmp_path / "inside"
+    inside.mkdir()
+    file.read(3)
+    assert file.save_to(inside) == inside / "b.txt"
+    assert (inside / "b.txt").read_bytes() == file.read() == b"content"
+    with pytest.raises(FileExistsError):
+        file.save_to(str(inside))
+    (inside / "b.txt").unlink()
+    (inside / "b.txt").symlink_to(tmp_path / "elsewhere")
+    with pytest.raises(FileExistsError):
+        file.save_to(inside)
+    assert not (tmp_path / "elsewhere").exists()
+    file.close()
+
+
+def test_R33_save_to_leaves_no_half_a_file(tmp_path: Path) -> None:
+    file = upload()
+    file.close()
+    with pytest.raises(ValueError, match="closed file"):
+        file.save_to(tmp_path)
+    assert list(tmp_path.iterdir()) == []

@@ -1,0 +1,248 @@
+"""What only ASGI has: scopes, messages, `receive` and `send`, the event loop."""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+import threading
+from typing import Any
+
+import anyio
+import pytest
+
+from micropie.testing import ClientDisconnected, ProtocolViolation, TestClient
+from tests.support.asgi_validator import Message, Receive, Send, validated
+from tests.testing.apps import Plain, Stream, read_body, respond
+from tests.testing.worlds import connect, every_loop
+
+pytestmark = pytest.mark.timeout(20)
+
+
+@every_loop
+def test_the_scope_is_that_of_the_specification(world: str) -> None:
+    app = Plain()
+    with connect(app, world, lifespan=False) as client:
+        client.post("/a%2Fb%ff/%C3%A9?q=%20", headers={"X-Case": "V"}, content=b"x")
+    headers = dict(app.seen.pop("headers"))
+    assert headers[b"x-case"] == b"V"
+    assert headers[b"content-length"] == b"1"
+    assert app.seen == {
+        "type": "http",
+        "asgi": {"version": "3.0", "spec_version": "2.4"},
+        "http_version": "1.1",
+        "method": "POST",
+        "scheme": "http",
+        "path": "/a/b\ufffd/é",
+        "raw_path": b"/a%2Fb%ff/%C3%A9",
+        "query_string": b"q=%20",
+        "root_path": "",
+        "client": ("127.0.0.1", 50000),
+        "server": ("testserver", 80),
+        "state": {},
+        "extensions": {},
+    }
+
+
+@every_loop
+def test_the_validator_finds_nothing_wrong_with_the_client(world: str) -> None:
+    async def app(scope: Message, receive: Receive, send: Send) -> None:
+        if scope["type"] == "lifespan":
+            await receive()
+            await send({"type": "lifespan.startup.complete"})
+            await receive()
+            await send({"type": "lifespan.shutdown.complete"})
+        elif scope["type"] == "websocket":
+            await receive()
+            await send({"type": "websocket.accept"})
+            assert (await receive())["text"] == "x"
+            assert (await receive())["code"] == 1000
+        else:
+            body = b"".join(await read_body(receive))
+            await respond(send, body)
+            assert (await receive())["type"] == "http.disconnect"
+            assert (await receive())["type"] == "http.disconnect"
+
+    with TestClient(validated(app), backend=world) as client:
+        assert client.post("/", content=iter([b"a", b"b"])).text == "ab"
+        assert client.post("/", content=b"ab").text == "ab"
+        with client.websocket("/") as ws:
+            ws.send_text("x")
+
+
+@every_loop
+def test_a_cancelled_receive_loses_nothing(world: str) -> None:
+    async def app(scope: Message, receive: Receive, send: Send) -> None:
+        for _ in range(3):
+            with anyio.CancelScope() as cancelled:
+                cancelled.cancel()
+                await receive()
+        await respond(send, b"".join(await read_body(receive)))
+
+    with TestClient(app, backend=world, lifespan=False) as client:
+        assert client.post("/", content=iter([b"a", b"b"])).text == "ab"
+
+
+@every_loop
+def test_receive_and_send_may_run_side_by_side(world: str) -> None:
+    async def app(scope: Message, receive: Receive, send: Send) -> None:
+        async def watch() -> None:
+            assert (await receive())["type"] == "http.request"
+            assert (await receive())["type"] == "http.disconnect"
+            await send({"type": "http.response.body", "body": b"too late"})
+
+        async with anyio.create_task_group() as group:
+            group.start_soon(watch)
+            await send({"type": "http.response.start", "status": 200})
+            await send({"type": "http.response.body", "body": b"x", "more_body": True})
+            await anyio.sleep_forever()
+
+    with TestClient(app, backend=world, lifespan=False) as client, client.stream("GET", "/") as response:
+        assert next(response.iter_raw()) == b"x"
+    # The exception group that `send` made of the client's leaving is no failure of the application's.
+
+
+@every_loop
+def test_send_after_the_client_has_left_raises_an_os_error(world: str) -> None:
+    caught: list[OSError] = []
+
+    async def app(scope: Message, receive: Receive, send: Send) -> None:
+        await send({"type": "http.response.start", "status": 200})
+        for _ in range(3):
+            try:
+                await send({"type": "http.response.body", "more_body": True})
+            except OSError as error:
+                caught.append(error)
+
+    with TestClient(app, backend=world, lifespan=False) as client, client.stream("GET", "/"):
+        pass
+    assert [type(error) for error in caught] == [ClientDisconnected] * 3
+
+
+@every_loop
+def test_a_group_with_an_own_exception_is_raised_as_it_is(world: str) -> None:
+    async def app(scope: Message, receive: Receive, send: Send) -> None:
+        await respond(send)
+        raise ExceptionGroup("both", [ClientDisconnected(), KeyError()])
+
+    with (
+        TestClient(app, backend=world, lifespan=False) as client,
+        pytest.raises(ExceptionGroup, match="both"),
+    ):
+        client.get("/")
+
+
+@every_loop
+@pytest.mark.parametrize(
+    ("messages", "sentence"),
+    [
+        ([{"type": "http.response.body"}], "'http.response.start' has to come next"),
+        ([{"type": "http.response.start", "status": "200"}], "a status is an int, not '200'"),
+        ([{"type": "http.response.start"}], "a status is an int, not None"),
+        ([{"type": "http.response.start", "status": 200, "headers": [("a", "b")]}], "pairs of bytes"),
+        ([{"type": "http.response.start", "status": 200, "headers": [(b"a", "b")]}], "pairs of bytes"),
+        ([{"type": "http.response.start", "status": 200}] * 2, "'http.response.body' has to come next"),
+        (
+            [{"type": "http.response.start", "status": 200}, {"type": "http.response.body", "body": ""}],
+            "bytes",
+        ),
+        (
+            [{"type": "http.response.start", "status": 200}, *[{"type": "http.response.body"}] * 2],
+            "its answer is complete",
+        ),
+    ],
+)
+def test_a_wrong_message_is_refused_at_the_line_that_sends_it(
+    world: str, messages: list[Message], sentence: str
+) -> None:
+    async def app(scope: Message, receive: Receive, send: Send) -> None:
+        for message in messages[:-1]:
+            await send(message)
+        with pytest.raises(ProtocolViolation, match=sentence):
+            await send(messages[-1])
+        raise LookupError("checked")
+
+    with (
+        TestClient(app, backend=world, lifespan=False) as client,
+        pytest.raises(LookupError, match="checked"),
+    ):
+        client.get("/")
+
+
+def test_an_application_that_cancels_itself_is_reported() -> None:
+    async def app(scope: Message, receive: Receive, send: Send) -> None:
+        raise asyncio.CancelledError
+
+    with (
+        TestClient(app, lifespan=False) as client,
+        pytest.raises(ProtocolViolation, match="not by the client"),
+    ):
+        client.get("/")
+
+
+@every_loop
+def test_a_client_that_is_dropped_takes_its_loop_with_it(world: str) -> None:
+    def drop() -> None:
+        client = connect(Plain(), world)
+        client.get("/")
+        assert any(world in thread.name for thread in threading.enumerate())
+
+    drop()
+    gc.collect()
+
+
+@every_loop
+def test_requests_share_one_loop_and_one_thread(world: str) -> None:
+    threads = set()
+
+    async def app(scope: Message, receive: Receive, send: Send) -> None:
+        threads.add(threading.current_thread())
+        await respond(send)
+
+    client = TestClient(app, backend=world)
+    client.get("/")
+    client.get("/")
+    client.close()
+    assert len(threads) == 1
+
+
+def test_backend_options_reach_the_loop() -> None:
+    loops: list[Any] = []
+
+    async def app(scope: Message, receive: Receive, send: Send) -> None:
+        loops.append(asyncio.get_running_loop())
+        await respond(send)
+
+    with TestClient(app, backend_options={"debug": True}, lifespan=False) as client:
+        client.get("/")
+    assert loops[0].get_debug()
+
+
+def test_wrong_backend_options_are_reported_where_the_client_starts() -> None:
+    client = TestClient(Plain().asgi, backend_options={"colour": "red"})
+    with pytest.raises(TypeError, match="colour"):
+        client.get("/")
+    client.close()
+
+
+@every_loop
+def test_a_loop_that_is_stopped_cancels_what_still_runs(world: str) -> None:
+    app = Stream(b"x" for _ in iter(int, 1))
+    client = connect(app, world)
+    response = client.send(client.build_request("GET", "/"), stream=True)
+    transport: Any = client._transport
+    transport.loop.stop(5)
+    response.close()
+    client.close()
+    assert app.end == ""
+
+
+@every_loop
+def test_a_flood_of_calls_only_wakes_the_loop(world: str) -> None:
+    transport: Any = connect(Plain(), world)._transport
+    release, count = threading.Event(), []
+    transport.loop.post(release.wait)
+    for _ in range(2000):
+        transport.loop.post(lambda: count.append(1))
+    release.set()
+    transport.close()
+    assert len(count) == 2000

@@ -1,0 +1,38 @@
+"""Where an application can run: the protocols, and the event loops for the one that has them."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import pytest
+
+from micropie.testing import TestClient
+from tests.support.asgi_validator import validated
+
+WORLDS = ["wsgi", "asyncio", "trio"]
+every_world = pytest.mark.parametrize("world", WORLDS)
+every_loop = pytest.mark.parametrize("world", ["asyncio", "trio"])
+
+
+def connect(app: Any, world: str, **options: Any) -> TestClient:
+    """A client for the half of `app` that `world` wants."""
+    if world == "wsgi":
+        return TestClient(app.wsgi, protocol="wsgi", **options)
+    return TestClient(app.asgi, backend=world, **options)
+
+
+def connect_validated(app: Any, world: str, **options: Any) -> TestClient:
+    return TestClient(validated(app), backend=world, **options)
+
+
+@contextmanager
+def no_new_threads() -> Iterator[None]:
+    before = set(threading.enumerate())
+    yield
+    left = [thread for thread in threading.enumerate() if thread not in before]
+    for thread in left:
+        thread.join(2)
+    assert not [thread.name for thread in left if thread.is_alive()]
