@@ -8,6 +8,7 @@ write into a URL must not reach what the author reads from elsewhere.
 from __future__ import annotations
 
 import inspect
+import sys
 import typing
 from collections.abc import Callable, Sequence
 from inspect import Parameter
@@ -20,94 +21,109 @@ from micropie.forms import UploadFile
 if TYPE_CHECKING:
     from micropie.request import Request
 
-Arguments = tuple[Sequence[Any], dict[str, Any]]
-Bind = Callable[["Request", Sequence[Any], dict[str, Any]], Arguments]
-
 _MISSING: Any = object()
+_NOTHING: dict[str, Any] = {}
 _POSITIONAL = (Parameter.POSITIONAL_ONLY, Parameter.POSITIONAL_OR_KEYWORD)
 
 
 class _Named(NamedTuple):
-    """One parameter of a handler and where its value comes from."""
+    """One parameter of a handler. ``from_text`` and ``from_json`` are None where nothing is to be converted.
+
+    ``source`` gives the value of a parameter that is not looked up like the others: a file, a whole body.
+    """
 
     name: str
     default: Any
     converter: Converter
-    structure: Callable[[Any, bool], Any] | None = None
-    is_file: bool = False
+    from_text: Callable[[str], Any] | None
+    from_json: Callable[[Any], Any] | None
+    many: Callable[[list[Any]], Any] | None
+    source: Callable[[_Named, Request], Any] | None = None
 
 
 class Plan:
-    """How a handler wants to be called. ``takes_path``: segments of a path may become its arguments."""
+    """How a handler wants to be called: ``plan.call(*plan.bind(request, segments, values))``.
+
+    ``takes_path``: segments of a path may become its arguments, ``most_segments`` of them.
+    """
 
     def __init__(self, function: Callable[..., Any]) -> None:
         parameters, hints = _signature(function)
         self._positional: list[_Named] = []
         self._keywords: list[_Named] = []
-        self._rest_of_path: Converter | None = None
+        self._rest: _Named | None = None
         self._rest_of_names: Converter | None = None
         for parameter in parameters:
             self._add(parameter, hints.get(parameter.name, parameter.annotation))
-        self.takes_path = bool(self._positional) or self._rest_of_path is not None
-        self._named = {named.name: named for named in self._positional + self._keywords}
-        self.bind: Bind = self._bind_nothing if not self._named and not self._takes_rest else self._bind
+        self.takes_path = bool(self._positional) or self._rest is not None
+        self._names = {named.name for named in self._positional + self._keywords}
+        self._takes_keywords = bool(self._keywords) or self._rest_of_names is not None
+        self._all_text = not self._takes_keywords and all(map(_is_text, self._positional))
+        self.most_segments = sys.maxsize if self._rest is not None else len(self._positional)
+        self.call = _with_keywords(function) if self._takes_keywords else function
 
     @property
-    def _takes_rest(self) -> bool:
-        return self._rest_of_path is not None or self._rest_of_names is not None
+    def takes_nothing(self) -> bool:
+        """Whether the handler has no parameters at all, so that there is nothing to bind."""
+        return not (self._names or self._rest or self._rest_of_names)
+
+    def check_wildcards(self, names: Sequence[str], route: str) -> None:
+        """Raise ``SetupError`` if a wildcard of ``route`` has no parameter to go to."""
+        for name in names:
+            if name not in self._names and self._rest_of_names is None:
+                raise SetupError(f"the route {route!r} has <{name}>, but its handler has no parameter {name!r}")
+
+    def bind(self, request: Request, segments: Sequence[Any], values: dict[str, Any]) -> Sequence[Any]:
+        """The arguments of one ``call``. ``segments``: what the path has beyond the handler's name; ``values``: an
+        explicit route's wildcards. Raises 400 for a parameter that is missing or does not convert.
+        """
+        given = len(segments)
+        if self._all_text and given == len(self._positional):
+            return segments
+        if given:
+            arguments = [_from_segment(*pair) for pair in zip(self._positional, segments, strict=False)]
+            rest = self._rest
+            if given > len(self._positional) and rest is not None:  # without one the router has said 404
+                arguments += [_from_segment(rest, segment) for segment in segments[len(self._positional) :]]
+            else:
+                arguments += _by_name(self._positional[given:], request, values)
+        else:
+            arguments = _by_name(self._positional, request, values)
+        if self._takes_keywords:
+            arguments.append(self._bind_keywords(request, values))
+        return arguments
+
+    def _bind_keywords(self, request: Request, values: dict[str, Any]) -> dict[str, Any]:
+        found = _by_name(self._keywords, request, values)
+        keywords = {named.name: value for named, value in zip(self._keywords, found, strict=True)}
+        if self._rest_of_names is not None:
+            keywords.update(self._others(self._rest_of_names, request, values))
+        return keywords
 
     def _add(self, parameter: Parameter, annotation: Any) -> None:
         if parameter.kind is Parameter.VAR_POSITIONAL:
-            self._rest_of_path = _converter(annotation, parameter.name)
+            self._rest = _plain(parameter.name, _converter(annotation, parameter.name))
         elif parameter.kind is Parameter.VAR_KEYWORD:
             self._rest_of_names = _converter(annotation, parameter.name)
         else:
             target = self._positional if parameter.kind in _POSITIONAL else self._keywords
             target.append(_named(parameter, annotation))
 
-    def check_wildcards(self, names: Sequence[str], route: str) -> None:
-        """Raise ``SetupError`` if a wildcard of ``route`` has no parameter to go to."""
-        for name in names:
-            if name not in self._named and self._rest_of_names is None:
-                raise SetupError(f"the route {route!r} has <{name}>, but its handler has no parameter {name!r}")
-
-    def _bind_nothing(self, request: Request, segments: Sequence[Any], values: dict[str, Any]) -> Arguments:
-        if segments:
-            raise HTTPError(404)
-        return (), {}
-
-    def _bind(self, request: Request, segments: Sequence[Any], values: dict[str, Any]) -> Arguments:
-        """``segments``: what the path has beyond the handler's name; ``values``: an explicit route's wildcards."""
-        given = len(self._positional)
-        arguments = [_from_segment(*pair) for pair in zip(self._positional, segments, strict=False)]
-        if len(segments) > given:
-            arguments += self._rest(segments[given:])
-        else:
-            arguments += [_by_name(named, request, values) for named in self._positional[len(segments) :]]
-        keywords = {named.name: _by_name(named, request, values) for named in self._keywords}
-        if self._rest_of_names is not None:
-            keywords.update(self._others(request, values))
-        return arguments, keywords
-
-    def _rest(self, segments: Sequence[str]) -> list[Any]:
-        if self._rest_of_path is None:
-            raise HTTPError(404)
-        rest = _Named("path", _MISSING, self._rest_of_path)
-        return [_from_segment(rest, segment) for segment in segments]
-
-    def _others(self, request: Request, values: dict[str, Any]) -> dict[str, Any]:
+    def _others(self, converter: Converter, request: Request, values: dict[str, Any]) -> dict[str, Any]:
         """What ``**kwargs`` gets: the names that no parameter took, one value as it is, several as a list."""
-        assert self._rest_of_names is not None  # noqa: S101
-        names = dict.fromkeys([*values, *request.query_params, *_body_names(request), *request.files])
+        query, body = request.query_params, request.body_params
         others = {}
-        for name in names:
-            if name not in self._named:
-                several = request.query_params.get(name) or request.body_params.get(name) or ()
-                converter = self._rest_of_names
-                if len(several) > 1 and name not in values:
-                    converter = converter._replace(many=list)
-                others[name] = _by_name(_Named(name, _MISSING, converter), request, values)
+        for name in dict.fromkeys([*values, *query, *body, *request.files]):
+            if name not in self._names:
+                several = name not in values and len(query.get(name) or body.get(name) or ()) > 1
+                named = _plain(name, converter._replace(many=list) if several else converter)
+                others[name] = _by_name([named], request, values)[0]
         return others
+
+
+def _with_keywords(function: Callable[..., Any]) -> Callable[..., Any]:
+    """``function``, called with its keyword arguments as a dict behind the others: a step has one tuple."""
+    return lambda *arguments: function(*arguments[:-1], **arguments[-1])
 
 
 def _signature(function: Callable[..., Any]) -> tuple[list[Parameter], dict[str, Any]]:
@@ -128,15 +144,21 @@ def _converter(annotation: Any, name: str) -> Converter:
 
 def _named(parameter: Parameter, annotation: Any) -> _Named:
     default = _MISSING if parameter.default is Parameter.empty else parameter.default
+    name = parameter.name
     if _is_file(annotation):
+        optional = type(None) in typing.get_args(annotation)
+        converter = ANYTHING._replace(expected="a file", optional=optional)
         many = list if typing.get_origin(annotation) is list else None
-        return _Named(parameter.name, default, ANYTHING._replace(expected="a file", many=many), None, True)
+        return _Named(name, default, converter, None, None, many, _file)
     structure = _structure_of(annotation)
     if structure is not None:
         optional = structure is not annotation
         converter = ANYTHING._replace(expected="a JSON object or a form", optional=optional)
-        return _Named(parameter.name, default, converter, structure_converter(structure, parameter.name))
-    return _Named(parameter.name, default, _converter(annotation, parameter.name))
+        return _Named(name, default, converter, None, None, None, _body_source(structure, name))
+    converter = _converter(annotation, name)
+    from_text = None if converter.from_text is ANYTHING.from_text else converter.from_text
+    from_json = None if converter.from_json is ANYTHING.from_json else converter.from_json
+    return _Named(name, default, converter, from_text, from_json, converter.many)
 
 
 def _is_file(annotation: Any) -> bool:
@@ -151,79 +173,107 @@ def _structure_of(annotation: Any) -> Any:
     return members[0] if len(members) == 1 and is_structure(members[0]) else None
 
 
+def _plain(name: str, converter: Converter) -> _Named:
+    return _Named(name, _MISSING, converter, converter.from_text, converter.from_json, converter.many)
+
+
+def _is_text(named: _Named) -> bool:
+    return named.from_text is None and named.source is None
+
+
 def _from_segment(named: _Named, segment: Any) -> Any:
-    if named.structure is not None or named.is_file:
+    if named.source is not None:
         raise HTTPError(404)
-    return _converted(named, named.converter.from_text, segment)
+    return segment if named.from_text is None else _converted(named, named.from_text, segment)
 
 
-def _by_name(named: _Named, request: Request, values: dict[str, Any]) -> Any:
-    if named.name in values:
-        value = values[named.name]
-        return _converted(named, named.converter.from_text, value) if isinstance(value, str) else value
-    if named.structure is not None:
-        return _whole_body(named, named.structure, request)
-    if not named.is_file:
-        found = request.query_params.get(named.name)
-        if found:
-            return _from_texts(named, found)
-        found = _MISSING
-        if request.body_params:
-            found = _from_body(named, request)
-        if found is not _MISSING:
-            return found
-    if request.files and named.name in request.files:
-        return _file(named, request)
-    if named.default is not _MISSING:
-        return named.default
-    raise BadRequest(f"Parameter {named.name!r} is missing; expected {named.converter.expected}.")
+def _by_name(wanted: Sequence[_Named], request: Request, values: dict[str, Any]) -> list[Any]:
+    """The values of parameters, each from the first place that has its name."""
+    query = request.query_params
+    form = request.form_fields
+    document = request.received_json
+    members = document if type(document) is dict else _NOTHING
+    arguments = []
+    for named in wanted:
+        name, default, _, from_text, from_json, many, source = named
+        if source is not None:
+            value = source(named, request)
+        elif name in values:
+            value = _from_wildcard(named, values[name])
+        elif name in query or name in form:
+            texts = query.get(name) or form[name]
+            if many is not None:
+                value = many([_converted(named, from_text, text) for text in texts])
+            else:
+                value = texts[0] if from_text is None else _converted(named, from_text, texts[0])
+        elif name in members:
+            value = members[name] if from_json is None else _converted(named, from_json, members[name])
+        elif name in request.uploads:
+            value = _upload(named, request)
+        elif default is not _MISSING:
+            value = default
+        else:
+            raise _missing(named)
+        arguments.append(value)
+    return arguments
 
 
-def _from_texts(named: _Named, texts: list[str]) -> Any:
-    pack = named.converter.many
-    if pack is None:
-        return _converted(named, named.converter.from_text, texts[0])
-    return pack([_converted(named, named.converter.from_text, text) for text in texts])
+def _missing(named: _Named) -> BadRequest:
+    return BadRequest(f"Parameter {named.name!r} is missing; expected {named.converter.expected}.")
 
 
-def _from_body(named: _Named, request: Request) -> Any:
-    document = request.get_json
-    if isinstance(document, dict):
-        if named.name not in document:
-            return _MISSING
-        return _converted(named, named.converter.from_json, document[named.name])
-    found = request.body_params.get(named.name)
-    return _from_texts(named, found) if found else _MISSING
+def _from_wildcard(named: _Named, value: Any) -> Any:
+    is_raw_text = isinstance(value, str) and named.from_text is not None
+    return _converted(named, named.from_text, value) if is_raw_text else value
+
+
+def _upload(named: _Named, request: Request) -> Any:
+    """A file's parameter gets the file; one that is annotated as something else does not."""
+    if named.converter is not ANYTHING and named.source is None:
+        raise BadRequest(f"Parameter {named.name!r} must be {named.converter.expected}.")
+    uploads = request.uploads[named.name]
+    return named.many(uploads) if named.many is not None else uploads[0]
 
 
 def _file(named: _Named, request: Request) -> Any:
-    return request.files[named.name]
+    """The source of a parameter that is annotated with ``UploadFile``."""
+    if named.name in request.uploads:
+        return _upload(named, request)
+    if named.default is not _MISSING:
+        return named.default
+    if named.converter.optional:
+        return None
+    raise _missing(named)
 
 
-def _body_names(request: Request) -> list[str]:
-    return list(request.body_params)
-
-
-def _converted(named: _Named, convert: Callable[[Any], Any], value: Any) -> Any:
+def _converted(named: _Named, convert: Callable[[Any], Any] | None, value: Any) -> Any:
+    if convert is None:
+        return value
     try:
         return convert(value)
     except ValueError:
         raise BadRequest(f"Parameter {named.name!r} must be {named.converter.expected}.") from None
 
 
-def _whole_body(named: _Named, convert: Callable[[Any, bool], Any], request: Request) -> Any:
-    document = request.get_json
-    from_text = document is None and bool(request.body_params)
-    if from_text:
-        document = {name: values[0] if len(values) == 1 else values for name, values in request.body_params.items()}
-    if document is None:
-        if named.default is not _MISSING or named.converter.optional:
+def _body_source(structure: Any, name: str) -> Callable[[_Named, Request], Any]:
+    """The source of a parameter that takes the whole body: a JSON document, or a form."""
+    convert = structure_converter(structure, name)
+
+    def from_body(named: _Named, request: Request) -> Any:
+        document = request.get_json
+        is_form = document is None and bool(request.form_fields)
+        if is_form:
+            document = {key: texts[0] if len(texts) == 1 else texts for key, texts in request.form_fields.items()}
+        if document is None:
+            if named.default is _MISSING and not named.converter.optional:
+                raise _missing(named)
             return None if named.default is _MISSING else named.default
-        raise BadRequest(f"Parameter {named.name!r} is missing; expected {named.converter.expected}.")
-    try:
-        return convert(document, from_text)
-    except ValueError as error:
-        raise BadRequest(f"Parameter {named.name!r} does not fit: {_first_line(error)}") from None
+        try:
+            return convert(document, is_form)
+        except ValueError as error:
+            raise BadRequest(f"Parameter {named.name!r} does not fit: {_first_line(error)}") from None
+
+    return from_body
 
 
 def _first_line(error: ValueError) -> str:

@@ -43,34 +43,49 @@ class Body:
 
     def next_piece(self) -> Flow[bytes]:
         """The next piece, ``b""`` at the end. A body that was received whole comes as one piece."""
-        if self._ended:
-            return b""
-        if self._state is KEPT:
+        if self._state is KEPT and not self._ended:
             self._ended = True
             return self.data
-        return (yield from self._receive())
+        piece, more = b"", True
+        while more and not piece and not self._ended:
+            piece, more = yield RECEIVE_STEP
+            self._count(piece)
+        self._ended = self._ended or not more
+        return piece
 
     def whole(self) -> Flow[bytes]:
         """All of it; kept, so that it can be asked for again. Raises ``RuntimeError`` after ``start_stream``."""
         if self._state is STREAMED:
             raise RuntimeError("the body was handed out as a stream or a form before; it can't be read whole as well")
         if self._state is UNREAD:
-            # A list and one join: at most twice the body's size in memory, whatever the size of the pieces.
-            pieces = []
-            while piece := (yield from self._receive()):
-                pieces.append(piece)
-            self.data = pieces[0] if len(pieces) == 1 else b"".join(pieces)
-            self._state = KEPT
+            piece, more = yield RECEIVE_STEP
+            self.keep((yield from self.rest(piece)) if more else piece)
         return self.data
 
-    def _receive(self) -> Flow[bytes]:
-        piece: bytes = yield RECEIVE_STEP
-        self._size += len(piece)
-        self._ended = not piece
-        if self._size > self._limit:
-            self._ended = True
+    def keep(self, data: bytes) -> bytes:
+        """Take ``data`` as the whole body."""
+        if len(data) > self._limit:
             raise self._too_large()
-        return piece
+        self.data = data
+        self._state = KEPT
+        return data
+
+    def rest(self, first: bytes) -> Flow[bytes]:
+        """All of a body whose first piece is there."""
+        self._count(first)
+        # A list and one join: at most twice the body's size in memory, whatever the size of the pieces.
+        pieces, more = [first], True
+        while more:
+            piece, more = yield RECEIVE_STEP
+            self._count(piece)
+            pieces.append(piece)
+        return b"".join(pieces)
+
+    def _count(self, piece: bytes) -> None:
+        self._size += len(piece)
+        if self._size > self._limit:
+            self._state, self._ended = STREAMED, True
+            raise self._too_large()
 
     def _too_large(self) -> HTTPError:
         return HTTPError(413, f"The body may have {self._limit} bytes at most.")

@@ -267,6 +267,9 @@ def structure_converter(annotation: Any, parameter: str) -> Callable[[Any, bool]
         ) from None
 
     def convert(document: Any, from_text: bool) -> Any:
-        return msgspec.convert(document, annotation, strict=not from_text)
+        try:
+            return msgspec.convert(document, annotation, strict=not from_text)
+        except msgspec.ValidationError as error:  # which is no ValueError
+            raise ValueError(str(error)) from None
 
     return convert

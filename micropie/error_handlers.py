@@ -26,7 +26,7 @@ class ErrorHandler:
 
     def respond(self, error: Exception, status: int) -> Flow[Response]:
         """What the author answers; the status is the error's unless the answer states one."""
-        result = yield (self._kind, self._function, (error,) if self._takes_error else (), {})
+        result = yield (self._kind, self._function, (error,) if self._takes_error else ())
         response = as_response(result)
         if response.status == 200 and not isinstance(result, tuple | Response):
             response.status = status

@@ -19,15 +19,18 @@ import traceback
 from collections.abc import Sequence
 from inspect import isawaitable
 from ipaddress import ip_address
+from types import AsyncGeneratorType, GeneratorType
 from typing import Any
 
+from micropie.codec import dumps
 from micropie.errors import ClientDisconnect, HTTPError, MethodNotAllowed, Redirect
 from micropie.middleware.base import HttpMiddleware
 from micropie.middleware.hooks import run_after, run_before
-from micropie.receiving import WITHOUT_BODY, receive_parameters
+from micropie.receiving import receive_parameters
 from micropie.request import Request
 from micropie.response import (
     HTML,
+    JSON,
     Answer,
     Draft,
     Response,
@@ -36,65 +39,69 @@ from micropie.response import (
     error_response,
     redirect_response,
 )
-from micropie.routing import INLINE
+from micropie.routing import INLINE, Route
 from micropie.sessions.store import COOKIE
 from micropie.site import Site
-from micropie.steps import AWAIT, NO_KEYWORDS, Flow
-from micropie.streams import Stream
+from micropie.steps import AWAIT, Flow
+from micropie.streams import END, PENDING, Stream
 
 logger = logging.getLogger("micropie")
 
-_NO_SEGMENTS: Sequence[str] = ()
+_NO_ARGUMENTS: Sequence[Any] = ()
 _NO_VALUES: dict[str, Any] = {}
+_NO_ROUTES: dict[str | None, Route] = {}
 
 
 def respond(site: Site, request: Request) -> Flow[Answer]:
     """Answer one request: the flow of stages 2 to 6. Returns what the driver sends."""
-    failure: Exception | None = None
     hooks: Sequence[HttpMiddleware] = ()
+    failure: Exception | None = None
+    result: Any = None
     try:
         # 2. Route. One look-up finds a path without arguments; others are walked.
-        segments, values = _NO_SEGMENTS, _NO_VALUES
-        resource = site.exact.get(request.literal_path)
-        if resource is None:
-            resource, segments, values = site.find(request)
-        route = resource.by_method.get(request.method, resource.any) or resource.choose(request.method)
+        route = site.exact.get(request.method, _NO_ROUTES).get(request.literal_path)
+        arguments, values = _NO_ARGUMENTS, _NO_VALUES
+        if route is None:
+            route, arguments, values = site.find(request)
         request.route = route
         request.level = level = route.level
     except HTTPError as error:  # not raised on: the hooks see the request first
-        failure, level = error, request.level
+        request.level = level = site.level
+        failure = error
     try:
         # 3. Hooks.
-        result = None
-        for middlewares in level.middlewares:
-            if middlewares:
-                hooks = level.hooks()
-                result = yield from run_before(hooks, request)
-                break
+        if level.middlewares:
+            hooks = list(level.middlewares)
+            result = yield from run_before(hooks, request)
         if result is None:
             if failure is not None:
                 raise failure
             # 4. Session and body.
             if level.sessions.opens_ahead:
                 yield from _open_session(request)
-            if request.method not in WITHOUT_BODY:
+            method = request.method
+            if method != "GET" and method != "HEAD":  # whose body has no meaning: RFC 9110, sections 9.3.1, 9.3.2
                 yield from receive_parameters(request)
             # 5. Bind and run.
-            args, kwargs = route.bind(request, segments, values)
+            if route.bind is not None:
+                arguments = route.bind(request, arguments, values)
             run = route.run
-            result = route.function(*args, **kwargs) if run is INLINE else (yield run, route.function, args, kwargs)
-            # 6. Answer. Text with nothing around it is the common case.
-            if (
-                type(result) is str
-                and not hooks
-                and request.draft is None
-                and request.loaded_session is None
-                and request.method != "HEAD"
-            ):
-                body = result.encode()
-                return 200, HTML, len(body), [], body, None
+            result = route.call(*arguments) if run is INLINE else (yield run, route.call, arguments)
+            # 6. Answer. Text and JSON with nothing around them are the common cases.
+            if not hooks and request.draft is None and request.loaded_session is None and method != "HEAD":
+                kind = type(result)
+                if kind is str:
+                    body = result.encode()
+                    return 200, HTML, len(body), [], body, None
+                if kind is dict or kind is list:
+                    body = dumps(result)
+                    return 200, JSON, len(body), [], body, None
+                if kind is AsyncGeneratorType or kind is GeneratorType:
+                    stream = Stream(result, kind is AsyncGeneratorType)
+                    yield from _begin(stream)
+                    return 200, HTML, None, [], b"", stream
             if isawaitable(result):  # a ``def`` that returns a coroutine: a decorator around an ``async def``
-                result = yield (AWAIT, _itself, (result,), NO_KEYWORDS)
+                result = yield (AWAIT, _itself, (result,))
         return (yield from _finish(request, result, hooks))
     except Exception as error:
         failure = error
@@ -145,10 +152,13 @@ def _seal(request: Request, response: Response, draft: Draft | None) -> Flow[Ans
 def _begin(stream: Stream) -> Flow[None]:
     """Fetch the first chunk before the head is sent; a stream that fails here still gets an error's answer."""
     try:
-        yield from stream.fetch_first()
+        while stream.first is PENDING:
+            stream.accept((yield stream.next_step))
+    except StopAsyncIteration:
+        stream.first = END
     except Exception as error:
         failure = error
-    else:
+    if stream.first is not PENDING:
         return
     step = stream.close_step()
     if step is not None:

@@ -31,6 +31,7 @@ __all__ = [
     "is_json",
     "parse_query",
     "parse_urlencoded",
+    "require_utf8",
 ]
 
 

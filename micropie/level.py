@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
@@ -16,19 +16,15 @@ from micropie.settings import Settings
 class Level:
     """One ``App`` with what it inherits from those it lives in; each of its routes refers to it.
 
-    ``middlewares``: the live lists of the outermost application to this one; they stay lists, so that one
-    appended late counts. ``error_handlers``: by status or exception class, this application's own first.
+    ``middlewares``: those of the outermost application to this one, live, so that one appended late counts; for
+    the outermost application its own list, for it is looked at with every request. ``error_handlers``: by status or exception class, this application's own first.
     """
 
     settings: Settings
     limits: Limits
     sessions: SessionStore
-    middlewares: tuple[list[Any], ...]
+    middlewares: Iterable[Any]
     error_handlers: dict[ErrorKey, ErrorHandler]
-
-    def hooks(self) -> Sequence[Any]:
-        """Every middleware that sees this level's requests, the outermost first."""
-        return [middleware for middlewares in self.middlewares for middleware in middlewares]
 
     def error_handler_for(self, error: Exception, status: int) -> tuple[ErrorHandler | None, bool]:
         """The handler of the error's class or nearest base class, else of its status; and whether the author

@@ -15,7 +15,7 @@ from contextlib import asynccontextmanager
 from typing import Any, Protocol
 
 from micropie.errors import SetupError
-from micropie.steps import AWAIT, NO_KEYWORDS, Flow
+from micropie.steps import AWAIT, Flow
 
 logger = logging.getLogger("micropie")
 
@@ -81,7 +81,7 @@ class Lifecycle:
 
     def _start_one(self, app: Part, manager: Any) -> Flow[None]:
         if manager is not None:
-            state = yield (AWAIT, manager.__aenter__, (), NO_KEYWORDS)
+            state = yield (AWAIT, manager.__aenter__, ())
             self._entered.append(manager)
             if isinstance(state, dict):
                 for name, value in state.items():
@@ -115,15 +115,15 @@ class Startable(Protocol):
 
 def _call(handler: Callable[[], Any]) -> Flow[None]:
     if inspect.iscoroutinefunction(handler):
-        yield (AWAIT, handler, (), NO_KEYWORDS)
+        yield (AWAIT, handler, ())
         return
     result = handler()
     if inspect.isawaitable(result):
-        yield (AWAIT, lambda: result, (), NO_KEYWORDS)
+        yield (AWAIT, lambda: result, ())
 
 
 def _leave(manager: Any) -> Flow[None]:
-    yield (AWAIT, manager.__aexit__, (None, None, None), NO_KEYWORDS)
+    yield (AWAIT, manager.__aexit__, (None, None, None))
 
 
 def _tried(flow: Flow[None], failures: list[Exception]) -> Flow[None]:

@@ -10,8 +10,9 @@ import functools
 import inspect
 import sys
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import suppress
 from types import FunctionType, MethodType
-from typing import Any, Final, NamedTuple
+from typing import Any, Final, NamedTuple, TypeAlias
 from urllib.parse import quote, urlencode
 
 from micropie.binding import Plan
@@ -53,9 +54,12 @@ def checked_methods(methods: Iterable[str]) -> tuple[str, ...]:
 
 
 class Route:
-    """A handler as the flow needs it. ``run``: AWAIT, BLOCK or INLINE."""
+    """A handler as the flow needs it: ``call(*bind(...))``, run as ``run`` says: AWAIT, BLOCK or INLINE.
 
-    __slots__ = ("bind", "function", "level", "methods", "name", "pattern", "plan", "run")
+    ``bind`` is None for a handler without parameters.
+    """
+
+    __slots__ = ("bind", "call", "level", "methods", "most_segments", "name", "pattern", "plan", "run")
 
     def __init__(
         self,
@@ -65,13 +69,14 @@ class Route:
         methods: tuple[str, ...] = (),
         pattern: Pattern | None = None,
     ) -> None:
-        self.function = function
         self.name = name
         self.level = level
         self.methods = methods
         self.pattern = pattern
         self.plan = Plan(function)
-        self.bind = self.plan.bind
+        self.call = self.plan.call
+        self.most_segments = self.plan.most_segments
+        self.bind = None if self.plan.takes_nothing else self.plan.bind
         self.run = _where_it_runs(function)
         if pattern is not None:
             self.plan.check_wildcards(pattern.names, pattern.text)
@@ -129,13 +134,8 @@ class Resource:
         return {*self.by_method, *head, "OPTIONS"}
 
 
-class Found(NamedTuple):
-    """Where a path led: the resource, and what of the path becomes arguments."""
-
-    resource: Resource
-    segments: Sequence[str]
-    values: dict[str, Any]
-
+# Where a path led: the resource, the segments and the wildcards' values that become arguments.
+Found: TypeAlias = tuple[Resource, Sequence[str], dict[str, Any]]
 
 _NO_VALUES: dict[str, Any] = {}
 
@@ -153,23 +153,37 @@ class Node:
 
     def find(self, segments: Sequence[str]) -> Found | None:
         """Walk down the applications, then: a name, the deepest ``default``, the deepest ``index``."""
+        first = segments[0] if segments else None
+        if first in self.children:
+            return self._find_below(segments)
+        if first in self.names:
+            return self.names[first], segments[1:], _NO_VALUES
+        return self._find_other([self], segments)
+
+    def _find_below(self, segments: Sequence[str]) -> Found | None:
         trail = [self]
         for segment in segments:
             child = trail[-1].children.get(segment)
             if child is None:
                 break
             trail.append(child)
+        rest = segments[len(trail) - 1 :]
+        if rest and rest[0] in trail[-1].names:
+            return trail[-1].names[rest[0]], rest[1:], _NO_VALUES
+        return self._find_other(trail, segments)
+
+    @staticmethod
+    def _find_other(trail: list[Node], segments: Sequence[str]) -> Found | None:
+        """What no name took; ``trail`` is the applications on the way, the outermost first."""
         node, rest = trail[-1], segments[len(trail) - 1 :]
-        if rest and rest[0] in node.names:
-            return Found(node.names[rest[0]], rest[1:], _NO_VALUES)
         if not rest and node.index is not None:
-            return Found(node.index, (), _NO_VALUES)
+            return node.index, (), _NO_VALUES
         for depth in reversed(range(len(trail))):
             fallback = trail[depth].default
             if fallback is not None:
-                return Found(fallback, segments[depth:], _NO_VALUES)
-        if node.index is not None and node.index.any is not None and node.index.any.plan.takes_path:
-            return Found(node.index, rest, _NO_VALUES)
+                return fallback, segments[depth:], _NO_VALUES
+        if node.index is not None and resource_route(node.index).plan.takes_path:
+            return node.index, rest, _NO_VALUES
         return None
 
     def walk(self, prefix: str = "") -> Iterator[tuple[str, Resource]]:
@@ -195,12 +209,23 @@ class Router:
         self.exact = self._exact_table()
         self.routes = self._named_routes(explicit)
 
-    def find(self, segments: Sequence[str]) -> Found:
-        """Where decoded segments lead; raises 404."""
-        found = self._find_explicit(segments) or self._root.find(segments)
+    def find(self, method: str, segments: Sequence[str]) -> tuple[Route, Sequence[str], dict[str, Any]]:
+        """Where decoded segments lead; raises 404 and 405."""
+        found = self._find_resource(segments)
         if found is None:
             raise HTTPError(404)
-        return found
+        resource, rest, values = found
+        route = resource.any if not resource.by_method else resource.choose(method)
+        if route is None or len(rest) > route.most_segments:
+            raise HTTPError(404)
+        return route, rest, values
+
+    def _find_resource(self, segments: Sequence[str]) -> Found | None:
+        if self._static or self._patterns:
+            found = self._find_explicit(segments)
+            if found is not None:
+                return found
+        return self._root.find(segments)
 
     def url_for(self, name: str, segments: Sequence[Any], values: dict[str, Any]) -> str:
         """The path of a route by its name. Raises ``LookupError`` and ``ValueError`` with a sentence."""
@@ -233,42 +258,41 @@ class Router:
         }
 
     def _find_explicit(self, segments: Sequence[str]) -> Found | None:
-        if not self._static and not self._patterns:
-            return None
         path = "/" + "/".join(segment.replace("/", ESCAPED_SLASH) for segment in segments)
         if path in self._static:
-            return Found(self._static[path], (), _NO_VALUES)
+            return self._static[path], (), _NO_VALUES
         candidates = self._by_first_segment.get(segments[0] if segments else None)
         for pattern, resource in candidates if candidates is not None else self._by_first_segment[None]:
             values = pattern.match(path)
             if values is not None:
-                return Found(resource, (), values)
+                return resource, (), values
         return None
 
-    def _exact_table(self) -> dict[str, Resource]:
-        """Whole paths that need no walk: one look-up finds what ``find`` would, with and without an end slash."""
-        table: dict[str, Resource] = {}
-        for path, _ in [*self._root.walk(), *((path, None) for path in self._static)]:
-            found = self.find(path.strip("/").split("/") if path != "/" else ())
-            if not found.segments and not found.values:
-                table[path] = found.resource
-                table[path.rstrip("/") + "/"] = found.resource
+    def _exact_table(self) -> dict[str, dict[str | None, Route]]:
+        """By method, whole paths that need no walk: one look-up finds what ``find`` would, end slash or not."""
+        table: dict[str, dict[str | None, Route]] = {method: {} for method in METHODS}
+        for path in [*(path for path, _ in self._root.walk()), *self._static]:
+            found = self._find_resource([segment for segment in path.split("/") if segment])
+            if found is None or found[1] or found[2]:
+                continue
+            for method, routes in table.items():
+                with suppress(MethodNotAllowed):
+                    routes[path] = routes[path.rstrip("/") + "/"] = found[0].choose(method)
         return table
 
     def _named_routes(self, explicit: Sequence[Route]) -> dict[str, tuple[str, Pattern | None]]:
         routes: dict[str, tuple[str, Pattern | None]] = {}
         for path, resource in self._root.walk():
-            routes.setdefault(resource_name(resource), (path, None))
+            routes.setdefault(resource_route(resource).name, (path, None))
         for route in explicit:
             assert route.pattern is not None  # noqa: S101
             routes.setdefault(route.name, (route.pattern.text, route.pattern))
         return routes
 
 
-def resource_name(resource: Resource) -> str:
-    """The name of a resource that was found by name: it has one handler."""
-    route = resource.any or next(iter(resource.by_method.values()))
-    return route.name
+def resource_route(resource: Resource) -> Route:
+    """The handler of a resource that was found by name: it has one, for every method or for some."""
+    return resource.any or next(iter(resource.by_method.values()))
 
 
 # -- what of an object may be routed ---------------------------------------------------------------------------------

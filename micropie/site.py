@@ -6,7 +6,7 @@ Built at the first request, and anew when the author changes the tree afterwards
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -15,7 +15,7 @@ from micropie.forms import Limits
 from micropie.level import Level
 from micropie.patterns import Pattern
 from micropie.request import Request
-from micropie.routing import Found, Node, Resource, Route, RouteMark, Router, marks_of, public_handlers
+from micropie.routing import Node, Resource, Route, RouteMark, Router, marks_of, public_handlers
 from micropie.sessions import InMemorySessionBackend, SessionBackend, SessionStore
 from micropie.settings import Settings
 
@@ -37,18 +37,24 @@ class Branch:
 
 
 class Site:
-    """A whole tree of applications, frozen. ``level`` is the outermost application's."""
+    """A whole tree of applications, frozen. ``level`` is the outermost application's.
+
+    ``exact[method][path]`` is the short cut for paths without arguments; ``find`` does the others.
+    """
 
     __slots__ = ("exact", "level", "router")
 
     def __init__(self, level: Level, router: Router) -> None:
         self.level = level
         self.router = router
-        self.exact: dict[str | None, Resource] = {**router.exact}
+        self.exact = router.exact
 
-    def find(self, request: Request) -> Found:
-        """Where the request's path leads, by its decoded segments. Raises 400 for a malformed path, 404."""
-        return self.router.find(request.segments())
+    def find(self, request: Request) -> tuple[Route, Sequence[str], dict[str, Any]]:
+        """The route of a request and what of its path becomes arguments. Raises 400, 404 and 405."""
+        found = self.router.find(request.method, request.segments())
+        _, segments, values = found
+        request.path_params = [*values.values()] if values else segments
+        return found
 
 
 def build_site(root: Branch) -> Site:
@@ -62,7 +68,7 @@ def build_site(root: Branch) -> Site:
 def _root_level(root: Branch) -> Level:
     settings = Settings().overridden(root.settings)
     store = SessionStore(root.session_backend or InMemorySessionBackend(), settings.session_timeout)
-    return Level(settings, _limits(settings), store, (root.middlewares,), root.error_handlers)
+    return Level(settings, _limits(settings), store, root.middlewares, root.error_handlers)
 
 
 def _inner_level(branch: Branch, outer: Level) -> Level:
@@ -71,7 +77,20 @@ def _inner_level(branch: Branch, outer: Level) -> Level:
     if branch.session_backend is not None:
         store = SessionStore(branch.session_backend, settings.session_timeout)
     handlers = {**outer.error_handlers, **branch.error_handlers}
-    return Level(settings, _limits(settings), store, (*outer.middlewares, branch.middlewares), handlers)
+    return Level(settings, _limits(settings), store, _Chain(outer.middlewares, branch.middlewares), handlers)
+
+
+class _Chain:
+    """Two lists of middleware as one, each as it is at the moment."""
+
+    def __init__(self, outer: Iterable[Any], inner: Iterable[Any]) -> None:
+        self._parts = (outer, inner)
+
+    def __iter__(self) -> Iterator[Any]:
+        return (middleware for part in self._parts for middleware in part)
+
+    def __bool__(self) -> bool:
+        return any(self._parts)
 
 
 def _limits(settings: Settings) -> Limits:

@@ -1,15 +1,14 @@
 """What a flow may ask its driver for, and nothing else.
 
-A flow is a generator. It yields a step, a bare tuple ``(kind, function, args, kwargs)``, and is sent the
-result; what the step raised is thrown into it. There are three kinds:
+A flow is a generator. It yields a step, a bare tuple ``(kind, function, arguments)``, and is sent the result; what the step raised is thrown into it. There are three kinds:
 
 =========  ==============================================================  =====================================
 kind       the flow wants                                                  the driver does
 =========  ==============================================================  =====================================
-AWAIT      ``function(*args, **kwargs)`` is awaitable: its result          awaits it (asgi) or has the portal's
+AWAIT      ``function(*arguments)`` is awaitable: its result               awaits it (asgi) or has the portal's
                                                                            loop await it (wsgi)
-BLOCK      ``function(*args, **kwargs)`` may block: its result             a worker thread (asgi), a call (wsgi)
-RECEIVE    the next piece of the request's body, ``b""`` at its end        ``receive()`` (asgi), a read (wsgi)
+BLOCK      ``function(*arguments)`` may block: its result                  a worker thread (asgi), a call (wsgi)
+RECEIVE    ``(piece, more)``: bytes of the body, whether more may follow   ``receive()`` (asgi), a read (wsgi)
 =========  ==============================================================  =====================================
 
 What a flow returns is its result: for a request, the ``Response`` to send. A step costs about 0.2 µs, so a
@@ -18,23 +17,21 @@ flow yields only what may have to wait, and calls the rest itself.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator
+from collections.abc import Callable, Generator, Sequence
 from typing import Any, Final, TypeAlias, TypeVar
 
 AWAIT: Final = "await"
 BLOCK: Final = "block"
 RECEIVE: Final = "receive"
 
-Step: TypeAlias = tuple[str, Callable[..., Any], tuple[Any, ...], dict[str, Any]]
+Step: TypeAlias = tuple[str, Callable[..., Any], Sequence[Any]]
 
 Result = TypeVar("Result")
 Flow: TypeAlias = Generator[Step, Any, Result]
-
-NO_KEYWORDS: Final[dict[str, Any]] = {}  # shared and never written to: ``f(**NO_KEYWORDS)`` makes a copy
 
 
 def _no_function() -> None:
     """RECEIVE has no function; the tuple keeps one shape so that a driver unpacks it blindly."""
 
 
-RECEIVE_STEP: Final[Step] = (RECEIVE, _no_function, (), NO_KEYWORDS)
+RECEIVE_STEP: Final[Step] = (RECEIVE, _no_function, ())

@@ -6,12 +6,14 @@ at once still gets a proper error page. The drivers fetch the rest, and close th
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import Iterator
+from types import AsyncGeneratorType, GeneratorType
 from typing import Any, Final
 
 from micropie.errors import ResponseError
-from micropie.steps import AWAIT, BLOCK, NO_KEYWORDS, Flow, Step
+from micropie.steps import AWAIT, BLOCK, Step
 
+PENDING: Final = object()  # no chunk has been fetched yet
 END: Final = object()  # what ``next`` gives at the end: StopIteration can't cross threads and futures
 
 FILE_CHUNK = 64 * 1024  # bytes; the buffer that most servers write at once
@@ -20,32 +22,38 @@ FILE_CHUNK = 64 * 1024  # bytes; the buffer that most servers write at once
 class Stream:
     """A body in chunks. ``first`` is the chunk fetched ahead, or ``END``; ``source`` gives the others."""
 
-    __slots__ = ("_close", "first", "is_async", "source")
+    __slots__ = ("first", "is_async", "next_step", "source", "_open")
 
-    def __init__(self, source: Any, is_async: bool, close: Callable[[], Any] | None) -> None:
+    def __init__(self, source: Any, is_async: bool) -> None:
         self.source = source
         self.is_async = is_async
-        self.first: Any = b""
-        self._close = close
+        self.first: Any = PENDING
+        self.next_step: Step = (AWAIT, source.__anext__, ()) if is_async else (BLOCK, next, (source, END))
+        self._open = True
 
-    def fetch_first(self) -> Flow[None]:
-        """Fetch chunks until one has content, so that the head can wait for it."""
-        while self.first == b"":
-            try:
-                if self.is_async:
-                    chunk = yield (AWAIT, self.source.__anext__, (), NO_KEYWORDS)
-                else:
-                    chunk = yield (BLOCK, next, (self.source, END), NO_KEYWORDS)
-            except StopAsyncIteration:
-                chunk = END
-            self.first = chunk if chunk is END else as_bytes(chunk)
+    def accept(self, chunk: Any) -> None:
+        """Take a chunk as the first one, unless it is empty: the head waits for content."""
+        if chunk is END:
+            self.first = END
+        elif chunk:
+            self.first = as_bytes(chunk)
 
     def close_step(self) -> Step | None:
         """The step that closes the source, the first time; None if there is nothing (more) to close."""
-        close, self._close = self._close, None
-        if close is None:
+        if not self._open:
             return None
-        return (AWAIT if self.is_async else BLOCK, close, (), NO_KEYWORDS)
+        self._open = False
+        if _has_ended(self.source):
+            return None
+        close = getattr(self.source, "aclose" if self.is_async else "close", None)
+        return None if close is None else (AWAIT if self.is_async else BLOCK, close, ())
+
+
+def _has_ended(source: Any) -> bool:
+    """Whether this is a generator that has run to its end: it has closed itself."""
+    if type(source) is AsyncGeneratorType:
+        return source.ag_frame is None
+    return type(source) is GeneratorType and source.gi_frame is None
 
 
 def as_bytes(chunk: object) -> bytes:
@@ -61,18 +69,31 @@ def as_bytes(chunk: object) -> bytes:
 
 def stream_of(body: Any) -> Stream | None:
     """``body`` as a stream if it is an iterator or a file, else None (a list is JSON, not a stream)."""
-    if isinstance(body, AsyncIterator):
-        return Stream(body, True, getattr(body, "aclose", None))
     if hasattr(body, "__aiter__"):
-        iterator = body.__aiter__()
-        return Stream(iterator, True, getattr(iterator, "aclose", None))
+        return Stream(body.__aiter__(), True)
     if callable(getattr(body, "read", None)):
-        return Stream(_pieces(body), False, getattr(body, "close", None))
+        return Stream(_File(body), False)
     if isinstance(body, Iterator):
-        return Stream(body, False, getattr(body, "close", None))
+        return Stream(body, False)
     return None
 
 
-def _pieces(file: Any) -> Iterator[Any]:
-    while piece := file.read(FILE_CHUNK):
-        yield piece
+class _File:
+    """A file object as an iterator of pieces."""
+
+    def __init__(self, file: Any) -> None:
+        self._file = file
+
+    def __iter__(self) -> Iterator[Any]:
+        return self
+
+    def __next__(self) -> Any:
+        piece = self._file.read(FILE_CHUNK)
+        if not piece:
+            raise StopIteration
+        return piece
+
+    def close(self) -> None:
+        close = getattr(self._file, "close", None)
+        if close is not None:
+            close()

@@ -2,25 +2,65 @@
 
 from __future__ import annotations
 
-from micropie.asgi.performing import perform
+import logging
+
+from micropie.asgi.performing import perform_one
 from micropie.asgi.request import ASGIRequest
-from micropie.asgi.sending import send_answer
+from micropie.asgi.sending import encode_headers, send_streamed
 from micropie.context import current
 from micropie.flow import respond
 from micropie.site import Site
+from micropie.steps import AWAIT, RECEIVE
 from micropie.types import Receive, Scope, Send
+
+logger = logging.getLogger("micropie")
 
 
 async def serve_http(site: Site, scope: Scope, receive: Receive, send: Send) -> None:
-    """Answer one request. Raises what the flow does not answer: cancellation, the interpreter's end."""
-    request = ASGIRequest(scope, receive, site.level)
+    """Answer one request. Raises what the flow does not answer: cancellation, a stream that broke in the middle.
+
+    The flow is driven here as in ``performing.perform``, without the call: two coroutines less a request.
+    """
+    request = ASGIRequest(scope, receive)
     token = current.set(request)
     flow = respond(site, request)
+    resume, result = flow.send, None
     try:
-        answer = await perform(flow, site.level, request.receive_piece)
-        await send_answer(answer, request, receive, send)
-    finally:
+        while True:
+            try:
+                kind, function, arguments = resume(result)
+            except StopIteration as end:
+                result = None  # an exception's traceback refers to this frame: without this it would be a cycle
+                status, content_type, length, pairs, body, stream = end.value
+                break
+            resume = flow.send
+            try:
+                if kind is AWAIT:
+                    result = await function(*arguments)
+                elif kind is RECEIVE:
+                    result = await request.receive_piece()
+                else:
+                    result = await perform_one(kind, function, arguments, request)
+            except BaseException as error:
+                resume, result = flow.throw, error
+        start = {
+            "type": "http.response.start",
+            "status": status,
+            "headers": encode_headers(content_type, length, pairs),
+        }
+        if stream is not None:
+            await send_streamed(start, stream, request, receive, send)
+            return
+        try:
+            await send(start)
+            await send({"type": "http.response.body", "body": body})
+        except OSError:  # the client has gone: there is nobody to tell (ASGI 2.4)
+            logger.debug("%s %r: the client left before its answer", request.method, request.path)
+    except BaseException:
+        result = None
         flow.close()
-        if request._closers:
-            request.close()
+        raise
+    finally:
         current.reset(token)
+        if request.closers is not None:
+            request.close()

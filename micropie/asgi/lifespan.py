@@ -8,6 +8,7 @@ import anyio
 
 from micropie.asgi.performing import perform
 from micropie.asgi.sending import WATCHERS
+from micropie.level import Level
 from micropie.lifecycle import Startable
 from micropie.site import Site
 from micropie.types import Receive, Scope, Send
@@ -31,7 +32,7 @@ async def serve_lifespan(app: Startable, running: Running, scope: Scope, receive
     try:
         site = app.compiled()
         lifecycle = app.lifecycle()
-        await perform(lifecycle.start(), site.level, no_body)
+        await perform(lifecycle.start(), NoRequest(site.level))
     except Exception as error:
         await _failed("startup", error, send)
         return
@@ -44,7 +45,7 @@ async def serve_lifespan(app: Startable, running: Running, scope: Scope, receive
         watchers.cancel_scope.cancel()
     running.site, running.started = None, False
     try:
-        await perform(lifecycle.stop(), site.level, no_body)
+        await perform(lifecycle.stop(), NoRequest(site.level))
     except Exception as error:
         await _failed("shutdown", error, send)
     else:
@@ -56,6 +57,12 @@ async def _failed(stage: str, error: Exception, send: Send) -> None:
     await send({"type": f"lifespan.{stage}.failed", "message": f"{type(error).__name__}: {error}"})
 
 
-async def no_body() -> bytes:
-    """Start-up and shut-down have no request."""
-    return b""
+class NoRequest:
+    """What performs the steps of start-up and shut-down."""
+
+    def __init__(self, level: Level) -> None:
+        self.level = level
+
+    async def receive_piece(self) -> tuple[bytes, bool]:
+        """There is no body."""
+        return b"", False

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable, Sequence
 from functools import partial
-from typing import Any, TypeVar
+from typing import Any, Protocol, TypeVar
 
 from micropie.asgi.threads import in_thread
 from micropie.level import Level
@@ -13,30 +13,43 @@ from micropie.steps import AWAIT, BLOCK, Flow, Step
 Value = TypeVar("Value")
 
 
-async def perform(flow: Flow[Value], level: Level, receive_piece: Callable[[], Awaitable[bytes]]) -> Value:
+class World(Protocol):
+    """What steps need to be performed: a request, or what stands for one at start-up."""
+
+    level: Level
+
+    async def receive_piece(self) -> tuple[bytes, bool]:
+        """The next piece of the body and whether more may follow."""
+
+
+async def perform(flow: Flow[Value], world: World) -> Value:
     """Perform a flow's steps until it returns.
 
     What a step raises is thrown into the flow outside of ``except``, or it would become the ``__context__`` of
     whatever the flow raises later.
     """
     resume: Callable[[Any], Step] = flow.send
-    value: Any = None
+    result: Any = None
     try:
         while True:
             try:
-                kind, function, args, kwargs = resume(value)
+                kind, function, arguments = resume(result)
             except StopIteration as end:
-                result: Value = end.value
-                return result
+                value: Value = end.value
+                return value
             resume = flow.send
             try:
-                if kind is AWAIT:
-                    value = await function(*args, **kwargs)
-                elif kind is BLOCK:
-                    value = await in_thread(level, partial(function, *args, **kwargs))
-                else:
-                    value = await receive_piece()
+                result = await perform_one(kind, function, arguments, world)
             except BaseException as error:
-                resume, value = flow.throw, error
+                resume, result = flow.throw, error
     finally:
-        value = None  # an exception's traceback refers to this frame: without this it would be a cycle
+        result = None  # an exception's traceback refers to this frame: without this it would be a cycle
+
+
+async def perform_one(kind: str, function: Callable[..., Any], arguments: Sequence[Any], world: World) -> Any:
+    """Perform one step."""
+    if kind is AWAIT:
+        return await function(*arguments)
+    if kind is BLOCK:
+        return await in_thread(world.level, partial(function, *arguments))
+    return await world.receive_piece()

@@ -2,40 +2,43 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
-from typing import TypeVar
+from collections.abc import AsyncIterator, Awaitable, Callable, Generator, Iterable
+from typing import Any, TypeVar
 from urllib.parse import unquote_to_bytes
 
-import anyio
-from anyio import from_thread
+from anyio import current_time, from_thread
 
 from micropie.asgi.performing import perform
-from micropie.asgi.suspending import when_it_waits
+from micropie.asgi.suspending import Interrupted, Interruption, resume
 from micropie.errors import ClientDisconnect, HTTPError
-from micropie.level import Level
 from micropie.request import Address, Request
 from micropie.steps import Flow
 from micropie.types import Message, Receive, Scope
 
 Value = TypeVar("Value")
 
+PERCENT = ord("%")  # ``37 in raw`` takes a sixth of the time of ``b"%" in raw``
+
 
 class ASGIRequest(Request):
     """See ``Request``. The scope is the server's own, not a copy."""
 
-    scope: Scope = {}  # type: ignore[misc]
-    _ended = False
+    __slots__ = ("_ended", "_receive", "scope")
 
-    def __init__(self, scope: Scope, receive: Receive, level: Level) -> None:
+    scope: Scope  # type: ignore[misc]
+
+    def __init__(self, scope: Scope, receive: Receive) -> None:
         self.scope = scope
-        self.level = level
         self._receive = receive
         self.method = scope["method"]
-        self.path = path = scope["path"]
+        self.path = path = scope["path"] or "/"
+        self._ended = False
+        self.route = self.draft = self.loaded_session = self.closers = self.literal_path = self._framing = None
+        self.path_params = ()
         raw = scope.get("raw_path")
         if scope.get("root_path"):
             self.path = self._below_mount(path)
-        elif raw is None or b"%" not in raw:
+        elif raw is None or PERCENT not in raw:
             self.literal_path = path
 
     @property
@@ -72,18 +75,17 @@ class ASGIRequest(Request):
     def _header_pairs(self) -> Iterable[tuple[str, str]]:
         return [(name.decode("latin-1"), value.decode("latin-1")) for name, value in self.scope["headers"]]
 
-    def _header(self, name: str) -> str | None:
-        wanted = name.encode()
-        for key, value in self.scope["headers"]:
-            if key == wanted:
-                return str(value, "latin-1")
-        return None
+    def _body_headers(self) -> tuple[str, str | None]:
+        media_type, length = b"", None
+        for name, value in self.scope["headers"]:
+            if name == b"content-type":
+                media_type = value
+            elif name == b"content-length":
+                length = value if length is None or length == value else b"%b,%b" % (length, value)
+        return media_type.decode("latin-1"), None if length is None else length.decode("latin-1")
 
-    def _content_lengths(self) -> list[str]:
-        return [str(value, "latin-1") for name, value in self.scope["headers"] if name == b"content-length"]
-
-    def _query_bytes(self) -> bytes:
-        return bytes(self.scope["query_string"])
+    def _raw_query(self) -> bytes:
+        return self.scope["query_string"]  # type: ignore[no-any-return]
 
     def _server_name(self) -> str:
         name, port = self.scope.get("server") or ("localhost", None)
@@ -91,33 +93,40 @@ class ASGIRequest(Request):
 
     # -- the body ------------------------------------------------------------------------------------------------
 
-    async def receive_piece(self) -> bytes:
-        """The next piece of the body, ``b""`` at its end. Raises ``ClientDisconnect``, 408 after silence."""
-        piece = b""
-        while not piece and not self._ended:
-            with anyio.CancelScope() as scope:
-                message = await when_it_waits(self._receive(), lambda scope=scope: self._limit(scope))
-            if scope.cancelled_caught:
-                self._ended = True
-                raise HTTPError(408, "The body stopped arriving.")
-            piece = self._piece_of(message)
-        return piece
+    async def receive_piece(self) -> tuple[bytes, bool]:
+        """The next piece of the body and whether more may follow.
 
-    def _limit(self, scope: anyio.CancelScope) -> None:
-        timeout = self.level.settings.body_timeout
-        if timeout is not None:
-            scope.deadline = anyio.current_time() + timeout
-
-    def _piece_of(self, message: Message) -> bytes:
+        Raises ``ClientDisconnect``, and 408 after ``body_timeout`` seconds of silence.
+        """
+        if self._ended:
+            return b"", False
+        # Begun by hand: a body that has arrived, as most have, is there without a wait.
+        steps = self._receive().__await__()
+        try:
+            waits_for = next(steps)
+        except StopIteration as end:
+            message = end.value
+        else:
+            message = await self._wait_for_message(steps, waits_for)
         if message["type"] != "http.request":
             self._ended = True
             raise ClientDisconnect("the client left before its request was complete")
-        self._ended = not message.get("more_body", False)
-        return message.get("body") or b""
+        more = message.get("more_body", False)
+        self._ended = not more
+        return message.get("body") or b"", more
+
+    async def _wait_for_message(self, steps: Generator[Any, Any, Message], waits_for: Any) -> Message:
+        timeout = self.level.settings.body_timeout
+        interruption = Interruption() if timeout is None else Interruption(current_time() + timeout)
+        try:
+            return await resume(steps, waits_for, interruption)
+        except Interrupted:
+            self._ended = True
+            raise HTTPError(408, "The body stopped arriving.") from None
 
     def _perform(self, flow: Flow[Value]) -> Value:
         try:
-            return from_thread.run(perform, flow, self.level, self.receive_piece)
+            return from_thread.run(perform, flow, self)
         except RuntimeError as error:
             if "worker thread" not in str(error):
                 raise
@@ -125,7 +134,7 @@ class ASGIRequest(Request):
                                "async for chunk in request.stream() for chunks()") from None
 
     def _perform_async(self, flow: Flow[Value]) -> Awaitable[Value]:
-        return perform(flow, self.level, self.receive_piece)
+        return perform(flow, self)
 
     async def _iterate_async(self, next_piece: Callable[[], Flow[bytes]]) -> AsyncIterator[bytes]:
         while piece := await self._perform_async(next_piece()):

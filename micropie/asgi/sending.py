@@ -15,48 +15,46 @@ import anyio
 from anyio.abc import TaskGroup
 
 from micropie.asgi.request import ASGIRequest
-from micropie.asgi.suspending import when_it_waits
+from micropie.asgi.suspending import CLEAN_UP_WITHIN, Interrupted, Interruption, interruptible
 from micropie.asgi.threads import in_thread
 from micropie.errors import ClientDisconnect
-from micropie.response import HTML, JSON, TEXT, Answer
+from micropie.response import HTML, JSON, TEXT
 from micropie.steps import AWAIT
 from micropie.streams import END, Stream, as_bytes
-from micropie.types import Receive, Send
+from micropie.types import HeaderPairs, Receive, Send
 
 logger = logging.getLogger("micropie")
 
 # The key of ``scope["state"]`` under which the lifespan leaves a task group for this worker's watchers.
 WATCHERS = "micropie.watchers"
 
-# Seconds that a stream may take to clean up after its client has gone.
-CLOSE_WITHIN = 10.0
-
 _CONTENT_TYPES = {text: (b"content-type", text.encode()) for text in (HTML, JSON, TEXT)}
-_BODY_BEGINS = {"type": "http.response.body", "more_body": True}
 
 
-async def send_answer(answer: Answer, request: ASGIRequest, receive: Receive, send: Send) -> None:
-    """Send head and body. A client that has gone ends it quietly: there is nobody to tell."""
-    status, content_type, length, pairs, body, stream = answer
+def encode_headers(content_type: str | None, length: int | None, pairs: HeaderPairs) -> list[tuple[bytes, bytes]]:
+    """An answer's headers as ASGI wants them: a new list of bytes, names in lower case."""
     headers = [(name.encode("latin-1"), value.encode("latin-1")) for name, value in pairs] if pairs else []
     if content_type is not None:
         headers.append(_CONTENT_TYPES.get(content_type) or (b"content-type", content_type.encode("latin-1")))
     if length is not None:
-        headers.append((b"content-length", b"%d" % length))
-    start = {"type": "http.response.start", "status": status, "headers": headers}
-    if stream is not None:
-        await _send_streamed(start, stream, request, receive, send)
-        return
-    try:
-        await send(start)
-        await send({"type": "http.response.body", "body": body})
-    except OSError:
-        logger.debug("%s %r: the client left before its answer", request.method, request.path)
+        headers.append(_length_headers.get(length) or _length_header(length))
+    return headers
 
 
-async def _send_streamed(
+_length_headers: dict[int, tuple[bytes, bytes]] = {}
+
+
+def _length_header(length: int) -> tuple[bytes, bytes]:
+    header = (b"content-length", b"%d" % length)
+    if length < 4096:  # short answers are the most frequent; this bounds the table
+        _length_headers[length] = header
+    return header
+
+
+async def send_streamed(
     start: dict[str, Any], stream: Stream, request: ASGIRequest, receive: Receive, send: Send
 ) -> None:
+    """Send head and chunks, close the stream. A client that has gone ends it quietly: there is nobody to tell."""
     try:
         if request.method == "HEAD" or start["status"] in (204, 304):
             await _send_or_leave(send, start)
@@ -93,21 +91,31 @@ async def _watched(
         await _until_gone(pump, request, receive, own)
 
 
-async def _until_gone(pump: Awaitable[None], request: ASGIRequest, receive: Receive, watchers: TaskGroup) -> None:
-    watching = anyio.CancelScope()
+async def _until_gone(
+    pump: Awaitable[None], request: ASGIRequest, receive: Receive, watchers: TaskGroup
+) -> None:
+    watching: list[anyio.CancelScope] = []  # one, once the stream has to wait
 
-    async def watch() -> None:
-        with watching:
-            await _gone(request, receive)
-            sending.cancel()
+    def start_watching() -> Interruption:
+        interruption, scope = Interruption(), anyio.CancelScope()
+        watching.append(scope)
+        watchers.start_soon(_watch, request, receive, scope, interruption)
+        return interruption
 
-    with anyio.CancelScope() as sending:
-        try:
-            await when_it_waits(pump, lambda: watchers.start_soon(watch))
-        finally:
-            watching.cancel()
-    if sending.cancelled_caught:
-        raise ClientDisconnect("the client left")
+    try:
+        await interruptible(pump, start_watching)
+    except Interrupted:
+        raise ClientDisconnect("the client left") from None
+    finally:
+        for scope in watching:
+            scope.cancel()
+
+
+async def _watch(request: ASGIRequest, receive: Receive, scope: anyio.CancelScope, interruption: Interruption) -> None:
+    """Interrupt the stream when the client has gone. Raises nothing: it runs among others' watchers."""
+    with scope:
+        await _gone(request, receive)
+        interruption.interrupt()
 
 
 async def _gone(request: ASGIRequest, receive: Receive) -> None:
@@ -120,17 +128,21 @@ async def _gone(request: ASGIRequest, receive: Receive) -> None:
 
 
 async def _pump(start: dict[str, Any], stream: Stream, request: ASGIRequest, send: Send) -> None:
+    chunk: Any = stream.first
+    try:
+        await send(start)
+        if chunk is not END:
+            await send({"type": "http.response.body", "body": chunk, "more_body": True})
+    except OSError as error:
+        raise ClientDisconnect("the client left") from error
     source: AsyncIterator[Any] = stream.source if stream.is_async else _from_threads(stream, request)
-    await _send_or_leave(send, start)
-    if stream.first is not END:
-        await _send_or_leave(send, {**_BODY_BEGINS, "body": stream.first})
-        async for chunk in source:
-            piece = chunk if type(chunk) is bytes else as_bytes(chunk)
-            if piece:
-                try:
-                    await send({"type": "http.response.body", "body": piece, "more_body": True})
-                except OSError as error:
-                    raise ClientDisconnect("the client left") from error
+    async for chunk in source:
+        piece = chunk if type(chunk) is bytes else as_bytes(chunk)
+        if piece:
+            try:
+                await send({"type": "http.response.body", "body": piece, "more_body": True})
+            except OSError as error:
+                raise ClientDisconnect("the client left") from error
     await _send_or_leave(send, {"type": "http.response.body", "body": b""})
 
 
@@ -152,8 +164,8 @@ async def _close(stream: Stream, request: ASGIRequest) -> None:
     step = stream.close_step()
     if step is None:
         return
-    kind, close, _, _ = step
-    with anyio.move_on_after(CLOSE_WITHIN, shield=True):
+    kind, close, _ = step
+    with anyio.move_on_after(CLEAN_UP_WITHIN, shield=True):
         if kind is AWAIT:
             await close()
         else:

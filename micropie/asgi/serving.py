@@ -8,7 +8,7 @@ from anyio import Lock
 from anyio.lowlevel import RunVar
 
 from micropie.asgi.driver import serve_http
-from micropie.asgi.lifespan import Running, no_body, serve_lifespan
+from micropie.asgi.lifespan import NoRequest, Running, serve_lifespan
 from micropie.asgi.performing import perform
 from micropie.lifecycle import Startable
 from micropie.response import START_FAILED, TEXT
@@ -58,7 +58,7 @@ async def _start(app: Startable, running: Running) -> Site:
         site = app.compiled()
         if not running.started:
             # A server without lifespan tells no end either, so nothing is shut down then.
-            await perform(app.lifecycle().start(), site.level, no_body)
+            await perform(app.lifecycle().start(), NoRequest(site.level))
             running.started = True
         running.site = site
         return site

@@ -1,24 +1,66 @@
-"""Knowing whether an awaitable has to wait, without a task: what is ready at once needs no timer and no watcher.
+"""Interrupting an awaitable while it waits, at no cost when it does not have to.
 
 Most bodies have arrived when they are asked for, and most streams never wait. A cancel scope with a timer costs
-5 µs and a task group with one task 50 µs, which is more than the whole of such a request.
+5 µs and a task group with one task 50 µs, more than the whole of such a request; so both come into being with the
+first wait.
+
+The cancel scope is around each wait alone: it is left before the awaitable goes on, so that it nests properly with
+whatever scopes the awaitable itself enters and leaves, on asyncio and on trio. What the event loop raised is then
+raised in the awaitable, once: its clean-up may wait again, undisturbed for ``CLEAN_UP_WITHIN`` seconds.
 """
 
 from __future__ import annotations
 
+import math
 import types
 from collections.abc import Awaitable, Callable, Generator
 from typing import Any, TypeVar
 
+from anyio import CancelScope, current_time
+
 Value = TypeVar("Value")
+
+CLEAN_UP_WITHIN = 10.0
+
+
+class Interrupted(Exception):
+    """The awaitable was interrupted while it waited, and has ended because of that."""
+
+
+class Interruption:
+    """Interrupts an awaitable's wait: at ``deadline`` (the event loop's clock), or when ``interrupt`` is called."""
+
+    def __init__(self, deadline: float = math.inf) -> None:
+        self.deadline = deadline
+        self._scope: CancelScope | None = None
+        self._called = False
+
+    def interrupt(self) -> None:
+        """Interrupt the wait that goes on, or the next one."""
+        self._called = True
+        if self._scope is not None:
+            self._scope.cancel()
+
+    def around_wait(self) -> CancelScope:
+        """A new scope for one wait."""
+        self._scope = scope = CancelScope(deadline=self.deadline)
+        if self._called:
+            scope.cancel()
+        return scope
+
+    def has_happened(self) -> None:
+        """Leave the awaitable alone for a while."""
+        self._called = False
+        self.deadline = current_time() + CLEAN_UP_WITHIN
 
 
 @types.coroutine
-def when_it_waits(awaitable: Awaitable[Value], notify: Callable[[], object]) -> Generator[Any, Any, Value]:
-    """Await ``awaitable``; call ``notify`` when it has to wait for the first time, before it waits.
+def interruptible(
+    awaitable: Awaitable[Value], begin: Callable[[], Interruption]
+) -> Generator[Any, Any, Value]:
+    """Await ``awaitable``. When it has to wait for the first time, ``begin`` says what may interrupt it.
 
-    ``notify`` must not wait itself. Everything that goes to the event loop and comes back from it, exceptions
-    included, passes through unchanged, so that it works on any loop.
+    Raises ``Interrupted`` if it ended by that, and otherwise whatever it raised.
     """
     steps = awaitable.__await__()
     try:
@@ -26,17 +68,44 @@ def when_it_waits(awaitable: Awaitable[Value], notify: Callable[[], object]) -> 
     except StopIteration as end:
         value: Value = end.value
         return value
-    notify()
+    return (yield from resume(steps, waits_for, begin()))
+
+
+@types.coroutine
+def resume(
+    steps: Generator[Any, Any, Value], waits_for: Any, interruption: Interruption
+) -> Generator[Any, Any, Value]:
+    """Go on with an awaitable that was begun by hand, ``next(steps)``, and then had to wait for ``waits_for``."""
+    thrown: BaseException | None = None
     while True:
+        sent: Any = None
+        raised: BaseException | None = None
         try:
-            sent = yield waits_for
-        except BaseException as error:
-            raised = error
-        else:
-            raised = None
+            with interruption.around_wait() as scope:
+                try:
+                    sent = yield waits_for
+                except BaseException as error:
+                    raised = error
+                    raise
+        except BaseException:  # noqa: S110 - kept in ``raised``, and raised in the awaitable below
+            pass
+        if scope.cancelled_caught:
+            thrown = raised
+            interruption.has_happened()
         try:
             waits_for = steps.send(sent) if raised is None else steps.throw(raised)
         except StopIteration as end:
-            return end.value
+            return end.value  # type: ignore[no-any-return]
+        except BaseException as error:
+            if not _is_only(error, thrown):
+                raise
+            raise Interrupted from None
         finally:
             raised = None
+
+
+def _is_only(error: BaseException, thrown: BaseException | None) -> bool:
+    """Whether this is what was thrown in, as it was or in the groups of the task groups that it passed."""
+    if isinstance(error, BaseExceptionGroup):
+        return all(_is_only(inner, thrown) for inner in error.exceptions)
+    return error is thrown

@@ -11,7 +11,7 @@ from micropie.errors import ResponseError
 from micropie.headers import MutableHeaders
 from micropie.middleware.base import HttpMiddleware
 from micropie.response import Response
-from micropie.steps import AWAIT, BLOCK, NO_KEYWORDS, Flow
+from micropie.steps import AWAIT, BLOCK, Flow
 
 if TYPE_CHECKING:
     from micropie.request import Request
@@ -44,7 +44,7 @@ def _call(method: Callable[..., Any], *arguments: Any) -> Flow[Any]:
     kind = _kind_of(getattr(method, "__func__", method))
     if kind is None:
         return None
-    return (yield (kind, method, arguments, NO_KEYWORDS))
+    return (yield (kind, method, arguments))
 
 
 @lru_cache(maxsize=1024)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import abstractmethod
 from collections import deque
 from collections.abc import Awaitable, Callable, MutableMapping
 from functools import partial
@@ -28,9 +29,7 @@ def checked_headers(message: Message) -> list[tuple[bytes, bytes]]:
     headers = [(name, value) for name, value in message.get("headers", ())]
     for name, value in headers:
         if not isinstance(name, bytes) or not isinstance(value, bytes):
-            raise ProtocolViolation(
-                f"{message['type']}: headers are pairs of bytes, not ({name!r}, {value!r})"
-            )
+            raise ProtocolViolation(f"{message['type']}: headers are pairs of bytes, not ({name!r}, {value!r})")
     return headers
 
 
@@ -71,15 +70,15 @@ class AppCall(Call[E]):
         self.post(partial(self._disconnect, self.goodbye()))
 
     def cancel(self) -> None:
-        self.post(lambda: self._cancel_scope.cancel())
+        self.post(self._cancel)
 
+    @abstractmethod
     def goodbye(self) -> Message:
         """The message that tells the application of the client's leaving."""
-        raise NotImplementedError
 
+    @abstractmethod
     def accept(self, message: Message) -> E:
         """Check a message of the application's, at its own line, and turn it into an event."""
-        raise NotImplementedError
 
     def on_starved(self) -> None:
         """The application wants a message, and there is none."""
@@ -92,6 +91,9 @@ class AppCall(Call[E]):
         self._changed = anyio.Event()
         self._cancel_scope = anyio.CancelScope()
         self._loop.tasks.start_soon(self._run, name=self.label)
+
+    def _cancel(self) -> None:
+        self._cancel_scope.cancel()
 
     def _accept_message(self, message: Message) -> None:
         self._inbox.append(message)
@@ -122,9 +124,7 @@ class AppCall(Call[E]):
         except anyio.get_cancelled_exc_class() as error:
             # Not by `_cancel_scope`, which keeps its own; so by the application itself, or because the loop
             # ends.
-            self.error = ProtocolViolation(
-                f"{self.label}: the application was cancelled, but not by the client"
-            )
+            self.error = ProtocolViolation(f"{self.label}: the application was cancelled, but not by the client")
             self.error.__cause__ = error
             raise
         except BaseException as error:

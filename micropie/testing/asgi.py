@@ -47,9 +47,7 @@ def connection_scope(request: httpx.Request, settings: Settings) -> Scope:
 class ASGIHttpCall(AppCall["Head | Chunk"], HttpCall):
     """An HTTP request. `_expects` is the type of the message that has to come next; none after the last."""
 
-    def __init__(
-        self, loop: LoopThread, app: ASGIApp, scope: Scope, label: str, whole_body: bytes | None
-    ) -> None:
+    def __init__(self, loop: LoopThread, app: ASGIApp, scope: Scope, label: str, whole_body: bytes | None) -> None:
         super().__init__(loop, app, scope, label)
         self._expects: str | None = "http.response.start"
         self._may_ask = whole_body is None

@@ -83,9 +83,7 @@ class TestClient(httpx.Client):
         if protocol == "asgi":
             if backend not in anyio.get_all_backends():
                 raise ValueError(f"backend is one of {', '.join(anyio.get_all_backends())}, not {backend!r}")
-            self._app_transport = ASGITransport(
-                app, settings, backend=backend, backend_options=backend_options
-            )
+            self._app_transport = ASGITransport(app, settings, backend=backend, backend_options=backend_options)
         elif protocol == "wsgi":
             self._app_transport = WSGITransport(app, settings, raw_uri=raw_uri)
         else:

@@ -53,9 +53,7 @@ class WebSocketRefused(ClientError):
         headers: list[tuple[bytes, bytes]] | None = None,
         body: bytes = b"",
     ) -> None:
-        super().__init__(
-            f"the WebSocket was refused with status {status} (close code {code}, reason {reason!r})"
-        )
+        super().__init__(f"the WebSocket was refused with status {status} (close code {code}, reason {reason!r})")
         self.status = status
         self.code = code
         self.reason = reason

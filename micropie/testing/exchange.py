@@ -16,7 +16,7 @@ from collections.abc import Callable, Iterator
 from contextlib import ExitStack, suppress
 from dataclasses import dataclass
 from enum import Enum, auto
-from typing import Generic, NoReturn, TypeVar
+from typing import Generic, TypeVar
 
 import httpx
 
@@ -103,23 +103,24 @@ class Call(ABC, Generic[E]):
             late = error
         else:
             return
-        self.give_up()
+        self.give_up(timeout)
         raise late
 
     def abandon(self, error: BaseException, timeout: float) -> None:
         """Leave because of `error`, which is on its way to the test: nothing may take its place."""
         self.hang_up()
         if isinstance(error, AppTimeout) or not isinstance(error, Exception):
-            self.give_up()  # it was waited for already, or the tests are to stop
+            self.give_up(timeout)  # it was waited for already, or the tests are to stop
             return
         with suppress(AppTimeout):
             self.wait_for_end(timeout)
 
-    def give_up(self) -> None:
+    def give_up(self, timeout: float) -> None:
+        """Cancel the application and see it end."""
         self.cancel()
         # If even that is too short, it blocks its thread; whoever waits for that thread reports it.
         with suppress(AppTimeout):
-            self._drain(CANCEL_GRACE)
+            self._drain(min(timeout, CANCEL_GRACE))
 
     def _drain(self, timeout: float) -> None:
         while self.next_event(timeout, "end after the client was done with it") is not Signal.ENDED:
@@ -184,7 +185,7 @@ class Exchange(httpx.SyncByteStream):
                 yield chunk.data
         self.close()
         if self._expected is not None and received != self._expected:
-            self._break(f"received {received} bytes of a body of {self._expected} (its Content-Length)")
+            raise self._broken(f"received {received} bytes of a body of {self._expected} (its Content-Length)")
 
     def close(self) -> None:
         """Leave: at the end, or early. The application has ended when this returns."""
@@ -234,7 +235,7 @@ class Exchange(httpx.SyncByteStream):
         if self._call.error is not None and self._raises:
             raise self._call.error
         if self._broke_off:
-            self._break("no answer to a request whose body was shorter than its Content-Length")
+            raise self._broken("no answer to a request whose body was shorter than its Content-Length")
         if self._raises:
             raise ProtocolViolation(f"{self._call.label}: the application ended without answering")
         self._replacement = Chunk(PLAIN_500, is_last=True)
@@ -254,7 +255,7 @@ class Exchange(httpx.SyncByteStream):
         self._on_close(self)
         if self._call.error is not None and self._raises:
             raise self._call.error
-        self._break("the application ended before its answer was complete")
+        raise self._broken("the application ended before its answer was complete")
 
     def _declared_length(self, head: Head) -> int | None:
         """How many bytes must come; None where nothing can be said or the head speaks for another answer."""
@@ -262,12 +263,12 @@ class Exchange(httpx.SyncByteStream):
         if not values or self._method == "HEAD" or head.status == 304:
             return None
         if len(set(values)) > 1 or not values[0].isdigit():
-            self._break(f"the answer's Content-Length makes no sense: {b', '.join(values)!r}")
+            raise self._broken(f"the answer's Content-Length makes no sense: {b', '.join(values)!r}")
         return int(values[0])
 
-    def _break(self, what: str) -> NoReturn:
+    def _broken(self, what: str) -> httpx.RemoteProtocolError:
         """What a client on a real wire would see: the connection ended in the middle of the answer."""
-        raise httpx.RemoteProtocolError(f"{self._call.label}: {what}")
+        return httpx.RemoteProtocolError(f"{self._call.label}: {what}")
 
 
 class AppTransport(httpx.BaseTransport):
@@ -278,9 +279,7 @@ class AppTransport(httpx.BaseTransport):
         self._open: set[Exchange] = set()
 
     def answer(self, call: HttpCall, body: RequestBody, request: httpx.Request) -> httpx.Response:
-        exchange = Exchange(
-            call, body, method=request.method, settings=self.settings, on_close=self._open.discard
-        )
+        exchange = Exchange(call, body, method=request.method, settings=self.settings, on_close=self._open.discard)
         self._open.add(exchange)
         call.start()
         return exchange.response()

@@ -56,7 +56,7 @@ class Lifespan:
         try:
             event = self._call.next_event(self._timeout, f"answer lifespan.{phase}")
         except BaseException:
-            self._call.give_up()
+            self._call.give_up(self._timeout)
             raise
         if isinstance(event, Signal):
             return self._ended(phase)
@@ -70,9 +70,7 @@ class Lifespan:
 
     def _ended(self, phase: str) -> bool:
         if self._call.error is not None and self._call.received:
-            raise LifespanFailed(
-                f"the application raised in its {phase}: {self._call.error!r}"
-            ) from self._call.error
+            raise LifespanFailed(f"the application raised in its {phase}: {self._call.error!r}") from self._call.error
         if phase == "shutdown":
             raise LifespanFailed("the application ended without an answer to lifespan.shutdown")
         return False

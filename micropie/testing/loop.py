@@ -60,9 +60,7 @@ class LoopThread:
         if timeout is not None:
             self._thread.join(timeout)
             if self._thread.is_alive():
-                raise AppTimeout(
-                    f"the event loop's thread did not end within {timeout:g} s: something blocks it"
-                )
+                raise AppTimeout(f"the event loop's thread did not end within {timeout:g} s: something blocks it")
 
     def _stop(self) -> None:
         with self._lock:

@@ -55,9 +55,7 @@ class WebSocketCall(AppCall[Message]):
         kind = message["type"]
         following = TRANSITIONS.get((self._state, kind))
         if following is None or (following == "denying" and not self._offers_denial):
-            raise ProtocolViolation(
-                f"{self.label}: the application sent {kind!r} while the WebSocket is {self._state}"
-            )
+            raise ProtocolViolation(f"{self.label}: the application sent {kind!r} while the WebSocket is {self._state}")
         checked = {**message, "headers": checked_headers(message)}
         if kind == "websocket.send" and (message.get("text") is None) == (message.get("bytes") is None):
             raise ProtocolViolation(f"{self.label}: websocket.send has either text or bytes, not {message!r}")
@@ -78,9 +76,7 @@ class WebSocketSession:
     given), and `WebSocketClosed` once the application has closed the WebSocket.
     """
 
-    def __init__(
-        self, call: WebSocketCall, client: httpx.Client, request: httpx.Request, settings: Settings
-    ) -> None:
+    def __init__(self, call: WebSocketCall, client: httpx.Client, request: httpx.Request, settings: Settings) -> None:
         self._call = call
         self._client = client
         self._request = request
@@ -88,6 +84,7 @@ class WebSocketSession:
         self._raises = settings.raise_app_exceptions
         self._closed: WebSocketClosed | None = None
         self._ended = False
+        self._error_is_known = False
         self.accepted_subprotocol: str | None = None
         self.headers = httpx.Headers()
 
@@ -184,9 +181,7 @@ class WebSocketSession:
         if isinstance(event, Signal):
             self._raise_app_error()
             if self._raises:
-                raise ProtocolViolation(
-                    f"{self._call.label}: the application ended without an answer to the handshake"
-                )
+                raise ProtocolViolation(f"{self._call.label}: the application ended without an answer to the handshake")
             raise WebSocketRefused(500)
         if event["type"] == "websocket.accept":
             self._accepted(event)
@@ -212,9 +207,7 @@ class WebSocketSession:
             event = self._next_event("complete its denial response")
             if isinstance(event, Signal):
                 self._raise_app_error()
-                raise httpx.RemoteProtocolError(
-                    "the application ended before its denial response was complete"
-                )
+                raise httpx.RemoteProtocolError("the application ended before its denial response was complete")
             body += event.get("body", b"")
             more = event.get("more_body", False)
         return body
@@ -228,8 +221,10 @@ class WebSocketSession:
 
     def _raise_app_error(self) -> None:
         error = self._call.error
-        if error is not None and self._raises and not is_only_disconnect(error):
-            raise error
+        if error is None or self._error_is_known or not self._raises or is_only_disconnect(error):
+            return
+        self._error_is_known = True  # once is enough: the test may have expected it
+        raise error
 
     def _finish(self) -> None:
         """Wait for the application's end; its error comes before anything that the client would say."""
@@ -244,5 +239,5 @@ class WebSocketSession:
             self._ended = True
             self._call.abandon(error, self._timeout)
         app_error = self._call.error
-        if app_error not in (None, error):
+        if app_error is not None and not self._error_is_known and not is_only_disconnect(app_error):
             error.add_note(f"{self._call.label}: the application raised {app_error!r}")

@@ -54,9 +54,7 @@ def request_environ(request: httpx.Request, settings: Settings, *, raw_uri: bool
 
 def split_mount(path: bytes, root: bytes) -> tuple[bytes, bytes]:
     if not is_below(path, root):
-        raise ValueError(
-            f"{path!r} is not below root_path {root!r}: a WSGI server has no way to pass that on"
-        )
+        raise ValueError(f"{path!r} is not below root_path {root!r}: a WSGI server has no way to pass that on")
     return root, path[len(root) :]
 
 
@@ -165,9 +163,7 @@ class WSGICall(HttpCall):
     def _serve(self) -> None:
         iterable = self._app(self._environ, self._start_response)
         if not isinstance(iterable, Iterable):
-            raise ProtocolViolation(
-                f"{self.label}: the application returned {iterable!r}, which is not iterable"
-            )
+            raise ProtocolViolation(f"{self.label}: the application returned {iterable!r}, which is not iterable")
         try:
             for data in iterable:
                 self._write(data)
@@ -212,9 +208,7 @@ class WSGICall(HttpCall):
         if self._head_sent:
             return
         if self._head is None:
-            raise ProtocolViolation(
-                f"{self.label}: the application did not call start_response before its body"
-            )
+            raise ProtocolViolation(f"{self.label}: the application did not call start_response before its body")
         self._head_sent = True
         self._send(self._head)
 

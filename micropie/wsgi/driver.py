@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextvars import copy_context
+from functools import partial
 from typing import Any
 
 from micropie.context import current
@@ -23,12 +24,11 @@ from micropie.wsgi.request import WSGIRequest
 
 logger = logging.getLogger("micropie")
 
-_STATUS_OK = status_line(200)
 
 
 def serve_http(site: Site, environ: Environ, start_response: StartResponse) -> Iterable[bytes]:
     """Answer one request."""
-    request = WSGIRequest(environ, site.level)
+    request = WSGIRequest(environ)
     token = current.set(request)
     flow = respond(site, request)
     try:
@@ -36,14 +36,26 @@ def serve_http(site: Site, environ: Environ, start_response: StartResponse) -> I
         if content_type is not None:
             headers.append(("content-type", content_type))
         if length is not None:
-            headers.append(("content-length", str(length)))
-        start_response(_STATUS_OK if status == 200 else status_line(status), headers)
+            headers.append(_length_headers.get(length) or _length_header(length))
+        start_response("200 OK" if status == 200 else status_line(status), headers)
         return [body] if stream is None else _Chunks(stream, request, status)
-    finally:
+    except BaseException:
         flow.close()
-        if request._closers:
-            request.close()
+        raise
+    finally:
         current.reset(token)
+        if request.closers is not None:
+            request.close()
+
+
+_length_headers: dict[int, tuple[str, str]] = {}
+
+
+def _length_header(length: int) -> tuple[str, str]:
+    header = ("content-length", str(length))
+    if length < 4096:  # short answers are the most frequent; this bounds the table
+        _length_headers[length] = header
+    return header
 
 
 def start_and_serve(
@@ -63,62 +75,50 @@ def start_and_serve(
 class _Chunks:
     """A streamed body as PEP 3333 wants it. The server iterates and closes it, in whichever thread it likes.
 
-    The request's context variables are put back around each chunk, and only then: between two of them the
+    The request's context variables are there while a chunk is made, and only then: between two of them the
     server's thread may answer somebody else.
     """
 
     def __init__(self, stream: Stream, request: Request, status: int) -> None:
         self._stream = stream
         self._request = request
+        self._has_body = request.method != "HEAD" and status not in (204, 304)
         self._context = copy_context()
-        self._first: Any = END if request.method == "HEAD" or status in (204, 304) else stream.first
-        self._ended = self._first is END
-        self._backend = request.level.settings.portal_backend
 
     def __iter__(self) -> Iterator[bytes]:
-        return self
-
-    def __next__(self) -> bytes:
-        first, self._first = self._first, b""
-        if first:
-            if first is END:
-                raise StopIteration
-            return bytes(first)
-        return self._context.run(self._next)
-
-    def _next(self) -> bytes:
-        piece = b""
-        while not piece:
-            if self._ended:
-                raise StopIteration
-            try:
-                chunk = self._fetch()
-            except Exception:
-                self._ended = True
-                request = self._request
-                logger.exception("%s %r failed after its head was sent: aborted", request.method, request.path)
-                raise
-            if chunk is END:
-                self._ended = True
-                raise StopIteration
-            piece = as_bytes(chunk)
-        return piece
-
-    def _fetch(self) -> Any:
-        if not self._stream.is_async:
-            return next(self._stream.source, END)
+        first = self._stream.first
+        if first is END or not self._has_body:
+            return
+        yield first
+        advance, source, run = self._advance()
         try:
-            return await_in_portal(self._backend, self._stream.source.__anext__, (), {})
-        except StopAsyncIteration:
-            return END
+            while (chunk := run(advance, source, END)) is not END:
+                piece = chunk if type(chunk) is bytes else as_bytes(chunk)
+                if piece:
+                    yield piece
+        except Exception:
+            logger.exception("%s %r failed after its head was sent: aborted", self._request.method, self._request.path)
+            raise
+
+    def _advance(self) -> tuple[Callable[..., Any], Any, Callable[..., Any]]:
+        source = self._stream.source
+        if self._stream.is_async:
+            return partial(_next_of_async, self._request.level.settings.portal_backend), source, self._context.run
+        return next, source, self._context.run
 
     def close(self) -> None:
         """Close the stream's source, once."""
-        self._ended = True
         step = self._stream.close_step()
         if step is not None:
-            kind, close, args, kwargs = step
+            kind, close, arguments = step
             if kind is AWAIT:
-                self._context.run(await_in_portal, self._backend, close, args, kwargs)
+                self._context.run(await_in_portal, self._request.level.settings.portal_backend, close, arguments)
             else:
                 self._context.run(close)
+
+
+def _next_of_async(backend: str, source: Any, end: Any) -> Any:
+    try:
+        return await_in_portal(backend, source.__anext__, ())
+    except StopAsyncIteration:
+        return end

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import atexit
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from threading import Lock
 from typing import Any
@@ -48,10 +48,10 @@ get_portal = _portals.get
 close_portals = _portals.close
 
 
-def await_in_portal(backend: str, function: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
-    """Await ``function(*args, **kwargs)`` on the loop, with this thread's context variables; block until it is done."""
+def await_in_portal(backend: str, function: Callable[..., Any], arguments: Sequence[Any]) -> Any:
+    """Await ``function(*arguments)`` on the loop, with this thread's context variables; block until it is done."""
 
     async def call() -> Any:
-        return await function(*args, **kwargs)
+        return await function(*arguments)
 
     return get_portal(backend).call(call)

@@ -111,15 +111,15 @@ async def _perform_awaiting(flow: Any) -> None:
     resume, value = flow.send, None
     while True:
         try:
-            _, function, args, kwargs = resume(value)
+            _, function, arguments = resume(value)
         except StopIteration:
             return
         resume = flow.send
         try:
-            value = await function(*args, **kwargs)
+            value = await function(*arguments)
         except BaseException as error:
             resume, value = flow.throw, error
 
 
-def _no_body() -> bytes:
-    return b""
+def _no_body() -> tuple[bytes, bool]:
+    return b"", False

@@ -15,7 +15,6 @@ from urllib.parse import quote_from_bytes, unquote_to_bytes, urlsplit
 from anyio import to_thread
 
 from micropie.errors import ClientDisconnect
-from micropie.level import Level
 from micropie.request import Address, Request
 from micropie.steps import Flow
 from micropie.types import Environ, Scope
@@ -29,19 +28,22 @@ PIECE = 64 * 1024  # bytes read at once: what most servers buffer
 class WSGIRequest(Request):
     """See ``Request``. ``environ`` is the server's own, not a copy."""
 
+    __slots__ = ("environ",)
+
+    environ: Environ
     _scope: Scope | None = None
     _left: int | None = None  # bytes of the body not yet read, None before the first read
 
-    def __init__(self, environ: Environ, level: Level) -> None:
+    def __init__(self, environ: Environ) -> None:
         self.environ = environ
-        self.level = level
         self.method = environ["REQUEST_METHOD"]
-        path = environ.get("PATH_INFO") or "/"
-        if path.isascii():
-            self.path = path
-            self.literal_path = path if "%" not in environ.get("RAW_URI", "") else None
-        else:
+        self.route = self.draft = self.loaded_session = self.closers = self.literal_path = self._framing = None
+        self.path_params = ()
+        self.path = path = environ.get("PATH_INFO") or "/"
+        if not path.isascii():
             self.path = path.encode("latin-1").decode("utf-8", "replace")
+        elif "%" not in (environ.get("RAW_URI") or environ.get("REQUEST_URI") or ""):
+            self.literal_path = path
 
     @property
     def scheme(self) -> str:  # type: ignore[override]
@@ -74,7 +76,7 @@ class WSGIRequest(Request):
             "scheme": self.scheme,
             "path": self.root_path + self.path,
             "raw_path": quote_from_bytes(root).encode() + self._raw_path(),
-            "query_string": self._query_bytes(),
+            "query_string": self.query_string.encode("latin-1"),
             "root_path": self.root_path,
             "headers": self.headers.raw,
             "client": self.client,
@@ -108,41 +110,39 @@ class WSGIRequest(Request):
                 pairs.append((name, self.environ[key]))
         return pairs
 
-    def _header(self, name: str) -> str | None:
-        key = name.upper().replace("-", "_")
-        value: str | None = self.environ.get(key if key.startswith("CONTENT_") else "HTTP_" + key)
-        return value
+    def _body_headers(self) -> tuple[str, str | None]:
+        return self.environ.get("CONTENT_TYPE", ""), self.environ.get("CONTENT_LENGTH") or None
 
-    def _content_lengths(self) -> list[str]:
-        length = self.environ.get("CONTENT_LENGTH")
-        return [length] if length else []
-
-    def _query_bytes(self) -> bytes:
-        return self.environ.get("QUERY_STRING", "").encode("latin-1")  # type: ignore[no-any-return]
+    def _raw_query(self) -> str:
+        return self.environ.get("QUERY_STRING", "")
 
     def _server_name(self) -> str:
         return f"{self.environ['SERVER_NAME']}:{self.environ['SERVER_PORT']}"
 
     # -- the body ------------------------------------------------------------------------------------------------
 
-    def receive_piece(self) -> bytes:
-        """The next piece of the body, ``b""`` at its end. Never reads past the body: that would wait for ever.
+    def receive_piece(self) -> tuple[bytes, bool]:
+        """The next piece of the body and whether more may follow. Never reads past the body: that would block.
 
         Raises ``ClientDisconnect`` if it ends before its announced length.
         """
-        length = self.content_length
-        if length is None:
-            # Only a server that ends the input itself (a chunked body) may be read without a length.
-            return self._read(PIECE) if self.environ.get("wsgi.input_terminated") else b""
-        if self._left is None:
-            self._left = length
-        if self._left == 0:
-            return b""
-        piece = self._read(min(PIECE, self._left))
+        left = self._left
+        if left is None:
+            left = self.content_length
+            if left is None:
+                return self._read_unannounced()
+        if left == 0:
+            return b"", False
+        piece = self._read(min(PIECE, left))
         if not piece:
             raise ClientDisconnect("the body ended before its announced length")
-        self._left -= len(piece)
-        return piece
+        self._left = left - len(piece)
+        return piece, self._left > 0
+
+    def _read_unannounced(self) -> tuple[bytes, bool]:
+        # Only a server that ends the input itself (a chunked body) may be read without a length.
+        piece = self._read(PIECE) if self.environ.get("wsgi.input_terminated") else b""
+        return piece, bool(piece)
 
     def _read(self, size: int) -> bytes:
         try:

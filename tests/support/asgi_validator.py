@@ -137,9 +137,7 @@ def check_scope(scope: Message) -> None:
         raise ProtocolError(f"the server's {kind} scope has a query in its raw_path: {scope['raw_path']!r}")
 
 
-def check_types(
-    what: str, found: Mapping[str, Any], keys: Mapping[str, tuple[type, ...]], required: set[str]
-) -> None:
+def check_types(what: str, found: Mapping[str, Any], keys: Mapping[str, tuple[type, ...]], required: set[str]) -> None:
     missing = required - found.keys()
     if missing:
         raise ProtocolError(f"{what} lacks {', '.join(sorted(missing))}")

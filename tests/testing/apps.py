@@ -73,7 +73,7 @@ class Plain:
 
 
 class Echo:
-    """Answers with the request as JSON, text being latin-1 and the body a list of the chunks that it came in."""
+    """Answers with the request as JSON: text as latin-1, the body as a list of its chunks."""
 
     async def asgi(self, scope: Message, receive: Receive, send: Send) -> None:
         headers: dict[str, str] = {}

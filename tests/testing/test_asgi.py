@@ -72,14 +72,15 @@ def test_the_validator_finds_nothing_wrong_with_the_client(world: str) -> None:
 @every_loop
 def test_a_cancelled_receive_loses_nothing(world: str) -> None:
     async def app(scope: Message, receive: Receive, send: Send) -> None:
+        body = b""
         for _ in range(3):
             with anyio.CancelScope() as cancelled:
                 cancelled.cancel()
-                await receive()
-        await respond(send, b"".join(await read_body(receive)))
+                body += (await receive())["body"]
+        await respond(send, body + b"".join(await read_body(receive)))
 
     with TestClient(app, backend=world, lifespan=False) as client:
-        assert client.post("/", content=iter([b"a", b"b"])).text == "ab"
+        assert client.post("/", content=iter([b"a", b"b", b"c", b"d"])).text == "abcd"
 
 
 @every_loop
@@ -218,8 +219,8 @@ def test_backend_options_reach_the_loop() -> None:
 
 
 def test_wrong_backend_options_are_reported_where_the_client_starts() -> None:
-    client = TestClient(Plain().asgi, backend_options={"colour": "red"})
-    with pytest.raises(TypeError, match="colour"):
+    client = TestClient(Plain().asgi, backend_options={"loop_factory": 1})
+    with pytest.raises(TypeError, match="callable"):
         client.get("/")
     client.close()
 
@@ -231,9 +232,20 @@ def test_a_loop_that_is_stopped_cancels_what_still_runs(world: str) -> None:
     response = client.send(client.build_request("GET", "/"), stream=True)
     transport: Any = client._transport
     transport.loop.stop(5)
-    response.close()
+    with pytest.raises(ProtocolViolation, match="cancelled, but not by the client"):
+        response.close()
     client.close()
     assert app.end == ""
+
+
+@every_loop
+def test_a_loop_that_crashes_is_reported(world: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    crashes: list[threading.ExceptHookArgs] = []
+    monkeypatch.setattr(threading, "excepthook", crashes.append)
+    transport: Any = connect(Plain(), world)._transport
+    transport.loop.post(lambda: 1 / 0)
+    transport.close()
+    assert "division by zero" in repr(crashes[0].exc_value)
 
 
 @every_loop

@@ -46,9 +46,7 @@ def test_status_headers_and_body_arrive(world: str) -> None:
         ("http://other:81/x", "/x", ""),
     ],
 )
-def test_the_application_sees_the_path_and_query_of_the_url(
-    world: str, url: str, path: str, query: str
-) -> None:
+def test_the_application_sees_the_path_and_query_of_the_url(world: str, url: str, path: str, query: str) -> None:
     with connect(Echo(), world) as client:
         seen = client.get(url).json()
     assert (seen["path"], seen["query"]) == (path, query)
@@ -209,6 +207,9 @@ def test_leaving_a_stream_early_disconnects_and_waits_for_the_application(world:
     app = Stream(b"x" for _ in iter(int, 1))
     with connect(app, world) as client, client.stream("GET", "/") as response:
         next(response.iter_raw())
+        while app.made < 2:
+            time.sleep(0.001)
+        time.sleep(0.01)  # now it waits for the second chunk to be taken
     assert app.end == "http.disconnect"
 
 
@@ -394,7 +395,7 @@ def test_an_application_that_blocks_its_loop_fails_the_test(backend: str) -> Non
 
 
 @pytest.mark.parametrize("backend", ["asyncio", "trio"])
-def test_interrupting_a_wait_cancels_the_application(backend: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_interrupting_a_wait_cancels_the_application(backend: str) -> None:
     ended = threading.Event()
 
     async def app(scope: Message, receive: Receive, send: Send) -> None:
@@ -404,10 +405,11 @@ def test_interrupting_a_wait_cancels_the_application(backend: str, monkeypatch: 
             ended.set()
 
     def interrupted() -> Iterator[bytes]:
+        yield b"x"
         raise KeyboardInterrupt
-        yield b""
 
     async def reading(scope: Message, receive: Receive, send: Send) -> None:
+        await receive()
         await receive()
         await app(scope, receive, send)
 

@@ -10,7 +10,6 @@ from typing import Any
 import pytest
 
 from micropie.testing import TestClient
-from tests.support.asgi_validator import validated
 
 WORLDS = ["wsgi", "asyncio", "trio"]
 every_world = pytest.mark.parametrize("world", WORLDS)
@@ -22,10 +21,6 @@ def connect(app: Any, world: str, **options: Any) -> TestClient:
     if world == "wsgi":
         return TestClient(app.wsgi, protocol="wsgi", **options)
     return TestClient(app.asgi, backend=world, **options)
-
-
-def connect_validated(app: Any, world: str, **options: Any) -> TestClient:
-    return TestClient(validated(app), backend=world, **options)
 
 
 @contextmanager

@@ -1,0 +1,93 @@
+# Everything that a developer does here. Needs make and Python 3.11 or newer, nothing else: each target makes the
+# environment that it needs, and makes it anew only when pyproject.toml has changed.
+#
+#   make run      serve the tour of examples/ on http://127.0.0.1:8000  (PORT=8080 make run)
+#   make test     everything that has to be green: format, lint, types, layers, tests, coverage
+#   make bench    measure the framework's overhead against its peers (needs minutes and a quiet machine)
+#   make format   format and fix what can be fixed
+#   make clean    remove what these targets made
+
+PYTHON ?= python3
+PORT ?= 8000
+VENV := .venv
+BENCH := .venv-bench
+BIN := $(VENV)/bin
+PIP_FLAGS := --quiet --disable-pip-version-check
+
+.PHONY: run test lint types layers tests bench format clean system python
+.DEFAULT_GOAL := test
+# One after the other also under -j: the first failure is to be the last thing that is printed.
+.NOTPARALLEL:
+
+run: $(VENV)/.installed-run
+	@echo "== the tour: http://127.0.0.1:$(PORT)/ (Ctrl-C ends it)"
+	$(BIN)/python -m uvicorn examples.tour:app --host 127.0.0.1 --port $(PORT)
+
+test: system lint types layers tests
+
+lint: $(VENV)/.installed-test
+	@echo "== ruff"
+	$(BIN)/ruff check
+	$(BIN)/ruff format --check
+
+types: $(VENV)/.installed-test
+	@echo "== mypy"
+	$(BIN)/mypy
+
+layers: $(VENV)/.installed-test
+	@echo "== import-linter"
+	$(BIN)/lint-imports
+
+tests: $(VENV)/.installed-test
+	@echo "== pytest"
+	$(BIN)/python -m pytest --cov --cov-report=term-missing
+
+system:
+	@echo "== system packages"
+	scripts/install-system-packages
+
+bench: $(BENCH)/.installed
+	@echo "== overhead"
+	$(BENCH)/bin/python -m benchmarks.overhead
+	@echo "== throughput"
+	$(BENCH)/bin/python -m benchmarks.throughput
+
+format: $(VENV)/.installed-test
+	$(BIN)/ruff check --fix
+	$(BIN)/ruff format
+
+clean:
+	rm -rf $(VENV) $(BENCH) build dist htmlcov .coverage .coverage.* .mypy_cache .ruff_cache .pytest_cache .hypothesis \
+		.import_linter_cache
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
+
+
+# -- environments: a stamp says what is installed -----------------------------------------------------------------------
+
+$(VENV)/bin/python: | python
+	@echo "== $(VENV)"
+	$(PYTHON) -m venv $(VENV)
+
+$(VENV)/.installed-run: pyproject.toml | $(VENV)/bin/python
+	@echo "== installing micropie with what it runs best with"
+	$(BIN)/python -m pip install $(PIP_FLAGS) --editable '.[standard]'
+	@touch $@
+
+$(VENV)/.installed-test: pyproject.toml | $(VENV)/bin/python
+	@echo "== installing micropie with everything that its tests need"
+	$(BIN)/python -m pip install $(PIP_FLAGS) --editable '.[dev,all]'
+	@touch $@ $(VENV)/.installed-run
+
+$(BENCH)/.installed: pyproject.toml benchmarks/requirements.txt | python
+	@echo "== $(BENCH)"
+	test -x $(BENCH)/bin/python || $(PYTHON) -m venv $(BENCH)
+	$(BENCH)/bin/python -m pip install $(PIP_FLAGS) --requirement benchmarks/requirements.txt --editable .
+	@touch $@
+
+python:
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null || { \
+		echo "micropie needs Python 3.11 or newer; $(PYTHON) is $$($(PYTHON) --version 2>&1)."; \
+		echo "Name another one: make PYTHON=python3.12 ..."; exit 1; }
+	@$(PYTHON) -c 'import ensurepip, venv' 2>/dev/null || { \
+		echo "$(PYTHON) can't make environments: install its venv module (Debian and Ubuntu: apt install python3-venv)."; \
+		exit 1; }

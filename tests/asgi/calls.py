@@ -1,0 +1,121 @@
+"""An ASGI server reduced to what a test decides itself: what `receive` gives and when, and what `send` does."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from typing import Any, TypeVar
+
+import anyio
+import pytest
+
+Message = dict[str, Any]
+Value = TypeVar("Value")
+
+every_loop = pytest.mark.parametrize("backend", ["asyncio", "trio"])
+
+
+def run(backend: str, function: Callable[..., Awaitable[Value]], *args: Any, within: float = 5.0) -> Value:
+    """Run `function` on a loop of its own; `TimeoutError` if it hangs."""
+
+    async def bounded() -> Value:
+        with anyio.fail_after(within):
+            return await function(*args)
+
+    return anyio.run(bounded, backend=backend)
+
+
+def http_scope(method: str = "GET", path: str = "/", /, **changes: Any) -> Message:
+    """A scope as uvicorn makes one."""
+    target, _, query = path.partition("?")
+    return {
+        "type": "http",
+        "asgi": {"version": "3.0", "spec_version": "2.4"},
+        "http_version": "1.1",
+        "method": method,
+        "scheme": "http",
+        "path": target,
+        "raw_path": target.encode(),
+        "query_string": query.encode(),
+        "root_path": "",
+        "headers": [(b"host", b"testserver")],
+        "client": ("127.0.0.1", 50000),
+        "server": ("testserver", 80),
+        **changes,
+    }
+
+
+def piece(body: bytes, *, more: bool = False) -> Message:
+    return {"type": "http.request", "body": body, "more_body": more}
+
+
+DISCONNECT: Message = {"type": "http.disconnect"}
+
+
+class Call:
+    """One request: `receive` gives `incoming`, then waits until `leave`; `sent` is what the application sent."""
+
+    def __init__(self, *incoming: Message) -> None:
+        self.incoming = list(incoming)
+        self.sent: list[Message] = []
+        self.received = 0
+        self._gone = anyio.Event()
+
+    def leave(self) -> None:
+        """The client goes: from now on `receive` gives the disconnect."""
+        self._gone.set()
+
+    async def receive(self) -> Message:
+        self.received += 1
+        if self.incoming:
+            return self.incoming.pop(0)
+        await self._gone.wait()
+        return DISCONNECT
+
+    async def send(self, message: Message) -> None:
+        self.sent.append(message)
+
+    @property
+    def status(self) -> int:
+        return int(self.sent[0]["status"])
+
+    @property
+    def headers(self) -> dict[str, str]:
+        return {name.decode("latin-1"): value.decode("latin-1") for name, value in self.sent[0]["headers"]}
+
+    @property
+    def body(self) -> bytes:
+        return b"".join(message.get("body", b"") for message in self.sent[1:])
+
+    @property
+    def is_complete(self) -> bool:
+        return len(self.sent) > 1 and not self.sent[-1].get("more_body", False)
+
+
+class Lifespan:
+    """The server's side of a lifespan: `start` and `stop` give what the application answered."""
+
+    def __init__(self, app: Any, state: dict[str, Any] | None = None) -> None:
+        self.scope: Message = {"type": "lifespan", "asgi": {"version": "3.0", "spec_version": "2.0"}}
+        if state is not None:
+            self.scope["state"] = state
+        self._app = app
+        self._to_app = anyio.create_memory_object_stream[Message](2)
+        self._from_app = anyio.create_memory_object_stream[Message](2)
+
+    async def run(self) -> None:
+        await self._app(self.scope, self._to_app[1].receive, self._from_app[0].send)
+
+    async def say(self, phase: str) -> Message:
+        await self._to_app[0].send({"type": f"lifespan.{phase}"})
+        return await self._from_app[1].receive()
+
+    def close(self) -> None:
+        for stream in (*self._to_app, *self._from_app):
+            stream.close()
+
+
+async def get(app: Any, path: str = "/", method: str = "GET", /, *incoming: Message, **changes: Any) -> Call:
+    """One request, answered; the application is called as a server would call it."""
+    call = Call(*(incoming or (piece(b""),)))
+    await app(http_scope(method, path, **changes), call.receive, call.send)
+    return call

@@ -1,0 +1,35 @@
+"""The servers of the tour: each is started when the first test asks for it, and ended with the last test."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Callable, Iterator
+
+import pytest
+
+from tests.servers.harness import KINDS, Server, end_all, start
+
+# What asyncio and trio write when a task, a coroutine or an error was left lying about (RISKS row 61).
+LEFTOVERS = ("never awaited", "never retrieved", "was destroyed but it is pending", "ResourceWarning")
+
+
+@pytest.fixture(scope="session")
+def tour_on() -> Iterator[Callable[[str], Server]]:
+    """``tour_on("uvicorn")`` is the tour, served by it."""
+    running: dict[str, Server] = {}
+
+    def get(name: str) -> Server:
+        if name not in running:
+            log = tempfile.TemporaryFile()  # noqa: SIM115 - lives as long as its server
+            running[name] = start(KINDS[name], "examples.tour:app", log)
+        return running[name]
+
+    yield get
+    try:
+        end_all(list(running.values()))
+        for name, server in running.items():
+            left = [line for line in server.output().splitlines() if any(word in line for word in LEFTOVERS)]
+            assert not left, f"{name}: {left}"
+    finally:
+        for server in running.values():
+            server.log.close()

@@ -1,0 +1,227 @@
+"""Real servers as processes, and requests as bytes: what goes over the wire is what a test wrote.
+
+A server gets a session of its own (as in ``setsid``), so that whatever it forked can be ended with it. It is told to
+end by a signal to its first process alone, as a service manager does it; what is left after that is killed.
+"""
+
+from __future__ import annotations
+
+import http.client
+import io
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import IO, Any, NamedTuple
+
+ROOT = Path(__file__).parent.parent.parent
+START_WITHIN = 15.0  # seconds; two take a second
+STOP_WITHIN = 8.0
+ANSWER_WITHIN = 10.0
+
+
+class Kind(NamedTuple):
+    """A server and how it is started; ``{port}`` and ``{workers}`` are filled in."""
+
+    protocol: str
+    command: str
+    has_raw_path: bool = True
+    """Whether it hands the path on as it came, so that ``%2F`` stays apart from a slash."""
+    has_end: bool = True
+    """Whether a worker that is told to end gets to its shut-down handlers."""
+    stop: signal.Signals = signal.SIGTERM
+    """What it takes as the word to end gracefully."""
+
+
+_GUNICORN = "gunicorn --bind 127.0.0.1:{port} --workers {workers} --no-control-socket --graceful-timeout 5"
+
+KINDS = {
+    "uvicorn": Kind("asgi", "uvicorn --port {port} --workers {workers}"),
+    "hypercorn-asyncio": Kind("asgi", "hypercorn --bind 127.0.0.1:{port} --workers {workers} -k asyncio"),
+    "hypercorn-trio": Kind("asgi", "hypercorn --bind 127.0.0.1:{port} --workers {workers} -k trio"),
+    "granian-asgi": Kind("asgi", "granian --port {port} --workers {workers} --interface asgi"),
+    # Daphne has no lifespan: start-up runs before the first request, and nothing tells the end.
+    "daphne": Kind("asgi", "daphne -b 127.0.0.1 -p {port}", has_end=False),
+    "gunicorn-asgi": Kind("asgi", f"{_GUNICORN} -k asgi"),
+    "gunicorn-sync": Kind("wsgi", f"{_GUNICORN} -k sync"),
+    "gunicorn-gthread": Kind("wsgi", f"{_GUNICORN} -k gthread --threads 4"),
+    "gunicorn-gthread-preload": Kind("wsgi", f"{_GUNICORN} -k gthread --threads 4 --preload"),
+    "granian-wsgi": Kind("wsgi", "granian --port {port} --workers {workers} --interface wsgi", has_raw_path=False),
+    # Waitress does not handle SIGTERM: the kernel ends it, and nothing of Python runs.
+    "waitress": Kind("wsgi", "waitress --listen=127.0.0.1:{port} --threads=4", stop=signal.SIGINT),
+}
+
+
+class Answer(NamedTuple):
+    """An answer as it came over the wire."""
+
+    status: int
+    headers: list[tuple[str, str]]
+    body: bytes
+    raw_body: bytes
+    """What followed the head: the body before chunks were put together."""
+
+    def header(self, name: str) -> str | None:
+        """The one value of a header, None if there is none. Fails where a header that comes once comes twice."""
+        values = [value for key, value in self.headers if key.lower() == name.lower()]
+        assert len(values) <= 1, f"{name} came {len(values)} times: {values}"
+        return values[0] if values else None
+
+    def all(self, name: str) -> list[str]:
+        """Every value of a header."""
+        return [value for key, value in self.headers if key.lower() == name.lower()]
+
+
+@dataclass
+class Server:
+    """A running server."""
+
+    kind: Kind
+    port: int
+    process: subprocess.Popen[bytes]
+    log: IO[bytes]
+    ended: bool = field(default=False, init=False)
+
+    def request(self, method: str, target: str, headers: Mapping[str, str] | None = None, body: bytes = b"") -> Answer:
+        """Send one request on a connection of its own, read until the server closes it."""
+        head = {"Host": f"127.0.0.1:{self.port}", "Connection": "close", **(headers or {})}
+        if body and "Content-Length" not in head and "Transfer-Encoding" not in head:
+            head["Content-Length"] = str(len(body))
+        lines = "".join(f"{name}: {value}\r\n" for name, value in head.items())
+        return self.send(f"{method} {target} HTTP/1.1\r\n{lines}\r\n".encode("latin-1") + body, method)
+
+    def send(self, data: bytes, method: str = "GET") -> Answer:
+        """Send these bytes, read until the server closes the connection."""
+        with socket.create_connection(("127.0.0.1", self.port), timeout=ANSWER_WITHIN) as connection:
+            # A server may have answered and closed before it read everything.
+            with suppress(BrokenPipeError, ConnectionResetError):
+                connection.sendall(data)
+            received = b""
+            with suppress(ConnectionResetError):
+                while piece := connection.recv(65536):
+                    received += piece
+        return parsed(received, method)
+
+    def output(self) -> str:
+        """What the server wrote to its standard output and error so far."""
+        self.log.seek(0)
+        return self.log.read().decode(errors="replace")
+
+    def tell_to_end(self) -> None:
+        """Send the signal, and don't wait."""
+        if self.process.poll() is None:
+            self.process.send_signal(self.kind.stop)
+
+    def end(self) -> None:
+        """Have the server end, and see to it that nothing of it is left."""
+        if self.ended:
+            return
+        self.ended = True
+        self.tell_to_end()
+        try:
+            self.process.wait(STOP_WITHIN)
+        except subprocess.TimeoutExpired:
+            raise AssertionError(f"the server did not end within {STOP_WITHIN:g} s:\n{self.output()}") from None
+        finally:
+            with suppress(ProcessLookupError):
+                os.killpg(self.process.pid, signal.SIGKILL)
+            self.process.wait()
+
+
+def parsed(received: bytes, method: str) -> Answer:
+    """The bytes of one answer, taken apart by the standard library."""
+    assert received, "the server closed the connection without an answer"
+    response = http.client.HTTPResponse(_Socket(received), method=method)  # type: ignore[arg-type]
+    response.begin()
+    body = response.read()
+    return Answer(response.status, response.getheaders(), body, received.partition(b"\r\n\r\n")[2])
+
+
+class _Socket:
+    """As much of a socket as an ``HTTPResponse`` asks for."""
+
+    def __init__(self, received: bytes) -> None:
+        self._received = received
+
+    def makefile(self, *_: Any) -> IO[bytes]:
+        return io.BytesIO(self._received)
+
+
+def start(
+    kind: Kind, app: str, log: IO[bytes], *, workers: int = 1, environ: Mapping[str, str] | None = None
+) -> Server:
+    """Start a server and wait until it accepts connections. Fails with its output if it ends before."""
+    server = launch(kind, app, log, workers=workers, environ=environ)
+    try:
+        deadline = time.monotonic() + START_WITHIN
+        while not accepts(server.port):
+            assert server.process.poll() is None, f"the server ended at its start:\n{server.output()}"
+            assert time.monotonic() < deadline, f"the server did not start:\n{server.output()}"
+            time.sleep(0.02)
+    except BaseException:
+        server.end()
+        raise
+    return server
+
+
+def launch(
+    kind: Kind, app: str, log: IO[bytes], *, workers: int = 1, environ: Mapping[str, str] | None = None
+) -> Server:
+    """Start a server, and don't wait."""
+    port = free_port()
+    command = [sys.executable, "-m", *kind.command.format(port=port, workers=workers).split(), app]
+    # Its lines are covered in-process: measuring them here would cost as much as all other tests together.
+    own = {key: value for key, value in os.environ.items() if not key.startswith("COVERAGE_")}
+    process = subprocess.Popen(
+        command,
+        cwd=ROOT,
+        env={**own, "PYTHONPATH": str(ROOT), "PYTHONUNBUFFERED": "1", **(environ or {})},
+        stdin=subprocess.DEVNULL,
+        stdout=log,
+        stderr=log,
+        start_new_session=True,
+        preexec_fn=heed_interrupts,  # noqa: PLW1509 - it calls nothing that takes a lock
+    )
+    return Server(kind, port, process, log)
+
+
+def heed_interrupts() -> None:
+    """A shell starts what runs in its background with SIGINT ignored, and children inherit that."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+
+
+def end_all(servers: Sequence[Server]) -> None:
+    """End them all at once, which takes as long as the slowest."""
+    for server in servers:
+        server.tell_to_end()
+    failures = []
+    for server in servers:
+        try:
+            server.end()
+        except AssertionError as error:
+            failures.append(error)
+    if failures:
+        raise failures[0]
+
+
+def accepts(port: int) -> bool:
+    """Whether something listens there."""
+    try:
+        socket.create_connection(("127.0.0.1", port), timeout=1).close()
+    except OSError:
+        return False
+    return True
+
+
+def free_port() -> int:
+    """A port that nobody uses at the moment."""
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        port: int = listener.getsockname()[1]
+        return port

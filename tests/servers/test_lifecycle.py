@@ -1,0 +1,144 @@
+"""Start-up and shut-down under every server: once in each worker, after the fork, around all of its requests."""
+
+from __future__ import annotations
+
+import tempfile
+import time
+from collections import defaultdict
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.servers.harness import KINDS, STOP_WITHIN, Server, launch, start
+
+EVERY_SERVER = list(KINDS)
+# Where one command serves with several processes; daphne and waitress have one.
+WITH_WORKERS = [name for name, kind in KINDS.items() if "{workers}" in kind.command]
+ASGI_WITH_LIFESPAN = [name for name, kind in KINDS.items() if kind.protocol == "asgi" and name != "daphne"]
+WSGI = [name for name, kind in KINDS.items() if kind.protocol == "wsgi"]
+
+Launch = Callable[..., Server]
+
+
+class Diary:
+    """What ``tests/servers/diary.py`` wrote."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        path.touch()
+
+    def by_process(self) -> dict[int, list[str]]:
+        events = defaultdict(list)
+        for line in self.path.read_text().splitlines():
+            process, event = line.split()
+            events[int(process)].append(event)
+        return dict(events)
+
+    def served(self) -> list[list[str]]:
+        """The events of each process that answered a request, without its imports."""
+        found = [[event for event in events if event != "import"] for events in self.by_process().values()]
+        return [events for events in found if "request" in events]
+
+
+@pytest.fixture
+def diary(tmp_path: Path) -> Diary:
+    return Diary(tmp_path / "diary")
+
+
+@pytest.fixture
+def running(diary: Diary) -> Iterator[Launch]:
+    """``running(name, "async_app")`` is a server that is ended with the test."""
+    servers = []
+
+    def run(name: str, app: str, *, workers: int = 1, how: Launch = start) -> Server:
+        log = tempfile.TemporaryFile()  # noqa: SIM115 - lives as long as its server
+        server = how(
+            KINDS[name], f"tests.servers.diary:{app}", log, workers=workers, environ={"DIARY": str(diary.path)}
+        )
+        servers.append(server)
+        return server
+
+    yield run
+    for server in servers:
+        server.end()
+        server.log.close()
+
+
+@pytest.mark.parametrize("app", ["async_app", "sync_app"])
+@pytest.mark.parametrize("name", EVERY_SERVER)
+def test_R72_start_up_runs_once_before_the_first_request_and_shut_down_after_the_last(
+    name: str, app: str, running: Launch, diary: Diary
+) -> None:
+    server = running(name, app)
+    for target in ("/", "/later", "/"):
+        assert server.request("GET", target).status == 200
+    server.end()
+    before, after = (["enter", "startup"], ["shutdown", "leave"]) if app == "async_app" else (["startup"], ["shutdown"])
+    expected = before + 3 * ["request"] + (after if KINDS[name].has_end else [])
+    assert diary.served() == [expected]
+
+
+@pytest.mark.parametrize("name", WITH_WORKERS)
+def test_R70_each_worker_starts_for_itself_after_the_fork(name: str, running: Launch, diary: Diary) -> None:
+    server = running(name, "async_app", workers=2)
+    for _ in range(12):
+        assert server.request("GET", "/later").status == 200
+    server.end()
+    assert sum(events.count("request") for events in diary.served()) == 12
+    for events in diary.served():
+        requests = events.count("request")
+        start_and_requests = ["enter", "startup", *requests * ["request"]]
+        ends = [["shutdown", "leave"]]
+        if name.startswith("hypercorn"):
+            ends.append([])  # its first process kills the other workers as soon as one of them has ended
+        assert events in [start_and_requests + end for end in ends]
+
+
+def test_R70_a_preloaded_application_is_imported_once_and_started_in_the_worker(running: Launch, diary: Diary) -> None:
+    server = running("gunicorn-gthread-preload", "async_app")
+    assert server.request("GET", "/later").status == 200
+    server.end()
+    events = diary.by_process()
+    assert events[server.process.pid] == ["import"]
+    assert [found for process, found in events.items() if process != server.process.pid] == [
+        ["enter", "startup", "request", "shutdown", "leave"]
+    ]
+
+
+def wait_for(server: Server, text: str) -> None:
+    """Wait until the server has written it."""
+    deadline = time.monotonic() + STOP_WITHIN
+    while text not in server.output():
+        assert time.monotonic() < deadline, f"the server did not write {text!r}:\n{server.output()}"
+        time.sleep(0.02)
+
+
+@pytest.mark.parametrize("name", ASGI_WITH_LIFESPAN)
+def test_R71_a_start_up_that_fails_reaches_the_server_with_its_message(
+    name: str, running: Launch, diary: Diary
+) -> None:
+    server = running(name, "broken_app", how=launch)
+    wait_for(server, "ConnectionError: the database is not there")
+    if not name.startswith("gunicorn"):  # which starts a new worker, as it does for one that crashed
+        server.process.wait(STOP_WITHIN)
+    server.end()
+    assert all("request" not in events for events in diary.by_process().values())
+    assert any(events == ["import", "startup", "failing", "shutdown"] for events in diary.by_process().values())
+
+
+@pytest.mark.parametrize("name", [*WSGI, "daphne"])
+def test_R72_without_a_lifespan_a_start_up_that_fails_is_a_500_and_tried_again(
+    name: str, running: Launch, diary: Diary
+) -> None:
+    server = running(name, "broken_app")
+    for _ in range(2):
+        answer = server.request("GET", "/")
+        assert (answer.status, answer.body) == (500, b"500 Internal Server Error")
+    server.end()
+    assert "ConnectionError: the database is not there" in server.output()
+    attempts = [events for events in diary.by_process().values() if "failing" in events]
+    # What had started is undone: the application whose first handler ran gets its shut-down.
+    assert [[event for event in events if event != "import"] for events in attempts] == [
+        2 * ["startup", "failing", "shutdown"]
+    ]

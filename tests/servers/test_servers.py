@@ -1,0 +1,245 @@
+"""The same application under every server gives the same answers: one table, sent to all of them."""
+
+from __future__ import annotations
+
+import http.client
+import json
+import re
+from collections.abc import Callable
+from typing import NamedTuple
+
+import pytest
+
+from examples.tour import PAGE
+from tests.servers.harness import ANSWER_WITHIN, KINDS, Server
+
+HTML = "text/html; charset=utf-8"
+TEXT = "text/plain; charset=utf-8"
+JSON = "application/json"
+BYTES = "application/octet-stream"
+FORM = {"Content-Type": "application/x-www-form-urlencoded"}
+
+Tour = Callable[[str], Server]
+
+every_server = pytest.mark.parametrize("name", list(KINDS))
+
+
+class Case(NamedTuple):
+    """A request and its answer."""
+
+    target: str
+    status: int
+    content_type: str | None
+    body: bytes
+    method: str = "GET"
+    headers: dict[str, str] = {}  # noqa: RUF012 - nobody writes to it
+    sent: bytes = b""
+    answer_headers: dict[str, str] = {}  # noqa: RUF012
+    streamed: bool = False
+
+
+MULTIPART = (
+    b'--B\r\nContent-Disposition: form-data; name="note"\r\n\r\nh\xc3\xa9\r\n'
+    b'--B\r\nContent-Disposition: form-data; name="file"; filename="a.txt"\r\nContent-Type: text/plain\r\n\r\n'
+    b"1\r\n2\r\n--B--\r\n"
+)
+MULTIPART_TYPE = {"Content-Type": "multipart/form-data; boundary=B"}
+JSON_TYPE = {"Content-Type": "application/json"}
+ALLOWED = "GET, HEAD, OPTIONS, POST"
+ORDER = b'{"ordered":{"item":"pie","pieces":2,"colour":"red"},"price":6}'
+NOT_FOUND = b"<p>404 Not Found: nothing is here. Back to <a href='/'>the tour</a>."
+NOT_ALLOWED = b"This resource answers GET, HEAD, OPTIONS, POST only."
+
+CASES = {
+    # Names and binding.
+    "index": Case("/", 200, HTML, PAGE.encode()),
+    "greet": Case("/greet", 200, HTML, b"Hello, World!"),
+    "path and query": Case("/greet/Alice?age=3", 200, HTML, b"Hello, Alice, 4 next year!"),
+    "end slash": Case("/greet/Alice/", 200, HTML, b"Hello, Alice!"),
+    "percent-encoded": Case("/greet/J%C3%BCrgen%20%3C", 200, HTML, "Hello, Jürgen &lt;!".encode()),
+    "percent-encoded query": Case("/greet?name=%C3%A9+%26", 200, HTML, "Hello, é &amp;!".encode()),
+    "rest of the path": Case("/add/1/2.5", 200, HTML, b"3.5"),
+    "repeated": Case("/total?numbers=1&numbers=2", 200, JSON, b'{"total":3}'),
+    "wrong type": Case("/greet?age=x", 400, TEXT, b"Parameter 'age' must be a whole number."),
+    "missing": Case("/sign", 400, TEXT, b"Parameter 'name' is missing; expected text."),
+    "surplus segment": Case("/json/x", 404, HTML, NOT_FOUND),
+    "inner application": Case("/blog/posts/1", 200, HTML, b"<h1>Second thoughts</h1>"),
+    "inner default": Case("/blog/some/where", 200, HTML, b"The blog has nothing at some/where."),
+    "404": Case("/nowhere", 404, HTML, NOT_FOUND),
+    "dots": Case("/greet/../crash", 404, HTML, NOT_FOUND),
+    "not UTF-8 (R11)": Case("/greet/%ff", 400, TEXT, b"The path must be UTF-8."),
+    "NUL (R11)": Case("/greet/%00", 400, TEXT, b"The path must not have a NUL."),
+    "query not UTF-8 (R11)": Case("/greet?name=%ff", 400, TEXT, b"A field's name or value is not valid UTF-8."),
+    # Explicit routes.
+    "route": Case("/users/7", 200, JSON, b'{"user":7,"url":"/users/7"}'),
+    "route POST": Case("/users/7", 201, JSON, b'{"user":7,"name":"Z"}', "POST", FORM, b"name=Z"),
+    "route to a function": Case("/hello/Bob", 200, HTML, b"Hello Bob, you asked for /hello/Bob."),
+    "405": Case("/users/7", 405, TEXT, NOT_ALLOWED, "DELETE", answer_headers={"Allow": ALLOWED}),
+    "OPTIONS": Case("/users/7", 204, None, b"", "OPTIONS", answer_headers={"Allow": ALLOWED}),
+    "HEAD of a route": Case("/users/7", 200, JSON, b"", "HEAD", answer_headers={"Content-Length": "27"}),
+    "HEAD (R8)": Case("/greet/Alice", 200, HTML, b"", "HEAD", answer_headers={"Content-Length": "13"}),
+    # Where handlers run.
+    "async": Case("/on_loop", 200, HTML, b"async def: on the event loop; under WSGI on the process's own one"),
+    "inline": Case("/quick", 200, HTML, b"@inline: a def that never blocks, called on the event loop without a thread"),
+    # Answers.
+    "json": Case("/json", 200, JSON, '{"text":"é","number":1.5,"list":[1,true,null]}'.encode()),
+    "204 (R9)": Case("/nothing", 204, None, b""),
+    "tuple": Case("/teapot", 418, HTML, b"short and stout", answer_headers={"X-Spout": "1"}),
+    "self.response": Case("/classic", 202, TEXT, b"accepted\n", answer_headers={"X-Classic": "set on self.response"}),
+    "redirect": Case("/old", 303, HTML, b"", answer_headers={"Location": "/greet/you"}),
+    "async stream": Case("/countdown/2", 200, HTML, b"2\n1\nlift-off\n", streamed=True),
+    "sync stream": Case("/lines", 200, HTML, b"line 0\nline 1\nline 2\n", streamed=True),
+    "HEAD of a stream (R8)": Case("/lines", 200, HTML, b"", "HEAD"),
+    "file": Case(
+        "/download", 200, "text/plain", b"apples, sugar, flour\n" * 100, streamed=True,
+        answer_headers={"Content-Disposition": 'attachment; filename="pie.txt"'},
+    ),
+    # Bodies.
+    "form": Case("/sign", 200, HTML, b"<b>Ann</b> wrote: 1 &lt; 2", "POST", FORM, b"name=Ann&message=1+%3C+2"),
+    "form into a dataclass": Case("/order", 200, JSON, ORDER, "POST", FORM, b"item=pie&pieces=2&colour=red"),
+    "JSON into a dataclass": Case(
+        "/order", 200, JSON, ORDER, "POST", JSON_TYPE, b'{"item": "pie", "pieces": 2, "colour": "red"}'
+    ),
+    "JSON that does not fit": Case(
+        "/order", 400, TEXT, b"Parameter 'order' does not fit: Expected `int`, got `str` - at `$.pieces`.", "POST",
+        JSON_TYPE, b'{"item": "pie", "pieces": "2"}',
+    ),
+    "upload": Case(
+        "/upload", 200, JSON, '{"name":"a.txt","type":"text/plain","size":4,"note":"hé"}'.encode(), "POST",
+        MULTIPART_TYPE, MULTIPART,
+    ),
+    "body as a stream": Case("/measure", 200, JSON, b'{"bytes":90000}', "POST", {}, b"x" * 90_000),
+    "body at once": Case("/echo", 200, BYTES, bytes(range(256)), "POST", {}, bytes(range(256))),
+    "body that nobody reads (R23)": Case("/greet", 200, HTML, b"Hello, World!", "POST", {}, b"x" * 90_000),
+    "chunked body (R7)": Case(
+        "/echo", 200, BYTES, b"twelve bytes", "POST", {"Transfer-Encoding": "chunked"},
+        b"7\r\ntwelve \r\n5\r\nbytes\r\n0\r\n\r\n",
+    ),
+    "chunked form (R7)": Case(
+        "/sign", 200, HTML, b"<b>Ann</b> wrote: ", "POST", {**FORM, "Transfer-Encoding": "chunked"},
+        b"8\r\nname=Ann\r\n0\r\n\r\n",
+    ),
+    "too large (R18)": Case(
+        "/measure", 413, TEXT, b"The body may have 100000 bytes at most.", "POST", {}, b"x" * 100_001
+    ),
+    "text is not JSON (R24)": Case(
+        "/anything", 415, TEXT, b"This resource wants a JSON body: Content-Type: application/json.", "POST",
+        {"Content-Type": "text/plain; a=application/json"}, b"{}",
+    ),
+    # Errors and hooks.
+    "HTTPError": Case("/forbidden", 403, TEXT, b"This is not for you."),
+    "error handler": Case("/divide/1/0", 400, HTML, b"Nobody can divide by zero."),
+    "500": Case("/crash", 500, TEXT, b"500 Internal Server Error"),
+    "early answer": Case("/closed", 503, HTML, b"Closed for lunch.", answer_headers={"Retry-After": "3600"}),
+    "lifespan": Case("/status", 200, JSON, b'{"started":1,"motto":"small is tasty"}'),
+}  # fmt: skip
+
+
+@every_server
+@pytest.mark.parametrize("case", list(CASES.values()), ids=list(CASES))
+def test_every_server_gives_this_answer(case: Case, name: str, tour_on: Tour) -> None:
+    answer = tour_on(name).request(case.method, case.target, case.headers, case.sent)
+    assert (answer.status, answer.header("content-type"), answer.body) == (case.status, case.content_type, case.body)
+    expected = {"X-Tour": "micropie", **case.answer_headers}
+    assert {key: answer.header(key) for key in expected} == expected
+    if case.method == "HEAD" or case.status == 204:
+        assert answer.raw_body == (
+            b"0\r\n\r\n" if case is CASES["HEAD of a stream (R8)"] and name == "waitress" else b""
+        )
+    elif not case.streamed:
+        assert answer.header("content-length") == str(len(case.body))
+
+
+@every_server
+def test_R12_an_escaped_slash_stays_in_its_segment_where_the_server_tells(name: str, tour_on: Tour) -> None:
+    answer = tour_on(name).request("GET", "/greet/a%2Fb")
+    if KINDS[name].has_raw_path:
+        assert (answer.status, answer.body) == (200, b"Hello, a/b!")
+    else:  # WSGI's PATH_INFO is unescaped, so this is /greet/a/b: a surplus segment
+        assert answer.status == 404
+
+
+@every_server
+@pytest.mark.parametrize("length", ["-1", "+5", "1_0", "5,6", "abc", "0x5", "9" * 23])
+def test_R6_a_length_that_is_none_is_refused(length: str, name: str, tour_on: Tour) -> None:
+    if name == "daphne" and length.startswith("9"):
+        pytest.skip("daphne collects the whole body before it calls any application, so it waits for this one")
+    server = tour_on(name)
+    head = f"POST /echo HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\nContent-Length: {length}\r\n\r\nhello"
+    assert 400 <= server.send(head.encode(), "POST").status < 500  # by the server itself or by us
+
+
+@every_server
+@pytest.mark.parametrize("text", ["{", "[1,]", "\xff", "NaN", "[" * 5000])
+def test_R77_malformed_json_is_400_with_one_sentence(text: str, name: str, tour_on: Tour) -> None:
+    answer = tour_on(name).request("POST", "/anything", JSON_TYPE, text.encode("latin-1"))
+    assert (answer.status, answer.header("content-type")) == (400, TEXT)
+    assert answer.body.count(b"\n") == 0
+    assert answer.body.endswith(b".")
+
+
+@every_server
+def test_cookie_and_session_last_over_requests(name: str, tour_on: Tour) -> None:
+    server = tour_on(name)
+    first = server.request("GET", "/visits")
+    cookie = first.header("set-cookie") or ""
+    assert first.body == b"visit 1"
+    assert re.fullmatch(r"[\w-]+=[\w-]{22,}; .*HttpOnly.*", cookie)
+    second = server.request("GET", "/visits", {"Cookie": f"other=1; {cookie.partition(';')[0]}"})
+    assert second.body == b"visit 2"
+    tasted = server.request("GET", "/cookie?flavour=oat")
+    assert tasted.header("set-cookie") == "flavour=oat; Max-Age=3600; Path=/; SameSite=Lax"
+    assert server.request("GET", "/cookie", {"Cookie": "flavour=oat"}).body == b"You like oat."
+
+
+@every_server
+def test_R23_a_body_that_nobody_read_is_never_taken_for_a_request(name: str, tour_on: Tour) -> None:
+    connection = http.client.HTTPConnection("127.0.0.1", tour_on(name).port, timeout=ANSWER_WITHIN)
+    try:
+        assert posted(connection, "/greet/a", b"GET /crash HTTP/1.1\r\n\r\n" * 500) == (200, b"Hello, a!")
+        assert posted(connection, "/greet/b", b"") == (200, b"Hello, b!")
+        assert posted(connection, "/lines", b"x" * 1000) == (200, b"line 0\nline 1\nline 2\n")
+        assert posted(connection, "/greet/c", b"") == (200, b"Hello, c!")
+    finally:
+        connection.close()
+
+
+def posted(connection: http.client.HTTPConnection, target: str, body: bytes) -> tuple[int, bytes]:
+    """Send on a connection that is kept open, or, where the server closed it, on a new one."""
+    for attempt in (1, 2):
+        try:
+            connection.request("POST", target, body)
+            answer = connection.getresponse()
+            return answer.status, answer.read()
+        except ConnectionError:
+            connection.close()
+            if attempt == 2:
+                raise
+    raise AssertionError("not reached")
+
+
+@every_server
+def test_R17_R68_requests_at_once_get_their_own_answers(name: str, tour_on: Tour) -> None:
+    server = tour_on(name)
+    connections = [http.client.HTTPConnection("127.0.0.1", server.port, timeout=ANSWER_WITHIN) for _ in range(12)]
+    try:
+        for number, connection in enumerate(connections):
+            connection.request("GET", f"/hello/n{number}", headers={"Connection": "close"})
+        for number, connection in enumerate(connections):
+            body = connection.getresponse().read()
+            assert body == f"Hello n{number}, you asked for /hello/n{number}.".encode()
+    finally:
+        for connection in connections:
+            connection.close()
+
+
+def test_the_page_of_the_tour_has_a_link_to_every_handler() -> None:
+    linked = {re.split(r"[/?]", url)[1] for url in re.findall(r"(?:href|action)=['\"]([^'\"]+)", PAGE)}
+    handlers = {case.target.split("?")[0].split("/")[1] for case in CASES.values() if case.status < 400}
+    assert handlers - linked <= {"", "measure", "echo"}  # what only a program can send
+
+
+def test_the_json_of_the_table_is_json() -> None:
+    for case in CASES.values():
+        if case.content_type == JSON and case.body:
+            json.loads(case.body)

@@ -1,0 +1,752 @@
+"""The body on its way in: read whole or in pieces, limited, once, and never waited for in vain."""
+
+from __future__ import annotations
+
+import io
+import itertools
+import logging
+from collections.abc import AsyncIterator, Iterator
+from typing import Any
+
+import anyio
+import pytest
+
+from micropie import App, ClientDisconnect, HTTPError, inline
+from tests.asgi.calls import DISCONNECT, Call, every_loop, get, http_scope, piece, run
+from tests.conftest import MakeClient
+from tests.wsgi.calls import begin
+from tests.wsgi.calls import get as wsgi_get
+
+MULTIPART = {"Content-Type": "multipart/form-data; boundary=b"}
+FORM = {"Content-Type": "application/x-www-form-urlencoded"}
+JSON = {"Content-Type": "application/json"}
+
+
+def multipart(**fields: str) -> bytes:
+    parts = [f'--b\r\nContent-Disposition: form-data; name="{name}"\r\n\r\n{value}\r\n' for name, value in fields.items()]
+    return "".join([*parts, "--b--\r\n"]).encode()
+
+
+class Reading(App):
+    async def body(self) -> Any:
+        return await self.request.body()
+
+    async def joined(self) -> Any:
+        return b"".join([chunk async for chunk in self.request.stream()])
+
+    def read(self) -> Any:
+        return self.request.read()
+
+    def chunks(self) -> Any:
+        return b"".join(self.request.chunks())
+
+    def ignores(self) -> Any:
+        return "ignored"
+
+    async def twice(self) -> Any:
+        return await self.request.body() + await self.request.body()
+
+    def read_twice(self) -> Any:
+        return self.request.read() + self.request.read()
+
+
+READERS = ["body", "joined", "read", "chunks"]
+
+
+@pytest.mark.parametrize("reader", READERS)
+@pytest.mark.parametrize("method", ["POST", "PUT", "PATCH", "DELETE", "GET", "OPTIONS"])
+def test_any_body_can_be_read(make_client: MakeClient, reader: str, method: str) -> None:
+    content = bytes(range(256)) * 1000
+    assert make_client(Reading()).request(method, f"/{reader}", content=content).content == content
+
+
+@pytest.mark.parametrize("reader", READERS)
+def test_a_chunked_body_can_be_read(make_client: MakeClient, reader: str) -> None:
+    def chunks() -> Iterator[bytes]:
+        for _ in range(5):
+            yield b"x" * 1000
+
+    assert make_client(Reading()).post(f"/{reader}", content=chunks()).content == b"x" * 5000
+
+
+@pytest.mark.parametrize("reader", READERS)
+@pytest.mark.parametrize("method", ["GET", "POST"])
+def test_no_body_is_an_empty_one(make_client: MakeClient, reader: str, method: str) -> None:
+    assert make_client(Reading()).request(method, f"/{reader}").content == b""
+
+
+@pytest.mark.parametrize("headers", [FORM, JSON, MULTIPART])
+@pytest.mark.parametrize("method", ["GET", "HEAD"])
+def test_a_form_of_get_is_not_looked_for(make_client: MakeClient, headers: dict[str, str], method: str) -> None:
+    client = make_client(Reading())
+    assert client.request(method, "/ignores", content=b"{{{", headers=headers).status_code == 200
+
+
+@pytest.mark.parametrize("reader", ["twice", "read_twice"])
+def test_a_body_can_be_asked_for_again(make_client: MakeClient, reader: str) -> None:
+    assert make_client(Reading()).post(f"/{reader}", content=b"ab").content == b"abab"
+
+
+@every_loop
+def test_pieces_arrive_as_they_come(connect: MakeClient, backend: str) -> None:
+    steps: list[str] = []
+
+    class Root(App):
+        async def asynchronous(self) -> Any:
+            async for chunk in self.request.stream():
+                steps.append(f"got {chunk.decode()}")
+
+        def sync(self) -> Any:
+            for chunk in self.request.chunks():
+                steps.append(f"got {chunk.decode()}")
+
+    def content() -> Iterator[bytes]:
+        for name in ("a", "b", "c"):
+            steps.append(f"sent {name}")
+            yield name.encode()
+
+    client = connect(Root(), backend)
+    for path in ("/asynchronous", "/sync"):
+        steps.clear()
+        assert client.post(path, content=content()).status_code == 200
+        assert [step for step in steps if "got" in step] == ["got a", "got b", "got c"]
+        assert steps.index("got a") < steps.index("sent c")  # the client is one piece ahead at most
+
+
+# -- R22: every order of reading --------------------------------------------------------------------------------------------
+
+WAYS = ("json", "form", "body", "stream")
+SYNC_WAYS = ("json", "form", "read", "chunks")
+
+
+class Ordered(App):
+    async def asynchronous(self, order: str) -> Any:
+        return [await self._take(way) for way in order.split(",")]
+
+    def sync(self, order: str) -> Any:
+        return [self._take_here(way) for way in order.split(",")]
+
+    async def _take(self, way: str) -> Any:
+        request = self.request
+        try:
+            if way == "body":
+                return (await request.body()).decode()
+            if way == "stream":
+                return b"".join([chunk async for chunk in request.stream()]).decode()
+            return request.get_json if way == "json" else request.form("a")
+        except RuntimeError as error:
+            return f"error: {error}"
+
+    def _take_here(self, way: str) -> Any:
+        request = self.request
+        try:
+            if way == "read":
+                return request.read().decode()
+            if way == "chunks":
+                return b"".join(request.chunks()).decode()
+            return request.get_json if way == "json" else request.form("a")
+        except RuntimeError as error:
+            return f"error: {error}"
+
+
+BODIES = {
+    "json": (JSON, b'{"a":"1"}', {"json": {"a": "1"}, "form": "1"}),
+    "form": (FORM, b"a=1", {"json": None, "form": "1"}),
+    "multipart": (MULTIPART, multipart(a="1"), {"json": None, "form": "1"}),
+    "raw": ({}, b"raw", {"json": None, "form": None}),
+}
+
+
+def expected_in(kind: str, order: tuple[str, ...]) -> list[Any]:
+    """A body that was received whole can be had in every way again; one that was handed out in pieces can't."""
+    _, content, parsed = BODIES[kind]
+    is_kept, is_streamed = kind in ("json", "form"), kind == "multipart"
+    taken: list[Any] = []
+    for way in order:
+        if way in ("json", "form"):
+            taken.append(parsed[way])
+        elif is_streamed:
+            taken.append("error")
+        else:
+            taken.append(content.decode())
+            is_streamed = is_streamed or (not is_kept and way in ("stream", "chunks"))
+            is_kept = is_kept or way in ("body", "read")
+    return taken
+
+
+def without_sentences(taken: list[Any]) -> list[Any]:
+    return ["error" if str(it).startswith("error: the body was handed out") else it for it in taken]
+
+
+@pytest.mark.parametrize("kind", BODIES)
+def test_R22_every_order_of_reading_ends(make_client: MakeClient, kind: str) -> None:
+    client = make_client(Ordered(), app_timeout=2)
+    headers, content, _ = BODIES[kind]
+    for path, ways in (("/asynchronous", WAYS), ("/sync", SYNC_WAYS)):
+        for order in itertools.product(ways, repeat=3):
+            answer = client.post(path, params={"order": ",".join(order)}, content=content, headers=headers)
+            assert without_sentences(answer.json()) == expected_in(kind, order), order
+
+
+@every_loop
+@pytest.mark.parametrize("kind", BODIES)
+def test_R22_nothing_waits_for_a_message_after_the_last(backend: str, kind: str) -> None:
+    headers, content, _ = BODIES[kind]
+    pairs = [(name.lower().encode(), value.encode()) for name, value in headers.items()]
+
+    async def every_order() -> None:
+        app = Ordered()
+        for path, ways in (("/asynchronous", WAYS), ("/sync", SYNC_WAYS)):
+            for order in itertools.permutations(ways, 4):
+                target = f"{path}?order={','.join(order)}"
+                messages = [piece(content[:2], more=True), piece(b"", more=True), piece(content[2:])]
+                call = await get(app, target, "POST", *messages, headers=pairs)  # receive() waits for ever now
+                assert call.status == 200, order
+                assert call.received == 3
+
+    run(backend, every_order, within=15)
+
+
+class Socket(io.RawIOBase):
+    """An input that would wait for ever at its end, as a socket does."""
+
+    def __init__(self, content: bytes) -> None:
+        self._content = io.BytesIO(content)
+
+    def read(self, size: int = -1) -> bytes:  # type: ignore[override]
+        assert size >= 0, "read(-1) of a socket waits until the client has gone"
+        data = self._content.read(size)
+        assert data, "a read past the end of the body waits for ever"
+        return data
+
+
+@pytest.mark.parametrize("kind", BODIES)
+def test_R22_nothing_reads_past_the_end_under_wsgi(kind: str) -> None:
+    headers, content, _ = BODIES[kind]
+    app = Ordered()
+    for path, ways in (("/asynchronous", WAYS), ("/sync", SYNC_WAYS)):
+        for order in itertools.permutations(ways, 4):
+            environ = {"CONTENT_LENGTH": str(len(content)), "CONTENT_TYPE": headers.get("Content-Type", "")}
+            target = f"{path}?order={','.join(order)}"
+            status, _ = wsgi_get(app, target, "POST", **{"wsgi.input": Socket(content)}, **environ)
+            assert status == 200, order
+
+
+@pytest.mark.parametrize("method", ["GET", "POST"])
+def test_R07_a_wsgi_body_without_a_length_is_none(method: str) -> None:
+    status, body = wsgi_get(Reading(), "/read", method, **{"wsgi.input": Socket(b"")})
+    assert (status, body) == (200, b"")
+
+
+def test_R07_a_wsgi_body_without_a_length_is_read_if_the_server_ends_it() -> None:
+    content = b"x" * 200_000
+    for path in ("/read", "/chunks", "/body", "/joined"):
+        environ = {"wsgi.input": io.BytesIO(content), "wsgi.input_terminated": True}
+        assert wsgi_get(Reading(), path, "POST", **environ) == (200, content)
+
+
+@pytest.mark.parametrize("length", ["0", ""])
+def test_R07_no_bytes_announced_are_none_read(length: str) -> None:
+    environ = {"wsgi.input": Socket(b"x"), "CONTENT_LENGTH": length}
+    assert wsgi_get(Reading(), "/read", "POST", **environ) == (200, b"")
+
+
+def test_R07_never_more_than_announced_is_read() -> None:
+    source = io.BytesIO(b"0123456789")
+    environ = {"wsgi.input": source, "CONTENT_LENGTH": "4", "wsgi.input_terminated": True}
+    assert wsgi_get(Reading(), "/read", "POST", **environ) == (200, b"0123")
+    assert source.tell() == 4
+
+
+@every_loop
+def test_R07_asgi_trusts_the_messages_and_not_the_header(backend: str) -> None:
+    headers = [(b"content-length", b"4")]
+    call = run(backend, lambda: get(Reading(), "/body", "POST", piece(b"0123456789"), headers=headers))
+    assert call.body == b"0123456789"
+
+
+@every_loop
+def test_messages_may_leave_out_what_has_a_default(backend: str) -> None:
+    call = run(backend, lambda: get(Reading(), "/body", "POST", {"type": "http.request"}))
+    assert (call.status, call.body) == (200, b"")
+
+
+# -- R6: Content-Length ------------------------------------------------------------------------------------------------------
+
+LENGTHS = ["1_0", "+5", "-1", "٣", "5,5x", "4,5", "0x5", "5.0", "1e3", "abc", "5 5", "9" * 19, "9" * 4000, "--5", "\xb2"]
+
+
+@pytest.mark.parametrize("length", LENGTHS)
+@pytest.mark.parametrize("path", ["/body", "/read", "/ignores", "/chunks", "/joined"])
+def test_R06_a_length_that_is_no_number_is_a_400(make_client: MakeClient, length: str, path: str) -> None:
+    client = make_client(Reading(), validate=False)
+    headers = [(b"Content-Length", length.encode()), (b"Content-Type", b"text/plain")]
+    if path == "/ignores":  # only who looks at the body is told
+        assert client.post(path, content=b"", headers=headers).status_code in (200, 400)
+        return
+    answer = client.post(path, content=b"", headers=headers)
+    assert (answer.status_code, "Content-Length" in answer.text) == (400, True)
+
+
+@pytest.mark.parametrize("length", LENGTHS)
+@pytest.mark.parametrize("kind", [FORM, JSON, MULTIPART, {}])
+def test_R06_a_length_that_is_no_number_is_a_400_of_every_post(
+    make_client: MakeClient, length: str, kind: dict[str, str]
+) -> None:
+    client = make_client(Reading(), validate=False)
+    headers = [(b"Content-Length", length.encode()), *((k.encode(), v.encode()) for k, v in kind.items())]
+    assert client.post("/ignores", content=b"", headers=headers).status_code == 400
+
+
+@every_loop
+def test_R04_two_different_lengths_are_a_400(backend: str) -> None:
+    headers = [(b"content-length", b"4"), (b"content-length", b"5")]
+    assert run(backend, lambda: get(Reading(), "/body", "POST", piece(b"0123"), headers=headers)).status == 400
+
+
+@every_loop
+def test_R04_one_length_twice_is_one(backend: str) -> None:
+    headers = [(b"content-length", b"4"), (b"content-length", b"4")]
+    assert run(backend, lambda: get(Reading(), "/body", "POST", piece(b"0123"), headers=headers)).status == 200
+
+
+@every_loop
+def test_blanks_around_a_length_are_none_of_it(backend: str) -> None:
+    headers = [(b"content-length", b" 4\t")]
+    assert run(backend, lambda: get(Reading(), "/body", "POST", piece(b"0123"), headers=headers)).status == 200
+    assert wsgi_get(Reading(), "/read", "POST", b"0123", CONTENT_LENGTH=" 4\t") == (200, b"0123")
+
+
+# -- max_body_size -----------------------------------------------------------------------------------------------------------
+
+LIMIT = 1000
+
+
+def bodies_of(size: int) -> dict[str, tuple[dict[str, str], bytes]]:
+    empty = len(multipart(a=""))
+    return {
+        "form": (FORM, b"a=" + b"x" * (size - 2)),
+        "json": (JSON, b'"' + b"x" * (size - 2) + b'"'),
+        "multipart": (MULTIPART, multipart(a="x" * (size - empty))),
+        "raw": ({"Content-Type": "text/plain"}, b"x" * size),
+        "unnamed": ({}, b"x" * size),
+    }
+
+
+@pytest.mark.parametrize("kind", bodies_of(500))
+@pytest.mark.parametrize("path", ["/body", "/read", "/joined", "/chunks", "/ignores"])
+def test_a_body_up_to_the_limit_is_fine(make_client: MakeClient, kind: str, path: str) -> None:
+    headers, content = bodies_of(LIMIT)[kind]
+    client = make_client(Reading(max_body_size=LIMIT))
+    handed_out = kind == "multipart" and path != "/ignores"  # as a form: read again it is a mistake of the author
+    assert client.post(path, content=content, headers=headers).status_code == (500 if handed_out else 200)
+
+
+@pytest.mark.parametrize("kind", bodies_of(500))
+@pytest.mark.parametrize("path", ["/body", "/read", "/joined", "/chunks", "/ignores"])
+def test_a_body_announced_past_the_limit_is_a_413(make_client: MakeClient, kind: str, path: str) -> None:
+    headers, content = bodies_of(LIMIT + 1)[kind]
+    answer = make_client(Reading(max_body_size=LIMIT)).post(path, content=content, headers=headers)
+    assert (answer.status_code, answer.text) == (413, "The body may have 1000 bytes at most.")
+
+
+@pytest.mark.parametrize("kind", bodies_of(500))
+@pytest.mark.parametrize("path", ["/body", "/read", "/joined", "/chunks"])
+def test_a_chunked_body_past_the_limit_is_a_413(make_client: MakeClient, kind: str, path: str) -> None:
+    headers, content = bodies_of(LIMIT + 1)[kind]
+    pieces = (content[start : start + 100] for start in range(0, len(content), 100))
+    answer = make_client(Reading(max_body_size=LIMIT)).post(path, content=pieces, headers=headers)
+    assert answer.status_code == 413
+
+
+@every_loop
+@pytest.mark.parametrize("length", [None, b"5", b"1000"])
+@pytest.mark.parametrize("path", ["/body", "/read", "/joined", "/chunks"])
+def test_a_lying_or_absent_length_does_not_get_past_the_limit(backend: str, length: bytes | None, path: str) -> None:
+    headers = [(b"content-length", length)] if length else []
+    endless = [piece(b"x" * 100, more=True) for _ in range(100)]
+    call = run(backend, lambda: get(Reading(max_body_size=LIMIT), path, "POST", *endless, headers=headers))
+    assert call.status == 413
+    assert call.received <= LIMIT // 100 + 1
+
+
+def test_a_body_that_is_too_large_is_not_read_at_all_if_it_is_announced() -> None:
+    environ = {"CONTENT_LENGTH": "1001", "wsgi.input": Socket(b"")}
+    assert wsgi_get(Reading(max_body_size=LIMIT), "/ignores", "POST", **environ)[0] == 413
+
+
+def test_a_limit_of_an_inner_application(make_client: MakeClient) -> None:
+    app = Reading(max_body_size=10)
+    app.inner = Reading(max_body_size=100)  # type: ignore[attr-defined]
+    app.heir = Reading()  # type: ignore[attr-defined]
+    client = make_client(app)
+    statuses = [client.post(f"{path}/read", content=b"x" * 50).status_code for path in ("", "/inner", "/heir")]
+    assert statuses == [413, 200, 413]
+
+
+def test_a_limit_of_none_at_all(make_client: MakeClient) -> None:
+    client = make_client(Reading(max_body_size=0))
+    assert client.post("/read").status_code == 200
+    assert client.post("/read", content=b"x").status_code == 413
+
+
+@every_loop
+def test_a_413_is_said_again_to_who_asks_again(backend: str) -> None:
+    class Root(App):
+        async def index(self) -> Any:
+            seen = []
+            for _ in range(2):
+                try:
+                    seen.append(len(await self.request.body()))
+                except HTTPError as error:
+                    seen.append(error.status)
+            return seen
+
+    call = run(backend, lambda: get(Root(max_body_size=3), "/", "POST", piece(b"1234")))
+    assert call.body == b"[413,413]"
+
+
+# -- R19: half a body ----------------------------------------------------------------------------------------------------------
+
+HALVES = {
+    "form": (FORM, b"a=1&b"),
+    "json": (JSON, b'{"a":'),
+    "complete json": (JSON, b'{"a":1}'),
+    "multipart": (MULTIPART, multipart(a="1")[:-20]),
+    "complete multipart": (MULTIPART, multipart(a="1")),
+}
+
+
+class Counting(App):
+    ran = 0
+
+    def index(self, **_: Any) -> Any:
+        self.ran += 1
+        return "done"
+
+    async def asynchronous(self, **_: Any) -> Any:
+        self.ran += 1
+        return "done"
+
+    async def body(self) -> Any:
+        await self.request.body()
+        self.ran += 1
+
+    async def stream(self) -> Any:
+        async for _ in self.request.stream():
+            pass
+        self.ran += 1
+
+    def read(self) -> Any:
+        self.request.read()
+        self.ran += 1
+
+    def chunks(self) -> Any:
+        for _ in self.request.chunks():
+            pass
+        self.ran += 1
+
+
+@every_loop
+@pytest.mark.parametrize("path", ["/", "/asynchronous"])
+@pytest.mark.parametrize("kind", HALVES)
+def test_R19_half_a_form_never_reaches_its_handler(
+    backend: str, kind: str, path: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    headers, content = HALVES[kind]
+    pairs = [(name.lower().encode(), value.encode()) for name, value in headers.items()]
+    app = Counting()
+    run(backend, lambda: get(app, path, "POST", piece(content, more=True), DISCONNECT, headers=pairs))
+    assert (app.ran, caplog.records) == (0, [])
+
+
+@pytest.mark.parametrize("path", ["/", "/asynchronous"])
+@pytest.mark.parametrize("kind", HALVES)
+def test_R19_half_a_form_never_reaches_its_handler_under_wsgi(
+    kind: str, path: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    headers, content = HALVES[kind]
+    environ = {"CONTENT_TYPE": headers["Content-Type"], "CONTENT_LENGTH": str(len(content) + 1)}
+    app = Counting()
+    status, _ = wsgi_get(app, path, "POST", content, **environ)
+    assert (app.ran, status, caplog.records) == (0, 400, [])
+
+
+@every_loop
+@pytest.mark.parametrize("path", ["/body", "/stream", "/read", "/chunks"])
+def test_R19_half_a_body_is_not_a_whole_one(backend: str, path: str, caplog: pytest.LogCaptureFixture) -> None:
+    app = Counting()
+    run(backend, lambda: get(app, path, "POST", piece(b"half", more=True), DISCONNECT))
+    assert (app.ran, caplog.records) == (0, [])
+
+
+@pytest.mark.parametrize("path", ["/body", "/stream", "/read", "/chunks"])
+def test_R19_half_a_body_is_not_a_whole_one_under_wsgi(path: str, caplog: pytest.LogCaptureFixture) -> None:
+    app = Counting()
+    status, _ = wsgi_get(app, path, "POST", b"half", CONTENT_LENGTH="8")
+    assert (app.ran, status, caplog.records) == (0, 400, [])
+
+
+def test_R19_a_socket_that_breaks_is_half_a_body(caplog: pytest.LogCaptureFixture) -> None:
+    class Broken(io.BytesIO):
+        def read(self, *_: Any) -> bytes:
+            raise ConnectionResetError
+
+    app = Counting()
+    status, _ = wsgi_get(app, "/read", "POST", CONTENT_LENGTH="8", **{"wsgi.input": Broken()})
+    assert (app.ran, status, caplog.records) == (0, 400, [])
+
+
+class Stubborn(App):
+    seen: list[str]
+
+    async def body(self) -> Any:
+        self.seen = []
+        for _ in range(2):
+            try:
+                self.seen.append(repr(await self.request.body()))
+            except ClientDisconnect:
+                self.seen.append("gone")
+
+    def read(self) -> Any:
+        self.seen = []
+        for _ in range(2):
+            try:
+                self.seen.append(repr(self.request.read()))
+            except ClientDisconnect:
+                self.seen.append("gone")
+
+    async def stream(self) -> Any:
+        self.seen = []
+        try:
+            async for chunk in self.request.stream():
+                self.seen.append(repr(chunk))
+        except ClientDisconnect:
+            self.seen.append("gone")
+
+
+@every_loop
+@pytest.mark.parametrize("path", ["/body", "/read"])
+def test_R19_a_broken_body_stays_broken(backend: str, path: str) -> None:
+    app = Stubborn()
+    run(backend, lambda: get(app, path, "POST", piece(b"half", more=True), DISCONNECT))
+    assert app.seen == ["gone", "gone"]
+
+
+@pytest.mark.parametrize("path", ["/body", "/read"])
+def test_R19_a_broken_body_stays_broken_under_wsgi(path: str) -> None:
+    app = Stubborn()
+    wsgi_get(app, path, "POST", b"half", CONTENT_LENGTH="8")
+    assert app.seen == ["gone", "gone"]
+
+
+@every_loop
+def test_R19_a_stream_tells_of_its_end_after_what_came(backend: str) -> None:
+    app = Stubborn()
+    run(backend, lambda: get(app, "/stream", "POST", piece(b"half", more=True), DISCONNECT))
+    assert app.seen == ["b'half'", "gone"]
+
+
+# -- R23: a body that nobody reads -----------------------------------------------------------------------------------------
+
+
+@every_loop
+def test_R23_an_unread_body_is_not_waited_for(backend: str) -> None:
+    messages = [piece(b"x" * 65536, more=True) for _ in range(100)]
+    call = run(backend, lambda: get(Reading(), "/ignores", "POST", *messages))
+    assert (call.status, call.body) == (200, b"ignored")
+    assert call.received <= 1
+
+
+def test_R23_an_unread_body_is_not_read_under_wsgi() -> None:
+    source = io.BytesIO(b"x" * 1_000_000)
+    environ = {"CONTENT_LENGTH": "1000000", "wsgi.input": source}
+    assert wsgi_get(Reading(), "/ignores", "POST", **environ) == (200, b"ignored")
+    assert source.tell() <= 65536
+
+
+# -- body_timeout ------------------------------------------------------------------------------------------------------------
+
+SILENT = {
+    "form": (FORM, "/ignores"),
+    "json": (JSON, "/ignores"),
+    "multipart": (MULTIPART, "/ignores"),
+    "body": ({}, "/body"),
+    "stream": ({}, "/joined"),
+    "read": ({}, "/read"),
+    "chunks": ({}, "/chunks"),
+}
+
+
+@every_loop
+@pytest.mark.parametrize("kind", SILENT)
+def test_silence_in_the_middle_of_a_body_is_a_408(
+    backend: str, kind: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    headers, path = SILENT[kind]
+    pairs = [(name.lower().encode(), value.encode()) for name, value in headers.items()]
+    app = Reading(body_timeout=0.03)
+    call = run(backend, lambda: get(app, path, "POST", piece(b"--b\r\n", more=True), headers=pairs))
+    assert (call.status, call.body) == (408, b"The body stopped arriving.")
+    assert not caplog.records
+
+
+@every_loop
+def test_a_slow_body_is_not_a_silent_one(backend: str) -> None:
+    class Slow(Call):
+        async def receive(self) -> Any:
+            await anyio.sleep(0.02)
+            return await super().receive()
+
+    async def main() -> Call:
+        call = Slow(*(piece(b"x", more=True) for _ in range(9)), piece(b"x"))
+        await Reading(body_timeout=0.1)(http_scope("POST", "/body"), call.receive, call.send)
+        return call
+
+    assert run(backend, main).body == b"x" * 10
+
+
+@every_loop
+def test_no_time_limit(backend: str) -> None:
+    class Slow(Call):
+        async def receive(self) -> Any:
+            await anyio.sleep(0.02)
+            return await super().receive()
+
+    async def main() -> Call:
+        call = Slow(piece(b"x"))
+        await Reading(body_timeout=None)(http_scope("POST", "/body"), call.receive, call.send)
+        return call
+
+    assert run(backend, main).body == b"x"
+
+
+@every_loop
+def test_a_408_is_said_again_to_who_asks_again(backend: str) -> None:
+    class Root(App):
+        async def index(self) -> Any:
+            seen = []
+            for _ in range(2):
+                try:
+                    seen.append(len(await self.request.body()))
+                except HTTPError as error:
+                    seen.append(error.status)
+            return seen
+
+    call = run(backend, lambda: get(Root(body_timeout=0.03), "/", "POST", piece(b"half", more=True)))
+    assert call.body == b"[408,408]"
+
+
+# -- reading in the wrong place ----------------------------------------------------------------------------------------------
+
+
+class Misplaced(App):
+    async def read(self) -> Any:
+        return self.request.read()
+
+    async def chunks(self) -> Any:
+        return b"".join(self.request.chunks())
+
+    @inline
+    def inlined(self) -> Any:
+        return self.request.read()
+
+
+@every_loop
+@pytest.mark.parametrize("path", ["/read", "/chunks", "/inlined"])
+def test_reading_in_the_loop_is_a_mistake_with_a_hint(
+    backend: str, path: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    assert run(backend, lambda: get(Misplaced(), path, "POST", piece(b"x"))).status == 500
+    assert "await request.body()" in caplog.text
+
+
+def test_a_runtime_error_of_receive_is_not_taken_for_that_mistake(caplog: pytest.LogCaptureFixture) -> None:
+    async def broken() -> Any:
+        raise RuntimeError("the server's own")
+
+    async def main() -> Call:
+        call = Call()
+        await Reading()(http_scope("POST", "/read"), broken, call.send)
+        return call
+
+    assert run("asyncio", main).status == 500
+    assert "the server's own" in caplog.text
+    assert "await request.body()" not in caplog.text
+
+
+# -- streams in both directions ------------------------------------------------------------------------------------------------
+
+
+class Echo(App):
+    async def asynchronous(self) -> AsyncIterator[bytes]:
+        async for chunk in self.request.stream():
+            yield chunk.upper()
+
+    def sync(self) -> Iterator[bytes]:
+        for chunk in self.request.chunks():
+            yield chunk.upper()
+
+    async def waiting(self) -> AsyncIterator[bytes]:
+        yield b"first "
+        await anyio.sleep(0.01)
+        yield await self.request.body()
+
+
+@pytest.mark.parametrize("path", ["/asynchronous", "/sync"])
+def test_a_body_can_be_answered_while_it_arrives(make_client: MakeClient, path: str) -> None:
+    pieces = [b"%d-abc " % number for number in range(20)]
+    answer = make_client(Echo(), app_timeout=1).post(path, content=iter(pieces))
+    assert answer.content == b"".join(pieces).upper()
+
+
+def test_a_body_can_be_read_after_the_answer_began(make_client: MakeClient) -> None:
+    answer = make_client(Echo(), app_timeout=1).post("/waiting", content=iter([b"a", b"b", b"c"]))
+    assert answer.content == b"first abc"
+
+
+def test_an_uploaded_file_can_be_streamed_back(make_client: MakeClient) -> None:
+    content = bytes(range(256)) * 1000
+
+    class Root(App):
+        def file(self, upload: Any) -> Any:
+            return upload
+
+        def pieces(self, upload: Any) -> Iterator[bytes]:
+            yield from upload
+
+        async def asynchronous(self) -> AsyncIterator[bytes]:
+            for chunk in self.request.files["upload"]:
+                yield chunk
+
+    client = make_client(Root())
+    for path in ("/file", "/pieces", "/asynchronous"):
+        assert client.post(path, files={"upload": content}).content == content
+
+
+def test_uploaded_files_are_closed_in_the_end(make_client: MakeClient) -> None:
+    kept: list[Any] = []
+
+    class Root(App):
+        def index(self, upload: Any, how: str = "fine") -> Any:
+            kept.append(upload.file)
+            if how == "crash":
+                raise RuntimeError
+            return iter(["a", "b"]) if how == "stream" else "fine"
+
+    client = make_client(Root())
+    for how in ("fine", "crash", "stream"):
+        client.post("/", params={"how": how}, files={"upload": b"x"})
+    assert [file.closed for file in kept] == [True] * 3
+
+
+def test_a_broken_form_closes_what_it_had_opened(make_client: MakeClient, caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.WARNING)
+    body = b'--b\r\nContent-Disposition: form-data; name="f"; filename="f"\r\n\r\n' + b"x" * 2_000_000
+    answer = make_client(Reading()).post("/ignores", content=body, headers=MULTIPART)
+    assert (answer.status_code, caplog.records) == (400, [])
+
+
+def test_a_begun_wsgi_answer_reads_its_body_later() -> None:
+    answer = begin(Echo(), "POST", "/sync", b"abc")
+    assert answer.read() == b"ABC"

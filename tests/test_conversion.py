@@ -1,0 +1,366 @@
+"""What text and JSON become for each annotation, and what the client is told when they don't fit."""
+
+from __future__ import annotations
+
+import enum
+import math
+from collections.abc import Callable
+from datetime import date, datetime, time, timedelta, timezone
+from decimal import Decimal
+from typing import Annotated, Any, Literal, Optional, TypeVar, Union
+from uuid import UUID
+
+import pytest
+
+from micropie import App, SetupError
+from micropie.conversion import converter_for
+from tests.conftest import MakeClient
+
+T = TypeVar("T")
+
+
+class Color(enum.Enum):
+    RED = "red"
+    GREEN = "green"
+
+
+class Size(enum.IntEnum):
+    SMALL = 1
+    LARGE = 2
+
+
+class Level(str, enum.Enum):
+    LOW = "low"
+
+
+ID = "12345678-1234-5678-1234-567812345678"
+NOON = datetime(2026, 1, 31, 12, 0)
+
+FROM_TEXT: list[tuple[Any, str, object]] = [
+    (str, "", ""),
+    (str, " x ", " x "),
+    (int, "42", 42),
+    (int, "-7", -7),
+    (int, "+7", 7),
+    (int, "007", 7),
+    (int, "9" * 100, int("9" * 100)),
+    (float, "1.5", 1.5),
+    (float, "-2", -2.0),
+    (float, ".5", 0.5),
+    (float, "5.", 5.0),
+    (float, "1e3", 1000.0),
+    (bool, "true", True),
+    (bool, "True", True),
+    (bool, "1", True),
+    (bool, "on", True),
+    (bool, "yes", True),
+    (bool, "false", False),
+    (bool, "FALSE", False),
+    (bool, "0", False),
+    (bool, "off", False),
+    (bool, "no", False),
+    (Decimal, "1.10", Decimal("1.10")),
+    (Decimal, "-1e3", Decimal("-1e3")),
+    (UUID, ID, UUID(ID)),
+    (UUID, ID.upper(), UUID(ID)),
+    (UUID, ID.replace("-", ""), UUID(ID)),
+    (date, "2026-01-31", date(2026, 1, 31)),
+    (time, "13:45", time(13, 45)),
+    (datetime, "2026-01-31T12:00:00", NOON),
+    (datetime, "2026-01-31 12:00", NOON),
+    (datetime, "2026-01-31T12:00:00Z", NOON.replace(tzinfo=timezone.utc)),
+    (datetime, "2026-01-31T12:00:00+02:00", NOON.replace(tzinfo=timezone(timedelta(hours=2)))),
+    (Color, "red", Color.RED),
+    (Size, "2", Size.LARGE),
+    (Level, "low", Level.LOW),
+    (Literal["a", "b"], "b", "b"),
+    (Literal[1, 2], "2", 2),
+    (Literal["a", 1], "1", 1),
+    (Optional[int], "5", 5),
+    (Optional[int], "", None),
+    (int | None, "5", 5),
+    (int | None, "", None),
+    (Optional[str], "", ""),
+    (Optional[Color], "green", Color.GREEN),
+    (Optional[Color], "", None),
+    (Optional[date], "2026-01-31", date(2026, 1, 31)),
+    (Optional[Literal["a"]], "a", "a"),
+    (Union[int, str], "5", 5),
+    (Union[str, int], "5", 5),
+    (Union[str, int], "x", "x"),
+    (int | float | None, "1.5", 1.5),
+    (int | float | None, "", None),
+    (Annotated[int, "positive"], "5", 5),
+    (Optional[Annotated[int, "positive"]], "5", 5),
+    (Any, "x", "x"),
+    (object, "x", "x"),
+    (T, "x", "x"),
+]
+
+WRONG_TEXT: list[tuple[Any, list[str], str]] = [
+    (int, ["", "x", "1.5", "1_0", " 1", "1 ", "\u0663", "1e3", "0x1", "--1", "9" * 5000], "a whole number"),
+    (float, ["", "x", "nan", "inf", "-Infinity", "1_0", " 1", "\u0663", ".", "1e999", "0x1p3"], "a number"),
+    (bool, ["x", "2", "-1", "truee", "none"], "true or false"),
+    (Decimal, ["", "x", "NaN", "sNaN", "Infinity", "1_0", "1e9999999999999999999"], "a decimal number"),
+    (UUID, ["", "x", ID[:-1], ID + "0"], "a UUID"),
+    (date, ["", "31.01.2026", "2026-02-30", "2026-01-31T00:00:00", "0000-01-01", "10000-01-01"], "a date such as"),
+    (time, ["", "25:00", "noon"], "a time such as"),
+    (datetime, ["", "x", "2026-01-31T25:00:00", "2026-13-01T00:00:00", "1769860800"], "a date and time such as"),
+    (Color, ["", "RED", "blue"], "one of red, green"),
+    (Size, ["", "3", "SMALL", "1.0"], "one of 1, 2"),
+    (Literal["a", "b"], ["", "c", "A"], "one of a, b"),
+    (Literal[1, 2], ["3", "one"], "one of 1, 2"),
+    (Optional[int], ["x", "none", "null"], "a whole number"),
+    (int | float, ["x", ""], "a whole number or a number"),
+]
+
+
+def converted(annotation: Any, text: str) -> Any:
+    return converter_for(annotation, "x").from_text(text)
+
+
+@pytest.mark.parametrize(("annotation", "given", "expected"), FROM_TEXT)
+def test_text_becomes_what_was_annotated(annotation: Any, given: str, expected: object) -> None:
+    value = converted(annotation, given)
+    assert (value, type(value)) == (expected, type(expected))
+
+
+@pytest.mark.parametrize(
+    ("annotation", "given", "expected"), [(kind, text, expected) for kind, texts, expected in WRONG_TEXT for text in texts]
+)
+def test_text_that_does_not_fit_is_a_value_error(annotation: Any, given: str, expected: str) -> None:
+    converter = converter_for(annotation, "x")
+    with pytest.raises(ValueError):  # noqa: PT011 - its text is not shown to anybody
+        converter.from_text(given)
+    assert converter.expected.startswith(expected)
+
+
+FROM_JSON: list[tuple[Any, object, object]] = [
+    (str, "x", "x"),
+    (int, 5, 5),
+    (int, "5", 5),
+    (int, 10**30, 10**30),
+    (float, 1.5, 1.5),
+    (float, 2, 2.0),
+    (float, "1.5", 1.5),
+    (bool, True, True),
+    (bool, "false", False),
+    (Decimal, 1.1, Decimal("1.1")),
+    (Decimal, 5, Decimal(5)),
+    (Decimal, "1.10", Decimal("1.10")),
+    (UUID, ID, UUID(ID)),
+    (date, "2026-01-31", date(2026, 1, 31)),
+    (datetime, "2026-01-31T12:00:00", NOON),
+    (Color, "red", Color.RED),
+    (Size, 2, Size.LARGE),
+    (Size, "2", Size.LARGE),
+    (Literal["a", 1], 1, 1),
+    (Literal[True], True, True),
+    (Optional[int], None, None),
+    (Optional[int], 5, 5),
+    (Optional[str], None, None),
+    (Union[int, str], "x", "x"),
+    (Union[int, str], 5, 5),
+    (list, [1, "a", None], [1, "a", None]),
+    (list[int], [1, "2"], [1, 2]),
+    (list[list[int]], [[1], []], [[1], []]),
+    (Optional[list[int]], None, None),
+    (tuple[int, ...], [1, 2], (1, 2)),
+    (set[int], [1, 1], {1}),
+    (frozenset[str], ["a"], frozenset({"a"})),
+    (dict, {"a": 1}, {"a": 1}),
+    (dict[str, Any], {"a": [1]}, {"a": [1]}),
+    (Any, {"a": None}, {"a": None}),
+]
+
+WRONG_JSON: list[tuple[Any, object]] = [
+    (str, 5),
+    (str, None),
+    (str, ["x"]),
+    (int, True),
+    (int, 1.5),
+    (int, "x"),
+    (int, None),
+    (int, []),
+    (float, False),
+    (float, 10**400),
+    (float, "nan"),
+    (float, {}),
+    (bool, 1),
+    (bool, None),
+    (Decimal, True),
+    (Decimal, []),
+    (UUID, 5),
+    (date, 20260131),
+    (datetime, 1769860800),
+    (Color, 1),
+    (Color, ["red"]),
+    (Color, None),
+    (Size, True),
+    (Size, 1.0),
+    (Literal[1], True),
+    (Literal[True], 1),
+    (Optional[int], "x"),
+    (Union[int, float], "x"),
+    (list[int], 5),
+    (list[int], "12"),
+    (list[int], ["x"]),
+    (list[int], [None]),
+    (list[int], {"0": 1}),
+    (dict, []),
+    (dict, "x"),
+    (dict[str, int], {"a": "x"}),
+]
+
+
+@pytest.mark.parametrize(("annotation", "given", "expected"), FROM_JSON)
+def test_json_becomes_what_was_annotated(annotation: Any, given: object, expected: object) -> None:
+    value = converter_for(annotation, "x").from_json(given)
+    assert (value, type(value)) == (expected, type(expected))
+
+
+@pytest.mark.parametrize(("annotation", "given"), WRONG_JSON)
+def test_json_that_does_not_fit_is_a_value_error(annotation: Any, given: object) -> None:
+    with pytest.raises(ValueError):  # noqa: PT011
+        converter_for(annotation, "x").from_json(given)
+
+
+class Custom:
+    pass
+
+
+@pytest.mark.parametrize(
+    "annotation", [Custom, complex, bytes, Callable, type, "text", 5, tuple[int, str], list[Custom], Custom | None, None]
+)
+def test_an_annotation_that_nothing_converts_to_fails_at_set_up(annotation: Any) -> None:
+    with pytest.raises(SetupError, match="'thing'"):
+        converter_for(annotation, "thing")
+
+
+def test_the_message_says_which_annotations_there_are() -> None:
+    app: Any = App()
+
+    def handler(thing: Custom) -> None: ...
+
+    app.page = handler
+    with pytest.raises(SetupError, match=r"'thing' .*Custom.*use str, int, .*pydantic"):
+        app.compiled()
+
+
+# -- the same through every world ------------------------------------------------------------------------------------
+
+
+class Typed(App):
+    """One handler for each annotation: the value's repr."""
+
+
+def typed(kind: Any) -> Any:
+    def handler(x: Any) -> str:
+        return repr(x)
+
+    handler.__annotations__ = {"x": kind}
+    return handler
+
+
+KINDS = {"int": int, "float": float, "bool": bool, "str": str, "uuid": UUID, "date": date, "datetime": datetime}
+KINDS |= {"decimal": Decimal, "enum": Color, "literal": Literal["a", "b"], "optional": Optional[int]}  # type: ignore[dict-item]
+KINDS |= {"list": list[int], "set": set[int], "maybe_list": Optional[list[int]], "tuple": tuple[Color, ...]}  # type: ignore[dict-item]
+
+ANSWERS = {
+    "int": ("5", 5, "5"),
+    "float": ("1.5", 1.5, "1.5"),
+    "bool": ("on", True, "True"),
+    "str": ("é", "é", "'é'"),
+    "uuid": (ID, ID, f"UUID('{ID}')"),
+    "date": ("2026-01-31", "2026-01-31", "datetime.date(2026, 1, 31)"),
+    "datetime": ("2026-01-31T12:00", "2026-01-31T12:00", "datetime.datetime(2026, 1, 31, 12, 0)"),
+    "decimal": ("1.10", "1.10", "Decimal('1.10')"),
+    "enum": ("red", "red", "<Color.RED: 'red'>"),
+    "literal": ("b", "b", "'b'"),
+    "optional": ("", None, "None"),
+    "list": (["1", "2"], [1, 2], "[1, 2]"),
+    "set": (["1", "1"], [1, 1], "{1}"),
+    "maybe_list": (["1"], [1], "[1]"),
+    "tuple": (["red", "green"], ["red", "green"], "(<Color.RED: 'red'>, <Color.GREEN: 'green'>)"),
+}
+
+EXPECTED = {
+    "int": "a whole number",
+    "float": "a number",
+    "bool": "true or false",
+    "uuid": "a UUID",
+    "date": "a date such as 2026-01-31",
+    "datetime": "a date and time such as 2026-01-31T13:45:00",
+    "decimal": "a decimal number",
+    "enum": "one of red, green",
+    "literal": "one of a, b",
+    "optional": "a whole number",
+    "list": "a list, each a whole number",
+    "set": "a list, each a whole number",
+    "maybe_list": "a list, each a whole number",
+    "tuple": "a list, each one of red, green",
+}
+
+
+@pytest.fixture
+def app() -> App:
+    app = Typed()
+    for name, kind in KINDS.items():
+        setattr(app, name, typed(kind))
+        app.get(f"/explicit/{name}/<x>")(typed(kind))
+    return app
+
+
+@pytest.mark.parametrize("name", KINDS)
+def test_query_form_and_json_become_the_same(client: Any, name: str) -> None:
+    text, value, expected = ANSWERS[name]
+    answers = [
+        client.get(f"/{name}", params={"x": text}).text,
+        client.post(f"/{name}", data={"x": text}).text,
+        client.post(f"/{name}", json={"x": value}).text,
+    ]
+    assert answers == [expected] * 3
+
+
+@pytest.mark.parametrize("name", [name for name in KINDS if isinstance(ANSWERS[name][0], str) and ANSWERS[name][0]])
+def test_a_path_segment_becomes_the_same_by_name_and_by_wildcard(client: Any, name: str) -> None:
+    text, _, expected = ANSWERS[name]
+    assert [client.get(f"/{name}/{text}").text, client.get(f"/explicit/{name}/{text}").text] == [expected] * 2
+
+
+@pytest.mark.parametrize(("name", "expected"), [("list", "[5]"), ("set", "{5}"), ("maybe_list", "[5]")])
+def test_a_path_segment_of_a_list_is_its_one_element(client: Any, name: str, expected: str) -> None:
+    assert [client.get(f"/{name}/5").text, client.get(f"/explicit/{name}/5").text] == [expected] * 2
+
+
+@pytest.mark.parametrize(("name", "expected"), EXPECTED.items())
+def test_what_does_not_fit_is_400_and_says_what_was_expected(client: Any, name: str, expected: str) -> None:
+    responses = [
+        client.get(f"/{name}?x=<b>"),
+        client.post(f"/{name}", data={"x": "<b>"}),
+        client.post(f"/{name}", json={"x": {"b": 1}}),
+        client.get(f"/{name}/%3Cb%3E"),
+        client.get(f"/explicit/{name}/%3Cb%3E"),
+    ]
+    assert {(response.status_code, response.text) for response in responses} == {
+        (400, f"Parameter 'x' must be {expected}.")
+    }
+
+
+@pytest.mark.parametrize("name", KINDS)
+def test_what_is_missing_is_400_and_says_what_was_expected(client: Any, name: str) -> None:
+    response = client.get(f"/{name}")
+    expected = EXPECTED.get(name, "text")
+    assert (response.status_code, response.text) == (400, f"Parameter 'x' is missing; expected {expected}.")
+
+
+def test_an_empty_value_of_an_optional_list_is_none_of_its_elements(make_client: MakeClient) -> None:
+    app: Any = App()
+    app.page = typed(Optional[list[int]])
+    response = make_client(app).get("/page?x=")
+    assert response.status_code == 400 or response.text in ("None", "[]")
+
+
+def test_numbers_never_become_nan_or_infinite(client: Any) -> None:
+    texts = ["nan", "inf", "-inf", "1e999", str(math.inf)]
+    assert [client.get("/float", params={"x": text}).status_code for text in texts] == [400] * len(texts)

@@ -1,0 +1,147 @@
+"""Cookies: read without ever failing, written strictly."""
+
+from __future__ import annotations
+
+from datetime import datetime, timedelta, timezone
+from typing import Any
+
+import pytest
+
+from micropie import App
+from micropie.cookies import format_cookie, parse_cookies
+from tests.asgi.calls import every_loop, get, run
+from tests.conftest import MakeClient
+
+COOKIES = {
+    "": {},
+    "a=1": {"a": "1"},
+    "a=1; b=2": {"a": "1", "b": "2"},
+    "a=1;b=2": {"a": "1", "b": "2"},
+    " a = 1 ;; b=2; ": {"a": "1", "b": "2"},
+    "a=1; a=2": {"a": "1"},
+    "a=b=c": {"a": "b=c"},
+    "a=": {"a": ""},
+    "a": {},
+    "=1": {},
+    'a="1 2"': {"a": "1 2"},
+    'a="': {"a": '"'},
+    'a=""': {"a": ""},
+    'a="x': {"a": '"x'},
+    "$Version=1; a=1": {"$Version": "1", "a": "1"},
+    "a=%20": {"a": "%20"},
+    "a=\xe9": {"a": "\xe9"},
+    "a b=1; c=2": {"a b": "1", "c": "2"},
+    "__proto__=1": {"__proto__": "1"},
+}
+
+
+class Echo(App):
+    def index(self) -> Any:
+        return self.request.cookies
+
+
+@pytest.mark.parametrize("header", COOKIES)
+def test_reading(header: str) -> None:
+    assert parse_cookies(header) == COOKIES[header]
+
+
+@pytest.mark.parametrize("header", COOKIES)
+def test_reading_is_the_same_in_every_world(make_client: MakeClient, header: str) -> None:
+    answer = make_client(Echo()).get("/", headers=[(b"Cookie", header.encode("latin-1"))])
+    assert (answer.status_code, answer.json()) == (200, COOKIES[header])
+
+
+def test_no_cookie_header(make_client: MakeClient) -> None:
+    assert make_client(Echo()).get("/").json() == {}
+
+
+def test_R04_several_cookie_headers(make_client: MakeClient) -> None:
+    answer = make_client(Echo()).get("/", headers=[("Cookie", "a=1"), ("Cookie", "b=2")])
+    assert answer.json() == {"a": "1", "b": "2"}
+
+
+@every_loop
+def test_R04_http_2_splits_the_cookie_header(backend: str) -> None:
+    headers = [(b"cookie", b"a=1"), (b"x-between", b"1"), (b"cookie", b"b=2; a=3")]
+    assert run(backend, lambda: get(Echo(), headers=headers)).body == b'{"a":"1","b":"2"}'
+
+
+def test_bad_cookies_lock_nobody_out(make_client: MakeClient) -> None:
+    client = make_client(Echo())
+    for byte in set(range(1, 0x100)) - set(b"\r\n"):
+        answer = client.get("/", headers=[(b"Cookie", b"bad=x%cy; good=1" % byte)])
+        assert (answer.status_code, answer.json()["good"]) == (200, "1"), byte
+
+
+# -- writing --------------------------------------------------------------------------------------------------------------
+
+NOON = datetime(2026, 5, 1, 12, 0, 0)
+
+
+@pytest.mark.parametrize(
+    ("attributes", "expected"),
+    [
+        ({}, "n=v; Path=/; SameSite=Lax"),
+        ({"path": None, "samesite": None}, "n=v"),
+        ({"path": "/a b", "samesite": None}, "n=v; Path=/a b"),
+        ({"max_age": 60}, "n=v; Max-Age=60; Path=/; SameSite=Lax"),
+        ({"max_age": 0}, "n=v; Max-Age=0; Path=/; SameSite=Lax"),
+        ({"expires": NOON}, "n=v; Expires=Fri, 01 May 2026 12:00:00 GMT; Path=/; SameSite=Lax"),
+        (
+            {"expires": NOON.replace(tzinfo=timezone(timedelta(hours=2)))},
+            "n=v; Expires=Fri, 01 May 2026 10:00:00 GMT; Path=/; SameSite=Lax",
+        ),
+        ({"domain": "example.org"}, "n=v; Domain=example.org; Path=/; SameSite=Lax"),
+        ({"secure": True, "httponly": True}, "n=v; Path=/; Secure; HttpOnly; SameSite=Lax"),
+        ({"samesite": "strict"}, "n=v; Path=/; SameSite=Strict"),
+        ({"samesite": "NONE", "secure": True}, "n=v; Path=/; Secure; SameSite=None"),
+    ],
+)
+def test_writing(attributes: dict[str, Any], expected: str) -> None:
+    assert format_cookie("n", "v", **attributes) == expected
+
+
+@pytest.mark.parametrize("name", ["", "a b", "a=b", "a;b", "é", 'a"', "a,b", "a\n", "\na", "a\x00", "a/b"])
+def test_a_name_that_is_none(name: str) -> None:
+    with pytest.raises(ValueError, match="can't be named"):
+        format_cookie(name, "v")
+
+
+@pytest.mark.parametrize("value", ["a b", "a;b", "a,b", '"a"', "é", "a\\b", "a\n", "\x7f", "a\r\nSet-Cookie: b=1"])
+def test_a_value_that_cookies_cannot_hold(value: str) -> None:
+    with pytest.raises(ValueError, match="percent-encode"):
+        format_cookie("n", value)
+
+
+@pytest.mark.parametrize("attribute", ["path", "domain"])
+@pytest.mark.parametrize("value", ["a;Domain=evil.com", "a\n", "\x00", "é"])
+def test_an_attribute_that_headers_cannot_hold(attribute: str, value: str) -> None:
+    with pytest.raises(ValueError, match="attribute of cookie 'n'"):
+        format_cookie("n", "v", **{attribute: value})  # type: ignore[arg-type]
+
+
+def test_samesite_is_one_of_three() -> None:
+    with pytest.raises(ValueError, match="'Lax', 'Strict', 'None' or None"):
+        format_cookie("n", "v", samesite="sometimes")
+
+
+def test_samesite_none_wants_secure() -> None:
+    with pytest.raises(ValueError, match="browsers refuse it"):
+        format_cookie("n", "v", samesite="None")
+
+
+def test_a_cookie_that_browsers_would_drop_is_refused() -> None:
+    assert len(format_cookie("n", "v" * (4096 - 2), path=None, samesite=None)) == 4096
+    with pytest.raises(ValueError, match="4096"):
+        format_cookie("n", "v" * (4096 - 1), path=None, samesite=None)
+
+
+def test_cookies_go_round(make_client: MakeClient) -> None:
+    class Root(Echo):
+        def put(self) -> None:
+            self.response.set_cookie("a", "1", max_age=60, httponly=True)
+            self.response.set_cookie("b", "2", path="/elsewhere")
+
+    client = make_client(Root())
+    client.get("/put")
+    assert client.get("/").json() == {"a": "1"}

@@ -1,0 +1,158 @@
+"""What authors write above their functions: what it does, and what is refused with a sentence."""
+
+from __future__ import annotations
+
+import threading
+from typing import Any
+
+import pytest
+
+from micropie import App, SetupError, delete, get, hidden, inline, patch, post, put, route
+from tests.conftest import MakeClient
+
+METHOD_DECORATORS = {"GET": get, "POST": post, "PUT": put, "PATCH": patch, "DELETE": delete}
+
+
+@pytest.mark.parametrize(("method", "decorate"), METHOD_DECORATORS.items())
+def test_each_decorator_answers_its_method_only(make_client: MakeClient, method: str, decorate: Any) -> None:
+    class Root(App):
+        @decorate
+        def bare(self) -> str:
+            return "bare"
+
+        @decorate()
+        def empty(self) -> str:
+            return "empty"
+
+        @decorate("/explicit/<x>", name="other")
+        def stated(self, x: str) -> str:
+            return self.url_for("other", x=x)
+
+    client = make_client(Root())
+    paths = {"/bare": "bare", "/empty": "empty", "/explicit/1": "/explicit/1"}
+    assert {path: client.request(method, path).text for path in paths} == paths
+    others = METHOD_DECORATORS.keys() - {method}
+    assert {client.request(other, path).status_code for other in others for path in paths} == {405}
+
+
+def test_decorators_on_one_function_add_up(make_client: MakeClient) -> None:
+    class Root(App):
+        @get
+        @post
+        @put("/other")
+        def page(self) -> str:
+            return self.request.method
+
+    client = make_client(Root())
+    assert [client.get("/page").text, client.post("/page").text, client.put("/other").text] == ["GET", "POST", "PUT"]
+    assert client.put("/page").headers["allow"] == "GET, HEAD, OPTIONS, POST"
+
+
+def test_decorators_return_the_function_itself() -> None:
+    def function() -> None: ...
+
+    assert get(function) is post("/x")(function) is route("/y")(function) is inline(function) is hidden(function)
+    assert function.__name__ == "function"
+
+
+def test_methods_may_be_written_in_lower_case_and_in_any_collection(make_client: MakeClient) -> None:
+    class Root(App):
+        @route("/list", methods=["get", "Post"])
+        def as_list(self) -> str:
+            return "list"
+
+        @route("/set", methods={"QUERY"})
+        def as_set(self) -> str:
+            return "set"
+
+        @route("/generator", methods=(method for method in ("PUT",)))
+        def as_generator(self) -> str:
+            return "generator"
+
+    client = make_client(Root(), validate=False)
+    pairs = [("GET", "/list"), ("POST", "/list"), ("QUERY", "/set"), ("PUT", "/generator")]
+    assert [client.request(method, path).text for method, path in pairs] == ["list", "list", "set", "generator"]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "sentence"),
+    [
+        (("users",), "write '/users'"),
+        (("/<x",), "can't be read"),
+        (("/x", "GET"), r'methods=\["GET"\]'),
+        (("/x", []), "leave it out"),
+        (("/x", ["GRAB"]), "'GRAB' is no HTTP method"),
+        (("/x", ["GET", ""]), "no HTTP method"),
+        ((5,), r'@route\("/path"\)'),
+        ((["/a", "/b"],), r'@route\("/path"\)'),
+        ((lambda: None,), r'@route\("/path"\)'),
+    ],
+)
+def test_a_mistake_is_refused_where_it_is_written(arguments: tuple[Any, ...], sentence: str) -> None:
+    with pytest.raises(SetupError, match=sentence):
+        route(*arguments)
+    with pytest.raises(SetupError, match=sentence):
+        App().route(*arguments)
+
+
+@pytest.mark.parametrize("methods", [[5], [None], 5])
+def test_methods_that_are_no_text_are_refused_with_a_sentence(methods: Any) -> None:
+    with pytest.raises(SetupError, match="method"):
+        route("/x", methods)
+
+
+@pytest.mark.parametrize("decorate", METHOD_DECORATORS.values())
+def test_a_path_without_slash_is_refused(decorate: Any) -> None:
+    with pytest.raises(SetupError, match="write '/x'"):
+        decorate("x")
+
+
+def test_the_application_s_decorators_need_a_path() -> None:
+    with pytest.raises(SetupError, match=r'"/path"'):
+        App().get(lambda: None)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("decorate", [*METHOD_DECORATORS.values(), route])
+def test_decorators_say_what_they_do(decorate: Any) -> None:
+    assert len(decorate.__doc__) > 20
+
+
+def test_inline_runs_on_the_loop_and_others_run_in_a_thread(make_client: MakeClient, world: str) -> None:
+    class Root(App):
+        async def on_loop(self) -> str:
+            return threading.current_thread().name
+
+        @inline
+        def quick(self) -> str:
+            return threading.current_thread().name
+
+        def slow(self) -> str:
+            return threading.current_thread().name
+
+    app: Any = Root()
+    app.assigned = inline(lambda: threading.current_thread().name)
+    app.get("/plain")(inline(lambda: threading.current_thread().name))
+    client = make_client(app)
+    loop = client.get("/on_loop").text
+    inlined = {client.get(path).text for path in ("/quick", "/assigned", "/plain")}
+    if world == "wsgi":  # a thread for each request, and the portal's for ``async def``
+        assert loop not in inlined
+    else:
+        assert inlined == {loop}
+        assert client.get("/slow").text != loop
+
+
+def test_hidden_methods_are_no_handlers_but_can_be_called(make_client: MakeClient) -> None:
+    class Root(App):
+        @hidden
+        def helper(self) -> str:
+            return "helped"
+
+        def page(self) -> str:
+            return self.helper()
+
+    app: Any = Root()
+    app.assigned = hidden(lambda: "x")
+    client = make_client(app)
+    assert [client.get(path).status_code for path in ("/helper", "/assigned", "/page")] == [404, 404, 200]
+    assert client.get("/page").text == "helped"

@@ -1,0 +1,139 @@
+"""Headers that came and headers that go: case-insensitive, duplicates kept, every byte intact."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from micropie import App, Headers, MutableHeaders
+from tests.asgi.calls import every_loop, get, run
+from tests.conftest import MakeClient
+from tests.wsgi.calls import get as wsgi_get
+
+
+class Echo(App):
+    def index(self, name: str) -> Any:
+        return {"one": self.request.headers.get(name), "all": self.request.headers.get_all(name)}
+
+    def everything(self) -> Any:
+        return dict(self.request.headers)
+
+
+@pytest.mark.parametrize("name", ["x-one", "X-One", "X-ONE"])
+def test_names_are_case_insensitive(make_client: MakeClient, name: str) -> None:
+    answer = make_client(Echo()).get("/", params={"name": name}, headers={"x-ONE": "1"})
+    assert answer.json() == {"one": "1", "all": ["1"]}
+
+
+def test_a_missing_header(make_client: MakeClient) -> None:
+    assert make_client(Echo()).get("/?name=x-none").json() == {"one": None, "all": []}
+
+
+def test_R04_repeated_headers_are_kept(make_client: MakeClient) -> None:
+    answer = make_client(Echo()).get("/?name=x-one", headers=[("X-One", "1"), ("X-Other", "x"), ("X-One", "2")])
+    assert answer.json()["one"].replace(", ", ",") == "1,2"
+
+
+def test_R03_bytes_from_80_to_ff_come_as_latin_1(make_client: MakeClient) -> None:
+    value = bytes(range(0x80, 0x100))
+    answer = make_client(Echo()).get("/?name=x-one", headers=[(b"X-One", value)])
+    assert answer.json()["one"].encode("latin-1") == value
+
+
+def test_R03_bytes_from_80_to_ff_go_round(make_client: MakeClient) -> None:
+    class Root(App):
+        def index(self) -> Any:
+            return 200, "", {"X-Back": self.request.headers["x-one"]}
+
+    value = bytes(range(0x80, 0x100))
+    answer = make_client(Root()).get("/", headers=[(b"X-One", value)])
+    assert dict(answer.headers.raw)[b"x-back"] == value
+
+
+def test_the_headers_are_the_same_in_every_world(connect: MakeClient) -> None:
+    headers = {"X-One": "1", "Content-Type": "text/x", "X-Utf-8": "é".encode(), "Accept": "*/*"}
+    seen = [
+        connect(Echo(), world).post("/everything", headers=headers, content=b"abc").json()  # type: ignore[arg-type]
+        for world in ("wsgi", "asyncio", "trio")
+    ]
+    assert seen[0] == seen[1] == seen[2]
+    assert (seen[0]["content-type"], seen[0]["content-length"], seen[0]["x-utf-8"]) == ("text/x", "3", "\xc3\xa9")
+
+
+@every_loop
+def test_raw_headers(backend: str) -> None:
+    class Root(App):
+        def index(self) -> Any:
+            return repr(self.request.headers.raw)
+
+    headers = [(b"x-one", b"\xff"), (b"x-one", b"")]
+    call = run(backend, lambda: get(Root(), headers=headers))
+    assert call.body == b"[(b'x-one', b'\\xff'), (b'x-one', b'')]"
+
+
+def test_an_empty_content_type_and_length_are_none() -> None:
+    status, body = wsgi_get(Echo(), "/everything", CONTENT_TYPE="", CONTENT_LENGTH="")
+    assert (status, body) == (200, b'{"host":"testserver"}')
+
+
+def test_headers_are_a_mapping() -> None:
+    headers = Headers([("A", "1"), ("a", "2"), ("B", "3")])
+    assert (list(headers), len(headers), headers["A"], "b" in headers) == (["a", "b"], 2, "1, 2", True)
+    assert headers.get_all("A") == ["1", "2"]
+    assert headers.raw == [(b"a", b"1"), (b"a", b"2"), (b"b", b"3")]
+    assert repr(headers) == "Headers([('a', '1'), ('a', '2'), ('b', '3')])"
+    with pytest.raises(KeyError):
+        headers["c"]
+
+
+def test_cookie_headers_are_joined_as_cookies() -> None:
+    assert Headers([("Cookie", "a=1"), ("cookie", "b=2")])["cookie"] == "a=1; b=2"
+
+
+# -- MutableHeaders ---------------------------------------------------------------------------------------------------
+
+
+def test_setting_replaces_every_spelling() -> None:
+    headers = MutableHeaders([("A", "1"), ("B", "2"), ("a", "3")])
+    headers["a"] = "4"
+    assert headers.items() == [("B", "2"), ("a", "4")]
+
+
+def test_adding_repeats() -> None:
+    headers = MutableHeaders({"A": "1"})
+    headers.add("a", "2")
+    assert (headers.get_all("A"), headers["a"], len(headers), list(headers)) == (["1", "2"], "1", 2, ["A", "a"])
+
+
+def test_deleting() -> None:
+    headers = MutableHeaders({"A": "1"})
+    del headers["a"]
+    assert len(headers) == 0
+    with pytest.raises(KeyError):
+        del headers["a"]
+    with pytest.raises(KeyError):
+        headers["a"]
+
+
+def test_asking() -> None:
+    headers = MutableHeaders({"A": "1"})
+    assert ("a" in headers, "b" in headers, 5 in headers) == (True, False, False)
+    assert (headers.get("a"), headers.get("b"), headers.get("b", "x")) == ("1", None, "x")
+
+
+def test_updating_and_defaults() -> None:
+    headers = MutableHeaders({"A": "1"})
+    headers.update({"a": "2", "B": "3"})
+    headers.update([("c", "4")])
+    assert headers.setdefault("A", "x") == "2"
+    assert headers.setdefault("D", "5") == "5"
+    assert headers.items() == [("a", "2"), ("B", "3"), ("c", "4"), ("D", "5")]
+
+
+def test_a_copy_is_a_copy() -> None:
+    pairs = [("A", "1")]
+    headers = MutableHeaders(pairs)
+    headers.add("B", "2")
+    headers.items().append(("C", "3"))
+    assert (pairs, headers.items()) == ([("A", "1")], [("A", "1"), ("B", "2")])

@@ -1,0 +1,202 @@
+"""Explicit paths and their wildcards: matched, refused at set-up, and filled in again."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from hypothesis import assume, example, given
+from hypothesis import strategies as st
+
+from micropie import App, SetupError
+from micropie.patterns import ESCAPED_SLASH, Pattern
+from micropie.testing import TestClient
+
+
+@pytest.mark.parametrize(
+    ("pattern", "path", "values"),
+    [
+        ("/hello/<name>", "/hello/Bob", {"name": "Bob"}),
+        ("/hello/<name>", "/hello/a.b-c d", {"name": "a.b-c d"}),
+        ("/hello/<name>", "/hello/line\nend", {"name": "line\nend"}),
+        ("/hello/<name>", f"/hello/a{ESCAPED_SLASH}b", {"name": "a/b"}),
+        ("/hello/<name>/", "/hello/Bob", {"name": "Bob"}),
+        ("/<a>/<b>", "/x/y", {"a": "x", "b": "y"}),
+        ("/<a>-<b>", "/x-y", {"a": "x", "b": "y"}),
+        ("/<year:int>-<month:int>.html", "/2026-11.html", {"year": 2026, "month": 11}),
+        ("/n/<n:int>", "/n/0", {"n": 0}),
+        ("/n/<n:int>", "/n/-12", {"n": -12}),
+        ("/n/<n:int>", "/n/007", {"n": 7}),
+        ("/f/<x:float>", "/f/1.5", {"x": 1.5}),
+        ("/f/<x:float>", "/f/-2", {"x": -2.0}),
+        ("/p/<rest:path>", "/p/a", {"rest": "a"}),
+        ("/p/<rest:path>", "/p/a/b/c", {"rest": "a/b/c"}),
+        ("/p/<rest:path>/end", "/p/a/end/end", {"rest": "a/end"}),
+        ("/p/<rest:path>.<kind>", "/p/a/b.c/d.txt", {"rest": "a/b.c/d", "kind": "txt"}),
+        ("/r/<word:re:[a-z]+>", "/r/abc", {"word": "abc"}),
+        ("/r/<word:re:a|b>", "/r/b", {"word": "b"}),
+        ("/r/<word:re:(?:ab)+>", "/r/abab", {"word": "abab"}),
+        ("/r/<word:re:[0-9]{2}>", "/r/12", {"word": "12"}),
+        (r"/r/<word:re:\w\>\d>", "/r/a>1", {"word": "a>1"}),
+        (r"/r/<word:re:\d+(?=x)x>", "/r/1x", {"word": "1x"}),
+        ("/r/<word:re:x:y>", "/r/x:y", {"word": "x:y"}),
+        ("/a.b/<x>", "/a.b/1", {"x": "1"}),
+        ("/a+b(c)/<x>", "/a+b(c)/1", {"x": "1"}),
+        ("/é/<x>", "/é/ü", {"x": "ü"}),
+        ("/plain", "/plain", {}),
+        ("/", "/", {}),
+    ],
+)
+def test_what_a_pattern_matches(pattern: str, path: str, values: dict[str, Any]) -> None:
+    found = Pattern(pattern).match(path)
+    assert found == values
+    assert {name: type(value) for name, value in values.items()} == {k: type(v) for k, v in (found or {}).items()}
+
+
+@pytest.mark.parametrize(
+    ("pattern", "path"),
+    [
+        ("/hello/<name>", "/hello"),
+        ("/hello/<name>", "/hello/"),
+        ("/hello/<name>", "/hello/a/b"),
+        ("/hello/<name>", "/Hello/a"),
+        ("/hello/<name>", "x/hello/a"),
+        ("/n/<n:int>", "/n/x"),
+        ("/n/<n:int>", "/n/1.5"),
+        ("/n/<n:int>", "/n/+1"),
+        ("/n/<n:int>", "/n/1_0"),
+        ("/n/<n:int>", "/n/\u0663"),
+        ("/n/<n:int>", "/n/1\n"),
+        ("/n/<n:int>", "/n/" + "9" * 5000),
+        ("/f/<x:float>", "/f/nan"),
+        ("/f/<x:float>", "/f/inf"),
+        ("/f/<x:float>", "/f/1e5"),
+        ("/f/<x:float>", "/f/" + "9" * 400),
+        ("/f/<x:float>", "/f/" + "9" * 300 + "." + "9" * 301),
+        ("/p/<rest:path>", "/p/"),
+        ("/p/<rest:path>/end", "/p/end"),
+        ("/r/<word:re:[a-z]+>", "/r/abC"),
+        ("/r/<word:re:a|b>", "/r/ab"),
+        ("/r/<word:re:[a-z/]+>", f"/r/a{ESCAPED_SLASH}1"),
+        ("/a.b/<x>", "/aXb/1"),
+        ("/plain", "/plain\n"),
+    ],
+)
+def test_what_a_pattern_does_not_match(pattern: str, path: str) -> None:
+    assert Pattern(pattern).match(path) is None
+
+
+@pytest.mark.parametrize(
+    ("pattern", "sentence"),
+    [
+        ("users", "write '/users'"),
+        ("", "must begin with '/'"),
+        ("<name>", "must begin with '/'"),
+        ("/<name", "can't be read"),
+        ("/name>", "can't be read"),
+        ("/<>", "without a name"),
+        ("/<:int>", "without a name"),
+        ("/<1st>", "can't be read"),
+        ("/<first-name>", "can't be read"),
+        ("/<a>/<a>", "<a> twice"),
+        ("/<n:integer>", "no kind 'integer'"),
+        ("/<n:int:5>", "no kind"),
+        ("/<n:re>", "re without an expression"),
+        ("/<n:re:>", "re without an expression"),
+        ("/<n:re:[a->", "Python can't read"),
+        ("/<n:re:(>", "Python can't read"),
+        ("/<n:re:(a)>", "group"),
+        (r"/<n:re:\1>", "Python can't read"),
+        ("/<n:re:(?i)[a-z]+>", "Python can't read"),
+    ],
+)
+def test_a_pattern_that_cannot_be_read_says_what_to_write(pattern: str, sentence: str) -> None:
+    with pytest.raises(SetupError) as caught:
+        Pattern(pattern)
+    assert sentence in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("pattern", "values", "path"),
+    [
+        ("/hello/<name>", {"name": "a/b ?#"}, "/hello/a%2Fb%20%3F%23"),
+        ("/hello/<name>", {"name": 5}, "/hello/5"),
+        ("/a b/<n:int>/é", {"n": -3}, "/a%20b/-3/%C3%A9"),
+        ("/f/<x:float>", {"x": 1.5}, "/f/1.5"),
+        ("/p/<rest:path>", {"rest": "a/b c"}, "/p/a/b%20c"),
+        ("/r/<word:re:[a-z]+>", {"word": "abc"}, "/r/abc"),
+    ],
+)
+def test_a_pattern_is_filled_in(pattern: str, values: dict[str, Any], path: str) -> None:
+    assert Pattern(pattern).fill(values) == path
+    assert values == {}
+
+
+def test_what_is_no_wildcard_stays() -> None:
+    values = {"n": 1, "page": 2}
+    assert Pattern("/n/<n:int>").fill(values) == "/n/1"
+    assert values == {"page": 2}
+
+
+@pytest.mark.parametrize(
+    ("pattern", "values"),
+    [
+        ("/n/<n:int>", {"n": "x"}),
+        ("/n/<n:int>", {"n": 1.5}),
+        ("/n/<n:int>", {"n": 10**31}),
+        ("/f/<x:float>", {"x": float("nan")}),
+        ("/f/<x:float>", {"x": float("inf")}),
+        ("/hello/<name>", {"name": ""}),
+        ("/hello/<name>", {"name": "a\0b"}),
+        ("/r/<word:re:[a-z]+>", {"word": "ABC"}),
+    ],
+)
+def test_a_value_that_does_not_fit_is_refused(pattern: str, values: dict[str, Any]) -> None:
+    with pytest.raises(ValueError, match="does not fit"):
+        Pattern(pattern).fill(values)
+
+
+def test_a_missing_value_is_a_key_error() -> None:
+    with pytest.raises(KeyError, match="n"):
+        Pattern("/n/<n:int>").fill({})
+
+
+PATTERNS = ["/a/<value>", "/b/<value:path>", "/c/<value:re:[a-z/.]+>", "/d/x<value>y", "/e/<value:path>/end"]
+
+
+def answering_app() -> tuple[App, dict[str, str]]:
+    app = App()
+    for pattern in PATTERNS:
+        app.get(pattern, name=pattern)(lambda value: {"value": value})
+    app.greet = lambda value: {"value": value}  # type: ignore[attr-defined]
+    return app, {pattern: pattern for pattern in PATTERNS}
+
+
+def round_trip(client: TestClient, url: str) -> Any:
+    response = client.get("/", extensions={"target": url.encode("ascii")})
+    return response.json()["value"] if response.status_code == 200 else response.status_code
+
+
+@pytest.mark.parametrize("protocol", ["asgi", "wsgi"])
+@pytest.mark.parametrize("name", [*PATTERNS, "greet"])
+def test_every_url_that_is_made_leads_back_with_the_same_value(protocol: Any, name: str) -> None:
+    app, _ = answering_app()
+
+    @given(st.text(st.characters(exclude_categories=["Cs"]) | st.sampled_from("/.%?#&+\0\n"), min_size=1, max_size=6))
+    @example("..")
+    @example(".")
+    @example("/")
+    @example("a/b")
+    @example("a//b")
+    @example("a/../b")
+    @example("a/")
+    @example("%2F")
+    def check(value: str) -> None:
+        try:
+            url = app.url_for(name, value) if name == "greet" else app.url_for(name, value=value)
+        except ValueError:
+            assume(False)
+        assert round_trip(client, url) == value
+
+    with TestClient(app, protocol=protocol) as client:
+        check()

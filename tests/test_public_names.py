@@ -1,0 +1,99 @@
+"""What ``micropie`` offers by name, and what importing it costs."""
+
+from __future__ import annotations
+
+import importlib
+import inspect
+import re
+import subprocess
+import sys
+import types
+from pathlib import Path
+
+import pytest
+
+import micropie
+
+ROOT = Path(micropie.__file__).parent.parent
+
+# What the documentation promises; whatever is added here is kept for good.
+PROMISED = """
+App Server route get post put patch delete inline hidden request
+Request Response Headers MutableHeaders UploadFile
+HTTPError BadRequest MethodNotAllowed Redirect ClientDisconnect SetupError ResponseError
+HttpMiddleware WebSocketMiddleware SessionBackend InMemorySessionBackend __version__
+""".split()
+
+
+@pytest.mark.parametrize("name", PROMISED)
+def test_every_promised_name_is_there(name: str) -> None:
+    assert name in micropie.__all__
+    assert hasattr(micropie, name)
+
+
+def test_the_list_of_names_is_sorted_and_complete() -> None:
+    assert micropie.__all__ == sorted(set(micropie.__all__))
+    public = {
+        name
+        for name, value in vars(micropie).items()
+        if not name.startswith("_") and not isinstance(value, types.ModuleType)
+    }
+    assert public == set(micropie.__all__) - {"__version__"}
+
+
+@pytest.mark.parametrize("name", sorted(set(micropie.__all__) - {"__version__", "request"}))
+def test_every_public_name_is_documented(name: str) -> None:
+    assert (inspect.getdoc(getattr(micropie, name)) or "").strip()
+
+
+def test_the_version_is_one_and_is_the_package_s() -> None:
+    assert re.fullmatch(r"\d+\.\d+\.\d+((a|b|rc)\d+)?", micropie.__version__)
+    pyproject = ROOT / "pyproject.toml"
+    stated = re.search(r'(?m)^version = "(.+)"', pyproject.read_text()) if pyproject.exists() else None
+    assert stated is None or stated[1] == micropie.__version__
+
+
+def test_the_package_is_typed() -> None:
+    assert (ROOT / "micropie" / "py.typed").exists()
+
+
+def test_request_is_the_current_request_even_after_its_module_was_imported() -> None:
+    importlib.import_module("micropie.request")
+    assert not isinstance(micropie.request, types.ModuleType)
+    assert "current" in repr(micropie.request)
+
+
+def test_star_import_brings_the_public_names() -> None:
+    names: dict[str, object] = {}
+    exec("from micropie import *", names)  # noqa: S102 - what is tested
+    assert names.keys() - {"__builtins__"} == set(micropie.__all__)
+
+
+ALONE = """
+import sys
+class Refusing:
+    def find_spec(self, name, path=None, target=None):
+        if name.partition(".")[0] in {optional!r}:
+            raise ModuleNotFoundError(name, name=name)
+sys.meta_path.insert(0, Refusing())
+import threading, warnings
+warnings.simplefilter("error")
+import micropie
+class Root(micropie.App):
+    def index(self, n: int = 0):
+        return {{"n": n}}
+app = Root()
+seen = []
+body = app({{"REQUEST_METHOD": "GET", "PATH_INFO": "/", "QUERY_STRING": "n=5", "SERVER_NAME": "x", "SERVER_PORT": "80",
+             "wsgi.url_scheme": "http"}}, lambda status, headers: seen.append(status))
+assert (seen, b"".join(body)) == (["200 OK"], b'{{"n":5}}'), (seen, body)
+assert threading.active_count() == 1, threading.enumerate()
+"""
+OPTIONAL = "jinja2 multipart orjson msgspec itsdangerous redis uvicorn hypercorn granian gunicorn httpx a2wsgi".split()
+OPTIONAL += ["trio", "pydantic", "h11", "typing_extensions_"]
+
+
+def test_anyio_is_all_that_it_needs_and_nothing_is_started() -> None:
+    code = ALONE.format(optional=OPTIONAL)
+    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stderr) == (0, "")

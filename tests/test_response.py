@@ -1,0 +1,801 @@
+"""What handlers may return, and the head and bytes that come of it: the same in every world."""
+
+from __future__ import annotations
+
+import io
+import json
+from collections.abc import AsyncIterator, Callable, Iterator
+from dataclasses import dataclass
+from datetime import date, datetime, timezone
+from http import HTTPStatus
+from pathlib import Path
+from typing import Any
+from uuid import UUID
+
+import msgspec
+import pytest
+
+from micropie import App, HTTPError, HttpMiddleware, Redirect, Response
+from tests.conftest import MakeClient
+
+HTML = "text/html; charset=utf-8"
+TEXT = "text/plain; charset=utf-8"
+JSON = "application/json"
+
+
+@dataclass
+class Point:
+    x: int
+    y: int
+
+
+class Pair(msgspec.Struct):
+    left: str
+    right: str
+
+
+class Aiterable:
+    def __aiter__(self) -> AsyncIterator[str]:
+        return chunks_async()
+
+
+def chunks() -> Iterator[str]:
+    yield "a"
+    yield "b"
+
+
+async def chunks_async() -> AsyncIterator[bytes | str]:
+    yield b"a"
+    yield "b"
+
+
+UUID_TEXT = "12345678-1234-5678-1234-567812345678"
+
+# name -> (what the handler returns, status, content type, body)
+ANSWERS: dict[str, tuple[Callable[[], Any], int, str, bytes]] = {
+    "text": (lambda: "héllo €", 200, HTML, "héllo €".encode()),
+    "empty text": (lambda: "", 200, HTML, b""),
+    "bytes": (lambda: b"\x00\xff", 200, HTML, b"\x00\xff"),
+    "bytearray": (lambda: bytearray(b"ab"), 200, HTML, b"ab"),
+    "memoryview": (lambda: memoryview(b"ab"), 200, HTML, b"ab"),
+    "None": (lambda: None, 200, HTML, b""),
+    "dict": (lambda: {"a": [1, None]}, 200, JSON, b'{"a":[1,null]}'),
+    "empty dict": (dict, 200, JSON, b"{}"),
+    "list": (lambda: ["é"], 200, JSON, '["é"]'.encode()),
+    "int": (lambda: 5, 200, JSON, b"5"),
+    "status-like int": (lambda: 404, 200, JSON, b"404"),
+    "False": (lambda: False, 200, JSON, b"false"),
+    "float": (lambda: 0.5, 200, JSON, b"0.5"),
+    "dataclass": (lambda: Point(1, 2), 200, JSON, b'{"x":1,"y":2}'),
+    "Struct": (lambda: Pair("l", "r"), 200, JSON, b'{"left":"l","right":"r"}'),
+    "date": (lambda: date(2026, 1, 2), 200, JSON, b'"2026-01-02"'),
+    "datetime": (lambda: [datetime(2026, 1, 2, 3, 4, 5)], 200, JSON, b'["2026-01-02T03:04:05"]'),
+    "UUID": (lambda: UUID(UUID_TEXT), 200, JSON, f'"{UUID_TEXT}"'.encode()),
+    "status, text": (lambda: (201, "made"), 201, HTML, b"made"),
+    "status, None": (lambda: (202, None), 202, HTML, b""),
+    "status, dict": (lambda: (404, {"no": 1}), 404, JSON, b'{"no":1}'),
+    "HTTPStatus": (lambda: (HTTPStatus.CREATED, "made"), 201, HTML, b"made"),
+    "own status": (lambda: (299, "odd"), 299, HTML, b"odd"),
+    "own 5xx": (lambda: (599, "odd"), 599, HTML, b"odd"),
+    "content type named": (lambda: (200, "a,b", {"Content-Type": "text/csv"}), 200, "text/csv", b"a,b"),
+    "content type as pair": (lambda: (200, {"a": 1}, [("content-TYPE", "a/b")]), 200, "a/b", b'{"a":1}'),
+    "tuple without a status": (lambda: (1, 2), 200, JSON, b"[1,2]"),
+    "Response": (lambda: Response("x", 418, content_type="text/plain"), 418, "text/plain", b"x"),
+    "Response of JSON": (lambda: Response({"a": 1}), 200, JSON, b'{"a":1}'),
+    "Response of None": (Response, 200, HTML, b""),
+    "Response, own header": (lambda: Response("x", headers={"Content-Type": "a/b"}), 200, "a/b", b"x"),
+    "HTTPError": (lambda: HTTPError(410, "It has gone."), 410, TEXT, b"It has gone."),
+    "HTTPError without words": (lambda: HTTPError(404), 404, TEXT, b"404 Not Found"),
+    "HTTPError of an odd status": (lambda: HTTPError(599), 599, TEXT, b"599 Error"),
+    "generator": (chunks, 200, HTML, b"ab"),
+    "iterator": (lambda: iter(["a", b"b"]), 200, HTML, b"ab"),
+    "map": (lambda: map(str, [1, 2]), 200, HTML, b"12"),
+    "async generator": (chunks_async, 200, HTML, b"ab"),
+    "async iterable": (Aiterable, 200, HTML, b"ab"),
+    "generator with empty chunks": (lambda: iter(["", b"", "a", "", b"b", ""]), 200, HTML, b"ab"),
+    "generator of other buffers": (lambda: iter([bytearray(b"a"), memoryview(b"b")]), 200, HTML, b"ab"),
+    "empty generator": (lambda: iter(()), 200, HTML, b""),
+    "status, generator": (lambda: (203, chunks()), 203, HTML, b"ab"),
+    "file": (lambda: io.BytesIO(b"x" * 200_000), 200, HTML, b"x" * 200_000),
+    "text file": (lambda: io.StringIO("é" * 70_000), 200, HTML, "é".encode() * 70_000),
+    "empty file": (io.BytesIO, 200, HTML, b""),
+}
+FIXED = [
+    name
+    for name in ANSWERS
+    if not any(word in name for word in ("generator", "iterator", "iterable", "map", "file"))
+]
+
+
+class Answers(App):
+    def sync(self, name: str) -> Any:
+        return ANSWERS[name][0]()
+
+    async def asynchronous(self, name: str) -> Any:
+        return ANSWERS[name][0]()
+
+
+@pytest.mark.parametrize("handler", ["sync", "asynchronous"])
+@pytest.mark.parametrize("name", ANSWERS)
+def test_what_a_handler_returns(make_client: MakeClient, name: str, handler: str) -> None:
+    _, status, content_type, body = ANSWERS[name]
+    answer = make_client(Answers()).get(f"/{handler}", params={"name": name})
+    assert (answer.status_code, answer.headers["content-type"], answer.content) == (status, content_type, body)
+
+
+@pytest.mark.parametrize("name", FIXED)
+def test_every_fixed_body_has_its_content_length(make_client: MakeClient, name: str) -> None:
+    answer = make_client(Answers()).get("/sync", params={"name": name})
+    assert answer.headers.get_list("content-length") == [str(len(answer.content))]
+
+
+@pytest.mark.parametrize("name", ANSWERS)
+def test_R08_head_has_the_head_of_get_and_no_body(make_client: MakeClient, name: str) -> None:
+    client = make_client(Answers())
+    get, head = (client.request(method, "/sync", params={"name": name}) for method in ("GET", "HEAD"))
+    assert (head.status_code, head.content) == (get.status_code, b"")
+    assert sorted(head.headers.multi_items()) == sorted(get.headers.multi_items())
+
+
+def test_headers_as_a_dict_and_as_pairs(make_client: MakeClient) -> None:
+    class Root(App):
+        def mapping(self) -> Any:
+            return 200, "x", {"X-One": "1", "x-two": "2"}
+
+        def pairs(self) -> Any:
+            return 200, "x", [("X-One", "1"), ("X-One", "2"), ("Set-Cookie", "a=1"), ("Set-Cookie", "b=2")]
+
+    client = make_client(Root())
+    headers = client.get("/mapping").headers
+    assert (headers["x-one"], headers["x-two"]) == ("1", "2")
+    headers = client.get("/pairs").headers
+    assert headers.get_list("x-one") == ["1", "2"]
+    assert headers.get_list("set-cookie") == ["a=1", "b=2"]
+
+
+def test_an_answer_is_the_same_byte_for_byte(connect: MakeClient) -> None:
+    seen = set()
+    for world in ("wsgi", "asyncio", "trio"):
+        client = connect(Answers(), world)
+        answers = [client.get("/sync", params={"name": name}) for name in ANSWERS]
+        seen.add(tuple((a.status_code, tuple(sorted(a.headers.multi_items())), a.content) for a in answers))
+    assert len(seen) == 1
+
+
+# -- self.response ---------------------------------------------------------------------------------------------------
+
+
+class Drafts(App):
+    def index(self) -> Any:
+        self.response.status = 202
+        self.response.headers["X-Own"] = "1"
+        self.response.headers["x-own"] = "2"
+        self.response.content_type = "text/x-own"
+        self.response.set_cookie("a", "1")
+        self.response.set_cookie("b", "2")
+        return "x"
+
+    def over(self) -> Any:
+        self.response.status = 202
+        self.response.headers["X-Own"] = "draft"
+        self.response.headers.add("Set-Cookie", "a=1")
+        return 203, "x", [("x-own", "returned"), ("Set-Cookie", "b=2")]
+
+    def fails(self) -> Any:
+        self.response.status = 202
+        self.response.headers["X-Own"] = "1"
+        self.response.headers["Content-Type"] = "application/x-own"
+        self.response.set_cookie("a", "1")
+        raise HTTPError(410, "gone")
+
+    def crashes(self) -> Any:
+        self.response.headers["X-Own"] = "1"
+        raise RuntimeError("secret")
+
+    def moves(self) -> Any:
+        self.response.set_cookie("flash", "saved")
+        raise Redirect("/there")
+
+    async def streams(self) -> AsyncIterator[str]:
+        self.response.headers["X-Own"] = "1"
+        yield "a"
+
+    def forgets(self) -> Any:
+        self.response.delete_cookie("a", path="/x", domain="example.org")
+        return Response("x")
+
+
+def test_what_is_set_on_the_response_is_sent(make_client: MakeClient) -> None:
+    answer = make_client(Drafts()).get("/")
+    assert (answer.status_code, answer.headers["content-type"], answer.text) == (202, "text/x-own", "x")
+    assert answer.headers.get_list("x-own") == ["2"]
+    assert answer.headers.get_list("set-cookie") == ["a=1; Path=/; SameSite=Lax", "b=2; Path=/; SameSite=Lax"]
+
+
+def test_what_the_handler_returns_goes_over_what_it_set(make_client: MakeClient) -> None:
+    answer = make_client(Drafts()).get("/over")
+    assert (answer.status_code, answer.headers.get_list("x-own")) == (203, ["returned"])
+    assert answer.headers.get_list("set-cookie") == ["a=1", "b=2"]
+
+
+def test_what_was_set_stays_with_an_intended_error_except_what_describes_the_body(make_client: MakeClient) -> None:
+    answer = make_client(Drafts()).get("/fails")
+    assert (answer.status_code, answer.text, answer.headers["content-type"]) == (410, "gone", TEXT)
+    assert (answer.headers["x-own"], answer.cookies["a"]) == ("1", "1")
+
+
+def test_what_was_set_goes_with_a_crash(make_client: MakeClient) -> None:
+    answer = make_client(Drafts()).get("/crashes")
+    assert (answer.status_code, "x-own" in answer.headers) == (500, False)
+
+
+def test_a_cookie_survives_a_redirect(make_client: MakeClient) -> None:
+    answer = make_client(Drafts()).get("/moves")
+    assert (answer.status_code, answer.headers["location"]) == (303, "/there")
+    assert answer.headers["set-cookie"] == "flash=saved; Path=/; SameSite=Lax"
+
+
+def test_headers_set_by_a_generator_before_its_first_chunk_are_sent(make_client: MakeClient) -> None:
+    answer = make_client(Drafts()).get("/streams")
+    assert (answer.headers.get("x-own"), answer.text) == ("1", "a")
+
+
+def test_a_cookie_is_deleted_with_its_path_and_domain(make_client: MakeClient) -> None:
+    assert make_client(Drafts()).get("/forgets").headers["set-cookie"] == (
+        "a=; Max-Age=0; Expires=Thu, 01 Jan 1970 00:00:00 GMT; Domain=example.org; Path=/x; SameSite=Lax"
+    )
+
+
+def test_an_explicit_200_goes_over_the_drafted_status(make_client: MakeClient) -> None:
+    class Root(App):
+        def index(self) -> Any:
+            self.response.status = 404
+            return 200, "found after all"
+
+    assert make_client(Root()).get("/").status_code == 200
+
+
+def test_responses_and_their_headers_describe_themselves() -> None:
+    response = Response("x", 404, {"A": "1"})
+    assert repr(response) == "<Response 404>"
+    assert repr(response.headers) == "MutableHeaders([('A', '1')])"
+
+
+# -- R1, R2: what may not be in a header ----------------------------------------------------------------------------
+
+CONTROLS = [chr(code) for code in (*range(0x20), 0x7F)]
+
+
+def bad_cookie(name: str = "n", value: str = "v", **attributes: Any) -> Response:
+    response = Response("x")
+    response.set_cookie(name, value, **attributes)
+    return response
+
+
+# Where a control character could get into a head: each takes the bad text.
+PLACES: dict[str, Callable[[str], Any]] = {
+    "header name": lambda bad: (200, "x", {f"X{bad}Injected": "1"}),
+    "header value": lambda bad: (200, "x", {"X-Value": f"a{bad}Injected: 1"}),
+    "value of a Response": lambda bad: Response("x", headers=[("X-Value", f"a{bad}Injected: 1")]),
+    "content type header": lambda bad: (200, "x", {"Content-Type": f"text/plain{bad}Injected: 1"}),
+    "content type": lambda bad: Response("x", content_type=f"text/plain{bad}Injected: 1"),
+    "cookie name": lambda bad: bad_cookie(name=f"n{bad}Injected: 1"),
+    "cookie value": lambda bad: bad_cookie(value=f"v{bad}Injected: 1"),
+    "cookie path": lambda bad: bad_cookie(path=f"/{bad}Injected: 1"),
+    "cookie domain": lambda bad: bad_cookie(domain=f"example.org{bad}Injected: 1"),
+    "raw Set-Cookie": lambda bad: (200, "x", {"Set-Cookie": f"a=1{bad}Injected: 1"}),
+    "redirect": lambda bad: Redirect(f"/there{bad}Injected: 1"),
+    "external redirect": lambda bad: Redirect(f"http://evil.com/{bad}Injected: 1", allow_external=True),
+    "Location": lambda bad: (302, "", {"Location": f"/there{bad}Injected: 1"}),
+    "HTTPError's header name": lambda bad: HTTPError(404, "no", [(f"X{bad}Injected", "1")]),
+    "HTTPError's header value": lambda bad: HTTPError(404, "no", [("X-Value", f"a{bad}Injected: 1")]),
+    "stream's header": lambda bad: (200, chunks(), {"X-Value": f"a{bad}Injected: 1"}),
+}
+TAB_IS_FINE = {"header value", "value of a Response", "content type header", "content type", "raw Set-Cookie"}
+TAB_IS_FINE |= {"HTTPError's header value", "stream's header"}
+
+
+class Injecting(App):
+    def index(self, place: str, bad: int) -> Any:
+        return PLACES[place](chr(bad))
+
+    def drafted(self, bad: int) -> Any:
+        self.response.headers["X-Value"] = f"a{chr(bad)}Injected: 1"
+        return "x"
+
+
+def assert_plain_500(answer: Any) -> None:
+    assert (answer.status_code, answer.text, answer.headers["content-type"]) == (500, "500 Internal Server Error", TEXT)
+    assert not [pair for pair in answer.headers.multi_items() if "njected" in " ".join(pair)]
+
+
+@pytest.mark.parametrize("place", PLACES)
+def test_R01_control_characters_in_a_head_are_a_500_and_a_log_line(
+    make_client: MakeClient, place: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    client = make_client(Injecting())
+    for bad in CONTROLS:
+        if bad == "\t" and place in TAB_IS_FINE:
+            continue
+        caplog.clear()
+        assert_plain_500(client.get("/", params={"place": place, "bad": ord(bad)}))
+        assert len(caplog.records) == 1, repr(bad)
+
+
+def test_R01_control_characters_in_a_drafted_header_are_a_500(make_client: MakeClient) -> None:
+    client = make_client(Injecting())
+    for bad in CONTROLS:
+        if bad != "\t":
+            assert_plain_500(client.get("/drafted", params={"bad": ord(bad)}))
+
+
+@pytest.mark.parametrize("when", ["before_request", "after_request"])
+def test_R01_control_characters_in_a_hooks_header_are_a_500(
+    make_client: MakeClient, when: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    class Hook(HttpMiddleware):
+        pass
+
+    headers = [("X-Value", "a\r\nInjected: 1")]
+    setattr(Hook, when, lambda self, *_: {"headers": headers})
+    app = Injecting()
+    app.middlewares.append(Hook())
+    assert_plain_500(make_client(app).get("/nowhere"))
+    assert caplog.records
+
+
+def test_R01_the_body_of_an_error_may_have_line_ends(make_client: MakeClient) -> None:
+    class Root(App):
+        def index(self) -> Any:
+            raise HTTPError(400, "one\r\ntwo")
+
+    answer = make_client(Root()).get("/")
+    assert (answer.status_code, answer.content) == (400, b"one\r\ntwo")
+
+
+@pytest.mark.parametrize("value", ["€", "\u0100", "\ud800", "日本"])
+def test_R02_a_header_that_is_not_latin_1_is_a_500(
+    make_client: MakeClient, value: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    class Root(App):
+        def index(self) -> Any:
+            return 200, "x", {"X-Value": value}
+
+    assert_plain_500(make_client(Root()).get("/"))
+    assert "X-Value".lower() in caplog.text.lower()
+
+
+def test_R02_latin_1_in_a_header_is_sent(make_client: MakeClient) -> None:
+    class Root(App):
+        def index(self) -> Any:
+            return 200, "x", {"X-Value": "caf\xe9 \xff"}
+
+    pairs = dict(make_client(Root()).get("/").headers.raw)
+    assert pairs[b"x-value"] == b"caf\xe9 \xff"
+
+
+@pytest.mark.parametrize("value", [None, 5, b"x", ["x"], 1.5])
+def test_a_header_that_is_no_text_is_a_500(make_client: MakeClient, value: Any) -> None:
+    class Root(App):
+        def index(self) -> Any:
+            return 200, "x", {"X-Value": value}
+
+        def name(self) -> Any:
+            return 200, "x", [(value, "x")]
+
+    client = make_client(Root())
+    assert_plain_500(client.get("/"))
+    assert_plain_500(client.get("/name"))
+
+
+@pytest.mark.parametrize("status", [0, 99, 100, 101, 199, 600, "200", None, 200.0])
+def test_a_status_that_is_none_is_a_500(make_client: MakeClient, status: Any) -> None:
+    class Root(App):
+        def index(self) -> Any:
+            return Response("x", status)
+
+    assert_plain_500(make_client(Root()).get("/"))
+
+
+@pytest.mark.parametrize("body", [object(), {"a": object()}, float("nan"), "\ud800", lambda: "x", ["\ud800"]])
+def test_a_body_that_cannot_be_encoded_is_a_500(make_client: MakeClient, body: Any) -> None:
+    class Root(App):
+        def index(self) -> Any:
+            return body
+
+    assert_plain_500(make_client(Root()).get("/"))
+
+
+@pytest.mark.parametrize("headers", [5, ["x"], [("a", "b", "c")], "ab"])
+def test_headers_that_are_none_are_a_500(make_client: MakeClient, headers: Any) -> None:
+    class Root(App):
+        def index(self) -> Any:
+            return 200, "x", headers
+
+    assert_plain_500(make_client(Root()).get("/"))
+
+
+@pytest.mark.parametrize("name", ["Connection", "Transfer-Encoding", "keep-alive", "Upgrade"])
+def test_what_is_the_servers_to_send_is_left_out(
+    make_client: MakeClient, name: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    class Root(App):
+        def index(self) -> Any:
+            return 200, "x", {name: "close"}
+
+    answer = make_client(Root()).get("/")
+    assert (answer.status_code, name.lower() in answer.headers) == (200, False)
+    assert name in caplog.text
+
+
+# -- R9, R10: lengths --------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("method", ["GET", "HEAD", "POST"])
+@pytest.mark.parametrize("body", [lambda: "x", lambda: {"a": 1}, chunks, chunks_async, lambda: io.BytesIO(b"x")])
+@pytest.mark.parametrize("status", [204, 304])
+def test_R09_no_content_has_neither_body_nor_what_describes_one(
+    make_client: MakeClient, status: int, body: Callable[[], Any], method: str
+) -> None:
+    class Root(App):
+        def index(self) -> Any:
+            return status, body(), {"Content-Type": "text/plain", "Content-Length": "1", "ETag": '"v"'}
+
+    answer = make_client(Root()).request(method, "/")
+    assert (answer.status_code, answer.content) == (status, b"")
+    assert answer.headers.multi_items() == [("etag", '"v"')]
+
+
+@pytest.mark.parametrize("length", ["1", "100", "-1", "x", "\u0663", "9" * 5000])
+def test_R10_the_length_of_a_fixed_body_is_its_own_whatever_the_author_says(
+    make_client: MakeClient, length: str
+) -> None:
+    class Root(App):
+        def index(self) -> Any:
+            return 200, "four", {"Content-Length": length}
+
+    answer = make_client(Root()).get("/")
+    if length.isascii() and len(length) < 20:
+        assert (answer.status_code, answer.headers.get_list("content-length")) == (200, ["4"])
+    else:
+        assert answer.headers.get_list("content-length") == [str(len(answer.content))]
+
+
+def test_R10_a_hook_that_doubles_the_body_changes_its_length(make_client: MakeClient) -> None:
+    class Doubles(HttpMiddleware):
+        def after_request(self, request: Any, status_code: int, response_body: Any, extra_headers: Any) -> Any:
+            return {"body": response_body * 2}
+
+    class Root(App):
+        def index(self) -> Any:
+            return 200, "four", {"Content-Length": "4"}
+
+    app = Root()
+    app.middlewares.append(Doubles())
+    answer = make_client(app).get("/")
+    assert (answer.text, answer.headers["content-length"]) == ("fourfour", "8")
+
+
+def test_the_author_may_announce_the_length_of_a_stream(make_client: MakeClient) -> None:
+    class Root(App):
+        def index(self) -> Any:
+            return 200, chunks(), {"Content-Length": "2"}
+
+        def twice(self) -> Any:
+            return 200, iter([]), [("Content-Length", "0"), ("content-length", "0")]
+
+    client = make_client(Root())
+    assert client.get("/").headers["content-length"] == "2"
+    assert client.get("/twice").headers.get_list("content-length") == ["0"]
+
+
+@pytest.mark.parametrize("length", ["x", "-1", "1_0", "+5", " 5x", "9" * 5000])
+def test_R06_a_length_that_is_no_number_is_not_sent(make_client: MakeClient, length: str) -> None:
+    class Root(App):
+        def index(self) -> Any:
+            return 200, chunks(), {"Content-Length": length}
+
+    assert length not in make_client(Root()).get("/").headers.get("content-length", "")
+
+
+# -- R16: redirects ------------------------------------------------------------------------------------------------------
+
+
+class Redirecting(App):
+    def index(self, to: str, status: int = 303) -> Any:
+        return Redirect(to, status)
+
+    def raised(self, to: str) -> Any:
+        raise Redirect(to)
+
+    def old(self) -> Any:
+        return self._redirect("/there")
+
+    async def external(self, to: str) -> Any:
+        return self._redirect(to, 308, allow_external=True)
+
+
+LEAVES = [
+    "//evil.com",
+    "///evil.com",
+    "/\\evil.com",
+    "\\\\evil.com",
+    "\\/evil.com",
+    "\t//evil.com",
+    "/\t/evil.com",
+    " //evil.com",
+    "\x00//evil.com",
+    "http://evil.com/",
+    "HTTP://EVIL.COM",
+    "https:evil.com",
+    "https:/evil.com",
+    "http:/evil.com",
+    "http:evil.com",
+    "https:\\evil.com",
+    "http:///evil.com",
+    "http://testserver@evil.com/",
+    "http://testserver:80@evil.com/",
+    "http://testserver.evil.com/",
+    "http://testserver\\@evil.com/",
+    "//testserver\\@evil.com/",
+    "http://evil.com#testserver",
+    "http://evil.com?testserver",
+    "http://[::1",
+    "javascript:alert(1)",
+    "java\nscript:alert(1)",
+    "data:text/html,x",
+    "ftp://testserver/",
+    "mailto:a@b",
+]
+
+
+@pytest.mark.parametrize("path", ["/", "/raised"])
+@pytest.mark.parametrize("to", LEAVES)
+def test_R16_a_redirect_to_another_host_is_refused(
+    make_client: MakeClient, to: str, path: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    answer = make_client(Redirecting()).get(path, params={"to": to})
+    assert "location" not in answer.headers
+    assert answer.status_code in (400, 500)  # 400: a NUL does not get through the query at all
+    assert answer.status_code == 400 or caplog.records
+
+
+@pytest.mark.parametrize("host", ["testserver", "testserver:8080", "TestServer"])
+@pytest.mark.parametrize(
+    ("to", "location"),
+    [
+        ("/there", "/there"),
+        ("there", "there"),
+        ("../up", "../up"),
+        ("?page=2", "?page=2"),
+        ("#part", "#part"),
+        ("", ""),
+        ("/a?next=http://evil.com/", "/a?next=http://evil.com/"),
+        ("/a//b", "/a//b"),
+        ("/a:b", "/a:b"),
+        ("/é?q=€", "/%C3%A9?q=%E2%82%AC"),
+        ("/a%20b", "/a%20b"),
+        ("/a b", "/a%20b"),
+        ('/a"<b>', "/a%22%3Cb%3E"),
+        ("/a\\b", "/a%5Cb"),
+    ],
+)
+def test_R16_a_redirect_within_the_site_is_a_303(make_client: MakeClient, to: str, location: str, host: str) -> None:
+    answer = make_client(Redirecting()).get("/", params={"to": to}, headers={"Host": host})
+    assert (answer.status_code, answer.headers["location"]) == (303, location)
+    assert answer.headers["content-length"] == "0"
+
+
+@pytest.mark.parametrize("to", ["http://{}/x", "https://{}/x", "//{}/x", "HTTP://{}"])
+def test_R16_a_redirect_may_name_the_requests_own_host(make_client: MakeClient, to: str) -> None:
+    client = make_client(Redirecting())
+    for host in ("testserver", "testserver:8080"):
+        answer = client.get("/", params={"to": to.format(host)}, headers={"Host": host})
+        assert (answer.status_code, answer.headers["location"]) == (303, to.format(host))
+
+
+def test_R16_a_redirect_to_another_host_is_possible_if_it_is_meant(make_client: MakeClient) -> None:
+    answer = make_client(Redirecting()).get("/external", params={"to": "https://example.org/é"})
+    assert (answer.status_code, answer.headers["location"]) == (308, "https://example.org/%C3%A9")
+
+
+def test_R16_a_path_of_two_slashes_never_becomes_a_location(make_client: MakeClient) -> None:
+    class Root(App):
+        def default(self, *segments: str) -> Any:
+            return Redirect(self.request.path)
+
+    answer = make_client(Root(), validate=False).get("/", extensions={"target": b"//evil.com"})
+    assert not answer.headers.get("location", "").startswith("//")
+
+
+def test_R14_a_bad_host_and_a_redirect_by_name_are_a_400(make_client: MakeClient) -> None:
+    client = make_client(Redirecting())
+    answer = client.get("/", params={"to": "http://testserver/x"}, headers={"Host": "a@b"})
+    assert (answer.status_code, "location" in answer.headers) == (400, False)
+
+
+def test_a_bad_host_does_not_spoil_a_redirect_to_a_path(make_client: MakeClient) -> None:
+    answer = make_client(Redirecting()).get("/", params={"to": "/a?next=http://x/"}, headers={"Host": "a@b"})
+    assert (answer.status_code, answer.headers.get("location")) == (303, "/a?next=http://x/")
+
+
+@pytest.mark.parametrize("status", [301, 302, 303, 307, 308])
+def test_a_redirects_status(make_client: MakeClient, status: int) -> None:
+    answer = make_client(Redirecting()).get("/", params={"to": "/there", "status": status})
+    assert answer.status_code == status
+
+
+@pytest.mark.parametrize("status", [200, 300, 304, 404, None])
+def test_a_redirect_with_another_status_is_a_mistake(status: Any) -> None:
+    with pytest.raises(ValueError, match="301, 302, 303, 307 or 308"):
+        Redirect("/", status)
+
+
+def test_the_old_redirect(make_client: MakeClient) -> None:
+    answer = make_client(Redirecting()).get("/old")
+    assert (answer.status_code, answer.headers["location"]) == (303, "/there")
+
+
+@pytest.mark.parametrize("status", [200, 399, 600, 0, -1])
+def test_an_error_with_a_status_that_is_none_is_a_mistake(status: int) -> None:
+    with pytest.raises(ValueError, match="400 to 599"):
+        HTTPError(status)
+
+
+# -- R17: nothing is shared between answers --------------------------------------------------------------------------------
+
+
+class Appends(HttpMiddleware):
+    def after_request(self, request: Any, status_code: int, response_body: Any, extra_headers: Any) -> None:
+        extra_headers.append(("X-Seen", "1"))
+
+
+SHARED = {
+    "response": Response("shared", 200, {"X-Own": "1"}),
+    "headers": (200, "shared", [("X-Own", "1")]),
+    "error": HTTPError(404, "shared", [("X-Own", "1")]),
+}
+
+
+@pytest.mark.parametrize("kind", SHARED)
+def test_R17_an_answer_made_once_and_returned_often_does_not_grow(make_client: MakeClient, kind: str) -> None:
+    class Root(App):
+        def index(self) -> Any:
+            return SHARED[kind]
+
+    app = Root()
+    app.middlewares.append(Appends())
+    client = make_client(app)
+    answers = [client.get("/") for _ in range(3)]
+    assert [answer.headers.get_list("x-seen") for answer in answers] == [["1"]] * 3
+
+
+def test_R17_one_clients_session_cookie_is_not_sent_to_another(make_client: MakeClient) -> None:
+    shared = Response("shared")
+
+    class Root(App):
+        def login(self) -> Any:
+            self.request.session["user"] = 1
+            return shared
+
+        def index(self) -> Any:
+            return shared
+
+    app = Root()
+    client = make_client(app)
+    assert "set-cookie" in client.get("/login").headers
+    client.cookies.clear()
+    assert "set-cookie" not in client.get("/").headers
+
+
+def test_R17_a_hook_that_replaces_a_shared_answer_replaces_one(make_client: MakeClient) -> None:
+    shared = Response("shared")
+
+    class Once(HttpMiddleware):
+        def after_request(self, request: Any, status_code: int, response_body: Any, extra_headers: Any) -> Any:
+            return {"body": "mine", "status_code": 404} if request.query("mine") else None
+
+    class Root(App):
+        def index(self) -> Any:
+            return shared
+
+    app = Root()
+    app.middlewares.append(Once())
+    client = make_client(app)
+    assert client.get("/?mine=1").text == "mine"
+    assert (client.get("/").status_code, client.get("/").text) == (200, "shared")
+
+
+def test_R17_what_wraps_the_application_may_append_to_the_head(make_client: MakeClient) -> None:
+    class Root(App):
+        def index(self) -> Any:
+            return "x"
+
+        def fails(self) -> Any:
+            raise HTTPError(404)
+
+    app = Root()
+    client = make_client(wrapped(app), lifespan=False)
+    for path in ("/", "/fails", "/nowhere"):
+        answers = [client.get(path) for _ in range(2)]
+        assert [answer.headers.get_list("x-outer") for answer in answers] == [["1"], ["1"]]
+
+
+def wrapped(app: App) -> Any:
+    """An outer middleware of either protocol that appends to the very list it is given."""
+
+    def wrapper(*args: Any) -> Any:
+        if len(args) == 2:
+            environ, start_response = args
+            return app(environ, lambda status, headers, *more: start_response(status, appended(headers), *more))
+        scope, receive, send = args
+
+        async def appending(message: Any) -> None:
+            if message["type"] == "http.response.start":
+                message["headers"].append((b"x-outer", b"1"))
+            await send(message)
+
+        return app(scope, receive, appending)
+
+    def appended(headers: list[tuple[str, str]]) -> list[tuple[str, str]]:
+        headers.append(("x-outer", "1"))
+        return headers
+
+    return wrapper
+
+
+# -- files -----------------------------------------------------------------------------------------------------------------
+
+
+class Files(App):
+    opened: list[Any]
+
+    def __init__(self, path: Path) -> None:
+        super().__init__()
+        self.path, self.opened = path, []
+
+    def index(self, status: int = 200, header: str = "fine") -> Any:
+        self.opened.append(self.path.open("rb"))
+        return status, self.opened[-1], {"X-Header": header}
+
+
+@pytest.fixture
+def files(tmp_path: Path) -> Iterator[Files]:
+    path = tmp_path / "file"
+    path.write_bytes(b"x" * 150_000)
+    app = Files(path)
+    yield app
+    for file in app.opened:
+        file.close()
+
+
+@pytest.mark.parametrize("method", ["GET", "HEAD"])
+@pytest.mark.parametrize("query", ["", "?status=204", "?header=%E2%82%AC", "?status=100"])
+def test_a_file_is_closed_whatever_becomes_of_it(
+    make_client: MakeClient, files: Files, query: str, method: str
+) -> None:
+    answer = make_client(files).request(method, f"/{query}")
+    assert [file.closed for file in files.opened] == [True]
+    assert len(answer.content) == (150_000 if not query and method == "GET" else len(answer.content))
+
+
+def test_a_file_that_a_hook_replaces_is_closed(make_client: MakeClient, files: Files) -> None:
+    class Replaces(HttpMiddleware):
+        def after_request(self, request: Any, status_code: int, response_body: Any, extra_headers: Any) -> Any:
+            return {"body": "other"}
+
+    files.middlewares.append(Replaces())
+    assert make_client(files).get("/").text == "other"
+    assert [file.closed for file in files.opened] == [True]
+
+
+def test_json_is_json_in_every_world(make_client: MakeClient) -> None:
+    value = {"text": "é\u2028</script>", "big": 2**70, "when": datetime(2026, 1, 1, tzinfo=timezone.utc)}
+
+    class Root(App):
+        def index(self) -> Any:
+            return value
+
+    answer = make_client(Root()).get("/")
+    assert json.loads(answer.content)["text"] == value["text"]
+    assert json.loads(answer.content)["big"] == 2**70

@@ -1,0 +1,1310 @@
+"""From a path and a method to a handler: by name, by explicit route, and what is never reachable."""
+
+from __future__ import annotations
+
+import functools
+import importlib.util
+import sys
+import threading
+from collections import UserDict
+from pathlib import Path
+from typing import Any, ClassVar
+
+import httpx
+import pytest
+
+from micropie import App, SetupError, delete, get, hidden, patch, post, put, route
+from micropie.testing import TestClient
+from tests.conftest import MakeClient
+
+
+def at(client: TestClient, target: str, method: str = "GET") -> httpx.Response:
+    """The answer to exactly this target and method: httpx would normalise the one and write the other in capitals."""
+    request = client.build_request("GET", "/", extensions={"target": target.encode()})
+    request.method = method
+    return client.send(request)
+
+
+def set_up(app: App) -> None:
+    """What the first request or the server's start does."""
+    app.compiled()
+
+
+def text(app: App, make_client: MakeClient, target: str, method: str = "GET") -> str | int:
+    """The body of a 200, else the status."""
+    response = at(make_client(app), target, method)
+    return response.text if response.status_code == 200 else response.status_code
+
+
+# -- by name -------------------------------------------------------------------------------------------------------
+
+
+class Shop(App):
+    def index(self) -> str:
+        return "shop"
+
+    def greet(self, name: str = "World", age: str = "?") -> str:
+        return f"{name} {age}"
+
+    async def café(self) -> str:
+        return "café"
+
+    def join(self, *parts: str) -> str:
+        return "|".join(parts)
+
+
+@pytest.mark.parametrize(
+    ("target", "answer"),
+    [
+        ("/", "shop"),
+        ("/index", "shop"),
+        ("/greet", "World ?"),
+        ("/greet/", "World ?"),
+        ("/greet/Alice", "Alice ?"),
+        ("/greet/Alice/", "Alice ?"),
+        ("/greet/Alice?age=3", "Alice 3"),
+        ("/greet/Alice/4?age=3", "Alice 4"),
+        ("/greet?name=Bob", "Bob ?"),
+        ("/caf%C3%A9", "café"),
+        ("/gree%74/x", "x ?"),
+        ("/join/a%2Fb/c", "a/b|c"),
+        ("/join/a%252Fb", "a%2Fb"),
+        ("/join/a+b/%20", "a+b| "),
+        ("/join/a;v=1/b,c", "a;v=1|b,c"),
+    ],
+)
+def test_a_path_is_a_method_and_its_arguments(make_client: MakeClient, target: str, answer: str) -> None:
+    assert text(Shop(), make_client, target) == answer
+
+
+@pytest.mark.parametrize(
+    "target",
+    [
+        "/nothing",
+        "/greet/a/b/c",
+        "/index/surplus",
+        "/Greet",
+        "/GREET",
+        "/greet%20",
+        "/gr\u200beet",
+        "/greet.html",
+        "//",
+        "//greet",
+        "/greet//",
+        "/greet//Alice",
+        "/./greet",
+        "/greet/.",
+        "/greet/..",
+        "/greet/%2e%2e",
+        "/%2E/greet",
+        "/join/a/../b",
+        "/greet%2FAlice",
+        "/%2Fgreet",
+    ],
+)
+def test_everything_else_is_404(make_client: MakeClient, target: str) -> None:
+    assert text(Shop(), make_client, target) == 404
+
+
+@pytest.mark.parametrize("method", ["GET", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "TRACE", "QUERY", "PROPFIND"])
+def test_a_handler_that_states_no_method_answers_every_method(make_client: MakeClient, method: str) -> None:
+    class Root(App):
+        def index(self) -> str:
+            return self.request.method
+
+    client = make_client(Root(), validate=False)  # wsgiref.validate warns of methods that it does not know
+    assert client.request(method, "/").text == method
+
+
+def test_head_of_a_handler_without_methods_has_no_body(make_client: MakeClient) -> None:
+    response = make_client(Shop()).head("/greet/Alice")
+    assert (response.status_code, response.content, response.headers["content-length"]) == (200, b"", "7")
+
+
+def test_an_app_without_handlers_is_404_everywhere(make_client: MakeClient) -> None:
+    client = make_client(App())
+    assert [at(client, target).status_code for target in ("/", "/index", "/x/y")] == [404, 404, 404]
+
+
+# -- index and default ---------------------------------------------------------------------------------------------
+
+
+def test_an_unknown_segment_goes_to_an_index_that_takes_path_parameters(make_client: MakeClient) -> None:
+    class Blog(App):
+        def index(self, slug: str = "home") -> str:
+            return f"post {slug}"
+
+        def about(self) -> str:
+            return "about"
+
+    client = make_client(Blog())
+    answers = [at(client, target).text for target in ("/", "/hello", "/hello/", "/about", "/a%2Fb")]
+    assert answers == ["post home", "post hello", "post hello", "about", "post a/b"]
+    assert at(client, "/hello/surplus").status_code == 404
+
+
+def test_an_index_with_star_args_takes_a_whole_unknown_path(make_client: MakeClient) -> None:
+    class Root(App):
+        def index(self, *parts: str) -> str:
+            return repr(parts)
+
+    assert text(Root(), make_client, "/a/b/c") == "('a', 'b', 'c')"
+
+
+def test_an_index_with_keyword_parameters_only_takes_no_path(make_client: MakeClient) -> None:
+    class Root(App):
+        def index(self, *, page: int = 1, **rest: str) -> str:
+            return str(page)
+
+    assert text(Root(), make_client, "/2") == 404
+
+
+@pytest.mark.parametrize("decorate", [get, route(methods=["GET", "POST"])])
+def test_an_index_that_states_its_methods_takes_path_parameters_too(make_client: MakeClient, decorate: Any) -> None:
+    class Root(App):
+        @decorate
+        def index(self, slug: str = "home") -> str:
+            return slug
+
+    app = Root()
+    assert text(app, make_client, "/hello") == "hello"
+    assert text(app, make_client, "/hello", "DELETE") == 405
+
+
+def test_default_takes_what_nothing_else_took(make_client: MakeClient) -> None:
+    class Root(App):
+        def index(self, ignored: str = "") -> str:
+            return "index"
+
+        def known(self) -> str:
+            return "known"
+
+        def default(self, *segments: str) -> str:
+            return "default " + "|".join(segments)
+
+    client = make_client(Root())
+    answers = [at(client, target).text for target in ("/", "/known", "/x", "/x/y/", "/a%2Fb")]
+    assert answers == ["index", "known", "default x", "default x|y", "default a/b"]
+    # A surplus segment of a handler that was found is 404: nothing else is tried.
+    assert at(client, "/known/surplus").status_code == 404
+
+
+def test_default_of_the_deepest_level_that_has_one(make_client: MakeClient) -> None:
+    class Leaf(App):
+        def page(self) -> str:
+            return "page"
+
+    class Middle(App):
+        def default(self, *segments: str) -> str:
+            return "middle " + "|".join(segments)
+
+    class Root(App):
+        def default(self, *segments: str) -> str:
+            return "root " + "|".join(segments)
+
+    root = Root()
+    root.other = Leaf()
+    root.middle = Middle()
+    root.middle.leaf = Leaf()
+    client = make_client(root)
+    answers = {
+        "/middle/leaf/page": "page",
+        "/middle/leaf/nothing": "middle leaf|nothing",
+        "/middle/leaf": "middle leaf",
+        "/middle/x/y": "middle x|y",
+        "/middle": "middle ",
+        "/other/nothing": "root other|nothing",
+        "/": "root ",
+        "/x": "root x",
+    }
+    assert {target: at(client, target).text for target in answers} == answers
+
+
+def test_a_default_without_segments_takes_none(make_client: MakeClient) -> None:
+    class Root(App):
+        def default(self) -> str:
+            return "default"
+
+    assert text(Root(), make_client, "/") == "default"
+    assert text(Root(), make_client, "/x") == 404
+
+
+def test_dots_and_empty_segments_do_not_reach_default_either(make_client: MakeClient) -> None:
+    class Root(App):
+        def default(self, *segments: str) -> str:
+            return "default"
+
+    client = make_client(Root())
+    assert [at(client, target).status_code for target in ("//", "/a//b", "/../x", "/x/.", "/%2e%2e/x")] == [404] * 5
+
+
+# -- subtrees ------------------------------------------------------------------------------------------------------
+
+
+class Blog(App):
+    def index(self) -> str:
+        return "blog"
+
+    def show(self, slug: str) -> str:
+        return f"show {slug}"
+
+
+class Inner(App):
+    def index(self, number: int = 0) -> str:
+        return f"inner {number}"
+
+
+def tree() -> App:
+    root = Shop()
+    root.blog = Blog()
+    root.blog.inner = Inner()
+    root.blog.inner.deepest = Blog()
+    return root
+
+
+@pytest.mark.parametrize(
+    ("target", "answer"),
+    [
+        ("/", "shop"),
+        ("/blog", "blog"),
+        ("/blog/", "blog"),
+        ("/blog/show/x", "show x"),
+        ("/blog/inner", "inner 0"),
+        ("/blog/inner/5", "inner 5"),
+        ("/blog/inner/deepest/show/a%2Fb", "show a/b"),
+        ("/blog/greet", 404),
+        ("/blog//show/x", 404),
+        ("/blog%2Fshow/x", 404),
+        ("/blogshow/x", 404),
+        ("/show/x", 404),
+        ("/blog/inner/deepest/nothing", 404),
+    ],
+)
+def test_an_attribute_that_is_an_app_is_a_subtree(make_client: MakeClient, target: str, answer: str | int) -> None:
+    assert text(tree(), make_client, target) == answer
+
+
+def test_a_subtree_may_be_an_attribute_of_the_class(make_client: MakeClient) -> None:
+    class Root(App):
+        blog = Blog()
+
+    assert text(Root(), make_client, "/blog/show/x") == "show x"
+
+
+def test_a_subtree_goes_before_a_method_of_its_name(make_client: MakeClient) -> None:
+    class Root(App):
+        def blog(self) -> str:
+            return "method"
+
+    root: Any = Root()
+    root.blog = Blog()
+    assert text(root, make_client, "/blog") == "blog"
+
+
+def test_a_private_subtree_is_no_route(make_client: MakeClient) -> None:
+    root: Any = App()
+    root._blog = Blog()
+    assert text(root, make_client, "/_blog") == 404
+
+
+def test_an_app_may_know_its_parent(make_client: MakeClient) -> None:
+    root = tree()
+    root.blog.parent = root  # type: ignore[attr-defined]
+    assert text(root, make_client, "/blog/show/x") == "show x"
+    assert text(root, make_client, "/blog/parent/greet") == 404
+
+
+def test_one_app_in_two_places_answers_in_both(make_client: MakeClient) -> None:
+    root: Any = App()
+    root.news = root.blog = Blog()
+    client = make_client(root)
+    assert [at(client, target).text for target in ("/news/show/1", "/blog/show/2")] == ["show 1", "show 2"]
+
+
+def test_a_subtree_assigned_later_is_found_and_a_deleted_one_is_not(make_client: MakeClient) -> None:
+    root: Any = tree()
+    client = make_client(root)
+    assert at(client, "/late/show/x").status_code == 404
+    root.blog.late = Blog()
+    assert at(client, "/blog/late/show/x").text == "show x"
+    del root.blog.late
+    assert at(client, "/blog/late/show/x").status_code == 404
+    root.blog = None
+    assert at(client, "/blog").status_code == 404
+
+
+def test_a_subtree_is_an_application_of_its_own_as_well(make_client: MakeClient) -> None:
+    root: Any = tree()
+    assert text(root, make_client, "/blog/show/x") == "show x"
+    assert text(root.blog, make_client, "/show/x") == "show x"
+
+
+# -- what is routable ----------------------------------------------------------------------------------------------
+
+
+def untouchable(*_: object) -> str:
+    raise AssertionError("a getter was run")
+
+
+class Descriptor:
+    def __get__(self, instance: object, owner: type) -> str:
+        return untouchable() if instance is not None else "class"
+
+
+class Callable:
+    def __call__(self) -> str:
+        return untouchable()
+
+
+class Everything(App):
+    """One of each kind of attribute. What is routable answers its name; the rest must never run."""
+
+    constant = "constant"
+    mapping: ClassVar[dict[str, str]] = {"x": "y"}
+    nothing = None
+    instance = Callable()
+    descriptor = Descriptor()
+    module = sys
+    builtin = len
+    prop = property(untouchable)
+    cached = functools.cached_property(untouchable)
+
+    class Nested:
+        def __init__(self) -> None:
+            untouchable()
+
+        def method(self) -> str:
+            return untouchable()
+
+    def method(self) -> str:
+        return "method"
+
+    async def coroutine(self) -> str:
+        return "coroutine"
+
+    def _private(self) -> str:
+        return untouchable()
+
+    def __dunder(self) -> str:
+        return untouchable()
+
+    def ws_socket(self) -> str:
+        return untouchable()
+
+    @hidden
+    def helper(self) -> str:
+        return untouchable()
+
+    @staticmethod
+    def static() -> str:
+        return "static"
+
+    @classmethod
+    def klass(cls) -> str:
+        return "klass"
+
+    @functools.lru_cache  # noqa: B019 - what is tested
+    def cached_function(self) -> str:
+        return "cached_function"
+
+    def _half(self, name: str) -> str:
+        return name
+
+    partial_method = functools.partialmethod(_half, "partial_method")
+
+    @functools.singledispatchmethod
+    def dispatch(self, value: Any) -> str:
+        return f"dispatch {value}"
+
+    shorthand = lambda self: "shorthand"  # noqa: E731
+
+    def __getattr__(self, name: str) -> Any:
+        if name.startswith(("_", "middleware")):
+            raise AttributeError(name)
+        return untouchable()
+
+
+@pytest.mark.parametrize(
+    "name", ["method", "coroutine", "static", "klass", "cached_function", "partial_method", "shorthand"]
+)
+def test_what_the_author_defined_is_routable(make_client: MakeClient, name: str) -> None:
+    assert text(Everything(), make_client, f"/{name}") == name
+
+
+def test_a_singledispatchmethod_is_routable(make_client: MakeClient) -> None:
+    assert text(Everything(), make_client, "/dispatch/5") == "dispatch 5"
+
+
+def test_a_singledispatchmethod_dispatches_on_what_was_bound(make_client: MakeClient) -> None:
+    class Root(App):
+        @functools.singledispatchmethod
+        def show(self, value: int | str) -> str:
+            return "other"
+
+        @show.register
+        def _(self, value: int) -> str:
+            return f"int {value}"
+
+        @show.register
+        def _(self, value: str) -> str:
+            return f"str {value}"
+
+    client = make_client(Root())
+    assert [at(client, target).text for target in ("/show/5", "/show/x")] == ["int 5", "str x"]
+
+
+HIDDEN_NAMES = ["constant", "mapping", "nothing", "instance", "descriptor", "module", "builtin", "prop", "cached"]
+HIDDEN_NAMES += ["Nested", "Nested/method", "_private", "_Everything__dunder", "__dunder", "ws_socket", "helper"]
+HIDDEN_NAMES += ["_half", "__init__", "__class__", "__call__", "__dict__", "_micropie_site", "__getattr__", "unknown"]
+
+
+@pytest.mark.parametrize("name", HIDDEN_NAMES)
+def test_nothing_else_is_routable_and_no_getter_runs(make_client: MakeClient, name: str) -> None:
+    client = make_client(Everything())
+    assert [at(client, f"/{name}{more}").status_code for more in ("", "/", "/x")] == [404, 404, 404]
+
+
+@pytest.mark.parametrize("name", sorted(name for name in dir(App) if not name.startswith("__")))
+def test_what_app_defines_is_not_routable(make_client: MakeClient, name: str) -> None:
+    assert text(Shop(), make_client, f"/{name}") == 404
+
+
+def test_the_lifespan_of_an_author_is_not_routable(make_client: MakeClient) -> None:
+    from contextlib import asynccontextmanager
+
+    class Root(App):
+        @asynccontextmanager
+        async def lifespan(self) -> Any:
+            yield
+
+    assert text(Root(), make_client, "/lifespan") == 404
+
+
+@pytest.mark.parametrize("name", ["get", "post", "put", "patch", "delete", "route", "error", "render", "url_for"])
+def test_a_name_of_app_that_the_author_overrides_is_a_handler(make_client: MakeClient, name: str) -> None:
+    root = type("Root", (App,), {name: lambda self, key="": f"mine {key}"})()
+    assert text(root, make_client, f"/{name}/5") == "mine 5"
+
+
+@pytest.mark.parametrize("name", ["delete", "get"])
+def test_the_decorators_of_the_module_work_beside_a_handler_of_their_name(make_client: MakeClient, name: str) -> None:
+    class Root(App):
+        @get("/explicit")
+        def explicit(self) -> str:
+            return "explicit"
+
+    setattr(Root, name, lambda self: "mine")
+    client = make_client(Root())
+    assert [at(client, target).text for target in ("/explicit", f"/{name}")] == ["explicit", "mine"]
+
+
+RESERVED = ["request", "response", "state", "middlewares", "ws_middlewares", "startup_handlers", "shutdown_handlers"]
+
+
+@pytest.mark.parametrize("name", RESERVED)
+def test_a_method_that_would_hide_what_the_framework_needs_is_refused(name: str) -> None:
+    with pytest.raises(SetupError, match=rf'{name}.*@route\("/{name}"\)'):
+        type("Root", (App,), {name: lambda self: "mine"})
+
+
+@pytest.mark.parametrize("name", ["request", "response"])
+def test_a_mixin_that_would_hide_what_the_framework_needs_is_refused(name: str) -> None:
+    mixin = type("Mixin", (), {name: lambda self: "mine"})
+    with pytest.raises(SetupError, match=name):
+        set_up(type("Root", (mixin, App), {})())
+
+
+def test_the_path_of_a_reserved_name_may_be_stated(make_client: MakeClient) -> None:
+    class Root(App):
+        @route("/request")
+        def show_request(self) -> str:
+            return self.request.path
+
+    assert text(Root(), make_client, "/request") == "/request"
+
+
+def test_mixins_of_the_author_are_routable(make_client: MakeClient) -> None:
+    class Pages:
+        def page(self) -> str:
+            return "page"
+
+    class Root(Pages, App):
+        pass
+
+    assert text(Root(), make_client, "/page") == "page"
+
+
+def test_mixins_of_the_standard_library_are_not_routable(make_client: MakeClient) -> None:
+    class Root(App, threading.Thread, UserDict):  # type: ignore[type-arg, misc]
+        data: ClassVar[dict[str, str]] = {}
+
+        def index(self) -> str:
+            return "index"
+
+    client = make_client(Root())
+    names = {name for name in (*dir(UserDict), *dir(threading.Thread), "data") if not name.startswith("_")}
+    assert {at(client, f"/{name}").status_code for name in names} == {404}
+    assert at(client, "/").text == "index"
+
+
+def test_an_app_in_a_file_named_as_a_module_of_the_library_is_routable(
+    make_client: MakeClient, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    source = "from micropie import App\n\nclass Root(App):\n    def index(self):\n        return 'turtles'\n"
+    (tmp_path / "turtle.py").write_text(source)
+    spec = importlib.util.spec_from_file_location("turtle", tmp_path / "turtle.py")
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    monkeypatch.setitem(sys.modules, "turtle", module)
+    spec.loader.exec_module(module)
+    assert text(module.Root(), make_client, "/") == "turtles"
+
+
+def test_inherited_handlers_are_routable_and_overridden_ones_are_the_new_ones(make_client: MakeClient) -> None:
+    class Child(Shop):
+        def index(self) -> str:
+            return "child"
+
+    client = make_client(Child())
+    assert [at(client, target).text for target in ("/", "/greet/x")] == ["child", "x ?"]
+
+
+@pytest.mark.parametrize("replacement", [None, 5, property(untouchable), hidden(untouchable)])
+def test_a_subclass_takes_a_handler_away(make_client: MakeClient, replacement: Any) -> None:
+    child = type("Child", (Shop,), {"greet": replacement})
+    assert text(child(), make_client, "/greet") == 404
+
+
+# -- the instance's own functions ------------------------------------------------------------------------------------
+
+
+def test_functions_assigned_to_the_instance_are_routable(make_client: MakeClient) -> None:
+    class Root(App):
+        def __init__(self) -> None:
+            super().__init__()
+            self.plain = lambda name="x": f"plain {name}"
+            self.bound = self._bound
+            self.partial = functools.partial(self._bound, "partial")
+            self.number = 5
+            self.klass = Shop
+            self.thing = Callable()
+            self._secret = lambda: "secret"
+            self.ws_chat = lambda: "chat"
+
+        def _bound(self, name: str = "y") -> str:
+            return f"bound {name}"
+
+    client = make_client(Root())
+    targets = {"/plain/a": "plain a", "/bound": "bound y", "/bound/z": "bound z", "/partial": "bound partial"}
+    assert {target: at(client, target).text for target in targets} == targets
+    names = ("number", "klass", "thing", "_secret", "ws_chat")
+    assert [at(client, f"/{name}").status_code for name in names] == [404] * 5
+
+
+def test_functions_assigned_after_the_first_request_are_routable(make_client: MakeClient) -> None:
+    app: Any = Shop()
+    client = make_client(app)
+    assert at(client, "/late").status_code == 404
+    app.late = lambda: "first"
+    assert at(client, "/late").text == "first"
+    app.late = lambda: "second"
+    assert at(client, "/late").text == "second"
+    app.late = "no function"
+    assert at(client, "/late").status_code == 404
+    app.late = lambda: "third"
+    del app.late
+    assert at(client, "/late").status_code == 404
+
+
+def test_a_function_of_the_instance_hides_the_class_method(make_client: MakeClient) -> None:
+    app: Any = Shop()
+    app.greet = lambda: "own"
+    assert text(app, make_client, "/greet") == "own"
+    assert text(app, make_client, "/greet/Alice") == 404
+
+
+def test_a_value_of_the_instance_hides_the_class_method(make_client: MakeClient) -> None:
+    app: Any = Shop()
+    app.greet = None  # as Python itself has it: ``app.greet()`` can't be called any more
+    assert text(app, make_client, "/greet") == 404
+
+
+def test_an_attribute_name_that_is_no_identifier_is_its_path(make_client: MakeClient) -> None:
+    app = App()
+    setattr(app, "robots.txt", lambda: "robots")
+    setattr(app, "terms-of-use", lambda: "terms")
+    setattr(app, "a/b", lambda: "slash")
+    client = make_client(app)
+    answers = [at(client, target).text for target in ("/robots.txt", "/terms-of-use", "/a%2Fb")]
+    assert answers == ["robots", "terms", "slash"]
+
+
+def test_plain_attributes_may_change_during_requests(make_client: MakeClient) -> None:
+    class Counter(App):
+        count = 0
+
+        def index(self) -> str:
+            self.count += 1
+            return str(self.count)
+
+    client = make_client(Counter())
+    assert [client.get("/").text for _ in range(3)] == ["1", "2", "3"]
+
+
+# -- explicit routes -------------------------------------------------------------------------------------------------
+
+
+class Users(App):
+    @route("/users/<id:int>", methods=["GET"])
+    def user(self, id: int) -> str:
+        return f"user {id!r}"
+
+    @route("/users/<name>", methods=["GET"])
+    def named(self, name: str) -> str:
+        return f"named {name!r}"
+
+    @get("/users/me")
+    def me(self) -> str:
+        return "me"
+
+    @post("/users")
+    def create(self) -> str:
+        return "created"
+
+    @put("/users/<id:int>/avatar")
+    def put_avatar(self, id: int) -> str:
+        return f"put {id}"
+
+    @delete("/users/<id:int>/avatar")
+    def delete_avatar(self, id: int) -> str:
+        return f"delete {id}"
+
+    @patch("/users/<id:int>/avatar/")
+    def patch_avatar(self, id: int) -> str:
+        return f"patch {id}"
+
+    @route("/any/<path:path>")
+    def anything(self, path: str) -> str:
+        return f"{self.request.method} {path}"
+
+    @get("/first")
+    @get("/second/")
+    def twice(self) -> str:
+        return "twice"
+
+    def users(self) -> str:
+        return "users"
+
+
+@pytest.mark.parametrize(
+    ("method", "target", "answer"),
+    [
+        ("GET", "/users/5", "user 5"),
+        ("GET", "/users/-5/", "user -5"),
+        ("GET", "/users/me", "me"),
+        ("GET", "/users/me/", "me"),
+        ("GET", "/users/Zo%C3%AB", "named 'Zoë'"),
+        ("GET", "/users/a%2Fb", "named 'a/b'"),
+        ("GET", "/users/%31", "user 1"),
+        ("POST", "/users", "created"),
+        ("PUT", "/users/5/avatar", "put 5"),
+        ("DELETE", "/users/5/avatar", "delete 5"),
+        ("PATCH", "/users/5/avatar", "patch 5"),
+        ("LOCK", "/any/x/y", "LOCK x/y"),
+        ("GET", "/any/a%2Fb", "GET a/b"),
+        ("GET", "/first", "twice"),
+        ("GET", "/second", "twice"),
+        ("GET", "/any", 404),
+        ("GET", "/users/5/nothing", 404),
+        ("GET", "/users//avatar", 404),
+        ("GET", "/users/..", 404),
+        ("GET", "/user", 404),
+        ("GET", "/create", 404),
+        ("GET", "/anything", 404),
+        ("GET", "/users/5/avatar", 405),
+        ("LOCK", "/users/me", 405),
+    ],
+)
+def test_explicit_routes(make_client: MakeClient, method: str, target: str, answer: str | int) -> None:
+    client = make_client(Users(), validate=method != "LOCK")
+    response = at(client, target, method)
+    assert (response.text if response.status_code == 200 else response.status_code) == answer
+
+
+def test_an_explicit_route_goes_before_a_name(make_client: MakeClient) -> None:
+    class Root(App):
+        def page(self) -> str:
+            return "by name"
+
+        @get("/page")
+        def other(self) -> str:
+            return "explicit"
+
+    assert text(Root(), make_client, "/page") == "explicit"
+
+
+def test_a_name_answers_the_methods_that_no_explicit_route_takes(make_client: MakeClient) -> None:
+    client = make_client(Users())
+    assert [at(client, "/users", method).text for method in ("POST", "GET")] == ["created", "users"]
+
+
+def test_a_method_that_one_pattern_does_not_answer_may_fit_the_next(make_client: MakeClient) -> None:
+    class Root(App):
+        @get("/things/<id:int>")
+        def show(self, id: int) -> str:
+            return f"show {id}"
+
+        @post("/things/<name>")
+        def rename(self, name: str) -> str:
+            return f"rename {name}"
+
+        @put("/things/new")
+        def put_new(self) -> str:
+            return "new"
+
+    client = make_client(Root())
+    assert at(client, "/things/5", "POST").text == "rename 5"
+    assert at(client, "/things/new", "POST").text == "rename new"
+    answer = at(client, "/things/5", "DELETE")
+    assert (answer.status_code, answer.headers["allow"]) == (405, "GET, HEAD, OPTIONS, POST")
+
+
+def test_one_shape_with_other_names_for_other_methods(make_client: MakeClient) -> None:
+    class Root(App):
+        @get("/things/<id:int>")
+        def show(self, id: int) -> str:
+            return f"show {id}"
+
+        @post("/things/<number:int>")
+        def change(self, number: int) -> str:
+            return f"change {number}"
+
+    client = make_client(Root())
+    assert [at(client, "/things/5", method).text for method in ("GET", "POST")] == ["show 5", "change 5"]
+
+
+def test_a_literal_first_segment_does_not_hide_wildcards_there(make_client: MakeClient) -> None:
+    class Root(App):
+        @get("/<page>/edit")
+        def edit(self, page: str) -> str:
+            return f"edit {page}"
+
+        @get("/admin/<page>")
+        def admin(self, page: str) -> str:
+            return f"admin {page}"
+
+    client = make_client(Root())
+    answers = [at(client, target).text for target in ("/x/edit", "/admin/x", "/admin/edit")]
+    assert answers == ["edit x", "admin x", "edit admin"]  # in order of definition
+
+
+def test_functions_on_the_application(make_client: MakeClient) -> None:
+    app = App()
+
+    @app.get("/hello/<name>")
+    def hello(name: str) -> str:
+        return f"hello {name}"
+
+    @app.post("/hello/<name>")
+    async def post_hello(name: str, greeting: str = "hi") -> str:
+        return f"{greeting} {name}"
+
+    for method in ("put", "patch", "delete"):
+        getattr(app, method)(f"/{method}")(lambda method=method: method)
+
+    @app.route("/both", methods=["get", "Post"])
+    def both() -> str:
+        return app.request.method
+
+    @app.get("/")
+    def home() -> str:
+        return "home"
+
+    client = make_client(app)
+    assert client.get("/hello/Bob").text == "hello Bob"
+    assert client.post("/hello/Bob?greeting=yo").text == "yo Bob"
+    assert [at(client, f"/{m}", m.upper()).status_code for m in ("put", "patch", "delete")] == [200] * 3
+    assert (client.get("/both").text, client.post("/both").text, client.put("/both").status_code) == ("GET", "POST", 405)
+    assert client.get("/").text == "home"
+    assert at(client, "/hello").status_code == 404  # a plain function is not routed by its name
+    assert hello("x") == "hello x"  # and stays what it was
+
+
+def test_functions_registered_after_the_first_request(make_client: MakeClient) -> None:
+    app = App()
+    client = make_client(app)
+    assert client.get("/late").status_code == 404
+    app.get("/late")(lambda: "late")
+    assert client.get("/late").text == "late"
+
+
+def test_a_partial_may_be_registered(make_client: MakeClient) -> None:
+    app = App()
+    app.get("/partial")(functools.partial(lambda name: name, "partial"))
+    assert text(app, make_client, "/partial") == "partial"
+
+
+def test_explicit_routes_of_a_subtree_lie_below_it(make_client: MakeClient) -> None:
+    root: Any = App()
+    root.members = Users()
+    root.members.get("/plain")(lambda: "plain")
+    client = make_client(root)
+    answers = [at(client, target).text for target in ("/members/users/5", "/members/plain", "/members/any/x/y")]
+    assert answers == ["user 5", "plain", "GET x/y"]
+    assert at(client, "/users/5").status_code == 404
+
+
+def test_a_route_without_path_keeps_the_name(make_client: MakeClient) -> None:
+    class Root(App):
+        @route(methods=["POST"])
+        def form(self) -> str:
+            return "form"
+
+        @get
+        def page(self, number: int = 1) -> str:
+            return f"page {number}"
+
+        @get()
+        @get("/other")
+        def both(self) -> str:
+            return "both"
+
+    client = make_client(Root())
+    assert [at(client, target).text for target in ("/page", "/page/2", "/both", "/other")] == [
+        "page 1",
+        "page 2",
+        "both",
+        "both",
+    ]
+    assert [at(client, "/form", method).status_code for method in ("POST", "GET")] == [200, 405]
+
+
+@pytest.mark.parametrize("wrap", [staticmethod, classmethod])
+def test_decorators_may_stand_above_static_and_class_methods(make_client: MakeClient, wrap: Any) -> None:
+    def function(*_: object) -> str:
+        return "function"
+
+    names = {"page": get("/explicit")(wrap(function)), "secret": hidden(wrap(function))}
+    client = make_client(type("Root", (App,), names)())
+    assert [at(client, target).status_code for target in ("/explicit", "/page", "/secret")] == [200, 404, 404]
+
+
+@pytest.mark.parametrize("kind", [functools.partialmethod, functools.singledispatchmethod])
+def test_decorators_may_stand_above_what_functools_makes(make_client: MakeClient, kind: Any) -> None:
+    def function(self: object, value: str = "") -> str:
+        return "function"
+
+    names = {"page": get("/explicit")(kind(function)), "secret": hidden(kind(function))}
+    client = make_client(type("Root", (App,), names)())
+    assert [at(client, target).status_code for target in ("/explicit", "/page", "/secret")] == [200, 404, 404]
+
+
+def test_a_decorated_handler_keeps_its_route_and_its_signature(make_client: MakeClient) -> None:
+    def logged(function: Any) -> Any:
+        @functools.wraps(function)
+        def wrapper(*args: Any, **kwargs: Any) -> Any:
+            return f"logged {function(*args, **kwargs)}"
+
+        return wrapper
+
+    class Root(App):
+        @logged
+        @get("/inner/<n:int>")
+        def inner(self, n: int) -> str:
+            return f"inner {n + 1}"
+
+        @get("/outer/<n:int>")
+        @logged
+        def outer(self, n: int) -> str:
+            return f"outer {n + 1}"
+
+    client = make_client(Root())
+    assert [at(client, target).text for target in ("/inner/1", "/outer/1")] == ["logged inner 2", "logged outer 2"]
+
+
+def test_an_override_does_not_change_the_routes_of_its_parent(make_client: MakeClient) -> None:
+    class Parent(App):
+        @get("/a")
+        def page(self) -> str:
+            return "parent"
+
+    class Child(Parent):
+        page = post("/b")(Parent.page)
+
+    assert text(Parent(), make_client, "/a") == "parent"
+    assert text(Parent(), make_client, "/b", "POST") in (404, "parent")  # one function: its marks are its own
+    assert text(Child(), make_client, "/b", "POST") == "parent"
+
+
+# -- methods ---------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("method", ["POST", "PUT", "PATCH", "DELETE", "TRACE", "get"])
+def test_a_method_that_is_not_stated_is_405_with_allow(make_client: MakeClient, method: str) -> None:
+    response = at(make_client(Users(), validate=method != "get"), "/users/me", method)
+    assert (response.status_code, response.headers["allow"]) == (405, "GET, HEAD, OPTIONS")
+    assert "GET" in response.text
+
+
+def test_allow_names_every_method_of_the_path(make_client: MakeClient) -> None:
+    response = make_client(Users()).get("/users/5/avatar")
+    assert (response.status_code, response.headers["allow"]) == (405, "DELETE, OPTIONS, PATCH, PUT")
+
+
+def test_options_is_answered_with_allow_and_without_a_body(make_client: MakeClient) -> None:
+    response = make_client(Users()).options("/users/me")
+    assert (response.status_code, response.headers["allow"], response.content) == (204, "GET, HEAD, OPTIONS", b"")
+
+
+def test_options_of_an_unknown_path_is_404(make_client: MakeClient) -> None:
+    assert make_client(Users()).options("/nothing").status_code == 404
+
+
+def test_options_goes_to_a_handler_that_states_it(make_client: MakeClient) -> None:
+    app = App()
+    app.route("/x", methods=["OPTIONS"])(lambda: "mine")
+    assert make_client(app).options("/x").text == "mine"
+
+
+def test_head_comes_from_get(make_client: MakeClient) -> None:
+    client = make_client(Users())
+    response = client.head("/users/me")
+    assert (response.status_code, response.content) == (200, b"")
+    assert dict(response.headers) == dict(client.get("/users/me").headers)
+
+
+def test_head_goes_to_a_handler_that_states_it(make_client: MakeClient) -> None:
+    app = App()
+    app.get("/x")(lambda: "get")
+    app.route("/x", methods=["HEAD"])(lambda: "a longer answer")
+    assert make_client(app).head("/x").headers["content-length"] == "15"
+
+
+def test_head_of_a_path_without_get_is_405(make_client: MakeClient) -> None:
+    client = make_client(Users())
+    assert [client.head(path).status_code for path in ("/users/5/avatar", "/nothing")] == [405, 404]
+
+
+def test_a_handler_for_every_method_beside_one_for_get(make_client: MakeClient) -> None:
+    app = App()
+    app.get("/x")(lambda: "get")
+    app.route("/x")(lambda: "any")
+    client = make_client(app)
+    answers = [client.request(method, "/x").text for method in ("GET", "POST", "OPTIONS")]
+    assert answers == ["get", "any", "any"]
+
+
+def test_the_method_cannot_be_overridden_by_the_client(make_client: MakeClient) -> None:
+    client = make_client(Users())
+    headers = {"X-HTTP-Method-Override": "PUT"}
+    assert client.post("/users?_method=PUT", data={"_method": "PUT"}, headers=headers).text == "created"
+
+
+# -- conflicts and mistakes, found at set-up ---------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("first", "second"),
+    [
+        (get("/a"), get("/a")),
+        (get("/a"), get("/a/")),
+        (get("/a"), route("/a", methods=["POST", "GET"])),
+        (route("/a"), route("/a")),
+        (get("/a/<x>"), get("/a/<y>")),
+        (get("/a/<x:int>"), get("/a/<y:int>")),
+        (get("/a/<x:re:[ab]>"), get("/a/<x:re:[ab]>")),
+    ],
+)
+def test_two_handlers_of_one_path_and_method_are_a_conflict(first: Any, second: Any) -> None:
+    class Root(App):
+        @first
+        def one(self, **values: str) -> None: ...
+
+        @second
+        def two(self, **values: str) -> None: ...
+
+    with pytest.raises(SetupError, match=r"(?s)/a.*one.*two"):
+        set_up(Root())
+
+
+def test_a_conflict_between_a_tree_and_its_inner_application_is_found() -> None:
+    root: Any = App()
+    root.inner = Users()
+    root.get("/inner/users/me")(lambda: None)
+    with pytest.raises(SetupError, match="/inner/users/me"):
+        set_up(root)
+
+
+def test_a_conflict_keeps_the_application_from_starting(
+    make_client: MakeClient, world: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    app = App()
+    app.get("/a")(lambda: None)
+    app.get("/a")(lambda: None)
+    if world == "wsgi":
+        client = make_client(app)
+        assert [client.get("/other").status_code, client.get("/a").status_code] == [500, 500]
+        assert "answered by both" in caplog.text
+    else:
+        with pytest.raises(Exception, match="answered by both"):
+            make_client(app)
+
+
+def test_two_routes_that_state_one_name_are_a_conflict() -> None:
+    app = App()
+    app.get("/a", name="same")(lambda: None)
+    app.get("/b", name="same")(lambda: None)
+    with pytest.raises(SetupError, match="same"):
+        set_up(app)
+
+
+def test_a_wildcard_needs_a_parameter() -> None:
+    class Root(App):
+        @get("/users/<id:int>")
+        def user(self, number: int) -> None: ...
+
+    with pytest.raises(SetupError, match=r"<id>.*no parameter 'id'"):
+        set_up(Root())
+
+
+def test_a_wildcard_may_go_to_star_star_kwargs(make_client: MakeClient) -> None:
+    app = App()
+    app.get("/x/<a>/<b:int>")(lambda **values: values)
+    assert make_client(app).get("/x/1/2?c=3").json() == {"a": "1", "b": 2, "c": "3"}
+
+
+# -- mounts: root_path and SCRIPT_NAME -----------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("target", "answer"),
+    [
+        ("/mx", "shop"),
+        ("/mx/", "shop"),
+        ("/mx/greet/Alice", "Alice ?"),
+        ("/mx/join/a%2Fb", "a/b"),
+        ("/mx/mx", 404),
+        ("/mx/mx/greet", 404),
+        ("/mx//greet", 404),
+    ],
+)
+def test_the_mount_is_taken_off_the_path(make_client: MakeClient, target: str, answer: str | int) -> None:
+    response = at(make_client(Shop(), root_path="/mx"), target)
+    assert (response.text if response.status_code == 200 else response.status_code) == answer
+
+
+def test_the_mount_may_be_deep_and_escaped(make_client: MakeClient) -> None:
+    client = make_client(Shop(), root_path="/a b/ü")
+    assert at(client, "/a%20b/%C3%BC/join/x%2Fy").text == "x/y"
+    assert at(client, "/a%20b/%c3%bc").text == "shop"
+
+
+@pytest.mark.parametrize("asgi_world", ["asyncio", "trio"])
+def test_a_path_that_only_begins_like_the_mount_is_not_below_it(connect: MakeClient, asgi_world: str) -> None:
+    client = connect(Shop(), asgi_world, root_path="/mx")
+    assert [at(client, target).status_code for target in ("/mxgreet/Alice", "/mx%2Fgreet")] == [404, 404]
+
+
+@pytest.mark.parametrize("asgi_world", ["asyncio", "trio"])
+def test_a_server_may_have_taken_the_mount_off_already(connect: MakeClient, asgi_world: str) -> None:
+    client = connect(Shop(), asgi_world, root_path="/mx/")
+    assert [at(client, target).text for target in ("/greet/A%2FB", "/")] == ["A/B ?", "shop"]
+
+
+# -- url_for -----------------------------------------------------------------------------------------------------------
+
+
+class Links(App):
+    @get("/things/<id:int>", name="thing")
+    def show_thing(self, id: int) -> str:
+        return f"thing {id}"
+
+    @get("/files/<path:path>/raw")
+    def raw(self, path: str) -> str:
+        return f"raw {path}"
+
+    @get("/re/<word:re:[a-z/]+>")
+    def word(self, word: str) -> str:
+        return f"word {word}"
+
+    def greet(self, name: str = "", age: str = "") -> str:
+        return f"{name} {age}"
+
+    def index(self, slug: str = "") -> str:
+        return f"index {slug}"
+
+    @hidden
+    def helper(self) -> None: ...
+
+    def link(self) -> str:
+        return self.url_for("greet", "Alice")
+
+
+def links() -> App:
+    root = Links()
+    root.blog = Links()
+    root.blog.inner = Links()
+    return root
+
+
+@pytest.mark.parametrize(
+    ("name", "segments", "values", "url"),
+    [
+        ("index", (), {}, "/"),
+        ("index", ("hello",), {}, "/hello"),
+        ("greet", (), {}, "/greet"),
+        ("greet", ("Alice",), {"age": 3}, "/greet/Alice?age=3"),
+        ("greet", ("a/b c?ü",), {}, "/greet/a%2Fb%20c%3F%C3%BC"),
+        ("greet", (), {"tag": ["a", "b"], "q": "x&y"}, "/greet?tag=a&tag=b&q=x%26y"),
+        ("thing", (), {"id": 5}, "/things/5"),
+        ("thing", (), {"id": 5, "page": 2}, "/things/5?page=2"),
+        ("raw", (), {"path": "a/b c"}, "/files/a/b%20c/raw"),
+        ("blog.index", (), {}, "/blog"),
+        ("blog.greet", ("x",), {}, "/blog/greet/x"),
+        ("blog.thing", (), {"id": 5}, "/blog/things/5"),
+        ("blog.inner.index", (), {}, "/blog/inner"),
+        ("blog.inner.raw", (), {"path": "x"}, "/blog/inner/files/x/raw"),
+    ],
+)
+def test_url_for(name: str, segments: tuple[str, ...], values: dict[str, Any], url: str) -> None:
+    assert links().url_for(name, *segments, **values) == url
+
+
+@pytest.mark.parametrize("name", ["", "nothing", "helper", "link.", "blog", "_x", "show_thing", "request"])
+def test_url_for_an_unknown_name(name: str) -> None:
+    with pytest.raises(LookupError, match="greet"):
+        links().url_for(name)
+
+
+@pytest.mark.parametrize(
+    ("name", "segments", "values"),
+    [
+        ("thing", (), {}),
+        ("thing", (5,), {}),
+        ("thing", (), {"id": "x"}),
+        ("thing", (), {"id": ""}),
+        ("raw", (), {"path": ""}),
+        ("raw", (), {"path": "../secret"}),
+        ("raw", (), {"path": "/x"}),
+        ("raw", (), {"path": "a//b"}),
+        ("word", (), {"word": "A"}),
+        ("word", (), {"word": ".."}),
+        ("greet", ("",), {}),
+        ("greet", ("..",), {}),
+        ("greet", (".",), {}),
+    ],
+)
+def test_url_for_refuses_what_the_route_would_not_match(
+    name: str, segments: tuple[object, ...], values: dict[str, Any]
+) -> None:
+    with pytest.raises(ValueError, match=name):
+        links().url_for(name, *segments, **values)
+
+
+def test_url_for_names_the_wildcards_that_it_wants() -> None:
+    with pytest.raises(ValueError, match="id="):
+        links().url_for("thing")
+
+
+@pytest.mark.parametrize(
+    ("name", "values", "answer"),
+    [
+        ("greet", {"name": "a/b&c=d"}, "a/b&c=d "),
+        ("thing", {"id": -7}, "thing -7"),
+        ("raw", {"path": "a/b%2Fc/é"}, "raw a/b%2Fc/é"),
+        ("word", {"word": "a/b"}, "word a/b"),
+        ("blog.inner.thing", {"id": 1}, "thing 1"),
+        ("index", {"slug": "x"}, "index x"),
+    ],
+)
+def test_what_url_for_makes_leads_to_the_handler(
+    make_client: MakeClient, name: str, values: dict[str, Any], answer: str
+) -> None:
+    app = links()
+    assert text(app, make_client, app.url_for(name, **values)) == answer
+
+
+def test_url_for_begins_with_the_mount_of_the_request(make_client: MakeClient) -> None:
+    client = make_client(links(), root_path="/mx")
+    assert at(client, "/mx/link").text == "/mx/greet/Alice"
+
+
+@pytest.mark.parametrize("target", ["/link", "/blog/link", "/blog/inner/link"])
+def test_a_link_made_in_a_subtree_leads_back_into_it(make_client: MakeClient, target: str) -> None:
+    assert text(links(), make_client, target) == target.replace("link", "greet/Alice")
+
+
+# -- R78 -----------------------------------------------------------------------------------------------------------------
+
+FUZZ = """
+__class__ __dict__ __init__ __init_subclass__ __subclasshook__ __module__ __doc__ __getattribute__ __setattr__ __new__
+__reduce__ __reduce_ex__ __globals__ __builtins__ __import__ __mro__ __subclasses__ __bases__ __weakref__ __slots__
+__call__ __await__ __aenter__ __aexit__ __aiter__ __anext__ __enter__ __exit__ __iter__ __next__ __len__ __getitem__
+_x _micropie_site _micropie_running _micropie_process _micropie_settings _micropie_functions _render_template _redirect
+_asgi_app_http _parse_cookies _parse_multipart _send_response run request response session session_backend state scope
+environ app wsgi asgi wsgi_shutdown compiled lifecycle open_lifespan lifespan middlewares ws_middlewares route get post
+put patch delete error url_for render startup_handlers shutdown_handlers files query_params body_params path_params
+ｉndex ｓecret ſecret SECRET Secret secret. .secret secret%00x a.b index.html self.secret secret.__call__ default.x
+index.__globals__ request.session os sys eval exec open globals locals vars dir getattr setattr delattr type object
+super print input compile breakpoint exit quit help copyright credits license memoryview bytearray id hash repr str int
+float bool list dict set tuple map filter zip range enumerate sorted reversed min max sum any all abs round pow divmod
+chr ord hex oct bin ascii format iter next callable isinstance issubclass hasattr property staticmethod classmethod
+None True False NotImplemented Ellipsis lambda yield await async def class import from return raise try except finally
+admin login logout debug config settings .env .git wp-admin phpmyadmin robots.txt favicon.ico static media uploads
+ws_chat ws_ ws__ _ __ ___ - -- ~ * ** ; , : @ & = + $ ! ' ( ) [ ] { } | \\ ^ ` < > \u202esecret secret\u200b se\u0301cret
+%5f%5fclass%5f%5f %5Fprivate prop cached Nested constant _private secret/ secret%2F secret%20 %09secret secret%0a 0 1 -1
+""".split()
+
+
+class Fuzzed(App):
+    constant = 5
+    prop = property(untouchable)
+    cached = functools.cached_property(untouchable)
+    secret_thing = Callable()
+
+    class Nested:
+        pass
+
+    def _private(self) -> str:
+        return untouchable()
+
+    def ws_chat(self) -> str:
+        return untouchable()
+
+    def public(self) -> str:
+        return "public"
+
+    def __getattr__(self, name: str) -> Any:
+        return untouchable(name)
+
+
+def test_R78_no_fuzzed_name_is_reachable(make_client: MakeClient) -> None:
+    names = {*FUZZ, *dir(App), *dir(Fuzzed), *dir(object())} - {"public"}
+    assert len(names) >= 200
+    client = make_client(Fuzzed())
+    found = {name for name in names if at(client, f"/{name}").status_code not in (400, 404)}
+    assert found == set()
+    assert at(client, "/public").text == "public"
+
+
+@pytest.mark.parametrize("method", ["__init__", "index", "request", "compiled", "getattr", "GET ", "get"])
+def test_R78_no_method_name_reaches_an_attribute(make_client: MakeClient, method: str) -> None:
+    client = make_client(Users(), validate=False)
+    assert at(client, "/users/me", method).status_code in (400, 405)
+
+
+def test_R78_a_type_error_inside_a_handler_is_500_and_logged(
+    make_client: MakeClient, caplog: pytest.LogCaptureFixture
+) -> None:
+    class Root(App):
+        def index(self, name: str = "") -> Any:
+            return len(5)  # type: ignore[arg-type]
+
+        def greet(self, name: str) -> Any:
+            return self.greet()  # type: ignore[call-arg]
+
+    client = make_client(Root())
+    assert [at(client, target).status_code for target in ("/", "/x", "/greet/x")] == [500, 500, 500]
+    assert caplog.text.count("TypeError") == 3
+    assert "GET '/greet/x' failed" in caplog.text

@@ -1,0 +1,291 @@
+"""Streamed answers: the first chunk decides the head, an error aborts, and the source is closed exactly once."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Iterator
+from typing import Any
+
+import httpx
+import pytest
+
+from micropie import App, HTTPError, Redirect
+from tests.conftest import MakeClient
+
+KINDS = ["sync", "asynchronous", "iterator", "async_iterator", "async_handler"]
+
+
+class Chunked:
+    """An iterator with a `close`, which a generator's is not always."""
+
+    def __init__(self, app: Streams) -> None:
+        self._app = app
+        self._chunks = app.sync()
+
+    def __iter__(self) -> Iterator[Any]:
+        return self
+
+    def __next__(self) -> Any:
+        return next(self._chunks)
+
+    def close(self) -> None:
+        self._chunks.close()  # type: ignore[attr-defined]
+
+
+class AsyncChunked:
+    def __init__(self, app: Streams) -> None:
+        self._chunks = app.asynchronous()
+
+    def __aiter__(self) -> AsyncIterator[Any]:
+        return self
+
+    async def __anext__(self) -> Any:
+        return await self._chunks.__anext__()
+
+    async def aclose(self) -> None:
+        await self._chunks.aclose()  # type: ignore[attr-defined]
+
+
+class Streams(App):
+    """Streams `script`: chunks, and exceptions to be raised. `begun` and `ended` count its generators."""
+
+    script: list[Any]
+
+    def __init__(self, *script: Any) -> None:
+        super().__init__()
+        self.script = list(script)
+        self.begun = self.ended = self.made = 0
+
+    def sync(self) -> Iterator[Any]:
+        self.begun += 1
+        try:
+            for chunk in self.script:
+                self.made += 1
+                if isinstance(chunk, BaseException):
+                    raise chunk
+                yield chunk
+        finally:
+            self.ended += 1
+
+    async def asynchronous(self) -> AsyncIterator[Any]:
+        self.begun += 1
+        try:
+            for chunk in self.script:
+                self.made += 1
+                if isinstance(chunk, BaseException):
+                    raise chunk
+                yield chunk
+        finally:
+            self.ended += 1
+
+    def iterator(self) -> Any:
+        return Chunked(self)
+
+    def async_iterator(self) -> Any:
+        return AsyncChunked(self)
+
+    async def async_handler(self) -> Any:
+        return 200, self.asynchronous(), {"X-Own": "1"}
+
+
+every_kind = pytest.mark.parametrize("kind", KINDS)
+
+
+@every_kind
+def test_a_stream_has_no_length_and_is_closed_once(make_client: MakeClient, kind: str) -> None:
+    app = Streams("a", b"", "", b"b", "é")
+    answer = make_client(app).get(f"/{kind}")
+    assert (answer.status_code, answer.text) == (200, "abé")
+    assert "content-length" not in answer.headers
+    assert (app.begun, app.ended) == (1, 1)
+
+
+@every_kind
+def test_chunks_are_sent_as_they_are_made(make_client: MakeClient, kind: str) -> None:
+    app = Streams(*"abcde")
+    with make_client(app).stream("GET", f"/{kind}") as answer:
+        for number, chunk in enumerate(answer.iter_raw(), 1):
+            assert len(chunk) == 1
+            assert app.made <= number + 2
+
+
+@every_kind
+def test_R59_a_stream_that_its_client_leaves_is_closed_once(make_client: MakeClient, kind: str) -> None:
+    app = Streams(*"abcde" * 100)
+    client = make_client(app)
+    with client.stream("GET", f"/{kind}") as answer:
+        next(answer.iter_raw())
+    assert (app.begun, app.ended) == (1, 1)
+    assert app.made <= 4
+    assert client.get("/nowhere").status_code == 404
+
+
+@every_kind
+def test_R08_head_of_a_stream_sends_nothing_and_closes_it(make_client: MakeClient, kind: str) -> None:
+    app = Streams(*"abc")
+    answer = make_client(app).head(f"/{kind}")
+    assert (answer.status_code, answer.content) == (200, b"")
+    assert app.begun == app.ended
+    assert app.made <= 1
+
+
+@pytest.mark.parametrize("status", [204, 304])
+@every_kind
+def test_R09_a_stream_without_a_body_is_closed(make_client: MakeClient, kind: str, status: int) -> None:
+    class Empty(Streams):
+        def index(self) -> Any:
+            return status, Chunked(self) if "a" not in kind else self.asynchronous()
+
+    app = Empty(*"abc")
+    assert make_client(app).get("/").content == b""
+    assert app.begun == app.ended
+
+
+@every_kind
+def test_a_stream_that_fails_at_once_is_a_500(
+    make_client: MakeClient, kind: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    app = Streams("", RuntimeError("secret"))
+    answer = make_client(app).get(f"/{kind}")
+    assert (answer.status_code, answer.text) == (500, "500 Internal Server Error")
+    assert len(caplog.records) == 1
+    assert (app.begun, app.ended) == (1, 1)
+
+
+@every_kind
+def test_a_stream_may_begin_with_an_intended_error(make_client: MakeClient, kind: str) -> None:
+    app = Streams(HTTPError(404, "nothing here"))
+    answer = make_client(app).get(f"/{kind}")
+    assert (answer.status_code, answer.text) == (404, "nothing here")
+
+
+@every_kind
+def test_a_stream_may_begin_with_a_redirect(make_client: MakeClient, kind: str) -> None:
+    assert make_client(Streams(Redirect("/there"))).get(f"/{kind}").headers["location"] == "/there"
+
+
+@every_kind
+@pytest.mark.parametrize("broken", [RuntimeError("broken"), HTTPError(404), Redirect("/there")])
+def test_R60_a_stream_that_fails_later_is_aborted(
+    make_client: MakeClient, kind: str, broken: Exception, caplog: pytest.LogCaptureFixture
+) -> None:
+    app = Streams("a", "b", broken)
+    client = make_client(app, raise_app_exceptions=False)
+    with pytest.raises(httpx.RemoteProtocolError):
+        client.get(f"/{kind}")
+    assert (app.begun, app.ended) == (1, 1)
+    assert [f"/{kind}" in record.getMessage() for record in caplog.records] == [True]
+
+
+@every_kind
+@pytest.mark.parametrize("broken", [RuntimeError("broken"), ExceptionGroup("two", [ValueError(1), KeyError(2)])])
+def test_R76_the_server_gets_the_error_of_a_stream_as_it_is(
+    make_client: MakeClient, kind: str, broken: Exception
+) -> None:
+    client = make_client(Streams("a", "b", broken))
+    with pytest.raises(type(broken)) as caught:
+        client.get(f"/{kind}")
+    assert caught.value is broken
+
+
+@every_kind
+@pytest.mark.parametrize("chunk", [5, None, ["x"], object(), "\ud800"])
+def test_a_first_chunk_that_is_none_is_a_500(make_client: MakeClient, kind: str, chunk: Any) -> None:
+    app = Streams(chunk)
+    assert make_client(app).get(f"/{kind}").status_code == 500
+    assert (app.begun, app.ended) == (1, 1)
+
+
+@every_kind
+@pytest.mark.parametrize("chunk", [5, None, "\ud800"])
+def test_a_later_chunk_that_is_none_is_an_error_and_logged(
+    make_client: MakeClient, kind: str, chunk: Any, caplog: pytest.LogCaptureFixture
+) -> None:
+    app = Streams("a", chunk)
+    client = make_client(app, raise_app_exceptions=False)
+    with pytest.raises(httpx.RemoteProtocolError):
+        client.get(f"/{kind}")
+    assert (app.begun, app.ended) == (1, 1)
+    assert len(caplog.records) == 1
+
+
+@every_kind
+@pytest.mark.parametrize("script", [[], [""], ["", b"", ""]])
+def test_a_stream_of_nothing_is_an_empty_body(make_client: MakeClient, kind: str, script: list[str]) -> None:
+    app = Streams(*script)
+    answer = make_client(app).get(f"/{kind}")
+    assert (answer.status_code, answer.content) == (200, b"")
+    assert (app.begun, app.ended) == (1, 1)
+
+
+class Bare:
+    """An async iterator that has no `aclose`."""
+
+    def __init__(self) -> None:
+        self.left = 3
+
+    def __aiter__(self) -> Bare:
+        return self
+
+    async def __anext__(self) -> str:
+        self.left -= 1
+        if self.left < 0:
+            raise StopAsyncIteration
+        return "x"
+
+
+def test_an_async_iterator_without_aclose(make_client: MakeClient) -> None:
+    class Root(App):
+        def index(self) -> Any:
+            return Bare()
+
+    client = make_client(Root())
+    assert client.get("/").text == "xxx"
+    assert client.head("/").text == ""
+
+
+def test_a_close_that_fails_is_no_hidden_error(make_client: MakeClient) -> None:
+    class Bad(Chunked):
+        def close(self) -> None:
+            raise RuntimeError("close failed")
+
+    class Root(Streams):
+        def index(self) -> Any:
+            return Bad(self)
+
+    client = make_client(Root("a", "b"))
+    with pytest.raises(RuntimeError, match="close failed"):
+        client.get("/")
+
+
+def test_a_first_chunk_that_fails_and_a_close_that_fails_are_a_500(make_client: MakeClient) -> None:
+    class Bad(Chunked):
+        def close(self) -> None:
+            raise RuntimeError("close failed")
+
+    class Root(Streams):
+        def index(self) -> Any:
+            return Bad(self)
+
+    assert make_client(Root(ValueError("first"))).get("/").status_code == 500
+
+
+def test_a_generator_runs_in_the_request(make_client: MakeClient) -> None:
+    class Root(App):
+        def sync(self) -> Iterator[str]:
+            yield self.request.query("a")
+            yield self.request.query("b")
+
+        async def asynchronous(self) -> AsyncIterator[str]:
+            yield self.request.query("a")
+            yield self.request.query("b")
+
+    client = make_client(Root())
+    for path in ("/sync", "/asynchronous"):
+        assert client.get(f"{path}?a=1&b=2").text == "12"
+
+
+def test_a_large_stream_of_small_chunks(make_client: MakeClient) -> None:
+    app = Streams(*["x"] * 300)
+    client = make_client(app)
+    for kind in KINDS:
+        assert client.get(f"/{kind}").text == "x" * 300

@@ -1,0 +1,156 @@
+"""Start-up and shut-down of an ASGI application, around the client's `with`."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import anyio
+import pytest
+
+from micropie.testing import AppTimeout, LifespanFailed, ProtocolViolation, TestClient
+from tests.support.asgi_validator import Message, Receive, Send
+from tests.testing.apps import respond
+from tests.testing.worlds import every_loop
+
+pytestmark = pytest.mark.timeout(20)
+NO_ANSWER = {"type": "none"}
+
+
+class App:
+    """Answers the phases as told, and then perhaps raises."""
+
+    def __init__(self, *answers: Message, error: Exception | None = None, once_more: bool = False) -> None:
+        self.answers = answers
+        self.error = error
+        self.once_more = once_more
+        self.received: list[str] = []
+        self.states: list[dict[str, Any]] = []
+
+    async def __call__(self, scope: Message, receive: Receive, send: Send) -> None:
+        if scope["type"] == "http":
+            self.states.append(scope["state"])
+            await respond(send)
+            return
+        scope["state"]["shared"] = []
+        scope["state"]["own"] = 1
+        for answer in self.answers:
+            self.received.append((await receive())["type"])
+            await send(answer)
+        if self.error is not None:
+            raise self.error
+        if self.once_more:
+            await receive()
+            await send(self.answers[-1])
+
+
+STARTED = {"type": "lifespan.startup.complete"}
+STOPPED = {"type": "lifespan.shutdown.complete"}
+
+
+@every_loop
+def test_start_up_and_shut_down_are_run_around_the_block(world: str) -> None:
+    app = App(STARTED, STOPPED)
+    with TestClient(app, backend=world) as client:
+        assert app.received == ["lifespan.startup"]
+        client.get("/")
+        client.get("/")
+    assert app.received == ["lifespan.startup", "lifespan.shutdown"]
+    first, second = app.states
+    first["own"] = 2
+    assert second["own"] == 1
+    assert first["shared"] is second["shared"]
+
+
+@every_loop
+def test_an_application_may_wait_on_after_its_shut_down(world: str) -> None:
+    with TestClient(App(STARTED, STOPPED, once_more=True), backend=world):
+        pass
+
+
+@every_loop
+def test_lifespan_can_be_left_out(world: str) -> None:
+    app = App(error=KeyError())
+    with TestClient(app, backend=world, lifespan=False) as client:
+        client.get("/")
+    assert app.states == [{}]
+
+
+@every_loop
+@pytest.mark.parametrize("error", [NotImplementedError("lifespan"), None])
+def test_an_application_without_lifespan_goes_on(world: str, error: Exception | None) -> None:
+    with TestClient(App(error=error), backend=world) as client:
+        assert client.get("/").status_code == 200
+
+
+@every_loop
+def test_an_application_that_reads_and_returns_has_none_either(world: str) -> None:
+    async def app(scope: Message, receive: Receive, send: Send) -> None:
+        await receive()
+
+    with TestClient(app, backend=world):
+        pass
+
+
+@every_loop
+@pytest.mark.parametrize("error", [KeyError("cause"), None])
+def test_a_failed_start_up_is_raised_with_its_message_and_cause(world: str, error: Exception | None) -> None:
+    app = App({"type": "lifespan.startup.failed", "message": "no database"}, error=error)
+    with pytest.raises(LifespanFailed, match="no database") as caught, TestClient(app, backend=world):
+        pass
+    assert caught.value.__cause__ is error
+
+
+@every_loop
+def test_an_exception_in_the_start_up_is_not_taken_for_a_missing_lifespan(world: str) -> None:
+    async def app(scope: Message, receive: Receive, send: Send) -> None:
+        await receive()
+        raise KeyError("broken")
+
+    with (
+        pytest.raises(LifespanFailed, match="raised in its startup") as caught,
+        TestClient(app, backend=world),
+    ):
+        pass
+    assert isinstance(caught.value.__cause__, KeyError)
+
+
+@every_loop
+@pytest.mark.parametrize(
+    ("app", "sentence"),
+    [
+        (App(STARTED, {"type": "lifespan.shutdown.failed", "message": "still busy"}), "still busy"),
+        (App(STARTED, {"type": "lifespan.shutdown.failed"}), "^$"),
+        (App(STARTED, error=KeyError("x")), "raised in its shutdown: KeyError"),
+        (App(STARTED, STOPPED, error=KeyError("x")), "raised after its shut-down"),
+        (App(STARTED), "without an answer to lifespan.shutdown"),
+    ],
+)
+def test_a_failed_shut_down_is_raised(world: str, app: App, sentence: str) -> None:
+    with pytest.raises(LifespanFailed, match=sentence), TestClient(app, backend=world):
+        pass
+
+
+@every_loop
+def test_another_message_is_refused(world: str) -> None:
+    with pytest.raises(ProtocolViolation, match="with 'none'"), TestClient(App(NO_ANSWER), backend=world):
+        pass
+
+
+@every_loop
+def test_a_start_up_that_hangs_fails_the_test(world: str) -> None:
+    async def app(scope: Message, receive: Receive, send: Send) -> None:
+        await anyio.sleep_forever()
+
+    with (
+        pytest.raises(AppTimeout, match=r"did not answer lifespan\.startup within 0\.1 s"),
+        TestClient(app, backend=world, app_timeout=0.1),
+    ):
+        pass
+
+
+@every_loop
+def test_a_failed_shut_down_does_not_hide_why_the_test_failed(world: str) -> None:
+    app = App(STARTED, {"type": "lifespan.shutdown.failed", "message": "still busy"})
+    with pytest.raises(ZeroDivisionError) as caught, TestClient(app, backend=world):
+        raise ZeroDivisionError
+    assert any("still busy" in note for note in caught.value.__notes__)

@@ -1,0 +1,398 @@
+"""WebSockets, from the client's end."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+import anyio
+import httpx
+import pytest
+
+from micropie.testing import (
+    AppTimeout,
+    ClientDisconnected,
+    ClientError,
+    ProtocolViolation,
+    TestClient,
+    WebSocketClosed,
+    WebSocketRefused,
+)
+from tests.support.asgi_validator import Message, Receive, Send, validated
+from tests.testing.worlds import every_loop
+
+pytestmark = pytest.mark.timeout(20)
+
+ACCEPT = {"type": "websocket.accept"}
+Handler = Callable[[Message, Receive, Send], Awaitable[None]]
+
+
+def connect(handler: Handler, world: str, *, accept: Message | None = ACCEPT, **options: Any) -> TestClient:
+    """A client for `handler`, which is called after the connect message, and the accept if there is one."""
+
+    async def app(scope: Message, receive: Receive, send: Send) -> None:
+        assert await receive() == {"type": "websocket.connect"}
+        if accept is not None:
+            await send(dict(accept))
+        await handler(scope, receive, send)
+
+    return TestClient(validated(app), backend=world, **{"lifespan": False, **options})
+
+
+async def echo(scope: Message, receive: Receive, send: Send) -> None:
+    while (message := await receive())["type"] == "websocket.receive":
+        await send({**message, "type": "websocket.send"})
+
+
+def closing(code: int = 1000, reason: str | None = None, *, error: Exception | None = None) -> Handler:
+    async def handler(scope: Message, receive: Receive, send: Send) -> None:
+        await send({"type": "websocket.close", "code": code, "reason": reason})
+        assert (await receive())["code"] in (code, 1006)
+        if error is not None:
+            raise error
+
+    return handler
+
+
+@every_loop
+def test_text_bytes_and_json_go_both_ways(world: str) -> None:
+    with connect(echo, world) as client, client.websocket("/") as ws:
+        ws.send_text("é")
+        assert ws.receive_text() == "é"
+        ws.send_bytes(b"\xff")
+        assert ws.receive_bytes() == b"\xff"
+        ws.send_json({"a": ["é"]})
+        assert ws.receive() == {"type": "websocket.send", "text": '{"a":["é"]}'}
+        for binary in (True, False):
+            ws.send_json([1], binary=binary)
+            assert ws.receive_json() == [1]
+
+
+@every_loop
+def test_the_scope_is_that_of_the_specification(world: str) -> None:
+    seen: Message = {}
+
+    async def app(scope: Message, receive: Receive, send: Send) -> None:
+        seen.update(scope)
+        await send(ACCEPT)
+
+    with (
+        TestClient(
+            app, backend=world, base_url="https://x", cookies={"c": "d"}, root_path="/sub", lifespan=False
+        ) as client,
+        client.websocket("/a%2Fb", params={"q": "1"}, subprotocols=["v1", "v2"], headers={"X-A": "1"}),
+    ):
+        pass
+    headers = dict(seen.pop("headers"))
+    assert headers[b"x-a"] == b"1"
+    assert headers[b"cookie"] == b"c=d"
+    assert (headers[b"connection"], headers[b"upgrade"]) == (b"upgrade", b"websocket")
+    assert headers[b"sec-websocket-protocol"] == b"v1, v2"
+    assert headers[b"sec-websocket-version"] == b"13"
+    assert seen == {
+        "type": "websocket",
+        "asgi": {"version": "3.0", "spec_version": "2.4"},
+        "http_version": "1.1",
+        "scheme": "wss",
+        "path": "/sub/a/b",
+        "raw_path": b"/sub/a%2Fb",
+        "query_string": b"q=1",
+        "root_path": "/sub",
+        "client": ("127.0.0.1", 50000),
+        "server": ("x", 443),
+        "subprotocols": ["v1", "v2"],
+        "state": {},
+        "extensions": {},
+    }
+
+
+@every_loop
+@pytest.mark.parametrize(("url", "scheme"), [("/x", "ws"), ("wss://testserver/x", "wss")])
+def test_urls_may_be_websocket_urls(world: str, url: str, scheme: str) -> None:
+    async def handler(scope: Message, receive: Receive, send: Send) -> None:
+        await send({"type": "websocket.send", "text": scope["scheme"]})
+        await receive()
+
+    with connect(handler, world) as client, client.websocket(url) as ws:
+        assert ws.receive_text() == scheme
+
+
+@every_loop
+def test_the_accept_brings_a_subprotocol_headers_and_cookies(world: str) -> None:
+    accept = {**ACCEPT, "subprotocol": "v2", "headers": [(b"x-a", b"\xe9"), (b"set-cookie", b"k=v")]}
+    with connect(echo, world, accept=accept) as client, client.websocket("/", subprotocols=["v2"]) as ws:
+        assert ws.accepted_subprotocol == "v2"
+        assert ws.headers.raw[0] == (b"x-a", b"\xe9")
+        assert client.cookies["k"] == "v"
+
+
+@every_loop
+def test_a_close_instead_of_an_accept_is_a_refusal(world: str) -> None:
+    client = connect(closing(4001, "no"), world, accept=None)
+    with (
+        client,
+        pytest.raises(WebSocketRefused, match="refused with status 403") as caught,
+        client.websocket("/"),
+    ):
+        pass
+    refused = caught.value
+    assert (refused.status, refused.code, refused.reason) == (403, 4001, "no")
+    assert (refused.headers, refused.body) == ([], b"")
+
+
+def denying(*parts: bytes, error: Exception | None = None) -> Handler:
+    async def handler(scope: Message, receive: Receive, send: Send) -> None:
+        headers = [(b"x-a", b"b")]
+        await send({"type": "websocket.http.response.start", "status": 401, "headers": headers})
+        for part in parts:
+            await send({"type": "websocket.http.response.body", "body": part, "more_body": True})
+        if error is not None:
+            raise error
+        await send({"type": "websocket.http.response.body"})
+
+    return handler
+
+
+@every_loop
+def test_a_denial_response_is_in_the_refusal(world: str) -> None:
+    client = connect(denying(b"go ", b"away"), world, accept=None, denial_response=True)
+    with client, pytest.raises(WebSocketRefused) as caught, client.websocket("/"):
+        pass
+    refused = caught.value
+    assert (refused.status, refused.headers, refused.body) == (401, [(b"x-a", b"b")], b"go away")
+
+
+@every_loop
+def test_a_denial_response_that_breaks_off_is_no_answer(world: str) -> None:
+    handler = denying(b"go ", error=KeyError("x"))
+    with (
+        connect(handler, world, accept=None, denial_response=True) as client,
+        pytest.raises(KeyError),
+        client.websocket("/"),
+    ):
+        pass
+    with (
+        connect(handler, world, accept=None, denial_response=True, raise_app_exceptions=False) as client,
+        pytest.raises(httpx.RemoteProtocolError),
+        client.websocket("/"),
+    ):
+        pass
+
+
+@every_loop
+def test_an_exception_in_the_handshake_is_raised_or_becomes_a_500(world: str) -> None:
+    async def handler(scope: Message, receive: Receive, send: Send) -> None:
+        raise KeyError("handshake")
+
+    with (
+        connect(handler, world, accept=None) as client,
+        pytest.raises(KeyError, match="handshake"),
+        client.websocket("/"),
+    ):
+        pass
+    with (
+        connect(handler, world, accept=None, raise_app_exceptions=False) as client,
+        pytest.raises(WebSocketRefused) as caught,
+        client.websocket("/"),
+    ):
+        pass
+    assert caught.value.status == 500
+
+
+@every_loop
+def test_an_exception_after_the_refusal_is_raised(world: str) -> None:
+    client = connect(closing(error=KeyError("refused")), world, accept=None)
+    with client, pytest.raises(KeyError, match="refused"), client.websocket("/"):
+        pass
+
+
+@every_loop
+def test_a_handshake_without_an_answer_is_reported(world: str) -> None:
+    async def app(scope: Message, receive: Receive, send: Send) -> None:
+        return
+
+    client = TestClient(app, backend=world)
+    with client, pytest.raises(ProtocolViolation, match="without an answer"), client.websocket("/"):
+        pass
+
+
+@every_loop
+def test_a_close_of_the_applications_is_raised_with_its_code(world: str) -> None:
+    with connect(closing(4002, "bye"), world) as client, client.websocket("/") as ws:
+        for _ in range(2):
+            with pytest.raises(WebSocketClosed) as caught:
+                ws.receive()
+            assert (caught.value.code, caught.value.reason) == (4002, "bye")
+        with pytest.raises(WebSocketClosed):
+            ws.send_text("x")
+
+
+@every_loop
+def test_leaving_the_block_disconnects_with_1000_after_what_was_sent(world: str) -> None:
+    received: list[Message] = []
+
+    async def handler(scope: Message, receive: Receive, send: Send) -> None:
+        received.extend([await receive(), await receive()])
+
+    with connect(handler, world) as client, client.websocket("/") as ws:
+        ws.send_text("last")
+    assert received == [
+        {"type": "websocket.receive", "text": "last"},
+        {"type": "websocket.disconnect", "code": 1000, "reason": ""},
+    ]
+
+
+@every_loop
+def test_close_tells_code_and_reason(world: str) -> None:
+    received: list[Message] = []
+
+    async def handler(scope: Message, receive: Receive, send: Send) -> None:
+        received.append(await receive())
+
+    with connect(handler, world) as client, client.websocket("/") as ws:
+        ws.close(4003, "enough")
+        ws.close(4004)
+        with pytest.raises(WebSocketClosed, match="enough"):
+            ws.receive()
+    assert received == [{"type": "websocket.disconnect", "code": 4003, "reason": "enough"}]
+
+
+@every_loop
+def test_sending_to_a_client_that_has_left_raises_an_os_error(world: str) -> None:
+    caught: list[OSError] = []
+
+    async def handler(scope: Message, receive: Receive, send: Send) -> None:
+        try:
+            while True:
+                await send({"type": "websocket.send", "text": "x"})
+        except OSError as error:
+            caught.append(error)
+            raise
+
+    with connect(handler, world) as client, client.websocket("/") as ws:
+        assert ws.receive_text() == "x"
+    assert isinstance(caught[0], ClientDisconnected)
+
+
+@every_loop
+def test_an_exception_of_the_application_is_raised(world: str) -> None:
+    error = KeyError("open")
+
+    async def handler(scope: Message, receive: Receive, send: Send) -> None:
+        await receive()
+        raise error
+
+    with connect(handler, world) as client, client.websocket("/") as ws:
+        ws.send_text("x")
+        with pytest.raises(KeyError) as caught:
+            ws.receive()
+        assert caught.value is error
+    with pytest.raises(KeyError, match="open"), connect(handler, world) as client, client.websocket("/"):
+        pass
+
+
+@every_loop
+def test_an_exception_closes_with_1011_on_demand(world: str) -> None:
+    async def handler(scope: Message, receive: Receive, send: Send) -> None:
+        raise KeyError
+
+    with connect(handler, world, raise_app_exceptions=False) as client, client.websocket("/") as ws:
+        with pytest.raises(WebSocketClosed) as caught:
+            ws.receive()
+        assert caught.value.code == 1011
+
+
+@every_loop
+def test_an_application_that_just_returns_is_a_lost_connection(world: str) -> None:
+    async def app(scope: Message, receive: Receive, send: Send) -> None:
+        await receive()
+        await send(ACCEPT)
+
+    with TestClient(app, backend=world, lifespan=False) as client, client.websocket("/") as ws:
+        with pytest.raises(WebSocketClosed) as caught:
+            ws.receive()
+        assert caught.value.code == 1006
+
+
+@every_loop
+def test_a_failing_test_keeps_its_own_exception_and_notes_the_applications(world: str) -> None:
+    async def handler(scope: Message, receive: Receive, send: Send) -> None:
+        raise KeyError("behind it")
+
+    with pytest.raises(ZeroDivisionError) as caught, connect(handler, world) as client, client.websocket("/"):
+        raise ZeroDivisionError
+    assert any("behind it" in note for note in caught.value.__notes__)
+
+
+@every_loop
+def test_a_failing_test_ends_the_application(world: str) -> None:
+    with pytest.raises(ZeroDivisionError) as caught, connect(echo, world) as client, client.websocket("/"):
+        raise ZeroDivisionError
+    assert not hasattr(caught.value, "__notes__")
+
+
+@every_loop
+def test_the_wrong_kind_of_message_is_a_type_error(world: str) -> None:
+    with connect(echo, world) as client, client.websocket("/") as ws:
+        ws.send_bytes(b"x")
+        with pytest.raises(TypeError, match="expected text, but the application sent"):
+            ws.receive_text()
+
+
+@every_loop
+def test_waiting_too_long_fails_the_test_and_loses_nothing(world: str) -> None:
+    async def handler(scope: Message, receive: Receive, send: Send) -> None:
+        await echo(scope, receive, send)
+
+    with connect(handler, world) as client, client.websocket("/") as ws:
+        with pytest.raises(AppTimeout, match=r"did not send a message within 0\.01 s \(it waits in receive\(\)\)"):
+            ws.receive(timeout=0.01)
+        ws.send_text("x")
+        assert ws.receive_text(timeout=5) == "x"
+
+
+@every_loop
+def test_an_application_that_does_not_end_is_cancelled_and_reported(world: str) -> None:
+    async def handler(scope: Message, receive: Receive, send: Send) -> None:
+        await anyio.sleep_forever()
+
+    with (
+        connect(handler, world, app_timeout=0.1) as client,
+        pytest.raises(AppTimeout, match="did not end"),
+        client.websocket("/"),
+    ):
+        pass
+
+
+@every_loop
+@pytest.mark.parametrize(
+    ("accept", "message", "sentence"),
+    [
+        (False, {"type": "websocket.send", "text": "x"}, "while the WebSocket is connecting"),
+        (False, {"type": "websocket.http.response.start", "status": 400, "headers": []}, "is connecting"),
+        (True, {"type": "websocket.accept"}, "while the WebSocket is open"),
+        (True, {"type": "websocket.send"}, "either text or bytes"),
+        (True, {"type": "websocket.send", "text": "", "bytes": b""}, "either text or bytes"),
+    ],
+)
+def test_a_wrong_message_is_refused_at_the_line_that_sends_it(
+    world: str, accept: bool, message: Message, sentence: str
+) -> None:
+    async def app(scope: Message, receive: Receive, send: Send) -> None:
+        if accept:
+            await send(ACCEPT)
+        await send(message)
+
+    with (
+        pytest.raises(ProtocolViolation, match=sentence),
+        TestClient(app, backend=world, lifespan=False) as client,
+        client.websocket("/"),
+    ):
+        pass
+
+
+def test_a_closed_client_opens_no_websocket() -> None:
+    client = connect(echo, "asyncio")
+    client.close()
+    with pytest.raises(ClientError, match="has been closed"):
+        client.websocket("/")
