@@ -44,7 +44,8 @@ class _Named(NamedTuple):
 class Plan:
     """How a handler wants to be called: ``plan.call(*plan.bind(request, segments, values))``.
 
-    ``takes_path``: segments of a path may become its arguments, ``most_segments`` of them.
+    ``takes_path``: segments of a path may become its arguments, ``most_segments`` of them. ``texts``: so many
+    segments are the arguments as they stand, so that there is nothing to bind; -1 if there is always something.
     """
 
     def __init__(self, function: Callable[..., Any]) -> None:
@@ -58,14 +59,10 @@ class Plan:
         self.takes_path = bool(self._positional) or self._rest is not None
         self._names = {named.name for named in self._positional + self._keywords}
         self._takes_keywords = bool(self._keywords) or self._rest_of_names is not None
-        self._all_text = not self._takes_keywords and all(map(_is_text, self._positional))
         self.most_segments = sys.maxsize if self._rest is not None else len(self._positional)
+        all_text = not self._takes_keywords and all(map(_is_text, self._positional))
+        self.texts = len(self._positional) if all_text else -1
         self.call = _with_keywords(function) if self._takes_keywords else function
-
-    @property
-    def takes_nothing(self) -> bool:
-        """Whether the handler has no parameters at all, so that there is nothing to bind."""
-        return not (self._names or self._rest or self._rest_of_names)
 
     def check_wildcards(self, names: Sequence[str], route: str) -> None:
         """Raise ``SetupError`` if a wildcard of ``route`` has no parameter to go to."""
@@ -78,8 +75,6 @@ class Plan:
         explicit route's wildcards. Raises 400 for a parameter that is missing or does not convert.
         """
         given = len(segments)
-        if self._all_text and given == len(self._positional):
-            return segments
         if given:
             arguments = [_from_segment(*pair) for pair in zip(self._positional, segments, strict=False)]
             rest = self._rest
@@ -189,9 +184,11 @@ def _from_segment(named: _Named, segment: Any) -> Any:
 
 def _by_name(wanted: Sequence[_Named], request: Request, values: dict[str, Any]) -> list[Any]:
     """The values of parameters, each from the first place that has its name."""
-    query = request.query_params
-    form = request.form_fields
-    document = request.received_json
+    query = request.parsed_query
+    if query is None:
+        query = request.query_params
+    form = request.form_fields or _NOTHING
+    document = request.document
     members = document if type(document) is dict else _NOTHING
     arguments = []
     for named in wanted:
@@ -201,7 +198,7 @@ def _by_name(wanted: Sequence[_Named], request: Request, values: dict[str, Any])
         elif name in values:
             value = _from_wildcard(named, values[name])
         elif name in query or name in form:
-            texts = query.get(name) or form[name]
+            texts = query[name] if name in query else form[name]
             if many is not None:
                 value = many([_converted(named, from_text, text) for text in texts])
             else:
@@ -263,7 +260,7 @@ def _body_source(structure: Any, name: str) -> Callable[[_Named, Request], Any]:
         document = request.get_json
         is_form = document is None and bool(request.form_fields)
         if is_form:
-            document = {key: texts[0] if len(texts) == 1 else texts for key, texts in request.form_fields.items()}
+            document = {key: texts[0] if len(texts) == 1 else texts for key, texts in request.body_params.items()}
         if document is None:
             if named.default is _MISSING and not named.converter.optional:
                 raise _missing(named)

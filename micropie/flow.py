@@ -43,7 +43,7 @@ from micropie.routing import INLINE, Route
 from micropie.sessions.store import COOKIE
 from micropie.site import Site
 from micropie.steps import AWAIT, Flow
-from micropie.streams import END, PENDING, Stream
+from micropie.streams import Stream
 
 logger = logging.getLogger("micropie")
 
@@ -83,7 +83,7 @@ def respond(site: Site, request: Request) -> Flow[Answer]:
             if method != "GET" and method != "HEAD":  # whose body has no meaning: RFC 9110, sections 9.3.1, 9.3.2
                 yield from receive_parameters(request)
             # 5. Bind and run.
-            if route.bind is not None:
+            if len(arguments) != route.texts:
                 arguments = route.bind(request, arguments, values)
             run = route.run
             result = route.call(*arguments) if run is INLINE else (yield run, route.call, arguments)
@@ -98,7 +98,7 @@ def respond(site: Site, request: Request) -> Flow[Answer]:
                     return 200, JSON, len(body), [], body, None
                 if kind is AsyncGeneratorType or kind is GeneratorType:
                     stream = Stream(result, kind is AsyncGeneratorType)
-                    yield from _begin(stream)
+                    yield from stream.fetch_first()  # a generator that fails has closed itself
                     return 200, HTML, None, [], b"", stream
             if isawaitable(result):  # a ``def`` that returns a coroutine: a decorator around an ``async def``
                 result = yield (AWAIT, _itself, (result,))
@@ -152,17 +152,11 @@ def _seal(request: Request, response: Response, draft: Draft | None) -> Flow[Ans
 def _begin(stream: Stream) -> Flow[None]:
     """Fetch the first chunk before the head is sent; a stream that fails here still gets an error's answer."""
     try:
-        while stream.first is PENDING:
-            stream.accept((yield stream.next_step))
-    except StopAsyncIteration:
-        stream.first = END
+        yield from stream.fetch_first()
+        return
     except Exception as error:
         failure = error
-    if stream.first is not PENDING:
-        return
-    step = stream.close_step()
-    if step is not None:
-        yield step
+    yield from stream.close()
     try:
         raise failure
     finally:

@@ -5,14 +5,10 @@ Any other body is left where it is until the handler asks for it (``request.read
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 from micropie import codec
 from micropie.forms import form_parser, is_json, parse_urlencoded, require_utf8
+from micropie.request import NULL, Request
 from micropie.steps import RECEIVE_STEP, Flow
-
-if TYPE_CHECKING:
-    from micropie.request import Request
 
 JSON = "application/json"
 FORM = "application/x-www-form-urlencoded"
@@ -22,19 +18,20 @@ MULTIPART = "multipart/form-data"
 def receive_parameters(request: Request) -> Flow[None]:
     """Receive and parse the body if it is a form or JSON. Raises 400, 413 or 415 for one that is malformed."""
     media_type, parameters, length = request.framing()
-    json = media_type == JSON or is_json(media_type)
-    if json or media_type == FORM:
+    form = media_type == FORM
+    if form or media_type == JSON or is_json(media_type):
         incoming = request.incoming
         # Here and not by ``incoming.whole()``, as most bodies come in one piece: a generator less.
         piece, more = yield RECEIVE_STEP
         body = incoming.keep((yield from incoming.rest(piece)) if more else piece)
         if not body:  # scripts name the media type on a DELETE without a body, too
             return
-        if json:
-            request.received_json = codec.loads(body)
-        else:
+        if form:
             require_utf8(parameters.get("charset", ""))
             request.form_fields = parse_urlencoded(body, request.level.limits)
+        else:
+            document = codec.loads(body)
+            request.document = NULL if document is None else document
     elif media_type == MULTIPART:
         yield from _receive_multipart(request, parameters)
     elif length is not None:

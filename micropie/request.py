@@ -31,7 +31,6 @@ if TYPE_CHECKING:
 
 Value = TypeVar("Value")
 
-_NO_PARAMETERS: Parameters = {}
 _NO_UPLOADS: dict[str, list[UploadFile]] = {}
 
 # RFC 3986, section 3.2.2, less what no browser sends: a name or IPv4 address, or an IPv6 address in brackets.
@@ -43,7 +42,7 @@ _DOTS_AND_EMPTY = frozenset({"", ".", ".."})
 # What a path may show unescaped: RFC 3986, section 3.3.
 _PATH_SAFE = "/:@!$&'()*+,;=~"
 
-NO_JSON: Final = object()  # a JSON body may be null, so None can't say that there was none
+NULL: Final = object()  # a JSON body that is null: None says that there was none
 
 
 class Address(NamedTuple):
@@ -87,13 +86,17 @@ class Request:
     __slots__ = (
         "__dict__",
         "__weakref__",
+        "_body",
         "_framing",
         "closers",
+        "document",
         "draft",
+        "form_fields",
         "level",
         "literal_path",
         "loaded_session",
         "method",
+        "parsed_query",
         "path",
         "path_params",
         "route",
@@ -108,18 +111,17 @@ class Request:
     draft: Draft | None
     loaded_session: Session | None
     closers: list[Callable[[], object]] | None  # called when the request is over, whatever happens
+    form_fields: Parameters | None  # of a form that was received
+    document: Any  # of a JSON body that was received, ``NULL`` for null
     _framing: tuple[str, dict[str, str], int | None] | None
+    parsed_query: Parameters | None  # ``query_params``, once somebody asked
+    _body: Body | None
 
     environ: Environ | None = None
     _headers: Headers | None = None
     _cookies: dict[str, str] | None = None
-    _query: Parameters | None = None
     _state: State | None = None
-    _body: Body | None = None
-    # Filled from the body before the handler runs (``receiving.py``).
-    form_fields: Parameters = _NO_PARAMETERS
     uploads: dict[str, list[UploadFile]] = _NO_UPLOADS
-    received_json: Any = NO_JSON
 
     # -- the head -----------------------------------------------------------------------------------------------
 
@@ -157,11 +159,7 @@ class Request:
         framing = self._framing
         if framing is None:
             named, length = self._body_headers()
-            media_type, parameters = _media_type(named)
-            # 18 digits are 888 petabytes. ASCII only: int() would take "+5", "1_0" and other scripts' digits.
-            if length is not None and not (length.isascii() and length.isdigit() and len(length) <= 18):
-                raise BadRequest("The Content-Length header must be one whole number.")
-            self._framing = framing = (media_type, parameters, None if length is None else int(length))
+            self._framing = framing = (*_media_type(named), length)
         return framing
 
     @property
@@ -173,10 +171,10 @@ class Request:
     @property
     def query_params(self) -> Parameters:
         """name -> values of the query, in order. Raises 400 for a malformed query."""
-        query = self._query
+        query = self.parsed_query
         if query is None:
             raw = self._raw_query()
-            self._query = query = parse_query(raw, self.level.limits) if raw else {}
+            self.parsed_query = query = parse_query(raw, self.level.limits) if raw else {}
         return query
 
     def query(self, name: str, default: Any = None) -> Any:
@@ -216,9 +214,9 @@ class Request:
     @property
     def body_params(self) -> Parameters:
         """name -> values of the form, or of a JSON body's top level (an array there gives its elements)."""
-        document = self.received_json
+        document = self.document
         if not isinstance(document, dict):
-            return self.form_fields
+            return self.form_fields or {}
         return {name: value if isinstance(value, list) else [value] for name, value in document.items()}
 
     def form(self, name: str, default: Any = None) -> Any:
@@ -231,17 +229,17 @@ class Request:
 
         ``json()`` of a request that brought no JSON raises 415.
         """
-        document = self.received_json
+        document = self.document
         if name is not None:
             return document.get(name, default) if isinstance(document, dict) else default
-        if document is NO_JSON:
+        if document is None:
             raise HTTPError(415, "This resource wants a JSON body: Content-Type: application/json.")
-        return document
+        return self.get_json
 
     @property
     def get_json(self) -> Any:
         """The JSON body, None if there is none."""
-        return None if self.received_json is NO_JSON else self.received_json
+        return None if self.document is NULL else self.document
 
     @property
     def is_json(self) -> bool:
@@ -258,7 +256,7 @@ class Request:
         """The body on its way in. Raises 400 or 413 for a Content-Length that is none or too large."""
         body = self._body
         if body is None:
-            self._body = body = Body(self.level.settings.max_body_size, self.content_length)
+            self._body = body = Body(self.level.settings.max_body_size, self.framing()[2])
         return body
 
     def body(self) -> Awaitable[bytes]:
@@ -356,8 +354,8 @@ class Request:
     def _header_pairs(self) -> Iterable[tuple[str, str]]:
         raise NotImplementedError
 
-    def _body_headers(self) -> tuple[str, str | None]:
-        """Content-Type ("" for none) and Content-Length (two that differ: joined) without parsing all headers."""
+    def _body_headers(self) -> tuple[bytes | str, int | None]:
+        """Content-Type, empty for none, and Content-Length by ``checked_length``, without parsing all headers."""
         raise NotImplementedError
 
     def _raw_query(self) -> bytes | str:
@@ -381,8 +379,16 @@ class Request:
         raise NotImplementedError
 
 
-# A browser sends one of three, a script mostly one: parsed once. 256 hold them all, boundaries come and go.
-_media_type = lru_cache(maxsize=256)(parse_content_type)
+@lru_cache(maxsize=256)  # a browser sends one of three, a script mostly one; boundaries come and go
+def _media_type(value: bytes | str) -> tuple[str, dict[str, str]]:
+    return parse_content_type(value if isinstance(value, str) else value.decode("latin-1"))
+
+
+def checked_length(value: bytes) -> int:
+    """A Content-Length as a number; raises 400 for anything but ASCII digits (``int`` would take "+5" and "1_0")."""
+    if not (value.isdigit() and len(value) <= 18):  # 18 digits are 888 petabytes
+        raise BadRequest("The Content-Length header must be one whole number.")
+    return int(value)
 
 
 def _decoded(segment: bytes) -> str:

@@ -56,10 +56,10 @@ def checked_methods(methods: Iterable[str]) -> tuple[str, ...]:
 class Route:
     """A handler as the flow needs it: ``call(*bind(...))``, run as ``run`` says: AWAIT, BLOCK or INLINE.
 
-    ``bind`` is None for a handler without parameters.
+    Arguments that are ``texts`` segments of the path need no binding.
     """
 
-    __slots__ = ("bind", "call", "level", "methods", "most_segments", "name", "pattern", "plan", "run")
+    __slots__ = ("bind", "call", "level", "methods", "most_segments", "name", "pattern", "plan", "run", "texts")
 
     def __init__(
         self,
@@ -75,8 +75,9 @@ class Route:
         self.pattern = pattern
         self.plan = Plan(function)
         self.call = self.plan.call
+        self.bind = self.plan.bind
+        self.texts = self.plan.texts
         self.most_segments = self.plan.most_segments
-        self.bind = None if self.plan.takes_nothing else self.plan.bind
         self.run = _where_it_runs(function)
         if pattern is not None:
             self.plan.check_wildcards(pattern.names, pattern.text)
@@ -206,16 +207,21 @@ class Router:
         for route in explicit:
             self._add(route)
         self._by_first_segment = self._sorted_patterns()
+        self._plain_names = self._names_without_rivals()
         self.exact = self._exact_table()
         self.routes = self._named_routes(explicit)
 
     def find(self, method: str, segments: Sequence[str]) -> tuple[Route, Sequence[str], dict[str, Any]]:
         """Where decoded segments lead; raises 404 and 405."""
-        found = self._find_resource(segments)
-        if found is None:
-            raise HTTPError(404)
-        resource, rest, values = found
-        route = resource.any if not resource.by_method else resource.choose(method)
+        resource = self._plain_names.get(segments[0]) if segments else None
+        if resource is not None:
+            rest, values = segments[1:], _NO_VALUES
+        else:
+            found = self._find_resource(segments)
+            if found is None:
+                raise HTTPError(404)
+            resource, rest, values = found
+        route = resource.choose(method) if resource.by_method else resource.any
         if route is None or len(rest) > route.most_segments:
             raise HTTPError(404)
         return route, rest, values
@@ -267,6 +273,14 @@ class Router:
             if values is not None:
                 return resource, (), values
         return None
+
+    def _names_without_rivals(self) -> dict[str, Resource]:
+        """The outermost names that no explicit route and no inner application could take from their methods."""
+        firsts = {path.split("/")[1] for path in self._static} | self._by_first_segment.keys()
+        if self._by_first_segment.get(None):
+            return {}
+        taken = firsts | self._root.children.keys()
+        return {name: resource for name, resource in self._root.names.items() if name not in taken}
 
     def _exact_table(self) -> dict[str, dict[str | None, Route]]:
         """By method, whole paths that need no walk: one look-up finds what ``find`` would, end slash or not."""

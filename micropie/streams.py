@@ -11,7 +11,7 @@ from types import AsyncGeneratorType, GeneratorType
 from typing import Any, Final
 
 from micropie.errors import ResponseError
-from micropie.steps import AWAIT, BLOCK, Step
+from micropie.steps import AWAIT, BLOCK, Flow, Step
 
 PENDING: Final = object()  # no chunk has been fetched yet
 END: Final = object()  # what ``next`` gives at the end: StopIteration can't cross threads and futures
@@ -22,21 +22,40 @@ FILE_CHUNK = 64 * 1024  # bytes; the buffer that most servers write at once
 class Stream:
     """A body in chunks. ``first`` is the chunk fetched ahead, or ``END``; ``source`` gives the others."""
 
-    __slots__ = ("first", "is_async", "next_step", "source", "_open")
+    __slots__ = ("_open", "first", "is_async", "source")
 
     def __init__(self, source: Any, is_async: bool) -> None:
         self.source = source
         self.is_async = is_async
         self.first: Any = PENDING
-        self.next_step: Step = (AWAIT, source.__anext__, ()) if is_async else (BLOCK, next, (source, END))
         self._open = True
 
-    def accept(self, chunk: Any) -> None:
-        """Take a chunk as the first one, unless it is empty: the head waits for content."""
-        if chunk is END:
-            self.first = END
-        elif chunk:
-            self.first = as_bytes(chunk)
+    def fetch_first(self) -> Flow[None]:
+        """Fetch chunks until one has content: the head waits for it."""
+        step: Step = (AWAIT, self.source.__anext__, ()) if self.is_async else (BLOCK, next, (self.source, END))
+        while self.first is PENDING:
+            try:
+                chunk = yield step
+            except StopAsyncIteration:
+                chunk = END
+            if chunk is END or type(chunk) is bytes:
+                self.first = chunk or PENDING
+            else:
+                self.first = (yield from self._other_kind(chunk)) or PENDING
+
+    def _other_kind(self, chunk: object) -> Flow[bytes]:
+        try:
+            return as_bytes(chunk)
+        except ResponseError as error:
+            failure = error
+        yield from self.close()
+        raise failure
+
+    def close(self) -> Flow[None]:
+        """Close the source, unless that has been done."""
+        step = self.close_step()
+        if step is not None:
+            yield step
 
     def close_step(self) -> Step | None:
         """The step that closes the source, the first time; None if there is nothing (more) to close."""

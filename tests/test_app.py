@@ -7,12 +7,13 @@ import inspect
 import logging
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from micropie import App, HttpMiddleware, HTTPError, InMemorySessionBackend, Redirect, SetupError, request
+from micropie import App, HTTPError, HttpMiddleware, InMemorySessionBackend, Redirect, SetupError, request
 from micropie.testing import TestClient
 from tests.conftest import MakeClient
 
@@ -48,7 +49,7 @@ def test_a_server_may_call_with_keywords() -> None:
     async def send(message: Any) -> None:
         messages.append(message)
 
-    scope = {"type": "http", "method": "GET", "path": "/", "query_string": b"", "headers": [], "asgi": {"version": "3.0"}}
+    scope = {"type": "http", "method": "GET", "path": "/", "query_string": b"", "headers": [], "asgi": {}}
     app: Any = Hello()
     asyncio.run(app(scope=scope, receive=receive, send=send))  # daphne
     asyncio.run(app.__call__(scope, receive, send))
@@ -56,7 +57,7 @@ def test_a_server_may_call_with_keywords() -> None:
 
 
 def test_the_instance_s_call_is_for_asgi_and_python_s_call_for_both() -> None:
-    environ = {"REQUEST_METHOD": "GET", "PATH_INFO": "/", "SERVER_NAME": "x", "SERVER_PORT": "80", "wsgi.url_scheme": "http"}
+    environ = {"REQUEST_METHOD": "GET", "PATH_INFO": "/", "wsgi.url_scheme": "http"}
     heads: list[Any] = []
     body = Hello()(environ, lambda status, headers, exc_info=None: heads.append((status, dict(headers))))
     assert b"".join(body) == b"hello"
@@ -64,8 +65,8 @@ def test_the_instance_s_call_is_for_asgi_and_python_s_call_for_both() -> None:
 
 
 def test_a_scope_that_asgi_does_not_know_is_refused() -> None:
-    with pytest.raises(RuntimeError, match="'carrier.pigeon'"):
-        asyncio.run(Hello()({"type": "carrier.pigeon"}, None, None or (lambda message: None)))
+    with pytest.raises(RuntimeError, match=r"'carrier\.pigeon'"):
+        asyncio.run(Hello()({"type": "carrier.pigeon"}, None, print))
 
 
 def test_a_subclass_that_forgets_super_init_works(make_client: MakeClient) -> None:
@@ -91,7 +92,8 @@ def test_an_application_of_plain_functions_needs_no_class(make_client: MakeClien
 
 
 def test_two_applications_share_nothing() -> None:
-    one, two = Hello(), Hello()
+    one: Any = Hello()
+    two: Any = Hello()
     for name in ("middlewares", "ws_middlewares", "startup_handlers", "shutdown_handlers", "state"):
         assert getattr(one, name) is not getattr(two, name)
     one.state.x = 1
@@ -113,7 +115,7 @@ def test_an_application_can_be_garbage() -> None:
     assert reference() is None
 
 
-# -- hooks, sessions, errors: what an author sets ------------------------------------------------------------------------
+# -- hooks, sessions, errors: what an author sets ----------------------------------------------------------------------
 
 
 class Tagging(HttpMiddleware):
@@ -164,29 +166,50 @@ def test_an_outer_application_s_middlewares_see_the_requests_of_inner_ones(make_
     assert [client.get("/inner").json(), client.get("/").json()] == [["outer", "inner"], ["outer"]]
 
 
-def test_a_session_backend_may_be_assigned_or_be_the_class_s(make_client: MakeClient) -> None:
-    class Counting(App):
-        def index(self) -> str:
-            self.request.session["n"] = self.request.session.get("n", 0) + 1
-            return str(self.request.session["n"])
+class Counting(App):
+    def index(self) -> str:
+        self.request.session["n"] = self.request.session.get("n", 0) + 1
+        return str(self.request.session["n"])
 
-    class OfTheClass(Counting):
-        session_backend = InMemorySessionBackend()
 
+def test_a_session_backend_may_be_assigned(make_client: MakeClient) -> None:
     backend = InMemorySessionBackend()
-    assigned = Counting()
-    assigned.session_backend = backend
-    client = make_client(assigned)
+    app = Counting()
+    app.session_backend = backend
+    client = make_client(app)
     client.get("/")
     assert backend.load(client.cookies["session_id"]) == {"n": 1}
-    client = make_client(OfTheClass())
+
+
+def test_a_session_backend_of_the_class_counts(make_client: MakeClient) -> None:
+    backend = InMemorySessionBackend()
+    client = make_client(type("Root", (Counting,), {"session_backend": backend})())
     client.get("/")
-    assert OfTheClass.session_backend is not None
-    assert OfTheClass.session_backend.load(client.cookies["session_id"]) == {"n": 1}
+    assert backend.load(client.cookies["session_id"]) == {"n": 1}
+
+
+def test_an_inner_application_may_keep_its_sessions_elsewhere(make_client: MakeClient) -> None:
+    backend = InMemorySessionBackend()
+    root: Any = Counting()
+    root.shared = Counting()
+    root.apart = Counting(session_backend=backend)
+    client = make_client(root)
+    assert [client.get(path).text for path in ("/", "/shared")] == ["1", "2"]
+    assert client.get("/apart").text == "1"
+    assert backend.load(client.cookies["session_id"]) == {"n": 1}
+
+
+@pytest.mark.parametrize("name", ["startup_handlers", "shutdown_handlers"])
+def test_start_up_and_shut_down_handlers_of_the_class_count(name: str) -> None:
+    calls: list[str] = []
+    app = type("Root", (Hello,), {name: [lambda: calls.append(name)]})()
+    with TestClient(app) as client:
+        client.get("/")
+    assert calls == [name]
 
 
 def test_error_handlers_by_status_and_by_class(make_client: MakeClient) -> None:
-    app: Any = Hello()
+    app = Hello()
 
     class Teapot(Exception):
         pass
@@ -202,7 +225,7 @@ def test_error_handlers_by_status_and_by_class(make_client: MakeClient) -> None:
     def brew() -> None:
         raise Teapot
 
-    app.brew = brew
+    app.brew = brew  # a handler
     client = make_client(app)
     answers = [(response.status_code, response.text) for response in (client.get("/nothing"), client.get("/brew"))]
     assert answers == [(404, "nothing at /nothing: 404"), (418, "short and stout")]
@@ -273,13 +296,13 @@ def test_outside_of_a_request_there_is_no_request(name: str) -> None:
 
 
 def test_state_takes_attributes_and_keys() -> None:
-    app = App()
+    app: Any = App()
     app.state.pool = 5
     app.state["name"] = "x"
     assert (app.state["pool"], app.state.name, "pool" in app.state, "other" in app.state) == (5, "x", True, False)
 
 
-# -- start-up and shut-down ------------------------------------------------------------------------------------------------
+# -- start-up and shut-down --------------------------------------------------------------------------------------------
 
 
 def recording_app(events: list[str], name: str = "") -> App:
@@ -334,15 +357,21 @@ def test_a_lifespan_is_given_to_the_application(make_client: MakeClient, how: st
     def index() -> str:
         return str(app.state.pool)
 
-    app: Any = App(lifespan=generator if how == "generator" else asynccontextmanager(generator)) if how != "assigned" else App()
+    options: dict[str, dict[str, Any]] = {
+        "argument": {"lifespan": asynccontextmanager(generator)},
+        "generator": {"lifespan": generator},
+    }
+    app: Any = App(**options.get(how, {}))
     if how == "assigned":
-        app.lifespan = asynccontextmanager(lambda: generator(app))
+        app.lifespan = asynccontextmanager(partial(generator, app))
     app.index = index
     assert make_client(app).get("/").text == "open"
 
 
 @pytest.mark.parametrize("lifespan", [lambda app: 5, lambda app: open])
-def test_a_lifespan_that_makes_no_context_manager_fails_at_start_up(lifespan: Any, caplog: pytest.LogCaptureFixture) -> None:
+def test_a_lifespan_that_makes_no_context_manager_fails_at_start_up(
+    lifespan: Any, caplog: pytest.LogCaptureFixture
+) -> None:
     with pytest.raises(Exception, match="must make an async context manager"), TestClient(App(lifespan=lifespan)):
         pass
 

@@ -29,7 +29,7 @@ ROOT = Path(__file__).parent.parent
 
 def app_of(handler: Any, path: str | None = None) -> App:
     """An application whose one handler is ``/page``, or answers an explicit ``path``."""
-    app: Any = App()
+    app = App()
     if path is None:
         app.page = handler
     else:
@@ -53,7 +53,7 @@ class Root(App):
     def greet(self, name: str = "World", age: str = "?") -> Any:
         return [name, age]
 
-    def bare(self, a, b="default"):  # type: ignore[no-untyped-def]  # noqa: ANN001, ANN201 - as in the seeds
+    def bare(self, a, b="default"):  # type: ignore[no-untyped-def]
         return [a, b]
 
     def rest(self, first: str, *others: str) -> Any:
@@ -216,7 +216,7 @@ def test_wildcards_fill_the_parameters_of_their_names(make_client: MakeClient) -
     assert client.get("/x/1.5/y/z").text == "Parameter 'b' must be a whole number."
 
 
-# -- what a client must not fill -----------------------------------------------------------------------------------------
+# -- what a client must not fill ---------------------------------------------------------------------------------------
 
 
 class Accounts(App):
@@ -283,7 +283,7 @@ def test_a_partialmethod_fixes_positional_parameters(make_client: MakeClient) ->
     assert answers == ["post ?", "post x", "post z"]
 
 
-# -- errors of the handler ------------------------------------------------------------------------------------------------
+# -- errors of the handler ---------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("error", [TypeError("missing 1 required positional argument"), ValueError("x"), KeyError("x")])
@@ -306,7 +306,7 @@ def test_binding_errors_are_not_logged(make_client: MakeClient, caplog: pytest.L
     assert caplog.records == []
 
 
-# -- files -------------------------------------------------------------------------------------------------------------------
+# -- files -------------------------------------------------------------------------------------------------------------
 
 
 def described(upload: Any) -> Any:
@@ -315,7 +315,7 @@ def described(upload: Any) -> Any:
 
 @pytest.mark.parametrize("annotation", [UploadFile, Optional[UploadFile], UploadFile | None, Any])
 def test_a_file_fills_the_parameter_of_its_name(make_client: MakeClient, annotation: Any) -> None:
-    def handler(avatar, title=""):  # type: ignore[no-untyped-def]  # noqa: ANN001, ANN202
+    def handler(avatar, title=""):  # type: ignore[no-untyped-def]
         return [described(avatar), title]
 
     handler.__annotations__["avatar"] = annotation
@@ -333,7 +333,9 @@ def test_a_list_of_files_takes_every_file_of_the_name(make_client: MakeClient) -
     assert client.post("/page", files=files[:1]).json() == ["a.png"]
 
 
-@pytest.mark.parametrize("sent", [{}, {"data": {"avatar": "text"}}, {"json": {"avatar": "text"}}, {"params": {"avatar": "x"}}])
+@pytest.mark.parametrize(
+    "sent", [{}, {"data": {"avatar": "text"}}, {"json": {"avatar": "text"}}, {"params": {"avatar": "x"}}]
+)
 def test_a_file_comes_from_an_upload_only(make_client: MakeClient, sent: dict[str, Any]) -> None:
     def handler(avatar: UploadFile) -> Any:
         return described(avatar)
@@ -351,6 +353,13 @@ def test_a_file_may_be_left_out_if_it_has_a_default(make_client: MakeClient) -> 
     assert make_client(app_of(handler)).post("/page").text in ("", "null")
 
 
+def test_an_optional_file_is_none_without_an_upload(make_client: MakeClient) -> None:
+    def handler(avatar: UploadFile | None) -> Any:
+        return described(avatar)
+
+    assert make_client(app_of(handler)).post("/page").text in ("", "null")
+
+
 def test_files_reach_star_star_kwargs(make_client: MakeClient) -> None:
     def handler(**values: Any) -> Any:
         return {name: getattr(value, "filename", value) for name, value in values.items()}
@@ -359,7 +368,7 @@ def test_files_reach_star_star_kwargs(make_client: MakeClient) -> None:
     assert response.json() == {"f": "a.txt", "t": "1"}
 
 
-# -- structures -------------------------------------------------------------------------------------------------------------
+# -- structures --------------------------------------------------------------------------------------------------------
 
 
 @dataclass
@@ -519,10 +528,10 @@ def test_structures_nest(make_client: MakeClient) -> None:
 
 
 def test_a_structure_stands_beside_other_parameters(make_client: MakeClient) -> None:
-    def handler(id: int, item: ADataclass, dry: bool = False) -> Any:
-        return [id, item.name, dry]
+    def handler(number: int, item: ADataclass, dry: bool = False) -> Any:
+        return [number, item.name, dry]
 
-    client = make_client(app_of(handler, "/page/<id:int>"))
+    client = make_client(app_of(handler, "/page/<number:int>"))
     assert client.put("/page/5?dry=1", json=FULL).json() == [5, "Bob", True]
 
 
@@ -616,7 +625,7 @@ print(sorted({"msgspec", "pydantic", "jinja2", "asyncio.base_events", "trio"} & 
     assert "pydantic" not in done.stdout
 
 
-# -- signatures -------------------------------------------------------------------------------------------------------------
+# -- signatures --------------------------------------------------------------------------------------------------------
 
 
 def annotated(annotation: str, where: str = "x") -> App:
@@ -692,7 +701,7 @@ def test_path_params_are_what_of_the_path_became_parameters(make_client: MakeCli
     assert client.get("/wild/5/y").json() in ([5, "y"], ["5", "y"])
 
 
-# -- fuzz ----------------------------------------------------------------------------------------------------------------------
+# -- fuzz --------------------------------------------------------------------------------------------------------------
 
 
 class Target(App):
@@ -732,7 +741,7 @@ jsons = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=3),
     lambda inner: st.lists(inner, max_size=3) | st.dictionaries(words, inner, max_size=4),
     max_leaves=6,
-).map(lambda value: msgspec.json.encode(value) if value == value else b"NaN")  # noqa: PLR0124 - NaN
+).map(lambda value: msgspec.json.encode(value) if value == value else b"NaN")
 bodies = st.one_of(
     st.tuples(st.just("application/json"), jsons | st.binary(max_size=20)),
     st.tuples(st.just("application/x-www-form-urlencoded"), queries),
@@ -764,7 +773,7 @@ def test_R78_whatever_comes_is_answered_and_is_never_a_500(
             method,
             "/",
             content=content,
-            headers={"content-type": content_type.encode("latin-1")} if content_type else {},
+            headers={b"content-type": content_type.encode("latin-1")} if content_type else None,
             extensions={"target": path + b"?" + query},
         )
         records, caplog.records[:] = caplog.records[:], []

@@ -5,7 +5,7 @@ from __future__ import annotations
 import enum
 import math
 from collections.abc import Callable
-from datetime import date, datetime, time, timedelta, timezone
+from datetime import UTC, date, datetime, time, timedelta, timezone
 from decimal import Decimal
 from typing import Annotated, Any, Literal, Optional, TypeVar, Union
 from uuid import UUID
@@ -68,7 +68,7 @@ FROM_TEXT: list[tuple[Any, str, object]] = [
     (time, "13:45", time(13, 45)),
     (datetime, "2026-01-31T12:00:00", NOON),
     (datetime, "2026-01-31 12:00", NOON),
-    (datetime, "2026-01-31T12:00:00Z", NOON.replace(tzinfo=timezone.utc)),
+    (datetime, "2026-01-31T12:00:00Z", NOON.replace(tzinfo=UTC)),
     (datetime, "2026-01-31T12:00:00+02:00", NOON.replace(tzinfo=timezone(timedelta(hours=2)))),
     (Color, "red", Color.RED),
     (Size, "2", Size.LARGE),
@@ -126,7 +126,8 @@ def test_text_becomes_what_was_annotated(annotation: Any, given: str, expected: 
 
 
 @pytest.mark.parametrize(
-    ("annotation", "given", "expected"), [(kind, text, expected) for kind, texts, expected in WRONG_TEXT for text in texts]
+    ("annotation", "given", "expected"),
+    [(kind, text, expected) for kind, texts, expected in WRONG_TEXT for text in texts],
 )
 def test_text_that_does_not_fit_is_a_value_error(annotation: Any, given: str, expected: str) -> None:
     converter = converter_for(annotation, "x")
@@ -230,7 +231,8 @@ class Custom:
 
 
 @pytest.mark.parametrize(
-    "annotation", [Custom, complex, bytes, Callable, type, "text", 5, tuple[int, str], list[Custom], Custom | None, None]
+    "annotation",
+    [Custom, complex, bytes, Callable, type, "text", 5, tuple[int, str], list[Custom], Custom | None, None],
 )
 def test_an_annotation_that_nothing_converts_to_fails_at_set_up(annotation: Any) -> None:
     with pytest.raises(SetupError, match="'thing'"):
@@ -247,7 +249,7 @@ def test_the_message_says_which_annotations_there_are() -> None:
         app.compiled()
 
 
-# -- the same through every world ------------------------------------------------------------------------------------
+# -- the same through every world --------------------------------------------------------------------------------------
 
 
 class Typed(App):
@@ -262,9 +264,23 @@ def typed(kind: Any) -> Any:
     return handler
 
 
-KINDS = {"int": int, "float": float, "bool": bool, "str": str, "uuid": UUID, "date": date, "datetime": datetime}
-KINDS |= {"decimal": Decimal, "enum": Color, "literal": Literal["a", "b"], "optional": Optional[int]}  # type: ignore[dict-item]
-KINDS |= {"list": list[int], "set": set[int], "maybe_list": Optional[list[int]], "tuple": tuple[Color, ...]}  # type: ignore[dict-item]
+KINDS: dict[str, Any] = {
+    "int": int,
+    "float": float,
+    "bool": bool,
+    "str": str,
+    "uuid": UUID,
+    "date": date,
+    "datetime": datetime,
+}
+KINDS |= {"decimal": Decimal, "enum": Color, "literal": Literal["a", "b"], "optional": Optional[int]}
+KINDS |= {
+    "dict": dict,
+    "list": list[int],
+    "set": set[int],
+    "maybe_list": Optional[list[int]],
+    "tuple": tuple[Color, ...],
+}
 
 ANSWERS = {
     "int": ("5", 5, "5"),
@@ -279,6 +295,7 @@ ANSWERS = {
     "literal": ("b", "b", "'b'"),
     "optional": ("", None, "None"),
     "list": (["1", "2"], [1, 2], "[1, 2]"),
+    "dict": (None, {"a": 1}, "{'a': 1}"),
     "set": (["1", "1"], [1, 1], "{1}"),
     "maybe_list": (["1"], [1], "[1]"),
     "tuple": (["red", "green"], ["red", "green"], "(<Color.RED: 'red'>, <Color.GREEN: 'green'>)"),

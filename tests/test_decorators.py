@@ -16,15 +16,15 @@ METHOD_DECORATORS = {"GET": get, "POST": post, "PUT": put, "PATCH": patch, "DELE
 @pytest.mark.parametrize(("method", "decorate"), METHOD_DECORATORS.items())
 def test_each_decorator_answers_its_method_only(make_client: MakeClient, method: str, decorate: Any) -> None:
     class Root(App):
-        @decorate
+        @decorate  # type: ignore[untyped-decorator]
         def bare(self) -> str:
             return "bare"
 
-        @decorate()
+        @decorate()  # type: ignore[untyped-decorator]
         def empty(self) -> str:
             return "empty"
 
-        @decorate("/explicit/<x>", name="other")
+        @decorate("/explicit/<x>", name="other")  # type: ignore[untyped-decorator]
         def stated(self, x: str) -> str:
             return self.url_for("other", x=x)
 

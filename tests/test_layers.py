@@ -57,3 +57,9 @@ def test_nothing_below_app_needs_it_even_for_types(path: Path) -> None:
 
 def test_type_checkers_are_told_that_the_package_has_types() -> None:
     assert (PACKAGE / "py.typed").exists()
+
+
+def test_the_architecture_names_every_module() -> None:
+    text = (PACKAGE.parent / "ARCHITECTURE.md").read_text()
+    tops = {path.relative_to(PACKAGE).parts[0] for path in EVERY_FILE} - {"__init__.py"}
+    assert [top for top in sorted(tops) if f"`{top}`" not in text and f"`{top}/`" not in text] == []

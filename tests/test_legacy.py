@@ -113,7 +113,7 @@ def test_its_attributes_are_no_urls(client: TestClient, name: str) -> None:
 
 def test_a_handler_may_take_the_name_of_an_attribute(make_client: MakeClient) -> None:
     class Files(Server):
-        def redirect(self, to: str) -> Any:  # type: ignore[override]
+        def redirect(self, to: str) -> Any:
             return f"mine {to}"
 
     assert make_client(Files()).get("/redirect/x").text == "mine x"

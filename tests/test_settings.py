@@ -35,11 +35,11 @@ def test_the_defaults_are_fine() -> None:
     assert Settings() == Settings().overridden({})
 
 
-FINE = [(name, value) for name in COUNTS for value in (0, 1, 10**12)]
+FINE: list[tuple[str, Any]] = [(name, value) for name in COUNTS for value in (0, 1, 10**12)]
 FINE += [(name, value) for name in POSITIVE for value in (1, 1000)]
-FINE += [("body_timeout", value) for value in (None, 0.1, 5, math.inf)]  # type: ignore[list-item, misc]
-FINE += [("debug", True), ("debug", False), ("portal_backend", "trio"), ("portal_backend", "asyncio")]  # type: ignore[list-item]
-FINE += [("templates", "pages"), ("templates", Path("pages"))]  # type: ignore[list-item]
+FINE += [("body_timeout", value) for value in (None, 0.1, 5, math.inf)]
+FINE += [("debug", True), ("debug", False), ("portal_backend", "trio"), ("portal_backend", "asyncio")]
+FINE += [("templates", "pages"), ("templates", Path("pages"))]
 
 
 @pytest.mark.parametrize(("name", "value"), FINE)
@@ -47,16 +47,18 @@ def test_a_right_value_is_taken(name: str, value: Any) -> None:
     assert isinstance(App(**{name: value}), App)
 
 
-WRONG: list[tuple[str, object]] = [(name, value) for name in COUNTS for value in (-1, 1.5, "1", None, True, [])]
+NO_COUNTS: list[Any] = [-1, 1.5, "1", None, True, []]
+NO_DURATIONS: list[Any] = [0, -1, "30", True, math.nan, []]
+WRONG: list[tuple[str, Any]] = [(name, value) for name in COUNTS for value in NO_COUNTS]
 WRONG += [(name, value) for name in POSITIVE for value in (0, -1, 2.5, "40", None, True)]
-WRONG += [("body_timeout", value) for value in (0, -1, "30", True, math.nan, [])]
+WRONG += [("body_timeout", value) for value in NO_DURATIONS]
 WRONG += [("debug", value) for value in (1, 0, "yes", None)]
 WRONG += [("portal_backend", value) for value in ("", "uvloop", "Trio", None, 5)]
 WRONG += [("templates", value) for value in (None, 5, b"templates", ["templates"])]
 
 
 @pytest.mark.parametrize(("name", "value"), WRONG)
-def test_a_wrong_value_fails_at_construction_and_is_named(name: str, value: object) -> None:
+def test_a_wrong_value_fails_at_construction_and_is_named(name: str, value: Any) -> None:
     with pytest.raises(SetupError) as caught:
         App(**{name: value})
     assert name in str(caught.value)
@@ -65,8 +67,9 @@ def test_a_wrong_value_fails_at_construction_and_is_named(name: str, value: obje
 
 @pytest.mark.parametrize("name", ["max_body", "Debug", "sessions", ""])
 def test_an_unknown_setting_fails_and_lists_the_known_ones(name: str) -> None:
+    value: Any = 1
     with pytest.raises(SetupError) as caught:
-        App(**{name: 1})
+        App(**{name: value})
     assert [known for known in (*NAMES, "session_backend", "lifespan") if known not in str(caught.value)] == []
 
 

@@ -11,7 +11,7 @@ from anyio import current_time, from_thread
 from micropie.asgi.performing import perform
 from micropie.asgi.suspending import Interrupted, Interruption, resume
 from micropie.errors import ClientDisconnect, HTTPError
-from micropie.request import Address, Request
+from micropie.request import Address, Request, checked_length
 from micropie.steps import Flow
 from micropie.types import Message, Receive, Scope
 
@@ -33,7 +33,8 @@ class ASGIRequest(Request):
         self.method = scope["method"]
         self.path = path = scope["path"] or "/"
         self._ended = False
-        self.route = self.draft = self.loaded_session = self.closers = self.literal_path = self._framing = None
+        self.route = self.draft = self.loaded_session = self.closers = self.literal_path = None
+        self._framing = self.parsed_query = self._body = self.form_fields = self.document = None
         self.path_params = ()
         raw = scope.get("raw_path")
         if scope.get("root_path"):
@@ -75,14 +76,14 @@ class ASGIRequest(Request):
     def _header_pairs(self) -> Iterable[tuple[str, str]]:
         return [(name.decode("latin-1"), value.decode("latin-1")) for name, value in self.scope["headers"]]
 
-    def _body_headers(self) -> tuple[str, str | None]:
+    def _body_headers(self) -> tuple[bytes, int | None]:
         media_type, length = b"", None
         for name, value in self.scope["headers"]:
             if name == b"content-type":
                 media_type = value
             elif name == b"content-length":
-                length = value if length is None or length == value else b"%b,%b" % (length, value)
-        return media_type.decode("latin-1"), None if length is None else length.decode("latin-1")
+                length = value if length is None or length == value else b"two that differ"
+        return media_type, None if length is None else checked_length(length)
 
     def _raw_query(self) -> bytes:
         return self.scope["query_string"]  # type: ignore[no-any-return]

@@ -8,10 +8,11 @@ and raised into the server, which then cuts the connection; a broken stream neve
 from __future__ import annotations
 
 import logging
-from collections.abc import AsyncIterator, Awaitable
+from collections.abc import AsyncIterator
+from functools import partial
 from typing import Any
 
-import anyio
+from anyio import CancelScope, create_task_group, move_on_after
 from anyio.abc import TaskGroup
 
 from micropie.asgi.request import ASGIRequest
@@ -19,7 +20,7 @@ from micropie.asgi.suspending import CLEAN_UP_WITHIN, Interrupted, Interruption,
 from micropie.asgi.threads import in_thread
 from micropie.errors import ClientDisconnect
 from micropie.response import HTML, JSON, TEXT
-from micropie.steps import AWAIT
+from micropie.steps import AWAIT, Step
 from micropie.streams import END, Stream, as_bytes
 from micropie.types import HeaderPairs, Receive, Send
 
@@ -55,19 +56,32 @@ async def send_streamed(
     start: dict[str, Any], stream: Stream, request: ASGIRequest, receive: Receive, send: Send
 ) -> None:
     """Send head and chunks, close the stream. A client that has gone ends it quietly: there is nobody to tell."""
+    state = request.scope.get("state")
+    watchers: TaskGroup | None = state.get(WATCHERS) if state else None
+    watches: list[CancelScope] = []  # one, if the stream has to wait
     try:
         if request.method == "HEAD" or start["status"] in (204, 304):
             await _send_or_leave(send, start)
             await _send_or_leave(send, {"type": "http.response.body", "body": b""})
+        elif watchers is not None:
+            begin = partial(_begin_watch, watchers, watches, request, receive)
+            await interruptible(_pump(start, stream, request, send), begin)
         else:
-            await _watched(start, stream, request, receive, send)
-    except ClientDisconnect:
+            async with create_task_group() as watchers:
+                begin = partial(_begin_watch, watchers, watches, request, receive)
+                await interruptible(_pump(start, stream, request, send), begin)
+                watchers.cancel_scope.cancel()
+    except (ClientDisconnect, Interrupted):
         logger.debug("%s %r: the client left in mid-stream", request.method, request.path)
     except Exception:
         logger.exception("%s %r failed after its head was sent: aborted", request.method, request.path)
         raise
     finally:
-        await _close(stream, request)
+        for watch in watches:
+            watch.cancel()
+        step = stream.close_step()
+        if step is not None:
+            await _close(step, request)
 
 
 async def _send_or_leave(send: Send, message: dict[str, Any]) -> None:
@@ -77,42 +91,18 @@ async def _send_or_leave(send: Send, message: dict[str, Any]) -> None:
         raise ClientDisconnect("the client left") from error
 
 
-async def _watched(
-    start: dict[str, Any], stream: Stream, request: ASGIRequest, receive: Receive, send: Send
-) -> None:
-    """Send the stream; from the moment that it has to wait, watch for the client's leaving as well."""
-    state = request.scope.get("state")
-    watchers: TaskGroup | None = state.get(WATCHERS) if state else None
-    pump = _pump(start, stream, request, send)
-    if watchers is not None:
-        await _until_gone(pump, request, receive, watchers)
-        return
-    async with anyio.create_task_group() as own:
-        await _until_gone(pump, request, receive, own)
+def _begin_watch(
+    watchers: TaskGroup, watches: list[CancelScope], request: ASGIRequest, receive: Receive
+) -> Interruption:
+    """Start a task that interrupts the stream when the client has gone."""
+    interruption, scope = Interruption(), CancelScope()
+    watches.append(scope)
+    watchers.start_soon(_watch, scope, interruption, request, receive)
+    return interruption
 
 
-async def _until_gone(
-    pump: Awaitable[None], request: ASGIRequest, receive: Receive, watchers: TaskGroup
-) -> None:
-    watching: list[anyio.CancelScope] = []  # one, once the stream has to wait
-
-    def start_watching() -> Interruption:
-        interruption, scope = Interruption(), anyio.CancelScope()
-        watching.append(scope)
-        watchers.start_soon(_watch, request, receive, scope, interruption)
-        return interruption
-
-    try:
-        await interruptible(pump, start_watching)
-    except Interrupted:
-        raise ClientDisconnect("the client left") from None
-    finally:
-        for scope in watching:
-            scope.cancel()
-
-
-async def _watch(request: ASGIRequest, receive: Receive, scope: anyio.CancelScope, interruption: Interruption) -> None:
-    """Interrupt the stream when the client has gone. Raises nothing: it runs among others' watchers."""
+async def _watch(scope: CancelScope, interruption: Interruption, request: ASGIRequest, receive: Receive) -> None:
+    # Raises nothing: it runs among other requests' watchers.
     with scope:
         await _gone(request, receive)
         interruption.interrupt()
@@ -137,12 +127,14 @@ async def _pump(start: dict[str, Any], stream: Stream, request: ASGIRequest, sen
         raise ClientDisconnect("the client left") from error
     source: AsyncIterator[Any] = stream.source if stream.is_async else _from_threads(stream, request)
     async for chunk in source:
-        piece = chunk if type(chunk) is bytes else as_bytes(chunk)
-        if piece:
-            try:
-                await send({"type": "http.response.body", "body": piece, "more_body": True})
-            except OSError as error:
-                raise ClientDisconnect("the client left") from error
+        if type(chunk) is not bytes or not chunk:
+            chunk = as_bytes(chunk)
+            if not chunk:
+                continue
+        try:
+            await send({"type": "http.response.body", "body": chunk, "more_body": True})
+        except OSError as error:
+            raise ClientDisconnect("the client left") from error
     await _send_or_leave(send, {"type": "http.response.body", "body": b""})
 
 
@@ -159,13 +151,10 @@ async def _from_threads(stream: Stream, request: ASGIRequest) -> AsyncIterator[A
         yield chunk
 
 
-async def _close(stream: Stream, request: ASGIRequest) -> None:
-    """Close the stream's source, once, also when this task is being cancelled."""
-    step = stream.close_step()
-    if step is None:
-        return
+async def _close(step: Step, request: ASGIRequest) -> None:
+    """Close the stream's source, also when this task is being cancelled."""
     kind, close, _ = step
-    with anyio.move_on_after(CLEAN_UP_WITHIN, shield=True):
+    with move_on_after(CLEAN_UP_WITHIN, shield=True):
         if kind is AWAIT:
             await close()
         else:

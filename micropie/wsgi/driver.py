@@ -14,10 +14,10 @@ from micropie.lifecycle import Startable
 from micropie.request import Request
 from micropie.response import START_FAILED, encode, error_response, status_line
 from micropie.site import Site
-from micropie.steps import AWAIT
+from micropie.steps import AWAIT, BLOCK
 from micropie.streams import END, Stream, as_bytes
 from micropie.types import Environ, StartResponse
-from micropie.wsgi.performing import perform
+from micropie.wsgi.performing import perform_one
 from micropie.wsgi.portal import await_in_portal
 from micropie.wsgi.process import Process
 from micropie.wsgi.request import WSGIRequest
@@ -27,12 +27,27 @@ logger = logging.getLogger("micropie")
 
 
 def serve_http(site: Site, environ: Environ, start_response: StartResponse) -> Iterable[bytes]:
-    """Answer one request."""
+    """Answer one request. The flow is driven here as in ``performing.perform``, without the call."""
     request = WSGIRequest(environ)
     token = current.set(request)
     flow = respond(site, request)
+    resume, result = flow.send, None
     try:
-        status, content_type, length, headers, body, stream = perform(flow, site.level, request.receive_piece)
+        while True:
+            try:
+                kind, function, arguments = resume(result)
+            except StopIteration as end:
+                result = None  # an exception's traceback refers to this frame: without this it would be a cycle
+                status, content_type, length, headers, body, stream = end.value
+                break
+            resume = flow.send
+            try:
+                if kind is BLOCK:
+                    result = function(*arguments)
+                else:
+                    result = perform_one(kind, function, arguments, request)
+            except BaseException as error:
+                resume, result = flow.throw, error
         if content_type is not None:
             headers.append(("content-type", content_type))
         if length is not None:
@@ -40,6 +55,7 @@ def serve_http(site: Site, environ: Environ, start_response: StartResponse) -> I
         start_response("200 OK" if status == 200 else status_line(status), headers)
         return [body] if stream is None else _Chunks(stream, request, status)
     except BaseException:
+        result = None
         flow.close()
         raise
     finally:

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Any, TypeVar
+from collections.abc import Callable, Sequence
+from typing import Any, Protocol, TypeVar
 
 from micropie.level import Level
 from micropie.steps import AWAIT, BLOCK, Flow, Step
@@ -12,26 +12,43 @@ from micropie.wsgi.portal import await_in_portal
 Value = TypeVar("Value")
 
 
-def perform(flow: Flow[Value], level: Level, receive_piece: Callable[[], tuple[bytes, bool]]) -> Value:
-    """Perform a flow's steps until it returns. See ``asgi/performing.py`` for why errors are thrown where they are."""
+class World(Protocol):
+    """What steps need to be performed: a request, or what stands for one at start-up."""
+
+    level: Level
+
+    def receive_piece(self) -> tuple[bytes, bool]:
+        """The next piece of the body and whether more may follow."""
+
+
+def perform(flow: Flow[Value], world: World) -> Value:
+    """Perform a flow's steps until it returns.
+
+    What a step raises is thrown into the flow outside of ``except``, or it would become the ``__context__`` of
+    whatever the flow raises later.
+    """
     resume: Callable[[Any], Step] = flow.send
-    value: Any = None
+    result: Any = None
     try:
         while True:
             try:
-                kind, function, arguments = resume(value)
+                kind, function, arguments = resume(result)
             except StopIteration as end:
-                result: Value = end.value
-                return result
+                value: Value = end.value
+                return value
             resume = flow.send
             try:
-                if kind is BLOCK:
-                    value = function(*arguments)
-                elif kind is AWAIT:
-                    value = await_in_portal(level.settings.portal_backend, function, arguments)
-                else:
-                    value = receive_piece()
+                result = perform_one(kind, function, arguments, world)
             except BaseException as error:
-                resume, value = flow.throw, error
+                resume, result = flow.throw, error
     finally:
-        value = None
+        result = None  # an exception's traceback refers to this frame: without this it would be a cycle
+
+
+def perform_one(kind: str, function: Callable[..., Any], arguments: Sequence[Any], world: World) -> Any:
+    """Perform one step."""
+    if kind is BLOCK:
+        return function(*arguments)
+    if kind is AWAIT:
+        return await_in_portal(world.level.settings.portal_backend, function, arguments)
+    return world.receive_piece()

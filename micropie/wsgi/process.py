@@ -72,8 +72,9 @@ os.register_at_fork(after_in_child=_forget_all)
 
 
 def _start_here(lifecycle: Lifecycle, level: Level) -> Callable[[], None]:
-    perform(lifecycle.start(), level, _no_body)
-    return lambda: perform(lifecycle.stop(), level, _no_body)
+    world = _NoRequest(level)
+    perform(lifecycle.start(), world)
+    return lambda: perform(lifecycle.stop(), world)
 
 
 def _start_on_loop(lifecycle: Lifecycle, level: Level) -> Callable[[], None]:
@@ -121,5 +122,12 @@ async def _perform_awaiting(flow: Any) -> None:
             resume, value = flow.throw, error
 
 
-def _no_body() -> tuple[bytes, bool]:
-    return b"", False
+class _NoRequest:
+    """What performs the steps of start-up and shut-down."""
+
+    def __init__(self, level: Level) -> None:
+        self.level = level
+
+    def receive_piece(self) -> tuple[bytes, bool]:
+        """There is no body."""
+        return b"", False

@@ -15,7 +15,7 @@ from urllib.parse import quote_from_bytes, unquote_to_bytes, urlsplit
 from anyio import to_thread
 
 from micropie.errors import ClientDisconnect
-from micropie.request import Address, Request
+from micropie.request import Address, Request, checked_length
 from micropie.steps import Flow
 from micropie.types import Environ, Scope
 from micropie.wsgi.performing import perform
@@ -37,7 +37,8 @@ class WSGIRequest(Request):
     def __init__(self, environ: Environ) -> None:
         self.environ = environ
         self.method = environ["REQUEST_METHOD"]
-        self.route = self.draft = self.loaded_session = self.closers = self.literal_path = self._framing = None
+        self.route = self.draft = self.loaded_session = self.closers = self.literal_path = None
+        self._framing = self.parsed_query = self._body = self.form_fields = self.document = None
         self.path_params = ()
         self.path = path = environ.get("PATH_INFO") or "/"
         if not path.isascii():
@@ -110,8 +111,9 @@ class WSGIRequest(Request):
                 pairs.append((name, self.environ[key]))
         return pairs
 
-    def _body_headers(self) -> tuple[str, str | None]:
-        return self.environ.get("CONTENT_TYPE", ""), self.environ.get("CONTENT_LENGTH") or None
+    def _body_headers(self) -> tuple[str, int | None]:
+        length = self.environ.get("CONTENT_LENGTH")
+        return self.environ.get("CONTENT_TYPE", ""), checked_length(length.encode()) if length else None
 
     def _raw_query(self) -> str:
         return self.environ.get("QUERY_STRING", "")
@@ -152,7 +154,7 @@ class WSGIRequest(Request):
         return piece
 
     def _perform(self, flow: Flow[Value]) -> Value:
-        return perform(flow, self.level, self.receive_piece)
+        return perform(flow, self)
 
     async def _perform_async(self, flow: Flow[Value]) -> Value:
         # On the portal's loop, which other requests share: reading the server's socket must not hold it up.

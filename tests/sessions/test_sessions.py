@@ -1,0 +1,391 @@
+"""Sessions: what a cookie stands for, in memory or in a backend of the author's, sync or async."""
+
+from __future__ import annotations
+
+import threading
+import time
+from typing import Any
+
+import pytest
+
+from micropie import App, HTTPError, HttpMiddleware, InMemorySessionBackend, SessionBackend, SetupError
+from micropie.sessions import Session
+from tests.conftest import MakeClient
+
+
+class Sync(SessionBackend):
+    """A backend of `def`s that may block; keeps what it was asked."""
+
+    def __init__(self) -> None:
+        self.data: dict[str, dict[str, Any]] = {}
+        self.asked: list[tuple[Any, ...]] = []
+
+    def load(self, session_id: str) -> Any:
+        self.asked.append(("load", session_id))
+        return dict(self.data.get(session_id, {}))
+
+    def save(self, session_id: str, data: dict[str, Any], timeout: int) -> None:
+        self.asked.append(("save", session_id, timeout))
+        self.data[session_id] = dict(data)
+
+
+class Async(Sync):
+    async def load(self, session_id: str) -> Any:
+        return super().load(session_id)
+
+    async def save(self, session_id: str, data: dict[str, Any], timeout: int) -> None:  # type: ignore[override]
+        super().save(session_id, data, timeout)
+
+
+class Quick(Sync):
+    blocking = False
+
+
+class Nothing(Sync):
+    """Says None for what it does not know."""
+
+    def load(self, session_id: str) -> Any:
+        return super().load(session_id) or None
+
+
+class Mixed(Sync):
+    blocking = False
+
+    async def save(self, session_id: str, data: dict[str, Any], timeout: int) -> None:  # type: ignore[override]
+        super().save(session_id, data, timeout)
+
+
+BACKENDS = [Sync, Async, Quick, Nothing, Mixed]
+every_backend = pytest.mark.parametrize("backend", [*BACKENDS, InMemorySessionBackend])
+
+
+class Root(App):
+    def index(self) -> Any:
+        self.request.session["visits"] = self.request.session.get("visits", 0) + 1
+        return self.request.session["visits"]
+
+    async def asynchronous(self) -> Any:
+        return self.index()
+
+    def look(self) -> Any:
+        return self.request.session
+
+    def untouched(self) -> str:
+        return "x"
+
+    def nested(self) -> Any:
+        self.request.session.setdefault("cart", []).append(1)
+        return self.request.session["cart"]
+
+    def clear(self) -> None:
+        self.request.session.clear()
+
+    def replace(self) -> None:
+        self.request.session = {"other": 1}
+
+    def undo(self) -> None:
+        self.request.session["a"] = 1
+        del self.request.session["a"]
+
+    def fails(self) -> None:
+        self.request.session["error"] = 1
+        raise HTTPError(400)
+
+    def crashes(self) -> None:
+        self.request.session["crash"] = 1
+        raise RuntimeError
+
+    def streams(self) -> Any:
+        self.request.session["streamed"] = 1
+        return iter(["a", "b"])
+
+    def head(self) -> Any:
+        self.request.session["x"] = 1
+
+
+@every_backend
+@pytest.mark.parametrize("path", ["/", "/asynchronous"])
+def test_a_session_lasts(make_client: MakeClient, backend: Any, path: str) -> None:
+    client = make_client(Root(backend()))
+    assert [client.get(path).json() for _ in range(3)] == [1, 2, 3]
+
+
+@every_backend
+def test_two_clients_have_two_sessions(make_client: MakeClient, backend: Any) -> None:
+    app = Root(backend())
+    first, second = make_client(app), make_client(app, lifespan=False)
+    assert [first.get("/").json(), second.get("/").json(), first.get("/").json()] == [1, 1, 2]
+
+
+@every_backend
+def test_the_cookie(make_client: MakeClient, backend: Any) -> None:
+    cookie = make_client(Root(backend(), session_timeout=60)).get("/").headers["set-cookie"]
+    name, _, rest = cookie.partition("=")
+    value, _, attributes = rest.partition("; ")
+    assert (name, attributes) == ("session_id", "Max-Age=60; Path=/; HttpOnly; SameSite=Lax")
+    assert len(value) >= 32
+
+
+def test_the_cookie_over_https_is_secure(make_client: MakeClient) -> None:
+    client = make_client(Root(), base_url="https://testserver")
+    assert "Secure" in client.get("/").headers["set-cookie"]
+
+
+@every_backend
+@pytest.mark.parametrize("path", ["/untouched", "/look", "/undo", "/clear"])
+def test_what_did_not_change_sends_no_cookie(make_client: MakeClient, backend: Any, path: str) -> None:
+    assert "set-cookie" not in make_client(Root(backend())).get(path).headers
+
+
+@pytest.mark.parametrize("backend", [Sync, Async])
+def test_no_cookie_asks_no_backend(make_client: MakeClient, backend: Any) -> None:
+    kept = backend()
+    make_client(Root(kept)).get("/look")
+    assert kept.asked == []
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+def test_a_session_is_saved_before_the_answer_and_once(make_client: MakeClient, backend: Any) -> None:
+    kept = backend()
+    client = make_client(Root(kept, session_timeout=60))
+    with client.stream("GET", "/streams") as answer:
+        session_id = answer.cookies["session_id"]
+        assert kept.data == {session_id: {"streamed": 1}}
+    client.get("/")
+    assert kept.asked == [("save", session_id, 60), ("load", session_id), ("save", session_id, 60)]
+
+
+@every_backend
+def test_changes_inside_of_values_count(make_client: MakeClient, backend: Any) -> None:
+    client = make_client(Root(backend()))
+    assert [client.get("/nested").json() for _ in range(3)] == [[1], [1, 1], [1, 1, 1]]
+
+
+@every_backend
+def test_a_cleared_session_is_forgotten_by_both(make_client: MakeClient, backend: Any) -> None:
+    client = make_client(Root(backend()))
+    client.get("/")
+    assert "session_id=; Max-Age=0" in client.get("/clear").headers["set-cookie"]
+    assert client.get("/").json() == 1
+
+
+@every_backend
+def test_a_session_may_be_replaced(make_client: MakeClient, backend: Any) -> None:
+    client = make_client(Root(backend()))
+    client.get("/")
+    client.get("/replace")
+    assert client.get("/look").json() == {"other": 1}
+
+
+@every_backend
+def test_an_id_that_was_not_issued_here_is_not_adopted(make_client: MakeClient, backend: Any) -> None:
+    client = make_client(Root(backend()))
+    answer = client.get("/", headers={"Cookie": "session_id=planted"})
+    assert answer.json() == 1
+    assert answer.cookies["session_id"] != "planted"
+
+
+@every_backend
+@pytest.mark.parametrize("value", ["", '""', "x" * 4000, "../../etc/passwd", "a b", "%00"])
+def test_a_strange_id_is_no_session(make_client: MakeClient, backend: Any, value: str) -> None:
+    answer = make_client(Root(backend())).get("/look", headers={"Cookie": f"session_id={value}"})
+    assert (answer.status_code, answer.json()) == (200, {})
+
+
+@every_backend
+def test_a_session_is_saved_with_errors_too(make_client: MakeClient, backend: Any) -> None:
+    client = make_client(Root(backend()))
+    assert client.get("/fails").status_code == 400
+    assert client.get("/look").json() == {"error": 1}
+    assert client.get("/crashes").status_code == 500
+    assert client.get("/look").json() == {"error": 1, "crash": 1}
+
+
+@every_backend
+def test_head_saves_as_get_does(make_client: MakeClient, backend: Any) -> None:
+    client = make_client(Root(backend()))
+    client.head("/head")
+    assert client.get("/look").json() == {"x": 1}
+
+
+class Broken(Sync):
+    def load(self, session_id: str) -> Any:
+        raise ConnectionError("the store is down")
+
+    def save(self, session_id: str, data: dict[str, Any], timeout: int) -> None:
+        raise ConnectionError("the store is down")
+
+
+class BrokenAsync(Sync):
+    async def load(self, session_id: str) -> Any:
+        raise ConnectionError("the store is down")
+
+    async def save(self, session_id: str, data: dict[str, Any], timeout: int) -> None:  # type: ignore[override]
+        raise ConnectionError("the store is down")
+
+
+@pytest.mark.parametrize("backend", [Broken, BrokenAsync])
+@pytest.mark.parametrize("headers", [{}, {"Cookie": "session_id=x"}])
+def test_a_backend_that_fails_is_a_500_and_one_log_line(
+    make_client: MakeClient, backend: Any, headers: dict[str, str], caplog: pytest.LogCaptureFixture
+) -> None:
+    answer = make_client(Root(backend())).get("/", headers=headers)
+    assert (answer.status_code, answer.text) == (500, "500 Internal Server Error")
+    assert "set-cookie" not in answer.headers
+    assert len(caplog.records) == 1
+
+
+def test_a_backend_without_methods_says_what_it_lacks() -> None:
+    with pytest.raises(NotImplementedError, match="load"):
+        SessionBackend().load("x")
+    with pytest.raises(NotImplementedError, match="save"):
+        SessionBackend().save("x", {}, 1)
+
+
+@pytest.mark.parametrize("backend", ["memory", 5, object(), dict])
+def test_what_is_no_backend_is_refused(backend: Any) -> None:
+    with pytest.raises(SetupError, match="session_backend takes a SessionBackend"):
+        App(backend)
+
+
+def test_an_inner_application_has_the_backend_of_the_outer_one(make_client: MakeClient) -> None:
+    outer = Sync()
+    app = Root(outer)
+    app.heir = Root()  # type: ignore[attr-defined]
+    app.own = Root(Sync())  # type: ignore[attr-defined]
+    client = make_client(app)
+    assert [client.get(path).json() for path in ("/", "/heir", "/")] == [1, 2, 3]
+    client.cookies.clear()
+    client.get("/own")
+    assert len(outer.data) == 1
+
+
+def test_a_backend_may_be_given_later(make_client: MakeClient) -> None:
+    app, kept = Root(), Sync()
+    client = make_client(app)
+    client.get("/untouched")
+    app.session_backend = kept
+    client.get("/")
+    assert len(kept.data) == 1
+
+
+@pytest.mark.parametrize("world", ["asyncio", "trio"])
+def test_a_blocking_backend_does_not_run_on_the_loop(connect: MakeClient, world: str) -> None:
+    threads = set()
+
+    class Threads(Sync):
+        def load(self, session_id: str) -> Any:
+            threads.add(threading.current_thread())
+            return {"n": 1}
+
+        def save(self, session_id: str, data: dict[str, Any], timeout: int) -> None:
+            threads.add(threading.current_thread())
+
+    class Where(Root):
+        async def where(self) -> Any:
+            self.request.session["x"] = 1
+            threads.add("loop" if threading.current_thread() in threads else "other")
+
+    client = connect(Where(Threads()), world)
+    client.get("/where", headers={"Cookie": "session_id=x"})
+    assert "loop" not in threads
+
+
+# -- and hooks ----------------------------------------------------------------------------------------------------------
+
+
+class LogIn(HttpMiddleware):
+    """The commonest hook of all: nobody gets in without a session."""
+
+    def before_request(self, request: Any) -> Any:
+        if request.path != "/login" and "user" not in request.session:
+            return {"status_code": 401, "body": "log in"}
+        return None
+
+
+class Counts(HttpMiddleware):
+    async def before_request(self, request: Any) -> Any:
+        request.session["before"] = request.session.get("before", 0) + 1
+
+    def after_request(self, request: Any, *_: Any) -> Any:
+        request.session["after"] = request.session.get("after", 0) + 1
+
+
+class Guarded(App):
+    def login(self) -> str:
+        self.request.session["user"] = "me"
+        return "in"
+
+    def index(self) -> Any:
+        return dict(self.request.session)
+
+
+@every_backend
+def test_a_hook_lets_in_who_has_logged_in(make_client: MakeClient, backend: Any) -> None:
+    app = Guarded(backend())
+    app.middlewares.append(LogIn())
+    client = make_client(app)
+    assert client.get("/").status_code == 401
+    assert client.get("/login").status_code == 200
+    assert (client.get("/").status_code, client.get("/").json()) == (200, {"user": "me"})
+    assert client.get("/nowhere").status_code == 404
+
+
+@every_backend
+def test_what_hooks_write_into_the_session_is_kept(make_client: MakeClient, backend: Any) -> None:
+    app = Guarded(backend())
+    app.middlewares.append(Counts())
+    client = make_client(app)
+    assert client.get("/").json() == {"before": 1}
+    assert client.get("/").json() == {"before": 2, "after": 1}
+    assert client.get("/").json() == {"before": 3, "after": 2}
+
+
+# -- in memory ---------------------------------------------------------------------------------------------------------
+
+
+def test_memory_keeps_copies() -> None:
+    backend = InMemorySessionBackend()
+    data: dict[str, Any] = {"list": []}
+    backend.save("a", data, 60)
+    data["list"].append(1)
+    backend.load("a")["list"].append(2)
+    assert backend.load("a") == {"list": []}
+
+
+def test_memory_forgets_in_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    now = [1000.0]
+    monkeypatch.setattr(time, "monotonic", lambda: now[0])
+    backend = InMemorySessionBackend()
+    backend.save("a", {"x": 1}, 60)
+    now[0] += 59
+    assert backend.load("a") == {"x": 1}
+    now[0] += 1
+    assert backend.load("a") == {}
+    assert backend.load("unknown") == {}
+
+
+def test_memory_keeps_so_many_and_those_that_were_used_last() -> None:
+    backend = InMemorySessionBackend(capacity=2)
+    backend.save("a", {"x": 1}, 60)
+    backend.save("b", {"x": 2}, 60)
+    backend.load("a")
+    backend.save("c", {"x": 3}, 60)
+    assert [bool(backend.load(name)) for name in "abc"] == [True, False, True]
+
+
+def test_memory_forgets_what_is_empty() -> None:
+    backend = InMemorySessionBackend()
+    backend.save("a", {"x": 1}, 60)
+    backend.save("a", {}, 60)
+    assert backend.load("a") == {}
+
+
+def test_a_session_knows_whether_it_changed() -> None:
+    session = Session("id", {"a": [1]})
+    assert (session.id, session.changed) == ("id", False)
+    session["a"].append(2)
+    assert session.changed
+    session["a"].pop()
+    assert not session.changed
+    assert Session().id is None

@@ -1,0 +1,465 @@
+"""Errors: the author's handlers for them, what is logged, and what a client never sees."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import AsyncIterator
+from typing import Any
+
+import pytest
+
+from micropie import App, BadRequest, HTTPError, MethodNotAllowed, Redirect, Response, SetupError, get
+from tests.conftest import MakeClient
+
+TEXT = "text/plain; charset=utf-8"
+SECRET = "hunter2 /etc/passwd"
+
+
+class Oops(Exception):
+    pass
+
+
+class SmallOops(Oops):
+    pass
+
+
+class Failing(App):
+    """`/sync/oops` and `/asynchronous/oops` raise what ERRORS names."""
+
+    def sync(self, name: str) -> Any:
+        raise ERRORS[name]()
+
+    async def asynchronous(self, name: str) -> Any:
+        raise ERRORS[name]()
+
+    @get
+    def only_get(self) -> str:
+        return "got"
+
+
+ERRORS: dict[str, Any] = {
+    "404": lambda: HTTPError(404, "no such thing"),
+    "410": lambda: HTTPError(410),
+    "400": lambda: BadRequest("bad thing"),
+    "500": lambda: HTTPError(500, "on purpose"),
+    "503": lambda: HTTPError(503, "later", [("Retry-After", "5")]),
+    "oops": lambda: Oops(SECRET),
+    "small": lambda: SmallOops(SECRET),
+    "value": lambda: ValueError(SECRET),
+    "key": lambda: KeyError(SECRET),
+    "stop": StopIteration,
+    "stop async": StopAsyncIteration,
+    "type": lambda: TypeError(SECRET),
+    "lookup": lambda: LookupError(SECRET),
+    "os": lambda: OSError(SECRET),
+    "group": lambda: ExceptionGroup(SECRET, [Oops("a"), ValueError("b")]),
+    "group of one": lambda: ExceptionGroup(SECRET, [Oops("a")]),
+    "timeout": lambda: TimeoutError(SECRET),
+}
+CRASHES = [name for name in ERRORS if not name.isdigit()]
+both_kinds = pytest.mark.parametrize("kind", ["sync", "asynchronous"])
+
+
+@both_kinds
+@pytest.mark.parametrize("name", CRASHES)
+def test_R76_a_crash_is_logged_once_and_answered_without_details(
+    make_client: MakeClient, kind: str, name: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    answer = make_client(Failing()).get(f"/{kind}/{name}")
+    assert (answer.status_code, answer.text, answer.headers["content-type"]) == (500, "500 Internal Server Error", TEXT)
+    assert "hunter2" not in str(answer.headers)
+    (record,) = caplog.records
+    assert record.levelno == logging.ERROR
+    assert record.getMessage() == f"GET '/{kind}/{name}' failed"
+    assert record.exc_info is not None
+
+
+@both_kinds
+def test_intended_errors_are_a_sentence_and_no_log(
+    make_client: MakeClient, kind: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    client = make_client(Failing())
+    seen = {name: client.get(f"/{kind}/{name}") for name in ("404", "410", "400", "500", "503")}
+    assert {name: answer.text for name, answer in seen.items()} == {
+        "404": "no such thing",
+        "410": "410 Gone",
+        "400": "bad thing",
+        "500": "on purpose",
+        "503": "later",
+    }
+    assert all(str(answer.status_code) == name for name, answer in seen.items())
+    assert seen["503"].headers["retry-after"] == "5"
+    assert {answer.headers["content-type"] for answer in seen.values()} == {TEXT}
+    assert not caplog.records
+
+
+def test_the_frameworks_own_errors_are_a_sentence(make_client: MakeClient) -> None:
+    client = make_client(Failing())
+    assert (client.get("/nowhere").status_code, client.get("/nowhere").text) == (404, "404 Not Found")
+    refused = client.post("/only_get")
+    assert (refused.status_code, refused.headers["allow"]) == (405, "GET, HEAD, OPTIONS")
+    options = client.options("/only_get")
+    assert (options.status_code, options.headers["allow"], options.content) == (204, "GET, HEAD, OPTIONS", b"")
+    assert client.head("/nowhere").content == b""
+
+
+def test_R76_a_line_end_in_the_path_does_not_begin_a_log_line(
+    make_client: MakeClient, caplog: pytest.LogCaptureFixture
+) -> None:
+    make_client(Failing(), validate=False).get("/", extensions={"target": b"/sync/oops%0AERROR%20forged%1b"})
+    make_client(Failing(), validate=False).get("/", extensions={"target": b"/sync/%0AERROR%20forged"})
+    assert caplog.records
+    for record in caplog.records:
+        assert "\n" not in record.getMessage()
+        assert "\x1b" not in record.getMessage()
+
+
+def test_markup_in_an_error_is_plain_text(make_client: MakeClient) -> None:
+    class Root(App):
+        def index(self, name: str) -> Any:
+            raise HTTPError(400, f"no {name}")
+
+    answer = make_client(Root()).get("/", params={"name": "<script>"})
+    assert (answer.headers["content-type"], answer.text) == (TEXT, "no <script>")
+
+
+# -- @app.error ------------------------------------------------------------------------------------------------------------
+
+
+def test_a_status_has_a_handler(make_client: MakeClient) -> None:
+    app = Failing()
+
+    @app.error(404)
+    def missing(error: Any) -> Any:
+        return f"<h1>{error.message}</h1>"
+
+    client = make_client(app)
+    for path in ("/sync/404", "/asynchronous/404"):
+        answer = client.get(path)
+        assert (answer.status_code, answer.text) == (404, "<h1>no such thing</h1>")
+        assert answer.headers["content-type"] == "text/html; charset=utf-8"
+    assert (client.get("/nowhere").status_code, client.get("/nowhere").text) == (404, "<h1>404 Not Found</h1>")
+    assert client.get("/sync/410").text == "410 Gone"
+
+
+@pytest.mark.parametrize("name", ["oops", "small"])
+def test_R76_a_class_has_a_handler_and_gets_the_error_as_it_is(
+    make_client: MakeClient, name: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    app, seen = Failing(), []
+
+    @app.error(Oops)
+    async def oops(error: Oops) -> Any:
+        seen.append((type(error), error.__context__, error.__cause__))
+        return {"error": "oops"}
+
+    client = make_client(app)
+    for kind in ("sync", "asynchronous"):
+        answer = client.get(f"/{kind}/{name}")
+        assert (answer.status_code, answer.json()) == (500, {"error": "oops"})
+    assert seen == [(type(ERRORS[name]()), None, None)] * 2
+    assert not caplog.records  # it was expected: its author named it
+
+
+@both_kinds
+@pytest.mark.parametrize("name", ["group", "group of one"])
+def test_R76_groups_reach_their_handler_unopened(make_client: MakeClient, kind: str, name: str) -> None:
+    app, seen = Failing(), []
+
+    @app.error(ExceptionGroup)
+    def group(error: Any) -> Any:
+        seen.append(error)
+        return 400, "group"
+
+    @app.error(Oops)
+    def oops(error: Any) -> Any:
+        return 400, "opened"
+
+    assert make_client(app).get(f"/{kind}/{name}").text == "group"
+    assert [type(inner) for inner in seen[0].exceptions][0] is Oops
+    assert seen[0].__context__ is None
+
+
+def test_R76_the_very_object_reaches_its_handler(make_client: MakeClient) -> None:
+    app, original, seen = Failing(), Oops("it"), []
+    ERRORS["very"] = lambda: original
+
+    @app.error(Oops)
+    def oops(error: Any) -> Any:
+        seen.append(error)
+
+    client = make_client(app)
+    client.get("/sync/very")
+    client.get("/asynchronous/very")
+    assert all(error is original for error in seen)
+    assert original.__context__ is None
+
+
+def test_the_nearest_class_has_the_word(make_client: MakeClient) -> None:
+    app = Failing()
+    app.error(Exception)(lambda error: "any")
+    app.error(Oops)(lambda error: "oops")
+    app.error(LookupError)(lambda error: "lookup")
+    client = make_client(app)
+    names = {"small": "oops", "oops": "oops", "key": "lookup", "value": "any", "group": "any"}
+    assert {name: client.get(f"/sync/{name}").text for name in names} == names
+
+
+def test_a_handler_for_every_exception_does_not_hide_them_from_the_log(
+    make_client: MakeClient, caplog: pytest.LogCaptureFixture
+) -> None:
+    app = Failing()
+    app.error(Exception)(lambda error: "any")
+    assert make_client(app).get("/sync/value").status_code == 500
+    assert len(caplog.records) == 1
+
+
+def test_a_handler_of_a_status_is_nearer_than_one_of_every_exception(make_client: MakeClient) -> None:
+    app = Failing()
+    app.error(Exception)(lambda error: "any")
+    app.error(404)(lambda error: "missing")
+    client = make_client(app)
+    assert (client.get("/sync/404").text, client.get("/nowhere").text) == ("missing", "missing")
+
+
+def test_a_handler_of_http_errors(make_client: MakeClient) -> None:
+    app = Failing()
+    app.error(HTTPError)(lambda error: {"status": error.status, "message": error.message})
+    answer = make_client(app).get("/sync/410")
+    assert (answer.status_code, answer.json()) == (410, {"status": 410, "message": "410 Gone"})
+
+
+def test_a_handler_of_500_sees_crashes_which_are_logged(
+    make_client: MakeClient, caplog: pytest.LogCaptureFixture
+) -> None:
+    app = Failing()
+    app.error(500)(lambda error: f"sorry: {type(error).__name__}")
+    answer = make_client(app).get("/sync/value")
+    assert (answer.status_code, answer.text, len(caplog.records)) == (500, "sorry: ValueError", 1)
+
+
+def test_a_handler_may_take_nothing(make_client: MakeClient) -> None:
+    app = Failing()
+    app.error(404)(lambda: "nothing")
+    assert make_client(app).get("/nowhere").text == "nothing"
+
+
+@pytest.mark.parametrize(
+    ("result", "status", "text"),
+    [
+        ("x", 404, "x"),
+        ((200, "found"), 200, "found"),
+        ((410, "gone"), 410, "gone"),
+        (Response("x"), 200, "x"),
+        (Response("x", 418), 418, "x"),
+        ({"a": 1}, 404, '{"a":1}'),
+        (None, 404, ""),
+    ],
+)
+def test_a_handler_may_state_a_status(make_client: MakeClient, result: Any, status: int, text: str) -> None:
+    app = Failing()
+    app.error(404)(lambda error: result)
+    answer = make_client(app).get("/nowhere")
+    assert (answer.status_code, answer.text) == (status, text)
+
+
+@pytest.mark.parametrize("how", ["return", "raise"])
+def test_a_handler_may_redirect(make_client: MakeClient, how: str) -> None:
+    app = Failing()
+
+    @app.error(404)
+    def login(error: Any) -> Any:
+        if how == "raise":
+            raise Redirect("/login")
+        return Redirect("/login")
+
+    answer = make_client(app).get("/nowhere")
+    assert (answer.status_code, answer.headers.get("location")) == (303, "/login")
+
+
+@pytest.mark.parametrize("how", ["return", "raise"])
+def test_a_handler_may_turn_one_error_into_another(make_client: MakeClient, how: str) -> None:
+    app = Failing()
+
+    @app.error(Oops)
+    def oops(error: Any) -> Any:
+        if how == "raise":
+            raise HTTPError(409, "conflict") from error
+        return HTTPError(409, "conflict")
+
+    answer = make_client(app).get("/sync/oops")
+    assert (answer.status_code, answer.text) == (409, "conflict")
+
+
+def test_a_handler_may_stream(make_client: MakeClient) -> None:
+    app = Failing()
+
+    @app.error(404)
+    def missing(error: Any) -> Any:
+        return iter(["a", "b"])
+
+    answer = make_client(app).get("/nowhere")
+    assert (answer.status_code, answer.text) == (404, "ab")
+
+
+def test_a_handler_that_is_an_async_generator(make_client: MakeClient) -> None:
+    app = Failing()
+
+    @app.error(404)
+    async def missing(error: Any) -> AsyncIterator[str]:
+        yield "a"
+
+    answer = make_client(app).get("/nowhere")
+    assert (answer.status_code, answer.text) == (404, "a")
+
+
+def test_a_decorated_async_handler_is_awaited(make_client: MakeClient) -> None:
+    app = Failing()
+
+    async def missing(error: Any) -> str:
+        return "awaited"
+
+    app.error(404)(lambda error: missing(error))
+    assert make_client(app).get("/nowhere").text == "awaited"
+
+
+def test_a_handler_sees_the_request_and_its_draft(make_client: MakeClient) -> None:
+    app = Failing()
+
+    @app.error(404)
+    def missing(error: Any) -> Any:
+        app.response.headers["X-Path"] = app.request.path
+        return "missing"
+
+    assert make_client(app).get("/nowhere").headers["x-path"] == "/nowhere"
+
+
+def test_a_handler_that_crashes_is_a_plain_500_and_a_log_line(
+    make_client: MakeClient, caplog: pytest.LogCaptureFixture
+) -> None:
+    app = Failing()
+
+    @app.error(404)
+    def broken(error: Any) -> Any:
+        raise ValueError(SECRET)
+
+    answer = make_client(app).get("/nowhere")
+    assert (answer.status_code, answer.text) == (500, "500 Internal Server Error")
+    assert len(caplog.records) == 1
+
+
+def test_a_handlers_answer_that_cannot_be_sent_is_a_plain_500(
+    make_client: MakeClient, caplog: pytest.LogCaptureFixture
+) -> None:
+    app = Failing()
+    app.error(404)(lambda error: (404, "x", {"X-A": "a\r\nb"}))
+    answer = make_client(app).get("/nowhere")
+    assert (answer.status_code, answer.text, len(caplog.records)) == (500, "500 Internal Server Error", 1)
+
+
+def test_the_errors_of_an_inner_application(make_client: MakeClient) -> None:
+    app, inner = Failing(), Failing()
+    app.inner = inner  # type: ignore[attr-defined]
+    app.error(404)(lambda: "outer 404")
+    app.error(410)(lambda: "outer 410")
+    inner.error(404)(lambda: "inner 404")
+    client = make_client(app)
+    assert client.get("/sync/404").text == "outer 404"
+    assert client.get("/inner/sync/404").text == "inner 404"
+    assert client.get("/inner/sync/410").text == "outer 410"
+
+
+def test_an_error_handler_added_late_counts(make_client: MakeClient) -> None:
+    app = Failing()
+    client = make_client(app)
+    assert client.get("/nowhere").text == "404 Not Found"
+    app.error(404)(lambda: "late")
+    assert client.get("/nowhere").text == "late"
+
+
+@pytest.mark.parametrize("key", [200, 399, 600, True, "404", 404.0, None, BaseException, int, KeyboardInterrupt, Oops("")])
+def test_a_key_that_is_none_is_a_mistake(key: Any) -> None:
+    with pytest.raises(SetupError, match="a status from 400 to 599 or an exception class"):
+        App().error(key)
+
+
+def test_a_handler_of_two_parameters_is_a_mistake() -> None:
+    with pytest.raises(SetupError, match="one parameter, the error, or none"):
+        App().error(404)(lambda error, other: "")
+
+
+def test_the_tree_of_errors() -> None:
+    error = MethodNotAllowed(["POST", "GET"])
+    assert (error.status, error.headers) == (405, [("Allow", "GET, POST")])
+    assert isinstance(BadRequest("x"), HTTPError)
+    assert HTTPError(418, "tea").args == (418, "tea")
+
+
+# -- contexts ------------------------------------------------------------------------------------------------------------
+
+
+def test_R76_an_errors_own_context_stays(make_client: MakeClient) -> None:
+    app, seen = App(), []
+
+    @app.get("/")
+    def index() -> Any:
+        try:
+            raise KeyError("inner")
+        except KeyError:
+            raise Oops("outer")  # noqa: B904
+
+    @app.error(Oops)
+    def oops(error: Any) -> Any:
+        seen.append(repr(error.__context__))
+
+    make_client(app).get("/")
+    assert seen == ["KeyError('inner')"]
+
+
+def test_R76_an_error_handlers_error_has_no_false_context(
+    make_client: MakeClient, caplog: pytest.LogCaptureFixture
+) -> None:
+    app = Failing()
+
+    @app.error(Oops)
+    def oops(error: Any) -> Any:
+        raise ValueError("the handler's")
+
+    make_client(app).get("/sync/oops")
+    (record,) = caplog.records
+    assert record.exc_info is not None
+    assert isinstance(record.exc_info[1], ValueError)
+    assert record.exc_info[1].__context__ is None
+
+
+# -- debug -----------------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("host", ["127.0.0.1", "127.9.9.9", "::1"])
+def test_debug_shows_the_traceback_to_this_machine(make_client: MakeClient, host: str) -> None:
+    answer = make_client(Failing(debug=True), client=(host, 1)).get("/sync/oops")
+    assert (answer.status_code, answer.headers["content-type"]) == (500, TEXT)
+    assert "Traceback" in answer.text
+    assert SECRET in answer.text
+
+
+@pytest.mark.parametrize("client", [("10.0.0.1", 1), ("::2", 1), ("localhost.evil.com", 1), ("", 1), None])
+def test_R76_debug_shows_nothing_to_others(make_client: MakeClient, client: Any) -> None:
+    answer = make_client(Failing(debug=True), client=client).get("/sync/oops")
+    assert (answer.status_code, answer.text) == (500, "500 Internal Server Error")
+
+
+def test_R76_what_a_proxy_forwards_is_not_this_machine(make_client: MakeClient) -> None:
+    headers = {"X-Forwarded-For": "127.0.0.1"}
+    answer = make_client(Failing(debug=True), client=("10.0.0.1", 1)).get("/sync/oops", headers=headers)
+    assert "Traceback" not in answer.text
+
+
+def test_debug_is_off_by_default(make_client: MakeClient) -> None:
+    assert "Traceback" not in make_client(Failing()).get("/sync/oops").text
+
+
+def test_debug_does_not_replace_the_authors_page(make_client: MakeClient) -> None:
+    app = Failing(debug=True)
+    app.error(500)(lambda: "sorry")
+    assert make_client(app).get("/sync/oops").text == "sorry"

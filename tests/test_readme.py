@@ -1,0 +1,97 @@
+"""The documentation is true: its Python runs, and its requests get the answers that stand beside them.
+
+A ``python`` block is a module of its own. An ``http`` block is a list of requests to the ``app`` of the module above
+it: ``GET /path -> 200 the body``; what is sent stands after the path, JSON if it begins with a brace, else a form.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import pytest
+
+from micropie.settings import Settings
+from micropie.testing import TestClient
+
+ROOT = Path(__file__).parent.parent
+PAGES = [ROOT / "README.md", ROOT / "ARCHITECTURE.md", *sorted((ROOT / "docs").glob("*.md"))]
+
+BLOCK = re.compile(r"^```(python|http)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
+REQUEST = re.compile(r"(?P<method>[A-Z]+) (?P<target>\S+)(?: (?P<sent>.*?))? *-> (?P<status>\d+) ?(?P<body>.*)")
+
+WAYS = [{"protocol": "wsgi"}, {"backend": "asyncio"}, {"backend": "trio"}]
+
+
+class Module(NamedTuple):
+    """A ``python`` block, and the ``http`` block below it ("" if there is none)."""
+
+    place: str
+    source: str
+    requests: str
+
+
+def modules() -> Iterator[Module]:
+    for page in PAGES:
+        text = page.read_text()
+        blocks = [(found[1], found[2], text[: found.start(2)].count("\n")) for found in BLOCK.finditer(text)]
+        for index, (language, source, line) in enumerate(blocks):
+            following = blocks[index + 1] if index + 1 < len(blocks) else ("", "", 0)
+            if language == "python":
+                # The empty lines make a traceback's line numbers those of the page.
+                requests = following[1] if following[0] == "http" else ""
+                yield Module(f"{page.name}:{line}", "\n" * line + source, requests)
+
+
+MODULES = list(modules())
+
+
+def run(module: Module) -> dict[str, Any]:
+    namespace: dict[str, Any] = {"__name__": "documentation"}
+    exec(compile(module.source, module.place, "exec", dont_inherit=True), namespace)
+    return namespace
+
+
+def ask(client: TestClient, line: str) -> None:
+    found = REQUEST.fullmatch(line)
+    assert found, f"not a request: {line!r}"
+    sent = found["sent"] or ""
+    kind = "application/json" if sent.startswith("{") else "application/x-www-form-urlencoded"
+    headers = {"Content-Type": kind} if sent else {}
+    answer = client.request(found["method"], found["target"], content=sent, headers=headers)
+    assert f"{answer.status_code} {answer.text}".strip() == f"{found['status']} {found['body']}".strip(), line
+
+
+@pytest.mark.parametrize("way", WAYS, ids=str)
+@pytest.mark.parametrize("module", MODULES, ids=[module.place for module in MODULES])
+def test_the_examples_answer_as_they_say(module: Module, way: dict[str, Any]) -> None:
+    namespace = run(module)
+    if module.requests:
+        with TestClient(namespace["app"], raise_app_exceptions=False, **way) as client:
+            for line in module.requests.splitlines():
+                ask(client, line)
+    for name, function in namespace.items():
+        if name.startswith("test_"):
+            function(way)
+
+
+def test_the_table_of_settings_is_complete() -> None:
+    rows = re.findall(r"^\| `(\w+)` \| `(.+?)` \|", (ROOT / "docs" / "settings.md").read_text(), re.MULTILINE)
+    settings = Settings()
+    assert dict(rows) == {name: repr(getattr(settings, name)) for name in Settings.__dataclass_fields__}
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_links_within_the_project_lead_somewhere(page: Path) -> None:
+    for target in re.findall(r"\]\(([^)#:]+)\)", page.read_text()):
+        assert (page.parent / target).exists(), target
+
+
+def test_the_change_log_begins_with_this_version() -> None:
+    import micropie
+
+    first = re.search(r"^## (\S+)", (ROOT / "CHANGELOG.md").read_text(), re.MULTILINE)
+    assert first is not None
+    assert first[1] == micropie.__version__
