@@ -20,7 +20,7 @@ from micropie.sessions import SessionBackend
 from micropie.settings import Settings
 from micropie.site import Branch, Site, build_site
 from micropie.templates import Ready, render
-from micropie.types import Environ, Receive, Scope, Send, StartResponse
+from micropie.types import Receive, Scope, Send
 from micropie.wsgi.driver import serve_http as answer_wsgi
 from micropie.wsgi.driver import start_and_serve as serve_wsgi
 from micropie.wsgi.process import Process

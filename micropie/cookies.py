@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from datetime import datetime, timezone
+from datetime import UTC, datetime
 from email.utils import format_datetime
 
 # RFC 6265, section 4.1.1: a token as a name; a value without control characters, white space, `"`, `,`, `;`, `\`.
@@ -94,5 +94,5 @@ def _attribute(name: str, value: str) -> str:
 
 def _http_date(moment: datetime) -> str:
     # email.utils and not strftime: names of days and months must not follow the locale.
-    aware = moment if moment.tzinfo else moment.replace(tzinfo=timezone.utc)
-    return format_datetime(aware.astimezone(timezone.utc), usegmt=True)
+    aware = moment if moment.tzinfo else moment.replace(tzinfo=UTC)
+    return format_datetime(aware.astimezone(UTC), usegmt=True)

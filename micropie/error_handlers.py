@@ -6,9 +6,9 @@ import inspect
 from collections.abc import Callable
 from typing import Any, TypeAlias
 
-from micropie.errors import SetupError
-from micropie.response import Response, as_response
-from micropie.steps import AWAIT, BLOCK, Flow
+from micropie.errors import HTTPError, Redirect, SetupError
+from micropie.response import Response, as_response, states_status
+from micropie.steps import AWAIT, BLOCK, Flow, call
 
 ErrorKey: TypeAlias = int | type
 
@@ -26,9 +26,11 @@ class ErrorHandler:
 
     def respond(self, error: Exception, status: int) -> Flow[Response]:
         """What the author answers; the status is the error's unless the answer states one."""
-        result = yield (self._kind, self._function, (error,) if self._takes_error else ())
+        result = yield from call(self._kind, self._function, *((error,) if self._takes_error else ()))
+        if isinstance(result, HTTPError | Redirect):
+            raise result
         response = as_response(result)
-        if response.status == 200 and not isinstance(result, tuple | Response):
+        if not states_status(result):
             response.status = status
         return response
 

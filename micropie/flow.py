@@ -5,8 +5,9 @@ the result. A driver (``asgi/``, ``wsgi/``) made the request, performs the steps
 
     1. the driver makes a ``Request``                        5. arguments are bound, the handler runs
     2. the path leads to a route                             6. the result becomes an answer
-    3. ``before_request`` hooks; the first to answer ends it    (hooks, session, first chunk of a stream)
-    4. the body is received, if it is a form or JSON         7. the driver sends it
+    3. the session is opened, ``before_request`` hooks run;     (hooks, first chunk of a stream, session saved)
+       the first to answer ends it                           7. the driver sends it
+    4. the body is received, if it is a form or JSON
 
 It is a straight line as long as nothing special happens; what does, a hook or an error, is a function below.
 Only ``Exception`` is ever caught: cancellation and the interpreter's end pass through, and nothing yields then.
@@ -37,13 +38,15 @@ from micropie.response import (
     as_response,
     encode,
     error_response,
+    over,
     redirect_response,
+    states_status,
 )
 from micropie.routing import INLINE, Route
 from micropie.sessions.store import COOKIE
 from micropie.site import Site
-from micropie.steps import AWAIT, Flow
-from micropie.streams import Stream
+from micropie.steps import AWAIT, Flow, itself
+from micropie.streams import Stream, stream_of
 
 logger = logging.getLogger("micropie")
 
@@ -69,16 +72,16 @@ def respond(site: Site, request: Request) -> Flow[Answer]:
         request.level = level = site.level
         failure = error
     try:
-        # 3. Hooks.
+        # 3. Session and hooks: a hook that lets nobody in looks at the session.
+        if level.sessions.opens_ahead:
+            yield from _open_session(request)
         if level.middlewares:
             hooks = list(level.middlewares)
             result = yield from run_before(hooks, request)
         if result is None:
             if failure is not None:
                 raise failure
-            # 4. Session and body.
-            if level.sessions.opens_ahead:
-                yield from _open_session(request)
+            # 4. Body.
             method = request.method
             if method != "GET" and method != "HEAD":  # whose body has no meaning: RFC 9110, sections 9.3.1, 9.3.2
                 yield from receive_parameters(request)
@@ -98,10 +101,13 @@ def respond(site: Site, request: Request) -> Flow[Answer]:
                     return 200, JSON, len(body), [], body, None
                 if kind is AsyncGeneratorType or kind is GeneratorType:
                     stream = Stream(result, kind is AsyncGeneratorType)
+                    request.stream = stream
                     yield from stream.fetch_first()  # a generator that fails has closed itself
-                    return 200, HTML, None, [], b"", stream
+                    if request.draft is None and request.loaded_session is None:
+                        return 200, HTML, None, [], b"", stream
+                    return (yield from _finish_response(request, Response(), stream, hooks))
             if isawaitable(result):  # a ``def`` that returns a coroutine: a decorator around an ``async def``
-                result = yield (AWAIT, _itself, (result,))
+                result = yield (AWAIT, itself, (result,))
         return (yield from _finish(request, result, hooks))
     except Exception as error:
         failure = error
@@ -110,10 +116,6 @@ def respond(site: Site, request: Request) -> Flow[Answer]:
         return (yield from _finish_failed(request, failure, hooks))
     finally:
         failure = None  # the traceback refers to this frame: without this the request would be a cycle
-
-
-def _itself(value: Any) -> Any:
-    return value
 
 
 def _open_session(request: Request) -> Flow[None]:
@@ -126,41 +128,57 @@ def _open_session(request: Request) -> Flow[None]:
 
 
 def _finish(request: Request, result: Any, hooks: Sequence[HttpMiddleware]) -> Flow[Answer]:
-    """The hooks, the session, the encoding and the first chunk."""
+    """What is set on ``self.response``, the hooks, the session, the encoding, the first chunk of a stream."""
     if isinstance(result, HTTPError | Redirect):
         raise result
     response = as_response(result)
-    if hooks:
-        response = yield from run_after(hooks, request, response)
-    return (yield from _seal(request, response, request.draft))
+    if request.draft is not None:
+        response = over(response, request.draft, states_status(result))
+        request.draft = None  # a generator may set headers anew before its first chunk
+    return (yield from _finish_response(request, response, stream_of(response.body), hooks))
 
 
-def _seal(request: Request, response: Response, draft: Draft | None) -> Flow[Answer]:
-    """What no hook changes any more: the session saved, the headers checked, a stream begun."""
+def _finish_response(
+    request: Request, response: Response, stream: Stream | None, hooks: Sequence[HttpMiddleware]
+) -> Flow[Answer]:
+    request.stream = stream
+    try:
+        if hooks:
+            body = response.body
+            response = yield from run_after(hooks, request, response, _response_to)
+            if response.body is not body:
+                request.stream = stream = yield from _replaced(stream, response.body)
+        return (yield from _seal(request, response, stream))
+    except Exception as error:
+        failure = error
+    if stream is not None:
+        yield from stream.close()
+    try:
+        raise failure
+    finally:
+        del failure
+
+
+def _replaced(stream: Stream | None, body: Any) -> Flow[Stream | None]:
+    """The stream of the body that a hook put in another's place, which is closed unless it may live in the new one."""
+    new = stream_of(body)
+    if stream is not None and new is None:
+        yield from stream.close()
+    return new
+
+
+def _seal(request: Request, response: Response, stream: Stream | None) -> Flow[Answer]:
+    """What no hook changes any more: a stream begun, the session saved, the headers checked."""
+    if stream is not None:
+        yield from stream.fetch_first()
+    if request.draft is not None:  # what hooks and a generator set on ``self.response``
+        response = over(response, request.draft, keeps_status=True)
     session = request.loaded_session
     if session is not None and session.changed:
         cookie = yield from request.level.sessions.close(session, request.scheme == "https")
         if cookie is not None:
             response.headers.add("Set-Cookie", cookie)
-    answer = encode(response, draft, request.method == "HEAD")
-    stream = answer[5]
-    if stream is not None:
-        yield from _begin(stream)
-    return answer
-
-
-def _begin(stream: Stream) -> Flow[None]:
-    """Fetch the first chunk before the head is sent; a stream that fails here still gets an error's answer."""
-    try:
-        yield from stream.fetch_first()
-        return
-    except Exception as error:
-        failure = error
-    yield from stream.close()
-    try:
-        raise failure
-    finally:
-        del failure
+    return encode(response, stream, request.method == "HEAD")
 
 
 # -- errors ----------------------------------------------------------------------------------------------------------
@@ -170,43 +188,55 @@ def _finish_failed(request: Request, failure: Exception, hooks: Sequence[HttpMid
     """An error's answer. What goes wrong on the way there is answered by a plain 500, without asking anybody."""
     try:
         response = yield from _response_to(request, failure)
-        if hooks and not isinstance(failure, ClientDisconnect):
-            response = yield from run_after(hooks, request, response)
-        return (yield from _seal(request, response, _kept_draft(request, failure)))
+        if request.draft is not None and isinstance(failure, HTTPError | Redirect):
+            response = over(response, _without_content(request.draft), keeps_status=True)
+        request.draft = None
+        if isinstance(failure, ClientDisconnect):
+            hooks = ()
+        return (yield from _finish_response(request, response, stream_of(response.body), hooks))
     except Exception as error:
         _log(request, error)
     request.loaded_session = None
     return encode(error_response(500, "500 Internal Server Error"), None, request.method == "HEAD")
 
 
+def _without_content(draft: Draft) -> Draft:
+    """What was set on ``self.response``, less what described a body that is not sent."""
+    kept = Draft()
+    kept.headers.pairs = [pair for pair in draft.headers.pairs if not pair[0].lower().startswith("content-")]
+    return kept
+
+
 def _response_to(request: Request, failure: Exception) -> Flow[Response]:
     """What an exception is answered with: the author's handler for it, or a plain sentence."""
+    try:
+        return (yield from _author_response(request, failure))
+    except (HTTPError, Redirect) as error:  # raised by the handler of an error, or by a redirect's malformed Host
+        failure = error
+    return _plain_response(request, failure)
+
+
+def _author_response(request: Request, failure: Exception) -> Flow[Response]:
+    status = failure.status if isinstance(failure, HTTPError) else 500
+    handler, expected = request.level.error_handler_for(failure, status)
+    if handler is None or isinstance(failure, ClientDisconnect | Redirect):
+        return _plain_response(request, failure)
+    if not expected and not isinstance(failure, HTTPError):
+        _log(request, failure)
+    return (yield from handler.respond(failure, status))
+
+
+def _plain_response(request: Request, failure: Exception) -> Response:
     if isinstance(failure, ClientDisconnect):
         return error_response(400, "The request's body ended too early.")
     if isinstance(failure, Redirect):
-        return redirect_response(failure, request.host if "//" in failure.location else "")
+        return redirect_response(failure, lambda: request.host)
     if isinstance(failure, MethodNotAllowed) and request.method == "OPTIONS":
         return Response(None, 204, failure.headers)
-    status = failure.status if isinstance(failure, HTTPError) else 500
-    handler, expected = request.level.error_handler_for(failure, status)
-    if not expected and not isinstance(failure, HTTPError):
-        _log(request, failure)
-    if handler is not None:
-        return (yield from handler.respond(failure, status))
     if isinstance(failure, HTTPError):
-        return error_response(status, failure.message, failure.headers)
+        return error_response(failure.status, failure.message, failure.headers)
+    _log(request, failure)
     return error_response(500, _debug_page(request, failure) or "500 Internal Server Error")
-
-
-def _kept_draft(request: Request, failure: Exception) -> Draft | None:
-    """What was set on ``self.response`` stays with a redirect and an intended error, save what described the body."""
-    if request.draft is None or not isinstance(failure, HTTPError | Redirect):
-        return None
-    draft = Draft()
-    draft.headers.pairs = [
-        (name, value) for name, value in request.draft.headers.pairs if not name.lower().startswith("content-")
-    ]
-    return draft
 
 
 def _log(request: Request, failure: Exception) -> None:

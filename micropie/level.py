@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from micropie.error_handlers import ErrorHandler, ErrorKey
+from micropie.errors import HTTPError
 from micropie.forms import Limits
 from micropie.sessions import SessionStore
 from micropie.settings import Settings
@@ -27,10 +28,21 @@ class Level:
     error_handlers: dict[ErrorKey, ErrorHandler]
 
     def error_handler_for(self, error: Exception, status: int) -> tuple[ErrorHandler | None, bool]:
-        """The handler of the error's class or nearest base class, else of its status; and whether the author
-        expected it, by naming its class or a base class other than ``Exception``."""
+        """The author's handler for an error, the nearest there is, and whether the error was expected.
+
+        Nearest is its class, then its base classes, then its status, then ``HTTPError`` and ``Exception``, which
+        are as good as "any". It was expected if a class was named, and that was not ``Exception``.
+        """
         for kind in type(error).__mro__:
-            handler = self.error_handlers.get(kind)
-            if handler is not None:
-                return handler, kind is not Exception
-        return self.error_handlers.get(status), False
+            if kind in _ANY:
+                break
+            if kind in self.error_handlers:
+                return self.error_handlers[kind], True
+        for key in (status, *_ANY):
+            handler = self.error_handlers.get(key)
+            if handler is not None and (isinstance(key, int) or isinstance(error, key)):
+                return handler, False
+        return None, False
+
+
+_ANY: tuple[type[Exception], ...] = (HTTPError, Exception)

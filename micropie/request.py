@@ -24,6 +24,7 @@ from micropie.response import Draft
 from micropie.sessions import Session
 from micropie.sessions.store import COOKIE
 from micropie.steps import Flow
+from micropie.streams import Stream
 from micropie.types import Environ, Parameters, Scope
 
 if TYPE_CHECKING:
@@ -118,6 +119,7 @@ class Request:
     _body: Body | None
 
     environ: Environ | None = None
+    stream: Stream | None = None  # the answer's, for the driver to close if nothing else does
     _headers: Headers | None = None
     _cookies: dict[str, str] | None = None
     _state: State | None = None

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import logging
 import re
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from datetime import datetime
 from http import HTTPStatus
 from typing import Any, Final, TypeAlias
@@ -20,7 +20,7 @@ from micropie import codec
 from micropie.cookies import format_cookie
 from micropie.errors import Redirect, ResponseError
 from micropie.headers import MutableHeaders
-from micropie.streams import Stream, stream_of
+from micropie.streams import Stream
 from micropie.types import HeaderPairs, HeadersLike
 
 logger = logging.getLogger("micropie")
@@ -86,67 +86,71 @@ Answer: TypeAlias = tuple[int, str | None, int | None, HeaderPairs, bytes, Strea
 
 
 def as_response(result: Any) -> Response:
-    """What a handler returned, as a ``Response``: tuples taken apart, exceptions that are answers turned into one."""
+    """What a handler returned, as a new ``Response``: an author may return the same object twice."""
     if isinstance(result, Response):
-        return result
+        return Response(result.body, result.status, result.headers.pairs, result.content_type)
     if isinstance(result, tuple) and 2 <= len(result) <= 3 and _is_status(result[0]):
-        return Response(result[1], int(result[0]), *(headers or () for headers in result[2:]))
+        headers = result[2] if len(result) == 3 else None
+        return Response(result[1], int(result[0]), headers or ())
     return Response(result)
+
+
+def states_status(result: Any) -> bool:
+    """Whether what a handler returned says its status itself."""
+    return isinstance(result, Response) or (isinstance(result, tuple) and as_response(result).body is not result)
 
 
 def _is_status(value: object) -> bool:
     return isinstance(value, int) and not isinstance(value, bool) and 100 <= value <= 599
 
 
-def encode(response: Response, draft: Draft | None, head_only: bool) -> Answer:
+def over(response: Response, draft: Draft, keeps_status: bool) -> Response:
+    """``response`` with what was set on ``self.response`` under it: what the handler returned counts for more."""
+    merged = Response(response.body, response.status if keeps_status else draft.status)
+    merged.headers.pairs = list(draft.headers.pairs)
+    for name in response.headers:
+        if name.lower() != "set-cookie" and name in merged.headers:
+            del merged.headers[name]
+    merged.headers.pairs += response.headers.pairs
+    merged.content_type = response.content_type or draft.content_type
+    return merged
+
+
+def encode(response: Response, stream: Stream | None, head_only: bool) -> Answer:
     """Check and encode an answer. Raises ``ResponseError`` or ``CodecError`` for what can't be sent.
 
-    ``draft`` is what was set on ``self.response``, under what the handler returned; ``head_only`` is true for
-    HEAD, which gets the head that GET would get (RFC 9110, section 9.3.2) and no body.
+    ``stream`` is the body if it comes in chunks; ``head_only`` is true for HEAD, which gets the head that GET
+    would get (RFC 9110, section 9.3.2) and no body.
     """
-    status, pairs = response.status, response.headers.pairs
-    content_type = response.content_type
-    if draft is not None:
-        status, pairs, content_type = _under(draft, response)
-    _check_status(status)
-    headers, named_type, named_length = checked_headers(pairs)
-    body, suggested_type, stream = encode_body(response.body)
-    content_type = named_type or (check_value("content-type", content_type) if content_type else suggested_type)
-    if status < 200 or status in (204, 304):
+    status = _check_status(response.status)
+    headers, content_type, length = checked_headers(response.headers.pairs)
+    body, suggested_type = (b"", HTML) if stream is not None else encode_body(response.body)
+    if content_type is None:
+        content_type = check_value("content-type", response.content_type or suggested_type)
+    if status in (204, 304):
         # No content, so nothing may describe it (RFC 9110, sections 8.6, 15.3.5 and 15.4.5).
         return status, None, None, headers, b"", stream
-    length = named_length if stream is not None else len(body)
+    if stream is None:
+        length = len(body)
     return status, content_type, length, headers, b"" if head_only else body, stream
 
 
-def _under(draft: Draft, response: Response) -> tuple[int, HeaderPairs, str | None]:
-    merged = MutableHeaders(draft.headers.pairs)
-    for name in response.headers:
-        if name.lower() != "set-cookie" and name in merged:
-            del merged[name]
-    merged.pairs += response.headers.pairs
-    status = draft.status if response.status == 200 else response.status
-    return status, merged.pairs, response.content_type or draft.content_type
-
-
-def _check_status(status: object) -> None:
+def _check_status(status: object) -> int:
     # 1xx are the server's own; 101 would turn the connection into something else.
-    if not (isinstance(status, int) and 200 <= status <= 599):
+    if isinstance(status, bool) or not (isinstance(status, int) and 200 <= status <= 599):
         raise ResponseError(f"an answer's status is a whole number from 200 to 599, not {status!r}")
+    return int(status)
 
 
-def encode_body(body: Any) -> tuple[bytes, str, Stream | None]:
-    """A body as bytes, its content type if the author names none, and the stream if it is one."""
+def encode_body(body: Any) -> tuple[bytes, str]:
+    """A body as bytes, and its content type if the author names none."""
     if isinstance(body, str):
-        return body.encode(), HTML, None
+        return body.encode(), HTML
     if isinstance(body, bytes | bytearray | memoryview):
-        return bytes(body), HTML, None
+        return bytes(body), HTML
     if body is None:
-        return b"", HTML, None
-    stream = stream_of(body)
-    if stream is not None:
-        return b"", HTML, stream
-    return codec.dumps(body), JSON, None
+        return b"", HTML
+    return codec.dumps(body), JSON
 
 
 def checked_headers(pairs: Iterable[tuple[str, str]]) -> tuple[HeaderPairs, str | None, int | None]:
@@ -193,8 +197,8 @@ def _refuse_controls(name: str, value: str) -> None:
         raise ResponseError(f"header {name!r} has a control character: {value!r}")
 
 
-def redirect_response(redirect: Redirect, host: str) -> Response:
-    """The answer that a ``Redirect`` stands for. ``host`` is the request's: other hosts must be allowed."""
+def redirect_response(redirect: Redirect, host: Callable[[], str]) -> Response:
+    """The answer that a ``Redirect`` stands for. ``host()`` is the request's: other hosts must be allowed."""
     if not redirect.allow_external and _leads_away(redirect.location, host):
         raise ResponseError(
             f"a redirect to {redirect.location!r} leaves this site; "
@@ -203,17 +207,22 @@ def redirect_response(redirect: Redirect, host: str) -> Response:
     return Response(b"", redirect.status, [("Location", redirect.location)])
 
 
-def _leads_away(location: str, host: str) -> bool:
+def _leads_away(location: str, host: Callable[[], str]) -> bool:
     # Browsers drop tabs and line ends, trim blanks and read "\" as "/" (WHATWG URL, section 4.4), so "/\evil.com"
     # and "\t//evil.com" are "//evil.com": look at the location as they do.
-    seen = re.sub(r"[\t\r\n]", "", location).strip("".join(map(chr, range(0x21)))).replace("\\", "/")
+    seen = re.sub(r"[\t\r\n]", "", location).strip(_BLANKS).replace("\\", "/")
     try:
         parts = urlsplit(seen)
     except ValueError:
         return True
-    if parts.scheme:
-        return not (parts.scheme in ("http", "https") and parts.netloc.lower() == host)
-    return seen.startswith("//") and parts.netloc.lower() != host
+    if not parts.scheme and not seen.startswith("//"):
+        return False
+    if "\\" in location:  # it would be sent escaped, "http://us%5C@evil.com", and that is another host
+        return True
+    return parts.scheme not in ("", "http", "https") or not parts.netloc or parts.netloc.lower() != host()
+
+
+_BLANKS = "".join(map(chr, range(0x21)))
 
 
 def error_response(status: int, message: str, headers: HeadersLike = ()) -> Response:

@@ -18,6 +18,7 @@ flow yields only what may have to wait, and calls the rest itself.
 from __future__ import annotations
 
 from collections.abc import Callable, Generator, Sequence
+from inspect import isawaitable
 from typing import Any, Final, TypeAlias, TypeVar
 
 AWAIT: Final = "await"
@@ -28,6 +29,19 @@ Step: TypeAlias = tuple[str, Callable[..., Any], Sequence[Any]]
 
 Result = TypeVar("Result")
 Flow: TypeAlias = Generator[Step, Any, Result]
+
+
+def call(kind: str, function: Callable[..., Any], *arguments: Any) -> Flow[Any]:
+    """Call a function of the author's; what it returns is awaited if need be (a decorated ``async def``)."""
+    result = yield (kind, function, arguments)
+    if isawaitable(result):
+        result = yield (AWAIT, itself, (result,))
+    return result
+
+
+def itself(value: Any) -> Any:
+    """What AWAIT calls to wait for an awaitable that is there already."""
+    return value
 
 
 def _no_function() -> None:

@@ -46,7 +46,7 @@ class Stream:
     def _other_kind(self, chunk: object) -> Flow[bytes]:
         try:
             return as_bytes(chunk)
-        except ResponseError as error:
+        except Exception as error:  # a wrong type, or text that is no UTF-8
             failure = error
         yield from self.close()
         raise failure

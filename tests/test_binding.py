@@ -323,10 +323,12 @@ def test_a_file_fills_the_parameter_of_its_name(make_client: MakeClient, annotat
     assert response.json() == ["a.png", "t"]
 
 
-def test_a_list_of_files_takes_every_file_of_the_name(make_client: MakeClient) -> None:
-    def handler(photos: list[UploadFile]) -> Any:
+@pytest.mark.parametrize("annotation", [list[UploadFile], Optional[list[UploadFile]]])
+def test_a_list_of_files_takes_every_file_of_the_name(make_client: MakeClient, annotation: Any) -> None:
+    def handler(photos: Any) -> Any:
         return [photo.filename for photo in photos]
 
+    handler.__annotations__ = {"photos": annotation}
     files = [("photos", (name, b"x")) for name in ("a.png", "b.png")]
     client = make_client(app_of(handler))
     assert client.post("/page", files=files).json() == ["a.png", "b.png"]
@@ -366,6 +368,24 @@ def test_files_reach_star_star_kwargs(make_client: MakeClient) -> None:
 
     response = make_client(app_of(handler)).post("/page", files={"f": ("a.txt", b"x")}, data={"t": "1"})
     assert response.json() == {"f": "a.txt", "t": "1"}
+
+
+def test_several_files_of_a_name_reach_star_star_kwargs_as_a_list(make_client: MakeClient) -> None:
+    def handler(**values: Any) -> Any:
+        return {name: [file.filename for file in files] for name, files in values.items()}
+
+    files = [("f", ("a.txt", b"x")), ("f", ("b.txt", b"x"))]
+    assert answer(make_client(app_of(handler)).post("/page", files=files)) == {"f": ["a.txt", "b.txt"]}
+
+
+@pytest.mark.parametrize(("annotation", "expected"), [(int, "a whole number"), (str, "text")])
+def test_a_file_is_no_value_of_another_kind(make_client: MakeClient, annotation: Any, expected: str) -> None:
+    def handler(x: Any) -> Any:
+        return repr(x)
+
+    handler.__annotations__ = {"x": annotation}
+    response = make_client(app_of(handler)).post("/page", files={"x": ("a.txt", b"1")})
+    assert (response.status_code, response.text) == (400, f"Parameter 'x' must be {expected}.")
 
 
 # -- structures --------------------------------------------------------------------------------------------------------

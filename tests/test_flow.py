@@ -140,7 +140,7 @@ def decorated(function: Callable[..., Any]) -> Callable[..., Any]:
     return wrapper
 
 
-def undeclared(function: Callable[..., Any]) -> Callable[..., Any]:
+def disguised(function: Callable[..., Any]) -> Callable[..., Any]:
     def wrapper(self: Any) -> Any:
         return function(self)
 
@@ -152,7 +152,7 @@ class Decorated(App):
     async def wrapped(self) -> Any:
         return "awaited"
 
-    @undeclared
+    @disguised
     async def undeclared(self) -> Any:
         return "awaited"
 
@@ -160,7 +160,7 @@ class Decorated(App):
     def sync(self) -> Any:
         return "called"
 
-    @undeclared
+    @disguised
     async def stream(self) -> Any:
         return iter(["a", "b"])
 

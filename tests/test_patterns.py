@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from hypothesis import assume, example, given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from micropie import App, SetupError
@@ -182,7 +182,7 @@ def round_trip(client: TestClient, url: str) -> Any:
 def test_every_url_that_is_made_leads_back_with_the_same_value(protocol: Any, name: str) -> None:
     app, _ = answering_app()
 
-    @given(st.text(st.characters(exclude_categories=["Cs"]) | st.sampled_from("/.%?#&+\0\n"), min_size=1, max_size=6))
+    @given(st.text(st.characters(exclude_categories=["Cs"]) | st.sampled_from("/.%?#&+\0\nab"), min_size=1, max_size=6))
     @example("..")
     @example(".")
     @example("/")
@@ -195,7 +195,7 @@ def test_every_url_that_is_made_leads_back_with_the_same_value(protocol: Any, na
         try:
             url = app.url_for(name, value) if name == "greet" else app.url_for(name, value=value)
         except ValueError:
-            assume(False)
+            return
         assert round_trip(client, url) == value
 
     with TestClient(app, protocol=protocol) as client:

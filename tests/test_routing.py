@@ -195,6 +195,20 @@ def test_default_takes_what_nothing_else_took(make_client: MakeClient) -> None:
     assert at(client, "/known/surplus").status_code == 404
 
 
+def test_default_does_not_answer_what_a_handler_refused(make_client: MakeClient) -> None:
+    class Root(App):
+        @get
+        def page(self) -> str:
+            return "page"
+
+        def default(self, *segments: str) -> str:
+            return "default"
+
+    app = Root()
+    assert [text(app, make_client, "/page", method) for method in ("GET", "POST")] == ["page", 405]
+    assert text(app, make_client, "/other", "POST") == "default"
+
+
 def test_default_of_the_deepest_level_that_has_one(make_client: MakeClient) -> None:
     class Leaf(App):
         def page(self) -> str:
@@ -1249,6 +1263,11 @@ def test_what_url_for_makes_leads_to_the_handler(
 def test_url_for_begins_with_the_mount_of_the_request(make_client: MakeClient) -> None:
     client = make_client(links(), root_path="/mx")
     assert at(client, "/mx/link").text == "/mx/greet/Alice"
+
+
+def test_url_for_escapes_the_mount_as_well(make_client: MakeClient) -> None:
+    client = make_client(links(), root_path="/a b/ü")
+    assert at(client, "/a%20b/%C3%BC/link").text == "/a%20b/%C3%BC/greet/Alice"
 
 
 @pytest.mark.parametrize("target", ["/link", "/blog/link", "/blog/inner/link"])

@@ -7,6 +7,8 @@ from typing import Any
 
 import httpx
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
 from micropie import App, get, post, route
 from micropie.testing import TestClient
@@ -342,3 +344,31 @@ def test_every_error_is_one_sentence_of_plain_text(make_client: MakeClient, targ
     assert 5 < len(response.text) < 150
     assert "\n" not in response.text
     assert "Traceback" not in response.text
+
+
+# -- anything at all ---------------------------------------------------------------------------------------------------
+
+ODD = [b"%2F", b"%2e", b"..", b"//", b"%00", b"%ff", b"%C3%A9", b"%", b"+", b";", b"=", b"&", b"a", b"1", b"-1", b"%25"]
+anything = st.lists(st.sampled_from(ODD) | st.binary(max_size=3), max_size=5).map(b"".join)
+printable = anything.map(lambda raw: raw.translate(None, bytes(range(33)) + b"?#\x7f"))
+heads = st.sampled_from(
+    [b"/", b"/admin/", b"/greet/", b"/users/", b"/files/", b"/blog/", b"/blog/post/", b"/bound/sync/"]
+)
+kinds = st.sampled_from([JSON["content-type"], FORM["content-type"], "multipart/form-data; boundary=x", "text/plain"])
+
+
+def test_R12_whatever_is_asked_gets_the_same_answer_everywhere(connect: MakeClient) -> None:
+    app: Any = Golden()
+    app.bound = Bound()
+    clients = [connect(app, world) for world in WORLDS]
+
+    @settings(max_examples=150, deadline=None, suppress_health_check=list(HealthCheck))
+    @given(st.sampled_from(["GET", "POST", "HEAD", "DELETE", "OPTIONS"]), heads, printable, printable, kinds, anything)
+    def check(method: str, head: bytes, path: bytes, query: bytes, kind: str, body: bytes) -> None:
+        target = head + path + (b"?" + query if query else b"")
+        options: Any = {"content": body, "headers": {"content-type": kind}, "extensions": {"target": target}}
+        first, *others = [seen(client.request(method, "/", **options)) for client in clients]
+        assert others == [first, first]
+        assert first[0] < 500
+
+    check()

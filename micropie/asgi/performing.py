@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from functools import partial
 from typing import Any, Protocol, TypeVar
 
 from micropie.asgi.threads import in_thread
@@ -51,5 +50,5 @@ async def perform_one(kind: str, function: Callable[..., Any], arguments: Sequen
     if kind is AWAIT:
         return await function(*arguments)
     if kind is BLOCK:
-        return await in_thread(world.level, partial(function, *arguments))
+        return await in_thread(world.level, function, *arguments)
     return await world.receive_piece()

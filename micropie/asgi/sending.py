@@ -8,7 +8,6 @@ and raised into the server, which then cuts the connection; a broken stream neve
 from __future__ import annotations
 
 import logging
-from collections.abc import AsyncIterator
 from functools import partial
 from typing import Any
 
@@ -19,8 +18,9 @@ from micropie.asgi.request import ASGIRequest
 from micropie.asgi.suspending import CLEAN_UP_WITHIN, Interrupted, Interruption, interruptible
 from micropie.asgi.threads import in_thread
 from micropie.errors import ClientDisconnect
+from micropie.level import Level
 from micropie.response import HTML, JSON, TEXT
-from micropie.steps import AWAIT, Step
+from micropie.steps import AWAIT
 from micropie.streams import END, Stream, as_bytes
 from micropie.types import HeaderPairs, Receive, Send
 
@@ -79,9 +79,7 @@ async def send_streamed(
     finally:
         for watch in watches:
             watch.cancel()
-        step = stream.close_step()
-        if step is not None:
-            await _close(step, request)
+        await close_stream(stream, request.level)
 
 
 async def _send_or_leave(send: Send, message: dict[str, Any]) -> None:
@@ -125,7 +123,7 @@ async def _pump(start: dict[str, Any], stream: Stream, request: ASGIRequest, sen
             await send({"type": "http.response.body", "body": chunk, "more_body": True})
     except OSError as error:
         raise ClientDisconnect("the client left") from error
-    source: AsyncIterator[Any] = stream.source if stream.is_async else _from_threads(stream, request)
+    source = stream.source if stream.is_async else _FromThreads(stream.source, request.level)
     async for chunk in source:
         if type(chunk) is not bytes or not chunk:
             chunk = as_bytes(chunk)
@@ -138,24 +136,27 @@ async def _pump(start: dict[str, Any], stream: Stream, request: ASGIRequest, sen
     await _send_or_leave(send, {"type": "http.response.body", "body": b""})
 
 
-async def _from_threads(stream: Stream, request: ASGIRequest) -> AsyncIterator[Any]:
-    advance = stream.source.__next__
+class _FromThreads:
+    """A sync iterator as an async one, each chunk made in a worker thread."""
 
-    def next_chunk() -> Any:
-        try:
-            return advance()
-        except StopIteration:
-            return END
+    def __init__(self, source: Any, level: Level) -> None:
+        self._source = source
+        self._level = level
 
-    while (chunk := await in_thread(request.level, next_chunk)) is not END:
-        yield chunk
+    def __aiter__(self) -> _FromThreads:
+        return self
+
+    async def __anext__(self) -> Any:
+        chunk = await in_thread(self._level, next, self._source, END)
+        if chunk is END:
+            raise StopAsyncIteration
+        return chunk
 
 
-async def _close(step: Step, request: ASGIRequest) -> None:
-    """Close the stream's source, also when this task is being cancelled."""
-    kind, close, _ = step
-    with move_on_after(CLEAN_UP_WITHIN, shield=True):
-        if kind is AWAIT:
-            await close()
-        else:
-            await in_thread(request.level, close)
+async def close_stream(stream: Stream, level: Level) -> None:
+    """Close a stream's source if it is still open, also when this task is being cancelled."""
+    step = stream.close_step()
+    if step is not None:
+        with move_on_after(CLEAN_UP_WITHIN, shield=True):
+            kind, close, _ = step
+            await (close() if kind is AWAIT else in_thread(level, close))

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import TypeVar
+from collections.abc import Callable, Sequence
+from typing import Any, TypeVar, cast
 from weakref import WeakKeyDictionary
 
 from anyio import CapacityLimiter, to_thread
@@ -17,9 +17,24 @@ Value = TypeVar("Value")
 _limiters: RunVar[WeakKeyDictionary[Level, CapacityLimiter]] = RunVar("micropie.limiters")
 
 
-async def in_thread(level: Level, call: Callable[[], Value]) -> Value:
+async def in_thread(level: Level, function: Callable[..., Value], *arguments: Any) -> Value:
     """Call in a worker thread, with this task's context variables. Waits while ``threads`` of them are busy."""
-    return await to_thread.run_sync(call, limiter=_limiter(level))
+    value, error = await to_thread.run_sync(_outcome, function, arguments, limiter=_limiter(level))
+    if error is None:
+        return cast(Value, value)
+    try:
+        raise error
+    finally:
+        del error  # its traceback refers to this frame
+
+
+def _outcome(function: Callable[..., Any], arguments: Sequence[Any]) -> tuple[Any, BaseException | None]:
+    # As a value: an exception in a future is kept by the frames that it refers to, and a coroutine, which a
+    # decorated ``async def`` returns, is refused by trio's threads.
+    try:
+        return function(*arguments), None
+    except BaseException as error:
+        return None, error
 
 
 def _limiter(level: Level) -> CapacityLimiter:

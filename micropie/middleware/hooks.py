@@ -11,7 +11,7 @@ from micropie.errors import ResponseError
 from micropie.headers import MutableHeaders
 from micropie.middleware.base import HttpMiddleware
 from micropie.response import Response
-from micropie.steps import AWAIT, BLOCK, Flow
+from micropie.steps import AWAIT, BLOCK, Flow, call
 
 if TYPE_CHECKING:
     from micropie.request import Request
@@ -29,14 +29,28 @@ def run_before(middlewares: Sequence[HttpMiddleware], request: Request) -> Flow[
     return None
 
 
-def run_after(middlewares: Sequence[HttpMiddleware], request: Request, response: Response) -> Flow[Response]:
-    """Call ``after_request`` of each, the last one first, and apply what they change."""
+def run_after(
+    middlewares: Sequence[HttpMiddleware],
+    request: Request,
+    response: Response,
+    respond_to: Callable[[Request, Exception], Flow[Response]],
+) -> Flow[Response]:
+    """Call ``after_request`` of each, the last one first, and apply what they change.
+
+    An exception of one is answered by ``respond_to``, and the others see that answer: each is called once.
+    """
     for middleware in reversed(middlewares):
-        changes = yield from _call(
-            middleware.after_request, request, response.status, response.body, response.headers.pairs
-        )
-        if changes is not None:
-            response = _changed(response, changes, middleware)
+        try:
+            changes = yield from _call(
+                middleware.after_request, request, response.status, response.body, response.headers.pairs
+            )
+            if changes is not None:
+                response = _changed(response, changes, middleware)
+            continue
+        except Exception as error:
+            failure = error
+        response = yield from respond_to(request, failure)
+        del failure
     return response
 
 
@@ -44,7 +58,7 @@ def _call(method: Callable[..., Any], *arguments: Any) -> Flow[Any]:
     kind = _kind_of(getattr(method, "__func__", method))
     if kind is None:
         return None
-    return (yield (kind, method, arguments))
+    return (yield from call(kind, method, *arguments))
 
 
 @lru_cache(maxsize=1024)

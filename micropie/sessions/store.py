@@ -9,7 +9,7 @@ from typing import Any
 from micropie.cookies import format_cookie
 from micropie.sessions.backend import SessionBackend
 from micropie.sessions.session import Session
-from micropie.steps import AWAIT, BLOCK, Flow
+from micropie.steps import AWAIT, BLOCK, Flow, call
 
 COOKIE = "session_id"
 
@@ -46,7 +46,7 @@ class SessionStore:
 
     def _ask(self, method: Any, *arguments: Any) -> Flow[Any]:
         if inspect.iscoroutinefunction(method):
-            return (yield (AWAIT, method, arguments))
+            return (yield from call(AWAIT, method, *arguments))
         if self._backend.blocking:
-            return (yield (BLOCK, method, arguments))
+            return (yield from call(BLOCK, method, *arguments))
         return method(*arguments)

@@ -7,9 +7,9 @@ gunicorn, ``REQUEST_URI`` of uWSGI and waitress).
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
+from collections.abc import AsyncIterator, Callable, Iterable
 from functools import partial
-from typing import Any, TypeVar
+from typing import TypeVar
 from urllib.parse import quote_from_bytes, unquote_to_bytes, urlsplit
 
 from anyio import to_thread

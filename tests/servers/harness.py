@@ -25,6 +25,14 @@ START_WITHIN = 15.0  # seconds; two take a second
 STOP_WITHIN = 8.0
 ANSWER_WITHIN = 10.0
 
+# A shell starts what runs in its background with SIGINT ignored, and children inherit that. Not a preexec_fn: that
+# runs Python in a forked child, where whoever measures coverage may hold a lock.
+HEED_INTERRUPTS = """
+import os, signal, sys
+signal.signal(signal.SIGINT, signal.SIG_DFL)
+os.execv(sys.argv[1], sys.argv[1:])
+"""
+
 
 class Kind(NamedTuple):
     """A server and how it is started; ``{port}`` and ``{workers}`` are filled in."""
@@ -176,6 +184,8 @@ def launch(
     """Start a server, and don't wait."""
     port = free_port()
     command = [sys.executable, "-m", *kind.command.format(port=port, workers=workers).split(), app]
+    if kind.stop is signal.SIGINT:
+        command = [sys.executable, "-c", HEED_INTERRUPTS, *command]
     # Its lines are covered in-process: measuring them here would cost as much as all other tests together.
     own = {key: value for key, value in os.environ.items() if not key.startswith("COVERAGE_")}
     process = subprocess.Popen(
@@ -186,14 +196,8 @@ def launch(
         stdout=log,
         stderr=log,
         start_new_session=True,
-        preexec_fn=heed_interrupts,  # noqa: PLW1509 - it calls nothing that takes a lock
     )
     return Server(kind, port, process, log)
-
-
-def heed_interrupts() -> None:
-    """A shell starts what runs in its background with SIGINT ignored, and children inherit that."""
-    signal.signal(signal.SIGINT, signal.SIG_DFL)
 
 
 def end_all(servers: Sequence[Server]) -> None:

@@ -1,0 +1,250 @@
+"""The lifespan protocol as servers speak it, in and out of its usual order."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Any
+
+import anyio
+import pytest
+
+from micropie import App
+from tests.asgi.calls import Call, Lifespan, every_loop, get, http_scope, piece, run
+
+
+class Root(App):
+    log: list[str]
+
+    @asynccontextmanager
+    async def lifespan(self) -> AsyncIterator[None]:
+        self.log.append("enter")
+        try:
+            yield
+        finally:
+            self.log.append("leave")
+
+    async def index(self) -> str:
+        return "served"
+
+
+class Plain(App):
+    async def index(self) -> str:
+        return "served"
+
+
+def rooted() -> Root:
+    app = Root()
+    app.log = []
+    return app
+
+
+async def around(app: Any, state: dict[str, Any] | None, inside: Any = None) -> list[dict[str, Any]]:
+    """A whole lifespan with `inside` called in its middle."""
+    lifespan = Lifespan(app, state)
+    async with anyio.create_task_group() as tasks:
+        tasks.start_soon(lifespan.run)
+        answers = [await lifespan.say("startup")]
+        if inside is not None:
+            await inside()
+        if answers[0]["type"].endswith("complete"):
+            answers.append(await lifespan.say("shutdown"))
+    lifespan.close()
+    return answers
+
+
+COMPLETE = [{"type": "lifespan.startup.complete"}, {"type": "lifespan.shutdown.complete"}]
+
+
+@every_loop
+@pytest.mark.parametrize("state", [None, {}])
+def test_start_and_stop(backend: str, state: dict[str, Any] | None) -> None:
+    app = rooted()
+    assert run(backend, around, app, state) == COMPLETE
+    assert app.log == ["enter", "leave"]
+
+
+@every_loop
+def test_requests_within_start_nothing_again(backend: str) -> None:
+    app = rooted()
+
+    async def requests() -> None:
+        for _ in range(2):
+            assert (await get(app)).body == b"served"
+
+    run(backend, around, app, None, requests)
+    assert app.log == ["enter", "leave"]
+
+
+@every_loop
+def test_R72_without_a_lifespan_the_first_of_many_requests_starts_once(backend: str) -> None:
+    app, log = App(), []
+
+    async def slow() -> None:
+        await anyio.sleep(0.01)
+        log.append("up")
+
+    app.startup_handlers.append(slow)
+
+    async def many() -> None:
+        async with anyio.create_task_group() as tasks:
+            for _ in range(50):
+                tasks.start_soon(get, app)
+
+    run(backend, many)
+    assert log == ["up"]
+
+
+@every_loop
+def test_an_application_serves_one_loop_after_another(backend: str) -> None:
+    app = App()
+    app.get("/")(lambda: "threads too")
+    for _ in range(3):
+        assert run(backend, get, app).body == b"threads too"
+
+
+@every_loop
+def test_R71_a_failed_start_up_says_what_failed(backend: str) -> None:
+    app = rooted()
+
+    async def fail() -> None:
+        raise ConnectionError("no database")
+
+    app.startup_handlers.append(fail)
+    answers = run(backend, around, app, None)
+    assert answers == [{"type": "lifespan.startup.failed", "message": "ConnectionError: no database"}]
+    assert app.log == ["enter", "leave"]
+
+
+@every_loop
+def test_R71_an_application_that_cannot_be_built_fails_to_start(backend: str) -> None:
+    app = App()
+    app.get("/x")(lambda: "one")
+    app.get("/x")(lambda: "two")
+    (answer,) = run(backend, around, app, None)
+    assert answer["type"] == "lifespan.startup.failed"
+    assert "/x" in answer["message"]
+
+
+@every_loop
+def test_R71_a_start_up_that_is_cancelled_is_undone(backend: str) -> None:
+    app, reached = rooted(), []
+
+    async def hang() -> None:
+        reached.append(1)
+        await anyio.sleep_forever()
+
+    app.startup_handlers += [lambda: app.log.append("up"), hang]
+    app.shutdown_handlers.append(lambda: app.log.append("down"))
+
+    async def main() -> None:
+        lifespan = Lifespan(app)
+        with anyio.move_on_after(0.05):
+            async with anyio.create_task_group() as tasks:
+                tasks.start_soon(lifespan.run)
+                await lifespan.say("startup")
+        lifespan.close()
+        app.log.append("over")
+
+    run(backend, main)
+    assert reached == [1]
+    assert app.log == ["enter", "up", "down", "leave", "over"]
+
+
+@every_loop
+@pytest.mark.parametrize("error", [KeyboardInterrupt, SystemExit])
+def test_R71_a_start_up_that_is_interrupted_is_undone_and_not_hidden(
+    backend: str, error: type[BaseException]
+) -> None:
+    app = rooted()
+
+    def interrupt() -> None:
+        raise error
+
+    app.startup_handlers.append(interrupt)
+
+    async def main() -> None:
+        lifespan = Lifespan(app)
+        try:
+            async with anyio.create_task_group() as tasks:
+                tasks.start_soon(lifespan.run)
+                await lifespan.say("startup")
+        finally:
+            lifespan.close()
+
+    with pytest.raises(BaseException) as caught:  # noqa: PT011 - alone or in the test's own group
+        run(backend, main)
+    inner = caught.value.exceptions[0] if isinstance(caught.value, BaseExceptionGroup) else caught.value
+    assert isinstance(inner, error)
+    assert app.log == ["enter", "leave"]
+
+
+@every_loop
+def test_a_server_that_cancels_instead_of_saying_shutdown(backend: str) -> None:
+    app = rooted()
+    app.shutdown_handlers.append(lambda: app.log.append("down"))
+
+    async def main() -> None:
+        lifespan = Lifespan(app)
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(lifespan.run)
+            await lifespan.say("startup")
+            tasks.cancel_scope.cancel()
+        lifespan.close()
+        app.log.append("over")
+
+    run(backend, main)
+    assert app.log.index("leave") < app.log.index("over")
+
+
+@every_loop
+def test_the_lifespans_state_is_not_shown_what_is_the_frameworks(backend: str) -> None:
+    seen: list[Any] = []
+
+    class Root(App):
+        async def index(self) -> None:
+            seen.append(repr(self.request.state))
+
+    app, state = Root(), {"own": 1}
+
+    async def request() -> None:
+        await get(app, state=dict(state))
+
+    run(backend, around, app, state, request)
+    assert seen == ["State({'own': 1})"]
+
+
+@every_loop
+def test_an_unknown_scope_is_refused(backend: str) -> None:
+    with pytest.raises(RuntimeError, match="'mqtt'"):
+        run(backend, App(), {"type": "mqtt"}, None, print)
+
+
+@every_loop
+@pytest.mark.parametrize("is_started", [False, True])
+def test_a_websocket_without_a_handler_is_refused(backend: str, is_started: bool) -> None:
+    app, sent = App(), []
+
+    async def receive() -> Any:
+        return {"type": "websocket.connect"}
+
+    async def send(message: Any) -> None:
+        sent.append(message["type"])
+
+    async def main() -> None:
+        if is_started:
+            await get(app)
+        await app({**http_scope(), "type": "websocket"}, receive, send)
+
+    run(backend, main)
+    assert sent in (["websocket.close"], ["websocket.http.response.start", "websocket.http.response.body"])
+
+
+@every_loop
+def test_daphne_calls_with_keywords(backend: str) -> None:
+    async def main() -> bytes:
+        call = Call(piece(b""))
+        await Plain()(scope=http_scope(), receive=call.receive, send=call.send)
+        return call.body
+
+    assert run(backend, main) == b"served"

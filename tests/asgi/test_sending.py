@@ -1,0 +1,408 @@
+"""Answers sent as messages: backpressure, clients that leave, streams that break."""
+
+from __future__ import annotations
+
+import io
+import threading
+from collections.abc import AsyncIterator, Iterator
+from typing import Any
+
+import anyio
+import pytest
+from anyio import to_thread
+
+from micropie import App
+from tests.asgi.calls import Call, Lifespan, every_loop, get, http_scope, piece, run
+
+ENOUGH = 5_000  # chunks after which a producer is taken for one that never stops
+
+
+class Endless(App):
+    """Streams for ever; `made` counts chunks, `closed` the generators that ended."""
+
+    def __init__(self, **settings: Any) -> None:
+        super().__init__(**settings)
+        self.made = self.closed = 0
+
+    def _make(self) -> bytes:
+        self.made += 1
+        if self.made > ENOUGH:
+            raise AssertionError("nobody stopped this stream")
+        return b"x"
+
+    async def waiting(self) -> AsyncIterator[bytes]:
+        try:
+            while True:
+                await anyio.sleep(0)
+                yield self._make()
+        finally:
+            self.closed += 1
+
+    async def busy(self) -> AsyncIterator[bytes]:
+        """Never lets the loop do anything else."""
+        try:
+            while True:
+                yield self._make()
+        finally:
+            self.closed += 1
+
+    def sync(self) -> Iterator[bytes]:
+        try:
+            while True:
+                yield self._make()
+        finally:
+            self.closed += 1
+
+    async def silent(self) -> AsyncIterator[bytes]:
+        """Has nothing more to say after its first chunk."""
+        try:
+            yield self._make()
+            await anyio.sleep_forever()
+        finally:
+            self.closed += 1
+
+    async def shielded(self) -> AsyncIterator[bytes]:
+        """Its clean-up has to wait."""
+        try:
+            while True:
+                await anyio.sleep(0)
+                yield self._make()
+        finally:
+            with anyio.CancelScope(shield=True):
+                await anyio.sleep(0.01)
+            self.closed += 1
+
+
+KINDS = ["waiting", "busy", "sync", "silent", "shielded"]
+AT = 3  # the chunk at which the client leaves
+
+
+class Raises(Call):
+    """ASGI 2.4: `send` raises an OSError once the client has gone."""
+
+    async def send(self, message: Any) -> None:
+        if len(self.sent) > AT:
+            raise ConnectionResetError("gone")
+        await super().send(message)
+
+
+class Ignores(Call):
+    """Before 2.4: `send` does nothing, without ever waiting, and `receive` gives the disconnect."""
+
+    async def send(self, message: Any) -> None:
+        await super().send(message)
+        if len(self.sent) > AT:
+            self.leave()
+
+
+class Waits(Ignores):
+    """As `Ignores`, but lets the loop go on at each message."""
+
+    async def send(self, message: Any) -> None:
+        await super().send(message)
+        await anyio.lowlevel.checkpoint()
+
+
+async def serve(app: App, call: Call, path: str, with_lifespan: bool, body: bytes = b"") -> None:
+    scope = http_scope("GET", path)
+    if not with_lifespan:
+        await app(scope, call.receive, call.send)
+        return
+    lifespan = Lifespan(app, {})
+    async with anyio.create_task_group() as tasks:
+        tasks.start_soon(lifespan.run)
+        await lifespan.say("startup")
+        try:
+            await app({**scope, "state": dict(lifespan.scope["state"])}, call.receive, call.send)
+        finally:
+            await lifespan.say("shutdown")
+    lifespan.close()
+
+
+@every_loop
+@pytest.mark.parametrize("with_lifespan", [False, True], ids=["alone", "lifespan"])
+@pytest.mark.parametrize("server", [Raises, Ignores, Waits])
+@pytest.mark.parametrize("kind", KINDS)
+def test_R63_a_producer_stops_when_its_client_leaves(
+    backend: str, kind: str, server: type[Call], with_lifespan: bool, caplog: pytest.LogCaptureFixture
+) -> None:
+    app = Endless()
+
+    async def main() -> Call:
+        call = server(piece(b""))
+        if kind == "silent":  # nothing is sent any more, so only receive() can tell
+            async with anyio.create_task_group() as tasks:
+                tasks.start_soon(serve, app, call, f"/{kind}", with_lifespan)
+                await anyio.sleep(0.01)
+                call.leave()
+        else:
+            await serve(app, call, f"/{kind}", with_lifespan)
+        return call
+
+    call = run(backend, main)
+    assert app.closed == 1
+    assert app.made <= AT + 3  # one is fetched ahead, one is on its way
+    assert not call.is_complete  # a stream that was broken off does not end like a whole one
+    assert not caplog.records
+
+
+@every_loop
+@pytest.mark.parametrize("kind", KINDS)
+def test_R63_a_client_that_left_before_the_head(backend: str, kind: str, caplog: pytest.LogCaptureFixture) -> None:
+    class Gone(Call):
+        async def send(self, message: Any) -> None:
+            raise BrokenPipeError
+
+    app = Endless()
+    run(backend, lambda: serve(app, Gone(piece(b"")), f"/{kind}", False))
+    assert (app.closed, caplog.records) == (1, [])
+    assert app.made <= 2
+
+
+class Fixed(App):
+    async def index(self) -> str:
+        return "x"
+
+    def head(self) -> Iterator[str]:
+        yield "a"
+
+
+@every_loop
+@pytest.mark.parametrize("at", [0, 1])
+@pytest.mark.parametrize("method", ["GET", "HEAD"])
+@pytest.mark.parametrize("path", ["/", "/head"])
+def test_R63_a_client_that_left_a_fixed_answer(
+    backend: str, at: int, method: str, path: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    class Gone(Call):
+        async def send(self, message: Any) -> None:
+            if len(self.sent) == at:
+                raise BrokenPipeError
+            await super().send(message)
+
+    async def main() -> Call:
+        call = Gone(piece(b""))
+        await Fixed()(http_scope(method, path), call.receive, call.send)
+        return call
+
+    assert len(run(backend, main).sent) == at
+    assert not caplog.records
+
+
+# -- what breaks ---------------------------------------------------------------------------------------------------------------
+
+
+class Breaks(App):
+    error: Exception
+
+    async def asynchronous(self) -> AsyncIterator[str]:
+        yield "a"
+        await anyio.sleep(0)
+        raise self.error
+
+    async def busy(self) -> AsyncIterator[str]:
+        yield "a"
+        raise self.error
+
+    def sync(self) -> Iterator[str]:
+        yield "a"
+        raise self.error
+
+
+ERRORS = [ValueError("x"), ExceptionGroup("g", [ValueError("x")]), OSError("of the author's"), TimeoutError("x")]
+
+
+@every_loop
+@pytest.mark.parametrize("with_lifespan", [False, True], ids=["alone", "lifespan"])
+@pytest.mark.parametrize("error", ERRORS, ids=repr)
+@pytest.mark.parametrize("kind", ["asynchronous", "busy", "sync"])
+def test_R60_R76_an_error_in_a_stream_reaches_the_server_as_it_is(
+    backend: str, kind: str, error: Exception, with_lifespan: bool, caplog: pytest.LogCaptureFixture
+) -> None:
+    app = Breaks()
+    app.error = error
+    caught: list[Any] = []
+
+    async def main() -> Call:
+        call = Call(piece(b""))
+
+        async def send(message: Any) -> None:
+            await anyio.lowlevel.checkpoint()
+            await call.send(message)
+
+        lifespan = Lifespan(app, {})
+        async with anyio.create_task_group() as tasks:
+            if with_lifespan:
+                tasks.start_soon(lifespan.run)
+                await lifespan.say("startup")
+            try:
+                await app(http_scope("GET", f"/{kind}", **_state(lifespan, with_lifespan)), call.receive, send)
+            except Exception as raised:
+                caught.append(raised)
+            if with_lifespan:
+                await lifespan.say("shutdown")
+        lifespan.close()
+        return call
+
+    call = run(backend, main)
+    assert caught == [error]
+    assert caught[0] is error
+    assert (call.body, call.is_complete) == (b"a", False)
+    (record,) = caplog.records
+    assert record.exc_info is not None
+    assert record.exc_info[1] is error
+
+
+def _state(lifespan: Lifespan, with_lifespan: bool) -> dict[str, Any]:
+    return {"state": dict(lifespan.scope["state"])} if with_lifespan else {}
+
+
+@every_loop
+def test_a_receive_that_fails_while_a_stream_is_sent_ends_it(backend: str) -> None:
+    class Failing(Call):
+        async def receive(self) -> Any:
+            raise RuntimeError("the server is closing")
+
+    app = Endless()
+    run(backend, lambda: serve(app, Failing(), "/waiting", False))
+    assert app.closed == 1
+
+
+@every_loop
+def test_R61_a_stream_leaves_nobody_behind_in_receive(backend: str) -> None:
+    """A server with keep-alive gives the next request's messages to whoever is still receiving."""
+    waiting = 0
+
+    class Counting(Call):
+        async def receive(self) -> Any:
+            nonlocal waiting
+            waiting += 1
+            try:
+                return await super().receive()
+            finally:
+                waiting -= 1
+
+    class Root(App):
+        async def index(self) -> AsyncIterator[str]:
+            for _ in range(3):
+                await anyio.sleep(0)
+                yield "x"
+
+    async def main() -> None:
+        app = Root()
+        lifespan = Lifespan(app, {})
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(lifespan.run)
+            await lifespan.say("startup")
+            for _ in range(5):
+                call = Counting(piece(b""))
+                await app(http_scope(state=dict(lifespan.scope["state"])), call.receive, call.send)
+                assert call.is_complete
+                await anyio.sleep(0.001)
+                assert waiting == 0
+            await lifespan.say("shutdown")
+        lifespan.close()
+
+    run(backend, main)
+
+
+@every_loop
+def test_R64_a_slow_client_slows_its_producer(backend: str) -> None:
+    class Slow(Call):
+        async def send(self, message: Any) -> None:
+            await super().send(message)
+            assert app.made - len(self.sent) <= 2
+            await anyio.sleep(0.001)
+            if len(self.sent) > 10:
+                raise ConnectionResetError
+
+    for kind in ("busy", "sync", "waiting"):
+        app = Endless()
+        run(backend, lambda app=app, kind=kind: serve(app, Slow(piece(b"")), f"/{kind}", False))
+        assert app.made <= 13
+
+
+@every_loop
+def test_R61_a_request_that_is_cancelled_in_mid_stream_closes_it(backend: str) -> None:
+    for kind in ("waiting", "silent", "sync", "shielded"):
+        app = Endless()
+
+        async def main(app: Endless = app, kind: str = kind) -> Call:
+            call = Waits(piece(b""))
+            call.leave = lambda: None  # type: ignore[method-assign]
+            with anyio.move_on_after(0.02):
+                await serve(app, call, f"/{kind}", False)
+            return call
+
+        assert not run(backend, main).is_complete
+        assert app.closed == 1
+
+
+@every_loop
+def test_a_sync_generator_is_advanced_and_closed_in_threads(backend: str) -> None:
+    threads: list[str] = []
+
+    class Root(App):
+        def index(self) -> Iterator[str]:
+            try:
+                for _ in range(3):
+                    threads.append(threading.current_thread().name)
+                    yield "x"
+            finally:
+                threads.append(threading.current_thread().name)
+
+    run(backend, get, Root())
+    assert len(threads) == 4
+    assert "MainThread" not in threads
+
+
+@every_loop
+def test_a_file_is_read_in_large_pieces(backend: str) -> None:
+    class Root(App):
+        def index(self) -> Any:
+            return io.BytesIO(b"x" * 1_000_000)
+
+    call = run(backend, get, Root())
+    assert len(call.body) == 1_000_000
+    assert len(call.sent) <= 20
+
+
+@every_loop
+def test_a_stream_that_never_waits_starts_no_task(backend: str) -> None:
+    class Root(App):
+        async def index(self) -> AsyncIterator[str]:
+            for number in range(5):
+                yield str(number)
+
+    async def main() -> int:
+        call = Call(piece(b""))
+        await Root()(http_scope(), call.receive, call.send)
+        assert call.body == b"01234"
+        return call.received
+
+    assert run(backend, main) == 0
+
+
+@every_loop
+def test_the_head_comes_before_the_second_chunk(backend: str) -> None:
+    made: list[int] = []
+
+    class Root(App):
+        def index(self) -> Iterator[str]:
+            for number in range(3):
+                made.append(number)
+                yield "x"
+
+    async def main() -> int:
+        counts: list[int] = []
+        call = Call(piece(b""))
+
+        async def send(message: Any) -> None:
+            counts.append(len(made))
+            await call.send(message)
+            await to_thread.run_sync(int)
+
+        await Root()(http_scope(), call.receive, send)
+        return counts[0]
+
+    assert run(backend, main) == 1

@@ -1,0 +1,356 @@
+"""Start-up and shut-down: order, failures, undoing; the same under the lifespan protocol and under WSGI."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import AbstractContextManager, asynccontextmanager, contextmanager
+from typing import Any
+
+import anyio
+import pytest
+
+from micropie import App, SetupError
+from micropie.testing import LifespanFailed, TestClient
+from tests.conftest import MakeClient, validated_wsgi
+from tests.support.asgi_validator import validated
+
+Living = Callable[[App], AbstractContextManager[TestClient]]
+
+
+class Logged(App):
+    """An application that notes what is started and stopped in `log`."""
+
+    def __init__(self, log: list[str], name: str = "", **settings: Any) -> None:
+        super().__init__(**settings)
+        self.log, self.name = log, name
+        self.startup_handlers += [self._sync_up, self._async_up]
+        self.shutdown_handlers += [self._sync_down, self._async_down]
+
+    def _sync_up(self) -> None:
+        self.log.append(f"{self.name}up")
+
+    async def _async_up(self) -> None:
+        await anyio.sleep(0)
+        self.log.append(f"{self.name}async up")
+
+    def _sync_down(self) -> None:
+        self.log.append(f"{self.name}down")
+
+    async def _async_down(self) -> None:
+        await anyio.sleep(0)
+        self.log.append(f"{self.name}async down")
+
+    def index(self) -> str:
+        return "served"
+
+
+class Spanned(Logged):
+    @asynccontextmanager
+    async def lifespan(self) -> AsyncIterator[Any]:
+        self.log.append(f"{self.name}enter")
+        async with anyio.create_task_group():  # has to be left in the task that entered it
+            yield {"pool": "opened"}
+        self.log.append(f"{self.name}leave")
+
+    def pool(self) -> Any:
+        return self.state.pool
+
+
+@pytest.fixture
+def living(world: str) -> Living:
+    """`with living(app) as client:` a client whose application has started, under WSGI by a request."""
+
+    @contextmanager
+    def living(app: App) -> Iterator[TestClient]:
+        with connected(app, world) as client:
+            client.get("/")
+            yield client
+
+    return living
+
+
+def connected(app: App, world: str, **options: Any) -> TestClient:
+    if world == "wsgi":
+        return TestClient(validated_wsgi(app), protocol="wsgi", **options)
+    return TestClient(validated(app), backend=world, **options)
+
+
+def test_everything_starts_and_stops_once_in_order(living: Living) -> None:
+    log: list[str] = []
+    with living(Spanned(log)) as client:
+        client.get("/")
+        assert log == ["enter", "up", "async up"]
+    assert log == ["enter", "up", "async up", "down", "async down", "leave"]
+
+
+def test_inner_applications_start_after_and_stop_before_the_outer_one(living: Living) -> None:
+    log: list[str] = []
+    app = Logged(log, "outer ")
+    app.inner = Logged(log, "inner ")  # type: ignore[attr-defined]
+    with living(app):
+        assert log == ["outer up", "outer async up", "inner up", "inner async up"]
+        log.clear()
+    assert log == ["inner down", "inner async down", "outer down", "outer async down"]
+
+
+def test_what_the_lifespan_yields_is_the_applications_state(living: Living) -> None:
+    with living(Spanned([])) as client:
+        assert client.get("/pool").text == "opened"
+
+
+def test_a_lifespan_function_is_given_the_application(living: Living) -> None:
+    seen: list[Any] = []
+
+    @asynccontextmanager
+    async def lifespan(app: Any) -> AsyncIterator[None]:
+        seen.append(app)
+        yield
+        seen.append("left")
+
+    app = App(lifespan=lifespan)
+    with living(app):
+        pass
+    assert seen == [app, "left"]
+
+
+def test_a_lifespan_may_be_a_bare_generator(living: Living) -> None:
+    seen: list[str] = []
+
+    async def lifespan(app: Any) -> AsyncIterator[None]:
+        seen.append("enter")
+        yield
+        seen.append("leave")
+
+    with living(App(lifespan=lifespan)):
+        pass
+    assert seen == ["enter", "leave"]
+
+
+def test_a_sync_handler_may_return_an_awaitable(living: Living) -> None:
+    seen: list[str] = []
+
+    async def later() -> None:
+        seen.append("later")
+
+    app = App()
+    app.startup_handlers.append(lambda: later())
+    with living(app):
+        assert seen == ["later"]
+
+
+def test_sync_handlers_alone_need_no_loop(living: Living) -> None:
+    seen: list[str] = []
+    app = App()
+    app.startup_handlers.append(lambda: seen.append("up"))
+    app.shutdown_handlers.append(lambda: seen.append("down"))
+    with living(app):
+        pass
+    assert seen == ["up", "down"]
+
+
+def test_an_application_can_be_started_again(living: Living) -> None:
+    log: list[str] = []
+    app = Spanned(log)
+    for _ in range(2):
+        with living(app):
+            pass
+    assert log == ["enter", "up", "async up", "down", "async down", "leave"] * 2
+
+
+def test_changing_the_routes_does_not_start_again(living: Living) -> None:
+    log: list[str] = []
+    app = Logged(log)
+    with living(app) as client:
+        app.later = lambda: "later"  # type: ignore[attr-defined]
+        assert client.get("/later").text == "later"
+        assert log == ["up", "async up"]
+
+
+def test_no_lifespan_at_all(make_client: MakeClient) -> None:
+    log: list[str] = []
+    client = make_client(Logged(log), lifespan=False)
+    assert [client.get("/").text for _ in range(2)] == ["served", "served"]
+    assert log == ["up", "async up"]
+
+
+# -- R71: failures -----------------------------------------------------------------------------------------------------------
+
+
+class Failing(Spanned):
+    """The second of three start-up handlers fails."""
+
+    def __init__(self, log: list[str], error: BaseException, *, sync: bool = True) -> None:
+        super().__init__(log)
+        self.error = error
+        self.startup_handlers[1:] = [self._fail if sync else self._async_fail, self._async_up]
+
+    def _fail(self) -> None:
+        raise self.error
+
+    async def _async_fail(self) -> None:
+        await anyio.sleep(0)
+        raise self.error
+
+
+UNDONE = ["enter", "up", "down", "async down", "leave"]
+
+
+@pytest.mark.parametrize("sync", [True, False])
+@pytest.mark.parametrize("backend", ["asyncio", "trio"])
+def test_R71_a_start_up_that_fails_is_told_logged_and_undone(
+    connect: MakeClient, backend: str, sync: bool, caplog: pytest.LogCaptureFixture
+) -> None:
+    log: list[str] = []
+    with pytest.raises(LifespanFailed, match="RuntimeError: no database"):
+        connect(Failing(log, RuntimeError("no database"), sync=sync), backend)
+    assert log == UNDONE
+    assert [record.exc_info is not None for record in caplog.records] == [True]
+    assert "no database" in caplog.text
+
+
+@pytest.mark.parametrize("sync", [True, False])
+def test_R71_a_start_up_that_fails_under_wsgi_is_a_500_logged_and_undone(
+    connect: MakeClient, sync: bool, caplog: pytest.LogCaptureFixture
+) -> None:
+    log: list[str] = []
+    client = connect(Failing(log, RuntimeError("no database"), sync=sync), "wsgi")
+    answer = client.get("/")
+    assert (answer.status_code, answer.text) == (500, "500 Internal Server Error")
+    assert log == UNDONE
+    assert len(caplog.records) == 1
+    assert "no database" in caplog.text
+
+
+@pytest.mark.parametrize("method", ["GET", "HEAD"])
+def test_R71_without_a_lifespan_the_next_request_tries_again(make_client: MakeClient, method: str) -> None:
+    log: list[str] = []
+    app = Failing(log, RuntimeError("no database"))
+    client = make_client(app, lifespan=False, validate=method != "HEAD")
+    failed = [client.request(method, "/") for _ in range(2)]
+    body = b"500 Internal Server Error" if method == "GET" else b""
+    assert [(answer.status_code, answer.content) for answer in failed] == [(500, body)] * 2
+    assert {answer.headers["content-length"] for answer in failed} == {"25"}
+    assert {answer.headers["content-type"] for answer in failed} == {"text/plain; charset=utf-8"}
+    assert log == UNDONE * 2
+    app.startup_handlers[1] = lambda: None
+    assert client.get("/").text == "served"
+
+
+def test_R71_a_lifespan_that_fails_to_enter(make_client: MakeClient, caplog: pytest.LogCaptureFixture) -> None:
+    log: list[str] = []
+
+    @asynccontextmanager
+    async def lifespan(app: Any) -> AsyncIterator[None]:
+        raise RuntimeError("no lifespan")
+        yield
+
+    app = Logged(log, lifespan=lifespan)
+    assert make_client(app, lifespan=False).get("/").status_code == 500
+    assert log == []
+    assert "no lifespan" in caplog.text
+
+
+def test_R71_what_started_is_undone_in_reverse_even_if_that_fails(
+    make_client: MakeClient, caplog: pytest.LogCaptureFixture
+) -> None:
+    log: list[str] = []
+    app = Logged(log, "outer ")
+    app.inner = Logged(log, "inner ")  # type: ignore[attr-defined]
+    app.last = Failing(log, RuntimeError("the cause"))  # type: ignore[attr-defined]
+
+    def broken() -> None:
+        raise ValueError("in the shut-down")
+
+    app.inner.shutdown_handlers.insert(0, broken)  # type: ignore[attr-defined]
+    assert make_client(app, lifespan=False).get("/").status_code == 500
+    assert log[6:] == [
+        "down", "async down", "inner down", "inner async down", "outer down", "outer async down", "leave",
+    ]  # fmt: skip
+    assert "the cause" in caplog.text
+    assert "in the shut-down" in caplog.text
+
+
+def test_R71_a_start_ups_error_has_no_false_context(make_client: MakeClient, caplog: pytest.LogCaptureFixture) -> None:
+    error = RuntimeError("alone")
+    make_client(Failing([], error), lifespan=False).get("/")
+    assert (error.__context__, error.__cause__) == (None, None)
+    assert "During handling" not in caplog.text
+
+
+@pytest.mark.parametrize("backend", ["asyncio", "trio"])
+def test_R71_every_shut_down_handler_runs_and_the_first_failure_is_told(
+    backend: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    log: list[str] = []
+    app = Spanned(log)
+
+    def broken() -> None:
+        raise RuntimeError("first failure")
+
+    async def broken_too() -> None:
+        raise ValueError("second failure")
+
+    app.shutdown_handlers[:0] = [broken, broken_too]
+    with pytest.raises(LifespanFailed, match="RuntimeError: first failure"), connected(app, backend):
+        pass
+    assert log[3:] == ["down", "async down", "leave"]
+    assert "first failure" in caplog.text
+    assert "second failure" in caplog.text
+
+
+def test_R71_every_shut_down_handler_runs_under_wsgi(caplog: pytest.LogCaptureFixture) -> None:
+    log: list[str] = []
+    app = Spanned(log)
+
+    def broken() -> None:
+        raise RuntimeError("first failure")
+
+    app.shutdown_handlers.insert(0, broken)
+    with pytest.raises(RuntimeError, match="first failure"), connected(app, "wsgi") as client:
+        client.get("/")
+    assert log[3:] == ["down", "async down", "leave"]
+    assert "first failure" in caplog.text
+
+
+@pytest.mark.parametrize("lifespan", [5, "x", object()])
+def test_what_is_no_lifespan_is_refused(lifespan: Any) -> None:
+    with pytest.raises(SetupError, match="asynccontextmanager"):
+        App(lifespan=lifespan)
+
+
+def test_a_lifespan_that_makes_no_context_manager_is_a_mistake(
+    make_client: MakeClient, caplog: pytest.LogCaptureFixture
+) -> None:
+    assert make_client(App(lifespan=lambda app: 5), lifespan=False).get("/").status_code == 500
+    assert "asynccontextmanager" in caplog.text
+
+
+def test_a_lifespan_method_that_is_no_context_manager_is_a_mistake(
+    make_client: MakeClient, caplog: pytest.LogCaptureFixture
+) -> None:
+    class Root(App):
+        async def lifespan(self) -> None:
+            pass
+
+    assert make_client(Root(), lifespan=False).get("/").status_code == 500
+    assert "asynccontextmanager" in caplog.text
+
+
+def test_start_up_without_handlers_is_none(living: Living) -> None:
+    class Root(App):
+        def index(self) -> str:
+            return "x"
+
+    with living(Root()) as client:
+        assert client.get("/").text == "x"
+
+
+def test_a_subclass_that_forgets_to_call_super(make_client: MakeClient) -> None:
+    class Forgetful(App):
+        def __init__(self) -> None:
+            self.name = "x"
+
+        def index(self) -> str:
+            return self.name
+
+    assert make_client(Forgetful()).get("/").text == "x"

@@ -1,0 +1,200 @@
+"""PEP 3333 to the letter: start_response, the iterable, its closing, and whose request it is meanwhile."""
+
+from __future__ import annotations
+
+import inspect
+import threading
+from collections.abc import AsyncIterator, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+import pytest
+
+import micropie
+from micropie import App
+from tests.wsgi.calls import begin, environ_for, get
+
+
+class Root(App):
+    def __init__(self) -> None:
+        super().__init__()
+        self.made = self.closed = 0
+
+    def index(self) -> str:
+        return "index"
+
+    def odd(self) -> Any:
+        return 299, "odd"
+
+    def sync(self) -> Iterator[str]:
+        try:
+            for name in "abc":
+                self.made += 1
+                yield name + micropie.request.query("id", "")
+        finally:
+            self.closed += 1
+
+    async def asynchronous(self) -> AsyncIterator[str]:
+        try:
+            for name in "abc":
+                self.made += 1
+                yield name + micropie.request.query("id", "")
+        finally:
+            self.closed += 1
+
+
+both = pytest.mark.parametrize("path", ["/sync", "/asynchronous"])
+
+
+def test_a_fixed_body_is_one_chunk() -> None:
+    answer = begin(Root())
+    assert list(answer.chunks) == [b"index"]
+
+
+def test_a_status_without_a_phrase_has_one_all_the_same() -> None:
+    lines: list[str] = []
+    Root()(environ_for("GET", "/odd"), lambda status, headers: lines.append(status))
+    assert lines == ["299 Status 299"]
+
+
+def test_names_and_values_are_plain_text() -> None:
+    pairs: list[Any] = []
+    Root()(environ_for(), lambda status, headers: pairs.extend(headers))
+    assert {type(text) for pair in pairs for text in pair} == {str}
+    assert {type(pair) for pair in pairs} == {tuple}
+
+
+@both
+def test_chunks_are_made_when_they_are_asked_for(path: str) -> None:
+    app = Root()
+    answer = begin(app, "GET", path)
+    chunks = iter(answer.chunks)
+    assert (next(chunks), app.made) == (b"a", 1)
+    assert (next(chunks), app.made) == (b"b", 2)
+    answer.close()
+    assert app.closed == 1
+
+
+@both
+def test_closed_twice_is_closed_once(path: str) -> None:
+    app = Root()
+    answer = begin(app, "GET", path)
+    answer.close()
+    answer.close()
+    assert app.closed == 1
+    assert list(answer.chunks) == []
+
+
+@both
+def test_an_end_stays_the_end(path: str) -> None:
+    answer = begin(Root(), "GET", path)
+    assert list(answer.chunks) == [b"a", b"b", b"c"]
+    assert list(answer.chunks) == []
+    answer.close()
+
+
+@both
+def test_a_server_that_never_closes_leaks_no_more_than_it_has_to(path: str) -> None:
+    app = Root()
+    assert b"".join(begin(app, "GET", path).chunks) == b"abc"
+    assert app.closed == 1
+
+
+@both
+def test_R68_interleaved_chunks_see_their_own_request(path: str) -> None:
+    answers = [begin(Root(), "GET", f"{path}?id={number}") for number in range(5)]
+    rounds = [[next(iter(answer.chunks)).decode() for answer in answers] for _ in range(3)]
+    assert rounds == [[f"{name}{number}" for number in range(5)] for name in "abc"]
+    with pytest.raises(LookupError):
+        micropie.request.path  # noqa: B018
+    for answer in answers:
+        answer.close()
+
+
+@both
+def test_each_chunk_may_be_asked_for_by_another_thread(path: str) -> None:
+    answer = begin(Root(), "GET", f"{path}?id=1")
+    seen = []
+    for _ in range(3):
+        with ThreadPoolExecutor(1) as thread:
+            seen.append(thread.submit(next, iter(answer.chunks)).result())
+    assert seen == [b"a1", b"b1", b"c1"]
+    with ThreadPoolExecutor(1) as thread:
+        thread.submit(answer.close).result()
+
+
+@both
+def test_a_start_response_that_fails_closes_the_stream(path: str) -> None:
+    app = Root()
+
+    def start_response(*_: Any) -> Any:
+        raise ConnectionError("the server's")
+
+    with pytest.raises(ConnectionError):
+        app(environ_for("GET", path), start_response)
+    assert app.closed == 1
+
+
+def test_the_environ_is_the_servers_own_and_left_as_it_is() -> None:
+    seen: list[Any] = []
+
+    class Looks(App):
+        def index(self) -> None:
+            seen.append(self.request.environ)
+
+    environ = environ_for(path="/?a=1")
+    before = dict(environ)
+    Looks()(environ, lambda *_: None)
+    assert seen[0] is environ
+    assert environ == before
+
+
+@pytest.mark.parametrize("missing", ["PATH_INFO", "SCRIPT_NAME", "QUERY_STRING", "REMOTE_ADDR", "HTTP_HOST"])
+def test_what_an_environ_may_leave_out(missing: str) -> None:
+    class Looks(App):
+        def index(self) -> Any:
+            request = self.request
+            return [request.url, request.root_path, request.client, request.query_params, request.path]
+
+    app = Looks()
+    environ = environ_for()
+    del environ[missing]
+    statuses: list[str] = []
+    body = b"".join(app(environ, lambda status, headers: statuses.append(status)))
+    assert statuses == ["200 OK"]
+    assert b"http://testserver" in body
+
+
+def test_an_environ_of_cgi_has_no_port_of_the_client() -> None:
+    class Looks(App):
+        def index(self) -> Any:
+            return self.request.client
+
+    assert get(Looks(), REMOTE_PORT="") == (200, b'["127.0.0.1",0]')
+
+
+def test_a_path_of_bytes_as_latin_1() -> None:
+    class Looks(App):
+        def default(self, *segments: str) -> Any:
+            return [self.request.path, *segments]
+
+    assert get(Looks(), "/Ã©")[1].decode() == '["/é","é"]'
+    assert get(Looks(), "/\xff")[0] == 400
+
+
+def test_many_threads_share_an_application() -> None:
+    app, barrier = Root(), threading.Barrier(8)
+
+    def one(_: int) -> list[Any]:
+        barrier.wait(5)
+        return [get(app, path) for path in ("/", "/sync", "/asynchronous", "/nowhere")]
+
+    with ThreadPoolExecutor(8) as threads:
+        answers = list(threads.map(one, range(8)))
+    assert [[status for status, _ in answer] for answer in answers] == [[200, 200, 200, 404]] * 8
+
+
+def test_servers_can_tell_which_protocol_this_is() -> None:
+    app = Root()
+    assert inspect.iscoroutinefunction(app.__call__)
+    assert not inspect.iscoroutinefunction(type(app).__call__)

@@ -1,0 +1,108 @@
+"""The process's one event loop under WSGI: started when it is first needed, shared, and left in order."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+import time
+from concurrent.futures import ThreadPoolExecutor
+from contextvars import ContextVar
+from typing import Any
+
+import anyio
+import pytest
+import sniffio
+
+from micropie import App
+from micropie.wsgi.portal import await_in_portal, close_portals, get_portal
+from tests.wsgi.calls import get
+
+colour: ContextVar[str] = ContextVar("colour", default="none")
+
+
+class Root(App):
+    async def index(self) -> Any:
+        return [sniffio.current_async_library(), threading.get_ident()]
+
+    async def wait(self) -> str:
+        await anyio.sleep(0.05)
+        return "waited"
+
+    async def task_group(self) -> Any:
+        seen: list[int] = []
+
+        async def one(number: int) -> None:
+            await anyio.sleep(0)
+            seen.append(number)
+
+        async with anyio.create_task_group() as tasks:
+            for number in range(3):
+                tasks.start_soon(one, number)
+        return sorted(seen)
+
+    async def context(self) -> str:
+        return colour.get()
+
+
+@pytest.fixture(autouse=True)
+def _no_portal_before_and_after() -> Any:
+    close_portals()
+    yield
+    close_portals()
+
+
+@pytest.mark.parametrize("backend", ["asyncio", "trio"])
+def test_the_loop_is_of_the_chosen_kind(backend: str) -> None:
+    assert f'["{backend}",'.encode() in get(Root(portal_backend=backend))[1]
+
+
+@pytest.mark.parametrize("backend", ["asyncio", "trio"])
+def test_handlers_may_use_everything_of_the_loop(backend: str) -> None:
+    assert get(Root(portal_backend=backend), "/task_group") == (200, b"[0,1,2]")
+
+
+def test_there_is_one_loop_for_all_applications_and_requests() -> None:
+    before = threading.active_count()
+    assert len({get(app)[1] for app in (Root(), Root()) for _ in range(3)}) == 1
+    assert threading.active_count() == before + 1
+
+
+def test_many_first_requests_start_one_loop() -> None:
+    app = Root()
+    with ThreadPoolExecutor(20) as threads:
+        assert len(set(threads.map(lambda _: get(app)[1], range(20)))) == 1
+
+
+def test_requests_do_not_wait_for_each_other() -> None:
+    app = Root()
+    get(app)
+    began = time.monotonic()
+    with ThreadPoolExecutor(20) as threads:
+        assert [body for _, body in threads.map(lambda _: get(app, "/wait"), range(20))] == [b"waited"] * 20
+    assert time.monotonic() - began < 0.6  # one after the other they would take a second
+
+
+def test_the_threads_context_variables_are_seen_on_the_loop() -> None:
+    app = Root()
+    token = colour.set("red")
+    try:
+        assert get(app, "/context")[1] == b"red"
+    finally:
+        colour.reset(token)
+    assert get(app, "/context")[1] == b"none"
+
+
+def test_a_closed_loop_is_started_anew() -> None:
+    first = get_portal("asyncio")
+    close_portals()
+    assert get_portal("asyncio") is not first
+    assert get(Root())[0] == 200
+
+
+def test_what_is_awaited_may_raise() -> None:
+    async def fail(text: str, *, more: str) -> None:
+        await asyncio.sleep(0)
+        raise ValueError(text + more)
+
+    with pytest.raises(ValueError, match="ab"):
+        await_in_portal("asyncio", fail, ("a",), {"more": "b"})

@@ -1,0 +1,319 @@
+"""Start and stop under WSGI: once per worker process, after the fork, with everything made anew in the child."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import textwrap
+import threading
+import time
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from micropie import App
+from micropie.wsgi.portal import close_portals
+from tests.wsgi.calls import get
+
+
+class Root(App):
+    def __init__(self, *, sync: bool = False, **settings: Any) -> None:
+        super().__init__(**settings)
+        self.log: list[str] = []
+        if sync:
+            self.startup_handlers.append(lambda: self.log.append("up"))
+            self.shutdown_handlers.append(lambda: self.log.append("down"))
+        else:
+            self.startup_handlers.append(self._up)
+            self.shutdown_handlers.append(self._down)
+
+    async def _up(self) -> None:
+        self.log.append("up")
+
+    async def _down(self) -> None:
+        self.log.append("down")
+
+    def index(self) -> Any:
+        return ",".join(self.log)
+
+    async def asynchronous(self) -> Any:
+        return str(threading.get_ident())
+
+    def session(self) -> Any:
+        self.request.session["n"] = self.request.session.get("n", 0) + 1
+        return str(self.request.session["n"])
+
+
+@pytest.fixture(autouse=True)
+def _no_portal_left() -> Iterator[None]:
+    yield
+    close_portals()
+
+
+both = pytest.mark.parametrize("sync", [True, False], ids=["def", "async def"])
+
+
+@both
+def test_R72_fifty_first_requests_start_once(sync: bool) -> None:
+    app, barrier = Root(sync=sync), threading.Barrier(50)
+
+    def slow() -> None:
+        time.sleep(0.02)
+
+    app.startup_handlers.append(slow)
+
+    def one(_: int) -> Any:
+        barrier.wait(5)
+        return get(app)
+
+    with ThreadPoolExecutor(50) as threads:
+        assert set(threads.map(one, range(50))) == {(200, b"up")}
+    app.wsgi_shutdown()
+    assert app.log == ["up", "down"]
+
+
+@both
+def test_R72_a_failure_is_a_500_for_each_and_tried_again(sync: bool, caplog: pytest.LogCaptureFixture) -> None:
+    app, broken, tries = Root(sync=sync), [True], []
+
+    def fail() -> None:
+        tries.append(1)
+        if broken:
+            raise ConnectionError("no database")
+
+    app.startup_handlers.append(fail)
+    with ThreadPoolExecutor(10) as threads:
+        answers = list(threads.map(lambda _: get(app), range(10)))
+    assert answers == [(500, b"500 Internal Server Error")] * 10
+    assert len(tries) == len(caplog.records) == 10
+    broken.clear()
+    assert get(app)[0] == 200
+    app.wsgi_shutdown()
+
+
+@both
+def test_shut_down_happens_once_and_a_later_request_starts_again(sync: bool) -> None:
+    app = Root(sync=sync)
+    get(app)
+    app.wsgi_shutdown()
+    app.wsgi_shutdown()
+    assert app.log == ["up", "down"]
+    assert get(app) == (200, b"up,down,up")
+    app.wsgi_shutdown()
+
+
+def test_a_shut_down_of_what_never_started_is_nothing() -> None:
+    app = Root()
+    app.wsgi_shutdown()
+    assert app.log == []
+
+
+def test_the_start_up_runs_on_the_loop_of_the_handlers() -> None:
+    app, seen = Root(), []
+
+    async def up() -> None:
+        seen.append(str(threading.get_ident()))
+
+    app.startup_handlers.append(up)
+    assert get(app, "/asynchronous")[1].decode() == seen[0]
+    app.wsgi_shutdown()
+
+
+def test_an_application_that_cannot_be_built_is_a_500(caplog: pytest.LogCaptureFixture) -> None:
+    app = App()
+    app.get("/x")(lambda: "one")
+    app.get("/x")(lambda: "two")
+    assert [get(app) for _ in range(2)] == [(500, b"500 Internal Server Error")] * 2
+    assert "/x" in caplog.text
+
+
+# -- R70: forks ------------------------------------------------------------------------------------------------------------
+
+
+def in_child(function: Callable[[], str], within: float = 3.0) -> str:
+    """What `function` says in a forked child; TimeoutError if the child does not answer in time."""
+    reading, writing = os.pipe()
+    child = os.fork()
+    if not child:
+        try:
+            signal.alarm(10)
+            os.write(writing, function().encode())
+        except BaseException as error:  # noqa: BLE001 - nothing of the child may return into pytest
+            os.write(writing, repr(error).encode())
+        finally:
+            os._exit(0)
+    os.close(writing)
+    os.set_blocking(reading, False)
+    try:
+        return _read(reading, time.monotonic() + within)
+    finally:
+        os.close(reading)
+        os.kill(child, signal.SIGKILL)
+        os.waitpid(child, 0)
+
+
+def _read(pipe: int, deadline: float) -> str:
+    said = b""
+    while time.monotonic() < deadline:
+        try:
+            piece = os.read(pipe, 65536)
+        except BlockingIOError:
+            time.sleep(0.005)
+            continue
+        if not piece:
+            return said.decode()
+        said += piece
+    raise TimeoutError("the child did not answer")
+
+
+PATHS = ["/", "/asynchronous", "/session"]
+
+
+def everything(app: App) -> str:
+    return " ".join(f"{status}" for status, _ in (get(app, path) for path in PATHS))
+
+
+@pytest.mark.filterwarnings("ignore:This process:DeprecationWarning")
+@pytest.mark.parametrize("backend", ["asyncio", "trio"])
+@both
+def test_R70_a_child_serves_after_its_parent_was_used(sync: bool, backend: str) -> None:
+    app = Root(sync=sync, portal_backend=backend)
+    assert everything(app) == "200 200 200"
+    parents = get(app, "/asynchronous")[1]
+    assert in_child(lambda: everything(app)) == "200 200 200"
+    assert everything(app) == "200 200 200"
+    assert get(app, "/asynchronous")[1] == parents
+    app.wsgi_shutdown()
+
+
+@pytest.mark.filterwarnings("ignore:This process:DeprecationWarning")
+@both
+def test_R70_a_child_starts_its_own(sync: bool) -> None:
+    app = Root(sync=sync)
+    get(app)
+    app.log.append("forked")
+    assert in_child(lambda: get(app)[1].decode()) == "up,forked,up"
+    assert app.log == ["up", "forked"]
+    app.wsgi_shutdown()
+
+
+@pytest.mark.filterwarnings("ignore:This process:DeprecationWarning")
+@both
+def test_R70_a_child_stops_its_own_and_not_its_parents(sync: bool) -> None:
+    app = Root(sync=sync)
+    get(app)
+
+    def child() -> str:
+        app.wsgi_shutdown()
+        never_started = ",".join(app.log)
+        get(app)
+        app.wsgi_shutdown()
+        return f"{never_started} {','.join(app.log)}"
+
+    assert in_child(child) == "up up,up,down"
+    assert get(app)[1] == b"up"
+    app.wsgi_shutdown()
+    assert app.log == ["up", "down"]
+
+
+@pytest.mark.filterwarnings("ignore:This process:DeprecationWarning")
+def test_R70_a_child_of_a_parent_that_never_served() -> None:
+    app = Root()
+    assert in_child(lambda: everything(app)) == "200 200 200"
+    assert app.log == []
+
+
+@pytest.mark.filterwarnings("ignore:This process:DeprecationWarning")
+def test_R70_a_fork_while_others_start_does_not_inherit_their_lock() -> None:
+    app, entered, leave = Root(sync=True), threading.Event(), threading.Event()
+
+    def slow() -> None:
+        entered.set()
+        leave.wait(5)
+
+    app.startup_handlers.append(slow)
+    with ThreadPoolExecutor(1) as thread:
+        first = thread.submit(get, app)
+        assert entered.wait(5)
+
+        def child() -> str:
+            app.startup_handlers.pop()
+            return str(get(app)[0])
+
+        try:
+            assert in_child(child) == "200"
+        finally:
+            leave.set()
+        assert first.result()[0] == 200
+    app.wsgi_shutdown()
+
+
+# -- the process's end -------------------------------------------------------------------------------------------------------
+
+PROGRAM = """
+import sys
+from micropie import App
+sys.path.insert(0, {root!r})
+from tests.wsgi.calls import get
+
+class Root(App):
+    async def body(self):
+        return await self.request.body()
+
+    async def blocking(self):
+        from anyio import to_thread
+        return await to_thread.run_sync(lambda: "blocked")
+
+    def index(self):
+        return "x"
+
+    async def stream(self):
+        yield "a"
+        yield "b"
+
+app = Root()
+async def up(): print("up", flush=True)
+async def down(): print("down", flush=True)
+def sync_up(): print("up", flush=True)
+def sync_down(): print("down", flush=True)
+app.startup_handlers.append({prefix}up)
+app.shutdown_handlers.append({prefix}down)
+for path in {paths!r}:
+    print(get(app, path, "POST", b"xyz")[0], flush=True)
+{end}
+"""
+
+
+def run_program(*paths: str, prefix: str = "", end: str = "") -> list[str]:
+    root = str(Path(__file__).parents[2])
+    code = textwrap.dedent(PROGRAM).format(root=root, prefix=prefix, paths=paths, end=end)
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, timeout=8, cwd=root, check=False
+    )
+    assert "Traceback" not in done.stderr, done.stderr
+    return done.stdout.split()
+
+
+@pytest.mark.parametrize("prefix", ["", "sync_"])
+@pytest.mark.parametrize("path", ["/", "/body", "/blocking", "/stream"])
+def test_a_worker_that_exits_shuts_down_and_does_not_hang(path: str, prefix: str) -> None:
+    assert run_program(path, prefix=prefix) == ["up", "200", "down"]
+
+
+def test_a_worker_that_exits_by_sys_exit_as_gunicorns_do() -> None:
+    assert run_program("/body", end="sys.exit(0)") == ["up", "200", "down"]
+
+
+def test_a_worker_that_never_served_starts_nothing() -> None:
+    assert run_program() == []
+
+
+def test_importing_and_building_starts_no_thread() -> None:
+    code = "import threading, micropie; app = micropie.App(); app.compiled(); print(threading.active_count())"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=8, check=True)
+    assert done.stdout.strip() == "1"
