@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any, TypeVar
+from urllib.parse import quote
 
 from micropie.asgi.driver import serve_http as answer_asgi
 from micropie.asgi.lifespan import Running
@@ -82,8 +84,10 @@ class App:
         # them; the interpreter itself calls the class's, which serves both.
         values["__call__"] = __call__
         values.update(
-            middlewares=[], ws_middlewares=[], startup_handlers=[], shutdown_handlers=[], state=State(),
-            session_backend=None, _micropie_lifespan=None, _micropie_settings={}, _micropie_error_handlers={},
+            # A copy of what the class has: ``class Root(App): middlewares = [Guard()]`` must guard.
+            **{name: list(getattr(cls, name, ())) for name in _LISTS}, state=State(),
+            session_backend=getattr(cls, "session_backend", None), _micropie_lifespan=None, _micropie_settings={},
+            _micropie_error_handlers={},
             _micropie_functions=[], _micropie_site=None, _micropie_running=Running(), _micropie_parents=[],
             _micropie_process=Process(),
         )
@@ -91,16 +95,19 @@ class App:
 
     def __init__(self, session_backend: SessionBackend | None = None, lifespan: Any = None, **settings: Any) -> None:
         Settings().overridden(settings)
-        if session_backend is not None and not callable(getattr(session_backend, "load", None)):
-            raise SetupError(f"session_backend takes a SessionBackend, not {session_backend!r}")
-        self.session_backend = session_backend
+        if session_backend is not None:
+            methods = (getattr(session_backend, name, None) for name in ("load", "save"))
+            if isinstance(session_backend, type) or not all(map(callable, methods)):
+                raise SetupError(f"session_backend takes a SessionBackend object, not {session_backend!r}")
+            self.session_backend = session_backend
         self._micropie_settings = settings
         self._micropie_lifespan = lifespan_opener(lifespan, self) if lifespan is not None else None
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)
-        for name in _RESERVED & vars(cls).keys():
-            if callable(vars(cls)[name]):
+        for name in _RESERVED:
+            value = inspect.getattr_static(cls, name, None)
+            if callable(value) and value is not vars(App).get(name):
                 raise SetupError(
                     f"{cls.__name__}.{name} can't be a handler, App uses that name: "
                     f'give the method another one and write @route("/{name}") above it'
@@ -175,7 +182,8 @@ class App:
         old = vars(self).get(name)
         super().__setattr__(name, value)
         # Handlers set plain attributes all the time; only what may be routed changes the tables.
-        if name in _WATCHED or any(isinstance(it, App) or is_function(it) for it in (old, value)):
+        hidden = inspect.getattr_static(type(self), name, None)
+        if name in _WATCHED or any(isinstance(it, App) or is_function(it) for it in (old, value, hidden)):
             self._changed()
 
     def __delattr__(self, name: str) -> None:
@@ -211,6 +219,8 @@ class App:
         mark = make_mark(path, methods, name)
 
         def register(function: Function) -> Function:
+            if not callable(function):
+                raise SetupError(f"a route stands above a function, not {function!r}")
             self._micropie_functions.append((function, mark))
             self._changed()
             return function
@@ -251,7 +261,7 @@ class App:
 
         return register
 
-    def url_for(self, name: str, *segments: Any, **values: Any) -> str:
+    def url_for(self, name: str, /, *segments: Any, **values: Any) -> str:
         """The path of the handler ``name`` (``"greet"``, ``"blog.show"``), below the mount of the current request.
 
         ``segments`` follow the handler's name, ``values`` fill wildcards, what is left becomes the query:
@@ -260,12 +270,15 @@ class App:
         """
         path = self.compiled().router.url_for(name, segments, values)
         request = current.get(None)
-        return request.root_path + path if request is not None else path
+        if request is None:
+            return path
+        level = request.level
+        return quote(request.root_path) + (quote(level.prefix) if level.app is self else "") + path
 
     def render(self, name: str, **context: Any) -> str:
         """A template rendered with ``context``; every value is escaped."""
         settings = Settings().overridden(self._micropie_settings)
-        return render(settings.templates, name, context)
+        return render(str(settings.templates), name, context)
 
     def _render_template(self, name: str, **context: Any) -> Ready:
         """``await self._render_template("index.html", ...)``: ``render`` for ``async def`` handlers."""
@@ -283,6 +296,8 @@ class App:
             return self._micropie_lifespan()
         return lifespan_opener(self.lifespan)() if self.lifespan is not None else None
 
+
+_LISTS = ("middlewares", "ws_middlewares", "startup_handlers", "shutdown_handlers")
 
 # Assigning one of these changes what is compiled.
 _WATCHED = frozenset({"middlewares", "session_backend"})

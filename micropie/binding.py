@@ -7,11 +7,13 @@ write into a URL must not reach what the author reads from elsewhere.
 
 from __future__ import annotations
 
+import functools
 import inspect
 import sys
 import typing
 from collections.abc import Callable, Sequence
 from inspect import Parameter
+from types import SimpleNamespace, UnionType
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from micropie.conversion import ANYTHING, Converter, converter_for, is_structure, structure_converter
@@ -50,6 +52,7 @@ class Plan:
 
     def __init__(self, function: Callable[..., Any]) -> None:
         parameters, hints = _signature(function)
+        self._taken = _taken_names(function)
         self._positional: list[_Named] = []
         self._keywords: list[_Named] = []
         self._rest: _Named | None = None
@@ -109,8 +112,9 @@ class Plan:
         query, body = request.query_params, request.body_params
         others = {}
         for name in dict.fromkeys([*values, *query, *body, *request.files]):
-            if name not in self._names:
-                several = name not in values and len(query.get(name) or body.get(name) or ()) > 1
+            if name not in self._names and name not in self._taken:
+                found = query.get(name) or body.get(name) or request.uploads.get(name) or ()
+                several = name not in values and len(found) > 1
                 named = _plain(name, converter._replace(many=list) if several else converter)
                 others[name] = _by_name([named], request, values)[0]
         return others
@@ -122,15 +126,38 @@ def _with_keywords(function: Callable[..., Any]) -> Callable[..., Any]:
 
 
 def _signature(function: Callable[..., Any]) -> tuple[list[Parameter], dict[str, Any]]:
-    parameters = list(inspect.signature(function).parameters.values())
-    unwrapped = inspect.unwrap(getattr(function, "func", function))
+    inner, fixed = _without_partials(function)
+    parameters = [one for one in inspect.signature(function).parameters.values() if one.name not in fixed]
+    unwrapped: Any = inspect.unwrap(inner)
+    if not hasattr(unwrapped, "__globals__") and not hasattr(unwrapped, "__func__"):
+        unwrapped = type(unwrapped).__call__
     try:
-        return parameters, typing.get_type_hints(unwrapped, include_extras=True)
-    except NameError as error:
-        where = getattr(unwrapped, "__qualname__", unwrapped)
+        annotations = {name: hint for name, hint in unwrapped.__annotations__.items() if name != "return"}
+        wanted = SimpleNamespace(__annotations__=annotations)
+        return parameters, typing.get_type_hints(wanted, unwrapped.__globals__, include_extras=True)
+    except (NameError, AttributeError, SyntaxError) as error:
+        where = unwrapped.__qualname__
         raise SetupError(f"an annotation of {where} can't be read: {error}; import it at run time as well") from None
-    except TypeError:  # no function, a callable object: it has a signature and no hints
-        return parameters, {}
+
+
+def _without_partials(function: Any) -> tuple[Any, set[str]]:
+    """What ``functools.partial`` wraps, and the names that it fixes: the author's, not the client's to choose."""
+    fixed: set[str] = set()
+    while isinstance(function, functools.partial):
+        fixed.update(function.keywords)
+        function = function.func
+    return function, fixed
+
+
+def _taken_names(function: Any) -> set[str]:
+    """The names that a call has already: ``self``, and what a partial fixes. No ``**kwargs`` may name them."""
+    inner, taken = _without_partials(function)
+    bound: Any = inspect.unwrap(inner)
+    if hasattr(bound, "__self__"):
+        first = next(iter(inspect.signature(bound.__func__).parameters.values()))
+        if first.kind is Parameter.POSITIONAL_OR_KEYWORD:
+            taken.add(first.name)
+    return taken
 
 
 def _converter(annotation: Any, name: str) -> Converter:
@@ -140,32 +167,32 @@ def _converter(annotation: Any, name: str) -> Converter:
 def _named(parameter: Parameter, annotation: Any) -> _Named:
     default = _MISSING if parameter.default is Parameter.empty else parameter.default
     name = parameter.name
-    if _is_file(annotation):
-        optional = type(None) in typing.get_args(annotation)
+    kind, many, optional = _parts(annotation)
+    if kind is UploadFile:
         converter = ANYTHING._replace(expected="a file", optional=optional)
-        many = list if typing.get_origin(annotation) is list else None
-        return _Named(name, default, converter, None, None, many, _file)
-    structure = _structure_of(annotation)
-    if structure is not None:
-        optional = structure is not annotation
-        converter = ANYTHING._replace(expected="a JSON object or a form", optional=optional)
-        return _Named(name, default, converter, None, None, None, _body_source(structure, name))
+        return _Named(name, default, converter, None, None, list if many else None, _file)
+    if is_structure(kind):
+        expected = "a JSON array of objects" if many else "a JSON object or a form"
+        converter = ANYTHING._replace(expected=expected, optional=optional)
+        return _Named(name, default, converter, None, None, None, _body_source(kind, many, name))
     converter = _converter(annotation, name)
     from_text = None if converter.from_text is ANYTHING.from_text else converter.from_text
     from_json = None if converter.from_json is ANYTHING.from_json else converter.from_json
     return _Named(name, default, converter, from_text, from_json, converter.many)
 
 
-def _is_file(annotation: Any) -> bool:
-    return annotation is UploadFile or UploadFile in typing.get_args(annotation)
-
-
-def _structure_of(annotation: Any) -> Any:
-    """The structure in ``Structure`` or ``Structure | None``, None if there is none."""
-    if is_structure(annotation):
-        return annotation
-    members = [member for member in typing.get_args(annotation) if member is not type(None)]
-    return members[0] if len(members) == 1 and is_structure(members[0]) else None
+def _parts(annotation: Any) -> tuple[Any, bool, bool]:
+    """What ``X``, ``list[X]``, ``X | None`` and ``Annotated[X, ...]`` are about; whether many; whether optional."""
+    optional = many = False
+    if typing.get_origin(annotation) is typing.Annotated:
+        annotation = annotation.__origin__
+    if typing.get_origin(annotation) in (typing.Union, UnionType):
+        members = [member for member in typing.get_args(annotation) if member is not type(None)]
+        if len(members) == 1:
+            annotation, optional = members[0], True
+    if typing.get_origin(annotation) is list:
+        annotation, many = typing.get_args(annotation)[0], True
+    return annotation, many, optional
 
 
 def _plain(name: str, converter: Converter) -> _Named:
@@ -179,6 +206,8 @@ def _is_text(named: _Named) -> bool:
 def _from_segment(named: _Named, segment: Any) -> Any:
     if named.source is not None:
         raise HTTPError(404)
+    if named.many is not None:
+        return named.many([_converted(named, named.from_text, segment)])
     return segment if named.from_text is None else _converted(named, named.from_text, segment)
 
 
@@ -221,12 +250,13 @@ def _missing(named: _Named) -> BadRequest:
 
 def _from_wildcard(named: _Named, value: Any) -> Any:
     is_raw_text = isinstance(value, str) and named.from_text is not None
-    return _converted(named, named.from_text, value) if is_raw_text else value
+    value = _converted(named, named.from_text, value) if is_raw_text else value
+    return value if named.many is None else named.many([value])
 
 
 def _upload(named: _Named, request: Request) -> Any:
     """A file's parameter gets the file; one that is annotated as something else does not."""
-    if named.converter is not ANYTHING and named.source is None:
+    if named.converter.expected != ANYTHING.expected and named.source is None:
         raise BadRequest(f"Parameter {named.name!r} must be {named.converter.expected}.")
     uploads = request.uploads[named.name]
     return named.many(uploads) if named.many is not None else uploads[0]
@@ -252,15 +282,22 @@ def _converted(named: _Named, convert: Callable[[Any], Any] | None, value: Any) 
         raise BadRequest(f"Parameter {named.name!r} must be {named.converter.expected}.") from None
 
 
-def _body_source(structure: Any, name: str) -> Callable[[_Named, Request], Any]:
+def _body_source(structure: Any, many: bool, name: str) -> Callable[[_Named, Request], Any]:
     """The source of a parameter that takes the whole body: a JSON document, or a form."""
-    convert = structure_converter(structure, name)
+    convert_one = structure_converter(structure, name)
+
+    def convert(document: Any, is_form: bool) -> Any:
+        if not many:
+            return convert_one(document, is_form)
+        if not isinstance(document, list):
+            raise ValueError("Expected `array`")
+        return [convert_one(element, False) for element in document]
 
     def from_body(named: _Named, request: Request) -> Any:
         document = request.get_json
         is_form = document is None and bool(request.form_fields)
         if is_form:
-            document = {key: texts[0] if len(texts) == 1 else texts for key, texts in request.body_params.items()}
+            document = request.body_params
         if document is None:
             if named.default is _MISSING and not named.converter.optional:
                 raise _missing(named)
@@ -278,5 +315,5 @@ def _first_line(error: ValueError) -> str:
     details = getattr(error, "errors", None)
     if callable(details):  # pydantic: its text spans lines and repeats the input
         first = details()[0]
-        return f"{'.'.join(map(str, first['loc']))}: {first['msg']}."
+        return ": ".join(filter(None, [".".join(map(str, first["loc"])), first["msg"]])) + "."
     return f"{error}."

@@ -14,7 +14,17 @@ import types
 from collections.abc import Callable
 from datetime import date, datetime, time
 from decimal import Decimal, InvalidOperation
-from typing import Any, Literal, NamedTuple, TypeVar, Union, get_args, get_origin, is_typeddict
+from typing import (
+    Any,
+    Literal,
+    NamedTuple,
+    TypeVar,
+    Union,
+    get_args,
+    get_origin,
+    get_type_hints,
+    is_typeddict,
+)
 from uuid import UUID
 
 from micropie.errors import SetupError
@@ -140,7 +150,7 @@ def converter_for(annotation: Any, parameter: str) -> Converter:
     if annotation in _COLLECTIONS or origin in _COLLECTIONS:
         return _collection(origin or annotation, get_args(annotation), parameter)
     if annotation is dict or origin is dict:
-        return Converter("a JSON object", _refuse, _json_object)
+        return _object(get_args(annotation), parameter)
     raise SetupError(
         f"parameter {parameter!r} is annotated with {annotation!r}, which no text converts to: use str, int, float, "
         "bool, UUID, date, datetime, Decimal, an Enum, Literal, Optional, list[...], a dataclass, a TypedDict, "
@@ -152,10 +162,15 @@ def _refuse(value: Any) -> Any:
     raise ValueError(value)
 
 
-def _json_object(value: Any) -> dict[str, Any]:
-    if not isinstance(value, dict):
-        raise ValueError(value)
-    return value
+def _object(arguments: tuple[Any, ...], parameter: str) -> Converter:
+    member = converter_for(arguments[1], parameter) if arguments else ANYTHING
+
+    def from_json(value: Any) -> dict[str, Any]:
+        if not isinstance(value, dict):
+            raise ValueError(value)
+        return {name: member.from_json(element) for name, element in value.items()}
+
+    return Converter("a JSON object", _refuse, from_json)
 
 
 def _enum(kind: type[enum.Enum]) -> Converter:
@@ -208,7 +223,7 @@ def _first_that_fits(converts: list[Callable[[Any], Any]], value: Any) -> Any:
 
 def _optional(inner: Converter) -> Converter:
     # Forms send an empty field for "nothing entered"; only for text is that a value.
-    keeps_empty = inner in (_SIMPLE[str], ANYTHING)
+    keeps_empty = inner in (_SIMPLE[str], ANYTHING) or inner.many is not None
     return inner._replace(
         from_text=lambda text: None if text == "" and not keeps_empty else inner.from_text(text),
         from_json=lambda value: None if value is None else inner.from_json(value),
@@ -258,7 +273,10 @@ def structure_converter(annotation: Any, parameter: str) -> Callable[[Any, bool]
     Raises ``SetupError`` if msgspec is needed and missing.
     """
     if is_pydantic(annotation):
-        return lambda document, from_text: annotation.model_validate(document)
+        readers = {name: _form_reader(field.annotation) for name, field in annotation.model_fields.items()}
+        return lambda document, from_text: annotation.model_validate(
+            _from_form(document, readers) if from_text else document
+        )
     try:
         import msgspec
     except ImportError:
@@ -266,10 +284,38 @@ def structure_converter(annotation: Any, parameter: str) -> Callable[[Any, bool]
             f'parameter {parameter!r} is a {annotation.__name__}: install msgspec, pip install "micropie[standard]"'
         ) from None
 
+    try:
+        msgspec.json.Decoder(annotation)  # complains of what it could never make
+        readers = {name: _form_reader(hint) for name, hint in get_type_hints(annotation).items()}
+    except (TypeError, NameError, AttributeError, SyntaxError) as error:
+        raise SetupError(f"parameter {parameter!r} is a {annotation.__name__}, which can't be made: {error}") from None
+
     def convert(document: Any, from_text: bool) -> Any:
+        if from_text:
+            document = _from_form(document, readers)
         try:
             return msgspec.convert(document, annotation, strict=not from_text)
         except msgspec.ValidationError as error:  # which is no ValueError
             raise ValueError(str(error)) from None
 
     return convert
+
+
+def _from_form(fields: dict[str, list[str]], readers: dict[str, Callable[[list[str]], Any]]) -> dict[str, Any]:
+    return {name: readers.get(name, _first)(texts) for name, texts in fields.items()}
+
+
+def _first(texts: list[str]) -> Any:
+    return texts[0] if len(texts) == 1 else texts
+
+
+def _form_reader(hint: Any) -> Callable[[list[str]], Any]:
+    """What a form can't say by itself: one value of a list, a ticked box, nothing entered."""
+    members = get_args(hint) if get_origin(hint) in (Union, types.UnionType) else (hint,)
+    if any((get_origin(member) or member) in _COLLECTIONS for member in members):
+        return _identity
+    if bool in members:
+        return lambda texts: True if texts == ["on"] else _first(texts)
+    if type(None) in members and str not in members:
+        return lambda texts: None if texts == [""] else _first(texts)
+    return _first

@@ -26,6 +26,9 @@ class Level:
     sessions: SessionStore
     middlewares: Iterable[Any]
     error_handlers: dict[ErrorKey, ErrorHandler]
+    app: object
+    prefix: str
+    """Where ``app`` lies in the tree: "" or "/blog"."""
 
     def error_handler_for(self, error: Exception, status: int) -> tuple[ErrorHandler | None, bool]:
         """The author's handler for an error, the nearest there is, and whether the error was expected.

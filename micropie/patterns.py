@@ -7,13 +7,16 @@ inside a segment is ``ESCAPED_SLASH`` there, so that it never separates.
 
 from __future__ import annotations
 
-import math
 import re
 from collections.abc import Callable
+from itertools import zip_longest
 from typing import Any, NamedTuple
 from urllib.parse import quote
 
 from micropie.errors import SetupError
+
+# They mean something to browsers and proxies that would not be what the router sees (RFC 3986, section 5.2.4).
+DOTS_AND_EMPTY = frozenset({"", ".", ".."})
 
 ESCAPED_SLASH = "\0"  # free to use: a path with a real NUL is refused before
 
@@ -29,18 +32,12 @@ def _text(value: str) -> str:
     return value.replace(ESCAPED_SLASH, "/")
 
 
-def _finite(value: str) -> float:
-    number = float(value)
-    if not math.isfinite(number):
-        raise ValueError(value)
-    return number
-
-
 _KINDS = {
     "": _Kind(r"[^/]+", _text),
     # 4300 digits are Python's own limit for int(); 30 hold every key of every database.
     "int": _Kind(r"-?[0-9]{1,30}", int),
-    "float": _Kind(r"-?[0-9]{1,300}(?:\.[0-9]{1,300})?", _finite),
+    # 300 digits stay below the largest float, so this is never infinite.
+    "float": _Kind(r"-?[0-9]{1,300}(?:\.[0-9]{1,300})?", float),
     "path": _Kind(r".+?", _text),
 }
 
@@ -71,10 +68,7 @@ class Pattern:
         found = self._match(path)
         if found is None:
             return None
-        try:
-            values = [convert(text) for convert, text in zip(self._converts, found.groups(), strict=True)]
-        except ValueError:
-            return None
+        values = [convert(text) for convert, text in zip(self._converts, found.groups(), strict=True)]
         return dict(zip(self.names, values, strict=True))
 
     def fill(self, values: dict[str, Any]) -> str:
@@ -82,13 +76,22 @@ class Pattern:
 
         Raises ``KeyError`` for a missing one and ``ValueError`` for one that the pattern would not match.
         """
-        path = quote(self._pieces[0])
-        for name, rule, literal in zip(self.names, self._rules, self._pieces[1:], strict=True):
-            text = str(values.pop(name))
-            if not re.fullmatch(rule, text.replace("/", ESCAPED_SLASH) if rule == _KINDS[""].rule else text):
-                raise ValueError(f"{text!r} does not fit <{name}> of the route {self.text!r}")
-            path += quote(text, safe="/" if rule == _KINDS["path"].rule else "") + quote(literal)
-        return path
+        path = self._pieces[0]
+        texts = {name: str(values.pop(name)) for name in self.names}
+        for (name, text), rule, literal in zip(texts.items(), self._rules, self._pieces[1:], strict=True):
+            if ESCAPED_SLASH in text:
+                raise self._misfit(name, text)
+            path += (text.replace("/", ESCAPED_SLASH) if rule == _KINDS[""].rule else text) + literal
+        found = self._match(path)
+        matched = [_text(text) for text in found.groups()] if found else []
+        # Compared as a whole: "a-b" may be split elsewhere than it was put together.
+        if matched != [*texts.values()] or not DOTS_AND_EMPTY.isdisjoint(path[1:].split("/")):
+            pairs = zip_longest(texts.items(), matched)
+            raise self._misfit(*next((given for given, other in pairs if given[1] != other), [*texts.items()][-1]))
+        return quote(path).replace("%00", "%2F")
+
+    def _misfit(self, name: str, text: str) -> ValueError:
+        return ValueError(f"{text!r} does not fit <{name}> of the route {self.text!r}")
 
     def _compile(self) -> str:
         self._rules: list[str] = []
@@ -126,7 +129,7 @@ class Pattern:
         if not rule:
             raise SetupError(f"the route {self.text!r} has re without an expression: write <name:re:[a-z]+>")
         try:
-            groups = re.compile(rule).groups
+            groups = re.compile(f"/({rule})").groups - 1  # as it will stand: flags belong at an expression's start
         except re.error as error:
             raise SetupError(f"the route {self.text!r} has an expression that Python can't read: {error}") from None
         if groups:

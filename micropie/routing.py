@@ -9,6 +9,7 @@ from __future__ import annotations
 import functools
 import inspect
 import sys
+import sysconfig
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import suppress
 from types import FunctionType, MethodType
@@ -18,7 +19,7 @@ from urllib.parse import quote, urlencode
 from micropie.binding import Plan
 from micropie.errors import HTTPError, MethodNotAllowed, SetupError
 from micropie.level import Level
-from micropie.patterns import ESCAPED_SLASH, Pattern
+from micropie.patterns import DOTS_AND_EMPTY, ESCAPED_SLASH, Pattern
 from micropie.steps import AWAIT, BLOCK
 
 INLINE: Final = "inline"  # called by the flow itself: no step at all
@@ -36,7 +37,7 @@ class RouteMark(NamedTuple):
 
 def marks_of(function: Any) -> list[RouteMark]:
     """The marks of a function or of what it wraps."""
-    marks: list[RouteMark] = getattr(getattr(function, "func", function), "__micropie_routes__", [])
+    marks: list[RouteMark] = getattr(function, "__micropie_routes__", [])
     return marks
 
 
@@ -44,7 +45,9 @@ def checked_methods(methods: Iterable[str]) -> tuple[str, ...]:
     """HTTP methods in upper case. Raises ``SetupError`` for text, nothing and unknown methods."""
     if isinstance(methods, str):
         raise SetupError(f'methods is a list: write methods=["{methods.upper()}"]')
-    upper = tuple(method.upper() for method in methods)
+    if not isinstance(methods, Iterable):
+        raise SetupError(f'methods is a list of HTTP methods such as ["GET"], not {methods!r}')
+    upper = tuple(method.upper() if isinstance(method, str) else method for method in methods)
     for method in upper:
         if method not in METHODS:
             raise SetupError(f"{method!r} is no HTTP method; there are: {', '.join(sorted(METHODS))}")
@@ -59,7 +62,9 @@ class Route:
     Arguments that are ``texts`` segments of the path need no binding.
     """
 
-    __slots__ = ("bind", "call", "level", "methods", "most_segments", "name", "pattern", "plan", "run", "texts")
+    __slots__ = (
+        "bind", "call", "is_fallback", "level", "methods", "most_segments", "name", "pattern", "plan", "run", "texts",
+    )
 
     def __init__(
         self,
@@ -70,6 +75,7 @@ class Route:
         pattern: Pattern | None = None,
     ) -> None:
         self.name = name
+        self.is_fallback = name.rpartition(".")[2] == "default"
         self.level = level
         self.methods = methods
         self.pattern = pattern
@@ -121,12 +127,15 @@ class Resource:
 
     def choose(self, method: str) -> Route:
         """The handler for ``method``; raises 405 with what is allowed."""
-        route = self.by_method.get(method, self.any)
-        if route is None and method == "HEAD":
-            route = self.by_method.get("GET")
+        route = self.route_for(method)
         if route is None:
             raise MethodNotAllowed(self.allowed)
         return route
+
+    def route_for(self, method: str) -> Route | None:
+        """The handler for ``method``, if there is one."""
+        route = self.by_method.get(method, self.any)
+        return self.by_method.get("GET") if route is None and method == "HEAD" else route
 
     @property
     def allowed(self) -> set[str]:
@@ -216,22 +225,30 @@ class Router:
         resource = self._plain_names.get(segments[0]) if segments else None
         if resource is not None:
             rest, values = segments[1:], _NO_VALUES
-        else:
-            found = self._find_resource(segments)
-            if found is None:
+            route = resource.choose(method) if resource.by_method else resource.any
+            if route is None or len(rest) > route.most_segments:
                 raise HTTPError(404)
-            resource, rest, values = found
-        route = resource.choose(method) if resource.by_method else resource.any
-        if route is None or len(rest) > route.most_segments:
-            raise HTTPError(404)
-        return route, rest, values
+            return route, rest, values
+        allowed: set[str] = set()
+        for resource, rest, values in self._candidates(segments):
+            route = resource.route_for(method)
+            if route is None:
+                allowed |= resource.allowed
+            elif len(rest) <= route.most_segments and not (allowed and route.is_fallback):
+                if values and route.pattern is not None:
+                    values = dict(zip(route.pattern.names, values.values(), strict=True))
+                return route, rest, values
+        if allowed:
+            raise MethodNotAllowed(allowed)
+        raise HTTPError(404)
 
-    def _find_resource(self, segments: Sequence[str]) -> Found | None:
+    def _candidates(self, segments: Sequence[str]) -> Iterator[Found]:
+        """What a path may mean, best first; the next counts if the one before does not answer the method."""
         if self._static or self._patterns:
-            found = self._find_explicit(segments)
-            if found is not None:
-                return found
-        return self._root.find(segments)
+            yield from self._find_explicit(segments)
+        found = self._root.find(segments)
+        if found is not None:
+            yield found
 
     def url_for(self, name: str, segments: Sequence[Any], values: dict[str, Any]) -> str:
         """The path of a route by its name. Raises ``LookupError`` and ``ValueError`` with a sentence."""
@@ -244,7 +261,10 @@ class Router:
                 raise ValueError(f"url_for({name!r}) takes {', '.join(f'{n}=...' for n in pattern.names) or 'nothing'}")
             path = pattern.fill(values)
         for segment in segments:
-            path = f"{path.rstrip('/')}/{quote(str(segment), safe='')}"
+            text = str(segment)
+            if text in DOTS_AND_EMPTY or ESCAPED_SLASH in text:
+                raise ValueError(f"url_for({name!r}): {text!r} is no segment of a path")
+            path = f"{path.rstrip('/')}/{quote(text, safe='')}"
         return path + (f"?{urlencode(values, doseq=True)}" if values else "")
 
     def _add(self, route: Route) -> None:
@@ -263,16 +283,15 @@ class Router:
             for first in firsts
         }
 
-    def _find_explicit(self, segments: Sequence[str]) -> Found | None:
+    def _find_explicit(self, segments: Sequence[str]) -> Iterator[Found]:
         path = "/" + "/".join(segment.replace("/", ESCAPED_SLASH) for segment in segments)
         if path in self._static:
-            return self._static[path], (), _NO_VALUES
+            yield self._static[path], (), _NO_VALUES
         candidates = self._by_first_segment.get(segments[0] if segments else None)
         for pattern, resource in candidates if candidates is not None else self._by_first_segment[None]:
             values = pattern.match(path)
             if values is not None:
-                return resource, (), values
-        return None
+                yield resource, (), values
 
     def _names_without_rivals(self) -> dict[str, Resource]:
         """The outermost names that no explicit route and no inner application could take from their methods."""
@@ -286,12 +305,12 @@ class Router:
         """By method, whole paths that need no walk: one look-up finds what ``find`` would, end slash or not."""
         table: dict[str, dict[str | None, Route]] = {method: {} for method in METHODS}
         for path in [*(path for path, _ in self._root.walk()), *self._static]:
-            found = self._find_resource([segment for segment in path.split("/") if segment])
-            if found is None or found[1] or found[2]:
-                continue
+            segments = [segment for segment in path.split("/") if segment]
             for method, routes in table.items():
-                with suppress(MethodNotAllowed):
-                    routes[path] = routes[path.rstrip("/") + "/"] = found[0].choose(method)
+                with suppress(HTTPError):
+                    route, rest, values = self.find(method, segments)
+                    if not rest and not values:
+                        routes[path] = routes[path.rstrip("/") + "/"] = route
         return table
 
     def _named_routes(self, explicit: Sequence[Route]) -> dict[str, tuple[str, Pattern | None]]:
@@ -324,13 +343,20 @@ def public_handlers(instance: object, framework: tuple[type, ...]) -> dict[str, 
             defined.update(vars(cls))
     handlers = {name: _bound(value, instance) for name, value in defined.items() if _is_public(name)}
     own = {name: value for name, value in vars(instance).items() if _is_public(name)}
-    handlers.update({name: value for name, value in own.items() if is_function(value)})
+    handlers.update({name: value if is_function(value) else None for name, value in own.items()})
+    handlers.pop("lifespan", None)
     return {name: value for name, value in handlers.items() if value is not None and _is_routable(name, value)}
 
 
 def _is_stdlib(cls: type) -> bool:
     # ``class Root(App, Thread)`` must not answer /start and /join: its author did not define them.
-    return cls.__module__.partition(".")[0] in sys.stdlib_module_names and cls.__module__ != "__main__"
+    if cls.__module__.partition(".")[0] not in sys.stdlib_module_names or cls.__module__ == "__main__":
+        return False
+    file = getattr(sys.modules.get(cls.__module__), "__file__", None)  # an author's module may be named "turtle"
+    return file is None or file.startswith(_STDLIB)
+
+
+_STDLIB = sysconfig.get_path("stdlib")
 
 
 def _is_public(name: str) -> bool:
@@ -346,8 +372,23 @@ def _bound(value: Any, instance: object) -> Any:
     """A function of a class, bound; None for anything else (classes, properties, objects that can be called)."""
     descriptors = (staticmethod, classmethod, functools.partialmethod, functools.singledispatchmethod)
     if is_function(value) or isinstance(value, descriptors):
-        return value.__get__(instance, type(instance)) if hasattr(value, "__get__") else value
+        bound = value.__get__(instance, type(instance)) if hasattr(value, "__get__") else value
+        if isinstance(value, functools.singledispatchmethod):
+            bound.__wrapped__ = value.func.__get__(instance, type(instance))  # the signature without ``self``
+        return _keep_marks(value, bound)
     return None
+
+
+_MARKS = ("__micropie_routes__", "__micropie_hidden__", "__micropie_inline__")
+
+
+def _keep_marks(value: Any, bound: Any) -> Any:
+    """What decorators left on a staticmethod, partialmethod and the like, on what is called instead of it."""
+    left = {name: getattr(value, name) for name in _MARKS if hasattr(value, name)}
+    if left and not is_function(value):
+        bound = functools.partial(bound)
+        vars(bound).update(left)
+    return bound
 
 
 def _is_routable(name: str, function: Any) -> bool:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, fields, replace
+from os import PathLike
 from typing import Any
 
 from micropie.errors import SetupError
@@ -35,7 +36,7 @@ class Settings:
     """Seconds that a session lives after its last save."""
     portal_backend: str = "asyncio"
     """The event loop that ``async def`` handlers get under wsgi: "asyncio" or "trio"."""
-    templates: str = "templates"
+    templates: str | PathLike[str] = "templates"
     """The directory of the templates, relative to the working directory."""
 
     def __post_init__(self) -> None:
@@ -46,7 +47,7 @@ class Settings:
         _check("body_timeout", _is_duration(self.body_timeout), self.body_timeout, "seconds above 0, or None")
         _check("debug", isinstance(self.debug, bool), self.debug, "True or False")
         _check("portal_backend", self.portal_backend in ("asyncio", "trio"), self.portal_backend, '"asyncio" or "trio"')
-        _check("templates", isinstance(self.templates, str), self.templates, "the path of a directory")
+        _check("templates", isinstance(self.templates, str | PathLike), self.templates, "the path of a directory")
 
     def overridden(self, changes: dict[str, Any]) -> Settings:
         """These settings with ``changes``. Raises ``SetupError`` for an unknown name or a wrong value."""

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from micropie.error_handlers import ErrorHandler, ErrorKey
+from micropie.errors import SetupError
 from micropie.forms import Limits
 from micropie.level import Level
 from micropie.patterns import Pattern
@@ -68,16 +69,17 @@ def build_site(root: Branch) -> Site:
 def _root_level(root: Branch) -> Level:
     settings = Settings().overridden(root.settings)
     store = SessionStore(root.session_backend or InMemorySessionBackend(), settings.session_timeout)
-    return Level(settings, _limits(settings), store, root.middlewares, root.error_handlers)
+    return Level(settings, _limits(settings), store, root.middlewares, root.error_handlers, root.app, "")
 
 
-def _inner_level(branch: Branch, outer: Level) -> Level:
+def _inner_level(branch: Branch, outer: Level, prefix: str) -> Level:
     settings = outer.settings.overridden(branch.settings)
     store = outer.sessions
     if branch.session_backend is not None:
         store = SessionStore(branch.session_backend, settings.session_timeout)
     handlers = {**outer.error_handlers, **branch.error_handlers}
-    return Level(settings, _limits(settings), store, _Chain(outer.middlewares, branch.middlewares), handlers)
+    middlewares = _Chain(outer.middlewares, branch.middlewares)
+    return Level(settings, _limits(settings), store, middlewares, handlers, branch.app, prefix)
 
 
 class _Chain:
@@ -106,16 +108,19 @@ class _Builder:
 
     def __init__(self) -> None:
         self.explicit: list[Route] = []
+        self._stated: dict[str, str] = {}
 
     def add(self, branch: Branch, level: Level, prefix: str, dotted: str) -> Node:
         node = Node()
         for name, function in public_handlers(branch.app, branch.framework).items():
             self._add_handler(node, name, function, marks_of(function), level, prefix, dotted)
         for function, mark in branch.functions:
-            self._add_explicit(function, mark, function.__name__, level, prefix, dotted)
+            name = getattr(function, "__name__", type(function).__name__)
+            self._add_explicit(function, mark, name, level, prefix, dotted)
         for name, child in branch.children.items():
             node.names.pop(name, None)
-            node.children[name] = self.add(child, _inner_level(child, level), f"{prefix}/{name}", f"{dotted}{name}.")
+            below = f"{prefix}/{name}"
+            node.children[name] = self.add(child, _inner_level(child, level, below), below, f"{dotted}{name}.")
         return node
 
     def _add_handler(
@@ -146,7 +151,9 @@ class _Builder:
         self, function: Callable[..., Any], mark: RouteMark, name: str, level: Level, prefix: str, dotted: str
     ) -> None:
         pattern = Pattern(prefix + (mark.path or f"/{name}"))
-        route_name = mark.name or dotted + name
+        route_name = dotted + (mark.name or name)
+        if mark.name is not None and self._stated.setdefault(route_name, pattern.text) != pattern.text:
+            raise SetupError(f"two routes state the name {mark.name!r}: {self._stated[route_name]} and {pattern.text}")
         self.explicit.append(Route(function, route_name, level, mark.methods, pattern))
 
 

@@ -23,7 +23,9 @@ JSON = {"Content-Type": "application/json"}
 
 
 def multipart(**fields: str) -> bytes:
-    parts = [f'--b\r\nContent-Disposition: form-data; name="{name}"\r\n\r\n{value}\r\n' for name, value in fields.items()]
+    parts = [
+        f'--b\r\nContent-Disposition: form-data; name="{name}"\r\n\r\n{value}\r\n' for name, value in fields.items()
+    ]
     return "".join([*parts, "--b--\r\n"]).encode()
 
 
@@ -273,7 +275,23 @@ def test_messages_may_leave_out_what_has_a_default(backend: str) -> None:
 
 # -- R6: Content-Length ------------------------------------------------------------------------------------------------------
 
-LENGTHS = ["1_0", "+5", "-1", "٣", "5,5x", "4,5", "0x5", "5.0", "1e3", "abc", "5 5", "9" * 19, "9" * 4000, "--5", "\xb2"]
+LENGTHS = [
+    "1_0",
+    "+5",
+    "-1",
+    "٣",
+    "5,5x",
+    "4,5",
+    "0x5",
+    "5.0",
+    "1e3",
+    "abc",
+    "5 5",
+    "9" * 19,
+    "9" * 4000,
+    "--5",
+    "\xb2",
+]
 
 
 @pytest.mark.parametrize("length", LENGTHS)
@@ -580,9 +598,7 @@ SILENT = {
 
 @every_loop
 @pytest.mark.parametrize("kind", SILENT)
-def test_silence_in_the_middle_of_a_body_is_a_408(
-    backend: str, kind: str, caplog: pytest.LogCaptureFixture
-) -> None:
+def test_silence_in_the_middle_of_a_body_is_a_408(backend: str, kind: str, caplog: pytest.LogCaptureFixture) -> None:
     headers, path = SILENT[kind]
     pairs = [(name.lower().encode(), value.encode()) for name, value in headers.items()]
     app = Reading(body_timeout=0.03)

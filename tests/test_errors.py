@@ -27,10 +27,10 @@ class Failing(App):
     """`/sync/oops` and `/asynchronous/oops` raise what ERRORS names."""
 
     def sync(self, name: str) -> Any:
-        raise ERRORS[name]()
+        raise ERRORS[name]
 
     async def asynchronous(self, name: str) -> Any:
-        raise ERRORS[name]()
+        raise ERRORS[name]
 
     @get
     def only_get(self) -> str:
@@ -47,8 +47,8 @@ ERRORS: dict[str, Any] = {
     "small": lambda: SmallOops(SECRET),
     "value": lambda: ValueError(SECRET),
     "key": lambda: KeyError(SECRET),
-    "stop": StopIteration,
-    "stop async": StopAsyncIteration,
+    "stop": lambda: StopIteration("x"),
+    "stop async": lambda: StopAsyncIteration("x"),
     "type": lambda: TypeError(SECRET),
     "lookup": lambda: LookupError(SECRET),
     "os": lambda: OSError(SECRET),
@@ -176,7 +176,7 @@ def test_R76_groups_reach_their_handler_unopened(make_client: MakeClient, kind: 
         return 400, "opened"
 
     assert make_client(app).get(f"/{kind}/{name}").text == "group"
-    assert [type(inner) for inner in seen[0].exceptions][0] is Oops
+    assert type(seen[0].exceptions[0]) is Oops
     assert seen[0].__context__ is None
 
 
@@ -377,7 +377,9 @@ def test_an_error_handler_added_late_counts(make_client: MakeClient) -> None:
     assert client.get("/nowhere").text == "late"
 
 
-@pytest.mark.parametrize("key", [200, 399, 600, True, "404", 404.0, None, BaseException, int, KeyboardInterrupt, Oops("")])
+@pytest.mark.parametrize(
+    "key", [200, 399, 600, True, "404", 404.0, None, BaseException, int, KeyboardInterrupt, Oops("")]
+)
 def test_a_key_that_is_none_is_a_mistake(key: Any) -> None:
     with pytest.raises(SetupError, match="a status from 400 to 599 or an exception class"):
         App().error(key)
@@ -406,7 +408,7 @@ def test_R76_an_errors_own_context_stays(make_client: MakeClient) -> None:
         try:
             raise KeyError("inner")
         except KeyError:
-            raise Oops("outer")  # noqa: B904
+            raise Oops("outer")
 
     @app.error(Oops)
     def oops(error: Any) -> Any:

@@ -12,6 +12,7 @@ from functools import partial, wraps
 from typing import Any
 
 import anyio
+import anyio.lowlevel
 import pytest
 from anyio import to_thread
 
@@ -232,7 +233,7 @@ class Interleaved(App):
 
     async def asynchronous(self) -> Any:
         first = _id_here()
-        await anyio.sleep(0)
+        await anyio.lowlevel.checkpoint()
         return first + _id_here() + self.request.state.mark
 
     def sync(self) -> Any:
@@ -240,7 +241,7 @@ class Interleaved(App):
 
     async def async_generator(self) -> AsyncIterator[str]:
         yield _id_here()
-        await anyio.sleep(0)
+        await anyio.lowlevel.checkpoint()
         yield _id_here()
         yield self.request.state.mark
 
@@ -256,7 +257,7 @@ class Interleaved(App):
         seen: list[str] = []
 
         async def look() -> None:
-            await anyio.sleep(0)
+            await anyio.lowlevel.checkpoint()
             seen.append(_id_here())
 
         async with anyio.create_task_group() as tasks:
@@ -272,7 +273,7 @@ class Mark(HttpMiddleware):
         self.app, self.seen = app, 0
 
     async def before_request(self, request: Any) -> None:
-        await anyio.sleep(0)
+        await anyio.lowlevel.checkpoint()
         request.state.mark = f"/{_id_here()}"
 
     def after_request(self, request: Any, *_: Any) -> None:
@@ -294,7 +295,7 @@ def test_R68_200_interleaved_requests_see_their_own(backend: str) -> None:
         if call.body.decode() != f"{number}{number}/{number}":
             wrong.append((number, call.body))
         with pytest.raises(LookupError):
-            micropie.request.path  # noqa: B018
+            micropie.request.path
 
     async def many() -> None:
         async with anyio.create_task_group() as tasks:
@@ -312,7 +313,7 @@ def test_R68_200_interleaved_requests_see_their_own_under_wsgi() -> None:
     def one(number: int) -> str:
         body = wsgi_get(app, f"/{PATHS[number % len(PATHS)]}?id={number}")[1].decode()
         with pytest.raises(LookupError):
-            micropie.request.path  # noqa: B018
+            micropie.request.path
         return body
 
     with ThreadPoolExecutor(10) as threads:
@@ -329,12 +330,12 @@ def test_R68_there_is_no_request_after_an_error(backend: str, path: str) -> None
     async def main() -> None:
         await get(Root(), path)
         with pytest.raises(LookupError):
-            micropie.request.path  # noqa: B018
+            micropie.request.path
 
     run(backend, main)
     wsgi_get(Root(), path)
     with pytest.raises(LookupError):
-        micropie.request.path  # noqa: B018
+        micropie.request.path
 
 
 # -- nothing is left --------------------------------------------------------------------------------------------------------
@@ -438,7 +439,7 @@ def test_a_request_is_freed_without_the_cycle_collector(backend: str, path: str,
         assert call.is_complete
         # A worker thread lets go of its last call with its next one.
         await to_thread.run_sync(int)
-        await anyio.sleep(0)
+        await anyio.lowlevel.checkpoint()
         del call
         return [kept() for kept in app.kept]
 
@@ -446,7 +447,7 @@ def test_a_request_is_freed_without_the_cycle_collector(backend: str, path: str,
 
 
 @pytest.mark.usefixtures("no_collector")
-@pytest.mark.parametrize("path", [path for path in ENDS if path not in ("async_stream",)])
+@pytest.mark.parametrize("path", [path for path in ENDS if path != "async_stream"])
 def test_a_request_is_freed_without_the_cycle_collector_under_wsgi(path: str) -> None:
     app = Ends()
     app.kept = []
@@ -464,7 +465,7 @@ def test_threads_and_files_do_not_pile_up(backend: str) -> None:
         for _ in range(3):
             for path in ENDS:
                 await get(app, f"/{path}", "POST", piece(b"x"))
-        return len(os.listdir("/proc/self/fd"))  # noqa: PTH208
+        return len(os.listdir("/proc/self/fd"))
 
     before = threading.active_count()
     first, second = run(backend, many), run(backend, many)
@@ -594,7 +595,7 @@ async def cancelled_at(path: str, at: int) -> tuple[Cancelled, Wire, Cancels]:
     with cancels.scope:
         await app(http_scope("POST", path, headers=HEADERS), wire.receive, wire.send)
     with pytest.raises(LookupError):
-        micropie.request.path  # noqa: B018
+        micropie.request.path
     return app, wire, cancels
 
 
@@ -658,4 +659,4 @@ def test_the_interpreters_end_is_not_answered_under_wsgi() -> None:
     with pytest.raises(SystemExit):
         wsgi_get(Root())
     with pytest.raises(LookupError):
-        micropie.request.path  # noqa: B018
+        micropie.request.path

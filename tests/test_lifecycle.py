@@ -7,6 +7,7 @@ from contextlib import AbstractContextManager, asynccontextmanager, contextmanag
 from typing import Any
 
 import anyio
+import anyio.lowlevel
 import pytest
 
 from micropie import App, SetupError
@@ -30,14 +31,14 @@ class Logged(App):
         self.log.append(f"{self.name}up")
 
     async def _async_up(self) -> None:
-        await anyio.sleep(0)
+        await anyio.lowlevel.checkpoint()
         self.log.append(f"{self.name}async up")
 
     def _sync_down(self) -> None:
         self.log.append(f"{self.name}down")
 
     async def _async_down(self) -> None:
-        await anyio.sleep(0)
+        await anyio.lowlevel.checkpoint()
         self.log.append(f"{self.name}async down")
 
     def index(self) -> str:
@@ -188,7 +189,7 @@ class Failing(Spanned):
         raise self.error
 
     async def _async_fail(self) -> None:
-        await anyio.sleep(0)
+        await anyio.lowlevel.checkpoint()
         raise self.error
 
 

@@ -228,9 +228,9 @@ def test_helpers_see_the_request(make_client: MakeClient) -> None:
 
 def test_there_is_no_request_outside_of_handlers() -> None:
     with pytest.raises(LookupError, match="no current request"):
-        App().request  # noqa: B018
+        App().request
     with pytest.raises(LookupError, match="no current request"):
-        micropie.request.path  # noqa: B018
+        micropie.request.path
     assert repr(micropie.request) == "<current None>"
 
 
@@ -323,7 +323,7 @@ def test_a_state_describes_itself() -> None:
     state = State({"a": 1})
     assert repr(state) == "State({'a': 1})"
     with pytest.raises(AttributeError, match="'b'"):
-        state.b  # noqa: B018
+        state.b
     with pytest.raises(KeyError):
         state["b"]
 
@@ -543,7 +543,8 @@ def test_R15_what_a_client_says_in_a_proxys_name_changes_nothing(make_client: Ma
 
 
 @pytest.mark.parametrize(
-    "value", ["", "=", ";", ",", "for=", "for", 'for="', 'for="[', "for=[::1", "for=1;for=2", "\xff", "a" * 5000, "=;=,"]
+    "value",
+    ["", "=", ";", ",", "for=", "for", 'for="', 'for="[', "for=[::1", "for=1;for=2", "\xff", "a" * 5000, "=;=,"],
 )
 def test_R15_a_malformed_forwarded_is_no_error(make_client: MakeClient, value: str) -> None:
     headers = [(name.encode(), value.encode("latin-1")) for name in ("Forwarded", "X-Forwarded-For")]

@@ -6,7 +6,7 @@ import io
 import json
 from collections.abc import AsyncIterator, Callable, Iterator
 from dataclasses import dataclass
-from datetime import date, datetime, timezone
+from datetime import UTC, date, datetime, timezone
 from http import HTTPStatus
 from pathlib import Path
 from typing import Any
@@ -101,9 +101,7 @@ ANSWERS: dict[str, tuple[Callable[[], Any], int, str, bytes]] = {
     "empty file": (io.BytesIO, 200, HTML, b""),
 }
 FIXED = [
-    name
-    for name in ANSWERS
-    if not any(word in name for word in ("generator", "iterator", "iterable", "map", "file"))
+    name for name in ANSWERS if not any(word in name for word in ("generator", "iterator", "iterable", "map", "file"))
 ]
 
 
@@ -790,7 +788,7 @@ def test_a_file_that_a_hook_replaces_is_closed(make_client: MakeClient, files: F
 
 
 def test_json_is_json_in_every_world(make_client: MakeClient) -> None:
-    value = {"text": "é\u2028</script>", "big": 2**70, "when": datetime(2026, 1, 1, tzinfo=timezone.utc)}
+    value = {"text": "é\u2028</script>", "big": 2**70, "when": datetime(2026, 1, 1, tzinfo=UTC)}
 
     class Root(App):
         def index(self) -> Any:

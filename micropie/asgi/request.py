@@ -39,7 +39,7 @@ class ASGIRequest(Request):
         raw = scope.get("raw_path")
         if scope.get("root_path"):
             self.path = self._below_mount(path)
-        elif raw is None or PERCENT not in raw:
+        elif path.isascii() and (raw is None or PERCENT not in raw):
             self.literal_path = path
 
     @property

@@ -153,9 +153,7 @@ def test_R71_a_start_up_that_is_cancelled_is_undone(backend: str) -> None:
 
 @every_loop
 @pytest.mark.parametrize("error", [KeyboardInterrupt, SystemExit])
-def test_R71_a_start_up_that_is_interrupted_is_undone_and_not_hidden(
-    backend: str, error: type[BaseException]
-) -> None:
+def test_R71_a_start_up_that_is_interrupted_is_undone_and_not_hidden(backend: str, error: type[BaseException]) -> None:
     app = rooted()
 
     def interrupt() -> None:
@@ -172,7 +170,7 @@ def test_R71_a_start_up_that_is_interrupted_is_undone_and_not_hidden(
         finally:
             lifespan.close()
 
-    with pytest.raises(BaseException) as caught:  # noqa: PT011 - alone or in the test's own group
+    with pytest.raises(BaseException) as caught:
         run(backend, main)
     inner = caught.value.exceptions[0] if isinstance(caught.value, BaseExceptionGroup) else caught.value
     assert isinstance(inner, error)

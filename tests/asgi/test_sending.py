@@ -8,6 +8,7 @@ from collections.abc import AsyncIterator, Iterator
 from typing import Any
 
 import anyio
+import anyio.lowlevel
 import pytest
 from anyio import to_thread
 
@@ -33,7 +34,7 @@ class Endless(App):
     async def waiting(self) -> AsyncIterator[bytes]:
         try:
             while True:
-                await anyio.sleep(0)
+                await anyio.lowlevel.checkpoint()
                 yield self._make()
         finally:
             self.closed += 1
@@ -65,7 +66,7 @@ class Endless(App):
         """Its clean-up has to wait."""
         try:
             while True:
-                await anyio.sleep(0)
+                await anyio.lowlevel.checkpoint()
                 yield self._make()
         finally:
             with anyio.CancelScope(shield=True):
@@ -197,7 +198,7 @@ class Breaks(App):
 
     async def asynchronous(self) -> AsyncIterator[str]:
         yield "a"
-        await anyio.sleep(0)
+        await anyio.lowlevel.checkpoint()
         raise self.error
 
     async def busy(self) -> AsyncIterator[str]:
@@ -285,7 +286,7 @@ def test_R61_a_stream_leaves_nobody_behind_in_receive(backend: str) -> None:
     class Root(App):
         async def index(self) -> AsyncIterator[str]:
             for _ in range(3):
-                await anyio.sleep(0)
+                await anyio.lowlevel.checkpoint()
                 yield "x"
 
     async def main() -> None:

@@ -20,10 +20,13 @@ from micropie import App
 from micropie.wsgi.portal import close_portals
 from tests.wsgi.calls import get
 
+MADE: list[App] = []
+
 
 class Root(App):
     def __init__(self, *, sync: bool = False, **settings: Any) -> None:
         super().__init__(**settings)
+        MADE.append(self)
         self.log: list[str] = []
         if sync:
             self.startup_handlers.append(lambda: self.log.append("up"))
@@ -50,8 +53,10 @@ class Root(App):
 
 
 @pytest.fixture(autouse=True)
-def _no_portal_left() -> Iterator[None]:
+def _nothing_left() -> Iterator[None]:
     yield
+    while MADE:
+        MADE.pop().wsgi_shutdown()
     close_portals()
 
 
@@ -143,7 +148,7 @@ def in_child(function: Callable[[], str], within: float = 3.0) -> str:
         try:
             signal.alarm(10)
             os.write(writing, function().encode())
-        except BaseException as error:  # noqa: BLE001 - nothing of the child may return into pytest
+        except BaseException as error:
             os.write(writing, repr(error).encode())
         finally:
             os._exit(0)

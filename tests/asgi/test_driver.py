@@ -1,0 +1,106 @@
+"""One request under ASGI: the messages that are sent, and that nothing more is asked of a server than needed."""
+
+from __future__ import annotations
+
+import threading
+from typing import Any
+
+import anyio
+import pytest
+
+from micropie import App
+from tests.asgi.calls import Call, every_loop, get, http_scope, piece, run
+
+
+class Root(App):
+    async def index(self) -> str:
+        return "index"
+
+    def sync(self) -> Any:
+        return {"a": 1}
+
+    def nothing(self) -> Any:
+        return 204, None
+
+
+@every_loop
+def test_a_fixed_answer_is_two_messages(backend: str) -> None:
+    assert run(backend, get, Root()).sent == [
+        {
+            "type": "http.response.start",
+            "status": 200,
+            "headers": [(b"content-type", b"text/html; charset=utf-8"), (b"content-length", b"5")],
+        },
+        {"type": "http.response.body", "body": b"index"},
+    ]
+
+
+@every_loop
+def test_no_content_is_two_messages(backend: str) -> None:
+    assert run(backend, get, Root(), "/nothing").sent == [
+        {"type": "http.response.start", "status": 204, "headers": []},
+        {"type": "http.response.body", "body": b""},
+    ]
+
+
+@every_loop
+def test_head_sends_an_empty_body(backend: str) -> None:
+    call = run(backend, get, Root(), "/sync", "HEAD")
+    assert (call.headers["content-length"], call.body) == ("7", b"")
+
+
+@every_loop
+@pytest.mark.parametrize("path", ["/", "/sync", "/nowhere", "/%ff"])
+def test_a_body_that_nobody_wants_is_not_received(backend: str, path: str) -> None:
+    assert run(backend, get, Root(), path, "POST").received == 0
+
+
+@every_loop
+def test_names_are_bytes_in_lower_case(backend: str) -> None:
+    class Named(App):
+        def index(self) -> Any:
+            return 200, "x", {"X-OWN": "\xff"}
+
+    assert (b"x-own", b"\xff") in run(backend, get, Named()).sent[0]["headers"]
+
+
+@every_loop
+def test_an_async_handler_needs_no_thread(backend: str) -> None:
+    async def main() -> int:
+        before = threading.active_count()
+        for path in ("/", "/nowhere"):
+            await get(Root(), path)
+        return threading.active_count() - before
+
+    assert run(backend, main) == 0
+
+
+@every_loop
+@pytest.mark.parametrize("headers", [(), iter(()), [[b"host", b"x"]]])
+def test_headers_of_any_iterable(backend: str, headers: Any) -> None:
+    assert run(backend, lambda: get(Root(), headers=list(headers))).status == 200
+
+
+@every_loop
+def test_a_send_that_fails_is_the_servers_error(backend: str) -> None:
+    async def broken(message: Any) -> None:
+        raise RuntimeError("the server's own")
+
+    async def main() -> None:
+        await Root()(http_scope(), Call(piece(b"")).receive, broken)
+
+    with pytest.raises(RuntimeError, match="the server's own"):
+        run(backend, main)
+
+
+@every_loop
+def test_a_stuck_send_can_be_cancelled(backend: str) -> None:
+    async def stuck(message: Any) -> None:
+        await anyio.sleep_forever()
+
+    async def main() -> bool:
+        with anyio.move_on_after(0.01) as scope:
+            await Root()(http_scope(), Call(piece(b"")).receive, stuck)
+        return scope.cancelled_caught
+
+    assert run(backend, main)
