@@ -101,7 +101,7 @@ def respond(site: Site, request: Request) -> Flow[Answer]:
                     return 200, JSON, len(body), [], body, None
                 if kind is AsyncGeneratorType or kind is GeneratorType:
                     stream = Stream(result, kind is AsyncGeneratorType)
-                    request.stream = stream
+                    request.answer_stream = stream
                     yield from stream.fetch_first()  # a generator that fails has closed itself
                     if request.draft is None and request.loaded_session is None:
                         return 200, HTML, None, [], b"", stream
@@ -141,13 +141,13 @@ def _finish(request: Request, result: Any, hooks: Sequence[HttpMiddleware]) -> F
 def _finish_response(
     request: Request, response: Response, stream: Stream | None, hooks: Sequence[HttpMiddleware]
 ) -> Flow[Answer]:
-    request.stream = stream
+    request.answer_stream = stream
     try:
         if hooks:
             body = response.body
             response = yield from run_after(hooks, request, response, _response_to)
             if response.body is not body:
-                request.stream = stream = yield from _replaced(stream, response.body)
+                request.answer_stream = stream = yield from _replaced(stream, response.body)
         return (yield from _seal(request, response, stream))
     except Exception as error:
         failure = error

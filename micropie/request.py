@@ -119,7 +119,7 @@ class Request:
     _body: Body | None
 
     environ: Environ | None = None
-    stream: Stream | None = None  # the answer's, for the driver to close if nothing else does
+    answer_stream: Stream | None = None  # for the driver to close if nothing else does
     _headers: Headers | None = None
     _cookies: dict[str, str] | None = None
     _state: State | None = None
@@ -208,7 +208,7 @@ class Request:
     def state(self) -> State:
         """Attributes of this request alone, seeded with what the server's lifespan left in its state."""
         if self._state is None:
-            self._state = State(self.scope.get("state"))
+            self._state = State(self._server_state())
         return self._state
 
     # -- the body ------------------------------------------------------------------------------------------------
@@ -352,6 +352,10 @@ class Request:
     def scope(self) -> Scope:
         """The ASGI scope; under wsgi one made from the environ."""
         raise NotImplementedError
+
+    def _server_state(self) -> dict[str, Any]:
+        """What the lifespan left in the server's state; a new dict."""
+        return {}
 
     def _header_pairs(self) -> Iterable[tuple[str, str]]:
         raise NotImplementedError

@@ -151,7 +151,7 @@ class Ordered(App):
             return f"error: {error}"
 
 
-BODIES = {
+BODIES: dict[str, tuple[dict[str, str], bytes, dict[str, Any]]] = {
     "json": (JSON, b'{"a":"1"}', {"json": {"a": "1"}, "form": "1"}),
     "form": (FORM, b"a=1", {"json": None, "form": "1"}),
     "multipart": (MULTIPART, multipart(a="1"), {"json": None, "form": "1"}),
@@ -215,7 +215,7 @@ class Socket(io.RawIOBase):
     def __init__(self, content: bytes) -> None:
         self._content = io.BytesIO(content)
 
-    def read(self, size: int = -1) -> bytes:  # type: ignore[override]
+    def read(self, size: int = -1) -> bytes:
         assert size >= 0, "read(-1) of a socket waits until the client has gone"
         data = self._content.read(size)
         assert data, "a read past the end of the body waits for ever"
@@ -290,6 +290,7 @@ LENGTHS = [
     "9" * 19,
     "9" * 4000,
     "--5",
+    " 5",
     "\xb2",
 ]
 
@@ -326,13 +327,6 @@ def test_R04_two_different_lengths_are_a_400(backend: str) -> None:
 def test_R04_one_length_twice_is_one(backend: str) -> None:
     headers = [(b"content-length", b"4"), (b"content-length", b"4")]
     assert run(backend, lambda: get(Reading(), "/body", "POST", piece(b"0123"), headers=headers)).status == 200
-
-
-@every_loop
-def test_blanks_around_a_length_are_none_of_it(backend: str) -> None:
-    headers = [(b"content-length", b" 4\t")]
-    assert run(backend, lambda: get(Reading(), "/body", "POST", piece(b"0123"), headers=headers)).status == 200
-    assert wsgi_get(Reading(), "/read", "POST", b"0123", CONTENT_LENGTH=" 4\t") == (200, b"0123")
 
 
 # -- max_body_size -----------------------------------------------------------------------------------------------------------
@@ -395,8 +389,8 @@ def test_a_body_that_is_too_large_is_not_read_at_all_if_it_is_announced() -> Non
 
 def test_a_limit_of_an_inner_application(make_client: MakeClient) -> None:
     app = Reading(max_body_size=10)
-    app.inner = Reading(max_body_size=100)  # type: ignore[attr-defined]
-    app.heir = Reading()  # type: ignore[attr-defined]
+    app.inner = Reading(max_body_size=100)
+    app.heir = Reading()
     client = make_client(app)
     statuses = [client.post(f"{path}/read", content=b"x" * 50).status_code for path in ("", "/inner", "/heir")]
     assert statuses == [413, 200, 413]

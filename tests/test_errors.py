@@ -27,10 +27,12 @@ class Failing(App):
     """`/sync/oops` and `/asynchronous/oops` raise what ERRORS names."""
 
     def sync(self, name: str) -> Any:
-        raise ERRORS[name]
+        error = ERRORS[name]()
+        raise error
 
     async def asynchronous(self, name: str) -> Any:
-        raise ERRORS[name]
+        error = ERRORS[name]()
+        raise error
 
     @get
     def only_get(self) -> str:
@@ -359,7 +361,7 @@ def test_a_handlers_answer_that_cannot_be_sent_is_a_plain_500(
 
 def test_the_errors_of_an_inner_application(make_client: MakeClient) -> None:
     app, inner = Failing(), Failing()
-    app.inner = inner  # type: ignore[attr-defined]
+    app.inner = inner
     app.error(404)(lambda: "outer 404")
     app.error(410)(lambda: "outer 410")
     inner.error(404)(lambda: "inner 404")
@@ -408,7 +410,7 @@ def test_R76_an_errors_own_context_stays(make_client: MakeClient) -> None:
         try:
             raise KeyError("inner")
         except KeyError:
-            raise Oops("outer")
+            raise Oops("outer")  # noqa: B904
 
     @app.error(Oops)
     def oops(error: Any) -> Any:

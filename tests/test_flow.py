@@ -117,7 +117,7 @@ def test_R67_busy_handlers_do_not_hold_up_async_ones_or_anybody_elses_threads(ba
         async def health(self) -> Any:
             return await to_thread.run_sync(lambda: "fine")
 
-    async def main() -> bytes:
+    async def main() -> bytes:  # type: ignore[return]
         app = Root(threads=40)
         async with anyio.create_task_group() as tasks:
             try:
@@ -193,8 +193,8 @@ def test_handlers_of_every_kind(make_client: MakeClient) -> None:
         return prefix + name
 
     app = Handlers()
-    app.assigned = lambda name="x": f"assigned {name}"  # type: ignore[attr-defined]
-    app.partial = partial(given, "p")  # type: ignore[attr-defined]
+    app.assigned = lambda name="x": f"assigned {name}"
+    app.partial = partial(given, "p")
     client = make_client(app)
     assert [client.get(path).text for path in ("/static", "/of_class", "/assigned/y", "/partial/z")] == [
         "static",
@@ -295,7 +295,7 @@ def test_R68_200_interleaved_requests_see_their_own(backend: str) -> None:
         if call.body.decode() != f"{number}{number}/{number}":
             wrong.append((number, call.body))
         with pytest.raises(LookupError):
-            micropie.request.path
+            micropie.request.path  # noqa: B018
 
     async def many() -> None:
         async with anyio.create_task_group() as tasks:
@@ -313,7 +313,7 @@ def test_R68_200_interleaved_requests_see_their_own_under_wsgi() -> None:
     def one(number: int) -> str:
         body = wsgi_get(app, f"/{PATHS[number % len(PATHS)]}?id={number}")[1].decode()
         with pytest.raises(LookupError):
-            micropie.request.path
+            micropie.request.path  # noqa: B018
         return body
 
     with ThreadPoolExecutor(10) as threads:
@@ -330,12 +330,12 @@ def test_R68_there_is_no_request_after_an_error(backend: str, path: str) -> None
     async def main() -> None:
         await get(Root(), path)
         with pytest.raises(LookupError):
-            micropie.request.path
+            micropie.request.path  # noqa: B018
 
     run(backend, main)
     wsgi_get(Root(), path)
     with pytest.raises(LookupError):
-        micropie.request.path
+        micropie.request.path  # noqa: B018
 
 
 # -- nothing is left --------------------------------------------------------------------------------------------------------
@@ -595,7 +595,7 @@ async def cancelled_at(path: str, at: int) -> tuple[Cancelled, Wire, Cancels]:
     with cancels.scope:
         await app(http_scope("POST", path, headers=HEADERS), wire.receive, wire.send)
     with pytest.raises(LookupError):
-        micropie.request.path
+        micropie.request.path  # noqa: B018
     return app, wire, cancels
 
 
@@ -659,4 +659,4 @@ def test_the_interpreters_end_is_not_answered_under_wsgi() -> None:
     with pytest.raises(SystemExit):
         wsgi_get(Root())
     with pytest.raises(LookupError):
-        micropie.request.path
+        micropie.request.path  # noqa: B018

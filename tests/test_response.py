@@ -6,7 +6,7 @@ import io
 import json
 from collections.abc import AsyncIterator, Callable, Iterator
 from dataclasses import dataclass
-from datetime import UTC, date, datetime, timezone
+from datetime import UTC, date, datetime
 from http import HTTPStatus
 from pathlib import Path
 from typing import Any
@@ -35,7 +35,7 @@ class Pair(msgspec.Struct):
 
 
 class Aiterable:
-    def __aiter__(self) -> AsyncIterator[str]:
+    def __aiter__(self) -> AsyncIterator[bytes | str]:
         return chunks_async()
 
 

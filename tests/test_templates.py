@@ -72,7 +72,7 @@ def test_the_default_directory(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) 
 
 def test_an_inner_application_has_the_directory_of_the_outer_one(make_client: MakeClient, directory: str) -> None:
     app = Root(templates=directory)
-    app.inner = Root()  # type: ignore[attr-defined]
+    app.inner = Root()
     assert make_client(app).get("/inner?name=page.html").status_code == 200
 
 

@@ -59,8 +59,8 @@ async def serve_http(site: Site, scope: Scope, receive: Receive, send: Send) -> 
     except BaseException:
         result = None
         flow.close()
-        if request.stream is not None:
-            await close_stream(request.stream, request.level)
+        if request.answer_stream is not None:
+            await close_stream(request.answer_stream, request.level)
         raise
     finally:
         current.reset(token)

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import logging
+from contextlib import suppress
 
 import anyio
 
 from micropie.asgi.performing import perform
-from micropie.asgi.sending import WATCHERS
+from micropie.asgi.request import WATCHERS
+from micropie.asgi.suspending import CLEAN_UP_WITHIN
 from micropie.level import Level
-from micropie.lifecycle import Startable
+from micropie.lifecycle import Lifecycle, Startable
 from micropie.site import Site
 from micropie.types import Receive, Scope, Send
 
@@ -32,24 +34,48 @@ async def serve_lifespan(app: Startable, running: Running, scope: Scope, receive
     try:
         site = app.compiled()
         lifecycle = app.lifecycle()
-        await perform(lifecycle.start(), NoRequest(site.level))
     except Exception as error:
         await _failed("startup", error, send)
         return
+    world = NoRequest(site.level)
+    try:
+        await perform(lifecycle.start(), world)
+    except Exception as error:
+        await _failed("startup", error, send)
+        return
+    except BaseException:
+        await _stop_cancelled(lifecycle, world)
+        raise
     running.site, running.started = site, True
+    try:
+        await _live(scope, receive, send)
+    except BaseException:  # a server that cancels instead of saying "shutdown"
+        await _stop_cancelled(lifecycle, world)
+        raise
+    finally:
+        running.site, running.started = None, False
+    try:
+        await perform(lifecycle.stop(), world)
+    except Exception as error:
+        await _failed("shutdown", error, send)
+    else:
+        await send({"type": "lifespan.shutdown.complete"})
+
+
+async def _live(scope: Scope, receive: Receive, send: Send) -> None:
+    """From the word that all has started to the server's word that it is over; streams are watched meanwhile."""
     async with anyio.create_task_group() as watchers:
         if "state" in scope:
             scope["state"][WATCHERS] = watchers
         await send({"type": "lifespan.startup.complete"})
         await receive()
         watchers.cancel_scope.cancel()
-    running.site, running.started = None, False
-    try:
-        await perform(lifecycle.stop(), NoRequest(site.level))
-    except Exception as error:
-        await _failed("shutdown", error, send)
-    else:
-        await send({"type": "lifespan.shutdown.complete"})
+
+
+async def _stop_cancelled(lifecycle: Lifecycle, world: NoRequest) -> None:
+    """Undo what has started although this task is cancelled; what fails has been logged."""
+    with anyio.move_on_after(CLEAN_UP_WITHIN, shield=True), suppress(Exception):
+        await perform(lifecycle.stop(), world)
 
 
 async def _failed(stage: str, error: Exception, send: Send) -> None:

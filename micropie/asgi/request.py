@@ -17,6 +17,9 @@ from micropie.types import Message, Receive, Scope
 
 Value = TypeVar("Value")
 
+# The key of ``scope["state"]`` under which the lifespan leaves a task group for this worker's watchers.
+WATCHERS = "micropie.watchers"
+
 PERCENT = ord("%")  # ``37 in raw`` takes a sixth of the time of ``b"%" in raw``
 
 
@@ -54,6 +57,9 @@ class ASGIRequest(Request):
     def client(self) -> Address | None:  # type: ignore[override]
         client = self.scope.get("client")
         return Address(client[0], client[1]) if client else None
+
+    def _server_state(self) -> dict[str, Any]:
+        return {name: value for name, value in self.scope.get("state", {}).items() if name != WATCHERS}
 
     def _below_mount(self, path: str) -> str:
         # Servers that take the prefix from a setting pass a path without it: then there is nothing to take off.

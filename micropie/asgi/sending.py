@@ -8,13 +8,14 @@ and raised into the server, which then cuts the connection; a broken stream neve
 from __future__ import annotations
 
 import logging
-from functools import partial
+from collections.abc import Coroutine
 from typing import Any
 
 from anyio import CancelScope, create_task_group, move_on_after
 from anyio.abc import TaskGroup
+from anyio.lowlevel import checkpoint
 
-from micropie.asgi.request import ASGIRequest
+from micropie.asgi.request import WATCHERS, ASGIRequest
 from micropie.asgi.suspending import CLEAN_UP_WITHIN, Interrupted, Interruption, interruptible
 from micropie.asgi.threads import in_thread
 from micropie.errors import ClientDisconnect
@@ -25,9 +26,6 @@ from micropie.streams import END, Stream, as_bytes
 from micropie.types import HeaderPairs, Receive, Send
 
 logger = logging.getLogger("micropie")
-
-# The key of ``scope["state"]`` under which the lifespan leaves a task group for this worker's watchers.
-WATCHERS = "micropie.watchers"
 
 _CONTENT_TYPES = {text: (b"content-type", text.encode()) for text in (HTML, JSON, TEXT)}
 
@@ -58,28 +56,85 @@ async def send_streamed(
     """Send head and chunks, close the stream. A client that has gone ends it quietly: there is nobody to tell."""
     state = request.scope.get("state")
     watchers: TaskGroup | None = state.get(WATCHERS) if state else None
-    watches: list[CancelScope] = []  # one, if the stream has to wait
+    watch = _Watch(request, receive, watchers)
+    pump = _pump(start, stream, request, send, watch)
     try:
         if request.method == "HEAD" or start["status"] in (204, 304):
+            pump.close()
             await _send_or_leave(send, start)
             await _send_or_leave(send, {"type": "http.response.body", "body": b""})
         elif watchers is not None:
-            begin = partial(_begin_watch, watchers, watches, request, receive)
-            await interruptible(_pump(start, stream, request, send), begin)
+            await interruptible(pump, watch.begin)
         else:
-            async with create_task_group() as watchers:
-                begin = partial(_begin_watch, watchers, watches, request, receive)
-                await interruptible(_pump(start, stream, request, send), begin)
-                watchers.cancel_scope.cancel()
+            await _send_in_own_group(pump, watch)
     except (ClientDisconnect, Interrupted):
         logger.debug("%s %r: the client left in mid-stream", request.method, request.path)
     except Exception:
         logger.exception("%s %r failed after its head was sent: aborted", request.method, request.path)
         raise
     finally:
-        for watch in watches:
-            watch.cancel()
+        watch.end()
         await close_stream(stream, request.level)
+
+
+class _Watch:
+    """Looks out for the client's leaving, from the moment that a stream has to wait: ``begin``."""
+
+    __slots__ = ("_chunks", "_left", "_receive", "_request", "_scope", "looking", "watchers")
+
+    def __init__(self, request: ASGIRequest, receive: Receive, watchers: TaskGroup | None) -> None:
+        self.watchers = watchers
+        self.looking: list[bool] = []  # not empty once it has begun: the cheapest thing to ask for each chunk
+        self._left = False
+        self._chunks = 0
+        self._request = request
+        self._receive = receive
+        self._scope: CancelScope | None = None
+
+    def begin(self) -> Interruption:
+        """Start a task that interrupts the stream when the client has gone."""
+        assert self.watchers is not None  # noqa: S101 - given, or made before the stream begins
+        interruption = Interruption()
+        self.looking.append(True)
+        self._scope = CancelScope()
+        self.watchers.start_soon(self._run, self._scope, interruption)
+        return interruption
+
+    async def _run(self, scope: CancelScope, interruption: Interruption) -> None:
+        # Raises nothing: it runs among other requests' watchers.
+        with scope:
+            await _gone(self._request, self._receive)
+            self._left = True
+            interruption.interrupt()
+
+    async def check(self) -> None:
+        """Before each chunk of a stream that has waited: it may not have let itself be interrupted."""
+        self._chunks += 1
+        if self._chunks % 16 == 0:  # a source that never waits keeps the loop from seeing that the client has left
+            await checkpoint()
+        if self._left:
+            raise ClientDisconnect("the client left")
+
+    def end(self) -> None:
+        """Stop looking."""
+        if self._scope is not None:
+            self._scope.cancel()
+
+
+async def _send_in_own_group(pump: Coroutine[Any, Any, None], watch: _Watch) -> None:
+    """Under a server without lifespan, where there is no task group to watch from."""
+    failure: Exception | None = None
+    async with create_task_group() as watch.watchers:
+        try:
+            await interruptible(pump, watch.begin)
+        except Exception as error:  # raised below, or the group would wrap it
+            failure = error
+        watch.end()
+    if failure is not None:
+        try:
+            raise failure
+        finally:
+            del failure
 
 
 async def _send_or_leave(send: Send, message: dict[str, Any]) -> None:
@@ -87,23 +142,6 @@ async def _send_or_leave(send: Send, message: dict[str, Any]) -> None:
         await send(message)
     except OSError as error:
         raise ClientDisconnect("the client left") from error
-
-
-def _begin_watch(
-    watchers: TaskGroup, watches: list[CancelScope], request: ASGIRequest, receive: Receive
-) -> Interruption:
-    """Start a task that interrupts the stream when the client has gone."""
-    interruption, scope = Interruption(), CancelScope()
-    watches.append(scope)
-    watchers.start_soon(_watch, scope, interruption, request, receive)
-    return interruption
-
-
-async def _watch(scope: CancelScope, interruption: Interruption, request: ASGIRequest, receive: Receive) -> None:
-    # Raises nothing: it runs among other requests' watchers.
-    with scope:
-        await _gone(request, receive)
-        interruption.interrupt()
 
 
 async def _gone(request: ASGIRequest, receive: Receive) -> None:
@@ -115,7 +153,9 @@ async def _gone(request: ASGIRequest, receive: Receive) -> None:
         logger.debug("%s %r: receive() failed: %r", request.method, request.path, error)
 
 
-async def _pump(start: dict[str, Any], stream: Stream, request: ASGIRequest, send: Send) -> None:
+async def _pump(
+    start: dict[str, Any], stream: Stream, request: ASGIRequest, send: Send, watch: _Watch
+) -> None:
     chunk: Any = stream.first
     try:
         await send(start)
@@ -124,7 +164,10 @@ async def _pump(start: dict[str, Any], stream: Stream, request: ASGIRequest, sen
     except OSError as error:
         raise ClientDisconnect("the client left") from error
     source = stream.source if stream.is_async else _FromThreads(stream.source, request.level)
+    looking = watch.looking
     async for chunk in source:
+        if looking:
+            await watch.check()
         if type(chunk) is not bytes or not chunk:
             chunk = as_bytes(chunk)
             if not chunk:

@@ -16,7 +16,7 @@ import types
 from collections.abc import Awaitable, Callable, Generator
 from typing import Any, TypeVar
 
-from anyio import CancelScope, current_time
+from anyio import CancelScope, current_time, get_cancelled_exc_class
 
 Value = TypeVar("Value")
 
@@ -40,6 +40,11 @@ class Interruption:
         self._called = True
         if self._scope is not None:
             self._scope.cancel()
+
+    @property
+    def called(self) -> bool:
+        """Whether ``interrupt`` was called, and the awaitable does not know it yet."""
+        return self._called
 
     def around_wait(self) -> CancelScope:
         """A new scope for one wait."""
@@ -80,6 +85,7 @@ def resume(
     while True:
         sent: Any = None
         raised: BaseException | None = None
+        was_called = interruption.called
         try:
             with interruption.around_wait() as scope:
                 try:
@@ -89,12 +95,18 @@ def resume(
                     raise
         except BaseException:  # noqa: S110 - kept in ``raised``, and raised in the awaitable below
             pass
-        if scope.cancelled_caught:
-            thrown = raised
+        cancellation = raised if scope.cancelled_caught else _sent_cancellation(sent, scope)
+        if cancellation is None and was_called:
+            # A wait that can't be cancelled: trio's checkpoint, which looks at the scopes when it is over.
+            cancellation = raised = Interrupted()
+        if cancellation is not None:
+            thrown = cancellation
             interruption.has_happened()
         try:
             waits_for = steps.send(sent) if raised is None else steps.throw(raised)
         except StopIteration as end:
+            if thrown is not None:  # a task group inside took the cancellation for its own
+                raise Interrupted from None
             return end.value  # type: ignore[no-any-return]
         except BaseException as error:
             if not _is_only(error, thrown):
@@ -102,6 +114,12 @@ def resume(
             raise Interrupted from None
         finally:
             raised = None
+
+
+def _sent_cancellation(sent: Any, scope: CancelScope) -> BaseException | None:
+    """trio's way to cancel: not raised where we wait, but sent as an outcome whose error the awaitable will raise."""
+    error = getattr(sent, "error", None)
+    return error if scope.cancel_called and isinstance(error, get_cancelled_exc_class()) else None
 
 
 def _is_only(error: BaseException, thrown: BaseException | None) -> bool:

@@ -57,8 +57,8 @@ def serve_http(site: Site, environ: Environ, start_response: StartResponse) -> I
     except BaseException:
         result = None
         flow.close()
-        if request.stream is not None:
-            _Chunks(request.stream, request, 500).close()
+        if request.answer_stream is not None:
+            _Chunks(request.answer_stream, request, 500).close()
         raise
     finally:
         current.reset(token)

@@ -16,9 +16,12 @@ class _Portals:
     """The running portals of this process by backend. A forked child starts with none: threads don't survive."""
 
     def __init__(self) -> None:
+        self._parents: list[ExitStack] = []
+        self._stack = ExitStack()
         self.forget()
 
     def forget(self) -> None:
+        self._parents.append(self._stack)  # kept: to let go of it would wait for the parent's thread, for ever
         self._lock = Lock()
         self._stack = ExitStack()
         self._running: dict[str, BlockingPortal] = {}

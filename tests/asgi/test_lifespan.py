@@ -170,7 +170,7 @@ def test_R71_a_start_up_that_is_interrupted_is_undone_and_not_hidden(backend: st
         finally:
             lifespan.close()
 
-    with pytest.raises(BaseException) as caught:
+    with pytest.raises(BaseException) as caught:  # noqa: PT011 - alone or in the test's own group
         run(backend, main)
     inner = caught.value.exceptions[0] if isinstance(caught.value, BaseExceptionGroup) else caught.value
     assert isinstance(inner, error)

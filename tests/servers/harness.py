@@ -93,6 +93,7 @@ class Server:
     kind: Kind
     port: int
     process: subprocess.Popen[bytes]
+    guard: subprocess.Popen[bytes]
     log: IO[bytes]
     ended: bool = field(default=False, init=False)
 
@@ -140,6 +141,8 @@ class Server:
             with suppress(ProcessLookupError):
                 os.killpg(self.process.pid, signal.SIGKILL)
             self.process.wait()
+            self.guard.kill()
+            self.guard.communicate()
 
 
 def parsed(received: bytes, method: str) -> Answer:
@@ -197,7 +200,14 @@ def launch(
         stderr=log,
         start_new_session=True,
     )
-    return Server(kind, port, process, log)
+    # If these tests are killed themselves, the end of this pipe is what is left to end the server with.
+    guard = subprocess.Popen(
+        ["sh", "-c", f"read -r _; kill -KILL -{process.pid}"],
+        stdin=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+        start_new_session=True,
+    )
+    return Server(kind, port, process, guard, log)
 
 
 def end_all(servers: Sequence[Server]) -> None:

@@ -178,6 +178,69 @@ def test_R77_malformed_json_is_400_with_one_sentence(text: str, name: str, tour_
     assert answer.body.endswith(b".")
 
 
+def raw(line: str, *headers: str, body: bytes = b"", host: str = "Host: localhost") -> bytes:
+    """A request as it goes over the wire, whatever is wrong with it."""
+    lines = [line, *filter(None, [host]), "Connection: close", *headers]
+    return ("\r\n".join(lines) + "\r\n\r\n").encode("latin-1") + body
+
+
+FORM_LINE = "Content-Type: application/x-www-form-urlencoded"
+
+# What some server refuses itself has two statuses: with that one we never see it.
+MALFORMED = {
+    "absolute form": (raw("GET http://localhost/greet HTTP/1.1"), {200, 400}),
+    "no path (R13)": (raw("OPTIONS * HTTP/1.1"), {204, 400}),
+    "broken escape": (raw("GET /greet/%zz HTTP/1.1"), {200}),
+    "escaped surrogate (R11)": (raw("GET /greet/%ed%a0%80 HTTP/1.1"), {400}),
+    "bytes in the path (R11)": (raw("GET /greet/\xff HTTP/1.1"), {400}),
+    "no host": (raw("GET /greet HTTP/1.1", host=""), {200, 400}),
+    "host that is none (R14)": (raw("GET /greet HTTP/1.1", host="Host: a@b/c?d"), {200, 400}),
+    "two hosts (R14)": (raw("GET /greet HTTP/1.1", "Host: other"), {200, 400}),
+    "cookies that are none (R49)": (raw("GET /cookie HTTP/1.1", 'Cookie: =x; a; ;;; \xff="; $Version=1'), {200}),
+    "unknown session (R42)": (raw("GET /visits HTTP/1.1", "Cookie: session_id=" + "\xe9" * 50), {200}),
+    "unknown method": (raw("BREW /users/7 HTTP/1.1"), {400, 405}),
+    "number without end": (raw(f"GET /greet?age={'9' * 5000} HTTP/1.1"), {400, 414}),
+    "id without end": (raw(f"GET /users/{'9' * 5000} HTTP/1.1"), {404, 414}),
+    "two lengths (R4)": (raw("POST /echo HTTP/1.1", "Content-Length: 2", "Content-Length: 3", body=b"abc"), {400}),
+    "form not UTF-8 (R11)": (raw("POST /sign HTTP/1.1", FORM_LINE, "Content-Length: 8", body=b"name=%ff"), {400}),
+    "form of many fields (R25)": (
+        raw("POST /sign HTTP/1.1", FORM_LINE, "Content-Length: 4002", body=b"a&" * 2001),
+        {413},
+    ),
+    "form cut off": (
+        raw(
+            "POST /upload HTTP/1.1",
+            "Content-Type: multipart/form-data; boundary=B",
+            "Content-Length: 20",
+            body=b"--B\r\nContent-Disposi",
+        ),
+        {400},
+    ),
+    "form without a boundary": (
+        raw("POST /upload HTTP/1.1", "Content-Type: multipart/form-data", "Content-Length: 2", body=b"ab"),
+        {400},
+    ),
+    "no media type (R24)": (
+        raw("POST /echo HTTP/1.1", "Content-Type: \xff;;;=", "Content-Length: 2", body=b"ab"),
+        {200},
+    ),
+}
+
+
+@every_server
+@pytest.mark.parametrize(("request_bytes", "statuses"), list(MALFORMED.values()), ids=list(MALFORMED))
+def test_malformed_requests_get_one_answer(request_bytes: bytes, statuses: set[int], name: str, tour_on: Tour) -> None:
+    answer = tour_on(name).send(request_bytes, request_bytes.split(b" ")[0].decode())
+    assert answer.status in statuses
+    assert b"Traceback" not in answer.body
+
+
+@every_server
+def test_R12_an_empty_segment_is_no_segment_of_another_path(name: str, tour_on: Tour) -> None:
+    status = tour_on(name).request("GET", "//greet").status
+    assert status == (200 if name == "waitress" else 404)  # waitress takes the slashes off that a path begins with
+
+
 @every_server
 def test_cookie_and_session_last_over_requests(name: str, tour_on: Tour) -> None:
     server = tour_on(name)

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from typing import Any
 
 
-def environ_for(method: str = "GET", path: str = "/", body: bytes = b"", **changes: Any) -> dict[str, Any]:
+def environ_for(method: Any = "GET", path: Any = "/", body: Any = b"", **changes: Any) -> dict[str, Any]:
     target, _, query = path.partition("?")
     environ = {
         "REQUEST_METHOD": method,
@@ -57,13 +57,13 @@ class Answer:
             close()
 
 
-def begin(app: Any, method: str = "GET", path: str = "/", body: bytes = b"", **changes: Any) -> Answer:
+def begin(app: Any, method: Any = "GET", path: Any = "/", body: Any = b"", **changes: Any) -> Answer:
     """Call the application; nothing of the body is read yet."""
     answer = Answer()
     answer.chunks = app(environ_for(method, path, body, **changes), answer.start_response)
     return answer
 
 
-def get(app: Any, path: str = "/", method: str = "GET", body: bytes = b"", **changes: Any) -> tuple[int, bytes]:
+def get(app: Any, path: Any = "/", method: Any = "GET", body: Any = b"", **changes: Any) -> tuple[int, bytes]:
     answer = begin(app, method, path, body, **changes)
     return answer.status, answer.read()

@@ -116,7 +116,7 @@ def test_R68_interleaved_chunks_see_their_own_request(path: str) -> None:
     rounds = [[next(stream).decode() for stream in streams] for _ in range(3)]
     assert rounds == [[f"{name}{number}" for number in range(5)] for name in "abc"]
     with pytest.raises(LookupError):
-        micropie.request.path
+        micropie.request.path  # noqa: B018
     for answer in answers:
         answer.close()
 
