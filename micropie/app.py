@@ -277,8 +277,9 @@ class App:
 
     def render(self, name: str, **context: Any) -> str:
         """A template rendered with ``context``; every value is escaped."""
-        settings = Settings().overridden(self._micropie_settings)
-        return render(str(settings.templates), name, context)
+        request = current.get(None)
+        level = request.level if request is not None else self.compiled().level
+        return render(str(level.settings.templates), name, context)
 
     def _render_template(self, name: str, **context: Any) -> Ready:
         """``await self._render_template("index.html", ...)``: ``render`` for ``async def`` handlers."""

@@ -22,13 +22,14 @@ class Body:
     Raises ``HTTPError`` 413 at once if more is announced than allowed.
     """
 
-    __slots__ = ("_ended", "_limit", "_size", "_state", "data")
+    __slots__ = ("_ended", "_is_too_large", "_limit", "_size", "_state", "data")
 
     def __init__(self, limit: int, announced: int | None) -> None:
         self._limit = limit
         self._size = 0
         self._state = UNREAD
         self._ended = False
+        self._is_too_large = False
         self.data = b""
         if announced is not None and announced > limit:
             raise self._too_large()
@@ -46,6 +47,8 @@ class Body:
         if self._state is KEPT and not self._ended:
             self._ended = True
             return self.data
+        if self._is_too_large:
+            raise self._too_large()
         piece, more = b"", True
         while more and not piece and not self._ended:
             piece, more = yield RECEIVE_STEP
@@ -57,6 +60,8 @@ class Body:
         """All of it; kept, so that it can be asked for again. Raises ``RuntimeError`` after ``start_stream``."""
         if self._state is STREAMED:
             raise RuntimeError("the body was handed out as a stream or a form before; it can't be read whole as well")
+        if self._is_too_large:
+            raise self._too_large()
         if self._state is UNREAD:
             piece, more = yield RECEIVE_STEP
             self.keep((yield from self.rest(piece)) if more else piece)
@@ -84,8 +89,8 @@ class Body:
     def _count(self, piece: bytes) -> None:
         self._size += len(piece)
         if self._size > self._limit:
-            self._state, self._ended = STREAMED, True
             raise self._too_large()
 
     def _too_large(self) -> HTTPError:
+        self._is_too_large = True  # whoever asks again hears the same
         return HTTPError(413, f"The body may have {self._limit} bytes at most.")

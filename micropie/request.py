@@ -200,7 +200,7 @@ class Request:
     @property
     def url(self) -> str:
         """The absolute URL of this request, built from its checked parts, the query included."""
-        path = quote(self.root_path + self.path, safe=_PATH_SAFE)
+        path = quote(f"{self.root_path}/{self.path.removeprefix('/')}", safe=_PATH_SAFE)
         query = self.query_string
         return f"{self.scheme}://{self.host}{path}" + (f"?{query}" if query else "")
 

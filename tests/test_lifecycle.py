@@ -226,7 +226,7 @@ def test_R71_a_start_up_that_fails_under_wsgi_is_a_500_logged_and_undone(
 def test_R71_without_a_lifespan_the_next_request_tries_again(make_client: MakeClient, method: str) -> None:
     log: list[str] = []
     app = Failing(log, RuntimeError("no database"))
-    app.lifespan = None
+    app.lifespan = None  # type: ignore[assignment, method-assign]
     client = make_client(app, lifespan=False, validate=method != "HEAD")
     failed = [client.request(method, "/") for _ in range(2)]
     body = b"500 Internal Server Error" if method == "GET" else b""

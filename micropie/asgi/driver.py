@@ -49,7 +49,7 @@ async def serve_http(site: Site, scope: Scope, receive: Receive, send: Send) -> 
             "headers": encode_headers(content_type, length, pairs),
         }
         if stream is not None:
-            await send_streamed(start, stream, request, receive, send)
+            await send_streamed(start, stream, request, send)
             return
         try:
             await send(start)

@@ -6,8 +6,9 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Generator, Itera
 from typing import Any, TypeVar
 from urllib.parse import unquote_to_bytes
 
-from anyio import current_time, from_thread
+from anyio import Event, current_time, from_thread
 
+from micropie.asgi.inbox import Inbox
 from micropie.asgi.performing import perform
 from micropie.asgi.suspending import Interrupted, Interruption, resume
 from micropie.errors import ClientDisconnect, HTTPError
@@ -29,6 +30,9 @@ class ASGIRequest(Request):
     __slots__ = ("_ended", "_receive", "scope")
 
     scope: Scope  # type: ignore[misc]
+    _gone = False
+    _silent = False
+    in_flight: Event | None = None  # while the body is waited for
 
     def __init__(self, scope: Scope, receive: Receive) -> None:
         self.scope = scope
@@ -106,7 +110,7 @@ class ASGIRequest(Request):
         Raises ``ClientDisconnect``, and 408 after ``body_timeout`` seconds of silence.
         """
         if self._ended:
-            return b"", False
+            return self._again()
         # Begun by hand: a body that has arrived, as most have, is there without a wait.
         steps = self._receive().__await__()
         try:
@@ -116,20 +120,39 @@ class ASGIRequest(Request):
         else:
             message = await self._wait_for_message(steps, waits_for)
         if message["type"] != "http.request":
-            self._ended = True
-            raise ClientDisconnect("the client left before its request was complete")
+            self._ended = self._gone = True
+            return self._again()
         more = message.get("more_body", False)
         self._ended = not more
         return message.get("body") or b"", more
 
+    def _again(self) -> tuple[bytes, bool]:
+        """What who asks after the end hears: that it was the end, or how it broke."""
+        if self._gone:
+            raise ClientDisconnect("the client left before its request was complete")
+        if self._silent:
+            raise HTTPError(408, "The body stopped arriving.")
+        return b"", False
+
     async def _wait_for_message(self, steps: Generator[Any, Any, Message], waits_for: Any) -> Message:
         timeout = self.level.settings.body_timeout
         interruption = Interruption() if timeout is None else Interruption(current_time() + timeout)
+        self.in_flight = Event()
         try:
             return await resume(steps, waits_for, interruption)
         except Interrupted:
-            self._ended = True
-            raise HTTPError(408, "The body stopped arriving.") from None
+            self._ended = self._silent = True
+            self._again()
+            raise
+        finally:
+            self.in_flight.set()
+            self.in_flight = None
+
+    def share_messages(self) -> Inbox:
+        """Let somebody else wait for the client's leaving while the body may still be read."""
+        inbox = Inbox(self._receive, self.in_flight)
+        self._receive = inbox.next
+        return inbox
 
     def _perform(self, flow: Flow[Value]) -> Value:
         try:

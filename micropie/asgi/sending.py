@@ -15,6 +15,7 @@ from anyio import CancelScope, create_task_group, move_on_after
 from anyio.abc import TaskGroup
 from anyio.lowlevel import checkpoint
 
+from micropie.asgi.inbox import Inbox
 from micropie.asgi.request import WATCHERS, ASGIRequest
 from micropie.asgi.suspending import CLEAN_UP_WITHIN, Interrupted, Interruption, interruptible
 from micropie.asgi.threads import in_thread
@@ -23,7 +24,7 @@ from micropie.level import Level
 from micropie.response import HTML, JSON, TEXT
 from micropie.steps import AWAIT
 from micropie.streams import END, Stream, as_bytes
-from micropie.types import HeaderPairs, Receive, Send
+from micropie.types import HeaderPairs, Send
 
 logger = logging.getLogger("micropie")
 
@@ -50,13 +51,11 @@ def _length_header(length: int) -> tuple[bytes, bytes]:
     return header
 
 
-async def send_streamed(
-    start: dict[str, Any], stream: Stream, request: ASGIRequest, receive: Receive, send: Send
-) -> None:
+async def send_streamed(start: dict[str, Any], stream: Stream, request: ASGIRequest, send: Send) -> None:
     """Send head and chunks, close the stream. A client that has gone ends it quietly: there is nobody to tell."""
     state = request.scope.get("state")
     watchers: TaskGroup | None = state.get(WATCHERS) if state else None
-    watch = _Watch(request, receive, watchers)
+    watch = _Watch(request, watchers)
     pump = _pump(start, stream, request, send, watch)
     try:
         if request.method == "HEAD" or start["status"] in (204, 304):
@@ -80,15 +79,14 @@ async def send_streamed(
 class _Watch:
     """Looks out for the client's leaving, from the moment that a stream has to wait: ``begin``."""
 
-    __slots__ = ("_chunks", "_left", "_receive", "_request", "_scope", "looking", "watchers")
+    __slots__ = ("_chunks", "_left", "_request", "_scope", "looking", "watchers")
 
-    def __init__(self, request: ASGIRequest, receive: Receive, watchers: TaskGroup | None) -> None:
+    def __init__(self, request: ASGIRequest, watchers: TaskGroup | None) -> None:
         self.watchers = watchers
         self.looking: list[bool] = []  # not empty once it has begun: the cheapest thing to ask for each chunk
         self._left = False
         self._chunks = 0
         self._request = request
-        self._receive = receive
         self._scope: CancelScope | None = None
 
     def begin(self) -> Interruption:
@@ -97,13 +95,15 @@ class _Watch:
         interruption = Interruption()
         self.looking.append(True)
         self._scope = CancelScope()
-        self.watchers.start_soon(self._run, self._scope, interruption)
+        self.watchers.start_soon(self._run, self._request.share_messages(), self._scope, interruption)
         return interruption
 
-    async def _run(self, scope: CancelScope, interruption: Interruption) -> None:
-        # Raises nothing: it runs among other requests' watchers.
+    async def _run(self, inbox: Inbox, scope: CancelScope, interruption: Interruption) -> None:
         with scope:
-            await _gone(self._request, self._receive)
+            try:
+                await inbox.disconnected()
+            except Exception as error:  # raised nowhere: other requests' watchers run beside this one
+                logger.debug("%s %r: receive() failed: %r", self._request.method, self._request.path, error)
             self._left = True
             interruption.interrupt()
 
@@ -142,15 +142,6 @@ async def _send_or_leave(send: Send, message: dict[str, Any]) -> None:
         await send(message)
     except OSError as error:
         raise ClientDisconnect("the client left") from error
-
-
-async def _gone(request: ASGIRequest, receive: Receive) -> None:
-    """Return when the client has gone. What is left of an unread body is thrown away on the way."""
-    try:
-        while (await receive())["type"] != "http.disconnect":
-            pass
-    except Exception as error:
-        logger.debug("%s %r: receive() failed: %r", request.method, request.path, error)
 
 
 async def _pump(

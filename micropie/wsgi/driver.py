@@ -53,17 +53,20 @@ def serve_http(site: Site, environ: Environ, start_response: StartResponse) -> I
         if length is not None:
             headers.append(_length_headers.get(length) or _length_header(length))
         start_response("200 OK" if status == 200 else status_line(status), headers)
-        return [body] if stream is None else _Chunks(stream, request, status)
+        if stream is not None:
+            return _Chunks(stream, request, status)
     except BaseException:
         result = None
         flow.close()
         if request.answer_stream is not None:
             _Chunks(request.answer_stream, request, 500).close()
+        request.close()
         raise
     finally:
         current.reset(token)
-        if request.closers is not None:
-            request.close()
+    if request.closers is not None:
+        request.close()
+    return [body]
 
 
 _length_headers: dict[int, tuple[str, str]] = {}
@@ -133,6 +136,7 @@ class _Chunks:
                 self._context.run(await_in_portal, self._request.level.settings.portal_backend, close, arguments)
             else:
                 self._context.run(close)
+        self._request.close()
 
 
 def _next_of_async(backend: str, source: Any, end: Any) -> Any:

@@ -65,6 +65,14 @@ def running(diary: Diary) -> Iterator[Launch]:
         server.log.close()
 
 
+def wait_for(server: Server, text: str) -> None:
+    """Wait until the server has written it."""
+    deadline = time.monotonic() + STOP_WITHIN
+    while text not in server.output():
+        assert time.monotonic() < deadline, f"the server did not write {text!r}:\n{server.output()}"
+        time.sleep(0.02)
+
+
 @pytest.mark.parametrize("app", ["async_app", "sync_app"])
 @pytest.mark.parametrize("name", EVERY_SERVER)
 def test_R72_start_up_runs_once_before_the_first_request_and_shut_down_after_the_last(
@@ -82,10 +90,13 @@ def test_R72_start_up_runs_once_before_the_first_request_and_shut_down_after_the
 @pytest.mark.parametrize("name", WITH_WORKERS)
 def test_R70_each_worker_starts_for_itself_after_the_fork(name: str, running: Launch, diary: Diary) -> None:
     server = running(name, "async_app", workers=2)
-    for _ in range(12):
+    sent = 0
+    # At least a dozen, and until both have answered: a worker of granian that is told to end before does not hear it.
+    while sent < 12 or (name.startswith("granian") and len(diary.served()) < 2):
         assert server.request("GET", "/later").status == 200
+        sent += 1
     server.end()
-    assert sum(events.count("request") for events in diary.served()) == 12
+    assert sum(events.count("request") for events in diary.served()) == sent
     for events in diary.served():
         requests = events.count("request")
         start_and_requests = ["enter", "startup", *requests * ["request"]]
@@ -104,14 +115,6 @@ def test_R70_a_preloaded_application_is_imported_once_and_started_in_the_worker(
     assert [found for process, found in events.items() if process != server.process.pid] == [
         ["enter", "startup", "request", "shutdown", "leave"]
     ]
-
-
-def wait_for(server: Server, text: str) -> None:
-    """Wait until the server has written it."""
-    deadline = time.monotonic() + STOP_WITHIN
-    while text not in server.output():
-        assert time.monotonic() < deadline, f"the server did not write {text!r}:\n{server.output()}"
-        time.sleep(0.02)
 
 
 @pytest.mark.parametrize("name", ASGI_WITH_LIFESPAN)
