@@ -40,9 +40,7 @@ def judge(best: Best) -> list[Verdict]:
     ]
 
 
-def _ratio(
-    best: Best, table: str, base: str, limit: float, goal: str, cases: Sequence[str] | None = None
-) -> Verdict:
+def _ratio(best: Best, table: str, base: str, limit: float, goal: str, cases: Sequence[str] | None = None) -> Verdict:
     ratios = _ratios(best.get(table, {}), base, cases)
     return _verdict(goal, ratios, [case for case, ratio in ratios.items() if ratio > limit])
 
@@ -54,9 +52,7 @@ def _ahead(best: Best, table: str, peer: str, cases: Sequence[str] | None = None
     return _verdict(goal, ratios, [case for case, ratio in ratios.items() if ratio >= 1])
 
 
-def _ratios(
-    rows: Mapping[str, Mapping[str, float]], base: str, cases: Iterable[str] | None
-) -> dict[str, float]:
+def _ratios(rows: Mapping[str, Mapping[str, float]], base: str, cases: Iterable[str] | None) -> dict[str, float]:
     """Our time as a multiple of the base's, for the cases that both have."""
     if OURS not in rows or base not in rows:
         return {}

@@ -85,10 +85,16 @@ class App:
         values["__call__"] = __call__
         values.update(
             # A copy of what the class has: ``class Root(App): middlewares = [Guard()]`` must guard.
-            **{name: list(getattr(cls, name, ())) for name in _LISTS}, state=State(),
-            session_backend=getattr(cls, "session_backend", None), _micropie_lifespan=None, _micropie_settings={},
+            **{name: list(getattr(cls, name, ())) for name in _LISTS},
+            state=State(),
+            session_backend=getattr(cls, "session_backend", None),
+            _micropie_lifespan=None,
+            _micropie_settings={},
             _micropie_error_handlers={},
-            _micropie_functions=[], _micropie_site=None, _micropie_running=Running(), _micropie_parents=[],
+            _micropie_functions=[],
+            _micropie_site=None,
+            _micropie_running=Running(),
+            _micropie_parents=[],
             _micropie_process=Process(),
         )
         return app

@@ -62,10 +62,11 @@ def respond(site: Site, request: Request) -> Flow[Answer]:
     result: Any = None
     try:
         # 2. Route. One look-up finds a path without arguments; others are walked.
-        route = site.exact.get(request.method, _NO_ROUTES).get(request.literal_path)
-        arguments, values = _NO_ARGUMENTS, _NO_VALUES
-        if route is None:
+        exact = site.exact.get(request.method, _NO_ROUTES).get(request.literal_path)
+        if exact is None:
             route, arguments, values = site.find(request)
+        else:
+            route, arguments, values = exact, _NO_ARGUMENTS, _NO_VALUES
         request.route = route
         request.level = level = route.level
     except HTTPError as error:  # not raised on: the hooks see the request first

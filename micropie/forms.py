@@ -44,9 +44,7 @@ class FormParser(Protocol):
     def may_block(self, size: int) -> bool: ...
 
 
-def form_parser(
-    media_type: str, parameters: dict[str, str], limits: Limits = DEFAULT_LIMITS
-) -> FormParser | None:
+def form_parser(media_type: str, parameters: dict[str, str], limits: Limits = DEFAULT_LIMITS) -> FormParser | None:
     """The parser for what ``content_type`` returned, None if that is no form."""
     if media_type == "application/x-www-form-urlencoded":
         require_utf8(parameters.get("charset", ""))

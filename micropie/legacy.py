@@ -25,7 +25,7 @@ class Server(App):
 
     @session.setter
     def session(self, values: dict[str, Any]) -> None:
-        self.request.session = values  # type: ignore[assignment]
+        self.request.session = values
 
     @property
     def query_params(self) -> Parameters:

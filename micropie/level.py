@@ -18,7 +18,8 @@ class Level:
     """One ``App`` with what it inherits from those it lives in; each of its routes refers to it.
 
     ``middlewares``: those of the outermost application to this one, live, so that one appended late counts; for
-    the outermost application its own list, for it is looked at with every request. ``error_handlers``: by status or exception class, this application's own first.
+    the outermost application its own list, as it is looked at with every request. ``error_handlers``: by status or
+    exception class, this application's own before those around it.
     """
 
     settings: Settings
@@ -41,10 +42,9 @@ class Level:
                 break
             if kind in self.error_handlers:
                 return self.error_handlers[kind], True
-        for key in (status, *_ANY):
-            handler = self.error_handlers.get(key)
-            if handler is not None and (isinstance(key, int) or isinstance(error, key)):
-                return handler, False
+        for key in (status, *(kind for kind in _ANY if isinstance(error, kind))):
+            if key in self.error_handlers:
+                return self.error_handlers[key], False
         return None, False
 
 

@@ -59,6 +59,11 @@ class State:
     def __init__(self, values: dict[str, Any] | None = None) -> None:
         self.__dict__.update(values or {})
 
+    if TYPE_CHECKING:
+
+        def __setattr__(self, name: str, value: Any) -> None:
+            """Any name will do: for type checkers."""
+
     def __getattr__(self, name: str) -> Any:
         raise AttributeError(f"state has no {name!r}")
 

@@ -230,7 +230,9 @@ def error_response(status: int, message: str, headers: HeadersLike = ()) -> Resp
     return Response(message, status, headers, TEXT)
 
 
-START_FAILED: Final = "500 Internal Server Error"
+def start_failed(head_only: bool) -> Answer:
+    """The answer while the application can't start: nothing of it may be asked."""
+    return encode(error_response(500, "500 Internal Server Error"), None, head_only)
 
 
 def status_line(status: int) -> str:

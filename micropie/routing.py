@@ -63,7 +63,17 @@ class Route:
     """
 
     __slots__ = (
-        "bind", "call", "is_fallback", "level", "methods", "most_segments", "name", "pattern", "plan", "run", "texts",
+        "bind",
+        "call",
+        "is_fallback",
+        "level",
+        "methods",
+        "most_segments",
+        "name",
+        "pattern",
+        "plan",
+        "run",
+        "texts",
     )
 
     def __init__(

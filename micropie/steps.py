@@ -1,6 +1,7 @@
 """What a flow may ask its driver for, and nothing else.
 
-A flow is a generator. It yields a step, a bare tuple ``(kind, function, arguments)``, and is sent the result; what the step raised is thrown into it. There are three kinds:
+A flow is a generator. It yields a step, a bare tuple ``(kind, function, arguments)``, and is sent the result; what
+the step raised is thrown into it. There are three kinds:
 
 =========  ==============================================================  =====================================
 kind       the flow wants                                                  the driver does

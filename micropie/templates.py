@@ -21,7 +21,7 @@ def render(directory: str, name: str, context: dict[str, Any]) -> str:
     if jinja2 is None:
         raise RuntimeError('templates need Jinja2: pip install "micropie[standard]"')
     try:
-        return _environment(directory).get_template(name).render(context)
+        return str(_environment(directory).get_template(name).render(context))
     except jinja2.TemplateNotFound as error:
         where = Path(directory).resolve()
         raise LookupError(f"there is no template {error.name!r} in {where}") from None

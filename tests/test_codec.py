@@ -54,7 +54,7 @@ class Level(IntEnum):
     LOW = 1
 
 
-class Labelled(str, Enum):  # noqa: UP042 - StrEnum has no other value than the text
+class Labelled(str, Enum):
     A = ("a", "label")
 
     def __new__(cls, text: str, label: str) -> Labelled:
@@ -169,8 +169,10 @@ WRITTEN: list[tuple[Any, str]] = [
     ([None, 1.5, {"x": None}, Colour.RED], '[null,1.5,{"x":null},"red"]'),
     ({2: "a", True: "b"}, '{"2":"a","true":"b"}'),
     ({None: 1, False: 2, 1.5: 3, 1e-7: 4}, '{"null":1,"false":2,"1.5":3,"1e-7":4}'),
-    ({ID: 1, date(2024, 1, 2): 2, Colour.RED: 3, Level.LOW: 4, Text("t"): 5, Decimal("1.5"): 6},
-     f'{{"{ID}":1,"2024-01-02":2,"red":3,"1":4,"t":5,"1.5":6}}'),
+    (
+        {ID: 1, date(2024, 1, 2): 2, Colour.RED: 3, Level.LOW: 4, Text("t"): 5, Decimal("1.5"): 6},
+        f'{{"{ID}":1,"2024-01-02":2,"red":3,"1":4,"t":5,"1.5":6}}',
+    ),
     (NOON, '"2024-02-29T12:00:00.000005"'),
     (datetime(2024, 1, 2, tzinfo=UTC), '"2024-01-02T00:00:00+00:00"'),
     (datetime(1, 1, 1, tzinfo=timezone(timedelta(seconds=21208))), '"0001-01-01T00:00:00+05:53:28"'),
@@ -203,13 +205,14 @@ WRITTEN: list[tuple[Any, str]] = [
     (UserList([1]), "[1]"),
     (type("Sub", (list,), {})([1]), "[1]"),
     (Point(1, tags=["t"]), '{"x":1,"_hidden":2,"tags":["t"]}'),
-    ([Slotted(NOON, Point(1))],
-     '[{"when":"2024-02-29T12:00:00.000005","inner":{"x":1,"_hidden":2,"tags":[]}}]'),
+    ([Slotted(NOON, Point(1))], '[{"when":"2024-02-29T12:00:00.000005","inner":{"x":1,"_hidden":2,"tags":[]}}]'),
     (Struct("Ann"), '{"type":"Struct","firstName":"Ann","content":null}'),
-    (Struct("Ann", [NOON, Decimal("1.0"), Point(1), {ID: Text("x")}, Model(when=NOON)]),
-     '{"type":"Struct","firstName":"Ann","content":["2024-02-29T12:00:00.000005","1.0",'
-     f'{{"x":1,"_hidden":2,"tags":[]}},{{"{ID}":"x"}},'
-     '{"when":"2024-02-29T12:00:00.000005","ratio":0.5}]}'),
+    (
+        Struct("Ann", [NOON, Decimal("1.0"), Point(1), {ID: Text("x")}, Model(when=NOON)]),
+        '{"type":"Struct","firstName":"Ann","content":["2024-02-29T12:00:00.000005","1.0",'
+        f'{{"x":1,"_hidden":2,"tags":[]}},{{"{ID}":"x"}},'
+        '{"when":"2024-02-29T12:00:00.000005","ratio":0.5}]}',
+    ),
     (Model(when=NOON), '{"when":"2024-02-29T12:00:00.000005","ratio":0.5}'),
     (nested(254), "[" * 254 + "0" + "]" * 254),
     (nested(254, lambda inner: {"a": inner}), '{"a":' * 254 + "0" + "}" * 254),

@@ -29,7 +29,7 @@ class ASGIRequest(Request):
 
     __slots__ = ("_ended", "_receive", "scope")
 
-    scope: Scope  # type: ignore[misc]
+    scope: Scope
     _gone = False
     _silent = False
     in_flight: Event | None = None  # while the body is waited for
@@ -160,8 +160,10 @@ class ASGIRequest(Request):
         except RuntimeError as error:
             if "worker thread" not in str(error):
                 raise
-            raise RuntimeError("this handler runs on the event loop: write await request.body() for read(), "
-                               "async for chunk in request.stream() for chunks()") from None
+            raise RuntimeError(
+                "this handler runs on the event loop: write await request.body() for read(), "
+                "async for chunk in request.stream() for chunks()"
+            ) from None
 
     def _perform_async(self, flow: Flow[Value]) -> Awaitable[Value]:
         return perform(flow, self)

@@ -144,9 +144,7 @@ async def _send_or_leave(send: Send, message: dict[str, Any]) -> None:
         raise ClientDisconnect("the client left") from error
 
 
-async def _pump(
-    start: dict[str, Any], stream: Stream, request: ASGIRequest, send: Send, watch: _Watch
-) -> None:
+async def _pump(start: dict[str, Any], stream: Stream, request: ASGIRequest, send: Send, watch: _Watch) -> None:
     chunk: Any = stream.first
     try:
         await send(start)

@@ -10,8 +10,9 @@ from anyio.lowlevel import RunVar
 from micropie.asgi.driver import serve_http
 from micropie.asgi.lifespan import NoRequest, Running, serve_lifespan
 from micropie.asgi.performing import perform
+from micropie.asgi.sending import encode_headers
 from micropie.lifecycle import Startable
-from micropie.response import START_FAILED, TEXT
+from micropie.response import start_failed
 from micropie.site import Site
 from micropie.types import Receive, Scope, Send
 
@@ -40,9 +41,9 @@ async def _start_and_serve(app: Startable, running: Running, scope: Scope, recei
         site = await _start(app, running)
     except Exception:
         logger.exception("start-up failed; the next request tries it again")
-        body = START_FAILED.encode()
-        headers = [(b"content-type", TEXT.encode()), (b"content-length", b"%d" % len(body))]
-        await send({"type": "http.response.start", "status": 500, "headers": headers})
+        status, content_type, length, pairs, body, _ = start_failed(scope["method"] == "HEAD")
+        headers = encode_headers(content_type, length, pairs)
+        await send({"type": "http.response.start", "status": status, "headers": headers})
         await send({"type": "http.response.body", "body": body})
     else:
         await serve_http(site, scope, receive, send)
@@ -55,7 +56,7 @@ async def _start(app: Startable, running: Running) -> Site:
         lock = Lock()
         _starting.set(lock)
     async with lock:
-        site = app.compiled()
+        site: Site = app.compiled()
         if not running.started:
             # A server without lifespan tells no end either, so nothing is shut down then.
             await perform(app.lifecycle().start(), NoRequest(site.level))

@@ -60,9 +60,7 @@ class Interruption:
 
 
 @types.coroutine
-def interruptible(
-    awaitable: Awaitable[Value], begin: Callable[[], Interruption]
-) -> Generator[Any, Any, Value]:
+def interruptible(awaitable: Awaitable[Value], begin: Callable[[], Interruption]) -> Generator[Any, Any, Value]:
     """Await ``awaitable``. When it has to wait for the first time, ``begin`` says what may interrupt it.
 
     Raises ``Interrupted`` if it ended by that, and otherwise whatever it raised.
@@ -77,9 +75,7 @@ def interruptible(
 
 
 @types.coroutine
-def resume(
-    steps: Generator[Any, Any, Value], waits_for: Any, interruption: Interruption
-) -> Generator[Any, Any, Value]:
+def resume(steps: Generator[Any, Any, Value], waits_for: Any, interruption: Interruption) -> Generator[Any, Any, Value]:
     """Go on with an awaitable that was begun by hand, ``next(steps)``, and then had to wait for ``waits_for``."""
     thrown: BaseException | None = None
     while True:

@@ -19,7 +19,9 @@ _limiters: RunVar[WeakKeyDictionary[Level, CapacityLimiter]] = RunVar("micropie.
 
 async def in_thread(level: Level, function: Callable[..., Value], *arguments: Any) -> Value:
     """Call in a worker thread, with this task's context variables. Waits while ``threads`` of them are busy."""
-    value, error = await to_thread.run_sync(_outcome, function, arguments, limiter=_limiter(level))
+    outcome = await to_thread.run_sync(_outcome, function, arguments, limiter=_limiter(level))
+    value, error = outcome
+    outcome.clear()  # the worker's frame holds it, and the error's traceback that frame
     if error is None:
         return cast(Value, value)
     try:
@@ -28,13 +30,13 @@ async def in_thread(level: Level, function: Callable[..., Value], *arguments: An
         del error  # its traceback refers to this frame
 
 
-def _outcome(function: Callable[..., Any], arguments: Sequence[Any]) -> tuple[Any, BaseException | None]:
+def _outcome(function: Callable[..., Any], arguments: Sequence[Any]) -> list[Any]:
     # As a value: an exception in a future is kept by the frames that it refers to, and a coroutine, which a
     # decorated ``async def`` returns, is refused by trio's threads.
     try:
-        return function(*arguments), None
+        return [function(*arguments), None]
     except BaseException as error:
-        return None, error
+        return [None, error]
 
 
 def _limiter(level: Level) -> CapacityLimiter:

@@ -12,7 +12,7 @@ from micropie.context import current
 from micropie.flow import respond
 from micropie.lifecycle import Startable
 from micropie.request import Request
-from micropie.response import START_FAILED, encode, error_response, status_line
+from micropie.response import start_failed, status_line
 from micropie.site import Site
 from micropie.steps import AWAIT, BLOCK
 from micropie.streams import END, Stream, as_bytes
@@ -23,7 +23,6 @@ from micropie.wsgi.process import Process
 from micropie.wsgi.request import WSGIRequest
 
 logger = logging.getLogger("micropie")
-
 
 
 def serve_http(site: Site, environ: Environ, start_response: StartResponse) -> Iterable[bytes]:
@@ -42,10 +41,7 @@ def serve_http(site: Site, environ: Environ, start_response: StartResponse) -> I
                 break
             resume = flow.send
             try:
-                if kind is BLOCK:
-                    result = function(*arguments)
-                else:
-                    result = perform_one(kind, function, arguments, request)
+                result = function(*arguments) if kind is BLOCK else perform_one(kind, function, arguments, request)
             except BaseException as error:
                 resume, result = flow.throw, error
         if content_type is not None:
@@ -87,8 +83,9 @@ def start_and_serve(
         site = process.start(app)
     except Exception:
         logger.exception("start-up failed; the next request tries it again")
-        status, content_type, _, headers, body, _ = encode(error_response(500, START_FAILED), None, False)
-        start_response(status_line(status), [*headers, ("content-type", content_type)])
+        status, content_type, length, headers, body, _ = start_failed(environ["REQUEST_METHOD"] == "HEAD")
+        described = [("content-type", str(content_type)), ("content-length", str(length))]
+        start_response(status_line(status), headers + described)
         return [body]
     return serve_http(site, environ, start_response)
 

@@ -53,8 +53,18 @@ close_portals = _portals.close
 
 def await_in_portal(backend: str, function: Callable[..., Any], arguments: Sequence[Any]) -> Any:
     """Await ``function(*arguments)`` on the loop, with this thread's context variables; block until it is done."""
+    value, error = get_portal(backend).call(_outcome, function, arguments)
+    if error is None:
+        return value
+    try:
+        raise error
+    finally:
+        del error  # its traceback refers to this frame
 
-    async def call() -> Any:
-        return await function(*arguments)
 
-    return get_portal(backend).call(call)
+async def _outcome(function: Callable[..., Any], arguments: Sequence[Any]) -> tuple[Any, BaseException | None]:
+    # As a value: an exception in a future is kept by the frames that it refers to.
+    try:
+        return await function(*arguments), None
+    except Exception as error:
+        return None, error

@@ -103,9 +103,7 @@ class WSGIRequest(Request):
         return raw if raw.startswith(b"/") else urlsplit(raw).path or b"/"
 
     def _header_pairs(self) -> Iterable[tuple[str, str]]:
-        pairs = [
-            (key[5:].replace("_", "-"), value) for key, value in self.environ.items() if key.startswith("HTTP_")
-        ]
+        pairs = [(key[5:].replace("_", "-"), value) for key, value in self.environ.items() if key.startswith("HTTP_")]
         for key, name in (("CONTENT_TYPE", "content-type"), ("CONTENT_LENGTH", "content-length")):
             if self.environ.get(key):
                 pairs.append((name, self.environ[key]))
@@ -116,7 +114,7 @@ class WSGIRequest(Request):
         return self.environ.get("CONTENT_TYPE", ""), checked_length(length.encode()) if length else None
 
     def _raw_query(self) -> str:
-        return self.environ.get("QUERY_STRING", "")
+        return self.environ.get("QUERY_STRING", "")  # type: ignore[no-any-return]
 
     def _server_name(self) -> str:
         return f"{self.environ['SERVER_NAME']}:{self.environ['SERVER_PORT']}"
