@@ -9,7 +9,7 @@ import anyio
 
 from micropie.asgi.performing import perform
 from micropie.asgi.request import WATCHERS
-from micropie.asgi.suspending import CLEAN_UP_WITHIN
+from micropie.asgi.sending import CLEAN_UP_WITHIN
 from micropie.level import Level
 from micropie.lifecycle import Lifecycle, Startable
 from micropie.site import Site

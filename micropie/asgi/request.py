@@ -6,11 +6,11 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Generator, Itera
 from typing import Any, TypeVar
 from urllib.parse import unquote_to_bytes
 
-from anyio import Event, current_time, from_thread
+from anyio import Event, from_thread
 
 from micropie.asgi.inbox import Inbox
 from micropie.asgi.performing import perform
-from micropie.asgi.suspending import Interrupted, Interruption, resume
+from micropie.asgi.suspending import resume
 from micropie.errors import ClientDisconnect, HTTPError
 from micropie.request import Address, Request, checked_length
 from micropie.steps import Flow
@@ -135,12 +135,10 @@ class ASGIRequest(Request):
         return b"", False
 
     async def _wait_for_message(self, steps: Generator[Any, Any, Message], waits_for: Any) -> Message:
-        timeout = self.level.settings.body_timeout
-        interruption = Interruption() if timeout is None else Interruption(current_time() + timeout)
         self.in_flight = Event()
         try:
-            return await resume(steps, waits_for, interruption)
-        except Interrupted:
+            return await resume(steps, waits_for, self.level.settings.body_timeout)
+        except TimeoutError:
             self._ended = self._silent = True
             self._again()
             raise

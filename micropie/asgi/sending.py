@@ -8,25 +8,29 @@ and raised into the server, which then cuts the connection; a broken stream neve
 from __future__ import annotations
 
 import logging
-from collections.abc import Coroutine
 from typing import Any
 
 from anyio import CancelScope, create_task_group, move_on_after
 from anyio.abc import TaskGroup
 from anyio.lowlevel import checkpoint
 
-from micropie.asgi.inbox import Inbox
 from micropie.asgi.request import WATCHERS, ASGIRequest
-from micropie.asgi.suspending import CLEAN_UP_WITHIN, Interrupted, Interruption, interruptible
+from micropie.asgi.suspending import may_wait, when_it_waits
 from micropie.asgi.threads import in_thread
 from micropie.errors import ClientDisconnect
 from micropie.level import Level
 from micropie.response import HTML, JSON, TEXT
-from micropie.steps import AWAIT
+from micropie.steps import AWAIT, Step
 from micropie.streams import END, Stream, as_bytes
 from micropie.types import HeaderPairs, Send
 
 logger = logging.getLogger("micropie")
+
+# Seconds that a stream may take to clean up after its client has gone.
+CLEAN_UP_WITHIN = 10.0
+
+# Chunks between two looks at the event loop: where neither source nor server ever waits, nothing else would run.
+BETWEEN_CHECKPOINTS = 64
 
 _CONTENT_TYPES = {text: (b"content-type", text.encode()) for text in (HTML, JSON, TEXT)}
 
@@ -53,83 +57,43 @@ def _length_header(length: int) -> tuple[bytes, bytes]:
 
 async def send_streamed(start: dict[str, Any], stream: Stream, request: ASGIRequest, send: Send) -> None:
     """Send head and chunks, close the stream. A client that has gone ends it quietly: there is nobody to tell."""
-    state = request.scope.get("state")
-    watchers: TaskGroup | None = state.get(WATCHERS) if state else None
-    watch = _Watch(request, watchers)
-    pump = _pump(start, stream, request, send, watch)
+    first = stream.first
+    has_body = first is not END and request.method != "HEAD" and start["status"] not in (204, 304)
     try:
-        if request.method == "HEAD" or start["status"] in (204, 304):
-            pump.close()
-            await _send_or_leave(send, start)
-            await _send_or_leave(send, {"type": "http.response.body", "body": b""})
-        elif watchers is not None:
-            await interruptible(pump, watch.begin)
-        else:
-            await _send_in_own_group(pump, watch)
-    except (ClientDisconnect, Interrupted):
+        try:
+            await send(start)
+            if has_body:
+                await send({"type": "http.response.body", "body": first, "more_body": True})
+        except OSError as error:
+            raise ClientDisconnect("the client left") from error
+        if has_body:
+            source = stream.source if stream.is_async else _FromThreads(stream.source, request.level)
+            state = request.scope.get("state")
+            watchers = state.get(WATCHERS) if state else None
+            if watchers is not None:
+                await _send_until_gone(source, request, send, watchers)
+            else:
+                await _send_in_own_group(source, request, send)
+        await _send_or_leave(send, {"type": "http.response.body", "body": b""})
+    except ClientDisconnect:
         logger.debug("%s %r: the client left in mid-stream", request.method, request.path)
     except Exception:
         logger.exception("%s %r failed after its head was sent: aborted", request.method, request.path)
         raise
     finally:
-        watch.end()
-        await close_stream(stream, request.level)
+        step = stream.close_step()
+        if step is not None:
+            await _close(step, request.level)
 
 
-class _Watch:
-    """Looks out for the client's leaving, from the moment that a stream has to wait: ``begin``."""
-
-    __slots__ = ("_chunks", "_left", "_request", "_scope", "looking", "watchers")
-
-    def __init__(self, request: ASGIRequest, watchers: TaskGroup | None) -> None:
-        self.watchers = watchers
-        self.looking: list[bool] = []  # not empty once it has begun: the cheapest thing to ask for each chunk
-        self._left = False
-        self._chunks = 0
-        self._request = request
-        self._scope: CancelScope | None = None
-
-    def begin(self) -> Interruption:
-        """Start a task that interrupts the stream when the client has gone."""
-        assert self.watchers is not None  # noqa: S101 - given, or made before the stream begins
-        interruption = Interruption()
-        self.looking.append(True)
-        self._scope = CancelScope()
-        self.watchers.start_soon(self._run, self._request.share_messages(), self._scope, interruption)
-        return interruption
-
-    async def _run(self, inbox: Inbox, scope: CancelScope, interruption: Interruption) -> None:
-        with scope:
-            try:
-                await inbox.disconnected()
-            except Exception as error:  # raised nowhere: other requests' watchers run beside this one
-                logger.debug("%s %r: receive() failed: %r", self._request.method, self._request.path, error)
-            self._left = True
-            interruption.interrupt()
-
-    async def check(self) -> None:
-        """Before each chunk of a stream that has waited: it may not have let itself be interrupted."""
-        self._chunks += 1
-        if self._chunks % 16 == 0:  # a source that never waits keeps the loop from seeing that the client has left
-            await checkpoint()
-        if self._left:
-            raise ClientDisconnect("the client left")
-
-    def end(self) -> None:
-        """Stop looking."""
-        if self._scope is not None:
-            self._scope.cancel()
-
-
-async def _send_in_own_group(pump: Coroutine[Any, Any, None], watch: _Watch) -> None:
-    """Under a server without lifespan, where there is no task group to watch from."""
+async def _send_in_own_group(source: Any, request: ASGIRequest, send: Send) -> None:
+    """Under a server without lifespan, where there is no task group yet to watch from."""
     failure: Exception | None = None
-    async with create_task_group() as watch.watchers:
+    async with create_task_group() as own:
         try:
-            await interruptible(pump, watch.begin)
+            await _send_until_gone(source, request, send, own)
         except Exception as error:  # raised below, or the group would wrap it
             failure = error
-        watch.end()
     if failure is not None:
         try:
             raise failure
@@ -137,35 +101,82 @@ async def _send_in_own_group(pump: Coroutine[Any, Any, None], watch: _Watch) -> 
             del failure
 
 
+async def _send_until_gone(source: Any, request: ASGIRequest, send: Send, watchers: TaskGroup) -> None:
+    watch = _Watch(request, watchers)
+    sending = when_it_waits(_send_all(source, send, watch.left), watch.begin)
+    try:
+        if not may_wait(source):
+            await sending
+            return
+        with CancelScope() as watch.sending:
+            await sending
+        if watch.sending.cancelled_caught:
+            raise ClientDisconnect("the client left")
+    finally:
+        watch.end()
+
+
+async def _send_all(source: Any, send: Send, left: list[bool]) -> None:
+    count = BETWEEN_CHECKPOINTS
+    async for chunk in source:
+        if chunk.__class__ is not bytes or not chunk:
+            chunk = as_bytes(chunk)
+            if not chunk:  # to some servers an empty one is the end
+                continue
+        if left:
+            raise ClientDisconnect("the client left")
+        try:
+            await send({"type": "http.response.body", "body": chunk, "more_body": True})
+        except OSError as error:
+            raise ClientDisconnect("the client left") from error
+        count -= 1
+        if not count:
+            count = BETWEEN_CHECKPOINTS
+            await checkpoint()
+
+
+class _Watch:
+    """Looks out for the client's leaving, from the moment that a stream has to wait: ``begin``.
+
+    ``left`` is not empty once it has left: the cheapest thing to look at for each chunk. ``sending`` is the scope
+    to cancel then; None for a source that never waits itself, which looks at ``left`` soon enough.
+    """
+
+    __slots__ = ("_request", "_watchers", "_watching", "left", "sending")
+
+    def __init__(self, request: ASGIRequest, watchers: TaskGroup) -> None:
+        self._request = request
+        self._watchers = watchers
+        self._watching: CancelScope | None = None
+        self.left: list[bool] = []
+        self.sending: CancelScope | None = None
+
+    def begin(self) -> None:
+        """Start the task that looks out."""
+        self._watching = CancelScope()
+        self._watchers.start_soon(self._run, self._watching)
+
+    def end(self) -> None:
+        """End it."""
+        if self._watching is not None:
+            self._watching.cancel()
+
+    async def _run(self, watching: CancelScope) -> None:
+        with watching:
+            try:
+                await self._request.share_messages().disconnected()
+            except Exception as error:  # raised nowhere: other requests' watchers run beside this one
+                logger.debug("%s %r: receive() failed: %r", self._request.method, self._request.path, error)
+            self.left.append(True)
+            if self.sending is not None:
+                self.sending.cancel()
+
+
 async def _send_or_leave(send: Send, message: dict[str, Any]) -> None:
     try:
         await send(message)
     except OSError as error:
         raise ClientDisconnect("the client left") from error
-
-
-async def _pump(start: dict[str, Any], stream: Stream, request: ASGIRequest, send: Send, watch: _Watch) -> None:
-    chunk: Any = stream.first
-    try:
-        await send(start)
-        if chunk is not END:
-            await send({"type": "http.response.body", "body": chunk, "more_body": True})
-    except OSError as error:
-        raise ClientDisconnect("the client left") from error
-    source = stream.source if stream.is_async else _FromThreads(stream.source, request.level)
-    looking = watch.looking
-    async for chunk in source:
-        if looking:
-            await watch.check()
-        if type(chunk) is not bytes or not chunk:
-            chunk = as_bytes(chunk)
-            if not chunk:
-                continue
-        try:
-            await send({"type": "http.response.body", "body": chunk, "more_body": True})
-        except OSError as error:
-            raise ClientDisconnect("the client left") from error
-    await _send_or_leave(send, {"type": "http.response.body", "body": b""})
 
 
 class _FromThreads:
@@ -186,9 +197,13 @@ class _FromThreads:
 
 
 async def close_stream(stream: Stream, level: Level) -> None:
-    """Close a stream's source if it is still open, also when this task is being cancelled."""
+    """Close a stream's source if it is still open."""
     step = stream.close_step()
     if step is not None:
-        with move_on_after(CLEAN_UP_WITHIN, shield=True):
-            kind, close, _ = step
-            await (close() if kind is AWAIT else in_thread(level, close))
+        await _close(step, level)
+
+
+async def _close(step: Step, level: Level) -> None:
+    kind, close, _ = step
+    with move_on_after(CLEAN_UP_WITHIN, shield=True):  # also when this task is being cancelled
+        await (close() if kind is AWAIT else in_thread(level, close))

@@ -1,18 +1,19 @@
-"""Interrupting what waits: at no cost when nothing waits, and on both loops the same."""
+"""Awaiting what may have to wait: nothing is spent before it does, and on both loops the same."""
 
 from __future__ import annotations
 
+from collections.abc import AsyncIterator, Awaitable, Generator
 from typing import Any
 
 import anyio
 import anyio.lowlevel
 import pytest
 
-from micropie.asgi.suspending import Interrupted, Interruption, interruptible
+from micropie.asgi.suspending import may_wait, resume, when_it_waits
 from tests.asgi.calls import every_loop, run
 
 
-def never() -> Interruption:
+def never() -> None:
     raise AssertionError("it did not wait")
 
 
@@ -27,19 +28,14 @@ async def waits_a_little() -> str:
 
 
 @every_loop
-def test_what_is_ready_asks_for_no_interruption(backend: str) -> None:
-    assert run(backend, lambda: interruptible(at_once(), never)) == "value"
+def test_what_is_ready_notifies_nobody(backend: str) -> None:
+    assert run(backend, lambda: when_it_waits(at_once(), never)) == "value"
 
 
 @every_loop
-def test_what_waits_asks_once(backend: str) -> None:
+def test_what_waits_notifies_once(backend: str) -> None:
     begun: list[int] = []
-
-    def begin() -> Interruption:
-        begun.append(1)
-        return Interruption()
-
-    assert run(backend, lambda: interruptible(waits_a_little(), begin)) == "value"
+    assert run(backend, lambda: when_it_waits(waits_a_little(), lambda: begun.append(1))) == "value"
     assert begun == [1]
 
 
@@ -54,38 +50,51 @@ def test_what_it_raises_passes_through(backend: str, wait: bool) -> None:
         raise error
 
     with pytest.raises(ValueError, match="x") as caught:
-        run(backend, lambda: interruptible(fails(), Interruption))
+        run(backend, lambda: when_it_waits(fails(), lambda: None))
     assert caught.value is error
 
 
 @every_loop
-def test_a_deadline_interrupts(backend: str) -> None:
-    async def main() -> None:
-        with pytest.raises(Interrupted):
-            await interruptible(anyio.sleep_forever(), lambda: Interruption(anyio.current_time() + 0.01))
-        await anyio.lowlevel.checkpoint()  # and nothing of it is left
+def test_a_cancellation_reaches_what_waits(backend: str) -> None:
+    seen: list[str] = []
 
-    run(backend, main)
-
-
-async def interrupted_soon(awaitable: Any) -> Any:
-    interruption = Interruption()
-
-    async def interrupt() -> None:
-        await anyio.sleep(0.01)
-        interruption.interrupt()
-
-    async with anyio.create_task_group() as tasks:
-        tasks.start_soon(interrupt)
+    async def waits() -> None:
         try:
-            return await interruptible(awaitable, lambda: interruption)
-        except Interrupted:
-            return "interrupted"
+            await anyio.sleep_forever()
+        finally:
+            seen.append("ended")
+
+    async def main() -> bool:
+        with anyio.move_on_after(0.01) as scope:
+            await when_it_waits(waits(), lambda: None)
+        return scope.cancelled_caught
+
+    assert run(backend, main) is True
+    assert seen == ["ended"]
+
+
+# -- with a time limit for each answer: ``resume`` ---------------------------------------------------------------------
+
+
+async def limited(awaitable: Awaitable[Any], seconds: float | None) -> Any:
+    steps: Any = awaitable.__await__()
+    try:
+        waits_for = next(steps)
+    except StopIteration as end:
+        return end.value
+    return await resume(steps, waits_for, seconds)
 
 
 @every_loop
-def test_a_call_interrupts(backend: str) -> None:
-    assert run(backend, interrupted_soon, anyio.sleep_forever()) == "interrupted"
+@pytest.mark.parametrize("seconds", [None, 5])
+def test_what_comes_in_time_is_the_value(backend: str, seconds: float | None) -> None:
+    assert run(backend, lambda: limited(waits_a_little(), seconds)) == "value"
+
+
+@every_loop
+def test_what_comes_too_late_is_a_time_out(backend: str) -> None:
+    with pytest.raises(TimeoutError):
+        run(backend, lambda: limited(anyio.sleep_forever(), 0.001))
 
 
 @every_loop
@@ -96,64 +105,103 @@ def test_a_clean_up_may_wait(backend: str) -> None:
         try:
             await anyio.sleep_forever()
         finally:
-            with anyio.CancelScope(shield=True):
-                await anyio.sleep(0.01)
+            await anyio.sleep(0.001)
             done.append(1)
 
-    assert run(backend, lambda: interrupted_soon(cleans())) == "interrupted"
+    with pytest.raises(TimeoutError):
+        run(backend, lambda: limited(cleans(), 0.001))
     assert done == [1]
 
 
 @every_loop
-def test_scopes_and_groups_inside_are_left_properly(backend: str) -> None:
-    seen: list[str] = []
+def test_its_own_scopes_nest_with_the_limit(backend: str) -> None:
+    async def nested() -> str:
+        with anyio.move_on_after(0.001):
+            await anyio.sleep_forever()
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(anyio.sleep, 0.001)
+        return "value"
 
-    async def inner() -> None:
+    assert run(backend, lambda: limited(nested(), 5)) == "value"
+
+
+@every_loop
+def test_an_error_after_the_time_out_is_told(backend: str) -> None:
+    async def fails() -> None:
         try:
             await anyio.sleep_forever()
         finally:
-            seen.append("task ended")
+            raise ValueError("while cleaning up")
 
-    async def nested() -> None:
-        with anyio.move_on_after(0.001):
-            await anyio.sleep_forever()
-        seen.append("own deadline")
-        async with anyio.create_task_group() as tasks:
-            tasks.start_soon(inner)
-            with anyio.CancelScope():
-                await anyio.sleep_forever()
-
-    assert run(backend, lambda: interrupted_soon(nested())) == "interrupted"
-    assert seen == ["own deadline", "task ended"]
+    with pytest.raises(ValueError, match="while cleaning up"):
+        run(backend, lambda: limited(fails(), 0.001))
 
 
 @every_loop
-def test_cancellation_from_outside_is_no_interruption(backend: str) -> None:
-    async def main() -> tuple[bool, list[str]]:
-        seen: list[str] = []
+def test_a_cancellation_from_outside_is_no_time_out(backend: str) -> None:
+    async def main() -> bool:
         with anyio.move_on_after(0.01) as scope:
-            try:
-                await interruptible(anyio.sleep_forever(), Interruption)
-            except Interrupted:
-                seen.append("interrupted")
-            except BaseException as error:
-                seen.append("cancelled" if isinstance(error, anyio.get_cancelled_exc_class()) else repr(error))
-                raise
-        return scope.cancelled_caught, seen
+            await limited(anyio.sleep_forever(), 5)
+        return scope.cancelled_caught
 
-    assert run(backend, main) == (True, ["cancelled"])
+    assert run(backend, main) is True
 
 
-@every_loop
-def test_an_interruption_that_came_before_the_wait_counts(backend: str) -> None:
-    interruption = Interruption()
+class BareFuture:
+    """As granian's: an iterator of what an inner awaitable waits for, without `send` and `throw`."""
 
-    def begin() -> Interruption:
-        interruption.interrupt()
-        return interruption
+    def __init__(self, inner: Awaitable[Any]) -> None:
+        self._steps: Any = inner.__await__()
 
-    async def main() -> None:
-        with pytest.raises(Interrupted):
-            await interruptible(anyio.sleep_forever(), begin)
+    def __await__(self) -> Generator[Any, Any, Any]:
+        return self  # type: ignore[return-value]
 
-    run(backend, main)
+    def __iter__(self) -> BareFuture:
+        return self
+
+    def __next__(self) -> Any:
+        return next(self._steps)
+
+
+def test_an_awaitable_without_send_and_throw_is_resumed() -> None:
+    assert run("asyncio", lambda: limited(BareFuture(waits_a_little()), 5)) == "value"
+
+
+def test_an_awaitable_without_throw_can_be_timed_out() -> None:
+    with pytest.raises(TimeoutError):
+        run("asyncio", lambda: limited(BareFuture(anyio.sleep_forever()), 0.001))
+
+
+# -- what can't wait -------------------------------------------------------------------------------------------------------
+
+
+async def plain() -> AsyncIterator[int]:
+    yield 1
+
+
+async def awaits() -> AsyncIterator[int]:
+    await anyio.lowlevel.checkpoint()
+    yield 1
+
+
+async def loops() -> AsyncIterator[int]:
+    async for number in plain():
+        yield number
+
+
+async def enters() -> AsyncIterator[int]:
+    async with anyio.create_task_group():
+        yield 1
+
+
+def test_a_generator_without_await_never_waits() -> None:
+    assert not may_wait(plain())
+
+
+@pytest.mark.parametrize("source", [awaits, loops, enters])
+def test_a_generator_with_an_await_may_wait(source: Any) -> None:
+    assert may_wait(source())
+
+
+def test_any_other_iterator_may_wait() -> None:
+    assert may_wait(iter([]))
