@@ -13,7 +13,14 @@ from micropie.sessions import SessionStore
 from micropie.settings import Settings
 
 
-@dataclass(frozen=True, slots=True, eq=False, weakref_slot=True)
+class Threads:
+    """What is counted against one number of worker threads: a tree of applications, or an inner one that states its own."""
+
+    def __init__(self, size: int) -> None:
+        self.size = size
+
+
+@dataclass(frozen=True, slots=True, eq=False)
 class Level:
     """One ``App`` with what it inherits from those it lives in; each of its routes refers to it.
 
@@ -23,6 +30,7 @@ class Level:
     """
 
     settings: Settings
+    threads: Threads
     limits: Limits
     sessions: SessionStore
     middlewares: Iterable[Any]

@@ -13,7 +13,7 @@ from typing import Any
 from micropie.error_handlers import ErrorHandler, ErrorKey
 from micropie.errors import SetupError
 from micropie.forms import Limits
-from micropie.level import Level
+from micropie.level import Level, Threads
 from micropie.patterns import Pattern
 from micropie.request import Request
 from micropie.routing import Node, Resource, Route, RouteMark, Router, marks_of, public_handlers
@@ -69,7 +69,8 @@ def build_site(root: Branch) -> Site:
 def _root_level(root: Branch) -> Level:
     settings = Settings().overridden(root.settings)
     store = SessionStore(root.session_backend or InMemorySessionBackend(), settings.session_timeout)
-    return Level(settings, _limits(settings), store, root.middlewares, root.error_handlers, root.app, "")
+    threads = Threads(settings.threads)
+    return Level(settings, threads, _limits(settings), store, root.middlewares, root.error_handlers, root.app, "")
 
 
 def _inner_level(branch: Branch, outer: Level, prefix: str) -> Level:
@@ -79,7 +80,8 @@ def _inner_level(branch: Branch, outer: Level, prefix: str) -> Level:
         store = SessionStore(branch.session_backend, settings.session_timeout)
     handlers = {**outer.error_handlers, **branch.error_handlers}
     middlewares = _Chain(outer.middlewares, branch.middlewares)
-    return Level(settings, _limits(settings), store, middlewares, handlers, branch.app, prefix)
+    threads = Threads(settings.threads) if "threads" in branch.settings else outer.threads
+    return Level(settings, threads, _limits(settings), store, middlewares, handlers, branch.app, prefix)
 
 
 class _Chain:

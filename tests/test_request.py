@@ -294,7 +294,7 @@ def test_state_is_of_one_request_alone(make_client: MakeClient) -> None:
         def index(self) -> Any:
             state = self.request.state
             seen = "user" in state
-            state.user = "me"  # type: ignore[attr-defined]
+            state.user = "me"
             state["other"] = 1
             return [seen, state.user, state["user"], state.other, hasattr(state, "none")]
 
@@ -307,7 +307,7 @@ def test_state_is_of_one_request_alone(make_client: MakeClient) -> None:
 def test_state_starts_with_the_servers(backend: str) -> None:
     class Root(App):
         def index(self) -> Any:
-            self.request.state.count += 1  # type: ignore[attr-defined]
+            self.request.state.count += 1
             return self.request.state.count
 
     app, state = Root(), {"count": 1}

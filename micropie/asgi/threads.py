@@ -9,17 +9,17 @@ from weakref import WeakKeyDictionary
 from anyio import CapacityLimiter, to_thread
 from anyio.lowlevel import RunVar
 
-from micropie.level import Level
+from micropie.level import Level, Threads
 
 Value = TypeVar("Value")
 
 # Per event loop: a limiter belongs to the loop it was made in, an application may serve several.
-_limiters: RunVar[WeakKeyDictionary[Level, CapacityLimiter]] = RunVar("micropie.limiters")
+_limiters: RunVar[WeakKeyDictionary[Threads, CapacityLimiter]] = RunVar("micropie.limiters")
 
 
 async def in_thread(level: Level, function: Callable[..., Value], *arguments: Any) -> Value:
     """Call in a worker thread, with this task's context variables. Waits while ``threads`` of them are busy."""
-    outcome = await to_thread.run_sync(_outcome, function, arguments, limiter=_limiter(level))
+    outcome = await to_thread.run_sync(_outcome, function, arguments, limiter=_limiter(level.threads))
     value, error = outcome
     outcome.clear()  # the worker's frame holds it, and the error's traceback that frame
     if error is None:
@@ -39,12 +39,12 @@ def _outcome(function: Callable[..., Any], arguments: Sequence[Any]) -> list[Any
         return [None, error]
 
 
-def _limiter(level: Level) -> CapacityLimiter:
+def _limiter(threads: Threads) -> CapacityLimiter:
     try:
         limiters = _limiters.get()
     except LookupError:
         limiters = WeakKeyDictionary()
         _limiters.set(limiters)
-    if level not in limiters:
-        limiters[level] = CapacityLimiter(level.settings.threads)
-    return limiters[level]
+    if threads not in limiters:
+        limiters[threads] = CapacityLimiter(threads.size)
+    return limiters[threads]

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import atexit
+import multiprocessing
+import multiprocessing.util
 import os
 from collections.abc import Callable
 from concurrent.futures import Future
@@ -45,7 +47,7 @@ class Process:
                 if not lifecycle.is_empty:
                     begin = _start_on_loop if lifecycle.needs_loop else _start_here
                     self._stop = begin(lifecycle, site.level)
-                    atexit.register(self.stop)
+                    _at_exit(self.stop)
                 self._started = True
             self.site = site
             return site
@@ -58,6 +60,13 @@ class Process:
             self._started, self.site = False, None
         if stop is not None:
             stop()
+
+
+def _at_exit(stop: Callable[[], None]) -> None:
+    atexit.register(stop)
+    if multiprocessing.parent_process() is not None:
+        # A child of multiprocessing, as granian's workers are, ends without atexit. 100: before the pools it closes.
+        multiprocessing.util.Finalize(None, stop, exitpriority=100)
 
 
 _processes: WeakSet[Process] = WeakSet()

@@ -41,9 +41,10 @@ class WSGIRequest(Request):
         self._framing = self.parsed_query = self._body = self.form_fields = self.document = None
         self.path_params = ()
         self.path = path = environ.get("PATH_INFO") or "/"
+        target = environ.get("RAW_URI") or environ.get("REQUEST_URI") or ""
         if not path.isascii():
             self.path = path.encode("latin-1").decode("utf-8", "replace")
-        elif "%" not in (environ.get("RAW_URI") or environ.get("REQUEST_URI") or ""):
+        elif "%" not in target and target != "*":
             self.literal_path = path
 
     @property
@@ -89,6 +90,8 @@ class WSGIRequest(Request):
         path = (self.environ.get("PATH_INFO") or "/").encode("latin-1")
         mount = self.environ.get("SCRIPT_NAME", "").encode("latin-1")
         raw = self._target()
+        if raw == b"*":  # "OPTIONS *", which servers give as an empty path
+            return raw
         # Only if it is the same path: a middleware or a mount may have changed PATH_INFO since.
         if raw is not None and unquote_to_bytes(raw) == mount + path:
             return b"/" + b"/".join(raw.split(b"/")[mount.count(b"/") + 1 :])
