@@ -22,12 +22,12 @@ class Body:
     Raises ``HTTPError`` 413 at once if more is announced than allowed.
     """
 
-    __slots__ = ("_ended", "_is_too_large", "_limit", "_size", "_state", "data")
+    __slots__ = ("_ended", "_is_too_large", "_limit", "_size", "data", "state")
 
     def __init__(self, limit: int, announced: int | None) -> None:
         self._limit = limit
         self._size = 0
-        self._state = UNREAD
+        self.state = UNREAD
         self._ended = False
         self._is_too_large = False
         self.data = b""
@@ -36,15 +36,15 @@ class Body:
 
     def start_stream(self) -> None:
         """Declare that ``next_piece`` will be called. Raises ``RuntimeError`` if the stream was handed out before."""
-        if self._state is STREAMED:
+        if self.state is STREAMED:
             raise RuntimeError("the body was handed out as a stream or a form before; it can be streamed only once")
         self._ended = False
-        if self._state is UNREAD:
-            self._state = STREAMED
+        if self.state is UNREAD:
+            self.state = STREAMED
 
     def next_piece(self) -> Flow[bytes]:
         """The next piece, ``b""`` at the end. A body that was received whole comes as one piece."""
-        if self._state is KEPT and not self._ended:
+        if self.state is KEPT and not self._ended:
             self._ended = True
             return self.data
         if self._is_too_large:
@@ -58,11 +58,11 @@ class Body:
 
     def whole(self) -> Flow[bytes]:
         """All of it; kept, so that it can be asked for again. Raises ``RuntimeError`` after ``start_stream``."""
-        if self._state is STREAMED:
+        if self.state is STREAMED:
             raise RuntimeError("the body was handed out as a stream or a form before; it can't be read whole as well")
         if self._is_too_large:
             raise self._too_large()
-        if self._state is UNREAD:
+        if self.state is UNREAD:
             piece, more = yield RECEIVE_STEP
             self.keep((yield from self.rest(piece)) if more else piece)
         return self.data
@@ -72,7 +72,7 @@ class Body:
         if len(data) > self._limit:
             raise self._too_large()
         self.data = data
-        self._state = KEPT
+        self.state = KEPT
         return data
 
     def rest(self, first: bytes) -> Flow[bytes]:

@@ -178,8 +178,7 @@ def _seal(request: Request, response: Response, stream: Stream | None) -> Flow[A
     if session is not None and session.changed:
         request.loaded_session = None  # saved once: should that fail, the error's answer must not try again
         cookie = yield from request.level.sessions.close(session, request.scheme == "https")
-        if cookie is not None:
-            response.headers.add("Set-Cookie", cookie)
+        response.headers.add("Set-Cookie", cookie)
     return encode(response, stream, request.method == "HEAD")
 
 

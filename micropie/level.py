@@ -14,7 +14,7 @@ from micropie.settings import Settings
 
 
 class Threads:
-    """What is counted against one number of worker threads: a tree of applications, or an inner one that states its own."""
+    """What shares one number of worker threads: a tree of applications, or an inner one that states its own."""
 
     def __init__(self, size: int) -> None:
         self.size = size
@@ -45,15 +45,12 @@ class Level:
         Nearest is its class, then its base classes, then its status, then ``HTTPError`` and ``Exception``, which
         are as good as "any". It was expected if a class was named, and that was not ``Exception``.
         """
-        for kind in type(error).__mro__:
-            if kind in _ANY:
-                break
-            if kind in self.error_handlers:
-                return self.error_handlers[kind], True
-        for key in (status, *(kind for kind in _ANY if isinstance(error, kind))):
-            if key in self.error_handlers:
-                return self.error_handlers[key], False
-        return None, False
+        kinds = type(error).__mro__
+        own: list[ErrorKey] = [kind for kind in kinds if kind not in _ANY and kind in self.error_handlers]
+        if own:
+            return self.error_handlers[own[0]], True
+        other: list[ErrorKey] = [key for key in (status, *kinds) if key in self.error_handlers]
+        return (self.error_handlers[other[0]], False) if other else (None, False)
 
 
 _ANY: tuple[type[Exception], ...] = (HTTPError, Exception)

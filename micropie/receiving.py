@@ -6,6 +6,7 @@ Any other body is left where it is until the handler asks for it (``request.read
 from __future__ import annotations
 
 from micropie import codec
+from micropie.body import UNREAD
 from micropie.forms import form_parser, is_json, parse_urlencoded, require_utf8
 from micropie.request import NULL, Request
 from micropie.steps import RECEIVE_STEP, Flow
@@ -21,9 +22,12 @@ def receive_parameters(request: Request) -> Flow[None]:
     form = media_type == FORM
     if form or media_type == JSON or is_json(media_type):
         incoming = request.incoming
-        # Here and not by ``incoming.whole()``, as most bodies come in one piece: a generator less.
-        piece, more = yield RECEIVE_STEP
-        body = incoming.keep((yield from incoming.rest(piece)) if more else piece)
+        if incoming.state is UNREAD:
+            # Here and not by ``incoming.whole()``, as most bodies come in one piece: a generator less.
+            piece, more = yield RECEIVE_STEP
+            body = incoming.keep((yield from incoming.rest(piece)) if more else piece)
+        else:  # a hook has read it
+            body = yield from incoming.whole()
         if not body:  # scripts name the media type on a DELETE without a body, too
             return
         if form:

@@ -101,18 +101,11 @@ class _File:
     """A file object as an iterator of pieces."""
 
     def __init__(self, file: Any) -> None:
-        self._file = file
-
-    def __iter__(self) -> Iterator[Any]:
-        return self
+        self._read = file.read
+        self.close = getattr(file, "close", None) or (lambda: None)
 
     def __next__(self) -> Any:
-        piece = self._file.read(FILE_CHUNK)
+        piece = self._read(FILE_CHUNK)
         if not piece:
             raise StopIteration
         return piece
-
-    def close(self) -> None:
-        close = getattr(self._file, "close", None)
-        if close is not None:
-            close()

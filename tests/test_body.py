@@ -12,6 +12,7 @@ import anyio
 import pytest
 
 from micropie import App, ClientDisconnect, HTTPError, inline
+from micropie.body import Body
 from tests.asgi.calls import DISCONNECT, Call, every_loop, get, http_scope, piece, run
 from tests.conftest import MakeClient
 from tests.wsgi.calls import begin
@@ -760,3 +761,13 @@ def test_a_broken_form_closes_what_it_had_opened(make_client: MakeClient, caplog
 def test_a_begun_wsgi_answer_reads_its_body_later() -> None:
     answer = begin(Echo(), "POST", "/sync", b"abc")
     assert answer.read() == b"ABC"
+
+
+def test_a_413_is_said_again_to_who_asks_for_pieces() -> None:
+    body = Body(1, None)
+    body.start_stream()
+    for _ in range(2):
+        flow = body.next_piece()
+        with pytest.raises(HTTPError, match="at most"):  # noqa: PT012 - the second time it does not ask
+            next(flow)
+            flow.send((b"too long", False))

@@ -549,3 +549,31 @@ def test_R15_what_a_client_says_in_a_proxys_name_changes_nothing(make_client: Ma
 def test_R15_a_malformed_forwarded_is_no_error(make_client: MakeClient, value: str) -> None:
     headers = [(name.encode(), value.encode("latin-1")) for name in ("Forwarded", "X-Forwarded-For")]
     assert make_client(Echo()).get("/", headers=headers).status_code == 200
+
+
+def test_the_media_types_parameters_are_the_askers_own(make_client: MakeClient) -> None:
+    class Root(App):
+        def index(self) -> Any:
+            self.request.content_type_parameters["charset"] = "changed"
+            return [self.request.content_type, self.request.content_type_parameters]
+
+    answer = make_client(Root()).post("/", content=b"x", headers={"Content-Type": 'Text/Plain; charset="UTF-8"'})
+    assert answer.json() == ["text/plain", {"charset": "UTF-8"}]
+
+
+def test_the_scope_under_wsgi_is_made_once(make_client: MakeClient) -> None:
+    class Root(App):
+        def index(self) -> Any:
+            self.request.scope["own"] = 1
+            return self.request.scope["own"]
+
+    assert make_client(Root()).get("/").json() == 1
+
+
+@pytest.mark.parametrize("key", ["RAW_URI", "REQUEST_URI"])
+def test_R13_the_target_of_options_that_is_no_path_is_a_400_under_wsgi(key: str) -> None:
+    class Root(App):
+        def index(self) -> str:
+            return "index"
+
+    assert wsgi_get(Root(), "", "OPTIONS", **{key: "*"})[0] == 400

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from contextlib import suppress
+from typing import Any
 
 import anyio
 
@@ -86,9 +87,7 @@ async def _failed(stage: str, error: Exception, send: Send) -> None:
 class NoRequest:
     """What performs the steps of start-up and shut-down."""
 
+    receive_piece: Any = None  # there is no body
+
     def __init__(self, level: Level) -> None:
         self.level = level
-
-    async def receive_piece(self) -> tuple[bytes, bool]:
-        """There is no body."""
-        return b"", False

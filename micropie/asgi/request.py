@@ -31,7 +31,6 @@ class ASGIRequest(Request):
 
     scope: Scope
     _gone = False
-    _silent = False
     in_flight: Event | None = None  # while the body is waited for
 
     def __init__(self, scope: Scope, receive: Receive) -> None:
@@ -110,7 +109,7 @@ class ASGIRequest(Request):
         Raises ``ClientDisconnect``, and 408 after ``body_timeout`` seconds of silence.
         """
         if self._ended:
-            return self._again()
+            raise self._broken()
         # Begun by hand: a body that has arrived, as most have, is there without a wait.
         steps = self._receive().__await__()
         try:
@@ -121,27 +120,24 @@ class ASGIRequest(Request):
             message = await self._wait_for_message(steps, waits_for)
         if message["type"] != "http.request":
             self._ended = self._gone = True
-            return self._again()
+            raise self._broken()
         more = message.get("more_body", False)
         self._ended = not more
         return message.get("body") or b"", more
 
-    def _again(self) -> tuple[bytes, bool]:
-        """What who asks after the end hears: that it was the end, or how it broke."""
+    def _broken(self) -> Exception:
+        """What who asks after the end hears: how it broke. After a good end nobody asks (``body.py``)."""
         if self._gone:
-            raise ClientDisconnect("the client left before its request was complete")
-        if self._silent:
-            raise HTTPError(408, "The body stopped arriving.")
-        return b"", False
+            return ClientDisconnect("the client left before its request was complete")
+        return HTTPError(408, "The body stopped arriving.")
 
     async def _wait_for_message(self, steps: Generator[Any, Any, Message], waits_for: Any) -> Message:
         self.in_flight = Event()
         try:
             return await resume(steps, waits_for, self.level.settings.body_timeout)
         except TimeoutError:
-            self._ended = self._silent = True
-            self._again()
-            raise
+            self._ended = True
+            raise self._broken() from None
         finally:
             self.in_flight.set()
             self.in_flight = None

@@ -33,10 +33,8 @@ class SessionStore:
         # An id that was not issued here is never adopted: whoever planted it would know the session's id.
         return Session(session_id, data) if data else Session()
 
-    def close(self, session: Session, secure: bool) -> Flow[str | None]:
-        """Save the session if it changed; the Set-Cookie value to send, or None."""
-        if not session.changed:
-            return None
+    def close(self, session: Session, secure: bool) -> Flow[str]:
+        """Save a session that has changed; the Set-Cookie value to send."""
         if session.id is None:
             session.id = secrets.token_urlsafe(32)
         yield from self._ask(self._backend.save, session.id, dict(session), self._timeout)

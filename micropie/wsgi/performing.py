@@ -38,7 +38,7 @@ def perform(flow: Flow[Value], world: World) -> Value:
                 return value
             resume = flow.send
             try:
-                result = perform_one(kind, function, arguments, world)
+                result = function(*arguments) if kind is BLOCK else perform_one(kind, function, arguments, world)
             except BaseException as error:
                 resume, result = flow.throw, error
     finally:
@@ -46,9 +46,7 @@ def perform(flow: Flow[Value], world: World) -> Value:
 
 
 def perform_one(kind: str, function: Callable[..., Any], arguments: Sequence[Any], world: World) -> Any:
-    """Perform one step."""
-    if kind is BLOCK:
-        return function(*arguments)
+    """Perform one step that is no plain call."""
     if kind is AWAIT:
         return await_in_portal(world.level.settings.portal_backend, function, arguments)
     return world.receive_piece()

@@ -134,9 +134,7 @@ async def _perform_awaiting(flow: Any) -> None:
 class _NoRequest:
     """What performs the steps of start-up and shut-down."""
 
+    receive_piece: Any = None  # there is no body
+
     def __init__(self, level: Level) -> None:
         self.level = level
-
-    def receive_piece(self) -> tuple[bytes, bool]:
-        """There is no body."""
-        return b"", False

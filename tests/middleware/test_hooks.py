@@ -389,3 +389,20 @@ def test_after_request_sees_head_as_get(make_client: MakeClient) -> None:
     app = hooked(after=lambda request, status, body, headers: seen.append((request.method, body)))
     assert make_client(app).head("/").headers["content-length"] == "5"
     assert seen == [("HEAD", "index")]
+
+
+@pytest.mark.parametrize("kind", ["json", "data", "files"])
+def test_a_hook_may_read_the_body_before_the_handler_does(make_client: MakeClient, kind: str) -> None:
+    class Reads(HttpMiddleware):
+        async def before_request(self, request: Any) -> None:
+            request.state.raw = await request.body()
+
+    class Echo(App):
+        async def index(self, a: Any = None) -> Any:
+            return [a, await self.request.body() == self.request.state.raw, len(self.request.files)]
+
+    app = Echo()
+    app.middlewares.append(Reads())
+    sent: dict[str, Any] = {"json": {"json": {"a": "5"}}, "data": {"data": {"a": "5"}}}
+    sent["files"] = {"data": {"a": "5"}, "files": {"f": b"x"}}
+    assert make_client(app).post("/", **sent[kind]).json() == ["5", True, int(kind == "files")]

@@ -97,3 +97,20 @@ def test_a_closed_loop_is_started_anew() -> None:
     close_portals()
     assert get_portal("asyncio") is not first
     assert get(Root())[0] == 200
+
+
+def test_one_process_may_have_a_loop_of_each_kind() -> None:
+    asyncio, trio = get_portal("asyncio"), get_portal("trio")
+    assert asyncio is not trio
+    assert get_portal("asyncio") is asyncio
+
+
+def test_two_threads_that_ask_first_get_one_loop() -> None:
+    barrier = threading.Barrier(20)
+
+    def ask(_: int) -> Any:
+        barrier.wait(5)
+        return get_portal("asyncio")
+
+    with ThreadPoolExecutor(20) as threads:
+        assert len(set(threads.map(ask, range(20)))) == 1

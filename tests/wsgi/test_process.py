@@ -322,3 +322,19 @@ def test_importing_and_building_starts_no_thread() -> None:
     code = "import threading, micropie; app = micropie.App(); app.compiled(); print(threading.active_count())"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=8, check=True)
     assert done.stdout.strip() == "1"
+
+
+def test_a_worker_of_multiprocessing_is_stopped_by_its_finalizers(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Such a process ends without `atexit`, granian's workers among them."""
+    finalizers: list[Callable[[], None]] = []
+    monkeypatch.setattr("multiprocessing.parent_process", lambda: object())
+
+    def finalize(_: Any, stop: Callable[[], None], exitpriority: int) -> None:
+        finalizers.append(stop)
+
+    monkeypatch.setattr("multiprocessing.util.Finalize", finalize)
+    app = Root(sync=True)
+    assert get(app) == (200, b"up")
+    finalizers[0]()
+    finalizers[0]()
+    assert app.log == ["up", "down"]
