@@ -94,6 +94,7 @@ class Request:
         "__weakref__",
         "_body",
         "_framing",
+        "answer_stream",
         "closers",
         "document",
         "draft",
@@ -119,12 +120,12 @@ class Request:
     closers: list[Callable[[], object]] | None  # called when the request is over, whatever happens
     form_fields: Parameters | None  # of a form that was received
     document: Any  # of a JSON body that was received, ``NULL`` for null
+    answer_stream: Stream | None  # for the driver to close if nothing else does
     _framing: tuple[str, dict[str, str], int | None] | None
     parsed_query: Parameters | None  # ``query_params``, once somebody asked
     _body: Body | None
 
     environ: Environ | None = None
-    answer_stream: Stream | None = None  # for the driver to close if nothing else does
     _headers: Headers | None = None
     _cookies: dict[str, str] | None = None
     _state: State | None = None

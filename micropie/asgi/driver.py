@@ -38,7 +38,7 @@ async def serve_http(site: Site, scope: Scope, receive: Receive, send: Send) -> 
                 if kind is AWAIT:
                     result = await function(*arguments)
                 elif kind is RECEIVE:
-                    result = await request.receive_piece()
+                    result = request.receive_at_once() or await request.receive_waiting()
                 else:
                     result = await perform_one(kind, function, arguments, request)
             except BaseException as error:

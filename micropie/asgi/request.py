@@ -21,6 +21,8 @@ Value = TypeVar("Value")
 # The key of ``scope["state"]`` under which the lifespan leaves a task group for this worker's watchers.
 WATCHERS = "micropie.watchers"
 
+_BODY_HEADERS = frozenset({b"content-type", b"content-length"})
+
 PERCENT = ord("%")  # ``37 in raw`` takes a sixth of the time of ``b"%" in raw``
 
 
@@ -31,6 +33,7 @@ class ASGIRequest(Request):
 
     scope: Scope
     _gone = False
+    _begun: tuple[Generator[Any, Any, Message], Any]  # a call of ``receive`` that has to wait, and for what
     in_flight: Event | None = None  # while the body is waited for
 
     def __init__(self, scope: Scope, receive: Receive) -> None:
@@ -39,7 +42,7 @@ class ASGIRequest(Request):
         self.method = scope["method"]
         self.path = path = scope["path"] or "/"
         self._ended = False
-        self.route = self.draft = self.loaded_session = self.closers = self.literal_path = None
+        self.route = self.draft = self.loaded_session = self.closers = self.literal_path = self.answer_stream = None
         self._framing = self.parsed_query = self._body = self.form_fields = self.document = None
         self.path_params = ()
         raw = scope.get("raw_path")
@@ -88,10 +91,11 @@ class ASGIRequest(Request):
     def _body_headers(self) -> tuple[bytes, int | None]:
         media_type, length = b"", None
         for name, value in self.scope["headers"]:
-            if name == b"content-type":
-                media_type = value
-            elif name == b"content-length":
-                length = value if length is None or length == value else b"two that differ"
+            if name in _BODY_HEADERS:
+                if name == b"content-type":
+                    media_type = value
+                else:
+                    length = value if length is None or length == value else b"two that differ"
         return media_type, None if length is None else checked_length(length)
 
     def _raw_query(self) -> bytes:
@@ -108,16 +112,33 @@ class ASGIRequest(Request):
 
         Raises ``ClientDisconnect``, and 408 after ``body_timeout`` seconds of silence.
         """
+        return self.receive_at_once() or await self.receive_waiting()
+
+    def receive_at_once(self) -> tuple[bytes, bool] | None:
+        """``receive_piece`` if that has arrived, as most bodies have, so that nothing is to be awaited; else None."""
         if self._ended:
             raise self._broken()
-        # Begun by hand: a body that has arrived, as most have, is there without a wait.
         steps = self._receive().__await__()
         try:
-            waits_for = next(steps)
+            self._begun = steps, next(steps)
         except StopIteration as end:
-            message = end.value
-        else:
-            message = await self._wait_for_message(steps, waits_for)
+            return self._piece_of(end.value)
+        return None
+
+    async def receive_waiting(self) -> tuple[bytes, bool]:
+        """The rest of ``receive_piece``, when ``receive_at_once`` gave None."""
+        self.in_flight = Event()
+        try:
+            message = await resume(*self._begun, self.level.settings.body_timeout)
+        except TimeoutError:
+            self._ended = True
+            raise self._broken() from None
+        finally:
+            self.in_flight.set()
+            self.in_flight = None
+        return self._piece_of(message)
+
+    def _piece_of(self, message: Message) -> tuple[bytes, bool]:
         if message["type"] != "http.request":
             self._ended = self._gone = True
             raise self._broken()
@@ -130,17 +151,6 @@ class ASGIRequest(Request):
         if self._gone:
             return ClientDisconnect("the client left before its request was complete")
         return HTTPError(408, "The body stopped arriving.")
-
-    async def _wait_for_message(self, steps: Generator[Any, Any, Message], waits_for: Any) -> Message:
-        self.in_flight = Event()
-        try:
-            return await resume(steps, waits_for, self.level.settings.body_timeout)
-        except TimeoutError:
-            self._ended = True
-            raise self._broken() from None
-        finally:
-            self.in_flight.set()
-            self.in_flight = None
 
     def share_messages(self) -> Inbox:
         """Let somebody else wait for the client's leaving while the body may still be read."""

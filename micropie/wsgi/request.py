@@ -37,7 +37,7 @@ class WSGIRequest(Request):
     def __init__(self, environ: Environ) -> None:
         self.environ = environ
         self.method = environ["REQUEST_METHOD"]
-        self.route = self.draft = self.loaded_session = self.closers = self.literal_path = None
+        self.route = self.draft = self.loaded_session = self.closers = self.literal_path = self.answer_stream = None
         self._framing = self.parsed_query = self._body = self.form_fields = self.document = None
         self.path_params = ()
         self.path = path = environ.get("PATH_INFO") or "/"
