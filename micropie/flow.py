@@ -23,11 +23,12 @@ from ipaddress import ip_address
 from types import AsyncGeneratorType, GeneratorType
 from typing import Any
 
+from micropie.body import UNREAD
 from micropie.codec import dumps
 from micropie.errors import ClientDisconnect, HTTPError, MethodNotAllowed, Redirect
 from micropie.middleware.base import HttpMiddleware
 from micropie.middleware.hooks import run_after, run_before
-from micropie.receiving import receive_parameters
+from micropie.receiving import receive_parts, whole_body_parser
 from micropie.request import Request
 from micropie.response import (
     HTML,
@@ -45,7 +46,7 @@ from micropie.response import (
 from micropie.routing import INLINE, Route
 from micropie.sessions.store import COOKIE
 from micropie.site import Site
-from micropie.steps import AWAIT, Flow, itself
+from micropie.steps import AWAIT, RECEIVE_STEP, Flow, itself
 from micropie.streams import Stream, stream_of
 
 logger = logging.getLogger("micropie")
@@ -85,7 +86,15 @@ def respond(site: Site, request: Request) -> Flow[Answer]:
             # 4. Body.
             method = request.method
             if method != "GET" and method != "HEAD":  # whose body has no meaning: RFC 9110, sections 9.3.1, 9.3.2
-                yield from receive_parameters(request)
+                accept = whole_body_parser(request)
+                if accept is None:
+                    yield from receive_parts(request)
+                elif request.incoming.state is UNREAD:
+                    # In line and not by ``incoming.whole()``, as most bodies come in one piece: a generator less.
+                    piece, more = yield RECEIVE_STEP
+                    accept(request, (yield from request.incoming.rest(piece)) if more else piece)
+                else:  # a hook has read it
+                    accept(request, (yield from request.incoming.whole()))
             # 5. Bind and run.
             if len(arguments) != route.texts:
                 arguments = route.bind(request, arguments, values)

@@ -5,41 +5,48 @@ Any other body is left where it is until the handler asks for it (``request.read
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from micropie import codec
-from micropie.body import UNREAD
 from micropie.forms import form_parser, is_json, parse_urlencoded, require_utf8
 from micropie.request import NULL, Request
-from micropie.steps import RECEIVE_STEP, Flow
+from micropie.steps import Flow
 
 JSON = "application/json"
 FORM = "application/x-www-form-urlencoded"
 MULTIPART = "multipart/form-data"
 
 
-def receive_parameters(request: Request) -> Flow[None]:
-    """Receive and parse the body if it is a form or JSON. Raises 400, 413 or 415 for one that is malformed."""
-    media_type, parameters, length = request.framing()
-    form = media_type == FORM
-    if form or media_type == JSON or is_json(media_type):
-        incoming = request.incoming
-        if incoming.state is UNREAD:
-            # Here and not by ``incoming.whole()``, as most bodies come in one piece: a generator less.
-            piece, more = yield RECEIVE_STEP
-            body = incoming.keep((yield from incoming.rest(piece)) if more else piece)
-        else:  # a hook has read it
-            body = yield from incoming.whole()
-        if not body:  # scripts name the media type on a DELETE without a body, too
-            return
-        if form:
-            require_utf8(parameters.get("charset", ""))
-            request.form_fields = parse_urlencoded(body, request.level.limits)
-        else:
-            document = codec.loads(body)
-            request.document = NULL if document is None else document
-    elif media_type == MULTIPART:
-        yield from _receive_multipart(request, parameters)
-    elif length is not None:
+def whole_body_parser(request: Request) -> Callable[[Request, bytes], None] | None:
+    """What takes a body that is parsed as one piece of bytes, if it is one. Raises 400 and 413 for its length."""
+    media_type, _, length = request.framing()
+    if length is not None and length > request.level.settings.max_body_size:
         request.incoming  # noqa: B018 - refuses at once what is announced as too long
+    if media_type == FORM:
+        return accept_form
+    return accept_json if media_type == JSON or is_json(media_type) else None
+
+
+def accept_form(request: Request, body: bytes) -> None:
+    """Take ``body`` as an urlencoded form."""
+    request.incoming.keep(body)
+    require_utf8(request.framing()[1].get("charset", ""))
+    request.form_fields = parse_urlencoded(body, request.level.limits) if body else None
+
+
+def accept_json(request: Request, body: bytes) -> None:
+    """Take ``body`` as JSON."""
+    request.incoming.keep(body)
+    if body:  # scripts name the media type on a DELETE without a body, too
+        document = codec.loads(body)
+        request.document = NULL if document is None else document
+
+
+def receive_parts(request: Request) -> Flow[None]:
+    """Receive a body piece by piece if it is a multipart form. Raises 400, 413 or 415 for one that is malformed."""
+    media_type, parameters, _ = request.framing()
+    if media_type == MULTIPART:
+        yield from _receive_multipart(request, parameters)
 
 
 def _receive_multipart(request: Request, parameters: dict[str, str]) -> Flow[None]:

@@ -167,7 +167,8 @@ class Request:
         framing = self._framing
         if framing is None:
             named, length = self._body_headers()
-            self._framing = framing = (*_media_type(named), length)
+            media_type, parameters = _media_type(named)
+            self._framing = framing = media_type, parameters, length
         return framing
 
     @property
@@ -398,9 +399,9 @@ def _media_type(value: bytes | str) -> tuple[str, dict[str, str]]:
 
 def checked_length(value: bytes) -> int:
     """A Content-Length as a number; raises 400 for anything but ASCII digits (``int`` would take "+5" and "1_0")."""
-    if not (value.isdigit() and len(value) <= 18):  # 18 digits are 888 petabytes
-        raise BadRequest("The Content-Length header must be one whole number.")
-    return int(value)
+    if value.isdigit() and len(value) <= 18:  # 18 digits are 888 petabytes
+        return int(value)
+    raise BadRequest("The Content-Length header must be one whole number.")
 
 
 def _decoded(segment: bytes) -> str:

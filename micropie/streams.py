@@ -6,8 +6,10 @@ at once still gets a proper error page. The drivers fetch the rest, and close th
 
 from __future__ import annotations
 
+import dis
 from collections.abc import Iterator
-from types import AsyncGeneratorType, GeneratorType
+from functools import lru_cache
+from types import AsyncGeneratorType, CodeType, GeneratorType
 from typing import Any, Final
 
 from micropie.errors import ResponseError
@@ -73,6 +75,20 @@ def _has_ended(source: Any) -> bool:
     if type(source) is AsyncGeneratorType:
         return source.ag_frame is None
     return type(source) is GeneratorType and source.gi_frame is None
+
+
+# An ``await`` (also the one in ``async with``) and an ``async for``, as CPython compiles them since 3.5.
+_WAITING = frozenset({"GET_AWAITABLE", "GET_ANEXT"})
+
+
+def may_wait(source: object) -> bool:
+    """Whether an async iterator may have to wait for something: all may, but a generator without any ``await``."""
+    return not isinstance(source, AsyncGeneratorType) or _has_await(source.ag_code)
+
+
+@lru_cache(maxsize=1024)
+def _has_await(code: CodeType) -> bool:
+    return any(instruction.opname in _WAITING for instruction in dis.get_instructions(code))
 
 
 def as_bytes(chunk: object) -> bytes:

@@ -5,10 +5,13 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Iterator
 from typing import Any
 
+import anyio
+import anyio.lowlevel
 import httpx
 import pytest
 
 from micropie import App, HTTPError, Redirect
+from micropie.streams import may_wait
 from tests.conftest import MakeClient
 
 KINDS = ["sync", "asynchronous", "iterator", "async_iterator", "async_handler"]
@@ -289,3 +292,38 @@ def test_a_large_stream_of_small_chunks(make_client: MakeClient) -> None:
     client = make_client(app)
     for kind in KINDS:
         assert client.get(f"/{kind}").text == "x" * 300
+
+
+# -- what can't wait -------------------------------------------------------------------------------------------------------
+
+
+async def no_await() -> AsyncIterator[int]:
+    yield 1
+
+
+async def awaits() -> AsyncIterator[int]:
+    await anyio.lowlevel.checkpoint()
+    yield 1
+
+
+async def loops() -> AsyncIterator[int]:
+    async for number in no_await():
+        yield number
+
+
+async def enters() -> AsyncIterator[int]:
+    async with anyio.create_task_group():
+        yield 1
+
+
+def test_a_generator_without_await_never_waits() -> None:
+    assert not may_wait(no_await())
+
+
+@pytest.mark.parametrize("source", [awaits, loops, enters])
+def test_a_generator_with_an_await_may_wait(source: Any) -> None:
+    assert may_wait(source())
+
+
+def test_any_other_iterator_may_wait() -> None:
+    assert may_wait(iter([]))

@@ -15,13 +15,13 @@ from anyio.abc import TaskGroup
 from anyio.lowlevel import checkpoint
 
 from micropie.asgi.request import WATCHERS, ASGIRequest
-from micropie.asgi.suspending import may_wait, when_it_waits
+from micropie.asgi.suspending import when_it_waits
 from micropie.asgi.threads import in_thread
 from micropie.errors import ClientDisconnect
 from micropie.level import Level
 from micropie.response import HTML, JSON, TEXT
 from micropie.steps import AWAIT, Step
-from micropie.streams import END, Stream, as_bytes
+from micropie.streams import END, Stream, as_bytes, may_wait
 from micropie.types import HeaderPairs, Send
 
 logger = logging.getLogger("micropie")
@@ -30,7 +30,7 @@ logger = logging.getLogger("micropie")
 CLEAN_UP_WITHIN = 10.0
 
 # Chunks between two looks at the event loop: where neither source nor server ever waits, nothing else would run.
-BETWEEN_CHECKPOINTS = 64
+BETWEEN_CHECKPOINTS = 16
 
 _CONTENT_TYPES = {text: (b"content-type", text.encode()) for text in (HTML, JSON, TEXT)}
 
@@ -70,10 +70,14 @@ async def send_streamed(start: dict[str, Any], stream: Stream, request: ASGIRequ
             source = stream.source if stream.is_async else _FromThreads(stream.source, request.level)
             state = request.scope.get("state")
             watchers = state.get(WATCHERS) if state else None
-            if watchers is not None:
+            if watchers is None:
+                await _send_in_own_group(source, request, send)
+            elif may_wait(source):
                 await _send_until_gone(source, request, send, watchers)
             else:
-                await _send_in_own_group(source, request, send)
+                watch = _Watch(request, watchers)
+                await when_it_waits(_send_all(source, send, watch), watch.begin)
+                watch.end()
         await _send_or_leave(send, {"type": "http.response.body", "body": b""})
     except ClientDisconnect:
         logger.debug("%s %r: the client left in mid-stream", request.method, request.path)
@@ -102,59 +106,66 @@ async def _send_in_own_group(source: Any, request: ASGIRequest, send: Send) -> N
 
 
 async def _send_until_gone(source: Any, request: ASGIRequest, send: Send, watchers: TaskGroup) -> None:
+    """Send a source that may have to wait, for ever perhaps, so that it is cancelled when the client has left."""
     watch = _Watch(request, watchers)
-    sending = when_it_waits(_send_all(source, send, watch.left), watch.begin)
     try:
-        if not may_wait(source):
-            await sending
-            return
         with CancelScope() as watch.sending:
-            await sending
+            await when_it_waits(_send_all(source, send, watch), watch.begin)
         if watch.sending.cancelled_caught:
             raise ClientDisconnect("the client left")
     finally:
         watch.end()
 
 
-async def _send_all(source: Any, send: Send, left: list[bool]) -> None:
-    count = BETWEEN_CHECKPOINTS
-    async for chunk in source:
-        if chunk.__class__ is not bytes or not chunk:
-            chunk = as_bytes(chunk)
-            if not chunk:  # to some servers an empty one is the end
-                continue
-        if left:
-            raise ClientDisconnect("the client left")
-        try:
-            await send({"type": "http.response.body", "body": chunk, "more_body": True})
-        except OSError as error:
-            raise ClientDisconnect("the client left") from error
-        count -= 1
-        if not count:
-            count = BETWEEN_CHECKPOINTS
-            await checkpoint()
+async def _send_all(source: Any, send: Send, watch: _Watch) -> None:
+    looking = watch.looking
+    try:
+        async for chunk in source:
+            if chunk.__class__ is not bytes or not chunk:
+                chunk = as_bytes(chunk)
+                if not chunk:  # to some servers an empty one is the end
+                    continue
+            if looking:
+                await watch.look()
+            try:
+                await send({"type": "http.response.body", "body": chunk, "more_body": True})
+            except OSError as error:
+                raise ClientDisconnect("the client left") from error
+    except BaseException:
+        watch.end()
+        raise
 
 
 class _Watch:
     """Looks out for the client's leaving, from the moment that a stream has to wait: ``begin``.
 
-    ``left`` is not empty once it has left: the cheapest thing to look at for each chunk. ``sending`` is the scope
-    to cancel then; None for a source that never waits itself, which looks at ``left`` soon enough.
+    ``looking`` is not empty from then on: the cheapest thing to ask for each chunk. ``sending`` is the scope to
+    cancel when the client has left; None for a source that never waits itself and asks soon enough.
     """
 
-    __slots__ = ("_request", "_watchers", "_watching", "left", "sending")
+    __slots__ = ("_chunks", "_left", "_request", "_watchers", "_watching", "looking", "sending")
 
     def __init__(self, request: ASGIRequest, watchers: TaskGroup) -> None:
         self._request = request
         self._watchers = watchers
         self._watching: CancelScope | None = None
-        self.left: list[bool] = []
+        self.looking: list[bool] = []
         self.sending: CancelScope | None = None
 
     def begin(self) -> None:
         """Start the task that looks out."""
+        self._left, self._chunks = False, 0
+        self.looking.append(True)
         self._watching = CancelScope()
         self._watchers.start_soon(self._run, self._watching)
+
+    async def look(self) -> None:
+        """Raise ``ClientDisconnect`` if the client has left; let the event loop look, too, every now and then."""
+        self._chunks += 1
+        if self._chunks % BETWEEN_CHECKPOINTS == 0:
+            await checkpoint()
+        if self._left:
+            raise ClientDisconnect("the client left")
 
     def end(self) -> None:
         """End it."""
@@ -167,7 +178,7 @@ class _Watch:
                 await self._request.share_messages().disconnected()
             except Exception as error:  # raised nowhere: other requests' watchers run beside this one
                 logger.debug("%s %r: receive() failed: %r", self._request.method, self._request.path, error)
-            self.left.append(True)
+            self._left = True
             if self.sending is not None:
                 self.sending.cancel()
 

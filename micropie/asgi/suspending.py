@@ -7,30 +7,14 @@ and watchers come into being with the first wait.
 
 from __future__ import annotations
 
-import dis
 import math
 import types
 from collections.abc import Awaitable, Callable, Generator
-from functools import lru_cache
-from types import AsyncGeneratorType, CodeType
 from typing import Any, TypeVar
 
 from anyio import CancelScope, current_time, get_cancelled_exc_class
 
 Value = TypeVar("Value")
-
-# An ``await`` (also the one in ``async with``) and an ``async for``, as CPython compiles them since 3.5.
-_WAITING = frozenset({"GET_AWAITABLE", "GET_ANEXT"})
-
-
-def may_wait(source: object) -> bool:
-    """Whether an async iterator may have to wait for something: all may, but a generator without any ``await``."""
-    return not isinstance(source, AsyncGeneratorType) or _has_await(source.ag_code)
-
-
-@lru_cache(maxsize=1024)
-def _has_await(code: CodeType) -> bool:
-    return any(instruction.opname in _WAITING for instruction in dis.get_instructions(code))
 
 
 @types.coroutine

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Awaitable, Generator
+from collections.abc import Awaitable, Generator
 from typing import Any
 
 import anyio
 import anyio.lowlevel
 import pytest
 
-from micropie.asgi.suspending import may_wait, resume, when_it_waits
+from micropie.asgi.suspending import resume, when_it_waits
 from tests.asgi.calls import every_loop, run
 
 
@@ -170,38 +170,3 @@ def test_an_awaitable_without_send_and_throw_is_resumed() -> None:
 def test_an_awaitable_without_throw_can_be_timed_out() -> None:
     with pytest.raises(TimeoutError):
         run("asyncio", lambda: limited(BareFuture(anyio.sleep_forever()), 0.001))
-
-
-# -- what can't wait -------------------------------------------------------------------------------------------------------
-
-
-async def plain() -> AsyncIterator[int]:
-    yield 1
-
-
-async def awaits() -> AsyncIterator[int]:
-    await anyio.lowlevel.checkpoint()
-    yield 1
-
-
-async def loops() -> AsyncIterator[int]:
-    async for number in plain():
-        yield number
-
-
-async def enters() -> AsyncIterator[int]:
-    async with anyio.create_task_group():
-        yield 1
-
-
-def test_a_generator_without_await_never_waits() -> None:
-    assert not may_wait(plain())
-
-
-@pytest.mark.parametrize("source", [awaits, loops, enters])
-def test_a_generator_with_an_await_may_wait(source: Any) -> None:
-    assert may_wait(source())
-
-
-def test_any_other_iterator_may_wait() -> None:
-    assert may_wait(iter([]))

@@ -8,6 +8,8 @@ from collections.abc import AsyncIterator, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
+import anyio
+import anyio.lowlevel
 import pytest
 
 import micropie
@@ -70,7 +72,8 @@ def test_chunks_are_made_when_they_are_asked_for(path: str) -> None:
     answer = begin(app, "GET", path)
     chunks = iter(answer.chunks)
     assert (next(chunks), app.made) == (b"a", 1)
-    assert (next(chunks), app.made) == (b"b", 2)
+    assert next(chunks) == b"b"
+    assert app.made == 2 if path == "/sync" else app.made <= 4  # two ahead: a hop to the loop costs more than a chunk
     answer.close()
     assert app.closed == 1
 
@@ -208,3 +211,24 @@ def test_servers_can_tell_which_protocol_this_is() -> None:
     app = Root()
     assert inspect.iscoroutinefunction(app.__call__)
     assert not inspect.iscoroutinefunction(type(app).__call__)
+
+
+@pytest.mark.parametrize("waits", [False, True])
+def test_what_came_before_a_failure_is_sent(waits: bool, caplog: pytest.LogCaptureFixture) -> None:
+    class Fails(App):
+        async def never_waiting(self) -> Any:
+            for text in ("a", "b", "", "c"):
+                yield text
+            raise ValueError("too late")
+
+        async def waiting(self) -> Any:
+            for text in ("a", "b", "", "c"):
+                await anyio.lowlevel.checkpoint()
+                yield text
+            raise ValueError("too late")
+
+    chunks = iter(begin(Fails(), "GET", "/waiting" if waits else "/never_waiting").chunks)
+    assert [next(chunks) for _ in range(3)] == [b"a", b"b", b"c"]
+    with pytest.raises(ValueError, match="too late"):
+        next(chunks)
+    assert "failed after its head was sent" in caplog.text
