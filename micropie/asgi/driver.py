@@ -6,7 +6,7 @@ import logging
 
 from micropie.asgi.performing import perform_one
 from micropie.asgi.request import ASGIRequest
-from micropie.asgi.sending import close_stream, encode_headers, send_streamed
+from micropie.asgi.sending import CONTENT_TYPES, LENGTHS, close_stream, encode_headers, send_streamed
 from micropie.context import current
 from micropie.flow import respond
 from micropie.site import Site
@@ -43,11 +43,11 @@ async def serve_http(site: Site, scope: Scope, receive: Receive, send: Send) -> 
                     result = await perform_one(kind, function, arguments, request)
             except BaseException as error:
                 resume, result = flow.throw, error
-        start = {
-            "type": "http.response.start",
-            "status": status,
-            "headers": encode_headers(content_type, length, pairs),
-        }
+        if pairs or length is None or content_type is None:
+            headers = encode_headers(content_type, length, pairs)
+        else:
+            headers = [CONTENT_TYPES[content_type], LENGTHS[length]]
+        start = {"type": "http.response.start", "status": status, "headers": headers}
         if stream is not None:
             await send_streamed(start, stream, request, send)
             return

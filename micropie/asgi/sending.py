@@ -32,27 +32,36 @@ CLEAN_UP_WITHIN = 10.0
 # Chunks between two looks at the event loop: where neither source nor server ever waits, nothing else would run.
 BETWEEN_CHECKPOINTS = 16
 
-_CONTENT_TYPES = {text: (b"content-type", text.encode()) for text in (HTML, JSON, TEXT)}
+
+class _ContentTypes(dict[str, tuple[bytes, bytes]]):
+    """Content-Type headers, encoded once."""
+
+    def __missing__(self, content_type: str) -> tuple[bytes, bytes]:
+        return b"content-type", content_type.encode("latin-1")
+
+
+class _Lengths(dict[int, tuple[bytes, bytes]]):
+    """Content-Length headers, encoded once for the short answers that are the most frequent."""
+
+    def __missing__(self, length: int) -> tuple[bytes, bytes]:
+        header = (b"content-length", b"%d" % length)
+        if length < 4096:  # this bounds the table
+            self[length] = header
+        return header
+
+
+CONTENT_TYPES = _ContentTypes({text: (b"content-type", text.encode()) for text in (HTML, JSON, TEXT)})
+LENGTHS = _Lengths()
 
 
 def encode_headers(content_type: str | None, length: int | None, pairs: HeaderPairs) -> list[tuple[bytes, bytes]]:
     """An answer's headers as ASGI wants them: a new list of bytes, names in lower case."""
-    headers = [(name.encode("latin-1"), value.encode("latin-1")) for name, value in pairs] if pairs else []
+    headers = [(name.encode("latin-1"), value.encode("latin-1")) for name, value in pairs]
     if content_type is not None:
-        headers.append(_CONTENT_TYPES.get(content_type) or (b"content-type", content_type.encode("latin-1")))
+        headers.append(CONTENT_TYPES[content_type])
     if length is not None:
-        headers.append(_length_headers.get(length) or _length_header(length))
+        headers.append(LENGTHS[length])
     return headers
-
-
-_length_headers: dict[int, tuple[bytes, bytes]] = {}
-
-
-def _length_header(length: int) -> tuple[bytes, bytes]:
-    header = (b"content-length", b"%d" % length)
-    if length < 4096:  # short answers are the most frequent; this bounds the table
-        _length_headers[length] = header
-    return header
 
 
 async def send_streamed(start: dict[str, Any], stream: Stream, request: ASGIRequest, send: Send) -> None:

@@ -25,6 +25,19 @@ from micropie.wsgi.request import WSGIRequest
 logger = logging.getLogger("micropie")
 
 
+class _Lengths(dict[int, tuple[str, str]]):
+    """Content-Length headers, made once for the short answers that are the most frequent."""
+
+    def __missing__(self, length: int) -> tuple[str, str]:
+        header = ("content-length", str(length))
+        if length < 4096:  # this bounds the table
+            self[length] = header
+        return header
+
+
+_LENGTHS = _Lengths()
+
+
 def serve_http(site: Site, environ: Environ, start_response: StartResponse) -> Iterable[bytes]:
     """Answer one request. The flow is driven here as in ``performing.perform``, without the call."""
     request = WSGIRequest(environ)
@@ -47,7 +60,7 @@ def serve_http(site: Site, environ: Environ, start_response: StartResponse) -> I
         if content_type is not None:
             headers.append(("content-type", content_type))
         if length is not None:
-            headers.append(_length_headers.get(length) or _length_header(length))
+            headers.append(_LENGTHS[length])
         start_response("200 OK" if status == 200 else status_line(status), headers)
         if stream is not None:
             return _Chunks(stream, request, status)
@@ -63,16 +76,6 @@ def serve_http(site: Site, environ: Environ, start_response: StartResponse) -> I
     if request.closers is not None:
         request.close()
     return [body]
-
-
-_length_headers: dict[int, tuple[str, str]] = {}
-
-
-def _length_header(length: int) -> tuple[str, str]:
-    header = ("content-length", str(length))
-    if length < 4096:  # short answers are the most frequent; this bounds the table
-        _length_headers[length] = header
-    return header
 
 
 def start_and_serve(

@@ -159,11 +159,15 @@ def test_R12_an_escaped_slash_stays_in_its_segment_where_the_server_tells(name: 
         assert answer.status == 404
 
 
-@every_server
-@pytest.mark.parametrize("length", ["-1", "+5", "1_0", "5,6", "abc", "0x5", "9" * 23])
+BAD_LENGTHS = ["-1", "+5", "1_0", "5,6", "abc", "0x5", "9" * 23]
+
+
+# daphne collects the whole body before it calls any application, so it waits for 23 digits' worth of it.
+@pytest.mark.parametrize(
+    ("name", "length"),
+    [(name, length) for name in KINDS for length in BAD_LENGTHS if (name, length[0]) != ("daphne", "9")],
+)
 def test_R6_a_length_that_is_none_is_refused(length: str, name: str, tour_on: Tour) -> None:
-    if name == "daphne" and length.startswith("9"):
-        pytest.skip("daphne collects the whole body before it calls any application, so it waits for this one")
     server = tour_on(name)
     head = f"POST /echo HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\nContent-Length: {length}\r\n\r\nhello"
     assert 400 <= server.send(head.encode(), "POST").status < 500  # by the server itself or by us
