@@ -18,9 +18,10 @@ from micropie.lifecycle import Lifecycle, lifespan_opener
 from micropie.request import Request, State
 from micropie.response import Draft
 from micropie.routing import RouteMark, is_function
-from micropie.sessions import SessionBackend
+from micropie.sessions import InMemorySessionBackend, SessionBackend
 from micropie.settings import Settings
 from micropie.site import Branch, Site, build_site
+from micropie.steps import BLOCK
 from micropie.templates import Ready, render
 from micropie.types import Receive, Scope, Send
 from micropie.wsgi.driver import serve_http as answer_wsgi
@@ -67,7 +68,8 @@ class App:
     _micropie_settings: dict[str, Any]
     _micropie_error_handlers: dict[ErrorKey, ErrorHandler]
     _micropie_functions: list[tuple[Callable[..., Any], RouteMark]]
-    _micropie_site: Site | None
+    _micropie_sites: dict[str, Site]
+    _micropie_sessions: SessionBackend
     _micropie_running: Running
     _micropie_parents: list[App]
     _micropie_process: Process
@@ -92,7 +94,8 @@ class App:
             _micropie_settings={},
             _micropie_error_handlers={},
             _micropie_functions=[],
-            _micropie_site=None,
+            _micropie_sites={},
+            _micropie_sessions=InMemorySessionBackend(),
             _micropie_running=Running(),
             _micropie_parents=[],
             _micropie_process=Process(),
@@ -139,11 +142,14 @@ class App:
 
     # -- the tree, compiled ----------------------------------------------------------------------------------------
 
-    def compiled(self) -> Site:
-        """The site that flows and drivers are given; built when it is first needed. Raises ``SetupError``."""
-        if self._micropie_site is None:
-            self._micropie_site = build_site(self._branch(()))
-        return self._micropie_site
+    def compiled(self, blocking: str = BLOCK) -> Site:
+        """The site that flows and drivers are given; built when it is first needed. Raises ``SetupError``.
+
+        ``blocking`` is how it runs ``def`` handlers, see ``build_site``.
+        """
+        if blocking not in self._micropie_sites:
+            self._micropie_sites[blocking] = build_site(self._branch(()), blocking)
+        return self._micropie_sites[blocking]
 
     def lifecycle(self) -> Lifecycle:
         """One start and stop of this application and those inside it."""
@@ -156,7 +162,7 @@ class App:
             self,
             self._framework_classes(),
             self._micropie_settings,
-            self.session_backend,
+            self.session_backend or (None if inside else self._micropie_sessions),
             self.middlewares,
             self._micropie_error_handlers,
             self._micropie_functions,
@@ -198,7 +204,7 @@ class App:
 
     def _changed(self) -> None:
         """Forget what was compiled, here and in the applications around this one."""
-        object.__setattr__(self, "_micropie_site", None)
+        self._micropie_sites.clear()
         self._micropie_running.site = None
         self._micropie_process.site = None
         parents = self._micropie_parents[:]

@@ -67,13 +67,12 @@ class Body:
             self.keep((yield from self.rest(piece)) if more else piece)
         return self.data
 
-    def keep(self, data: bytes) -> bytes:
+    def keep(self, data: bytes) -> None:
         """Take ``data`` as the whole body."""
         if len(data) > self._limit:
             raise self._too_large()
         self.data = data
         self.state = KEPT
-        return data
 
     def rest(self, first: bytes) -> Flow[bytes]:
         """All of a body whose first piece is there."""

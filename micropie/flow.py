@@ -89,12 +89,15 @@ def respond(site: Site, request: Request) -> Flow[Answer]:
                 accept = whole_body_parser(request)
                 if accept is None:
                     yield from receive_parts(request)
-                elif request.incoming.state is UNREAD:
-                    # In line and not by ``incoming.whole()``, as most bodies come in one piece: a generator less.
-                    piece, more = yield RECEIVE_STEP
-                    accept(request, (yield from request.incoming.rest(piece)) if more else piece)
-                else:  # a hook has read it
-                    accept(request, (yield from request.incoming.whole()))
+                else:
+                    incoming = request.incoming
+                    if incoming.state is UNREAD:
+                        # In line and not by ``whole()``, as most bodies come in one piece: a generator less.
+                        piece, more = yield RECEIVE_STEP
+                        incoming.keep((yield from incoming.rest(piece)) if more else piece)
+                    else:  # a hook has read it
+                        yield from incoming.whole()
+                    accept(request, incoming.data)
             # 5. Bind and run.
             if len(arguments) != route.texts:
                 arguments = route.bind(request, arguments, values)

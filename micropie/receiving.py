@@ -29,14 +29,12 @@ def whole_body_parser(request: Request) -> Callable[[Request, bytes], None] | No
 
 def accept_form(request: Request, body: bytes) -> None:
     """Take ``body`` as an urlencoded form."""
-    request.incoming.keep(body)
     require_utf8(request.framing()[1].get("charset", ""))
     request.form_fields = parse_urlencoded(body, request.level.limits) if body else None
 
 
 def accept_json(request: Request, body: bytes) -> None:
     """Take ``body`` as JSON."""
-    request.incoming.keep(body)
     if body:  # scripts name the media type on a DELETE without a body, too
         document = codec.loads(body)
         request.document = NULL if document is None else document

@@ -59,6 +59,8 @@ def checked_methods(methods: Iterable[str]) -> tuple[str, ...]:
 class Route:
     """A handler as the flow needs it: ``call(*bind(...))``, run as ``run`` says: AWAIT, BLOCK or INLINE.
 
+    ``blocking`` is the way for a ``def`` handler: BLOCK, or INLINE where a step would be nothing but a call.
+
     Arguments that are ``texts`` segments of the path need no binding.
     """
 
@@ -83,6 +85,7 @@ class Route:
         level: Level,
         methods: tuple[str, ...] = (),
         pattern: Pattern | None = None,
+        blocking: str = BLOCK,
     ) -> None:
         self.name = name
         self.is_fallback = name.rpartition(".")[2] == "default"
@@ -94,7 +97,7 @@ class Route:
         self.bind = self.plan.bind
         self.texts = self.plan.texts
         self.most_segments = self.plan.most_segments
-        self.run = _where_it_runs(function)
+        self.run = _where_it_runs(function, blocking)
         if pattern is not None:
             self.plan.check_wildcards(pattern.names, pattern.text)
 
@@ -102,7 +105,7 @@ class Route:
         return f"<Route {self.name}>"
 
 
-def _where_it_runs(function: Callable[..., Any]) -> str:
+def _where_it_runs(function: Callable[..., Any], blocking: str) -> str:
     inner = inspect.unwrap(function)
     while isinstance(inner, functools.partial):
         inner = inner.func
@@ -111,7 +114,7 @@ def _where_it_runs(function: Callable[..., Any]) -> str:
         return AWAIT
     # Calling a generator function runs nothing of it, so it needs no thread; its chunks get one.
     is_generator = inspect.isgeneratorfunction(inner) or inspect.isasyncgenfunction(inner)
-    return INLINE if is_generator or getattr(inner, "__micropie_inline__", False) else BLOCK
+    return INLINE if is_generator or getattr(inner, "__micropie_inline__", False) else blocking
 
 
 class Resource:

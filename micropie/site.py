@@ -17,8 +17,9 @@ from micropie.level import Level, Threads
 from micropie.patterns import Pattern
 from micropie.request import Request
 from micropie.routing import Node, Resource, Route, RouteMark, Router, marks_of, public_handlers
-from micropie.sessions import InMemorySessionBackend, SessionBackend, SessionStore
+from micropie.sessions import SessionBackend, SessionStore
 from micropie.settings import Settings
+from micropie.steps import BLOCK
 
 
 @dataclass(slots=True)
@@ -30,6 +31,7 @@ class Branch:
     """The classes whose methods are no handlers."""
     settings: dict[str, Any]
     session_backend: SessionBackend | None
+    """None: that of the application around this one; the outermost has one."""
     middlewares: list[Any]
     error_handlers: dict[ErrorKey, ErrorHandler]
     functions: list[tuple[Callable[..., Any], RouteMark]]
@@ -58,9 +60,12 @@ class Site:
         return found
 
 
-def build_site(root: Branch) -> Site:
-    """Compile a tree of applications. Raises ``SetupError`` for what can't be served."""
-    builder = _Builder()
+def build_site(root: Branch, blocking: str = BLOCK) -> Site:
+    """Compile a tree of applications. Raises ``SetupError`` for what can't be served.
+
+    ``blocking`` is how ``def`` handlers run: by a step (BLOCK), or INLINE where the flow's thread may block.
+    """
+    builder = _Builder(blocking)
     level = _root_level(root)
     node = builder.add(root, level, "", "")
     return Site(level, Router(node, builder.explicit))
@@ -68,7 +73,8 @@ def build_site(root: Branch) -> Site:
 
 def _root_level(root: Branch) -> Level:
     settings = Settings().overridden(root.settings)
-    store = SessionStore(root.session_backend or InMemorySessionBackend(), settings.session_timeout)
+    assert root.session_backend is not None  # noqa: S101
+    store = SessionStore(root.session_backend, settings.session_timeout)
     threads = Threads(settings.threads)
     return Level(settings, threads, _limits(settings), store, root.middlewares, root.error_handlers, root.app, "")
 
@@ -108,7 +114,8 @@ def _limits(settings: Settings) -> Limits:
 class _Builder:
     """Collects explicit routes while it makes a ``Node`` of each application."""
 
-    def __init__(self) -> None:
+    def __init__(self, blocking: str) -> None:
+        self._blocking = blocking
         self.explicit: list[Route] = []
         self._stated: dict[str, str] = {}
 
@@ -141,7 +148,7 @@ class _Builder:
                 self._add_explicit(function, mark, name, level, prefix, dotted)
         if by_name or not marks:
             methods = tuple(method for mark in by_name for method in mark.methods)
-            resource = _resource(Route(function, dotted + name, level, methods))
+            resource = _resource(Route(function, dotted + name, level, methods, blocking=self._blocking))
             if name == "default":
                 node.default = resource
             else:
@@ -156,7 +163,7 @@ class _Builder:
         route_name = dotted + (mark.name or name)
         if mark.name is not None and self._stated.setdefault(route_name, pattern.text) != pattern.text:
             raise SetupError(f"two routes state the name {mark.name!r}: {self._stated[route_name]} and {pattern.text}")
-        self.explicit.append(Route(function, route_name, level, mark.methods, pattern))
+        self.explicit.append(Route(function, route_name, level, mark.methods, pattern, self._blocking))
 
 
 def _resource(route: Route) -> Resource:

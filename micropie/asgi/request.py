@@ -122,8 +122,10 @@ class ASGIRequest(Request):
         try:
             self._begun = steps, next(steps)
         except StopIteration as end:
-            return self._piece_of(end.value)
-        return None
+            message = end.value
+        else:
+            return None
+        return self._piece_of(message)
 
     async def receive_waiting(self) -> tuple[bytes, bool]:
         """The rest of ``receive_piece``, when ``receive_at_once`` gave None."""

@@ -16,6 +16,7 @@ import anyio
 
 from micropie.level import Level
 from micropie.lifecycle import Lifecycle, Startable
+from micropie.routing import INLINE
 from micropie.site import Site
 from micropie.wsgi.performing import perform
 from micropie.wsgi.portal import get_portal
@@ -41,7 +42,7 @@ class Process:
     def start(self, app: Startable) -> Site:
         """Run the start-up, unless it has been. Raises what a start-up handler raised, or ``SetupError``."""
         with self._lock:
-            site: Site = app.compiled()
+            site: Site = app.compiled(INLINE)  # the server's thread may block: a step would be a call and no more
             if not self._started:
                 lifecycle = app.lifecycle()
                 if not lifecycle.is_empty:
