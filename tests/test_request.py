@@ -577,3 +577,23 @@ def test_R13_the_target_of_options_that_is_no_path_is_a_400_under_wsgi(key: str)
             return "index"
 
     assert wsgi_get(Root(), "", "OPTIONS", **{key: "*"})[0] == 400
+
+
+def test_R05_a_name_with_an_underscore_is_never_taken_for_one_with_a_dash(make_client: MakeClient) -> None:
+    class Root(App):
+        def index(self) -> Any:
+            headers = self.request.headers
+            return [headers.get("x-forwarded-for"), headers.get("x_forwarded_for"), len(headers.get_all("x-id"))]
+
+    answer = make_client(Root()).get("/", headers={"X_Forwarded_For": "evil", "X-Id": "1", "X_Id": "2"})
+    assert answer.json() == [None, None, 1]
+
+
+@every_loop
+def test_R05_a_name_with_an_underscore_is_dropped_under_asgi(backend: str) -> None:
+    class Root(App):
+        def index(self) -> Any:
+            return sorted(self.request.headers)
+
+    call = run(backend, lambda: get(Root(), headers=[(b"x_forwarded_for", b"evil"), (b"host", b"a")]))
+    assert json.loads(call.body) == ["host"]

@@ -23,6 +23,7 @@ WATCHERS = "micropie.watchers"
 
 _BODY_HEADERS = frozenset({b"content-type", b"content-length"})
 
+UNDERSCORE = ord("_")
 PERCENT = ord("%")  # ``37 in raw`` takes a sixth of the time of ``b"%" in raw``
 
 
@@ -86,7 +87,13 @@ class ASGIRequest(Request):
         return b"/" + b"/".join(below) if is_below else raw
 
     def _header_pairs(self) -> Iterable[tuple[str, str]]:
-        return [(name.decode("latin-1"), value.decode("latin-1")) for name, value in self.scope["headers"]]
+        # WSGI servers drop names with "_", which an environ can't tell from those with "-": nobody may say
+        # "X_Forwarded_For" and be taken for a proxy. So they are dropped here as well.
+        return [
+            (name.decode("latin-1"), value.decode("latin-1"))
+            for name, value in self.scope["headers"]
+            if UNDERSCORE not in name
+        ]
 
     def _body_headers(self) -> tuple[bytes, int | None]:
         media_type, length = b"", None
