@@ -15,6 +15,7 @@ from micropie.decorators import Function, make_mark
 from micropie.error_handlers import ErrorHandler, ErrorKey, check_error_key
 from micropie.errors import Redirect, SetupError
 from micropie.lifecycle import Lifecycle, lifespan_opener
+from micropie.ready import Ready
 from micropie.request import Request, State
 from micropie.response import Draft
 from micropie.routing import RouteMark, is_function
@@ -22,7 +23,7 @@ from micropie.sessions import InMemorySessionBackend, SessionBackend
 from micropie.settings import Settings
 from micropie.site import Branch, Site, build_site
 from micropie.steps import BLOCK
-from micropie.templates import Ready, render
+from micropie.templates import render
 from micropie.types import Receive, Scope, Send
 from micropie.wsgi.driver import serve_http as answer_wsgi
 from micropie.wsgi.driver import start_and_serve as serve_wsgi
@@ -293,7 +294,7 @@ class App:
         level = request.level if request is not None else self.compiled().level
         return render(str(level.settings.templates), name, context)
 
-    def _render_template(self, name: str, **context: Any) -> Ready:
+    def _render_template(self, name: str, **context: Any) -> Ready[str]:
         """``await self._render_template("index.html", ...)``: ``render`` for ``async def`` handlers."""
         return Ready(App.render(self, name, **context))
 

@@ -8,8 +8,8 @@ from typing import Any
 from micropie.app import App
 from micropie.errors import Redirect
 from micropie.forms import UploadFile
+from micropie.ready import Ready
 from micropie.sessions import Session
-from micropie.templates import Ready
 from micropie.types import Parameters
 
 
@@ -47,7 +47,7 @@ class Server(App):
         """``self.request.files``"""
         return self.request.files
 
-    def render_template(self, name: str, **context: Any) -> Ready:
+    def render_template(self, name: str, **context: Any) -> Ready[str]:
         """``await self.render_template("index.html", ...)``"""
         return self._render_template(name, **context)
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Generator
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -31,14 +30,3 @@ def render(directory: str, name: str, context: dict[str, Any]) -> str:
 def _environment(directory: str) -> Any:
     # Always escaped: by file name, as other frameworks decide, "a.txt" and "a.html.j2" would not be.
     return jinja2.Environment(loader=jinja2.FileSystemLoader(directory), autoescape=True)
-
-
-class Ready:
-    """A value that may be awaited: it is there already."""
-
-    def __init__(self, value: str) -> None:
-        self._value = value
-
-    def __await__(self) -> Generator[None, None, str]:
-        return self._value
-        yield

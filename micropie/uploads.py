@@ -13,6 +13,8 @@ from pathlib import Path
 from tempfile import SpooledTemporaryFile
 from typing import Any
 
+from micropie.ready import Ready
+
 CHUNK = 64 * 1024
 MAX_FILENAME = 255  # bytes; NAME_MAX of ext4, XFS, APFS and NTFS (there in UTF-16 units)
 
@@ -59,7 +61,9 @@ class UploadFile:
         return f"<UploadFile {self.filename!r} {self.size} bytes>"
 
     def __getitem__(self, name: str) -> Any:
-        """``upload["filename"]`` and ``upload["content_type"]``, as MicroPie has them."""
+        """``upload["filename"]``, ``upload["content_type"]`` and ``upload["content"]``, as MicroPie has them."""
+        if name == "content":
+            return UploadContent(self)
         if name not in ("filename", "content_type"):
             raise KeyError(name)
         return getattr(self, name)
@@ -99,3 +103,16 @@ class UploadFile:
 
     def close(self) -> None:
         self.file.close()
+
+
+class UploadContent:
+    """``upload["content"]``: a file read like a queue, ``while chunk := await content.get(): ...``, None at its end."""
+
+    __slots__ = ("_upload",)
+
+    def __init__(self, upload: UploadFile) -> None:
+        self._upload = upload
+
+    def get(self) -> Ready[bytes | None]:
+        """The next 64 KiB at most, None at the end."""
+        return Ready(self._upload.read(CHUNK) or None)

@@ -597,3 +597,16 @@ def test_R05_a_name_with_an_underscore_is_dropped_under_asgi(backend: str) -> No
 
     call = run(backend, lambda: get(Root(), headers=[(b"x_forwarded_for", b"evil"), (b"host", b"a")]))
     assert json.loads(call.body) == ["host"]
+
+
+@pytest.mark.parametrize("size", [0, 1, 65536, 200_000])
+def test_an_uploads_content_is_read_like_a_queue(make_client: MakeClient, size: int) -> None:
+    class Root(App):
+        async def index(self, file: Any) -> Any:
+            content, sizes = file["content"], []
+            while chunk := await content.get():
+                sizes.append(len(chunk))
+            return [file["filename"], sum(sizes), max(sizes, default=0) <= 65536, await content.get()]
+
+    answer = make_client(Root()).post("/", files={"file": ("a.txt", b"x" * size)})
+    assert answer.json() == ["a.txt", size, True, None]
