@@ -335,7 +335,7 @@ BAD: list[tuple[str | bytes, str]] = [
     (".5", "at character 1"),
     ("1.", "at character 2"),
     ("0x10", "at character 2"),
-    ("[1,]", "at character 4"),
+    ("[1,]", "at character [34]"),
     ("{'a':1}", "at character 2"),
     ("{1:2}", "at character 2"),
     ("[1] [2]", "at character 5"),

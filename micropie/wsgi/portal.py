@@ -53,7 +53,9 @@ close_portals = _portals.close
 
 def await_in_portal(backend: str, function: Callable[..., Any], arguments: Sequence[Any]) -> Any:
     """Await ``function(*arguments)`` on the loop, with this thread's context variables; block until it is done."""
-    value, error = get_portal(backend).call(_outcome, function, arguments)
+    outcome = get_portal(backend).call(_outcome, function, arguments)
+    value, error = outcome
+    outcome.clear()  # the loop's task holds it, and the error's traceback that task's frames
     if error is None:
         return value
     try:
@@ -62,9 +64,9 @@ def await_in_portal(backend: str, function: Callable[..., Any], arguments: Seque
         del error  # its traceback refers to this frame
 
 
-async def _outcome(function: Callable[..., Any], arguments: Sequence[Any]) -> tuple[Any, BaseException | None]:
+async def _outcome(function: Callable[..., Any], arguments: Sequence[Any]) -> list[Any]:
     # As a value: an exception in a future is kept by the frames that it refers to.
     try:
-        return await function(*arguments), None
+        return [await function(*arguments), None]
     except Exception as error:
-        return None, error
+        return [None, error]
