@@ -18,7 +18,7 @@ from micropie.lifecycle import Lifecycle, lifespan_opener
 from micropie.ready import Ready
 from micropie.request import Request, State
 from micropie.response import Draft
-from micropie.routing import RouteMark, is_function
+from micropie.routing import RouteMark, is_function, is_method
 from micropie.sessions import InMemorySessionBackend, SessionBackend
 from micropie.settings import Settings
 from micropie.site import Branch, Site, build_site
@@ -115,6 +115,9 @@ class App:
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)
+        attributes = [item for base in cls.__mro__ for item in vars(base).items()]
+        methods = {name for name, value in attributes if is_method(value)}
+        cls._micropie_class_names = _WATCHED | methods
         for name in _RESERVED:
             value = inspect.getattr_static(cls, name, None)
             if callable(value) and value is not vars(App).get(name):
@@ -195,8 +198,7 @@ class App:
         old = vars(self).get(name)
         super().__setattr__(name, value)
         # Handlers set plain attributes all the time; only what may be routed changes the tables.
-        hidden = inspect.getattr_static(type(self), name, None)
-        if name in _WATCHED or any(isinstance(it, App) or is_function(it) for it in (old, value, hidden)):
+        if name in self._micropie_class_names or _is_routed(value) or _is_routed(old):
             self._changed()
 
     def __delattr__(self, name: str) -> None:
@@ -303,6 +305,7 @@ class App:
         return Redirect(location, status, allow_external=allow_external)
 
     _micropie_is_framework = True
+    _micropie_class_names = frozenset[str]()
 
     def open_lifespan(self) -> Any:
         """This application's lifespan context manager, None if it has none."""
@@ -312,6 +315,11 @@ class App:
 
 
 _LISTS = ("middlewares", "ws_middlewares", "startup_handlers", "shutdown_handlers")
+
+
+def _is_routed(value: object) -> bool:
+    return isinstance(value, App) or is_function(value)
+
 
 # Assigning one of these changes what is compiled.
 _WATCHED = frozenset({"middlewares", "session_backend"})

@@ -381,10 +381,15 @@ def is_function(value: object) -> bool:
     return isinstance(value, FunctionType | MethodType | functools.partial | functools._lru_cache_wrapper)
 
 
+def is_method(value: object) -> bool:
+    """Whether an attribute of a class becomes a handler."""
+    descriptors = (staticmethod, classmethod, functools.partialmethod, functools.singledispatchmethod)
+    return is_function(value) or isinstance(value, descriptors)
+
+
 def _bound(value: Any, instance: object) -> Any:
     """A function of a class, bound; None for anything else (classes, properties, objects that can be called)."""
-    descriptors = (staticmethod, classmethod, functools.partialmethod, functools.singledispatchmethod)
-    if is_function(value) or isinstance(value, descriptors):
+    if is_method(value):
         bound = value.__get__(instance, type(instance)) if hasattr(value, "__get__") else value
         if isinstance(value, functools.singledispatchmethod):
             bound.__wrapped__ = value.func.__get__(instance, type(instance))  # the signature without ``self``

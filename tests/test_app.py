@@ -410,3 +410,20 @@ def test_an_application_that_never_served_stops_quietly(caplog: pytest.LogCaptur
     app = recording_app([])
     app.wsgi_shutdown()
     assert caplog.records == []
+
+
+def test_attributes_that_handlers_change_do_not_cost_a_new_table(make_client: MakeClient) -> None:
+    class Counts(App):
+        count = 0
+
+        def index(self) -> int:
+            self.count += 1
+            self.last = "x"
+            return self.count
+
+    app = Counts()
+    client = make_client(app)
+    assert client.get("/").json() == 1
+    sites = [app.compiled(), app.compiled("inline")]
+    assert client.get("/").json() == 2
+    assert [app.compiled(), app.compiled("inline")] == sites
