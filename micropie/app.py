@@ -72,7 +72,7 @@ class App:
     _micropie_sites: dict[str, Site]
     _micropie_sessions: SessionBackend
     _micropie_running: Running
-    _micropie_parents: list[App]
+    _micropie_parents: dict[int, App]
     _micropie_process: Process
 
     def __new__(cls: type[Self], *args: Any, **kwargs: Any) -> Self:
@@ -98,7 +98,7 @@ class App:
             _micropie_sites={},
             _micropie_sessions=InMemorySessionBackend(),
             _micropie_running=Running(),
-            _micropie_parents=[],
+            _micropie_parents={},
             _micropie_process=Process(),
         )
         return app
@@ -157,11 +157,11 @@ class App:
 
     def lifecycle(self) -> Lifecycle:
         """One start and stop of this application and those inside it."""
-        return Lifecycle(list(self._walk()))
+        return Lifecycle(list({id(app): app for app in self._walk()}.values()))
 
     def _branch(self, inside: tuple[App, ...]) -> Branch:
         children = {name: child._branch((*inside, self)) for name, child in self._children(inside).items()}
-        self._micropie_parents += inside[-1:]
+        self._micropie_parents.update((id(outer), outer) for outer in inside[-1:])
         return Branch(
             self,
             self._framework_classes(),
@@ -210,7 +210,7 @@ class App:
         self._micropie_sites.clear()
         self._micropie_running.site = None
         self._micropie_process.site = None
-        parents = self._micropie_parents[:]
+        parents = list(self._micropie_parents.values())
         self._micropie_parents.clear()
         for parent in parents:
             parent._changed()

@@ -70,8 +70,8 @@ def respond(site: Site, request: Request) -> Flow[Answer]:
             route, arguments, values = exact, _NO_ARGUMENTS, _NO_VALUES
         request.route = route
         request.level = level = route.level
-    except HTTPError as error:  # not raised on: the hooks see the request first
-        request.level = level = site.level
+    except Exception as error:  # not raised on: the hooks see the request first
+        request.level = level = site.level_of(request)
         failure = error
     try:
         # 3. Session and hooks: a hook that lets nobody in looks at the session.
@@ -232,11 +232,16 @@ def _response_to(request: Request, failure: Exception) -> Flow[Response]:
 def _author_response(request: Request, failure: Exception) -> Flow[Response]:
     status = failure.status if isinstance(failure, HTTPError) else 500
     handler, expected = request.level.error_handler_for(failure, status)
-    if handler is None or isinstance(failure, ClientDisconnect | Redirect):
+    options = isinstance(failure, MethodNotAllowed) and request.method == "OPTIONS"
+    if handler is None or options or isinstance(failure, ClientDisconnect | Redirect):
         return _plain_response(request, failure)
     if not expected and not isinstance(failure, HTTPError):
         _log(request, failure)
-    return (yield from handler.respond(failure, status))
+    response = yield from handler.respond(failure, status)
+    if isinstance(failure, HTTPError):  # Allow, WWW-Authenticate, Retry-After: part of what the status means
+        for name, value in failure.headers:
+            response.headers.setdefault(name, value)
+    return response
 
 
 def _plain_response(request: Request, failure: Exception) -> Response:

@@ -23,6 +23,11 @@ ESCAPED_SLASH = "\0"  # free to use: a path with a real NUL is refused before
 _WILDCARD = re.compile(r"<(?P<name>[A-Za-z_][A-Za-z0-9_]*)?(?::(?P<kind>[a-z]+)(?::(?P<rule>(?:\\.|[^\\>])*))?)?>")
 
 
+def _climbs(value: object) -> bool:
+    """Whether a value, from ``..%2F``, would lead out of the directory that somebody joins it to."""
+    return isinstance(value, str) and ".." in value and ".." in value.split("/")
+
+
 class _Kind(NamedTuple):
     rule: str
     convert: Callable[[str], Any]
@@ -48,7 +53,11 @@ class Pattern:
     def __init__(self, text: str) -> None:
         if not text.startswith("/"):
             raise SetupError(f"the route {text!r} must begin with '/': write {'/' + text!r}")
+        if "{" in _WILDCARD.sub("x", text):
+            raise SetupError(f"the route {text!r} has a brace: write <name> for {{name}}")
         self.text = "/" + text.strip("/")
+        if "//" in _WILDCARD.sub("x", self.text):
+            raise SetupError(f"the route {text!r} has an empty segment, which no path may have")
         self.names: list[str] = []
         self._converts: list[Callable[[str], Any]] = []
         self._pieces: list[str] = []  # literal text around the wildcards
@@ -69,6 +78,8 @@ class Pattern:
         if found is None:
             return None
         values = [convert(text) for convert, text in zip(self._converts, found.groups(), strict=True)]
+        if any(map(_climbs, values)):
+            return None
         return dict(zip(self.names, values, strict=True))
 
     def fill(self, values: dict[str, Any]) -> str:
@@ -85,7 +96,11 @@ class Pattern:
         found = self._match(path)
         matched = [_text(text) for text in found.groups()] if found else []
         # Compared as a whole: "a-b" may be split elsewhere than it was put together.
-        if matched != [*texts.values()] or not DOTS_AND_EMPTY.isdisjoint(path[1:].split("/")):
+        if (
+            matched != [*texts.values()]
+            or any(map(_climbs, matched))
+            or not DOTS_AND_EMPTY.isdisjoint(path[1:].split("/"))
+        ):
             pairs = zip_longest(texts.items(), matched)
             raise self._misfit(*next((given for given, other in pairs if given[1] != other), [*texts.items()][-1]))
         return quote(path).replace("%00", "%2F")

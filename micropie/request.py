@@ -83,7 +83,7 @@ class State:
 class Request:
     """What the client sent, as ``self.request`` shows it in a handler.
 
-    ``method``: upper-case text. ``path``: decoded, without the mount's prefix, begins with ``/``.
+    ``method``: as it came, upper-case by the specification. ``path``: decoded, without the mount's prefix.
     ``path_params``: what of the path became parameters, in order. Own attributes may be set on it.
     """
 

@@ -101,7 +101,7 @@ def states_status(result: Any) -> bool:
 
 
 def _is_status(value: object) -> bool:
-    return isinstance(value, int) and not isinstance(value, bool) and 100 <= value <= 599
+    return isinstance(value, int) and not isinstance(value, bool) and 100 <= value <= 999
 
 
 def over(response: Response, draft: Draft, keeps_status: bool) -> Response:

@@ -88,11 +88,11 @@ class Route:
         blocking: str = BLOCK,
     ) -> None:
         self.name = name
-        self.is_fallback = name.rpartition(".")[2] == "default"
+        self.is_fallback = pattern is None and name.rpartition(".")[2] == "default"
         self.level = level
         self.methods = methods
         self.pattern = pattern
-        self.plan = Plan(function)
+        self.plan = _plan(function, name)
         self.call = self.plan.call
         self.bind = self.plan.bind
         self.texts = self.plan.texts
@@ -103,6 +103,18 @@ class Route:
 
     def __repr__(self) -> str:
         return f"<Route {self.name}>"
+
+
+def _plan(function: Callable[..., Any], name: str) -> Plan:
+    """The plan of a handler; a ``SetupError`` says which one it is about."""
+    where = getattr(inspect.unwrap(function), "__qualname__", name)
+    try:
+        return Plan(function)
+    except SetupError as error:
+        hint = "if it is to be no handler, begin its name with _ or write @hidden above it"
+        raise SetupError(f"{where}: {error}; {hint}") from None
+    except ValueError:  # what inspect says of a method without a first parameter
+        raise SetupError(f"{where} has no parameter self") from None
 
 
 def _where_it_runs(function: Callable[..., Any], blocking: str) -> str:
@@ -166,9 +178,10 @@ _NO_VALUES: dict[str, Any] = {}
 class Node:
     """One ``App`` of a tree: its handlers by name and the applications inside it."""
 
-    __slots__ = ("children", "default", "index", "names")
+    __slots__ = ("children", "default", "index", "level", "names")
 
-    def __init__(self) -> None:
+    def __init__(self, level: Level) -> None:
+        self.level = level
         self.names: dict[str, Resource] = {}
         self.children: dict[str, Node] = {}
         self.index: Resource | None = None
@@ -262,6 +275,15 @@ class Router:
         found = self._root.find(segments)
         if found is not None:
             yield found
+
+    def level_of(self, segments: Sequence[str]) -> Level:
+        """The level of the deepest application that a path leads into."""
+        node = self._root
+        for segment in segments:
+            if segment not in node.children:
+                break
+            node = node.children[segment]
+        return node.level
 
     def url_for(self, name: str, segments: Sequence[Any], values: dict[str, Any]) -> str:
         """The path of a route by its name. Raises ``LookupError`` and ``ValueError`` with a sentence."""

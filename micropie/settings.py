@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, fields, replace
+from importlib.util import find_spec
 from os import PathLike
 from typing import Any
 
 from micropie.errors import SetupError
 
 MEBIBYTE = 1024 * 1024
+
+_TRIO_MISSING = 'an event loop that is installed: pip install "micropie[trio]"'
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,6 +50,7 @@ class Settings:
         _check("body_timeout", _is_duration(self.body_timeout), self.body_timeout, "seconds above 0, or None")
         _check("debug", isinstance(self.debug, bool), self.debug, "True or False")
         _check("portal_backend", self.portal_backend in ("asyncio", "trio"), self.portal_backend, '"asyncio" or "trio"')
+        _check("portal_backend", find_spec(self.portal_backend) is not None, self.portal_backend, _TRIO_MISSING)
         _check("templates", isinstance(self.templates, str | PathLike), self.templates, "the path of a directory")
 
     def overridden(self, changes: dict[str, Any]) -> Settings:

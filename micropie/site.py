@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from micropie.error_handlers import ErrorHandler, ErrorKey
-from micropie.errors import SetupError
+from micropie.errors import HTTPError, SetupError
 from micropie.forms import Limits
 from micropie.level import Level, Threads
 from micropie.patterns import Pattern
@@ -59,6 +59,13 @@ class Site:
         request.path_params = [*values.values()] if values else segments
         return found
 
+    def level_of(self, request: Request) -> Level:
+        """The level of a request that has no route: of the deepest application that its path leads into."""
+        try:
+            return self.router.level_of(request.segments())
+        except HTTPError:  # a path that leads nowhere
+            return self.level
+
 
 def build_site(root: Branch, blocking: str = BLOCK) -> Site:
     """Compile a tree of applications. Raises ``SetupError`` for what can't be served.
@@ -69,6 +76,12 @@ def build_site(root: Branch, blocking: str = BLOCK) -> Site:
     level = _root_level(root)
     node = builder.add(root, level, "", "")
     return Site(level, Router(node, builder.explicit))
+
+
+def _check_middlewares(branch: Branch) -> None:
+    for middleware in branch.middlewares:
+        if isinstance(middleware, type):
+            raise SetupError(f"middlewares holds objects, not classes: append({middleware.__name__}())")
 
 
 def _root_level(root: Branch) -> Level:
@@ -120,7 +133,8 @@ class _Builder:
         self._stated: dict[str, str] = {}
 
     def add(self, branch: Branch, level: Level, prefix: str, dotted: str) -> Node:
-        node = Node()
+        _check_middlewares(branch)
+        node = Node(level)
         for name, function in public_handlers(branch.app, branch.framework).items():
             self._add_handler(node, name, function, marks_of(function), level, prefix, dotted)
         for function, mark in branch.functions:

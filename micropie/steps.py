@@ -12,7 +12,7 @@ BLOCK      ``function(*arguments)`` may block: its result                  a wor
 RECEIVE    ``(piece, more)``: bytes of the body, whether more may follow   ``receive()`` (asgi), a read (wsgi)
 =========  ==============================================================  =====================================
 
-What a flow returns is its result: for a request, the ``Response`` to send. A step costs about 0.2 µs, so a
+What a flow returns is its result: for a request, the ``Answer`` to send. A step costs about 0.2 µs, so a
 flow yields only what may have to wait, and calls the rest itself.
 """
 

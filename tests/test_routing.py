@@ -14,7 +14,7 @@ from typing import Any, ClassVar
 import httpx
 import pytest
 
-from micropie import App, SetupError, delete, get, hidden, patch, post, put, route
+from micropie import App, HttpMiddleware, SetupError, delete, get, hidden, patch, post, put, route
 from micropie.testing import TestClient
 from tests.conftest import MakeClient
 
@@ -1349,3 +1349,65 @@ def test_R78_a_type_error_inside_a_handler_is_500_and_logged(
     assert [at(client, target).status_code for target in ("/", "/x", "/greet/x")] == [500, 500, 500]
     assert caplog.text.count("TypeError") == 3
     assert "GET '/greet/x' failed" in caplog.text
+
+
+def test_a_subtree_answers_its_own_unknown_paths_and_methods(make_client: MakeClient) -> None:
+    class Guard(HttpMiddleware):
+        def before_request(self, request: Any) -> Any:
+            return {"status_code": 401, "body": "guarded"} if request.query("locked") else None
+
+    class Blog(App):
+        @get
+        def only(self) -> str:
+            return "only"
+
+    class Site(App):
+        blog = Blog()
+
+    app = Site()
+    app.blog.middlewares.append(Guard())
+    app.blog.error(404)(lambda: "the blog's 404")
+    app.blog.error(405)(lambda: "the blog's 405")
+    client = make_client(app)
+    assert (client.get("/blog/nowhere").text, client.get("/nowhere").text) == ("the blog's 404", "404 Not Found")
+    assert client.get("/blog/nowhere?locked=1").text == client.post("/blog/only?locked=1").text == "guarded"
+    refused = client.post("/blog/only")
+    assert (refused.status_code, refused.text, refused.headers["allow"]) == (
+        405,
+        "the blog's 405",
+        "GET, HEAD, OPTIONS",
+    )
+    assert client.options("/blog/only").status_code == 204
+    assert client.get("/blog/../%00").status_code in (400, 404)
+
+
+def test_a_way_up_in_a_wildcard_is_a_404(make_client: MakeClient) -> None:
+    app = App()
+    app.get("/files/<path:path>")(lambda path: path)
+    client = make_client(app)
+    assert at(client, "/files/a%2Fb").text == "a/b"
+    assert at(client, "/files/..%2F..%2Fetc").status_code == 404
+
+
+@pytest.mark.parametrize(("path", "words"), [("/a/{x}", "brace"), ("/a//b", "empty segment")])
+def test_a_path_that_would_never_match_is_refused(path: str, words: str) -> None:
+    with pytest.raises(SetupError, match=words):
+        App().get(path)
+
+
+class Helper:
+    """What no text converts to."""
+
+
+def test_a_setup_error_names_the_handler() -> None:
+    class Root(App):
+        def connect(self, helper: Helper) -> None: ...
+
+    class Selfless(App):
+        def index() -> str:  # type: ignore[misc]
+            return "x"
+
+    with pytest.raises(SetupError, match=r"connect: .*@hidden"):
+        Root().compiled()
+    with pytest.raises(SetupError, match="index has no parameter self"):
+        Selfless().compiled()

@@ -110,7 +110,8 @@ class ASGIRequest(Request):
 
     def _server_name(self) -> str:
         name, port = self.scope.get("server") or ("localhost", None)
-        return f"{name}:{port}" if port else str(name)
+        host = f"[{name}]" if ":" in str(name) else str(name)
+        return f"{host}:{port}" if port else host
 
     # -- the body ------------------------------------------------------------------------------------------------
 

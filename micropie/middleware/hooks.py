@@ -23,7 +23,7 @@ _UNUSED = (HttpMiddleware.before_request, HttpMiddleware.after_request)
 def run_before(middlewares: Sequence[HttpMiddleware], request: Request) -> Flow[Response | None]:
     """Call ``before_request`` of each until one answers."""
     for middleware in middlewares:
-        changes = yield from _call(middleware.before_request, request)
+        changes = yield from _call(getattr(middleware, "before_request", None), request)
         if changes is not None:
             return _changed(Response(""), changes, middleware)
     return None
@@ -42,7 +42,11 @@ def run_after(
     for middleware in reversed(middlewares):
         try:
             changes = yield from _call(
-                middleware.after_request, request, response.status, response.body, response.headers.pairs
+                getattr(middleware, "after_request", None),
+                request,
+                response.status,
+                response.body,
+                response.headers.pairs,
             )
             if changes is not None:
                 response = _changed(response, changes, middleware)
@@ -54,7 +58,9 @@ def run_after(
     return response
 
 
-def _call(method: Callable[..., Any], *arguments: Any) -> Flow[Any]:
+def _call(method: Callable[..., Any] | None, *arguments: Any) -> Flow[Any]:
+    if method is None:  # an object that is no HttpMiddleware and has only one of the two
+        return None
     kind = _kind_of(getattr(method, "__func__", method))
     if kind is None:
         return None

@@ -9,6 +9,8 @@ from contextlib import ExitStack
 from threading import Lock
 from typing import Any
 
+import anyio
+from anyio import get_cancelled_exc_class
 from anyio.from_thread import BlockingPortal, start_blocking_portal
 
 
@@ -35,8 +37,17 @@ class _Portals:
             if backend not in self._running:
                 if not self._running:
                     atexit.register(self.close)
-                self._running[backend] = self._stack.enter_context(start_blocking_portal(backend))
+                portal = self._stack.enter_context(start_blocking_portal(backend))
+                self._running[backend] = portal
+                # It lives as long as the loop: should something end that, the next who asks gets another.
+                alive = portal.start_task_soon(anyio.sleep_forever)
+                alive.add_done_callback(lambda _: self._lost(backend, portal))
+                self._stack.callback(alive.cancel)
             return self._running[backend]
+
+    def _lost(self, backend: str, portal: BlockingPortal) -> None:
+        if self._running.get(backend) is portal:
+            del self._running[backend]
 
     def close(self) -> None:
         atexit.unregister(self.close)
@@ -68,5 +79,7 @@ async def _outcome(function: Callable[..., Any], arguments: Sequence[Any]) -> li
     # As a value: an exception in a future is kept by the frames that it refers to.
     try:
         return [await function(*arguments), None]
-    except Exception as error:
+    except get_cancelled_exc_class():
+        raise
+    except BaseException as error:  # a SystemExit of one handler would end the loop for everybody's
         return [None, error]

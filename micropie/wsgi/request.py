@@ -7,10 +7,11 @@ gunicorn, ``REQUEST_URI`` of uWSGI and waitress).
 
 from __future__ import annotations
 
+import re
 from collections.abc import AsyncIterator, Callable, Iterable
 from functools import partial
 from typing import TypeVar
-from urllib.parse import quote_from_bytes, unquote_to_bytes, urlsplit
+from urllib.parse import quote_from_bytes, unquote_to_bytes
 
 from anyio import to_thread
 
@@ -21,6 +22,8 @@ from micropie.types import Environ, Scope
 from micropie.wsgi.performing import perform
 
 Value = TypeVar("Value")
+
+_ABSOLUTE = re.compile(rb"https?://[^/]*", re.IGNORECASE)
 
 PIECE = 64 * 1024  # bytes read at once: what most servers buffer
 
@@ -44,7 +47,7 @@ class WSGIRequest(Request):
         target = environ.get("RAW_URI") or environ.get("REQUEST_URI") or ""
         if not path.isascii():
             self.path = path.encode("latin-1").decode("utf-8", "replace")
-        elif "%" not in target and target != "*":
+        elif "%" not in target and (not target or target[0] == "/"):
             self.literal_path = path
 
     @property
@@ -90,7 +93,7 @@ class WSGIRequest(Request):
         path = (self.environ.get("PATH_INFO") or "/").encode("latin-1")
         mount = self.environ.get("SCRIPT_NAME", "").encode("latin-1")
         raw = self._target()
-        if raw == b"*":  # "OPTIONS *", which servers give as an empty path
+        if raw is not None and not raw.startswith(b"/"):  # "OPTIONS *", "GET x/y": servers make a path of it
             return raw
         # Only if it is the same path: a middleware or a mount may have changed PATH_INFO since.
         if raw is not None and unquote_to_bytes(raw) == mount + path:
@@ -103,7 +106,8 @@ class WSGIRequest(Request):
         if not target:
             return None
         raw = target.encode("latin-1", "replace").partition(b"?")[0].partition(b"#")[0]
-        return raw if raw.startswith(b"/") else urlsplit(raw).path or b"/"
+        absolute = _ABSOLUTE.match(raw)
+        return raw if absolute is None else raw[absolute.end() :] or b"/"
 
     def _header_pairs(self) -> Iterable[tuple[str, str]]:
         pairs = [(key[5:].replace("_", "-"), value) for key, value in self.environ.items() if key.startswith("HTTP_")]
@@ -150,7 +154,7 @@ class WSGIRequest(Request):
     def _read(self, size: int) -> bytes:
         try:
             piece: bytes = self.environ["wsgi.input"].read(size)
-        except OSError as error:
+        except Exception as error:  # gunicorn's for a malformed chunk are no OSError
             raise ClientDisconnect("the body could not be read") from error
         return piece
 

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from micropie import App, HTTPError, HttpMiddleware, Redirect, Response, WebSocketMiddleware
+from micropie import App, HTTPError, HttpMiddleware, Redirect, Response, SetupError, WebSocketMiddleware
 from tests.conftest import MakeClient
 
 Hook = Callable[..., Any]
@@ -406,3 +406,24 @@ def test_a_hook_may_read_the_body_before_the_handler_does(make_client: MakeClien
     sent: dict[str, Any] = {"json": {"json": {"a": "5"}}, "data": {"data": {"a": "5"}}}
     sent["files"] = {"data": {"a": "5"}, "files": {"f": b"x"}}
     assert make_client(app).post("/", **sent[kind]).json() == ["5", True, int(kind == "files")]
+
+
+def test_a_class_among_the_middlewares_is_a_mistake_of_set_up() -> None:
+    app = Root()
+    app.middlewares.append(HttpMiddleware)
+    with pytest.raises(SetupError, match=r"append\(HttpMiddleware\(\)\)"):
+        app.compiled()
+
+
+def test_an_object_with_one_of_the_two_hooks_is_enough(make_client: MakeClient) -> None:
+    class Before:
+        def before_request(self, request: Any) -> Any:
+            return {"body": "early"}
+
+    class After:
+        def after_request(self, request: Any, status_code: int, response_body: Any, extra_headers: Any) -> Any:
+            return {"body": f"{response_body} and late"}
+
+    app = Root()
+    app.middlewares += [After(), Before()]
+    assert make_client(app).get("/").text == "early and late"

@@ -114,3 +114,44 @@ def test_two_threads_that_ask_first_get_one_loop() -> None:
 
     with ThreadPoolExecutor(20) as threads:
         assert len(set(threads.map(ask, range(20)))) == 1
+
+
+class Ends(App):
+    async def ok(self) -> str:
+        return "ok"
+
+    async def bye(self) -> str:
+        raise SystemExit(3)
+
+
+def test_a_handler_that_exits_does_not_end_the_loop_for_others() -> None:
+    app = Ends()
+    with pytest.raises(SystemExit):
+        get(app, "/bye")
+    assert get(app, "/ok") == (200, b"ok")
+
+
+def test_a_loop_that_has_ended_is_followed_by_another() -> None:
+    first = get_portal("asyncio")
+    with pytest.raises(BaseException):  # noqa: B017, PT011 - what it is, is anyio's affair
+        first.start_task_soon(_end_the_loop).result(5)
+    for _ in range(200):
+        if get_portal("asyncio") is not first:
+            break
+        time.sleep(0.01)
+    assert get(Ends(), "/ok") == (200, b"ok")
+
+
+async def _end_the_loop() -> None:
+    raise SystemExit
+
+
+def test_a_handler_that_is_cancelled_is_no_answer_of_its_own() -> None:
+    class Cancels(App):
+        async def index(self) -> str:
+            with anyio.CancelScope() as scope:
+                scope.cancel()
+                await anyio.lowlevel.checkpoint()
+            return "went on"
+
+    assert get(Cancels()) == (200, b"went on")
