@@ -155,3 +155,16 @@ def test_a_handler_that_is_cancelled_is_no_answer_of_its_own() -> None:
             return "went on"
 
     assert get(Cancels()) == (200, b"went on")
+
+
+def test_a_handler_that_raises_a_cancellation_is_a_500_and_ends_nothing() -> None:
+    class Raises(App):
+        async def index(self) -> str:
+            raise anyio.get_cancelled_exc_class()
+
+        async def ok(self) -> str:
+            return "ok"
+
+    app = Raises()
+    assert get(app) == (500, b"500 Internal Server Error")
+    assert get(app, "/ok") == (200, b"ok")
