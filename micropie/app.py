@@ -162,11 +162,14 @@ class App:
     def _branch(self, inside: tuple[App, ...]) -> Branch:
         children = {name: child._branch((*inside, self)) for name, child in self._children(inside).items()}
         self._micropie_parents.update((id(outer), outer) for outer in inside[-1:])
+        backend = self.session_backend
+        if backend is None and not inside:  # "is None": a backend with a length may be empty
+            backend = self._micropie_sessions
         return Branch(
             self,
             self._framework_classes(),
             self._micropie_settings,
-            self.session_backend or (None if inside else self._micropie_sessions),
+            backend,
             self.middlewares,
             self._micropie_error_handlers,
             self._micropie_functions,

@@ -36,6 +36,7 @@ from micropie.response import (
     Answer,
     Draft,
     Response,
+    add_vary,
     as_response,
     encode,
     error_response,
@@ -44,6 +45,7 @@ from micropie.response import (
     states_status,
 )
 from micropie.routing import INLINE, Route
+from micropie.sessions import Session
 from micropie.sessions.store import COOKIE
 from micropie.site import Site
 from micropie.steps import AWAIT, RECEIVE_STEP, Flow, itself
@@ -187,11 +189,28 @@ def _seal(request: Request, response: Response, stream: Stream | None) -> Flow[A
     if request.draft is not None:  # what hooks and a generator set on ``self.response``
         response = over(response, request.draft, keeps_status=True)
     session = request.loaded_session
-    if session is not None and session.changed:
-        request.loaded_session = None  # saved once: should that fail, the error's answer must not try again
-        cookie = yield from request.level.sessions.close(session, request.scheme == "https")
-        response.headers.add("Set-Cookie", cookie)
+    if session is not None:
+        return (yield from _seal_session(request, session, response, stream))
     return encode(response, stream, request.method == "HEAD")
+
+
+def _seal_session(request: Request, session: Session, response: Response, stream: Stream | None) -> Flow[Answer]:
+    """The session saved, last of all: an answer that can't be sent must not leave a session behind."""
+    changed = session.changed
+    if session.accessed:  # no cache may give it to somebody else (RFC 9111, section 4.1)
+        add_vary(response.headers, "Cookie")
+    if changed and "Cache-Control" not in response.headers:
+        response.headers.add("Cache-Control", "private")
+    answer = encode(response, stream, request.method == "HEAD")
+    if changed:
+        request.loaded_session = None  # saved once: should that fail, the error's answer must not try again
+        cookie = yield from request.level.sessions.close(session, request.scheme, request.root_path)
+        if cookie is not None:
+            answer[3].append(("set-cookie", cookie))
+    if stream is not None:
+        session.seal()
+        request.loaded_session = session
+    return answer
 
 
 # -- errors ----------------------------------------------------------------------------------------------------------
@@ -207,10 +226,13 @@ def _finish_failed(request: Request, failure: Exception, hooks: Sequence[HttpMid
         if isinstance(failure, ClientDisconnect):
             hooks = ()
         return (yield from _finish_response(request, response, stream_of(response.body), hooks))
+    except HTTPError as error:  # a session backend's 503, which is in the log, or from an error's own stream
+        response = error_response(error.status, error.message)
     except Exception as error:
         _log(request, error)
+        response = error_response(500, "500 Internal Server Error")
     request.loaded_session = None
-    return encode(error_response(500, "500 Internal Server Error"), None, request.method == "HEAD")
+    return encode(response, None, request.method == "HEAD")
 
 
 def _without_content(draft: Draft) -> Draft:

@@ -24,7 +24,7 @@ from micropie.response import Draft
 from micropie.sessions import Session
 from micropie.sessions.store import COOKIE
 from micropie.steps import Flow
-from micropie.streams import Stream
+from micropie.streams import PENDING, Stream
 from micropie.types import Environ, Parameters, Scope
 
 if TYPE_CHECKING:
@@ -299,13 +299,17 @@ class Request:
     @property
     def session(self) -> Session:
         """The client's session, a dict that knows whether it changed."""
-        if self.loaded_session is None:
-            self.loaded_session = self.level.sessions.open_now(self.cookies.get(COOKIE))
-        return self.loaded_session
+        session = self.loaded_session
+        if session is None:
+            self.loaded_session = session = self.level.sessions.open_now(self.cookies.get(COOKIE))
+            if self.answer_stream is not None and self.answer_stream.first is not PENDING:
+                session.seal()  # the head has been sent
+        session.accessed = True
+        return session
 
     @session.setter
     def session(self, values: dict[str, Any]) -> None:
-        session = self.session
+        session, values = self.session, dict(values)
         session.clear()
         session.update(values)
 

@@ -116,6 +116,13 @@ def over(response: Response, draft: Draft, keeps_status: bool) -> Response:
     return merged
 
 
+def add_vary(headers: MutableHeaders, name: str) -> None:
+    """Say that the answer depends on a header of the request, unless that is said already."""
+    named = {field.strip().lower() for value in headers.get_all("Vary") for field in value.split(",")}
+    if not named & {"*", name.lower()}:
+        headers.add("Vary", name)
+
+
 def encode(response: Response, stream: Stream | None, head_only: bool) -> Answer:
     """Check and encode an answer. Raises ``ResponseError`` or ``CodecError`` for what can't be sent.
 

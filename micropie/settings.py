@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, fields, replace
 from importlib.util import find_spec
 from os import PathLike
@@ -37,6 +38,12 @@ class Settings:
     """Answer an unhandled exception with its traceback, to clients on this machine only."""
     session_timeout: int = 8 * 3600
     """Seconds that a session lives after its last save."""
+    session_id_factory: Callable[[], str] | None = None
+    """Makes the id of a new session; None for 256 bits from ``secrets``."""
+    session_id_validator: Callable[[str], bool] | None = None
+    """Says whether a cookie's value may be a session's id, before a backend is asked for it."""
+    session_cookie_secure: bool | None = None
+    """Whether the session's cookie is for https alone; None: as the request that sets it."""
     portal_backend: str = "asyncio"
     """The event loop that ``async def`` handlers get under wsgi: "asyncio" or "trio"."""
     templates: str | PathLike[str] = "templates"
@@ -48,6 +55,11 @@ class Settings:
         for name in ("threads", "session_timeout"):
             _check(name, _is_count(getattr(self, name), least=1), getattr(self, name), "a whole number, 1 or more")
         _check("body_timeout", _is_duration(self.body_timeout), self.body_timeout, "seconds above 0, or None")
+        for name in ("session_id_factory", "session_id_validator"):
+            value = getattr(self, name)
+            _check(name, value is None or callable(value), value, "a function, or None")
+        secure = self.session_cookie_secure
+        _check("session_cookie_secure", secure is None or isinstance(secure, bool), secure, "True, False or None")
         _check("debug", isinstance(self.debug, bool), self.debug, "True or False")
         _check("portal_backend", self.portal_backend in ("asyncio", "trio"), self.portal_backend, '"asyncio" or "trio"')
         _check("portal_backend", find_spec(self.portal_backend) is not None, self.portal_backend, _TRIO_MISSING)

@@ -87,7 +87,7 @@ def _check_middlewares(branch: Branch) -> None:
 def _root_level(root: Branch) -> Level:
     settings = Settings().overridden(root.settings)
     assert root.session_backend is not None  # noqa: S101
-    store = SessionStore(root.session_backend, settings.session_timeout)
+    store = _store(root.session_backend, settings, "")
     threads = Threads(settings.threads)
     return Level(settings, threads, _limits(settings), store, root.middlewares, root.error_handlers, root.app, "")
 
@@ -96,11 +96,24 @@ def _inner_level(branch: Branch, outer: Level, prefix: str) -> Level:
     settings = outer.settings.overridden(branch.settings)
     store = outer.sessions
     if branch.session_backend is not None:
-        store = SessionStore(branch.session_backend, settings.session_timeout)
+        store = _store(branch.session_backend, settings, prefix)
+    elif any(name.startswith("session_") for name in branch.settings):
+        store = _store(store.backend, settings, store.prefix)
     handlers = {**outer.error_handlers, **branch.error_handlers}
     middlewares = _Chain(outer.middlewares, branch.middlewares)
     threads = Threads(settings.threads) if "threads" in branch.settings else outer.threads
     return Level(settings, threads, _limits(settings), store, middlewares, handlers, branch.app, prefix)
+
+
+def _store(backend: SessionBackend, settings: Settings, prefix: str) -> SessionStore:
+    return SessionStore(
+        backend,
+        settings.session_timeout,
+        id_factory=settings.session_id_factory,
+        id_validator=settings.session_id_validator,
+        secure=settings.session_cookie_secure,
+        prefix=prefix,
+    )
 
 
 class _Chain:

@@ -31,6 +31,18 @@ def test_every_promised_name_is_there(name: str) -> None:
     assert hasattr(micropie, name)
 
 
+SESSIONS = """
+Changes Session SessionBackend SessionStore InMemorySessionBackend SignedCookieSessionBackend SQLiteSessionBackend
+RedisSessionBackend
+"""
+
+
+def test_the_session_backends_are_in_a_package_of_their_own() -> None:
+    sessions = importlib.import_module("micropie.sessions")
+    assert sorted(sessions.__all__) == sorted(SESSIONS.split())
+    assert all((inspect.getdoc(getattr(sessions, name)) or "").strip() for name in sessions.__all__)
+
+
 def test_the_list_of_names_is_sorted_and_complete() -> None:
     assert micropie.__all__ == sorted(set(micropie.__all__))
     public = {

@@ -1,21 +1,133 @@
-"""The session as a handler sees it: a dict that knows whether it changed."""
+"""The session as a handler sees it: a dict that knows what of it changed since it was loaded."""
 
 from __future__ import annotations
 
 import copy
-from typing import Any
+from collections.abc import Callable
+from types import NoneType
+from typing import Any, NoReturn
+
+from micropie.errors import ResponseError
+
+_MISSING = object()
+_UNCHANGEABLE = frozenset({str, int, float, bool, bytes, NoneType})
+
+
+def copied(data: dict[str, Any]) -> dict[str, Any]:
+    """A deep copy. Most values are text and numbers, which need none: ``copy.deepcopy`` asks each of them."""
+    return {key: value if type(value) in _UNCHANGEABLE else copy.deepcopy(value) for key, value in data.items()}
+
+
+class Changes:
+    """What one request did to its session, to be done to the stored one, which others may have changed meanwhile.
+
+    ``new_id``: the id to keep the result under, None for the one that it has; the old id must not live on.
+    """
+
+    __slots__ = ("deletions", "emptied", "new_id", "updates", "values")
+
+    def __init__(
+        self,
+        values: dict[str, Any],
+        deletions: frozenset[str] = frozenset(),
+        updates: dict[str, list[Callable[[Any], Any]]] | None = None,
+        emptied: bool = False,
+    ) -> None:
+        self.values = values
+        self.deletions = deletions
+        self.updates = updates or {}
+        self.emptied = emptied
+        self.new_id: str | None = None
+
+    def apply(self, stored: dict[str, Any]) -> dict[str, Any]:
+        """``stored`` with the changes, key by key; empty: forget the session. ``stored`` is the caller's no more."""
+        if self.emptied:
+            return {}
+        data = {key: value for key, value in stored.items() if key not in self.deletions}
+        data.update(self.values)
+        for key, functions in self.updates.items():
+            value = data.get(key)
+            for function in functions:
+                value = function(value)
+            data[key] = value
+        return data
 
 
 class Session(dict[str, Any]):
-    """A client's data across requests. ``id`` is None until the session is stored for the first time."""
+    """A client's data across requests. ``id`` is None until the session is stored for the first time.
+
+    Emptied, it is forgotten. ``accessed`` says whether anybody asked for it.
+    """
+
+    __slots__ = ("_loaded", "_regenerated", "_updates", "accessed", "id")
 
     def __init__(self, session_id: str | None = None, data: dict[str, Any] | None = None) -> None:
         super().__init__(data or {})
         self.id = session_id
-        # A deep copy: ``session["cart"].append(...)`` is a change that no method of the dict sees.
-        self._loaded = copy.deepcopy(dict(self))
+        self.accessed = False
+        # A copy: ``session["cart"].append(...)`` is a change that no method of the dict sees.
+        self._loaded = copied(self)
+        self._regenerated = False
+        # key -> the functions to call with what is stored, and the value here after the last of them.
+        self._updates: dict[str, tuple[list[Callable[[Any], Any]], Any]] = {}
 
     @property
     def changed(self) -> bool:
         """Whether there is something to save, changes inside the values included."""
-        return self != self._loaded
+        return self != self._loaded or self._regenerated or bool(self._updates)
+
+    @property
+    def regenerated(self) -> bool:
+        """Whether the session is to get another id when it is saved."""
+        return self._regenerated
+
+    def regenerate(self) -> None:
+        """Keep the data under a new id and end the old one: at log-in, and whenever rights grow.
+
+        Whoever knew the id from before, or planted it, is left with one that leads nowhere.
+        """
+        self._regenerated = self.id is not None  # what has no id yet gets a new one anyway
+
+    def update_atomic(self, key: str, function: Callable[[Any], Any]) -> Any:
+        """Set ``key`` to ``function(its value)``, None if there is none: ``lambda n: (n or 0) + 1`` loses no count.
+
+        Returns the result as this request sees it. When the session is saved, ``function`` is called again, perhaps
+        more than once, with what is stored by then: it must do nothing but work out its result.
+        """
+        functions, expected = self._updates.get(key, ([], self._loaded.get(key, _MISSING)))
+        as_stored = self.get(key, _MISSING) == expected
+        self[key] = value = function(self.get(key))
+        if as_stored:
+            self._updates[key] = [*functions, function], copy.deepcopy(value)
+        else:  # set by hand before: that counts, and not what others stored
+            self._updates.pop(key, None)
+        return value
+
+    def changes(self) -> Changes:
+        """What is different from what was loaded."""
+        loaded = self._loaded
+        updates = {
+            key: functions for key, (functions, value) in self._updates.items() if self.get(key, _MISSING) == value
+        }
+        values = {
+            key: value
+            for key, value in self.items()
+            if key not in updates and (key not in loaded or loaded[key] != value)
+        }
+        return Changes(values, frozenset(loaded.keys() - self.keys()), updates, not self)
+
+    def seal(self) -> None:
+        """Refuse changes from here on: the head is sent, and what is stored later would be lost."""
+        self.__class__ = _SealedSession
+
+
+class _SealedSession(Session):
+    """A session while its answer is streamed. A class of its own, so that others pay nothing for the question."""
+
+    __slots__ = ()
+
+    def _refuse(self, *_: Any, **__: Any) -> NoReturn:
+        raise ResponseError("the session was saved before the first chunk was sent: change it before the first yield")
+
+    __setitem__ = __delitem__ = __ior__ = clear = pop = popitem = setdefault = update = _refuse
+    update_atomic = regenerate = _refuse

@@ -3,48 +3,158 @@
 from __future__ import annotations
 
 import inspect
+import logging
 import secrets
-from typing import Any
+from collections.abc import Callable
+from typing import Any, NoReturn
+from urllib.parse import quote
 
 from micropie.cookies import format_cookie
+from micropie.errors import HTTPError
 from micropie.sessions.backend import SessionBackend
-from micropie.sessions.session import Session
+from micropie.sessions.session import Changes, Session
 from micropie.steps import AWAIT, BLOCK, Flow, call
+
+logger = logging.getLogger("micropie")
 
 COOKIE = "session_id"
 
+# Characters of an id that a backend is asked for. Those made here have 43.
+_LONGEST_ID = 256
+
 
 class SessionStore:
-    """A backend with its settings. ``opens_ahead``: it may have to wait, so the flow opens before the handler."""
+    """A backend with its settings. ``opens_ahead``: it may have to wait, so the flow opens before the handler.
 
-    def __init__(self, backend: SessionBackend, timeout: int) -> None:
-        self._backend = backend
+    ``prefix`` is where in the tree of applications the backend belongs: its cookie is sent there only. ``secure``:
+    None for a Secure cookie where the request's scheme is https.
+    """
+
+    def __init__(
+        self,
+        backend: SessionBackend,
+        timeout: int,
+        *,
+        id_factory: Callable[[], str] | None = None,
+        id_validator: Callable[[str], bool] | None = None,
+        secure: bool | None = None,
+        prefix: str = "",
+    ) -> None:
+        self.backend = backend
+        self.prefix = prefix
         self._timeout = timeout
-        self.opens_ahead = backend.blocking or inspect.iscoroutinefunction(backend.load)
+        self._make_id = id_factory or _make_id
+        self._in_cookie = getattr(backend, "in_cookie", False)
+        self._is_id = id_validator or (bool if self._in_cookie else _is_id)
+        self._secure = secure
+        self._blocking = getattr(backend, "blocking", True)
+        self._merge = getattr(backend, "merge") if _knows_merge(backend) else None  # noqa: B009 - not in the interface
+        self.opens_ahead = self._blocking or inspect.iscoroutinefunction(backend.load)
 
     def open_now(self, session_id: str | None) -> Session:
         """The session of a backend that never waits; a new one if there is no id or it is not known."""
-        data = self._backend.load(session_id) if session_id and not self.opens_ahead else None
-        return Session(session_id, data) if data else Session()
+        if not session_id or self.opens_ahead or not self._is_id(session_id):
+            return Session()
+        try:
+            data = self.backend.load(session_id)
+            return Session(session_id, data) if data else Session()
+        except OSError as error:
+            self._log(error)
+        _unavailable()
 
     def open(self, session_id: str) -> Flow[Session]:
         """The session of any backend."""
-        data = yield from self._ask(self._backend.load, session_id)
+        if not self._is_id(session_id):
+            return Session()
+        data = yield from self._ask(self.backend.load, session_id)
         # An id that was not issued here is never adopted: whoever planted it would know the session's id.
         return Session(session_id, data) if data else Session()
 
-    def close(self, session: Session, secure: bool) -> Flow[str]:
-        """Save a session that has changed; the Set-Cookie value to send."""
-        if session.id is None:
-            session.id = secrets.token_urlsafe(32)
-        yield from self._ask(self._backend.save, session.id, dict(session), self._timeout)
+    def close(self, session: Session, scheme: str, root_path: str) -> Flow[str | None]:
+        """Save a session that has changed; the Set-Cookie value to send, None for none."""
+        value = yield from self._save_in_cookie(session) if self._in_cookie else self._save(session)
+        if value is None:
+            return None
+        return format_cookie(
+            COOKIE,
+            value,
+            max_age=self._timeout if value else 0,
+            path=quote(root_path + self.prefix) if root_path or self.prefix else "/",
+            secure=scheme == "https" if self._secure is None else self._secure,
+            httponly=True,
+        )
+
+    def _save_in_cookie(self, session: Session) -> Flow[str | None]:
         if not session:
-            return format_cookie(COOKIE, "", max_age=0, secure=secure, httponly=True)
-        return format_cookie(COOKIE, session.id, max_age=self._timeout, secure=secure, httponly=True)
+            return ""
+        value: str = yield from self._ask(self.backend.save, "", dict(session), self._timeout)
+        return value
+
+    def _save(self, session: Session) -> Flow[str | None]:
+        """Returns the id for the cookie, "" if the session is no more, None if that is not for us to say."""
+        if session.id is None:
+            session.id = self._make_id()
+            yield from self._ask(self.backend.save, session.id, dict(session), self._timeout)
+            return session.id
+        changes = session.changes()
+        changes.new_id = self._make_id() if session.regenerated else None
+        merge = self._ask(self._merge, session.id, changes, self._timeout) if self._merge else None
+        data = yield from merge or self._load_and_save(session.id, changes)
+        if changes.emptied:
+            return ""
+        if not data:
+            # It was ended while this request was under way, by a log-out or under a new id: it stays so, and the
+            # browser has the cookie of whoever did that.
+            logger.info("a session was ended during a request, whose changes to it are not kept")
+            return None
+        session.id = changes.new_id or session.id
+        return session.id
+
+    def _load_and_save(self, session_id: str, changes: Changes) -> Flow[dict[str, Any]]:
+        """``merge`` for a backend without one: what others stored meanwhile is kept, unless it is this very moment."""
+        stored = {} if changes.emptied else (yield from self._ask(self.backend.load, session_id))
+        data = changes.apply(stored) if stored else {}
+        if data:
+            yield from self._ask(self.backend.save, changes.new_id or session_id, data, self._timeout)
+        if changes.new_id or not data:
+            yield from self._ask(self.backend.save, session_id, {}, self._timeout)
+        return data
 
     def _ask(self, method: Any, *arguments: Any) -> Flow[Any]:
-        if inspect.iscoroutinefunction(method):
-            return (yield from call(AWAIT, method, *arguments))
-        if self._backend.blocking:
-            return (yield from call(BLOCK, method, *arguments))
-        return method(*arguments)
+        """Call a backend's method. Raises 503 if it can't reach its data."""
+        try:
+            if inspect.iscoroutinefunction(method):
+                return (yield from call(AWAIT, method, *arguments))
+            if self._blocking:
+                return (yield from call(BLOCK, method, *arguments))
+            return method(*arguments)
+        except OSError as error:
+            self._log(error)
+        _unavailable()
+
+    def _log(self, error: OSError) -> None:
+        logger.error("the session backend %s is out of reach", type(self.backend).__name__, exc_info=error)
+
+
+def _unavailable() -> NoReturn:
+    raise HTTPError(503, "Sessions are out of reach at the moment. Please try again.")
+
+
+def _make_id() -> str:
+    return secrets.token_urlsafe(32)
+
+
+def _is_id(value: str) -> bool:
+    return len(value) <= _LONGEST_ID and value.isascii() and value.isprintable()
+
+
+_METHODS = frozenset({"load", "save", "merge"})
+
+
+def _knows_merge(backend: object) -> bool:
+    """Whether a backend has a ``merge`` that goes with its ``load`` and ``save``.
+
+    A class that overrides one of these and inherits ``merge`` expects its own methods to be called.
+    """
+    nearest = (vars(cls) for cls in type(backend).__mro__ if not _METHODS.isdisjoint(vars(cls)))
+    return "merge" in next(nearest, ())

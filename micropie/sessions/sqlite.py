@@ -1,0 +1,165 @@
+"""Sessions in an SQLite file: for all workers of one machine, without another service."""
+
+from __future__ import annotations
+
+import os
+import sqlite3
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from threading import Lock
+from typing import Any
+
+from micropie.sessions import packing
+from micropie.sessions.backend import SessionBackend
+from micropie.sessions.session import Changes
+
+# Seconds that a write waits for others: SQLite lets one write at a time, and each takes well below a millisecond.
+_BUSY = 5.0
+
+_SCHEMA = """
+CREATE TABLE IF NOT EXISTS sessions (id TEXT PRIMARY KEY, data TEXT NOT NULL, expires REAL NOT NULL) WITHOUT ROWID;
+CREATE INDEX IF NOT EXISTS sessions_by_expiry ON sessions (expires);
+"""
+_IS_READY = "SELECT 1 FROM sqlite_master WHERE name = 'sessions_by_expiry'"
+_LOAD = "SELECT data FROM sessions WHERE id = ? AND expires > ?"
+_KEEP = "INSERT OR REPLACE INTO sessions VALUES (?, ?, ?)"
+_DELETE = "DELETE FROM sessions WHERE id = ?"
+_SWEEP = "DELETE FROM sessions WHERE expires <= ?"
+
+
+class _Connections:
+    """What one process has open; a connection is used by one thread at a time."""
+
+    def __init__(self) -> None:
+        self.process = os.getpid()
+        self.idle: list[sqlite3.Connection] = []
+        self.opening = Lock()
+
+
+# A forked child must neither use its parent's connections nor close them, which would drop the parent's locks.
+_inherited: list[_Connections] = []
+
+
+class SQLiteSessionBackend(SessionBackend):
+    """Sessions in the SQLite file ``path``, which is made when it is first needed, readable by its owner alone.
+
+    For all processes and threads of one machine; not on a network's file system. JSON only.
+    """
+
+    def __init__(self, path: str | os.PathLike[str]) -> None:
+        self._path = Path(path)
+        self._connections = _Connections()
+
+    def load(self, session_id: str) -> dict[str, Any]:
+        """The session's data, ``{}`` if it is unknown or expired."""
+        with self._connection() as connection:
+            return _load(connection, session_id)
+
+    def save(self, session_id: str, data: dict[str, Any], timeout: int) -> None:
+        """Keep ``data`` for ``timeout`` seconds; no data: forget the session. Forgets all that are over, too."""
+        with self._connection() as connection, _transaction(connection):
+            connection.execute(_SWEEP, (time.time(),))
+            _replace(connection, session_id, session_id, data, timeout)
+
+    def merge(self, session_id: str, changes: Changes, timeout: int) -> dict[str, Any]:
+        """Apply ``changes`` to what is stored; ``{}`` if the session has been ended."""
+        with self._connection() as connection, _transaction(connection):
+            stored = _load(connection, session_id)
+            data = changes.apply(stored) if stored else {}
+            if stored:
+                _replace(connection, session_id, changes.new_id or session_id, data, timeout)
+            return data
+
+    def close(self) -> None:
+        """Close what this process has open and does not use; the next request opens it anew."""
+        while connection := _taken(self._own().idle):
+            connection.close()
+
+    def _own(self) -> _Connections:
+        connections = self._connections
+        if connections.process != os.getpid():
+            _inherited.append(connections)
+            self._connections = connections = _Connections()
+        return connections
+
+    @contextmanager
+    def _connection(self) -> Iterator[sqlite3.Connection]:
+        """A connection of this process's. Raises ``ConnectionError`` for whatever keeps SQLite from its file."""
+        connections = self._own()
+        connection: sqlite3.Connection | None = None
+        try:
+            connection = _taken(connections.idle) or self._open(connections)
+            yield connection
+        except (sqlite3.DatabaseError, OSError) as error:
+            if connection is not None:  # nobody knows what state it is in
+                connection.close()
+                connection = None
+            raise ConnectionError(f"the sessions in {self._path} are out of reach: {error}") from error
+        finally:
+            if connection is not None:
+                connections.idle.append(connection)
+
+    def _open(self, connections: _Connections) -> sqlite3.Connection:
+        # One at a time: closing a file, as touch() does, drops the locks that this process has on it by SQLite.
+        with connections.opening:
+            self._path.touch(0o600)
+            connection = sqlite3.connect(self._path, timeout=_BUSY, isolation_level=None, check_same_thread=False)
+            try:
+                _retried(connection, "PRAGMA journal_mode = WAL")
+                connection.execute("PRAGMA synchronous = NORMAL")
+                # Asked before, as making it waits for those who write.
+                if connection.execute(_IS_READY).fetchone() is None:
+                    with _transaction(connection):
+                        for statement in _SCHEMA.split(";"):
+                            connection.execute(statement)
+            except BaseException:
+                connection.close()
+                raise
+            return connection
+
+
+def _taken(idle: list[sqlite3.Connection]) -> sqlite3.Connection | None:
+    try:
+        return idle.pop()  # not asked for its length before: another thread may take the last one
+    except IndexError:
+        return None
+
+
+def _retried(connection: sqlite3.Connection, statement: str) -> None:
+    """Execute what SQLite refuses at once, without waiting, while others do the same: the change to WAL."""
+    deadline = time.monotonic() + _BUSY
+    while True:
+        try:
+            connection.execute(statement)
+        except sqlite3.OperationalError:
+            if time.monotonic() > deadline:
+                raise
+            time.sleep(0.01)
+        else:
+            return
+
+
+@contextmanager
+def _transaction(connection: sqlite3.Connection) -> Iterator[None]:
+    connection.execute("BEGIN IMMEDIATE")
+    try:
+        yield
+    except BaseException:
+        connection.execute("ROLLBACK")
+        raise
+    connection.execute("COMMIT")
+
+
+def _load(connection: sqlite3.Connection, session_id: str) -> dict[str, Any]:
+    row = connection.execute(_LOAD, (session_id, time.time())).fetchone()
+    data: dict[str, Any] = packing.loads(row[0]) if row else {}
+    return data
+
+
+def _replace(connection: sqlite3.Connection, old_id: str, new_id: str, data: dict[str, Any], timeout: int) -> None:
+    if old_id != new_id or not data:
+        connection.execute(_DELETE, (old_id,))
+    if data:
+        connection.execute(_KEEP, (new_id, packing.dumps(data), time.time() + timeout))

@@ -1,0 +1,333 @@
+"""What every backend of ours does, from log-in to log-out, with many requests at one moment."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import micropie
+from micropie import App, HttpMiddleware, SessionBackend
+from micropie.sessions import Session
+from micropie.testing import TestClient
+from tests.conftest import MakeClient
+
+ROOT = Path(micropie.__file__).parent.parent
+WRITERS = 20
+
+
+def count(n: int | None) -> int:
+    return (n or 0) + 1
+
+
+class Site(App):
+    """`_meanwhile` is called by slow handlers after they have read the session: another request of that client."""
+
+    _meanwhile: Callable[[], object]
+
+    def login(self) -> str:
+        self.request.session.regenerate()
+        self.request.session["user"] = "me"
+        return "in"
+
+    def logout(self) -> str:
+        self.request.session.clear()
+        return "out"
+
+    def look(self) -> Any:
+        return dict(self.request.session)
+
+    def keep(self, key: str, value: str) -> Any:
+        self.request.session[key] = value
+        return dict(self.request.session)
+
+    def drop(self, key: str) -> None:
+        del self.request.session[key]
+
+    def count(self) -> int:
+        result: int = self.request.session.update_atomic("n", count)
+        return result
+
+    def slow(self, key: str, value: str) -> None:
+        session = self.request.session
+        session.get(key)
+        type(self)._meanwhile()
+        session[key] = value
+
+    def slow_rotation(self) -> None:
+        session = self.request.session
+        session.get("user")
+        type(self)._meanwhile()
+        session.regenerate()
+
+    def fails(self) -> None:
+        self.request.session["x"] = 1
+        raise RuntimeError
+
+
+def other(app: Any, session_id: str, path: str) -> Any:
+    """Another request of the same client, at the same moment: its answer."""
+    client = TestClient(app, protocol="wsgi", lifespan=False)
+    return client.get(path, headers={"Cookie": f"session_id={session_id}"})
+
+
+def test_a_session_from_log_in_to_log_out(make_client: MakeClient, backend: SessionBackend) -> None:
+    client = make_client(Site(backend))
+    assert client.get("/look").json() == {}
+    assert "session_id" not in client.cookies
+    client.get("/keep/cart/full")
+    before = client.cookies["session_id"]
+    client.get("/login")
+    assert client.cookies["session_id"] != before
+    assert client.get("/look").json() == {"cart": "full", "user": "me"}
+    assert client.get("/drop/cart").status_code == 200
+    assert client.get("/look").json() == {"user": "me"}
+    client.get("/logout")
+    assert "session_id" not in client.cookies
+    assert client.get("/look").json() == {}
+
+
+def test_R42_an_id_of_somebody_else_is_not_adopted(make_client: MakeClient, backend: SessionBackend) -> None:
+    client = make_client(Site(backend))
+    answer = client.get("/keep/a/1", headers={"Cookie": "session_id=planted"})
+    assert answer.cookies["session_id"] != "planted"
+    assert client.get("/look", headers={"Cookie": "session_id=planted"}).json() == {}
+
+
+def test_R42_log_in_ends_the_old_id(make_client: MakeClient, shared: SessionBackend) -> None:
+    client = make_client(Site(shared))
+    client.get("/keep/a/1")
+    old = client.cookies["session_id"]
+    client.get("/login")
+    new = client.cookies["session_id"]
+    assert (shared.load(old), shared.load(new)) == ({}, {"a": "1", "user": "me"})
+    client.cookies.clear()
+    assert client.get("/look", headers={"Cookie": f"session_id={old}"}).json() == {}
+
+
+def test_R43_requests_that_change_different_keys_lose_nothing(make_client: MakeClient, shared: SessionBackend) -> None:
+    app = Site(shared)
+    client = make_client(app)
+    client.get("/keep/a/1")
+    session_id = client.cookies["session_id"]
+    Site._meanwhile = lambda: other(app, session_id, "/keep/b/2")
+    client.get("/slow/c/3")
+    assert client.get("/look").json() == {"a": "1", "b": "2", "c": "3"}
+
+
+@pytest.mark.parametrize("path", ["/slow/late/1", "/slow_rotation"])
+def test_R43_a_log_out_is_not_undone_by_a_slower_request(
+    make_client: MakeClient, shared: SessionBackend, path: str
+) -> None:
+    app = Site(shared)
+    client = make_client(app)
+    client.get("/login")
+    session_id = client.cookies["session_id"]
+    Site._meanwhile = lambda: other(app, session_id, "/logout")
+    assert "set-cookie" not in client.get(path).headers
+    assert shared.load(session_id) == {}
+    assert client.get("/look").json() == {}
+
+
+def test_R43_a_slower_request_does_not_revive_the_id_before_log_in(
+    make_client: MakeClient, shared: SessionBackend
+) -> None:
+    app = Site(shared)
+    client = make_client(app)
+    client.get("/keep/a/1")
+    session_id = client.cookies["session_id"]
+    others: list[Any] = []
+    Site._meanwhile = lambda: others.append(other(app, session_id, "/login"))
+    # The browser has the new cookie by then: this answer must not take it away.
+    assert "set-cookie" not in client.get("/slow/b/2").headers
+    assert shared.load(session_id) == {}
+    assert shared.load(others[0].cookies["session_id"]) == {"a": "1", "user": "me"}
+
+
+def test_R43_two_that_remove_the_last_keys_leave_nothing(make_client: MakeClient, shared: SessionBackend) -> None:
+    first, second = Session("id", {"a": 1, "b": 1}), Session("id", {"a": 1, "b": 1})
+    shared.save("id", dict(first), 60)
+    del first["a"]
+    del second["b"]
+    merge: Any = getattr(shared, "merge")  # noqa: B009
+    assert [merge("id", session.changes(), 60) for session in (first, second)] == [{"b": 1}, {}]
+    assert shared.load("id") == {}
+
+
+def test_R43_twenty_requests_at_once_count_to_twenty(shared: SessionBackend) -> None:
+    with TestClient(Site(shared), protocol="wsgi") as client, ThreadPoolExecutor(WRITERS) as pool:
+        client.get("/keep/a/1")
+        cookie = {"Cookie": f"session_id={client.cookies['session_id']}"}
+        together = threading.Barrier(WRITERS)
+
+        def write(number: int) -> None:
+            together.wait()
+            assert client.get("/count", headers=cookie).status_code == 200
+            assert client.get(f"/keep/k{number}/x", headers=cookie).status_code == 200
+
+        list(pool.map(write, range(WRITERS)))
+        kept = client.get("/look", headers=cookie).json()
+    assert kept == {"a": "1", "n": WRITERS} | {f"k{number}": "x" for number in range(WRITERS)}
+
+
+WRITE = """
+import sys, threading
+from micropie.sessions import RedisSessionBackend, Session, SQLiteSessionBackend
+kind, where, prefix = sys.argv[1:4]
+backend = SQLiteSessionBackend(where) if kind == "sqlite" else RedisSessionBackend(where, prefix)
+"""
+EACH_OF_MANY = """
+def write(number):
+    for turn in range(5):
+        session = Session("id", backend.load("id"))
+        session.update_atomic("n", lambda n: (n or 0) + 1)
+        session[f"{prefix}-{sys.argv[4]}-{number}"] = turn
+        assert backend.merge("id", session.changes(), 60)
+threads = [threading.Thread(target=write, args=(number,)) for number in range(5)]
+for thread in threads: thread.start()
+for thread in threads: thread.join()
+"""
+FORKED = """
+import os
+def write(number):
+    session = Session("id", backend.load("id"))
+    session.update_atomic("n", lambda n: (n or 0) + 1)
+    backend.merge("id", session.changes(), 60)
+write(0)  # the parent has a connection now
+children = []
+for number in range(4):
+    child = os.fork()
+    if not child:
+        write(number)
+        backend.close()
+        os._exit(0)
+    children.append(child)
+write(0)
+assert [os.waitpid(child, 0)[1] for child in children] == [0] * 4
+write(0)
+"""
+
+
+def place(shared: Any) -> list[str]:
+    """The arguments by which another process finds the same sessions."""
+    if hasattr(shared, "_path"):
+        return ["sqlite", str(shared._path), "x"]
+    return ["redis", shared._url, shared._prefix]
+
+
+def start(code: str, *arguments: str) -> subprocess.Popen[str]:
+    return subprocess.Popen([sys.executable, "-c", code, *arguments], cwd=ROOT, stderr=subprocess.PIPE, text=True)
+
+
+def run_to_the_end(processes: list[subprocess.Popen[str]]) -> None:
+    ended = [(process.communicate(timeout=15)[1], process.returncode) for process in processes]
+    assert ended == [("", 0)] * len(processes)
+
+
+@pytest.mark.parametrize("shared", ["sqlite", "redis"], indirect=True)
+def test_R43_twenty_writers_in_four_processes_lose_nothing(shared: SessionBackend) -> None:
+    # SQLite's file does not exist yet when the processes open it, all at once: saved only afterwards.
+    shared.save("id", {"a": 1}, 60)
+    run_to_the_end([start(WRITE + EACH_OF_MANY, *place(shared), str(number)) for number in range(4)])
+    kept = shared.load("id")
+    assert kept["n"] == 4 * 5 * 5
+    assert len(kept) == 2 + 20
+
+
+@pytest.mark.parametrize("shared", ["sqlite", "redis"], indirect=True)
+def test_a_forked_child_opens_connections_of_its_own(shared: SessionBackend) -> None:
+    shared.save("id", {"a": 1}, 60)
+    run_to_the_end([start(WRITE + FORKED, *place(shared))])
+    assert shared.load("id") == {"a": 1, "n": 7}
+
+
+def test_sqlite_is_opened_by_many_processes_at_once(tmp_path: Path) -> None:
+    code = WRITE + "\nbackend.save(sys.argv[4], {'a': 1}, 60)\n"
+    path = tmp_path / "sessions.db"
+    run_to_the_end([start(code, "sqlite", str(path), "x", str(number)) for number in range(8)])
+    sessions = micropie.sessions.SQLiteSessionBackend(path)
+    assert [sessions.load(str(number)) for number in range(8)] == [{"a": 1}] * 8
+    sessions.close()
+
+
+def test_R44_a_failure_leaves_no_lock(make_client: MakeClient, shared: SessionBackend) -> None:
+    class Breaks(HttpMiddleware):
+        def after_request(self, request: Any, *_: Any) -> Any:
+            request.session.update_atomic("x", lambda _: 1 / 0 if request.path == "/count" else 2)
+
+    app = Site(shared)
+    client = make_client(app, raise_app_exceptions=False)
+    client.get("/keep/a/1")
+    app.middlewares.append(Breaks())
+    assert [client.get(path).status_code for path in ("/fails", "/count")] == [500, 500]
+    app.middlewares.clear()
+    began = time.monotonic()
+    client.get("/keep/b/2")
+    assert client.get("/look").json() == {"a": "1", "b": "2", "n": 1, "x": 2}
+    assert time.monotonic() - began < 1
+
+
+def test_R44_what_fails_inside_of_a_merge_leaves_the_session_as_it_was(shared: SessionBackend) -> None:
+    shared.save("id", {"n": 0}, 60)
+    session = Session("id", {})
+    session.update_atomic("n", lambda n: 1 if n is None else 1 / n)
+    merge: Any = getattr(shared, "merge")  # noqa: B009
+    for _ in range(2):
+        with pytest.raises(ZeroDivisionError):
+            merge("id", session.changes(), 60)
+    session = Session("id", {"n": 0})
+    session.update_atomic("n", count)
+    assert merge("id", session.changes(), 60) == {"n": 1}
+
+
+def test_R44_a_stream_locks_nobody_out(make_client: MakeClient, shared: SessionBackend) -> None:
+    class Streaming(Site):
+        def stream(self) -> Any:
+            self.request.session["streams"] = 1
+            yield "a"
+            yield other(app, session_id, "/look").text
+
+    app = Streaming(shared)
+    client = make_client(app)
+    client.get("/keep/a/1")
+    session_id = client.cookies["session_id"]
+    assert client.get("/stream").text == 'a{"a":"1","streams":1}'
+
+
+def test_a_session_ends_in_time(backend: SessionBackend, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Redis's own clock can't be set: it is waited for."""
+    value = backend.save("id", {"a": 1}, 1) or "id"
+    assert backend.load(value) == {"a": 1}
+    time.sleep(2.1 if backend.in_cookie else 1.1)
+    assert backend.load(value) == {}
+
+
+def test_R50_what_stores_nothing_makes_no_session(make_client: MakeClient, backend: SessionBackend) -> None:
+    client = make_client(Site(backend))
+    for path in ("/look", "/logout"):
+        assert "set-cookie" not in client.get(path).headers
+
+
+class Picky(Site):
+    def date(self) -> None:
+        self.request.session["when"] = time.gmtime
+
+    def number(self) -> None:
+        self.request.session["n"] = float("nan")
+
+
+@pytest.mark.parametrize("name", ["sqlite", "redis", "cookie"])
+@pytest.mark.parametrize("path", ["/date", "/number"])
+def test_what_is_no_json_is_refused_and_said(
+    make_client: MakeClient, make_backend: Any, name: str, path: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    client = make_client(Picky(make_backend(name)))
+    assert client.get(path).status_code == 500
+    assert "this session backend stores JSON" in caplog.text

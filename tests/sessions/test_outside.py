@@ -1,0 +1,329 @@
+"""What is particular to the backends outside of this process: signed cookies, SQLite, Redis."""
+
+from __future__ import annotations
+
+import ast
+import random
+import socket
+import sqlite3
+import stat
+import subprocess
+import sys
+import threading
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import micropie.sessions
+from micropie import App, SetupError
+from micropie.sessions import (
+    RedisSessionBackend,
+    Session,
+    SignedCookieSessionBackend,
+    SQLiteSessionBackend,
+    rediscache,
+    signedcookie,
+    sqlite,
+)
+from tests.conftest import MakeClient
+from tests.support.redis_server import redis_server
+
+PACKAGE = Path(micropie.sessions.__file__).parent
+
+
+class Root(App):
+    def keep(self, size: int) -> None:
+        self.request.session["text"] = "x" * size
+
+    def look(self) -> Any:
+        return {key: len(value) for key, value in self.request.session.items()}
+
+
+def test_the_package_names_what_it_imports_later() -> None:
+    assert all(hasattr(micropie.sessions, name) for name in micropie.sessions.__all__)
+    with pytest.raises(AttributeError, match="no attribute 'Nothing'"):
+        micropie.sessions.Nothing  # noqa: B018
+
+
+def test_importing_micropie_imports_none_of_them() -> None:
+    code = "import micropie, sys; print({'redis', 'itsdangerous', 'micropie.sessions.sqlite'} & set(sys.modules))"
+    done = subprocess.run(
+        [sys.executable, "-c", code], cwd=PACKAGE.parent.parent, capture_output=True, text=True, check=True
+    )
+    assert done.stdout == "set()\n"
+
+
+# -- signed cookies -----------------------------------------------------------------------------------------------------
+
+
+def test_R46_a_session_too_long_for_a_cookie_is_an_error_and_the_old_one_stays(
+    make_client: MakeClient, caplog: pytest.LogCaptureFixture
+) -> None:
+    client = make_client(Root(SignedCookieSessionBackend("secret")))
+    client.get("/keep/5")
+    rng = random.Random(1)
+    text = "".join(rng.choices("abcdefghijklmnopqrstuvwxyz0123456789", k=5 * 1024))
+
+    class Large(Root):
+        def large(self) -> None:
+            self.request.session["text"] = text
+
+    large = make_client(Large(SignedCookieSessionBackend("secret")), lifespan=False, cookies=dict(client.cookies))
+    answer = large.get("/large")
+    assert (answer.status_code, "set-cookie" in answer.headers) == (500, False)
+    assert "use another session backend" in caplog.text
+    assert large.get("/look").json() == {"text": 5}
+
+
+def test_R46_the_longest_session_fits_in_a_cookie(make_client: MakeClient) -> None:
+    backend = SignedCookieSessionBackend("secret")
+    rng = random.Random(2)
+    accepted = []
+    for size in range(2500, 5000, 50):
+        try:
+            accepted.append(backend.save("", {"x": "".join(rng.choices("abcdefghij0123456789-", k=size))}, 60))
+        except micropie.ResponseError:
+            break
+    assert 3000 < len(accepted[-1]) <= 4096 - 256
+
+
+def test_R47_ten_thousand_mutated_cookies_are_no_sessions() -> None:
+    backend = SignedCookieSessionBackend("secret")
+    good = backend.save("", {"user": "me"}, 60)
+    rng = random.Random(3)
+    alphabet = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-_.=\xe9\x00\ud800 "
+    for _ in range(10_000):
+        text = list(good)
+        for _ in range(rng.randint(1, 4)):
+            kind, at = rng.randrange(3), rng.randrange(len(text))
+            text[at : at + (kind > 0)] = [rng.choice(alphabet)] if kind < 2 else []
+        bad = "".join(text)
+        if bad != good:
+            assert backend.load(bad) == {}, bad
+
+
+@pytest.mark.parametrize("value", ["", ".", "..", "a.b", "x" * 100_000, ".eJw", "é", "\ud800"])
+def test_R47_a_broken_cookie_is_an_empty_session(value: str) -> None:
+    assert SignedCookieSessionBackend("secret").load(value) == {}
+
+
+def test_R47_keys_rotate() -> None:
+    old, new = SignedCookieSessionBackend("old"), SignedCookieSessionBackend(["new"])
+    both = SignedCookieSessionBackend([b"new", "old"])
+    first = old.save("", {"a": 1}, 60)
+    assert [backend.load(first) for backend in (old, both, new)] == [{"a": 1}, {"a": 1}, {}]
+    second = both.save("", {"a": 2}, 60)
+    assert [backend.load(second) for backend in (old, both, new)] == [{}, {"a": 2}, {"a": 2}]
+
+
+def test_R47_the_time_is_signed_too(monkeypatch: pytest.MonkeyPatch) -> None:
+    backend = SignedCookieSessionBackend("secret")
+    value = backend.save("", {"a": 1}, 60)
+    now = time.time()
+    monkeypatch.setattr("time.time", lambda: now + 61)
+    assert backend.load(value) == {}
+
+
+def test_R47_nothing_is_unpickled_and_no_digest_compared_by_hand() -> None:
+    for path in PACKAGE.glob("*.py"):
+        tree = ast.parse(path.read_text())
+        names = {node.id for node in ast.walk(tree) if isinstance(node, ast.Name)}
+        imports = {alias.name for node in ast.walk(tree) if isinstance(node, ast.Import) for alias in node.names}
+        assert not imports & {"pickle", "marshal", "hmac"}, path
+        assert not {name for name in names if "digest" in name or "signature" in name}, path
+
+
+@pytest.mark.parametrize("secret", ["", b"", [], [""], ["a", ""], [5], ("a", None)])
+def test_what_is_no_secret_is_refused(secret: Any) -> None:
+    with pytest.raises(SetupError, match="takes a secret"):
+        SignedCookieSessionBackend(secret)
+
+
+@pytest.mark.parametrize(
+    ("module", "name", "make", "extra"),
+    [
+        (signedcookie, "itsdangerous", lambda: SignedCookieSessionBackend("x"), "itsdangerous"),
+        (rediscache, "redis", lambda: RedisSessionBackend("redis://localhost"), "redis"),
+    ],
+)
+def test_what_is_not_installed_is_named(
+    monkeypatch: pytest.MonkeyPatch, module: Any, name: str, make: Any, extra: str
+) -> None:
+    monkeypatch.setattr(module, name, None)
+    with pytest.raises(SetupError, match=rf"micropie\[{extra}\]"):
+        make()
+
+
+# -- SQLite -------------------------------------------------------------------------------------------------------------
+
+
+def test_sqlite_makes_its_file_when_it_is_needed_for_its_owner_alone(tmp_path: Path) -> None:
+    path = tmp_path / "sessions.db"
+    backend = SQLiteSessionBackend(str(path))
+    assert not path.exists()
+    assert backend.load("id") == {}
+    assert stat.S_IMODE(path.stat().st_mode) == 0o600
+    with sqlite3.connect(path) as connection:
+        assert connection.execute("PRAGMA journal_mode").fetchone() == ("wal",)
+    connection.close()
+    backend.close()
+    backend.save("id", {"a": 1}, 60)
+    assert backend.load("id") == {"a": 1}
+    backend.close()
+
+
+def test_R50_sqlite_forgets_what_is_over(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    backend = SQLiteSessionBackend(tmp_path / "sessions.db")
+    backend.save("old", {"a": 1}, 60)
+    now = time.time()
+    monkeypatch.setattr("time.time", lambda: now + 61)
+    backend.save("new", {"a": 1}, 60)
+    with backend._connection() as connection:
+        assert connection.execute("SELECT id FROM sessions").fetchall() == [("new",)]
+    backend.close()
+
+
+def test_sqlite_that_is_out_of_reach_is_a_503(make_client: MakeClient, tmp_path: Path) -> None:
+    not_a_database = tmp_path / "text"
+    not_a_database.write_text("text " * 1000)
+    for path in (tmp_path / "nowhere" / "sessions.db", tmp_path, not_a_database):
+        client = make_client(Root(SQLiteSessionBackend(path)), lifespan=False)
+        assert client.get("/keep/1").status_code == 503
+        assert client.get("/look").status_code == 200  # no cookie, so nothing to look up
+
+
+def test_sqlite_that_stays_locked_is_out_of_reach(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sqlite, "_BUSY", 0.1)
+    path = tmp_path / "sessions.db"
+    locker = sqlite3.connect(path, isolation_level=None)
+    locker.execute("CREATE TABLE x (y)")
+    locker.execute("BEGIN EXCLUSIVE")
+    backend = SQLiteSessionBackend(path)
+    with pytest.raises(ConnectionError, match="locked"):  # while it opens the file
+        backend.save("id", {"a": 1}, 60)
+    locker.execute("COMMIT")
+    backend.save("id", {"a": 1}, 60)
+    locker.execute("BEGIN IMMEDIATE")
+    with pytest.raises(ConnectionError, match="locked"):  # and later
+        backend.save("id", {"a": 2}, 60)
+    assert backend.load("id") == {"a": 1}  # who reads waits for nobody
+    locker.execute("COMMIT")
+    locker.close()
+    backend.close()
+
+
+def test_sqlite_waits_for_others_that_open_the_file() -> None:
+    class Refusing:
+        refusals = 2
+
+        def execute(self, _statement: str) -> None:
+            if self.refusals:
+                self.refusals -= 1
+                raise sqlite3.OperationalError("database is locked")
+
+    connection: Any = Refusing()
+    sqlite._retried(connection, "PRAGMA journal_mode = WAL")
+    assert connection.refusals == 0
+
+
+def test_sqlite_leaves_a_parent_s_connections_alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    backend = SQLiteSessionBackend(tmp_path / "sessions.db")
+    backend.save("id", {"a": 1}, 60)
+    (before,) = backend._connections.idle
+    monkeypatch.setattr("os.getpid", lambda: -1)
+    assert backend.load("id") == {"a": 1}
+    assert before not in backend._connections.idle
+    assert before in sqlite._inherited[-1].idle
+    backend.close()
+    before.close()
+
+
+# -- Redis --------------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(("ci", "outcome"), [("true", pytest.fail.Exception), ("", pytest.skip.Exception)])
+def test_a_missing_redis_server_is_no_silent_skip_in_ci(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, ci: str, outcome: Any
+) -> None:
+    monkeypatch.setenv("CI", ci)
+    monkeypatch.setenv("PATH", str(tmp_path))
+    with pytest.raises(outcome, match="scripts/install-system-packages"), redis_server(tmp_path):
+        pass
+
+
+@pytest.mark.parametrize("url", ["", "localhost", "http://localhost", "redis://localhost:port", None, 5])
+def test_a_url_that_is_none_is_refused_when_the_backend_is_made(url: Any) -> None:
+    with pytest.raises(SetupError, match="redis://localhost:6379/0"):
+        RedisSessionBackend(url)
+
+
+def test_redis_that_is_not_there_is_a_503(make_client: MakeClient) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        port = server.getsockname()[1]
+    client = make_client(Root(RedisSessionBackend(f"redis://127.0.0.1:{port}/0")))
+    assert client.get("/keep/1").status_code == 503
+    assert client.get("/look", headers={"Cookie": "session_id=x"}).status_code == 503
+    assert client.get("/look").status_code == 200
+
+
+def test_redis_that_does_not_answer_is_out_of_reach(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(rediscache, "_PATIENCE", 0.1)
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        backend = RedisSessionBackend(f"redis://127.0.0.1:{server.getsockname()[1]}/0")
+        with pytest.raises(ConnectionError, match="out of reach"):
+            backend.load("id")
+        backend.close()
+
+
+def test_redis_that_comes_back_is_used_again(tmp_path: Path) -> None:
+    with redis_server(tmp_path) as url:
+        backend = RedisSessionBackend(url)
+        backend.save("id", {"a": 1}, 60)
+    with pytest.raises(ConnectionError):
+        backend.load("id")
+    port = url.rpartition(":")[2].partition("/")[0]
+    with redis_server(tmp_path, int(port)):
+        assert backend.load("id") == {}
+        backend.save("id", {"a": 1}, 60)
+        assert backend.load("id") == {"a": 1}
+        backend.close()
+
+
+def test_redis_keeps_a_session_for_its_time_and_no_longer(redis_url: str) -> None:
+    backend = RedisSessionBackend(redis_url, prefix="time:")
+    backend.save("id", {"a": 1}, 60)
+    client = backend._client()
+    assert 55 < client.ttl("time:id") <= 60
+    session = Session("id", {"a": 1})
+    session["b"] = 2
+    session.regenerate()
+    changes = session.changes()
+    changes.new_id = "new"
+    assert backend.merge("id", changes, 600) == {"a": 1, "b": 2}
+    assert (client.exists("time:id"), 590 < client.ttl("time:new") <= 600) == (0, True)
+    backend.save("new", {}, 60)
+    assert client.keys("time:*") == []
+    backend.close()
+
+
+def test_redis_merges_again_when_another_one_was_faster(redis_url: str) -> None:
+    backend = RedisSessionBackend(redis_url, prefix="race:")
+    backend.save("id", {"n": 1}, 60)
+    seen = []
+
+    def slowly(n: int) -> int:
+        seen.append(n)
+        if len(seen) == 2:  # the first time is update_atomic's own
+            thread = threading.Thread(target=backend.save, args=("id", {"n": 10}, 60))
+            thread.start()
+            thread.join()
+        return n + 1
+
+    session = Session("id", {"n": 1})
+    session.update_atomic("n", slowly)
+    assert backend.merge("id", session.changes(), 60) == {"n": 11}
+    assert seen == [1, 1, 10]
+    backend.save("id", {}, 60)
+    backend.close()

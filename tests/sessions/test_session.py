@@ -1,0 +1,135 @@
+"""The session by itself: what it knows of its changes, and what becomes of them."""
+
+from __future__ import annotations
+
+import copy
+from typing import Any
+
+import pytest
+
+from micropie import ResponseError
+from micropie.sessions import Changes, Session
+
+
+def count(n: int | None) -> int:
+    return (n or 0) + 1
+
+
+def test_a_new_session_has_no_id_and_no_changes() -> None:
+    session = Session()
+    assert (session.id, session.changed, session.accessed, session.regenerated) == (None, False, False, False)
+
+
+def test_changes_are_per_key() -> None:
+    session = Session("id", {"same": 1, "other": 1, "gone": 1, "list": []})
+    session["other"] = 2
+    session["new"] = 3
+    session["list"].append(1)
+    del session["gone"]
+    changes = session.changes()
+    assert (changes.values, list(changes.deletions)) == ({"other": 2, "new": 3, "list": [1]}, ["gone"])
+    assert (changes.updates, changes.emptied, changes.new_id) == ({}, False, None)
+
+
+def test_changes_are_applied_to_what_others_stored() -> None:
+    session = Session("id", {"a": 1, "b": 1, "c": 1})
+    session["a"] = 2
+    del session["b"]
+    stored = {"a": 5, "b": 5, "c": 5, "d": 5}
+    assert session.changes().apply(stored) == {"a": 2, "c": 5, "d": 5}
+    assert Changes({}).apply(stored) == stored
+
+
+def test_emptied_is_forgotten_whatever_others_stored() -> None:
+    session = Session("id", {"a": 1})
+    session.clear()
+    assert session.changed
+    assert session.changes().apply({"a": 1, "b": 2}) == {}
+
+
+def test_regenerating_is_a_change() -> None:
+    session = Session("id", {"a": 1})
+    session.regenerate()
+    assert (session.changed, session.regenerated, session.id) == (True, True, "id")
+
+
+def test_a_session_without_an_id_has_nothing_to_regenerate() -> None:
+    session = Session()
+    session.regenerate()
+    assert (session.changed, session.regenerated) == (False, False)
+
+
+def test_an_update_is_made_again_with_what_is_stored() -> None:
+    session = Session("id", {"n": 1})
+    assert [session.update_atomic("n", count) for _ in range(2)] == [2, 3]
+    assert session["n"] == 3
+    changes = session.changes()
+    assert (changes.values, changes.updates) == ({}, {"n": [count, count]})
+    assert changes.apply({"n": 10}) == {"n": 12}
+    assert changes.apply({"other": 1}) == {"other": 1, "n": 2}
+
+
+def test_an_update_that_leads_to_the_same_value_counts() -> None:
+    session = Session("id", {"n": 5})
+    session.update_atomic("n", lambda n: min(n, 5))
+    assert session.changed
+    assert session.changes().apply({"n": 9}) == {"n": 5}
+
+
+def test_an_update_may_change_in_place() -> None:
+    session = Session("id", {"list": [1]})
+
+    def add(values: Any) -> Any:
+        values.append(2)
+        return values
+
+    assert session.update_atomic("list", add) == [1, 2]
+    assert session.changes().apply({"list": [5]}) == {"list": [5, 2]}
+
+
+@pytest.mark.parametrize("first", [True, False])
+def test_what_is_set_by_hand_counts_more_than_an_update(first: bool) -> None:
+    session = Session("id", {"n": 1})
+    if first:
+        session["n"] = 5
+    session.update_atomic("n", count)
+    if not first:
+        session["n"] = 6
+    assert session.changes().apply({"n": 100}) == {"n": 6}
+
+
+def test_what_is_deleted_after_an_update_is_gone() -> None:
+    session = Session("id", {"n": 1, "x": 1})
+    session.update_atomic("n", count)
+    del session["n"]
+    assert session.changes().apply({"n": 100, "x": 1}) == {"x": 1}
+
+
+CHANGES: list[Any] = [
+    lambda session: session.update(a=2),
+    lambda session: session.__setitem__("a", 2),
+    lambda session: session.__delitem__("a"),
+    lambda session: session.__ior__({"a": 2}),
+    lambda session: session.clear(),
+    lambda session: session.pop("a"),
+    lambda session: session.popitem(),
+    lambda session: session.setdefault("b", 2),
+    lambda session: session.update_atomic("a", count),
+    lambda session: session.regenerate(),
+]
+
+
+@pytest.mark.parametrize("change", CHANGES)
+def test_a_sealed_session_may_be_read_and_not_changed(change: Any) -> None:
+    session = Session("id", {"a": 1})
+    session.seal()
+    with pytest.raises(ResponseError, match="change it before the first yield"):
+        change(session)
+    assert (session["a"], session.get("b"), session.changed) == (1, None, False)
+
+
+def test_a_session_can_be_copied() -> None:
+    session = Session("id", {"a": [1]})
+    twin = copy.deepcopy(session)
+    twin["a"].append(2)
+    assert (twin, twin.id, session) == ({"a": [1, 2]}, "id", {"a": [1]})

@@ -1,0 +1,517 @@
+"""Sessions between the flow and a backend: cookies, headers, settings, authors' own backends, and what goes wrong."""
+
+from __future__ import annotations
+
+import logging
+import random
+import time
+from typing import Any
+
+import pytest
+
+from micropie import App, HttpMiddleware, InMemorySessionBackend, Response, SessionBackend, SetupError
+from micropie.cookies import parse_cookies
+from micropie.sessions import Session
+from tests.conftest import MakeClient
+
+
+class Own(SessionBackend):
+    """An author's: `load` and `save`, and nothing else."""
+
+    def __init__(self) -> None:
+        self.data: dict[str, dict[str, Any]] = {}
+        self.asked: list[str] = []
+
+    def load(self, session_id: str) -> Any:
+        self.asked.append(session_id)
+        return dict(self.data.get(session_id, {}))
+
+    def save(self, session_id: str, data: dict[str, Any], timeout: int) -> Any:
+        self.data.pop(session_id, None)
+        if data:
+            self.data[session_id] = dict(data)
+
+
+class OwnAsync(Own):
+    async def load(self, session_id: str) -> Any:
+        return super().load(session_id)
+
+    async def save(self, session_id: str, data: dict[str, Any], timeout: int) -> Any:
+        super().save(session_id, data, timeout)
+
+
+class Quick(Own):
+    blocking = False
+
+
+class Duck:
+    """Derives from nothing."""
+
+    def __init__(self) -> None:
+        self.data: dict[str, Any] = {}
+
+    def load(self, session_id: str) -> Any:
+        return self.data.get(session_id)
+
+    def save(self, session_id: str, data: dict[str, Any], timeout: int) -> None:
+        self.data[session_id] = data
+
+
+class AsyncMerge(OwnAsync):
+    async def merge(self, session_id: str, changes: Any, timeout: int) -> Any:
+        self.asked.append("merge")
+        self.data[session_id] = changes.apply(self.data[session_id])
+        return self.data[session_id]
+
+
+OWN = [Own, OwnAsync, Quick, AsyncMerge]
+
+
+class Root(App):
+    def keep(self, key: str, value: str = "1") -> Any:
+        self.request.session[key] = value
+
+    def look(self) -> Any:
+        return dict(self.request.session)
+
+    def untouched(self) -> str:
+        return "x"
+
+    def has(self) -> str:
+        return str("user" in self.request.session)
+
+    def clear(self) -> None:
+        self.request.session.clear()
+
+    def rotate(self) -> None:
+        self.request.session.regenerate()
+
+    def itself(self) -> None:
+        self.request.session = self.request.session
+
+    def varies(self) -> Response:
+        self.request.session["x"] = 1
+        return Response("x", headers=[("Vary", "Accept, COOKIE"), ("Cache-Control", "no-store")])
+
+    def everything(self) -> Response:
+        self.request.session.get("x")
+        return Response("x", headers=[("Vary", "*")])
+
+    def language(self) -> Response:
+        self.request.session.get("x")
+        return Response("x", headers=[("Vary", "Accept-Language")])
+
+    def late(self) -> Any:
+        self.request.session["early"] = 1
+        yield "a"
+        self.request.session["late"] = 1
+
+    def later(self) -> Any:
+        yield "a"
+        self.request.session["late"] = 1
+
+    def reads_late(self) -> Any:
+        self.request.session["early"] = 1
+        yield "a"
+        yield str(self.request.session["early"])
+
+    async def reads_later(self) -> Any:
+        yield "a"
+        yield str(self.request.session.get("user"))
+
+    def unsendable(self) -> Response:
+        self.request.session["x"] = 1
+        return Response("x", headers=[("X-Bad", "a\nb")])
+
+
+# -- the cookie ---------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("url", "mount", "settings", "attributes"),
+    [
+        ("http://testserver", "", {}, "Path=/; HttpOnly; SameSite=Lax"),
+        ("https://testserver", "", {}, "Path=/; Secure; HttpOnly; SameSite=Lax"),
+        ("http://testserver", "/shop", {}, "Path=/shop; HttpOnly; SameSite=Lax"),
+        ("http://testserver", "/a;b é", {}, "Path=/a%3Bb%20%C3%A9; HttpOnly; SameSite=Lax"),
+        ("http://testserver", "", {"session_cookie_secure": True}, "Path=/; Secure; HttpOnly; SameSite=Lax"),
+        ("https://testserver", "", {"session_cookie_secure": False}, "Path=/; HttpOnly; SameSite=Lax"),
+    ],
+)
+def test_R45_the_cookie_and_its_deletion_have_the_same_flags(
+    make_client: MakeClient, url: str, mount: str, settings: dict[str, Any], attributes: str
+) -> None:
+    client = make_client(Root(**settings), base_url=url, root_path=mount)
+    answer = client.get("/keep/a")
+    value, _, rest = answer.headers["set-cookie"].partition("; ")
+    assert rest == f"Max-Age=28800; {attributes}"
+    cleared = client.get("/clear", headers={"Cookie": value}).headers["set-cookie"]
+    assert cleared == f"session_id=; Max-Age=0; {attributes}"
+
+
+def test_R45_an_inner_application_with_sessions_of_its_own_has_a_cookie_of_its_own(make_client: MakeClient) -> None:
+    app: Any = Root()
+    app.inner = Root(InMemorySessionBackend())
+    app.heir = Root(session_timeout=60, session_cookie_secure=True)
+    client = make_client(app)
+    assert "Path=/inner;" in client.get("/inner/keep/a").headers["set-cookie"]
+    assert "Max-Age=28800; Path=/;" in client.get("/keep/b").headers["set-cookie"]
+    seen = [client.get(path).json() for path in ("/look", "/inner/look", "/heir/look")]
+    assert seen == [{"b": "1"}, {"a": "1"}, {"b": "1"}]
+    assert "Max-Age=60; Path=/; Secure" in client.get("/heir/keep/c").headers["set-cookie"]
+
+
+def test_ids_are_made_and_checked_by_the_author_s_functions(make_client: MakeClient) -> None:
+    kept = Own()
+    made = iter(["ours:1", "ours:2"])
+    app = Root(kept, session_id_factory=lambda: next(made), session_id_validator=lambda value: value[:5] == "ours:")
+    client = make_client(app)
+    client.get("/keep/a")
+    assert client.cookies["session_id"] == "ours:1"
+    assert client.get("/look", headers={"Cookie": "session_id=theirs:1"}).json() == {}
+    assert client.get("/rotate").cookies["session_id"] == "ours:2"
+    assert "theirs:1" not in kept.asked
+    assert kept.data == {"ours:2": {"a": "1"}}
+
+
+@pytest.mark.parametrize("backend", OWN)
+@pytest.mark.parametrize("value", ["x" * 257, "é", "a\tb"])
+def test_what_can_t_be_an_id_is_not_looked_up(make_client: MakeClient, backend: Any, value: str) -> None:
+    kept = backend()
+    client = make_client(Root(kept), validate=False)
+    assert client.get("/look", headers={b"Cookie": f"session_id={value}".encode("latin-1")}).json() == {}
+    assert kept.asked == []
+
+
+def test_ids_can_t_be_guessed(make_client: MakeClient) -> None:
+    client = make_client(Root())
+    ids = set()
+    for _ in range(50):
+        client.cookies.clear()
+        ids.add(client.get("/keep/a").cookies["session_id"])
+    assert len(ids) == 50
+    assert {len(value) for value in ids} == {43}
+
+
+@pytest.mark.parametrize(
+    ("name", "value"), [("session_id_factory", "x"), ("session_id_validator", 1), ("session_cookie_secure", "yes")]
+)
+def test_wrong_settings_are_refused(name: str, value: Any) -> None:
+    with pytest.raises(SetupError, match=name):
+        Root(**{name: value})
+
+
+@pytest.mark.parametrize("header", ["=session_id=x", "$Version=1; =", ";;;", 'session_id="', "session_id", "a\tb=\xff"])
+def test_R49_a_cookie_header_that_is_none_is_no_session(make_client: MakeClient, header: str) -> None:
+    client = make_client(Root(), validate=False)
+    answer = client.get("/look", headers={b"Cookie": header.encode("latin-1")})
+    assert (answer.status_code, answer.json()) == (200, {})
+
+
+def test_R49_no_cookie_header_breaks_the_parser() -> None:
+    rng = random.Random(4)
+    for _ in range(5000):
+        text = "".join(rng.choices('ab=;, "\\$\t\x00\x7f\xe9', k=rng.randrange(40)))
+        cookies = parse_cookies(text)
+        assert "" not in cookies
+    began = time.perf_counter()
+    assert len(parse_cookies("; ".join(f"{number}=" for number in range(20_000)))) == 20_000
+    assert time.perf_counter() - began < 1
+
+
+def test_R49_the_first_of_two_cookies_counts(make_client: MakeClient) -> None:
+    client = make_client(Root())
+    session_id = client.get("/keep/a").cookies["session_id"]
+    client.cookies.clear()
+    assert client.get("/look", headers={"Cookie": f"session_id={session_id}; session_id=x"}).json() == {"a": "1"}
+
+
+# -- caches -------------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("backend", [InMemorySessionBackend, *OWN])
+@pytest.mark.parametrize(
+    ("path", "vary"),
+    [
+        ("/untouched", []),
+        ("/look", ["Cookie"]),
+        ("/has", ["Cookie"]),
+        ("/keep/b", ["Cookie"]),
+        ("/varies", ["Accept, COOKIE"]),
+        ("/everything", ["*"]),
+        ("/language", ["Accept-Language", "Cookie"]),
+        ("/reads_late", ["Cookie"]),
+    ],
+)
+@pytest.mark.parametrize("known", [True, False])
+def test_R48_an_answer_made_from_a_session_varies(
+    make_client: MakeClient, backend: Any, path: str, vary: list[str], known: bool
+) -> None:
+    client = make_client(Root(backend()))
+    if known:
+        client.get("/keep/a")
+    assert client.get(path).headers.get_list("vary") == vary
+
+
+def test_R48_an_answer_with_the_cookie_is_private(make_client: MakeClient) -> None:
+    client = make_client(Root())
+    private = [client.get(path).headers.get("cache-control") for path in ("/keep/a", "/look", "/untouched", "/varies")]
+    assert private == ["private", None, None, "no-store"]
+
+
+# -- when it is saved ---------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("backend", [InMemorySessionBackend, *OWN])
+@pytest.mark.parametrize("path", ["/late", "/later"])
+@pytest.mark.parametrize("known", [True, False])
+def test_R51_a_change_after_the_head_is_an_error_that_says_so(
+    make_client: MakeClient, backend: Any, path: str, known: bool, caplog: pytest.LogCaptureFixture
+) -> None:
+    client = make_client(Root(backend()), raise_app_exceptions=False)
+    if known:
+        client.get("/keep/a")
+    with pytest.raises(Exception, match=r"."):  # the answer is cut off
+        client.get(path)
+    assert "change it before the first yield" in caplog.text
+
+
+@pytest.mark.parametrize("backend", [InMemorySessionBackend, *OWN])
+def test_R51_a_stream_may_read_the_session_to_its_end(make_client: MakeClient, backend: Any) -> None:
+    client = make_client(Root(backend()))
+    client.get("/keep/user/me")
+    assert [client.get(path).text for path in ("/reads_late", "/reads_later")] == ["a1", "ame"]
+    assert client.get("/look").json() == {"user": "me", "early": 1}
+
+
+@pytest.mark.parametrize("backend", [InMemorySessionBackend, *OWN])
+def test_R51_hooks_and_inner_applications_share_the_session(make_client: MakeClient, backend: Any) -> None:
+    class Marks(HttpMiddleware):
+        def before_request(self, request: Any) -> Any:
+            request.session["before"] = 1
+
+        def after_request(self, request: Any, *_: Any) -> Any:
+            request.session["after"] = 1
+
+    app: Any = Root(backend())
+    app.inner = Root()
+    app.middlewares.append(Marks())
+    client = make_client(app)
+    assert client.get("/inner/look").json() == {"before": 1}
+    assert client.get("/look").json() == {"before": 1, "after": 1}
+
+
+def test_an_answer_that_can_t_be_sent_leaves_no_session_without_a_cookie(make_client: MakeClient) -> None:
+    kept = Own()
+    answer = make_client(Root(kept)).get("/unsendable")
+    assert answer.status_code == 500
+    # The error's answer has the cookie: what handlers stored before they failed counts.
+    assert list(kept.data) == [answer.cookies["session_id"]]
+
+
+def test_a_session_may_be_replaced_by_itself(make_client: MakeClient) -> None:
+    client = make_client(Root())
+    client.get("/keep/a")
+    client.get("/itself")
+    assert client.get("/look").json() == {"a": "1"}
+
+
+# -- authors' own backends ----------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("backend", OWN)
+def test_R43_a_backend_without_merge_merges_too(make_client: MakeClient, backend: Any) -> None:
+    kept = backend()
+
+    class Slow(Root):
+        def slow(self) -> None:
+            self.request.session.get("x")
+            ((session_id, data),) = kept.data.items()
+            kept.data[session_id] = {**data, "other": "2"}
+            self.request.session["mine"] = "3"
+
+    client = make_client(Slow(kept))
+    client.get("/keep/a")
+    client.get("/slow")
+    assert client.get("/look").json() == {"a": "1", "other": "2", "mine": "3"}
+    assert ("merge" in kept.asked) == (backend is AsyncMerge)
+
+
+@pytest.mark.parametrize("backend", [Own, OwnAsync, Quick])
+@pytest.mark.parametrize("change", ["keep", "rotate"])
+def test_R43_a_log_out_stays_with_a_backend_without_merge(
+    make_client: MakeClient, backend: Any, change: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.INFO)
+    kept = backend()
+
+    class Slow(Root):
+        def slow(self) -> None:
+            self.request.session.get("x")
+            kept.data.clear()
+            getattr(self, change)(*(["late"] if change == "keep" else []))
+
+    client = make_client(Slow(kept))
+    client.get("/keep/a")
+    assert "set-cookie" not in client.get("/slow").headers
+    assert kept.data == {}
+    assert "was ended during a request" in caplog.text
+
+
+@pytest.mark.parametrize("backend", [Own, OwnAsync, Quick])
+def test_R42_a_new_id_ends_the_old_one_with_a_backend_without_merge(make_client: MakeClient, backend: Any) -> None:
+    kept = backend()
+    client = make_client(Root(kept))
+    old = client.get("/keep/a").cookies["session_id"]
+    new = client.get("/rotate").cookies["session_id"]
+    assert old != new
+    assert kept.data == {new: {"a": "1"}}
+
+
+def test_a_backend_need_not_derive_from_anything(make_client: MakeClient) -> None:
+    kept: Any = Duck()
+    client = make_client(Root(kept))
+    client.get("/keep/a")
+    assert client.get("/look").json() == {"a": "1"}
+
+
+def test_a_backend_that_is_empty_counts(make_client: MakeClient) -> None:
+    class Sized(Own):
+        def __len__(self) -> int:
+            return len(self.data)
+
+    kept = Sized()
+    make_client(Root(kept)).get("/keep/a")
+    assert len(kept) == 1
+
+
+def test_methods_that_a_subclass_overrides_are_called(make_client: MakeClient) -> None:
+    saved = []
+
+    class Logged(InMemorySessionBackend):
+        def save(self, session_id: str, data: dict[str, Any], timeout: int) -> None:
+            saved.append(dict(data))
+            super().save(session_id, data, timeout)
+
+    client = make_client(Root(Logged()))
+    client.get("/keep/a")
+    client.get("/keep/b")
+    assert saved == [{"a": "1"}, {"a": "1", "b": "1"}]
+
+
+# -- a backend out of reach ---------------------------------------------------------------------------------------------
+
+
+class Down(Own):
+    """`when`: the method that can't reach what it needs."""
+
+    def __init__(self, when: str) -> None:
+        super().__init__()
+        self.when = when
+
+    def load(self, session_id: str) -> Any:
+        if self.when == "load":
+            raise TimeoutError
+        return super().load(session_id)
+
+    def save(self, session_id: str, data: dict[str, Any], timeout: int) -> Any:
+        if self.when == "save":
+            raise ConnectionRefusedError
+        super().save(session_id, data, timeout)
+
+
+class DownAsync(Down):
+    async def load(self, session_id: str) -> Any:
+        return super().load(session_id)
+
+    async def save(self, session_id: str, data: dict[str, Any], timeout: int) -> Any:
+        super().save(session_id, data, timeout)
+
+
+class DownQuick(Down):
+    blocking = False
+
+
+class Broken(Own):
+    def save(self, session_id: str, data: dict[str, Any], timeout: int) -> Any:
+        raise KeyError("a mistake")
+
+
+@pytest.mark.parametrize("backend", [Down, DownAsync, DownQuick])
+@pytest.mark.parametrize("when", ["load", "save"])
+def test_a_backend_out_of_reach_is_a_503_and_a_line(
+    make_client: MakeClient, backend: Any, when: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    answer = make_client(Root(backend(when))).get("/keep/a", headers={"Cookie": "session_id=x"})
+    assert (answer.status_code, answer.text) == (503, "Sessions are out of reach at the moment. Please try again.")
+    assert "set-cookie" not in answer.headers
+    assert [record.getMessage() for record in caplog.records] == [
+        f"the session backend {backend.__name__} is out of reach"
+    ]
+
+
+def test_a_hook_that_writes_into_what_is_out_of_reach_changes_nothing(make_client: MakeClient) -> None:
+    class Marks(HttpMiddleware):
+        def after_request(self, request: Any, *_: Any) -> Any:
+            request.session["after"] = 1
+
+    app = Root(Down("save"))
+    app.middlewares.append(Marks())
+    assert make_client(app).get("/keep/a").status_code == 503
+
+
+def test_what_needs_no_session_works_without_its_backend(make_client: MakeClient) -> None:
+    assert make_client(Root(Down("load"))).get("/untouched").status_code == 200
+
+
+def test_an_author_may_answer_it(make_client: MakeClient) -> None:
+    app = Root(Down("save"))
+
+    @app.error(503)
+    def sorry() -> str:
+        return "sorry"
+
+    answer = make_client(app).get("/keep/a")
+    assert (answer.status_code, answer.text) == (503, "sorry")
+
+
+def test_a_mistake_in_a_backend_is_a_500(make_client: MakeClient) -> None:
+    assert make_client(Root(Broken())).get("/keep/a").status_code == 500
+
+
+# -- in memory ----------------------------------------------------------------------------------------------------------
+
+
+def test_R50_memory_is_bounded(make_client: MakeClient) -> None:
+    backend = InMemorySessionBackend(capacity=100)
+    client = make_client(Root(backend))
+    for _ in range(150):
+        client.cookies.clear()
+        client.get("/keep/a")
+    assert len(backend._sessions) == 100
+    for number in range(100_000):
+        backend.save(str(number), {"x": 1}, 60)
+    assert len(backend._sessions) == 100
+
+
+def test_R50_memory_is_swept_without_anybody_asking(monkeypatch: pytest.MonkeyPatch) -> None:
+    now = [1000.0]
+    monkeypatch.setattr("time.monotonic", lambda: now[0])
+    backend = InMemorySessionBackend()
+    for number in range(100):
+        backend.save(str(number), {"x": 1}, 60)
+    now[0] += 30
+    backend.save("kept", {"x": 1}, 60)
+    now[0] += 31
+    backend.save("new", {"x": 1}, 60)
+    assert list(backend._sessions) == ["kept", "new"]
+
+
+def test_memory_gives_copies_of_what_it_merged() -> None:
+    backend = InMemorySessionBackend()
+    backend.save("id", {"list": []}, 60)
+    session = Session("id", backend.load("id"))
+    session["list"].append(1)
+    backend.merge("id", session.changes(), 60)["list"].append(2)
+    session["list"].append(3)
+    assert backend.load("id") == {"list": [1]}

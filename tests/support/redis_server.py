@@ -1,0 +1,50 @@
+"""A real redis-server on a free port, in a directory of its own, for as long as a `with` lasts."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import socket
+import subprocess
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+
+@contextmanager
+def redis_server(directory: Path, port: int = 0) -> Iterator[str]:
+    """Its URL; `port` 0 for a free one. Where it is not installed the test is skipped, and fails where CI=true."""
+    command = shutil.which("redis-server")
+    if command is None:
+        missing = "redis-server is not installed; scripts/install-system-packages does it"
+        if os.environ.get("CI") == "true":
+            pytest.fail(missing)
+        pytest.skip(missing)
+    if not port:
+        with socket.create_server(("127.0.0.1", 0)) as free:
+            port = free.getsockname()[1]
+    options = ["--port", str(port), "--bind", "127.0.0.1", "--dir", str(directory), "--save", "", "--appendonly", "no"]
+    with (directory / "log").open("wb") as log:
+        process = subprocess.Popen([command, *options], stdout=log, stderr=log)
+    try:
+        _wait_until_it_listens(port, process)
+        yield f"redis://127.0.0.1:{port}/0"
+    finally:
+        process.terminate()
+        process.wait(10)
+
+
+def _wait_until_it_listens(port: int, process: subprocess.Popen[bytes]) -> None:
+    deadline = time.monotonic() + 10
+    while True:
+        assert process.poll() is None, "redis-server has ended"
+        try:
+            socket.create_connection(("127.0.0.1", port), 1).close()
+        except OSError:
+            assert time.monotonic() < deadline, "redis-server does not listen"
+            time.sleep(0.02)
+        else:
+            return
