@@ -20,6 +20,7 @@ from micropie.forms import UploadFile, is_json, parse_query
 from micropie.forms import content_type as parse_content_type
 from micropie.headers import Headers
 from micropie.level import Level
+from micropie.patterns import DOTS_AND_EMPTY
 from micropie.response import Draft
 from micropie.sessions import Session
 from micropie.sessions.store import COOKIE
@@ -36,9 +37,6 @@ _NO_UPLOADS: dict[str, list[UploadFile]] = {}
 
 # RFC 3986, section 3.2.2, less what no browser sends: a name or IPv4 address, or an IPv6 address in brackets.
 _HOST = re.compile(r"(?P<name>[A-Za-z0-9._~\-]+|\[(?P<v6>[0-9A-Fa-f:.]+)\])(?::(?P<port>[0-9]{1,5}))?")
-
-# They mean something to browsers and proxies that would not be what the router sees (RFC 3986, section 5.2.4).
-_DOTS_AND_EMPTY = frozenset({"", ".", ".."})
 
 # What a path may show unescaped: RFC 3986, section 3.3.
 _PATH_SAFE = "/:@!$&'()*+,;=~"
@@ -333,7 +331,7 @@ class Request:
         segments = [_decoded(segment) for segment in raw[1:].split(b"/")]
         if not segments[-1]:
             del segments[-1]
-        if not _DOTS_AND_EMPTY.isdisjoint(segments):
+        if not DOTS_AND_EMPTY.isdisjoint(segments):
             raise HTTPError(404)
         return segments
 

@@ -28,7 +28,6 @@ logger = logging.getLogger("micropie")
 HTML: Final = "text/html; charset=utf-8"
 TEXT: Final = "text/plain; charset=utf-8"
 JSON: Final = "application/json"
-BYTES: Final = "application/octet-stream"
 
 # RFC 9110, section 5.6.2 and 5.5: a token as a name; visible latin-1, spaces and tabs as a value.
 _NAME = re.compile(r"[!#$%&'*+\-.^_`|~0-9A-Za-z]+")
