@@ -239,9 +239,7 @@ def _from_one_place(names: Sequence[str], request: Request) -> list[Any] | None:
 
 def _by_name(wanted: Sequence[_Named], request: Request, values: dict[str, Any]) -> list[Any]:
     """The values of parameters, each from the first place that has its name."""
-    query = request.parsed_query
-    if query is None:
-        query = request.query_params
+    query = request.query_params
     form = request.form_fields or _NOTHING
     document = request.document
     members = document if type(document) is dict else _NOTHING

@@ -113,6 +113,15 @@ class Startable(Protocol):
     def lifecycle(self) -> Lifecycle: ...
 
 
+class NoRequest:
+    """What a driver performs the steps of start-up and shut-down with, where it has a request otherwise."""
+
+    receive_piece: Any = None  # there is no body
+
+    def __init__(self, level: Any) -> None:
+        self.level = level
+
+
 def _call(handler: Callable[[], Any]) -> Flow[None]:
     if inspect.iscoroutinefunction(handler):
         yield (AWAIT, handler, ())

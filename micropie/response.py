@@ -12,13 +12,12 @@ import logging
 import re
 from collections.abc import Callable, Iterable
 from datetime import datetime
-from http import HTTPStatus
 from typing import Any, Final, TypeAlias
 from urllib.parse import quote, urlsplit
 
 from micropie import codec
 from micropie.cookies import format_cookie
-from micropie.errors import Redirect, ResponseError
+from micropie.errors import PHRASES, Redirect, ResponseError
 from micropie.headers import MutableHeaders
 from micropie.streams import Stream
 from micropie.types import HeaderPairs, HeadersLike
@@ -243,7 +242,4 @@ def start_failed(head_only: bool) -> Answer:
 
 def status_line(status: int) -> str:
     """``"404 Not Found"``: PEP 3333 wants a reason, for statuses without one too."""
-    return _STATUS_LINES.get(status) or f"{status} Status {status}"
-
-
-_STATUS_LINES = {status.value: f"{status.value} {status.phrase}" for status in HTTPStatus}
+    return f"{status} {PHRASES.get(status) or f'Status {status}'}"

@@ -380,7 +380,7 @@ def public_handlers(instance: object, framework: tuple[type, ...]) -> dict[str, 
     own = {name: value for name, value in vars(instance).items() if _is_public(name)}
     handlers.update({name: value if is_function(value) else None for name, value in own.items()})
     handlers.pop("lifespan", None)
-    return {name: value for name, value in handlers.items() if value is not None and _is_routable(name, value)}
+    return {name: value for name, value in handlers.items() if value is not None and not _is_hidden(value)}
 
 
 def _is_stdlib(cls: type) -> bool:
@@ -431,5 +431,5 @@ def _keep_marks(value: Any, bound: Any) -> Any:
     return bound
 
 
-def _is_routable(name: str, function: Any) -> bool:
-    return not getattr(function, "__micropie_hidden__", False) and not inspect.isclass(function)
+def _is_hidden(function: Any) -> bool:
+    return getattr(function, "__micropie_hidden__", False)

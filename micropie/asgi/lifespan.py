@@ -4,15 +4,13 @@ from __future__ import annotations
 
 import logging
 from contextlib import suppress
-from typing import Any
 
 import anyio
 
 from micropie.asgi.performing import perform
 from micropie.asgi.request import WATCHERS
 from micropie.asgi.sending import CLEAN_UP_WITHIN
-from micropie.level import Level
-from micropie.lifecycle import Lifecycle, Startable
+from micropie.lifecycle import Lifecycle, NoRequest, Startable
 from micropie.site import Site
 from micropie.types import Receive, Scope, Send
 
@@ -82,12 +80,3 @@ async def _stop_cancelled(lifecycle: Lifecycle, world: NoRequest) -> None:
 async def _failed(stage: str, error: Exception, send: Send) -> None:
     logger.error("%s failed", stage, exc_info=error)
     await send({"type": f"lifespan.{stage}.failed", "message": f"{type(error).__name__}: {error}"})
-
-
-class NoRequest:
-    """What performs the steps of start-up and shut-down."""
-
-    receive_piece: Any = None  # there is no body
-
-    def __init__(self, level: Level) -> None:
-        self.level = level

@@ -86,7 +86,6 @@ async def send_streamed(start: dict[str, Any], stream: Stream, request: ASGIRequ
             else:
                 watch = _Watch(request, watchers)
                 await when_it_waits(_send_all(source, send, watch), watch.begin)
-                watch.end()
         await _send_or_leave(send, {"type": "http.response.body", "body": b""})
     except ClientDisconnect:
         logger.debug("%s %r: the client left in mid-stream", request.method, request.path)
@@ -117,13 +116,10 @@ async def _send_in_own_group(source: Any, request: ASGIRequest, send: Send) -> N
 async def _send_until_gone(source: Any, request: ASGIRequest, send: Send, watchers: TaskGroup) -> None:
     """Send a source that may have to wait, for ever perhaps, so that it is cancelled when the client has left."""
     watch = _Watch(request, watchers)
-    try:
-        with CancelScope() as watch.sending:
-            await when_it_waits(_send_all(source, send, watch), watch.begin)
-        if watch.sending.cancelled_caught:
-            raise ClientDisconnect("the client left")
-    finally:
-        watch.end()
+    with CancelScope() as watch.sending:
+        await when_it_waits(_send_all(source, send, watch), watch.begin)
+    if watch.sending.cancelled_caught:
+        raise ClientDisconnect("the client left")
 
 
 async def _send_all(source: Any, send: Send, watch: _Watch) -> None:
@@ -140,9 +136,8 @@ async def _send_all(source: Any, send: Send, watch: _Watch) -> None:
                 await send({"type": "http.response.body", "body": chunk, "more_body": True})
             except OSError as error:
                 raise ClientDisconnect("the client left") from error
-    except BaseException:
+    finally:
         watch.end()
-        raise
 
 
 class _Watch:

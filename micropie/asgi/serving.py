@@ -8,10 +8,10 @@ from anyio import Lock
 from anyio.lowlevel import RunVar
 
 from micropie.asgi.driver import serve_http
-from micropie.asgi.lifespan import NoRequest, Running, serve_lifespan
+from micropie.asgi.lifespan import Running, serve_lifespan
 from micropie.asgi.performing import perform
 from micropie.asgi.sending import encode_headers
-from micropie.lifecycle import Startable
+from micropie.lifecycle import NoRequest, Startable
 from micropie.response import start_failed
 from micropie.site import Site
 from micropie.types import Receive, Scope, Send

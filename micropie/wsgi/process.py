@@ -15,7 +15,7 @@ from weakref import WeakSet
 import anyio
 
 from micropie.level import Level
-from micropie.lifecycle import Lifecycle, Startable
+from micropie.lifecycle import Lifecycle, NoRequest, Startable
 from micropie.routing import INLINE
 from micropie.site import Site
 from micropie.wsgi.performing import perform
@@ -82,7 +82,7 @@ os.register_at_fork(after_in_child=_forget_all)
 
 
 def _start_here(lifecycle: Lifecycle, level: Level) -> Callable[[], None]:
-    world = _NoRequest(level)
+    world = NoRequest(level)
     perform(lifecycle.start(), world)
     return lambda: perform(lifecycle.stop(), world)
 
@@ -130,12 +130,3 @@ async def _perform_awaiting(flow: Any) -> None:
             value = await function(*arguments)
         except BaseException as error:
             resume, value = flow.throw, error
-
-
-class _NoRequest:
-    """What performs the steps of start-up and shut-down."""
-
-    receive_piece: Any = None  # there is no body
-
-    def __init__(self, level: Level) -> None:
-        self.level = level
