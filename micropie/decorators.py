@@ -68,7 +68,7 @@ delete = _MethodDecorator("DELETE")
 
 
 def inline(function: Function) -> Function:
-    """Call this ``def`` handler on the event loop, not in a thread: it is quick and never blocks."""
+    """Call this ``def`` handler or hook on the event loop, not in a thread: it is quick and never blocks."""
     function.__micropie_inline__ = True  # type: ignore[attr-defined]
     return function
 

@@ -8,7 +8,7 @@ from typing import Any, TypeAlias
 
 from micropie.errors import HTTPError, Redirect, SetupError
 from micropie.response import Response, as_response, states_status
-from micropie.steps import AWAIT, BLOCK, Flow, call
+from micropie.steps import Flow, call, kind_of
 
 ErrorKey: TypeAlias = int | type
 
@@ -18,7 +18,7 @@ class ErrorHandler:
 
     def __init__(self, function: Callable[..., Any]) -> None:
         self._function = function
-        self._kind = AWAIT if inspect.iscoroutinefunction(function) else BLOCK
+        self._kind = kind_of(function)
         parameters = inspect.signature(function).parameters
         if len(parameters) > 1:
             raise SetupError(f"the error handler {function.__name__} takes one parameter, the error, or none")

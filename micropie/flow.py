@@ -44,11 +44,11 @@ from micropie.response import (
     redirect_response,
     states_status,
 )
-from micropie.routing import INLINE, Route
+from micropie.routing import Route
 from micropie.sessions import Session
 from micropie.sessions.store import COOKIE
 from micropie.site import Site
-from micropie.steps import AWAIT, RECEIVE_STEP, Flow, itself
+from micropie.steps import AWAIT, INLINE, RECEIVE_STEP, Flow, itself
 from micropie.streams import Stream, stream_of
 
 logger = logging.getLogger("micropie")

@@ -13,16 +13,14 @@ import sysconfig
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import suppress
 from types import FunctionType, MethodType
-from typing import Any, Final, NamedTuple, TypeAlias
+from typing import Any, NamedTuple, TypeAlias
 from urllib.parse import quote, urlencode
 
 from micropie.binding import Plan
 from micropie.errors import HTTPError, MethodNotAllowed, SetupError
 from micropie.level import Level
 from micropie.patterns import DOTS_AND_EMPTY, ESCAPED_SLASH, Pattern
-from micropie.steps import AWAIT, BLOCK
-
-INLINE: Final = "inline"  # called by the flow itself: no step at all
+from micropie.steps import AWAIT, BLOCK, INLINE, kind_of
 
 METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "TRACE", "CONNECT", "QUERY"})
 
@@ -122,11 +120,11 @@ def _where_it_runs(function: Callable[..., Any], blocking: str) -> str:
     while isinstance(inner, functools.partial):
         inner = inner.func
     inner = getattr(inner, "__func__", inner)
-    if inspect.iscoroutinefunction(function) or inspect.iscoroutinefunction(inner):
+    if inspect.iscoroutinefunction(function):
         return AWAIT
     # Calling a generator function runs nothing of it, so it needs no thread; its chunks get one.
     is_generator = inspect.isgeneratorfunction(inner) or inspect.isasyncgenfunction(inner)
-    return INLINE if is_generator or getattr(inner, "__micropie_inline__", False) else blocking
+    return INLINE if is_generator else kind_of(inner, blocking)
 
 
 class Resource:

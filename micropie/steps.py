@@ -1,7 +1,7 @@
 """What a flow may ask its driver for, and nothing else.
 
 A flow is a generator. It yields a step, a bare tuple ``(kind, function, arguments)``, and is sent the result; what
-the step raised is thrown into it. There are three kinds:
+the step raised is thrown into it. There are four kinds:
 
 =========  ==============================================================  =====================================
 kind       the flow wants                                                  the driver does
@@ -9,6 +9,8 @@ kind       the flow wants                                                  the d
 AWAIT      ``function(*arguments)`` is awaitable: its result               awaits it (asgi) or has the portal's
                                                                            loop await it (wsgi)
 BLOCK      ``function(*arguments)`` may block: its result                  a worker thread (asgi), a call (wsgi)
+IO         the same for files and session backends: it blocks for a        a worker thread that handlers can't
+           moment only                                                     occupy (asgi), a call (wsgi)
 RECEIVE    ``(piece, more)``: bytes of the body, whether more may follow   ``receive()`` (asgi), a read (wsgi)
 =========  ==============================================================  =====================================
 
@@ -19,12 +21,15 @@ flow yields only what may have to wait, and calls the rest itself.
 from __future__ import annotations
 
 from collections.abc import Callable, Generator, Sequence
-from inspect import isawaitable
+from inspect import isawaitable, iscoroutinefunction
 from typing import Any, Final, TypeAlias, TypeVar
 
 AWAIT: Final = "await"
 BLOCK: Final = "block"
+IO: Final = "io"
 RECEIVE: Final = "receive"
+
+INLINE: Final = "inline"  # no step at all: what ``kind_of`` says of a function that the flow itself calls
 
 Step: TypeAlias = tuple[str, Callable[..., Any], Sequence[Any]]
 
@@ -32,9 +37,16 @@ Result = TypeVar("Result")
 Flow: TypeAlias = Generator[Step, Any, Result]
 
 
+def kind_of(function: Callable[..., Any], otherwise: str = BLOCK) -> str:
+    """How a function of the author's is called: AWAIT, INLINE with ``@inline`` above it, or ``otherwise``."""
+    if iscoroutinefunction(function):
+        return AWAIT
+    return INLINE if getattr(function, "__micropie_inline__", False) else otherwise
+
+
 def call(kind: str, function: Callable[..., Any], *arguments: Any) -> Flow[Any]:
     """Call a function of the author's; what it returns is awaited if need be (a decorated ``async def``)."""
-    result = yield (kind, function, arguments)
+    result = function(*arguments) if kind is INLINE else (yield kind, function, arguments)
     if isawaitable(result):
         result = yield (AWAIT, itself, (result,))
     return result

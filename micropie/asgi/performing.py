@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any, Protocol, TypeVar
 
-from micropie.asgi.threads import in_thread
+from micropie.asgi.threads import IO_THREADS, in_thread
 from micropie.level import Level
-from micropie.steps import AWAIT, BLOCK, Flow, Step
+from micropie.steps import AWAIT, BLOCK, IO, Flow, Step
 
 Value = TypeVar("Value")
 
@@ -50,5 +50,7 @@ async def perform_one(kind: str, function: Callable[..., Any], arguments: Sequen
     if kind is AWAIT:
         return await function(*arguments)
     if kind is BLOCK:
-        return await in_thread(world.level, function, *arguments)
+        return await in_thread(world.level.threads, function, *arguments)
+    if kind is IO:
+        return await in_thread(IO_THREADS, function, *arguments)
     return await world.receive_piece()

@@ -205,7 +205,7 @@ class _FromThreads:
         return self
 
     async def __anext__(self) -> Any:
-        chunk = await in_thread(self._level, next, self._source, END)
+        chunk = await in_thread(self._level.threads, next, self._source, END)
         if chunk is END:
             raise StopAsyncIteration
         return chunk
@@ -221,4 +221,4 @@ async def close_stream(stream: Stream, level: Level) -> None:
 async def _close(step: Step, level: Level) -> None:
     kind, close, _ = step
     with move_on_after(CLEAN_UP_WITHIN, shield=True):  # also when this task is being cancelled
-        await (close() if kind is AWAIT else in_thread(level, close))
+        await (close() if kind is AWAIT else in_thread(level.threads, close))

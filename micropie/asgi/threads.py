@@ -9,7 +9,7 @@ from weakref import WeakKeyDictionary
 from anyio import CapacityLimiter, to_thread
 from anyio.lowlevel import RunVar
 
-from micropie.level import Level, Threads
+from micropie.level import Threads
 
 Value = TypeVar("Value")
 
@@ -17,9 +17,13 @@ Value = TypeVar("Value")
 _limiters: RunVar[WeakKeyDictionary[Threads, CapacityLimiter]] = RunVar("micropie.limiters")
 
 
-async def in_thread(level: Level, function: Callable[..., Value], *arguments: Any) -> Value:
-    """Call in a worker thread, with this task's context variables. Waits while ``threads`` of them are busy."""
-    outcome = await to_thread.run_sync(_outcome, function, arguments, limiter=_limiter(level.threads))
+# For files and session backends: forty handlers that block must not keep a page's style sheet from the others.
+IO_THREADS = Threads(40)
+
+
+async def in_thread(threads: Threads, function: Callable[..., Value], *arguments: Any) -> Value:
+    """Call in a worker thread, with this task's context variables. Waits while all of ``threads`` are busy."""
+    outcome = await to_thread.run_sync(_outcome, function, arguments, limiter=_limiter(threads))
     value, error = outcome
     outcome.clear()  # the worker's frame holds it, and the error's traceback that frame
     if error is None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import inspect
 from collections.abc import Callable, Sequence
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any
@@ -11,7 +10,7 @@ from micropie.errors import ResponseError
 from micropie.headers import MutableHeaders
 from micropie.middleware.base import HttpMiddleware
 from micropie.response import Response
-from micropie.steps import AWAIT, BLOCK, Flow, call
+from micropie.steps import Flow, call, kind_of
 
 if TYPE_CHECKING:
     from micropie.request import Request
@@ -72,7 +71,7 @@ def _kind_of(function: Callable[..., Any]) -> str | None:
     """The step that calls a hook, None for one that the author did not write."""
     if function in _UNUSED:
         return None
-    return AWAIT if inspect.iscoroutinefunction(function) else BLOCK
+    return kind_of(function)
 
 
 def _changed(response: Response, changes: Any, middleware: object) -> Response:

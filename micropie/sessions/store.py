@@ -13,7 +13,7 @@ from micropie.cookies import format_cookie
 from micropie.errors import HTTPError
 from micropie.sessions.backend import SessionBackend
 from micropie.sessions.session import Changes, Session
-from micropie.steps import AWAIT, BLOCK, Flow, call
+from micropie.steps import AWAIT, IO, Flow, call
 
 logger = logging.getLogger("micropie")
 
@@ -126,7 +126,7 @@ class SessionStore:
             if inspect.iscoroutinefunction(method):
                 return (yield from call(AWAIT, method, *arguments))
             if self._blocking:
-                return (yield from call(BLOCK, method, *arguments))
+                return (yield from call(IO, method, *arguments))
             return method(*arguments)
         except OSError as error:
             self._log(error)

@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from typing import Any, Protocol, TypeVar
 
 from micropie.level import Level
-from micropie.steps import AWAIT, BLOCK, Flow, Step
+from micropie.steps import AWAIT, BLOCK, IO, Flow, Step
 from micropie.wsgi.portal import await_in_portal
 
 Value = TypeVar("Value")
@@ -49,4 +49,6 @@ def perform_one(kind: str, function: Callable[..., Any], arguments: Sequence[Any
     """Perform one step that is no plain call."""
     if kind is AWAIT:
         return await_in_portal(world.level.settings.portal_backend, function, arguments)
+    if kind is IO:
+        return function(*arguments)
     return world.receive_piece()

@@ -16,8 +16,8 @@ import anyio
 
 from micropie.level import Level
 from micropie.lifecycle import Lifecycle, NoRequest, Startable
-from micropie.routing import INLINE
 from micropie.site import Site
+from micropie.steps import INLINE
 from micropie.wsgi.performing import perform
 from micropie.wsgi.portal import get_portal
 
