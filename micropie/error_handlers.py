@@ -6,7 +6,7 @@ import inspect
 from collections.abc import Callable
 from typing import Any, TypeAlias
 
-from micropie.errors import HTTPError, Redirect, SetupError
+from micropie.errors import SetupError
 from micropie.response import Response, as_response, states_status
 from micropie.steps import Flow, call, kind_of
 
@@ -27,8 +27,6 @@ class ErrorHandler:
     def respond(self, error: Exception, status: int) -> Flow[Response]:
         """What the author answers; the status is the error's unless the answer states one."""
         result = yield from call(self._kind, self._function, *((error,) if self._takes_error else ()))
-        if isinstance(result, HTTPError | Redirect):
-            raise result
         response = as_response(result)
         if not states_status(result):
             response.status = status

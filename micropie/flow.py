@@ -26,7 +26,6 @@ from typing import Any
 from micropie.body import UNREAD
 from micropie.codec import dumps
 from micropie.errors import ClientDisconnect, HTTPError, MethodNotAllowed, Redirect
-from micropie.middleware.base import HttpMiddleware
 from micropie.middleware.hooks import run_after, run_before
 from micropie.receiving import receive_parts, whole_body_parser
 from micropie.request import Request
@@ -48,7 +47,7 @@ from micropie.routing import Route
 from micropie.sessions import Session
 from micropie.sessions.store import COOKIE
 from micropie.site import Site
-from micropie.steps import AWAIT, INLINE, RECEIVE_STEP, Flow, itself
+from micropie.steps import AWAIT, INLINE, RECEIVE_STEP, Flow, Limited, TookTooLong, itself
 from micropie.streams import Stream, stream_of
 
 logger = logging.getLogger("micropie")
@@ -60,7 +59,7 @@ _NO_ROUTES: dict[str | None, Route] = {}
 
 def respond(site: Site, request: Request) -> Flow[Answer]:
     """Answer one request: the flow of stages 2 to 6. Returns what the driver sends."""
-    hooks: Sequence[HttpMiddleware] = ()
+    hooks: list[Any] = []
     failure: Exception | None = None
     result: Any = None
     try:
@@ -104,7 +103,10 @@ def respond(site: Site, request: Request) -> Flow[Answer]:
             if len(arguments) != route.texts:
                 arguments = route.bind(request, arguments, values)
             run = route.run
-            result = route.call(*arguments) if run is INLINE else (yield run, route.call, arguments)
+            if hooks and request.time_limit is not None:
+                result = yield from _call_limited(route, arguments, request.time_limit)
+            else:
+                result = route.call(*arguments) if run is INLINE else (yield run, route.call, arguments)
             # 6. Answer. Text and JSON with nothing around them are the common cases.
             if not hooks and request.draft is None and request.loaded_session is None and method != "HEAD":
                 kind = type(result)
@@ -139,13 +141,22 @@ def _open_session(request: Request) -> Flow[None]:
         request.loaded_session = yield from request.level.sessions.open(session_id)
 
 
+def _call_limited(route: Route, arguments: Sequence[Any], seconds: float) -> Flow[Any]:
+    if route.run_limited is INLINE:  # what runs on the event loop itself can't be interrupted by it
+        return route.call(*arguments)
+    try:
+        return (yield Limited(route.run_limited, seconds), route.call, arguments)
+    except TookTooLong:
+        pass
+    logger.error("%s took longer than %g seconds and was given up", route.name, seconds)
+    raise HTTPError(503, "The answer took too long. Please try again later.")
+
+
 # -- stage 6, in full --------------------------------------------------------------------------------------------------
 
 
-def _finish(request: Request, result: Any, hooks: Sequence[HttpMiddleware]) -> Flow[Answer]:
+def _finish(request: Request, result: Any, hooks: list[Any]) -> Flow[Answer]:
     """What is set on ``self.response``, the hooks, the session, the encoding, the first chunk of a stream."""
-    if isinstance(result, HTTPError | Redirect):
-        raise result
     response = as_response(result)
     if request.draft is not None:
         response = over(response, request.draft, states_status(result))
@@ -153,9 +164,7 @@ def _finish(request: Request, result: Any, hooks: Sequence[HttpMiddleware]) -> F
     return (yield from _finish_response(request, response, stream_of(response.body), hooks))
 
 
-def _finish_response(
-    request: Request, response: Response, stream: Stream | None, hooks: Sequence[HttpMiddleware]
-) -> Flow[Answer]:
+def _finish_response(request: Request, response: Response, stream: Stream | None, hooks: list[Any]) -> Flow[Answer]:
     request.answer_stream = stream
     try:
         if hooks:
@@ -188,6 +197,7 @@ def _seal(request: Request, response: Response, stream: Stream | None) -> Flow[A
         yield from stream.fetch_first()
     if request.draft is not None:  # what hooks and a generator set on ``self.response``
         response = over(response, request.draft, keeps_status=True)
+    request.status = response.status
     session = request.loaded_session
     if session is not None:
         return (yield from _seal_session(request, session, response, stream))
@@ -216,7 +226,7 @@ def _seal_session(request: Request, session: Session, response: Response, stream
 # -- errors ----------------------------------------------------------------------------------------------------------
 
 
-def _finish_failed(request: Request, failure: Exception, hooks: Sequence[HttpMiddleware]) -> Flow[Answer]:
+def _finish_failed(request: Request, failure: Exception, hooks: list[Any]) -> Flow[Answer]:
     """An error's answer. What goes wrong on the way there is answered by a plain 500, without asking anybody."""
     try:
         response = yield from _response_to(request, failure)
@@ -224,7 +234,7 @@ def _finish_failed(request: Request, failure: Exception, hooks: Sequence[HttpMid
             response = over(response, _without_content(request.draft), keeps_status=True)
         request.draft = None
         if isinstance(failure, ClientDisconnect):
-            hooks = ()
+            hooks = []
         return (yield from _finish_response(request, response, stream_of(response.body), hooks))
     except HTTPError as error:  # a session backend's 503, which is in the log, or from an error's own stream
         response = error_response(error.status, error.message)
@@ -232,6 +242,7 @@ def _finish_failed(request: Request, failure: Exception, hooks: Sequence[HttpMid
         _log(request, error)
         response = error_response(500, "500 Internal Server Error")
     request.loaded_session = None
+    request.status = response.status
     return encode(response, None, request.method == "HEAD")
 
 

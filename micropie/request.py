@@ -24,7 +24,7 @@ from micropie.patterns import DOTS_AND_EMPTY
 from micropie.response import Draft
 from micropie.sessions import Session
 from micropie.sessions.store import COOKIE
-from micropie.steps import Flow
+from micropie.steps import Flow, Step
 from micropie.streams import PENDING, Stream
 from micropie.types import Environ, Parameters, Scope
 
@@ -124,9 +124,17 @@ class Request:
     _body: Body | None
 
     environ: Environ | None = None
+    status: int | None = None
+    """The answer's status, once it is settled; kept where there is middleware, for what it does ``on_close``."""
+    time_limit: float | None = None
+    """Seconds that the handler may take; set by middleware."""
+    wrappings: Sequence[Any] = ()  # middleware that is a generator, begun
     _headers: Headers | None = None
     _cookies: dict[str, str] | None = None
     _state: State | None = None
+    _scheme: str | None = None
+    _client: Address | None = None
+    _host: str | None = None
     uploads: dict[str, list[UploadFile]] = _NO_UPLOADS
 
     # -- the head -----------------------------------------------------------------------------------------------
@@ -191,9 +199,31 @@ class Request:
 
     # -- where it came from ---------------------------------------------------------------------------------------
 
+    # The server knows its own peer only. Middleware that trusts it as a proxy sets what that says of the client.
+
+    @property
+    def scheme(self) -> str:
+        """``http`` or ``https``, as the server says."""
+        return self._scheme or self._server_scheme()
+
+    @scheme.setter
+    def scheme(self, scheme: str) -> None:
+        self._scheme = scheme
+
+    @property
+    def client(self) -> Address | None:
+        """The peer, None where the server does not know it (a UNIX socket)."""
+        return self._client or self._server_client()
+
+    @client.setter
+    def client(self, client: Address) -> None:
+        self._client = client
+
     @property
     def host(self) -> str:
         """``name`` or ``name:port`` as the client asked for it, in lower case. Raises 400 for a malformed Host."""
+        if self._host is not None:
+            return self._host
         hosts = set(self.headers.get_all("host"))
         if not hosts:
             return self._server_name()
@@ -201,6 +231,12 @@ class Request:
         if hosts or not _is_host(host):
             raise BadRequest("The Host header must be one name or address, with or without a port.")
         return host.lower()
+
+    @host.setter
+    def host(self, host: str) -> None:
+        if not _is_host(host):
+            raise ValueError(f"{host!r} is no host")
+        self._host = host.lower()
 
     @property
     def url(self) -> str:
@@ -339,6 +375,13 @@ class Request:
         """Have ``close`` called when the request is over, whatever happens."""
         self.closers = [*(self.closers or ()), close]
 
+    def unfinished(self) -> Iterator[Step]:
+        """What cleans up after a request that was broken off: its stream's end, its middleware's."""
+        for part in (self.answer_stream, *reversed(self.wrappings)):
+            step = part.close_step() if part is not None else None
+            if step is not None:
+                yield step
+
     def close(self) -> None:
         """Release what the request holds (uploaded files)."""
         closers, self.closers = self.closers, None
@@ -350,16 +393,18 @@ class Request:
 
     # -- what only a driver knows --------------------------------------------------------------------------------
 
-    scheme: str
-    """``http`` or ``https``, as the server says."""
     root_path: str
     """The decoded path that this application is mounted at, "" for none; without an end slash."""
-    client: Address | None
-    """The peer, None where the server does not know it (a UNIX socket)."""
 
     @property
     def scope(self) -> Scope:
         """The ASGI scope; under wsgi one made from the environ."""
+        raise NotImplementedError
+
+    def _server_scheme(self) -> str:
+        raise NotImplementedError
+
+    def _server_client(self) -> Address | None:
         raise NotImplementedError
 
     def _server_state(self) -> dict[str, Any]:

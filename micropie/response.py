@@ -17,7 +17,7 @@ from urllib.parse import quote, urlsplit
 
 from micropie import codec
 from micropie.cookies import format_cookie
-from micropie.errors import PHRASES, Redirect, ResponseError
+from micropie.errors import PHRASES, HTTPError, Redirect, ResponseError
 from micropie.headers import MutableHeaders
 from micropie.streams import Stream
 from micropie.types import HeaderPairs, HeadersLike
@@ -84,12 +84,17 @@ Answer: TypeAlias = tuple[int, str | None, int | None, HeaderPairs, bytes, Strea
 
 
 def as_response(result: Any) -> Response:
-    """What a handler returned, as a new ``Response``: an author may return the same object twice."""
+    """What a handler returned, as a new ``Response``: an author may return the same object twice.
+
+    An ``HTTPError`` or ``Redirect`` that was returned is raised, as it might have been.
+    """
     if isinstance(result, Response):
         return Response(result.body, result.status, result.headers.pairs, result.content_type)
     if isinstance(result, tuple) and 2 <= len(result) <= 3 and _is_status(result[0]):
         headers = result[2] if len(result) == 3 else None
         return Response(result[1], int(result[0]), headers or ())
+    if isinstance(result, HTTPError | Redirect):
+        raise result
     return Response(result)
 
 

@@ -73,6 +73,7 @@ class Route:
         "pattern",
         "plan",
         "run",
+        "run_limited",
         "texts",
     )
 
@@ -96,6 +97,7 @@ class Route:
         self.texts = self.plan.texts
         self.most_segments = self.plan.most_segments
         self.run = _where_it_runs(function, blocking)
+        self.run_limited = _where_it_runs(function, BLOCK)
         if pattern is not None:
             self.plan.check_wildcards(pattern.names, pattern.text)
 

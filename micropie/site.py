@@ -6,6 +6,7 @@ Built at the first request, and anew when the author changes the tree afterwards
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -82,6 +83,21 @@ def _check_middlewares(branch: Branch) -> None:
     for middleware in branch.middlewares:
         if isinstance(middleware, type):
             raise SetupError(f"middlewares holds objects, not classes: append({middleware.__name__}())")
+        if not _is_middleware(middleware):
+            raise SetupError(
+                f"{middleware!r} is no middleware: append an object with before_request or after_request, or a "
+                "generator function, def or async def, with one yield in it"
+            )
+
+
+_HOOKS = ("before_request", "after_request", "before", "after")
+
+
+def _is_middleware(value: Any) -> bool:
+    if any(callable(getattr(value, name, None)) for name in _HOOKS):
+        return True
+    functions = [inspect.unwrap(value), vars(type(value)).get("__call__")] if callable(value) else []
+    return any(inspect.isgeneratorfunction(function) or inspect.isasyncgenfunction(function) for function in functions)
 
 
 def _root_level(root: Branch) -> Level:

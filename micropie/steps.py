@@ -21,6 +21,7 @@ flow yields only what may have to wait, and calls the rest itself.
 from __future__ import annotations
 
 from collections.abc import Callable, Generator, Sequence
+from dataclasses import dataclass
 from inspect import isawaitable, iscoroutinefunction
 from typing import Any, Final, TypeAlias, TypeVar
 
@@ -29,9 +30,25 @@ BLOCK: Final = "block"
 IO: Final = "io"
 RECEIVE: Final = "receive"
 
+
+@dataclass(frozen=True, slots=True)
+class Limited:
+    """The kind of an AWAIT or BLOCK step (``kind``) that is given up after so many ``seconds``: ``TookTooLong``.
+
+    A function that is given up in a thread runs on there, and nobody waits for it: threads can't be ended.
+    """
+
+    kind: str
+    seconds: float
+
+
+class TookTooLong(Exception):
+    """What a ``Limited`` step raises; no ``TimeoutError``, which a handler may raise itself."""
+
+
 INLINE: Final = "inline"  # no step at all: what ``kind_of`` says of a function that the flow itself calls
 
-Step: TypeAlias = tuple[str, Callable[..., Any], Sequence[Any]]
+Step: TypeAlias = tuple[str | Limited, Callable[..., Any], Sequence[Any]]
 
 Result = TypeVar("Result")
 Flow: TypeAlias = Generator[Step, Any, Result]

@@ -64,13 +64,13 @@ class Stream:
         if not self._open:
             return None
         self._open = False
-        if _has_ended(self.source):
+        if has_ended(self.source):
             return None
         close = getattr(self.source, "aclose" if self.is_async else "close", None)
         return None if close is None else (AWAIT if self.is_async else BLOCK, close, ())
 
 
-def _has_ended(source: Any) -> bool:
+def has_ended(source: Any) -> bool:
     """Whether this is a generator that has run to its end: it has closed itself."""
     if type(source) is AsyncGeneratorType:
         return source.ag_frame is None

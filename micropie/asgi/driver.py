@@ -6,7 +6,7 @@ import logging
 
 from micropie.asgi.performing import perform_one
 from micropie.asgi.request import ASGIRequest
-from micropie.asgi.sending import CONTENT_TYPES, LENGTHS, close_stream, encode_headers, send_streamed
+from micropie.asgi.sending import CONTENT_TYPES, LENGTHS, clean_up, encode_headers, send_streamed
 from micropie.context import current
 from micropie.flow import respond
 from micropie.site import Site
@@ -59,8 +59,8 @@ async def serve_http(site: Site, scope: Scope, receive: Receive, send: Send) -> 
     except BaseException:
         result = None
         flow.close()
-        if request.answer_stream is not None:
-            await close_stream(request.answer_stream, request.level)
+        for step in request.unfinished():
+            await clean_up(step, request.level)
         raise
     finally:
         current.reset(token)

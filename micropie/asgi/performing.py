@@ -5,9 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any, Protocol, TypeVar
 
+from anyio import move_on_after
+
 from micropie.asgi.threads import IO_THREADS, in_thread
 from micropie.level import Level
-from micropie.steps import AWAIT, BLOCK, IO, Flow, Step
+from micropie.steps import AWAIT, BLOCK, IO, Flow, Limited, Step, TookTooLong
 
 Value = TypeVar("Value")
 
@@ -45,7 +47,7 @@ async def perform(flow: Flow[Value], world: World) -> Value:
         result = None  # an exception's traceback refers to this frame: without this it would be a cycle
 
 
-async def perform_one(kind: str, function: Callable[..., Any], arguments: Sequence[Any], world: World) -> Any:
+async def perform_one(kind: str | Limited, function: Callable[..., Any], arguments: Sequence[Any], world: World) -> Any:
     """Perform one step."""
     if kind is AWAIT:
         return await function(*arguments)
@@ -53,4 +55,14 @@ async def perform_one(kind: str, function: Callable[..., Any], arguments: Sequen
         return await in_thread(world.level.threads, function, *arguments)
     if kind is IO:
         return await in_thread(IO_THREADS, function, *arguments)
+    if isinstance(kind, Limited):
+        return await _limited(kind, function, arguments, world)
     return await world.receive_piece()
+
+
+async def _limited(kind: Limited, function: Callable[..., Any], arguments: Sequence[Any], world: World) -> Any:
+    with move_on_after(kind.seconds):
+        if kind.kind is AWAIT:
+            return await function(*arguments)
+        return await in_thread(world.level.threads, function, *arguments, abandon_on_cancel=True)
+    raise TookTooLong

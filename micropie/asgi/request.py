@@ -52,16 +52,14 @@ class ASGIRequest(Request):
         elif path.isascii() and (raw is None or PERCENT not in raw):
             self.literal_path = path
 
-    @property
-    def scheme(self) -> str:  # type: ignore[override]
+    def _server_scheme(self) -> str:
         return str(self.scope.get("scheme", "http"))
 
     @property
     def root_path(self) -> str:  # type: ignore[override]
         return str(self.scope.get("root_path", "")).rstrip("/")
 
-    @property
-    def client(self) -> Address | None:  # type: ignore[override]
+    def _server_client(self) -> Address | None:
         client = self.scope.get("client")
         return Address(client[0], client[1]) if client else None
 

@@ -95,7 +95,7 @@ async def send_streamed(start: dict[str, Any], stream: Stream, request: ASGIRequ
     finally:
         step = stream.close_step()
         if step is not None:
-            await _close(step, request.level)
+            await clean_up(step, request.level)
 
 
 async def _send_in_own_group(source: Any, request: ASGIRequest, send: Send) -> None:
@@ -211,14 +211,8 @@ class _FromThreads:
         return chunk
 
 
-async def close_stream(stream: Stream, level: Level) -> None:
-    """Close a stream's source if it is still open."""
-    step = stream.close_step()
-    if step is not None:
-        await _close(step, level)
-
-
-async def _close(step: Step, level: Level) -> None:
+async def clean_up(step: Step, level: Level) -> None:
+    """Close a stream's source, or what else a request that ends leaves open."""
     kind, close, _ = step
     with move_on_after(CLEAN_UP_WITHIN, shield=True):  # also when this task is being cancelled
         await (close() if kind is AWAIT else in_thread(level.threads, close))

@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from typing import Any, TypeVar, cast
+from collections.abc import Callable
+from typing import Any
 from weakref import WeakKeyDictionary
 
 from anyio import CapacityLimiter, to_thread
 from anyio.lowlevel import RunVar
 
 from micropie.level import Threads
-
-Value = TypeVar("Value")
+from micropie.outcomes import outcome_of, released
 
 # Per event loop: a limiter belongs to the loop it was made in, an application may serve several.
 _limiters: RunVar[WeakKeyDictionary[Threads, CapacityLimiter]] = RunVar("micropie.limiters")
@@ -21,26 +20,14 @@ _limiters: RunVar[WeakKeyDictionary[Threads, CapacityLimiter]] = RunVar("micropi
 IO_THREADS = Threads(40)
 
 
-async def in_thread(threads: Threads, function: Callable[..., Value], *arguments: Any) -> Value:
+async def in_thread(
+    threads: Threads, function: Callable[..., Any], *arguments: Any, abandon_on_cancel: bool = False
+) -> Any:
     """Call in a worker thread, with this task's context variables. Waits while all of ``threads`` are busy."""
-    outcome = await to_thread.run_sync(_outcome, function, arguments, limiter=_limiter(threads))
-    value, error = outcome
-    outcome.clear()  # the worker's frame holds it, and the error's traceback that frame
-    if error is None:
-        return cast(Value, value)
-    try:
-        raise error
-    finally:
-        del error  # its traceback refers to this frame
-
-
-def _outcome(function: Callable[..., Any], arguments: Sequence[Any]) -> list[Any]:
-    # As a value: an exception in a future is kept by the frames that it refers to, and a coroutine, which a
-    # decorated ``async def`` returns, is refused by trio's threads.
-    try:
-        return [function(*arguments), None]
-    except BaseException as error:
-        return [None, error]
+    limiter = _limiter(threads)
+    return released(
+        await to_thread.run_sync(outcome_of, function, arguments, abandon_on_cancel=abandon_on_cancel, limiter=limiter)
+    )
 
 
 def _limiter(threads: Threads) -> CapacityLimiter:

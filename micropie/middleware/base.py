@@ -1,4 +1,7 @@
-"""The two base classes of middleware. Every method may be ``def`` or ``async def``; what isn't needed stays out."""
+"""The base classes of middleware. Every hook may be ``def`` or ``async def``; what isn't needed stays out.
+
+The third way to write one is a generator function (``wrapping.py``), which needs no class.
+"""
 
 from __future__ import annotations
 
@@ -6,6 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from micropie.request import Request
+    from micropie.response import Response
+    from micropie.steps import Flow
 
 
 class HttpMiddleware:
@@ -26,6 +31,19 @@ class HttpMiddleware:
         ``response_body`` is what the handler returned, not yet encoded; ``extra_headers`` may be changed in
         place. A dict replaces what it names (``status_code``, ``body``, ``headers``), None changes nothing.
         """
+
+
+class FlowMiddleware:
+    """What comes with micropie is written like this: with the core's own means, so that it costs next to nothing.
+
+    Each method is a plain function, or a generator that yields steps (``steps.py``) where it may have to wait.
+    """
+
+    def before(self, request: Request) -> Any | Flow[Any]:
+        """Called as ``before_request`` is. None goes on; anything else is the answer, as a handler would return it."""
+
+    def after(self, request: Request, response: Response) -> Response | Flow[Response | None] | None:
+        """Called as ``after_request`` is. Changes ``response`` in place, or returns another."""
 
 
 class WebSocketMiddleware:

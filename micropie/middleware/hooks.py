@@ -1,15 +1,17 @@
-"""The flow's side of middleware: hooks called in order, their dicts read."""
+"""The flow's side of middleware: called in order, what they answer read."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from functools import lru_cache
+from types import GeneratorType
 from typing import TYPE_CHECKING, Any
 
 from micropie.errors import ResponseError
 from micropie.headers import MutableHeaders
-from micropie.middleware.base import HttpMiddleware
-from micropie.response import Response
+from micropie.middleware.base import FlowMiddleware, HttpMiddleware
+from micropie.middleware.wrapping import Wrapping
+from micropie.response import Response, as_response
 from micropie.steps import Flow, call, kind_of
 
 if TYPE_CHECKING:
@@ -19,42 +21,64 @@ _KEYS = frozenset({"status_code", "body", "headers"})
 _UNUSED = (HttpMiddleware.before_request, HttpMiddleware.after_request)
 
 
-def run_before(middlewares: Sequence[HttpMiddleware], request: Request) -> Flow[Response | None]:
-    """Call ``before_request`` of each until one answers."""
-    for middleware in middlewares:
-        changes = yield from _call(getattr(middleware, "before_request", None), request)
-        if changes is not None:
-            return _changed(Response(""), changes, middleware)
+def run_before(hooks: list[Any], request: Request) -> Flow[Any]:
+    """Run each one's part before the handler until one answers. Replaces generator functions by what they began."""
+    for position, hook in enumerate(hooks):
+        if isinstance(hook, FlowMiddleware):
+            answer = hook.before(request)
+            if type(answer) is GeneratorType:
+                answer = yield from answer
+        elif _is_function(hook):
+            hooks[position] = wrapping = Wrapping(hook, request)
+            request.wrappings = [*request.wrappings, wrapping]
+            answer = yield from wrapping.begin()
+        else:
+            changes = yield from _call(getattr(hook, "before_request", None), request)
+            answer = None if changes is None else _changed(Response(""), changes, hook)
+        if answer is not None:
+            return answer
     return None
 
 
 def run_after(
-    middlewares: Sequence[HttpMiddleware],
+    hooks: Sequence[Any],
     request: Request,
     response: Response,
     respond_to: Callable[[Request, Exception], Flow[Response]],
 ) -> Flow[Response]:
-    """Call ``after_request`` of each, the last one first, and apply what they change.
+    """Run each one's part after the handler, the last one first, and apply what they change.
 
-    An exception of one is answered by ``respond_to``, and the others see that answer: each is called once.
+    An exception of one is answered by ``respond_to``, and the others see that answer: each is called once. A
+    generator function that did not get to run before, because of an early answer, has nothing to do after.
     """
-    for middleware in reversed(middlewares):
+    for hook in reversed(hooks):
         try:
-            changes = yield from _call(
-                getattr(middleware, "after_request", None),
-                request,
-                response.status,
-                response.body,
-                response.headers.pairs,
-            )
-            if changes is not None:
-                response = _changed(response, changes, middleware)
+            response = yield from _after(hook, request, response)
             continue
         except Exception as error:
             failure = error
         response = yield from respond_to(request, failure)
         del failure
     return response
+
+
+def _after(hook: Any, request: Request, response: Response) -> Flow[Response]:
+    if isinstance(hook, FlowMiddleware):
+        answer: Any = hook.after(request, response)
+        if type(answer) is GeneratorType:
+            answer = yield from answer
+        return response if answer is None else answer
+    if isinstance(hook, Wrapping):
+        answer = yield from hook.finish(response)
+        return response if answer is None else as_response(answer)
+    method = None if _is_function(hook) else getattr(hook, "after_request", None)
+    changes = yield from _call(method, request, response.status, response.body, response.headers.pairs)
+    return response if changes is None else _changed(response, changes, hook)
+
+
+def _is_function(hook: object) -> bool:
+    """Whether this is a generator function (or wrongly another) and not an object with hooks."""
+    return callable(hook) and not hasattr(hook, "before_request") and not hasattr(hook, "after_request")
 
 
 def _call(method: Callable[..., Any] | None, *arguments: Any) -> Flow[Any]:

@@ -67,8 +67,8 @@ def serve_http(site: Site, environ: Environ, start_response: StartResponse) -> I
     except BaseException:
         result = None
         flow.close()
-        if request.answer_stream is not None:
-            _Chunks(request.answer_stream, request, 500).close()
+        for kind, close, nothing in request.unfinished():
+            perform_one(kind, close, nothing, request)
         request.close()
         raise
     finally:

@@ -5,8 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any, Protocol, TypeVar
 
+from anyio import move_on_after, to_thread
+
 from micropie.level import Level
-from micropie.steps import AWAIT, BLOCK, IO, Flow, Step
+from micropie.outcomes import outcome_of, released
+from micropie.steps import AWAIT, BLOCK, IO, Flow, Limited, Step, TookTooLong
 from micropie.wsgi.portal import await_in_portal
 
 Value = TypeVar("Value")
@@ -45,10 +48,21 @@ def perform(flow: Flow[Value], world: World) -> Value:
         result = None  # an exception's traceback refers to this frame: without this it would be a cycle
 
 
-def perform_one(kind: str, function: Callable[..., Any], arguments: Sequence[Any], world: World) -> Any:
-    """Perform one step that is no plain call."""
+def perform_one(kind: str | Limited, function: Callable[..., Any], arguments: Sequence[Any], world: World) -> Any:
+    """Perform one step."""
     if kind is AWAIT:
         return await_in_portal(world.level.settings.portal_backend, function, arguments)
-    if kind is IO:
+    if kind is IO or kind is BLOCK:
         return function(*arguments)
+    if isinstance(kind, Limited):
+        return await_in_portal(world.level.settings.portal_backend, _limited, (kind, function, arguments))
     return world.receive_piece()
+
+
+async def _limited(kind: Limited, function: Callable[..., Any], arguments: Sequence[Any]) -> Any:
+    # A ``def`` in a thread of the loop's: the server's own thread could not be left.
+    with move_on_after(kind.seconds):
+        if kind.kind is AWAIT:
+            return await function(*arguments)
+        return released(await to_thread.run_sync(outcome_of, function, arguments, abandon_on_cancel=True))
+    raise TookTooLong

@@ -13,6 +13,8 @@ import anyio
 from anyio import get_cancelled_exc_class
 from anyio.from_thread import BlockingPortal, start_blocking_portal
 
+from micropie.outcomes import Outcome, released
+
 
 class _Portals:
     """The running portals of this process by backend. A forked child starts with none: threads don't survive."""
@@ -64,19 +66,10 @@ close_portals = _portals.close
 
 def await_in_portal(backend: str, function: Callable[..., Any], arguments: Sequence[Any]) -> Any:
     """Await ``function(*arguments)`` on the loop, with this thread's context variables; block until it is done."""
-    outcome = get_portal(backend).call(_outcome, function, arguments)
-    value, error = outcome
-    outcome.clear()  # the loop's task holds it, and the error's traceback that task's frames
-    if error is None:
-        return value
-    try:
-        raise error
-    finally:
-        del error  # its traceback refers to this frame
+    return released(get_portal(backend).call(_outcome, function, arguments))
 
 
-async def _outcome(function: Callable[..., Any], arguments: Sequence[Any]) -> list[Any]:
-    # As a value: an exception in a future is kept by the frames that it refers to.
+async def _outcome(function: Callable[..., Any], arguments: Sequence[Any]) -> Outcome:
     try:
         return [await function(*arguments), None]
     except get_cancelled_exc_class():

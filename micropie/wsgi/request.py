@@ -50,16 +50,14 @@ class WSGIRequest(Request):
         elif "%" not in target and (not target or target[0] == "/"):
             self.literal_path = path
 
-    @property
-    def scheme(self) -> str:  # type: ignore[override]
+    def _server_scheme(self) -> str:
         return str(self.environ["wsgi.url_scheme"])
 
     @property
     def root_path(self) -> str:  # type: ignore[override]
         return str(self.environ.get("SCRIPT_NAME", "")).encode("latin-1").decode("utf-8", "replace").rstrip("/")
 
-    @property
-    def client(self) -> Address | None:  # type: ignore[override]
+    def _server_client(self) -> Address | None:
         host = self.environ.get("REMOTE_ADDR")
         return Address(host, int(self.environ.get("REMOTE_PORT") or 0)) if host else None
 
