@@ -197,6 +197,8 @@ def _seal(request: Request, response: Response, stream: Stream | None) -> Flow[A
         yield from stream.fetch_first()
     if request.draft is not None:  # what hooks and a generator set on ``self.response``
         response = over(response, request.draft, keeps_status=True)
+        if stream is not None:
+            request.draft = None  # too late for another one
     request.status = response.status
     session = request.loaded_session
     if session is not None:

@@ -15,7 +15,7 @@ from urllib.parse import quote, unquote_to_bytes
 
 from micropie.body import Body
 from micropie.cookies import parse_cookies
-from micropie.errors import BadRequest, HTTPError
+from micropie.errors import BadRequest, HTTPError, ResponseError
 from micropie.forms import UploadFile, is_json, parse_query
 from micropie.forms import content_type as parse_content_type
 from micropie.headers import Headers
@@ -325,10 +325,19 @@ class Request:
 
     @property
     def response(self) -> Draft:
-        """Status, headers and cookies to send with whatever the handler returns."""
+        """Status, headers and cookies to send with whatever the handler returns.
+
+        Raises ``ResponseError`` in a stream that has given its first chunk: they have been sent then.
+        """
         if self.draft is None:
+            if self._is_head_sent:
+                raise ResponseError("the head has been sent: set status, headers and cookies before the first chunk")
             self.draft = Draft()
         return self.draft
+
+    @property
+    def _is_head_sent(self) -> bool:
+        return self.answer_stream is not None and self.answer_stream.first is not PENDING
 
     @property
     def session(self) -> Session:
@@ -336,8 +345,8 @@ class Request:
         session = self.loaded_session
         if session is None:
             self.loaded_session = session = self.level.sessions.open_now(self.cookies.get(COOKIE))
-            if self.answer_stream is not None and self.answer_stream.first is not PENDING:
-                session.seal()  # the head has been sent
+            if self._is_head_sent:
+                session.seal()
         session.accessed = True
         return session
 

@@ -1,7 +1,7 @@
 """What a flow may ask its driver for, and nothing else.
 
 A flow is a generator. It yields a step, a bare tuple ``(kind, function, arguments)``, and is sent the result; what
-the step raised is thrown into it. There are four kinds:
+the step raised is thrown into it. These are the kinds:
 
 =========  ==============================================================  =====================================
 kind       the flow wants                                                  the driver does
@@ -11,6 +11,8 @@ AWAIT      ``function(*arguments)`` is awaitable: its result               await
 BLOCK      ``function(*arguments)`` may block: its result                  a worker thread (asgi), a call (wsgi)
 IO         the same for files and session backends: it blocks for a        a worker thread that handlers can't
            moment only                                                     occupy (asgi), a call (wsgi)
+CHUNK      of the async stream that is the argument: its next chunk       the same task that gets all of them
+CLOSE      the stream that is the argument closed                         where its chunks are made
 RECEIVE    ``(piece, more)``: bytes of the body, whether more may follow   ``receive()`` (asgi), a read (wsgi)
 =========  ==============================================================  =====================================
 
@@ -28,6 +30,8 @@ from typing import Any, Final, TypeAlias, TypeVar
 AWAIT: Final = "await"
 BLOCK: Final = "block"
 IO: Final = "io"
+CHUNK: Final = "chunk"
+CLOSE: Final = "close"
 RECEIVE: Final = "receive"
 
 
@@ -74,8 +78,8 @@ def itself(value: Any) -> Any:
     return value
 
 
-def _no_function() -> None:
-    """RECEIVE has no function; the tuple keeps one shape so that a driver unpacks it blindly."""
+def no_function() -> None:
+    """For kinds without one; the tuple keeps one shape so that a driver unpacks it blindly."""
 
 
-RECEIVE_STEP: Final[Step] = (RECEIVE, _no_function, ())
+RECEIVE_STEP: Final[Step] = (RECEIVE, no_function, ())

@@ -7,13 +7,13 @@ at once still gets a proper error page. The drivers fetch the rest, and close th
 from __future__ import annotations
 
 import dis
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from functools import lru_cache
 from types import AsyncGeneratorType, CodeType, GeneratorType
 from typing import Any, Final
 
 from micropie.errors import ResponseError
-from micropie.steps import AWAIT, BLOCK, Flow, Step
+from micropie.steps import AWAIT, BLOCK, CHUNK, CLOSE, Flow, Step, no_function
 
 PENDING: Final = object()  # no chunk has been fetched yet
 END: Final = object()  # what ``next`` gives at the end: StopIteration can't cross threads and futures
@@ -24,17 +24,19 @@ FILE_CHUNK = 64 * 1024  # bytes; the buffer that most servers write at once
 class Stream:
     """A body in chunks. ``first`` is the chunk fetched ahead, or ``END``; ``source`` gives the others."""
 
-    __slots__ = ("_open", "first", "is_async", "source")
+    __slots__ = ("_open", "first", "is_async", "pump", "source", "waits")
 
     def __init__(self, source: Any, is_async: bool) -> None:
         self.source = source
         self.is_async = is_async
+        self.waits = not is_async or may_wait(source)
+        self.pump: Any = None  # what the driver gets the chunks of an async source with, once it has begun
         self.first: Any = PENDING
         self._open = True
 
     def fetch_first(self) -> Flow[None]:
         """Fetch chunks until one has content: the head waits for it."""
-        step: Step = (AWAIT, self.source.__anext__, ()) if self.is_async else (BLOCK, next, (self.source, END))
+        step = self._chunk_step()
         while self.first is PENDING:
             try:
                 chunk = yield step
@@ -44,6 +46,11 @@ class Stream:
                 self.first = chunk or PENDING
             else:
                 self.first = (yield from self._other_kind(chunk)) or PENDING
+
+    def _chunk_step(self) -> Step:
+        if not self.is_async:
+            return BLOCK, next, (self.source, END)
+        return (CHUNK, no_function, (self,)) if self.waits else (AWAIT, self.source.__anext__, ())
 
     def _other_kind(self, chunk: object) -> Flow[bytes]:
         try:
@@ -61,13 +68,18 @@ class Stream:
 
     def close_step(self) -> Step | None:
         """The step that closes the source, the first time; None if there is nothing (more) to close."""
-        if not self._open:
-            return None
-        self._open = False
-        if has_ended(self.source):
-            return None
-        close = getattr(self.source, "aclose" if self.is_async else "close", None)
-        return None if close is None else (AWAIT if self.is_async else BLOCK, close, ())
+        return (CLOSE, no_function, (self,)) if self.mark_closed() else None
+
+    def mark_closed(self) -> bool:
+        """Whoever hears True has to close the source; nobody else will. False if there is nothing to close."""
+        was_open, self._open = self._open, False
+        return was_open and not has_ended(self.source)
+
+    @property
+    def closer(self) -> Callable[[], Any] | None:
+        """The source's own ``aclose`` or ``close``, if it has one."""
+        closer: Callable[[], Any] | None = getattr(self.source, "aclose" if self.is_async else "close", None)
+        return closer
 
 
 def has_ended(source: Any) -> bool:
@@ -82,7 +94,10 @@ _WAITING = frozenset({"GET_AWAITABLE", "GET_ANEXT"})
 
 
 def may_wait(source: object) -> bool:
-    """Whether an async iterator may have to wait for something: all may, but a generator without any ``await``."""
+    """Whether an async iterator may have to wait for something: all may, but a generator without any ``await``.
+
+    Known before it is asked for its first chunk, as there is much to be got ready for one that waits.
+    """
     return not isinstance(source, AsyncGeneratorType) or _has_await(source.ag_code)
 
 

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import logging
 
-from micropie.asgi.performing import perform_one
+from micropie.asgi.performing import clean_up, perform_one
 from micropie.asgi.request import ASGIRequest
-from micropie.asgi.sending import CONTENT_TYPES, LENGTHS, clean_up, encode_headers, send_streamed
+from micropie.asgi.sending import CONTENT_TYPES, LENGTHS, encode_headers, send_streamed
 from micropie.context import current
 from micropie.flow import respond
 from micropie.site import Site
@@ -60,7 +60,7 @@ async def serve_http(site: Site, scope: Scope, receive: Receive, send: Send) -> 
         result = None
         flow.close()
         for step in request.unfinished():
-            await clean_up(step, request.level)
+            await clean_up(step, request)
         raise
     finally:
         current.reset(token)

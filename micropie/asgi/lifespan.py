@@ -9,8 +9,8 @@ import anyio
 
 from micropie.asgi.performing import perform
 from micropie.asgi.request import WATCHERS
-from micropie.asgi.sending import CLEAN_UP_WITHIN
 from micropie.lifecycle import Lifecycle, NoRequest, Startable
+from micropie.loops import CLEAN_UP_WITHIN
 from micropie.site import Site
 from micropie.types import Receive, Scope, Send
 

@@ -3,13 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Any, Protocol, TypeVar
+from functools import partial
+from typing import TYPE_CHECKING, Any, Protocol, TypeVar, cast
 
 from anyio import move_on_after
 
+from micropie.asgi.pumping import close_stream, next_chunk
 from micropie.asgi.threads import IO_THREADS, in_thread
 from micropie.level import Level
-from micropie.steps import AWAIT, BLOCK, IO, Flow, Limited, Step, TookTooLong
+from micropie.loops import CLEAN_UP_WITHIN, perform_limited
+from micropie.steps import AWAIT, BLOCK, CHUNK, CLOSE, IO, Flow, Limited, Step
+
+if TYPE_CHECKING:
+    from micropie.asgi.request import ASGIRequest
 
 Value = TypeVar("Value")
 
@@ -55,14 +61,20 @@ async def perform_one(kind: str | Limited, function: Callable[..., Any], argumen
         return await in_thread(world.level.threads, function, *arguments)
     if kind is IO:
         return await in_thread(IO_THREADS, function, *arguments)
+    if kind is CHUNK:
+        return await next_chunk(arguments[0], cast("ASGIRequest", world))
+    if kind is CLOSE:
+        return await close_stream(arguments[0], world.level)
     if isinstance(kind, Limited):
-        return await _limited(kind, function, arguments, world)
+        abandonable = partial(in_thread, world.level.threads, abandon_on_cancel=True)
+        return await perform_limited(kind, function, arguments, abandonable)
     return await world.receive_piece()
 
 
-async def _limited(kind: Limited, function: Callable[..., Any], arguments: Sequence[Any], world: World) -> Any:
-    with move_on_after(kind.seconds):
-        if kind.kind is AWAIT:
-            return await function(*arguments)
-        return await in_thread(world.level.threads, function, *arguments, abandon_on_cancel=True)
-    raise TookTooLong
+async def clean_up(step: Step, world: World) -> None:
+    """Perform a step of a request that is being cancelled: a thread is waited for all the same."""
+    if step[0] is not BLOCK:  # and no scope around it: a generator may have one open
+        await perform_one(*step, world)
+        return
+    with move_on_after(CLEAN_UP_WITHIN, shield=True):
+        await perform_one(*step, world)

@@ -7,6 +7,7 @@ from typing import Any, TypeVar
 from urllib.parse import unquote_to_bytes
 
 from anyio import Event, from_thread
+from anyio.abc import TaskGroup
 
 from micropie.asgi.inbox import Inbox
 from micropie.asgi.performing import perform
@@ -159,6 +160,12 @@ class ASGIRequest(Request):
         if self._gone:
             return ClientDisconnect("the client left before its request was complete")
         return HTTPError(408, "The body stopped arriving.")
+
+    @property
+    def watchers(self) -> TaskGroup | None:
+        """The task group that the lifespan left for watchers; None under a server without lifespan."""
+        state = self.scope.get("state")
+        return state.get(WATCHERS) if state else None
 
     def share_messages(self) -> Inbox:
         """Let somebody else wait for the client's leaving while the body may still be read."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterable, Iterator
-from contextvars import copy_context
+from contextvars import Context, copy_context
 from functools import partial
 from typing import Any
 
@@ -14,12 +14,12 @@ from micropie.lifecycle import Startable
 from micropie.request import Request
 from micropie.response import start_failed, status_line
 from micropie.site import Site
-from micropie.steps import AWAIT, BLOCK
-from micropie.streams import END, Stream, as_bytes, may_wait
+from micropie.steps import BLOCK
+from micropie.streams import END, Stream, as_bytes
 from micropie.types import Environ, StartResponse
 from micropie.wsgi.performing import perform_one
-from micropie.wsgi.portal import await_in_portal
 from micropie.wsgi.process import Process
+from micropie.wsgi.pumping import close_stream, pump_of
 from micropie.wsgi.request import WSGIRequest
 
 logger = logging.getLogger("micropie")
@@ -39,9 +39,15 @@ _LENGTHS = _Lengths()
 
 
 def serve_http(site: Site, environ: Environ, start_response: StartResponse) -> Iterable[bytes]:
-    """Answer one request. The flow is driven here as in ``performing.perform``, without the call."""
+    """Answer one request, in a context of its own: what it sets is not for the thread's next one to see."""
+    context = copy_context()
+    return context.run(_serve, site, environ, start_response, context)
+
+
+def _serve(site: Site, environ: Environ, start_response: StartResponse, context: Context) -> Iterable[bytes]:
+    """The flow is driven here as in ``performing.perform``, without the call."""
     request = WSGIRequest(environ)
-    token = current.set(request)
+    current.set(request)
     flow = respond(site, request)
     resume, result = flow.send, None
     try:
@@ -63,7 +69,7 @@ def serve_http(site: Site, environ: Environ, start_response: StartResponse) -> I
             headers.append(_LENGTHS[length])
         start_response("200 OK" if status == 200 else status_line(status), headers)
         if stream is not None:
-            return _Chunks(stream, request, status)
+            return _Chunks(stream, request, status, context)
     except BaseException:
         result = None
         flow.close()
@@ -71,8 +77,6 @@ def serve_http(site: Site, environ: Environ, start_response: StartResponse) -> I
             perform_one(kind, close, nothing, request)
         request.close()
         raise
-    finally:
-        current.reset(token)
     if request.closers is not None:
         request.close()
     return [body]
@@ -93,11 +97,6 @@ def start_and_serve(
     return serve_http(site, environ, start_response)
 
 
-# Chunks of an async source that are made in one go if it never waits: a hop to the loop costs 70 µs. Three is one
-# to send and two ahead.
-AHEAD = 3
-
-
 class _Chunks:
     """A streamed body as PEP 3333 wants it. The server iterates and closes it, in whichever thread it likes.
 
@@ -105,11 +104,11 @@ class _Chunks:
     server's thread may answer somebody else.
     """
 
-    def __init__(self, stream: Stream, request: Request, status: int) -> None:
+    def __init__(self, stream: Stream, request: Request, status: int, context: Context) -> None:
         self._stream = stream
         self._request = request
         self._has_body = request.method != "HEAD" and status not in (204, 304)
-        self._run = copy_context().run
+        self._run = context.run
         self._backend = request.level.settings.portal_backend
 
     def __iter__(self) -> Iterator[bytes]:
@@ -117,9 +116,8 @@ class _Chunks:
         if first is END or not self._has_body:
             return
         yield first
-        source = self._stream.source
         try:
-            for chunk in self._awaited() if self._stream.is_async else iter(partial(self._run, next, source, END), END):
+            for chunk in self._others():
                 piece = chunk if type(chunk) is bytes else as_bytes(chunk)
                 if piece:
                     yield piece
@@ -127,38 +125,13 @@ class _Chunks:
             logger.exception("%s %r failed after its head was sent: aborted", self._request.method, self._request.path)
             raise
 
-    def _awaited(self) -> Iterator[Any]:
-        """The chunks of an async source, made on the portal's loop."""
-        source = self._stream.source
-        count = 1 if may_wait(source) else AHEAD
-        while True:
-            for chunk in self._run(await_in_portal, self._backend, _gather, (source, count)):
-                if chunk is END:
-                    return
-                if isinstance(chunk, Exception):
-                    raise chunk
-                yield chunk
+    def _others(self) -> Iterator[Any]:
+        if self._stream.is_async:
+            return iter(self._run(pump_of, self._stream, self._backend).next, END)
+        return iter(partial(self._run, next, self._stream.source, END), END)
 
     def close(self) -> None:
         """Close the stream's source, once."""
-        step = self._stream.close_step()
-        if step is not None:
-            kind, close, arguments = step
-            if kind is AWAIT:
-                self._run(await_in_portal, self._backend, close, arguments)
-            else:
-                self._run(close)
+        if self._stream.mark_closed():
+            self._run(close_stream, self._stream, self._backend)
         self._request.close()
-
-
-async def _gather(source: Any, count: int) -> list[Any]:
-    """So many chunks of ``source``, at its end or failure followed by ``END`` or what it raised."""
-    chunks: list[Any] = []
-    try:
-        for _ in range(count):
-            chunks.append(await source.__anext__())  # noqa: PERF401 - what came before a failure is kept
-    except StopAsyncIteration:
-        chunks.append(END)
-    except Exception as error:
-        chunks.append(error)
-    return chunks

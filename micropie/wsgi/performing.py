@@ -5,12 +5,14 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any, Protocol, TypeVar
 
-from anyio import move_on_after, to_thread
+from anyio import to_thread
 
 from micropie.level import Level
+from micropie.loops import perform_limited
 from micropie.outcomes import outcome_of, released
-from micropie.steps import AWAIT, BLOCK, IO, Flow, Limited, Step, TookTooLong
+from micropie.steps import AWAIT, BLOCK, CHUNK, CLOSE, IO, Flow, Limited, Step
 from micropie.wsgi.portal import await_in_portal
+from micropie.wsgi.pumping import close_stream, pump_of
 
 Value = TypeVar("Value")
 
@@ -54,15 +56,16 @@ def perform_one(kind: str | Limited, function: Callable[..., Any], arguments: Se
         return await_in_portal(world.level.settings.portal_backend, function, arguments)
     if kind is IO or kind is BLOCK:
         return function(*arguments)
+    backend = world.level.settings.portal_backend
+    if kind is CHUNK:
+        return pump_of(arguments[0], backend).next()
+    if kind is CLOSE:
+        return close_stream(arguments[0], backend)
     if isinstance(kind, Limited):
-        return await_in_portal(world.level.settings.portal_backend, _limited, (kind, function, arguments))
+        return await_in_portal(backend, perform_limited, (kind, function, arguments, _in_thread))
     return world.receive_piece()
 
 
-async def _limited(kind: Limited, function: Callable[..., Any], arguments: Sequence[Any]) -> Any:
-    # A ``def`` in a thread of the loop's: the server's own thread could not be left.
-    with move_on_after(kind.seconds):
-        if kind.kind is AWAIT:
-            return await function(*arguments)
-        return released(await to_thread.run_sync(outcome_of, function, arguments, abandon_on_cancel=True))
-    raise TookTooLong
+async def _in_thread(function: Callable[..., Any], *arguments: Any) -> Any:
+    # A thread of the loop's: the server's own could not be left.
+    return released(await to_thread.run_sync(outcome_of, function, arguments, abandon_on_cancel=True))

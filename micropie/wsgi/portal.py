@@ -5,7 +5,8 @@ from __future__ import annotations
 import atexit
 import os
 from collections.abc import Callable, Sequence
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
+from contextvars import Context, copy_context
 from threading import Lock
 from typing import Any
 
@@ -13,7 +14,7 @@ import anyio
 from anyio import get_cancelled_exc_class
 from anyio.from_thread import BlockingPortal, start_blocking_portal
 
-from micropie.outcomes import Outcome, released
+from micropie.outcomes import Outcome, released, variables_set
 
 
 class _Portals:
@@ -42,9 +43,11 @@ class _Portals:
                 portal = self._stack.enter_context(start_blocking_portal(backend))
                 self._running[backend] = portal
                 # It lives as long as the loop: should something end that, the next who asks gets another.
-                alive = portal.start_task_soon(anyio.sleep_forever)
+                # In a context of its own: this request's would keep the request.
+                alive = Context().run(portal.start_task_soon, anyio.sleep_forever)
                 alive.add_done_callback(lambda _: self._lost(backend, portal))
                 self._stack.callback(alive.cancel)
+                self._stack.callback(_stop, portal)
             return self._running[backend]
 
     def _lost(self, backend: str, portal: BlockingPortal) -> None:
@@ -55,6 +58,12 @@ class _Portals:
         atexit.unregister(self.close)
         stack, self._stack, self._running = self._stack, ExitStack(), {}
         stack.close()
+
+
+def _stop(portal: BlockingPortal) -> None:
+    """Cancel what is under way: a stream that nobody takes any more would hold up the process's end for ever."""
+    with suppress(RuntimeError):  # its loop has ended already
+        portal.call(portal.stop, True)
 
 
 _portals = _Portals()
@@ -70,9 +79,10 @@ def await_in_portal(backend: str, function: Callable[..., Any], arguments: Seque
 
 
 async def _outcome(function: Callable[..., Any], arguments: Sequence[Any]) -> Outcome:
+    before = copy_context()
     try:
-        return [await function(*arguments), None]
+        return [await function(*arguments), None, variables_set(before)]
     except get_cancelled_exc_class():
         raise
     except BaseException as error:  # a SystemExit of one handler would end the loop for everybody's
-        return [None, error]
+        return [None, error, variables_set(before)]

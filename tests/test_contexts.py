@@ -1,0 +1,109 @@
+"""Context variables: one context for each request, wherever its parts run."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Iterator
+from contextvars import ContextVar
+from typing import Any
+
+import pytest
+from anyio.lowlevel import checkpoint
+
+from micropie import App, HttpMiddleware
+from tests.conftest import MakeClient
+
+seen: ContextVar[str] = ContextVar("seen", default="")
+
+
+def add(mark: str) -> str:
+    seen.set(seen.get() + mark)
+    return seen.get()
+
+
+class Root(App):
+    def sync(self) -> str:
+        return add("s")
+
+    async def asynchronous(self) -> str:
+        await checkpoint()
+        return add("a")
+
+    def fails(self) -> str:
+        add("f")
+        raise KeyError
+
+    async def fails_later(self) -> str:
+        add("g")
+        raise KeyError
+
+    def chunks(self) -> Iterator[str]:
+        for _ in range(5):
+            yield add("c")
+
+    async def async_chunks(self) -> AsyncIterator[str]:
+        for _ in range(5):
+            await checkpoint()
+            yield add("c")
+
+    async def quick_chunks(self) -> AsyncIterator[str]:
+        for _ in range(5):
+            yield add("c")
+
+
+class Sync(HttpMiddleware):
+    def before_request(self, request: Any) -> None:
+        add("<")
+
+    def after_request(self, request: Any, status: int, body: Any, headers: list[tuple[str, str]]) -> None:
+        headers.append(("x-seen", add(">")))
+
+
+class Async(HttpMiddleware):
+    async def before_request(self, request: Any) -> None:
+        await checkpoint()
+        add("(")
+
+    async def after_request(self, request: Any, status: int, body: Any, headers: list[tuple[str, str]]) -> None:
+        headers.append(("x-seen", add(")")))
+
+
+def around(request: Any) -> Any:
+    add("[")
+    response = yield
+    response.headers.add("x-seen", add("]"))
+
+
+async def async_around(request: Any) -> Any:
+    add("{")
+    response = yield
+    response.headers.add("x-seen", add("}"))
+
+
+@pytest.mark.parametrize(
+    ("middleware", "begin", "end"),
+    [(Sync(), "<", ">"), (Async(), "(", ")"), (around, "[", "]"), (async_around, "{", "}")],
+    ids=["def", "async def", "generator", "async generator"],
+)
+@pytest.mark.parametrize(
+    ("path", "mark"), [("sync", "s"), ("asynchronous", "a"), ("fails", "f"), ("fails_later", "g"), ("chunks", "")]
+)
+def test_R68_what_a_hook_sets_is_seen_by_the_handler_and_back(
+    make_client: MakeClient, middleware: Any, begin: str, end: str, path: str, mark: str
+) -> None:
+    app = Root()
+    app.middlewares.append(middleware)
+    client = make_client(app)
+    for _ in range(2):  # nothing is left of the first request when the second comes
+        answer = client.get(f"/{path}")
+        assert answer.headers["x-seen"] == begin + mark + end
+        if mark in ("s", "a"):
+            assert answer.text == begin + mark
+
+
+@pytest.mark.parametrize("path", ["chunks", "async_chunks", "quick_chunks"])
+def test_R68_a_stream_is_one_context_from_its_first_chunk_to_its_end(make_client: MakeClient, path: str) -> None:
+    app = Root()
+    app.middlewares.extend([Sync(), Async()])
+    client = make_client(app)
+    for _ in range(2):
+        assert client.get(f"/{path}").text == "".join("<()>" + "c" * count for count in range(1, 6))

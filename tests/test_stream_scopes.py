@@ -1,0 +1,325 @@
+"""Async streams that keep cancel scopes, task groups and time-outs open across `yield`, and clean-up that waits."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import AsyncIterator, Iterator
+from typing import Any
+
+import anyio
+import httpx
+import pytest
+from anyio.lowlevel import checkpoint
+
+from micropie import App, HttpMiddleware, inline
+from micropie.wsgi.portal import close_portals
+from tests.asgi.calls import Call, Lifespan, every_loop, http_scope, piece, run
+from tests.conftest import MakeClient
+from tests.wsgi.calls import begin
+
+
+class Root(App):
+    """`log` tells what of a stream ran."""
+
+    def __init__(self, count: int = 5, **settings: Any) -> None:
+        super().__init__(**settings)
+        self.count = count
+        self.log: list[str] = []
+
+    async def group(self) -> AsyncIterator[str]:
+        """What a task group's tasks make is sent as it comes."""
+        into, out = anyio.create_memory_object_stream[str](1)
+
+        async def produce() -> None:
+            async with into:
+                for number in range(self.count):
+                    await into.send(str(number))
+
+        try:
+            async with out, anyio.create_task_group() as tasks:
+                tasks.start_soon(produce)
+                async for item in out:
+                    yield item
+        finally:
+            self.log.append("ended")
+
+    async def in_time(self) -> AsyncIterator[str]:
+        try:
+            with anyio.move_on_after(60):
+                for number in range(self.count):
+                    await checkpoint()
+                    yield str(number)
+        finally:
+            self.log.append("ended")
+
+    async def too_late(self) -> AsyncIterator[str]:
+        """Says what it has within its time; the rest is cut off by itself, and not by us."""
+        with anyio.move_on_after(0.05) as scope:
+            yield "0"
+            await anyio.sleep_forever()
+        yield f"cut {scope.cancelled_caught}"
+        self.log.append("ended")
+
+    async def cleaned(self) -> AsyncIterator[str]:
+        """Its clean-up has to wait, wherever it is cancelled."""
+        try:
+            for number in range(self.count):
+                await checkpoint()
+                yield str(number)
+        finally:
+            with anyio.CancelScope(shield=True):
+                await anyio.sleep(0.01)
+            self.log.append("ended")
+
+    async def unshielded(self) -> AsyncIterator[str]:
+        """Its clean-up has to wait, and says nothing of shields."""
+        try:
+            for number in range(self.count):
+                yield str(number)
+                await checkpoint()
+        finally:
+            await anyio.sleep(0.01)
+            self.log.append("ended")
+
+    async def slow(self) -> AsyncIterator[str]:
+        """Has nothing to say for ever."""
+        try:
+            self.log.append("begun")
+            await anyio.sleep_forever()
+            yield "never"
+        finally:
+            self.log.append("ended")
+
+    @inline
+    def iterator(self) -> Any:
+        """No generator: what is cancelled in it can be cleaned up after that only."""
+        return Waiting(self)
+
+    def thread(self) -> Iterator[str]:
+        try:
+            for number in range(self.count):
+                yield str(number)
+        finally:
+            self.log.append("ended")
+
+
+class Waiting:
+    """Gives one chunk, and none after it."""
+
+    def __init__(self, app: Root) -> None:
+        self._app = app
+        self._given = False
+
+    def __aiter__(self) -> Waiting:
+        return self
+
+    async def __anext__(self) -> str:
+        if self._given:
+            await anyio.sleep_forever()
+        self._given = True
+        return "0"
+
+    async def aclose(self) -> None:
+        await anyio.sleep(0.01)
+        self._app.log.append("ended")
+
+
+SCOPED = ["group", "in_time", "cleaned"]
+
+
+@pytest.mark.parametrize("path", SCOPED)
+def test_a_scope_may_stay_open_from_the_first_chunk_to_the_last(make_client: MakeClient, path: str) -> None:
+    app = Root()
+    assert make_client(app).get(f"/{path}").text == "01234"
+    assert app.log == ["ended"]
+
+
+def test_a_stream_may_cut_itself_off(make_client: MakeClient) -> None:
+    app = Root()
+    assert make_client(app).get("/too_late").text == "0cut True"
+    assert app.log == ["ended"]
+
+
+@pytest.mark.parametrize("path", [*SCOPED, "thread"])
+def test_R59_a_client_that_leaves_between_two_chunks_ends_it_with_its_clean_up(
+    make_client: MakeClient, path: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    app = Root(10_000)
+    with make_client(app).stream("GET", f"/{path}") as answer:
+        next(answer.iter_raw())
+    assert app.log == ["ended"]
+    assert [record for record in caplog.records if record.levelno > logging.DEBUG] == []
+
+
+@pytest.mark.parametrize("path", [*SCOPED, "thread", "slow"])
+def test_R08_head_leaves_nothing_behind(make_client: MakeClient, path: str) -> None:
+    if path == "slow":
+        return  # its head waits for a chunk, for GET and HEAD alike
+    app = Root()
+    assert make_client(app).head(f"/{path}").content == b""
+    assert app.log == ["ended"]
+
+
+@pytest.mark.parametrize("path", SCOPED)
+def test_an_answer_that_fails_after_the_first_chunk_leaves_nothing_behind(make_client: MakeClient, path: str) -> None:
+    class Wrong(HttpMiddleware):
+        def after_request(self, request: Any, status: int, body: Any, headers: list[Any]) -> Any:
+            return {"status_code": 99}
+
+    app = Root()
+    app.middlewares.append(Wrong())
+    assert make_client(app).get(f"/{path}").status_code == 500
+    assert app.log == ["ended"]
+
+
+async def serve(app: App, call: Call, path: str, with_lifespan: bool, seconds: float = 5) -> None:
+    """Answer one request, and cancel it after so many seconds."""
+    scope = http_scope("GET", path)
+    if not with_lifespan:
+        with anyio.move_on_after(seconds):
+            await app(scope, call.receive, call.send)
+        return
+    lifespan = Lifespan(app, {})
+    async with anyio.create_task_group() as tasks:
+        tasks.start_soon(lifespan.run)
+        await lifespan.say("startup")
+        with anyio.move_on_after(seconds):
+            await app({**scope, "state": dict(lifespan.scope["state"])}, call.receive, call.send)
+        await lifespan.say("shutdown")
+    lifespan.close()
+
+
+with_and_without_lifespan = pytest.mark.parametrize("with_lifespan", [False, True], ids=["alone", "lifespan"])
+
+
+@every_loop
+@with_and_without_lifespan
+def test_R59_a_client_that_leaves_before_the_first_chunk_ends_the_stream(backend: str, with_lifespan: bool) -> None:
+    app = Root()
+
+    async def main() -> Call:
+        call = Call(piece(b""))
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(serve, app, call, "/slow", with_lifespan)
+            await anyio.wait_all_tasks_blocked()
+            call.leave()
+        return call
+
+    call = run(backend, main)
+    assert app.log == ["begun", "ended"]
+    assert [message["type"] for message in call.sent if message.get("status") == 200] == []
+
+
+@every_loop
+@with_and_without_lifespan
+@pytest.mark.parametrize("path", ["group", "in_time", "cleaned", "unshielded", "thread"])
+def test_a_server_that_cancels_while_a_chunk_is_sent_has_it_cleaned_up(
+    backend: str, with_lifespan: bool, path: str
+) -> None:
+    app = Root()
+
+    class Blocks(Call):
+        async def send(self, message: Any) -> None:
+            await super().send(message)
+            if len(self.sent) == 3:
+                await anyio.sleep_forever()
+
+    async def main() -> Call:
+        call = Blocks(piece(b""))
+        await serve(app, call, f"/{path}", with_lifespan, 0.1)
+        return call
+
+    assert not run(backend, main).is_complete
+    assert app.log == ["ended"]
+
+
+@every_loop
+def test_a_source_that_waits_is_cancelled_and_closed_when_the_client_leaves(backend: str) -> None:
+    app = Root()
+
+    async def main() -> None:
+        call = Call(piece(b""))
+
+        async def send(message: Any) -> None:
+            await call.send(message)
+            if message.get("body") == b"0":
+                call.leave()
+
+        await app(http_scope("GET", "/iterator"), call.receive, send)
+
+    run(backend, main)
+    assert app.log == ["ended"]
+
+
+@every_loop
+def test_a_time_out_of_its_own_that_hits_while_a_chunk_is_sent_aborts(
+    backend: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    class Quick(App):
+        async def index(self) -> AsyncIterator[str]:
+            with anyio.move_on_after(0.05):
+                await checkpoint()
+                yield "0"
+                yield "1"
+            yield "2"
+
+    class Slow(Call):
+        async def send(self, message: Any) -> None:
+            await super().send(message)
+            if message.get("body") == b"1":
+                await anyio.sleep_forever()
+
+    async def main() -> None:
+        call = Slow(piece(b""))
+        with pytest.raises(TimeoutError, match="in the time that the stream gave itself"):
+            await Quick()(http_scope(), call.receive, call.send)
+        assert not call.is_complete
+
+    run(backend, main)
+    assert "failed after its head was sent: aborted" in caplog.text
+
+
+def test_a_header_that_comes_too_late_is_an_error_and_not_lost(
+    make_client: MakeClient, caplog: pytest.LogCaptureFixture
+) -> None:
+    class Late(App):
+        def late(self) -> Iterator[str]:
+            self.response.headers["X-Early"] = "1"
+            yield "a"
+            self.response.headers["X-Late"] = "1"
+            yield "b"
+
+        async def async_late(self) -> AsyncIterator[str]:
+            await checkpoint()
+            self.response.headers["X-Early"] = "1"
+            yield "a"
+            self.response.set_cookie("late", "1")
+            yield "b"
+
+    client = make_client(Late())
+    for path in ("/late", "/async_late"):
+        with pytest.raises((httpx.RemoteProtocolError, Exception), match="before the first chunk"):
+            client.get(path)
+    assert sum("set status, headers and cookies before the first chunk" in str(r.exc_info) for r in caplog.records) == 2
+
+
+def test_under_wsgi_a_source_that_waits_is_cancelled_by_close() -> None:
+    app = Root()
+    answer = begin(app, "GET", "/iterator")
+    assert next(iter(answer.chunks)) == b"0"
+    answer.close()
+    answer.close()
+    assert app.log == ["ended"]
+
+
+@pytest.mark.parametrize("backend", ["asyncio", "trio"])
+def test_a_loop_that_ends_in_mid_stream_aborts_it_under_wsgi(backend: str) -> None:
+    app = Root(10_000, portal_backend=backend)
+    answer = begin(app, "GET", "/cleaned")
+    chunks = iter(answer.chunks)
+    assert next(chunks) == b"0"
+    close_portals()
+    with pytest.raises(RuntimeError, match="the event loop was ended in mid-stream"):
+        list(chunks)
+    answer.close()
+    assert app.log == ["ended"]
