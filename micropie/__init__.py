@@ -16,6 +16,7 @@ from micropie.forms import UploadFile
 from micropie.headers import Headers, MutableHeaders
 from micropie.legacy import Server
 from micropie.middleware import HttpMiddleware, WebSocketMiddleware
+from micropie.rendering import template
 from micropie.request import Request
 from micropie.response import Response
 from micropie.sessions import InMemorySessionBackend, SessionBackend
@@ -51,4 +52,5 @@ __all__ = [
     "put",
     "request",
     "route",
+    "template",
 ]

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Awaitable, Callable, Iterable, Iterator
+from functools import partial
 from typing import Any, TypeVar
 from urllib.parse import quote
 
@@ -14,8 +15,9 @@ from micropie.context import current, current_request
 from micropie.decorators import Function, make_mark
 from micropie.error_handlers import ErrorHandler, ErrorKey, check_error_key
 from micropie.errors import Redirect, SetupError
+from micropie.level import Level
 from micropie.lifecycle import Lifecycle, lifespan_opener
-from micropie.ready import Ready
+from micropie.rendering import names_of, stream
 from micropie.request import Request, State
 from micropie.response import Draft
 from micropie.routing import RouteMark, is_function, is_method
@@ -23,7 +25,6 @@ from micropie.sessions import InMemorySessionBackend, SessionBackend
 from micropie.settings import Settings
 from micropie.site import Branch, Site, build_site
 from micropie.steps import BLOCK
-from micropie.templates import render
 from micropie.types import Receive, Scope, Send
 from micropie.wsgi.driver import serve_http as answer_wsgi
 from micropie.wsgi.driver import start_and_serve as serve_wsgi
@@ -173,6 +174,7 @@ class App:
             self.middlewares,
             self._micropie_error_handlers,
             self._micropie_functions,
+            names_of(partial(App.url_for, self)),
             children,
         )
 
@@ -290,18 +292,32 @@ class App:
         request = current.get(None)
         if request is None:
             return path
-        level = request.level
-        return quote(request.root_path) + (quote(level.prefix) if level.app is self else "") + path
+        return quote(request.root_path + App._level(self).prefix) + path
 
-    def render(self, name: str, **context: Any) -> str:
-        """A template rendered with ``context``; every value is escaped."""
+    def render(self, name: str, /, **context: Any) -> str:
+        """The template ``name`` of the directory ``templates``, rendered with ``context``; every value is escaped.
+
+        Without being given them, a template sees ``request``, ``session``, ``csrf_token``, ``csrf_input``,
+        ``url_for`` and the ``template_globals``. Raises ``LookupError`` if there is no such template.
+        """
+        return App._level(self).templates.render(name, context)
+
+    def _render_template(self, name: str, /, **context: Any) -> Awaitable[str]:
+        """``await self._render_template("index.html", ...)``: ``render`` for values and functions that are async."""
+        return App._level(self).templates.render_async(name, context)
+
+    def render_stream(self, name: str, /, **context: Any) -> Iterator[str]:
+        """``render`` in chunks, to return from a handler: each is sent before the next one is made."""
+        return stream(App._level(self).templates, name, context)
+
+    def _level(self) -> Level:
+        """What holds for this application in the tree that answers the current request, or if it stood alone."""
         request = current.get(None)
-        level = request.level if request is not None else self.compiled().level
-        return render(str(level.settings.templates), name, context)
-
-    def _render_template(self, name: str, **context: Any) -> Ready[str]:
-        """``await self._render_template("index.html", ...)``: ``render`` for ``async def`` handlers."""
-        return Ready(App.render(self, name, **context))
+        if request is not None:
+            level = request.level if request.level.app is self else request.level.tree.get(id(self))
+            if level is not None:
+                return level
+        return self.compiled().level
 
     def _redirect(self, location: str, status: int = 303, *, allow_external: bool = False) -> Redirect:
         """``return self._redirect("/there")``; see ``micropie.Redirect``."""

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Awaitable, Sequence
 from typing import Any
 
 from micropie.app import App
 from micropie.errors import Redirect
 from micropie.forms import UploadFile
-from micropie.ready import Ready
 from micropie.sessions import Session
 from micropie.types import Parameters
 
@@ -47,7 +46,7 @@ class Server(App):
         """``self.request.files``"""
         return self.request.files
 
-    def render_template(self, name: str, **context: Any) -> Ready[str]:
+    def render_template(self, name: str, /, **context: Any) -> Awaitable[str]:
         """``await self.render_template("index.html", ...)``"""
         return self._render_template(name, **context)
 

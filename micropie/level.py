@@ -11,6 +11,7 @@ from micropie.errors import HTTPError
 from micropie.forms import Limits
 from micropie.sessions import SessionStore
 from micropie.settings import Settings
+from micropie.templates import Templates
 
 
 class Threads:
@@ -38,6 +39,9 @@ class Level:
     app: object
     prefix: str
     """Where ``app`` lies in the tree: "" or "/blog"."""
+    templates: Templates
+    tree: dict[int, Level]
+    """The levels of the whole tree by the id of their application; of one that is in it twice, the first."""
 
     def error_handler_for(self, error: Exception, status: int) -> tuple[ErrorHandler | None, bool]:
         """The author's handler for an error, the nearest there is, and whether the error was expected.

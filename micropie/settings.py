@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass, fields, replace
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, fields, replace
 from importlib.util import find_spec
 from os import PathLike
 from typing import Any
@@ -35,7 +35,7 @@ class Settings:
     threads: int = 40
     """How many ``def`` handlers run at once in worker threads (asgi). 40 is anyio's default."""
     debug: bool = False
-    """Answer an unhandled exception with its traceback, to clients on this machine only."""
+    """Answer an unhandled exception with its traceback, to clients on this machine only; reread changed templates."""
     session_timeout: int = 8 * 3600
     """Seconds that a session lives after its last save."""
     session_id_factory: Callable[[], str] | None = None
@@ -48,6 +48,10 @@ class Settings:
     """The event loop that ``async def`` handlers get under wsgi: "asyncio" or "trio"."""
     templates: str | PathLike[str] = "templates"
     """The directory of the templates, relative to the working directory."""
+    template_filters: Mapping[str, Callable[..., Any]] = field(default_factory=dict)
+    """Filters for templates by name, beside Jinja2's own: ``{{ price|money }}``; added to an outer application's."""
+    template_globals: Mapping[str, Any] = field(default_factory=dict)
+    """What every template sees under these names, macros too; added to an outer application's."""
 
     def __post_init__(self) -> None:
         for name in ("max_body_size", "max_form_field_size", "max_form_fields", "max_form_files"):
@@ -64,6 +68,10 @@ class Settings:
         _check("portal_backend", self.portal_backend in ("asyncio", "trio"), self.portal_backend, '"asyncio" or "trio"')
         _check("portal_backend", find_spec(self.portal_backend) is not None, self.portal_backend, _TRIO_MISSING)
         _check("templates", isinstance(self.templates, str | PathLike), self.templates, "the path of a directory")
+        filters, names = self.template_filters, self.template_globals
+        functions = _is_named(filters) and all(map(callable, filters.values()))
+        _check("template_filters", functions, filters, 'a dict of functions by name, {"money": money}')
+        _check("template_globals", _is_named(names), names, 'a dict of values by name, {"site_name": "Pies"}')
 
     def overridden(self, changes: dict[str, Any]) -> Settings:
         """These settings with ``changes``. Raises ``SetupError`` for an unknown name or a wrong value."""
@@ -71,7 +79,18 @@ class Settings:
         for name in changes:
             if name not in known:
                 raise SetupError(f"App has no setting {name!r}; it has: {', '.join(known)}, session_backend, lifespan")
-        return replace(self, **changes) if changes else self
+        if not changes:
+            return self
+        # Those of an outer application stay, as what it includes and imports needs them here as well.
+        merged = {name: {**getattr(self, name), **changes[name]} for name in _ADDED if _is_named(changes.get(name))}
+        return replace(self, **(changes | merged))
+
+
+_ADDED = ("template_filters", "template_globals")
+
+
+def _is_named(value: object) -> bool:
+    return isinstance(value, Mapping) and all(isinstance(name, str) and name.isidentifier() for name in value)
 
 
 def _is_count(value: object, least: int) -> bool:

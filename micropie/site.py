@@ -21,6 +21,7 @@ from micropie.routing import Node, Resource, Route, RouteMark, Router, marks_of,
 from micropie.sessions import SessionBackend, SessionStore
 from micropie.settings import Settings
 from micropie.steps import BLOCK
+from micropie.templates import Templates
 
 
 @dataclass(slots=True)
@@ -37,6 +38,8 @@ class Branch:
     error_handlers: dict[ErrorKey, ErrorHandler]
     functions: list[tuple[Callable[..., Any], RouteMark]]
     """Plain functions with an explicit route."""
+    template_names: dict[str, Any]
+    """What its templates see without being given it."""
     children: dict[str, Branch]
 
 
@@ -105,7 +108,18 @@ def _root_level(root: Branch) -> Level:
     assert root.session_backend is not None  # noqa: S101
     store = _store(root.session_backend, settings, "")
     threads = Threads(settings.threads)
-    return Level(settings, threads, _limits(settings), store, root.middlewares, root.error_handlers, root.app, "")
+    return Level(
+        settings,
+        threads,
+        _limits(settings),
+        store,
+        root.middlewares,
+        root.error_handlers,
+        root.app,
+        "",
+        _templates(root, settings),
+        {},
+    )
 
 
 def _inner_level(branch: Branch, outer: Level, prefix: str) -> Level:
@@ -118,7 +132,18 @@ def _inner_level(branch: Branch, outer: Level, prefix: str) -> Level:
     handlers = {**outer.error_handlers, **branch.error_handlers}
     middlewares = _Chain(outer.middlewares, branch.middlewares)
     threads = Threads(settings.threads) if "threads" in branch.settings else outer.threads
-    return Level(settings, threads, _limits(settings), store, middlewares, handlers, branch.app, prefix)
+    return Level(
+        settings,
+        threads,
+        _limits(settings),
+        store,
+        middlewares,
+        handlers,
+        branch.app,
+        prefix,
+        _templates(branch, settings),
+        outer.tree,
+    )
 
 
 def _store(backend: SessionBackend, settings: Settings, prefix: str) -> SessionStore:
@@ -130,6 +155,11 @@ def _store(backend: SessionBackend, settings: Settings, prefix: str) -> SessionS
         secure=settings.session_cookie_secure,
         prefix=prefix,
     )
+
+
+def _templates(branch: Branch, settings: Settings) -> Templates:
+    names = {**branch.template_names, **settings.template_globals}
+    return Templates(settings.templates, settings.template_filters, names, reload=settings.debug)
 
 
 class _Chain:
@@ -164,6 +194,7 @@ class _Builder:
     def add(self, branch: Branch, level: Level, prefix: str, dotted: str) -> Node:
         _check_middlewares(branch)
         node = Node(level)
+        level.tree.setdefault(id(branch.app), level)
         for name, function in public_handlers(branch.app, branch.framework).items():
             self._add_handler(node, name, function, marks_of(function), level, prefix, dotted)
         for function, mark in branch.functions:
