@@ -21,7 +21,7 @@ import pytest
 from micropie import App, Server, SetupError, template
 from micropie.context import current
 from micropie.csrf import csrf_token
-from micropie.templates.chunks import CHUNK, FIRST_CHUNK
+from micropie.templates.chunks import CHUNK, FIRST_CHUNK, in_chunks
 from tests.conftest import MakeClient
 
 WriteTemplates = Callable[..., Path]
@@ -420,6 +420,14 @@ def test_a_stream_comes_in_chunks_of_a_fair_size(make_client: MakeClient, write:
     assert set(chunks[1:-1]) == {CHUNK}
 
 
+def test_a_closed_stream_closes_the_template() -> None:
+    pieces = ("x" * FIRST_CHUNK for _ in range(3))
+    chunks: Any = in_chunks(pieces)
+    assert next(chunks) == "x" * FIRST_CHUNK
+    chunks.close()
+    assert next(pieces, None) is None
+
+
 @pytest.mark.parametrize("handler", ["stream", "stream_async"])
 def test_R60_an_error_before_the_first_chunk_is_a_500_and_later_aborts(
     make_client: MakeClient, write: WriteTemplates, handler: str, caplog: pytest.LogCaptureFixture
@@ -555,6 +563,19 @@ def test_the_default_directory(monkeypatch: pytest.MonkeyPatch, write: WriteTemp
     assert template("only_here.html") == "2"
 
 
+def test_a_relative_directory_stays_the_same_when_the_program_changes_its_own(
+    monkeypatch: pytest.MonkeyPatch, write: WriteTemplates, tmp_path: Path
+) -> None:
+    write({"first.html": "1", "second.html": "2"})
+    monkeypatch.chdir(tmp_path)
+    app = App()
+    assert app.render("first.html") == "1"
+    monkeypatch.chdir("/")
+    assert app.render("second.html") == "2"
+    with pytest.raises(LookupError, match=re.escape(f"there is no template 'third.html' in {tmp_path}")):
+        app.render("third.html")
+
+
 class Inner(App):
     def index(self, name: str = "page.html") -> Any:
         return self.render(name)
@@ -622,6 +643,15 @@ def test_each_application_renders_its_own_templates_whoever_is_asked(
     assert client.get("/links").text == "/inner/links"
 
 
+def test_an_application_in_two_places_links_to_where_it_is_asked(
+    make_client: MakeClient, write: WriteTemplates
+) -> None:
+    app = Pages(write({"page.html": "{{ url_for('links') }}"}))
+    app.one = app.two = Inner()
+    client = make_client(app)
+    assert [client.get(f"/{place}").text for place in ("one", "two")] == ["/one/links", "/two/links"]
+
+
 def test_links_have_the_mount(make_client: MakeClient, write: WriteTemplates) -> None:
     app = Pages(write({"page.html": "{{ url_for('stream') }} {{ url_for('inner.links') }}"}))
     app.inner = Inner(templates=write({"page.html": "{{ url_for('links') }}"}, below="inner"))
@@ -648,12 +678,15 @@ def test_a_changed_template_is_noticed_with_debug_alone(
 
 
 def test_without_debug_no_file_is_looked_at_again(make_client: MakeClient, write: WriteTemplates) -> None:
-    directory = write({"page.html": "{% include 'part.html' %}", "part.html": "kept {{ csrf_token()[:0] }}"})
+    page = "x" * CHUNK
+    directory = write({"page.html": page + "{% include 'part.html' %}", "part.html": "kept{{ csrf_token()[:0] }}"})
     client = make_client(Pages(directory))
     texts = [client.get(f"/{handler}?name=page.html").text for handler in HANDLERS]
     shutil.rmtree(directory)
-    texts += [client.get(f"/{handler}?name=page.html").text for handler in HANDLERS]
-    assert set(texts) == {"kept "}
+    client.cookies.clear()
+    answers = [client.get(f"/{handler}?name=page.html") for handler in ("stream", *HANDLERS)]
+    assert {*texts, *(answer.text for answer in answers)} == {page + "kept"}
+    assert "set-cookie" in answers[0].headers
 
 
 def test_threads_share_the_templates(write: WriteTemplates) -> None:
@@ -699,6 +732,11 @@ def test_filters_and_globals_are_inherited_and_added_to(
         "/inner": "3.00 € 6 Pies inner Piesinner",
         "/inner/inner": "3.00 € 6 Pies inner Piesinner",
     }
+
+
+def test_globals_go_before_what_every_template_sees(write: WriteTemplates) -> None:
+    app = Pages(write({"page.html": "{{ request }}"}), template_globals={"request": "mine"})
+    assert app.render("page.html") == "mine"
 
 
 @pytest.mark.parametrize("name", ["template_filters", "template_globals"])
