@@ -187,7 +187,7 @@ class App:
         return {
             name: value
             for name, value in attributes.items()
-            if isinstance(value, App) and not name.startswith("_") and value is not self and value not in inside
+            if isinstance(value, App) and not name.startswith("_") and not any(value is app for app in (self, *inside))
         }
 
     def _walk(self, inside: tuple[App, ...] = ()) -> Iterator[App]:
