@@ -76,10 +76,11 @@ def respond(site: Site, request: Request) -> Flow[Answer]:
         failure = error
     try:
         # 3. Session and hooks: a hook that lets nobody in looks at the session.
-        if level.sessions.opens_ahead:
-            yield from _open_session(request)
         if level.middlewares:
             hooks = list(level.middlewares)
+        if level.sessions.opens_ahead:
+            yield from _open_session(request)
+        if hooks:
             result = yield from run_before(hooks, request)
         if result is None:
             if failure is not None:

@@ -29,7 +29,7 @@ TEXT: Final = "text/plain; charset=utf-8"
 JSON: Final = "application/json"
 
 # RFC 9110, section 5.6.2 and 5.5: a token as a name; visible latin-1, spaces and tabs as a value.
-_NAME = re.compile(r"[!#$%&'*+\-.^_`|~0-9A-Za-z]+")
+TOKEN: Final = re.compile(r"[!#$%&'*+\-.^_`|~0-9A-Za-z]+")
 _VALUE = re.compile(r"[\t\x20-\x7e\x80-\xff]*")
 
 # They describe the connection, which is the server's (RFC 9110, section 7.6.1; PEP 3333 forbids them).
@@ -107,12 +107,18 @@ def _is_status(value: object) -> bool:
     return isinstance(value, int) and not isinstance(value, bool) and 100 <= value <= 999
 
 
+_ADD_UP = frozenset({"set-cookie", "vary"})
+
+
 def over(response: Response, draft: Draft, keeps_status: bool) -> Response:
-    """``response`` with what was set on ``self.response`` under it: what the handler returned counts for more."""
+    """``response`` with what was set on ``self.response`` under it: what the handler returned counts for more.
+
+    Cookies and what the answer varies by add up.
+    """
     merged = Response(response.body, response.status if keeps_status else draft.status)
     merged.headers.pairs = list(draft.headers.pairs)
     for name in response.headers:
-        if name.lower() != "set-cookie" and name in merged.headers:
+        if name.lower() not in _ADD_UP and name in merged.headers:
             del merged.headers[name]
     merged.headers.pairs += response.headers.pairs
     merged.content_type = response.content_type or draft.content_type
@@ -185,7 +191,7 @@ def checked_headers(pairs: Iterable[tuple[str, str]]) -> tuple[HeaderPairs, str 
 
 
 def _check_name(name: object) -> str:
-    if not isinstance(name, str) or not _NAME.fullmatch(name):
+    if not isinstance(name, str) or not TOKEN.fullmatch(name):
         raise ResponseError(f"{name!r} can't be the name of a header")
     return name.lower()
 
