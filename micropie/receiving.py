@@ -40,10 +40,26 @@ def accept_json(request: Request, body: bytes) -> None:
         request.document = NULL if document is None else document
 
 
+def receive_form(request: Request) -> Flow[None]:
+    """Receive a form for who looks into it before the handler, unless that has been done: ``request.form_fields``.
+
+    Leaves any other body alone, and that of a handler that reads it itself. Raises what the flow would raise.
+    """
+    if request.form_fields is not None or getattr(request.route, "reads_body", False):
+        return
+    if request.framing()[0] == FORM:
+        accept_form(request, (yield from request.incoming.whole()))
+    else:
+        yield from receive_parts(request)
+
+
 def receive_parts(request: Request) -> Flow[None]:
-    """Receive a body piece by piece if it is a multipart form. Raises 400, 413 or 415 for one that is malformed."""
+    """Receive a body piece by piece if it is a multipart form, unless that has been done.
+
+    Raises 400, 413 or 415 for one that is malformed.
+    """
     media_type, parameters, _ = request.framing()
-    if media_type == MULTIPART:
+    if media_type == MULTIPART and request.form_fields is None:
         yield from _receive_multipart(request, parameters)
 
 

@@ -55,9 +55,9 @@ class Settings:
 
     def __post_init__(self) -> None:
         for name in ("max_body_size", "max_form_field_size", "max_form_fields", "max_form_files"):
-            _check(name, _is_count(getattr(self, name), least=0), getattr(self, name), "a whole number, 0 or more")
+            _check(name, is_count(getattr(self, name), least=0), getattr(self, name), "a whole number, 0 or more")
         for name in ("threads", "session_timeout"):
-            _check(name, _is_count(getattr(self, name), least=1), getattr(self, name), "a whole number, 1 or more")
+            _check(name, is_count(getattr(self, name), least=1), getattr(self, name), "a whole number, 1 or more")
         _check("body_timeout", _is_duration(self.body_timeout), self.body_timeout, "seconds above 0, or None")
         for name in ("session_id_factory", "session_id_validator"):
             value = getattr(self, name)
@@ -93,7 +93,8 @@ def _is_named(value: object) -> bool:
     return isinstance(value, Mapping) and all(isinstance(name, str) and name.isidentifier() for name in value)
 
 
-def _is_count(value: object, least: int) -> bool:
+def is_count(value: object, least: int) -> bool:
+    """Whether ``value`` is a whole number, ``least`` or more; True is none."""
     return isinstance(value, int) and not isinstance(value, bool) and value >= least
 
 
