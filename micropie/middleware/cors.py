@@ -1,0 +1,164 @@
+"""Cross-origin resource sharing: which other sites' scripts may read the answers (https://fetch.spec.whatwg.org/#http-cors-protocol).
+
+It decides what a browser shows to a script, and nothing else: a form of another site is sent without asking, so
+what keeps strangers from acting in a user's name is ``CSRFMiddleware``.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+from typing import Final
+
+from micropie.errors import SetupError
+from micropie.middleware.base import FlowMiddleware
+from micropie.middleware.origins import checked_origins, normal_origin
+from micropie.request import Request
+from micropie.response import TOKEN, Response, add_vary
+from micropie.routing import checked_methods
+from micropie.settings import is_count
+from micropie.types import HeaderPairs
+
+METHODS: Final = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE")
+
+# They need no permission with most values; with some, Content-Type: application/json first of all, they do.
+_ALWAYS: Final = ("Accept", "Accept-Language", "Content-Language", "Content-Type")
+
+# An origin that nobody can have (RFC 2606), to see whether an expression takes them all.
+_NOBODY: Final = "https://nobody.invalid"
+
+
+class CORSMiddleware(FlowMiddleware):
+    """Lets scripts of ``origins`` read the answers: ``CORSMiddleware(origins=["https://app.example.com"])``.
+
+    ``origins``: exact ones, or ``["*"]`` for all. ``origin_regex``: an expression that the whole origin, in lower
+    case, has to match. ``methods`` and ``headers`` (``["*"]`` for all): what those scripts may send; ``expose``: the
+    headers of answers that they may read beside the usual ones. ``credentials``: whether cookies are sent and
+    answers to them shown, to named origins only. ``max_age``: seconds that a browser may remember a permission.
+
+    Preflight requests are answered here with 204, for every path. One that is refused differs by the lack of the
+    headers that allow, and not by its status: browsers look at nothing else, and a 400 would look like a fault.
+    Raises ``SetupError`` for arguments that contradict each other.
+    """
+
+    def __init__(
+        self,
+        *,
+        origins: Iterable[str] = (),
+        origin_regex: str | None = None,
+        methods: Iterable[str] = METHODS,
+        headers: Iterable[str] = ("Authorization",),
+        expose: Iterable[str] = (),
+        credentials: bool = False,
+        max_age: int = 600,
+    ) -> None:
+        self._any_origin = not isinstance(origins, str) and "*" in (origins := tuple(origins))
+        self._origins = frozenset() if self._any_origin else checked_origins(origins, "origins")
+        self._regex = _compiled(origin_regex)
+        self._methods = checked_methods(methods)
+        names = (*_ALWAYS, *_header_names(headers, "headers"))
+        self._headers = frozenset(name.lower() for name in names)
+        exposed = _header_names(expose, "expose")
+        self._check_origins(credentials)
+        _check(credentials, exposed, max_age)
+
+        common = [("Access-Control-Allow-Credentials", "true")] if credentials else []
+        self._for_answers: HeaderPairs = [*common]
+        if exposed:
+            self._for_answers.append(("Access-Control-Expose-Headers", ", ".join(exposed)))
+        self._for_preflights: HeaderPairs = [
+            *common,
+            ("Access-Control-Allow-Methods", ", ".join(self._methods)),
+            ("Access-Control-Allow-Headers", ", ".join(dict.fromkeys(names))),
+            ("Access-Control-Max-Age", str(max_age)),
+        ]
+
+    def before(self, request: Request) -> Response | None:
+        """Answers a preflight; ``after`` puts on it what is allowed."""
+        return Response(None, 204) if _is_preflight(request) else None
+
+    def after(self, request: Request, response: Response) -> None:
+        """Says who may read the answer, whatever it is."""
+        if not self._any_origin:  # also where nothing is allowed: a cache must not give that to the next origin
+            add_vary(response.headers, "Origin")
+        allowed = self._allowed_origin(request)
+        if allowed is None:
+            return
+        if not _is_preflight(request):
+            response.headers.update([("Access-Control-Allow-Origin", allowed), *self._for_answers])
+        elif self._permits(request):
+            response.headers.update([("Access-Control-Allow-Origin", allowed), *self._for_preflights])
+            if "*" in self._headers:
+                # By name: "*" does not cover Authorization, and nothing at all with credentials.
+                response.headers["Access-Control-Allow-Headers"] = ", ".join(_requested_headers(request))
+
+    def _allowed_origin(self, request: Request) -> str | None:
+        if self._any_origin:
+            return "*"
+        origin = request.headers.get("origin", "")
+        normal = normal_origin(origin)
+        if normal in self._origins or (normal and self._regex is not None and self._regex.fullmatch(normal)):
+            return origin  # as it came: a browser compares it letter by letter
+        return None
+
+    def _permits(self, request: Request) -> bool:
+        """Whether a preflight's request may be made.
+
+        Naming what is allowed would not do: browsers let GET, HEAD and POST pass whatever methods are named.
+        """
+        if request.headers["access-control-request-method"] not in self._methods:
+            return False
+        names = _requested_headers(request)
+        return all(map(TOKEN.fullmatch, names)) if "*" in self._headers else self._headers.issuperset(names)
+
+    def _check_origins(self, credentials: bool) -> None:
+        if not (self._any_origin or self._origins or self._regex):
+            raise SetupError('CORSMiddleware needs to know whom: origins=["https://app.example.com"], or ["*"]')
+        if credentials and self._any_origin:
+            raise SetupError('credentials=True and origins=["*"] would show all users\' data to every site: name them')
+        if credentials and self._regex is not None and self._regex.fullmatch(_NOBODY):
+            raise SetupError(
+                f"credentials=True and origin_regex={self._regex.pattern!r} would show all users' data to every site: "
+                r'write one that ends with your host, such as r"https://[a-z0-9-]+\.example\.com"'
+            )
+
+
+def _check(credentials: bool, exposed: tuple[str, ...], max_age: object) -> None:
+    if credentials and "*" in exposed:
+        raise SetupError('expose=["*"] means nothing to browsers with credentials=True: name the headers')
+    if not is_count(max_age, least=0):
+        raise SetupError(f"max_age is a whole number of seconds, 0 or more: not {max_age!r}")
+
+
+def _compiled(expression: str | None) -> re.Pattern[str] | None:
+    if expression is None:
+        return None
+    try:
+        if isinstance(expression, str):
+            return re.compile(expression)
+    except re.error as error:
+        raise SetupError(f"origin_regex={expression!r} is no regular expression: {error}") from None
+    raise SetupError(f"origin_regex is a regular expression as text, not {expression!r}")
+
+
+def _header_names(names: Iterable[str], argument: str) -> tuple[str, ...]:
+    if isinstance(names, str):
+        raise SetupError(f'{argument} is a list: write {argument}=["{names}"]')
+    checked = tuple(names)
+    for name in checked:
+        if not isinstance(name, str) or not TOKEN.fullmatch(name):
+            raise SetupError(f'{argument} takes names of headers such as "X-Total", not {name!r}')
+    return checked
+
+
+def _is_preflight(request: Request) -> bool:
+    return (
+        request.method == "OPTIONS"
+        and "access-control-request-method" in request.headers
+        and "origin" in request.headers
+    )
+
+
+def _requested_headers(request: Request) -> list[str]:
+    names = request.headers.get("access-control-request-headers", "").lower().split(",")
+    return [name for name in map(str.strip, names) if name]

@@ -1,0 +1,59 @@
+"""Answers for the hosts of one's own only, so that links made from the Host header lead nowhere else.
+
+Names are compared, not matched by regular expressions: an unescaped dot in one would let strangers in.
+"""
+
+from __future__ import annotations
+
+import re
+from ipaddress import IPv6Address
+from typing import Final
+
+from micropie.errors import BadRequest, SetupError
+from micropie.middleware.base import FlowMiddleware
+from micropie.request import Request
+
+_NAME: Final = re.compile(r"(?:[a-z0-9_\-]+\.)*[a-z0-9_\-]+")
+
+
+class TrustedHosts(FlowMiddleware):
+    """Refuses other hosts with 400: ``app.middlewares.append(TrustedHosts("example.com", "*.example.com"))``.
+
+    Each is a host without a port: a name, an address (IPv6 with or without brackets), or ``*.`` and a name for all its
+    subdomains, however deep, but not for the name itself. Case and a dot at the end make no difference; any port will
+    do. Raises ``SetupError`` for anything else.
+    """
+
+    def __init__(self, *hosts: str) -> None:
+        if not hosts:
+            raise SetupError('TrustedHosts needs the hosts to answer for: TrustedHosts("example.com", "*.example.com")')
+        checked = [_checked(host) for host in hosts]
+        self._exact = frozenset(host for host in checked if not host.startswith("*"))
+        self._suffixes = tuple(host[1:] for host in checked if host.startswith("*"))
+
+    def before(self, request: Request) -> None:
+        """Raises 400 for a host that is not one of them."""
+        name = _without_port(request.host)
+        is_below_one = name.endswith(self._suffixes) and not name.startswith(".")  # of ".example.com" nothing is below
+        if name not in self._exact and not is_below_one:
+            raise BadRequest("This server does not answer for that host.")
+
+
+def _without_port(host: str) -> str:
+    """The name or address of a well-formed host in lower case, in its one spelling."""
+    if host.startswith("["):
+        return str(IPv6Address(host[1:].partition("]")[0]))
+    return host.partition(":")[0].removesuffix(".")
+
+
+def _checked(host: object) -> str:
+    name = host.lower().removesuffix(".") if isinstance(host, str) else ""
+    if _NAME.fullmatch(name.removeprefix("*.")):
+        return name
+    try:
+        return str(IPv6Address(name.removeprefix("[").removesuffix("]")))
+    except ValueError:
+        raise SetupError(
+            f'TrustedHosts takes hosts such as "example.com", "*.example.com" or "::1", without scheme, port and path, '
+            f"in Punycode (xn--...) if they are not ASCII: not {host!r}"
+        ) from None

@@ -1,0 +1,410 @@
+"""CORSMiddleware: which other sites' scripts may read the answers."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import httpx
+import pytest
+
+from micropie import App, HTTPError, HttpMiddleware, InMemorySessionBackend, Response, SetupError
+from micropie.middleware import CORSMiddleware, CSRFMiddleware
+from micropie.testing import TestClient
+from tests.conftest import MakeClient
+
+FRIEND = "https://a.example"
+
+
+class Root(App):
+    ran = 0
+
+    def index(self) -> Any:
+        self.ran += 1
+        return "index"
+
+    def crashes(self) -> Any:
+        raise RuntimeError("secret")
+
+    def fails(self) -> Any:
+        raise HTTPError(410, "gone", [("X-Own", "1")])
+
+    def unsendable(self) -> Any:
+        return Response("x", headers={"X-Own": "\n"})
+
+    async def streams(self) -> Any:
+        yield "a"
+        yield "b"
+
+    async def streams_by_language(self) -> Any:
+        self.response.headers["Vary"] = "Accept-Language"
+        yield "a"
+
+    def by_language(self) -> Any:
+        return Response("x", headers=[("Vary", "Accept-Language, ORIGIN")])
+
+    def public(self) -> Any:
+        return Response("x", headers={"access-control-allow-origin": "*"})
+
+
+def sharing(**options: Any) -> Root:
+    app = Root()
+    app.middlewares.append(CORSMiddleware(**options))
+    return app
+
+
+def shown(answer: httpx.Response) -> dict[str, str]:
+    """What the answer says about sharing."""
+    return {
+        name: value for name, value in answer.headers.items() if name.startswith("access-control") or name == "vary"
+    }
+
+
+def preflight(
+    client: TestClient, origin: str = FRIEND, method: str = "PUT", headers: str | None = None, path: str = "/"
+) -> httpx.Response:
+    sent = {"Origin": origin, "Access-Control-Request-Method": method}
+    if headers is not None:
+        sent["Access-Control-Request-Headers"] = headers
+    return client.options(path, headers=[(name.encode(), value.encode("latin-1")) for name, value in sent.items()])
+
+
+# -- which origins ------------------------------------------------------------------------------------------------------
+
+NAMED = {"origins": [FRIEND, "http://B.example:8080", "https://c.example:443", "capacitor://localhost"]}
+REGEX = {"origin_regex": r"https://[a-z0-9-]+\.example\.com|http://localhost:[0-9]+"}
+
+ORIGINS: list[tuple[dict[str, Any], str, bool]] = [
+    (NAMED, "https://a.example", True),
+    (NAMED, "HTTPS://A.EXAMPLE", True),
+    (NAMED, "https://a.example:443", True),
+    (NAMED, "http://b.example:8080", True),
+    (NAMED, "https://c.example", True),
+    (NAMED, "capacitor://localhost", True),
+    (NAMED, "http://a.example", False),
+    (NAMED, "https://a.example:80", False),
+    (NAMED, "https://a.example:444", False),
+    (NAMED, "http://b.example", False),
+    (NAMED, "https://a.example.evil", False),
+    (NAMED, "https://evil-a.example", False),
+    (NAMED, "https://x.a.example", False),
+    (NAMED, "https://a.example/", False),
+    (NAMED, "https://a.example/x", False),
+    (NAMED, "https://u@a.example", False),
+    (NAMED, "https://a.example#", False),
+    (NAMED, "https://a.example https://evil.example", False),
+    (NAMED, "https://a.example, https://evil.example", False),
+    (NAMED, "https://axexample", False),
+    (NAMED, "a.example", False),
+    (NAMED, "null", False),
+    (NAMED, "*", False),
+    (NAMED, "", False),
+    (REGEX, "https://b.example.com", True),
+    (REGEX, "https://B.Example.Com:443", True),
+    (REGEX, "http://localhost:3000", True),
+    (REGEX, "https://b.example.com.evil", False),
+    (REGEX, "https://evil/https://b.example.com", False),
+    (REGEX, "https://b.example.com:1", False),
+    (REGEX, "http://b.example.com", False),
+    (REGEX, "https://evilexample.com", False),
+    (REGEX, "https://example.com", False),
+    (REGEX, "null", False),
+    ({"origin_regex": ".*"}, "https://any.example", True),
+    ({"origin_regex": ".*"}, "null", False),
+    ({"origin_regex": ".*"}, "", False),
+    ({"origin_regex": ".*"}, "https://é", False),
+    ({"origins": [FRIEND], **REGEX}, FRIEND, True),
+    ({"origins": [FRIEND], **REGEX}, "https://b.example.com", True),
+]
+
+
+@pytest.mark.parametrize(("options", "origin", "allowed"), ORIGINS)
+def test_which_origins_are_allowed(make_client: MakeClient, options: Any, origin: str, allowed: bool) -> None:
+    client = make_client(sharing(**options))
+    answer = client.get("/", headers=[(b"Origin", origin.encode("latin-1"))])
+    assert answer.text == "index"  # a refusal is the browser's business
+    assert shown(answer) == ({"access-control-allow-origin": origin} if allowed else {}) | {"vary": "Origin"}
+    asked = shown(preflight(client, origin))
+    assert asked.get("access-control-allow-origin") == (origin if allowed else None)
+    assert asked["vary"] == "Origin"
+
+
+def test_an_answer_to_nobody_varies_all_the_same(make_client: MakeClient) -> None:
+    assert shown(make_client(sharing(origins=[FRIEND])).get("/")) == {"vary": "Origin"}
+
+
+def test_for_all_origins_the_answer_is_always_one(make_client: MakeClient) -> None:
+    client = make_client(sharing(origins=["*"]))
+    for headers in ({}, {"Origin": FRIEND}, {"Origin": "null"}):
+        assert shown(client.get("/", headers=headers)) == {"access-control-allow-origin": "*"}
+
+
+# -- actual requests ----------------------------------------------------------------------------------------------------
+
+
+def test_what_scripts_may_read_and_whether_cookies_are_sent(make_client: MakeClient) -> None:
+    client = make_client(sharing(origins=[FRIEND], expose=["X-Total", "X-Page"], credentials=True))
+    assert shown(client.get("/", headers={"Origin": FRIEND})) == {
+        "access-control-allow-origin": FRIEND,
+        "access-control-allow-credentials": "true",
+        "access-control-expose-headers": "X-Total, X-Page",
+        "vary": "Origin",
+    }
+    assert shown(client.get("/", headers={"Origin": "https://evil.example"})) == {"vary": "Origin"}
+
+
+@pytest.mark.parametrize(
+    ("path", "status"),
+    [
+        ("/", 200),
+        ("/crashes", 500),
+        ("/fails", 410),
+        ("/unsendable", 500),
+        ("/nowhere", 404),
+        ("/%ff", 400),
+        ("/streams", 200),
+    ],
+)
+def test_every_answer_has_them_once(make_client: MakeClient, path: str, status: int) -> None:
+    client = make_client(sharing(origins=[FRIEND]), validate=False)
+    for method in ("GET", "HEAD", "POST"):
+        answer = client.request(method, "/", headers={"Origin": FRIEND}, extensions={"target": path.encode()})
+        assert answer.status_code == status
+        assert answer.headers.get_list("access-control-allow-origin") == [FRIEND]
+        assert answer.headers.get_list("vary") == ["Origin"]
+
+
+class Unreachable(InMemorySessionBackend):
+    blocking = True
+
+    def load(self, session_id: str) -> Any:
+        raise ConnectionError("out of reach")
+
+
+def test_so_has_the_503_of_a_session_that_is_out_of_reach(make_client: MakeClient) -> None:
+    app = Root(Unreachable())
+    app.middlewares.append(CORSMiddleware(origins=[FRIEND]))
+    answer = make_client(app).get("/", headers={"Origin": FRIEND, "Cookie": "session_id=" + "x" * 43})
+    assert (answer.status_code, shown(answer)) == (503, {"access-control-allow-origin": FRIEND, "vary": "Origin"})
+
+
+def test_so_has_the_early_answer_of_any_other_middleware(make_client: MakeClient) -> None:
+    class Refusing(HttpMiddleware):
+        def before_request(self, request: Any) -> Any:
+            return {"status_code": 401, "body": "no"}
+
+    for order in (0, 1):
+        app = sharing(origins=[FRIEND])
+        app.middlewares.insert(order, Refusing())
+        answer = make_client(app).get("/", headers={"Origin": FRIEND})
+        assert (answer.status_code, answer.headers["access-control-allow-origin"]) == (401, FRIEND)
+
+
+def test_vary_is_said_once_and_nothing_that_was_said_is_lost(make_client: MakeClient) -> None:
+    client = make_client(sharing(origins=[FRIEND]))
+    assert client.get("/by_language").headers.get_list("vary") == ["Accept-Language, ORIGIN"]
+    assert sorted(client.get("/streams_by_language").headers.get_list("vary")) == ["Accept-Language", "Origin"]
+
+
+def test_a_handler_may_open_its_own_answer(make_client: MakeClient) -> None:
+    client = make_client(sharing(origins=[FRIEND]))
+    for origin, allowed in (("https://other.example", "*"), (FRIEND, FRIEND)):
+        answer = client.get("/public", headers={"Origin": origin})
+        assert answer.headers.get_list("access-control-allow-origin") == [allowed]
+
+
+def test_R17_nothing_leaks_into_the_next_answer(make_client: MakeClient) -> None:
+    kept = {"X-Kept": "1"}
+
+    class Keeping(App):
+        def index(self) -> Any:
+            return 200, "x", kept
+
+        def same(self) -> Any:
+            return same_object
+
+    same_object = Response("same", headers=kept)
+    app = Keeping()
+    app.middlewares.append(CORSMiddleware(origins=[FRIEND], credentials=True, headers=["*"], expose=["X-Kept"]))
+    client = make_client(app)
+    for path in ("/", "/same", "/nowhere"):
+        plain = client.get(path).headers.multi_items()
+        for _ in range(2):
+            assert client.get(path, headers={"Origin": FRIEND}).headers["access-control-allow-origin"] == FRIEND
+            assert (
+                preflight(client, headers="X-Secret", path=path).headers["access-control-allow-headers"] == "x-secret"
+            )
+            assert client.get(path).headers.multi_items() == plain
+            assert shown(client.get(path, headers={"Origin": "https://evil.example"})) == {"vary": "Origin"}
+            assert preflight(client, path=path).headers["access-control-allow-headers"] == ""
+    assert (kept, same_object.headers.pairs) == ({"X-Kept": "1"}, [("X-Kept", "1")])
+
+
+# -- preflights ---------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("path", ["/", "/nowhere", "/crashes", "/%ff"])
+def test_a_preflight_is_answered_before_anything_runs(make_client: MakeClient, path: str) -> None:
+    app = sharing(origins=[FRIEND])
+    answer = preflight(make_client(app, validate=False), headers="authorization,content-type", path=path)
+    assert (answer.status_code, answer.content, app.ran) == (204, b"", 0)
+    assert shown(answer) == {
+        "access-control-allow-origin": FRIEND,
+        "access-control-allow-methods": "GET, HEAD, POST, PUT, PATCH, DELETE",
+        "access-control-allow-headers": "Accept, Accept-Language, Content-Language, Content-Type, Authorization",
+        "access-control-max-age": "600",
+        "vary": "Origin",
+    }
+
+
+def test_a_preflight_with_credentials(make_client: MakeClient) -> None:
+    client = make_client(sharing(origins=[FRIEND], credentials=True, methods=["put"], max_age=0, expose=["X-A"]))
+    answer = shown(preflight(client))
+    assert answer["access-control-allow-credentials"] == "true"
+    assert (answer["access-control-allow-methods"], answer["access-control-max-age"]) == ("PUT", "0")
+    assert "access-control-expose-headers" not in answer
+
+
+@pytest.mark.parametrize(
+    ("options", "method", "headers", "allowed"),
+    [
+        ({}, "PUT", None, True),
+        ({}, "PUT", "", True),
+        ({}, "PUT", " , ", True),
+        ({}, "PUT", "Content-Type, ACCEPT", True),
+        ({}, "PUT", "authorization", True),
+        ({}, "PUT", "x-own", False),
+        ({}, "PUT", "authorization, x-own", False),
+        ({}, "put", None, False),
+        ({}, "OPTIONS", None, False),
+        ({}, "CONNECT", None, False),
+        ({}, "", None, False),
+        ({}, "GET, PUT", None, False),
+        ({"methods": ["GET"]}, "GET", "content-type", True),
+        ({"methods": ["GET"]}, "POST", "content-type", False),
+        ({"headers": ["X-Own"]}, "PUT", "x-own,content-type", True),
+        ({"headers": ["X-Own"]}, "PUT", "authorization", False),
+        ({"headers": ["X-Own"]}, "PUT", "*", False),
+        ({"headers": []}, "PUT", "authorization", False),
+        ({"headers": ["*"]}, "PUT", "authorization,x-any", True),
+        ({"headers": ["*"]}, "PUT", "x any", False),
+        ({"headers": ["*"]}, "PUT", "x-a,\xe9", False),
+        ({"headers": ["*"]}, "PUT", None, True),
+    ],
+)
+def test_what_a_preflight_allows(
+    make_client: MakeClient, options: Any, method: str, headers: str | None, allowed: bool
+) -> None:
+    answer = preflight(make_client(sharing(origins=[FRIEND], **options)), method=method, headers=headers)
+    assert answer.status_code == 204
+    if allowed:
+        assert answer.headers["access-control-allow-origin"] == FRIEND
+    else:
+        assert shown(answer) == {"vary": "Origin"}
+
+
+def test_all_headers_are_allowed_by_name(make_client: MakeClient) -> None:
+    client = make_client(sharing(origins=["*"], headers=["*"]))
+    assert shown(preflight(client, headers="Authorization,x-any")) == {
+        "access-control-allow-origin": "*",
+        "access-control-allow-methods": "GET, HEAD, POST, PUT, PATCH, DELETE",
+        "access-control-allow-headers": "authorization, x-any",
+        "access-control-max-age": "600",
+    }
+
+
+@pytest.mark.parametrize("without", ["Origin", "Access-Control-Request-Method"])
+def test_other_uses_of_options_reach_the_handler(make_client: MakeClient, without: str) -> None:
+    app = sharing(origins=[FRIEND])
+    headers = {"Origin": FRIEND, "Access-Control-Request-Method": "PUT"}
+    del headers[without]
+    answer = make_client(app).options("/", headers=headers)
+    assert (answer.text, app.ran, answer.headers.get("access-control-allow-methods")) == ("index", 1, None)
+
+
+def test_a_get_with_the_headers_of_a_preflight_is_none(make_client: MakeClient) -> None:
+    answer = make_client(sharing(origins=[FRIEND])).get(
+        "/", headers={"Origin": FRIEND, "Access-Control-Request-Method": "PUT"}
+    )
+    assert (answer.text, "access-control-max-age" in answer.headers) == ("index", False)
+
+
+def test_it_goes_with_the_csrf_middleware(make_client: MakeClient) -> None:
+    app = sharing(origins=[FRIEND], credentials=True)
+    app.middlewares.append(CSRFMiddleware(trusted_origins=[FRIEND]))
+    client = make_client(app)
+    assert preflight(client, method="POST").headers["access-control-allow-origin"] == FRIEND
+    assert client.post("/", headers={"Origin": FRIEND, "Sec-Fetch-Site": "cross-site"}).text == "index"
+    refused = client.post("/", headers={"Origin": "https://evil.example", "Sec-Fetch-Site": "cross-site"})
+    assert (refused.status_code, shown(refused)) == (403, {"vary": "Origin"})
+
+
+# -- subtrees -----------------------------------------------------------------------------------------------------------
+
+
+def test_a_subtree_may_be_shared_alone(make_client: MakeClient) -> None:
+    app = Root()
+    app.api = sharing(origins=["*"])
+    client = make_client(app)
+    for path in ("/api", "/api/nowhere"):
+        assert preflight(client, path=path).headers["access-control-allow-origin"] == "*"
+        assert shown(client.get(path)) == {"access-control-allow-origin": "*"}
+    assert shown(client.get("/", headers={"Origin": FRIEND})) == {}
+    assert shown(preflight(client)) == {}
+
+
+def test_of_two_the_outer_one_answers_preflights(make_client: MakeClient) -> None:
+    app = sharing(origins=[FRIEND])
+    app.api = sharing(origins=["*"])
+    client = make_client(app)
+    answer = preflight(client, path="/api")
+    assert answer.headers.get_list("access-control-allow-origin") == [FRIEND]
+    assert client.get("/api").headers.get_list("access-control-allow-origin") == ["*"]
+
+
+# -- mistakes of the author ---------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("options", "says"),
+    [
+        ({}, "needs to know whom"),
+        ({"origins": []}, "needs to know whom"),
+        ({"origins": "https://a.example"}, r'write origins=\["https://a.example"\]'),
+        ({"origins": "*"}, r'write origins=\["\*"\]'),
+        ({"origins": ["null"]}, "not 'null'"),
+        ({"origins": ["https://a.example/"]}, "without a path or an end slash"),
+        ({"origins": ["https://*.example"]}, "scheme and a host"),
+        ({"origins": ["a.example"]}, "scheme and a host"),
+        ({"origins": ["*"], "credentials": True}, "every site: name them"),
+        ({"origins": [FRIEND, "*"], "credentials": True}, "every site: name them"),
+        ({"origin_regex": ".*", "credentials": True}, "ends with your host"),
+        ({"origin_regex": "https://.+", "credentials": True}, "ends with your host"),
+        ({"origin_regex": "("}, "no regular expression"),
+        ({"origin_regex": b"x"}, "as text"),
+        ({"origins": [FRIEND], "expose": ["*"], "credentials": True}, "name the headers"),
+        ({"origins": [FRIEND], "expose": "X-A"}, r'write expose=\["X-A"\]'),
+        ({"origins": [FRIEND], "headers": "X-A"}, r'write headers=\["X-A"\]'),
+        ({"origins": [FRIEND], "headers": ["X A"]}, "names of headers"),
+        ({"origins": [FRIEND], "headers": [5]}, "names of headers"),
+        ({"origins": [FRIEND], "expose": ["a\r\nb"]}, "names of headers"),
+        ({"origins": [FRIEND], "methods": "GET"}, r'write methods=\["GET"\]'),
+        ({"origins": [FRIEND], "methods": ["*"]}, "no HTTP method"),
+        ({"origins": [FRIEND], "max_age": -1}, "0 or more"),
+        ({"origins": [FRIEND], "max_age": True}, "0 or more"),
+        ({"origins": [FRIEND], "max_age": 1.5}, "0 or more"),
+    ],
+)
+def test_arguments_that_make_no_sense(options: Any, says: str) -> None:
+    with pytest.raises(SetupError, match=says):
+        CORSMiddleware(**options)
+
+
+def test_a_narrow_expression_may_have_credentials(make_client: MakeClient) -> None:
+    client = make_client(sharing(**REGEX, credentials=True, expose=["X-A"]))
+    answer = client.get("/", headers={"Origin": "https://b.example.com"})
+    assert answer.headers["access-control-allow-credentials"] == "true"
+
+
+def test_all_origins_may_read_all_headers(make_client: MakeClient) -> None:
+    answer = make_client(sharing(origins=["*"], expose=["*"])).get("/")
+    assert answer.headers["access-control-expose-headers"] == "*"

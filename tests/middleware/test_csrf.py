@@ -1,0 +1,382 @@
+"""CSRFMiddleware: what another site made a browser send is refused, and nothing else is."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from micropie import App, SetupError
+from micropie.csrf import csrf_token
+from micropie.middleware import CSRFMiddleware, ProxyHeaders
+from micropie.receiving import receive_form
+from micropie.sessions import SQLiteSessionBackend
+from micropie.testing import TestClient
+from tests.conftest import MakeClient
+
+FORM = "application/x-www-form-urlencoded"
+
+
+class Root(App):
+    def index(self) -> Any:
+        return "index"
+
+    def token(self) -> Any:
+        return csrf_token(self.request)
+
+    def pay(self, to: str = "nobody") -> Any:
+        return f"paid {to}"
+
+    def field(self) -> Any:
+        return [self.request.form("to"), list(self.request.files)]
+
+    def default(self, *path: str) -> Any:
+        return "default " + "/".join(path)
+
+
+def guarded(**options: Any) -> Root:
+    app = Root()
+    app.middlewares.append(CSRFMiddleware(**options))
+    return app
+
+
+@pytest.fixture
+def app() -> Root:
+    return guarded(trusted_origins=["https://accounts.example.com", "HTTP://Other.Example:80"])
+
+
+def outcome(client: TestClient, method: str = "POST", path: str = "/pay", **options: Any) -> int:
+    return client.request(method, path, **options).status_code
+
+
+# -- the golden matrix: which origin, told how ------------------------------------------------------------------------
+
+SITES = [None, "same-origin", "none", "same-site", "cross-site", "nonsense"]
+
+# Origin: the status for each of SITES. The client has a cookie and no token.
+MATRIX: list[tuple[str | None, list[int]]] = [
+    (None, [403, 200, 200, 403, 403, 403]),
+    ("http://testserver", [200, 200, 200, 403, 403, 200]),
+    ("http://testserver:80", [200, 200, 200, 403, 403, 200]),
+    ("HTTP://TESTSERVER", [200, 200, 200, 403, 403, 200]),
+    ("https://accounts.example.com", [200] * 6),
+    ("https://ACCOUNTS.example.com:443", [200] * 6),
+    ("http://other.example", [200] * 6),
+    *[
+        (foreign, [403, 200, 200, 403, 403, 403])
+        for foreign in (
+            "",
+            "null",
+            "*",
+            "https://evil.example",
+            "https://testserver",
+            "http://testserver:8080",
+            "http://testserver:443",
+            "http://testserver.evil.example",
+            "http://eviltestserver",
+            "http://sub.testserver",
+            "http://testserver@evil.example",
+            "http://evil.example/http://testserver",
+            "http://testserver/",
+            "http://testserver, http://testserver",
+            "http://testserver http://evil.example",
+            "http://testserver#",
+            "http://testserver.",
+            "//testserver",
+            "testserver",
+            "http://accounts.example.com",
+            "https://accounts.example.com.evil.example",
+            "https://evil.accounts.example.com",
+            "https://accounts.example.com:8443",
+            "https://accountsXexample.com",
+        )
+    ],
+]
+
+
+@pytest.mark.parametrize(("origin", "statuses"), MATRIX, ids=[str(row[0]) for row in MATRIX])
+def test_which_origins_may_send(client: TestClient, origin: str | None, statuses: list[int]) -> None:
+    sent = {"Cookie": "a=1"} | ({"Origin": origin} if origin is not None else {})
+    for site, status in zip(SITES, statuses, strict=True):
+        headers = sent | ({"Sec-Fetch-Site": site} if site is not None else {})
+        assert outcome(client, headers=headers) == status, site
+
+
+def test_two_origins_are_none(client: TestClient) -> None:
+    origins = [("Origin", "http://testserver"), ("Origin", "https://evil.example")]
+    assert outcome(client, headers=origins) == 403
+    assert outcome(client, headers=[("Sec-Fetch-Site", "same-origin"), ("Sec-Fetch-Site", "cross-site")]) == 200
+    both = [("Sec-Fetch-Site", "same-origin"), ("Sec-Fetch-Site", "cross-site"), ("Cookie", "a=1")]
+    assert outcome(client, headers=both) == 403
+
+
+def test_the_answer_says_what_this_site_is_taken_for(client: TestClient) -> None:
+    answer = client.post("/pay", headers={"Origin": "https://evil.example"})
+    assert (answer.status_code, answer.text) == (403, "This request was made by another site than http://testserver.")
+    assert answer.headers["content-type"] == "text/plain; charset=utf-8"
+
+
+@pytest.mark.parametrize("host", ["example.com", "example.com:443", "EXAMPLE.com"])
+def test_the_own_origin_is_that_of_the_request(client: TestClient, host: str) -> None:
+    own = {"Host": host, "Origin": "https://example.com"}
+    assert outcome(client, path="https://testserver/pay", headers=own) == 200
+    assert outcome(client, path="http://testserver/pay", headers=own) == 403
+
+
+def test_an_origin_with_a_port_and_one_with_an_address(client: TestClient) -> None:
+    assert outcome(client, headers={"Host": "example.com:8080", "Origin": "http://example.com:8080"}) == 200
+    assert outcome(client, headers={"Host": "example.com:8080", "Origin": "http://example.com"}) == 403
+    assert outcome(client, headers={"Host": "[::1]:80", "Origin": "http://[::1]"}) == 200
+
+
+def test_a_malformed_host_is_a_400(make_client: MakeClient) -> None:
+    client = make_client(guarded(), validate=False)
+    assert outcome(client, headers={"Host": "a/b", "Origin": "http://a"}) == 400
+
+
+def test_behind_a_proxy_the_own_origin_is_what_the_proxy_says(make_client: MakeClient) -> None:
+    app = Root()
+    app.middlewares += [ProxyHeaders(trusted=["127.0.0.1"]), CSRFMiddleware()]
+    client = make_client(app)
+    sent = {"Origin": "https://testserver", "X-Forwarded-Proto": "https"}
+    assert outcome(client, headers=sent) == 200
+    assert outcome(client, headers={**sent, "X-Forwarded-Proto": "http"}) == 403
+
+
+# -- methods ------------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("method", ["GET", "HEAD", "OPTIONS", "TRACE"])
+def test_safe_methods_pass(client: TestClient, method: str) -> None:
+    assert outcome(client, method, headers={"Origin": "https://evil.example", "Sec-Fetch-Site": "cross-site"}) == 200
+
+
+@pytest.mark.parametrize("method", ["POST", "PUT", "PATCH", "DELETE", "QUERY", "NONSENSE"])
+def test_no_other_method_does(make_client: MakeClient, method: str) -> None:
+    client = make_client(guarded(), validate=False)
+    assert outcome(client, method, headers={"Origin": "https://evil.example"}) == 403
+
+
+def test_methods_are_not_overridden(client: TestClient) -> None:
+    override = {"X-HTTP-Method-Override": "GET", "X-HTTP-Method": "GET", "X-Method-Override": "GET"}
+    evil = {"Origin": "https://evil.example", **override}
+    assert client.post("/pay?_method=GET", headers=evil, data={"_method": "GET"}).status_code == 403
+
+
+# -- neither header -----------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("headers", "status"),
+    [
+        ({}, 200),
+        ({"Authorization": "Bearer x"}, 200),
+        ({"Authorization": "Token x"}, 200),
+        ({"Authorization": "Basic eDp5"}, 403),
+        ({"Authorization": "basic eDp5"}, 403),
+        ({"Authorization": "DIGEST x"}, 403),
+        ({"Authorization": "Negotiate x"}, 403),
+        ({"Authorization": "NTLM x"}, 403),
+        ({"Cookie": "a=1"}, 403),
+        ({"Cookie": "session_id=x"}, 403),
+        ({"Cookie": "a=1", "Authorization": "Bearer x"}, 403),
+        ({"Cookie": ""}, 200),
+    ],
+)
+def test_who_acts_for_nobody_needs_no_token(client: TestClient, headers: dict[str, str], status: int) -> None:
+    assert outcome(client, headers=headers) == status
+
+
+@pytest.fixture(params=["memory", "sqlite"])
+def backend(request: pytest.FixtureRequest, tmp_path: Any) -> Any:
+    return SQLiteSessionBackend(tmp_path / "s.db") if request.param == "sqlite" else None
+
+
+def test_the_token_may_be_a_header_or_a_field(make_client: MakeClient, backend: Any) -> None:
+    app = Root(backend)
+    app.middlewares.append(CSRFMiddleware())
+    client = make_client(app)
+    token = client.get("/token").text
+    assert client.cookies
+    assert client.post("/pay", headers={"X-CSRF-Token": token}, json={"to": "me"}).text == "paid me"
+    assert client.post("/pay", data={"csrf_token": token, "to": "me"}).text == "paid me"
+    upload = client.post("/field", data={"csrf_token": token, "to": "me"}, files={"file": b"x"})
+    assert upload.json() == ["me", ["file"]]
+    refused = client.post("/pay", data={"to": "me"})
+    assert (refused.status_code, refused.text) == (
+        403,
+        "This form is out of date; please load its page again and send it once more.",
+    )
+
+
+@pytest.mark.parametrize("wrong", ["", "x", "é", "None"])
+def test_another_token_does_not_do(make_client: MakeClient, wrong: str) -> None:
+    client = make_client(guarded())
+    token = client.get("/token").text
+    for sent in (wrong, token[:-1], token + "x", token.swapcase()):
+        assert outcome(client, headers={"X-CSRF-Token": sent.encode()}) == 403
+        assert outcome(client, data={"csrf_token": sent}) == 403
+        assert outcome(client, files={"file": b"x"}, data={"csrf_token": sent}) == 403
+    assert outcome(client, data={"csrf_token": [sent, token]}) == 403
+    # The header counts, if there is one.
+    assert outcome(client, headers={"X-CSRF-Token": "x"}, data={"csrf_token": token}) == 403
+    # A query is part of the link that an attacker writes.
+    assert outcome(client, path=f"/pay?csrf_token={token}") == 403
+
+
+def test_the_token_of_another_session_does_not_do(make_client: MakeClient) -> None:
+    app = guarded()
+    mine, theirs = make_client(app), make_client(app)
+    token = theirs.get("/token").text
+    mine.get("/token")
+    assert outcome(theirs, data={"csrf_token": token}) == 200
+    assert outcome(mine, data={"csrf_token": token}) == 403
+
+
+def test_a_session_without_a_token_accepts_none(client: TestClient) -> None:
+    for token in ("", "None"):
+        assert outcome(client, headers={"Cookie": "session_id=x"}, data={"csrf_token": token}) == 403
+
+
+def test_no_token_makes_another_site_this_one(client: TestClient) -> None:
+    token = client.get("/token").text
+    headers = {"X-CSRF-Token": token, "Origin": "https://evil.example"}
+    assert outcome(client, headers=headers) == 403
+
+
+def test_R24_a_form_of_another_media_type_is_no_form(client: TestClient) -> None:
+    token = client.get("/token").text
+    for kind in ("text/plain", "text/plain; application/x-www-form-urlencoded", "application/json", "x", ""):
+        body = f'{{"csrf_token": "{token}"}}' if "json" in kind else f"csrf_token={token}"
+        assert outcome(client, content=body, headers={"Content-Type": kind}) == 403, kind
+    assert outcome(client, content=f"csrf_token={token}", headers={"Content-Type": f"{FORM}; charset=utf-8"}) == 200
+
+
+def test_a_malformed_or_too_long_form_is_what_it_is_without_the_middleware(make_client: MakeClient) -> None:
+    app = Root(max_body_size=100)
+    app.middlewares.append(CSRFMiddleware())
+    client = make_client(app)
+    client.get("/token")
+    assert outcome(client, content=b"x" * 101, headers={"Content-Type": FORM}) == 413
+    assert outcome(client, content=b"a=%ff", headers={"Content-Type": FORM}) == 400
+    assert outcome(client, content=b"x", headers={"Content-Type": "multipart/form-data; boundary=a"}) == 400
+    assert outcome(client, content=b"", headers={"Content-Type": FORM}) == 403
+
+
+def test_the_form_of_a_path_that_is_not_there(make_client: MakeClient) -> None:
+    class Small(App):
+        def token(self) -> Any:
+            return csrf_token(self.request)
+
+    app = Small()
+    app.middlewares.append(CSRFMiddleware())
+    client = make_client(app)
+    token = client.get("/token").text
+    assert outcome(client, path="/nowhere", data={"csrf_token": token}) == 404
+    assert outcome(client, path="/nowhere", data={"csrf_token": "x"}) == 403
+
+
+@pytest.mark.parametrize("sent", [{"data": {"to": "me"}}, {"data": {"to": "me"}, "files": {"file": b"x"}}, {"json": 5}])
+def test_a_form_may_be_received_ahead_and_again(make_client: MakeClient, sent: dict[str, Any]) -> None:
+    from micropie.middleware.base import FlowMiddleware
+
+    class Reading(FlowMiddleware):
+        def before(self, request: Any) -> Any:
+            yield from receive_form(request)
+            yield from receive_form(request)
+
+    app = Root()
+    app.middlewares += [Reading(), Reading()]
+    client = make_client(app)
+    assert client.post("/field", **sent).json() == [None if "json" in sent else "me", [*sent.get("files", [])]]
+
+
+# -- exempt paths, subtrees ---------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("path", "status"),
+    [
+        ("/hooks", 200),
+        ("/hooks/", 200),
+        ("/hooks/a/b", 200),
+        ("/hook%73/a", 200),
+        ("/deep/hooks/a", 200),
+        ("/deep", 403),
+        ("/deep/other", 403),
+        ("/hooksy", 403),
+        ("/HOOKS", 403),
+        ("/pay", 403),
+        ("/a/hooks", 403),
+        ("/%2Fhooks", 403),
+    ],
+)
+@pytest.mark.parametrize("exempt", [["/hooks", "/deep/hooks"], ("/hooks/", "/deep/hooks/")])
+def test_which_paths_are_exempt(make_client: MakeClient, exempt: Any, path: str, status: int) -> None:
+    client = make_client(guarded(exempt=exempt))
+    assert outcome(client, path=path, headers={"Origin": "https://evil.example"}) == status
+
+
+@pytest.mark.parametrize("target", ["/hooks/../pay", "/hooks/%2e%2e/pay", "/hooks/./../pay", "//hooks", "/hooks//x"])
+def test_no_detour_leads_through_an_exempt_path(make_client: MakeClient, target: str) -> None:
+    client = make_client(guarded(exempt=["/hooks"]), validate=False)
+    answer = client.post("/", headers={"Origin": "https://evil.example"}, extensions={"target": target.encode()})
+    assert answer.status_code == 404
+
+
+def test_an_escaped_slash_ends_no_segment(make_client: MakeClient) -> None:
+    client = make_client(guarded(exempt=["/hooks"]))
+    assert outcome(client, path="/hooks%2Fa", headers={"Origin": "https://evil.example"}) == 403
+
+
+def test_exempt_paths_are_below_the_mount(make_client: MakeClient) -> None:
+    client = make_client(guarded(exempt=["/hooks"]), root_path="/mount")
+    evil = {"Origin": "https://evil.example"}
+    assert outcome(client, path="/hooks/a", headers=evil) == 200
+    assert outcome(client, path="/pay", headers=evil) == 403
+
+
+def test_a_subtree_may_be_guarded_alone(make_client: MakeClient) -> None:
+    app, evil = Root(), {"Origin": "https://evil.example"}
+    app.shop = guarded()
+    client = make_client(app)
+    assert outcome(client, path="/shop/pay", headers=evil) == 403
+    assert outcome(client, path="/pay", headers=evil) == 200
+
+
+# -- mistakes of the author ----------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "origin",
+    [
+        "null",
+        "*",
+        "",
+        "example.com",
+        "https://",
+        "https://a/",
+        "https://a/b",
+        "https://a b",
+        "https://é.example",
+        5,
+        None,
+    ],
+)
+def test_what_is_no_origin(origin: Any) -> None:
+    with pytest.raises(SetupError, match="scheme and a host without a path") as caught:
+        CSRFMiddleware(trusted_origins=[origin])
+    assert repr(origin) in str(caught.value)
+
+
+@pytest.mark.parametrize("path", ["", "/", "hooks", "//", "/a//b", 5, None])
+def test_what_is_no_exempt_path(path: Any) -> None:
+    with pytest.raises(SetupError, match="/hooks/payments"):
+        CSRFMiddleware(exempt=[path])
+
+
+def test_text_is_no_list() -> None:
+    with pytest.raises(SetupError, match=r'write exempt=\["/hooks"\]'):
+        CSRFMiddleware(exempt="/hooks")
+    with pytest.raises(SetupError, match=r'write trusted_origins=\["https://a.example"\]'):
+        CSRFMiddleware(trusted_origins="https://a.example")

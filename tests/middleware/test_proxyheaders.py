@@ -1,0 +1,392 @@
+"""ProxyHeaders: who is believed, how far, and that nobody else is."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from micropie import App, SetupError
+from micropie.middleware import ProxyHeaders
+from micropie.testing import TestClient
+from tests.conftest import MakeClient
+
+PEER = "10.0.0.1"
+NETWORK = ["10.0.0.0/8"]
+
+
+class Root(App):
+    def index(self) -> Any:
+        request = self.request
+        return [request.client, request.scheme, request.host, request.url]
+
+    def store(self) -> Any:
+        self.request.session["a"] = 1
+        return ""
+
+
+def behind(*, trusted: Any = NETWORK, **options: Any) -> Root:
+    app = Root()
+    app.middlewares.append(ProxyHeaders(trusted=trusted, **options))
+    return app
+
+
+Connect = Any
+
+
+@pytest.fixture
+def ask(make_client: MakeClient) -> Connect:
+    """`ask(headers, peer=..., **options)`: client, scheme and host as the handler sees them."""
+
+    def ask(headers: Any, peer: str | None = PEER, validate: bool = True, **options: Any) -> Any:
+        client = make_client(behind(**options), client=(peer, 4321) if peer else None, validate=validate)
+        answer = client.get("/", headers=headers)
+        assert answer.status_code == 200
+        address, scheme, host, url = answer.json()
+        assert url == f"{scheme}://{host}/"
+        return address, scheme, host
+
+    return ask
+
+
+NOTHING = ([PEER, 4321], "http", "testserver")
+SPOOFED = {
+    "X-Forwarded-For": "1.2.3.4",
+    "X-Forwarded-Proto": "https",
+    "X-Forwarded-Host": "evil.example",
+    "Forwarded": "for=5.6.7.8;proto=https;host=worse.example",
+}
+
+
+# -- who is believed ----------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("forwarded", [True, False])
+@pytest.mark.parametrize("hops", [1, None])
+@pytest.mark.parametrize("peer", ["11.0.0.1", "127.0.0.1", "::1", "2001:db8::a00:1", "testclient", None])
+def test_R15_an_untrusted_peer_changes_nothing(ask: Connect, peer: str | None, forwarded: bool, hops: Any) -> None:
+    expected = ([peer, 4321] if peer else None, "http", "testserver")
+    assert ask(SPOOFED, peer, forwarded=forwarded, hops=hops, host=True) == expected
+
+
+def test_R15_without_the_middleware_nobody_is_believed(make_client: MakeClient) -> None:
+    answer = make_client(Root(), client=("127.0.0.1", 1)).get("/", headers=SPOOFED)
+    assert answer.json()[:3] == [["127.0.0.1", 1], "http", "testserver"]
+
+
+def test_R5_a_name_with_an_underscore_is_another(ask: Connect) -> None:
+    headers = {name.replace("-", "_"): value for name, value in SPOOFED.items() if "-" in name}
+    assert ask(headers, host=True) == NOTHING
+
+
+@pytest.mark.parametrize(
+    ("trusted", "peer"),
+    [
+        (["10.0.0.1"], "10.0.0.1"),
+        (["192.0.2.0/24", "10.0.0.0/8"], "10.255.0.1"),
+        (["10.0.0.1"], "::ffff:10.0.0.1"),
+        (["::1"], "0:0:0:0:0:0:0:1"),
+        (["2001:db8::/32"], "2001:db8:1::2"),
+        (["fe80::/10"], "fe80::1%eth0"),
+        (["unix"], None),
+        (["unix", "10.0.0.1"], "10.0.0.1"),
+        (("unix",), "localhost"),
+    ],
+)
+def test_a_trusted_peer_is_believed(ask: Connect, trusted: Any, peer: str | None) -> None:
+    headers = {"X-Forwarded-For": "1.2.3.4", "X-Forwarded-Proto": "https"}
+    assert ask(headers, peer, trusted=trusted) == (["1.2.3.4", 0], "https", "testserver")
+
+
+def test_what_a_trusted_peer_does_not_say_stays(ask: Connect) -> None:
+    assert ask({}) == NOTHING
+    assert ask({"X-Forwarded-For": "1.2.3.4"}) == (["1.2.3.4", 0], "http", "testserver")
+    assert ask({"X-Forwarded-Proto": "HTTPS"}) == ([PEER, 4321], "https", "testserver")
+
+
+# -- how far: X-Forwarded-For -------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("value", "client"),
+    [
+        ("1.2.3.4", "1.2.3.4"),
+        ("9.9.9.9, 1.2.3.4", "1.2.3.4"),
+        ("9.9.9.9,1.2.3.4,10.0.0.2", "1.2.3.4"),
+        ("9.9.9.9, 1.2.3.4,\t10.0.0.2 , 10.0.0.3", "1.2.3.4"),
+        ("10.0.0.9, 1.2.3.4, 10.0.0.2", "1.2.3.4"),
+        ("10.0.0.3, 10.0.0.2", "10.0.0.3"),
+        ("garbage, 1.2.3.4", "1.2.3.4"),
+        (", , 1.2.3.4", "1.2.3.4"),
+        ("1.2.3.4:5678", ("1.2.3.4", 5678)),
+        ("[2001:DB8::1]:65535", ("2001:db8::1", 65535)),
+        ("[2001:db8::1]", "2001:db8::1"),
+        ("2001:db8:0:0::1", "2001:db8::1"),
+        ("::ffff:1.2.3.4", "1.2.3.4"),
+        ("1.2.3.4, ::ffff:10.0.0.2", "1.2.3.4"),
+        ("1.2.3.4, 10.0.0.2:80", "1.2.3.4"),
+        # What can't be read: nothing changes.
+        ("1.2.3.4, garbage", None),
+        ("1.2.3.4, garbage, 10.0.0.2", None),
+        ("1.2.3.4,", None),
+        (",", None),
+    ],
+)
+def test_R15_the_client_is_the_first_from_the_right_that_nobody_trusts(ask: Connect, value: str, client: Any) -> None:
+    expected = [PEER, 4321] if client is None else [client, 0] if isinstance(client, str) else list(client)
+    assert ask({"X-Forwarded-For": value})[0] == expected
+
+
+@pytest.mark.parametrize(
+    ("hops", "value", "client"),
+    [
+        (1, "9.9.9.9, 1.2.3.4", "1.2.3.4"),
+        (1, "9.9.9.9, 10.0.0.7", "10.0.0.7"),
+        (2, "9.9.9.9, 1.2.3.4, 5.6.7.8", "1.2.3.4"),
+        (2, "9.9.9.9, 1.2.3.4, unknown", "1.2.3.4"),
+        (2, "1.2.3.4, 5.6.7.8", "1.2.3.4"),
+        (2, "1.2.3.4", None),
+        (2, "garbage, 1.2.3.4", None),
+        (3, "1.2.3.4, 5.6.7.8", None),
+        (1, "", None),
+        (32, ", ".join(["1.2.3.4"] + ["5.6.7.8"] * 31), "1.2.3.4"),
+        (32, ", ".join(["9.9.9.9", "1.2.3.4"] + ["5.6.7.8"] * 31), "1.2.3.4"),
+    ],
+)
+def test_R15_a_number_of_proxies_is_counted_from_the_right(ask: Connect, hops: int, value: str, client: Any) -> None:
+    found = ask({"X-Forwarded-For": value}, "203.0.113.7", trusted=["0.0.0.0/0", "::/0"], hops=hops)[0]
+    assert found == ([client, 0] if client else ["203.0.113.7", 4321])
+
+
+def test_two_headers_are_one_list(ask: Connect) -> None:
+    headers = [("X-Forwarded-For", "9.9.9.9"), ("X-Forwarded-For", "1.2.3.4"), ("X-Forwarded-For", "10.0.0.2")]
+    assert ask(headers)[0] == ["1.2.3.4", 0]
+
+
+def test_a_list_without_end_is_not_read_to_it(ask: Connect) -> None:
+    assert ask({"X-Forwarded-For": "1.2.3.4, " + "10.0.0.2, " * 3000 + "10.0.0.3"})[0] == [PEER, 4321]
+    assert ask({"X-Forwarded-For": "1.2.3.4" + ", 10.0.0.2" * 31})[0] == ["1.2.3.4", 0]
+
+
+# -- scheme and host ----------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("value", "scheme"),
+    [
+        ("https", "https"),
+        ("HTTPS", "https"),
+        ("http", "http"),
+        ("http, https", "https"),
+        ("https, http", "http"),
+        ("https,", "http"),
+        ("wss", "http"),
+        ("on", "http"),
+        ("javascript", "http"),
+        ("", "http"),
+    ],
+)
+@pytest.mark.parametrize("hops", [None, 1, 2])
+def test_the_scheme_is_what_the_nearest_proxy_said(ask: Connect, value: str, scheme: str, hops: Any) -> None:
+    assert ask({"X-Forwarded-Proto": value, "X-Forwarded-For": "1.2.3.4, 10.0.0.2"}, hops=hops)[1] == scheme
+
+
+@pytest.mark.parametrize(
+    ("value", "host"),
+    [
+        ("Example.com", "example.com"),
+        ("example.com:8443", "example.com:8443"),
+        ("[::1]:80", "[::1]:80"),
+        ("", "testserver"),
+        ("a/b", "testserver"),
+        ("u@example.com", "testserver"),
+        ("example.com:99999", "testserver"),
+        ("[::g]", "testserver"),
+        ("a b", "testserver"),
+    ],
+)
+def test_R14_the_host_is_believed_only_if_asked_for(ask: Connect, value: str, host: str) -> None:
+    assert ask({"X-Forwarded-Host": value}, host=True)[2] == host
+    assert ask({"X-Forwarded-Host": value})[2] == "testserver"
+    assert ask({"Forwarded": f'host="{value}"'}, host=True, forwarded=True)[2] == host
+    assert ask({"Forwarded": f'host="{value}"'}, forwarded=True)[2] == "testserver"
+
+
+def test_of_several_hosts_the_nearest_proxy_s_counts(ask: Connect) -> None:
+    assert ask({"X-Forwarded-Host": "evil.example, example.com"}, host=True)[2] == "example.com"
+
+
+# -- Forwarded ----------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("value", "expected"),
+    [
+        ("for=1.2.3.4", (["1.2.3.4", 0], "http", "testserver")),
+        ("For=1.2.3.4;Proto=HTTPS;Host=Example.com", (["1.2.3.4", 0], "https", "example.com")),
+        ('for="[2001:db8::1]:4711";by=10.0.0.1', (["2001:db8::1", 4711], "http", "testserver")),
+        ('for="1.2.3.4:80" ; proto="https"', (["1.2.3.4", 80], "https", "testserver")),
+        ("for=9.9.9.9, for=1.2.3.4", (["1.2.3.4", 0], "http", "testserver")),
+        # Each element is of the proxy that its right neighbour names: the outermost trusted one's counts.
+        (
+            "for=1.2.3.4;proto=https;host=a.example, for=10.0.0.2;proto=http;host=b",
+            (["1.2.3.4", 0], "https", "a.example"),
+        ),
+        ("for=1.2.3.4, for=10.0.0.2;proto=https", (["1.2.3.4", 0], "https", "testserver")),
+        ("for=9.9.9.9;proto=https;host=evil, for=1.2.3.4;proto=http", (["1.2.3.4", 0], "http", "testserver")),
+        ("for=10.0.0.3, for=10.0.0.2", (["10.0.0.3", 0], "http", "testserver")),
+        # Whoever hides the client may still say the scheme.
+        ("for=unknown;proto=https", ([PEER, 4321], "https", "testserver")),
+        ("for=_hidden;proto=https", ([PEER, 4321], "https", "testserver")),
+        ("proto=https", ([PEER, 4321], "https", "testserver")),
+        ("for=9.9.9.9;proto=https;host=evil, for=unknown", NOTHING),
+        # A quote that the client left open swallows nothing.
+        ('for="9.9.9.9, for=1.2.3.4;proto=https', (["1.2.3.4", 0], "https", "testserver")),
+        ('for=9.9.9.9;x=", for=1.2.3.4', (["1.2.3.4", 0], "http", "testserver")),
+    ],
+)
+def test_forwarded(ask: Connect, value: str, expected: Any) -> None:
+    assert ask({"Forwarded": value}, host=True, forwarded=True) == expected
+
+
+@pytest.mark.parametrize(
+    ("value", "expected"),
+    [
+        (
+            "for=9.9.9.9;proto=https, for=1.2.3.4;host=a.example, for=5.6.7.8;host=b",
+            (["1.2.3.4", 0], "http", "a.example"),
+        ),
+        ("for=1.2.3.4;proto=https, for=x", (["1.2.3.4", 0], "https", "testserver")),
+        ("for=1.2.3.4;proto=https", ([PEER, 4321], "https", "testserver")),
+    ],
+)
+def test_forwarded_by_a_number_of_proxies(ask: Connect, value: str, expected: Any) -> None:
+    assert ask({"Forwarded": value}, host=True, forwarded=True, hops=2) == expected
+
+
+def test_only_one_of_the_two_is_read(ask: Connect) -> None:
+    spoofed = dict(SPOOFED)
+    forwarded = spoofed.pop("Forwarded")
+    assert ask({"Forwarded": forwarded}, host=True) == NOTHING
+    assert ask(spoofed, host=True, forwarded=True) == NOTHING
+
+
+MALFORMED = [
+    *("for", "for=", "=", ";", ",", ";;;", ",,,", "for==1.2.3.4", "for=;proto=https;", "=1.2.3.4", "for 1.2.3.4"),
+    *('for="', 'for="[', 'for="[]"', 'for="[::1"', "for=[::1]]", 'for="\\"', "for='1.2.3.4'", 'for="1.2.3.4\\"'),
+    *("for=1.2.3", "for=1.2.3.4.5", "for=256.1.1.1", "for=01.2.3.4", "for=1.2.3.4/8", "for=1.2.3.4:", "for=1.2.3.4:x"),
+    *("for=1.2.3.4:99999", "for=1.2.3.4:123456", "for=1.2.3.4:-1", "for=[::1]:", "for=[::1]:99999", "for=[1.2.3.4]"),
+    *("for=[::g]", "for=::1::", "for=:::", "for=::ffff:999.1.1.1", "for=[fe80::1%25eth0]", "for=fe80::1%eth0"),
+    *(
+        "for=unknown",
+        "for=_",
+        "for=_hidden:_port",
+        "for=localhost",
+        "for=\xe9",
+        "for=\xb2.1.1.1",
+        "for=1.2.3.4 5.6.7.8",
+    ),
+    *("for=" + "1" * 5000, "for=" + "[" * 5000, '"' * 5000, "," * 5000, ";" * 5000, "=" * 5000, "for=" + ":" * 5000),
+    *("proto=https;for", "\t", " ", "x" * 5000, "by=1.2.3.4", "for=0x7f.1", "for=2130706433", "for=127.1"),
+]
+
+
+def test_there_are_fifty_malformed_values() -> None:
+    assert len(set(MALFORMED)) >= 50
+
+
+@pytest.mark.parametrize("hops", [None, 1])
+def test_R15_malformed_values_change_nothing_and_never_raise(make_client: MakeClient, hops: Any) -> None:
+    forwarded = make_client(behind(host=True, forwarded=True, hops=hops), client=(PEER, 4321))
+    listed = make_client(behind(host=True, hops=hops), client=(PEER, 4321))
+    for text in MALFORMED:
+        value = text.encode("latin-1")
+        answer = forwarded.get("/", headers=[(b"Forwarded", value)])
+        assert (answer.status_code, answer.json()[0]) == (200, [PEER, 4321]), text
+        node = value.removeprefix(b"for=")
+        sent = [(b"X-Forwarded-For", node), (b"X-Forwarded-Proto", node), (b"X-Forwarded-Host", b"/" + node)]
+        answer = listed.get("/", headers=sent)
+        assert (answer.status_code, answer.json()[:3]) == (200, [*NOTHING]), text
+
+
+# -- what follows from it -----------------------------------------------------------------------------------------------
+
+
+def test_the_session_s_cookie_is_secure_if_the_client_came_by_https(make_client: MakeClient) -> None:
+    client = make_client(behind(), client=(PEER, 1))
+    for scheme, secure in (("https", True), ("http", False)):
+        cookie = client.get("/store", headers={"X-Forwarded-Proto": scheme}).headers["set-cookie"]
+        assert ("Secure" in cookie) is secure
+        client.cookies.clear()
+
+
+def test_debug_pages_are_not_shown_to_who_comes_through_a_proxy_on_this_machine(make_client: MakeClient) -> None:
+    class Broken(App):
+        def index(self) -> Any:
+            raise RuntimeError("secret")
+
+    app = Broken(debug=True)
+    app.middlewares.append(ProxyHeaders(trusted=["127.0.0.1"]))
+    client = make_client(app)
+    assert "secret" in client.get("/").text
+    assert "secret" not in client.get("/", headers={"X-Forwarded-For": "1.2.3.4"}).text
+
+
+def test_it_counts_for_what_is_inside(make_client: MakeClient) -> None:
+    seen = []
+
+    def looking(request: Any) -> Any:
+        seen.append(request.client.host)
+        yield
+
+    app = Root()
+    app.middlewares += [looking, ProxyHeaders(trusted=NETWORK), looking]
+    make_client(app, client=(PEER, 1)).get("/", headers={"X-Forwarded-For": "1.2.3.4"})
+    assert seen == [PEER, "1.2.3.4"]
+
+
+def test_a_subtree_may_believe_alone(make_client: MakeClient) -> None:
+    app = Root()
+    app.inner = behind()
+    client = make_client(app, client=(PEER, 1))
+    headers = {"X-Forwarded-For": "1.2.3.4"}
+    assert client.get("/inner", headers=headers).json()[0] == ["1.2.3.4", 0]
+    assert client.get("/", headers=headers).json()[0] == [PEER, 1]
+
+
+def test_R17_nothing_leaks_into_the_next_request(make_client: MakeClient) -> None:
+    client: TestClient = make_client(behind(host=True), client=(PEER, 1))
+    plain = client.get("/").json()
+    spoofed = client.get("/", headers=SPOOFED).json()
+    assert spoofed == [["1.2.3.4", 0], "https", "evil.example", "https://evil.example/"]
+    assert client.get("/").json() == plain
+
+
+# -- mistakes of the author ---------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("options", "says"),
+    [
+        ({"trusted": []}, "needs the addresses"),
+        ({"trusted": "127.0.0.1"}, r'write trusted=\["127.0.0.1"\]'),
+        ({"trusted": ["*"]}, r"not '\*'"),
+        ({"trusted": ["proxy.example"]}, "not 'proxy.example'"),
+        ({"trusted": ["10.0.0.1/8"]}, "has host bits set"),
+        ({"trusted": ["10.0.0.0/33"]}, "10.0.0.0/8"),
+        ({"trusted": [5]}, "it is no text"),
+        ({"trusted": ["0.0.0.0/0"]}, "hops=1"),
+        ({"trusted": ["10.0.0.0/8", "::/0"]}, "hops=1"),
+        ({"trusted": NETWORK, "hops": 0}, "1 to 32: not 0"),
+        ({"trusted": NETWORK, "hops": 33}, "1 to 32: not 33"),
+        ({"trusted": NETWORK, "hops": True}, "1 to 32: not True"),
+    ],
+)
+def test_arguments_that_make_no_sense(options: Any, says: str) -> None:
+    with pytest.raises(SetupError, match=says):
+        ProxyHeaders(**options)
+
+
+def test_the_proxies_have_to_be_named() -> None:
+    with pytest.raises(TypeError, match="trusted"):
+        ProxyHeaders()  # type: ignore[call-arg]

@@ -1,0 +1,206 @@
+"""SecurityHeaders: what every answer tells a browser, unless its handler said otherwise."""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+import pytest
+
+from micropie import App, HTTPError, HttpMiddleware, Response, SetupError
+from micropie.middleware import ProxyHeaders, SecurityHeaders
+from tests.conftest import MakeClient
+
+DEFAULTS = {
+    "x-content-type-options": "nosniff",
+    "x-frame-options": "DENY",
+    "referrer-policy": "strict-origin-when-cross-origin",
+    "cross-origin-opener-policy": "same-origin",
+}
+NAMES = [*DEFAULTS, "strict-transport-security", "content-security-policy", "permissions-policy"]
+HTTPS = "https://testserver"
+
+
+class Root(App):
+    def index(self) -> Any:
+        return "index"
+
+    def crashes(self) -> Any:
+        raise RuntimeError("secret")
+
+    def fails(self) -> Any:
+        raise HTTPError(410, "gone")
+
+    async def streams(self) -> Any:
+        yield "a"
+
+    def framed(self) -> Any:
+        self.response.headers["x-frame-options"] = "SAMEORIGIN"
+        return Response("x", headers={"CONTENT-SECURITY-POLICY": "own", "strict-transport-security": "max-age=1"})
+
+    def nonce(self) -> Any:
+        return self.request.state.csp_nonce
+
+
+def careful(**options: Any) -> Root:
+    app = Root()
+    app.middlewares.append(SecurityHeaders(**options))
+    return app
+
+
+def said(answer: Any) -> dict[str, str]:
+    return {name: ", ".join(answer.headers.get_list(name)) for name in NAMES if name in answer.headers}
+
+
+@pytest.mark.parametrize(
+    ("path", "status"),
+    [("/", 200), ("/crashes", 500), ("/fails", 410), ("/nowhere", 404), ("/%ff", 400), ("/streams", 200)],
+)
+def test_every_answer_has_them_once(make_client: MakeClient, path: str, status: int) -> None:
+    client = make_client(careful(), validate=False)
+    for method in ("GET", "HEAD"):
+        answer = client.request(method, "/", extensions={"target": path.encode()})
+        assert (answer.status_code, said(answer)) == (status, DEFAULTS)
+
+
+def test_so_has_an_early_answer_of_another_middleware(make_client: MakeClient) -> None:
+    class Refusing(HttpMiddleware):
+        def before_request(self, request: Any) -> Any:
+            return {"status_code": 401}
+
+    app = careful(csp="script-src 'nonce-{nonce}'")
+    app.middlewares.insert(0, Refusing())
+    policy = said(make_client(app).get("/"))["content-security-policy"]
+    assert re.fullmatch(r"script-src 'nonce-[\w-]{22}'", policy)
+
+
+def test_hsts_is_said_over_https_only(make_client: MakeClient) -> None:
+    client = make_client(careful())
+    assert said(client.get(HTTPS + "/"))["strict-transport-security"] == "max-age=31536000"
+    assert "strict-transport-security" not in client.get("http://testserver/").headers
+
+
+def test_behind_a_proxy_https_is_what_the_proxy_says(make_client: MakeClient) -> None:
+    app = careful()
+    app.middlewares.insert(0, ProxyHeaders(trusted=["127.0.0.1"]))
+    client = make_client(app)
+    assert "strict-transport-security" in client.get("/", headers={"X-Forwarded-Proto": "https"}).headers
+
+
+@pytest.mark.parametrize(
+    ("options", "expected"),
+    [
+        ({"hsts": 0}, {**DEFAULTS, "strict-transport-security": "max-age=0"}),
+        ({"hsts": None, "hsts_subdomains": True}, DEFAULTS),
+        (
+            {"hsts": 60, "hsts_subdomains": True},
+            {**DEFAULTS, "strict-transport-security": "max-age=60; includeSubDomains"},
+        ),
+        (
+            {"hsts": None, "frame": None, "referrer": None, "opener": None},
+            {"x-content-type-options": "nosniff"},
+        ),
+        (
+            {
+                "hsts": None,
+                "frame": "SAMEORIGIN",
+                "referrer": "no-referrer",
+                "opener": "unsafe-none",
+                "permissions": "camera=(), geolocation=()",
+                "csp": """
+                    default-src 'self';
+                    img-src 'self' data:
+                """,
+            },
+            {
+                "x-content-type-options": "nosniff",
+                "x-frame-options": "SAMEORIGIN",
+                "referrer-policy": "no-referrer",
+                "cross-origin-opener-policy": "unsafe-none",
+                "permissions-policy": "camera=(), geolocation=()",
+                "content-security-policy": "default-src 'self'; img-src 'self' data:",
+            },
+        ),
+    ],
+)
+def test_what_is_said(make_client: MakeClient, options: Any, expected: dict[str, str]) -> None:
+    assert said(make_client(careful(**options)).get(HTTPS + "/")) == expected
+
+
+def test_what_the_handler_said_counts(make_client: MakeClient) -> None:
+    answer = make_client(careful(csp="default-src 'self'")).get(HTTPS + "/framed")
+    own = {"x-frame-options": "SAMEORIGIN", "content-security-policy": "own", "strict-transport-security": "max-age=1"}
+    assert said(answer) == DEFAULTS | own
+
+
+def test_each_request_has_its_own_nonce(make_client: MakeClient) -> None:
+    client = make_client(careful(csp="script-src 'nonce-{nonce}'; style-src 'nonce-{nonce}'"))
+    seen = set()
+    for _ in range(3):
+        answer = client.get("/nonce")
+        nonce = answer.text
+        assert re.fullmatch(r"[\w-]{22}", nonce)
+        assert said(answer)["content-security-policy"] == f"script-src 'nonce-{nonce}'; style-src 'nonce-{nonce}'"
+        seen.add(nonce)
+    assert len(seen) == 3
+
+
+def test_without_a_nonce_in_the_policy_none_is_made(make_client: MakeClient) -> None:
+    client = make_client(careful(csp="default-src 'self'"), raise_app_exceptions=False)
+    assert client.get("/nonce").status_code == 500
+
+
+def test_the_policy_of_an_inner_application_goes_over_that_of_the_outer_one(make_client: MakeClient) -> None:
+    app = careful(csp="script-src 'nonce-{nonce}'")
+    app.inner = careful(csp="default-src 'none'; script-src 'nonce-{nonce}'", frame="SAMEORIGIN")
+    client = make_client(app)
+    answer = client.get("/inner/nonce")
+    assert said(answer)["content-security-policy"] == f"default-src 'none'; script-src 'nonce-{answer.text}'"
+    assert said(answer)["x-frame-options"] == "SAMEORIGIN"
+    assert said(client.get("/"))["x-frame-options"] == "DENY"
+
+
+def test_a_subtree_may_be_careful_alone(make_client: MakeClient) -> None:
+    app = Root()
+    app.inner = careful()
+    client = make_client(app)
+    assert (said(client.get("/inner")), said(client.get("/"))) == (DEFAULTS, {})
+
+
+def test_R17_nothing_leaks_into_the_next_answer(make_client: MakeClient) -> None:
+    same = Response("x", headers={"X-Kept": "1"})
+
+    class Keeping(App):
+        def index(self) -> Any:
+            return same
+
+    app = Keeping()
+    app.middlewares.append(SecurityHeaders(csp="script-src 'nonce-{nonce}'"))
+    client = make_client(app)
+    policies = {said(client.get("/"))["content-security-policy"] for _ in range(3)}
+    assert len(policies) == 3
+    assert "strict-transport-security" in client.get(HTTPS + "/").headers
+    assert "strict-transport-security" not in client.get("/").headers
+    assert same.headers.pairs == [("X-Kept", "1")]
+
+
+@pytest.mark.parametrize(
+    ("options", "says"),
+    [
+        ({"hsts": -1}, "whole number of seconds"),
+        ({"hsts": True}, "whole number of seconds"),
+        ({"hsts": "1"}, "whole number of seconds"),
+        ({"frame": "deny"}, "DENY, SAMEORIGIN, or None"),
+        ({"frame": "ALLOW-FROM https://a.example"}, "DENY, SAMEORIGIN, or None"),
+        ({"referrer": "origin-only"}, "strict-origin-when-cross-origin"),
+        ({"opener": "same-site"}, "same-origin-allow-popups"),
+        ({"csp": "script-src 'nonce-€'"}, "csp: header 'csp' has"),
+        ({"csp": "script-src nonce-{nonce}"}, "script-src 'nonce-{nonce}'"),
+        ({"csp": "script-src 'nonce-{nonce}' {nonce}"}, "script-src 'nonce-{nonce}'"),
+        ({"csp": ["default-src 'self'"]}, "csp: header 'csp' is text"),
+        ({"permissions": "a\x00"}, "permissions: header 'permissions' has"),
+    ],
+)
+def test_values_that_browsers_would_not_understand(options: Any, says: str) -> None:
+    with pytest.raises(SetupError, match=re.escape(says)):
+        SecurityHeaders(**options)
