@@ -61,8 +61,8 @@ class ASGIRequest(Request):
         return str(self.scope.get("root_path", "")).rstrip("/")
 
     def _server_client(self) -> Address | None:
-        client = self.scope.get("client")
-        return Address(client[0], client[1]) if client else None
+        host, port = self.scope.get("client") or ("", 0)
+        return Address(host, int(port or 0)) if host else None  # granian: the port as text, no host for a UNIX socket
 
     def _server_state(self) -> dict[str, Any]:
         return {name: value for name, value in self.scope.get("state", {}).items() if name != WATCHERS}

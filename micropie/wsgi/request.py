@@ -59,7 +59,8 @@ class WSGIRequest(Request):
 
     def _server_client(self) -> Address | None:
         host = self.environ.get("REMOTE_ADDR")
-        return Address(host, int(self.environ.get("REMOTE_PORT") or 0)) if host else None
+        port = str(self.environ.get("REMOTE_PORT", ""))  # CGI has none; waitress says "None" for a UNIX socket
+        return Address(host, int(port) if port.isdecimal() else 0) if host else None
 
     @property
     def scope(self) -> Scope:

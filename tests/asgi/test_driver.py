@@ -82,6 +82,25 @@ def test_headers_of_any_iterable(backend: str, headers: Any) -> None:
 
 
 @every_loop
+@pytest.mark.parametrize(
+    ("client", "seen"),
+    [
+        (("127.0.0.1", "50000"), b'["127.0.0.1",50000]'),  # granian's port
+        (["::1", 50000], b'["::1",50000]'),
+        (("192.0.2.1", None), b'["192.0.2.1",0]'),
+        (("", "0"), b"null"),  # granian's UNIX socket
+        (None, b"null"),
+    ],
+)
+def test_the_client_as_servers_write_it(backend: str, client: Any, seen: bytes) -> None:
+    class Looks(App):
+        def index(self) -> Any:
+            return 200, {"client": self.request.client}
+
+    assert run(backend, lambda: get(Looks(), client=client)).body == b'{"client":' + seen + b"}"
+
+
+@every_loop
 def test_a_send_that_fails_is_the_servers_error(backend: str) -> None:
     async def broken(message: Any) -> None:
         raise RuntimeError("the server's own")

@@ -186,6 +186,14 @@ def test_an_environ_of_cgi_has_no_port_of_the_client() -> None:
     assert get(Looks(), REMOTE_PORT="") == (200, b'["127.0.0.1",0]')
 
 
+def test_waitress_s_client_of_a_unix_socket() -> None:
+    class Looks(App):
+        def index(self) -> Any:
+            return self.request.client
+
+    assert get(Looks(), REMOTE_ADDR="localhost", REMOTE_PORT="None") == (200, b'["localhost",0]')
+
+
 def test_a_path_of_bytes_as_latin_1() -> None:
     class Looks(App):
         def default(self, *segments: str) -> Any:
