@@ -41,11 +41,11 @@ def accept_json(request: Request, body: bytes) -> None:
 
 
 def receive_form(request: Request) -> Flow[None]:
-    """Receive a form for who looks into it before the handler, unless that has been done: ``request.form_fields``.
+    """Receive a form for who looks into it before the handler: ``request.form_fields``. Does no harm done twice.
 
     Leaves any other body alone, and that of a handler that reads it itself. Raises what the flow would raise.
     """
-    if request.form_fields is not None or getattr(request.route, "reads_body", False):
+    if getattr(request.route, "reads_body", False):
         return
     if request.framing()[0] == FORM:
         accept_form(request, (yield from request.incoming.whole()))

@@ -47,7 +47,9 @@ def test_what_middleware_comes_with_it() -> None:
     middleware = importlib.import_module("micropie.middleware")
     assert middleware.__all__ == sorted(set(middleware.__all__))
     assert all((inspect.getdoc(getattr(middleware, name)) or "").strip() for name in middleware.__all__)
-    assert {"CORSMiddleware", "CSRFMiddleware", "ProxyHeaders", "SecurityHeaders", "TrustedHosts"} <= {*middleware.__all__}
+    assert {"CORSMiddleware", "CSRFMiddleware", "ProxyHeaders", "SecurityHeaders", "TrustedHosts"} <= {
+        *middleware.__all__
+    }
 
 
 def test_the_list_of_names_is_sorted_and_complete() -> None:

@@ -46,7 +46,7 @@ class CSRFMiddleware(FlowMiddleware):
         """Raises 403 for what may be forged."""
         if request.method in _SAFE or self._is_exempt(request):
             return None
-        site = request.headers.get("sec-fetch-site", "").lower()  # any other value counts as none: its section 2.3
+        site = request.headers.get("sec-fetch-site", "")  # any other value counts as none: its section 2.3
         if site in ("same-origin", "none"):  # "none": the user's own doing, a bookmark for example
             return None
         origin = request.headers.get("origin")

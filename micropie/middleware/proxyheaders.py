@@ -113,10 +113,9 @@ class ProxyHeaders(FlowMiddleware):
 def _x_forwarded(request: Request) -> Iterator[Element]:
     """What each proxy said, the nearest first. Its own are the last scheme and host: not every one appends to them."""
     headers = request.headers
-    element = {name: headers.get(f"x-forwarded-{name}", "").rpartition(",")[2].strip() for name in ("proto", "host")}
+    nearest = {name: headers.get(f"x-forwarded-{name}", "").rpartition(",")[2].strip() for name in ("proto", "host")}
     for node in _entries(headers.get("x-forwarded-for", "")):
-        yield {"for": node, **element}
-        element = {}
+        yield {"for": node, **nearest}
 
 
 def _forwarded(request: Request) -> Iterator[Element]:

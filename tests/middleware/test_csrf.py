@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -51,7 +52,7 @@ def outcome(client: TestClient, method: str = "POST", path: str = "/pay", **opti
 
 # -- the golden matrix: which origin, told how ------------------------------------------------------------------------
 
-SITES = [None, "same-origin", "none", "same-site", "cross-site", "nonsense"]
+SITES = [None, "same-origin", "none", "same-site", "cross-site", "Same-Origin"]
 
 # Origin: the status for each of SITES. The client has a cookie and no token.
 MATRIX: list[tuple[str | None, list[int]]] = [
@@ -143,6 +144,18 @@ def test_behind_a_proxy_the_own_origin_is_what_the_proxy_says(make_client: MakeC
     assert outcome(client, headers={**sent, "X-Forwarded-Proto": "http"}) == 403
 
 
+def test_where_the_own_origin_is_none_no_origin_is(make_client: MakeClient) -> None:
+    def confusing(request: Any) -> Any:
+        request.scheme = "no scheme"
+        yield
+
+    app = Root()
+    app.middlewares += [confusing, CSRFMiddleware()]
+    client = make_client(app)
+    for origin in ("null", "", "no scheme://testserver"):
+        assert outcome(client, headers={"Origin": origin}) == 403
+
+
 # -- methods ------------------------------------------------------------------------------------------------------------
 
 
@@ -219,7 +232,8 @@ def test_another_token_does_not_do(make_client: MakeClient, wrong: str) -> None:
         assert outcome(client, files={"file": b"x"}, data={"csrf_token": sent}) == 403
     assert outcome(client, data={"csrf_token": [sent, token]}) == 403
     # The header counts, if there is one.
-    assert outcome(client, headers={"X-CSRF-Token": "x"}, data={"csrf_token": token}) == 403
+    for header in ("x", ""):
+        assert outcome(client, headers={"X-CSRF-Token": header}, data={"csrf_token": token}) == 403
     # A query is part of the link that an attacker writes.
     assert outcome(client, path=f"/pay?csrf_token={token}") == 403
 
@@ -289,6 +303,20 @@ def test_a_form_may_be_received_ahead_and_again(make_client: MakeClient, sent: d
     app.middlewares += [Reading(), Reading()]
     client = make_client(app)
     assert client.post("/field", **sent).json() == [None if "json" in sent else "me", [*sent.get("files", [])]]
+
+
+def test_the_body_of_a_handler_that_reads_it_itself_is_left_alone(make_client: MakeClient) -> None:
+    def reads_body(request: Any) -> Any:
+        request.route = SimpleNamespace(reads_body=True)
+        yield
+
+    app = Root()
+    app.middlewares += [reads_body, CSRFMiddleware()]
+    client = make_client(app)
+    token = client.get("/token").text
+    for sent in ({"data": {"csrf_token": token}}, {"data": {"csrf_token": token}, "files": {"file": b"x"}}):
+        assert outcome(client, **sent) == 403
+        assert outcome(client, headers={"X-CSRF-Token": token}, **sent) == 200
 
 
 # -- exempt paths, subtrees ---------------------------------------------------------------------------------------------
