@@ -14,6 +14,7 @@ from collections import ChainMap
 from collections.abc import Iterable, Iterator
 from contextlib import suppress
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address, ip_network
+from functools import lru_cache
 from itertools import islice
 from typing import Final, TypeAlias
 
@@ -36,6 +37,8 @@ _MOST: Final = 32
 _NODE: Final = re.compile(
     r"(?:\[(?P<v6>[0-9A-Fa-f]*:[0-9A-Fa-f:.]*)\]|(?P<v4>[0-9.]+))(?::(?P<port>[0-9]{1,5}))?|[0-9A-Fa-f:.]+"
 )
+
+_LONGEST_NODE: Final = 64  # characters; the longest that means something has 53
 
 
 class ProxyHeaders(FlowMiddleware):
@@ -136,7 +139,8 @@ def _entries(header: str) -> Iterator[str]:
 
 def _node(element: Element) -> Node | None:
     """The address and port (0 if there is none) that a proxy was connected from; None for what can't be read."""
-    found = _NODE.fullmatch(element.get("for", ""))
+    text = element.get("for", "")
+    found = _NODE.fullmatch(text) if len(text) <= _LONGEST_NODE else None
     if found is None:
         return None
     ip = _ip(found["v6"] or found["v4"] or found[0])
@@ -144,6 +148,7 @@ def _node(element: Element) -> Node | None:
     return (ip, port) if ip is not None and port <= 65535 else None
 
 
+@lru_cache(maxsize=1024)  # proxies are few, and a client asks more than once
 def _ip(text: str) -> IP | None:
     try:
         ip = ip_address(text)
