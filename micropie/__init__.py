@@ -20,6 +20,7 @@ from micropie.rendering import template
 from micropie.request import Request
 from micropie.response import Response
 from micropie.sessions import InMemorySessionBackend, SessionBackend
+from micropie.static import static_file
 
 __version__ = "0.1.0"
 
@@ -52,5 +53,6 @@ __all__ = [
     "put",
     "request",
     "route",
+    "static_file",
     "template",
 ]

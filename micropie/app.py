@@ -5,6 +5,7 @@ from __future__ import annotations
 import inspect
 from collections.abc import Awaitable, Callable, Iterable, Iterator
 from functools import partial
+from os import PathLike
 from typing import Any, TypeVar
 from urllib.parse import quote
 
@@ -15,6 +16,7 @@ from micropie.context import current, current_request
 from micropie.decorators import Function, make_mark
 from micropie.error_handlers import ErrorHandler, ErrorKey, check_error_key
 from micropie.errors import Redirect, SetupError
+from micropie.headers import MutableHeaders
 from micropie.level import Level
 from micropie.lifecycle import Lifecycle, lifespan_opener
 from micropie.rendering import names_of, stream
@@ -24,8 +26,9 @@ from micropie.routing import RouteMark, is_function, is_method
 from micropie.sessions import InMemorySessionBackend, SessionBackend
 from micropie.settings import Settings
 from micropie.site import Branch, Site, build_site
+from micropie.static import directory_route
 from micropie.steps import BLOCK
-from micropie.types import Receive, Scope, Send
+from micropie.types import HeadersLike, Receive, Scope, Send
 from micropie.wsgi.driver import serve_http as answer_wsgi
 from micropie.wsgi.driver import start_and_serve as serve_wsgi
 from micropie.wsgi.process import Process
@@ -266,6 +269,37 @@ class App:
     def delete(self, path: str, *, name: str | None = None) -> Callable[[Function], Function]:
         """Answer DELETE of ``path`` with the function below."""
         return App.route(self, path, ["DELETE"], name=name)
+
+    def static(
+        self,
+        prefix: str,
+        directory: str | PathLike[str],
+        *,
+        name: str = "static",
+        download: bool = False,
+        content_type: str | None = None,
+        max_age: int | None = None,
+        cached: bool = False,
+        follow_symlinks: bool = False,
+        headers: HeadersLike = (),
+    ) -> None:
+        """Serve the files of ``directory`` below ``prefix``: ``app.static("/static", "assets", max_age=3600)``.
+
+        ``url_for("static", path="css/site.css")`` is the path of one; ``name`` is another one for a second directory.
+        ``static_file`` explains the other options and what is not served. A relative ``directory`` begins at the
+        working directory of this moment. Raises ``SetupError`` for one that is not there and for a wrong prefix.
+        """
+        path, serve = directory_route(
+            prefix,
+            directory,
+            download=download,
+            content_type=content_type,
+            max_age=max_age,
+            cached=cached,
+            follow_symlinks=follow_symlinks,
+            headers=MutableHeaders(headers).items(),
+        )
+        App.route(self, path, ["GET"], name=name)(serve)
 
     def error(self, key: ErrorKey) -> Callable[[Function], Function]:
         """Answer a status (``@app.error(404)``) or an exception class with the function below.

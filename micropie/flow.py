@@ -34,6 +34,7 @@ from micropie.response import (
     JSON,
     Answer,
     Draft,
+    FileBody,
     Response,
     add_vary,
     as_response,
@@ -47,6 +48,7 @@ from micropie.routing import Route
 from micropie.sessions import Session
 from micropie.sessions.store import COOKIE
 from micropie.site import Site
+from micropie.static import open_file
 from micropie.steps import AWAIT, INLINE, RECEIVE_STEP, Flow, Limited, TookTooLong, itself
 from micropie.streams import Stream, stream_of
 
@@ -162,6 +164,8 @@ def _finish(request: Request, result: Any, hooks: list[Any]) -> Flow[Answer]:
     if request.draft is not None:
         response = over(response, request.draft, states_status(result))
         request.draft = None  # a generator may set headers anew before its first chunk
+    if type(response.body) is FileBody:
+        response = yield from open_file(request, response)
     return (yield from _finish_response(request, response, stream_of(response.body), hooks))
 
 
@@ -171,6 +175,8 @@ def _finish_response(request: Request, response: Response, stream: Stream | None
         if hooks:
             body = response.body
             response = yield from run_after(hooks, request, response, _response_to)
+            if type(response.body) is FileBody:
+                response = yield from open_file(request, response)
             if response.body is not body:
                 request.answer_stream = stream = yield from _replaced(stream, response.body)
         return (yield from _seal(request, response, stream))
@@ -236,6 +242,8 @@ def _finish_failed(request: Request, failure: Exception, hooks: list[Any]) -> Fl
         if request.draft is not None and isinstance(failure, HTTPError | Redirect):
             response = over(response, _without_content(request.draft), keeps_status=True)
         request.draft = None
+        if type(response.body) is FileBody:  # the author's page for this error
+            response = yield from open_file(request, response)
         if isinstance(failure, ClientDisconnect):
             hooks = []
         return (yield from _finish_response(request, response, stream_of(response.body), hooks))

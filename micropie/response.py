@@ -19,7 +19,7 @@ from micropie import codec
 from micropie.cookies import format_cookie
 from micropie.errors import PHRASES, HTTPError, Redirect, ResponseError
 from micropie.headers import MutableHeaders
-from micropie.streams import Stream
+from micropie.streams import FilePart, Stream
 from micropie.types import HeaderPairs, HeadersLike
 
 logger = logging.getLogger("micropie")
@@ -71,6 +71,22 @@ class Response:
         return f"<Response {self.status}>"
 
 
+class FileBody:
+    """A body that is a file which nobody has looked at yet: what ``static_file`` returns, for ``static.py`` to open.
+
+    No tuple and no dataclass: where one is not opened, it must be an error, and not the JSON of a path.
+    """
+
+    __slots__ = ("cached", "follow_symlinks", "max_age", "path", "root")
+
+    def __init__(self, root: str, path: str, max_age: int | None, cached: bool, follow_symlinks: bool) -> None:
+        self.root = root
+        self.path = path
+        self.max_age = max_age
+        self.cached = cached
+        self.follow_symlinks = follow_symlinks
+
+
 class Draft(Response):
     """``self.response``: status, headers and cookies to send with whatever the handler returns."""
 
@@ -99,8 +115,10 @@ def as_response(result: Any) -> Response:
 
 
 def states_status(result: Any) -> bool:
-    """Whether what a handler returned says its status itself."""
-    return isinstance(result, Response) or (isinstance(result, tuple) and as_response(result).body is not result)
+    """Whether what a handler returned says its status itself. A file does not: it may be the page of an error."""
+    if isinstance(result, Response):
+        return type(result.body) is not FileBody or result.status != 200
+    return isinstance(result, tuple) and as_response(result).body is not result
 
 
 def _is_status(value: object) -> bool:
@@ -148,6 +166,8 @@ def encode(response: Response, stream: Stream | None, head_only: bool) -> Answer
         return status, None, None, headers, b"", stream
     if stream is None:
         length = len(body)
+    elif type(stream.source) is FilePart:
+        length = stream.source.length
     return status, content_type, length, headers, b"" if head_only else body, stream
 
 

@@ -7,28 +7,35 @@ at once still gets a proper error page. The drivers fetch the rest, and close th
 from __future__ import annotations
 
 import dis
+import os
 from collections.abc import Callable, Iterator
 from functools import lru_cache
+from io import FileIO
 from types import AsyncGeneratorType, CodeType, GeneratorType
 from typing import Any, Final
 
 from micropie.errors import ResponseError
-from micropie.steps import AWAIT, BLOCK, CHUNK, CLOSE, Flow, Step, no_function
+from micropie.steps import AWAIT, BLOCK, CHUNK, CLOSE, IO, Flow, Step, no_function
 
 PENDING: Final = object()  # no chunk has been fetched yet
 END: Final = object()  # what ``next`` gives at the end: StopIteration can't cross threads and futures
 
 FILE_CHUNK = 64 * 1024  # bytes; the buffer that most servers write at once
+PART_CHUNK = 256 * 1024  # bytes; a hop to a worker thread and back costs as much as reading them
 
 
 class Stream:
-    """A body in chunks. ``first`` is the chunk fetched ahead, or ``END``; ``source`` gives the others."""
+    """A body in chunks. ``first`` is the chunk fetched ahead, or ``END``; ``source`` gives the others.
 
-    __slots__ = ("_open", "first", "is_async", "pump", "source", "waits")
+    ``kind`` is the step that fetches a chunk of a source that is not async: BLOCK, or IO for a file on disk.
+    """
 
-    def __init__(self, source: Any, is_async: bool) -> None:
+    __slots__ = ("_open", "first", "is_async", "kind", "pump", "source", "waits")
+
+    def __init__(self, source: Any, is_async: bool, kind: str = BLOCK) -> None:
         self.source = source
         self.is_async = is_async
+        self.kind = kind
         self.waits = not is_async or may_wait(source)
         self.pump: Any = None  # what the driver gets the chunks of an async source with, once it has begun
         self.first: Any = PENDING
@@ -36,6 +43,8 @@ class Stream:
 
     def fetch_first(self) -> Flow[None]:
         """Fetch chunks until one has content: the head waits for it."""
+        if type(self.source) is FilePart:  # its first chunk was read when it was opened
+            self.first = next(self.source, END)
         step = self._chunk_step()
         while self.first is PENDING:
             try:
@@ -49,7 +58,7 @@ class Stream:
 
     def _chunk_step(self) -> Step:
         if not self.is_async:
-            return BLOCK, next, (self.source, END)
+            return self.kind, next, (self.source, END)
         return (CHUNK, no_function, (self,)) if self.waits else (AWAIT, self.source.__anext__, ())
 
     def _other_kind(self, chunk: object) -> Flow[bytes]:
@@ -119,6 +128,8 @@ def as_bytes(chunk: object) -> bytes:
 
 def stream_of(body: Any) -> Stream | None:
     """``body`` as a stream if it is an iterator or a file, else None (a list is JSON, not a stream)."""
+    if type(body) is FilePart:
+        return Stream(body, False, IO)
     if hasattr(body, "__aiter__"):
         return Stream(body.__aiter__(), True)
     if callable(getattr(body, "read", None)):
@@ -140,3 +151,68 @@ class _File:
         if not piece:
             raise StopIteration
         return piece
+
+
+class FilePart:
+    """An open file on disk, or a range of it, as chunks: ``length`` bytes from ``start``, never fewer and never more.
+
+    What it can't give any more, because the file became shorter, is a ``ResponseError``: the answer breaks off, where
+    a clean end would look complete. ``file`` is None for HEAD, which gets nothing; whoever opened the file closes it.
+    """
+
+    __slots__ = ("_ahead", "_left", "file", "length", "path", "size", "start")
+
+    def __init__(self, file: FileIO | None, path: str, size: int, start: int, length: int) -> None:
+        self.file = file
+        self.path = path
+        self.size = size
+        self.start = start
+        self.length = length
+        self._ahead = b""
+        self._left = 0 if file is None else length
+
+    @property
+    def is_whole(self) -> bool:
+        """Whether this is all of the file."""
+        return self.length == self.size
+
+    @property
+    def position(self) -> int:
+        """How many bytes of it have been read."""
+        return self.length - self._left
+
+    def seek(self, position: int) -> None:
+        """Go on reading at so many bytes after ``start``."""
+        assert self.file is not None  # noqa: S101
+        self.file.seek(self.start + position)
+        self._left = self.length - position
+
+    def read_ahead(self) -> None:
+        """Read the first chunk, in the thread that has just opened the file."""
+        self.seek(0)
+        self._ahead = self.read(PART_CHUNK)
+
+    def read(self, size: int) -> bytes:
+        """At most ``size`` bytes; none at the end. Raises ``ResponseError`` if the file has become too short."""
+        if not self._left or self.file is None:
+            return b""
+        chunk = self.file.read(min(size, self._left))
+        if not chunk:
+            raise ResponseError(f"{self.path} became shorter while it was sent")
+        self._left -= len(chunk)
+        return chunk
+
+    def check_length(self) -> None:
+        """Raise ``ResponseError`` if the file has become too short: for a server that reads it itself."""
+        assert self.file is not None  # noqa: S101
+        if os.fstat(self.file.fileno()).st_size < self.start + self.length:
+            raise ResponseError(f"{self.path} became shorter while it was sent")
+
+    def __iter__(self) -> FilePart:
+        return self
+
+    def __next__(self) -> bytes:
+        chunk, self._ahead = self._ahead or self.read(PART_CHUNK), b""
+        if not chunk:
+            raise StopIteration
+        return chunk

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 
+from micropie.asgi.files import sent_by_server
 from micropie.asgi.performing import clean_up, perform_one
 from micropie.asgi.request import ASGIRequest
 from micropie.asgi.sending import CONTENT_TYPES, LENGTHS, encode_headers, send_streamed
@@ -49,7 +50,8 @@ async def serve_http(site: Site, scope: Scope, receive: Receive, send: Send) -> 
             headers = [CONTENT_TYPES[content_type], LENGTHS[length]]
         start = {"type": "http.response.start", "status": status, "headers": headers}
         if stream is not None:
-            await send_streamed(start, stream, request, send)
+            if not await sent_by_server(start, stream, request, send):
+                await send_streamed(start, stream, request, send)
             return
         try:
             await send(start)

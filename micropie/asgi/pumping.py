@@ -16,10 +16,11 @@ from anyio.abc import TaskGroup
 from anyio.lowlevel import checkpoint
 
 from micropie.asgi.suspending import when_it_waits
-from micropie.asgi.threads import in_thread
+from micropie.asgi.threads import IO_THREADS, in_thread
 from micropie.errors import ClientDisconnect
 from micropie.level import Level
 from micropie.loops import CLEAN_UP_WITHIN, Source
+from micropie.steps import IO
 from micropie.streams import END, Stream, as_bytes
 from micropie.types import Send
 
@@ -207,17 +208,17 @@ class _FromThreads:
 
     def __init__(self, stream: Stream, level: Level) -> None:
         self._stream = stream
-        self._level = level
+        self._threads = IO_THREADS if stream.kind is IO else level.threads
 
     def __aiter__(self) -> _FromThreads:
         return self
 
     async def __anext__(self) -> Any:
-        chunk = await in_thread(self._level.threads, next, self._stream.source, END)
+        chunk = await in_thread(self._threads, next, self._stream.source, END)
         if chunk is END:
             raise StopAsyncIteration
         return chunk
 
     async def aclose(self) -> None:
         if self._stream.closer is not None:
-            await in_thread(self._level.threads, self._stream.closer)
+            await in_thread(self._threads, self._stream.closer)

@@ -17,6 +17,7 @@ from micropie.site import Site
 from micropie.steps import BLOCK
 from micropie.streams import END, Stream, as_bytes
 from micropie.types import Environ, StartResponse
+from micropie.wsgi.files import lent_file
 from micropie.wsgi.performing import perform_one
 from micropie.wsgi.process import Process
 from micropie.wsgi.pumping import close_stream, pump_of
@@ -69,7 +70,8 @@ def _serve(site: Site, environ: Environ, start_response: StartResponse, context:
             headers.append(_LENGTHS[length])
         start_response("200 OK" if status == 200 else status_line(status), headers)
         if stream is not None:
-            return _Chunks(stream, request, status, context)
+            lent = lent_file(stream, request, status)
+            return _Chunks(stream, request, status, context) if lent is None else lent
     except BaseException:
         result = None
         flow.close()
