@@ -9,8 +9,11 @@ swallows it gets it again at its end. The order of messages is data: the tables 
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Awaitable, Callable, Iterable, Mapping, MutableMapping
+from io import IOBase
+from pathlib import Path
 from typing import Any
 
 __all__ = ["ProtocolError", "validated"]
@@ -36,10 +39,20 @@ HTTP_REQUEST = {
     ("gone", "http.disconnect"): "gone",
 }
 HTTP_RESPONSE = {
-    ("without a head", "http.response.start"): "in its body",
+    ("without a head", "http.response.start"): "before its body",
+    ("before its body", "http.response.body"): "in its body",
+    ("before its body", "http.response.body, last"): "complete",
     ("in its body", "http.response.body"): "in its body",
     ("in its body", "http.response.body, last"): "complete",
+    # The two extensions: a path is the whole body, parts of an open file go with others.
+    ("before its body", "http.response.pathsend"): "complete",
+    ("before its body", "http.response.zerocopysend"): "in its body",
+    ("before its body", "http.response.zerocopysend, last"): "complete",
+    ("in its body", "http.response.zerocopysend"): "in its body",
+    ("in its body", "http.response.zerocopysend, last"): "complete",
 }
+# What may be sent only where the server's scope offers it.
+EXTENSIONS = {"http.response.pathsend", "http.response.zerocopysend"}
 WEBSOCKET = {
     ("new", "websocket.connect"): "connecting",
     ("connecting", "websocket.accept"): "open",
@@ -72,6 +85,8 @@ KEYS: dict[str, dict[str, tuple[type, ...]]] = {
     "http.disconnect": {},
     "http.response.start": {"status": (int,), "headers": (Iterable,), "trailers": (bool,)},
     "http.response.body": {"body": (bytes,), "more_body": (bool,)},
+    "http.response.pathsend": {"path": (str,)},
+    "http.response.zerocopysend": {"file": (IOBase,), "offset": (int,), "count": (int,), "more_body": (bool,)},
     "websocket.connect": {},
     "websocket.accept": {"subprotocol": TEXT_OR_NONE, "headers": (Iterable,)},
     "websocket.receive": {"text": TEXT_OR_NONE, "bytes": (bytes, type(None))},
@@ -89,6 +104,8 @@ KEYS: dict[str, dict[str, tuple[type, ...]]] = {
 }
 REQUIRED = {
     "http.response.start": {"status"},
+    "http.response.pathsend": {"path"},
+    "http.response.zerocopysend": {"file"},
     "websocket.http.response.start": {"status", "headers"},
     "websocket.disconnect": {"code"},
 }
@@ -282,12 +299,29 @@ class Answer:
             self._expected = int(lengths[0])
 
     def check_body(self, message: Message) -> None:
-        self._sent += len(message.get("body", b""))
+        self._count(len(message.get("body", b"")), is_last=not message.get("more_body", False))
+
+    def check_path(self, message: Message) -> None:
+        path = Path(message["path"])
+        if not path.is_absolute():
+            raise ProtocolError(f"the application sent a path that is not absolute: {message['path']!r}")
+        self._count(path.stat().st_size, is_last=True)
+
+    def check_file(self, message: Message) -> None:
+        file = message["file"]
+        offset = message.get("offset", file.tell())
+        there = os.fstat(file.fileno()).st_size - offset
+        count = message.get("count", there)
+        if offset < 0 or not 0 <= count <= there:
+            raise ProtocolError(f"the application sent {count} bytes from {offset} on, of which there are {there}")
+        self._count(count, is_last=not message.get("more_body", False))
+
+    def _count(self, size: int, *, is_last: bool) -> None:
+        self._sent += size
         if self._sent and (self._status < 200 or self._status in (204, 304)):
             raise ProtocolError(f"the application sent a body with the status {self._status}")
         if self._expected is None:
             return
-        is_last = not message.get("more_body", False)
         if self._sent > self._expected or (is_last and self._sent < self._expected):
             raise ProtocolError(
                 f"the application sent {self._sent} bytes of a body with content-length {self._expected}"
@@ -304,10 +338,17 @@ class HttpConversation(Conversation):
         self._answer = Answer(scope)
 
     def check(self, message: Message) -> None:
-        if message["type"] == "http.response.start":
+        kind = message["type"]
+        if kind in EXTENSIONS and kind not in (self.scope.get("extensions") or {}):
+            raise ProtocolError(f"the application sent {kind!r}, which the server does not offer")
+        if kind == "http.response.start":
             self._answer.check_start(message)
-        elif message["type"] == "http.response.body":
+        elif kind == "http.response.body":
             self._answer.check_body(message)
+        elif kind == "http.response.pathsend":
+            self._answer.check_path(message)
+        elif kind == "http.response.zerocopysend":
+            self._answer.check_file(message)
 
 
 class WebSocketConversation(Conversation):

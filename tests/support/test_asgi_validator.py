@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import Any
 
 import anyio
@@ -142,7 +143,8 @@ def test_denial_response_is_allowed_where_offered() -> None:
     ("script", "sentence"),
     [
         ([LAST], "sent 'http.response.body, last' while the response is without a head"),
-        ([START, START], "sent 'http.response.start' while the response is in its body"),
+        ([START, START], "sent 'http.response.start' while the response is before its body"),
+        ([START, MORE, START], "sent 'http.response.start' while the response is in its body"),
         ([START, LAST, LAST], "sent 'http.response.body, last' while the response is complete"),
         ([START, LAST, MORE], "sent 'http.response.body' while the response is complete"),
         ([], "ended while the response is without a head"),
@@ -184,6 +186,60 @@ def test_denial_response_is_allowed_where_offered() -> None:
 def test_finds_what_is_wrong_in_a_response(script: Script, sentence: str) -> None:
     with pytest.raises(ProtocolError, match=f"the application.*{sentence}"):
         run(scripted(script))
+
+
+# This file, sent by the server: its path as a whole, or parts of it.
+HERE = Path(__file__).resolve()
+SIZE = HERE.stat().st_size
+PATH: Message = {"type": "http.response.pathsend", "path": str(HERE)}
+PART: Message = {"type": "http.response.zerocopysend", "offset": 2, "count": 3}
+OFFERED: Message = {"http.response.pathsend": {}, "http.response.zerocopysend": {}}
+LENGTH = (b"content-length", b"%d" % SIZE)
+
+
+@pytest.mark.parametrize(
+    "script",
+    [
+        [with_headers(LENGTH), PATH],
+        [START, PART],
+        [start(headers=[(b"content-length", b"7")]), PART, {**PART, "more_body": True}, MORE, LAST],
+        [with_headers(LENGTH), {"type": PART["type"], "offset": 0}],
+    ],
+)
+def test_lets_a_server_send_files_that_offers_it(script: Script) -> None:
+    with HERE.open("rb") as file:
+        messages = [{"file": file, **step} if step["type"] == PART["type"] else step for step in script[:-1]]
+        messages = [{**step, "more_body": True} if step["type"] == PART["type"] else step for step in messages]
+        last = {"file": file, **script[-1]} if script[-1]["type"] == PART["type"] else script[-1]
+        assert len(run(scripted([*messages, last]), extensions=OFFERED)) == len(script)
+
+
+@pytest.mark.parametrize(
+    ("script", "offered", "sentence"),
+    [
+        ([START, PATH], {}, "'http.response.pathsend', which the server does not offer"),
+        (
+            [START, PART],
+            {"http.response.pathsend": {}},
+            "'http.response.zerocopysend', which the server does not offer",
+        ),
+        ([PATH], OFFERED, "'http.response.pathsend' while the response is without a head"),
+        ([START, MORE, PATH], OFFERED, "'http.response.pathsend' while the response is in its body"),
+        ([START, PATH, LAST], OFFERED, "'http.response.body, last' while the response is complete"),
+        ([START, {**PATH, "path": "a.txt"}], OFFERED, "not absolute"),
+        ([with_headers(LENGTH_1), PATH], OFFERED, "bytes of a body with content-length 1"),
+        ([START, {"type": PATH["type"]}], OFFERED, "lacks path"),
+        ([START, {**PART, "file": 3}], OFFERED, "a file of the type int"),
+        ([START, {**PART, "offset": SIZE - 1}], OFFERED, "sent 3 bytes from .* of which there are 1"),
+        ([START, {**PART, "offset": -1}], OFFERED, "bytes from -1 on"),
+        ([with_headers((b"content-length", b"4")), PART], OFFERED, "sent 3 bytes of a body with content-length 4"),
+    ],
+)
+def test_finds_what_is_wrong_with_a_file_that_the_server_sends(script: Script, offered: Message, sentence: str) -> None:
+    with HERE.open("rb") as file:
+        messages = [{"file": file, **step} if step["type"] == PART["type"] else step for step in script]
+        with pytest.raises(ProtocolError, match=sentence):
+            run(scripted(messages), extensions=offered)
 
 
 @pytest.mark.parametrize(

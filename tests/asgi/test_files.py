@@ -1,0 +1,207 @@
+"""Files that the server sends itself: offered in the scope, checked to the letter by the validator."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from micropie import App, HttpMiddleware, static_file
+from tests.asgi.calls import Call, every_loop, get, http_scope, run
+from tests.support.asgi_validator import validated
+
+PATHSEND, ZEROCOPYSEND = "http.response.pathsend", "http.response.zerocopysend"
+LARGE = os.urandom(600 * 1024)
+
+
+@pytest.fixture
+def place(tmp_path: Path) -> Path:
+    (tmp_path / "large.bin").write_bytes(LARGE)
+    (tmp_path / "small.txt").write_bytes(b"small")
+    return tmp_path / "large.bin"
+
+
+def app_for(place: Path) -> App:
+    app = App()
+    app.static("/static", place.parent)
+    return app
+
+
+class Sending(Call):
+    """A server with the extensions: ``received`` is what its client would get of a body."""
+
+    def __init__(self) -> None:
+        super().__init__({"type": "http.request", "body": b"", "more_body": False})
+        self.body_sent = b""
+        self.files: list[Any] = []
+
+    async def send(self, message: Any) -> None:
+        await super().send(message)
+        if message["type"] == PATHSEND:
+            self.body_sent += Path(message["path"]).read_bytes()  # noqa: ASYNC240 - nobody else is here
+        elif message["type"] == ZEROCOPYSEND:
+            self.files.append(message["file"])
+            self.body_sent += os.pread(message["file"].fileno(), message["count"], message["offset"])
+        else:
+            self.body_sent += message.get("body", b"")
+
+    @property
+    def kinds(self) -> list[str]:
+        return [message["type"].rpartition(".")[2] for message in self.sent]
+
+
+def ask(
+    app: Any, backend: str, offered: Any, path: str = "/static/large.bin", method: str = "GET", **headers: str
+) -> Sending:
+    call = Sending()
+    pairs = [(name.encode(), value.encode()) for name, value in headers.items()]
+    scope = http_scope(method, path, extensions=offered, headers=pairs)
+    run(backend, validated(app), scope, call.receive, call.send)
+    return call
+
+
+@every_loop
+def test_a_whole_file_is_sent_by_its_path(place: Path, backend: str) -> None:
+    call = ask(app_for(place), backend, {PATHSEND: {}, ZEROCOPYSEND: {}})
+    assert (call.kinds, call.body_sent) == (["start", "pathsend"], LARGE)
+    assert call.sent[1]["path"] == str(place)
+    assert call.headers["content-length"] == str(len(LARGE))
+
+
+@every_loop
+def test_a_file_is_sent_from_the_open_one(place: Path, backend: str) -> None:
+    call = ask(app_for(place), backend, {ZEROCOPYSEND: {}})
+    assert (call.kinds, call.body_sent) == (["start", "zerocopysend", "body"], LARGE)
+    assert call.files[0].closed
+
+
+@every_loop
+@pytest.mark.parametrize("offered", [{ZEROCOPYSEND: {}}, {PATHSEND: {}, ZEROCOPYSEND: {}}, {PATHSEND: {}}, {}, None])
+def test_a_range_is_sent_from_the_open_file(place: Path, backend: str, offered: Any) -> None:
+    call = ask(app_for(place), backend, offered, range="bytes=100-400000")
+    assert (call.status, call.body_sent) == (206, LARGE[100:400001])
+    assert ("zerocopysend" in call.kinds) is (ZEROCOPYSEND in (offered or {}))
+
+
+@every_loop
+def test_what_is_small_or_has_no_body_is_not_handed_over(place: Path, backend: str) -> None:
+    app = app_for(place)
+    offered: dict[str, Any] = {PATHSEND: {}, ZEROCOPYSEND: {}}
+    assert ask(app, backend, offered, "/static/small.txt").kinds == ["start", "body"]
+    head = ask(app, backend, offered, method="HEAD")
+    assert (head.kinds, head.headers["content-length"]) == (["start", "body"], str(len(LARGE)))
+    known = ask(app, backend, offered, **{"if-none-match": "*"})
+    assert (known.kinds, known.status) == (["start", "body"], 304)
+
+
+class Changes(HttpMiddleware):
+    def __init__(self, status: int) -> None:
+        self.status = status
+
+    def after_request(self, *_: Any) -> Any:
+        return {"status_code": self.status}
+
+
+@every_loop
+def test_R09_a_hook_that_leaves_no_body(place: Path, backend: str) -> None:
+    app = app_for(place)
+    app.middlewares.append(Changes(204))
+    call = ask(app, backend, {PATHSEND: {}, ZEROCOPYSEND: {}})
+    assert (call.kinds, call.status, call.body_sent) == (["start", "body"], 204, b"")
+
+
+@every_loop
+def test_a_stream_that_is_no_file_is_not_handed_over(backend: str) -> None:
+    app = App()
+    app.get("/")(lambda: iter([b"a", b"b"]))
+    assert ask(app, backend, {PATHSEND: {}, ZEROCOPYSEND: {}}, "/").body_sent == b"ab"
+
+
+class Gone(Sending):
+    """The client leaves at message ``at``."""
+
+    at = 0
+
+    async def send(self, message: Any) -> None:
+        if len(self.sent) >= self.at:
+            raise BrokenPipeError
+        await super().send(message)
+
+
+@every_loop
+@pytest.mark.parametrize("extension", [PATHSEND, ZEROCOPYSEND])
+@pytest.mark.parametrize("at", [0, 1, 2])
+def test_R40_R63_a_client_that_leaves(place: Path, backend: str, extension: str, at: int) -> None:
+    call = Gone()
+    call.at = at
+    before = len(os.listdir("/proc/self/fd"))
+    run(
+        backend,
+        app_for(place),
+        http_scope("GET", "/static/large.bin", extensions={extension: {}}),
+        call.receive,
+        call.send,
+    )
+    assert all(file.closed for file in call.files)
+    assert len(os.listdir("/proc/self/fd")) <= before
+
+
+class Truncates(Sending):
+    """The file becomes shorter just before the server sends it."""
+
+    place: Path
+
+    async def send(self, message: Any) -> None:
+        if message["type"] == ZEROCOPYSEND:
+            os.truncate(self.place, 400_000)
+        await super().send(message)
+
+
+@every_loop
+@pytest.mark.parametrize("with_range", [False, True])
+def test_R40_R60_a_file_that_shrinks_breaks_the_answer_off(
+    place: Path, backend: str, with_range: bool, caplog: pytest.LogCaptureFixture
+) -> None:
+    call = Truncates()
+    call.place = place
+    headers = [(b"range", b"bytes=200000-500000")] if with_range else []
+    scope = http_scope("GET", "/static/large.bin", extensions={ZEROCOPYSEND: {}}, headers=headers)
+    with pytest.raises(Exception, match="became shorter"):
+        run(backend, app_for(place), scope, call.receive, call.send)
+    assert not call.is_complete
+    assert call.files[0].closed
+    assert [record.levelname for record in caplog.records] == ["ERROR"]
+
+
+@every_loop
+def test_a_file_of_an_async_handler_uses_the_threads_of_io(place: Path, backend: str) -> None:
+    """Its chunks come also while every thread for handlers is taken: there is none at all here."""
+    app = App(threads=1)
+
+    async def handler() -> Any:
+        return static_file("large.bin", place.parent)
+
+    app.get("/")(handler)
+
+    async def asked() -> bytes:
+        import anyio
+
+        from micropie.asgi import threads
+
+        level = app.compiled().level
+        async with anyio.create_task_group() as tasks:
+            released = anyio.Event()
+
+            async def occupy() -> None:
+                async with threads._limiter(level.threads):
+                    await released.wait()
+
+            tasks.start_soon(occupy)
+            await anyio.sleep(0.01)
+            call = await get(app, "/")
+            released.set()
+        return call.body
+
+    assert run(backend, asked) == LARGE

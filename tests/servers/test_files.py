@@ -1,0 +1,110 @@
+"""Files under every server: byte for byte what lies on the disk, whichever way the server sends them."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import socket
+import tempfile
+from collections.abc import Callable, Iterator
+from contextlib import suppress
+from pathlib import Path
+
+import pytest
+
+from tests.servers.harness import KINDS, Server, start
+
+SIZE = 3 * 1024 * 1024 + 17
+CONTENT = b"".join(hashlib.sha256(b"%d" % number).digest() for number in range(SIZE // 32 + 1))[:SIZE]
+
+every_server = pytest.mark.parametrize("name", list(KINDS))
+
+
+@pytest.fixture(scope="module")
+def directory() -> Iterator[Path]:
+    with tempfile.TemporaryDirectory() as name:
+        (Path(name) / "large.bin").write_bytes(CONTENT)
+        (Path(name) / "small.txt").write_bytes(b"small")
+        yield Path(name)
+
+
+@pytest.fixture(scope="module")
+def serving(directory: Path) -> Iterator[Callable[[str], Server]]:
+    """``serving("uvicorn")`` serves the directory; one server at a time."""
+    running: dict[str, Server] = {}
+
+    def get(name: str) -> Server:
+        if name not in running:
+            log = tempfile.TemporaryFile()  # noqa: SIM115 - lives as long as its server
+            running[name] = start(KINDS[name], "tests.servers.files:app", log, environ={"FILES": str(directory)})
+        return running[name]
+
+    yield get
+    for server in running.values():
+        server.end()
+        server.log.close()
+
+
+@every_server
+def test_a_large_file(name: str, serving: Callable[[str], Server]) -> None:
+    server = serving(name)
+    for way in ("/static/", "/cached/", "/awaited/"):
+        answer = server.request("GET", f"{way}large.bin")
+        assert (answer.status, len(answer.body), answer.body == CONTENT) == (200, SIZE, True)
+        assert answer.header("content-length") == str(SIZE)
+        head = server.request("HEAD", f"{way}large.bin")
+        assert (head.status, head.raw_body, head.header("content-length")) == (200, b"", str(SIZE))
+        assert head.header("etag") == answer.header("etag")
+        known = server.request("GET", f"{way}large.bin", {"If-None-Match": str(answer.header("etag"))})
+        assert (known.status, known.raw_body, known.header("etag")) == (304, b"", answer.header("etag"))
+
+
+@every_server
+@pytest.mark.parametrize(("first", "last"), [(0, SIZE - 1), (1, 1), (1000, 2_500_000), (SIZE - 300_000, SIZE - 1)])
+def test_a_range(name: str, first: int, last: int, serving: Callable[[str], Server]) -> None:
+    answer = serving(name).request("GET", "/static/large.bin", {"Range": f"bytes={first}-{last}"})
+    assert (answer.status, answer.header("content-range")) == (206, f"bytes {first}-{last}/{SIZE}")
+    assert len(answer.body) == last - first + 1
+    assert answer.body == CONTENT[first : last + 1]
+
+
+@every_server
+def test_small_answers(name: str, serving: Callable[[str], Server]) -> None:
+    server = serving(name)
+    for way in ("/static/", "/cached/", "/cached/"):
+        assert server.request("GET", f"{way}small.txt").body == b"small"
+        assert server.request("GET", f"{way}small.txt", {"Range": "bytes=1-2"}).body == b"ma"
+        beyond = server.request("GET", f"{way}small.txt", {"Range": "bytes=5-"})
+        assert (beyond.status, beyond.header("content-range")) == (416, "bytes */5")
+    for target in ("/static/nowhere", "/static/../files.py", "/static/%2e%2e/files.py", "/static/a%00b", "/static/"):
+        assert server.request("GET", target).status in (400, 404), target
+
+
+@every_server
+def test_R40_clients_that_leave_cost_nothing(name: str, serving: Callable[[str], Server], directory: Path) -> None:
+    server = serving(name)
+    for _ in range(5):
+        with socket.create_connection(("127.0.0.1", server.port), timeout=5) as connection:
+            connection.sendall(b"GET /static/large.bin HTTP/1.1\r\nHost: x\r\n\r\n")
+            connection.recv(1000)
+    assert server.request("GET", "/static/large.bin").body == CONTENT
+    deadline = 200
+    while deadline and (left := open_in(server.process.pid, directory)):
+        deadline -= 1
+        server.request("GET", "/static/small.txt")  # some servers close with the next turn of their loop
+    assert left == []
+
+
+def open_in(process: int, directory: Path) -> list[str]:
+    """What a process and its children have open of a directory."""
+    found = []
+    for one in [process, *children_of(process)]:
+        for descriptor in os.listdir(f"/proc/{one}/fd"):
+            with suppress(OSError):
+                found.append(str(Path(f"/proc/{one}/fd/{descriptor}").readlink()))
+    return [place for place in found if place.startswith(str(directory))]
+
+
+def children_of(process: int) -> list[int]:
+    found = [int(child) for child in Path(f"/proc/{process}/task/{process}/children").read_text().split()]
+    return found + [deeper for child in found for deeper in children_of(child)]
