@@ -30,6 +30,21 @@ def parse_cookies(header: str) -> dict[str, str]:
     return cookies
 
 
+def find_cookie(header: str, name: str) -> str | None:
+    """The value that ``parse_cookies`` finds for ``name``, None if there is none; the other cookies are not read."""
+    before, found, rest = header.partition(name + "=")
+    if found and (not before or (before.endswith("; ") and name not in before)):  # as browsers write it
+        value = rest.partition(";")[0].strip()
+        return _unquoted(value) if value.startswith('"') else value
+    if name not in header:
+        return None
+    for piece in header.split(";"):
+        key, equals, value = piece.partition("=")
+        if equals and key.strip() == name:
+            return _unquoted(value.strip())
+    return None
+
+
 def _unquoted(value: str) -> str:
     quoted = len(value) >= 2 and value[0] == value[-1] == '"'
     return value[1:-1] if quoted else value

@@ -25,6 +25,7 @@ from typing import Any
 
 from micropie.body import UNREAD
 from micropie.codec import dumps
+from micropie.cookies import find_cookie
 from micropie.errors import ClientDisconnect, HTTPError, MethodNotAllowed, Redirect
 from micropie.middleware.hooks import run_after, run_before
 from micropie.receiving import receive_parts, whole_body_parser
@@ -32,6 +33,7 @@ from micropie.request import Request
 from micropie.response import (
     HTML,
     JSON,
+    VARY_COOKIE,
     Answer,
     Draft,
     FileBody,
@@ -110,15 +112,17 @@ def respond(site: Site, request: Request) -> Flow[Answer]:
                 result = yield from _call_limited(route, arguments, request.time_limit)
             else:
                 result = route.call(*arguments) if run is INLINE else (yield run, route.call, arguments)
-            # 6. Answer. Text and JSON with nothing around them are the common cases.
-            if not hooks and request.draft is None and request.loaded_session is None and method != "HEAD":
+            # 6. Answer. Text and JSON with nothing around them, or a session that was only read, are the common cases.
+            session = request.loaded_session
+            if not hooks and request.draft is None and (session is None or not session.changed) and method != "HEAD":
                 kind = type(result)
+                pairs = [] if session is None or not session.accessed else [VARY_COOKIE]
                 if kind is str:
                     body = result.encode()
-                    return 200, HTML, len(body), [], body, None
+                    return 200, HTML, len(body), pairs, body, None
                 if kind is dict or kind is list:
                     body = dumps(result)
-                    return 200, JSON, len(body), [], body, None
+                    return 200, JSON, len(body), pairs, body, None
                 if kind is AsyncGeneratorType or kind is GeneratorType:
                     stream = Stream(result, kind is AsyncGeneratorType)
                     request.answer_stream = stream
@@ -139,7 +143,7 @@ def respond(site: Site, request: Request) -> Flow[Answer]:
 
 
 def _open_session(request: Request) -> Flow[None]:
-    session_id = request.cookies.get(COOKIE)
+    session_id = find_cookie(request.cookie_header(), COOKIE)
     if session_id:
         request.loaded_session = yield from request.level.sessions.open(session_id)
 

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple, TypeVar
 from urllib.parse import quote, unquote_to_bytes
 
 from micropie.body import Body
-from micropie.cookies import parse_cookies
+from micropie.cookies import find_cookie, parse_cookies
 from micropie.errors import BadRequest, HTTPError, ResponseError
 from micropie.forms import UploadFile, is_json, parse_query
 from micropie.forms import content_type as parse_content_type
@@ -344,8 +344,8 @@ class Request:
         """The client's session, a dict that knows whether it changed."""
         session = self.loaded_session
         if session is None:
-            self.loaded_session = session = self.level.sessions.open_now(self.cookies.get(COOKIE))
-            if self._is_head_sent:
+            self.loaded_session = session = self.level.sessions.open_now(find_cookie(self.cookie_header(), COOKIE))
+            if self.answer_stream is not None and self._is_head_sent:
                 session.seal()
         session.accessed = True
         return session
@@ -421,6 +421,10 @@ class Request:
         return {}
 
     def _header_pairs(self) -> Iterable[tuple[str, str]]:
+        raise NotImplementedError
+
+    def cookie_header(self) -> str:
+        """The Cookie header as ``headers`` has it, "" if there is none; to parse all headers would take 2 µs."""
         raise NotImplementedError
 
     def _body_headers(self) -> tuple[bytes | str, int | None]:

@@ -28,6 +28,8 @@ HTML: Final = "text/html; charset=utf-8"
 TEXT: Final = "text/plain; charset=utf-8"
 JSON: Final = "application/json"
 
+VARY_COOKIE: Final = ("vary", "Cookie")
+
 # RFC 9110, section 5.6.2 and 5.5: a token as a name; visible latin-1, spaces and tabs as a value.
 TOKEN: Final = re.compile(r"[!#$%&'*+\-.^_`|~0-9A-Za-z]+")
 _VALUE = re.compile(r"[\t\x20-\x7e\x80-\xff]*")

@@ -94,6 +94,13 @@ class ASGIRequest(Request):
             if UNDERSCORE not in name
         ]
 
+    def cookie_header(self) -> str:
+        cookies = b""
+        for name, value in self.scope["headers"]:
+            if name == b"cookie":  # HTTP/2 may bring several (RFC 9113, section 8.2.3)
+                cookies = cookies + b"; " + value if cookies else value
+        return cookies.decode("latin-1")
+
     def _body_headers(self) -> tuple[bytes, int | None]:
         media_type, length = b"", None
         for name, value in self.scope["headers"]:

@@ -12,7 +12,7 @@ from typing import Any
 from micropie.asgi.pumping import close_stream, send_rest
 from micropie.asgi.request import ASGIRequest
 from micropie.errors import ClientDisconnect
-from micropie.response import HTML, JSON, TEXT
+from micropie.response import HTML, JSON, TEXT, VARY_COOKIE
 from micropie.streams import END, Stream
 from micropie.types import HeaderPairs, Send
 
@@ -38,11 +38,14 @@ class _Lengths(dict[int, tuple[bytes, bytes]]):
 
 CONTENT_TYPES = _ContentTypes({text: (b"content-type", text.encode()) for text in (HTML, JSON, TEXT)})
 LENGTHS = _Lengths()
+_FREQUENT = {VARY_COOKIE: (b"vary", b"Cookie")}  # every request with a session
 
 
 def encode_headers(content_type: str | None, length: int | None, pairs: HeaderPairs) -> list[tuple[bytes, bytes]]:
     """An answer's headers as ASGI wants them: a new list of bytes, names in lower case."""
-    headers = [(name.encode("latin-1"), value.encode("latin-1")) for name, value in pairs]
+    headers = []
+    for pair in pairs:
+        headers.append(_FREQUENT.get(pair) or (pair[0].encode("latin-1"), pair[1].encode("latin-1")))
     if content_type is not None:
         headers.append(CONTENT_TYPES[content_type])
     if length is not None:

@@ -12,7 +12,7 @@ from urllib.parse import quote
 from micropie.cookies import format_cookie
 from micropie.errors import HTTPError
 from micropie.sessions.backend import SessionBackend
-from micropie.sessions.session import Changes, Session
+from micropie.sessions.session import Changes, Session, copied
 from micropie.steps import AWAIT, IO, Flow, call
 
 logger = logging.getLogger("micropie")
@@ -45,30 +45,38 @@ class SessionStore:
         self._timeout = timeout
         self._make_id = id_factory or _make_id
         self._in_cookie = getattr(backend, "in_cookie", False)
-        self._is_id = id_validator or (bool if self._in_cookie else _is_id)
         self._secure = secure
         self._blocking = getattr(backend, "blocking", True)
-        self._merge = getattr(backend, "merge") if _knows_merge(backend) else None  # noqa: B009 - not in the interface
+        self._merge = _own(backend, "merge")
+        snapshot = _own(backend, "snapshot")
+        self._snapshot = snapshot or self._copy
+        # None where any text may be looked up: it is no file's name and no key of another program's there.
+        self._is_id = id_validator or (None if self._in_cookie or snapshot else _is_id)
         self.opens_ahead = self._blocking or inspect.iscoroutinefunction(backend.load)
 
     def open_now(self, session_id: str | None) -> Session:
         """The session of a backend that never waits; a new one if there is no id or it is not known."""
-        if not session_id or self.opens_ahead or not self._is_id(session_id):
+        is_id = self._is_id
+        if not session_id or self.opens_ahead or (is_id is not None and not is_id(session_id)):
             return Session()
         try:
-            data = self.backend.load(session_id)
+            data = self._snapshot(session_id)
             return Session(session_id, data) if data else Session()
         except OSError as error:
             self._log(error)
         _unavailable()
 
+    def _copy(self, session_id: str) -> dict[str, Any]:
+        # An author's backend may give what it goes on to change, by another request's save.
+        return copied(self.backend.load(session_id) or {})
+
     def open(self, session_id: str) -> Flow[Session]:
         """The session of any backend."""
-        if not self._is_id(session_id):
+        if self._is_id is not None and not self._is_id(session_id):
             return Session()
         data = yield from self._ask(self.backend.load, session_id)
         # An id that was not issued here is never adopted: whoever planted it would know the session's id.
-        return Session(session_id, data) if data else Session()
+        return Session(session_id, copied(data)) if data else Session()
 
     def close(self, session: Session, scheme: str, root_path: str) -> Flow[str | None]:
         """Save a session that has changed; the Set-Cookie value to send, None for none."""
@@ -148,13 +156,13 @@ def _is_id(value: str) -> bool:
     return len(value) <= _LONGEST_ID and value.isascii() and value.isprintable()
 
 
-_METHODS = frozenset({"load", "save", "merge"})
+_METHODS = frozenset({"load", "save", "merge", "snapshot"})
 
 
-def _knows_merge(backend: object) -> bool:
-    """Whether a backend has a ``merge`` that goes with its ``load`` and ``save``.
+def _own(backend: object, name: str) -> Any:
+    """A backend's ``merge`` or ``snapshot`` if it goes with its ``load`` and ``save``, else None.
 
-    A class that overrides one of these and inherits ``merge`` expects its own methods to be called.
+    A class that overrides one of these and inherits the others expects its own methods to be called.
     """
     nearest = (vars(cls) for cls in type(backend).__mro__ if not _METHODS.isdisjoint(vars(cls)))
-    return "merge" in next(nearest, ())
+    return getattr(backend, name) if name in next(nearest, ()) else None

@@ -115,6 +115,9 @@ class WSGIRequest(Request):
                 pairs.append((name, self.environ[key]))
         return pairs
 
+    def cookie_header(self) -> str:
+        return self.environ.get("HTTP_COOKIE", "")  # type: ignore[no-any-return]
+
     def _body_headers(self) -> tuple[str, int | None]:
         length = self.environ.get("CONTENT_LENGTH")
         return self.environ.get("CONTENT_TYPE", ""), checked_length(length.encode()) if length else None
