@@ -64,26 +64,25 @@ class Body:
             raise self._too_large()
         if self.state is UNREAD:
             piece, more = yield RECEIVE_STEP
-            self.keep((yield from self.rest(piece)) if more else piece)
+            yield from self.rest(piece, more)
         return self.data
 
     def keep(self, data: bytes) -> None:
-        """Take ``data`` as the whole body."""
-        if len(data) > self._limit:
-            raise self._too_large()
+        """Take ``data``, which is within the limit, as the whole body."""
         self.data = data
         self.state = KEPT
 
-    def rest(self, first: bytes) -> Flow[bytes]:
-        """All of a body whose first piece is there."""
+    def rest(self, first: bytes, more: bool) -> Flow[bytes]:
+        """All of a body whose first piece is there, kept like ``whole``'s."""
         self._count(first)
         # A list and one join: at most twice the body's size in memory, whatever the size of the pieces.
-        pieces, more = [first], True
+        pieces = [first]
         while more:
             piece, more = yield RECEIVE_STEP
             self._count(piece)
             pieces.append(piece)
-        return b"".join(pieces)
+        self.keep(b"".join(pieces))
+        return self.data
 
     def _count(self, piece: bytes) -> None:
         self._size += len(piece)

@@ -23,7 +23,6 @@ from ipaddress import ip_address
 from types import AsyncGeneratorType, GeneratorType
 from typing import Any
 
-from micropie.body import UNREAD
 from micropie.codec import dumps
 from micropie.cookies import find_cookie
 from micropie.errors import ClientDisconnect, HTTPError, MethodNotAllowed, Redirect
@@ -96,14 +95,16 @@ def respond(site: Site, request: Request) -> Flow[Answer]:
                 if accept is None:
                     yield from receive_parts(request)
                 else:
-                    incoming = request.incoming
-                    if incoming.state is UNREAD:
-                        # In line and not by ``whole()``, as most bodies come in one piece: a generator less.
+                    if request.received is None:
+                        # In line and without a ``Body``, as most come in one piece: a generator and an object less.
                         piece, more = yield RECEIVE_STEP
-                        incoming.keep((yield from incoming.rest(piece)) if more else piece)
+                        if more or len(piece) > level.settings.max_body_size:
+                            piece = yield from request.incoming.rest(piece, more)
+                        else:
+                            request.received = piece
                     else:  # a hook has read it
-                        yield from incoming.whole()
-                    accept(request, incoming.data)
+                        piece = yield from request.incoming.whole()
+                    accept(request, piece)
             # 5. Bind and run.
             if len(arguments) != route.texts:
                 arguments = route.bind(request, arguments, values)

@@ -90,7 +90,6 @@ class Request:
     __slots__ = (
         "__dict__",
         "__weakref__",
-        "_body",
         "_framing",
         "answer_stream",
         "closers",
@@ -104,6 +103,7 @@ class Request:
         "parsed_query",
         "path",
         "path_params",
+        "received",
         "route",
     )
 
@@ -121,7 +121,7 @@ class Request:
     answer_stream: Stream | None  # for the driver to close if nothing else does
     _framing: tuple[str, dict[str, str], int | None] | None
     parsed_query: Parameters | None  # ``query_params``, once somebody asked
-    _body: Body | None
+    received: Body | bytes | None  # None until somebody asks for the body, bytes if the flow found it in one piece
 
     environ: Environ | None = None
     status: int | None = None
@@ -297,9 +297,12 @@ class Request:
     @property
     def incoming(self) -> Body:
         """The body on its way in. Raises 400 or 413 for a Content-Length that is none or too large."""
-        body = self._body
-        if body is None:
-            self._body = body = Body(self.level.settings.max_body_size, self.framing()[2])
+        received = self.received
+        if isinstance(received, Body):
+            return received
+        self.received = body = Body(self.level.settings.max_body_size, self.framing()[2])
+        if received is not None:
+            body.keep(received)
         return body
 
     def body(self) -> Awaitable[bytes]:

@@ -41,7 +41,7 @@ class WSGIRequest(Request):
         self.environ = environ
         self.method = environ["REQUEST_METHOD"]
         self.route = self.draft = self.loaded_session = self.closers = self.literal_path = self.answer_stream = None
-        self._framing = self.parsed_query = self._body = self.form_fields = self.document = None
+        self._framing = self.parsed_query = self.received = self.form_fields = self.document = None
         self.path_params = ()
         self.path = path = environ.get("PATH_INFO") or "/"
         target = environ.get("RAW_URI") or environ.get("REQUEST_URI") or ""
