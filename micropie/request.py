@@ -173,8 +173,11 @@ class Request:
         framing = self._framing
         if framing is None:
             named, length = self._body_headers()
+            # ASCII digits alone: ``int`` would take "+5" and "1_0". 18 of them are 888 petabytes.
+            if length is not None and not (length.isdigit() and len(length) <= 18):
+                raise BadRequest("The Content-Length header must be one whole number.")
             media_type, parameters = _media_type(named)
-            self._framing = framing = media_type, parameters, length
+            self._framing = framing = media_type, parameters, None if length is None else int(length)
         return framing
 
     @property
@@ -430,8 +433,8 @@ class Request:
         """The Cookie header as ``headers`` has it, "" if there is none; to parse all headers would take 2 µs."""
         raise NotImplementedError
 
-    def _body_headers(self) -> tuple[bytes | str, int | None]:
-        """Content-Type, empty for none, and Content-Length by ``checked_length``, without parsing all headers."""
+    def _body_headers(self) -> tuple[bytes | str, bytes | None]:
+        """Content-Type, empty for none, and Content-Length, None for none, without parsing all headers."""
         raise NotImplementedError
 
     def _raw_query(self) -> bytes | str:
@@ -458,13 +461,6 @@ class Request:
 @lru_cache(maxsize=256)  # a browser sends one of three, a script mostly one; boundaries come and go
 def _media_type(value: bytes | str) -> tuple[str, dict[str, str]]:
     return parse_content_type(value if isinstance(value, str) else value.decode("latin-1"))
-
-
-def checked_length(value: bytes) -> int:
-    """A Content-Length as a number; raises 400 for anything but ASCII digits (``int`` would take "+5" and "1_0")."""
-    if value.isdigit() and len(value) <= 18:  # 18 digits are 888 petabytes
-        return int(value)
-    raise BadRequest("The Content-Length header must be one whole number.")
 
 
 def _decoded(segment: bytes) -> str:

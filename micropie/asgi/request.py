@@ -14,7 +14,7 @@ from micropie.asgi.inbox import Inbox
 from micropie.asgi.performing import perform
 from micropie.asgi.suspending import resume
 from micropie.errors import ClientDisconnect, HTTPError
-from micropie.request import Address, Request, checked_length
+from micropie.request import Address, Request
 from micropie.steps import Flow
 from micropie.types import Message, Receive, Scope
 
@@ -102,7 +102,7 @@ class ASGIRequest(Request):
                 cookies = cookies + b"; " + value if cookies else value
         return cookies.decode("latin-1")
 
-    def _body_headers(self) -> tuple[bytes, int | None]:
+    def _body_headers(self) -> tuple[bytes, bytes | None]:
         media_type, length = b"", None
         for name, value in self.scope["headers"]:
             if name in _BODY_HEADERS:
@@ -110,7 +110,7 @@ class ASGIRequest(Request):
                     media_type = value
                 else:
                     length = value if length is None or length == value else b"two that differ"
-        return media_type, None if length is None else checked_length(length)
+        return media_type, length
 
     def _raw_query(self) -> bytes:
         return self.scope["query_string"]  # type: ignore[no-any-return]

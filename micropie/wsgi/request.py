@@ -16,7 +16,7 @@ from urllib.parse import quote_from_bytes, unquote_to_bytes
 from anyio import to_thread
 
 from micropie.errors import ClientDisconnect
-from micropie.request import Address, Request, checked_length
+from micropie.request import Address, Request
 from micropie.steps import Flow
 from micropie.types import Environ, Scope
 from micropie.wsgi.performing import perform
@@ -118,9 +118,9 @@ class WSGIRequest(Request):
     def cookie_header(self) -> str:
         return self.environ.get("HTTP_COOKIE", "")  # type: ignore[no-any-return]
 
-    def _body_headers(self) -> tuple[str, int | None]:
+    def _body_headers(self) -> tuple[str, bytes | None]:
         length = self.environ.get("CONTENT_LENGTH")
-        return self.environ.get("CONTENT_TYPE", ""), checked_length(length.encode()) if length else None
+        return self.environ.get("CONTENT_TYPE", ""), length.encode() if length else None
 
     def _raw_query(self) -> str:
         return self.environ.get("QUERY_STRING", "")  # type: ignore[no-any-return]
