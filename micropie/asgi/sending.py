@@ -45,7 +45,8 @@ def encode_headers(content_type: str | None, length: int | None, pairs: HeaderPa
     """An answer's headers as ASGI wants them: a new list of bytes, names in lower case."""
     headers = []
     for pair in pairs:
-        headers.append(_FREQUENT.get(pair) or (pair[0].encode("latin-1"), pair[1].encode("latin-1")))
+        # No comprehension: that is a call more before Python 3.12.
+        headers.append(_FREQUENT.get(pair) or (pair[0].encode("latin-1"), pair[1].encode("latin-1")))  # noqa: PERF401
     if content_type is not None:
         headers.append(CONTENT_TYPES[content_type])
     if length is not None:

@@ -10,7 +10,6 @@ from typing import Any
 from micropie.sessions.backend import SessionBackend
 from micropie.sessions.session import Changes, copied
 
-
 _NONE: tuple[float, dict[str, Any]] = (0.0, {})
 
 
@@ -30,7 +29,8 @@ class InMemorySessionBackend(SessionBackend):
 
     def load(self, session_id: str) -> dict[str, Any]:
         """A copy of the session's data, ``{}`` if it is unknown or expired."""
-        return copied(self.snapshot(session_id))
+        data: dict[str, Any] = copied(self.snapshot(session_id))
+        return data
 
     def snapshot(self, session_id: str) -> dict[str, Any]:
         """The data as it is stored, for who only reads it: it is never changed, a save puts another in its place."""

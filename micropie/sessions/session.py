@@ -5,18 +5,16 @@ from __future__ import annotations
 import copy
 from collections.abc import Callable
 from types import NoneType
-from typing import Any, NoReturn, TypeVar
+from typing import Any, NoReturn
 
 from micropie.errors import ResponseError
-
-Value = TypeVar("Value")
 
 _MISSING = object()
 _UNCHANGEABLE = frozenset({str, int, float, bool, bytes, NoneType})
 
 
-def copied(value: Value) -> Value:
-    """A deep copy. What JSON has words for takes a fifth of the time of ``copy.deepcopy``, which does the rest."""
+def copied(value: Any) -> Any:
+    """A deep copy. What JSON has words for takes a quarter of the time of ``copy.deepcopy``, which does the rest."""
     if type(value) is dict:
         twin = value.copy()
         for key, inner in value.items():

@@ -68,7 +68,8 @@ class SessionStore:
 
     def _copy(self, session_id: str) -> dict[str, Any]:
         # An author's backend may give what it goes on to change, by another request's save.
-        return copied(self.backend.load(session_id) or {})
+        data: dict[str, Any] = copied(self.backend.load(session_id) or {})
+        return data
 
     def open(self, session_id: str) -> Flow[Session]:
         """The session of any backend."""
