@@ -1,7 +1,7 @@
 """The requests that every contender answers, as data, and what a right answer to each is.
 
-One table: a contender's application and this file are all that there is to compare. A new column in the
-report is a new row here, and a new handler in every file of `benchmarks/apps/`.
+A contender's application and this file are all that there is to compare. A new column in the report is a new
+row here, and a new handler in every file of `benchmarks/apps/` that has a part in its table.
 """
 
 from __future__ import annotations
@@ -31,6 +31,9 @@ class Case:
     content_type: str = ""
     # A stream costs as much as dozens of plain requests: it gets a smaller batch, the clock is the same.
     batch_divisor: int = 1
+    # The path that is asked once, ahead, for the cookie that every one of these requests brings.
+    sign_in: str = ""
+    cookie: str = ""
 
     def batch_size(self, batch: int) -> int:
         return max(1, batch // self.batch_divisor)
@@ -65,6 +68,40 @@ CASES = (
     Case("stream", f"stream of {CHUNK_COUNT}", "GET", "/stream", CHUNK * CHUNK_COUNT, STREAM,
          batch_divisor=10),
 )  # fmt: skip
+
+BY_NAME = {case.name: case for case in CASES}
+
+SESSION_CASES = (
+    BY_NAME["plain"],
+    Case("session", "session read", "GET", "/session", b"Alice", sign_in="/login"),
+    # "2", because asking it ahead was the first: so a contender that stores nothing is found out.
+    Case("count", "session read, changed, saved", "GET", "/count", b"2", sign_in="/count", batch_divisor=4),
+)
+
+BOUNDARY = "----WebKitFormBoundary7MA4YWxkTrZu0gW"
+MULTIPART = f"multipart/form-data; boundary={BOUNDARY}"
+PART = f'--{BOUNDARY}\r\nContent-Disposition: form-data; name="'
+FILE_TYPE = "application/octet-stream"
+
+
+def _multipart(size: int) -> bytes:
+    """Two fields and a file of `size` bytes, as a browser sends them. The file has line ends in it, as images do."""
+    fields = f'{PART}name"\r\n\r\nAlice\r\n{PART}city"\r\n\r\nParis\r\n'
+    head = f'{PART}file"; filename="photo.jpg"\r\nContent-Type: {FILE_TYPE}\r\n\r\n'
+    content = (bytes(range(256)) * (size // 256 + 1))[:size]
+    return (fields + head).encode() + content + f"\r\n--{BOUNDARY}--\r\n".encode()
+
+
+def _upload(name: str, title: str, size: int, batch_divisor: int) -> Case:
+    want = f"Alice from Paris sent {size} bytes".encode()
+    return Case(name, title, "POST", "/upload", want, body=_multipart(size), content_type=MULTIPART,
+                batch_divisor=batch_divisor)  # fmt: skip
+
+
+UPLOAD_CASES = (
+    _upload("multipart", "two fields, a file of 10 KiB", 10 * 1024, 4),
+    _upload("upload", "a file of 1 MiB", 1024 * 1024, 20),
+)
 
 
 def complaint(case: Case, answer: Answer, *, whole_chunks: bool = True) -> str | None:

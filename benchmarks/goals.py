@@ -12,6 +12,7 @@ from dataclasses import dataclass
 Best = Mapping[str, Mapping[str, Mapping[str, float]]]
 OURS = "micropie"
 WSGI_AGAINST_FALCON = ("plain", "json", "path")
+SESSION_GOAL = 2.0  # times a plain request, as it was measured in the same table
 
 
 @dataclass(frozen=True)
@@ -37,7 +38,15 @@ def judge(best: Best) -> list[Verdict]:
         _ahead(best, "wsgi", "Falcon", WSGI_AGAINST_FALCON),
         *(_ahead(best, "wsgi", peer) for peer in ("Bottle", "Flask", "CherryPy")),
         _ratio(best, "bridge", "a2wsgi + hand-written", 0.6, bridge),
+        *(_session(best, protocol) for protocol in ("asgi", "wsgi")),
     ]
+
+
+def _session(best: Best, protocol: str) -> Verdict:
+    goal = f"{protocol.upper()}: a session read from memory at most {SESSION_GOAL}x a plain request"
+    ours = best.get(f"{protocol}-sessions", {}).get(OURS, {})
+    ratios = {"session": ours["session"] / ours["plain"]} if {"session", "plain"} <= ours.keys() else {}
+    return _verdict(goal, ratios, [case for case, ratio in ratios.items() if ratio > SESSION_GOAL])
 
 
 def _ratio(best: Best, table: str, base: str, limit: float, goal: str, cases: Sequence[str] | None = None) -> Verdict:

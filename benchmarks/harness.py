@@ -20,6 +20,8 @@ import random
 import sys
 import time
 from collections.abc import Awaitable, Callable, Iterable, Mapping, MutableMapping, Sequence
+from dataclasses import replace
+from functools import lru_cache
 from typing import Any, Protocol
 
 from benchmarks.cases import Answer, Case
@@ -39,13 +41,35 @@ HEADERS = {
     "connection": "keep-alive",
 }
 ASGI_VERSIONS = {"version": "3.0", "spec_version": "2.3"}
+PIECE = 64 * 1024  # bytes: what uvicorn hands on at once
 PATIENCE = 10.0  # seconds for one checked answer, a start-up or a shutdown; each takes milliseconds
 
 
+class Unavailable(Exception):
+    """What a contender needs beside packages, such as a server, is not there."""
+
+
 def headers_of(case: Case) -> dict[str, str]:
+    headers = {**HEADERS, "cookie": case.cookie} if case.cookie else HEADERS
     if not case.body:
-        return HEADERS
-    return {**HEADERS, "content-type": case.content_type, "content-length": str(len(case.body))}
+        return headers
+    return {**headers, "content-type": case.content_type, "content-length": str(len(case.body))}
+
+
+def signed_in(world: World, app: Any, case: Case) -> Case:
+    """The case with the cookie that this application gives for it, if it wants one."""
+    if not case.sign_in:
+        return case
+    answer = world.ask(app, Case("sign-in", "", "GET", case.sign_in, b""))
+    if "set-cookie" not in answer.headers:
+        raise RuntimeError(f"{case.sign_in} gave status {answer.status} and no cookie")
+    return replace(case, cookie=answer.headers["set-cookie"].partition(";")[0])
+
+
+@lru_cache
+def pieces_of(body: bytes) -> tuple[bytes, ...]:
+    """A body as a server hands it on; one empty piece for none."""
+    return tuple(body[start : start + PIECE] for start in range(0, len(body), PIECE)) or (b"",)
 
 
 class World(Protocol):
@@ -69,19 +93,18 @@ class Exchange:
     ends its watch by this message (Litestar's streams) can, and all others pay nothing for either.
     """
 
-    __slots__ = ("body", "messages", "watcher")
+    __slots__ = ("messages", "pieces", "watcher")
 
     def __init__(self, body: bytes) -> None:
-        self.body: bytes | None = body
+        self.pieces = [*reversed(pieces_of(body))]
         self.messages: list[Message] = []
         self.watcher: asyncio.Future[None] | None = None
 
     async def receive(self) -> Message:
-        body = self.body
-        if body is None:
+        pieces = self.pieces
+        if not pieces:
             return await self._disconnect()
-        self.body = None
-        return {"type": "http.request", "body": body, "more_body": False}
+        return {"type": "http.request", "body": pieces.pop(), "more_body": bool(pieces)}
 
     async def send(self, message: Message) -> None:
         self.messages.append(message)
@@ -318,12 +341,13 @@ def measure(
 ) -> Timings:
     """Microseconds per request, of every batch: contender -> case -> one number a round."""
     timings: Timings = {name: {case.name: [] for case in cases} for name in apps}
+    own = {(name, case.name): signed_in(world, app, case) for name, app in apps.items() for case in cases}
     order = list(apps)
     for number in range(rounds + 1):
         for case in cases:
             random.shuffle(order)
             for name in order:
-                spent = _timed_batch(world, apps[name], case, case.batch_size(batch))
+                spent = _timed_batch(world, apps[name], own[name, case.name], case.batch_size(batch))
                 if number:  # round 0 warms up: caches, lazy imports, specialised bytecode
                     timings[name][case.name].append(spent)
         progress(number)

@@ -17,8 +17,8 @@ from typing import Any
 
 from benchmarks import goals, report
 from benchmarks.apps import fast_json
-from benchmarks.cases import CASES, Case, complaint
-from benchmarks.harness import AsgiWorld, Timings, World, WsgiWorld, measure
+from benchmarks.cases import CASES, SESSION_CASES, UPLOAD_CASES, Case, complaint
+from benchmarks.harness import AsgiWorld, Timings, Unavailable, World, WsgiWorld, measure, signed_in
 
 
 @dataclass(frozen=True)
@@ -41,7 +41,9 @@ class Table:
     key: str
     title: str
     contenders: tuple[Contender, ...]
+    cases: tuple[Case, ...] = CASES
     whole_chunks: bool = True
+    asgi: bool = False
 
     @property
     def base(self) -> str:
@@ -76,6 +78,7 @@ TABLES = (
             Contender("Litestar", "litestar_app", "make_asgi", "litestar"),
             Contender("FastAPI", "fastapi_app", "make_asgi", "fastapi"),
         ),
+        asgi=True,
     ),
     Table(
         "wsgi",
@@ -99,11 +102,61 @@ TABLES = (
         ),
         whole_chunks=False,
     ),
+    Table(
+        "asgi-sessions",
+        "Sessions under ASGI",
+        (
+            Contender("micropie", "micropie_sessions", "make_memory_asgi"),
+            Contender("micropie + signed cookie", "micropie_sessions", "make_cookie_asgi", "itsdangerous"),
+            Contender("micropie + SQLite", "micropie_sessions", "make_sqlite_asgi"),
+            Contender("micropie + Redis", "micropie_sessions", "make_redis_asgi", "redis"),
+            Contender("Starlette + SessionMiddleware", "starlette_app", "make_asgi_with_sessions", "starlette"),
+        ),
+        SESSION_CASES,
+        asgi=True,
+    ),
+    Table(
+        "wsgi-sessions",
+        "Sessions under WSGI",
+        (
+            Contender("micropie", "micropie_sessions", "make_memory_wsgi"),
+            Contender("micropie + signed cookie", "micropie_sessions", "make_cookie_wsgi", "itsdangerous"),
+            Contender("micropie + SQLite", "micropie_sessions", "make_sqlite_wsgi"),
+            Contender("micropie + Redis", "micropie_sessions", "make_redis_wsgi", "redis"),
+            Contender("Flask", "flask_app", "make_wsgi_with_sessions", "flask"),
+        ),
+        SESSION_CASES,
+    ),
+    Table(
+        "asgi-uploads",
+        "Uploads under ASGI",
+        (
+            Contender("hand-written", "handwritten", "make_asgi", "multipart"),
+            Contender("micropie", "micropie_app", "make_asgi"),
+            Contender("Falcon", "falcon_app", "make_asgi", "falcon"),
+            Contender("Starlette", "starlette_app", "make_asgi", "starlette"),
+        ),
+        UPLOAD_CASES,
+        asgi=True,
+    ),
+    Table(
+        "wsgi-uploads",
+        "Uploads under WSGI",
+        (
+            Contender("hand-written", "handwritten", "make_wsgi", "multipart"),
+            Contender("micropie", "micropie_app", "make_wsgi"),
+            Contender("Falcon", "falcon_app", "make_wsgi", "falcon"),
+            Contender("Bottle", "bottle_app", "make_wsgi", "bottle"),
+        ),
+        UPLOAD_CASES,
+    ),
 )
+
+ALL_CASES = list({case.name: case for table in TABLES for case in table.cases})
 
 
 def run_table(table: Table, options: argparse.Namespace) -> Outcome:
-    outcome = Outcome(table, [case for case in CASES if case.name in options.cases])
+    outcome = Outcome(table, _cases(table, options))
     apps = _make(table, options.contenders, outcome)
     with _world(table, options.loop) as world:
         for name, app in apps.items():
@@ -117,9 +170,13 @@ def run_table(table: Table, options: argparse.Namespace) -> Outcome:
     return outcome
 
 
+def _cases(table: Table, options: argparse.Namespace) -> list[Case]:
+    return [case for case in table.cases if case.name in options.cases]
+
+
 @contextlib.contextmanager
 def _world(table: Table, loop: str) -> Iterator[World]:
-    world: World = AsgiWorld(loop) if table.key == "asgi" else WsgiWorld()
+    world: World = AsgiWorld(loop) if table.asgi else WsgiWorld()
     with contextlib.closing(world):
         yield world
 
@@ -132,7 +189,7 @@ def _make(table: Table, wanted: Sequence[str], outcome: Outcome) -> dict[str, An
             continue
         try:
             apps[contender.name] = contender.make()
-        except ImportError as error:
+        except (ImportError, Unavailable) as error:
             outcome.missing[contender.name] = str(error)
         except Exception as error:  # it is there but doesn't start: its own fault, told as such
             outcome.wrong.append(f"{contender.name}: {type(error).__name__}: {error}")
@@ -147,7 +204,7 @@ def _check(world: World, name: str, app: Any, outcome: Outcome) -> list[str]:
     wrong = []
     for case in outcome.cases:
         try:
-            said = complaint(case, world.ask(app, case), whole_chunks=outcome.table.whole_chunks)
+            said = complaint(case, world.ask(app, signed_in(world, app, case)), whole_chunks=outcome.table.whole_chunks)
         except Exception as error:
             said = f"{type(error).__name__}: {error}"
         if said:
@@ -191,7 +248,7 @@ def _positive(text: str) -> int:
 
 
 def _options(arguments: Sequence[str] | None) -> argparse.Namespace:
-    tables, cases = [table.key for table in TABLES], [case.name for case in CASES]
+    tables, cases = [table.key for table in TABLES], ALL_CASES
     names = {c.name.lower() for table in TABLES for c in table.contenders}
     names |= {name.split(" + ", 1)[0] for name in names}
     parser = argparse.ArgumentParser(prog="python -m benchmarks.overhead", description=__doc__)
@@ -232,7 +289,7 @@ def _as_json(outcomes: list[Outcome], verdicts: list[goals.Verdict], options: ar
 
 def main(arguments: Sequence[str] | None = None) -> int:
     options = _options(arguments)
-    outcomes = [run_table(table, options) for table in TABLES if table.key in options.only]
+    outcomes = [run_table(table, options) for table in TABLES if table.key in options.only and _cases(table, options)]
     wrong = [f"{outcome.table.key}: {said}" for outcome in outcomes for said in outcome.wrong]
     if wrong:
         print("wrong answers, so nothing of these tables was measured:", *wrong, sep="\n- ", file=sys.stderr)

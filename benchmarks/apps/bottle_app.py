@@ -37,6 +37,11 @@ def submit() -> dict[str, Any]:
     return {"name": person["name"], "age": person["age"]}
 
 
+def upload() -> str:
+    size = len(request.files["file"].file.read())
+    return f"{request.forms['name']} from {request.forms['city']} sent {size} bytes"
+
+
 def stream() -> Iterator[bytes]:
     response.content_type = "text/plain"
     for _ in range(CHUNK_COUNT):
@@ -52,5 +57,6 @@ def make_wsgi() -> WsgiApp:
     app.get("/query")(query)
     app.post("/form")(form)
     app.post("/submit")(submit)
+    app.post("/upload")(upload)
     app.get("/stream")(stream)
     return app

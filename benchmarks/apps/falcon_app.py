@@ -54,6 +54,18 @@ class AsyncSubmit:
         resp.media = {"name": person["name"], "age": person["age"]}
 
 
+class AsyncUpload:
+    async def on_post(self, req: Any, resp: Any) -> None:
+        texts, size = {}, 0
+        async for part in await req.get_media():
+            if part.filename:
+                size = len(await part.stream.read())
+            else:
+                texts[part.name] = await part.text
+        resp.content_type = falcon.MEDIA_TEXT
+        resp.text = f"{texts['name']} from {texts['city']} sent {size} bytes"
+
+
 async def async_chunks() -> AsyncIterator[bytes]:
     for _ in range(CHUNK_COUNT):
         yield CHUNK
@@ -101,6 +113,18 @@ class Submit:
         resp.media = {"name": person["name"], "age": person["age"]}
 
 
+class Upload:
+    def on_post(self, req: Any, resp: Any) -> None:
+        texts, size = {}, 0
+        for part in req.get_media():
+            if part.filename:
+                size = len(part.stream.read())
+            else:
+                texts[part.name] = part.text
+        resp.content_type = falcon.MEDIA_TEXT
+        resp.text = f"{texts['name']} from {texts['city']} sent {size} bytes"
+
+
 def chunks() -> Iterator[bytes]:
     for _ in range(CHUNK_COUNT):
         yield CHUNK
@@ -127,6 +151,7 @@ def make_asgi() -> AsgiApp:
     app.add_route("/query", AsyncQuery())
     app.add_route("/form", AsyncForm())
     app.add_route("/submit", AsyncSubmit())
+    app.add_route("/upload", AsyncUpload())
     app.add_route("/stream", AsyncStream())
     return app
 
@@ -139,5 +164,6 @@ def make_wsgi() -> WsgiApp:
     app.add_route("/query", Query())
     app.add_route("/form", Form())
     app.add_route("/submit", Submit())
+    app.add_route("/upload", Upload())
     app.add_route("/stream", Stream())
     return app

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
-from flask import Flask, Response, request
+from flask import Flask, Response, request, session
 from flask.json.provider import JSONProvider
 
 from benchmarks.apps import fast_json
@@ -69,4 +69,30 @@ def make_wsgi() -> WsgiApp:
     app.post("/form")(form)
     app.post("/submit")(submit)
     app.get("/stream")(stream)
+    return app
+
+
+def login() -> str:
+    session["user"] = "Alice"
+    return "Welcome"
+
+
+def read_session() -> str:
+    user: str = session["user"]
+    return user
+
+
+def count() -> str:
+    session["count"] = number = session.get("count", 0) + 1
+    return str(number)
+
+
+def make_wsgi_with_sessions() -> WsgiApp:
+    """Its sessions are the cookie itself, signed: nothing is kept on the server."""
+    app = Flask(__name__)
+    app.secret_key = "a secret"
+    app.get("/plain")(plain)
+    app.get("/login")(login)
+    app.get("/session")(read_session)
+    app.get("/count")(count)
     return app

@@ -12,8 +12,32 @@ from typing import Any
 from urllib.parse import parse_qsl
 
 from benchmarks.apps.fast_json import dumps, loads
-from benchmarks.cases import CHUNK, CHUNK_COUNT
+from benchmarks.cases import BOUNDARY, CHUNK, CHUNK_COUNT
 from benchmarks.harness import AsgiApp, Receive, Send, WsgiApp
+
+
+class _Parts:
+    """A multipart form by the `multipart` package, which is what micropie uses, kept in memory."""
+
+    def __init__(self) -> None:
+        from multipart import MultipartSegment, PushMultipartParser
+
+        self._segment = MultipartSegment
+        self._parser = PushMultipartParser(BOUNDARY)
+        self._contents: dict[str, list[bytes]] = {}
+        self._current: list[bytes] = []
+
+    def feed(self, data: bytes) -> None:
+        for event in self._parser.parse(data):
+            if isinstance(event, self._segment):
+                self._current = self._contents[event.name] = []
+            elif event:
+                self._current.append(event)
+
+    def sentence(self) -> bytes:
+        name, city, file = (b"".join(self._contents[key]) for key in ("name", "city", "file"))
+        return b"%b from %b sent %d bytes" % (name, city, len(file))
+
 
 # --- ASGI ---------------------------------------------------------------------------------------------
 
@@ -65,6 +89,16 @@ async def _submit(scope: Scope, receive: Receive, send: Send) -> None:
     await _reply(send, BYTES_JSON, dumps({"name": person["name"], "age": person["age"]}))
 
 
+async def _upload(scope: Scope, receive: Receive, send: Send) -> None:
+    parts = _Parts()
+    more = True
+    while more:
+        message = await receive()
+        parts.feed(message["body"])
+        more = message["more_body"]
+    await _reply(send, BYTES_TEXT, parts.sentence())
+
+
 async def _chunks() -> AsyncIterator[bytes]:
     for _ in range(CHUNK_COUNT):
         yield CHUNK
@@ -89,6 +123,7 @@ ASGI_ROUTES = {
     "/query": _query,
     "/form": _form,
     "/submit": _submit,
+    "/upload": _upload,
     "/stream": _stream,
 }
 
@@ -155,6 +190,12 @@ def _wsgi_submit(environ: Environ, start_response: StartResponse) -> Iterable[by
     return _wsgi_reply(start_response, JSON, dumps({"name": person["name"], "age": person["age"]}))
 
 
+def _wsgi_upload(environ: Environ, start_response: StartResponse) -> Iterable[bytes]:
+    parts = _Parts()
+    parts.feed(_wsgi_body(environ))
+    return _wsgi_reply(start_response, TEXT, parts.sentence())
+
+
 def _wsgi_chunks() -> Iterator[bytes]:
     for _ in range(CHUNK_COUNT):
         yield CHUNK
@@ -171,6 +212,7 @@ WSGI_ROUTES = {
     "/query": _wsgi_query,
     "/form": _wsgi_form,
     "/submit": _wsgi_submit,
+    "/upload": _wsgi_upload,
     "/stream": _wsgi_stream,
 }
 

@@ -11,7 +11,7 @@ from typing import Any
 
 from benchmarks.cases import CHUNK, CHUNK_COUNT
 from benchmarks.harness import AsgiApp, WsgiApp
-from micropie import App
+from micropie import App, UploadFile
 
 
 class Root(App):
@@ -32,6 +32,9 @@ class Root(App):
 
     async def submit(self, name: Any, age: Any) -> dict[str, Any]:
         return {"name": name, "age": age}
+
+    async def upload(self, name: str, city: str, file: UploadFile) -> str:
+        return f"{name} from {city} sent {len(file.read())} bytes"
 
     async def stream(self) -> AsyncIterator[bytes]:
         for _ in range(CHUNK_COUNT):
@@ -56,6 +59,9 @@ class SyncRoot(App):
 
     def submit(self, name: Any, age: Any) -> dict[str, Any]:
         return {"name": name, "age": age}
+
+    def upload(self, name: str, city: str, file: UploadFile) -> str:
+        return f"{name} from {city} sent {len(file.read())} bytes"
 
     def stream(self) -> Iterator[bytes]:
         for _ in range(CHUNK_COUNT):

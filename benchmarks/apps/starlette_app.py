@@ -6,6 +6,7 @@ from collections.abc import AsyncIterator
 from typing import Any
 
 from starlette.applications import Starlette
+from starlette.middleware import Middleware
 from starlette.requests import Request
 from starlette.responses import JSONResponse, PlainTextResponse, Response, StreamingResponse
 from starlette.routing import Route
@@ -46,6 +47,12 @@ async def submit(request: Request) -> Response:
     return FastJSONResponse({"name": person["name"], "age": person["age"]})
 
 
+async def upload(request: Request) -> Response:
+    async with request.form() as form:
+        data = await form["file"].read()
+        return PlainTextResponse(f"{form['name']} from {form['city']} sent {len(data)} bytes")
+
+
 async def chunks() -> AsyncIterator[bytes]:
     for _ in range(CHUNK_COUNT):
         yield CHUNK
@@ -64,6 +71,36 @@ def make_asgi() -> AsgiApp:
             Route("/query", query),
             Route("/form", form, methods=["POST"]),
             Route("/submit", submit, methods=["POST"]),
+            Route("/upload", upload, methods=["POST"]),
             Route("/stream", stream),
         ]
+    )
+
+
+async def login(request: Request) -> Response:
+    request.session["user"] = "Alice"
+    return PlainTextResponse("Welcome")
+
+
+async def session(request: Request) -> Response:
+    return PlainTextResponse(request.session["user"])
+
+
+async def count(request: Request) -> Response:
+    request.session["count"] = number = request.session.get("count", 0) + 1
+    return PlainTextResponse(str(number))
+
+
+def make_asgi_with_sessions() -> AsgiApp:
+    """Its sessions are the cookie itself, signed: nothing is kept on the server."""
+    from starlette.middleware.sessions import SessionMiddleware  # needs itsdangerous
+
+    return Starlette(
+        routes=[
+            Route("/plain", plain),
+            Route("/login", login),
+            Route("/session", session),
+            Route("/count", count),
+        ],
+        middleware=[Middleware(SessionMiddleware, secret_key="a secret")],
     )
