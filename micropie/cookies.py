@@ -35,7 +35,7 @@ def find_cookie(header: str, name: str) -> str | None:
     before, found, rest = header.partition(name + "=")
     if found and (not before or (before.endswith("; ") and name not in before)):  # as browsers write it
         value = rest.partition(";")[0].strip()
-        return _unquoted(value) if value.startswith('"') else value
+        return _unquoted(value) if value[:1] == '"' else value
     if name not in header:
         return None
     for piece in header.split(";"):

@@ -5,10 +5,14 @@ from __future__ import annotations
 import copy
 from collections.abc import Callable
 from types import NoneType
-from typing import Any, NoReturn
+from typing import Any, NoReturn, TypeAlias
 
 from micropie.errors import ResponseError
 
+# key -> the functions to call with what is stored, and the value here after the last of them. Never changed in place.
+_Updates: TypeAlias = dict[str, tuple[list[Callable[[Any], Any]], Any]]
+
+_NO_UPDATES: _Updates = {}
 _MISSING = object()
 _UNCHANGEABLE = frozenset({str, int, float, bool, bytes, NoneType})
 
@@ -83,8 +87,7 @@ class Session(dict[str, Any]):
         self.id = session_id
         self.accessed = False
         self._regenerated = False
-        # key -> the functions to call with what is stored, and the value here after the last of them.
-        self._updates: dict[str, tuple[list[Callable[[Any], Any]], Any]] = {}
+        self._updates = _NO_UPDATES
 
     @property
     def changed(self) -> bool:
@@ -113,9 +116,9 @@ class Session(dict[str, Any]):
         as_stored = self.get(key, _MISSING) == expected
         self[key] = value = function(self.get(key))
         if as_stored:
-            self._updates[key] = [*functions, function], copy.deepcopy(value)
+            self._updates = {**self._updates, key: ([*functions, function], copy.deepcopy(value))}
         else:  # set by hand before: that counts, and not what others stored
-            self._updates.pop(key, None)
+            self._updates = {other: update for other, update in self._updates.items() if other != key}
         return value
 
     def changes(self) -> Changes:
