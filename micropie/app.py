@@ -228,7 +228,7 @@ class App:
     @property
     def request(self) -> Request:
         """The request that is being answered. Raises ``LookupError`` outside of handlers and hooks."""
-        return current_request()
+        return current.get(None) or current_request()
 
     @property
     def response(self) -> Draft:
