@@ -268,6 +268,46 @@ def test_R07_asgi_trusts_the_messages_and_not_the_header(backend: str) -> None:
     assert call.body == b"0123456789"
 
 
+class Future:
+    """What a compiled server's `receive` gives: no coroutine, and an iterator with nothing but `__next__`."""
+
+    def __init__(self, message: Any, waits: bool) -> None:
+        self._message = message
+        self._steps = anyio.sleep(0.001).__await__() if waits else iter(())
+
+    def __await__(self) -> Any:
+        return self
+
+    def __iter__(self) -> Any:
+        return self
+
+    def __next__(self) -> Any:
+        try:
+            return next(self._steps)
+        except StopIteration:
+            raise StopIteration(self._message) from None
+
+
+@pytest.mark.parametrize("waits", [False, True])
+@pytest.mark.parametrize("path", ["/body", "/form"])
+def test_receive_need_not_be_a_coroutine_function(path: str, waits: bool) -> None:
+    class Form(Reading):
+        def form(self, a: str) -> str:
+            return a
+
+    call = Call()
+
+    def receive() -> Any:
+        return Future(piece(b"a=1"), waits)
+
+    async def main() -> None:
+        kind = (b"content-type", b"application/x-www-form-urlencoded")
+        await Form()(http_scope("POST", path, headers=[kind]), receive, call.send)
+
+    run("asyncio", main)
+    assert (call.status, call.body) == (200, b"a=1" if path == "/body" else b"1")
+
+
 @every_loop
 def test_messages_may_leave_out_what_has_a_default(backend: str) -> None:
     call = run(backend, lambda: get(Reading(), "/body", "POST", {"type": "http.request"}))

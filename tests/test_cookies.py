@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from datetime import datetime, timedelta, timezone
+from itertools import product
 from typing import Any
 
 import pytest
 
 from micropie import App
-from micropie.cookies import format_cookie, parse_cookies
+from micropie.cookies import find_cookie, format_cookie, parse_cookies
 from tests.asgi.calls import every_loop, get, run
 from tests.conftest import MakeClient
 
@@ -64,6 +65,14 @@ def test_R04_several_cookie_headers(make_client: MakeClient) -> None:
 def test_R04_http_2_splits_the_cookie_header(backend: str) -> None:
     headers = [(b"cookie", b"a=1"), (b"x-between", b"1"), (b"cookie", b"b=2; a=3")]
     assert run(backend, lambda: get(Echo(), headers=headers)).body == b'{"a":"1","b":"2"}'
+
+
+def test_one_cookie_is_found_as_all_are_read() -> None:
+    pieces = ["a=1", "a=2", ' a = "3"', "a", "a =4", "ba=5", "=a=6", "a=", 'a="', "", " ", "\ta=7 ", "b=a=8"]
+    headers = [*COOKIES, *("; ".join(chosen) for chosen in product(pieces, repeat=3))]
+    headers += [header.replace("; ", separator) for header in headers for separator in (";", " ;  ")]
+    for header in headers:
+        assert find_cookie(header, "a") == parse_cookies(header).get("a"), header
 
 
 def test_bad_cookies_lock_nobody_out(make_client: MakeClient) -> None:

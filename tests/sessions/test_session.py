@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import collections
 import copy
+from dataclasses import dataclass, field
 from typing import Any
 
 import pytest
 
 from micropie import ResponseError
 from micropie.sessions import Changes, Session
+from micropie.sessions.session import copied
 
 
 def count(n: int | None) -> int:
@@ -126,6 +129,53 @@ def test_a_sealed_session_may_be_read_and_not_changed(change: Any) -> None:
     with pytest.raises(ResponseError, match="change it before the first yield"):
         change(session)
     assert (session["a"], session.get("b"), session.changed) == (1, None, False)
+
+
+@dataclass
+class Point:
+    """A value that JSON has no word for, and that only the memory keeps."""
+
+    tags: list[str] = field(default_factory=list)
+
+
+DEEP: list[Any] = [
+    ({"x": [1, [2, {"y": [3]}]]}, lambda data: data["x"][1][1]["y"].append(4)),
+    ({"x": {"y": {"z": [1]}}}, lambda data: data["x"]["y"]["z"].append(2)),
+    ({"x": ([1], 2)}, lambda data: data["x"][0].append(3)),
+    ({"x": {1, 2}}, lambda data: data["x"].add(3)),
+    ({"x": bytearray(b"a")}, lambda data: data["x"].extend(b"b")),
+    ({"x": collections.OrderedDict(y=[1])}, lambda data: data["x"]["y"].append(2)),
+    ({"x": [Point()]}, lambda data: data["x"][0].tags.append("b")),
+]
+
+
+@pytest.mark.parametrize(("data", "change"), DEEP)
+def test_a_change_deep_inside_is_seen_and_reaches_nobody_else(data: dict[str, Any], change: Any) -> None:
+    before = repr(data)
+    session = Session("id", data)
+    change(session)
+    assert session.changed
+    assert list(session.changes().values) == ["x"]
+    assert repr(data) == before
+
+
+def test_a_copy_is_equal_and_of_the_same_types() -> None:
+    data: dict[str, Any] = {
+        "text": "a",
+        "list": [1, 2.5, None, True, b"b", [], {}],
+        "dict": {"x": {"y": [{}]}, 5: (1,)},
+        "set": {1},
+    }
+    twin = copied(data)
+    assert (twin, repr(twin)) == (data, repr(data))
+    assert twin["list"] is not data["list"]
+    assert twin["dict"]["x"]["y"][0] is not data["dict"]["x"]["y"][0]
+
+
+def test_updates_of_one_session_are_not_those_of_another() -> None:
+    first, second = Session("id", {"n": 1}), Session("id", {"n": 1})
+    first.update_atomic("n", count)
+    assert (first.changed, second.changed, Session().changed) == (True, False, False)
 
 
 def test_a_session_can_be_copied() -> None:

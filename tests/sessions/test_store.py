@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import random
+import threading
 import time
 from typing import Any
 
@@ -12,6 +13,8 @@ import pytest
 from micropie import App, HttpMiddleware, InMemorySessionBackend, Response, SessionBackend, SetupError
 from micropie.cookies import parse_cookies
 from micropie.sessions import Session
+from micropie.testing import TestClient
+from tests.asgi.calls import every_loop, get, run
 from tests.conftest import MakeClient
 
 
@@ -79,6 +82,12 @@ class Root(App):
 
     def has(self) -> str:
         return str("user" in self.request.session)
+
+    def text(self) -> str:
+        return "x" * len(self.request.session.get("x", ""))
+
+    def numbers(self) -> list[int]:
+        return [len(self.request.session.get("x", ""))]
 
     def clear(self) -> None:
         self.request.session.clear()
@@ -236,6 +245,8 @@ def test_R49_the_first_of_two_cookies_counts(make_client: MakeClient) -> None:
         ("/untouched", []),
         ("/look", ["Cookie"]),
         ("/has", ["Cookie"]),
+        ("/text", ["Cookie"]),
+        ("/numbers", ["Cookie"]),
         ("/keep/b", ["Cookie"]),
         ("/varies", ["Accept, COOKIE"]),
         ("/everything", ["*"]),
@@ -251,6 +262,14 @@ def test_R48_an_answer_made_from_a_session_varies(
     if known:
         client.get("/keep/a")
     assert client.get(path).headers.get_list("vary") == vary
+
+
+@every_loop
+def test_R04_http_2_splits_the_cookie_header(backend: str) -> None:
+    sessions = InMemorySessionBackend()
+    sessions.save("me", {"a": 1}, 60)
+    headers = [(b"cookie", b"x=1"), (b"x-between", b"1"), (b"cookie", b"session_id=me; session_id=other")]
+    assert run(backend, lambda: get(Root(sessions), "/look", headers=headers)).body == b'{"a":1}'
 
 
 def test_R48_an_answer_with_the_cookie_is_private(make_client: MakeClient) -> None:
@@ -397,6 +416,103 @@ def test_methods_that_a_subclass_overrides_are_called(make_client: MakeClient) -
     client.get("/keep/a")
     client.get("/keep/b")
     assert saved == [{"a": "1"}, {"a": "1", "b": "1"}]
+
+
+def test_a_load_that_a_subclass_overrides_is_called(make_client: MakeClient) -> None:
+    asked = []
+
+    class Logged(InMemorySessionBackend):
+        def load(self, session_id: str) -> dict[str, Any]:
+            asked.append(session_id)
+            return super().load(session_id)
+
+    client = make_client(Root(Logged()))
+    client.get("/keep/a")
+    assert (client.get("/look").json(), asked) == ({"a": "1"}, [client.cookies["session_id"]])
+
+
+# -- one request's data is no other's -----------------------------------------------------------------------------------
+
+
+class Shares(Own):
+    """Gives what it keeps and goes on to change it, as an author's may who did not think of it."""
+
+    def load(self, session_id: str) -> Any:
+        return self.data.get(session_id)
+
+    def save(self, session_id: str, data: dict[str, Any], timeout: int) -> Any:
+        self.data.setdefault(session_id, {}).update(data)
+
+
+class SharesAtOnce(Shares):
+    blocking = False
+
+
+class Cart(Root):
+    """`_meanwhile` is another request of the same client."""
+
+    _meanwhile: Any = None
+
+    def open(self) -> None:
+        self.request.session["cart"] = {"items": ["a"]}
+
+    def add(self) -> Any:
+        self.request.session["cart"]["items"].append("b")
+        return self._meanwhile()
+
+    def other(self) -> None:
+        self.request.session.get("cart")
+        self._meanwhile()
+        self.request.session["mine"] = 1
+
+
+SHARED = [InMemorySessionBackend, Shares, SharesAtOnce]
+
+
+@pytest.mark.parametrize("backend", SHARED)
+def test_a_change_inside_of_a_value_is_seen_by_others_once_it_is_saved(make_client: MakeClient, backend: Any) -> None:
+    app = Cart(backend())
+    client = make_client(app)
+    client.get("/open")
+    cookie = {"Cookie": f"session_id={client.cookies['session_id']}"}
+    app._meanwhile = lambda: TestClient(app, protocol="wsgi", lifespan=False).get("/look", headers=cookie).json()
+    assert client.get("/add").json() == {"cart": {"items": ["a"]}}
+    assert client.get("/look").json() == {"cart": {"items": ["a", "b"]}}
+
+
+@pytest.mark.parametrize("backend", SHARED)
+def test_R43_what_others_store_meanwhile_is_not_taken_for_a_change(make_client: MakeClient, backend: Any) -> None:
+    kept = backend()
+    app = Cart(kept)
+    client = make_client(app)
+    client.get("/open")
+    session_id = client.cookies["session_id"]
+    app._meanwhile = lambda: kept.save(session_id, {"cart": "other"}, 60)
+    client.get("/other")
+    assert client.get("/look").json() == {"cart": "other", "mine": 1}
+
+
+def test_memory_is_read_by_many_threads_at_once() -> None:
+    backend = InMemorySessionBackend(capacity=50)
+    errors: list[BaseException] = []
+
+    def work(number: int) -> None:
+        try:
+            for turn in range(2000):
+                key = str((number + turn) % 60)
+                if turn % 3:
+                    assert backend.snapshot(key) in ({}, {"key": key})
+                else:
+                    backend.save(key, {"key": key}, 60)
+        except BaseException as error:
+            errors.append(error)
+
+    threads = [threading.Thread(target=work, args=(number,)) for number in range(6)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert (errors, len(backend._sessions)) == ([], 50)
 
 
 # -- a backend out of reach ---------------------------------------------------------------------------------------------
