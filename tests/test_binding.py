@@ -170,6 +170,15 @@ def test_json_keys_fill_parameters_and_keep_their_types(make_client: MakeClient,
     ]
 
 
+def test_one_parameter_is_filled_like_several(make_client: MakeClient) -> None:
+    client = make_client(app_of(lambda text: [text]))
+    assert client.get("/page?text=abc").json() == ["abc"]
+    assert client.post("/page", data={"text": "abc"}).json() == ["abc"]
+    assert client.post("/page", json={"text": "abc"}).json() == ["abc"]
+    assert client.post("/page", json={"text": ["abc", 1]}).json() == [["abc", 1]]
+    assert client.post("/page", json={"other": "abc"}).status_code == 400
+
+
 def test_a_json_body_that_is_no_object_fills_nothing(client: TestClient) -> None:
     for document in ([1], "name", 5, None, True, [{"name": "x"}]):
         assert client.post("/greet", json=document).json() == ["World", "?"]

@@ -11,7 +11,7 @@ from typing import Any
 import anyio
 import pytest
 
-from micropie import App, ClientDisconnect, HTTPError, inline
+from micropie import App, ClientDisconnect, HTTPError, HttpMiddleware, inline
 from micropie.body import Body
 from tests.asgi.calls import DISCONNECT, Call, every_loop, get, http_scope, piece, run
 from tests.conftest import MakeClient
@@ -421,6 +421,43 @@ def test_a_lying_or_absent_length_does_not_get_past_the_limit(backend: str, leng
     call = run(backend, lambda: get(Reading(max_body_size=LIMIT), path, "POST", *endless, headers=headers))
     assert call.status == 413
     assert call.received <= LIMIT // 100 + 1
+
+
+@every_loop
+@pytest.mark.parametrize("kind", [FORM, JSON])
+def test_a_form_in_one_piece_past_the_limit_is_a_413(backend: str, kind: dict[str, str]) -> None:
+    app = Reading(max_body_size=10)
+
+    @app.error(413)
+    def too_large(error: HTTPError) -> str:
+        try:
+            return str(len(app.request.read()))
+        except HTTPError as again:
+            return f"{error.status} and {again.status}"
+
+    headers = [(b"content-type", kind["Content-Type"].encode())]
+    for content, answer in ((b'["123456"]', b"ignored"), (b'["1234567"]', b"413 and 413")):
+        call = run(backend, lambda body=content: get(app, "/ignores", "POST", piece(body), headers=headers))
+        assert (call.body, call.received) == (answer, 1)
+
+
+@pytest.mark.parametrize("kind", [FORM, JSON])
+def test_a_form_that_a_hook_has_read_is_not_waited_for_again(make_client: MakeClient, kind: dict[str, str]) -> None:
+    class Reads(HttpMiddleware):
+        async def before_request(self, request: Any) -> None:
+            request.state.body = await request.body()
+
+    class Form(Reading):
+        async def form(self) -> Any:
+            return [self.request.form("a") or self.request.json("a"), await self.request.body() == state().body]
+
+    def state() -> Any:
+        return app.request.state
+
+    app = Form()
+    app.middlewares.append(Reads())
+    content = b"a=text" if kind is FORM else b'{"a":"text"}'
+    assert make_client(app).post("/form", content=content, headers=kind).json() == ["text", True]
 
 
 def test_a_body_that_is_too_large_is_not_read_at_all_if_it_is_announced() -> None:

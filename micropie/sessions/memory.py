@@ -29,10 +29,10 @@ class InMemorySessionBackend(SessionBackend):
 
     def load(self, session_id: str) -> dict[str, Any]:
         """A copy of the session's data, ``{}`` if it is unknown or expired."""
-        data: dict[str, Any] = copied(self.snapshot(session_id))
+        data: dict[str, Any] = copied(self.load_shared(session_id))
         return data
 
-    def snapshot(self, session_id: str) -> dict[str, Any]:
+    def load_shared(self, session_id: str) -> dict[str, Any]:
         """The data as it is stored, for who only reads it: it is never changed, a save puts another in its place."""
         self._lock.acquire()  # a third of what ``with`` takes, and this is a twentieth of a request
         try:

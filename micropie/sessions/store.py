@@ -48,10 +48,10 @@ class SessionStore:
         self._secure = secure
         self._blocking = getattr(backend, "blocking", True)
         self._merge = _own(backend, "merge")
-        snapshot = _own(backend, "snapshot")
-        self._snapshot = snapshot or self._copy
+        shared = _own(backend, "load_shared")
+        self._load_shared = shared or self._copy
         # None where any text may be looked up: it is no file's name and no key of another program's there.
-        self._is_id = id_validator or (None if self._in_cookie or snapshot else _is_id)
+        self._is_id = id_validator or (None if self._in_cookie or shared else _is_id)
         self.opens_ahead = self._blocking or inspect.iscoroutinefunction(backend.load)
 
     def open_now(self, session_id: str | None) -> Session:
@@ -60,7 +60,7 @@ class SessionStore:
         if not session_id or self.opens_ahead or (is_id is not None and not is_id(session_id)):
             return Session()
         try:
-            data = self._snapshot(session_id)
+            data = self._load_shared(session_id)
             return Session(session_id, data) if data else Session()
         except OSError as error:
             self._log(error)
@@ -157,11 +157,11 @@ def _is_id(value: str) -> bool:
     return len(value) <= _LONGEST_ID and value.isascii() and value.isprintable()
 
 
-_METHODS = frozenset({"load", "save", "merge", "snapshot"})
+_METHODS = frozenset({"load", "save", "merge", "load_shared"})
 
 
 def _own(backend: object, name: str) -> Any:
-    """A backend's ``merge`` or ``snapshot`` if it goes with its ``load`` and ``save``, else None.
+    """A backend's ``merge`` or ``load_shared`` if it goes with its ``load`` and ``save``, else None.
 
     A class that overrides one of these and inherits the others expects its own methods to be called.
     """

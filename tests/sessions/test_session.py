@@ -101,6 +101,15 @@ def test_what_is_set_by_hand_counts_more_than_an_update(first: bool) -> None:
     assert session.changes().apply({"n": 100}) == {"n": 6}
 
 
+def test_what_is_set_by_hand_between_two_updates_counts_more_than_either() -> None:
+    session = Session("id", {"n": 1, "m": 1})
+    for key in ("n", "m"):
+        session.update_atomic(key, count)
+    session["n"] = 1
+    session.update_atomic("n", count)
+    assert session.changes().apply({"n": 100, "m": 100}) == {"n": 2, "m": 101}
+
+
 def test_what_is_deleted_after_an_update_is_gone() -> None:
     session = Session("id", {"n": 1, "x": 1})
     session.update_atomic("n", count)

@@ -268,7 +268,8 @@ def test_R48_an_answer_made_from_a_session_varies(
 def test_R04_http_2_splits_the_cookie_header(backend: str) -> None:
     sessions = InMemorySessionBackend()
     sessions.save("me", {"a": 1}, 60)
-    headers = [(b"cookie", b"x=1"), (b"x-between", b"1"), (b"cookie", b"session_id=me; session_id=other")]
+    pieces = [b"x=1", b"session_id=me; session_id=other", b"y=2"]
+    headers = [(name, value) for piece in pieces for name, value in ((b"cookie", piece), (b"x-between", b"1"))]
     assert run(backend, lambda: get(Root(sessions), "/look", headers=headers)).body == b'{"a":1}'
 
 
@@ -501,7 +502,7 @@ def test_memory_is_read_by_many_threads_at_once() -> None:
             for turn in range(2000):
                 key = str((number + turn) % 60)
                 if turn % 3:
-                    assert backend.snapshot(key) in ({}, {"key": key})
+                    assert backend.load_shared(key) in ({}, {"key": key})
                 else:
                     backend.save(key, {"key": key}, 60)
         except BaseException as error:
@@ -608,6 +609,15 @@ def test_R50_memory_is_bounded(make_client: MakeClient) -> None:
     for number in range(100_000):
         backend.save(str(number), {"x": 1}, 60)
     assert len(backend._sessions) == 100
+
+
+def test_R50_the_session_that_was_read_longest_ago_goes_first(make_client: MakeClient) -> None:
+    backend = InMemorySessionBackend(capacity=3)
+    for name in "abc":
+        backend.save(name, {"x": name}, 60)
+    make_client(Root(backend)).get("/look", headers={"Cookie": "session_id=a"})
+    backend.save("d", {"x": "d"}, 60)
+    assert list(backend._sessions) == ["c", "a", "d"]
 
 
 def test_R50_memory_is_swept_without_anybody_asking(monkeypatch: pytest.MonkeyPatch) -> None:
