@@ -21,8 +21,8 @@ class SessionBackend:
     ``changes.apply(data)`` under ``changes.new_id or session_id``, or nothing if it is empty; forget ``session_id``
     if there is a new id.
 
-    One in this process's memory may have ``load_shared(session_id)`` as well: ``load`` without a copy. What it returns is
-    never changed, neither by who asks nor by the backend, whose every save puts other data in its place.
+    One in this process's memory may have ``load_shared(session_id)`` as well: ``load`` without a copy. What it
+    returns is never changed, neither by who asks nor by the backend, whose every save puts other data in its place.
     """
 
     blocking = True
