@@ -52,6 +52,14 @@ def test_reading_is_the_same_in_every_world(make_client: MakeClient, header: str
     assert (answer.status_code, answer.json()) == (200, COOKIES[header])
 
 
+def test_they_are_read_once_for_a_request(make_client: MakeClient) -> None:
+    class Twice(App):
+        def index(self) -> Any:
+            return self.request.cookies is self.request.cookies
+
+    assert make_client(Twice()).get("/", headers={"Cookie": "a=1"}).json() is True
+
+
 def test_no_cookie_header(make_client: MakeClient) -> None:
     assert make_client(Echo()).get("/").json() == {}
 
