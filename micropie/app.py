@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Awaitable, Callable, Iterable, Iterator
+from contextvars import copy_context
 from functools import partial
 from os import PathLike
 from typing import Any, TypeVar
@@ -137,7 +138,7 @@ class App:
         if send is None:
             site = self._micropie_process.site
             if site is not None:
-                return answer_wsgi(site, scope, receive)
+                return copy_context().run(answer_wsgi, site, scope, receive)
             return serve_wsgi(self, self._micropie_process, scope, receive)
         site = self._micropie_running.site
         if site is not None and scope["type"] == "http":

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterable, Iterator
-from contextvars import Context, copy_context
+from contextvars import copy_context
 from functools import partial
 from typing import Any
 
@@ -40,13 +40,10 @@ _LENGTHS = _Lengths()
 
 
 def serve_http(site: Site, environ: Environ, start_response: StartResponse) -> Iterable[bytes]:
-    """Answer one request, in a context of its own: what it sets is not for the thread's next one to see."""
-    context = copy_context()
-    return context.run(_serve, site, environ, start_response, context)
+    """Answer one request. To be run in a context of its own: what it sets is not for the thread's next one to see.
 
-
-def _serve(site: Site, environ: Environ, start_response: StartResponse, context: Context) -> Iterable[bytes]:
-    """The flow is driven here as in ``performing.perform``, without the call."""
+    The flow is driven here as in ``performing.perform``, without the call.
+    """
     request = WSGIRequest(environ)
     current.set(request)
     flow = respond(site, request)
@@ -71,7 +68,7 @@ def _serve(site: Site, environ: Environ, start_response: StartResponse, context:
         start_response("200 OK" if status == 200 else status_line(status), headers)
         if stream is not None:
             lent = lent_file(stream, request, status)
-            return _Chunks(stream, request, status, context) if lent is None else lent
+            return _Chunks(stream, request, status) if lent is None else lent
     except BaseException:
         result = None
         flow.close()
@@ -96,7 +93,7 @@ def start_and_serve(
         described = [("content-type", str(content_type)), ("content-length", str(length))]
         start_response(status_line(status), headers + described)
         return [body]
-    return serve_http(site, environ, start_response)
+    return copy_context().run(serve_http, site, environ, start_response)
 
 
 class _Chunks:
@@ -106,11 +103,11 @@ class _Chunks:
     server's thread may answer somebody else.
     """
 
-    def __init__(self, stream: Stream, request: Request, status: int, context: Context) -> None:
+    def __init__(self, stream: Stream, request: Request, status: int) -> None:
         self._stream = stream
         self._request = request
         self._has_body = request.method != "HEAD" and status not in (204, 304)
-        self._run = context.run
+        self._run = copy_context().run
         self._backend = request.level.settings.portal_backend
 
     def __iter__(self) -> Iterator[bytes]:
