@@ -9,7 +9,6 @@ from __future__ import annotations
 import dis
 import os
 from collections.abc import Callable, Iterator
-from functools import lru_cache
 from io import FileIO
 from types import AsyncGeneratorType, CodeType, GeneratorType
 from typing import Any, Final
@@ -45,7 +44,10 @@ class Stream:
         """Fetch chunks until one has content: the head waits for it."""
         if type(self.source) is FilePart:  # its first chunk was read when it was opened
             self.first = next(self.source, END)
-        step = self._chunk_step()
+        if self.is_async:
+            step: Step = (CHUNK, no_function, (self,)) if self.waits else (AWAIT, self.source.__anext__, ())
+        else:
+            step = self.kind, next, (self.source, END)
         while self.first is PENDING:
             try:
                 chunk = yield step
@@ -55,11 +57,6 @@ class Stream:
                 self.first = chunk or PENDING
             else:
                 self.first = (yield from self._other_kind(chunk)) or PENDING
-
-    def _chunk_step(self) -> Step:
-        if not self.is_async:
-            return self.kind, next, (self.source, END)
-        return (CHUNK, no_function, (self,)) if self.waits else (AWAIT, self.source.__anext__, ())
 
     def _other_kind(self, chunk: object) -> Flow[bytes]:
         try:
@@ -107,12 +104,20 @@ def may_wait(source: object) -> bool:
 
     Known before it is asked for its first chunk, as there is much to be got ready for one that waits.
     """
-    return not isinstance(source, AsyncGeneratorType) or _has_await(source.ag_code)
+    if type(source) is not AsyncGeneratorType:
+        return True
+    code = source.ag_code
+    known = _KNOWN.get(id(code))
+    if known is None or known[0] is not code:
+        waits = any(instruction.opname in _WAITING for instruction in dis.get_instructions(code))
+        _KNOWN[id(code)] = known = code, waits
+        if len(_KNOWN) > 1024:
+            del _KNOWN[next(iter(_KNOWN))]
+    return known[1]
 
 
-@lru_cache(maxsize=1024)
-def _has_await(code: CodeType) -> bool:
-    return any(instruction.opname in _WAITING for instruction in dis.get_instructions(code))
+# By identity: to find a code object by its value takes longer than all the rest of getting a stream ready.
+_KNOWN: dict[int, tuple[CodeType, bool]] = {}
 
 
 def as_bytes(chunk: object) -> bytes:

@@ -11,7 +11,7 @@ from micropie.asgi.sending import CONTENT_TYPES, LENGTHS, encode_headers, send_s
 from micropie.context import current
 from micropie.flow import respond
 from micropie.site import Site
-from micropie.steps import AWAIT, RECEIVE
+from micropie.steps import AWAIT, IO, RECEIVE
 from micropie.types import Receive, Scope, Send
 
 logger = logging.getLogger("micropie")
@@ -50,7 +50,7 @@ async def serve_http(site: Site, scope: Scope, receive: Receive, send: Send) -> 
             headers = [CONTENT_TYPES[content_type], LENGTHS[length]]
         start = {"type": "http.response.start", "status": status, "headers": headers}
         if stream is not None:
-            if not await sent_by_server(start, stream, request, send):
+            if stream.kind is not IO or not await sent_by_server(start, stream, request, send):
                 await send_streamed(start, stream, request, send)
             return
         try:

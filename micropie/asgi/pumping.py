@@ -49,8 +49,9 @@ async def send_rest(stream: Stream, request: ASGIRequest, send: Send) -> None:
             stream.pump = await begin_pump(stream, chunks, request)
         await stream.pump.send_rest(send)
     else:
-        watch = Watch(request, watchers, None)
-        await when_it_waits(_send_chunks(stream.source, send, watch), watch.begin)
+        looking: list[Watch] = []
+        sending = _send_chunks(stream.source, send, looking)
+        await when_it_waits(sending, lambda: Watch(request, watchers, None, looking).begin())
 
 
 async def close_stream(stream: Stream, level: Level) -> None:
@@ -65,26 +66,25 @@ async def close_stream(stream: Stream, level: Level) -> None:
 class Watch:
     """Looks out for the client's leaving from ``begin`` on; ``source`` is given up then.
 
-    ``looking`` is not empty from then on: the cheapest thing to ask for each chunk. ``source`` is None for one that
-    never waits itself and asks soon enough.
+    From then on it is in ``looking``: to see whether there is anything in a list is the cheapest question to ask for
+    each chunk. ``source`` is None for one that never waits itself and asks soon enough.
     """
 
-    __slots__ = ("_chunks", "_left", "_request", "_source", "_watchers", "_watching", "looking")
+    __slots__ = ("_chunks", "_left", "_looking", "_request", "_source", "_watchers", "_watching")
 
-    def __init__(self, request: ASGIRequest, watchers: TaskGroup, source: Source | None) -> None:
+    def __init__(self, request: ASGIRequest, watchers: TaskGroup, source: Source | None, looking: list[Watch]) -> None:
         self._request = request
         self._watchers = watchers
         self._source = source
-        self._watching: CancelScope | None = None
-        self.looking: list[bool] = []
+        self._looking = looking
+        self._watching = CancelScope()
+        self._left, self._chunks = False, 0
 
     def begin(self) -> None:
         """Start the task that looks out, unless that has been done."""
-        if self._watching is None:
-            self._left, self._chunks = False, 0
-            self.looking.append(True)
-            self._watching = CancelScope()
-            self._watchers.start_soon(self._run, self._watching)
+        if not self._looking:
+            self._looking.append(self)
+            self._watchers.start_soon(self._run)
 
     async def look(self) -> None:
         """Raise ``ClientDisconnect`` if the client has left; let the event loop look, too, every now and then."""
@@ -96,11 +96,11 @@ class Watch:
 
     def end(self) -> None:
         """End it."""
-        if self._watching is not None:
-            self._watching.cancel()
+        self._looking.clear()
+        self._watching.cancel()
 
-    async def _run(self, watching: CancelScope) -> None:
-        with watching:
+    async def _run(self) -> None:
+        with self._watching:
             try:
                 await self._request.share_messages().disconnected()
             except Exception as error:  # raised nowhere: other requests' watchers run beside this one
@@ -126,7 +126,7 @@ class Pump:
     ``next`` and ``send_rest`` leave nothing behind when they raise; ``close`` is for a source that is not at its end.
     """
 
-    __slots__ = ("_own", "_source", "_stream", "_watch")
+    __slots__ = ("_looking", "_own", "_source", "_stream", "_watch")
 
     def __init__(
         self, stream: Stream, chunks: Any, request: ASGIRequest, watchers: TaskGroup, own: TaskGroup | None
@@ -134,7 +134,8 @@ class Pump:
         self._stream = stream
         self._own = own
         self._source = Source(chunks)
-        self._watch = Watch(request, watchers, self._source)
+        self._looking: list[Watch] = []
+        self._watch = Watch(request, watchers, self._source, self._looking)
         self._source.enter()
 
     async def next(self) -> Any:
@@ -152,7 +153,7 @@ class Pump:
         """Send all chunks that are left."""
         failure = None
         try:
-            await when_it_waits(_send_chunks(self._source.chunks, send, self._watch), self._watch.begin)
+            await when_it_waits(_send_chunks(self._source.chunks, send, self._looking), self._watch.begin)
         except BaseException as error:
             failure = error
         try:
@@ -180,12 +181,11 @@ class Pump:
             del failure
 
 
-async def _send_chunks(chunks: AsyncIterator[Any], send: Send, watch: Watch) -> None:
+async def _send_chunks(chunks: AsyncIterator[Any], send: Send, looking: list[Watch]) -> None:
     """Send each chunk when the one before it is on its way."""
-    looking = watch.looking
     try:
         if looking:
-            await watch.look()
+            await looking[0].look()
         async for chunk in chunks:
             if chunk.__class__ is not bytes or not chunk:
                 chunk = as_bytes(chunk)
@@ -196,9 +196,10 @@ async def _send_chunks(chunks: AsyncIterator[Any], send: Send, watch: Watch) -> 
             except OSError as error:
                 raise ClientDisconnect("the client left") from error
             if looking:
-                await watch.look()
+                await looking[0].look()
     finally:
-        watch.end()
+        if looking:
+            looking[0].end()
 
 
 class _FromThreads:

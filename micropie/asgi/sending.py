@@ -67,7 +67,10 @@ async def send_streamed(start: dict[str, Any], stream: Stream, request: ASGIRequ
             raise ClientDisconnect("the client left") from error
         if has_body:
             await send_rest(stream, request, send)
-        await _send_or_leave(send, {"type": "http.response.body", "body": b""})
+        try:
+            await send({"type": "http.response.body", "body": b""})
+        except OSError as error:
+            raise ClientDisconnect("the client left") from error
     except ClientDisconnect:
         logger.debug("%s %r: the client left in mid-stream", request.method, request.path)
     except Exception:
@@ -76,10 +79,3 @@ async def send_streamed(start: dict[str, Any], stream: Stream, request: ASGIRequ
     finally:
         if stream.mark_closed():
             await close_stream(stream, request.level)
-
-
-async def _send_or_leave(send: Send, message: dict[str, Any]) -> None:
-    try:
-        await send(message)
-    except OSError as error:
-        raise ClientDisconnect("the client left") from error
