@@ -2,7 +2,7 @@
 
 from micropie.app import App
 from micropie.context import request
-from micropie.decorators import delete, get, hidden, inline, patch, post, put, route
+from micropie.decorators import delete, get, hidden, inline, max_body_size, patch, post, put, reads_body, route
 from micropie.errors import (
     BadRequest,
     ClientDisconnect,
@@ -48,9 +48,11 @@ __all__ = [
     "get",
     "hidden",
     "inline",
+    "max_body_size",
     "patch",
     "post",
     "put",
+    "reads_body",
     "request",
     "route",
     "static_file",

@@ -76,6 +76,15 @@ class Plan:
             if name not in self._names and self._rest_of_names is None:
                 raise SetupError(f"the route {route!r} has <{name}>, but its handler has no parameter {name!r}")
 
+    def check_needs_no_body(self, handler: str) -> None:
+        """Raise ``SetupError`` if a parameter could come from a body alone: that of ``@reads_body`` is not received."""
+        for named in self._positional + self._keywords:
+            if named.source is not None:
+                raise SetupError(
+                    f"{handler}: {named.name!r} takes {named.converter.expected}, but @reads_body leaves the body to "
+                    "the handler: read it there, by self.request.parts() for example, or leave @reads_body out"
+                )
+
     def bind(self, request: Request, segments: Sequence[Any], values: dict[str, Any]) -> Sequence[Any]:
         """The arguments of one ``call``. ``segments``: what the path has beyond the handler's name; ``values``: an
         explicit route's wildcards. Raises 400 for a parameter that is missing or does not convert.

@@ -8,6 +8,7 @@ from typing import Any, TypeVar, overload
 from micropie.errors import SetupError
 from micropie.patterns import Pattern
 from micropie.routing import RouteMark, checked_methods
+from micropie.settings import is_count
 
 Function = TypeVar("Function", bound=Callable[..., Any])
 
@@ -77,3 +78,28 @@ def hidden(function: Function) -> Function:
     """This public method is no handler: its name is no URL."""
     function.__micropie_hidden__ = True  # type: ignore[attr-defined]
     return function
+
+
+def reads_body(function: Function) -> Function:
+    """This handler receives the body itself, as it arrives: ``request.parts()``, ``stream()`` or ``body()``.
+
+    No form or JSON is received for it, so its parameters come from the path and the query alone. Raises
+    ``SetupError`` when the application is first used if one is annotated as a file or as what a whole body becomes.
+    """
+    function.__micropie_reads_body__ = True  # type: ignore[attr-defined]
+    return function
+
+
+def max_body_size(size: int) -> Callable[[Function], Function]:
+    """The most bytes of a body for the handler below, whatever the application's ``max_body_size`` is.
+
+    ``@max_body_size(2 * 1024**3)``; a longer body gets 413. Raises ``SetupError`` for what is no number of bytes.
+    """
+    if not is_count(size, least=0):
+        raise SetupError(f"max_body_size takes a whole number of bytes, 0 or more: not {size!r}")
+
+    def limit(function: Function) -> Function:
+        function.__micropie_max_body_size__ = size  # type: ignore[attr-defined]
+        return function
+
+    return limit

@@ -92,7 +92,9 @@ def respond(site: Site, request: Request) -> Flow[Answer]:
             method = request.method
             if method != "GET" and method != "HEAD":  # whose body has no meaning: RFC 9110, sections 9.3.1, 9.3.2
                 accept = whole_body_parser(request)
-                if accept is None:
+                if route.reads_body:
+                    pass  # it is the handler's
+                elif accept is None:
                     yield from receive_parts(request)
                 else:
                     if request.received is None:

@@ -32,10 +32,14 @@ DEFAULT_LIMITS = Limits()
 
 @dataclass(slots=True)
 class FormData:
-    """A form's ``fields`` and ``files``, each a list by name; ``close()`` closes the files."""
+    """A form's ``fields`` and ``files``, each a list by name; ``close()`` closes the files.
+
+    ``parts``: both as they came, (name, value or file); of a multipart form only.
+    """
 
     fields: dict[str, list[str]] = field(default_factory=dict)
     files: dict[str, list[UploadFile]] = field(default_factory=dict)
+    parts: list[tuple[str, str | UploadFile]] = field(default_factory=list)
 
     def close(self) -> None:
         for uploads in self.files.values():
@@ -43,31 +47,31 @@ class FormData:
                 upload.close()
 
 
-class Fields:
-    """The fields so far, and what they may cost: the limits that every kind of form shares."""
+class Budget:
+    """What the fields so far have cost: the limits that every kind of form shares. Raises 413."""
 
     def __init__(self, limits: Limits) -> None:
-        self.limits = limits
-        self.form = FormData()
+        self._limits = limits
         self._count = 0
         self._memory = 0
         self._max_memory = max(limits.max_form_memory, limits.max_form_field_size)
 
     def begin(self) -> None:
+        """Count one more field."""
         self._count += 1
-        if self._count > self.limits.max_fields:
-            raise HTTPError(413, f"A form or query may have {self.limits.max_fields} fields at most.")
+        if self._count > self._limits.max_fields:
+            raise HTTPError(413, f"A form or query may have {self._limits.max_fields} fields at most.")
 
     def measure(self, size: int) -> None:
         """Raises 413 for a name or value of ``size`` bytes that is too long, or one too many."""
-        if size > self.limits.max_form_field_size:
-            raise HTTPError(413, f"A field may have {self.limits.max_form_field_size} bytes at most.")
+        if size > self._limits.max_form_field_size:
+            raise HTTPError(413, f"A field may have {self._limits.max_form_field_size} bytes at most.")
         if self._memory + size > self._max_memory:
             raise HTTPError(413, f"A form's fields may have {self._max_memory} bytes together at most.")
 
-    def add(self, name: str, value: bytes) -> None:
-        self._memory += len(name) + len(value)
-        self.form.fields.setdefault(name, []).append(text_of(value))
+    def spend(self, size: int) -> None:
+        """A field of ``size`` bytes, name and value, is complete."""
+        self._memory += size
 
 
 def text_of(data: bytes) -> str:

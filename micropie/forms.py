@@ -9,50 +9,32 @@ The rules, the same for a query, an urlencoded form and a multipart form, howeve
 
 from __future__ import annotations
 
-from typing import Protocol
 from urllib.parse import unquote_to_bytes
 
 from micropie.errors import BadRequest
-from micropie.formdata import DEFAULT_LIMITS, Fields, FormData, Limits, require_utf8, text_of
+from micropie.formdata import DEFAULT_LIMITS, Budget, FormData, Limits, require_utf8, text_of
 from micropie.mediatypes import content_type, is_json
-from micropie.multipartform import MultipartParser
+from micropie.multipartform import MULTIPART, MultipartParser, PartHead, PartParser, boundary_of
 from micropie.uploads import UploadFile
 
 __all__ = [
     "DEFAULT_LIMITS",
+    "MULTIPART",
     "FormData",
-    "FormParser",
     "Limits",
     "MultipartParser",
+    "PartHead",
+    "PartParser",
     "UploadFile",
     "UrlencodedParser",
+    "boundary_of",
     "content_type",
-    "form_parser",
     "is_json",
     "parse_query",
     "parse_urlencoded",
     "require_utf8",
+    "text_of",
 ]
-
-
-class FormParser(Protocol):
-    """``feed`` every chunk of the body, then ``finish``; ``close`` in any case."""
-
-    def feed(self, chunk: bytes) -> None: ...
-    def finish(self) -> FormData: ...
-    def close(self) -> None: ...
-    def may_block(self, size: int) -> bool: ...
-
-
-def form_parser(media_type: str, parameters: dict[str, str], limits: Limits = DEFAULT_LIMITS) -> FormParser | None:
-    """The parser for what ``content_type`` returned, None if that is no form."""
-    if media_type == "application/x-www-form-urlencoded":
-        require_utf8(parameters.get("charset", ""))
-        return UrlencodedParser(limits)
-    if media_type == "multipart/form-data":
-        require_utf8(parameters.get("charset", ""))
-        return MultipartParser(parameters.get("boundary", ""), limits)
-    return None
 
 
 def parse_query(query: bytes | str, limits: Limits = DEFAULT_LIMITS) -> dict[str, list[str]]:
@@ -103,7 +85,8 @@ class UrlencodedParser:
     """``a=1&b=2``, pushed in."""
 
     def __init__(self, limits: Limits = DEFAULT_LIMITS) -> None:
-        self._fields = Fields(limits)
+        self._form = FormData()
+        self._budget = Budget(limits)
         self._pair = bytearray()
         # Three bytes (%41) may stand for one: a longer pair has a name or a value that is too long, decoded.
         self._longest = 6 * limits.max_form_field_size + 1
@@ -121,26 +104,24 @@ class UrlencodedParser:
     def finish(self) -> FormData:
         if self._pair:
             self._end_pair()
-        return self._fields.form
+        return self._form
 
     def close(self) -> None:
         self._pair.clear()
 
-    def may_block(self, size: int) -> bool:
-        return False
-
     def _end_pair(self) -> None:
         # An empty pair (``a=1&&b=2``) is no field, but it counts: a million of them cost as much as fields.
-        self._fields.begin()
+        self._budget.begin()
         if self._pair:
             raw_name, _, raw_value = bytes(self._pair).replace(b"+", b" ").partition(b"=")
             self._pair.clear()
             name, value = self._decoded(raw_name), self._decoded(raw_value)
-            self._fields.add(text_of(name), value)
+            self._budget.spend(len(name) + len(value))
+            self._form.fields.setdefault(text_of(name), []).append(text_of(value))
 
     def _decoded(self, raw: bytes) -> bytes:
         # First the least that it can be: to decode 6 MiB of %41 takes a second.
-        self._fields.measure(len(raw) - 2 * raw.count(b"%"))
+        self._budget.measure(len(raw) - 2 * raw.count(b"%"))
         data = unquote_to_bytes(raw)
-        self._fields.measure(len(data))
+        self._budget.measure(len(data))
         return data

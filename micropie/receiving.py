@@ -8,13 +8,13 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from micropie import codec
-from micropie.forms import form_parser, is_json, parse_urlencoded, require_utf8
+from micropie.forms import MULTIPART, MultipartParser, boundary_of, is_json, parse_urlencoded, require_utf8
 from micropie.request import NULL, Request
-from micropie.steps import Flow
+from micropie.steps import IO, Flow
+from micropie.uploads import BATCH, MOST_PIECES
 
 JSON = "application/json"
 FORM = "application/x-www-form-urlencoded"
-MULTIPART = "multipart/form-data"
 
 
 def whole_body_parser(request: Request) -> Callable[[Request, bytes], None] | None:
@@ -64,13 +64,25 @@ def receive_parts(request: Request) -> Flow[None]:
 
 
 def _receive_multipart(request: Request, parameters: dict[str, str]) -> Flow[None]:
-    parser = form_parser(MULTIPART, parameters, request.level.limits)
-    assert parser is not None  # noqa: S101 - it is a form's media type
+    parser = MultipartParser(boundary_of(parameters), request.level.limits)
     request.on_close(parser.close)
-    request.incoming.start_stream()
-    while piece := (yield from request.incoming.next_piece()):
-        parser.feed(piece)
+    incoming = request.incoming
+    incoming.start_stream()
+    waiting: list[bytes] = []  # for the disk
+    size = 0
+    while piece := (yield from incoming.next_piece()):
+        size += len(piece)
+        if not parser.may_block(size):  # so nothing waits
+            parser.feed(piece)
+            size = 0
+            continue
+        waiting.append(piece)
+        if size >= BATCH or len(waiting) >= MOST_PIECES:
+            yield IO, parser.feed, waiting
+            waiting, size = [], 0
+    if waiting:
+        yield IO, parser.feed, waiting
     form = parser.finish()
-    request.on_close(form.close)
     request.form_fields = form.fields
     request.uploads = form.files
+    request.received_parts = form.parts

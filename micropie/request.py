@@ -16,10 +16,11 @@ from urllib.parse import quote, unquote_to_bytes
 from micropie.body import Body
 from micropie.cookies import find_cookie, parse_cookies
 from micropie.errors import BadRequest, HTTPError, ResponseError
-from micropie.forms import UploadFile, is_json, parse_query
+from micropie.forms import MULTIPART, PartParser, UploadFile, boundary_of, is_json, parse_query
 from micropie.forms import content_type as parse_content_type
 from micropie.headers import Headers
 from micropie.level import Level
+from micropie.parts import ArrivingParts, Parts, PartSource, ReceivedParts
 from micropie.patterns import DOTS_AND_EMPTY
 from micropie.response import Draft
 from micropie.sessions import Session
@@ -136,6 +137,7 @@ class Request:
     _client: Address | None = None
     _host: str | None = None
     uploads: dict[str, list[UploadFile]] = _NO_UPLOADS
+    received_parts: Sequence[tuple[str, str | UploadFile]] = ()  # of a multipart form, in order
 
     # -- the head -----------------------------------------------------------------------------------------------
 
@@ -279,6 +281,8 @@ class Request:
         if name is not None:
             return document.get(name, default) if isinstance(document, dict) else default
         if document is None:
+            if self.route is not None and self.route.reads_body:
+                raise RuntimeError("@reads_body leaves the body to the handler: no JSON was received for it")
             raise HTTPError(415, "This resource wants a JSON body: Content-Type: application/json.")
         return self.get_json
 
@@ -326,6 +330,20 @@ class Request:
         self.incoming.start_stream()
         while piece := self._perform(self.incoming.next_piece()):
             yield piece
+
+    def parts(self) -> Parts:
+        """A multipart form part by part: ``async for part in request.parts()``, in a ``def`` handler a plain ``for``.
+
+        As it arrives, once, if the handler has ``@reads_body`` above it; else as it was received before. Raises 415
+        for a body that is no multipart form, and 400, 408 and 413 as it is read.
+        """
+        media_type, parameters, _ = self.framing()
+        if media_type != MULTIPART:
+            raise HTTPError(415, "This resource wants a multipart form: Content-Type: multipart/form-data.")
+        source: PartSource = ReceivedParts(self.received_parts)
+        if self.form_fields is None:
+            source = ArrivingParts(self.incoming, PartParser(boundary_of(parameters), self.level.limits))
+        return Parts(source, self._perform, self._perform_async)
 
     # -- the answer ----------------------------------------------------------------------------------------------
 

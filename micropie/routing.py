@@ -12,6 +12,7 @@ import sys
 import sysconfig
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import suppress
+from dataclasses import replace
 from types import FunctionType, MethodType
 from typing import Any, NamedTuple, TypeAlias
 from urllib.parse import quote, urlencode
@@ -58,6 +59,7 @@ class Route:
     """A handler as the flow needs it: ``call(*bind(...))``, run as ``run`` says: AWAIT, BLOCK or INLINE.
 
     ``blocking`` is the way for a ``def`` handler: BLOCK, or INLINE where a step would be nothing but a call.
+    ``reads_body``: no form and no JSON is received for it.
 
     Arguments that are ``texts`` segments of the path need no binding.
     """
@@ -72,6 +74,7 @@ class Route:
         "name",
         "pattern",
         "plan",
+        "reads_body",
         "run",
         "run_limited",
         "texts",
@@ -88,7 +91,7 @@ class Route:
     ) -> None:
         self.name = name
         self.is_fallback = pattern is None and name.rpartition(".")[2] == "default"
-        self.level = level
+        self.level = _level_for(function, level)
         self.methods = methods
         self.pattern = pattern
         self.plan = _plan(function, name)
@@ -98,6 +101,9 @@ class Route:
         self.most_segments = self.plan.most_segments
         self.run = _where_it_runs(function, blocking)
         self.run_limited = _where_it_runs(function, BLOCK)
+        self.reads_body: bool = _mark(function, "__micropie_reads_body__", False)
+        if self.reads_body:
+            self.plan.check_needs_no_body(name)
         if pattern is not None:
             self.plan.check_wildcards(pattern.names, pattern.text)
 
@@ -127,6 +133,24 @@ def _where_it_runs(function: Callable[..., Any], blocking: str) -> str:
     # Calling a generator function runs nothing of it, so it needs no thread; its chunks get one.
     is_generator = inspect.isgeneratorfunction(inner) or inspect.isasyncgenfunction(inner)
     return INLINE if is_generator else kind_of(inner, blocking)
+
+
+def _mark(function: Any, name: str, default: Any) -> Any:
+    """What a decorator left on a function, on what that wraps or what it is a partial of."""
+    while not hasattr(function, name):
+        if isinstance(function, functools.partial):
+            function = function.func
+        elif hasattr(function, "__wrapped__"):
+            function = function.__wrapped__
+        else:
+            return default
+    return getattr(function, name)
+
+
+def _level_for(function: Any, level: Level) -> Level:
+    """``level``, but for the body's size if the handler states its own: so nobody has to ask for both."""
+    size = _mark(function, "__micropie_max_body_size__", None)
+    return level if size is None else replace(level, settings=replace(level.settings, max_body_size=size))
 
 
 class Resource:
@@ -419,7 +443,13 @@ def _bound(value: Any, instance: object) -> Any:
     return None
 
 
-_MARKS = ("__micropie_routes__", "__micropie_hidden__", "__micropie_inline__")
+_MARKS = (
+    "__micropie_routes__",
+    "__micropie_hidden__",
+    "__micropie_inline__",
+    "__micropie_reads_body__",
+    "__micropie_max_body_size__",
+)
 
 
 def _keep_marks(value: Any, bound: Any) -> Any:

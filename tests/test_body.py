@@ -397,7 +397,7 @@ def test_a_body_up_to_the_limit_is_fine(make_client: MakeClient, kind: str, path
 
 @pytest.mark.parametrize("kind", bodies_of(500))
 @pytest.mark.parametrize("path", ["/body", "/read", "/joined", "/chunks", "/ignores"])
-def test_a_body_announced_past_the_limit_is_a_413(make_client: MakeClient, kind: str, path: str) -> None:
+def test_R18_a_body_announced_past_the_limit_is_a_413(make_client: MakeClient, kind: str, path: str) -> None:
     headers, content = bodies_of(LIMIT + 1)[kind]
     answer = make_client(Reading(max_body_size=LIMIT)).post(path, content=content, headers=headers)
     assert (answer.status_code, answer.text) == (413, "The body may have 1000 bytes at most.")
@@ -405,7 +405,7 @@ def test_a_body_announced_past_the_limit_is_a_413(make_client: MakeClient, kind:
 
 @pytest.mark.parametrize("kind", bodies_of(500))
 @pytest.mark.parametrize("path", ["/body", "/read", "/joined", "/chunks"])
-def test_a_chunked_body_past_the_limit_is_a_413(make_client: MakeClient, kind: str, path: str) -> None:
+def test_R18_a_chunked_body_past_the_limit_is_a_413(make_client: MakeClient, kind: str, path: str) -> None:
     headers, content = bodies_of(LIMIT + 1)[kind]
     pieces = (content[start : start + 100] for start in range(0, len(content), 100))
     answer = make_client(Reading(max_body_size=LIMIT)).post(path, content=pieces, headers=headers)
@@ -415,7 +415,9 @@ def test_a_chunked_body_past_the_limit_is_a_413(make_client: MakeClient, kind: s
 @every_loop
 @pytest.mark.parametrize("length", [None, b"5", b"1000"])
 @pytest.mark.parametrize("path", ["/body", "/read", "/joined", "/chunks"])
-def test_a_lying_or_absent_length_does_not_get_past_the_limit(backend: str, length: bytes | None, path: str) -> None:
+def test_R18_a_lying_or_absent_length_does_not_get_past_the_limit(
+    backend: str, length: bytes | None, path: str
+) -> None:
     headers = [(b"content-length", length)] if length else []
     endless = [piece(b"x" * 100, more=True) for _ in range(100)]
     call = run(backend, lambda: get(Reading(max_body_size=LIMIT), path, "POST", *endless, headers=headers))
@@ -670,7 +672,9 @@ SILENT = {
 
 @every_loop
 @pytest.mark.parametrize("kind", SILENT)
-def test_silence_in_the_middle_of_a_body_is_a_408(backend: str, kind: str, caplog: pytest.LogCaptureFixture) -> None:
+def test_R20_silence_in_the_middle_of_a_body_is_a_408(
+    backend: str, kind: str, caplog: pytest.LogCaptureFixture
+) -> None:
     headers, path = SILENT[kind]
     pairs = [(name.lower().encode(), value.encode()) for name, value in headers.items()]
     app = Reading(body_timeout=0.03)
@@ -680,7 +684,7 @@ def test_silence_in_the_middle_of_a_body_is_a_408(backend: str, kind: str, caplo
 
 
 @every_loop
-def test_a_slow_body_is_not_a_silent_one(backend: str) -> None:
+def test_R20_a_slow_body_is_not_a_silent_one(backend: str) -> None:
     class Slow(Call):
         async def receive(self) -> Any:
             await anyio.sleep(0.02)
@@ -695,7 +699,7 @@ def test_a_slow_body_is_not_a_silent_one(backend: str) -> None:
 
 
 @every_loop
-def test_no_time_limit(backend: str) -> None:
+def test_R20_no_time_limit(backend: str) -> None:
     class Slow(Call):
         async def receive(self) -> Any:
             await anyio.sleep(0.02)

@@ -18,7 +18,7 @@ ROOT = Path(micropie.__file__).parent.parent
 
 # What the documentation promises; whatever is added here is kept for good.
 PROMISED = """
-App Server route get post put patch delete inline hidden request template static_file
+App Server route get post put patch delete inline hidden reads_body max_body_size request template static_file
 Request Response Headers MutableHeaders UploadFile
 HTTPError BadRequest MethodNotAllowed Redirect ClientDisconnect SetupError ResponseError
 HttpMiddleware WebSocketMiddleware SessionBackend InMemorySessionBackend __version__

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 
 from micropie.asgi.files import sent_by_server
-from micropie.asgi.performing import clean_up, perform_one
+from micropie.asgi.performing import clean_up, close_request, perform_one
 from micropie.asgi.request import ASGIRequest
 from micropie.asgi.sending import CONTENT_TYPES, LENGTHS, encode_headers, send_streamed
 from micropie.context import current
@@ -67,4 +67,4 @@ async def serve_http(site: Site, scope: Scope, receive: Receive, send: Send) -> 
     finally:
         current.reset(token)
         if request.closers is not None:
-            request.close()
+            await close_request(request)

@@ -6,10 +6,11 @@ from collections.abc import Callable, Sequence
 from functools import partial
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar, cast
 
-from anyio import move_on_after
+from anyio import CancelScope, move_on_after
 
 from micropie.asgi.pumping import close_stream, next_chunk
 from micropie.asgi.threads import IO_THREADS, in_thread
+from micropie.body import Body
 from micropie.level import Level
 from micropie.loops import CLEAN_UP_WITHIN, perform_limited
 from micropie.steps import AWAIT, BLOCK, CHUNK, CLOSE, IO, Flow, Limited, Step
@@ -78,3 +79,18 @@ async def clean_up(step: Step, world: World) -> None:
         return
     with move_on_after(CLEAN_UP_WITHIN, shield=True):
         await perform_one(*step, world)
+
+
+# Bytes of a body that may have become a file whose closing takes long: 50 ms for each GiB, in which the kernel gives
+# up its pages.
+LARGE = 16 * 1024 * 1024
+
+
+async def close_request(request: ASGIRequest) -> None:
+    """Release what a request holds, whatever happens; off the loop if it holds a large file."""
+    body = request.received
+    if isinstance(body, Body) and body.size >= LARGE:
+        with CancelScope(shield=True):
+            await in_thread(IO_THREADS, request.close)
+    else:
+        request.close()

@@ -192,7 +192,7 @@ class ASGIRequest(Request):
                 raise
             raise RuntimeError(
                 "this handler runs on the event loop: write await request.body() for read(), "
-                "async for chunk in request.stream() for chunks()"
+                "async for chunk in request.stream() for chunks(), async for part in request.parts() for a plain for"
             ) from None
 
     def _perform_async(self, flow: Flow[Value]) -> Awaitable[Value]:

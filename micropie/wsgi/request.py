@@ -15,7 +15,7 @@ from urllib.parse import quote_from_bytes, unquote_to_bytes
 
 from anyio import to_thread
 
-from micropie.errors import ClientDisconnect
+from micropie.errors import ClientDisconnect, HTTPError
 from micropie.request import Address, Request
 from micropie.steps import Flow
 from micropie.types import Environ, Scope
@@ -156,6 +156,8 @@ class WSGIRequest(Request):
     def _read(self, size: int) -> bytes:
         try:
             piece: bytes = self.environ["wsgi.input"].read(size)
+        except TimeoutError:  # the server's rule for its socket, as far as it has one
+            raise HTTPError(408, "The body stopped arriving.") from None
         except Exception as error:  # gunicorn's for a malformed chunk are no OSError
             raise ClientDisconnect("the body could not be read") from error
         return piece

@@ -1,0 +1,847 @@
+"""``request.parts()``: a multipart form as it arrives, in every world, and as it was received before.
+
+``Doing`` does the same to each part in an ``async def`` and in a ``def`` handler, so each test holds for both.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import functools
+import gc
+import io
+import itertools
+import json
+import logging
+import os
+import threading
+from collections.abc import AsyncIterator, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import anyio
+import pytest
+
+from micropie import App, ClientDisconnect, HTTPError, HttpMiddleware, SetupError, UploadFile, inline, reads_body
+from micropie.formdata import Limits
+from micropie.multipartform import PartParser
+from micropie.parts import AsyncPart, Part
+from micropie.receiving import receive_parts
+from micropie.uploads import NewFile
+from tests.asgi.calls import DISCONNECT, Call, every_loop, get, http_scope, piece, run
+from tests.conftest import MakeClient
+from tests.support.multipart_forms import HEADERS, PAIRS, form, in_pieces, section
+from tests.wsgi.calls import get as wsgi_get
+
+TEXT, BYTES = "text/plain", "application/octet-stream"
+
+
+class Doing(App):
+    """Does ``todo`` to each part: a number is read(number); the answer is what came of it."""
+
+    todo: tuple[Any, ...] = ("name", "text")
+    finished = 0
+
+    @reads_body
+    async def asynchronous(self) -> Any:
+        return self._counted([[await self._await(part, what) for what in self.todo] async for part in self._parts()])
+
+    @reads_body
+    def sync(self) -> Any:
+        return self._counted([[self._call(part, what) for what in self.todo] for part in self._parts()])
+
+    async def received(self) -> Any:
+        return self._counted([[await self._await(part, what) for what in self.todo] async for part in self._parts()])
+
+    def received_sync(self) -> Any:
+        return self._counted([[self._call(part, what) for what in self.todo] for part in self._parts()])
+
+    def _parts(self) -> Any:
+        return self.request.parts()
+
+    def _counted(self, result: Any) -> Any:
+        self.finished += 1
+        return result
+
+    async def _await(self, part: AsyncPart, what: Any) -> Any:
+        if isinstance(what, int):
+            return (await part.read(what)).decode("latin-1")
+        if what == "chunks":
+            return b"".join([chunk async for chunk in part]).decode("latin-1")
+        if what in ("text", "save_to"):
+            return str(await getattr(part, what)(*self._arguments(what)))
+        return getattr(part, what)
+
+    def _call(self, part: Part, what: Any) -> Any:
+        if isinstance(what, int):
+            return part.read(what).decode("latin-1")
+        if what == "chunks":
+            return b"".join(part).decode("latin-1")
+        if what in ("text", "save_to"):
+            return str(getattr(part, what)(*self._arguments(what)))
+        return getattr(part, what)
+
+    directory: Any = None
+
+    def _arguments(self, what: str) -> tuple[Any, ...]:
+        return (self.directory,) if what == "save_to" else ()
+
+
+def doing(*todo: Any, **settings: Any) -> Doing:
+    app = Doing(**settings)
+    app.todo = todo
+    return app
+
+
+ARRIVING = ["/asynchronous", "/sync"]
+RECEIVED = ["/received", "/received_sync"]
+arriving = pytest.mark.parametrize("path", ARRIVING)
+every_way = pytest.mark.parametrize("path", ARRIVING + RECEIVED)
+
+
+def post(client: Any, path: str, body: bytes, size: int = 1_000_000, **options: Any) -> Any:
+    return client.post(path, content=in_pieces(body, size), **{"headers": HEADERS, **options})
+
+
+# -- what comes ------------------------------------------------------------------------------------------------------------
+
+BIG = bytes(range(256)) * 1200  # 300 KiB: more than one batch of ``save_to``
+MIXED = form(
+    section('name="title"', b"first"),
+    section('name="f"; filename="../a.txt"', b"content", "Content-Type: text/plain"),
+    section('name="none"; filename=""', b"", "Content-Type: application/octet-stream"),
+    section('name="f"; filename="b.bin"', BIG),
+    section('name="title"', b"second"),
+    section('name="nameless"; filename=""', b"x"),
+    section('name="empty"; filename="empty"'),
+)
+HEADS: list[list[Any]] = [
+    ["title", None, None, TEXT],
+    ["f", "a.txt", "../a.txt", TEXT],
+    ["f", "b.bin", "b.bin", BYTES],
+    ["title", None, None, TEXT],
+    ["nameless", "upload", "", BYTES],
+    ["empty", "empty", "empty", BYTES],
+]
+CONTENTS = ["first", "content", BIG.decode("latin-1"), "second", "x", ""]
+
+
+@every_way
+@pytest.mark.parametrize("how", [-1, "chunks"])
+@pytest.mark.parametrize("size", [1_000_000, 4096, 199])
+def test_the_parts_come_in_order_with_all_that_is_known_of_them(
+    make_client: MakeClient, path: str, how: Any, size: int
+) -> None:
+    client = make_client(doing("name", "filename", "raw_filename", "content_type", how))
+    answer = post(client, path, MIXED, size)
+    assert answer.status_code == 200
+    assert answer.json() == [[*head, content] for head, content in zip(HEADS, CONTENTS, strict=True)]
+
+
+@every_way
+def test_parts_that_are_not_read_are_skipped(make_client: MakeClient, path: str) -> None:
+    for app in (doing("name"), doing("name", 1)):
+        names = [found[0] for found in post(make_client(app), path, MIXED, 1000).json()]
+        assert names == ["title", "f", "f", "title", "nameless", "empty"]
+
+
+@every_way
+def test_a_form_without_parts_has_none(make_client: MakeClient, path: str) -> None:
+    assert post(make_client(doing("name")), path, b"--B--").json() == []
+
+
+@every_way
+def test_a_part_has_headers_of_its_own(make_client: MakeClient, path: str) -> None:
+    body = form(section('name="f"; filename="f"', b"", "X-Own: 1"), section('name="a"'))
+    of_file, of_field = ({"content-disposition": f"form-data; name={name}"} for name in ('"f"; filename="f"', '"a"'))
+    if path in RECEIVED:
+        of_field = {}
+    assert post(make_client(doing("headers")), path, body).json() == [[{**of_file, "x-own": "1"}], [of_field]]
+
+
+def test_a_part_shows_what_it_is() -> None:
+    shown: list[str] = []
+
+    class Root(App):
+        @reads_body
+        def index(self) -> None:
+            shown.extend([repr(part) for part in self.request.parts()])
+
+    wsgi_get(Root(), "/", "POST", MIXED, CONTENT_TYPE=HEADERS["Content-Type"])
+    assert shown[:2] == ["<Part 'title'>", "<Part 'f' 'a.txt'>"]
+
+
+@every_way
+@pytest.mark.parametrize("size", [1_000_000, 7, 1])
+def test_a_part_is_read_in_portions(make_client: MakeClient, path: str, size: int) -> None:
+    body = form(section('name="a"', b"0123456789"), section('name="f"; filename="f"', b"ab"))
+    client = make_client(doing(0, 3, 1, 100, 5, -1))
+    assert post(client, path, body, size).json() == [["", "012", "3", "456789", "", ""], ["", "ab", "", "", "", ""]]
+    client = make_client(doing(2, "chunks", -1, 1, "chunks"))
+    assert post(client, path, body, size).json() == [["01", "23456789", "", "", ""], ["ab", "", "", "", ""]]
+    client = make_client(doing(1, "text", "text"))
+    assert post(client, path, body, size).json() == [["0", "123456789", ""], ["a", "b", ""]]
+
+
+@arriving
+@pytest.mark.parametrize("content", [b"\xff", b"a\0b"])
+def test_R11_text_that_is_none_is_a_400(make_client: MakeClient, path: str, content: bytes) -> None:
+    answer = post(make_client(doing("text")), path, form(section('name="a"', content)))
+    assert (answer.status_code, answer.text.startswith("A field's name or value")) == (400, True)
+
+
+@arriving
+def test_R34_a_form_cut_at_every_byte_is_the_same(path: str) -> None:
+    body = form(
+        section('name="a"', b"1\r\n--"), section('name="f"; filename="f"', b"\r\n--\r\n-B"), section('n="";name="b"')
+    )
+    app = doing("name", -1)
+
+    async def cut_everywhere() -> None:
+        for at in range(len(body) + 1):
+            call = await get(app, path, "POST", piece(body[:at], more=True), piece(body[at:]), headers=PAIRS)
+            assert call.body == rb'[["a","1\r\n--"],["f","\r\n--\r\n-B"],["b",""]]', at
+
+    run("asyncio", cut_everywhere, within=15)
+
+
+# -- what is wrong with it -------------------------------------------------------------------------------------------------
+
+SMALL: Any = {"max_form_fields": 2, "max_form_files": 2, "max_form_field_size": 10, "max_body_size": 100_000}
+FIELD, FILE = section('name="a"', b"1"), section('name="f"; filename="f"', b"1")
+WRONG = {
+    "fields": (form(FIELD, FIELD, FIELD), 413),
+    "files": (form(FILE, FILE, FILE), 413),
+    "files without a name": (form(*[section('name="f"; filename=""')] * 3), 413),
+    "field": (form(section('name="a"', b"x" * 11)), 413),
+    "name": (form(section(f'name="{"x" * 11}"')), 413),
+    "headers": (form(section('name="a"', b"", *["X: y"] * 8)), 400),
+    "header": (form(section('name="a"', b"", "X: " + "y" * 5000)), 400),
+    "body": (form(section('name="f"; filename="f"', b"x" * 100_000)), 413),
+    "preamble": (b"x" + form(FIELD), 400),
+    "malformed": (section('name="a"') + b"--Bx", 400),
+    "cut off": (FIELD, 400),
+    "nothing": (b"", 400),
+    "a header twice": (form(section('name="a"', b"", "X: y", "x: y")), 400),
+    "charset": (form(section('name="a"', b"", "Content-Type: text/plain; charset=x")), 415),
+    "encoding": (form(section('name="a"', b"", "Content-Transfer-Encoding: base64")), 400),
+}
+
+
+@arriving
+@pytest.mark.parametrize("size", [1_000_000, 50])
+@pytest.mark.parametrize("wrong", WRONG)
+def test_R25_R26_R27_limits_and_sentences_are_those_of_a_received_form(
+    make_client: MakeClient, path: str, wrong: str, size: int
+) -> None:
+    body, status = WRONG[wrong]
+    client = make_client(doing("name", **SMALL))
+    answer, received = (post(client, each, body, size) for each in (path, "/received"))
+    assert (answer.status_code, answer.text) == (status, received.text)
+
+
+@arriving
+@pytest.mark.parametrize(
+    ("content_type", "status"),
+    [
+        ("text/plain", 415),
+        ("application/x-www-form-urlencoded", 415),
+        ("multipart/mixed; boundary=B", 415),
+        ("multipart/form-data; boundary=B; charset=latin-1", 415),
+        ("multipart/form-data", 400),
+        ('multipart/form-data; boundary="B', 400),
+    ],
+)
+def test_a_body_that_is_no_multipart_form(make_client: MakeClient, path: str, content_type: str, status: int) -> None:
+    client = make_client(doing("name"))
+    assert post(client, path, MIXED, headers={"Content-Type": content_type}).status_code == status
+
+
+@arriving
+def test_no_media_type_is_no_multipart_form(make_client: MakeClient, path: str) -> None:
+    answer = make_client(doing("name")).post(path)
+    sentence = "This resource wants a multipart form: Content-Type: multipart/form-data."
+    assert (answer.status_code, answer.text) == (415, sentence)
+
+
+@pytest.mark.parametrize("wrong", ["fields", "malformed", "cut off"])
+def test_what_is_wrong_is_said_again_to_who_asks_again(make_client: MakeClient, wrong: str) -> None:
+    class Root(App):
+        @reads_body
+        async def index(self) -> Any:
+            heard: list[int] = []
+            parts = aiter(aiter(self.request.parts()))  # an iterator, as iterators are, is its own
+            while len(heard) < 3:
+                try:
+                    await anext(parts)
+                except HTTPError as error:
+                    heard.append(error.status)
+            return heard
+
+    body, status = WRONG[wrong]
+    assert post(make_client(Root(**SMALL)), "/", body, 9).json() == [status] * 3
+
+
+def test_a_parser_that_failed_says_so_for_every_chunk() -> None:
+    parser = PartParser("B", Limits(max_fields=0))
+    for chunk in (form(FIELD), b"more"):
+        with pytest.raises(HTTPError, match="0 fields"):
+            list(parser.events(chunk))
+
+
+HALVES = {"in a part": MIXED[:-200], "in a head": MIXED[:20], "complete but for the body's end": MIXED}
+
+
+@every_loop
+@arriving
+@pytest.mark.parametrize("half", HALVES)
+def test_R19_half_a_form_is_never_a_whole_one(
+    backend: str, path: str, half: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    app = doing(-1)
+    run(backend, lambda: get(app, path, "POST", piece(HALVES[half], more=True), DISCONNECT, headers=PAIRS))
+    assert (app.finished, caplog.records) == (0, [])
+
+
+@arriving
+@pytest.mark.parametrize("half", HALVES)
+def test_R19_half_a_form_is_never_a_whole_one_under_wsgi(
+    path: str, half: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    body, app = HALVES[half], doing(-1)
+    environ = {"CONTENT_TYPE": HEADERS["Content-Type"], "CONTENT_LENGTH": str(len(body) + 1)}
+    assert wsgi_get(app, path, "POST", body, **environ)[0] == 400
+    assert (app.finished, caplog.records) == (0, [])
+
+
+@every_loop
+@arriving
+def test_R20_silence_in_the_middle_of_a_part_is_a_408(backend: str, path: str) -> None:
+    app = doing(-1, body_timeout=0.03)
+    call = run(backend, lambda: get(app, path, "POST", piece(MIXED[:-200], more=True), headers=PAIRS))
+    assert (call.status, call.body) == (408, b"The body stopped arriving.")
+
+
+# -- what is not read --------------------------------------------------------------------------------------------------------
+
+
+class Leaving(App):
+    @reads_body
+    async def asynchronous(self) -> Any:
+        async for part in self.request.parts():
+            async for _ in part:
+                return part.name
+
+    @reads_body
+    def sync(self) -> Any:
+        for part in self.request.parts():
+            for _ in part:
+                return part.name
+
+    @reads_body
+    async def at_once(self) -> Any:
+        return "left"
+
+    @reads_body
+    def asks_only(self) -> Any:
+        self.request.parts()
+        return "left"
+
+
+LEAVING = {"/asynchronous": b"f", "/sync": b"f", "/at_once": b"left", "/asks_only": b"left"}
+
+
+@every_loop
+@pytest.mark.parametrize("path", LEAVING)
+def test_R23_R30_what_is_not_read_is_not_received(backend: str, path: str) -> None:
+    pieces = [piece(section('name="f"; filename="f"', b"x" * 65536), more=True)]
+    pieces += [piece(b"x" * 65536, more=True) for _ in range(3000)]
+    call = run(backend, lambda: get(Leaving(), path, "POST", *pieces, headers=PAIRS))
+    assert (call.status, call.body) == (200, LEAVING[path])
+    assert call.received <= 1
+    gc.collect()  # an async iterator that was left in the middle leaves nothing behind: no warning
+
+
+@pytest.mark.parametrize("path", LEAVING)
+def test_R23_R30_what_is_not_read_is_not_received_under_wsgi(path: str) -> None:
+    source = io.BytesIO(section('name="f"; filename="f"', b"x" * 1_000_000))
+    environ = {"CONTENT_LENGTH": "1000000", "wsgi.input": source, "CONTENT_TYPE": HEADERS["Content-Type"]}
+    assert wsgi_get(Leaving(), path, "POST", **environ) == (200, LEAVING[path])
+    assert source.tell() <= 65536
+
+
+# -- saving ------------------------------------------------------------------------------------------------------------------
+
+
+@every_way
+@pytest.mark.parametrize("size", [1_000_000, 65536, 300])
+def test_R33_a_file_is_saved_under_its_safe_name(make_client: MakeClient, path: str, size: int, tmp_path: Path) -> None:
+    body = form(*[section(f'name="f"; filename="{name}"', content) for name, content in SAVED.items()])
+    app = doing("save_to")
+    app.directory = tmp_path / "inside"
+    app.directory.mkdir()
+    paths = [found[0] for found in post(make_client(app), path, body, size).json()]
+    assert paths == [str(app.directory / name) for name in ("a.txt", "big", "empty")]
+    assert [Path(saved).read_bytes() for saved in paths] == list(SAVED.values())
+    assert os.listdir(tmp_path) == ["inside"]
+
+
+SAVED = {"../../a.txt": b"content", "C:\\\\big": BIG, "empty": b""}
+
+
+@every_way
+@pytest.mark.parametrize("content", [b"new", BIG])
+def test_R33_no_file_is_ever_overwritten(
+    make_client: MakeClient, path: str, content: bytes, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    (tmp_path / "f").write_text("old")
+    app = doing("save_to")
+    app.directory = str(tmp_path)
+    assert post(make_client(app), path, form(section('name="f"; filename="f"', content))).status_code == 500
+    assert "FileExistsError" in caplog.text
+    assert (tmp_path / "f").read_text() == "old"
+
+
+@arriving
+def test_a_field_is_not_saved(
+    make_client: MakeClient, path: str, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    app = doing("save_to")
+    app.directory = tmp_path
+    assert post(make_client(app), path, form(FIELD)).status_code == 500
+    assert "the part 'a' is a field and has no file name: read it by text()" in caplog.text
+    assert os.listdir(tmp_path) == []
+
+
+def open_files() -> int:
+    gc.collect()
+    return len(os.listdir("/proc/self/fd"))
+
+
+@every_loop
+@arriving
+def test_R32_no_half_of_a_file_is_left_wherever_the_form_breaks(backend: str, path: str, tmp_path: Path) -> None:
+    body = section('name="f"; filename="f"', b"x" * 30)
+    app = doing("save_to")
+    app.directory = tmp_path
+
+    async def break_everywhere() -> None:
+        await get(app, path, "POST", piece(body, more=True), DISCONNECT, headers=PAIRS)
+        before = open_files()
+        for at in range(len(body)):
+            await get(app, path, "POST", piece(body[:at], more=True), DISCONNECT, headers=PAIRS)
+            assert os.listdir(tmp_path) == [], at
+        assert open_files() == before
+
+    run(backend, break_everywhere, within=15)
+
+
+@arriving
+def test_R32_no_half_of_a_file_is_left_under_wsgi(path: str, tmp_path: Path) -> None:
+    body = section('name="f"; filename="f"', b"x" * 300_000)
+    app = doing("save_to")
+    app.directory = tmp_path
+    environ = {"CONTENT_TYPE": HEADERS["Content-Type"], "CONTENT_LENGTH": str(len(body) + 1)}
+    assert wsgi_get(app, path, "POST", body, **environ)[0] == 400
+    assert os.listdir(tmp_path) == []
+
+
+@every_loop
+def test_R32_a_save_that_is_cancelled_leaves_nothing(backend: str, tmp_path: Path) -> None:
+    class Root(App):
+        @reads_body
+        async def index(self) -> str:
+            async for part in self.request.parts():
+                with anyio.move_on_after(0.02):
+                    await part.save_to(tmp_path)
+            return "never"
+
+    async def leave() -> None:
+        call = Call(piece(section('name="f"; filename="f"', BIG), more=True))
+        with anyio.move_on_after(0.05):
+            await Root()(http_scope("POST", "/", headers=PAIRS), call.receive, call.send)
+
+    before = open_files()
+    run(backend, leave)
+    assert os.listdir(tmp_path) == []
+    assert open_files() == before
+
+
+def test_R32_a_save_cancelled_while_a_thread_writes_leaves_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """asyncio's own ``timeout`` does not wait for the thread, as anyio's scopes do."""
+    may_write, wrote = threading.Event(), threading.Event()
+    write = NewFile.write
+
+    def slow(self: NewFile, pieces: Any) -> None:
+        may_write.wait(5)
+        write(self, pieces)
+        wrote.set()
+
+    monkeypatch.setattr(NewFile, "write", slow)
+
+    class Root(App):
+        @reads_body
+        async def index(self) -> Any:
+            async for part in self.request.parts():
+                try:
+                    async with asyncio.timeout(0.02):
+                        await part.save_to(tmp_path)
+                except TimeoutError:
+                    may_write.set()
+                    await asyncio.to_thread(wrote.wait, 5)
+                    return os.listdir(tmp_path)
+
+    body = section('name="f"; filename="f"', BIG)
+    call = run("asyncio", lambda: get(Root(), "/", "POST", piece(body, more=True), headers=PAIRS))
+    assert (wrote.is_set(), call.body) == (True, b"[]")
+
+
+def test_a_new_file_is_removed_though_its_disk_is_full(tmp_path: Path) -> None:
+    class Full:
+        def close(self) -> None:
+            raise OSError(28, "No space left on device")
+
+    target = NewFile(tmp_path / "f")
+    target.write([b"x"])
+    assert target._file is not None
+    target._file.close()
+    target._file = Full()  # type: ignore[assignment]
+    target.discard()
+    assert os.listdir(tmp_path) == []
+    target.write([b"late"], True)
+    assert os.listdir(tmp_path) == []
+
+
+def test_a_new_file_that_was_never_written_is_not_there(tmp_path: Path) -> None:
+    target = NewFile(tmp_path / "f")
+    target.discard()
+    target.write([], True)
+    assert os.listdir(tmp_path) == []
+
+
+# -- the order of reading ----------------------------------------------------------------------------------------------------
+
+
+class Ordered(App):
+    async def received(self, order: str) -> Any:
+        return [await self._take(way) for way in order.split(",")]
+
+    @reads_body
+    async def arriving(self, order: str) -> Any:
+        return [await self._take(way) for way in order.split(",")]
+
+    def received_sync(self, order: str) -> Any:
+        return [self._take_here(way) for way in order.split(",")]
+
+    @reads_body
+    def arriving_sync(self, order: str) -> Any:
+        return [self._take_here(way) for way in order.split(",")]
+
+    async def _take(self, way: str) -> Any:
+        request = self.request
+        try:
+            if way == "body":
+                return len(await request.body())
+            if way == "stream":
+                return sum([len(chunk) async for chunk in request.stream()])
+            if way == "parts":
+                return [await part.text() async for part in request.parts()]
+            return request.form("a")
+        except RuntimeError as error:
+            return str(error)[:24]
+
+    def _take_here(self, way: str) -> Any:
+        request = self.request
+        try:
+            if way == "body":
+                return len(request.read())
+            if way == "stream":
+                return sum(map(len, request.chunks()))
+            if way == "parts":
+                return [part.text() for part in request.parts()]
+            return request.form("a")
+        except RuntimeError as error:
+            return str(error)[:24]
+
+
+TWO_PARTS = form(section('name="a"', b"1"), section('name="f"; filename="f"', b"2"))
+
+
+def app_json(value: Any) -> str:
+    return json.dumps(value, separators=(",", ":"))
+
+
+def taken(order: tuple[str, ...], is_received: bool) -> list[Any]:
+    """What is had of ``TWO_PARTS``: received as a form it has its parts again and again, kept as bytes all of them."""
+    gone, kept = is_received, False
+    found: list[Any] = []
+    for way in order:
+        if way == "form":
+            found.append("1" if is_received else None)
+        elif gone and not (is_received and way == "parts"):
+            found.append("the body was handed out ")
+        else:
+            found.append(["1", "2"] if way == "parts" else len(TWO_PARTS))
+            kept = kept or way == "body"
+            gone = gone or not kept
+    return found
+
+
+@pytest.mark.parametrize("path", ["received", "arriving", "received_sync", "arriving_sync"])
+def test_R22_every_order_of_reading_ends(make_client: MakeClient, path: str) -> None:
+    client = make_client(Ordered(), app_timeout=2)
+    for order in itertools.product(("body", "stream", "parts", "form"), repeat=3):
+        answer = client.post(f"/{path}", params={"order": ",".join(order)}, content=TWO_PARTS, headers=HEADERS)
+        assert (order, answer.text) == (order, app_json(taken(order, "received" in path)))
+
+
+@every_loop
+@arriving
+def test_R22_nothing_waits_for_a_message_after_the_last(backend: str, path: str) -> None:
+    call = run(backend, lambda: get(doing(-1), path, "POST", piece(TWO_PARTS), headers=PAIRS))
+    assert (call.status, call.body, call.received) == (200, b'[["1"],["2"]]', 1)
+
+
+class Late(App):
+    @reads_body
+    async def asynchronous(self) -> Any:
+        parts = [part async for part in self.request.parts()]
+        return await parts[0].read()
+
+    @reads_body
+    def sync(self) -> Any:
+        first, *_ = self.request.parts()
+        return first.read()
+
+    @reads_body
+    def read_before(self) -> Any:
+        parts = [(part, part.read()) for part in self.request.parts()]
+        return [part.read().decode() for part, _ in parts]
+
+
+@arriving
+def test_a_part_that_is_gone_is_no_empty_part(
+    make_client: MakeClient, path: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    assert post(make_client(Late()), path, TWO_PARTS).status_code == 500
+    assert "the part 'a' is gone: read it before you ask for the next one" in caplog.text
+
+
+def test_a_part_that_was_read_stays_at_its_end(make_client: MakeClient) -> None:
+    assert post(make_client(Late()), "/read_before", TWO_PARTS).json() == ["", ""]
+
+
+class Wrong(App):
+    @reads_body
+    async def index(self) -> Any:
+        return [part.name for part in self.request.parts()]
+
+    @reads_body
+    @inline
+    def inlined(self) -> Any:
+        return [part.name for part in self.request.parts()]
+
+
+@every_loop
+@pytest.mark.parametrize("path", ["/", "/inlined"])
+def test_a_plain_for_on_the_loop_is_a_mistake_with_a_hint(
+    backend: str, path: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    assert run(backend, lambda: get(Wrong(), path, "POST", piece(TWO_PARTS), headers=PAIRS)).status == 500
+    assert "async for part in request.parts()" in caplog.text
+
+
+# -- received before -----------------------------------------------------------------------------------------------------------
+
+
+class Receiving(HttpMiddleware):
+    """A hook that needs a form's field, as a check against forged requests does."""
+
+    seen: list[Any]
+
+    def before_request(self, request: Any) -> None:
+        request._perform(receive_parts(request))
+        request._perform(receive_parts(request))
+        self.seen = [request.form("title")]
+
+
+@every_way
+def test_a_hook_may_have_received_the_form(make_client: MakeClient, path: str) -> None:
+    app, hook = doing("name", -1), Receiving()
+    app.middlewares.append(hook)
+    names = [["title", "first"], ["f", "content"], ["f", BIG.decode("latin-1")], ["title", "second"]]
+    assert post(make_client(app), path, MIXED, 65536).json()[:4] == names
+    assert hook.seen == ["first"]
+
+
+# -- @reads_body ---------------------------------------------------------------------------------------------------------------
+
+
+class Bound(App):
+    @reads_body
+    async def both(self, name: str, number: int = 0, *, third: str = "-", **rest: str) -> Any:
+        return [name, number, third, rest, (await self.request.body()).decode(), self.request.form("name")]
+
+    @reads_body
+    def json(self) -> Any:
+        return self.request.json()
+
+
+@pytest.mark.parametrize(
+    ("content_type", "body"),
+    [
+        ("application/x-www-form-urlencoded", b"name=body&third=body"),
+        ("application/json", b'{"name":"body"}'),
+        ("application/json", b"{{{"),
+        (HEADERS["Content-Type"], form(section('name="third"', b"body"))),
+        ("text/plain", b"x"),
+    ],
+)
+def test_parameters_come_from_path_and_query_alone(make_client: MakeClient, content_type: str, body: bytes) -> None:
+    client = make_client(Bound())
+    answer = client.post("/both/path?number=7&other=x", content=body, headers={"Content-Type": content_type})
+    assert answer.json() == ["path", 7, "-", {"other": "x"}, body.decode(), None]
+    answer = client.post("/both", content=body, headers={"Content-Type": content_type})
+    assert (answer.status_code, answer.text) == (400, "Parameter 'name' is missing; expected text.")
+
+
+def test_json_of_a_body_that_was_not_received_is_a_mistake(
+    make_client: MakeClient, caplog: pytest.LogCaptureFixture
+) -> None:
+    client = make_client(Bound())
+    assert client.post("/json", json={}).status_code == 500
+    assert "@reads_body leaves the body to the handler: no JSON was received for it" in caplog.text
+
+
+@dataclass
+class Order:
+    item: str
+
+
+def takes_file(self: Any, f: UploadFile) -> None: ...
+def takes_files(self: Any, *, f: list[UploadFile]) -> None: ...
+def may_take_a_file(self: Any, f: UploadFile | None = None) -> None: ...
+def takes_body(self: Any, order: Order) -> None: ...
+
+
+@pytest.mark.parametrize(
+    ("handler", "sentence"),
+    [
+        (takes_file, "index: 'f' takes a file, but @reads_body leaves the body to the handler"),
+        (takes_files, "'f' takes a file"),
+        (may_take_a_file, "'f' takes a file"),
+        (takes_body, "'order' takes a JSON object or a form"),
+    ],
+)
+def test_a_parameter_that_only_a_body_could_fill_is_refused(handler: Any, sentence: str) -> None:
+    root = type("Root", (App,), {"index": _copied(handler)})
+    with pytest.raises(SetupError, match=sentence):
+        root().compiled()
+
+
+def _copied(handler: Any) -> Any:
+    @functools.wraps(handler)
+    def index(*arguments: Any, **keywords: Any) -> Any:
+        return handler(*arguments, **keywords)
+
+    return reads_body(index)
+
+
+class Marked(App):
+    """Ways to stand above a handler."""
+
+    @staticmethod
+    @reads_body
+    def of_nothing() -> Any:
+        return "static"
+
+    @classmethod
+    @reads_body
+    def of_class(cls) -> Any:
+        return "class"
+
+    def _any(self, answer: str) -> Any:
+        return answer
+
+    partial = functools.partialmethod(reads_body(_any), "partial")
+
+
+def wrapped(function: Any) -> Any:
+    @functools.wraps(function)
+    def wrapper(*arguments: Any) -> Any:
+        return function(*arguments)
+
+    return wrapper
+
+
+Marked.inside = wrapped(reads_body(lambda self: "inside"))  # type: ignore[attr-defined]
+Marked.outside = reads_body(wrapped(lambda self: "outside"))  # type: ignore[attr-defined]
+
+
+def test_reads_body_is_found_wherever_it_stands(make_client: MakeClient) -> None:
+    app = Marked()
+    app.post("/function")(reads_body(functools.partial(lambda answer: answer, "function")))
+    app.post("/inner")(functools.partial(reads_body(lambda answer: answer), "inner"))
+    client = make_client(app)
+    json = {"Content-Type": "application/json"}
+    for path in ("of_nothing", "of_class", "partial", "inside", "outside", "function", "inner"):
+        answer = client.post(f"/{path}", content=b"{{{", headers=json)
+        assert answer.status_code == 200, path
+
+
+# -- both ways at once ---------------------------------------------------------------------------------------------------------
+
+
+class Echo(App):
+    @reads_body
+    async def asynchronous(self) -> AsyncIterator[bytes]:
+        async for part in self.request.parts():
+            async for chunk in part:
+                yield chunk
+
+    @reads_body
+    def sync(self) -> Iterator[bytes]:
+        for part in self.request.parts():
+            yield from part
+
+
+@arriving
+def test_parts_are_answered_while_they_arrive(make_client: MakeClient, path: str) -> None:
+    content = bytes(range(256)) * 40
+    body = form(section('name="f"; filename="f"', content), section('name="g"; filename="g"', content))
+    answer = post(make_client(Echo(), app_timeout=2), path, body, 1000)
+    assert answer.content == content * 2
+
+
+@arriving
+def test_parts_of_a_broken_form_abort_an_answer_that_has_begun(path: str, caplog: pytest.LogCaptureFixture) -> None:
+    body = section('name="f"; filename="f"', b"x" * 100)
+    messages = [piece(body, more=True), piece(b"--Bxx")]
+    call = Call(*messages)
+    caplog.set_level(logging.CRITICAL)
+
+    async def main() -> None:
+        await Echo()(http_scope("POST", path, headers=PAIRS), call.receive, call.send)
+
+    with pytest.raises(HTTPError, match="malformed"):
+        run("asyncio", main)
+    assert not call.is_complete
+
+
+def test_client_disconnect_is_what_a_handler_sees() -> None:
+    seen: list[str] = []
+
+    class Root(App):
+        @reads_body
+        async def index(self) -> None:
+            try:
+                async for part in self.request.parts():
+                    await part.read()
+            except ClientDisconnect as error:
+                seen.append(str(error))
+                raise
+
+    run("asyncio", lambda: get(Root(), "/", "POST", piece(MIXED[:-50], more=True), DISCONNECT, headers=PAIRS))
+    assert seen == ["the client left before its request was complete"]
