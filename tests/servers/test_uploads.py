@@ -1,0 +1,117 @@
+"""Large uploads through real servers: what they cost in memory, and that nothing of them stays."""
+
+from __future__ import annotations
+
+import os
+import re
+import socket
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+import pytest
+
+from tests.servers.harness import ANSWER_WITHIN, KINDS, Answer, Server, parsed, start
+from tests.support.multipart_forms import HEADERS
+
+MEBIBYTE = 1024 * 1024
+LARGE = 64  # MiB
+GROWTH = 16  # MiB that the server's peak may grow by
+
+CHUNK = os.urandom(MEBIBYTE)
+HEAD = b'--B\r\nContent-Disposition: form-data; name="file"; filename="../big.bin"\r\n\r\n'
+TAIL = b"\r\n--B--\r\n"
+
+WAYS = ["/spooled", "/streamed", "/spooled_async", "/streamed_async"]
+TESTED = ["uvicorn", "hypercorn-trio", "gunicorn-gthread"]
+
+
+@pytest.fixture(scope="module", params=TESTED)
+def server(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    spool = tmp_path_factory.mktemp("spool")
+    with tempfile.TemporaryFile() as log:
+        server = start(KINDS[request.param], "tests.servers.uploads:app", log, environ={"TMPDIR": str(spool)})
+        yield server
+        server.end()
+
+
+@contextmanager
+def begun(server: Server, target: str, mebibytes: int, sent: int) -> Iterator[socket.socket]:
+    """The connection of an upload of which so many MiB have been sent; it is made while it is sent."""
+    length = len(HEAD) + mebibytes * MEBIBYTE + len(TAIL)
+    lines = f"POST {target} HTTP/1.1", "Host: localhost", "Connection: close", f"Content-Length: {length}"
+    head = "\r\n".join([*lines, f"Content-Type: {HEADERS['Content-Type']}", "", ""]).encode()
+    with socket.create_connection(("127.0.0.1", server.port), timeout=ANSWER_WITHIN) as connection:
+        connection.sendall(head + HEAD)
+        for _ in range(sent):
+            connection.sendall(CHUNK)
+        yield connection
+
+
+def upload(server: Server, target: str, mebibytes: int) -> Answer:
+    with begun(server, target, mebibytes, mebibytes) as connection:
+        connection.sendall(TAIL)
+        received = b""
+        while piece := connection.recv(65536):
+            received += piece
+    return parsed(received, "POST")
+
+
+def worker_of(server: Server) -> Path:
+    return Path("/proc") / server.request("GET", "/process").body.decode()
+
+
+def peak(worker: Path) -> float:
+    found = re.search(r"VmHWM:\s+(\d+) kB", (worker / "status").read_text())
+    assert found is not None
+    return int(found[1]) / 1024
+
+
+@pytest.mark.parametrize("way", WAYS)
+def test_R21_an_upload_of_64_mebibytes_does_not_pass_through_memory(server: Server, way: str) -> None:
+    worker = worker_of(server)
+    upload(server, way, 3)  # threads and buffers are made
+    before = peak(worker)
+    answer = upload(server, way, LARGE)
+    assert (answer.status, answer.body) == (200, str(LARGE * MEBIBYTE).encode())
+    assert peak(worker) - before < GROWTH
+
+
+def open_files(worker: Path) -> list[str]:
+    """Those of uploads: in the directory for temporary files, less gunicorn's own, and those that are saved."""
+    targets = []
+    for number in os.listdir(worker / "fd"):
+        with suppress(FileNotFoundError):  # closed meanwhile
+            targets.append(str((worker / "fd" / number).readlink()))
+    return [name for name in targets if "big.bin" in name or ("/spool" in name and "/wgunicorn" not in name)]
+
+
+def wait_for(condition: Callable[[], bool], what: str) -> None:
+    deadline = time.monotonic() + ANSWER_WITHIN
+    while not condition():
+        assert time.monotonic() < deadline, what
+        time.sleep(0.02)
+
+
+@pytest.mark.parametrize("way", ["/spooled", "/spooled_async", "/saved", "/saved_async"])
+def test_R32_nothing_stays_of_an_upload_that_breaks_off(server: Server, way: str, tmp_path: Path) -> None:
+    worker = worker_of(server)
+    with begun(server, f"{way}?directory={tmp_path}", 8, 3):
+        wait_for(lambda: bool(open_files(worker)), "it opens no file")
+    wait_for(lambda: not open_files(worker) and not os.listdir(tmp_path), "a file is still there")
+
+
+@pytest.mark.parametrize("way", ["/saved", "/saved_async"])
+def test_R33_an_upload_is_saved_under_its_safe_name(server: Server, way: str, tmp_path: Path) -> None:
+    answer = upload(server, f"{way}?directory={tmp_path}", 2)
+    assert (answer.status, answer.body) == (200, b"big.bin")
+    assert (tmp_path / "big.bin").read_bytes() == CHUNK * 2
+
+
+@pytest.mark.parametrize("way", WAYS)
+def test_R18_an_upload_that_is_too_large_is_refused_by_its_announced_length(server: Server, way: str) -> None:
+    head = f"POST {way} HTTP/1.1\r\nHost: x\r\nConnection: close\r\nContent-Length: {101 * MEBIBYTE}\r\n"
+    answer = server.send(f"{head}Content-Type: {HEADERS['Content-Type']}\r\n\r\n".encode(), "POST")
+    assert (answer.status, answer.body) == (413, b"The body may have 104857600 bytes at most.")
