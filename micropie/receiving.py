@@ -45,7 +45,7 @@ def receive_form(request: Request) -> Flow[None]:
 
     Leaves any other body alone, and that of a handler that reads it itself. Raises what the flow would raise.
     """
-    if getattr(request.route, "reads_body", False):
+    if request.route is not None and request.route.reads_body:
         return
     if request.framing()[0] == FORM:
         accept_form(request, (yield from request.incoming.whole()))
