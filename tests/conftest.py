@@ -20,6 +20,7 @@ import pytest
 
 from micropie.testing import TestClient
 from tests.support.asgi_validator import validated
+from tests.support.redis_server import redis_server
 
 WORLDS = ("wsgi", "asyncio", "trio")
 
@@ -69,3 +70,10 @@ def make_client(connect: MakeClient, world: str) -> MakeClient:
 def client(app: Any, make_client: MakeClient) -> TestClient:
     """A client for the module's own fixture `app`, in each world in turn."""
     return make_client(app)
+
+
+@pytest.fixture(scope="session")
+def redis_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """A redis-server for all tests; each has keys of its own."""
+    with redis_server(tmp_path_factory.mktemp("redis")) as url:
+        yield url

@@ -17,18 +17,10 @@ from micropie.sessions import (
     SignedCookieSessionBackend,
     SQLiteSessionBackend,
 )
-from tests.support.redis_server import redis_server
 
 SHARED = ["memory", "sqlite", "redis"]
 
 MakeBackend = Callable[[str], SessionBackend]
-
-
-@pytest.fixture(scope="session")
-def redis_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """A redis-server for all tests; each has keys of its own."""
-    with redis_server(tmp_path_factory.mktemp("redis")) as url:
-        yield url
 
 
 @pytest.fixture

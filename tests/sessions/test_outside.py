@@ -17,7 +17,7 @@ from typing import Any
 import pytest
 
 import micropie.sessions
-from micropie import App, SetupError
+from micropie import App, SetupError, redisclient
 from micropie.sessions import (
     RedisSessionBackend,
     Session,
@@ -145,7 +145,7 @@ def test_what_is_no_secret_is_refused(secret: Any) -> None:
     ("module", "name", "make", "extra"),
     [
         (signedcookie, "itsdangerous", lambda: SignedCookieSessionBackend("x"), "itsdangerous"),
-        (rediscache, "redis", lambda: RedisSessionBackend("redis://localhost"), "redis"),
+        (redisclient, "redis", lambda: RedisSessionBackend("redis://localhost"), "redis"),
     ],
 )
 def test_what_is_not_installed_is_named(
@@ -294,7 +294,7 @@ def test_redis_that_comes_back_is_used_again(tmp_path: Path) -> None:
 def test_redis_keeps_a_session_for_its_time_and_no_longer(redis_url: str) -> None:
     backend = RedisSessionBackend(redis_url, prefix="time:")
     backend.save("id", {"a": 1}, 60)
-    client = backend._client()
+    client = backend._redis._client()
     assert 55 < client.ttl("time:id") <= 60
     session = Session("id", {"a": 1})
     session["b"] = 2

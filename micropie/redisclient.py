@@ -1,0 +1,66 @@
+"""A Redis server's client, by redis-py, an optional dependency: the only place that knows it."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+from micropie.errors import SetupError
+
+try:
+    import redis
+    from redis.backoff import NoBackoff
+    from redis.retry import Retry
+except ImportError:  # pragma: no cover - the tests set it to None
+    redis = None  # type: ignore[assignment]
+
+
+class RedisClient:
+    """The server at ``url``, ``redis://localhost:6379/0``, for ``owner``, whose name stands in what is raised.
+
+    ``patience``: seconds until a server that does not answer is out of reach. Connects when it is first needed, in
+    each process anew. Raises ``SetupError`` for what is no URL, and where redis-py is missing.
+    """
+
+    def __init__(self, owner: str, url: str, patience: float) -> None:
+        if redis is None:
+            raise SetupError(f'{owner} needs redis: pip install "micropie[redis]"')
+        try:
+            redis.connection.parse_url(url)  # type: ignore[no-untyped-call]
+        except (ValueError, AttributeError, TypeError) as error:
+            raise SetupError(f"{owner} takes a URL such as redis://localhost:6379/0: {error}") from None
+        self._owner = owner
+        self._url = url
+        self._patience = patience
+        self._own: tuple[int, Any] = (0, None)
+
+    @contextmanager
+    def reached(self) -> Iterator[Any]:
+        """The client of redis-py. Raises ``ConnectionError`` for whatever keeps Redis from answering.
+
+        (redis-py's own is no ``OSError``.)
+        """
+        try:
+            yield self._client()
+        except redis.RedisError as error:
+            raise ConnectionError(f"the Redis of {self._owner} is out of reach: {error}") from error
+
+    def close(self) -> None:
+        """Close this process's connections; who comes next opens them anew."""
+        self._client().close()
+
+    def _client(self) -> Any:
+        process, client = self._own
+        if process != os.getpid():  # never a parent's: two processes would read each other's answers
+            # No second try by redis-py: had the first one's answer been lost, a count would be counted twice.
+            client = redis.Redis.from_url(
+                self._url,
+                socket_timeout=self._patience,
+                socket_connect_timeout=self._patience,
+                retry=Retry(NoBackoff(), 0),
+                decode_responses=True,
+            )
+            self._own = os.getpid(), client
+        return client
