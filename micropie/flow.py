@@ -112,7 +112,7 @@ def respond(site: Site, request: Request) -> Flow[Answer]:
                 arguments = route.bind(request, arguments, values)
             run = route.run
             if hooks and request.time_limit is not None:
-                result = yield from _call_limited(route, arguments, request.time_limit)
+                result = yield from _call_limited(request, route, arguments, request.time_limit)
             else:
                 result = route.call(*arguments) if run is INLINE else (yield run, route.call, arguments)
             # 6. Answer. Text and JSON with nothing around them, or a session that was only read, are the common cases.
@@ -151,14 +151,18 @@ def _open_session(request: Request) -> Flow[None]:
         request.loaded_session = yield from request.level.sessions.open(session_id)
 
 
-def _call_limited(route: Route, arguments: Sequence[Any], seconds: float) -> Flow[Any]:
+def _call_limited(request: Request, route: Route, arguments: Sequence[Any], seconds: float) -> Flow[Any]:
     if route.run_limited is INLINE:  # what runs on the event loop itself can't be interrupted by it
         return route.call(*arguments)
     try:
-        return (yield Limited(route.run_limited, seconds), route.call, arguments)
+        result = yield Limited(route.run_limited, seconds), route.call, arguments
+        if isawaitable(result):  # a decorated ``async def`` has done nothing yet
+            result = yield Limited(AWAIT, seconds), itself, (result,)
     except TookTooLong:
         pass
-    logger.error("%s took longer than %g seconds and was given up", route.name, seconds)
+    else:
+        return result
+    logger.error("%s: %s took longer than %g seconds and was given up", request.label, route.name, seconds)
     raise HTTPError(503, "The answer took too long. Please try again later.")
 
 
@@ -213,11 +217,18 @@ def _seal(request: Request, response: Response, stream: Stream | None) -> Flow[A
         response = over(response, request.draft, keeps_status=True)
         if stream is not None:
             request.draft = None  # too late for another one
-    request.status = response.status
     session = request.loaded_session
     if session is not None:
         return (yield from _seal_session(request, session, response, stream))
-    return encode(response, stream, request.method == "HEAD")
+    return _settled(request, response, stream)
+
+
+def _settled(request: Request, response: Response, stream: Stream | None) -> Answer:
+    """The answer, and on the request what middleware may want to know of it ``on_close``."""
+    answer = encode(response, stream, request.method == "HEAD")
+    request.status = None if request.broken_off else answer[0]
+    request.length = answer[2]
+    return answer
 
 
 def _seal_session(request: Request, session: Session, response: Response, stream: Stream | None) -> Flow[Answer]:
@@ -227,7 +238,7 @@ def _seal_session(request: Request, session: Session, response: Response, stream
         add_vary(response.headers, "Cookie")
     if changed and "Cache-Control" not in response.headers:
         response.headers.add("Cache-Control", "private")
-    answer = encode(response, stream, request.method == "HEAD")
+    answer = _settled(request, response, stream)
     if changed:
         request.loaded_session = None  # saved once: should that fail, the error's answer must not try again
         cookie = yield from request.level.sessions.close(session, request.scheme, request.root_path)
@@ -252,16 +263,15 @@ def _finish_failed(request: Request, failure: Exception, hooks: list[Any]) -> Fl
         if type(response.body) is FileBody:  # the author's page for this error
             response = yield from open_file(request, response)
         if isinstance(failure, ClientDisconnect):
-            hooks = []
+            hooks, request.broken_off = [], True
         return (yield from _finish_response(request, response, stream_of(response.body), hooks))
     except HTTPError as error:  # a session backend's 503, which is in the log, or from an error's own stream
         response = error_response(error.status, error.message)
     except Exception as error:
         _log(request, error)
-        response = error_response(500, "500 Internal Server Error")
+        response = error_response(500, _plain_sentence(request))
     request.loaded_session = None
-    request.status = response.status
-    return encode(response, None, request.method == "HEAD")
+    return _settled(request, response, None)
 
 
 def _without_content(draft: Draft) -> Draft:
@@ -305,12 +315,16 @@ def _plain_response(request: Request, failure: Exception) -> Response:
     if isinstance(failure, HTTPError):
         return error_response(failure.status, failure.message, failure.headers)
     _log(request, failure)
-    return error_response(500, _debug_page(request, failure) or "500 Internal Server Error")
+    return error_response(500, _debug_page(request, failure) or _plain_sentence(request))
 
 
 def _log(request: Request, failure: Exception) -> None:
-    # repr of the path: a line end in it must not begin a line of its own in the log.
-    logger.error("%s %r failed", request.method, request.path, exc_info=failure)
+    logger.error("%s failed", request.label, exc_info=failure)
+
+
+def _plain_sentence(request: Request) -> str:
+    """All that a client is told of a failure: what to name when asking about it."""
+    return f"500 Internal Server Error. Request id: {request.id}" if request.id else "500 Internal Server Error"
 
 
 def _debug_page(request: Request, failure: Exception) -> str | None:

@@ -32,7 +32,7 @@ class RedisClient:
         except (ValueError, AttributeError, TypeError) as error:
             raise SetupError(f"{owner} takes a URL such as redis://localhost:6379/0: {error}") from None
         self._owner = owner
-        self._url = url
+        self.url = url
         self._patience = patience
         self._own: tuple[int, Any] = (0, None)
 
@@ -56,7 +56,7 @@ class RedisClient:
         if process != os.getpid():  # never a parent's: two processes would read each other's answers
             # No second try by redis-py: had the first one's answer been lost, a count would be counted twice.
             client = redis.Redis.from_url(
-                self._url,
+                self.url,
                 socket_timeout=self._patience,
                 socket_connect_timeout=self._patience,
                 retry=Retry(NoBackoff(), 0),

@@ -30,6 +30,7 @@ from micropie.streams import PENDING, Stream
 from micropie.types import Environ, Parameters, Scope
 
 if TYPE_CHECKING:
+    from micropie.middleware.rates import Quota
     from micropie.routing import Route
 
 Value = TypeVar("Value")
@@ -125,8 +126,18 @@ class Request:
     received: Body | bytes | None  # None until somebody asks for the body, bytes if the flow found it in one piece
 
     environ: Environ | None = None
+    id: str = ""
+    """This request's name in logs and on pages of errors; "" without the middleware ``RequestId``."""
     status: int | None = None
-    """The answer's status, once it is settled; kept where there is middleware, for what it does ``on_close``."""
+    """The answer's status, once it is settled; kept where there is middleware, for what it does ``on_close``. None if
+    there was nobody to answer any more."""
+    length: int | None = None
+    """The bytes of the answer's body, kept as ``status`` is; None for a stream that does not say."""
+    broken_off: bool = False
+    """Whether the answer did not get to its end, as far as the server tells: the client left, a stream failed, the
+    server gave up. True ``on_close`` at the latest."""
+    quota: Quota | None = None
+    """What ``RateLimit`` found; of several, what leaves the least."""
     time_limit: float | None = None
     """Seconds that the handler may take; set by middleware."""
     wrappings: Sequence[Any] = ()  # middleware that is a generator, begun
@@ -420,6 +431,14 @@ class Request:
         closers, self.closers = self.closers, None
         for close in closers or ():
             close()
+
+    @property
+    def label(self) -> str:
+        """What log lines call it: ``GET '/path'``, with its id if it has one.
+
+        repr of the path: a line end in it must not begin a line of its own in the log.
+        """
+        return f"{self.method} {self.path!r} [{self.id}]" if self.id else f"{self.method} {self.path!r}"
 
     def __repr__(self) -> str:
         return f"<Request {self.method} {self.path!r}>"

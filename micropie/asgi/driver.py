@@ -57,9 +57,11 @@ async def serve_http(site: Site, scope: Scope, receive: Receive, send: Send) -> 
             await send(start)
             await send({"type": "http.response.body", "body": body})
         except OSError:  # the client has gone: there is nobody to tell (ASGI 2.4)
-            logger.debug("%s %r: the client left before its answer", request.method, request.path)
+            request.broken_off = True
+            logger.debug("%s: the client left before its answer", request.label)
     except BaseException:
         result = None
+        request.broken_off = True
         flow.close()
         for step in request.unfinished():
             await clean_up(step, request)

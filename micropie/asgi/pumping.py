@@ -104,7 +104,7 @@ class Watch:
             try:
                 await self._request.share_messages().disconnected()
             except Exception as error:  # raised nowhere: other requests' watchers run beside this one
-                logger.debug("%s %r: receive() failed: %r", self._request.method, self._request.path, error)
+                logger.debug("%s: receive() failed: %r", self._request.label, error)
             self._left = True
             if self._source is not None:
                 self._source.give_up()

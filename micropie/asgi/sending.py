@@ -72,9 +72,10 @@ async def send_streamed(start: dict[str, Any], stream: Stream, request: ASGIRequ
         except OSError as error:
             raise ClientDisconnect("the client left") from error
     except ClientDisconnect:
-        logger.debug("%s %r: the client left in mid-stream", request.method, request.path)
+        request.broken_off = True
+        logger.debug("%s: the client left in mid-stream", request.label)
     except Exception:
-        logger.exception("%s %r failed after its head was sent: aborted", request.method, request.path)
+        logger.exception("%s failed after its head was sent: aborted", request.label)
         raise
     finally:
         if stream.mark_closed():

@@ -1,18 +1,52 @@
 """Hooks around handlers: the base classes that authors derive from, what calls them, and what comes with micropie."""
 
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+from micropie.middleware.accesslog import AccessLog
+from micropie.middleware.auth import BasicAuth, BearerAuth
 from micropie.middleware.base import HttpMiddleware, WebSocketMiddleware
+from micropie.middleware.compress import Compress
 from micropie.middleware.cors import CORSMiddleware
 from micropie.middleware.csrf import CSRFMiddleware
 from micropie.middleware.proxyheaders import ProxyHeaders
+from micropie.middleware.ratelimit import RateLimit
+from micropie.middleware.rates import MemoryRates, Quota, Rates
+from micropie.middleware.requestid import RequestId, RequestIdFilter
 from micropie.middleware.securityheaders import SecurityHeaders
+from micropie.middleware.timeout import Timeout
 from micropie.middleware.trustedhosts import TrustedHosts
 
+if TYPE_CHECKING:
+    from micropie.middleware.redisrates import RedisRates
+
 __all__ = [
+    "AccessLog",
+    "BasicAuth",
+    "BearerAuth",
     "CORSMiddleware",
     "CSRFMiddleware",
+    "Compress",
     "HttpMiddleware",
+    "MemoryRates",
     "ProxyHeaders",
+    "Quota",
+    "RateLimit",
+    "Rates",
+    "RedisRates",
+    "RequestId",
+    "RequestIdFilter",
     "SecurityHeaders",
+    "Timeout",
     "TrustedHosts",
     "WebSocketMiddleware",
 ]
+
+
+def __getattr__(name: str) -> Any:
+    if name != "RedisRates":
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    # Imported when it is asked for: redis-py alone takes longer than all of micropie.
+    return import_module("micropie.middleware.redisrates").RedisRates

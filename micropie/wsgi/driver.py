@@ -71,14 +71,13 @@ def serve_http(site: Site, environ: Environ, start_response: StartResponse) -> I
             return _Chunks(stream, request, status) if lent is None else lent
     except BaseException:
         result = None
+        request.broken_off = True
         flow.close()
         for kind, close, nothing in request.unfinished():
             perform_one(kind, close, nothing, request)
         request.close()
         raise
-    if request.closers is not None:
-        request.close()
-    return [body]
+    return [body] if request.closers is None else _Body(body, request)
 
 
 def start_and_serve(
@@ -96,6 +95,14 @@ def start_and_serve(
     return copy_context().run(serve_http, site, environ, start_response)
 
 
+class _Body(list[bytes]):
+    """A body in one piece, as servers like it best, whose request is over when the server is done with it."""
+
+    def __init__(self, body: bytes, request: Request) -> None:
+        super().__init__((body,))
+        self.close = request.close
+
+
 class _Chunks:
     """A streamed body as PEP 3333 wants it. The server iterates and closes it, in whichever thread it likes.
 
@@ -106,23 +113,23 @@ class _Chunks:
     def __init__(self, stream: Stream, request: Request, status: int) -> None:
         self._stream = stream
         self._request = request
-        self._has_body = request.method != "HEAD" and status not in (204, 304)
+        self._is_over = stream.first is END or request.method == "HEAD" or status in (204, 304)
         self._run = copy_context().run
         self._backend = request.level.settings.portal_backend
 
     def __iter__(self) -> Iterator[bytes]:
-        first = self._stream.first
-        if first is END or not self._has_body:
+        if self._is_over:
             return
-        yield first
+        yield self._stream.first
         try:
             for chunk in self._others():
                 piece = chunk if type(chunk) is bytes else as_bytes(chunk)
                 if piece:
                     yield piece
         except Exception:
-            logger.exception("%s %r failed after its head was sent: aborted", self._request.method, self._request.path)
+            logger.exception("%s failed after its head was sent: aborted", self._request.label)
             raise
+        self._is_over = True
 
     def _others(self) -> Iterator[Any]:
         if self._stream.is_async:
@@ -130,7 +137,10 @@ class _Chunks:
         return iter(partial(self._run, next, self._stream.source, END), END)
 
     def close(self) -> None:
-        """Close the stream's source, once."""
-        if self._stream.mark_closed():
-            self._run(close_stream, self._stream, self._backend)
-        self._request.close()
+        """Close the stream's source, once; then the request is over, also if that failed."""
+        self._request.broken_off = not self._is_over
+        try:
+            if self._stream.mark_closed():
+                self._run(close_stream, self._stream, self._backend)
+        finally:
+            self._request.close()

@@ -219,7 +219,7 @@ def place(shared: Any) -> list[str]:
     """The arguments by which another process finds the same sessions."""
     if hasattr(shared, "_path"):
         return ["sqlite", str(shared._path), "x"]
-    return ["redis", shared._url, shared._prefix]
+    return ["redis", shared._redis.url, shared._prefix]
 
 
 def start(code: str, *arguments: str) -> subprocess.Popen[str]:
