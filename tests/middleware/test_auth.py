@@ -1,0 +1,270 @@
+"""Basic and bearer authentication: who gets in, and what the others hear."""
+
+from __future__ import annotations
+
+import threading
+from base64 import b64encode
+from typing import Any
+
+import pytest
+
+from micropie import App, HTTPError, SetupError, inline
+from micropie.middleware import BasicAuth, BearerAuth
+from tests.conftest import MakeClient
+
+BASIC = 'Basic realm="Please log in", charset="UTF-8"'
+BEARER = 'Bearer realm="Please log in"'
+
+
+class Root(App):
+    def index(self) -> Any:
+        return str(self.request.state.user)
+
+
+def guarded(guard: Any, app: App | None = None) -> App:
+    app = app or Root()
+    app.middlewares.append(guard)
+    return app
+
+
+def basic(user: str, password: str, scheme: str = "Basic") -> dict[str, str]:
+    return {"Authorization": f"{scheme} {b64encode(f'{user}:{password}'.encode()).decode()}"}
+
+
+# -- basic ----------------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("user", "password"),
+    [("alice", "secret"), ("bob", "with:colons:"), ("zoë", "pässwörd €"), ("", "nameless"), ("dave", " blanks ")],
+)
+def test_a_known_user_gets_in(make_client: MakeClient, user: str, password: str) -> None:
+    known = {
+        "alice": "secret",
+        "bob": "with:colons:",
+        "zoë": "pässwörd €",
+        "": "nameless",
+        "dave": " blanks ",
+    }
+    client = make_client(guarded(BasicAuth(known)))
+    for scheme in ("Basic", "basic", "BASIC", "Basic  "):
+        answer = client.get("/", headers=basic(user, password, scheme))
+        assert (answer.status_code, answer.text) == (200, user)
+
+
+@pytest.mark.parametrize(
+    ("user", "password"), [("alice", "wrong"), ("alice", ""), ("nobody", "secret"), ("", ""), ("Alice", "secret")]
+)
+def test_anybody_else_does_not(make_client: MakeClient, user: str, password: str) -> None:
+    answer = make_client(guarded(BasicAuth({"alice": "secret"}))).get("/", headers=basic(user, password))
+    assert (answer.status_code, answer.text) == (401, "The user name or the password is wrong.")
+    assert answer.headers["www-authenticate"] == BASIC
+
+
+def test_without_a_header_the_browser_asks(make_client: MakeClient) -> None:
+    client = make_client(guarded(BasicAuth({"alice": "secret"}, realm="Staff only")))
+    for headers in ({}, {"Authorization": ""}, {"Authorization": "Bearer abc"}, {"Authorization": "Basicx YTpi"}):
+        answer = client.get("/", headers=headers)
+        assert (answer.status_code, answer.text) == (401, "Please log in.")
+        assert answer.headers["www-authenticate"] == 'Basic realm="Staff only", charset="UTF-8"'
+
+
+@pytest.mark.parametrize(
+    "credentials",
+    [
+        "",
+        "alice:secret",
+        "YWxpY2U6c2VjcmV0x",  # no whole number of bytes
+        "YWxpY2U6 c2VjcmV0",
+        "YWxpY2U6c2VjcmV0,Basic YWxpY2U6c2VjcmV0",
+        "YWxpY2U6c2VjcmV0=",
+        "YWxpY2U6c2Vj-_V0",
+        "é",
+        b64encode(b"alice").decode(),  # no colon
+        b64encode(b"alice:\xff").decode(),  # no UTF-8
+        b64encode(b"alice:a\0b").decode(),
+        b64encode(b"ali\nce:secret").decode(),
+        b64encode(b"alice:secret\x7f").decode(),
+    ],
+)
+def test_R76_a_malformed_header_is_a_401(make_client: MakeClient, credentials: str) -> None:
+    client = make_client(guarded(BasicAuth(lambda user, password: True)), validate=False)
+    answer = client.get("/", headers={"Authorization": f"Basic {credentials}".encode("latin-1")})
+    assert (answer.status_code, answer.text) == (401, "The Authorization header is malformed.")
+    assert answer.headers["www-authenticate"] == BASIC
+
+
+def test_a_header_that_came_twice_is_malformed(make_client: MakeClient) -> None:
+    headers = [*basic("alice", "secret").items()] * 2
+    assert make_client(guarded(BasicAuth({"alice": "secret"}))).get("/", headers=headers).status_code == 401
+
+
+def test_R47_a_user_that_is_not_known_takes_the_same_way(monkeypatch: pytest.MonkeyPatch) -> None:
+    compared: list[tuple[int, int]] = []
+
+    def compare(one: bytes, other: bytes) -> bool:
+        compared.append((len(one), len(other)))
+        return one == other
+
+    monkeypatch.setattr("secrets.compare_digest", compare)
+    check: Any = BasicAuth({"alice": "secret", "bob": "x" * 1000})._check
+    assert [check(*names) for names in (("alice", "secret"), ("alice", "x"), ("bob", "x"), ("nobody", "x" * 500))] == [
+        True,
+        False,
+        False,
+        False,
+    ]
+    assert compared == [(32, 32)] * 4
+
+
+class User:
+    def __init__(self, name: str) -> None:
+        self.name = name
+
+    def __str__(self) -> str:
+        return f"the user {self.name}"
+
+
+@pytest.mark.parametrize("kind", ["def", "async def", "inline", "returns an awaitable"])
+def test_a_function_may_decide(make_client: MakeClient, kind: str) -> None:
+    threads: list[int] = []
+
+    def check(user: str, password: str) -> Any:
+        threads.append(threading.get_ident())
+        return User(user) if password == "secret" else None
+
+    async def check_too(user: str, password: str) -> Any:
+        return check(user, password)
+
+    checks: dict[str, Any] = {
+        "def": check,
+        "async def": check_too,
+        "inline": inline(lambda user, password: check(user, password)),
+        "returns an awaitable": lambda user, password: check_too(user, password),
+    }
+    client = make_client(guarded(BasicAuth(checks[kind])))
+    assert client.get("/", headers=basic("alice", "secret")).text == "the user alice"
+    assert client.get("/", headers=basic("alice", "wrong")).status_code == 401
+
+
+def test_a_check_that_says_true_gives_the_users_name(make_client: MakeClient) -> None:
+    client = make_client(guarded(BasicAuth(lambda user, password: password == "secret")))
+    assert client.get("/", headers=basic("alice", "secret")).text == "alice"
+    assert client.get("/", headers=basic("alice", "wrong")).status_code == 401
+
+
+def test_a_check_may_refuse_in_its_own_words_or_fail(make_client: MakeClient, caplog: pytest.LogCaptureFixture) -> None:
+    def check(user: str, password: str) -> Any:
+        if user == "locked":
+            raise HTTPError(403, "This account is locked.")
+        raise RuntimeError("secret")
+
+    client = make_client(guarded(BasicAuth(check)))
+    answer = client.get("/", headers=basic("locked", "x"))
+    assert (answer.status_code, answer.text) == (403, "This account is locked.")
+    assert client.get("/", headers=basic("alice", "x")).status_code == 500
+    assert "secret" not in answer.text
+
+
+def test_a_page_of_the_authors_keeps_the_challenge(make_client: MakeClient) -> None:
+    app = guarded(BasicAuth({"alice": "secret"}))
+
+    @app.error(401)
+    def page() -> Any:
+        return "<h1>Who are you?</h1>"
+
+    answer = make_client(app).get("/")
+    assert (answer.status_code, answer.text) == (401, "<h1>Who are you?</h1>")
+    assert answer.headers["www-authenticate"] == BASIC
+
+
+def test_nothing_of_the_application_is_seen_without(make_client: MakeClient) -> None:
+    app = guarded(BasicAuth({"alice": "secret"}))
+    client = make_client(app)
+    assert [client.get(path).status_code for path in ("/nowhere", "/x/y", "/")] == [401, 401, 401]
+
+
+def test_an_inner_application_may_be_guarded_alone(make_client: MakeClient) -> None:
+    class Open(App):
+        def index(self) -> Any:
+            return "open"
+
+    app = Open()
+    app.staff = guarded(BasicAuth({"alice": "secret"}))
+    client = make_client(app)
+    assert [client.get(path).status_code for path in ("/", "/staff", "/staff/x")] == [200, 401, 401]
+    assert client.get("/staff", headers=basic("alice", "secret")).text == "alice"
+
+
+@pytest.mark.parametrize(
+    "check",
+    [None, "alice:secret", {"a:b": "x"}, {"a": ""}, {"a": None}, {1: "x"}, {"a\n": "x"}, {"a": "x\0"}, [("a", "b")]],
+)
+def test_what_is_no_check_is_refused(check: Any) -> None:
+    with pytest.raises(SetupError, match=r"BasicAuth\((check|\{\.\.\.\})\) takes"):
+        BasicAuth(check)
+
+
+@pytest.mark.parametrize("realm", ["", 'a"b', "a\\b", "é", "a\r\nb", None])
+@pytest.mark.parametrize("kind", [BasicAuth, BearerAuth])
+def test_R1_what_is_no_realm_is_refused(kind: Any, realm: Any) -> None:
+    with pytest.raises(SetupError, match=r"A[a-zA-Z]*th\(realm=\.\.\.\) takes ASCII text"):
+        kind(print, realm=realm)
+
+
+def test_a_password_that_is_refused_is_not_told() -> None:
+    with pytest.raises(SetupError) as failure:
+        BasicAuth({"alice": "secret\0"})
+    assert "secret" not in str(failure.value)
+
+
+# -- bearer ---------------------------------------------------------------------------------------------------------------
+
+
+def tokens(token: str) -> Any:
+    return User("alice") if token == "mF_9.B5f-4.1JqM~+/==" else None
+
+
+async def tokens_too(token: str) -> Any:
+    return tokens(token)
+
+
+@pytest.mark.parametrize("check", [tokens, tokens_too, inline(lambda token: tokens(token))])
+def test_a_token_that_is_known(make_client: MakeClient, check: Any) -> None:
+    client = make_client(guarded(BearerAuth(check)))
+    for scheme in ("Bearer", "bearer", "Bearer "):
+        answer = client.get("/", headers={"Authorization": f"{scheme} mF_9.B5f-4.1JqM~+/=="})
+        assert (answer.status_code, answer.text) == (200, "the user alice")
+
+
+def test_a_token_that_is_not_known(make_client: MakeClient) -> None:
+    answer = make_client(guarded(BearerAuth(tokens))).get("/", headers={"Authorization": "Bearer abc"})
+    assert (answer.status_code, answer.text) == (401, "The token is unknown or has expired.")
+    assert answer.headers["www-authenticate"] == f'{BEARER}, error="invalid_token"'
+
+
+def test_no_token_at_all(make_client: MakeClient) -> None:
+    client = make_client(guarded(BearerAuth(tokens, realm="The API")))
+    for headers in ({}, {"Authorization": ""}, basic("a", "b"), {"Authorization": "Bearerx abc"}):
+        answer = client.get("/?access_token=mF_9.B5f-4.1JqM~%2B/==", headers=headers)
+        assert (answer.status_code, answer.text) == (401, "A bearer token is required.")
+        assert answer.headers["www-authenticate"] == 'Bearer realm="The API"'
+
+
+@pytest.mark.parametrize("token", ["", "a b", "a,b", "abc, Bearer abc", "=", "a=b", "é", 'a"b'])
+def test_R76_a_malformed_token_is_a_400(make_client: MakeClient, token: str) -> None:
+    client = make_client(guarded(BearerAuth(lambda token: True)), validate=False)
+    answer = client.get("/", headers={"Authorization": f"Bearer {token}".encode("latin-1")})
+    assert (answer.status_code, answer.text) == (400, "The Authorization header is malformed.")
+    assert answer.headers["www-authenticate"] == f'{BEARER}, error="invalid_request"'
+
+
+def test_a_token_that_came_twice_is_malformed(make_client: MakeClient) -> None:
+    headers = [("Authorization", "Bearer abc")] * 2
+    assert make_client(guarded(BearerAuth(lambda token: True))).get("/", headers=headers).status_code == 400
+
+
+@pytest.mark.parametrize("check", [None, "token", {"token": "user"}, ["token"]])
+def test_what_is_no_check_of_tokens_is_refused(check: Any) -> None:
+    with pytest.raises(SetupError, match=r"BearerAuth\(check\) takes a function"):
+        BearerAuth(check)

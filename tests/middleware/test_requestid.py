@@ -1,0 +1,197 @@
+"""An id for each request: in its answer, in the log, on the page of an error."""
+
+from __future__ import annotations
+
+import logging
+import re
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+from micropie import App, HttpMiddleware, SetupError
+from micropie.middleware import RequestId, RequestIdFilter, Timeout
+from tests.conftest import MakeClient
+
+IS_ID = re.compile(r"[0-9a-f]{32}")
+
+logger = logging.getLogger("tests.requestid")
+
+
+class Root(App):
+    def index(self) -> Any:
+        logger.warning("in a def handler")
+        return self.request.id
+
+    async def asynchronous(self) -> Any:
+        logger.warning("in an async handler")
+        return self.request.id
+
+    def crashes(self) -> Any:
+        raise RuntimeError("secret")
+
+    def breaks(self) -> Iterator[str]:
+        yield "a"
+        raise RuntimeError("secret")
+
+    async def sleeps(self) -> Any:
+        import anyio
+
+        await anyio.sleep_forever()
+
+
+def identified(app: App | None = None, **options: Any) -> App:
+    app = app or Root()
+    app.middlewares.insert(0, RequestId(**options))
+    return app
+
+
+def test_each_request_has_an_id_and_its_answer_says_it(make_client: MakeClient) -> None:
+    client = make_client(identified())
+    answers = [client.get(path) for path in ("/", "/asynchronous", "/")]
+    ids = [answer.headers["x-request-id"] for answer in answers]
+    assert [answer.text for answer in answers] == ids
+    assert len(set(ids)) == 3
+    assert all(IS_ID.fullmatch(request_id) for request_id in ids)
+
+
+def test_without_it_there_is_none(make_client: MakeClient) -> None:
+    answer = make_client(Root()).get("/")
+    assert (answer.text, "x-request-id" in answer.headers) == ("", False)
+
+
+def test_errors_have_it_too(make_client: MakeClient) -> None:
+    client = make_client(identified())
+    assert all(IS_ID.fullmatch(client.get(path).headers["x-request-id"]) for path in ("/nowhere", "/crashes"))
+
+
+def test_R76_the_page_of_an_error_has_the_id_and_nothing_else(
+    make_client: MakeClient, caplog: pytest.LogCaptureFixture
+) -> None:
+    answer = make_client(identified()).get("/crashes")
+    request_id = answer.headers["x-request-id"]
+    assert answer.text == f"500 Internal Server Error. Request id: {request_id}"
+    (record,) = caplog.records
+    assert record.getMessage() == f"GET '/crashes' [{request_id}] failed"
+    assert record.exc_info is not None
+
+
+def test_R76_an_error_of_an_error_handler_has_it_too(make_client: MakeClient) -> None:
+    app = identified()
+
+    @app.error(Exception)
+    def fails() -> Any:
+        raise RuntimeError("again")
+
+    assert re.fullmatch(r"500 Internal Server Error\. Request id: [0-9a-f]{32}", make_client(app).get("/crashes").text)
+
+
+def test_log_lines_of_broken_streams_and_late_handlers_have_it(
+    make_client: MakeClient, caplog: pytest.LogCaptureFixture
+) -> None:
+    app = identified(trust=True)
+    app.middlewares.append(Timeout(0.01))
+    client = make_client(app, raise_app_exceptions=False)
+    with (
+        pytest.raises(Exception, match="ended before its answer"),
+        client.stream("GET", "/breaks", headers={"X-Request-ID": "one"}) as answer,
+    ):
+        answer.read()
+    client.get("/sleeps", headers={"X-Request-ID": "two"})
+    messages = [record.getMessage() for record in caplog.records if record.name == "micropie"]
+    assert messages == [
+        "GET '/breaks' [one] failed after its head was sent: aborted",
+        "GET '/sleeps' [two]: sleeps took longer than 0.01 seconds and was given up",
+    ]
+
+
+@pytest.mark.parametrize("value", ["a", "A-1_b.2", "x" * 128])
+def test_a_trusted_id_is_taken(make_client: MakeClient, value: str) -> None:
+    answer = make_client(identified(trust=True)).get("/", headers={"X-Request-ID": value})
+    assert (answer.text, answer.headers["x-request-id"]) == (value, value)
+
+
+@pytest.mark.parametrize("value", ["", " ", "x" * 129, "a b", "a,b", "<b>", "é".encode(), 'a"', "a'", "a;b"])
+def test_R76_a_malformed_id_is_not_taken(make_client: MakeClient, value: Any) -> None:
+    answer = make_client(identified(trust=True), validate=False).get("/", headers={"X-Request-ID": value})
+    assert IS_ID.fullmatch(answer.text)
+
+
+def test_of_two_ids_none_is_taken(make_client: MakeClient) -> None:
+    headers = [("X-Request-ID", "one"), ("X-Request-ID", "two")]
+    assert IS_ID.fullmatch(make_client(identified(trust=True)).get("/", headers=headers).text)
+
+
+def test_an_id_is_not_trusted_by_default(make_client: MakeClient) -> None:
+    answer = make_client(identified()).get("/", headers={"X-Request-ID": "mine"})
+    assert IS_ID.fullmatch(answer.text)
+
+
+def test_the_header_may_have_another_name(make_client: MakeClient) -> None:
+    client = make_client(identified(header="X-Trace", trust=True))
+    answer = client.get("/", headers={"x-trace": "abc", "X-Request-ID": "def"})
+    assert (answer.text, answer.headers["X-Trace"], "x-request-id" in answer.headers) == ("abc", "abc", False)
+
+
+def test_an_answer_from_further_outside_has_one_all_the_same(make_client: MakeClient) -> None:
+    class Refuses(HttpMiddleware):
+        def before_request(self, request: Any) -> Any:
+            return {"status_code": 403, "body": "no"}
+
+    app = identified()
+    app.middlewares.insert(0, Refuses())
+    answer = make_client(app).get("/")
+    assert (answer.status_code, bool(IS_ID.fullmatch(answer.headers["x-request-id"]))) == (403, True)
+
+
+def test_a_second_one_changes_nothing(make_client: MakeClient) -> None:
+    app = identified()
+    app.inner = identified(Root(), trust=True)
+    answer = make_client(app).get("/inner", headers={"X-Request-ID": "mine"})
+    assert answer.text == answer.headers["x-request-id"] != "mine"
+
+
+def test_an_inner_application_may_have_it_alone(make_client: MakeClient) -> None:
+    app = Root()
+    app.inner = identified(Root())
+    client = make_client(app)
+    assert ["x-request-id" in client.get(path).headers for path in ("/", "/inner")] == [False, True]
+
+
+def test_the_authors_own_log_lines_have_it_by_a_filter(make_client: MakeClient) -> None:
+    lines: list[str] = []
+
+    class Keeps(logging.Handler):
+        def emit(self, record: logging.LogRecord) -> None:
+            lines.append(self.format(record))
+
+    handler = Keeps()
+    handler.setFormatter(logging.Formatter("[%(request_id)s] %(message)s"))
+    handler.addFilter(RequestIdFilter())
+    logger.addHandler(handler)
+    try:
+        client = make_client(identified())
+        ids = [client.get(path).text for path in ("/", "/asynchronous")]
+        logger.warning("outside of any request")
+        logger.warning("of a request that is over", extra={"request_id": "given"})
+        without = make_client(Root()).get("/").text
+    finally:
+        logger.removeHandler(handler)
+    assert (lines, without) == (
+        [
+            f"[{ids[0]}] in a def handler",
+            f"[{ids[1]}] in an async handler",
+            "[-] outside of any request",
+            "[given] of a request that is over",
+            "[-] in a def handler",
+        ],
+        "",
+    )
+
+
+@pytest.mark.parametrize(
+    "options", [{"header": ""}, {"header": "X Y"}, {"header": "X_Y"}, {"header": None}, {"trust": 1}]
+)
+def test_what_is_no_setting_is_refused(options: Any) -> None:
+    with pytest.raises(SetupError, match=r"RequestId\((header|trust)=\.\.\.\) takes"):
+        RequestId(**options)

@@ -1,0 +1,205 @@
+"""The time limit of handlers: what is cancelled, what runs on unheard, what is not limited."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import AsyncIterator, Callable, Iterator
+from functools import wraps
+from typing import Any
+
+import anyio
+import anyio.lowlevel
+import pytest
+
+from micropie import App, SetupError, inline
+from micropie.middleware import Timeout
+from tests.asgi.calls import Call, every_loop, http_scope, piece, run
+from tests.conftest import MakeClient
+
+LATE = "The answer took too long. Please try again later."
+
+
+class Root(App):
+    """What takes too long waits for `leave`, which the test sets at its end."""
+
+    def __init__(self, **settings: Any) -> None:
+        super().__init__(**settings)
+        self.leave = threading.Event()
+        self.ended = threading.Event()
+        self.cleaned: list[str] = []
+
+    def quick(self) -> Any:
+        return "quick"
+
+    async def quick_too(self) -> Any:
+        await anyio.lowlevel.checkpoint()
+        return "quick"
+
+    async def sleeps(self) -> Any:
+        try:
+            await anyio.sleep_forever()
+        finally:
+            self.cleaned.append("finally")
+            self.ended.set()
+
+    def blocks(self) -> Any:
+        self.leave.wait(10)
+        self.response.headers["X-Late"] = "1"
+        self.ended.set()
+        return "too late"
+
+    def own_error(self) -> Any:
+        raise TimeoutError("the database's")
+
+    async def own_error_too(self) -> Any:
+        with anyio.fail_after(0):
+            await anyio.sleep(1)
+
+    def generator(self) -> Iterator[str]:
+        self.leave.wait(0.3)
+        yield "generated"
+
+    async def async_generator(self) -> AsyncIterator[str]:
+        await anyio.sleep(0.3)
+        yield "generated"
+
+    @inline
+    def inlined(self) -> Any:
+        self.leave.wait(0.3)
+        return "inlined"
+
+
+def limited(seconds: float, app: App | None = None) -> Any:
+    app = app or Root()
+    app.middlewares.append(Timeout(seconds))
+    return app
+
+
+def test_an_async_handler_is_cancelled_and_cleans_up(make_client: MakeClient, caplog: pytest.LogCaptureFixture) -> None:
+    app = limited(0.05)
+    answer = make_client(app).get("/sleeps")
+    assert (answer.status_code, answer.text) == (503, LATE)
+    assert app.ended.wait(5)
+    assert app.cleaned == ["finally"]
+    (record,) = [record for record in caplog.records if record.name == "micropie"]
+    assert record.getMessage() == "GET '/sleeps': sleeps took longer than 0.05 seconds and was given up"
+
+
+def test_a_def_handler_is_given_up_and_runs_on_unheard(make_client: MakeClient) -> None:
+    app = limited(0.05)
+    client = make_client(app)
+    answer = client.get("/blocks")
+    assert (answer.status_code, answer.text, "x-late" in answer.headers) == (503, LATE, False)
+    assert not app.ended.is_set()
+    app.leave.set()
+    assert app.ended.wait(5)
+    assert client.get("/quick").text == "quick"
+
+
+def test_what_is_in_time_is_answered(make_client: MakeClient) -> None:
+    client = make_client(limited(10))
+    assert [client.get(path).text for path in ("/quick", "/quick_too", "/inlined")] == ["quick", "quick", "inlined"]
+
+
+@pytest.mark.parametrize("path", ["/own_error", "/own_error_too"])
+def test_a_timeout_of_the_handlers_own_is_an_error_like_any_other(
+    make_client: MakeClient, path: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    answer = make_client(limited(10)).get(path)
+    assert (answer.status_code, answer.text) == (500, "500 Internal Server Error")
+    assert "TimeoutError" in caplog.text
+
+
+@pytest.mark.parametrize("path", ["/generator", "/async_generator", "/inlined"])
+def test_what_is_not_limited(make_client: MakeClient, path: str) -> None:
+    assert make_client(limited(0.05)).get(path).status_code == 200
+
+
+def test_a_decorated_async_handler_is_limited_too(make_client: MakeClient) -> None:
+    def decorated(function: Callable[..., Any]) -> Callable[..., Any]:
+        @wraps(function)
+        def call(*arguments: Any, **named: Any) -> Any:
+            return function(*arguments, **named)
+
+        return call
+
+    class Decorated(Root):
+        sleeps = decorated(Root.sleeps)
+        quick_too = decorated(Root.quick_too)
+
+    app = limited(0.05, Decorated())
+    client = make_client(app)
+    assert client.get("/sleeps").status_code == 503
+    assert app.ended.wait(5)
+    assert client.get("/quick_too").text == "quick"
+
+
+def test_an_inner_application_has_a_limit_of_its_own(make_client: MakeClient) -> None:
+    class Slow(App):
+        async def index(self) -> Any:
+            await anyio.sleep(0.2)
+            return "slow"
+
+    app, hasty, patient = Slow(), Slow(), Slow()
+    app.hasty, app.patient = limited(0.01, hasty), limited(10, patient)
+    app.patient.hastier = limited(0.01, Slow())
+    client = make_client(app)
+    statuses = {path: client.get(path).status_code for path in ("/", "/hasty", "/patient", "/patient/hastier")}
+    assert statuses == {"/": 200, "/hasty": 503, "/patient": 200, "/patient/hastier": 503}
+
+
+def test_an_error_handler_answers_it(make_client: MakeClient) -> None:
+    app = limited(0.01)
+
+    @app.error(503)
+    def busy(error: Any) -> Any:
+        return f"sorry: {error.message}"
+
+    answer = make_client(app).get("/sleeps")
+    assert (answer.status_code, answer.text) == (503, f"sorry: {LATE}")
+
+
+def test_the_wait_for_a_thread_counts(connect: MakeClient) -> None:
+    app = limited(0.2, Root(threads=1))
+    client = connect(app, "asyncio")
+    occupied = threading.Event()
+
+    class Occupies(App):
+        def index(self) -> Any:
+            occupied.set()
+            app.leave.wait(10)
+            return "occupied"
+
+    app.occupies = Occupies()
+    app.occupies.middlewares.append(Timeout(10))
+    thread = threading.Thread(target=client.get, args=("/occupies",))
+    thread.start()
+    assert occupied.wait(5)
+    try:
+        assert client.get("/quick").status_code == 503
+    finally:
+        app.leave.set()
+        thread.join()
+
+
+@pytest.mark.parametrize("seconds", [0, -1, "5", None, True, float("inf"), float("nan")])
+def test_what_is_no_limit_is_refused(seconds: Any) -> None:
+    with pytest.raises(SetupError, match=r"Timeout\(seconds\) takes seconds above 0, not"):
+        Timeout(seconds)
+
+
+@every_loop
+@pytest.mark.parametrize("path", ["/sleeps", "/blocks"])
+def test_R62_a_server_that_cancels_is_no_time_out(backend: str, path: str) -> None:
+    app, call = limited(10), []
+
+    async def cancelled() -> bool:
+        call.append(Call(piece(b"")))
+        with anyio.move_on_after(0.05) as scope:
+            await app(http_scope("GET", path), call[0].receive, call[0].send)
+        app.leave.set()
+        return scope.cancelled_caught
+
+    assert run(backend, cancelled)
+    assert call[0].sent == []
+    assert app.ended.wait(5)
