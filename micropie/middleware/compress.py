@@ -58,7 +58,8 @@ class Compress(FlowMiddleware):
     def __init__(self, *, minimum: int = 500, level: int = 6, types: Iterable[str] = TYPES) -> None:
         check("Compress(minimum=...)", is_count(minimum, least=0), minimum, "a whole number of bytes, 0 or more")
         check("Compress(level=...)", is_count(level, most=9), level, "a whole number from 1 to 9")
-        check("Compress(types=...)", not isinstance(types, str), types, 'a list of media types: ["text/*"]')
+        fine = isinstance(types, Iterable) and not isinstance(types, str)
+        check("Compress(types=...)", fine, types, 'a list of media types: ["text/*"]')
         self._types = frozenset(types)
         for name in self._types:
             fine = isinstance(name, str) and _TYPE.fullmatch(name) is not None

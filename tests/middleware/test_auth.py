@@ -89,7 +89,7 @@ def test_without_a_header_the_browser_asks(make_client: MakeClient) -> None:
 )
 def test_R76_a_malformed_header_is_a_401(make_client: MakeClient, credentials: str) -> None:
     client = make_client(guarded(BasicAuth(lambda user, password: True)), validate=False)
-    answer = client.get("/", headers={"Authorization": f"Basic {credentials}".encode("latin-1")})
+    answer = client.get("/", headers=[(b"Authorization", f"Basic {credentials}".encode("latin-1"))])
     assert (answer.status_code, answer.text) == (401, "The Authorization header is malformed.")
     assert answer.headers["www-authenticate"] == BASIC
 
@@ -254,7 +254,7 @@ def test_no_token_at_all(make_client: MakeClient) -> None:
 @pytest.mark.parametrize("token", ["", "a b", "a,b", "abc, Bearer abc", "=", "a=b", "é", 'a"b'])
 def test_R76_a_malformed_token_is_a_400(make_client: MakeClient, token: str) -> None:
     client = make_client(guarded(BearerAuth(lambda token: True)), validate=False)
-    answer = client.get("/", headers={"Authorization": f"Bearer {token}".encode("latin-1")})
+    answer = client.get("/", headers=[(b"Authorization", f"Bearer {token}".encode("latin-1"))])
     assert (answer.status_code, answer.text) == (400, "The Authorization header is malformed.")
     assert answer.headers["www-authenticate"] == f'{BEARER}, error="invalid_request"'
 

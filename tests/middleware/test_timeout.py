@@ -69,7 +69,7 @@ class Root(App):
         return "inlined"
 
 
-def limited(seconds: float, app: App | None = None) -> Any:
+def limited(seconds: float, app: Any = None) -> Any:
     app = app or Root()
     app.middlewares.append(Timeout(seconds))
     return app
@@ -115,13 +115,13 @@ def test_what_is_not_limited(make_client: MakeClient, path: str) -> None:
     assert make_client(limited(0.05)).get(path).status_code == 200
 
 
-def test_a_decorated_async_handler_is_limited_too(make_client: MakeClient) -> None:
+@pytest.mark.parametrize("wraps_it", [True, False])
+def test_a_decorated_async_handler_is_limited_too(make_client: MakeClient, wraps_it: bool) -> None:
     def decorated(function: Callable[..., Any]) -> Callable[..., Any]:
-        @wraps(function)
         def call(*arguments: Any, **named: Any) -> Any:
             return function(*arguments, **named)
 
-        return call
+        return wraps(function)(call) if wraps_it else call
 
     class Decorated(Root):
         sleeps = decorated(Root.sleeps)
@@ -140,8 +140,8 @@ def test_an_inner_application_has_a_limit_of_its_own(make_client: MakeClient) ->
             await anyio.sleep(0.2)
             return "slow"
 
-    app, hasty, patient = Slow(), Slow(), Slow()
-    app.hasty, app.patient = limited(0.01, hasty), limited(10, patient)
+    app: Any = Slow()
+    app.hasty, app.patient = limited(0.01, Slow()), limited(10, Slow())
     app.patient.hastier = limited(0.01, Slow())
     client = make_client(app)
     statuses = {path: client.get(path).status_code for path in ("/", "/hasty", "/patient", "/patient/hastier")}
@@ -151,9 +151,7 @@ def test_an_inner_application_has_a_limit_of_its_own(make_client: MakeClient) ->
 def test_an_error_handler_answers_it(make_client: MakeClient) -> None:
     app = limited(0.01)
 
-    @app.error(503)
-    def busy(error: Any) -> Any:
-        return f"sorry: {error.message}"
+    app.error(503)(lambda error: f"sorry: {error.message}")
 
     answer = make_client(app).get("/sleeps")
     assert (answer.status_code, answer.text) == (503, f"sorry: {LATE}")

@@ -1,0 +1,509 @@
+"""Compression: what of, for whom, which headers follow from it, and that no stream is held up by it."""
+
+from __future__ import annotations
+
+import gzip
+import io
+import random
+import threading
+import zlib
+from collections.abc import AsyncIterator, Iterator
+from typing import Any
+
+import anyio
+import anyio.lowlevel
+import anyio.to_thread
+import pytest
+
+from micropie import App, HTTPError, HttpMiddleware, Response, SetupError
+from micropie.middleware import Compress
+from tests.conftest import MakeClient
+
+TEXT = "All work and no play makes Jack a dull boy. " * 50
+
+
+class Root(App):
+    """`index` answers what the test puts into `answer`."""
+
+    answer: Any = TEXT
+
+    def index(self) -> Any:
+        return self.answer
+
+    def fails(self) -> Any:
+        raise HTTPError(404, TEXT)
+
+    def generator(self) -> Iterator[str]:
+        yield from (TEXT[start : start + 100] for start in range(0, len(TEXT), 100))
+
+    async def async_generator(self) -> AsyncIterator[str]:
+        for start in range(0, len(TEXT), 100):
+            await anyio.lowlevel.checkpoint()
+            yield TEXT[start : start + 100]
+
+    def ticks(self) -> Iterator[str]:
+        yield "tick"
+        self.seen.wait(10)
+        yield "tock"
+
+    async def ticks_too(self) -> AsyncIterator[str]:
+        yield "tick"
+        await anyio.to_thread.run_sync(self.seen.wait, 10)
+        yield "tock"
+
+    def says_late(self, name: str, value: str) -> Iterator[str]:
+        self.response.headers[name] = value
+        self.response.headers["X-Late"] = "1"
+        yield TEXT
+        yield TEXT
+
+    async def says_late_too(self, name: str, value: str) -> AsyncIterator[str]:
+        self.response.headers[name] = value
+        self.response.headers["X-Late"] = "1"
+        yield TEXT
+        await anyio.lowlevel.checkpoint()
+        yield TEXT
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.seen = threading.Event()
+
+
+def compressing(answer: Any = TEXT, **options: Any) -> Root:
+    app = Root()
+    app.answer = answer
+    app.middlewares.append(Compress(**options))
+    return app
+
+
+def raw(client: Any, path: str = "/", method: str = "GET", encoding: str | None = "gzip") -> tuple[Any, bytes]:
+    """The answer, and its body as it was sent."""
+    headers = {} if encoding is None else {"Accept-Encoding": encoding}
+    client.headers.pop("accept-encoding", None)
+    with client.stream(method, path, headers=headers) as answer:
+        return answer, b"".join(answer.iter_raw())
+
+
+def is_gzip(answer: Any) -> bool:
+    return "gzip" in answer.headers.get_list("content-encoding")
+
+
+# -- what is compressed ---------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("body", "plain"),
+    [
+        (TEXT, TEXT.encode()),
+        (TEXT.encode(), TEXT.encode()),
+        ({"text": TEXT}, b'{"text":"' + TEXT.encode() + b'"}'),
+        (bytearray(TEXT.encode()) * 50, TEXT.encode() * 50),  # more than is compressed in line
+        (["x" * 100_000], b'["' + b"x" * 100_000 + b'"]'),
+    ],
+)
+def test_a_body_in_one_piece(make_client: MakeClient, body: Any, plain: bytes) -> None:
+    client = make_client(compressing(body))
+    for _ in range(2):
+        answer, sent = raw(client)
+        assert gzip.decompress(sent) == plain
+        assert len(sent) == int(answer.headers["content-length"]) < len(plain)
+        assert (is_gzip(answer), answer.headers["vary"]) == (True, "Accept-Encoding")
+    kind = "application/json" if isinstance(body, dict | list) else "text/html; charset=utf-8"
+    assert answer.headers["content-type"] == kind
+
+
+@pytest.mark.parametrize("path", ["/generator", "/async_generator"])
+def test_a_stream(make_client: MakeClient, path: str) -> None:
+    answer, sent = raw(make_client(compressing()), path)
+    assert (gzip.decompress(sent).decode(), is_gzip(answer)) == (TEXT, True)
+    assert ("content-length" in answer.headers, answer.headers["vary"]) == (False, "Accept-Encoding")
+
+
+def test_a_file(make_client: MakeClient) -> None:
+    class Serving(Root):
+        def index(self) -> Any:
+            return io.BytesIO(TEXT.encode() * 100)
+
+    app = Serving()
+    app.middlewares.append(Compress())
+    answer, sent = raw(make_client(app))
+    assert (gzip.decompress(sent), is_gzip(answer)) == (TEXT.encode() * 100, True)
+
+
+def test_a_file_with_a_length_and_an_etag(make_client: MakeClient) -> None:
+    class Serving(Root):
+        def index(self) -> Any:
+            headers = {"Content-Length": str(len(TEXT)), "ETag": '"abc"', "Accept-Ranges": "bytes"}
+            return Response(io.BytesIO(TEXT.encode()), headers=headers, content_type="text/css")
+
+    app = Serving()
+    app.middlewares.append(Compress())
+    client = make_client(app)
+    answer, sent = raw(client)
+    assert gzip.decompress(sent).decode() == TEXT
+    assert (answer.headers["etag"], answer.headers["content-type"]) == ('W/"abc"', "text/css")
+    assert not {"content-length", "accept-ranges"} & set(answer.headers)
+    answer, sent = raw(client, encoding="br")
+    assert (sent.decode(), answer.headers["etag"], answer.headers["content-length"]) == (TEXT, '"abc"', str(len(TEXT)))
+    assert (answer.headers["vary"], answer.headers["accept-ranges"]) == ("Accept-Encoding", "bytes")
+
+
+def test_an_error_page(make_client: MakeClient) -> None:
+    answer, sent = raw(make_client(compressing()), "/fails")
+    assert (answer.status_code, gzip.decompress(sent).decode()) == (404, TEXT)
+
+
+@pytest.mark.parametrize("path", ["/", "/generator", "/async_generator"])
+@pytest.mark.parametrize("encoding", ["gzip", "br"])
+def test_R8_head_has_the_headers_of_get(make_client: MakeClient, path: str, encoding: str) -> None:
+    client = make_client(compressing())
+    (got, _), (head, sent) = (raw(client, path, method, encoding) for method in ("GET", "HEAD"))
+    assert (dict(head.headers), sent) == (dict(got.headers), b"")
+
+
+@pytest.mark.parametrize(
+    "content_type",
+    [
+        "text/plain",
+        "TEXT/CSS; charset=utf-8",
+        "application/json",
+        "application/problem+json",
+        "application/javascript",
+        "image/svg+xml",
+        "application/wasm",
+        "application/xhtml+xml",
+    ],
+)
+def test_types_that_are(make_client: MakeClient, content_type: str) -> None:
+    client = make_client(compressing((200, TEXT, {"Content-Type": content_type})))
+    assert is_gzip(raw(client)[0])
+
+
+@pytest.mark.parametrize(
+    "content_type",
+    ["image/png", "video/mp4", "application/zip", "application/octet-stream", "text/event-stream", "font/woff2", "x"],
+)
+@pytest.mark.parametrize("body", [TEXT, lambda: iter([TEXT])])
+def test_R65_types_that_are_not(make_client: MakeClient, content_type: str, body: Any) -> None:
+    class Typed(Root):
+        def index(self) -> Any:
+            return Response(body() if callable(body) else body, content_type=content_type)
+
+    app = Typed()
+    app.middlewares.append(Compress())
+    answer, sent = raw(make_client(app))
+    assert (sent.decode(), is_gzip(answer), "vary" in answer.headers) == (TEXT, False, False)
+
+
+@pytest.mark.parametrize(
+    ("status", "headers"),
+    [
+        (200, {"Content-Encoding": "br"}),
+        (200, {"Content-Encoding": "identity"}),
+        (200, {"Cache-Control": "public, No-Transform"}),
+        (206, {"Content-Range": "bytes 0-2199/5000"}),
+    ],
+)
+def test_answers_that_are_not(make_client: MakeClient, status: int, headers: dict[str, str]) -> None:
+    answer, sent = raw(make_client(compressing((status, TEXT, headers))))
+    assert (sent.decode(), "vary" in answer.headers) == (TEXT, False)
+    assert answer.headers.get("content-encoding") == headers.get("Content-Encoding")
+
+
+def test_R9_nothing_is_not_compressed(make_client: MakeClient) -> None:
+    client = make_client(compressing((204, None), minimum=0))
+    answer, sent = raw(client)
+    assert (sent, is_gzip(answer)) == (b"", False)
+
+
+@pytest.mark.parametrize(("size", "expected"), [(499, False), (500, True)])
+def test_short_bodies_are_left_alone(make_client: MakeClient, size: int, expected: bool) -> None:
+    answer, _ = raw(make_client(compressing("x" * size)))
+    assert (is_gzip(answer), "vary" in answer.headers) == (expected, expected)
+
+
+@pytest.mark.parametrize(("size", "expected"), [(499, False), (500, True)])
+def test_short_streams_are_left_alone_if_they_say_so(make_client: MakeClient, size: int, expected: bool) -> None:
+    class Serving(Root):
+        def index(self) -> Any:
+            return 200, iter(["x" * size]), {"Content-Length": str(size)}
+
+    app = Serving()
+    app.middlewares.append(Compress())
+    answer, sent = raw(make_client(app))
+    assert is_gzip(answer) is expected
+    assert len(sent) == size or expected
+
+
+def test_a_length_that_is_none_is_not_believed(make_client: MakeClient) -> None:
+    class Serving(Root):
+        def index(self) -> Any:
+            return 200, iter(["x"]), {"Content-Length": "unknown"}
+
+    app = Serving()
+    app.middlewares.append(Compress())
+    assert is_gzip(raw(make_client(app))[0])
+
+
+def test_what_would_not_get_smaller_is_sent_as_it_is(make_client: MakeClient) -> None:
+    body = random.Random(1).randbytes(1000)
+    answer, sent = raw(make_client(compressing(body)))
+    assert (sent, is_gzip(answer), answer.headers["vary"]) == (body, False, "Accept-Encoding")
+
+
+@pytest.mark.parametrize("path", ["/empty", "/empty_too"])
+def test_a_stream_without_chunks_is_empty(make_client: MakeClient, path: str) -> None:
+    class Empty(Root):
+        def empty(self) -> Iterator[str]:
+            yield from ()
+
+        async def empty_too(self) -> AsyncIterator[str]:
+            for chunk in list[str]():
+                yield chunk
+
+    app = Empty()
+    app.middlewares.append(Compress())
+    answer, sent = raw(make_client(app), path)
+    assert (sent, is_gzip(answer)) == (b"", False)
+
+
+def test_the_types_may_be_others(make_client: MakeClient) -> None:
+    class Serving(Root):
+        def typed(self, kind: str) -> Any:
+            return 200, TEXT, {"Content-Type": kind}
+
+        def data(self) -> Any:
+            return {"text": TEXT}
+
+    app = Serving()
+    app.middlewares.append(Compress(types=["application/json", "*+cbor", "model/*"]))
+    client = make_client(app)
+    kinds = {
+        kind: is_gzip(raw(client, f"/typed?kind={kind}")[0])
+        for kind in ("text/html", "a/b%2Bcbor", "model/obj", "a/cbor")
+    }
+    assert kinds == {"text/html": False, "a/b%2Bcbor": True, "model/obj": True, "a/cbor": False}
+    assert is_gzip(raw(client, "/data")[0])
+    assert not is_gzip(raw(client, "/generator")[0])
+
+
+@pytest.mark.parametrize("body", [TEXT, TEXT * 50])
+def test_the_level_is_kept(make_client: MakeClient, body: str) -> None:
+    quick, small = (raw(make_client(compressing(body, level=level)))[1] for level in (1, 9))
+    assert len(quick) > len(small)
+
+
+# -- for whom -------------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("encoding", "expected"),
+    [
+        (None, False),
+        ("", False),
+        ("gzip", True),
+        ("x-gzip", True),
+        ("GZip", True),
+        ("gzip, deflate, br, zstd", True),
+        ("deflate;q=0.5,gzip ; q=0.5", True),
+        ("br;q=1.0, gzip;q=0.001", True),
+        ("gzip;q=0", False),
+        ("gzip;q=0.000", False),
+        ("gzip;q=0, *", False),
+        ("*", True),
+        ("*;q=0", False),
+        ("*;q=0, gzip", True),
+        ("br", False),
+        ("identity", False),
+        ("identity;q=0, gzip;q=0.1", True),
+        ("identity;q=0", False),
+        ("identity;q=0.5, gzip;q=0.4", False),
+        ("identity;q=0.5, gzip;q=0.5", True),
+        ("gzip;q=2", False),
+        ("gzip;q=nan", False),
+        ("gzip;level=9", False),
+        ("gzip;", False),
+        ("gzip;q=1;q=0", False),
+        ("gzip;q=0.1234", False),
+        ("gzipx, xgzip", False),
+        (",,gzip,,", True),
+        ("gzip;\tq=1", True),
+    ],
+)
+def test_who_gets_it(make_client: MakeClient, encoding: str | None, expected: bool) -> None:
+    client = make_client(compressing())
+    for path in ("/", "/generator"):
+        answer, sent = raw(client, path, encoding=encoding)
+        assert (is_gzip(answer), answer.headers["vary"]) == (expected, "Accept-Encoding")
+        assert (gzip.decompress(sent) if expected else sent).decode() == TEXT
+
+
+# -- headers --------------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("etag", "expected"), [('"abc"', 'W/"abc"'), ('W/"abc"', 'W/"abc"'), ("abc", "abc"), (None, None)]
+)
+def test_a_strong_etag_becomes_a_weak_one(make_client: MakeClient, etag: str | None, expected: str | None) -> None:
+    client = make_client(compressing((200, TEXT, {} if etag is None else {"etag": etag})))
+    assert raw(client)[0].headers.get_list("etag") == ([] if expected is None else [expected])
+    assert raw(client, encoding="br")[0].headers.get("etag") == etag
+
+
+def test_a_304_has_what_the_200_would_have(make_client: MakeClient) -> None:
+    client = make_client(compressing((304, None, {"ETag": '"abc"'})))
+    answer, _ = raw(client)
+    assert (answer.headers["etag"], answer.headers["vary"], is_gzip(answer)) == ('W/"abc"', "Accept-Encoding", False)
+    answer, _ = raw(client, encoding="br")
+    assert (answer.headers["etag"], answer.headers["vary"]) == ('"abc"', "Accept-Encoding")
+    client = make_client(compressing((304, None, {"ETag": '"abc"', "Content-Type": "image/png"})))
+    answer, _ = raw(client)
+    assert (answer.headers["etag"], "vary" in answer.headers) == ('"abc"', False)
+
+
+@pytest.mark.parametrize(("vary", "expected"), [("Cookie", ["Cookie", "Accept-Encoding"]), ("*", ["*"])])
+def test_vary_is_added_to(make_client: MakeClient, vary: str, expected: list[str]) -> None:
+    client = make_client(compressing((200, TEXT, {"Vary": vary})))
+    assert raw(client)[0].headers.get_list("vary") == expected
+
+
+def test_R10_a_length_of_the_authors_own_is_not_sent(make_client: MakeClient) -> None:
+    answer, sent = raw(make_client(compressing((200, TEXT, {"Content-Length": "5"}))))
+    assert len(sent) == int(answer.headers["content-length"]) != 5
+    assert gzip.decompress(sent).decode() == TEXT
+
+
+def test_R17_a_response_that_is_returned_twice_is_not_changed(make_client: MakeClient) -> None:
+    response = Response(TEXT, headers={"ETag": '"abc"'})
+    client = make_client(compressing(response))
+    for _ in range(2):
+        answer, sent = raw(client)
+        assert (gzip.decompress(sent).decode(), answer.headers["etag"]) == (TEXT, 'W/"abc"')
+    assert (response.body, response.headers.items()) == (TEXT, [("ETag", '"abc"')])
+
+
+@pytest.mark.parametrize("path", ["/says_late", "/says_late_too"])
+@pytest.mark.parametrize(
+    ("name", "value", "expected"),
+    [
+        ("Content-Encoding", "br", False),
+        ("Content-Type", "text/event-stream", False),
+        ("Content-Type", "image/png", False),
+        ("Cache-Control", "no-transform", False),
+        ("Content-Type", "text/plain", True),
+        ("Vary", "Cookie", True),
+    ],
+)
+@pytest.mark.parametrize("encoding", ["gzip", "br"])
+def test_what_a_generator_says_before_its_first_chunk_counts(
+    make_client: MakeClient, path: str, name: str, value: str, expected: bool, encoding: str
+) -> None:
+    client = make_client(compressing())
+    answer, sent = raw(client, f"{path}?name={name}&value={value}", encoding=encoding)
+    assert is_gzip(answer) is (expected and encoding == "gzip")
+    assert (gzip.decompress(sent) if is_gzip(answer) else sent).decode() == TEXT * 2
+    varies = ["Accept-Encoding"] if expected else []
+    assert answer.headers.get_list("vary") == (["Cookie", *varies] if name == "Vary" else varies)
+    assert name == "Vary" or answer.headers[name] == value
+    assert answer.headers["x-late"] == "1"
+
+
+def test_what_a_hook_sets_on_the_response_counts(make_client: MakeClient) -> None:
+    class Sets(HttpMiddleware):
+        def after_request(self, request: Any, *_: Any) -> None:
+            request.response.headers["Cache-Control"] = "no-transform"
+            request.response.set_cookie("a", "1")
+
+    app = compressing()
+    app.middlewares.append(Sets())
+    answer, sent = raw(make_client(app))
+    assert (sent.decode(), is_gzip(answer), answer.headers["set-cookie"][:3]) == (TEXT, False, "a=1")
+
+
+def test_the_session_and_a_hook_further_outside_go_over_it(make_client: MakeClient) -> None:
+    class Outside(HttpMiddleware):
+        def after_request(self, request: Any, status: int, body: Any, headers: Any) -> None:
+            headers.append(("X-Encoded", dict(headers)["Content-Encoding"]))
+
+    class Counting(Root):
+        def index(self) -> Any:
+            self.request.session["n"] = 1
+            return TEXT
+
+    app = Counting()
+    app.middlewares += [Outside(), Compress()]
+    answer, sent = raw(make_client(app))
+    assert (gzip.decompress(sent).decode(), answer.headers["x-encoded"]) == (TEXT, "gzip")
+    assert answer.headers.get_list("vary") == ["Accept-Encoding", "Cookie"]
+    assert answer.headers["cache-control"] == "private"
+
+
+# -- streams --------------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("path", ["/ticks", "/ticks_too"])
+def test_R64_nothing_of_a_stream_is_held_back(make_client: MakeClient, path: str) -> None:
+    app = compressing()
+    reader = zlib.decompressobj(16 + zlib.MAX_WBITS)
+    with make_client(app).stream("GET", path, headers={"Accept-Encoding": "gzip"}) as answer:
+        chunks = answer.iter_raw()
+        assert reader.decompress(next(chunks)) == b"tick"
+        app.seen.set()
+        assert b"".join(reader.decompress(chunk) for chunk in chunks) == b"tock"
+    assert reader.eof
+
+
+def test_a_stream_of_many_chunks_of_any_size(make_client: MakeClient) -> None:
+    sizes = [0, 1, 0, 100_000, 3, 0]
+
+    class Many(Root):
+        def sync(self) -> Iterator[bytes]:
+            yield from (b"x" * size for size in sizes)
+
+        async def asynchronous(self) -> AsyncIterator[bytes]:
+            for size in sizes:
+                yield b"x" * size
+
+    app = Many()
+    app.middlewares.append(Compress())
+    client = make_client(app)
+    for path in ("/sync", "/asynchronous"):
+        assert gzip.decompress(raw(client, path)[1]) == b"x" * sum(sizes)
+
+
+def test_an_inner_application_may_have_it_alone(make_client: MakeClient) -> None:
+    app: Any = Root()
+    app.inner = compressing()
+    client = make_client(app)
+    assert [is_gzip(raw(client, path)[0]) for path in ("/", "/inner")] == [False, True]
+
+
+def test_what_can_not_be_encoded_is_a_500(make_client: MakeClient, caplog: pytest.LogCaptureFixture) -> None:
+    assert raw(make_client(compressing({"x": object()})))[0].status_code == 500
+    assert len(caplog.records) == 1
+
+
+# -- set-up ---------------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"minimum": -1},
+        {"minimum": "1 KiB"},
+        {"level": 0},
+        {"level": 10},
+        {"level": True},
+        {"types": "text/html"},
+        {"types": ["text"]},
+        {"types": ["text/html; charset=utf-8"]},
+        {"types": ["*"]},
+        {"types": ["*/*"]},
+        {"types": ["Text/HTML"]},
+        {"types": [None]},
+        {"types": 5},
+    ],
+)
+def test_what_is_no_setting_is_refused(options: Any) -> None:
+    with pytest.raises(SetupError, match=r"Compress\((minimum|level|types)=\.\.\.\) takes"):
+        Compress(**options)
