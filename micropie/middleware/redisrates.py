@@ -12,7 +12,7 @@ from micropie.redisclient import RedisClient
 _PATIENCE = 1.0
 
 # One step for everybody: KEYS is the client's number; ARGV the interval, the most it may be ahead, and now ("" for
-# Redis's own clock, which all machines share), in microseconds. "%.0f", as Lua would write 1.7e+15.
+# Redis's own clock, which all machines share), in microseconds.
 _TAKE = """
 local interval, most, now = tonumber(ARGV[1]), tonumber(ARGV[2]), tonumber(ARGV[3])
 if not now then
@@ -22,7 +22,7 @@ end
 local ends = math.max(tonumber(redis.call('GET', KEYS[1]) or now), now)
 if ends + interval - now > most then return {0, ends - now} end
 ends = ends + interval
-redis.call('SET', KEYS[1], string.format('%.0f', ends), 'PX', math.ceil((ends - now) / 1000))
+redis.call('SET', KEYS[1], ends, 'PX', math.ceil((ends - now) / 1000))
 return {1, ends - now}
 """
 

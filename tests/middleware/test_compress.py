@@ -211,9 +211,8 @@ def test_answers_that_are_not(make_client: MakeClient, status: int, headers: dic
 
 
 def test_R9_nothing_is_not_compressed(make_client: MakeClient) -> None:
-    client = make_client(compressing((204, None), minimum=0))
-    answer, sent = raw(client)
-    assert (sent, is_gzip(answer)) == (b"", False)
+    answer, sent = raw(make_client(compressing((204, TEXT))))
+    assert (sent, is_gzip(answer), "vary" in answer.headers) == (b"", False, False)
 
 
 @pytest.mark.parametrize(("size", "expected"), [(499, False), (500, True)])
@@ -417,7 +416,7 @@ def test_what_a_hook_sets_on_the_response_counts(make_client: MakeClient) -> Non
     app = compressing()
     app.middlewares.append(Sets())
     answer, sent = raw(make_client(app))
-    assert (sent.decode(), is_gzip(answer), answer.headers["set-cookie"][:3]) == (TEXT, False, "a=1")
+    assert (sent.decode(), is_gzip(answer), len(answer.headers.get_list("set-cookie"))) == (TEXT, False, 1)
 
 
 def test_the_session_and_a_hook_further_outside_go_over_it(make_client: MakeClient) -> None:

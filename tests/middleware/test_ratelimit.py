@@ -257,9 +257,9 @@ def test_memory_forgets_what_is_over(clock: Clock) -> None:
     for number in range(100):
         rates.take(str(number), 1, 60)
     clock.now += 61
-    for _ in range(100):
-        rates.take("late", 1000, 60)
-    assert list(rates._until) == ["late"]
+    for number in range(50):  # each new one takes two old ones away
+        rates.take(f"late {number}", 1, 60)
+    assert list(rates._until) == [f"late {number}" for number in range(50)]
 
 
 def test_memory_bears_threads() -> None:
@@ -407,6 +407,19 @@ def test_a_redis_that_does_not_answer_is_waited_for_by_one_request(
         with pytest.raises(BlockingIOError):  # only one of them came here
             server.accept()
         rates.close()
+
+
+def test_after_a_pause_one_request_tries_and_the_others_do_not_wait_for_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    now = 0.0
+    monkeypatch.setattr(ratelimit, "monotonic", lambda: now)
+    outage = ratelimit._Outage()
+    assert not outage.lasts()
+    outage.begin(ConnectionError())
+    assert outage.lasts()
+    now += 5
+    assert [outage.lasts() for _ in range(3)] == [False, True, True]
+    outage.end()
+    assert not outage.lasts()
 
 
 def test_an_answer_of_redis_that_makes_no_sense_is_an_outage(
