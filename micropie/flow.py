@@ -184,7 +184,7 @@ def _finish_response(request: Request, response: Response, stream: Stream | None
     request.answer_stream = stream
     try:
         if hooks:
-            body = response.body
+            body, request.head_changes = response.body, ()
             response = yield from run_after(hooks, request, response, _response_to)
             if type(response.body) is FileBody:
                 response = yield from open_file(request, response)
@@ -217,6 +217,10 @@ def _seal(request: Request, response: Response, stream: Stream | None) -> Flow[A
         response = over(response, request.draft, keeps_status=True)
         if stream is not None:
             request.draft = None  # too late for another one
+    if request.head_changes:
+        for change in request.head_changes:
+            change(response)
+        request.head_changes = ()
     session = request.loaded_session
     if session is not None:
         return (yield from _seal_session(request, session, response, stream))

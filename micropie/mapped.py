@@ -9,9 +9,7 @@ from __future__ import annotations
 from collections.abc import Awaitable, Generator
 from typing import Any, Protocol
 
-from micropie.ready import Ready
-from micropie.steps import AWAIT, BLOCK, Flow
-from micropie.streams import END, PENDING, Stream, as_bytes
+from micropie.streams import END, Stream, as_bytes
 
 
 class Passage(Protocol):
@@ -24,32 +22,21 @@ class Passage(Protocol):
         """What is left at the end."""
 
 
-def peek(stream: Stream) -> Flow[Any]:
-    """The first chunk of a stream that nobody has touched, as its source gives it; ``END`` if there is none."""
-    if not stream.is_async:
-        return (yield BLOCK, next, (stream.source, END))
-    try:
-        return (yield AWAIT, stream.source.__anext__, ())
-    except StopAsyncIteration:
-        return END
-
-
-def mapped(stream: Stream, first: Any, passage: Passage) -> Any:
-    """A body in the place of ``stream``'s, whose ``first`` chunk was taken by ``peek``."""
+def mapped(stream: Stream, passage: Passage) -> Any:
+    """A body in the place of ``stream``'s, of which nothing has been fetched."""
     kind = _AsyncMapped if stream.is_async else _SyncMapped
-    return kind(stream.source, first, passage)
+    return kind(stream.source, passage)
 
 
 class _Mapped:
-    def __init__(self, source: Any, first: Any, passage: Passage) -> None:
+    def __init__(self, source: Any, passage: Passage) -> None:
         self._source = source
-        self._first = first
         self._passage = passage
         self._has_ended = False
 
-    def _take_first(self) -> Any:
-        first, self._first = self._first, PENDING
-        return first
+    def __getattr__(self, name: str) -> Any:
+        """How it is closed, and what else the drivers want to know of a generator, is the source's own."""
+        return getattr(self._source, name)
 
     def _passed(self, chunk: Any) -> bytes:
         if chunk is not END:
@@ -65,13 +52,7 @@ class _SyncMapped(_Mapped):
     def __next__(self) -> bytes:
         if self._has_ended:
             raise StopIteration
-        chunk = self._take_first()
-        return self._passed(next(self._source, END) if chunk is PENDING else chunk)
-
-    def close(self) -> None:
-        close = getattr(self._source, "close", None)
-        if close is not None:
-            close()
+        return self._passed(next(self._source, END))
 
 
 class _AsyncMapped(_Mapped):
@@ -81,20 +62,14 @@ class _AsyncMapped(_Mapped):
     def __anext__(self) -> Awaitable[bytes]:
         return _Awaited(self._steps())
 
-    def aclose(self) -> Awaitable[None]:
-        close = getattr(self._source, "aclose", None)
-        return Ready(None) if close is None else close()
-
     def _steps(self) -> Generator[Any, Any, bytes]:
         if self._has_ended:
             raise StopAsyncIteration
-        chunk = self._take_first()
-        if chunk is PENDING:
-            try:
-                # What an ``await`` does; there are awaitables that have ``__next__`` alone, and it bears those.
-                chunk = yield from self._source.__anext__().__await__()
-            except StopAsyncIteration:
-                chunk = END
+        try:
+            # What an ``await`` does; there are awaitables that have ``__next__`` alone, and it bears those.
+            chunk = yield from self._source.__anext__().__await__()
+        except StopAsyncIteration:
+            chunk = END
         return self._passed(chunk)
 
 

@@ -22,7 +22,7 @@ from micropie.headers import Headers
 from micropie.level import Level
 from micropie.parts import ArrivingParts, Parts, PartSource, ReceivedParts
 from micropie.patterns import DOTS_AND_EMPTY
-from micropie.response import Draft
+from micropie.response import Draft, Response
 from micropie.sessions import Session
 from micropie.sessions.store import COOKIE
 from micropie.steps import Flow, Step
@@ -141,6 +141,7 @@ class Request:
     time_limit: float | None = None
     """Seconds that the handler may take; set by middleware."""
     wrappings: Sequence[Any] = ()  # middleware that is a generator, begun
+    head_changes: Sequence[Callable[[Response], object]] = ()  # ``on_head``
     _headers: Headers | None = None
     _cookies: dict[str, str] | None = None
     _state: State | None = None
@@ -414,6 +415,14 @@ class Request:
         if not DOTS_AND_EMPTY.isdisjoint(segments):
             raise HTTPError(404)
         return segments
+
+    def on_head(self, change: Callable[[Response], object]) -> None:
+        """For middleware: have ``change`` called with an answer that is a stream when its first chunk is there.
+
+        By then a generator has said what it has to say on ``request.response``, and nothing has been sent. To change
+        headers and nothing else. Not called if the answer becomes another one on the way.
+        """
+        self.head_changes = [*self.head_changes, change]
 
     def on_close(self, close: Callable[[], object]) -> None:
         """Have ``close`` called when the request is over, whatever happens."""

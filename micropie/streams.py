@@ -89,10 +89,12 @@ class Stream:
 
 
 def has_ended(source: Any) -> bool:
-    """Whether this is a generator that has run to its end: it has closed itself."""
+    """Whether this is a generator that has run to its end: it has closed itself. Or one's chunks, passed on."""
     if type(source) is AsyncGeneratorType:
         return source.ag_frame is None
-    return type(source) is GeneratorType and source.gi_frame is None
+    if type(source) is GeneratorType:
+        return source.gi_frame is None
+    return getattr(source, "ag_frame", source) is None or getattr(source, "gi_frame", source) is None
 
 
 # An ``await`` (also the one in ``async with``) and an ``async for``, as CPython compiles them since 3.5.
@@ -104,9 +106,9 @@ def may_wait(source: object) -> bool:
 
     Known before it is asked for its first chunk, as there is much to be got ready for one that waits.
     """
-    if type(source) is not AsyncGeneratorType:
+    code = getattr(source, "ag_code", None)
+    if code is None:
         return True
-    code = source.ag_code
     known = _KNOWN.get(id(code))
     if known is None or known[0] is not code:
         waits = any(instruction.opname in _WAITING for instruction in dis.get_instructions(code))

@@ -19,6 +19,7 @@ from anyio import to_thread
 
 import micropie
 from micropie import App, HTTPError, HttpMiddleware, Redirect, inline
+from micropie.middleware import AccessLog, Compress, RateLimit, RequestId, Timeout
 from tests.asgi.calls import Call, every_loop, get, http_scope, piece, run
 from tests.conftest import MakeClient
 from tests.wsgi.calls import get as wsgi_get
@@ -416,6 +417,12 @@ ENDS = [
 ]  # fmt: skip
 
 
+NO_HOOKS: list[Any] = []
+ONE_HOOK = [type("Hook", (HttpMiddleware,), {"after_request": lambda *_: None})()]
+# 4 seconds: asyncio drops a timer that was cancelled when those before it are over, and `run` has one of 5.
+BUILT_IN = [RequestId(), AccessLog(), RateLimit(1_000_000), Compress(minimum=0), Timeout(4)]
+
+
 @pytest.fixture
 def no_collector(caplog: pytest.LogCaptureFixture) -> Iterator[None]:
     caplog.set_level(100)  # a record keeps the exception, which keeps the frames
@@ -427,16 +434,15 @@ def no_collector(caplog: pytest.LogCaptureFixture) -> Iterator[None]:
 
 @every_loop
 @pytest.mark.usefixtures("no_collector")
-@pytest.mark.parametrize("hooked", [False, True], ids=["", "hooked"])
+@pytest.mark.parametrize("hooks", [NO_HOOKS, ONE_HOOK, BUILT_IN], ids=["", "hooked", "built-in"])
 @pytest.mark.parametrize("path", ENDS)
-def test_a_request_is_freed_without_the_cycle_collector(backend: str, path: str, hooked: bool) -> None:
+def test_a_request_is_freed_without_the_cycle_collector(backend: str, path: str, hooks: list[Any]) -> None:
     app = Ends()
     app.kept = []
-    if hooked:
-        app.middlewares.append(type("Hook", (HttpMiddleware,), {"after_request": lambda *_: None})())
+    app.middlewares += hooks
 
     async def main() -> list[Any]:
-        call = await get(app, f"/{path}", "POST", piece(b"x"))
+        call = await get(app, f"/{path}", "POST", piece(b"x"), headers=[(b"accept-encoding", b"gzip")])
         assert call.is_complete
         # A worker thread lets go of its last call with its next one.
         await to_thread.run_sync(int)
@@ -448,11 +454,13 @@ def test_a_request_is_freed_without_the_cycle_collector(backend: str, path: str,
 
 
 @pytest.mark.usefixtures("no_collector")
+@pytest.mark.parametrize("hooks", [NO_HOOKS, BUILT_IN], ids=["", "built-in"])
 @pytest.mark.parametrize("path", [path for path in ENDS if path != "async_stream"])
-def test_a_request_is_freed_without_the_cycle_collector_under_wsgi(path: str) -> None:
+def test_a_request_is_freed_without_the_cycle_collector_under_wsgi(path: str, hooks: list[Any]) -> None:
     app = Ends()
     app.kept = []
-    wsgi_get(app, f"/{path}", "POST", b"x")
+    app.middlewares += hooks
+    wsgi_get(app, f"/{path}", "POST", b"x", HTTP_ACCEPT_ENCODING="gzip")
     wsgi_get(app, "/missing")  # the portal's loop lets go of its last call with its next one
     for _ in range(100):  # and a worker thread of that loop a moment after it has told its result
         if app.kept[0]() is None:

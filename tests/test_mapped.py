@@ -12,9 +12,9 @@ import anyio.lowlevel
 import pytest
 
 from micropie import App, HttpMiddleware
-from micropie.mapped import mapped, peek
+from micropie.mapped import mapped
 from micropie.middleware.base import FlowMiddleware
-from micropie.streams import END, stream_of
+from micropie.streams import stream_of
 from tests.asgi.calls import Call, every_loop, http_scope, piece, run
 from tests.conftest import MakeClient
 
@@ -40,8 +40,7 @@ class Shout(FlowMiddleware):
         stream = stream_of(response.body)
         if stream is None:
             return response
-        first = yield from peek(stream)
-        response.body = mapped(stream, first, Shouting())
+        response.body = mapped(stream, Shouting())
         return response
 
 
@@ -150,6 +149,23 @@ class Root(App):
         finally:
             self.closed.append("wrong")
 
+    async def wrong_too(self) -> AsyncIterator[Any]:
+        try:
+            yield 5
+        finally:
+            self.closed.append("wrong")
+
+    async def scoped(self) -> AsyncIterator[str]:
+        """What is open across its chunks is entered and left in one task."""
+        try:
+            with anyio.move_on_after(60):
+                async with anyio.create_task_group() as tasks:
+                    tasks.start_soon(anyio.lowlevel.checkpoint)
+                    for chunk in "abc":
+                        yield chunk
+        finally:
+            self.closed.append("scoped")
+
     def bare(self) -> Any:
         return BareSync("a", "b", "c")
 
@@ -168,7 +184,7 @@ class Root(App):
             self.ended.set()
 
 
-@pytest.mark.parametrize("path", ["sync", "asynchronous", "bare", "bare_too", "file"])
+@pytest.mark.parametrize("path", ["sync", "asynchronous", "scoped", "bare", "bare_too", "file"])
 def test_chunks_pass_through_and_what_is_left_comes_at_the_end(make_client: MakeClient, path: str) -> None:
     app = Root()
     client = make_client(app)
@@ -203,15 +219,15 @@ def test_R60_what_fails_in_mid_stream_is_broken_off(make_client: MakeClient, pat
     assert len(app.closed) == 1
 
 
-@pytest.mark.parametrize("path", ["fails_at_once", "fails_at_once_too", "wrong"])
+@pytest.mark.parametrize("path", ["fails_at_once", "fails_at_once_too", "wrong", "wrong_too"])
 def test_what_fails_before_its_first_chunk_is_a_500(make_client: MakeClient, path: str) -> None:
     app = Root()
     answer = make_client(app).get(f"/{path}")
     assert (answer.status_code, answer.text) == (500, "500 Internal Server Error")
-    assert app.closed == (["wrong"] if path == "wrong" else [])
+    assert app.closed == (["wrong"] if "wrong" in path else [])
 
 
-@pytest.mark.parametrize("path", ["sync", "asynchronous"])
+@pytest.mark.parametrize("path", ["sync", "asynchronous", "scoped"])
 def test_R59_a_client_that_leaves_closes_it_once(make_client: MakeClient, path: str) -> None:
     app = Root()
     with make_client(app).stream("GET", f"/{path}") as answer:
@@ -258,7 +274,7 @@ def test_nobody_asks_a_source_again_that_has_ended(backend: str) -> None:
     async def iterate() -> list[bytes]:
         stream = stream_of(source)
         assert stream is not None
-        body = mapped(stream, await source.__anext__(), Shouting())
+        body = mapped(stream, Shouting())
         chunks = [chunk async for chunk in body]
         with pytest.raises(StopAsyncIteration):
             await body.__anext__()
@@ -269,11 +285,18 @@ def test_nobody_asks_a_source_again_that_has_ended(backend: str) -> None:
 
 
 def test_nor_one_that_is_sync() -> None:
-    stream = stream_of(iter(["b"]))
+    class Sleepy(BareSync):
+        def __next__(self) -> Any:
+            chunk = super().__next__()
+            if chunk is None:
+                raise StopIteration
+            return chunk
+
+    stream = stream_of(Sleepy("a", None, "b"))
     assert stream is not None
-    body = mapped(stream, END, Shouting())
-    assert list(body) == [b"0"]
-    assert next(stream.source) == "b"
+    assert [list(mapped(stream, Shouting())) for _ in range(2)] == [[b"A", b"1"], [b"B", b"1"]]
+    body = mapped(stream, Shouting())
+    assert [list(body), list(body)] == [[b"0"], []]
 
 
 def test_a_hook_further_outside_may_replace_it(make_client: MakeClient) -> None:
@@ -281,8 +304,16 @@ def test_a_hook_further_outside_may_replace_it(make_client: MakeClient) -> None:
         def after_request(self, *_: Any) -> Any:
             return {"body": "other"}
 
-    app = Root()
+    class Closed(BareSync):
+        def close(self) -> None:
+            app.closed.append("close")
+
+    class Closing(Root):
+        def closed_once(self) -> Any:
+            return Closed("a")
+
+    app = Closing()
     app.middlewares.insert(0, Replaces())
     client = make_client(app)
-    assert [client.get(path).text for path in ("/sync", "/asynchronous")] == ["other", "other"]
-    assert app.closed == ["sync", "async"]
+    assert [client.get(path).text for path in ("/sync", "/asynchronous", "/closed_once")] == ["other"] * 3
+    assert app.closed == ["close"]

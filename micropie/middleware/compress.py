@@ -7,15 +7,17 @@ import re
 import zlib
 from collections.abc import Iterable
 from functools import lru_cache
+from typing import cast
+from weakref import ref
 
 from micropie.headers import MutableHeaders
-from micropie.mapped import mapped, peek
+from micropie.mapped import mapped
 from micropie.middleware.arguments import check, is_count
 from micropie.middleware.base import FlowMiddleware
 from micropie.request import Request
 from micropie.response import HTML, Response, add_vary, encode_body, over
 from micropie.steps import BLOCK, Flow
-from micropie.streams import END, Stream, stream_of
+from micropie.streams import Stream, stream_of
 
 _GZIP = 16 + zlib.MAX_WBITS  # how zlib is told to write gzip's header and trailer
 
@@ -65,14 +67,13 @@ class Compress(FlowMiddleware):
             fine = isinstance(name, str) and _TYPE.fullmatch(name) is not None
             check("Compress(types=...)", fine, name, 'media types such as "text/html", "text/*" and "*+json"')
         self._minimum = minimum
-        self._level = level
+        self.level = level
         self._is_fit = lru_cache(maxsize=256)(self._fits)
 
     def after(self, request: Request, response: Response) -> Response | Flow[Response]:
         """Compress the answer, if it may and should be."""
         response = _with_draft(request, response)
-        stated = _stated_type(response)
-        if not _may_be(response) or (stated is not None and not self._is_fit(stated)):
+        if not self.may_be(response, None):
             return response
         if response.status == 304:
             return _not_modified(request, response)
@@ -80,17 +81,27 @@ class Compress(FlowMiddleware):
         if stream is not None:
             return self._stream(request, response, stream)
         body, suggested = encode_body(response.body)
-        if len(body) < self._minimum or not self._is_fit(stated or suggested):
+        if len(body) < self._minimum or not self.may_be(response, suggested):
             return response
         # Encoded once; and bytes would suggest another type than what they were made of.
-        response.body, response.content_type = body, stated or suggested
+        response.body, response.content_type = body, response.content_type or suggested
         add_vary(response.headers, "Accept-Encoding")
         if not _accepts_gzip(request):
             return response
         return self._in_thread(response, body) if len(body) > _AT_ONCE else self._whole(response, body)
 
+    def may_be(self, response: Response, suggested: str | None) -> bool:
+        """Whether nothing speaks against it. ``suggested`` is the type that counts if none is stated, None for any."""
+        headers = response.headers
+        if response.status in (204, 206) or "Content-Encoding" in headers:
+            return False
+        if any("no-transform" in value.lower() for value in headers.get_all("Cache-Control")):
+            return False
+        content_type = headers.get("Content-Type") or response.content_type or suggested
+        return content_type is None or self._is_fit(content_type)
+
     def _whole(self, response: Response, body: bytes) -> Response:
-        compressed = zlib.compress(body, self._level, _GZIP)
+        compressed = zlib.compress(body, self.level, _GZIP)
         if len(compressed) < len(body):
             response.body = compressed
             _describe(response.headers)
@@ -100,21 +111,11 @@ class Compress(FlowMiddleware):
         compressed: Response = yield BLOCK, self._whole, (response, body)
         return compressed
 
-    def _stream(self, request: Request, response: Response, stream: Stream) -> Flow[Response]:
-        if _announced(response) < self._minimum:
-            return response
-        # What a generator says of its answer, it has said before its first chunk.
-        first = yield from peek(stream)
-        response = _with_draft(request, response)
-        if not (_may_be(response) and self._is_fit(_stated_type(response) or HTML)):
-            response.body = mapped(stream, first, _Unchanged())
-            return response
-        add_vary(response.headers, "Accept-Encoding")
-        if first is END or not _accepts_gzip(request):
-            response.body = mapped(stream, first, _Unchanged())
-            return response
-        response.body = mapped(stream, first, _Gzip(self._level))
-        _describe(response.headers)
+    def _stream(self, request: Request, response: Response, stream: Stream) -> Response:
+        if _announced(response) >= self._minimum:
+            late = _Late(self, request, response)
+            response.body = mapped(stream, late)
+            request.on_head(late.describe)
         return response
 
     def _fits(self, content_type: str) -> bool:
@@ -139,14 +140,38 @@ class _Gzip:
         return self._compressor.flush()
 
 
-class _Unchanged:
-    """For a stream that was only looked at."""
+class _Late:
+    """A compressor that its first chunk switches on: what a generator says of its answer, it has said by then."""
+
+    def __init__(self, settings: Compress, request: Request, response: Response) -> None:
+        self._settings = settings
+        self._request = ref(request)  # which refers to this
+        self._response = response
+        self._could_be: bool | None = None  # not known yet
+        self._gzip: _Gzip | None = None
 
     def feed(self, chunk: bytes) -> bytes:
-        return chunk
+        if self._could_be is None and chunk:
+            self._decide()
+        return chunk if self._gzip is None else self._gzip.feed(chunk)
 
     def finish(self) -> bytes:
-        return b""
+        return b"" if self._gzip is None else self._gzip.finish()
+
+    def describe(self, response: Response) -> None:
+        """Change the headers of the answer, which has its first chunk."""
+        if self._could_be:
+            add_vary(response.headers, "Accept-Encoding")
+        if self._gzip is not None:
+            _describe(response.headers)
+
+    def _decide(self) -> None:
+        request, response = cast(Request, self._request()), self._response
+        if request.draft is not None:
+            response = over(response, request.draft, keeps_status=True)
+        self._could_be = self._settings.may_be(response, HTML)
+        if self._could_be and _accepts_gzip(request):
+            self._gzip = _Gzip(self._settings.level)
 
 
 def _with_draft(request: Request, response: Response) -> Response:
@@ -155,17 +180,6 @@ def _with_draft(request: Request, response: Response) -> Response:
         return response
     draft, request.draft = request.draft, None
     return over(response, draft, keeps_status=True)
-
-
-def _may_be(response: Response) -> bool:
-    headers = response.headers
-    if response.status in (204, 206) or "Content-Encoding" in headers:
-        return False
-    return not any("no-transform" in value.lower() for value in headers.get_all("Cache-Control"))
-
-
-def _stated_type(response: Response) -> str | None:
-    return response.headers.get("Content-Type") or response.content_type
 
 
 def _announced(response: Response) -> float:
