@@ -96,10 +96,12 @@ class RateLimit(FlowMiddleware):
     def after(self, request: Request, response: Response) -> None:
         """Say what is left."""
         quota = request.quota
-        if quota is not None:
-            response.headers["RateLimit-Limit"] = str(quota.limit)
-            response.headers["RateLimit-Remaining"] = str(quota.remaining)
-            response.headers["RateLimit-Reset"] = str(math.ceil(quota.full_after))
+        if quota is not None and "RateLimit-Limit" not in response.headers:  # another one may have said it
+            response.headers.pairs += [
+                ("RateLimit-Limit", str(quota.limit)),
+                ("RateLimit-Remaining", str(quota.remaining)),
+                ("RateLimit-Reset", str(math.ceil(quota.full_after))),
+            ]
 
     def _ask(self, key: str) -> Flow[Quota | None]:
         """None if the store is out of reach."""
