@@ -43,13 +43,17 @@ def test_the_session_backends_are_in_a_package_of_their_own() -> None:
     assert all((inspect.getdoc(getattr(sessions, name)) or "").strip() for name in sessions.__all__)
 
 
+MIDDLEWARE = """
+CORSMiddleware CSRFMiddleware ProxyHeaders SecurityHeaders TrustedHosts
+AccessLog BasicAuth BearerAuth Compress MemoryRates RateLimit RedisRates RequestId RequestIdFilter Timeout
+"""
+
+
 def test_what_middleware_comes_with_it() -> None:
     middleware = importlib.import_module("micropie.middleware")
     assert middleware.__all__ == sorted(set(middleware.__all__))
     assert all((inspect.getdoc(getattr(middleware, name)) or "").strip() for name in middleware.__all__)
-    assert {"CORSMiddleware", "CSRFMiddleware", "ProxyHeaders", "SecurityHeaders", "TrustedHosts"} <= {
-        *middleware.__all__
-    }
+    assert set(MIDDLEWARE.split()) <= {*middleware.__all__}
 
 
 def test_the_list_of_names_is_sorted_and_complete() -> None:

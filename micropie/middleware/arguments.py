@@ -13,11 +13,6 @@ def check(argument: str, fine: bool, value: object, expected: str) -> None:
         raise SetupError(f"{argument} takes {expected}, not {value!r}")
 
 
-def is_count(value: object, least: int = 1, most: float = math.inf) -> bool:
-    """Whether this is a whole number in these bounds, and no bool."""
-    return isinstance(value, int) and not isinstance(value, bool) and least <= value <= most
-
-
 def is_duration(value: object) -> bool:
     """Whether this is a number of seconds above 0 that has an end."""
     return isinstance(value, int | float) and not isinstance(value, bool) and 0 < value < math.inf

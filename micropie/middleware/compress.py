@@ -12,10 +12,11 @@ from weakref import ref
 
 from micropie.headers import MutableHeaders
 from micropie.mapped import mapped
-from micropie.middleware.arguments import check, is_count
+from micropie.middleware.arguments import check
 from micropie.middleware.base import FlowMiddleware
 from micropie.request import Request
 from micropie.response import HTML, Response, add_vary, encode_body, over
+from micropie.settings import is_count
 from micropie.steps import BLOCK, Flow
 from micropie.streams import Stream, stream_of
 
@@ -59,7 +60,7 @@ class Compress(FlowMiddleware):
 
     def __init__(self, *, minimum: int = 500, level: int = 6, types: Iterable[str] = TYPES) -> None:
         check("Compress(minimum=...)", is_count(minimum, least=0), minimum, "a whole number of bytes, 0 or more")
-        check("Compress(level=...)", is_count(level, most=9), level, "a whole number from 1 to 9")
+        check("Compress(level=...)", is_count(level, least=1) and level <= 9, level, "a whole number from 1 to 9")
         fine = isinstance(types, Iterable) and not isinstance(types, str)
         check("Compress(types=...)", fine, types, 'a list of media types: ["text/*"]')
         self._types = frozenset(types)

@@ -14,11 +14,12 @@ from time import monotonic
 from typing import Any
 
 from micropie.errors import HTTPError
-from micropie.middleware.arguments import check, is_count, is_duration
+from micropie.middleware.arguments import check, is_duration
 from micropie.middleware.base import FlowMiddleware
 from micropie.middleware.rates import MICROSECONDS, MemoryRates, Quota, Rates
 from micropie.request import Request
 from micropie.response import Response
+from micropie.settings import is_count
 from micropie.steps import INLINE, IO, Flow, call, kind_of
 
 logger = logging.getLogger("micropie")
@@ -59,7 +60,7 @@ class RateLimit(FlowMiddleware):
         exempt: Callable[[Request], bool] | None = None,
         when_unreachable: str = "allow",
     ) -> None:
-        check("RateLimit(limit)", is_count(limit), limit, "a whole number, 1 or more")
+        check("RateLimit(limit)", is_count(limit, least=1), limit, "a whole number, 1 or more")
         check("RateLimit(per=...)", is_duration(per) and per <= _LONGEST, per, "seconds above 0, a year at most")
         check("RateLimit(limit)", limit <= per * MICROSECONDS, limit, "a million requests a second at most")
         for name, function in (("key", key), ("exempt", exempt)):

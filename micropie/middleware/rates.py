@@ -19,7 +19,8 @@ from collections.abc import Callable
 from threading import Lock
 from typing import Any, NamedTuple
 
-from micropie.middleware.arguments import check, is_count
+from micropie.middleware.arguments import check
+from micropie.settings import is_count
 
 MICROSECONDS = 1_000_000
 
@@ -73,7 +74,7 @@ class MemoryRates(Rates):
     blocking = False
 
     def __init__(self, *, capacity: int = 100_000, clock: Callable[[], float] = time.monotonic) -> None:
-        check("MemoryRates(capacity=...)", is_count(capacity), capacity, "a whole number, 1 or more")
+        check("MemoryRates(capacity=...)", is_count(capacity, least=1), capacity, "a whole number, 1 or more")
         check("MemoryRates(clock=...)", callable(clock), clock, "a function that returns seconds")
         self._capacity = capacity
         self._clock = clock
