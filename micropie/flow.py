@@ -217,10 +217,9 @@ def _seal(request: Request, response: Response, stream: Stream | None) -> Flow[A
         response = over(response, request.draft, keeps_status=True)
         if stream is not None:
             request.draft = None  # too late for another one
-    if request.head_changes:
+    if stream is not None:
         for change in request.head_changes:
             change(response)
-        request.head_changes = ()
     session = request.loaded_session
     if session is not None:
         return (yield from _seal_session(request, session, response, stream))

@@ -420,7 +420,7 @@ class Request:
         """For middleware: have ``change`` called with an answer that is a stream when its first chunk is there.
 
         By then a generator has said what it has to say on ``request.response``, and nothing has been sent. To change
-        headers and nothing else. Not called if the answer becomes another one on the way.
+        headers and nothing else. Not called for what takes the stream's place: an error, a hook's answer.
         """
         self.head_changes = [*self.head_changes, change]
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextvars import copy_context
 from functools import partial
 from typing import Any
@@ -77,7 +77,7 @@ def serve_http(site: Site, environ: Environ, start_response: StartResponse) -> I
             perform_one(kind, close, nothing, request)
         request.close()
         raise
-    return [body] if request.closers is None else _Body(body, request)
+    return [body] if request.closers is None else _closing(body, request)
 
 
 def start_and_serve(
@@ -95,12 +95,19 @@ def start_and_serve(
     return copy_context().run(serve_http, site, environ, start_response)
 
 
-class _Body(list[bytes]):
-    """A body in one piece, as servers like it best, whose request is over when the server is done with it."""
+class _Body(tuple[bytes]):
+    """A body in one piece, as servers like it best, whose request is over when the server is done with it.
 
-    def __init__(self, body: bytes, request: Request) -> None:
-        super().__init__((body,))
-        self.close = request.close
+    A tuple, as granian never closes what is a list.
+    """
+
+    close: Callable[[], None]
+
+
+def _closing(body: bytes, request: Request) -> _Body:
+    iterable = _Body((body,))
+    iterable.close = request.close
+    return iterable
 
 
 class _Chunks:

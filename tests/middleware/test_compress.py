@@ -470,6 +470,65 @@ def test_a_stream_of_many_chunks_of_any_size(make_client: MakeClient) -> None:
         assert gzip.decompress(raw(client, path)[1]) == b"x" * sum(sizes)
 
 
+def test_what_is_long_is_compressed_in_a_worker_thread(connect: MakeClient, monkeypatch: pytest.MonkeyPatch) -> None:
+    threads: list[str] = []
+    middleware = Compress()
+    compress = middleware._whole
+
+    def whole(response: Response, body: bytes) -> Response:
+        threads.append(threading.current_thread().name)
+        return compress(response, body)
+
+    monkeypatch.setattr(middleware, "_whole", whole)
+
+    class Both(App):
+        async def short(self) -> Any:
+            return TEXT
+
+        async def long(self) -> Any:
+            threads.append(threading.current_thread().name)
+            return TEXT * 50
+
+    app = Both()
+    app.middlewares.append(middleware)
+    client = connect(app, "asyncio")
+    assert all(is_gzip(raw(client, path)[0]) for path in ("/short", "/long"))
+    in_line, loop, in_thread = threads
+    assert (in_line == loop, in_thread == loop) == (True, False)
+
+
+@pytest.mark.parametrize("path", ["/empty_first", "/empty_first_too"])
+def test_headers_may_be_set_until_a_chunk_has_content(make_client: MakeClient, path: str) -> None:
+    class Late(Root):
+        def empty_first(self) -> Iterator[str]:
+            yield ""
+            self.response.headers["Content-Type"] = "image/png"
+            yield TEXT
+
+        async def empty_first_too(self) -> AsyncIterator[str]:
+            yield ""
+            await anyio.lowlevel.checkpoint()
+            self.response.headers["Content-Type"] = "image/png"
+            yield TEXT
+
+    app = Late()
+    app.middlewares.append(Compress())
+    answer, sent = raw(make_client(app), path)
+    assert (sent.decode(), is_gzip(answer), answer.headers["content-type"]) == (TEXT, False, "image/png")
+
+
+def test_an_error_in_the_place_of_a_stream_is_described_as_what_it_is(make_client: MakeClient) -> None:
+    class Failing(Root):
+        def fails_late(self) -> Iterator[str]:
+            self.response.headers["X-Bad"] = "a\nb"  # found when the stream has its first chunk
+            yield TEXT
+
+    app = Failing()
+    app.middlewares.append(Compress())
+    answer, sent = raw(make_client(app), "/fails_late")
+    assert (answer.status_code, sent, is_gzip(answer)) == (500, b"500 Internal Server Error", False)
+
+
 def test_an_inner_application_may_have_it_alone(make_client: MakeClient) -> None:
     app: Any = Root()
     app.inner = compressing()

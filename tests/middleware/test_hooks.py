@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable, Iterator
 from typing import Any
 
 import pytest
 
 from micropie import App, HTTPError, HttpMiddleware, Redirect, Response, SetupError, WebSocketMiddleware
+from micropie.middleware.base import FlowMiddleware
 from tests.conftest import MakeClient
 
 Hook = Callable[..., Any]
@@ -427,3 +428,57 @@ def test_an_object_with_one_of_the_two_hooks_is_enough(make_client: MakeClient) 
     app = Root()
     app.middlewares += [After(), Before()]
     assert make_client(app).get("/").text == "early and late"
+
+
+class ByTheHead(FlowMiddleware):
+    """Says in a header what the answer's head was by then, of streams."""
+
+    def after(self, request: Any, response: Any) -> None:
+        if isinstance(response.body, Iterator | AsyncIterator):
+            request.on_head(lambda answer: answer.headers.add("X-Head", answer.headers.get("X-Own") or "none"))
+
+
+class Chunks(App):
+    def sync(self) -> Iterator[str]:
+        self.response.headers["X-Own"] = "own"
+        yield "a"
+
+    async def asynchronous(self) -> AsyncIterator[str]:
+        self.response.headers["X-Own"] = "own"
+        yield "a"
+
+    def fails(self) -> Iterator[str]:
+        raise HTTPError(409)
+        yield
+
+    def whole(self) -> Any:
+        return "a"
+
+
+def test_the_last_word_on_a_streams_head(make_client: MakeClient) -> None:
+    app = Chunks()
+    app.middlewares.append(ByTheHead())
+    client = make_client(app)
+    heads = {
+        path: client.get(path).headers.get_list("x-head") for path in ("/sync", "/asynchronous", "/fails", "/whole")
+    }
+    assert heads == {"/sync": ["own"], "/asynchronous": ["own"], "/fails": [], "/whole": []}
+
+
+def test_it_is_not_about_what_takes_the_streams_place(make_client: MakeClient) -> None:
+    app = hooked(after=lambda *_: {"body": "other"}, app=Chunks())
+    app.middlewares.append(ByTheHead())
+    answer = make_client(app).get("/sync")
+    assert (answer.text, "x-head" in answer.headers) == ("other", False)
+
+
+def test_nor_about_the_page_of_an_error_that_is_a_stream(make_client: MakeClient) -> None:
+    app = Chunks()
+    app.middlewares.append(ByTheHead())
+
+    def page() -> Any:
+        return iter(["sorry"])
+
+    app.error(409)(page)
+    answer = make_client(app).get("/fails")
+    assert (answer.text, answer.headers.get_list("x-head")) == ("sorry", ["none"])

@@ -222,6 +222,14 @@ def test_a_function_may_say_who_is_counted(make_client: MakeClient, store: Rates
     assert [client.get("/", params={"user": user}).status_code for user in users] == [200, 200, 429, 200, 429, 200, 200]
 
 
+def test_of_a_long_name_a_digest_is_kept(make_client: MakeClient) -> None:
+    rates = MemoryRates()
+    client = make_client(limited(1, store=rates, key=lambda request: request.query("user")))
+    for user in ("x" * 128, "x" * 129):
+        client.get("/", params={"user": user})
+    assert [len(key) for key in rates._until] == [len("1/60:") + 128, len("1/60:") + 64]
+
+
 def test_a_number_is_a_name_too(make_client: MakeClient) -> None:
     client = make_client(limited(1, key=lambda request: 5))
     assert [client.get("/").status_code for _ in range(2)] == [200, 429]
