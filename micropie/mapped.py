@@ -28,6 +28,10 @@ def mapped(stream: Stream, passage: Passage) -> Any:
     return kind(stream.source, passage)
 
 
+# How a source is closed, and what the drivers want to know of a generator. Not all it has: it may be a file.
+_OF_THE_SOURCE = frozenset({"close", "aclose", "athrow", "ag_code", "ag_frame", "ag_running", "gi_frame"})
+
+
 class _Mapped:
     def __init__(self, source: Any, passage: Passage) -> None:
         self._source = source
@@ -35,7 +39,8 @@ class _Mapped:
         self._has_ended = False
 
     def __getattr__(self, name: str) -> Any:
-        """How it is closed, and what else the drivers want to know of a generator, is the source's own."""
+        if name not in _OF_THE_SOURCE:
+            raise AttributeError(name)
         return getattr(self._source, name)
 
     def _passed(self, chunk: Any) -> bytes:

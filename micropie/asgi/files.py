@@ -39,9 +39,10 @@ async def sent_by_server(start: dict[str, Any], stream: Stream, request: ASGIReq
         await send(start)
         await send_body(part, send)
     except OSError:
-        logger.debug("%s %r: the client left in mid-file", request.method, request.path)
+        request.broken_off = True
+        logger.debug("%s: the client left in mid-file", request.label)
     except Exception:
-        logger.exception("%s %r failed after its head was sent: aborted", request.method, request.path)
+        logger.exception("%s failed after its head was sent: aborted", request.label)
         raise
     return True
 

@@ -18,7 +18,7 @@ from micropie.request import Request
 from micropie.response import HTML, Response, add_vary, encode_body, over
 from micropie.settings import is_count
 from micropie.steps import BLOCK, Flow
-from micropie.streams import Stream, stream_of
+from micropie.streams import FilePart, Stream, stream_of
 
 _GZIP = 16 + zlib.MAX_WBITS  # how zlib is told to write gzip's header and trailer
 
@@ -80,7 +80,7 @@ class Compress(FlowMiddleware):
             return _not_modified(request, response)
         stream = stream_of(response.body)
         if stream is not None:
-            return self._stream(request, response, stream)
+            return (self._file if type(stream.source) is FilePart else self._stream)(request, response, stream)
         body, suggested = encode_body(response.body)
         if len(body) < self._minimum or not self.may_be(response, suggested):
             return response
@@ -117,6 +117,15 @@ class Compress(FlowMiddleware):
             late = _Late(self, request, response)
             response.body = mapped(stream, late)
             request.on_head(late.describe)
+        return response
+
+    def _file(self, request: Request, response: Response, stream: Stream) -> Response:
+        """A file on disk, which stays one for clients that don't accept gzip: servers send those best themselves."""
+        if stream.source.length >= self._minimum and self.may_be(response, HTML):
+            add_vary(response.headers, "Accept-Encoding")
+            if _accepts_gzip(request):
+                response.body = mapped(stream, _Gzip(self.level))
+                _describe(response.headers)
         return response
 
     def _fits(self, content_type: str) -> bool:

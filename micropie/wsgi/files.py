@@ -56,8 +56,8 @@ class _LentPart:
         self._request.close()
 
     def _log(self, error: Exception) -> None:
-        request = self._request
-        logger.error("%s %r failed after its head was sent: aborted", request.method, request.path, exc_info=error)
+        self._request.broken_off = True
+        logger.error("%s failed after its head was sent: aborted", self._request.label, exc_info=error)
 
 
 class _LentFile(_LentPart):

@@ -6,12 +6,13 @@ import json
 import logging
 import re
 from collections.abc import AsyncIterator, Callable, Iterator
+from pathlib import Path
 from typing import Any
 
 import anyio
 import pytest
 
-from micropie import App, HTTPError, HttpMiddleware, SetupError
+from micropie import App, HTTPError, HttpMiddleware, ResponseError, SetupError
 from micropie.middleware import AccessLog, RequestId
 from tests.asgi.calls import Call, every_loop, http_scope, piece, run
 from tests.asgi.calls import get as asgi_get
@@ -214,6 +215,46 @@ def test_a_client_that_leaves_in_mid_stream(make_client: MakeClient, lines: Line
         "client=127.0.0.1 method=GET path=/streams status=200 route=streams broken_off=true",
         "client=127.0.0.1 method=GET path=/streams_too status=200 route=streams_too broken_off=true",
     ]
+
+
+@every_loop
+def test_a_client_that_leaves_a_file_that_the_server_sends(backend: str, lines: Lines, tmp_path: Path) -> None:
+    (tmp_path / "large.bin").write_bytes(b"x" * 1_000_000)
+    app = logged()
+    app.static("/static", tmp_path)
+
+    async def request(leaves: bool) -> None:
+        call = Call(piece(b""))
+
+        async def send(message: Any) -> None:
+            if leaves:
+                raise OSError("gone")
+
+        scope = http_scope("GET", "/static/large.bin", extensions={"http.response.pathsend": {}})
+        await app(scope, call.receive, send)
+
+    run(backend, request, False)
+    run(backend, request, True)
+    head = "client=127.0.0.1 method=GET path=/static/large.bin status=200 "
+    rests = [line.removeprefix(head) for line in lines()]
+    assert rests == ["bytes=1000000 route=static", "route=static broken_off=true"]
+
+
+def test_a_file_that_the_server_reads_and_that_breaks(lines: Lines, tmp_path: Path) -> None:
+    file = tmp_path / "large.bin"
+    file.write_bytes(b"x" * 1_000_000)
+    app = logged()
+    app.static("/static", tmp_path)
+    for shorter in (False, True):
+        answer = begin(app, "GET", "/static/large.bin", **{"wsgi.file_wrapper": lambda lent, size: lent})
+        if shorter:
+            file.write_bytes(b"")
+            with pytest.raises(ResponseError):
+                answer.chunks.read(10)
+        else:
+            assert len(answer.chunks.read()) == 1_000_000
+        answer.close()
+    assert ["broken_off" in line for line in lines()] == [False, True]
 
 
 def test_a_stream_that_breaks(make_client: MakeClient, lines: Lines) -> None:

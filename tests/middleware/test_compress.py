@@ -8,6 +8,7 @@ import random
 import threading
 import zlib
 from collections.abc import AsyncIterator, Iterator
+from pathlib import Path
 from typing import Any
 
 import anyio
@@ -146,6 +147,47 @@ def test_a_file_with_a_length_and_an_etag(make_client: MakeClient) -> None:
     answer, sent = raw(client, encoding="br")
     assert (sent.decode(), answer.headers["etag"], answer.headers["content-length"]) == (TEXT, '"abc"', str(len(TEXT)))
     assert (answer.headers["vary"], answer.headers["accept-ranges"]) == ("Accept-Encoding", "bytes")
+
+
+@pytest.mark.parametrize("size", [1000, 1_000_000])
+@pytest.mark.parametrize("cached", [False, True])
+def test_a_file_on_disk(make_client: MakeClient, tmp_path: Path, size: int, cached: bool) -> None:
+    (tmp_path / "a.css").write_bytes(b"x" * size)
+    (tmp_path / "a.png").write_bytes(b"x" * size)
+    app = Root()
+    app.static("/static", tmp_path, cached=cached)
+    app.middlewares.append(Compress())
+    client = make_client(app)
+    answer, sent = raw(client, "/static/a.css")
+    assert (gzip.decompress(sent), is_gzip(answer)) == (b"x" * size, True)
+    assert answer.headers["etag"].startswith('W/"')
+    assert not {"accept-ranges"} & set(answer.headers)
+    for path, encoding in (("a.css", "br"), ("a.png", "gzip")):
+        plain, sent = raw(client, f"/static/{path}", encoding=encoding)
+        assert (len(sent), plain.headers["content-length"], is_gzip(plain)) == (size, str(size), False)
+        assert (plain.headers["etag"][0], "vary" in plain.headers) == ('"', path == "a.css")
+    head, _ = raw(client, "/static/a.css", "HEAD")
+    unknown = {"content-length"}  # which nobody knows without compressing
+    assert {name: answer.headers[name] for name in answer.headers.keys() - unknown} == {
+        name: head.headers[name] for name in head.headers.keys() - unknown
+    }
+    for etag in (answer.headers["etag"], answer.headers["etag"].removeprefix("W/")):
+        again = client.get("/static/a.css", headers={"Accept-Encoding": "gzip", "If-None-Match": etag})
+        assert (again.status_code, again.headers["etag"]) == (304, answer.headers["etag"])
+        assert again.headers["vary"] == "Accept-Encoding"
+    part = client.get("/static/a.css", headers={"Accept-Encoding": "gzip", "Range": "bytes=0-599"})
+    assert (part.status_code, part.content, is_gzip(part)) == (206, b"x" * 600, False)
+
+
+def test_a_short_file_on_disk_is_left_alone(make_client: MakeClient, tmp_path: Path) -> None:
+    (tmp_path / "a.css").write_bytes(b"x" * 499)
+    app = Root()
+    app.static("/static", tmp_path)
+    app.middlewares.append(Compress())
+    client = make_client(app)
+    for method in ("GET", "HEAD"):
+        answer, _ = raw(client, "/static/a.css", method)
+        assert (answer.headers["content-length"], is_gzip(answer), "vary" in answer.headers) == ("499", False, False)
 
 
 def test_an_error_page(make_client: MakeClient) -> None:

@@ -108,7 +108,7 @@ def test_a_lent_file_is_read_as_files_are(place: Path) -> None:
 @every_wrapper
 def test_what_is_small_or_has_no_body_is_not_lent(place: Path, wrapper: Any) -> None:
     app = app_for(place)
-    assert ask(app, wrapper, "/static/small.txt").chunks == [b"small"]
+    assert list(ask(app, wrapper, "/static/small.txt").chunks) == [b"small"]
     head = ask(app, wrapper, method="HEAD")
     assert (type(head.chunks) is wrapper, head.headers["content-length"], head.read()) == (False, str(len(LARGE)), b"")
     assert ask(app, wrapper, HTTP_IF_NONE_MATCH="*").read() == b""
