@@ -11,7 +11,7 @@ import httpx
 import pytest
 
 from micropie import App, HTTPError, Redirect
-from micropie.streams import may_wait
+from micropie.streams import _KNOWN, may_wait
 from tests.conftest import MakeClient
 
 KINDS = ["sync", "asynchronous", "iterator", "async_iterator", "async_handler"]
@@ -327,3 +327,13 @@ def test_a_generator_with_an_await_may_wait(source: Any) -> None:
 
 def test_any_other_iterator_may_wait() -> None:
     assert may_wait(iter([]))
+
+
+def test_what_is_known_of_generators_does_not_pile_up() -> None:
+    async def chunks() -> AsyncIterator[str]:
+        yield "a"
+
+    for number in range(1100):
+        chunks.__code__ = chunks.__code__.replace(co_name=f"chunks{number}")
+        assert not may_wait(chunks())
+    assert len(_KNOWN) <= 1024
