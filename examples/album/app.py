@@ -1,0 +1,89 @@
+"""An album: people sign in, hang pictures up and take them down. What a small site needs, in one file.
+
+    uvicorn examples.album.app:app          gunicorn examples.album.app:app          (both from the project's folder)
+
+Anybody may sign in with the password "pie". The pictures are kept in ALBUM_DIRECTORY, the sessions beside them, in
+SQLite, so that any number of workers on one machine share them.
+"""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from pathlib import Path
+from typing import Any
+
+from micropie import App, HTTPError, Redirect, Request, UploadFile, get, inline, post, static_file
+from micropie.middleware import CSRFMiddleware, SecurityHeaders
+from micropie.sessions import SQLiteSessionBackend
+
+HERE = Path(__file__).parent
+DIRECTORY = Path(os.environ.get("ALBUM_DIRECTORY") or Path(tempfile.gettempdir()) / "micropie-album")
+PICTURES = DIRECTORY / "pictures"
+KINDS = frozenset({"image/png", "image/jpeg", "image/gif", "image/webp"})
+
+
+@inline
+def signed_in_only(request: Request) -> Any:
+    """Middleware: whoever is not signed in sees the door, and nothing else."""
+    is_open = request.path == "/door" or request.path.startswith("/static/")
+    if not is_open and "user" not in request.session:
+        yield Redirect("/door")
+    yield
+
+
+class Album(App):
+    def index(self) -> Any:
+        pictures = sorted(path.name for path in PICTURES.iterdir())
+        return self.render("album.html", pictures=pictures, said=self.request.session.pop("said", None))
+
+    @get
+    def door(self) -> Any:
+        return self.render("door.html")
+
+    @post("/door")
+    def sign_in(self, name: str, password: str) -> Any:
+        if password != "pie" or not name:  # noqa: S105 - everybody knows it
+            return 403, self.render("door.html", wrong=True)
+        self.request.session.regenerate()  # an id that somebody may have planted is worth nothing from now on
+        self.request.session["user"] = name
+        self._say(f"Welcome, {name}!")
+        return Redirect("/")
+
+    @post
+    def sign_out(self) -> Any:
+        self.request.session.clear()
+        return Redirect("/door")
+
+    @post
+    def hang(self, picture: UploadFile) -> Any:
+        if picture.content_type not in KINDS:
+            raise HTTPError(415, "Only pictures hang here: PNG, JPEG, GIF or WebP.")
+        try:
+            path = picture.save_to(PICTURES)
+        except FileExistsError:
+            raise HTTPError(409, f"There is a picture called {picture.filename} already.") from None
+        self._say(f"{path.name} hangs now ({picture.size} bytes).")
+        return Redirect("/")
+
+    @post("/take-down")
+    def take_down(self, name: str) -> Any:
+        picture = PICTURES / name
+        if picture not in PICTURES.iterdir():  # whatever else the name may lead to
+            raise HTTPError(404, "There is no such picture.")
+        picture.unlink()
+        self._say(f"{name} is gone.")
+        return Redirect("/")
+
+    def picture(self, name: str) -> Any:
+        return static_file(name, root=PICTURES, max_age=60)
+
+    def _say(self, sentence: str) -> None:
+        """Shown once, by the page that is shown next."""
+        self.request.session["said"] = sentence
+
+
+PICTURES.mkdir(parents=True, exist_ok=True)
+app = Album(session_backend=SQLiteSessionBackend(DIRECTORY / "sessions.db"), templates=HERE / "templates")
+app.static("/static", HERE / "static", cached=True)
+app.middlewares += [SecurityHeaders(csp="default-src 'self'"), CSRFMiddleware(), signed_in_only]
