@@ -44,8 +44,10 @@ async def serve_http(site: Site, scope: Scope, receive: Receive, send: Send) -> 
                     result = await perform_one(kind, function, arguments, request)
             except BaseException as error:
                 resume, result = flow.throw, error
-        if pairs or length is None or content_type is None:
+        if pairs or content_type is None:
             headers = encode_headers(content_type, length, pairs)
+        elif length is None:
+            headers = [CONTENT_TYPES[content_type]]
         else:
             headers = [CONTENT_TYPES[content_type], LENGTHS[length]]
         start = {"type": "http.response.start", "status": status, "headers": headers}

@@ -8,7 +8,7 @@ has to wait for something, be it its first chunk.
 from __future__ import annotations
 
 import logging
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable
 from typing import TYPE_CHECKING, Any
 
 from anyio import CancelScope, create_task_group, move_on_after
@@ -40,18 +40,21 @@ async def next_chunk(stream: Stream, request: ASGIRequest) -> Any:
     return await stream.pump.next()
 
 
-async def send_rest(stream: Stream, request: ASGIRequest, send: Send) -> None:
+def send_rest(stream: Stream, request: ASGIRequest, send: Send) -> Awaitable[None]:
     """Send what follows the first chunk. Raises what the source raises, and ``ClientDisconnect``."""
     watchers = request.watchers
     if stream.waits or watchers is None:
-        if stream.pump is None:
-            chunks = stream.source if stream.is_async else _FromThreads(stream, request.level)
-            stream.pump = await begin_pump(stream, chunks, request)
-        await stream.pump.send_rest(send)
-    else:
-        looking: list[Watch] = []
-        sending = _send_chunks(stream.source, send, looking)
-        await when_it_waits(sending, lambda: Watch(request, watchers, None, looking).begin())
+        return _send_by_pump(stream, request, send)
+    looking: list[Watch] = []
+    sending = _send_chunks(stream.source, send, looking)
+    return when_it_waits(sending, lambda: Watch(request, watchers, None, looking).begin())
+
+
+async def _send_by_pump(stream: Stream, request: ASGIRequest, send: Send) -> None:
+    if stream.pump is None:
+        chunks = stream.source if stream.is_async else _FromThreads(stream, request.level)
+        stream.pump = await begin_pump(stream, chunks, request)
+    await stream.pump.send_rest(send)
 
 
 async def close_stream(stream: Stream, level: Level) -> None:
