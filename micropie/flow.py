@@ -58,18 +58,21 @@ logger = logging.getLogger("micropie")
 _NO_ARGUMENTS: Sequence[Any] = ()
 _NO_VALUES: dict[str, Any] = {}
 _NO_ROUTES: dict[str | None, Route] = {}
+_NO_PAIRS: Sequence[tuple[str, str]] = ()
+_VARIES: Sequence[tuple[str, str]] = (VARY_COOKIE,)
 
 
 def respond(site: Site, request: Request) -> Flow[Answer]:
     """Answer one request: the flow of stages 2 to 6. Returns what the driver sends."""
-    hooks: list[Any] = []
+    hooks: Sequence[Any] = ()
     failure: Exception | None = None
     result: Any = None
     try:
         # 2. Route. One look-up finds a path without arguments; others are walked.
         exact = site.exact.get(request.method, _NO_ROUTES).get(request.literal_path)
         if exact is None:
-            route, arguments, values = site.find(request)
+            route, arguments, values = site.find(request.method, request.segments())
+            request.path_params = [*values.values()] if values else arguments
         else:
             route, arguments, values = exact, _NO_ARGUMENTS, _NO_VALUES
         request.route = route
@@ -80,11 +83,11 @@ def respond(site: Site, request: Request) -> Flow[Answer]:
     try:
         # 3. Session and hooks: a hook that lets nobody in looks at the session.
         if level.middlewares:
-            hooks = list(level.middlewares)
+            hooks = begun = list(level.middlewares)
         if level.sessions.opens_ahead:
             yield from _open_session(request)
         if hooks:
-            result = yield from run_before(hooks, request)
+            result = yield from run_before(begun, request)
         if result is None:
             if failure is not None:
                 raise failure
@@ -119,7 +122,7 @@ def respond(site: Site, request: Request) -> Flow[Answer]:
             session = request.loaded_session
             if not hooks and request.draft is None and (session is None or not session.changed) and method != "HEAD":
                 kind = type(result)
-                pairs = [] if session is None or not session.accessed else [VARY_COOKIE]
+                pairs = _NO_PAIRS if session is None or not session.accessed else _VARIES
                 if kind is str:
                     body = result.encode()
                     return 200, HTML, len(body), pairs, body, None
@@ -131,7 +134,7 @@ def respond(site: Site, request: Request) -> Flow[Answer]:
                     request.answer_stream = stream
                     yield from stream.fetch_first()  # a generator that fails has closed itself
                     if request.draft is None and request.loaded_session is None:
-                        return 200, HTML, None, [], b"", stream
+                        return 200, HTML, None, _NO_PAIRS, b"", stream
                     return (yield from _finish_response(request, Response(), stream, hooks))
             if isawaitable(result):  # a ``def`` that returns a coroutine: a decorator around an ``async def``
                 result = yield (AWAIT, itself, (result,))
@@ -169,7 +172,7 @@ def _call_limited(request: Request, route: Route, arguments: Sequence[Any], seco
 # -- stage 6, in full --------------------------------------------------------------------------------------------------
 
 
-def _finish(request: Request, result: Any, hooks: list[Any]) -> Flow[Answer]:
+def _finish(request: Request, result: Any, hooks: Sequence[Any]) -> Flow[Answer]:
     """What is set on ``self.response``, the hooks, the session, the encoding, the first chunk of a stream."""
     response = as_response(result)
     if request.draft is not None:
@@ -180,7 +183,7 @@ def _finish(request: Request, result: Any, hooks: list[Any]) -> Flow[Answer]:
     return (yield from _finish_response(request, response, stream_of(response.body), hooks))
 
 
-def _finish_response(request: Request, response: Response, stream: Stream | None, hooks: list[Any]) -> Flow[Answer]:
+def _finish_response(request: Request, response: Response, stream: Stream | None, hooks: Sequence[Any]) -> Flow[Answer]:
     request.answer_stream = stream
     try:
         if hooks:
@@ -246,7 +249,8 @@ def _seal_session(request: Request, session: Session, response: Response, stream
         request.loaded_session = None  # saved once: should that fail, the error's answer must not try again
         cookie = yield from request.level.sessions.close(session, request.scheme, request.root_path)
         if cookie is not None:
-            answer[3].append(("set-cookie", cookie))
+            status, content_type, length, pairs, body, stream = answer
+            answer = status, content_type, length, [*pairs, ("set-cookie", cookie)], body, stream
     if stream is not None:
         session.seal()
         request.loaded_session = session
@@ -256,7 +260,7 @@ def _seal_session(request: Request, session: Session, response: Response, stream
 # -- errors ----------------------------------------------------------------------------------------------------------
 
 
-def _finish_failed(request: Request, failure: Exception, hooks: list[Any]) -> Flow[Answer]:
+def _finish_failed(request: Request, failure: Exception, hooks: Sequence[Any]) -> Flow[Answer]:
     """An error's answer. What goes wrong on the way there is answered by a plain 500, without asking anybody."""
     try:
         response = yield from _response_to(request, failure)
@@ -266,7 +270,7 @@ def _finish_failed(request: Request, failure: Exception, hooks: list[Any]) -> Fl
         if type(response.body) is FileBody:  # the author's page for this error
             response = yield from open_file(request, response)
         if isinstance(failure, ClientDisconnect):
-            hooks, request.broken_off = [], True
+            hooks, request.broken_off = (), True
         return (yield from _finish_response(request, response, stream_of(response.body), hooks))
     except HTTPError as error:  # a session backend's 503, which is in the log, or from an error's own stream
         response = error_response(error.status, error.message)

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import logging
 import re
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from datetime import datetime
 from typing import Any, Final, TypeAlias
 from urllib.parse import quote, urlsplit
@@ -98,7 +98,7 @@ class Draft(Response):
 # What a driver sends, everything checked and nothing left to decide: status, Content-Type, Content-Length (None: no
 # such header), all other headers (names in lower case), the body, the stream if it is one. A bare tuple, made and
 # taken apart once a request: a class of its own costs ten times as much, and that a tenth of a request.
-Answer: TypeAlias = tuple[int, str | None, int | None, HeaderPairs, bytes, Stream | None]
+Answer: TypeAlias = tuple[int, str | None, int | None, Sequence[tuple[str, str]], bytes, Stream | None]
 
 
 def as_response(result: Any) -> Response:

@@ -49,19 +49,13 @@ class Site:
     ``exact[method][path]`` is the short cut for paths without arguments; ``find`` does the others.
     """
 
-    __slots__ = ("exact", "level", "router")
+    __slots__ = ("exact", "find", "level", "router")
 
     def __init__(self, level: Level, router: Router) -> None:
         self.level = level
         self.router = router
         self.exact = router.exact
-
-    def find(self, request: Request) -> tuple[Route, Sequence[str], dict[str, Any]]:
-        """The route of a request and what of its path becomes arguments. Raises 400, 404 and 405."""
-        found = self.router.find(request.method, request.segments())
-        _, segments, values = found
-        request.path_params = [*values.values()] if values else segments
-        return found
+        self.find = router.find
 
     def level_of(self, request: Request) -> Level:
         """The level of a request that has no route: of the deepest application that its path leads into."""

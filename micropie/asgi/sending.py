@@ -7,6 +7,7 @@ connection; a broken stream never ends like a complete one.
 from __future__ import annotations
 
 import logging
+from collections.abc import Iterable
 from typing import Any
 
 from micropie.asgi.pumping import close_stream, send_rest
@@ -14,7 +15,7 @@ from micropie.asgi.request import ASGIRequest
 from micropie.errors import ClientDisconnect
 from micropie.response import HTML, JSON, TEXT, VARY_COOKIE
 from micropie.streams import END, Stream
-from micropie.types import HeaderPairs, Send
+from micropie.types import Send
 
 logger = logging.getLogger("micropie")
 
@@ -41,7 +42,9 @@ LENGTHS = _Lengths()
 _FREQUENT = {VARY_COOKIE: (b"vary", b"Cookie")}  # every request with a session
 
 
-def encode_headers(content_type: str | None, length: int | None, pairs: HeaderPairs) -> list[tuple[bytes, bytes]]:
+def encode_headers(
+    content_type: str | None, length: int | None, pairs: Iterable[tuple[str, str]]
+) -> list[tuple[bytes, bytes]]:
     """An answer's headers as ASGI wants them: a new list of bytes, names in lower case."""
     headers = []
     for pair in pairs:

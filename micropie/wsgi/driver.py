@@ -54,13 +54,14 @@ def serve_http(site: Site, environ: Environ, start_response: StartResponse) -> I
                 kind, function, arguments = resume(result)
             except StopIteration as end:
                 result = None  # an exception's traceback refers to this frame: without this it would be a cycle
-                status, content_type, length, headers, body, stream = end.value
+                status, content_type, length, pairs, body, stream = end.value
                 break
             resume = flow.send
             try:
                 result = function(*arguments) if kind is BLOCK else perform_one(kind, function, arguments, request)
             except BaseException as error:
                 resume, result = flow.throw, error
+        headers = [*pairs]
         if content_type is not None:
             headers.append(("content-type", content_type))
         if length is not None:
@@ -88,9 +89,10 @@ def start_and_serve(
         site = process.start(app)
     except Exception:
         logger.exception("start-up failed; the next request tries it again")
-        status, content_type, length, headers, body, _ = start_failed(environ["REQUEST_METHOD"] == "HEAD")
-        described = [("content-type", str(content_type)), ("content-length", str(length))]
-        start_response(status_line(status), headers + described)
+        status, content_type, length, pairs, body, _ = start_failed(environ["REQUEST_METHOD"] == "HEAD")
+        start_response(
+            status_line(status), [*pairs, ("content-type", str(content_type)), ("content-length", str(length))]
+        )
         return [body]
     return copy_context().run(serve_http, site, environ, start_response)
 
