@@ -1,0 +1,80 @@
+"""Worker threads: handlers that block them keep nothing from the framework's own input and output."""
+
+from __future__ import annotations
+
+import threading
+from pathlib import Path
+from typing import Any
+
+import anyio
+
+from micropie import App, UploadFile, static_file
+from micropie.sessions import SQLiteSessionBackend
+from tests.asgi.calls import Call, every_loop, get, http_scope, piece, run
+from tests.support.multipart_forms import HEADERS
+
+LARGE = 2 * 1024 * 1024  # bytes, of a file and of an upload: more than is kept in memory
+
+
+class Site(App):
+    """`blocks` waits for `go_on`; `begun` is released by each handler that does."""
+
+    def __init__(self, directory: Path, **settings: Any) -> None:
+        super().__init__(SQLiteSessionBackend(directory / "sessions.db"), **settings)
+        self.directory = directory
+        self.begun = threading.Semaphore(0)
+        self.go_on = threading.Event()
+
+    def blocks(self) -> str:
+        self.begun.release()
+        self.go_on.wait(10)
+        return "blocked"
+
+    async def health(self) -> str:
+        return "well"
+
+    async def visit(self) -> str:
+        self.request.session["visits"] = 1
+        return "visited"
+
+    async def file(self) -> Any:
+        return static_file("large", root=self.directory)
+
+    async def upload(self, file: UploadFile) -> str:
+        return str(file.size)
+
+
+@every_loop
+def test_R67_handlers_that_block_every_thread_hold_up_nothing_else(backend: str, tmp_path: Path) -> None:
+    (tmp_path / "large").write_bytes(b"x" * LARGE)
+    app = Site(tmp_path, threads=4)
+    boundary = HEADERS["Content-Type"].rpartition("boundary=")[2].encode()
+    form = b'--%b\r\nContent-Disposition: form-data; name="file"; filename="f"\r\n\r\n%b\r\n--%b--\r\n' % (
+        boundary,
+        b"x" * LARGE,
+        boundary,
+    )
+
+    async def main() -> None:
+        try:
+            async with anyio.create_task_group() as tasks:
+                for _ in range(6):  # two of which wait for a thread
+                    tasks.start_soon(get, app, "/blocks")
+                for _ in range(4):
+                    await anyio.to_thread.run_sync(app.begun.acquire)
+                assert (await get(app, "/health")).body == b"well"
+                assert (await get(app, "/visit")).body == b"visited"
+                assert (await get(app, "/file")).body == b"x" * LARGE
+                assert (await upload()).body == str(LARGE).encode()
+                assert not app.begun.acquire(blocking=False)
+                app.go_on.set()
+        finally:
+            app.go_on.set()
+
+    async def upload() -> Call:
+        call = Call(piece(form))
+        headers = [(b"content-type", HEADERS["Content-Type"].encode()), (b"content-length", b"%d" % len(form))]
+        await app(http_scope("POST", "/upload", headers=headers), call.receive, call.send)
+        return call
+
+    run(backend, main)
