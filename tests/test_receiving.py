@@ -282,6 +282,7 @@ def test_R32_no_file_stays_open_wherever_a_form_breaks(backend: str) -> None:
 def test_R32_no_file_stays_open_wherever_a_form_breaks_under_wsgi() -> None:
     body = form(file_of(30), file_of(30, "g"), section('name="a"', b"1"))
     app, kind = Root(), HEADERS["Content-Type"]
+    wsgi_get(app, "/size", "POST", body, CONTENT_TYPE=kind)  # which may start the process's event loop
     before = open_files()
     for at in range(len(body) + 1):
         wsgi_get(app, "/size", "POST", body[:at], CONTENT_TYPE=kind, CONTENT_LENGTH=str(len(body) + 1))

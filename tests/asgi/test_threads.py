@@ -10,8 +10,8 @@ import anyio
 
 from micropie import App, UploadFile, static_file
 from micropie.sessions import SQLiteSessionBackend
-from tests.asgi.calls import Call, every_loop, get, http_scope, piece, run
-from tests.support.multipart_forms import HEADERS
+from tests.asgi.calls import Call, every_loop, get, piece, run
+from tests.support.multipart_forms import PAIRS, form, section
 
 LARGE = 2 * 1024 * 1024  # bytes, of a file and of an upload: more than is kept in memory
 
@@ -48,12 +48,7 @@ class Site(App):
 def test_R67_handlers_that_block_every_thread_hold_up_nothing_else(backend: str, tmp_path: Path) -> None:
     (tmp_path / "large").write_bytes(b"x" * LARGE)
     app = Site(tmp_path, threads=4)
-    boundary = HEADERS["Content-Type"].rpartition("boundary=")[2].encode()
-    form = b'--%b\r\nContent-Disposition: form-data; name="file"; filename="f"\r\n\r\n%b\r\n--%b--\r\n' % (
-        boundary,
-        b"x" * LARGE,
-        boundary,
-    )
+    body = form(section('name="file"; filename="f"', b"x" * LARGE))
 
     async def main() -> None:
         try:
@@ -72,9 +67,6 @@ def test_R67_handlers_that_block_every_thread_hold_up_nothing_else(backend: str,
             app.go_on.set()
 
     async def upload() -> Call:
-        call = Call(piece(form))
-        headers = [(b"content-type", HEADERS["Content-Type"].encode()), (b"content-length", b"%d" % len(form))]
-        await app(http_scope("POST", "/upload", headers=headers), call.receive, call.send)
-        return call
+        return await get(app, "/upload", "POST", piece(body), headers=PAIRS)
 
     run(backend, main)
