@@ -1,11 +1,13 @@
 """micropie: URLs are the names of methods; one ``App`` is a WSGI and an ASGI application at once."""
 
 from micropie.app import App
+from micropie.asgi.websocket import WebSocket
 from micropie.context import request
-from micropie.decorators import delete, get, hidden, inline, max_body_size, patch, post, put, reads_body, route
+from micropie.decorators import delete, get, hidden, inline, max_body_size, patch, post, put, reads_body, route, websocket
 from micropie.errors import (
     BadRequest,
     ClientDisconnect,
+    ConnectionClosed,
     HTTPError,
     MethodNotAllowed,
     Redirect,
@@ -17,7 +19,7 @@ from micropie.headers import Headers, MutableHeaders
 from micropie.legacy import Server
 from micropie.middleware import HttpMiddleware, WebSocketMiddleware
 from micropie.rendering import template
-from micropie.request import Request
+from micropie.request import Request, WebSocketRequest
 from micropie.response import Response
 from micropie.sessions import InMemorySessionBackend, SessionBackend
 from micropie.static import static_file
@@ -28,6 +30,7 @@ __all__ = [
     "App",
     "BadRequest",
     "ClientDisconnect",
+    "ConnectionClosed",
     "HTTPError",
     "Headers",
     "HttpMiddleware",
@@ -42,7 +45,9 @@ __all__ = [
     "SessionBackend",
     "SetupError",
     "UploadFile",
+    "WebSocket",
     "WebSocketMiddleware",
+    "WebSocketRequest",
     "__version__",
     "delete",
     "get",
@@ -57,4 +62,5 @@ __all__ = [
     "route",
     "static_file",
     "template",
+    "websocket",
 ]

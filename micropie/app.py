@@ -58,7 +58,7 @@ class App:
     middlewares: list[Any]
     """Hooks around every handler, ``HttpMiddleware`` objects: the first one is the outermost."""
     ws_middlewares: list[Any]
-    """Hooks around every WebSocket handler, ``WebSocketMiddleware`` objects."""
+    """Hooks around every WebSocket handler, ``WebSocketMiddleware`` objects: the first one is the outermost."""
     startup_handlers: list[Callable[[], Any]]
     """Called one after the other before the first request; ``def`` or ``async def``."""
     shutdown_handlers: list[Callable[[], Any]]
@@ -74,6 +74,7 @@ class App:
     _micropie_settings: dict[str, Any]
     _micropie_error_handlers: dict[ErrorKey, ErrorHandler]
     _micropie_functions: list[tuple[Callable[..., Any], RouteMark]]
+    _micropie_sockets: list[tuple[Callable[..., Any], RouteMark]]
     _micropie_sites: dict[str, Site]
     _micropie_sessions: SessionBackend
     _micropie_running: Running
@@ -100,6 +101,7 @@ class App:
             _micropie_settings={},
             _micropie_error_handlers={},
             _micropie_functions=[],
+            _micropie_sockets=[],
             _micropie_sites={},
             _micropie_sessions=InMemorySessionBackend(),
             _micropie_running=Running(),
@@ -178,6 +180,8 @@ class App:
             self.middlewares,
             self._micropie_error_handlers,
             self._micropie_functions,
+            self.ws_middlewares,
+            self._micropie_sockets,
             names_of(partial(App.url_for, self)),
             children,
         )
@@ -240,16 +244,11 @@ class App:
         self, path: str, methods: Iterable[str] | None = None, *, name: str | None = None
     ) -> Callable[[Function], Function]:
         """Answer ``path`` with the plain function below; see ``micropie.route`` for the wildcards."""
-        mark = make_mark(path, methods, name)
+        return _registering(self, self._micropie_functions, make_mark(path, methods, name))
 
-        def register(function: Function) -> Function:
-            if not callable(function):
-                raise SetupError(f"a route stands above a function, not {function!r}")
-            self._micropie_functions.append((function, mark))
-            self._changed()
-            return function
-
-        return register
+    def websocket(self, path: str, *, name: str | None = None) -> Callable[[Function], Function]:
+        """Answer WebSockets at ``path`` with the plain ``async def`` below, which takes the socket first."""
+        return _registering(self, self._micropie_sockets, make_mark(path, None, name, "app.websocket"))
 
     def get(self, path: str, *, name: str | None = None) -> Callable[[Function], Function]:
         """Answer GET (and HEAD) of ``path`` with the function below: ``@app.get("/hello/<name>")``."""
@@ -323,7 +322,7 @@ class App:
         ``url_for("greet", "Alice", age=3)`` is ``/greet/Alice?age=3``. Raises ``LookupError`` for an unknown name,
         ``ValueError`` for a value that the route would not match.
         """
-        path = self.compiled().router.url_for(name, segments, values)
+        path = self.compiled().url_for(name, segments, values)
         request = current.get(None)
         if request is None:
             return path
@@ -368,6 +367,19 @@ class App:
         return lifespan_opener(self.lifespan)() if self.lifespan is not None else None
 
 
+def _registering(
+    app: App, functions: list[tuple[Callable[..., Any], RouteMark]], mark: RouteMark
+) -> Callable[[Function], Function]:
+    def register(function: Function) -> Function:
+        if not callable(function):
+            raise SetupError(f"a route stands above a function, not {function!r}")
+        functions.append((function, mark))
+        app._changed()
+        return function
+
+    return register
+
+
 _LISTS = ("middlewares", "ws_middlewares", "startup_handlers", "shutdown_handlers")
 
 
@@ -376,7 +388,7 @@ def _is_routed(value: object) -> bool:
 
 
 # Assigning one of these changes what is compiled.
-_WATCHED = frozenset({"middlewares", "session_backend"})
+_WATCHED = frozenset({"middlewares", "ws_middlewares", "session_backend"})
 
 # What handlers, hooks and the framework itself read from an application: no method may take these names.
 _RESERVED = frozenset(

@@ -47,13 +47,17 @@ class _Named(NamedTuple):
 class Plan:
     """How a handler wants to be called: ``plan.call(*plan.bind(request, segments, values))``.
 
+    ``takes_socket``: the first argument of the call is given by the caller, before those that are bound.
+
     ``takes_path``: segments of a path may become its arguments, ``most_segments`` of them. ``texts``: so many
     segments are the arguments as they stand, so that there is nothing to bind; -1 if there is always something.
     """
 
-    def __init__(self, function: Callable[..., Any]) -> None:
+    def __init__(self, function: Callable[..., Any], takes_socket: bool = False) -> None:
         parameters, hints = _signature(function)
         self._taken = _taken_names(function)
+        if takes_socket:
+            self._taken.add(_without_socket(parameters))
         self._positional: list[_Named] = []
         self._keywords: list[_Named] = []
         self._rest: _Named | None = None
@@ -69,6 +73,12 @@ class Plan:
         plain = not self._takes_keywords and all(map(_is_plain, self._positional))
         self._pick = _picker([named.name for named in self._positional]) if plain and self._positional else None
         self.call = _with_keywords(function) if self._takes_keywords else function
+
+    def check_no_body(self) -> None:
+        """Raise ``SetupError`` if a parameter wants what only a body brings: a file, a whole document."""
+        for named in self._positional + self._keywords:
+            if named.source is not None:
+                raise SetupError(f"its parameter {named.name!r} is filled from a body, and a WebSocket has none")
 
     def check_wildcards(self, names: Sequence[str], route: str) -> None:
         """Raise ``SetupError`` if a wildcard of ``route`` has no parameter to go to."""
@@ -154,6 +164,13 @@ def _signature(function: Callable[..., Any]) -> tuple[list[Parameter], dict[str,
     except (NameError, AttributeError, SyntaxError) as error:
         where = unwrapped.__qualname__
         raise SetupError(f"an annotation of {where} can't be read: {error}; import it at run time as well") from None
+
+
+def _without_socket(parameters: list[Parameter]) -> str:
+    """Take a WebSocket handler's first parameter, which is the socket, out of the list. Returns its name."""
+    if not parameters or parameters[0].kind not in _POSITIONAL:
+        raise SetupError("a WebSocket handler takes the socket first: write async def ws_name(self, ws)")
+    return parameters.pop(0).name
 
 
 def _without_partials(function: Any) -> tuple[Any, set[str]]:

@@ -13,11 +13,11 @@ from micropie.settings import is_count
 Function = TypeVar("Function", bound=Callable[..., Any])
 
 
-def make_mark(path: str | None, methods: Iterable[str] | None, name: str | None) -> RouteMark:
+def make_mark(path: str | None, methods: Iterable[str] | None, name: str | None, decorator: str = "route") -> RouteMark:
     """A checked ``RouteMark``. Raises ``SetupError`` for a path that can't be read and an unknown method."""
     if path is not None:
         if not isinstance(path, str):
-            raise SetupError(f'a route begins with its path: write @route("/path"), not {path!r}')
+            raise SetupError(f'a route begins with its path: write @{decorator}("/path"), not {path!r}')
         Pattern(path)
     return RouteMark(path, () if methods is None else checked_methods(methods), name)
 
@@ -34,14 +34,29 @@ def route(
     return _marker(make_mark(path, methods, name))
 
 
-def _marker(mark: RouteMark) -> Callable[[Function], Function]:
+def _marker(mark: RouteMark, attribute: str = "__micropie_routes__") -> Callable[[Function], Function]:
     def add_mark(function: Function) -> Function:
         # A new list each time: a subclass's override must not change what its parent's method says.
-        target: Any = function
-        target.__micropie_routes__ = [*getattr(function, "__micropie_routes__", []), mark]
+        setattr(function, attribute, [*getattr(function, attribute, []), mark])
         return function
 
     return add_mark
+
+
+@overload
+def websocket(path: Function) -> Function: ...
+@overload
+def websocket(path: str | None = None, *, name: str | None = None) -> Callable[[Function], Function]: ...
+def websocket(path: Any = None, *, name: str | None = None) -> Any:
+    """Answer WebSockets at ``path`` with the method below: ``@websocket("/rooms/<room>")``.
+
+    The method is an ``async def`` that takes the socket first, then parameters as any handler does. Without ``path``
+    it answers the path of its name. A method whose name begins with ``ws_`` needs none of this: ``ws_chat`` answers
+    ``/chat``. ``name`` is for ``url_for``. Raises ``SetupError``.
+    """
+    if callable(path):
+        return _marker(make_mark(None, None, None), "__micropie_sockets__")(path)
+    return _marker(make_mark(path, None, name, "websocket"), "__micropie_sockets__")
 
 
 class _MethodDecorator:

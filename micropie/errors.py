@@ -6,6 +6,7 @@
     │   └── MethodNotAllowed    405, knows what is allowed
     ├── Redirect                an answer that sends the client elsewhere
     ├── ClientDisconnect        the client has gone; there is nobody to answer
+    ├── ConnectionClosed        a WebSocket is closed, whoever closed it
     ├── SetupError              a mistake of the author, found when the application is built
     └── ResponseError           an answer that can't be sent as it is: a bad header, a late change
 
@@ -73,6 +74,19 @@ class Redirect(Exception):
 
 class ClientDisconnect(Exception):
     """The client left before its request was complete or its answer was sent."""
+
+
+class ConnectionClosed(Exception):
+    """A WebSocket is closed: by the client, by a lost connection, by the application, by one of its limits.
+
+    ``code`` and ``reason`` are those of the close frame (RFC 6455, section 7.4). 1005: it had no code; 1006: there
+    was none, the connection was lost. A handler may let it pass: to its end that is as good as returning.
+    """
+
+    def __init__(self, code: int = 1006, reason: str = "", message: str = "") -> None:
+        super().__init__(message or f"the WebSocket is closed: {code} {reason}".rstrip())
+        self.code = code
+        self.reason = reason
 
 
 class SetupError(Exception):

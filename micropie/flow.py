@@ -79,7 +79,7 @@ def respond(site: Site, request: Request) -> Flow[Answer]:
         request.level = level = route.level
     except Exception as error:  # not raised on: the hooks see the request first
         request.level = level = site.level_of(request)
-        failure = error
+        failure = site.refusal(request, error)
     try:
         # 3. Session and hooks: a hook that lets nobody in looks at the session.
         if level.middlewares:

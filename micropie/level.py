@@ -25,9 +25,9 @@ class Threads:
 class Level:
     """One ``App`` with what it inherits from those it lives in; each of its routes refers to it.
 
-    ``middlewares``: those of the outermost application to this one, live, so that one appended late counts; for
-    the outermost application its own list, as it is looked at with every request. ``error_handlers``: by status or
-    exception class, this application's own before those around it.
+    ``middlewares``, ``ws_middlewares``: those of the outermost application to this one, live, so that one appended
+    late counts; for the outermost application its own list, as it is looked at with every request.
+    ``error_handlers``: by status or exception class, this application's own before those around it.
     """
 
     settings: Settings
@@ -35,6 +35,7 @@ class Level:
     limits: Limits
     sessions: SessionStore
     middlewares: Iterable[Any]
+    ws_middlewares: Iterable[Any]
     error_handlers: dict[ErrorKey, ErrorHandler]
     app: object
     prefix: str

@@ -10,7 +10,7 @@ import ipaddress
 import re
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterator, Sequence
 from functools import lru_cache
-from typing import TYPE_CHECKING, Any, Final, NamedTuple, TypeVar
+from typing import TYPE_CHECKING, Any, Final, NamedTuple, NoReturn, TypeVar
 from urllib.parse import quote, unquote_to_bytes
 
 from micropie.body import Body
@@ -502,6 +502,39 @@ class Request:
 
     def _iterate_async(self, next_piece: Callable[[], Flow[bytes]]) -> AsyncIterator[bytes]:
         raise NotImplementedError
+
+
+class WebSocketRequest(Request):
+    """The handshake of a WebSocket: a ``GET`` without a body. ``scheme`` is that of its page, http or https."""
+
+    __slots__ = ()
+
+    hooks_begun: list[Any]
+    """Middleware whose ``before_websocket`` was called, and whose ``after_websocket`` was not yet."""
+    is_accepted = False
+
+    @property
+    def response(self) -> NoReturn:
+        """Nothing: raises ``ResponseError``."""
+        raise ResponseError("a WebSocket has no response: give headers to ws.accept(headers=...)")
+
+    @property
+    def session(self) -> Session:
+        """The client's session; one that is opened after the accept can't send a cookie any more."""
+        is_late = self.is_accepted and self.loaded_session is None
+        session = super().session
+        if is_late:
+            session.keep_cookie(self.level.sessions.in_cookie)
+        return session
+
+    @session.setter
+    def session(self, values: dict[str, Any]) -> None:
+        session, values = self.session, dict(values)
+        session.clear()
+        session.update(values)
+
+    def __repr__(self) -> str:
+        return f"<WebSocketRequest {self.path!r}>"
 
 
 @lru_cache(maxsize=256)  # a browser sends one of three, a script mostly one; boundaries come and go

@@ -23,6 +23,8 @@ from micropie.level import Level
 from micropie.patterns import DOTS_AND_EMPTY, ESCAPED_SLASH, Pattern
 from micropie.steps import AWAIT, BLOCK, INLINE, kind_of
 
+SOCKET_PREFIX = "ws_"  # what begins the names of WebSocket handlers
+
 METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "TRACE", "CONNECT", "QUERY"})
 
 
@@ -34,9 +36,9 @@ class RouteMark(NamedTuple):
     name: str | None
 
 
-def marks_of(function: Any) -> list[RouteMark]:
+def marks_of(function: Any, attribute: str = "__micropie_routes__") -> list[RouteMark]:
     """The marks of a function or of what it wraps."""
-    marks: list[RouteMark] = getattr(function, "__micropie_routes__", [])
+    marks: list[RouteMark] = getattr(function, attribute, [])
     return marks
 
 
@@ -61,7 +63,8 @@ class Route:
     ``blocking`` is the way for a ``def`` handler: BLOCK, or INLINE where a step would be nothing but a call.
     ``reads_body``: no form and no JSON is received for it.
 
-    Arguments that are ``texts`` segments of the path need no binding.
+    Arguments that are ``texts`` segments of the path need no binding. ``takes_socket``: it answers WebSockets,
+    and ``call`` takes the socket before its arguments.
     """
 
     __slots__ = (
@@ -88,13 +91,14 @@ class Route:
         methods: tuple[str, ...] = (),
         pattern: Pattern | None = None,
         blocking: str = BLOCK,
+        takes_socket: bool = False,
     ) -> None:
         self.name = name
         self.is_fallback = pattern is None and name.rpartition(".")[2] == "default"
         self.level = _level_for(function, level)
         self.methods = methods
         self.pattern = pattern
-        self.plan = _plan(function, name)
+        self.plan = _plan(function, name, takes_socket)
         self.call = self.plan.call
         self.bind = self.plan.bind
         self.texts = self.plan.texts
@@ -111,16 +115,24 @@ class Route:
         return f"<Route {self.name}>"
 
 
-def _plan(function: Callable[..., Any], name: str) -> Plan:
+def _plan(function: Callable[..., Any], name: str, takes_socket: bool) -> Plan:
     """The plan of a handler; a ``SetupError`` says which one it is about."""
     where = getattr(inspect.unwrap(function), "__qualname__", name)
     try:
-        return Plan(function)
+        return _socket_plan(function) if takes_socket else Plan(function)
     except SetupError as error:
         hint = "if it is to be no handler, begin its name with _ or write @hidden above it"
         raise SetupError(f"{where}: {error}; {hint}") from None
     except ValueError:  # what inspect says of a method without a first parameter
         raise SetupError(f"{where} has no parameter self") from None
+
+
+def _socket_plan(function: Callable[..., Any]) -> Plan:
+    if not any(map(inspect.iscoroutinefunction, (function, inspect.unwrap(function)))):
+        raise SetupError("a WebSocket handler waits for messages: write async def, without yield")
+    plan = Plan(function, takes_socket=True)
+    plan.check_no_body()
+    return plan
 
 
 def _where_it_runs(function: Callable[..., Any], blocking: str) -> str:
@@ -210,6 +222,15 @@ class Node:
         self.children: dict[str, Node] = {}
         self.index: Resource | None = None
         self.default: Resource | None = None
+
+    def add(self, name: str, resource: Resource) -> None:
+        """A handler by its name, two of which mean more."""
+        if name == "default":
+            self.default = resource
+        else:
+            self.names[name] = resource
+        if name == "index":
+            self.index = resource
 
     def find(self, segments: Sequence[str]) -> Found | None:
         """Walk down the applications, then: a name, the deepest ``default``, the deepest ``index``."""
@@ -390,8 +411,12 @@ def resource_route(resource: Resource) -> Route:
 # -- what of an object may be routed ---------------------------------------------------------------------------------
 
 
-def public_handlers(instance: object, framework: tuple[type, ...]) -> dict[str, Callable[..., Any]]:
+def public_handlers(
+    instance: object, framework: tuple[type, ...], sockets: bool = False
+) -> dict[str, Callable[..., Any]]:
     """The handlers that the author of ``instance``'s class defined: name -> bound function.
+
+    Those of HTTP, or with ``sockets`` those of WebSockets: no function is both.
 
     Functions of the author's classes and of the instance itself, never what ``framework`` classes or the standard
     library define. Attributes are read from the classes' dictionaries, so no property's getter runs.
@@ -400,11 +425,15 @@ def public_handlers(instance: object, framework: tuple[type, ...]) -> dict[str, 
     for cls in reversed(type(instance).__mro__):
         if cls not in framework and not _is_stdlib(cls):
             defined.update(vars(cls))
-    handlers = {name: _bound(value, instance) for name, value in defined.items() if _is_public(name)}
-    own = {name: value for name, value in vars(instance).items() if _is_public(name)}
+    handlers = {name: _bound(value, instance) for name, value in defined.items() if not name.startswith("_")}
+    own = {name: value for name, value in vars(instance).items() if not name.startswith("_")}
     handlers.update({name: value if is_function(value) else None for name, value in own.items()})
     handlers.pop("lifespan", None)
-    return {name: value for name, value in handlers.items() if value is not None and not _is_hidden(value)}
+    return {
+        name: value
+        for name, value in handlers.items()
+        if value is not None and not _is_hidden(value) and _is_socket(name, value) is sockets
+    }
 
 
 def _is_stdlib(cls: type) -> bool:
@@ -418,8 +447,8 @@ def _is_stdlib(cls: type) -> bool:
 _STDLIB = sysconfig.get_path("stdlib")
 
 
-def _is_public(name: str) -> bool:
-    return not name.startswith(("_", "ws_"))
+def _is_socket(name: str, function: Any) -> bool:
+    return name.startswith(SOCKET_PREFIX) or hasattr(function, "__micropie_sockets__")
 
 
 def is_function(value: object) -> bool:
@@ -445,6 +474,7 @@ def _bound(value: Any, instance: object) -> Any:
 
 _MARKS = (
     "__micropie_routes__",
+    "__micropie_sockets__",
     "__micropie_hidden__",
     "__micropie_inline__",
     "__micropie_reads_body__",

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
 from importlib.util import find_spec
 from os import PathLike
 from typing import Any
 
 from micropie.errors import SetupError
+from micropie.websocket import is_origin
 
 MEBIBYTE = 1024 * 1024
 
@@ -44,6 +45,16 @@ class Settings:
     """Says whether a cookie's value may be a session's id, before a backend is asked for it."""
     session_cookie_secure: bool | None = None
     """Whether the session's cookie is for https alone; None: as the request that sets it."""
+    websocket_max_size: int = MEBIBYTE
+    """The most bytes of one WebSocket message; a longer one closes with 1009. uvicorn stops at 16 MiB."""
+    websocket_timeout: float | None = None
+    """Seconds without a message from a WebSocket's client, then it is closed with 1001; pings don't count."""
+    websocket_send_timeout: float | None = 30.0
+    """Seconds that a WebSocket's client may take to make room for a message, then it is closed with 1008."""
+    websocket_grace: float | None = 10.0
+    """Seconds that a WebSocket handler may go on after its client has gone, then it is cancelled."""
+    websocket_origins: Sequence[str] = ()
+    """Origins beside its own whose pages may open WebSockets: ``["https://example.com"]``, ``["*"]`` for any."""
     portal_backend: str = "asyncio"
     """The event loop that ``async def`` handlers get under wsgi: "asyncio" or "trio"."""
     templates: str | PathLike[str] = "templates"
@@ -54,11 +65,15 @@ class Settings:
     """What every template sees under these names, macros too; added to an outer application's."""
 
     def __post_init__(self) -> None:
-        for name in ("max_body_size", "max_form_field_size", "max_form_fields", "max_form_files"):
+        for name in ("max_body_size", "max_form_field_size", "max_form_fields", "max_form_files", "websocket_max_size"):
             _check(name, is_count(getattr(self, name), least=0), getattr(self, name), "a whole number, 0 or more")
         for name in ("threads", "session_timeout"):
             _check(name, is_count(getattr(self, name), least=1), getattr(self, name), "a whole number, 1 or more")
-        _check("body_timeout", _is_duration(self.body_timeout), self.body_timeout, "seconds above 0, or None")
+        for name in ("body_timeout", "websocket_timeout", "websocket_send_timeout", "websocket_grace"):
+            _check(name, _is_duration(getattr(self, name)), getattr(self, name), "seconds above 0, or None")
+        origins = self.websocket_origins
+        fine = isinstance(origins, list | tuple | set | frozenset) and all(map(is_origin, origins))
+        _check("websocket_origins", fine, origins, 'a list of origins: ["https://example.com"], or ["*"] for any')
         for name in ("session_id_factory", "session_id_validator"):
             value = getattr(self, name)
             _check(name, value is None or callable(value), value, "a function, or None")

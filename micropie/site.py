@@ -17,7 +17,7 @@ from micropie.forms import Limits
 from micropie.level import Level, Threads
 from micropie.patterns import Pattern
 from micropie.request import Request
-from micropie.routing import Node, Resource, Route, RouteMark, Router, marks_of, public_handlers
+from micropie.routing import SOCKET_PREFIX, Node, Resource, Route, RouteMark, Router, marks_of, public_handlers
 from micropie.sessions import SessionBackend, SessionStore
 from micropie.settings import Settings
 from micropie.steps import BLOCK
@@ -38,6 +38,9 @@ class Branch:
     error_handlers: dict[ErrorKey, ErrorHandler]
     functions: list[tuple[Callable[..., Any], RouteMark]]
     """Plain functions with an explicit route."""
+    ws_middlewares: list[Any]
+    socket_functions: list[tuple[Callable[..., Any], RouteMark]]
+    """Plain functions that answer WebSockets."""
     template_names: dict[str, Any]
     """What its templates see without being given it."""
     children: dict[str, Branch]
@@ -46,16 +49,34 @@ class Branch:
 class Site:
     """A whole tree of applications, frozen. ``level`` is the outermost application's.
 
-    ``exact[method][path]`` is the short cut for paths without arguments; ``find`` does the others.
+    ``exact[method][path]`` is the short cut for paths without arguments; ``find`` does the others. WebSockets have
+    tables of their own, ``sockets``: no handler is reached by the other protocol.
     """
 
-    __slots__ = ("exact", "find", "level", "router")
+    __slots__ = ("exact", "find", "level", "router", "sockets")
 
-    def __init__(self, level: Level, router: Router) -> None:
+    def __init__(self, level: Level, router: Router, sockets: Router) -> None:
         self.level = level
         self.router = router
+        self.sockets = sockets
         self.exact = router.exact
         self.find = router.find
+
+    def refusal(self, request: Request, error: Exception) -> Exception:
+        """Why a request has no route: ``error``, or 426 for a WebSocket that the server passed on as a request."""
+        if not isinstance(error, HTTPError) or "websocket" not in request.headers.get("upgrade", "").lower():
+            return error
+        try:
+            self.sockets.find("GET", request.segments())
+        except HTTPError:
+            return error
+        # Without the Upgrade header that RFC 9110, section 15.5.22, asks for: PEP 3333 forbids it.
+        return HTTPError(426, "This is for WebSockets, which need an ASGI server.")
+
+    def url_for(self, name: str, segments: Sequence[Any], values: dict[str, Any]) -> str:
+        """The path of a route by its name, one of HTTP or of WebSockets. Raises ``LookupError``, ``ValueError``."""
+        is_socket = name in self.sockets.routes and name not in self.router.routes
+        return (self.sockets if is_socket else self.router).url_for(name, segments, values)
 
     def level_of(self, request: Request) -> Level:
         """The level of a request that has no route: of the deepest application that its path leads into."""
@@ -72,14 +93,20 @@ def build_site(root: Branch, blocking: str = BLOCK) -> Site:
     """
     builder = _Builder(blocking)
     level = _root_level(root)
-    node = builder.add(root, level, "", "")
-    return Site(level, Router(node, builder.explicit))
+    node, socket_node = builder.add(root, level, "", "")
+    return Site(level, Router(node, builder.explicit), Router(socket_node, builder.explicit_sockets))
 
 
 def _check_middlewares(branch: Branch) -> None:
-    for middleware in branch.middlewares:
+    for middleware in [*branch.middlewares, *branch.ws_middlewares]:
         if isinstance(middleware, type):
             raise SetupError(f"middlewares holds objects, not classes: append({middleware.__name__}())")
+    for middleware in branch.ws_middlewares:
+        if not any(callable(getattr(middleware, name, None)) for name in _SOCKET_HOOKS):
+            raise SetupError(
+                f"{middleware!r} is no WebSocket middleware: append an object with before_websocket or after_websocket"
+            )
+    for middleware in branch.middlewares:
         if not _is_middleware(middleware):
             raise SetupError(
                 f"{middleware!r} is no middleware: append an object with before_request or after_request, or a "
@@ -87,6 +114,7 @@ def _check_middlewares(branch: Branch) -> None:
             )
 
 
+_SOCKET_HOOKS = ("before_websocket", "after_websocket")
 _HOOKS = ("before_request", "after_request", "before", "after")
 
 
@@ -108,6 +136,7 @@ def _root_level(root: Branch) -> Level:
         _limits(settings),
         store,
         root.middlewares,
+        root.ws_middlewares,
         root.error_handlers,
         root.app,
         "",
@@ -132,6 +161,7 @@ def _inner_level(branch: Branch, outer: Level, prefix: str) -> Level:
         _limits(settings),
         store,
         middlewares,
+        _Chain(outer.ws_middlewares, branch.ws_middlewares),
         handlers,
         branch.app,
         prefix,
@@ -178,27 +208,59 @@ def _limits(settings: Settings) -> Limits:
 
 
 class _Builder:
-    """Collects explicit routes while it makes a ``Node`` of each application."""
+    """Collects explicit routes while it makes two ``Node`` of each application, one of them for WebSockets."""
 
     def __init__(self, blocking: str) -> None:
         self._blocking = blocking
         self.explicit: list[Route] = []
+        self.explicit_sockets: list[Route] = []
         self._stated: dict[str, str] = {}
 
-    def add(self, branch: Branch, level: Level, prefix: str, dotted: str) -> Node:
+    def add(self, branch: Branch, level: Level, prefix: str, dotted: str) -> tuple[Node, Node]:
         _check_middlewares(branch)
-        node = Node(level)
+        node, sockets = Node(level), Node(level)
         level.tree.setdefault(id(branch.app), level)
         for name, function in public_handlers(branch.app, branch.framework).items():
             self._add_handler(node, name, function, marks_of(function), level, prefix, dotted)
         for function, mark in branch.functions:
-            name = getattr(function, "__name__", type(function).__name__)
-            self._add_explicit(function, mark, name, level, prefix, dotted)
+            self._add_explicit(function, mark, _name_of(function), level, prefix, dotted)
+        self._add_sockets(sockets, branch, level, prefix, dotted)
         for name, child in branch.children.items():
             node.names.pop(name, None)
+            sockets.names.pop(name, None)
             below = f"{prefix}/{name}"
-            node.children[name] = self.add(child, _inner_level(child, level, below), below, f"{dotted}{name}.")
-        return node
+            inner = self.add(child, _inner_level(child, level, below), below, f"{dotted}{name}.")
+            node.children[name], sockets.children[name] = inner
+        return node, sockets
+
+    def _add_sockets(self, node: Node, branch: Branch, level: Level, prefix: str, dotted: str) -> None:
+        for name, function in public_handlers(branch.app, branch.framework, sockets=True).items():
+            if marks_of(function):
+                raise SetupError(f"{name} answers WebSockets: write @websocket above it, and not @route, @get, @post")
+            marks = marks_of(function, "__micropie_sockets__")
+            for mark in marks or [RouteMark(None, (), None)]:
+                self._add_socket(node, function, mark, name, level, prefix, dotted)
+        for function, mark in branch.socket_functions:
+            self._add_socket(node, function, mark, _name_of(function), level, prefix, dotted)
+
+    def _add_socket(
+        self,
+        node: Node,
+        function: Callable[..., Any],
+        mark: RouteMark,
+        name: str,
+        level: Level,
+        prefix: str,
+        dotted: str,
+    ) -> None:
+        route_name = dotted + (mark.name or name)
+        if mark.path is not None:
+            pattern = Pattern(prefix + mark.path)
+            self._state_name(route_name, mark, pattern.text)
+            self.explicit_sockets.append(Route(function, route_name, level, pattern=pattern, takes_socket=True))
+        else:
+            resource = Resource(Route(function, route_name, level, takes_socket=True))
+            node.add(name.removeprefix(SOCKET_PREFIX), resource)
 
     def _add_handler(
         self,
@@ -217,21 +279,23 @@ class _Builder:
         if by_name or not marks:
             methods = tuple(method for mark in by_name for method in mark.methods)
             resource = _resource(Route(function, dotted + name, level, methods, blocking=self._blocking))
-            if name == "default":
-                node.default = resource
-            else:
-                node.names[name] = resource
-            if name == "index":
-                node.index = resource
+            node.add(name, resource)
 
     def _add_explicit(
         self, function: Callable[..., Any], mark: RouteMark, name: str, level: Level, prefix: str, dotted: str
     ) -> None:
         pattern = Pattern(prefix + (mark.path or f"/{name}"))
         route_name = dotted + (mark.name or name)
-        if mark.name is not None and self._stated.setdefault(route_name, pattern.text) != pattern.text:
-            raise SetupError(f"two routes state the name {mark.name!r}: {self._stated[route_name]} and {pattern.text}")
+        self._state_name(route_name, mark, pattern.text)
         self.explicit.append(Route(function, route_name, level, mark.methods, pattern, self._blocking))
+
+    def _state_name(self, route_name: str, mark: RouteMark, path: str) -> None:
+        if mark.name is not None and self._stated.setdefault(route_name, path) != path:
+            raise SetupError(f"two routes state the name {mark.name!r}: {self._stated[route_name]} and {path}")
+
+
+def _name_of(function: Callable[..., Any]) -> str:
+    return getattr(function, "__name__", type(function).__name__)
 
 
 def _resource(route: Route) -> Resource:

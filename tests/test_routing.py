@@ -611,10 +611,13 @@ def test_functions_assigned_to_the_instance_are_routable(make_client: MakeClient
             self.klass = Shop
             self.thing = Callable()
             self._secret = lambda: "secret"
-            self.ws_chat = lambda: "chat"
+            self.ws_chat = self._chat
 
         def _bound(self, name: str = "y") -> str:
             return f"bound {name}"
+
+        async def _chat(self, ws: Any) -> None:
+            raise AssertionError("reached by HTTP")
 
     client = make_client(Root())
     targets = {"/plain/a": "plain a", "/bound": "bound y", "/bound/z": "bound z", "/partial": "bound partial"}

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Awaitable, Callable, Generator, Iterable
 from types import CoroutineType
-from typing import Any, TypeVar
+from typing import Any, NoReturn, TypeVar
 from urllib.parse import unquote_to_bytes
 
 from anyio import Event, from_thread
@@ -14,7 +14,7 @@ from micropie.asgi.inbox import Inbox
 from micropie.asgi.performing import perform
 from micropie.asgi.suspending import resume
 from micropie.errors import ClientDisconnect, HTTPError
-from micropie.request import Address, Request
+from micropie.request import Address, Request, WebSocketRequest
 from micropie.steps import Flow
 from micropie.types import Message, Receive, Scope
 
@@ -201,3 +201,24 @@ class ASGIRequest(Request):
     async def _iterate_async(self, next_piece: Callable[[], Flow[bytes]]) -> AsyncIterator[bytes]:
         while piece := await self._perform_async(next_piece()):
             yield piece
+
+
+class ASGIWebSocketRequest(ASGIRequest, WebSocketRequest):
+    """See ``WebSocketRequest``. Its messages are the socket's to receive, so this has no ``receive``."""
+
+    __slots__ = ()
+
+    def __init__(self, scope: Scope) -> None:
+        # The handshake is a GET (RFC 6455, section 4.1), which the scope does not say.
+        super().__init__({**scope, "method": "GET"}, self._receive_nothing)
+        self.scope = scope
+        self.hooks_begun = []
+
+    def _server_scheme(self) -> str:
+        return _PAGE_SCHEMES.get(scheme := str(self.scope.get("scheme", "ws")), scheme)
+
+    async def _receive_nothing(self) -> NoReturn:
+        raise RuntimeError("a WebSocket has no body: its messages come from ws.receive_text() and its kin")
+
+
+_PAGE_SCHEMES = {"ws": "http", "wss": "https"}

@@ -7,6 +7,7 @@ import logging
 from anyio import Lock
 from anyio.lowlevel import RunVar
 
+from micropie.asgi.conversing import serve_websocket
 from micropie.asgi.driver import serve_http
 from micropie.asgi.lifespan import Running, serve_lifespan
 from micropie.asgi.performing import perform
@@ -15,6 +16,7 @@ from micropie.lifecycle import NoRequest, Startable
 from micropie.response import start_failed
 from micropie.site import Site
 from micropie.types import Receive, Scope, Send
+from micropie.websocket import FAILED
 
 logger = logging.getLogger("micropie")
 
@@ -26,11 +28,10 @@ async def serve(app: Startable, running: Running, scope: Scope, receive: Receive
     kind = scope["type"]
     if kind == "http":
         await _start_and_serve(app, running, scope, receive, send)
+    elif kind == "websocket":
+        await _start_and_converse(app, running, scope, receive, send)
     elif kind == "lifespan":
         await serve_lifespan(app, running, scope, receive, send)
-    elif kind == "websocket":
-        await receive()
-        await send({"type": "websocket.close", "code": 1000, "reason": ""})
     else:
         raise RuntimeError(f"micropie serves http, websocket and lifespan, not a scope of type {kind!r}")
 
@@ -47,6 +48,17 @@ async def _start_and_serve(app: Startable, running: Running, scope: Scope, recei
         await send({"type": "http.response.body", "body": body})
     else:
         await serve_http(site, scope, receive, send)
+
+
+async def _start_and_converse(app: Startable, running: Running, scope: Scope, receive: Receive, send: Send) -> None:
+    try:
+        site = running.site or await _start(app, running)
+    except Exception:
+        logger.exception("start-up failed; the next request tries it again")
+        await receive()
+        await send({"type": "websocket.close", "code": FAILED, "reason": ""})
+    else:
+        await serve_websocket(site, scope, receive, send)
 
 
 async def _start(app: Startable, running: Running) -> Site:

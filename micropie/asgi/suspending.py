@@ -34,7 +34,7 @@ def when_it_waits(awaitable: Awaitable[Value], notify: Callable[[], object]) -> 
         except BaseException as error:
             raised = error
         try:
-            waits_for = _go_on(steps, sent, raised)
+            waits_for = go_on(steps, sent, raised)
         except StopIteration as end:
             return end.value  # type: ignore[no-any-return]
         finally:
@@ -47,7 +47,8 @@ def resume(steps: Generator[Any, Any, Value], waits_for: Any, seconds: float | N
 
     Raises ``TimeoutError`` when it has waited for ``seconds`` (None: never); it is told by a cancellation, once.
     The cancel scope is around each wait alone and left before the awaitable goes on, so that it nests with the
-    scopes that this enters and leaves. For ``receive`` only: trio's ``nursery.start`` does not bear it inside.
+    scopes that this enters and leaves. For ``receive`` and ``send`` only: trio's ``nursery.start`` does not bear it
+    inside.
     """
     deadline = math.inf if seconds is None else current_time() + seconds
     cancellation: BaseException | None = None
@@ -63,10 +64,10 @@ def resume(steps: Generator[Any, Any, Value], waits_for: Any, seconds: float | N
                     raise
         except BaseException:  # noqa: S110 - kept in ``raised``, and raised in the awaitable below
             pass
-        if scope.cancelled_caught or _brings_cancellation(sent, scope):
+        if scope.cancelled_caught or brings_cancellation(sent, scope):
             cancellation, deadline = raised or sent.error, math.inf
         try:
-            waits_for = _go_on(steps, sent, raised)
+            waits_for = go_on(steps, sent, raised)
         except StopIteration as end:
             return end.value  # type: ignore[no-any-return]
         except BaseException as error:
@@ -77,12 +78,15 @@ def resume(steps: Generator[Any, Any, Value], waits_for: Any, seconds: float | N
             raised = None
 
 
-def _brings_cancellation(sent: Any, scope: CancelScope) -> bool:
-    """trio's way: a cancellation is not raised where we wait but sent, as an outcome that the awaitable unwraps."""
+def brings_cancellation(sent: Any, scope: CancelScope) -> bool:
+    """Whether ``scope`` cancels what is resumed with ``sent``.
+
+    trio's way: a cancellation is not raised where we wait but sent, as an outcome that the awaitable unwraps.
+    """
     return scope.cancel_called and isinstance(getattr(sent, "error", None), get_cancelled_exc_class())
 
 
-def _go_on(steps: Any, sent: Any, raised: BaseException | None) -> Any:
+def go_on(steps: Any, sent: Any, raised: BaseException | None) -> Any:
     """One step further, as ``await`` does it: what is awaited need not be a generator, and granian's futures have
     ``__next__`` alone."""
     if raised is None:
@@ -90,3 +94,14 @@ def _go_on(steps: Any, sent: Any, raised: BaseException | None) -> Any:
     if not hasattr(steps, "throw"):
         raise raised
     return steps.throw(raised)
+
+
+async def within(awaitable: Awaitable[Value], seconds: float) -> Value:
+    """Await ``awaitable``; ``TimeoutError`` when it has waited for ``seconds``. See ``resume`` for what it is for."""
+    steps: Any = awaitable.__await__()
+    try:
+        waits_for = next(steps)
+    except StopIteration as end:
+        value: Value = end.value
+        return value
+    return await resume(steps, waits_for, seconds)

@@ -134,6 +134,16 @@ class Session(dict[str, Any]):
         }
         return Changes(values, frozenset(loaded.keys() - self.keys()), updates, not self)
 
+    def mark_saved(self) -> None:
+        """It is stored as it is: what is changed from here on is another change."""
+        self._loaded = copied(dict(self))
+        self._regenerated = False
+        self._updates = _NO_UPDATES
+
+    def keep_cookie(self, in_cookie: bool) -> None:
+        """Refuse what needs a new cookie from here on: a WebSocket sends its headers once. ``in_cookie``: all does."""
+        self.__class__ = _CookielessSession if in_cookie or self.id is None else _AcceptedSession
+
     def seal(self) -> None:
         """Refuse changes from here on: the head is sent, and what is stored later would be lost."""
         self.__class__ = _SealedSession
@@ -149,3 +159,25 @@ class _SealedSession(Session):
 
     __setitem__ = __delitem__ = __ior__ = clear = pop = popitem = setdefault = update = _refuse
     update_atomic = regenerate = _refuse
+
+
+class _CookielessSession(Session):
+    """A session of a WebSocket that was accepted without its cookie."""
+
+    __slots__ = ()
+
+    def _refuse(self, *_: Any, **__: Any) -> NoReturn:
+        raise ResponseError("the WebSocket was accepted without this session's cookie: change it before ws.accept()")
+
+    __setitem__ = __delitem__ = __ior__ = clear = pop = popitem = setdefault = update = _refuse
+    update_atomic = regenerate = _refuse
+
+
+class _AcceptedSession(Session):
+    """A session of a WebSocket whose client has its cookie already."""
+
+    __slots__ = ()
+
+    def regenerate(self) -> NoReturn:
+        """Refused: its new id could not be told."""
+        raise ResponseError("the WebSocket is accepted, a new session id can't be sent: regenerate before ws.accept()")

@@ -44,14 +44,14 @@ class SessionStore:
         self.prefix = prefix
         self._timeout = timeout
         self._make_id = id_factory or _make_id
-        self._in_cookie = getattr(backend, "in_cookie", False)
+        self.in_cookie = getattr(backend, "in_cookie", False)
         self._secure = secure
         self._blocking = getattr(backend, "blocking", True)
         self._merge = _own(backend, "merge")
         shared = _own(backend, "load_shared")
         self._load_shared = shared or self._copy
         # None where any text may be looked up: it is no file's name and no key of another program's there.
-        self._is_id = id_validator or (None if self._in_cookie or shared else _is_id)
+        self._is_id = id_validator or (None if self.in_cookie or shared else _is_id)
         self.opens_ahead = self._blocking or inspect.iscoroutinefunction(backend.load)
 
     def open_now(self, session_id: str | None) -> Session:
@@ -81,9 +81,11 @@ class SessionStore:
 
     def close(self, session: Session, scheme: str, root_path: str) -> Flow[str | None]:
         """Save a session that has changed; the Set-Cookie value to send, None for none."""
-        value = yield from self._save_in_cookie(session) if self._in_cookie else self._save(session)
-        if value is None:
-            return None
+        value = yield from self._save_in_cookie(session) if self.in_cookie else self._save(session)
+        return None if value is None else self.cookie(value, scheme, root_path)
+
+    def cookie(self, value: str, scheme: str, root_path: str) -> str:
+        """The Set-Cookie value that gives a browser this session's id, or with "" has it forget its own."""
         return format_cookie(
             COOKIE,
             value,

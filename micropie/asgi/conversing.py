@@ -1,0 +1,34 @@
+"""One WebSocket under ASGI, from its scope to its last message."""
+
+from __future__ import annotations
+
+from anyio import move_on_after
+
+from micropie.asgi.performing import perform
+from micropie.asgi.request import ASGIWebSocketRequest
+from micropie.asgi.websocket import WebSocket
+from micropie.context import current
+from micropie.loops import CLEAN_UP_WITHIN
+from micropie.site import Site
+from micropie.types import Receive, Scope, Send
+from micropie.wsflow import converse, wind_up
+
+
+async def serve_websocket(site: Site, scope: Scope, receive: Receive, send: Send) -> None:
+    """Serve one WebSocket. Raises what the flow does not answer: cancellation."""
+    message = await receive()
+    if message["type"] != "websocket.connect":  # it has gone already
+        return
+    request = ASGIWebSocketRequest(scope)
+    websocket = WebSocket(request, receive, send)
+    token = current.set(request)
+    try:
+        ending = await perform(converse(site, request, websocket), request)
+    except BaseException:
+        with move_on_after(CLEAN_UP_WITHIN, shield=True):
+            await perform(wind_up(request), request)
+        raise
+    finally:
+        current.reset(token)
+        request.close()
+    await websocket.refuse(*ending)
