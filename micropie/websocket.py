@@ -133,7 +133,7 @@ def farewell_of(message: Any) -> tuple[int, str]:
 
 # RFC 6454, section 7.1: scheme, host and port, and nothing else.
 _ORIGIN = re.compile(
-    r"(?P<scheme>[a-z][a-z0-9+.\-]*)://(?P<host>[^/?#@\\\s,:\[\]]+|\[[0-9a-f:.]+\])(?::(?P<port>\d{1,5}))?"
+    r"(?P<scheme>[a-z][a-z0-9+.\-]*)://(?P<host>[^/?#@*\\\s,:\[\]]+|\[[0-9a-f:.]+\])(?::(?P<port>\d{1,5}))?"
 )
 _DEFAULT_PORTS = {"http": "80", "https": "443"}
 

@@ -408,7 +408,7 @@ class Everything(App):
     def __dunder(self) -> str:
         return untouchable()
 
-    def ws_socket(self) -> str:
+    async def ws_socket(self, ws: Any) -> str:
         return untouchable()
 
     @hidden
@@ -1313,7 +1313,7 @@ class Fuzzed(App):
     def _private(self) -> str:
         return untouchable()
 
-    def ws_chat(self) -> str:
+    async def ws_chat(self, ws: Any) -> str:
         return untouchable()
 
     def public(self) -> str:

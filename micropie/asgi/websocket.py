@@ -10,7 +10,7 @@ from micropie.asgi.performing import perform
 from micropie.asgi.request import ASGIWebSocketRequest
 from micropie.asgi.sending import encode_headers
 from micropie.codec import dumps, loads
-from micropie.errors import ConnectionClosed, ResponseError
+from micropie.errors import BadRequest, ConnectionClosed, ResponseError
 from micropie.headers import Headers
 from micropie.request import State
 from micropie.response import Answer, checked_headers
@@ -120,9 +120,9 @@ class WebSocket(Connection):
         content = await self._receive_any("receive_json")
         try:
             return loads(content)
-        except ValueError:
-            pass
-        await self._reject(INVALID_DATA, "JSON was expected")
+        except BadRequest as error:
+            fault = error.message
+        await self._reject(INVALID_DATA, fault)
 
     def __aiter__(self) -> WebSocket:
         """``async for message in ws``: text and bytes as they come, until it is closed, whoever closes it."""
