@@ -25,6 +25,7 @@ from micropie.steps import TookTooLong
 from micropie.types import Message, Receive, Send
 from micropie.websocket import (
     CLOSE,
+    CLOSED,
     GOING_AWAY,
     GONE,
     LEAVE,
@@ -67,6 +68,7 @@ class Connection:
         "_tasks",
         "_tidying",
         "_timeout",
+        "_told",
         "_turns",
         "_unheard",
         "_waits_here",
@@ -86,6 +88,7 @@ class Connection:
         self._waits_here = False  # whether it waits in a call of ours
         self._hearing = False
         self._saying = False
+        self._told = False  # whether the close frame was given to the server
         self._turns: deque[Event] | None = None  # of tasks that wait until they may send
         self._unheard = 0
 
@@ -149,7 +152,8 @@ class Connection:
         return isinstance(raised, get_cancelled_exc_class()) or brings_cancellation(sent, self._leaving)
 
     def _watch(self) -> None:
-        if self._ahead is None and self.progress.state is OPEN:
+        """Read ahead from here on, unless the handler receives at this moment: then it will see by itself."""
+        if self._ahead is None and not self._hearing and self.progress.state is OPEN:
             self._ahead = ReadAhead(self._hear_ahead, self._max_size)
             self._tasks.start_soon(self._ahead.run)
 
@@ -276,11 +280,10 @@ class Connection:
         if not isinstance(error, TookTooLong):
             self._lost(error)
             return
-        reason = f"no room for a message within {self._send_timeout:g} seconds"
-        if self.progress.end(CLOSE, POLICY, reason):
+        if self.progress.end(CLOSE, POLICY, f"no room for a message within {self._send_timeout:g} seconds"):
             if self._ahead is not None:
                 self._ahead.end()
-            await self._put_last({"type": "websocket.close", "code": POLICY, "reason": reason}, LAST_WORD_WITHIN)
+            await self._tell(LAST_WORD_WITHIN)
 
     def _lost(self, error: Exception) -> None:
         logger.debug("WebSocket %r: the server says %r", self.path, error)
@@ -301,10 +304,20 @@ class Connection:
                 await self._take_turn(None)
             self._saying = True
             try:
-                last = {"type": "websocket.close", "code": code, "reason": reason}
-                await self._put_last(last, self._send_timeout)
+                await self._tell(self._send_timeout)
             finally:
                 self._pass_turn()
+
+    async def finish(self, code: int, reason: str) -> None:
+        """At the handler's end: close what is open, and send the close frame that a cancelled ``close`` did not."""
+        await self.close(code, reason)
+        if self.progress.state is CLOSED and not self._told:
+            await self._tell(self._send_timeout)
+
+    async def _tell(self, seconds: float | None) -> None:
+        progress = self.progress
+        message = {"type": "websocket.close", "code": progress.code, "reason": progress.reason}
+        await self._put_last(message, seconds)
 
     async def _put_last(self, message: Message, seconds: float | None) -> None:
         """Send what comes last; whether it gets across matters to nobody any more."""
@@ -313,6 +326,7 @@ class Connection:
                 await self._send(message)
         except Exception as error:
             logger.debug("WebSocket %r: the server says %r", self.path, error)
+        self._told = True
 
     # -- turns -------------------------------------------------------------------------------------------------------
 

@@ -78,7 +78,7 @@ class WebSocket(Connection):
         Without the extension for that (ASGI, "WebSocket Denial Response") the server's answer is a plain 403.
         """
         if self.progress.state is not CONNECTING or DENIAL not in (self.request.scope.get("extensions") or {}):
-            await self.close(code, reason)
+            await self.finish(code, reason)
             return
         self.progress.end(CLOSE, code, reason)
         status, content_type, length, pairs, body, _ = answer

@@ -127,7 +127,7 @@ def test_R56_both_spellings_of_what_is_not_there(open_client: OpenClient, spelli
 REJECTED = {
     "text": ("receive_text", lambda ws: ws.send_bytes(b"x"), (1003, "text was expected")),
     "bytes": ("receive_bytes", lambda ws: ws.send_text("x"), (1003, "bytes were expected")),
-    "JSON": ("receive_json", lambda ws: ws.send_text("{"), (1007, "The JSON is not valid at line 1, character 2.")),
+    "JSON": ("receive_json", lambda ws: ws.send_text("{"), (1007, "The JSON is not valid at character 2.")),
     "JSON in UTF-8": ("receive_json", lambda ws: ws.send_bytes(b'"\xff"'), (1007, "The JSON is not valid UTF-8 at byte 2.")),
 }
 
@@ -534,6 +534,7 @@ def test_many_tasks_may_send_and_one_may_receive(open_client: OpenClient) -> Non
             await anyio.sleep(0.01)
             with pytest.raises(RuntimeError, match=r"receive_text\(\) while another task receives"):
                 await ws.receive_text()
+            await ws.send_text("refused")
 
         async with anyio.create_task_group() as tasks:
             for n in range(5):
@@ -542,7 +543,9 @@ def test_many_tasks_may_send_and_one_may_receive(open_client: OpenClient) -> Non
             assert await ws.receive_text() == "go on"
 
     with open_client(app_of(handler)).websocket("/") as ws:
-        got = [json.loads(ws.receive_text()) for _ in range(100)]
+        texts = [ws.receive_text() for _ in range(101)]
+        texts.remove("refused")
+        got = [json.loads(text) for text in texts]
         ws.send_text("go on")
         assert closing(ws) == (1000, "")
     for n in range(5):
