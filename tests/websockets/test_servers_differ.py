@@ -10,7 +10,7 @@ from typing import Any
 
 import anyio
 import pytest
-from anyio.testing import wait_all_tasks_blocked
+from anyio import wait_all_tasks_blocked
 
 from micropie import App, ConnectionClosed, WebSocket, WebSocketMiddleware
 from tests.asgi.calls import Message, every_loop, http_scope, run
