@@ -63,7 +63,10 @@ def test_an_action_happens_if_the_table_has_it_and_is_refused_otherwise(state: s
 
 
 SENTENCES = {
-    (CONNECTING, "send_text"): (RuntimeError, "send_text() on a WebSocket that is not accepted: await ws.accept() before"),
+    (CONNECTING, "send_text"): (
+        RuntimeError,
+        "send_text() on a WebSocket that is not accepted: await ws.accept() before",
+    ),
     (OPEN, "accept"): (RuntimeError, "accept() on a WebSocket that is accepted already"),
     (CLOSED, "accept"): (RuntimeError, "accept() on a WebSocket that was closed"),
     (REFUSED, "accept"): (RuntimeError, "accept() on a WebSocket that was refused"),
@@ -101,7 +104,9 @@ def test_codes_that_may_be_sent(code: int) -> None:
     check_code(code)
 
 
-@pytest.mark.parametrize("code", [0, 999, 1004, 1005, 1006, 1010, 1015, 1016, 2999, 5000, -1, True, "1000", None, 1000.0])
+@pytest.mark.parametrize(
+    "code", [0, 999, 1004, 1005, 1006, 1010, 1015, 1016, 2999, 5000, -1, True, "1000", None, 1000.0]
+)
 def test_R55_codes_that_no_frame_may_carry(code: Any) -> None:
     with pytest.raises(ValueError, match="can't be closed with"):
         check_code(code)
@@ -185,7 +190,9 @@ def test_what_may_be_named_as_an_origin(value: str) -> None:
     assert is_origin(value)
 
 
-@pytest.mark.parametrize("value", ["a.test", "https://a.test/", "https://*.test", "https://a.test/x", "null", "", None, 5, "https://"])
+@pytest.mark.parametrize(
+    "value", ["a.test", "https://a.test/", "https://*.test", "https://a.test/x", "null", "", None, 5, "https://"]
+)
 def test_what_is_no_origin(value: Any) -> None:
     assert not is_origin(value)
 

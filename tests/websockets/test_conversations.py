@@ -128,7 +128,11 @@ REJECTED = {
     "text": ("receive_text", lambda ws: ws.send_bytes(b"x"), (1003, "text was expected")),
     "bytes": ("receive_bytes", lambda ws: ws.send_text("x"), (1003, "bytes were expected")),
     "JSON": ("receive_json", lambda ws: ws.send_text("{"), (1007, "The JSON is not valid at character 2.")),
-    "JSON in UTF-8": ("receive_json", lambda ws: ws.send_bytes(b'"\xff"'), (1007, "The JSON is not valid UTF-8 at byte 2.")),
+    "JSON in UTF-8": (
+        "receive_json",
+        lambda ws: ws.send_bytes(b'"\xff"'),
+        (1007, "The JSON is not valid UTF-8 at byte 2."),
+    ),
 }
 
 
@@ -168,7 +172,9 @@ def test_R57_a_message_above_the_limit_closes_with_1009(open_client: OpenClient,
 
     with open_client(app_of(handler, websocket_max_size=10)).websocket("/") as ws:
         send: Any = ws.send_bytes if method == "receive_bytes" else ws.send_text
-        content: Any = b"12345678" if method == "receive_bytes" else '"123456"' if method == "receive_json" else "12345678"
+        content: Any = (
+            b"12345678" if method == "receive_bytes" else '"123456"' if method == "receive_json" else "12345678"
+        )
         send(content)
         assert ws.receive_text() == ("6" if method == "receive_json" else "8")
         send(content + content[:3] if method != "receive_json" else '"123456789"')

@@ -188,7 +188,17 @@ def test_R58_without_the_extension_a_refusal_is_a_close(open_client: OpenClient)
 
 def test_R58_no_websocket_handler_is_reached_by_http(make_client: MakeClient) -> None:
     client = make_client(root())
-    for path in ("/ws_chat", "/ws_chat/a", "/lobby/x", "/bare", "/all", "/plain/7", "/rooms/talk/a", "/", "/_ws_private"):
+    for path in (
+        "/ws_chat",
+        "/ws_chat/a",
+        "/lobby/x",
+        "/bare",
+        "/all",
+        "/plain/7",
+        "/rooms/talk/a",
+        "/",
+        "/_ws_private",
+    ):
         assert client.get(path).status_code == 404, path
     assert client.get("/chat").text == "page of chat"
     assert client.get("/rooms").text == "page of rooms"

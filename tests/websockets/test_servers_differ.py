@@ -73,12 +73,26 @@ class Server:
         return [message["text"] for message in self.sent if message["type"] == "websocket.send"]
 
 
-def sends_fail_after(server: Server, error: Exception) -> Callable[[Message], Awaitable[None]]:
+def sends_fail_after(server: Server, error: Exception, waits: bool) -> Callable[[Message], Awaitable[None]]:
     async def on_send(message: Message) -> None:
         if message["type"] == "websocket.send" and server.texts:
+            if waits:
+                await anyio.sleep(0)
             raise error
 
     return on_send
+
+
+class Gate:
+    """A server's `send` that waits until `open`, but for the accept."""
+
+    def __init__(self) -> None:
+        self._open = anyio.Event()
+        self.open = self._open.set
+
+    async def __call__(self, message: Message) -> None:
+        if message["type"] != "websocket.accept":
+            await self._open.wait()
 
 
 class ServersOwn(Exception):
@@ -86,10 +100,12 @@ class ServersOwn(Exception):
 
 
 @every_loop
-@pytest.mark.parametrize("error", [OSError("gone"), RuntimeError("after close"), ServersOwn(), TimeoutError("ETIMEDOUT")])
-@pytest.mark.parametrize("seconds", [30.0, None])
+@pytest.mark.parametrize(
+    "error", [OSError("gone"), RuntimeError("after close"), ServersOwn(), TimeoutError("ETIMEDOUT")]
+)
+@pytest.mark.parametrize(("seconds", "waits"), [(30.0, False), (None, False), (None, True)])
 def test_R54_R63_whatever_send_raises_is_one_exception(
-    backend: str, error: Exception, seconds: float | None, caplog: pytest.LogCaptureFixture
+    backend: str, error: Exception, seconds: float | None, waits: bool, caplog: pytest.LogCaptureFixture
 ) -> None:
     seen: list[Any] = []
 
@@ -109,7 +125,7 @@ def test_R54_R63_whatever_send_raises_is_one_exception(
 
     async def main() -> None:
         server = Server()
-        server.on_send = sends_fail_after(server, error)
+        server.on_send = sends_fail_after(server, error, waits)
         await server.serve(app_of(handler, websocket_send_timeout=seconds))
         assert server.texts == ["x"]
 
@@ -260,9 +276,7 @@ def test_R57_a_slow_client_is_cut_off_and_told_why(backend: str) -> None:
 
 
 @every_loop
-def test_R57_a_client_that_takes_not_even_the_close_holds_nobody(
-    backend: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_R57_a_client_that_takes_not_even_the_close_holds_nobody(backend: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("micropie.asgi.connection.LAST_WORD_WITHIN", 0.05)
 
     async def handler(ws: WebSocket) -> None:
@@ -278,6 +292,31 @@ def test_R57_a_client_that_takes_not_even_the_close_holds_nobody(
         server = Server(on_send=full)
         await server.serve(app_of(handler, websocket_send_timeout=0.05))
         assert [message["type"] for message in server.sent] == ["websocket.accept"]
+
+    run(backend, main)
+
+
+@every_loop
+def test_R57_a_close_behind_a_message_that_is_stuck(backend: str) -> None:
+    async def main() -> None:
+        gate = Gate()
+
+        async def handler(ws: WebSocket) -> None:
+            await ws.accept()
+
+            async def stuck() -> None:
+                with pytest.raises(ConnectionClosed):
+                    await ws.send_text("1")
+                gate.open()
+
+            async with anyio.create_task_group() as tasks:
+                tasks.start_soon(stuck)
+                await wait_all_tasks_blocked()
+                await ws.close(4000)
+
+        server = Server(on_send=gate)
+        await server.serve(app_of(handler, websocket_send_timeout=0.05))
+        assert server.sent[1:] == [{"type": "websocket.close", "code": 4000, "reason": ""}]
 
     run(backend, main)
 
@@ -379,18 +418,6 @@ def test_a_handler_that_only_waits_for_messages_has_no_task_beside_it(backend: s
     assert kept[2] is not None
 
 
-class Gate:
-    """A server's `send` that waits until `open`, but for the accept."""
-
-    def __init__(self) -> None:
-        self._open = anyio.Event()
-        self.open = self._open.set
-
-    async def __call__(self, message: Message) -> None:
-        if message["type"] != "websocket.accept":
-            await self._open.wait()
-
-
 @every_loop
 def test_messages_keep_their_turn(backend: str) -> None:
     """Several tasks send through a server that is slow; one that is cancelled in its turn passes it on."""
@@ -407,7 +434,12 @@ def test_messages_keep_their_turn(backend: str) -> None:
                 gate.open()
 
             async with anyio.create_task_group() as tasks:
-                for send in (lambda: ws.send_text("1"), impatient, lambda: ws.send_text("2"), lambda: ws.send_text("3")):
+                for send in (
+                    lambda: ws.send_text("1"),
+                    impatient,
+                    lambda: ws.send_text("2"),
+                    lambda: ws.send_text("3"),
+                ):
                     tasks.start_soon(send)
                     await wait_all_tasks_blocked()
 

@@ -1,0 +1,63 @@
+"""WebSockets for the tests with real servers; what a handler's end was like, the next client may ask for."""
+
+from __future__ import annotations
+
+import anyio
+
+from micropie import App, ConnectionClosed, HTTPError, WebSocket
+
+
+class Sockets(App):
+    def __init__(self) -> None:
+        super().__init__(websocket_max_size=300_000, websocket_grace=0.5)
+        self.ends: list[str] = []
+
+    def ended(self) -> str:
+        ends, self.ends = self.ends, []
+        return ",".join(ends)
+
+    async def ws_echo(self, ws: WebSocket) -> None:
+        await ws.accept(ws.subprotocols[0] if ws.subprotocols else None, headers={"X-Greeting": "hello"})
+        try:
+            while True:
+                message = await anext(ws)
+                await (ws.send_text(message) if isinstance(message, str) else ws.send_bytes(message))
+        except StopAsyncIteration:
+            self.ends.append(f"echo {ws.close_code}")
+
+    async def ws_refused(self, ws: WebSocket) -> None:
+        raise HTTPError(401, "Log in.")
+
+    async def ws_closing(self, ws: WebSocket) -> None:
+        await ws.accept()
+        await ws.close(4321, "that's it")
+
+    async def ws_failing(self, ws: WebSocket) -> None:
+        await ws.accept()
+        raise RuntimeError("secret")
+
+    async def ws_text(self, ws: WebSocket) -> None:
+        await ws.accept()
+        await ws.receive_text()
+
+    async def ws_talking(self, ws: WebSocket) -> None:
+        """Sends without ever receiving, until it hears that nobody listens."""
+        await ws.accept()
+        try:
+            while True:
+                await ws.send_text("tick")
+                await anyio.sleep(0.01)
+        except ConnectionClosed:
+            self.ends.append("talking")
+            raise
+
+    async def ws_elsewhere(self, ws: WebSocket) -> None:
+        """Waits for something that never comes."""
+        await ws.accept()
+        try:
+            await anyio.sleep_forever()
+        finally:
+            self.ends.append("elsewhere")
+
+
+app = Sockets()

@@ -1,0 +1,140 @@
+"""The same WebSockets under every ASGI server, with a client of the ``websockets`` package; and none under WSGI."""
+
+from __future__ import annotations
+
+import socket
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+
+import pytest
+from websockets.exceptions import ConnectionClosed, InvalidStatus
+from websockets.sync.client import ClientConnection, connect
+from websockets.typing import Subprotocol
+
+from tests.servers.harness import ANSWER_WITHIN, KINDS, Server, end_all, start
+
+ASGI = [name for name, kind in KINDS.items() if kind.protocol == "asgi"]
+WSGI = [name for name, kind in KINDS.items() if kind.protocol == "wsgi"]
+
+Sockets = Callable[[str], Server]
+# What servers do not do, found by these tests: a cookie in the accept, a reason in the close, the client's own code.
+WITHOUT_ACCEPT_HEADERS = ("granian-asgi", "daphne")
+WITHOUT_REASONS = ("daphne",)
+WITHOUT_THE_CLIENT_S_CODE = ("hypercorn-asyncio", "hypercorn-trio")  # which say 1006
+
+every_asgi_server = pytest.mark.parametrize("name", ASGI)
+
+
+@pytest.fixture(scope="module")
+def sockets_on() -> Iterator[Sockets]:
+    running: dict[str, Server] = {}
+
+    def get(name: str) -> Server:
+        if name not in running:
+            log = tempfile.TemporaryFile()  # noqa: SIM115 - lives as long as its server
+            running[name] = start(KINDS[name], "tests.servers.sockets:app", log)
+        return running[name]
+
+    yield get
+    try:
+        end_all(list(running.values()))
+    finally:
+        for server in running.values():
+            server.log.close()
+
+
+def open_socket(server: Server, path: str, **options: object) -> ClientConnection:
+    return connect(  # type: ignore[no-any-return]
+        f"ws://127.0.0.1:{server.port}{path}",
+        open_timeout=ANSWER_WITHIN,
+        close_timeout=ANSWER_WITHIN,
+        proxy=None,
+        **options,  # type: ignore[arg-type]
+    )
+
+
+def end_of(ws: ClientConnection) -> tuple[int | None, str]:
+    with pytest.raises(ConnectionClosed):
+        ws.recv(timeout=ANSWER_WITHIN)
+    return ws.close_code, ws.close_reason or ""
+
+
+def wait_for_end(server: Server, wanted: str) -> str:
+    deadline = time.monotonic() + ANSWER_WITHIN
+    ends = ""
+    while wanted not in ends and time.monotonic() < deadline:
+        ends += server.request("GET", "/ended").body.decode() + ","
+        time.sleep(0.05)
+    return ends
+
+
+@every_asgi_server
+def test_echo_subprotocol_and_headers(sockets_on: Sockets, name: str) -> None:
+    subprotocols = [Subprotocol("pie"), Subprotocol("cake")]
+    with open_socket(sockets_on(name), "/echo", subprotocols=subprotocols) as ws:
+        assert ws.subprotocol == "pie"
+        assert ws.response is not None
+        assert ws.response.headers.get("X-Greeting") == (None if name in WITHOUT_ACCEPT_HEADERS else "hello")
+        for message in ("é", b"\0\xff", "x" * 70_000, b"y" * 200_000, ""):
+            ws.send(message)
+            assert ws.recv(timeout=ANSWER_WITHIN) == message
+
+
+@every_asgi_server
+def test_R53_a_refusal_has_a_status(sockets_on: Sockets, name: str) -> None:
+    for path, origin in (("/refused", None), ("/nowhere", None), ("/echo", "https://evil.test")):
+        with pytest.raises(InvalidStatus) as refused, open_socket(sockets_on(name), path, origin=origin):
+            pass
+        expected = {"/refused": 401, "/nowhere": 404, "/echo": 403}[path]
+        assert refused.value.response.status_code in (expected, 403)
+
+
+@every_asgi_server
+def test_R52_the_own_origin_is_let_in(sockets_on: Sockets, name: str) -> None:
+    server = sockets_on(name)
+    with open_socket(server, "/echo", origin=f"http://127.0.0.1:{server.port}") as ws:
+        ws.send("hi")
+        assert ws.recv(timeout=ANSWER_WITHIN) == "hi"
+
+
+@every_asgi_server
+def test_R55_R56_R57_codes_arrive(sockets_on: Sockets, name: str) -> None:
+    server = sockets_on(name)
+    with open_socket(server, "/closing") as ws:
+        assert end_of(ws) == (4321, "" if name in WITHOUT_REASONS else "that's it")
+    with open_socket(server, "/failing") as ws:
+        assert end_of(ws) == (1011, "")
+    with open_socket(server, "/text") as ws:
+        ws.send(b"bytes")
+        assert end_of(ws)[0] == 1003
+    with open_socket(server, "/echo", max_size=None) as ws:
+        ws.send("x" * 300_001)
+        assert end_of(ws)[0] == 1009
+    assert "echo 1009" in wait_for_end(server, "echo 1009")
+
+
+@every_asgi_server
+def test_R54_the_client_s_code_arrives(sockets_on: Sockets, name: str) -> None:
+    server = sockets_on(name)
+    with open_socket(server, "/echo") as ws:
+        ws.close(3456, "enough")
+    expected = "echo 1006" if name in WITHOUT_THE_CLIENT_S_CODE else "echo 3456"
+    assert expected in wait_for_end(server, expected)
+
+
+@every_asgi_server
+@pytest.mark.parametrize("path", ["echo", "talking", "elsewhere"])
+def test_R54_R63_a_client_that_vanishes_ends_its_handler(sockets_on: Sockets, name: str, path: str) -> None:
+    server = sockets_on(name)
+    with open_socket(server, f"/{path}") as ws:
+        ws.socket.shutdown(socket.SHUT_RDWR)  # no close frame
+    assert path in wait_for_end(server, path)
+
+
+@pytest.mark.parametrize("name", WSGI)
+def test_under_wsgi_a_handshake_gets_426(sockets_on: Sockets, name: str) -> None:
+    with pytest.raises(InvalidStatus) as refused, open_socket(sockets_on(name), "/echo"):
+        pass
+    response = refused.value.response
+    assert (response.status_code, response.body) == (426, b"This is for WebSockets, which need an ASGI server.")
