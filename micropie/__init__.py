@@ -3,7 +3,19 @@
 from micropie.app import App
 from micropie.asgi.websocket import WebSocket
 from micropie.context import request
-from micropie.decorators import delete, get, hidden, inline, max_body_size, patch, post, put, reads_body, route, websocket
+from micropie.decorators import (
+    delete,
+    get,
+    hidden,
+    inline,
+    max_body_size,
+    patch,
+    post,
+    put,
+    reads_body,
+    route,
+    websocket,
+)
 from micropie.errors import (
     BadRequest,
     ClientDisconnect,

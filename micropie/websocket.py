@@ -11,11 +11,11 @@ is told the action and the state in one sentence.
 
 from __future__ import annotations
 
-import re
 from collections.abc import Collection
 from typing import Any, Final
 
 from micropie.errors import ConnectionClosed
+from micropie.origins import normal_origin
 
 CONNECTING: Final = "connecting"
 OPEN: Final = "open"
@@ -131,12 +131,6 @@ def farewell_of(message: Any) -> tuple[int, str]:
 
 # -- whose pages may connect -------------------------------------------------------------------------------------------
 
-# RFC 6454, section 7.1: scheme, host and port, and nothing else.
-_ORIGIN = re.compile(
-    r"(?P<scheme>[a-z][a-z0-9+.\-]*)://(?P<host>[^/?#@*\\\s,:\[\]]+|\[[0-9a-f:.]+\])(?::(?P<port>\d{1,5}))?"
-)
-_DEFAULT_PORTS = {"http": "80", "https": "443"}
-
 
 def is_allowed_origin(origin: str | None, scheme: str, host: str, others: Collection[str]) -> bool:
     """Whether a page of ``origin`` may open a WebSocket of ``scheme://host`` (http or https).
@@ -146,20 +140,12 @@ def is_allowed_origin(origin: str | None, scheme: str, host: str, others: Collec
     """
     if origin is None or "*" in others:
         return True
-    wanted = _normal(origin)
-    if wanted is None:  # "null" too: a sandboxed frame of anybody's
+    wanted = normal_origin(origin)
+    if not wanted:  # "null" too: a sandboxed frame of anybody's
         return False
-    return wanted == _normal(f"{scheme}://{host}") or any(wanted == _normal(other) for other in others)
+    return wanted == normal_origin(f"{scheme}://{host}") or wanted in map(normal_origin, others)
 
 
 def is_origin(value: object) -> bool:
     """Whether an author may name this as an origin."""
-    return isinstance(value, str) and (value == "*" or _normal(value) is not None)
-
-
-def _normal(origin: str) -> tuple[str, str, str | None] | None:
-    """Scheme, host and port, the scheme's own if none is named; None for what is no origin."""
-    found = _ORIGIN.fullmatch(origin.lower())
-    if found is None:
-        return None
-    return found["scheme"], found["host"], found["port"] or _DEFAULT_PORTS.get(found["scheme"])
+    return isinstance(value, str) and (value == "*" or bool(normal_origin(value)))

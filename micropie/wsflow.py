@@ -85,6 +85,9 @@ def _run(site: Site, request: WebSocketRequest, socket: Socket) -> Flow[Ending]:
         if session_id:
             request.loaded_session = yield from level.sessions.open(session_id)
     # 3. Origin and hooks: what another site's page opened is no hook's business.
+    for hook in level.middlewares:
+        if getattr(hook, "sees_handshakes", False):
+            hook.before(request)
     _check_origin(request)
     if level.ws_middlewares:
         refusal = yield from run_before_websocket(list(level.ws_middlewares), request.hooks_begun, request)

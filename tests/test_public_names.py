@@ -21,6 +21,7 @@ PROMISED = """
 App Server route get post put patch delete inline hidden reads_body max_body_size request template static_file
 Request Response Headers MutableHeaders UploadFile
 HTTPError BadRequest MethodNotAllowed Redirect ClientDisconnect SetupError ResponseError
+WebSocket WebSocketRequest ConnectionClosed websocket
 HttpMiddleware WebSocketMiddleware SessionBackend InMemorySessionBackend __version__
 """
 

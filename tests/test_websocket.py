@@ -123,8 +123,18 @@ def test_R55_a_reason_fits_a_close_frame_and_has_whole_characters(reason: str) -
 
 @pytest.mark.parametrize(
     ("content", "limit", "too_big"),
-    [("abc", 3, False), ("abcd", 3, True), ("ééé", 6, False), ("ééé", 5, True), (b"abc", 3, False), (b"abcd", 3, True)]
-    + [("", 0, False), ("\ud800" * 4, 3, True), ("\U0001f967", 4, False), ("\U0001f967", 3, True)],
+    [
+        ("abc", 3, False),
+        ("abcd", 3, True),
+        ("ééé", 6, False),
+        ("ééé", 5, True),
+        (b"abc", 3, False),
+        (b"abcd", 3, True),
+        ("", 0, False),
+        ("\ud800" * 4, 3, True),
+        ("\U0001f967", 4, False),
+        ("\U0001f967", 3, True),
+    ],
 )
 def test_R57_a_message_is_measured_in_bytes(content: str | bytes, limit: int, too_big: bool) -> None:
     assert is_too_big(content, limit) is too_big

@@ -37,7 +37,12 @@ class FlowMiddleware:
     """What comes with micropie is written like this: with the core's own means, so that it costs next to nothing.
 
     Each method is a plain function, or a generator that yields steps (``steps.py``) where it may have to wait.
+
+    ``sees_handshakes``: ``before``, then a plain function, is called for WebSockets as well, before their origin is
+    checked. For what is about the connection (who the client is, which host) and not about what is asked of it.
     """
+
+    sees_handshakes = False
 
     def before(self, request: Request) -> Any | Flow[Any]:
         """Called as ``before_request`` is. None goes on; anything else is the answer, as a handler would return it."""

@@ -12,7 +12,7 @@ from typing import Final
 
 from micropie.errors import SetupError
 from micropie.middleware.base import FlowMiddleware
-from micropie.middleware.origins import checked_origins, normal_origin
+from micropie.origins import checked_origins, normal_origin
 from micropie.request import Request
 from micropie.response import TOKEN, Response, add_vary
 from micropie.routing import checked_methods

@@ -13,7 +13,7 @@ from typing import Final
 from micropie.csrf import FIELD, is_csrf_token
 from micropie.errors import HTTPError, SetupError
 from micropie.middleware.base import FlowMiddleware
-from micropie.middleware.origins import checked_origins, normal_origin
+from micropie.origins import checked_origins, normal_origin
 from micropie.receiving import receive_form
 from micropie.request import Request
 from micropie.steps import Flow

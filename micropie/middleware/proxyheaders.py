@@ -55,6 +55,8 @@ class ProxyHeaders(FlowMiddleware):
     Raises ``SetupError`` for what is no address, and if everybody is trusted and ``hops`` does not say how far.
     """
 
+    sees_handshakes = True
+
     def __init__(
         self, *, trusted: Iterable[str], hops: int | None = None, host: bool = False, forwarded: bool = False
     ) -> None:

@@ -24,6 +24,8 @@ class TrustedHosts(FlowMiddleware):
     do. Raises ``SetupError`` for anything else.
     """
 
+    sees_handshakes = True
+
     def __init__(self, *hosts: str) -> None:
         if not hosts:
             raise SetupError('TrustedHosts needs the hosts to answer for: TrustedHosts("example.com", "*.example.com")')

@@ -265,7 +265,7 @@ async def both(self: Any, ws: Any) -> None: ...
 async def lacks_room(self: Any, ws: Any) -> None: ...
 
 
-MISTAKES = {
+MISTAKES: dict[str, dict[str, Any]] = {
     "a WebSocket handler waits for messages: write async def": {"ws_x": plain},
     "without yield": {"ws_x": yields},
     "takes the socket first: write async def ws_name": {"ws_x": no_socket},
