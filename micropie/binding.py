@@ -11,7 +11,7 @@ import functools
 import inspect
 import sys
 import typing
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from inspect import Parameter
 from operator import itemgetter
 from types import SimpleNamespace, UnionType
@@ -54,10 +54,11 @@ class Plan:
     """
 
     def __init__(self, function: Callable[..., Any], takes_socket: bool = False) -> None:
-        parameters, hints = _signature(function)
+        parameters = _parameters(function)
         self._taken = _taken_names(function)
         if takes_socket:
             self._taken.add(_without_socket(parameters))
+        hints = _hints(function, {parameter.name for parameter in parameters})
         self._positional: list[_Named] = []
         self._keywords: list[_Named] = []
         self._rest: _Named | None = None
@@ -151,16 +152,20 @@ def _with_keywords(function: Callable[..., Any]) -> Callable[..., Any]:
     return lambda *arguments: function(*arguments[:-1], **arguments[-1])
 
 
-def _signature(function: Callable[..., Any]) -> tuple[list[Parameter], dict[str, Any]]:
-    inner, fixed = _without_partials(function)
-    parameters = [one for one in inspect.signature(function).parameters.values() if one.name not in fixed]
-    unwrapped: Any = inspect.unwrap(inner)
+def _parameters(function: Callable[..., Any]) -> list[Parameter]:
+    fixed = _without_partials(function)[1]
+    return [one for one in inspect.signature(function).parameters.values() if one.name not in fixed]
+
+
+def _hints(function: Callable[..., Any], names: Collection[str]) -> dict[str, Any]:
+    """The annotations of parameters; those of others may name what is imported for type checkers only."""
+    unwrapped: Any = inspect.unwrap(_without_partials(function)[0])
     if not hasattr(unwrapped, "__globals__") and not hasattr(unwrapped, "__func__"):
         unwrapped = type(unwrapped).__call__
     try:
-        annotations = {name: hint for name, hint in unwrapped.__annotations__.items() if name != "return"}
+        annotations = {name: hint for name, hint in unwrapped.__annotations__.items() if name in names}
         wanted = SimpleNamespace(__annotations__=annotations)
-        return parameters, typing.get_type_hints(wanted, unwrapped.__globals__, include_extras=True)
+        return typing.get_type_hints(wanted, unwrapped.__globals__, include_extras=True)
     except (NameError, AttributeError, SyntaxError) as error:
         where = unwrapped.__qualname__
         raise SetupError(f"an annotation of {where} can't be read: {error}; import it at run time as well") from None

@@ -533,6 +533,10 @@ class WebSocketRequest(Request):
         session.clear()
         session.update(values)
 
+    def origin(self) -> str | None:
+        """The Origin header, without parsing all headers for a connection that may then be idle for hours."""
+        raise NotImplementedError
+
     def __repr__(self) -> str:
         return f"<WebSocketRequest {self.path!r}>"
 

@@ -102,7 +102,7 @@ def _run(site: Site, request: WebSocketRequest, socket: Socket) -> Flow[Ending]:
 
 
 def _check_origin(request: WebSocketRequest) -> None:
-    origin = request.headers.get("origin")
+    origin = request.origin()
     others = request.level.settings.websocket_origins
     if origin is not None and not is_allowed_origin(origin, request.scheme, request.host, others):
         logger.info("a WebSocket from a page of %r was refused; see websocket_origins", origin)

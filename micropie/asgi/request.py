@@ -217,6 +217,10 @@ class ASGIWebSocketRequest(ASGIRequest, WebSocketRequest):
     def _server_scheme(self) -> str:
         return _PAGE_SCHEMES.get(scheme := str(self.scope.get("scheme", "ws")), scheme)
 
+    def origin(self) -> str | None:
+        values = [value for name, value in self.scope["headers"] if name == b"origin"]
+        return b", ".join(values).decode("latin-1") if values else None
+
     async def _receive_nothing(self) -> NoReturn:
         raise RuntimeError("a WebSocket has no body: its messages come from ws.receive_text() and its kin")
 

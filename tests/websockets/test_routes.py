@@ -283,6 +283,14 @@ def test_what_cannot_be_served_fails_at_setup(sentence: str) -> None:
         app.compiled()
 
 
+def test_the_socket_s_annotation_may_be_for_type_checkers_only(open_client: OpenClient) -> None:
+    async def ws_x(self: App, ws: OnlyForTypeCheckers, n: int = 1) -> None:  # type: ignore[name-defined]  # noqa: F821
+        await say(ws, n + 1)
+
+    with open_client(type("Root", (App,), {"ws_x": ws_x})()).websocket("/x/5") as ws:
+        assert ws.receive_text() == "6"
+
+
 def test_mistakes_of_decorators() -> None:
     with pytest.raises(SetupError, match=r'write @websocket\("/path"\), not 5'):
         websocket(5)  # type: ignore[call-overload]
