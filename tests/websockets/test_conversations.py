@@ -183,6 +183,19 @@ def test_R57_a_message_above_the_limit_closes_with_1009(open_client: OpenClient,
         assert (code, reason) == (1009, "a message may have 10 bytes")
 
 
+def test_R57_text_is_measured_in_bytes(open_client: OpenClient) -> None:
+    async def handler(ws: WebSocket) -> None:
+        await ws.accept()
+        while True:
+            await ws.send_text(await ws.receive_text())
+
+    with open_client(app_of(handler, websocket_max_size=10)).websocket("/") as ws:
+        ws.send_text("€€€")
+        assert ws.receive_text() == "€€€"
+        ws.send_text("€€€€")
+        assert closing(ws)[0] == 1009
+
+
 # -- the handshake -------------------------------------------------------------------------------------------------------
 
 

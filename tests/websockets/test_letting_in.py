@@ -285,6 +285,18 @@ def shop(backend_name: str, path: Path) -> Shop:
     return Shop(session_backend=BACKENDS[backend_name](path))
 
 
+def test_a_session_may_be_replaced_as_a_whole(open_client: OpenClient) -> None:
+    class Root(Shop):
+        async def ws_replaced(self, ws: WebSocket) -> None:
+            self.request.session = {"n": 1}
+            await ws.accept()
+
+    client = open_client(Root())
+    with client.websocket("/replaced"):
+        pass
+    assert client.get("/show").json() == {"n": 1}
+
+
 @every_backend
 def test_the_session_is_that_of_http(open_client: OpenClient, backend_name: str, tmp_path: Path) -> None:
     client = open_client(shop(backend_name, tmp_path))
@@ -354,11 +366,17 @@ def test_a_session_in_a_cookie_can_only_change_before_accept(
 
 
 def test_a_refused_websocket_begins_no_session(open_client: OpenClient) -> None:
-    app = Shop()
-    client = open_client(app)
+    saved: list[Any] = []
+
+    class Backend(InMemorySessionBackend):
+        def save(self, *arguments: Any) -> Any:
+            saved.append(arguments)
+            return super().save(*arguments)
+
+    client = open_client(Shop(session_backend=Backend()))
     with pytest.raises(WebSocketRefused), client.websocket("/refusing"):
         pass
-    assert "session_id" not in client.cookies
+    assert saved == []  # nobody could ever come back to it
     client.get("/login")
     with pytest.raises(WebSocketRefused), client.websocket("/refusing"):
         pass

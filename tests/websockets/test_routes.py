@@ -230,11 +230,14 @@ HANDSHAKE = {"Upgrade": "WebSocket", "Connection": "Upgrade", "Sec-WebSocket-Ver
 
 def test_a_handshake_that_arrives_as_a_request_gets_426(make_client: MakeClient) -> None:
     client = make_client(root(), validate=False)
-    for path in ("/all", "/lobby/x", "/rooms/talk/a", "/chat"):  # the last one has a page, too
+    for path in ("/all", "/lobby/x", "/rooms/talk/a"):
         answer = client.get(path, headers=HANDSHAKE)
         assert (answer.status_code, answer.text) == (426, "This is for WebSockets, which need an ASGI server."), path
         assert "upgrade" not in answer.headers  # PEP 3333 forbids it, and waitress refuses to send it
+    # A server may ignore Upgrade where it has a page (RFC 9110, section 7.8).
     assert client.get("/page", headers=HANDSHAKE).text == "page"
+    assert client.get("/chat", headers=HANDSHAKE).text == "page of chat"
+    assert client.get("/all/%ff", headers=HANDSHAKE).status_code == 400
     assert client.get("/nowhere", headers=HANDSHAKE).status_code == 404
     assert client.get("/chat", headers={"Upgrade": "h2c"}).text == "page of chat"
     assert client.get("/all", headers={"Upgrade": "h2c"}).status_code == 404

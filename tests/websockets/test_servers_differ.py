@@ -33,6 +33,7 @@ class Server:
         self.sent: list[Message] = []
         self.received = 0
         self.receiving = 0
+        self.overlapped = False
         self.on_send = on_send
         self._gone = anyio.Event()
         self._farewell: Message | Exception = {"type": "websocket.disconnect", "code": 1001}
@@ -42,7 +43,7 @@ class Server:
         self._gone.set()
 
     async def receive(self) -> Message:
-        assert not self.receiving, "receive() was called twice at a time"
+        self.overlapped = self.overlapped or self.receiving > 0
         self.receiving += 1
         try:
             if not self.incoming:
@@ -177,6 +178,24 @@ def test_R54_whatever_receive_raises_is_the_same(backend: str, busy: bool, error
 
     run(backend, main)
     assert seen == ["a", 1006]
+
+
+@every_loop
+def test_R57_messages_that_are_there_need_no_timer(backend: str) -> None:
+    got: list[Any] = []
+
+    async def handler(ws: WebSocket) -> None:
+        await ws.accept()
+        async for message in ws:
+            got.append(message)
+
+    async def main() -> None:
+        server = Server(text("a"), text("b"))
+        server.leave()
+        await server.serve(app_of(handler, websocket_timeout=60))
+
+    run(backend, main)
+    assert got == ["a", "b"]
 
 
 @every_loop
@@ -410,6 +429,51 @@ def test_a_handler_that_only_waits_for_messages_has_no_task_beside_it(backend: s
     run(backend, main)
     assert kept[1] is None
     assert kept[2] is not None
+
+
+@every_loop
+def test_receive_is_never_called_twice_at_a_time(backend: str) -> None:
+    """The handler receives while other tasks send so much that somebody has to look out for the client."""
+    got: list[str] = []
+
+    async def main() -> None:
+        async def handler(ws: WebSocket) -> None:
+            await ws.accept()
+
+            async def talk() -> None:
+                for n in range(200):
+                    await ws.send_text(str(n))
+                server.leave()
+
+            async with anyio.create_task_group() as tasks:
+                tasks.start_soon(talk)
+                async for message in ws:
+                    got.append(str(message))
+
+        server = Server()
+        await server.serve(app_of(handler))
+        assert len(server.texts) == 200
+        assert not server.overlapped
+
+    run(backend, main)
+
+
+@every_loop
+def test_a_handler_that_waits_elsewhere_after_a_slow_send_is_watched(backend: str) -> None:
+    async def handler(ws: WebSocket) -> None:
+        await ws.accept()
+        await ws.send_text("a")
+        await anyio.sleep_forever()
+
+    async def slow(message: Message) -> None:
+        await anyio.lowlevel.checkpoint()
+
+    async def main() -> None:
+        server = Server(on_send=slow)
+        server.leave()
+        await server.serve(app_of(handler, websocket_grace=0.02))
+
+    run(backend, main)
 
 
 @every_loop
