@@ -49,7 +49,8 @@ async def submit(request: Request) -> Response:
 
 async def upload(request: Request) -> Response:
     async with request.form() as form:
-        data = await form["file"].read()
+        upload: Any = form["file"]
+        data = await upload.read()
         return PlainTextResponse(f"{form['name']} from {form['city']} sent {len(data)} bytes")
 
 
