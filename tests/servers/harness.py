@@ -132,9 +132,12 @@ class Server:
         if self.ended:
             return
         self.ended = True
-        self.tell_to_end()
         try:
-            self.process.wait(STOP_WITHIN)
+            with suppress(subprocess.TimeoutExpired):
+                self.tell_to_end()
+                self.process.wait(STOP_WITHIN / 2)
+            self.tell_to_end()  # granian does not hear it while it starts a worker
+            self.process.wait(STOP_WITHIN / 2)
         except subprocess.TimeoutExpired:
             raise AssertionError(f"the server did not end within {STOP_WITHIN:g} s:\n{self.output()}") from None
         finally:
