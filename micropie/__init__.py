@@ -26,6 +26,7 @@ from micropie.errors import (
     ResponseError,
     SetupError,
 )
+from micropie.eventstream import EventStream
 from micropie.forms import UploadFile
 from micropie.headers import Headers, MutableHeaders
 from micropie.legacy import Server
@@ -34,6 +35,7 @@ from micropie.rendering import template
 from micropie.request import Request, WebSocketRequest
 from micropie.response import Response
 from micropie.sessions import InMemorySessionBackend, SessionBackend
+from micropie.sse import event
 from micropie.static import static_file
 
 __version__ = "0.1.0"
@@ -43,6 +45,7 @@ __all__ = [
     "BadRequest",
     "ClientDisconnect",
     "ConnectionClosed",
+    "EventStream",
     "HTTPError",
     "Headers",
     "HttpMiddleware",
@@ -62,6 +65,7 @@ __all__ = [
     "WebSocketRequest",
     "__version__",
     "delete",
+    "event",
     "get",
     "hidden",
     "inline",

@@ -15,6 +15,7 @@ from micropie.asgi.lifespan import Running
 from micropie.asgi.serving import serve as serve_asgi
 from micropie.context import current, current_request
 from micropie.decorators import Function, make_mark
+from micropie.endings import Ending
 from micropie.error_handlers import ErrorHandler, ErrorKey, check_error_key
 from micropie.errors import Redirect, SetupError
 from micropie.headers import MutableHeaders
@@ -76,6 +77,7 @@ class App:
     _micropie_functions: list[tuple[Callable[..., Any], RouteMark]]
     _micropie_sockets: list[tuple[Callable[..., Any], RouteMark]]
     _micropie_sites: dict[str, Site]
+    _micropie_endings: dict[str, Ending]
     _micropie_sessions: SessionBackend
     _micropie_running: Running
     _micropie_parents: dict[int, App]
@@ -103,6 +105,7 @@ class App:
             _micropie_functions=[],
             _micropie_sockets=[],
             _micropie_sites={},
+            _micropie_endings={},
             _micropie_sessions=InMemorySessionBackend(),
             _micropie_running=Running(),
             _micropie_parents={},
@@ -159,7 +162,9 @@ class App:
         ``blocking`` is how it runs ``def`` handlers, see ``build_site``.
         """
         if blocking not in self._micropie_sites:
-            self._micropie_sites[blocking] = build_site(self._branch(()), blocking)
+            # Not made anew with the site: streams that were opened before a change end with the others.
+            ending = self._micropie_endings.setdefault(blocking, Ending())
+            self._micropie_sites[blocking] = build_site(self._branch(()), ending, blocking)
         return self._micropie_sites[blocking]
 
     def lifecycle(self) -> Lifecycle:

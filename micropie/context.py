@@ -5,6 +5,7 @@ from __future__ import annotations
 from contextvars import ContextVar
 from typing import Any, cast
 
+from micropie.endings import Ending, leaving
 from micropie.request import Request
 
 current: ContextVar[Request] = ContextVar("micropie.request")
@@ -16,6 +17,13 @@ def current_request() -> Request:
         return current.get()
     except LookupError:
         raise LookupError("there is no current request: this code does not run inside a handler or a hook") from None
+
+
+def ending_here() -> Ending | None:
+    """What tells this code that it is to end: the stream of events that it makes, or else the application that answers
+    the current request. None outside of requests."""
+    level = getattr(current.get(None), "level", None)
+    return leaving.get(None) or (level.ending if level is not None else None)
 
 
 class _CurrentRequest:

@@ -6,6 +6,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
+from micropie.endings import Ending
 from micropie.error_handlers import ErrorHandler, ErrorKey
 from micropie.errors import HTTPError
 from micropie.forms import Limits
@@ -41,6 +42,8 @@ class Level:
     prefix: str
     """Where ``app`` lies in the tree: "" or "/blog"."""
     templates: Templates
+    ending: Ending
+    """Of the whole tree: told when the server is told to end."""
     tree: dict[int, Level]
     """The levels of the whole tree by the id of their application; of one that is in it twice, the first."""
 

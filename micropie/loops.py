@@ -1,16 +1,18 @@
-"""What both drivers do on an event loop: give a call up in time; take an async source from its first chunk to its end.
+"""What both drivers do on an event loop: give a call up in time; take an async source from its first chunk to its end;
+wake tasks from other threads.
 
 Like the drivers on anyio alone; ``asgi`` is on the loop, ``wsgi`` sends there what is async.
 """
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Awaitable, Callable, Sequence
 from contextlib import suppress
 from typing import Any
 
-from anyio import CancelScope, current_time, get_cancelled_exc_class, move_on_after
-from anyio.lowlevel import checkpoint_if_cancelled
+from anyio import CancelScope, Event, current_time, get_cancelled_exc_class, move_on_after
+from anyio.lowlevel import RunVar, checkpoint_if_cancelled, current_token
 
 from micropie.errors import ClientDisconnect
 from micropie.steps import AWAIT, Limited, TookTooLong
@@ -101,3 +103,62 @@ class Source:
             self._scope.__exit__(None, None, None)  # trio's says True even so
             return False
         return bool(self._scope.__exit__(type(failure), failure, failure.__traceback__))
+
+
+def is_on_loop() -> bool:
+    """Whether this code runs on an event loop, where nothing may block."""
+    try:
+        current_token()
+    except RuntimeError:  # anyio's NoEventLoopError, which it calls AsyncLibraryNotFoundError before 4.12
+        return False
+    return True
+
+
+def caller() -> Callable[[Callable[[], object]], object]:
+    """What has this event loop call a function soon: from any thread, and from a signal's handler.
+
+    It does not wait and takes no lock. It raises ``RuntimeError`` if the loop has ended.
+    """
+    token = current_token()
+    loop: Any = getattr(token, "native_token", token)  # anyio 4.11 and later wrap it
+    call_soon: Callable[[Callable[[], object]], object]
+    call_soon = getattr(loop, "call_soon_threadsafe", None) or loop.run_sync_soon  # asyncio's, trio's
+    return call_soon
+
+
+class Waker:
+    """Sets events of one event loop from any thread; ``waker()`` is this loop's.
+
+    However many are set at a time, the loop is told once: that costs a system call.
+    """
+
+    def __init__(self) -> None:
+        self._call_soon = caller()
+        self._events: deque[Event] = deque()
+        self._is_told = False
+
+    def wake(self, event: Event) -> None:
+        """Set ``event``, soon. Nothing happens if its loop has ended."""
+        self._events.append(event)
+        if not self._is_told:
+            self._is_told = True
+            with suppress(RuntimeError):
+                self._call_soon(self._set_all)
+
+    def _set_all(self) -> None:
+        self._is_told = False  # first: what comes meanwhile has it called again
+        while self._events:
+            self._events.popleft().set()
+
+
+_wakers: RunVar[Waker] = RunVar("micropie.waker")
+
+
+def waker() -> Waker:
+    """The waker of the loop that this runs on."""
+    try:
+        return _wakers.get()
+    except LookupError:
+        own = Waker()
+        _wakers.set(own)
+        return own

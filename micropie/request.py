@@ -168,6 +168,13 @@ class Request:
         return self._cookies
 
     @property
+    def last_event_id(self) -> str | None:
+        """The id of the last event that a client of an ``EventStream`` had when it lost the connection, else None."""
+        value = self.headers.get("Last-Event-ID")
+        # The one header that is UTF-8: HTML, section 9.2.3.
+        return None if value is None else value.encode("latin-1").decode("utf-8", "replace")
+
+    @property
     def content_type(self) -> str:
         """The body's media type in lower case, without parameters; "" if none is named."""
         return self.framing()[0]

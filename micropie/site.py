@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from micropie.endings import Ending
 from micropie.error_handlers import ErrorHandler, ErrorKey
 from micropie.errors import HTTPError, SetupError
 from micropie.forms import Limits
@@ -86,13 +87,14 @@ class Site:
             return self.level
 
 
-def build_site(root: Branch, blocking: str = BLOCK) -> Site:
+def build_site(root: Branch, ending: Ending, blocking: str = BLOCK) -> Site:
     """Compile a tree of applications. Raises ``SetupError`` for what can't be served.
 
-    ``blocking`` is how ``def`` handlers run: by a step (BLOCK), or INLINE where the flow's thread may block.
+    ``ending`` is what its streams of events are ended by. ``blocking`` is how ``def`` handlers run: by a step (BLOCK),
+    or INLINE where the flow's thread may block.
     """
     builder = _Builder(blocking)
-    level = _root_level(root)
+    level = _root_level(root, ending)
     node, socket_node = builder.add(root, level, "", "")
     return Site(level, Router(node, builder.explicit), Router(socket_node, builder.explicit_sockets))
 
@@ -125,7 +127,7 @@ def _is_middleware(value: Any) -> bool:
     return any(inspect.isgeneratorfunction(function) or inspect.isasyncgenfunction(function) for function in functions)
 
 
-def _root_level(root: Branch) -> Level:
+def _root_level(root: Branch, ending: Ending) -> Level:
     settings = Settings().overridden(root.settings)
     assert root.session_backend is not None  # noqa: S101
     store = _store(root.session_backend, settings, "")
@@ -141,6 +143,7 @@ def _root_level(root: Branch) -> Level:
         root.app,
         "",
         _templates(root, settings),
+        ending,
         {},
     )
 
@@ -166,6 +169,7 @@ def _inner_level(branch: Branch, outer: Level, prefix: str) -> Level:
         branch.app,
         prefix,
         _templates(branch, settings),
+        outer.ending,
         outer.tree,
     )
 

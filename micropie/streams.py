@@ -125,7 +125,7 @@ _KNOWN: dict[int, tuple[CodeType, bool]] = {}
 def as_bytes(chunk: object) -> bytes:
     """A chunk of a stream as bytes; text is UTF-8. Raises ``ResponseError`` for anything else."""
     if isinstance(chunk, bytes):
-        return chunk
+        return bytes(chunk)  # PEP 3333 wants no subclass
     if isinstance(chunk, str):
         return chunk.encode()
     if isinstance(chunk, bytearray | memoryview):

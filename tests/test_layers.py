@@ -10,7 +10,7 @@ import pytest
 PACKAGE = Path(__file__).parent.parent / "micropie"
 
 # What may wait, or is made of parts that do. All else is the core.
-DRIVERS = ("asgi", "wsgi", "loops.py", "testing")
+DRIVERS = ("asgi", "wsgi", "loops.py", "eventstream.py", "testing")
 ABOVE = ("__init__.py", "app.py", "legacy.py")
 LOOPS = {"anyio", "asyncio", "trio", "sniffio", "curio"}
 

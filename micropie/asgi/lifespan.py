@@ -9,6 +9,7 @@ import anyio
 
 from micropie.asgi.performing import perform
 from micropie.asgi.request import WATCHERS
+from micropie.asgi.signals import hearing_signals
 from micropie.lifecycle import Lifecycle, NoRequest, Startable
 from micropie.loops import CLEAN_UP_WITHIN
 from micropie.site import Site
@@ -46,12 +47,16 @@ async def serve_lifespan(app: Startable, running: Running, scope: Scope, receive
         await _stop_cancelled(lifecycle, world)
         raise
     running.site, running.started = site, True
+    ending = site.level.ending
+    ending.begin()
     try:
-        await _live(scope, receive, send)
+        with hearing_signals(ending.end):
+            await _live(scope, receive, send)
     except BaseException:  # a server that cancels instead of saying "shutdown"
         await _stop_cancelled(lifecycle, world)
         raise
     finally:
+        ending.end()
         running.site, running.started = None, False
     try:
         await perform(lifecycle.stop(), world)

@@ -14,6 +14,7 @@ from weakref import WeakSet
 
 import anyio
 
+from micropie.endings import Ending
 from micropie.level import Level
 from micropie.lifecycle import Lifecycle, NoRequest, Startable
 from micropie.site import Site
@@ -38,6 +39,7 @@ class Process:
         self._started = False
         self._lock = Lock()
         self._stop: Callable[[], None] | None = None
+        self._ending: Ending | None = None
 
     def start(self, app: Startable) -> Site:
         """Run the start-up, unless it has been. Raises what a start-up handler raised, or ``SetupError``."""
@@ -50,6 +52,8 @@ class Process:
                     self._stop = begin(lifecycle, site.level)
                     _at_exit(self.stop)
                 self._started = True
+            site.level.ending.begin()
+            self._ending = site.level.ending
             self.site = site
             return site
 
@@ -58,7 +62,10 @@ class Process:
         atexit.unregister(self.stop)
         with self._lock:
             stop, self._stop = self._stop, None
+            ending, self._ending = self._ending, None
             self._started, self.site = False, None
+        if ending is not None:
+            ending.end()
         if stop is not None:
             stop()
 

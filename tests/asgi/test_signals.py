@@ -1,0 +1,95 @@
+"""Hearing the signal that ends a server, and leaving the server's own handling of it alone."""
+
+from __future__ import annotations
+
+import signal
+import threading
+from collections.abc import Iterator
+from types import FrameType
+
+import anyio
+import pytest
+
+from micropie.asgi.signals import hearing_signals
+from tests.asgi.calls import every_loop, run
+
+
+@pytest.fixture
+def server() -> Iterator[list[int]]:
+    """A server's handler of SIGTERM: what it was called with."""
+    calls: list[int] = []
+
+    def handler(number: int, frame: FrameType | None) -> None:
+        assert frame is not None
+        calls.append(number)
+
+    before = signal.signal(signal.SIGTERM, handler)
+    yield calls
+    signal.signal(signal.SIGTERM, before)
+
+
+@every_loop
+def test_R65_a_signal_is_heard_and_handled_as_ever(backend: str, server: list[int]) -> None:
+    handler = signal.getsignal(signal.SIGTERM)
+
+    async def check() -> None:
+        told = anyio.Event()
+        with hearing_signals(told.set):
+            signal.raise_signal(signal.SIGTERM)
+            assert (server, told.is_set()) == ([signal.SIGTERM], False)
+            await told.wait()
+        assert signal.getsignal(signal.SIGTERM) is handler
+
+    run(backend, check)
+    signal.raise_signal(signal.SIGTERM)
+    assert len(server) == 2
+
+
+@every_loop
+def test_a_handler_that_is_set_meanwhile_stays(backend: str, server: list[int]) -> None:
+    def own(number: int, frame: FrameType | None) -> None: ...
+
+    async def check() -> None:
+        with hearing_signals(lambda: None):
+            signal.signal(signal.SIGTERM, own)
+
+    run(backend, check)
+    assert signal.getsignal(signal.SIGTERM) is own
+
+
+@pytest.mark.parametrize("default", [signal.SIG_DFL, signal.SIG_IGN])
+def test_without_a_handler_the_signal_does_what_it_did(default: signal.Handlers) -> None:
+    async def check() -> None:
+        with hearing_signals(lambda: None):
+            assert signal.getsignal(signal.SIGTERM) == default
+
+    before = signal.signal(signal.SIGTERM, default)
+    try:
+        run("asyncio", check)
+    finally:
+        signal.signal(signal.SIGTERM, before)
+
+
+def test_a_thread_hears_none(server: list[int]) -> None:
+    handler = signal.getsignal(signal.SIGTERM)
+
+    async def check() -> None:
+        with hearing_signals(lambda: None):
+            assert signal.getsignal(signal.SIGTERM) is handler
+
+    thread = threading.Thread(target=run, args=("asyncio", check))
+    thread.start()
+    thread.join()
+
+
+def test_a_signal_after_the_loop_s_end_is_the_server_s(server: list[int]) -> None:
+    heard = []
+
+    async def check() -> None:
+        hearing = hearing_signals(lambda: None)
+        hearing.__enter__()
+        heard.append(hearing)
+
+    run("asyncio", check)
+    signal.raise_signal(signal.SIGTERM)
+    assert server == [signal.SIGTERM]

@@ -1,0 +1,90 @@
+"""Streams of events under real servers: at once, alive, left, and ended with the server."""
+
+from __future__ import annotations
+
+import json
+import signal
+import tempfile
+import time
+from collections.abc import Callable, Generator, Iterator
+
+import httpx
+import pytest
+from httpx_sse import EventSource, connect_sse
+
+from tests.servers.harness import KINDS, STOP_WITHIN, Server, start
+
+# gunicorn's sync worker and one of granian's WSGI threads have one client at a time.
+SERVERS = ["uvicorn", "hypercorn-asyncio", "hypercorn-trio", "granian-asgi", "gunicorn-asgi", "gunicorn-gthread"]
+# What they wait for on SIGTERM: the application hears the signal itself, or the server cancels after its grace.
+ENDS_AT_ONCE = ["uvicorn", "granian-asgi", "gunicorn-asgi"]
+
+# The others take as long whatever is open.
+OPEN = [
+    (name, path) for name in SERVERS for path in ("ticks", "silent", "sync") if name in ENDS_AT_ONCE or path == "ticks"
+]
+
+Start = Callable[[str], Server]
+
+
+@pytest.fixture
+def serve() -> Iterator[Start]:
+    """``serve("uvicorn")``: a server of its own, as the test ends it."""
+    servers = []
+
+    def serve(name: str) -> Server:
+        log = tempfile.TemporaryFile()  # noqa: SIM115 - lives as long as its server
+        servers.append(start(KINDS[name], "tests.servers.events:app", log))
+        return servers[-1]
+
+    yield serve
+    for server in servers:
+        server.end()
+        server.log.close()
+
+
+def url(server: Server, path: str) -> str:
+    return f"http://127.0.0.1:{server.port}/{path}"
+
+
+def lines_of(server: Server, path: str) -> Generator[str, None, None]:
+    with httpx.stream("GET", url(server, path), timeout=5) as answer:
+        assert answer.headers["content-type"] == "text/event-stream; charset=utf-8"
+        yield "head"
+        yield from answer.iter_lines()
+
+
+@pytest.mark.parametrize("name", SERVERS)
+def test_R65_events_heart_beats_and_clients_that_leave(name: str, serve: Start) -> None:
+    server = serve(name)
+    with httpx.Client(timeout=5) as client:
+        with connect_sse(client, "GET", url(server, "ticks"), headers={"Last-Event-ID": "7"}) as source:
+            assert isinstance(source, EventSource)
+            events = source.iter_sse()
+            first, second = next(events), next(events)
+        assert (first.event, first.id, first.data) == ("tick", "8", '{"n":8}')
+        assert json.loads(second.data) == {"n": 9}
+        with connect_sse(client, "GET", url(server, "sync")) as source:
+            assert next(source.iter_sse()).data == "a\nb"
+    silent = lines_of(server, "silent")
+    assert [next(silent) for _ in range(5)] == ["head", ": ", "", ": ", ""]
+    silent.close()
+    deadline = time.monotonic() + 5
+    while httpx.get(url(server, "")).text != "3":  # each of the three was closed, once
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+
+
+@pytest.mark.parametrize(("name", "path"), OPEN)
+def test_R65_R62_sigterm_ends_a_server_with_open_streams(name: str, path: str, serve: Start) -> None:
+    server = serve(name)
+    lines = lines_of(server, path)
+    assert next(lines) == "head"
+    next(lines)
+    server.process.send_signal(signal.SIGTERM)
+    if name in ENDS_AT_ONCE:
+        assert len(list(lines)) < 200  # the body ends as it should: no error
+        server.process.wait(3)  # hypercorn's grace, which they do not need
+    else:
+        server.process.wait(STOP_WITHIN)
+        lines.close()
