@@ -13,6 +13,7 @@ from urllib.parse import quote
 from micropie.asgi.driver import serve_http as answer_asgi
 from micropie.asgi.lifespan import Running
 from micropie.asgi.serving import serve as serve_asgi
+from micropie.channels import Channels
 from micropie.context import current, current_request
 from micropie.decorators import Function, make_mark
 from micropie.endings import Ending
@@ -49,9 +50,9 @@ class App:
 
     ``app`` is an ASGI 3 and a PEP 3333 WSGI application at once: give it to any server. ``settings`` are those of
     ``micropie.settings.Settings``, for example ``App(max_body_size=1024, debug=True)``; ``session_backend`` is
-    where sessions live (default: this process's memory); ``lifespan`` is a function that is given the
-    application and makes an async context manager, entered before the first request. A wrong value raises
-    ``SetupError``.
+    where sessions live and ``channels`` what ``self.channels`` is (default: this process's memory); ``lifespan`` is a
+    function that is given the application and makes an async context manager, entered before the first request. A
+    wrong value raises ``SetupError``.
 
     An attribute that is an ``App`` is a subtree: ``root.blog = Blog()`` answers ``/blog/...``.
     """
@@ -79,6 +80,8 @@ class App:
     _micropie_sites: dict[str, Site]
     _micropie_endings: dict[str, Ending]
     _micropie_sessions: SessionBackend
+    _micropie_channels: Channels | None
+    _micropie_own_channels: Channels
     _micropie_running: Running
     _micropie_parents: dict[int, App]
     _micropie_process: Process
@@ -107,19 +110,29 @@ class App:
             _micropie_sites={},
             _micropie_endings={},
             _micropie_sessions=InMemorySessionBackend(),
+            _micropie_channels=_channels_of(cls),
+            _micropie_own_channels=Channels(),
             _micropie_running=Running(),
             _micropie_parents={},
             _micropie_process=Process(),
         )
         return app
 
-    def __init__(self, session_backend: SessionBackend | None = None, lifespan: Any = None, **settings: Any) -> None:
+    def __init__(
+        self,
+        session_backend: SessionBackend | None = None,
+        lifespan: Any = None,
+        channels: Channels | None = None,
+        **settings: Any,
+    ) -> None:
         Settings().overridden(settings)
         if session_backend is not None:
             methods = (getattr(session_backend, name, None) for name in ("load", "save"))
             if isinstance(session_backend, type) or not all(map(callable, methods)):
                 raise SetupError(f"session_backend takes a SessionBackend object, not {session_backend!r}")
             self.session_backend = session_backend
+        if channels is not None:
+            self.channels = channels
         self._micropie_settings = settings
         self._micropie_lifespan = lifespan_opener(lifespan, self) if lifespan is not None else None
 
@@ -177,11 +190,13 @@ class App:
         backend = self.session_backend
         if backend is None and not inside:  # "is None": a backend with a length may be empty
             backend = self._micropie_sessions
+        channels = self._micropie_channels
         return Branch(
             self,
             self._framework_classes(),
             self._micropie_settings,
             backend,
+            self._micropie_own_channels if channels is None and not inside else channels,
             self.middlewares,
             self._micropie_error_handlers,
             self._micropie_functions,
@@ -244,6 +259,29 @@ class App:
     def response(self) -> Draft:
         """Status, headers and cookies to send with whatever the handler returns."""
         return current_request().response
+
+    @property
+    def channels(self) -> Channels:
+        """One message to many: ``publish`` and ``subscribe``; see ``micropie.channels.Channels``.
+
+        Of this process, unless ``App(channels=RedisChannels(url))`` says otherwise; an application inside another has
+        those of the outer one.
+        """
+        request = current.get(None)
+        level = request.level.tree.get(id(self)) if request is not None else None
+        if level is not None:
+            channels: Channels = level.channels
+            return channels
+        if self._micropie_channels is not None:
+            return self._micropie_channels
+        outer = next(iter(self._micropie_parents.values()), None)
+        return self._micropie_own_channels if outer is None else App.channels.__get__(outer)
+
+    @channels.setter
+    def channels(self, channels: Channels) -> None:
+        if not isinstance(channels, Channels):
+            raise SetupError(f"channels takes an object such as RedisChannels(url), not {channels!r}")
+        self._micropie_channels = channels
 
     def route(
         self, path: str, methods: Iterable[str] | None = None, *, name: str | None = None
@@ -385,6 +423,12 @@ def _registering(
     return register
 
 
+def _channels_of(cls: type) -> Channels | None:
+    """What stands in the class: ``class Root(App): channels = RedisChannels(url)``."""
+    channels = inspect.getattr_static(cls, "channels")
+    return channels if isinstance(channels, Channels) else None
+
+
 _LISTS = ("middlewares", "ws_middlewares", "startup_handlers", "shutdown_handlers")
 
 
@@ -393,10 +437,10 @@ def _is_routed(value: object) -> bool:
 
 
 # Assigning one of these changes what is compiled.
-_WATCHED = frozenset({"middlewares", "ws_middlewares", "session_backend"})
+_WATCHED = frozenset({"middlewares", "ws_middlewares", "session_backend", "channels"})
 
 # What handlers, hooks and the framework itself read from an application: no method may take these names.
 _RESERVED = frozenset(
     {"request", "response", "state", "middlewares", "ws_middlewares", "startup_handlers", "shutdown_handlers"}
-    | {"session_backend", "compiled", "lifecycle", "open_lifespan", "wsgi_shutdown"}
+    | {"session_backend", "channels", "compiled", "lifecycle", "open_lifespan", "wsgi_shutdown"}
 )

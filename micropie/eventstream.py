@@ -103,18 +103,22 @@ class _Chunks:
 
 async def _chunks(source: Any, heartbeat: float | None) -> AsyncIterator[bytes]:
     feed = _Feed(source)
-    async with create_task_group() as tasks:
-        tasks.start_soon(feed.run)
-        patience: float | None = HEAD_WITHIN
-        try:
-            with feed.ended_by(ending_here()):
-                while (chunk := await feed.take(patience)) is not END:
-                    yield chunk or _HEART_BEAT
-                    patience = heartbeat
-        except GeneratorExit:  # not through the task group, which would make it a part of an exception group
-            pass
-        finally:
-            feed.stop()
+    try:
+        async with create_task_group() as tasks:
+            tasks.start_soon(feed.run)
+            patience: float | None = HEAD_WITHIN
+            try:
+                with feed.ended_by(ending_here()):
+                    while (chunk := await feed.take(patience)) is not END:
+                        yield chunk or _HEART_BEAT
+                        patience = heartbeat
+            except GeneratorExit:  # not through the task group, which would make it a part of an exception group
+                pass
+            finally:
+                feed.stop()
+    except BaseException:  # a cancellation, which nothing may take the place of
+        feed.log_failure()
+        raise
     feed.raise_failure()
 
 
@@ -167,6 +171,11 @@ class _Feed:
         self._emptied.set()
         if self._is_running:
             self._advanced.give_up()
+
+    def log_failure(self) -> None:
+        """Log what the source has ended by."""
+        if self._failure is not None:
+            _log_late(self._failure)
 
     def raise_failure(self) -> None:
         """Raise what the source has ended by."""
@@ -262,8 +271,12 @@ class _FromThread:
     def _close_late(self) -> None:
         try:
             self._close()
-        except Exception:  # nobody waits for it any more
-            logger.exception("a source of events failed when it was closed")
+        except Exception as error:  # nobody waits for it any more
+            _log_late(error)
+
+
+def _log_late(error: BaseException) -> None:
+    logger.error("a source of events failed when it was closed", exc_info=error)
 
 
 _limiters: RunVar[CapacityLimiter] = RunVar("micropie.sync_sources")

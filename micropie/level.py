@@ -42,6 +42,8 @@ class Level:
     prefix: str
     """Where ``app`` lies in the tree: "" or "/blog"."""
     templates: Templates
+    channels: Any
+    """``Channels``: where it publishes and subscribes."""
     ending: Ending
     """Of the whole tree: told when the server is told to end."""
     tree: dict[int, Level]

@@ -93,7 +93,9 @@ class Settings:
         known = [field.name for field in fields(self)]
         for name in changes:
             if name not in known:
-                raise SetupError(f"App has no setting {name!r}; it has: {', '.join(known)}, session_backend, lifespan")
+                raise SetupError(
+                    f"App has no setting {name!r}; it has: {', '.join(known)}, session_backend, lifespan, channels"
+                )
         if not changes:
             return self
         # Those of an outer application stay, as what it includes and imports needs them here as well.

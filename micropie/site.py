@@ -35,6 +35,8 @@ class Branch:
     settings: dict[str, Any]
     session_backend: SessionBackend | None
     """None: that of the application around this one; the outermost has one."""
+    channels: Any
+    """None: those of the application around this one; the outermost has some."""
     middlewares: list[Any]
     error_handlers: dict[ErrorKey, ErrorHandler]
     functions: list[tuple[Callable[..., Any], RouteMark]]
@@ -143,6 +145,7 @@ def _root_level(root: Branch, ending: Ending) -> Level:
         root.app,
         "",
         _templates(root, settings),
+        root.channels,
         ending,
         {},
     )
@@ -169,6 +172,7 @@ def _inner_level(branch: Branch, outer: Level, prefix: str) -> Level:
         branch.app,
         prefix,
         _templates(branch, settings),
+        outer.channels if branch.channels is None else branch.channels,
         outer.ending,
         outer.tree,
     )

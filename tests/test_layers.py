@@ -11,12 +11,17 @@ PACKAGE = Path(__file__).parent.parent / "micropie"
 
 # What may wait, or is made of parts that do. All else is the core.
 DRIVERS = ("asgi", "wsgi", "loops.py", "eventstream.py", "testing")
+WAITING = ("channels/subscription.py", "channels/waiting.py")
 ABOVE = ("__init__.py", "app.py", "legacy.py")
 LOOPS = {"anyio", "asyncio", "trio", "sniffio", "curio"}
 
 EVERY_FILE = sorted(PACKAGE.rglob("*.py"))
 BELOW_APP = [path for path in EVERY_FILE if path.relative_to(PACKAGE).parts[0] not in ABOVE]
-CORE = [path for path in BELOW_APP if path.relative_to(PACKAGE).parts[0] not in DRIVERS]
+CORE = [
+    path
+    for path in BELOW_APP
+    if path.relative_to(PACKAGE).parts[0] not in DRIVERS and path.relative_to(PACKAGE).as_posix() not in WAITING
+]
 
 ASYNC = (ast.AsyncFunctionDef, ast.Await, ast.AsyncFor, ast.AsyncWith)
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import suppress
 from typing import Any
 
 import anyio
@@ -384,16 +385,19 @@ def test_a_source_that_is_entered_is_left(make_client: MakeClient) -> None:
     assert log == ["entered", "asked", "left"]
 
 
-def test_a_sync_source_whose_late_close_fails_is_logged(
-    make_client: MakeClient, caplog: pytest.LogCaptureFixture
+@pytest.mark.parametrize("is_late", [True, False])
+def test_a_sync_source_whose_close_fails_is_logged(
+    make_client: MakeClient, is_late: bool, caplog: pytest.LogCaptureFixture
 ) -> None:
-    goes_on = threading.Event()
+    goes_on, is_asked = threading.Event(), threading.Event()
 
     def stubborn() -> Iterator[str]:
         try:
             yield "a"
-            goes_on.wait(10)
+            is_asked.set()
+            goes_on.wait(0.2 if not is_late else 10)
             yield "b"
+            yield "c"
         finally:
             raise RuntimeError("close failed")
 
@@ -401,11 +405,39 @@ def test_a_sync_source_whose_late_close_fails_is_logged(
         def index(self) -> Any:
             return EventStream(stubborn(), heartbeat=0.05)
 
-    with make_client(Stubborn()).stream("GET", "/") as answer:
-        next(answer.iter_raw())
+    with suppress(RuntimeError), make_client(Stubborn()).stream("GET", "/") as answer:
+        chunks = answer.iter_raw()
+        next(chunks)
+        assert is_asked.wait(10)
+        if not is_late:
+            while next(chunks) == COMMENT:
+                pass
     goes_on.set()
     until(lambda: caplog.records)
-    assert "failed when it was closed" in caplog.text
+    assert "close failed" in caplog.text
+
+
+@every_loop
+def test_a_clean_up_that_fails_when_it_is_cancelled_is_logged(backend: str, caplog: pytest.LogCaptureFixture) -> None:
+    class Failing(App):
+        async def index(self) -> Any:
+            return EventStream(self._events())
+
+        async def _events(self) -> AsyncIterator[str]:
+            try:
+                yield "a"
+                await anyio.sleep_forever()
+            finally:
+                raise RuntimeError("close failed")
+
+    async def check() -> None:
+        call = Call(piece(b""))
+        with anyio.move_on_after(0.1) as scope:
+            await Failing()(http_scope(), call.receive, call.send)
+        assert scope.cancelled_caught
+
+    run(backend, check)
+    assert [record.getMessage() for record in caplog.records] == ["a source of events failed when it was closed"]
 
 
 def test_R67_silent_sync_sources_take_no_thread_of_the_handlers(make_client: MakeClient) -> None:

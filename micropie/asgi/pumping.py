@@ -109,7 +109,7 @@ class Watch:
             except Exception as error:  # raised nowhere: other requests' watchers run beside this one
                 logger.debug("%s: receive() failed: %r", self._request.label, error)
             self._left = True
-            if self._source is not None and not watching.cancel_called:  # else it is closing: ``end`` came first
+            if self._source is not None and not self._watching.cancel_called:  # else it is closing: ``end`` came first
                 self._source.give_up()
 
 

@@ -1,0 +1,92 @@
+"""How long one message takes to 500 subscribers, and whether one of them that is blocked costs the others anything.
+
+    python -m benchmarks.channels            # in memory, and through a redis-server of its own
+
+Subscribers are tasks on one asyncio loop, as streams and WebSockets are. The time is that from the call of `publish`
+to the moment when the last of those that listen has the message. "Blocked" has been told nothing since it subscribed:
+its mailbox is full, so each message costs dropping one.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import statistics
+import tempfile
+import time
+from contextlib import AsyncExitStack
+from pathlib import Path
+
+from benchmarks.redis_server import redis_server
+from micropie.channels import Channels, RedisChannels
+
+
+class Crowd:
+    """Subscribers that count the messages that they get."""
+
+    def __init__(self, size: int) -> None:
+        self.size = size
+        self.missing = 0
+        self.all_have_it = asyncio.Event()
+        self.joined = 0
+
+    async def listen(self, channels: Channels) -> None:
+        async with channels.subscribe("room") as messages:
+            self.joined += 1
+            async for _ in messages:
+                self.missing -= 1
+                if not self.missing:
+                    self.all_have_it.set()
+
+
+async def measure(channels: Channels, size: int, messages: int, *, blocked: bool) -> list[float]:
+    """Seconds from each of so many messages to its last delivery."""
+    crowd = Crowd(size)
+    tasks = [asyncio.create_task(crowd.listen(channels)) for _ in range(size)]
+    while crowd.joined < size:
+        await asyncio.sleep(0.01)
+    seconds = []
+    async with AsyncExitStack() as stack:
+        if blocked:
+            await stack.enter_async_context(channels.subscribe("room", size=1))
+        for number in range(messages):
+            crowd.missing, crowd.all_have_it = size, asyncio.Event()
+            began = time.perf_counter()
+            await channels.publish("room", {"number": number, "text": "x" * 100})
+            await crowd.all_have_it.wait()
+            seconds.append(time.perf_counter() - began)
+    for task in tasks:
+        task.cancel()
+    await asyncio.gather(*tasks, return_exceptions=True)
+    return seconds
+
+
+def report(name: str, channels: Channels, size: int, messages: int) -> None:
+    # Three rounds of each in turn, so that whatever else the machine does hits both.
+    free: list[float] = []
+    blocked: list[float] = []
+    for _ in range(3):
+        free += asyncio.run(measure(channels, size, messages, blocked=False))
+        blocked += asyncio.run(measure(channels, size, messages, blocked=True))
+    for label, seconds in (("all listen", free), ("one more, blocked", blocked)):
+        worst = statistics.quantiles(seconds, n=20)[-1]
+        print(
+            f"{name:8} {size} subscribers, {label:18} last delivery after {statistics.median(seconds) * 1000:6.2f} ms "
+            f"(median of {len(seconds)}; 95th percentile {worst * 1000:.2f} ms)"
+        )
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
+    parser.add_argument("--subscribers", type=int, default=500)
+    parser.add_argument("--messages", type=int, default=100)
+    options = parser.parse_args()
+    report("memory", Channels(), options.subscribers, options.messages)
+    with tempfile.TemporaryDirectory() as directory, redis_server(Path(directory)) as url:
+        channels = RedisChannels(url)
+        report("redis", channels, options.subscribers, options.messages)
+        channels.close()
+
+
+if __name__ == "__main__":
+    main()

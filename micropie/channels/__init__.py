@@ -1,0 +1,22 @@
+"""Channels: one message to many, across threads, event loops, workers and machines."""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+from micropie.channels.hub import Channels
+from micropie.channels.mailbox import MessagesLost
+from micropie.channels.subscription import Subscription
+
+if TYPE_CHECKING:
+    from micropie.channels.redischannels import RedisChannels
+
+__all__ = ["Channels", "MessagesLost", "RedisChannels", "Subscription"]
+
+
+def __getattr__(name: str) -> Any:
+    # Imported when it is asked for: it imports an optional dependency.
+    if name == "RedisChannels":
+        return import_module("micropie.channels.redischannels").RedisChannels
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -1,0 +1,109 @@
+"""Channels in one process: who has subscribed to what, and how a message gets to all of them.
+
+Every subscriber has a mailbox of its own and takes its own copy of a message, decoded from JSON, so that nobody can
+change what others see, and messages are the same wherever they go. Any thread may publish; nothing here waits.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Awaitable, Sequence
+from threading import RLock
+from typing import Any, get_args
+from weakref import WeakSet
+
+from micropie.channels.mailbox import Mailbox, WhenFull
+from micropie.channels.subscription import Subscription
+from micropie.channels.waiting import Outcome
+from micropie.codec import dumps
+from micropie.ready import Ready
+
+
+class Channels:
+    """One message to many, within this process: across its threads and event loops, ASGI's and WSGI's.
+
+    ``RedisChannels`` is the same for several processes and machines.
+    """
+
+    def __init__(self) -> None:
+        self._forget()
+        _channels.add(self)
+
+    def _forget(self) -> None:
+        """A forked child has no subscribers: those that it knows of are its parent's."""
+        # Reentrant, as a signal's handler may publish. Held while mailboxes are filled, so that all subscribers see
+        # messages in one order; nothing waits meanwhile.
+        self._lock = RLock()
+        self._mailboxes: dict[str, dict[Mailbox, None]] = {}
+
+    def publish(self, channel: str, message: Any) -> Awaitable[None]:
+        """Send ``message``, whatever JSON can say, to all who have subscribed to ``channel``.
+
+        ``await channels.publish(...)`` in an ``async def``, ``channels.publish(...)`` in a ``def``. Raises
+        ``CodecError`` for what is no JSON.
+        """
+        self.deliver(checked_name(channel), dumps(message))
+        return Ready(None)
+
+    def subscribe(self, *channels: str, size: int = 100, when_full: WhenFull = "drop_oldest") -> Subscription:
+        """The messages of ``channels`` from now on; see ``Subscription``.
+
+        ``size``: how many may wait for this subscriber. When there is one more, the oldest is dropped and counted, or,
+        ``when_full="close"``, those that wait are the last ones and ``MessagesLost`` is raised after them.
+        """
+        if not channels:
+            raise ValueError("subscribe takes the names of channels")
+        if isinstance(size, bool) or not isinstance(size, int) or size < 1:
+            raise ValueError(f"size is how many messages may wait, 1 or more, not {size!r}")
+        if when_full not in get_args(WhenFull):
+            raise ValueError(f'when_full is "drop_oldest" or "close", not {when_full!r}')
+        return Subscription(self, [checked_name(name) for name in dict.fromkeys(channels)], size, when_full)
+
+    def close(self) -> None:
+        """End every subscription in this process."""
+        with self._lock:
+            mailboxes = {mailbox for joined in self._mailboxes.values() for mailbox in joined}
+        for mailbox in mailboxes:
+            mailbox.end()
+
+    # -- for subscriptions ---------------------------------------------------------------------------------------------
+
+    def join(self, mailbox: Mailbox, names: Sequence[str]) -> Outcome | None:
+        """Have messages put into ``mailbox``. Returns what has to be waited for before they are."""
+        with self._lock:
+            for name in names:
+                self._mailboxes.setdefault(name, {})[mailbox] = None
+        return None
+
+    def leave(self, mailbox: Mailbox, names: Sequence[str]) -> None:
+        """Have no more put there."""
+        with self._lock:
+            for name in names:
+                joined = self._mailboxes.get(name, {})
+                joined.pop(mailbox, None)
+                if not joined:
+                    self._mailboxes.pop(name, None)
+
+    def deliver(self, name: str, message: bytes | str) -> None:
+        """Put a message into the mailboxes of a channel."""
+        with self._lock:
+            for mailbox in list(self._mailboxes.get(name, ())):
+                mailbox.put((name, message))
+
+
+def checked_name(name: str) -> str:
+    """A channel's name. Raises ``ValueError`` for what is none."""
+    if not isinstance(name, str) or not name:
+        raise ValueError(f"a channel's name is text, not {name!r}")
+    return name
+
+
+_channels: WeakSet[Channels] = WeakSet()
+
+
+def _forget_all() -> None:
+    for channels in _channels:
+        channels._forget()
+
+
+os.register_at_fork(after_in_child=_forget_all)

@@ -1,0 +1,144 @@
+"""The messages of channels, one after the other: for ``async def`` and for ``def``."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+from typing import Any, Protocol
+
+from anyio.lowlevel import checkpoint
+
+from micropie.channels.mailbox import EMPTY, END, Mailbox, WhenFull
+from micropie.channels.waiting import Outcome, block_until, wait_until
+from micropie.codec import loads
+from micropie.context import ending_here
+from micropie.steps import no_function
+
+# Messages that a task takes between two looks at the event loop: while there are always some, nothing else would run.
+BETWEEN_CHECKPOINTS = 16
+
+
+class Hub(Protocol):
+    """Where subscriptions come from."""
+
+    def join(self, mailbox: Mailbox, names: Sequence[str], /) -> Outcome | None:
+        """Have messages put into ``mailbox``. Returns what has to be waited for before they are."""
+
+    def leave(self, mailbox: Mailbox, names: Sequence[str], /) -> None:
+        """Have no more put there."""
+
+
+class Subscription:
+    """``async with channels.subscribe("room") as messages: async for message in messages: ...``
+
+    The same without ``async`` in a ``def``. It begins with ``with`` and ends with it; the messages end as well when the
+    server is told to end, and when the client of the ``EventStream`` that they are for has left. ``channel`` is that of
+    the last message, ``dropped`` how many were dropped because too many waited, ``gaps`` how many times the connection
+    to Redis was lost, and with it perhaps messages.
+    """
+
+    def __init__(self, hub: Hub, names: Sequence[str], size: int, when_full: WhenFull) -> None:
+        self.channel: str | None = None
+        self._hub = hub
+        self._names = names
+        self._mailbox = Mailbox(size, when_full)
+        self._is_open = False
+        self._taken = 0
+        self._forget: Callable[[], object] = no_function
+
+    @property
+    def dropped(self) -> int:
+        """How many messages were dropped."""
+        return self._mailbox.dropped
+
+    @property
+    def gaps(self) -> int:
+        """How many times messages may have been lost."""
+        return self._mailbox.gaps
+
+    # -- beginning and end -------------------------------------------------------------------------------------------
+
+    def __enter__(self) -> Subscription:
+        joining = self._begin()
+        try:
+            if joining is not None:
+                joining.block()
+        except BaseException:
+            self._end()
+            raise
+        return self
+
+    async def __aenter__(self) -> Subscription:
+        joining = self._begin()
+        try:
+            if joining is not None:
+                await joining
+        except BaseException:
+            self._end()
+            raise
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._end()
+
+    async def __aexit__(self, *_: object) -> None:
+        self._end()
+
+    def _begin(self) -> Outcome | None:
+        if self._is_open:
+            raise RuntimeError("a subscription is used once; subscribe again")
+        self._is_open = True
+        joining = self._hub.join(self._mailbox, self._names)
+        ending = ending_here()
+        if ending is not None:
+            self._forget = ending.add(self._mailbox.end)
+        return joining
+
+    def _end(self) -> None:
+        self._forget()
+        self._hub.leave(self._mailbox, self._names)
+        self._mailbox.end()
+
+    # -- messages ------------------------------------------------------------------------------------------------------
+
+    def __iter__(self) -> Subscription:
+        return self
+
+    def __next__(self) -> Any:
+        while (letter := self._take()) is EMPTY:
+            block_until(self._mailbox)
+        if letter is END:
+            raise StopIteration
+        return self._opened(letter)
+
+    def get(self, timeout: float | None = None, default: Any = None) -> Any:
+        """The next message; ``default`` if none has come after ``timeout`` seconds, or none will. For ``def`` only."""
+        deadline = None if timeout is None else time.monotonic() + timeout
+        while (letter := self._take()) is EMPTY:
+            left = None if deadline is None else deadline - time.monotonic()
+            if not block_until(self._mailbox, left):
+                return default
+        return default if letter is END else self._opened(letter)
+
+    def __aiter__(self) -> Subscription:
+        return self
+
+    async def __anext__(self) -> Any:
+        self._taken += 1
+        if self._taken % BETWEEN_CHECKPOINTS == 0:
+            # Before a message is taken, which a cancellation would lose.
+            await checkpoint()
+        while (letter := self._take()) is EMPTY:
+            await wait_until(self._mailbox)
+        if letter is END:
+            raise StopAsyncIteration
+        return self._opened(letter)
+
+    def _take(self) -> Any:
+        if not self._is_open:
+            raise RuntimeError('a subscription begins with "with": write with (or async with) channels.subscribe(...)')
+        return self._mailbox.take()
+
+    def _opened(self, letter: Any) -> Any:
+        self.channel, message = letter
+        return loads(message)

@@ -1,0 +1,573 @@
+"""One message to many: in memory and through Redis, from threads and tasks to threads and tasks."""
+
+from __future__ import annotations
+
+import gc
+import os
+import random
+import threading
+import time
+from collections.abc import AsyncIterator, Callable
+from typing import Any
+
+import anyio
+import pytest
+from anyio.lowlevel import checkpoint
+
+import micropie.channels
+from micropie import App, EventStream, SetupError, WebSocketMiddleware, inline
+from micropie.channels import Channels, MessagesLost, Subscription
+from micropie.codec import CodecError
+from micropie.loops import caller, waker
+from tests.asgi.calls import Call, Lifespan, every_loop, http_scope, piece, run
+from tests.conftest import MakeClient
+from tests.support.event_source import parsed
+from tests.wsgi.calls import begin
+
+VALUES: list[Any] = [None, True, 5, 2**70, 1.5, "é\n", [], {"a": [{"b": None}]}]
+
+
+def until(condition: Callable[[], object]) -> None:
+    """Wait for what another thread does."""
+    deadline = time.monotonic() + 10
+    while not condition():
+        assert time.monotonic() < deadline
+        time.sleep(0.002)
+
+
+def in_thread(function: Callable[[], object]) -> threading.Thread:
+    thread = threading.Thread(target=function)
+    thread.start()
+    return thread
+
+
+# -- messages ----------------------------------------------------------------------------------------------------------
+
+
+def test_messages_arrive_in_order_in_a_thread(channels: Channels) -> None:
+    with channels.subscribe("room") as messages:
+        for value in VALUES:
+            channels.publish("room", value)
+        assert [messages.get() for _ in VALUES] == VALUES
+        channels.publish("other", 1)
+        channels.publish("room", 2)
+        assert (next(messages), messages.channel) == (2, "room")
+        assert messages.get(timeout=0.01, default="none") == "none"
+        assert messages.get(timeout=0) is None
+
+
+@every_loop
+def test_messages_arrive_in_order_in_a_task(backend: str, channels: Channels) -> None:
+    async def check() -> None:
+        async with channels.subscribe("room") as messages:
+            for value in VALUES:
+                await channels.publish("room", value)
+            received = []
+            async for message in messages:
+                received.append(message)
+                if len(received) == len(VALUES):
+                    break
+            assert received == VALUES
+            with anyio.move_on_after(0.02) as scope:
+                await messages.__anext__()
+            assert scope.cancelled_caught
+            assert messages._mailbox._waiting == []
+            await channels.publish("room", "after")
+            assert await messages.__anext__() == "after"  # a time-out loses nothing
+
+    run(backend, check)
+
+
+def test_what_nobody_hears_is_no_error(channels: Channels) -> None:
+    channels.publish("room", "into the void")
+    with channels.subscribe("room") as messages:
+        assert messages.get(timeout=0.05) is None
+
+
+def test_several_channels_in_one_subscription(channels: Channels) -> None:
+    with channels.subscribe("a", "b", "a") as messages:
+        for name in "abca":
+            channels.publish(name, f"to {name}")
+        got = [(messages.get(), messages.channel) for _ in range(3)]
+        assert got == [("to a", "a"), ("to b", "b"), ("to a", "a")]
+        assert messages.get(timeout=0.02) is None
+
+
+def test_every_subscriber_has_a_copy_of_its_own(channels: Channels) -> None:
+    sent = {"list": [1]}
+    with channels.subscribe("room") as one, channels.subscribe("room") as two:
+        channels.publish("room", sent)
+        sent["list"].append(2)
+        got = one.get()
+        got["list"].append(3)
+        assert two.get() == {"list": [1]}
+
+
+@pytest.mark.parametrize("value", [object(), float("nan"), b"bytes"])
+def test_what_is_no_json_is_refused_where_it_is_published(channels: Channels, value: Any) -> None:
+    with pytest.raises(CodecError):
+        channels.publish("room", value)
+
+
+@pytest.mark.parametrize("name", ["", None, 5, b"room"])
+def test_a_name_is_text(channels: Channels, name: Any) -> None:
+    with pytest.raises(ValueError, match="name is text"):
+        channels.publish(name, 1)
+    with pytest.raises(ValueError, match="name is text"):
+        channels.subscribe("room", name)
+
+
+def test_what_subscribe_does_not_take() -> None:
+    channels = Channels()
+    with pytest.raises(ValueError, match="takes the names"):
+        channels.subscribe()
+    for size in (0, -1, True, 1.5, None):
+        with pytest.raises(ValueError, match="size is"):
+            channels.subscribe("room", size=size)  # type: ignore[arg-type]
+    with pytest.raises(ValueError, match="when_full is"):
+        channels.subscribe("room", when_full="wait")  # type: ignore[arg-type]
+
+
+def test_a_subscription_begins_with_with_and_once(channels: Channels) -> None:
+    messages = channels.subscribe("room")
+    with pytest.raises(RuntimeError, match='begins with "with"'):
+        next(messages)
+    with messages, pytest.raises(RuntimeError, match="used once"), messages:
+        pass
+    assert list(messages) == []
+
+
+@every_loop
+def test_a_task_that_would_block_its_loop_is_told(backend: str, channels: Channels) -> None:
+    async def check() -> None:
+        async with channels.subscribe("room") as messages:
+            with pytest.raises(RuntimeError, match="async for"):
+                next(messages)
+            with pytest.raises(RuntimeError, match="async for"):
+                messages.get()
+            await channels.publish("room", 1)
+            assert await messages.__anext__() == 1
+
+    run(backend, check)
+
+
+# -- slow subscribers --------------------------------------------------------------------------------------------------
+
+
+def test_R57_the_oldest_messages_are_dropped_and_counted(channels: Channels) -> None:
+    with channels.subscribe("room", size=3) as slow, channels.subscribe("room") as fast:
+        for number in range(10):
+            channels.publish("room", number)
+        assert [fast.get() for _ in range(10)] == list(range(10))
+        until(lambda: slow.dropped == 7)
+        assert [slow.get() for _ in range(3)] == [7, 8, 9]
+        assert (slow.get(timeout=0.01), slow.dropped, fast.dropped) == (None, 7, 0)
+
+
+def test_R57_or_the_subscriber_is_told(channels: Channels) -> None:
+    with channels.subscribe("room", size=3, when_full="close") as slow:
+        for number in range(10):
+            channels.publish("room", number)
+        until(lambda: slow.dropped)
+        assert [slow.get() for _ in range(3)] == [0, 1, 2]
+        with pytest.raises(MessagesLost, match="3 messages were waiting"):
+            slow.get()
+        assert (slow.get(default="ended"), slow.dropped) == ("ended", 1)
+
+
+@every_loop
+def test_R57_one_blocked_subscriber_delays_nobody(backend: str, channels: Channels) -> None:
+    async def check() -> None:
+        counts = [0] * 500
+        blocked = channels.subscribe("room", size=2)
+
+        async def count(index: int, task_status: Any) -> None:
+            async with channels.subscribe("room") as messages:
+                task_status.started()
+                async for _ in messages:
+                    counts[index] += 1
+
+        async with blocked, anyio.create_task_group() as tasks:
+            for index in range(len(counts)):
+                await tasks.start(_with_status(count, index))
+            for number in range(5):
+                await channels.publish("room", number)
+            while counts != [5] * len(counts):
+                await checkpoint()
+            tasks.cancel_scope.cancel()
+        assert blocked.dropped == 3
+
+    run(backend, check, within=15)
+
+
+def _with_status(function: Any, *arguments: Any) -> Any:
+    async def started(*, task_status: Any) -> None:
+        await function(*arguments, task_status)
+
+    return started
+
+
+# -- threads, loops, processes ---------------------------------------------------------------------------------------------
+
+
+@every_loop
+def test_a_thread_publishes_to_tasks(backend: str, channels: Channels) -> None:
+    async def check() -> None:
+        received: list[Any] = []
+
+        async def receive() -> None:
+            async with channels.subscribe("room") as messages:
+                received.append([await messages.__anext__() for _ in range(2)])
+
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(receive)
+            tasks.start_soon(receive)
+            while len(channels._mailboxes.get("room", ())) < 2:
+                await checkpoint()
+            async with channels.subscribe("room"):  # which waits until Redis has heard of the two before it
+                await anyio.to_thread.run_sync(lambda: [channels.publish("room", n) for n in range(2)])
+        assert received == [[0, 1], [0, 1]]
+
+    run(backend, check)
+
+
+def test_loops_and_threads_hear_each_other(channels: Channels) -> None:
+    """asyncio, trio and a thread pass a number on, each in a thread of its own."""
+    ready = threading.Barrier(3)
+    heard: list[str] = []
+
+    async def task(name: str, following: str) -> None:
+        async with channels.subscribe(name) as messages:
+            await anyio.to_thread.run_sync(ready.wait)
+            async for number in messages:
+                heard.append(f"{name} {number}")
+                await channels.publish(following, number + 1)
+                if number > 6:
+                    return
+
+    def thread() -> None:
+        with channels.subscribe("thread") as messages:
+            ready.wait()
+            channels.publish("asyncio", 0)
+            for number in messages:
+                heard.append(f"thread {number}")
+                channels.publish("asyncio", number + 1)
+                if number > 6:
+                    return
+
+    threads = [
+        in_thread(lambda: anyio.run(task, "asyncio", "trio", backend="asyncio")),
+        in_thread(lambda: anyio.run(task, "trio", "thread", backend="trio")),
+        in_thread(thread),
+    ]
+    for one in threads:
+        one.join(10)
+        assert not one.is_alive()
+    assert heard == [f"{('asyncio', 'trio', 'thread')[number % 3]} {number}" for number in range(len(heard))]
+    assert len(heard) >= 9
+
+
+def test_messages_of_many_threads_arrive_in_one_order(channels: Channels) -> None:
+    with channels.subscribe("room", size=1000) as one, channels.subscribe("room", size=1000) as two:
+        threads = [in_thread(lambda: [channels.publish("room", n) for n in range(50)]) for _ in range(4)]
+        received = [[messages.get(timeout=10) for _ in range(200)] for messages in (one, two)]
+        for thread in threads:
+            thread.join()
+    assert received[0] == received[1]
+    assert sorted(received[0]) == sorted([*range(50)] * 4)
+
+
+@every_loop
+def test_R61_cancellation_at_any_moment_leaves_nothing(backend: str, channels: Channels) -> None:
+    rng = random.Random(1)
+
+    async def listen(seconds: float) -> None:
+        with anyio.move_on_after(seconds):
+            async with channels.subscribe("room", "other", size=5) as messages:
+                async for message in messages:
+                    if rng.random() < 0.1:
+                        await channels.publish("other", message)
+
+    async def check() -> None:
+        async with anyio.create_task_group() as tasks:
+            for _ in range(200):
+                tasks.start_soon(listen, rng.random() * 0.1)
+            for number in range(50):
+                await channels.publish("room", number)
+                await anyio.sleep(0.001)
+        assert channels._mailboxes == {}
+
+    run(backend, check, within=15)
+    gc.collect()
+    assert not [one for one in gc.get_objects() if isinstance(one, Subscription)]
+
+
+def test_R61_a_task_never_starves_the_others() -> None:
+    channels = Channels()
+
+    async def check() -> int:
+        others = 0
+
+        async def other() -> None:
+            nonlocal others
+            while True:
+                await checkpoint()
+                others += 1
+
+        async with channels.subscribe("room", size=1000) as messages, anyio.create_task_group() as tasks:
+            tasks.start_soon(other)
+            for _ in range(320):
+                channels.publish("room", 1)
+            for _ in range(320):
+                await messages.__anext__()
+            tasks.cancel_scope.cancel()
+        return others
+
+    assert run("asyncio", check) >= 19
+
+
+@every_loop
+def test_a_loop_that_has_ended_is_no_error_to_others(backend: str) -> None:
+    channels = Channels()
+    kept: list[Any] = []
+
+    async def leave_behind() -> None:
+        own = waker()
+        assert own is waker()
+        kept.extend([own, caller(), anyio.Event()])
+
+    run(backend, leave_behind)
+    own, call_soon, event = kept
+    with channels.subscribe("room") as messages:
+        messages._mailbox.call(lambda: own.wake(event))
+        channels.publish("room", 1)
+        channels.publish("room", 2)
+        assert messages.get() == 1
+    with pytest.raises(RuntimeError):
+        call_soon(lambda: None)
+
+
+def test_R70_a_forked_child_has_channels_of_its_own(channels: Channels) -> None:
+    with channels.subscribe("room") as messages:
+        channels.publish("room", "before")
+        assert messages.get() == "before"
+        reading, writing = os.pipe()
+        child = os.fork()
+        if not child:
+            code = 1
+            try:
+                with channels.subscribe("child") as own:
+                    channels.publish("child", "hello")
+                    os.write(writing, str(own.get(timeout=5)).encode())
+                channels.publish("room", "from the child")
+                code = 0
+            finally:
+                os._exit(code)
+        os.close(writing)
+        assert os.read(reading, 100) == b"hello"
+        os.close(reading)
+        assert os.waitpid(child, 0)[1] == 0
+        is_shared = type(channels) is not Channels
+        assert messages.get(timeout=0.2) == ("from the child" if is_shared else None)
+        channels.publish("room", "after")
+        assert messages.get(timeout=5) == "after"
+
+
+def test_close_ends_subscriptions_and_what_comes_next_begins_anew(channels: Channels) -> None:
+    ended = []
+    with channels.subscribe("room") as messages:
+        channels.publish("room", "last")
+        until(lambda: messages._mailbox._letters)
+        thread = in_thread(lambda: ended.append(list(messages)))
+        channels.close()
+        thread.join(10)
+    assert ended == [["last"]]
+    with channels.subscribe("room") as again:
+        channels.publish("room", "first")
+        assert again.get(timeout=5) == "first"
+
+
+@every_loop
+def test_close_ends_what_a_task_hears(backend: str, channels: Channels) -> None:
+    async def check() -> list[Any]:
+        async with channels.subscribe("room") as messages, anyio.create_task_group() as tasks:
+            await channels.publish("room", "last")
+            received = [await messages.__anext__()]
+            tasks.start_soon(anyio.to_thread.run_sync, channels.close)
+            return received + [message async for message in messages]
+
+    assert run(backend, check) == ["last"]
+
+
+# -- in an application ---------------------------------------------------------------------------------------------------
+
+
+class Chat(App):
+    """A form posts, a stream hears: the same for `def` and `async def`."""
+
+    async def say(self, text: str) -> str:
+        await self.channels.publish("room", {"text": text})
+        return "posted"
+
+    def say_sync(self, text: str) -> str:
+        self.channels.publish("room", {"text": text})
+        return "posted"
+
+    async def events(self) -> Any:
+        return EventStream(self.channels.subscribe("room"), heartbeat=0.05)
+
+    async def own_events(self) -> Any:
+        return EventStream(self._own(), heartbeat=0.05)
+
+    async def _own(self) -> AsyncIterator[Any]:
+        async with self.channels.subscribe("room") as messages:
+            async for message in messages:
+                yield message
+
+    def sync_events(self) -> Any:
+        return EventStream(self._sync(), heartbeat=0.05)
+
+    def _sync(self) -> Any:
+        with self.channels.subscribe("room") as messages:
+            yield from messages
+
+    def poll(self) -> Any:
+        with self.channels.subscribe("room") as messages:
+            return messages.get(timeout=10, default={})
+
+    async def poll_async(self) -> Any:
+        async with self.channels.subscribe("room") as messages:
+            with anyio.move_on_after(10):
+                return await messages.__anext__()
+
+    @inline
+    def listeners(self) -> str:
+        return str(len(self.channels._mailboxes.get("room", ())))
+
+
+STREAMS = ["events", "own_events", "sync_events"]
+
+
+@pytest.mark.parametrize("path", STREAMS)
+@pytest.mark.parametrize("post", ["say", "say_sync"])
+def test_a_form_reaches_a_stream(make_client: MakeClient, channels: Channels, post: str, path: str) -> None:
+    client = make_client(Chat(channels=channels))
+    with client.stream("GET", f"/{path}") as answer:
+        chunks = answer.iter_raw()
+        next(chunks)
+        assert client.post(f"/{post}", data={"text": "hello\nworld"}).text == "posted"
+        assert next(chunk for chunk in chunks if b"data" in chunk) == b'data: {"text":"hello\\nworld"}\n\n'
+    until(lambda: client.get("/listeners").text == "0")  # R61: also that of the thread, which nothing wakes
+
+
+@pytest.mark.parametrize("path", ["poll", "poll_async"])
+def test_a_long_poll(make_client: MakeClient, channels: Channels, path: str) -> None:
+    client = make_client(Chat(channels=channels))
+    answers = []
+    thread = in_thread(lambda: answers.append(client.get(f"/{path}").json()))
+    until(lambda: channels._mailboxes)
+    time.sleep(0.02)  # Redis has heard of it
+    client.post("/say", data={"text": "now"})
+    thread.join(10)
+    assert answers == [{"text": "now"}]
+
+
+@pytest.mark.parametrize("world", ["asyncio", "trio"])
+@pytest.mark.parametrize("path", STREAMS)
+def test_a_form_under_wsgi_reaches_a_loop_of_the_same_process(
+    connect: MakeClient, channels: Channels, world: str, path: str
+) -> None:
+    app = Chat(channels=channels)
+    loop, wsgi = connect(app, world), connect(app, "wsgi")
+    with loop.stream("GET", f"/{path}") as answer:
+        chunks = answer.iter_raw()
+        next(chunks)
+        wsgi.post("/say_sync", data={"text": "across"})
+        found = next(chunk for chunk in chunks if b"data" in chunk)
+    assert parsed(found)[0].data == '{"text":"across"}'
+
+
+@every_loop
+@pytest.mark.parametrize("path", STREAMS)
+def test_R65_subscriptions_end_when_the_server_says_shutdown(backend: str, channels: Channels, path: str) -> None:
+    app = Chat(channels=channels)
+
+    async def check() -> Call:
+        lifespan, call = Lifespan(app, {}), Call(piece(b""))
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(lifespan.run)
+            await lifespan.say("startup")
+            tasks.start_soon(app, http_scope("GET", f"/{path}"), call.receive, call.send)
+            while len(call.sent) < 2:
+                await checkpoint()
+            await lifespan.say("shutdown")
+            while not call.is_complete:
+                await checkpoint()
+        lifespan.close()
+        return call
+
+    assert run(backend, check).is_complete
+    until(lambda: channels._mailboxes == {})
+
+
+def test_R65_a_handler_that_waits_for_a_message_ends_with_the_process_under_wsgi(channels: Channels) -> None:
+    app = Chat(channels=channels)
+    begin(app, "GET", "/listeners").read()
+    answers = []
+    thread = in_thread(lambda: answers.append(begin(app, "GET", "/poll").read()))
+    until(lambda: channels._mailboxes)
+    app.wsgi_shutdown()
+    thread.join(5)
+    assert answers == [b"{}"]
+
+
+def test_subtrees_share_the_channels_unless_they_have_their_own(make_client: MakeClient) -> None:
+    class Inner(App):
+        def say(self) -> str:
+            self.channels.publish("room", type(self).__name__)
+            return str(self.channels is root.channels)
+
+    class Own(Inner):
+        channels = Channels()
+
+    class Root(Inner): ...
+
+    root = Root()
+    root.inner, root.own, root.other = Inner(), Own(), Inner(channels=Channels())
+    client = make_client(root)
+    with root.channels.subscribe("room") as messages:
+        paths = ["/say", "/inner/say", "/own/say", "/other/say"]
+        assert [client.get(path).text for path in paths] == ["True", "True", "False", "False"]
+        assert [messages.get(), messages.get(), messages.get(timeout=0)] == ["Root", "Inner", None]
+    assert root.inner.channels is root.channels  # type: ignore[attr-defined]
+    assert root.other.channels is not root.channels  # type: ignore[attr-defined]
+    assert Inner().channels is not root.channels
+
+
+def test_an_application_may_be_given_channels_later(make_client: MakeClient) -> None:
+    app = Chat()
+    client = make_client(app)
+    assert client.get("/listeners").text == "0"
+    first, app.channels = app.channels, Channels()
+    assert app.channels is not first
+    with app.channels.subscribe("room"):
+        assert client.get("/listeners").text == "1"
+
+
+@pytest.mark.parametrize("value", ["redis://localhost", Channels, object(), WebSocketMiddleware])
+def test_what_is_no_channels_is_refused(value: Any) -> None:
+    with pytest.raises(SetupError, match="channels takes"):
+        App(channels=value)
+
+
+def test_no_handler_is_named_channels() -> None:
+    with pytest.raises(SetupError, match="App uses that name"):
+
+        class Root(App):
+            def channels(self) -> None: ...  # type: ignore[override]
+
+
+def test_the_package_names_what_it_imports_later() -> None:
+    assert all(hasattr(micropie.channels, name) for name in micropie.channels.__all__)
+    with pytest.raises(AttributeError, match="no attribute 'Nothing'"):
+        micropie.channels.Nothing  # noqa: B018

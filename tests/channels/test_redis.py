@@ -1,0 +1,357 @@
+"""What is particular to channels through Redis: connections that are lost, servers that are away, other processes."""
+
+from __future__ import annotations
+
+import gc
+import os
+import socket
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import pytest
+import redis
+
+from micropie import SetupError, redisclient
+from micropie.channels import MessagesLost, RedisChannels, Subscription, redischannels
+from micropie.channels.waiting import Outcome
+from micropie.redisclient import RedisClient
+from tests.asgi.calls import every_loop, run
+from tests.support.redis_server import redis_server
+
+ROOT = Path(__file__).parent.parent.parent
+
+
+def until(condition: Callable[[], object]) -> None:
+    deadline = time.monotonic() + 10
+    while not condition():
+        assert time.monotonic() < deadline
+        time.sleep(0.002)
+
+
+def port_of(url: str) -> int:
+    return int(url.rpartition(":")[2].partition("/")[0])
+
+
+def threads() -> list[str]:
+    return sorted(thread.name for thread in threading.enumerate() if thread.name.startswith("micropie-channels"))
+
+
+@pytest.fixture(autouse=True)
+def no_thread_is_left() -> Iterator[None]:
+    yield
+    until(lambda: not threads())
+
+
+@pytest.fixture
+def nowhere() -> str:
+    """The URL of a server that is not there."""
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        return f"redis://127.0.0.1:{server.getsockname()[1]}/0"
+
+
+def test_nothing_is_started_before_it_is_needed(redis_url: str) -> None:
+    channels = RedisChannels(redis_url)
+    assert threads() == []
+    channels.publish("room", 1)
+    assert threads() == ["micropie-channels-publisher"]
+    with channels.subscribe("room"), channels.subscribe("other"):
+        assert threads() == ["micropie-channels-listener", "micropie-channels-publisher"]
+    channels.close()
+    assert threads() == []
+    channels.close()
+
+
+def test_a_process_has_two_connections(redis_url: str) -> None:
+    channels = RedisChannels(redis_url, prefix="two:")
+    client = redis.Redis.from_url(redis_url)
+    before = len(client.client_list())
+    with channels.subscribe(*map(str, range(50))) as messages, channels.subscribe("0"):
+        for number in range(50):
+            channels.publish(str(number), number)
+        assert [messages.get() for _ in range(50)] == list(range(50))
+        assert len(client.client_list()) == before + 2
+    channels.close()
+    client.close()
+
+
+def test_redis_hears_of_what_nobody_wants_any_more(redis_url: str) -> None:
+    channels = RedisChannels(redis_url, prefix="unwanted:")
+    client = redis.Redis.from_url(redis_url)
+    for _ in range(20):
+        with channels.subscribe("a", "b") as messages, channels.subscribe("b"):
+            channels.publish("a", 1)
+            assert messages.get() == 1
+        with channels.subscribe("b") as messages:  # at once: it may be told to go and to come in one go
+            channels.publish("b", 2)
+            assert messages.get() == 2
+    until(lambda: client.pubsub_channels("unwanted:*") == [])
+    channels.close()
+    client.close()
+
+
+@pytest.mark.parametrize("url", ["", "localhost", "http://localhost", None, 5])
+def test_a_url_that_is_none_is_refused_when_it_is_made(url: Any) -> None:
+    with pytest.raises(SetupError, match="RedisChannels takes a URL"):
+        RedisChannels(url)
+
+
+def test_a_missing_client_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(redisclient, "redis", None)
+    with pytest.raises(SetupError, match=r"micropie\[redis\]"):
+        RedisChannels("redis://localhost")
+
+
+# -- a server that is away ---------------------------------------------------------------------------------------------
+
+
+def test_a_server_that_is_not_there_is_an_error_at_once(nowhere: str) -> None:
+    channels = RedisChannels(nowhere)
+    for _ in range(2):
+        with pytest.raises(ConnectionError, match=r"'channel:room' was not published: .* out of reach"):
+            channels.publish("room", 1)
+        with pytest.raises(ConnectionError, match=r"no subscription to a, b: .* out of reach"):
+            channels.subscribe("b", "a").__enter__()
+    assert channels._mailboxes == {}
+    channels.close()
+
+
+@every_loop
+def test_a_server_that_is_not_there_is_an_error_to_a_task(backend: str, nowhere: str) -> None:
+    channels = RedisChannels(nowhere)
+
+    async def check() -> None:
+        with pytest.raises(ConnectionError, match="was not published"):
+            await channels.publish("room", 1)
+        with pytest.raises(ConnectionError, match="no subscription"):
+            await channels.subscribe("room").__aenter__()
+        assert channels._mailboxes == {}
+
+    run(backend, check)
+    channels.close()
+
+
+def test_a_server_that_does_not_answer_is_out_of_reach(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(redischannels, "PATIENCE", 0.1)
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        channels = RedisChannels(f"redis://127.0.0.1:{server.getsockname()[1]}/0")
+        with pytest.raises(ConnectionError, match="out of reach"):
+            channels.publish("room", 1)
+        with pytest.raises(ConnectionError, match="out of reach"):
+            channels.subscribe("room").__enter__()
+        channels.close()
+
+
+def test_a_failure_that_nobody_awaited_is_logged(nowhere: str, caplog: pytest.LogCaptureFixture) -> None:
+    channels = RedisChannels(nowhere)
+
+    async def forget_to_await() -> None:
+        channels.publish("room", 1)
+
+    run("asyncio", forget_to_await)
+    channels.close()
+    gc.collect()
+    assert "a message to 'channel:room' was not published" in caplog.text
+
+
+def test_too_many_messages_that_wait_are_an_error(redis_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(redischannels, "MOST_WAITING", 0)
+    channels = RedisChannels(redis_url)
+    with pytest.raises(ConnectionError, match="0 are waiting already"):
+        channels.publish("room", 1)
+    with channels.subscribe("a"):  # needs none of them
+        pass
+    channels.close()
+
+
+def test_who_waits_for_a_listener_that_cannot_be_told_is_told(redis_url: str, nowhere: str) -> None:
+    channels = RedisChannels(redis_url)
+    with channels.subscribe("a"):
+        channels.publish("a", 1)
+        assert channels._publisher is not None
+        there = channels._publisher._client
+        channels._publisher._client = RedisClient("Elsewhere", nowhere, 1)
+        with pytest.raises(ConnectionError, match="no subscription to b: the Redis of Elsewhere"):
+            channels.subscribe("b").__enter__()
+        channels._publisher._client = there
+    channels.close()
+
+
+def test_a_late_confirmation_is_none(redis_url: str) -> None:
+    channels = RedisChannels(redis_url)
+    with channels.subscribe("a") as messages:
+        listener = channels._listener
+        assert listener is not None
+        listener._unconfirmed["b"] = 2
+        listener._subscribed("b")
+        assert (listener._unconfirmed, listener._confirmed) == ({"b": 1}, {"a"})
+        listener._subscribed("b")
+        assert (listener._unconfirmed, listener._confirmed) == ({}, {"a"})
+        assert messages.get(timeout=0) is None
+    channels.close()
+
+
+def test_what_redis_refuses_is_an_error_of_that_message_alone(redis_url: str) -> None:
+    client = redis.Redis.from_url(redis_url)
+    client.acl_setuser("few", enabled=True, nopass=True, categories=["+@all"], channels=["mine:*", "micropie-*"])
+    channels = RedisChannels(redis_url.replace("redis://", "redis://few:x@"), prefix="")
+    outcomes = []
+
+    async def publish() -> None:
+        for name in ("mine:1", "other", "mine:2"):
+            try:
+                await channels.publish(name, 1)
+                outcomes.append("published")
+            except ConnectionError as error:
+                outcomes.append(str(error)[-40:])
+
+    run("asyncio", publish)
+    assert outcomes == ["published", outcomes[1], "published"]
+    assert "channel" in outcomes[1]
+    channels.close()
+    client.acl_deluser("few")
+    client.close()
+
+
+# -- a connection that is lost -----------------------------------------------------------------------------------------
+
+
+def test_R57_a_subscription_survives_the_server_s_restart(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    with redis_server(tmp_path) as url:
+        channels = RedisChannels(url)
+        messages = channels.subscribe("room").__enter__()
+        strict = channels.subscribe("room", when_full="close").__enter__()
+        channels.publish("room", "before")
+        assert (messages.get(), messages.gaps) == ("before", 0)
+    until(lambda: messages.gaps)
+    assert strict.get() == "before"
+    with pytest.raises(MessagesLost, match="connection to Redis was lost"):
+        strict.get()
+    with pytest.raises(ConnectionError):
+        channels.publish("room", "lost")
+    with pytest.raises(ConnectionError):
+        channels.subscribe("room").__enter__()
+    with redis_server(tmp_path, port_of(url)):
+        until(lambda: redis.Redis.from_url(url).pubsub_numsub("channel:room") == [(b"channel:room", 1)])
+        channels.publish("room", "after")
+        assert (messages.get(timeout=5), messages.gaps, strict.gaps) == ("after", 1, 1)
+        messages.__exit__()
+        strict.__exit__()
+        channels.close()
+    assert caplog.text.count("lost its connection") == 1
+
+
+def _has_gaps(messages: Subscription, count: int) -> bool:
+    return messages.gaps == count
+
+
+def test_a_connection_that_is_cut_is_made_anew(redis_url: str) -> None:
+    channels = RedisChannels(redis_url, prefix="cut:")
+    client = redis.Redis.from_url(redis_url)
+    with channels.subscribe("room") as messages:
+        for number in range(1, 4):
+            client.client_kill_filter(_type="pubsub")
+            until(partial(_has_gaps, messages, number))
+            with channels.subscribe("other"):  # which waits until the listener is back
+                until(lambda: client.pubsub_numsub("cut:room")[0][1])
+                channels.publish("room", number)
+                assert messages.get(timeout=5) == number
+    channels.close()
+    client.close()
+
+
+def test_a_server_that_has_become_silent_is_lost(redis_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(redischannels, "SILENCE", 0.1)
+    channels = RedisChannels(redis_url, prefix="silent:")
+    client = redis.Redis.from_url(redis_url)
+    with channels.subscribe("room") as messages:
+        time.sleep(0.35)
+        assert messages.gaps == 0  # it was asked, and answered
+        client.client_pause(400)
+        until(lambda: messages.gaps)
+    client.close()
+    channels.close()
+
+
+def test_a_message_that_is_no_text_costs_the_connection_and_not_the_thread(redis_url: str) -> None:
+    channels = RedisChannels(redis_url, prefix="odd:")
+    client = redis.Redis.from_url(redis_url)
+    with channels.subscribe("room") as messages:
+        client.publish("odd:room", b"\xff")
+        until(lambda: messages.gaps == 1)
+        until(lambda: client.pubsub_numsub("odd:room")[0][1])
+        channels.publish("room", "fine")
+        assert messages.get(timeout=5) == "fine"
+    channels.close()
+    client.close()
+
+
+def test_without_subscribers_nobody_connects_again(tmp_path: Path) -> None:
+    with redis_server(tmp_path) as url:
+        channels = RedisChannels(url)
+        with channels.subscribe("room"):
+            pass
+    until(lambda: channels._listener is not None and not channels._listener._is_connected)
+    time.sleep(0.1)
+    with redis_server(tmp_path, port_of(url)):
+        client = redis.Redis.from_url(url)
+        time.sleep(0.3)
+        assert len(client.client_list()) == 1
+        with channels.subscribe("room") as messages:
+            channels.publish("room", 1)
+            assert (messages.get(), messages.gaps) == (1, 0)
+        channels.close()
+        client.close()
+
+
+# -- processes ---------------------------------------------------------------------------------------------------------
+
+ECHO = """
+import sys
+from micropie.channels import RedisChannels
+channels = RedisChannels(sys.argv[1], prefix="echo:")
+with channels.subscribe("to") as messages:
+    print("ready", flush=True)
+    for message in messages:
+        channels.publish("from", message + 1)
+        if message > 8:
+            break
+channels.close()
+"""
+
+
+def test_two_processes_hear_each_other(redis_url: str) -> None:
+    channels = RedisChannels(redis_url, prefix="echo:")
+    child = subprocess.Popen(
+        [sys.executable, "-c", ECHO, redis_url], stdout=subprocess.PIPE, cwd=ROOT, env={**os.environ}
+    )
+    assert child.stdout is not None
+    with child.stdout, channels.subscribe("from") as messages:
+        assert child.stdout.readline() == b"ready\n"
+        for number in range(10):
+            channels.publish("to", number)
+            assert messages.get(timeout=5) == number + 1
+        assert child.wait(10) == 0
+    channels.close()
+
+
+# -- outcomes ------------------------------------------------------------------------------------------------------------
+
+
+def test_only_the_first_word_about_an_outcome_counts() -> None:
+    outcome = Outcome("it")
+    calls = []
+    outcome.call(lambda: calls.append("done"))
+    forgotten: Any = calls.clear
+    outcome.call(forgotten)
+    outcome.forget(forgotten)
+    outcome.forget(forgotten)
+    outcome.done()
+    outcome.fail("too late")
+    outcome.block()
+    assert (calls, outcome.failure()) == (["done"], "")
