@@ -25,14 +25,16 @@ class Crowd:
     """Subscribers that count the messages that they get."""
 
     def __init__(self, size: int) -> None:
-        self.size = size
         self.missing = 0
         self.all_have_it = asyncio.Event()
-        self.joined = 0
+        self.to_join = size
+        self.all_have_joined = asyncio.Event()
 
     async def listen(self, channels: Channels) -> None:
         async with channels.subscribe("room") as messages:
-            self.joined += 1
+            self.to_join -= 1
+            if not self.to_join:
+                self.all_have_joined.set()
             async for _ in messages:
                 self.missing -= 1
                 if not self.missing:
@@ -43,8 +45,7 @@ async def measure(channels: Channels, size: int, messages: int, *, blocked: bool
     """Seconds from each of so many messages to its last delivery."""
     crowd = Crowd(size)
     tasks = [asyncio.create_task(crowd.listen(channels)) for _ in range(size)]
-    while crowd.joined < size:
-        await asyncio.sleep(0.01)
+    await crowd.all_have_joined.wait()
     seconds = []
     async with AsyncExitStack() as stack:
         if blocked:

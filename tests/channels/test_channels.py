@@ -394,7 +394,8 @@ def test_close_ends_what_a_task_hears(backend: str, channels: Channels) -> None:
             await channels.publish("room", "last")
             received = [await messages.__anext__()]
             tasks.start_soon(anyio.to_thread.run_sync, channels.close)
-            return received + [message async for message in messages]
+            received += [message async for message in messages]
+        return received
 
     assert run(backend, check) == ["last"]
 
