@@ -117,7 +117,8 @@ def is_on_loop() -> bool:
 def caller() -> Callable[[Callable[[], object]], object]:
     """What has this event loop call a function soon: from any thread, and from a signal's handler.
 
-    It does not wait and takes no lock. It raises ``RuntimeError`` if the loop has ended.
+    The loop's own way, whichever it is: it does not wait and takes no lock, where anyio's makes a task of it and takes
+    four times as long. It raises ``RuntimeError`` if the loop has ended.
     """
     token = current_token()
     loop: Any = getattr(token, "native_token", token)  # anyio 4.11 and later wrap it

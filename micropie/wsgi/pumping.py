@@ -6,7 +6,6 @@ much as many chunks, so it is given when the thread has nothing left to send.
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from concurrent.futures import CancelledError, Future
 from contextlib import suppress
 from queue import SimpleQueue
@@ -14,10 +13,9 @@ from threading import Lock
 from typing import Any
 
 from anyio import Event, get_cancelled_exc_class
-from anyio.lowlevel import current_token
 
 from micropie.errors import ClientDisconnect
-from micropie.loops import CLEAN_UP_WITHIN, Source
+from micropie.loops import CLEAN_UP_WITHIN, Source, caller
 from micropie.streams import END, Stream, has_ended
 from micropie.wsgi.portal import await_in_portal, get_portal
 
@@ -107,7 +105,7 @@ class Pump:
     # -- in the task, on the loop ----------------------------------------------------------------------------------
 
     async def _run(self) -> None:
-        self._call_soon = _caller()
+        self._call_soon = caller()
         self._source.enter()
         failure: BaseException | None = None
         try:
@@ -149,19 +147,6 @@ class Pump:
         if parked is not None:
             parked.set()
         self._source.give_up()
-
-
-def _caller() -> Callable[[Callable[[], object]], object]:
-    """What has this loop call a function, from another thread and without waiting for it.
-
-    The loop's own way, whichever it is: anyio's makes a task of it, and takes four times as long.
-    """
-    token = current_token()
-    loop: Any = getattr(token, "native_token", token)  # before anyio 4.11 it is that itself
-    call_soon: Callable[[Callable[[], object]], object] = (
-        loop.call_soon_threadsafe if hasattr(loop, "call_soon_threadsafe") else loop.run_sync_soon
-    )
-    return call_soon
 
 
 def _loop_ended() -> Exception:
