@@ -385,6 +385,28 @@ def test_a_source_that_is_entered_is_left(make_client: MakeClient) -> None:
     assert log == ["entered", "asked", "left"]
 
 
+@every_loop
+def test_a_thread_that_comes_too_late_finds_the_source_closed(backend: str) -> None:
+    log = []
+
+    class Events:
+        def __next__(self) -> str:
+            log.append("asked")
+            return "a"
+
+        def close(self) -> None:
+            log.append("closed")
+
+    async def check() -> None:
+        source = eventstream._FromThread(Events())  # type: ignore[arg-type]
+        await source.aclose()
+        with pytest.raises(StopAsyncIteration):
+            await source.__anext__()
+
+    run(backend, check)
+    assert log == ["closed"]
+
+
 @pytest.mark.parametrize("is_late", [True, False])
 def test_a_sync_source_whose_close_fails_is_logged(
     make_client: MakeClient, is_late: bool, caplog: pytest.LogCaptureFixture

@@ -78,6 +78,7 @@ class RedisChannels(Channels):
             self._listener = self._publisher = None
         for thread in threads:
             thread.join(CLOSE_WITHIN)
+        self._client.close()
 
     def join(self, mailbox: Mailbox, names: Sequence[str]) -> Outcome | None:
         """See ``Channels``."""

@@ -452,18 +452,21 @@ STREAMS = ["events", "own_events", "sync_events"]
 @pytest.mark.parametrize("path", STREAMS)
 @pytest.mark.parametrize("post", ["say", "say_sync"])
 def test_a_form_reaches_a_stream(make_client: MakeClient, channels: Channels, post: str, path: str) -> None:
-    client = make_client(Chat(channels=channels))
+    app = Chat(channels=channels)
+    client = make_client(app)
     with client.stream("GET", f"/{path}") as answer:
         chunks = answer.iter_raw()
         next(chunks)
         assert client.post(f"/{post}", data={"text": "hello\nworld"}).text == "posted"
         assert next(chunk for chunk in chunks if b"data" in chunk) == b'data: {"text":"hello\\nworld"}\n\n'
     until(lambda: client.get("/listeners").text == "0")  # R61: also that of the thread, which nothing wakes
+    until(lambda: not any(ending._functions for ending in app._micropie_endings.values()))
 
 
 @pytest.mark.parametrize("path", ["poll", "poll_async"])
 def test_a_long_poll(make_client: MakeClient, channels: Channels, path: str) -> None:
-    client = make_client(Chat(channels=channels))
+    app = Chat(channels=channels)
+    client = make_client(app)
     answers = []
     thread = in_thread(lambda: answers.append(client.get(f"/{path}").json()))
     until(lambda: channels._mailboxes)
@@ -471,6 +474,7 @@ def test_a_long_poll(make_client: MakeClient, channels: Channels, path: str) -> 
     client.post("/say", data={"text": "now"})
     thread.join(10)
     assert answers == [{"text": "now"}]
+    assert not any(ending._functions for ending in app._micropie_endings.values())
 
 
 @pytest.mark.parametrize("world", ["asyncio", "trio"])
