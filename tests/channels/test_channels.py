@@ -15,7 +15,7 @@ import pytest
 from anyio.lowlevel import checkpoint
 
 import micropie.channels
-from micropie import App, EventStream, SetupError, WebSocketMiddleware, inline
+from micropie import App, EventStream, SetupError, WebSocket, WebSocketMiddleware, inline
 from micropie.channels import Channels, MessagesLost, Subscription
 from micropie.codec import CodecError
 from micropie.loops import caller, waker
@@ -490,6 +490,36 @@ def test_a_form_under_wsgi_reaches_a_loop_of_the_same_process(
         wsgi.post("/say_sync", data={"text": "across"})
         found = next(chunk for chunk in chunks if b"data" in chunk)
     assert parsed(found)[0].data == '{"text":"across"}'
+
+
+class Room(Chat):
+    async def ws_chat(self, ws: WebSocket) -> None:
+        await ws.accept()
+        async with anyio.create_task_group() as tasks:
+            await tasks.start(self._tell, ws)
+            await ws.send_json("you are in")
+            async for text in ws:
+                await self.channels.publish("room", {"text": text})
+            tasks.cancel_scope.cancel()
+
+    async def _tell(self, ws: WebSocket, *, task_status: Any) -> None:
+        async with self.channels.subscribe("room") as messages:
+            task_status.started()
+            async for message in messages:
+                await ws.send_json(message)
+
+
+@pytest.mark.parametrize("world", ["asyncio", "trio"])
+def test_websockets_hear_each_other_and_a_form_under_wsgi(connect: MakeClient, channels: Channels, world: str) -> None:
+    app = Room(channels=channels)
+    client, wsgi = connect(app, world), connect(app, "wsgi")
+    with client.websocket("/chat") as one, client.websocket("/chat") as two:
+        assert [one.receive_json(), two.receive_json()] == ["you are in", "you are in"]
+        one.send_text("hello")
+        assert [one.receive_json(), two.receive_json()] == [{"text": "hello"}] * 2
+        wsgi.post("/say_sync", data={"text": "from a form"})
+        assert [one.receive_json(), two.receive_json()] == [{"text": "from a form"}] * 2
+    until(lambda: channels._mailboxes == {})
 
 
 @every_loop
