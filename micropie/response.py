@@ -12,6 +12,7 @@ import logging
 import re
 from collections.abc import Callable, Iterable, Sequence
 from datetime import datetime
+from functools import lru_cache
 from typing import Any, Final, TypeAlias
 from urllib.parse import quote, urlsplit
 
@@ -162,7 +163,8 @@ def encode(response: Response, stream: Stream | None, head_only: bool) -> Answer
     headers, content_type, length = checked_headers(response.headers.pairs)
     body, suggested_type = (b"", HTML) if stream is not None else encode_body(response.body)
     if content_type is None:
-        content_type = check_value("content-type", response.content_type or suggested_type)
+        stated = response.content_type
+        content_type = suggested_type if stated is None else check_value("content-type", stated or suggested_type)
     if status in (204, 304):
         # No content, so nothing may describe it (RFC 9110, sections 8.6, 15.3.5 and 15.4.5).
         return status, None, None, headers, b"", stream
@@ -213,9 +215,15 @@ def checked_headers(pairs: Iterable[tuple[str, str]]) -> tuple[HeaderPairs, str 
 
 
 def _check_name(name: object) -> str:
-    if not isinstance(name, str) or not TOKEN.fullmatch(name):
+    key = _key_of(name) if isinstance(name, str) else None
+    if key is None:
         raise ResponseError(f"{name!r} can't be the name of a header")
-    return name.lower()
+    return key
+
+
+@lru_cache(maxsize=1024)  # names are few and the same in every answer
+def _key_of(name: str) -> str | None:
+    return name.lower() if TOKEN.fullmatch(name) else None
 
 
 def check_value(name: str, value: object) -> str:

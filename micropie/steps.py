@@ -68,7 +68,7 @@ def kind_of(function: Callable[..., Any], otherwise: str = BLOCK) -> str:
 def call(kind: str, function: Callable[..., Any], *arguments: Any) -> Flow[Any]:
     """Call a function of the author's; what it returns is awaited if need be (a decorated ``async def``)."""
     result = function(*arguments) if kind is INLINE else (yield kind, function, arguments)
-    if isawaitable(result):
+    if result is not None and isawaitable(result):  # most hooks say nothing, and to ask takes as long as a step
         result = yield (AWAIT, itself, (result,))
     return result
 

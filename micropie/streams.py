@@ -133,8 +133,13 @@ def as_bytes(chunk: object) -> bytes:
     raise ResponseError(f"a stream's chunks are text or bytes, not {type(chunk).__name__}")
 
 
+_NO_STREAMS = frozenset({str, bytes, dict, list, type(None)})
+
+
 def stream_of(body: Any) -> Stream | None:
     """``body`` as a stream if it is an iterator or a file, else None (a list is JSON, not a stream)."""
+    if type(body) in _NO_STREAMS:  # to ask them all the rest would take as long as to encode them
+        return None
     if type(body) is FilePart:
         return Stream(body, False, IO)
     if hasattr(body, "__aiter__"):

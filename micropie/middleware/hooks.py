@@ -53,7 +53,13 @@ def run_after(
     """
     for hook in reversed(hooks):
         try:
-            response = yield from _after(hook, request, response)
+            if isinstance(hook, FlowMiddleware):
+                answer: Any = hook.after(request, response)
+                if type(answer) is GeneratorType:
+                    answer = yield from answer
+                response = response if answer is None else answer
+            else:
+                response = yield from _after(hook, request, response)
             continue
         except Exception as error:
             failure = error
@@ -63,11 +69,6 @@ def run_after(
 
 
 def _after(hook: Any, request: Request, response: Response) -> Flow[Response]:
-    if isinstance(hook, FlowMiddleware):
-        answer: Any = hook.after(request, response)
-        if type(answer) is GeneratorType:
-            answer = yield from answer
-        return response if answer is None else answer
     if isinstance(hook, Wrapping):
         answer = yield from hook.finish(response)
         return response if answer is None else as_response(answer)
@@ -78,6 +79,8 @@ def _after(hook: Any, request: Request, response: Response) -> Flow[Response]:
 
 def _is_function(hook: object) -> bool:
     """Whether this is a generator function (or wrongly another) and not an object with hooks."""
+    if isinstance(hook, HttpMiddleware):
+        return False
     return callable(hook) and not hasattr(hook, "before_request") and not hasattr(hook, "after_request")
 
 
