@@ -71,8 +71,7 @@ def respond(site: Site, request: Request) -> Flow[Answer]:
         # 2. Route. One look-up finds a path without arguments; others are walked.
         exact = site.exact.get(request.method, _NO_ROUTES).get(request.literal_path)
         if exact is None:
-            route, arguments, values = site.find(request.method, request.segments())
-            request.path_params = [*values.values()] if values else arguments
+            route, arguments, values = site.find(request)
         else:
             route, arguments, values = exact, _NO_ARGUMENTS, _NO_VALUES
         request.route = route

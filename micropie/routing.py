@@ -289,6 +289,7 @@ class Router:
         self._by_first_segment = self._sorted_patterns()
         self._plain_names = self._names_without_rivals()
         self.exact = self._exact_table()
+        self.below = self._below_table()
         self.routes = self._named_routes(explicit)
 
     def find(self, method: str, segments: Sequence[str]) -> tuple[Route, Sequence[str], dict[str, Any]]:
@@ -391,6 +392,16 @@ class Router:
                     route, rest, values = self.find(method, segments)
                     if not rest and not values:
                         routes[path] = routes[path.rstrip("/") + "/"] = route
+        return table
+
+    def _below_table(self) -> dict[str, dict[str, Route]]:
+        """By method, the paths of names that one segment may follow: one look-up finds what ``find`` would."""
+        table: dict[str, dict[str, Route]] = {method: {} for method in METHODS}
+        for name, resource in self._plain_names.items():
+            for method, routes in table.items():
+                route = resource.route_for(method)
+                if route is not None and route.most_segments:
+                    routes[f"/{name}"] = route
         return table
 
     def _named_routes(self, explicit: Sequence[Route]) -> dict[str, tuple[str, Pattern | None]]:

@@ -16,7 +16,7 @@ from micropie.error_handlers import ErrorHandler, ErrorKey
 from micropie.errors import HTTPError, SetupError
 from micropie.forms import Limits
 from micropie.level import Level, Threads
-from micropie.patterns import Pattern
+from micropie.patterns import DOTS_AND_EMPTY, Pattern
 from micropie.request import Request
 from micropie.routing import SOCKET_PREFIX, Node, Resource, Route, RouteMark, Router, marks_of, public_handlers
 from micropie.sessions import SessionBackend, SessionStore
@@ -49,21 +49,40 @@ class Branch:
     children: dict[str, Branch]
 
 
+_NO_ROUTES: dict[str, Route] = {}
+_NO_VALUES: dict[str, Any] = {}
+
+
 class Site:
     """A whole tree of applications, frozen. ``level`` is the outermost application's.
 
-    ``exact[method][path]`` is the short cut for paths without arguments; ``find`` does the others. WebSockets have
-    tables of their own, ``sockets``: no handler is reached by the other protocol.
+    ``exact[method][path]`` is the short cut for paths without arguments, ``below[method][path]`` for those with one
+    segment more, its argument; ``find`` does the others. WebSockets have tables of their own, ``sockets``: no handler
+    is reached by the other protocol.
     """
 
-    __slots__ = ("exact", "find", "level", "router", "sockets")
+    __slots__ = ("below", "exact", "level", "router", "sockets")
 
     def __init__(self, level: Level, router: Router, sockets: Router) -> None:
         self.level = level
         self.router = router
         self.sockets = sockets
         self.exact = router.exact
-        self.find = router.find
+        self.below = router.below
+
+    def find(self, request: Request) -> tuple[Route, Sequence[str], dict[str, Any]]:
+        """The route of a request, and what of its path becomes arguments. Raises 400, 404 and 405."""
+        path = request.literal_path
+        if path is not None:
+            head, _, last = path.rpartition("/")
+            route = self.below.get(request.method, _NO_ROUTES).get(head)
+            if route is not None and last not in DOTS_AND_EMPTY and "\0" not in last:
+                request.path_params = arguments = [last]
+                return route, arguments, _NO_VALUES
+        found = self.router.find(request.method, request.segments())
+        _, segments, values = found
+        request.path_params = [*values.values()] if values else segments
+        return found
 
     def refusal(self, request: Request, error: Exception) -> Exception:
         """Why a request has no route: ``error``, or 426 for a WebSocket that the server passed on as a request."""

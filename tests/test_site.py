@@ -1,0 +1,51 @@
+"""The site's short cuts through its tables lead where the walk through them does."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from micropie import App, HTTPError, get
+from micropie.wsgi.request import WSGIRequest
+
+
+class ShortCut(App):
+    def greet(self, *names: str) -> str:
+        return f"greet {names}"
+
+    def one(self, name: str) -> str:
+        return f"one {name}"
+
+    def none(self) -> str:
+        return "none"
+
+    @get
+    def read(self, name: str) -> str:
+        return f"read {name}"
+
+
+def _found(by: Callable[[], Any]) -> Any:
+    try:
+        route, arguments, values = by()
+    except HTTPError as error:
+        return error.status, error.headers
+    return route.name, list(arguments), values
+
+
+@given(
+    method=st.sampled_from(["GET", "HEAD", "POST"]),
+    head=st.sampled_from(["greet", "one", "none", "read", "index", "", ".", "other"]),
+    rest=st.lists(st.text(alphabet="ab./\0%", max_size=4), max_size=2),
+)
+def test_the_short_cut_to_one_argument_leads_where_the_walk_does(method: str, head: str, rest: list[str]) -> None:
+    path = "/".join(["", head, *rest])
+    environ = {"REQUEST_METHOD": method, "PATH_INFO": path, "QUERY_STRING": ""}
+    site = ShortCut().compiled()
+    request, walked = WSGIRequest(environ), WSGIRequest(environ)
+    short = _found(lambda: site.find(request))
+    assert short == _found(lambda: site.router.find(method, walked.segments()))
+    if isinstance(short[0], str):
+        assert list(request.path_params) == short[1]
