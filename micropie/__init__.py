@@ -10,10 +10,13 @@ from micropie.decorators import (
     inline,
     max_body_size,
     patch,
+    pooled,
     post,
     put,
     reads_body,
     route,
+    run_in,
+    threaded,
     websocket,
 )
 from micropie.errors import (
@@ -30,6 +33,7 @@ from micropie.eventstream import EventStream
 from micropie.forms import UploadFile
 from micropie.headers import Headers, MutableHeaders
 from micropie.legacy import Server
+from micropie.loops import where
 from micropie.middleware import HttpMiddleware, WebSocketMiddleware
 from micropie.rendering import template
 from micropie.request import Request, WebSocketRequest
@@ -71,12 +75,16 @@ __all__ = [
     "inline",
     "max_body_size",
     "patch",
+    "pooled",
     "post",
     "put",
     "reads_body",
     "request",
     "route",
+    "run_in",
     "static_file",
     "template",
+    "threaded",
     "websocket",
+    "where",
 ]

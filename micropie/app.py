@@ -30,7 +30,7 @@ from micropie.sessions import InMemorySessionBackend, SessionBackend
 from micropie.settings import Settings
 from micropie.site import Branch, Site, build_site
 from micropie.static import directory_route
-from micropie.steps import BLOCK
+from micropie.steps import HANDLER
 from micropie.types import HeadersLike, Receive, Scope, Send
 from micropie.wsgi.driver import serve_http as answer_wsgi
 from micropie.wsgi.driver import start_and_serve as serve_wsgi
@@ -169,7 +169,7 @@ class App:
 
     # -- the tree, compiled ----------------------------------------------------------------------------------------
 
-    def compiled(self, blocking: str = BLOCK) -> Site:
+    def compiled(self, blocking: str = HANDLER) -> Site:
         """The site that flows and drivers are given; built when it is first needed. Raises ``SetupError``.
 
         ``blocking`` is how it runs ``def`` handlers, see ``build_site``.
@@ -284,34 +284,34 @@ class App:
         self._micropie_channels = channels
 
     def route(
-        self, path: str, methods: Iterable[str] | None = None, *, name: str | None = None
+        self, path: str, methods: Iterable[str] | None = None, *, name: str | None = None, run: str | None = None
     ) -> Callable[[Function], Function]:
-        """Answer ``path`` with the plain function below; see ``micropie.route`` for the wildcards."""
-        return _registering(self, self._micropie_functions, make_mark(path, methods, name))
+        """Answer ``path`` with the plain function below; see ``micropie.route`` for wildcards and ``run``."""
+        return _registering(self, self._micropie_functions, make_mark(path, methods, name, run=run))
 
     def websocket(self, path: str, *, name: str | None = None) -> Callable[[Function], Function]:
         """Answer WebSockets at ``path`` with the plain ``async def`` below, which takes the socket first."""
         return _registering(self, self._micropie_sockets, make_mark(path, None, name, "app.websocket"))
 
-    def get(self, path: str, *, name: str | None = None) -> Callable[[Function], Function]:
+    def get(self, path: str, *, name: str | None = None, run: str | None = None) -> Callable[[Function], Function]:
         """Answer GET (and HEAD) of ``path`` with the function below: ``@app.get("/hello/<name>")``."""
-        return App.route(self, path, ["GET"], name=name)
+        return App.route(self, path, ["GET"], name=name, run=run)
 
-    def post(self, path: str, *, name: str | None = None) -> Callable[[Function], Function]:
+    def post(self, path: str, *, name: str | None = None, run: str | None = None) -> Callable[[Function], Function]:
         """Answer POST of ``path`` with the function below."""
-        return App.route(self, path, ["POST"], name=name)
+        return App.route(self, path, ["POST"], name=name, run=run)
 
-    def put(self, path: str, *, name: str | None = None) -> Callable[[Function], Function]:
+    def put(self, path: str, *, name: str | None = None, run: str | None = None) -> Callable[[Function], Function]:
         """Answer PUT of ``path`` with the function below."""
-        return App.route(self, path, ["PUT"], name=name)
+        return App.route(self, path, ["PUT"], name=name, run=run)
 
-    def patch(self, path: str, *, name: str | None = None) -> Callable[[Function], Function]:
+    def patch(self, path: str, *, name: str | None = None, run: str | None = None) -> Callable[[Function], Function]:
         """Answer PATCH of ``path`` with the function below."""
-        return App.route(self, path, ["PATCH"], name=name)
+        return App.route(self, path, ["PATCH"], name=name, run=run)
 
-    def delete(self, path: str, *, name: str | None = None) -> Callable[[Function], Function]:
+    def delete(self, path: str, *, name: str | None = None, run: str | None = None) -> Callable[[Function], Function]:
         """Answer DELETE of ``path`` with the function below."""
-        return App.route(self, path, ["DELETE"], name=name)
+        return App.route(self, path, ["DELETE"], name=name, run=run)
 
     def static(
         self,

@@ -7,31 +7,45 @@ from typing import Any, TypeVar, overload
 
 from micropie.errors import SetupError
 from micropie.patterns import Pattern
+from micropie.places import LOOP, MARK, PROCESS, THREAD, checked_place
 from micropie.routing import RouteMark, checked_methods
 from micropie.settings import is_count
 
 Function = TypeVar("Function", bound=Callable[..., Any])
 
 
-def make_mark(path: str | None, methods: Iterable[str] | None, name: str | None, decorator: str = "route") -> RouteMark:
-    """A checked ``RouteMark``. Raises ``SetupError`` for a path that can't be read and an unknown method."""
+def make_mark(
+    path: str | None,
+    methods: Iterable[str] | None,
+    name: str | None,
+    decorator: str = "route",
+    run: str | None = None,
+) -> RouteMark:
+    """A checked ``RouteMark``. Raises ``SetupError`` for a path that can't be read, an unknown method or place."""
     if path is not None:
         if not isinstance(path, str):
             raise SetupError(f'a route begins with its path: write @{decorator}("/path"), not {path!r}')
         Pattern(path)
-    return RouteMark(path, () if methods is None else checked_methods(methods), name)
+    if run is not None:
+        checked_place(run, "run")
+    return RouteMark(path, () if methods is None else checked_methods(methods), name, run)
 
 
 def route(
-    path: str | None = None, methods: Iterable[str] | None = None, *, name: str | None = None
+    path: str | None = None,
+    methods: Iterable[str] | None = None,
+    *,
+    name: str | None = None,
+    run: str | None = None,
 ) -> Callable[[Function], Function]:
     """Answer ``path`` with the method below: ``@route("/users/<id:int>", methods=["GET"])``.
 
     Wildcards: ``<name>``, ``<name:int>``, ``<name:float>``, ``<name:path>``, ``<name:re:[a-z]+>``; they fill the
     parameters of their names. Without ``path`` the method keeps its own name's path; without ``methods`` it
-    answers every method. ``name`` is for ``url_for``. Raises ``SetupError``.
+    answers every method. ``name`` is for ``url_for``. ``run`` is where it runs, as ``run_in`` takes it. Raises
+    ``SetupError``.
     """
-    return _marker(make_mark(path, methods, name))
+    return _marker(make_mark(path, methods, name, run=run))
 
 
 def _marker(mark: RouteMark, attribute: str = "__micropie_routes__") -> Callable[[Function], Function]:
@@ -69,11 +83,13 @@ class _MethodDecorator:
     @overload
     def __call__(self, path: Function) -> Function: ...
     @overload
-    def __call__(self, path: str | None = None, *, name: str | None = None) -> Callable[[Function], Function]: ...
-    def __call__(self, path: Any = None, *, name: str | None = None) -> Any:
+    def __call__(
+        self, path: str | None = None, *, name: str | None = None, run: str | None = None
+    ) -> Callable[[Function], Function]: ...
+    def __call__(self, path: Any = None, *, name: str | None = None, run: str | None = None) -> Any:
         if callable(path):
             return _marker(make_mark(None, [self._method], None))(path)
-        return _marker(make_mark(path, [self._method], name))
+        return _marker(make_mark(path, [self._method], name, run=run))
 
 
 get = _MethodDecorator("GET")
@@ -83,10 +99,39 @@ patch = _MethodDecorator("PATCH")
 delete = _MethodDecorator("DELETE")
 
 
+def run_in(place: str) -> Callable[[Function], Function]:
+    """Where the handler below runs, whatever the application's ``run_in`` says: ``@run_in("thread")``.
+
+    ``"loop"``: on the event loop, or in the server's own thread under WSGI, for a ``def`` that never blocks.
+    ``"thread"``: where it may block, the default for ``def``. ``"process"``: in a process of a pool, for what computes
+    for long. What can't be is a ``SetupError``: ``async def`` runs on the event loop only.
+    """
+    checked_place(place, "run_in")
+
+    def mark(function: Function) -> Function:
+        setattr(function, MARK, place)
+        return function
+
+    return mark
+
+
 def inline(function: Function) -> Function:
     """Call this ``def`` handler or hook on the event loop, not in a thread: it is quick and never blocks."""
-    function.__micropie_inline__ = True  # type: ignore[attr-defined]
-    return function
+    return run_in(LOOP)(function)
+
+
+def threaded(function: Function) -> Function:
+    """Call this ``def`` handler in a thread, also in an ``App(run_in=...)`` that says otherwise."""
+    return run_in(THREAD)(function)
+
+
+def pooled(function: Function) -> Function:
+    """Call this ``def`` handler in a process of the pool: it computes for long, and must not hold up others.
+
+    Its arguments and what it returns or yields cross by ``pickle``; the handler itself by its name. ``self`` is a bare
+    object of its class there, and ``self.request`` a copy that can only be read.
+    """
+    return run_in(PROCESS)(function)
 
 
 def hidden(function: Function) -> Function:

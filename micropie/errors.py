@@ -38,6 +38,16 @@ class HTTPError(Exception):
         self.message = message or f"{status} {PHRASES.get(status, 'Error')}"
         self.headers = list(headers)
 
+    def __reduce__(self) -> tuple[object, ...]:
+        # Those derived from it take other arguments; and it may come out of another process.
+        return _restored, (type(self), self.args), vars(self)
+
+
+def _restored(kind: type[HTTPError], arguments: tuple[object, ...]) -> HTTPError:
+    error = kind.__new__(kind)
+    error.args = arguments
+    return error
+
 
 class BadRequest(HTTPError):
     """The client sent something malformed: 400 and one sentence that says what."""

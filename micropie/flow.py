@@ -50,7 +50,7 @@ from micropie.sessions import Session
 from micropie.sessions.store import COOKIE
 from micropie.site import Site
 from micropie.static import open_file
-from micropie.steps import AWAIT, INLINE, RECEIVE_STEP, Flow, Limited, TookTooLong, itself
+from micropie.steps import AWAIT, INLINE, POOL, RECEIVE_STEP, Flow, Limited, TookTooLong, itself
 from micropie.streams import Stream, stream_of
 
 logger = logging.getLogger("micropie")
@@ -156,6 +156,8 @@ def _open_session(request: Request) -> Flow[None]:
 def _call_limited(request: Request, route: Route, arguments: Sequence[Any], seconds: float) -> Flow[Any]:
     if route.run_limited is INLINE:  # what runs on the event loop itself can't be interrupted by it
         return route.call(*arguments)
+    if route.run_limited is POOL:  # which ends a process itself
+        return (yield POOL, route.call, arguments)
     try:
         result = yield Limited(route.run_limited, seconds), route.call, arguments
         if isawaitable(result):  # a decorated ``async def`` has done nothing yet
@@ -250,7 +252,7 @@ def _seal_session(request: Request, session: Session, response: Response, stream
         if cookie is not None:
             status, content_type, length, pairs, body, stream = answer
             answer = status, content_type, length, [*pairs, ("set-cookie", cookie)], body, stream
-    if stream is not None:
+    if stream is not None or request.tasks:
         session.seal()
         request.loaded_session = session
     return answer

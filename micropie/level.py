@@ -10,16 +10,21 @@ from micropie.endings import Ending
 from micropie.error_handlers import ErrorHandler, ErrorKey
 from micropie.errors import HTTPError
 from micropie.forms import Limits
+from micropie.pool import ExecutorPool, Pool
 from micropie.sessions import SessionStore
 from micropie.settings import Settings
 from micropie.templates import Templates
 
 
 class Threads:
-    """What shares one number of worker threads: a tree of applications, or an inner one that states its own."""
+    """What shares one number of worker threads: a tree of applications, or an inner one that states its own.
 
-    def __init__(self, size: int) -> None:
+    ``queue`` is how many handlers may wait for one of them; what else may block always waits.
+    """
+
+    def __init__(self, size: int, queue: int = 0) -> None:
         self.size = size
+        self.queue = queue
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -33,6 +38,9 @@ class Level:
 
     settings: Settings
     threads: Threads
+    pool: Pool | ExecutorPool
+    pool_threads: Threads
+    """Those that wait for the pool."""
     limits: Limits
     sessions: SessionStore
     middlewares: Iterable[Any]

@@ -15,10 +15,26 @@ from anyio import CancelScope, Event, current_time, get_cancelled_exc_class, mov
 from anyio.lowlevel import RunVar, checkpoint_if_cancelled, current_token
 
 from micropie.errors import ClientDisconnect
+from micropie.execution import in_pool
+from micropie.places import LOOP, PROCESS, THREAD
 from micropie.steps import AWAIT, Limited, TookTooLong
 
 # Seconds that a stream may take to clean up after its client has gone.
 CLEAN_UP_WITHIN = 10.0
+
+
+def where() -> str:
+    """Where this code runs: ``"loop"`` on an event loop, ``"thread"`` where it may block, ``"process"`` in the pool.
+
+    Under WSGI a ``def`` handler runs in the server's thread, which is ``"thread"``, an ``@inline`` one as well.
+    """
+    if in_pool():
+        return PROCESS
+    try:
+        current_token()
+    except RuntimeError:
+        return THREAD
+    return LOOP
 
 
 async def perform_limited(

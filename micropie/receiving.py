@@ -65,7 +65,7 @@ def receive_parts(request: Request) -> Flow[None]:
 
 def _receive_multipart(request: Request, parameters: dict[str, str]) -> Flow[None]:
     parser = MultipartParser(boundary_of(parameters), request.level.limits)
-    request.on_close(parser.close)
+    request.hold(parser.close)
     incoming = request.incoming
     incoming.start_stream()
     waiting: list[bytes] = []  # for the disk

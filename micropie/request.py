@@ -9,6 +9,7 @@ from __future__ import annotations
 import ipaddress
 import re
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterator, Sequence
+from contextvars import Context, copy_context
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any, Final, NamedTuple, NoReturn, TypeVar
 from urllib.parse import quote, unquote_to_bytes
@@ -138,6 +139,11 @@ class Request:
     server gave up. True ``on_close`` at the latest."""
     quota: Quota | None = None
     """What ``RateLimit`` found; of several, what leaves the least."""
+    tasks: Sequence[tuple[Callable[..., Any], Sequence[Any]]] = ()  # ``after_response``
+    context: Context  # of the last call of ``after_response``
+    held: Sequence[Callable[[], object]] = ()  # ``hold``
+    is_answered: bool = False
+    """Whether the answer is over and what runs now is ``after_response``."""
     time_limit: float | None = None
     """Seconds that the handler may take; set by middleware."""
     wrappings: Sequence[Any] = ()  # middleware that is a generator, begun
@@ -380,7 +386,8 @@ class Request:
 
     @property
     def _is_head_sent(self) -> bool:
-        return self.answer_stream is not None and self.answer_stream.first is not PENDING
+        stream = self.answer_stream
+        return self.is_answered or (stream is not None and stream.first is not PENDING)
 
     @property
     def session(self) -> Session:
@@ -388,7 +395,7 @@ class Request:
         session = self.loaded_session
         if session is None:
             self.loaded_session = session = self.level.sessions.open_now(find_cookie(self.cookie_header(), COOKIE))
-            if self.answer_stream is not None and self._is_head_sent:
+            if self._is_head_sent:
                 session.seal()
         session.accessed = True
         return session
@@ -398,6 +405,19 @@ class Request:
         session, values = self.session, dict(values)
         session.clear()
         session.update(values)
+
+    def after_response(self, function: Callable[..., Any], /, *arguments: Any) -> None:
+        """Call ``function(*arguments)`` when the answer has been sent, or when the client has left before that.
+
+        ``async def`` runs on the event loop, ``def`` in a thread; several run in the order of these calls, whatever
+        the answer is. The request, its session and its uploads can still be read there, not changed. What fails is
+        logged, and what has not ended ``background_timeout`` seconds after the answer is given up.
+        """
+        if not callable(function):
+            raise TypeError(f"after_response takes a function and its arguments, not {function!r}")
+        self.tasks = [*self.tasks, (function, arguments)]
+        self.context = copy_context()
+        self.closers = self.closers or []  # the drivers look at that alone
 
     # -- for the flow ------------------------------------------------------------------------------------------------
 
@@ -435,6 +455,11 @@ class Request:
         """Have ``close`` called when the request is over, whatever happens."""
         self.closers = [*(self.closers or ()), close]
 
+    def hold(self, release: Callable[[], object]) -> None:
+        """``on_close`` for what functions ``after_response`` still need."""
+        self.held = [*self.held, release]
+        self.closers = self.closers or []  # the drivers look at that alone
+
     def unfinished(self) -> Iterator[Step]:
         """What cleans up after a request that was broken off: its stream's end, its middleware's."""
         for part in (self.answer_stream, *reversed(self.wrappings)):
@@ -443,10 +468,22 @@ class Request:
                 yield step
 
     def close(self) -> None:
-        """Release what the request holds (uploaded files)."""
+        """The answer is over: release what the request holds (uploaded files), unless somebody needs it still."""
         closers, self.closers = self.closers, None
         for close in closers or ():
             close()
+        if self.tasks:
+            self.is_answered = True
+            if self.loaded_session is not None:
+                self.loaded_session.seal()
+        else:
+            self.release()
+
+    def release(self) -> None:
+        """Release what it holds."""
+        held, self.held = self.held, ()
+        for release in held:
+            release()
 
     @property
     def label(self) -> str:

@@ -21,7 +21,8 @@ from micropie.binding import Plan
 from micropie.errors import HTTPError, MethodNotAllowed, SetupError
 from micropie.level import Level
 from micropie.patterns import DOTS_AND_EMPTY, ESCAPED_SLASH, Pattern
-from micropie.steps import AWAIT, BLOCK, INLINE, kind_of
+from micropie.places import LOOP, MARK, PROCESS, check_possible, innermost, name_of
+from micropie.steps import AWAIT, HANDLER, INLINE, POOL
 
 SOCKET_PREFIX = "ws_"  # what begins the names of WebSocket handlers
 
@@ -29,11 +30,12 @@ METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS",
 
 
 class RouteMark(NamedTuple):
-    """What ``@route`` and its kin leave on a function: ``path`` None means "by its name"."""
+    """What ``@route`` and its kin leave on a function: ``path`` None means "by its name", ``run`` None "as it says"."""
 
     path: str | None
     methods: tuple[str, ...]
     name: str | None
+    run: str | None = None
 
 
 def marks_of(function: Any, attribute: str = "__micropie_routes__") -> list[RouteMark]:
@@ -58,9 +60,10 @@ def checked_methods(methods: Iterable[str]) -> tuple[str, ...]:
 
 
 class Route:
-    """A handler as the flow needs it: ``call(*bind(...))``, run as ``run`` says: AWAIT, BLOCK or INLINE.
+    """A handler as the flow needs it: ``call(*bind(...))``, run as ``run`` says: AWAIT, HANDLER, POOL or INLINE.
 
-    ``blocking`` is the way for a ``def`` handler: BLOCK, or INLINE where a step would be nothing but a call.
+    ``blocking`` is the way for a ``def`` handler: HANDLER, or INLINE where a step would be nothing but a call.
+    ``place`` is where the route wants it to run, None for where the function or the application says.
     ``reads_body``: no form and no JSON is received for it.
 
     Arguments that are ``texts`` segments of the path need no binding. ``takes_socket``: it answers WebSockets,
@@ -90,7 +93,8 @@ class Route:
         level: Level,
         methods: tuple[str, ...] = (),
         pattern: Pattern | None = None,
-        blocking: str = BLOCK,
+        blocking: str = HANDLER,
+        place: str | None = None,
         takes_socket: bool = False,
     ) -> None:
         self.name = name
@@ -99,13 +103,20 @@ class Route:
         self.methods = methods
         self.pattern = pattern
         self.plan = _plan(function, name, takes_socket)
-        self.call = self.plan.call
+        self.call: Any = self.plan.call  # for POOL its name
         self.bind = self.plan.bind
         self.texts = self.plan.texts
         self.most_segments = self.plan.most_segments
-        self.run = _where_it_runs(function, blocking)
-        self.run_limited = _where_it_runs(function, BLOCK)
         self.reads_body: bool = _mark(function, "__micropie_reads_body__", False)
+        place = place or _mark(function, MARK, None)
+        if place is not None:
+            check_possible(function, place, name, self.reads_body)
+        place = place or level.settings.run_in
+        self.run = _where_it_runs(function, blocking, place)
+        self.run_limited = _where_it_runs(function, HANDLER, place)
+        if self.run is POOL:
+            check_possible(function, PROCESS, name, self.reads_body)
+            self.call = name_of(function, name)
         if self.reads_body:
             self.plan.check_needs_no_body(name)
         if pattern is not None:
@@ -135,16 +146,15 @@ def _socket_plan(function: Callable[..., Any]) -> Plan:
     return plan
 
 
-def _where_it_runs(function: Callable[..., Any], blocking: str) -> str:
-    inner = inspect.unwrap(function)
-    while isinstance(inner, functools.partial):
-        inner = inner.func
-    inner = getattr(inner, "__func__", inner)
-    if inspect.iscoroutinefunction(function):
+def _where_it_runs(function: Callable[..., Any], blocking: str, place: str) -> str:
+    inner = innermost(function)
+    if inspect.iscoroutinefunction(function) or inspect.iscoroutinefunction(inner):
         return AWAIT
+    if place == PROCESS and not inspect.isasyncgenfunction(inner):
+        return POOL
     # Calling a generator function runs nothing of it, so it needs no thread; its chunks get one.
     is_generator = inspect.isgeneratorfunction(inner) or inspect.isasyncgenfunction(inner)
-    return INLINE if is_generator else kind_of(inner, blocking)
+    return INLINE if is_generator or place == LOOP else blocking
 
 
 def _mark(function: Any, name: str, default: Any) -> Any:
@@ -487,7 +497,7 @@ _MARKS = (
     "__micropie_routes__",
     "__micropie_sockets__",
     "__micropie_hidden__",
-    "__micropie_inline__",
+    MARK,
     "__micropie_reads_body__",
     "__micropie_max_body_size__",
 )

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import Executor
 from dataclasses import dataclass, field, fields, replace
 from importlib.util import find_spec
+from math import inf
 from os import PathLike
 from typing import Any
 
 from micropie.errors import SetupError
+from micropie.places import THREAD, checked_place
 from micropie.websocket import is_origin
 
 MEBIBYTE = 1024 * 1024
@@ -35,6 +38,18 @@ class Settings:
     """The most files of one form; more get 413."""
     threads: int = 40
     """How many ``def`` handlers run at once in worker threads (asgi). 40 is anyio's default."""
+    thread_queue: int = 1000
+    """How many ``def`` handlers may wait for a thread while all are busy; others get 503 (asgi)."""
+    processes: int | None = None
+    """How many processes a server's worker has for handlers that run in one; None: as many as it may use processors."""
+    pool: Executor | None = None
+    """A ``concurrent.futures.Executor`` for such handlers, in the place of these processes."""
+    pool_timeout: float = 30.0
+    """Seconds that a handler in a process may take, or each chunk of a stream; then 503, and the process is ended."""
+    background_timeout: float = 30.0
+    """Seconds after its answer in which the functions of a request's ``after_response`` must have ended."""
+    run_in: str = THREAD
+    """Where ``def`` handlers run that don't say so themselves: "thread", "loop" if none ever blocks, or "process"."""
     debug: bool = False
     """Answer an unhandled exception with its traceback, to clients on this machine only; reread changed templates."""
     session_timeout: int = 8 * 3600
@@ -65,7 +80,14 @@ class Settings:
     """What every template sees under these names, macros too; added to an outer application's."""
 
     def __post_init__(self) -> None:
-        for name in ("max_body_size", "max_form_field_size", "max_form_fields", "max_form_files", "websocket_max_size"):
+        for name in (
+            "max_body_size",
+            "max_form_field_size",
+            "max_form_fields",
+            "max_form_files",
+            "thread_queue",
+            "websocket_max_size",
+        ):
             _check(name, is_count(getattr(self, name), least=0), getattr(self, name), "a whole number, 0 or more")
         for name in ("threads", "session_timeout"):
             _check(name, is_count(getattr(self, name), least=1), getattr(self, name), "a whole number, 1 or more")
@@ -74,6 +96,13 @@ class Settings:
         origins = self.websocket_origins
         fine = isinstance(origins, list | tuple | set | frozenset) and all(map(is_origin, origins))
         _check("websocket_origins", fine, origins, 'a list of origins: ["https://example.com"], or ["*"] for any')
+        for name in ("background_timeout", "pool_timeout"):
+            limit = getattr(self, name)
+            _check(name, limit is not None and _is_duration(limit) and limit < inf, limit, "seconds above 0")
+        _check("pool", self.pool is None or isinstance(self.pool, Executor), self.pool, "an Executor, or None")
+        processes = self.processes
+        _check("processes", processes is None or is_count(processes, least=1), processes, "1 or more, or None")
+        checked_place(self.run_in, "App(run_in=...)")
         for name in ("session_id_factory", "session_id_validator"):
             value = getattr(self, name)
             _check(name, value is None or callable(value), value, "a function, or None")

@@ -7,6 +7,7 @@ Built at the first request, and anew when the author changes the tree afterwards
 from __future__ import annotations
 
 import inspect
+import os
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -17,11 +18,12 @@ from micropie.errors import HTTPError, SetupError
 from micropie.forms import Limits
 from micropie.level import Level, Threads
 from micropie.patterns import DOTS_AND_EMPTY, Pattern
+from micropie.pool import ExecutorPool, Pool
 from micropie.request import Request
 from micropie.routing import SOCKET_PREFIX, Node, Resource, Route, RouteMark, Router, marks_of, public_handlers
 from micropie.sessions import SessionBackend, SessionStore
 from micropie.settings import Settings
-from micropie.steps import BLOCK
+from micropie.steps import HANDLER
 from micropie.templates import Templates
 
 
@@ -61,7 +63,7 @@ class Site:
     is reached by the other protocol.
     """
 
-    __slots__ = ("below", "exact", "level", "router", "sockets")
+    __slots__ = ("__weakref__", "below", "exact", "level", "router", "sockets")
 
     def __init__(self, level: Level, router: Router, sockets: Router) -> None:
         self.level = level
@@ -83,6 +85,11 @@ class Site:
         _, segments, values = found
         request.path_params = [*values.values()] if values else segments
         return found
+
+    def close(self) -> None:
+        """End the processes of its pools; called when the application has been shut down."""
+        for level in self.level.tree.values():
+            level.pool.close()
 
     def refusal(self, request: Request, error: Exception) -> Exception:
         """Why a request has no route: ``error``, or 426 for a WebSocket that the server passed on as a request."""
@@ -108,11 +115,11 @@ class Site:
             return self.level
 
 
-def build_site(root: Branch, ending: Ending, blocking: str = BLOCK) -> Site:
+def build_site(root: Branch, ending: Ending, blocking: str = HANDLER) -> Site:
     """Compile a tree of applications. Raises ``SetupError`` for what can't be served.
 
-    ``ending`` is what its streams of events are ended by. ``blocking`` is how ``def`` handlers run: by a step (BLOCK),
-    or INLINE where the flow's thread may block.
+    ``ending`` is what its streams of events are ended by. ``blocking`` is how ``def`` handlers run: by a step
+    (HANDLER), or INLINE where the flow's thread may block.
     """
     builder = _Builder(blocking)
     level = _root_level(root, ending)
@@ -152,10 +159,13 @@ def _root_level(root: Branch, ending: Ending) -> Level:
     settings = Settings().overridden(root.settings)
     assert root.session_backend is not None  # noqa: S101
     store = _store(root.session_backend, settings, "")
-    threads = Threads(settings.threads)
+    threads = _threads(settings)
+    pool, pool_threads = _pool(settings)
     return Level(
         settings,
         threads,
+        pool,
+        pool_threads,
         _limits(settings),
         store,
         root.middlewares,
@@ -179,10 +189,14 @@ def _inner_level(branch: Branch, outer: Level, prefix: str) -> Level:
         store = _store(store.backend, settings, store.prefix)
     handlers = {**outer.error_handlers, **branch.error_handlers}
     middlewares = _Chain(outer.middlewares, branch.middlewares)
-    threads = Threads(settings.threads) if "threads" in branch.settings else outer.threads
+    shares = _POOL_SETTINGS.isdisjoint(branch.settings)
+    pool, pool_threads = (outer.pool, outer.pool_threads) if shares else _pool(settings)
+    threads = outer.threads if _THREAD_SETTINGS.isdisjoint(branch.settings) else _threads(settings)
     return Level(
         settings,
         threads,
+        pool,
+        pool_threads,
         _limits(settings),
         store,
         middlewares,
@@ -195,6 +209,28 @@ def _inner_level(branch: Branch, outer: Level, prefix: str) -> Level:
         outer.ending,
         outer.tree,
     )
+
+
+_THREAD_SETTINGS = frozenset({"threads", "thread_queue"})
+
+
+def _threads(settings: Settings) -> Threads:
+    return Threads(settings.threads, settings.thread_queue)
+
+
+_POOL_SETTINGS = frozenset({"processes", "pool"})
+
+
+def _pool(settings: Settings) -> tuple[Pool | ExecutorPool, Threads]:
+    if settings.pool is not None:
+        return ExecutorPool(settings.pool), _threads(settings)
+    pool = Pool(settings.processes or _cpus())
+    return pool, Threads(pool.size, settings.thread_queue)
+
+
+def _cpus() -> int:
+    """How many processors this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def _store(backend: SessionBackend, settings: Settings, prefix: str) -> SessionStore:
@@ -305,7 +341,8 @@ class _Builder:
                 self._add_explicit(function, mark, name, level, prefix, dotted)
         if by_name or not marks:
             methods = tuple(method for mark in by_name for method in mark.methods)
-            resource = _resource(Route(function, dotted + name, level, methods, blocking=self._blocking))
+            place = next((mark.run for mark in by_name if mark.run), None)
+            resource = _resource(Route(function, dotted + name, level, methods, None, self._blocking, place))
             node.add(name, resource)
 
     def _add_explicit(
@@ -314,7 +351,7 @@ class _Builder:
         pattern = Pattern(prefix + (mark.path or f"/{name}"))
         route_name = dotted + (mark.name or name)
         self._state_name(route_name, mark, pattern.text)
-        self.explicit.append(Route(function, route_name, level, mark.methods, pattern, self._blocking))
+        self.explicit.append(Route(function, route_name, level, mark.methods, pattern, self._blocking, mark.run))
 
     def _state_name(self, route_name: str, mark: RouteMark, path: str) -> None:
         if mark.name is not None and self._stated.setdefault(route_name, path) != path:

@@ -9,6 +9,10 @@ kind       the flow wants                                                  the d
 AWAIT      ``function(*arguments)`` is awaitable: its result               awaits it (asgi) or has the portal's
                                                                            loop await it (wsgi)
 BLOCK      ``function(*arguments)`` may block: its result                  a worker thread (asgi), a call (wsgi)
+HANDLER    the same for a handler, of which only so many may wait for a    the same
+           thread: 503 for others
+POOL       the handler of that name called in a process               a thread, which   a call, which
+                                                                           waits for it      waits for it
 IO         the same for files and session backends: it blocks for a        a worker thread that handlers can't
            moment only                                                     occupy (asgi), a call (wsgi)
 CHUNK      of the async stream that is the argument: its next chunk       the same task that gets all of them
@@ -27,8 +31,12 @@ from dataclasses import dataclass
 from inspect import isawaitable, iscoroutinefunction
 from typing import Any, Final, TypeAlias, TypeVar
 
+from micropie.places import LOOP, MARK
+
 AWAIT: Final = "await"
 BLOCK: Final = "block"
+HANDLER: Final = "handler"
+POOL: Final = "pool"
 IO: Final = "io"
 CHUNK: Final = "chunk"
 CLOSE: Final = "close"
@@ -37,7 +45,7 @@ RECEIVE: Final = "receive"
 
 @dataclass(frozen=True, slots=True)
 class Limited:
-    """The kind of an AWAIT or BLOCK step (``kind``) that is given up after so many ``seconds``: ``TookTooLong``.
+    """The kind of an AWAIT or HANDLER step (``kind``) that is given up after so many ``seconds``: ``TookTooLong``.
 
     A function that is given up in a thread runs on there, and nobody waits for it: threads can't be ended.
     """
@@ -62,7 +70,7 @@ def kind_of(function: Callable[..., Any], otherwise: str = BLOCK) -> str:
     """How a function of the author's is called: AWAIT, INLINE with ``@inline`` above it, or ``otherwise``."""
     if iscoroutinefunction(function):
         return AWAIT
-    return INLINE if getattr(function, "__micropie_inline__", False) else otherwise
+    return INLINE if getattr(function, MARK, None) == LOOP else otherwise
 
 
 def call(kind: str, function: Callable[..., Any], *arguments: Any) -> Flow[Any]:

@@ -18,8 +18,8 @@ ROOT = Path(micropie.__file__).parent.parent
 
 # What the documentation promises; whatever is added here is kept for good.
 PROMISED = """
-App Server route get post put patch delete inline hidden reads_body max_body_size request template static_file event
-Request Response EventStream Headers MutableHeaders UploadFile
+App Server route get post put patch delete run_in inline threaded pooled where hidden reads_body max_body_size
+Request Response EventStream Headers MutableHeaders UploadFile request template static_file event
 HTTPError BadRequest MethodNotAllowed Redirect ClientDisconnect SetupError ResponseError
 WebSocket WebSocketRequest ConnectionClosed websocket
 HttpMiddleware WebSocketMiddleware SessionBackend InMemorySessionBackend __version__

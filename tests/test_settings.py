@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import inspect
 import math
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +16,7 @@ from micropie.settings import Settings
 from tests.conftest import MakeClient
 
 NAMES = [field.name for field in dataclasses.fields(Settings)]
-COUNTS = ["max_body_size", "max_form_field_size", "max_form_fields", "max_form_files"]
+COUNTS = ["max_body_size", "max_form_field_size", "max_form_fields", "max_form_files", "thread_queue"]
 POSITIVE = ["threads", "session_timeout"]
 
 
@@ -39,6 +40,10 @@ FINE: list[tuple[str, Any]] = [(name, value) for name in COUNTS for value in (0,
 FINE += [(name, value) for name in POSITIVE for value in (1, 1000)]
 FINE += [("body_timeout", value) for value in (None, 0.1, 5, math.inf)]
 FINE += [("debug", True), ("debug", False), ("portal_backend", "trio"), ("portal_backend", "asyncio")]
+FINE += [(name, value) for name in ("background_timeout", "pool_timeout") for value in (0.1, 5)]
+FINE += [("pool", None), ("pool", ThreadPoolExecutor(1))]
+FINE += [("processes", value) for value in (None, 1, 64)]
+FINE += [("run_in", "thread"), ("run_in", "loop"), ("run_in", "process")]
 FINE += [("templates", "pages"), ("templates", Path("pages"))]
 
 
@@ -54,6 +59,10 @@ WRONG += [(name, value) for name in POSITIVE for value in (0, -1, 2.5, "40", Non
 WRONG += [("body_timeout", value) for value in NO_DURATIONS]
 WRONG += [("debug", value) for value in (1, 0, "yes", None)]
 WRONG += [("portal_backend", value) for value in ("", "uvloop", "Trio", None, 5)]
+WRONG += [(name, value) for name in ("background_timeout", "pool_timeout") for value in (*NO_DURATIONS, None, math.inf)]
+WRONG += [("pool", 4), ("pool", "dask"), ("pool", ThreadPoolExecutor), ("pool", [])]
+WRONG += [("processes", value) for value in (0, -1, 2.5, "2", True)]
+WRONG += [("run_in", value) for value in ("", "Thread", "portal", None, 5, ["loop"])]
 WRONG += [("templates", value) for value in (None, 5, b"templates", ["templates"])]
 
 

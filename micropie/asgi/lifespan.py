@@ -58,6 +58,7 @@ async def serve_lifespan(app: Startable, running: Running, scope: Scope, receive
     finally:
         ending.end()
         running.site, running.started = None, False
+        site.close()
     try:
         await perform(lifecycle.stop(), world)
     except Exception as error:

@@ -9,11 +9,13 @@ from typing import TYPE_CHECKING, Any, Protocol, TypeVar, cast
 from anyio import CancelScope, move_on_after
 
 from micropie.asgi.pumping import close_stream, next_chunk
-from micropie.asgi.threads import IO_THREADS, in_thread
+from micropie.asgi.threads import IO_THREADS, in_handler_thread, in_thread
+from micropie.background import run_tasks
 from micropie.body import Body
+from micropie.execution import call_in_pool
 from micropie.level import Level
 from micropie.loops import CLEAN_UP_WITHIN, perform_limited
-from micropie.steps import AWAIT, BLOCK, CHUNK, CLOSE, IO, Flow, Limited, Step
+from micropie.steps import AWAIT, BLOCK, CHUNK, CLOSE, HANDLER, IO, POOL, Flow, Limited, Step
 
 if TYPE_CHECKING:
     from micropie.asgi.request import ASGIRequest
@@ -58,6 +60,10 @@ async def perform_one(kind: str | Limited, function: Callable[..., Any], argumen
     """Perform one step."""
     if kind is AWAIT:
         return await function(*arguments)
+    if kind is HANDLER:
+        return await in_handler_thread(world.level.threads, function, *arguments)
+    if kind is POOL:
+        return await in_handler_thread(world.level.pool_threads, call_in_pool, world, function, arguments)
     if kind is BLOCK:
         return await in_thread(world.level.threads, function, *arguments)
     if kind is IO:
@@ -67,7 +73,7 @@ async def perform_one(kind: str | Limited, function: Callable[..., Any], argumen
     if kind is CLOSE:
         return await close_stream(arguments[0], world.level)
     if isinstance(kind, Limited):
-        abandonable = partial(in_thread, world.level.threads, abandon_on_cancel=True)
+        abandonable = partial(in_handler_thread, world.level.threads, abandon_on_cancel=True)
         return await perform_limited(kind, function, arguments, abandonable)
     return await world.receive_piece()
 
@@ -87,10 +93,28 @@ LARGE = 16 * 1024 * 1024
 
 
 async def close_request(request: ASGIRequest) -> None:
-    """Release what a request holds, whatever happens; off the loop if it holds a large file."""
+    """Release what a request holds, whatever happens; off the loop if it holds a large file.
+
+    What it does after its answer runs in the lifespan's task group, so that neither the server nor the connection's
+    next request waits for it, and shut-down handlers do. A server without lifespan waits.
+    """
     body = request.received
     if isinstance(body, Body) and body.size >= LARGE:
         with CancelScope(shield=True):
             await in_thread(IO_THREADS, request.close)
     else:
         request.close()
+    if request.tasks and not _started(request):
+        await run_tasks(request)
+
+
+def _started(request: ASGIRequest) -> bool:
+    """Start what runs after the answer in the lifespan's task group; False if there is none (any more)."""
+    watchers = request.watchers
+    if watchers is None:
+        return False
+    try:
+        request.context.run(watchers.start_soon, run_tasks, request)
+    except RuntimeError:
+        return False
+    return True

@@ -9,6 +9,7 @@ from weakref import WeakKeyDictionary
 from anyio import CapacityLimiter, to_thread
 from anyio.lowlevel import RunVar
 
+from micropie.errors import HTTPError
 from micropie.level import Threads
 from micropie.outcomes import outcome_of, released
 
@@ -20,6 +21,10 @@ _limiters: RunVar[WeakKeyDictionary[Threads, CapacityLimiter]] = RunVar("micropi
 IO_THREADS = Threads(40)
 
 
+# Seconds; what a queue of the default length takes if each handler needs 40 ms.
+RETRY_AFTER = "1"
+
+
 async def in_thread(
     threads: Threads, function: Callable[..., Any], *arguments: Any, abandon_on_cancel: bool = False
 ) -> Any:
@@ -28,6 +33,16 @@ async def in_thread(
     return released(
         await to_thread.run_sync(outcome_of, function, arguments, abandon_on_cancel=abandon_on_cancel, limiter=limiter)
     )
+
+
+async def in_handler_thread(
+    threads: Threads, function: Callable[..., Any], *arguments: Any, abandon_on_cancel: bool = False
+) -> Any:
+    """``in_thread`` for a handler: raises 503 if too many are waiting already, as nobody waits for ever."""
+    limiter = _limiter(threads)
+    if limiter.available_tokens < 1 and limiter.statistics().tasks_waiting >= threads.queue:
+        raise HTTPError(503, "Too many requests are waiting. Please try again later.", [("Retry-After", RETRY_AFTER)])
+    return await in_thread(threads, function, *arguments, abandon_on_cancel=abandon_on_cancel)
 
 
 def _limiter(threads: Threads) -> CapacityLimiter:

@@ -150,12 +150,17 @@ class Session(dict[str, Any]):
 
 
 class _SealedSession(Session):
-    """A session while its answer is streamed. A class of its own, so that others pay nothing for the question."""
+    """A session that was saved and is still read: in a stream, after the response.
+
+    A class of its own, so that others pay nothing for the question.
+    """
 
     __slots__ = ()
 
     def _refuse(self, *_: Any, **__: Any) -> NoReturn:
-        raise ResponseError("the session was saved before the first chunk was sent: change it before the first yield")
+        raise ResponseError(
+            "the session was saved before the head was sent: change it before the first yield, not after the response"
+        )
 
     __setitem__ = __delitem__ = __ior__ = clear = pop = popitem = setdefault = update = _refuse
     update_atomic = regenerate = _refuse

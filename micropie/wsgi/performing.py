@@ -3,16 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Any, Protocol, TypeVar
+from typing import TYPE_CHECKING, Any, Protocol, TypeVar, cast
 
 from anyio import to_thread
 
+from micropie.execution import call_in_pool
 from micropie.level import Level
 from micropie.loops import perform_limited
 from micropie.outcomes import outcome_of, released
-from micropie.steps import AWAIT, BLOCK, CHUNK, CLOSE, IO, Flow, Limited, Step
+from micropie.places import HandlerName
+from micropie.steps import AWAIT, BLOCK, CHUNK, CLOSE, HANDLER, IO, POOL, Flow, Limited, Step
 from micropie.wsgi.portal import await_in_portal
 from micropie.wsgi.pumping import close_stream, pump_of
+
+if TYPE_CHECKING:
+    from micropie.wsgi.request import WSGIRequest
 
 Value = TypeVar("Value")
 
@@ -54,8 +59,10 @@ def perform_one(kind: str | Limited, function: Callable[..., Any], arguments: Se
     """Perform one step."""
     if kind is AWAIT:
         return await_in_portal(world.level.settings.portal_backend, function, arguments)
-    if kind is IO or kind is BLOCK:
+    if kind is IO or kind is BLOCK or kind is HANDLER:
         return function(*arguments)
+    if kind is POOL:
+        return call_in_pool(cast("WSGIRequest", world), cast(HandlerName, function), arguments)
     backend = world.level.settings.portal_backend
     if kind is CHUNK:
         return pump_of(arguments[0], backend).next()

@@ -19,6 +19,7 @@ from micropie.level import Level
 from micropie.lifecycle import Lifecycle, NoRequest, Startable
 from micropie.site import Site
 from micropie.steps import INLINE
+from micropie.wsgi.background import wait_for_tasks
 from micropie.wsgi.performing import perform
 from micropie.wsgi.portal import get_portal
 
@@ -39,12 +40,16 @@ class Process:
         self._started = False
         self._lock = Lock()
         self._stop: Callable[[], None] | None = None
+        self._sites: WeakSet[Site] = WeakSet()  # whose pools end with it
+        self._patience = 0.0  # seconds that ``after_response`` may go on when all else has ended
         self._ending: Ending | None = None
 
     def start(self, app: Startable) -> Site:
         """Run the start-up, unless it has been. Raises what a start-up handler raised, or ``SetupError``."""
         with self._lock:
             site: Site = app.compiled(INLINE)  # the server's thread may block: a step would be a call and no more
+            self._sites.add(site)
+            self._patience = site.level.settings.background_timeout + 1
             if not self._started:
                 lifecycle = app.lifecycle()
                 if not lifecycle.is_empty:
@@ -66,6 +71,9 @@ class Process:
             self._started, self.site = False, None
         if ending is not None:
             ending.end()
+        wait_for_tasks(self._patience)
+        for site in self._sites:
+            site.close()
         if stop is not None:
             stop()
 

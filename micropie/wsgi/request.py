@@ -19,6 +19,7 @@ from micropie.errors import ClientDisconnect, HTTPError
 from micropie.request import Address, Request
 from micropie.steps import Flow
 from micropie.types import Environ, Scope
+from micropie.wsgi.background import start_tasks
 from micropie.wsgi.performing import perform
 
 Value = TypeVar("Value")
@@ -49,6 +50,12 @@ class WSGIRequest(Request):
             self.path = path.encode("latin-1").decode("utf-8", "replace")
         elif "%" not in target and (not target or target[0] == "/"):
             self.literal_path = path
+
+    def close(self) -> None:
+        """See ``Request``; what it does after its answer begins."""
+        super().close()
+        if self.tasks:
+            start_tasks(self)
 
     def _server_scheme(self) -> str:
         return str(self.environ["wsgi.url_scheme"])

@@ -7,8 +7,11 @@ from pathlib import Path
 from typing import Any
 
 import anyio
+import anyio.to_thread
+import pytest
 
 from micropie import App, UploadFile, static_file
+from micropie.middleware import Timeout
 from micropie.sessions import SQLiteSessionBackend
 from tests.asgi.calls import Call, every_loop, get, piece, run
 from tests.support.multipart_forms import PAIRS, form, section
@@ -68,5 +71,74 @@ def test_R67_handlers_that_block_every_thread_hold_up_nothing_else(backend: str,
 
     async def upload() -> Call:
         return await get(app, "/upload", "POST", piece(body), headers=PAIRS)
+
+    run(backend, main)
+
+
+@every_loop
+def test_R67_more_handlers_than_may_wait_for_a_thread_get_503_at_once(backend: str, tmp_path: Path) -> None:
+    app = Site(tmp_path, threads=2, thread_queue=1)
+    calls: list[Call] = []
+
+    async def main() -> None:
+        try:
+            async with anyio.create_task_group() as tasks:
+                for _ in range(3):
+                    tasks.start_soon(blocks)
+                for _ in range(2):
+                    await anyio.to_thread.run_sync(app.begun.acquire)
+                await anyio.wait_all_tasks_blocked()
+                refused = await get(app, "/blocks")
+                assert (refused.status, refused.headers["retry-after"]) == (503, "1")
+                assert refused.body == b"Too many requests are waiting. Please try again later."
+                assert (await get(app, "/health")).body == b"well"
+                app.go_on.set()
+        finally:
+            app.go_on.set()
+        assert [call.body for call in calls] == [b"blocked"] * 3
+        assert (await get(app, "/blocks")).body == b"blocked"  # there is room again
+
+    async def blocks() -> None:
+        calls.append(await get(app, "/blocks"))
+
+    run(backend, main)
+
+
+@every_loop
+@pytest.mark.parametrize("settings", [{"threads": 1}, {"thread_queue": 5}])
+def test_R67_an_inner_application_may_have_threads_of_its_own(backend: str, tmp_path: Path, settings: Any) -> None:
+    outer: Any = Site(tmp_path, threads=1, thread_queue=0)
+    outer.shared, outer.own = Site(tmp_path), Site(tmp_path, **settings)
+    outer.shared.go_on.set()
+    outer.own.go_on.set()
+
+    async def main() -> None:
+        try:
+            async with anyio.create_task_group() as tasks:
+                tasks.start_soon(get, outer, "/blocks")
+                await anyio.to_thread.run_sync(outer.begun.acquire)
+                assert (await get(outer, "/shared/blocks")).status == 503
+                assert (await get(outer, "/own/blocks")).body == b"blocked"
+                outer.go_on.set()
+        finally:
+            outer.go_on.set()
+
+    run(backend, main)
+
+
+@every_loop
+def test_R67_a_time_limit_does_not_let_more_of_them_wait(backend: str, tmp_path: Path) -> None:
+    app = Site(tmp_path, threads=1, thread_queue=0)
+    app.middlewares.append(Timeout(30))
+
+    async def main() -> None:
+        try:
+            async with anyio.create_task_group() as tasks:
+                tasks.start_soon(get, app, "/blocks")
+                await anyio.to_thread.run_sync(app.begun.acquire)
+                assert (await get(app, "/blocks")).headers["retry-after"] == "1"
+                app.go_on.set()
+        finally:
+            app.go_on.set()
 
     run(backend, main)

@@ -1,0 +1,227 @@
+"""Handlers for processes: a process finds them here by their names."""
+
+from __future__ import annotations
+
+import functools
+import os
+import signal
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import micropie
+from micropie import App, HTTPError, MethodNotAllowed, Redirect, Response, get, pooled, post, run_in, where
+
+
+class Unpicklable(Exception):
+    def __init__(self, first: str, second: str) -> None:
+        super().__init__(first)
+
+
+class Custom(Exception):
+    pass
+
+
+def plain(number: int) -> Any:
+    return [where(), number, micropie.request.query("number")]
+
+
+class Pooled(App):
+    colour = "green"
+
+    def __init__(self, *args: Any, **settings: Any) -> None:
+        super().__init__(*args, **settings)
+        self.lock = threading.Lock()  # nothing of it crosses
+
+    @pooled
+    def process(self) -> Any:
+        return [where(), os.getpid()]
+
+    def here(self) -> Any:
+        return [where(), os.getpid()]
+
+    @run_in("process")
+    def add(self, a: int, b: int = 1, *more: int, name: str = "sum", **others: str) -> Any:
+        return {name: a + b + sum(more), **others}
+
+    @get("/routed/<number:int>", run="process")
+    def routed(self, number: int) -> Any:
+        return [where(), number]
+
+    @staticmethod
+    @pooled
+    def static_one(name: str = "") -> str:
+        return where() + name
+
+    @classmethod
+    @pooled
+    def of_class(cls) -> str:
+        return cls.colour
+
+    @pooled
+    def uses_self(self) -> Any:
+        return [self._helped(), self.colour, hasattr(self, "lock")]
+
+    def _helped(self) -> str:
+        return "helped"
+
+    @post(run="process")
+    def request_seen(self) -> Any:
+        request = self.request
+        assert request.path == micropie.request.path
+        return {
+            "method": request.method,
+            "path": request.path,
+            "url": request.url,
+            "header": request.headers["x-colour"],
+            "cookie": request.cookies["taste"],
+            "query": request.query_params,
+            "form": request.form("name"),
+            "json": request.get_json,
+            "is_json": request.is_json,
+            "length": request.content_length,
+            "client": request.client and request.client.host,
+            "label": request.label,
+            "segments": request.segments(),
+        }
+
+    @post(run="process")
+    def json_seen(self) -> Any:
+        try:
+            return {"json": self.request.json()}
+        except HTTPError as error:
+            return {"status": error.status}
+
+    def log_in(self, name: str) -> str:
+        self.request.session["user"] = name
+        return "in"
+
+    @pooled
+    def session(self) -> Any:
+        try:
+            self.request.session["user"] = "Eve"
+        except TypeError as error:
+            return [self.request.session.get("user"), str(error)]
+
+    @pooled
+    def refused(self) -> Any:
+        request: Any = self.request
+        said = []
+        for attempt in (
+            lambda: self.response,
+            lambda: request.after_response(print),
+            lambda: setattr(request, "session", {}),
+            lambda: request.read(),
+            lambda: request.body(),
+            lambda: next(request.chunks()),
+            lambda: request.stream(),
+            lambda: request.parts(),
+            lambda: request.scope,
+        ):
+            try:
+                attempt()
+            except RuntimeError as error:
+                said.append(str(error))
+        return said
+
+    @pooled
+    def answers(self, kind: str) -> Any:
+        if kind == "response":
+            return Response("made", 201, {"X-Colour": "red"})
+        if kind == "redirect":
+            return Redirect("/there")
+        return 202, "tuple", {"X-Colour": "red"}
+
+    @pooled
+    def raises(self, kind: str) -> Any:
+        if kind == "http":
+            raise HTTPError(418, "short and stout", [("X-Pot", "tea")])
+        if kind == "methods":
+            raise MethodNotAllowed(["PUT"])
+        if kind == "exit":
+            sys.exit(3)
+        if kind == "unpicklable":
+            raise Unpicklable("a", "b")
+        raise Custom("oh")
+
+    @pooled
+    def unpicklable(self) -> Any:
+        return threading.Lock()
+
+    @pooled
+    def dies(self) -> None:
+        os.kill(os.getpid(), signal.SIGKILL)
+
+    @pooled
+    def leaves(self) -> None:
+        os._exit(7)
+
+    @pooled
+    def sleeps(self, seconds: float) -> str:
+        time.sleep(seconds)
+        return "slept"
+
+    @pooled
+    def chunks(self, count: int, file: str = "") -> Iterator[str]:
+        try:
+            for number in range(count):
+                yield f"{number} "
+                if file:
+                    Path(file).write_text(str(number))
+        finally:
+            if file:
+                Path(file + ".closed").touch()
+
+    @pooled
+    def stream_fails(self, after: int) -> Iterator[str]:
+        for _ in range(after):
+            yield "chunk "
+        raise Custom("in mid-stream")
+
+    @pooled
+    def stream_dies(self) -> Iterator[str]:
+        yield "chunk "
+        os.kill(os.getpid(), signal.SIGKILL)
+
+    @pooled
+    def stream_hangs(self) -> Iterator[str]:
+        yield "chunk "
+        time.sleep(60)
+
+    @pooled
+    def stream_close_fails(self) -> Iterator[str]:
+        try:
+            for _ in range(100):
+                yield "chunk "
+        finally:
+            raise Custom("while closing")
+
+    @pooled
+    def takes(self, thing: Any) -> str:
+        return "taken"
+
+
+def twice(function: Any) -> Any:
+    @functools.wraps(function)
+    def called(*args: Any) -> Any:
+        return function(*args) * 2
+
+    return called
+
+
+class Decorated(App):
+    @twice
+    @pooled
+    def word(self) -> str:
+        return where()
+
+
+class Plain(App):
+    def here(self) -> str:
+        return where()
+
+    async def there(self) -> str:
+        return where()
