@@ -14,7 +14,7 @@ from anyio.lowlevel import checkpoint
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from micropie import App, inline
+from micropie import App
 from tests.asgi.calls import Call, Lifespan, every_loop, http_scope, piece, run
 
 TOGETHER = 50  # schedules that run beside each other
@@ -69,7 +69,6 @@ class Site(App):
         finally:
             self.ended.append(1)
 
-    @inline
     def sync(self) -> Iterator[str]:
         self.begun.append(1)
         try:
