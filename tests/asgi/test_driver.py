@@ -72,7 +72,7 @@ def test_an_async_handler_needs_no_thread(backend: str) -> None:
             await get(Root(), path)
         return threading.active_count() - before
 
-    assert run(backend, main) == 0
+    assert run(backend, main) <= 0  # another test's may end meanwhile
 
 
 @every_loop
