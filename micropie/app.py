@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Awaitable, Callable, Iterable, Iterator
+from collections.abc import Awaitable, Callable, Iterable, Iterator, Sequence
 from contextvars import copy_context
 from functools import partial
 from os import PathLike
@@ -22,6 +22,8 @@ from micropie.errors import Redirect, SetupError
 from micropie.headers import MutableHeaders
 from micropie.level import Level
 from micropie.lifecycle import Lifecycle, lifespan_opener
+from micropie.mounting import APP, ASGI, Mount, checked_prefix, first_fitting, kind_of_target
+from micropie.mountlife import MountedLife
 from micropie.rendering import names_of, stream
 from micropie.request import Request, State
 from micropie.response import Draft
@@ -77,6 +79,7 @@ class App:
     _micropie_error_handlers: dict[ErrorKey, ErrorHandler]
     _micropie_functions: list[tuple[Callable[..., Any], RouteMark]]
     _micropie_sockets: list[tuple[Callable[..., Any], RouteMark]]
+    _micropie_mounts: list[Mount]
     _micropie_sites: dict[str, Site]
     _micropie_endings: dict[str, Ending]
     _micropie_sessions: SessionBackend
@@ -107,6 +110,7 @@ class App:
             _micropie_error_handlers={},
             _micropie_functions=[],
             _micropie_sockets=[],
+            _micropie_mounts=[],
             _micropie_sites={},
             _micropie_endings={},
             _micropie_sessions=InMemorySessionBackend(),
@@ -165,6 +169,10 @@ class App:
 
     def wsgi_shutdown(self) -> None:
         """Under WSGI: run the shut-down now and not at the process's exit. For servers' exit hooks and tests."""
+        for app in self._walk():
+            for mount in app._micropie_mounts:
+                if mount.isolated:
+                    mount.target.wsgi_shutdown()
         self._micropie_process.stop()
 
     # -- the tree, compiled ----------------------------------------------------------------------------------------
@@ -180,9 +188,15 @@ class App:
             self._micropie_sites[blocking] = build_site(self._branch(()), ending, blocking)
         return self._micropie_sites[blocking]
 
-    def lifecycle(self) -> Lifecycle:
-        """One start and stop of this application and those inside it."""
-        return Lifecycle(list({id(app): app for app in self._walk()}.values()))
+    def lifecycle(self, kinds: Sequence[str] = ()) -> Lifecycle:
+        """One start and stop of this application and those inside it, then of what is mounted and of these ``kinds``.
+
+        ``"app"`` are those that share nothing.
+        """
+        apps = list({id(app): app for app in self._walk()}.values())
+        mounts = [mount for app in apps for mount in app._micropie_mounts if mount.kind in kinds]
+        lives = [MountedLife(mount) for mount in mounts if mount.kind == ASGI or mount.isolated]
+        return Lifecycle([*apps, *lives])
 
     def _branch(self, inside: tuple[App, ...]) -> Branch:
         children = {name: child._branch((*inside, self)) for name, child in self._children(inside).items()}
@@ -204,7 +218,15 @@ class App:
             self._micropie_sockets,
             names_of(partial(App.url_for, self)),
             children,
+            [self._mounted_branch(mount, (*inside, self)) for mount in self._micropie_mounts],
         )
+
+    def _mounted_branch(self, mount: Mount, inside: tuple[App, ...]) -> tuple[Mount, Branch | None]:
+        target = mount.target
+        if any(target is app for app in inside):
+            raise SetupError(f"{type(target).__name__} is mounted at {mount.prefix} inside of itself")
+        is_shared = mount.kind == APP and not mount.isolated
+        return mount, target._branch(inside) if is_shared else None
 
     def _children(self, inside: tuple[App, ...]) -> dict[str, App]:
         """The applications that are public attributes, save those that this one lives in (``self.parent = root``)."""
@@ -222,6 +244,9 @@ class App:
         yield self
         for child in self._children(inside).values():
             yield from child._walk((*inside, self))
+        for mount in self._micropie_mounts:
+            if mount.kind == APP and not mount.isolated:
+                yield from mount.target._walk((*inside, self))
 
     @classmethod
     def _framework_classes(cls) -> tuple[type, ...]:
@@ -343,6 +368,28 @@ class App:
             headers=MutableHeaders(headers).items(),
         )
         App.route(self, path, ["GET"], name=name)(serve)
+
+    def mount(self, prefix: str, target: Any, kind: str | None = None, isolated: bool = False) -> None:
+        """Hand over what is below ``prefix`` to another application: ``app.mount("/shop", Shop())``.
+
+        ``target`` is an ``App``, an ASGI or a WSGI application, told apart by how it is to be called; ``kind``
+        (``"app"``, ``"asgi"``, ``"wsgi"``) decides where that can't be told. An ``App`` has this one's sessions, hooks
+        and settings, as one that is an attribute has; with ``isolated=True`` it answers as if it stood alone.
+        The longest prefix comes first, before every route. Raises ``SetupError`` for what can't be mounted.
+        """
+        text = checked_prefix(prefix)
+        if first_fitting(self._micropie_mounts, text) is not None:
+            raise SetupError(f"two applications are mounted at {text}: give one of them another prefix")
+        if isinstance(target, App) and kind in (None, APP):
+            found = APP
+        else:
+            found = kind_of_target(target, kind)
+            if isolated:
+                raise SetupError("isolated=True is for an App; what is ASGI or WSGI shares nothing anyway")
+        if target is self:
+            raise SetupError(f"{type(self).__name__} is mounted at {text} inside of itself")
+        self._micropie_mounts.append(Mount(text, target, found, isolated))
+        self._changed()
 
     def error(self, key: ErrorKey) -> Callable[[Function], Function]:
         """Answer a status (``@app.error(404)``) or an exception class with the function below.

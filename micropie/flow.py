@@ -48,9 +48,9 @@ from micropie.response import (
 from micropie.routing import Route
 from micropie.sessions import Session
 from micropie.sessions.store import COOKIE
-from micropie.site import Site
+from micropie.site import Site, handed_over
 from micropie.static import open_file
-from micropie.steps import AWAIT, INLINE, POOL, RECEIVE_STEP, Flow, Limited, TookTooLong, itself
+from micropie.steps import AWAIT, INLINE, MOUNT, POOL, RECEIVE_STEP, Flow, Limited, TookTooLong, itself, no_function
 from micropie.streams import Stream, stream_of
 
 logger = logging.getLogger("micropie")
@@ -87,6 +87,8 @@ def respond(site: Site, request: Request) -> Flow[Answer]:
             yield from _open_session(request)
         if hooks:
             result = yield from run_before(begun, request)
+            if result is None and request._subapp is not None:
+                result = yield (MOUNT, no_function, handed_over(request))
         if result is None:
             if failure is not None:
                 raise failure

@@ -14,7 +14,7 @@ from functools import lru_cache
 from typing import TYPE_CHECKING, Any, Final, NamedTuple, NoReturn, TypeVar
 from urllib.parse import quote, unquote_to_bytes
 
-from micropie.body import Body
+from micropie.body import UNREAD, Body
 from micropie.cookies import find_cookie, parse_cookies
 from micropie.errors import BadRequest, HTTPError, ResponseError
 from micropie.forms import MULTIPART, PartParser, UploadFile, boundary_of, is_json, parse_query
@@ -146,6 +146,8 @@ class Request:
     """Whether the answer is over and what runs now is ``after_response``."""
     time_limit: float | None = None
     """Seconds that the handler may take; set by middleware."""
+    _subapp: Any = None  # a hook sets them to hand the request over to another application
+    _subapp_path: str | None = None
     wrappings: Sequence[Any] = ()  # middleware that is a generator, begun
     head_changes: Sequence[Callable[[Response], object]] = ()  # ``on_head``
     _headers: Headers | None = None
@@ -421,6 +423,11 @@ class Request:
 
     # -- for the flow ------------------------------------------------------------------------------------------------
 
+    @property
+    def raw_path(self) -> bytes:
+        """The path below ``root_path`` as it came, still escaped."""
+        return self.literal_path.encode() if self.literal_path is not None else self._raw_path()
+
     def segments(self) -> list[str]:
         """The path's decoded segments below the mount; none for the root. Raises 400 and 404."""
         path = self.literal_path
@@ -442,6 +449,18 @@ class Request:
         if not DOTS_AND_EMPTY.isdisjoint(segments):
             raise HTTPError(404)
         return segments
+
+    def body_so_far(self) -> bytes | None:
+        """What was received of the body and kept: all of it, or nothing (of a stream). None if nobody has read it."""
+        received = self.received
+        if isinstance(received, Body):
+            return None if received.state is UNREAD else received.data
+        return received
+
+    @property
+    def overridden_host(self) -> str | None:
+        """The host that middleware has set, None if it is the client's word."""
+        return self._host
 
     def on_head(self, change: Callable[[Response], object]) -> None:
         """For middleware: have ``change`` called with an answer that is a stream when its first chunk is there.

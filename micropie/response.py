@@ -48,7 +48,8 @@ class Response:
     """An answer. ``body`` is whatever a handler may return: text, bytes, None, JSON-able, an iterator, a file.
 
     ``status``: 200 to 599. ``headers``: a dict or (name, value) pairs. ``content_type`` overrides what the body
-    suggests: ``text/html; charset=utf-8`` for text and bytes, ``application/json`` for what becomes JSON.
+    suggests: ``text/html; charset=utf-8`` for text and bytes, ``application/json`` for what becomes JSON; ``""`` for
+    no such header.
     """
 
     __slots__ = ("body", "content_type", "headers", "status")
@@ -142,7 +143,7 @@ def over(response: Response, draft: Draft, keeps_status: bool) -> Response:
         if name.lower() not in _ADD_UP and name in merged.headers:
             del merged.headers[name]
     merged.headers.pairs += response.headers.pairs
-    merged.content_type = response.content_type or draft.content_type
+    merged.content_type = draft.content_type if response.content_type is None else response.content_type
     return merged
 
 
@@ -162,9 +163,9 @@ def encode(response: Response, stream: Stream | None, head_only: bool) -> Answer
     status = _check_status(response.status)
     headers, content_type, length = checked_headers(response.headers.pairs)
     body, suggested_type = (b"", HTML) if stream is not None else encode_body(response.body)
-    if content_type is None:
+    if content_type is None and response.content_type != "":
         stated = response.content_type
-        content_type = suggested_type if stated is None else check_value("content-type", stated or suggested_type)
+        content_type = suggested_type if stated is None else check_value("content-type", stated)
     if status in (204, 304):
         # No content, so nothing may describe it (RFC 9110, sections 8.6, 15.3.5 and 15.4.5).
         return status, None, None, headers, b"", stream

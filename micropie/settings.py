@@ -72,6 +72,8 @@ class Settings:
     """Origins beside its own whose pages may open WebSockets: ``["https://example.com"]``, ``["*"]`` for any."""
     portal_backend: str = "asyncio"
     """The event loop that ``async def`` handlers get under wsgi: "asyncio" or "trio"."""
+    mount_timeout: float | None = 60.0
+    """Seconds that a mounted ASGI application may take to begin its answer, and between two chunks (wsgi); then 504."""
     templates: str | PathLike[str] = "templates"
     """The directory of the templates, relative to the working directory."""
     template_filters: Mapping[str, Callable[..., Any]] = field(default_factory=dict)
@@ -91,7 +93,7 @@ class Settings:
             _check(name, is_count(getattr(self, name), least=0), getattr(self, name), "a whole number, 0 or more")
         for name in ("threads", "session_timeout"):
             _check(name, is_count(getattr(self, name), least=1), getattr(self, name), "a whole number, 1 or more")
-        for name in ("body_timeout", "websocket_timeout", "websocket_send_timeout", "websocket_grace"):
+        for name in _DURATIONS:
             _check(name, _is_duration(getattr(self, name)), getattr(self, name), "seconds above 0, or None")
         origins = self.websocket_origins
         fine = isinstance(origins, list | tuple | set | frozenset) and all(map(is_origin, origins))
@@ -132,6 +134,7 @@ class Settings:
         return replace(self, **(changes | merged))
 
 
+_DURATIONS = ("body_timeout", "mount_timeout", "websocket_timeout", "websocket_send_timeout", "websocket_grace")
 _ADDED = ("template_filters", "template_globals")
 
 

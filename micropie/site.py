@@ -8,22 +8,25 @@ from __future__ import annotations
 
 import inspect
 import os
+import sys
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass
-from typing import Any
+from dataclasses import dataclass, replace
+from typing import Any, NamedTuple, TypeAlias
+from urllib.parse import quote
 
 from micropie.endings import Ending
 from micropie.error_handlers import ErrorHandler, ErrorKey
 from micropie.errors import HTTPError, SetupError
 from micropie.forms import Limits
 from micropie.level import Level, Threads
+from micropie.mounting import Mount, Place, Table, dotted, kind_of_target, place_of
 from micropie.patterns import DOTS_AND_EMPTY, Pattern
 from micropie.pool import ExecutorPool, Pool
 from micropie.request import Request
 from micropie.routing import SOCKET_PREFIX, Node, Resource, Route, RouteMark, Router, marks_of, public_handlers
 from micropie.sessions import SessionBackend, SessionStore
 from micropie.settings import Settings
-from micropie.steps import HANDLER
+from micropie.steps import HANDLER, MOUNT, no_function
 from micropie.templates import Templates
 
 
@@ -49,6 +52,8 @@ class Branch:
     template_names: dict[str, Any]
     """What its templates see without being given it."""
     children: dict[str, Branch]
+    mounts: list[tuple[Mount, Branch | None]]
+    """What is mounted on it; with a branch, what shares sessions and hooks with it."""
 
 
 _NO_ROUTES: dict[str, Route] = {}
@@ -64,6 +69,8 @@ class Site:
     """
 
     __slots__ = ("__weakref__", "below", "exact", "level", "router", "sockets")
+
+    mounts: Table[Mounted] | None = None
 
     def __init__(self, level: Level, router: Router, sockets: Router) -> None:
         self.level = level
@@ -96,11 +103,15 @@ class Site:
         if not isinstance(error, HTTPError) or "websocket" not in request.headers.get("upgrade", "").lower():
             return error
         try:
-            self.sockets.find("GET", request.segments())
+            self.find_socket(request)
         except HTTPError:
             return error
         # Without the Upgrade header that RFC 9110, section 15.5.22, asks for: PEP 3333 forbids it.
         return HTTPError(426, "This is for WebSockets, which need an ASGI server.")
+
+    def find_socket(self, request: Request) -> tuple[Route, Sequence[str], dict[str, Any]]:
+        """Where a WebSocket's path leads; raises 404."""
+        return self.sockets.find("GET", request.segments())
 
     def url_for(self, name: str, segments: Sequence[Any], values: dict[str, Any]) -> str:
         """The path of a route by its name, one of HTTP or of WebSockets. Raises ``LookupError``, ``ValueError``."""
@@ -115,6 +126,134 @@ class Site:
             return self.level
 
 
+class MountedApp(NamedTuple):
+    """An application of a tree that lies at a prefix of its own, with tables of its own."""
+
+    prefix: str
+    level: Level
+    router: Router
+    sockets: Router
+
+
+class MountRoute(Route):
+    """The route of an application that is no part of the tree; it has hooks and errors around it as a handler has."""
+
+    __slots__ = ("mount", "prefix", "threads")
+
+    def __init__(self, mount: Mount, prefix: str, level: Level) -> None:
+        self.mount = mount
+        self.prefix = prefix
+        self.threads = Threads(level.settings.threads)
+        self.name = prefix
+        # It limits bodies itself, or does not.
+        self.level = replace(level, settings=replace(level.settings, max_body_size=sys.maxsize))
+        self.methods, self.pattern, self.is_fallback, self.reads_body = (), None, False, True
+        self.run = self.run_limited = MOUNT
+        self.call, self.texts = no_function, -1  # -1: always bound
+        self.bind = lambda request, *_: (self, request, place_of(request.root_path, prefix, request.raw_path))
+
+
+class Apart(NamedTuple):
+    """An application that shares nothing, and is called before any request is made of it."""
+
+    mount: Mount
+    prefix: str
+
+
+# What a path below a mount leads to.
+Mounted: TypeAlias = MountedApp | MountRoute | Apart
+
+
+class MountingSite(Site):
+    """A site with mounts, which are looked for before its routes."""
+
+    __slots__ = ("mounts",)
+
+    def __init__(self, level: Level, router: Router, sockets: Router, mounted: list[tuple[str, Mounted]]) -> None:
+        super().__init__(level, router, sockets)
+        self.mounts = Table(mounted)
+        self.exact = {method: self._visible(method) for method in router.exact}
+        for _, entry in mounted:
+            if isinstance(entry, MountedApp):
+                _name_routes(router, entry.prefix, entry.router)
+                _name_routes(sockets, entry.prefix, entry.sockets)
+
+    def find(self, request: Request) -> tuple[Route, Sequence[str], dict[str, Any]]:
+        """The route of a request, see ``Site``."""
+        entry = self._entry_of(request)
+        if isinstance(entry, MountRoute):
+            return entry, (), {}
+        if not isinstance(entry, MountedApp):
+            return super().find(request)
+        segments = request.segments()[entry.prefix.count("/") :]
+        route, arguments, values = entry.router.find(request.method, segments)
+        request.path_params = [*values.values()] if values else arguments
+        return route, arguments, values
+
+    def level_of(self, request: Request) -> Level:
+        """The level of a request that has no route, see ``Site``."""
+        entry = self._entry_of(request)
+        if not isinstance(entry, MountedApp):
+            return super().level_of(request)
+        try:
+            return entry.router.level_of(request.segments()[entry.prefix.count("/") :])
+        except HTTPError:
+            return entry.level
+
+    def find_socket(self, request: Request) -> tuple[Route, Sequence[str], dict[str, Any]]:
+        """Where a WebSocket's path leads, see ``Site``."""
+        entry = self._entry_of(request)
+        if not isinstance(entry, MountedApp):
+            return super().find_socket(request)
+        return entry.sockets.find("GET", request.segments()[entry.prefix.count("/") :])
+
+    def _entry_of(self, request: Request) -> Mounted | None:
+        assert self.mounts is not None  # noqa: S101
+        return self.mounts.find(request.raw_path)
+
+    def _visible(self, method: str) -> dict[str | None, Route]:
+        """The short cuts that no mount hides."""
+        assert self.mounts is not None  # noqa: S101
+        paths = self.router.exact[method].items()
+        return {path: route for path, route in paths if path is None or self.mounts.find(quote(path).encode()) is None}
+
+
+def apart_of(site: Site, request: Request) -> Apart | None:
+    """The application that answers a request by itself, if it is one's that shares nothing."""
+    entry = site.mounts.find(request.raw_path) if site.mounts is not None else None
+    return entry if isinstance(entry, Apart) else None
+
+
+def mount_of(site: Site, request: Request) -> tuple[Mount, str] | None:
+    """What is mounted where a path leads, and at which prefix, if it is no part of the tree."""
+    entry = site.mounts.find(request.raw_path) if site.mounts is not None else None
+    return None if entry is None or isinstance(entry, MountedApp) else (entry.mount, entry.prefix)
+
+
+def handed_over(request: Request) -> tuple[MountRoute, Request, Place]:
+    """Where a hook leads that sets ``request._subapp``, and with ``_subapp_path`` what of the path is for that one.
+
+    What stands before that in the request's path becomes the prefix.
+    """
+    target, below = request._subapp, request._subapp_path
+    path = request.path
+    if below is None:
+        below = path
+    above = path.removesuffix(below) if path.endswith(below) else ""
+    mount = Mount(above, target, kind_of_target(target, None), isolated=False)
+    place = Place(request.root_path + above.rstrip("/"), quote(below).encode())
+    return MountRoute(mount, above, request.level), request, place
+
+
+def _name_routes(outer: Router, prefix: str, router: Router) -> None:
+    """Give the routes of a mounted application their names in the outer one's."""
+    for name, (path, pattern) in router.routes.items():
+        if pattern is not None:
+            outer.routes.setdefault(name, (path, Pattern(prefix + pattern.text)))
+        else:
+            outer.routes.setdefault(name, (quote(prefix) + ("" if path == "/" else path), None))
+
+
 def build_site(root: Branch, ending: Ending, blocking: str = HANDLER) -> Site:
     """Compile a tree of applications. Raises ``SetupError`` for what can't be served.
 
@@ -124,7 +263,10 @@ def build_site(root: Branch, ending: Ending, blocking: str = HANDLER) -> Site:
     builder = _Builder(blocking)
     level = _root_level(root, ending)
     node, socket_node = builder.add(root, level, "", "")
-    return Site(level, Router(node, builder.explicit), Router(socket_node, builder.explicit_sockets))
+    router, sockets = Router(node, builder.explicit), Router(socket_node, builder.explicit_sockets)
+    if builder.mounted:
+        return MountingSite(level, router, sockets, builder.mounted)
+    return Site(level, router, sockets)
 
 
 def _check_middlewares(branch: Branch) -> None:
@@ -273,38 +415,43 @@ def _limits(settings: Settings) -> Limits:
 class _Builder:
     """Collects explicit routes while it makes two ``Node`` of each application, one of them for WebSockets."""
 
-    def __init__(self, blocking: str) -> None:
+    def __init__(self, blocking: str, base: str = "") -> None:
         self._blocking = blocking
+        self._base = base  # where the outermost application of these tables is mounted
         self.explicit: list[Route] = []
         self.explicit_sockets: list[Route] = []
+        self.mounted: list[tuple[str, Mounted]] = []
         self._stated: dict[str, str] = {}
 
-    def add(self, branch: Branch, level: Level, prefix: str, dotted: str) -> tuple[Node, Node]:
+    def add(self, branch: Branch, level: Level, prefix: str, outer_names: str) -> tuple[Node, Node]:
         _check_middlewares(branch)
         node, sockets = Node(level), Node(level)
         level.tree.setdefault(id(branch.app), level)
         for name, function in public_handlers(branch.app, branch.framework).items():
-            self._add_handler(node, name, function, marks_of(function), level, prefix, dotted)
+            self._add_handler(node, name, function, marks_of(function), level, prefix, outer_names)
         for function, mark in branch.functions:
-            self._add_explicit(function, mark, _name_of(function), level, prefix, dotted)
-        self._add_sockets(sockets, branch, level, prefix, dotted)
+            self._add_explicit(function, mark, _name_of(function), level, prefix, outer_names)
+        self._add_sockets(sockets, branch, level, prefix, outer_names)
         for name, child in branch.children.items():
             node.names.pop(name, None)
             sockets.names.pop(name, None)
             below = f"{prefix}/{name}"
-            inner = self.add(child, _inner_level(child, level, below), below, f"{dotted}{name}.")
-            node.children[name], sockets.children[name] = inner
+            inner = _inner_level(child, level, self._base + below)
+            nodes = self.add(child, inner, below, f"{outer_names}{name}.")
+            node.children[name], sockets.children[name] = nodes
+        for mount, shared in branch.mounts:
+            self._add_mount(mount, shared, level, self._base + prefix + mount.prefix, outer_names)
         return node, sockets
 
-    def _add_sockets(self, node: Node, branch: Branch, level: Level, prefix: str, dotted: str) -> None:
+    def _add_sockets(self, node: Node, branch: Branch, level: Level, prefix: str, outer_names: str) -> None:
         for name, function in public_handlers(branch.app, branch.framework, sockets=True).items():
             if marks_of(function):
                 raise SetupError(f"{name} answers WebSockets: write @websocket above it, and not @route, @get, @post")
             marks = marks_of(function, "__micropie_sockets__")
             for mark in marks or [RouteMark(None, (), None)]:
-                self._add_socket(node, function, mark, name, level, prefix, dotted)
+                self._add_socket(node, function, mark, name, level, prefix, outer_names)
         for function, mark in branch.socket_functions:
-            self._add_socket(node, function, mark, _name_of(function), level, prefix, dotted)
+            self._add_socket(node, function, mark, _name_of(function), level, prefix, outer_names)
 
     def _add_socket(
         self,
@@ -314,9 +461,9 @@ class _Builder:
         name: str,
         level: Level,
         prefix: str,
-        dotted: str,
+        outer_names: str,
     ) -> None:
-        route_name = dotted + (mark.name or name)
+        route_name = outer_names + (mark.name or name)
         if mark.path is not None:
             pattern = Pattern(prefix + mark.path)
             self._state_name(route_name, mark, pattern.text)
@@ -324,6 +471,17 @@ class _Builder:
         else:
             resource = Resource(Route(function, route_name, level, takes_socket=True))
             node.add(name.removeprefix(SOCKET_PREFIX), resource)
+
+    def _add_mount(self, mount: Mount, shared: Branch | None, level: Level, prefix: str, outer_names: str) -> None:
+        if shared is None:
+            self.mounted.append((prefix, Apart(mount, prefix) if mount.isolated else MountRoute(mount, prefix, level)))
+            return
+        inner = _inner_level(shared, level, prefix)
+        builder = _Builder(self._blocking, prefix)
+        node, socket_node = builder.add(shared, inner, "", outer_names + dotted(mount.prefix))
+        router, sockets = Router(node, builder.explicit), Router(socket_node, builder.explicit_sockets)
+        self.mounted.append((prefix, MountedApp(prefix, inner, router, sockets)))
+        self.mounted += builder.mounted
 
     def _add_handler(
         self,
@@ -333,23 +491,23 @@ class _Builder:
         marks: Sequence[RouteMark],
         level: Level,
         prefix: str,
-        dotted: str,
+        outer_names: str,
     ) -> None:
         by_name = [mark for mark in marks if mark.path is None]
         for mark in marks:
             if mark.path is not None:
-                self._add_explicit(function, mark, name, level, prefix, dotted)
+                self._add_explicit(function, mark, name, level, prefix, outer_names)
         if by_name or not marks:
             methods = tuple(method for mark in by_name for method in mark.methods)
             place = next((mark.run for mark in by_name if mark.run), None)
-            resource = _resource(Route(function, dotted + name, level, methods, None, self._blocking, place))
+            resource = _resource(Route(function, outer_names + name, level, methods, None, self._blocking, place))
             node.add(name, resource)
 
     def _add_explicit(
-        self, function: Callable[..., Any], mark: RouteMark, name: str, level: Level, prefix: str, dotted: str
+        self, function: Callable[..., Any], mark: RouteMark, name: str, level: Level, prefix: str, outer_names: str
     ) -> None:
         pattern = Pattern(prefix + (mark.path or f"/{name}"))
-        route_name = dotted + (mark.name or name)
+        route_name = outer_names + (mark.name or name)
         self._state_name(route_name, mark, pattern.text)
         self.explicit.append(Route(function, route_name, level, mark.methods, pattern, self._blocking, mark.run))
 

@@ -17,6 +17,9 @@ IO         the same for files and session backends: it blocks for a        a wor
            moment only                                                     occupy (asgi), a call (wsgi)
 CHUNK      of the async stream that is the argument: its next chunk       the same task that gets all of them
 CLOSE      the stream that is the argument closed                         where its chunks are made
+MOUNT      the answer of the application that is mounted at the route    in a task or thread of its own (asgi), in
+           that is the first argument, to the request that is the         the server's thread or on the loop (wsgi)
+           second, which leads to the place that is the third
 RECEIVE    ``(piece, more)``: bytes of the body, whether more may follow   ``receive()`` (asgi), a read (wsgi)
 =========  ==============================================================  =====================================
 
@@ -41,11 +44,12 @@ IO: Final = "io"
 CHUNK: Final = "chunk"
 CLOSE: Final = "close"
 RECEIVE: Final = "receive"
+MOUNT: Final = "mount"
 
 
 @dataclass(frozen=True, slots=True)
 class Limited:
-    """The kind of an AWAIT or HANDLER step (``kind``) that is given up after so many ``seconds``: ``TookTooLong``.
+    """The kind of an AWAIT, HANDLER or MOUNT step that is given up after so many ``seconds``: ``TookTooLong``.
 
     A function that is given up in a thread runs on there, and nobody waits for it: threads can't be ended.
     """

@@ -75,7 +75,7 @@ def wind_up(request: WebSocketRequest) -> Flow[None]:
 
 def _run(site: Site, request: WebSocketRequest, socket: Socket) -> Flow[Ending]:
     # 1. Route.
-    route, arguments, values = site.sockets.find("GET", request.segments())
+    route, arguments, values = site.find_socket(request)
     request.path_params = [*values.values()] if values else arguments
     request.route = route
     request.level = level = route.level

@@ -12,6 +12,7 @@ from micropie.asgi.request import WATCHERS
 from micropie.asgi.signals import hearing_signals
 from micropie.lifecycle import Lifecycle, NoRequest, Startable
 from micropie.loops import CLEAN_UP_WITHIN
+from micropie.mounting import APP, ASGI
 from micropie.site import Site
 from micropie.types import Receive, Scope, Send
 
@@ -33,7 +34,7 @@ async def serve_lifespan(app: Startable, running: Running, scope: Scope, receive
     await receive()
     try:
         site = app.compiled()
-        lifecycle = app.lifecycle()
+        lifecycle = app.lifecycle((ASGI, APP))
     except Exception as error:
         await _failed("startup", error, send)
         return
@@ -46,7 +47,7 @@ async def serve_lifespan(app: Startable, running: Running, scope: Scope, receive
     except BaseException:
         await _stop_cancelled(lifecycle, world)
         raise
-    running.site, running.started = site, True
+    running.site, running.started = site if site.mounts is None else None, True
     ending = site.level.ending
     ending.begin()
     try:

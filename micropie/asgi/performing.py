@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, Protocol, TypeVar, cast
 
 from anyio import CancelScope, move_on_after
 
+from micropie.asgi.mounts import answer_of
 from micropie.asgi.pumping import close_stream, next_chunk
 from micropie.asgi.threads import IO_THREADS, in_handler_thread, in_thread
 from micropie.background import run_tasks
@@ -15,7 +16,7 @@ from micropie.body import Body
 from micropie.execution import call_in_pool
 from micropie.level import Level
 from micropie.loops import CLEAN_UP_WITHIN, perform_limited
-from micropie.steps import AWAIT, BLOCK, CHUNK, CLOSE, HANDLER, IO, POOL, Flow, Limited, Step
+from micropie.steps import AWAIT, BLOCK, CHUNK, CLOSE, HANDLER, IO, MOUNT, POOL, Flow, Limited, Step
 
 if TYPE_CHECKING:
     from micropie.asgi.request import ASGIRequest
@@ -72,7 +73,11 @@ async def perform_one(kind: str | Limited, function: Callable[..., Any], argumen
         return await next_chunk(arguments[0], cast("ASGIRequest", world))
     if kind is CLOSE:
         return await close_stream(arguments[0], world.level)
+    if kind is MOUNT:
+        return await answer_of(*arguments)
     if isinstance(kind, Limited):
+        if kind.kind is MOUNT:
+            kind, function = Limited(AWAIT, kind.seconds), answer_of
         abandonable = partial(in_handler_thread, world.level.threads, abandon_on_cancel=True)
         return await perform_limited(kind, function, arguments, abandonable)
     return await world.receive_piece()

@@ -184,6 +184,15 @@ class ASGIRequest(Request):
         self._receive = inbox.next
         return inbox
 
+    async def receive_message(self) -> Message:
+        """The next message as it comes, for a mounted application."""
+        self.in_flight = in_flight = Event()
+        try:
+            return await self._receive()
+        finally:
+            in_flight.set()
+            self.in_flight = None
+
     def _perform(self, flow: Flow[Value]) -> Value:
         try:
             return from_thread.run(perform, flow, self)

@@ -4,17 +4,20 @@ from __future__ import annotations
 
 import logging
 
-from anyio import Lock
+from anyio import Lock, create_task_group
 from anyio.lowlevel import RunVar
 
 from micropie.asgi.conversing import serve_websocket
 from micropie.asgi.driver import serve_http
 from micropie.asgi.lifespan import Running, serve_lifespan
+from micropie.asgi.mounted import hand_over
 from micropie.asgi.performing import perform
+from micropie.asgi.request import WATCHERS, ASGIRequest, ASGIWebSocketRequest
 from micropie.asgi.sending import encode_headers
 from micropie.lifecycle import NoRequest, Startable
+from micropie.mounting import WSGI, place_of
 from micropie.response import start_failed
-from micropie.site import Site
+from micropie.site import Site, apart_of, mount_of
 from micropie.types import Receive, Scope, Send
 from micropie.websocket import FAILED
 
@@ -47,7 +50,45 @@ async def _start_and_serve(app: Startable, running: Running, scope: Scope, recei
         await send({"type": "http.response.start", "status": status, "headers": headers})
         await send({"type": "http.response.body", "body": body})
     else:
+        if site.mounts is None:
+            await serve_http(site, scope, receive, send)
+        else:
+            await _serve_with_mounts(site, scope, receive, send)
+
+
+async def _serve_with_mounts(site: Site, scope: Scope, receive: Receive, send: Send) -> None:
+    """A request of an application with mounts: one of them may answer by itself, or need a task of its own."""
+    request = ASGIRequest(scope, receive)
+    apart = apart_of(site, request)
+    if apart is not None:
+        place = place_of(request.root_path, apart.prefix, request.raw_path)
+        await hand_over(apart.mount, place, scope, receive, send)
+        return
+    if request.watchers is not None:
         await serve_http(site, scope, receive, send)
+        return
+    failure: Exception | None = None  # a server without lifespan: the tasks are this request's
+    async with create_task_group() as group:
+        try:
+            await serve_http(site, {**scope, "state": {**scope.get("state", {}), WATCHERS: group}}, receive, send)
+        except Exception as error:
+            failure = error
+    try:
+        if failure is not None:
+            raise failure
+    finally:
+        del failure
+
+
+async def _converse_with_mounts(site: Site, scope: Scope, receive: Receive, send: Send) -> None:
+    """A WebSocket of an application with mounts: an ASGI application has its own."""
+    request = ASGIWebSocketRequest(scope)
+    found = mount_of(site, request)
+    if found is None or found[0].kind == WSGI:
+        await serve_websocket(site, scope, receive, send)
+    else:
+        mount, prefix = found
+        await hand_over(mount, place_of(request.root_path, prefix, request.raw_path), scope, receive, send)
 
 
 async def _start_and_converse(app: Startable, running: Running, scope: Scope, receive: Receive, send: Send) -> None:
@@ -58,7 +99,10 @@ async def _start_and_converse(app: Startable, running: Running, scope: Scope, re
         await receive()
         await send({"type": "websocket.close", "code": FAILED, "reason": ""})
     else:
-        await serve_websocket(site, scope, receive, send)
+        if site.mounts is None:
+            await serve_websocket(site, scope, receive, send)
+        else:
+            await _converse_with_mounts(site, scope, receive, send)
 
 
 async def _start(app: Startable, running: Running) -> Site:
@@ -71,7 +115,7 @@ async def _start(app: Startable, running: Running) -> Site:
         site: Site = app.compiled()
         if not running.started:
             # A server without lifespan tells no end either, so nothing is shut down then.
-            await perform(app.lifecycle().start(), NoRequest(site.level))
+            await perform(app.lifecycle(()).start(), NoRequest(site.level))
             running.started = True
-        running.site = site
+        running.site = site if site.mounts is None else None
         return site

@@ -11,13 +11,15 @@ from typing import Any
 from micropie.context import current
 from micropie.flow import respond
 from micropie.lifecycle import Startable
+from micropie.mounting import place_of
 from micropie.request import Request
 from micropie.response import start_failed, status_line
-from micropie.site import Site
+from micropie.site import Site, apart_of
 from micropie.steps import BLOCK
 from micropie.streams import END, Stream, as_bytes
 from micropie.types import Environ, StartResponse
 from micropie.wsgi.files import lent_file
+from micropie.wsgi.mounts import environ_below
 from micropie.wsgi.performing import perform_one
 from micropie.wsgi.process import Process
 from micropie.wsgi.pumping import close_stream, pump_of
@@ -94,6 +96,13 @@ def start_and_serve(
             status_line(status), [*pairs, ("content-type", str(content_type)), ("content-length", str(length))]
         )
         return [body]
+    if site.mounts is not None:
+        request = WSGIRequest(environ)
+        apart = apart_of(site, request)
+        if apart is not None:
+            place = place_of(request.root_path, apart.prefix, request.raw_path)
+            chunks: Iterable[bytes] = apart.mount.target(environ_below(request, place), start_response)
+            return chunks
     return copy_context().run(serve_http, site, environ, start_response)
 
 

@@ -12,7 +12,8 @@ from micropie.level import Level
 from micropie.loops import perform_limited
 from micropie.outcomes import outcome_of, released
 from micropie.places import HandlerName
-from micropie.steps import AWAIT, BLOCK, CHUNK, CLOSE, HANDLER, IO, POOL, Flow, Limited, Step
+from micropie.steps import AWAIT, BLOCK, CHUNK, CLOSE, HANDLER, IO, MOUNT, POOL, Flow, Limited, Step
+from micropie.wsgi.mounts import answer_of
 from micropie.wsgi.portal import await_in_portal
 from micropie.wsgi.pumping import close_stream, pump_of
 
@@ -68,7 +69,12 @@ def perform_one(kind: str | Limited, function: Callable[..., Any], arguments: Se
         return pump_of(arguments[0], backend).next()
     if kind is CLOSE:
         return close_stream(arguments[0], backend)
+    if kind is MOUNT:
+        return answer_of(*arguments)
     if isinstance(kind, Limited):
+        if kind.kind is MOUNT:
+            route, request, place = arguments
+            return answer_of(route, request, place, kind.seconds)
         return await_in_portal(backend, perform_limited, (kind, function, arguments, _in_thread))
     return world.receive_piece()
 

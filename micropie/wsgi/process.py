@@ -17,6 +17,7 @@ import anyio
 from micropie.endings import Ending
 from micropie.level import Level
 from micropie.lifecycle import Lifecycle, NoRequest, Startable
+from micropie.mounting import ASGI
 from micropie.site import Site
 from micropie.steps import INLINE
 from micropie.wsgi.background import wait_for_tasks
@@ -51,7 +52,7 @@ class Process:
             self._sites.add(site)
             self._patience = site.level.settings.background_timeout + 1
             if not self._started:
-                lifecycle = app.lifecycle()
+                lifecycle = app.lifecycle((ASGI,))
                 if not lifecycle.is_empty:
                     begin = _start_on_loop if lifecycle.needs_loop else _start_here
                     self._stop = begin(lifecycle, site.level)
@@ -59,7 +60,7 @@ class Process:
                 self._started = True
             site.level.ending.begin()
             self._ending = site.level.ending
-            self.site = site
+            self.site = site if site.mounts is None else None
             return site
 
     def stop(self) -> None:

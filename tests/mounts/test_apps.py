@@ -1,0 +1,237 @@
+"""An App mounted on another one: its routes and names, and what it shares."""
+
+from __future__ import annotations
+
+from functools import partial
+from typing import Any
+
+import pytest
+
+from micropie import App, Redirect, SetupError
+from micropie.testing import TestClient
+from tests.conftest import MakeClient
+
+
+class Shop(App):
+    def index(self) -> str:
+        return "shop"
+
+    def item(self, number: int) -> str:
+        return f"{number} at {self.url_for('item', number)}"
+
+    def away(self) -> Redirect:
+        return Redirect(self.url_for("index"))
+
+    def count(self) -> str:
+        session = self.request.session
+        session["n"] = session.get("n", 0) + 1
+        return f"{session['n']} {self.request.path} {self.request.root_path}"
+
+    def limit(self) -> str:
+        return str(self.request.level.settings.max_body_size)
+
+
+class Root(App):
+    def index(self) -> str:
+        return self.url_for("shop.item", 3)
+
+    def shop(self, what: str = "") -> str:
+        return f"hidden {what}"
+
+    def default(self, *path: str) -> str:
+        return "default " + "/".join(path)
+
+    def count(self) -> str:
+        session = self.request.session
+        session["n"] = session.get("n", 0) + 1
+        return str(session["n"])
+
+
+class Marks:
+    """A hook that leaves its name."""
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+
+    def after_request(self, request: Any, status: int, body: Any, headers: Any) -> None:
+        headers.append(("X-Mark", f"{self.name}{status}"))
+
+
+def mounted(prefix: str = "/shop", **options: Any) -> Root:
+    root = Root(max_body_size=77)
+    root.mount(prefix, Shop(), **options)
+    return root
+
+
+@pytest.mark.parametrize("prefix", ["/shop", "/a/b/c", "/shöp x"])
+@pytest.mark.parametrize("isolated", [False, True])
+def test_it_answers_below_its_prefix(make_client: MakeClient, prefix: str, isolated: bool) -> None:
+    client = make_client(mounted(prefix, isolated=isolated))
+    assert client.get(prefix).text == client.get(prefix + "/").text == "shop"
+    quoted = prefix.replace("ö", "%C3%B6").replace(" ", "%20")
+    assert client.get(f"{prefix}/item/7").text == f"7 at {quoted}/item/7"
+    answer = client.get(f"{prefix}/away", follow_redirects=False)
+    assert answer.headers["location"] in (quoted, quoted + "/")
+    assert client.get(f"{prefix}/nothing").status_code == 404  # what is below a mount is never the outer one's
+
+
+def test_R75_a_prefix_ends_where_a_segment_ends(make_client: MakeClient) -> None:
+    client = make_client(mounted("/shopping/cart"))
+    assert client.get("/shop").text == "hidden "
+    assert client.get("/shopping").text == "default shopping"
+    assert client.get("/shopping/carts").text == "default shopping/carts"
+    assert client.get("/shopping/cart").text == "shop"
+
+
+def test_R75_a_mount_comes_before_routes_and_names(make_client: MakeClient) -> None:
+    root = mounted()
+    root.get("/shop/<name>")(lambda name: f"route {name}")
+    root.get("/shop/item")(lambda: "static route")
+    root.get("/shops")(lambda: "another")
+    client = make_client(root)
+    assert client.get("/shop").text == "shop"
+    assert client.get("/shop/item/1").text == "1 at /shop/item/1"
+    assert client.get("/shop/other").status_code == 404
+    assert client.get("/shops").text == "another"
+
+
+def test_the_longest_prefix_comes_first(make_client: MakeClient) -> None:
+    root = mounted("/a")
+    inner = Shop()
+    inner.mount("/deep", Shop())
+    root.mount("/a/b", inner)
+    client = make_client(root)
+    assert client.get("/a/item/1").text == "1 at /a/item/1"
+    assert client.get("/a/b/item/1").text == "1 at /a/b/item/1"
+    assert client.get("/a/b/deep/item/1").text == "1 at /a/b/deep/item/1"
+    assert root.url_for("a.b.deep.item", 1) == "/a/b/deep/item/1"
+
+
+def test_routes_with_wildcards_and_attributes_below_a_mount(make_client: MakeClient) -> None:
+    root, shop, inner = Root(), Shop(), Shop()
+    shop.get("/w/<x:int>", name="wild")(lambda x: f"wild {x}")
+    shop.inner = inner
+    root.mount("/s", shop)
+    blog = Shop()
+    blog.mount("/old", Shop())
+    root.blog = blog
+    client = make_client(root)
+    assert client.get("/s/w/5").text == "wild 5"
+    assert client.get("/s/w/x").status_code == 404
+    assert client.get("/s/inner/item/2").text == "2 at /s/inner/item/2"
+    assert client.get("/blog/old/item/2").text == "2 at /blog/old/item/2"
+    assert root.url_for("s.wild", x=4) == "/s/w/4"
+    assert root.url_for("s.inner.item", 4) == "/s/inner/item/4"
+    assert root.url_for("s.index") == "/s"
+    assert root.url_for("blog.old.item", 4) == "/blog/old/item/4"
+    assert client.get("/").status_code == 500  # there is no "shop.item" here
+    assert client.post("/s/w/5").status_code == 405
+
+
+def test_sessions_settings_and_hooks_are_shared(make_client: MakeClient) -> None:
+    root, shop = Root(max_body_size=77), Shop()
+    root.mount("/shop", shop)
+    root.middlewares.append(Marks("outer"))
+    shop.middlewares.append(Marks("inner"))
+    client = make_client(root)
+    assert client.get("/count").text == "1"
+    answer = client.get("/shop/count")
+    assert answer.text == "2 /shop/count "
+    assert answer.headers["x-mark"] == "inner200, outer200"
+    assert client.get("/shop/limit").text == "77"
+    assert client.get("/shop/none").headers["x-mark"] == "inner404, outer404"
+    assert client.get("/shop/..%2F").headers["x-mark"].startswith("inner")
+
+
+def test_what_is_isolated_has_its_own(make_client: MakeClient) -> None:
+    root, shop = Root(max_body_size=77), Shop(max_body_size=5)
+    root.mount("/shop", shop, isolated=True)
+    root.middlewares.append(Marks("outer"))
+    shop.middlewares.append(Marks("inner"))
+    client = make_client(root, root_path="/p")
+    assert client.get("/count").text == "1"
+    answer = client.get("/shop/count")
+    assert answer.text == "1 /count /p/shop"
+    assert answer.headers["x-mark"] == "inner200"
+    assert "Path=/p/shop" in answer.headers["set-cookie"]
+    assert client.get("/shop/limit").text == "5"
+    assert client.get("/shop/item/1").text == "1 at /p/shop/item/1"
+
+
+def test_both_start_and_stop_with_the_outer_one(world: str) -> None:
+    log: list[str] = []
+    root, shared, isolated = Root(), Shop(), Shop()
+    for name, app in (("root", root), ("shared", shared), ("isolated", isolated)):
+        app.startup_handlers.append(partial(log.append, f"{name} starts"))
+        app.shutdown_handlers.append(partial(log.append, f"{name} stops"))
+    root.mount("/a", shared)
+    root.mount("/b", isolated, isolated=True)
+    options: Any = {"protocol": "wsgi"} if world == "wsgi" else {"backend": world}
+    with TestClient(root, **options) as client:
+        client.get("/b")
+        client.get("/a")
+        assert log == ["root starts", "shared starts", "isolated starts"]
+    assert sorted(log[3:]) == ["isolated stops", "root stops", "shared stops"]
+
+
+def test_a_mount_that_is_added_late_counts(make_client: MakeClient) -> None:
+    root, shop = Root(), Shop()
+    client = make_client(root)
+    assert client.get("/late").text == "default late"
+    root.mount("/late", shop)
+    assert client.get("/late").text == "shop"
+    shop.get("/later")(lambda: "later")
+    assert client.get("/late/later").text == "later"
+
+
+async def asgi(scope: Any, receive: Any, send: Any) -> None: ...
+
+
+def wsgi(environ: Any, start_response: Any) -> Any: ...
+
+
+@pytest.mark.parametrize(
+    ("prefix", "target", "options", "sentence"),
+    [
+        ("shop", wsgi, {}, 'begins with "/"'),
+        (7, wsgi, {}, 'begins with "/"'),
+        ("/", wsgi, {}, "at the root"),
+        ("/a//b", wsgi, {}, "no path may have"),
+        ("/a/../b", wsgi, {}, "no path may have"),
+        ("/<name>", wsgi, {}, "as it stands"),
+        ("/a%20b", wsgi, {}, "as it stands"),
+        ("/a", Shop, {}, "not a class: write mount(..., Shop())"),
+        ("/a", "text", {}, "can be called"),
+        ("/a", lambda *args: None, {}, 'write mount(..., kind="wsgi")'),
+        ("/a", lambda one: None, {}, 'write mount(..., kind="wsgi")'),
+        ("/a", max, {}, 'write mount(..., kind="wsgi")'),
+        ("/a", wsgi, {"kind": "app"}, "applications of this framework"),
+        ("/a", wsgi, {"kind": "WSGI"}, 'must be "wsgi"'),
+        ("/a", wsgi, {"isolated": True}, "isolated=True is for an App"),
+        ("/taken", wsgi, {}, "two applications are mounted at /taken"),
+        ("/taken/", wsgi, {}, "two applications are mounted at /taken"),
+    ],
+)
+def test_what_can_t_be_mounted_is_told_at_once(prefix: Any, target: Any, options: Any, sentence: str) -> None:
+    root = Root()
+    root.mount("/taken", asgi)
+    with pytest.raises(SetupError) as caught:
+        root.mount(prefix, target, **options)
+    assert sentence in str(caught.value)
+
+
+def test_a_circle_and_two_at_one_place_are_told() -> None:
+    root, shop = Root(), Shop()
+    with pytest.raises(SetupError, match="inside of itself"):
+        root.mount("/a", root)
+    root.mount("/a", shop)
+    shop.mount("/b", root)
+    with pytest.raises(SetupError, match="inside of itself"):
+        root.compiled()
+    other = Root()
+    other.mount("/x/y", wsgi)
+    inner = Shop()
+    inner.mount("/y", wsgi)
+    other.mount("/x", inner)
+    with pytest.raises(SetupError, match="two applications are mounted at /x/y"):
+        other.compiled()

@@ -1,0 +1,529 @@
+"""Any WSGI and any ASGI application below a prefix, under every protocol: what goes wrong in bridges, and what PEP 3333 allows."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator
+from contextlib import suppress
+from contextvars import ContextVar
+from typing import Any
+
+import anyio
+import anyio.to_thread
+import pytest
+
+from micropie import App, HttpMiddleware
+from micropie.testing import TestClient
+from tests.conftest import MakeClient
+
+NAME: ContextVar[str] = ContextVar("name", default="nobody")
+
+
+class Looks(HttpMiddleware):
+    """A hook that keeps what it was shown."""
+
+    def __init__(self) -> None:
+        self.seen: list[tuple[int, list[tuple[str, str]]]] = []
+
+    def before_request(self, request: Any) -> None:
+        NAME.set("hook")
+
+    def after_request(self, request: Any, status_code: int, response_body: Any, extra_headers: Any) -> None:
+        self.seen.append((status_code, list(extra_headers)))
+        extra_headers.append(("X-Looked", "yes"))
+
+
+class Root(App):
+    def index(self) -> str:
+        return "root"
+
+
+def below(target: Any, *hooks: Any, **settings: Any) -> Root:
+    root = Root(**settings)
+    root.mount("/m", target)
+    root.middlewares.extend(hooks)
+    return root
+
+
+def hang_guard(client: TestClient, path: str, **options: Any) -> Any:
+    return client.get(path, timeout=5, **options)
+
+
+# -- WSGI ----------------------------------------------------------------------------------------------------------
+
+
+def echo(environ: Any, start_response: Any) -> list[bytes]:
+    start_response("200 OK", [("Content-Type", "text/plain"), ("Set-Cookie", "a=1"), ("Set-Cookie", "b=2")])
+    return [environ["wsgi.input"].read(int(environ.get("CONTENT_LENGTH") or 0))]
+
+
+def test_an_answer_of_one_piece(make_client: MakeClient) -> None:
+    looks = Looks()
+    client = make_client(below(echo, looks))
+    answer = client.post("/m", content=b"hello")
+    assert (answer.status_code, answer.content, answer.headers["x-looked"]) == (200, b"hello", "yes")
+    assert answer.headers.get_list("set-cookie") == ["a=1", "b=2"]
+    assert answer.headers["content-type"] == "text/plain"
+    assert looks.seen[0][0] == 200
+
+
+class Closing:
+    """An iterable that tells which threads it ran in."""
+
+    def __init__(self, chunks: list[bytes], threads: list[int]) -> None:
+        self.chunks, self.threads = iter(chunks), threads
+
+    def __iter__(self) -> Iterator[bytes]:
+        return self
+
+    def __next__(self) -> bytes:
+        self.threads.append(threading.get_ident())
+        return next(self.chunks)
+
+    def close(self) -> None:
+        self.threads.append(threading.get_ident())
+        self.threads.append(0)
+
+
+def test_R74_call_iteration_and_close_are_in_one_thread(make_client: MakeClient, world: str) -> None:
+    threads: list[int] = []
+
+    def app(environ: Any, start_response: Any) -> Any:
+        threads.append(threading.get_ident())
+        start_response("200 OK", [("Content-Type", "text/plain")])
+        return Closing([b"a", b"", b"b"], threads)
+
+    assert make_client(below(app)).get("/m").content == b"ab"
+    assert len(set(threads[:-1])) == 1
+    assert threads[-1] == 0
+    assert threads.count(0) == 1
+    assert len(threads) == 7  # the call, four chunks and the end, close
+
+
+@pytest.mark.parametrize("method", ["GET", "HEAD"])
+def test_a_late_start_response_and_chunks(make_client: MakeClient, method: str) -> None:
+    def app(environ: Any, start_response: Any) -> Iterator[bytes]:
+        start_response("201 Made", [("Content-Type", "text/plain"), ("X-Late", "yes")])
+        yield b"a"
+        yield b"b"
+
+    answer = make_client(below(app)).request(method, "/m")
+    assert (answer.status_code, answer.headers["x-late"]) == (201, "yes")
+    assert answer.content == (b"ab" if method == "GET" else b"")
+
+
+def test_what_is_written_comes_first(make_client: MakeClient) -> None:
+    def app(environ: Any, start_response: Any) -> list[bytes]:
+        write = start_response("200 OK", [("Content-Type", "text/plain")])
+        write(b"1")
+        write(b"")
+        write(b"2")
+        return [b"3"]
+
+    assert make_client(below(app)).get("/m").content == b"123"
+
+
+def test_exc_info_replaces_the_head_while_that_is_possible(make_client: MakeClient) -> None:
+    def app(environ: Any, start_response: Any) -> list[bytes]:
+        start_response("200 OK", [])
+        try:
+            raise ValueError("oh")
+        except ValueError as error:
+            start_response("500 Oh", [("Content-Type", "text/plain")], (ValueError, error, error.__traceback__))
+        return [b"page"]
+
+    answer = make_client(below(app)).get("/m")
+    assert (answer.status_code, answer.content) == (500, b"page")
+
+
+def test_exc_info_after_the_first_byte_breaks_the_answer_off(make_client: MakeClient) -> None:
+    def app(environ: Any, start_response: Any) -> Iterator[bytes]:
+        start_response("200 OK", [("Content-Type", "text/plain")])
+        yield b"a"
+        error = ValueError("too late")
+        start_response("500 Oh", [("Content-Type", "text/plain")], (ValueError, error, None))
+        yield b"never"
+
+    with pytest.raises(Exception, match="too late"):
+        make_client(below(app)).get("/m")
+
+
+def twice(environ: Any, start_response: Any) -> list[bytes]:
+    start_response("200 OK", [])
+    start_response("200 OK", [])
+    return [b""]
+
+
+def never(environ: Any, start_response: Any) -> list[bytes]:
+    return [b"a"]
+
+
+def text(environ: Any, start_response: Any) -> list[Any]:
+    start_response("200 OK", [])
+    return ["a"]
+
+
+def numberless(environ: Any, start_response: Any) -> list[bytes]:
+    start_response("OK", [])
+    return [b"a"]
+
+
+def raising(environ: Any, start_response: Any) -> list[bytes]:
+    raise ValueError("of the application")
+
+
+@pytest.mark.parametrize("target", [twice, never, text, numberless, raising])
+def test_R74_what_breaks_the_rules_is_a_500(make_client: MakeClient, target: Any, caplog: Any) -> None:
+    looks = Looks()
+    answer = make_client(below(target, looks)).get("/m")
+    assert answer.status_code == 500
+    assert looks.seen[0][0] == 500
+    assert "GET '/m' failed" in caplog.text
+
+
+@pytest.mark.parametrize("status", ["200 OK", "200", "204 No Content", "304 Not Modified"])
+@pytest.mark.parametrize("chunks", [[], [b""], (b"", b"")])
+def test_R74_an_empty_answer_and_a_status_without_a_reason(make_client: MakeClient, status: str, chunks: Any) -> None:
+    def app(environ: Any, start_response: Any) -> Any:
+        start_response(status, [])
+        return chunks
+
+    answer = make_client(below(app), validate=False).get("/m")  # which wants a Content-Type
+    assert (answer.status_code, answer.content) == (int(status[:3]), b"")
+    assert "content-type" not in answer.headers
+
+
+def test_a_head_keeps_its_length(make_client: MakeClient) -> None:
+    def app(environ: Any, start_response: Any) -> list[bytes]:
+        start_response("200 OK", [("Content-Type", "text/plain"), ("Content-Length", "5")])
+        return [] if environ["REQUEST_METHOD"] == "HEAD" else [b"hello"]
+
+    client = make_client(below(app))
+    assert client.head("/m").headers["content-length"] == "5"
+    assert client.get("/m").content == b"hello"
+
+
+def test_a_length_that_is_wrong_is_not_made_right(make_client: MakeClient) -> None:
+    def app(environ: Any, start_response: Any) -> list[bytes]:
+        start_response("200 OK", [("Content-Type", "text/plain"), ("Content-Length", "9")])
+        return [b"hello"]
+
+    with pytest.raises(Exception, match="9"):
+        make_client(below(app), validate=False).get("/m")
+
+
+def reader(environ: Any, start_response: Any) -> list[bytes]:
+    body = environ["wsgi.input"]
+    how = environ["QUERY_STRING"]
+    start_response("200 OK", [("Content-Type", "text/plain")])
+    if how == "lines":
+        return [b"|".join(body.readlines())]
+    if how == "some":
+        return [b"|".join(body.readlines(4))]
+    if how == "iterate":
+        return [b"|".join(body)]
+    if how == "mixed":
+        return [body.read(2) + b"|" + body.readline(10) + b"|" + body.readline() + b"|" + body.read(-1) + body.read()]
+    if how == "short":
+        return [body.readline(1) + b"|" + body.readline(10)]
+    return [body.read(1) + b"|" + body.read()]
+
+
+@pytest.mark.parametrize("sent", ["whole", "in pieces"])
+@pytest.mark.parametrize(
+    ("how", "found"),
+    [
+        ("lines", b"one\n|two\n|three"),
+        ("some", b"one\n"),
+        ("iterate", b"one\n|two\n|three"),
+        ("mixed", b"on|e\n|two\n|three"),
+        ("short", b"o|ne\n"),
+        ("read", b"o|ne\ntwo\nthree"),
+    ],
+)
+@pytest.mark.parametrize("backend", ["asyncio", "trio"])  # under WSGI it is the server's own input
+def test_R74_a_body_without_a_length_is_read_to_its_end(
+    connect: MakeClient, backend: str, how: str, found: bytes, sent: str
+) -> None:
+    pieces = [b"o", b"ne\ntw", b"o\nth", b"ree"] if sent == "in pieces" else [b"one\ntwo\nthree"]
+    assert connect(below(reader), backend).post(f"/m?{how}", content=iter(pieces)).content == found
+
+
+def test_R5_headers_with_underscores_and_proxy_are_dropped(make_client: MakeClient, world: str) -> None:
+    def app(environ: Any, start_response: Any) -> list[bytes]:
+        start_response("200 OK", [("Content-Type", "text/plain")])
+        return [repr({key: value for key, value in environ.items() if key.startswith("HTTP_")}).encode()]
+
+    sent = [("X-Fine", "1"), ("X-Fine", "2"), ("Proxy", "evil"), ("Cookie", "a=1"), ("Cookie", "b=2")]
+    if world != "wsgi":  # there it is the server's affair
+        sent.append(("X_Forwarded_For", "evil"))
+    text = make_client(below(app), validate=False).get("/m", headers=sent).text
+    assert "evil" not in text
+    assert "'HTTP_X_FINE': '1" in text
+    assert "HTTP_PROXY" not in text
+
+
+def test_context_variables_travel_in(make_client: MakeClient) -> None:
+    def app(environ: Any, start_response: Any) -> list[bytes]:
+        start_response("200 OK", [("Content-Type", "text/plain")])
+        return [NAME.get().encode()]
+
+    async def asynchronous(scope: Any, receive: Any, send: Any) -> None:
+        await answer(send, NAME.get().encode())
+
+    root = below(app, Looks())
+    root.mount("/a", asynchronous)
+    client = make_client(root)
+    assert client.get("/m").text == client.get("/a").text == "hook"
+
+
+# -- ASGI ----------------------------------------------------------------------------------------------------------
+
+
+async def answer(
+    send: Any, *chunks: bytes, status: int = 200, headers: Any = ((b"content-type", b"text/plain"),)
+) -> None:
+    await send({"type": "http.response.start", "status": status, "headers": headers})
+    for chunk in chunks[:-1]:
+        await send({"type": "http.response.body", "body": chunk, "more_body": True})
+    await send({"type": "http.response.body", "body": chunks[-1]})
+
+
+async def whole_body(receive: Any) -> bytes:
+    body, more = b"", True
+    while more:
+        message = await receive()
+        if message["type"] == "http.disconnect":
+            return body + b" disconnected"
+        body += message.get("body", b"")
+        more = message.get("more_body", False)
+    return body
+
+
+async def asgi_echo(scope: Any, receive: Any, send: Any) -> None:
+    await answer(send, await whole_body(receive))
+
+
+@pytest.mark.parametrize("size", [0, 5, 300_000])
+def test_an_asgi_application_gets_the_body(make_client: MakeClient, size: int) -> None:
+    assert make_client(below(asgi_echo)).post("/m", content=b"x" * size).content == b"x" * size
+
+
+def test_R74_chunks_in_order_and_a_head_without_headers(make_client: MakeClient) -> None:
+    async def app(scope: Any, receive: Any, send: Any) -> None:
+        await send({"type": "http.response.start", "status": 202})
+        for chunk in (b"a", b"", b"b"):
+            await send({"type": "http.response.body", "body": chunk, "more_body": True})
+        await send({"type": "http.response.body"})
+
+    client = make_client(below(app), validate=False)
+    reply = client.get("/m")
+    assert (reply.status_code, reply.content) == (202, b"ab")
+    assert "content-type" not in reply.headers
+    assert client.head("/m").content == b""
+
+
+async def silent(scope: Any, receive: Any, send: Any) -> None: ...
+
+
+async def bodyless(scope: Any, receive: Any, send: Any) -> None:
+    await send({"type": "http.response.start", "status": 200, "headers": [(b"content-type", b"text/plain")]})
+
+
+async def headless(scope: Any, receive: Any, send: Any) -> None:
+    await send({"type": "http.response.body", "body": b"a"})
+
+
+async def failing(scope: Any, receive: Any, send: Any) -> None:
+    raise ValueError("of the application")
+
+
+async def leaving(scope: Any, receive: Any, send: Any) -> None:
+    raise SystemExit(3)
+
+
+@pytest.mark.parametrize("target", [silent, bodyless, headless, failing])
+def test_R74_an_application_that_does_not_answer_is_a_500(make_client: MakeClient, target: Any) -> None:
+    reply = hang_guard(make_client(below(target)), "/m")
+    assert (reply.status_code, reply.text) == (500, "500 Internal Server Error")
+
+
+def test_an_answer_that_breaks_off_never_looks_complete(make_client: MakeClient) -> None:
+    async def app(scope: Any, receive: Any, send: Any) -> None:
+        await send({"type": "http.response.start", "status": 200, "headers": [(b"content-type", b"text/plain")]})
+        await send({"type": "http.response.body", "body": b"a", "more_body": True})
+
+    with pytest.raises(Exception, match="ended before its answer did"):
+        make_client(below(app)).get("/m")
+
+
+def test_it_may_go_on_after_its_answer(make_client: MakeClient) -> None:
+    done = threading.Event()
+
+    async def app(scope: Any, receive: Any, send: Any) -> None:
+        await whole_body(receive)
+        await answer(send, b"a", b"b")
+        assert (await receive())["type"] == "http.disconnect"
+        await anyio.sleep(0.01)
+        done.set()
+
+    assert make_client(below(app)).get("/m").content == b"ab"
+    assert done.wait(5)
+
+
+def test_a_second_answer_is_refused_where_it_is_sent(make_client: MakeClient) -> None:
+    told: list[str] = []
+    done = threading.Event()
+
+    async def app(scope: Any, receive: Any, send: Any) -> None:
+        await answer(send, b"a")
+        try:
+            await answer(send, b"b")
+        except RuntimeError as error:
+            told.append(str(error))
+        done.set()
+
+    assert make_client(below(app)).get("/m").content == b"a"
+    assert done.wait(5)
+    assert "can't come now" in told[0]
+
+
+@pytest.mark.parametrize("when", ["before", "after"])
+def test_R74_an_endless_answer_ends_when_the_client_leaves(make_client: MakeClient, when: str) -> None:
+    ended = threading.Event()
+
+    async def app(scope: Any, receive: Any, send: Any) -> None:
+        try:
+            await send({"type": "http.response.start", "status": 200, "headers": [(b"content-type", b"text/plain")]})
+            while True:
+                await send({"type": "http.response.body", "body": b"a", "more_body": True})
+                if when == "after":
+                    await anyio.sleep_forever()
+        finally:
+            ended.set()
+
+    # Under WSGI a thread that waits for a chunk can't see the client leave: the time limit ends it.
+    client = make_client(below(app, mount_timeout=0.2), raise_app_exceptions=False)
+    with client.stream("GET", "/m") as reply:
+        assert next(reply.iter_raw()) == b"a"
+    assert ended.wait(5)
+
+
+def test_R74_an_endless_wsgi_answer_is_closed_when_the_client_leaves(make_client: MakeClient) -> None:
+    ended = threading.Event()
+
+    def app(environ: Any, start_response: Any) -> Iterator[bytes]:
+        try:
+            start_response("200 OK", [("Content-Type", "text/plain")])
+            while True:
+                yield b"a"
+        finally:
+            ended.set()
+
+    with make_client(below(app)).stream("GET", "/m") as reply:
+        assert next(reply.iter_raw()) == b"a"
+    assert ended.wait(5)
+
+
+def test_R74_one_that_never_answers_gets_504_under_wsgi(connect: MakeClient) -> None:
+    ended = threading.Event()
+
+    async def app(scope: Any, receive: Any, send: Any) -> None:
+        try:
+            assert scope["type"] == "http"
+            await anyio.sleep_forever()
+        finally:
+            ended.set()
+
+    assert hang_guard(connect(below(app, mount_timeout=0.05), "wsgi"), "/m").status_code == 504
+    assert ended.wait(5)
+
+
+@pytest.mark.parametrize("length", ["-1", "abc"])
+@pytest.mark.parametrize("target", [echo, asgi_echo])
+def test_R74_a_length_that_is_none_is_a_400(make_client: MakeClient, target: Any, length: str) -> None:
+    client = make_client(below(target), validate=False)
+    assert client.post("/m", content=b"abc", headers={"Content-Length": length}).status_code == 400
+
+
+def test_R7_a_body_that_ends_too_early(make_client: MakeClient) -> None:
+    def app(environ: Any, start_response: Any) -> list[bytes]:
+        data = environ["wsgi.input"].read(100)
+        start_response("200 OK", [("Content-Type", "text/plain")])
+        return [data]
+
+    root = below(app)
+    root.mount("/a", asgi_echo)
+    client = make_client(root, validate=False, raise_app_exceptions=False)
+    for path in ("/m", "/a"):  # whatever it answers: it ends
+        with_short_body(client, path)
+
+
+def with_short_body(client: TestClient, path: str) -> None:
+    with suppress(Exception):
+        client.post(path, content=b"abc", headers={"Content-Length": "100"}, timeout=5)
+    assert client.get("/").text == "root"  # nothing is held up
+
+
+def test_a_hook_that_reads_the_body_leaves_it_for_the_application(make_client: MakeClient) -> None:
+    class Reads(HttpMiddleware):
+        def __init__(self) -> None:
+            self.read = b""
+
+        def before_request(self, request: Any) -> None:
+            self.read = request.read()
+
+    reads = Reads()
+    root = below(echo, reads)
+    root.mount("/a", asgi_echo)
+    client = make_client(root)
+    for path in ("/m", "/a"):
+        assert client.post(path, content=b"hello").content == b"hello"
+        assert reads.read == b"hello"
+
+
+def test_the_limit_of_bodies_is_the_application_s_own(make_client: MakeClient) -> None:
+    root = below(echo, max_body_size=3)
+    root.mount("/a", asgi_echo)
+    client = make_client(root)
+    assert client.post("/m", content=b"hello").content == client.post("/a", content=b"hello").content == b"hello"
+
+
+def test_a_form_is_left_to_the_application(make_client: MakeClient) -> None:
+    client = make_client(below(echo))
+    assert client.post("/m", data={"a": "1"}).content == b"a=1"
+    sent = client.post("/m", files={"a": b"1"})
+    assert b"form-data" in sent.content
+
+
+def test_an_error_page_of_the_author_s_stands_for_a_failure(make_client: MakeClient) -> None:
+    root = below(failing)
+    root.error(500)(lambda: "ours")
+    root.mount("/w", raising)
+    client = make_client(root)
+    assert client.get("/m").text == client.get("/w").text == "ours"
+
+
+@pytest.mark.parametrize("backend", ["asyncio", "trio"])
+def test_an_asgi_application_on_either_loop_under_wsgi(connect: MakeClient, backend: str) -> None:
+    client = connect(below(asgi_echo, portal_backend=backend), "wsgi")
+    assert client.post("/m", content=b"hello").content == b"hello"
+
+
+def test_what_decides_by_hand(make_client: MakeClient) -> None:
+    root = Root()
+    root.mount("/w", lambda *call: echo(*call), kind="wsgi")
+    root.mount("/a", lambda *call: asgi_echo(*call), kind="asgi")
+    client = make_client(root)
+    assert client.post("/w", content=b"1").text == client.post("/a", content=b"1").text == "1"
+
+
+def test_a_time_limit_around_a_mount(make_client: MakeClient) -> None:
+    from micropie.middleware import Timeout
+
+    async def app(scope: Any, receive: Any, send: Any) -> None:
+        assert scope["type"] == "http"
+        await anyio.sleep_forever()
+
+    assert hang_guard(make_client(below(app, Timeout(0.05))), "/m").status_code in (503, 504)
+    assert make_client(below(echo, Timeout(5))).post("/m", content=b"1").text == "1"

@@ -1,0 +1,133 @@
+"""The lifespan of mounted ASGI applications, under every protocol."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import anyio
+import pytest
+
+from micropie import App
+from micropie.testing import TestClient
+from tests.conftest import MakeClient
+
+
+class Inner:
+    """An ASGI application with a lifespan that does as it is told."""
+
+    def __init__(self, start: str = "complete", stop: str = "complete") -> None:
+        self.start, self.stop = start, stop
+        self.log: list[str] = []
+
+    async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
+        if scope["type"] == "lifespan":
+            await self.live(scope, receive, send)
+        else:
+            await send({"type": "http.response.start", "status": 200, "headers": [(b"content-type", b"text/plain")]})
+            await send({"type": "http.response.body", "body": repr(scope["state"]).encode()})
+
+    async def live(self, scope: Any, receive: Any, send: Any) -> None:
+        if self.start == "unsupported":
+            raise ValueError(scope["type"])
+        self.log.append((await receive())["type"])
+        if self.start == "slow":
+            await anyio.sleep(0.05)
+        if self.start == "failed":
+            await send({"type": "lifespan.startup.failed", "message": "no database"})
+            return
+        scope["state"]["pool"] = "open"
+        await send({"type": "lifespan.startup.complete"})
+        if self.start == "dies":
+            raise ValueError("died")
+        self.log.append((await receive())["type"])
+        await send({"type": f"lifespan.shutdown.{self.stop}"})
+
+
+def site(*inner: Any) -> App:
+    root = App()
+    for number, target in enumerate(inner):
+        root.mount(f"/m{number}", target)
+    return root
+
+
+def client_of(app: App, world: str, **options: Any) -> TestClient:
+    if world == "wsgi":
+        return TestClient(app, protocol="wsgi", **options)
+    return TestClient(app, backend=world, **options)
+
+
+@pytest.mark.parametrize("start", ["complete", "slow"])
+def test_R73_it_starts_before_the_first_request_and_stops_after_the_last(world: str, start: str) -> None:
+    first, second = Inner(start), Inner()
+    with client_of(site(first, second), world) as client:
+        assert client.get("/m0").text == "{'pool': 'open'}"
+        assert first.log == second.log == ["lifespan.startup"]
+    assert first.log == second.log == ["lifespan.startup", "lifespan.shutdown"]
+
+
+def test_R73_the_state_is_each_application_s_own(world: str) -> None:
+    with client_of(site(Inner(), Inner("unsupported")), world) as client:
+        assert client.get("/m0").text == "{'pool': 'open'}"
+        assert client.get("/m1").text == "{}"
+
+
+def test_R73_one_that_knows_no_lifespan_is_served_without(world: str) -> None:
+    inner = Inner("unsupported")
+    with client_of(site(inner), world) as client:
+        assert client.get("/m0").status_code == 200
+    assert inner.log == []
+
+
+def test_R73_a_start_that_fails_keeps_everything_from_starting(world: str) -> None:
+    good, bad = Inner(), Inner("failed")
+    app = site(good, bad)
+    if world == "wsgi":
+        with client_of(app, world) as client:
+            assert client.get("/").status_code == 500
+    else:
+        with pytest.raises(Exception, match="/m1: no database"), client_of(app, world):
+            pass
+    assert good.log[:2] == ["lifespan.startup", "lifespan.shutdown"]
+
+
+def test_a_stop_that_fails_is_told(world: str) -> None:
+    inner = Inner(stop="failed")
+    with pytest.raises(Exception, match="shutdown"), client_of(site(inner), world) as client:
+        client.get("/m0")
+
+
+def test_one_that_dies_in_between_is_told_at_the_end(world: str) -> None:
+    inner = Inner("dies")
+    with pytest.raises(Exception, match="died"), client_of(site(inner), world) as client:
+        client.get("/m0")
+
+
+def test_what_is_no_message_of_a_lifespan_is_refused(make_client: MakeClient) -> None:
+    async def confused(scope: Any, receive: Any, send: Any) -> None:
+        await send({"type": "http.response.start", "status": 200, "headers": [(b"content-type", b"text/plain")]})
+        await send({"type": "http.response.body", "body": b"fine"})
+
+    assert make_client(site(confused)).get("/m0").text == "fine"
+
+
+@pytest.mark.parametrize("backend", ["asyncio", "trio"])
+def test_a_server_without_lifespan_tells_nobody(backend: str) -> None:
+    from tests.asgi.calls import get, run
+
+    inner = Inner()
+
+    def wsgi(environ: Any, start_response: Any) -> list[bytes]:
+        start_response("200 OK", [])
+        return [b"wsgi"]
+
+    async def failing(scope: Any, receive: Any, send: Any) -> None:
+        await send({"type": "http.response.start", "status": 200, "headers": []})
+        await send({"type": "http.response.body", "body": b"a", "more_body": True})
+        raise ValueError("in mid-stream")
+
+    app = site(inner, wsgi, failing)
+    assert run(backend, get, app, "/m0").body == b"{}"
+    assert run(backend, get, app, "/m1").body == b"wsgi"
+    with pytest.raises(ValueError, match="in mid-stream"):
+        run(backend, get, app, "/m2")
+    assert inner.log == []

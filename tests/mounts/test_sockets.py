@@ -1,0 +1,75 @@
+"""WebSockets below a mount, and isolated applications under a server without lifespan."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from micropie import App, WebSocket
+from micropie.testing import TestClient
+from tests.asgi.calls import every_loop, get, run
+
+
+async def sockets(scope: Any, receive: Any, send: Any) -> None:
+    assert scope["type"] == "websocket"
+    assert (await receive())["type"] == "websocket.connect"
+    await send({"type": "websocket.accept"})
+    await send({"type": "websocket.send", "text": f"{scope['root_path']} {scope['path']}"})
+    await send({"type": "websocket.close"})
+
+
+def wsgi(environ: Any, start_response: Any) -> list[bytes]:
+    start_response("200 OK", [])
+    return [b""]
+
+
+class Child(App):
+    async def ws_talk(self, websocket: WebSocket) -> None:
+        await websocket.accept()
+        await websocket.send_text(f"{self.request.path} {self.url_for('ws_talk')}")
+
+    def index(self) -> str:
+        return self.request.root_path
+
+
+def site() -> App:
+    app, child = App(), Child()
+    app.mount("/a/b", sockets)
+    app.mount("/w", wsgi)
+    app.mount("/shared", Child())
+    child.mount("/deep", sockets)
+    app.mount("/c", child, isolated=True)
+    return app
+
+
+@pytest.mark.parametrize("backend", ["asyncio", "trio"])
+def test_a_mounted_application_has_its_websockets(backend: str) -> None:
+    with TestClient(site(), backend=backend, root_path="/p") as client:
+        for path in ("/a/b", "/c/deep"):
+            with client.websocket(f"{path}/x") as socket:
+                assert socket.receive_text() == f"/p{path} /p{path}/x"
+
+
+@pytest.mark.parametrize("backend", ["asyncio", "trio"])
+def test_an_app_that_shares_has_its_websockets(backend: str) -> None:
+    with TestClient(site(), backend=backend) as client, client.websocket("/shared/talk") as socket:
+        assert socket.receive_text() == "/shared/talk /shared/talk"
+    assert site().url_for("shared.ws_talk") == "/shared/talk"
+
+
+@pytest.mark.parametrize("backend", ["asyncio", "trio"])
+@pytest.mark.parametrize("path", ["/w", "/shared", "/none"])
+def test_where_there_are_none_the_handshake_is_refused(backend: str, path: str) -> None:
+    with (
+        TestClient(site(), backend=backend) as client,
+        pytest.raises(Exception, match=r"(?i)clos|refus|reject|disconnect"),
+        client.websocket(path),
+    ):
+        pass
+
+
+@every_loop
+def test_what_is_isolated_starts_by_itself_without_lifespan(backend: str) -> None:
+    assert run(backend, get, site(), "/c").body == b"/c"
+    assert run(backend, get, site(), "/shared").body == b""
