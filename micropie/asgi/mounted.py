@@ -36,17 +36,24 @@ class Answering:
     """An answer on its way. ``make_response(body)`` is its head, there when the first chunk has been taken."""
 
     def __init__(self) -> None:
-        self._sender, self._receiver = create_memory_object_stream[tuple[bytes, bool]](0)
         self._scope = CancelScope()
         self._ended = Event()
         self._failure: BaseException | None = None
         self.is_complete = False
         self.make_response: Callable[[Any], Response] = Response
 
+    def start(self, request: ASGIRequest, make: Callable[[], Awaitable[None]]) -> None:
+        """Run ``make`` in a task. Raises ``RuntimeError`` where there is nobody to look after it."""
+        watchers = request.watchers
+        if watchers is None:  # of a site with mounts the driver makes some
+            raise RuntimeError("a hook can hand over only under a server with lifespan; mount the application instead")
+        self._sender, self._receiver = create_memory_object_stream[tuple[bytes, bool]](0)
+        watchers.start_soon(self._run, make)
+
     # -- in the task that makes it -------------------------------------------------------------------------------
 
-    async def run(self, make: Callable[[], Awaitable[None]]) -> None:
-        """Run ``make``; what it raises is raised where the answer is taken."""
+    async def _run(self, make: Callable[[], Awaitable[None]]) -> None:
+        """What ``make`` raises is raised where the answer is taken."""
         try:
             with self._scope:
                 await make()
@@ -135,10 +142,7 @@ async def answer_of_asgi(mount: Mount, place: Place, request: ASGIRequest) -> Re
     call = _ASGICall(answering, request)
     scope = moved_scope({**request.scope, "extensions": {}}, mount, place)
     scope["scheme"], scope["client"] = request.scheme, request.client
-    watchers = request.watchers
-    if watchers is None:  # of mounts the driver makes one
-        raise RuntimeError("to hand over to an application in a hook takes a server with lifespan; mount it instead")
-    watchers.start_soon(answering.run, partial(mount.target, scope, call.receive, call.send))
+    answering.start(request, partial(mount.target, scope, call.receive, call.send))
     return await answering.response(request.method == "HEAD")
 
 

@@ -37,10 +37,7 @@ async def answer_of_wsgi(mount: Mount, threads: Threads, place: Place, request: 
         last = await in_thread(threads, call.run, environ)
         await answering.give(last, more=False)
 
-    watchers = request.watchers
-    if watchers is None:  # of mounts the driver makes one
-        raise RuntimeError("to hand over to an application in a hook takes a server with lifespan; mount it instead")
-    watchers.start_soon(answering.run, make)
+    answering.start(request, make)
     return await answering.response(request.method == "HEAD")
 
 

@@ -338,10 +338,6 @@ async def failing(scope: Any, receive: Any, send: Any) -> None:
     raise ValueError("of the application")
 
 
-async def leaving(scope: Any, receive: Any, send: Any) -> None:
-    raise SystemExit(3)
-
-
 @pytest.mark.parametrize("target", [silent, bodyless, headless, failing])
 def test_R74_an_application_that_does_not_answer_is_a_500(make_client: MakeClient, target: Any) -> None:
     reply = hang_guard(make_client(below(target)), "/m")

@@ -1,0 +1,138 @@
+"""What mounted applications see of middleware's word, of the loop's end, of a fork; and servers that tell little."""
+
+from __future__ import annotations
+
+import os
+import threading
+from typing import Any
+
+import anyio
+import pytest
+
+from micropie import App, HttpMiddleware
+from micropie.mounting import ASGI, Mount
+from micropie.wsgicall import BodyInput
+from tests.asgi.calls import every_loop, get, piece, run
+from tests.conftest import MakeClient
+
+
+def told(environ: Any, start_response: Any) -> list[bytes]:
+    start_response("200 OK", [("Content-Type", "text/plain")])
+    keys = ("wsgi.url_scheme", "HTTP_HOST", "REMOTE_ADDR", "SERVER_PORT")
+    return [" ".join(str(environ.get(key)) for key in keys).encode()]
+
+
+async def told_too(scope: Any, receive: Any, send: Any) -> None:
+    assert scope["type"] == "http"
+    await send({"type": "http.response.start", "status": 200, "headers": [(b"content-type", b"text/plain")]})
+    await send({"type": "http.response.body", "body": f"{scope['scheme']} {scope['client'][0]}".encode()})
+
+
+class Says(HttpMiddleware):
+    """Middleware that believes a proxy."""
+
+    def before_request(self, request: Any) -> None:
+        request.scheme = "https"
+        request.host = "pies.example"
+        request.client = type(request.client)("192.0.2.7", 1)
+
+
+def site(*hooks: Any) -> App:
+    app = App()
+    app.mount("/w", told)
+    app.mount("/a", told_too)
+    app.middlewares.extend(hooks)
+    return app
+
+
+def test_what_middleware_says_of_the_client_counts(make_client: MakeClient) -> None:
+    client = make_client(site(Says()))
+    assert client.get("/w").text.startswith("https pies.example 192.0.2.7")
+    assert client.get("/a").text == "https 192.0.2.7"
+
+
+@every_loop
+@pytest.mark.parametrize(("scheme", "port"), [("http", "80"), ("https", "443")])
+def test_a_server_that_knows_no_client_and_no_port(backend: str, scheme: str, port: str) -> None:
+    async def ask() -> bytes:
+        answer = await get(site(), "/w", "GET", piece(b""), client=None, server=("/run/socket", None), scheme=scheme)
+        return answer.body
+
+    assert run(backend, ask).decode() == f"{scheme} testserver None {port}"
+
+
+@every_loop
+def test_to_hand_over_in_a_hook_takes_a_lifespan(backend: str, caplog: Any) -> None:
+    class HandsOver(HttpMiddleware):
+        def __init__(self, target: Any) -> None:
+            self.target = target
+
+        def before_request(self, request: Any) -> None:
+            request._subapp = self.target
+
+    for target in (told, told_too):
+        app = App()
+        app.middlewares.append(HandsOver(target))
+        assert run(backend, get, app, "/x").status == 500
+        assert "mount the application instead" in caplog.text
+        caplog.clear()
+
+
+def test_R70_a_fork_after_the_first_request_answers_too(connect: MakeClient) -> None:
+    client = connect(site(), "wsgi", validate=False)
+    assert client.get("/a").text.startswith("http ")
+    app = site()
+    from tests.wsgi.calls import get as ask
+
+    assert ask(app, "/a")[0] == 200
+    read, write = os.pipe()
+    child = os.fork()
+    if not child:
+        try:
+            os.write(write, ask(app, "/a")[1])
+        finally:
+            os._exit(0)
+    os.close(write)
+    with os.fdopen(read, "rb") as pipe:
+        assert pipe.read().startswith(b"http ")
+    os.waitpid(child, 0)
+    app.wsgi_shutdown()
+
+
+def test_the_input_of_an_application_is_read_on_demand() -> None:
+    pieces = [b"ab", b"c\nd", b"e"]
+    body = BodyInput(lambda: pieces.pop(0) if pieces else b"")
+    assert (body.read(0), len(pieces)) == (b"", 3)
+    assert (body.read(1), len(pieces)) == (b"a", 2)
+    assert (body.readline(0), len(pieces)) == (b"", 2)
+    assert (body.readline(), body.read(None), body.readline(None)) == (b"bc\n", b"de", b"")
+
+
+def test_a_mount_says_what_it_is() -> None:
+    assert repr(Mount("/a", told_too, ASGI, isolated=False)) == "<Mount /a asgi>"
+
+
+def test_an_application_that_waits_for_the_client_s_leaving_hears_of_it(make_client: MakeClient) -> None:
+    heard: list[str] = []
+    done = threading.Event()
+
+    async def app(scope: Any, receive: Any, send: Any) -> None:
+        assert scope["type"] == "http"
+        await receive()
+
+        async def listen() -> None:
+            heard.append((await receive())["type"])
+            done.set()
+
+        async with anyio.create_task_group() as group:
+            group.start_soon(listen)
+            await send({"type": "http.response.start", "status": 200, "headers": [(b"content-type", b"text/plain")]})
+            await send({"type": "http.response.body", "body": b"a", "more_body": True})
+            await anyio.sleep(0.01)
+            await send({"type": "http.response.body", "body": b"b"})
+
+    root = App()
+    root.mount("/m", app)
+    assert make_client(root).get("/m").content == b"ab"
+    assert done.wait(5)
+    assert heard == ["http.disconnect"]
