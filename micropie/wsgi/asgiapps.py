@@ -172,7 +172,7 @@ class _Call:
         await resume.wait()
 
 
-class _Chunks:
+class _Chunks(Iterator[bytes]):
     """The chunks of an answer, taken one by one."""
 
     def __init__(self, call: _Call, first: bytes, more: bool) -> None:
@@ -180,9 +180,6 @@ class _Chunks:
         self._first: bytes | None = first
         self._more = more
         self.close = call.close
-
-    def __iter__(self) -> Iterator[bytes]:
-        return self
 
     def __next__(self) -> bytes:
         first, self._first = self._first, None

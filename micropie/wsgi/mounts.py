@@ -67,7 +67,7 @@ def environ_below(request: WSGIRequest, place: Place) -> Environ:
     return environ
 
 
-class _Chunks:
+class _Chunks(Iterator[bytes]):
     """What the application gives, what it writes by itself in its place."""
 
     def __init__(self, call: WSGICall, written: list[bytes]) -> None:
@@ -85,9 +85,6 @@ class _Chunks:
     def put_back(self, chunk: bytes) -> None:
         """Have ``chunk`` come first."""
         self._ahead = chunk
-
-    def __iter__(self) -> Iterator[bytes]:
-        return self
 
     def __next__(self) -> bytes:
         chunk, self._ahead = self._ahead, None

@@ -140,7 +140,7 @@ def test_sessions_settings_and_hooks_are_shared(make_client: MakeClient) -> None
     assert answer.headers["x-mark"] == "inner200, outer200"
     assert client.get("/shop/limit").text == "77"
     assert client.get("/shop/none").headers["x-mark"] == "inner404, outer404"
-    assert client.get("/shop/..%2F").headers["x-mark"].startswith("inner")
+    assert client.get("/shop//x").headers["x-mark"] == "inner404, outer404"
 
 
 def test_what_is_isolated_has_its_own(make_client: MakeClient) -> None:

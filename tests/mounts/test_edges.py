@@ -11,9 +11,12 @@ import pytest
 
 from micropie import App, HttpMiddleware
 from micropie.mounting import ASGI, Mount
+from micropie.testing import TestClient
+from micropie.wsgi.portal import close_portals
 from micropie.wsgicall import BodyInput
 from tests.asgi.calls import every_loop, get, piece, run
 from tests.conftest import MakeClient
+from tests.wsgi.calls import get as ask
 
 
 def told(environ: Any, start_response: Any) -> list[bytes]:
@@ -82,8 +85,6 @@ def test_R70_a_fork_after_the_first_request_answers_too(connect: MakeClient) -> 
     client = connect(site(), "wsgi", validate=False)
     assert client.get("/a").text.startswith("http ")
     app = site()
-    from tests.wsgi.calls import get as ask
-
     assert ask(app, "/a")[0] == 200
     read, write = os.pipe()
     child = os.fork()
@@ -136,3 +137,30 @@ def test_an_application_that_waits_for_the_client_s_leaving_hears_of_it(make_cli
     assert make_client(root).get("/m").content == b"ab"
     assert done.wait(5)
     assert heard == ["http.disconnect"]
+
+
+def test_the_end_of_the_server_ends_what_goes_on_after_its_answer(world: str) -> None:
+    ended = threading.Event()
+
+    async def app(scope: Any, receive: Any, send: Any) -> None:
+        assert scope["type"] == "http"
+        await send({"type": "http.response.start", "status": 200, "headers": [(b"content-type", b"text/plain")]})
+        await send({"type": "http.response.body", "body": b"a"})
+        try:
+            await anyio.sleep_forever()
+        finally:
+            ended.set()
+
+    root = App()
+    root.mount("/m", app)
+    options: Any = {"protocol": "wsgi"} if world == "wsgi" else {"backend": world}
+    with TestClient(root, **options) as client:
+        assert client.get("/m").content == b"a"
+        assert not ended.is_set()
+    close_portals()
+    assert ended.wait(5)
+
+
+def test_a_wsgi_server_that_knows_no_client() -> None:
+    app = site()
+    assert ask(app, "/w", REMOTE_ADDR="")[1].endswith(b"  80")
