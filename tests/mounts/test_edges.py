@@ -164,3 +164,4 @@ def test_the_end_of_the_server_ends_what_goes_on_after_its_answer(world: str) ->
 def test_a_wsgi_server_that_knows_no_client() -> None:
     app = site()
     assert ask(app, "/w", REMOTE_ADDR="")[1].endswith(b"  80")
+    app.wsgi_shutdown()
