@@ -76,11 +76,15 @@ async def perform_one(kind: str | Limited, function: Callable[..., Any], argumen
     if kind is MOUNT:
         return await answer_of(*arguments)
     if isinstance(kind, Limited):
-        if kind.kind is MOUNT:
-            kind, function = Limited(AWAIT, kind.seconds), answer_of
-        abandonable = partial(in_handler_thread, world.level.threads, abandon_on_cancel=True)
-        return await perform_limited(kind, function, arguments, abandonable)
+        return await _perform_limited(kind, function, arguments, world)
     return await world.receive_piece()
+
+
+async def _perform_limited(kind: Limited, function: Callable[..., Any], arguments: Sequence[Any], world: World) -> Any:
+    if kind.kind is MOUNT:
+        kind, function = Limited(AWAIT, kind.seconds), answer_of
+    abandonable = partial(in_handler_thread, world.level.threads, abandon_on_cancel=True)
+    return await perform_limited(kind, function, arguments, abandonable)
 
 
 async def clean_up(step: Step, world: World) -> None:
