@@ -167,11 +167,9 @@ class _Socket:
         return io.BytesIO(self._received)
 
 
-def start(
-    kind: Kind, app: str, log: IO[bytes], *, workers: int = 1, environ: Mapping[str, str] | None = None
-) -> Server:
-    """Start a server and wait until it accepts connections. Fails with its output if it ends before."""
-    server = launch(kind, app, log, workers=workers, environ=environ)
+def start(kind: Kind, app: str, log: IO[bytes], **options: Any) -> Server:
+    """Start a server as ``launch`` does, and wait until it accepts connections. Fails with its output if it ends."""
+    server = launch(kind, app, log, **options)
     try:
         deadline = time.monotonic() + START_WITHIN
         while not accepts(server.port):
@@ -185,10 +183,16 @@ def start(
 
 
 def launch(
-    kind: Kind, app: str, log: IO[bytes], *, workers: int = 1, environ: Mapping[str, str] | None = None
+    kind: Kind,
+    app: str,
+    log: IO[bytes],
+    *,
+    workers: int = 1,
+    environ: Mapping[str, str] | None = None,
+    port: int | None = None,
 ) -> Server:
-    """Start a server, and don't wait."""
-    port = free_port()
+    """Start a server, and don't wait. ``port``: one that nobody uses, unless given."""
+    port = port or free_port()
     command = [sys.executable, "-m", *kind.command.format(port=port, workers=workers).split(), app]
     if kind.stop is signal.SIGINT:
         command = [sys.executable, "-c", HEED_INTERRUPTS, *command]
@@ -203,14 +207,17 @@ def launch(
         stderr=log,
         start_new_session=True,
     )
-    # If these tests are killed themselves, the end of this pipe is what is left to end the server with.
-    guard = subprocess.Popen(
+    return Server(kind, port, process, guard_of(process), log)
+
+
+def guard_of(process: subprocess.Popen[bytes]) -> subprocess.Popen[bytes]:
+    """If these tests are killed themselves, the end of its pipe is what is left to end the process's group with."""
+    return subprocess.Popen(
         ["sh", "-c", f"read -r _; kill -KILL -{process.pid}"],
         stdin=subprocess.PIPE,
         stderr=subprocess.DEVNULL,
         start_new_session=True,
     )
-    return Server(kind, port, process, guard, log)
 
 
 def end_all(servers: Sequence[Server]) -> None:
