@@ -1,0 +1,165 @@
+"""An application wrapped in python-socketio, ServeStatic and Starlette's middleware, and clients made by others."""
+
+from __future__ import annotations
+
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import httpx
+import pytest
+import socketio
+from httpx_sse import connect_sse
+from websockets.sync.client import connect
+
+from tests.servers.harness import ANSWER_WITHIN, KINDS, Server, end_all, start
+
+Serve = Callable[[str, str], Server]
+
+
+@pytest.fixture(scope="module")
+def files(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    directory = tmp_path_factory.mktemp("files")
+    (directory / "page.css").write_text("body { color: red }")
+    return directory
+
+
+@pytest.fixture(scope="module")
+def serve(files: Path) -> Iterator[Serve]:
+    """``serve("uvicorn", "with_socketio")``: that of ``wrapped.py``, served by it."""
+    running: dict[tuple[str, str], Server] = {}
+
+    def get(server: str, wrapped: str) -> Server:
+        if (server, wrapped) not in running:
+            log = tempfile.TemporaryFile()  # noqa: SIM115 - lives as long as its server
+            app = f"tests.servers.wrapped:{wrapped}"
+            running[server, wrapped] = start(KINDS[server], app, log, environ={"WRAPPED_FILES": str(files)})
+        return running[server, wrapped]
+
+    yield get
+    try:
+        end_all(list(running.values()))
+        for server in running.values():
+            assert "Traceback" not in server.output(), server.output()
+    finally:
+        for server in running.values():
+            server.log.close()
+
+
+def url(server: Server, path: str = "/") -> str:
+    return f"http://127.0.0.1:{server.port}{path}"
+
+
+def client_of(server: Server) -> httpx.Client:
+    return httpx.Client(base_url=url(server), timeout=ANSWER_WITHIN)
+
+
+def check_inside(server: Server, mount: str = "") -> None:
+    """Pages, forms, streams as they come, events until the client leaves, WebSockets."""
+    with client_of(server) as client:
+        assert client.get(f"{mount}/").text == "inside " * 1000
+        assert client.get(f"{mount}/starts").text == "1"
+        assert client.get(f"{mount}/nowhere").status_code == 404
+        assert client.post(f"{mount}/form", data={"name": "Ann"}).text == "Hello, Ann!"
+        check_stream(client, mount)
+        check_events(client, mount)
+    check_websocket(server, mount)
+
+
+def check_stream(client: httpx.Client, mount: str) -> None:
+    with client.stream("GET", f"{mount}/stream") as answer:
+        chunks = answer.iter_text()
+        assert next(chunks) == "first "  # not held back until the end
+        assert client.get(f"{mount}/go").text == "gone"
+        assert "".join(chunks) == "on"
+
+
+def check_events(client: httpx.Client, mount: str) -> None:
+    before = int(client.get(f"{mount}/closed").text)
+    with connect_sse(client, "GET", f"{mount}/events") as source:
+        events = source.iter_sse()
+        assert [next(events).json() for _ in range(3)] == [{"n": 1}, {"n": 2}, {"n": 3}]
+    deadline = time.monotonic() + ANSWER_WITHIN
+    while int(client.get(f"{mount}/closed").text) == before:
+        assert time.monotonic() < deadline, "the stream goes on without its client"
+
+
+def check_websocket(server: Server, mount: str) -> None:
+    address = url(server, f"{mount}/echo?name=Ann").replace("http", "ws", 1)
+    with connect(address, proxy=None, open_timeout=ANSWER_WITHIN) as ws:
+        for text in ("hello", "pie!"):
+            ws.send(text)
+            assert ws.recv(ANSWER_WITHIN) == f"Ann: {text}"
+
+
+# -- python-socketio -----------------------------------------------------------------------------------------------------
+
+ASYNCIO = ["uvicorn", "hypercorn-asyncio"]  # its asgi mode knows no other loop
+TRANSPORTS = [["websocket"], ["polling"], ["polling", "websocket"]]
+
+
+@pytest.mark.parametrize("name", ASYNCIO)
+@pytest.mark.parametrize("transports", TRANSPORTS, ids="+".join)
+@pytest.mark.parametrize(
+    ("wrapped", "path", "mount"),
+    [("with_socketio", "socket.io", ""), ("mounted_beside", "live/socket.io", "/site")],
+)
+def test_socketio(name: str, transports: list[str], wrapped: str, path: str, mount: str, serve: Serve) -> None:
+    server = serve(name, wrapped)
+    with client_of(server) as http, socketio.SimpleClient() as client:
+        client.connect(url(server), transports=transports, socketio_path=path, wait_timeout=5)
+        assert client.call("say", "pie", timeout=5) == "heard pie"
+        assert client.receive(timeout=5) == ["said", {"text": "pie"}]
+        assert http.get(f"{mount}/emit", params={"text": "news!"}).text == "emitted"
+        assert client.receive(timeout=5) == ["news", "news!"]
+        with http.stream("GET", f"{mount}/stream") as answer:
+            chunks = answer.iter_text()
+            assert next(chunks) == "first "
+            client.emit("say", "cake")
+            assert "".join(chunks) == "cake"
+
+
+@pytest.mark.parametrize("name", ASYNCIO)
+@pytest.mark.parametrize(("wrapped", "mount"), [("with_socketio", ""), ("mounted_beside", "/site")])
+def test_what_is_not_socketio_s_is_answered_by_the_application(
+    name: str, wrapped: str, mount: str, serve: Serve
+) -> None:
+    check_inside(serve(name, wrapped), mount)
+
+
+# -- ServeStatic ---------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("name", "wrapped"),
+    [("uvicorn", "with_files_asgi"), ("hypercorn-asyncio", "with_files_asgi"), ("gunicorn-gthread", "with_files_wsgi")],
+)
+def test_servestatic(name: str, wrapped: str, serve: Serve) -> None:
+    server = serve(name, wrapped)
+    with client_of(server) as client:
+        file = client.get("/static/page.css")
+        assert (file.text, file.headers["content-type"]) == ("body { color: red }", 'text/css; charset="utf-8"')
+        assert client.get("/static/other.css").status_code == 404
+        assert client.get("/visits").text == "1"
+        assert client.get("/visits").text == "2"
+        if KINDS[name].protocol == "wsgi":
+            check_stream(client, "")
+            assert client.post("/form", data={"name": "Ann"}).text == "Hello, Ann!"
+    if KINDS[name].protocol == "asgi":
+        check_inside(server)
+
+
+# -- Starlette's middleware ----------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("name", ["uvicorn", "hypercorn-asyncio", "hypercorn-trio"])
+def test_middleware_of_starlette(name: str, serve: Serve) -> None:
+    server = serve(name, "with_middleware")
+    with client_of(server) as client:
+        for number in (1, 2):
+            page = client.get("/visits")  # its own session, and theirs
+            assert (page.text, page.headers["X-Count"]) == (str(number), str(number))
+        assert client.get("/").headers["Content-Encoding"] == "gzip"
+        assert set(client.cookies) == {"session_id", "theirs"}
+    check_inside(server)
