@@ -66,8 +66,9 @@ def server(request: pytest.FixtureRequest) -> Iterator[Server]:
     with tempfile.TemporaryFile() as log:
         server = start(KINDS[request.param], APP, log)
         yield server
+        output = server.output()
         server.end()
-        assert "Traceback" not in server.output()
+        assert "Traceback" not in output
 
 
 @dataclass(frozen=True)

@@ -87,7 +87,9 @@ app = Inside()
 
 # -- python-socketio -----------------------------------------------------------------------------------------------------
 
-sio = socketio.AsyncServer(async_mode="asgi")
+# A client that closes while it polls may leave the poll waiting for the sum of these, 45 seconds unless set, whatever
+# application is inside: that is python-engineio's.
+sio = socketio.AsyncServer(async_mode="asgi", ping_interval=1, ping_timeout=4)
 with_socketio = socketio.ASGIApp(sio, app)
 mounted_beside = Starlette(
     routes=[Mount("/live", socketio.ASGIApp(sio, socketio_path="live/socket.io")), Mount("/site", app)]
