@@ -36,9 +36,32 @@ APP = "examples.live.app:app"
 pytestmark = pytest.mark.timeout(60)  # a browser's start is much work
 
 
+class Chromedriver(Service):
+    """It and the browser are a group of processes of their own, which is ended whatever happens."""
+
+    started: tuple[subprocess.Popen[bytes], subprocess.Popen[bytes]] | None = None
+
+    def __init__(self) -> None:
+        super().__init__("/usr/bin/chromedriver", popen_kw={"start_new_session": True})
+
+    def start(self) -> None:
+        super().start()
+        self.started = (self.process, guard_of(self.process))  # before there is a browser
+
+    def end(self) -> None:
+        if self.started is None:
+            return
+        process, guard = self.started
+        with suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGKILL)
+        process.wait()
+        guard.kill()
+        guard.communicate()
+
+
 @pytest.fixture(scope="module")
 def chromium() -> Iterator[webdriver.Chrome]:
-    """One browser for all tests; its processes are a group of their own, which is ended whatever happens."""
+    """One browser for all tests."""
     with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as directory:
         options = webdriver.ChromeOptions()
         options.binary_location = "/usr/bin/chromium"
@@ -46,19 +69,13 @@ def chromium() -> Iterator[webdriver.Chrome]:
             options.add_argument(argument)
         # Everything that the page complains of is kept, also what a policy forbids it.
         options.set_capability("goog:loggingPrefs", {"browser": "ALL"})
-        service = Service("/usr/bin/chromedriver", popen_kw={"start_new_session": True})
-        browser = webdriver.Chrome(options=options, service=service)
-        process: subprocess.Popen[bytes] = service.process
-        guard = guard_of(process)
+        driver = Chromedriver()
         try:
+            browser = webdriver.Chrome(options=options, service=driver)
             yield browser
             browser.quit()
         finally:
-            with suppress(ProcessLookupError):
-                os.killpg(process.pid, signal.SIGKILL)
-            process.wait()
-            guard.kill()
-            guard.communicate()
+            driver.end()
 
 
 @pytest.fixture(scope="module", params=["uvicorn", "hypercorn-trio"])
