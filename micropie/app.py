@@ -159,11 +159,11 @@ class App:
         """ASGI's ``app(scope, receive, send)`` and WSGI's ``app(environ, start_response)``."""
         if send is None:
             site = self._micropie_process.site
-            if site is not None:
+            if site is not None and site.mounts is None:
                 return copy_context().run(answer_wsgi, site, scope, receive)
             return serve_wsgi(self, self._micropie_process, scope, receive)
         site = self._micropie_running.site
-        if site is not None and scope["type"] == "http":
+        if site is not None and site.mounts is None and scope["type"] == "http":
             return answer_asgi(site, scope, receive, send)
         return serve_asgi(self, self._micropie_running, scope, receive, send)
 

@@ -68,12 +68,11 @@ class Site:
     is reached by the other protocol.
     """
 
-    __slots__ = ("__weakref__", "below", "exact", "level", "router", "sockets")
-
-    mounts: Table[Mounted] | None = None
+    __slots__ = ("__weakref__", "below", "exact", "level", "mounts", "router", "sockets")
 
     def __init__(self, level: Level, router: Router, sockets: Router) -> None:
         self.level = level
+        self.mounts: Table[Mounted] | None = None
         self.router = router
         self.sockets = sockets
         self.exact = router.exact
@@ -167,7 +166,7 @@ Mounted: TypeAlias = MountedApp | MountRoute | Apart
 class MountingSite(Site):
     """A site with mounts, which are looked for before its routes."""
 
-    __slots__ = ("mounts",)
+    __slots__ = ()
 
     def __init__(self, level: Level, router: Router, sockets: Router, mounted: list[tuple[str, Mounted]]) -> None:
         super().__init__(level, router, sockets)

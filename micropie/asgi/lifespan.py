@@ -47,7 +47,7 @@ async def serve_lifespan(app: Startable, running: Running, scope: Scope, receive
     except BaseException:
         await _stop_cancelled(lifecycle, world)
         raise
-    running.site, running.started = site if site.mounts is None else None, True
+    running.site, running.started = site, True
     ending = site.level.ending
     ending.begin()
     try:

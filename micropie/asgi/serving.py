@@ -40,9 +40,9 @@ async def serve(app: Startable, running: Running, scope: Scope, receive: Receive
 
 
 async def _start_and_serve(app: Startable, running: Running, scope: Scope, receive: Receive, send: Send) -> None:
-    """The first request of a server without lifespan, or after a change: start what has not started."""
+    """A request that may be the first of a server without lifespan, or after a change: start what has not started."""
     try:
-        site = await _start(app, running)
+        site = running.site or await _start(app, running)
     except Exception:
         logger.exception("start-up failed; the next request tries it again")
         status, content_type, length, pairs, body, _ = start_failed(scope["method"] == "HEAD")
@@ -117,5 +117,5 @@ async def _start(app: Startable, running: Running) -> Site:
             # A server without lifespan tells no end either, so nothing is shut down then.
             await perform(app.lifecycle(()).start(), NoRequest(site.level))
             running.started = True
-        running.site = site if site.mounts is None else None
+        running.site = site
         return site

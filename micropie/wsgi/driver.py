@@ -86,9 +86,9 @@ def serve_http(site: Site, environ: Environ, start_response: StartResponse) -> I
 def start_and_serve(
     app: Startable, process: Process, environ: Environ, start_response: StartResponse
 ) -> Iterable[bytes]:
-    """Start the application in this process, then answer its first request; a start that fails is answered by 500."""
+    """Start the application in this process if it has not started, then answer; a start that fails is a 500."""
     try:
-        site = process.start(app)
+        site = process.site or process.start(app)
     except Exception:
         logger.exception("start-up failed; the next request tries it again")
         status, content_type, length, pairs, body, _ = start_failed(environ["REQUEST_METHOD"] == "HEAD")

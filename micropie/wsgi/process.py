@@ -60,7 +60,7 @@ class Process:
                 self._started = True
             site.level.ending.begin()
             self._ending = site.level.ending
-            self.site = site if site.mounts is None else None
+            self.site = site
             return site
 
     def stop(self) -> None:
