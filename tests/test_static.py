@@ -1128,7 +1128,7 @@ def _key(name: str) -> Key:
     return "/root", name, (), False
 
 
-FOUND = Found("/root/x", "", False, 10, 0, 0, 0)
+FOUND = Found("/srv/x", "", False, 10, 0, 0, 0)
 
 
 def test_what_was_used_longest_ago_makes_room() -> None:
