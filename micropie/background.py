@@ -12,19 +12,18 @@ from collections.abc import Callable, Sequence
 from inspect import isawaitable
 from typing import Any
 
-from anyio import CapacityLimiter, get_cancelled_exc_class, move_on_after, to_thread
-from anyio.lowlevel import RunVar
+from anyio import get_cancelled_exc_class, move_on_after
 
 from micropie.context import current
-from micropie.outcomes import outcome_of, released
+from micropie.level import Threads
 from micropie.request import Request
 from micropie.steps import AWAIT, INLINE, kind_of
+from micropie.threads import in_thread
 
 logger = logging.getLogger("micropie")
 
 # Of their own, so that they can't keep handlers waiting. 40 is anyio's default for all.
-_THREADS = 40
-_limiter: RunVar[CapacityLimiter] = RunVar("micropie.background")
+_THREADS = Threads(40)
 
 
 async def run_tasks(request: Request) -> None:
@@ -53,23 +52,10 @@ async def _run(function: Callable[..., Any], arguments: Sequence[Any], label: st
         if kind is AWAIT or kind is INLINE:
             result = function(*arguments)
         else:
-            result = released(
-                await to_thread.run_sync(
-                    outcome_of, function, arguments, abandon_on_cancel=True, limiter=_own_limiter()
-                )
-            )
+            result = await in_thread(_THREADS, function, *arguments, abandon_on_cancel=True)
         if isawaitable(result):
             await result
     except get_cancelled_exc_class():
         raise
     except BaseException:  # a SystemExit of one would end the loop for everybody's
         logger.exception("%s failed", label)
-
-
-def _own_limiter() -> CapacityLimiter:
-    try:
-        return _limiter.get()
-    except LookupError:
-        limiter = CapacityLimiter(_THREADS)
-        _limiter.set(limiter)
-        return limiter

@@ -15,18 +15,18 @@ from functools import partial
 from threading import Lock
 from typing import Any
 
-from anyio import CapacityLimiter, Event, create_task_group, get_cancelled_exc_class, move_on_after, to_thread
-from anyio.lowlevel import RunVar
+from anyio import Event, create_task_group, get_cancelled_exc_class, move_on_after
 
 from micropie.context import ending_here
 from micropie.endings import Ending, leaving
 from micropie.errors import ClientDisconnect
-from micropie.loops import Source, Waker, waker
-from micropie.outcomes import outcome_of, released
+from micropie.level import Threads
+from micropie.loops import WAKERS, Source, Waker
 from micropie.response import Response
 from micropie.sse import CONTENT_TYPE, as_event, comment, stream_headers
 from micropie.steps import no_function
 from micropie.streams import END, has_ended
+from micropie.threads import in_thread
 from micropie.types import HeadersLike
 
 logger = logging.getLogger("micropie")
@@ -36,7 +36,7 @@ logger = logging.getLogger("micropie")
 HEAD_WITHIN = 0.1
 
 # Sync sources at a time: each keeps a thread for as long as it is silent. Not those of handlers, which would starve.
-SYNC_SOURCES = 500
+SYNC_SOURCES = Threads(500)
 
 _HEART_BEAT = bytes(comment())
 
@@ -141,7 +141,7 @@ class _Feed:
     @contextmanager
     def ended_by(self, ending: Ending | None) -> Iterator[None]:
         """Within, ``take`` gives ``END`` as soon as ``ending`` is over."""
-        forget = ending.add(partial(self._end, waker())) if ending is not None else no_function
+        forget = ending.add(partial(self._end, WAKERS.get())) if ending is not None else no_function
         try:
             yield
         finally:
@@ -240,9 +240,7 @@ class _FromThread:
         return self
 
     async def __anext__(self) -> Any:
-        item = released(
-            await to_thread.run_sync(outcome_of, self._next, (), abandon_on_cancel=True, limiter=_sync_sources())
-        )
+        item = await in_thread(SYNC_SOURCES, self._next, abandon_on_cancel=True)
         if item is END:
             raise StopAsyncIteration
         return item
@@ -252,7 +250,7 @@ class _FromThread:
             self._is_left = True
             is_busy = self._is_busy
         if not is_busy:
-            await to_thread.run_sync(self._close, limiter=_sync_sources())
+            await in_thread(SYNC_SOURCES, self._close)
 
     def _next(self) -> Any:
         with self._lock:
@@ -277,15 +275,3 @@ class _FromThread:
 
 def _log_late(error: BaseException) -> None:
     logger.error("a source of events failed when it was closed", exc_info=error)
-
-
-_limiters: RunVar[CapacityLimiter] = RunVar("micropie.sync_sources")
-
-
-def _sync_sources() -> CapacityLimiter:
-    try:
-        return _limiters.get()
-    except LookupError:
-        limiter = CapacityLimiter(SYNC_SOURCES)
-        _limiters.set(limiter)
-        return limiter

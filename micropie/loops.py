@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Awaitable, Callable, Sequence
 from contextlib import suppress
-from typing import Any
+from typing import Any, Generic, TypeVar
 
 from anyio import CancelScope, Event, current_time, get_cancelled_exc_class, move_on_after
 from anyio.lowlevel import RunVar, checkpoint_if_cancelled, current_token
@@ -21,6 +21,25 @@ from micropie.steps import AWAIT, Limited, TookTooLong
 
 # Seconds that a stream may take to clean up after its client has gone.
 CLEAN_UP_WITHIN = 10.0
+
+T = TypeVar("T")
+
+
+class PerLoop(Generic[T]):
+    """What each event loop has one of, made by ``make()`` when it is first asked for there."""
+
+    def __init__(self, name: str, make: Callable[[], T]) -> None:
+        self._values: RunVar[T] = RunVar(name)
+        self._make = make
+
+    def get(self) -> T:
+        """That of the loop that this runs on."""
+        try:
+            return self._values.get()
+        except LookupError:
+            value = self._make()
+            self._values.set(value)
+            return value
 
 
 def where() -> str:
@@ -144,7 +163,7 @@ def caller() -> Callable[[Callable[[], object]], object]:
 
 
 class Waker:
-    """Sets events of one event loop from any thread; ``waker()`` is this loop's.
+    """Sets events of one event loop from any thread; ``WAKERS`` has this loop's.
 
     However many are set at a time, the loop is told once: that costs a system call.
     """
@@ -168,14 +187,4 @@ class Waker:
             self._events.popleft().set()
 
 
-_wakers: RunVar[Waker] = RunVar("micropie.waker")
-
-
-def waker() -> Waker:
-    """The waker of the loop that this runs on."""
-    try:
-        return _wakers.get()
-    except LookupError:
-        own = Waker()
-        _wakers.set(own)
-        return own
+WAKERS = PerLoop("micropie.waker", Waker)

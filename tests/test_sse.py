@@ -16,6 +16,7 @@ from hypothesis import strategies as st
 
 from micropie import App, EventStream, HTTPError, HttpMiddleware, event, eventstream
 from micropie.codec import CodecError
+from micropie.level import Threads
 from micropie.sse import Event, comment
 from micropie.wsgi.portal import close_portals
 from tests.asgi.calls import Call, Lifespan, every_loop, http_scope, piece, run
@@ -481,7 +482,7 @@ def test_R67_silent_sync_sources_take_no_thread_of_the_handlers(make_client: Mak
 
 def test_more_sync_sources_than_threads_wait(make_client: MakeClient, monkeypatch: pytest.MonkeyPatch) -> None:
     close_portals()  # whose loop has its threads already
-    monkeypatch.setattr(eventstream, "SYNC_SOURCES", 1)
+    monkeypatch.setattr(eventstream, "SYNC_SOURCES", Threads(1))
     app = Root("a", 0.3, "b", heartbeat=0.05)
     client = make_client(app)
     with client.stream("GET", "/sync") as one:

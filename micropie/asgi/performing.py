@@ -10,13 +10,13 @@ from anyio import CancelScope, move_on_after
 
 from micropie.asgi.mounts import answer_of
 from micropie.asgi.pumping import close_stream, next_chunk
-from micropie.asgi.threads import IO_THREADS, in_handler_thread, in_thread
 from micropie.background import run_tasks
 from micropie.body import Body
 from micropie.execution import call_in_pool
 from micropie.level import Level
 from micropie.loops import CLEAN_UP_WITHIN, perform_limited
 from micropie.steps import AWAIT, BLOCK, CHUNK, CLOSE, HANDLER, IO, MOUNT, POOL, Flow, Limited, Step
+from micropie.threads import IO_THREADS, in_handler_thread, in_thread
 
 if TYPE_CHECKING:
     from micropie.asgi.request import ASGIRequest

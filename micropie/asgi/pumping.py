@@ -16,12 +16,12 @@ from anyio.abc import TaskGroup
 from anyio.lowlevel import checkpoint
 
 from micropie.asgi.suspending import when_it_waits
-from micropie.asgi.threads import IO_THREADS, in_thread
 from micropie.errors import ClientDisconnect
 from micropie.level import Level
 from micropie.loops import CLEAN_UP_WITHIN, Source
 from micropie.steps import IO
 from micropie.streams import END, Stream, as_bytes
+from micropie.threads import IO_THREADS, in_thread
 from micropie.types import Send
 
 if TYPE_CHECKING:

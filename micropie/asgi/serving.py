@@ -5,7 +5,6 @@ from __future__ import annotations
 import logging
 
 from anyio import Lock, create_task_group
-from anyio.lowlevel import RunVar
 
 from micropie.asgi.conversing import serve_websocket
 from micropie.asgi.driver import serve_http
@@ -15,6 +14,7 @@ from micropie.asgi.performing import perform
 from micropie.asgi.request import WATCHERS, ASGIRequest, ASGIWebSocketRequest
 from micropie.asgi.sending import encode_headers
 from micropie.lifecycle import NoRequest, Startable
+from micropie.loops import PerLoop
 from micropie.mounting import WSGI, place_of
 from micropie.response import start_failed
 from micropie.site import Site, apart_of, mount_of
@@ -23,7 +23,7 @@ from micropie.websocket import FAILED
 
 logger = logging.getLogger("micropie")
 
-_starting: RunVar[Lock] = RunVar("micropie.starting")
+_starting = PerLoop("micropie.starting", Lock)
 
 
 async def serve(app: Startable, running: Running, scope: Scope, receive: Receive, send: Send) -> None:
@@ -106,12 +106,7 @@ async def _start_and_converse(app: Startable, running: Running, scope: Scope, re
 
 
 async def _start(app: Startable, running: Running) -> Site:
-    try:
-        lock = _starting.get()
-    except LookupError:
-        lock = Lock()
-        _starting.set(lock)
-    async with lock:
+    async with _starting.get():
         site: Site = app.compiled()
         if not running.started:
             # A server without lifespan tells no end either, so nothing is shut down then.

@@ -14,10 +14,10 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from anyio import from_thread
 
 from micropie.asgi.mounted import Answering
-from micropie.asgi.threads import in_thread
 from micropie.level import Threads
 from micropie.mounting import Mount, Place
 from micropie.response import Response
+from micropie.threads import in_thread
 from micropie.types import Environ
 from micropie.wsgicall import BodyInput, WSGICall
 

@@ -13,7 +13,7 @@ from typing import Any, Protocol
 
 from anyio import Event
 
-from micropie.loops import is_on_loop, waker
+from micropie.loops import WAKERS, is_on_loop
 
 logger = logging.getLogger("micropie")
 
@@ -43,7 +43,7 @@ def block_until(happening: Happening, seconds: float | None = None) -> bool:
 async def wait_until(happening: Happening) -> None:
     """Have this task wait."""
     event = Event()
-    wake = partial(waker().wake, event)
+    wake = partial(WAKERS.get().wake, event)
     happening.call(wake)
     try:
         await event.wait()

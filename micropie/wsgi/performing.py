@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar, cast
 
-from anyio import to_thread
-
 from micropie.execution import call_in_pool
-from micropie.level import Level
+from micropie.level import Level, Threads
 from micropie.loops import perform_limited
-from micropie.outcomes import outcome_of, released
 from micropie.places import HandlerName
 from micropie.steps import AWAIT, BLOCK, CHUNK, CLOSE, HANDLER, IO, MOUNT, POOL, Flow, Limited, Step
+from micropie.threads import in_thread
 from micropie.wsgi.mounts import answer_of
 from micropie.wsgi.portal import await_in_portal
 from micropie.wsgi.pumping import close_stream, pump_of
@@ -21,6 +20,9 @@ if TYPE_CHECKING:
     from micropie.wsgi.request import WSGIRequest
 
 Value = TypeVar("Value")
+
+# For what has a time limit: the server's own thread could not be left. 40 is what servers have that answer by threads.
+_in_own_thread = partial(in_thread, Threads(40), abandon_on_cancel=True)
 
 
 class World(Protocol):
@@ -75,10 +77,5 @@ def perform_one(kind: str | Limited, function: Callable[..., Any], arguments: Se
         if kind.kind is MOUNT:
             route, request, place = arguments
             return answer_of(route, request, place, kind.seconds)
-        return await_in_portal(backend, perform_limited, (kind, function, arguments, _in_thread))
+        return await_in_portal(backend, perform_limited, (kind, function, arguments, _in_own_thread))
     return world.receive_piece()
-
-
-async def _in_thread(function: Callable[..., Any], *arguments: Any) -> Any:
-    # A thread of the loop's: the server's own could not be left.
-    return released(await to_thread.run_sync(outcome_of, function, arguments, abandon_on_cancel=True))

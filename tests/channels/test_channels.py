@@ -18,7 +18,7 @@ import micropie.channels
 from micropie import App, EventStream, SetupError, WebSocket, WebSocketMiddleware, inline
 from micropie.channels import Channels, MessagesLost, Subscription
 from micropie.codec import CodecError
-from micropie.loops import caller, waker
+from micropie.loops import WAKERS, caller
 from tests.asgi.calls import Call, Lifespan, every_loop, http_scope, piece, run
 from tests.conftest import MakeClient
 from tests.support.event_source import parsed
@@ -332,8 +332,8 @@ def test_a_loop_that_has_ended_is_no_error_to_others(backend: str) -> None:
     kept: list[Any] = []
 
     async def leave_behind() -> None:
-        own = waker()
-        assert own is waker()
+        own = WAKERS.get()
+        assert own is WAKERS.get()
         kept.extend([own, caller(), anyio.Event()])
 
     run(backend, leave_behind)

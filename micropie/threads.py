@@ -1,4 +1,4 @@
-"""Worker threads of an application, counted apart from everybody else's."""
+"""Worker threads, counted apart: an application's, and those of what must not wait for an application's."""
 
 from __future__ import annotations
 
@@ -7,15 +7,14 @@ from typing import Any
 from weakref import WeakKeyDictionary
 
 from anyio import CapacityLimiter, to_thread
-from anyio.lowlevel import RunVar
 
 from micropie.errors import HTTPError
 from micropie.level import Threads
+from micropie.loops import PerLoop
 from micropie.outcomes import outcome_of, released
 
-# Per event loop: a limiter belongs to the loop it was made in, an application may serve several.
-_limiters: RunVar[WeakKeyDictionary[Threads, CapacityLimiter]] = RunVar("micropie.limiters")
-
+# A limiter belongs to the loop it was made in, an application may serve several.
+_limiters: PerLoop[WeakKeyDictionary[Threads, CapacityLimiter]] = PerLoop("micropie.limiters", WeakKeyDictionary)
 
 # For files and session backends: forty handlers that block must not keep a page's style sheet from the others.
 IO_THREADS = Threads(40)
@@ -46,11 +45,7 @@ async def in_handler_thread(
 
 
 def _limiter(threads: Threads) -> CapacityLimiter:
-    try:
-        limiters = _limiters.get()
-    except LookupError:
-        limiters = WeakKeyDictionary()
-        _limiters.set(limiters)
+    limiters = _limiters.get()
     if threads not in limiters:
         limiters[threads] = CapacityLimiter(threads.size)
     return limiters[threads]
