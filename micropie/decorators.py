@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from typing import Any, TypeVar, overload
 
+from micropie.arguments import is_count
 from micropie.errors import SetupError
 from micropie.patterns import Pattern
 from micropie.places import LOOP, MARK, PROCESS, THREAD, checked_place
 from micropie.routing import RouteMark, checked_methods
-from micropie.settings import is_count
 
 Function = TypeVar("Function", bound=Callable[..., Any])
 

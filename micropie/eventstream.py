@@ -8,7 +8,6 @@ under both protocols, as the driver takes the chunks of any async iterator; what
 from __future__ import annotations
 
 import logging
-import math
 from collections.abc import AsyncIterator, Awaitable, Iterator
 from contextlib import AsyncExitStack, contextmanager
 from functools import partial
@@ -17,6 +16,7 @@ from typing import Any
 
 from anyio import Event, create_task_group, get_cancelled_exc_class, move_on_after
 
+from micropie.arguments import is_duration
 from micropie.context import ending_here
 from micropie.endings import Ending, leaving
 from micropie.errors import ClientDisconnect
@@ -59,7 +59,7 @@ class EventStream(Response):
         is_sync = not hasattr(source, "__aiter__")
         if is_sync and (not hasattr(source, "__iter__") or isinstance(source, str | bytes | dict)):
             raise TypeError(f"EventStream takes a generator or an iterator of events, not {source!r}")
-        if heartbeat is not None and (isinstance(heartbeat, bool) or not 0 < heartbeat < math.inf):
+        if heartbeat is not None and not is_duration(heartbeat):
             raise ValueError(f"heartbeat is a number of seconds above 0, or None, not {heartbeat!r}")
         chunks = _Chunks(_FromThread(iter(source)) if is_sync else source, heartbeat)
         super().__init__(chunks, 200, headers, CONTENT_TYPE)

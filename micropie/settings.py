@@ -10,6 +10,7 @@ from math import inf
 from os import PathLike
 from typing import Any
 
+from micropie.arguments import check, is_count, is_duration
 from micropie.errors import SetupError
 from micropie.places import THREAD, checked_place
 from micropie.websocket import is_origin
@@ -94,13 +95,13 @@ class Settings:
         for name in ("threads", "session_timeout"):
             _check(name, is_count(getattr(self, name), least=1), getattr(self, name), "a whole number, 1 or more")
         for name in _DURATIONS:
-            _check(name, _is_duration(getattr(self, name)), getattr(self, name), "seconds above 0, or None")
+            _check(name, _is_limit(getattr(self, name)), getattr(self, name), "seconds above 0, or None")
         origins = self.websocket_origins
         fine = isinstance(origins, list | tuple | set | frozenset) and all(map(is_origin, origins))
         _check("websocket_origins", fine, origins, 'a list of origins: ["https://example.com"], or ["*"] for any')
         for name in ("background_timeout", "pool_timeout"):
             limit = getattr(self, name)
-            _check(name, limit is not None and _is_duration(limit) and limit < inf, limit, "seconds above 0")
+            _check(name, is_duration(limit), limit, "seconds above 0")
         _check("pool", self.pool is None or isinstance(self.pool, Executor), self.pool, "an Executor, or None")
         processes = self.processes
         _check("processes", processes is None or is_count(processes, least=1), processes, "1 or more, or None")
@@ -142,15 +143,9 @@ def _is_named(value: object) -> bool:
     return isinstance(value, Mapping) and all(isinstance(name, str) and name.isidentifier() for name in value)
 
 
-def is_count(value: object, least: int) -> bool:
-    """Whether ``value`` is a whole number, ``least`` or more; True is none."""
-    return isinstance(value, int) and not isinstance(value, bool) and value >= least
-
-
-def _is_duration(value: object) -> bool:
-    return value is None or (isinstance(value, int | float) and not isinstance(value, bool) and value > 0)
+def _is_limit(value: object) -> bool:
+    return value is None or value == inf or is_duration(value)
 
 
 def _check(name: str, fine: bool, value: object, expected: str) -> None:
-    if not fine:
-        raise SetupError(f"App({name}=...) takes {expected}, not {value!r}")
+    check(f"App({name}=...)", fine, value, expected)

@@ -14,6 +14,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from micropie.arguments import is_count
 from micropie.conditional import Selection, http_date, select
 from micropie.context import current_request
 from micropie.decorators import inline
@@ -55,7 +56,7 @@ def static_file(
     at most. ``follow_symlinks``: also where links lead out of ``root``. ``headers``: sent along, they count for more
     than those of the file. Raises ``ValueError`` for a ``max_age`` that is no whole number of seconds.
     """
-    if max_age is not None and (isinstance(max_age, bool) or not isinstance(max_age, int) or max_age < 0):
+    if max_age is not None and not is_count(max_age, least=0):
         raise ValueError(f"max_age is a whole number of seconds, not {max_age!r}")
     name = os.fspath(path)
     response = Response(FileBody(os.fspath(root), name, max_age, cached, follow_symlinks), 200, headers, content_type)

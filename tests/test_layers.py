@@ -10,7 +10,7 @@ import pytest
 PACKAGE = Path(__file__).parent.parent / "micropie"
 
 # What may wait, or is made of parts that do. All else is the core.
-DRIVERS = ("asgi", "wsgi", "loops.py", "background.py", "mountlife.py", "eventstream.py", "testing")
+DRIVERS = ("asgi", "wsgi", "loops.py", "threads.py", "background.py", "mountlife.py", "eventstream.py", "testing")
 WAITING = ("channels/subscription.py", "channels/waiting.py")
 ABOVE = ("__init__.py", "app.py", "legacy.py")
 LOOPS = {"anyio", "asyncio", "trio", "sniffio", "curio"}

@@ -12,6 +12,7 @@ from threading import RLock
 from typing import Any, get_args
 from weakref import WeakSet
 
+from micropie.arguments import is_count
 from micropie.channels.mailbox import Mailbox, WhenFull
 from micropie.channels.subscription import Subscription
 from micropie.channels.waiting import Outcome
@@ -53,7 +54,7 @@ class Channels:
         """
         if not channels:
             raise ValueError("subscribe takes the names of channels")
-        if isinstance(size, bool) or not isinstance(size, int) or size < 1:
+        if not is_count(size, least=1):
             raise ValueError(f"size is how many messages may wait, 1 or more, not {size!r}")
         if when_full not in get_args(WhenFull):
             raise ValueError(f'when_full is "drop_oldest" or "close", not {when_full!r}')

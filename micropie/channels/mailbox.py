@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable
-from threading import Lock
 from typing import Final, Literal, TypeAlias
+
+from micropie.channels.happening import Happening
 
 EMPTY: Final = object()  # nothing has come yet
 END: Final = object()  # nothing will come any more
@@ -20,17 +20,16 @@ class MessagesLost(Exception):
     """A subscriber with ``when_full="close"`` has not got, or may not have got, every message."""
 
 
-class Mailbox:
-    """The messages of one subscriber, from any thread to any thread."""
+class Mailbox(Happening):
+    """The messages of one subscriber, from any thread to any thread. It happens that there is something to take."""
 
     def __init__(self, size: int, when_full: WhenFull) -> None:
+        super().__init__()
         self.dropped = 0
         self.gaps = 0
         self._size = size
         self._closes = when_full == "close"
-        self._lock = Lock()
         self._letters: deque[Letter] = deque()
-        self._waiting: list[Callable[[], object]] = []
         self._lost = ""  # what was, if the subscriber is to be told
         self._has_ended = False
 
@@ -78,23 +77,5 @@ class Mailbox:
             raise MessagesLost(lost)
         return END
 
-    def call(self, function: Callable[[], object]) -> None:
-        """Call ``function`` once when there is something to take, now if there is."""
-        with self._lock:
-            if not self._letters and not self._has_ended:
-                self._waiting.append(function)
-                return
-        function()
-
-    def forget(self, function: Callable[[], object]) -> None:
-        """Don't call it any more."""
-        with self._lock:
-            if function in self._waiting:
-                self._waiting.remove(function)
-
-    def _call_waiting(self) -> None:
-        if self._waiting:
-            with self._lock:
-                waiting, self._waiting = self._waiting, []
-            for function in waiting:
-                function()
+    def _has_happened(self) -> bool:
+        return bool(self._letters) or self._has_ended

@@ -6,26 +6,16 @@ from __future__ import annotations
 
 import logging
 import threading
-from collections.abc import Callable, Generator
+from collections.abc import Generator
 from functools import partial
-from threading import Lock
-from typing import Any, Protocol
+from typing import Any
 
 from anyio import Event
 
+from micropie.channels.happening import Happening
 from micropie.loops import WAKERS, is_on_loop
 
 logger = logging.getLogger("micropie")
-
-
-class Happening(Protocol):
-    """Something to wait for."""
-
-    def call(self, function: Callable[[], object], /) -> None:
-        """Call ``function`` once when it happens, now if it has."""
-
-    def forget(self, function: Callable[[], object], /) -> None:
-        """Don't call it any more."""
 
 
 def block_until(happening: Happening, seconds: float | None = None) -> bool:
@@ -51,16 +41,15 @@ async def wait_until(happening: Happening) -> None:
         happening.forget(wake)
 
 
-class Outcome:
+class Outcome(Happening):
     """What will be done, or fail, in another thread: to be waited for by ``await``, or by ``block``.
 
     A failure that nobody has asked for is logged when this is let go of.
     """
 
     def __init__(self, what: str) -> None:
+        super().__init__()
         self._what = what
-        self._lock = Lock()
-        self._waiting: list[Callable[[], object]] = []
         self._is_done = False
         self._failure = ""
         self._is_asked = False
@@ -78,23 +67,10 @@ class Outcome:
             if self._is_done:
                 return
             self._is_done, self._failure = True, failure
-            waiting, self._waiting = self._waiting, []
-        for function in waiting:
-            function()
+        self._call_waiting()
 
-    def call(self, function: Callable[[], object]) -> None:
-        """See ``Happening``."""
-        with self._lock:
-            if not self._is_done:
-                self._waiting.append(function)
-                return
-        function()
-
-    def forget(self, function: Callable[[], object]) -> None:
-        """See ``Happening``."""
-        with self._lock:
-            if function in self._waiting:
-                self._waiting.remove(function)
+    def _has_happened(self) -> bool:
+        return self._is_done
 
     def block(self) -> None:
         """Wait in this thread. Raises ``ConnectionError`` if it failed."""

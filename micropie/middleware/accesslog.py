@@ -10,7 +10,7 @@ from datetime import UTC, datetime
 from time import perf_counter, time
 from typing import Any
 
-from micropie.middleware.arguments import check
+from micropie.arguments import check
 from micropie.middleware.base import FlowMiddleware
 from micropie.request import Request
 from micropie.response import Response

@@ -12,9 +12,9 @@ from base64 import b64decode
 from collections.abc import Callable, Mapping
 from typing import Any, NoReturn
 
+from micropie.arguments import check as check_argument
 from micropie.decorators import inline
 from micropie.errors import HTTPError
-from micropie.middleware.arguments import check as check_argument
 from micropie.middleware.base import FlowMiddleware
 from micropie.request import Request
 from micropie.steps import Flow, call, kind_of

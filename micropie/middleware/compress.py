@@ -10,13 +10,12 @@ from functools import lru_cache
 from typing import cast
 from weakref import ref
 
+from micropie.arguments import check, is_count
 from micropie.headers import MutableHeaders
 from micropie.mapped import mapped
-from micropie.middleware.arguments import check
 from micropie.middleware.base import FlowMiddleware
 from micropie.request import Request
 from micropie.response import HTML, Response, add_vary, encode_body, over
-from micropie.settings import is_count
 from micropie.steps import BLOCK, Flow
 from micropie.streams import FilePart, Stream, stream_of
 

@@ -10,13 +10,13 @@ import re
 from collections.abc import Iterable
 from typing import Final
 
+from micropie.arguments import is_count
 from micropie.errors import SetupError
 from micropie.middleware.base import FlowMiddleware
 from micropie.origins import checked_origins, normal_origin
 from micropie.request import Request
 from micropie.response import TOKEN, Response, add_vary
 from micropie.routing import checked_methods
-from micropie.settings import is_count
 from micropie.types import HeaderPairs
 
 METHODS: Final = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE")

@@ -19,8 +19,7 @@ from collections.abc import Callable
 from threading import Lock
 from typing import Any, NamedTuple
 
-from micropie.middleware.arguments import check
-from micropie.settings import is_count
+from micropie.arguments import check, is_count
 
 MICROSECONDS = 1_000_000
 

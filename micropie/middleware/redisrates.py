@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from micropie.middleware.arguments import check
+from micropie.arguments import check
 from micropie.middleware.rates import MICROSECONDS, Quota, Rates, interval_of, quota_of
 from micropie.redisclient import RedisClient
 

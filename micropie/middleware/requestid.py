@@ -6,8 +6,8 @@ import logging
 import re
 import secrets
 
+from micropie.arguments import check
 from micropie.context import current
-from micropie.middleware.arguments import check
 from micropie.middleware.base import FlowMiddleware
 from micropie.request import Request
 from micropie.response import Response

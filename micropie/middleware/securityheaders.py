@@ -8,11 +8,11 @@ from __future__ import annotations
 import secrets
 from typing import Final
 
+from micropie.arguments import is_count
 from micropie.errors import ResponseError, SetupError
 from micropie.middleware.base import FlowMiddleware
 from micropie.request import Request
 from micropie.response import Response, check_value
-from micropie.settings import is_count
 
 YEAR: Final = 365 * 24 * 3600  # seconds
 

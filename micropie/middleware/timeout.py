@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from micropie.middleware.arguments import check, is_duration
+from micropie.arguments import check, is_duration
 from micropie.middleware.base import FlowMiddleware
 from micropie.request import Request
 

@@ -1,4 +1,4 @@
-"""Checks of what an author gives to the middleware that comes with micropie."""
+"""Checks of what an author gives to micropie."""
 
 from __future__ import annotations
 
@@ -13,6 +13,11 @@ def check(argument: str, fine: bool, value: object, expected: str) -> None:
         raise SetupError(f"{argument} takes {expected}, not {value!r}")
 
 
+def is_count(value: object, least: int) -> bool:
+    """Whether ``value`` is a whole number, ``least`` or more; True is none."""
+    return isinstance(value, int) and not isinstance(value, bool) and value >= least
+
+
 def is_duration(value: object) -> bool:
-    """Whether this is a number of seconds above 0 that has an end."""
+    """Whether ``value`` is a number of seconds above 0 that has an end; True is none."""
     return isinstance(value, int | float) and not isinstance(value, bool) and 0 < value < math.inf
