@@ -51,7 +51,7 @@ from micropie.sessions.store import COOKIE
 from micropie.site import Site, handed_over
 from micropie.static import open_file
 from micropie.steps import AWAIT, INLINE, MOUNT, POOL, RECEIVE_STEP, Flow, Limited, TookTooLong, itself, no_function
-from micropie.streams import Stream, stream_of
+from micropie.streams import PENDING, Stream, stream_of
 
 logger = logging.getLogger("micropie")
 
@@ -133,7 +133,12 @@ def respond(site: Site, request: Request) -> Flow[Answer]:
                 if kind is AsyncGeneratorType or kind is GeneratorType:
                     stream = Stream(result, kind is AsyncGeneratorType)
                     request.answer_stream = stream
-                    yield from stream.fetch_first()  # a generator that fails has closed itself
+                    # A generator that fails has closed itself.
+                    chunk = stream.next_at_once() if request.is_on_loop else PENDING
+                    if chunk.__class__ is bytes and chunk:
+                        stream.first = chunk
+                    else:
+                        yield from stream.fetch_first(chunk)
                     if request.draft is None and request.loaded_session is None:
                         return 200, HTML, None, _NO_PAIRS, b"", stream
                     return (yield from _finish_response(request, Response(), stream, hooks))

@@ -126,6 +126,8 @@ class Request:
     parsed_query: Parameters | None  # ``query_params``, once somebody asked
     received: Body | bytes | None  # None until somebody asks for the body, bytes if the flow found it in one piece
 
+    is_on_loop = False
+    """Whether the flow runs on an event loop."""
     environ: Environ | None = None
     id: str = ""
     """This request's name in logs and on pages of errors; "" without the middleware ``RequestId``."""

@@ -29,7 +29,7 @@ class Stream:
     ``kind`` is the step that fetches a chunk of a source that is not async: BLOCK, or IO for a file on disk.
     """
 
-    __slots__ = ("_open", "first", "is_async", "kind", "pump", "source", "waits")
+    __slots__ = ("first", "is_async", "is_open", "kind", "pump", "source", "waits")
 
     def __init__(self, source: Any, is_async: bool, kind: str = BLOCK) -> None:
         self.source = source
@@ -38,10 +38,21 @@ class Stream:
         self.waits = not is_async or may_wait(source)
         self.pump: Any = None  # what the driver gets the chunks of an async source with, once it has begun
         self.first: Any = PENDING
-        self._open = True
+        self.is_open = True  # until somebody closes it, or has come to its end
 
-    def fetch_first(self) -> Flow[None]:
-        """Fetch chunks until one has content: the head waits for it."""
+    def next_at_once(self) -> Any:
+        """A chunk of a source that never waits, without a step; else ``PENDING``. On an event loop only."""
+        if self.waits:
+            return PENDING
+        try:
+            self.source.__anext__().send(None)
+        except StopIteration as end:
+            return end.value
+        except StopAsyncIteration:
+            return END
+
+    def fetch_first(self, chunk: Any = PENDING) -> Flow[None]:
+        """Fetch chunks until one has content: the head waits for it. ``chunk`` is what has been fetched already."""
         if type(self.source) is FilePart:  # its first chunk was read when it was opened
             self.first = next(self.source, END)
         if self.is_async:
@@ -49,14 +60,16 @@ class Stream:
         else:
             step = self.kind, next, (self.source, END)
         while self.first is PENDING:
-            try:
-                chunk = yield step
-            except StopAsyncIteration:
-                chunk = END
+            if chunk is PENDING:
+                try:
+                    chunk = yield step
+                except StopAsyncIteration:
+                    chunk = END
             if chunk is END or type(chunk) is bytes:
                 self.first = chunk or PENDING
             else:
                 self.first = (yield from self._other_kind(chunk)) or PENDING
+            chunk = PENDING
 
     def _other_kind(self, chunk: object) -> Flow[bytes]:
         try:
@@ -78,7 +91,7 @@ class Stream:
 
     def mark_closed(self) -> bool:
         """Whoever hears True has to close the source; nobody else will. False if there is nothing to close."""
-        was_open, self._open = self._open, False
+        was_open, self.is_open = self.is_open, False
         return was_open and not has_ended(self.source)
 
     @property
@@ -110,7 +123,7 @@ def may_wait(source: object) -> bool:
     if code is None:
         return True
     known = _KNOWN.get(id(code))
-    if known is None or known[0] is not code:
+    if known is None:
         waits = any(instruction.opname in _WAITING for instruction in dis.get_instructions(code))
         _KNOWN[id(code)] = known = code, waits
         if len(_KNOWN) > 1024:
@@ -118,7 +131,8 @@ def may_wait(source: object) -> bool:
     return known[1]
 
 
-# By identity: to find a code object by its value takes longer than all the rest of getting a stream ready.
+# By identity, which is nobody else's as long as the code is kept here: to find a code object by its value takes longer
+# than all the rest of getting a stream ready.
 _KNOWN: dict[int, tuple[CodeType, bool]] = {}
 
 

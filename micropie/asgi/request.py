@@ -35,6 +35,7 @@ class ASGIRequest(Request):
     __slots__ = ("_ended", "_receive", "scope")
 
     scope: Scope
+    is_on_loop = True
     _gone = False
     _begun: tuple[Generator[Any, Any, Message], Any]  # a call of ``receive`` that has to wait, and for what
     in_flight: Event | None = None  # while the body is waited for

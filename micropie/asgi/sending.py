@@ -69,7 +69,9 @@ async def send_streamed(start: dict[str, Any], stream: Stream, request: ASGIRequ
         except OSError as error:
             raise ClientDisconnect("the client left") from error
         if has_body:
-            await send_rest(stream, request, send)
+            rest = send_rest(stream, request, send)
+            if rest is not None:
+                await rest
         try:
             await send({"type": "http.response.body", "body": b""})
         except OSError as error:
@@ -81,5 +83,5 @@ async def send_streamed(start: dict[str, Any], stream: Stream, request: ASGIRequ
         logger.exception("%s failed after its head was sent: aborted", request.label)
         raise
     finally:
-        if stream.mark_closed():
+        if stream.is_open and stream.mark_closed():
             await close_stream(stream, request.level)

@@ -27,6 +27,12 @@ def when_it_waits(awaitable: Awaitable[Value], notify: Callable[[], object]) -> 
         value: Value = end.value
         return value
     notify()
+    return (yield from go_on_awaiting(steps, waits_for))
+
+
+@types.coroutine
+def go_on_awaiting(steps: Generator[Any, Any, Value], waits_for: Any) -> Generator[Any, Any, Value]:
+    """Await what was begun by hand, ``steps.send(None)``, and then had to wait for ``waits_for``."""
     while True:
         sent, raised = None, None
         try:

@@ -371,19 +371,27 @@ def test_a_file_is_read_in_large_pieces(backend: str) -> None:
 
 
 @every_loop
-def test_a_stream_that_never_waits_starts_no_task(backend: str) -> None:
+@pytest.mark.parametrize("with_lifespan", [False, True], ids=["alone", "lifespan"])
+@pytest.mark.parametrize("chunks", [[b"0", b"1", b"2"], ["0", "1", "2"], ["", b"", b"0", "", b"12"], []], ids=repr)
+def test_a_stream_that_never_waits_starts_no_task(backend: str, chunks: list[str | bytes], with_lifespan: bool) -> None:
+    ended: list[None] = []
+
     class Root(App):
-        async def index(self) -> AsyncIterator[str]:
-            for number in range(5):
-                yield str(number)
+        async def index(self) -> AsyncIterator[str | bytes]:
+            for chunk in chunks:
+                yield chunk
+            ended.append(None)
 
     async def main() -> int:
         call = Call(piece(b""))
-        await Root()(http_scope(), call.receive, call.send)
-        assert call.body == b"01234"
+        await serve(Root(), call, "/", with_lifespan)
+        assert call.is_complete
+        assert call.body == (b"012" if chunks else b"")
+        assert all(message["body"] for message in call.sent[1:-1])  # to some servers an empty one is the end
         return call.received
 
     assert run(backend, main) == 0
+    assert len(ended) == 1
 
 
 @every_loop
