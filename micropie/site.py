@@ -299,57 +299,54 @@ def _is_middleware(value: Any) -> bool:
 def _root_level(root: Branch, ending: Ending) -> Level:
     settings = Settings().overridden(root.settings)
     assert root.session_backend is not None  # noqa: S101
-    store = _store(root.session_backend, settings, "")
-    threads = _threads(settings)
     pool, pool_threads = _pool(settings)
     return Level(
-        settings,
-        threads,
-        pool,
-        pool_threads,
-        _limits(settings),
-        store,
-        root.middlewares,
-        root.ws_middlewares,
-        root.error_handlers,
-        root.app,
-        "",
-        _templates(root, settings),
-        root.channels,
-        ending,
-        {},
+        settings=settings,
+        threads=_threads(settings),
+        pool=pool,
+        pool_threads=pool_threads,
+        limits=_limits(settings),
+        sessions=_store(root.session_backend, settings, ""),
+        middlewares=root.middlewares,
+        ws_middlewares=root.ws_middlewares,
+        error_handlers=root.error_handlers,
+        app=root.app,
+        prefix="",
+        templates=_templates(root, settings),
+        channels=root.channels,
+        ending=ending,
+        tree={},
     )
 
 
 def _inner_level(branch: Branch, outer: Level, prefix: str) -> Level:
     settings = outer.settings.overridden(branch.settings)
-    store = outer.sessions
-    if branch.session_backend is not None:
-        store = _store(branch.session_backend, settings, prefix)
-    elif any(name.startswith("session_") for name in branch.settings):
-        store = _store(store.backend, settings, store.prefix)
-    handlers = {**outer.error_handlers, **branch.error_handlers}
-    middlewares = _Chain(outer.middlewares, branch.middlewares)
-    shares = _POOL_SETTINGS.isdisjoint(branch.settings)
-    pool, pool_threads = (outer.pool, outer.pool_threads) if shares else _pool(settings)
-    threads = outer.threads if _THREAD_SETTINGS.isdisjoint(branch.settings) else _threads(settings)
-    return Level(
-        settings,
-        threads,
-        pool,
-        pool_threads,
-        _limits(settings),
-        store,
-        middlewares,
-        _Chain(outer.ws_middlewares, branch.ws_middlewares),
-        handlers,
-        branch.app,
-        prefix,
-        _templates(branch, settings),
-        outer.channels if branch.channels is None else branch.channels,
-        outer.ending,
-        outer.tree,
+    shares_pool = _POOL_SETTINGS.isdisjoint(branch.settings)
+    pool, pool_threads = (outer.pool, outer.pool_threads) if shares_pool else _pool(settings)
+    return replace(
+        outer,
+        settings=settings,
+        threads=outer.threads if _THREAD_SETTINGS.isdisjoint(branch.settings) else _threads(settings),
+        pool=pool,
+        pool_threads=pool_threads,
+        limits=_limits(settings),
+        sessions=_inner_store(branch, outer, settings, prefix),
+        middlewares=_Chain(outer.middlewares, branch.middlewares),
+        ws_middlewares=_Chain(outer.ws_middlewares, branch.ws_middlewares),
+        error_handlers={**outer.error_handlers, **branch.error_handlers},
+        app=branch.app,
+        prefix=prefix,
+        templates=_templates(branch, settings),
+        channels=outer.channels if branch.channels is None else branch.channels,
     )
+
+
+def _inner_store(branch: Branch, outer: Level, settings: Settings, prefix: str) -> SessionStore:
+    if branch.session_backend is not None:
+        return _store(branch.session_backend, settings, prefix)
+    if any(name.startswith("session_") for name in branch.settings):
+        return _store(outer.sessions.backend, settings, outer.sessions.prefix)
+    return outer.sessions
 
 
 _THREAD_SETTINGS = frozenset({"threads", "thread_queue"})

@@ -13,7 +13,7 @@ from anyio.lowlevel import checkpoint
 
 from micropie import App, HttpMiddleware, inline
 from micropie.wsgi.portal import close_portals
-from tests.asgi.calls import Call, Lifespan, every_loop, http_scope, piece, run
+from tests.asgi.calls import Call, every_loop, http_scope, piece, run, serve, with_and_without_lifespan
 from tests.conftest import MakeClient
 from tests.wsgi.calls import begin
 
@@ -170,26 +170,6 @@ def test_an_answer_that_fails_after_the_first_chunk_leaves_nothing_behind(make_c
     app.middlewares.append(Wrong())
     assert make_client(app).get(f"/{path}").status_code == 500
     assert app.log == ["ended"]
-
-
-async def serve(app: App, call: Call, path: str, with_lifespan: bool, seconds: float = 5) -> None:
-    """Answer one request, and cancel it after so many seconds."""
-    scope = http_scope("GET", path)
-    if not with_lifespan:
-        with anyio.move_on_after(seconds):
-            await app(scope, call.receive, call.send)
-        return
-    lifespan = Lifespan(app, {})
-    async with anyio.create_task_group() as tasks:
-        tasks.start_soon(lifespan.run)
-        await lifespan.say("startup")
-        with anyio.move_on_after(seconds):
-            await app({**scope, "state": dict(lifespan.scope["state"])}, call.receive, call.send)
-        await lifespan.say("shutdown")
-    lifespan.close()
-
-
-with_and_without_lifespan = pytest.mark.parametrize("with_lifespan", [False, True], ids=["alone", "lifespan"])
 
 
 @every_loop

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import logging
 
-from micropie.asgi.files import sent_by_server
 from micropie.asgi.performing import clean_up, close_request, perform_one
 from micropie.asgi.request import ASGIRequest
 from micropie.asgi.sending import CONTENT_TYPES, LENGTHS, encode_headers, send_streamed
 from micropie.context import current
 from micropie.flow import respond
 from micropie.site import Site
-from micropie.steps import AWAIT, IO, RECEIVE
+from micropie.steps import AWAIT, RECEIVE
 from micropie.types import Receive, Scope, Send
 
 logger = logging.getLogger("micropie")
@@ -52,8 +51,7 @@ async def serve_http(site: Site, scope: Scope, receive: Receive, send: Send) -> 
             headers = [CONTENT_TYPES[content_type], LENGTHS[length]]
         start = {"type": "http.response.start", "status": status, "headers": headers}
         if stream is not None:
-            if stream.kind is not IO or not await sent_by_server(start, stream, request, send):
-                await send_streamed(start, stream, request, send)
+            await send_streamed(start, stream, request, send)
             return
         try:
             await send(start)

@@ -9,21 +9,22 @@ https://asgi.readthedocs.io/en/latest/extensions.html
 
 from __future__ import annotations
 
-import logging
 from typing import Any
 
 from micropie.asgi.request import ASGIRequest
+from micropie.errors import ClientDisconnect
 from micropie.streams import END, FilePart, Stream
 from micropie.types import Send
-
-logger = logging.getLogger("micropie")
 
 PATHSEND = "http.response.pathsend"
 ZEROCOPYSEND = "http.response.zerocopysend"
 
 
 async def sent_by_server(start: dict[str, Any], stream: Stream, request: ASGIRequest, send: Send) -> bool:
-    """Have the server send head and body, if the body is a file and the server can; else do nothing and say False."""
+    """Have the server send head and body, if the body is a file and the server can; else do nothing and say False.
+
+    Raises ``ClientDisconnect``, and ``ResponseError`` if the file has become too short.
+    """
     part = stream.source
     if type(part) is not FilePart or part.file is None or start["status"] in (204, 304):
         return False
@@ -38,12 +39,8 @@ async def sent_by_server(start: dict[str, Any], stream: Stream, request: ASGIReq
     try:
         await send(start)
         await send_body(part, send)
-    except OSError:
-        request.broken_off = True
-        logger.debug("%s: the client left in mid-file", request.label)
-    except Exception:
-        logger.exception("%s failed after its head was sent: aborted", request.label)
-        raise
+    except OSError as error:
+        raise ClientDisconnect("the client left") from error
     return True
 
 

@@ -10,10 +10,12 @@ import logging
 from collections.abc import Iterable
 from typing import Any
 
+from micropie.asgi.files import sent_by_server
 from micropie.asgi.pumping import close_stream, send_rest
 from micropie.asgi.request import ASGIRequest
 from micropie.errors import ClientDisconnect
 from micropie.response import HTML, JSON, TEXT, VARY_COOKIE
+from micropie.steps import IO
 from micropie.streams import END, Stream
 from micropie.types import Send
 
@@ -59,9 +61,11 @@ def encode_headers(
 
 async def send_streamed(start: dict[str, Any], stream: Stream, request: ASGIRequest, send: Send) -> None:
     """Send head and chunks, close the stream. A client that has gone ends it quietly: there is nobody to tell."""
-    first = stream.first
-    has_body = first is not END and request.method != "HEAD" and start["status"] not in (204, 304)
     try:
+        if stream.kind is IO and await sent_by_server(start, stream, request, send):
+            return
+        first = stream.first
+        has_body = first is not END and request.method != "HEAD" and start["status"] not in (204, 304)
         try:
             await send(start)
             if has_body:

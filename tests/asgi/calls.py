@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Awaitable, Callable
 from typing import Any, TypeVar
 
@@ -119,3 +120,25 @@ async def get(app: Any, path: str = "/", method: str = "GET", /, *incoming: Mess
     call = Call(*(incoming or (piece(b""),)))
     await app(http_scope(method, path, **changes), call.receive, call.send)
     return call
+
+
+with_and_without_lifespan = pytest.mark.parametrize("with_lifespan", [False, True], ids=["alone", "lifespan"])
+
+
+async def serve(app: Any, call: Call, path: str, with_lifespan: bool, seconds: float = math.inf) -> None:
+    """Answer one request, and cancel it after so many seconds; the server runs the lifespan, or it does not."""
+    scope = http_scope("GET", path)
+    if not with_lifespan:
+        with anyio.move_on_after(seconds):
+            await app(scope, call.receive, call.send)
+        return
+    lifespan = Lifespan(app, {})
+    async with anyio.create_task_group() as tasks:
+        tasks.start_soon(lifespan.run)
+        await lifespan.say("startup")
+        try:
+            with anyio.move_on_after(seconds):
+                await app({**scope, "state": dict(lifespan.scope["state"])}, call.receive, call.send)
+        finally:
+            await lifespan.say("shutdown")
+    lifespan.close()

@@ -11,22 +11,14 @@ import pytest
 from micropie import App, HttpMiddleware, static_file
 from tests.asgi.calls import Call, every_loop, get, http_scope, run
 from tests.support.asgi_validator import validated
+from tests.support.served_files import LARGE, app_for, files_in
 
 PATHSEND, ZEROCOPYSEND = "http.response.pathsend", "http.response.zerocopysend"
-LARGE = os.urandom(600 * 1024)
 
 
 @pytest.fixture
 def place(tmp_path: Path) -> Path:
-    (tmp_path / "large.bin").write_bytes(LARGE)
-    (tmp_path / "small.txt").write_bytes(b"small")
-    return tmp_path / "large.bin"
-
-
-def app_for(place: Path) -> App:
-    app = App()
-    app.static("/static", place.parent)
-    return app
+    return files_in(tmp_path)
 
 
 class Sending(Call):

@@ -13,7 +13,7 @@ import pytest
 from anyio import to_thread
 
 from micropie import App
-from tests.asgi.calls import Call, Lifespan, every_loop, get, http_scope, piece, run
+from tests.asgi.calls import Call, Lifespan, every_loop, get, http_scope, piece, run, serve, with_and_without_lifespan
 
 ENOUGH = 5_000  # chunks after which a producer is taken for one that never stops
 
@@ -104,24 +104,8 @@ class Waits(Ignores):
         await anyio.lowlevel.checkpoint()
 
 
-async def serve(app: App, call: Call, path: str, with_lifespan: bool, body: bytes = b"") -> None:
-    scope = http_scope("GET", path)
-    if not with_lifespan:
-        await app(scope, call.receive, call.send)
-        return
-    lifespan = Lifespan(app, {})
-    async with anyio.create_task_group() as tasks:
-        tasks.start_soon(lifespan.run)
-        await lifespan.say("startup")
-        try:
-            await app({**scope, "state": dict(lifespan.scope["state"])}, call.receive, call.send)
-        finally:
-            await lifespan.say("shutdown")
-    lifespan.close()
-
-
 @every_loop
-@pytest.mark.parametrize("with_lifespan", [False, True], ids=["alone", "lifespan"])
+@with_and_without_lifespan
 @pytest.mark.parametrize("server", [Raises, Ignores, Waits])
 @pytest.mark.parametrize("kind", KINDS)
 def test_R63_a_producer_stops_when_its_client_leaves(
@@ -216,7 +200,7 @@ ERRORS = [ValueError("x"), ExceptionGroup("g", [ValueError("x")]), OSError("of t
 
 
 @every_loop
-@pytest.mark.parametrize("with_lifespan", [False, True], ids=["alone", "lifespan"])
+@with_and_without_lifespan
 @pytest.mark.parametrize("error", ERRORS, ids=repr)
 @pytest.mark.parametrize("kind", ["asynchronous", "busy", "sync"])
 def test_R60_R76_an_error_in_a_stream_reaches_the_server_as_it_is(
@@ -371,7 +355,7 @@ def test_a_file_is_read_in_large_pieces(backend: str) -> None:
 
 
 @every_loop
-@pytest.mark.parametrize("with_lifespan", [False, True], ids=["alone", "lifespan"])
+@with_and_without_lifespan
 @pytest.mark.parametrize("chunks", [[b"0", b"1", b"2"], ["0", "1", "2"], ["", b"", b"0", "", b"12"], []], ids=repr)
 def test_a_stream_that_never_waits_starts_no_task(backend: str, chunks: list[str | bytes], with_lifespan: bool) -> None:
     ended: list[None] = []

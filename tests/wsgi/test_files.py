@@ -11,22 +11,13 @@ from wsgiref.util import FileWrapper
 import pytest
 
 from micropie import App, HttpMiddleware
+from tests.support.served_files import LARGE, app_for, files_in
 from tests.wsgi.calls import begin
-
-LARGE = os.urandom(600 * 1024)
 
 
 @pytest.fixture
 def place(tmp_path: Path) -> Path:
-    (tmp_path / "large.bin").write_bytes(LARGE)
-    (tmp_path / "small.txt").write_bytes(b"small")
-    return tmp_path / "large.bin"
-
-
-def app_for(place: Path) -> App:
-    app = App()
-    app.static("/static", place.parent)
-    return app
+    return files_in(tmp_path)
 
 
 class Wrapper:
