@@ -90,7 +90,8 @@ def environ_of(request: ASGIRequest, place: Place, body: BodyInput) -> Environ:
     """The environ of a request. Middleware's word on scheme, client and host counts.
 
     Names of headers with "_" are dropped, as "-" becomes that; and Proxy, as ``HTTP_PROXY`` means something to others.
-    A body has no transfer coding any more, and its end is told: ``wsgi.input_terminated``.
+    Transfer-Encoding stays, as gunicorn has it, though the body is without one: it is how CherryPy knows that there is
+    a body, and its end is told by ``wsgi.input_terminated``.
     """
     scope = request.scope
     name, port = scope.get("server") or ("localhost", None)
@@ -125,10 +126,9 @@ def environ_of(request: ASGIRequest, place: Place, body: BodyInput) -> Environ:
 
 
 _OWN_KEYS = {"content-type": "CONTENT_TYPE", "content-length": "CONTENT_LENGTH"}
-_DROPPED = frozenset({"proxy", "transfer-encoding"})
 
 
 def _key(header: str) -> str | None:
-    if header in _DROPPED:
+    if header == "proxy":
         return None
     return _OWN_KEYS.get(header) or "HTTP_" + header.upper().replace("-", "_")

@@ -249,6 +249,19 @@ def test_R74_a_body_without_a_length_is_read_to_its_end(
     assert connect(below(reader), backend).post(f"/m?{how}", content=iter(pieces)).content == found
 
 
+@pytest.mark.parametrize("backend", ["asyncio", "trio"])
+def test_R74_a_body_without_a_length_is_known_by_its_transfer_encoding(connect: MakeClient, backend: str) -> None:
+    def app(environ: Any, start_response: Any) -> list[bytes]:
+        start_response("200 OK", [("Content-Type", "text/plain")])
+        keys = ("CONTENT_LENGTH", "HTTP_TRANSFER_ENCODING", "wsgi.input_terminated")
+        return [repr([environ.get(key) for key in keys]).encode()]
+
+    client = connect(below(app), backend)
+    assert client.post("/m", content=iter([b"a"]), headers={"Transfer-Encoding": "chunked"}).text == (
+        "[None, 'chunked', True]"
+    )
+
+
 def test_R5_headers_with_underscores_and_proxy_are_dropped(make_client: MakeClient, world: str) -> None:
     def app(environ: Any, start_response: Any) -> list[bytes]:
         start_response("200 OK", [("Content-Type", "text/plain")])
