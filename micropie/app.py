@@ -160,7 +160,8 @@ class App:
         if send is None:
             site = self._micropie_process.site
             if site is not None and site.mounts is None:
-                return copy_context().run(answer_wsgi, site, scope, receive)
+                context = copy_context()
+                return context.run(answer_wsgi, site, scope, receive, context)
             return serve_wsgi(self, self._micropie_process, scope, receive)
         site = self._micropie_running.site
         if site is not None and site.mounts is None and scope["type"] == "http":

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Iterable, Iterator
-from contextvars import copy_context
+from contextvars import Context, copy_context
 from functools import partial
 from typing import Any
 
@@ -41,8 +41,8 @@ class _Lengths(dict[int, tuple[str, str]]):
 _LENGTHS = _Lengths()
 
 
-def serve_http(site: Site, environ: Environ, start_response: StartResponse) -> Iterable[bytes]:
-    """Answer one request. To be run in a context of its own: what it sets is not for the thread's next one to see.
+def serve_http(site: Site, environ: Environ, start_response: StartResponse, context: Context) -> Iterable[bytes]:
+    """Answer one request. To be run in ``context``, which is its own: what it sets is not for the thread's next one.
 
     The flow is driven here as in ``performing.perform``, without the call.
     """
@@ -71,7 +71,7 @@ def serve_http(site: Site, environ: Environ, start_response: StartResponse) -> I
         start_response("200 OK" if status == 200 else status_line(status), headers)
         if stream is not None:
             lent = lent_file(stream, request, status)
-            return _Chunks(stream, request, status) if lent is None else lent
+            return _Chunks(stream, request, status, context) if lent is None else lent
     except BaseException:
         result = None
         request.broken_off = True
@@ -103,7 +103,8 @@ def start_and_serve(
             place = place_of(request.root_path, apart.prefix, request.raw_path)
             chunks: Iterable[bytes] = apart.mount.target(environ_below(request, place), start_response)
             return chunks
-    return copy_context().run(serve_http, site, environ, start_response)
+    context = copy_context()
+    return context.run(serve_http, site, environ, start_response, context)
 
 
 class _Body(tuple[bytes]):
@@ -124,15 +125,16 @@ def _closing(body: bytes, request: Request) -> _Body:
 class _Chunks:
     """A streamed body as PEP 3333 wants it. The server iterates and closes it, in whichever thread it likes.
 
-    The request's context variables are there while a chunk is made, and only then: between two of them the
-    server's thread may answer somebody else.
+    A chunk is made in the request's context, and only then is that the thread's: between two of them it may answer
+    somebody else. Its own and no copy: a generator may reset at its end what it set before its first chunk, as
+    Flask's ``stream_with_context`` does.
     """
 
-    def __init__(self, stream: Stream, request: Request, status: int) -> None:
+    def __init__(self, stream: Stream, request: Request, status: int, context: Context) -> None:
         self._stream = stream
         self._request = request
         self._is_over = stream.first is END or request.method == "HEAD" or status in (204, 304)
-        self._run = copy_context().run
+        self._run = context.run
         self._backend = request.level.settings.portal_backend
 
     def __iter__(self) -> Iterator[bytes]:

@@ -290,6 +290,30 @@ def test_context_variables_travel_in(make_client: MakeClient) -> None:
     assert client.get("/m").text == client.get("/a").text == "hook"
 
 
+def test_R68_a_stream_may_reset_at_its_end_what_it_set_at_its_beginning(make_client: MakeClient) -> None:
+    """As Flask's ``stream_with_context`` does; it takes one context from the call to the last chunk."""
+
+    def app(environ: Any, start_response: Any) -> Iterator[bytes]:
+        start_response("200 OK", [("Content-Type", "text/plain")])
+        token = NAME.set("inside")
+        yield b"first "
+        yield NAME.get().encode()
+        NAME.reset(token)
+
+    async def asynchronous(scope: Any, receive: Any, send: Any) -> None:
+        token = NAME.set("inside")
+        await send({"type": "http.response.start", "status": 200, "headers": [(b"content-type", b"text/plain")]})
+        await send({"type": "http.response.body", "body": b"first ", "more_body": True})
+        await send({"type": "http.response.body", "body": NAME.get().encode(), "more_body": True})
+        NAME.reset(token)
+        await send({"type": "http.response.body", "body": b""})
+
+    root = below(app)
+    root.mount("/a", asynchronous)
+    client = make_client(root)
+    assert [client.get(path).content for path in ("/m", "/a")] == 2 * [b"first inside"]
+
+
 # -- ASGI ----------------------------------------------------------------------------------------------------------
 
 
