@@ -9,9 +9,6 @@ import pytest
 
 from tests.servers.harness import KINDS, Server, end_all, start
 
-# What asyncio and trio write when a task, a coroutine or an error was left lying about (RISKS row 61).
-LEFTOVERS = ("never awaited", "never retrieved", "was destroyed but it is pending", "ResourceWarning")
-
 
 @pytest.fixture(scope="session")
 def tour_on() -> Iterator[Callable[[str], Server]]:
@@ -28,8 +25,7 @@ def tour_on() -> Iterator[Callable[[str], Server]]:
     try:
         end_all(list(running.values()))
         for name, server in running.items():
-            left = [line for line in server.output().splitlines() if any(word in line for word in LEFTOVERS)]
-            assert not left, f"{name}: {left}"
+            assert not server.leftovers(), name
     finally:
         for server in running.values():
             server.log.close()

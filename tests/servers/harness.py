@@ -25,6 +25,9 @@ START_WITHIN = 15.0  # seconds; two take a second
 STOP_WITHIN = 8.0
 ANSWER_WITHIN = 10.0
 
+# What asyncio and trio write when a task, a coroutine or an error was left lying about (RISKS row 61).
+LEFTOVERS = ("never awaited", "never retrieved", "was destroyed but it is pending", "ResourceWarning")
+
 # A shell starts what runs in its background with SIGINT ignored, and children inherit that. Not a preexec_fn: that
 # runs Python in a forked child, where whoever measures coverage may hold a lock.
 HEED_INTERRUPTS = """
@@ -122,6 +125,10 @@ class Server:
         self.log.seek(0)
         return self.log.read().decode(errors="replace")
 
+    def leftovers(self) -> list[str]:
+        """The lines that tell of something left lying about."""
+        return [line for line in self.output().splitlines() if any(word in line for word in LEFTOVERS)]
+
     def tell_to_end(self) -> None:
         """Send the signal, and don't wait."""
         if self.process.poll() is None:
@@ -170,6 +177,12 @@ class _Socket:
 def start(kind: Kind, app: str, log: IO[bytes], **options: Any) -> Server:
     """Start a server as ``launch`` does, and wait until it accepts connections. Fails with its output if it ends."""
     server = launch(kind, app, log, **options)
+    await_start(server)
+    return server
+
+
+def await_start(server: Server) -> None:
+    """Wait until a server that was launched accepts connections. Ends it and fails with its output if it ends."""
     try:
         deadline = time.monotonic() + START_WITHIN
         while not accepts(server.port):
@@ -179,7 +192,6 @@ def start(kind: Kind, app: str, log: IO[bytes], **options: Any) -> Server:
     except BaseException:
         server.end()
         raise
-    return server
 
 
 def launch(

@@ -1,0 +1,247 @@
+"""Applications that were written without a thought of this framework answer below a mount as they do alone.
+
+Alone: a WSGI application on gunicorn, an ASGI application on hypercorn, below the same prefix, so that what it makes of
+that is the same. Status, headers and bodies have to be the same bytes, with these exceptions:
+
+- Date and Server, which are the server's; and what describes the connection and the framing of a body on it: where an
+  application states no Content-Length, an answer of one piece gets one from micropie, and is framed in chunks alone.
+- The order of headers that have different names, which means nothing (RFC 9110, section 5.3).
+- A 204 has no Content-Type here, as there is no content to describe; Flask sends one.
+- What is drawn at random or made of the time: values of the cookies in ``DRAWN``, dates of expiry, Django's tokens. That
+  they work is shown by what comes next in the conversation.
+"""
+
+from __future__ import annotations
+
+import re
+import socket
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from functools import cache
+from operator import itemgetter
+from typing import NamedTuple
+
+import pytest
+from websockets.exceptions import ConnectionClosed, InvalidStatus
+from websockets.sync.client import connect
+from websockets.typing import Subprotocol
+
+from tests.servers.foreign import conversations
+from tests.servers.foreign.conversations import Ask, Conversation, Say
+from tests.servers.harness import ANSWER_WITHIN, KINDS, Answer, Kind, Server, await_start, end_all, launch
+
+pytestmark = pytest.mark.timeout(60)
+
+UNDER = "tests.servers.foreign.under_micropie:app"
+SERVERS = ["uvicorn", "hypercorn-trio", "gunicorn-sync", "gunicorn-gthread", "gunicorn-asgi"]
+ON_TRIO = ["hypercorn-trio", "gunicorn-gthread"]  # of the latter the loop in the background, see FOREIGN_PORTAL
+
+
+class Foreign(NamedTuple):
+    """An application: where it is mounted, how it runs alone, and what is asked of it."""
+
+    prefix: str
+    alone: str
+    conversations: dict[str, Conversation]
+    sockets: dict[str, Say] | None = None  # none has WSGI
+
+
+WSGI_ALONE = "tests.servers.foreign.without_micropie:app"
+FOREIGN = {
+    "cherrypy": Foreign("/cherrypy", WSGI_ALONE, conversations.CHERRYPY),
+    "bottle": Foreign("/bottle", WSGI_ALONE, conversations.BOTTLE),
+    "flask": Foreign("/flask", WSGI_ALONE, conversations.FLASK),
+    "django": Foreign("/django", WSGI_ALONE, conversations.DJANGO),
+    "django-asgi": Foreign("/django-asgi", "tests.servers.foreign.djangos:asgi", conversations.DJANGO, {}),
+    "starlette": Foreign(
+        "/deep/starlette", "tests.servers.foreign.stars:app", conversations.STARLETTE, conversations.STARLETTE_SOCKETS
+    ),
+    "fastapi": Foreign(
+        "/fastapi", "tests.servers.foreign.fast:app", conversations.FASTAPI, conversations.FASTAPI_SOCKETS
+    ),
+}
+
+# Django's ASGI application is made for asyncio, alone as well.
+UNDER_MICROPIE = [
+    (server, name, topic)
+    for server in SERVERS
+    for name, foreign in FOREIGN.items()
+    for topic in foreign.conversations
+    if not (name == "django-asgi" and server in ON_TRIO)
+]
+
+
+@pytest.fixture(scope="module")
+def servers() -> Iterator[Callable[[str], Server]]:
+    """``servers("uvicorn")`` has all that is mounted, ``servers("flask")`` that one alone. They start at once."""
+    alone = {foreign.alone: kind_alone(foreign) for foreign in FOREIGN.values()}
+    wanted = {name: (KINDS[name], UNDER) for name in SERVERS} | {app: (kind, app) for app, kind in alone.items()}
+    running: dict[str, Server] = {}
+    with ExitStack() as stack:
+        for name, (kind, app) in wanted.items():
+            log = stack.enter_context(tempfile.TemporaryFile())
+            portal = "trio" if name in ON_TRIO else "asyncio"
+            # Without a seed, the order of methods in Flask's and Starlette's Allow differs from process to process.
+            environ = {"FOREIGN_PORTAL": portal, "PYTHONHASHSEED": "1"}
+            running[name] = launch(kind, app, log, environ=environ)
+        stack.callback(end_all, list(running.values()))
+        yield lambda name: accepting(running[FOREIGN[name].alone if name in FOREIGN else name])
+
+
+def kind_alone(foreign: Foreign) -> Kind:
+    if foreign.sockets is None:
+        return KINDS["gunicorn-gthread"]
+    kind = KINDS["hypercorn-asyncio"]
+    return kind._replace(command=f"{kind.command} --root-path {foreign.prefix}")
+
+
+def accepting(server: Server) -> Server:
+    await_start(server)
+    return server
+
+
+@pytest.fixture(scope="module")
+def answer_alone(servers: Callable[[str], Server]) -> Callable[[str, str], list[Answer]]:
+    """``answer_alone("flask", "forms")``: the answers of that conversation, held once."""
+
+    @cache
+    def answers(name: str, topic: str) -> list[Answer]:
+        foreign = FOREIGN[name]
+        return hold(servers(name), foreign.prefix, foreign.conversations[topic])
+
+    return answers
+
+
+MEANT_TO_FAIL = re.compile("boom|code=(500|999|x)|messageArg")
+
+
+@pytest.mark.parametrize(("server", "name", "topic"), UNDER_MICROPIE)
+def test_it_answers_as_it_does_alone(
+    server: str,
+    name: str,
+    topic: str,
+    servers: Callable[[str], Server],
+    answer_alone: Callable[[str, str], list[Answer]],
+) -> None:
+    foreign = FOREIGN[name]
+    asked = foreign.conversations[topic]
+    answers = hold(servers(server), foreign.prefix, asked)
+    for ask, answer, alone in zip(asked, answers, answer_alone(name, topic), strict=True):
+        assert (alone.status == 500) == (MEANT_TO_FAIL.search(ask.path) is not None)  # else it would prove nothing
+        assert comparable(ask, answer, alone) == comparable(ask, alone, alone), ask[:3]
+
+
+def hold(server: Server, prefix: str, conversation: Conversation) -> list[Answer]:
+    """The answers of a conversation."""
+    jar: dict[str, str] = {}
+    answers: list[Answer] = []
+    for ask in conversation:
+        answer = answered(server, prefix, ask, jar, answers[-1] if answers else None)
+        for cookie in answer.all("Set-Cookie"):
+            name, _, value = cookie.partition(";")[0].partition("=")
+            jar[name] = value
+        answers.append(answer)
+    return answers
+
+
+def answered(server: Server, prefix: str, ask: Ask, jar: dict[str, str], last: Answer | None) -> Answer:
+    headers, body = filled(ask, last)
+    if jar:
+        headers.setdefault("Cookie", "; ".join(f"{name}={value}" for name, value in jar.items()))
+    deadline = time.monotonic() + ANSWER_WITHIN
+    while True:
+        answer = server.request(ask.method, prefix + ask.path, {"Host": "pies.example", **headers}, body)
+        if ask.until in (None, answer.body):
+            return answer
+        assert time.monotonic() < deadline, f"{prefix}{ask.path}: {answer.body!r} is not {ask.until!r}"
+
+
+def filled(ask: Ask, last: Answer | None) -> tuple[dict[str, str], bytes]:
+    """Headers and body, with what the answer before gave."""
+    headers = dict(ask.headers)
+    if last is None:
+        return headers, ask.body
+    for name, value in headers.items():
+        if value.startswith("{"):
+            headers[name] = last.header(value.strip("{}")) or ""
+    token = TOKEN.search(last.body)
+    return headers, ask.body.replace(b"{token}", token[1]) if token else ask.body
+
+
+# -- what is compared ----------------------------------------------------------------------------------------------------
+
+SERVERS_OWN = {"date", "server", "connection", "keep-alive", "transfer-encoding"}
+DRAWN = {"session", "session_id", "sessionid", "csrftoken"}
+TOKEN = re.compile(rb'name="csrfmiddlewaretoken" value="(\w{64})"')
+EXPIRES = re.compile(r"(?i)expires=[^;]+")
+
+
+def comparable(ask: Ask, answer: Answer, alone: Answer) -> tuple[int, list[tuple[str, str]], bytes]:
+    """What of an answer has to be as it is ``alone``."""
+    left_out = set(SERVERS_OWN)
+    if alone.header("Content-Length") is None and ask.method != "HEAD" and is_its_length(answer):
+        left_out.add("content-length")
+    if answer.status == 204:
+        left_out.add("content-type")
+    if TOKEN.search(answer.body):
+        left_out.add("etag")
+    headers = [(name.lower(), without_drawn(name, value)) for name, value in answer.headers]
+    kept = sorted((pair for pair in headers if pair[0] not in left_out), key=itemgetter(0))
+    return answer.status, kept, TOKEN.sub(b"drawn", answer.body)
+
+
+def is_its_length(answer: Answer) -> bool:
+    return answer.header("Content-Length") == str(len(answer.body))
+
+
+def without_drawn(name: str, value: str) -> str:
+    """The value of a header; of a cookie without what no two servers give alike."""
+    if name.lower() != "set-cookie":
+        return value
+    cookie, _, attributes = value.partition(";")
+    name = cookie.partition("=")[0]
+    return (f"{name}=drawn" if name in DRAWN else cookie) + ";" + EXPIRES.sub("expires=drawn", attributes)
+
+
+# -- WebSockets ----------------------------------------------------------------------------------------------------------
+
+WITH_SOCKETS = [
+    (server, name, topic)
+    for server in SERVERS
+    if KINDS[server].protocol == "asgi"
+    for name, foreign in FOREIGN.items()
+    for topic in foreign.sockets or ()
+]
+
+
+@pytest.mark.parametrize(("server", "name", "topic"), WITH_SOCKETS)
+def test_it_talks_as_it_does_alone(server: str, name: str, topic: str, servers: Callable[[str], Server]) -> None:
+    foreign = FOREIGN[name]
+    say = (foreign.sockets or {})[topic]
+    assert talk(servers(server), foreign.prefix, say) == talk(servers(name), foreign.prefix, say)
+
+
+def talk(server: Server, prefix: str, say: Say) -> list[object]:
+    """What came back: of the handshake its status and what the application says there, messages, the end."""
+    try:
+        connection = connect(
+            f"ws://pies.example{prefix}{say.path}",
+            sock=socket.create_connection(("127.0.0.1", server.port)),
+            open_timeout=ANSWER_WITHIN,
+            close_timeout=ANSWER_WITHIN,
+            subprotocols=[Subprotocol(name) for name in say.subprotocols] or None,
+            proxy=None,
+        )
+    except InvalidStatus as refusal:
+        return [refusal.response.status_code]
+    heard: list[object] = [connection.subprotocol, connection.response and connection.response.headers.get("X-Pie")]
+    with connection:
+        try:
+            for message in say.messages:
+                connection.send(message)
+            while True:
+                heard.append(connection.recv(ANSWER_WITHIN))
+        except ConnectionClosed as end:
+            return [*heard, end.rcvd]
