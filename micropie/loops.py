@@ -22,6 +22,9 @@ from micropie.steps import AWAIT, Limited, TookTooLong
 # Seconds that a stream may take to clean up after its client has gone.
 CLEAN_UP_WITHIN = 10.0
 
+# Seconds that a mounted application may take to end by itself after it was told that nobody wants its answer any more.
+LEAVE_WITHIN = 2.0
+
 T = TypeVar("T")
 
 

@@ -1,8 +1,9 @@
 """Mounted applications under ASGI: each answers in a task of its own, from which the request's task takes the answer.
 
 So the hooks around it see a head and a body as any other's. One chunk is on its way at a time: an application waits in
-``send`` until the one before it was taken. When nobody wants more, it is cancelled; after its last chunk it may go on,
-as it could under a server.
+``send`` until the one before it was taken. When nobody wants more, it is told if it waits in ``receive``, as by a
+server; one that has tasks of its own ends them then, and would lose them if it were cancelled. If it does not listen
+or does not end, it is cancelled. After its last chunk it may go on, as it could under a server.
 """
 
 from __future__ import annotations
@@ -23,7 +24,7 @@ from anyio import (
 )
 
 from micropie.errors import ResponseError
-from micropie.loops import CLEAN_UP_WITHIN
+from micropie.loops import CLEAN_UP_WITHIN, LEAVE_WITHIN
 from micropie.mounting import Mount, Place
 from micropie.response import Response
 from micropie.types import Message, Receive, Scope, Send
@@ -33,7 +34,10 @@ if TYPE_CHECKING:
 
 
 class Answering:
-    """An answer on its way. ``make_response(body)`` is its head, there when the first chunk has been taken."""
+    """An answer on its way. ``make_response(body)`` is its head, there when the first chunk has been taken.
+
+    ``tell_to_leave()`` says whether the application hears of it.
+    """
 
     def __init__(self) -> None:
         self._scope = CancelScope()
@@ -41,6 +45,7 @@ class Answering:
         self._failure: BaseException | None = None
         self.is_complete = False
         self.make_response: Callable[[Any], Response] = Response
+        self.tell_to_leave: Callable[[], bool] = bool
 
     def start(self, request: ASGIRequest, make: Callable[[], Awaitable[None]]) -> None:
         """Run ``make`` in a task. Raises ``RuntimeError`` where there is nobody to look after it."""
@@ -89,9 +94,15 @@ class Answering:
 
     async def stop(self) -> None:
         """Have it end, unless it has answered; wait for that."""
-        self._receiver.close()
+        try:
+            if not self.is_complete and self.tell_to_leave():
+                with move_on_after(LEAVE_WITHIN):
+                    await self._ended.wait()
+        finally:
+            self._receiver.close()
+            if not self.is_complete:
+                self._scope.cancel()
         if not self.is_complete:
-            self._scope.cancel()
             await self._ended.wait()
 
     async def response(self, keeps_length: bool) -> Response:
@@ -154,7 +165,10 @@ class _ASGICall:
         self._request = request
         self._kept = request.body_so_far()
         self._start: Message | None = None
+        self._listening: CancelScope | None = None
+        self._is_told = False
         answering.make_response = self._response
+        answering.tell_to_leave = self._tell_to_leave
 
     async def receive(self) -> Message:
         if self._answering.is_complete:
@@ -162,7 +176,20 @@ class _ASGICall:
         kept, self._kept = self._kept, None
         if kept is not None:  # a hook has read the body
             return {"type": "http.request", "body": kept, "more_body": False}
-        return await self._request.receive_message()
+        message: Message = {"type": "http.disconnect"}
+        with CancelScope() as self._listening:
+            try:
+                message = await self._request.receive_message()
+            finally:
+                self._listening = None
+        self._is_told = message["type"] == "http.disconnect"
+        return message
+
+    def _tell_to_leave(self) -> bool:
+        if self._listening is None:
+            return self._is_told
+        self._listening.cancel()
+        return True
 
     async def send(self, message: Message) -> None:
         kind = message["type"]

@@ -1,8 +1,9 @@
 """Mounted ASGI applications under WSGI: one task on the portal's loop answers, the server's thread takes that.
 
 The application waits in ``send`` until the chunk before was taken. The body is read by the server's own thread, when
-the application asks for a piece and the thread waits for it anyway. It waits ``mount_timeout`` seconds at most, and the
-application is cancelled when the server closes the answer before its end: nothing here waits for ever.
+the application asks for a piece and the thread waits for it anyway. It waits ``mount_timeout`` seconds at most. When
+the server closes the answer before its end, an application that waits in ``receive`` is told and may end by itself,
+any other is cancelled: nothing here waits for ever.
 """
 
 from __future__ import annotations
@@ -13,10 +14,10 @@ from contextlib import suppress
 from queue import Empty, SimpleQueue
 from typing import TYPE_CHECKING, Any
 
-from anyio import CancelScope, Event, get_cancelled_exc_class
+from anyio import CancelScope, Event, get_cancelled_exc_class, move_on_after
 
 from micropie.errors import ClientDisconnect, HTTPError, ResponseError
-from micropie.loops import CLEAN_UP_WITHIN, caller
+from micropie.loops import CLEAN_UP_WITHIN, LEAVE_WITHIN, caller
 from micropie.mounting import Mount, Place
 from micropie.response import Response
 from micropie.types import Message
@@ -51,12 +52,13 @@ class _Call:
     def __init__(self, mount: Mount, place: Place, request: WSGIRequest, backend: str, seconds: float | None) -> None:
         self._request = request
         self._seconds = seconds
-        self._told: SimpleQueue[tuple[str, Any, bool]] = SimpleQueue()
+        # What, the chunk or failure, whether more will follow, and what the application waits for meanwhile. That is of
+        # each word its own: one task may be waiting in ``send`` and another in ``receive``.
+        self._told: SimpleQueue[tuple[str, Any, bool, Event | None]] = SimpleQueue()
         self._kept = request.body_so_far()
         self._more = self._kept is None
         self._start: Message | None = None
         self._is_complete = False
-        self._resume: Event | None = None
         self._piece: Message = {"type": "http.disconnect"}
         scope = {
             **request.scope,
@@ -68,7 +70,7 @@ class _Call:
         self._portal = get_portal(backend)
         self._task: Future[None] = self._portal.start_task_soon(self._run, mount.target, scope)
         tell = self._told.put  # without self, or the future would be a cycle
-        self._task.add_done_callback(lambda _: tell((_ENDED, None, False)))
+        self._task.add_done_callback(lambda _: tell((_ENDED, None, False, None)))
 
     # -- in the server's thread ----------------------------------------------------------------------------------
 
@@ -76,16 +78,16 @@ class _Call:
         """The next chunk, and whether more will follow. Raises what the application raised, and 504."""
         while True:
             try:
-                what, value, more = self._told.get(timeout=self._seconds)
+                what, value, more, resume = self._told.get(timeout=self._seconds)
             except Empty:
                 raise HTTPError(504, "The answer took too long. Please try again later.") from None
             if what is _CHUNK:
-                self._go_on()
+                self._go_on(resume)
                 return value, more
             if what is _ENDED:
                 raise value or ResponseError("the mounted application ended before its answer did")
             self._piece = self._next_piece()
-            self._go_on()
+            self._go_on(resume)
 
     def response(self, body: Any) -> Response:
         """The head, with ``body``."""
@@ -101,8 +103,7 @@ class _Call:
             self._portal.start_task_soon(self._stop)
             self._task.result(CLEAN_UP_WITHIN)
 
-    def _go_on(self) -> None:
-        resume, self._resume = self._resume, None
+    def _go_on(self, resume: Event | None) -> None:
         if resume is not None:
             with suppress(RuntimeError):  # a loop that has ended
                 self._call_soon(resume.set)
@@ -124,8 +125,9 @@ class _Call:
         self._call_soon = caller()
         self._scope = CancelScope()
         failure: BaseException | None = None
-        self._gone = Event()
+        self._gone, self._over = Event(), Event()
         self._is_body_over = False
+        self._is_listening = False
         try:
             with self._scope:
                 await target(scope, self._receive, self._send)
@@ -133,16 +135,26 @@ class _Call:
             raise
         except BaseException as error:  # a SystemExit would end the loop for everybody's
             failure = error
-        self._told.put((_ENDED, failure, False))
+        finally:
+            self._over.set()
+        self._told.put((_ENDED, failure, False, None))
         del failure
 
     async def _stop(self) -> None:
+        if self._is_listening:
+            self._gone.set()
+            with move_on_after(LEAVE_WITHIN):
+                await self._over.wait()
         self._scope.cancel()
 
     async def _receive(self) -> Message:
         if self._is_body_over or self._is_complete:
             if not self._is_complete:
-                await self._gone.wait()
+                self._is_listening = True
+                try:
+                    await self._gone.wait()
+                finally:
+                    self._is_listening = False
             return {"type": "http.disconnect"}
         await self._tell(_WANTS_BODY, None, False)
         message, self._piece = self._piece, {"type": "http.disconnect"}
@@ -165,10 +177,10 @@ class _Call:
     async def _tell(self, what: str, value: Any, more: bool) -> None:
         """Tell the thread, and wait until it has taken that; the end of an answer is told, and that is all."""
         if what is _CHUNK and not more:
-            self._told.put((what, value, more))
+            self._told.put((what, value, more, None))
             return
-        self._resume = resume = Event()
-        self._told.put((what, value, more))
+        resume = Event()
+        self._told.put((what, value, more, resume))
         await resume.wait()
 
 

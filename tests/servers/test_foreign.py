@@ -88,6 +88,8 @@ def servers() -> Iterator[Callable[[str], Server]]:
             running[name] = launch(kind, app, log, environ=environ)
         stack.callback(end_all, list(running.values()))
         yield lambda name: accepting(running[FOREIGN[name].alone if name in FOREIGN else name])
+        end_all(list(running.values()))
+        assert [name for name in SERVERS if running[name].leftovers()] == []
 
 
 def kind_alone(foreign: Foreign) -> Kind:
