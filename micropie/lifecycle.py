@@ -1,16 +1,16 @@
 """Start-up and shut-down of an application, once for both protocols: a flow each.
 
-Order: the ``lifespan`` context managers are entered and the start-up handlers run, an outer application's before
-those of the applications inside it. If one fails, what had started is undone and the failure raised. Shut-down
-runs every shut-down handler, inner applications first, then leaves the ``lifespan``s; a failure is logged, does
-not keep the others from running, and is raised at the end.
+Order: an application's ``lifespan`` context manager is entered and its start-up handlers run, then those of the
+applications inside it. If one fails, what had started is undone and the failure raised. Shut-down is the reverse: inner
+applications first, of each the shut-down handlers and then its ``lifespan``; a failure is logged, does not keep the
+others from running, and is raised at the end.
 """
 
 from __future__ import annotations
 
 import inspect
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from contextlib import asynccontextmanager
 from typing import Any, Protocol
 
@@ -37,8 +37,8 @@ class Lifecycle:
     def __init__(self, apps: Sequence[Part]) -> None:
         self._apps = apps
         self._lifespans = [(app, app.open_lifespan()) for app in apps]
-        self._entered: list[Any] = []
         self._started: list[Part] = []
+        self._undo: list[Callable[[], Iterable[Flow[None]]]] = []  # in the order of the start
 
     @property
     def is_empty(self) -> bool:
@@ -82,7 +82,7 @@ class Lifecycle:
     def _start_one(self, app: Part, manager: Any) -> Flow[None]:
         if manager is not None:
             state = yield (AWAIT, manager.__aenter__, ())
-            self._entered.append(manager)
+            self._undo.append(lambda: [_leave(manager)])
             if isinstance(state, dict):
                 for name, value in state.items():
                     app.state[name] = value
@@ -94,15 +94,14 @@ class Lifecycle:
     def _mark_started(self, app: Part) -> None:
         if app not in self._started:
             self._started.append(app)
+            self._undo.append(lambda: map(_call, app.shutdown_handlers))
 
     def _stop_all(self) -> Flow[list[Exception]]:
         failures: list[Exception] = []
-        for app in reversed(self._started):
-            for handler in app.shutdown_handlers:
-                yield from _tried(_call(handler), failures)
-        for manager in reversed(self._entered):
-            yield from _tried(_leave(manager), failures)
-        self._started, self._entered = [], []
+        for undo in reversed(self._undo):
+            for flow in undo():
+                yield from _tried(flow, failures)
+        self._started, self._undo = [], []
         return failures
 
 

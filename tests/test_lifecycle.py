@@ -266,7 +266,7 @@ def test_R71_what_started_is_undone_in_reverse_even_if_that_fails(
     app.inner.shutdown_handlers.insert(0, broken)  # type: ignore[attr-defined]
     assert make_client(app, lifespan=False).get("/").status_code == 500
     assert log[6:] == [
-        "down", "async down", "inner down", "inner async down", "outer down", "outer async down", "leave",
+        "down", "async down", "leave", "inner down", "inner async down", "outer down", "outer async down",
     ]  # fmt: skip
     assert "the cause" in caplog.text
     assert "in the shut-down" in caplog.text

@@ -23,7 +23,7 @@ from anyio import (
     move_on_after,
 )
 
-from micropie.errors import ResponseError
+from micropie.errors import ClientDisconnect, ResponseError
 from micropie.loops import CLEAN_UP_WITHIN, LEAVE_WITHIN
 from micropie.mounting import Mount, Place
 from micropie.response import Response
@@ -36,7 +36,7 @@ if TYPE_CHECKING:
 class Answering:
     """An answer on its way. ``make_response(body)`` is its head, there when the first chunk has been taken.
 
-    ``tell_to_leave()`` says whether the application hears of it.
+    ``tell_to_leave()`` says whether the application hears, or has heard, that the client left.
     """
 
     def __init__(self) -> None:
@@ -85,12 +85,17 @@ class Answering:
         try:
             return await self._receiver.receive()
         except EndOfStream:
-            failure = self._failure or ResponseError("the mounted application ended before its answer did")
+            failure = self._failure or self._end()
         self._failure = None
         try:
             raise failure
         finally:
             del failure
+
+    def _end(self) -> Exception:
+        if self.tell_to_leave():
+            return ClientDisconnect("the client left")
+        return ResponseError("the mounted application ended before its answer did")
 
     async def stop(self) -> None:
         """Have it end, unless it has answered; wait for that."""

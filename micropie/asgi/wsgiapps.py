@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from anyio import from_thread
 
 from micropie.asgi.mounted import Answering
+from micropie.errors import ClientDisconnect
 from micropie.level import Threads
 from micropie.mounting import Mount, Place
 from micropie.response import Response
@@ -66,11 +67,14 @@ class _InThread:
             call.close()
 
     def pull(self) -> bytes:
-        """The next piece of the body. Raises ``ClientDisconnect``, and 408 if it stopped arriving."""
+        """The next piece of the body. Raises ``ClientLeft``, and 408 if it stopped arriving."""
         kept, self._kept = self._kept, None
         piece = kept or b""
-        while self._more and not piece:
-            piece, self._more = _on_loop(self._request.receive_piece)
+        try:
+            while self._more and not piece:
+                piece, self._more = _on_loop(self._request.receive_piece)
+        except ClientDisconnect as error:
+            raise ClientLeft(str(error)) from error
         return piece
 
     def _give(self, chunk: bytes) -> None:
@@ -83,7 +87,11 @@ def _on_loop(function: Callable[..., Coroutine[Any, Any, Value]], *arguments: An
     except Exception:
         raise
     except BaseException as error:  # cancelled there; here it must be something that applications know
-        raise OSError("the client left") from error
+        raise ClientLeft("the client left") from error
+
+
+class ClientLeft(ClientDisconnect, OSError):
+    """What an application gets from ``wsgi.input`` and ``write``, for applications know OSError."""
 
 
 def environ_of(request: ASGIRequest, place: Place, body: BodyInput) -> Environ:

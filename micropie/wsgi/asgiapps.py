@@ -60,6 +60,7 @@ class _Call:
         self._start: Message | None = None
         self._is_complete = False
         self._piece: Message = {"type": "http.disconnect"}
+        self._failure: Exception | None = None  # of the body
         scope = {
             **request.scope,
             "root_path": place.root,
@@ -85,7 +86,7 @@ class _Call:
                 self._go_on(resume)
                 return value, more
             if what is _ENDED:
-                raise value or ResponseError("the mounted application ended before its answer did")
+                raise value or self._failure or ResponseError("the mounted application ended before its answer did")
             self._piece = self._next_piece()
             self._go_on(resume)
 
@@ -114,7 +115,8 @@ class _Call:
             return {"type": "http.request", "body": kept, "more_body": False}
         try:
             piece, self._more = self._request.receive_piece()
-        except (ClientDisconnect, HTTPError):
+        except (ClientDisconnect, HTTPError) as error:
+            self._failure = error.with_traceback(None)  # which refers to this call
             self._more = False
             return {"type": "http.disconnect"}
         return {"type": "http.request", "body": piece, "more_body": self._more}

@@ -276,7 +276,7 @@ def test_R5_headers_with_underscores_and_proxy_are_dropped(make_client: MakeClie
     assert "HTTP_PROXY" not in text
 
 
-def test_context_variables_travel_in(make_client: MakeClient) -> None:
+def test_R68_context_variables_travel_in(make_client: MakeClient) -> None:
     def app(environ: Any, start_response: Any) -> list[bytes]:
         start_response("200 OK", [("Content-Type", "text/plain")])
         return [NAME.get().encode()]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import threading
 from typing import Any
 
@@ -40,8 +41,8 @@ class Says(HttpMiddleware):
         request.client = type(request.client)("192.0.2.7", 1)
 
 
-def site(*hooks: Any) -> App:
-    app = App()
+def site(*hooks: Any, **settings: Any) -> App:
+    app = App(**settings)
     app.mount("/w", told)
     app.mount("/a", told_too)
     app.middlewares.extend(hooks)
@@ -81,22 +82,28 @@ def test_to_hand_over_in_a_hook_takes_a_lifespan(backend: str, caplog: Any) -> N
         caplog.clear()
 
 
-def test_R70_a_fork_after_the_first_request_answers_too(connect: MakeClient) -> None:
-    client = connect(site(), "wsgi", validate=False)
-    assert client.get("/a").text.startswith("http ")
-    app = site()
-    assert ask(app, "/a")[0] == 200
+@pytest.mark.parametrize("backend", ["asyncio", "trio"])
+@pytest.mark.parametrize("is_used", [False, True])
+def test_R70_a_forked_child_and_its_parent_answer(backend: str, is_used: bool) -> None:
+    app = site(portal_backend=backend)
+
+    def bodies() -> bytes:
+        return b" | ".join(ask(app, path)[1] for path in ("/a", "/w"))
+
+    expected = bodies() if is_used else b"http 127.0.0.1 | http testserver 127.0.0.1 80"
     read, write = os.pipe()
     child = os.fork()
     if not child:
         try:
-            os.write(write, ask(app, "/a")[1])
+            signal.alarm(10)
+            os.write(write, bodies())
         finally:
             os._exit(0)
     os.close(write)
     with os.fdopen(read, "rb") as pipe:
-        assert pipe.read().startswith(b"http ")
+        assert pipe.read() == expected
     os.waitpid(child, 0)
+    assert bodies() == expected
     app.wsgi_shutdown()
 
 
@@ -165,81 +172,3 @@ def test_a_wsgi_server_that_knows_no_client() -> None:
     app = site()
     assert ask(app, "/w", REMOTE_ADDR="")[1].endswith(b"  80")
     app.wsgi_shutdown()
-
-
-async def bodies_end(receive: Any) -> int:
-    """Read a body to its end, in how many bytes it came."""
-    length, more = 0, True
-    while more:
-        message = await receive()
-        assert message["type"] == "http.request"
-        length += len(message.get("body", b""))
-        more = message.get("more_body", False)
-    return length
-
-
-def test_R74_one_task_may_send_while_another_receives(make_client: MakeClient) -> None:
-    async def app(scope: Any, receive: Any, send: Any) -> None:
-        assert scope["type"] == "http"
-        lengths: list[int] = []
-
-        async def read() -> None:
-            lengths.append(await bodies_end(receive))
-
-        await send({"type": "http.response.start", "status": 200, "headers": [(b"content-type", b"text/plain")]})
-        async with anyio.create_task_group() as group:
-            group.start_soon(read)
-            for _ in range(50):
-                await send({"type": "http.response.body", "body": b".", "more_body": True})
-        await send({"type": "http.response.body", "body": b"%d" % lengths[0]})
-
-    root = App(mount_timeout=5)
-    root.mount("/m", app)
-    assert make_client(root).post("/m", content=b"x" * 500_000).content == 50 * b"." + b"500000"
-
-
-class Talker:
-    """Sends for ever in a task of its own, until it is told that the client has left; as Django's handler works."""
-
-    def __init__(self, *, leaves: bool) -> None:
-        self.leaves = leaves
-        self.told: list[str] = []
-        self.ended = threading.Event()
-
-    async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
-        assert scope["type"] == "http"
-        await bodies_end(receive)
-        try:
-            async with anyio.create_task_group() as group:
-                group.start_soon(self.talk, send)
-                self.told.append((await receive())["type"])
-                await anyio.sleep(0.01 if self.leaves else 100)
-                self.told.append("left")
-                group.cancel_scope.cancel()
-        finally:
-            self.ended.set()
-
-    async def talk(self, send: Any) -> None:
-        await send({"type": "http.response.start", "status": 200, "headers": [(b"content-type", b"text/plain")]})
-        while True:
-            await send({"type": "http.response.body", "body": b"a", "more_body": True})
-
-
-@pytest.mark.parametrize("method", ["GET", "HEAD"])
-def test_R74_an_application_that_listens_is_told_that_nobody_wants_more(make_client: MakeClient, method: str) -> None:
-    talker, root = Talker(leaves=True), App()
-    root.mount("/m", talker)
-    with make_client(root).stream(method, "/m") as answer:
-        assert answer.status_code == 200
-    assert talker.ended.wait(5)
-    assert talker.told == ["http.disconnect", "left"]
-
-
-def test_R74_one_that_is_told_and_does_not_end_is_cancelled(make_client: MakeClient, monkeypatch: Any) -> None:
-    monkeypatch.setattr("micropie.asgi.mounted.LEAVE_WITHIN", 0.01)
-    monkeypatch.setattr("micropie.wsgi.asgiapps.LEAVE_WITHIN", 0.01)
-    talker, root = Talker(leaves=False), App()
-    root.mount("/m", talker)
-    assert make_client(root).head("/m").status_code == 200
-    assert talker.ended.wait(5)
-    assert talker.told == ["http.disconnect"]

@@ -65,6 +65,16 @@ def test_R73_it_starts_before_the_first_request_and_stops_after_the_last(world: 
     assert first.log == second.log == ["lifespan.startup", "lifespan.shutdown"]
 
 
+def test_R73_what_is_around_it_starts_before_it_and_stops_after_it(world: str) -> None:
+    inner = Inner()
+    root = site(inner)
+    root.startup_handlers.append(lambda: inner.log.append("up"))
+    root.shutdown_handlers.append(lambda: inner.log.append("down"))
+    with client_of(root, world) as client:
+        assert client.get("/m0").status_code == 200
+    assert inner.log == ["up", "lifespan.startup", "lifespan.shutdown", "down"]
+
+
 def test_R73_the_state_is_each_application_s_own(world: str) -> None:
     with client_of(site(Inner(), Inner("unsupported")), world) as client:
         assert client.get("/m0").text == "{'pool': 'open'}"

@@ -242,7 +242,7 @@ def test_R43_twenty_writers_in_four_processes_lose_nothing(shared: SessionBacken
 
 
 @pytest.mark.parametrize("shared", ["sqlite", "redis"], indirect=True)
-def test_a_forked_child_opens_connections_of_its_own(shared: SessionBackend) -> None:
+def test_R70_a_forked_child_opens_connections_of_its_own(shared: SessionBackend) -> None:
     shared.save("id", {"a": 1}, 60)
     run_to_the_end([start(WRITE + FORKED, *place(shared))])
     assert shared.load("id") == {"a": 1, "n": 7}

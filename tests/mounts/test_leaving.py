@@ -1,0 +1,249 @@
+"""What mounted applications hear and do when nobody wants their answer any more, or when their body breaks off."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator
+from typing import Any
+
+import anyio
+import pytest
+
+from micropie import App
+from tests.asgi.calls import DISCONNECT, Call, every_loop, get, http_scope, piece, run
+from tests.conftest import MakeClient
+from tests.wsgi.calls import begin
+
+
+async def bodies_end(receive: Any) -> int:
+    """Read a body to its end, in how many bytes it came."""
+    length, more = 0, True
+    while more:
+        message = await receive()
+        assert message["type"] == "http.request"
+        length += len(message.get("body", b""))
+        more = message.get("more_body", False)
+    return length
+
+
+def test_R74_one_task_may_send_while_another_receives(make_client: MakeClient) -> None:
+    async def app(scope: Any, receive: Any, send: Any) -> None:
+        assert scope["type"] == "http"
+        lengths: list[int] = []
+
+        async def read() -> None:
+            lengths.append(await bodies_end(receive))
+
+        await send({"type": "http.response.start", "status": 200, "headers": [(b"content-type", b"text/plain")]})
+        async with anyio.create_task_group() as group:
+            group.start_soon(read)
+            for _ in range(50):
+                await send({"type": "http.response.body", "body": b".", "more_body": True})
+        await send({"type": "http.response.body", "body": b"%d" % lengths[0]})
+
+    root = App(mount_timeout=5)
+    root.mount("/m", app)
+    assert make_client(root).post("/m", content=b"x" * 500_000).content == 50 * b"." + b"500000"
+
+
+class Talker:
+    """Sends for ever in a task of its own, until it is told that the client has left; as Django's handler works."""
+
+    def __init__(self, *, leaves: bool) -> None:
+        self.leaves = leaves
+        self.told: list[str] = []
+        self.ended = threading.Event()
+
+    async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
+        assert scope["type"] == "http"
+        await bodies_end(receive)
+        try:
+            async with anyio.create_task_group() as group:
+                group.start_soon(self.talk, send)
+                self.told.append((await receive())["type"])
+                await anyio.sleep(0.01 if self.leaves else 100)
+                self.told.append("left")
+                group.cancel_scope.cancel()
+        finally:
+            self.ended.set()
+
+    async def talk(self, send: Any) -> None:
+        await send({"type": "http.response.start", "status": 200, "headers": [(b"content-type", b"text/plain")]})
+        while True:
+            await send({"type": "http.response.body", "body": b"a", "more_body": True})
+
+
+@pytest.mark.parametrize("method", ["GET", "HEAD"])
+def test_R74_an_application_that_listens_is_told_that_nobody_wants_more(make_client: MakeClient, method: str) -> None:
+    talker, root = Talker(leaves=True), App()
+    root.mount("/m", talker)
+    with make_client(root).stream(method, "/m") as answer:
+        assert answer.status_code == 200
+    assert talker.ended.wait(5)
+    assert talker.told == ["http.disconnect", "left"]
+
+
+def test_R74_one_that_is_told_and_does_not_end_is_cancelled(make_client: MakeClient, monkeypatch: Any) -> None:
+    monkeypatch.setattr("micropie.asgi.mounted.LEAVE_WITHIN", 0.01)
+    monkeypatch.setattr("micropie.wsgi.asgiapps.LEAVE_WITHIN", 0.01)
+    talker, root = Talker(leaves=False), App()
+    root.mount("/m", talker)
+    assert make_client(root).head("/m").status_code == 200
+    assert talker.ended.wait(5)
+    assert talker.told == ["http.disconnect"]
+
+
+# -- servers that say so in other ways -------------------------------------------------------------------------------------
+
+
+class Broken(Call):
+    """Its ``send`` raises as soon as ``most`` messages are sent, as ASGI 2.4 wants it of a connection that is gone."""
+
+    def __init__(self, most: int) -> None:
+        super().__init__(piece(b""))
+        self.most = most
+
+    async def send(self, message: Any) -> None:
+        if len(self.sent) == self.most:
+            raise OSError("the connection is gone")
+        self.sent.append(message)
+
+
+class Endless:
+    """A WSGI application that answers for ever; ``ended`` when its iterable was closed."""
+
+    def __init__(self) -> None:
+        self.ended = threading.Event()
+
+    def __call__(self, environ: Any, start_response: Any) -> Iterator[bytes]:
+        try:
+            start_response("200 OK", [("Content-Type", "text/plain")])
+            while True:
+                yield b"a"
+        finally:
+            self.ended.set()
+
+
+@every_loop
+@pytest.mark.parametrize("most", [0, 1, 2, 5])
+@pytest.mark.parametrize("make", [Endless, lambda: Talker(leaves=True)], ids=["wsgi", "asgi"])
+def test_R74_a_send_that_raises_ends_the_application(backend: str, most: int, make: Any) -> None:
+    target, root = make(), App()
+    root.mount("/m", target)
+
+    async def main() -> int:
+        call = Broken(most)
+        await root(http_scope("GET", "/m"), call.receive, call.send)
+        return len(call.sent)
+
+    assert run(backend, main) == most
+    assert target.ended.wait(5)
+
+
+@every_loop
+def test_R74_one_that_never_answers_ends_when_the_client_leaves(backend: str) -> None:
+    ended = threading.Event()
+
+    async def silent(scope: Any, receive: Any, send: Any) -> None:
+        assert scope["type"] == "http"
+        try:
+            while (await receive())["type"] != "http.disconnect":
+                pass
+        finally:
+            ended.set()
+
+    root = App()
+    root.mount("/m", silent)
+
+    async def main() -> list[Any]:
+        call = Call(piece(b""))
+        async with anyio.create_task_group() as group:
+            group.start_soon(root, http_scope("GET", "/m"), call.receive, call.send)
+            await anyio.wait_all_tasks_blocked()
+            call.leave()
+        return call.sent
+
+    run(backend, main)
+    assert ended.wait(5)
+
+
+async def reads_on(scope: Any, receive: Any, send: Any) -> None:
+    """Ends without an answer when it hears that the body won't come."""
+    assert scope["type"] == "http"
+    while (await receive())["type"] != "http.disconnect":
+        pass
+
+
+@every_loop
+def test_R74_a_body_that_breaks_off_is_told(backend: str, caplog: pytest.LogCaptureFixture) -> None:
+    told: list[str] = []
+
+    def wsgi(environ: Any, start_response: Any) -> list[bytes]:
+        try:
+            environ["wsgi.input"].read()
+        except OSError as error:  # what Werkzeug and Django look for
+            told.append(str(error))
+            raise
+        raise AssertionError("a part was taken for the whole")
+
+    root = App()
+    root.mount("/w", wsgi)
+    root.mount("/a", reads_on)
+    for path in ("/w", "/a"):
+        run(backend, get, root, path, "POST", piece(b"abc", more=True), DISCONNECT)
+    assert told == ["the client left before its request was complete"]
+    assert not caplog.records  # it is nobody's mistake
+
+
+@every_loop  # in the background
+def test_R74_a_body_that_breaks_off_under_wsgi_is_told(backend: str, caplog: pytest.LogCaptureFixture) -> None:
+    root = App(portal_backend=backend)
+    root.mount("/a", reads_on)
+    answer = begin(root, "POST", "/a", b"abc", CONTENT_LENGTH="100")
+    assert (answer.status, answer.read()) == (400, b"The request's body ended too early.")
+    assert not caplog.records
+    root.wsgi_shutdown()
+
+
+@every_loop
+def test_R67_one_that_blocks_all_its_threads_holds_up_nobody_else(backend: str) -> None:
+    begun, go_on = threading.Semaphore(0), threading.Event()
+
+    def blocks(environ: Any, start_response: Any) -> list[bytes]:
+        begun.release()
+        go_on.wait(10)
+        start_response("200 OK", [("Content-Type", "text/plain")])
+        return [b"blocked"]
+
+    def other(environ: Any, start_response: Any) -> list[bytes]:
+        start_response("200 OK", [("Content-Type", "text/plain")])
+        return [b"other"]
+
+    class Root(App):
+        def handler(self) -> str:
+            return "handler"
+
+    root = Root(threads=2)
+    root.mount("/m", blocks)
+    root.mount("/other", other)
+    answers: list[bytes] = []
+
+    async def ask() -> None:
+        answers.append((await get(root, "/m")).body)
+
+    async def main() -> None:
+        try:
+            async with anyio.create_task_group() as group:
+                for _ in range(3):
+                    group.start_soon(ask)
+                for _ in range(2):
+                    await anyio.to_thread.run_sync(begun.acquire)
+                for path in ("handler", "other"):
+                    assert (await get(root, f"/{path}")).body.decode() == path
+                assert not begun.acquire(blocking=False)  # the third waits for a thread
+                go_on.set()
+        finally:
+            go_on.set()
+
+    run(backend, main)
+    assert answers == 3 * [b"blocked"]
