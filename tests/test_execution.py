@@ -15,12 +15,15 @@ from concurrent.futures import Executor, ProcessPoolExecutor, ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
+import anyio
 import pytest
 
 from micropie import App, SetupError, pooled, reads_body, run_in, where
 from micropie.middleware import Timeout
 from micropie.pool import Pool, PoolError
 from micropie.steps import TookTooLong
+from tests.asgi.calls import every_loop, run
+from tests.asgi.calls import get as asgi_get
 from tests.conftest import MakeClient
 from tests.support.multipart_forms import PAIRS, form, section
 from tests.support.pooled import Custom, Decorated, Plain, Pooled, plain
@@ -223,6 +226,21 @@ def test_R69_one_that_takes_too_long_is_ended(make_client: MakeClient, caplog: p
     with pytest.raises(ProcessLookupError):
         os.kill(pid, 0)
     assert client.get("/process").json()[1] != pid
+
+
+@every_loop
+def test_R69_a_cancelled_request_gives_its_process_back(backend: str) -> None:
+    app = Pooled(processes=1)
+
+    async def main() -> list[int]:
+        async with anyio.create_task_group() as group:
+            group.start_soon(asgi_get, app, "/sleeps/0.2")
+            await anyio.wait_all_tasks_blocked()
+            group.cancel_scope.cancel()
+        return [(await asgi_get(app, "/process")).status for _ in range(2)]
+
+    assert run(backend, main, within=15) == [200, 200]
+    app.wsgi_shutdown()
 
 
 def test_the_shorter_of_two_time_limits_counts(make_client: MakeClient, caplog: pytest.LogCaptureFixture) -> None:

@@ -233,6 +233,10 @@ def _id_here() -> str:
 class Interleaved(App):
     """Each handler lets others run between two looks at its request."""
 
+    def __init__(self) -> None:
+        super().__init__()
+        self.noted: list[bool] = []
+
     async def asynchronous(self) -> Any:
         first = _id_here()
         await anyio.lowlevel.checkpoint()
@@ -267,6 +271,15 @@ class Interleaved(App):
             tasks.start_soon(look)
         return "".join(seen) + self.request.state.mark
 
+    def background(self) -> Any:
+        number = _id_here()
+        self.request.after_response(self._note, number)
+        return number * 2 + self.request.state.mark
+
+    async def _note(self, number: str) -> None:
+        await anyio.lowlevel.checkpoint()
+        self.noted.append(number == _id_here())
+
 
 class Mark(HttpMiddleware):
     """What a hook sets is seen by the handler, and the other way round."""
@@ -282,7 +295,7 @@ class Mark(HttpMiddleware):
         self.seen += request is micropie.context.current.get() and self.app.request.state.mark == f"/{_id_here()}"
 
 
-PATHS = ["asynchronous", "sync", "async_generator", "generator", "in_thread", "in_task"]
+PATHS = ["asynchronous", "sync", "async_generator", "generator", "in_thread", "in_task", "background"]
 
 
 @every_loop
@@ -306,6 +319,7 @@ def test_R68_200_interleaved_requests_see_their_own(backend: str) -> None:
 
     run(backend, many)
     assert (wrong, mark.seen) == ([], 200)
+    assert app.noted == 200 // len(PATHS) * [True]
 
 
 def test_R68_200_interleaved_requests_see_their_own_under_wsgi() -> None:
@@ -320,6 +334,8 @@ def test_R68_200_interleaved_requests_see_their_own_under_wsgi() -> None:
 
     with ThreadPoolExecutor(10) as threads:
         assert list(threads.map(one, range(200))) == [f"{number}{number}/{number}" for number in range(200)]
+    app.wsgi_shutdown()  # waits for what runs after the answers
+    assert app.noted == 200 // len(PATHS) * [True]
 
 
 @every_loop
