@@ -232,12 +232,15 @@ def mount_of(site: Site, request: Request) -> tuple[Mount, str] | None:
 def handed_over(request: Request) -> tuple[MountRoute, Request, Place]:
     """Where a hook leads that sets ``request._subapp``, and with ``_subapp_path`` what of the path is for that one.
 
-    What stands before that in the request's path becomes the prefix.
+    What stands before that in the request's path becomes the prefix. A slash at its beginning may be left out, and the
+    bare prefix be "/".
     """
-    target, below = request._subapp, request._subapp_path
-    path = request.path
-    if below is None:
-        below = path
+    target, path = request._subapp, request.path
+    below = path if request._subapp_path is None else request._subapp_path
+    if below and below[0] != "/":
+        below = "/" + below
+    if below == "/" and path[-1:] != "/":
+        path += "/"
     above = path.removesuffix(below) if path.endswith(below) else ""
     mount = Mount(above, target, kind_of_target(target, None), isolated=False)
     place = Place(request.root_path + above.rstrip("/"), quote(below).encode())

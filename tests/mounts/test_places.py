@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -145,3 +146,36 @@ def test_a_hook_that_hands_over_another_path_or_all(make_client: MakeClient) -> 
     client = make_client(app)
     assert client.get("/x").json() == ["", "/elsewhere"]
     assert client.get("/y").json() == ["", "/y"]
+
+
+class SubApps(HttpMiddleware):
+    """Hands over all that is at a prefix and below, as middleware does that knows ASGI's scope."""
+
+    def __init__(self, prefix: str, target: Any, rest_of: Callable[[str], str]) -> None:
+        self.prefix, self.target, self.rest_of = prefix, target, rest_of
+
+    async def before_request(self, request: Any) -> None:
+        path = request.scope["path"].lstrip("/")
+        if path == self.prefix or path.startswith(self.prefix + "/"):
+            request._subapp = self.target
+            request._subapp_path = self.rest_of(path[len(self.prefix) :])
+
+    async def after_request(self, request: Any, status: int, body: Any, headers: Any) -> None:
+        headers.append(("X-Around", str(status)))
+
+
+@pytest.mark.parametrize("rest_of", [str, lambda rest: rest or "/", lambda rest: rest.lstrip("/")])
+@pytest.mark.parametrize("target", [wsgi, asgi, Child()], ids=["wsgi", "asgi", "app"])
+def test_sub_applications_by_middleware(make_client: MakeClient, target: Any, rest_of: Any) -> None:
+    app = App()
+    app.get("/")(lambda: "root")
+    app.middlewares.append(SubApps("sub/app", target, rest_of))
+    client = make_client(app)
+    for path in ("", "/", "/x", "/x/é"):
+        answer = client.get("/sub/app" + path)
+        rest = rest_of(path) if rest_of(path)[:1] in ("", "/") else "/" + rest_of(path)
+        child = ["/sub/app", rest or "/", "/sub/app/there", ""]
+        assert answer.json() == (child if isinstance(target, App) else ["/sub/app", rest]), path
+        assert answer.headers["x-around"] == "200"
+    assert client.get("/").text == "root"
+    assert client.get("/sub/apple").status_code == 404
