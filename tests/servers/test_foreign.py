@@ -18,6 +18,7 @@ import socket
 import tempfile
 import time
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from functools import cache
 from operator import itemgetter
@@ -205,6 +206,32 @@ def without_drawn(name: str, value: str) -> str:
     cookie, _, attributes = value.partition(";")
     name = cookie.partition("=")[0]
     return (f"{name}=drawn" if name in DRAWN else cookie) + ";" + EXPIRES.sub("expires=drawn", attributes)
+
+
+# -- locks -----------------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("name", SERVERS)
+def test_cherrypy_s_lock_of_a_session_is_let_go_of(name: str, servers: Callable[[str], Server]) -> None:
+    """It is a thread's own: call, chunks and close have to be in that one, also when the client leaves."""
+    server = servers(name)
+    cookie = server.request("GET", "/cherrypy/more/count").all("Set-Cookie")[0].partition(";")[0]
+
+    def visit(path: str) -> str:
+        return (
+            server.request("GET", f"/cherrypy/more/{path}", {"Cookie": cookie}).body.decode().removeprefix("counted ")
+        )
+
+    with ThreadPoolExecutor(8) as clients:
+        counts = list(clients.map(visit, 10 * ["count", "counted_stream"]))
+    assert sorted(map(int, counts)) == list(range(2, 22))
+    for number in (23, 25):
+        with socket.create_connection(("127.0.0.1", server.port), timeout=ANSWER_WITHIN) as connection:
+            connection.sendall(f"GET /cherrypy/more/endless HTTP/1.1\r\nHost: x\r\nCookie: {cookie}\r\n\r\n".encode())
+            received = b""
+            while b"pie" not in received:
+                received += connection.recv(65536)
+        assert visit("count") == str(number)
 
 
 # -- WebSockets ----------------------------------------------------------------------------------------------------------

@@ -43,6 +43,13 @@ class More:
         yield str(cherrypy.session["n"])
 
     @cherrypy.expose
+    @cherrypy.config(**{"response.stream": True})
+    def endless(self) -> Iterator[str]:
+        cherrypy.session["n"] = cherrypy.session.get("n", 0) + 1
+        while True:
+            yield "pie " * 10_000
+
+    @cherrypy.expose
     def cookies(self) -> str:
         for name in ("a", "b"):
             cherrypy.response.cookie[name] = name * 2
