@@ -10,6 +10,7 @@ from os import PathLike
 from typing import Any, TypeVar
 from urllib.parse import quote
 
+from micropie.asgi.conversing import serve_websocket
 from micropie.asgi.driver import serve_http as answer_asgi
 from micropie.asgi.lifespan import Running
 from micropie.asgi.serving import serve as serve_asgi
@@ -164,8 +165,12 @@ class App:
                 return context.run(answer_wsgi, site, scope, receive, context)
             return serve_wsgi(self, self._micropie_process, scope, receive)
         site = self._micropie_running.site
-        if site is not None and site.mounts is None and scope["type"] == "http":
-            return answer_asgi(site, scope, receive, send)
+        if site is not None and site.mounts is None:
+            kind = scope["type"]
+            if kind == "http":
+                return answer_asgi(site, scope, receive, send)
+            if kind == "websocket":
+                return serve_websocket(site, scope, receive, send)
         return serve_asgi(self, self._micropie_running, scope, receive, send)
 
     def wsgi_shutdown(self) -> None:

@@ -158,11 +158,45 @@ def caller() -> Callable[[Callable[[], object]], object]:
     The loop's own way, whichever it is: it does not wait and takes no lock, where anyio's makes a task of it and takes
     four times as long. It raises ``RuntimeError`` if the loop has ended.
     """
-    token = current_token()
-    loop: Any = getattr(token, "native_token", token)  # anyio 4.11 and later wrap it
+    loop = _native_loop()
     call_soon: Callable[[Callable[[], object]], object]
     call_soon = getattr(loop, "call_soon_threadsafe", None) or loop.run_sync_soon  # asyncio's, trio's
     return call_soon
+
+
+def _native_loop() -> Any:
+    token = current_token()
+    return getattr(token, "native_token", token)  # anyio 4.11 and later wrap it
+
+
+class Bell:
+    """One task waits for it, again and again; others of its loop ring it. Nobody hears it who does not wait.
+
+    That is an ``Event`` for each wait; or a future where the loop has them, asyncio's, which takes half the time.
+    """
+
+    __slots__ = ("_create_future", "_rung")
+
+    def __init__(self) -> None:
+        self._create_future: Callable[[], Any] | None = getattr(_native_loop(), "create_future", None)
+        self._rung: Any = None  # of the last wait
+
+    def wait(self) -> Awaitable[object]:
+        """What is to be awaited, at once, until the next ring."""
+        if self._create_future is None:
+            self._rung = event = Event()
+            return event.wait()
+        self._rung = future = self._create_future()
+        return future  # type: ignore[no-any-return]
+
+    def ring(self) -> None:
+        """Wake who waits, if somebody does."""
+        if self._rung is None:
+            return
+        if self._create_future is None:
+            self._rung.set()
+        elif not self._rung.done():  # rung already, or its task is being cancelled
+            self._rung.set_result(None)
 
 
 class Waker:

@@ -39,6 +39,12 @@ TRANSITIONS: Final[dict[tuple[str, str], str]] = {
     (OPEN, LEAVE): GONE,
 }
 
+# The table's rows: what is possible in each state, for those who ask at every message.
+POSSIBLE: Final[dict[str, frozenset[str]]] = {
+    state: frozenset(action for at, action in TRANSITIONS if at is state)
+    for state in (CONNECTING, OPEN, REFUSED, CLOSED, GONE)
+}
+
 # RFC 6455, section 7.4.1, and IANA's registry of close codes.
 NORMAL: Final = 1000
 GOING_AWAY: Final = 1001
@@ -62,27 +68,29 @@ class MessageError(ConnectionClosed, ValueError):
 
 
 class Progress:
-    """Where a WebSocket stands; ``code`` and ``reason`` say how it ended, once it did."""
+    """Where a WebSocket stands, and what is ``possible`` there; ``code`` and ``reason`` say how it ended."""
 
-    __slots__ = ("code", "reason", "state")
+    __slots__ = ("code", "possible", "reason", "state")
 
     def __init__(self) -> None:
         self.state: str = CONNECTING
+        self.possible = POSSIBLE[CONNECTING]
         self.code: int | None = None
         self.reason = ""
 
     def allow(self, action: str, what: str) -> None:
         """Raise what ``what``, a method's name, has to hear if ``action`` is not possible now."""
-        if (self.state, action) not in TRANSITIONS:
+        if action not in self.possible:
             raise self.refusal(what)
 
     def step(self, action: str) -> None:
         """Do what has been allowed."""
         self.state = TRANSITIONS[self.state, action]
+        self.possible = POSSIBLE[self.state]
 
     def end(self, action: str, code: int, reason: str) -> bool:
         """Come to an end by ``action``, CLOSE or LEAVE. False if it is over already: only the first one counts."""
-        if (self.state, action) not in TRANSITIONS:
+        if action not in self.possible:
             return False
         self.step(action)
         self.code, self.reason = code, reason

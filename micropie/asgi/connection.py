@@ -10,8 +10,9 @@ import logging
 import types
 from collections import deque
 from collections.abc import Awaitable, Callable, Generator
+from functools import partial
 from inspect import iscoroutine
-from typing import Any, cast
+from typing import Any, NoReturn, cast
 
 from anyio import CancelScope, Event, create_task_group, current_time, get_cancelled_exc_class, move_on_after
 from anyio.abc import TaskGroup
@@ -19,7 +20,6 @@ from anyio.lowlevel import checkpoint
 
 from micropie.asgi.readahead import ReadAhead
 from micropie.asgi.suspending import brings_cancellation, resume, within
-from micropie.errors import ConnectionClosed
 from micropie.loops import CLEAN_UP_WITHIN
 from micropie.steps import TookTooLong
 from micropie.types import Message, Receive, Send
@@ -34,11 +34,14 @@ from micropie.websocket import (
     POLICY,
     RECEIVE,
     SEND,
-    TRANSITIONS,
+    TOO_BIG,
+    WRONG_KIND,
+    MessageError,
     Progress,
     check_code,
     farewell_of,
     fitted_reason,
+    is_too_big,
 )
 
 logger = logging.getLogger("micropie")
@@ -46,6 +49,9 @@ logger = logging.getLogger("micropie")
 # Messages sent between two looks at the client: where a server's ``send`` never waits and never fails, nothing else
 # would run, and nobody would see it go.
 BETWEEN_LOOKS = 64
+
+# What a ``send`` that did not have to wait comes to.
+SENT = object()
 
 # Seconds to tell a client that takes nothing any more why it is cut off.
 LAST_WORD_WITHIN = 1.0
@@ -58,6 +64,7 @@ class Connection:
         "_ahead",
         "_grace",
         "_hearing",
+        "_hears",
         "_in_handler",
         "_leaving",
         "_max_size",
@@ -65,6 +72,7 @@ class Connection:
         "_saying",
         "_send",
         "_send_timeout",
+        "_small",
         "_tasks",
         "_tidying",
         "_timeout",
@@ -85,8 +93,9 @@ class Connection:
         self._timeout: float | None = None
         self._ahead: ReadAhead | None = None
         self._in_handler = False  # whether the handler's own task is running
-        self._waits_here = False  # whether it waits in a call of ours
-        self._hearing = False
+        self._waits_here = False  # whether it waits in a call of ours, other than for ``receive`` itself
+        self._hears = False  # whether it has called ``receive`` itself
+        self._hearing = False  # whether some task waits for what is read ahead
         self._saying = False
         self._told = False  # whether the close frame was given to the server
         self._turns: deque[Event] | None = None  # of tasks that wait until they may send
@@ -94,14 +103,19 @@ class Connection:
 
     # -- the handler -------------------------------------------------------------------------------------------------
 
-    async def run_within(self, settings: Any, tasks: TaskGroup | None, handler: Callable[[], Any]) -> None:
-        """Run a handler under the application's settings. ``tasks``: of the worker, None if there are none.
+    async def run_within(
+        self, settings: Any, tasks: TaskGroup | None, handler: Callable[..., Any], *arguments: Any
+    ) -> None:
+        """Run a handler with this socket. ``tasks``: of the worker, None if there are none.
 
         Two scopes: ``_leaving`` cancels a handler that goes on after its client has gone, and ``_tidying`` shields
         what it does about that. So its ``finally`` may wait, as after asyncio's ``Task.cancel``, but not for ever.
         """
         self._max_size = settings.websocket_max_size
+        self._small = self._max_size // 4  # so many characters can't be too many bytes
         self._timeout = settings.websocket_timeout
+        if self._timeout is not None:
+            self._receive = partial(_received_within, self._receive, self._timeout)
         self._send_timeout = settings.websocket_send_timeout
         self._grace = settings.websocket_grace
         own = None
@@ -111,7 +125,7 @@ class Connection:
         self._tasks = tasks
         try:
             with CancelScope() as self._leaving, CancelScope() as self._tidying:
-                await cast("Awaitable[None]", self._steps_of(handler()))
+                await cast("Awaitable[None]", self._steps_of(handler(self, *arguments)))
         finally:
             if self._ahead is not None:
                 self._ahead.stop()
@@ -135,7 +149,7 @@ class Connection:
             finally:
                 self._in_handler = False
                 raised = None
-            if not self._waits_here:
+            if not (self._hears or self._waits_here):
                 self._watch()
             sent = None
             try:
@@ -153,7 +167,9 @@ class Connection:
 
     def _watch(self) -> None:
         """Read ahead from here on, unless the handler receives at this moment: then it will see by itself."""
-        if self._ahead is None and not self._hearing and self.progress.state is OPEN:
+        if self._ahead is not None:
+            self._ahead.look_out()
+        elif not self._hears and self.progress.state is OPEN:
             self._ahead = ReadAhead(self._hear_ahead, self._max_size)
             self._tasks.start_soon(self._ahead.run)
 
@@ -167,28 +183,46 @@ class Connection:
 
     # -- messages in -------------------------------------------------------------------------------------------------
 
-    async def hear(self, what: str) -> Message:
-        """The next message. ``what`` is the name of the method that asks."""
-        if self._ahead is not None or not self._in_handler:
-            return await self._hear_shared(what)
-        progress = self.progress
-        if (progress.state, RECEIVE) not in TRANSITIONS:
-            raise progress.refusal(what)
-        self._waits_here = self._hearing = True
-        try:
-            message = await (self._receive() if self._timeout is None else within(self._receive(), self._timeout))
-            if message["type"] != "websocket.receive":
-                self._left(*farewell_of(message))
-                raise progress.closed()
-        except ConnectionClosed:
-            raise
-        except Exception as error:
-            await self._not_heard(error)
-            raise progress.closed() from None
-        finally:
-            self._waits_here = self._hearing = False
-        self._unheard = 0
-        return message
+    async def hear(self, what: str, kind: str) -> Any:
+        """The content of the next message. ``what``: the method that asks; ``kind``: what it expects, text or bytes."""
+        if self._ahead is not None or self._hears or not self._in_handler or RECEIVE not in self.progress.possible:
+            message = await self._hear_shared(what)
+        else:
+            self._hears = True
+            try:
+                message = await self._receive()
+            except Exception as error:
+                await self._not_heard(error)
+                raise self.progress.closed() from None
+            finally:
+                self._hears = False
+            self._unheard = 0
+        content = message.get(kind)
+        if content is None or len(content) > self._small:
+            content = await self._examined(message, what)
+        return content
+
+    async def _examined(self, message: Message, what: str) -> str | bytes:
+        """The content of a message that is not at first sight what was asked for."""
+        if message["type"] != "websocket.receive":
+            self._left(*farewell_of(message))
+            raise self.progress.closed()
+        content: str | bytes | None = message.get("text")
+        if content is None:
+            content = message.get("bytes") or b""
+            if what == "receive_text":
+                await self.reject(WRONG_KIND, "text was expected")
+        elif what == "receive_bytes":
+            await self.reject(WRONG_KIND, "bytes were expected")
+        if is_too_big(content, self._max_size):
+            await self.close(TOO_BIG, f"a message may have {self._max_size} bytes")
+            raise self.progress.closed()
+        return content
+
+    async def reject(self, code: int, reason: str) -> NoReturn:
+        """Close because of a message that is of another kind."""
+        await self.close(code, reason)
+        raise MessageError(code, reason)
 
     async def _not_heard(self, error: Exception) -> None:
         """Note why no message came."""
@@ -200,7 +234,7 @@ class Connection:
     async def _hear_ahead(self) -> Message | None:
         """One message for the task that reads ahead, None if there won't be another: then it is known why."""
         try:
-            message = await (self._receive() if self._timeout is None else within(self._receive(), self._timeout))
+            message = await self._receive()
         except Exception as error:
             await self._not_heard(error)
         else:
@@ -212,16 +246,18 @@ class Connection:
         return None
 
     async def _hear_shared(self, what: str) -> Message:
-        """``hear`` where messages are read ahead, or in a task that is not the handler's own."""
-        if self._hearing:
+        """The next message where they are read ahead, or for a task that is not the handler's own."""
+        if self._hearing or self._hears:
             raise RuntimeError(f"{what}() while another task receives: one task may receive, any may send")
         if self._ahead is None or not self._ahead.has_some or self.progress.state is not GONE:
             self.progress.allow(RECEIVE, what)
-        self._watch()
+        mine = self._in_handler
+        if not mine:
+            self._watch()
         ahead = self._ahead
         assert ahead is not None  # noqa: S101 - it is OPEN, or it has ended and was there
         self._hearing = True
-        self._waits_here = self._in_handler
+        self._waits_here = mine
         try:
             message = await ahead.next()
         finally:
@@ -229,27 +265,28 @@ class Connection:
         if message is None:
             raise self.progress.closed()
         self._unheard = 0
+        if ahead.let_go():
+            self._ahead = None
         return message
 
     # -- messages out ------------------------------------------------------------------------------------------------
 
     async def say(self, what: str, message: Message) -> None:
         """Send a message, after those that other tasks are sending. ``what`` is the name of the method that asks."""
-        progress = self.progress
-        if (progress.state, SEND) not in TRANSITIONS:
-            raise progress.refusal(what)
+        if SEND not in self.progress.possible:
+            raise self.progress.refusal(what)
         if self._saying:
             await self._take_turn(what)
         self._saying = True
         try:
             # Begun by hand: a send that does not have to wait needs no timer.
-            steps: Any = self._send(message).__await__()
-            await self._rest_of(steps, next(steps))
-        except StopIteration:
-            pass
+            steps = self._send(message).__await__()
+            waits_for = next(steps, SENT)
+            if waits_for is not SENT:
+                await self._rest_of(steps, waits_for)
         except Exception as error:
             await self._not_sent(error)
-            raise progress.closed() from None
+            raise self.progress.closed() from None
         finally:
             if self._turns:
                 self._pass_turn()
@@ -352,6 +389,10 @@ class Connection:
             self._turns.popleft().set()
         else:
             self._saying = False
+
+
+def _received_within(receive: Receive, seconds: float) -> Awaitable[Message]:
+    return within(receive(), seconds)
 
 
 async def _coroutine_of(awaitable: Awaitable[object]) -> None:

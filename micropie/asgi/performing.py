@@ -50,7 +50,10 @@ async def perform(flow: Flow[Value], world: World) -> Value:
                 return value
             resume = flow.send
             try:
-                result = await perform_one(kind, function, arguments, world)
+                if kind is AWAIT:  # the most frequent, and what may take hours: a WebSocket's handler
+                    result = await function(*arguments)
+                else:
+                    result = await perform_one(kind, function, arguments, world)
             except BaseException as error:
                 resume, result = flow.throw, error
     finally:

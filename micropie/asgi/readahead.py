@@ -1,5 +1,6 @@
 """A WebSocket's messages read ahead of its handler, so that a client's leaving is seen while the handler does
-something else. It comes into being with the first such wait: a handler that waits for its messages alone has none.
+something else. It comes into being with the first such wait: a handler that waits for its messages alone has none,
+and one that has waited for nothing else for some messages is left alone again.
 """
 
 from __future__ import annotations
@@ -7,27 +8,47 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Awaitable, Callable
 
-from anyio import CancelScope, Event
+from anyio import CancelScope
 
+from micropie.loops import Bell
 from micropie.types import Message
 
 # Messages that may wait for the handler. With this many, nothing is read on: the client has to wait in turn.
 MOST_KEPT = 32
 
+# Messages in a row that the handler takes without a wait for something else, until it is trusted to take all of them.
+# To begin anew costs as much as ten messages, so a handler that looks elsewhere now and then is not given up at once.
+IN_A_ROW = 8
+
 
 class ReadAhead:
     """Takes over ``receive``, which gives None at the end. ``most_bytes``: with so many kept, nothing is read on."""
 
-    __slots__ = ("_arrived", "_ended", "_kept", "_most_bytes", "_receive", "_scope", "_size", "_taken")
+    __slots__ = (
+        "_arrived",
+        "_ended",
+        "_in_a_row",
+        "_kept",
+        "_let_go",
+        "_most_bytes",
+        "_reads",
+        "_receive",
+        "_scope",
+        "_size",
+        "_taken",
+    )
 
     def __init__(self, receive: Callable[[], Awaitable[Message | None]], most_bytes: int) -> None:
         self._receive = receive
         self._most_bytes = most_bytes
-        self._kept: deque[Message] = deque()
+        self._kept: deque[tuple[Message, int]] = deque()  # and their sizes
         self._size = 0
         self._ended = False
-        self._arrived: Event | None = None  # there is one while somebody waits
-        self._taken: Event | None = None
+        self._let_go = False
+        self._reads = False  # whether a call of ``receive`` is under way
+        self._in_a_row = 0
+        self._arrived = Bell()
+        self._taken = Bell()
         self._scope = CancelScope()
 
     @property
@@ -36,48 +57,64 @@ class ReadAhead:
         return bool(self._kept)
 
     async def run(self) -> None:
-        """Read until the end, in a task of its own."""
+        """Read until the end, or until it is let go, in a task of its own."""
         try:
             with self._scope:
-                while (message := await self._receive()) is not None:
+                while not self._let_go:
+                    self._reads = True
+                    message = await self._receive()
+                    self._reads = False
+                    if message is None:
+                        break
                     self._keep(message)
-                    while len(self._kept) >= MOST_KEPT or self._size > self._most_bytes:
-                        self._taken = Event()
+                    while self._is_far_enough:
                         await self._taken.wait()
         finally:
             self.end()
+
+    @property
+    def _is_far_enough(self) -> bool:
+        if self._in_a_row >= IN_A_ROW:
+            return self.has_some  # until the handler has taken it, and may then go on alone
+        return len(self._kept) >= MOST_KEPT or self._size > self._most_bytes
 
     async def next(self) -> Message | None:
         """The next message; None after the last one."""
         while not self._kept:
             if self._ended:
                 return None
-            self._arrived = Event()
             await self._arrived.wait()
-        message = self._kept.popleft()
-        self._size -= _size_of(message)
-        if self._taken is not None:
-            self._taken.set()
+        message, size = self._kept.popleft()
+        self._size -= size
+        self._in_a_row += 1
+        self._taken.ring()
         return message
+
+    def look_out(self) -> None:
+        """The handler waits for something else, or another task receives: somebody has to read ahead."""
+        if self._in_a_row >= IN_A_ROW:
+            self._taken.ring()
+        self._in_a_row = 0
+
+    def let_go(self) -> bool:
+        """End, and leave ``receive`` to the handler, if it has waited for its messages alone; whether that is so."""
+        if self._in_a_row < IN_A_ROW or self._kept or self._reads or self._ended:
+            return False
+        self._let_go = True
+        self._taken.ring()
+        return True
 
     def end(self) -> None:
         """Nothing comes any more: whoever waits is told so."""
         self._ended = True
-        self._wake()
+        self._arrived.ring()
 
     def stop(self) -> None:
         """Have the task end."""
         self._scope.cancel()
 
     def _keep(self, message: Message) -> None:
-        self._kept.append(message)
-        self._size += _size_of(message)
-        self._wake()
-
-    def _wake(self) -> None:
-        if self._arrived is not None:
-            self._arrived.set()
-
-
-def _size_of(message: Message) -> int:
-    return len(message.get("text") or message.get("bytes") or "")
+        size = len(message.get("text") or message.get("bytes") or "")
+        self._kept.append((message, size))
+        self._size += size
+        self._arrived.ring()

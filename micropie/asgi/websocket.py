@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Coroutine, Sequence
-from typing import Any, NoReturn
+from typing import Any
 
 from micropie.asgi.connection import Connection
 from micropie.asgi.performing import perform
@@ -16,7 +16,7 @@ from micropie.request import State
 from micropie.response import Answer, checked_headers
 from micropie.sessions import Session
 from micropie.types import HeaderPairs, HeadersLike, Parameters, Receive, Send
-from micropie.websocket import ACCEPT, CLOSE, CONNECTING, INVALID_DATA, TOO_BIG, WRONG_KIND, MessageError, is_too_big
+from micropie.websocket import ACCEPT, CLOSE, CONNECTING, INVALID_DATA
 
 DENIAL = "websocket.http.response"
 
@@ -86,43 +86,35 @@ class WebSocket(Connection):
         await self._put_last({"type": f"{DENIAL}.start", "status": status, "headers": headers}, self._send_timeout)
         await self._put_last({"type": f"{DENIAL}.body", "body": body}, self._send_timeout)
 
-    async def run(self, handler: Callable[..., Any], /, *arguments: Any) -> None:
+    def run(self, handler: Callable[..., Any], /, *arguments: Any) -> Coroutine[Any, Any, None]:
         """For the flow: run the handler with this socket."""
         request = self.request
-        await self.run_within(request.level.settings, request.watchers, lambda: handler(self, *arguments))
+        return self.run_within(request.level.settings, request.watchers, handler, *arguments)
 
     # -- messages in -------------------------------------------------------------------------------------------------
 
-    async def receive_text(self) -> str:
+    # Who asks at every message gets the coroutine of ``hear`` itself, or there would be another around it.
+
+    def receive_text(self) -> Coroutine[Any, Any, str]:
         """The next message, which has to be text.
 
         Raises ``ConnectionClosed``; a binary message closes with 1003, and that ``ConnectionClosed`` is a
         ``ValueError``, too. One above ``websocket_max_size`` closes with 1009.
         """
-        text = (await self.hear("receive_text")).get("text")
-        if text is None:
-            await self._reject(WRONG_KIND, "text was expected")
-        if len(text) * 4 > self._max_size:
-            await self._check_size(text)
-        return text  # type: ignore[no-any-return]
+        return self.hear("receive_text", "text")
 
-    async def receive_bytes(self) -> bytes:
+    def receive_bytes(self) -> Coroutine[Any, Any, bytes]:
         """The next message, which has to be binary; otherwise as ``receive_text``."""
-        message = await self.hear("receive_bytes")
-        if message.get("text") is not None:
-            await self._reject(WRONG_KIND, "bytes were expected")
-        data = message.get("bytes") or b""
-        await self._check_size(data)
-        return data
+        return self.hear("receive_bytes", "bytes")
 
     async def receive_json(self) -> Any:
         """The next message, text or binary, read as JSON; what is none closes with 1007, as in ``receive_text``."""
-        content = await self._receive_any("receive_json")
+        content = await self.hear("receive_json", "text")
         try:
             return loads(content)
         except BadRequest as error:
             fault = error.message
-        await self._reject(INVALID_DATA, fault)
+        await self.reject(INVALID_DATA, fault)
 
     def __aiter__(self) -> WebSocket:
         """``async for message in ws``: text and bytes as they come, until it is closed, whoever closes it."""
@@ -130,27 +122,10 @@ class WebSocket(Connection):
 
     async def __anext__(self) -> str | bytes:
         try:
-            return await self._receive_any("async for")
+            return await self.hear("async for", "text")  # type: ignore[no-any-return]
         except ConnectionClosed:
             pass
         raise StopAsyncIteration
-
-    async def _receive_any(self, what: str) -> str | bytes:
-        message = await self.hear(what)
-        content = message.get("text")
-        if content is None:
-            content = message.get("bytes") or b""
-        await self._check_size(content)
-        return content
-
-    async def _check_size(self, content: str | bytes) -> None:
-        if is_too_big(content, self._max_size):
-            await self.close(TOO_BIG, f"a message may have {self._max_size} bytes")
-            raise self.progress.closed()
-
-    async def _reject(self, code: int, reason: str) -> NoReturn:
-        await self.close(code, reason)
-        raise MessageError(code, reason)
 
     # -- messages out ------------------------------------------------------------------------------------------------
 

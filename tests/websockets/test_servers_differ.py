@@ -25,16 +25,20 @@ def text(content: str) -> Message:
 class Server:
     """One WebSocket's server: gives `incoming`, then the disconnect when `leave` is called (or an error).
 
-    `on_send` is called with each message that the application sends, before it is noted in `sent`.
+    `on_send` is called with each message that the application sends, before it is noted in `sent`. A `slow` one has
+    to wait for each message that comes.
     """
 
-    def __init__(self, *incoming: Message, on_send: Callable[[Message], Awaitable[None]] | None = None) -> None:
+    def __init__(
+        self, *incoming: Message, on_send: Callable[[Message], Awaitable[None]] | None = None, slow: bool = False
+    ) -> None:
         self.incoming: list[Message] = [{"type": "websocket.connect"}, *incoming]
         self.sent: list[Message] = []
         self.received = 0
         self.receiving = 0
         self.overlapped = False
         self.on_send = on_send
+        self._slow = slow
         self._gone = anyio.Event()
         self._farewell: Message | Exception = {"type": "websocket.disconnect", "code": 1001}
 
@@ -46,6 +50,8 @@ class Server:
         self.overlapped = self.overlapped or self.receiving > 0
         self.receiving += 1
         try:
+            if self._slow:
+                await anyio.lowlevel.checkpoint()
             if not self.incoming:
                 await self._gone.wait()
             self.received += 1
@@ -429,6 +435,54 @@ def test_a_handler_that_only_waits_for_messages_has_no_task_beside_it(backend: s
     run(backend, main)
     assert kept[1] is None
     assert kept[2] is not None
+
+
+@every_loop
+@pytest.mark.parametrize("slow", [False, True])
+def test_R54_R61_reading_ahead_ends_with_its_reason_and_begins_anew(backend: str, slow: bool) -> None:
+    """A handler that has waited for something else, then for many messages, then for something else again."""
+    got: list[str] = []
+    kept: list[Any] = []
+
+    async def handler(ws: WebSocket) -> None:
+        await ws.accept()
+        for begin in (0, 100):
+            await anyio.lowlevel.checkpoint()
+            kept.append(ws._ahead)
+            got.extend([await ws.receive_text() for _ in range(100)])
+            kept.append(ws._ahead)
+            assert len(got) == begin + 100
+        await anyio.sleep_forever()
+
+    async def main() -> None:
+        server = Server(*[text(str(n)) for n in range(200)], slow=slow)
+        server.leave()
+        await server.serve(app_of(handler, websocket_grace=0.02))
+        assert not server.overlapped
+
+    run(backend, main)
+    assert got == [str(n) for n in range(200)]
+    assert [ahead is None for ahead in kept] == [False, True, False, True]
+
+
+@every_loop
+def test_a_second_receive_is_refused_while_the_first_was_begun_in_the_handler_s_own_steps(backend: str) -> None:
+    """As by asyncio's eager tasks, which run up to their first wait inside of whoever makes them."""
+
+    async def handler(ws: WebSocket) -> None:
+        await ws.accept()
+        first = ws.receive_text()
+        first.send(None)
+        with pytest.raises(RuntimeError, match=r"receive_bytes\(\) while another task receives"):
+            await ws.receive_bytes()
+        first.close()
+
+    async def main() -> None:
+        server = Server()
+        await server.serve(app_of(handler))
+        assert server.sent[-1]["code"] == 1000
+
+    run(backend, main)
 
 
 @every_loop
