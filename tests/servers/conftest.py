@@ -2,30 +2,15 @@
 
 from __future__ import annotations
 
-import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 
 import pytest
 
-from tests.servers.harness import KINDS, Server, end_all, start
+from tests.servers.harness import ServerOf, serving
 
 
 @pytest.fixture(scope="session")
-def tour_on() -> Iterator[Callable[[str], Server]]:
+def tour_on() -> Iterator[ServerOf]:
     """``tour_on("uvicorn")`` is the tour, served by it."""
-    running: dict[str, Server] = {}
-
-    def get(name: str) -> Server:
-        if name not in running:
-            log = tempfile.TemporaryFile()  # noqa: SIM115 - lives as long as its server
-            running[name] = start(KINDS[name], "examples.tour:app", log)
-        return running[name]
-
-    yield get
-    try:
-        end_all(list(running.values()))
-        for name, server in running.items():
-            assert not server.leftovers(), name
-    finally:
-        for server in running.values():
-            server.log.close()
+    with serving("examples.tour:app") as server_of:
+        yield server_of

@@ -13,9 +13,10 @@ import signal
 import socket
 import subprocess
 import sys
+import tempfile
 import time
-from collections.abc import Mapping, Sequence
-from contextlib import suppress
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import IO, Any, NamedTuple
@@ -244,6 +245,35 @@ def end_all(servers: Sequence[Server]) -> None:
             failures.append(error)
     if failures:
         raise failures[0]
+
+
+ServerOf = Callable[[str], Server]
+
+
+@contextmanager
+def serving(app: str, **options: Any) -> Iterator[ServerOf]:
+    """``server_of("uvicorn")`` serves ``app``; each is started when it is first asked for, and all are ended together.
+
+    None may have left anything lying about.
+    """
+    running: dict[str, Server] = {}
+
+    def server_of(name: str) -> Server:
+        if name not in running:
+            log = tempfile.TemporaryFile()  # noqa: SIM115 - lives as long as its server
+            running[name] = start(KINDS[name], app, log, **options)
+        return running[name]
+
+    try:
+        yield server_of
+    finally:
+        try:
+            end_all(list(running.values()))
+            for name, server in running.items():
+                assert not server.leftovers(), name
+        finally:
+            for server in running.values():
+                server.log.close()
 
 
 def accepts(port: int) -> bool:

@@ -6,13 +6,13 @@ import hashlib
 import os
 import socket
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
 
 import pytest
 
-from tests.servers.harness import KINDS, Server, start
+from tests.servers.harness import KINDS, ServerOf, serving
 
 SIZE = 3 * 1024 * 1024 + 17
 CONTENT = b"".join(hashlib.sha256(b"%d" % number).digest() for number in range(SIZE // 32 + 1))[:SIZE]
@@ -29,25 +29,15 @@ def directory() -> Iterator[Path]:
 
 
 @pytest.fixture(scope="module")
-def serving(directory: Path) -> Iterator[Callable[[str], Server]]:
-    """``serving("uvicorn")`` serves the directory; one server at a time."""
-    running: dict[str, Server] = {}
-
-    def get(name: str) -> Server:
-        if name not in running:
-            log = tempfile.TemporaryFile()  # noqa: SIM115 - lives as long as its server
-            running[name] = start(KINDS[name], "tests.servers.files:app", log, environ={"FILES": str(directory)})
-        return running[name]
-
-    yield get
-    for server in running.values():
-        server.end()
-        server.log.close()
+def files_on(directory: Path) -> Iterator[ServerOf]:
+    """``files_on("uvicorn")`` serves the directory."""
+    with serving("tests.servers.files:app", environ={"FILES": str(directory)}) as server_of:
+        yield server_of
 
 
 @every_server
-def test_a_large_file(name: str, serving: Callable[[str], Server]) -> None:
-    server = serving(name)
+def test_a_large_file(name: str, files_on: ServerOf) -> None:
+    server = files_on(name)
     for way in ("/static/", "/cached/", "/awaited/"):
         answer = server.request("GET", f"{way}large.bin")
         assert (answer.status, len(answer.body), answer.body == CONTENT) == (200, SIZE, True)
@@ -61,16 +51,16 @@ def test_a_large_file(name: str, serving: Callable[[str], Server]) -> None:
 
 @every_server
 @pytest.mark.parametrize(("first", "last"), [(0, SIZE - 1), (1, 1), (1000, 2_500_000), (SIZE - 300_000, SIZE - 1)])
-def test_a_range(name: str, first: int, last: int, serving: Callable[[str], Server]) -> None:
-    answer = serving(name).request("GET", "/static/large.bin", {"Range": f"bytes={first}-{last}"})
+def test_a_range(name: str, first: int, last: int, files_on: ServerOf) -> None:
+    answer = files_on(name).request("GET", "/static/large.bin", {"Range": f"bytes={first}-{last}"})
     assert (answer.status, answer.header("content-range")) == (206, f"bytes {first}-{last}/{SIZE}")
     assert len(answer.body) == last - first + 1
     assert answer.body == CONTENT[first : last + 1]
 
 
 @every_server
-def test_small_answers(name: str, serving: Callable[[str], Server]) -> None:
-    server = serving(name)
+def test_small_answers(name: str, files_on: ServerOf) -> None:
+    server = files_on(name)
     for way in ("/static/", "/cached/", "/cached/"):
         assert server.request("GET", f"{way}small.txt").body == b"small"
         assert server.request("GET", f"{way}small.txt", {"Range": "bytes=1-2"}).body == b"ma"
@@ -81,8 +71,8 @@ def test_small_answers(name: str, serving: Callable[[str], Server]) -> None:
 
 
 @every_server
-def test_R40_clients_that_leave_cost_nothing(name: str, serving: Callable[[str], Server], directory: Path) -> None:
-    server = serving(name)
+def test_R40_clients_that_leave_cost_nothing(name: str, files_on: ServerOf, directory: Path) -> None:
+    server = files_on(name)
     for _ in range(5):
         with socket.create_connection(("127.0.0.1", server.port), timeout=5) as connection:
             connection.sendall(b"GET /static/large.bin HTTP/1.1\r\nHost: x\r\n\r\n")

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import socket
-import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -13,12 +12,11 @@ from websockets.exceptions import ConnectionClosed, InvalidStatus
 from websockets.sync.client import ClientConnection, connect
 from websockets.typing import Subprotocol
 
-from tests.servers.harness import ANSWER_WITHIN, KINDS, Server, end_all, start
+from tests.servers.harness import ANSWER_WITHIN, KINDS, Server, ServerOf, serving
 
 ASGI = [name for name, kind in KINDS.items() if kind.protocol == "asgi"]
 WSGI = [name for name, kind in KINDS.items() if kind.protocol == "wsgi"]
 
-Sockets = Callable[[str], Server]
 # What servers do not do, found by these tests: a cookie in the accept, a reason in the close, the client's own code.
 WITHOUT_ACCEPT_HEADERS = ("granian-asgi", "daphne")
 WITHOUT_DENIAL = ("daphne", "gunicorn-asgi")
@@ -30,21 +28,9 @@ every_asgi_server = pytest.mark.parametrize("name", ASGI)
 
 
 @pytest.fixture(scope="module")
-def sockets_on() -> Iterator[Sockets]:
-    running: dict[str, Server] = {}
-
-    def get(name: str) -> Server:
-        if name not in running:
-            log = tempfile.TemporaryFile()  # noqa: SIM115 - lives as long as its server
-            running[name] = start(KINDS[name], "tests.servers.sockets:app", log)
-        return running[name]
-
-    yield get
-    try:
-        end_all(list(running.values()))
-    finally:
-        for server in running.values():
-            server.log.close()
+def sockets_on() -> Iterator[ServerOf]:
+    with serving("tests.servers.sockets:app") as server_of:
+        yield server_of
 
 
 def open_socket(server: Server, path: str, **options: Any) -> ClientConnection:
@@ -74,7 +60,7 @@ def wait_for_end(server: Server, wanted: str) -> str:
 
 
 @every_asgi_server
-def test_echo_subprotocol_and_headers(sockets_on: Sockets, name: str) -> None:
+def test_echo_subprotocol_and_headers(sockets_on: ServerOf, name: str) -> None:
     subprotocols = [Subprotocol("pie"), Subprotocol("cake")]
     with open_socket(sockets_on(name), "/echo", subprotocols=subprotocols) as ws:
         assert ws.subprotocol == "pie"
@@ -86,7 +72,7 @@ def test_echo_subprotocol_and_headers(sockets_on: Sockets, name: str) -> None:
 
 
 @every_asgi_server
-def test_R53_a_refusal_has_a_status(sockets_on: Sockets, name: str) -> None:
+def test_R53_a_refusal_has_a_status(sockets_on: ServerOf, name: str) -> None:
     for path, origin in (("/refused", None), ("/nowhere", None), ("/echo", "https://evil.test")):
         with pytest.raises(InvalidStatus) as refused, open_socket(sockets_on(name), path, origin=origin):
             pass
@@ -95,7 +81,7 @@ def test_R53_a_refusal_has_a_status(sockets_on: Sockets, name: str) -> None:
 
 
 @every_asgi_server
-def test_R52_the_own_origin_is_let_in(sockets_on: Sockets, name: str) -> None:
+def test_R52_the_own_origin_is_let_in(sockets_on: ServerOf, name: str) -> None:
     server = sockets_on(name)
     with open_socket(server, "/echo", origin=f"http://127.0.0.1:{server.port}") as ws:
         ws.send("hi")
@@ -103,7 +89,7 @@ def test_R52_the_own_origin_is_let_in(sockets_on: Sockets, name: str) -> None:
 
 
 @every_asgi_server
-def test_R55_R56_R57_codes_arrive(sockets_on: Sockets, name: str) -> None:
+def test_R55_R56_R57_codes_arrive(sockets_on: ServerOf, name: str) -> None:
     server = sockets_on(name)
     with open_socket(server, "/closing") as ws:
         assert end_of(ws) == (4321, "" if name in WITHOUT_REASONS else "that's it")
@@ -121,7 +107,7 @@ def test_R55_R56_R57_codes_arrive(sockets_on: Sockets, name: str) -> None:
 
 
 @every_asgi_server
-def test_R54_the_client_s_code_arrives(sockets_on: Sockets, name: str) -> None:
+def test_R54_the_client_s_code_arrives(sockets_on: ServerOf, name: str) -> None:
     server = sockets_on(name)
     with open_socket(server, "/echo") as ws:
         ws.close(3456, "enough")
@@ -131,7 +117,7 @@ def test_R54_the_client_s_code_arrives(sockets_on: Sockets, name: str) -> None:
 
 @every_asgi_server
 @pytest.mark.parametrize("path", ["echo", "talking", "elsewhere"])
-def test_R54_R63_a_client_that_vanishes_ends_its_handler(sockets_on: Sockets, name: str, path: str) -> None:
+def test_R54_R63_a_client_that_vanishes_ends_its_handler(sockets_on: ServerOf, name: str, path: str) -> None:
     server = sockets_on(name)
     with open_socket(server, f"/{path}") as ws:
         ws.socket.shutdown(socket.SHUT_RDWR)  # no close frame
@@ -139,7 +125,7 @@ def test_R54_R63_a_client_that_vanishes_ends_its_handler(sockets_on: Sockets, na
 
 
 @pytest.mark.parametrize("name", WSGI)
-def test_under_wsgi_a_handshake_gets_426(sockets_on: Sockets, name: str) -> None:
+def test_under_wsgi_a_handshake_gets_426(sockets_on: ServerOf, name: str) -> None:
     with pytest.raises(InvalidStatus) as refused, open_socket(sockets_on(name), "/echo"):
         pass
     response = refused.value.response
