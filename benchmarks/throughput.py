@@ -16,18 +16,16 @@ import json
 import random
 import re
 import shutil
-import socket
 import subprocess
 import sys
-import time
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from statistics import median
 
 from benchmarks.cases import CASES, Answer, complaint
+from benchmarks.processes import ROOT, uvicorn
 
 PLAIN = next(case for case in CASES if case.name == "plain")
-ROOT = Path(__file__).resolve().parent.parent
 GOAL = 0.88
 BASE = "hand-written"
 MODULES = {
@@ -39,50 +37,17 @@ MODULES = {
     "litestar": "litestar_app",
     "fastapi": "fastapi_app",
 }
-START_PATIENCE = 15.0  # seconds for a server to answer for the first time
-STOP_PATIENCE = 5.0  # seconds for it to end when asked, before it is killed
 Rates = dict[str, list[float]]
-
-
-def _free_port() -> int:
-    with socket.socket() as listener:
-        listener.bind(("127.0.0.1", 0))
-        return int(listener.getsockname()[1])
 
 
 @contextlib.contextmanager
 def serving(name: str) -> Iterator[int]:
-    """A uvicorn that serves this contender, on a port of its own; ended on the way out, whatever happens."""
-    port = _free_port()
-    command = [sys.executable, "-m", "uvicorn", "--factory", f"benchmarks.apps.{MODULES[name]}:make_asgi"]
-    command += ["--host", "127.0.0.1", "--port", str(port), "--no-access-log", "--log-level", "critical"]
-    server = subprocess.Popen(command, cwd=ROOT)
-    try:
-        _wait_until_right(name, server, port)
+    """A uvicorn that serves this contender, and rightly: a fast 404 is no result."""
+    with uvicorn(f"benchmarks.apps.{MODULES[name]}:make_asgi") as (port, _):
+        said = complaint(PLAIN, _ask(port))
+        if said:
+            raise SystemExit(f"{name}: {said}")
         yield port
-    finally:
-        server.terminate()
-        try:
-            server.wait(STOP_PATIENCE)
-        except subprocess.TimeoutExpired:
-            server.kill()
-            server.wait()
-
-
-def _wait_until_right(name: str, server: subprocess.Popen[bytes], port: int) -> None:
-    """Until the server answers, and rightly: a fast 404 is no result."""
-    deadline = time.monotonic() + START_PATIENCE
-    while True:
-        if server.poll() is not None:
-            raise SystemExit(f"{name}: the server ended with {server.returncode}")
-        with contextlib.suppress(OSError):
-            said = complaint(PLAIN, _ask(port))
-            break
-        if time.monotonic() > deadline:
-            raise SystemExit(f"{name}: no answer in {START_PATIENCE:.0f} s")
-        time.sleep(0.05)
-    if said:
-        raise SystemExit(f"{name}: {said}")
 
 
 def _ask(port: int) -> Answer:

@@ -14,28 +14,24 @@ from __future__ import annotations
 import argparse
 import asyncio
 import base64
-import contextlib
 import gc
 import json
 import os
 import random
-import socket
-import subprocess
-import sys
 import time
-from collections.abc import Awaitable, Callable, Iterator, Sequence
+from collections.abc import Awaitable, Callable, Sequence
+from contextlib import AbstractContextManager, ExitStack
 from pathlib import Path
 from typing import Any
 
 from benchmarks.apps.websocket_apps import CONTENDERS
 from benchmarks.harness import ASGI_VERSIONS, AsgiApp, Lifespan, Message
+from benchmarks.processes import uvicorn
 
-ROOT = Path(__file__).resolve().parent.parent
 BASE = "hand-written"
 GOAL = 1.5  # times the hand-written application's time for a message, in turn
+HELD_TO_IT = ("micropie", "micropie, after a wait")
 TEXT = "Hello, World!"
-START_PATIENCE = 15.0
-STOP_PATIENCE = 5.0
 
 # RFC 6455, section 5.2: a client's text frame, masked with zeros, and the echo that has to come.
 FRAME = bytes([0x81, 0x80 | len(TEXT), 0, 0, 0, 0]) + TEXT.encode()
@@ -144,32 +140,9 @@ async def overhead(apps: dict[str, AsgiApp], rounds: int, count: int) -> Results
 # --- behind uvicorn -----------------------------------------------------------------------------------
 
 
-@contextlib.contextmanager
-def serving(name: str) -> Iterator[tuple[int, int]]:
-    """A uvicorn for this contender: its port and process. Ended on the way out, whatever happens."""
-    with socket.socket() as listener:
-        listener.bind(("127.0.0.1", 0))
-        port = int(listener.getsockname()[1])
-    factory = f"benchmarks.apps.websocket_apps:{CONTENDERS[name].__name__}"
-    command = [sys.executable, "-m", "uvicorn", "--factory", factory, "--host", "127.0.0.1", "--port", str(port)]
-    command += ["--no-access-log", "--log-level", "critical", "--ws-ping-interval", "600"]
-    server = subprocess.Popen(command, cwd=ROOT)
-    try:
-        deadline = time.monotonic() + START_PATIENCE
-        while True:
-            with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", port)):
-                break
-            if server.poll() is not None or time.monotonic() > deadline:
-                raise SystemExit(f"{name}: uvicorn does not answer")
-            time.sleep(0.05)
-        yield port, server.pid
-    finally:
-        server.terminate()
-        try:
-            server.wait(STOP_PATIENCE)
-        except subprocess.TimeoutExpired:
-            server.kill()
-            server.wait()
+def serving(name: str) -> AbstractContextManager[tuple[int, int]]:
+    """A uvicorn for this contender: its port and process. Nobody's idle connection gets a ping meanwhile."""
+    return uvicorn(f"benchmarks.apps.websocket_apps:{CONTENDERS[name].__name__}", "--ws-ping-interval", "600")
 
 
 class Client(asyncio.Protocol):
@@ -263,7 +236,7 @@ def measured(names: Sequence[str], options: argparse.Namespace) -> dict[str, Res
     apps = {name: CONTENDERS[name]() for name in names}
     results["in process"] = asyncio.run(overhead(apps, options.rounds, options.messages))
     rates: dict[str, list[float]] = {name: [] for name in names}
-    with contextlib.ExitStack() as stack:
+    with ExitStack() as stack:
         ports = {name: stack.enter_context(serving(name))[0] for name in names}
         for _ in range(options.turns):
             for name in random.sample(list(names), len(names)):
@@ -295,7 +268,7 @@ def _missing(name: str) -> str | None:
 def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.websocket", description=__doc__)
     parser.add_argument("--rounds", type=int, default=20, help="in process; the best counts (%(default)s)")
-    parser.add_argument("--messages", type=int, default=2000, help="of a round (%(default)s)")
+    parser.add_argument("--messages", type=int, default=5000, help="of a round (%(default)s)")
     parser.add_argument("--turns", type=int, default=3, help="behind uvicorn; the best counts (%(default)s)")
     parser.add_argument("--seconds", type=float, default=2.0, help="of each turn (%(default)s)")
     parser.add_argument("--connections", type=int, default=16, help="that talk (%(default)s)")
@@ -309,7 +282,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     print(table("through uvicorn", results["echo"]), table("idle", results["memory"]), sep="\n\n")
     for name, why in missing.items():
         print(f"\nMissing: {name} ({why}).")
-    ratio = results["in process"]["micropie"]["in turn"] / results["in process"][BASE]["in turn"]
+    times = {name: row["in turn"] for name, row in results["in process"].items()}
+    ratio = max(times[name] for name in HELD_TO_IT) / times[BASE]
     print(f"\n- {'met' if ratio <= GOAL else 'MISSED'}: at most {GOAL} times the hand-written one's time ({ratio:.2f})")
     if options.json:
         options.json.write_text(json.dumps(results, indent=2) + "\n")

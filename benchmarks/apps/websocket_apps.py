@@ -1,4 +1,4 @@
-"""An echo over WebSocket at ``/echo``: by hand, by micropie, by Starlette; and one that has to look elsewhere first."""
+"""An echo over WebSocket at ``/echo``: by hand, by micropie in three ways, by Starlette."""
 
 from __future__ import annotations
 
@@ -40,8 +40,24 @@ def make_micropie() -> AsgiApp:
     return Root()
 
 
-def make_micropie_elsewhere() -> AsgiApp:
-    """Messages are read ahead, as the handler has once waited for something else."""
+def make_micropie_after_a_wait() -> AsgiApp:
+    """The handler has once waited for something else than its messages."""
+    from anyio.lowlevel import checkpoint
+
+    from micropie import App, WebSocket
+
+    class Root(App):
+        async def ws_echo(self, ws: WebSocket) -> None:
+            await ws.accept()
+            await checkpoint()
+            while True:
+                await ws.send_text(await ws.receive_text())
+
+    return Root()
+
+
+def make_micropie_reading_ahead() -> AsgiApp:
+    """The handler waits for a task that echoes, so messages are read ahead all the time."""
     import anyio
 
     from micropie import App, WebSocket
@@ -49,7 +65,10 @@ def make_micropie_elsewhere() -> AsgiApp:
     class Root(App):
         async def ws_echo(self, ws: WebSocket) -> None:
             await ws.accept()
-            await anyio.sleep(0.001)
+            async with anyio.create_task_group() as tasks:
+                tasks.start_soon(self._echo, ws)
+
+        async def _echo(self, ws: WebSocket) -> None:
             while True:
                 await ws.send_text(await ws.receive_text())
 
@@ -76,6 +95,7 @@ def make_starlette() -> AsgiApp:
 CONTENDERS = {
     "hand-written": make_handwritten,
     "micropie": make_micropie,
-    "micropie, reading ahead": make_micropie_elsewhere,
+    "micropie, after a wait": make_micropie_after_a_wait,
+    "micropie, reading ahead": make_micropie_reading_ahead,
     "starlette": make_starlette,
 }

@@ -1,0 +1,57 @@
+"""Servers as processes: on a free port, waited for until they listen, ended on the way out, whatever happens."""
+
+from __future__ import annotations
+
+import contextlib
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+from benchmarks.harness import Unavailable
+
+ROOT = Path(__file__).resolve().parent.parent
+START_PATIENCE = 15.0  # seconds for a server to listen
+STOP_PATIENCE = 5.0  # seconds for it to end when asked, before it is killed
+
+
+@contextlib.contextmanager
+def uvicorn(factory: str, *options: str) -> Iterator[tuple[int, int]]:
+    """A uvicorn with what `factory`, `module:function`, makes: its port and the id of its process."""
+    port = free_port()
+    command = [sys.executable, "-m", "uvicorn", "--factory", factory, "--host", "127.0.0.1", "--port", str(port)]
+    with running([*command, "--no-access-log", "--log-level", "critical", *options], port) as server:
+        yield port, server.pid
+
+
+@contextlib.contextmanager
+def running(command: Sequence[str], port: int, **options: Any) -> Iterator[subprocess.Popen[bytes]]:
+    """A server that listens on `port`. Raises `Unavailable` if it does not start. `options` are `Popen`'s."""
+    server = subprocess.Popen(command, cwd=ROOT, **options)
+    try:
+        _wait_until_it_listens(server, port)
+        yield server
+    finally:
+        server.terminate()
+        try:
+            server.wait(STOP_PATIENCE)
+        except subprocess.TimeoutExpired:
+            server.kill()
+            server.wait()
+
+
+def free_port() -> int:
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        return int(free.getsockname()[1])
+
+
+def _wait_until_it_listens(server: subprocess.Popen[bytes], port: int) -> None:
+    deadline = time.monotonic() + START_PATIENCE
+    while server.poll() is None and time.monotonic() < deadline:
+        with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", port), 1):
+            return
+        time.sleep(0.02)
+    raise Unavailable(f"{server.args!r} does not start")
