@@ -399,8 +399,7 @@ class Request:
         session = self.loaded_session
         if session is None:
             self.loaded_session = session = self.level.sessions.open_now(find_cookie(self.cookie_header(), COOKIE))
-            if self._is_head_sent:
-                session.seal()
+            self._session_opened(session)
         session.accessed = True
         return session
 
@@ -409,6 +408,11 @@ class Request:
         session, values = self.session, dict(values)
         session.clear()
         session.update(values)
+
+    def _session_opened(self, session: Session) -> None:
+        """What can't be sent any more can't be changed."""
+        if self._is_head_sent:
+            session.seal()
 
     def after_response(self, function: Callable[..., Any], /, *arguments: Any) -> None:
         """Call ``function(*arguments)`` when the answer has been sent, or when the client has left before that.
@@ -583,20 +587,10 @@ class WebSocketRequest(Request):
         """Nothing: raises ``ResponseError``."""
         raise ResponseError("a WebSocket has no response: give headers to ws.accept(headers=...)")
 
-    @property
-    def session(self) -> Session:
-        """The client's session; one that is opened after the accept can't send a cookie any more."""
-        is_late = self.is_accepted and self.loaded_session is None
-        session = super().session
-        if is_late:
+    def _session_opened(self, session: Session) -> None:
+        super()._session_opened(session)
+        if self.is_accepted:
             session.keep_cookie(self.level.sessions.in_cookie)
-        return session
-
-    @session.setter
-    def session(self, values: dict[str, Any]) -> None:
-        session, values = self.session, dict(values)
-        session.clear()
-        session.update(values)
 
     def origin(self) -> str | None:
         """The Origin header, without parsing all headers for a connection that may then be idle for hours."""
