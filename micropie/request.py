@@ -580,7 +580,7 @@ class WebSocketRequest(Request):
 
     hooks_begun: list[Any]
     """Middleware whose ``before_websocket`` was called, and whose ``after_websocket`` was not yet."""
-    is_accepted = False
+    is_accepted: bool
 
     @property
     def response(self) -> NoReturn:

@@ -24,7 +24,7 @@ from micropie.request import WebSocketRequest
 from micropie.response import Answer, Response, encode, error_response, redirect_response
 from micropie.sessions.store import COOKIE
 from micropie.site import Site
-from micropie.steps import AWAIT, Flow
+from micropie.steps import AWAIT, Flow, Step
 from micropie.websocket import FAILED, NORMAL, POLICY, is_allowed_origin
 
 logger = logging.getLogger("micropie")
@@ -51,7 +51,13 @@ def converse(site: Site, request: WebSocketRequest, socket: Socket) -> Flow[Endi
     """One WebSocket: the flow of stages 1 to 5. Returns how it ends, if it has not ended by itself."""
     request.level = site.level
     try:
-        ending = yield from _run(site, request, socket)
+        # What is done before may not stay with the socket for hours: it is a generator of its own.
+        found = yield from _let_in(site, request, socket)
+        if isinstance(found, Ending):
+            ending = found
+        else:
+            yield found
+            ending = _returned()
     except Exception as error:
         failure = error
     else:
@@ -73,7 +79,8 @@ def wind_up(request: WebSocketRequest) -> Flow[None]:
         yield from request.level.sessions.close(session, request.scheme, request.root_path)
 
 
-def _run(site: Site, request: WebSocketRequest, socket: Socket) -> Flow[Ending]:
+def _let_in(site: Site, request: WebSocketRequest, socket: Socket) -> Flow[Step | Ending]:
+    """Stages 1 to 4: the step that runs the handler, or how a hook refused it."""
     # 1. Route.
     route, arguments, values = site.find_socket(request)
     request.path_params = [*values.values()] if values else arguments
@@ -94,11 +101,10 @@ def _run(site: Site, request: WebSocketRequest, socket: Socket) -> Flow[Ending]:
         if refusal is not None:
             code, reason = refusal
             return _ending(code, reason, error_response(403, reason or "This WebSocket was refused."))
-    # 4. Bind and run.
+    # 4. Bind.
     if len(arguments) != route.texts:
         arguments = route.bind(request, arguments, values)
-    yield (AWAIT, socket.run, (route.call, *arguments))
-    return _returned()
+    return AWAIT, socket.run, (route.call, *arguments)
 
 
 def _check_origin(request: WebSocketRequest) -> None:

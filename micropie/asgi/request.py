@@ -216,13 +216,14 @@ class ASGIRequest(Request):
 class ASGIWebSocketRequest(ASGIRequest, WebSocketRequest):
     """See ``WebSocketRequest``. Its messages are the socket's to receive, so this has no ``receive``."""
 
-    __slots__ = ()
+    __slots__ = ("hooks_begun", "is_accepted")
 
     def __init__(self, scope: Scope) -> None:
         # The handshake is a GET (RFC 6455, section 4.1), which the scope does not say.
-        super().__init__({**scope, "method": "GET"}, self._receive_nothing)
+        super().__init__({**scope, "method": "GET"}, _receive_nothing)
         self.scope = scope
         self.hooks_begun = []
+        self.is_accepted = False
 
     def _server_scheme(self) -> str:
         return _PAGE_SCHEMES.get(scheme := str(self.scope.get("scheme", "ws")), scheme)
@@ -231,8 +232,9 @@ class ASGIWebSocketRequest(ASGIRequest, WebSocketRequest):
         values = [value for name, value in self.scope["headers"] if name == b"origin"]
         return b", ".join(values).decode("latin-1") if values else None
 
-    async def _receive_nothing(self) -> NoReturn:
-        raise RuntimeError("a WebSocket has no body: its messages come from ws.receive_text() and its kin")
+
+async def _receive_nothing() -> NoReturn:
+    raise RuntimeError("a WebSocket has no body: its messages come from ws.receive_text() and its kin")
 
 
 _PAGE_SCHEMES = {"ws": "http", "wss": "https"}
