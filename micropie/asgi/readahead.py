@@ -17,8 +17,8 @@ from micropie.types import Message
 MOST_KEPT = 32
 
 # Messages in a row that the handler takes without a wait for something else, until it is trusted to take all of them.
-# To begin anew costs as much as ten messages, so a handler that looks elsewhere now and then is not given up at once.
-IN_A_ROW = 8
+# To begin anew costs 35 µs, which reading ahead costs for a dozen messages: who looks elsewhere more often keeps it.
+IN_A_ROW = 16
 
 
 class ReadAhead:
