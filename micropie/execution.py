@@ -17,7 +17,7 @@ from micropie.context import current
 from micropie.cookies import find_cookie
 from micropie.errors import HTTPError
 from micropie.places import HandlerName, handler_named
-from micropie.pool import PoolError
+from micropie.remotecall import Handle, PoolError
 from micropie.request import NULL, Address, Request
 from micropie.sessions.store import COOKIE
 from micropie.steps import TookTooLong
@@ -28,16 +28,19 @@ logger = logging.getLogger("micropie")
 # -- in the server's process -------------------------------------------------------------------------------------------
 
 
-def call_in_pool(request: Request, name: HandlerName, arguments: Sequence[Any]) -> Any:
-    """Call a handler in a process of its level's pool, and wait for it. Raises what it raises, and 503."""
+def call_in_pool(request: Request, name: HandlerName, arguments: Sequence[Any], handle: Handle | None = None) -> Any:
+    """Call a handler in a process of its level's pool, and wait for it; by ``handle`` it is given up.
+
+    Raises what it raises, and 503.
+    """
     seconds = min(request.level.settings.pool_timeout, request.time_limit or request.level.settings.pool_timeout)
     job = _packed(name, snapshot(request), [*arguments])
     try:
-        return request.level.pool.call(seconds, answer, name, job)
+        return request.level.pool.call(seconds, answer, name, job, handle=handle)
     except TookTooLong:
         pass
     logger.error(
-        "%s: %s took longer than %g seconds in its process and was ended", request.label, _shown(name), seconds
+        "%s: %s took longer than %g seconds in its process and was given up", request.label, _shown(name), seconds
     )
     raise HTTPError(503, "The answer took too long. Please try again later.")
 

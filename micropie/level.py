@@ -9,8 +9,9 @@ from typing import Any
 from micropie.endings import Ending
 from micropie.error_handlers import ErrorHandler, ErrorKey
 from micropie.errors import HTTPError
+from micropie.executors import ExecutorPool
 from micropie.forms import Limits
-from micropie.pool import ExecutorPool, Pool
+from micropie.pool import Pool
 from micropie.sessions import SessionStore
 from micropie.settings import Settings
 from micropie.templates import Templates

@@ -29,7 +29,9 @@ def mapped(stream: Stream, passage: Passage) -> Any:
 
 
 # How a source is closed, and what the drivers want to know of a generator. Not all it has: it may be a file.
-_OF_THE_SOURCE = frozenset({"close", "aclose", "athrow", "ag_code", "ag_frame", "ag_running", "gi_frame"})
+_OF_THE_SOURCE = frozenset(
+    {"close", "aclose", "athrow", "ag_code", "ag_frame", "ag_running", "gi_frame", "interrupt_next"}
+)
 
 
 class _Mapped:

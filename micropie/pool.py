@@ -19,40 +19,23 @@ import signal
 import subprocess
 import sys
 import threading
-import traceback
-from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import BrokenExecutor, CancelledError, Executor, wait
+from collections.abc import Callable, Iterator
 from contextlib import suppress
-from contextvars import copy_context
 from multiprocessing.connection import Connection, Pipe
 from time import monotonic
 from typing import Any, Final
 from weakref import WeakSet, finalize
 
+from micropie.remotecall import END, FAILED, GRACE, Handle, PoolError, opened, packed_failure, packed_result
 from micropie.steps import TookTooLong
 
-RESULT: Final = "result"
-FAILED: Final = "failed"
 STREAM: Final = "stream"
 CHUNK: Final = "chunk"
-END: Final = "end"
 
 MORE: Final = b"more"
 STOP: Final = b"stop"
 
 AHEAD = 4  # chunks that a process makes before somebody takes the first of them
-GRACE = 5.0  # seconds that a stream may take to close when nobody wants more of it
-
-
-class PoolError(Exception):
-    """A call that could not be made in the pool, or whose outcome could not be brought back. The sentence says why."""
-
-
-class RemoteTraceback(Exception):
-    """The cause of an exception that came out of another process: its traceback there, as text."""
-
-    def __str__(self) -> str:
-        return f"\n{self.args[0]}"
 
 
 # -- in this process ---------------------------------------------------------------------------------------------------
@@ -80,25 +63,29 @@ class Pool:
             worker.abandon()
         self._forget()
 
-    def call(self, seconds: float, function: Callable[..., Any], *arguments: Any) -> Any:
+    def call(self, seconds: float, function: Callable[..., Any], *arguments: Any, handle: Handle | None = None) -> Any:
         """``function(*arguments)`` in a process; a generator's chunks as they are made. Blocks.
 
-        Raises what it raises, ``TookTooLong`` after ``seconds`` without a result or a chunk, and ``PoolError``.
+        Raises what it raises, ``TookTooLong`` after ``seconds`` without a result or a chunk, and ``PoolError``. Who
+        gives it up by ``handle`` ends the process.
         """
+        handle = handle or Handle()
         job = pickle.dumps((function, arguments))
         deadline = monotonic() + seconds
         if not self._free.acquire(timeout=seconds):
             raise TookTooLong
         try:
-            worker = self._asked(job)
+            worker = self._asked(job, handle)
         except BaseException:
             self._free.release()
             raise
         kind, *values = self._received(worker, deadline)
         if kind == STREAM:
-            return Chunks(self, worker, seconds)
-        self._give_back(worker)
-        return _opened(kind, values)
+            chunks = Chunks(self, worker, seconds)
+            handle.hold(chunks.drop)
+            return chunks
+        self._return(worker, handle)
+        return opened(kind, values)
 
     def close(self) -> None:
         """End all processes, and with them what they are doing. The next call starts others."""
@@ -110,16 +97,20 @@ class Pool:
         for worker in idle:
             self._drop(worker, GRACE)
 
-    def _asked(self, job: bytes) -> _Worker:
+    def _asked(self, job: bytes, handle: Handle) -> _Worker:
         """A process that has been given the job: one that ended while nobody looked costs nobody anything."""
+        if handle.is_given_up:  # while it waited for a process
+            raise PoolError("nobody waits for it any more")
         while (worker := self._idle_one()) is not None:
             with suppress(OSError):
                 worker.connection.send_bytes(job)
+                handle.hold(worker.kill)
                 return worker
             self._drop(worker)
         worker = _Worker()
         with self._lock:
             self._workers.add(worker)
+        handle.hold(worker.kill)
         with suppress(OSError):  # one that ends at once is found to have ended
             worker.connection.send_bytes(job)
         return worker
@@ -133,13 +124,21 @@ class Pool:
         try:
             return worker.receive(deadline)
         except BaseException:
-            self._drop(worker)
-            self._free.release()
+            self._discard(worker)
             raise
 
-    def _give_back(self, worker: _Worker) -> None:
+    def _return(self, worker: _Worker, handle: Handle) -> None:
+        """A process that was taken has done its work."""
+        if handle.let_go():  # and was killed when it had said its last word
+            self._discard(worker)
+            return
         with self._lock:
             self._idle.append(worker)  # if it was killed meanwhile, who takes it will see
+        self._free.release()
+
+    def _discard(self, worker: _Worker) -> None:
+        """End a process that was taken."""
+        self._drop(worker)
         self._free.release()
 
     def _drop(self, worker: _Worker, grace: float = 0.0) -> None:
@@ -148,52 +147,38 @@ class Pool:
         worker.end(grace)
 
 
-class ExecutorPool:
-    """An executor of the author's in the pool's place.
-
-    It is asked for whole results: a generator's chunks come at once. What takes too long can't be ended there; nobody
-    waits for it any more.
-    """
-
-    def __init__(self, executor: Executor) -> None:
-        self._executor = executor
-
-    def call(self, seconds: float, function: Callable[..., Any], *arguments: Any) -> Any:
-        """See ``Pool``."""
-        future = self._executor.submit(_apart, function, arguments)
-        wait([future], seconds)
-        if not future.done():
-            future.cancel()
-            raise TookTooLong
-        try:
-            kind, value = future.result()
-        except (BrokenExecutor, CancelledError) as error:
-            raise PoolError(f"the executor gave it up: {error or type(error).__name__}") from None
-        return iter(value) if kind == STREAM else value
-
-    def close(self) -> None:
-        """The executor is its author's to close."""
-
-
-def _apart(function: Callable[..., Any], arguments: Sequence[Any]) -> tuple[str, Any]:
-    """Called by the executor; in a context of its own, as its thread goes on to other things."""
-    return copy_context().run(_whole, function, arguments)
-
-
-def _whole(function: Callable[..., Any], arguments: Sequence[Any]) -> tuple[str, Any]:
-    result = function(*arguments)
-    return (STREAM, [*result]) if isinstance(result, Iterator) else (RESULT, result)
-
-
 class Chunks(Iterator[Any]):
-    """What a generator in a process makes. The process is taken until it has ended or been closed."""
+    """What a generator in a process makes. The process is taken until it has ended or been closed.
+
+    One thread at a time: who closes it waits for a chunk that is under way.
+    """
 
     def __init__(self, pool: Pool, worker: _Worker, seconds: float) -> None:
         self._pool = pool
         self._worker: _Worker | None = worker
         self._seconds = seconds
+        self._lock = threading.Lock()
+        self._handle = Handle()
+        self._handle.hold(worker.kill)
+        self.interrupt_next = self._handle.give_up
+        """End the process, and with it the waiting for its next chunk. From any thread, at any time."""
+
+    def drop(self) -> None:
+        """Leave it: nobody has asked for a chunk, and nobody will."""
+        self.interrupt_next()
+        with suppress(Exception):  # what it had failed by
+            self.close()
 
     def __next__(self) -> Any:
+        with self._lock:
+            return self._next()
+
+    def close(self) -> None:
+        """Have the generator closed where it is; a process that does not do so in time is ended."""
+        with self._lock:
+            self._close()
+
+    def _next(self) -> Any:
         worker = self._worker
         if worker is None:
             raise StopIteration
@@ -202,14 +187,12 @@ class Chunks(Iterator[Any]):
             with suppress(OSError):  # it has ended, which the next one will find
                 worker.connection.send_bytes(MORE)
             return values[0]
-        self._worker = None
-        self._pool._give_back(worker)
+        self._leave(worker)
         if kind == FAILED:
-            _opened(kind, values)
+            opened(kind, values)
         raise StopIteration
 
-    def close(self) -> None:
-        """Have the generator closed where it is; a process that does not do so in time is ended."""
+    def _close(self) -> None:
         worker = self._worker
         if worker is None:
             return
@@ -219,10 +202,13 @@ class Chunks(Iterator[Any]):
         with suppress(TookTooLong, PoolError):
             while kind == CHUNK:
                 kind, *values = self._received(worker, GRACE)
-            self._worker = None
-            self._pool._give_back(worker)
+            self._leave(worker)
         if kind == FAILED:
-            _opened(kind, values)
+            opened(kind, values)
+
+    def _leave(self, worker: _Worker) -> None:
+        self._worker = None
+        self._pool._return(worker, self._handle)
 
     def _received(self, worker: _Worker, seconds: float) -> Any:
         try:
@@ -230,17 +216,6 @@ class Chunks(Iterator[Any]):
         except BaseException:
             self._worker = None
             raise
-
-
-def _opened(kind: str, values: Sequence[Any]) -> Any:
-    if kind == RESULT:
-        return values[0]
-    error, text = values
-    error.__cause__ = RemoteTraceback(text)
-    try:
-        raise error
-    finally:
-        del error, values  # its traceback refers to this frame
 
 
 class _Worker:
@@ -335,10 +310,10 @@ def _answer(connection: Connection, job: bytes) -> None:
         function, arguments = pickle.loads(job)  # noqa: S301 - from our own process
         result = function(*arguments)
         if not isinstance(result, Iterator):
-            connection.send_bytes(_packed_result(result))
+            connection.send_bytes(packed_result(result))
             return
     except BaseException as error:
-        connection.send_bytes(_packed_failure(error))
+        connection.send_bytes(packed_failure(error))
         return
     connection.send_bytes(pickle.dumps((STREAM,)))
     connection.send_bytes(_streamed(connection, result))
@@ -358,24 +333,4 @@ def _streamed(connection: Connection, chunks: Iterator[Any]) -> bytes:
                 allowed += 1
         return pickle.dumps((END,))
     except BaseException as error:
-        return _packed_failure(error)
-
-
-def _packed_result(result: Any) -> bytes:
-    try:
-        return pickle.dumps((RESULT, result))
-    except Exception as error:
-        raise PoolError(f"its result, of type {type(result).__name__}, can't be pickled: {error}") from None
-
-
-def _packed_failure(error: BaseException) -> bytes:
-    text = "".join(traceback.format_exception(error))
-    if not isinstance(error, Exception):  # a SystemExit would end the server
-        error = PoolError(f"it raised {type(error).__name__}: {error}")
-    try:
-        packed = pickle.dumps((FAILED, error, text))
-        pickle.loads(packed)  # noqa: S301 - an exception whose arguments are not its constructor's fails here
-    except Exception as reason:
-        said = f"it raised {type(error).__name__}: {error}, which can't be pickled: {reason}"
-        return pickle.dumps((FAILED, PoolError(said), text))
-    return packed
+        return packed_failure(error)

@@ -17,11 +17,12 @@ from urllib.parse import quote
 from micropie.endings import Ending
 from micropie.error_handlers import ErrorHandler, ErrorKey
 from micropie.errors import HTTPError, SetupError
+from micropie.executors import ExecutorPool
 from micropie.forms import Limits
 from micropie.level import Level, Threads
 from micropie.mounting import Mount, Place, Table, dotted, kind_of_target, place_of
 from micropie.patterns import DOTS_AND_EMPTY, Pattern
-from micropie.pool import ExecutorPool, Pool
+from micropie.pool import Pool
 from micropie.request import Request
 from micropie.routing import SOCKET_PREFIX, Node, Resource, Route, RouteMark, Router, marks_of, public_handlers
 from micropie.sessions import SessionBackend, SessionStore

@@ -26,7 +26,8 @@ PART_CHUNK = 256 * 1024  # bytes; a hop to a worker thread and back costs as muc
 class Stream:
     """A body in chunks. ``first`` is the chunk fetched ahead, or ``END``; ``source`` gives the others.
 
-    ``kind`` is the step that fetches a chunk of a source that is not async: BLOCK, or IO for a file on disk.
+    ``kind`` is the step that fetches a chunk of a source that is not async: BLOCK, IO for a file on disk, or CHUNK
+    if ``interrupt``, called by another thread, has whoever waits for a chunk wait no longer.
     """
 
     __slots__ = ("first", "is_async", "is_open", "kind", "pump", "source", "waits")
@@ -55,8 +56,10 @@ class Stream:
         """Fetch chunks until one has content: the head waits for it. ``chunk`` is what has been fetched already."""
         if type(self.source) is FilePart:  # its first chunk was read when it was opened
             self.first = next(self.source, END)
-        if self.is_async:
-            step: Step = (CHUNK, no_function, (self,)) if self.waits else (AWAIT, self.source.__anext__, ())
+        if self.kind is CHUNK or (self.is_async and self.waits):
+            step: Step = (CHUNK, no_function, (self,))
+        elif self.is_async:
+            step = (AWAIT, self.source.__anext__, ())
         else:
             step = self.kind, next, (self.source, END)
         while self.first is PENDING:
@@ -95,10 +98,19 @@ class Stream:
         return was_open and not has_ended(self.source)
 
     @property
+    def interrupt(self) -> Callable[[], object] | None:
+        """See ``kind``."""
+        interrupt: Callable[[], object] | None = getattr(self.source, _INTERRUPT, None)
+        return interrupt
+
+    @property
     def closer(self) -> Callable[[], Any] | None:
         """The source's own ``aclose`` or ``close``, if it has one."""
         closer: Callable[[], Any] | None = getattr(self.source, "aclose" if self.is_async else "close", None)
         return closer
+
+
+_INTERRUPT = "interrupt_next"  # a method of iterators whose chunks come from another process
 
 
 def has_ended(source: Any) -> bool:
@@ -161,7 +173,7 @@ def stream_of(body: Any) -> Stream | None:
     if callable(getattr(body, "read", None)):
         return Stream(_File(body), False)
     if isinstance(body, Iterator):
-        return Stream(body, False)
+        return Stream(body, False, CHUNK if hasattr(body, _INTERRUPT) else BLOCK)
     return None
 
 

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any
 from weakref import WeakKeyDictionary
 
-from anyio import CapacityLimiter, to_thread
+from anyio import CapacityLimiter, get_cancelled_exc_class, to_thread
 
 from micropie.errors import HTTPError
 from micropie.level import Threads
@@ -42,6 +43,16 @@ async def in_handler_thread(
     if limiter.available_tokens < 1 and limiter.statistics().tasks_waiting >= threads.queue:
         raise HTTPError(503, "Too many requests are waiting. Please try again later.", [("Retry-After", RETRY_AFTER)])
     return await in_thread(threads, function, *arguments, abandon_on_cancel=abandon_on_cancel)
+
+
+@contextmanager
+def interrupting(interrupt: Callable[[], object]) -> Iterator[None]:
+    """Around a thread that is abandoned when its task is cancelled: call ``interrupt``, which has it end soon."""
+    try:
+        yield
+    except get_cancelled_exc_class():
+        interrupt()
+        raise
 
 
 def _limiter(threads: Threads) -> CapacityLimiter:

@@ -4,23 +4,25 @@ from __future__ import annotations
 
 import functools
 import logging
-import multiprocessing
 import os
 import signal
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Callable, Iterator
-from concurrent.futures import Executor, ProcessPoolExecutor, ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import anyio
 import pytest
 
-from micropie import App, SetupError, pooled, reads_body, run_in, where
+from micropie import App, SetupError, pooled, reads_body, run_in
 from micropie.middleware import Timeout
-from micropie.pool import Pool, PoolError
+from micropie.pool import Pool
+from micropie.remotecall import Handle, PoolError
 from micropie.steps import TookTooLong
 from tests.asgi.calls import every_loop, run
 from tests.asgi.calls import get as asgi_get
@@ -222,7 +224,7 @@ def test_R69_one_that_takes_too_long_is_ended(make_client: MakeClient, caplog: p
     pid = client.get("/process").json()[1]
     answer = client.get("/sleeps/60")
     assert (answer.status_code, answer.text) == (503, "The answer took too long. Please try again later.")
-    assert "took longer than 3 seconds in its process and was ended" in errors(caplog)[0]
+    assert "took longer than 3 seconds in its process and was given up" in errors(caplog)[0]
     with pytest.raises(ProcessLookupError):
         os.kill(pid, 0)
     assert client.get("/process").json()[1] != pid
@@ -334,6 +336,74 @@ def test_who_finds_no_free_process_in_time_is_told(pool: Pool) -> None:
         pool.call(0.05, os.getpid)
     chunks.close()
     assert pool.call(10, os.getpid)
+
+
+def test_a_call_that_is_given_up_ends_its_process(pool: Pool, tmp_path: Path) -> None:
+    file, handle = tmp_path / "begun", Handle()
+    with ThreadPoolExecutor(1) as others:
+        waiting = others.submit(partial(pool.call, handle=handle), 60, Pooled.begins, None, str(file))
+        while not file.exists():
+            time.sleep(0.01)
+        handle.give_up()
+        with pytest.raises(PoolError, match="killed by SIGKILL"):
+            waiting.result(10)
+    assert pool.call(10, os.getpid)
+
+
+def test_one_that_is_given_up_while_it_waits_for_a_process_gets_none(pool: Pool) -> None:
+    handle = Handle()
+    chunks = pool.call(10, Pooled.chunks, None, 100)
+    with ThreadPoolExecutor(1) as others:
+        waiting = others.submit(partial(pool.call, handle=handle), 60, os.getpid)
+        handle.give_up()
+        chunks.close()
+        with pytest.raises(PoolError, match="nobody waits for it any more"):
+            waiting.result(10)
+    assert pool.call(10, os.getpid) in pool_pids(pool)
+
+
+def test_what_is_given_up_when_it_has_been_done_ends_nothing(pool: Pool) -> None:
+    handle = Handle()
+    pid = pool.call(10, os.getpid, handle=handle)
+    handle.give_up()
+    assert pool.call(10, os.getpid) == pid
+
+
+def test_a_process_that_was_ended_after_its_last_word_is_not_used_again(pool: Pool) -> None:
+    class LastMoment(Handle):
+        def let_go(self) -> bool:
+            self.give_up()
+            return super().let_go()
+
+    pid = pool.call(10, os.getpid, handle=LastMoment())
+    assert pool.call(10, os.getpid) != pid
+
+
+@pytest.mark.parametrize("function", [Pooled.chunks, Pooled.stream_fails])
+def test_a_stream_that_nobody_took_is_ended(pool: Pool, function: Any) -> None:
+    for count in (0, 100):
+        handle = Handle()
+        chunks = pool.call(10, function, None, count, handle=handle)
+        assert chunks._worker.connection.poll(10)
+        handle.give_up()
+        assert list(chunks) == []
+        assert pool.call(10, os.getpid)
+
+
+def test_who_waits_for_a_chunk_can_be_interrupted(pool: Pool) -> None:
+    chunks = pool.call(60, Pooled.stream_hangs, None)
+    next(chunks)
+    with ThreadPoolExecutor(1) as others:
+        waiting = others.submit(next, chunks)
+        chunks.interrupt_next()
+        with pytest.raises(PoolError, match="killed by SIGKILL"):
+            waiting.result(10)
+    chunks.close()
+    assert pool.call(10, os.getpid)
+
+
+def pool_pids(pool: Pool) -> list[int]:
+    return [worker._process.pid for worker in pool._workers]
 
 
 def test_closing_the_pool_ends_what_it_does(pool: Pool) -> None:
@@ -482,49 +552,3 @@ def test_the_impossible_is_a_setup_error(app: App, says: str) -> None:
     with pytest.raises(SetupError, match=says) as caught:
         app.compiled()
     assert "handler" in str(caught.value)
-
-
-# -- another executor --------------------------------------------------------------------------------------------------
-
-
-@pytest.fixture(scope="module", params=["threads", "processes"])
-def executor(request: pytest.FixtureRequest) -> Iterator[Executor]:
-    by_kind: dict[str, Callable[[], Executor]] = {
-        "threads": lambda: ThreadPoolExecutor(1),
-        "processes": lambda: ProcessPoolExecutor(1, mp_context=multiprocessing.get_context("spawn")),
-    }
-    with by_kind[request.param]() as executor:
-        yield executor
-
-
-def test_an_executor_takes_the_pools_place(make_client: MakeClient, executor: Executor) -> None:
-    client = make_client(Pooled(pool=executor))
-    assert client.get("/process").json()[0] == "process"
-    assert client.get("/add/1?b=2").json() == {"sum": 3}
-    assert client.get("/uses_self").json() == ["helped", "green", False]
-    assert client.get("/chunks/20").text == "".join(f"{number} " for number in range(20))
-    assert client.get("/raises/http").status_code == 418
-    assert client.get("/raises/custom").status_code == 500
-    assert executor.submit(where).result() == "thread"  # nothing of the request is left there
-
-
-def test_an_inner_application_may_have_another(make_client: MakeClient) -> None:
-    with ThreadPoolExecutor(1) as executor:
-        root: Any = Pooled(processes=1)
-        root.inner = Pooled(pool=executor)
-        client = make_client(root)
-        assert client.get("/inner/process").json()[1] == os.getpid()
-        assert client.get("/process").json()[1] != os.getpid()
-
-
-def test_an_executor_that_takes_too_long_is_not_waited_for(make_client: MakeClient) -> None:
-    with ThreadPoolExecutor(1) as executor:
-        client = make_client(Pooled(pool=executor, pool_timeout=0.05))
-        assert client.get("/sleeps/0.3").status_code == 503
-
-
-def test_an_executor_that_loses_its_process_is_a_500(make_client: MakeClient, caplog: pytest.LogCaptureFixture) -> None:
-    with ProcessPoolExecutor(1, mp_context=multiprocessing.get_context("spawn")) as executor:
-        client = make_client(Pooled(pool=executor))
-        assert client.get("/dies").status_code == 500
-        assert "the executor gave it up: A process in the process pool was terminated" in caplog.text

@@ -15,8 +15,9 @@ from micropie.body import Body
 from micropie.execution import call_in_pool
 from micropie.level import Level
 from micropie.loops import CLEAN_UP_WITHIN, perform_limited
+from micropie.remotecall import Handle
 from micropie.steps import AWAIT, BLOCK, CHUNK, CLOSE, HANDLER, IO, MOUNT, POOL, Flow, Limited, Step
-from micropie.threads import IO_THREADS, in_handler_thread, in_thread
+from micropie.threads import IO_THREADS, in_handler_thread, in_thread, interrupting
 
 if TYPE_CHECKING:
     from micropie.asgi.request import ASGIRequest
@@ -67,7 +68,7 @@ async def perform_one(kind: str | Limited, function: Callable[..., Any], argumen
     if kind is HANDLER:
         return await in_handler_thread(world.level.threads, function, *arguments)
     if kind is POOL:
-        return await in_handler_thread(world.level.pool_threads, call_in_pool, world, function, arguments)
+        return await _perform_in_pool(function, arguments, cast("ASGIRequest", world))
     if kind is BLOCK:
         return await in_thread(world.level.threads, function, *arguments)
     if kind is IO:
@@ -88,6 +89,15 @@ async def _perform_limited(kind: Limited, function: Callable[..., Any], argument
         kind, function = Limited(AWAIT, kind.seconds), answer_of
     abandonable = partial(in_handler_thread, world.level.threads, abandon_on_cancel=True)
     return await perform_limited(kind, function, arguments, abandonable)
+
+
+async def _perform_in_pool(name: Any, arguments: Sequence[Any], request: ASGIRequest) -> Any:
+    """Call a handler in the pool; a cancellation does not wait for it but ends it."""
+    handle = Handle()
+    with interrupting(handle.give_up):
+        return await in_handler_thread(
+            request.level.pool_threads, call_in_pool, request, name, arguments, handle, abandon_on_cancel=True
+        )
 
 
 async def clean_up(step: Step, world: World) -> None:

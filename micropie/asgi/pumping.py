@@ -21,7 +21,7 @@ from micropie.level import Level
 from micropie.loops import CLEAN_UP_WITHIN, Source
 from micropie.steps import IO
 from micropie.streams import END, Stream, as_bytes
-from micropie.threads import IO_THREADS, in_thread
+from micropie.threads import IO_THREADS, in_thread, interrupting
 from micropie.types import Send
 
 if TYPE_CHECKING:
@@ -34,10 +34,8 @@ BETWEEN_CHECKPOINTS = 16
 
 
 async def next_chunk(stream: Stream, request: ASGIRequest) -> Any:
-    """One chunk of an async stream, before its head is sent. What it raises is the stream's end."""
-    if stream.pump is None:
-        stream.pump = await begin_pump(stream, stream.source, request)
-    return await stream.pump.next()
+    """One chunk of a stream that may wait, before its head is sent. What it raises is the stream's end."""
+    return await (await _pump_of(stream, request)).next()
 
 
 def send_rest(stream: Stream, request: ASGIRequest, send: Send) -> Awaitable[None] | None:
@@ -60,10 +58,16 @@ def send_rest(stream: Stream, request: ASGIRequest, send: Send) -> Awaitable[Non
 
 
 async def _send_by_pump(stream: Stream, request: ASGIRequest, send: Send) -> None:
+    await (await _pump_of(stream, request)).send_rest(send)
+
+
+async def _pump_of(stream: Stream, request: ASGIRequest) -> Pump:
+    """What gets the chunks of a stream; begun by the first who asks."""
     if stream.pump is None:
         chunks = stream.source if stream.is_async else _FromThreads(stream, request.level)
         stream.pump = await begin_pump(stream, chunks, request)
-    await stream.pump.send_rest(send)
+    pump: Pump = stream.pump
+    return pump
 
 
 async def close_stream(stream: Stream, level: Level) -> None:
@@ -215,19 +219,27 @@ async def _send_chunks(chunks: AsyncIterator[Any], send: Send, looking: list[Wat
 
 
 class _FromThreads:
-    """A sync iterator as an async one, each chunk made in a worker thread."""
+    """A sync iterator as an async one, each chunk made in a worker thread.
 
-    ag_running = False  # not to be cancelled: a thread can't be interrupted
+    Which a cancellation waits for, as a thread can't be interrupted, unless its stream says how.
+    """
+
+    ag_running = False  # not to be cancelled while there is time
 
     def __init__(self, stream: Stream, level: Level) -> None:
         self._stream = stream
         self._threads = IO_THREADS if stream.kind is IO else level.threads
+        self._interrupt = stream.interrupt
 
     def __aiter__(self) -> _FromThreads:
         return self
 
     async def __anext__(self) -> Any:
-        chunk = await in_thread(self._threads, next, self._stream.source, END)
+        if self._interrupt is None:
+            chunk = await in_thread(self._threads, next, self._stream.source, END)
+        else:
+            with interrupting(self._interrupt):
+                chunk = await in_thread(self._threads, next, self._stream.source, END, abandon_on_cancel=True)
         if chunk is END:
             raise StopAsyncIteration
         return chunk

@@ -14,7 +14,7 @@ from micropie.steps import AWAIT, BLOCK, CHUNK, CLOSE, HANDLER, IO, MOUNT, POOL,
 from micropie.threads import in_thread
 from micropie.wsgi.mounts import answer_of
 from micropie.wsgi.portal import await_in_portal
-from micropie.wsgi.pumping import close_stream, pump_of
+from micropie.wsgi.pumping import close_stream, next_chunk
 
 if TYPE_CHECKING:
     from micropie.wsgi.request import WSGIRequest
@@ -68,7 +68,7 @@ def perform_one(kind: str | Limited, function: Callable[..., Any], arguments: Se
         return call_in_pool(cast("WSGIRequest", world), cast(HandlerName, function), arguments)
     backend = world.level.settings.portal_backend
     if kind is CHUNK:
-        return pump_of(arguments[0], backend).next()
+        return next_chunk(arguments[0], backend)
     if kind is CLOSE:
         return close_stream(arguments[0], backend)
     if kind is MOUNT:

@@ -31,6 +31,11 @@ def pump_of(stream: Stream, backend: str) -> Pump:
     return pump
 
 
+def next_chunk(stream: Stream, backend: str) -> Any:
+    """One chunk of a stream that may wait; ``END`` at its end."""
+    return pump_of(stream, backend).next() if stream.is_async else next(stream.source, END)
+
+
 def close_stream(stream: Stream, backend: str) -> None:
     """Close a stream that has not come to its end."""
     if stream.pump is not None:

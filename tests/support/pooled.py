@@ -200,6 +200,36 @@ class Pooled(App):
             raise Custom("while closing")
 
     @pooled
+    def chunk_unpicklable(self) -> Iterator[Any]:
+        yield "chunk "
+        yield threading.Lock()
+
+    @pooled
+    def places(self, count: int) -> Iterator[str]:
+        for _ in range(count):
+            yield f"{where()} {os.getpid()}\n"
+
+    @pooled
+    def begins(self, file: str) -> None:
+        """Says that it has begun, and does not end."""
+        Path(file).touch()
+        time.sleep(60)
+
+    @pooled
+    def stream_begins(self, after: int, file: str) -> Iterator[str]:
+        yield from ["chunk "] * after
+        Path(file).touch()
+        time.sleep(60)
+
+    @pooled
+    def stream_waits(self, file: str) -> Iterator[str]:
+        """Goes on when there is a file."""
+        yield from "abcdef"
+        while not Path(file).exists():
+            time.sleep(0.01)
+        yield "g"
+
+    @pooled
     def takes(self, thing: Any) -> str:
         return "taken"
 

@@ -1,0 +1,97 @@
+"""A request that is cancelled while its handler computes elsewhere: it ends at once, and what it took is free again."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import anyio
+import anyio.to_thread
+import pytest
+
+from micropie import executors, pooled
+from tests.asgi.calls import Call, every_loop, get, http_scope, piece, run
+from tests.support.pooled import Pooled
+from tests.test_executors import until
+
+BEGINNING = ["/begins", "/stream_begins/0", "/stream_begins/1"]
+
+
+async def cancelled(app: Any, path: str, file: Path) -> Call:
+    """A request that is cancelled when its handler has come as far as to make a file."""
+    call = Call(piece(b""))
+    async with anyio.create_task_group() as tasks:
+        tasks.start_soon(app, http_scope("GET", f"{path}?file={file}"), call.receive, call.send)
+        await anyio.to_thread.run_sync(until, file.exists)
+        tasks.cancel_scope.cancel()
+    return call
+
+
+@every_loop
+@pytest.mark.parametrize("path", BEGINNING)
+def test_R69_its_process_is_ended(backend: str, tmp_path: Path, path: str) -> None:
+    app = Pooled(processes=1)
+
+    async def main() -> None:
+        first = await get(app, "/process")
+        call = await cancelled(app, path, tmp_path / "begun")
+        assert not call.is_complete
+        second = await get(app, "/process")
+        assert second.status == 200
+        assert second.body != first.body
+
+    run(backend, main, within=10)
+    app.compiled().close()
+
+
+@pytest.fixture
+def threads() -> Iterator[ThreadPoolExecutor]:
+    with ThreadPoolExecutor(1) as threads:
+        yield threads
+
+
+@every_loop
+@pytest.mark.parametrize("path", ["/says", "/says_and_yields", "/yields_and_says"])
+def test_R69_an_executor_is_left_to_itself(
+    backend: str, tmp_path: Path, threads: ThreadPoolExecutor, path: str
+) -> None:
+    app = Leisurely(pool=threads)
+
+    async def main() -> None:
+        call = await cancelled(app, path, tmp_path / "begun")
+        assert not call.is_complete
+        (tmp_path / "begun").unlink()  # which lets it go on
+        assert (await get(app, "/process")).status == 200
+
+    run(backend, main)
+    until(lambda: not executors._kept)
+
+
+class Leisurely(Pooled):
+    """Its handlers say by a file that they have begun, and go on when it has gone."""
+
+    @pooled
+    def says(self, file: str) -> str:
+        wait_for(file)
+        return "said"
+
+    @pooled
+    def says_and_yields(self, file: str) -> Iterator[str]:
+        wait_for(file)
+        yield "a"
+        yield "b"
+
+    @pooled
+    def yields_and_says(self, file: str) -> Iterator[str]:
+        yield "a"
+        wait_for(file)
+        yield "b"
+
+
+def wait_for(file: str) -> None:
+    Path(file).touch()
+    while Path(file).exists():
+        time.sleep(0.01)
