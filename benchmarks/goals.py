@@ -74,3 +74,25 @@ def _verdict(goal: str, ratios: Mapping[str, float], missed: Sequence[str]) -> V
         return Verdict(goal, None, "no numbers")
     detail = ", ".join(f"{case} {ratio:.2f}x{' !' * (case in missed)}" for case, ratio in ratios.items())
     return Verdict(goal, not missed, detail)
+
+
+SPEED_UP = 1.8  # of two processes on two processors
+LATENESS = 3.0  # times the idle 99th percentile
+
+
+def judge_execution(work: Mapping[str, float], late: Mapping[str, float]) -> list[Verdict]:
+    """The goals of `execution`: seconds for the same work in one process and in two; 99th percentiles."""
+    speed_up = work["one process"] / work["two processes"]
+    times = late["in_process"] / late["idle"]
+    return [
+        Verdict(
+            f"eight requests that compute, in two processes: at least {SPEED_UP}x as fast as in one",
+            speed_up >= SPEED_UP,
+            f"{speed_up:.2f}x",
+        ),
+        Verdict(
+            f"a plain async handler beside two that compute in processes: 99th percentile under {LATENESS}x of idle",
+            times < LATENESS,
+            f"{times:.2f}x",
+        ),
+    ]

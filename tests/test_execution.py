@@ -27,6 +27,7 @@ from micropie.steps import TookTooLong
 from tests.asgi.calls import every_loop, run
 from tests.asgi.calls import get as asgi_get
 from tests.conftest import MakeClient
+from tests.support import pooled as pooled_handlers
 from tests.support.multipart_forms import PAIRS, form, section
 from tests.support.pooled import Custom, Decorated, Plain, Pooled, plain
 from tests.test_lifecycle import connected
@@ -57,6 +58,11 @@ def test_it_runs_in_another_process(client: Any) -> None:
     assert pid != os.getpid()
     assert client.get("/process").json() == [place, pid]  # which goes on living
     assert client.get("/here").json()[1] == os.getpid()
+
+
+def test_R69_it_is_a_new_interpreter_and_no_fork(client: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(pooled_handlers, "changed", ["here"])
+    assert client.get("/module_state").json() == []
 
 
 def test_arguments_are_bound_before(client: Any) -> None:
@@ -258,7 +264,18 @@ def test_the_shorter_of_two_time_limits_counts(make_client: MakeClient, caplog: 
 # -- streams -----------------------------------------------------------------------------------------------------------
 
 
-def test_a_stream_comes_as_it_is_made(client: Any) -> None:
+def test_a_chunk_comes_when_it_is_made(client: Any, tmp_path: Path) -> None:
+    file = tmp_path / "go_on"
+    with client.stream("GET", f"/stream_waits?file={file}") as answer:
+        pieces = answer.iter_raw()
+        seen = b""
+        while len(seen) < 6:  # the generator waits for the file
+            seen += next(pieces)
+        file.touch()
+        assert seen + b"".join(pieces) == b"abcdefg"
+
+
+def test_a_stream_is_all_there(client: Any) -> None:
     assert client.get("/chunks/20").text == "".join(f"{number} " for number in range(20))
     assert client.get("/chunks/0").text == ""
     assert client.head("/chunks/20").text == ""
@@ -312,6 +329,26 @@ def test_who_closes_a_stream_twice_or_reads_on_gets_nothing(pool: Pool) -> None:
     assert list(chunks) == []
     chunks.close()
     assert pool.call(10, os.getpid)
+
+
+def test_a_process_is_four_chunks_ahead(pool: Pool, tmp_path: Path) -> None:
+    file = tmp_path / "made"
+    chunks = pool.call(10, Pooled.chunks, None, 1000, str(file))
+    assert next(chunks) == "0 "
+    while not file.exists() or file.read_text() != "3":  # it has been asked for more after that one, and no other
+        time.sleep(0.01)
+    chunks.close()
+    assert file.read_text() == "3"
+    assert (tmp_path / "made.closed").exists()
+
+
+def test_R69_a_process_that_is_killed_leaves_the_others_alone() -> None:
+    pool = Pool(2)
+    chunks = pool.call(10, Pooled.chunks, None, 1000)
+    with pytest.raises(PoolError, match="killed by SIGKILL"):
+        pool.call(10, Pooled.dies, None)
+    assert len(list(chunks)) == 1000
+    pool.close()
 
 
 def test_a_generator_that_fails_while_it_is_closed_says_so(pool: Pool) -> None:

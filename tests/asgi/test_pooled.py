@@ -43,7 +43,26 @@ def test_R69_its_process_is_ended(backend: str, tmp_path: Path, path: str) -> No
         assert second.status == 200
         assert second.body != first.body
 
-    run(backend, main, within=10)
+    run(backend, main, within=15)
+    app.compiled().close()
+
+
+@every_loop
+def test_R67_more_handlers_than_may_wait_for_a_process_get_503_at_once(backend: str, tmp_path: Path) -> None:
+    app = Pooled(processes=1, thread_queue=1)
+
+    async def main() -> None:
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(get, app, f"/begins?file={tmp_path / 'begun'}")
+            await anyio.to_thread.run_sync(until, (tmp_path / "begun").exists)
+            tasks.start_soon(get, app, "/process")
+            await anyio.wait_all_tasks_blocked()
+            refused = await get(app, "/process")
+            assert (refused.status, refused.headers["retry-after"]) == (503, "1")
+            assert (await get(app, "/here")).status == 200  # in a thread of this process
+            tasks.cancel_scope.cancel()
+
+    run(backend, main, within=15)
     app.compiled().close()
 
 

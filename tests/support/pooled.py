@@ -25,6 +25,15 @@ class Custom(Exception):
     pass
 
 
+class Holding(Exception):
+    def __init__(self, text: str) -> None:
+        super().__init__(text)
+        self.lock = threading.Lock()
+
+
+changed: list[str] = []  # by tests, in their own process
+
+
 def plain(number: int) -> Any:
     return [where(), number, micropie.request.query("number")]
 
@@ -145,6 +154,8 @@ class Pooled(App):
             sys.exit(3)
         if kind == "unpicklable":
             raise Unpicklable("a", "b")
+        if kind == "holding":
+            raise Holding("oh")
         raise Custom("oh")
 
     @pooled
@@ -228,6 +239,10 @@ class Pooled(App):
         while not Path(file).exists():
             time.sleep(0.01)
         yield "g"
+
+    @pooled
+    def module_state(self) -> Any:
+        return changed
 
     @pooled
     def takes(self, thing: Any) -> str:
