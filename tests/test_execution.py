@@ -399,6 +399,13 @@ def test_one_that_is_given_up_while_it_waits_for_a_process_gets_none(pool: Pool)
     assert pool.call(10, os.getpid) in pool_pids(pool)
 
 
+def test_what_is_there_to_be_stopped_when_it_has_been_given_up_is_stopped() -> None:
+    handle, stopped = Handle(), []
+    handle.give_up()
+    handle.hold(lambda: stopped.append("stopped"))
+    assert stopped == ["stopped"]
+
+
 def test_what_is_given_up_when_it_has_been_done_ends_nothing(pool: Pool) -> None:
     handle = Handle()
     pid = pool.call(10, os.getpid, handle=handle)

@@ -13,6 +13,7 @@ import time
 import uuid
 from collections.abc import Callable, Iterator
 from concurrent.futures import Executor, ProcessPoolExecutor, ThreadPoolExecutor
+from contextlib import contextmanager
 from contextvars import copy_context
 from functools import partial
 from pathlib import Path
@@ -30,25 +31,31 @@ from tests.conftest import MakeClient
 from tests.support.multipart_forms import PAIRS, form, section
 from tests.support.pooled import Pooled
 
-_local_cluster: Any = LocalCluster  # their functions have no types
-_client: Any = Client
+
+@contextmanager
+def cluster_of(workers: int, *, processes: bool) -> Iterator[Any]:
+    """The client of a Dask cluster on this machine, with one thread for each worker."""
+    local_cluster: Any = LocalCluster  # their functions have no types
+    client: Any = Client
+    quiet = {"distributed.scheduler.allowed-failures": 0, "distributed.logging.distributed": "critical"}
+    with (
+        dask.config.set(quiet),
+        local_cluster(
+            n_workers=workers,
+            processes=processes,
+            threads_per_worker=1,
+            dashboard_address=None,
+            scheduler_kwargs={"dashboard_address": ":0"},  # it has a port all the same
+            silence_logs=logging.CRITICAL,
+        ) as cluster,
+        client(cluster) as connected,
+    ):
+        yield connected
 
 
 @pytest.fixture(scope="module")
 def cluster() -> Iterator[Any]:
-    """The client of a Dask cluster of two processes, with one thread each."""
-    quiet = {"distributed.scheduler.allowed-failures": 0, "distributed.logging.distributed": "critical"}
-    with (
-        dask.config.set(quiet),
-        _local_cluster(
-            n_workers=2,
-            processes=True,
-            threads_per_worker=1,
-            dashboard_address=None,
-            silence_logs=logging.CRITICAL,
-        ) as cluster,
-        _client(cluster) as client,
-    ):
+    with cluster_of(2, processes=True) as client:
         yield client
 
 
@@ -163,6 +170,7 @@ def test_R69_a_killed_process_of_a_process_pool(make_client: MakeClient, caplog:
         assert "the executor gave it up: A process in the process pool was terminated" in caplog.text
 
 
+@pytest.mark.timeout(60)  # two processes that import Dask
 def test_R69_a_killed_worker_of_a_cluster(
     make_client: MakeClient, cluster: Any, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -171,7 +179,16 @@ def test_R69_a_killed_worker_of_a_cluster(
     assert "the executor gave it up: Attempted to run task" in caplog.text
     with pytest.raises(Exception, match=r".*"), client.stream("GET", "/stream_dies") as answer:
         list(answer.iter_raw())
+    cluster.wait_for_workers(2)
     assert client.get("/process").status_code == 200
+
+
+def test_a_cluster_of_threads(make_client: MakeClient) -> None:
+    with cluster_of(1, processes=False) as cluster:
+        client = make_client(Pooled(pool=cluster.get_executor()))
+        assert client.get("/process").json() == ["process", os.getpid()]
+        assert client.get("/chunks/20").text == "".join(f"{number} " for number in range(20))
+    assert not executors._kept
 
 
 def test_an_executor_that_has_been_shut_down_says_so(make_client: MakeClient, caplog: pytest.LogCaptureFixture) -> None:
@@ -358,19 +375,22 @@ def test_a_batch_that_takes_too_long_ends_the_stream(threads: Executor, tmp_path
     assert not executors._kept
 
 
-def test_a_stream_that_begins_when_nobody_waits_any_more_is_closed(threads: Executor, tmp_path: Path) -> None:
+@pytest.mark.parametrize("chunks", ["abc", ""])
+def test_a_stream_that_begins_when_nobody_waits_any_more_is_closed(
+    threads: Executor, tmp_path: Path, chunks: str
+) -> None:
     file = tmp_path / "go_on"
     with pytest.raises(TookTooLong):
-        ExecutorPool(threads).call(0.05, late_stream, str(file))
+        ExecutorPool(threads).call(0.05, late_stream, str(file), chunks)
     file.touch()
     for _ in range(2):
         threads.submit(int).result()
     assert not executors._kept
 
 
-def late_stream(file: str) -> Iterator[str]:
+def late_stream(file: str, chunks: str = "abc") -> Iterator[str]:
     until(Path(file).exists)
-    return iter("abc")
+    return iter(chunks)
 
 
 def test_one_that_begins_when_the_executor_has_been_shut_down(tmp_path: Path) -> None:
