@@ -14,6 +14,7 @@ from micropie.asgi.conversing import serve_websocket
 from micropie.asgi.driver import serve_http as answer_asgi
 from micropie.asgi.lifespan import Running
 from micropie.asgi.serving import serve as serve_asgi
+from micropie.building import build_site
 from micropie.channels import Channels
 from micropie.context import current, current_request
 from micropie.decorators import Function, make_mark
@@ -22,6 +23,7 @@ from micropie.error_handlers import ErrorHandler, ErrorKey, check_error_key
 from micropie.errors import Redirect, SetupError
 from micropie.headers import MutableHeaders
 from micropie.level import Level
+from micropie.levels import Branch
 from micropie.lifecycle import Lifecycle, lifespan_opener
 from micropie.mounting import APP, ASGI, Mount, checked_prefix, first_fitting, kind_of_target
 from micropie.mountlife import MountedLife
@@ -31,7 +33,7 @@ from micropie.response import Draft
 from micropie.routing import RouteMark, is_function, is_method
 from micropie.sessions import InMemorySessionBackend, SessionBackend
 from micropie.settings import Settings
-from micropie.site import Branch, Site, build_site
+from micropie.site import Site
 from micropie.static import directory_route
 from micropie.steps import HANDLER
 from micropie.types import HeadersLike, Receive, Scope, Send

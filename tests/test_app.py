@@ -347,7 +347,8 @@ def test_an_outer_application_starts_first_and_stops_last(world: str) -> None:
     with TestClient(root, **options) as client:  # type: ignore[arg-type]
         client.get("/")
     kinds = [event.partition(" ")[0] for event in events]
-    assert kinds == ["outer"] * 3 + ["inner"] * 3 + ["inner"] * 2 + ["outer"] * 2 + ["inner", "outer"]
+    assert kinds == ["outer"] * 3 + ["inner"] * 3 + ["inner"] * 3 + ["outer"] * 3
+    assert events[-6:] == [f"{name} {what}" for name in ("inner", "outer") for what in ("stop", "stop async", "leave")]
 
 
 @pytest.mark.parametrize("how", ["argument", "assigned", "generator"])
