@@ -21,6 +21,7 @@ from micropie.decorators import Function, make_mark
 from micropie.endings import Ending
 from micropie.error_handlers import ErrorHandler, ErrorKey, check_error_key
 from micropie.errors import Redirect, SetupError
+from micropie.handlers import is_function, is_method
 from micropie.headers import MutableHeaders
 from micropie.level import Level
 from micropie.levels import Branch
@@ -30,7 +31,7 @@ from micropie.mountlife import MountedLife
 from micropie.rendering import names_of, stream
 from micropie.request import Request, State
 from micropie.response import Draft
-from micropie.routing import RouteMark, is_function, is_method
+from micropie.routes import RouteMark
 from micropie.sessions import InMemorySessionBackend, SessionBackend
 from micropie.settings import Settings
 from micropie.site import Site

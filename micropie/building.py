@@ -12,11 +12,13 @@ from typing import Any
 
 from micropie.endings import Ending
 from micropie.errors import SetupError
+from micropie.handlers import SOCKET_PREFIX, public_handlers
 from micropie.level import Level
 from micropie.levels import Branch, inner_level, root_level
 from micropie.mounting import Mount, dotted
 from micropie.patterns import Pattern
-from micropie.routing import SOCKET_PREFIX, Node, Resource, Route, RouteMark, Router, marks_of, public_handlers
+from micropie.routes import Route, RouteMark, marks_of
+from micropie.routing import Node, Resource, Router
 from micropie.site import Apart, Mounted, MountedApp, MountingSite, MountRoute, Site
 from micropie.steps import HANDLER
 

@@ -9,7 +9,7 @@ from micropie.arguments import is_count
 from micropie.errors import SetupError
 from micropie.patterns import Pattern
 from micropie.places import LOOP, MARK, PROCESS, THREAD, checked_place
-from micropie.routing import RouteMark, checked_methods
+from micropie.routes import RouteMark, checked_methods
 
 Function = TypeVar("Function", bound=Callable[..., Any])
 

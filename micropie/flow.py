@@ -45,7 +45,7 @@ from micropie.response import (
     redirect_response,
     states_status,
 )
-from micropie.routing import Route
+from micropie.routes import Route
 from micropie.sessions import Session
 from micropie.sessions.store import COOKIE
 from micropie.site import Site, handed_over

@@ -19,7 +19,7 @@ from micropie.settings import Settings
 from micropie.templates import Templates
 
 if TYPE_CHECKING:
-    from micropie.routing import RouteMark
+    from micropie.routes import RouteMark
 
 
 @dataclass(slots=True)

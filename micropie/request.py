@@ -32,7 +32,7 @@ from micropie.types import Environ, Parameters, Scope
 
 if TYPE_CHECKING:
     from micropie.middleware.rates import Quota
-    from micropie.routing import Route
+    from micropie.routes import Route
 
 Value = TypeVar("Value")
 

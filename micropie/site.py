@@ -13,7 +13,8 @@ from micropie.level import Level, Threads
 from micropie.mounting import Mount, Place, Table, kind_of_target, place_of
 from micropie.patterns import DOTS_AND_EMPTY, Pattern
 from micropie.request import Request
-from micropie.routing import Route, Router
+from micropie.routes import Route
+from micropie.routing import Router
 from micropie.steps import MOUNT, no_function
 
 _NO_ROUTES: dict[str, Route] = {}

@@ -16,7 +16,7 @@ from micropie.middleware.base import FlowMiddleware
 from micropie.origins import checked_origins, normal_origin
 from micropie.request import Request
 from micropie.response import TOKEN, Response, add_vary
-from micropie.routing import checked_methods
+from micropie.routes import checked_methods
 from micropie.types import HeaderPairs
 
 METHODS: Final = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE")
