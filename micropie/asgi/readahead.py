@@ -97,11 +97,13 @@ class ReadAhead:
         self._in_a_row = 0
 
     def let_go(self) -> bool:
-        """End, and leave ``receive`` to the handler, if it has waited for its messages alone; whether that is so."""
-        if self._in_a_row < IN_A_ROW or self._kept or self._reads or self._ended:
+        """End, and leave ``receive`` to the handler, if it has waited for its messages alone; whether that is so.
+
+        To be asked when ``next`` has given a message, which is what ``run`` waits for if it does not receive.
+        """
+        if self._in_a_row < IN_A_ROW or self._kept or self._reads:
             return False
         self._let_go = True
-        self._taken.ring()
         return True
 
     def end(self) -> None:

@@ -466,6 +466,24 @@ def test_R54_R61_reading_ahead_ends_with_its_reason_and_begins_anew(backend: str
 
 
 @every_loop
+def test_reading_ahead_goes_on_where_the_handler_waits_for_something_else_between_messages(backend: str) -> None:
+    readers: list[Any] = []
+
+    async def handler(ws: WebSocket) -> None:
+        await ws.accept()
+        for _ in range(100):
+            await anyio.lowlevel.checkpoint()
+            readers.append(ws._ahead)
+            await ws.receive_text()
+
+    async def main() -> None:
+        await Server(*[text("x")] * 100, slow=True).serve(app_of(handler))
+
+    run(backend, main)
+    assert [ahead is readers[0] for ahead in readers] == [True] * 100
+
+
+@every_loop
 def test_a_second_receive_is_refused_while_the_first_was_begun_in_the_handler_s_own_steps(backend: str) -> None:
     """As by asyncio's eager tasks, which run up to their first wait inside of whoever makes them."""
 
