@@ -9,9 +9,8 @@ import pickle
 import re
 import runpy
 import sys
-import time
 import uuid
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from concurrent.futures import Executor, ProcessPoolExecutor, ThreadPoolExecutor
 from contextlib import contextmanager
 from contextvars import copy_context
@@ -30,6 +29,7 @@ from micropie.steps import TookTooLong
 from tests.conftest import MakeClient
 from tests.support.multipart_forms import PAIRS, form, section
 from tests.support.pooled import Pooled
+from tests.support.waiting import until
 
 
 @contextmanager
@@ -85,13 +85,6 @@ def batching(request: pytest.FixtureRequest) -> Any:
     if request.param == "dask":
         return request.getfixturevalue("cluster").get_executor()
     return request.getfixturevalue(request.param)
-
-
-def until(condition: Callable[[], object]) -> None:
-    end = time.monotonic() + 10
-    while not condition():
-        assert time.monotonic() < end
-        time.sleep(0.01)
 
 
 # -- calls -------------------------------------------------------------------------------------------------------------

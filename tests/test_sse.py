@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Iterator
 from typing import Any
 
 import anyio
@@ -22,6 +22,7 @@ from micropie.wsgi.portal import close_portals
 from tests.asgi.calls import Call, Lifespan, every_loop, http_scope, piece, run
 from tests.conftest import MakeClient
 from tests.support.event_source import Received, parsed
+from tests.support.waiting import until
 from tests.wsgi.calls import begin
 
 COMMENT = b": \n\n"
@@ -164,14 +165,6 @@ def _or_raised(item: Any) -> Any:
 
 KINDS = ["asynchronous", "async_handler", "sync"]
 every_kind = pytest.mark.parametrize("kind", KINDS)
-
-
-def until(condition: Callable[[], object]) -> None:
-    """Wait for what another thread does."""
-    deadline = time.monotonic() + 10
-    while not condition():
-        assert time.monotonic() < deadline
-        time.sleep(0.005)
 
 
 @every_kind

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from anyio import move_on_after
 
-from micropie.asgi.performing import perform
+from micropie.asgi.performing import close_request, perform
 from micropie.asgi.request import ASGIWebSocketRequest
 from micropie.asgi.websocket import WebSocket
 from micropie.context import current
@@ -23,12 +23,13 @@ async def serve_websocket(site: Site, scope: Scope, receive: Receive, send: Send
     websocket = WebSocket(request, receive, send)
     token = current.set(request)
     try:
-        ending = await perform(converse(site, request, websocket), request)
-    except BaseException:
-        with move_on_after(CLEAN_UP_WITHIN, shield=True):
-            await perform(wind_up(request), request)
-        raise
+        try:
+            ending = await perform(converse(site, request, websocket), request)
+        except BaseException:
+            with move_on_after(CLEAN_UP_WITHIN, shield=True):
+                await perform(wind_up(request), request)
+            raise
+        await websocket.refuse(*ending)
     finally:
         current.reset(token)
-        request.close()
-    await websocket.refuse(*ending)
+        await close_request(request)

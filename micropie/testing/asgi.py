@@ -140,8 +140,9 @@ class ASGITransport(AppTransport):
         self._lifespan = lifespan
 
     def shutdown(self) -> None:
-        if self._lifespan is not None:
-            self._lifespan.shutdown()
+        lifespan, self._lifespan = self._lifespan, None  # a client may be closed twice, by hand and by ``with``
+        if lifespan is not None:
+            lifespan.shutdown()
 
     def end(self) -> None:
         if self._loop is not None:

@@ -15,7 +15,7 @@ import pytest
 from micropie import executors, pooled
 from tests.asgi.calls import Call, every_loop, get, http_scope, piece, run
 from tests.support.pooled import Pooled
-from tests.test_executors import until
+from tests.support.waiting import until
 
 BEGINNING = ["/begins", "/stream_begins/0", "/stream_begins/1"]
 

@@ -22,17 +22,10 @@ from micropie.loops import WAKERS, caller
 from tests.asgi.calls import Call, Lifespan, every_loop, http_scope, piece, run
 from tests.conftest import MakeClient
 from tests.support.event_source import parsed
+from tests.support.waiting import until
 from tests.wsgi.calls import begin
 
 VALUES: list[Any] = [None, True, 5, 2**70, 1.5, "é\n", [], {"a": [{"b": None}]}]
-
-
-def until(condition: Callable[[], object]) -> None:
-    """Wait for what another thread does."""
-    deadline = time.monotonic() + 10
-    while not condition():
-        assert time.monotonic() < deadline
-        time.sleep(0.002)
 
 
 def in_thread(function: Callable[[], object]) -> threading.Thread:

@@ -9,7 +9,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -23,15 +23,9 @@ from micropie.channels.waiting import Outcome
 from micropie.redisclient import RedisClient
 from tests.asgi.calls import every_loop, run
 from tests.support.redis_server import redis_server
+from tests.support.waiting import until
 
 ROOT = Path(__file__).parent.parent.parent
-
-
-def until(condition: Callable[[], object]) -> None:
-    deadline = time.monotonic() + 10
-    while not condition():
-        assert time.monotonic() < deadline
-        time.sleep(0.002)
 
 
 def port_of(url: str) -> int:

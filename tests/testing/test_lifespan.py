@@ -62,6 +62,15 @@ def test_start_up_and_shut_down_are_run_around_the_block(world: str) -> None:
 
 
 @every_loop
+def test_a_client_that_is_closed_by_hand_is_shut_down_once(world: str) -> None:
+    app = App(STARTED, STOPPED)
+    with TestClient(app, backend=world) as client:
+        client.close()
+        assert app.received == ["lifespan.startup", "lifespan.shutdown"]
+    assert app.received == ["lifespan.startup", "lifespan.shutdown"]
+
+
+@every_loop
 def test_an_application_may_wait_on_after_its_shut_down(world: str) -> None:
     with TestClient(App(STARTED, STOPPED, once_more=True), backend=world):
         pass

@@ -11,8 +11,10 @@ import anyio
 import anyio.lowlevel
 import pytest
 
+import micropie
 from micropie import App, ConnectionClosed, HTTPError, Redirect, WebSocket, websocket
 from micropie.testing import TestClient, WebSocketClosed, WebSocketRefused, WebSocketSession
+from tests.support.waiting import until
 from tests.websockets.conftest import OpenClient
 
 Handler = Callable[[WebSocket], Awaitable[None]]
@@ -630,3 +632,39 @@ def test_an_inner_timeout_of_the_handler_s_own_is_its_own(open_client: OpenClien
 
 def test_the_decorator_is_public() -> None:
     assert websocket.__doc__
+
+
+# -- afterwards --------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("ending", ["returns", "fails", "client leaves", "refuses"])
+def test_what_is_to_be_done_after_the_response_is_done_when_it_is_over(
+    open_client: OpenClient, ending: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    done: list[object] = []
+
+    async def afterwards(ws: WebSocket) -> None:
+        done.append((micropie.request.path, ws.closed, micropie.request.is_answered))
+
+    async def handler(ws: WebSocket) -> None:
+        micropie.request.after_response(afterwards, ws)
+        micropie.request.after_response(done.append, "in a thread")
+        if ending == "refuses":
+            raise HTTPError(403)
+        await ws.accept()
+        if ending == "client leaves":
+            await ws.receive_text()
+        assert done == []
+        if ending == "fails":
+            raise ValueError
+
+    client = open_client(app_of(handler))
+    if ending == "refuses":
+        refusal(client)
+    else:
+        with client.websocket("/") as ws:
+            if ending != "client leaves":
+                closing(ws)
+    until(lambda: len(done) == 2)
+    assert done == [("/", True, True), "in a thread"]
+    assert len(errors(caplog)) == (ending == "fails")
