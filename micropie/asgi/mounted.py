@@ -45,7 +45,7 @@ class Answering:
         self._failure: BaseException | None = None
         self.is_complete = False
         self.make_response: Callable[[Any], Response] = Response
-        self.tell_to_leave: Callable[[], bool] = bool
+        self.tell_to_leave: Callable[[], bool] = lambda: False
 
     def start(self, request: ASGIRequest, make: Callable[[], Awaitable[None]]) -> None:
         """Run ``make`` in a task. Raises ``RuntimeError`` where there is nobody to look after it."""

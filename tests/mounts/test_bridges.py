@@ -479,7 +479,7 @@ def test_R74_a_length_that_is_none_is_a_400(make_client: MakeClient, target: Any
     assert client.post("/m", content=b"abc", headers={"Content-Length": length}).status_code == 400
 
 
-def test_R7_a_body_that_ends_too_early(make_client: MakeClient) -> None:
+def test_R7_R74_a_body_that_ends_too_early(make_client: MakeClient) -> None:
     def app(environ: Any, start_response: Any) -> list[bytes]:
         data = environ["wsgi.input"].read(100)
         start_response("200 OK", [("Content-Type", "text/plain")])

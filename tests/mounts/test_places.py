@@ -78,6 +78,15 @@ def test_R75_foreign_applications(make_client: MakeClient, target: Any, depth: i
         assert answer.status_code == 404, path
 
 
+@pytest.mark.parametrize("target", [wsgi, asgi])
+def test_R75_variables_of_the_process_s_environment_change_nothing(
+    make_client: MakeClient, target: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("SCRIPT_NAME", "PATH_INFO", "root_path"):
+        monkeypatch.setenv(name, "/evil")
+    assert make_client(nested(target, 1)).get("/one/m/x").json() == ["/one/m", "/x"]
+
+
 @pytest.mark.parametrize("root_path", ["", "/p"])
 @pytest.mark.parametrize("depth", [0, 1, 2])
 def test_R75_an_app_that_shares(make_client: MakeClient, depth: int, root_path: str) -> None:

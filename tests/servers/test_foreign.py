@@ -31,7 +31,7 @@ from websockets.typing import Subprotocol
 
 from tests.servers.foreign import conversations
 from tests.servers.foreign.conversations import Ask, Conversation, Say
-from tests.servers.harness import ANSWER_WITHIN, KINDS, Answer, Kind, Server, await_start, end_all, launch
+from tests.servers.harness import ANSWER_WITHIN, KINDS, Answer, Kind, Server, await_start, end_all, launch, parsed
 
 pytestmark = pytest.mark.timeout(60)
 
@@ -206,6 +206,28 @@ def without_drawn(name: str, value: str) -> str:
     cookie, _, attributes = value.partition(";")
     name = cookie.partition("=")[0]
     return (f"{name}=drawn" if name in DRAWN else cookie) + ";" + EXPIRES.sub("expires=drawn", attributes)
+
+
+# -- both ways at once -----------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("name", [*SERVERS, "flask"])  # alone as well
+def test_flask_gives_a_body_back_while_it_arrives(name: str, servers: Callable[[str], Server]) -> None:
+    # gunicorn reads 1024 bytes at a time, and of a chunked body it waits for the beginning of the next chunk.
+    head = b"POST /flask/echo HTTP/1.1\r\nHost: x\r\nConnection: close\r\nContent-Length: 3072\r\n\r\n"
+    with socket.create_connection(("127.0.0.1", servers(name).port), timeout=ANSWER_WITHIN) as connection:
+        connection.sendall(head)
+        received = b""
+        for byte in (b"\x01", b"\x02", b"\x03"):
+            connection.sendall(1024 * byte)
+            while received.count(byte) < 1024:
+                piece = connection.recv(65536)
+                assert piece, received
+                received += piece
+        while piece := connection.recv(65536):
+            received += piece
+    answer = parsed(received, "POST")
+    assert (answer.status, len(answer.body)) == (200, 3072)
 
 
 # -- locks -----------------------------------------------------------------------------------------------------------------

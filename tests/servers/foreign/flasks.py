@@ -53,7 +53,7 @@ def echo() -> Any:
     """The body as it comes, given back as it comes."""
 
     def pieces() -> Iterator[bytes]:
-        while piece := flask.request.stream.read(1000):
+        while piece := flask.request.stream.read(1024):
             yield piece
 
     return flask.Response(flask.stream_with_context(pieces()), mimetype="application/octet-stream")
