@@ -31,7 +31,18 @@ from websockets.typing import Subprotocol
 
 from tests.servers.foreign import conversations
 from tests.servers.foreign.conversations import Ask, Conversation, Say
-from tests.servers.harness import ANSWER_WITHIN, KINDS, Answer, Kind, Server, await_start, end_all, launch, parsed
+from tests.servers.harness import (
+    ANSWER_WITHIN,
+    KINDS,
+    Answer,
+    Kind,
+    Server,
+    ServerOf,
+    await_start,
+    end_all,
+    launch,
+    parsed,
+)
 
 pytestmark = pytest.mark.timeout(60)
 
@@ -75,7 +86,7 @@ UNDER_MICROPIE = [
 
 
 @pytest.fixture(scope="module")
-def servers() -> Iterator[Callable[[str], Server]]:
+def servers() -> Iterator[ServerOf]:
     """``servers("uvicorn")`` has all that is mounted, ``servers("flask")`` that one alone. They start at once."""
     alone = {foreign.alone: kind_alone(foreign) for foreign in FOREIGN.values()}
     wanted = {name: (KINDS[name], UNDER) for name in SERVERS} | {app: (kind, app) for app, kind in alone.items()}
@@ -106,7 +117,7 @@ def accepting(server: Server) -> Server:
 
 
 @pytest.fixture(scope="module")
-def answer_alone(servers: Callable[[str], Server]) -> Callable[[str, str], list[Answer]]:
+def answer_alone(servers: ServerOf) -> Callable[[str, str], list[Answer]]:
     """``answer_alone("flask", "forms")``: the answers of that conversation, held once."""
 
     @cache
@@ -125,7 +136,7 @@ def test_it_answers_as_it_does_alone(
     server: str,
     name: str,
     topic: str,
-    servers: Callable[[str], Server],
+    servers: ServerOf,
     answer_alone: Callable[[str, str], list[Answer]],
 ) -> None:
     foreign = FOREIGN[name]
@@ -212,7 +223,7 @@ def without_drawn(name: str, value: str) -> str:
 
 
 @pytest.mark.parametrize("name", [*SERVERS, "flask"])  # alone as well
-def test_flask_gives_a_body_back_while_it_arrives(name: str, servers: Callable[[str], Server]) -> None:
+def test_flask_gives_a_body_back_while_it_arrives(name: str, servers: ServerOf) -> None:
     # gunicorn reads 1024 bytes at a time, and of a chunked body it waits for the beginning of the next chunk.
     head = b"POST /flask/echo HTTP/1.1\r\nHost: x\r\nConnection: close\r\nContent-Length: 3072\r\n\r\n"
     with socket.create_connection(("127.0.0.1", servers(name).port), timeout=ANSWER_WITHIN) as connection:
@@ -234,7 +245,7 @@ def test_flask_gives_a_body_back_while_it_arrives(name: str, servers: Callable[[
 
 
 @pytest.mark.parametrize("name", SERVERS)
-def test_cherrypy_s_lock_of_a_session_is_let_go_of(name: str, servers: Callable[[str], Server]) -> None:
+def test_cherrypy_s_lock_of_a_session_is_let_go_of(name: str, servers: ServerOf) -> None:
     """It is a thread's own: call, chunks and close have to be in that one, also when the client leaves."""
     server = servers(name)
     cookie = server.request("GET", "/cherrypy/more/count").all("Set-Cookie")[0].partition(";")[0]
@@ -268,7 +279,7 @@ WITH_SOCKETS = [
 
 
 @pytest.mark.parametrize(("server", "name", "topic"), WITH_SOCKETS)
-def test_it_talks_as_it_does_alone(server: str, name: str, topic: str, servers: Callable[[str], Server]) -> None:
+def test_it_talks_as_it_does_alone(server: str, name: str, topic: str, servers: ServerOf) -> None:
     foreign = FOREIGN[name]
     say = (foreign.sockets or {})[topic]
     assert talk(servers(server), foreign.prefix, say) == talk(servers(name), foreign.prefix, say)
