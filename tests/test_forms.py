@@ -421,7 +421,7 @@ def test_R32_nothing_stays_open_wherever_the_stream_breaks() -> None:
         parser.close()
         for broken in (body[:at], body[:at] + b"\r\n--Bx"):
             assert outcome("multipart", [broken]) == 400 or at >= len(body) - 2
-    assert open_files() == before
+    assert open_files() <= before  # threads of other tests may be closing theirs still
 
 
 def test_R32_a_full_disk_closes_everything(monkeypatch: pytest.MonkeyPatch) -> None:
