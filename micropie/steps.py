@@ -11,11 +11,12 @@ AWAIT      ``function(*arguments)`` is awaitable: its result               await
 BLOCK      ``function(*arguments)`` may block: its result                  a worker thread (asgi), a call (wsgi)
 HANDLER    the same for a handler, of which only so many may wait for a    the same
            thread: 503 for others
-POOL       the handler of that name called in a process               a thread, which   a call, which
-                                                                           waits for it      waits for it
+POOL       the handler of that name called in a process                    a thread waits for it, until the request
+                                                                           is cancelled (asgi); a call (wsgi)
 IO         the same for files and session backends: it blocks for a        a worker thread that handlers can't
            moment only                                                     occupy (asgi), a call (wsgi)
-CHUNK      of the async stream that is the argument: its next chunk       the same task that gets all of them
+CHUNK      of the stream that is the argument, which may have to wait      the same task that gets all of them
+           and be given up meanwhile: its next chunk
 CLOSE      the stream that is the argument closed                         where its chunks are made
 MOUNT      the answer of the application that is mounted at the route    in a task or thread of its own (asgi), in
            that is the first argument, to the request that is the         the server's thread or on the loop (wsgi)
