@@ -48,6 +48,28 @@ def test_R69_its_process_is_ended(backend: str, tmp_path: Path, path: str) -> No
 
 
 @every_loop
+@pytest.mark.parametrize("after", [0, 1])
+def test_R61_a_client_that_leaves_waits_for_no_chunk_for_long(
+    backend: str, tmp_path: Path, after: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("micropie.loops.CLEAN_UP_WITHIN", 0.1)
+    app = Pooled(processes=1)
+    file = tmp_path / "begun"
+
+    async def main() -> None:
+        call = Call(piece(b""))
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(app, http_scope("GET", f"/stream_begins/{after}?file={file}"), call.receive, call.send)
+            await anyio.to_thread.run_sync(until, file.exists)
+            call.leave()
+        assert after == 0 or not call.is_complete  # else it is an error's answer, to nobody
+        assert (await get(app, "/process")).status == 200
+
+    run(backend, main, within=15)
+    app.compiled().close()
+
+
+@every_loop
 def test_R67_more_handlers_than_may_wait_for_a_process_get_503_at_once(backend: str, tmp_path: Path) -> None:
     app = Pooled(processes=1, thread_queue=1)
 
