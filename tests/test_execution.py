@@ -227,13 +227,21 @@ def test_R69_a_process_that_is_killed_between_two_requests_costs_nobody_anything
 def test_R69_one_that_takes_too_long_is_ended(make_client: MakeClient, caplog: pytest.LogCaptureFixture) -> None:
     app = Pooled(processes=1, pool_timeout=3)
     client = make_client(app)
-    pid = client.get("/process").json()[1]
+    pid = started_pid(app, client)
     answer = client.get("/sleeps/60")
     assert (answer.status_code, answer.text) == (503, "The answer took too long. Please try again later.")
     assert "took longer than 3 seconds in its process and was given up" in errors(caplog)[0]
     with pytest.raises(ProcessLookupError):
         os.kill(pid, 0)
-    assert client.get("/process").json()[1] != pid
+    assert started_pid(app, client) != pid
+
+
+def started_pid(app: App, client: Any) -> int:
+    """The one process of a pool, started without its application's time limit: an interpreter's start takes a while."""
+    assert client.get("/here").status_code == 200
+    (pool,) = pools_of(app)
+    pid: int = pool.call(30, os.getpid)
+    return pid
 
 
 @every_loop
@@ -255,10 +263,10 @@ def test_the_shorter_of_two_time_limits_counts(make_client: MakeClient, caplog: 
     app = Pooled(processes=1)
     app.middlewares.append(Timeout(3))
     client = make_client(app)
-    assert client.get("/process").status_code == 200
+    pid = started_pid(app, client)
     assert client.get("/sleeps/60").status_code == 503
     assert "took longer than 3 seconds" in caplog.text
-    assert client.get("/process").status_code == 200
+    assert started_pid(app, client) != pid
 
 
 # -- streams -----------------------------------------------------------------------------------------------------------
@@ -307,10 +315,12 @@ def test_a_stream_that_fails_later_is_cut(make_client: MakeClient, path: str) ->
 
 
 def test_a_chunk_that_takes_too_long_ends_the_process(make_client: MakeClient) -> None:
-    client = make_client(Pooled(processes=1, pool_timeout=2), raise_app_exceptions=False)
+    app = Pooled(processes=1, pool_timeout=2)
+    client = make_client(app, raise_app_exceptions=False)
+    pid = started_pid(app, client)
     with pytest.raises(Exception, match=r".*"), client.stream("GET", "/stream_hangs") as answer:
         list(answer.iter_raw())
-    assert client.get("/process").status_code == 200
+    assert started_pid(app, client) != pid
 
 
 # -- the pool alone ----------------------------------------------------------------------------------------------------

@@ -359,7 +359,7 @@ def test_a_generator_that_fails_while_it_is_closed_says_so(threads: Executor) ->
 def test_a_batch_that_takes_too_long_ends_the_stream(threads: Executor, tmp_path: Path) -> None:
     file = tmp_path / "go_on"
     pool = ExecutorPool(threads)
-    chunks = pool.call(0.2, Pooled.stream_waits, None, str(file))
+    chunks = pool.call(1.0, Pooled.stream_waits, None, str(file))
     with pytest.raises(TookTooLong):
         list(chunks)
     assert list(chunks) == []
