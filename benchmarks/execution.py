@@ -40,7 +40,6 @@ TABLES = (
         (
             Contender("bare: run_in_executor", "process_apps", "make_asgi_executor"),
             Contender("micropie", "process_apps", "make_micropie"),
-            Contender("bare: anyio.to_process", "process_apps", "make_asgi_to_process"),
         ),
         PLAIN,
         asgi=True,

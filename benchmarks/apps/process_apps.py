@@ -11,8 +11,6 @@ from concurrent.futures import ProcessPoolExecutor
 from multiprocessing import get_context
 from typing import Any
 
-from anyio import to_process
-
 from benchmarks.apps import handwritten
 from benchmarks.cases import HELLO
 from benchmarks.harness import AsgiApp, WsgiApp
@@ -54,10 +52,6 @@ def _asgi(hand_over: Callable[[], Awaitable[str]]) -> AsgiApp:
 def make_asgi_executor() -> AsgiApp:
     executor = _executor()
     return _asgi(lambda: asyncio.get_running_loop().run_in_executor(executor, work))
-
-
-def make_asgi_to_process() -> AsgiApp:
-    return _asgi(lambda: to_process.run_sync(work))
 
 
 def make_wsgi_executor() -> WsgiApp:
