@@ -138,7 +138,7 @@ def respond(site: Site, request: Request) -> Flow[Answer]:
                     if chunk.__class__ is bytes and chunk:
                         stream.first = chunk
                     else:
-                        yield from stream.fetch_first(chunk)
+                        yield from stream.fetch_first(request.is_on_loop, chunk)
                     if request.draft is None and request.loaded_session is None:
                         return 200, HTML, None, _NO_PAIRS, b"", stream
                     return (yield from _finish_response(request, Response(), stream, hooks))
@@ -223,7 +223,7 @@ def _replaced(stream: Stream | None, body: Any) -> Flow[Stream | None]:
 def _seal(request: Request, response: Response, stream: Stream | None) -> Flow[Answer]:
     """What no hook changes any more: a stream begun, the session saved, the headers checked."""
     if stream is not None:
-        yield from stream.fetch_first()
+        yield from stream.fetch_first(request.is_on_loop)
     if request.draft is not None:  # what hooks and a generator set on ``self.response``
         response = over(response, request.draft, keeps_status=True)
         if stream is not None:

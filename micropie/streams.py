@@ -14,7 +14,7 @@ from types import AsyncGeneratorType, CodeType, GeneratorType
 from typing import Any, Final
 
 from micropie.errors import ResponseError
-from micropie.steps import AWAIT, BLOCK, CHUNK, CLOSE, IO, Flow, Step, no_function
+from micropie.steps import CHUNK, CLOSE, Flow, Step, no_function
 
 PENDING: Final = object()  # no chunk has been fetched yet
 END: Final = object()  # what ``next`` gives at the end: StopIteration can't cross threads and futures
@@ -24,20 +24,15 @@ PART_CHUNK = 256 * 1024  # bytes; a hop to a worker thread and back costs as muc
 
 
 class Stream:
-    """A body in chunks. ``first`` is the chunk fetched ahead, or ``END``; ``source`` gives the others.
+    """A body in chunks. ``first`` is the chunk fetched ahead, or ``END``; ``source`` gives the others."""
 
-    ``kind`` is the step that fetches a chunk of a source that is not async: BLOCK, IO for a file on disk, or CHUNK
-    if ``interrupt``, called by another thread, has whoever waits for a chunk wait no longer.
-    """
+    __slots__ = ("first", "is_async", "is_open", "pump", "source", "waits")
 
-    __slots__ = ("first", "is_async", "is_open", "kind", "pump", "source", "waits")
-
-    def __init__(self, source: Any, is_async: bool, kind: str = BLOCK) -> None:
+    def __init__(self, source: Any, is_async: bool) -> None:
         self.source = source
         self.is_async = is_async
-        self.kind = kind
         self.waits = not is_async or may_wait(source)
-        self.pump: Any = None  # what the driver gets the chunks of an async source with, once it has begun
+        self.pump: Any = None  # what the driver gets the chunks with, once it has begun
         self.first: Any = PENDING
         self.is_open = True  # until somebody closes it, or has come to its end
 
@@ -46,26 +41,25 @@ class Stream:
         if self.waits:
             return PENDING
         try:
-            self.source.__anext__().send(None)
+            next(self.source.__anext__().__await__())
         except StopIteration as end:
             return end.value
         except StopAsyncIteration:
             return END
 
-    def fetch_first(self, chunk: Any = PENDING) -> Flow[None]:
-        """Fetch chunks until one has content: the head waits for it. ``chunk`` is what has been fetched already."""
+    def fetch_first(self, on_loop: bool, chunk: Any = PENDING) -> Flow[None]:
+        """Fetch chunks until one has content: the head waits for it.
+
+        ``on_loop``: whether the flow runs on an event loop. ``chunk`` is what has been fetched already.
+        """
         if type(self.source) is FilePart:  # its first chunk was read when it was opened
             self.first = next(self.source, END)
-        if self.kind is CHUNK or (self.is_async and self.waits):
-            step: Step = (CHUNK, no_function, (self,))
-        elif self.is_async:
-            step = (AWAIT, self.source.__anext__, ())
-        else:
-            step = self.kind, next, (self.source, END)
         while self.first is PENDING:
+            if chunk is PENDING and on_loop:
+                chunk = self.next_at_once()
             if chunk is PENDING:
                 try:
-                    chunk = yield step
+                    chunk = yield CHUNK, no_function, (self,)
                 except StopAsyncIteration:
                     chunk = END
             if chunk is END or type(chunk) is bytes:
@@ -99,7 +93,7 @@ class Stream:
 
     @property
     def interrupt(self) -> Callable[[], object] | None:
-        """See ``kind``."""
+        """What has who waits for a chunk of a sync source wait no longer, called by another thread; None if nothing."""
         interrupt: Callable[[], object] | None = getattr(self.source, _INTERRUPT, None)
         return interrupt
 
@@ -167,13 +161,13 @@ def stream_of(body: Any) -> Stream | None:
     if type(body) in _NO_STREAMS:  # to ask them all the rest would take as long as to encode them
         return None
     if type(body) is FilePart:
-        return Stream(body, False, IO)
+        return Stream(body, False)
     if hasattr(body, "__aiter__"):
         return Stream(body.__aiter__(), True)
     if callable(getattr(body, "read", None)):
         return Stream(_File(body), False)
     if isinstance(body, Iterator):
-        return Stream(body, False, CHUNK if hasattr(body, _INTERRUPT) else BLOCK)
+        return Stream(body, False)
     return None
 
 

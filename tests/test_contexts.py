@@ -13,6 +13,7 @@ from micropie import App, HttpMiddleware
 from tests.conftest import MakeClient
 
 seen: ContextVar[str] = ContextVar("seen", default="")
+own: ContextVar[str] = ContextVar("own", default="none")
 
 
 def add(mark: str) -> str:
@@ -107,3 +108,45 @@ def test_R68_a_stream_is_one_context_from_its_first_chunk_to_its_end(make_client
     client = make_client(app)
     for _ in range(2):
         assert client.get(f"/{path}").text == "".join("<()>" + "c" * count for count in range(1, 6))
+
+
+class Resets(App):
+    """What a generator sets before its first chunk it may reset at its end, as Flask's ``stream_with_context`` does."""
+
+    def sync(self) -> Iterator[str]:
+        token = own.set("set")
+        try:
+            yield own.get()
+            yield own.get()
+        finally:
+            own.reset(token)
+        yield own.get()
+
+    async def quick(self) -> AsyncIterator[str]:
+        token = own.set("set")
+        try:
+            yield own.get()
+            yield own.get()
+        finally:
+            own.reset(token)
+        yield own.get()
+
+    async def waits(self) -> AsyncIterator[str]:
+        token = own.set("set")
+        try:
+            yield own.get()
+            await checkpoint()
+            yield own.get()
+        finally:
+            own.reset(token)
+        yield own.get()
+
+
+@pytest.mark.parametrize("path", ["sync", "quick", "waits"])
+def test_R68_a_stream_may_reset_at_its_end_what_it_set_at_its_beginning(make_client: MakeClient, path: str) -> None:
+    client = make_client(Resets())
+    assert client.get(f"/{path}").text == "setsetnone"
+    assert own.get() == "none"
+    with client.stream("GET", f"/{path}") as answer:  # and where its client leaves in the middle
+        next(answer.iter_raw())
+    assert client.get(f"/{path}").text == "setsetnone"

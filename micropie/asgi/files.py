@@ -25,8 +25,8 @@ async def sent_by_server(start: dict[str, Any], stream: Stream, request: ASGIReq
 
     Raises ``ClientDisconnect``, and ``ResponseError`` if the file has become too short.
     """
-    part = stream.source
-    if type(part) is not FilePart or part.file is None or start["status"] in (204, 304):
+    part: FilePart = stream.source
+    if part.file is None or start["status"] in (204, 304):
         return False
     offered = request.scope.get("extensions") or ()
     if PATHSEND in offered and part.is_whole:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import AsyncIterator, Awaitable
+from contextvars import copy_context
 from typing import TYPE_CHECKING, Any
 
 from anyio import CancelScope, create_task_group, move_on_after
@@ -19,8 +20,7 @@ from micropie.asgi.suspending import go_on_awaiting, when_it_waits
 from micropie.errors import ClientDisconnect
 from micropie.level import Level
 from micropie.loops import CLEAN_UP_WITHIN, Source
-from micropie.steps import IO
-from micropie.streams import END, Stream, as_bytes
+from micropie.streams import END, FilePart, Stream, as_bytes
 from micropie.threads import IO_THREADS, in_thread, interrupting
 from micropie.types import Send
 
@@ -219,7 +219,7 @@ async def _send_chunks(chunks: AsyncIterator[Any], send: Send, looking: list[Wat
 
 
 class _FromThreads:
-    """A sync iterator as an async one, each chunk made in a worker thread.
+    """A sync iterator as an async one, each chunk made in a worker thread, all in one context.
 
     Which a cancellation waits for, as a thread can't be interrupted, unless its stream says how.
     """
@@ -228,16 +228,17 @@ class _FromThreads:
 
     def __init__(self, stream: Stream, level: Level) -> None:
         self._stream = stream
-        self._threads = IO_THREADS if stream.kind is IO else level.threads
+        self._threads = IO_THREADS if type(stream.source) is FilePart else level.threads
         self._interrupt = stream.interrupt
+        self._run = copy_context().run
 
     def __aiter__(self) -> _FromThreads:
         return self
 
     async def __anext__(self) -> Any:
         if self._interrupt is None:
-            chunk = await in_thread(self._threads, next, self._stream.source, END)
-        else:
+            chunk = await in_thread(self._threads, self._run, next, self._stream.source, END)
+        else:  # a thread that is abandoned keeps its context; these run no code of the author's in there
             with interrupting(self._interrupt):
                 chunk = await in_thread(self._threads, next, self._stream.source, END, abandon_on_cancel=True)
         if chunk is END:
@@ -246,4 +247,4 @@ class _FromThreads:
 
     async def aclose(self) -> None:
         if self._stream.closer is not None:
-            await in_thread(self._threads, self._stream.closer)
+            await in_thread(self._threads, self._run, self._stream.closer)

@@ -15,8 +15,7 @@ from micropie.asgi.pumping import close_stream, send_rest
 from micropie.asgi.request import ASGIRequest
 from micropie.errors import ClientDisconnect
 from micropie.response import HTML, JSON, TEXT, VARY_COOKIE
-from micropie.steps import IO
-from micropie.streams import END, Stream
+from micropie.streams import END, FilePart, Stream
 from micropie.types import Send
 
 logger = logging.getLogger("micropie")
@@ -62,7 +61,7 @@ def encode_headers(
 async def send_streamed(start: dict[str, Any], stream: Stream, request: ASGIRequest, send: Send) -> None:
     """Send head and chunks, close the stream. A client that has gone ends it quietly: there is nobody to tell."""
     try:
-        if stream.kind is IO and await sent_by_server(start, stream, request, send):
+        if type(stream.source) is FilePart and await sent_by_server(start, stream, request, send):
             return
         first = stream.first
         has_body = first is not END and request.method != "HEAD" and start["status"] not in (204, 304)

@@ -70,7 +70,9 @@ class Pump:
     # -- in the server's thread ----------------------------------------------------------------------------------
 
     def next(self) -> Any:
-        """One chunk, ``END`` at the end. Raises what the source raises; that is its end, too."""
+        """One chunk, ``END`` at the end and after ``close``. Raises what the source raises; that is its end, too."""
+        if self._is_closing:
+            return END
         self._ask()
         return self._take()
 
