@@ -15,7 +15,7 @@ from micropie.mounting import place_of
 from micropie.request import Request
 from micropie.response import start_failed, status_line
 from micropie.site import Site, apart_of
-from micropie.steps import BLOCK
+from micropie.steps import IO
 from micropie.streams import END, Stream, as_bytes
 from micropie.types import Environ, StartResponse
 from micropie.wsgi.files import lent_file
@@ -60,7 +60,7 @@ def serve_http(site: Site, environ: Environ, start_response: StartResponse, cont
                 break
             resume = flow.send
             try:
-                result = function(*arguments) if kind is BLOCK else perform_one(kind, function, arguments, request)
+                result = function(*arguments) if kind is IO else perform_one(kind, function, arguments, request)
             except BaseException as error:
                 resume, result = flow.throw, error
         headers = [*pairs]

@@ -51,7 +51,7 @@ def perform(flow: Flow[Value], world: World) -> Value:
                 return value
             resume = flow.send
             try:
-                result = function(*arguments) if kind is BLOCK else perform_one(kind, function, arguments, world)
+                result = function(*arguments) if kind is IO else perform_one(kind, function, arguments, world)
             except BaseException as error:
                 resume, result = flow.throw, error
     finally:
