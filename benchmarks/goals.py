@@ -42,6 +42,21 @@ def judge(best: Best) -> list[Verdict]:
     ]
 
 
+def judge_bridges(best: Best) -> list[Verdict]:
+    """The goals of `bridges`, for what is answered in one piece: chunks are waited for one by one."""
+    pieces = ("plain", "form")
+    return [
+        *(
+            _ratio(best, f"{inner}-under-asgi", "a2wsgi", 0.5, f"{name} under ASGI at most 0.5x a2wsgi", pieces)
+            for inner, name in (("bottle", "Bottle"), ("wsgi", "hand-written WSGI"))
+        ),
+        *(
+            _ratio(best, f"{inner}-under-wsgi", "a2wsgi", 0.65, f"{name} under WSGI at most 0.65x a2wsgi", pieces)
+            for inner, name in (("starlette", "Starlette"), ("asgi", "hand-written ASGI"))
+        ),
+    ]
+
+
 def _session(best: Best, protocol: str) -> Verdict:
     goal = f"{protocol.upper()}: a session read from memory at most {SESSION_GOAL}x a plain request"
     ours = best.get(f"{protocol}-sessions", {}).get(OURS, {})
