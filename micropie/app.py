@@ -204,7 +204,8 @@ class App:
         """
         apps = list({id(app): app for app in self._walk()}.values())
         mounts = [mount for app in apps for mount in app._micropie_mounts if mount.kind in kinds]
-        lives = [MountedLife(mount) for mount in mounts if mount.kind == ASGI or mount.isolated]
+        seconds = Settings().overridden(self._micropie_settings).mount_timeout
+        lives = [MountedLife(mount, seconds) for mount in mounts if mount.kind == ASGI or mount.isolated]
         return Lifecycle([*apps, *lives])
 
     def _branch(self, inside: tuple[App, ...]) -> Branch:

@@ -11,7 +11,7 @@ from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from typing import Any
 
-from anyio import Event, create_task_group
+from anyio import Event, create_task_group, move_on_after
 
 from micropie.mounting import Mount
 from micropie.types import Message
@@ -20,29 +20,32 @@ logger = logging.getLogger("micropie")
 
 
 class MountedLife:
-    """What of a mounted application starts and stops, see ``lifecycle.Part``."""
+    """What of a mounted application starts and stops, see ``lifecycle.Part``.
 
-    def __init__(self, mount: Mount) -> None:
+    ``seconds`` is how long it may take to answer that it has started, and that it has stopped; None: for ever.
+    """
+
+    def __init__(self, mount: Mount, seconds: float | None) -> None:
         self.startup_handlers: list[Callable[[], Any]] = []
         self.shutdown_handlers: list[Callable[[], Any]] = []
         self.state: Any = {}
         self._mount = mount
+        self._seconds = seconds
 
     def open_lifespan(self) -> Any:
-        """Start it, wait, stop it. Raises ``RuntimeError`` if it says that it failed."""
-        return _live(self._mount)
+        """Start it, wait, stop it. Raises ``RuntimeError`` if it says that it failed, or says nothing."""
+        return _live(self._mount, self._seconds)
 
 
 @asynccontextmanager
-async def _live(mount: Mount) -> AsyncIterator[None]:
+async def _live(mount: Mount, seconds: float | None) -> AsyncIterator[None]:
     talk = _Talk(mount)
     async with create_task_group() as group:
         group.start_soon(talk.run)
-        await talk.started.wait()
-        if not talk.is_refused:
+        if await talk.is_answered(talk.started, seconds) and not talk.is_refused:
             yield
             talk.leave.set()
-            await talk.stopped.wait()
+            await talk.is_answered(talk.stopped, seconds)
         group.cancel_scope.cancel()
     mount.state = {}
     if talk.failed is not None:
@@ -72,6 +75,16 @@ class _Talk:
         finally:
             self.started.set()
             self.stopped.set()
+
+    async def is_answered(self, event: Event, seconds: float | None) -> bool:
+        """Wait for ``event``; False, and a failure, if it does not come in time."""
+        with move_on_after(seconds):
+            await event.wait()
+        if event.is_set():
+            return True
+        what = "started" if event is self.started else "stopped"
+        self.failed = f"its lifespan did not say within {seconds:g} seconds that it has {what} (mount_timeout)"
+        return False
 
     async def _receive(self) -> Message:
         if self._is_new:

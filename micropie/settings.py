@@ -74,7 +74,10 @@ class Settings:
     portal_backend: str = "asyncio"
     """The event loop that ``async def`` handlers get under wsgi: "asyncio" or "trio"."""
     mount_timeout: float | None = 60.0
-    """Seconds that a mounted ASGI application may take to begin its answer, and between two chunks (wsgi); then 504."""
+    """Seconds that a mounted ASGI application may take to begin its answer, and between two chunks (wsgi); then 504.
+
+    So long may it also take to start and to stop, by the outermost application's setting.
+    """
     templates: str | PathLike[str] = "templates"
     """The directory of the templates, relative to the working directory."""
     template_filters: Mapping[str, Callable[..., Any]] = field(default_factory=dict)

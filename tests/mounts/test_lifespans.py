@@ -30,6 +30,8 @@ class Inner:
         if self.start == "unsupported":
             raise ValueError(scope["type"])
         self.log.append((await receive())["type"])
+        if self.start == "silent":
+            await anyio.sleep_forever()
         if self.start == "slow":
             await anyio.sleep(0.05)
         if self.start == "failed":
@@ -40,11 +42,13 @@ class Inner:
         if self.start == "dies":
             raise ValueError("died")
         self.log.append((await receive())["type"])
+        if self.stop == "silent":
+            await anyio.sleep_forever()
         await send({"type": f"lifespan.shutdown.{self.stop}"})
 
 
-def site(*inner: Any) -> App:
-    root = App()
+def site(*inner: Any, **settings: Any) -> App:
+    root = App(**settings)
     for number, target in enumerate(inner):
         root.mount(f"/m{number}", target)
     return root
@@ -98,6 +102,35 @@ def test_R73_a_start_that_fails_keeps_everything_from_starting(world: str) -> No
         with pytest.raises(Exception, match="/m1: no database"), client_of(app, world):
             pass
     assert good.log[:2] == ["lifespan.startup", "lifespan.shutdown"]
+
+
+def test_R73_one_that_never_says_that_it_has_started_does_not_hold_up_the_start(world: str, caplog: Any) -> None:
+    good, silent = Inner(), Inner("silent")
+    app = site(good, silent, mount_timeout=0.05)
+    told = "/m1: its lifespan did not say within 0.05 seconds that it has started"
+    if world == "wsgi":
+        with client_of(app, world) as client:
+            assert client.get("/").status_code == 500
+        assert told in caplog.text
+    else:
+        with pytest.raises(Exception, match=told), client_of(app, world):
+            pass
+    assert good.log[:2] == ["lifespan.startup", "lifespan.shutdown"]
+
+
+def test_R73_one_that_never_says_that_it_has_stopped_does_not_hold_up_the_end(world: str) -> None:
+    silent = Inner(stop="silent")
+    with (
+        pytest.raises(Exception, match=r"shutdown|has stopped"),
+        client_of(site(silent, mount_timeout=0.05), world) as client,
+    ):
+        assert client.get("/m0").status_code == 200
+    assert silent.log == ["lifespan.startup", "lifespan.shutdown"]
+
+
+def test_R73_a_start_may_take_for_ever_if_the_author_says_so(world: str) -> None:
+    with client_of(site(Inner("slow"), mount_timeout=None), world) as client:
+        assert client.get("/m0").status_code == 200
 
 
 def test_a_stop_that_fails_is_told(world: str) -> None:
