@@ -6,9 +6,29 @@ server to the author under both protocols. Whether a value may be sent is decide
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from types import MappingProxyType
+from typing import Generic, TypeVar
 
 from micropie.types import HeaderPairs, HeadersLike
+
+Name = TypeVar("Name")
+
+KEPT = 256
+
+
+class Names(dict[str, Name], Generic[Name]):
+    """Names as a protocol has them, by those that it is given: made by ``make``, kept if they are of the first 256."""
+
+    def __init__(self, make: Callable[[str], Name], known: Mapping[str, Name] = MappingProxyType({})) -> None:
+        super().__init__(known)
+        self._make = make
+
+    def __missing__(self, name: str) -> Name:
+        made = self._make(name)
+        if len(self) < KEPT:  # clients think of as many as they like
+            self[name] = made
+        return made
 
 
 def _pairs(headers: HeadersLike) -> Iterable[tuple[str, str]]:
@@ -41,6 +61,10 @@ class Headers(Mapping[str, str]):
 
     def __len__(self) -> int:
         return len(self._joined)
+
+    def each(self) -> Iterable[tuple[str, str]]:
+        """What ``items`` gives, without looking each name up: for who passes all of them on."""
+        return self._joined.items()
 
     def get_all(self, name: str) -> list[str]:
         """Every value of ``name`` in the order in which they came; an empty list if there is none."""

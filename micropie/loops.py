@@ -25,6 +25,9 @@ CLEAN_UP_WITHIN = 10.0
 # Seconds that a mounted application may take to end by itself after it was told that nobody wants its answer any more.
 LEAVE_WITHIN = 2.0
 
+# Chunks that may have been made elsewhere when one is asked for: that and two ahead.
+AHEAD = 3
+
 T = TypeVar("T")
 
 

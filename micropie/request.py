@@ -41,6 +41,8 @@ _NO_UPLOADS: dict[str, list[UploadFile]] = {}
 # RFC 3986, section 3.2.2, less what no browser sends: a name or IPv4 address, or an IPv6 address in brackets.
 _HOST = re.compile(r"(?P<name>[A-Za-z0-9._~\-]+|\[(?P<v6>[0-9A-Fa-f:.]+)\])(?::(?P<port>[0-9]{1,5}))?")
 
+SHORT_BODY = 64 * 1024  # bytes, which servers hand on in one piece
+
 # What a path may show unescaped: RFC 3986, section 3.3.
 _PATH_SAFE = "/:@!$&'()*+,;=~"
 
@@ -455,6 +457,14 @@ class Request:
         if not DOTS_AND_EMPTY.isdisjoint(segments):
             raise HTTPError(404)
         return segments
+
+    @property
+    def has_short_body(self) -> bool:
+        """Whether to wait for a first piece before anybody asks for it, as that may save a way between threads.
+
+        The client sends it anyway, unless it waits to be told "100 Continue". Raises 400 for a malformed length.
+        """
+        return 0 < (self.content_length or 0) <= SHORT_BODY and "expect" not in self.headers
 
     def body_so_far(self) -> bytes | None:
         """What was received of the body and kept: all of it, or nothing (of a stream). None if nobody has read it."""

@@ -75,6 +75,15 @@ class Response:
         return f"<Response {self.status}>"
 
 
+def has_its_length(response: Response) -> bool:
+    """Whether the body, bytes, is as long as the head says, if it does.
+
+    Of what another application made: a wrong length is the server's to notice, and not ours to put right.
+    """
+    length = str(len(response.body))
+    return response.headers.get("content-length", length) == length
+
+
 class FileBody:
     """A body that is a file which nobody has looked at yet: what ``static_file`` returns, for ``static.py`` to open.
 

@@ -29,7 +29,7 @@ async def in_thread(
     threads: Threads, function: Callable[..., Any], *arguments: Any, abandon_on_cancel: bool = False
 ) -> Any:
     """Call in a worker thread, with this task's context variables. Waits while all of ``threads`` are busy."""
-    limiter = _limiter(threads)
+    limiter = limiter_of(threads)
     return released(
         await to_thread.run_sync(outcome_of, function, arguments, abandon_on_cancel=abandon_on_cancel, limiter=limiter)
     )
@@ -39,7 +39,7 @@ async def in_handler_thread(
     threads: Threads, function: Callable[..., Any], *arguments: Any, abandon_on_cancel: bool = False
 ) -> Any:
     """``in_thread`` for a handler: raises 503 if too many are waiting already, as nobody waits for ever."""
-    limiter = _limiter(threads)
+    limiter = limiter_of(threads)
     if limiter.available_tokens < 1 and limiter.statistics().tasks_waiting >= threads.queue:
         raise HTTPError(503, "Too many requests are waiting. Please try again later.", [("Retry-After", RETRY_AFTER)])
     return await in_thread(threads, function, *arguments, abandon_on_cancel=abandon_on_cancel)
@@ -55,7 +55,8 @@ def interrupting(interrupt: Callable[[], object]) -> Iterator[None]:
         raise
 
 
-def _limiter(threads: Threads) -> CapacityLimiter:
+def limiter_of(threads: Threads) -> CapacityLimiter:
+    """What counts ``threads`` on the event loop that this runs on."""
     limiters = _limiters.get()
     if threads not in limiters:
         limiters[threads] = CapacityLimiter(threads.size)

@@ -60,9 +60,10 @@ class WSGICall:
         return Response(body, int(number), headers, content_type="")
 
     def close(self) -> None:
-        """Call the iterable's own ``close``, if it has one."""
+        """Call the iterable's own ``close``, if it has one. Nothing can be written any more."""
         closer = getattr(self._iterable, "close", None)
-        self._iterable = ()
+        self._iterable, self._chunks = (), iter(())
+        self._write_on = _too_late  # and what it was may refer to this
         if closer is not None:
             closer()
 
@@ -82,6 +83,10 @@ class WSGICall:
         if data:
             self._is_sent = True
             self._write_on(data)
+
+
+def _too_late(data: bytes) -> None:
+    raise ResponseError("the WSGI application wrote after its answer was closed")
 
 
 class BodyInput:

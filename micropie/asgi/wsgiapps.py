@@ -1,61 +1,154 @@
 """Mounted WSGI applications under ASGI.
 
-One request has one worker thread: the call, the iteration and ``close()`` happen there, ``close()`` always. The body is
-pulled from the event loop as it is read, the answer pushed there chunk by chunk; an answer of one chunk comes back with
-the thread's result, and is one hop less.
+One request has one worker thread: the call, the iteration and ``close()`` happen there, ``close()`` always. The
+request's task waits for what the thread tells: that it has a chunk, that it wants a piece of the body, that it has
+ended. To get to a thread and back costs more than most answers, so an answer in one piece is told with the end.
 """
 
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Coroutine
-from typing import TYPE_CHECKING, Any, TypeVar
+from collections import deque
+from collections.abc import Callable
+from contextlib import suppress
+from functools import partial
+from itertools import chain, repeat
+from queue import SimpleQueue
+from typing import TYPE_CHECKING, Any
 
-from anyio import from_thread
+from anyio import CapacityLimiter, Event, WouldBlock
 
-from micropie.asgi.mounted import Answering
+from micropie.asgi.answering import begun
+from micropie.asgi.workers import run_in_worker
 from micropie.errors import ClientDisconnect
+from micropie.headers import Names
 from micropie.level import Threads
+from micropie.loops import AHEAD, caller
 from micropie.mounting import Mount, Place
 from micropie.response import Response
-from micropie.threads import in_thread
+from micropie.threads import limiter_of
 from micropie.types import Environ
 from micropie.wsgicall import BodyInput, WSGICall
 
 if TYPE_CHECKING:
     from micropie.asgi.request import ASGIRequest
 
-Value = TypeVar("Value")
+_WANTS_BODY = "wants a piece of the body"
+_CHUNK = "gives a chunk"
+_ENDED = "has ended, with its last chunk or with what it raised"
 
 
 async def answer_of_wsgi(mount: Mount, threads: Threads, place: Place, request: ASGIRequest) -> Response:
     """The answer of a mounted WSGI application, which runs in one of ``threads``."""
-    answering = Answering()
-    call = _InThread(mount, answering, request)
-    environ = environ_of(request, place, BodyInput(call.pull))
-
-    async def make() -> None:
-        last = await in_thread(threads, call.run, environ)
-        await answering.give(last, more=False)
-
-    answering.start(request, make)
-    return await answering.response(request.method == "HEAD")
+    call = _Call(mount, request, limiter_of(threads))
+    if request.has_short_body:
+        await call.read_ahead()
+    await call.start(environ_of(request, place, BodyInput(call.pull)))
+    return await begun(call, request.method == "HEAD")
 
 
-class _InThread:
-    """What happens in the worker thread."""
+class _Call:
+    """One call of the application; ``pull`` and what ``_run`` calls is the thread's, the rest on the event loop."""
 
-    def __init__(self, mount: Mount, answering: Answering, request: ASGIRequest) -> None:
-        self._call = WSGICall(mount.target, self._give)
-        self._answering = answering
+    def __init__(self, mount: Mount, request: ASGIRequest, limiter: CapacityLimiter) -> None:
+        self._wsgi = WSGICall(mount.target, self._give)
+        self.response = self._wsgi.response
         self._request = request
+        self._limiter = limiter
         self._kept = request.body_so_far()
         self._more = self._kept is None
-        answering.make_response = self._call.response
+        self._call_soon = caller()
+        self._told: deque[tuple[str, Any, BaseException | None]] = deque()  # by the thread
+        self._is_telling = False
+        self._notify: Callable[[], object] = bool  # nobody waits for it
+        self._grants = chain((1, AHEAD), repeat(1))  # whether more than one chunk is wanted shows with the second
+        self._granted: SimpleQueue[None] = SimpleQueue()  # one for each chunk that may be given
+        self._pieces: SimpleQueue[tuple[bytes, bool] | Exception] = SimpleQueue()
+        self._is_ahead = self._is_left = self._has_ended = False
 
-    def run(self, environ: Environ) -> bytes:
+    # -- on the event loop ---------------------------------------------------------------------------------------
+
+    async def read_ahead(self) -> None:
+        """Have the first piece of the body at hand, if nobody has read it."""
+        self._is_ahead = self._more
+        if self._is_ahead:
+            self._pieces.put(await self._next_piece())
+
+    async def start(self, environ: Environ) -> None:
+        """Have a thread call the application, when one is free."""
+        try:
+            self._limiter.acquire_on_behalf_of_nowait(self)
+        except WouldBlock:
+            await self._limiter.acquire_on_behalf_of(self)
+        try:
+            run_in_worker(self._run, environ)
+        except RuntimeError:  # there are too many threads in this process
+            self._limiter.release_on_behalf_of(self)
+            raise
+
+    async def take(self) -> tuple[bytes, bool]:
+        """See ``Answering``."""
+        for _ in range(next(self._grants)):
+            self._granted.put(None)
+        while True:
+            what, chunk, failure = await self._next()
+            if what is not _WANTS_BODY:
+                break
+            self._pieces.put(await self._next_piece())
+        self._has_ended = what is _ENDED
+        if failure is None:
+            return chunk, not self._has_ended
+        try:
+            raise failure
+        finally:
+            del failure
+
+    async def stop(self) -> None:
+        """See ``Answering``."""
+        self._is_left = True
+        self._granted.put(None)
+        self._pieces.put(ClientLeft("the client left"))
+        while not self._has_ended:
+            self._has_ended = (await self._next())[0] is _ENDED
+
+    async def _next(self) -> tuple[str, Any, BaseException | None]:
+        while not self._told:
+            news = Event()
+            self._notify = news.set
+            await news.wait()
+        return self._told.popleft()
+
+    async def _next_piece(self) -> tuple[bytes, bool] | Exception:
+        try:
+            return await self._request.receive_piece()
+        except ClientDisconnect as error:
+            return ClientLeft(str(error))
+        except Exception as error:
+            return error
+
+    def _wake(self) -> None:
+        self._is_telling = False  # first: what is told meanwhile has it called again
+        self._notify()
+
+    def _end(self) -> None:
+        self._limiter.release_on_behalf_of(self)
+        self._wake()
+
+    # -- in the thread -------------------------------------------------------------------------------------------
+
+    def _run(self, environ: Environ) -> Callable[[], object]:
+        last, failure = b"", None
+        try:
+            last = self._answer(environ)
+        except BaseException as error:
+            failure = error
+        self._told.append((_ENDED, last, failure))
+        del failure
+        return partial(self._on_loop, self._end)
+
+    def _answer(self, environ: Environ) -> bytes:
         """Call the application and give its chunks; the result is the last one, or nothing."""
-        call = self._call
+        call = self._wsgi
         try:
             call.begin(environ)
             if call.is_short:
@@ -70,24 +163,36 @@ class _InThread:
         """The next piece of the body. Raises ``ClientLeft``, and 408 if it stopped arriving."""
         kept, self._kept = self._kept, None
         piece = kept or b""
-        try:
-            while self._more and not piece:
-                piece, self._more = _on_loop(self._request.receive_piece)
-        except ClientDisconnect as error:
-            raise ClientLeft(str(error)) from error
+        while self._more and not piece:
+            self._check()
+            if not self._is_ahead:
+                self._tell(_WANTS_BODY, None)
+            self._is_ahead = False
+            told = self._pieces.get()
+            if isinstance(told, Exception):
+                raise told
+            piece, self._more = told
         return piece
 
     def _give(self, chunk: bytes) -> None:
-        _on_loop(self._answering.give, chunk, True)
+        self._check()
+        self._granted.get()
+        self._check()
+        self._tell(_CHUNK, chunk)
 
+    def _check(self) -> None:
+        if self._is_left:
+            raise ClientLeft("the client left")
 
-def _on_loop(function: Callable[..., Coroutine[Any, Any, Value]], *arguments: Any) -> Value:
-    try:
-        return from_thread.run(function, *arguments)
-    except Exception:
-        raise
-    except BaseException as error:  # cancelled there; here it must be something that applications know
-        raise ClientLeft("the client left") from error
+    def _tell(self, what: str, value: Any) -> None:
+        self._told.append((what, value, None))
+        if not self._is_telling:
+            self._is_telling = True
+            self._on_loop(self._wake)
+
+    def _on_loop(self, function: Callable[[], object]) -> None:
+        with suppress(RuntimeError):  # the loop has ended, and with it who waits
+            self._call_soon(function)
 
 
 class ClientLeft(ClientDisconnect, OSError):
@@ -124,19 +229,15 @@ def environ_of(request: ASGIRequest, place: Place, body: BodyInput) -> Environ:
     client = request.client
     if client is not None:
         environ["REMOTE_ADDR"], environ["REMOTE_PORT"] = client.host, str(client.port)
-    for header, value in request.headers.items():
-        key = _key(header)
-        if key is not None:
-            environ[key] = value
+    for header, value in request.headers.each():
+        environ[_KEYS[header]] = value
+    environ.pop("HTTP_PROXY", None)
     if request.overridden_host is not None:
         environ["HTTP_HOST"] = request.overridden_host
     return environ
 
 
-_OWN_KEYS = {"content-type": "CONTENT_TYPE", "content-length": "CONTENT_LENGTH"}
-
-
-def _key(header: str) -> str | None:
-    if header == "proxy":
-        return None
-    return _OWN_KEYS.get(header) or "HTTP_" + header.upper().replace("-", "_")
+_KEYS = Names(
+    lambda header: "HTTP_" + header.upper().replace("-", "_"),
+    {"content-type": "CONTENT_TYPE", "content-length": "CONTENT_LENGTH"},
+)

@@ -7,7 +7,7 @@ from io import BytesIO
 from typing import TYPE_CHECKING
 
 from micropie.mounting import WSGI, Mount, Place
-from micropie.response import Response
+from micropie.response import Response, has_its_length
 from micropie.site import MountRoute
 from micropie.types import Environ
 from micropie.wsgi.asgiapps import answer_of_asgi
@@ -42,7 +42,7 @@ def _answer_of_wsgi(mount: Mount, place: Place, request: WSGIRequest) -> Respons
     except BaseException:
         call.close()
         raise
-    if response.headers.get("content-length", str(len(first))) != str(len(first)):
+    if not has_its_length(response):
         chunks.put_back(first)
         response.body = chunks
     else:

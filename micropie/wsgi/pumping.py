@@ -15,12 +15,9 @@ from typing import Any
 from anyio import Event, get_cancelled_exc_class
 
 from micropie.errors import ClientDisconnect
-from micropie.loops import CLEAN_UP_WITHIN, Source, caller
+from micropie.loops import AHEAD, CLEAN_UP_WITHIN, Source, caller
 from micropie.streams import END, Stream, has_ended
 from micropie.wsgi.portal import await_in_portal, get_portal
-
-# Chunks that may have been made when the server asks for one: that and two ahead.
-AHEAD = 3
 
 
 def pump_of(stream: Stream, backend: str) -> Pump:

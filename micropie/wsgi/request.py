@@ -16,6 +16,7 @@ from urllib.parse import quote_from_bytes, unquote_to_bytes
 from anyio import to_thread
 
 from micropie.errors import ClientDisconnect, HTTPError
+from micropie.headers import Names
 from micropie.request import Address, Request
 from micropie.steps import Flow
 from micropie.types import Environ, Scope
@@ -27,6 +28,9 @@ Value = TypeVar("Value")
 _ABSOLUTE = re.compile(rb"https?://[^/]*", re.IGNORECASE)
 
 PIECE = 64 * 1024  # bytes read at once: what most servers buffer
+
+
+_NAMES = Names(lambda name: name.lower().encode("latin-1"))
 
 
 class WSGIRequest(Request):
@@ -77,7 +81,7 @@ class WSGIRequest(Request):
 
     def _as_scope(self) -> Scope:
         """The ASGI scope that this environ amounts to, for helpers and middleware that look at one."""
-        environ = self.environ
+        environ, root_path = self.environ, self.root_path
         root = environ.get("SCRIPT_NAME", "").encode("latin-1")
         return {
             "type": "http",
@@ -85,11 +89,11 @@ class WSGIRequest(Request):
             "http_version": environ.get("SERVER_PROTOCOL", "HTTP/1.1").partition("/")[2],
             "method": self.method,
             "scheme": self.scheme,
-            "path": self.root_path + self.path,
+            "path": root_path + self.path,
             "raw_path": quote_from_bytes(root).encode() + self._raw_path(),
             "query_string": self.query_string.encode("latin-1"),
-            "root_path": self.root_path,
-            "headers": self.headers.raw,
+            "root_path": root_path,
+            "headers": [(_NAMES[name], value.encode("latin-1")) for name, value in self._header_pairs()],
             "client": self.client,
             "server": (environ.get("SERVER_NAME"), int(environ.get("SERVER_PORT") or 0)),
             "extensions": {},

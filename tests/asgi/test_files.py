@@ -187,7 +187,7 @@ def test_a_file_of_an_async_handler_uses_the_threads_of_io(place: Path, backend:
             released = anyio.Event()
 
             async def occupy() -> None:
-                async with threads._limiter(level.threads):
+                async with threads.limiter_of(level.threads):
                     await released.wait()
 
             tasks.start_soon(occupy)

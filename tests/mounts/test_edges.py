@@ -11,9 +11,12 @@ import anyio
 import pytest
 
 from micropie import App, HttpMiddleware
+from micropie.asgi.wsgiapps import _KEYS
+from micropie.headers import KEPT
 from micropie.mounting import ASGI, Mount
 from micropie.testing import TestClient
-from micropie.wsgi.portal import close_portals
+from micropie.wsgi.portal import Loop, close_portals
+from micropie.wsgi.request import _NAMES
 from micropie.wsgicall import BodyInput
 from tests.asgi.calls import every_loop, get, piece, run
 from tests.conftest import MakeClient
@@ -66,7 +69,7 @@ def test_a_server_that_knows_no_client_and_no_port(backend: str, scheme: str, po
 
 
 @every_loop
-def test_to_hand_over_in_a_hook_takes_a_lifespan(backend: str, caplog: Any) -> None:
+def test_to_hand_over_to_an_asgi_application_in_a_hook_takes_a_lifespan(backend: str, caplog: Any) -> None:
     class HandsOver(HttpMiddleware):
         def __init__(self, target: Any) -> None:
             self.target = target
@@ -74,12 +77,11 @@ def test_to_hand_over_in_a_hook_takes_a_lifespan(backend: str, caplog: Any) -> N
         def before_request(self, request: Any) -> None:
             request._subapp = self.target
 
-    for target in (told, told_too):
+    for target, status in ((told, 200), (told_too, 500)):
         app = App()
         app.middlewares.append(HandsOver(target))
-        assert run(backend, get, app, "/x").status == 500
-        assert "mount the application instead" in caplog.text
-        caplog.clear()
+        assert run(backend, get, app, "/x").status == status
+    assert "mount the application instead" in caplog.text
 
 
 @pytest.mark.parametrize("backend", ["asyncio", "trio"])
@@ -172,3 +174,51 @@ def test_a_wsgi_server_that_knows_no_client() -> None:
     app = site()
     assert ask(app, "/w", REMOTE_ADDR="")[1].endswith(b"  80")
     app.wsgi_shutdown()
+
+
+@every_loop
+def test_R74_one_that_is_given_up_before_its_loop_comes_to_it_is_not_called(
+    backend: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    called: list[str] = []
+
+    async def app(scope: Any, receive: Any, send: Any) -> None:
+        called.append(scope["type"])
+
+    spawn, waiting = Loop.spawn, []
+
+    def spawn_in_reverse(loop: Loop, *task: Any) -> None:  # as a loop may, which is busy meanwhile
+        waiting.append(task)
+        if len(waiting) == 2:
+            spawn(loop, *waiting.pop())
+            spawn(loop, *waiting.pop())
+
+    root = App(portal_backend=backend, mount_timeout=0.05)
+    root.mount("/m", app)
+    assert ask(root, "/m")[0] == 500
+    monkeypatch.setattr(Loop, "spawn", spawn_in_reverse)
+    assert ask(root, "/m")[0] == 504
+    assert called == ["lifespan", "http"]
+    monkeypatch.undo()
+    root.wsgi_shutdown()
+
+
+def test_R5_what_is_kept_of_the_names_of_headers_is_bounded(make_client: MakeClient) -> None:
+    def counted(environ: Any, start_response: Any) -> list[bytes]:
+        start_response("200 OK", [("Content-Type", "text/plain")])
+        return [b"%d" % sum(key.startswith("HTTP_X_") for key in environ)]
+
+    async def counted_too(scope: Any, receive: Any, send: Any) -> None:
+        assert scope["type"] == "http"
+        await send({"type": "http.response.start", "status": 200, "headers": [(b"content-type", b"text/plain")]})
+        count = sum(key.startswith(b"x-") for key, _ in scope["headers"])
+        await send({"type": "http.response.body", "body": b"%d" % count})
+
+    app = App()
+    app.mount("/w", counted)
+    app.mount("/a", counted_too)
+    client = make_client(app)
+    headers = {f"X-{number}": "1" for number in range(300)}
+    assert client.get("/w", headers=headers).text == client.get("/a", headers=headers).text == "300"
+    assert len(_KEYS) <= KEPT
+    assert len(_NAMES) <= KEPT

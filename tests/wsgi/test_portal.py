@@ -14,7 +14,7 @@ import pytest
 import sniffio
 
 from micropie import App
-from micropie.wsgi.portal import close_portals, get_portal
+from micropie.wsgi.portal import close_portals, get_loop, get_portal
 from tests.wsgi.calls import get
 
 colour: ContextVar[str] = ContextVar("colour", default="none")
@@ -168,3 +168,37 @@ def test_a_handler_that_raises_a_cancellation_is_a_500_and_ends_nothing() -> Non
     app = Raises()
     assert get(app) == (500, b"500 Internal Server Error")
     assert get(app, "/ok") == (200, b"ok")
+
+
+@pytest.mark.parametrize("backend", ["asyncio", "trio"])
+def test_who_waits_for_a_task_hears_of_it_though_the_loop_ends_before_it_has_begun(backend: str) -> None:
+    loop = get_loop(backend)
+    heard: list[str] = []
+
+    def end() -> None:
+        loop.spawn(lambda: heard.append("lost"), anyio.sleep_forever)  # begins when this function has returned
+        loop.end()
+
+    get_portal(backend).call(end)
+    assert heard == ["lost"]
+    with pytest.raises(RuntimeError, match="has ended"):
+        loop.spawn(lambda: heard.append("lost"), anyio.sleep_forever)
+    get_portal(backend).call(anyio.lowlevel.checkpoint)  # what was to begin has been passed over
+    assert heard == ["lost"]
+
+
+@pytest.mark.parametrize("backend", ["asyncio", "trio"])
+def test_an_answer_that_is_waited_for_while_the_loop_ends_is_a_500(backend: str) -> None:
+    begun = threading.Event()
+
+    class Waits(App):
+        async def index(self) -> str:
+            begun.set()
+            await anyio.sleep_forever()
+            return "never"
+
+    with ThreadPoolExecutor(1) as threads:
+        answer = threads.submit(get, Waits(portal_backend=backend))
+        assert begun.wait(5)
+        close_portals()
+        assert answer.result(5)[0] == 500

@@ -1,0 +1,328 @@
+"""The threads of mounted WSGI applications under ASGI: how many, whose, how long; and what crosses to them and back."""
+
+from __future__ import annotations
+
+import os
+import threading
+from collections.abc import Iterator
+from types import SimpleNamespace
+from typing import Any
+
+import anyio
+import pytest
+
+from micropie import App
+from micropie.asgi import workers
+from micropie.asgi.workers import run_in_worker
+from tests.asgi.calls import DISCONNECT, Call, every_loop, get, http_scope, piece, run
+
+TEXT = [("Content-Type", "text/plain")]
+
+
+def site(target: Any, **settings: Any) -> App:
+    app = App(**settings)
+    app.mount("/m", target)
+    return app
+
+
+def hello(environ: Any, start_response: Any) -> list[bytes]:
+    start_response("200 OK", TEXT)
+    return [b"hello"]
+
+
+@every_loop
+def test_no_more_requests_run_at_once_than_there_are_threads(backend: str) -> None:
+    running: list[int] = []
+    most: list[int] = []
+    lock = threading.Lock()
+
+    def app(environ: Any, start_response: Any) -> list[bytes]:
+        with lock:
+            running.append(1)
+            most.append(len(running))
+        start_response("200 OK", TEXT)
+        with lock:
+            running.pop()
+        return [b"hello"]
+
+    async def ask() -> list[Any]:
+        root, answers = site(app, threads=1), []
+
+        async def one() -> None:
+            answers.append(await get(root, "/m"))
+
+        async with anyio.create_task_group() as tasks:
+            for _ in range(5):
+                tasks.start_soon(one)
+        return answers
+
+    assert [answer.body for answer in run(backend, ask)] == [b"hello"] * 5
+    assert max(most) == 1
+
+
+@every_loop
+def test_a_thread_that_can_not_start_costs_one_request(backend: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(*_: Any) -> None:
+        raise RuntimeError("can't start new thread")
+
+    root = site(hello, threads=1)
+    with monkeypatch.context() as patched:
+        patched.setattr("micropie.asgi.wsgiapps.run_in_worker", refuse)
+
+        async def ask() -> list[int]:
+            statuses = [(await get(root, "/m")).status]
+            patched.undo()
+            return [*statuses, (await get(root, "/m")).status]
+
+        assert run(backend, ask) == [500, 200]
+
+
+@every_loop
+def test_the_library_of_the_loop_is_not_told_to_be_the_thread_s(backend: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    def app(environ: Any, start_response: Any) -> list[bytes]:
+        start_response("200 OK", TEXT)
+        anyio.run(anyio.sleep, 0)  # refuses to where a loop is running
+        return [b"ran"]
+
+    assert run(backend, get, site(app), "/m").body == b"ran"
+    monkeypatch.setattr(workers, "sys", SimpleNamespace(modules={}))  # sniffio is not installed everywhere
+    assert run(backend, get, site(hello), "/m").body == b"hello"
+
+
+class Idle(dict[Any, bool]):
+    """Who is idle; tells when a thread has looked whether it is."""
+
+    def __init__(self) -> None:
+        self.asked = threading.Event()
+
+    def pop(self, *key: Any) -> Any:
+        found = super().pop(*key)
+        self.asked.set()
+        return found
+
+
+def test_an_idle_thread_ends_unless_a_job_is_on_its_way(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(workers, "IDLE", 0.01)
+    idle = Idle()
+    done = threading.Event()
+    worker = workers._Worker(idle)  # who is not among the idle ones has been given something to do
+    thread = next(each for each in threading.enumerate() if getattr(each, "_target", None) == worker._work)
+    assert idle.asked.wait(5)
+    worker.jobs.put(lambda: done.set)
+    assert done.wait(5)
+    thread.join(5)
+    assert not thread.is_alive()
+    assert idle == {}
+
+
+@every_loop
+def test_R70_a_forked_child_has_threads_of_its_own(backend: str) -> None:
+    assert run(backend, get, site(hello), "/m").body == b"hello"
+    read, write = os.pipe()
+    child = os.fork()
+    if not child:
+        try:
+            os.write(write, run(backend, get, site(hello), "/m").body)
+        finally:
+            os._exit(0)
+    os.close(write)
+    with os.fdopen(read, "rb") as pipe:
+        assert pipe.read() == b"hello"
+    os.waitpid(child, 0)
+
+
+def test_jobs_in_turn_need_one_thread() -> None:
+    threads: list[int] = []
+    done = threading.Event()
+
+    def job() -> Any:
+        threads.append(threading.get_ident())
+        return done.set
+
+    for _ in range(10):
+        done.clear()
+        run_in_worker(job)
+        assert done.wait(5)
+    assert len(set(threads)) == 1
+
+
+@every_loop
+def test_a_short_body_is_waited_for_before_the_application_is_called(backend: str) -> None:
+    def app(environ: Any, start_response: Any) -> list[bytes]:
+        start_response("200 OK", TEXT)
+        return [b"%d " % call.received + environ["wsgi.input"].read()]
+
+    call = Call(piece(b"he", more=True), piece(b"llo"))
+    expecting = Call(piece(b"hello"))
+
+    async def ask(call: Call, **headers: str) -> bytes:
+        pairs = [(name.encode(), value.encode()) for name, value in {"content-length": "5", **headers}.items()]
+        await site(app)(http_scope("POST", "/m", headers=pairs), call.receive, call.send)
+        return call.body
+
+    assert run(backend, ask, call) == b"1 hello"
+    call, waited_for = expecting, call
+
+    async def ask_expecting() -> bytes:
+        return await ask(call, expect="100-continue")
+
+    assert run(backend, ask_expecting) == b"0 hello"
+    assert waited_for.received == 2
+
+
+@every_loop
+def test_R74_a_client_that_leaves_in_mid_body_is_an_error_where_that_is_read(backend: str) -> None:
+    raised: list[Exception] = []
+
+    def app(environ: Any, start_response: Any) -> list[bytes]:
+        for _ in range(2):
+            try:
+                environ["wsgi.input"].read()
+            except Exception as error:
+                raised.append(error)
+        start_response("200 OK", TEXT)
+        return [b"hello"]
+
+    async def ask(length: str) -> None:
+        call = Call(piece(b"a", more=True), DISCONNECT)
+        scope = http_scope("POST", "/m", headers=[(b"content-length", length.encode())])
+        await site(app)(scope, call.receive, call.send)
+
+    for length in ("100", "100000"):
+        run(backend, ask, length)
+    assert [str(error) for error in raised] == ["the client left before its request was complete"] * 4
+
+
+class Endless:
+    """Chunks without end, and who tries to read on when they are closed."""
+
+    def __init__(self, environ: Any) -> None:
+        self.read = environ["wsgi.input"].read
+        self.raised: list[str] = []
+        self.closed = threading.Event()
+
+    def __iter__(self) -> Iterator[bytes]:
+        while True:
+            yield b"a"
+
+    def close(self) -> None:
+        try:
+            self.read()
+        except OSError as error:
+            self.raised.append(str(error))
+        self.closed.set()
+
+
+@every_loop
+def test_R74_who_is_left_in_mid_answer_is_closed_and_can_not_read_on(backend: str) -> None:
+    answers: list[Endless] = []
+
+    def app(environ: Any, start_response: Any) -> Endless:
+        start_response("200 OK", TEXT)
+        answers.append(Endless(environ))
+        return answers[0]
+
+    async def send(message: Any) -> None:
+        if message["type"] == "http.response.body":
+            raise OSError("gone")
+
+    run(backend, site(app), http_scope("GET", "/m"), Call().receive, send)
+    assert answers[0].closed.is_set()
+    assert answers[0].raised == ["the client left"]
+
+
+@every_loop
+def test_R74_a_body_that_is_waited_for_ends_when_the_request_is_given_up(backend: str) -> None:
+    raised: list[str] = []
+
+    def app(environ: Any, start_response: Any) -> list[bytes]:
+        try:
+            environ["wsgi.input"].read()
+        except OSError as error:
+            raised.append(str(error))
+        start_response("200 OK", TEXT)
+        return [b"too late"]
+
+    async def ask() -> None:
+        call = Call()
+        scope = http_scope("POST", "/m", headers=[(b"transfer-encoding", b"chunked")])
+        with anyio.CancelScope() as giving_up:
+
+            async def receive() -> Any:
+                giving_up.cancel()
+                await anyio.sleep_forever()
+
+            await site(app)(scope, receive, call.send)
+        assert call.sent == []
+
+    run(backend, ask)
+    assert raised == ["the client left"]
+
+
+@every_loop
+def test_a_write_after_the_end_is_refused(backend: str) -> None:
+    kept: list[Any] = []
+
+    def app(environ: Any, start_response: Any) -> list[bytes]:
+        kept.append(start_response("200 OK", TEXT))
+        return [b"hello"]
+
+    assert run(backend, get, site(app), "/m").body == b"hello"
+    with pytest.raises(Exception, match="after its answer was closed"):
+        kept[0](b"more")
+
+
+@every_loop
+def test_a_stream_is_made_two_chunks_ahead_and_no_further(backend: str) -> None:
+    made: list[int] = []
+
+    def app(environ: Any, start_response: Any) -> Iterator[bytes]:
+        start_response("200 OK", TEXT)
+        for number in range(20):
+            made.append(number)
+            yield b"%d " % number
+
+    ahead: list[int] = []
+
+    async def ask() -> bytes:
+        call = Call()
+
+        async def send(message: Any) -> None:
+            await call.send(message)
+            ahead.append(len(made) - len(call.sent) + 1)
+
+        await site(app)(http_scope("GET", "/m"), call.receive, send)
+        return call.body
+
+    assert run(backend, ask) == b"".join(b"%d " % number for number in range(20))
+    assert max(ahead) <= 4  # that which is made when the next is asked for, and those that wait
+
+
+@pytest.mark.parametrize("method", ["GET", "HEAD"])
+@every_loop
+def test_the_thread_is_free_when_the_answer_is(backend: str, method: str) -> None:
+    def app(environ: Any, start_response: Any) -> Iterator[bytes]:
+        start_response("200 OK", TEXT)
+        yield b"a"
+        yield b"b"
+
+    async def ask() -> list[int]:
+        root = site(app, threads=1)
+        return [(await get(root, "/m", method)).status for _ in range(3)]
+
+    assert run(backend, ask) == [200] * 3
+
+
+@every_loop
+def test_R74_a_body_that_stops_arriving_is_a_408(backend: str) -> None:
+    def app(environ: Any, start_response: Any) -> list[bytes]:
+        start_response("200 OK", TEXT)
+        return [environ["wsgi.input"].read()]
+
+    async def ask() -> int:
+        call = Call()
+        scope = http_scope("POST", "/m", headers=[(b"transfer-encoding", b"chunked")])
+        await site(app, body_timeout=0.05)(scope, call.receive, call.send)
+        return call.status
+
+    assert run(backend, ask) == 408
