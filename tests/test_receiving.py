@@ -19,7 +19,7 @@ from typing import Any
 import anyio
 import pytest
 
-from micropie import App, HttpMiddleware, SetupError, UploadFile, max_body_size, post, reads_body, site
+from micropie import App, HttpMiddleware, SetupError, UploadFile, levels, max_body_size, post, reads_body
 from micropie.asgi import performing
 from micropie.formdata import Limits
 from micropie.multipartform import MultipartParser
@@ -69,7 +69,7 @@ def spools_little(monkeypatch: pytest.MonkeyPatch) -> None:
     def limits(settings: Settings) -> Limits:
         return replace(Limits(), spool_size=10)
 
-    monkeypatch.setattr(site, "_limits", limits)
+    monkeypatch.setattr(levels, "_limits", limits)
 
 
 def file_of(size: int, name: str = "f") -> bytes:
