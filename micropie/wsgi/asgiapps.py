@@ -1,9 +1,9 @@
 """Mounted ASGI applications under WSGI: one task on the portal's loop answers, the server's thread takes that.
 
-The application waits in ``send`` until the chunk before was taken. The body is read by the server's own thread, when
-the application asks for a piece and the thread waits for it anyway. It waits ``mount_timeout`` seconds at most. When
-the server closes the answer before its end, an application that waits in ``receive`` is told and may end by itself,
-any other is cancelled: nothing here waits for ever.
+The application may be two chunks ahead of the server, and waits in ``send`` then. The body is read by the server's own
+thread, when the application asks for a piece and the thread waits for it anyway. It waits ``mount_timeout`` seconds at
+most. When the server closes the answer before its end, an application that waits in ``receive`` is told and may end by
+itself, any other is cancelled: nothing here waits for ever.
 
 To get to the loop and back costs more than most answers, so an answer in one piece is one way there and one back.
 """
@@ -24,6 +24,7 @@ from micropie.loops import CLEAN_UP_WITHIN, LEAVE_WITHIN
 from micropie.mounting import Mount, Place
 from micropie.response import Response, has_its_length
 from micropie.types import Message
+from micropie.wsgi.lookahead import Lookahead
 from micropie.wsgi.portal import get_loop
 
 if TYPE_CHECKING:
@@ -56,9 +57,9 @@ class _Call:
         self.answer = ASGIAnswer()
         self._request = request
         self._seconds = seconds
-        # What, the chunk or failure, whether more will follow, and what the application waits for meanwhile. That is of
-        # each word its own: one task may be waiting in ``send`` and another in ``receive``.
-        self._told: SimpleQueue[tuple[str, Any, bool, Event | None]] = SimpleQueue()
+        self._told: SimpleQueue[tuple[str, Any, bool]] = SimpleQueue()  # the chunk or failure, whether more will follow
+        self._lookahead = Lookahead()
+        self._resume: Event | None = None  # of the task that waits for a piece of the body
         self._kept = request.body_so_far()
         self._more = self._kept is None
         self._failure: Exception | None = None  # of the body
@@ -69,26 +70,26 @@ class _Call:
         self._over: Event | None = None
         self._scope: CancelScope | None = None
         self._loop = get_loop(backend)
-        lost = partial(self._told.put, (_ENDED, None, False, None))
+        lost = partial(self._told.put, (_ENDED, None, False))
         self._loop.spawn(lost, self._run, mount.target, moved_scope(request.scope, mount, place))
 
     # -- in the server's thread ----------------------------------------------------------------------------------
 
     def take(self) -> tuple[bytes, bool]:
         """The next chunk, and whether more will follow. Raises what the application raised, and 504."""
+        self._go_on(self._lookahead.ask())
         while True:
             try:
-                what, value, more, resume = self._told.get(timeout=self._seconds)
+                what, value, more = self._told.get(timeout=self._seconds)
             except Empty:
                 raise HTTPError(504, "The answer took too long. Please try again later.") from None
             if what is _CHUNK:
-                self._go_on(resume)
                 return value, more
             if what is _ENDED:
                 self._has_ended = True
                 raise value or self._failure or ResponseError("the mounted application ended before its answer did")
             self._piece = self._next_piece()
-            self._go_on(resume)
+            self._go_on(self._resume)
 
     def close(self) -> None:
         """Have it end, unless it has answered; wait for that."""
@@ -131,7 +132,7 @@ class _Call:
             failure = error
         if self._over is not None:
             self._over.set()
-        self._told.put((_ENDED, failure, False, None))
+        self._told.put((_ENDED, failure, False))
         del failure
 
     async def _stop(self) -> None:
@@ -156,7 +157,9 @@ class _Call:
             return {"type": "http.disconnect"}
         message, self._ahead = self._ahead, None
         if message is None:
-            await self._tell(_WANTS_BODY, None, True)
+            self._resume = Event()
+            self._told.put((_WANTS_BODY, None, True))
+            await self._resume.wait()
             message, self._piece = self._piece, _DISCONNECT
         self._is_body_over = not message.get("more_body", False)
         return message
@@ -167,16 +170,10 @@ class _Call:
             return
         if self.answer.is_complete and self._gone is not None:
             self._gone.set()
-        await self._tell(_CHUNK, *chunk)
-
-    async def _tell(self, what: str, value: Any, more: bool) -> None:
-        """Tell the thread, and wait until it has taken that; the end of an answer is told, and that is all."""
-        if not more:
-            self._told.put((what, value, more, None))
-            return
-        resume = Event()
-        self._told.put((what, value, more, resume))
-        await resume.wait()
+        self._told.put((_CHUNK, *chunk))
+        parked = None if self.answer.is_complete else self._lookahead.made()
+        if parked is not None:
+            await parked.wait()
 
 
 class _Chunks(Iterator[bytes]):

@@ -1,7 +1,6 @@
 """An async stream under WSGI: one task on the portal's loop makes its chunks, the server's thread takes them.
 
-The task makes two chunks more than the server has asked for, and waits. A word from the thread to the loop costs as
-much as many chunks, so it is given when the thread has nothing left to send.
+The task makes two chunks more than the server has asked for, and waits.
 """
 
 from __future__ import annotations
@@ -9,14 +8,14 @@ from __future__ import annotations
 from concurrent.futures import CancelledError, Future
 from contextlib import suppress
 from queue import SimpleQueue
-from threading import Lock
 from typing import Any
 
-from anyio import Event, get_cancelled_exc_class
+from anyio import get_cancelled_exc_class
 
 from micropie.errors import ClientDisconnect
-from micropie.loops import AHEAD, CLEAN_UP_WITHIN, Source, caller
+from micropie.loops import CLEAN_UP_WITHIN, Source, caller
 from micropie.streams import END, Stream, has_ended
+from micropie.wsgi.lookahead import Lookahead
 from micropie.wsgi.portal import await_in_portal, get_portal
 
 
@@ -52,10 +51,7 @@ class Pump:
     def __init__(self, chunks: Any, backend: str) -> None:
         self._source = Source(chunks)
         self._made: SimpleQueue[list[Any]] = SimpleQueue()  # [chunk, None], at last [END, what the source raised]
-        self._lock = Lock()
-        self._count = 0  # chunks made
-        self._asked = 0  # chunks that the server has asked for
-        self._parked: Event | None = None
+        self._lookahead = Lookahead()
         self._is_closing = False
         self._has_ended = False
         self._portal = get_portal(backend)
@@ -70,7 +66,10 @@ class Pump:
         """One chunk, ``END`` at the end and after ``close``. Raises what the source raises; that is its end, too."""
         if self._is_closing:
             return END
-        self._ask()
+        parked = self._lookahead.ask()
+        if parked is not None:
+            with suppress(RuntimeError):  # a loop that has ended has said so to who takes the next chunk
+                self._call_soon(parked.set)
         return self._take()
 
     def close(self) -> None:
@@ -94,18 +93,6 @@ class Pump:
         finally:
             del failure
 
-    def _ask(self) -> None:
-        with self._lock:
-            self._asked += 1
-            parked = self._take_parked() if self._made.empty() else None
-        if parked is not None:
-            with suppress(RuntimeError):  # a loop that has ended has said so to who takes the next chunk
-                self._call_soon(parked.set)
-
-    def _take_parked(self) -> Event | None:
-        parked, self._parked = self._parked, None
-        return parked
-
     # -- in the task, on the loop ----------------------------------------------------------------------------------
 
     async def _run(self) -> None:
@@ -128,26 +115,14 @@ class Pump:
     async def _make_all(self) -> None:
         async for chunk in self._source.chunks:
             self._made.put([chunk, None])
-            parked = self._park()
+            parked = self._lookahead.made()
             if parked is not None:
                 await parked.wait()
             if self._is_closing:
                 return
 
-    def _park(self) -> Event | None:
-        """What to wait for, if this is far enough ahead."""
-        with self._lock:
-            self._count += 1
-            # With the first chunk it is not known yet whether anybody wants a second: HEAD does not.
-            enough = self._asked + AHEAD - 1 if self._asked > 1 else 1
-            if self._is_closing or self._count < enough:
-                return None
-            self._parked = Event()
-            return self._parked
-
     async def _stop(self) -> None:
-        with self._lock:
-            parked = self._take_parked()
+        parked = self._lookahead.leave()
         if parked is not None:
             parked.set()
         self._source.give_up()

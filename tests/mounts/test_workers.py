@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import threading
+import time
 from collections.abc import Iterator
 from types import SimpleNamespace
 from typing import Any
@@ -15,6 +16,7 @@ from micropie import App
 from micropie.asgi import workers
 from micropie.asgi.workers import run_in_worker
 from tests.asgi.calls import DISCONNECT, Call, every_loop, get, http_scope, piece, run
+from tests.wsgi.calls import begin
 
 TEXT = [("Content-Type", "text/plain")]
 
@@ -326,3 +328,28 @@ def test_R74_a_body_that_stops_arriving_is_a_408(backend: str) -> None:
         return call.status
 
     assert run(backend, ask) == 408
+
+
+@pytest.mark.parametrize("portal", ["asyncio", "trio"])
+def test_an_asgi_stream_under_wsgi_is_made_two_chunks_ahead_and_no_further(portal: str) -> None:
+    made: list[int] = []
+
+    async def target(scope: Any, receive: Any, send: Any) -> None:
+        await send({"type": "http.response.start", "status": 200, "headers": []})
+        for number in range(12):
+            made.append(number)
+            await send({"type": "http.response.body", "body": b"%d " % number, "more_body": True})
+        await send({"type": "http.response.body", "body": b""})
+
+    app = App(portal_backend=portal)
+    app.mount("/m", target, kind="asgi")
+    answer = begin(app, "GET", "/m")
+    chunks = iter(answer.chunks)
+    assert len(made) == 1  # the head waits for one, and nobody may want a second
+    taken = []
+    for _ in range(5):
+        taken.append(next(chunks))
+        time.sleep(0.01)  # time enough to be further ahead
+        assert len(made) <= len(taken) + 3  # that which is made when the next is asked for, and those that wait
+    assert b"".join([*taken, *chunks]) == b"".join(b"%d " % number for number in range(12))
+    answer.close()
