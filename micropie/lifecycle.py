@@ -116,6 +116,7 @@ class NoRequest:
     """What a driver performs the steps of start-up and shut-down with, where it has a request otherwise."""
 
     receive_piece: Any = None  # there is no body
+    receive_at_once = receive_waiting = receive_piece
 
     def __init__(self, level: Any) -> None:
         self.level = level

@@ -4,45 +4,44 @@ from __future__ import annotations
 
 import logging
 
-from micropie.asgi.performing import clean_up, close_request, perform_one
+from micropie.asgi.performing import clean_up, close_request, perform, perform_one
 from micropie.asgi.request import ASGIRequest
 from micropie.asgi.sending import CONTENT_TYPES, LENGTHS, encode_headers, send_streamed
 from micropie.context import current
-from micropie.flow import respond
+from micropie.flow import answered, failed, respond
+from micropie.response import Answer
 from micropie.site import Site
-from micropie.steps import AWAIT, RECEIVE
+from micropie.steps import AWAIT, INLINE, Flow
 from micropie.types import Receive, Scope, Send
 
 logger = logging.getLogger("micropie")
 
 
 async def serve_http(site: Site, scope: Scope, receive: Receive, send: Send) -> None:
-    """Answer one request. Raises what the flow does not answer: cancellation, a stream that broke in the middle.
-
-    The flow is driven here as in ``performing.perform``, without the call: two coroutines less a request.
-    """
+    """Answer one request. Raises what the flow does not answer: cancellation, a stream that broke in the middle."""
     request = ASGIRequest(scope, receive)
     token = current.set(request)
-    flow = respond(site, request)
-    resume, result = flow.send, None
+    flow: Flow[Answer] | None = None
     try:
-        while True:
-            try:
-                kind, function, arguments = resume(result)
-            except StopIteration as end:
-                result = None  # an exception's traceback refers to this frame: without this it would be a cycle
-                status, content_type, length, pairs, body, stream = end.value
-                break
-            resume = flow.send
+        step = respond(site, request)
+        if isinstance(step, tuple):
+            kind, function, arguments = step
             try:
                 if kind is AWAIT:
                     result = await function(*arguments)
-                elif kind is RECEIVE:
-                    result = request.receive_at_once() or await request.receive_waiting()
+                elif kind is INLINE:
+                    result = function(*arguments)
                 else:
                     result = await perform_one(kind, function, arguments, request)
-            except BaseException as error:
-                resume, result = flow.throw, error
+                answer = answered(request, result)
+            except Exception as error:
+                answer = failed(request, error)
+        else:
+            answer = step
+        if not isinstance(answer, tuple):
+            flow = answer
+            answer = await perform(flow, request)
+        status, content_type, length, pairs, body, stream = answer
         if pairs or content_type is None:
             headers = encode_headers(content_type, length, pairs)
         elif length is None:
@@ -60,9 +59,9 @@ async def serve_http(site: Site, scope: Scope, receive: Receive, send: Send) -> 
             request.broken_off = True
             logger.debug("%s: the client left before its answer", request.label)
     except BaseException:
-        result = None
         request.broken_off = True
-        flow.close()
+        if flow is not None:
+            flow.close()
         for step in request.unfinished():
             await clean_up(step, request)
         raise

@@ -16,7 +16,7 @@ from micropie.execution import call_in_pool
 from micropie.level import Level
 from micropie.loops import CLEAN_UP_WITHIN, perform_limited
 from micropie.remotecall import Handle
-from micropie.steps import AWAIT, BLOCK, CHUNK, CLOSE, HANDLER, IO, MOUNT, POOL, Flow, Limited, Step
+from micropie.steps import AWAIT, BLOCK, CHUNK, CLOSE, HANDLER, IO, MOUNT, POOL, RECEIVE, Flow, Limited, Step
 from micropie.threads import IO_THREADS, in_handler_thread, in_thread, interrupting
 
 if TYPE_CHECKING:
@@ -30,8 +30,11 @@ class World(Protocol):
 
     level: Level
 
-    async def receive_piece(self) -> tuple[bytes, bool]:
-        """The next piece of the body and whether more may follow."""
+    def receive_at_once(self) -> tuple[bytes, bool] | None:
+        """The next piece of the body and whether more may follow, if it has arrived."""
+
+    async def receive_waiting(self) -> tuple[bytes, bool]:
+        """The same, when the first gave None."""
 
 
 async def perform(flow: Flow[Value], world: World) -> Value:
@@ -53,6 +56,8 @@ async def perform(flow: Flow[Value], world: World) -> Value:
             try:
                 if kind is AWAIT:  # the most frequent, and what may take hours: a WebSocket's handler
                     result = await function(*arguments)
+                elif kind is RECEIVE:
+                    result = world.receive_at_once() or await world.receive_waiting()
                 else:
                     result = await perform_one(kind, function, arguments, world)
             except BaseException as error:
@@ -62,7 +67,7 @@ async def perform(flow: Flow[Value], world: World) -> Value:
 
 
 async def perform_one(kind: str | Limited, function: Callable[..., Any], arguments: Sequence[Any], world: World) -> Any:
-    """Perform one step."""
+    """Perform one step, any but RECEIVE."""
     if kind is AWAIT:
         return await function(*arguments)
     if kind is HANDLER:
@@ -79,9 +84,7 @@ async def perform_one(kind: str | Limited, function: Callable[..., Any], argumen
         return await close_stream(arguments[0], world.level)
     if kind is MOUNT:
         return await answer_of(*arguments)
-    if isinstance(kind, Limited):
-        return await _perform_limited(kind, function, arguments, world)
-    return await world.receive_piece()
+    return await _perform_limited(cast(Limited, kind), function, arguments, world)
 
 
 async def _perform_limited(kind: Limited, function: Callable[..., Any], arguments: Sequence[Any], world: World) -> Any:

@@ -9,18 +9,18 @@ from functools import partial
 from typing import Any
 
 from micropie.context import current
-from micropie.flow import respond
+from micropie.flow import answered, failed, respond
 from micropie.lifecycle import Startable
 from micropie.mounting import place_of
 from micropie.request import Request
-from micropie.response import start_failed, status_line
+from micropie.response import Answer, start_failed, status_line
 from micropie.site import Site, apart_of
-from micropie.steps import IO
+from micropie.steps import INLINE, Flow
 from micropie.streams import END, Stream, as_bytes
 from micropie.types import Environ, StartResponse
 from micropie.wsgi.files import lent_file
 from micropie.wsgi.mounts import environ_below
-from micropie.wsgi.performing import perform_one
+from micropie.wsgi.performing import perform, perform_one
 from micropie.wsgi.process import Process
 from micropie.wsgi.pumping import close_stream, pump_of
 from micropie.wsgi.request import WSGIRequest
@@ -42,27 +42,25 @@ _LENGTHS = _Lengths()
 
 
 def serve_http(site: Site, environ: Environ, start_response: StartResponse, context: Context) -> Iterable[bytes]:
-    """Answer one request. To be run in ``context``, which is its own: what it sets is not for the thread's next one.
-
-    The flow is driven here as in ``performing.perform``, without the call.
-    """
+    """Answer one request. To be run in ``context``, which is its own: what it sets is not for the thread's next one."""
     request = WSGIRequest(environ)
     current.set(request)
-    flow = respond(site, request)
-    resume, result = flow.send, None
+    flow: Flow[Answer] | None = None
     try:
-        while True:
+        step = respond(site, request)
+        if isinstance(step, tuple):
+            kind, function, arguments = step
             try:
-                kind, function, arguments = resume(result)
-            except StopIteration as end:
-                result = None  # an exception's traceback refers to this frame: without this it would be a cycle
-                status, content_type, length, pairs, body, stream = end.value
-                break
-            resume = flow.send
-            try:
-                result = function(*arguments) if kind is IO else perform_one(kind, function, arguments, request)
-            except BaseException as error:
-                resume, result = flow.throw, error
+                result = function(*arguments) if kind is INLINE else perform_one(kind, function, arguments, request)
+                answer = answered(request, result)
+            except Exception as error:
+                answer = failed(request, error)
+        else:
+            answer = step
+        if not isinstance(answer, tuple):
+            flow = answer
+            answer = perform(flow, request)
+        status, content_type, length, pairs, body, stream = answer
         headers = [*pairs]
         if content_type is not None:
             headers.append(("content-type", content_type))
@@ -73,9 +71,9 @@ def serve_http(site: Site, environ: Environ, start_response: StartResponse, cont
             lent = lent_file(stream, request, status)
             return _Chunks(stream, request, status, context) if lent is None else lent
     except BaseException:
-        result = None
         request.broken_off = True
-        flow.close()
+        if flow is not None:
+            flow.close()
         for kind, close, nothing in request.unfinished():
             perform_one(kind, close, nothing, request)
         request.close()
