@@ -9,8 +9,9 @@ performs. A flow is a generator that yields steps and is sent the results.
        the first to answer ends it                           7. the driver sends it
     4. the body is received, if it is a form or JSON
 
-``respond`` does stage 2. Where nothing is around the handler, most pages, what is left is a single step: it gives that,
-and the driver asks ``answered`` for the answer to its result, or ``failed``. Anything else is a flow, ``_in_full``.
+``respond`` does stage 2. Where nothing is around the handler and its body has arrived, as with most requests, what is
+left is a single step: it gives that, and the driver asks ``answered`` for the answer to its result, or ``failed``.
+Anything else is a flow, ``_in_full``.
 Only ``Exception`` is ever caught: cancellation and the interpreter's end pass through, and nothing yields then.
 """
 
@@ -28,7 +29,7 @@ from micropie.codec import dumps
 from micropie.cookies import find_cookie
 from micropie.errors import ClientDisconnect, HTTPError, MethodNotAllowed, Redirect
 from micropie.middleware.hooks import run_after, run_before
-from micropie.receiving import receive_parts, whole_body_parser
+from micropie.receiving import receive_body, received_at_once
 from micropie.request import Request
 from micropie.response import (
     HTML,
@@ -56,7 +57,6 @@ from micropie.steps import (
     INLINE,
     MOUNT,
     POOL,
-    RECEIVE_STEP,
     Flow,
     Limited,
     Step,
@@ -92,10 +92,12 @@ def respond(site: Site, request: Request) -> Step | Flow[Answer]:
     except Exception as error:  # not raised on: the hooks see the request first
         request.level = site.level_of(request)
         return _in_full(request, None, _NO_ARGUMENTS, _NO_VALUES, site.refusal(request, error))
-    # GET's body, and HEAD's, has no meaning: RFC 9110, sections 9.3.1, 9.3.2.
-    if level.middlewares or level.sessions.opens_ahead or (request.method != "GET" and request.method != "HEAD"):
+    if level.middlewares or level.sessions.opens_ahead:
         return _in_full(request, route, arguments, values, None)
     try:
+        # GET's body, and HEAD's, has no meaning: RFC 9110, sections 9.3.1, 9.3.2.
+        if request.method != "GET" and request.method != "HEAD" and not received_at_once(request, route.reads_body):
+            return _in_full(request, route, arguments, values, None)
         if len(arguments) != route.texts:
             arguments = route.bind(request, arguments, values)
     except Exception as error:
@@ -157,22 +159,7 @@ def _in_full(
                 raise failure or HTTPError(404)
             # 4. Body.
             if request.method != "GET" and request.method != "HEAD":
-                accept = whole_body_parser(request)
-                if route.reads_body:
-                    pass  # it is the handler's
-                elif accept is None:
-                    yield from receive_parts(request)
-                else:
-                    if request.received is None:
-                        # In line and without a ``Body``, as most come in one piece: a generator and an object less.
-                        piece, more = yield RECEIVE_STEP
-                        if more or len(piece) > level.settings.max_body_size:
-                            piece = yield from request.incoming.rest(piece, more)
-                        else:
-                            request.received = piece
-                    else:  # a hook has read it
-                        piece = yield from request.incoming.whole()
-                    accept(request, piece)
+                yield from receive_body(request, route.reads_body)
             # 5. Bind and run.
             if len(arguments) != route.texts:
                 arguments = route.bind(request, arguments, values)

@@ -17,7 +17,39 @@ JSON = "application/json"
 FORM = "application/x-www-form-urlencoded"
 
 
-def whole_body_parser(request: Request) -> Callable[[Request, bytes], None] | None:
+def received_at_once(request: Request, reads_body: bool) -> bool:
+    """Receive the body, if there is one to be parsed and it has arrived in one piece, without a step.
+
+    False if that has to wait, or is more: then the flow goes on with it. ``reads_body``: the handler does that itself.
+    Raises 400 and 413 for the body's length, and what is wrong with it.
+    """
+    accept = _parser(request)
+    if accept is None or reads_body:
+        return reads_body or request.framing()[0] != MULTIPART
+    received = request.receive_at_once()
+    if received is None:
+        return False
+    piece, more = received
+    if more or len(piece) > request.level.settings.max_body_size:
+        request.put_back = received
+        return False
+    request.received = piece
+    accept(request, piece)
+    return True
+
+
+def receive_body(request: Request, reads_body: bool) -> Flow[None]:
+    """Receive the body, if there is one to be parsed, unless a hook has done that; otherwise as above."""
+    accept = _parser(request)
+    if reads_body:
+        return
+    if accept is None:
+        yield from receive_parts(request)
+    else:
+        accept(request, (yield from request.incoming.whole()))
+
+
+def _parser(request: Request) -> Callable[[Request, bytes], None] | None:
     """What takes a body that is parsed as one piece of bytes, if it is one. Raises 400 and 413 for its length."""
     media_type, _, length = request.framing()
     if length is not None and length > request.level.settings.max_body_size:

@@ -128,6 +128,7 @@ class Request:
     parsed_query: Parameters | None  # ``query_params``, once somebody asked
     received: Body | bytes | None  # None until somebody asks for the body, bytes if the flow found it in one piece
 
+    put_back: tuple[bytes, bool] | None = None  # a piece of the body, to be received again
     is_on_loop = False
     """Whether the flow runs on an event loop."""
     environ: Environ | None = None
@@ -571,6 +572,13 @@ class Request:
         raise NotImplementedError
 
     def _server_name(self) -> str:
+        raise NotImplementedError
+
+    def receive_at_once(self) -> tuple[bytes, bool] | None:
+        """The next piece of the body and whether more may follow; None if that has not arrived.
+
+        A RECEIVE step gives it then. Raises ``ClientDisconnect`` and 408.
+        """
         raise NotImplementedError
 
     def _perform(self, flow: Flow[Value]) -> Value:

@@ -37,7 +37,7 @@ class ASGIRequest(Request):
     scope: Scope
     is_on_loop = True
     _gone = False
-    _begun: tuple[Generator[Any, Any, Message], Any]  # a call of ``receive`` that has to wait, and for what
+    _begun: tuple[Generator[Any, Any, Message], Any] | None = None  # a call of ``receive`` that waits, and for what
     in_flight: Event | None = None  # while the body is waited for
 
     def __init__(self, scope: Scope, receive: Receive) -> None:
@@ -132,6 +132,11 @@ class ASGIRequest(Request):
 
     def receive_at_once(self) -> tuple[bytes, bool] | None:
         """``receive_piece`` if that has arrived, as most bodies have, so that nothing is to be awaited; else None."""
+        if self._begun is not None:
+            return None
+        if self.put_back is not None:
+            piece, self.put_back = self.put_back, None
+            return piece
         if self._ended:
             raise self._broken()
         awaitable = self._receive()
@@ -148,9 +153,11 @@ class ASGIRequest(Request):
 
     async def receive_waiting(self) -> tuple[bytes, bool]:
         """The rest of ``receive_piece``, when ``receive_at_once`` gave None."""
-        self.in_flight = Event()
+        assert self._begun is not None  # noqa: S101
+        steps, waits_for = self._begun
+        self._begun, self.in_flight = None, Event()
         try:
-            message = await resume(*self._begun, self.level.settings.body_timeout)
+            message = await resume(steps, waits_for, self.level.settings.body_timeout)
         except TimeoutError:
             self._ended = True
             raise self._broken() from None

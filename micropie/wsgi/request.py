@@ -146,6 +146,9 @@ class WSGIRequest(Request):
 
         Raises ``ClientDisconnect`` if it ends before its announced length.
         """
+        if self.put_back is not None:
+            given, self.put_back = self.put_back, None
+            return given
         left = self._left
         if left is None:
             left = self.content_length
@@ -158,6 +161,8 @@ class WSGIRequest(Request):
             raise ClientDisconnect("the body ended before its announced length")
         self._left = left - len(piece)
         return piece, self._left > 0
+
+    receive_at_once = receive_piece  # this thread may wait
 
     def _read_unannounced(self) -> tuple[bytes, bool]:
         # Only a server that ends the input itself (a chunked body) may be read without a length.
