@@ -14,8 +14,17 @@ from micropie.level import Threads
 from micropie.loops import PerLoop
 from micropie.outcomes import outcome_of, released
 
+
+class _Room:
+    """For some ``Threads`` on one event loop: their limiter, and how many handlers are in a thread or wait for one."""
+
+    def __init__(self, threads: Threads) -> None:
+        self.limiter = CapacityLimiter(threads.size)
+        self.handlers = 0
+
+
 # A limiter belongs to the loop it was made in, an application may serve several.
-_limiters: PerLoop[WeakKeyDictionary[Threads, CapacityLimiter]] = PerLoop("micropie.limiters", WeakKeyDictionary)
+_rooms: PerLoop[WeakKeyDictionary[Threads, _Room]] = PerLoop("micropie.threads", WeakKeyDictionary)
 
 # For files and session backends: forty handlers that block must not keep a page's style sheet from the others.
 IO_THREADS = Threads(40)
@@ -39,10 +48,17 @@ async def in_handler_thread(
     threads: Threads, function: Callable[..., Any], *arguments: Any, abandon_on_cancel: bool = False
 ) -> Any:
     """``in_thread`` for a handler: raises 503 if too many are waiting already, as nobody waits for ever."""
-    limiter = limiter_of(threads)
-    if limiter.available_tokens < 1 and limiter.statistics().tasks_waiting >= threads.queue:
+    room = _room_of(threads)
+    limiter = room.limiter
+    # Counted here as well: those that came in the same turn of the loop are not in the limiter's queue yet.
+    is_full = room.handlers >= threads.size + threads.queue
+    if is_full or (limiter.available_tokens < 1 and limiter.statistics().tasks_waiting >= threads.queue):
         raise HTTPError(503, "Too many requests are waiting. Please try again later.", [("Retry-After", RETRY_AFTER)])
-    return await in_thread(threads, function, *arguments, abandon_on_cancel=abandon_on_cancel)
+    room.handlers += 1
+    try:
+        return await in_thread(threads, function, *arguments, abandon_on_cancel=abandon_on_cancel)
+    finally:
+        room.handlers -= 1
 
 
 @contextmanager
@@ -57,7 +73,11 @@ def interrupting(interrupt: Callable[[], object]) -> Iterator[None]:
 
 def limiter_of(threads: Threads) -> CapacityLimiter:
     """What counts ``threads`` on the event loop that this runs on."""
-    limiters = _limiters.get()
-    if threads not in limiters:
-        limiters[threads] = CapacityLimiter(threads.size)
-    return limiters[threads]
+    return _room_of(threads).limiter
+
+
+def _room_of(threads: Threads) -> _Room:
+    rooms = _rooms.get()
+    if threads not in rooms:
+        rooms[threads] = _Room(threads)
+    return rooms[threads]

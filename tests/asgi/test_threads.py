@@ -105,6 +105,26 @@ def test_R67_more_handlers_than_may_wait_for_a_thread_get_503_at_once(backend: s
 
 
 @every_loop
+def test_R67_as_many_may_wait_also_if_all_come_at_once(backend: str, tmp_path: Path) -> None:
+    app = Site(tmp_path, threads=2, thread_queue=1)
+    app.go_on.set()
+    statuses: list[int] = []
+
+    async def main() -> None:
+        async with anyio.create_task_group() as tasks:
+            for _ in range(7):
+                tasks.start_soon(blocks)
+
+    async def blocks() -> None:
+        statuses.append((await get(app, "/blocks")).status)
+
+    app.compiled()
+    run(backend, blocks)  # so that all find the application started
+    run(backend, main)
+    assert sorted(statuses) == [200] * 4 + [503] * 4
+
+
+@every_loop
 @pytest.mark.parametrize("settings", [{"threads": 1}, {"thread_queue": 5}])
 def test_R67_an_inner_application_may_have_threads_of_its_own(backend: str, tmp_path: Path, settings: Any) -> None:
     outer: Any = Site(tmp_path, threads=1, thread_queue=0)
