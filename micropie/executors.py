@@ -1,56 +1,23 @@
 """An executor of the author's in the pool's place: any of ``concurrent.futures``' kind, Dask's among them.
 
 Jobs return bytes that are made here, so every executor brings the same values and the same errors back, and what a
-job raises is the executor's own: it has lost the job.
-
-A generator can't leave the process that runs it, and a job ends when it returns. So a stream comes in batches where
-another job can be sent to the same process: on Dask, by the worker's address, and where the executor's threads are of
-this process. Elsewhere it comes whole, within limits.
-
-    job -> parent    (RESULT, value) | (FAILED, error, traceback) | (BATCH, place, key, chunks, ending), pickled
-
-``ending`` is None if more may follow, else what it ended by, packed: (END,) or FAILED.
+job raises is the executor's own: it has lost the job. Streams: ``batches.py``.
 """
 
 from __future__ import annotations
 
-import os
 import pickle
 import sys
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Executor, Future
 from contextlib import suppress
-from contextvars import Context, copy_context
 from threading import Event, Lock
-from time import monotonic
-from typing import Any, Final, NoReturn
-from uuid import uuid4
+from typing import Any, NoReturn
 
-from micropie.remotecall import END, FAILED, GRACE, Handle, PoolError, opened, packed_failure, packed_result
+from micropie.batches import BATCH, DASK, ENDED, begin, end, go_on, this_process
+from micropie.remotecall import FAILED, GRACE, Handle, PoolError, opened
 from micropie.steps import TookTooLong
-
-BATCH: Final = "batch"
-
-# A batch is full with the first of these: what is worth a job, and what a client would not wait for. The first is one
-# chunk, each other at most twice as long as the one before, and one that took too long is followed by one of one
-# chunk: as few as possible wait for a slow one behind them, for the time is looked at when a chunk is there.
-BATCH_CHUNKS = 100
-BATCH_BYTES = 256 * 1024
-BATCH_SECONDS = 0.1
-
-# The most that a stream may have which comes whole: it is in memory, here and there.
-WHOLE_BYTES = 64 * 1024 * 1024
-
-CHUNK_BYTES = 64  # what a chunk takes beside its content, about
-
-# Seconds that a generator is kept for who has its last batch: a server may have gone without a word.
-KEPT = 600.0
-
-DASK: Final = "dask"
-
-
-# -- in this process ---------------------------------------------------------------------------------------------------
 
 
 class ExecutorPool:
@@ -63,8 +30,8 @@ class ExecutorPool:
     def call(self, seconds: float, function: Callable[..., Any], *arguments: Any, handle: Handle | None = None) -> Any:
         """See ``Pool``; who gives it up by ``handle`` leaves it to itself."""
         handle = handle or Handle()
-        home = DASK if self._is_dask else _home()
-        job = self.job("", _begin, pickle.dumps((function, arguments)), home, seconds)
+        home = DASK if self._is_dask else this_process()
+        job = self.job("", begin, pickle.dumps((function, arguments)), home, seconds)
         handle.hold(lambda: job.leave(self._end_left))
         try:
             kind, *values = job.outcome(seconds)
@@ -96,7 +63,7 @@ class ExecutorPool:
             if kind == BATCH:
                 place, key, _, ending = values
                 if ending is None:
-                    self.job(place, _end, key)
+                    self.job(place, end, key)
 
 
 class _Job:
@@ -192,7 +159,7 @@ class Batches(Iterator[Any]):
         except BaseException as error:
             if isinstance(error, TookTooLong) or self._handle.is_given_up:
                 self._close_there()
-            self._ending = _ENDED  # what the executor has lost can't be closed: such a job would wait for ever
+            self._ending = ENDED  # what the executor has lost can't be closed: such a job would wait for ever
             raise
         self._handle.let_go()
         self._job = None
@@ -200,7 +167,7 @@ class Batches(Iterator[Any]):
 
     def _asked(self) -> _Job:
         if self._job is None:
-            self._job = self._pool.job(self._place, _go_on, self._place, self._key)
+            self._job = self._pool.job(self._place, go_on, self._place, self._key)
             self._handle.hold(self._job.leave)
         return self._job
 
@@ -208,11 +175,11 @@ class Batches(Iterator[Any]):
         """Have the generator closed, when it has come to its next ``yield``."""
         if self._job is not None:
             self._job.leave()
-        self._ending = _ENDED
-        return self._pool.job(self._place, _end, self._key)
+        self._ending = ENDED
+        return self._pool.job(self._place, end, self._key)
 
     def _end(self, ending: bytes) -> NoReturn:
-        self._ending = _ENDED
+        self._ending = ENDED
         kind, *values = pickle.loads(ending)  # noqa: S301 - from our own job
         if kind == FAILED:
             opened(kind, values)
@@ -223,136 +190,3 @@ def _is_dask(executor: Executor) -> bool:
     """Whether it is the executor of a Dask client, which the author has imported then."""
     module: Any = sys.modules.get("distributed.cfexecutor")
     return module is not None and isinstance(executor, module.ClientExecutor)
-
-
-# -- in a job ----------------------------------------------------------------------------------------------------------
-
-_ENDED = pickle.dumps((END,))
-_TOKEN = uuid4().hex
-
-
-def _home() -> str:
-    """What no other process has for its own: a forked child has the same token, one on another machine perhaps the
-    number."""
-    return f"{os.getpid()} {_TOKEN}"
-
-
-def _place(home: str) -> str | None:
-    """What leads another job to this process: "" if each of them comes here, None if nothing does."""
-    if home == DASK:
-        distributed: Any = sys.modules["distributed"]  # which runs this job
-        return str(distributed.get_worker().address)
-    return "" if home == _home() else None
-
-
-class _Kept:
-    """A generator that waits for the job that goes on with it."""
-
-    def __init__(self, chunks: Iterator[Any], context: Context) -> None:
-        self.chunks = chunks
-        self.context = context
-        self.lock = Lock()
-        self.used = monotonic()
-        self.most = 1  # chunks of its next batch
-
-
-_kept: dict[str, _Kept] = {}
-
-
-def _begin(job: bytes, home: str, seconds: float) -> bytes:
-    """Call; of a stream the first batch, or all of it."""
-    context = copy_context()  # the executor's thread goes on to other things
-    try:
-        function, arguments = pickle.loads(job)  # noqa: S301 - from our own process
-        result = context.run(function, *arguments)
-        if not isinstance(result, Iterator):
-            return packed_result(result)
-        place = _place(home)
-        if place is None:
-            return _packed_batch("", "", context.run(_whole, result, seconds), _ENDED)
-    except BaseException as error:
-        return packed_failure(error)
-    _drop_forgotten()
-    key = uuid4().hex
-    _kept[key] = _Kept(result, context)
-    return _go_on(place, key)
-
-
-def _go_on(place: str, key: str) -> bytes:
-    """The next batch."""
-    kept = _kept.get(key)
-    if kept is None:
-        return _packed_batch(place, key, [], packed_failure(PoolError("its stream was not asked for in time")))
-    with kept.lock:
-        chunks, ending = kept.context.run(_made, kept)
-        kept.used = monotonic()
-    if ending is not None:
-        _kept.pop(key, None)
-    return _packed_batch(place, key, chunks, ending)
-
-
-def _made(kept: _Kept) -> tuple[list[Any], bytes | None]:
-    """A batch of chunks, and what the generator ended by."""
-    end = monotonic() + BATCH_SECONDS
-    chunks: list[Any] = []
-    size = 0
-    try:
-        for chunk in kept.chunks:
-            chunks.append(chunk)
-            size += _size(chunk)
-            is_late = monotonic() > end
-            if is_late or len(chunks) >= kept.most or size >= BATCH_BYTES:
-                kept.most = 1 if is_late else min(2 * kept.most, BATCH_CHUNKS)
-                return chunks, None
-    except BaseException as error:
-        return chunks, packed_failure(error)
-    return chunks, _ENDED
-
-
-def _whole(source: Iterator[Any], seconds: float) -> list[Any]:
-    """All chunks. Raises ``PoolError`` if they are too many, or take longer than anybody waits for them."""
-    end = monotonic() + seconds
-    chunks: list[Any] = []
-    size = 0
-    for chunk in source:
-        chunks.append(chunk)
-        size += _size(chunk)
-        if size > WHOLE_BYTES or monotonic() > end:
-            getattr(source, "close", int)()
-            raise PoolError(
-                f"a stream comes whole from this executor, within {WHOLE_BYTES >> 20} MiB and {seconds:g} seconds: "
-                "this one is longer"
-            )
-    return chunks
-
-
-def _size(chunk: Any) -> int:
-    return CHUNK_BYTES + (len(chunk) if isinstance(chunk, str | bytes | bytearray) else 0)
-
-
-def _packed_batch(place: str, key: str, chunks: Sequence[Any], ending: bytes | None) -> bytes:
-    try:
-        return pickle.dumps((BATCH, place, key, chunks, ending))
-    except Exception as error:
-        _end(key)
-        failure = PoolError(f"a chunk of its stream can't be pickled: {error}")
-        return pickle.dumps((BATCH, place, key, [], packed_failure(failure)))
-
-
-def _end(key: str) -> bytes:
-    """Close a stream that nobody takes any more of."""
-    kept = _kept.pop(key, None)
-    if kept is not None:
-        with kept.lock:
-            try:
-                kept.context.run(getattr(kept.chunks, "close", int))
-            except BaseException as error:
-                return packed_failure(error)
-    return packed_result(None)
-
-
-def _drop_forgotten() -> None:
-    oldest = monotonic() - KEPT
-    for key, kept in [*_kept.items()]:
-        if kept.used < oldest and not kept.lock.locked():
-            _end(key)

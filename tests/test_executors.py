@@ -22,7 +22,7 @@ import dask
 import pytest
 from distributed import Client, LocalCluster
 
-from micropie import App, executors, where
+from micropie import App, batches, where
 from micropie.executors import ExecutorPool
 from micropie.remotecall import Handle, PoolError
 from micropie.steps import TookTooLong
@@ -181,7 +181,7 @@ def test_a_cluster_of_threads(make_client: MakeClient) -> None:
         client = make_client(Pooled(pool=cluster.get_executor()))
         assert client.get("/process").json() == ["process", os.getpid()]
         assert client.get("/chunks/20").text == "".join(f"{number} " for number in range(20))
-    assert not executors._kept
+    assert not batches._kept
 
 
 def test_an_executor_that_has_been_shut_down_says_so(make_client: MakeClient, caplog: pytest.LogCaptureFixture) -> None:
@@ -193,7 +193,7 @@ def test_an_executor_that_has_been_shut_down_says_so(make_client: MakeClient, ca
 
 def test_equal_calls_on_a_cluster_are_made_each(cluster: Any) -> None:
     pool = ExecutorPool(cluster.get_executor())
-    jobs = [pool.job("", executors._begin, pickle.dumps((uuid.uuid4, ())), "", 10.0) for _ in range(2)]
+    jobs = [pool.job("", batches.begin, pickle.dumps((uuid.uuid4, ())), "", 10.0) for _ in range(2)]
     first, second = (job.outcome(10) for job in jobs)
     assert first != second
 
@@ -267,25 +267,25 @@ def test_it_is_two_batches_ahead_at_most_and_stops_when_the_client_leaves(
     made = file.read_text()
     assert int(made) < 1_000_000
     assert file.read_text() == made
-    assert not executors._kept
+    assert not batches._kept
 
 
 def test_batches_are_bounded() -> None:
-    kept = executors._Kept(iter(["x"] * 1000), copy_context())
-    sizes = [len(executors._made(kept)[0]) for _ in range(9)]
+    kept = batches._Kept(iter(["x"] * 1000), copy_context())
+    sizes = [len(batches._made(kept)[0]) for _ in range(9)]
     assert sizes == [1, 2, 4, 8, 16, 32, 64, 100, 100]
-    kept = executors._Kept(iter([b"x" * executors.BATCH_BYTES] * 10), copy_context())
+    kept = batches._Kept(iter([b"x" * batches.BATCH_BYTES] * 10), copy_context())
     kept.most = 8
-    assert len(executors._made(kept)[0]) == 1
+    assert len(batches._made(kept)[0]) == 1
 
 
 def test_one_that_took_long_is_followed_by_a_short_one(monkeypatch: pytest.MonkeyPatch) -> None:
-    kept = executors._Kept(iter(range(1000)), copy_context())
+    kept = batches._Kept(iter(range(1000)), copy_context())
     kept.most = 8
     with monkeypatch.context() as patch:
-        patch.setattr(executors, "BATCH_SECONDS", -1.0)
-        assert executors._made(kept) == ([0], None)
-    assert [len(executors._made(kept)[0]) for _ in range(3)] == [1, 2, 4]
+        patch.setattr(batches, "BATCH_SECONDS", -1.0)
+        assert batches._made(kept) == ([0], None)
+    assert [len(batches._made(kept)[0]) for _ in range(3)] == [1, 2, 4]
 
 
 def test_it_is_one_batch_ahead(threads: Executor) -> None:
@@ -299,7 +299,7 @@ def test_it_is_one_batch_ahead(threads: Executor) -> None:
     threads.submit(int).result()
     assert len(made) == 7
     chunks.close()
-    assert not executors._kept
+    assert not batches._kept
 
 
 for_all: list[list[int]] = []
@@ -315,25 +315,25 @@ def test_a_stream_that_is_forgotten_is_closed(threads: Executor, monkeypatch: py
     pool = ExecutorPool(threads)
     forgotten = pool.call(10, Pooled.chunks, None, 100)
     assert next(forgotten) == "0 "
-    monkeypatch.setattr(executors, "KEPT", -1.0)
+    monkeypatch.setattr(batches, "KEPT", -1.0)
     other = pool.call(10, Pooled.chunks, None, 100)
     with pytest.raises(PoolError, match="was not asked for in time"):
         list(forgotten)
     assert list(forgotten) == []
     forgotten.close()
     other.close()
-    assert not executors._kept
+    assert not batches._kept
 
 
 def test_one_that_is_being_made_is_not_forgotten(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(executors, "KEPT", -1.0)
-    kept = executors._Kept(iter("ab"), copy_context())
-    executors._kept["key"] = kept
+    monkeypatch.setattr(batches, "KEPT", -1.0)
+    kept = batches._Kept(iter("ab"), copy_context())
+    batches._kept["key"] = kept
     with kept.lock:
-        executors._drop_forgotten()
-        assert executors._kept == {"key": kept}
-    executors._drop_forgotten()
-    assert not executors._kept
+        batches._drop_forgotten()
+        assert batches._kept == {"key": kept}
+    batches._drop_forgotten()
+    assert not batches._kept
 
 
 def test_who_closes_a_stream_twice_or_reads_on_gets_nothing(threads: Executor) -> None:
@@ -353,7 +353,7 @@ def test_a_generator_that_fails_while_it_is_closed_says_so(threads: Executor) ->
     next(chunks)
     with pytest.raises(Exception, match="while closing"):
         chunks.close()
-    assert not executors._kept
+    assert not batches._kept
 
 
 def test_a_batch_that_takes_too_long_ends_the_stream(threads: Executor, tmp_path: Path) -> None:
@@ -365,7 +365,7 @@ def test_a_batch_that_takes_too_long_ends_the_stream(threads: Executor, tmp_path
     assert list(chunks) == []
     file.touch()
     threads.submit(int).result()  # what ended it came before
-    assert not executors._kept
+    assert not batches._kept
 
 
 @pytest.mark.parametrize("chunks", ["abc", ""])
@@ -378,7 +378,7 @@ def test_a_stream_that_begins_when_nobody_waits_any_more_is_closed(
     file.touch()
     for _ in range(2):
         threads.submit(int).result()
-    assert not executors._kept
+    assert not batches._kept
 
 
 def late_stream(file: str, chunks: str = "abc") -> Iterator[str]:
@@ -393,7 +393,7 @@ def test_one_that_begins_when_the_executor_has_been_shut_down(tmp_path: Path) ->
             ExecutorPool(threads).call(0.05, late_stream, str(file))
         threads.shutdown(wait=False)
         file.touch()
-    executors._kept.clear()
+    batches._kept.clear()
 
 
 # -- given up ----------------------------------------------------------------------------------------------------------
@@ -410,7 +410,7 @@ def test_who_gives_a_call_up_need_not_wait_for_it(threads: Executor, tmp_path: P
     file.touch()
     for _ in range(2):
         threads.submit(int).result()
-    assert not executors._kept
+    assert not batches._kept
 
 
 def test_a_stream_that_nobody_took_is_closed(threads: Executor) -> None:
@@ -418,7 +418,7 @@ def test_a_stream_that_nobody_took_is_closed(threads: Executor) -> None:
     chunks = ExecutorPool(threads).call(10, Pooled.chunks, None, 100, handle=handle)
     handle.give_up()
     threads.submit(int).result()
-    assert not executors._kept
+    assert not batches._kept
     assert list(chunks) == []
 
 
@@ -434,7 +434,7 @@ def test_who_waits_for_a_batch_can_be_interrupted(threads: Executor, tmp_path: P
     chunks.close()
     file.touch()
     threads.submit(int).result()
-    assert not executors._kept
+    assert not batches._kept
 
 
 # -- whole ones --------------------------------------------------------------------------------------------------------
@@ -444,12 +444,12 @@ def test_a_stream_that_can_only_come_whole_has_limits(monkeypatch: pytest.Monkey
     file = tmp_path / "made"
     job = pickle.dumps((Pooled.chunks, (None, 100_000, str(file))))
     with monkeypatch.context() as patch:
-        patch.setattr(executors, "WHOLE_BYTES", 1000)
-        outcome = pickle.loads(executors._begin(job, "elsewhere", 30.0))
+        patch.setattr(batches, "WHOLE_BYTES", 1000)
+        outcome = pickle.loads(batches.begin(job, "elsewhere", 30.0))
     assert "comes whole from this executor, within" in str(outcome[1])
     assert int(file.read_text()) < 100
     assert (tmp_path / "made.closed").exists()
-    outcome = pickle.loads(executors._begin(job, "elsewhere", -1.0))
+    outcome = pickle.loads(batches.begin(job, "elsewhere", -1.0))
     assert "comes whole from this executor, within 64 MiB and -1 seconds" in str(outcome[1])
 
 

@@ -12,7 +12,7 @@ import anyio
 import anyio.to_thread
 import pytest
 
-from micropie import executors, pooled
+from micropie import batches, pooled
 from tests.asgi.calls import Call, every_loop, get, http_scope, piece, run
 from tests.support.pooled import Pooled
 from tests.support.waiting import until
@@ -108,7 +108,7 @@ def test_R69_an_executor_is_left_to_itself(
         assert (await get(app, "/process")).status == 200
 
     run(backend, main)
-    until(lambda: not executors._kept)
+    until(lambda: not batches._kept)
 
 
 class Leisurely(Pooled):
