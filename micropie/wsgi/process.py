@@ -123,7 +123,10 @@ def _start_on_loop(lifecycle: Lifecycle, level: Level) -> Callable[[], None]:
     leave = started.result()
 
     def stop() -> None:
-        portal.start_task_soon(_set, leave)
+        try:
+            portal.start_task_soon(_set, leave)
+        except RuntimeError:  # the loop has ended, and has cancelled what was started there
+            return
         life.result()
 
     return stop

@@ -118,6 +118,13 @@ def test_a_shut_down_of_what_never_started_is_nothing() -> None:
     assert app.log == []
 
 
+def test_a_shut_down_after_the_loop_has_ended_is_over_already() -> None:
+    app = Root(sync=False)
+    assert get(app)[0] == 200
+    close_portals()
+    app.wsgi_shutdown()
+
+
 def test_the_start_up_runs_on_the_loop_of_the_handlers() -> None:
     app, seen = Root(), []
 
