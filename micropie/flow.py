@@ -110,7 +110,7 @@ def answered(request: Request, result: Any) -> Answer | Flow[Answer]:
     # Text and JSON with nothing around them, or a session that was only read, are the common cases.
     session = request.loaded_session
     if request.draft is not None or (session is not None and session.changed) or request.method == "HEAD":
-        return _finish_or_fail(request, result)
+        return _or_failed(request, _finish(request, result, ()))
     kind = type(result)
     pairs = _NO_PAIRS if session is None or not session.accessed else _VARIES
     try:
@@ -126,10 +126,10 @@ def answered(request: Request, result: Any) -> Answer | Flow[Answer]:
             if chunk.__class__ is bytes and chunk and request.draft is None and request.loaded_session is None:
                 stream.first = chunk
                 return 200, HTML, None, _NO_PAIRS, b"", stream
-            return _finish_stream(request, stream, chunk)
+            return _or_failed(request, _finish_stream(request, stream, chunk))
     except Exception as error:
         return failed(request, error)
-    return _finish_or_fail(request, result)
+    return _or_failed(request, _finish(request, result, ()))
 
 
 def failed(request: Request, failure: Exception) -> Flow[Answer]:
@@ -208,9 +208,10 @@ def _call_limited(request: Request, route: Route, arguments: Sequence[Any], seco
 # -- stage 6, in full --------------------------------------------------------------------------------------------------
 
 
-def _finish_or_fail(request: Request, result: Any) -> Flow[Answer]:
+def _or_failed(request: Request, finishing: Flow[Answer]) -> Flow[Answer]:
+    """``finishing``, or the answer to its failure."""
     try:
-        return (yield from _finish(request, result, ()))
+        return (yield from finishing)
     except Exception as error:
         failure = error
     try:
@@ -221,17 +222,10 @@ def _finish_or_fail(request: Request, result: Any) -> Flow[Answer]:
 
 def _finish_stream(request: Request, stream: Stream, chunk: Any) -> Flow[Answer]:
     """The answer of a generator, of which ``chunk`` has been fetched; one that fails has closed itself."""
-    try:
-        yield from stream.fetch_first(request.is_on_loop, chunk)
-        if request.draft is None and request.loaded_session is None:
-            return 200, HTML, None, _NO_PAIRS, b"", stream
-        return (yield from _finish_response(request, Response(), stream, ()))
-    except Exception as error:
-        failure = error
-    try:
-        return (yield from _finish_failed(request, failure, ()))
-    finally:
-        del failure
+    yield from stream.fetch_first(request.is_on_loop, chunk)
+    if request.draft is None and request.loaded_session is None:
+        return 200, HTML, None, _NO_PAIRS, b"", stream
+    return (yield from _finish_response(request, Response(), stream, ()))
 
 
 def _finish(request: Request, result: Any, hooks: Sequence[Any]) -> Flow[Answer]:
