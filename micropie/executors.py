@@ -9,14 +9,14 @@ from __future__ import annotations
 import pickle
 import sys
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable
 from concurrent.futures import Executor, Future
 from contextlib import suppress
-from threading import Event, Lock
+from threading import Event
 from typing import Any, NoReturn
 
 from micropie.batches import BATCH, DASK, ENDED, begin, end, go_on, this_process
-from micropie.remotecall import FAILED, GRACE, Handle, PoolError, opened
+from micropie.remotecall import FAILED, GRACE, Handle, PoolError, RemoteChunks, opened
 from micropie.steps import TookTooLong
 
 
@@ -105,12 +105,13 @@ def _outcome(future: Future[bytes]) -> Any:
     return pickle.loads(data)  # noqa: S301 - from our own job
 
 
-class Batches(Iterator[Any]):
-    """A stream's chunks, one batch ahead of who takes them. One thread at a time, as ``Chunks``."""
+class Batches(RemoteChunks):
+    """A stream's chunks, one batch ahead of who takes them."""
 
     def __init__(
         self, pool: ExecutorPool, seconds: float, place: str, key: str, chunks: Iterable[Any], ending: bytes | None
     ) -> None:
+        super().__init__()
         self._pool = pool
         self._seconds = seconds
         self._place = place
@@ -119,37 +120,24 @@ class Batches(Iterator[Any]):
         self._ending = ending
         self._job: _Job | None = None
         self._is_first = True
-        self._lock = Lock()
-        self._handle = Handle()
-        self.interrupt_next = self._handle.give_up
-        """Have nobody wait for the next batch. From any thread, at any time."""
 
-    def drop(self) -> None:
-        """Leave it: nobody has asked for a chunk, and nobody will."""
-        self.interrupt_next()
-        with suppress(Exception):  # an executor that has been shut down
-            self.close()
+    def _next(self) -> Any:
+        while not self._chunks:
+            self._take_batch()
+        if not self._is_first and self._ending is None:  # HEAD takes the first, and no more
+            self._asked()
+        self._is_first = False
+        return self._chunks.popleft()
 
-    def __next__(self) -> Any:
-        with self._lock:
-            while not self._chunks:
-                self._take_batch()
-            if not self._is_first and self._ending is None:  # HEAD takes the first, and no more
-                self._asked()
-            self._is_first = False
-            return self._chunks.popleft()
-
-    def close(self) -> None:
-        """Have the generator closed where it is. Raises what that raises, if it comes in time."""
-        with self._lock:
-            self._chunks.clear()
-            if self._ending is not None:
-                return
-            job = self._close_there()
-            if not self._handle.is_given_up:
-                with suppress(TookTooLong, PoolError):
-                    kind, *values = job.outcome(GRACE)
-                    opened(kind, values)
+    def _close(self) -> None:
+        self._chunks.clear()
+        if self._ending is not None:
+            return
+        job = self._close_there()
+        if not self._handle.is_given_up:
+            with suppress(TookTooLong, PoolError):
+                kind, *values = job.outcome(GRACE)
+                opened(kind, values)
 
     def _take_batch(self) -> None:
         if self._ending is not None:

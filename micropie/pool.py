@@ -26,7 +26,17 @@ from time import monotonic
 from typing import Any, Final
 from weakref import WeakSet, finalize
 
-from micropie.remotecall import END, FAILED, GRACE, Handle, PoolError, opened, packed_failure, packed_result
+from micropie.remotecall import (
+    END,
+    FAILED,
+    GRACE,
+    Handle,
+    PoolError,
+    RemoteChunks,
+    opened,
+    packed_failure,
+    packed_result,
+)
 from micropie.steps import TookTooLong
 
 STREAM: Final = "stream"
@@ -147,36 +157,18 @@ class Pool:
         worker.end(grace)
 
 
-class Chunks(Iterator[Any]):
+class Chunks(RemoteChunks):
     """What a generator in a process makes. The process is taken until it has ended or been closed.
 
-    One thread at a time: who closes it waits for a chunk that is under way.
+    To interrupt the waiting for its next chunk ends it, and so does a close that it does not do in time.
     """
 
     def __init__(self, pool: Pool, worker: _Worker, seconds: float) -> None:
+        super().__init__()
         self._pool = pool
         self._worker: _Worker | None = worker
         self._seconds = seconds
-        self._lock = threading.Lock()
-        self._handle = Handle()
         self._handle.hold(worker.kill)
-        self.interrupt_next = self._handle.give_up
-        """End the process, and with it the waiting for its next chunk. From any thread, at any time."""
-
-    def drop(self) -> None:
-        """Leave it: nobody has asked for a chunk, and nobody will."""
-        self.interrupt_next()
-        with suppress(Exception):  # what it had failed by
-            self.close()
-
-    def __next__(self) -> Any:
-        with self._lock:
-            return self._next()
-
-    def close(self) -> None:
-        """Have the generator closed where it is; a process that does not do so in time is ended."""
-        with self._lock:
-            self._close()
 
     def _next(self) -> Any:
         worker = self._worker

@@ -8,7 +8,9 @@ from __future__ import annotations
 import pickle
 import threading
 import traceback
-from collections.abc import Callable
+from abc import abstractmethod
+from collections.abc import Callable, Iterator
+from contextlib import suppress
 from typing import Any, Final
 
 RESULT: Final = "result"
@@ -57,6 +59,39 @@ class Handle:
             self.is_given_up = True
             if self._stop is not None:
                 self._stop()
+
+
+class RemoteChunks(Iterator[Any]):
+    """What a generator makes elsewhere, ``_next`` and ``_close``. Who closes it waits for a chunk that is under way."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._handle = Handle()
+        self.interrupt_next = self._handle.give_up
+        """Have nobody wait for the next chunk. From any thread, at any time."""
+
+    def __next__(self) -> Any:
+        with self._lock:
+            return self._next()
+
+    def close(self) -> None:
+        """Have the generator closed where it is. Raises what that raises, if it comes in time."""
+        with self._lock:
+            self._close()
+
+    def drop(self) -> None:
+        """Leave it: nobody has asked for a chunk, and nobody will."""
+        self.interrupt_next()
+        with suppress(Exception):  # what it had failed by; an executor that has been shut down
+            self.close()
+
+    @abstractmethod
+    def _next(self) -> Any:
+        """The next chunk. Raises ``StopIteration``."""
+
+    @abstractmethod
+    def _close(self) -> None:
+        """See ``close``."""
 
 
 def packed_result(result: Any) -> bytes:
