@@ -29,11 +29,12 @@ class Site:
     is reached by the other protocol.
     """
 
-    __slots__ = ("__weakref__", "below", "exact", "level", "mounts", "router", "sockets")
+    __slots__ = ("__weakref__", "below", "exact", "has_apart", "level", "mounts", "router", "sockets")
 
     def __init__(self, level: Level, router: Router, sockets: Router) -> None:
         self.level = level
         self.mounts: Table[Mounted] | None = None
+        self.has_apart = False  # whether something is mounted that shares nothing
         self.router = router
         self.sockets = sockets
         self.exact = router.exact
@@ -132,6 +133,7 @@ class MountingSite(Site):
     def __init__(self, level: Level, router: Router, sockets: Router, mounted: list[tuple[str, Mounted]]) -> None:
         super().__init__(level, router, sockets)
         self.mounts = Table(mounted)
+        self.has_apart = any(isinstance(entry, Apart) for _, entry in mounted)
         self.exact = {method: self._visible(method) for method in router.exact}
         for _, entry in mounted:
             if isinstance(entry, MountedApp):
@@ -179,7 +181,7 @@ class MountingSite(Site):
 
 
 def apart_of(site: Site, request: Request) -> Apart | None:
-    """The application that answers a request by itself, if it is one's that shares nothing."""
+    """The application that answers a request by itself, if it is one's that shares nothing; the site has such."""
     entry = site.mounts.find(request.raw_path) if site.mounts is not None else None
     return entry if isinstance(entry, Apart) else None
 

@@ -183,8 +183,7 @@ class ASGIRequest(Request):
     @property
     def watchers(self) -> TaskGroup | None:
         """The task group that the lifespan left for watchers; None under a server without lifespan."""
-        state = self.scope.get("state")
-        return state.get(WATCHERS) if state else None
+        return watchers_of(self.scope)
 
     def share_messages(self) -> Inbox:
         """Let somebody else wait for the client's leaving while the body may still be read."""
@@ -218,6 +217,12 @@ class ASGIRequest(Request):
     async def _iterate_async(self, next_piece: Callable[[], Flow[bytes]]) -> AsyncIterator[bytes]:
         while piece := await self._perform_async(next_piece()):
             yield piece
+
+
+def watchers_of(scope: Scope) -> TaskGroup | None:
+    """See ``ASGIRequest.watchers``."""
+    state = scope.get("state")
+    return state.get(WATCHERS) if state else None
 
 
 class ASGIWebSocketRequest(ASGIRequest, WebSocketRequest):

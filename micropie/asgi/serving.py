@@ -11,7 +11,7 @@ from micropie.asgi.driver import serve_http
 from micropie.asgi.lifespan import Running, serve_lifespan
 from micropie.asgi.mounted import hand_over
 from micropie.asgi.performing import perform
-from micropie.asgi.request import WATCHERS, ASGIRequest, ASGIWebSocketRequest
+from micropie.asgi.request import WATCHERS, ASGIRequest, ASGIWebSocketRequest, watchers_of
 from micropie.asgi.sending import encode_headers
 from micropie.lifecycle import NoRequest, Startable
 from micropie.loops import PerLoop
@@ -58,13 +58,14 @@ async def _start_and_serve(app: Startable, running: Running, scope: Scope, recei
 
 async def _serve_with_mounts(site: Site, scope: Scope, receive: Receive, send: Send) -> None:
     """A request of an application with mounts: one of them may answer by itself, or need a task of its own."""
-    request = ASGIRequest(scope, receive)
-    apart = apart_of(site, request)
-    if apart is not None:
-        place = place_of(request.root_path, apart.prefix, request.raw_path)
-        await hand_over(apart.mount, place, scope, receive, send)
-        return
-    if request.watchers is not None:
+    if site.has_apart:
+        request = ASGIRequest(scope, receive)
+        apart = apart_of(site, request)
+        if apart is not None:
+            place = place_of(request.root_path, apart.prefix, request.raw_path)
+            await hand_over(apart.mount, place, scope, receive, send)
+            return
+    if watchers_of(scope) is not None:
         await serve_http(site, scope, receive, send)
         return
     failure: Exception | None = None  # a server without lifespan: the tasks are this request's

@@ -94,7 +94,7 @@ def start_and_serve(
             status_line(status), [*pairs, ("content-type", str(content_type)), ("content-length", str(length))]
         )
         return [body]
-    if site.mounts is not None:
+    if site.has_apart:
         request = WSGIRequest(environ)
         apart = apart_of(site, request)
         if apart is not None:
