@@ -55,11 +55,7 @@ def where() -> str:
     """
     if in_pool():
         return PROCESS
-    try:
-        current_token()
-    except RuntimeError:
-        return THREAD
-    return LOOP
+    return LOOP if is_on_loop() else THREAD
 
 
 async def perform_limited(

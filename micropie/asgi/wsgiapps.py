@@ -16,14 +16,14 @@ from itertools import chain, repeat
 from queue import SimpleQueue
 from typing import TYPE_CHECKING, Any
 
-from anyio import CapacityLimiter, Event, WouldBlock
+from anyio import CapacityLimiter, WouldBlock
 
 from micropie.asgi.answering import begun
 from micropie.asgi.workers import run_in_worker
 from micropie.errors import ClientDisconnect
 from micropie.headers import Names
 from micropie.level import Threads
-from micropie.loops import AHEAD, caller
+from micropie.loops import AHEAD, Bell, caller
 from micropie.mounting import Mount, Place
 from micropie.response import Response
 from micropie.threads import limiter_of
@@ -60,7 +60,7 @@ class _Call:
         self._call_soon = caller()
         self._told: deque[tuple[str, Any, BaseException | None]] = deque()  # by the thread
         self._is_telling = False
-        self._notify: Callable[[], object] = bool  # nobody waits for it
+        self._bell = Bell()
         self._grants = chain((1, AHEAD), repeat(1))  # whether more than one chunk is wanted shows with the second
         self._granted: SimpleQueue[None] = SimpleQueue()  # one for each chunk that may be given
         self._pieces: SimpleQueue[tuple[bytes, bool] | Exception] = SimpleQueue()
@@ -113,9 +113,7 @@ class _Call:
 
     async def _next(self) -> tuple[str, Any, BaseException | None]:
         while not self._told:
-            news = Event()
-            self._notify = news.set
-            await news.wait()
+            await self._bell.wait()
         return self._told.popleft()
 
     async def _next_piece(self) -> tuple[bytes, bool] | Exception:
@@ -128,7 +126,7 @@ class _Call:
 
     def _wake(self) -> None:
         self._is_telling = False  # first: what is told meanwhile has it called again
-        self._notify()
+        self._bell.ring()
 
     def _end(self) -> None:
         self._limiter.release_on_behalf_of(self)
