@@ -26,7 +26,7 @@ from micropie.headers import MutableHeaders
 from micropie.level import Level
 from micropie.levels import Branch
 from micropie.lifecycle import Lifecycle, lifespan_opener
-from micropie.mounting import APP, ASGI, Mount, checked_prefix, first_fitting, kind_of_target
+from micropie.mounting import APP, ASGI, Mount, checked_prefix, kind_of_target
 from micropie.mountlife import MountedLife
 from micropie.rendering import names_of, stream
 from micropie.request import Request, State
@@ -216,19 +216,19 @@ class App:
             backend = self._micropie_sessions
         channels = self._micropie_channels
         return Branch(
-            self,
-            self._framework_classes(),
-            self._micropie_settings,
-            backend,
-            self._micropie_own_channels if channels is None and not inside else channels,
-            self.middlewares,
-            self._micropie_error_handlers,
-            self._micropie_functions,
-            self.ws_middlewares,
-            self._micropie_sockets,
-            names_of(partial(App.url_for, self)),
-            children,
-            [self._mounted_branch(mount, (*inside, self)) for mount in self._micropie_mounts],
+            app=self,
+            framework=self._framework_classes(),
+            settings=self._micropie_settings,
+            session_backend=backend,
+            channels=self._micropie_own_channels if channels is None and not inside else channels,
+            middlewares=self.middlewares,
+            error_handlers=self._micropie_error_handlers,
+            functions=self._micropie_functions,
+            ws_middlewares=self.ws_middlewares,
+            socket_functions=self._micropie_sockets,
+            template_names=names_of(partial(App.url_for, self)),
+            children=children,
+            mounts=[self._mounted_branch(mount, (*inside, self)) for mount in self._micropie_mounts],
         )
 
     def _mounted_branch(self, mount: Mount, inside: tuple[App, ...]) -> tuple[Mount, Branch | None]:
@@ -388,7 +388,7 @@ class App:
         The longest prefix comes first, before every route. Raises ``SetupError`` for what can't be mounted.
         """
         text = checked_prefix(prefix)
-        if first_fitting(self._micropie_mounts, text) is not None:
+        if any(mount.prefix == text for mount in self._micropie_mounts):
             raise SetupError(f"two applications are mounted at {text}: give one of them another prefix")
         if isinstance(target, App) and kind in (None, APP):
             found = APP

@@ -156,7 +156,8 @@ def _in_full(
                 result = yield (MOUNT, no_function, handed_over(request))
         if result is None:
             if route is None:
-                raise failure or HTTPError(404)
+                assert failure is not None  # noqa: S101
+                raise failure
             # 4. Body.
             if request.method != "GET" and request.method != "HEAD":
                 yield from receive_body(request, route.reads_body)

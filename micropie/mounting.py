@@ -10,7 +10,7 @@ Nothing here waits. How a mounted application is called is known to the drivers 
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable
 from typing import Any, Generic, NamedTuple, TypeVar
 from urllib.parse import quote, unquote_to_bytes
 
@@ -147,8 +147,3 @@ def _can_take(target: Callable[..., Any], count: int) -> bool:
 def dotted(prefix: str) -> str:
     """What names of routes below a mount begin with: ``api.v1.`` for ``/api/v1``."""
     return prefix[1:].replace("/", ".") + "."
-
-
-def first_fitting(known: Sequence[Mount], prefix: str) -> Mount | None:
-    """The mount that is at ``prefix`` already."""
-    return next((mount for mount in known if mount.prefix == prefix), None)

@@ -19,7 +19,7 @@ from micropie.codec import CodecError
 from micropie.level import Threads
 from micropie.sse import Event, comment
 from micropie.wsgi.portal import close_portals
-from tests.asgi.calls import Call, Lifespan, every_loop, http_scope, piece, run
+from tests.asgi.calls import Call, Lifespan, ended_by_shutdown, every_loop, http_scope, piece, run
 from tests.conftest import MakeClient
 from tests.support.event_source import Received, parsed
 from tests.support.waiting import until
@@ -505,21 +505,7 @@ def test_a_chunk_of_an_own_stream_may_be_an_event(make_client: MakeClient) -> No
 def test_R65_a_stream_ends_when_the_server_says_shutdown(backend: str, kind: str) -> None:
     app = Root("a", 0.2, "b", 0.2, *[0.2] * 100)
 
-    async def check() -> Call:
-        lifespan, call = Lifespan(app, {}), Call(piece(b""))
-        async with anyio.create_task_group() as tasks:
-            tasks.start_soon(lifespan.run)
-            await lifespan.say("startup")
-            tasks.start_soon(app, http_scope("GET", f"/{kind}"), call.receive, call.send)
-            while len(call.sent) < 2:
-                await checkpoint()
-            await lifespan.say("shutdown")
-            while not call.is_complete:
-                await checkpoint()
-        lifespan.close()
-        return call
-
-    call = run(backend, check)
+    call = run(backend, ended_by_shutdown, app, f"/{kind}")
     assert call.body == b"data: a\n\n"
     until(lambda: app.log)
     assert app.log == ["closed"]

@@ -8,6 +8,7 @@ from typing import Any, TypeVar
 
 import anyio
 import pytest
+from anyio.lowlevel import checkpoint
 
 Message = dict[str, Any]
 Value = TypeVar("Value")
@@ -142,3 +143,19 @@ async def serve(app: Any, call: Call, path: str, with_lifespan: bool, seconds: f
         finally:
             await lifespan.say("shutdown")
     lifespan.close()
+
+
+async def ended_by_shutdown(app: Any, path: str) -> Call:
+    """A stream that the server's word ``lifespan.shutdown`` ends, when its first chunk has been sent."""
+    lifespan, call = Lifespan(app, {}), Call(piece(b""))
+    async with anyio.create_task_group() as tasks:
+        tasks.start_soon(lifespan.run)
+        await lifespan.say("startup")
+        tasks.start_soon(app, http_scope("GET", path), call.receive, call.send)
+        while len(call.sent) < 2:
+            await checkpoint()
+        await lifespan.say("shutdown")
+        while not call.is_complete:
+            await checkpoint()
+    lifespan.close()
+    return call

@@ -19,7 +19,7 @@ from micropie import App, EventStream, SetupError, WebSocket, WebSocketMiddlewar
 from micropie.channels import Channels, MessagesLost, Subscription
 from micropie.codec import CodecError
 from micropie.loops import WAKERS, caller
-from tests.asgi.calls import Call, Lifespan, every_loop, http_scope, piece, run
+from tests.asgi.calls import ended_by_shutdown, every_loop, run
 from tests.conftest import MakeClient
 from tests.support.event_source import parsed
 from tests.support.waiting import until
@@ -520,21 +520,7 @@ def test_websockets_hear_each_other_and_a_form_under_wsgi(connect: MakeClient, c
 def test_R65_subscriptions_end_when_the_server_says_shutdown(backend: str, channels: Channels, path: str) -> None:
     app = Chat(channels=channels)
 
-    async def check() -> Call:
-        lifespan, call = Lifespan(app, {}), Call(piece(b""))
-        async with anyio.create_task_group() as tasks:
-            tasks.start_soon(lifespan.run)
-            await lifespan.say("startup")
-            tasks.start_soon(app, http_scope("GET", f"/{path}"), call.receive, call.send)
-            while len(call.sent) < 2:
-                await checkpoint()
-            await lifespan.say("shutdown")
-            while not call.is_complete:
-                await checkpoint()
-        lifespan.close()
-        return call
-
-    assert run(backend, check).is_complete
+    assert run(backend, ended_by_shutdown, app, f"/{path}").is_complete
     until(lambda: channels._mailboxes == {})
 
 
