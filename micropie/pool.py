@@ -79,6 +79,11 @@ class Pool:
         Raises what it raises, ``TookTooLong`` after ``seconds`` without a result or a chunk, and ``PoolError``. Who
         gives it up by ``handle`` ends the process.
         """
+        if _is_in_pool:  # or each process would start another one, without end
+            raise PoolError(
+                "a process of a pool can't have one of its own; if a module calls a handler when it is imported, "
+                'write if __name__ == "__main__": above that'
+            )
         handle = handle or Handle()
         job = pickle.dumps((function, arguments))
         deadline = monotonic() + seconds
@@ -278,12 +283,16 @@ os.register_at_fork(after_in_child=_forget_all)
 
 # -- in a process of the pool ------------------------------------------------------------------------------------------
 
+_is_in_pool = False
+
 # It finds the modules that this process finds.
 _MAIN = "import sys; sys.path[:] = {path!r}; from micropie.pool import main; main({descriptor})"
 
 
 def main(descriptor: int) -> None:
     """A process's life: call what is asked for, until the parent has gone."""
+    global _is_in_pool  # noqa: PLW0603 - of the process
+    _is_in_pool = True
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the server, which then closes the pipe
     work(Connection(descriptor))
 

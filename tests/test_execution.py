@@ -554,6 +554,27 @@ def test_a_script_may_have_handlers_in_processes(tmp_path: Path) -> None:
         assert done.stdout == "bakery\n"
 
 
+def test_a_script_that_calls_a_handler_when_it_is_imported_starts_no_process_after_the_other(tmp_path: Path) -> None:
+    (tmp_path / "bakery.py").write_text(MAIN.replace('if __name__ == "__main__":', "if True:"))
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join([str(Path(__file__).parent.parent), str(tmp_path)])}
+    done = subprocess.run(
+        [sys.executable, str(tmp_path / "bakery.py")],
+        check=False,
+        capture_output=True,
+        text=True,
+        env=environment,
+        timeout=20,
+    )
+    assert done.stdout.splitlines()[-1] == "bakery"
+    assert done.stderr.count('write if __name__ == "__main__": above that') == 1
+
+
+def test_a_process_of_a_pool_has_none_of_its_own(monkeypatch: pytest.MonkeyPatch, pool: Pool) -> None:
+    monkeypatch.setattr("micropie.pool._is_in_pool", True)
+    with pytest.raises(PoolError, match="can't have one of its own"):
+        pool.call(1.0, os.getpid)
+
+
 def test_what_is_typed_in_is_refused() -> None:
     done = subprocess.run(
         [sys.executable, "-c", MAIN],
