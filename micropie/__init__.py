@@ -1,9 +1,28 @@
 """micropie: URLs are the names of methods; one ``App`` is a WSGI and an ASGI application at once."""
 
-from micropie.app import App
+from micropie.app import App, Server
 from micropie.asgi.websocket import WebSocket
-from micropie.context import request
-from micropie.decorators import (
+from micropie.channels.event_stream import EventStream
+from micropie.errors import (
+    BadRequest,
+    ClientDisconnect,
+    ConnectionClosed,
+    HTTPError,
+    MethodNotAllowed,
+    Redirect,
+    ResponseError,
+    SetupError,
+)
+from micropie.execution.context import request
+from micropie.execution.loop import where
+from micropie.files.static import static_file
+from micropie.http.forms import UploadFile
+from micropie.http.headers import Headers, MutableHeaders
+from micropie.http.request import Request, WebSocketRequest
+from micropie.http.response import Response
+from micropie.http.sse import event
+from micropie.middleware import HttpMiddleware, WebSocketMiddleware
+from micropie.routing.decorators import (
     delete,
     get,
     hidden,
@@ -19,28 +38,8 @@ from micropie.decorators import (
     threaded,
     websocket,
 )
-from micropie.errors import (
-    BadRequest,
-    ClientDisconnect,
-    ConnectionClosed,
-    HTTPError,
-    MethodNotAllowed,
-    Redirect,
-    ResponseError,
-    SetupError,
-)
-from micropie.eventstream import EventStream
-from micropie.forms import UploadFile
-from micropie.headers import Headers, MutableHeaders
-from micropie.legacy import Server
-from micropie.loops import where
-from micropie.middleware import HttpMiddleware, WebSocketMiddleware
-from micropie.rendering import template
-from micropie.request import Request, WebSocketRequest
-from micropie.response import Response
 from micropie.sessions import InMemorySessionBackend, SessionBackend
-from micropie.sse import event
-from micropie.static import static_file
+from micropie.templates.context import template
 
 __version__ = "0.1.0"
 

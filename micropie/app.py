@@ -10,34 +10,33 @@ from os import PathLike
 from typing import Any, TypeVar
 from urllib.parse import quote
 
-from micropie.asgi.conversing import serve_websocket
+from micropie.asgi.dispatch import serve as serve_asgi
 from micropie.asgi.driver import serve_http as answer_asgi
 from micropie.asgi.lifespan import Running
-from micropie.asgi.serving import serve as serve_asgi
-from micropie.building import build_site
+from micropie.asgi.websocket_driver import serve_websocket
 from micropie.channels import Channels
-from micropie.context import current, current_request
-from micropie.decorators import Function, make_mark
-from micropie.endings import Ending
-from micropie.error_handlers import ErrorHandler, ErrorKey, check_error_key
+from micropie.config import ErrorHandler, ErrorKey, Level, Settings, check_error_key
 from micropie.errors import Redirect, SetupError
-from micropie.handlers import is_function, is_method
-from micropie.headers import MutableHeaders
-from micropie.level import Level
-from micropie.levels import Branch
-from micropie.lifecycle import Lifecycle, lifespan_opener
-from micropie.mounting import APP, ASGI, Mount, checked_prefix, kind_of_target
-from micropie.mountlife import MountedLife
-from micropie.rendering import names_of, stream
-from micropie.request import Request, State
-from micropie.response import Draft
-from micropie.routes import RouteMark
-from micropie.sessions import InMemorySessionBackend, SessionBackend
-from micropie.settings import Settings
-from micropie.site import Site
-from micropie.static import directory_route
-from micropie.steps import HANDLER
-from micropie.types import HeadersLike, Receive, Scope, Send
+from micropie.execution.context import current, current_request
+from micropie.execution.shutdown import Ending
+from micropie.execution.steps import HANDLER
+from micropie.files.static import directory_route
+from micropie.flow.lifecycle import Lifecycle, lifespan_opener
+from micropie.http.forms import UploadFile
+from micropie.http.headers import MutableHeaders
+from micropie.http.request import Request, State
+from micropie.http.response import Draft
+from micropie.http.types import HeadersLike, Parameters, Receive, Scope, Send
+from micropie.mounts.lifespan import MountedLife
+from micropie.mounts.prefixes import APP, ASGI, Mount, checked_prefix, kind_of_target
+from micropie.routing.compiler import build_site
+from micropie.routing.decorators import Function, make_mark
+from micropie.routing.discovery import is_function, is_method
+from micropie.routing.inheritance import Branch
+from micropie.routing.route import RouteMark
+from micropie.routing.site import Site
+from micropie.sessions import InMemorySessionBackend, Session, SessionBackend
+from micropie.templates.context import names_of, stream
 from micropie.wsgi.driver import serve_http as answer_wsgi
 from micropie.wsgi.driver import start_and_serve as serve_wsgi
 from micropie.wsgi.process import Process
@@ -501,3 +500,46 @@ _RESERVED = frozenset(
     {"request", "response", "state", "middlewares", "ws_middlewares", "startup_handlers", "shutdown_handlers"}
     | {"session_backend", "channels", "compiled", "lifecycle", "open_lifespan", "wsgi_shutdown"}
 )
+
+
+class Server(App):
+    """An ``App`` whose handlers read ``self.session`` where new ones read ``self.request.session``."""
+
+    _micropie_is_framework = True
+
+    @property
+    def session(self) -> Session:
+        """``self.request.session``"""
+        return self.request.session
+
+    @session.setter
+    def session(self, values: dict[str, Any]) -> None:
+        self.request.session = values
+
+    @property
+    def query_params(self) -> Parameters:
+        """``self.request.query_params``"""
+        return self.request.query_params
+
+    @property
+    def body_params(self) -> Parameters:
+        """``self.request.body_params``"""
+        return self.request.body_params
+
+    @property
+    def path_params(self) -> Sequence[Any]:
+        """``self.request.path_params``"""
+        return self.request.path_params
+
+    @property
+    def files(self) -> dict[str, UploadFile]:
+        """``self.request.files``"""
+        return self.request.files
+
+    def render_template(self, name: str, /, **context: Any) -> Awaitable[str]:
+        """``await self.render_template("index.html", ...)``"""
+        return self._render_template(name, **context)
+
+    def redirect(self, location: str) -> Redirect:
+        """``return self.redirect("/there")``"""
+        return self._redirect(location)

@@ -8,10 +8,12 @@ from __future__ import annotations
 
 import hmac
 import secrets
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from micropie.errors import ResponseError
-from micropie.request import Request
+
+if TYPE_CHECKING:
+    from micropie.http.request import Request
 
 # The token's key in the session, and the name of the form's field.
 FIELD: Final = "csrf_token"

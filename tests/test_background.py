@@ -17,9 +17,9 @@ import pytest
 
 from micropie import App, HTTPError, ResponseError, UploadFile, inline, request, where
 from micropie.asgi.request import WATCHERS
+from micropie.execution.background import wait_for_tasks
+from micropie.execution.portal import close_portals
 from micropie.sessions import SQLiteSessionBackend
-from micropie.wsgi.background import wait_for_tasks
-from micropie.wsgi.portal import close_portals
 from tests.asgi.calls import Call, every_loop, http_scope, piece, run
 from tests.asgi.calls import get as asgi_get
 from tests.conftest import MakeClient

@@ -12,7 +12,7 @@ import anyio
 import pytest
 
 from micropie import App, ClientDisconnect, HTTPError, HttpMiddleware, inline
-from micropie.body import Body
+from micropie.http.body import Body
 from tests.asgi.calls import DISCONNECT, Call, every_loop, get, http_scope, piece, run
 from tests.conftest import MakeClient
 from tests.wsgi.calls import begin

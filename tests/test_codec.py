@@ -23,9 +23,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from micropie import codec
-from micropie.codec import CodecError, make_codec
 from micropie.errors import BadRequest, HTTPError
+from micropie.http import json as codec
+from micropie.http.json import CodecError, make_codec
 
 
 def _never(*args: Any) -> Any:
@@ -365,7 +365,7 @@ def test_R77_refuses_to_read_with_the_same_words(name: str, text: str, words: st
 
 def test_R77_a_million_brackets_do_not_crash_the_process() -> None:
     script = (
-        "import orjson\nfrom micropie.codec import make_codec\nfrom micropie.errors import BadRequest\n"
+        "import orjson\nfrom micropie.http.json import make_codec\nfrom micropie.errors import BadRequest\n"
         "for module in (orjson, None):\n for text in (b'['*10**6, b'{\"a\":'*10**6, b'[{\"'*10**6):\n"
         "  try: make_codec(module)[1](text)\n  except BadRequest: print('400')\n"
     )

@@ -9,9 +9,9 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from micropie import conditional
-from micropie.conditional import accepts_coding, http_date, parse_http_date, select
 from micropie.errors import HTTPError
+from micropie.http import conditional
+from micropie.http.conditional import accepts_coding, http_date, parse_http_date, select
 
 ETAG = '"abc-1"'
 MODIFIED = 784111777  # the date of RFC 9110's examples

@@ -13,7 +13,7 @@ from uuid import UUID
 import pytest
 
 from micropie import App, SetupError
-from micropie.conversion import converter_for
+from micropie.routing.converters import converter_for
 from tests.conftest import MakeClient
 
 T = TypeVar("T")

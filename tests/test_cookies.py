@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from micropie import App
-from micropie.cookies import find_cookie, format_cookie, parse_cookies
+from micropie.http.cookies import find_cookie, format_cookie, parse_cookies
 from tests.asgi.calls import every_loop, get, run
 from tests.conftest import MakeClient
 

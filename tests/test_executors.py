@@ -22,10 +22,11 @@ import dask
 import pytest
 from distributed import Client, LocalCluster
 
-from micropie import App, batches, where
-from micropie.executors import ExecutorPool
-from micropie.remotecall import Handle, PoolError
-from micropie.steps import TookTooLong
+from micropie import App, where
+from micropie.execution import executor_streams as batches
+from micropie.execution.executors import ExecutorPool
+from micropie.execution.remote import Handle, PoolError
+from micropie.execution.steps import TookTooLong
 from tests.conftest import MakeClient
 from tests.support.multipart_forms import PAIRS, form, section
 from tests.support.pooled import Pooled

@@ -292,7 +292,9 @@ class Mark(HttpMiddleware):
         request.state.mark = f"/{_id_here()}"
 
     def after_request(self, request: Any, *_: Any) -> None:
-        self.seen += request is micropie.context.current.get() and self.app.request.state.mark == f"/{_id_here()}"
+        self.seen += (
+            request is micropie.execution.context.current.get() and self.app.request.state.mark == f"/{_id_here()}"
+        )
 
 
 PATHS = ["asynchronous", "sync", "async_generator", "generator", "in_thread", "in_task", "background"]
@@ -365,7 +367,7 @@ class Ends(App):
     kept: list[weakref.ref[Any]]
 
     def _keep(self) -> None:
-        self.kept.append(weakref.ref(micropie.context.current.get()))
+        self.kept.append(weakref.ref(micropie.execution.context.current.get()))
 
     def sync(self) -> Any:
         self._keep()

@@ -15,11 +15,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from micropie import multipartform
 from micropie.errors import BadRequest, HTTPError
-from micropie.formdata import Limits
-from micropie.forms import MultipartParser, UrlencodedParser, content_type, is_json, parse_query, parse_urlencoded
-from micropie.uploads import UploadFile, safe_filename
+from micropie.http.forms import MultipartParser, UrlencodedParser, content_type, is_json, parse_query, parse_urlencoded
+from micropie.http.forms import multipart as multipartform
+from micropie.http.forms.data import Limits
+from micropie.http.forms.uploads import UploadFile, safe_filename
 
 SMALL = Limits(
     max_form_field_size=20,

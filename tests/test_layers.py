@@ -10,9 +10,9 @@ import pytest
 PACKAGE = Path(__file__).parent.parent / "micropie"
 
 # What may wait, or is made of parts that do. All else is the core.
-DRIVERS = ("asgi", "wsgi", "loops.py", "threads.py", "background.py", "mountlife.py", "eventstream.py", "testing")
-WAITING = ("channels/subscription.py", "channels/waiting.py")
-ABOVE = ("__init__.py", "app.py", "legacy.py")
+DRIVERS = ("asgi", "wsgi", "channels", "mounts", "testing")
+WAITING = tuple(f"execution/{name}.py" for name in ("loop", "threads", "portal", "lookahead", "background"))
+ABOVE = ("__init__.py", "app.py")
 LOOPS = {"anyio", "asyncio", "trio", "sniffio", "curio"}
 
 EVERY_FILE = sorted(PACKAGE.rglob("*.py"))
@@ -55,7 +55,7 @@ def test_no_event_loop_is_imported_below_the_drivers(path: Path) -> None:
 
 @each(BELOW_APP)
 def test_nothing_below_app_needs_it_even_for_types(path: Path) -> None:
-    found = [name for name in imported(path) if f"{name}.".startswith(("micropie.app.", "micropie.legacy."))]
+    found = [name for name in imported(path) if f"{name}.".startswith("micropie.app.")]
     assert found == []
     assert not imported(path) & {"micropie", "micropie.App", "micropie.Server"}
 

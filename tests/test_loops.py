@@ -5,7 +5,7 @@ from __future__ import annotations
 import anyio
 from anyio import wait_all_tasks_blocked
 
-from micropie.loops import Bell
+from micropie.execution.loop import Bell
 from tests.asgi.calls import every_loop, run
 
 

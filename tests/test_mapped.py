@@ -12,9 +12,9 @@ import anyio.lowlevel
 import pytest
 
 from micropie import App, HttpMiddleware
-from micropie.mapped import mapped
+from micropie.http.mapped_stream import mapped
+from micropie.http.streams import stream_of
 from micropie.middleware.base import FlowMiddleware
-from micropie.streams import stream_of
 from tests.asgi.calls import Call, every_loop, http_scope, piece, run
 from tests.conftest import MakeClient
 

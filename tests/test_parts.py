@@ -23,11 +23,11 @@ import anyio
 import pytest
 
 from micropie import App, ClientDisconnect, HTTPError, HttpMiddleware, SetupError, UploadFile, inline, reads_body
-from micropie.formdata import Limits
-from micropie.multipartform import PartParser
-from micropie.parts import AsyncPart, Part
-from micropie.receiving import receive_parts
-from micropie.uploads import NewFile
+from micropie.http.forms.data import Limits
+from micropie.http.forms.multipart import PartParser
+from micropie.http.forms.parts import AsyncPart, Part
+from micropie.http.forms.receiving import receive_parts
+from micropie.http.forms.uploads import NewFile
 from tests.asgi.calls import DISCONNECT, Call, every_loop, get, http_scope, piece, run
 from tests.conftest import MakeClient
 from tests.support.multipart_forms import HEADERS, PAIRS, form, in_pieces, section

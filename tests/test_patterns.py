@@ -9,7 +9,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from micropie import App, SetupError
-from micropie.patterns import ESCAPED_SLASH, Pattern
+from micropie.routing.patterns import ESCAPED_SLASH, Pattern
 from micropie.testing import TestClient
 
 

@@ -9,10 +9,10 @@ from typing import Any
 
 import pytest
 
-from micropie.execution import PooledRequest, _packed
-from micropie.formdata import DEFAULT_LIMITS
-from micropie.places import HandlerName, name_of
-from micropie.request import Address
+from micropie.execution.placement import HandlerName, name_of
+from micropie.flow.pooled import PooledRequest, _packed
+from micropie.http.forms.data import DEFAULT_LIMITS
+from micropie.http.request import Address
 
 NAME = HandlerName("tests.test_pooled_request", "plain", None)
 

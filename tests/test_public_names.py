@@ -84,7 +84,7 @@ def test_the_package_is_typed() -> None:
 
 
 def test_request_is_the_current_request_even_after_its_module_was_imported() -> None:
-    importlib.import_module("micropie.request")
+    importlib.import_module("micropie.http.request")
     assert not isinstance(micropie.request, types.ModuleType)
     assert "current" in repr(micropie.request)
 

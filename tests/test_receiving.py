@@ -19,12 +19,13 @@ from typing import Any
 import anyio
 import pytest
 
-from micropie import App, HttpMiddleware, SetupError, UploadFile, levels, max_body_size, post, reads_body
-from micropie.asgi import performing
-from micropie.formdata import Limits
-from micropie.multipartform import MultipartParser
-from micropie.settings import Settings
-from micropie.uploads import NewFile
+from micropie import App, HttpMiddleware, SetupError, UploadFile, max_body_size, post, reads_body
+from micropie.asgi import steps as performing
+from micropie.config import Settings
+from micropie.http.forms.data import Limits
+from micropie.http.forms.multipart import MultipartParser
+from micropie.http.forms.uploads import NewFile
+from micropie.routing import inheritance as levels
 from tests.asgi.calls import DISCONNECT, Call, Message, every_loop, get, http_scope, piece, run
 from tests.conftest import MakeClient
 from tests.support.multipart_forms import HEADERS, PAIRS, form, in_pieces, section

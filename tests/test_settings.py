@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from micropie import App, InMemorySessionBackend, SessionBackend, SetupError
-from micropie.settings import Settings
+from micropie.config import Settings
 from tests.conftest import MakeClient
 
 NAMES = [field.name for field in dataclasses.fields(Settings)]

@@ -14,11 +14,12 @@ from anyio.lowlevel import checkpoint
 from hypothesis import given
 from hypothesis import strategies as st
 
-from micropie import App, EventStream, HTTPError, HttpMiddleware, event, eventstream
-from micropie.codec import CodecError
-from micropie.level import Threads
-from micropie.sse import Event, comment
-from micropie.wsgi.portal import close_portals
+from micropie import App, EventStream, HTTPError, HttpMiddleware, event
+from micropie.channels import event_stream as eventstream
+from micropie.execution.placement import Threads
+from micropie.execution.portal import close_portals
+from micropie.http.json import CodecError
+from micropie.http.sse import Event, comment
 from tests.asgi.calls import Call, Lifespan, ended_by_shutdown, every_loop, http_scope, piece, run
 from tests.conftest import MakeClient
 from tests.support.event_source import Received, parsed

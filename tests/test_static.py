@@ -20,12 +20,14 @@ from urllib.parse import quote
 import httpx
 import pytest
 
-from micropie import App, HTTPError, HttpMiddleware, Response, SetupError, filetypes, static, static_file
-from micropie.codec import CodecError
-from micropie.filecache import CACHE, OVERHEAD, FileCache, Key
-from micropie.filelookup import Found, find, open_found
-from micropie.filetypes import attachment, content_type_of
-from micropie.response import encode_body
+from micropie import App, HTTPError, HttpMiddleware, Response, SetupError, static_file
+from micropie.files import content_types as filetypes
+from micropie.files import static
+from micropie.files.cache import CACHE, OVERHEAD, FileCache, Key
+from micropie.files.content_types import attachment, content_type_of
+from micropie.files.lookup import Found, find, open_found
+from micropie.http.json import CodecError
+from micropie.http.response import encode_body
 from micropie.testing import TestClient
 from tests.asgi import calls as asgi
 from tests.asgi.calls import every_loop
@@ -1098,7 +1100,7 @@ def _asking(app: App) -> Callable[[], bytes]:
 
 @every_loop
 def test_a_fresh_file_needs_no_thread(site: Path, backend: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("micropie.filecache.FRESH_FOR", 60.0)
+    monkeypatch.setattr("micropie.files.cache.FRESH_FOR", 60.0)
     app = Files(site, cached=True)
 
     async def no_thread(*_: Any, **__: Any) -> Any:

@@ -12,7 +12,7 @@ import pytest
 from anyio.lowlevel import checkpoint
 
 from micropie import App, HttpMiddleware, inline
-from micropie.wsgi.portal import close_portals
+from micropie.execution.portal import close_portals
 from tests.asgi.calls import Call, every_loop, http_scope, piece, run, serve, with_and_without_lifespan
 from tests.conftest import MakeClient
 from tests.wsgi.calls import begin

@@ -11,7 +11,7 @@ import httpx
 import pytest
 
 from micropie import App, HTTPError, Redirect
-from micropie.streams import _KNOWN, may_wait
+from micropie.http.streams import _KNOWN, may_wait
 from tests.conftest import MakeClient
 
 KINDS = ["sync", "asynchronous", "iterator", "async_iterator", "async_handler"]

@@ -19,9 +19,9 @@ import httpx
 import pytest
 
 from micropie import App, Server, SetupError, template
-from micropie.context import current
 from micropie.csrf import csrf_token
-from micropie.templates.chunks import CHUNK, FIRST_CHUNK, in_chunks
+from micropie.execution.context import current
+from micropie.templates import CHUNK, FIRST_CHUNK, in_chunks
 from tests.conftest import MakeClient
 
 WriteTemplates = Callable[..., Path]

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from micropie import websocket as decorator
 from micropie.errors import ConnectionClosed
-from micropie.websocket import (
+from micropie.http.websocket import (
     ACCEPT,
     CLOSE,
     CLOSED,

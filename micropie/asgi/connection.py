@@ -18,12 +18,12 @@ from anyio import CancelScope, Event, create_task_group, current_time, get_cance
 from anyio.abc import TaskGroup
 from anyio.lowlevel import checkpoint
 
-from micropie.asgi.readahead import ReadAhead
-from micropie.asgi.suspending import brings_cancellation, resume, within
-from micropie.loops import CLEAN_UP_WITHIN
-from micropie.steps import TookTooLong
-from micropie.types import Message, Receive, Send
-from micropie.websocket import (
+from micropie.asgi.coroutines import brings_cancellation, resume, within
+from micropie.asgi.read_ahead import ReadAhead
+from micropie.execution.loop import CLEAN_UP_WITHIN
+from micropie.execution.steps import TookTooLong
+from micropie.http.types import Message, Receive, Send
+from micropie.http.websocket import (
     CLOSE,
     CLOSED,
     GOING_AWAY,

@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import logging
 
-from micropie.asgi.performing import clean_up, close_request, perform, perform_one
 from micropie.asgi.request import ASGIRequest
 from micropie.asgi.sending import CONTENT_TYPES, LENGTHS, encode_headers, send_streamed
-from micropie.context import current
-from micropie.flow import answered, failed, respond
-from micropie.response import Answer
-from micropie.site import Site
-from micropie.steps import AWAIT, INLINE, Flow
-from micropie.types import Receive, Scope, Send
+from micropie.asgi.steps import clean_up, close_request, perform, perform_one
+from micropie.execution.context import current
+from micropie.execution.steps import AWAIT, INLINE, Flow
+from micropie.flow.http import answered, failed, respond
+from micropie.http.response import Answer
+from micropie.http.types import Receive, Scope, Send
+from micropie.routing.site import Site
 
 logger = logging.getLogger("micropie")
 

@@ -13,8 +13,8 @@ from typing import Any
 
 from micropie.asgi.request import ASGIRequest
 from micropie.errors import ClientDisconnect
-from micropie.streams import END, FilePart, Stream
-from micropie.types import Send
+from micropie.http.streams import END, FilePart, Stream
+from micropie.http.types import Send
 
 PATHSEND = "http.response.pathsend"
 ZEROCOPYSEND = "http.response.zerocopysend"

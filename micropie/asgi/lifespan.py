@@ -7,14 +7,14 @@ from contextlib import suppress
 
 import anyio
 
-from micropie.asgi.performing import perform
 from micropie.asgi.request import WATCHERS
 from micropie.asgi.signals import hearing_signals
-from micropie.lifecycle import Lifecycle, NoRequest, Startable
-from micropie.loops import CLEAN_UP_WITHIN
-from micropie.mounting import APP, ASGI
-from micropie.site import Site
-from micropie.types import Receive, Scope, Send
+from micropie.asgi.steps import perform
+from micropie.execution.loop import CLEAN_UP_WITHIN
+from micropie.flow.lifecycle import Lifecycle, NoRequest, Startable
+from micropie.http.types import Receive, Scope, Send
+from micropie.mounts.prefixes import APP, ASGI
+from micropie.routing.site import Site
 
 logger = logging.getLogger("micropie")
 

@@ -10,13 +10,13 @@ from urllib.parse import unquote_to_bytes
 from anyio import Event, from_thread
 from anyio.abc import TaskGroup
 
-from micropie.asgi.inbox import Inbox
-from micropie.asgi.performing import perform
-from micropie.asgi.suspending import resume
+from micropie.asgi.coroutines import resume
+from micropie.asgi.receive import Inbox
+from micropie.asgi.steps import perform
 from micropie.errors import ClientDisconnect, HTTPError
-from micropie.request import Address, Request, WebSocketRequest
-from micropie.steps import Flow
-from micropie.types import Message, Receive, Scope
+from micropie.execution.steps import Flow
+from micropie.http.request import Address, Request, WebSocketRequest
+from micropie.http.types import Message, Receive, Scope
 
 Value = TypeVar("Value")
 

@@ -11,12 +11,12 @@ from collections.abc import Iterable
 from typing import Any
 
 from micropie.asgi.files import sent_by_server
-from micropie.asgi.pumping import close_stream, send_rest
 from micropie.asgi.request import ASGIRequest
+from micropie.asgi.streaming import close_stream, send_rest
 from micropie.errors import ClientDisconnect
-from micropie.response import HTML, JSON, TEXT, VARY_COOKIE
-from micropie.streams import END, FilePart, Stream
-from micropie.types import Send
+from micropie.http.response import HTML, JSON, TEXT, VARY_COOKIE
+from micropie.http.streams import END, FilePart, Stream
+from micropie.http.types import Send
 
 logger = logging.getLogger("micropie")
 

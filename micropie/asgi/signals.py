@@ -14,7 +14,7 @@ from threading import current_thread, main_thread
 from types import FrameType
 from typing import Any
 
-from micropie.loops import caller
+from micropie.execution.loop import caller
 
 TOLD_BY = (signal.SIGINT, signal.SIGTERM)
 

@@ -6,17 +6,17 @@ from collections.abc import Callable, Coroutine, Sequence
 from typing import Any
 
 from micropie.asgi.connection import Connection
-from micropie.asgi.performing import perform
 from micropie.asgi.request import ASGIWebSocketRequest
 from micropie.asgi.sending import encode_headers
-from micropie.codec import dumps, loads
+from micropie.asgi.steps import perform
 from micropie.errors import BadRequest, ConnectionClosed, ResponseError
-from micropie.headers import Headers
-from micropie.request import State
-from micropie.response import Answer, checked_headers
+from micropie.http.headers import Headers
+from micropie.http.json import dumps, loads
+from micropie.http.request import State
+from micropie.http.response import Answer, checked_headers
+from micropie.http.types import HeaderPairs, HeadersLike, Parameters, Receive, Send
+from micropie.http.websocket import ACCEPT, CLOSE, CONNECTING, INVALID_DATA
 from micropie.sessions import Session
-from micropie.types import HeaderPairs, HeadersLike, Parameters, Receive, Send
-from micropie.websocket import ACCEPT, CLOSE, CONNECTING, INVALID_DATA
 
 DENIAL = "websocket.http.response"
 

@@ -10,7 +10,7 @@ from micropie.channels.mailbox import MessagesLost
 from micropie.channels.subscription import Subscription
 
 if TYPE_CHECKING:
-    from micropie.channels.redischannels import RedisChannels
+    from micropie.channels.redis import RedisChannels
 
 __all__ = ["Channels", "MessagesLost", "RedisChannels", "Subscription"]
 
@@ -18,5 +18,5 @@ __all__ = ["Channels", "MessagesLost", "RedisChannels", "Subscription"]
 def __getattr__(name: str) -> Any:
     # Imported when it is asked for: it imports an optional dependency.
     if name == "RedisChannels":
-        return import_module("micropie.channels.redischannels").RedisChannels
+        return import_module("micropie.channels.redis").RedisChannels
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -12,12 +12,12 @@ from threading import RLock
 from typing import Any, get_args
 from weakref import WeakSet
 
-from micropie.arguments import is_count
 from micropie.channels.mailbox import Mailbox, WhenFull
 from micropie.channels.subscription import Subscription
 from micropie.channels.waiting import Outcome
-from micropie.codec import dumps
-from micropie.ready import Ready
+from micropie.errors import is_count
+from micropie.execution.outcomes import Ready
+from micropie.http.json import dumps
 
 
 class Channels:

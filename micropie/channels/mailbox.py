@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import deque
 from typing import Final, Literal, TypeAlias
 
-from micropie.channels.happening import Happening
+from micropie.channels.waiting import Happening
 
 EMPTY: Final = object()  # nothing has come yet
 END: Final = object()  # nothing will come any more

@@ -10,9 +10,9 @@ from anyio.lowlevel import checkpoint
 
 from micropie.channels.mailbox import EMPTY, END, Mailbox, WhenFull
 from micropie.channels.waiting import Outcome, block_until, wait_until
-from micropie.codec import loads
-from micropie.context import ending_here
-from micropie.steps import no_function
+from micropie.execution.context import ending_here
+from micropie.execution.steps import no_function
+from micropie.http.json import loads
 
 # Messages that a task takes between two looks at the event loop: while there are always some, nothing else would run.
 BETWEEN_CHECKPOINTS = 16

@@ -6,14 +6,49 @@ from __future__ import annotations
 
 import logging
 import threading
-from collections.abc import Generator
+from abc import abstractmethod
+from collections.abc import Callable, Generator
 from functools import partial
+from threading import Lock
 from typing import Any
 
 from anyio import Event
 
-from micropie.channels.happening import Happening
-from micropie.loops import WAKERS, is_on_loop
+from micropie.execution.loop import WAKERS, is_on_loop
+
+
+class Happening:
+    """Functions that are called once it has happened. What decides that is changed under ``_lock`` alone."""
+
+    def __init__(self) -> None:
+        self._lock = Lock()
+        self._waiting: list[Callable[[], object]] = []
+
+    @abstractmethod
+    def _has_happened(self) -> bool:
+        """Whether there is nothing to wait for."""
+
+    def call(self, function: Callable[[], object]) -> None:
+        """Call ``function`` once when it happens, now if it has."""
+        with self._lock:
+            if not self._has_happened():
+                self._waiting.append(function)
+                return
+        function()
+
+    def forget(self, function: Callable[[], object]) -> None:
+        """Don't call it any more."""
+        with self._lock:
+            if function in self._waiting:
+                self._waiting.remove(function)
+
+    def _call_waiting(self) -> None:
+        if self._waiting:
+            with self._lock:
+                waiting, self._waiting = self._waiting, []
+            for function in waiting:
+                function()
+
 
 logger = logging.getLogger("micropie")
 

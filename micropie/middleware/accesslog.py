@@ -10,10 +10,10 @@ from datetime import UTC, datetime
 from time import perf_counter, time
 from typing import Any
 
-from micropie.arguments import check
+from micropie.errors import check
+from micropie.http.request import Request
+from micropie.http.response import Response
 from micropie.middleware.base import FlowMiddleware
-from micropie.request import Request
-from micropie.response import Response
 
 # What stands in a line of text as it is. All else is quoted: nobody may begin a line, or another field, of the log.
 _PLAIN = re.compile(r"[!#-<>-\[\]-~]+")  # visible ASCII, but for the double quote, "=" and the backslash

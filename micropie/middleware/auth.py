@@ -12,12 +12,12 @@ from base64 import b64decode
 from collections.abc import Callable, Mapping
 from typing import Any, NoReturn
 
-from micropie.arguments import check as check_argument
-from micropie.decorators import inline
 from micropie.errors import HTTPError
+from micropie.errors import check as check_argument
+from micropie.execution.steps import Flow, call, kind_of
+from micropie.http.request import Request
 from micropie.middleware.base import FlowMiddleware
-from micropie.request import Request
-from micropie.steps import Flow, call, kind_of
+from micropie.routing.decorators import inline
 
 # With its padding, and nothing else in it: ``b64decode`` bears more.
 _BASE64 = re.compile(r"(?:[A-Za-z0-9+/]{4})*+(?:[A-Za-z0-9+/]{2}==|[A-Za-z0-9+/]{3}=)?")

@@ -8,9 +8,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from micropie.request import Request
-    from micropie.response import Response
-    from micropie.steps import Flow
+    from micropie.execution.steps import Flow
+    from micropie.http.request import Request
+    from micropie.http.response import Response
 
 
 class HttpMiddleware:

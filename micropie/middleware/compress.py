@@ -10,14 +10,14 @@ from functools import lru_cache
 from typing import cast
 from weakref import ref
 
-from micropie.arguments import check, is_count
-from micropie.headers import MutableHeaders
-from micropie.mapped import mapped
+from micropie.errors import check, is_count
+from micropie.execution.steps import BLOCK, Flow
+from micropie.http.headers import MutableHeaders
+from micropie.http.mapped_stream import mapped
+from micropie.http.request import Request
+from micropie.http.response import HTML, Response, add_vary, encode_body, over
+from micropie.http.streams import FilePart, Stream, stream_of
 from micropie.middleware.base import FlowMiddleware
-from micropie.request import Request
-from micropie.response import HTML, Response, add_vary, encode_body, over
-from micropie.steps import BLOCK, Flow
-from micropie.streams import FilePart, Stream, stream_of
 
 _GZIP = 16 + zlib.MAX_WBITS  # how zlib is told to write gzip's header and trailer
 

@@ -10,14 +10,13 @@ import re
 from collections.abc import Iterable
 from typing import Final
 
-from micropie.arguments import is_count
-from micropie.errors import SetupError
+from micropie.errors import SetupError, is_count
+from micropie.http.origins import checked_origins, normal_origin
+from micropie.http.request import Request
+from micropie.http.response import TOKEN, Response, add_vary
+from micropie.http.types import HeaderPairs
 from micropie.middleware.base import FlowMiddleware
-from micropie.origins import checked_origins, normal_origin
-from micropie.request import Request
-from micropie.response import TOKEN, Response, add_vary
-from micropie.routes import checked_methods
-from micropie.types import HeaderPairs
+from micropie.routing.route import checked_methods
 
 METHODS: Final = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE")
 

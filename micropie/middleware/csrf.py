@@ -12,11 +12,11 @@ from typing import Final
 
 from micropie.csrf import FIELD, is_csrf_token
 from micropie.errors import HTTPError, SetupError
+from micropie.execution.steps import Flow
+from micropie.http.forms.receiving import receive_form
+from micropie.http.origins import checked_origins, normal_origin
+from micropie.http.request import Request
 from micropie.middleware.base import FlowMiddleware
-from micropie.origins import checked_origins, normal_origin
-from micropie.receiving import receive_form
-from micropie.request import Request
-from micropie.steps import Flow
 
 # RFC 9110, section 9.2.1: they ask for nothing to be changed.
 _SAFE: Final = frozenset({"GET", "HEAD", "OPTIONS", "TRACE"})

@@ -18,10 +18,9 @@ from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_add
 from itertools import islice
 from typing import Final, TypeAlias
 
-from micropie.arguments import is_count
-from micropie.errors import SetupError
+from micropie.errors import SetupError, is_count
+from micropie.http.request import Address, Request
 from micropie.middleware.base import FlowMiddleware
-from micropie.request import Address, Request
 
 IP: TypeAlias = IPv4Address | IPv6Address
 Network: TypeAlias = IPv4Network | IPv6Network

@@ -13,13 +13,12 @@ from threading import Lock
 from time import monotonic
 from typing import Any
 
-from micropie.arguments import check, is_count, is_duration
-from micropie.errors import HTTPError
+from micropie.errors import HTTPError, check, is_count, is_duration
+from micropie.execution.steps import INLINE, IO, Flow, call, kind_of
+from micropie.http.request import Request
+from micropie.http.response import Response
 from micropie.middleware.base import FlowMiddleware
 from micropie.middleware.rates import MICROSECONDS, MemoryRates, Quota, Rates
-from micropie.request import Request
-from micropie.response import Response
-from micropie.steps import INLINE, IO, Flow, call, kind_of
 
 logger = logging.getLogger("micropie")
 

@@ -19,7 +19,7 @@ from collections.abc import Callable
 from threading import Lock
 from typing import Any, NamedTuple
 
-from micropie.arguments import check, is_count
+from micropie.errors import check, is_count
 
 MICROSECONDS = 1_000_000
 

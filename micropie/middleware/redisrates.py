@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from micropie.arguments import check
+from micropie.errors import check
+from micropie.execution.redis_client import RedisClient
 from micropie.middleware.rates import MICROSECONDS, Quota, Rates, interval_of, quota_of
-from micropie.redisclient import RedisClient
 
 # Seconds until a server that does not answer is out of reach. Every request waits for this one, so not for long.
 _PATIENCE = 1.0

@@ -6,11 +6,11 @@ import logging
 import re
 import secrets
 
-from micropie.arguments import check
-from micropie.context import current
+from micropie.errors import check
+from micropie.execution.context import current
+from micropie.http.request import Request
+from micropie.http.response import Response
 from micropie.middleware.base import FlowMiddleware
-from micropie.request import Request
-from micropie.response import Response
 
 # Nothing in it that a log, a header or a page would have to escape.
 _ID = re.compile(r"[A-Za-z0-9._-]{1,128}")

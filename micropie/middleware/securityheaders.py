@@ -8,11 +8,10 @@ from __future__ import annotations
 import secrets
 from typing import Final
 
-from micropie.arguments import is_count
-from micropie.errors import ResponseError, SetupError
+from micropie.errors import ResponseError, SetupError, is_count
+from micropie.http.request import Request
+from micropie.http.response import Response, check_value
 from micropie.middleware.base import FlowMiddleware
-from micropie.request import Request
-from micropie.response import Response, check_value
 
 YEAR: Final = 365 * 24 * 3600  # seconds
 

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from micropie.arguments import check, is_duration
+from micropie.errors import check, is_duration
+from micropie.http.request import Request
 from micropie.middleware.base import FlowMiddleware
-from micropie.request import Request
 
 
 class Timeout(FlowMiddleware):

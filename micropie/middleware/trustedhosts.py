@@ -10,8 +10,8 @@ from ipaddress import IPv6Address
 from typing import Final
 
 from micropie.errors import BadRequest, SetupError
+from micropie.http.request import Request
 from micropie.middleware.base import FlowMiddleware
-from micropie.request import Request
 
 _NAME: Final = re.compile(r"(?:[a-z0-9_\-]+\.)*[a-z0-9_\-]+")
 

@@ -11,8 +11,8 @@ from micropie.sessions.session import Changes, Session
 from micropie.sessions.store import SessionStore
 
 if TYPE_CHECKING:
-    from micropie.sessions.rediscache import RedisSessionBackend
-    from micropie.sessions.signedcookie import SignedCookieSessionBackend
+    from micropie.sessions.redis import RedisSessionBackend
+    from micropie.sessions.signed_cookie import SignedCookieSessionBackend
     from micropie.sessions.sqlite import SQLiteSessionBackend
 
 __all__ = [
@@ -28,9 +28,9 @@ __all__ = [
 
 # Imported when they are asked for: redis-py alone takes longer than all of micropie.
 _LATER = {
-    "RedisSessionBackend": "micropie.sessions.rediscache",
+    "RedisSessionBackend": "micropie.sessions.redis",
     "SQLiteSessionBackend": "micropie.sessions.sqlite",
-    "SignedCookieSessionBackend": "micropie.sessions.signedcookie",
+    "SignedCookieSessionBackend": "micropie.sessions.signed_cookie",
 }
 
 

@@ -11,7 +11,7 @@ from pathlib import Path
 from threading import Lock
 from typing import Any
 
-from micropie.sessions import packing
+from micropie.sessions import serializer as packing
 from micropie.sessions.backend import SessionBackend
 from micropie.sessions.session import Changes
 

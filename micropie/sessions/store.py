@@ -9,11 +9,11 @@ from collections.abc import Callable
 from typing import Any, NoReturn
 from urllib.parse import quote
 
-from micropie.cookies import format_cookie
 from micropie.errors import HTTPError
+from micropie.execution.steps import AWAIT, IO, Flow, call
+from micropie.http.cookies import find_cookie, format_cookie
 from micropie.sessions.backend import SessionBackend
 from micropie.sessions.session import Changes, Session, copied
-from micropie.steps import AWAIT, IO, Flow, call
 
 logger = logging.getLogger("micropie")
 
@@ -53,6 +53,10 @@ class SessionStore:
         # None where any text may be looked up: it is no file's name and no key of another program's there.
         self._is_id = id_validator or (None if self.in_cookie or shared else _is_id)
         self.opens_ahead = self._blocking or inspect.iscoroutinefunction(backend.load)
+
+    def find_id(self, cookie_header: str) -> str | None:
+        """The session id in a Cookie header, None if there is none."""
+        return find_cookie(cookie_header, COOKIE)
 
     def open_now(self, session_id: str | None) -> Session:
         """The session of a backend that never waits; a new one if there is no id or it is not known."""

@@ -5,18 +5,19 @@ The text is found, compiled and kept once for each application; without ``debug`
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Iterator, Mapping
+from collections.abc import Awaitable, Callable, Generator, Iterator, Mapping
+from contextlib import closing
 from functools import cached_property, lru_cache, partial
 from importlib import import_module
 from os import PathLike
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from micropie.templates.awaiting import Rendering
-from micropie.templates.chunks import in_chunks
-
 if TYPE_CHECKING:
     from jinja2 import Environment, Template
+
+
+DIRECTORY = "templates"  # relative to the working directory
 
 # Compiled sources that are kept: those in a program's text are few, those made up as it goes must not pile up.
 _SOURCES = 256
@@ -100,3 +101,45 @@ def _environment_module() -> Any:
         if error.name != "jinja2":
             raise
         raise RuntimeError('templates need Jinja2: pip install "micropie[standard]"') from None
+
+
+class Rendering:
+    """``await Rendering(template, context)`` is the text. The template comes from an async environment.
+
+    Jinja2 awaits what a template calls; a value of ``context`` that is itself to be awaited is awaited here, ahead.
+    """
+
+    __slots__ = ("_context", "_template")
+
+    def __init__(self, template: Template, context: dict[str, Any]) -> None:
+        self._template = template
+        self._context = context
+
+    def __await__(self) -> Generator[Any, Any, str]:
+        context = self._context
+        for name, value in context.items():
+            if hasattr(value, "__await__"):
+                context[name] = yield from value.__await__()
+        return (yield from self._template.render_async(context).__await__())
+
+
+# Characters. The first chunk goes early, as a page's head (style sheets, scripts) is what a browser waits for: with
+# the answer's own head it fills one packet. Each further one costs a worker thread's turn under ASGI, some 50 µs.
+FIRST_CHUNK = 1024
+CHUNK = 8 * 1024
+
+
+def in_chunks(pieces: Generator[str, None, None]) -> Iterator[str]:
+    """``pieces`` joined. Whatever they hold is released when this is closed."""
+    chunk: list[str] = []
+    size, enough = 0, FIRST_CHUNK
+    with closing(pieces):
+        for piece in pieces:
+            chunk.append(piece)
+            size += len(piece)
+            if size >= enough:
+                yield "".join(chunk)
+                chunk.clear()
+                size, enough = 0, CHUNK
+    if chunk:
+        yield "".join(chunk)

@@ -8,22 +8,22 @@ from contextvars import Context, copy_context
 from functools import partial
 from typing import Any
 
-from micropie.context import current
-from micropie.flow import answered, failed, respond
-from micropie.lifecycle import Startable
-from micropie.mounting import place_of
-from micropie.request import Request
-from micropie.response import Answer, start_failed, status_line
-from micropie.site import Site, apart_of
-from micropie.steps import INLINE, Flow
-from micropie.streams import END, Stream, as_bytes
-from micropie.types import Environ, StartResponse
+from micropie.execution.context import current
+from micropie.execution.steps import INLINE, Flow
+from micropie.flow.http import answered, failed, respond
+from micropie.flow.lifecycle import Startable
+from micropie.http.request import Request
+from micropie.http.response import Answer, start_failed, status_line
+from micropie.http.streams import END, Stream, as_bytes
+from micropie.http.types import Environ, StartResponse
+from micropie.mounts.prefixes import place_of
+from micropie.mounts.wsgi_in_wsgi import environ_below
+from micropie.routing.site import Site, apart_of
 from micropie.wsgi.files import lent_file
-from micropie.wsgi.mounts import environ_below
-from micropie.wsgi.performing import perform, perform_one
 from micropie.wsgi.process import Process
-from micropie.wsgi.pumping import close_stream, pump_of
 from micropie.wsgi.request import WSGIRequest
+from micropie.wsgi.steps import perform, perform_one
+from micropie.wsgi.streaming import close_stream, pump_of
 
 logger = logging.getLogger("micropie")
 

@@ -9,8 +9,8 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Iterable
 
-from micropie.request import Request
-from micropie.streams import END, FILE_CHUNK, FilePart, Stream
+from micropie.http.request import Request
+from micropie.http.streams import END, FILE_CHUNK, FilePart, Stream
 from micropie.wsgi.request import WSGIRequest
 
 logger = logging.getLogger("micropie")

@@ -14,15 +14,15 @@ from weakref import WeakSet
 
 import anyio
 
-from micropie.endings import Ending
-from micropie.level import Level
-from micropie.lifecycle import Lifecycle, NoRequest, Startable
-from micropie.mounting import ASGI
-from micropie.site import Site
-from micropie.steps import INLINE
-from micropie.wsgi.background import wait_for_tasks
-from micropie.wsgi.performing import perform
-from micropie.wsgi.portal import get_portal
+from micropie.config import Level
+from micropie.execution.background import wait_for_tasks
+from micropie.execution.portal import get_portal
+from micropie.execution.shutdown import Ending
+from micropie.execution.steps import INLINE
+from micropie.flow.lifecycle import Lifecycle, NoRequest, Startable
+from micropie.mounts.prefixes import ASGI
+from micropie.routing.site import Site
+from micropie.wsgi.steps import perform
 
 
 class Process:

@@ -16,12 +16,12 @@ from urllib.parse import quote_from_bytes, unquote_to_bytes
 from anyio import to_thread
 
 from micropie.errors import ClientDisconnect, HTTPError
-from micropie.headers import Names
-from micropie.request import Address, Request
-from micropie.steps import Flow
-from micropie.types import Environ, Scope
-from micropie.wsgi.background import start_tasks
-from micropie.wsgi.performing import perform
+from micropie.execution.background import start_tasks
+from micropie.execution.steps import Flow
+from micropie.http.headers import Names
+from micropie.http.request import Address, Request
+from micropie.http.types import Environ, Scope
+from micropie.wsgi.steps import perform
 
 Value = TypeVar("Value")
 

@@ -180,7 +180,7 @@ def test_a_file_of_an_async_handler_uses_the_threads_of_io(place: Path, backend:
     async def asked() -> bytes:
         import anyio
 
-        from micropie import threads
+        from micropie.execution import threads
 
         level = app.compiled().level
         async with anyio.create_task_group() as tasks:

@@ -12,7 +12,8 @@ import anyio
 import anyio.to_thread
 import pytest
 
-from micropie import batches, pooled
+from micropie import pooled
+from micropie.execution import executor_streams as batches
 from tests.asgi.calls import Call, every_loop, get, http_scope, piece, run
 from tests.support.pooled import Pooled
 from tests.support.waiting import until
@@ -52,7 +53,7 @@ def test_R69_its_process_is_ended(backend: str, tmp_path: Path, path: str) -> No
 def test_R61_a_client_that_leaves_waits_for_no_chunk_for_long(
     backend: str, tmp_path: Path, after: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("micropie.loops.CLEAN_UP_WITHIN", 0.1)
+    monkeypatch.setattr("micropie.execution.loop.CLEAN_UP_WITHIN", 0.1)
     app = Pooled(processes=1)
     file = tmp_path / "begun"
 

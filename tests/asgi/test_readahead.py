@@ -5,7 +5,7 @@ from __future__ import annotations
 import anyio
 from anyio import wait_all_tasks_blocked
 
-from micropie.asgi.readahead import IN_A_ROW, MOST_KEPT, ReadAhead
+from micropie.asgi.read_ahead import IN_A_ROW, MOST_KEPT, ReadAhead
 from tests.asgi.calls import Message, every_loop, run
 
 

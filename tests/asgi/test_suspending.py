@@ -9,7 +9,7 @@ import anyio
 import anyio.lowlevel
 import pytest
 
-from micropie.asgi.suspending import resume, when_it_waits
+from micropie.asgi.coroutines import resume, when_it_waits
 from tests.asgi.calls import every_loop, run
 
 

@@ -17,8 +17,8 @@ from anyio.lowlevel import checkpoint
 import micropie.channels
 from micropie import App, EventStream, SetupError, WebSocket, WebSocketMiddleware, inline
 from micropie.channels import Channels, MessagesLost, Subscription
-from micropie.codec import CodecError
-from micropie.loops import WAKERS, caller
+from micropie.execution.loop import WAKERS, caller
+from micropie.http.json import CodecError
 from tests.asgi.calls import ended_by_shutdown, every_loop, run
 from tests.conftest import MakeClient
 from tests.support.event_source import parsed

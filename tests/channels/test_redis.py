@@ -17,10 +17,12 @@ from typing import Any
 import pytest
 import redis
 
-from micropie import SetupError, redisclient
-from micropie.channels import MessagesLost, RedisChannels, Subscription, redischannels
+from micropie import SetupError
+from micropie.channels import MessagesLost, RedisChannels, Subscription
+from micropie.channels import redis as redischannels
 from micropie.channels.waiting import Outcome
-from micropie.redisclient import RedisClient
+from micropie.execution import redis_client as redisclient
+from micropie.execution.redis_client import RedisClient
 from tests.asgi.calls import every_loop, run
 from tests.support.redis_server import redis_server
 from tests.support.waiting import until

@@ -8,8 +8,8 @@ import pytest
 
 from micropie import App, SetupError, reads_body
 from micropie.csrf import csrf_token
+from micropie.http.forms.receiving import receive_form
 from micropie.middleware import CSRFMiddleware, ProxyHeaders
-from micropie.receiving import receive_form
 from micropie.sessions import SQLiteSessionBackend
 from micropie.testing import TestClient
 from tests.conftest import MakeClient

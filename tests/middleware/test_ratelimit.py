@@ -17,9 +17,10 @@ from typing import Any
 import pytest
 
 import micropie.middleware
-from micropie import App, HTTPError, HttpMiddleware, SetupError, redisclient
+from micropie import App, HTTPError, HttpMiddleware, SetupError
+from micropie.execution import redis_client as redisclient
+from micropie.http.request import Address
 from micropie.middleware import MemoryRates, Quota, RateLimit, Rates, RedisRates, ratelimit, redisrates
-from micropie.request import Address
 from tests.conftest import MakeClient
 from tests.support.redis_server import redis_server
 

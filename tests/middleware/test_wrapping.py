@@ -11,8 +11,8 @@ import pytest
 from anyio.lowlevel import checkpoint
 
 from micropie import App, HTTPError, HttpMiddleware, Redirect, Request, Response, SetupError, inline
+from micropie.execution.steps import BLOCK, Flow
 from micropie.middleware.base import FlowMiddleware
-from micropie.steps import BLOCK, Flow
 from tests.conftest import MakeClient
 
 Around = Callable[[Request], Iterator[Any]]

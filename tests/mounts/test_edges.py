@@ -11,13 +11,13 @@ import anyio
 import pytest
 
 from micropie import App, HttpMiddleware
-from micropie.asgi.wsgiapps import _KEYS
-from micropie.headers import KEPT
-from micropie.mounting import ASGI, Mount
+from micropie.execution.portal import Loop, close_portals
+from micropie.http.headers import KEPT
+from micropie.mounts.prefixes import ASGI, Mount
+from micropie.mounts.wsgi_call import BodyInput
+from micropie.mounts.wsgi_in_asgi import _KEYS
 from micropie.testing import TestClient
-from micropie.wsgi.portal import Loop, close_portals
 from micropie.wsgi.request import _NAMES
-from micropie.wsgicall import BodyInput
 from tests.asgi.calls import every_loop, get, piece, run
 from tests.conftest import MakeClient
 from tests.wsgi.calls import get as ask

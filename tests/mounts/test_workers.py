@@ -13,8 +13,8 @@ import anyio
 import pytest
 
 from micropie import App
-from micropie.asgi import workers
-from micropie.asgi.workers import run_in_worker
+from micropie.execution import worker_threads as workers
+from micropie.execution.worker_threads import run_in_worker
 from tests.asgi.calls import DISCONNECT, Call, every_loop, get, http_scope, piece, run
 from tests.wsgi.calls import begin
 
@@ -69,7 +69,7 @@ def test_a_thread_that_can_not_start_costs_one_request(backend: str, monkeypatch
 
     root = site(hello, threads=1)
     with monkeypatch.context() as patched:
-        patched.setattr("micropie.asgi.wsgiapps.run_in_worker", refuse)
+        patched.setattr("micropie.mounts.wsgi_in_asgi.run_in_worker", refuse)
 
         async def ask() -> list[int]:
             statuses = [(await get(root, "/m")).status]

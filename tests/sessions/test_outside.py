@@ -17,16 +17,11 @@ from typing import Any
 import pytest
 
 import micropie.sessions
-from micropie import App, SetupError, redisclient
-from micropie.sessions import (
-    RedisSessionBackend,
-    Session,
-    SignedCookieSessionBackend,
-    SQLiteSessionBackend,
-    rediscache,
-    signedcookie,
-    sqlite,
-)
+from micropie import App, SetupError
+from micropie.execution import redis_client as redisclient
+from micropie.sessions import RedisSessionBackend, Session, SignedCookieSessionBackend, SQLiteSessionBackend, sqlite
+from micropie.sessions import redis as rediscache
+from micropie.sessions import signed_cookie as signedcookie
 from tests.conftest import MakeClient
 from tests.support.redis_server import redis_server
 

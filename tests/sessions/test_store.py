@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from micropie import App, HttpMiddleware, InMemorySessionBackend, Response, SessionBackend, SetupError
-from micropie.cookies import parse_cookies
+from micropie.http.cookies import parse_cookies
 from micropie.sessions import Session
 from micropie.testing import TestClient
 from tests.asgi.calls import every_loop, get, run

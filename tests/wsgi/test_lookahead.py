@@ -8,7 +8,7 @@ from typing import Any
 import anyio
 import pytest
 
-from micropie.wsgi.lookahead import Lookahead
+from micropie.execution.lookahead import Lookahead
 
 
 @pytest.fixture(params=["asyncio", "trio"])

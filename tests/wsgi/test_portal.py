@@ -14,7 +14,7 @@ import pytest
 import sniffio
 
 from micropie import App
-from micropie.wsgi.portal import close_portals, get_loop, get_portal
+from micropie.execution.portal import close_portals, get_loop, get_portal
 from tests.wsgi.calls import get
 
 colour: ContextVar[str] = ContextVar("colour", default="none")

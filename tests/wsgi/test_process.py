@@ -17,7 +17,7 @@ from typing import Any
 import pytest
 
 from micropie import App
-from micropie.wsgi.portal import close_portals
+from micropie.execution.portal import close_portals
 from tests.wsgi.calls import get
 
 MADE: list[App] = []

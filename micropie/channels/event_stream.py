@@ -1,0 +1,276 @@
+"""``EventStream``: an answer that never ends by itself, with a sign of life while its source is silent.
+
+The source is advanced by a task of its own, from beginning to end, which hands over one event at a time. So waiting
+for an event can be given up, to send a heart-beat, without anything being cancelled in the source. It works alike
+under both protocols, as the driver takes the chunks of any async iterator; what is sync runs in a thread meanwhile.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import AsyncIterator, Awaitable, Iterator
+from contextlib import AsyncExitStack, contextmanager
+from functools import partial
+from threading import Lock
+from typing import Any
+
+from anyio import Event, create_task_group, get_cancelled_exc_class, move_on_after
+
+from micropie.errors import ClientDisconnect, is_duration
+from micropie.execution.context import ending_here
+from micropie.execution.loop import WAKERS, Source, Waker
+from micropie.execution.placement import Threads
+from micropie.execution.shutdown import Ending, leaving
+from micropie.execution.steps import no_function
+from micropie.execution.threads import in_thread
+from micropie.http.response import Response
+from micropie.http.sse import CONTENT_TYPE, as_event, comment, stream_headers
+from micropie.http.streams import END, has_ended
+from micropie.http.types import HeadersLike
+
+logger = logging.getLogger("micropie")
+
+# Seconds that the head waits for the first event, so that a source that fails at once is answered by an error's page.
+# What a query takes, and less than anybody notices of a connection that then stays open.
+HEAD_WITHIN = 0.1
+
+# Sync sources at a time: each keeps a thread for as long as it is silent. Not those of handlers, which would starve.
+SYNC_SOURCES = Threads(500)
+
+_HEART_BEAT = bytes(comment())
+
+
+class EventStream(Response):
+    """Server-sent events, to be returned from a handler: ``EventStream(self.ticks())``.
+
+    ``source`` gives them: a generator or iterator, ``async`` or not, or a subscription to channels. Each is text, a
+    value that becomes JSON, or what ``event(data, event=, id=, retry=)`` returned. ``heartbeat``: seconds of silence
+    after which a comment is sent, which keeps proxies from closing the connection and shows whether the client is
+    still there; None for never. ``headers`` are sent beside those that keep proxies from holding events back.
+
+    It ends with its source, when the client leaves, and when the server is told to end. Raises ``TypeError`` for what
+    is no source, ``ValueError`` for a ``heartbeat`` that is no number of seconds above 0.
+    """
+
+    __slots__ = ()
+
+    def __init__(self, source: Any, heartbeat: float | None = 15.0, headers: HeadersLike = ()) -> None:
+        is_sync = not hasattr(source, "__aiter__")
+        if is_sync and (not hasattr(source, "__iter__") or isinstance(source, str | bytes | dict)):
+            raise TypeError(f"EventStream takes a generator or an iterator of events, not {source!r}")
+        if heartbeat is not None and not is_duration(heartbeat):
+            raise ValueError(f"heartbeat is a number of seconds above 0, or None, not {heartbeat!r}")
+        chunks = _Chunks(_FromThread(iter(source)) if is_sync else source, heartbeat)
+        super().__init__(chunks, 200, headers, CONTENT_TYPE)
+        stream_headers(self.headers)
+
+
+class _Chunks:
+    """The body: like the async generator that it wraps, but the source is closed also if that was never begun."""
+
+    def __init__(self, source: Any, heartbeat: float | None) -> None:
+        self._source = source
+        self._has_begun = False
+        self._chunks: Any = _chunks(source, heartbeat)
+
+    @property
+    def ag_frame(self) -> object:
+        return self._chunks.ag_frame
+
+    @property
+    def ag_running(self) -> bool:
+        running: bool = self._chunks.ag_running
+        return running
+
+    def __aiter__(self) -> _Chunks:
+        return self
+
+    def __anext__(self) -> Awaitable[bytes]:
+        self._has_begun = True
+        chunk: Awaitable[bytes] = self._chunks.__anext__()
+        return chunk
+
+    def athrow(self, error: BaseException) -> Awaitable[bytes]:
+        chunk: Awaitable[bytes] = self._chunks.athrow(error)
+        return chunk
+
+    async def aclose(self) -> None:
+        await self._chunks.aclose()
+        if not self._has_begun and hasattr(self._source, "aclose"):
+            await self._source.aclose()
+
+
+async def _chunks(source: Any, heartbeat: float | None) -> AsyncIterator[bytes]:
+    feed = _Feed(source)
+    try:
+        async with create_task_group() as tasks:
+            tasks.start_soon(feed.run)
+            patience: float | None = HEAD_WITHIN
+            try:
+                with feed.ended_by(ending_here()):
+                    while (chunk := await feed.take(patience)) is not END:
+                        yield chunk or _HEART_BEAT
+                        patience = heartbeat
+            except GeneratorExit:  # not through the task group, which would make it a part of an exception group
+                pass
+            finally:
+                feed.stop()
+    except BaseException:  # a cancellation, which nothing may take the place of
+        feed.log_failure()
+        raise
+    feed.raise_failure()
+
+
+class _Feed:
+    """The task that advances the source, ``run``; whoever sends the events takes them one by one, ``take``."""
+
+    def __init__(self, source: Any) -> None:
+        self._source = source
+        self._advanced = Source(source)
+        self._leaving = Ending()
+        self._chunk: Any = None  # what waits to be taken
+        self._filled = Event()
+        self._emptied = Event()
+        self._is_running = False
+        self._is_over = False  # nobody wants more of it
+        self._failure: BaseException | None = None
+
+    # -- for the task that sends -----------------------------------------------------------------------------------
+
+    @contextmanager
+    def ended_by(self, ending: Ending | None) -> Iterator[None]:
+        """Within, ``take`` gives ``END`` as soon as ``ending`` is over."""
+        forget = ending.add(partial(self._end, WAKERS.get())) if ending is not None else no_function
+        try:
+            yield
+        finally:
+            forget()
+
+    def _end(self, waker: Waker) -> None:
+        self._is_over = True  # before the event is looked at: ``take`` makes another one, then looks at this
+        waker.wake(self._filled)
+
+    async def take(self, seconds: float | None) -> Any:
+        """The next event, None if there is none for so many ``seconds``, ``END`` after the last."""
+        if not self._is_over:
+            with move_on_after(seconds):
+                await self._filled.wait()
+        if self._is_over or self._chunk is END:
+            return END
+        chunk, self._chunk = self._chunk, None
+        if chunk is not None:
+            self._filled = Event()
+            self._emptied.set()
+        return chunk
+
+    def stop(self) -> None:
+        """Have ``run`` end."""
+        self._is_over = True
+        self._leaving.end()
+        self._emptied.set()
+        if self._is_running:
+            self._advanced.give_up()
+
+    def log_failure(self) -> None:
+        """Log what the source has ended by."""
+        if self._failure is not None:
+            _log_late(self._failure)
+
+    def raise_failure(self) -> None:
+        """Raise what the source has ended by."""
+        try:
+            if self._failure is not None:
+                raise self._failure
+        finally:
+            self._failure = None  # its traceback refers to this
+
+    # -- the task itself -------------------------------------------------------------------------------------------
+
+    async def run(self) -> None:
+        """Advance the source to its end and close it; in a task of its own."""
+        leaving.set(self._leaving)
+        self._advanced.enter()
+        self._is_running = True
+        failure: BaseException | None = None
+        try:
+            if not self._is_over:
+                await self._pass_on()
+        except BaseException as error:
+            failure = error
+        self._is_running = False
+        failure = await self._advanced.finish(failure, not has_ended(self._source))
+        self._chunk = END
+        self._filled.set()
+        try:
+            if isinstance(failure, get_cancelled_exc_class()):
+                raise failure
+            if not (self._is_over and isinstance(failure, ClientDisconnect)):  # so it is told that it was given up
+                self._failure = failure
+        finally:
+            del failure
+
+    async def _pass_on(self) -> None:
+        async with AsyncExitStack() as stack:
+            source = self._source
+            if hasattr(source, "__aenter__"):  # a subscription
+                source = await stack.enter_async_context(source)
+            async for item in source:
+                chunk = bytes(as_event(item))
+                if chunk:
+                    self._emptied = Event()
+                    self._chunk = chunk
+                    self._filled.set()
+                    await self._emptied.wait()
+                if self._is_over:
+                    return
+
+
+class _FromThread:
+    """A sync iterator as an async one. It is given up at once; the thread that it keeps busy closes it then."""
+
+    def __init__(self, events: Iterator[Any]) -> None:
+        self._events = events
+        self._close = getattr(events, "close", no_function)
+        self._lock = Lock()
+        self._is_busy = False
+        self._is_left = False
+
+    def __aiter__(self) -> _FromThread:
+        return self
+
+    async def __anext__(self) -> Any:
+        item = await in_thread(SYNC_SOURCES, self._next, abandon_on_cancel=True)
+        if item is END:
+            raise StopAsyncIteration
+        return item
+
+    async def aclose(self) -> None:
+        with self._lock:
+            self._is_left = True
+            is_busy = self._is_busy
+        if not is_busy:
+            await in_thread(SYNC_SOURCES, self._close)
+
+    def _next(self) -> Any:
+        with self._lock:
+            if self._is_left:  # before this thread got to it
+                return END
+            self._is_busy = True
+        try:
+            return next(self._events, END)
+        finally:
+            with self._lock:
+                self._is_busy = False
+                is_left = self._is_left
+            if is_left:
+                self._close_late()
+
+    def _close_late(self) -> None:
+        try:
+            self._close()
+        except Exception as error:  # nobody waits for it any more
+            _log_late(error)
+
+
+def _log_late(error: BaseException) -> None:
+    logger.error("a source of events failed when it was closed", exc_info=error)

@@ -1,0 +1,323 @@
+"""Channels through a Redis server, for several workers and machines.
+
+A process has two connections, each in a thread of its own: one publishes, one has subscribed to what somebody in this
+process wants to hear. They are made when they are first needed, in each process anew. A connection belongs to its
+thread, so what others want of the listener is written down, and a message on a channel of its own has it look.
+"""
+
+from __future__ import annotations
+
+import logging
+import math
+import random
+import threading
+from collections import Counter
+from collections.abc import Awaitable, Sequence
+from functools import partial
+from queue import Empty, SimpleQueue
+from typing import Any
+from uuid import uuid4
+
+from micropie.channels.hub import Channels, checked_name
+from micropie.channels.mailbox import Mailbox
+from micropie.channels.waiting import Outcome
+from micropie.execution.loop import is_on_loop
+from micropie.execution.outcomes import Ready
+from micropie.execution.redis_client import RedisClient
+from micropie.http.json import dumps
+
+logger = logging.getLogger("micropie")
+
+# Seconds until a server that does not answer is out of reach.
+PATIENCE = 5.0
+# Seconds of silence after which the server is asked whether it is still there; it has as many to answer.
+SILENCE = 10.0
+# Seconds between two attempts to connect: the first and the longest.
+PAUSES = (0.05, 5.0)
+# Messages that wait to be sent; more fail. What a second of a busy process publishes.
+MOST_WAITING = 10_000
+# Messages that are sent at a time.
+BATCH = 500
+# Seconds that ``close`` waits for the threads.
+CLOSE_WITHIN = 2.0
+
+
+class RedisChannels(Channels):
+    """Channels through the Redis server at ``url``, ``redis://localhost:6379/0``: ``App(channels=RedisChannels(url))``.
+
+    Names there begin with ``prefix``. ``publish`` is done when Redis has the message, and raises ``ConnectionError``
+    if it can't be reached: it does not try again, as the message might come twice. A subscription raises that where it
+    begins. Later it survives a lost connection, which is made anew; its ``gaps`` count how often that was.
+    """
+
+    def __init__(self, url: str, prefix: str = "channel:") -> None:
+        self._client = RedisClient("RedisChannels", url, PATIENCE)
+        self._prefix = prefix
+        super().__init__()
+
+    def _forget(self) -> None:
+        super()._forget()
+        self._publisher: _Publisher | None = None
+        self._listener: _Listener | None = None
+
+    def publish(self, channel: str, message: Any) -> Awaitable[None]:
+        """See ``Channels``. Raises ``ConnectionError``, where it is awaited, if Redis is out of reach."""
+        outcome = self._sent(self._prefix + checked_name(channel), dumps(message), MOST_WAITING)
+        if is_on_loop():
+            return outcome
+        outcome.block()
+        return Ready(None)
+
+    def close(self) -> None:
+        """End every subscription in this process and its connections; who comes next opens them anew."""
+        super().close()
+        with self._lock:
+            threads = [thread for thread in (self._listener, self._publisher) if thread is not None]
+            for thread in threads:  # the listener first: the publisher tells it
+                thread.close()
+            self._listener = self._publisher = None
+        for thread in threads:
+            thread.join(CLOSE_WITHIN)
+        self._client.close()
+
+    def join(self, mailbox: Mailbox, names: Sequence[str]) -> Outcome | None:
+        """See ``Channels``."""
+        with self._lock:
+            super().join(mailbox, names)
+            if self._listener is None:
+                self._listener = _Listener(self, self._client, self._prefix)
+            return self._listener.want(names)
+
+    def leave(self, mailbox: Mailbox, names: Sequence[str]) -> None:
+        """See ``Channels``."""
+        with self._lock:
+            super().leave(mailbox, names)
+            if self._listener is not None and any(name not in self._mailboxes for name in names):
+                self._listener.wake()
+
+    # -- for the listener --------------------------------------------------------------------------------------------
+
+    def tell(self, control: str) -> Outcome:
+        """Send an empty message to ``control``."""
+        return self._sent(control, b"", math.inf)
+
+    def _sent(self, name: str, message: bytes, most_waiting: float) -> Outcome:
+        with self._lock:
+            if self._publisher is None:
+                self._publisher = _Publisher(self._client)
+            return self._publisher.submit(name, message, most_waiting)
+
+    def wanted(self) -> set[str]:
+        """The names that somebody in this process has subscribed to."""
+        with self._lock:
+            return set(self._mailboxes)
+
+    def lost(self, names: set[str], reason: str) -> None:
+        """Say to the subscribers of these that they may have missed messages."""
+        with self._lock:
+            mailboxes = {mailbox for name in names for mailbox in self._mailboxes.get(name, ())}
+        for mailbox in mailboxes:
+            mailbox.gap(reason)
+
+
+class _Publisher(threading.Thread):
+    """Sends messages one after the other, those that wait together. Called with the hub's lock held."""
+
+    def __init__(self, client: RedisClient) -> None:
+        super().__init__(name="micropie-channels-publisher", daemon=True)
+        self._client = client
+        self._waiting: SimpleQueue[tuple[str, bytes, Outcome] | None] = SimpleQueue()
+        self.start()
+
+    def submit(self, name: str, message: bytes, most_waiting: float) -> Outcome:
+        outcome = Outcome(f"a message to {name!r} was not published")
+        if self._waiting.qsize() < most_waiting:
+            self._waiting.put((name, message, outcome))
+        else:
+            outcome.fail(f"{most_waiting} are waiting already")
+        return outcome
+
+    def close(self) -> None:
+        self._waiting.put(None)
+
+    def run(self) -> None:
+        while (first := self._waiting.get()) is not None:
+            batch, is_last = [first], False
+            while len(batch) < BATCH and not is_last:
+                try:
+                    following = self._waiting.get_nowait()
+                except Empty:
+                    break
+                if following is None:
+                    is_last = True
+                else:
+                    batch.append(following)
+            self._send(batch)
+            if is_last:
+                return
+
+    def _send(self, batch: list[tuple[str, bytes, Outcome]]) -> None:
+        try:
+            with self._client.reached() as client:
+                pipeline = client.pipeline(transaction=False)
+                for name, message, _ in batch:
+                    pipeline.publish(name, message)
+                results = pipeline.execute(raise_on_error=False)
+        except Exception as error:
+            results = [error] * len(batch)
+        for (_, _, outcome), result in zip(batch, results, strict=True):
+            if isinstance(result, Exception):
+                outcome.fail(str(result))
+            else:
+                outcome.done()
+
+
+class _Joining:
+    """Somebody who waits until Redis has confirmed that these names are subscribed to."""
+
+    def __init__(self, names: set[str]) -> None:
+        self.names = names
+        self.outcome = Outcome(f"no subscription to {', '.join(sorted(names))}")
+
+
+class _Listener(threading.Thread):
+    """Hears what is published. Its state is read and changed with the hub's lock held, by itself and by others."""
+
+    def __init__(self, hub: RedisChannels, client: RedisClient, prefix: str) -> None:
+        super().__init__(name="micropie-channels-listener", daemon=True)
+        self._hub = hub
+        self._client = client
+        self._prefix = prefix
+        self._control = f"micropie-listener:{uuid4()}"
+        self._lock = hub._lock
+        self._has_news = threading.Event()
+        self._is_closed = False
+        self._joining: list[_Joining] = []
+        self._disconnected()
+        self.start()
+
+    def _disconnected(self) -> None:
+        self._is_connected = False
+        self._asked: set[str] = set()  # what Redis was told
+        self._unconfirmed: Counter[str] = Counter()  # how many times it has not answered to that yet
+        self._confirmed: set[str] = set()
+
+    # -- for others ----------------------------------------------------------------------------------------------------
+
+    def want(self, names: Sequence[str]) -> Outcome | None:
+        """Have these names subscribed to, as the hub says. Returns what has to be waited for."""
+        missing = set(names) - self._confirmed
+        if not missing:
+            return None
+        joining = _Joining(missing)
+        self._joining.append(joining)
+        self.wake()
+        return joining.outcome
+
+    def wake(self) -> None:
+        """Have it see what is wanted."""
+        self._has_news.set()
+        if self._is_connected:
+            told = self._hub.tell(self._control)
+            told.call(partial(self._told, told))
+
+    def _told(self, told: Outcome) -> None:
+        if failure := told.failure():  # it will find out itself; whoever waits need not
+            with self._lock:
+                self._fail_joining(failure)
+
+    def close(self) -> None:
+        self._is_closed = True
+        self.wake()
+
+    # -- the thread ------------------------------------------------------------------------------------------------
+
+    def run(self) -> None:
+        shortest, longest = PAUSES
+        pause = shortest
+        while not self._is_closed:
+            self._has_news.clear()
+            was_connected, reason = False, ""
+            try:
+                self._listen()
+            except Exception as error:
+                was_connected, reason = self._is_connected, str(error)
+            self._lose(reason, was_connected)
+            pause = shortest if was_connected else min(2 * pause, longest)
+            # Not all processes at the same moment; without subscribers, not at all.
+            seconds = pause * random.uniform(0.5, 1) if self._hub.wanted() else None  # noqa: S311 - not a secret
+            if not self._is_closed:
+                self._has_news.wait(seconds)
+
+    def _lose(self, reason: str, was_connected: bool) -> None:
+        if was_connected:
+            logger.warning("RedisChannels lost its connection, messages may be lost: %s", reason)
+        with self._lock:
+            confirmed = self._confirmed
+            self._disconnected()
+            self._fail_joining(reason)
+        self._hub.lost(confirmed, "the connection to Redis was lost")
+
+    def _fail_joining(self, reason: str) -> None:
+        joining, self._joining = self._joining, []
+        for one in joining:
+            one.outcome.fail(reason)
+
+    def _listen(self) -> None:
+        with self._client.reached() as client:
+            connection = client.pubsub()
+            try:
+                connection.subscribe(self._control)
+                self._read(connection)
+            finally:
+                connection.close()
+
+    def _read(self, connection: Any) -> None:
+        is_asked = False
+        while not self._is_closed:
+            message = connection.get_message(timeout=SILENCE)
+            if message is None:
+                if is_asked:
+                    raise ConnectionError(f"Redis has been silent for {2 * SILENCE:g} seconds")
+                connection.ping()
+            is_asked = message is None
+            if message is not None:
+                self._hear(connection, message["type"], message["channel"], message["data"])
+
+    def _hear(self, connection: Any, kind: str, channel: str | None, data: Any) -> None:
+        if channel == self._control:
+            self._is_connected = True
+            self._subscribe(connection)
+        elif channel is not None and kind == "message":
+            self._hub.deliver(channel.removeprefix(self._prefix), data)
+        elif channel is not None and kind == "subscribe":
+            self._subscribed(channel.removeprefix(self._prefix))
+
+    def _subscribe(self, connection: Any) -> None:
+        """Tell Redis what has changed."""
+        with self._lock:
+            wanted = self._hub.wanted()
+            new, old = wanted - self._asked, self._asked - wanted
+            self._asked = wanted
+            self._confirmed -= old
+            self._unconfirmed.update(new)
+        if new:
+            connection.subscribe(*(self._prefix + name for name in new))
+        if old:
+            connection.unsubscribe(*(self._prefix + name for name in old))
+
+    def _subscribed(self, name: str) -> None:
+        with self._lock:
+            self._unconfirmed[name] -= 1
+            if self._unconfirmed[name] > 0:  # the answer to an earlier one
+                return
+            del self._unconfirmed[name]
+            if name not in self._asked:
+                return
+            self._confirmed.add(name)
+            for joining in self._joining:
+                joining.names.discard(name)
+            ready = [joining for joining in self._joining if not joining.names]
+            self._joining = [joining for joining in self._joining if joining.names]
+        for joining in ready:
+            joining.outcome.done()

@@ -1,0 +1,84 @@
+"""What a request does after its answer, ``request.after_response``: on an event loop, under both protocols.
+
+The functions of one request run one after the other. They are shielded: neither a client that left nor a server that
+ends cuts them short; a time limit for them all, the setting ``background_timeout``, keeps such an end from waiting for
+ever. Nobody is there to hear of an error, so it is logged.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+from collections.abc import Callable, Sequence
+from concurrent.futures import Future, wait
+from inspect import isawaitable
+from typing import TYPE_CHECKING, Any
+
+from anyio import get_cancelled_exc_class, move_on_after
+
+from micropie.execution.context import current
+from micropie.execution.placement import Threads
+from micropie.execution.portal import get_portal
+from micropie.execution.steps import AWAIT, INLINE, kind_of
+from micropie.execution.threads import in_thread
+
+if TYPE_CHECKING:
+    from micropie.http.request import Request
+
+
+_running: set[Future[None]] = set()
+os.register_at_fork(after_in_child=_running.clear)  # they run in the parent
+
+
+def start_tasks(request: Request) -> None:
+    """Have the process's event loop run them, in the context of the request; waits for nothing."""
+    portal = get_portal(request.level.settings.portal_backend)
+    task = request.context.run(portal.start_task_soon, run_tasks, request)
+    _running.add(task)
+    task.add_done_callback(_running.discard)
+
+
+def wait_for_tasks(seconds: float) -> None:
+    """Wait until all have ended: what they use is about to be shut down."""
+    wait([*_running], timeout=seconds)
+
+
+logger = logging.getLogger("micropie")
+
+# Of their own, so that they can't keep handlers waiting. 40 is anyio's default for all.
+_THREADS = Threads(40)
+
+
+async def run_tasks(request: Request) -> None:
+    """Run the functions of a request that is over, then release what it holds. Raises nothing but a cancellation."""
+    token = current.set(request)
+    seconds = request.level.settings.background_timeout
+    name = ""
+    try:
+        with move_on_after(seconds, shield=True) as scope:
+            while request.tasks:
+                (function, arguments), *request.tasks = request.tasks
+                name = getattr(function, "__qualname__", repr(function))
+                await _run(function, arguments, f"{request.label}: {name}, after the response,")
+        if scope.cancelled_caught:
+            logger.error(
+                "%s: %s, after the response, was given up: background_timeout is %g s", request.label, name, seconds
+            )
+    finally:
+        current.reset(token)
+        request.release()
+
+
+async def _run(function: Callable[..., Any], arguments: Sequence[Any], label: str) -> None:
+    try:
+        kind = kind_of(function)
+        if kind is AWAIT or kind is INLINE:
+            result = function(*arguments)
+        else:
+            result = await in_thread(_THREADS, function, *arguments, abandon_on_cancel=True)
+        if isawaitable(result):
+            await result
+    except get_cancelled_exc_class():
+        raise
+    except BaseException:  # a SystemExit of one would end the loop for everybody's
+        logger.exception("%s failed", label)

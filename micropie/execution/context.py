@@ -1,0 +1,46 @@
+"""The current request, as helpers, threads, generators and templates see it. The drivers set and reset it."""
+
+from __future__ import annotations
+
+from contextvars import ContextVar
+from typing import TYPE_CHECKING, Any, cast
+
+from micropie.execution.shutdown import Ending, leaving
+
+if TYPE_CHECKING:
+    from micropie.http.request import Request
+
+current: ContextVar[Request] = ContextVar("micropie.request")
+
+
+def current_request() -> Request:
+    """The request that this code answers. Raises ``LookupError`` where no request is being answered."""
+    try:
+        return current.get()
+    except LookupError:
+        raise LookupError("there is no current request: this code does not run inside a handler or a hook") from None
+
+
+def ending_here() -> Ending | None:
+    """What tells this code that it is to end: the stream of events that it makes, or else the application that answers
+    the current request. None outside of requests."""
+    level = getattr(current.get(None), "level", None)
+    return leaving.get(None) or (level.ending if level is not None else None)
+
+
+class _CurrentRequest:
+    """Stands for the current request, whichever it is: ``from micropie import request``."""
+
+    __slots__ = ()
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(current_request(), name)
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        setattr(current_request(), name, value)
+
+    def __repr__(self) -> str:
+        return f"<current {current.get(None)!r}>"
+
+
+request = cast("Request", _CurrentRequest())

@@ -1,0 +1,64 @@
+"""A call's outcome as a value, to be carried from one thread or loop to another, where ``released`` turns it back.
+
+Not as a future's exception: a future, the frames that wait for it and the exception's traceback would refer to each
+other, and each failed request would be a cycle. And not as a plain result: StopIteration can't cross a future, and
+trio's threads refuse a coroutine, which a decorated ``async def`` returns.
+
+The context variables that the call set come along: what runs elsewhere runs with a copy of the context, but what a
+hook sets is for the handler to see, wherever the two run.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Generator, Sequence
+from contextvars import Context, ContextVar, copy_context
+from typing import Any, Generic, TypeAlias, TypeVar
+
+# The value, the error, and the variables that were set with their values.
+Outcome: TypeAlias = list[Any]
+
+_UNSET: Any = object()
+
+
+def outcome_of(function: Callable[..., Any], arguments: Sequence[Any]) -> Outcome:
+    """Call, and return what came of it."""
+    before = copy_context()
+    try:
+        return [function(*arguments), None, variables_set(before)]
+    except BaseException as error:
+        return [None, error, variables_set(before)]
+
+
+def variables_set(before: Context) -> list[tuple[ContextVar[Any], Any]]:
+    """What the current context has otherwise than ``before``."""
+    return [item for item in copy_context().items() if before.get(item[0], _UNSET) is not item[1]]
+
+
+def released(outcome: Outcome) -> Any:
+    """The value, or the error raised; the list is emptied, as whoever made it may hold it still."""
+    value, error, variables = outcome
+    outcome.clear()
+    for variable, setting in variables:
+        variable.set(setting)
+    if error is None:
+        return value
+    try:
+        raise error
+    finally:
+        del error  # its traceback refers to this frame
+
+
+Value = TypeVar("Value")
+
+
+class Ready(Generic[Value]):
+    """``await Ready(value)`` is ``value``, at once, on any event loop."""
+
+    __slots__ = ("_value",)
+
+    def __init__(self, value: Value) -> None:
+        self._value = value
+
+    def __await__(self) -> Generator[None, None, Value]:
+        return self._value
+        yield  # which makes this a generator

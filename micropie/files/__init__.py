@@ -1,0 +1,1 @@
+"""Static files as responses."""

@@ -1,0 +1,188 @@
+"""A handler in the pool: what of its request goes there, and what it sees of it.
+
+Only arguments, results and this copy of the request cross, by ``pickle``. The handler is named, and found by that name
+(``places.py``); the application never crosses.
+"""
+
+from __future__ import annotations
+
+import logging
+import pickle
+from collections.abc import Callable, Iterable, Sequence
+from types import MappingProxyType, SimpleNamespace
+from typing import Any, NoReturn
+
+from micropie.errors import HTTPError
+from micropie.execution.context import current
+from micropie.execution.placement import HandlerName, handler_named
+from micropie.execution.remote import Handle, PoolError
+from micropie.execution.steps import TookTooLong
+from micropie.http.request import NULL, Address, Request
+from micropie.routing.binding import Plan
+
+logger = logging.getLogger("micropie")
+
+
+# -- in the server's process -------------------------------------------------------------------------------------------
+
+
+def call_in_pool(request: Request, name: HandlerName, arguments: Sequence[Any], handle: Handle | None = None) -> Any:
+    """Call a handler in a process of its level's pool, and wait for it; by ``handle`` it is given up.
+
+    Raises what it raises, and 503.
+    """
+    seconds = min(request.level.settings.pool_timeout, request.time_limit or request.level.settings.pool_timeout)
+    job = _packed(name, snapshot(request), [*arguments])
+    try:
+        return request.level.pool.call(seconds, answer, name, job, handle=handle)
+    except TookTooLong:
+        pass
+    logger.error(
+        "%s: %s took longer than %g seconds in its process and was given up", request.label, _shown(name), seconds
+    )
+    raise HTTPError(503, "The answer took too long. Please try again later.")
+
+
+def _packed(name: HandlerName, request: dict[str, Any], arguments: Sequence[Any]) -> bytes:
+    """What goes there. Raises ``PoolError`` that says which of them can't be pickled, and why."""
+    try:
+        return pickle.dumps((request, arguments))
+    except Exception:
+        values = {f"argument {number}": value for number, value in enumerate(arguments, 1)}
+        for what, value in (values | {f"the request's {key}": value for key, value in request.items()}).items():
+            try:
+                pickle.dumps(value)
+            except Exception as error:
+                failure = PoolError(
+                    f"{_shown(name)} runs in a process, and {what}, of type {type(value).__name__}, can't be pickled: "
+                    f"{error}"
+                )
+                raise failure from None
+        raise
+
+
+def _shown(name: HandlerName) -> str:
+    return f"{name.module}.{name.qualname}" + (f".{name.method}" if name.method else "")
+
+
+def snapshot(request: Request) -> dict[str, Any]:
+    """What of a request can be read in the pool."""
+    has_session = request.loaded_session is not None or request.level.sessions.find_id(request.cookie_header())
+    return {
+        "method": request.method,
+        "path": request.path,
+        "root_path": request.root_path,
+        "path_params": [*request.path_params],
+        "headers": request.headers.items(),
+        "query": request.query_string,
+        "limits": request.level.limits,
+        "form": request.form_fields,
+        "document": request.get_json,
+        "has_document": request.document is not None,
+        "session": dict(request.session) if has_session else {},
+        "scheme": request.scheme,
+        "client": request.client,
+        "host": request._host,
+        "server_name": request._server_name(),
+        "id": request.id,
+    }
+
+
+# -- in a process of the pool ------------------------------------------------------------------------------------------
+
+
+def answer(name: HandlerName, job: bytes) -> Any:
+    """Call a handler where this runs."""
+    request, arguments = pickle.loads(job)  # noqa: S301 - from our own process
+    current.set(PooledRequest(request))
+    return _callable(name)(*arguments)
+
+
+_callables: dict[HandlerName, Callable[..., Any]] = {}
+
+
+def _callable(name: HandlerName) -> Callable[..., Any]:
+    if name not in _callables:
+        _callables[name] = Plan(handler_named(name)).call
+    return _callables[name]
+
+
+class PooledRequest(Request):
+    """A copy of a request, to be read. What changes the request or its answer raises ``RuntimeError``."""
+
+    is_pooled = True
+
+    def __init__(self, copy: dict[str, Any]) -> None:
+        self._copy = copy
+        self.method, self.path, self.path_params = copy["method"], copy["path"], copy["path_params"]
+        self.root_path, self.form_fields, self.id = copy["root_path"], copy["form"], copy["id"]
+        self._scheme, self._client, self._host = copy["scheme"], copy["client"], copy["host"]
+        self.document = (NULL if copy["document"] is None else copy["document"]) if copy["has_document"] else None
+        self.level: Any = SimpleNamespace(limits=copy["limits"])
+        self.route = self.draft = self.loaded_session = self.closers = self.literal_path = self.answer_stream = None
+        self._framing = self.parsed_query = self.received = None
+
+    @property
+    def session(self) -> Any:
+        """The session as it was when the handler was called."""
+        return MappingProxyType(self._copy["session"])
+
+    @session.setter
+    def session(self, values: dict[str, Any]) -> None:
+        _refuse("the session can only be read in a process: change it in middleware or in a handler in a thread")
+
+    @property
+    def response(self) -> NoReturn:
+        """Not here."""
+        _refuse("a handler in a process has no self.response: return (status, body, headers) or a Response")
+
+    def after_response(self, function: Callable[..., Any], /, *arguments: Any) -> None:
+        """Not here."""
+        _refuse("a handler in a process can't call after_response: do so in a handler in a thread")
+
+    @property
+    def incoming(self) -> NoReturn:
+        """Not here."""
+        _refuse(_NO_BODY)
+
+    def parts(self) -> NoReturn:
+        """Not here."""
+        _refuse(_NO_BODY)
+
+    @property
+    def scope(self) -> NoReturn:
+        """Not here."""
+        _refuse("a process has no ASGI scope and no WSGI environ")
+
+    def _server_scheme(self) -> str:
+        return str(self._copy["scheme"])
+
+    def _server_client(self) -> Address | None:
+        return None
+
+    def _header_pairs(self) -> Iterable[tuple[str, str]]:
+        return list(self._copy["headers"])
+
+    def cookie_header(self) -> str:
+        """See ``Request``."""
+        return self.headers.get("cookie", "")
+
+    def _body_headers(self) -> tuple[bytes | str, bytes | None]:
+        length = self.headers.get("content-length")
+        return self.headers.get("content-type", ""), None if length is None else length.encode("latin-1")
+
+    def _raw_query(self) -> str:
+        return str(self._copy["query"])
+
+    def _raw_path(self) -> bytes:
+        return self.path.encode()
+
+    def _server_name(self) -> str:
+        return str(self._copy["server_name"])
+
+
+_NO_BODY = "a process has no body to read: take its form or JSON by parameters, or read it in a thread"
+
+
+def _refuse(sentence: str) -> NoReturn:
+    raise RuntimeError(sentence)

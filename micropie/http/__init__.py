@@ -1,0 +1,1 @@
+"""HTTP's vocabulary and its messages: headers, cookies, media types, JSON, forms, requests, responses."""

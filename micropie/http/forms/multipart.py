@@ -1,0 +1,287 @@
+"""``multipart/form-data``: bytes pushed in, parts or fields and files out; the only place that knows ``multipart``.
+
+The answer doesn't depend on how the bytes are cut into chunks (RISKS row 34): every limit is checked in the
+order of the bytes, and what the push parser would take or refuse as the chunks fall is refused before it.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from functools import cache
+from threading import Lock
+from typing import Any, NamedTuple
+
+from micropie.errors import BadRequest, HTTPError
+from micropie.http.forms.data import DEFAULT_LIMITS, Budget, FormData, Limits, require_utf8, text_of
+from micropie.http.forms.uploads import UploadFile
+from micropie.http.media_types import content_type, disposition
+
+try:
+    import multipart  # type: ignore[import-untyped, unused-ignore]
+except ImportError:  # pragma: no cover - the tests set it to None
+    multipart = None
+
+MULTIPART = "multipart/form-data"
+
+
+class PartHead(NamedTuple):
+    """What precedes a part's bytes; ``raw_filename`` is None for a field. The headers' names are lower-case."""
+
+    name: str
+    raw_filename: str | None
+    headers: dict[str, str]
+
+
+class PartParser:
+    """RFC 7578, pushed in; the parts come out as their bytes do, and nothing of them is kept.
+
+    Stricter than the RFC: no preamble, no folded lines and no control characters in part headers. What
+    follows the last boundary is ignored. A file input that was left empty is no part.
+    """
+
+    def __init__(self, boundary: str, limits: Limits = DEFAULT_LIMITS) -> None:
+        self._parser = _push_parser(boundary, limits)
+        self._budget = Budget(limits)
+        self._max_files = limits.max_files
+        self._openings = (b"--" + boundary.encode(), b"\r\n--" + boundary.encode())
+        self._opening: bytes | None = b""  # what came so far of the first boundary; None once it is there
+        self._field_name: bytes | None = None  # of the field whose value comes
+        self._field_size = 0
+        self._nameless: PartHead | None = None  # a file without a name and, so far, without a byte
+        self._files = 0
+        self._failure: tuple[int, str] | None = None
+
+    def events(self, chunk: bytes) -> Iterator[PartHead | bytes | None]:
+        """What is in the next chunk: of each part its head, its bytes, and None at its end.
+
+        To be taken to the end before the next chunk is given. Raises 400, 413 and 415, from then on always.
+        """
+        if self._failure is not None:
+            raise HTTPError(*self._failure)
+        try:
+            if self._opening is not None:
+                chunk = self._opened(self._opening + chunk)
+            if chunk:  # an empty one would mean the end to the push parser
+                yield from self._parts(chunk)
+        except multipart.ParserLimitReached:
+            raise self._failed(BadRequest("A part of the form has too many or too long headers.")) from None
+        except multipart.MultipartError:
+            raise self._failed(BadRequest("The multipart form is malformed.")) from None
+        except HTTPError as error:
+            self._failed(error)
+            raise
+
+    def _failed(self, error: HTTPError) -> HTTPError:
+        self._failure = error.status, error.message  # not the exception, which refers to this parser's frames
+        return error
+
+    def finish(self) -> None:
+        """The body has ended. Raises 400 if the form has not."""
+        if self._failure is not None:
+            raise HTTPError(*self._failure)
+        try:
+            self._parser.close()
+        except multipart.MultipartError:
+            raise BadRequest("The multipart form is cut off before its last boundary.") from None
+
+    def _opened(self, start: bytes) -> bytes:
+        if start.startswith(self._openings):
+            self._opening = None
+            return start
+        if not any(opening.startswith(start) for opening in self._openings):
+            raise BadRequest("The multipart form does not begin with its boundary.")
+        self._opening = start
+        return b""
+
+    def _parts(self, chunk: bytes) -> Iterator[PartHead | bytes | None]:
+        for event in self._parser.parse(chunk):
+            if type(event) is bytes:
+                if self._field_name is not None:
+                    self._field_size += len(event)
+                    self._budget.measure(self._field_size)
+                elif self._nameless is not None:
+                    yield self._nameless
+                    self._nameless = None
+                yield event
+            elif event is not None:
+                head = self._begin(_part_headers(event.headerlist))
+                if head.raw_filename != "":
+                    yield head
+            elif self._nameless is None:
+                if self._field_name is not None:
+                    self._budget.spend(len(self._field_name) + self._field_size)
+                    self._field_name = None
+                yield None
+            else:
+                self._nameless = None
+
+    def _begin(self, headers: dict[str, str]) -> PartHead:
+        name, filename = disposition(headers["content-disposition"])
+        if headers.get("content-transfer-encoding", "binary").lower() not in ("7bit", "8bit", "binary"):
+            raise BadRequest("A part of the form has a Content-Transfer-Encoding, which forms don't use.")
+        head = PartHead(name, filename, headers)
+        if filename is None:
+            self._begin_field(name.encode(), headers.get("content-type", ""))
+        else:
+            self._begin_file(head)
+        return head
+
+    def _begin_field(self, name: bytes, media_type: str) -> None:
+        if media_type:
+            require_utf8(content_type(media_type)[1].get("charset", ""))
+        self._budget.begin()
+        self._budget.measure(len(name))
+        self._field_name, self._field_size = name, 0
+
+    def _begin_file(self, head: PartHead) -> None:
+        self._files += 1
+        if self._files > self._max_files:
+            raise HTTPError(413, f"A form may have {self._max_files} files at most.")
+        if not head.raw_filename:
+            self._nameless = head
+
+
+class MultipartParser:
+    """A whole form: fields in memory, files in temporary files as they come. After an error everything is closed.
+
+    ``feed`` may run in another thread than ``close``, which comes at any time: when a request is cancelled.
+    """
+
+    def __init__(self, boundary: str, limits: Limits = DEFAULT_LIMITS) -> None:
+        self._parser = PartParser(boundary, limits)
+        self._form = FormData()
+        self._name = ""
+        self._value = bytearray()
+        self._upload: UploadFile | None = None
+        self._spool_size = limits.spool_size
+        self._memory_left = limits.max_form_memory
+        self._lock = Lock()
+        self._is_closed = False
+
+    def feed(self, *chunks: bytes) -> None:
+        with self._lock:
+            try:
+                if self._is_closed:
+                    raise ValueError("the form was closed while it was being received")
+                for chunk in chunks:
+                    self._take(chunk)
+            except BaseException:
+                self._close()
+                raise
+
+    def finish(self) -> FormData:
+        """The form. Its files are open until ``close``."""
+        try:
+            self._parser.finish()
+        except BadRequest:
+            self.close()
+            raise
+        return self._form
+
+    def close(self) -> None:
+        with self._lock:
+            self._close()
+
+    def _close(self) -> None:
+        self._is_closed = True
+        self._form.close()
+        if self._upload is not None:
+            self._upload.close()
+
+    def may_block(self, size: int) -> bool:
+        """Whether feeding ``size`` bytes may write to the disk: then use a worker thread (RISKS row 31)."""
+        if self._upload is not None:
+            size += self._upload.size
+        return size > self._spool_size or size > self._memory_left
+
+    def _take(self, chunk: bytes) -> None:
+        for event in self._parser.events(chunk):
+            if event is None:
+                self._end_part()
+            elif isinstance(event, bytes):
+                self._add_data(event)
+            else:
+                self._name, filename, headers = event
+                if filename is not None:
+                    self._upload = UploadFile(filename, headers, self._room())
+
+    def _room(self) -> int:
+        """How much of the next file may stay in memory: 100 files of 1 MiB each would be too much."""
+        return min(self._spool_size, self._memory_left)
+
+    def _add_data(self, data: bytes) -> None:
+        if self._upload is not None:
+            self._upload.write(data)
+        else:
+            self._value += data
+
+    def _end_part(self) -> None:
+        if self._upload is None:
+            value = text_of(bytes(self._value))
+            self._value.clear()
+            self._form.fields.setdefault(self._name, []).append(value)
+            self._form.parts.append((self._name, value))
+        else:
+            upload, self._upload = self._upload, None
+            self._end_file(upload)
+
+    def _end_file(self, upload: UploadFile) -> None:
+        if upload.size <= self._room():
+            self._memory_left -= upload.size
+        self._form.files.setdefault(self._name, []).append(upload)
+        self._form.parts.append((self._name, upload))
+        upload.seek(0)
+
+
+def boundary_of(parameters: dict[str, str]) -> str:
+    """What separates the parts, of a media type's parameters. Raises 415 for a charset other than UTF-8."""
+    require_utf8(parameters.get("charset", ""))
+    return parameters.get("boundary", "")
+
+
+def _part_headers(pairs: list[tuple[str, str]]) -> dict[str, str]:
+    headers: dict[str, str] = {}
+    for name, value in pairs:
+        if name.lower() in headers:
+            raise BadRequest("A part of the form has a header twice.")
+        headers[name.lower()] = value
+    return headers
+
+
+# RFC 2046, section 5.1.1, allows 70 of fewer characters; clients are known to send more and others.
+_BOUNDARY = re.compile("[!-~](?:[ -~]{0,254}[!-~])?")
+_UNFIT_HEADER_LINE = re.compile(rb"[ \t]|.*?[\x00-\x08\x0a-\x1f\x7f]", re.DOTALL)
+
+
+def _push_parser(boundary: str, limits: Limits) -> Any:
+    if not hasattr(multipart, "PushMultipartParser"):  # absent, or python-multipart, once of that name
+        raise RuntimeError('multipart forms need the package multipart: pip install "micropie[standard]"')
+    if not _BOUNDARY.fullmatch(boundary):
+        raise BadRequest("The Content-Type header of the multipart form has no valid boundary.")
+    parser = _checked_parser()(
+        boundary,
+        # Whether this counts the CR depends on the chunks. Ours is exact, below; this one bounds the memory.
+        max_header_size=2 * limits.max_part_header_size + 2,
+        max_header_count=limits.max_part_headers,
+    )
+    parser.longest_header = limits.max_part_header_size
+    return parser
+
+
+@cache
+def _checked_parser() -> Any:
+    class CheckedParser(multipart.PushMultipartParser):  # type: ignore[misc]
+        longest_header = 0
+
+        def _on_segment_headerline(self, line: bytes) -> None:
+            # A bare LF is refused or not as the chunks fall; a folded line can be repeated for ever.
+            if _UNFIT_HEADER_LINE.match(line):
+                raise multipart.ParserError("unfit header line")
+            if len(line) > self.longest_header:
+                raise multipart.ParserLimitReached("header line too long")
+            super()._on_segment_headerline(line)
+            # RFC 7578 has no Content-Length in parts, and its check would race our limits as the chunks fall.
+            self._segment_limit = -1
+
+    return CheckedParser

@@ -1,0 +1,305 @@
+"""A multipart form part by part, as it arrives or as it was received: what ``request.parts()`` gives.
+
+Reading is by flows, as everywhere below the drivers; ``Part`` and ``AsyncPart`` are the two thin faces that a ``for``
+and an ``async for`` show of them. What is not read of a part is skipped when the next one is asked for; what is not
+asked for is never received.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
+from io import BytesIO
+from pathlib import Path
+from typing import Any, Final, Protocol
+
+from micropie.execution.steps import IO, Flow
+from micropie.http.body import Body
+from micropie.http.forms import PartHead, PartParser, UploadFile, text_of
+from micropie.http.forms.uploads import BATCH, CHUNK, MOST_PIECES, NewFile, safe_filename
+
+_END: Final = object()
+
+
+class PartSource(Protocol):
+    """Where parts come from."""
+
+    def next_part(self) -> Flow[PartHead | None]:
+        """The next part, None after the last; what is left of the one before is skipped."""
+
+    def next_chunk(self) -> Flow[bytes]:
+        """The next bytes of the current part, b"" at its end; not to be asked for after that."""
+
+
+class ArrivingParts:
+    """The parts of a body on its way in, of which one piece is held at a time."""
+
+    def __init__(self, body: Body, parser: PartParser) -> None:
+        body.start_stream()
+        self._body = body
+        self._parser = parser
+        self._events: Iterator[PartHead | bytes | None] = iter(())
+
+    def next_part(self) -> Flow[PartHead | None]:
+        """See ``PartSource``. Raises 400, 408, 413 and ``ClientDisconnect``."""
+        while (event := (yield from self._next())) is not _END:
+            if isinstance(event, PartHead):
+                return event
+        return None
+
+    def next_chunk(self) -> Flow[bytes]:
+        """See ``PartSource``. Raises 400, 408, 413 and ``ClientDisconnect``."""
+        event = yield from self._next()
+        return event if isinstance(event, bytes) else b""
+
+    def _next(self) -> Flow[object]:
+        """The next event; ``_END`` at the body's end, if the form is complete by then."""
+        while True:
+            for event in self._events:
+                return event
+            piece = yield from self._body.next_piece()
+            if not piece:
+                self._parser.finish()
+                return _END
+            self._events = self._parser.events(piece)
+
+
+class ReceivedParts:
+    """The parts of a form that was received before: by a hook, or because its handler is without ``@reads_body``."""
+
+    def __init__(self, parts: Sequence[tuple[str, str | UploadFile]]) -> None:
+        self._parts = iter(parts)
+        self._rest = b""
+        self._upload: UploadFile | None = None
+
+    def next_part(self) -> Flow[PartHead | None]:
+        """See ``PartSource``."""
+        for name, value in self._parts:
+            if isinstance(value, str):
+                self._rest, self._upload = value.encode(), None
+                return PartHead(name, None, {})
+            self._rest, self._upload = b"", value
+            yield IO, value.seek, (0,)
+            return PartHead(name, value.raw_filename, value.headers)
+        return None
+
+    def next_chunk(self) -> Flow[bytes]:
+        """See ``PartSource``."""
+        if self._upload is not None:
+            chunk: bytes = yield IO, self._upload.read, (CHUNK,)
+            return chunk
+        chunk, self._rest = self._rest, b""
+        return chunk
+
+
+class Parts:
+    """What ``request.parts()`` returns: for a ``for`` in a ``def`` handler, or an ``async for`` in an ``async def``."""
+
+    def __init__(
+        self,
+        source: PartSource,
+        perform: Callable[[Flow[Any]], Any],
+        perform_async: Callable[[Flow[Any]], Awaitable[Any]],
+    ) -> None:
+        self._source = source
+        self._perform = perform
+        self._perform_async = perform_async
+        self._current: _Reader | None = None
+
+    def __iter__(self) -> Iterator[Part]:
+        while reader := self._perform(self._next()):
+            yield Part(reader, self._perform)
+
+    def __aiter__(self) -> AsyncIterator[AsyncPart]:
+        return _Iterator(self._next_async, self._perform_async)
+
+    def _next(self) -> Flow[_Reader | None]:
+        if self._current is not None:
+            self._current.end()
+        head = yield from self._source.next_part()
+        self._current = reader = None if head is None else _Reader(head, self._source)
+        return reader
+
+    def _next_async(self) -> Flow[AsyncPart | None]:
+        reader = yield from self._next()
+        return None if reader is None else AsyncPart(reader, self._perform_async)
+
+
+class _Iterator:
+    """An async iterator over what a flow gives until it is nothing. Not an async generator: those that are left in
+    the middle, by a ``break``, have to be closed by hand."""
+
+    def __init__(self, step: Callable[[], Flow[Any]], perform_async: Callable[[Flow[Any]], Awaitable[Any]]) -> None:
+        self._step = step
+        self._perform_async = perform_async
+
+    def __aiter__(self) -> AsyncIterator[Any]:
+        return self
+
+    def __anext__(self) -> Awaitable[Any]:
+        return self._perform_async(self._next())
+
+    def _next(self) -> Flow[Any]:
+        item = yield from self._step()
+        if not item:
+            raise StopAsyncIteration
+        return item
+
+
+class _Reader:
+    """One part, and how far it has been read."""
+
+    def __init__(self, head: PartHead, source: PartSource) -> None:
+        self.head = head
+        self._source: PartSource | None = source
+        self._kept = memoryview(b"")  # of the chunk that ``read(n)`` took a part of
+        self._has_ended = False
+
+    def end(self) -> None:
+        """The next part has been asked for: from now on this one can't be read."""
+        self._source = None
+
+    def next_chunk(self) -> Flow[bytes]:
+        """The next bytes of the part, b"" at its end. Raises ``RuntimeError`` if that is past."""
+        if self._has_ended:
+            return b""
+        if self._source is None:
+            raise RuntimeError(f"the part {self.head.name!r} is gone: read it before you ask for the next one")
+        if self._kept:
+            chunk, self._kept = bytes(self._kept), memoryview(b"")
+            return chunk
+        chunk = yield from self._source.next_chunk()
+        self._has_ended = not chunk
+        return chunk
+
+    def read(self, n: int) -> Flow[bytes]:
+        """``n`` bytes, or what there is before the end; all of it if ``n`` is negative."""
+        data = BytesIO()  # which gives its bytes away without another copy of them
+        missing = n
+        while n < 0 or missing:
+            if not self._kept or n < 0:
+                self._kept = memoryview((yield from self.next_chunk()))
+            if not self._kept:
+                break
+            taken = data.write(self._kept if n < 0 else self._kept[:missing])
+            self._kept = self._kept[taken:]
+            missing -= taken
+        return data.getvalue()
+
+    def text(self) -> Flow[str]:
+        """The rest as text. Raises 400 if it is not UTF-8, or has a NUL."""
+        return text_of((yield from self.read(-1)))
+
+    def save(self, directory: str | Path) -> Flow[Path]:
+        """Write the rest into ``directory``; see ``Part.save_to``."""
+        if self.head.raw_filename is None:
+            raise RuntimeError(f"the part {self.head.name!r} is a field and has no file name: read it by text()")
+        target = NewFile(Path(directory) / safe_filename(self.head.raw_filename))
+        try:
+            pieces, size = [], 0
+            while chunk := (yield from self.next_chunk()):
+                pieces.append(chunk)
+                size += len(chunk)
+                if size >= BATCH or len(pieces) >= MOST_PIECES:
+                    yield IO, target.write, (pieces,)
+                    pieces, size = [], 0
+            yield IO, target.write, (pieces, True)
+        except BaseException:
+            target.discard()
+            raise
+        return target.path
+
+
+class _Head:
+    """What both faces of a part tell about it without reading."""
+
+    def __init__(self, reader: _Reader) -> None:
+        self._reader = reader
+
+    @property
+    def name(self) -> str:
+        """The name of the field."""
+        return self._reader.head.name
+
+    @property
+    def raw_filename(self) -> str | None:
+        """The file's name as the client sent it, which is no path to trust; None for a field that is not a file."""
+        return self._reader.head.raw_filename
+
+    @property
+    def filename(self) -> str | None:
+        """The file's name without directories and whatever else could do harm; None for a field."""
+        raw = self.raw_filename
+        return None if raw is None else safe_filename(raw)
+
+    @property
+    def headers(self) -> dict[str, str]:
+        """The part's own headers, names in lower case; none of a field that was received before."""
+        return self._reader.head.headers
+
+    @property
+    def content_type(self) -> str:
+        """What the client says the part is. Without that: text for a field, bytes for a file (RFC 7578, 4.4)."""
+        default = "text/plain" if self.raw_filename is None else "application/octet-stream"
+        return self.headers.get("content-type", default)
+
+    def __repr__(self) -> str:
+        filename = "" if self.filename is None else f" {self.filename!r}"
+        return f"<{type(self).__name__} {self.name!r}{filename}>"
+
+
+class Part(_Head):
+    """A part of a multipart form in a ``def`` handler: ``for part in self.request.parts():``."""
+
+    def __init__(self, reader: _Reader, perform: Callable[[Flow[Any]], Any]) -> None:
+        super().__init__(reader)
+        self._perform = perform
+
+    def __iter__(self) -> Iterator[bytes]:
+        """The rest of it, piece by piece as it arrives."""
+        while chunk := self._perform(self._reader.next_chunk()):
+            yield chunk
+
+    def read(self, n: int = -1) -> bytes:
+        """The next ``n`` bytes, fewer at the end; without ``n`` the rest."""
+        data: bytes = self._perform(self._reader.read(n))
+        return data
+
+    def text(self) -> str:
+        """The rest as text. Raises 400 if it is not UTF-8, or has a NUL."""
+        text: str = self._perform(self._reader.text())
+        return text
+
+    def save_to(self, directory: str | Path) -> Path:
+        """Write the rest into ``directory`` as ``filename`` and return the path.
+
+        Raises ``FileExistsError`` if that name is taken; a broken file is not left behind.
+        """
+        path: Path = self._perform(self._reader.save(directory))
+        return path
+
+
+class AsyncPart(_Head):
+    """A part of a multipart form in an ``async def`` handler: ``async for part in self.request.parts():``."""
+
+    def __init__(self, reader: _Reader, perform_async: Callable[[Flow[Any]], Awaitable[Any]]) -> None:
+        super().__init__(reader)
+        self._perform_async = perform_async
+
+    def __aiter__(self) -> AsyncIterator[bytes]:
+        """The rest of it, piece by piece as it arrives."""
+        return _Iterator(self._reader.next_chunk, self._perform_async)
+
+    def read(self, n: int = -1) -> Awaitable[bytes]:
+        """``await part.read()``: the next ``n`` bytes, fewer at the end; without ``n`` the rest."""
+        return self._perform_async(self._reader.read(n))
+
+    def text(self) -> Awaitable[str]:
+        """``await part.text()``: the rest as text. Raises 400 if it is not UTF-8, or has a NUL."""
+        return self._perform_async(self._reader.text())
+
+    def save_to(self, directory: str | Path) -> Awaitable[Path]:
+        """``await part.save_to(directory)``: write the rest there as ``filename``; the path.
+
+        Raises ``FileExistsError`` if that name is taken; a broken file is not left behind. Never blocks the loop.
+        """
+        return self._perform_async(self._reader.save(directory))

@@ -1,0 +1,149 @@
+"""Multi-valued, case-insensitive headers: what came (``Headers``) and what will be sent (``MutableHeaders``).
+
+Text is latin-1 here, one character a byte (RFC 9110, section 5.5), so that every byte survives the way from a
+server to the author under both protocols. Whether a value may be sent is decided in ``response.py`` only.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from types import MappingProxyType
+from typing import Generic, TypeVar
+
+from micropie.http.types import HeaderPairs, HeadersLike
+
+Name = TypeVar("Name")
+
+KEPT = 256
+
+
+class Names(dict[str, Name], Generic[Name]):
+    """Names as a protocol has them, by those that it is given: made by ``make``, kept if they are of the first 256."""
+
+    def __init__(self, make: Callable[[str], Name], known: Mapping[str, Name] = MappingProxyType({})) -> None:
+        super().__init__(known)
+        self._make = make
+
+    def __missing__(self, name: str) -> Name:
+        made = self._make(name)
+        if len(self) < KEPT:  # clients think of as many as they like
+            self[name] = made
+        return made
+
+
+def _pairs(headers: HeadersLike) -> Iterable[tuple[str, str]]:
+    return headers.items() if isinstance(headers, Mapping) else headers
+
+
+class Headers(Mapping[str, str]):
+    """The request's headers: a mapping of lower-case names to values.
+
+    A name that came more than once gives its values joined by ``", "`` (``"; "`` for Cookie: RFC 9113, section
+    8.2.3); ``get_all`` gives them one by one, as far as the server kept them apart (WSGI servers join them).
+    """
+
+    __slots__ = ("_joined", "pairs")
+
+    def __init__(self, pairs: Iterable[tuple[str, str]]) -> None:
+        self.pairs = [(name.lower(), value) for name, value in pairs]
+        joined: dict[str, str] = {}
+        for name, value in self.pairs:
+            if name in joined:
+                value = joined[name] + ("; " if name == "cookie" else ", ") + value
+            joined[name] = value
+        self._joined = joined
+
+    def __getitem__(self, name: str) -> str:
+        return self._joined[name.lower()]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._joined)
+
+    def __len__(self) -> int:
+        return len(self._joined)
+
+    def each(self) -> Iterable[tuple[str, str]]:
+        """What ``items`` gives, without looking each name up: for who passes all of them on."""
+        return self._joined.items()
+
+    def get_all(self, name: str) -> list[str]:
+        """Every value of ``name`` in the order in which they came; an empty list if there is none."""
+        wanted = name.lower()
+        return [value for key, value in self.pairs if key == wanted]
+
+    @property
+    def raw(self) -> list[tuple[bytes, bytes]]:
+        """The headers as bytes, names in lower case."""
+        return [(name.encode("latin-1"), value.encode("latin-1")) for name, value in self.pairs]
+
+    def __repr__(self) -> str:
+        return f"Headers({self.pairs!r})"
+
+
+class MutableHeaders:
+    """The answer's headers: ``headers["X"] = "y"`` replaces, ``add`` repeats. Names keep the author's spelling."""
+
+    __slots__ = ("pairs",)
+
+    def __init__(self, headers: HeadersLike = ()) -> None:
+        self.pairs: HeaderPairs = list(_pairs(headers))
+
+    def __setitem__(self, name: str, value: str) -> None:
+        self._remove(name)
+        self.pairs.append((name, value))
+
+    def __getitem__(self, name: str) -> str:
+        values = self.get_all(name)
+        if not values:
+            raise KeyError(name)
+        return values[0]
+
+    def __delitem__(self, name: str) -> None:
+        if name not in self:
+            raise KeyError(name)
+        self._remove(name)
+
+    def __contains__(self, name: object) -> bool:
+        return isinstance(name, str) and bool(self.get_all(name))
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(dict.fromkeys(name for name, _ in self.pairs))
+
+    def __len__(self) -> int:
+        return len(self.pairs)
+
+    def items(self) -> HeaderPairs:
+        """Every (name, value) pair, repeated names included."""
+        return list(self.pairs)
+
+    def get(self, name: str, default: str | None = None) -> str | None:
+        """The first value of ``name``, or ``default``."""
+        values = self.get_all(name)
+        return values[0] if values else default
+
+    def get_all(self, name: str) -> list[str]:
+        """Every value of ``name``."""
+        wanted = name.lower()
+        return [value for key, value in self.pairs if key.lower() == wanted]
+
+    def add(self, name: str, value: str) -> None:
+        """Send ``name`` once more, beside what is there (Set-Cookie, Link, Vary)."""
+        self.pairs.append((name, value))
+
+    def update(self, headers: HeadersLike) -> None:
+        """Replace every header that ``headers`` names."""
+        for name, value in _pairs(headers):
+            self[name] = value
+
+    def setdefault(self, name: str, value: str) -> str:
+        """The value of ``name``, which becomes ``value`` if there is none."""
+        if name not in self:
+            self.add(name, value)
+        return self[name]
+
+    def _remove(self, name: str) -> None:
+        unwanted = name.lower()
+        self.pairs[:] = [pair for pair in self.pairs if pair[0].lower() != unwanted]
+
+    def __repr__(self) -> str:
+        return f"MutableHeaders({self.pairs!r})"

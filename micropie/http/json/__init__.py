@@ -1,0 +1,98 @@
+"""JSON, in and out: one contract, and the only place that knows orjson.
+
+``make_codec`` gives a pair ``(dumps, loads)``. ``jsonwriter`` and ``jsonreader`` are the contract, in plain
+Python; orjson only makes it fast. Where orjson would answer otherwise (it writes null for NaN and reads 2**64
+as a float) it is not asked or not believed, so a deployment without it sends and accepts the same bytes. What
+may live here is what keeps that so; a rule about JSON belongs into one of the other two.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from typing import Any, TypeAlias
+
+from micropie.http.json.decoder import MAX_DEPTH as MAX_DEPTH_IN
+from micropie.http.json.decoder import as_bytes, check_depth, loads_plain
+from micropie.http.json.encoder import CodecError, dumps_plain, refuse_nan, to_builtin
+
+try:
+    import orjson
+except ImportError:  # pragma: no cover - the tests call make_codec(None)
+    orjson = None  # type: ignore[assignment]
+
+__all__ = ["CodecError", "Dumps", "Loads", "dumps", "loads", "make_codec"]
+
+Dumps: TypeAlias = Callable[[Any], bytes]
+Loads: TypeAlias = Callable[[bytes | bytearray | memoryview | str], Any]
+
+OLDEST_ORJSON = (3, 11, 6)  # CVE-2025-67221: before it, dumps() of deep values overran the stack
+
+
+def make_codec(module: Any) -> tuple[Dumps, Loads]:
+    """``(dumps, loads)`` with this orjson; without, if it is None or too old. The answers are the same."""
+    if module is None or _version(module) < OLDEST_ORJSON:
+        return dumps_plain, loads_plain
+    return _fast_dumps(module), _fast_loads(module)
+
+
+def _version(module: Any) -> tuple[int, ...]:
+    return tuple(int(number) for number in re.findall(r"\d+", module.__version__)[:3])
+
+
+def _fast_dumps(module: Any) -> Dumps:
+    encode = module.dumps
+    # Without these it has ideas of its own: it drops a dataclass's _names, and a mapping's own items().
+    options = module.OPT_PASSTHROUGH_DATETIME | module.OPT_PASSTHROUGH_DATACLASS
+    options |= module.OPT_PASSTHROUGH_SUBCLASS
+
+    def dumps(value: Any) -> bytes:
+        try:
+            data: bytes = encode(value, to_builtin, options)
+        except TypeError:  # large integers, keys that are not str, mistakes: the plain writer knows
+            data = b""
+        if not data:
+            return dumps_plain(value)
+        # None, or a NaN. find(), because ``in`` tries whether the pattern is an int first: 50 ns more.
+        if data.find(b"null") >= 0:
+            refuse_nan((value,))
+        return data
+
+    def dumps_with_own_exponents(value: Any) -> bytes:
+        data = dumps(value)
+        return dumps_plain(value) if _EXPONENT.search(data) else data
+
+    # Versions before 3.12 write 1e16 where repr() and later ones write 1e+16.
+    agrees = encode([1e16, 1e-5, 1e-7]) == dumps_plain([1e16, 1e-5, 1e-7])
+    return dumps if agrees else dumps_with_own_exponents
+
+
+_EXPONENT = re.compile(rb"[0-9]e|0\.0000")
+
+
+def _fast_loads(module: Any) -> Loads:
+    decode = module.loads
+    has_long_number = _LONG_NUMBER.search
+
+    def loads(data: bytes | bytearray | memoryview | str) -> Any:
+        if type(data) is not bytes:
+            data = as_bytes(data)
+        if len(data) > MAX_DEPTH_IN:
+            check_depth(data)
+        # Every 4th byte of 19 digits shows 4 of them: a quarter of the work to find that there are none.
+        if data[3::4].translate(_DIGITS).find(b"0000") >= 0 and has_long_number(data):
+            return loads_plain(data)
+        try:
+            return decode(data)
+        except ValueError:
+            pass
+        return loads_plain(data)  # the same sentence as without orjson
+
+    return loads
+
+
+_DIGITS = bytes(48 if 48 <= byte <= 57 else 32 for byte in range(256))
+_LONG_NUMBER = re.compile(rb"-[0-9]{19}|[0-9]{20}")  # beyond 64 bits orjson makes it a float
+
+
+dumps, loads = make_codec(orjson)

@@ -1,0 +1,287 @@
+"""Answers: what a handler may return, and the one place that decides which status, headers and bytes are sent.
+
+    what the handler returned -> Response (any body) -> hooks may change it -> Answer (checked, encoded) -> driver
+
+Every header of every answer passes ``checked_headers``; nothing else may put a header on the wire. A value that
+can't be sent is a ``ResponseError`` before the first byte leaves: never dropped, never sent.
+"""
+
+from __future__ import annotations
+
+import logging
+import re
+from collections.abc import Callable, Iterable, Sequence
+from datetime import datetime
+from functools import lru_cache
+from typing import Any, Final, TypeAlias
+from urllib.parse import quote, urlsplit
+
+from micropie.errors import PHRASES, HTTPError, Redirect, ResponseError
+from micropie.http import json as codec
+from micropie.http.cookies import format_cookie
+from micropie.http.headers import MutableHeaders
+from micropie.http.streams import FilePart, Stream
+from micropie.http.types import HeaderPairs, HeadersLike
+
+logger = logging.getLogger("micropie")
+
+HTML: Final = "text/html; charset=utf-8"
+TEXT: Final = "text/plain; charset=utf-8"
+JSON: Final = "application/json"
+
+VARY_COOKIE: Final = ("vary", "Cookie")
+
+# RFC 9110, section 5.6.2 and 5.5: a token as a name; visible latin-1, spaces and tabs as a value.
+TOKEN: Final = re.compile(r"[!#$%&'*+\-.^_`|~0-9A-Za-z]+")
+_VALUE = re.compile(r"[\t\x20-\x7e\x80-\xff]*")
+
+# They describe the connection, which is the server's (RFC 9110, section 7.6.1; PEP 3333 forbids them).
+_HOP_BY_HOP = frozenset(
+    {"connection", "keep-alive", "proxy-authenticate", "te", "trailer", "transfer-encoding", "upgrade"}
+)
+
+# What a URL may contain (RFC 3986, section 2), "%" included: what is escaped already stays as it is.
+_URL_SAFE = "!#$%&'()*+,/:;=?@[]~"
+
+
+class Response:
+    """An answer. ``body`` is whatever a handler may return: text, bytes, None, JSON-able, an iterator, a file.
+
+    ``status``: 200 to 599. ``headers``: a dict or (name, value) pairs. ``content_type`` overrides what the body
+    suggests: ``text/html; charset=utf-8`` for text and bytes, ``application/json`` for what becomes JSON; ``""`` for
+    no such header.
+    """
+
+    __slots__ = ("body", "content_type", "headers", "status")
+
+    def __init__(
+        self, body: Any = None, status: int = 200, headers: HeadersLike = (), content_type: str | None = None
+    ) -> None:
+        self.body = body
+        self.status = status
+        self.headers = MutableHeaders(headers)
+        self.content_type = content_type
+
+    def set_cookie(self, name: str, value: str, **attributes: Any) -> None:
+        """Send a cookie; see ``micropie.cookies.format_cookie`` for the attributes and what is raised."""
+        self.headers.add("Set-Cookie", format_cookie(name, value, **attributes))
+
+    def delete_cookie(self, name: str, **attributes: Any) -> None:
+        """Have the client forget a cookie; give the ``path`` and ``domain`` with which it was set."""
+        expired = datetime(1970, 1, 1)
+        self.set_cookie(name, "", max_age=0, expires=expired, **attributes)
+
+    def __repr__(self) -> str:
+        return f"<Response {self.status}>"
+
+
+class FileBody:
+    """A body that is a file which nobody has looked at yet: what ``static_file`` returns, for ``static.py`` to open.
+
+    No tuple and no dataclass: where one is not opened, it must be an error, and not the JSON of a path.
+    """
+
+    __slots__ = ("cached", "follow_symlinks", "max_age", "path", "root")
+
+    def __init__(self, root: str, path: str, max_age: int | None, cached: bool, follow_symlinks: bool) -> None:
+        self.root = root
+        self.path = path
+        self.max_age = max_age
+        self.cached = cached
+        self.follow_symlinks = follow_symlinks
+
+
+class Draft(Response):
+    """``self.response``: status, headers and cookies to send with whatever the handler returns."""
+
+    __slots__ = ()
+
+
+# What a driver sends, everything checked and nothing left to decide: status, Content-Type, Content-Length (None: no
+# such header), all other headers (names in lower case), the body, the stream if it is one. A bare tuple, made and
+# taken apart once a request: a class of its own costs ten times as much, and that a tenth of a request.
+Answer: TypeAlias = tuple[int, str | None, int | None, Sequence[tuple[str, str]], bytes, Stream | None]
+
+
+def as_response(result: Any) -> Response:
+    """What a handler returned, as a new ``Response``: an author may return the same object twice.
+
+    An ``HTTPError`` or ``Redirect`` that was returned is raised, as it might have been.
+    """
+    if isinstance(result, Response):
+        return Response(result.body, result.status, result.headers.pairs, result.content_type)
+    if isinstance(result, tuple) and 2 <= len(result) <= 3 and _is_status(result[0]):
+        headers = result[2] if len(result) == 3 else None
+        return Response(result[1], int(result[0]), headers or ())
+    if isinstance(result, HTTPError | Redirect):
+        raise result
+    return Response(result)
+
+
+def states_status(result: Any) -> bool:
+    """Whether what a handler returned says its status itself. A file does not: it may be the page of an error."""
+    if isinstance(result, Response):
+        return type(result.body) is not FileBody or result.status != 200
+    return isinstance(result, tuple) and as_response(result).body is not result
+
+
+def _is_status(value: object) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool) and 100 <= value <= 999
+
+
+_ADD_UP = frozenset({"set-cookie", "vary"})
+
+
+def over(response: Response, draft: Draft, keeps_status: bool) -> Response:
+    """``response`` with what was set on ``self.response`` under it: what the handler returned counts for more.
+
+    Cookies and what the answer varies by add up.
+    """
+    merged = Response(response.body, response.status if keeps_status else draft.status)
+    merged.headers.pairs = list(draft.headers.pairs)
+    for name in response.headers:
+        if name.lower() not in _ADD_UP and name in merged.headers:
+            del merged.headers[name]
+    merged.headers.pairs += response.headers.pairs
+    merged.content_type = draft.content_type if response.content_type is None else response.content_type
+    return merged
+
+
+def add_vary(headers: MutableHeaders, name: str) -> None:
+    """Say that the answer depends on a header of the request, unless that is said already."""
+    named = {field.strip().lower() for value in headers.get_all("Vary") for field in value.split(",")}
+    if not named & {"*", name.lower()}:
+        headers.add("Vary", name)
+
+
+def encode(response: Response, stream: Stream | None, head_only: bool) -> Answer:
+    """Check and encode an answer. Raises ``ResponseError`` or ``CodecError`` for what can't be sent.
+
+    ``stream`` is the body if it comes in chunks; ``head_only`` is true for HEAD, which gets the head that GET
+    would get (RFC 9110, section 9.3.2) and no body.
+    """
+    status = _check_status(response.status)
+    headers, content_type, length = checked_headers(response.headers.pairs)
+    body, suggested_type = (b"", HTML) if stream is not None else encode_body(response.body)
+    if content_type is None and response.content_type != "":
+        stated = response.content_type
+        content_type = suggested_type if stated is None else check_value("content-type", stated)
+    if status in (204, 304):
+        # No content, so nothing may describe it (RFC 9110, sections 8.6, 15.3.5 and 15.4.5).
+        return status, None, None, headers, b"", stream
+    if stream is None:
+        length = len(body)
+    elif type(stream.source) is FilePart:
+        length = stream.source.length
+    return status, content_type, length, headers, b"" if head_only else body, stream
+
+
+def _check_status(status: object) -> int:
+    # 1xx are the server's own; 101 would turn the connection into something else.
+    if isinstance(status, bool) or not (isinstance(status, int) and 200 <= status <= 599):
+        raise ResponseError(f"an answer's status is a whole number from 200 to 599, not {status!r}")
+    return int(status)
+
+
+def encode_body(body: Any) -> tuple[bytes, str]:
+    """A body as bytes, and its content type if the author names none."""
+    if isinstance(body, str):
+        return body.encode(), HTML
+    if isinstance(body, bytes | bytearray | memoryview):
+        return bytes(body), HTML
+    if body is None:
+        return b"", HTML
+    return codec.dumps(body), JSON
+
+
+def checked_headers(pairs: Iterable[tuple[str, str]]) -> tuple[HeaderPairs, str | None, int | None]:
+    """Headers fit to send, names in lower case, with Content-Type and Content-Length taken out of them.
+
+    Raises ``ResponseError`` for control characters, for what is not latin-1 and for what is not text.
+    """
+    headers: HeaderPairs = []
+    content_type, length = None, None
+    for name, value in pairs:
+        key = _check_name(name)
+        text = check_value(key, value)
+        if key == "content-type":
+            content_type = text
+        elif key == "content-length":
+            length = int(text) if text.isascii() and text.isdigit() else None
+        elif key in _HOP_BY_HOP:
+            logger.warning("header %r is the server's to send: left out", name)
+        else:
+            headers.append((key, text))
+    return headers, content_type, length
+
+
+def _check_name(name: object) -> str:
+    key = _key_of(name) if isinstance(name, str) else None
+    if key is None:
+        raise ResponseError(f"{name!r} can't be the name of a header")
+    return key
+
+
+@lru_cache(maxsize=1024)  # names are few and the same in every answer
+def _key_of(name: str) -> str | None:
+    return name.lower() if TOKEN.fullmatch(name) else None
+
+
+def check_value(name: str, value: object) -> str:
+    """``value``, if it may be the value of header ``name``; Location is turned from an IRI into a URI."""
+    if not isinstance(value, str):
+        raise ResponseError(f"header {name!r} is text, not {type(value).__name__}: {value!r}")
+    if name == "location":
+        _refuse_controls(name, value)
+        return quote(value, safe=_URL_SAFE)
+    if not _VALUE.fullmatch(value):
+        raise ResponseError(f"header {name!r} has a control character or one that is not latin-1: {value!r}")
+    return value
+
+
+def _refuse_controls(name: str, value: str) -> None:
+    if any(character < " " or character == "\x7f" for character in value):
+        raise ResponseError(f"header {name!r} has a control character: {value!r}")
+
+
+def redirect_response(redirect: Redirect, host: Callable[[], str]) -> Response:
+    """The answer that a ``Redirect`` stands for. ``host()`` is the request's: other hosts must be allowed."""
+    if not redirect.allow_external and _leads_away(redirect.location, host):
+        raise ResponseError(
+            f"a redirect to {redirect.location!r} leaves this site; "
+            "if that is meant, write Redirect(location, allow_external=True)"
+        )
+    return Response(b"", redirect.status, [("Location", redirect.location)])
+
+
+def _leads_away(location: str, host: Callable[[], str]) -> bool:
+    # Browsers drop tabs and line ends, trim blanks and read "\" as "/" (WHATWG URL, section 4.4), so "/\evil.com"
+    # and "\t//evil.com" are "//evil.com": look at the location as they do.
+    seen = re.sub(r"[\t\r\n]", "", location).strip(_BLANKS).replace("\\", "/")
+    try:
+        parts = urlsplit(seen)
+    except ValueError:
+        return True
+    if not parts.scheme and not seen.startswith("//"):
+        return False
+    if "\\" in location:  # it would be sent escaped, "http://us%5C@evil.com", and that is another host
+        return True
+    return parts.scheme not in ("", "http", "https") or not parts.netloc or parts.netloc.lower() != host()
+
+
+_BLANKS = "".join(map(chr, range(0x21)))
+
+
+def error_response(status: int, message: str, headers: HeadersLike = ()) -> Response:
+    """The plain page of an error: one sentence. Plain text, so that nothing in it is ever run by a browser."""
+    return Response(message, status, headers, TEXT)
+
+
+def start_failed(head_only: bool) -> Answer:
+    """The answer while the application can't start: nothing of it may be asked."""
+    return encode(error_response(500, "500 Internal Server Error"), None, head_only)
+
+
+def status_line(status: int) -> str:
+    """``"404 Not Found"``: PEP 3333 wants a reason, for statuses without one too."""
+    return f"{status} {PHRASES.get(status) or f'Status {status}'}"

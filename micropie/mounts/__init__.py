@@ -1,0 +1,1 @@
+"""Applications below a prefix: ASGI and WSGI ones, under either kind of server."""

@@ -1,0 +1,46 @@
+"""One call of a mounted ASGI application, as far as nothing waits in it: its scope, and what it has sent."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from micropie.http.response import Response
+from micropie.http.types import Message, Scope
+from micropie.mounts.prefixes import Mount, Place
+
+
+class ASGIAnswer:
+    """What an application has sent: ``http.response.start``, then chunks, the last of them with no more to follow."""
+
+    def __init__(self) -> None:
+        self._start: Message | None = None
+        self.is_complete = False
+
+    def accept(self, message: Message) -> tuple[bytes, bool] | None:
+        """A chunk and whether more will follow; None for the head. Raises ``RuntimeError`` for what can't come now."""
+        kind = message["type"]
+        if kind == "http.response.start" and self._start is None:
+            self._start = message
+            return None
+        if kind != "http.response.body" or self._start is None or self.is_complete:
+            raise RuntimeError(f"the mounted application sent {kind!r}, which can't come now")
+        more = message.get("more_body", False)
+        self.is_complete = not more
+        return bytes(message.get("body", b"")), more
+
+    def response(self, body: Any) -> Response:
+        """The head with ``body``, once a chunk was accepted."""
+        start = self._start or {}
+        pairs = [(name.decode("latin-1"), value.decode("latin-1")) for name, value in start.get("headers", ())]
+        return Response(body, start.get("status", 0), pairs, content_type="")
+
+
+def moved_scope(scope: Scope, mount: Mount, place: Place) -> Scope:
+    """``scope`` as the mounted application sees it: ``root_path`` has grown, ``path`` is whole, the state its own."""
+    return {
+        **scope,
+        "root_path": place.root,
+        "path": place.path,
+        "raw_path": place.raw_path,
+        "state": dict(mount.state),
+    }

@@ -1,0 +1,69 @@
+"""Sessions in the cookie itself, signed by itsdangerous, an optional dependency: the only place that knows it."""
+
+from __future__ import annotations
+
+import hashlib
+import time
+from collections.abc import Sequence
+from typing import Any
+
+from micropie.errors import ResponseError, SetupError
+from micropie.http.cookies import MAX_COOKIE
+from micropie.sessions import serializer as packing
+from micropie.sessions.backend import SessionBackend
+
+try:
+    import itsdangerous
+except ImportError:  # pragma: no cover - the tests set it to None
+    itsdangerous = None  # type: ignore[assignment]
+
+# What the cookie's name and attributes may take of its 4096 bytes; a mount's path is one of them.
+_FOR_ATTRIBUTES = 256
+
+
+class SignedCookieSessionBackend(SessionBackend):
+    """Sessions in the client's cookie: nothing to keep on the server, up to some 3800 bytes, readable for the client.
+
+    ``secret``: one key or a list of them. The first one signs, all of them are accepted: put a new key in front and
+    take the old one away when ``session_timeout`` has passed. JSON only.
+
+    Nobody but the client has the data, so nothing merges concurrent requests, and a cookie that was copied away
+    stays good until its time is over, log-out or not: where that matters, take another backend.
+    """
+
+    blocking = False
+    in_cookie = True
+
+    def __init__(self, secret: str | bytes | Sequence[str | bytes]) -> None:
+        if itsdangerous is None:
+            raise SetupError('SignedCookieSessionBackend needs itsdangerous: pip install "micropie[itsdangerous]"')
+        keys: list[Any] = [secret] if isinstance(secret, str | bytes) else list(secret)
+        if not keys or not all(isinstance(key, str | bytes) and key for key in keys):
+            raise SetupError("SignedCookieSessionBackend takes a secret (text or bytes, not empty) or a list of them")
+        self._serializer: Any = itsdangerous.URLSafeSerializer(
+            keys[::-1],  # the last one signs there
+            salt="micropie.session",
+            serializer=packing,
+            signer_kwargs={"key_derivation": "hmac", "digest_method": hashlib.sha256},
+        )
+
+    def load(self, session_id: str) -> dict[str, Any]:
+        """The data in a cookie's value; ``{}`` for one that is forged, broken or too old."""
+        try:
+            expires, data = self._serializer.loads(session_id)
+            # base64 has several spellings of the same bytes, and Python's decoder skips what it doesn't know.
+            tail = session_id.rpartition(".")[2]
+            is_ours = itsdangerous.encoding.base64_encode(itsdangerous.encoding.base64_decode(tail)).decode() == tail
+        except (itsdangerous.BadData, ValueError):
+            return {}
+        return data if is_ours and expires > time.time() else {}
+
+    def save(self, session_id: str, data: dict[str, Any], timeout: int) -> str:
+        """The cookie's value. Raises ``ResponseError`` if browsers would drop it: it is too long."""
+        value = str(self._serializer.dumps([int(time.time()) + timeout, data]))
+        if len(value) > MAX_COOKIE - _FOR_ATTRIBUTES:
+            raise ResponseError(
+                f"the session has {len(value)} bytes as a signed cookie, and browsers drop cookies over {MAX_COOKIE}: "
+                "store less, or use another session backend"
+            )
+        return value
