@@ -37,7 +37,7 @@ MODULES = {
     "litestar": "litestar_app",
     "fastapi": "fastapi_app",
 }
-Rates = dict[str, list[float]]
+RateStore = dict[str, list[float]]
 
 
 @contextlib.contextmanager
@@ -78,9 +78,9 @@ def _wrk_rate(output: str) -> float:
     return float(found[1])
 
 
-def measure(ports: Mapping[str, int], options: argparse.Namespace) -> Rates:
+def measure(ports: Mapping[str, int], options: argparse.Namespace) -> RateStore:
     wrk = None if options.own_client else shutil.which("wrk")
-    rates: Rates = {name: [] for name in ports}
+    rates: RateStore = {name: [] for name in ports}
     order = list(ports)
     for _ in range(options.rounds):
         random.shuffle(order)
@@ -97,7 +97,7 @@ def _missing(name: str) -> str | None:
     return None
 
 
-def table(rates: Rates, missing: Mapping[str, str]) -> str:
+def table(rates: RateStore, missing: Mapping[str, str]) -> str:
     lines = ["| requests per second | best | median |", "| --- | ---: | ---: |"]
     for name, row in rates.items():
         cells = [f"{of(row):.0f} ({of(row) / of(rates[BASE]):.2f})" for of in (max, median)]
@@ -106,7 +106,7 @@ def table(rates: Rates, missing: Mapping[str, str]) -> str:
     return "\n".join(lines)
 
 
-def goal(rates: Rates) -> tuple[bool, str]:
+def goal(rates: RateStore) -> tuple[bool, str]:
     what = f"micropie serves at least {GOAL:.2f} of the hand-written application's requests per second"
     if "micropie" not in rates:
         return False, f"- not measured: {what}"

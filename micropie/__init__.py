@@ -1,7 +1,7 @@
 """micropie: URLs are the names of methods; one ``App`` is a WSGI and an ASGI application at once."""
 
 from micropie.app import App, Server
-from micropie.asgi.websocket import WebSocket
+from micropie.asgi.websocket.websocket import WebSocket
 from micropie.channels.event_stream import EventStream
 from micropie.errors import (
     BadRequest,

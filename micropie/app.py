@@ -12,34 +12,35 @@ from urllib.parse import quote
 
 from micropie.asgi.dispatch import serve as serve_asgi
 from micropie.asgi.driver import serve_http as answer_asgi
-from micropie.asgi.lifespan import Running
-from micropie.asgi.websocket_driver import serve_websocket
+from micropie.asgi.lifespan import ASGIState
+from micropie.asgi.websocket.driver import serve_websocket
 from micropie.channels import Channels
-from micropie.config import ErrorHandler, ErrorKey, Level, Settings, check_error_key
 from micropie.errors import Redirect, SetupError
 from micropie.execution.context import current, current_request
-from micropie.execution.shutdown import Ending
+from micropie.execution.shutdown import ShutdownSignal
 from micropie.execution.steps import HANDLER
 from micropie.files.static import directory_route
 from micropie.flow.lifecycle import Lifecycle, lifespan_opener
 from micropie.http.forms import UploadFile
 from micropie.http.headers import MutableHeaders
 from micropie.http.request import Request, State
-from micropie.http.response import Draft
+from micropie.http.response import PendingResponse
 from micropie.http.types import HeadersLike, Parameters, Receive, Scope, Send
 from micropie.mounts.lifespan import MountedLife
 from micropie.mounts.prefixes import APP, ASGI, Mount, checked_prefix, kind_of_target
 from micropie.routing.compiler import build_site
+from micropie.routing.config import AppConfig, ErrorHandler, ErrorKey, check_error_key
 from micropie.routing.decorators import Function, make_mark
 from micropie.routing.discovery import is_function, is_method
-from micropie.routing.inheritance import Branch
+from micropie.routing.inheritance import AppDefinition
 from micropie.routing.route import RouteMark
+from micropie.routing.settings import Settings
 from micropie.routing.site import Site
 from micropie.sessions import InMemorySessionBackend, Session, SessionBackend
 from micropie.templates.context import names_of, stream
 from micropie.wsgi.driver import serve_http as answer_wsgi
 from micropie.wsgi.driver import start_and_serve as serve_wsgi
-from micropie.wsgi.process import Process
+from micropie.wsgi.lifespan import WSGIState
 
 Self = TypeVar("Self", bound="App")
 
@@ -84,13 +85,13 @@ class App:
     _micropie_sockets: list[tuple[Callable[..., Any], RouteMark]]
     _micropie_mounts: list[Mount]
     _micropie_sites: dict[str, Site]
-    _micropie_endings: dict[str, Ending]
+    _micropie_shutdowns: dict[str, ShutdownSignal]
     _micropie_sessions: SessionBackend
     _micropie_channels: Channels | None
     _micropie_own_channels: Channels
-    _micropie_running: Running
+    _micropie_running: ASGIState
     _micropie_parents: dict[int, App]
-    _micropie_process: Process
+    _micropie_process: WSGIState
 
     def __new__(cls: type[Self], *args: Any, **kwargs: Any) -> Self:
         # Here and not in __init__, so that a subclass that forgets super().__init__() works all the same.
@@ -115,13 +116,13 @@ class App:
             _micropie_sockets=[],
             _micropie_mounts=[],
             _micropie_sites={},
-            _micropie_endings={},
+            _micropie_shutdowns={},
             _micropie_sessions=InMemorySessionBackend(),
             _micropie_channels=_channels_of(cls),
             _micropie_own_channels=Channels(),
-            _micropie_running=Running(),
+            _micropie_running=ASGIState(),
             _micropie_parents={},
-            _micropie_process=Process(),
+            _micropie_process=WSGIState(),
         )
         return app
 
@@ -192,8 +193,8 @@ class App:
         """
         if blocking not in self._micropie_sites:
             # Not made anew with the site: streams that were opened before a change end with the others.
-            ending = self._micropie_endings.setdefault(blocking, Ending())
-            self._micropie_sites[blocking] = build_site(self._branch(()), ending, blocking)
+            shutdown = self._micropie_shutdowns.setdefault(blocking, ShutdownSignal())
+            self._micropie_sites[blocking] = build_site(self._definition(()), shutdown, blocking)
         return self._micropie_sites[blocking]
 
     def lifecycle(self, kinds: Sequence[str] = ()) -> Lifecycle:
@@ -207,14 +208,14 @@ class App:
         lives = [MountedLife(mount, seconds) for mount in mounts if mount.kind == ASGI or mount.isolated]
         return Lifecycle([*apps, *lives])
 
-    def _branch(self, inside: tuple[App, ...]) -> Branch:
-        children = {name: child._branch((*inside, self)) for name, child in self._children(inside).items()}
+    def _definition(self, inside: tuple[App, ...]) -> AppDefinition:
+        children = {name: child._definition((*inside, self)) for name, child in self._children(inside).items()}
         self._micropie_parents.update((id(outer), outer) for outer in inside[-1:])
         backend = self.session_backend
         if backend is None and not inside:  # "is None": a backend with a length may be empty
             backend = self._micropie_sessions
         channels = self._micropie_channels
-        return Branch(
+        return AppDefinition(
             app=self,
             framework=self._framework_classes(),
             settings=self._micropie_settings,
@@ -230,12 +231,12 @@ class App:
             mounts=[self._mounted_branch(mount, (*inside, self)) for mount in self._micropie_mounts],
         )
 
-    def _mounted_branch(self, mount: Mount, inside: tuple[App, ...]) -> tuple[Mount, Branch | None]:
+    def _mounted_branch(self, mount: Mount, inside: tuple[App, ...]) -> tuple[Mount, AppDefinition | None]:
         target = mount.target
         if any(target is app for app in inside):
             raise SetupError(f"{type(target).__name__} is mounted at {mount.prefix} inside of itself")
         is_shared = mount.kind == APP and not mount.isolated
-        return mount, target._branch(inside) if is_shared else None
+        return mount, target._definition(inside) if is_shared else None
 
     def _children(self, inside: tuple[App, ...]) -> dict[str, App]:
         """The applications that are public attributes, save those that this one lives in (``self.parent = root``)."""
@@ -290,7 +291,7 @@ class App:
         return current.get(None) or current_request()
 
     @property
-    def response(self) -> Draft:
+    def response(self) -> PendingResponse:
         """Status, headers and cookies to send with whatever the handler returns."""
         return current_request().response
 
@@ -302,9 +303,9 @@ class App:
         those of the outer one.
         """
         request = current.get(None)
-        level = request.level.tree.get(id(self)) if request is not None else None
-        if level is not None:
-            channels: Channels = level.channels
+        config = request.config.tree.get(id(self)) if request is not None else None
+        if config is not None:
+            channels: Channels = config.channels
             return channels
         if self._micropie_channels is not None:
             return self._micropie_channels
@@ -318,34 +319,36 @@ class App:
         self._micropie_channels = channels
 
     def route(
-        self, path: str, methods: Iterable[str] | None = None, *, name: str | None = None, run: str | None = None
+        self, path: str, methods: Iterable[str] | None = None, *, name: str | None = None, run_in: str | None = None
     ) -> Callable[[Function], Function]:
-        """Answer ``path`` with the plain function below; see ``micropie.route`` for wildcards and ``run``."""
-        return _registering(self, self._micropie_functions, make_mark(path, methods, name, run=run))
+        """Answer ``path`` with the plain function below; see ``micropie.route`` for wildcards and ``run_in``."""
+        return _registering(self, self._micropie_functions, make_mark(path, methods, name, run_in=run_in))
 
     def websocket(self, path: str, *, name: str | None = None) -> Callable[[Function], Function]:
         """Answer WebSockets at ``path`` with the plain ``async def`` below, which takes the socket first."""
         return _registering(self, self._micropie_sockets, make_mark(path, None, name, "app.websocket"))
 
-    def get(self, path: str, *, name: str | None = None, run: str | None = None) -> Callable[[Function], Function]:
+    def get(self, path: str, *, name: str | None = None, run_in: str | None = None) -> Callable[[Function], Function]:
         """Answer GET (and HEAD) of ``path`` with the function below: ``@app.get("/hello/<name>")``."""
-        return App.route(self, path, ["GET"], name=name, run=run)
+        return App.route(self, path, ["GET"], name=name, run_in=run_in)
 
-    def post(self, path: str, *, name: str | None = None, run: str | None = None) -> Callable[[Function], Function]:
+    def post(self, path: str, *, name: str | None = None, run_in: str | None = None) -> Callable[[Function], Function]:
         """Answer POST of ``path`` with the function below."""
-        return App.route(self, path, ["POST"], name=name, run=run)
+        return App.route(self, path, ["POST"], name=name, run_in=run_in)
 
-    def put(self, path: str, *, name: str | None = None, run: str | None = None) -> Callable[[Function], Function]:
+    def put(self, path: str, *, name: str | None = None, run_in: str | None = None) -> Callable[[Function], Function]:
         """Answer PUT of ``path`` with the function below."""
-        return App.route(self, path, ["PUT"], name=name, run=run)
+        return App.route(self, path, ["PUT"], name=name, run_in=run_in)
 
-    def patch(self, path: str, *, name: str | None = None, run: str | None = None) -> Callable[[Function], Function]:
+    def patch(self, path: str, *, name: str | None = None, run_in: str | None = None) -> Callable[[Function], Function]:
         """Answer PATCH of ``path`` with the function below."""
-        return App.route(self, path, ["PATCH"], name=name, run=run)
+        return App.route(self, path, ["PATCH"], name=name, run_in=run_in)
 
-    def delete(self, path: str, *, name: str | None = None, run: str | None = None) -> Callable[[Function], Function]:
+    def delete(
+        self, path: str, *, name: str | None = None, run_in: str | None = None
+    ) -> Callable[[Function], Function]:
         """Answer DELETE of ``path`` with the function below."""
-        return App.route(self, path, ["DELETE"], name=name, run=run)
+        return App.route(self, path, ["DELETE"], name=name, run_in=run_in)
 
     def static(
         self,
@@ -443,14 +446,14 @@ class App:
         """``render`` in chunks, to return from a handler: each is sent before the next one is made."""
         return stream(App._level(self).templates, name, context)
 
-    def _level(self) -> Level:
+    def _level(self) -> AppConfig:
         """What holds for this application in the tree that answers the current request, or if it stood alone."""
         request = current.get(None)
         if request is not None:
-            level = request.level if request.level.app is self else request.level.tree.get(id(self))
-            if level is not None:
-                return level
-        return self.compiled().level
+            config = request.config if request.config.app is self else request.config.tree.get(id(self))
+            if config is not None:
+                return config
+        return self.compiled().config
 
     def _redirect(self, location: str, status: int = 303, *, allow_external: bool = False) -> Redirect:
         """``return self._redirect("/there")``; see ``micropie.Redirect``."""

@@ -77,3 +77,8 @@ def redis_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """A redis-server for all tests; each has keys of its own."""
     with redis_server(tmp_path_factory.mktemp("redis")) as url:
         yield url
+
+
+def pytest_make_parametrize_id(val: object) -> str | None:
+    """A name without an address in memory: every worker process has to collect tests under the same names."""
+    return getattr(val, "__qualname__", type(val).__qualname__) if " at 0x" in repr(val) else None

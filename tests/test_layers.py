@@ -11,7 +11,9 @@ PACKAGE = Path(__file__).parent.parent / "micropie"
 
 # What may wait, or is made of parts that do. All else is the core.
 DRIVERS = ("asgi", "wsgi", "channels", "mounts", "testing")
-WAITING = tuple(f"execution/{name}.py" for name in ("loop", "threads", "portal", "lookahead", "background"))
+WAITING = tuple(
+    f"execution/{name}.py" for name in ("loop", "scoped", "wake", "threads", "portal", "backpressure", "background")
+)
 ABOVE = ("__init__.py", "app.py")
 LOOPS = {"anyio", "asyncio", "trio", "sniffio", "curio"}
 

@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 
 import pytest
 
-from micropie.config import Settings
+from micropie.routing.settings import Settings
 from micropie.testing import TestClient
 
 ROOT = Path(__file__).parent.parent

@@ -6,10 +6,10 @@ import logging
 
 from micropie.asgi.request import ASGIRequest
 from micropie.asgi.sending import CONTENT_TYPES, LENGTHS, encode_headers, send_streamed
-from micropie.asgi.steps import clean_up, close_request, perform, perform_one
+from micropie.asgi.steps import clean_up, close_request, perform, perform_step
 from micropie.execution.context import current
 from micropie.execution.steps import AWAIT, INLINE, Flow
-from micropie.flow.http import answered, failed, respond
+from micropie.flow.http import fail, finish, start
 from micropie.http.response import Answer
 from micropie.http.types import Receive, Scope, Send
 from micropie.routing.site import Site
@@ -23,7 +23,7 @@ async def serve_http(site: Site, scope: Scope, receive: Receive, send: Send) -> 
     token = current.set(request)
     flow: Flow[Answer] | None = None
     try:
-        step = respond(site, request)
+        step = start(site, request)
         if isinstance(step, tuple):
             kind, function, arguments = step
             try:
@@ -32,10 +32,10 @@ async def serve_http(site: Site, scope: Scope, receive: Receive, send: Send) -> 
                 elif kind is INLINE:
                     result = function(*arguments)
                 else:
-                    result = await perform_one(kind, function, arguments, request)
-                answer = answered(request, result)
+                    result = await perform_step(kind, function, arguments, request)
+                answer = finish(request, result)
             except Exception as error:
-                answer = failed(request, error)
+                answer = fail(request, error)
         else:
             answer = step
         if not isinstance(answer, tuple):
@@ -48,12 +48,12 @@ async def serve_http(site: Site, scope: Scope, receive: Receive, send: Send) -> 
             headers = [CONTENT_TYPES[content_type]]
         else:
             headers = [CONTENT_TYPES[content_type], LENGTHS[length]]
-        start = {"type": "http.response.start", "status": status, "headers": headers}
+        head = {"type": "http.response.start", "status": status, "headers": headers}
         if stream is not None:
-            await send_streamed(start, stream, request, send)
+            await send_streamed(head, stream, request, send)
             return
         try:
-            await send(start)
+            await send(head)
             await send({"type": "http.response.body", "body": body})
         except OSError:  # the client has gone: there is nobody to tell (ASGI 2.4)
             request.broken_off = True

@@ -13,7 +13,7 @@ from typing import Any
 
 from micropie.asgi.request import ASGIRequest
 from micropie.errors import ClientDisconnect
-from micropie.http.streams import END, FilePart, Stream
+from micropie.http.streams import END, FileRange, Stream
 from micropie.http.types import Send
 
 PATHSEND = "http.response.pathsend"
@@ -25,7 +25,7 @@ async def sent_by_server(start: dict[str, Any], stream: Stream, request: ASGIReq
 
     Raises ``ClientDisconnect``, and ``ResponseError`` if the file has become too short.
     """
-    part: FilePart = stream.source
+    part: FileRange = stream.source
     if part.file is None or start["status"] in (204, 304):
         return False
     offered = request.scope.get("extensions") or ()
@@ -44,11 +44,11 @@ async def sent_by_server(start: dict[str, Any], stream: Stream, request: ASGIReq
     return True
 
 
-async def _send_path(part: FilePart, send: Send) -> None:
+async def _send_path(part: FileRange, send: Send) -> None:
     await send({"type": PATHSEND, "path": part.path})
 
 
-async def _send_open_file(part: FilePart, send: Send) -> None:
+async def _send_open_file(part: FileRange, send: Send) -> None:
     message = {"file": part.file, "offset": part.start, "count": part.length, "more_body": True}
     await send({"type": ZEROCOPYSEND, **message})
     part.check_length()

@@ -11,7 +11,7 @@ from micropie.asgi.request import WATCHERS
 from micropie.asgi.signals import hearing_signals
 from micropie.asgi.steps import perform
 from micropie.execution.loop import CLEAN_UP_WITHIN
-from micropie.flow.lifecycle import Lifecycle, NoRequest, Startable
+from micropie.flow.lifecycle import Lifecycle, LifespanContext, Startable
 from micropie.http.types import Receive, Scope, Send
 from micropie.mounts.prefixes import APP, ASGI
 from micropie.routing.site import Site
@@ -19,7 +19,7 @@ from micropie.routing.site import Site
 logger = logging.getLogger("micropie")
 
 
-class Running:
+class ASGIState:
     """An application under ASGI. ``site`` is what the hot path looks at: None until started, and after a change."""
 
     __slots__ = ("site", "started")
@@ -29,7 +29,7 @@ class Running:
         self.started = False
 
 
-async def serve_lifespan(app: Startable, running: Running, scope: Scope, receive: Receive, send: Send) -> None:
+async def serve_lifespan(app: Startable, state: ASGIState, scope: Scope, receive: Receive, send: Send) -> None:
     """Start, tell the server, wait for its word, stop. All in this one task, as cancel scopes need it."""
     await receive()
     try:
@@ -38,30 +38,30 @@ async def serve_lifespan(app: Startable, running: Running, scope: Scope, receive
     except Exception as error:
         await _failed("startup", error, send)
         return
-    world = NoRequest(site.level)
+    context = LifespanContext(site.config)
     try:
-        await perform(lifecycle.start(), world)
+        await perform(lifecycle.start(), context)
     except Exception as error:
         await _failed("startup", error, send)
         return
     except BaseException:
-        await _stop_cancelled(lifecycle, world)
+        await _stop_cancelled(lifecycle, context)
         raise
-    running.site, running.started = site, True
-    ending = site.level.ending
-    ending.begin()
+    state.site, state.started = site, True
+    shutdown = site.config.shutdown
+    shutdown.begin()
     try:
-        with hearing_signals(ending.end):
+        with hearing_signals(shutdown.end):
             await _live(scope, receive, send)
     except BaseException:  # a server that cancels instead of saying "shutdown"
-        await _stop_cancelled(lifecycle, world)
+        await _stop_cancelled(lifecycle, context)
         raise
     finally:
-        ending.end()
-        running.site, running.started = None, False
+        shutdown.end()
+        state.site, state.started = None, False
         site.close()
     try:
-        await perform(lifecycle.stop(), world)
+        await perform(lifecycle.stop(), context)
     except Exception as error:
         await _failed("shutdown", error, send)
     else:
@@ -78,10 +78,10 @@ async def _live(scope: Scope, receive: Receive, send: Send) -> None:
         watchers.cancel_scope.cancel()
 
 
-async def _stop_cancelled(lifecycle: Lifecycle, world: NoRequest) -> None:
+async def _stop_cancelled(lifecycle: Lifecycle, context: LifespanContext) -> None:
     """Undo what has started although this task is cancelled; what fails has been logged."""
     with anyio.move_on_after(CLEAN_UP_WITHIN, shield=True), suppress(Exception):
-        await perform(lifecycle.stop(), world)
+        await perform(lifecycle.stop(), context)
 
 
 async def _failed(stage: str, error: Exception, send: Send) -> None:

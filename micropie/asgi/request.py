@@ -11,7 +11,7 @@ from anyio import Event, from_thread
 from anyio.abc import TaskGroup
 
 from micropie.asgi.coroutines import resume
-from micropie.asgi.receive import Inbox
+from micropie.asgi.shared_receive import SharedReceive
 from micropie.asgi.steps import perform
 from micropie.errors import ClientDisconnect, HTTPError
 from micropie.execution.steps import Flow
@@ -46,7 +46,9 @@ class ASGIRequest(Request):
         self.method = scope["method"]
         self.path = path = scope["path"] or "/"
         self._ended = False
-        self.route = self.draft = self.loaded_session = self.closers = self.literal_path = self.answer_stream = None
+        self.route = self.pending_response = self.loaded_session = self.closers = self.literal_path = (
+            self.answer_stream
+        ) = None
         self._framing = self.parsed_query = self.received = self.form_fields = self.document = None
         self.path_params = ()
         raw = scope.get("raw_path")
@@ -128,9 +130,9 @@ class ASGIRequest(Request):
 
         Raises ``ClientDisconnect``, and 408 after ``body_timeout`` seconds of silence.
         """
-        return self.receive_at_once() or await self.receive_waiting()
+        return self.receive_nowait() or await self.receive_waiting()
 
-    def receive_at_once(self) -> tuple[bytes, bool] | None:
+    def receive_nowait(self) -> tuple[bytes, bool] | None:
         """``receive_piece`` if that has arrived, as most bodies have, so that nothing is to be awaited; else None."""
         if self._begun is not None:
             return None
@@ -157,7 +159,7 @@ class ASGIRequest(Request):
         steps, waits_for = self._begun
         self._begun, self.in_flight = None, Event()
         try:
-            message = await resume(steps, waits_for, self.level.settings.body_timeout)
+            message = await resume(steps, waits_for, self.config.settings.body_timeout)
         except TimeoutError:
             self._ended = True
             raise self._broken() from None
@@ -185,11 +187,11 @@ class ASGIRequest(Request):
         """The task group that the lifespan left for watchers; None under a server without lifespan."""
         return watchers_of(self.scope)
 
-    def share_messages(self) -> Inbox:
+    def share_messages(self) -> SharedReceive:
         """Let somebody else wait for the client's leaving while the body may still be read."""
-        inbox = Inbox(self._receive, self.in_flight)
-        self._receive = inbox.next
-        return inbox
+        shared = SharedReceive(self._receive, self.in_flight)
+        self._receive = shared.next
+        return shared
 
     async def receive_message(self) -> Message:
         """The next message as it comes, for a mounted application."""

@@ -15,7 +15,7 @@ from micropie.asgi.request import ASGIRequest
 from micropie.asgi.streaming import close_stream, send_rest
 from micropie.errors import ClientDisconnect
 from micropie.http.response import HTML, JSON, TEXT, VARY_COOKIE
-from micropie.http.streams import END, FilePart, Stream
+from micropie.http.streams import END, FileRange, Stream
 from micropie.http.types import Send
 
 logger = logging.getLogger("micropie")
@@ -61,7 +61,7 @@ def encode_headers(
 async def send_streamed(start: dict[str, Any], stream: Stream, request: ASGIRequest, send: Send) -> None:
     """Send head and chunks, close the stream. A client that has gone ends it quietly: there is nobody to tell."""
     try:
-        if type(stream.source) is FilePart and await sent_by_server(start, stream, request, send):
+        if type(stream.source) is FileRange and await sent_by_server(start, stream, request, send):
             return
         first = stream.first
         has_body = first is not END and request.method != "HEAD" and start["status"] not in (204, 304)
@@ -86,5 +86,5 @@ async def send_streamed(start: dict[str, Any], stream: Stream, request: ASGIRequ
         logger.exception("%s failed after its head was sent: aborted", request.label)
         raise
     finally:
-        if stream.is_open and stream.mark_closed():
-            await close_stream(stream, request.level)
+        if stream.is_open and stream.claim_close():
+            await close_stream(stream, request.config)

@@ -14,7 +14,7 @@ from threading import current_thread, main_thread
 from types import FrameType
 from typing import Any
 
-from micropie.execution.loop import caller
+from micropie.execution.wake import threadsafe_scheduler
 
 TOLD_BY = (signal.SIGINT, signal.SIGTERM)
 
@@ -26,7 +26,7 @@ def hearing_signals(tell: Callable[[], object]) -> Iterator[None]:
     Nothing is done where that can't be: the main thread alone may set handlers, and without a handler in Python the
     signal ends the process, or is ignored, as it would have.
     """
-    call_soon = caller()
+    call_soon = threadsafe_scheduler()
     told_by = TOLD_BY if current_thread() is main_thread() else ()
     hearings = [_Hearing(number, tell, call_soon) for number in told_by if callable(signal.getsignal(number))]
     try:

@@ -9,18 +9,18 @@ from typing import TYPE_CHECKING, Any, Protocol, TypeVar, cast
 from anyio import CancelScope, move_on_after
 
 from micropie.asgi.streaming import close_stream, next_chunk
-from micropie.config import Level
 from micropie.execution.background import run_tasks
 from micropie.execution.loop import CLEAN_UP_WITHIN, perform_limited
-from micropie.execution.remote import Handle
+from micropie.execution.remote import CancelToken
 from micropie.execution.steps import AWAIT, BLOCK, CHUNK, CLOSE, HANDLER, IO, MOUNT, POOL, RECEIVE, Flow, Limited, Step
 from micropie.execution.threads import IO_THREADS, in_handler_thread, in_thread, interrupting
 from micropie.flow.pooled import call_in_pool
 from micropie.http.body import Body
 from micropie.http.response import Response
 from micropie.mounts.asgi_in_asgi import answer_of_asgi
-from micropie.mounts.prefixes import WSGI, Place
+from micropie.mounts.prefixes import WSGI, MountedPath
 from micropie.mounts.wsgi_in_asgi import answer_of_wsgi
+from micropie.routing.config import AppConfig
 from micropie.routing.site import MountRoute
 
 if TYPE_CHECKING:
@@ -30,19 +30,19 @@ if TYPE_CHECKING:
 Value = TypeVar("Value")
 
 
-class World(Protocol):
+class StepContext(Protocol):
     """What steps need to be performed: a request, or what stands for one at start-up."""
 
-    level: Level
+    config: AppConfig
 
-    def receive_at_once(self) -> tuple[bytes, bool] | None:
+    def receive_nowait(self) -> tuple[bytes, bool] | None:
         """The next piece of the body and whether more may follow, if it has arrived."""
 
     async def receive_waiting(self) -> tuple[bytes, bool]:
         """The same, when the first gave None."""
 
 
-async def perform(flow: Flow[Value], world: World) -> Value:
+async def perform(flow: Flow[Value], context: StepContext) -> Value:
     """Perform a flow's steps until it returns.
 
     What a step raises is thrown into the flow outside of ``except``, or it would become the ``__context__`` of
@@ -62,59 +62,63 @@ async def perform(flow: Flow[Value], world: World) -> Value:
                 if kind is AWAIT:  # the most frequent, and what may take hours: a WebSocket's handler
                     result = await function(*arguments)
                 elif kind is RECEIVE:
-                    result = world.receive_at_once() or await world.receive_waiting()
+                    result = context.receive_nowait() or await context.receive_waiting()
                 else:
-                    result = await perform_one(kind, function, arguments, world)
+                    result = await perform_step(kind, function, arguments, context)
             except BaseException as error:
                 resume, result = flow.throw, error
     finally:
         result = None  # an exception's traceback refers to this frame: without this it would be a cycle
 
 
-async def perform_one(kind: str | Limited, function: Callable[..., Any], arguments: Sequence[Any], world: World) -> Any:
+async def perform_step(
+    kind: str | Limited, function: Callable[..., Any], arguments: Sequence[Any], context: StepContext
+) -> Any:
     """Perform one step, any but RECEIVE."""
     if kind is AWAIT:
         return await function(*arguments)
     if kind is HANDLER:
-        return await in_handler_thread(world.level.threads, function, *arguments)
+        return await in_handler_thread(context.config.threads, function, *arguments)
     if kind is POOL:
-        return await _perform_in_pool(function, arguments, cast("ASGIRequest", world))
+        return await _perform_in_pool(function, arguments, cast("ASGIRequest", context))
     if kind is BLOCK:
-        return await in_thread(world.level.threads, function, *arguments)
+        return await in_thread(context.config.threads, function, *arguments)
     if kind is IO:
         return await in_thread(IO_THREADS, function, *arguments)
     if kind is CHUNK:
-        return await next_chunk(arguments[0], cast("ASGIRequest", world))
+        return await next_chunk(arguments[0], cast("ASGIRequest", context))
     if kind is CLOSE:
-        return await close_stream(arguments[0], world.level)
+        return await close_stream(arguments[0], context.config)
     if kind is MOUNT:
         return await answer_of(*arguments)
-    return await _perform_limited(cast(Limited, kind), function, arguments, world)
+    return await _perform_limited(cast(Limited, kind), function, arguments, context)
 
 
-async def _perform_limited(kind: Limited, function: Callable[..., Any], arguments: Sequence[Any], world: World) -> Any:
+async def _perform_limited(
+    kind: Limited, function: Callable[..., Any], arguments: Sequence[Any], context: StepContext
+) -> Any:
     if kind.kind is MOUNT:
         kind, function = Limited(AWAIT, kind.seconds), answer_of
-    abandonable = partial(in_handler_thread, world.level.threads, abandon_on_cancel=True)
+    abandonable = partial(in_handler_thread, context.config.threads, abandon_on_cancel=True)
     return await perform_limited(kind, function, arguments, abandonable)
 
 
 async def _perform_in_pool(name: Any, arguments: Sequence[Any], request: ASGIRequest) -> Any:
     """Call a handler in the pool; a cancellation does not wait for it but ends it."""
-    handle = Handle()
-    with interrupting(handle.give_up):
+    token = CancelToken()
+    with interrupting(token.cancel):
         return await in_handler_thread(
-            request.level.pool_threads, call_in_pool, request, name, arguments, handle, abandon_on_cancel=True
+            request.config.pool_threads, call_in_pool, request, name, arguments, token, abandon_on_cancel=True
         )
 
 
-async def clean_up(step: Step, world: World) -> None:
+async def clean_up(step: Step, context: StepContext) -> None:
     """Perform a step of a request that is being cancelled: a thread is waited for all the same."""
     if step[0] is not BLOCK:  # and no scope around it: a generator may have one open
-        await perform_one(*step, world)
+        await perform_step(*step, context)
         return
     with move_on_after(CLEAN_UP_WITHIN, shield=True):
-        await perform_one(*step, world)
+        await perform_step(*step, context)
 
 
 # Bytes of a body that may have become a file whose closing takes long: 50 ms for each GiB, in which the kernel gives
@@ -150,8 +154,8 @@ def _started(request: ASGIRequest) -> bool:
     return True
 
 
-async def answer_of(route: MountRoute, request: ASGIRequest, place: Place) -> Response:
+async def answer_of(route: MountRoute, request: ASGIRequest, mounted_path: MountedPath) -> Response:
     """The answer of the application that is mounted at ``route``."""
     if route.mount.kind == WSGI:
-        return await answer_of_wsgi(route.mount, route.threads, place, request)
-    return await answer_of_asgi(route.mount, place, request)
+        return await answer_of_wsgi(route.mount, route.threads, mounted_path, request)
+    return await answer_of_asgi(route.mount, mounted_path, request)

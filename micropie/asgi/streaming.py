@@ -17,12 +17,13 @@ from anyio.abc import TaskGroup
 from anyio.lowlevel import checkpoint
 
 from micropie.asgi.coroutines import go_on_awaiting, when_it_waits
-from micropie.config import Level
 from micropie.errors import ClientDisconnect
-from micropie.execution.loop import CLEAN_UP_WITHIN, Source
+from micropie.execution.loop import CLEAN_UP_WITHIN
+from micropie.execution.scoped import ScopedIterator
 from micropie.execution.threads import IO_THREADS, in_thread, interrupting
-from micropie.http.streams import END, FilePart, Stream, as_bytes
+from micropie.http.streams import END, FileRange, Stream, as_bytes
 from micropie.http.types import Send
+from micropie.routing.config import AppConfig
 
 if TYPE_CHECKING:
     from micropie.asgi.request import ASGIRequest
@@ -35,7 +36,7 @@ BETWEEN_CHECKPOINTS = 16
 
 async def next_chunk(stream: Stream, request: ASGIRequest) -> Any:
     """One chunk of a stream that may wait, before its head is sent. What it raises is the stream's end."""
-    return await (await _pump_of(stream, request)).next()
+    return await (await _sender_of(stream, request)).next()
 
 
 def send_rest(stream: Stream, request: ASGIRequest, send: Send) -> Awaitable[None] | None:
@@ -45,41 +46,41 @@ def send_rest(stream: Stream, request: ASGIRequest, send: Send) -> Awaitable[Non
     """
     watchers = request.watchers
     if stream.waits or watchers is None:
-        return _send_by_pump(stream, request, send)
-    looking: list[Watch] = []
+        return _send_waiting(stream, request, send)
+    looking: list[DisconnectWatcher] = []
     sending = _send_chunks(stream.source, send, looking)
     try:  # by hand: it takes half as long as ``when_it_waits``
         waits_for = sending.send(None)
     except StopIteration:
         stream.is_open = False
         return None
-    Watch(request, watchers, None, looking).begin()
+    DisconnectWatcher(request, watchers, None, looking).begin()
     return go_on_awaiting(sending.__await__(), waits_for)
 
 
-async def _send_by_pump(stream: Stream, request: ASGIRequest, send: Send) -> None:
-    await (await _pump_of(stream, request)).send_rest(send)
+async def _send_waiting(stream: Stream, request: ASGIRequest, send: Send) -> None:
+    await (await _sender_of(stream, request)).send_rest(send)
 
 
-async def _pump_of(stream: Stream, request: ASGIRequest) -> Pump:
+async def _sender_of(stream: Stream, request: ASGIRequest) -> StreamSender:
     """What gets the chunks of a stream; begun by the first who asks."""
-    if stream.pump is None:
-        chunks = stream.source if stream.is_async else _FromThreads(stream, request.level)
-        stream.pump = await begin_pump(stream, chunks, request)
-    pump: Pump = stream.pump
-    return pump
+    if stream.driver_state is None:
+        chunks = stream.source if stream.is_async else _FromThreads(stream, request.config)
+        stream.driver_state = await begin_sending(stream, chunks, request)
+    sender: StreamSender = stream.driver_state
+    return sender
 
 
-async def close_stream(stream: Stream, level: Level) -> None:
+async def close_stream(stream: Stream, config: AppConfig) -> None:
     """Close a stream that has not come to its end."""
-    if stream.pump is not None:
-        await stream.pump.close()
+    if stream.driver_state is not None:
+        await stream.driver_state.close()
     elif stream.closer is not None:
         with move_on_after(CLEAN_UP_WITHIN, shield=True):  # also when this task is being cancelled
-            await (stream.closer() if stream.is_async else in_thread(level.threads, stream.closer))
+            await (stream.closer() if stream.is_async else in_thread(config.threads, stream.closer))
 
 
-class Watch:
+class DisconnectWatcher:
     """Looks out for the client's leaving from ``begin`` on; ``source`` is given up then.
 
     From then on it is in ``looking``: to see whether there is anything in a list is the cheapest question to ask for
@@ -88,7 +89,9 @@ class Watch:
 
     __slots__ = ("_chunks", "_left", "_looking", "_request", "_source", "_watchers", "_watching")
 
-    def __init__(self, request: ASGIRequest, watchers: TaskGroup, source: Source | None, looking: list[Watch]) -> None:
+    def __init__(
+        self, request: ASGIRequest, watchers: TaskGroup, source: ScopedIterator | None, looking: list[DisconnectWatcher]
+    ) -> None:
         self._request = request
         self._watchers = watchers
         self._source = source
@@ -123,20 +126,20 @@ class Watch:
                 logger.debug("%s: receive() failed: %r", self._request.label, error)
             self._left = True
             if self._source is not None and not self._watching.cancel_called:  # else it is closing: ``end`` came first
-                self._source.give_up()
+                self._source.cancel()
 
 
-async def begin_pump(stream: Stream, chunks: Any, request: ASGIRequest) -> Pump:
+async def begin_sending(stream: Stream, chunks: Any, request: ASGIRequest) -> StreamSender:
     """A pump, ready before the first chunk is asked for."""
     own = None
     watchers = request.watchers
     if watchers is None:  # a server without lifespan
         own = watchers = create_task_group()
         await own.__aenter__()
-    return Pump(stream, chunks, request, watchers, own)
+    return StreamSender(stream, chunks, request, watchers, own)
 
 
-class Pump:
+class StreamSender:
     """Advances a source that may have to wait, for ever perhaps, and closes it. All in one task.
 
     ``next`` and ``send_rest`` leave nothing behind when they raise; ``close`` is for a source that is not at its end.
@@ -149,9 +152,9 @@ class Pump:
     ) -> None:
         self._stream = stream
         self._own = own
-        self._source = Source(chunks)
-        self._looking: list[Watch] = []
-        self._watch = Watch(request, watchers, self._source, self._looking)
+        self._source = ScopedIterator(chunks)
+        self._looking: list[DisconnectWatcher] = []
+        self._watch = DisconnectWatcher(request, watchers, self._source, self._looking)
         self._source.enter()
 
     async def next(self) -> Any:
@@ -161,7 +164,7 @@ class Pump:
         except BaseException as error:
             failure = error
         try:
-            await self._finish(failure, self._stream.mark_closed())
+            await self._finish(failure, self._stream.claim_close())
         finally:
             del failure
 
@@ -173,7 +176,7 @@ class Pump:
         except BaseException as error:
             failure = error
         try:
-            await self._finish(failure, self._stream.mark_closed())
+            await self._finish(failure, self._stream.claim_close())
         finally:
             del failure
 
@@ -183,7 +186,7 @@ class Pump:
 
     async def _finish(self, failure: BaseException | None, is_open: bool) -> None:
         """Close the source if it is open, leave what was entered, raise what it ended by."""
-        self._stream.pump = None  # or the request would be a cycle
+        self._stream.driver_state = None  # or the request would be a cycle
         self._watch.end()  # now, or it would give up a source that is closing
         try:
             failure = await self._source.finish(failure, is_open)
@@ -197,7 +200,7 @@ class Pump:
             del failure
 
 
-async def _send_chunks(chunks: AsyncIterator[Any], send: Send, looking: list[Watch]) -> None:
+async def _send_chunks(chunks: AsyncIterator[Any], send: Send, looking: list[DisconnectWatcher]) -> None:
     """Send each chunk when the one before it is on its way."""
     try:
         if looking:
@@ -226,9 +229,9 @@ class _FromThreads:
 
     ag_running = False  # not to be cancelled while there is time
 
-    def __init__(self, stream: Stream, level: Level) -> None:
+    def __init__(self, stream: Stream, config: AppConfig) -> None:
         self._stream = stream
-        self._threads = IO_THREADS if type(stream.source) is FilePart else level.threads
+        self._threads = IO_THREADS if type(stream.source) is FileRange else config.threads
         self._interrupt = stream.interrupt
         self._run = copy_context().run
 

@@ -17,12 +17,13 @@ from typing import Any
 from anyio import Event, create_task_group, get_cancelled_exc_class, move_on_after
 
 from micropie.errors import ClientDisconnect, is_duration
-from micropie.execution.context import ending_here
-from micropie.execution.loop import WAKERS, Source, Waker
+from micropie.execution.context import current_shutdown
 from micropie.execution.placement import Threads
-from micropie.execution.shutdown import Ending, leaving
+from micropie.execution.scoped import ScopedIterator
+from micropie.execution.shutdown import ShutdownSignal, stream_shutdown
 from micropie.execution.steps import no_function
 from micropie.execution.threads import in_thread
+from micropie.execution.wake import WAKERS, ThreadsafeWaker
 from micropie.http.response import Response
 from micropie.http.sse import CONTENT_TYPE, as_event, comment, stream_headers
 from micropie.http.streams import END, has_ended
@@ -107,7 +108,7 @@ async def _chunks(source: Any, heartbeat: float | None) -> AsyncIterator[bytes]:
             tasks.start_soon(feed.run)
             patience: float | None = HEAD_WITHIN
             try:
-                with feed.ended_by(ending_here()):
+                with feed.ended_by(current_shutdown()):
                     while (chunk := await feed.take(patience)) is not END:
                         yield chunk or _HEART_BEAT
                         patience = heartbeat
@@ -126,8 +127,8 @@ class _Feed:
 
     def __init__(self, source: Any) -> None:
         self._source = source
-        self._advanced = Source(source)
-        self._leaving = Ending()
+        self._advanced = ScopedIterator(source)
+        self._shutdown = ShutdownSignal()
         self._chunk: Any = None  # what waits to be taken
         self._filled = Event()
         self._emptied = Event()
@@ -138,15 +139,15 @@ class _Feed:
     # -- for the task that sends -----------------------------------------------------------------------------------
 
     @contextmanager
-    def ended_by(self, ending: Ending | None) -> Iterator[None]:
+    def ended_by(self, shutdown: ShutdownSignal | None) -> Iterator[None]:
         """Within, ``take`` gives ``END`` as soon as ``ending`` is over."""
-        forget = ending.add(partial(self._end, WAKERS.get())) if ending is not None else no_function
+        forget = shutdown.add(partial(self._end, WAKERS.get())) if shutdown is not None else no_function
         try:
             yield
         finally:
             forget()
 
-    def _end(self, waker: Waker) -> None:
+    def _end(self, waker: ThreadsafeWaker) -> None:
         self._is_over = True  # before the event is looked at: ``take`` makes another one, then looks at this
         waker.wake(self._filled)
 
@@ -166,10 +167,10 @@ class _Feed:
     def stop(self) -> None:
         """Have ``run`` end."""
         self._is_over = True
-        self._leaving.end()
+        self._shutdown.end()
         self._emptied.set()
         if self._is_running:
-            self._advanced.give_up()
+            self._advanced.cancel()
 
     def log_failure(self) -> None:
         """Log what the source has ended by."""
@@ -188,7 +189,7 @@ class _Feed:
 
     async def run(self) -> None:
         """Advance the source to its end and close it; in a task of its own."""
-        leaving.set(self._leaving)
+        stream_shutdown.set(self._shutdown)
         self._advanced.enter()
         self._is_running = True
         failure: BaseException | None = None

@@ -14,9 +14,9 @@ from weakref import WeakSet
 
 from micropie.channels.mailbox import Mailbox, WhenFull
 from micropie.channels.subscription import Subscription
-from micropie.channels.waiting import Outcome
+from micropie.channels.waiting import Future
 from micropie.errors import is_count
-from micropie.execution.outcomes import Ready
+from micropie.execution.outcomes import Completed
 from micropie.http.json import dumps
 
 
@@ -44,7 +44,7 @@ class Channels:
         ``CodecError`` for what is no JSON.
         """
         self.deliver(checked_name(channel), dumps(message))
-        return Ready(None)
+        return Completed(None)
 
     def subscribe(self, *channels: str, size: int = 100, when_full: WhenFull = "drop_oldest") -> Subscription:
         """The messages of ``channels`` from now on; see ``Subscription``.
@@ -69,7 +69,7 @@ class Channels:
 
     # -- for subscriptions ---------------------------------------------------------------------------------------------
 
-    def join(self, mailbox: Mailbox, names: Sequence[str]) -> Outcome | None:
+    def join(self, mailbox: Mailbox, names: Sequence[str]) -> Future | None:
         """Have messages put into ``mailbox``. Returns what has to be waited for before they are."""
         with self._lock:
             for name in names:

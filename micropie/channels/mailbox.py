@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import deque
 from typing import Final, Literal, TypeAlias
 
-from micropie.channels.waiting import Happening
+from micropie.channels.waiting import Waitable
 
 EMPTY: Final = object()  # nothing has come yet
 END: Final = object()  # nothing will come any more
@@ -13,14 +13,14 @@ END: Final = object()  # nothing will come any more
 WhenFull: TypeAlias = Literal["drop_oldest", "close"]
 
 # A channel's name and a message as JSON.
-Letter: TypeAlias = tuple[str, bytes | str]
+Message: TypeAlias = tuple[str, bytes | str]
 
 
 class MessagesLost(Exception):
     """A subscriber with ``when_full="close"`` has not got, or may not have got, every message."""
 
 
-class Mailbox(Happening):
+class Mailbox(Waitable):
     """The messages of one subscriber, from any thread to any thread. It happens that there is something to take."""
 
     def __init__(self, size: int, when_full: WhenFull) -> None:
@@ -29,11 +29,11 @@ class Mailbox(Happening):
         self.gaps = 0
         self._size = size
         self._closes = when_full == "close"
-        self._letters: deque[Letter] = deque()
+        self._letters: deque[Message] = deque()
         self._lost = ""  # what was, if the subscriber is to be told
         self._has_ended = False
 
-    def put(self, letter: Letter) -> None:
+    def put(self, letter: Message) -> None:
         """Add a message; if it is full, do as was asked for then."""
         with self._lock:
             if self._has_ended:
@@ -65,7 +65,7 @@ class Mailbox(Happening):
             self._has_ended = True
         self._call_waiting()
 
-    def take(self) -> Letter | object:
+    def take(self) -> Message | object:
         """The oldest message, ``EMPTY`` or ``END``. Raises ``MessagesLost`` after the last one before the loss."""
         with self._lock:
             if self._letters:

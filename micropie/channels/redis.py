@@ -20,9 +20,9 @@ from uuid import uuid4
 
 from micropie.channels.hub import Channels, checked_name
 from micropie.channels.mailbox import Mailbox
-from micropie.channels.waiting import Outcome
+from micropie.channels.waiting import Future
 from micropie.execution.loop import is_on_loop
-from micropie.execution.outcomes import Ready
+from micropie.execution.outcomes import Completed
 from micropie.execution.redis_client import RedisClient
 from micropie.http.json import dumps
 
@@ -66,7 +66,7 @@ class RedisChannels(Channels):
         if is_on_loop():
             return outcome
         outcome.block()
-        return Ready(None)
+        return Completed(None)
 
     def close(self) -> None:
         """End every subscription in this process and its connections; who comes next opens them anew."""
@@ -80,7 +80,7 @@ class RedisChannels(Channels):
             thread.join(CLOSE_WITHIN)
         self._client.close()
 
-    def join(self, mailbox: Mailbox, names: Sequence[str]) -> Outcome | None:
+    def join(self, mailbox: Mailbox, names: Sequence[str]) -> Future | None:
         """See ``Channels``."""
         with self._lock:
             super().join(mailbox, names)
@@ -97,11 +97,11 @@ class RedisChannels(Channels):
 
     # -- for the listener --------------------------------------------------------------------------------------------
 
-    def tell(self, control: str) -> Outcome:
+    def tell(self, control: str) -> Future:
         """Send an empty message to ``control``."""
         return self._sent(control, b"", math.inf)
 
-    def _sent(self, name: str, message: bytes, most_waiting: float) -> Outcome:
+    def _sent(self, name: str, message: bytes, most_waiting: float) -> Future:
         with self._lock:
             if self._publisher is None:
                 self._publisher = _Publisher(self._client)
@@ -126,11 +126,11 @@ class _Publisher(threading.Thread):
     def __init__(self, client: RedisClient) -> None:
         super().__init__(name="micropie-channels-publisher", daemon=True)
         self._client = client
-        self._waiting: SimpleQueue[tuple[str, bytes, Outcome] | None] = SimpleQueue()
+        self._waiting: SimpleQueue[tuple[str, bytes, Future] | None] = SimpleQueue()
         self.start()
 
-    def submit(self, name: str, message: bytes, most_waiting: float) -> Outcome:
-        outcome = Outcome(f"a message to {name!r} was not published")
+    def submit(self, name: str, message: bytes, most_waiting: float) -> Future:
+        outcome = Future(f"a message to {name!r} was not published")
         if self._waiting.qsize() < most_waiting:
             self._waiting.put((name, message, outcome))
         else:
@@ -156,7 +156,7 @@ class _Publisher(threading.Thread):
             if is_last:
                 return
 
-    def _send(self, batch: list[tuple[str, bytes, Outcome]]) -> None:
+    def _send(self, batch: list[tuple[str, bytes, Future]]) -> None:
         try:
             with self._client.reached() as client:
                 pipeline = client.pipeline(transaction=False)
@@ -177,7 +177,7 @@ class _Joining:
 
     def __init__(self, names: set[str]) -> None:
         self.names = names
-        self.outcome = Outcome(f"no subscription to {', '.join(sorted(names))}")
+        self.outcome = Future(f"no subscription to {', '.join(sorted(names))}")
 
 
 class _Listener(threading.Thread):
@@ -204,7 +204,7 @@ class _Listener(threading.Thread):
 
     # -- for others ----------------------------------------------------------------------------------------------------
 
-    def want(self, names: Sequence[str]) -> Outcome | None:
+    def want(self, names: Sequence[str]) -> Future | None:
         """Have these names subscribed to, as the hub says. Returns what has to be waited for."""
         missing = set(names) - self._confirmed
         if not missing:
@@ -221,7 +221,7 @@ class _Listener(threading.Thread):
             told = self._hub.tell(self._control)
             told.call(partial(self._told, told))
 
-    def _told(self, told: Outcome) -> None:
+    def _told(self, told: Future) -> None:
         if failure := told.failure():  # it will find out itself; whoever waits need not
             with self._lock:
                 self._fail_joining(failure)

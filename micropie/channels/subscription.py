@@ -9,8 +9,8 @@ from typing import Any, Protocol
 from anyio.lowlevel import checkpoint
 
 from micropie.channels.mailbox import EMPTY, END, Mailbox, WhenFull
-from micropie.channels.waiting import Outcome, block_until, wait_until
-from micropie.execution.context import ending_here
+from micropie.channels.waiting import Future, block_until, wait_until
+from micropie.execution.context import current_shutdown
 from micropie.execution.steps import no_function
 from micropie.http.json import loads
 
@@ -21,7 +21,7 @@ BETWEEN_CHECKPOINTS = 16
 class Hub(Protocol):
     """Where subscriptions come from."""
 
-    def join(self, mailbox: Mailbox, names: Sequence[str], /) -> Outcome | None:
+    def join(self, mailbox: Mailbox, names: Sequence[str], /) -> Future | None:
         """Have messages put into ``mailbox``. Returns what has to be waited for before they are."""
 
     def leave(self, mailbox: Mailbox, names: Sequence[str], /) -> None:
@@ -84,14 +84,14 @@ class Subscription:
     async def __aexit__(self, *_: object) -> None:
         self._end()
 
-    def _begin(self) -> Outcome | None:
+    def _begin(self) -> Future | None:
         if self._is_open:
             raise RuntimeError("a subscription is used once; subscribe again")
         self._is_open = True
         joining = self._hub.join(self._mailbox, self._names)
-        ending = ending_here()
-        if ending is not None:
-            self._forget = ending.add(self._mailbox.end)
+        shutdown = current_shutdown()
+        if shutdown is not None:
+            self._forget = shutdown.add(self._mailbox.end)
         return joining
 
     def _end(self) -> None:

@@ -14,10 +14,11 @@ from typing import Any
 
 from anyio import Event
 
-from micropie.execution.loop import WAKERS, is_on_loop
+from micropie.execution.loop import is_on_loop
+from micropie.execution.wake import WAKERS
 
 
-class Happening:
+class Waitable:
     """Functions that are called once it has happened. What decides that is changed under ``_lock`` alone."""
 
     def __init__(self) -> None:
@@ -53,7 +54,7 @@ class Happening:
 logger = logging.getLogger("micropie")
 
 
-def block_until(happening: Happening, seconds: float | None = None) -> bool:
+def block_until(happening: Waitable, seconds: float | None = None) -> bool:
     """Block this thread; False if it has not happened within ``seconds``. Raises ``RuntimeError`` on an event loop."""
     if is_on_loop():
         raise RuntimeError("this would block the event loop: write async with and async for")
@@ -65,7 +66,7 @@ def block_until(happening: Happening, seconds: float | None = None) -> bool:
         happening.forget(event.set)
 
 
-async def wait_until(happening: Happening) -> None:
+async def wait_until(happening: Waitable) -> None:
     """Have this task wait."""
     event = Event()
     wake = partial(WAKERS.get().wake, event)
@@ -76,7 +77,7 @@ async def wait_until(happening: Happening) -> None:
         happening.forget(wake)
 
 
-class Outcome(Happening):
+class Future(Waitable):
     """What will be done, or fail, in another thread: to be waited for by ``await``, or by ``block``.
 
     A failure that nobody has asked for is logged when this is let go of.

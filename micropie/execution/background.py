@@ -32,7 +32,7 @@ os.register_at_fork(after_in_child=_running.clear)  # they run in the parent
 
 def start_tasks(request: Request) -> None:
     """Have the process's event loop run them, in the context of the request; waits for nothing."""
-    portal = get_portal(request.level.settings.portal_backend)
+    portal = get_portal(request.config.settings.portal_backend)
     task = request.context.run(portal.start_task_soon, run_tasks, request)
     _running.add(task)
     task.add_done_callback(_running.discard)
@@ -52,7 +52,7 @@ _THREADS = Threads(40)
 async def run_tasks(request: Request) -> None:
     """Run the functions of a request that is over, then release what it holds. Raises nothing but a cancellation."""
     token = current.set(request)
-    seconds = request.level.settings.background_timeout
+    seconds = request.config.settings.background_timeout
     name = ""
     try:
         with move_on_after(seconds, shield=True) as scope:

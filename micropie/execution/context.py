@@ -5,7 +5,7 @@ from __future__ import annotations
 from contextvars import ContextVar
 from typing import TYPE_CHECKING, Any, cast
 
-from micropie.execution.shutdown import Ending, leaving
+from micropie.execution.shutdown import ShutdownSignal, stream_shutdown
 
 if TYPE_CHECKING:
     from micropie.http.request import Request
@@ -21,11 +21,11 @@ def current_request() -> Request:
         raise LookupError("there is no current request: this code does not run inside a handler or a hook") from None
 
 
-def ending_here() -> Ending | None:
+def current_shutdown() -> ShutdownSignal | None:
     """What tells this code that it is to end: the stream of events that it makes, or else the application that answers
     the current request. None outside of requests."""
-    level = getattr(current.get(None), "level", None)
-    return leaving.get(None) or (level.ending if level is not None else None)
+    config = getattr(current.get(None), "config", None)
+    return stream_shutdown.get(None) or (config.shutdown if config is not None else None)
 
 
 class _CurrentRequest:

@@ -74,7 +74,7 @@ class _Kept:
 _kept: dict[str, _Kept] = {}
 
 
-def begin(job: bytes, home: str, seconds: float) -> bytes:
+def start(job: bytes, home: str, seconds: float) -> bytes:
     """Call; of a stream the first batch, or all of it."""
     context = copy_context()  # the executor's thread goes on to other things
     try:
@@ -90,10 +90,10 @@ def begin(job: bytes, home: str, seconds: float) -> bytes:
     _drop_forgotten()
     key = uuid4().hex
     _kept[key] = _Kept(result, context)
-    return go_on(place, key)
+    return next_batch(place, key)
 
 
-def go_on(place: str, key: str) -> bytes:
+def next_batch(place: str, key: str) -> bytes:
     """The next batch."""
     kept = _kept.get(key)
     if kept is None:
@@ -108,14 +108,14 @@ def go_on(place: str, key: str) -> bytes:
 
 def _made(kept: _Kept) -> tuple[list[Any], bytes | None]:
     """A batch of chunks, and what the generator ended by."""
-    end = monotonic() + BATCH_SECONDS
+    close = monotonic() + BATCH_SECONDS
     chunks: list[Any] = []
     size = 0
     try:
         for chunk in kept.chunks:
             chunks.append(chunk)
             size += _size(chunk)
-            is_late = monotonic() > end
+            is_late = monotonic() > close
             if is_late or len(chunks) >= kept.most or size >= BATCH_BYTES:
                 kept.most = 1 if is_late else min(2 * kept.most, BATCH_CHUNKS)
                 return chunks, None
@@ -126,13 +126,13 @@ def _made(kept: _Kept) -> tuple[list[Any], bytes | None]:
 
 def _whole(source: Iterator[Any], seconds: float) -> list[Any]:
     """All chunks. Raises ``PoolError`` if they are too many, or take longer than anybody waits for them."""
-    end = monotonic() + seconds
+    close = monotonic() + seconds
     chunks: list[Any] = []
     size = 0
     for chunk in source:
         chunks.append(chunk)
         size += _size(chunk)
-        if size > WHOLE_BYTES or monotonic() > end:
+        if size > WHOLE_BYTES or monotonic() > close:
             getattr(source, "close", int)()
             raise PoolError(
                 f"a stream comes whole from this executor, within {WHOLE_BYTES >> 20} MiB and {seconds:g} seconds: "
@@ -149,12 +149,12 @@ def _packed_batch(place: str, key: str, chunks: Sequence[Any], ending: bytes | N
     try:
         return pickle.dumps((BATCH, place, key, chunks, ending))
     except Exception as error:
-        end(key)
+        close(key)
         failure = PoolError(f"a chunk of its stream can't be pickled: {error}")
         return pickle.dumps((BATCH, place, key, [], packed_failure(failure)))
 
 
-def end(key: str) -> bytes:
+def close(key: str) -> bytes:
     """Close a stream that nobody takes any more of."""
     kept = _kept.pop(key, None)
     if kept is not None:
@@ -170,4 +170,4 @@ def _drop_forgotten() -> None:
     oldest = monotonic() - KEPT
     for key, kept in [*_kept.items()]:
         if kept.used < oldest and not kept.lock.locked():
-            end(key)
+            close(key)

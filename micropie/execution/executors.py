@@ -15,8 +15,8 @@ from contextlib import suppress
 from threading import Event
 from typing import Any, NoReturn
 
-from micropie.execution.executor_streams import BATCH, DASK, ENDED, begin, end, go_on, this_process
-from micropie.execution.remote import FAILED, GRACE, Handle, PoolError, RemoteChunks, opened
+from micropie.execution.executor_streams import BATCH, DASK, ENDED, close, next_batch, start, this_process
+from micropie.execution.remote import FAILED, GRACE, CancelToken, PoolError, RemoteChunks, opened
 from micropie.execution.steps import TookTooLong
 
 
@@ -27,12 +27,14 @@ class ExecutorPool:
         self._executor = executor
         self._is_dask = _is_dask(executor)
 
-    def call(self, seconds: float, function: Callable[..., Any], *arguments: Any, handle: Handle | None = None) -> Any:
+    def call(
+        self, seconds: float, function: Callable[..., Any], *arguments: Any, token: CancelToken | None = None
+    ) -> Any:
         """See ``Pool``; who gives it up by ``handle`` leaves it to itself."""
-        handle = handle or Handle()
+        token = token or CancelToken()
         home = DASK if self._is_dask else this_process()
-        job = self.job("", begin, pickle.dumps((function, arguments)), home, seconds)
-        handle.hold(lambda: job.leave(self._end_left))
+        job = self.job("", start, pickle.dumps((function, arguments)), home, seconds)
+        token.attach(lambda: job.leave(self._end_left))
         try:
             kind, *values = job.outcome(seconds)
         except TookTooLong:
@@ -41,7 +43,7 @@ class ExecutorPool:
         if kind != BATCH:
             return opened(kind, values)
         batches = Batches(self, seconds, *values)
-        handle.hold(batches.drop)
+        token.attach(batches.drop)
         return batches
 
     def job(self, place: str, function: Callable[..., bytes], *arguments: Any) -> _Job:
@@ -63,7 +65,7 @@ class ExecutorPool:
             if kind == BATCH:
                 place, key, _, ending = values
                 if ending is None:
-                    self.job(place, end, key)
+                    self.job(place, close, key)
 
 
 class _Job:
@@ -134,7 +136,7 @@ class Batches(RemoteChunks):
         if self._ending is not None:
             return
         job = self._close_there()
-        if not self._handle.is_given_up:
+        if not self._token.is_cancelled:
             with suppress(TookTooLong, PoolError):
                 kind, *values = job.outcome(GRACE)
                 opened(kind, values)
@@ -145,18 +147,18 @@ class Batches(RemoteChunks):
         try:
             _, _, _, chunks, self._ending = self._asked().outcome(self._seconds)
         except BaseException as error:
-            if isinstance(error, TookTooLong) or self._handle.is_given_up:
+            if isinstance(error, TookTooLong) or self._token.is_cancelled:
                 self._close_there()
             self._ending = ENDED  # what the executor has lost can't be closed: such a job would wait for ever
             raise
-        self._handle.let_go()
+        self._token.detach()
         self._job = None
         self._chunks.extend(chunks)
 
     def _asked(self) -> _Job:
         if self._job is None:
-            self._job = self._pool.job(self._place, go_on, self._place, self._key)
-            self._handle.hold(self._job.leave)
+            self._job = self._pool.job(self._place, next_batch, self._place, self._key)
+            self._token.attach(self._job.leave)
         return self._job
 
     def _close_there(self) -> _Job:
@@ -164,7 +166,7 @@ class Batches(RemoteChunks):
         if self._job is not None:
             self._job.leave()
         self._ending = ENDED
-        return self._pool.job(self._place, end, self._key)
+        return self._pool.job(self._place, close, self._key)
 
     def _end(self, ending: bytes) -> NoReturn:
         self._ending = ENDED

@@ -51,7 +51,7 @@ def released(outcome: Outcome) -> Any:
 Value = TypeVar("Value")
 
 
-class Ready(Generic[Value]):
+class Completed(Generic[Value]):
     """``await Ready(value)`` is ``value``, at once, on any event loop."""
 
     __slots__ = ("_value",)

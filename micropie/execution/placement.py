@@ -28,11 +28,11 @@ PLACES: Final = (LOOP, THREAD, PROCESS)
 MARK: Final = "__micropie_run_in__"  # what ``@run_in`` leaves on a function
 
 
-def checked_place(place: object, setting: str) -> str:
+def checked_placement(placement: object, setting: str) -> str:
     """``place``, if it is one. Raises ``SetupError`` that names ``setting``."""
-    if not isinstance(place, str) or place not in PLACES:
-        raise SetupError(f'{setting} takes "loop", "thread" or "process", not {place!r}')
-    return place
+    if not isinstance(placement, str) or placement not in PLACES:
+        raise SetupError(f'{setting} takes "loop", "thread" or "process", not {placement!r}')
+    return placement
 
 
 def innermost(function: Any) -> Any:
@@ -43,18 +43,18 @@ def innermost(function: Any) -> Any:
     return function
 
 
-def check_possible(function: Callable[..., Any], place: str, name: str, reads_body: bool = False) -> None:
+def check_placement(function: Callable[..., Any], placement: str, name: str, reads_body: bool = False) -> None:
     """Raise ``SetupError`` if a handler can't run where its author wants it."""
     inner = innermost(function)
     is_async = inspect.iscoroutinefunction(inner) or inspect.isasyncgenfunction(inner)
-    if is_async and place != LOOP:
+    if is_async and placement != LOOP:
         raise SetupError(
             f"{name} is async, which runs on the event loop only: write def instead of async def to have it run in a "
-            f"{place}"
+            f"{placement}"
         )
-    if place == PROCESS and reads_body:
+    if placement == PROCESS and reads_body:
         raise SetupError(f"{name}: @reads_body leaves the body to the handler, and a process has none: leave it out")
-    if place == LOOP and inspect.isgeneratorfunction(inner):
+    if placement == LOOP and inspect.isgeneratorfunction(inner):
         raise SetupError(
             f"{name} is a generator, whose chunks are made in a thread: write async def to have them made on the event "
             'loop, or leave "loop" out'

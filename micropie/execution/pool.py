@@ -30,7 +30,7 @@ from micropie.execution.remote import (
     END,
     FAILED,
     GRACE,
-    Handle,
+    CancelToken,
     PoolError,
     RemoteChunks,
     opened,
@@ -73,7 +73,9 @@ class Pool:
             worker.abandon()
         self._forget()
 
-    def call(self, seconds: float, function: Callable[..., Any], *arguments: Any, handle: Handle | None = None) -> Any:
+    def call(
+        self, seconds: float, function: Callable[..., Any], *arguments: Any, token: CancelToken | None = None
+    ) -> Any:
         """``function(*arguments)`` in a process; a generator's chunks as they are made. Blocks.
 
         Raises what it raises, ``TookTooLong`` after ``seconds`` without a result or a chunk, and ``PoolError``. Who
@@ -84,22 +86,22 @@ class Pool:
                 "a process of a pool can't have one of its own; if a module calls a handler when it is imported, "
                 'write if __name__ == "__main__": above that'
             )
-        handle = handle or Handle()
+        token = token or CancelToken()
         job = pickle.dumps((function, arguments))
         deadline = monotonic() + seconds
         if not self._free.acquire(timeout=seconds):
             raise TookTooLong
         try:
-            worker = self._asked(job, handle)
+            worker = self._asked(job, token)
         except BaseException:
             self._free.release()
             raise
         kind, *values = self._received(worker, deadline)
         if kind == STREAM:
             chunks = Chunks(self, worker, seconds)
-            handle.hold(chunks.drop)
+            token.attach(chunks.drop)
             return chunks
-        self._return(worker, handle)
+        self._return(worker, token)
         return opened(kind, values)
 
     def close(self) -> None:
@@ -112,20 +114,20 @@ class Pool:
         for worker in idle:
             self._drop(worker, GRACE)
 
-    def _asked(self, job: bytes, handle: Handle) -> _Worker:
+    def _asked(self, job: bytes, token: CancelToken) -> _Worker:
         """A process that has been given the job: one that ended while nobody looked costs nobody anything."""
-        if handle.is_given_up:  # while it waited for a process
+        if token.is_cancelled:  # while it waited for a process
             raise PoolError("nobody waits for it any more")
         while (worker := self._idle_one()) is not None:
             with suppress(OSError):
                 worker.connection.send_bytes(job)
-                handle.hold(worker.kill)
+                token.attach(worker.kill)
                 return worker
             self._drop(worker)
         worker = _Worker()
         with self._lock:
             self._workers.add(worker)
-        handle.hold(worker.kill)
+        token.attach(worker.kill)
         with suppress(OSError):  # one that ends at once is found to have ended
             worker.connection.send_bytes(job)
         return worker
@@ -142,9 +144,9 @@ class Pool:
             self._discard(worker)
             raise
 
-    def _return(self, worker: _Worker, handle: Handle) -> None:
+    def _return(self, worker: _Worker, token: CancelToken) -> None:
         """A process that was taken has done its work."""
-        if handle.let_go():  # and was killed when it had said its last word
+        if token.detach():  # and was killed when it had said its last word
             self._discard(worker)
             return
         with self._lock:
@@ -173,7 +175,7 @@ class Chunks(RemoteChunks):
         self._pool = pool
         self._worker: _Worker | None = worker
         self._seconds = seconds
-        self._handle.hold(worker.kill)
+        self._token.attach(worker.kill)
 
     def _next(self) -> Any:
         worker = self._worker
@@ -205,7 +207,7 @@ class Chunks(RemoteChunks):
 
     def _leave(self, worker: _Worker) -> None:
         self._worker = None
-        self._pool._return(worker, self._handle)
+        self._pool._return(worker, self._token)
 
     def _received(self, worker: _Worker, seconds: float) -> Any:
         try:

@@ -17,8 +17,8 @@ from anyio import create_task_group, get_cancelled_exc_class, sleep_forever
 from anyio.abc import TaskGroup, TaskStatus
 from anyio.from_thread import BlockingPortal, start_blocking_portal
 
-from micropie.execution.loop import caller
 from micropie.execution.outcomes import Outcome, released, variables_set
+from micropie.execution.wake import threadsafe_scheduler
 
 
 class Loop:
@@ -28,7 +28,7 @@ class Loop:
     """
 
     def __init__(self, tasks: TaskGroup) -> None:
-        self.call_soon = caller()
+        self.call_soon = threadsafe_scheduler()
         self._marks = variables_set(Context())  # by which libraries tell what loop they are on
         self._start_soon = tasks.start_soon
         self._waiting: set[Callable[[], object]] = set()

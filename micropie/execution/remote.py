@@ -32,31 +32,31 @@ class RemoteTraceback(Exception):
         return f"\n{self.args[0]}"
 
 
-class Handle:
+class CancelToken:
     """By which another thread gives a call up that one waits for."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
         self._stop: Callable[[], object] | None = None
-        self.is_given_up = False
+        self.is_cancelled = False
 
-    def hold(self, stop: Callable[[], object]) -> None:
+    def attach(self, stop: Callable[[], object]) -> None:
         """Have ``stop`` called when the call is given up; now, if it has been."""
         with self._lock:
             self._stop = stop
-            if self.is_given_up:
+            if self.is_cancelled:
                 stop()
 
-    def let_go(self) -> bool:
+    def detach(self) -> bool:
         """There is nothing left to be stopped. Returns whether it has been."""
         with self._lock:
             self._stop = None
-            return self.is_given_up
+            return self.is_cancelled
 
-    def give_up(self) -> None:
+    def cancel(self) -> None:
         """Nobody waits for the call any more. Does not block, whoever calls it."""
         with self._lock:
-            self.is_given_up = True
+            self.is_cancelled = True
             if self._stop is not None:
                 self._stop()
 
@@ -66,8 +66,8 @@ class RemoteChunks(Iterator[Any]):
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
-        self._handle = Handle()
-        self.interrupt_next = self._handle.give_up
+        self._token = CancelToken()
+        self.interrupt_next = self._token.cancel
         """Have nobody wait for the next chunk. From any thread, at any time."""
 
     def __next__(self) -> Any:

@@ -10,7 +10,7 @@ from collections.abc import Callable
 from contextvars import ContextVar
 
 
-class Ending:
+class ShutdownSignal:
     """Functions that are to be called once, when something ends. From any thread; it takes no lock.
 
     Each may be called twice if it is added at that very moment, so it must not mind.
@@ -45,4 +45,4 @@ class Ending:
 
 
 # Of the stream of events that this code makes the events of.
-leaving: ContextVar[Ending] = ContextVar("micropie.leaving")
+stream_shutdown: ContextVar[ShutdownSignal] = ContextVar("micropie.leaving")

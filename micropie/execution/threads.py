@@ -10,7 +10,7 @@ from weakref import WeakKeyDictionary
 from anyio import CapacityLimiter, get_cancelled_exc_class, to_thread
 
 from micropie.errors import HTTPError
-from micropie.execution.loop import PerLoop
+from micropie.execution.loop import LoopLocal
 from micropie.execution.outcomes import outcome_of, released
 from micropie.execution.placement import Threads
 
@@ -24,7 +24,7 @@ class _Room:
 
 
 # A limiter belongs to the loop it was made in, an application may serve several.
-_rooms: PerLoop[WeakKeyDictionary[Threads, _Room]] = PerLoop("micropie.threads", WeakKeyDictionary)
+_rooms: LoopLocal[WeakKeyDictionary[Threads, _Room]] = LoopLocal("micropie.threads", WeakKeyDictionary)
 
 # For files and session backends: forty handlers that block must not keep a page's style sheet from the others.
 IO_THREADS = Threads(40)

@@ -12,7 +12,7 @@ from collections import OrderedDict
 from threading import Lock
 from typing import NamedTuple
 
-from micropie.files.lookup import Found
+from micropie.files.lookup import ResolvedFile
 
 FRESH_FOR = 1.0  # seconds
 
@@ -24,10 +24,10 @@ OVERHEAD = 1024  # bytes that an entry counts for besides, so that empty files a
 Key = tuple[str, str, tuple[str, ...], bool]
 
 
-class Kept(NamedTuple):
+class CacheEntry(NamedTuple):
     """A file and its content; ``until`` when nobody has to look at it."""
 
-    found: Found
+    found: ResolvedFile
     data: bytes
     until: float
 
@@ -41,11 +41,11 @@ class FileCache:
 
     def forget(self) -> None:
         """Begin anew. In a forked child: another thread of the parent may have held the lock."""
-        self._kept: OrderedDict[Key, Kept] = OrderedDict()
+        self._kept: OrderedDict[Key, CacheEntry] = OrderedDict()
         self._size = 0
         self._lock = Lock()
 
-    def fresh(self, key: Key) -> Kept | None:
+    def fresh(self, key: Key) -> CacheEntry | None:
         """What needs no look at the disk."""
         with self._lock:
             kept = self._kept.get(key)
@@ -54,17 +54,17 @@ class FileCache:
             self._kept.move_to_end(key)
             return kept
 
-    def unchanged(self, key: Key, found: Found) -> bytes | None:
+    def unchanged(self, key: Key, found: ResolvedFile) -> bytes | None:
         """The content of a file that was looked at just now, if it is what is kept."""
         with self._lock:
             kept = self._kept.get(key)
         return kept.data if kept is not None and kept.found == found else None
 
-    def keep(self, key: Key, found: Found, data: bytes, looked_at: float) -> None:
+    def keep(self, key: Key, found: ResolvedFile, data: bytes, looked_at: float) -> None:
         """Keep a content. ``looked_at``: the monotonic time just before the file was looked at."""
         with self._lock:
             self._drop(key)
-            self._kept[key] = Kept(found, data, looked_at + FRESH_FOR)
+            self._kept[key] = CacheEntry(found, data, looked_at + FRESH_FOR)
             self._size += len(data) + OVERHEAD
             while self._size > self._capacity:
                 self._drop(next(iter(self._kept)))

@@ -46,7 +46,7 @@ _OPEN_FLAGS = os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_CLOEXE
 _NO_FOLLOW = getattr(os, "O_NOFOLLOW", 0)
 
 
-class Found(NamedTuple):
+class ResolvedFile(NamedTuple):
     """A regular file, as it was when it was looked at. Equal values mean the same content, as far as can be told."""
 
     path: str
@@ -86,7 +86,7 @@ def resolved_root(root: str) -> str:
     return os.path.realpath(root)
 
 
-def find(root: str, path: str, endings: tuple[str, ...], follow_symlinks: bool) -> Found:
+def find(root: str, path: str, endings: tuple[str, ...], follow_symlinks: bool) -> ResolvedFile:
     """The file that ``path`` names below ``root``, or a compressed one beside it. Raises ``HTTPError`` 404.
 
     ``endings`` are those of ``codings_for``. A compressed file that is older than the file itself is not looked at:
@@ -104,7 +104,7 @@ def find(root: str, path: str, endings: tuple[str, ...], follow_symlinks: bool) 
         raise _not_found(error) from None
 
 
-def open_found(found: Found, follow_symlinks: bool) -> FileIO:
+def open_found(found: ResolvedFile, follow_symlinks: bool) -> FileIO:
     """Open a file that was found, unbuffered. Raises ``HTTPError`` 404 if it is gone."""
     try:
         return FileIO(os.open(found.path, _OPEN_FLAGS | (0 if follow_symlinks else _NO_FOLLOW)))
@@ -112,7 +112,7 @@ def open_found(found: Found, follow_symlinks: bool) -> FileIO:
         raise _not_found(error) from None
 
 
-def is_still(found: Found, file: FileIO) -> bool:
+def is_still(found: ResolvedFile, file: FileIO) -> bool:
     """Whether an open file is the one that was found, unchanged since."""
     return _facts(os.fstat(file.fileno())) == found[3:]
 
@@ -143,7 +143,7 @@ def _has_link(root: str, path: str) -> bool:
     return False
 
 
-def _found(place: str, endings: tuple[str, ...], follow_symlinks: bool) -> Found:
+def _found(place: str, endings: tuple[str, ...], follow_symlinks: bool) -> ResolvedFile:
     plain = _regular(place, follow_symlinks)
     compressed = {}
     for ending, names in _CODINGS:
@@ -157,8 +157,8 @@ def _found(place: str, endings: tuple[str, ...], follow_symlinks: bool) -> Found
     for ending in endings:
         if ending in compressed:
             coding, beside = compressed[ending]
-            return Found(place + ending, coding, True, *_facts(beside))
-    return Found(place, "", bool(compressed), *_facts(plain))
+            return ResolvedFile(place + ending, coding, True, *_facts(beside))
+    return ResolvedFile(place, "", bool(compressed), *_facts(plain))
 
 
 def _regular(place: str, follow_symlinks: bool) -> os.stat_result:

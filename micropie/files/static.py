@@ -19,11 +19,11 @@ from micropie.execution.context import current_request
 from micropie.execution.steps import IO, Flow
 from micropie.files.cache import CACHE, LARGEST, Key
 from micropie.files.content_types import attachment, content_type_of
-from micropie.files.lookup import Found, codings_for, find, is_still, open_found, resolved_root
+from micropie.files.lookup import ResolvedFile, codings_for, find, is_still, open_found, resolved_root
 from micropie.http.conditional import Selection, http_date, select
 from micropie.http.paths import DOTS_AND_EMPTY
-from micropie.http.response import FileBody, Response, add_vary
-from micropie.http.streams import PART_CHUNK, FilePart
+from micropie.http.response import FileReference, Response, add_vary
+from micropie.http.streams import PART_CHUNK, FileRange
 from micropie.http.types import HeadersLike
 from micropie.routing.decorators import inline
 
@@ -58,7 +58,9 @@ def static_file(
     if max_age is not None and not is_count(max_age, least=0):
         raise ValueError(f"max_age is a whole number of seconds, not {max_age!r}")
     name = os.fspath(path)
-    response = Response(FileBody(os.fspath(root), name, max_age, cached, follow_symlinks), 200, headers, content_type)
+    response = Response(
+        FileReference(os.fspath(root), name, max_age, cached, follow_symlinks), 200, headers, content_type
+    )
     if download:
         saved_as = download if isinstance(download, str) else name.rpartition("/")[2]
         response.headers.setdefault("Content-Disposition", attachment(saved_as))
@@ -97,7 +99,7 @@ def _is_prefix(prefix: object) -> bool:
 
 def open_file(request: Request, response: Response) -> Flow[Response]:
     """The answer that a response with a ``FileBody`` stands for. Raises ``HTTPError`` 404, 412 and 416."""
-    wanted: FileBody = response.body
+    wanted: FileReference = response.body
     endings = codings_for(request.headers.get("accept-encoding", ""))
     if wanted.cached:
         kept = CACHE.fresh(_key(wanted, endings))
@@ -107,13 +109,13 @@ def open_file(request: Request, response: Response) -> Flow[Response]:
     return opened
 
 
-def _key(wanted: FileBody, endings: tuple[str, ...]) -> Key:
+def _key(wanted: FileReference, endings: tuple[str, ...]) -> Key:
     return wanted.root, wanted.path, endings, wanted.follow_symlinks
 
 
 def _look_and_open(request: Request, response: Response, endings: tuple[str, ...]) -> Response:
     """All that blocks, in one call."""
-    wanted: FileBody = response.body
+    wanted: FileReference = response.body
     for _ in range(LOOKS):
         looked_at = time.monotonic()
         found = find(wanted.root, wanted.path, endings, wanted.follow_symlinks)
@@ -126,19 +128,19 @@ def _look_and_open(request: Request, response: Response, endings: tuple[str, ...
     raise ResponseError(f"{wanted.path!r} is changed all the time: it can't be sent")
 
 
-def _from_disk(request: Request, response: Response, found: Found, wanted: FileBody) -> Response | None:
+def _from_disk(request: Request, response: Response, found: ResolvedFile, wanted: FileReference) -> Response | None:
     """The answer, read from the file; None if somebody has changed it meanwhile."""
     selection = _selection(request, response, found)
     if selection.status == 304:
         return _not_modified(request, response, found)
     length = selection.stop - selection.start
     if request.method == "HEAD":
-        return _described(request, response, found, selection, FilePart(None, found.path, found.size, 0, length))
+        return _described(request, response, found, selection, FileRange(None, found.path, found.size, 0, length))
     file = open_found(found, wanted.follow_symlinks)
     request.on_close(file.close)
     if not is_still(found, file):
         return None
-    part = FilePart(file, found.path, found.size, selection.start, length)
+    part = FileRange(file, found.path, found.size, selection.start, length)
     part.read_ahead()
     if length > SMALL:
         return _described(request, response, found, selection, part)
@@ -148,7 +150,12 @@ def _from_disk(request: Request, response: Response, found: Found, wanted: FileB
 
 
 def _through_memory(
-    request: Request, response: Response, found: Found, wanted: FileBody, endings: tuple[str, ...], looked_at: float
+    request: Request,
+    response: Response,
+    found: ResolvedFile,
+    wanted: FileReference,
+    endings: tuple[str, ...],
+    looked_at: float,
 ) -> Response | None:
     """The answer, from what is kept if that is still true; None if somebody has changed the file meanwhile."""
     key = _key(wanted, endings)
@@ -164,7 +171,7 @@ def _through_memory(
     return _from_memory(request, response, found, data)
 
 
-def _from_memory(request: Request, response: Response, found: Found, data: bytes) -> Response:
+def _from_memory(request: Request, response: Response, found: ResolvedFile, data: bytes) -> Response:
     selection = _selection(request, response, found)
     if selection.status == 304:
         return _not_modified(request, response, found)
@@ -174,7 +181,7 @@ def _from_memory(request: Request, response: Response, found: Found, data: bytes
 # -- the head ----------------------------------------------------------------------------------------------------------
 
 
-def _selection(request: Request, response: Response, found: Found) -> Selection:
+def _selection(request: Request, response: Response, found: ResolvedFile) -> Selection:
     """What is sent. Conditions and ranges are for a GET that would be answered by 200 (RFC 9110, section 13.2.1)."""
     if response.status != 200 or request.method not in ("GET", "HEAD"):
         return Selection(response.status, 0, found.size)
@@ -183,10 +190,10 @@ def _selection(request: Request, response: Response, found: Found) -> Selection:
 
 
 def _described(
-    request: Request, response: Response, found: Found, selection: Selection, body: bytes | FilePart
+    request: Request, response: Response, found: ResolvedFile, selection: Selection, body: bytes | FileRange
 ) -> Response:
     """The head, around a body. What the author has set counts for more, but for what describes the bytes."""
-    wanted: FileBody = response.body
+    wanted: FileReference = response.body
     headers = response.headers
     _validate(request, response, found)
     if found.coding:
@@ -199,7 +206,7 @@ def _described(
     return response
 
 
-def _validate(request: Request, response: Response, found: Found) -> None:
+def _validate(request: Request, response: Response, found: ResolvedFile) -> None:
     """What lets a client and caches keep the file, and ask whether it has changed."""
     if found.varies:
         add_vary(response.headers, "Accept-Encoding")
@@ -227,7 +234,7 @@ def _cache_control(request: Request, max_age: int | None) -> str:
     return f"{'private' if is_personal else 'public'}, max-age={max_age}"
 
 
-def _not_modified(request: Request, response: Response, found: Found) -> Response:
+def _not_modified(request: Request, response: Response, found: ResolvedFile) -> Response:
     """304: what a 200 would say, less what describes a body (RFC 9110, section 15.4.5)."""
     _validate(request, response, found)
     kept = [pair for pair in response.headers.pairs if not pair[0].lower().startswith("content-")]

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from micropie.http.request import Request
 
 
-class Wrapping:
+class GeneratorMiddleware:
     """One request's run of such a function."""
 
     __slots__ = ("_generator", "_kind")

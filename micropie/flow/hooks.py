@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from micropie.errors import ResponseError
 from micropie.execution.steps import Flow, call, kind_of
-from micropie.flow.generator_middleware import Wrapping
+from micropie.flow.generator_middleware import GeneratorMiddleware
 from micropie.http.headers import MutableHeaders
 from micropie.http.response import Response, as_response
 from micropie.middleware.base import FlowMiddleware, HttpMiddleware
@@ -29,8 +29,8 @@ def run_before(hooks: list[Any], request: Request) -> Flow[Any]:
             if type(answer) is GeneratorType:
                 answer = yield from answer
         elif _is_function(hook):
-            hooks[position] = wrapping = Wrapping(hook, request)
-            request.wrappings = [*request.wrappings, wrapping]
+            hooks[position] = wrapping = GeneratorMiddleware(hook, request)
+            request._generators = [*request._generators, wrapping]
             answer = yield from wrapping.begin()
         else:
             changes = yield from _call(getattr(hook, "before_request", None), request)
@@ -69,7 +69,7 @@ def run_after(
 
 
 def _after(hook: Any, request: Request, response: Response) -> Flow[Response]:
-    if isinstance(hook, Wrapping):
+    if isinstance(hook, GeneratorMiddleware):
         answer = yield from hook.finish(response)
         return response if answer is None else as_response(answer)
     method = None if _is_function(hook) else getattr(hook, "after_request", None)

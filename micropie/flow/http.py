@@ -29,7 +29,7 @@ from micropie.errors import ClientDisconnect, HTTPError, MethodNotAllowed, Redir
 from micropie.execution.steps import AWAIT, INLINE, MOUNT, POOL, Flow, Limited, Step, TookTooLong, itself, no_function
 from micropie.files.static import open_file
 from micropie.flow.hooks import run_after, run_before
-from micropie.http.forms.receiving import receive_body, received_at_once
+from micropie.http.forms.receiving import receive_body, try_receive_body
 from micropie.http.json import dumps
 from micropie.http.request import Request
 from micropie.http.response import (
@@ -37,20 +37,20 @@ from micropie.http.response import (
     JSON,
     VARY_COOKIE,
     Answer,
-    Draft,
-    FileBody,
+    FileReference,
+    PendingResponse,
     Response,
     add_vary,
     as_response,
     encode,
     error_response,
-    over,
+    merge_pending,
     redirect_response,
     states_status,
 )
 from micropie.http.streams import PENDING, Stream, stream_of
 from micropie.routing.route import Route
-from micropie.routing.site import Site, handed_over
+from micropie.routing.site import Site, delegate_route
 from micropie.sessions import Session
 
 logger = logging.getLogger("micropie")
@@ -62,7 +62,7 @@ _NO_PAIRS: Sequence[tuple[str, str]] = ()
 _VARIES: Sequence[tuple[str, str]] = (VARY_COOKIE,)
 
 
-def respond(site: Site, request: Request) -> Step | Flow[Answer]:
+def start(site: Site, request: Request) -> Step | Flow[Answer]:
     """Begin to answer one request: the step that runs its handler, or the flow of stages 3 to 6.
 
     A step alone saves what a generator costs, a quarter of such a request under WSGI.
@@ -75,29 +75,29 @@ def respond(site: Site, request: Request) -> Step | Flow[Answer]:
         else:
             arguments, values = _NO_ARGUMENTS, _NO_VALUES
         request.route = route
-        request.level = level = route.level
+        request.config = config = route.config
     except Exception as error:  # not raised on: the hooks see the request first
-        request.level = site.level_of(request)
-        return _in_full(request, None, _NO_ARGUMENTS, _NO_VALUES, site.refusal(request, error))
-    if level.middlewares or level.sessions.opens_ahead:
-        return _in_full(request, route, arguments, values, None)
+        request.config = site.config_of(request)
+        return _run_all_stages(request, None, _NO_ARGUMENTS, _NO_VALUES, site.refusal(request, error))
+    if config.middlewares or config.sessions.opens_ahead:
+        return _run_all_stages(request, route, arguments, values, None)
     try:
         # GET's body, and HEAD's, has no meaning: RFC 9110, sections 9.3.1, 9.3.2.
-        if request.method != "GET" and request.method != "HEAD" and not received_at_once(request, route.reads_body):
-            return _in_full(request, route, arguments, values, None)
-        if len(arguments) != route.texts:
+        if request.method != "GET" and request.method != "HEAD" and not try_receive_body(request, route.reads_body):
+            return _run_all_stages(request, route, arguments, values, None)
+        if len(arguments) != route.plain_args:
             arguments = route.bind(request, arguments, values)
     except Exception as error:
-        return failed(request, error)
-    return route.run, route.call, arguments
+        return fail(request, error)
+    return route.step_kind, route.call, arguments
 
 
-def answered(request: Request, result: Any) -> Answer | Flow[Answer]:
+def finish(request: Request, result: Any) -> Answer | Flow[Answer]:
     """What is sent for a handler's result if no hook is around it: stage 6, or the flow of it."""
     # Text and JSON with nothing around them, or a session that was only read, are the common cases.
     session = request.loaded_session
-    if request.draft is not None or (session is not None and session.changed) or request.method == "HEAD":
-        return _or_failed(request, _finish(request, result, ()))
+    if request.pending_response is not None or (session is not None and session.changed) or request.method == "HEAD":
+        return _or_failed(request, _finish_response(request, result, ()))
     kind = type(result)
     pairs = _NO_PAIRS if session is None or not session.accessed else _VARIES
     try:
@@ -109,38 +109,43 @@ def answered(request: Request, result: Any) -> Answer | Flow[Answer]:
             return 200, JSON, len(body), pairs, body, None
         if (kind is AsyncGeneratorType or kind is GeneratorType) and session is None:
             request.answer_stream = stream = Stream(result, kind is AsyncGeneratorType)
-            chunk = stream.next_at_once() if request.is_on_loop else PENDING
-            if chunk.__class__ is bytes and chunk and request.draft is None and request.loaded_session is None:
+            chunk = stream.next_nowait() if request.is_on_loop else PENDING
+            if (
+                chunk.__class__ is bytes
+                and chunk
+                and request.pending_response is None
+                and request.loaded_session is None
+            ):
                 stream.first = chunk
                 return 200, HTML, None, _NO_PAIRS, b"", stream
             return _or_failed(request, _finish_stream(request, stream, chunk))
     except Exception as error:
-        return failed(request, error)
-    return _or_failed(request, _finish(request, result, ()))
+        return fail(request, error)
+    return _or_failed(request, _finish_response(request, result, ()))
 
 
-def failed(request: Request, failure: Exception) -> Flow[Answer]:
+def fail(request: Request, failure: Exception) -> Flow[Answer]:
     """The flow of an error's answer if no hook is around it."""
     return _finish_failed(request, failure, ())
 
 
-def _in_full(
+def _run_all_stages(
     request: Request, route: Route | None, arguments: Sequence[Any], values: dict[str, Any], failure: Exception | None
 ) -> Flow[Answer]:
     """Stages 3 to 6; ``failure`` is why there is no route. A straight line as long as nothing special happens."""
     hooks: Sequence[Any] = ()
-    level = request.level
+    config = request.config
     result: Any = None
     try:
         # 3. Session and hooks: a hook that lets nobody in looks at the session.
-        if level.middlewares:
-            hooks = begun = list(level.middlewares)
-        if level.sessions.opens_ahead:
+        if config.middlewares:
+            hooks = begun = list(config.middlewares)
+        if config.sessions.opens_ahead:
             yield from _open_session(request)
         if hooks:
             result = yield from run_before(begun, request)
             if result is None and request._subapp is not None:
-                result = yield (MOUNT, no_function, handed_over(request))
+                result = yield (MOUNT, no_function, delegate_route(request))
         if result is None:
             if route is None:
                 assert failure is not None  # noqa: S101
@@ -149,17 +154,17 @@ def _in_full(
             if request.method != "GET" and request.method != "HEAD":
                 yield from receive_body(request, route.reads_body)
             # 5. Bind and run.
-            if len(arguments) != route.texts:
+            if len(arguments) != route.plain_args:
                 arguments = route.bind(request, arguments, values)
             if hooks and request.time_limit is not None:
                 result = yield from _call_limited(request, route, arguments, request.time_limit)
             else:
-                run = route.run
-                result = route.call(*arguments) if run is INLINE else (yield run, route.call, arguments)
+                step_kind = route.step_kind
+                result = route.call(*arguments) if step_kind is INLINE else (yield step_kind, route.call, arguments)
         # 6. Answer.
         if hooks:
-            return (yield from _finish(request, result, hooks))
-        answer = answered(request, result)
+            return (yield from _finish_response(request, result, hooks))
+        answer = finish(request, result)
         return answer if isinstance(answer, tuple) else (yield from answer)
     except Exception as error:
         failure = error
@@ -171,18 +176,18 @@ def _in_full(
 
 
 def _open_session(request: Request) -> Flow[None]:
-    session_id = request.level.sessions.find_id(request.cookie_header())
+    session_id = request.config.sessions.find_id(request.cookie_header())
     if session_id:
-        request.loaded_session = yield from request.level.sessions.open(session_id)
+        request.loaded_session = yield from request.config.sessions.open(session_id)
 
 
 def _call_limited(request: Request, route: Route, arguments: Sequence[Any], seconds: float) -> Flow[Any]:
-    if route.run_limited is INLINE:  # what runs on the event loop itself can't be interrupted by it
+    if route.limited_step_kind is INLINE:  # what runs on the event loop itself can't be interrupted by it
         return route.call(*arguments)
-    if route.run_limited is POOL:  # which ends a process itself
+    if route.limited_step_kind is POOL:  # which ends a process itself
         return (yield POOL, route.call, arguments)
     try:
-        result = yield Limited(route.run_limited, seconds), route.call, arguments
+        result = yield Limited(route.limited_step_kind, seconds), route.call, arguments
         if isawaitable(result):  # a decorated ``async def`` has done nothing yet
             result = yield Limited(AWAIT, seconds), itself, (result,)
     except TookTooLong:
@@ -211,31 +216,31 @@ def _or_failed(request: Request, finishing: Flow[Answer]) -> Flow[Answer]:
 def _finish_stream(request: Request, stream: Stream, chunk: Any) -> Flow[Answer]:
     """The answer of a generator, of which ``chunk`` has been fetched; one that fails has closed itself."""
     yield from stream.fetch_first(request.is_on_loop, chunk)
-    if request.draft is None and request.loaded_session is None:
+    if request.pending_response is None and request.loaded_session is None:
         return 200, HTML, None, _NO_PAIRS, b"", stream
-    return (yield from _finish_response(request, Response(), stream, ()))
+    return (yield from _run_after_hooks(request, Response(), stream, ()))
 
 
-def _finish(request: Request, result: Any, hooks: Sequence[Any]) -> Flow[Answer]:
+def _finish_response(request: Request, result: Any, hooks: Sequence[Any]) -> Flow[Answer]:
     """What is set on ``self.response``, the hooks, the session, the encoding, the first chunk of a stream."""
     if isawaitable(result):  # a ``def`` that returns a coroutine: a decorator around an ``async def``
         result = yield (AWAIT, itself, (result,))
     response = as_response(result)
-    if request.draft is not None:
-        response = over(response, request.draft, states_status(result))
-        request.draft = None  # a generator may set headers anew before its first chunk
-    if type(response.body) is FileBody:
+    if request.pending_response is not None:
+        response = merge_pending(response, request.pending_response, states_status(result))
+        request.pending_response = None  # a generator may set headers anew before its first chunk
+    if type(response.body) is FileReference:
         response = yield from open_file(request, response)
-    return (yield from _finish_response(request, response, stream_of(response.body), hooks))
+    return (yield from _run_after_hooks(request, response, stream_of(response.body), hooks))
 
 
-def _finish_response(request: Request, response: Response, stream: Stream | None, hooks: Sequence[Any]) -> Flow[Answer]:
+def _run_after_hooks(request: Request, response: Response, stream: Stream | None, hooks: Sequence[Any]) -> Flow[Answer]:
     request.answer_stream = stream
     try:
         if hooks:
-            body, request.head_changes = response.body, ()
+            body, request._before_head = response.body, ()
             response = yield from run_after(hooks, request, response, _response_to)
-            if type(response.body) is FileBody:
+            if type(response.body) is FileReference:
                 response = yield from open_file(request, response)
             if response.body is not body:
                 request.answer_stream = stream = yield from _replaced(stream, response.body)
@@ -262,12 +267,12 @@ def _seal(request: Request, response: Response, stream: Stream | None) -> Flow[A
     """What no hook changes any more: a stream begun, the session saved, the headers checked."""
     if stream is not None:
         yield from stream.fetch_first(request.is_on_loop)
-    if request.draft is not None:  # what hooks and a generator set on ``self.response``
-        response = over(response, request.draft, keeps_status=True)
+    if request.pending_response is not None:  # what hooks and a generator set on ``self.response``
+        response = merge_pending(response, request.pending_response, keeps_status=True)
         if stream is not None:
-            request.draft = None  # too late for another one
+            request.pending_response = None  # too late for another one
     if stream is not None:
-        for change in request.head_changes:
+        for change in request._before_head:
             change(response)
     session = request.loaded_session
     if session is not None:
@@ -293,7 +298,7 @@ def _seal_session(request: Request, session: Session, response: Response, stream
     answer = _settled(request, response, stream)
     if changed:
         request.loaded_session = None  # saved once: should that fail, the error's answer must not try again
-        cookie = yield from request.level.sessions.close(session, request.scheme, request.root_path)
+        cookie = yield from request.config.sessions.close(session, request.scheme, request.root_path)
         if cookie is not None:
             status, content_type, length, pairs, body, stream = answer
             answer = status, content_type, length, [*pairs, ("set-cookie", cookie)], body, stream
@@ -310,14 +315,14 @@ def _finish_failed(request: Request, failure: Exception, hooks: Sequence[Any]) -
     """An error's answer. What goes wrong on the way there is answered by a plain 500, without asking anybody."""
     try:
         response = yield from _response_to(request, failure)
-        if request.draft is not None and isinstance(failure, HTTPError | Redirect):
-            response = over(response, _without_content(request.draft), keeps_status=True)
-        request.draft = None
-        if type(response.body) is FileBody:  # the author's page for this error
+        if request.pending_response is not None and isinstance(failure, HTTPError | Redirect):
+            response = merge_pending(response, _without_content(request.pending_response), keeps_status=True)
+        request.pending_response = None
+        if type(response.body) is FileReference:  # the author's page for this error
             response = yield from open_file(request, response)
         if isinstance(failure, ClientDisconnect):
             hooks, request.broken_off = (), True
-        return (yield from _finish_response(request, response, stream_of(response.body), hooks))
+        return (yield from _run_after_hooks(request, response, stream_of(response.body), hooks))
     except HTTPError as error:  # a session backend's 503, which is in the log, or from an error's own stream
         response = error_response(error.status, error.message)
     except Exception as error:
@@ -327,10 +332,10 @@ def _finish_failed(request: Request, failure: Exception, hooks: Sequence[Any]) -
     return _settled(request, response, None)
 
 
-def _without_content(draft: Draft) -> Draft:
+def _without_content(pending_response: PendingResponse) -> PendingResponse:
     """What was set on ``self.response``, less what described a body that is not sent."""
-    kept = Draft()
-    kept.headers.pairs = [pair for pair in draft.headers.pairs if not pair[0].lower().startswith("content-")]
+    kept = PendingResponse()
+    kept.headers.pairs = [pair for pair in pending_response.headers.pairs if not pair[0].lower().startswith("content-")]
     return kept
 
 
@@ -345,7 +350,7 @@ def _response_to(request: Request, failure: Exception) -> Flow[Response]:
 
 def _author_response(request: Request, failure: Exception) -> Flow[Response]:
     status = failure.status if isinstance(failure, HTTPError) else 500
-    handler, expected = request.level.error_handler_for(failure, status)
+    handler, expected = request.config.error_handler_for(failure, status)
     options = isinstance(failure, MethodNotAllowed) and request.method == "OPTIONS"
     if handler is None or options or isinstance(failure, ClientDisconnect | Redirect):
         return _plain_response(request, failure)
@@ -383,7 +388,7 @@ def _plain_sentence(request: Request) -> str:
 def _debug_page(request: Request, failure: Exception) -> str | None:
     """The traceback, if ``debug`` is on and the client is on this machine."""
     client = request.client
-    if not request.level.settings.debug or client is None or not _is_loopback(client.host):
+    if not request.config.settings.debug or client is None or not _is_loopback(client.host):
         return None
     return "".join(traceback.format_exception(failure))
 

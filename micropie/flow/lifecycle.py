@@ -112,14 +112,14 @@ class Startable(Protocol):
     def lifecycle(self, kinds: Sequence[str] = ..., /) -> Lifecycle: ...
 
 
-class NoRequest:
+class LifespanContext:
     """What a driver performs the steps of start-up and shut-down with, where it has a request otherwise."""
 
     receive_piece: Any = None  # there is no body
-    receive_at_once = receive_waiting = receive_piece
+    receive_nowait = receive_waiting = receive_piece
 
-    def __init__(self, level: Any) -> None:
-        self.level = level
+    def __init__(self, config: Any) -> None:
+        self.config = config
 
 
 def _call(handler: Callable[[], Any]) -> Flow[None]:

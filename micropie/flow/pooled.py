@@ -15,7 +15,7 @@ from typing import Any, NoReturn
 from micropie.errors import HTTPError
 from micropie.execution.context import current
 from micropie.execution.placement import HandlerName, handler_named
-from micropie.execution.remote import Handle, PoolError
+from micropie.execution.remote import CancelToken, PoolError
 from micropie.execution.steps import TookTooLong
 from micropie.http.request import NULL, Address, Request
 from micropie.routing.binding import Plan
@@ -26,15 +26,17 @@ logger = logging.getLogger("micropie")
 # -- in the server's process -------------------------------------------------------------------------------------------
 
 
-def call_in_pool(request: Request, name: HandlerName, arguments: Sequence[Any], handle: Handle | None = None) -> Any:
+def call_in_pool(
+    request: Request, name: HandlerName, arguments: Sequence[Any], token: CancelToken | None = None
+) -> Any:
     """Call a handler in a process of its level's pool, and wait for it; by ``handle`` it is given up.
 
     Raises what it raises, and 503.
     """
-    seconds = min(request.level.settings.pool_timeout, request.time_limit or request.level.settings.pool_timeout)
+    seconds = min(request.config.settings.pool_timeout, request.time_limit or request.config.settings.pool_timeout)
     job = _packed(name, snapshot(request), [*arguments])
     try:
-        return request.level.pool.call(seconds, answer, name, job, handle=handle)
+        return request.config.pool.call(seconds, answer, name, job, token=token)
     except TookTooLong:
         pass
     logger.error(
@@ -67,7 +69,7 @@ def _shown(name: HandlerName) -> str:
 
 def snapshot(request: Request) -> dict[str, Any]:
     """What of a request can be read in the pool."""
-    has_session = request.loaded_session is not None or request.level.sessions.find_id(request.cookie_header())
+    has_session = request.loaded_session is not None or request.config.sessions.find_id(request.cookie_header())
     return {
         "method": request.method,
         "path": request.path,
@@ -75,7 +77,7 @@ def snapshot(request: Request) -> dict[str, Any]:
         "path_params": [*request.path_params],
         "headers": request.headers.items(),
         "query": request.query_string,
-        "limits": request.level.limits,
+        "limits": request.config.limits,
         "form": request.form_fields,
         "document": request.get_json,
         "has_document": request.document is not None,
@@ -118,8 +120,10 @@ class PooledRequest(Request):
         self.root_path, self.form_fields, self.id = copy["root_path"], copy["form"], copy["id"]
         self._scheme, self._client, self._host = copy["scheme"], copy["client"], copy["host"]
         self.document = (NULL if copy["document"] is None else copy["document"]) if copy["has_document"] else None
-        self.level: Any = SimpleNamespace(limits=copy["limits"])
-        self.route = self.draft = self.loaded_session = self.closers = self.literal_path = self.answer_stream = None
+        self.config: Any = SimpleNamespace(limits=copy["limits"])
+        self.route = self.pending_response = self.loaded_session = self.closers = self.literal_path = (
+            self.answer_stream
+        ) = None
         self._framing = self.parsed_query = self.received = None
 
     @property

@@ -17,7 +17,7 @@ Name = TypeVar("Name")
 KEPT = 256
 
 
-class Names(dict[str, Name], Generic[Name]):
+class NameCache(dict[str, Name], Generic[Name]):
     """Names as a protocol has them, by those that it is given: made by ``make``, kept if they are of the first 256."""
 
     def __init__(self, make: Callable[[str], Name], known: Mapping[str, Name] = MappingProxyType({})) -> None:

@@ -23,13 +23,13 @@ from micropie.http.forms import content_type as parse_content_type
 from micropie.http.forms.parts import ArrivingParts, Parts, PartSource, ReceivedParts
 from micropie.http.headers import Headers
 from micropie.http.paths import DOTS_AND_EMPTY, decoded_segment
-from micropie.http.response import Draft, Response
+from micropie.http.response import PendingResponse, Response
 from micropie.http.streams import PENDING, Stream
 from micropie.http.types import Environ, Parameters, Scope
 
 if TYPE_CHECKING:
-    from micropie.config import Level
-    from micropie.middleware.rates import Quota
+    from micropie.middleware.rate_store import Quota
+    from micropie.routing.config import AppConfig
     from micropie.routing.route import Route
     from micropie.sessions import Session
 
@@ -97,27 +97,27 @@ class Request:
         "_framing",
         "answer_stream",
         "closers",
+        "config",
         "document",
-        "draft",
         "form_fields",
-        "level",
         "literal_path",
         "loaded_session",
         "method",
         "parsed_query",
         "path",
         "path_params",
+        "pending_response",
         "received",
         "route",
     )
 
     method: str
     path: str
-    level: Level
+    config: AppConfig
     literal_path: str | None  # ``path``, if it came without escapes: the router's short cut
     path_params: Sequence[Any]
     route: Route | None
-    draft: Draft | None
+    pending_response: PendingResponse | None
     loaded_session: Session | None
     closers: list[Callable[[], object]] | None  # called when the request is over, whatever happens
     form_fields: Parameters | None  # of a form that was received
@@ -146,15 +146,15 @@ class Request:
     """What ``RateLimit`` found; of several, what leaves the least."""
     tasks: Sequence[tuple[Callable[..., Any], Sequence[Any]]] = ()  # ``after_response``
     context: Context  # of the last call of ``after_response``
-    held: Sequence[Callable[[], object]] = ()  # ``hold``
+    _releases: Sequence[Callable[[], object]] = ()  # ``hold``
     is_answered: bool = False
     """Whether the answer is over and what runs now is ``after_response``."""
     time_limit: float | None = None
     """Seconds that the handler may take; set by middleware."""
     _subapp: Any = None  # a hook sets them to hand the request over to another application
     _subapp_path: str | None = None
-    wrappings: Sequence[Any] = ()  # middleware that is a generator, begun
-    head_changes: Sequence[Callable[[Response], object]] = ()  # ``on_head``
+    _generators: Sequence[Any] = ()  # middleware that is a generator, begun
+    _before_head: Sequence[Callable[[Response], object]] = ()  # ``on_head``
     _headers: Headers | None = None
     _cookies: dict[str, str] | None = None
     _state: State | None = None
@@ -226,7 +226,7 @@ class Request:
         query = self.parsed_query
         if query is None:
             raw = self._raw_query()
-            self.parsed_query = query = parse_query(raw, self.level.limits) if raw else {}
+            self.parsed_query = query = parse_query(raw, self.config.limits) if raw else {}
         return query
 
     def query(self, name: str, default: Any = None) -> Any:
@@ -339,7 +339,7 @@ class Request:
         received = self.received
         if isinstance(received, Body):
             return received
-        self.received = body = Body(self.level.settings.max_body_size, self.framing()[2])
+        self.received = body = Body(self.config.settings.max_body_size, self.framing()[2])
         if received is not None:
             body.keep(received)
         return body
@@ -374,22 +374,22 @@ class Request:
             raise HTTPError(415, "This resource wants a multipart form: Content-Type: multipart/form-data.")
         source: PartSource = ReceivedParts(self.received_parts)
         if self.form_fields is None:
-            source = ArrivingParts(self.incoming, PartParser(boundary_of(parameters), self.level.limits))
+            source = ArrivingParts(self.incoming, PartParser(boundary_of(parameters), self.config.limits))
         return Parts(source, self._perform, self._perform_async)
 
     # -- the answer ----------------------------------------------------------------------------------------------
 
     @property
-    def response(self) -> Draft:
+    def response(self) -> PendingResponse:
         """Status, headers and cookies to send with whatever the handler returns.
 
         Raises ``ResponseError`` in a stream that has given its first chunk: they have been sent then.
         """
-        if self.draft is None:
+        if self.pending_response is None:
             if self._is_head_sent:
                 raise ResponseError("the head has been sent: set status, headers and cookies before the first chunk")
-            self.draft = Draft()
-        return self.draft
+            self.pending_response = PendingResponse()
+        return self.pending_response
 
     @property
     def _is_head_sent(self) -> bool:
@@ -401,8 +401,8 @@ class Request:
         """The client's session, a dict that knows whether it changed."""
         session = self.loaded_session
         if session is None:
-            self.loaded_session = session = self.level.sessions.open_now(
-                self.level.sessions.find_id(self.cookie_header())
+            self.loaded_session = session = self.config.sessions.open_now(
+                self.config.sessions.find_id(self.cookie_header())
             )
             self._session_opened(session)
         session.accessed = True
@@ -481,26 +481,26 @@ class Request:
         """The host that middleware has set, None if it is the client's word."""
         return self._host
 
-    def on_head(self, change: Callable[[Response], object]) -> None:
+    def before_head(self, change: Callable[[Response], object]) -> None:
         """For middleware: have ``change`` called with an answer that is a stream when its first chunk is there.
 
         By then a generator has said what it has to say on ``request.response``, and nothing has been sent. To change
         headers and nothing else. Not called for what takes the stream's place: an error, a hook's answer.
         """
-        self.head_changes = [*self.head_changes, change]
+        self._before_head = [*self._before_head, change]
 
     def on_close(self, close: Callable[[], object]) -> None:
         """Have ``close`` called when the request is over, whatever happens."""
         self.closers = [*(self.closers or ()), close]
 
-    def hold(self, release: Callable[[], object]) -> None:
+    def release_after(self, release: Callable[[], object]) -> None:
         """``on_close`` for what functions ``after_response`` still need."""
-        self.held = [*self.held, release]
+        self._releases = [*self._releases, release]
         self.closers = self.closers or []  # the drivers look at that alone
 
     def unfinished(self) -> Iterator[Step]:
         """What cleans up after a request that was broken off: its stream's end, its middleware's."""
-        for part in (self.answer_stream, *reversed(self.wrappings)):
+        for part in (self.answer_stream, *reversed(self._generators)):
             step = part.close_step() if part is not None else None
             if step is not None:
                 yield step
@@ -519,8 +519,8 @@ class Request:
 
     def release(self) -> None:
         """Release what it holds."""
-        held, self.held = self.held, ()
-        for release in held:
+        _releases, self._releases = self._releases, ()
+        for release in _releases:
             release()
 
     @property
@@ -576,7 +576,7 @@ class Request:
     def _server_name(self) -> str:
         raise NotImplementedError
 
-    def receive_at_once(self) -> tuple[bytes, bool] | None:
+    def receive_nowait(self) -> tuple[bytes, bool] | None:
         """The next piece of the body and whether more may follow; None if that has not arrived.
 
         A RECEIVE step gives it then. Raises ``ClientDisconnect`` and 408.
@@ -610,7 +610,7 @@ class WebSocketRequest(Request):
     def _session_opened(self, session: Session) -> None:
         super()._session_opened(session)
         if self.is_accepted:
-            session.keep_cookie(self.level.sessions.in_cookie)
+            session.keep_cookie(self.config.sessions.in_cookie)
 
     def origin(self) -> str | None:
         """The Origin header, without parsing all headers for a connection that may then be idle for hours."""

@@ -20,7 +20,7 @@ from micropie.errors import PHRASES, HTTPError, Redirect, ResponseError
 from micropie.http import json as codec
 from micropie.http.cookies import format_cookie
 from micropie.http.headers import MutableHeaders
-from micropie.http.streams import FilePart, Stream
+from micropie.http.streams import FileRange, Stream
 from micropie.http.types import HeaderPairs, HeadersLike
 
 logger = logging.getLogger("micropie")
@@ -75,7 +75,7 @@ class Response:
         return f"<Response {self.status}>"
 
 
-class FileBody:
+class FileReference:
     """A body that is a file which nobody has looked at yet: what ``static_file`` returns, for ``static.py`` to open.
 
     No tuple and no dataclass: where one is not opened, it must be an error, and not the JSON of a path.
@@ -91,7 +91,7 @@ class FileBody:
         self.follow_symlinks = follow_symlinks
 
 
-class Draft(Response):
+class PendingResponse(Response):
     """``self.response``: status, headers and cookies to send with whatever the handler returns."""
 
     __slots__ = ()
@@ -121,7 +121,7 @@ def as_response(result: Any) -> Response:
 def states_status(result: Any) -> bool:
     """Whether what a handler returned says its status itself. A file does not: it may be the page of an error."""
     if isinstance(result, Response):
-        return type(result.body) is not FileBody or result.status != 200
+        return type(result.body) is not FileReference or result.status != 200
     return isinstance(result, tuple) and as_response(result).body is not result
 
 
@@ -132,18 +132,18 @@ def _is_status(value: object) -> bool:
 _ADD_UP = frozenset({"set-cookie", "vary"})
 
 
-def over(response: Response, draft: Draft, keeps_status: bool) -> Response:
+def merge_pending(response: Response, pending_response: PendingResponse, keeps_status: bool) -> Response:
     """``response`` with what was set on ``self.response`` under it: what the handler returned counts for more.
 
     Cookies and what the answer varies by add up.
     """
-    merged = Response(response.body, response.status if keeps_status else draft.status)
-    merged.headers.pairs = list(draft.headers.pairs)
+    merged = Response(response.body, response.status if keeps_status else pending_response.status)
+    merged.headers.pairs = list(pending_response.headers.pairs)
     for name in response.headers:
         if name.lower() not in _ADD_UP and name in merged.headers:
             del merged.headers[name]
     merged.headers.pairs += response.headers.pairs
-    merged.content_type = draft.content_type if response.content_type is None else response.content_type
+    merged.content_type = pending_response.content_type if response.content_type is None else response.content_type
     return merged
 
 
@@ -171,7 +171,7 @@ def encode(response: Response, stream: Stream | None, head_only: bool) -> Answer
         return status, None, None, headers, b"", stream
     if stream is None:
         length = len(body)
-    elif type(stream.source) is FilePart:
+    elif type(stream.source) is FileRange:
         length = stream.source.length
     return status, content_type, length, headers, b"" if head_only else body, stream
 

@@ -26,17 +26,17 @@ PART_CHUNK = 256 * 1024  # bytes; a hop to a worker thread and back costs as muc
 class Stream:
     """A body in chunks. ``first`` is the chunk fetched ahead, or ``END``; ``source`` gives the others."""
 
-    __slots__ = ("first", "is_async", "is_open", "pump", "source", "waits")
+    __slots__ = ("driver_state", "first", "is_async", "is_open", "source", "waits")
 
     def __init__(self, source: Any, is_async: bool) -> None:
         self.source = source
         self.is_async = is_async
         self.waits = not is_async or may_wait(source)
-        self.pump: Any = None  # what the driver gets the chunks with, once it has begun
+        self.driver_state: Any = None  # what the driver gets the chunks with, once it has begun
         self.first: Any = PENDING
         self.is_open = True  # until somebody closes it, or has come to its end
 
-    def next_at_once(self) -> Any:
+    def next_nowait(self) -> Any:
         """A chunk of a source that never waits, without a step; else ``PENDING``. On an event loop only."""
         if self.waits:
             return PENDING
@@ -52,11 +52,11 @@ class Stream:
 
         ``on_loop``: whether the flow runs on an event loop. ``chunk`` is what has been fetched already.
         """
-        if type(self.source) is FilePart:  # its first chunk was read when it was opened
+        if type(self.source) is FileRange:  # its first chunk was read when it was opened
             self.first = next(self.source, END)
         while self.first is PENDING:
             if chunk is PENDING and on_loop:
-                chunk = self.next_at_once()
+                chunk = self.next_nowait()
             if chunk is PENDING:
                 try:
                     chunk = yield CHUNK, no_function, (self,)
@@ -84,9 +84,9 @@ class Stream:
 
     def close_step(self) -> Step | None:
         """The step that closes the source, the first time; None if there is nothing (more) to close."""
-        return (CLOSE, no_function, (self,)) if self.mark_closed() else None
+        return (CLOSE, no_function, (self,)) if self.claim_close() else None
 
-    def mark_closed(self) -> bool:
+    def claim_close(self) -> bool:
         """Whoever hears True has to close the source; nobody else will. False if there is nothing to close."""
         was_open, self.is_open = self.is_open, False
         return was_open and not has_ended(self.source)
@@ -160,7 +160,7 @@ def stream_of(body: Any) -> Stream | None:
     """``body`` as a stream if it is an iterator or a file, else None (a list is JSON, not a stream)."""
     if type(body) in _NO_STREAMS:  # to ask them all the rest would take as long as to encode them
         return None
-    if type(body) is FilePart:
+    if type(body) is FileRange:
         return Stream(body, False)
     if hasattr(body, "__aiter__"):
         return Stream(body.__aiter__(), True)
@@ -185,7 +185,7 @@ class _File:
         return piece
 
 
-class FilePart:
+class FileRange:
     """An open file on disk, or a range of it, as chunks: ``length`` bytes from ``start``, never fewer and never more.
 
     What it can't give any more, because the file became shorter, is a ``ResponseError``: the answer breaks off, where
@@ -240,7 +240,7 @@ class FilePart:
         if os.fstat(self.file.fileno()).st_size < self.start + self.length:
             raise ResponseError(f"{self.path} became shorter while it was sent")
 
-    def __iter__(self) -> FilePart:
+    def __iter__(self) -> FileRange:
         return self
 
     def __next__(self) -> bytes:

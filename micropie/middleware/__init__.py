@@ -5,22 +5,22 @@ from __future__ import annotations
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
-from micropie.middleware.accesslog import AccessLog
+from micropie.middleware.access_log import AccessLog
 from micropie.middleware.auth import BasicAuth, BearerAuth
 from micropie.middleware.base import HttpMiddleware, WebSocketMiddleware
 from micropie.middleware.compress import Compress
 from micropie.middleware.cors import CORSMiddleware
 from micropie.middleware.csrf import CSRFMiddleware
-from micropie.middleware.proxyheaders import ProxyHeaders
-from micropie.middleware.ratelimit import RateLimit
-from micropie.middleware.rates import MemoryRates, Quota, Rates
-from micropie.middleware.requestid import RequestId, RequestIdFilter
-from micropie.middleware.securityheaders import SecurityHeaders
+from micropie.middleware.proxy_headers import ProxyHeaders
+from micropie.middleware.rate_limit import RateLimit
+from micropie.middleware.rate_store import MemoryRates, Quota, RateStore
+from micropie.middleware.request_id import RequestId, RequestIdFilter
+from micropie.middleware.security_headers import SecurityHeaders
 from micropie.middleware.timeout import Timeout
-from micropie.middleware.trustedhosts import TrustedHosts
+from micropie.middleware.trusted_hosts import TrustedHosts
 
 if TYPE_CHECKING:
-    from micropie.middleware.redisrates import RedisRates
+    from micropie.middleware.redis_rate_store import RedisRates
 
 __all__ = [
     "AccessLog",
@@ -34,7 +34,7 @@ __all__ = [
     "ProxyHeaders",
     "Quota",
     "RateLimit",
-    "Rates",
+    "RateStore",
     "RedisRates",
     "RequestId",
     "RequestIdFilter",
@@ -49,4 +49,4 @@ def __getattr__(name: str) -> Any:
     if name != "RedisRates":
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     # Imported when it is asked for: redis-py alone takes longer than all of micropie.
-    return import_module("micropie.middleware.redisrates").RedisRates
+    return import_module("micropie.middleware.redis_rate_store").RedisRates

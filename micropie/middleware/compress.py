@@ -13,10 +13,10 @@ from weakref import ref
 from micropie.errors import check, is_count
 from micropie.execution.steps import BLOCK, Flow
 from micropie.http.headers import MutableHeaders
-from micropie.http.mapped_stream import mapped
 from micropie.http.request import Request
-from micropie.http.response import HTML, Response, add_vary, encode_body, over
-from micropie.http.streams import FilePart, Stream, stream_of
+from micropie.http.response import HTML, Response, add_vary, encode_body, merge_pending
+from micropie.http.stream_transform import transform_stream
+from micropie.http.streams import FileRange, Stream, stream_of
 from micropie.middleware.base import FlowMiddleware
 
 _GZIP = 16 + zlib.MAX_WBITS  # how zlib is told to write gzip's header and trailer
@@ -79,7 +79,7 @@ class Compress(FlowMiddleware):
             return _not_modified(request, response)
         stream = stream_of(response.body)
         if stream is not None:
-            return (self._file if type(stream.source) is FilePart else self._stream)(request, response, stream)
+            return (self._file if type(stream.source) is FileRange else self._stream)(request, response, stream)
         body, suggested = encode_body(response.body)
         if len(body) < self._minimum or not self.may_be(response, suggested):
             return response
@@ -114,8 +114,8 @@ class Compress(FlowMiddleware):
     def _stream(self, request: Request, response: Response, stream: Stream) -> Response:
         if _announced(response) >= self._minimum:
             late = _Late(self, request, response)
-            response.body = mapped(stream, late)
-            request.on_head(late.describe)
+            response.body = transform_stream(stream, late)
+            request.before_head(late.describe)
         return response
 
     def _file(self, request: Request, response: Response, stream: Stream) -> Response:
@@ -123,7 +123,7 @@ class Compress(FlowMiddleware):
         if stream.source.length >= self._minimum and self.may_be(response, HTML):
             add_vary(response.headers, "Accept-Encoding")
             if _accepts_gzip(request):
-                response.body = mapped(stream, _Gzip(self.level))
+                response.body = transform_stream(stream, _Gzip(self.level))
                 _describe(response.headers)
         return response
 
@@ -176,8 +176,8 @@ class _Late:
 
     def _decide(self) -> None:
         request, response = cast(Request, self._request()), self._response
-        if request.draft is not None:
-            response = over(response, request.draft, keeps_status=True)
+        if request.pending_response is not None:
+            response = merge_pending(response, request.pending_response, keeps_status=True)
         self._could_be = self._settings.may_be(response, HTML)
         if self._could_be and _accepts_gzip(request):
             self._gzip = _Gzip(self._settings.level)
@@ -185,10 +185,10 @@ class _Late:
 
 def _with_draft(request: Request, response: Response) -> Response:
     """The answer as it would be sent now: with what hooks and a generator set on ``self.response``."""
-    if request.draft is None:
+    if request.pending_response is None:
         return response
-    draft, request.draft = request.draft, None
-    return over(response, draft, keeps_status=True)
+    draft, request.pending_response = request.pending_response, None
+    return merge_pending(response, draft, keeps_status=True)
 
 
 def _announced(response: Response) -> float:

@@ -6,7 +6,7 @@ from typing import Any
 
 from micropie.http.response import Response
 from micropie.http.types import Message, Scope
-from micropie.mounts.prefixes import Mount, Place
+from micropie.mounts.prefixes import Mount, MountedPath
 
 
 class ASGIAnswer:
@@ -35,12 +35,12 @@ class ASGIAnswer:
         return Response(body, start.get("status", 0), pairs, content_type="")
 
 
-def moved_scope(scope: Scope, mount: Mount, place: Place) -> Scope:
+def moved_scope(scope: Scope, mount: Mount, mounted_path: MountedPath) -> Scope:
     """``scope`` as the mounted application sees it: ``root_path`` has grown, ``path`` is whole, the state its own."""
     return {
         **scope,
-        "root_path": place.root,
-        "path": place.path,
-        "raw_path": place.raw_path,
+        "root_path": mounted_path.root,
+        "path": mounted_path.path,
+        "raw_path": mounted_path.raw_path,
         "state": dict(mount.state),
     }

@@ -27,18 +27,18 @@ from micropie.http.response import Response
 from micropie.http.types import Message, Receive, Scope, Send
 from micropie.mounts.answering import begun
 from micropie.mounts.asgi_call import ASGIAnswer, moved_scope
-from micropie.mounts.prefixes import Mount, Place
+from micropie.mounts.prefixes import Mount, MountedPath
 
 if TYPE_CHECKING:
     from micropie.asgi.request import ASGIRequest
 
 
-async def answer_of_asgi(mount: Mount, place: Place, request: ASGIRequest) -> Response:
+async def answer_of_asgi(mount: Mount, mounted_path: MountedPath, request: ASGIRequest) -> Response:
     """The answer of a mounted ASGI application. Raises ``RuntimeError`` where nobody would look after its task."""
     watchers = request.watchers
     if watchers is None:  # of a site with mounts the driver makes some
         raise RuntimeError("a hook can hand over only under a server with lifespan; mount the application instead")
-    scope = moved_scope({**request.scope, "extensions": {}}, mount, place)
+    scope = moved_scope({**request.scope, "extensions": {}}, mount, mounted_path)
     scope["scheme"], scope["client"] = request.scheme, request.client
     call = _Call(mount, request)
     watchers.start_soon(call.run, scope)
@@ -141,6 +141,6 @@ class _Call:
         return True
 
 
-async def hand_over(mount: Mount, place: Place, scope: Scope, receive: Receive, send: Send) -> None:
+async def hand_over(mount: Mount, mounted_path: MountedPath, scope: Scope, receive: Receive, send: Send) -> None:
     """Have a mounted application answer by itself: a WebSocket's, or one that shares nothing."""
-    await mount.target(moved_scope(scope, mount, place), receive, send)
+    await mount.target(moved_scope(scope, mount, mounted_path), receive, send)

@@ -19,14 +19,14 @@ from typing import TYPE_CHECKING, Any
 from anyio import CancelScope, Event, get_cancelled_exc_class, move_on_after
 
 from micropie.errors import ClientDisconnect, HTTPError, ResponseError
-from micropie.execution.lookahead import Lookahead
+from micropie.execution.backpressure import BackpressureWindow
 from micropie.execution.loop import CLEAN_UP_WITHIN, LEAVE_WITHIN
 from micropie.execution.portal import get_loop
 from micropie.http.response import Response
 from micropie.http.types import Message
 from micropie.mounts.answering import has_its_length
 from micropie.mounts.asgi_call import ASGIAnswer, moved_scope
-from micropie.mounts.prefixes import Mount, Place
+from micropie.mounts.prefixes import Mount, MountedPath
 
 if TYPE_CHECKING:
     from micropie.wsgi.request import WSGIRequest
@@ -37,9 +37,11 @@ _ENDED = "has ended"
 _DISCONNECT: Message = {"type": "http.disconnect"}
 
 
-def answer_of_asgi(mount: Mount, place: Place, request: WSGIRequest, backend: str, seconds: float | None) -> Response:
+def answer_of_asgi(
+    mount: Mount, mounted_path: MountedPath, request: WSGIRequest, backend: str, seconds: float | None
+) -> Response:
     """The answer of a mounted ASGI application. Raises 504 if it does not begin within ``seconds``."""
-    call = _Call(mount, place, request, backend, seconds)
+    call = _Call(mount, mounted_path, request, backend, seconds)
     try:
         chunk, more = call.take()
     except BaseException:
@@ -54,12 +56,14 @@ def answer_of_asgi(mount: Mount, place: Place, request: WSGIRequest, backend: st
 class _Call:
     """One call of the application; ``take`` and ``close`` are the server's thread's, the rest is on the loop."""
 
-    def __init__(self, mount: Mount, place: Place, request: WSGIRequest, backend: str, seconds: float | None) -> None:
+    def __init__(
+        self, mount: Mount, mounted_path: MountedPath, request: WSGIRequest, backend: str, seconds: float | None
+    ) -> None:
         self.answer = ASGIAnswer()
         self._request = request
         self._seconds = seconds
         self._told: SimpleQueue[tuple[str, Any, bool]] = SimpleQueue()  # the chunk or failure, whether more will follow
-        self._lookahead = Lookahead()
+        self._window = BackpressureWindow()
         self._resume: Event | None = None  # of the task that waits for a piece of the body
         self._kept = request.body_so_far()
         self._more = self._kept is None
@@ -72,13 +76,13 @@ class _Call:
         self._scope: CancelScope | None = None
         self._loop = get_loop(backend)
         lost = partial(self._told.put, (_ENDED, None, False))
-        self._loop.spawn(lost, self._run, mount.target, moved_scope(request.scope, mount, place))
+        self._loop.spawn(lost, self._run, mount.target, moved_scope(request.scope, mount, mounted_path))
 
     # -- in the server's thread ----------------------------------------------------------------------------------
 
     def take(self) -> tuple[bytes, bool]:
         """The next chunk, and whether more will follow. Raises what the application raised, and 504."""
-        self._go_on(self._lookahead.ask())
+        self._go_on(self._window.ask())
         while True:
             try:
                 what, value, more = self._told.get(timeout=self._seconds)
@@ -172,7 +176,7 @@ class _Call:
         if self.answer.is_complete and self._gone is not None:
             self._gone.set()
         self._told.put((_CHUNK, *chunk))
-        parked = None if self.answer.is_complete else self._lookahead.made()
+        parked = None if self.answer.is_complete else self._window.made()
         if parked is not None:
             await parked.wait()
 

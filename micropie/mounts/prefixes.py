@@ -37,7 +37,7 @@ class Mount:
         return f"<Mount {self.prefix} {self.kind}>"
 
 
-class Place(NamedTuple):
+class MountedPath(NamedTuple):
     """Where a request leads below a mount: ``root`` is all that is above, decoded; ``rest`` what follows, escaped.
 
     ``rest`` is empty for the bare mount point, else it begins with a slash.
@@ -67,13 +67,13 @@ class Place(NamedTuple):
         return quote(self.root).encode() + self.rest
 
 
-def place_of(root_path: str, prefix: str, raw_path: bytes) -> Place:
+def mounted_path_of(root_path: str, prefix: str, raw_path: bytes) -> MountedPath:
     """The place of ``raw_path``, which lies below ``prefix``, in an application that lies at ``root_path``."""
     below = raw_path.split(b"/")[prefix.count("/") + 1 :]
-    return Place(root_path + prefix, b"/" + b"/".join(below) if below else b"")
+    return MountedPath(root_path + prefix, b"/" + b"/".join(below) if below else b"")
 
 
-class Table(Generic[Entry]):
+class PrefixTable(Generic[Entry]):
     """Entries by prefix."""
 
     def __init__(self, entries: Iterable[tuple[str, Entry]]) -> None:

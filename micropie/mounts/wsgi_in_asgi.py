@@ -19,15 +19,16 @@ from typing import TYPE_CHECKING, Any
 from anyio import CapacityLimiter, WouldBlock
 
 from micropie.errors import ClientDisconnect
-from micropie.execution.loop import AHEAD, Bell, caller
+from micropie.execution.loop import AHEAD
 from micropie.execution.placement import Threads
 from micropie.execution.threads import limiter_of
+from micropie.execution.wake import SingleWaiterEvent, threadsafe_scheduler
 from micropie.execution.worker_threads import run_in_worker
-from micropie.http.headers import Names
+from micropie.http.headers import NameCache
 from micropie.http.response import Response
 from micropie.http.types import Environ
 from micropie.mounts.answering import begun
-from micropie.mounts.prefixes import Mount, Place
+from micropie.mounts.prefixes import Mount, MountedPath
 from micropie.mounts.wsgi_call import BodyInput, WSGICall
 
 if TYPE_CHECKING:
@@ -38,12 +39,12 @@ _CHUNK = "gives a chunk"
 _ENDED = "has ended, with its last chunk or with what it raised"
 
 
-async def answer_of_wsgi(mount: Mount, threads: Threads, place: Place, request: ASGIRequest) -> Response:
+async def answer_of_wsgi(mount: Mount, threads: Threads, mounted_path: MountedPath, request: ASGIRequest) -> Response:
     """The answer of a mounted WSGI application, which runs in one of ``threads``."""
     call = _Call(mount, request, limiter_of(threads))
     if request.has_short_body:
         await call.read_ahead()
-    await call.start(environ_of(request, place, BodyInput(call.pull)))
+    await call.start(environ_of(request, mounted_path, BodyInput(call.pull)))
     return await begun(call, request.method == "HEAD")
 
 
@@ -57,10 +58,10 @@ class _Call:
         self._limiter = limiter
         self._kept = request.body_so_far()
         self._more = self._kept is None
-        self._call_soon = caller()
+        self._call_soon = threadsafe_scheduler()
         self._told: deque[tuple[str, Any, BaseException | None]] = deque()  # by the thread
         self._is_telling = False
-        self._bell = Bell()
+        self._bell = SingleWaiterEvent()
         self._grants = chain((1, AHEAD), repeat(1))  # whether more than one chunk is wanted shows with the second
         self._granted: SimpleQueue[None] = SimpleQueue()  # one for each chunk that may be given
         self._pieces: SimpleQueue[tuple[bytes, bool] | Exception] = SimpleQueue()
@@ -197,7 +198,7 @@ class ClientLeft(ClientDisconnect, OSError):
     """What an application gets from ``wsgi.input`` and ``write``, for applications know OSError."""
 
 
-def environ_of(request: ASGIRequest, place: Place, body: BodyInput) -> Environ:
+def environ_of(request: ASGIRequest, mounted_path: MountedPath, body: BodyInput) -> Environ:
     """The environ of a request. Middleware's word on scheme, client and host counts.
 
     Names of headers with "_" are dropped, as "-" becomes that; and Proxy, as ``HTTP_PROXY`` means something to others.
@@ -208,10 +209,11 @@ def environ_of(request: ASGIRequest, place: Place, body: BodyInput) -> Environ:
     name, port = scope.get("server") or ("localhost", None)
     environ: Environ = {
         "REQUEST_METHOD": request.method,
-        "SCRIPT_NAME": place.script_name,
-        "PATH_INFO": place.path_info,
+        "SCRIPT_NAME": mounted_path.script_name,
+        "PATH_INFO": mounted_path.path_info,
         "QUERY_STRING": request.query_string,
-        "REQUEST_URI": place.raw_path.decode("latin-1") + (f"?{request.query_string}" if request.query_string else ""),
+        "REQUEST_URI": mounted_path.raw_path.decode("latin-1")
+        + (f"?{request.query_string}" if request.query_string else ""),
         "SERVER_NAME": str(name),
         "SERVER_PORT": str(port or (443 if request.scheme == "https" else 80)),
         "SERVER_PROTOCOL": f"HTTP/{scope.get('http_version', '1.1')}",
@@ -235,7 +237,7 @@ def environ_of(request: ASGIRequest, place: Place, body: BodyInput) -> Environ:
     return environ
 
 
-_KEYS = Names(
+_KEYS = NameCache(
     lambda header: "HTTP_" + header.upper().replace("-", "_"),
     {"content-type": "CONTENT_TYPE", "content-length": "CONTENT_LENGTH"},
 )

@@ -9,19 +9,19 @@ from typing import TYPE_CHECKING
 from micropie.http.response import Response
 from micropie.http.types import Environ
 from micropie.mounts.answering import has_its_length
-from micropie.mounts.prefixes import Mount, Place
+from micropie.mounts.prefixes import Mount, MountedPath
 from micropie.mounts.wsgi_call import WSGICall
 
 if TYPE_CHECKING:
     from micropie.wsgi.request import WSGIRequest
 
 
-def answer_of_wsgi(mount: Mount, place: Place, request: WSGIRequest) -> Response:
+def answer_of_wsgi(mount: Mount, mounted_path: MountedPath, request: WSGIRequest) -> Response:
     written: list[bytes] = []
     call = WSGICall(mount.target, written.append)
     chunks = _Chunks(call, written)
     try:
-        call.begin(environ_below(request, place))
+        call.begin(environ_below(request, mounted_path))
         is_short = call.is_short
         first = chunks.fetch()
         if not is_short or written or request.method == "HEAD":
@@ -40,10 +40,10 @@ def answer_of_wsgi(mount: Mount, place: Place, request: WSGIRequest) -> Response
     return response
 
 
-def environ_below(request: WSGIRequest, place: Place) -> Environ:
+def environ_below(request: WSGIRequest, mounted_path: MountedPath) -> Environ:
     """The server's environ for an application below: ``SCRIPT_NAME`` has grown, ``PATH_INFO`` shrunk."""
     environ = dict(request.environ)
-    environ["SCRIPT_NAME"], environ["PATH_INFO"] = place.script_name, place.path_info
+    environ["SCRIPT_NAME"], environ["PATH_INFO"] = mounted_path.script_name, mounted_path.path_info
     environ["wsgi.url_scheme"] = request.scheme
     client = request.client
     if client is not None:

@@ -70,7 +70,7 @@ class Plan:
         self._takes_keywords = bool(self._keywords) or self._rest_of_names is not None
         self.most_segments = sys.maxsize if self._rest is not None else len(self._positional)
         all_text = not self._takes_keywords and all(map(_is_text, self._positional))
-        self.texts = len(self._positional) if all_text else -1
+        self.plain_args = len(self._positional) if all_text else -1
         plain = not self._takes_keywords and all(map(_is_plain, self._positional))
         self._pick = _picker([named.name for named in self._positional]) if plain and self._positional else None
         self.call = _with_keywords(function) if self._takes_keywords else function

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable
 from typing import Any, TypeVar, overload
 
 from micropie.errors import SetupError, is_count
-from micropie.execution.placement import LOOP, MARK, PROCESS, THREAD, checked_place
+from micropie.execution.placement import LOOP, MARK, PROCESS, THREAD, checked_placement
 from micropie.routing.patterns import Pattern
 from micropie.routing.route import RouteMark, checked_methods
 
@@ -18,16 +18,16 @@ def make_mark(
     methods: Iterable[str] | None,
     name: str | None,
     decorator: str = "route",
-    run: str | None = None,
+    run_in: str | None = None,
 ) -> RouteMark:
     """A checked ``RouteMark``. Raises ``SetupError`` for a path that can't be read, an unknown method or place."""
     if path is not None:
         if not isinstance(path, str):
             raise SetupError(f'a route begins with its path: write @{decorator}("/path"), not {path!r}')
         Pattern(path)
-    if run is not None:
-        checked_place(run, "run")
-    return RouteMark(path, () if methods is None else checked_methods(methods), name, run)
+    if run_in is not None:
+        checked_placement(run_in, "run_in")
+    return RouteMark(path, () if methods is None else checked_methods(methods), name, run_in)
 
 
 def route(
@@ -35,16 +35,15 @@ def route(
     methods: Iterable[str] | None = None,
     *,
     name: str | None = None,
-    run: str | None = None,
+    run_in: str | None = None,
 ) -> Callable[[Function], Function]:
     """Answer ``path`` with the method below: ``@route("/users/<id:int>", methods=["GET"])``.
 
     Wildcards: ``<name>``, ``<name:int>``, ``<name:float>``, ``<name:path>``, ``<name:re:[a-z]+>``; they fill the
     parameters of their names. Without ``path`` the method keeps its own name's path; without ``methods`` it
-    answers every method. ``name`` is for ``url_for``. ``run`` is where it runs, as ``run_in`` takes it. Raises
-    ``SetupError``.
+    answers every method. ``name`` is for ``url_for``. ``run_in``: "loop", "thread" or "process". Raises ``SetupError``.
     """
-    return _marker(make_mark(path, methods, name, run=run))
+    return _marker(make_mark(path, methods, name, run_in=run_in))
 
 
 def _marker(mark: RouteMark, attribute: str = "__micropie_routes__") -> Callable[[Function], Function]:
@@ -83,12 +82,12 @@ class _MethodDecorator:
     def __call__(self, path: Function) -> Function: ...
     @overload
     def __call__(
-        self, path: str | None = None, *, name: str | None = None, run: str | None = None
+        self, path: str | None = None, *, name: str | None = None, run_in: str | None = None
     ) -> Callable[[Function], Function]: ...
-    def __call__(self, path: Any = None, *, name: str | None = None, run: str | None = None) -> Any:
+    def __call__(self, path: Any = None, *, name: str | None = None, run_in: str | None = None) -> Any:
         if callable(path):
             return _marker(make_mark(None, [self._method], None))(path)
-        return _marker(make_mark(path, [self._method], name, run=run))
+        return _marker(make_mark(path, [self._method], name, run_in=run_in))
 
 
 get = _MethodDecorator("GET")
@@ -98,17 +97,17 @@ patch = _MethodDecorator("PATCH")
 delete = _MethodDecorator("DELETE")
 
 
-def run_in(place: str) -> Callable[[Function], Function]:
+def run_in(placement: str) -> Callable[[Function], Function]:
     """Where the handler below runs, whatever the application's ``run_in`` says: ``@run_in("thread")``.
 
     ``"loop"``: on the event loop, or in the server's own thread under WSGI, for a ``def`` that never blocks.
     ``"thread"``: where it may block, the default for ``def``. ``"process"``: in a process of a pool, for what computes
     for long. What can't be is a ``SetupError``: ``async def`` runs on the event loop only.
     """
-    checked_place(place, "run_in")
+    checked_placement(placement, "run_in")
 
     def mark(function: Function) -> Function:
-        setattr(function, MARK, place)
+        setattr(function, MARK, placement)
         return function
 
     return mark

@@ -14,7 +14,7 @@ from micropie.execution.placement import MARK
 SOCKET_PREFIX = "ws_"  # what begins the names of WebSocket handlers
 
 
-def public_handlers(
+def find_handlers(
     instance: object, framework: tuple[type, ...], sockets: bool = False
 ) -> dict[str, Callable[..., Any]]:
     """The handlers that the author of ``instance``'s class defined: name -> bound function.

@@ -7,13 +7,14 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
-from micropie.config import ErrorHandler, ErrorKey, Level, Settings
 from micropie.execution.executors import ExecutorPool
 from micropie.execution.placement import Threads
 from micropie.execution.pool import Pool
-from micropie.execution.shutdown import Ending
+from micropie.execution.shutdown import ShutdownSignal
 from micropie.http.forms import Limits
 from micropie.mounts.prefixes import Mount
+from micropie.routing.config import AppConfig, ErrorHandler, ErrorKey
+from micropie.routing.settings import Settings
 from micropie.sessions import SessionBackend, SessionStore
 from micropie.templates import Templates
 
@@ -22,7 +23,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(slots=True)
-class Branch:
+class AppDefinition:
     """One ``App`` of a tree as its author wrote it: what is compiled."""
 
     app: object
@@ -42,16 +43,16 @@ class Branch:
     """Plain functions that answer WebSockets."""
     template_names: dict[str, Any]
     """What its templates see without being given it."""
-    children: dict[str, Branch]
-    mounts: list[tuple[Mount, Branch | None]]
+    children: dict[str, AppDefinition]
+    mounts: list[tuple[Mount, AppDefinition | None]]
     """What is mounted on it; with a branch, what shares sessions and hooks with it."""
 
 
-def root_level(root: Branch, ending: Ending) -> Level:
+def root_config(root: AppDefinition, shutdown: ShutdownSignal) -> AppConfig:
     settings = Settings().overridden(root.settings)
     assert root.session_backend is not None  # noqa: S101
     pool, pool_threads = _pool(settings)
-    return Level(
+    return AppConfig(
         settings=settings,
         threads=_threads(settings),
         pool=pool,
@@ -65,37 +66,37 @@ def root_level(root: Branch, ending: Ending) -> Level:
         prefix="",
         templates=_templates(root, settings),
         channels=root.channels,
-        ending=ending,
+        shutdown=shutdown,
         tree={},
     )
 
 
-def inner_level(branch: Branch, outer: Level, prefix: str) -> Level:
-    settings = outer.settings.overridden(branch.settings)
-    shares_pool = _POOL_SETTINGS.isdisjoint(branch.settings)
+def child_config(definition: AppDefinition, outer: AppConfig, prefix: str) -> AppConfig:
+    settings = outer.settings.overridden(definition.settings)
+    shares_pool = _POOL_SETTINGS.isdisjoint(definition.settings)
     pool, pool_threads = (outer.pool, outer.pool_threads) if shares_pool else _pool(settings)
     return replace(
         outer,
         settings=settings,
-        threads=outer.threads if _THREAD_SETTINGS.isdisjoint(branch.settings) else _threads(settings),
+        threads=outer.threads if _THREAD_SETTINGS.isdisjoint(definition.settings) else _threads(settings),
         pool=pool,
         pool_threads=pool_threads,
         limits=_limits(settings),
-        sessions=_inner_store(branch, outer, settings, prefix),
-        middlewares=_Chain(outer.middlewares, branch.middlewares),
-        ws_middlewares=_Chain(outer.ws_middlewares, branch.ws_middlewares),
-        error_handlers={**outer.error_handlers, **branch.error_handlers},
-        app=branch.app,
+        sessions=_inner_store(definition, outer, settings, prefix),
+        middlewares=_Chain(outer.middlewares, definition.middlewares),
+        ws_middlewares=_Chain(outer.ws_middlewares, definition.ws_middlewares),
+        error_handlers={**outer.error_handlers, **definition.error_handlers},
+        app=definition.app,
         prefix=prefix,
-        templates=_templates(branch, settings),
-        channels=outer.channels if branch.channels is None else branch.channels,
+        templates=_templates(definition, settings),
+        channels=outer.channels if definition.channels is None else definition.channels,
     )
 
 
-def _inner_store(branch: Branch, outer: Level, settings: Settings, prefix: str) -> SessionStore:
-    if branch.session_backend is not None:
-        return _store(branch.session_backend, settings, prefix)
-    if any(name.startswith("session_") for name in branch.settings):
+def _inner_store(definition: AppDefinition, outer: AppConfig, settings: Settings, prefix: str) -> SessionStore:
+    if definition.session_backend is not None:
+        return _store(definition.session_backend, settings, prefix)
+    if any(name.startswith("session_") for name in definition.settings):
         return _store(outer.sessions.backend, settings, outer.sessions.prefix)
     return outer.sessions
 
@@ -133,8 +134,8 @@ def _store(backend: SessionBackend, settings: Settings, prefix: str) -> SessionS
     )
 
 
-def _templates(branch: Branch, settings: Settings) -> Templates:
-    names = {**branch.template_names, **settings.template_globals}
+def _templates(definition: AppDefinition, settings: Settings) -> Templates:
+    names = {**definition.template_names, **settings.template_globals}
     return Templates(settings.templates, settings.template_filters, names, reload=settings.debug)
 
 

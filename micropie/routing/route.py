@@ -8,23 +8,23 @@ from collections.abc import Callable, Iterable
 from dataclasses import replace
 from typing import Any, NamedTuple
 
-from micropie.config import Level
 from micropie.errors import SetupError
-from micropie.execution.placement import LOOP, MARK, PROCESS, check_possible, innermost, name_of
+from micropie.execution.placement import LOOP, MARK, PROCESS, check_placement, innermost, name_of
 from micropie.execution.steps import AWAIT, HANDLER, INLINE, POOL
 from micropie.routing.binding import Plan
+from micropie.routing.config import AppConfig
 from micropie.routing.patterns import Pattern
 
 METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "TRACE", "CONNECT", "QUERY"})
 
 
 class RouteMark(NamedTuple):
-    """What ``@route`` and its kin leave on a function: ``path`` None means "by its name", ``run`` None "as it says"."""
+    """What ``@route`` and its kin leave on a function. ``path`` None: by its name. ``run_in`` None: as it says."""
 
     path: str | None
     methods: tuple[str, ...]
     name: str | None
-    run: str | None = None
+    run_in: str | None = None
 
 
 def marks_of(function: Any, attribute: str = "__micropie_routes__") -> list[RouteMark]:
@@ -49,10 +49,10 @@ def checked_methods(methods: Iterable[str]) -> tuple[str, ...]:
 
 
 class Route:
-    """A handler as the flow needs it: ``call(*bind(...))``, run as ``run`` says: AWAIT, HANDLER, POOL or INLINE.
+    """A handler as the flow needs it: ``call(*bind(...))``, run as ``step_kind`` says: AWAIT, HANDLER, POOL or INLINE.
 
     ``blocking`` is the way for a ``def`` handler: HANDLER, or INLINE where a step would be nothing but a call.
-    ``place`` is where the route wants it to run, None for where the function or the application says.
+    ``placement`` is where the route wants it to run, None for where the function or the application says.
     ``reads_body``: no form and no JSON is received for it.
 
     Arguments that are ``texts`` segments of the path need no binding. ``takes_socket``: it answers WebSockets,
@@ -62,49 +62,49 @@ class Route:
     __slots__ = (
         "bind",
         "call",
+        "config",
         "is_fallback",
-        "level",
+        "limited_step_kind",
         "methods",
         "most_segments",
         "name",
         "pattern",
+        "plain_args",
         "plan",
         "reads_body",
-        "run",
-        "run_limited",
-        "texts",
+        "step_kind",
     )
 
     def __init__(
         self,
         function: Callable[..., Any],
         name: str,
-        level: Level,
+        config: AppConfig,
         methods: tuple[str, ...] = (),
         pattern: Pattern | None = None,
         blocking: str = HANDLER,
-        place: str | None = None,
+        placement: str | None = None,
         takes_socket: bool = False,
     ) -> None:
         self.name = name
         self.is_fallback = pattern is None and name.rpartition(".")[2] == "default"
-        self.level = _level_for(function, level)
+        self.config = _level_for(function, config)
         self.methods = methods
         self.pattern = pattern
         self.plan = _plan(function, name, takes_socket)
         self.call: Any = self.plan.call  # for POOL its name
         self.bind = self.plan.bind
-        self.texts = self.plan.texts
+        self.plain_args = self.plan.plain_args
         self.most_segments = self.plan.most_segments
         self.reads_body: bool = _mark(function, "__micropie_reads_body__", False)
-        place = place or _mark(function, MARK, None)
-        if place is not None:
-            check_possible(function, place, name, self.reads_body)
-        place = place or level.settings.run_in
-        self.run = _where_it_runs(function, blocking, place)
-        self.run_limited = _where_it_runs(function, HANDLER, place)
-        if self.run is POOL:
-            check_possible(function, PROCESS, name, self.reads_body)
+        placement = placement or _mark(function, MARK, None)
+        if placement is not None:
+            check_placement(function, placement, name, self.reads_body)
+        placement = placement or config.settings.run_in
+        self.step_kind = _where_it_runs(function, blocking, placement)
+        self.limited_step_kind = _where_it_runs(function, HANDLER, placement)
+        if self.step_kind is POOL:
+            check_placement(function, PROCESS, name, self.reads_body)
             self.call = name_of(function, name)
         if self.reads_body:
             self.plan.check_needs_no_body(name)
@@ -135,15 +135,15 @@ def _socket_plan(function: Callable[..., Any]) -> Plan:
     return plan
 
 
-def _where_it_runs(function: Callable[..., Any], blocking: str, place: str) -> str:
+def _where_it_runs(function: Callable[..., Any], blocking: str, placement: str) -> str:
     inner = innermost(function)
     if inspect.iscoroutinefunction(function) or inspect.iscoroutinefunction(inner):
         return AWAIT
-    if place == PROCESS and not inspect.isasyncgenfunction(inner):
+    if placement == PROCESS and not inspect.isasyncgenfunction(inner):
         return POOL
     # Calling a generator function runs nothing of it, so it needs no thread; its chunks get one.
     is_generator = inspect.isgeneratorfunction(inner) or inspect.isasyncgenfunction(inner)
-    return INLINE if is_generator or place == LOOP else blocking
+    return INLINE if is_generator or placement == LOOP else blocking
 
 
 def _mark(function: Any, name: str, default: Any) -> Any:
@@ -158,7 +158,7 @@ def _mark(function: Any, name: str, default: Any) -> Any:
     return getattr(function, name)
 
 
-def _level_for(function: Any, level: Level) -> Level:
+def _level_for(function: Any, config: AppConfig) -> AppConfig:
     """``level``, but for the body's size if the handler states its own: so nobody has to ask for both."""
     size = _mark(function, "__micropie_max_body_size__", None)
-    return level if size is None else replace(level, settings=replace(level.settings, max_body_size=size))
+    return config if size is None else replace(config, settings=replace(config.settings, max_body_size=size))

@@ -11,9 +11,9 @@ from contextlib import suppress
 from typing import Any, TypeAlias
 from urllib.parse import quote, urlencode
 
-from micropie.config import Level
 from micropie.errors import HTTPError, MethodNotAllowed, SetupError
 from micropie.http.paths import DOTS_AND_EMPTY
+from micropie.routing.config import AppConfig
 from micropie.routing.patterns import ESCAPED_SLASH, Pattern
 from micropie.routing.route import METHODS, Route
 
@@ -59,20 +59,20 @@ class Resource:
 
 
 # Where a path led: the resource, the segments and the wildcards' values that become arguments.
-Found: TypeAlias = tuple[Resource, Sequence[str], dict[str, Any]]
+Match: TypeAlias = tuple[Resource, Sequence[str], dict[str, Any]]
 
 _NO_VALUES: dict[str, Any] = {}
 
 
-class Node:
+class HandlerTree:
     """One ``App`` of a tree: its handlers by name and the applications inside it."""
 
-    __slots__ = ("children", "default", "index", "level", "names")
+    __slots__ = ("children", "config", "default", "index", "names")
 
-    def __init__(self, level: Level) -> None:
-        self.level = level
+    def __init__(self, config: AppConfig) -> None:
+        self.config = config
         self.names: dict[str, Resource] = {}
-        self.children: dict[str, Node] = {}
+        self.children: dict[str, HandlerTree] = {}
         self.index: Resource | None = None
         self.default: Resource | None = None
 
@@ -85,7 +85,7 @@ class Node:
         if name == "index":
             self.index = resource
 
-    def find(self, segments: Sequence[str]) -> Found | None:
+    def find(self, segments: Sequence[str]) -> Match | None:
         """Walk down the applications, then: a name, the deepest ``default``, the deepest ``index``."""
         first = segments[0] if segments else None
         if first in self.children:
@@ -94,7 +94,7 @@ class Node:
             return self.names[first], segments[1:], _NO_VALUES
         return self._find_other([self], segments)
 
-    def _find_below(self, segments: Sequence[str]) -> Found | None:
+    def _find_below(self, segments: Sequence[str]) -> Match | None:
         trail = [self]
         for segment in segments:
             child = trail[-1].children.get(segment)
@@ -107,7 +107,7 @@ class Node:
         return self._find_other(trail, segments)
 
     @staticmethod
-    def _find_other(trail: list[Node], segments: Sequence[str]) -> Found | None:
+    def _find_other(trail: list[HandlerTree], segments: Sequence[str]) -> Match | None:
         """What no name took; ``trail`` is the applications on the way, the outermost first."""
         node, rest = trail[-1], segments[len(trail) - 1 :]
         if not rest and node.index is not None:
@@ -133,7 +133,7 @@ class Node:
 class Router:
     """The frozen tables of a whole tree of applications."""
 
-    def __init__(self, root: Node, explicit: Sequence[Route]) -> None:
+    def __init__(self, root: HandlerTree, explicit: Sequence[Route]) -> None:
         self._root = root
         self._static: dict[str, Resource] = {}
         self._patterns: dict[str, tuple[Pattern, Resource]] = {}  # by shape, in order of definition
@@ -167,7 +167,7 @@ class Router:
             raise MethodNotAllowed(allowed)
         raise HTTPError(404)
 
-    def _candidates(self, segments: Sequence[str]) -> Iterator[Found]:
+    def _candidates(self, segments: Sequence[str]) -> Iterator[Match]:
         """What a path may mean, best first; the next counts if the one before does not answer the method."""
         if self._static or self._patterns:
             yield from self._find_explicit(segments)
@@ -175,14 +175,14 @@ class Router:
         if found is not None:
             yield found
 
-    def level_of(self, segments: Sequence[str]) -> Level:
+    def config_of(self, segments: Sequence[str]) -> AppConfig:
         """The level of the deepest application that a path leads into."""
         node = self._root
         for segment in segments:
             if segment not in node.children:
                 break
             node = node.children[segment]
-        return node.level
+        return node.config
 
     def url_for(self, name: str, segments: Sequence[Any], values: dict[str, Any]) -> str:
         """The path of a route by its name. Raises ``LookupError`` and ``ValueError`` with a sentence."""
@@ -217,7 +217,7 @@ class Router:
             for first in firsts
         }
 
-    def _find_explicit(self, segments: Sequence[str]) -> Iterator[Found]:
+    def _find_explicit(self, segments: Sequence[str]) -> Iterator[Match]:
         path = "/" + "/".join(segment.replace("/", ESCAPED_SLASH) for segment in segments)
         if path in self._static:
             yield self._static[path], (), _NO_VALUES

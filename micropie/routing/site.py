@@ -8,13 +8,13 @@ from dataclasses import replace
 from typing import Any, NamedTuple, TypeAlias
 from urllib.parse import quote
 
-from micropie.config import Level
 from micropie.errors import HTTPError
 from micropie.execution.placement import Threads
 from micropie.execution.steps import MOUNT, no_function
 from micropie.http.paths import DOTS_AND_EMPTY
 from micropie.http.request import Request
-from micropie.mounts.prefixes import Mount, Place, Table, kind_of_target, place_of
+from micropie.mounts.prefixes import Mount, MountedPath, PrefixTable, kind_of_target, mounted_path_of
+from micropie.routing.config import AppConfig
 from micropie.routing.patterns import Pattern
 from micropie.routing.route import Route
 from micropie.routing.router import Router
@@ -31,12 +31,12 @@ class Site:
     is reached by the other protocol.
     """
 
-    __slots__ = ("__weakref__", "below", "exact", "has_apart", "level", "mounts", "router", "sockets")
+    __slots__ = ("__weakref__", "below", "config", "exact", "has_isolated_mounts", "mounts", "router", "sockets")
 
-    def __init__(self, level: Level, router: Router, sockets: Router) -> None:
-        self.level = level
-        self.mounts: Table[Mounted] | None = None
-        self.has_apart = False  # whether something is mounted that shares nothing
+    def __init__(self, config: AppConfig, router: Router, sockets: Router) -> None:
+        self.config = config
+        self.mounts: PrefixTable[Mounted] | None = None
+        self.has_isolated_mounts = False  # whether something is mounted that shares nothing
         self.router = router
         self.sockets = sockets
         self.exact = router.exact
@@ -58,8 +58,8 @@ class Site:
 
     def close(self) -> None:
         """End the processes of its pools; called when the application has been shut down."""
-        for level in self.level.tree.values():
-            level.pool.close()
+        for config in self.config.tree.values():
+            config.pool.close()
 
     def refusal(self, request: Request, error: Exception) -> Exception:
         """Why a request has no route: ``error``, or 426 for a WebSocket that the server passed on as a request."""
@@ -81,19 +81,19 @@ class Site:
         is_socket = name in self.sockets.routes and name not in self.router.routes
         return (self.sockets if is_socket else self.router).url_for(name, segments, values)
 
-    def level_of(self, request: Request) -> Level:
+    def config_of(self, request: Request) -> AppConfig:
         """The level of a request that has no route: of the deepest application that its path leads into."""
         try:
-            return self.router.level_of(request.segments())
+            return self.router.config_of(request.segments())
         except HTTPError:  # a path that leads nowhere
-            return self.level
+            return self.config
 
 
 class MountedApp(NamedTuple):
     """An application of a tree that lies at a prefix of its own, with tables of its own."""
 
     prefix: str
-    level: Level
+    config: AppConfig
     router: Router
     sockets: Router
 
@@ -103,20 +103,20 @@ class MountRoute(Route):
 
     __slots__ = ("mount", "prefix", "threads")
 
-    def __init__(self, mount: Mount, prefix: str, level: Level) -> None:
+    def __init__(self, mount: Mount, prefix: str, config: AppConfig) -> None:
         self.mount = mount
         self.prefix = prefix
-        self.threads = Threads(level.settings.threads)
+        self.threads = Threads(config.settings.threads)
         self.name = prefix
         # It limits bodies itself, or does not.
-        self.level = replace(level, settings=replace(level.settings, max_body_size=sys.maxsize))
+        self.config = replace(config, settings=replace(config.settings, max_body_size=sys.maxsize))
         self.methods, self.pattern, self.is_fallback, self.reads_body = (), None, False, True
-        self.run = self.run_limited = MOUNT
-        self.call, self.texts = no_function, -1  # -1: always bound
-        self.bind = lambda request, *_: (self, request, place_of(request.root_path, prefix, request.raw_path))
+        self.step_kind = self.limited_step_kind = MOUNT
+        self.call, self.plain_args = no_function, -1  # -1: always bound
+        self.bind = lambda request, *_: (self, request, mounted_path_of(request.root_path, prefix, request.raw_path))
 
 
-class Apart(NamedTuple):
+class IsolatedMount(NamedTuple):
     """An application that shares nothing, and is called before any request is made of it."""
 
     mount: Mount
@@ -124,7 +124,7 @@ class Apart(NamedTuple):
 
 
 # What a path below a mount leads to.
-Mounted: TypeAlias = MountedApp | MountRoute | Apart
+Mounted: TypeAlias = MountedApp | MountRoute | IsolatedMount
 
 
 class MountingSite(Site):
@@ -132,10 +132,10 @@ class MountingSite(Site):
 
     __slots__ = ()
 
-    def __init__(self, level: Level, router: Router, sockets: Router, mounted: list[tuple[str, Mounted]]) -> None:
-        super().__init__(level, router, sockets)
-        self.mounts = Table(mounted)
-        self.has_apart = any(isinstance(entry, Apart) for _, entry in mounted)
+    def __init__(self, config: AppConfig, router: Router, sockets: Router, mounted: list[tuple[str, Mounted]]) -> None:
+        super().__init__(config, router, sockets)
+        self.mounts = PrefixTable(mounted)
+        self.has_isolated_mounts = any(isinstance(entry, IsolatedMount) for _, entry in mounted)
         self.exact = {method: self._visible(method) for method in router.exact}
         for _, entry in mounted:
             if isinstance(entry, MountedApp):
@@ -154,15 +154,15 @@ class MountingSite(Site):
         request.path_params = [*values.values()] if values else arguments
         return route, arguments, values
 
-    def level_of(self, request: Request) -> Level:
+    def config_of(self, request: Request) -> AppConfig:
         """The level of a request that has no route, see ``Site``."""
         entry = self._entry_of(request)
         if not isinstance(entry, MountedApp):
-            return super().level_of(request)
+            return super().config_of(request)
         try:
-            return entry.router.level_of(request.segments()[entry.prefix.count("/") :])
+            return entry.router.config_of(request.segments()[entry.prefix.count("/") :])
         except HTTPError:
-            return entry.level
+            return entry.config
 
     def find_socket(self, request: Request) -> tuple[Route, Sequence[str], dict[str, Any]]:
         """Where a WebSocket's path leads, see ``Site``."""
@@ -182,10 +182,10 @@ class MountingSite(Site):
         return {path: route for path, route in paths if path is None or self.mounts.find(quote(path).encode()) is None}
 
 
-def apart_of(site: Site, request: Request) -> Apart | None:
+def isolated_mount_of(site: Site, request: Request) -> IsolatedMount | None:
     """The application that answers a request by itself, if it is one's that shares nothing; the site has such."""
     entry = site.mounts.find(request.raw_path) if site.mounts is not None else None
-    return entry if isinstance(entry, Apart) else None
+    return entry if isinstance(entry, IsolatedMount) else None
 
 
 def mount_of(site: Site, request: Request) -> tuple[Mount, str] | None:
@@ -194,7 +194,7 @@ def mount_of(site: Site, request: Request) -> tuple[Mount, str] | None:
     return None if entry is None or isinstance(entry, MountedApp) else (entry.mount, entry.prefix)
 
 
-def handed_over(request: Request) -> tuple[MountRoute, Request, Place]:
+def delegate_route(request: Request) -> tuple[MountRoute, Request, MountedPath]:
     """Where a hook leads that sets ``request._subapp``, and with ``_subapp_path`` what of the path is for that one.
 
     What stands before that in the request's path becomes the prefix. A slash at its beginning may be left out, and the
@@ -208,8 +208,8 @@ def handed_over(request: Request) -> tuple[MountRoute, Request, Place]:
         path += "/"
     above = path.removesuffix(below) if path.endswith(below) else ""
     mount = Mount(above, target, kind_of_target(target, None), isolated=False)
-    place = Place(request.root_path + above.rstrip("/"), quote(below).encode())
-    return MountRoute(mount, above, request.level), request, place
+    mounted_path = MountedPath(request.root_path + above.rstrip("/"), quote(below).encode())
+    return MountRoute(mount, above, request.config), request, mounted_path
 
 
 def _name_routes(outer: Router, prefix: str, router: Router) -> None:

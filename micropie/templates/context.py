@@ -27,7 +27,7 @@ def template(name_or_source: str, /, **context: Any) -> str:
     Raises ``LookupError`` if there is no such template.
     """
     answered = current.get(None)
-    templates = _alone(Path(DIRECTORY).absolute()) if answered is None else answered.level.templates
+    templates = _alone(Path(DIRECTORY).absolute()) if answered is None else answered.config.templates
     if any(mark in name_or_source for mark in _OF_SOURCES):
         return templates.render_source(name_or_source, context)
     return templates.render(name_or_source, context)

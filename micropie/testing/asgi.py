@@ -15,7 +15,7 @@ from typing import Any
 
 import httpx
 
-from micropie.testing.appcall import AppCall, ASGIApp, Message, Scope, checked_headers
+from micropie.testing.app_call import AppCall, ASGIApp, Message, Scope, checked_headers
 from micropie.testing.errors import ProtocolViolation
 from micropie.testing.exchange import AppTransport, Chunk, Head, HttpCall, Settings, Signal
 from micropie.testing.lifespan import Lifespan

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from micropie.testing.appcall import AppCall, ASGIApp, Message
+from micropie.testing.app_call import AppCall, ASGIApp, Message
 from micropie.testing.errors import LifespanFailed, ProtocolViolation, is_only_disconnect
 from micropie.testing.exchange import Signal
 from micropie.testing.loop import LoopThread

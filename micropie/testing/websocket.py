@@ -8,7 +8,7 @@ from typing import Any, NoReturn, Self, cast
 
 import httpx
 
-from micropie.testing.appcall import AppCall, ASGIApp, Message, Scope, checked_headers
+from micropie.testing.app_call import AppCall, ASGIApp, Message, Scope, checked_headers
 from micropie.testing.errors import ProtocolViolation, WebSocketClosed, WebSocketRefused, is_only_disconnect
 from micropie.testing.exchange import Settings, Signal
 from micropie.testing.loop import LoopThread

@@ -10,20 +10,20 @@ from typing import Any
 
 from micropie.execution.context import current
 from micropie.execution.steps import INLINE, Flow
-from micropie.flow.http import answered, failed, respond
+from micropie.flow.http import fail, finish, start
 from micropie.flow.lifecycle import Startable
 from micropie.http.request import Request
 from micropie.http.response import Answer, start_failed, status_line
 from micropie.http.streams import END, Stream, as_bytes
 from micropie.http.types import Environ, StartResponse
-from micropie.mounts.prefixes import place_of
+from micropie.mounts.prefixes import mounted_path_of
 from micropie.mounts.wsgi_in_wsgi import environ_below
-from micropie.routing.site import Site, apart_of
+from micropie.routing.site import Site, isolated_mount_of
 from micropie.wsgi.files import lent_file
-from micropie.wsgi.process import Process
+from micropie.wsgi.lifespan import WSGIState
 from micropie.wsgi.request import WSGIRequest
-from micropie.wsgi.steps import perform, perform_one
-from micropie.wsgi.streaming import close_stream, pump_of
+from micropie.wsgi.steps import perform, perform_step
+from micropie.wsgi.streaming import close_stream, reader_of
 
 logger = logging.getLogger("micropie")
 
@@ -47,14 +47,14 @@ def serve_http(site: Site, environ: Environ, start_response: StartResponse, cont
     current.set(request)
     flow: Flow[Answer] | None = None
     try:
-        step = respond(site, request)
+        step = start(site, request)
         if isinstance(step, tuple):
             kind, function, arguments = step
             try:
-                result = function(*arguments) if kind is INLINE else perform_one(kind, function, arguments, request)
-                answer = answered(request, result)
+                result = function(*arguments) if kind is INLINE else perform_step(kind, function, arguments, request)
+                answer = finish(request, result)
             except Exception as error:
-                answer = failed(request, error)
+                answer = fail(request, error)
         else:
             answer = step
         if not isinstance(answer, tuple):
@@ -75,18 +75,18 @@ def serve_http(site: Site, environ: Environ, start_response: StartResponse, cont
         if flow is not None:
             flow.close()
         for kind, close, nothing in request.unfinished():
-            perform_one(kind, close, nothing, request)
+            perform_step(kind, close, nothing, request)
         request.close()
         raise
     return [body] if request.closers is None else _closing(body, request)
 
 
 def start_and_serve(
-    app: Startable, process: Process, environ: Environ, start_response: StartResponse
+    app: Startable, state: WSGIState, environ: Environ, start_response: StartResponse
 ) -> Iterable[bytes]:
     """Start the application in this process if it has not started, then answer; a start that fails is a 500."""
     try:
-        site = process.site or process.start(app)
+        site = state.site or state.start(app)
     except Exception:
         logger.exception("start-up failed; the next request tries it again")
         status, content_type, length, pairs, body, _ = start_failed(environ["REQUEST_METHOD"] == "HEAD")
@@ -94,12 +94,12 @@ def start_and_serve(
             status_line(status), [*pairs, ("content-type", str(content_type)), ("content-length", str(length))]
         )
         return [body]
-    if site.has_apart:
+    if site.has_isolated_mounts:
         request = WSGIRequest(environ)
-        apart = apart_of(site, request)
-        if apart is not None:
-            place = place_of(request.root_path, apart.prefix, request.raw_path)
-            chunks: Iterable[bytes] = apart.mount.target(environ_below(request, place), start_response)
+        isolated = isolated_mount_of(site, request)
+        if isolated is not None:
+            mounted_path = mounted_path_of(request.root_path, isolated.prefix, request.raw_path)
+            chunks: Iterable[bytes] = isolated.mount.target(environ_below(request, mounted_path), start_response)
             return chunks
     context = copy_context()
     return context.run(serve_http, site, environ, start_response, context)
@@ -133,7 +133,7 @@ class _Chunks:
         self._request = request
         self._is_over = stream.first is END or request.method == "HEAD" or status in (204, 304)
         self._run = context.run
-        self._backend = request.level.settings.portal_backend
+        self._backend = request.config.settings.portal_backend
 
     def __iter__(self) -> Iterator[bytes]:
         if self._is_over:
@@ -151,14 +151,14 @@ class _Chunks:
 
     def _others(self) -> Iterator[Any]:
         if self._stream.is_async:
-            return iter(self._run(pump_of, self._stream, self._backend).next, END)
+            return iter(self._run(reader_of, self._stream, self._backend).next, END)
         return iter(partial(self._run, next, self._stream.source, END), END)
 
     def close(self) -> None:
         """Close the stream's source, once; then the request is over, also if that failed."""
         self._request.broken_off = not self._is_over
         try:
-            if self._stream.mark_closed():
+            if self._stream.claim_close():
                 self._run(close_stream, self._stream, self._backend)
         finally:
             self._request.close()

@@ -10,7 +10,7 @@ import logging
 from collections.abc import Callable, Iterable
 
 from micropie.http.request import Request
-from micropie.http.streams import END, FILE_CHUNK, FilePart, Stream
+from micropie.http.streams import END, FILE_CHUNK, FileRange, Stream
 from micropie.wsgi.request import WSGIRequest
 
 logger = logging.getLogger("micropie")
@@ -19,7 +19,7 @@ logger = logging.getLogger("micropie")
 def lent_file(stream: Stream, request: WSGIRequest, status: int) -> Iterable[bytes] | None:
     """The server's wrapper around the file that is the body; None where there is no such thing."""
     part = stream.source
-    if type(part) is not FilePart or part.file is None or status in (204, 304):
+    if type(part) is not FileRange or part.file is None or status in (204, 304):
         return None
     wrapper: Callable[..., Iterable[bytes]] | None = request.environ.get("wsgi.file_wrapper")
     if wrapper is None:
@@ -33,7 +33,7 @@ def lent_file(stream: Stream, request: WSGIRequest, status: int) -> Iterable[byt
 class _LentPart:
     """A part of a file as a server's wrapper wants it: a file of its own, whose ``close`` ends the request."""
 
-    def __init__(self, part: FilePart, request: Request) -> None:
+    def __init__(self, part: FileRange, request: Request) -> None:
         part.seek(0)
         self._part = part
         self._request = request

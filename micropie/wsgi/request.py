@@ -18,7 +18,7 @@ from anyio import to_thread
 from micropie.errors import ClientDisconnect, HTTPError
 from micropie.execution.background import start_tasks
 from micropie.execution.steps import Flow
-from micropie.http.headers import Names
+from micropie.http.headers import NameCache
 from micropie.http.request import Address, Request
 from micropie.http.types import Environ, Scope
 from micropie.wsgi.steps import perform
@@ -30,7 +30,7 @@ _ABSOLUTE = re.compile(rb"https?://[^/]*", re.IGNORECASE)
 PIECE = 64 * 1024  # bytes read at once: what most servers buffer
 
 
-_NAMES = Names(lambda name: name.lower().encode("latin-1"))
+_NAMES = NameCache(lambda name: name.lower().encode("latin-1"))
 
 
 class WSGIRequest(Request):
@@ -45,7 +45,9 @@ class WSGIRequest(Request):
     def __init__(self, environ: Environ) -> None:
         self.environ = environ
         self.method = environ["REQUEST_METHOD"]
-        self.route = self.draft = self.loaded_session = self.closers = self.literal_path = self.answer_stream = None
+        self.route = self.pending_response = self.loaded_session = self.closers = self.literal_path = (
+            self.answer_stream
+        ) = None
         self._framing = self.parsed_query = self.received = self.form_fields = self.document = None
         self.path_params = ()
         self.path = path = environ.get("PATH_INFO") or "/"
@@ -162,7 +164,7 @@ class WSGIRequest(Request):
         self._left = left - len(piece)
         return piece, self._left > 0
 
-    receive_at_once = receive_piece  # this thread may wait
+    receive_nowait = receive_piece  # this thread may wait
 
     def _read_unannounced(self) -> tuple[bytes, bool]:
         # Only a server that ends the input itself (a chunked body) may be read without a length.

@@ -6,7 +6,6 @@ from collections.abc import Callable, Sequence
 from functools import partial
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar, cast
 
-from micropie.config import Level
 from micropie.execution.loop import perform_limited
 from micropie.execution.placement import HandlerName, Threads
 from micropie.execution.portal import await_in_portal
@@ -15,8 +14,9 @@ from micropie.execution.threads import in_thread
 from micropie.flow.pooled import call_in_pool
 from micropie.http.response import Response
 from micropie.mounts.asgi_in_wsgi import answer_of_asgi
-from micropie.mounts.prefixes import WSGI, Place
+from micropie.mounts.prefixes import WSGI, MountedPath
 from micropie.mounts.wsgi_in_wsgi import answer_of_wsgi
+from micropie.routing.config import AppConfig
 from micropie.routing.site import MountRoute
 from micropie.wsgi.streaming import close_stream, next_chunk
 
@@ -29,16 +29,16 @@ Value = TypeVar("Value")
 _in_own_thread = partial(in_thread, Threads(40), abandon_on_cancel=True)
 
 
-class World(Protocol):
+class StepContext(Protocol):
     """What steps need to be performed: a request, or what stands for one at start-up."""
 
-    level: Level
+    config: AppConfig
 
     def receive_piece(self) -> tuple[bytes, bool]:
         """The next piece of the body and whether more may follow."""
 
 
-def perform(flow: Flow[Value], world: World) -> Value:
+def perform(flow: Flow[Value], context: StepContext) -> Value:
     """Perform a flow's steps until it returns.
 
     What a step raises is thrown into the flow outside of ``except``, or it would become the ``__context__`` of
@@ -55,22 +55,24 @@ def perform(flow: Flow[Value], world: World) -> Value:
                 return value
             resume = flow.send
             try:
-                result = function(*arguments) if kind is IO else perform_one(kind, function, arguments, world)
+                result = function(*arguments) if kind is IO else perform_step(kind, function, arguments, context)
             except BaseException as error:
                 resume, result = flow.throw, error
     finally:
         result = None  # an exception's traceback refers to this frame: without this it would be a cycle
 
 
-def perform_one(kind: str | Limited, function: Callable[..., Any], arguments: Sequence[Any], world: World) -> Any:
+def perform_step(
+    kind: str | Limited, function: Callable[..., Any], arguments: Sequence[Any], context: StepContext
+) -> Any:
     """Perform one step."""
     if kind is AWAIT:
-        return await_in_portal(world.level.settings.portal_backend, function, arguments)
+        return await_in_portal(context.config.settings.portal_backend, function, arguments)
     if kind is IO or kind is BLOCK or kind is HANDLER:
         return function(*arguments)
     if kind is POOL:
-        return call_in_pool(cast("WSGIRequest", world), cast(HandlerName, function), arguments)
-    backend = world.level.settings.portal_backend
+        return call_in_pool(cast("WSGIRequest", context), cast(HandlerName, function), arguments)
+    backend = context.config.settings.portal_backend
     if kind is CHUNK:
         return next_chunk(arguments[0], backend)
     if kind is CLOSE:
@@ -79,16 +81,18 @@ def perform_one(kind: str | Limited, function: Callable[..., Any], arguments: Se
         return answer_of(*arguments)
     if isinstance(kind, Limited):
         if kind.kind is MOUNT:
-            route, request, place = arguments
-            return answer_of(route, request, place, kind.seconds)
+            route, request, mounted_path = arguments
+            return answer_of(route, request, mounted_path, kind.seconds)
         return await_in_portal(backend, perform_limited, (kind, function, arguments, _in_own_thread))
-    return world.receive_piece()
+    return context.receive_piece()
 
 
-def answer_of(route: MountRoute, request: WSGIRequest, place: Place, seconds: float | None = None) -> Response:
+def answer_of(
+    route: MountRoute, request: WSGIRequest, mounted_path: MountedPath, seconds: float | None = None
+) -> Response:
     """The answer of the application that is mounted at ``route``, within ``seconds`` if that can be."""
     if route.mount.kind == WSGI:
-        return answer_of_wsgi(route.mount, place, request)
-    settings = route.level.settings
+        return answer_of_wsgi(route.mount, mounted_path, request)
+    settings = route.config.settings
     limits = [limit for limit in (seconds, settings.mount_timeout) if limit is not None]
-    return answer_of_asgi(route.mount, place, request, settings.portal_backend, min(limits, default=None))
+    return answer_of_asgi(route.mount, mounted_path, request, settings.portal_backend, min(limits, default=None))

@@ -13,45 +13,47 @@ from typing import Any
 from anyio import get_cancelled_exc_class
 
 from micropie.errors import ClientDisconnect
-from micropie.execution.lookahead import Lookahead
-from micropie.execution.loop import CLEAN_UP_WITHIN, Source, caller
+from micropie.execution.backpressure import BackpressureWindow
+from micropie.execution.loop import CLEAN_UP_WITHIN
 from micropie.execution.portal import await_in_portal, get_portal
+from micropie.execution.scoped import ScopedIterator
+from micropie.execution.wake import threadsafe_scheduler
 from micropie.http.streams import END, Stream, has_ended
 
 
-def pump_of(stream: Stream, backend: str) -> Pump:
+def reader_of(stream: Stream, backend: str) -> StreamReader:
     """What gets the chunks of an async stream; begun by the first who asks."""
-    if stream.pump is None:
-        stream.pump = Pump(stream.source, backend)
-    pump: Pump = stream.pump
-    return pump
+    if stream.driver_state is None:
+        stream.driver_state = StreamReader(stream.source, backend)
+    reader: StreamReader = stream.driver_state
+    return reader
 
 
 def next_chunk(stream: Stream, backend: str) -> Any:
     """One chunk of a stream that may wait; ``END`` at its end."""
-    return pump_of(stream, backend).next() if stream.is_async else next(stream.source, END)
+    return reader_of(stream, backend).next() if stream.is_async else next(stream.source, END)
 
 
 def close_stream(stream: Stream, backend: str) -> None:
     """Close a stream that has not come to its end."""
-    if stream.pump is not None:
-        stream.pump.close()
+    if stream.driver_state is not None:
+        stream.driver_state.close()
     elif stream.closer is not None and stream.is_async:
         await_in_portal(backend, stream.closer, ())
     elif stream.closer is not None:
         stream.closer()
 
 
-class Pump:
+class StreamReader:
     """Advances an async source, from its first chunk to its end, and closes it.
 
     ``next`` and ``close`` are called by one thread at a time, which need not be the same each time.
     """
 
     def __init__(self, chunks: Any, backend: str) -> None:
-        self._source = Source(chunks)
+        self._source = ScopedIterator(chunks)
         self._made: SimpleQueue[list[Any]] = SimpleQueue()  # [chunk, None], at last [END, what the source raised]
-        self._lookahead = Lookahead()
+        self._window = BackpressureWindow()
         self._is_closing = False
         self._has_ended = False
         self._portal = get_portal(backend)
@@ -66,7 +68,7 @@ class Pump:
         """One chunk, ``END`` at the end and after ``close``. Raises what the source raises; that is its end, too."""
         if self._is_closing:
             return END
-        parked = self._lookahead.ask()
+        parked = self._window.ask()
         if parked is not None:
             with suppress(RuntimeError):  # a loop that has ended has said so to who takes the next chunk
                 self._call_soon(parked.set)
@@ -96,7 +98,7 @@ class Pump:
     # -- in the task, on the loop ----------------------------------------------------------------------------------
 
     async def _run(self) -> None:
-        self._call_soon = caller()
+        self._call_soon = threadsafe_scheduler()
         self._source.enter()
         failure: BaseException | None = None
         try:
@@ -115,17 +117,17 @@ class Pump:
     async def _make_all(self) -> None:
         async for chunk in self._source.chunks:
             self._made.put([chunk, None])
-            parked = self._lookahead.made()
+            parked = self._window.made()
             if parked is not None:
                 await parked.wait()
             if self._is_closing:
                 return
 
     async def _stop(self) -> None:
-        parked = self._lookahead.leave()
+        parked = self._window.leave()
         if parked is not None:
             parked.set()
-        self._source.give_up()
+        self._source.cancel()
 
 
 def _loop_ended() -> Exception:

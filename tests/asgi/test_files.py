@@ -182,12 +182,12 @@ def test_a_file_of_an_async_handler_uses_the_threads_of_io(place: Path, backend:
 
         from micropie.execution import threads
 
-        level = app.compiled().level
+        config = app.compiled().config
         async with anyio.create_task_group() as tasks:
             released = anyio.Event()
 
             async def occupy() -> None:
-                async with threads.limiter_of(level.threads):
+                async with threads.limiter_of(config.threads):
                     await released.wait()
 
             tasks.start_soon(occupy)

@@ -17,7 +17,7 @@ from anyio.lowlevel import checkpoint
 import micropie.channels
 from micropie import App, EventStream, SetupError, WebSocket, WebSocketMiddleware, inline
 from micropie.channels import Channels, MessagesLost, Subscription
-from micropie.execution.loop import WAKERS, caller
+from micropie.execution.wake import WAKERS, threadsafe_scheduler
 from micropie.http.json import CodecError
 from tests.asgi.calls import ended_by_shutdown, every_loop, run
 from tests.conftest import MakeClient
@@ -327,7 +327,7 @@ def test_a_loop_that_has_ended_is_no_error_to_others(backend: str) -> None:
     async def leave_behind() -> None:
         own = WAKERS.get()
         assert own is WAKERS.get()
-        kept.extend([own, caller(), anyio.Event()])
+        kept.extend([own, threadsafe_scheduler(), anyio.Event()])
 
     run(backend, leave_behind)
     own, call_soon, event = kept
@@ -453,7 +453,7 @@ def test_a_form_reaches_a_stream(make_client: MakeClient, channels: Channels, po
         assert client.post(f"/{post}", data={"text": "hello\nworld"}).text == "posted"
         assert next(chunk for chunk in chunks if b"data" in chunk) == b'data: {"text":"hello\\nworld"}\n\n'
     until(lambda: client.get("/listeners").text == "0")  # R61: also that of the thread, which nothing wakes
-    until(lambda: not any(ending._functions for ending in app._micropie_endings.values()))
+    until(lambda: not any(shutdown._functions for shutdown in app._micropie_shutdowns.values()))
 
 
 @pytest.mark.parametrize("path", ["poll", "poll_async"])
@@ -467,7 +467,7 @@ def test_a_long_poll(make_client: MakeClient, channels: Channels, path: str) -> 
     client.post("/say", data={"text": "now"})
     thread.join(10)
     assert answers == [{"text": "now"}]
-    assert not any(ending._functions for ending in app._micropie_endings.values())
+    assert not any(shutdown._functions for shutdown in app._micropie_shutdowns.values())
 
 
 @pytest.mark.parametrize("world", ["asyncio", "trio"])

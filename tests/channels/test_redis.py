@@ -20,7 +20,7 @@ import redis
 from micropie import SetupError
 from micropie.channels import MessagesLost, RedisChannels, Subscription
 from micropie.channels import redis as redischannels
-from micropie.channels.waiting import Outcome
+from micropie.channels.waiting import Future
 from micropie.execution import redis_client as redisclient
 from micropie.execution.redis_client import RedisClient
 from tests.asgi.calls import every_loop, run
@@ -342,7 +342,7 @@ def test_two_processes_hear_each_other(redis_url: str) -> None:
 
 
 def test_only_the_first_word_about_an_outcome_counts() -> None:
-    outcome = Outcome("it")
+    outcome = Future("it")
     calls = []
     outcome.call(lambda: calls.append("done"))
     forgotten: Any = calls.clear

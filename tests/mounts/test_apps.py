@@ -28,7 +28,7 @@ class Shop(App):
         return f"{session['n']} {self.request.path} {self.request.root_path}"
 
     def limit(self) -> str:
-        return str(self.request.level.settings.max_body_size)
+        return str(self.request.config.settings.max_body_size)
 
 
 class Root(App):

@@ -17,7 +17,7 @@ JSON = "application/json"
 FORM = "application/x-www-form-urlencoded"
 
 
-def received_at_once(request: Request, reads_body: bool) -> bool:
+def try_receive_body(request: Request, reads_body: bool) -> bool:
     """Receive the body, if there is one to be parsed and it has arrived in one piece, without a step.
 
     False if that has to wait, or is more: then the flow goes on with it. ``reads_body``: the handler does that itself.
@@ -26,11 +26,11 @@ def received_at_once(request: Request, reads_body: bool) -> bool:
     accept = _parser(request)
     if accept is None or reads_body:
         return reads_body or request.framing()[0] != MULTIPART
-    received = request.receive_at_once()
+    received = request.receive_nowait()
     if received is None:
         return False
     piece, more = received
-    if more or len(piece) > request.level.settings.max_body_size:
+    if more or len(piece) > request.config.settings.max_body_size:
         request.put_back = received
         return False
     request.received = piece
@@ -52,7 +52,7 @@ def receive_body(request: Request, reads_body: bool) -> Flow[None]:
 def _parser(request: Request) -> Callable[[Request, bytes], None] | None:
     """What takes a body that is parsed as one piece of bytes, if it is one. Raises 400 and 413 for its length."""
     media_type, _, length = request.framing()
-    if length is not None and length > request.level.settings.max_body_size:
+    if length is not None and length > request.config.settings.max_body_size:
         request.incoming  # noqa: B018 - refuses at once what is announced as too long
     if media_type == FORM:
         return accept_form
@@ -62,7 +62,7 @@ def _parser(request: Request) -> Callable[[Request, bytes], None] | None:
 def accept_form(request: Request, body: bytes) -> None:
     """Take ``body`` as an urlencoded form."""
     require_utf8(request.framing()[1].get("charset", ""))
-    request.form_fields = parse_urlencoded(body, request.level.limits) if body else None
+    request.form_fields = parse_urlencoded(body, request.config.limits) if body else None
 
 
 def accept_json(request: Request, body: bytes) -> None:
@@ -96,8 +96,8 @@ def receive_parts(request: Request) -> Flow[None]:
 
 
 def _receive_multipart(request: Request, parameters: dict[str, str]) -> Flow[None]:
-    parser = MultipartParser(boundary_of(parameters), request.level.limits)
-    request.hold(parser.close)
+    parser = MultipartParser(boundary_of(parameters), request.config.limits)
+    request.release_after(parser.close)
     incoming = request.incoming
     incoming.start_stream()
     waiting: list[bytes] = []  # for the disk

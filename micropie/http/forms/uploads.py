@@ -15,7 +15,7 @@ from tempfile import SpooledTemporaryFile
 from threading import Lock
 from typing import IO, Any
 
-from micropie.execution.outcomes import Ready
+from micropie.execution.outcomes import Completed
 
 CHUNK = 64 * 1024
 
@@ -121,9 +121,9 @@ class UploadContent:
     def __init__(self, upload: UploadFile) -> None:
         self._upload = upload
 
-    def get(self) -> Ready[bytes | None]:
+    def get(self) -> Completed[bytes | None]:
         """The next 64 KiB at most, None at the end."""
-        return Ready(self._upload.read(CHUNK) or None)
+        return Completed(self._upload.read(CHUNK) or None)
 
 
 class NewFile:

@@ -1,0 +1,1 @@
+"""WebSockets under ASGI: the handshake, the handler, and messages both ways."""

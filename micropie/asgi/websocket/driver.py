@@ -1,0 +1,35 @@
+"""One WebSocket under ASGI, from its scope to its last message."""
+
+from __future__ import annotations
+
+from anyio import move_on_after
+
+from micropie.asgi.request import ASGIWebSocketRequest
+from micropie.asgi.steps import close_request, perform
+from micropie.asgi.websocket.websocket import WebSocket
+from micropie.execution.context import current
+from micropie.execution.loop import CLEAN_UP_WITHIN
+from micropie.flow.websocket import cleanup, handle_websocket
+from micropie.http.types import Receive, Scope, Send
+from micropie.routing.site import Site
+
+
+async def serve_websocket(site: Site, scope: Scope, receive: Receive, send: Send) -> None:
+    """Serve one WebSocket. Raises what the flow does not answer: cancellation."""
+    message = await receive()
+    if message["type"] != "websocket.connect":  # it has gone already
+        return
+    request = ASGIWebSocketRequest(scope)
+    websocket = WebSocket(request, receive, send)
+    token = current.set(request)
+    try:
+        try:
+            close_info = await perform(handle_websocket(site, request, websocket), request)
+        except BaseException:
+            with move_on_after(CLEAN_UP_WITHIN, shield=True):
+                await perform(cleanup(request), request)
+            raise
+        await websocket.refuse(*close_info)
+    finally:
+        current.reset(token)
+        await close_request(request)

@@ -1,0 +1,88 @@
+"""Waking tasks: from their own loop, and from other threads."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Awaitable, Callable
+from contextlib import suppress
+from typing import Any
+
+from anyio import Event
+from anyio.lowlevel import current_token
+
+from micropie.execution.loop import LoopLocal
+
+
+def threadsafe_scheduler() -> Callable[[Callable[[], object]], object]:
+    """What has this event loop call a function soon: from any thread, and from a signal's handler.
+
+    The loop's own way, whichever it is: it does not wait and takes no lock, where anyio's makes a task of it and takes
+    four times as long. It raises ``RuntimeError`` if the loop has ended.
+    """
+    loop = _native_loop()
+    call_soon: Callable[[Callable[[], object]], object]
+    call_soon = getattr(loop, "call_soon_threadsafe", None) or loop.run_sync_soon  # asyncio's, trio's
+    return call_soon
+
+
+def _native_loop() -> Any:
+    token = current_token()
+    return getattr(token, "native_token", token)  # anyio 4.11 and later wrap it
+
+
+class SingleWaiterEvent:
+    """One task waits for it, again and again; others of its loop ring it. Nobody hears it who does not wait.
+
+    That is an ``Event`` for each wait; or a future where the loop has them, asyncio's, which takes half the time.
+    """
+
+    __slots__ = ("_create_future", "_rung")
+
+    def __init__(self) -> None:
+        self._create_future: Callable[[], Any] | None = getattr(_native_loop(), "create_future", None)
+        self._rung: Any = None  # of the last wait
+
+    def wait(self) -> Awaitable[object]:
+        """What is to be awaited, at once, until the next ring."""
+        if self._create_future is None:
+            self._rung = event = Event()
+            return event.wait()
+        self._rung = future = self._create_future()
+        return future  # type: ignore[no-any-return]
+
+    def ring(self) -> None:
+        """Wake who waits, if somebody does."""
+        if self._rung is None:
+            return
+        if self._create_future is None:
+            self._rung.set()
+        elif not self._rung.done():  # rung already, or its task is being cancelled
+            self._rung.set_result(None)
+
+
+class ThreadsafeWaker:
+    """Sets events of one event loop from any thread; ``WAKERS`` has this loop's.
+
+    However many are set at a time, the loop is told once: that costs a system call.
+    """
+
+    def __init__(self) -> None:
+        self._call_soon = threadsafe_scheduler()
+        self._events: deque[Event] = deque()
+        self._is_told = False
+
+    def wake(self, event: Event) -> None:
+        """Set ``event``, soon. Nothing happens if its loop has ended."""
+        self._events.append(event)
+        if not self._is_told:
+            self._is_told = True
+            with suppress(RuntimeError):
+                self._call_soon(self._set_all)
+
+    def _set_all(self) -> None:
+        self._is_told = False  # first: what comes meanwhile has it called again
+        while self._events:
+            self._events.popleft().set()
+
+
+WAKERS = LoopLocal("micropie.waker", ThreadsafeWaker)

@@ -1,0 +1,71 @@
+"""Messages read ahead: when reading pauses, goes on and ends. What it is for is told by ``tests/websockets``."""
+
+from __future__ import annotations
+
+import anyio
+from anyio import wait_all_tasks_blocked
+
+from micropie.asgi.websocket.read_ahead import IN_A_ROW, MOST_KEPT, ReadAhead
+from tests.asgi.calls import Message, every_loop, run
+
+
+class Server:
+    """Gives messages without end, at once."""
+
+    def __init__(self) -> None:
+        self.received = 0
+
+    async def receive(self) -> Message:
+        self.received += 1
+        return {"type": "websocket.receive", "text": str(self.received)}
+
+
+async def taken(ahead: ReadAhead, count: int) -> list[str]:
+    messages = [await ahead.next() for _ in range(count)]
+    await wait_all_tasks_blocked()
+    return [message["text"] for message in messages if message is not None]
+
+
+@every_loop
+def test_it_pauses_for_a_handler_that_takes_message_after_message_and_is_let_go(backend: str) -> None:
+    async def main() -> None:
+        server = Server()
+        ahead = ReadAhead(server.receive, 1000)
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(ahead.run)
+            await taken(ahead, IN_A_ROW - 1)
+            assert server.received == MOST_KEPT + IN_A_ROW - 1
+            await taken(ahead, 1)
+            assert server.received == MOST_KEPT + IN_A_ROW - 1
+            ahead.look_out()  # the handler waits for something else, with messages kept
+            await wait_all_tasks_blocked()
+            assert server.received == MOST_KEPT + IN_A_ROW
+            assert len(await taken(ahead, MOST_KEPT - 1)) == MOST_KEPT - 1
+            assert not ahead.let_go()
+            assert await ahead.next() == {"type": "websocket.receive", "text": str(MOST_KEPT + IN_A_ROW)}
+            assert ahead.let_go()  # or the task group would wait for ever
+        assert server.received == MOST_KEPT + IN_A_ROW
+
+    run(backend, main)
+
+
+@every_loop
+def test_it_is_not_let_go_while_it_receives(backend: str) -> None:
+    async def main() -> None:
+        server = Server()
+
+        async def receive() -> Message:
+            if server.received > IN_A_ROW:
+                await anyio.sleep_forever()
+            return await server.receive()
+
+        ahead = ReadAhead(receive, 1000)
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(ahead.run)
+            await wait_all_tasks_blocked()
+            await taken(ahead, IN_A_ROW + 1)
+            assert not ahead.let_go()
+            ahead.stop()
+            assert await ahead.next() is None
+
+    run(backend, main)

@@ -1,0 +1,670 @@
+"""What a handler and its client say to each other, and every way in which that ends."""
+
+from __future__ import annotations
+
+import json
+import logging
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+import anyio
+import anyio.lowlevel
+import pytest
+
+import micropie
+from micropie import App, ConnectionClosed, HTTPError, Redirect, WebSocket, websocket
+from micropie.testing import TestClient, WebSocketClosed, WebSocketRefused, WebSocketSession
+from tests.asgi.websocket.conftest import OpenClient
+from tests.support.waiting import until
+
+Handler = Callable[[WebSocket], Awaitable[None]]
+
+
+def app_of(handler: Handler, **settings: Any) -> App:
+    """An application whose one WebSocket is `/`."""
+    app = App(**settings)
+    app.websocket("/")(handler)
+    return app
+
+
+def errors(caplog: pytest.LogCaptureFixture) -> list[str]:
+    return [record.getMessage() for record in caplog.records if record.levelno >= logging.WARNING]
+
+
+def closing(ws: WebSocketSession) -> tuple[int, str]:
+    with pytest.raises(WebSocketClosed) as closed:
+        ws.receive()
+    return closed.value.code, closed.value.reason
+
+
+def refusal(client: TestClient, **options: Any) -> WebSocketRefused:
+    with pytest.raises(WebSocketRefused) as refused, client.websocket("/", **options):
+        pass
+    return refused.value
+
+
+# -- messages ------------------------------------------------------------------------------------------------------------
+
+
+async def echo(ws: WebSocket) -> None:
+    await ws.accept()
+    while True:
+        await ws.send_text(f"Echo: {await ws.receive_text()}")
+
+
+def test_the_first_example(open_client: OpenClient, caplog: pytest.LogCaptureFixture) -> None:
+    with open_client(app_of(echo)).websocket("/") as ws:
+        for text in ("hello", "é", ""):
+            ws.send_text(text)
+            assert ws.receive_text() == f"Echo: {text}"
+    assert errors(caplog) == []
+
+
+def test_text_bytes_and_json(open_client: OpenClient) -> None:
+    async def handler(ws: WebSocket) -> None:
+        await ws.accept()
+        await ws.send_bytes(await ws.receive_bytes())
+        await ws.send_bytes(memoryview(await ws.receive_bytes()))
+        for _ in range(3):
+            await ws.send_json(await ws.receive_json())
+
+    with open_client(app_of(handler)).websocket("/") as ws:
+        ws.send_bytes(b"\0\xff")
+        assert ws.receive_bytes() == b"\0\xff"
+        ws.send_bytes(b"")
+        assert ws.receive_bytes() == b""
+        ws.send_text('{"a": [1, null]}')
+        assert ws.receive() == {"type": "websocket.send", "text": '{"a":[1,null]}'}
+        ws.send_json("é", binary=True)
+        assert ws.receive_json() == "é"
+        ws.send_text("0")
+        assert ws.receive_text() == "0"
+        assert closing(ws) == (1000, "")
+
+
+def test_async_for_gives_text_and_bytes_until_the_client_leaves(open_client: OpenClient) -> None:
+    got: list[Any] = []
+
+    async def handler(ws: WebSocket) -> None:
+        await ws.accept()
+        async for message in ws:
+            got.append(message)
+        got.append((ws.closed, ws.close_code, ws.close_reason, repr(ws)))
+
+    with open_client(app_of(handler)).websocket("/") as ws:
+        ws.send_text("a")
+        ws.send_bytes(b"b")
+        ws.send_text("")
+        ws.close(3001, "enough")
+    assert got == ["a", b"b", "", (True, 3001, "enough", "<WebSocket '/', gone>")]
+
+
+def test_async_for_ends_also_when_this_side_closes(open_client: OpenClient) -> None:
+    async def handler(ws: WebSocket) -> None:
+        await ws.accept()
+        async for message in ws:
+            assert message == "stop"
+            await ws.close(4000)
+
+    with open_client(app_of(handler)).websocket("/") as ws:
+        ws.send_text("stop")
+        assert closing(ws) == (4000, "")
+
+
+@pytest.mark.parametrize("spelling", [{"text": "x", "bytes": None}, {"bytes": b"x", "text": None}, {"text": "x"}])
+def test_R56_both_spellings_of_what_is_not_there(open_client: OpenClient, spelling: dict[str, Any]) -> None:
+    async def handler(ws: WebSocket) -> None:
+        await ws.accept()
+        text = spelling.get("text") is not None
+        await ws.send_text(await ws.receive_text() if text else (await ws.receive_bytes()).decode())
+        async for message in ws:
+            await ws.send_json([message if isinstance(message, str) else message.decode()])
+
+    with open_client(app_of(handler)).websocket("/") as ws:
+        ws.send({"type": "websocket.receive", **spelling})
+        assert ws.receive_text() == "x"
+        ws.send({"type": "websocket.receive", **spelling})
+        assert ws.receive_json() == ["x"]
+
+
+REJECTED: dict[str, tuple[str, Callable[[WebSocketSession], None], Any]] = {
+    "text": ("receive_text", lambda ws: ws.send_bytes(b"x"), (1003, "text was expected")),
+    "bytes": ("receive_bytes", lambda ws: ws.send_text("x"), (1003, "bytes were expected")),
+    "JSON": ("receive_json", lambda ws: ws.send_text("{"), (1007, "The JSON is not valid at character 2.")),
+    "JSON in UTF-8": (
+        "receive_json",
+        lambda ws: ws.send_bytes(b'"\xff"'),
+        (1007, "The JSON is not valid UTF-8 at byte 2."),
+    ),
+}
+
+
+@pytest.mark.parametrize("case", REJECTED)
+def test_R56_a_message_of_another_kind_closes_and_is_a_value_error(
+    open_client: OpenClient, caplog: pytest.LogCaptureFixture, case: str
+) -> None:
+    method, send, farewell = REJECTED[case]
+    seen: list[Any] = []
+
+    async def handler(ws: WebSocket) -> None:
+        await ws.accept()
+        try:
+            await getattr(ws, method)()
+        except ValueError as error:
+            seen.append(error)
+            raise
+
+    with open_client(app_of(handler)).websocket("/") as ws:
+        send(ws)
+        assert closing(ws) == farewell
+    assert isinstance(seen[0], ConnectionClosed)
+    assert (seen[0].code, seen[0].reason) == farewell
+    assert errors(caplog) == []  # a client's mistake is nothing for the log
+
+
+@pytest.mark.parametrize("method", ["receive_text", "receive_bytes", "receive_json", "__anext__"])
+@pytest.mark.parametrize("busy", [False, True])
+def test_R57_a_message_above_the_limit_closes_with_1009(open_client: OpenClient, method: str, busy: bool) -> None:
+    async def handler(ws: WebSocket) -> None:
+        await ws.accept()
+        if busy:
+            await anyio.lowlevel.checkpoint()
+        await ws.send_text(str(len(await getattr(ws, method)())))
+        await getattr(ws, method)()
+        raise AssertionError("too big")
+
+    with open_client(app_of(handler, websocket_max_size=10)).websocket("/") as ws:
+        send: Any = ws.send_bytes if method == "receive_bytes" else ws.send_text
+        content: Any = (
+            b"12345678" if method == "receive_bytes" else '"123456"' if method == "receive_json" else "12345678"
+        )
+        send(content)
+        assert ws.receive_text() == ("6" if method == "receive_json" else "8")
+        send(content + content[:3] if method != "receive_json" else '"123456789"')
+        code, reason = closing(ws)
+        assert (code, reason) == (1009, "a message may have 10 bytes")
+
+
+def test_R57_text_is_measured_in_bytes(open_client: OpenClient) -> None:
+    async def handler(ws: WebSocket) -> None:
+        await ws.accept()
+        while True:
+            await ws.send_text(await ws.receive_text())
+
+    with open_client(app_of(handler, websocket_max_size=10)).websocket("/") as ws:
+        ws.send_text("€€€")
+        assert ws.receive_text() == "€€€"
+        ws.send_text("€€€€")
+        assert closing(ws)[0] == 1009
+
+
+# -- the handshake -------------------------------------------------------------------------------------------------------
+
+
+def test_subprotocols(open_client: OpenClient) -> None:
+    async def handler(ws: WebSocket) -> None:
+        assert not ws.accepted
+        with pytest.raises(ValueError, match=r"did not offer the subprotocol 'other', but \['chat', 'v2'\]"):
+            await ws.accept("other")
+        await ws.accept(ws.subprotocols[-1])
+        assert ws.accepted
+
+    with open_client(app_of(handler)).websocket("/", subprotocols=["chat", "v2"]) as ws:
+        assert ws.accepted_subprotocol == "v2"
+
+
+def test_headers_go_along_with_the_accept(open_client: OpenClient) -> None:
+    async def handler(ws: WebSocket) -> None:
+        bad: Any
+        for bad in ({"X": "a\r\nY: b"}, {"X Y": "a"}, {"X": 5}, {"Sec-WebSocket-Protocol": "a"}):
+            with pytest.raises(Exception, match="header"):
+                await ws.accept(headers=bad)
+        await ws.accept(headers={"X-A": "1", "Connection": "close"})
+
+    with open_client(app_of(handler)).websocket("/") as ws:
+        assert list(ws.headers.multi_items()) == [("x-a", "1")]
+
+
+def test_headers_as_pairs(open_client: OpenClient) -> None:
+    async def handler(ws: WebSocket) -> None:
+        await ws.accept(headers=[("X-A", "1"), ("X-A", "2")])
+
+    with open_client(app_of(handler)).websocket("/") as ws:
+        assert ws.headers.get_list("x-a") == ["1", "2"]
+
+
+@pytest.mark.parametrize("denial", [True, False])
+@pytest.mark.parametrize(
+    ("raised", "status", "code", "said"),
+    [
+        (HTTPError(401, "Log in.", [("WWW-Authenticate", "Basic")]), 401, 1008, "Log in."),
+        (HTTPError(503), 503, 1011, "503 Service Unavailable"),
+        (Redirect("/there"), 303, 1008, ""),
+        (Redirect("https://evil.test/"), 500, 1011, "500 Internal Server Error"),
+        (HTTPError(400, "x", [("X", "a\nb")]), 500, 1011, "500 Internal Server Error"),
+        (RuntimeError("secret"), 500, 1011, "500 Internal Server Error"),
+        (ConnectionClosed(), 403, 1000, "This WebSocket was not accepted."),
+        (None, 403, 1000, "This WebSocket was not accepted."),
+    ],
+)
+def test_R53_what_is_raised_before_accept_is_the_answer(
+    open_client: OpenClient,
+    caplog: pytest.LogCaptureFixture,
+    denial: bool,
+    raised: Exception | None,
+    status: int,
+    code: int,
+    said: str,
+) -> None:
+    async def handler(ws: WebSocket) -> None:
+        if raised is not None:
+            raise raised
+
+    refused = refusal(open_client(app_of(handler), denial_response=denial))
+    if denial:
+        assert (refused.status, refused.body.decode()) == (status, said)
+        headers = dict(refused.headers)
+        assert headers.get(b"location") == (b"/there" if status == 303 else None)
+        assert headers.get(b"www-authenticate") == (b"Basic" if status == 401 else None)
+        assert headers[b"content-length"] == b"%d" % len(said)
+    else:
+        assert (refused.status, refused.code) == (403, code)
+        assert refused.reason in (said, "")
+    assert len(errors(caplog)) == (1 if status == 500 else 0)
+    assert "secret" not in refused.reason
+
+
+def test_close_before_accept_refuses(open_client: OpenClient) -> None:
+    async def handler(ws: WebSocket) -> None:
+        await ws.close(4001, "no room")
+        await ws.close()
+        with pytest.raises(RuntimeError, match=r"accept\(\) on a WebSocket that was refused"):
+            await ws.accept()
+
+    refused = refusal(open_client(app_of(handler)))
+    assert (refused.status, refused.code, refused.reason) == (403, 4001, "no room")
+
+
+def test_what_is_too_early_or_too_late_is_said(open_client: OpenClient, caplog: pytest.LogCaptureFixture) -> None:
+    async def handler(ws: WebSocket) -> None:
+        for early in (ws.send_text, ws.send_bytes, ws.send_json, ws.receive_text, ws.receive_bytes, ws.receive_json):
+            arguments: Any = {"send_bytes": [b""], "send_text": [""], "send_json": [1]}.get(early.__name__, [])
+            with pytest.raises(RuntimeError, match=rf"{early.__name__}\(\) on a WebSocket that is not accepted"):
+                await early(*arguments)
+        with pytest.raises(RuntimeError, match=r"not accepted: ws\.accept"):
+            await ws.save_session()
+        await ws.accept()
+        with pytest.raises(RuntimeError, match="accepted already"):
+            await ws.accept()
+        with pytest.raises(TypeError, match="takes text, not bytes"):
+            await ws.send_text(b"x")  # type: ignore[arg-type]
+        with pytest.raises(ValueError, match="1006"):
+            await ws.close(1006)
+        assert not ws.closed
+        await ws.close(1001, "over")
+        await ws.close(1002)
+        for late in (ws.send_text("x"), ws.receive_text(), ws.receive_json(), ws.send_bytes(b"")):
+            with pytest.raises(ConnectionClosed, match="on a WebSocket that was closed with 1001 over"):
+                await late
+
+    with open_client(app_of(handler)).websocket("/") as ws:
+        assert closing(ws) == (1001, "over")
+    assert errors(caplog) == []
+
+
+def test_a_request_of_a_websocket_has_no_response_and_no_body(open_client: OpenClient) -> None:
+    class Root(App):
+        async def ws_index(self, ws: WebSocket) -> None:
+            with pytest.raises(Exception, match=r"give headers to ws.accept\(headers=...\)"):
+                self.response.headers["X"] = "y"
+            with pytest.raises(RuntimeError, match="a WebSocket has no body"):
+                await self.request.body()
+            self.request.state.seen = True
+            await ws.accept()
+            await ws.send_text(str(ws.state.seen))
+
+    with open_client(Root()).websocket("/") as ws:
+        assert ws.receive_text() == "True"
+
+
+@pytest.mark.parametrize("scheme", ["ws", "wss"])
+def test_the_scheme_is_the_page_s(open_client: OpenClient, scheme: str) -> None:
+    async def handler(ws: WebSocket) -> None:
+        await ws.accept()
+        await ws.send_text(ws.request.url)
+
+    client = open_client(app_of(handler), base_url=f"http{scheme[2:]}://testserver")
+    with client.websocket("/") as ws:
+        assert ws.receive_text() == f"http{scheme[2:]}://testserver/"
+
+
+# -- the end -------------------------------------------------------------------------------------------------------------
+
+
+def test_R55_a_failing_handler_closes_with_1011_without_details_and_is_logged_once(
+    open_client: OpenClient, caplog: pytest.LogCaptureFixture
+) -> None:
+    async def handler(ws: WebSocket) -> None:
+        await ws.accept()
+        raise RuntimeError("secret " + "é" * 200)
+
+    with open_client(app_of(handler)).websocket("/") as ws:
+        assert closing(ws) == (1011, "")
+    assert errors(caplog) == ["WebSocket '/' failed"]
+    assert caplog.records[-1].exc_info is not None
+
+
+def test_R55_a_reason_is_cut_to_what_a_frame_holds(open_client: OpenClient) -> None:
+    async def handler(ws: WebSocket) -> None:
+        await ws.accept()
+        await ws.close(4000, "é" * 200)
+
+    with open_client(app_of(handler)).websocket("/") as ws:
+        assert closing(ws) == (4000, "é" * 61)
+
+
+@pytest.mark.parametrize(
+    ("raised", "farewell"),
+    [
+        (HTTPError(403, "Not for you."), (1008, "Not for you.")),
+        (HTTPError(500, "Out of pies."), (1011, "Out of pies.")),
+        (Redirect("/there"), (1011, "")),
+    ],
+)
+def test_what_is_raised_after_accept_closes(open_client: OpenClient, raised: Exception, farewell: Any) -> None:
+    async def handler(ws: WebSocket) -> None:
+        await ws.accept()
+        raise raised
+
+    with open_client(app_of(handler)).websocket("/") as ws:
+        assert closing(ws) == farewell
+
+
+def test_an_application_that_cannot_start_refuses(open_client: OpenClient, caplog: pytest.LogCaptureFixture) -> None:
+    app = app_of(echo)
+    app.startup_handlers.append(lambda: 1 / 0)
+    refused = refusal(open_client(app, lifespan=False))
+    assert (refused.status, refused.code) == (403, 1011)
+    assert errors(caplog) == ["start-up failed; the next request tries it again"]
+
+
+def test_R54_a_client_that_leaves_is_one_exception(open_client: OpenClient, caplog: pytest.LogCaptureFixture) -> None:
+    seen: list[Any] = []
+
+    async def handler(ws: WebSocket) -> None:
+        await ws.accept()
+        try:
+            for call in (ws.receive_text, ws.receive_bytes, ws.receive_json, lambda: ws.send_text("x")):
+                with pytest.raises(ConnectionClosed) as closed:
+                    await call()
+                seen.append((closed.value.code, closed.value.reason))
+            await ws.close()
+            await ws.send_text("y")
+        finally:
+            seen.append("finally")
+
+    with open_client(app_of(handler)).websocket("/") as ws:
+        ws.close(1001, "away")
+    assert seen == [(1001, "away")] * 4 + ["finally"]
+    assert errors(caplog) == []
+
+
+def test_R54_a_task_group_that_the_client_s_leaving_ends_is_no_failure(
+    open_client: OpenClient, caplog: pytest.LogCaptureFixture
+) -> None:
+    async def handler(ws: WebSocket) -> None:
+        await ws.accept()
+
+        async def reading() -> None:
+            while True:
+                await ws.receive_text()
+
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(reading)
+            await anyio.sleep_forever()
+
+    with open_client(app_of(handler)).websocket("/") as ws:
+        ws.send_text("a")
+    assert errors(caplog) == []
+
+
+def test_a_task_group_with_another_failure_is_one(open_client: OpenClient, caplog: pytest.LogCaptureFixture) -> None:
+    async def handler(ws: WebSocket) -> None:
+        await ws.accept()
+        raise ExceptionGroup("both", [ConnectionClosed(), RuntimeError("secret")])
+
+    with open_client(app_of(handler)).websocket("/") as ws:
+        assert closing(ws) == (1011, "")
+    assert errors(caplog) == ["WebSocket '/' failed"]
+
+
+@pytest.mark.parametrize("lifespan", [True, False])
+def test_R54_who_waits_for_something_else_is_cancelled_after_its_grace_and_may_clean_up(
+    open_client: OpenClient, caplog: pytest.LogCaptureFixture, lifespan: bool
+) -> None:
+    seen: list[Any] = []
+
+    async def handler(ws: WebSocket) -> None:
+        await ws.accept()
+        try:
+            await anyio.sleep_forever()
+        finally:
+            await anyio.sleep(0.02)  # a cancelled scope would not let it
+            seen.append(ws.close_code)
+
+    with open_client(app_of(handler, websocket_grace=0.05), lifespan=lifespan).websocket("/") as ws:
+        ws.close(1001)
+    assert seen == [1001]
+    assert errors(caplog) == []
+
+
+def test_R54_what_is_under_way_is_finished_although_the_client_has_gone(open_client: OpenClient) -> None:
+    saved: list[str] = []
+
+    async def handler(ws: WebSocket) -> None:
+        await ws.accept()
+        async for message in ws:
+            await anyio.sleep(0.02)
+            saved.append(str(message))
+
+    with open_client(app_of(handler)).websocket("/") as ws:
+        for text in "abc":
+            ws.send_text(text)
+    assert saved == ["a", "b", "c"]  # also those that waited when it went
+
+
+def test_without_a_grace_a_handler_may_go_on(open_client: OpenClient) -> None:
+    seen: list[str] = []
+
+    async def handler(ws: WebSocket) -> None:
+        await ws.accept()
+        await anyio.sleep(0.1)
+        seen.append(repr(ws))
+
+    with open_client(app_of(handler, websocket_grace=None)).websocket("/"):
+        pass
+    assert seen == ["<WebSocket '/', gone>"]
+
+
+def test_R54_a_reader_that_ends_does_not_leave_its_writer_behind(open_client: OpenClient) -> None:
+    seen: list[str] = []
+
+    async def handler(ws: WebSocket) -> None:
+        await ws.accept()
+
+        async def writing() -> None:
+            try:
+                await anyio.sleep_forever()
+            finally:
+                seen.append("writer")
+
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(writing)
+            async for message in ws:
+                await ws.send_text(str(message))
+
+    with open_client(app_of(handler, websocket_grace=0.05)).websocket("/") as ws:
+        ws.send_text("a")
+        assert ws.receive_text() == "a"
+    assert seen == ["writer"]
+
+
+@pytest.mark.parametrize("busy", [False, True])
+def test_R57_a_silent_client_is_closed_with_1001(open_client: OpenClient, busy: bool) -> None:
+    seen: list[Any] = []
+
+    async def handler(ws: WebSocket) -> None:
+        await ws.accept()
+        if busy:
+            await anyio.lowlevel.checkpoint()
+        await ws.send_text(await ws.receive_text())
+        try:
+            await ws.receive_text()
+        except ConnectionClosed as closed:
+            seen.append(closed.code)
+            raise
+
+    with open_client(app_of(handler, websocket_timeout=0.05)).websocket("/") as ws:
+        ws.send_text("a")
+        assert ws.receive_text() == "a"
+        assert closing(ws) == (1001, "no message for 0.05 seconds")
+    assert seen == [1001]
+
+
+def test_R57_a_handler_that_does_something_else_is_told_of_the_silence(open_client: OpenClient) -> None:
+    async def handler(ws: WebSocket) -> None:
+        await ws.accept()
+        await anyio.sleep_forever()
+
+    app = app_of(handler, websocket_timeout=0.05, websocket_grace=0.05)
+    with open_client(app).websocket("/") as ws:
+        assert closing(ws)[0] == 1001
+
+
+# -- several tasks -------------------------------------------------------------------------------------------------------
+
+
+def test_many_tasks_may_send_and_one_may_receive(open_client: OpenClient) -> None:
+    async def handler(ws: WebSocket) -> None:
+        await ws.accept()
+
+        async def shout(n: int) -> None:
+            for i in range(20):
+                await ws.send_json([n, i])
+
+        async def listen() -> None:
+            await anyio.sleep(0.01)
+            with pytest.raises(RuntimeError, match=r"receive_text\(\) while another task receives"):
+                await ws.receive_text()
+            await ws.send_text("refused")
+
+        async with anyio.create_task_group() as tasks:
+            for n in range(5):
+                tasks.start_soon(shout, n)
+            tasks.start_soon(listen)
+            assert await ws.receive_text() == "go on"
+
+    with open_client(app_of(handler)).websocket("/") as ws:
+        texts = [ws.receive_text() for _ in range(101)]
+        texts.remove("refused")
+        got = [json.loads(text) for text in texts]
+        ws.send_text("go on")
+        assert closing(ws) == (1000, "")
+    for n in range(5):
+        assert [i for m, i in got if m == n] == list(range(20))
+
+
+def test_closing_wakes_who_receives(open_client: OpenClient) -> None:
+    seen: list[Any] = []
+
+    async def handler(ws: WebSocket) -> None:
+        await ws.accept()
+
+        async def listen() -> None:
+            async for message in ws:
+                seen.append(message)
+            seen.append(ws.close_code)
+
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(listen)
+            await anyio.sleep(0.01)
+            await ws.close(4000)
+
+    with open_client(app_of(handler)).websocket("/") as ws:
+        assert closing(ws) == (4000, "")
+    assert seen == [4000]
+
+
+def test_a_socket_that_was_kept_says_that_it_is_over(open_client: OpenClient) -> None:
+    kept: list[WebSocket] = []
+
+    async def handler(ws: WebSocket) -> None:
+        await ws.accept()
+        if kept:
+            with pytest.raises(ConnectionClosed):
+                await kept[0].send_text("x")
+            with pytest.raises(ConnectionClosed):
+                await kept[0].receive_text()
+            await kept[0].close()
+            await ws.send_text("it is")
+        kept.append(ws)
+
+    client = open_client(app_of(handler))
+    with client.websocket("/"):
+        pass
+    with client.websocket("/") as ws:
+        assert ws.receive_text() == "it is"
+
+
+def test_an_inner_timeout_of_the_handler_s_own_is_its_own(open_client: OpenClient) -> None:
+    async def handler(ws: WebSocket) -> None:
+        await ws.accept()
+        with anyio.move_on_after(0.01):
+            await ws.receive_text()
+        await anyio.lowlevel.checkpoint()
+        with anyio.move_on_after(0.01):
+            await ws.receive_text()
+        await ws.send_text("patient")
+
+    with open_client(app_of(handler)).websocket("/") as ws:
+        assert ws.receive_text() == "patient"
+
+
+def test_the_decorator_is_public() -> None:
+    assert websocket.__doc__
+
+
+# -- afterwards --------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("ending", ["returns", "fails", "client leaves", "refuses"])
+def test_what_is_to_be_done_after_the_response_is_done_when_it_is_over(
+    open_client: OpenClient, ending: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    done: list[object] = []
+
+    async def afterwards(ws: WebSocket) -> None:
+        done.append((micropie.request.path, ws.closed, micropie.request.is_answered))
+
+    async def handler(ws: WebSocket) -> None:
+        micropie.request.after_response(afterwards, ws)
+        micropie.request.after_response(done.append, "in a thread")
+        if ending == "refuses":
+            raise HTTPError(403)
+        await ws.accept()
+        if ending == "client leaves":
+            await ws.receive_text()
+        assert done == []
+        if ending == "fails":
+            raise ValueError
+
+    client = open_client(app_of(handler))
+    if ending == "refuses":
+        refusal(client)
+    else:
+        with client.websocket("/") as ws:
+            if ending != "client leaves":
+                closing(ws)
+    until(lambda: len(done) == 2)
+    assert done == [("/", True, True), "in a thread"]
+    assert len(errors(caplog)) == (ending == "fails")

@@ -1,0 +1,434 @@
+"""Who may connect, and as whom: origins, hooks, sessions."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from micropie import App, HTTPError, HttpMiddleware, InMemorySessionBackend, SetupError, WebSocket, WebSocketMiddleware
+from micropie.middleware import ProxyHeaders, SecurityHeaders, TrustedHosts
+from micropie.sessions import SignedCookieSessionBackend, SQLiteSessionBackend
+from micropie.testing import TestClient, WebSocketClosed, WebSocketRefused
+from tests.asgi.websocket.conftest import OpenClient
+from tests.asgi.websocket.test_conversations import app_of, closing, errors, refusal
+from tests.http.test_websocket import ORIGINS
+
+
+async def welcome(ws: WebSocket) -> None:
+    await ws.accept()
+    await ws.send_text("welcome")
+
+
+class Untouchable(HttpMiddleware):
+    def before_request(self, request: Any) -> Any:
+        raise AssertionError("called for a WebSocket")
+
+
+# -- origins -------------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(("origin", "scheme", "host", "others", "allowed"), ORIGINS)
+def test_R52_a_page_of_another_site_is_refused_before_accept(
+    open_client: OpenClient, origin: str | None, scheme: str, host: str, others: list[str], allowed: bool
+) -> None:
+    client = open_client(app_of(welcome, websocket_origins=others), base_url=f"{scheme}://{host}")
+    headers = {} if origin is None else {"Origin": origin}
+    if allowed:
+        with client.websocket("/", headers=headers) as ws:
+            assert ws.receive_text() == "welcome"
+    else:
+        refused = refusal(client, headers=headers)
+        assert (refused.status, refused.body) == (403, b"Pages of this origin may not open WebSockets here.")
+
+
+def test_R52_two_origins_are_none(open_client: OpenClient) -> None:
+    headers = [("Origin", "http://testserver"), ("Origin", "http://testserver")]
+    assert refusal(open_client(app_of(welcome)), headers=headers).status == 403
+
+
+@pytest.mark.parametrize("host", ["a@b", "a/b?c", "[::1", ""])
+def test_R14_R52_a_malformed_host_is_no_origin(open_client: OpenClient, host: str) -> None:
+    headers = {"Origin": "http://testserver", "Host": host}
+    assert refusal(open_client(app_of(welcome), validate=False), headers=headers).status == 400
+
+
+def test_R52_origins_are_inherited(open_client: OpenClient) -> None:
+    root: Any = App(websocket_origins=["https://b.test"])
+    root.open = app_of(welcome)
+    root.own = app_of(welcome, websocket_origins=["https://c.test"])
+    client = open_client(root)
+    allowed = []
+    for path, origin in [("/open", "b"), ("/open", "c"), ("/own", "b"), ("/own", "c")]:
+        try:
+            with client.websocket(path, headers={"Origin": f"https://{origin}.test"}):
+                allowed.append((path, origin))
+        except WebSocketRefused:
+            pass
+    assert allowed == [("/open", "b"), ("/own", "c")]
+
+
+def test_R52_R15_behind_a_proxy_the_page_s_origin_is_the_one_that_the_proxy_tells(open_client: OpenClient) -> None:
+    app = app_of(welcome)
+    app.middlewares.append(ProxyHeaders(trusted=["10.0.0.1"], host=True))
+    told = {"X-Forwarded-For": "192.0.2.7", "X-Forwarded-Proto": "https", "X-Forwarded-Host": "shop.test"}
+    headers = {**told, "Origin": "https://shop.test"}
+    with open_client(app, client=("10.0.0.1", 5000)).websocket("/", headers=headers) as ws:
+        assert ws.receive_text() == "welcome"
+    assert refusal(open_client(app, client=("10.0.0.2", 5000)), headers=headers).status == 403
+
+
+def test_R14_trusted_hosts_hold_for_websockets(open_client: OpenClient) -> None:
+    app = app_of(welcome)
+    app.middlewares.append(TrustedHosts("shop.test"))
+    with open_client(app, base_url="http://shop.test").websocket("/") as ws:
+        assert ws.receive_text() == "welcome"
+    assert refusal(open_client(app, base_url="http://evil.test")).status == 400
+
+
+def test_other_middleware_of_http_does_not_see_websockets(open_client: OpenClient) -> None:
+    app = app_of(welcome)
+    app.middlewares += [SecurityHeaders(), Untouchable()]
+    with open_client(app).websocket("/") as ws:
+        assert ws.receive_text() == "welcome"
+
+
+@pytest.mark.parametrize("value", ["https://a.test", ["a.test"], ["https://a.test/"], [5], None, 5])
+def test_R52_origins_that_cannot_be_meant(value: Any) -> None:
+    with pytest.raises(SetupError, match="websocket_origins"):
+        App(websocket_origins=value)
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [
+        {"websocket_max_size": -1},
+        {"websocket_max_size": None},
+        {"websocket_timeout": 0},
+        {"websocket_grace": -1},
+        {"websocket_send_timeout": "x"},
+    ],
+)
+def test_settings_that_cannot_be_meant(settings: Any) -> None:
+    with pytest.raises(SetupError, match=next(iter(settings))):
+        App(**settings)
+
+
+# -- hooks ---------------------------------------------------------------------------------------------------------------
+
+
+class Noting(WebSocketMiddleware):
+    def __init__(self, name: str, notes: list[str], answer: Any = None) -> None:
+        self.name, self.notes, self.answer = name, notes, answer
+
+    async def before_websocket(self, request: Any) -> Any:
+        self.notes.append(f"before {self.name}")
+        if isinstance(self.answer, Exception):
+            raise self.answer
+        return self.answer
+
+    def after_websocket(self, request: Any) -> Any:
+        self.notes.append(f"after {self.name}")
+
+
+class OnlyBefore:
+    def before_websocket(self, request: Any) -> None:
+        request.state.user = "ann"
+
+
+class OnlyAfter(WebSocketMiddleware):
+    def after_websocket(self, request: Any) -> None:
+        raise RuntimeError("after")
+
+
+def test_hooks_run_around_the_handler_the_outermost_first(open_client: OpenClient) -> None:
+    notes: list[str] = []
+
+    async def handler(ws: WebSocket) -> None:
+        await ws.accept()
+        notes.append(ws.state.user)
+
+    root: Any = App()
+    root.inner = app_of(handler)
+    root.ws_middlewares.append(Noting("root", notes))
+    root.inner.ws_middlewares += [OnlyBefore(), Noting("inner", notes)]
+    client = open_client(root)
+    with client.websocket("/inner"):
+        pass
+    assert notes == ["before root", "before inner", "ann", "after inner", "after root"]
+    notes.clear()
+    root.ws_middlewares.append(Noting("late", notes))
+    with pytest.raises(WebSocketRefused), client.websocket("/nowhere"):
+        pass
+    assert notes == []  # no handler, nobody to look at
+    with client.websocket("/inner"):
+        pass
+    assert notes[:2] == ["before root", "before late"]
+
+
+REFUSALS = [
+    ({"code": 4001, "reason": "log in"}, (403, 4001, "log in"), "log in"),
+    ({"reason": "log in"}, (403, 1008, "log in"), "log in"),
+    ({"code": 4001}, (403, 4001, ""), "This WebSocket was refused."),
+    ({}, (403, 1008, ""), "This WebSocket was refused."),
+    (HTTPError(401, "Log in."), (401, 1008, "Log in."), "Log in."),
+    (RuntimeError("secret"), (500, 1011, ""), "500 Internal Server Error"),
+    ("no", (500, 1011, ""), "500 Internal Server Error"),
+    ({"status": 5}, (500, 1011, ""), "500 Internal Server Error"),
+    ({"code": 1006}, (500, 1011, ""), "500 Internal Server Error"),
+]
+
+
+@pytest.mark.parametrize("denial", [True, False])
+@pytest.mark.parametrize(("answer", "expected", "body"), REFUSALS)
+def test_R53_a_hook_refuses_before_accept(
+    open_client: OpenClient, denial: bool, answer: Any, expected: Any, body: str
+) -> None:
+    notes: list[str] = []
+    app = app_of(welcome)
+    app.ws_middlewares += [Noting("a", notes), Noting("b", notes, answer), Noting("c", notes)]
+    refused = refusal(open_client(app, denial_response=denial))
+    if denial:
+        assert (refused.status, refused.body.decode()) == (expected[0], body)
+    else:
+        assert (refused.code, refused.reason) == expected[1:]
+    assert notes == ["before a", "before b", "after b", "after a"]
+
+
+def test_after_websocket_runs_whatever_happens(open_client: OpenClient, caplog: pytest.LogCaptureFixture) -> None:
+    notes: list[str] = []
+
+    async def handler(ws: WebSocket) -> None:
+        await ws.accept()
+        raise RuntimeError("secret")
+
+    app = app_of(handler)
+    app.ws_middlewares += [Noting("a", notes), OnlyAfter()]
+    with open_client(app).websocket("/") as ws:
+        assert closing(ws) == (1011, "")
+    assert notes == ["before a", "after a"]
+    assert sorted(errors(caplog)) == ["WebSocket '/' failed", "after_websocket of OnlyAfter failed"]
+
+
+@pytest.mark.parametrize("middleware", [Noting, 5, object()])
+def test_what_is_no_middleware_fails_at_setup(middleware: Any) -> None:
+    app = App()
+    app.ws_middlewares.append(middleware)
+    with pytest.raises(SetupError, match=r"middlewares holds objects|is no WebSocket middleware"):
+        app.compiled()
+
+
+def test_a_list_of_the_class_counts(open_client: OpenClient) -> None:
+    notes: list[str] = []
+
+    class Root(App):
+        ws_middlewares = [Noting("a", notes)]  # noqa: RUF012
+
+        async def ws_index(self, ws: WebSocket) -> None:
+            await ws.accept()
+
+    with open_client(Root()).websocket("/"):
+        pass
+    assert notes == ["before a", "after a"]
+
+
+# -- sessions ------------------------------------------------------------------------------------------------------------
+
+Backend = Callable[[Path], Any]
+
+BACKENDS: dict[str, Backend] = {
+    "memory": lambda path: InMemorySessionBackend(),
+    "sqlite": lambda path: SQLiteSessionBackend(path / "sessions.db"),
+}
+every_backend = pytest.mark.parametrize("backend_name", list(BACKENDS))
+
+
+class Shop(App):
+    def login(self) -> str:
+        self.request.session["user"] = "ann"
+        return "in"
+
+    def show(self) -> Any:
+        return dict(self.request.session)
+
+    async def ws_whoami(self, ws: WebSocket) -> None:
+        await ws.accept()
+        await ws.send_json([ws.session.get("user"), ws.session_id is not None])
+
+    async def ws_before(self, ws: WebSocket) -> None:
+        ws.session["n"] = ws.session.get("n", 0) + 1
+        ws.session.update_atomic("hits", lambda n: (n or 0) + 1)
+        await ws.accept()
+        await ws.send_text(ws.session_id or "")
+
+    async def ws_after(self, ws: WebSocket) -> None:
+        await ws.accept()
+        ws.session["late"] = await ws.receive_text()
+        await ws.save_session()
+        await ws.save_session()
+        await ws.send_text("saved")
+        ws.session["later"] = await ws.receive_text()
+        with pytest.raises(Exception, match="regenerate before"):
+            ws.session.regenerate()
+
+    async def ws_refusing(self, ws: WebSocket) -> None:
+        ws.session["refused"] = True
+
+    async def ws_leave(self, ws: WebSocket) -> None:
+        await ws.accept()
+        ws.session.clear()
+
+
+def shop(backend_name: str, path: Path) -> Shop:
+    return Shop(session_backend=BACKENDS[backend_name](path))
+
+
+def test_a_session_may_be_replaced_as_a_whole(open_client: OpenClient) -> None:
+    class Root(Shop):
+        async def ws_replaced(self, ws: WebSocket) -> None:
+            self.request.session = {"n": 1}
+            await ws.accept()
+
+    client = open_client(Root())
+    with client.websocket("/replaced"):
+        pass
+    assert client.get("/show").json() == {"n": 1}
+
+
+@every_backend
+def test_the_session_is_that_of_http(open_client: OpenClient, backend_name: str, tmp_path: Path) -> None:
+    client = open_client(shop(backend_name, tmp_path))
+    with client.websocket("/whoami") as ws:
+        assert ws.receive_json() == [None, False]
+    client.get("/login")
+    with client.websocket("/whoami") as ws:
+        assert ws.receive_json() == ["ann", True]
+
+
+@every_backend
+def test_a_session_begun_before_accept_gets_its_cookie(
+    open_client: OpenClient, backend_name: str, tmp_path: Path
+) -> None:
+    client = open_client(shop(backend_name, tmp_path))
+    with client.websocket("/before") as ws:
+        cookie = ws.headers["set-cookie"]
+        assert ws.receive_text() == client.cookies["session_id"]
+    assert "HttpOnly" in cookie
+    assert "SameSite=Lax" in cookie
+    with client.websocket("/before") as ws:
+        ws.receive_text()
+    assert client.get("/show").json() == {"n": 2, "hits": 2}
+
+
+@every_backend
+def test_what_is_changed_later_is_saved_at_the_end_and_on_request(
+    open_client: OpenClient, backend_name: str, tmp_path: Path
+) -> None:
+    client = open_client(shop(backend_name, tmp_path))
+    client.get("/login")
+    with client.websocket("/after") as ws:
+        ws.send_text("1")
+        assert ws.receive_text() == "saved"
+        assert client.get("/show").json() == {"user": "ann", "late": "1"}
+        ws.send_text("2")
+        assert closing(ws) == (1000, "")
+    assert client.get("/show").json() == {"user": "ann", "late": "1", "later": "2"}
+    with client.websocket("/leave"):
+        pass
+    assert client.get("/show").json() == {}
+
+
+@every_backend
+def test_a_new_session_after_accept_is_refused_where_it_is_begun(
+    open_client: OpenClient, backend_name: str, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    client = open_client(shop(backend_name, tmp_path))
+    with client.websocket("/after") as ws:
+        ws.send_text("1")
+        assert closing(ws) == (1011, "")
+    assert "change it before ws.accept()" in str(caplog.records[-1].exc_info)
+
+
+def test_a_session_in_a_cookie_can_only_change_before_accept(
+    open_client: OpenClient, caplog: pytest.LogCaptureFixture
+) -> None:
+    client = open_client(Shop(session_backend=SignedCookieSessionBackend("s" * 32)))
+    client.get("/login")
+    with client.websocket("/before"):
+        pass
+    assert client.get("/show").json() == {"user": "ann", "n": 1, "hits": 1}
+    with client.websocket("/after") as ws:
+        ws.send_text("1")
+        assert closing(ws) == (1011, "")
+    assert "change it before ws.accept()" in str(caplog.records[-1].exc_info)
+
+
+def test_a_refused_websocket_begins_no_session(open_client: OpenClient) -> None:
+    saved: list[Any] = []
+
+    class Backend(InMemorySessionBackend):
+        def save(self, *arguments: Any) -> Any:
+            saved.append(arguments)
+            return super().save(*arguments)
+
+    client = open_client(Shop(session_backend=Backend()))
+    with pytest.raises(WebSocketRefused), client.websocket("/refusing"):
+        pass
+    assert saved == []  # nobody could ever come back to it
+    client.get("/login")
+    with pytest.raises(WebSocketRefused), client.websocket("/refusing"):
+        pass
+    assert client.get("/show").json() == {"user": "ann", "refused": True}
+
+
+@pytest.mark.parametrize("scheme", ["http", "https"])
+def test_a_session_id_may_be_given_to_accept(open_client: OpenClient, scheme: str) -> None:
+    async def handler(ws: WebSocket) -> None:
+        with pytest.raises(ValueError, match="cookie"):
+            await ws.accept(session_id="a;b")
+        ws.session["n"] = 1  # not sent: the other id is
+        await ws.accept(session_id="chosen")
+        await ws.send_text(str(ws.session_id))
+
+    with open_client(app_of(handler), base_url=f"{scheme}://testserver").websocket("/") as ws:
+        assert ws.receive_text() == "chosen"
+        assert ws.headers["set-cookie"].startswith("session_id=chosen; Max-Age=")
+        assert ("Secure" in ws.headers["set-cookie"]) is (scheme == "https")
+
+
+class Unreachable(InMemorySessionBackend):
+    down = False
+
+    def load(self, session_id: str) -> Any:
+        if self.down:
+            raise ConnectionError("down")
+        return super().load(session_id)
+
+    def merge(self, *arguments: Any) -> Any:
+        if self.down:
+            raise ConnectionError("down")
+        return super().merge(*arguments)
+
+    blocking = True
+
+
+def test_a_session_backend_that_is_out_of_reach_is_a_503(open_client: OpenClient) -> None:
+    backend = Unreachable()
+    client: TestClient = open_client(Shop(session_backend=backend))
+    client.get("/login")
+    with client.websocket("/after") as ws:
+        ws.send_text("1")
+        ws.receive_text()
+        backend.down = True
+        ws.send_text("2")
+        with pytest.raises(WebSocketClosed) as closed:
+            ws.receive()
+    assert (closed.value.code, closed.value.reason) == (
+        1011,
+        "Sessions are out of reach at the moment. Please try again.",
+    )
+    with pytest.raises(WebSocketRefused) as refused, client.websocket("/whoami"):
+        pass
+    assert refused.value.status == 503

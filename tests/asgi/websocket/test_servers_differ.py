@@ -1,0 +1,752 @@
+"""What servers do differently, each as a server that does only that: how a client's leaving is told, what is slow."""
+
+from __future__ import annotations
+
+import gc
+import logging
+import weakref
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+import anyio
+import anyio.lowlevel
+import pytest
+from anyio import wait_all_tasks_blocked
+
+from micropie import App, ConnectionClosed, WebSocket, WebSocketMiddleware
+from tests.asgi.calls import Message, every_loop, http_scope, run
+from tests.asgi.websocket.test_conversations import app_of
+
+
+def text(content: str) -> Message:
+    return {"type": "websocket.receive", "text": content}
+
+
+class Server:
+    """One WebSocket's server: gives `incoming`, then the disconnect when `leave` is called (or an error).
+
+    `on_send` is called with each message that the application sends, before it is noted in `sent`. A `slow` one has
+    to wait for each message that comes.
+    """
+
+    def __init__(
+        self, *incoming: Message, on_send: Callable[[Message], Awaitable[None]] | None = None, slow: bool = False
+    ) -> None:
+        self.incoming: list[Message] = [{"type": "websocket.connect"}, *incoming]
+        self.sent: list[Message] = []
+        self.received = 0
+        self.receiving = 0
+        self.overlapped = False
+        self.on_send = on_send
+        self._slow = slow
+        self._gone = anyio.Event()
+        self._farewell: Message | Exception = {"type": "websocket.disconnect", "code": 1001}
+
+    def leave(self, farewell: Message | Exception | None = None) -> None:
+        self._farewell = farewell or self._farewell
+        self._gone.set()
+
+    async def receive(self) -> Message:
+        self.overlapped = self.overlapped or self.receiving > 0
+        self.receiving += 1
+        try:
+            if self._slow:
+                await anyio.lowlevel.checkpoint()
+            if not self.incoming:
+                await self._gone.wait()
+            self.received += 1
+            if self.incoming:
+                return self.incoming.pop(0)
+            if isinstance(self._farewell, Exception):
+                raise self._farewell
+            return self._farewell
+        finally:
+            self.receiving -= 1
+
+    async def send(self, message: Message) -> None:
+        if self.on_send is not None:
+            await self.on_send(message)
+        self.sent.append(message)
+
+    def scope(self, **changes: Any) -> Message:
+        return {**http_scope(), "type": "websocket", "scheme": "ws", "subprotocols": [], **changes}
+
+    async def serve(self, app: App, **changes: Any) -> None:
+        scope = self.scope(**changes)
+        del scope["method"]
+        await app(scope, self.receive, self.send)
+
+    @property
+    def texts(self) -> list[str]:
+        return [message["text"] for message in self.sent if message["type"] == "websocket.send"]
+
+
+def sends_fail_after(server: Server, error: Exception, waits: bool) -> Callable[[Message], Awaitable[None]]:
+    async def on_send(message: Message) -> None:
+        if message["type"] == "websocket.send" and server.texts:
+            if waits:
+                await anyio.lowlevel.checkpoint()
+            raise error
+
+    return on_send
+
+
+class Gate:
+    """A server's `send` that waits until `open`, but for the accept."""
+
+    def __init__(self) -> None:
+        self._open = anyio.Event()
+        self.open = self._open.set
+
+    async def __call__(self, message: Message) -> None:
+        if message["type"] != "websocket.accept":
+            await self._open.wait()
+
+
+class ServersOwn(Exception):
+    pass
+
+
+@every_loop
+@pytest.mark.parametrize(
+    "error", [OSError("gone"), RuntimeError("after close"), ServersOwn(), TimeoutError("ETIMEDOUT")]
+)
+@pytest.mark.parametrize(("seconds", "waits"), [(30.0, False), (None, False), (None, True)])
+def test_R54_R63_whatever_send_raises_is_one_exception(
+    backend: str, error: Exception, seconds: float | None, waits: bool, caplog: pytest.LogCaptureFixture
+) -> None:
+    seen: list[Any] = []
+
+    async def handler(ws: WebSocket) -> None:
+        await ws.accept()
+        try:
+            while True:
+                await ws.send_text("x")
+        except ConnectionClosed as closed:
+            seen.append(closed.code)
+            with pytest.raises(ConnectionClosed):
+                await ws.receive_text()
+            await ws.close()
+            raise
+        finally:
+            seen.append("finally")
+
+    async def main() -> None:
+        server = Server()
+        server.on_send = sends_fail_after(server, error, waits)
+        await server.serve(app_of(handler, websocket_send_timeout=seconds))
+        assert server.texts == ["x"]
+
+    run(backend, main)
+    assert seen == [1006, "finally"]
+    assert [record for record in caplog.records if record.levelname != "DEBUG"] == []
+
+
+@every_loop
+def test_R54_R63_a_server_whose_send_does_nothing_is_noticed(backend: str) -> None:
+    """`send` neither waits nor fails: only `receive` tells, and a handler that sends alone never asks."""
+    sent = 0
+
+    async def handler(ws: WebSocket) -> None:
+        nonlocal sent
+        await ws.accept()
+        while True:
+            await ws.send_text("x")
+            sent += 1
+
+    async def main() -> None:
+        server = Server()
+        server.leave()
+        await server.serve(app_of(handler))
+
+    run(backend, main)
+    assert 0 < sent < 300
+
+
+@every_loop
+@pytest.mark.parametrize("busy", [False, True])
+@pytest.mark.parametrize("error", [OSError("gone"), ServersOwn(), TimeoutError("ETIMEDOUT")])
+def test_R54_whatever_receive_raises_is_the_same(backend: str, busy: bool, error: Exception) -> None:
+    seen: list[Any] = []
+
+    async def handler(ws: WebSocket) -> None:
+        await ws.accept()
+        if busy:
+            await anyio.lowlevel.checkpoint()
+        async for message in ws:
+            seen.append(message)
+        seen.append(ws.close_code)
+
+    async def main() -> None:
+        server = Server(text("a"))
+        server.leave(error)
+        await server.serve(app_of(handler))
+
+    run(backend, main)
+    assert seen == ["a", 1006]
+
+
+@every_loop
+def test_R57_messages_that_are_there_need_no_timer(backend: str) -> None:
+    got: list[Any] = []
+
+    async def handler(ws: WebSocket) -> None:
+        await ws.accept()
+        async for message in ws:
+            got.append(message)
+
+    async def main() -> None:
+        server = Server(text("a"), text("b"))
+        server.leave()
+        await server.serve(app_of(handler, websocket_timeout=60))
+
+    run(backend, main)
+    assert got == ["a", "b"]
+
+
+@every_loop
+def test_R56_a_disconnect_without_a_code(backend: str) -> None:
+    seen: list[Any] = []
+
+    async def handler(ws: WebSocket) -> None:
+        await ws.accept()
+        with pytest.raises(ConnectionClosed) as closed:
+            await ws.receive_text()
+        seen.append((closed.value.code, closed.value.reason))
+
+    async def main() -> None:
+        server = Server()
+        server.leave({"type": "websocket.disconnect", "code": None})
+        await server.serve(app_of(handler))
+
+    run(backend, main)
+    assert seen == [(1005, "")]
+
+
+@every_loop
+def test_a_client_that_leaves_in_the_handshake(backend: str) -> None:
+    async def handler(ws: WebSocket) -> None:
+        raise AssertionError("nobody is there")
+
+    async def main() -> None:
+        server = Server()
+        server.incoming = [{"type": "websocket.disconnect", "code": 1006}]
+        await server.serve(app_of(handler))
+        assert server.sent == []
+
+    run(backend, main)
+
+
+@every_loop
+def test_an_accept_that_fails_is_a_closed_connection(backend: str) -> None:
+    seen: list[Any] = []
+
+    async def handler(ws: WebSocket) -> None:
+        with pytest.raises(ConnectionClosed):
+            await ws.accept()
+        seen.append(ws.close_code)
+
+    async def fails(message: Message) -> None:
+        raise OSError("gone")
+
+    async def main() -> None:
+        await Server(on_send=fails).serve(app_of(handler))
+
+    run(backend, main)
+    assert seen == [1006]
+
+
+@every_loop
+@pytest.mark.parametrize("offered", [{}, {"websocket.http.response": {}}])
+def test_a_refusal_that_nobody_waits_for_any_more(backend: str, offered: Any) -> None:
+    async def handler(ws: WebSocket) -> None: ...
+
+    async def fails(message: Message) -> None:
+        raise OSError("gone")
+
+    async def main() -> None:
+        await Server(on_send=fails).serve(app_of(handler), extensions=offered)
+        await Server(on_send=fails).serve(app_of(handler), extensions=None)
+
+    run(backend, main)
+
+
+@every_loop
+def test_R57_a_slow_client_is_cut_off_and_told_why(backend: str) -> None:
+    seen: list[Any] = []
+
+    async def handler(ws: WebSocket) -> None:
+        await ws.accept()
+        await ws.send_text("a")
+        with pytest.raises(ConnectionClosed) as closed:
+            await ws.send_text("b")
+        seen.append((closed.value.code, closed.value.reason))
+        with pytest.raises(ConnectionClosed):
+            await ws.receive_text()
+
+    async def main() -> None:
+        server = Server()
+
+        async def full(message: Message) -> None:
+            if message["type"] == "websocket.send" and server.texts:
+                await anyio.sleep_forever()
+
+        server.on_send = full
+        await server.serve(app_of(handler, websocket_send_timeout=0.05))
+        assert server.texts == ["a"]
+        reason = "no room for a message within 0.05 seconds"
+        assert server.sent[-1] == {"type": "websocket.close", "code": 1008, "reason": reason}
+        assert seen == [(1008, reason)]
+
+    run(backend, main)
+
+
+@every_loop
+def test_R57_a_client_that_takes_not_even_the_close_holds_nobody(backend: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("micropie.asgi.websocket.connection.LAST_WORD_WITHIN", 0.05)
+
+    async def handler(ws: WebSocket) -> None:
+        await ws.accept()
+        await anyio.lowlevel.checkpoint()  # from here on messages are read ahead
+        await ws.send_text("a")
+
+    async def full(message: Message) -> None:
+        if message["type"] != "websocket.accept":
+            await anyio.sleep_forever()
+
+    async def main() -> None:
+        server = Server(on_send=full)
+        await server.serve(app_of(handler, websocket_send_timeout=0.05))
+        assert [message["type"] for message in server.sent] == ["websocket.accept"]
+
+    run(backend, main)
+
+
+@every_loop
+def test_R57_a_close_behind_a_message_that_is_stuck(backend: str) -> None:
+    async def main() -> None:
+        gate = Gate()
+
+        async def handler(ws: WebSocket) -> None:
+            await ws.accept()
+
+            async def stuck() -> None:
+                with pytest.raises(ConnectionClosed):
+                    await ws.send_text("1")
+                gate.open()
+
+            async with anyio.create_task_group() as tasks:
+                tasks.start_soon(stuck)
+                await wait_all_tasks_blocked()
+                await ws.close(4000)
+
+        server = Server(on_send=gate)
+        await server.serve(app_of(handler, websocket_send_timeout=0.05))
+        assert server.sent[1:] == [{"type": "websocket.close", "code": 4000, "reason": ""}]
+
+    run(backend, main)
+
+
+@every_loop
+def test_R57_a_slow_client_holds_up_nobody_else(backend: str) -> None:
+    """A broadcast: one client takes nothing, the others have the message although it is not cut off yet."""
+    sockets: list[WebSocket] = []
+
+    async def handler(ws: WebSocket) -> None:
+        await ws.accept()
+        sockets.append(ws)
+        async for _ in ws:
+            pass
+
+    async def main() -> None:
+        app = app_of(handler, websocket_send_timeout=60)
+        gate = Gate()
+        servers = [Server(on_send=gate), *(Server() for _ in range(4))]
+        async with anyio.create_task_group() as tasks:
+            for server in servers:
+                tasks.start_soon(server.serve, app)
+            await wait_all_tasks_blocked()
+            for socket in sockets:
+                tasks.start_soon(socket.send_text, "news")
+            await wait_all_tasks_blocked()
+            assert [server.texts for server in servers] == [[], *[["news"]] * 4]
+            gate.open()
+            for server in servers:
+                server.leave()
+
+    run(backend, main)
+
+
+@every_loop
+def test_R57_what_is_read_ahead_is_bounded(backend: str) -> None:
+    go_on = anyio.Event
+
+    async def main() -> None:
+        event = go_on()
+        got: list[Any] = []
+
+        async def handler(ws: WebSocket) -> None:
+            await ws.accept()
+            await event.wait()
+            async for message in ws:
+                got.append(message)
+
+        server = Server(*[text(str(n)) for n in range(200)])
+        server.leave()
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(server.serve, app_of(handler))
+            await anyio.sleep(0.05)
+            assert server.received == 33  # the connect among them
+            event.set()
+        assert got == [str(n) for n in range(200)]
+
+        big = Server(*[text("x" * 600) for _ in range(20)])
+        big.leave()
+        event = go_on()
+        got.clear()
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(big.serve, app_of(handler, websocket_max_size=1000))
+            await anyio.sleep(0.05)
+            assert big.received == 3
+            event.set()
+        assert len(got) == 20
+
+    run(backend, main)
+
+
+@every_loop
+def test_a_handler_that_only_waits_for_messages_has_no_task_beside_it(backend: str) -> None:
+    """What an idle WebSocket costs: the watcher comes with the first wait for something else."""
+    kept: list[Any] = []
+
+    async def handler(ws: WebSocket) -> None:
+        await ws.accept()
+        kept.append(ws)
+        await ws.receive_text()
+        kept.append(ws._ahead)
+        await anyio.lowlevel.checkpoint()
+        kept.append(ws._ahead)
+        await ws.receive_text()
+
+    async def main() -> None:
+        server = Server(text("a"), text("b"))
+        await server.serve(app_of(handler))
+
+    run(backend, main)
+    assert kept[1] is None
+    assert kept[2] is not None
+
+
+@every_loop
+@pytest.mark.parametrize("slow", [False, True])
+def test_R54_R61_reading_ahead_ends_with_its_reason_and_begins_anew(backend: str, slow: bool) -> None:
+    """A handler that has waited for something else, then for many messages, then for something else again."""
+    got: list[str] = []
+    kept: list[Any] = []
+
+    async def handler(ws: WebSocket) -> None:
+        await ws.accept()
+        for begin in (0, 100):
+            await anyio.lowlevel.checkpoint()
+            kept.append(ws._ahead)
+            got.extend([await ws.receive_text() for _ in range(100)])
+            kept.append(ws._ahead)
+            assert len(got) == begin + 100
+        await anyio.sleep_forever()
+
+    async def main() -> None:
+        server = Server(*[text(str(n)) for n in range(200)], slow=slow)
+        server.leave()
+        await server.serve(app_of(handler, websocket_grace=0.02))
+        assert not server.overlapped
+
+    run(backend, main)
+    assert got == [str(n) for n in range(200)]
+    assert [ahead is None for ahead in kept] == [False, True, False, True]
+
+
+@every_loop
+def test_reading_ahead_goes_on_where_the_handler_waits_for_something_else_between_messages(backend: str) -> None:
+    readers: list[Any] = []
+
+    async def handler(ws: WebSocket) -> None:
+        await ws.accept()
+        for _ in range(100):
+            await anyio.lowlevel.checkpoint()
+            readers.append(ws._ahead)
+            await ws.receive_text()
+
+    async def main() -> None:
+        await Server(*[text("x")] * 100, slow=True).serve(app_of(handler))
+
+    run(backend, main)
+    assert [ahead is readers[0] for ahead in readers] == [True] * 100
+
+
+@every_loop
+def test_a_second_receive_is_refused_while_the_first_was_begun_in_the_handler_s_own_steps(backend: str) -> None:
+    """As by asyncio's eager tasks, which run up to their first wait inside of whoever makes them."""
+
+    async def handler(ws: WebSocket) -> None:
+        await ws.accept()
+        first = ws.receive_text()
+        first.send(None)
+        with pytest.raises(RuntimeError, match=r"receive_bytes\(\) while another task receives"):
+            await ws.receive_bytes()
+        first.close()
+
+    async def main() -> None:
+        server = Server()
+        await server.serve(app_of(handler))
+        assert server.sent[-1]["code"] == 1000
+
+    run(backend, main)
+
+
+@every_loop
+def test_receive_is_never_called_twice_at_a_time(backend: str) -> None:
+    """The handler receives while other tasks send so much that somebody has to look out for the client."""
+    got: list[str] = []
+
+    async def main() -> None:
+        async def handler(ws: WebSocket) -> None:
+            await ws.accept()
+
+            async def talk() -> None:
+                for n in range(200):
+                    await ws.send_text(str(n))
+                server.leave()
+
+            async with anyio.create_task_group() as tasks:
+                tasks.start_soon(talk)
+                async for message in ws:
+                    got.append(str(message))
+
+        server = Server()
+        await server.serve(app_of(handler))
+        assert len(server.texts) == 200
+        assert not server.overlapped
+
+    run(backend, main)
+
+
+@every_loop
+def test_a_handler_that_waits_elsewhere_after_a_slow_send_is_watched(backend: str) -> None:
+    async def handler(ws: WebSocket) -> None:
+        await ws.accept()
+        await ws.send_text("a")
+        await anyio.sleep_forever()
+
+    async def slow(message: Message) -> None:
+        await anyio.lowlevel.checkpoint()
+
+    async def main() -> None:
+        server = Server(on_send=slow)
+        server.leave()
+        await server.serve(app_of(handler, websocket_grace=0.02))
+
+    run(backend, main)
+
+
+@every_loop
+def test_messages_keep_their_turn(backend: str) -> None:
+    """Several tasks send through a server that is slow; one that is cancelled in its turn passes it on."""
+
+    async def main() -> None:
+        gate = Gate()
+
+        async def handler(ws: WebSocket) -> None:
+            await ws.accept()
+
+            async def impatient() -> None:
+                with anyio.move_on_after(0.01):
+                    await ws.send_text("never")
+                gate.open()
+
+            async with anyio.create_task_group() as tasks:
+                for send in (
+                    lambda: ws.send_text("1"),
+                    impatient,
+                    lambda: ws.send_text("2"),
+                    lambda: ws.send_text("3"),
+                ):
+                    tasks.start_soon(send)
+                    await wait_all_tasks_blocked()
+
+        server = Server(on_send=gate)
+        await server.serve(app_of(handler))
+        assert server.texts == ["1", "2", "3"]
+
+    run(backend, main)
+
+
+@every_loop
+def test_closing_tells_those_that_wait_to_send(backend: str) -> None:
+    """The message that is on its way arrives, what waits behind it does not; and the close is not lost."""
+    seen: list[str] = []
+
+    async def main() -> None:
+        gate = Gate()
+
+        async def handler(ws: WebSocket) -> None:
+            await ws.accept()
+
+            async def late(word: str) -> None:
+                with pytest.raises(ConnectionClosed, match=r"send_text\(\) on a WebSocket that was closed with 4000"):
+                    await ws.send_text(word)
+                seen.append(word)
+
+            async with anyio.create_task_group() as tasks:
+                for send in (lambda: ws.send_text("1"), lambda: late("2"), lambda: late("3"), lambda: ws.close(4000)):
+                    tasks.start_soon(send)
+                    await wait_all_tasks_blocked()
+                await late("4")
+                gate.open()
+
+        server = Server(on_send=gate)
+        await server.serve(app_of(handler))
+        assert server.texts == ["1"]
+        assert server.sent[-1] == {"type": "websocket.close", "code": 4000, "reason": ""}
+
+    run(backend, main)
+    assert sorted(seen) == ["2", "3", "4"]
+
+
+@every_loop
+def test_a_close_that_is_cancelled_is_made_up_for(backend: str) -> None:
+    async def main() -> None:
+        gate = Gate()
+
+        async def handler(ws: WebSocket) -> None:
+            await ws.accept()
+            async with anyio.create_task_group() as tasks:
+                tasks.start_soon(ws.send_text, "1")
+                await wait_all_tasks_blocked()
+                with anyio.move_on_after(0.01):
+                    await ws.close(4000, "bye")
+                assert ws.closed
+                gate.open()
+
+        server = Server(on_send=gate)
+        await server.serve(app_of(handler))
+        assert server.texts == ["1"]
+        assert server.sent[-1] == {"type": "websocket.close", "code": 4000, "reason": "bye"}
+
+    run(backend, main)
+
+
+class Noting(WebSocketMiddleware):
+    def __init__(self) -> None:
+        self.notes: list[str] = []
+
+    async def after_websocket(self, request: Any) -> None:
+        await anyio.sleep(0.01)  # has time although it is being cancelled
+        self.notes.append("after")
+
+
+@every_loop
+def test_R54_a_server_that_cancels_still_gets_everything_cleaned_up(backend: str) -> None:
+    notes: list[str] = []
+
+    async def handler(ws: WebSocket) -> None:
+        await ws.accept()
+        try:
+            await ws.receive_text()
+        finally:
+            notes.append("finally")
+
+    async def main() -> None:
+        app = app_of(handler)
+        app.ws_middlewares.append(middleware := Noting())
+        server = Server()
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(server.serve, app)
+            await anyio.sleep(0.02)
+            tasks.cancel_scope.cancel()
+        assert middleware.notes == ["after"]
+
+    run(backend, main)
+    assert notes == ["finally"]
+
+
+@every_loop
+def test_a_cancellation_by_the_server_is_not_taken_for_the_client_s_leaving(backend: str) -> None:
+    """The client goes, and while the handler cleans up the server stops, too: the clean-up does not outlive that."""
+    notes: list[str] = []
+
+    async def handler(ws: WebSocket) -> None:
+        await ws.accept()
+        try:
+            await anyio.sleep_forever()
+        finally:
+            notes.append("finally")
+            await anyio.sleep(0.02)
+            notes.append("cleaned up")
+
+    async def main() -> None:
+        server = Server()
+        server.leave()
+        await server.serve(app_of(handler, websocket_grace=0.02))
+
+    run(backend, main)
+    assert notes == ["finally", "cleaned up"]
+
+
+@every_loop
+def test_a_failed_websocket_leaves_no_cycle(backend: str) -> None:
+    class Marker(Exception):
+        pass
+
+    marks: list[Any] = []
+
+    def marked() -> Marker:
+        error = Marker()
+        marks.append(weakref.ref(error))
+        return error
+
+    async def handler(ws: WebSocket) -> None:
+        await ws.accept()
+        raise marked()  # not by a name in this frame, which would be a cycle of its own
+
+    async def main() -> None:
+        server = Server()
+        await server.serve(app_of(handler))
+        assert server.sent[-1]["code"] == 1011
+
+    gc.collect()
+    gc.disable()
+    logging.disable()  # a record keeps the traceback
+    try:
+        run(backend, main)
+        assert marks[0]() is None
+    finally:
+        logging.disable(logging.NOTSET)
+        gc.enable()
+
+
+@every_loop
+def test_an_unusual_awaitable_is_awaited(backend: str) -> None:
+    class Later:
+        def __init__(self, ws: WebSocket) -> None:
+            self._ws = ws
+
+        def __await__(self) -> Any:
+            yield from self._ws.accept().__await__()
+            yield from self._ws.close(4000).__await__()
+
+    async def handler(ws: WebSocket) -> None: ...
+
+    app = App()
+
+    def decorated(ws: WebSocket) -> Any:
+        return Later(ws)
+
+    decorated.__wrapped__ = handler  # type: ignore[attr-defined]
+    app.websocket("/")(decorated)
+
+    async def main() -> None:
+        server = Server()
+        await server.serve(app)
+        assert server.sent[-1]["code"] == 4000
+
+    run(backend, main)

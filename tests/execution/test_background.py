@@ -1,0 +1,364 @@
+"""What runs after the response: in order, whatever becomes of the client, in nobody's way; the same in every world."""
+
+from __future__ import annotations
+
+import functools
+import logging
+import os
+import threading
+from collections.abc import AsyncIterator, Awaitable, Iterator
+from contextvars import ContextVar
+from pathlib import Path
+from typing import Any
+
+import anyio
+import anyio.lowlevel
+import pytest
+
+from micropie import App, HTTPError, ResponseError, UploadFile, inline, request, where
+from micropie.asgi.request import WATCHERS
+from micropie.execution.background import wait_for_tasks
+from micropie.execution.portal import close_portals
+from micropie.sessions import SQLiteSessionBackend
+from tests.asgi.calls import Call, every_loop, http_scope, piece, run
+from tests.asgi.calls import get as asgi_get
+from tests.conftest import MakeClient
+from tests.flow.test_lifecycle import connected
+from tests.support.multipart_forms import PAIRS, form, section
+from tests.wsgi.calls import begin
+
+colour: ContextVar[str] = ContextVar("colour", default="none")
+
+
+class Diary(list[Any]):
+    """What was noted; `wait` for so many notes."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._noted = threading.Condition()
+
+    def note(self, *entry: Any) -> None:
+        with self._noted:
+            self.append(entry[0] if len(entry) == 1 else entry)
+            self._noted.notify_all()
+
+    def wait(self, count: int) -> list[Any]:
+        with self._noted:
+            assert self._noted.wait_for(lambda: len(self) >= count, 10), f"only {list(self)}"
+        return list(self)
+
+
+class Root(App):
+    def __init__(self, *args: Any, **settings: Any) -> None:
+        super().__init__(*args, **settings)
+        self.diary = Diary()
+        self.go_on = threading.Event()
+
+    def _note(self, entry: Any) -> None:
+        self.diary.note(entry, where())
+
+    async def _note_async(self, entry: Any) -> None:
+        await anyio.lowlevel.checkpoint()
+        self.diary.note(entry, where())
+
+    @inline
+    def _note_inline(self, entry: Any) -> None:
+        self.diary.note(entry, where())
+
+    def _decorated(self, entry: Any) -> Awaitable[None]:
+        return self._note_async(entry)
+
+    def several(self) -> str:
+        self.request.after_response(self._note, 1)
+        self.request.after_response(self._note_async, 2)
+        self.request.after_response(functools.partial(self._note_async, entry=3))
+        self.request.after_response(self._decorated, 4)
+        self.request.after_response(self._note_inline, 5)
+        return "answered"
+
+    async def from_async(self) -> str:
+        self.request.after_response(self._note, 1)
+        self.request.after_response(self._note_async, 2)
+        return "answered"
+
+    def stream(self) -> Iterator[str]:
+        self.request.after_response(self._note, "early")
+        yield "a"
+        self.request.after_response(self._note, "late")
+        yield "b"
+
+    async def async_stream(self) -> AsyncIterator[str]:
+        self.request.after_response(self._note, "early")
+        yield "a"
+        self.request.after_response(self._note_async, "late")
+        yield "b"
+
+    def fails(self) -> str:
+        self.request.after_response(self._fail, ValueError("first"))
+        self.request.after_response(self._fail, SystemExit("second"))
+        self.request.after_response(self._fail_async)
+        self.request.after_response(self._note, "goes on")
+        return "answered"
+
+    def _fail(self, error: BaseException) -> None:
+        raise error
+
+    async def _fail_async(self) -> None:
+        raise KeyError("third")
+
+    def refuses(self) -> str:
+        self.request.after_response(self._note, "also then")
+        raise HTTPError(418)
+
+    def reads(self, name: str) -> str:
+        colour.set("green")
+        self.request.after_response(self._read)
+        return name
+
+    def _read(self) -> None:
+        self.diary.note(request.query("name"), self.request.path, colour.get())
+
+    def more(self) -> str:
+        self.request.after_response(self._more)
+        return "answered"
+
+    def _more(self) -> None:
+        self.request.after_response(self._note, "more")
+        self.diary.note("first")
+
+    def upload(self, file: UploadFile) -> str:
+        self.request.after_response(self._read_file, file)
+        return "taken"
+
+    def _read_file(self, file: UploadFile) -> None:
+        self.diary.note(len(file.file.read()))
+
+    def log_in(self) -> str:
+        self.request.session["user"] = "Ann"
+        self.request.after_response(self._session)
+        return "in"
+
+    def visit(self) -> str:
+        self.request.after_response(self._session)
+        return "seen"
+
+    def _session(self) -> None:
+        self.diary.note(self.request.session.get("user"))
+        for change in (lambda: self.request.session.update(a=1), lambda: self.response.headers):
+            try:
+                change()
+            except ResponseError as error:
+                self.diary.note(str(error).split(":")[0])
+
+    def blocks(self) -> str:
+        self.request.after_response(self._block)
+        self.request.after_response(self._note, "never")
+        return "answered"
+
+    def _block(self) -> None:
+        self.diary.note("begun")
+        self.go_on.wait(10)
+        self.diary.note("ended")
+
+    def nonsense(self) -> str:
+        self.request.after_response("no function")  # type: ignore[arg-type]
+        return "answered"
+
+
+@pytest.fixture
+def app() -> Iterator[Root]:
+    app = Root()
+    yield app
+    app.go_on.set()
+
+
+@pytest.fixture
+def client(app: Root, make_client: MakeClient) -> Any:
+    return make_client(app)
+
+
+def test_functions_of_every_kind_run_in_order(app: Root, client: Any) -> None:
+    assert client.get("/several").text == "answered"
+    places = ["thread", "loop", "loop", "loop", "loop"]
+    assert app.diary.wait(5) == list(zip(range(1, 6), places, strict=True))
+
+
+def test_an_async_handler_has_them_too(app: Root, client: Any) -> None:
+    assert client.get("/from_async").text == "answered"
+    assert app.diary.wait(2) == [(1, "thread"), (2, "loop")]
+
+
+@pytest.mark.parametrize(("path", "place"), [("/stream", "thread"), ("/async_stream", "loop")])
+def test_they_run_after_the_end_of_a_stream(app: Root, client: Any, path: str, place: str) -> None:
+    with client.stream("GET", path) as answer:
+        assert not app.diary
+        assert b"".join(answer.iter_bytes()) == b"ab"
+    assert app.diary.wait(2) == [("early", "thread"), ("late", place)]
+
+
+@pytest.mark.parametrize("path", ["/stream", "/async_stream"])
+def test_R66_they_run_when_the_client_leaves_in_mid_stream(app: Root, client: Any, path: str) -> None:
+    with client.stream("GET", path) as answer:
+        assert next(answer.iter_raw()) == b"a"
+    assert app.diary.wait(1)[0] == ("early", "thread")
+
+
+def test_R66_an_error_is_logged_once_and_keeps_no_other_from_running(
+    app: Root, client: Any, caplog: pytest.LogCaptureFixture
+) -> None:
+    assert client.get("/fails").text == "answered"
+    assert app.diary.wait(1) == [("goes on", "thread")]
+    logged = [record for record in caplog.records if record.name == "micropie"]
+    assert [record.getMessage() for record in logged] == [
+        "GET '/fails': Root._fail, after the response, failed",
+        "GET '/fails': Root._fail, after the response, failed",
+        "GET '/fails': Root._fail_async, after the response, failed",
+    ]
+    assert [record.exc_info[0] for record in logged if record.exc_info] == [ValueError, SystemExit, KeyError]
+
+
+def test_they_run_whatever_the_answer_is(app: Root, client: Any) -> None:
+    assert client.get("/refuses").status_code == 418
+    assert app.diary.wait(1) == [("also then", "thread")]
+
+
+def test_R66_the_request_and_its_context_are_readable(app: Root, client: Any) -> None:
+    assert client.get("/reads?name=Ann").text == "Ann"
+    assert app.diary.wait(1) == [("Ann", "/reads", "green")]
+    assert colour.get() == "none"
+
+
+def test_one_may_ask_for_another(app: Root, client: Any) -> None:
+    client.get("/more")
+    assert app.diary.wait(2) == ["first", ("more", "thread")]
+
+
+def test_an_upload_is_there_still(app: Root, client: Any) -> None:
+    body = form(section('name="file"; filename="f"', b"x" * 2_000_000))
+    headers = {name.decode(): value.decode() for name, value in PAIRS}
+    assert client.post("/upload", content=body, headers=headers).text == "taken"
+    assert app.diary.wait(1) == [2_000_000]
+
+
+@pytest.mark.parametrize("in_memory", [True, False])
+def test_R66_the_session_is_readable_and_refuses_changes(
+    make_client: MakeClient, in_memory: bool, tmp_path: Path
+) -> None:
+    app = Root() if in_memory else Root(SQLiteSessionBackend(tmp_path / "sessions.db"))
+    client = make_client(app)
+    refusals = ["the session was saved before the head was sent", "the head has been sent"]
+    assert client.get("/log_in").text == "in"
+    assert app.diary.wait(3) == ["Ann", *refusals]
+    assert client.get("/visit").text == "seen"
+    assert app.diary.wait(6)[3:] == ["Ann", *refusals]
+
+
+def test_R66_nobody_waits_for_them(app: Root, client: Any) -> None:
+    assert client.get("/blocks").text == "answered"
+    app.diary.wait(1)
+    assert client.get("/reads?name=Ann").text == "Ann"
+    assert app.diary.wait(2)[1:] == [("Ann", "/reads", "green")]
+    app.go_on.set()
+    assert app.diary.wait(4)[2:] == ["ended", ("never", "thread")]
+
+
+def test_what_takes_too_long_is_given_up(world: str, caplog: pytest.LogCaptureFixture) -> None:
+    app = Root(background_timeout=0.05)
+    try:
+        with connected(app, world) as client:  # whose end waits for it
+            client.get("/blocks")
+        assert app.diary.wait(1) == ["begun"]
+        assert [record.getMessage() for record in caplog.records if record.levelno == logging.ERROR] == [
+            "GET '/blocks': Root._block, after the response, was given up: background_timeout is 0.05 s"
+        ]
+    finally:
+        app.go_on.set()
+
+
+def test_the_end_of_the_application_waits_for_them(world: str) -> None:
+    app = Root()
+    app.shutdown_handlers.append(lambda: app.diary.note("shut down"))
+    with connected(app, world) as client:
+        client.get("/blocks")
+        app.diary.wait(1)
+        threading.Timer(0.1, app.go_on.set).start()
+    assert app.diary == ["begun", "ended", ("never", "thread"), "shut down"]
+
+
+def test_what_is_no_function_is_refused_at_once(client: Any, caplog: pytest.LogCaptureFixture) -> None:
+    assert client.get("/nonsense").status_code == 500
+    assert "after_response takes a function" in caplog.text
+
+
+# -- ASGI alone --------------------------------------------------------------------------------------------------------
+
+
+@every_loop
+def test_a_server_without_lifespan_waits_for_them(app: Root, backend: str) -> None:
+    async def main() -> None:
+        assert (await asgi_get(app, "/several")).body == b"answered"
+        assert [entry for entry, _ in app.diary] == [1, 2, 3, 4, 5]
+
+    run(backend, main)
+
+
+@every_loop
+def test_they_run_when_the_lifespan_is_over(app: Root, backend: str) -> None:
+    async def main() -> None:
+        async with anyio.create_task_group() as tasks:
+            pass
+        assert (await asgi_get(app, "/several", state={WATCHERS: tasks})).body == b"answered"
+        assert [entry for entry, _ in app.diary] == [1, 2, 3, 4, 5]
+
+    run(backend, main)
+
+
+@every_loop
+def test_R66_a_server_that_cancels_the_request_does_not_cancel_them(app: Root, backend: str) -> None:
+    async def main() -> None:
+        with anyio.CancelScope() as scope:
+            call = Call(piece(b""))
+
+            async def send(message: Any) -> None:
+                if message["type"] == "http.response.body":
+                    scope.cancel()  # uvicorn and hypercorn do so when the client leaves
+                    await anyio.lowlevel.checkpoint()
+
+            await app(http_scope("GET", "/several"), call.receive, send)
+        assert scope.cancelled_caught
+        assert [entry for entry, _ in app.diary] == [1, 2, 3, 4, 5]
+
+    run(backend, main)
+
+
+# -- WSGI alone --------------------------------------------------------------------------------------------------------
+
+
+def test_R66_the_servers_thread_does_not_run_them(app: Root) -> None:
+    answer = begin(app, path="/blocks")
+    assert not app.diary  # not before the server has sent it
+    assert answer.read() == b"answered"
+    app.diary.wait(1)
+    app.go_on.set()
+    app.diary.wait(3)
+
+
+def test_a_server_that_never_reads_has_them_run_by_its_close(app: Root) -> None:
+    begin(app, path="/stream").close()
+    assert app.diary.wait(1) == [("early", "thread")]
+    begin(app, path="/several").close()
+    assert len(app.diary.wait(6)) == 6
+
+
+def test_R70_a_forked_child_waits_for_nothing_of_its_parents(app: Root) -> None:
+    close_portals()
+    begin(app, path="/blocks").read()
+    app.diary.wait(1)
+    child = os.fork()
+    if child == 0:
+        wait_for_tasks(10)
+        os._exit(0 if len(app.diary) == 1 else 1)
+    assert os.waitpid(child, 0)[1] == 0
+    app.go_on.set()
+    app.diary.wait(3)
+    close_portals()

@@ -1,0 +1,199 @@
+"""Where a handler runs: what decorators, routes and settings say of it, and what is impossible."""
+
+from __future__ import annotations
+
+import functools
+import threading
+from collections.abc import AsyncIterator, Iterator
+from typing import Any
+
+import pytest
+
+from micropie import App, SetupError, get, inline, route, run_in, threaded, where
+from tests.conftest import MakeClient
+
+# The thread that answers: under WSGI the server's own, which is where a `def` runs whatever is said of it.
+DEF_ON_LOOP = {"wsgi": "thread", "asyncio": "loop", "trio": "loop"}
+
+
+class Root(App):
+    def plain(self) -> str:
+        return where()
+
+    async def waits(self) -> str:
+        return where()
+
+    @inline
+    def quick(self) -> str:
+        return where()
+
+    @run_in("loop")
+    def looped(self) -> str:
+        return where()
+
+    @run_in("loop")
+    async def on_loop(self) -> str:
+        return where()
+
+    @threaded
+    def slow(self) -> str:
+        return where()
+
+    @run_in("thread")
+    def chunks(self) -> Iterator[str]:
+        yield where()
+        yield where()
+
+    async def pieces(self) -> AsyncIterator[str]:
+        yield where()
+
+    @route("/routed/<name>", run_in="loop")
+    def routed(self, name: str) -> str:
+        return where()
+
+    @get(run_in="loop")
+    def named(self) -> str:
+        return where()
+
+    @get("/overruled", run_in="thread")
+    @inline
+    def first(self) -> str:
+        return where()
+
+    @staticmethod
+    @inline
+    def static_one() -> str:
+        return where()
+
+
+@pytest.mark.parametrize("path", ["/plain", "/slow", "/overruled"])
+def test_def_runs_in_a_thread(make_client: MakeClient, path: str) -> None:
+    assert make_client(Root()).get(path).text == "thread"
+
+
+@pytest.mark.parametrize("path", ["/waits", "/on_loop", "/pieces"])
+def test_async_runs_on_the_loop(make_client: MakeClient, path: str) -> None:
+    assert make_client(Root()).get(path).text == "loop"
+
+
+@pytest.mark.parametrize("path", ["/quick", "/looped", "/routed/a", "/named", "/static_one"])
+def test_def_runs_on_the_loop_if_its_author_says_so(make_client: MakeClient, world: str, path: str) -> None:
+    assert make_client(Root()).get(path).text == DEF_ON_LOOP[world]
+
+
+def test_a_generators_chunks_are_made_in_a_thread(make_client: MakeClient) -> None:
+    assert make_client(Root()).get("/chunks").text == "threadthread"
+
+
+def test_a_default_for_an_application_and_those_inside_it(make_client: MakeClient, world: str) -> None:
+    root = Root(run_in="loop")
+    root.inner = Root()
+    root.other = Root(run_in="thread")
+    client = make_client(root)
+    assert client.get("/plain").text == DEF_ON_LOOP[world]
+    assert client.get("/slow").text == "thread"
+    assert client.get("/waits").text == "loop"
+    assert client.get("/chunks").text == "threadthread"
+    assert client.get("/inner/plain").text == DEF_ON_LOOP[world]
+    assert client.get("/other/plain").text == "thread"
+    assert client.get("/other/quick").text == DEF_ON_LOOP[world]
+
+
+def test_routes_of_functions_say_where(make_client: MakeClient, world: str) -> None:
+    app = App()
+    for method in ("get", "post", "put", "patch", "delete"):
+        getattr(app, method)("/function", run_in="loop")(where)
+    app.route("/any", run_in="loop")(where)
+    client = make_client(app)
+    for method in ("GET", "POST", "PUT", "PATCH", "DELETE"):
+        assert client.request(method, "/function").text == DEF_ON_LOOP[world]
+    assert client.get("/any").text == DEF_ON_LOOP[world]
+
+
+def test_one_function_at_two_routes_runs_as_each_of_them_says(make_client: MakeClient, world: str) -> None:
+    app = App()
+    app.get("/loop", run_in="loop")(where)
+    app.get("/thread", run_in="thread")(where)
+    client = make_client(app)
+    assert client.get("/loop").text == DEF_ON_LOOP[world]
+    assert client.get("/thread").text == "thread"
+
+
+def test_what_a_decorator_wraps_is_found(make_client: MakeClient, world: str) -> None:
+    def shouting(function: Any) -> Any:
+        @functools.wraps(function)
+        def shout(*args: Any) -> Any:
+            return function(*args).upper()
+
+        return shout
+
+    app: Any = App()
+    app.wrapped = shouting(inline(where))
+    app.partial = functools.partial(run_in("loop")(lambda prefix: prefix + where()), "in the ")
+    client = make_client(app)
+    assert client.get("/wrapped").text == DEF_ON_LOOP[world].upper()
+    assert client.get("/partial").text == "in the " + DEF_ON_LOOP[world]
+
+
+def test_a_plain_thread_is_a_thread() -> None:
+    found: list[str] = []
+    thread = threading.Thread(target=lambda: found.append(where()))
+    thread.start()
+    thread.join()
+    assert found == ["thread"]
+
+
+class Waiting(App):
+    @threaded
+    async def handler(self) -> None: ...
+
+
+class WaitingChunks(App):
+    @run_in("thread")
+    async def handler(self) -> AsyncIterator[str]:
+        yield ""
+
+
+class WaitingRoute(App):
+    @get("/there", run_in="thread")
+    async def handler(self) -> None: ...
+
+
+class Chunks(App):
+    @inline
+    def handler(self) -> Iterator[str]:
+        yield ""
+
+
+class PartialWaiting(App):
+    handler = functools.partialmethod(Waiting.handler)
+
+
+@pytest.mark.parametrize(
+    ("app", "says"),
+    [
+        (Waiting, "write def instead of async def to have it run in a thread"),
+        (WaitingChunks, "write def instead of async def"),
+        (WaitingRoute, "write def instead of async def"),
+        (PartialWaiting, "write def instead of async def"),
+        (Chunks, "write async def to have them made on the event loop"),
+    ],
+)
+def test_the_impossible_is_a_setup_error(app: type[App], says: str) -> None:
+    with pytest.raises(SetupError, match=says) as caught:
+        app().compiled()
+    assert "handler" in str(caught.value)
+
+
+@pytest.mark.parametrize("wrong", ["portal", "Loop", "", None, 5, ["loop"], run_in])
+def test_an_unknown_place_is_a_setup_error(wrong: Any) -> None:
+    with pytest.raises(SetupError, match='run_in takes "loop"') as caught:
+        run_in(wrong)
+    assert repr(wrong) in str(caught.value)
+    if wrong is not None:
+        for register in (route("/", run_in="loop"), App().get):
+            assert callable(register)
+        with pytest.raises(SetupError, match="run takes"):
+            App().get("/", run_in=wrong)
+        with pytest.raises(SetupError, match="run takes"):
+            route("/", run_in=wrong)

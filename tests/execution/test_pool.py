@@ -1,0 +1,635 @@
+"""Handlers in processes: the same answers as in this one, and none that a process's end costs another."""
+
+from __future__ import annotations
+
+import functools
+import logging
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import anyio
+import pytest
+
+from micropie import App, SetupError, pooled, reads_body, run_in
+from micropie.execution.pool import Pool
+from micropie.execution.remote import CancelToken, PoolError
+from micropie.execution.steps import TookTooLong
+from micropie.middleware import Timeout
+from tests.asgi.calls import every_loop, run
+from tests.asgi.calls import get as asgi_get
+from tests.conftest import MakeClient
+from tests.flow.test_lifecycle import connected
+from tests.support import pooled as pooled_handlers
+from tests.support.multipart_forms import PAIRS, form, section
+from tests.support.pooled import Custom, Decorated, Plain, Pooled, plain
+from tests.wsgi.calls import get as wsgi_get
+
+
+@pytest.fixture
+def client(make_client: MakeClient) -> Any:
+    return make_client(Pooled(processes=1))
+
+
+def pool_of(app: App) -> Pool:
+    """The pool of the site that has been used."""
+    return next(pool for pool in pools_of(app) if pool._workers)
+
+
+def pools_of(app: App) -> list[Pool]:
+    return [site.config.pool for site in app._micropie_sites.values() if isinstance(site.config.pool, Pool)]
+
+
+def errors(caplog: pytest.LogCaptureFixture) -> list[str]:
+    return [record.getMessage() for record in caplog.records if record.levelno >= logging.ERROR]
+
+
+def test_it_runs_in_another_process(client: Any) -> None:
+    place, pid = client.get("/process").json()
+    assert place == "process"
+    assert pid != os.getpid()
+    assert client.get("/process").json() == [place, pid]  # which goes on living
+    assert client.get("/here").json()[1] == os.getpid()
+
+
+def test_R69_it_is_a_new_interpreter_and_no_fork(client: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(pooled_handlers, "changed", ["here"])
+    assert client.get("/module_state").json() == []
+
+
+def test_arguments_are_bound_before(client: Any) -> None:
+    assert client.get("/add/1").json() == {"sum": 2}
+    assert client.get("/add/1/2/3/4?name=all&colour=red").json() == {"all": 10, "colour": "red"}
+    assert client.get("/add/one").status_code == 400
+    assert client.get("/routed/5").json() == ["process", 5]
+
+
+def test_functions_and_methods_of_every_kind(make_client: MakeClient) -> None:
+    app = Pooled(processes=1)
+    app.get("/plain/<number:int>", run_in="process")(plain)
+    client = make_client(app)
+    assert client.get("/plain/3?number=5").json() == ["process", 3, "5"]
+    assert client.get("/static_one/!").text == "process!"
+    assert client.get("/of_class").text == "green"
+    assert client.get("/uses_self").json() == ["helped", "green", False]
+    assert make_client(Decorated(processes=1)).get("/word").text == "processprocess"
+
+
+def test_a_default_for_an_application(make_client: MakeClient) -> None:
+    root: Any = App(processes=1)
+    root.inner = Plain(run_in="process")
+    client = make_client(root)
+    assert client.get("/inner/here").text == "process"
+    assert client.get("/inner/there").text == "loop"
+
+
+def test_the_request_is_readable_there(client: Any) -> None:
+    headers = {"X-Colour": "red", "Cookie": "taste=sweet"}
+    seen = client.post("/request_seen?a=1&a=2", data={"name": "Ann"}, headers=headers).json()
+    assert seen.pop("client")
+    assert seen == {
+        "method": "POST",
+        "path": "/request_seen",
+        "url": "http://testserver/request_seen?a=1&a=2",
+        "header": "red",
+        "cookie": "sweet",
+        "query": {"a": ["1", "2"]},
+        "form": "Ann",
+        "json": None,
+        "is_json": False,
+        "length": 8,
+        "label": "POST '/request_seen'",
+        "segments": ["request_seen"],
+    }
+
+
+@pytest.mark.parametrize(("sent", "seen"), [("{}", {}), ("null", None), ("[1]", [1])])
+def test_a_json_body_is_there(client: Any, sent: str, seen: Any) -> None:
+    answer = client.post("/json_seen", content=sent, headers={"Content-Type": "application/json"})
+    assert answer.json() == {"json": seen}
+
+
+def test_no_json_body_is_none(client: Any) -> None:
+    assert client.post("/json_seen").json() == {"status": 415}
+
+
+def test_the_session_is_a_copy_to_be_read(client: Any) -> None:
+    assert client.get("/session").json()[0] is None
+    client.get("/log_in/Ann")
+    user, refusal = client.get("/session").json()
+    assert user == "Ann"
+    assert "does not support item assignment" in refusal
+    assert client.get("/session").json()[0] == "Ann"
+
+
+def test_what_needs_the_servers_process_is_refused_with_a_sentence(client: Any) -> None:
+    said = client.get("/refused").json()
+    assert len(said) == 9
+    assert "return (status, body, headers)" in said[0]
+    assert "after_response" in said[1]
+    assert "read it in a thread" in said[4]
+
+
+@pytest.mark.parametrize(("kind", "status"), [("response", 201), ("tuple", 202), ("redirect", 303)])
+def test_answers_of_every_kind_come_back(client: Any, kind: str, status: int) -> None:
+    answer = client.get(f"/answers/{kind}", follow_redirects=False)
+    assert answer.status_code == status
+    assert answer.headers.get("X-Colour") == (None if kind == "redirect" else "red")
+
+
+def test_http_errors_are_answers(client: Any) -> None:
+    answer = client.get("/raises/http")
+    assert (answer.status_code, answer.text, answer.headers["X-Pot"]) == (418, "short and stout", "tea")
+    answer = client.get("/raises/methods")
+    assert (answer.status_code, answer.headers["Allow"]) == (405, "PUT")
+
+
+@pytest.mark.parametrize(("kind", "says"), [("custom", "Custom: oh"), ("exit", "SystemExit: 3")])
+def test_other_exceptions_are_logged_with_their_traceback_there(
+    make_client: MakeClient, caplog: pytest.LogCaptureFixture, kind: str, says: str
+) -> None:
+    app: Any = Pooled(processes=1)
+    client = make_client(app)
+    assert client.get(f"/raises/{kind}").status_code == 500
+    assert says in caplog.text
+    assert "in raises" in caplog.text
+    assert client.get("/process").status_code == 200
+
+
+def test_authors_handlers_of_errors_see_them(make_client: MakeClient) -> None:
+    app = Pooled(processes=1)
+    app.error(Custom)(lambda error: (409, f"handled {error}"))
+    answer = make_client(app).get("/raises/custom")
+    assert (answer.status_code, answer.text) == (409, "handled oh")
+
+
+@pytest.mark.parametrize(
+    ("path", "says"),
+    [
+        ("/raises/unpicklable", "it raised Unpicklable: a, which can't be pickled"),
+        ("/unpicklable", "its result, of type lock, can't be pickled"),
+    ],
+)
+def test_R69_what_cant_come_back_is_a_500_that_says_why(
+    client: Any, caplog: pytest.LogCaptureFixture, path: str, says: str
+) -> None:
+    assert client.get(path).status_code == 500
+    assert says in caplog.text
+    assert client.get("/process").status_code == 200
+
+
+def test_R69_what_cant_go_there_is_a_500_that_says_which_and_why(
+    make_client: MakeClient, caplog: pytest.LogCaptureFixture
+) -> None:
+    app = Pooled(processes=1)
+    client = make_client(app)
+    headers = {name.decode(): value.decode() for name, value in PAIRS}
+
+    def upload(size: int) -> Any:
+        body = form(section('name="thing"; filename="f"', b"x" * size))
+        return client.post("/takes", content=body, headers=headers)
+
+    assert upload(1000).text == "taken"  # what is kept in memory crosses
+    answer = upload(2_000_000)
+    assert answer.status_code == 500
+    assert "Pooled.takes runs in a process, and argument 1, of type UploadFile, can't be pickled" in caplog.text
+
+
+@pytest.mark.parametrize(("path", "how"), [("/dies", "killed by SIGKILL"), ("/leaves", "with status 7")])
+def test_R69_a_process_that_ends_costs_its_request_and_no_other(
+    client: Any, caplog: pytest.LogCaptureFixture, path: str, how: str
+) -> None:
+    assert client.get("/process").status_code == 200
+    assert client.get(path).status_code == 500
+    assert f"its process ended in the middle of it, {how}" in caplog.text
+    assert client.get("/process").status_code == 200
+
+
+def test_R69_a_process_that_is_killed_between_two_requests_costs_nobody_anything(make_client: MakeClient) -> None:
+    app = Pooled(processes=1)
+    client = make_client(app)
+    pid = client.get("/process").json()[1]
+    os.kill(pid, signal.SIGKILL)
+    os.waitid(os.P_PID, pid, os.WEXITED | os.WNOWAIT)  # it is gone when this returns
+    other = client.get("/process")
+    assert other.status_code == 200
+    assert other.json()[1] != pid
+
+
+def test_R69_one_that_takes_too_long_is_ended(make_client: MakeClient, caplog: pytest.LogCaptureFixture) -> None:
+    app = Pooled(processes=1, pool_timeout=3)
+    client = make_client(app)
+    pid = started_pid(app, client)
+    answer = client.get("/sleeps/60")
+    assert (answer.status_code, answer.text) == (503, "The answer took too long. Please try again later.")
+    assert "took longer than 3 seconds in its process and was given up" in errors(caplog)[0]
+    with pytest.raises(ProcessLookupError):
+        os.kill(pid, 0)
+    assert started_pid(app, client) != pid
+
+
+def started_pid(app: App, client: Any) -> int:
+    """The one process of a pool, started without its application's time limit: an interpreter's start takes a while."""
+    assert client.get("/here").status_code == 200
+    (pool,) = pools_of(app)
+    pid: int = pool.call(30, os.getpid)
+    return pid
+
+
+@every_loop
+def test_R69_a_cancelled_request_gives_its_process_back(backend: str) -> None:
+    app = Pooled(processes=1)
+
+    async def main() -> list[int]:
+        async with anyio.create_task_group() as group:
+            group.start_soon(asgi_get, app, "/sleeps/0.2")
+            await anyio.wait_all_tasks_blocked()
+            group.cancel_scope.cancel()
+        return [(await asgi_get(app, "/process")).status for _ in range(2)]
+
+    assert run(backend, main, within=15) == [200, 200]
+    app.wsgi_shutdown()
+
+
+def test_the_shorter_of_two_time_limits_counts(make_client: MakeClient, caplog: pytest.LogCaptureFixture) -> None:
+    app = Pooled(processes=1)
+    app.middlewares.append(Timeout(3))
+    client = make_client(app)
+    pid = started_pid(app, client)
+    assert client.get("/sleeps/60").status_code == 503
+    assert "took longer than 3 seconds" in caplog.text
+    assert started_pid(app, client) != pid
+
+
+# -- streams -----------------------------------------------------------------------------------------------------------
+
+
+def test_a_chunk_comes_when_it_is_made(client: Any, tmp_path: Path) -> None:
+    file = tmp_path / "go_on"
+    with client.stream("GET", f"/stream_waits?file={file}") as answer:
+        pieces = answer.iter_raw()
+        seen = b""
+        while len(seen) < 6:  # the generator waits for the file
+            seen += next(pieces)
+        file.touch()
+        assert seen + b"".join(pieces) == b"abcdefg"
+
+
+def test_a_stream_is_all_there(client: Any) -> None:
+    assert client.get("/chunks/20").text == "".join(f"{number} " for number in range(20))
+    assert client.get("/chunks/0").text == ""
+    assert client.head("/chunks/20").text == ""
+    assert client.get("/process").status_code == 200
+
+
+def test_it_is_only_a_few_chunks_ahead_and_stops_when_the_client_leaves(client: Any, tmp_path: Path) -> None:
+    file = tmp_path / "made"
+    with client.stream("GET", f"/chunks/100000?file={file}") as answer:
+        pieces = answer.iter_raw()
+        assert next(pieces) == b"0 "
+    assert client.get("/process").status_code == 200  # its only process is free again
+    assert (tmp_path / "made.closed").exists()
+    assert int(file.read_text()) < 1000
+
+
+def test_a_stream_that_fails_at_once_gets_an_errors_answer(client: Any, caplog: pytest.LogCaptureFixture) -> None:
+    assert client.get("/stream_fails/0").status_code == 500
+    assert "in mid-stream" in caplog.text
+    assert client.get("/process").status_code == 200
+
+
+@pytest.mark.parametrize("path", ["/stream_fails/3", "/stream_dies"])
+def test_a_stream_that_fails_later_is_cut(make_client: MakeClient, path: str) -> None:
+    client = make_client(Pooled(processes=1), raise_app_exceptions=False)
+    with pytest.raises(Exception, match=r".*"), client.stream("GET", path) as answer:
+        list(answer.iter_raw())
+    assert client.get("/process").status_code == 200
+
+
+def test_a_chunk_that_takes_too_long_ends_the_process(make_client: MakeClient) -> None:
+    app = Pooled(processes=1, pool_timeout=2)
+    client = make_client(app, raise_app_exceptions=False)
+    pid = started_pid(app, client)
+    with pytest.raises(Exception, match=r".*"), client.stream("GET", "/stream_hangs") as answer:
+        list(answer.iter_raw())
+    assert started_pid(app, client) != pid
+
+
+# -- the pool alone ----------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def pool() -> Iterator[Pool]:
+    pool = Pool(1)
+    yield pool
+    pool.close()
+
+
+def test_who_closes_a_stream_twice_or_reads_on_gets_nothing(pool: Pool) -> None:
+    chunks = pool.call(10, Pooled.chunks, None, 3)
+    assert list(chunks) == ["0 ", "1 ", "2 "]
+    assert list(chunks) == []
+    chunks.close()
+    assert pool.call(10, os.getpid)
+
+
+def test_a_process_is_four_chunks_ahead(pool: Pool, tmp_path: Path) -> None:
+    file = tmp_path / "made"
+    chunks = pool.call(10, Pooled.chunks, None, 1000, str(file))
+    assert next(chunks) == "0 "
+    while not file.exists() or file.read_text() != "3":  # it has been asked for more after that one, and no other
+        time.sleep(0.01)
+    chunks.close()
+    assert file.read_text() == "3"
+    assert (tmp_path / "made.closed").exists()
+
+
+def test_R69_a_process_that_is_killed_leaves_the_others_alone() -> None:
+    pool = Pool(2)
+    chunks = pool.call(10, Pooled.chunks, None, 1000)
+    with pytest.raises(PoolError, match="killed by SIGKILL"):
+        pool.call(10, Pooled.dies, None)
+    assert len(list(chunks)) == 1000
+    pool.close()
+
+
+def test_a_generator_that_fails_while_it_is_closed_says_so(pool: Pool) -> None:
+    chunks = pool.call(10, Pooled.stream_close_fails, None)
+    next(chunks)
+    with pytest.raises(Exception, match="while closing"):
+        chunks.close()
+    assert pool.call(10, os.getpid)
+
+
+def test_a_generator_that_does_not_close_in_time_is_ended(pool: Pool, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("micropie.execution.pool.GRACE", 0.1)
+    chunks = pool.call(10, Pooled.stream_hangs, None)
+    next(chunks)
+    chunks.close()
+    assert pool.call(10, os.getpid)
+
+
+def test_who_finds_no_free_process_in_time_is_told(pool: Pool) -> None:
+    chunks = pool.call(10, Pooled.chunks, None, 100)
+    with pytest.raises(TookTooLong):
+        pool.call(0.05, os.getpid)
+    chunks.close()
+    assert pool.call(10, os.getpid)
+
+
+def test_a_call_that_is_given_up_ends_its_process(pool: Pool, tmp_path: Path) -> None:
+    file, handle = tmp_path / "begun", CancelToken()
+    with ThreadPoolExecutor(1) as others:
+        waiting = others.submit(partial(pool.call, token=handle), 60, Pooled.begins, None, str(file))
+        while not file.exists():
+            time.sleep(0.01)
+        handle.cancel()
+        with pytest.raises(PoolError, match="killed by SIGKILL"):
+            waiting.result(10)
+    assert pool.call(10, os.getpid)
+
+
+def test_one_that_is_given_up_while_it_waits_for_a_process_gets_none(pool: Pool) -> None:
+    handle = CancelToken()
+    chunks = pool.call(10, Pooled.chunks, None, 100)
+    with ThreadPoolExecutor(1) as others:
+        waiting = others.submit(partial(pool.call, token=handle), 60, os.getpid)
+        handle.cancel()
+        chunks.close()
+        with pytest.raises(PoolError, match="nobody waits for it any more"):
+            waiting.result(10)
+    assert pool.call(10, os.getpid) in pool_pids(pool)
+
+
+def test_what_is_there_to_be_stopped_when_it_has_been_given_up_is_stopped() -> None:
+    handle, stopped = CancelToken(), []
+    handle.cancel()
+    handle.attach(lambda: stopped.append("stopped"))
+    assert stopped == ["stopped"]
+
+
+def test_what_is_given_up_when_it_has_been_done_ends_nothing(pool: Pool) -> None:
+    handle = CancelToken()
+    pid = pool.call(10, os.getpid, token=handle)
+    handle.cancel()
+    assert pool.call(10, os.getpid) == pid
+
+
+def test_a_process_that_was_ended_after_its_last_word_is_not_used_again(pool: Pool) -> None:
+    class LastMoment(CancelToken):
+        def detach(self) -> bool:
+            self.cancel()
+            return super().detach()
+
+    pid = pool.call(10, os.getpid, token=LastMoment())
+    assert pool.call(10, os.getpid) != pid
+
+
+@pytest.mark.parametrize("function", [Pooled.chunks, Pooled.stream_fails])
+def test_a_stream_that_nobody_took_is_ended(pool: Pool, function: Any) -> None:
+    for count in (0, 100):
+        handle = CancelToken()
+        chunks = pool.call(10, function, None, count, token=handle)
+        assert chunks._worker.connection.poll(10)
+        handle.cancel()
+        assert list(chunks) == []
+        assert pool.call(10, os.getpid)
+
+
+def test_who_waits_for_a_chunk_can_be_interrupted(pool: Pool) -> None:
+    chunks = pool.call(60, Pooled.stream_hangs, None)
+    next(chunks)
+    with ThreadPoolExecutor(1) as others:
+        waiting = others.submit(next, chunks)
+        chunks.interrupt_next()
+        with pytest.raises(PoolError, match="killed by SIGKILL"):
+            waiting.result(10)
+    chunks.close()
+    assert pool.call(10, os.getpid)
+
+
+def pool_pids(pool: Pool) -> list[int]:
+    return [worker._process.pid for worker in pool._workers]
+
+
+def test_closing_the_pool_ends_what_it_does(pool: Pool) -> None:
+    chunks = pool.call(10, Pooled.stream_hangs, None)
+    next(chunks)
+    pool.close()
+    with pytest.raises(PoolError, match="killed by SIGKILL"):
+        next(chunks)
+    assert pool.call(10, os.getpid)
+
+
+def test_what_cant_be_pickled_takes_no_process(pool: Pool) -> None:
+    with pytest.raises(Exception, match="pickle"):
+        pool.call(10, os.getpid, threading.Lock())
+    assert not pool._workers
+
+
+def test_a_process_that_cant_be_started_takes_no_place(pool: Pool, monkeypatch: pytest.MonkeyPatch) -> None:
+    with monkeypatch.context() as patch:
+        patch.setattr(sys, "executable", "/no/such/file")
+        with pytest.raises(FileNotFoundError):
+            pool.call(10, os.getpid)
+    assert pool.call(10, os.getpid)
+
+
+def test_a_process_that_ends_at_once_is_tried_once(pool: Pool, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("micropie.execution.pool._MAIN", "{path!r} {descriptor}")
+    monkeypatch.setattr(sys, "executable", "/bin/false")
+    for size in (1, 10_000_000):  # more than a pipe takes without anybody to read it
+        with pytest.raises(PoolError, match="ended in the middle of it, with status 1"):
+            pool.call(10, bytes, b"x" * size)
+    assert not pool._workers
+
+
+def test_R69_nothing_is_started_before_the_first_call_or_left_at_the_end(world: str) -> None:
+    app = Pooled(processes=2)
+    with connected(app, world) as client:
+        assert client.get("/here").status_code == 200
+        assert not any(pool._workers for pool in pools_of(app))
+        pid = client.get("/process").json()[1]
+        pool = pool_of(app)
+        assert len(pool._workers) == 1
+    assert not pool._workers
+    with pytest.raises(ProcessLookupError):
+        os.kill(pid, 0)
+
+
+def test_a_pool_that_nobody_has_any_more_ends_its_processes() -> None:
+    pool = Pool(1)
+    pid = pool.call(10, os.getpid)
+    del pool
+    with pytest.raises(ProcessLookupError):
+        os.kill(pid, 0)
+
+
+def test_R69_R70_a_forked_child_has_a_pool_of_its_own() -> None:
+    app = Pooled(processes=1)
+    pid = int(wsgi_get(app, "/process")[1].split(b",")[1].strip(b"]"))
+    child = os.fork()
+    if child == 0:
+        code = 1
+        try:
+            other = int(wsgi_get(app, "/process")[1].split(b",")[1].strip(b"]"))
+            app.wsgi_shutdown()
+            code = 0 if other != pid else 2
+        finally:
+            os._exit(code)
+    assert os.waitpid(child, 0)[1] == 0
+    assert int(wsgi_get(app, "/process")[1].split(b",")[1].strip(b"]")) == pid
+    app.wsgi_shutdown()
+
+
+MAIN = """
+from micropie import App, pooled
+from tests.wsgi.calls import get
+
+class Root(App):
+    @pooled
+    def index(self):
+        return __name__
+
+if __name__ == "__main__":
+    print(get(Root())[1].decode())
+"""
+
+
+def test_a_script_may_have_handlers_in_processes(tmp_path: Path) -> None:
+    (tmp_path / "bakery.py").write_text(MAIN)
+    environment = {
+        **os.environ,
+        "PYTHONPATH": os.pathsep.join([str(Path(__file__).parent.parent.parent), str(tmp_path)]),
+    }
+    for arguments in ([str(tmp_path / "bakery.py")], ["-m", "bakery"]):
+        done = subprocess.run(
+            [sys.executable, *arguments], capture_output=True, text=True, env=environment, check=True, timeout=20
+        )
+        assert done.stdout == "bakery\n"
+
+
+def test_a_script_that_calls_a_handler_when_it_is_imported_starts_no_process_after_the_other(tmp_path: Path) -> None:
+    (tmp_path / "bakery.py").write_text(MAIN.replace('if __name__ == "__main__":', "if True:"))
+    environment = {
+        **os.environ,
+        "PYTHONPATH": os.pathsep.join([str(Path(__file__).parent.parent.parent), str(tmp_path)]),
+    }
+    done = subprocess.run(
+        [sys.executable, str(tmp_path / "bakery.py")],
+        check=False,
+        capture_output=True,
+        text=True,
+        env=environment,
+        timeout=20,
+    )
+    assert done.stdout.splitlines()[-1] == "bakery"
+    assert done.stderr.count('write if __name__ == "__main__": above that') == 1
+
+
+def test_a_process_of_a_pool_has_none_of_its_own(monkeypatch: pytest.MonkeyPatch, pool: Pool) -> None:
+    monkeypatch.setattr("micropie.execution.pool._is_in_pool", True)
+    with pytest.raises(PoolError, match="can't have one of its own"):
+        pool.call(1.0, os.getpid)
+
+
+def test_what_is_typed_in_is_refused() -> None:
+    done = subprocess.run(
+        [sys.executable, "-c", MAIN],
+        check=False,
+        capture_output=True,
+        text=True,
+        cwd=Path(__file__).parent.parent.parent,
+        timeout=20,
+    )
+    assert "no other process can import what was typed in here" in done.stderr
+
+
+# -- what is impossible ------------------------------------------------------------------------------------------------
+
+
+def inner_app(handler: Callable[..., Any]) -> App:
+    app = App()
+    vars(app)["handler"] = handler
+    return app
+
+
+class Reads(App):
+    @reads_body
+    @pooled
+    def handler(self) -> None: ...
+
+
+class Waits(App):
+    @pooled
+    async def handler(self) -> None: ...
+
+
+class Unfinished(App):
+    @run_in("process")
+    async def handler(self) -> Any:
+        yield ""
+
+
+@pytest.mark.parametrize(
+    ("app", "says"),
+    [
+        (Reads(), "@reads_body leaves the body to the handler"),
+        (Waits(), "write def instead of async def"),
+        (Unfinished(), "write def instead of async def"),
+        (inner_app(pooled(lambda: None)), "define it with def at a module's top level"),
+        (inner_app(functools.partial(pooled(plain), 1)), "define it with def at a module's top level"),
+    ],
+)
+def test_the_impossible_is_a_setup_error(app: App, says: str) -> None:
+    with pytest.raises(SetupError, match=says) as caught:
+        app.compiled()
+    assert "handler" in str(caught.value)

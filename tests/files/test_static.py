@@ -1,0 +1,1190 @@
+"""Files as answers: what is found and what never is, what is said of it, and that nothing stays open."""
+
+from __future__ import annotations
+
+import errno
+import gzip
+import locale
+import mimetypes
+import os
+import socket
+import time
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from email.utils import formatdate
+from io import FileIO
+from pathlib import Path
+from typing import Any
+from urllib.parse import quote
+
+import httpx
+import pytest
+
+from micropie import App, HTTPError, HttpMiddleware, Response, SetupError, static_file
+from micropie.files import content_types as filetypes
+from micropie.files import static
+from micropie.files.cache import CACHE, OVERHEAD, FileCache, Key
+from micropie.files.content_types import attachment, content_type_of
+from micropie.files.lookup import ResolvedFile, find, open_found
+from micropie.http.json import CodecError
+from micropie.http.response import encode_body
+from micropie.testing import TestClient
+from tests.asgi import calls as asgi
+from tests.asgi.calls import every_loop
+from tests.conftest import MakeClient
+from tests.wsgi import calls as wsgi
+
+SECRET = "the secret"
+SMALL = b"a small file\n"
+LARGE = bytes(range(256)) * 4096  # 1 MiB: more than is read at once
+MODIFIED = 1_700_000_000
+
+SITE = {
+    "a.txt": SMALL,
+    "large.bin": LARGE,
+    "empty.txt": b"",
+    "dir/page.html": b"<p>page",
+    "dir/unknown.xyz": b"<script>",
+    "é ü.txt": b"umlauts",
+    "app.js": b"plain script",
+    "app.js.gz": gzip.compress(b"plain script", mtime=0),
+    "app.js.br": b"brotli",
+    "only.css": b"plain style",
+    "only.css.gz": gzip.compress(b"plain style", mtime=0),
+    ".env": SECRET.encode(),
+    ".git/config": SECRET.encode(),
+    "dir/.hidden/x.txt": SECRET.encode(),
+}
+
+
+@pytest.fixture
+def site(tmp_path: Path) -> Path:
+    """A directory of files, beside one with almost the same name and a file that nobody may get."""
+    for name, content in SITE.items():
+        place = tmp_path / "site" / name
+        place.parent.mkdir(parents=True, exist_ok=True)
+        place.write_bytes(content)
+        os.utime(place, (MODIFIED, MODIFIED))
+    (tmp_path / "site-secret").mkdir()
+    (tmp_path / "site-secret" / "secret.txt").write_text(SECRET)
+    (tmp_path / "secret.txt").write_text(SECRET)
+    return tmp_path / "site"
+
+
+@pytest.fixture(autouse=True)
+def no_cache_of_another_test() -> None:
+    CACHE.forget()
+
+
+class Files(App):
+    """The file ``name`` by ``def``, ``async def`` and a route; ``options`` are those of ``static_file``."""
+
+    def __init__(self, root: Path, **options: Any) -> None:
+        super().__init__()
+        self._root = root
+        self.options = options
+        App.static(self, "/static", root, **options)
+
+    def file(self, name: str) -> Any:
+        return static_file(name, self._root, **self.options)
+
+    async def awaited(self, name: str) -> Any:
+        return static_file(name, self._root, **self.options)
+
+
+class Outer(App):
+    def __init__(self, inner: App) -> None:
+        super().__init__()
+        self.inner = inner
+
+
+def raw(client: TestClient, target: str, method: str = "GET", **headers: str) -> httpx.Response:
+    """The answer to exactly this target: httpx would normalise it."""
+    return client.request(method, "/", headers=headers, extensions={"target": target.encode()})
+
+
+def open_files(below: Path) -> list[str]:
+    """What this process has open of a directory."""
+    found = []
+    for descriptor in os.listdir("/proc/self/fd"):
+        try:
+            place = str(Path(f"/proc/self/fd/{descriptor}").readlink())
+        except OSError:
+            continue
+        if place.startswith(str(below)):
+            found.append(place)
+    return found
+
+
+@pytest.fixture
+def nothing_stays_open(site: Path) -> Iterator[None]:
+    yield
+    for _ in range(100):  # an answer is complete for the client a moment before the application has closed it
+        if not open_files(site):
+            break
+        time.sleep(0.01)
+    assert open_files(site) == []
+
+
+# -- what there is -----------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("options", [{}, {"cached": True}, {"follow_symlinks": True}], ids=str)
+@pytest.mark.parametrize("way", ["/file?name=", "/awaited?name=", "/static/"])
+def test_files_are_served(
+    make_client: MakeClient, site: Path, way: str, options: dict[str, Any], nothing_stays_open: None
+) -> None:
+    client = make_client(Files(site, **options))
+    client.headers["Accept-Encoding"] = "identity"
+    for name in ("a.txt", "large.bin", "empty.txt", "dir/page.html", "é ü.txt", "app.js", "app.js.gz"):
+        url = way + quote(name)
+        for _ in range(2):
+            answer = client.get(url)
+            assert (answer.status_code, answer.content) == (200, SITE[name]), name
+            assert answer.headers["content-length"] == str(len(SITE[name]))
+        head = client.head(url)
+        assert (head.status_code, head.content) == (200, b"")
+        assert head.headers == answer.headers
+
+
+def test_the_head_of_a_file(make_client: MakeClient, site: Path) -> None:
+    answer = make_client(Files(site)).get("/static/a.txt")
+    assert dict(answer.headers) == {
+        "content-type": "text/plain; charset=utf-8",
+        "content-length": "13",
+        "etag": f'"{MODIFIED * 10**9:x}-d"',
+        "last-modified": "Tue, 14 Nov 2023 22:13:20 GMT",
+        "cache-control": "no-cache",
+        "accept-ranges": "bytes",
+        "x-content-type-options": "nosniff",
+    }
+
+
+@pytest.mark.parametrize("root_path", ["", "/p", "/p/é"])
+def test_routes_of_files_have_urls(make_client: MakeClient, site: Path, root_path: str) -> None:
+    inner = Files(site)
+    outer = Outer(inner)
+
+    def where() -> str:
+        return inner.url_for("static", path="dir/page.html") + " " + outer.url_for("inner.static", path="é ü.txt")
+
+    outer.get("/where")(where)
+    client = make_client(outer, root_path=root_path)
+    one, two = client.get("/where").text.split()
+    assert two == quote(root_path) + "/inner/static/%C3%A9%20%C3%BC.txt"
+    assert raw(client, two).content == b"umlauts"
+    assert one.endswith("/static/dir/page.html")
+
+
+def test_the_handler_of_a_subclass_may_be_named_static(make_client: MakeClient, site: Path) -> None:
+    class Root(App):
+        def static(self) -> str:  # type: ignore[override]
+            return "mine"
+
+    app = Root()
+    App.static(app, "/files", site)
+    client = make_client(app)
+    assert (client.get("/static").text, client.get("/files/a.txt").content) == ("mine", SMALL)
+
+
+def test_only_get_and_head(make_client: MakeClient, site: Path) -> None:
+    client = make_client(Files(site))
+    assert client.post("/static/a.txt").status_code == 405
+    assert client.options("/static/a.txt").headers["allow"] == "GET, HEAD, OPTIONS"
+
+
+@pytest.mark.parametrize("prefix", ["", "static", "/", "//", "/a//b", "/../a", "/a/.", "/<name>", None, 5])
+def test_a_prefix_that_is_none_fails_at_set_up(site: Path, prefix: Any) -> None:
+    with pytest.raises(SetupError, match='a path such as "/static"'):
+        App().static(prefix, site)
+
+
+def test_a_directory_that_is_not_there_fails_at_set_up(site: Path) -> None:
+    for wrong in (site / "nowhere", site / "a.txt", str(site / "nowhere")):
+        with pytest.raises(SetupError, match="there is no directory"):
+            App().static("/static", wrong)
+
+
+def test_two_directories_need_two_names(make_client: MakeClient, site: Path) -> None:
+    app = App()
+    app.static("/one", site)
+    app.static("/two/", site / "dir", name="pages")
+    client = make_client(app)
+    assert client.get(app.url_for("pages", path="page.html")).text == "<p>page"
+    assert client.get(app.url_for("static", path="a.txt")).content == SMALL
+    app.static("/three", site)
+    with pytest.raises(SetupError, match="two routes state the name 'static'"):
+        app.compiled()
+
+
+@pytest.mark.parametrize("max_age", [-1, 1.5, True, "3600"])
+def test_a_wrong_age_is_an_error(site: Path, max_age: Any) -> None:
+    with pytest.raises(ValueError, match="whole number of seconds"):
+        static_file("a.txt", site, max_age=max_age)
+    with pytest.raises(SetupError, match="whole number of seconds"):
+        App().static("/static", site, max_age=max_age)
+
+
+def test_a_root_that_is_missing_is_in_the_log(
+    make_client: MakeClient, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    app = App()
+    app.get("/")(lambda: static_file("a.txt", tmp_path / "nowhere"))
+    assert make_client(app).get("/").status_code == 404
+    assert [record.getMessage() for record in caplog.records] == [
+        f"files are to be served from {str(tmp_path / 'nowhere')!r}, which is no directory"
+    ]
+
+
+def test_a_relative_root_begins_at_the_working_directory(
+    make_client: MakeClient, site: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(site.parent)
+    app = App()
+    app.static("/static", "site")
+    monkeypatch.chdir("/")
+    assert make_client(app).get("/static/a.txt").content == SMALL
+
+
+# -- what there is not -------------------------------------------------------------------------------------------------
+
+PAYLOADS = """
+.. ../ ../secret.txt ../../secret.txt ../site-secret/secret.txt ../site/a.txt ../site/../secret.txt
+dir/.. dir/../ dir/../a.txt dir/../../secret.txt dir/../../../secret.txt dir/../../site-secret/secret.txt
+./a.txt dir/./page.html . ./ ./../secret.txt ././../secret.txt .../secret.txt ....//secret.txt ..../secret.txt
+/etc/passwd //etc/passwd ///etc/passwd /./etc/passwd //../secret.txt a.txt/ a.txt// dir// dir//page.html //a.txt
+a.txt/../../secret.txt a.txt/.. a.txt/secret nowhere/../../secret.txt
+..\\secret.txt ..\\..\\secret.txt dir\\..\\..\\secret.txt \\secret.txt \\\\host\\share\\secret.txt dir\\page.html
+..\\/secret.txt ../\\secret.txt .\\..\\secret.txt //host/share/secret.txt /\\host
+C:secret.txt C:\\secret.txt C:/secret.txt c:..\\secret.txt file:///etc/passwd \\\\?\\C:\\secret.txt \\\\.\\C:
+~ ~root ~/.ssh/id_rsa $HOME/secret.txt %HOME%/secret.txt
+..;/secret.txt ..;x/secret.txt ..%00/secret.txt a.txt\x00 \x00 ../secret.txt\x00.html a.txt\x00.png
+..\u2215secret.txt ..\uff0fsecret.txt \uff0e\uff0e/secret.txt ..\u2216secret.txt ..\xc0\xafsecret.txt
+.env .git/config .git .git/ dir/.hidden/x.txt dir/.hidden .hidden .. /.env .htaccess
+dir dir/ . "" site-secret/secret.txt -secret/secret.txt secret.txt ../site-secret ../site-secret/
+"""
+TRAVERSALS = PAYLOADS.split()
+
+
+def encoded(text: str, times: int) -> str:
+    """Every character that is no letter or digit as %XX, so many times over."""
+    for _ in range(times):
+        text = "".join(
+            character if character.isascii() and character.isalnum() else quote(character, safe="").replace(".", "%2E")
+            for character in text
+        )
+    return text
+
+
+def test_there_are_enough_payloads() -> None:
+    assert len(set(TRAVERSALS)) >= 60
+
+
+@pytest.mark.parametrize(
+    ("mount", "inside", "options"),
+    [
+        ("", False, {}),
+        ("/p", False, {}),
+        ("", True, {}),
+        ("/p", True, {"cached": True}),
+        ("", False, {"follow_symlinks": True}),
+    ],
+    ids=["outermost", "mounted", "inside another", "inside another, mounted, cached", "following links"],
+)
+def test_R35_nothing_outside_is_served(
+    make_client: MakeClient, site: Path, mount: str, inside: bool, options: dict[str, Any]
+) -> None:
+    app: App = Files(site, **options)
+    base = mount
+    if inside:
+        app, base = Outer(app), f"{mount}/inner"
+    client = make_client(app, root_path=mount, validate=False)
+    assert raw(client, f"{base}/static/a.txt").content == SMALL
+    for payload in TRAVERSALS:
+        quoted = quote(payload, safe="/\\:;~$.%")  # as a client that sends what it was told
+        targets = [f"{base}/static/{text}" for text in (quoted, encoded(payload, 1), encoded(payload, 2))]
+        targets += [f"{base}/static{quoted}", f"{base}/file?name={quote(payload, safe='')}"]
+        for target in targets:
+            answer = raw(client, target)
+            assert answer.status_code in (400, 404), (payload, target)
+            assert SECRET not in answer.text, (payload, target)
+
+
+def test_R35_an_escaped_slash_leads_nowhere(make_client: MakeClient, site: Path) -> None:
+    client = make_client(Files(site))
+    assert raw(client, "/static/dir/page.html").status_code == 200
+    for target in ("/static/dir%2Fpage.html", "/static/dir%2fpage.html", "/static/%2Fdir/page.html"):
+        assert raw(client, target).status_code == 404
+
+
+@pytest.mark.parametrize("cached", [False, True])
+def test_R36_links_that_lead_out(make_client: MakeClient, site: Path, cached: bool) -> None:
+    outside = site.parent
+    links = {
+        "to-file.txt": outside / "secret.txt",
+        "to-dir": outside,
+        "to-sibling": outside / "site-secret",
+        "to-root": Path("/"),
+        "relative.txt": Path("../secret.txt"),
+        "chain.txt": Path("chain-2.txt"),
+        "chain-2.txt": Path("to-dir/secret.txt"),
+        "dir/up": Path("../.."),
+    }
+    for name, target in links.items():
+        (site / name).symlink_to(target)
+    inside = {
+        "inner.txt": Path("a.txt"),
+        "inner-dir": Path("dir"),
+        "dir/up-a-bit": site,
+        "inner-2.txt": Path("inner.txt"),
+    }
+    for name, target in inside.items():
+        (site / name).symlink_to(target)
+    led_out = ["to-file.txt", "to-dir/secret.txt", "to-sibling/secret.txt", "relative.txt", "chain.txt", "chain-2.txt"]
+    led_out += [f"to-root{outside}/secret.txt", "dir/up/secret.txt", "dir/up/site-secret/secret.txt"]
+    client = make_client(Files(site, cached=cached))
+    for name in led_out:
+        assert client.get(f"/static/{name}").status_code == 404, name
+    for name in ("inner.txt", "inner-2.txt", "dir/up-a-bit/a.txt"):
+        assert client.get(f"/static/{name}").content == SMALL, name
+    assert client.get("/static/inner-dir/page.html").text == "<p>page"
+    follows = make_client(Files(site, cached=cached, follow_symlinks=True))
+    for name in led_out:
+        assert follows.get(f"/static/{name}").text == SECRET, name
+
+
+def test_R36_the_root_may_be_a_link(make_client: MakeClient, site: Path) -> None:
+    link = site.parent / "current"
+    link.symlink_to(site)
+    (site / "out.txt").symlink_to("../secret.txt")
+    (site / "in.txt").symlink_to("a.txt")
+    client = make_client(Files(link))
+    assert [client.get(f"/static/{name}").status_code for name in ("a.txt", "in.txt", "out.txt")] == [200, 200, 404]
+
+
+def test_R36_links_that_lead_nowhere(make_client: MakeClient, site: Path) -> None:
+    (site / "loop.txt").symlink_to("loop.txt")
+    (site / "dangling.txt").symlink_to("nowhere.txt")
+    for follow in (False, True):
+        client = make_client(Files(site, follow_symlinks=follow))
+        assert [client.get(f"/static/{name}").status_code for name in ("loop.txt", "dangling.txt")] == [404, 404]
+
+
+def test_R36_a_compressed_file_that_is_a_link_out_is_not_looked_at(make_client: MakeClient, site: Path) -> None:
+    (site / "a.txt.gz").symlink_to("../secret.txt")
+    os.utime(site.parent / "secret.txt", (MODIFIED, MODIFIED))
+    answer = make_client(Files(site)).get("/static/a.txt", headers={"Accept-Encoding": "gzip"})
+    assert answer.content == SMALL
+    assert "vary" not in answer.headers
+
+
+def test_R35_the_whole_file_system_may_be_the_root(site: Path) -> None:
+    (site / "in.txt").symlink_to("a.txt")
+    assert find("/", f"{site}/in.txt".lstrip("/"), (), False).size == len(SMALL)
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "x" * 5000,
+        "x/" * 3000 + "x",
+        "a.txt/x",
+        "CON",
+        "aux.txt",
+        "nul",
+        "COM1",
+        "\udcff.txt",
+        "\ud800",
+        "a\x00.txt",
+        "\x00",
+        "\x7f",
+        "\n",
+        "a.txt ",
+        "a.txt.",
+        "A.TXT",
+        "a.txt::$DATA",
+        "*",
+        "?",
+        "",
+    ],
+    ids=ascii,
+)
+@pytest.mark.parametrize("cached", [False, True])
+def test_R38_odd_names_are_not_found(make_client: MakeClient, site: Path, name: str, cached: bool) -> None:
+    app = App()
+    app.get("/")(lambda: static_file(name, site, cached=cached))
+    assert make_client(app).get("/").status_code == 404
+
+
+@pytest.mark.timeout(10)
+@pytest.mark.parametrize("cached", [False, True])
+def test_R38_what_is_no_file_does_not_block(make_client: MakeClient, site: Path, cached: bool) -> None:
+    os.mkfifo(site / "fifo")
+    (site / "zero").symlink_to("/dev/zero")
+    (site / "tty").symlink_to("/dev/tty")
+    with socket.socket(socket.AF_UNIX) as listener:
+        listener.bind(str(site / "socket"))
+        client = make_client(Files(site, cached=cached, follow_symlinks=True))
+        for name in ("fifo", "zero", "tty", "socket", "dir"):
+            assert client.get(f"/static/{name}").status_code == 404, name
+            assert client.head(f"/static/{name}").status_code == 404, name
+
+
+@pytest.mark.timeout(10)
+def test_R38_what_becomes_a_fifo_meanwhile_does_not_block(
+    make_client: MakeClient, site: Path, monkeypatch: pytest.MonkeyPatch, nothing_stays_open: None
+) -> None:
+    def find_and_swap(*arguments: Any) -> ResolvedFile:
+        found = find(*arguments)
+        (site / "a.txt").unlink()
+        os.mkfifo(site / "a.txt")
+        return found
+
+    monkeypatch.setattr(static, "find", find_and_swap)
+    assert make_client(Files(site)).get("/static/a.txt").status_code == 404
+
+
+def test_R35_a_backslash_is_no_part_of_a_name(site: Path) -> None:
+    (site / "dir\\page.html").touch()
+    (site / "C:x").touch()
+    for name in ("dir\\page.html", "C:x"):
+        with pytest.raises(HTTPError):
+            find(str(site), name, (), False)
+
+
+def test_what_windows_takes_for_something_else(site: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    names = ["CON", "aux.txt", "dir/nul", "com1.log", "a.txt::$DATA", "a.txt.", "a.txt ", "dir./page.html"]
+    for name in names:
+        (site / name).parent.mkdir(exist_ok=True)
+        (site / name).touch()
+        find(str(site), name, (), False)
+    monkeypatch.setattr(os, "name", "nt")
+    for name in names:
+        with pytest.raises(HTTPError):
+            find(str(site), name, (), False)
+    assert find(str(site), "dir/page.html", (), False).size == 7
+
+
+@pytest.mark.parametrize("method", ["GET", "HEAD"])
+def test_what_may_not_be_read_is_not_found(
+    make_client: MakeClient, site: Path, monkeypatch: pytest.MonkeyPatch, method: str
+) -> None:
+    monkeypatch.setattr(os, "access", lambda *_: False)  # tests may run as root, who may read all
+    assert make_client(Files(site)).request(method, "/static/a.txt").status_code == 404
+
+
+@pytest.mark.parametrize(("code", "status"), [(errno.EACCES, 404), (errno.ENOENT, 404), (errno.EMFILE, 500)])
+@pytest.mark.parametrize("function", ["stat", "open"])
+def test_trouble_with_the_machine_is_no_404(
+    make_client: MakeClient, site: Path, monkeypatch: pytest.MonkeyPatch, code: int, status: int, function: str
+) -> None:
+    real = getattr(os, function)
+
+    def fails(path: Any, *arguments: Any, **options: Any) -> Any:
+        if str(path) == str(site / "a.txt"):
+            raise OSError(code, "no")
+        return real(path, *arguments, **options)
+
+    client = make_client(Files(site))
+    monkeypatch.setattr(os, function, fails)
+    assert client.get("/static/a.txt").status_code == status
+
+
+# -- ranges and conditions ---------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("name", ["a.txt", "large.bin"])
+@pytest.mark.parametrize("cached", [False, True])
+def test_R37_ranges(make_client: MakeClient, site: Path, name: str, cached: bool, nothing_stays_open: None) -> None:
+    client, content = make_client(Files(site, cached=cached)), SITE[name]
+    size = len(content)
+    for text, start, stop in [("0-0", 0, 1), ("2-5", 2, 6), ("7-", 7, size), ("-3", size - 3, size), ("0-", 0, size)]:
+        answer = client.get(f"/static/{name}", headers={"Range": f"bytes={text}"})
+        assert (answer.status_code, answer.content) == (206, content[start:stop])
+        assert answer.headers["content-range"] == f"bytes {start}-{stop - 1}/{size}"
+        assert answer.headers["content-length"] == str(stop - start)
+        assert {"etag", "last-modified", "cache-control"} <= answer.headers.keys()
+    for text in (
+        "bytes=5-2",
+        "bytes=0-0,2-2",
+        "bytes=",
+        "items=0-1",
+        "bytes=" + "0-1," * 10_000,
+        f"bytes={'9' * 65536}",
+    ):
+        answer = client.get(f"/static/{name}", headers={"Range": text})
+        assert (answer.status_code, answer.content) == (200, content)
+        assert "content-range" not in answer.headers
+    answer = client.get(f"/static/{name}", headers={"Range": f"bytes={size}-"})
+    assert (answer.status_code, answer.headers["content-range"]) == (416, f"bytes */{size}")
+    assert client.head(f"/static/{name}", headers={"Range": "bytes=0-0"}).headers["content-length"] == str(size)
+
+
+@pytest.mark.parametrize("cached", [False, True])
+def test_R39_what_the_client_has_is_not_sent(
+    make_client: MakeClient, site: Path, cached: bool, monkeypatch: pytest.MonkeyPatch, nothing_stays_open: None
+) -> None:
+    options = {"max_age": 60, "headers": {"X-Own": "1", "Content-Language": "en"}, "download": True}
+    client = make_client(Files(site, cached=cached, **options))
+    whole = client.get("/static/app.js", headers={"Accept-Encoding": "gzip"})
+    opened = []
+    monkeypatch.setattr(static, "open_found", lambda *arguments: opened.append(arguments))
+    for method in ("GET", "HEAD"):
+        for name, value in (
+            ("If-None-Match", whole.headers["etag"]),
+            ("If-Modified-Since", whole.headers["last-modified"]),
+        ):
+            answer = client.request(method, "/static/app.js", headers={"Accept-Encoding": "gzip", name: value})
+            assert (answer.status_code, answer.content) == (304, b"")
+            kept = {"etag", "last-modified", "cache-control", "vary"}
+            assert {key: answer.headers[key] for key in kept} == {key: whole.headers[key] for key in kept}
+            assert answer.headers["x-own"] == "1"
+            assert not [key for key in answer.headers if key.startswith("content-")]
+    assert opened == []
+
+
+@pytest.mark.parametrize("cached", [False, True])
+def test_R39_a_precondition_that_fails(make_client: MakeClient, site: Path, cached: bool) -> None:
+    app = Files(site, cached=cached)
+
+    @app.error(412)
+    def failed(error: HTTPError) -> str:
+        return f"handled: {error.message}"
+
+    answer = make_client(app).get("/static/a.txt", headers={"If-Match": '"x"'})
+    assert (answer.status_code, answer.text) == (412, "handled: This is not the version that the request is for.")
+
+
+def test_R39_conditions_are_for_get_alone(make_client: MakeClient, site: Path) -> None:
+    class Root(App):
+        def make(self) -> Response:
+            return static_file("a.txt", site)
+
+    client = make_client(Root())
+    for name, value in (("If-None-Match", "*"), ("If-Match", '"x"'), ("Range", "bytes=0-0")):
+        answer = client.post("/make", headers={name: value})
+        assert (answer.status_code, answer.content) == (200, SMALL)
+
+
+def test_R39_a_tag_of_the_author_s_counts(make_client: MakeClient, site: Path) -> None:
+    client = make_client(Files(site, headers=[("ETag", '"mine"')]))
+    assert client.get("/static/a.txt").headers["etag"] == '"mine"'
+    assert client.get("/static/a.txt", headers={"If-None-Match": '"mine"'}).status_code == 304
+
+
+def test_R39_a_changed_file_has_another_tag(make_client: MakeClient, site: Path) -> None:
+    client = make_client(Files(site))
+    place = site / "a.txt"
+    tags = {client.get("/static/a.txt").headers["etag"]}
+    os.utime(place, ns=(0, MODIFIED * 10**9 + 1))  # within the same second
+    tags.add(client.get("/static/a.txt").headers["etag"])
+    place.write_bytes(SMALL + b"x")
+    os.utime(place, (MODIFIED, MODIFIED))
+    tags.add(client.get("/static/a.txt").headers["etag"])
+    assert len(tags) == 3
+
+
+@pytest.mark.parametrize("seconds", [0, -1_000_000_000, 1 << 33, 200_000_000_000])
+def test_R39_odd_times_of_a_file(make_client: MakeClient, site: Path, seconds: int) -> None:
+    """Before 1970, and later than the answer's own Date, which Last-Modified must not be."""
+    os.utime(site / "a.txt", (seconds, seconds))
+    before = int(time.time())
+    answer = make_client(Files(site)).get("/static/a.txt")
+    allowed = {formatdate(max(0, min(seconds, now)), usegmt=True) for now in range(before, int(time.time()) + 1)}
+    assert answer.headers["last-modified"] in allowed
+
+
+def test_R39_dates_are_english_under_every_locale(
+    make_client: MakeClient, site: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    before = locale.setlocale(locale.LC_TIME)
+    try:
+        locale.setlocale(locale.LC_TIME, "de_DE.UTF-8")
+    except locale.Error:  # not installed: nothing that heeds the locale may be asked
+
+        def german(*_: Any) -> str:
+            raise AssertionError("strftime heeds the locale")
+
+        monkeypatch.setattr(time, "strftime", german)
+    try:
+        os.utime(site / "a.txt", (1_700_000_123, 1_700_000_123))
+        answer = make_client(Files(site)).get("/static/a.txt")
+    finally:
+        locale.setlocale(locale.LC_TIME, before)
+    assert answer.headers["last-modified"] == "Tue, 14 Nov 2023 22:15:23 GMT"
+
+
+# -- files compressed ahead --------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("cached", [False, True])
+@pytest.mark.parametrize(
+    ("name", "accepts", "coding", "content"),
+    [
+        ("app.js", "gzip, deflate, br", "br", b"brotli"),
+        ("app.js", "gzip", "gzip", SITE["app.js.gz"]),
+        ("app.js", "br;q=0, gzip", "gzip", SITE["app.js.gz"]),
+        ("app.js", "br;q=0, gzip;q=0", None, b"plain script"),
+        ("app.js", "identity", None, b"plain script"),
+        ("app.js", "identity;q=1, *;q=0", None, b"plain script"),
+        ("app.js", "*", "br", b"brotli"),
+        ("only.css", "br, gzip", "gzip", SITE["only.css.gz"]),
+        ("only.css", "br", None, b"plain style"),
+    ],
+)
+def test_compressed_files(
+    make_client: MakeClient, site: Path, name: str, accepts: str, coding: str | None, content: bytes, cached: bool
+) -> None:
+    client = make_client(Files(site, cached=cached))
+    url, headers = f"/static/{name}", {"Accept-Encoding": accepts}
+    with client.stream("GET", url, headers=headers) as answer:
+        assert b"".join(answer.iter_raw()) == content
+    assert answer.headers.get("content-encoding") == coding
+    assert answer.headers["vary"] == "Accept-Encoding"
+    assert answer.headers["content-length"] == str(len(content))
+    assert answer.headers["content-type"] == content_type_of(name)
+    assert answer.headers["etag"].endswith(f'-{coding}"' if coding else f'-{len(content):x}"')
+    assert client.head(url, headers=headers).headers == answer.headers
+    # A range is one of the compressed bytes: they are the representation (RFC 9110, section 14.1.2).
+    with client.stream("GET", url, headers={**headers, "Range": "bytes=1-3"}) as part:
+        assert b"".join(part.iter_raw()) == content[1:4]
+    assert part.headers["content-range"] == f"bytes 1-3/{len(content)}"
+
+
+def test_a_compressed_file_is_a_file_of_its_own(make_client: MakeClient, site: Path) -> None:
+    answer = make_client(Files(site)).get("/static/app.js.gz", headers={"Accept-Encoding": "gzip, br"})
+    assert (answer.content, answer.headers["content-type"]) == (SITE["app.js.gz"], "application/gzip")
+    assert "content-encoding" not in answer.headers
+    assert "vary" not in answer.headers
+
+
+@pytest.mark.parametrize("cached", [False, True])
+def test_a_compressed_file_that_is_older_is_not_sent(
+    make_client: MakeClient, site: Path, cached: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    client = make_client(Files(site, cached=cached))
+    headers = {"Accept-Encoding": "gzip"}
+    assert client.get("/static/only.css", headers=headers).headers["content-encoding"] == "gzip"
+    os.utime(site / "only.css", (MODIFIED + 1, MODIFIED + 1))
+    monkeypatch.setattr(time, "monotonic", lambda: 1e12)
+    answer = client.get("/static/only.css", headers=headers)
+    assert "content-encoding" not in answer.headers
+    assert "vary" not in answer.headers
+
+
+# -- the head's other headers ------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("name", "expected"),
+    [
+        ("a.html", "text/html; charset=utf-8"),
+        ("a.HTML", "text/html; charset=utf-8"),
+        ("a.css", "text/css; charset=utf-8"),
+        ("a.js", "text/javascript; charset=utf-8"),
+        ("a.mjs", "text/javascript; charset=utf-8"),
+        ("a.json", "application/json"),
+        ("a.svg", "image/svg+xml"),
+        ("a.png", "image/png"),
+        ("a.webp", "image/webp"),
+        ("a.woff2", "font/woff2"),
+        ("a.wasm", "application/wasm"),
+        ("a.pdf", "application/pdf"),
+        ("a.xml", "application/xml"),
+        ("a.tar.gz", "application/gzip"),
+        ("a.js.br", "application/octet-stream"),
+        ("a", "application/octet-stream"),
+        ("a.", "application/octet-stream"),
+        ("a.unknown", "application/octet-stream"),
+        ("dir.html/a", "application/octet-stream"),
+        ("dir/.html", "application/octet-stream"),
+        ("html", "application/octet-stream"),
+        ("a.h\ntml", "application/octet-stream"),
+        ("a.html\x00", "application/octet-stream"),
+    ],
+)
+def test_R41_content_types(name: str, expected: str) -> None:
+    assert content_type_of(name) == expected
+
+
+def test_R41_content_types_are_not_the_machine_s(monkeypatch: pytest.MonkeyPatch) -> None:
+    mimetypes.init()
+    assert mimetypes._db is not None  # type: ignore[attr-defined]
+    monkeypatch.setitem(mimetypes._db.types_map[True], ".unknown", "text/html")  # type: ignore[attr-defined]
+    assert mimetypes.guess_type("a.unknown")[0] == "text/html"
+    filetypes._types.cache_clear()
+    assert content_type_of("a.unknown") == "application/octet-stream"
+
+
+def test_R41_what_nobody_knows_is_not_sniffed(make_client: MakeClient, site: Path) -> None:
+    client = make_client(Files(site))
+    for name in ("dir/unknown.xyz", "a.txt", "large.bin"):
+        for method, headers in (("GET", {}), ("HEAD", {}), ("GET", {"Range": "bytes=0-0"})):
+            answer = client.request(method, f"/static/{name}", headers=headers)
+            assert answer.headers["x-content-type-options"] == "nosniff"
+    assert client.get("/static/dir/unknown.xyz").headers["content-type"] == "application/octet-stream"
+
+
+def test_R41_there_are_no_listings_and_no_hidden_files(make_client: MakeClient, site: Path) -> None:
+    client = make_client(Files(site))
+    for name in ("", "dir", "dir/", ".env", ".git/config", ".git", "dir/.hidden/x.txt"):
+        answer = raw(client, f"/static/{name}")
+        assert answer.status_code == 404, name
+        assert "txt" not in answer.text
+
+
+def test_hidden_is_what_lies_below_the_root(make_client: MakeClient, site: Path) -> None:
+    app = App()
+    app.static("/.well-known", site / ".git")
+    assert make_client(app).get("/.well-known/config").text == SECRET
+
+
+@pytest.mark.parametrize(
+    ("name", "header"),
+    [
+        ("a.txt", 'attachment; filename="a.txt"'),
+        ("a b;c.txt", 'attachment; filename="a b;c.txt"'),
+        ("é.txt", "attachment; filename=\"e.txt\"; filename*=UTF-8''%C3%A9.txt"),
+        ("日本", "attachment; filename=\"download\"; filename*=UTF-8''%E6%97%A5%E6%9C%AC"),
+        ('a"b\\c.txt', "attachment; filename=\"a_b_c.txt\"; filename*=UTF-8''a%22b_c.txt"),
+        ("a%20b", "attachment; filename=\"a_20b\"; filename*=UTF-8''a%2520b"),
+        ("a\r\nSet-Cookie: x", 'attachment; filename="a__Set-Cookie: x"'),
+        ("../../etc/passwd", 'attachment; filename=".._.._etc_passwd"'),
+        ("\ud800.txt", 'attachment; filename="?.txt"'),
+        ("\x00\x1f\x7f", 'attachment; filename="___"'),
+        ("€'(1)*.pdf", "attachment; filename=\"'(1)*.pdf\"; filename*=UTF-8''%E2%82%AC%27%281%29%2A.pdf"),
+    ],
+    ids=ascii,
+)
+def test_R01_R02_names_of_downloads(name: str, header: str) -> None:
+    assert attachment(name) == header
+
+
+def test_downloads(make_client: MakeClient, site: Path) -> None:
+    client = make_client(Files(site, download=True))
+    assert client.get("/static/dir/page.html").headers["content-disposition"] == 'attachment; filename="page.html"'
+    named = make_client(Files(site, download="bill é.txt", content_type="text/x-bill", headers={"X-Own": "1"}))
+    answer = named.get("/static/a.txt")
+    assert answer.headers["content-disposition"].endswith("filename*=UTF-8''bill%20%C3%A9.txt")
+    assert (answer.headers["content-type"], answer.headers["x-own"]) == ("text/x-bill", "1")
+
+
+def test_how_long_it_may_be_kept(make_client: MakeClient, site: Path) -> None:
+    class Guarded(Files):
+        def mine(self) -> Any:
+            self.request.session.get("user")
+            return static_file("a.txt", site, max_age=60)
+
+    client = make_client(Guarded(site, max_age=3600))
+    assert client.get("/static/a.txt").headers["cache-control"] == "public, max-age=3600"
+    secret = client.get("/static/a.txt", headers={"Authorization": "Basic x"})
+    assert secret.headers["cache-control"] == "private, max-age=3600"
+    personal = client.get("/mine")
+    assert (personal.headers["cache-control"], personal.headers["vary"]) == ("private, max-age=60", "Cookie")
+    own = make_client(Files(site, max_age=3600, headers={"cache-control": "no-store"}))
+    assert own.get("/static/a.txt").headers.get_list("cache-control") == ["no-store"]
+
+
+def test_what_is_set_on_the_response_is_sent_along(make_client: MakeClient, site: Path) -> None:
+    class Root(App):
+        def index(self) -> Any:
+            self.response.headers["X-Own"] = "1"
+            self.response.content_type = "text/x-own"
+            self.response.status = 203
+            return static_file("a.txt", site)
+
+    answer = make_client(Root()).get("/", headers={"Range": "bytes=0-0"})
+    assert (answer.status_code, answer.content, answer.headers["content-type"]) == (203, SMALL, "text/x-own")
+    assert answer.headers["x-own"] == "1"
+
+
+def test_one_answer_may_be_returned_twice(make_client: MakeClient, site: Path) -> None:
+    same = static_file("a.txt", site)
+    app = App()
+    app.get("/")(lambda: same)
+    client = make_client(app)
+    first, second = client.get("/"), client.get("/")
+    assert (first.content, first.headers) == (second.content, second.headers)
+    assert len(same.headers) == 0
+
+
+# -- errors and hooks --------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("status", [None, 410])
+@pytest.mark.parametrize("cached", [False, True])
+def test_the_page_of_an_error_may_be_a_file(
+    make_client: MakeClient, site: Path, status: int | None, cached: bool, nothing_stays_open: None
+) -> None:
+    app = Files(site)
+
+    @app.error(404)
+    def missing() -> Response:
+        page = static_file("dir/page.html", site, cached=cached)
+        page.status = status or page.status
+        return page
+
+    client = make_client(app)
+    for headers in ({}, {"If-None-Match": "*"}, {"Range": "bytes=0-0"}):
+        answer = client.get("/static/nowhere.txt", headers=headers)
+        assert (answer.status_code, answer.text) == (status or 404, "<p>page")
+        assert "etag" not in answer.headers
+    assert client.head("/nowhere").headers["content-length"] == "7"
+
+
+def test_the_page_of_an_error_may_be_missing_too(make_client: MakeClient, site: Path) -> None:
+    app = App()
+    app.error(404)(lambda: static_file("nowhere.html", site))
+    assert make_client(app).get("/x").status_code == 404
+
+
+class Hook(HttpMiddleware):
+    """Gives ``make(body)`` in place of an answer's body, and keeps what it saw."""
+
+    def __init__(self, make: Callable[[Any], Any] | None = None) -> None:
+        self.make = make
+        self.seen: list[tuple[int, Any]] = []
+
+    def after_request(
+        self, request: Any, status_code: int, response_body: Any, extra_headers: list[tuple[str, str]]
+    ) -> Any:
+        self.seen.append((status_code, response_body))
+        extra_headers.append(("X-Hook", "1"))
+        return None if self.make is None else {"body": self.make(response_body)}
+
+
+def test_hooks_see_files_and_their_errors(make_client: MakeClient, site: Path, nothing_stays_open: None) -> None:
+    app, hook = Files(site), Hook()
+    app.middlewares.append(hook)
+    client = make_client(app)
+    assert client.get("/static/a.txt").headers["x-hook"] == "1"
+    assert client.get("/static/nowhere").headers["x-hook"] == "1"
+    assert client.get("/static/large.bin").content == LARGE
+    assert client.get("/static/a.txt", headers={"If-None-Match": "*"}).headers["x-hook"] == "1"
+    assert [status for status, _ in hook.seen] == [200, 404, 200, 304]
+    assert hook.seen[0][1] == SMALL
+
+
+@pytest.mark.parametrize(
+    "make",
+    [
+        lambda body: b"another",
+        lambda body: (chunk for chunk in (b"ano", b"ther")),
+        lambda body: b"another" if len(b"".join(body)) == len(LARGE) else b"",
+    ],
+    ids=["bytes", "generator", "all of it"],
+)
+def test_R40_a_hook_may_put_another_body_in_its_place(
+    make_client: MakeClient, site: Path, make: Any, nothing_stays_open: None
+) -> None:
+    app = Files(site)
+    app.middlewares.append(Hook(make))
+    answer = make_client(app).get("/static/large.bin")
+    assert (answer.status_code, answer.read()) == (200, b"another")
+
+
+def test_a_hook_may_wrap_the_body(make_client: MakeClient, site: Path, nothing_stays_open: None) -> None:
+    def reversed_chunks(body: Any) -> Iterator[bytes]:
+        for chunk in body:
+            yield chunk[::-1]
+
+    app = Files(site)
+    app.middlewares.append(Hook(reversed_chunks))
+    chunks = [LARGE[start : start + 256 * 1024][::-1] for start in range(0, len(LARGE), 256 * 1024)]
+    assert make_client(app).get("/static/large.bin").content == b"".join(chunks)
+
+
+@pytest.mark.parametrize("asked", ["large.bin", "a.txt", "nowhere"])
+def test_a_hook_may_answer_with_a_file(
+    make_client: MakeClient, site: Path, asked: str, nothing_stays_open: None
+) -> None:
+    def another(request: Any) -> Any:
+        yield
+        return static_file("dir/page.html", site)
+
+    app = Files(site)
+    app.middlewares.append(another)
+    answer = make_client(app).get(f"/static/{asked}")
+    assert (answer.status_code, answer.text) == (200, "<p>page")
+    assert answer.headers["content-type"] == "text/html; charset=utf-8"
+
+
+def test_a_hook_may_answer_with_a_file_that_is_not_there(make_client: MakeClient, site: Path) -> None:
+    app = Files(site)
+    app.middlewares.append(Hook(lambda body: static_file("nowhere", site).body))
+    assert make_client(app).get("/static/a.txt").status_code == 404
+
+
+def test_a_hook_may_answer_early_with_a_file(make_client: MakeClient, site: Path) -> None:
+    def closed(request: Any) -> Any:
+        return static_file("dir/page.html", site)
+        yield
+
+    app = Files(site)
+    app.middlewares.append(closed)
+    assert make_client(app).get("/static/a.txt").text == "<p>page"
+
+
+def test_a_name_that_nobody_opened_is_never_sent() -> None:
+    with pytest.raises(CodecError):
+        encode_body(static_file("a.txt", "/secret/place").body)
+
+
+# -- files that change, clients that leave -----------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("headers", [{}, {"Range": "bytes=100-"}], ids=["whole", "range"])
+def test_R40_a_client_that_leaves(
+    make_client: MakeClient, site: Path, headers: dict[str, str], nothing_stays_open: None
+) -> None:
+    client = make_client(Files(site))
+    for _ in range(3):
+        with client.stream("GET", "/static/large.bin", headers=headers) as answer:
+            assert len(next(answer.iter_raw())) == 256 * 1024
+            assert open_files(site) != []
+    assert client.get("/static/a.txt").status_code == 200
+
+
+@pytest.mark.parametrize("headers", [{}, {"Range": "bytes=100-"}], ids=["whole", "range"])
+def test_R40_a_file_that_shrinks_breaks_the_answer_off(
+    make_client: MakeClient,
+    site: Path,
+    headers: dict[str, str],
+    caplog: pytest.LogCaptureFixture,
+    nothing_stays_open: None,
+) -> None:
+    client = make_client(Files(site), raise_app_exceptions=False)
+    with client.stream("GET", "/static/large.bin", headers=headers) as answer:
+        chunks = answer.iter_raw()
+        next(chunks)
+        os.truncate(site / "large.bin", 300 * 1024)
+        with pytest.raises(httpx.RemoteProtocolError):
+            list(chunks)
+    assert "/static/large.bin" in caplog.text
+    assert "became shorter" in caplog.text
+
+
+def test_R40_a_file_that_grows_is_sent_as_long_as_it_was(
+    make_client: MakeClient, site: Path, nothing_stays_open: None
+) -> None:
+    with make_client(Files(site)).stream("GET", "/static/large.bin") as answer:
+        received = b""
+        for chunk in answer.iter_raw():
+            received += chunk
+            with (site / "large.bin").open("ab") as file:
+                file.write(b"more" * 100_000)
+    assert received == LARGE
+
+
+@pytest.mark.parametrize("cached", [False, True])
+@pytest.mark.parametrize("name", ["a.txt", "large.bin"])
+def test_R40_a_file_that_is_replaced_while_it_is_opened(
+    make_client: MakeClient,
+    site: Path,
+    name: str,
+    cached: bool,
+    monkeypatch: pytest.MonkeyPatch,
+    nothing_stays_open: None,
+) -> None:
+    """The head is that of the file that is sent."""
+    looks: list[ResolvedFile] = []
+
+    def find_and_replace(*arguments: Any) -> ResolvedFile:
+        found = find(*arguments)
+        if len(looks) < 2:
+            (site / "new").write_bytes(b"replaced")
+            (site / "new").replace(site / name)
+        looks.append(found)
+        return found
+
+    monkeypatch.setattr(static, "find", find_and_replace)
+    answer = make_client(Files(site, cached=cached)).get(f"/static/{name}")
+    assert (answer.status_code, answer.content) == (200, b"replaced")
+    assert answer.headers["content-length"] == "8"
+    assert answer.headers["etag"] == looks[-1].etag
+    assert len(looks) == 3
+
+
+@pytest.mark.parametrize("cached", [False, True])
+def test_R40_a_file_that_never_rests(
+    make_client: MakeClient, site: Path, cached: bool, monkeypatch: pytest.MonkeyPatch, nothing_stays_open: None
+) -> None:
+    def find_and_change(*arguments: Any) -> ResolvedFile:
+        found = find(*arguments)
+        os.utime(site / "a.txt", ns=(0, found.modified_ns + 1))
+        return found
+
+    monkeypatch.setattr(static, "find", find_and_change)
+    assert make_client(Files(site, cached=cached)).get("/static/a.txt").status_code == 500
+
+
+@pytest.mark.parametrize("cached", [False, True])
+def test_R40_a_small_file_that_shrinks_while_it_is_read(
+    make_client: MakeClient, site: Path, cached: bool, monkeypatch: pytest.MonkeyPatch, nothing_stays_open: None
+) -> None:
+    monkeypatch.setattr(static, "is_still", _shrinking(site / "a.txt"))
+    answer = make_client(Files(site, cached=cached)).get("/static/a.txt")
+    assert answer.status_code == (200 if cached else 500)  # what is kept is looked at anew, and found to be shorter
+    assert not cached or (answer.content, answer.headers["etag"][-3:]) == (b"", '-0"')
+
+
+def _shrinking(place: Path) -> Callable[[ResolvedFile, FileIO], bool]:
+    def is_still(found: ResolvedFile, file: FileIO) -> bool:
+        os.truncate(place, 0)
+        return True
+
+    return is_still
+
+
+def test_R40_nothing_is_opened_for_head_and_by_the_handler(
+    make_client: MakeClient, site: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fails(*_: Any) -> Any:
+        raise AssertionError("opened")
+
+    monkeypatch.setattr(static, "open_found", fails)
+    client = make_client(Files(site))
+    for name in ("a.txt", "large.bin", "empty.txt"):
+        answer = client.head(f"/static/{name}")
+        assert (answer.status_code, answer.headers["content-length"]) == (200, str(len(SITE[name])))
+    monkeypatch.setattr(static, "find", fails)
+    static_file("a.txt", site)
+
+
+# -- the cache ---------------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def looks(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """What is done with the disk."""
+    done: list[str] = []
+
+    def noted(what: str, function: Callable[..., Any]) -> Callable[..., Any]:
+        def note_and_do(*arguments: Any) -> Any:
+            done.append(what)
+            return function(*arguments)
+
+        return note_and_do
+
+    monkeypatch.setattr(static, "find", noted("look", find))
+    monkeypatch.setattr(static, "open_found", noted("open", open_found))
+    return done
+
+
+def test_a_cached_file_is_looked_at_once_a_second(
+    site: Path, looks: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    now = [1000.0]
+    monkeypatch.setattr(time, "monotonic", lambda: now[0])
+    app = Files(site, cached=True)
+    ask = _asking(app)
+    assert (ask(), looks) == (SMALL, ["look", "open"])
+    now[0] += 0.9
+    assert (ask(), looks) == (SMALL, ["look", "open"])
+    now[0] += 0.2
+    assert (ask(), looks) == (SMALL, ["look", "open", "look"])
+    now[0] += 0.9
+    assert (ask(), looks) == (SMALL, ["look", "open", "look"])
+    (site / "a.txt").write_bytes(b"changed")
+    assert ask() == SMALL
+    now[0] += 0.2
+    assert (ask(), looks) == (b"changed", ["look", "open", "look", "look", "open"])
+    (site / "a.txt").unlink()
+    now[0] += 1.1
+    assert ask() == b"404 Not ResolvedFile"
+
+
+def _asking(app: App) -> Callable[[], bytes]:
+    return lambda: wsgi.get(app, "/static/a.txt")[1]
+
+
+@every_loop
+def test_a_fresh_file_needs_no_thread(site: Path, backend: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("micropie.files.cache.FRESH_FOR", 60.0)
+    app = Files(site, cached=True)
+
+    async def no_thread(*_: Any, **__: Any) -> Any:
+        raise AssertionError("a thread was asked for")
+
+    async def twice() -> list[bytes]:
+        first = await asgi.get(app, "/static/a.txt")
+        monkeypatch.setattr("anyio.to_thread.run_sync", no_thread)
+        return [first.body, (await asgi.get(app, "/static/a.txt")).body]
+
+    assert asgi.run(backend, twice) == [SMALL, SMALL]
+
+
+def test_a_file_that_is_too_large_is_not_kept(make_client: MakeClient, site: Path, looks: list[str]) -> None:
+    (site / "huge.bin").write_bytes(LARGE + b"x")
+    client = make_client(Files(site, cached=True))
+    for _ in range(2):
+        assert client.get("/static/huge.bin").content == LARGE + b"x"
+    assert looks == ["look", "open"] * 2
+
+
+def _kept(cache: FileCache, names: str) -> str:
+    return "".join(name for name in names if cache.fresh(_key(name)) is not None)
+
+
+def _key(name: str) -> Key:
+    return "/root", name, (), False
+
+
+FOUND = ResolvedFile("/srv/x", "", False, 10, 0, 0, 0)
+
+
+def test_what_was_used_longest_ago_makes_room() -> None:
+    cache = FileCache(capacity=3 * (10 + OVERHEAD))
+    now = time.monotonic()
+    for name in "abc":
+        cache.keep(_key(name), FOUND, b"x" * 10, now)
+    assert _kept(cache, "abc") == "abc"
+    cache.fresh(_key("a"))
+    cache.keep(_key("d"), FOUND, b"x" * 10, now)
+    assert _kept(cache, "abcd") == "acd"
+    cache.keep(_key("d"), FOUND, b"x" * 11, now)  # in its own place, and larger by one
+    assert _kept(cache, "acd") == "cd"
+    cache.keep(_key("e"), FOUND, b"x" * 9999, now)
+    assert _kept(cache, "acde") == ""
+    for name in "abc":
+        cache.keep(_key(name), FOUND, b"x" * 10, now)
+    assert _kept(cache, "abc") == "abc"
+
+
+def test_a_file_is_as_fresh_as_the_look_at_it() -> None:
+    cache = FileCache()
+    cache.keep(_key("a"), FOUND, b"x", time.monotonic() - 2)
+    assert _kept(cache, "a") == ""
+    assert cache.unchanged(_key("a"), FOUND) == b"x"
+
+
+def test_empty_files_are_bounded_too() -> None:
+    cache = FileCache(capacity=10 * OVERHEAD)
+    for number in range(100):
+        cache.keep(_key(str(number)), FOUND, b"", time.monotonic())
+    assert sum(cache.fresh(_key(str(number))) is not None for number in range(100)) == 10
+
+
+def test_threads_may_use_the_cache_together(site: Path) -> None:
+    cache = FileCache(capacity=20 * (10 + OVERHEAD))
+
+    def use(number: int) -> None:
+        name = str(number % 50)
+        if cache.fresh(_key(name)) is None and cache.unchanged(_key(name), FOUND) is None:
+            cache.keep(_key(name), FOUND, b"x" * 10, time.monotonic())
+
+    with ThreadPoolExecutor(8) as pool:
+        list(pool.map(use, range(5000)))
+    assert sum(cache.fresh(_key(str(number))) is not None for number in range(50)) == 20
+
+
+def test_R70_a_forked_child_has_a_cache_of_its_own(site: Path) -> None:
+    ask = _asking(Files(site, cached=True))
+    assert ask() == SMALL
+    with CACHE._lock:  # as another thread of the parent may hold it
+        child = os.fork()
+        if child == 0:
+            (site / "a.txt").write_bytes(b"the child's")
+            os._exit(0 if ask() == b"the child's" else 1)
+    _, status = os.waitpid(child, 0)
+    assert os.waitstatus_to_exitcode(status) == 0

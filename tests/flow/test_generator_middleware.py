@@ -1,0 +1,336 @@
+"""Middleware written as a generator function, in every world, `def`, `@inline` and `async def` alike."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import AsyncIterator, Callable, Iterator
+from typing import Any
+
+import anyio
+import pytest
+from anyio.lowlevel import checkpoint
+
+from micropie import App, HTTPError, HttpMiddleware, Redirect, Request, Response, SetupError, inline
+from micropie.execution.steps import BLOCK, Flow
+from micropie.middleware.base import FlowMiddleware
+from tests.conftest import MakeClient
+
+Around = Callable[[Request], Iterator[Any]]
+
+
+class Inner(App):
+    def index(self) -> str:
+        return "inner"
+
+
+class Root(App):
+    ran = 0
+    inner: Inner
+
+    def index(self) -> str:
+        self.ran += 1
+        return "index"
+
+    def crashes(self) -> Any:
+        raise RuntimeError("secret")
+
+    def gone(self) -> Any:
+        raise HTTPError(410, "gone")
+
+    async def streams(self) -> Any:
+        return iter(["a", "b"])
+
+
+def as_async(around: Around) -> Callable[[Request], AsyncIterator[Any]]:
+    """The same middleware as an `async def`, whose `return` has no value."""
+
+    async def wrapped(request: Request) -> AsyncIterator[Any]:
+        await checkpoint()
+        generator = around(request)
+        value = None
+        while True:
+            try:
+                value = yield generator.send(value)  # type: ignore[attr-defined]
+            except StopIteration as end:
+                if end.value is not None:
+                    yield end.value
+                return
+
+    return wrapped
+
+
+KINDS: dict[str, Callable[[Around], Any]] = {
+    "def": lambda around: around,
+    "inline": lambda around: inline(functools.partial(around)),
+    "async def": as_async,
+}
+every_kind = pytest.mark.parametrize("kind", KINDS.values(), ids=KINDS)
+
+
+def wrapped(*arounds: Any) -> Root:
+    app = Root()
+    app.middlewares.extend(arounds)
+    return app
+
+
+@every_kind
+@pytest.mark.parametrize(
+    ("path", "status"), [("/", 200), ("/nowhere", 404), ("/gone", 410), ("/crashes", 500), ("/streams", 200)]
+)
+def test_a_generator_sees_the_request_and_every_answer(
+    make_client: MakeClient, kind: Any, path: str, status: int
+) -> None:
+    seen: list[Any] = []
+
+    def around(request: Request) -> Any:
+        seen.append(request.path)
+        response = yield
+        seen.append(response.status)
+        response.headers["X-Around"] = "1"
+
+    answer = make_client(wrapped(kind(around))).get(path)
+    assert (answer.status_code, answer.headers["x-around"]) == (status, "1")
+    assert seen == [path, status]
+
+
+@every_kind
+def test_the_first_one_is_the_outermost(make_client: MakeClient, kind: Any) -> None:
+    seen: list[str] = []
+
+    def named(name: str) -> Around:
+        def around(request: Request) -> Any:
+            seen.append(f"{name} before")
+            yield
+            seen.append(f"{name} after")
+
+        return around
+
+    class Hooks(HttpMiddleware):
+        def before_request(self, request: Request) -> None:
+            seen.append("hooks before")
+
+        def after_request(self, request: Request, *rest: Any) -> None:
+            seen.append("hooks after")
+
+    make_client(wrapped(kind(named("a")), Hooks(), kind(named("b")))).get("/")
+    assert seen == ["a before", "hooks before", "b before", "b after", "hooks after", "a after"]
+
+
+@every_kind
+@pytest.mark.parametrize("way", ["yield", "return"])
+@pytest.mark.parametrize(
+    ("answer", "status", "body"),
+    [((401, "no"), 401, "no"), ("early", 200, "early"), ({"a": 1}, 200, '{"a":1}'), (Response("x", 202), 202, "x")],
+)
+def test_an_early_answer_passes_the_outer_ones(
+    make_client: MakeClient, kind: Any, way: str, answer: Any, status: int, body: str
+) -> None:
+    seen: list[Any] = []
+
+    def outer(request: Request) -> Any:
+        response = yield
+        seen.append(response.status)
+
+    def guard(request: Request) -> Any:
+        if way == "return":
+            return answer
+        seen.append((yield answer).status)
+        return None
+
+    def inner(request: Request) -> Any:
+        seen.append("never")
+        yield
+
+    app = wrapped(kind(outer), kind(guard), kind(inner))
+    got = make_client(app).get("/")
+    assert (got.status_code, got.text) == (status, body)
+    assert seen == ([status] if way == "return" else [status, status])
+    assert app.ran == 0
+
+
+@every_kind
+@pytest.mark.parametrize("way", ["yield", "return"])
+def test_an_answer_after_the_handler_replaces_its_own(make_client: MakeClient, kind: Any, way: str) -> None:
+    ended: list[bool] = []
+
+    def around(request: Request) -> Any:
+        try:
+            yield
+            if way == "return":
+                return 201, "other"
+            yield 201, "other"
+            raise AssertionError("nobody goes on after a second answer")
+        finally:
+            ended.append(True)
+
+    answer = make_client(wrapped(kind(around))).get("/")
+    assert (answer.status_code, answer.text, ended) == (201, "other", [True])
+
+
+@every_kind
+@pytest.mark.parametrize("when", ["before", "after"])
+@pytest.mark.parametrize(
+    ("failure", "status"), [(HTTPError(403, "no"), 403), (Redirect("/there"), 303), (RuntimeError("secret"), 500)]
+)
+def test_what_it_raises_is_answered_like_a_handlers(
+    make_client: MakeClient, kind: Any, when: str, failure: Exception, status: int
+) -> None:
+    seen: list[int] = []
+
+    def outer(request: Request) -> Any:
+        seen.append((yield).status)
+
+    def around(request: Request) -> Any:
+        if when == "after":
+            yield
+        raise failure
+        yield
+
+    answer = make_client(wrapped(kind(outer), kind(around))).get("/")
+    assert answer.status_code == status
+    assert "secret" not in answer.text
+    assert seen == [status]
+
+
+@every_kind
+@pytest.mark.parametrize("answer", [HTTPError(403, "no"), Redirect("/there")])
+def test_an_error_may_be_yielded(make_client: MakeClient, kind: Any, answer: Any) -> None:
+    def late(request: Request) -> Any:
+        yield
+        yield answer
+
+    def early(request: Request) -> Any:
+        yield answer
+
+    for around in (late, early):
+        assert make_client(wrapped(kind(around))).get("/").status_code == getattr(answer, "status")  # noqa: B009
+
+
+@every_kind
+def test_an_inner_application_has_its_own(make_client: MakeClient, kind: Any) -> None:
+    def around(request: Request) -> Any:
+        (yield).headers["X-Inner"] = "1"
+
+    app = Root()
+    app.inner = Inner()
+    app.inner.middlewares.append(kind(around))
+    client = make_client(app)
+    assert client.get("/inner").headers["x-inner"] == "1"
+    assert "x-inner" not in client.get("/").headers
+
+
+@pytest.mark.parametrize("wrong", [print, lambda request: None, object(), 5, "x"])
+def test_no_middleware_is_refused_at_set_up(wrong: Any) -> None:
+    with pytest.raises(SetupError, match="is no middleware: append an object with before_request"):
+        wrapped(wrong).compiled()
+
+
+def test_an_object_called_as_a_generator_is_middleware(make_client: MakeClient) -> None:
+    class Around:
+        def __call__(self, request: Request) -> Any:
+            (yield).headers["X-Object"] = "1"
+
+    assert make_client(wrapped(Around())).get("/").headers["x-object"] == "1"
+
+
+def test_no_middleware_that_was_appended_late_is_a_500_that_says_so(make_client: MakeClient, caplog: Any) -> None:
+    app = Root()
+    client = make_client(app)
+    client.get("/")
+
+    def no_generator(request: Request) -> None:
+        """Forgot to yield."""
+
+    app.middlewares.append(no_generator)
+    assert client.get("/").status_code == 500
+    assert "no_generator in middlewares is no middleware" in caplog.text
+
+
+def test_flow_middleware(make_client: MakeClient) -> None:
+    """What comes with micropie is plain methods, or generators that yield steps; both may answer."""
+
+    class Plain(FlowMiddleware):
+        def before(self, request: Request) -> Any:
+            return (401, "plain") if request.query("plain") else None
+
+        def after(self, request: Request, response: Response) -> Response | None:
+            response.headers.add("X-Plain", "1")
+            return Response("replaced") if request.query("replace") else None
+
+    class Stepping(FlowMiddleware):
+        def before(self, request: Request) -> Flow[Any]:
+            return (yield BLOCK, request.query, ("early",))
+
+        def after(self, request: Request, response: Response) -> Flow[Response | None]:
+            late = yield BLOCK, request.query, ("late",)
+            return Response(late) if late else None
+
+    client = make_client(wrapped(Plain(), Stepping(), FlowMiddleware()))
+    assert client.get("/").text == "index"
+    assert client.get("/").headers["x-plain"] == "1"
+    assert (client.get("/?plain=1").status_code, client.get("/?plain=1").text) == (401, "plain")
+    assert client.get("/?early=x").text == "x"
+    assert client.get("/?late=x").text == "x"
+    assert client.get("/?replace=1").text == "replaced"
+
+
+@pytest.mark.parametrize("backend", ["asyncio", "trio"])
+@every_kind
+def test_a_request_that_is_cancelled_ends_its_generators(kind: Any, backend: str) -> None:
+    ended: list[str] = []
+
+    def around(request: Request) -> Any:
+        try:
+            yield
+        finally:
+            ended.append("around")
+
+    class Waits(App):
+        async def index(self) -> str:
+            await anyio.sleep_forever()
+            raise AssertionError
+
+    app = Waits()
+    app.middlewares.append(kind(around))
+
+    async def main() -> None:
+        scope = {"type": "http", "method": "GET", "path": "/", "raw_path": b"/", "query_string": b"", "headers": []}
+
+        async def receive() -> Any:
+            raise AssertionError("nobody reads a body")
+
+        async def send(message: Any) -> None:
+            raise AssertionError("no answer")
+
+        with anyio.move_on_after(0.2):
+            await app(scope, receive, send)
+        assert ended == ["around"]
+
+    anyio.run(main, backend=backend)
+
+
+def test_a_handler_that_is_broken_off_under_wsgi_ends_its_generators() -> None:
+    ended: list[str] = []
+
+    def around(request: Request) -> Any:
+        try:
+            yield
+        finally:
+            ended.append("around")
+
+    class Exits(App):
+        def index(self) -> str:
+            raise SystemExit(3)
+
+    app = Exits()
+    app.middlewares.extend([around, as_async(around)])
+    environ = {
+        "REQUEST_METHOD": "GET",
+        "PATH_INFO": "/",
+        "SERVER_NAME": "x",
+        "SERVER_PORT": "80",
+        "wsgi.url_scheme": "http",
+    }
+    with pytest.raises(SystemExit):
+        app(environ, lambda *_: None)
+    assert ended == ["around", "around"]

@@ -1,0 +1,484 @@
+"""Hooks: before and after every handler, sync or async, in every world."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Callable, Iterator
+from typing import Any
+
+import pytest
+
+from micropie import App, HTTPError, HttpMiddleware, Redirect, Response, SetupError, WebSocketMiddleware
+from micropie.middleware.base import FlowMiddleware
+from tests.conftest import MakeClient
+
+Hook = Callable[..., Any]
+
+
+class Root(App):
+    ran = 0
+
+    def index(self) -> Any:
+        self.ran += 1
+        return "index"
+
+    def made(self) -> Any:
+        return 201, {"a": 1}, {"X-Own": "1"}
+
+    def fails(self) -> Any:
+        raise HTTPError(410, "gone")
+
+    def crashes(self) -> Any:
+        raise RuntimeError("secret")
+
+    def moves(self) -> Any:
+        raise Redirect("/there")
+
+    def drafts(self) -> Any:
+        self.response.status = 202
+        self.response.headers["X-Draft"] = "1"
+        return "x"
+
+    async def streams(self) -> Any:
+        return iter(["a", "b"])
+
+
+def hooked(before: Hook | None = None, after: Hook | None = None, *, sync: bool = True, app: App | None = None) -> App:
+    """An application with one middleware made of two functions, as `def` or as `async def`."""
+
+    class Sync(HttpMiddleware):
+        def before_request(self, request: Any) -> Any:
+            return before(request) if before else None
+
+        def after_request(self, request: Any, status_code: int, response_body: Any, extra_headers: Any) -> Any:
+            return after(request, status_code, response_body, extra_headers) if after else None
+
+    class Async(HttpMiddleware):
+        async def before_request(self, request: Any) -> Any:
+            return before(request) if before else None
+
+        async def after_request(self, request: Any, status_code: int, response_body: Any, extra_headers: Any) -> Any:
+            return after(request, status_code, response_body, extra_headers) if after else None
+
+    app = app or Root()
+    app.middlewares.append(Sync() if sync else Async())
+    return app
+
+
+both = pytest.mark.parametrize("sync", [True, False], ids=["def", "async def"])
+
+
+@both
+def test_hooks_see_the_request_and_the_answer(make_client: MakeClient, sync: bool) -> None:
+    seen: list[Any] = []
+    app = hooked(lambda request: seen.append(request.path), lambda request, *rest: seen.append(rest), sync=sync)
+    answer = make_client(app).get("/made")
+    assert (answer.status_code, answer.json(), answer.headers["x-own"]) == (201, {"a": 1}, "1")
+    assert seen == ["/made", (201, {"a": 1}, [("X-Own", "1")])]
+
+
+@both
+@pytest.mark.parametrize(
+    ("early", "status", "body", "content_type"),
+    [
+        ({"status_code": 401, "body": "no"}, 401, "no", "text/html; charset=utf-8"),
+        ({"status_code": 401}, 401, "", "text/html; charset=utf-8"),
+        ({"body": "early"}, 200, "early", "text/html; charset=utf-8"),
+        ({}, 200, "", "text/html; charset=utf-8"),
+        ({"body": {"a": 1}}, 200, '{"a":1}', "application/json"),
+        ({"body": b"x", "headers": {"Content-Type": "a/b"}}, 200, "x", "a/b"),
+        ({"body": "x", "headers": [("content-type", "a/b")]}, 200, "x", "a/b"),
+    ],
+)
+def test_an_early_answer(
+    make_client: MakeClient, early: Any, status: int, body: str, content_type: str, sync: bool
+) -> None:
+    app = hooked(lambda request: early, sync=sync)
+    answer = make_client(app).get("/")
+    assert (answer.status_code, answer.text, answer.headers["content-type"]) == (status, body, content_type)
+    assert getattr(app, "ran") == 0  # noqa: B009
+
+
+@both
+@pytest.mark.parametrize(
+    ("changes", "status", "body", "headers"),
+    [
+        (None, 201, {"a": 1}, {"x-own": "1"}),
+        ({}, 201, {"a": 1}, {"x-own": "1"}),
+        ({"status_code": 202}, 202, {"a": 1}, {"x-own": "1"}),
+        ({"body": [1]}, 201, [1], {"x-own": "1"}),
+        ({"headers": {"X-New": "2"}}, 201, {"a": 1}, {"x-new": "2"}),
+        ({"headers": [("X-New", "2")], "body": 5, "status_code": 500}, 500, 5, {"x-new": "2"}),
+    ],
+)
+def test_a_changed_answer(
+    make_client: MakeClient, changes: Any, status: int, body: Any, headers: dict[str, str], sync: bool
+) -> None:
+    answer = make_client(hooked(after=lambda *_: changes, sync=sync)).get("/made")
+    assert (answer.status_code, answer.json()) == (status, body)
+    assert {name: value for name, value in answer.headers.items() if name.startswith("x-")} == headers
+
+
+@both
+def test_extra_headers_changed_in_place(make_client: MakeClient, sync: bool) -> None:
+    app = hooked(after=lambda request, status, body, headers: headers.append(("X-In-Place", "1")), sync=sync)
+    client = make_client(app)
+    for path in ("/", "/made", "/fails", "/crashes", "/nowhere", "/streams", "/moves"):
+        for _ in range(2):
+            assert client.get(path).headers.get_list("x-in-place") == ["1"], path
+
+
+@pytest.mark.parametrize(
+    ("path", "status"),
+    [("/fails", 410), ("/crashes", 500), ("/nowhere", 404), ("/%ff", 400), ("/moves", 303), ("/index/x", 404)],
+)
+@both
+def test_both_hooks_see_what_goes_wrong(make_client: MakeClient, path: str, status: int, sync: bool) -> None:
+    seen: list[Any] = []
+    app = hooked(lambda request: seen.append("before"), lambda request, status, *_: seen.append(status), sync=sync)
+    answer = make_client(app, validate=False).get("/", extensions={"target": path.encode()})
+    assert answer.status_code == status
+    assert seen == ["before", status]
+
+
+@both
+def test_after_request_sees_early_answers(make_client: MakeClient, sync: bool) -> None:
+    seen: list[Any] = []
+    early = {"status_code": 401, "body": "no"}
+    app = hooked(lambda request: early, lambda request, status, body, headers: seen.append((status, body)), sync=sync)
+    make_client(app).get("/")
+    assert seen == [(401, "no")]
+
+
+def test_after_request_may_replace_an_error(make_client: MakeClient) -> None:
+    app = hooked(after=lambda request, status, *_: {"status_code": 200, "body": "fine"} if status == 500 else None)
+    answer = make_client(app).get("/crashes")
+    assert (answer.status_code, answer.text) == (200, "fine")
+
+
+def test_the_first_is_the_outermost(make_client: MakeClient) -> None:
+    app, seen = Root(), []
+    for name in "abc":
+        hooked(
+            lambda request, name=name: seen.append(f"before {name}"),
+            lambda *_, name=name: seen.append(f"after {name}"),
+            app=app,
+        )
+    make_client(app).get("/")
+    assert seen == ["before a", "before b", "before c", "after c", "after b", "after a"]
+
+
+def test_the_first_that_answers_ends_it(make_client: MakeClient) -> None:
+    app, seen = Root(), []
+    hooked(lambda request: {"body": "first"}, app=app)
+    hooked(lambda request: seen.append("second"), app=app)
+    assert make_client(app).get("/").text == "first"
+    assert seen == []
+
+
+def test_the_hooks_of_the_outer_application_see_the_inner_ones_requests(make_client: MakeClient) -> None:
+    app, inner, seen = Root(), Root(), []
+    app.inner = inner
+    hooked(lambda request: seen.append("outer"), app=app)
+    hooked(lambda request: seen.append("inner"), app=inner)
+    client = make_client(app)
+    client.get("/inner")
+    client.get("/")
+    assert seen == ["outer", "inner", "outer"]
+
+
+def test_a_hook_appended_late_counts(make_client: MakeClient) -> None:
+    app = Root()
+    client = make_client(app)
+    assert client.get("/").text == "index"
+    hooked(lambda request: {"body": "late"}, app=app)
+    assert client.get("/").text == "late"
+    app.middlewares = []
+    assert client.get("/").text == "index"
+
+
+def test_a_hook_of_an_inner_application_appended_late_counts(make_client: MakeClient) -> None:
+    app, inner = Root(), Root()
+    app.inner = inner
+    client = make_client(app)
+    assert client.get("/inner").text == "index"
+    hooked(lambda request: {"body": "late"}, app=inner)
+    assert (client.get("/inner").text, client.get("/").text) == ("late", "index")
+
+
+@both
+def test_hooks_may_raise_answers(make_client: MakeClient, sync: bool) -> None:
+    def refuse(request: Any) -> Any:
+        raise HTTPError(401, "who are you?", [("WWW-Authenticate", "Basic")])
+
+    answer = make_client(hooked(refuse, sync=sync)).get("/")
+    assert (answer.status_code, answer.text, answer.headers["www-authenticate"]) == (401, "who are you?", "Basic")
+
+
+@both
+def test_hooks_may_raise_redirects(make_client: MakeClient, sync: bool) -> None:
+    def login(request: Any) -> Any:
+        if request.path != "/login":
+            raise Redirect("/login")
+
+    assert make_client(hooked(login, sync=sync)).get("/").headers["location"] == "/login"
+
+
+@pytest.mark.parametrize("when", ["before", "after"])
+@both
+def test_a_hook_that_crashes_is_a_500_and_one_log_line(
+    make_client: MakeClient, when: str, sync: bool, caplog: pytest.LogCaptureFixture
+) -> None:
+    def crash(*_: Any) -> Any:
+        raise RuntimeError("secret")
+
+    answer = make_client(hooked(**{when: crash}, sync=sync)).get("/")  # type: ignore[arg-type]
+    assert (answer.status_code, answer.text) == (500, "500 Internal Server Error")
+    assert len(caplog.records) == 1
+
+
+@both
+def test_each_hook_is_called_once_even_if_one_raises(make_client: MakeClient, sync: bool) -> None:
+    app, seen = Root(), []
+
+    def refuse(*_: Any) -> Any:
+        seen.append("refuses")
+        raise HTTPError(409, "conflict")
+
+    hooked(after=refuse, app=app, sync=sync)
+    hooked(after=lambda request, status, *_: seen.append(status), app=app, sync=sync)
+    answer = make_client(app).get("/")
+    assert (answer.status_code, answer.text) == (409, "conflict")
+    assert seen == [200, "refuses"]
+
+
+@pytest.mark.parametrize("changes", ["text", 5, (200, "x"), {"status": 200}, {"body": "", "x": 1}, Response("x"), []])
+@pytest.mark.parametrize("when", ["before", "after"])
+def test_what_a_hook_may_not_return_is_a_500_that_says_so(
+    make_client: MakeClient, changes: Any, when: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    app = hooked(before=lambda *_: changes) if when == "before" else hooked(after=lambda *_: changes)
+    assert make_client(app).get("/").status_code == 500
+    assert "status_code, body, headers" in caplog.text
+
+
+@pytest.mark.parametrize("status", [99, 600, "200", None])
+def test_a_status_that_is_none_is_a_500(make_client: MakeClient, status: Any) -> None:
+    assert make_client(hooked(lambda request: {"status_code": status})).get("/").status_code == 500
+
+
+def test_a_hook_may_leave_something_on_the_request(make_client: MakeClient) -> None:
+    class Reading(App):
+        def index(self) -> Any:
+            return [self.request.state.user, self.request.user]  # type: ignore[attr-defined]
+
+    def log_in(request: Any) -> None:
+        request.state.user = "me"
+        request.user = "me too"
+
+    assert make_client(hooked(log_in, app=Reading())).get("/").json() == ["me", "me too"]
+
+
+def test_a_hook_sees_the_current_request(make_client: MakeClient) -> None:
+    app = Root()
+    hooked(lambda request: {"body": app.request.path}, app=app)
+    assert make_client(app).get("/here").text == "/here"
+
+
+def test_after_request_sees_what_was_set_on_the_response(make_client: MakeClient) -> None:
+    seen: list[Any] = []
+    app = hooked(after=lambda request, status, body, headers: seen.append((status, dict(headers))))
+    make_client(app).get("/drafts")
+    assert seen == [(202, {"X-Draft": "1"})]
+
+
+def test_after_request_goes_over_what_was_set_on_the_response(make_client: MakeClient) -> None:
+    app = hooked(after=lambda *_: {"status_code": 200, "headers": {"X-New": "1"}})
+    answer = make_client(app).get("/drafts")
+    assert (answer.status_code, answer.headers.get("x-draft"), answer.headers["x-new"]) == (200, None, "1")
+
+
+def test_hooks_may_set_cookies_on_the_response(make_client: MakeClient) -> None:
+    app = Root()
+    hooked(
+        lambda request: request.response.set_cookie("a", "1"),
+        lambda request, *_: request.response.set_cookie("b", "2"),
+        app=app,
+    )
+    client = make_client(app)
+    for path in ("/", "/nowhere"):
+        answer = client.get(path)
+        assert {cookie.split(";")[0] for cookie in answer.headers.get_list("set-cookie")} == {"a=1", "b=2"}
+
+
+def test_hooks_see_streams_and_files_as_they_are(make_client: MakeClient) -> None:
+    def upper(request: Any, status: int, body: Any, headers: Any) -> Any:
+        return {"body": (chunk.upper() for chunk in body)}
+
+    assert make_client(hooked(after=upper)).get("/streams").text == "AB"
+
+
+def test_an_early_answer_may_stream(make_client: MakeClient) -> None:
+    assert make_client(hooked(lambda request: {"body": iter(["a", "b"])})).get("/").text == "ab"
+
+
+def test_a_hook_may_have_one_method_only(make_client: MakeClient) -> None:
+    class Before(HttpMiddleware):
+        def before_request(self, request: Any) -> Any:
+            return None
+
+    class After(HttpMiddleware):
+        async def after_request(self, *_: Any) -> Any:
+            return {"body": "after"}
+
+    app = Root()
+    app.middlewares += [Before(), After(), HttpMiddleware(), WebSocketMiddleware()]
+    app.middlewares.pop()
+    assert make_client(app).get("/").text == "after"
+
+
+def test_the_base_classes_do_nothing() -> None:
+    nothing: Any = None
+    assert HttpMiddleware().before_request(nothing) is None
+    assert HttpMiddleware().after_request(nothing, 200, "", []) is None
+    assert WebSocketMiddleware().before_websocket(nothing) is None
+    assert WebSocketMiddleware().after_websocket(nothing) is None
+
+
+def test_a_decorated_async_hook_is_awaited(make_client: MakeClient) -> None:
+    async def before(request: Any) -> Any:
+        return {"body": "awaited"}
+
+    class Decorated(HttpMiddleware):
+        def before_request(self, request: Any) -> Any:
+            return before(request)
+
+    app = Root()
+    app.middlewares.append(Decorated())
+    assert make_client(app).get("/").text == "awaited"
+
+
+@both
+def test_hooks_see_the_session(make_client: MakeClient, sync: bool) -> None:
+    def count(request: Any) -> None:
+        request.session["n"] = request.session.get("n", 0) + 1
+
+    class Counting(App):
+        def index(self) -> Any:
+            return self.request.session["n"]
+
+    client = make_client(hooked(count, sync=sync, app=Counting()))
+    assert [client.get("/").json() for _ in range(3)] == [1, 2, 3]
+
+
+@both
+def test_a_hook_runs_before_the_body_is_received(make_client: MakeClient, sync: bool) -> None:
+    app = hooked(lambda request: {"status_code": 401, "body": "no"}, sync=sync)
+    answer = make_client(app).post("/", content=b"{", headers={"Content-Type": "application/json"})
+    assert answer.status_code == 401
+
+
+@both
+def test_after_request_sees_a_malformed_body(make_client: MakeClient, sync: bool) -> None:
+    seen: list[int] = []
+    app = hooked(after=lambda request, status, *_: seen.append(status), sync=sync)
+    answer = make_client(app).post("/", content=b"{", headers={"Content-Type": "application/json"})
+    assert (answer.status_code, seen) == (400, [400])
+
+
+def test_after_request_sees_head_as_get(make_client: MakeClient) -> None:
+    seen: list[Any] = []
+    app = hooked(after=lambda request, status, body, headers: seen.append((request.method, body)))
+    assert make_client(app).head("/").headers["content-length"] == "5"
+    assert seen == [("HEAD", "index")]
+
+
+@pytest.mark.parametrize("kind", ["json", "data", "files"])
+def test_a_hook_may_read_the_body_before_the_handler_does(make_client: MakeClient, kind: str) -> None:
+    class Reads(HttpMiddleware):
+        async def before_request(self, request: Any) -> None:
+            request.state.raw = await request.body()
+
+    class Echo(App):
+        async def index(self, a: Any = None) -> Any:
+            return [a, await self.request.body() == self.request.state.raw, len(self.request.files)]
+
+    app = Echo()
+    app.middlewares.append(Reads())
+    sent: dict[str, Any] = {"json": {"json": {"a": "5"}}, "data": {"data": {"a": "5"}}}
+    sent["files"] = {"data": {"a": "5"}, "files": {"f": b"x"}}
+    assert make_client(app).post("/", **sent[kind]).json() == ["5", True, int(kind == "files")]
+
+
+def test_a_class_among_the_middlewares_is_a_mistake_of_set_up() -> None:
+    app = Root()
+    app.middlewares.append(HttpMiddleware)
+    with pytest.raises(SetupError, match=r"append\(HttpMiddleware\(\)\)"):
+        app.compiled()
+
+
+def test_an_object_with_one_of_the_two_hooks_is_enough(make_client: MakeClient) -> None:
+    class Before:
+        def before_request(self, request: Any) -> Any:
+            return {"body": "early"}
+
+    class After:
+        def after_request(self, request: Any, status_code: int, response_body: Any, extra_headers: Any) -> Any:
+            return {"body": f"{response_body} and late"}
+
+    app = Root()
+    app.middlewares += [After(), Before()]
+    assert make_client(app).get("/").text == "early and late"
+
+
+class ByTheHead(FlowMiddleware):
+    """Says in a header what the answer's head was by then, of streams."""
+
+    def after(self, request: Any, response: Any) -> None:
+        if isinstance(response.body, Iterator | AsyncIterator):
+            request.before_head(lambda answer: answer.headers.add("X-Head", answer.headers.get("X-Own") or "none"))
+
+
+class Chunks(App):
+    def sync(self) -> Iterator[str]:
+        self.response.headers["X-Own"] = "own"
+        yield "a"
+
+    async def asynchronous(self) -> AsyncIterator[str]:
+        self.response.headers["X-Own"] = "own"
+        yield "a"
+
+    def fails(self) -> Iterator[str]:
+        raise HTTPError(409)
+        yield
+
+    def whole(self) -> Any:
+        return "a"
+
+
+def test_the_last_word_on_a_streams_head(make_client: MakeClient) -> None:
+    app = Chunks()
+    app.middlewares.append(ByTheHead())
+    client = make_client(app)
+    heads = {
+        path: client.get(path).headers.get_list("x-head") for path in ("/sync", "/asynchronous", "/fails", "/whole")
+    }
+    assert heads == {"/sync": ["own"], "/asynchronous": ["own"], "/fails": [], "/whole": []}
+
+
+def test_it_is_not_about_what_takes_the_streams_place(make_client: MakeClient) -> None:
+    app = hooked(after=lambda *_: {"body": "other"}, app=Chunks())
+    app.middlewares.append(ByTheHead())
+    answer = make_client(app).get("/sync")
+    assert (answer.text, "x-head" in answer.headers) == ("other", False)
+
+
+def test_nor_about_the_page_of_an_error_that_is_a_stream(make_client: MakeClient) -> None:
+    app = Chunks()
+    app.middlewares.append(ByTheHead())
+
+    def page() -> Any:
+        return iter(["sorry"])
+
+    app.error(409)(page)
+    answer = make_client(app).get("/fails")
+    assert (answer.text, answer.headers.get_list("x-head")) == ("sorry", ["none"])

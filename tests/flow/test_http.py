@@ -1,0 +1,693 @@
+"""The life of a request: where handlers run, whose request they see, and what is left when it is over."""
+
+from __future__ import annotations
+
+import gc
+import os
+import threading
+import time
+import weakref
+from collections.abc import AsyncIterator, Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial, wraps
+from typing import Any
+
+import anyio
+import anyio.lowlevel
+import pytest
+from anyio import to_thread
+
+import micropie.execution.context
+from micropie import App, HTTPError, HttpMiddleware, Redirect, inline
+from micropie.middleware import AccessLog, Compress, RateLimit, RequestId, Timeout
+from tests.asgi.calls import Call, every_loop, get, http_scope, piece, run
+from tests.conftest import MakeClient
+from tests.wsgi.calls import get as wsgi_get
+
+
+class Where(App):
+    """Handlers that say which thread they run in."""
+
+    def sync(self) -> Any:
+        return threading.get_ident()
+
+    async def asynchronous(self) -> Any:
+        return threading.get_ident()
+
+    @inline
+    def inlined(self) -> Any:
+        return threading.get_ident()
+
+    def generator(self) -> Iterator[str]:
+        yield str(threading.get_ident())
+
+    async def async_generator(self) -> AsyncIterator[str]:
+        yield str(threading.get_ident())
+
+
+# -- where handlers run ------------------------------------------------------------------------------------------------------
+
+
+@every_loop
+def test_under_asgi_a_def_runs_in_a_worker_thread_and_an_async_def_on_the_loop(backend: str) -> None:
+    async def idents() -> dict[str, bool]:
+        here = threading.get_ident()
+        paths = ("sync", "asynchronous", "inlined", "generator", "async_generator")
+        return {path: int((await get(Where(), f"/{path}")).body) == here for path in paths}
+
+    assert run(backend, idents) == {
+        "sync": False,
+        "asynchronous": True,
+        "inlined": True,
+        "generator": False,
+        "async_generator": True,
+    }
+
+
+def test_under_wsgi_a_def_runs_here_and_an_async_def_on_the_portals_loop() -> None:
+    app, here = Where(), threading.get_ident()
+    paths = ("sync", "asynchronous", "inlined", "generator", "async_generator")
+    idents = {path: int(wsgi_get(app, f"/{path}")[1]) for path in paths}
+    assert {path for path in paths if idents[path] == here} == {"sync", "inlined", "generator"}
+    assert idents["asynchronous"] == idents["async_generator"]
+
+
+def test_a_def_under_wsgi_starts_no_event_loop() -> None:
+    before = threading.active_count()
+    app = Where()
+    for path in ("sync", "inlined", "generator"):
+        wsgi_get(app, f"/{path}")
+    assert threading.active_count() == before
+
+
+@every_loop
+def test_no_more_threads_than_the_setting_says(backend: str) -> None:
+    busy, most, lock = 0, 0, threading.Lock()
+    enough = threading.Event()
+
+    class Root(App):
+        def index(self) -> None:
+            nonlocal busy, most
+            with lock:
+                busy += 1
+                most = max(most, busy)
+                if busy == 3:
+                    enough.set()
+            enough.wait(2)
+            with lock:
+                busy -= 1
+
+    async def many() -> None:
+        app = Root(threads=3)
+        async with anyio.create_task_group() as tasks:
+            for _ in range(9):
+                tasks.start_soon(get, app)
+
+    run(backend, many)
+    assert most == 3
+
+
+@every_loop
+def test_R67_busy_handlers_do_not_hold_up_async_ones_or_anybody_elses_threads(backend: str) -> None:
+    leave, entered = threading.Event(), threading.Semaphore(0)
+
+    class Root(App):
+        def index(self) -> None:
+            entered.release()
+            leave.wait(5)
+
+        async def health(self) -> Any:
+            return await to_thread.run_sync(lambda: "fine")
+
+    async def main() -> bytes:  # type: ignore[return]
+        app = Root(threads=40)
+        async with anyio.create_task_group() as tasks:
+            try:
+                for _ in range(45):
+                    tasks.start_soon(get, app)
+                for _ in range(40):
+                    await to_thread.run_sync(entered.acquire)
+                with anyio.fail_after(1):
+                    return (await get(app, "/health")).body
+            finally:
+                leave.set()
+
+    assert run(backend, main) == b"fine"
+
+
+def decorated(function: Callable[..., Any]) -> Callable[..., Any]:
+    @wraps(function)
+    def wrapper(*args: Any, **kwargs: Any) -> Any:
+        return function(*args, **kwargs)
+
+    return wrapper
+
+
+def disguised(function: Callable[..., Any]) -> Callable[..., Any]:
+    def wrapper(self: Any) -> Any:
+        return function(self)
+
+    return wrapper
+
+
+class Decorated(App):
+    @decorated
+    async def wrapped(self) -> Any:
+        return "awaited"
+
+    @disguised
+    async def undeclared(self) -> Any:
+        return "awaited"
+
+    @decorated
+    def sync(self) -> Any:
+        return "called"
+
+    @disguised
+    async def stream(self) -> Any:
+        return iter(["a", "b"])
+
+    def coroutine(self) -> Any:
+        return self._later()
+
+    async def _later(self) -> Any:
+        return 201, "later"
+
+
+def test_decorated_handlers_are_awaited(make_client: MakeClient) -> None:
+    client = make_client(Decorated())
+    paths = ("wrapped", "undeclared", "sync", "stream", "coroutine")
+    assert [client.get(f"/{path}").text for path in paths] == ["awaited", "awaited", "called", "ab", "later"]
+    assert client.get("/coroutine").status_code == 201
+
+
+def test_handlers_of_every_kind(make_client: MakeClient) -> None:
+    class Handlers(App):
+        @staticmethod
+        async def static() -> str:  # type: ignore[override]
+            return "static"
+
+        @classmethod
+        async def of_class(cls) -> str:
+            return cls.__name__
+
+    async def given(prefix: str, name: str = "x") -> str:
+        return prefix + name
+
+    app = Handlers()
+    app.assigned = lambda name="x": f"assigned {name}"
+    app.partial = partial(given, "p")
+    client = make_client(app)
+    assert [client.get(path).text for path in ("/static", "/of_class", "/assigned/y", "/partial/z")] == [
+        "static",
+        "Handlers",
+        "assigned y",
+        "pz",
+    ]
+
+
+@pytest.mark.parametrize("error", [StopIteration("x"), StopAsyncIteration("x")])
+@pytest.mark.parametrize("kind", ["sync", "asynchronous", "inlined"])
+def test_a_handlers_own_stop_iteration_is_a_500(make_client: MakeClient, kind: str, error: Exception) -> None:
+    class Root(App):
+        def sync(self) -> Any:
+            raise error
+
+        async def asynchronous(self) -> Any:
+            raise error
+
+        @inline
+        def inlined(self) -> Any:
+            raise error
+
+    assert make_client(Root()).get(f"/{kind}").status_code == 500
+
+
+# -- R68: whose request it is ---------------------------------------------------------------------------------------------
+
+
+def _id_here() -> str:
+    return str(micropie.request.query("id"))
+
+
+class Interleaved(App):
+    """Each handler lets others run between two looks at its request."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.noted: list[bool] = []
+
+    async def asynchronous(self) -> Any:
+        first = _id_here()
+        await anyio.lowlevel.checkpoint()
+        return first + _id_here() + self.request.state.mark
+
+    def sync(self) -> Any:
+        return _id_here() + _id_here() + self.request.state.mark
+
+    async def async_generator(self) -> AsyncIterator[str]:
+        yield _id_here()
+        await anyio.lowlevel.checkpoint()
+        yield _id_here()
+        yield self.request.state.mark
+
+    def generator(self) -> Iterator[str]:
+        yield _id_here()
+        yield _id_here()
+        yield self.request.state.mark
+
+    async def in_thread(self) -> Any:
+        return await to_thread.run_sync(lambda: _id_here() * 2) + self.request.state.mark
+
+    async def in_task(self) -> Any:
+        seen: list[str] = []
+
+        async def look() -> None:
+            await anyio.lowlevel.checkpoint()
+            seen.append(_id_here())
+
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(look)
+            tasks.start_soon(look)
+        return "".join(seen) + self.request.state.mark
+
+    def background(self) -> Any:
+        number = _id_here()
+        self.request.after_response(self._note, number)
+        return number * 2 + self.request.state.mark
+
+    async def _note(self, number: str) -> None:
+        await anyio.lowlevel.checkpoint()
+        self.noted.append(number == _id_here())
+
+
+class Mark(HttpMiddleware):
+    """What a hook sets is seen by the handler, and the other way round."""
+
+    def __init__(self, app: App) -> None:
+        self.app, self.seen = app, 0
+
+    async def before_request(self, request: Any) -> None:
+        await anyio.lowlevel.checkpoint()
+        request.state.mark = f"/{_id_here()}"
+
+    def after_request(self, request: Any, *_: Any) -> None:
+        self.seen += (
+            request is micropie.execution.context.current.get() and self.app.request.state.mark == f"/{_id_here()}"
+        )
+
+
+PATHS = ["asynchronous", "sync", "async_generator", "generator", "in_thread", "in_task", "background"]
+
+
+@every_loop
+def test_R68_200_interleaved_requests_see_their_own(backend: str) -> None:
+    app = Interleaved()
+    mark = Mark(app)
+    app.middlewares.append(mark)
+    wrong: list[Any] = []
+
+    async def one(number: int) -> None:
+        call = await get(app, f"/{PATHS[number % len(PATHS)]}?id={number}")
+        if call.body.decode() != f"{number}{number}/{number}":
+            wrong.append((number, call.body))
+        with pytest.raises(LookupError):
+            micropie.request.path  # noqa: B018
+
+    async def many() -> None:
+        async with anyio.create_task_group() as tasks:
+            for number in range(200):
+                tasks.start_soon(one, number)
+
+    run(backend, many)
+    assert (wrong, mark.seen) == ([], 200)
+    assert app.noted == 200 // len(PATHS) * [True]
+
+
+def test_R68_200_interleaved_requests_see_their_own_under_wsgi() -> None:
+    app = Interleaved()
+    app.middlewares.append(Mark(app))
+
+    def one(number: int) -> str:
+        body = wsgi_get(app, f"/{PATHS[number % len(PATHS)]}?id={number}")[1].decode()
+        with pytest.raises(LookupError):
+            micropie.request.path  # noqa: B018
+        return body
+
+    with ThreadPoolExecutor(10) as threads:
+        assert list(threads.map(one, range(200))) == [f"{number}{number}/{number}" for number in range(200)]
+    app.wsgi_shutdown()  # waits for what runs after the answers
+    assert app.noted == 200 // len(PATHS) * [True]
+
+
+@every_loop
+@pytest.mark.parametrize("path", ["/crash", "/nowhere", "/%ff"])
+def test_R68_there_is_no_request_after_an_error(backend: str, path: str) -> None:
+    class Root(App):
+        async def crash(self) -> Any:
+            raise RuntimeError
+
+    async def main() -> None:
+        await get(Root(), path)
+        with pytest.raises(LookupError):
+            micropie.request.path  # noqa: B018
+
+    run(backend, main)
+    wsgi_get(Root(), path)
+    with pytest.raises(LookupError):
+        micropie.request.path  # noqa: B018
+
+
+# -- nothing is left --------------------------------------------------------------------------------------------------------
+
+
+class Ends(App):
+    """Every way a request can end."""
+
+    kept: list[weakref.ref[Any]]
+
+    def _keep(self) -> None:
+        self.kept.append(weakref.ref(micropie.execution.context.current.get()))
+
+    def sync(self) -> Any:
+        self._keep()
+        return "x"
+
+    async def asynchronous(self) -> Any:
+        self._keep()
+        return {"a": 1}
+
+    def sync_error(self) -> Any:
+        self._keep()
+        raise HTTPError(404)
+
+    async def http_error(self) -> Any:
+        self._keep()
+        raise HTTPError(404)
+
+    def crash(self) -> Any:
+        self._keep()
+        raise RuntimeError
+
+    async def async_crash(self) -> Any:
+        self._keep()
+        raise RuntimeError
+
+    def redirect(self) -> Any:
+        self._keep()
+        raise Redirect("/")
+
+    def stream(self) -> Iterator[str]:
+        self._keep()
+        yield "a"
+        yield "b"
+
+    async def async_stream(self) -> AsyncIterator[str]:
+        self._keep()
+        yield "a"
+        yield "b"
+
+    async def form(self, a: str) -> Any:
+        self._keep()
+        return self.request.body_params
+
+    async def body(self) -> Any:
+        self._keep()
+        return await self.request.body()
+
+    def session(self) -> Any:
+        self._keep()
+        self.request.session["a"] = 1
+        self.response.set_cookie("a", "1")
+        return self.request.url
+
+    async def unsendable(self) -> Any:
+        self._keep()
+        return object()
+
+    async def missing(self, a: int) -> Any:
+        raise AssertionError
+
+
+ENDS = [
+    "sync", "asynchronous", "sync_error", "http_error", "crash", "async_crash", "redirect", "stream", "async_stream", "body",
+    "session", "unsendable",
+]  # fmt: skip
+
+
+NO_HOOKS: list[Any] = []
+ONE_HOOK = [type("Hook", (HttpMiddleware,), {"after_request": lambda *_: None})()]
+# 4 seconds: asyncio drops a timer that was cancelled when those before it are over, and `run` has one of 5.
+BUILT_IN = [RequestId(), AccessLog(), RateLimit(1_000_000), Compress(minimum=0), Timeout(4)]
+
+
+@pytest.fixture
+def no_collector(caplog: pytest.LogCaptureFixture) -> Iterator[None]:
+    caplog.set_level(100)  # a record keeps the exception, which keeps the frames
+    gc.collect()
+    gc.disable()
+    yield
+    gc.enable()
+
+
+@every_loop
+@pytest.mark.usefixtures("no_collector")
+@pytest.mark.parametrize("hooks", [NO_HOOKS, ONE_HOOK, BUILT_IN], ids=["", "hooked", "built-in"])
+@pytest.mark.parametrize("path", ENDS)
+def test_a_request_is_freed_without_the_cycle_collector(backend: str, path: str, hooks: list[Any]) -> None:
+    app = Ends()
+    app.kept = []
+    app.middlewares += hooks
+
+    async def main() -> list[Any]:
+        call = await get(app, f"/{path}", "POST", piece(b"x"), headers=[(b"accept-encoding", b"gzip")])
+        assert call.is_complete
+        # A worker thread lets go of its last call with its next one.
+        await to_thread.run_sync(int)
+        await anyio.lowlevel.checkpoint()
+        del call
+        return [kept() for kept in app.kept]
+
+    assert run(backend, main) == [None]
+
+
+@pytest.mark.usefixtures("no_collector")
+@pytest.mark.parametrize("hooks", [NO_HOOKS, BUILT_IN], ids=["", "built-in"])
+@pytest.mark.parametrize("path", [path for path in ENDS if path != "async_stream"])
+def test_a_request_is_freed_without_the_cycle_collector_under_wsgi(path: str, hooks: list[Any]) -> None:
+    app = Ends()
+    app.kept = []
+    app.middlewares += hooks
+    wsgi_get(app, f"/{path}", "POST", b"x", HTTP_ACCEPT_ENCODING="gzip")
+    wsgi_get(app, "/missing")  # the portal's loop lets go of its last call with its next one
+    for _ in range(100):  # and a worker thread of that loop a moment after it has told its result
+        if app.kept[0]() is None:
+            break
+        time.sleep(0.01)
+    assert [kept() for kept in app.kept] == [None]
+
+
+@every_loop
+def test_threads_and_files_do_not_pile_up(backend: str) -> None:
+    app = Ends()
+    app.kept = []
+
+    async def many() -> int:
+        for _ in range(3):
+            for path in ENDS:
+                await get(app, f"/{path}", "POST", piece(b"x"))
+        return len(os.listdir("/proc/self/fd"))
+
+    before = threading.active_count()
+    first, second = run(backend, many), run(backend, many)
+    assert second <= first + 1
+    assert threading.active_count() <= before + 2
+
+
+# -- cancellation ------------------------------------------------------------------------------------------------------------
+
+
+class Cancels:
+    """Counts the points where a request may have to wait, and cancels it at the one that it is told."""
+
+    def __init__(self, at: int) -> None:
+        self.at, self.count = at, 0
+        self.scope = anyio.CancelScope()
+
+    async def point(self) -> None:
+        self.count += 1
+        if self.count == self.at:
+            self.scope.cancel()
+        await anyio.lowlevel.checkpoint()
+
+    def point_in_thread(self) -> None:
+        anyio.from_thread.run(self.point)
+
+
+class Cancelled(App):
+    """A request with everything in it that may wait."""
+
+    def __init__(self, cancels: Cancels) -> None:
+        super().__init__(session_backend=Backend(cancels))
+        self.cancels = cancels
+        self.open = 0
+        self.files: list[Any] = []
+
+    async def asynchronous(self, upload: Any) -> Any:
+        self.open += 1
+        try:
+            self.files.append(upload.file)
+            self.request.session["x"] = 1
+            await self.cancels.point()
+            return self._chunks()
+        finally:
+            self.open -= 1
+
+    async def _chunks(self) -> AsyncIterator[str]:
+        self.open += 1
+        try:
+            for _ in range(3):
+                await self.cancels.point()
+                yield "x"
+        finally:
+            with anyio.CancelScope(shield=True):
+                await anyio.lowlevel.checkpoint()
+            self.open -= 1
+
+    def sync(self, upload: Any) -> Iterator[str]:
+        self.files.append(upload.file)
+        return self._sync_chunks()
+
+    def _sync_chunks(self) -> Iterator[str]:
+        self.open += 1
+        try:
+            for _ in range(3):
+                self.cancels.point_in_thread()
+                yield "x"
+        finally:
+            self.open -= 1
+
+    async def fails(self, upload: Any) -> Any:
+        self.files.append(upload.file)
+        await self.cancels.point()
+        raise ValueError
+
+
+class Backend(micropie.SessionBackend):
+    def __init__(self, cancels: Cancels) -> None:
+        self.cancels = cancels
+
+    async def load(self, session_id: str) -> Any:
+        await self.cancels.point()
+        return {"a": 1}
+
+    async def save(self, *_: Any) -> None:
+        await self.cancels.point()
+
+
+class Waits(HttpMiddleware):
+    def __init__(self, cancels: Cancels) -> None:
+        self.cancels = cancels
+
+    async def before_request(self, request: Any) -> None:
+        await self.cancels.point()
+
+    async def after_request(self, *_: Any) -> None:
+        await self.cancels.point()
+
+
+UPLOAD = b'--b\r\nContent-Disposition: form-data; name="upload"; filename="f"\r\n\r\nx\r\n--b--\r\n'
+HEADERS = [(b"content-type", b"multipart/form-data; boundary=b"), (b"cookie", b"session_id=x")]
+
+
+class Wire(Call):
+    def __init__(self, cancels: Cancels) -> None:
+        super().__init__(piece(UPLOAD[:20], more=True), piece(UPLOAD[20:]))
+        self.cancels = cancels
+        self.sent_after: list[Any] = []
+
+    async def receive(self) -> Any:
+        if self.incoming:
+            await self.cancels.point()
+        return await super().receive()
+
+    async def send(self, message: Any) -> None:
+        if self.cancels.scope.cancel_called:
+            self.sent_after.append(message)
+        await self.cancels.point()
+        await super().send(message)
+
+
+async def cancelled_at(path: str, at: int) -> tuple[Cancelled, Wire, Cancels]:
+    cancels = Cancels(at)
+    app, wire = Cancelled(cancels), Wire(cancels)
+    app.middlewares.append(Waits(cancels))
+    app.error(ValueError)(lambda error: "handled")
+    with cancels.scope:
+        await app(http_scope("POST", path, headers=HEADERS), wire.receive, wire.send)
+    with pytest.raises(LookupError):
+        micropie.request.path  # noqa: B018
+    return app, wire, cancels
+
+
+@every_loop
+@pytest.mark.parametrize("path", ["/asynchronous", "/sync", "/fails"])
+def test_R62_cancelled_at_any_point_a_request_ends_without_an_answer_and_cleans_up(backend: str, path: str) -> None:
+    async def every_point() -> int:
+        app, wire, cancels = await cancelled_at(path, 0)
+        assert wire.is_complete
+        for at in range(1, cancels.count + 1):
+            app, wire, cancels = await cancelled_at(path, at)
+            assert cancels.scope.cancelled_caught or wire.is_complete, at
+            assert (wire.sent_after, app.open) == ([], 0), at
+            assert all(file.closed for file in app.files), at
+        return cancels.count
+
+    assert run(backend, every_point, within=15) >= 7
+
+
+@every_loop
+def test_R62_a_handlers_clean_up_may_wait(backend: str) -> None:
+    cleaned = []
+
+    class Root(App):
+        async def index(self) -> None:
+            try:
+                await anyio.sleep_forever()
+            finally:
+                with anyio.CancelScope(shield=True):
+                    await anyio.sleep(0.01)
+                    cleaned.append(1)
+
+    async def main() -> Call:
+        call = Call(piece(b""))
+        with anyio.move_on_after(0.02):
+            await Root()(http_scope(), call.receive, call.send)
+        return call
+
+    assert run(backend, main).sent == []
+    assert cleaned == [1]
+
+
+@every_loop
+@pytest.mark.parametrize("error", [KeyboardInterrupt, SystemExit])
+def test_the_interpreters_end_is_not_answered(backend: str, error: type[BaseException]) -> None:
+    class Root(App):
+        async def index(self) -> None:
+            raise error
+
+    app = Root()
+    app.error(Exception)(lambda error: "caught")
+    with pytest.raises(error):
+        run(backend, get, app)
+
+
+def test_the_interpreters_end_is_not_answered_under_wsgi() -> None:
+    class Root(App):
+        def index(self) -> None:
+            raise SystemExit
+
+    with pytest.raises(SystemExit):
+        wsgi_get(Root())
+    with pytest.raises(LookupError):
+        micropie.request.path  # noqa: B018

@@ -1,0 +1,88 @@
+"""The copy of a request that a handler in the pool sees, in this process."""
+
+from __future__ import annotations
+
+import copyreg
+import functools
+import pickle
+from typing import Any
+
+import pytest
+
+from micropie.execution.placement import HandlerName, name_of
+from micropie.flow.pooled import PooledRequest, _packed
+from micropie.http.forms.data import DEFAULT_LIMITS
+from micropie.http.request import Address
+
+NAME = HandlerName("tests.flow.test_pooled", "plain", None)
+
+
+def plain() -> str:
+    return "plain"
+
+
+def copy(**changes: Any) -> dict[str, Any]:
+    return {
+        "method": "POST",
+        "path": "/a b",
+        "root_path": "",
+        "path_params": ["x"],
+        "headers": [("host", "example.com"), ("cookie", "a=1; b=2"), ("content-type", "a/b"), ("content-length", "12")],
+        "query": "q=1",
+        "limits": DEFAULT_LIMITS,
+        "form": None,
+        "document": None,
+        "has_document": False,
+        "session": {"user": "Ann"},
+        "scheme": "https",
+        "client": Address("192.0.2.1", 80),
+        "host": None,
+        "server_name": "localhost:80",
+        "id": "",
+        **changes,
+    }
+
+
+def test_what_can_be_read() -> None:
+    request = PooledRequest(copy())
+    assert (request.method, request.path, request.scheme, request.host) == ("POST", "/a b", "https", "example.com")
+    assert (request.client, request.query("q"), request.cookies) == (("192.0.2.1", 80), "1", {"a": "1", "b": "2"})
+    assert (request.content_type, request.content_length, request._raw_path()) == ("a/b", 12, b"/a b")
+    assert (dict(request.session), request.cookie_header()) == ({"user": "Ann"}, "a=1; b=2")
+
+
+def test_what_is_not_told() -> None:
+    request = PooledRequest(copy(client=None, scheme="", headers=[]))
+    assert (request.client, request.scheme, request.host) == (None, "", "localhost:80")
+    assert (request.cookies, request.content_type, request.content_length) == ({}, "", None)
+
+
+def test_what_is_not_there() -> None:
+    request = PooledRequest(copy())
+    for name in ("scope", "response", "incoming"):
+        with pytest.raises(RuntimeError, match="process"):
+            getattr(request, name)
+    with pytest.raises(RuntimeError, match="no body to read"):
+        request.parts()
+
+
+class Together:
+    """Can be pickled alone, and not twice in one go."""
+
+    count = 0
+
+    def __reduce__(self) -> Any:
+        Together.count += 1
+        if Together.count == 1:
+            raise TypeError("once")
+        return copyreg.__newobj__, (Together,)  # type: ignore[attr-defined]
+
+
+def test_what_fails_only_together_is_raised_as_it_is() -> None:
+    with pytest.raises(TypeError, match="once"):
+        _packed(NAME, {}, [Together()])
+    assert pickle.loads(_packed(NAME, {}, [1])) == ({}, [1])
+
+
+def test_a_partial_without_arguments_is_named_as_its_function() -> None:
+    assert name_of(functools.partial(plain), "plain") == NAME

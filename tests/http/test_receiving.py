@@ -1,0 +1,638 @@
+"""Forms received before the handler runs: what they cost while they arrive, and what is left when they break."""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+import io
+import os
+import subprocess
+import sys
+import threading
+import tracemalloc
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from pathlib import Path
+from tempfile import SpooledTemporaryFile
+from typing import Any
+
+import anyio
+import pytest
+
+from micropie import App, HttpMiddleware, SetupError, UploadFile, max_body_size, post, reads_body
+from micropie.asgi import steps as performing
+from micropie.http.forms.data import Limits
+from micropie.http.forms.multipart import MultipartParser
+from micropie.http.forms.uploads import NewFile
+from micropie.routing import inheritance as levels
+from micropie.routing.settings import Settings
+from tests.asgi.calls import DISCONNECT, Call, Message, every_loop, get, http_scope, piece, run
+from tests.conftest import MakeClient
+from tests.support.multipart_forms import HEADERS, PAIRS, form, in_pieces, section
+from tests.wsgi.calls import get as wsgi_get
+
+MEBIBYTE = 1024 * 1024
+ROOT = Path(__file__).parent.parent.parent
+WAIT = 5.0  # seconds until something that does not come is given up
+
+
+class Root(App):
+    async def size(self, f: UploadFile) -> Any:
+        return f.size
+
+    def size_sync(self, f: UploadFile) -> Any:
+        return f.size
+
+    async def ignores(self) -> Any:
+        return "ignored"
+
+    async def body(self) -> Any:
+        return len(await self.request.body())
+
+    def read(self) -> Any:
+        return len(self.request.read())
+
+    async def stream(self) -> Any:
+        return sum([len(chunk) async for chunk in self.request.stream()])
+
+    @reads_body
+    async def save(self, directory: str) -> Any:
+        return [(await part.save_to(directory)).name async for part in self.request.parts()]
+
+    async def save_received(self, directory: str) -> Any:
+        return [(await part.save_to(directory)).name async for part in self.request.parts()]
+
+
+@pytest.fixture
+def spools_little(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A file goes to the disk from its 11th byte on."""
+
+    def limits(settings: Settings) -> Limits:
+        return replace(Limits(), spool_size=10)
+
+    monkeypatch.setattr(levels, "_limits", limits)
+
+
+def file_of(size: int, name: str = "f") -> bytes:
+    return section(f'name="{name}"; filename="{name}"', b"x" * size)
+
+
+@pytest.mark.parametrize("path", ["/size", "/size_sync"])
+@pytest.mark.parametrize("size", [64, 65536, 300_000, 4_000_000])
+def test_a_file_on_disk_is_what_was_sent_whatever_the_pieces(make_client: MakeClient, path: str, size: int) -> None:
+    body = form(file_of(2_500_000), section('name="a"', b"1"), file_of(5, "g"))
+    if size == 64:
+        body = form(file_of(10_000))
+    answer = make_client(Root()).post(path, content=in_pieces(body, size), headers=HEADERS)
+    assert answer.json() == (10_000 if size == 64 else 2_500_000)
+
+
+# -- R31: the disk does not hold up the loop -------------------------------------------------------------------------------
+
+
+class Heart:
+    """A task of the loop that beats; what blocks waits for its next beats, which come if the loop is free."""
+
+    def __init__(self) -> None:
+        self.beats = threading.Semaphore(0)
+        self.missed = 0
+
+    async def beat(self) -> None:
+        while True:
+            self.beats.release()
+            await anyio.sleep(0.001)
+
+    def wait(self) -> None:
+        """Block this thread until the loop has gone on."""
+        for _ in range(self.beats._value + 3):
+            self.missed += not self.beats.acquire(timeout=WAIT)
+
+    def wait_or_not(self, is_to_wait: bool) -> bool:
+        if is_to_wait:
+            self.wait()
+        return is_to_wait
+
+
+async def with_heart(heart: Heart, path: str, *pieces: Message) -> Call:
+    async with anyio.create_task_group() as group:
+        group.start_soon(heart.beat)
+        call = await get(Root(), path, "POST", *pieces, headers=PAIRS)
+        group.cancel_scope.cancel()
+    return call
+
+
+@every_loop
+def test_R31_a_slow_rollover_does_not_hold_up_the_loop(backend: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    heart, rolled = Heart(), 0
+    rollover = SpooledTemporaryFile.rollover
+
+    def slow(self: Any) -> None:
+        nonlocal rolled
+        rolled += 1
+        heart.wait()
+        rollover(self)
+
+    monkeypatch.setattr(SpooledTemporaryFile, "rollover", slow)
+    pieces = [piece(chunk, more=True) for chunk in in_pieces(form(file_of(2 * MEBIBYTE)), 65536)]
+    call = run(backend, with_heart, heart, "/size", *pieces, piece(b""), within=20)
+    assert (call.body, rolled, heart.missed) == (str(2 * MEBIBYTE).encode(), 1, 0)
+
+
+@every_loop
+@pytest.mark.usefixtures("spools_little")
+def test_R31_no_write_of_a_file_on_disk_holds_up_the_loop(backend: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    heart, in_loop = Heart(), []
+    loop_thread = threading.get_ident()
+    write = UploadFile.write
+
+    def slow(self: UploadFile, data: bytes) -> None:
+        if len(data) > 10:
+            in_loop.append(threading.get_ident() == loop_thread)
+            heart.wait()
+        write(self, data)
+
+    monkeypatch.setattr(UploadFile, "write", slow)
+    pieces = [piece(chunk, more=True) for chunk in in_pieces(form(file_of(3000)), 1000)]
+    assert run(backend, with_heart, heart, "/size", *pieces, piece(b""), within=20).body == b"3000"
+    assert (any(in_loop), len(in_loop) > 2, heart.missed) == (False, True, 0)
+
+
+@every_loop
+@pytest.mark.parametrize("path", ["/save", "/save_received"])
+def test_R31_a_part_is_saved_off_the_loop(
+    backend: str, path: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    heart, write = Heart(), NewFile.write
+
+    def slow(self: NewFile, *arguments: Any) -> None:
+        heart.wait()
+        write(self, *arguments)
+
+    monkeypatch.setattr(NewFile, "write", slow)
+    call = run(backend, with_heart, heart, f"{path}?directory={tmp_path}", piece(form(file_of(300_000))), within=20)
+    assert (call.body, heart.missed, (tmp_path / "f").stat().st_size) == (b'["f"]', 0, 300_000)
+
+
+@every_loop
+def test_R31_a_large_file_is_closed_off_the_loop(backend: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    heart, close = Heart(), UploadFile.close
+    closed: list[bool] = []
+
+    def slow(self: UploadFile) -> None:
+        closed.append(heart.wait_or_not(self.size > 1000))
+        close(self)
+
+    monkeypatch.setattr(UploadFile, "close", slow)
+    monkeypatch.setattr(performing, "LARGE", 2000)
+    for size in (1000, 3000):
+        call = run(backend, with_heart, heart, "/size", piece(form(file_of(size))), within=20)
+        assert (call.body, closed.pop(), heart.missed) == (str(size).encode(), size > 1000, 0)
+    assert closed == []
+
+
+def test_R31_pieces_go_to_the_disk_together(monkeypatch: pytest.MonkeyPatch) -> None:
+    fed: list[tuple[int, int]] = []
+    feed = MultipartParser.feed
+
+    def counted(self: MultipartParser, *chunks: bytes) -> None:
+        fed.append((len(chunks), sum(map(len, chunks))))
+        feed(self, *chunks)
+
+    monkeypatch.setattr(MultipartParser, "feed", counted)
+    body = form(file_of(4 * MEBIBYTE))
+    for size, most, expected in ((65536, 4, 4 * 65536), (1000, 64, 64 * 1000), (MEBIBYTE, 1, MEBIBYTE)):
+        fed.clear()
+        pieces = [piece(chunk, more=True) for chunk in in_pieces(body, size)]
+        assert (
+            run("asyncio", lambda p=pieces: get(Root(), "/size", "POST", *p, piece(b""), headers=PAIRS)).status == 200
+        )
+        assert (most, expected) in fed
+        assert max(fed) == (most, expected)
+
+
+# -- R30: an upload that nobody reads ----------------------------------------------------------------------------------------
+
+
+class Closed(HttpMiddleware):
+    def before_request(self, request: Any) -> Any:
+        return {"status_code": 503, "body": "closed"}
+
+
+@pytest.mark.parametrize("path", ["/ignores", "/size"])
+def test_R30_an_upload_of_3000_pieces_finishes_whoever_reads_it(make_client: MakeClient, path: str) -> None:
+    body = form(file_of(3000 * 1000))
+    answer = make_client(Root(), app_timeout=15).post(path, content=in_pieces(body, 1000), headers=HEADERS)
+    assert (answer.status_code, answer.text) == (200, "ignored" if path == "/ignores" else "3000000")
+
+
+@every_loop
+def test_R30_a_hook_that_answers_receives_nothing_and_leaves_no_task(backend: str) -> None:
+    app = Root()
+    app.middlewares.append(Closed())
+
+    async def main() -> Call:
+        async with anyio.create_task_group() as group:  # asyncio's count of tasks begins here
+            before = len(asyncio.all_tasks()) if backend == "asyncio" else 0
+            call = await get(app, "/size", "POST", *[piece(b"x", more=True)] * 3000, headers=PAIRS)
+            assert (len(asyncio.all_tasks()) if backend == "asyncio" else 0) == before
+            group.cancel_scope.cancel()
+        return call
+
+    call = run(backend, main)
+    assert (call.status, call.received) == (503, 0)
+
+
+@every_loop
+def test_R30_a_stall_is_waited_for_and_not_polled(backend: str) -> None:
+    call = Call(piece(form(file_of(100))[:-9], more=True))
+
+    async def main() -> None:
+        with anyio.move_on_after(0.1):
+            await Root()(http_scope("POST", "/size", headers=PAIRS), call.receive, call.send)
+
+    run(backend, main)
+    assert call.received == 2
+
+
+# -- R32: nothing stays open -------------------------------------------------------------------------------------------------
+
+
+def open_files() -> int:
+    gc.collect()
+    return len(os.listdir("/proc/self/fd"))
+
+
+@every_loop
+@pytest.mark.usefixtures("spools_little")
+def test_R32_no_file_stays_open_wherever_a_form_breaks(backend: str) -> None:
+    body = form(file_of(30), file_of(30, "g"), section('name="a"', b"1"))
+
+    async def break_everywhere() -> None:
+        app = Root()
+        await get(app, "/size", "POST", piece(body), headers=PAIRS)
+        before = open_files()
+        for at in range(len(body) + 1):
+            await get(app, "/size", "POST", piece(body[:at], more=True), DISCONNECT, headers=PAIRS)
+            await get(app, "/size", "POST", piece(body[:at] + b"\r\n--Bxx"), headers=PAIRS)
+        assert open_files() == before
+
+    run(backend, break_everywhere, within=15)
+
+
+@pytest.mark.usefixtures("spools_little")
+def test_R32_no_file_stays_open_wherever_a_form_breaks_under_wsgi() -> None:
+    body = form(file_of(30), file_of(30, "g"), section('name="a"', b"1"))
+    app, kind = Root(), HEADERS["Content-Type"]
+    wsgi_get(app, "/size", "POST", body, CONTENT_TYPE=kind)  # which may start the process's event loop
+    before = open_files()
+    for at in range(len(body) + 1):
+        wsgi_get(app, "/size", "POST", body[:at], CONTENT_TYPE=kind, CONTENT_LENGTH=str(len(body) + 1))
+        wsgi_get(app, "/size", "POST", body[:at] + b"\r\n--Bxx", CONTENT_TYPE=kind)
+    assert open_files() == before
+
+
+@every_loop
+@pytest.mark.usefixtures("spools_little")
+def test_R32_no_file_stays_open_when_its_request_is_cancelled(backend: str) -> None:
+    body = form(file_of(60), file_of(60, "g"))
+
+    async def cancel() -> None:
+        for at in range(0, len(body), 7):
+            call = Call(piece(body[:at], more=True))
+            with anyio.move_on_after(0.01):
+                await Root()(http_scope("POST", "/size", headers=PAIRS), call.receive, call.send)
+            assert call.sent == []
+
+    run(backend, cancel)
+    before = open_files()
+    run(backend, cancel)
+    assert open_files() == before
+
+
+@pytest.mark.usefixtures("spools_little")
+@pytest.mark.parametrize("when", ["before", "during"])
+def test_R32_no_file_stays_open_when_a_task_is_cancelled_while_a_thread_writes(
+    monkeypatch: pytest.MonkeyPatch, when: str
+) -> None:
+    """asyncio's own ``cancel`` does not wait for the thread, as anyio's scopes do."""
+    begun, done, go_on = threading.Event(), threading.Event(), threading.Event()
+    feed, make = MultipartParser.feed, UploadFile.__init__
+
+    def slow_feed(self: MultipartParser, *chunks: bytes) -> None:
+        if when == "before":
+            begun.set()
+            go_on.wait(WAIT)
+        try:
+            feed(self, *chunks)
+        finally:
+            done.set()
+
+    def make_slowly(self: UploadFile, *arguments: Any) -> None:
+        if when == "during":
+            begun.set()
+            threading.Event().wait(0.05)
+        make(self, *arguments)
+
+    monkeypatch.setattr(MultipartParser, "feed", slow_feed)
+    monkeypatch.setattr(UploadFile, "__init__", make_slowly)
+
+    async def main() -> None:
+        call = Call(piece(file_of(60)[:-9] + b"x" * MEBIBYTE, more=True))
+        task = asyncio.ensure_future(Root()(http_scope("POST", "/size", headers=PAIRS), call.receive, call.send))
+        await asyncio.to_thread(begun.wait, WAIT)
+        task.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await task
+        go_on.set()
+        await asyncio.to_thread(done.wait, WAIT)
+
+    before = open_files()
+    run("asyncio", main)
+    assert (done.is_set(), open_files()) == (True, before)
+
+
+def test_R32_a_full_disk_is_a_500_that_leaves_nothing(
+    make_client: MakeClient, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    def full(self: Any) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(SpooledTemporaryFile, "rollover", full)
+    client = make_client(Root())
+    answer = client.post("/size", content=form(file_of(2 * MEBIBYTE)), headers=HEADERS)
+    assert (answer.status_code, "No space left" in caplog.text) == (500, True)
+
+
+def test_R32_a_file_that_cannot_be_finished_is_closed(monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(self: Any, *_: int) -> int:
+        raise OSError(28, "No space left on device")
+
+    made: list[UploadFile] = []
+    write = UploadFile.write
+
+    def remembered(self: UploadFile, data: bytes) -> None:
+        made.append(self)
+        write(self, data)
+
+    monkeypatch.setattr(UploadFile, "write", remembered)
+    monkeypatch.setattr(UploadFile, "seek", full)  # which writes what is still buffered
+    with pytest.raises(OSError, match="No space"):
+        MultipartParser("B").feed(form(file_of(10)))
+    assert made[0].file.closed
+
+
+# -- R18: the body's size, and a handler's own limit ---------------------------------------------------------------------------
+
+
+class Limited(App):
+    @max_body_size(100)
+    def little(self) -> Any:
+        return len(self.request.read())
+
+    @post
+    @max_body_size(3000)
+    def much(self) -> Any:
+        return len(self.request.read())
+
+    @max_body_size(3000)
+    @reads_body
+    async def parts(self) -> Any:
+        return [len(await part.read()) async for part in self.request.parts()]
+
+    @max_body_size(3000)
+    def form(self, **fields: Any) -> Any:
+        return len(fields)
+
+    @max_body_size(0)
+    def none(self) -> Any:
+        return len(self.request.read())
+
+    def usual(self) -> Any:
+        return len(self.request.read())
+
+
+SIZES = {"/little": 100, "/much": 3000, "/none": 0, "/usual": 1000}
+
+
+@pytest.mark.parametrize("path", SIZES)
+@pytest.mark.parametrize("is_announced", [True, False])
+def test_R18_a_handler_has_a_limit_of_its_own(make_client: MakeClient, path: str, is_announced: bool) -> None:
+    client = make_client(Limited(max_body_size=1000))
+    limit = SIZES[path]
+    for size in (limit, limit + 1):
+        content: Any = b"x" * size
+        answer = client.post(path, content=content if is_announced else iter([content]))
+        expected = (200, str(size)) if size == limit else (413, f"The body may have {limit} bytes at most.")
+        assert (answer.status_code, answer.text) == expected
+
+
+def test_R18_a_limit_of_ones_own_holds_for_forms_and_parts(make_client: MakeClient) -> None:
+    client = make_client(Limited(max_body_size=1000))
+    for path in ("/parts", "/form"):
+        for size, status in ((2000, 200), (3001, 413)):
+            answer = client.post(path, content=in_pieces(form(file_of(size)), 500), headers=HEADERS)
+            assert answer.status_code == status
+
+
+def test_R18_an_inner_application_leaves_a_handler_its_limit(make_client: MakeClient) -> None:
+    app = Root()
+    app.inner = Limited(max_body_size=10)
+    client = make_client(app)
+    assert client.post("/inner/much", content=b"x" * 3000).text == "3000"
+    assert client.post("/inner/usual", content=b"x" * 11).status_code == 413
+
+
+@pytest.mark.parametrize("size", [-1, 1.5, "1 MiB", None, True])
+def test_a_limit_that_is_no_size_is_refused(size: Any) -> None:
+    with pytest.raises(SetupError, match="max_body_size takes a whole number of bytes, 0 or more: not "):
+        max_body_size(size)
+
+
+class Flood:
+    """A client that sends pieces without an end, all of them the same bytes."""
+
+    def __init__(self, first: bytes = b"", size: int = 65536) -> None:
+        self._pieces: Iterator[bytes] = self._made(first, b"x" * size)
+        self.received = 0
+        self.sent: list[Message] = []
+
+    @staticmethod
+    def _made(first: bytes, chunk: bytes) -> Iterator[bytes]:
+        yield first
+        while True:
+            yield chunk
+
+    async def receive(self) -> Message:
+        self.received += 1
+        return piece(next(self._pieces), more=True)
+
+    async def send(self, message: Message) -> None:
+        self.sent.append(message)
+
+
+def peak_of(function: Callable[[], Any]) -> int:
+    """The most memory that a call had at a time, in bytes, beyond what there was."""
+    function()  # what is made once is made now
+    gc.collect()
+    tracemalloc.start()
+    try:
+        function()
+        return tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+
+
+@every_loop
+@pytest.mark.parametrize("path", ["/size", "/save", "/stream"])
+@pytest.mark.parametrize("length", [None, b"1000"])
+def test_R18_a_flood_is_a_413_that_cost_no_memory(
+    backend: str, path: str, length: bytes | None, tmp_path: Path
+) -> None:
+    announced = [(b"content-length", length)] if length else []
+    floods: list[Flood] = []
+
+    def ask() -> None:
+        floods.append(Flood(section('name="f"; filename="f"')[:-2]))
+        headers = PAIRS + announced
+        scope = http_scope("POST", f"{path}?directory={tmp_path}", headers=headers)
+        run(backend, lambda: Root(max_body_size=32 * MEBIBYTE)(scope, floods[-1].receive, floods[-1].send), within=15)
+
+    assert peak_of(ask) < 8 * MEBIBYTE
+    assert (floods[-1].sent[0]["status"], floods[-1].received) == (413, 32 * 16 + 1)
+    assert os.listdir(tmp_path) == []
+
+
+# -- R21: what a body costs ------------------------------------------------------------------------------------------------------
+
+
+class Pieces:
+    """A body of ``count`` pieces that is never in memory as a whole; the last one may differ."""
+
+    def __init__(self, first: bytes, chunk: bytes, count: int, last: bytes) -> None:
+        self._left = iter([first, *[chunk] * count, last])
+        self.size = len(first) + count * len(chunk) + len(last)
+        self._ended = False
+        self.sent: list[Message] = []
+
+    async def receive(self) -> Message:
+        chunk = next(self._left, None)
+        return piece(b"") if chunk is None else piece(chunk, more=True)
+
+    async def send(self, message: Message) -> None:
+        self.sent.append(message)
+
+    def read(self, size: int) -> bytes:
+        return next(self._left, b"")
+
+
+def cost(path: str, world: str, kind: str, first: bytes, chunk: bytes, last: bytes) -> float:
+    """The peak of memory while a body of 8 MiB is received and parsed, as a multiple of its size."""
+    sizes: list[int] = []
+
+    def ask() -> None:
+        pieces = Pieces(first, chunk, 8 * MEBIBYTE // len(chunk), last)
+        sizes.append(pieces.size)
+        app = Root(max_body_size=16 * MEBIBYTE)
+        if world == "wsgi":
+            status, _ = wsgi_get(
+                app, path, "POST", CONTENT_TYPE=kind, **{"wsgi.input": pieces, "wsgi.input_terminated": True}
+            )
+        else:
+            scope = http_scope("POST", path, headers=[(b"content-type", kind.encode())])
+            run(world, lambda: app(scope, pieces.receive, pieces.send))
+            status = pieces.sent[0]["status"]
+        assert status == 200
+
+    return peak_of(ask) / sizes[-1]
+
+
+@pytest.mark.parametrize("path", ["/body", "/read"])
+def test_R21_a_raw_body_takes_no_second_copy_of_it(world: str, path: str) -> None:
+    assert cost(path, world, "text/plain", b"", b"x" * 65536, b"") < 1.2
+
+
+# In a process of its own: tracemalloc counts what orjson reserves and never touches, twelve times the body.
+JSON_COST = """
+import re, sys
+from pathlib import Path
+from micropie import App
+from tests.asgi.calls import get, piece, run
+from tests.wsgi.calls import get as ask_wsgi
+
+def resident():
+    return int(re.search(r"VmRSS:\\s+(\\d+)", Path("/proc/self/status").read_text())[1])
+
+class Root(App):
+    def index(self):
+        return [len(self.request.json()[0]), resident()]
+
+class Input:
+    def __init__(self, count):
+        self.left = iter([b'["', *[b"x" * 65536] * count, b'"]'])
+    def read(self, size):
+        return next(self.left, b"")
+
+app = Root(max_body_size=2**26)
+
+def ask(count):
+    if sys.argv[1] == "wsgi":
+        environ = {"wsgi.input": Input(count), "wsgi.input_terminated": True}
+        _, body = ask_wsgi(app, "/", "POST", CONTENT_TYPE="application/json", **environ)
+    else:
+        pieces = [piece(chunk, more=True) for chunk in Input(count).left]
+        headers = [(b"content-type", b"application/json")]
+        body = run(sys.argv[1], lambda: get(app, "/", "POST", *pieces, piece(b""), headers=headers)).body
+    return eval(body)
+
+ask(1)
+before = resident()
+size, after = ask(640)
+assert size == 640 * 65536
+print((after - before) / (640 * 64))
+"""
+
+
+def test_R21_of_a_json_body_nothing_is_kept_but_itself_and_its_document(world: str) -> None:
+    command = [sys.executable, "-c", JSON_COST, world]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert float(done.stdout) < 2.1  # each of them once
+
+
+@every_loop
+def test_R21_a_body_of_one_piece_is_that_piece(backend: str) -> None:
+    content, seen = b"x" * MEBIBYTE, []
+
+    class Same(App):
+        async def index(self) -> None:
+            seen.append(await self.request.body())
+
+    run(backend, lambda: get(Same(), "/", "POST", piece(content)))
+    assert seen[0] is content
+
+
+def test_R21_a_file_is_in_memory_up_to_a_mebibyte(world: str) -> None:
+    first = section('name="f"; filename="f"')[:-2]
+    kind = HEADERS["Content-Type"]
+    assert cost("/size", world, kind, first, b"x" * 65536, b"\r\n--B--") < 0.5
+
+
+# -- R20 under wsgi ------------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("path", ["/size", "/body", "/read", "/stream"])
+@pytest.mark.parametrize(
+    ("error", "status"), [(TimeoutError("timed out"), 408), (ConnectionResetError(), 400), (ValueError(), 400)]
+)
+def test_R20_a_socket_that_times_out_is_a_408(
+    path: str, error: Exception, status: int, caplog: pytest.LogCaptureFixture
+) -> None:
+    class Silent(io.BytesIO):
+        def read(self, *_: Any) -> bytes:
+            raise error
+
+    kind = HEADERS["Content-Type"] if path == "/size" else "text/plain"
+    environ = {"CONTENT_TYPE": kind, "CONTENT_LENGTH": "8", "wsgi.input": Silent()}
+    sentence = b"The body stopped arriving." if status == 408 else b"The request's body ended too early."
+    assert wsgi_get(Root(), path, "POST", **environ) == (status, sentence)
+    assert not caplog.records

@@ -1,0 +1,319 @@
+"""Streams whose chunks pass through something on their way, in every world: nothing of the source is lost or kept."""
+
+from __future__ import annotations
+
+import io
+import threading
+from collections.abc import AsyncIterator, Awaitable, Generator, Iterator
+from typing import Any
+
+import anyio
+import anyio.lowlevel
+import pytest
+
+from micropie import App, HttpMiddleware
+from micropie.http.stream_transform import transform_stream
+from micropie.http.streams import stream_of
+from micropie.middleware.base import FlowMiddleware
+from tests.asgi.calls import Call, every_loop, http_scope, piece, run
+from tests.conftest import MakeClient
+
+
+class Shouting:
+    """Upper case, a count of the bytes at the end; `held` is what must not be, but may."""
+
+    def __init__(self) -> None:
+        self.count = 0
+
+    def feed(self, chunk: bytes) -> bytes:
+        self.count += len(chunk)
+        return chunk.upper()
+
+    def finish(self) -> bytes:
+        return b"%d" % self.count
+
+
+class Shout(FlowMiddleware):
+    """Every stream passes through `Shouting`."""
+
+    def after(self, request: Any, response: Any) -> Any:
+        stream = stream_of(response.body)
+        if stream is None:
+            return response
+        response.body = transform_stream(stream, Shouting())
+        return response
+
+
+class Once:
+    """Awaitable, made of a plain iterator: it has `__next__` alone, as granian's futures do."""
+
+    def __init__(self, steps: Generator[Any, Any, Any]) -> None:
+        self._steps = steps
+
+    def __await__(self) -> Any:
+        return self
+
+    def __iter__(self) -> Once:
+        return self
+
+    def __next__(self) -> Any:
+        return next(self._steps)
+
+
+class Bare:
+    """An async iterator with nothing but `__anext__`: no generator, no `aclose`."""
+
+    def __init__(self, *chunks: Any) -> None:
+        self._chunks = list(chunks)
+        self.asked = 0
+
+    def __aiter__(self) -> Bare:
+        return self
+
+    def __anext__(self) -> Awaitable[Any]:
+        self.asked += 1
+
+        def steps() -> Generator[Any, Any, Any]:
+            if not self._chunks:
+                raise StopAsyncIteration
+            return self._chunks.pop(0)
+            yield
+
+        return Once(steps())
+
+
+class BareSync:
+    def __init__(self, *chunks: Any) -> None:
+        self._chunks = list(chunks)
+
+    def __iter__(self) -> BareSync:
+        return self
+
+    def __next__(self) -> Any:
+        if not self._chunks:
+            raise StopIteration
+        return self._chunks.pop(0)
+
+
+class Root(App):
+    """`closed` is written to by everything that is closed."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.middlewares.append(Shout())
+        self.closed: list[str] = []
+        self.ended = threading.Event()
+
+    def sync(self, fails: bool = False) -> Iterator[Any]:
+        try:
+            yield "a"
+            yield b"b"
+            yield ""
+            if fails:
+                raise RuntimeError("secret")
+            yield memoryview(b"c")
+        finally:
+            self.closed.append("sync")
+
+    async def asynchronous(self, fails: bool = False) -> AsyncIterator[Any]:
+        try:
+            yield "a"
+            await anyio.sleep(0.001)
+            yield b"b"
+            yield ""
+            if fails:
+                raise RuntimeError("secret")
+            yield bytearray(b"c")
+        finally:
+            self.closed.append("async")
+            await anyio.lowlevel.checkpoint()
+
+    def empty(self) -> Iterator[str]:
+        yield from ()
+
+    async def empty_too(self) -> AsyncIterator[str]:
+        for chunk in list[str]():
+            yield chunk
+
+    def fails_at_once(self) -> Iterator[str]:
+        raise RuntimeError("secret")
+        yield
+
+    async def fails_at_once_too(self) -> AsyncIterator[str]:
+        raise RuntimeError("secret")
+        yield
+
+    def wrong(self) -> Iterator[Any]:
+        try:
+            yield 5
+        finally:
+            self.closed.append("wrong")
+
+    async def wrong_too(self) -> AsyncIterator[Any]:
+        try:
+            yield 5
+        finally:
+            self.closed.append("wrong")
+
+    async def scoped(self) -> AsyncIterator[str]:
+        """What is open across its chunks is entered and left in one task."""
+        try:
+            with anyio.move_on_after(60):
+                async with anyio.create_task_group() as tasks:
+                    tasks.start_soon(anyio.lowlevel.checkpoint)
+                    for chunk in "abc":
+                        yield chunk
+        finally:
+            self.closed.append("scoped")
+
+    def bare(self) -> Any:
+        return BareSync("a", "b", "c")
+
+    async def bare_too(self) -> Any:
+        return Bare("a", "b", "c")
+
+    def file(self) -> Any:
+        return io.BytesIO(b"abc")
+
+    async def forever(self) -> AsyncIterator[str]:
+        try:
+            yield "a"
+            await anyio.sleep_forever()
+        finally:
+            self.closed.append("forever")
+            self.ended.set()
+
+
+@pytest.mark.parametrize("path", ["sync", "asynchronous", "scoped", "bare", "bare_too", "file"])
+def test_chunks_pass_through_and_what_is_left_comes_at_the_end(make_client: MakeClient, path: str) -> None:
+    app = Root()
+    client = make_client(app)
+    for _ in range(2):
+        assert client.get(f"/{path}").text == "ABC3"
+    assert len(app.closed) in (0, 2)
+
+
+@pytest.mark.parametrize("path", ["empty", "empty_too"])
+def test_a_stream_without_chunks(make_client: MakeClient, path: str) -> None:
+    assert make_client(Root()).get(f"/{path}").text == "0"
+
+
+def test_two_of_them_one_around_the_other(make_client: MakeClient) -> None:
+    for path in ("sync", "asynchronous"):
+        app = Root()
+        app.middlewares.append(Shout())
+        assert make_client(app).get(f"/{path}").text == "ABC34"
+        assert len(app.closed) == 1
+
+
+@pytest.mark.parametrize("path", ["sync", "asynchronous"])
+def test_R60_what_fails_in_mid_stream_is_broken_off(make_client: MakeClient, path: str) -> None:
+    app = Root()
+    client = make_client(app, raise_app_exceptions=False)
+    with client.stream("GET", f"/{path}?fails=1") as answer:
+        chunks = answer.iter_raw()
+        received = next(chunks) + next(chunks)
+        with pytest.raises(Exception, match="ended before its answer"):
+            next(chunks)
+    assert received == b"AB"
+    assert len(app.closed) == 1
+
+
+@pytest.mark.parametrize("path", ["fails_at_once", "fails_at_once_too", "wrong", "wrong_too"])
+def test_what_fails_before_its_first_chunk_is_a_500(make_client: MakeClient, path: str) -> None:
+    app = Root()
+    answer = make_client(app).get(f"/{path}")
+    assert (answer.status_code, answer.text) == (500, "500 Internal Server Error")
+    assert app.closed == (["wrong"] if "wrong" in path else [])
+
+
+@pytest.mark.parametrize("path", ["sync", "asynchronous", "scoped"])
+def test_R59_a_client_that_leaves_closes_it_once(make_client: MakeClient, path: str) -> None:
+    app = Root()
+    with make_client(app).stream("GET", f"/{path}") as answer:
+        next(answer.iter_raw(1))
+    assert len(app.closed) == 1
+
+
+@pytest.mark.parametrize("path", ["sync", "asynchronous"])
+def test_R8_of_head_it_is_closed_unread(make_client: MakeClient, path: str) -> None:
+    app = Root()
+    assert make_client(app).head(f"/{path}").content == b""
+    assert len(app.closed) == 1
+
+
+@every_loop
+@pytest.mark.parametrize("leaves", [True, False], ids=["client leaves", "server cancels"])
+def test_R62_a_source_that_waits_is_cancelled(backend: str, leaves: bool) -> None:
+    app = Root()
+
+    async def request() -> None:
+        call = Call(piece(b""))
+        with anyio.CancelScope() as scope:
+
+            async def send(message: Any) -> None:
+                if message.get("body"):
+                    call.leave() if leaves else scope.cancel()
+
+            await app(http_scope("GET", "/forever"), call.receive, send)
+
+    run(backend, request)
+    assert app.closed == ["forever"]
+
+
+def test_a_source_without_close_has_nothing_to_close(make_client: MakeClient) -> None:
+    client = make_client(Root())
+    for path in ("/bare", "/bare_too"):
+        assert client.head(path).status_code == 200
+
+
+@every_loop
+def test_nobody_asks_a_source_again_that_has_ended(backend: str) -> None:
+    source = Bare("a")
+
+    async def iterate() -> list[bytes]:
+        stream = stream_of(source)
+        assert stream is not None
+        body = transform_stream(stream, Shouting())
+        chunks = [chunk async for chunk in body]
+        with pytest.raises(StopAsyncIteration):
+            await body.__anext__()
+        return chunks
+
+    assert run(backend, iterate) == [b"A", b"1"]
+    assert source.asked == 2
+
+
+def test_nor_one_that_is_sync() -> None:
+    class Sleepy(BareSync):
+        def __next__(self) -> Any:
+            chunk = super().__next__()
+            if chunk is None:
+                raise StopIteration
+            return chunk
+
+    stream = stream_of(Sleepy("a", None, "b"))
+    assert stream is not None
+    assert [list(transform_stream(stream, Shouting())) for _ in range(2)] == [[b"A", b"1"], [b"B", b"1"]]
+    body = transform_stream(stream, Shouting())
+    assert [list(body), list(body)] == [[b"0"], []]
+
+
+def test_a_hook_further_outside_may_replace_it(make_client: MakeClient) -> None:
+    class Replaces(HttpMiddleware):
+        def after_request(self, *_: Any) -> Any:
+            return {"body": "other"}
+
+    class Closed(BareSync):
+        def close(self) -> None:
+            app.closed.append("close")
+
+    class Closing(Root):
+        def closed_once(self) -> Any:
+            return Closed("a")
+
+    app = Closing()
+    app.middlewares.insert(0, Replaces())
+    client = make_client(app)
+    assert [client.get(path).text for path in ("/sync", "/asynchronous", "/closed_once")] == ["other"] * 3
+    assert app.closed == ["close"]

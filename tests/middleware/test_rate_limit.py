@@ -1,0 +1,538 @@
+"""So many requests in so much time: by whom, what they hear, on one machine and on many."""
+
+from __future__ import annotations
+
+import logging
+import multiprocessing
+import os
+import random
+import socket
+import threading
+import time
+import uuid
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import micropie.middleware
+from micropie import App, HTTPError, HttpMiddleware, SetupError
+from micropie.execution import redis_client as redisclient
+from micropie.http.request import Address
+from micropie.middleware import MemoryRates, Quota, RateLimit, RateStore, RedisRates, rate_limit, redis_rate_store
+from tests.conftest import MakeClient
+from tests.support.redis_server import redis_server
+
+
+class Clock:
+    """Time that passes when the test says so. It begins as Redis's would: 1.7e9 seconds are many digits."""
+
+    now = 1_700_000_000.123456
+
+    def __call__(self) -> float:
+        return self.now
+
+
+class Root(App):
+    ran = 0
+
+    def index(self) -> Any:
+        self.ran += 1
+        return "hello"
+
+    def crashes(self) -> Any:
+        raise RuntimeError("secret")
+
+
+@pytest.fixture
+def clock() -> Clock:
+    return Clock()
+
+
+@pytest.fixture(params=["memory", "redis"])
+def store(request: pytest.FixtureRequest, clock: Clock) -> Iterator[RateStore]:
+    """Each of the stores, with the test's clock."""
+    if request.param == "memory":
+        yield MemoryRates(clock=clock)
+        return
+    rates = RedisRates(request.getfixturevalue("redis_url"), prefix=f"{uuid.uuid4()}:", clock=clock)
+    yield rates
+    rates.close()
+
+
+def limited(limit: int, per: float = 60, app: App | None = None, **options: Any) -> Root:
+    app = app or Root()
+    app.middlewares.append(RateLimit(limit, per, **options))
+    return app  # type: ignore[return-value]
+
+
+def left(answer: Any) -> tuple[str, ...]:
+    return tuple(answer.headers[f"ratelimit-{name}"] for name in ("limit", "remaining", "reset"))
+
+
+# -- the answers ----------------------------------------------------------------------------------------------------------
+
+
+def test_so_many_and_no_more(make_client: MakeClient, store: RateStore, clock: Clock) -> None:
+    app = limited(3, 60, store=store)
+    client = make_client(app)
+    assert [left(client.get("/")) for _ in range(3)] == [("3", "2", "20"), ("3", "1", "40"), ("3", "0", "60")]
+    clock.now += 5
+    refused = client.get("/")
+    assert (refused.status_code, refused.text) == (429, "Too many requests. Please try again in 15 seconds.")
+    assert (refused.headers["retry-after"], left(refused), app.ran) == ("15", ("3", "0", "55"), 3)
+    clock.now += 14.5
+    assert client.get("/").text == "Too many requests. Please try again in 1 second."
+    clock.now += 0.5
+    assert left(client.get("/")) == ("3", "0", "60")
+    assert client.get("/").status_code == 429
+    clock.now += 60
+    assert [client.get("/").status_code for _ in range(4)] == [200, 200, 200, 429]
+
+
+def test_every_answer_says_what_is_left(make_client: MakeClient, store: RateStore) -> None:
+    client = make_client(limited(10, store=store))
+    answers = [client.get(path) for path in ("/nowhere", "/crashes")]
+    assert [(answer.status_code, left(answer)[1]) for answer in answers] == [(404, "9"), (500, "8")]
+
+
+def test_an_error_handler_answers_it(make_client: MakeClient) -> None:
+    app = limited(1)
+
+    @app.error(429)
+    def slow_down(error: HTTPError) -> Any:
+        return f"sorry: {error.message}"
+
+    client = make_client(app)
+    client.get("/")
+    answer = client.get("/")
+    assert (answer.status_code, answer.text[:6], answer.headers["retry-after"]) == (429, "sorry:", "60")
+
+
+@pytest.mark.parametrize(("limit", "per"), [(1, 0.5), (7, 60), (100, 1), (3, 1), (1_000_000, 1), (1000, 86400)])
+def test_the_limit_is_never_passed_and_never_missed(store: RateStore, clock: Clock, limit: int, per: float) -> None:
+    rng = random.Random(limit)
+    allowed: list[float] = []
+    for _ in range(200):
+        clock.now += rng.choice([0, 0, 0.001, per / limit, per / 3, per])
+        quota = store.hit("key", limit, per)
+        if quota.allowed:
+            allowed.append(clock.now)
+        else:  # exactly then, and not before
+            assert 0 < quota.retry_after <= per / limit + 1e-5
+            assert quota.remaining == 0
+            clock.now += quota.retry_after + 2e-6
+            assert store.hit("key", limit, per).allowed
+            allowed.append(clock.now)
+        assert 0 <= quota.remaining < limit
+        assert 0 <= quota.full_after <= per + 1e-5
+    for index, begin in enumerate(allowed):
+        for count, end in enumerate(allowed[index:], 1):
+            assert count <= limit + (end - begin) * limit / per + 0.01
+
+
+def test_all_come_at_once_and_no_window_has_an_edge(store: RateStore, clock: Clock) -> None:
+    clock.now = 60 * 1_000_000 - 0.001  # the end of a minute
+    assert sum(store.hit("key", 10, 60).allowed for _ in range(20)) == 10
+    clock.now += 0.002
+    assert sum(store.hit("key", 10, 60).allowed for _ in range(20)) == 0
+    clock.now += 6
+    assert sum(store.hit("key", 10, 60).allowed for _ in range(20)) == 1
+
+
+def test_a_refusal_counts_for_nothing(store: RateStore, clock: Clock) -> None:
+    store.hit("key", 1, 60)
+    for _ in range(50):
+        clock.now += 1
+        assert not store.hit("key", 1, 60).allowed
+    clock.now += 10
+    assert store.hit("key", 1, 60) == Quota(True, 1, 0, 60.0, 0.0)
+
+
+def test_of_several_limits_the_tightest_speaks(make_client: MakeClient, store: RateStore) -> None:
+    app = limited(100, store=store)
+    limited(2, 10, app=app, store=store)
+    app.inner = limited(5, app=Root(), store=store)
+    client = make_client(app)
+    assert left(client.get("/inner")) == ("2", "1", "5")
+    assert left(client.get("/")) == ("2", "0", "10")
+    assert [client.get(path).status_code for path in ("/", "/inner")] == [429, 429]
+
+
+def test_an_inner_application_may_have_one_alone(make_client: MakeClient) -> None:
+    app = Root()
+    app.inner = limited(1, app=Root())
+    client = make_client(app)
+    assert [client.get(path).status_code for path in ("/inner", "/inner", "/", "/")] == [200, 429, 200, 200]
+    assert "ratelimit-limit" not in client.get("/").headers
+
+
+def test_what_was_answered_further_outside_is_not_counted(make_client: MakeClient) -> None:
+    class Refuses(HttpMiddleware):
+        def before_request(self, request: Any) -> Any:
+            return {"status_code": 403, "body": "no"}
+
+    app = limited(1)
+    app.middlewares.insert(0, Refuses())
+    answer = make_client(app).get("/")
+    assert (answer.status_code, "ratelimit-limit" in answer.headers) == (403, False)
+
+
+# -- who is counted -------------------------------------------------------------------------------------------------------
+
+
+class Named(HttpMiddleware):
+    """What `ProxyHeaders` does: the client's address as a header says it."""
+
+    def before_request(self, request: Any) -> Any:
+        request.client = Address(request.headers["x-from"], 1)
+
+
+@pytest.mark.parametrize(
+    ("one", "other", "together"),
+    [
+        ("192.0.2.1", "192.0.2.1", True),
+        ("192.0.2.1", "192.0.2.2", False),
+        ("2001:db8:1:2::1", "2001:db8:1:2:ffff::2", True),
+        ("2001:db8:1:2::1", "2001:db8:1:3::1", False),
+        ("2001:DB8::1", "2001:db8:0:0:0::2", True),
+        ("fe80::1%eth0", "fe80::2%eth1", True),
+        ("::ffff:192.0.2.1", "192.0.2.1", True),
+        ("::ffff:192.0.2.1", "::ffff:192.0.2.2", False),
+        ("testclient", "testclient", True),
+        ("testclient", "other", False),
+    ],
+)
+def test_a_client_is_its_address(make_client: MakeClient, one: str, other: str, together: bool) -> None:
+    app = Root()
+    app.middlewares.append(Named())
+    client = make_client(limited(1, app=app))
+    statuses = [client.get("/", headers={"X-From": address}).status_code for address in (one, other)]
+    assert statuses == [200, 429 if together else 200]
+
+
+def test_clients_without_an_address_are_one(make_client: MakeClient) -> None:
+    client = make_client(limited(1), client=None)
+    assert [client.get("/").status_code for _ in range(2)] == [200, 429]
+
+
+def test_a_function_may_say_who_is_counted(make_client: MakeClient, store: RateStore) -> None:
+    client = make_client(limited(1, store=store, key=lambda request: request.query("user")))
+    users = ["a", "b", "a", "x" * 5000, "x" * 5000, "x" * 4999 + "y", "\u2028"]
+    assert [client.get("/", params={"user": user}).status_code for user in users] == [200, 200, 429, 200, 429, 200, 200]
+
+
+def test_of_a_long_name_a_digest_is_kept(make_client: MakeClient) -> None:
+    rates = MemoryRates()
+    client = make_client(limited(1, store=rates, key=lambda request: request.query("user")))
+    for user in ("x" * 128, "x" * 129):
+        client.get("/", params={"user": user})
+    assert [len(key) for key in rates._until] == [len("1/60:") + 128, len("1/60:") + 64]
+
+
+def test_a_number_is_a_name_too(make_client: MakeClient) -> None:
+    client = make_client(limited(1, key=lambda request: 5))
+    assert [client.get("/").status_code for _ in range(2)] == [200, 429]
+
+
+def test_a_function_that_names_nobody_is_an_error(make_client: MakeClient, caplog: pytest.LogCaptureFixture) -> None:
+    assert make_client(limited(1, key=lambda request: None)).get("/").status_code == 500
+    assert "returned None" in caplog.text
+
+
+def test_some_may_be_exempt(make_client: MakeClient) -> None:
+    client = make_client(limited(1, exempt=lambda request: request.path == "/health"))
+    answers = [client.get(path) for path in ("/health", "/", "/health", "/")]
+    assert [answer.status_code for answer in answers] == [404, 200, 404, 429]
+    assert ["ratelimit-limit" in answer.headers for answer in answers] == [False, True, False, True]
+
+
+# -- memory ---------------------------------------------------------------------------------------------------------------
+
+
+def test_memory_is_bounded(clock: Clock) -> None:
+    rates = MemoryRates(capacity=10, clock=clock)
+    for number in range(100):
+        clock.now += 0.001
+        rates.hit(str(number), 1, 60)
+    assert len(rates._until) == 10
+    assert not rates.hit("99", 1, 60).allowed
+    assert rates.hit("1", 1, 60).allowed
+
+
+def test_memory_forgets_what_is_over(clock: Clock) -> None:
+    rates = MemoryRates(clock=clock)
+    for number in range(100):
+        rates.hit(str(number), 1, 60)
+    clock.now += 61
+    for number in range(50):  # each new one takes two old ones away
+        rates.hit(f"late {number}", 1, 60)
+    assert list(rates._until) == [f"late {number}" for number in range(50)]
+
+
+def test_memory_bears_threads() -> None:
+    rates = MemoryRates(clock=lambda: 0.0)
+    allowed: list[bool] = []
+
+    def hit() -> None:
+        for _ in range(200):
+            allowed.append(rates.hit("key", 500, 60).allowed)
+
+    threads = [threading.Thread(target=hit) for _ in range(8)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert (len(allowed), sum(allowed)) == (1600, 500)
+
+
+# -- Redis ----------------------------------------------------------------------------------------------------------------
+
+
+def take_many(url: str, prefix: str, count: int, results: Any) -> None:
+    rates = RedisRates(url, prefix=prefix)
+    results.put(sum(rates.hit("key", 100, 3600).allowed for _ in range(count)))
+    rates.close()
+
+
+def test_R70_machines_count_together_by_the_clock_of_redis(redis_url: str) -> None:
+    context = multiprocessing.get_context("spawn")
+    results = context.Queue()
+    prefix = f"{uuid.uuid4()}:"
+    processes = [context.Process(target=take_many, args=(redis_url, prefix, 80, results)) for _ in range(3)]
+    for process in processes:
+        process.start()
+    counts = [results.get(timeout=15) for _ in processes]
+    for process in processes:
+        process.join()
+    assert sum(counts) == 100
+
+
+def test_two_applications_share_one_redis(make_client: MakeClient, redis_url: str) -> None:
+    prefix = f"{uuid.uuid4()}:"
+    stores = [RedisRates(redis_url, prefix=prefix) for _ in range(2)]
+    clients = [make_client(limited(3, 3600, store=store)) for store in stores]
+    assert [clients[turn % 2].get("/").status_code for turn in range(4)] == [200, 200, 200, 429]
+    for store in stores:
+        store.close()
+
+
+def test_redis_forgets_a_client_when_its_time_is_over(redis_url: str) -> None:
+    rates = RedisRates(redis_url, prefix="forget:")
+    rates.hit("key", 2, 100)
+    with rates._redis.reached() as client:
+        assert 49_000 < client.pttl("forget:key") <= 50_000
+    rates.close()
+
+
+def test_R70_a_forked_child_opens_a_connection_of_its_own(redis_url: str) -> None:
+    rates = RedisRates(redis_url, prefix=f"{uuid.uuid4()}:")
+    assert rates.hit("key", 2, 3600).remaining == 1
+    reader, writer = os.pipe()
+    child = os.fork()
+    if child == 0:
+        os.write(writer, str(rates.hit("key", 2, 3600).remaining).encode())
+        os._exit(0)
+    os.waitpid(child, 0)
+    assert (os.read(reader, 10), rates.hit("key", 2, 3600).allowed) == (b"0", False)
+    os.close(reader)
+    os.close(writer)
+    rates.close()
+
+
+@pytest.fixture
+def nowhere() -> str:
+    """The URL of a Redis that is not there."""
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        return f"redis://127.0.0.1:{server.getsockname()[1]}/0"
+
+
+@pytest.fixture
+def outages(caplog: pytest.LogCaptureFixture) -> Callable[[], list[str]]:
+    caplog.set_level(logging.WARNING, logger="micropie")
+    return lambda: [record.getMessage()[:50] for record in caplog.records if record.name == "micropie"]
+
+
+OUT = "RateLimit: the store of rates is out of reach, not"
+BACK = "RateLimit: the store of rates is back"
+
+
+def test_a_redis_that_is_not_there_shuts_nobody_out(
+    make_client: MakeClient, nowhere: str, outages: Callable[[], list[str]]
+) -> None:
+    client = make_client(limited(1, store=RedisRates(nowhere)))
+    answers = [client.get("/") for _ in range(3)]
+    assert [answer.status_code for answer in answers] == [200, 200, 200]
+    assert not any("ratelimit-limit" in answer.headers for answer in answers)
+    assert outages() == [OUT]
+
+
+def test_or_everybody_if_that_is_wanted(
+    make_client: MakeClient, nowhere: str, outages: Callable[[], list[str]]
+) -> None:
+    app = limited(1, store=RedisRates(nowhere), when_unreachable="refuse")
+    client = make_client(app)
+    for _ in range(3):
+        answer = client.get("/")
+        assert (answer.status_code, answer.text) == (503, "Please try again later.")
+        assert answer.headers["retry-after"] == "5"
+    assert (app.ran, outages()) == (0, [OUT])
+
+
+def test_a_redis_that_comes_back_counts_again(
+    make_client: MakeClient, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, outages: Callable[[], list[str]]
+) -> None:
+    now = time.monotonic()
+    monkeypatch.setattr(rate_limit, "monotonic", lambda: now)
+    with redis_server(tmp_path) as url:
+        rates = RedisRates(url)
+        client = make_client(limited(2, 3600, store=rates))
+        assert client.get("/").status_code == 200
+    assert [client.get("/").status_code for _ in range(2)] == [200, 200]
+    now += 6
+    assert client.get("/").status_code == 200  # still away: tried once, not logged again
+    with redis_server(tmp_path, int(url.rpartition(":")[2].partition("/")[0])):
+        assert "ratelimit-limit" not in client.get("/").headers  # not tried so soon
+        now += 6
+        assert [client.get("/").status_code for _ in range(3)] == [200, 200, 429]
+    assert outages() == [OUT, BACK]
+    now += 6
+    client.get("/")
+    assert outages() == [OUT, BACK, OUT]
+    rates.close()
+
+
+def test_a_redis_that_does_not_answer_is_waited_for_by_one_request(
+    make_client: MakeClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(redis_rate_store, "_PATIENCE", 0.1)
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        rates = RedisRates(f"redis://127.0.0.1:{server.getsockname()[1]}/0")
+        client = make_client(limited(1, store=rates))
+        assert [client.get("/").status_code for _ in range(3)] == [200, 200, 200]
+        server.setblocking(False)
+        server.accept()[0].close()
+        with pytest.raises(BlockingIOError):  # only one of them came here
+            server.accept()
+        rates.close()
+
+
+def test_after_a_pause_one_request_tries_and_the_others_do_not_wait_for_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    now = 0.0
+    monkeypatch.setattr(rate_limit, "monotonic", lambda: now)
+    outage = rate_limit._Outage()
+    assert not outage.lasts()
+    outage.begin(ConnectionError())
+    assert outage.lasts()
+    now += 5
+    assert [outage.lasts() for _ in range(3)] == [False, True, True]
+    outage.end()
+    assert not outage.lasts()
+
+
+def test_an_answer_of_redis_that_makes_no_sense_is_an_outage(
+    make_client: MakeClient, redis_url: str, outages: Callable[[], list[str]]
+) -> None:
+    rates = RedisRates(redis_url, prefix="list:")
+    with rates._redis.reached() as client:
+        client.delete("list:1/60:key")
+        client.rpush("list:1/60:key", "x")
+    assert make_client(limited(1, store=rates, key=lambda request: "key")).get("/").status_code == 200
+    assert outages() == [OUT]
+    rates.close()
+
+
+def test_redis_runs_where_handlers_can_not_keep_it_waiting(connect: MakeClient, redis_url: str) -> None:
+    rates = RedisRates(redis_url, prefix=f"{uuid.uuid4()}:")
+    names: list[str] = []
+
+    class Seen(RateStore):
+        def hit(self, key: str, limit: int, per: float) -> Quota:
+            names.append(threading.current_thread().name)
+            return rates.hit(key, limit, per)
+
+    client = connect(limited(1, store=Seen()), "asyncio")
+    client.get("/")
+    assert names[0] != threading.current_thread().name
+    assert "worker" in names[0].lower()
+    rates.close()
+
+
+def test_a_store_of_the_authors_own_may_be_async(make_client: MakeClient) -> None:
+    class Own(RateStore):
+        async def hit(self, key: str, limit: int, per: float) -> Quota:
+            return Quota(key != "1/60:127.0.0.1", limit, 0, 1.5, 2.5)
+
+    answer = make_client(limited(1, store=Own())).get("/")
+    assert (answer.status_code, answer.headers["retry-after"], left(answer)) == (429, "3", ("1", "0", "2"))
+
+
+def test_the_base_class_says_what_is_missing() -> None:
+    with pytest.raises(NotImplementedError, match=r"take\(key, limit, per\)"):
+        RateStore().hit("key", 1, 60)
+
+
+# -- set-up ---------------------------------------------------------------------------------------------------------------
+
+
+async def wait(request: Any) -> Any:
+    """No key: it would have to be awaited."""
+
+
+@pytest.mark.parametrize(
+    ("arguments", "options"),
+    [
+        ((0,), {}),
+        ((-1,), {}),
+        ((1.5,), {}),
+        ((True,), {}),
+        (("5/minute",), {}),
+        ((5, 0), {}),
+        ((5, "60"), {}),
+        ((5, float("inf")), {}),
+        ((5, 10.0**9), {}),
+        ((2, 1e-6), {}),
+        ((5,), {"key": "ip"}),
+        ((5,), {"key": wait}),
+        ((5,), {"exempt": ["/health"]}),
+        ((5,), {"exempt": wait}),
+        ((5,), {"store": MemoryRates}),
+        ((5,), {"store": "redis://localhost"}),
+        ((5,), {"when_unreachable": "deny"}),
+    ],
+)
+def test_what_is_no_setting_is_refused(arguments: Any, options: Any) -> None:
+    with pytest.raises(SetupError, match=r"RateLimit\([a-z_]+(=\.\.\.)?\) takes"):
+        RateLimit(*arguments, **options)
+
+
+@pytest.mark.parametrize("options", [{"capacity": 0}, {"capacity": "many"}, {"clock": 5}])
+def test_what_is_no_setting_of_the_memory_is_refused(options: Any) -> None:
+    with pytest.raises(SetupError, match=r"MemoryRates\("):
+        MemoryRates(**options)
+
+
+@pytest.mark.parametrize("url", ["", "localhost", "http://localhost", None])
+def test_what_is_no_url_is_refused(url: Any) -> None:
+    with pytest.raises(SetupError, match=r"RedisRates takes a URL such as redis://localhost:6379/0"):
+        RedisRates(url)
+
+
+@pytest.mark.parametrize("options", [{"prefix": 5}, {"clock": 5}])
+def test_what_is_no_setting_of_redis_is_refused(options: Any) -> None:
+    with pytest.raises(SetupError, match=r"RedisRates\("):
+        RedisRates("redis://localhost", **options)
+
+
+def test_without_redis_py_it_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(redisclient, "redis", None)
+    with pytest.raises(SetupError, match=r"RedisRates needs redis: pip install \"micropie\[redis\]\""):
+        RedisRates("redis://localhost")
+
+
+def test_the_package_names_what_it_imports_later() -> None:
+    assert all(hasattr(micropie.middleware, name) for name in micropie.middleware.__all__)
+    assert micropie.middleware.__all__ == sorted(micropie.middleware.__all__)
+    with pytest.raises(AttributeError, match="no attribute 'Nothing'"):
+        micropie.middleware.Nothing  # noqa: B018

@@ -1,0 +1,811 @@
+"""How a request fills a handler's parameters, and what it can never fill."""
+
+from __future__ import annotations
+
+import functools
+import subprocess
+import sys
+from dataclasses import dataclass, field
+from datetime import date
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, NotRequired, Optional, TypedDict
+
+import httpx
+import msgspec
+import pydantic
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from micropie import App, SetupError, UploadFile, get, post, route
+from micropie.testing import TestClient
+from tests.conftest import MakeClient
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping as OnlyForTheChecker
+
+ROOT = Path(__file__).parent.parent.parent
+
+
+def app_of(handler: Any, path: str | None = None) -> App:
+    """An application whose one handler is ``/page``, or answers an explicit ``path``."""
+    app = App()
+    if path is None:
+        app.page = handler
+    else:
+        app.route(path)(handler)
+    return app
+
+
+def answer(response: httpx.Response) -> Any:
+    """The JSON of a 200; else what it says, so that a failing test shows it."""
+    return response.json() if response.status_code == 200 else (response.status_code, response.text)
+
+
+def show(*args: Any, **kwargs: Any) -> Any:
+    return [list(args), kwargs]
+
+
+# -- where values come from --------------------------------------------------------------------------------------------
+
+
+class Root(App):
+    def greet(self, name: str = "World", age: str = "?") -> Any:
+        return [name, age]
+
+    def bare(self, a, b="default"):  # type: ignore[no-untyped-def]
+        return [a, b]
+
+    def rest(self, first: str, *others: str) -> Any:
+        return [first, list(others)]
+
+    def numbers(self, *numbers: int) -> Any:
+        return sum(numbers)
+
+    def named(self, a: str = "", **others: Any) -> Any:
+        return [a, others]
+
+    def everything(self, a: str, /, b: str = "", *rest: str, c: int, d: str = "d", **others: Any) -> Any:
+        return [a, b, list(rest), c, d, others]
+
+    async def only(self, *, a: str, b: int = 0) -> Any:
+        return [a, b]
+
+    def nothing(self) -> str:
+        return "nothing"
+
+    def integers(self, **numbers: int) -> Any:
+        return numbers
+
+
+@pytest.fixture
+def app() -> App:
+    return Root()
+
+
+@pytest.mark.parametrize(
+    ("target", "expected"),
+    [
+        ("/greet", ["World", "?"]),
+        ("/greet/Alice", ["Alice", "?"]),
+        ("/greet/Alice/3", ["Alice", "3"]),
+        ("/greet/Alice?age=3", ["Alice", "3"]),
+        ("/greet?age=3", ["World", "3"]),
+        ("/greet?age=3&name=Bob", ["Bob", "3"]),
+        ("/greet/Alice?name=Bob", ["Alice", "?"]),
+        ("/greet?name=", ["", "?"]),
+        ("/greet?name=a&name=b", ["a", "?"]),
+        ("/greet?NAME=x", ["World", "?"]),
+        ("/greet?surplus=1&other=2", ["World", "?"]),
+        ("/greet?name=%C3%A9+%26", ["é &", "?"]),
+        ("/bare/1", ["1", "default"]),
+        ("/bare?a=1&b=2", ["1", "2"]),
+        ("/bare?b=2&a=1", ["1", "2"]),
+        ("/rest/a", ["a", []]),
+        ("/rest/a/b/c", ["a", ["b", "c"]]),
+        ("/rest?first=a&others=b", ["a", []]),
+        ("/numbers", 0),
+        ("/numbers/1/2/3", 6),
+        ("/named?a=1&b=2&c=3&c=4", ["1", {"b": "2", "c": ["3", "4"]}]),
+        ("/named/x?a=1", ["x", {}]),
+        ("/named?others=1", ["", {"others": "1"}]),
+        ("/everything/A/B/C/D?c=5&x=y&d=e", ["A", "B", ["C", "D"], 5, "e", {"x": "y"}]),
+        ("/everything?a=A&c=5", ["A", "", [], 5, "d", {}]),
+        ("/only?a=x&b=2", ["x", 2]),
+        ("/integers?x=1&y=2&y=3", {"x": 1, "y": [2, 3]}),
+        ("/nothing?name=x", "nothing"),
+    ],
+)
+def test_path_and_query_fill_parameters(client: TestClient, target: str, expected: object) -> None:
+    response = client.get(target)
+    assert (response.status_code, response.text if isinstance(expected, str) else response.json()) == (200, expected)
+
+
+@pytest.mark.parametrize(
+    "target", ["/greet/a/b/c", "/nothing/x", "/only/x", "/only/x?a=1", "/named/a/b", "/greet/a/b/c?name=x"]
+)
+def test_a_surplus_path_segment_is_404(client: TestClient, target: str) -> None:
+    assert client.get(target).status_code == 404
+
+
+@pytest.mark.parametrize(
+    ("target", "name", "expected"),
+    [
+        ("/bare", "a", "a value"),
+        ("/bare?b=1", "a", "a value"),
+        ("/rest", "first", "text"),
+        ("/only", "a", "text"),
+        ("/only?a=x&b=y", "b", "a whole number"),
+        ("/numbers/1/x/3", "numbers", "a whole number"),
+        ("/everything?a=1", "c", "a whole number"),
+        ("/integers?x=1&y=z", "y", "a whole number"),
+    ],
+)
+def test_400_names_the_parameter_and_what_was_expected(
+    client: TestClient, target: str, name: str, expected: str
+) -> None:
+    response = client.get(target)
+    assert response.status_code == 400
+    assert f"'{name}'" in response.text
+    assert expected in response.text
+    assert response.text.count("\n") == 0
+
+
+def test_form_fields_fill_parameters(client: TestClient) -> None:
+    form = {"name": "Bob", "age": "3", "surplus": "x"}
+    assert client.post("/greet", data=form).json() == ["Bob", "3"]
+    assert client.post("/greet", files={"name": (None, "Bob"), "age": (None, "3")}).json() == ["Bob", "3"]
+    assert client.post("/greet/Alice", data=form).json() == ["Alice", "3"]
+    assert client.post("/named", data={"b": ["1", "2"], "c": "3"}).json() == ["", {"b": ["1", "2"], "c": "3"}]
+
+
+@pytest.mark.parametrize("method", ["POST", "PUT", "PATCH", "DELETE", "QUERY"])
+def test_json_keys_fill_parameters_and_keep_their_types(make_client: MakeClient, method: str) -> None:
+    client = make_client(Root(), validate=False)  # wsgiref.validate warns of QUERY
+    document = {"a": {"x": [1, None, True, 1.5]}, "b": None, "surplus": 1}
+    assert client.request(method, "/bare", json=document).json() == [{"x": [1, None, True, 1.5]}, None]
+    assert client.request(method, "/named", json={"x": [1, 2], "y": [], "z": {}}).json() == [
+        "",
+        {"x": [1, 2], "y": [], "z": {}},
+    ]
+
+
+def test_one_parameter_is_filled_like_several(make_client: MakeClient) -> None:
+    client = make_client(app_of(lambda text: [text]))
+    assert client.get("/page?text=abc").json() == ["abc"]
+    assert client.post("/page", data={"text": "abc"}).json() == ["abc"]
+    assert client.post("/page", json={"text": "abc"}).json() == ["abc"]
+    assert client.post("/page", json={"text": ["abc", 1]}).json() == [["abc", 1]]
+    assert client.post("/page", json={"other": "abc"}).status_code == 400
+
+
+def test_a_json_body_that_is_no_object_fills_nothing(client: TestClient) -> None:
+    for document in ([1], "name", 5, None, True, [{"name": "x"}]):
+        assert client.post("/greet", json=document).json() == ["World", "?"]
+
+
+def test_the_query_goes_before_the_body(client: TestClient) -> None:
+    assert client.post("/greet?name=query", data={"name": "form", "age": "3"}).json() == ["query", "3"]
+    assert client.post("/greet?name=query", json={"name": "json", "age": "3"}).json() == ["query", "3"]
+    assert client.post("/named?b=query", data={"b": ["1", "2"]}).json() == ["", {"b": "query"}]
+
+
+def test_a_body_of_another_kind_fills_nothing(client: TestClient) -> None:
+    response = client.post("/greet", content=b'{"name": "x"}', headers={"content-type": "text/plain"})
+    assert response.json() == ["World", "?"]
+
+
+def test_the_author_s_default_is_passed_as_it_is(make_client: MakeClient) -> None:
+    default = object()
+
+    def handler(x: Any = default, y: int = None) -> Any:  # type: ignore[assignment]  # noqa: RUF013
+        return [x is default, y]
+
+    assert make_client(app_of(handler)).get("/page").json() == [True, None]
+
+
+def test_lists_take_every_value_of_their_name(make_client: MakeClient) -> None:
+    def handler(ids: list[int], tags: list[str] = ["none"]) -> Any:  # noqa: B006 - what is tested
+        return [ids, tags]
+
+    client = make_client(app_of(handler))
+    assert client.get("/page?ids=1&ids=2&tags=a").json() == [[1, 2], ["a"]]
+    assert client.post("/page", data={"ids": ["3"], "tags": ["b", "c"]}).json() == [[3], ["b", "c"]]
+    assert client.post("/page", json={"ids": [4, "5"]}).json() == [[4, 5], ["none"]]
+    assert [client.get(f"/page{query}").status_code for query in ("", "?ids=1&ids=x")] == [400, 400]
+
+
+def test_wildcards_fill_the_parameters_of_their_names(make_client: MakeClient) -> None:
+    def handler(b: int, a: str = "", *, c: float = 0, d: str = "d") -> Any:
+        return [a, b, c, d]
+
+    client = make_client(app_of(handler, "/x/<c:float>/<a>/<b>"))
+    assert client.get("/x/1.5/y/7?d=e").json() == ["y", 7, 1.5, "e"]
+    assert client.get("/x/1.5/y/7?a=query&b=1&c=2").json() == ["y", 7, 1.5, "d"]
+    assert client.get("/x/1.5/y/z").text == "Parameter 'b' must be a whole number."
+
+
+# -- what a client must not fill ---------------------------------------------------------------------------------------
+
+
+class Accounts(App):
+    def login(self) -> str:
+        self.request.session["user_id"] = "alice"
+        return "in"
+
+    def whoami(self) -> Any:
+        return self.request.session.get("user_id")
+
+    def profile(self, user_id: str = "nobody") -> str:
+        return user_id
+
+    def everything(self, **values: Any) -> Any:
+        return values
+
+
+def test_R78_a_query_never_reaches_the_session_nor_the_session_a_parameter(make_client: MakeClient) -> None:
+    client = make_client(Accounts())
+    assert client.get("/whoami?user_id=mallory").text in ("", "null")
+    client.get("/login")
+    assert client.get("/whoami?user_id=mallory&session=x&_id=y").text == "alice"
+    assert client.post("/whoami", data={"user_id": "mallory"}).text == "alice"
+    assert client.post("/whoami", json={"user_id": "mallory", "session": {"user_id": "mallory"}}).text == "alice"
+    assert client.get("/profile").text == "nobody"
+    assert client.get("/everything").json() == {}
+    assert client.get("/whoami").text == "alice"
+
+
+@pytest.mark.parametrize("name", ["self", "request", "session", "__class__", "app", "args", "kwargs", "values"])
+def test_R78_names_that_mean_something_to_python_are_values_only(make_client: MakeClient, name: str) -> None:
+    response = make_client(Accounts()).get("/everything", params={name: "x", "other": "y"})
+    assert response.status_code < 500
+    assert response.status_code == 400 or response.json()["other"] == "y"
+
+
+def test_R78_a_positional_only_name_in_the_query_is_a_value_only(make_client: MakeClient) -> None:
+    def handler(a: str, /, **others: Any) -> Any:
+        return [a, others]
+
+    assert make_client(app_of(handler)).get("/page/x?a=1").status_code == 200
+
+
+@pytest.mark.parametrize("target", ["/page?role=admin", "/page/x?role=admin", "/page"])
+def test_R78_what_a_partialmethod_fixes_is_not_the_client_s_to_choose(make_client: MakeClient, target: str) -> None:
+    class Pages(App):
+        def _page(self, name: str = "", role: str = "") -> str:
+            return role
+
+        page = functools.partialmethod(_page, role="guest")
+
+    assert make_client(Pages()).get(target).text == "guest"
+
+
+def test_a_partialmethod_fixes_positional_parameters(make_client: MakeClient) -> None:
+    class Pages(App):
+        def _page(self, kind: str, name: str = "?") -> str:
+            return f"{kind} {name}"
+
+        page = functools.partialmethod(_page, "post")
+
+    client = make_client(Pages())
+    answers = [client.get(target).text for target in ("/page", "/page/x", "/page?kind=y&name=z")]
+    assert answers == ["post ?", "post x", "post z"]
+
+
+# -- errors of the handler ---------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("error", [TypeError("missing 1 required positional argument"), ValueError("x"), KeyError("x")])
+def test_an_error_inside_a_handler_is_500_and_logged_once(
+    make_client: MakeClient, caplog: pytest.LogCaptureFixture, error: Exception
+) -> None:
+    def handler(x: int = 0) -> None:
+        raise error
+
+    response = make_client(app_of(handler)).get("/page?x=1")
+    assert (response.status_code, response.text) == (500, "500 Internal Server Error")
+    records = [record for record in caplog.records if record.exc_info]
+    assert [(record.name, record.exc_info and record.exc_info[1]) for record in records] == [("micropie", error)]
+    assert "GET '/page' failed" in records[0].getMessage()
+
+
+def test_binding_errors_are_not_logged(make_client: MakeClient, caplog: pytest.LogCaptureFixture) -> None:
+    client = make_client(Root())
+    assert [client.get(target).status_code for target in ("/bare", "/only?a=1&b=x", "/greet/a/b/c")] == [400, 400, 404]
+    assert caplog.records == []
+
+
+# -- files -------------------------------------------------------------------------------------------------------------
+
+
+def described(upload: Any) -> Any:
+    return None if upload is None else upload.filename
+
+
+@pytest.mark.parametrize("annotation", [UploadFile, Optional[UploadFile], UploadFile | None, Any])
+def test_a_file_fills_the_parameter_of_its_name(make_client: MakeClient, annotation: Any) -> None:
+    def handler(avatar, title=""):  # type: ignore[no-untyped-def]
+        return [described(avatar), title]
+
+    handler.__annotations__["avatar"] = annotation
+    response = make_client(app_of(handler)).post("/page", files={"avatar": ("a.png", b"x")}, data={"title": "t"})
+    assert response.json() == ["a.png", "t"]
+
+
+@pytest.mark.parametrize("annotation", [list[UploadFile], Optional[list[UploadFile]]])
+def test_a_list_of_files_takes_every_file_of_the_name(make_client: MakeClient, annotation: Any) -> None:
+    def handler(photos: Any) -> Any:
+        return [photo.filename for photo in photos]
+
+    handler.__annotations__ = {"photos": annotation}
+    files = [("photos", (name, b"x")) for name in ("a.png", "b.png")]
+    client = make_client(app_of(handler))
+    assert client.post("/page", files=files).json() == ["a.png", "b.png"]
+    assert client.post("/page", files=files[:1]).json() == ["a.png"]
+
+
+@pytest.mark.parametrize(
+    "sent", [{}, {"data": {"avatar": "text"}}, {"json": {"avatar": "text"}}, {"params": {"avatar": "x"}}]
+)
+def test_a_file_comes_from_an_upload_only(make_client: MakeClient, sent: dict[str, Any]) -> None:
+    def handler(avatar: UploadFile) -> Any:
+        return described(avatar)
+
+    client = make_client(app_of(handler))
+    response = client.post("/page", **sent)
+    assert (response.status_code, response.text) == (400, "Parameter 'avatar' is missing; expected a file.")
+    assert client.post("/page/text").status_code == 404
+
+
+def test_a_file_may_be_left_out_if_it_has_a_default(make_client: MakeClient) -> None:
+    def handler(avatar: UploadFile | None = None) -> Any:
+        return described(avatar)
+
+    assert make_client(app_of(handler)).post("/page").text in ("", "null")
+
+
+def test_an_optional_file_is_none_without_an_upload(make_client: MakeClient) -> None:
+    def handler(avatar: UploadFile | None) -> Any:
+        return described(avatar)
+
+    assert make_client(app_of(handler)).post("/page").text in ("", "null")
+
+
+def test_files_reach_star_star_kwargs(make_client: MakeClient) -> None:
+    def handler(**values: Any) -> Any:
+        return {name: getattr(value, "filename", value) for name, value in values.items()}
+
+    response = make_client(app_of(handler)).post("/page", files={"f": ("a.txt", b"x")}, data={"t": "1"})
+    assert response.json() == {"f": "a.txt", "t": "1"}
+
+
+def test_several_files_of_a_name_reach_star_star_kwargs_as_a_list(make_client: MakeClient) -> None:
+    def handler(**values: Any) -> Any:
+        return {name: [file.filename for file in files] for name, files in values.items()}
+
+    files = [("f", ("a.txt", b"x")), ("f", ("b.txt", b"x"))]
+    assert answer(make_client(app_of(handler)).post("/page", files=files)) == {"f": ["a.txt", "b.txt"]}
+
+
+@pytest.mark.parametrize(("annotation", "expected"), [(int, "a whole number"), (str, "text")])
+def test_a_file_is_no_value_of_another_kind(make_client: MakeClient, annotation: Any, expected: str) -> None:
+    def handler(x: Any) -> Any:
+        return repr(x)
+
+    handler.__annotations__ = {"x": annotation}
+    response = make_client(app_of(handler)).post("/page", files={"x": ("a.txt", b"1")})
+    assert (response.status_code, response.text) == (400, f"Parameter 'x' must be {expected}.")
+
+
+# -- structures --------------------------------------------------------------------------------------------------------
+
+
+@dataclass
+class ADataclass:
+    name: str
+    age: int = 0
+    tags: list[str] = field(default_factory=list)
+    born: date | None = None
+    done: bool = False
+
+
+class ATypedDict(TypedDict):
+    name: str
+    age: NotRequired[int]
+    tags: NotRequired[list[str]]
+    born: NotRequired[date | None]
+    done: NotRequired[bool]
+
+
+class AStruct(msgspec.Struct):
+    name: str
+    age: int = 0
+    tags: list[str] = []
+    born: date | None = None
+    done: bool = False
+
+
+class AModel(pydantic.BaseModel):
+    name: str
+    age: int = 0
+    tags: list[str] = []
+    born: date | None = None
+    done: bool = False
+
+
+@dataclass
+class Checked:
+    number: int
+
+    def __post_init__(self) -> None:
+        if self.number < 0:
+            raise ValueError("the number must not be negative")
+
+
+@dataclass
+class Outer:
+    inner: ADataclass
+    many: list[ADataclass]
+
+
+STRUCTURES = [ADataclass, ATypedDict, AStruct, AModel]
+
+
+def attribute(value: Any, name: str) -> Any:
+    return value[name] if isinstance(value, dict) else getattr(value, name)
+
+
+def structure_app(kind: Any, default: Any = ...) -> App:
+    def handler(item: Any) -> Any:
+        return [type(item).__name__, *(attribute(item, name) for name in ("name", "age", "tags", "born", "done"))]
+
+    handler.__annotations__ = {"item": kind}
+    return app_of(handler)
+
+
+def name_of(kind: type) -> str:
+    return "dict" if kind is ATypedDict else kind.__name__
+
+
+FULL = {"name": "Bob", "age": 3, "tags": ["a", "b"], "born": "2020-01-31", "done": True}
+
+
+@pytest.mark.parametrize("kind", STRUCTURES)
+def test_a_json_body_becomes_a_structure(make_client: MakeClient, kind: type) -> None:
+    response = make_client(structure_app(kind)).post("/page", json={**FULL, "surplus": 1})
+    assert answer(response) == [name_of(kind), "Bob", 3, ["a", "b"], "2020-01-31", True]
+
+
+@pytest.mark.parametrize("kind", STRUCTURES)
+@pytest.mark.parametrize("how", ["data", "files"])
+def test_a_form_becomes_a_structure(make_client: MakeClient, kind: type, how: str) -> None:
+    fields = {"name": "Bob", "age": "3", "tags": ["a", "b"], "born": "2020-01-31", "done": "true"}
+    pairs = [(n, (None, v)) for n, vs in fields.items() for v in ([vs] if isinstance(vs, str) else vs)]
+    sent: dict[str, Any] = {"data": fields} if how == "data" else {"files": pairs}
+    response = make_client(structure_app(kind)).post("/page", **sent)
+    assert answer(response) == [name_of(kind), "Bob", 3, ["a", "b"], "2020-01-31", True]
+
+
+@pytest.mark.parametrize("kind", STRUCTURES)
+def test_a_list_of_a_structure_takes_one_value_of_a_form_too(make_client: MakeClient, kind: type) -> None:
+    fields = {"name": "Bob", "age": "3", "tags": "a", "born": "2020-01-31", "done": "true"}
+    response = make_client(structure_app(kind)).post("/page", data=fields)
+    assert answer(response) == [name_of(kind), "Bob", 3, ["a"], "2020-01-31", True]
+
+
+@pytest.mark.parametrize("kind", STRUCTURES)
+def test_what_a_browser_sends_for_a_ticked_box_and_an_empty_field(make_client: MakeClient, kind: type) -> None:
+    fields = {"name": "Bob", "age": "3", "tags": ["a", "b"], "born": "", "done": "on"}
+    response = make_client(structure_app(kind)).post("/page", data=fields)
+    assert answer(response) == [name_of(kind), "Bob", 3, ["a", "b"], None, True]
+
+
+@pytest.mark.parametrize("kind", STRUCTURES)
+@pytest.mark.parametrize(
+    ("sent", "words"),
+    [
+        ({}, ["missing"]),
+        ({"json": None}, []),
+        ({"content": b"name=x", "headers": {"content-type": "text/plain"}}, ["missing"]),
+        ({"params": FULL}, ["missing"]),
+        ({"json": {}}, ["name"]),
+        ({"json": []}, []),
+        ({"json": "text"}, []),
+        ({"json": {"name": 5}}, ["name"]),
+        ({"json": {"name": "x", "age": "old"}}, ["age"]),
+        ({"json": {"name": "x", "tags": [1]}}, ["tags"]),
+        ({"json": {"name": "x", "born": "soon"}}, ["born"]),
+        ({"data": {"age": "3"}}, ["name"]),
+        ({"data": {"name": "x", "age": "old"}}, ["age"]),
+    ],
+)
+def test_a_body_that_does_not_fit_is_400_and_says_where(
+    make_client: MakeClient, kind: type, sent: dict[str, Any], words: list[str]
+) -> None:
+    response = make_client(structure_app(kind)).post("/page", **sent)
+    assert response.status_code == 400, response.text
+    assert [word for word in ("'item'", *words) if word not in response.text] == []
+    assert "\n" not in response.text
+    assert ": :" not in response.text
+
+
+def test_a_refusal_does_not_repeat_what_the_client_sent(make_client: MakeClient) -> None:
+    for kind in STRUCTURES:
+        response = make_client(structure_app(kind)).post("/page", json={"name": "x", "age": "<script>"})
+        assert "<script>" not in response.text
+
+
+def test_a_structure_s_own_check_is_400_with_its_sentence(make_client: MakeClient) -> None:
+    def handler(item: Checked) -> int:
+        return item.number
+
+    client = make_client(app_of(handler))
+    assert client.post("/page", json={"number": 5}).json() == 5
+    response = client.post("/page", json={"number": -5})
+    assert response.status_code == 400
+    assert "the number must not be negative" in response.text
+
+
+def test_structures_nest(make_client: MakeClient) -> None:
+    def handler(item: Outer) -> Any:
+        return [item.inner.name, [one.name for one in item.many]]
+
+    client = make_client(app_of(handler))
+    document = {"inner": {"name": "a"}, "many": [{"name": "b"}, {"name": "c"}]}
+    assert client.post("/page", json=document).json() == ["a", ["b", "c"]]
+    assert "many" in client.post("/page", json={**document, "many": [{"name": 5}]}).text
+
+
+def test_a_structure_stands_beside_other_parameters(make_client: MakeClient) -> None:
+    def handler(number: int, item: ADataclass, dry: bool = False) -> Any:
+        return [number, item.name, dry]
+
+    client = make_client(app_of(handler, "/page/<number:int>"))
+    assert client.put("/page/5?dry=1", json=FULL).json() == [5, "Bob", True]
+
+
+def test_a_structure_is_no_path_segment(make_client: MakeClient) -> None:
+    assert make_client(structure_app(ADataclass)).post("/page/x", json=FULL).status_code == 404
+
+
+@pytest.mark.parametrize("kind", [Optional[ADataclass], AModel | None, AStruct | None])
+def test_an_optional_structure_is_none_without_a_body(make_client: MakeClient, kind: Any) -> None:
+    def handler(item: Any) -> Any:
+        return item and item.name
+
+    handler.__annotations__ = {"item": kind}
+    client = make_client(app_of(handler))
+    assert client.post("/page").text in ("", "null")
+    assert client.post("/page", json=FULL).text == "Bob"
+
+
+def test_a_structure_with_a_default_takes_it_without_a_body(make_client: MakeClient) -> None:
+    default = ADataclass("default")
+
+    def handler(item: ADataclass = default) -> str:
+        return item.name
+
+    client = make_client(app_of(handler))
+    assert [client.post("/page").text, client.get("/page").text] == ["default", "default"]
+    assert client.post("/page", json=FULL).text == "Bob"
+
+
+def test_an_annotated_structure_is_a_structure(make_client: MakeClient) -> None:
+    def handler(item: Annotated[ADataclass, "a person"]) -> str:
+        return item.name
+
+    assert make_client(app_of(handler)).post("/page", json=FULL).text == "Bob"
+
+
+def test_a_list_of_structures_is_a_json_array(make_client: MakeClient) -> None:
+    def handler(items: list[ADataclass]) -> Any:
+        return [item.name for item in items]
+
+    client = make_client(app_of(handler))
+    assert client.post("/page", json=[{"name": "a"}, {"name": "b"}]).json() == ["a", "b"]
+    assert client.post("/page", json=[]).json() == []
+    assert client.post("/page", json=[{"name": 5}]).status_code == 400
+    assert client.post("/page", json={"name": "a"}).status_code == 400
+
+
+@dataclass
+class Impossible:
+    value: ADataclass | Checked  # msgspec can't tell two dataclasses apart
+
+
+@dataclass
+class Unreadable:
+    value: NoSuchName  # type: ignore[name-defined]  # noqa: F821
+
+
+@pytest.mark.parametrize("kind", [Impossible, Unreadable])
+def test_a_structure_that_can_never_be_made_fails_at_set_up(kind: Any) -> None:
+    with pytest.raises(SetupError, match="'item'"):
+        structure_app(kind).compiled()
+
+
+def test_without_msgspec_a_dataclass_fails_at_set_up_and_names_the_extra(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "msgspec", None)
+    with pytest.raises(SetupError, match=r"'item' is a ADataclass.*micropie\[standard\]"):
+        structure_app(ADataclass).compiled()
+
+
+def test_without_msgspec_a_pydantic_model_works_all_the_same(
+    make_client: MakeClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    app = structure_app(AModel)
+    monkeypatch.setitem(sys.modules, "msgspec", None)
+    app.compiled()
+    monkeypatch.undo()
+    assert make_client(app).post("/page", json=FULL).json()[1] == "Bob"
+
+
+def test_msgspec_and_pydantic_are_loaded_only_when_a_handler_needs_them() -> None:
+    code = """
+import sys
+from micropie import App
+class Root(App):
+    def index(self, x: int = 0): return "x"
+Root().compiled()
+print(sorted({"msgspec", "pydantic", "jinja2", "asyncio.base_events", "trio"} & set(sys.modules)))
+"""
+    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
+    assert "msgspec" not in done.stdout
+    assert "pydantic" not in done.stdout
+
+
+# -- signatures --------------------------------------------------------------------------------------------------------
+
+
+def annotated(annotation: str, where: str = "x") -> App:
+    def handler(x: Any = None) -> Any:
+        return repr(x)
+
+    handler.__annotations__ = {where: annotation}
+    return app_of(handler)
+
+
+@pytest.mark.parametrize("annotation", ["NoSuchName", "date.nothing", "list[int", "no such", "int +"])
+def test_an_annotation_that_cannot_be_read_fails_at_set_up(annotation: str) -> None:
+    with pytest.raises(SetupError, match="handler"):
+        annotated(annotation).compiled()
+
+
+def test_a_return_annotation_does_not_matter(make_client: MakeClient) -> None:
+    def handler(x: int) -> OnlyForTheChecker[str, int]:
+        return {"x": x}
+
+    assert make_client(app_of(handler)).get("/page/5").json() == {"x": 5}
+
+
+def test_annotations_of_a_decorated_handler_are_those_of_the_inner_one(make_client: MakeClient) -> None:
+    def decorate(function: Any) -> Any:
+        @functools.wraps(function)
+        def wrapper(*args: Any, **kwargs: Any) -> Any:
+            return function(*args, **kwargs)
+
+        return wrapper
+
+    def handler(x: int, *, y: float = 0) -> Any:
+        return [x, y]
+
+    assert make_client(app_of(decorate(decorate(handler)))).get("/page/5?y=1.5").json() == [5, 1.5]
+
+
+def test_a_decorator_that_hides_the_signature_gets_everything(make_client: MakeClient) -> None:
+    assert make_client(app_of(show)).get("/page/a/b?c=d&e=f&e=g").json() == [["a", "b"], {"c": "d", "e": ["f", "g"]}]
+
+
+def test_a_mistake_of_the_author_says_whose_it_is() -> None:
+    def handler(thing: complex) -> None: ...
+
+    with pytest.raises(SetupError, match="'thing'"):
+        app_of(handler, "/page").compiled()
+
+
+@pytest.mark.parametrize("mark", [get("/<x>"), post("/a/<x:int>"), route("/<x:path>/end")])
+def test_a_wildcard_without_a_parameter_fails_at_set_up(mark: Any) -> None:
+    app: Any = App()
+    app.page = mark(lambda y=0: None)
+    with pytest.raises(SetupError, match="no parameter 'x'"):
+        app.compiled()
+
+
+def test_path_params_are_what_of_the_path_became_parameters(make_client: MakeClient) -> None:
+    class Paths(App):
+        def named(self, a: str, *rest: str) -> Any:
+            return list(self.request.path_params)
+
+        @get("/wild/<a:int>/<b>")
+        def wild(self, a: int, b: str) -> Any:
+            return list(self.request.path_params)
+
+        def default(self, *segments: str) -> Any:
+            return list(self.request.path_params)
+
+    client = make_client(Paths())
+    assert client.get("/named/x/y").json() == ["x", "y"]
+    assert client.get("/named?a=x").json() == []
+    assert client.get("/unknown/y").json() == ["unknown", "y"]
+    assert client.get("/wild/5/y").json() in ([5, "y"], ["5", "y"])
+
+
+# -- fuzz --------------------------------------------------------------------------------------------------------------
+
+
+class Target(App):
+    """Something of everything: whatever comes in must be answered, and never by an unexpected 500."""
+
+    def index(self, *segments: str, n: int = 0, **rest: Any) -> Any:
+        return ascii([segments, n, rest])
+
+    def typed(self, a: int, b: float = 0, c: date | None = None, *, d: list[int] = [], e: bool = False) -> Any:  # noqa: B006
+        return [a, b, c, d, e]
+
+    def whole(self, item: ADataclass) -> Any:
+        return item
+
+    def model(self, item: AModel) -> Any:
+        return item.model_dump(mode="json")
+
+    def file(self, upload: UploadFile, **rest: Any) -> Any:
+        return [upload.filename, len(rest)]
+
+    @get("/wild/<a:int>/<b:path>")
+    def wild(self, a: int, b: str) -> Any:
+        return [a, b]
+
+
+paths = st.lists(
+    st.sampled_from([b"typed", b"whole", b"model", b"file", b"wild", b"5", b"a%2Fb", b"..", b".", b"", b"%ff", b"%00"])
+    | st.binary(max_size=6).map(lambda raw: raw.translate(None, b"?# \r\n\0")),
+    max_size=4,
+).map(lambda segments: b"/" + b"/".join(segments))
+words = st.sampled_from(["a", "b", "c", "d", "e", "n", "name", "age", "tags", "item", "upload", "self", "é", "", "a[]"])
+values = st.text(max_size=5) | st.sampled_from(["5", "1e999", "nan", "true", "2026-01-31", "9" * 50, "\ud800"])
+queries = st.lists(st.tuples(words, values), max_size=4).map(
+    lambda pairs: "&".join(f"{name}={value}" for name, value in pairs).encode("utf-8", "surrogatepass")
+) | st.binary(max_size=20).map(lambda raw: raw.translate(None, b"# \r\n\0"))
+jsons = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=3),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(words, inner, max_size=4),
+    max_leaves=6,
+).map(lambda value: msgspec.json.encode(value) if value == value else b"NaN")
+bodies = st.one_of(
+    st.tuples(st.just("application/json"), jsons | st.binary(max_size=20)),
+    st.tuples(st.just("application/x-www-form-urlencoded"), queries),
+    st.tuples(st.sampled_from(["multipart/form-data; boundary=x", "multipart/form-data"]), st.binary(max_size=40)),
+    st.tuples(
+        st.just("multipart/form-data; boundary=x"),
+        st.tuples(words, st.binary(max_size=5)).map(
+            lambda part: (
+                b'--x\r\nContent-Disposition: form-data; name="%s"; filename="f"\r\n\r\n%s\r\n--x--\r\n'
+                % (part[0].encode(), part[1])
+            )
+        ),
+    ),
+    st.tuples(st.sampled_from(["", "text/plain", "application/json; charset=x", "\xff"]), st.binary(max_size=10)),
+)
+
+
+@pytest.mark.parametrize("world", ["wsgi", "asyncio", "trio"])
+def test_R78_whatever_comes_is_answered_and_is_never_a_500(
+    connect: MakeClient, world: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    client = connect(Target(), world)
+
+    @settings(max_examples=150, deadline=None, suppress_health_check=list(HealthCheck))
+    @given(st.sampled_from(["GET", "POST", "PUT", "DELETE", "HEAD", "OPTIONS"]), paths, queries, bodies)
+    def check(method: str, path: bytes, query: bytes, body: tuple[str, bytes]) -> None:
+        content_type, content = body
+        response = client.request(
+            method,
+            "/",
+            content=content,
+            headers={b"content-type": content_type.encode("latin-1")} if content_type else None,
+            extensions={"target": path + b"?" + query},
+        )
+        records, caplog.records[:] = caplog.records[:], []
+        assert (response.status_code < 500, records) == (True, [])
+
+    check()

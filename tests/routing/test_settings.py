@@ -1,0 +1,130 @@
+"""The settings of an application: documented, checked at construction, inherited."""
+
+from __future__ import annotations
+
+import dataclasses
+import inspect
+import math
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from micropie import App, InMemorySessionBackend, SessionBackend, SetupError
+from micropie.routing.settings import Settings
+from tests.conftest import MakeClient
+
+NAMES = [field.name for field in dataclasses.fields(Settings)]
+COUNTS = ["max_body_size", "max_form_field_size", "max_form_fields", "max_form_files", "thread_queue"]
+POSITIVE = ["threads", "session_timeout"]
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_every_setting_is_documented(name: str) -> None:
+    lines = inspect.getsource(Settings).splitlines()
+    at = next(number for number, line in enumerate(lines) if line.strip().startswith(f"{name}:"))
+    assert lines[at + 1].strip().startswith('"""')
+
+
+@pytest.mark.parametrize("name", ["session_backend", "debug", "max_body_size", "body_timeout"])
+def test_the_settings_that_everybody_needs_are_there(name: str) -> None:
+    assert name in {*NAMES, *inspect.signature(App.__init__).parameters}
+
+
+def test_the_defaults_are_fine() -> None:
+    assert Settings() == Settings().overridden({})
+
+
+FINE: list[tuple[str, Any]] = [(name, value) for name in COUNTS for value in (0, 1, 10**12)]
+FINE += [(name, value) for name in POSITIVE for value in (1, 1000)]
+FINE += [("body_timeout", value) for value in (None, 0.1, 5, math.inf)]
+FINE += [("debug", True), ("debug", False), ("portal_backend", "trio"), ("portal_backend", "asyncio")]
+FINE += [(name, value) for name in ("background_timeout", "pool_timeout") for value in (0.1, 5)]
+FINE += [("pool", None), ("pool", ThreadPoolExecutor(1))]
+FINE += [("processes", value) for value in (None, 1, 64)]
+FINE += [("run_in", "thread"), ("run_in", "loop"), ("run_in", "process")]
+FINE += [("templates", "pages"), ("templates", Path("pages"))]
+
+
+@pytest.mark.parametrize(("name", "value"), FINE)
+def test_a_right_value_is_taken(name: str, value: Any) -> None:
+    assert isinstance(App(**{name: value}), App)
+
+
+NO_COUNTS: list[Any] = [-1, 1.5, "1", None, True, []]
+NO_DURATIONS: list[Any] = [0, -1, "30", True, math.nan, []]
+WRONG: list[tuple[str, Any]] = [(name, value) for name in COUNTS for value in NO_COUNTS]
+WRONG += [(name, value) for name in POSITIVE for value in (0, -1, 2.5, "40", None, True)]
+WRONG += [("body_timeout", value) for value in NO_DURATIONS]
+WRONG += [("debug", value) for value in (1, 0, "yes", None)]
+WRONG += [("portal_backend", value) for value in ("", "uvloop", "Trio", None, 5)]
+WRONG += [(name, value) for name in ("background_timeout", "pool_timeout") for value in (*NO_DURATIONS, None, math.inf)]
+WRONG += [("pool", 4), ("pool", "dask"), ("pool", ThreadPoolExecutor), ("pool", [])]
+WRONG += [("processes", value) for value in (0, -1, 2.5, "2", True)]
+WRONG += [("run_in", value) for value in ("", "Thread", "portal", None, 5, ["loop"])]
+WRONG += [("templates", value) for value in (None, 5, b"templates", ["templates"])]
+
+
+@pytest.mark.parametrize(("name", "value"), WRONG)
+def test_a_wrong_value_fails_at_construction_and_is_named(name: str, value: Any) -> None:
+    with pytest.raises(SetupError) as caught:
+        App(**{name: value})
+    assert name in str(caught.value)
+    assert repr(value) in str(caught.value)
+
+
+@pytest.mark.parametrize("name", ["max_body", "Debug", "sessions", ""])
+def test_an_unknown_setting_fails_and_lists_the_known_ones(name: str) -> None:
+    value: Any = 1
+    with pytest.raises(SetupError) as caught:
+        App(**{name: value})
+    assert [known for known in (*NAMES, "session_backend", "lifespan") if known not in str(caught.value)] == []
+
+
+class OnlyLoads:
+    def load(self, session_id: str) -> dict[str, Any]:
+        return {}
+
+
+class Duck(OnlyLoads):
+    def save(self, session_id: str, data: dict[str, Any], timeout: int) -> None: ...
+
+
+@pytest.mark.parametrize("backend", ["redis", 5, object(), InMemorySessionBackend, SessionBackend, OnlyLoads(), {}])
+def test_a_wrong_session_backend_fails_at_construction(backend: Any) -> None:
+    with pytest.raises(SetupError, match="session_backend"):
+        App(session_backend=backend)
+
+
+def test_a_session_backend_need_not_derive_from_the_base_class() -> None:
+    assert isinstance(App(session_backend=Duck()), App)  # type: ignore[arg-type]
+
+
+def test_a_session_backend_may_be_given_by_position() -> None:
+    backend = InMemorySessionBackend()
+    assert App(backend).session_backend is backend
+
+
+@pytest.mark.parametrize("lifespan", [5, "lifespan", [], object()])
+def test_a_wrong_lifespan_fails_at_construction(lifespan: Any) -> None:
+    with pytest.raises(SetupError, match="lifespan"):
+        App(lifespan=lifespan)
+
+
+def test_a_setting_works_in_the_application_that_has_it(make_client: MakeClient) -> None:
+    class Echo(App):
+        def index(self) -> str:
+            return f"{len(self.request.read())}"
+
+    root: Any = Echo(max_body_size=10)
+    root.small = Echo(max_body_size=5)
+    root.large = Echo(max_body_size=20)
+    root.inherits = Echo()
+    root.inherits.inner = Echo(max_form_fields=1)
+    client = make_client(root)
+    limits = {"/": 10, "/small": 5, "/large": 20, "/inherits": 10, "/inherits/inner": 10}
+    fits = {path: client.post(path, content=b"x" * limit).status_code for path, limit in limits.items()}
+    exceeds = {path: client.post(path, content=b"x" * (limit + 1)).status_code for path, limit in limits.items()}
+    assert (set(fits.values()), set(exceeds.values())) == ({200}, {413})
+    assert client.get("/inherits?a=1&b=2").status_code == 200

@@ -1,0 +1,831 @@
+"""Templates: everything is escaped, the current request is in reach, and what is missing is named."""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import subprocess
+import sys
+import threading
+from collections.abc import AsyncIterator, Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import anyio
+import anyio.lowlevel
+import httpx
+import pytest
+
+from micropie import App, Server, SetupError, template
+from micropie.csrf import csrf_token
+from micropie.execution.context import current
+from micropie.templates import CHUNK, FIRST_CHUNK, in_chunks
+from tests.conftest import MakeClient
+
+WriteTemplates = Callable[..., Path]
+
+
+@pytest.fixture
+def write(tmp_path: Path) -> WriteTemplates:
+    """`write({"page.html": "..."})`: a directory with these templates."""
+
+    def write(files: dict[str, str], below: str = "templates") -> Path:
+        for name, text in files.items():
+            file = tmp_path / below / name
+            file.parent.mkdir(parents=True, exist_ok=True)
+            file.write_text(text)
+        return tmp_path / below
+
+    return write
+
+
+WAYS = ["render", "render_async", "stream"]
+
+
+class Pages(App):
+    """Renders the template that is asked for, in each way, with `values`."""
+
+    def __init__(self, directory: Path, values: dict[str, Any] | None = None, **settings: Any) -> None:
+        super().__init__(templates=directory, **settings)
+        self.values = values or {}
+
+    def render_page(self, name: str) -> Any:
+        return App.render(self, name, **self.values)
+
+    async def render_async(self, name: str) -> Any:
+        return await self._render_template(name, **self.values)
+
+    def stream(self, name: str) -> Any:
+        return App.render_stream(self, name, **self.values)
+
+    async def stream_async(self, name: str) -> Any:
+        return App.render_stream(self, name, **self.values)
+
+    async def render_in_async(self, name: str) -> Any:
+        return App.render(self, name, **self.values)
+
+
+HANDLERS = ["render_page", "render_async", "stream", "stream_async", "render_in_async"]
+every_handler = pytest.mark.parametrize("handler", HANDLERS)
+
+
+def show(make_client: MakeClient, app: App, handler: str, name: str = "page.html") -> str:
+    answer = make_client(app).get(f"/{handler}", params={"name": name})
+    assert (answer.status_code, answer.headers["content-type"]) == (200, "text/html; charset=utf-8"), answer.text
+    return answer.text
+
+
+# -- R77: escaping -----------------------------------------------------------------------------------------------------
+
+ESCAPED = "&lt;script&gt;&#34;&#39;&amp;"
+UNSAFE = "<script>\"'&"
+
+
+@every_handler
+@pytest.mark.parametrize("name", ["page.html", "page.txt", "page.html.j2", "page", "page.xml.txt", "below/page.md"])
+def test_R77_everything_is_escaped(make_client: MakeClient, write: WriteTemplates, handler: str, name: str) -> None:
+    app = Pages(write({name: "<p>{{ message }}</p>"}), {"message": UNSAFE})
+    assert show(make_client, app, handler, name) == f"<p>{ESCAPED}</p>"
+
+
+PARTS = {
+    "base.txt": "{% block body %}{% endblock %}|{{ message }}",
+    "child.txt": '{% extends "base.txt" %}{% block body %}{{ message }}{% endblock %}',
+    "part.txt": "{{ message }}",
+    "includes.txt": '{% include "part.txt" %}',
+    "macros.txt": "{% macro show(value) %}<{{ value }}>{% endmacro %}",
+    "imports.txt": '{% from "macros.txt" import show %}{{ show(message) }}',
+    "caller.txt": "{% macro outer() %}{{ caller() }}{% endmacro %}{% call outer() %}{{ message }}{% endcall %}",
+    "set.txt": "{% set kept %}{{ message }}{% endset %}{{ kept }}",
+    "loop.txt": "{% for letter in [message] %}{{ letter }}{% endfor %}",
+    "filter.txt": "{{ message|shout }}{{ [message, message]|join('<') }}",
+    "globals.txt": "{{ motto }}{{ motto_of() }}",
+}
+WANTED = {
+    "child.txt": f"{ESCAPED}|{ESCAPED}",
+    "includes.txt": ESCAPED,
+    "imports.txt": f"<{ESCAPED}>",
+    "caller.txt": ESCAPED,
+    "set.txt": ESCAPED,
+    "loop.txt": ESCAPED,
+    "filter.txt": f"{ESCAPED.upper().replace('&LT;', '&lt;').replace('&GT;', '&gt;').replace('&AMP;', '&amp;')}"
+    f"{ESCAPED}&lt;{ESCAPED}",
+    "globals.txt": ESCAPED * 2,
+}
+
+
+@every_handler
+@pytest.mark.parametrize("name", WANTED)
+def test_R77_every_part_of_a_template_escapes(
+    make_client: MakeClient, write: WriteTemplates, handler: str, name: str
+) -> None:
+    settings = {
+        "template_filters": {"shout": str.upper},
+        "template_globals": {"motto": UNSAFE, "motto_of": lambda: UNSAFE},
+    }
+    app = Pages(write(PARTS), {"message": UNSAFE}, **settings)
+    assert show(make_client, app, handler, name) == WANTED[name]
+
+
+def test_R77_a_source_is_escaped(make_client: MakeClient) -> None:
+    class Root(App):
+        def index(self) -> str:
+            return template("<b>{{ name }}</b>", name=UNSAFE)
+
+    assert make_client(Root()).get("/").text == f"<b>{ESCAPED}</b>"
+
+
+# -- what templates see ------------------------------------------------------------------------------------------------
+
+SEEN = "{{ request.method }} {{ request.path }} {{ request.query('name') }} {{ url_for('stream', name='é') }}"
+
+
+@every_handler
+@pytest.mark.parametrize(
+    "files",
+    [
+        {"page.html": SEEN},
+        {"page.html": "{% include 'part.html' %}", "part.html": SEEN},
+        {"page.html": "{% extends 'base.html' %}{% block b %}" + SEEN + "{% endblock %}", "base.html": "{% block b %}{% endblock %}"},
+        {"page.html": "{% import 'macros.html' as m %}{{ m.show() }}", "macros.html": "{% macro show() %}" + SEEN + "{% endmacro %}"},
+    ],
+)  # fmt: skip
+def test_R68_the_current_request_is_visible(
+    make_client: MakeClient, write: WriteTemplates, handler: str, files: dict[str, str]
+) -> None:
+    text = show(make_client, Pages(write(files)), handler)
+    assert text == f"GET /{handler} page.html /stream?name=%C3%A9"
+
+
+@pytest.mark.parametrize("handler", ["stream", "stream_async"])
+def test_R68_each_chunk_of_a_stream_sees_its_own_request(
+    make_client: MakeClient, write: WriteTemplates, handler: str
+) -> None:
+    padding = "x" * CHUNK
+    page = "{% for i in range(5) %}<{{ request.query('n') }}>" + padding + "{% endfor %}"
+    client = make_client(Pages(write({"page.html": page})))
+
+    def ask(number: int) -> list[str]:
+        return re.findall(
+            "<(.*?)>", client.get(f"/{handler}", params={"name": "page.html", "n": number}).text.replace("&lt;", "<")
+        )
+
+    with ThreadPoolExecutor(8) as pool:
+        assert list(pool.map(ask, range(40))) == [[str(number)] * 5 for number in range(40)]
+    assert current.get(None) is None
+
+
+def test_the_author_s_values_go_first(make_client: MakeClient, write: WriteTemplates) -> None:
+    names = ["request", "session", "csrf_token", "csrf_input", "url_for", "site", "name", "self", "context"]
+    page = "".join(f"{{{{ {name} }}}}" for name in names)
+    directory = write({"page.html": page.replace("{{ self }}", "self")})
+
+    class Root(App):
+        def index(self) -> str:
+            return self.render("page.html", **{name: name for name in names})
+
+        async def later(self) -> str:
+            return await self._render_template("page.html", **{name: name for name in names})
+
+        def streamed(self) -> Any:
+            return self.render_stream("page.html", **{name: name for name in names})
+
+    client = make_client(Root(templates=directory, template_globals={"site": "hidden"}))
+    answers = [client.get(path) for path in ("/", "/later", "/streamed")]
+    assert {answer.text for answer in answers} == {"".join(names)}
+    assert {answer.headers.get("set-cookie") for answer in answers} == {None}
+
+
+USES = [
+    "{{ session.user }}",
+    "{{ session['user'] }}",
+    "{{ session.get('user', 'x') }}",
+    "{% if session %}yes{% endif %}",
+    "{% if 'user' in session %}yes{% endif %}",
+    "{% for key, value in session.items() %}{{ key }}={{ value }}{% endfor %}",
+    "{{ session|length }}",
+    "{{ session }}",
+    "{{ session.missing }}",
+    "{{ session.id is none }}",
+]
+SHOWN = ["<A>", "<A>", "<A>", "yes", "yes", "user=<A>", "1", "{'user': '<A>'}", "", "False"]
+
+
+@every_handler
+@pytest.mark.parametrize(("use", "shown"), list(zip(USES, SHOWN, strict=True)))
+def test_the_session_is_there_when_it_is_used(
+    make_client: MakeClient, write: WriteTemplates, handler: str, use: str, shown: str
+) -> None:
+    class Root(Pages):
+        def login(self) -> str:
+            self.request.session["user"] = "<A>"
+            return ""
+
+    client = make_client(Root(write({"page.html": use})))
+    assert client.get(f"/{handler}?name=page.html").status_code == 200
+    client.get("/login")
+    answer = client.get(f"/{handler}?name=page.html")
+    assert answer.text == shown.replace("<", "&lt;").replace(">", "&gt;").replace("'", "&#39;")
+    assert answer.headers["vary"] == "Cookie"
+
+
+@every_handler
+def test_a_template_that_does_not_use_the_session_leaves_it_alone(
+    make_client: MakeClient, write: WriteTemplates, handler: str
+) -> None:
+    page = "{% if false %}{{ session.user }}{{ csrf_token }}{{ csrf_input() }}{% endif %}{{ request.path }}"
+    if "stream" in handler:  # a stream that mentions the token has it made ahead
+        page = "{% if false %}{{ session.user }}{% endif %}{{ request.path }}"
+    client = make_client(Pages(write({"page.html": page})))
+    for _ in range(2):
+        answer = client.get(f"/{handler}?name=page.html")
+        assert answer.text == f"/{handler}"
+        assert not {"vary", "set-cookie", "cache-control"} & set(answer.headers)
+
+
+FIELD = '<input type="hidden" name="csrf_token" value="{}">'
+
+
+@every_handler
+def test_the_csrf_token(make_client: MakeClient, write: WriteTemplates, handler: str) -> None:
+    page = (
+        "{% from 'form.html' import form %}{{ csrf_token }}|{{ csrf_token() }}|{{ csrf_input }}|{{ csrf_input() }}"
+        "|{{ form() }}|{{ 'a' ~ csrf_token }}|{{ csrf_token()|tojson }}"
+    )
+    files = {"page.html": page, "form.html": "{% macro form() %}{{ csrf_input }}{% endmacro %}"}
+
+    class Root(Pages):
+        def token(self) -> str:
+            return csrf_token(self.request)
+
+    client = make_client(Root(write(files)))
+    text = client.get(f"/{handler}?name=page.html").text
+    token = client.get("/token").text
+    field = FIELD.format(token)
+    assert text == f'{token}|{token}|{field}|{field}|{field}|a{token}|"{token}"'
+
+
+def test_what_a_session_holds_as_a_token_is_escaped(make_client: MakeClient, write: WriteTemplates) -> None:
+    class Root(Pages):
+        def plant(self) -> str:
+            self.request.session["csrf_token"] = '"><script>'
+            return ""
+
+    client = make_client(Root(write({"page.html": "{{ csrf_token }} {{ csrf_input }}"})))
+    client.get("/plant")
+    text = client.get("/render_page?name=page.html").text
+    assert text == f"&#34;&gt;&lt;script&gt; {FIELD.format('&quot;&gt;&lt;script&gt;')}"
+
+
+@pytest.mark.parametrize("debug", [True, False])
+@pytest.mark.parametrize(
+    "files",
+    [
+        {"page.html": "{{ padding }}{{ csrf_input }}"},
+        {"page.html": "{% include 'form.html' %}", "form.html": "{{ padding }}{{ csrf_token }}"},
+        {"page.html": "{% include missing ignore missing %}{% include 'none' ignore missing %}{{ padding }}{% include 'form.html' %}", "form.html": "{% include 'page2.html' %}", "page2.html": "{{ csrf_token }}{% if 0 %}{% include 'form.html' %}{% include 'broken.html' %}{% endif %}", "broken.html": "{% if %}"},
+    ],
+)  # fmt: skip
+def test_a_streamed_form_has_a_token_for_a_new_client(
+    make_client: MakeClient, write: WriteTemplates, files: dict[str, str], debug: bool
+) -> None:
+    client = make_client(Pages(write(files), {"padding": "x" * CHUNK * 3, "missing": "none"}, debug=debug))
+    answer = client.get("/stream?name=page.html")
+    assert "session_id" in answer.headers["set-cookie"]
+    assert len(answer.text) > CHUNK * 3 + 42
+    assert client.get("/stream?name=page.html").text == answer.text
+
+
+def test_outside_of_requests_only_what_is_used_fails(write: WriteTemplates) -> None:
+    app = Pages(write({"plain.html": "{{ 1 + 1 }}{{ url_for('stream') }}"}))
+    assert app.render("plain.html") == "2/stream"
+    for use in ("request.path", "session.user", "session['user']", "csrf_token", "csrf_token()", "csrf_input"):
+        write({"page.html": f"{{{{ {use} }}}}"})
+        with pytest.raises(LookupError, match="there is no current request"):
+            Pages(app_directory(app)).render("page.html")
+
+
+def app_directory(app: App) -> Path:
+    return Path(app.compiled().config.settings.templates)
+
+
+def test_a_stream_outside_of_requests(write: WriteTemplates) -> None:
+    app = Pages(write({"page.html": "{% for i in range(3) %}{{ i }}{% endfor %}", "empty.html": ""}))
+    assert list(app.render_stream("page.html")) == ["012"]
+    assert list(app.render_stream("empty.html")) == []
+
+
+# -- async values ------------------------------------------------------------------------------------------------------
+
+
+class Pie:
+    async def price(self) -> str:
+        await anyio.lowlevel.checkpoint()
+        return "<3>"
+
+    @property
+    def later(self) -> Any:
+        return self.price()
+
+
+async def numbers() -> AsyncIterator[int]:
+    for number in range(3):
+        await anyio.lowlevel.checkpoint()
+        yield number
+
+
+async def shouted(text: str) -> str:
+    await anyio.lowlevel.checkpoint()
+    return text.upper()
+
+
+ASYNC_USES = {
+    "{{ pie.price() }}": "&lt;3&gt;",
+    "{{ pie.later }}": "&lt;3&gt;",
+    "{{ value }} {{ value }}": "&lt;3&gt; &lt;3&gt;",
+    "{% if value == '<3>' %}yes{% endif %}": "yes",
+    "{% for number in numbers() %}{{ number }}{{ loop.last }} {% endfor %}": "0False 1False 2True ",
+    "{% for number in iterator %}{{ number }}{% else %}none{% endfor %}": "012",
+    "{{ 'loud'|shouted }}": "LOUD",
+    "{{ shouted('loud') }}": "LOUD",
+    "{% macro m() %}{{ pie.price() }}{% endmacro %}{{ m() }}": "&lt;3&gt;",
+    "{% include 'part.html' %}": "&lt;3&gt;",
+    "{% from 'macros.html' import m %}{{ m(pie) }}": "&lt;3&gt;",
+}
+
+
+@pytest.mark.parametrize("page", ASYNC_USES)
+def test_what_is_async_is_awaited(make_client: MakeClient, write: WriteTemplates, page: str) -> None:
+    class Root(App):
+        async def index(self) -> str:
+            pie = Pie()
+            return await self._render_template(
+                "page.html", pie=pie, value=pie.price(), numbers=numbers, iterator=numbers()
+            )
+
+    macros = "{% macro m(pie) %}{{ pie.price() }}{% endmacro %}"
+    directory = write({"page.html": page, "part.html": "{{ pie.price() }}", "macros.html": macros})
+    app = Root(templates=directory, template_filters={"shouted": shouted}, template_globals={"shouted": shouted})
+    assert make_client(app).get("/").text == ASYNC_USES[page]
+
+
+def test_an_async_value_that_fails_is_a_500(
+    make_client: MakeClient, write: WriteTemplates, caplog: pytest.LogCaptureFixture
+) -> None:
+    async def fails() -> str:
+        await anyio.lowlevel.checkpoint()
+        raise RuntimeError("no pies")
+
+    class Root(App):
+        async def index(self) -> str:
+            return await self._render_template("page.html", value=fails())
+
+        async def called(self) -> str:
+            return await self._render_template("page.html", value="", call=fails)
+
+    client = make_client(Root(templates=write({"page.html": "{{ value }}{{ call() }}"})))
+    answers = [client.get(path) for path in ("/", "/called")]
+    assert [(answer.status_code, answer.text) for answer in answers] == [(500, "500 Internal Server Error")] * 2
+    assert [str(record.exc_info[1]) for record in caplog.records if record.exc_info] == ["no pies"] * 2
+
+
+def test_a_render_that_was_not_awaited_is_a_page_all_the_same(make_client: MakeClient, write: WriteTemplates) -> None:
+    class Root(App):
+        def index(self) -> Any:
+            return self._render_template("page.html", message="sync")
+
+    assert make_client(Root(templates=write({"page.html": "<p>{{ message }}</p>"}))).get("/").text == "<p>sync</p>"
+
+
+def test_the_old_name(make_client: MakeClient, write: WriteTemplates) -> None:
+    class Old(Server):
+        async def index(self) -> Any:
+            return await self.render_template("page.html", name="old")
+
+    assert make_client(Old(templates=write({"page.html": "<p>{{ name }}</p>"}))).get("/").text == "<p>old</p>"
+
+
+# -- streams -----------------------------------------------------------------------------------------------------------
+
+
+def test_a_stream_comes_in_chunks_of_a_fair_size(make_client: MakeClient, write: WriteTemplates) -> None:
+    page = "{% for i in range(30000) %}{{ i % 10 }}{% endfor %}"
+    client = make_client(Pages(write({"page.html": page})))
+    with client.stream("GET", "/stream?name=page.html") as answer:
+        assert "content-length" not in answer.headers
+        chunks = [len(chunk) for chunk in answer.iter_raw()]
+    assert (chunks[0], sum(chunks)) == (FIRST_CHUNK, 30000)
+    assert set(chunks[1:-1]) == {CHUNK}
+
+
+def test_a_closed_stream_closes_the_template() -> None:
+    pieces = ("x" * FIRST_CHUNK for _ in range(3))
+    chunks: Any = in_chunks(pieces)
+    assert next(chunks) == "x" * FIRST_CHUNK
+    chunks.close()
+    assert next(pieces, None) is None
+
+
+@pytest.mark.parametrize("handler", ["stream", "stream_async"])
+def test_R60_an_error_before_the_first_chunk_is_a_500_and_later_aborts(
+    make_client: MakeClient, write: WriteTemplates, handler: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    page = "{{ 'x' * before }}\n{{ 1 // 0 }}"
+    directory = write({"page.html": page})
+    answer = make_client(Pages(directory, {"before": FIRST_CHUNK - 2})).get(f"/{handler}?name=page.html")
+    assert (answer.status_code, answer.text) == (500, "500 Internal Server Error")
+    client = make_client(Pages(directory, {"before": FIRST_CHUNK}), raise_app_exceptions=False)
+    with pytest.raises(httpx.RemoteProtocolError):
+        client.get(f"/{handler}?name=page.html")
+    assert caplog.text.count(f'{directory / "page.html"}", line 2') == 2
+
+
+@pytest.mark.parametrize("handler", ["stream", "stream_async"])
+def test_R59_a_stream_that_its_client_leaves_is_closed(
+    make_client: MakeClient, write: WriteTemplates, handler: str
+) -> None:
+    made, closed = [], []
+
+    def rows() -> Iterator[int]:
+        try:
+            for number in range(1000):
+                made.append(number)
+                yield number
+        finally:
+            closed.append(True)
+
+    class Root(App):
+        def stream(self) -> Any:
+            return self.render_stream("page.html", rows=rows())
+
+        async def stream_async(self) -> Any:
+            return self.render_stream("page.html", rows=rows())
+
+    page = "{% for row in rows %}" + "x" * CHUNK + "{% endfor %}"
+    client = make_client(Root(templates=write({"page.html": page})))
+    with client.stream("GET", f"/{handler}") as answer:
+        next(answer.iter_raw())
+    assert client.get("/nowhere").status_code == 404
+    assert closed == [True]
+    assert len(made) < 10
+
+
+# -- what goes wrong ---------------------------------------------------------------------------------------------------
+
+
+@every_handler
+@pytest.mark.parametrize("name", ["none.html", "../secret", "/etc/passwd", "", ".", "x" * 5000, "includes.html"])
+def test_a_missing_template_is_a_500_and_the_log_says_where_it_was_looked_for(
+    make_client: MakeClient, write: WriteTemplates, handler: str, name: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    directory = write({"includes.html": "\n{% include 'gone.html' %}"})
+    write({"secret": "secret"}, below=".")
+    answer = make_client(Pages(directory)).get(f"/{handler}", params={"name": name})
+    assert (answer.status_code, answer.text) == (500, "500 Internal Server Error")
+    missing = "gone.html" if name == "includes.html" else name
+    error = caplog.records[0].exc_info[1] if caplog.records[0].exc_info else None
+    assert isinstance(error, LookupError)
+    assert str(error) == f"there is no template {missing!r} in {directory}"
+    assert len(caplog.records) == 1
+    assert name != "includes.html" or f'{directory / name}", line 2' in caplog.text
+
+
+BROKEN = {
+    "{% if %}": "TemplateSyntaxError",
+    "{{ x|nothing }}": "TemplateAssertionError",
+    "{{ missing.attribute }}": "UndefinedError",
+    "{{ 1 // 0 }}": "ZeroDivisionError",
+}
+
+
+@every_handler
+@pytest.mark.parametrize("text", BROKEN)
+def test_a_broken_template_is_a_500_and_the_log_has_its_line(
+    make_client: MakeClient, write: WriteTemplates, handler: str, text: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    directory = write({"page.html": "<p>\n\n" + text})
+    answer = make_client(Pages(directory)).get(f"/{handler}?name=page.html")
+    assert (answer.status_code, answer.text) == (500, "500 Internal Server Error")
+    assert f'{directory / "page.html"}", line 3' in caplog.text
+    assert BROKEN[text] in caplog.text
+    assert len(caplog.records) == 1
+
+
+def test_a_template_that_is_no_utf_8_is_named(write: WriteTemplates) -> None:
+    directory = write({"page.html": ""})
+    (directory / "page.html").write_bytes(b"\xff")
+    with pytest.raises(UnicodeDecodeError) as caught:
+        Pages(directory).render("page.html")
+    assert caught.value.__notes__ == [f"The template 'page.html' in {directory} must be UTF-8."]
+
+
+@every_handler
+def test_without_jinja2_the_extra_is_named(
+    make_client: MakeClient,
+    monkeypatch: pytest.MonkeyPatch,
+    write: WriteTemplates,
+    handler: str,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    directory = write({"page.html": ""})
+    monkeypatch.setitem(sys.modules, "jinja2", None)
+    monkeypatch.delitem(sys.modules, "micropie.templates.environment", raising=False)
+    answer = make_client(Pages(directory)).get(f"/{handler}?name=page.html")
+    assert (answer.status_code, answer.text) == (500, "500 Internal Server Error")
+    assert 'RuntimeError: templates need Jinja2: pip install "micropie[standard]"' in caplog.text
+
+
+def test_what_jinja2_itself_fails_to_import_is_not_taken_for_jinja2(
+    monkeypatch: pytest.MonkeyPatch, write: WriteTemplates
+) -> None:
+    for name in [name for name in sys.modules if name.partition(".")[0] in ("jinja2", "markupsafe")]:
+        monkeypatch.delitem(sys.modules, name)
+    monkeypatch.delitem(sys.modules, "micropie.templates.environment", raising=False)
+    monkeypatch.setitem(sys.modules, "markupsafe", None)
+    with pytest.raises(ModuleNotFoundError, match="markupsafe"):
+        Pages(write({"page.html": ""})).render("page.html")
+
+
+def test_jinja2_is_imported_by_the_first_template() -> None:
+    code = "import sys, micropie; assert 'jinja2' not in sys.modules; assert micropie.template('{{ 1 }}') == '1'"
+    subprocess.run([sys.executable, "-W", "error", "-c", code], check=True, cwd=Path(__file__).parent.parent.parent)
+
+
+# -- directories -------------------------------------------------------------------------------------------------------
+
+
+def test_the_default_directory(monkeypatch: pytest.MonkeyPatch, write: WriteTemplates, tmp_path: Path) -> None:
+    write({"only_here.html": "{{ 1 + 1 }}"})
+    monkeypatch.chdir(tmp_path)
+    assert App().render("only_here.html") == "2"
+    assert template("only_here.html") == "2"
+
+
+def test_a_relative_directory_stays_the_same_when_the_program_changes_its_own(
+    monkeypatch: pytest.MonkeyPatch, write: WriteTemplates, tmp_path: Path
+) -> None:
+    write({"first.html": "1", "second.html": "2"})
+    monkeypatch.chdir(tmp_path)
+    app = App()
+    assert app.render("first.html") == "1"
+    monkeypatch.chdir("/")
+    assert app.render("second.html") == "2"
+    with pytest.raises(LookupError, match=re.escape(f"there is no template 'third.html' in {tmp_path}")):
+        app.render("third.html")
+
+
+class Inner(App):
+    def index(self, name: str = "page.html") -> Any:
+        return self.render(name)
+
+    async def later(self, name: str = "page.html") -> Any:
+        return await self._render_template(name)
+
+    def broken(self) -> None:
+        raise ValueError
+
+    def links(self) -> str:
+        return template("{{ url_for('links') }}")
+
+    def helped(self) -> str:
+        return self.render("page.html")
+
+
+@pytest.mark.parametrize("path", ["/inner", "/inner/later"])
+def test_an_inner_application_has_the_directory_of_the_outer_one(
+    make_client: MakeClient, write: WriteTemplates, path: str
+) -> None:
+    app = Pages(write({"page.html": "outer {{ url_for('index') }}"}))
+    app.inner = Inner(debug=True)
+    client = make_client(app)
+    assert client.get(path).text == "outer /inner/"
+
+
+@pytest.mark.parametrize("path", ["/inner", "/inner/later"])
+def test_an_inner_application_with_a_directory_looks_there_only(
+    make_client: MakeClient, write: WriteTemplates, path: str
+) -> None:
+    app = Pages(write({"page.html": "outer", "outer.html": "outer"}))
+    app.inner = Inner(templates=write({"page.html": "inner {{ url_for('links') }}"}, below="inner"))
+    client = make_client(app)
+    assert client.get(path).text == "inner /inner/links"
+    assert client.get(path, params={"name": "outer.html"}).status_code == 500
+
+
+def test_each_application_renders_its_own_templates_whoever_is_asked(
+    make_client: MakeClient, write: WriteTemplates
+) -> None:
+    inner = Inner(templates=write({"page.html": "inner {{ url_for('links') }}"}, below="inner"))
+    other = Pages(write({"page.html": "other {{ url_for('stream') }}"}, below="other"))
+
+    class Outer(App):
+        def __init__(self, **settings: Any) -> None:
+            super().__init__(**settings)
+            self.inner = inner
+
+        def helped(self) -> str:
+            return self.inner.helped()
+
+        def other(self) -> str:
+            return other.render("page.html")
+
+        def links(self) -> str:
+            return self.inner.url_for("links")
+
+    app = Outer(templates=write({"page.html": "outer {{ url_for('helped') }}"}))
+    app.error(ValueError)(lambda: app.render("page.html"))
+    client = make_client(app)
+    assert client.get("/helped").text == "inner /inner/links"
+    assert client.get("/inner/broken").text == "outer /helped"
+    assert client.get("/other").text == "other /stream"
+    assert client.get("/links").text == "/inner/links"
+
+
+def test_an_application_in_two_places_links_to_where_it_is_asked(
+    make_client: MakeClient, write: WriteTemplates
+) -> None:
+    app = Pages(write({"page.html": "{{ url_for('links') }}"}))
+    app.one = app.two = Inner()
+    client = make_client(app)
+    assert [client.get(f"/{place}").text for place in ("one", "two")] == ["/one/links", "/two/links"]
+
+
+def test_links_have_the_mount(make_client: MakeClient, write: WriteTemplates) -> None:
+    app = Pages(write({"page.html": "{{ url_for('stream') }} {{ url_for('inner.links') }}"}))
+    app.inner = Inner(templates=write({"page.html": "{{ url_for('links') }}"}, below="inner"))
+    client = make_client(app, root_path="/mount")
+    assert client.get("/render_page?name=page.html").text == "/mount/stream /mount/inner/links"
+    assert client.get("/inner").text == "/mount/inner/links"
+
+
+# -- kept, and noticed when it changes ---------------------------------------------------------------------------------
+
+
+@every_handler
+@pytest.mark.parametrize("debug", [True, False])
+def test_a_changed_template_is_noticed_with_debug_alone(
+    make_client: MakeClient, write: WriteTemplates, handler: str, debug: bool
+) -> None:
+    directory = write({"page.html": "{% include 'part.html' %}", "part.html": "old"})
+    client = make_client(Pages(directory, debug=debug))
+    assert client.get(f"/{handler}?name=page.html").text == "old"
+    write({"part.html": "new"})
+    later = (directory / "part.html").stat().st_mtime_ns + 10**9
+    os.utime(directory / "part.html", ns=(later, later))
+    assert client.get(f"/{handler}?name=page.html").text == ("new" if debug else "old")
+
+
+def test_without_debug_no_file_is_looked_at_again(make_client: MakeClient, write: WriteTemplates) -> None:
+    page = "x" * CHUNK
+    directory = write({"page.html": page + "{% include 'part.html' %}", "part.html": "kept{{ csrf_token()[:0] }}"})
+    client = make_client(Pages(directory))
+    texts = [client.get(f"/{handler}?name=page.html").text for handler in HANDLERS]
+    shutil.rmtree(directory)
+    client.cookies.clear()
+    answers = [client.get(f"/{handler}?name=page.html") for handler in ("stream", *HANDLERS)]
+    assert {*texts, *(answer.text for answer in answers)} == {page + "kept"}
+    assert "set-cookie" in answers[0].headers
+
+
+def test_threads_share_the_templates(write: WriteTemplates) -> None:
+    files = {f"{number}.html": "{% include 'part.html' %}" + str(number) for number in range(20)}
+    app = Pages(write({**files, "part.html": "{% for c in word %}{{ c }}{% endfor %}"}))
+    begin = threading.Barrier(8)
+
+    def render(word: str) -> list[str]:
+        begin.wait()
+        return [app.render(f"{number}.html", word=word) for number in range(20)] * 5
+
+    with ThreadPoolExecutor(8) as pool:
+        for word, texts in zip("abcdefgh", pool.map(render, "abcdefgh"), strict=True):
+            assert texts == [f"{word}{number}" for number in range(20)] * 5
+
+
+# -- filters and globals -----------------------------------------------------------------------------------------------
+
+
+def money(amount: float) -> str:
+    return f"{amount:.2f} €"
+
+
+@every_handler
+def test_filters_and_globals_are_inherited_and_added_to(
+    make_client: MakeClient, write: WriteTemplates, handler: str
+) -> None:
+    page = "{{ 3|money }} {{ 3|twice }} {{ site }} {{ part }} {% from 'macro.html' import m %}{{ m() }}"
+    directory = write({"page.html": page, "macro.html": "{% macro m() %}{{ site }}{{ part }}{% endmacro %}"})
+    app: Any = Pages(
+        directory,
+        template_filters={"money": money, "twice": lambda value: value},
+        template_globals={"site": "Pies", "part": "outer"},
+    )
+    app.inner = Pages(
+        directory, template_filters={"twice": lambda value: value * 2}, template_globals={"part": "inner"}
+    )
+    app.inner.inner = Pages(directory)
+    client = make_client(app)
+    shown = {path: client.get(f"{path}/{handler}?name=page.html").text for path in ("", "/inner", "/inner/inner")}
+    assert shown == {
+        "": "3.00 € 3 Pies outer Piesouter",
+        "/inner": "3.00 € 6 Pies inner Piesinner",
+        "/inner/inner": "3.00 € 6 Pies inner Piesinner",
+    }
+
+
+def test_globals_go_before_what_every_template_sees(write: WriteTemplates) -> None:
+    app = Pages(write({"page.html": "{{ request }}"}), template_globals={"request": "mine"})
+    assert app.render("page.html") == "mine"
+
+
+@pytest.mark.parametrize("name", ["template_filters", "template_globals"])
+def test_the_author_s_dict_is_not_changed(name: str) -> None:
+    values: Any = {"money": money}
+    others: Any = {"other": money}
+    app = App(**{name: values})
+    app.inner = App(**{name: others})
+    app.compiled()
+    assert values == {"money": money}
+
+
+# -- template() --------------------------------------------------------------------------------------------------------
+
+
+def test_template_takes_a_name_or_a_source(make_client: MakeClient, write: WriteTemplates) -> None:
+    class Root(App):
+        def index(self) -> str:
+            return template("page.html", name="file")
+
+        async def source(self) -> str:
+            return template("Hello {{ name }} of {{ request.path }}", name="source")
+
+        def block(self) -> str:
+            return template("{% if 1 %}block{% endif %}")
+
+        def lines(self) -> str:
+            return template("two\nlines")
+
+        def parts(self) -> str:
+            return template(
+                "{% extends 'base.html' %}{% block b %}{{ name_or_source }}{% endblock %}", name_or_source="x"
+            )
+
+        def missing(self) -> str:
+            return template("Hello")
+
+    app = Root(templates=write({"page.html": "Hello {{ name }}", "base.html": "<b>{% block b %}{% endblock %}</b>"}))
+    client = make_client(app)
+    paths = ["/", "/source", "/block", "/lines", "/parts"]
+    wanted = ["Hello file", "Hello source of /source", "block", "two\nlines", "<b>x</b>"]
+    assert [client.get(path).text for path in paths] == wanted
+    assert client.get("/missing").status_code == 500
+
+
+def test_template_looks_where_the_application_does_that_answers(make_client: MakeClient, write: WriteTemplates) -> None:
+    class Root(App):
+        def index(self) -> str:
+            return template("page.html")
+
+    app: Any = Root(templates=write({"page.html": "outer"}))
+    app.inner = Root(templates=write({"page.html": "inner"}, below="inner"))
+    client = make_client(app)
+    assert [client.get(path).text for path in ("/", "/inner")] == ["outer", "inner"]
+
+
+def test_template_outside_of_requests(monkeypatch: pytest.MonkeyPatch, write: WriteTemplates, tmp_path: Path) -> None:
+    for number in range(6):  # a directory each
+        (tmp_path / str(number)).mkdir()
+        monkeypatch.chdir(tmp_path / str(number))
+        write({"page.html": "{{ name }} " + str(number)}, below=f"{number}/templates")
+        assert template("page.html", name="<a>") == f"&lt;a&gt; {number}"
+    with pytest.raises(LookupError, match="there is no template 'none' in /"):
+        template("none")
+    with pytest.raises(LookupError, match="there is no current request"):
+        template("{{ request.path }}")
+    with pytest.raises(LookupError, match=r"use app.render\(...\) here"):
+        template("{{ url_for('index') }}")
+
+
+def test_compiled_sources_are_kept_up_to_a_number(write: WriteTemplates) -> None:
+    templates = Pages(write({"page.html": ""})).compiled().config.templates
+    for number in range(1000):
+        assert templates.render_source("{{ n }} " + str(number % 500), {"n": number}) == f"{number} {number % 500}"
+    compiled: Any = templates._compile
+    info = compiled.cache_info()
+    assert info.currsize == 256
+    before = info.hits
+    templates.render_source("{{ n }} 499", {"n": 1})
+    assert compiled.cache_info().hits == before + 1
+
+
+@pytest.mark.parametrize("wrong", [5, None, ["money"], {"money": money, 5: money}, {"a-b": money}, {"": money}])
+@pytest.mark.parametrize("name", ["template_filters", "template_globals"])
+def test_wrong_filters_and_globals_fail_at_construction(name: str, wrong: Any) -> None:
+    with pytest.raises(SetupError, match=name):
+        App(**{name: wrong})
+
+
+def test_a_filter_that_is_no_function_fails_at_construction() -> None:
+    with pytest.raises(SetupError, match=r"template_filters=...\) takes a dict of functions by name"):
+        App(template_filters={"money": "2.00"})
