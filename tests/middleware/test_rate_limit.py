@@ -469,7 +469,7 @@ def test_a_store_of_the_authors_own_may_be_async(make_client: MakeClient) -> Non
 
 
 def test_the_base_class_says_what_is_missing() -> None:
-    with pytest.raises(NotImplementedError, match=r"take\(key, limit, per\)"):
+    with pytest.raises(NotImplementedError, match=r"hit\(key, limit, per\)"):
         RateStore().hit("key", 1, 60)
 
 
