@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from micropie.errors import ResponseError
 from micropie.execution.steps import Flow, call, kind_of
@@ -20,37 +19,40 @@ _KEYS = frozenset({"code", "reason"})
 _UNUSED = (WebSocketMiddleware.before_websocket, WebSocketMiddleware.after_websocket)
 
 
-def run_before_websocket(hooks: list[Any], begun: list[Any], request: Request) -> Flow[tuple[int, str] | None]:
-    """Run each ``before_websocket`` until one refuses: its code and reason. ``begun`` gets those that were called."""
+def run_before_websocket(
+    hooks: list[WebSocketMiddleware], begun: list[WebSocketMiddleware], request: Request
+) -> Flow[tuple[int, str] | None]:
+    """Run each ``before_websocket`` until one refuses, and return its code and reason.
+
+    Every hook that is called is added to ``begun``.
+    """
     for hook in hooks:
         begun.append(hook)
-        refusal = yield from _call(getattr(hook, "before_websocket", None), request)
+        refusal: object = yield from _call(hook, "before_websocket", request)
         if refusal is not None:
-            return _checked(refusal, hook)
+            if not isinstance(refusal, dict) or not refusal.keys() <= _KEYS:
+                raise ResponseError(
+                    f"{type(hook).__name__} returned {refusal!r}: "
+                    "before_websocket returns None or a dict with code, reason"
+                )
+            code, reason = refusal.get("code", POLICY), refusal.get("reason") or ""
+            check_code(code)
+            return code, str(reason)
     return None
 
 
-def run_after_websocket(begun: list[Any], request: Request) -> Flow[None]:
-    """Run the ``after_websocket`` of those that began, the last one first. What one raises is logged: all run."""
+def run_after_websocket(begun: list[WebSocketMiddleware], request: Request) -> Flow[None]:
+    """Run ``after_websocket`` of each hook in ``begun``, last first. An error is logged, and the others still run."""
     while begun:
         hook = begun.pop()
         try:
-            yield from _call(getattr(hook, "after_websocket", None), request)
+            yield from _call(hook, "after_websocket", request)
         except Exception:
             logger.exception("after_websocket of %s failed", type(hook).__name__)
 
 
-def _call(method: Callable[..., Any] | None, request: Request) -> Flow[Any]:
+def _call(hook: WebSocketMiddleware, name: str, request: Request) -> Flow[object]:
+    method = getattr(hook, name, None)  # a hook need not inherit from ``WebSocketMiddleware``
     if method is None or getattr(method, "__func__", method) in _UNUSED:
         return None
     return (yield from call(kind_of(method), method, request))
-
-
-def _checked(refusal: Any, hook: object) -> tuple[int, str]:
-    if not isinstance(refusal, dict) or not refusal.keys() <= _KEYS:
-        raise ResponseError(
-            f"{type(hook).__name__} returned {refusal!r}: before_websocket returns None or a dict with code, reason"
-        )
-    code, reason = refusal.get("code", POLICY), refusal.get("reason") or ""
-    check_code(code)
-    return code, str(reason)

@@ -24,7 +24,7 @@ async def serve_websocket(site: Site, scope: Scope, receive: Receive, send: Send
     token = current.set(request)
     try:
         try:
-            close_info = await perform(handle_websocket(site, request, websocket), request)
+            close_info = await perform(handle_websocket(site, request, websocket.run), request)
         except BaseException:
             with move_on_after(CLEAN_UP_WITHIN, shield=True):
                 await perform(cleanup(request), request)

@@ -72,12 +72,13 @@ class WebSocket(Connection):
         self._session_id = session_id
         return [("set-cookie", cookie)] if cookie is not None else []
 
-    async def refuse(self, code: int, reason: str, answer: Answer) -> None:
+    async def refuse(self, code: int, reason: str, answer: Answer | None) -> None:
         """End it if it has not ended: by a close frame, or by an answer to a handshake that was not accepted.
 
         Without the extension for that (ASGI, "WebSocket Denial Response") the server's answer is a plain 403.
         """
-        if self.progress.state is not CONNECTING or DENIAL not in (self.request.scope.get("extensions") or {}):
+        can_deny = DENIAL in (self.request.scope.get("extensions") or ())
+        if answer is None or self.progress.state is not CONNECTING or not can_deny:
             await self.finish(code, reason)
             return
         self.progress.end(CLOSE, code, reason)
