@@ -22,7 +22,7 @@ import traceback
 from collections.abc import Sequence
 from inspect import isawaitable
 from ipaddress import ip_address
-from types import AsyncGeneratorType, GeneratorType
+from types import AsyncGeneratorType, GeneratorType, NoneType
 from typing import Any
 
 from micropie.errors import ClientDisconnect, HTTPError, MethodNotAllowed, Redirect
@@ -60,6 +60,10 @@ _NO_VALUES: dict[str, Any] = {}
 _NO_ROUTES: dict[str | None, Route] = {}
 _NO_PAIRS: Sequence[tuple[str, str]] = ()
 _VARIES: Sequence[tuple[str, str]] = (VARY_COOKIE,)
+
+# Results that are a response, or become one, without a step; and bodies that are neither streams nor files.
+_RESPONSES = frozenset({Response, tuple, bytes, NoneType})
+_PLAIN_BODIES = frozenset({str, bytes, dict, list, NoneType})
 
 
 def start(site: Site, request: Request) -> Step | Flow[Answer]:
@@ -107,7 +111,11 @@ def finish(request: Request, result: Any) -> Answer | Flow[Answer]:
         if kind is dict or kind is list:
             body = dumps(result)
             return 200, JSON, len(body), pairs, body, None
-        if (kind is AsyncGeneratorType or kind is GeneratorType) and session is None:
+        if kind in _RESPONSES and session is None:
+            response = result if kind is Response else as_response(result)
+            if type(response.body) in _PLAIN_BODIES:
+                return _settled(request, response, None)
+        elif (kind is AsyncGeneratorType or kind is GeneratorType) and session is None:
             request.answer_stream = stream = Stream(result, kind is AsyncGeneratorType)
             chunk = stream.next_nowait() if request.is_on_loop else PENDING
             if (
