@@ -7,6 +7,7 @@ the caller's; locks and thread-locals of the application depend on that. Whoever
 
 from __future__ import annotations
 
+import io
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
@@ -89,47 +90,29 @@ def _too_late(data: bytes) -> None:
     raise ResponseError("the WSGI application wrote after its answer was closed")
 
 
-class BodyInput:
-    """``wsgi.input`` over a body that comes piece by piece: ``pull()`` gives the next, ``b""`` at its end, for ever."""
+class RawBody(io.RawIOBase):
+    """A body that arrives piece by piece, as a raw stream. ``pull()`` returns the next piece, and b"" from its end on.
+
+    An ``io.BufferedReader`` around it is a ``wsgi.input``.
+    """
 
     def __init__(self, pull: Callable[[], bytes]) -> None:
         self._pull = pull
-        self._buffer = b""
+        self._piece = memoryview(b"")
 
-    def read(self, size: int | None = -1) -> bytes:
-        """At most ``size`` bytes, fewer at the end alone; all that are left if it is negative or None."""
-        pieces, length = [self._buffer], len(self._buffer)
-        while (size is None or size < 0 or length < size) and (piece := self._pull()):
-            pieces.append(piece)
-            length += len(piece)
-        data = b"".join(pieces)
-        end = len(data) if size is None or size < 0 else size
-        self._buffer = data[end:]
-        return data[:end]
+    def readable(self) -> bool:
+        """Return True."""
+        return True
 
-    def readline(self, size: int | None = -1) -> bytes:
-        """A line with its end, at most ``size`` bytes of it."""
-        most = -1 if size is None else size
-        pieces, length = [self._buffer], len(self._buffer)
-        while b"\n" not in pieces[-1] and (most < 0 or length < most) and (piece := self._pull()):
-            pieces.append(piece)
-            length += len(piece)
-        data = b"".join(pieces)
-        end = data.find(b"\n") + 1 or len(data)
-        if 0 <= most < end:
-            end = most
-        self._buffer = data[end:]
-        return data[:end]
+    def readinto(self, buffer: Any) -> int:
+        """Fill ``buffer`` from one piece; return the number of bytes, 0 at the end. Raises what ``pull`` raises."""
+        piece = self._piece or memoryview(self._pull())
+        size = min(len(buffer), len(piece))
+        buffer[:size] = piece[:size]
+        self._piece = piece[size:]
+        return size
 
-    def readlines(self, hint: int | None = -1) -> list[bytes]:
-        """Lines until the end, or until they have ``hint`` bytes."""
-        lines, length = [], 0
-        for line in self:
-            lines.append(line)
-            length += len(line)
-            if hint is not None and 0 < hint <= length:
-                break
-        return lines
-
-    def __iter__(self) -> Iterator[bytes]:
-        return iter(self.readline, b"")
+    def readall(self) -> bytes:
+        """Return all that is left."""
+        piece, self._piece = self._piece, memoryview(b"")
+        return b"".join([piece, *iter(self._pull, b"")])

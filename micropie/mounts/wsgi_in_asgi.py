@@ -12,6 +12,7 @@ from collections import deque
 from collections.abc import Callable
 from contextlib import suppress
 from functools import partial
+from io import BufferedReader
 from itertools import chain, repeat
 from queue import SimpleQueue
 from typing import TYPE_CHECKING, Any
@@ -29,7 +30,7 @@ from micropie.http.response import Response
 from micropie.http.types import Environ
 from micropie.mounts.answering import begun
 from micropie.mounts.prefixes import Mount, MountedPath
-from micropie.mounts.wsgi_call import BodyInput, WSGICall
+from micropie.mounts.wsgi_call import RawBody, WSGICall
 
 if TYPE_CHECKING:
     from micropie.asgi.request import ASGIRequest
@@ -44,7 +45,7 @@ async def answer_of_wsgi(mount: Mount, threads: Threads, mounted_path: MountedPa
     call = _Call(mount, request, limiter_of(threads))
     if request.has_short_body:
         await call.read_ahead()
-    await call.start(environ_of(request, mounted_path, BodyInput(call.pull)))
+    await call.start(environ_of(request, mounted_path, BufferedReader(RawBody(call.pull))))
     return await begun(call, request.method == "HEAD")
 
 
@@ -198,7 +199,7 @@ class ClientLeft(ClientDisconnect, OSError):
     """What an application gets from ``wsgi.input`` and ``write``, for applications know OSError."""
 
 
-def environ_of(request: ASGIRequest, mounted_path: MountedPath, body: BodyInput) -> Environ:
+def environ_of(request: ASGIRequest, mounted_path: MountedPath, body: BufferedReader) -> Environ:
     """The environ of a request. Middleware's word on scheme, client and host counts.
 
     Names of headers with "_" are dropped, as "-" becomes that; and Proxy, as ``HTTP_PROXY`` means something to others.

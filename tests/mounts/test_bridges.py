@@ -219,7 +219,7 @@ def reader(environ: Any, start_response: Any) -> list[bytes]:
     if how == "lines":
         return [b"|".join(body.readlines())]
     if how == "some":
-        return [b"|".join(body.readlines(4))]
+        return [b"|".join(body.readlines(3))]
     if how == "iterate":
         return [b"|".join(body)]
     if how == "mixed":

@@ -5,16 +5,20 @@ from __future__ import annotations
 import os
 import signal
 import threading
+from functools import partial
+from io import BufferedReader, TextIOWrapper
+from itertools import repeat
 from typing import Any
 
 import anyio
 import pytest
 
 from micropie import App, HttpMiddleware
+from micropie.errors import ClientDisconnect
 from micropie.execution.portal import Loop, close_portals
 from micropie.http.headers import KEPT
 from micropie.mounts.prefixes import ASGI, Mount
-from micropie.mounts.wsgi_call import BodyInput
+from micropie.mounts.wsgi_call import RawBody
 from micropie.mounts.wsgi_in_asgi import _KEYS
 from micropie.testing import TestClient
 from micropie.wsgi.request import _NAMES
@@ -109,13 +113,62 @@ def test_R70_a_forked_child_and_its_parent_answer(backend: str, is_used: bool) -
     app.wsgi_shutdown()
 
 
+def body_input(*pieces: bytes) -> tuple[BufferedReader, list[bytes]]:
+    """A ``wsgi.input`` of these pieces, and those that have not been asked for."""
+    left = list(pieces)
+    return BufferedReader(RawBody(lambda: left.pop(0) if left else b"")), left
+
+
 def test_the_input_of_an_application_is_read_on_demand() -> None:
-    pieces = [b"ab", b"c\nd", b"e"]
-    body = BodyInput(lambda: pieces.pop(0) if pieces else b"")
-    assert (body.read(0), len(pieces)) == (b"", 3)
-    assert (body.read(1), len(pieces)) == (b"a", 2)
-    assert (body.readline(0), len(pieces)) == (b"", 2)
+    body, left = body_input(b"ab", b"c\nd", b"e")
+    assert (body.read(0), len(left)) == (b"", 3)
+    assert (body.read(1), len(left)) == (b"a", 2)
+    assert (body.readline(0), len(left)) == (b"", 2)
     assert (body.readline(), body.read(None), body.readline(None)) == (b"bc\n", b"de", b"")
+    assert (body.read(), body.read(1), body.readline(), body.readlines()) == (b"", b"", b"", [])
+
+
+def test_the_input_of_an_application_is_a_stream_of_the_standard_library() -> None:
+    body, _ = body_input(b"a\xc3", b"\xa9\r\n", b"b")
+    assert [*TextIOWrapper(body, "utf-8")] == ["aé\n", "b"]
+    body, _ = body_input(b"abc", b"def")
+    target = bytearray(5)
+    assert (body.readinto(target), bytes(target), body.read1()) == (5, b"abcde", b"f")
+    assert (body.readable(), body.writable(), body.seekable()) == (True, False, False)
+
+
+@pytest.mark.parametrize("pieces", [1, 4096], ids=["whole", "in pieces"])
+def test_lines_of_an_input_take_linear_time(pieces: int) -> None:
+    """4 MiB of line ends: what copies the rest of the body for each line needs minutes for them."""
+    size = 4 * 1024 * 1024
+    asked = 0
+    left = [b"\n" * (size // pieces)] * pieces
+
+    def pull() -> bytes:
+        nonlocal asked
+        asked += 1
+        return left.pop() if left else b""
+
+    body = BufferedReader(RawBody(pull))
+    assert sum(map(len, iter(body.readline, b""))) == size
+    assert asked == pieces + 1
+    left.extend([b"\n" * (size // pieces)] * pieces)
+    assert sum(map(len, body)) == size
+
+
+def test_a_long_line_in_many_pieces_takes_linear_time() -> None:
+    pieces = repeat(b"x" * 64, 65536)
+    assert len(BufferedReader(RawBody(lambda: next(pieces, b""))).readline()) == 64 * 65536
+
+
+def test_an_error_of_the_body_reaches_who_reads_it_each_time() -> None:
+    def pull() -> bytes:
+        raise ClientDisconnect("the client left")
+
+    body = BufferedReader(RawBody(pull))
+    for read in (body.read, partial(body.read, 1), body.readline, body.readlines, partial(next, body)):
+        with pytest.raises(ClientDisconnect, match="the client left"):
+            read()
 
 
 def test_a_mount_says_what_it_is() -> None:
