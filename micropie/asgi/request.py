@@ -40,17 +40,12 @@ class ASGIRequest(Request):
     _begun: tuple[Generator[Any, Any, Message], Any] | None = None  # a call of ``receive`` that waits, and for what
     in_flight: Event | None = None  # while the body is waited for
 
-    def __init__(self, scope: Scope, receive: Receive) -> None:
+    def __init__(self, scope: Scope, receive: Receive, method: str | None = None) -> None:
+        path = scope["path"] or "/"
+        Request.__init__(self, method or scope["method"], path)  # super() takes 0.07 µs more on Python 3.11
         self.scope = scope
         self._receive = receive
-        self.method = scope["method"]
-        self.path = path = scope["path"] or "/"
         self._ended = False
-        self.route = self.pending_response = self.loaded_session = self.closers = self.literal_path = (
-            self.answer_stream
-        ) = None
-        self._framing = self.parsed_query = self.received = self.form_fields = self.document = None
-        self.path_params = ()
         raw = scope.get("raw_path")
         if scope.get("root_path"):
             self.path = self._below_mount(path)
@@ -233,9 +228,8 @@ class ASGIWebSocketRequest(ASGIRequest, WebSocketRequest):
     __slots__ = ("hooks_begun", "is_accepted")
 
     def __init__(self, scope: Scope) -> None:
-        # The handshake is a GET (RFC 6455, section 4.1), which the scope does not say.
-        super().__init__({**scope, "method": "GET"}, _receive_nothing)
-        self.scope = scope
+        # The handshake is a GET (RFC 6455, section 4.1); the scope names no method.
+        super().__init__(scope, _receive_nothing, "GET")
         self.hooks_begun = []
         self.is_accepted = False
 

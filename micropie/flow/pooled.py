@@ -115,16 +115,13 @@ class PooledRequest(Request):
     is_pooled = True
 
     def __init__(self, copy: dict[str, Any]) -> None:
+        super().__init__(copy["method"], copy["path"])
         self._copy = copy
-        self.method, self.path, self.path_params = copy["method"], copy["path"], copy["path_params"]
-        self.root_path, self.form_fields, self.id = copy["root_path"], copy["form"], copy["id"]
+        self.path_params, self.root_path = copy["path_params"], copy["root_path"]
+        self.form_fields, self.id = copy["form"], copy["id"]
         self._scheme, self._client, self._host = copy["scheme"], copy["client"], copy["host"]
         self.document = (NULL if copy["document"] is None else copy["document"]) if copy["has_document"] else None
         self.config: Any = SimpleNamespace(limits=copy["limits"])
-        self.route = self.pending_response = self.loaded_session = self.closers = self.literal_path = (
-            self.answer_stream
-        ) = None
-        self._framing = self.parsed_query = self.received = None
 
     @property
     def session(self) -> Any:

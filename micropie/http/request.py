@@ -164,6 +164,13 @@ class Request:
     uploads: dict[str, list[UploadFile]] = _NO_UPLOADS
     received_parts: Sequence[tuple[str, str | UploadFile]] = ()  # of a multipart form, in order
 
+    def __init__(self, method: str, path: str) -> None:
+        self.method = method
+        self.path = path
+        self.path_params = ()
+        self.route = self.pending_response = self.loaded_session = self.closers = self.literal_path = None
+        self._framing = self.parsed_query = self.received = self.form_fields = self.document = self.answer_stream = None
+
     # -- the head -----------------------------------------------------------------------------------------------
 
     @property

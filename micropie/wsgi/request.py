@@ -43,14 +43,9 @@ class WSGIRequest(Request):
     _left: int | None = None  # bytes of the body not yet read, None before the first read
 
     def __init__(self, environ: Environ) -> None:
+        path = environ.get("PATH_INFO") or "/"
+        Request.__init__(self, environ["REQUEST_METHOD"], path)  # super() takes 0.07 µs more on Python 3.11
         self.environ = environ
-        self.method = environ["REQUEST_METHOD"]
-        self.route = self.pending_response = self.loaded_session = self.closers = self.literal_path = (
-            self.answer_stream
-        ) = None
-        self._framing = self.parsed_query = self.received = self.form_fields = self.document = None
-        self.path_params = ()
-        self.path = path = environ.get("PATH_INFO") or "/"
         target = environ.get("RAW_URI") or environ.get("REQUEST_URI") or ""
         if not path.isascii():
             self.path = path.encode("latin-1").decode("utf-8", "replace")
