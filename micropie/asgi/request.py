@@ -32,10 +32,11 @@ PERCENT = ord("%")  # ``37 in raw`` takes a sixth of the time of ``b"%" in raw``
 class ASGIRequest(Request):
     """See ``Request``. The scope is the server's own, not a copy."""
 
-    __slots__ = ("_ended", "_receive", "scope")
+    __slots__ = ("_receive", "scope")
 
     scope: Scope
     is_on_loop = True
+    _ended = False  # no further piece of the body is to come
     _gone = False
     _begun: tuple[Generator[Any, Any, Message], Any] | None = None  # a call of ``receive`` that waits, and for what
     in_flight: Event | None = None  # while the body is waited for
@@ -45,7 +46,6 @@ class ASGIRequest(Request):
         Request.__init__(self, method or scope["method"], path)  # super() takes 0.07 µs more on Python 3.11
         self.scope = scope
         self._receive = receive
-        self._ended = False
         raw = scope.get("raw_path")
         if scope.get("root_path"):
             self.path = self._below_mount(path)
