@@ -1,7 +1,8 @@
-"""Annotations compiled to converters: text (a path, a query, a form) or a JSON value becomes what was annotated.
+"""Convert text (a path, a query, a form) or a JSON value to what a parameter is annotated with.
 
-A ``Converter`` has two entries because text and JSON differ: ``"1"`` from a query is an ``int``, the JSON text
-``"1"`` too, but JSON's ``true`` is none. ``expected`` finishes the sentence "Parameter 'x' must be ...".
+``converter_for`` compiles an annotation to a ``Converter`` once; a request only calls it. A ``Converter`` has two
+functions because text and JSON differ: ``"1"`` is a whole number in a query and in JSON, and JSON's ``true`` is not.
+Its ``expected`` completes the sentence "Parameter 'x' must be ...".
 """
 
 from __future__ import annotations
@@ -11,13 +12,17 @@ import enum
 import math
 import re
 import types
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Mapping
 from datetime import date, datetime, time
 from decimal import Decimal, InvalidOperation
 from typing import (
+    Annotated,
     Any,
     Literal,
     NamedTuple,
+    Protocol,
+    TypeAlias,
+    TypeGuard,
     TypeVar,
     Union,
     get_args,
@@ -29,15 +34,21 @@ from uuid import UUID
 
 from micropie.errors import SetupError
 
+T = TypeVar("T")
+
 
 class Converter(NamedTuple):
-    """``from_text(text)`` and ``from_json(value)`` raise ``ValueError`` for what is not ``expected``."""
+    """Two functions that return the converted value and raise ``ValueError`` for anything but what is ``expected``.
+
+    ``optional``: None is a value as well. ``many``: if set, the parameter takes every value of its name; ``many``
+    makes a list, a tuple or a set of the converted ones.
+    """
 
     expected: str
-    from_text: Callable[[str], Any]
-    from_json: Callable[[Any], Any]
+    from_text: Callable[[str], object]
+    from_json: Callable[[object], object]
     optional: bool = False
-    many: Callable[[list[Any]], Any] | None = None  # takes every value of the name, then packs them so
+    many: Callable[[list[object]], object] | None = None
 
 
 _WHOLE = re.compile(r"[+-]?[0-9]{1,4300}", re.ASCII)  # int() would take "1_0", " 1 " and other scripts' digits
@@ -69,62 +80,56 @@ def _to_bool(text: str) -> bool:
 def _to_decimal(text: str) -> Decimal:
     try:
         number = Decimal(text) if _NUMBER.fullmatch(text) else Decimal("NaN")
-    except InvalidOperation:  # an exponent past what the decimal module holds
+    except InvalidOperation:  # an exponent beyond the decimal module's limits
         raise ValueError(text) from None
     if not number.is_finite():
         raise ValueError(text)
     return number
 
 
-def _is_number(value: object) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool)
-
-
-def _json_int(value: Any) -> int:
-    if isinstance(value, bool) or not isinstance(value, int):
-        return _to_int(_only_text(value))
-    return value
-
-
-def _json_float(value: Any) -> float:
+def _float_from_json(value: object) -> float:
     try:
         return float(value) if _is_number(value) else _to_float(_only_text(value))
-    except OverflowError:
+    except OverflowError:  # a whole number beyond the largest float
         raise ValueError(value) from None
 
 
-def _json_bool(value: Any) -> bool:
-    return value if isinstance(value, bool) else _to_bool(_only_text(value))
+def _is_number(value: object) -> TypeGuard[int | float]:
+    return isinstance(value, int | float) and not isinstance(value, bool)
 
 
-def _json_decimal(value: Any) -> Decimal:
-    return Decimal(str(value)) if _is_number(value) else _to_decimal(_only_text(value))
-
-
-def _only_text(value: Any) -> str:
+def _only_text(value: object) -> str:
     if not isinstance(value, str):
         raise ValueError(value)
     return value
 
 
-def _identity(value: Any) -> Any:
+def _identity(value: T) -> T:
     return value
 
 
-def _from_text_only(expected: str, convert: Callable[[str], Any]) -> Converter:
+def _from_text_only(expected: str, convert: Callable[[str], object]) -> Converter:
     return Converter(expected, convert, lambda value: convert(_only_text(value)))
 
 
 ANYTHING = Converter("a value", _identity, _identity)
 
-_SIMPLE: dict[Any, Converter] = {
+_SIMPLE: dict[object, Converter] = {
     Any: ANYTHING,
     object: ANYTHING,
     str: Converter("text", _identity, _only_text),
-    int: Converter("a whole number", _to_int, _json_int),
-    float: Converter("a number", _to_float, _json_float),
-    bool: Converter("true or false", _to_bool, _json_bool),
-    Decimal: Converter("a decimal number", _to_decimal, _json_decimal),
+    int: Converter(
+        "a whole number", _to_int, lambda value: value if type(value) is int else _to_int(_only_text(value))
+    ),
+    float: Converter("a number", _to_float, _float_from_json),
+    bool: Converter(
+        "true or false", _to_bool, lambda value: value if type(value) is bool else _to_bool(_only_text(value))
+    ),
+    Decimal: Converter(
+        "a decimal number",
+        _to_decimal,
+        lambda value: Decimal(str(value)) if _is_number(value) else _to_decimal(_only_text(value)),
+    ),
     UUID: _from_text_only("a UUID", UUID),
     date: _from_text_only("a date such as 2026-01-31", date.fromisoformat),
     time: _from_text_only("a time such as 13:45:00", time.fromisoformat),
@@ -132,25 +137,25 @@ _SIMPLE: dict[Any, Converter] = {
 }
 
 
-def converter_for(annotation: Any, parameter: str) -> Converter:
-    """The converter for one parameter's annotation. Raises ``SetupError`` for one that nothing converts to."""
-    if get_origin(annotation) is not None and hasattr(annotation, "__metadata__"):  # Annotated[int, ...]
-        annotation = annotation.__origin__
+def converter_for(annotation: object, parameter: str) -> Converter:
+    """Return the converter for an annotation. Raises ``SetupError`` for one that text and JSON can't become."""
+    if get_origin(annotation) is Annotated:
+        annotation = get_args(annotation)[0]
     if annotation in _SIMPLE:
         return _SIMPLE[annotation]
     if isinstance(annotation, TypeVar):
         return ANYTHING
     if isinstance(annotation, type) and issubclass(annotation, enum.Enum):
-        return _enum(annotation)
-    origin = get_origin(annotation)
+        return _one_of({str(member.value): member for member in annotation})
+    origin, arguments = get_origin(annotation), get_args(annotation)
     if origin is Literal:
-        return _literal(get_args(annotation))
+        return _one_of({str(value): value for value in arguments})
     if origin in (Union, types.UnionType):
-        return _union(get_args(annotation), parameter)
+        return _union(arguments, parameter)
     if annotation in _COLLECTIONS or origin in _COLLECTIONS:
-        return _collection(origin or annotation, get_args(annotation), parameter)
+        return _collection(origin or annotation, arguments, parameter)
     if annotation is dict or origin is dict:
-        return _object(get_args(annotation), parameter)
+        return _json_object(converter_for(arguments[1], parameter) if arguments else ANYTHING)
     raise SetupError(
         f"parameter {parameter!r} is annotated with {annotation!r}, which no text converts to: use str, int, float, "
         "bool, UUID, date, datetime, Decimal, an Enum, Literal, Optional, list[...], a dataclass, a TypedDict, "
@@ -158,37 +163,26 @@ def converter_for(annotation: Any, parameter: str) -> Converter:
     )
 
 
-def _refuse(value: Any) -> Any:
-    raise ValueError(value)
+def _json_object(member: Converter) -> Converter:
+    def from_text(text: str) -> object:
+        raise ValueError(text)
 
-
-def _object(arguments: tuple[Any, ...], parameter: str) -> Converter:
-    member = converter_for(arguments[1], parameter) if arguments else ANYTHING
-
-    def from_json(value: Any) -> dict[str, Any]:
+    def from_json(value: object) -> object:
         if not isinstance(value, dict):
             raise ValueError(value)
         return {name: member.from_json(element) for name, element in value.items()}
 
-    return Converter("a JSON object", _refuse, from_json)
+    return Converter("a JSON object", from_text, from_json)
 
 
-def _enum(kind: type[enum.Enum]) -> Converter:
-    return _one_of({str(member.value): member for member in kind})
-
-
-def _literal(values: tuple[Any, ...]) -> Converter:
-    return _one_of({str(value): value for value in values})
-
-
-def _one_of(choices: dict[str, Any]) -> Converter:
-    def choose(value: Any) -> Any:
+def _one_of(choices: Mapping[str, object]) -> Converter:
+    def choose(value: object) -> object:
         try:
             return choices[str(value)]
         except KeyError:
             raise ValueError(value) from None
 
-    def choose_json(value: Any) -> Any:
+    def choose_json(value: object) -> object:
         if not isinstance(value, str | int | float) or isinstance(value, bool) != isinstance(choose(value), bool):
             raise ValueError(value)
         return choose(value)
@@ -196,23 +190,22 @@ def _one_of(choices: dict[str, Any]) -> Converter:
     return Converter("one of " + ", ".join(choices), choose, choose_json)
 
 
-def _union(members: tuple[Any, ...], parameter: str) -> Converter:
+def _union(members: tuple[object, ...], parameter: str) -> Converter:
     optional = type(None) in members
     inner = [converter_for(member, parameter) for member in members if member is not type(None)]
     if len(inner) == 1:
         return _optional(inner[0]) if optional else inner[0]
-    # int before str, whatever the order: every text is a str.
+    # int before str in any union: every text is a str.
     inner.sort(key=lambda converter: converter in (_SIMPLE[str], ANYTHING))
-    expected = " or ".join(converter.expected for converter in inner)
     union = Converter(
-        expected,
-        lambda text: _first_that_fits([converter.from_text for converter in inner], text),
-        lambda value: _first_that_fits([converter.from_json for converter in inner], value),
+        " or ".join(converter.expected for converter in inner),
+        lambda text: _first_that_fits((converter.from_text for converter in inner), text),
+        lambda value: _first_that_fits((converter.from_json for converter in inner), value),
     )
     return _optional(union) if optional else union
 
 
-def _first_that_fits(converts: list[Callable[[Any], Any]], value: Any) -> Any:
+def _first_that_fits(converts: Iterable[Callable[[T], object]], value: T) -> object:
     for convert in converts:
         try:
             return convert(value)
@@ -231,30 +224,60 @@ def _optional(inner: Converter) -> Converter:
     )
 
 
-_COLLECTIONS: dict[Any, Callable[[list[Any]], Any]] = {list: list, tuple: tuple, set: set, frozenset: frozenset}
+_COLLECTIONS: dict[object, Callable[[list[object]], object]] = {
+    list: list,
+    tuple: tuple,
+    set: set,
+    frozenset: frozenset,
+}
 
 
-def _collection(kind: Any, arguments: tuple[Any, ...], parameter: str) -> Converter:
+def _collection(kind: object, arguments: tuple[object, ...], parameter: str) -> Converter:
     if kind is tuple and len(arguments) == 2 and arguments[1] is Ellipsis:
         arguments = arguments[:1]
     if len(arguments) > 1:
         raise SetupError(f"parameter {parameter!r}: a tuple of fixed length comes from no form; write tuple[X, ...]")
     item = converter_for(arguments[0], parameter) if arguments else ANYTHING
-    pack = _COLLECTIONS[kind]
+    make = _COLLECTIONS[kind]
 
-    def from_json(value: Any) -> Any:
+    def from_json(value: object) -> object:
         if not isinstance(value, list):
             raise ValueError(value)
-        return pack([item.from_json(element) for element in value])
+        return make([item.from_json(element) for element in value])
 
-    return Converter(f"a list, each {item.expected}", item.from_text, from_json, many=pack)
+    return Converter(f"a list, each {item.expected}", item.from_text, from_json, many=make)
 
 
-def is_structure(annotation: Any) -> bool:
-    """Whether a whole body becomes this: a dataclass, TypedDict, msgspec.Struct or pydantic model."""
-    if not isinstance(annotation, type):
-        return is_typeddict(annotation)
-    return (
+# -- structures: a whole body as one object ----------------------------------------------------------------------------
+
+_FormReader: TypeAlias = Callable[[list[str]], object]
+
+
+class StructureConverter(NamedTuple):
+    """Two functions that make a structure, and raise ``ValueError`` with a text that says what is wrong.
+
+    ``from_form`` takes the texts of a form's fields by name.
+    """
+
+    from_json: Callable[[object], object]
+    from_form: Callable[[Mapping[str, list[str]]], object]
+
+
+class _PydanticField(Protocol):
+    annotation: object
+
+
+class _PydanticModel(Protocol):
+    """The part of a pydantic model's class that is used here."""
+
+    model_fields: Mapping[str, _PydanticField]
+
+    def model_validate(self, document: object) -> object: ...
+
+
+def is_structure(annotation: object) -> TypeGuard[type]:
+    """Return whether a whole body becomes this: a dataclass, TypedDict, msgspec.Struct or pydantic model."""
+    return isinstance(annotation, type) and (
         dataclasses.is_dataclass(annotation)
         or is_typeddict(annotation)
         or hasattr(annotation, "__struct_fields__")
@@ -262,60 +285,56 @@ def is_structure(annotation: Any) -> bool:
     )
 
 
-def is_pydantic(annotation: Any) -> bool:
-    """Whether this is a pydantic model, told by the method that it will be asked for."""
+def is_pydantic(annotation: object) -> TypeGuard[_PydanticModel]:
+    """Return whether this is a pydantic model; pydantic itself need not be imported to tell."""
     return hasattr(annotation, "model_validate") and hasattr(annotation, "model_fields")
 
 
-def structure_converter(annotation: Any, parameter: str) -> Callable[[Any, bool], Any]:
-    """``convert(document, from_text)`` -> the structure; raises ``ValueError`` whose text says what is wrong.
-
-    Raises ``SetupError`` if msgspec is needed and missing.
-    """
-    if is_pydantic(annotation):
-        readers = {name: _form_reader(field.annotation) for name, field in annotation.model_fields.items()}
-        return lambda document, from_text: annotation.model_validate(
-            _from_form(document, readers) if from_text else document
+def structure_converter(structure: type, parameter: str) -> StructureConverter:
+    """Return the converter for a structure. Raises ``SetupError`` if msgspec is missing, or can't make it."""
+    if is_pydantic(structure):
+        model: _PydanticModel = structure
+        readers = {name: _form_reader(field.annotation) for name, field in model.model_fields.items()}
+        return StructureConverter(
+            model.model_validate, lambda fields: model.model_validate(_read_fields(fields, readers))
         )
     try:
         import msgspec
     except ImportError:
         raise SetupError(
-            f'parameter {parameter!r} is a {annotation.__name__}: install msgspec, pip install "micropie[standard]"'
+            f'parameter {parameter!r} is a {structure.__name__}: install msgspec, pip install "micropie[standard]"'
         ) from None
 
     try:
-        msgspec.json.Decoder(annotation)  # complains of what it could never make
-        readers = {name: _form_reader(hint) for name, hint in get_type_hints(annotation).items()}
+        msgspec.json.Decoder(structure)  # raises TypeError for a structure that msgspec can't make
+        readers = {name: _form_reader(hint) for name, hint in get_type_hints(structure).items()}
     except (TypeError, NameError, AttributeError, SyntaxError) as error:
-        raise SetupError(f"parameter {parameter!r} is a {annotation.__name__}, which can't be made: {error}") from None
+        raise SetupError(f"parameter {parameter!r} is a {structure.__name__}, which can't be made: {error}") from None
 
-    def convert(document: Any, from_text: bool) -> Any:
-        if from_text:
-            document = _from_form(document, readers)
+    def convert(document: object, strict: bool = True) -> object:
         try:
-            return msgspec.convert(document, annotation, strict=not from_text)
-        except msgspec.ValidationError as error:  # which is no ValueError
+            return msgspec.convert(document, structure, strict=strict)
+        except msgspec.ValidationError as error:  # not a ValueError in msgspec
             raise ValueError(str(error)) from None
 
-    return convert
+    return StructureConverter(convert, lambda fields: convert(_read_fields(fields, readers), strict=False))
 
 
-def _from_form(fields: dict[str, list[str]], readers: dict[str, Callable[[list[str]], Any]]) -> dict[str, Any]:
-    return {name: readers.get(name, _first)(texts) for name, texts in fields.items()}
+def _read_fields(fields: Mapping[str, list[str]], readers: Mapping[str, _FormReader]) -> dict[str, object]:
+    return {name: readers.get(name, _one_or_all)(texts) for name, texts in fields.items()}
 
 
-def _first(texts: list[str]) -> Any:
+def _one_or_all(texts: list[str]) -> str | list[str]:
     return texts[0] if len(texts) == 1 else texts
 
 
-def _form_reader(hint: Any) -> Callable[[list[str]], Any]:
-    """What a form can't say by itself: one value of a list, a ticked box, nothing entered."""
+def _form_reader(hint: object) -> _FormReader:
+    """Return a function from a field's texts to a value; a form can't tell a list of one, a tick or an empty value."""
     members = get_args(hint) if get_origin(hint) in (Union, types.UnionType) else (hint,)
     if any((get_origin(member) or member) in _COLLECTIONS for member in members):
         return _identity
     if bool in members:
-        return lambda texts: True if texts == ["on"] else _first(texts)
+        return lambda texts: True if texts == ["on"] else _one_or_all(texts)
     if type(None) in members and str not in members:
-        return lambda texts: None if texts == [""] else _first(texts)
-    return _first
+        return lambda texts: None if texts == [""] else _one_or_all(texts)
+    return _one_or_all

@@ -1,4 +1,4 @@
-"""One route: a handler, what its author said of it, how its arguments are bound and where it runs."""
+"""One route: a handler with its decorators' marks, the plan of its arguments, and how it runs."""
 
 from __future__ import annotations
 
@@ -19,7 +19,11 @@ METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS",
 
 
 class RouteMark(NamedTuple):
-    """What ``@route`` and its kin leave on a function. ``path`` None: by its name. ``run_in`` None: as it says."""
+    """What ``@route``, ``@get`` and the like leave on a function.
+
+    ``path``: None for the path of the function's name. ``methods``: () for all. ``name``: for ``url_for``, None for
+    the function's own. ``run_in``: None for where the function or the application says.
+    """
 
     path: str | None
     methods: tuple[str, ...]
@@ -27,14 +31,14 @@ class RouteMark(NamedTuple):
     run_in: str | None = None
 
 
-def marks_of(function: Any, attribute: str = "__micropie_routes__") -> list[RouteMark]:
-    """The marks of a function or of what it wraps."""
+def marks_of(function: object, attribute: str = "__micropie_routes__") -> list[RouteMark]:
+    """Return the marks of a function. ``functools.wraps`` copies them to a decorator's."""
     marks: list[RouteMark] = getattr(function, attribute, [])
     return marks
 
 
 def checked_methods(methods: Iterable[str]) -> tuple[str, ...]:
-    """HTTP methods in upper case. Raises ``SetupError`` for text, nothing and unknown methods."""
+    """Return HTTP methods in upper case. Raises ``SetupError`` for a str, for none at all and for unknown ones."""
     if isinstance(methods, str):
         raise SetupError(f'methods is a list: write methods=["{methods.upper()}"]')
     if not isinstance(methods, Iterable):
@@ -49,14 +53,15 @@ def checked_methods(methods: Iterable[str]) -> tuple[str, ...]:
 
 
 class Route:
-    """A handler as the flow needs it: ``call(*bind(...))``, run as ``step_kind`` says: AWAIT, HANDLER, POOL or INLINE.
+    """A handler as the flow needs it: ``call(*bind(...))``, run by a step of the kind ``step_kind``.
 
-    ``blocking`` is the way for a ``def`` handler: HANDLER, or INLINE where a step would be nothing but a call.
-    ``placement`` is where the route wants it to run, None for where the function or the application says.
-    ``reads_body``: no form and no JSON is received for it.
+    ``step_kind`` is AWAIT, HANDLER, POOL or INLINE. ``blocking`` is the kind for a ``def`` handler: HANDLER, or INLINE
+    where the flow's thread may block. ``limited_step_kind`` is the kind when a time limit is set, which needs a step.
+    ``placement`` is where the route wants the handler to run, None for where the function or the application says.
 
-    Arguments that are ``texts`` segments of the path need no binding. ``takes_socket``: it answers WebSockets,
-    and ``call`` takes the socket before its arguments.
+    ``reads_body``: no form and no JSON is received for the handler. ``plain_args``: so many path segments are the
+    arguments as they are, see ``Plan``. ``takes_socket``: the handler answers WebSockets, and ``call`` takes the
+    socket before its arguments.
     """
 
     __slots__ = (
@@ -77,7 +82,7 @@ class Route:
 
     def __init__(
         self,
-        function: Callable[..., Any],
+        function: Callable[..., object],
         name: str,
         config: AppConfig,
         methods: tuple[str, ...] = (),
@@ -88,26 +93,33 @@ class Route:
     ) -> None:
         self.name = name
         self.is_fallback = pattern is None and name.rpartition(".")[2] == "default"
-        self.config = _level_for(function, config)
+        self.config = config
+        max_body_size = _mark(function, "__micropie_max_body_size__")
+        if max_body_size is not None:  # in a config for this route: a request then has one limit to look at
+            self.config = replace(config, settings=replace(config.settings, max_body_size=max_body_size))
         self.methods = methods
         self.pattern = pattern
         self.plan = _plan(function, name, takes_socket)
-        self.call: Any = self.plan.call  # for POOL its name
+        self.call: Any = self.plan.call  # for POOL a HandlerName
         self.bind = self.plan.bind
         self.plain_args = self.plan.plain_args
         self.most_segments = self.plan.most_segments
         self.reads_body: bool = _mark(function, "__micropie_reads_body__", False)
-        placement = placement or _mark(function, MARK, None)
+        placement = placement or _mark(function, MARK)
         if placement is not None:
             check_placement(function, placement, name, self.reads_body)
         placement = placement or config.settings.run_in
-        self.step_kind = _where_it_runs(function, blocking, placement)
-        self.limited_step_kind = _where_it_runs(function, HANDLER, placement)
+        self.step_kind = _step_kind(function, blocking, placement)
+        self.limited_step_kind = _step_kind(function, HANDLER, placement)
         if self.step_kind is POOL:
             check_placement(function, PROCESS, name, self.reads_body)
             self.call = name_of(function, name)
-        if self.reads_body:
-            self.plan.check_needs_no_body(name)
+        if self.reads_body and self.plan.body_parameter is not None:
+            parameter = self.plan.body_parameter
+            raise SetupError(
+                f"{name}: {parameter.name!r} takes {parameter.converter.expected}, but @reads_body leaves the body to "
+                "the handler: read it there, by self.request.parts() for example, or leave @reads_body out"
+            )
         if pattern is not None:
             self.plan.check_wildcards(pattern.names, pattern.text)
 
@@ -115,39 +127,39 @@ class Route:
         return f"<Route {self.name}>"
 
 
-def _plan(function: Callable[..., Any], name: str, takes_socket: bool) -> Plan:
-    """The plan of a handler; a ``SetupError`` says which one it is about."""
-    where = getattr(inspect.unwrap(function), "__qualname__", name)
+def _plan(function: Callable[..., object], name: str, takes_socket: bool) -> Plan:
+    """Return the plan of a handler; a ``SetupError`` names the handler and how to hide it."""
+    unwrapped = inspect.unwrap(function)
+    where = getattr(unwrapped, "__qualname__", name)
     try:
-        return _socket_plan(function) if takes_socket else Plan(function)
+        if takes_socket and not any(map(inspect.iscoroutinefunction, (function, unwrapped))):
+            raise SetupError("a WebSocket handler waits for messages: write async def, without yield")
+        plan = Plan(function, takes_socket)
+        if takes_socket and plan.body_parameter is not None:
+            raise SetupError(
+                f"its parameter {plan.body_parameter.name!r} is filled from a body, and a WebSocket has none"
+            )
     except SetupError as error:
         hint = "if it is to be no handler, begin its name with _ or write @hidden above it"
         raise SetupError(f"{where}: {error}; {hint}") from None
-    except ValueError:  # what inspect says of a method without a first parameter
+    except ValueError:  # inspect's error for a method without a first parameter
         raise SetupError(f"{where} has no parameter self") from None
-
-
-def _socket_plan(function: Callable[..., Any]) -> Plan:
-    if not any(map(inspect.iscoroutinefunction, (function, inspect.unwrap(function)))):
-        raise SetupError("a WebSocket handler waits for messages: write async def, without yield")
-    plan = Plan(function, takes_socket=True)
-    plan.check_no_body()
     return plan
 
 
-def _where_it_runs(function: Callable[..., Any], blocking: str, placement: str) -> str:
+def _step_kind(function: Callable[..., object], blocking: str, placement: str) -> str:
     inner = innermost(function)
     if inspect.iscoroutinefunction(function) or inspect.iscoroutinefunction(inner):
         return AWAIT
     if placement == PROCESS and not inspect.isasyncgenfunction(inner):
         return POOL
-    # Calling a generator function runs nothing of it, so it needs no thread; its chunks get one.
+    # Calling a generator function runs none of its code, so it needs no thread; its chunks get one.
     is_generator = inspect.isgeneratorfunction(inner) or inspect.isasyncgenfunction(inner)
     return INLINE if is_generator or placement == LOOP else blocking
 
 
-def _mark(function: Any, name: str, default: Any) -> Any:
-    """What a decorator left on a function, on what that wraps or what it is a partial of."""
+def _mark(function: Any, name: str, default: object = None) -> Any:
+    """Return a decorator's mark on a function, on the function that it wraps, or on the one it is a partial of."""
     while not hasattr(function, name):
         if isinstance(function, functools.partial):
             function = function.func
@@ -156,9 +168,3 @@ def _mark(function: Any, name: str, default: Any) -> Any:
         else:
             return default
     return getattr(function, name)
-
-
-def _level_for(function: Any, config: AppConfig) -> AppConfig:
-    """``level``, but for the body's size if the handler states its own: so nobody has to ask for both."""
-    size = _mark(function, "__micropie_max_body_size__", None)
-    return config if size is None else replace(config, settings=replace(config.settings, max_body_size=size))
