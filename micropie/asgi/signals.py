@@ -46,8 +46,7 @@ class _Hearing:
         self._handler = self._handle  # one object: each access to a method makes another
         self._server_handler: Any = signal.getsignal(number)  # before: it may come at once
         signal.signal(number, self._handler)
-        # signal() has system calls interrupted by it, which asyncio's handlers do not.
-        signal.siginterrupt(number, False)
+        _keep_system_calls(number)
 
     def _handle(self, number: int, frame: FrameType | None) -> None:
         # It may come between any two lines of the main thread, which may hold any lock: the loop does the rest.
@@ -59,4 +58,10 @@ class _Hearing:
         """Put back what was there, unless somebody has set another one."""
         if signal.getsignal(self._number) is self._handler:
             signal.signal(self._number, self._server_handler)
-            signal.siginterrupt(self._number, False)
+            _keep_system_calls(self._number)
+
+
+def _keep_system_calls(number: signal.Signals) -> None:
+    """Let system calls go on when the signal comes, as asyncio's handlers do: ``signal()`` has them interrupted."""
+    if hasattr(signal, "siginterrupt"):  # Windows interrupts none
+        signal.siginterrupt(number, False)

@@ -6,16 +6,15 @@ change what others see, and messages are the same wherever they go. Any thread m
 
 from __future__ import annotations
 
-import os
 from collections.abc import Awaitable, Sequence
 from threading import RLock
 from typing import Any, get_args
-from weakref import WeakSet
 
 from micropie.channels.mailbox import Mailbox, WhenFull
 from micropie.channels.subscription import Subscription
 from micropie.channels.waiting import Future
 from micropie.errors import is_count
+from micropie.execution.fork import notify_after_fork
 from micropie.execution.outcomes import Completed
 from micropie.http.json import dumps
 
@@ -27,11 +26,11 @@ class Channels:
     """
 
     def __init__(self) -> None:
-        self._forget()
-        _channels.add(self)
+        self.after_fork()
+        notify_after_fork(self)
 
-    def _forget(self) -> None:
-        """A forked child has no subscribers: those that it knows of are its parent's."""
+    def after_fork(self) -> None:
+        """Begin without subscribers: those that a forked child knows of are its parent's."""
         # Reentrant, as a signal's handler may publish. Held while mailboxes are filled, so that all subscribers see
         # messages in one order; nothing waits meanwhile.
         self._lock = RLock()
@@ -97,14 +96,3 @@ def checked_name(name: str) -> str:
     if not isinstance(name, str) or not name:
         raise ValueError(f"a channel's name is text, not {name!r}")
     return name
-
-
-_channels: WeakSet[Channels] = WeakSet()
-
-
-def _forget_all() -> None:
-    for channels in _channels:
-        channels._forget()
-
-
-os.register_at_fork(after_in_child=_forget_all)

@@ -55,8 +55,9 @@ class RedisChannels(Channels):
         self._prefix = prefix
         super().__init__()
 
-    def _forget(self) -> None:
-        super()._forget()
+    def after_fork(self) -> None:
+        """See ``Channels``."""
+        super().after_fork()
         self._publisher: _Publisher | None = None
         self._listener: _Listener | None = None
 

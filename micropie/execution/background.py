@@ -8,7 +8,6 @@ ever. Nobody is there to hear of an error, so it is logged.
 from __future__ import annotations
 
 import logging
-import os
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future, wait
 from inspect import isawaitable
@@ -17,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 from anyio import get_cancelled_exc_class, move_on_after
 
 from micropie.execution.context import current
+from micropie.execution.fork import after_fork_in_child
 from micropie.execution.placement import Threads
 from micropie.execution.portal import get_portal
 from micropie.execution.steps import AWAIT, INLINE, kind_of
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
 
 _running: set[Future[None]] = set()
-os.register_at_fork(after_in_child=_running.clear)  # they run in the parent
+after_fork_in_child(_running.clear)  # they run in the parent
 
 
 def start_tasks(request: Request) -> None:

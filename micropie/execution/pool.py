@@ -24,8 +24,9 @@ from contextlib import suppress
 from multiprocessing.connection import Connection, Pipe
 from time import monotonic
 from typing import Any, Final
-from weakref import WeakSet, finalize
+from weakref import finalize
 
+from micropie.execution.fork import notify_after_fork
 from micropie.execution.remote import (
     END,
     FAILED,
@@ -45,6 +46,8 @@ CHUNK: Final = "chunk"
 MORE: Final = b"more"
 STOP: Final = b"stop"
 
+CAN_PASS_PIPES = os.name == "posix"  # subprocess passes no descriptors on Windows
+
 AHEAD = 4  # chunks that a process makes before somebody takes the first of them
 
 
@@ -57,7 +60,7 @@ class Pool:
     def __init__(self, size: int) -> None:
         self.size = size
         self._forget()
-        _pools.add(self)
+        notify_after_fork(self)
 
     def _forget(self) -> None:
         self._lock = threading.Lock()
@@ -221,6 +224,10 @@ class _Worker:
     """One process and this end of its pipe."""
 
     def __init__(self) -> None:
+        if not CAN_PASS_PIPES:
+            raise PoolError(
+                "micropie starts no processes on Windows: write App(pool=concurrent.futures.ProcessPoolExecutor())"
+            )
         self.connection, theirs = Pipe()
         try:
             code = _MAIN.format(path=[*map(str, sys.path)], descriptor=theirs.fileno())
@@ -270,17 +277,6 @@ def _how(code: int) -> str:
 def _end_all(workers: set[_Worker]) -> None:
     for worker in workers:
         worker.end()
-
-
-_pools: WeakSet[Pool] = WeakSet()
-
-
-def _forget_all() -> None:
-    for pool in _pools:
-        pool.after_fork()
-
-
-os.register_at_fork(after_in_child=_forget_all)
 
 
 # -- in a process of the pool ------------------------------------------------------------------------------------------

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import atexit
-import os
 from collections.abc import Awaitable, Callable, Sequence
 from concurrent.futures import CancelledError
 from contextlib import ExitStack, suppress
@@ -17,6 +16,7 @@ from anyio import create_task_group, get_cancelled_exc_class, sleep_forever
 from anyio.abc import TaskGroup, TaskStatus
 from anyio.from_thread import BlockingPortal, start_blocking_portal
 
+from micropie.execution.fork import after_fork_in_child
 from micropie.execution.outcomes import Outcome, released, variables_set
 from micropie.execution.wake import threadsafe_scheduler
 
@@ -129,7 +129,7 @@ def _stop(portal: BlockingPortal) -> None:
 
 
 _portals = _Portals()
-os.register_at_fork(after_in_child=_portals.forget)
+after_fork_in_child(_portals.forget)
 
 get_portal = _portals.get
 get_loop = _portals.get_loop

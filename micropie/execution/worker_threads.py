@@ -5,7 +5,6 @@ For what talks with an event loop while it runs; a call whose result is waited f
 
 from __future__ import annotations
 
-import os
 import sys
 from collections.abc import Callable
 from contextvars import copy_context
@@ -13,6 +12,8 @@ from functools import partial
 from queue import Empty, SimpleQueue
 from threading import Thread
 from typing import Any
+
+from micropie.execution.fork import after_fork_in_child
 
 # Seconds; anyio's and trio's threads wait as long.
 IDLE = 10.0
@@ -71,6 +72,6 @@ def _run(job: Callable[..., Callable[[], object]], arguments: Any) -> Callable[[
 
 
 _workers = _Workers()
-os.register_at_fork(after_in_child=_workers.forget)
+after_fork_in_child(_workers.forget)
 
 run_in_worker = _workers.run

@@ -6,12 +6,12 @@ has changed. So a change is seen a second late at most, and what is not asked fo
 
 from __future__ import annotations
 
-import os
 import time
 from collections import OrderedDict
 from threading import Lock
 from typing import NamedTuple
 
+from micropie.execution.fork import after_fork_in_child
 from micropie.files.lookup import ResolvedFile
 
 FRESH_FOR = 1.0  # seconds
@@ -76,4 +76,4 @@ class FileCache:
 
 
 CACHE = FileCache()
-os.register_at_fork(after_in_child=CACHE.forget)
+after_fork_in_child(CACHE.forget)

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from micropie.execution.executors import ExecutorPool
+from micropie.execution.fork import available_cpus
 from micropie.execution.placement import Threads
 from micropie.execution.pool import Pool
 from micropie.execution.shutdown import ShutdownSignal
@@ -114,13 +114,8 @@ _POOL_SETTINGS = frozenset({"processes", "pool"})
 def _pool(settings: Settings) -> tuple[Pool | ExecutorPool, Threads]:
     if settings.pool is not None:
         return ExecutorPool(settings.pool), _threads(settings)
-    pool = Pool(settings.processes or _cpus())
+    pool = Pool(settings.processes or available_cpus())
     return pool, Threads(pool.size, settings.thread_queue)
-
-
-def _cpus() -> int:
-    """How many processors this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def _store(backend: SessionBackend, settings: Settings, prefix: str) -> SessionStore:

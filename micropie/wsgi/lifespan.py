@@ -5,7 +5,6 @@ from __future__ import annotations
 import atexit
 import multiprocessing
 import multiprocessing.util
-import os
 from collections.abc import Callable
 from concurrent.futures import Future
 from threading import Lock
@@ -15,6 +14,7 @@ from weakref import WeakSet
 import anyio
 
 from micropie.execution.background import wait_for_tasks
+from micropie.execution.fork import notify_after_fork
 from micropie.execution.portal import get_portal
 from micropie.execution.shutdown import ShutdownSignal
 from micropie.execution.steps import INLINE
@@ -32,11 +32,11 @@ class WSGIState:
     """
 
     def __init__(self) -> None:
-        self.forget()
-        _processes.add(self)
+        self.after_fork()
+        notify_after_fork(self)
 
-    def forget(self) -> None:
-        """A forked child has started nothing yet."""
+    def after_fork(self) -> None:
+        """Begin anew: a forked child has started nothing yet."""
         self.site: Site | None = None
         self._started = False
         self._lock = Lock()
@@ -84,17 +84,6 @@ def _at_exit(stop: Callable[[], None]) -> None:
     if multiprocessing.parent_process() is not None:
         # A child of multiprocessing, as granian's workers are, ends without atexit. 100: before the pools it closes.
         multiprocessing.util.Finalize(None, stop, exitpriority=100)
-
-
-_processes: WeakSet[WSGIState] = WeakSet()
-
-
-def _forget_all() -> None:
-    for process in _processes:
-        process.forget()
-
-
-os.register_at_fork(after_in_child=_forget_all)
 
 
 def _start_here(lifecycle: Lifecycle, config: AppConfig) -> Callable[[], None]:

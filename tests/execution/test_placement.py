@@ -193,7 +193,7 @@ def test_an_unknown_place_is_a_setup_error(wrong: Any) -> None:
     if wrong is not None:
         for register in (route("/", run_in="loop"), App().get):
             assert callable(register)
-        with pytest.raises(SetupError, match="run takes"):
+        with pytest.raises(SetupError, match="run_in takes"):
             App().get("/", run_in=wrong)
-        with pytest.raises(SetupError, match="run takes"):
+        with pytest.raises(SetupError, match="run_in takes"):
             route("/", run_in=wrong)

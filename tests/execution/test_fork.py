@@ -1,0 +1,100 @@
+"""What only some systems have: forks, and names of ``os`` and ``signal`` that Windows or macOS lack."""
+
+from __future__ import annotations
+
+import gc
+import os
+import subprocess
+import sys
+import textwrap
+
+import pytest
+
+from micropie.execution import pool
+from micropie.execution.fork import available_cpus, notify_after_fork
+from micropie.execution.pool import Pool
+from micropie.execution.remote import PoolError
+
+# Without these, as on Windows; asyncio and subprocess are imported first, as their POSIX halves need some of them.
+ELSEWHERE = """
+import asyncio, multiprocessing.connection, os, signal, subprocess, sys, warnings
+warnings.simplefilter("error")
+for name in (
+    "register_at_fork", "sched_getaffinity", "fork", "forkpty", "getuid", "geteuid", "getgid", "getppid",
+    "O_NONBLOCK", "O_CLOEXEC", "O_NOFOLLOW", "O_DIRECTORY", "pread", "sendfile", "waitid", "killpg",
+):
+    delattr(os, name)
+for name in ("siginterrupt", "SIGKILL", "SIGHUP", "SIGUSR1", "SIGALRM", "setitimer", "pthread_sigmask"):
+    delattr(signal, name)
+for name in ("fcntl", "grp", "pwd", "resource", "termios"):
+    sys.modules[name] = None
+"""
+
+SERVE = """
+import micropie, micropie.middleware, micropie.sessions, micropie.testing
+from pathlib import Path
+
+class Root(micropie.App):
+    def plain(self, name):
+        return f"plain {name}"
+
+    async def waits(self):
+        return "waits"
+
+    def file(self):
+        return micropie.static_file("here.txt", Path(sys.argv[1]), cached=True)
+
+    def events(self):
+        return micropie.EventStream(["one"])
+
+Path(sys.argv[1], "here.txt").write_text("a file")
+signal.signal(signal.SIGTERM, lambda *_: None)  # which the lifespan goes in front of
+for options in ({"protocol": "wsgi"}, {"backend": "asyncio"}, {"backend": "trio"}):
+    with micropie.testing.TestClient(Root(), **options) as client:
+        answers = [client.get(path).text for path in ("/plain/x", "/waits", "/file", "/events")]
+        assert answers == ["plain x", "waits", "a file", "data: one\\n\\n"], answers
+"""
+
+
+def test_the_package_serves_where_there_is_no_fork(tmp_path: object) -> None:
+    code = textwrap.dedent(ELSEWHERE + SERVE)
+    result = subprocess.run([sys.executable, "-c", code, str(tmp_path)], capture_output=True, text=True, check=False)
+    assert (result.returncode, result.stderr) == (0, "")
+
+
+def test_the_number_of_processors_where_the_system_does_not_say(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert available_cpus() == len(os.sched_getaffinity(0))
+    monkeypatch.delattr(os, "sched_getaffinity")
+    monkeypatch.setattr(os, "cpu_count", lambda: 7)
+    assert available_cpus() == 7
+    monkeypatch.setattr(os, "cpu_count", lambda: None)
+    assert available_cpus() == 1
+
+
+def test_a_pool_of_processes_says_that_windows_has_none(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(pool, "CAN_PASS_PIPES", False)
+    with pytest.raises(PoolError, match=r"on Windows: write App\(pool="):
+        Pool(1).call(1.0, int)
+
+
+def test_an_owner_hears_of_forks_as_long_as_it_lives() -> None:
+    class Owner:
+        def __init__(self, number: int) -> None:
+            self.number = number
+
+        def after_fork(self) -> None:
+            os.write(write, b"%d" % self.number)
+
+    read, write = os.pipe()
+    kept, dropped = Owner(1), Owner(2)
+    notify_after_fork(kept)
+    notify_after_fork(dropped)
+    del dropped
+    gc.collect()
+    child = os.fork()
+    if not child:
+        os._exit(0)
+    os.waitpid(child, 0)
+    os.close(write)
+    assert os.read(read, 10) == b"1"
+    os.close(read)
