@@ -1,4 +1,4 @@
-"""Hooks around handlers: the base classes that authors derive from, what calls them, and what comes with micropie."""
+"""Middleware: the base classes that authors derive from, and the middleware that comes with micropie."""
 
 from __future__ import annotations
 
@@ -48,5 +48,5 @@ __all__ = [
 def __getattr__(name: str) -> Any:
     if name != "RedisRates":
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    # Imported when it is asked for: redis-py alone takes longer than all of micropie.
+    # Imported on first use: redis-py alone takes longer to import than all of micropie.
     return import_module("micropie.middleware.redis_rate_store").RedisRates

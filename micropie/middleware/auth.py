@@ -1,6 +1,6 @@
-"""Who is asking, by the Authorization header: HTTP Basic (RFC 7617) and bearer tokens (RFC 6750).
+"""Authentication by the Authorization header: HTTP Basic (RFC 7617) and bearer tokens (RFC 6750).
 
-A header that came twice is one value with a comma in it, under both protocols, and so it is malformed.
+Under both protocols a repeated header arrives as one value with a comma in it, so it counts as malformed.
 """
 
 from __future__ import annotations
@@ -19,42 +19,42 @@ from micropie.http.request import Request
 from micropie.middleware.base import FlowMiddleware
 from micropie.routing.decorators import inline
 
-# With its padding, and nothing else in it: ``b64decode`` bears more.
+# Base64 with its padding and no other characters. ``b64decode`` accepts more.
 _BASE64 = re.compile(r"(?:[A-Za-z0-9+/]{4})*+(?:[A-Za-z0-9+/]{2}==|[A-Za-z0-9+/]{3}=)?")
 
 # RFC 6750, section 2.1.
 _TOKEN = re.compile(r"[A-Za-z0-9\-._~+/]+=*")
 
-# What may stand between quotes as it is (RFC 9110, section 5.6.4), in ASCII: other bytes have no agreed meaning.
+# Characters that need no escape between quotes (RFC 9110, section 5.6.4). ASCII only: other bytes are ambiguous.
 _REALM = re.compile(r"[ !#-\[\]-~]+")
 
-# RFC 7617, section 2: neither in user names nor in passwords.
+# RFC 7617, section 2, forbids these in user names and passwords.
 _CONTROLS = re.compile(r"[\x00-\x1f\x7f]")
 
 
 class BasicAuth(FlowMiddleware):
-    """Lets in whom ``check(user, password)`` knows, or a dict of user names and passwords; others get 401.
+    """Admit users that ``check(user, password)`` accepts, or that a dict of names and passwords holds; else 401.
 
-    ``check`` is ``def`` (in a worker thread under asgi, unless it is ``@inline``) or ``async def``. What it returns
-    is ``request.state.user``, the user's name if that is True; None and False let nobody in. ``realm`` is what the
-    browser shows. The password comes with every request, readable: for https only.
+    ``check`` is ``def`` (in a worker thread under asgi, unless it is ``@inline``) or ``async def``. Its result
+    becomes ``request.state.user``; True stands for the user's name, None and False refuse the user. Browsers show
+    ``realm``. Use it with https only: each request carries the readable password.
     """
 
     def __init__(self, check: Callable[[str, str], Any] | Mapping[str, str], *, realm: str = "Please log in") -> None:
         if isinstance(check, Mapping):
-            check = _Known(check)
+            check = _PasswordTable(check)
         check_argument("BasicAuth(check)", callable(check), check, "a function check(user, password), or a dict")
         self._check = check
         self._kind = kind_of(check)
         self._challenge = f'Basic realm="{_checked(realm, "BasicAuth")}", charset="UTF-8"'
 
     def before(self, request: Request) -> Flow[None]:
-        """Ask who it is. Raises 401."""
+        """Authenticate the user. Raises 401."""
         user, password = self._credentials(request.headers.get("authorization", ""))
-        found = yield from call(self._kind, self._check, user, password)
-        if not found:
+        result = yield from call(self._kind, self._check, user, password)
+        if not result:
             self._refuse("The user name or the password is wrong.")
-        request.state.user = user if found is True else found
+        request.state.user = user if result is True else result
 
     def _credentials(self, header: str) -> tuple[str, str]:
         scheme, encoded = _parts(header)
@@ -73,21 +73,21 @@ class BasicAuth(FlowMiddleware):
         raise HTTPError(401, message, [("WWW-Authenticate", self._challenge)])
 
 
-class _Known:
-    """User names and passwords that are written down. Unknown ones take as long as those that are wrong."""
+class _PasswordTable:
+    """Fixed user names and passwords. An unknown name takes as long to refuse as a wrong password."""
 
     def __init__(self, passwords: Mapping[str, str]) -> None:
         for user, password in passwords.items():
             fine = all(isinstance(text, str) and not _CONTROLS.search(text) for text in (user, password))
             expected = "user names without a colon, and passwords, as text without control characters"
             check_argument("BasicAuth({...})", fine and ":" not in user and bool(password), user, expected)
-        # Digests are of one length, so that comparing them does not tell how long a password is.
+        # Digests have one length, so that comparing them does not reveal the length of a password.
         self._digests = {user: _digest(password) for user, password in passwords.items()}
-        self._nobody = secrets.token_bytes(32)
+        self._unknown = secrets.token_bytes(32)
 
     @inline
     def __call__(self, user: str, password: str) -> bool:
-        return secrets.compare_digest(_digest(password), self._digests.get(user, self._nobody))
+        return secrets.compare_digest(_digest(password), self._digests.get(user, self._unknown))
 
 
 def _digest(password: str) -> bytes:
@@ -95,12 +95,12 @@ def _digest(password: str) -> bytes:
 
 
 class BearerAuth(FlowMiddleware):
-    """Lets in who brings a token that ``check(token)`` knows: ``Authorization: Bearer ...``; others get 401.
+    """Admit requests whose token ``check(token)`` accepts (``Authorization: Bearer ...``); others get 401.
 
-    ``check`` is ``def`` (in a worker thread under asgi, unless it is ``@inline``) or ``async def``. What it returns
-    is ``request.state.user``; None and False let nobody in. A malformed header is 400, as RFC 6750, section 3.1, has
-    it. Tokens in the query or a form are not looked for: they end up in logs. Compare those you know with
-    ``secrets.compare_digest``.
+    ``check`` is ``def`` (in a worker thread under asgi, unless it is ``@inline``) or ``async def``. Its result
+    becomes ``request.state.user``; None and False refuse the request. A malformed header gets 400 (RFC 6750,
+    section 3.1). Tokens in the query or in a form are ignored, because they end up in logs. Compare known tokens
+    with ``secrets.compare_digest``.
     """
 
     def __init__(self, check: Callable[[str], Any], *, realm: str = "Please log in") -> None:
@@ -110,9 +110,9 @@ class BearerAuth(FlowMiddleware):
         self._challenge = f'Bearer realm="{_checked(realm, "BearerAuth")}"'
 
     def before(self, request: Request) -> Flow[None]:
-        """Ask who it is. Raises 401, and 400 for a malformed header."""
+        """Authenticate the request. Raises 401, and 400 for a malformed header."""
         scheme, token = _parts(request.headers.get("authorization", ""))
-        if scheme != "bearer":  # no error code then: RFC 6750, section 3.1
+        if scheme != "bearer":  # without an error code: RFC 6750, section 3.1
             raise HTTPError(401, "A bearer token is required.", [("WWW-Authenticate", self._challenge)])
         if not _TOKEN.fullmatch(token):
             self._refuse(400, "invalid_request", "The Authorization header is malformed.")
@@ -126,7 +126,7 @@ class BearerAuth(FlowMiddleware):
 
 
 def _parts(header: str) -> tuple[str, str]:
-    """The scheme in lower case, and what follows it: RFC 9110, section 11.4."""
+    """Split the header into the scheme, in lower case, and the rest: RFC 9110, section 11.4."""
     scheme, _, rest = header.partition(" ")
     return scheme.lower(), rest.strip(" ")
 

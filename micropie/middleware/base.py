@@ -1,6 +1,6 @@
-"""The base classes of middleware. Every hook may be ``def`` or ``async def``; what isn't needed stays out.
+"""The base classes of middleware. Every hook may be ``def`` or ``async def``, and every hook is optional.
 
-The third way to write one is a generator function (``wrapping.py``), which needs no class.
+Middleware can also be a generator function, which needs no class: ``flow/generator_middleware.py``.
 """
 
 from __future__ import annotations
@@ -14,48 +14,48 @@ if TYPE_CHECKING:
 
 
 class HttpMiddleware:
-    """Looks at requests before their handler and at answers after it: ``app.middlewares.append(Mine())``."""
+    """Sees each request before its handler and each answer after it: ``app.middlewares.append(Mine())``."""
 
     def before_request(self, request: Request) -> Any:
-        """Called before the handler, also for paths that no handler has.
+        """Run before the handler, and also for paths without a handler.
 
-        None goes on. A dict with any of ``status_code`` (200), ``body`` ("") and ``headers`` ((name, value)
-        pairs or a dict) is the answer: no other ``before_request`` and no handler is called.
+        Return None to continue, or a dict with any of ``status_code`` (200), ``body`` ("") and ``headers`` ((name,
+        value) pairs or a dict). The dict is the answer: no other ``before_request`` and no handler is called.
         """
 
     def after_request(
         self, request: Request, status_code: int, response_body: Any, extra_headers: list[tuple[str, str]]
     ) -> Any:
-        """Called with every answer, errors and early ones included, in the reverse order of ``before_request``.
+        """Run with every answer, including errors and early answers, in the reverse order of ``before_request``.
 
-        ``response_body`` is what the handler returned, not yet encoded; ``extra_headers`` may be changed in
-        place. A dict replaces what it names (``status_code``, ``body``, ``headers``), None changes nothing.
+        ``response_body`` is the handler's result before it is encoded. ``extra_headers`` may be changed in place.
+        Return a dict to replace any of ``status_code``, ``body`` and ``headers``, or None to change nothing.
         """
 
 
 class FlowMiddleware:
-    """What comes with micropie is written like this: with the core's own means, so that it costs next to nothing.
+    """The base of the middleware that comes with micropie. It uses the core's own steps, so it costs very little.
 
-    Each method is a plain function, or a generator that yields steps (``steps.py``) where it may have to wait.
+    Each method is a plain function, or a generator that yields steps (``execution/steps.py``) where it may wait.
 
-    ``sees_handshakes``: ``before``, then a plain function, is called for WebSockets as well, before their origin is
-    checked. For what is about the connection (who the client is, which host) and not about what is asked of it.
+    ``sees_handshakes``: ``before`` is also called for WebSockets, before their origin is checked, and must be a
+    plain function. It is meant for facts about the connection: which client, which host.
     """
 
     sees_handshakes = False
 
     def before(self, request: Request) -> Any | Flow[Any]:
-        """Called as ``before_request`` is. None goes on; anything else is the answer, as a handler would return it."""
+        """Like ``before_request``. Return None to continue; any other value is answered as a handler's result."""
 
     def after(self, request: Request, response: Response) -> Response | Flow[Response | None] | None:
-        """Called as ``after_request`` is. Changes ``response`` in place, or returns another."""
+        """Like ``after_request``. Change ``response`` in place, or return another one."""
 
 
 class WebSocketMiddleware:
-    """Looks at WebSocket connections before their handler and after it: ``app.ws_middlewares.append(Mine())``."""
+    """Sees each WebSocket connection before and after its handler: ``app.ws_middlewares.append(Mine())``."""
 
     def before_websocket(self, request: Request) -> Any:
-        """Called before the handler. A dict with ``code`` and ``reason`` refuses the connection, None goes on."""
+        """Run before the handler. Return None to continue, or a dict with ``code`` and ``reason`` to refuse."""
 
     def after_websocket(self, request: Request) -> Any:
-        """Called when the handler has ended."""
+        """Run when the handler has ended."""

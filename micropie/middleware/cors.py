@@ -1,7 +1,7 @@
 """Cross-origin resource sharing: which other sites' scripts may read the answers (https://fetch.spec.whatwg.org/#http-cors-protocol).
 
-It decides what a browser shows to a script, and nothing else: a form of another site is sent without asking, so
-what keeps strangers from acting in a user's name is ``CSRFMiddleware``.
+CORS only decides what a browser shows to a script. A browser sends another site's form without a preflight, so
+protection against forged requests needs ``CSRFMiddleware``.
 """
 
 from __future__ import annotations
@@ -20,23 +20,23 @@ from micropie.routing.route import checked_methods
 
 METHODS: Final = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE")
 
-# They need no permission with most values; with some, Content-Type: application/json first of all, they do.
+# Browsers send these without permission if the value is simple, and ask for others (``application/json``).
 _ALWAYS: Final = ("Accept", "Accept-Language", "Content-Language", "Content-Type")
 
-# An origin that nobody can have (RFC 2606), to see whether an expression takes them all.
-_NOBODY: Final = "https://nobody.invalid"
+# An origin that can't exist (RFC 2606). An expression that matches it most likely matches every origin.
+_IMPOSSIBLE: Final = "https://nobody.invalid"
 
 
 class CORSMiddleware(FlowMiddleware):
-    """Lets scripts of ``origins`` read the answers: ``CORSMiddleware(origins=["https://app.example.com"])``.
+    """Let scripts of ``origins`` read the answers: ``CORSMiddleware(origins=["https://app.example.com"])``.
 
-    ``origins``: exact ones, or ``["*"]`` for all. ``origin_regex``: an expression that the whole origin, in lower
-    case, has to match. ``methods`` and ``headers`` (``["*"]`` for all): what those scripts may send; ``expose``: the
-    headers of answers that they may read beside the usual ones. ``credentials``: whether cookies are sent and
-    answers to them shown, to named origins only. ``max_age``: seconds that a browser may remember a permission.
+    ``origins``: exact origins, or ``["*"]`` for all. ``origin_regex``: an expression that must match the whole
+    origin, in lower case. ``methods`` and ``headers`` (``["*"]`` for all): what these scripts may send. ``expose``:
+    the response headers that they may read beside the usual ones. ``credentials``: whether cookies are sent and the
+    answers shown, for named origins only. ``max_age``: how many seconds a browser may cache a permission.
 
-    Preflight requests are answered here with 204, for every path. One that is refused differs by the lack of the
-    headers that allow, and not by its status: browsers look at nothing else, and a 400 would look like a fault.
+    Preflight requests are answered here with 204, for every path. A refused preflight also gets 204, but without the
+    headers that allow: browsers check only the headers, and a 400 would look like a fault.
     Raises ``SetupError`` for arguments that contradict each other.
     """
 
@@ -59,7 +59,10 @@ class CORSMiddleware(FlowMiddleware):
         self._headers = frozenset(name.lower() for name in names)
         exposed = _header_names(expose, "expose")
         self._check_origins(credentials)
-        _check(credentials, exposed, max_age)
+        if credentials and "*" in exposed:
+            raise SetupError('expose=["*"] means nothing to browsers with credentials=True: name the headers')
+        if not is_count(max_age, least=0):
+            raise SetupError(f"max_age is a whole number of seconds, 0 or more: not {max_age!r}")
 
         common = [("Access-Control-Allow-Credentials", "true")] if credentials else []
         self._for_answers: HeaderPairs = [*common]
@@ -73,12 +76,12 @@ class CORSMiddleware(FlowMiddleware):
         ]
 
     def before(self, request: Request) -> Response | None:
-        """Answers a preflight; ``after`` puts on it what is allowed."""
+        """Answer a preflight. ``after`` adds the headers that allow."""
         return Response(None, 204) if _is_preflight(request) else None
 
     def after(self, request: Request, response: Response) -> None:
-        """Says who may read the answer, whatever it is."""
-        if not self._any_origin:  # also where nothing is allowed: a cache must not give that to the next origin
+        """Add the headers that tell who may read the answer."""
+        if not self._any_origin:  # also on a refusal, which a cache must not give to another origin
             add_vary(response.headers, "Origin")
         allowed = self._allowed_origin(request)
         if allowed is None:
@@ -88,7 +91,7 @@ class CORSMiddleware(FlowMiddleware):
         elif self._permits(request):
             response.headers.update([("Access-Control-Allow-Origin", allowed), *self._for_preflights])
             if "*" in self._headers:
-                # By name: "*" does not cover Authorization, and nothing at all with credentials.
+                # By name: "*" does not cover Authorization, and with credentials it covers no header.
                 response.headers["Access-Control-Allow-Headers"] = ", ".join(_requested_headers(request))
 
     def _allowed_origin(self, request: Request) -> str | None:
@@ -97,13 +100,13 @@ class CORSMiddleware(FlowMiddleware):
         origin = request.headers.get("origin", "")
         normal = normal_origin(origin)
         if normal in self._origins or (normal and self._regex is not None and self._regex.fullmatch(normal)):
-            return origin  # as it came: a browser compares it letter by letter
+            return origin  # unchanged: browsers compare it byte by byte
         return None
 
     def _permits(self, request: Request) -> bool:
-        """Whether a preflight's request may be made.
+        """Return whether a preflight's request is allowed.
 
-        Naming what is allowed would not do: browsers let GET, HEAD and POST pass whatever methods are named.
+        Listing the allowed methods is not enough: browsers let GET, HEAD and POST pass even if they are not listed.
         """
         if request.headers["access-control-request-method"] not in self._methods:
             return False
@@ -112,21 +115,14 @@ class CORSMiddleware(FlowMiddleware):
 
     def _check_origins(self, credentials: bool) -> None:
         if not (self._any_origin or self._origins or self._regex):
-            raise SetupError('CORSMiddleware needs to know whom: origins=["https://app.example.com"], or ["*"]')
+            raise SetupError('CORSMiddleware needs the origins to allow: origins=["https://app.example.com"], or ["*"]')
         if credentials and self._any_origin:
             raise SetupError('credentials=True and origins=["*"] would show all users\' data to every site: name them')
-        if credentials and self._regex is not None and self._regex.fullmatch(_NOBODY):
+        if credentials and self._regex is not None and self._regex.fullmatch(_IMPOSSIBLE):
             raise SetupError(
                 f"credentials=True and origin_regex={self._regex.pattern!r} would show all users' data to every site: "
                 r'write one that ends with your host, such as r"https://[a-z0-9-]+\.example\.com"'
             )
-
-
-def _check(credentials: bool, exposed: tuple[str, ...], max_age: object) -> None:
-    if credentials and "*" in exposed:
-        raise SetupError('expose=["*"] means nothing to browsers with credentials=True: name the headers')
-    if not is_count(max_age, least=0):
-        raise SetupError(f"max_age is a whole number of seconds, 0 or more: not {max_age!r}")
 
 
 def _compiled(expression: str | None) -> re.Pattern[str] | None:
@@ -136,7 +132,7 @@ def _compiled(expression: str | None) -> re.Pattern[str] | None:
         if isinstance(expression, str):
             return re.compile(expression)
     except re.error as error:
-        raise SetupError(f"origin_regex={expression!r} is no regular expression: {error}") from None
+        raise SetupError(f"origin_regex={expression!r} is not a regular expression: {error}") from None
     raise SetupError(f"origin_regex is a regular expression as text, not {expression!r}")
 
 

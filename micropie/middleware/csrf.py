@@ -1,8 +1,8 @@
-"""Keeps other sites from acting in a user's name: their page has the browser send a request, with the user's cookies.
+"""Protection against cross-site request forgery: another site's page makes a browser send a request with its cookies.
 
-Browsers say where a request comes from, in ``Sec-Fetch-Site`` (https://www.w3.org/TR/fetch-metadata/, sent over
-https and to localhost) and in ``Origin`` (all that there is over plain http). One that says neither must show the
-token of its session, which other sites can't read.
+Browsers name the source of a request in ``Sec-Fetch-Site`` (https://www.w3.org/TR/fetch-metadata/, sent over https
+and to localhost) and in ``Origin`` (over plain http the only one). A request without both must carry the token of
+its session, which other sites can't read.
 """
 
 from __future__ import annotations
@@ -18,57 +18,56 @@ from micropie.http.origins import checked_origins, normal_origin
 from micropie.http.request import Request
 from micropie.middleware.base import FlowMiddleware
 
-# RFC 9110, section 9.2.1: they ask for nothing to be changed.
+# Methods that change nothing: RFC 9110, section 9.2.1.
 _SAFE: Final = frozenset({"GET", "HEAD", "OPTIONS", "TRACE"})
 
-# What a browser adds by itself once the user has logged in; everything else is added by a script.
+# The schemes that a browser sends by itself once the user has logged in. Scripts add all others.
 _ADDED_BY_BROWSERS: Final = frozenset({"basic", "digest", "negotiate", "ntlm"})
 
 
 class CSRFMiddleware(FlowMiddleware):
-    """Refuses, with 403, what another site made a browser send: ``app.middlewares.append(CSRFMiddleware())``.
+    """Refuse, with 403, requests that another site made a browser send: ``app.middlewares.append(CSRFMiddleware())``.
 
     ``trusted_origins``: other sites that may send forms here, such as ``"https://accounts.example.com"``; a site's
-    own subdomains are others. ``exempt``: paths below the application's mount that prove by other means who sent
-    them, such as a webhook with a signature; what is below them is exempt as well.
+    own subdomains count as other sites. ``exempt``: paths below the application's mount that authenticate their
+    sender by other means, such as a webhook with a signature; the paths below them are exempt as well.
 
     A request with neither ``Sec-Fetch-Site`` nor ``Origin`` needs the token of ``micropie.csrf.csrf_token``, as
-    ``X-CSRF-Token`` or as a form's field ``csrf_token`` (the header alone for a handler with ``@reads_body``). It
-    passes if it has no cookie and no log-in that a browser adds by itself: there is no user to act for. Raises
-    ``SetupError`` for an origin or a path that is none.
+    ``X-CSRF-Token`` or as a form's field ``csrf_token`` (only the header for a handler with ``@reads_body``). It
+    passes without a token if it has no cookie and no log-in that a browser adds by itself: it acts for no user.
+    Raises ``SetupError`` for a malformed origin or path.
     """
 
     def __init__(self, *, trusted_origins: Iterable[str] = (), exempt: Iterable[str] = ()) -> None:
         self._trusted = checked_origins(trusted_origins, "trusted_origins")
-        self._exempt = _checked_paths(exempt)
+        if isinstance(exempt, str):
+            raise SetupError(f'exempt is a list: write exempt=["{exempt}"]')
+        self._exempt = [_segments(path) for path in exempt]
 
     def before(self, request: Request) -> Flow[None] | None:
-        """Raises 403 for what may be forged."""
-        if request.method in _SAFE or self._is_exempt(request):
+        """Raise 403 for a request that may be forged."""
+        if request.method in _SAFE:
             return None
-        site = request.headers.get("sec-fetch-site", "")  # any other value counts as none: its section 2.3
-        if site in ("same-origin", "none"):  # "none": the user's own doing, a bookmark for example
+        if self._exempt:
+            segments = request.segments()  # as the router sees them: "/hooks%2F..%2Fpay" is not below "/hooks"
+            if any(segments[: len(path)] == path for path in self._exempt):
+                return None
+        headers = request.headers
+        site = headers.get("sec-fetch-site", "")  # an unknown value counts as absent: section 2.3 there
+        if site in ("same-origin", "none"):  # "none": started by the user, a bookmark for example
             return None
-        origin = request.headers.get("origin")
-        if site in ("same-site", "cross-site"):
-            self._check_origin(origin or "", None, request)
-        elif origin is not None:
-            self._check_origin(origin, _own_origin(request), request)
-        elif _acts_for_a_user(request):
-            return _check_token(request)
-        return None
-
-    def _is_exempt(self, request: Request) -> bool:
-        if not self._exempt:
-            return False
-        segments = request.segments()  # as the router sees them: "/hooks%2F..%2Fpay" is no hook
-        return any(segments[: len(path)] == path for path in self._exempt)
-
-    def _check_origin(self, origin: str, own: str | None, request: Request) -> None:
-        normal = normal_origin(origin)
-        if not normal or (normal != own and normal not in self._trusted):
-            # Says what this site is taken for: behind a proxy that ends TLS that may be the mistake.
-            raise HTTPError(403, f"This request was made by another site than {_own_origin(request)}.")
+        origin = headers.get("origin")
+        is_foreign = site in ("same-site", "cross-site")
+        if is_foreign or origin is not None:
+            own = normal_origin(f"{request.scheme}://{request.host}")
+            normal = normal_origin(origin or "")
+            if not normal or ((is_foreign or normal != own) and normal not in self._trusted):
+                # The message names this site's origin, which is wrong behind a misconfigured proxy that ends TLS.
+                raise HTTPError(403, f"This request was made by another site than {own}.")
+            return None
+        # Without a cookie and without a log-in that browsers send by themselves, a request acts for no user.
+        scheme = headers.get("authorization", "").partition(" ")[0].lower()
+        return _check_token(request) if headers.get("cookie") or scheme in _ADDED_BY_BROWSERS else None
 
 
 def _check_token(request: Request) -> Flow[None]:
@@ -80,23 +79,7 @@ def _check_token(request: Request) -> Flow[None]:
         raise HTTPError(403, "This form is out of date; please load its page again and send it once more.")
 
 
-def _own_origin(request: Request) -> str:
-    return normal_origin(f"{request.scheme}://{request.host}")
-
-
-def _acts_for_a_user(request: Request) -> bool:
-    if request.headers.get("cookie"):
-        return True
-    return request.headers.get("authorization", "").partition(" ")[0].lower() in _ADDED_BY_BROWSERS
-
-
-def _checked_paths(paths: Iterable[str]) -> list[list[str]]:
-    if isinstance(paths, str):
-        raise SetupError(f'exempt is a list: write exempt=["{paths}"]')
-    return [_checked_path(path) for path in paths]
-
-
-def _checked_path(path: object) -> list[str]:
+def _segments(path: object) -> list[str]:
     segments = path.strip("/").split("/") if isinstance(path, str) and path.startswith("/") else []
     if "" in segments or not segments:
         raise SetupError(

@@ -1,21 +1,19 @@
-"""Takes a trusted proxy's word for who the client is and how it came: the server itself sees the proxy only.
+"""Client address, scheme and host as trusted proxies state them: the server itself sees only the nearest proxy.
 
-Anybody can send these headers, so the rules are:
-- Nothing is believed unless the connection comes from a peer that the author named.
-- Each proxy appends to a list what it saw, so lists are read from the right, and no further than the first address
-  that nobody trusts: what is left of it is the client's invention.
-- What can't be read changes nothing and is no error: the client may have written it.
+Any client can send these headers, so the rules are:
+- They count only if the connection comes from a peer that the author named.
+- Each proxy appends what it saw to a list. Lists are read from the right, up to the first address that is not
+  trusted: the client may have invented everything left of it.
+- A malformed value changes nothing and is not an error: the client may have written it.
 """
 
 from __future__ import annotations
 
 import re
-from collections import ChainMap
 from collections.abc import Iterable, Iterator
 from contextlib import suppress
 from functools import lru_cache
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address, ip_network
-from itertools import islice
 from typing import Final, TypeAlias
 
 from micropie.errors import SetupError, is_count
@@ -29,29 +27,29 @@ Element: TypeAlias = dict[str, str]  # "for", "proto", "host" as one proxy state
 
 UNIX: Final = "unix"
 
-# How many entries of a list are looked at: more proxies stand in no row, and a list may have thousands.
-_MOST: Final = 32
+# How many entries of a list are read. No chain of proxies is longer, and a client's list may have thousands.
+_MAX_ENTRIES: Final = 32
 
-# RFC 7239, section 6: an address, IPv6 in brackets, and a port; proxies also write IPv6 without them.
+# RFC 7239, section 6: an address, IPv6 in brackets, and a port. Proxies also write IPv6 without brackets.
 _NODE: Final = re.compile(
     r"(?:\[(?P<v6>[0-9A-Fa-f]*:[0-9A-Fa-f:.]*)\]|(?P<v4>[0-9.]+))(?::(?P<port>[0-9]{1,5}))?|[0-9A-Fa-f:.]+"
 )
 
-_LONGEST_NODE: Final = 64  # characters; the longest that means something has 53
+_LONGEST_NODE: Final = 64  # characters; the longest valid node has 53
 
 
 class ProxyHeaders(FlowMiddleware):
-    """Sets ``request.client`` and ``request.scheme``: ``app.middlewares.append(ProxyHeaders(trusted=["10.0.0.0/8"]))``.
+    """Set ``request.client`` and ``request.scheme``: ``app.middlewares.append(ProxyHeaders(trusted=["10.0.0.0/8"]))``.
 
-    It counts for what comes after it, so it has to be the first of the outermost application's ``middlewares``.
+    Only later middleware sees the new values, so put it first in the outermost application's ``middlewares``.
 
-    ``trusted``: the addresses and networks of the proxies; ``"unix"`` for one that connects by a UNIX socket and so
-    has no address. ``hops``: how many proxies there are, if their addresses are not known; the client is then that many
-    entries from the right. ``host``: also set ``request.host``, from X-Forwarded-Host: only if the proxy always sets
-    that header, as one that doesn't passes on what the client wrote. ``forwarded``: the proxies write Forwarded
-    (RFC 7239); that is then read, and X-Forwarded-For, -Proto and -Host are not.
+    ``trusted``: the addresses and networks of the proxies; ``"unix"`` for a proxy that connects by a UNIX socket and
+    has no address. ``hops``: the number of proxies, if their addresses are not known; the client is then that many
+    entries from the right. ``host``: also set ``request.host`` from X-Forwarded-Host. Use it only if the proxy always
+    sets that header; otherwise the client's own value is passed on. ``forwarded``: read Forwarded (RFC 7239) instead
+    of X-Forwarded-For, -Proto and -Host.
 
-    Raises ``SetupError`` for what is no address, and if everybody is trusted and ``hops`` does not say how far.
+    Raises ``SetupError`` for a malformed address, and if every address is trusted without ``hops``.
     """
 
     sees_handshakes = True
@@ -66,8 +64,8 @@ class ProxyHeaders(FlowMiddleware):
             raise SetupError('ProxyHeaders needs the addresses of the proxies: trusted=["127.0.0.1"]')
         self._trusts_unix = UNIX in peers
         self._networks = tuple(_network(peer) for peer in peers if peer != UNIX)
-        if hops is not None and not (is_count(hops, least=1) and hops <= _MOST):
-            raise SetupError(f"hops is the number of proxies, 1 to {_MOST}: not {hops!r}")
+        if hops is not None and not (is_count(hops, least=1) and hops <= _MAX_ENTRIES):
+            raise SetupError(f"hops is the number of proxies, 1 to {_MAX_ENTRIES}: not {hops!r}")
         if hops is None and any(network.prefixlen == 0 for network in self._networks):
             raise SetupError(
                 "to trust every address is to believe every client: say how many proxies there are, hops=1"
@@ -77,45 +75,40 @@ class ProxyHeaders(FlowMiddleware):
         self._elements = _forwarded if forwarded else _x_forwarded
 
     def before(self, request: Request) -> None:
-        """Believes the peer, if it is a proxy."""
+        """Apply the headers if the peer is a trusted proxy."""
         peer = request.client
         if not self._trusts(_ip(peer.host) if peer is not None else None):
             return
-        told, node = self._counted(request) if self._hops else self._walked(request)
+        stated, node = self._read(request)
         if node is not None:
             request.client = Address(str(node[0]), node[1])
-        scheme = told.get("proto", "").lower()
+        scheme = stated.get("proto", "").lower()
         if scheme in ("http", "https"):
             request.scheme = scheme
-        if self._takes_host and told.get("host"):
+        if self._takes_host and stated.get("host"):
             with suppress(ValueError):
-                request.host = told["host"]
+                request.host = stated["host"]
 
-    def _counted(self, request: Request) -> tuple[Element, Node | None]:
-        """What so many proxies as there are say, the outermost one above all, and whom that one names."""
-        elements = list(islice(self._elements(request), self._hops))
-        is_complete = len(elements) == self._hops  # if not, it came past some of them
-        return dict(ChainMap(*reversed(elements))), _node(elements[-1]) if is_complete else None
-
-    def _walked(self, request: Request) -> tuple[Element, Node | None]:
-        """The same, as far as each is trusted by its address; no node if there is one that can't be read."""
-        told: Element = {}
+    def _read(self, request: Request) -> tuple[Element, Node | None]:
+        """Return what the proxies state, an outer one before an inner one, and the client; None if it is not known."""
+        stated: Element = {}
         node = None
-        for element in self._elements(request):
-            told.update(element)
+        for position, element in enumerate(self._elements(request), start=1):
+            stated.update(element)
             node = _node(element)
-            if node is None or not self._trusts(node[0]):
-                break
-        return told, node
+            if position == self._hops or (self._hops is None and (node is None or not self._trusts(node[0]))):
+                return stated, node
+        # Fewer entries than hops: the request did not pass all proxies.
+        return stated, node if self._hops is None else None
 
     def _trusts(self, ip: IP | None) -> bool:
-        if ip is None:  # every peer but a UNIX socket's has an address
+        if ip is None:  # only the peer of a UNIX socket has no address
             return self._trusts_unix
         return any(ip in network for network in self._networks)
 
 
 def _x_forwarded(request: Request) -> Iterator[Element]:
-    """What each proxy said, the nearest first. Its own are the last scheme and host: not every one appends to them."""
+    """Yield the elements, the nearest proxy's first. All get the last scheme and host: not every proxy appends them."""
     headers = request.headers
     nearest = {name: headers.get(f"x-forwarded-{name}", "").rpartition(",")[2].strip() for name in ("proto", "host")}
     for node in _entries(headers.get("x-forwarded-for", "")):
@@ -123,10 +116,10 @@ def _x_forwarded(request: Request) -> Iterator[Element]:
 
 
 def _forwarded(request: Request) -> Iterator[Element]:
-    """The same from ``for=192.0.2.1;proto=https, for="[2001:db8::1]:80"``.
+    """Yield the elements of ``for=192.0.2.1;proto=https, for="[2001:db8::1]:80"``.
 
-    Split without regard to quotes: nothing that is looked for has "," or ";" in it, and a quote that a client left
-    open must not swallow what the proxies wrote.
+    Quotes are ignored in splitting: no valid value contains "," or ";", and a quote that a client left open must not
+    hide the proxies' own entries.
     """
     for entry in _entries(request.headers.get("forwarded", "")):
         pairs = (pair.partition("=") for pair in entry.split(";"))
@@ -134,28 +127,28 @@ def _forwarded(request: Request) -> Iterator[Element]:
 
 
 def _entries(header: str) -> Iterator[str]:
-    # What is left after so many is one entry with commas in it, which nobody can read.
-    return (entry.strip() for entry in reversed(header.rsplit(",", _MOST)))
+    # Whatever is left of the last _MAX_ENTRIES is one more entry, with commas in it; it can't be parsed.
+    return (entry.strip() for entry in reversed(header.rsplit(",", _MAX_ENTRIES)))
 
 
 def _node(element: Element) -> Node | None:
-    """The address and port (0 if there is none) that a proxy was connected from; None for what can't be read."""
+    """Return the address and port (0 if absent) that connected to a proxy, or None if they are malformed."""
     text = element.get("for", "")
-    found = _NODE.fullmatch(text) if len(text) <= _LONGEST_NODE else None
-    if found is None:
+    match = _NODE.fullmatch(text) if len(text) <= _LONGEST_NODE else None
+    if match is None:
         return None
-    ip = _ip(found["v6"] or found["v4"] or found[0])
-    port = int(found["port"] or 0)
+    ip = _ip(match["v6"] or match["v4"] or match[0])
+    port = int(match["port"] or 0)
     return (ip, port) if ip is not None and port <= 65535 else None
 
 
-@lru_cache(maxsize=1024)  # proxies are few, and a client asks more than once
+@lru_cache(maxsize=1024)  # proxies are few, and clients send more than one request
 def _ip(text: str) -> IP | None:
     try:
         ip = ip_address(text)
     except ValueError:
         return None
-    # A socket for both families shows IPv4 peers as "::ffff:192.0.2.1".
+    # A dual-stack socket shows IPv4 peers as "::ffff:192.0.2.1".
     return (ip.ipv4_mapped if isinstance(ip, IPv6Address) else None) or ip
 
 
@@ -163,7 +156,7 @@ def _network(peer: object) -> Network:
     try:
         if isinstance(peer, str):
             return ip_network(peer)
-        reason = "it is no text"
+        reason = "it is not text"
     except ValueError as error:
         reason = str(error)
     raise SetupError(

@@ -1,4 +1,4 @@
-"""So many requests in so much time, then 429 (RFC 6585, section 4). How it counts: ``rates.py``."""
+"""Rate limits: 429 for clients with too many requests (RFC 6585, section 4). ``rate_store.py`` has the algorithm."""
 
 from __future__ import annotations
 
@@ -22,30 +22,30 @@ from micropie.middleware.rate_store import MICROSECONDS, MemoryRates, Quota, Rat
 
 logger = logging.getLogger("micropie")
 
-# Seconds after which a store that was out of reach is asked again, by one request.
-_PAUSE = 5.0
+# Seconds after which one request tries a store again that was out of reach.
+_RETRY_AFTER = 5.0
 
 _LONGEST = 366 * 24 * 3600  # seconds
 
-_LONGEST_KEY = 128  # characters; of a longer one, perhaps a client's own invention, a digest is kept
+_LONGEST_KEY = 128  # characters; a longer key, which a client may have chosen, is replaced by its digest
 
 
 class RateLimit(FlowMiddleware):
-    """At most ``limit`` requests in ``per`` seconds from each client, or from whomever ``key`` names; then 429.
+    """Allow ``limit`` requests in ``per`` seconds for each client, or for each ``key``; then answer 429.
 
-    All of ``limit`` may come at once; from then on one is allowed each ``per / limit`` seconds. Every answer says what
-    is left: ``RateLimit-Limit``, ``RateLimit-Remaining``, ``RateLimit-Reset`` (seconds until all of it is); a 429 has
-    ``Retry-After``. With several, the answer speaks of the one that leaves the least.
+    All of ``limit`` may come together; after that one request is allowed each ``per / limit`` seconds. Every answer
+    has ``RateLimit-Limit``, ``RateLimit-Remaining`` and ``RateLimit-Reset`` (seconds until the whole limit is
+    available); a 429 also has ``Retry-After``. With several limits, the headers show the one with the least remaining.
 
-    ``key``: a function of the request that names who is counted, as text or a number; it runs in line and must not
-    wait. None for the client's address: an IPv6 client is its /64 network, where it has more addresses than there
-    are requests; behind a proxy the address is the proxy's, unless ``ProxyHeaders`` stands before this one.
-    ``exempt``: a function of the request; what it says True to is not counted.
+    ``key``: a function of the request that returns the key to count, as text or a number; it runs inline and must not
+    block. None for the client's address. An IPv6 client counts as its /64 network, as it can use all addresses
+    there. Behind a proxy the address is the proxy's, unless ``ProxyHeaders`` comes before this middleware.
+    ``exempt``: a function of the request; a request for which it returns True is not counted.
 
-    ``store``: ``MemoryRates()`` (each process counts for itself), or ``RedisRates(url)`` (all machines together). Two
-    limits of the same numbers on one store count together. ``when_unreachable``: what happens while the store is out
-    of reach: ``"allow"``, as nobody should be shut out by it, or ``"refuse"`` with 503, where the limit protects
-    something. An outage is logged once, and costs one request each 5 seconds the wait for the store.
+    ``store``: ``MemoryRates()`` (each process counts separately), or ``RedisRates(url)`` (all machines together). Two
+    limits with the same numbers on one store count together. ``when_unreachable``: what happens while the store is out
+    of reach: ``"allow"`` lets all requests through, ``"refuse"`` answers 503, for limits that protect something.
+    An outage is logged once; every 5 seconds one request tries the store again.
     """
 
     def __init__(
@@ -74,13 +74,13 @@ class RateLimit(FlowMiddleware):
         self._key = key or client_address
         self._exempt = exempt
         store = MemoryRates() if store is None else store
-        self._take = store.hit
+        self._hit = store.hit
         self._kind = kind_of(store.hit, IO if getattr(store, "blocking", True) else INLINE)
         self._refuses = when_unreachable == "refuse"
         self._outage = _Outage()
 
     def before(self, request: Request) -> Flow[None]:
-        """Count the request. Raises 429, and 503 if the store is out of reach and that is to be refused."""
+        """Count the request. Raises 429, and 503 if the store is out of reach and ``when_unreachable`` is "refuse"."""
         if self._exempt is not None and self._exempt(request):
             return
         quota = yield from self._ask(self._prefix + _text(self._key(request)))
@@ -88,14 +88,17 @@ class RateLimit(FlowMiddleware):
             if request.quota is None or quota.remaining <= request.quota.remaining:
                 request.quota = quota
             if not quota.allowed:
-                raise _too_many(quota.retry_after)
+                seconds = max(1, math.ceil(quota.retry_after))
+                wait = "1 second" if seconds == 1 else f"{seconds} seconds"
+                message = f"Too many requests. Please try again in {wait}."
+                raise HTTPError(429, message, [("Retry-After", str(seconds))])
         elif self._refuses:
-            raise HTTPError(503, "Please try again later.", [("Retry-After", f"{_PAUSE:.0f}")])
+            raise HTTPError(503, "Please try again later.", [("Retry-After", f"{_RETRY_AFTER:.0f}")])
 
     def after(self, request: Request, response: Response) -> None:
-        """Say what is left."""
+        """Add the quota's headers."""
         quota = request.quota
-        if quota is not None and "RateLimit-Limit" not in response.headers:  # another one may have said it
+        if quota is not None and "RateLimit-Limit" not in response.headers:  # another RateLimit may have added it
             response.headers.pairs += [
                 ("RateLimit-Limit", str(quota.limit)),
                 ("RateLimit-Remaining", str(quota.remaining)),
@@ -103,11 +106,11 @@ class RateLimit(FlowMiddleware):
             ]
 
     def _ask(self, key: str) -> Flow[Quota | None]:
-        """None if the store is out of reach."""
+        """Count a request of ``key``. Return None if the store is out of reach."""
         if self._outage.lasts():
             return None
         try:
-            quota: Quota = yield from call(self._kind, self._take, key, self._limit, self._per)
+            quota: Quota = yield from call(self._kind, self._hit, key, self._limit, self._per)
         except OSError as error:
             self._outage.begin(error)
             return None
@@ -115,14 +118,8 @@ class RateLimit(FlowMiddleware):
         return quota
 
 
-def _too_many(retry_after: float) -> HTTPError:
-    seconds = max(1, math.ceil(retry_after))
-    unit = "second" if seconds == 1 else "seconds"
-    return HTTPError(429, f"Too many requests. Please try again in {seconds} {unit}.", [("Retry-After", str(seconds))])
-
-
 class _Outage:
-    """Whether the store is out of reach. After each pause one request is to try it."""
+    """Whether the store is out of reach. Every 5 seconds one request tries it again."""
 
     def __init__(self) -> None:
         self._lock = Lock()
@@ -130,33 +127,33 @@ class _Outage:
         self._next_try = 0.0
 
     def lasts(self) -> bool:
-        """Whether not to ask the store now."""
+        """Return True if the store is not to be tried now."""
         if not self._is_on:
             return False
         with self._lock:
             now = monotonic()
             if now < self._next_try:
                 return True
-            self._next_try = now + _PAUSE  # the others wait for what this one finds
+            self._next_try = now + _RETRY_AFTER  # other requests skip the store until this one has its result
             return False
 
     def begin(self, error: OSError) -> None:
-        """The store could not be reached."""
+        """Note that the store could not be reached, and log it if that is new."""
         with self._lock:
             is_new, self._is_on = not self._is_on, True
-            self._next_try = monotonic() + _PAUSE
+            self._next_try = monotonic() + _RETRY_AFTER
         if is_new:
-            logger.error("RateLimit: the store of rates is out of reach, nothing is counted: %s", error)
+            logger.error("RateLimit: the rate store is out of reach, requests are not counted: %s", error)
 
     def end(self) -> None:
-        """The store has answered."""
+        """Note that the store has answered, and log the end of an outage."""
         if self._is_on:
             self._is_on = False
-            logger.warning("RateLimit: the store of rates is back")
+            logger.warning("RateLimit: the rate store answers again")
 
 
 def client_address(request: Request) -> str:
-    """Who is counted by default: the client's address, of IPv6 its network; ``unix`` for one that has none."""
+    """Return the default key: the client's address, for IPv6 its network, or ``unix`` for a client without one."""
     client = request.client
     return "unix" if client is None else _network(client.host)
 
@@ -176,6 +173,8 @@ def _network(host: str) -> str:
 
 def _text(key: Any) -> str:
     if key is None:
-        raise TypeError("the key function of RateLimit returned None: everybody whom it can't name would be one client")
+        raise TypeError(
+            "the key function of RateLimit returned None: return a key, or exclude the request with exempt="
+        )
     text = str(key)
     return text if len(text) <= _LONGEST_KEY else hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()

@@ -1,14 +1,14 @@
-"""How often somebody may still come: GCRA, the generic cell rate algorithm (ITU-T I.371), and the memory it needs.
+"""GCRA, the generic cell rate algorithm (ITU-T I.371), and stores for its numbers.
 
-Of each client one number is kept, the moment until which its requests would last if they came evenly, ``per / limit``
-seconds apart. A request moves it on by that much; one that would move it further than ``per`` ahead of now is refused
-and moves nothing. So ``limit`` requests may come at once, and after that one each ``per / limit`` seconds; in any
-``t`` seconds there are never more than ``limit + t * limit / per``.
+The store keeps one number for each client: the time at which its requests so far would end if they came evenly,
+``per / limit`` seconds apart. A request moves that time on by ``per / limit``. A request that would move it more than
+``per`` ahead of now is refused, and moves nothing. So ``limit`` requests may come together, then one each
+``per / limit`` seconds; any ``t`` seconds have at most ``limit + t * limit / per``.
 
-Why not a count per window: twice the limit comes through in an instant at its edge, and a client that used it up is
-shut out until it ends. Why not a log of requests: it keeps ``limit`` numbers for each client.
+A count per window would let twice the limit through at the edge of a window, and shut a client out until its end.
+A log of requests would keep ``limit`` numbers for each client.
 
-Time is in whole microseconds, so that nothing is lost in adding up; Lua's doubles hold them until the year 2255.
+Times are whole microseconds, so that additions lose nothing; Lua's doubles hold them until the year 2255.
 """
 
 from __future__ import annotations
@@ -25,49 +25,49 @@ MICROSECONDS = 1_000_000
 
 
 class Quota(NamedTuple):
-    """What is left to somebody after a request. Times are in seconds from now."""
+    """A client's state after a request. Times are in seconds from now."""
 
     allowed: bool
     limit: int
     remaining: int
-    """How many more may come at once."""
+    """How many more requests are allowed now."""
     full_after: float
-    """When ``limit`` may come at once again."""
+    """When ``limit`` requests are allowed again."""
     retry_after: float
-    """When the next one may come; 0 if ``allowed``."""
+    """When the next request is allowed; 0 if this one was."""
 
 
 def interval_of(limit: int, per: float) -> int:
-    """Microseconds from one request to the next, at an even pace."""
+    """Return the microseconds between two requests at an even pace."""
     return int(per * MICROSECONDS) // limit
 
 
 def quota_of(allowed: bool, ahead: int, limit: int, interval: int) -> Quota:
-    """``ahead``: how far the client's number is ahead of now, in microseconds."""
+    """Make the quota. ``ahead``: how far the client's number is ahead of now, in microseconds."""
     left = limit * interval - ahead
     retry_after = 0 if allowed else interval - left
     return Quota(allowed, limit, left // interval, ahead / MICROSECONDS, retry_after / MICROSECONDS)
 
 
 class RateStore:
-    """Where the numbers are kept. Derive from it to keep them elsewhere; ``hit`` may be ``def`` or ``async def``.
+    """The base of stores. Derive your own from it; ``hit`` may be ``def`` or ``async def``.
 
-    ``blocking`` says whether a ``def`` may wait for something; then it runs in a worker thread under asgi. A ``hit``
-    that can't reach what it needs raises ``OSError`` (``ConnectionError``, ``TimeoutError``).
+    ``blocking``: whether a ``def`` may wait for I/O; it then runs in a worker thread under asgi. ``hit`` raises
+    ``OSError`` (``ConnectionError``, ``TimeoutError``) if the store is out of reach.
     """
 
     blocking = True
 
     def hit(self, key: str, limit: int, per: float) -> Any:
-        """Count a request of ``key``, unless it is refused; in one transaction. Returns a ``Quota``."""
+        """Count a request of ``key`` in one transaction, unless it is refused. Return a ``Quota``."""
         raise NotImplementedError("a store of rates has a method hit(key, limit, per)")
 
 
 class MemoryRates(RateStore):
-    """In this process's memory: each worker counts for itself.
+    """Keep rates in this process's memory: each worker process counts separately.
 
-    At most ``capacity`` clients are kept, some 200 bytes each; the one that came longest ago goes first. ``clock``
-    gives seconds that never go back.
+    It holds at most ``capacity`` clients, about 200 bytes each, and drops the least recent first. ``clock`` returns
+    seconds that never go back.
     """
 
     blocking = False
@@ -78,7 +78,7 @@ class MemoryRates(RateStore):
         self._capacity = capacity
         self._clock = clock
         self._lock = Lock()
-        # The one that came longest ago comes first.
+        # The least recent client is the first.
         self._until: OrderedDict[str, int] = OrderedDict()
 
     def hit(self, key: str, limit: int, per: float) -> Quota:
@@ -91,13 +91,10 @@ class MemoryRates(RateStore):
             if allowed:
                 until += interval
             self._until[key] = until
-            self._sweep(now)
+            # At most two for each request: that keeps up, and no request pays for all the others.
+            for _ in range(2):
+                oldest = next(iter(self._until))
+                if self._until[oldest] > now and len(self._until) <= self._capacity:
+                    break
+                del self._until[oldest]
         return quota_of(allowed, until - now, limit, interval)
-
-    def _sweep(self, now: int) -> None:
-        # Two at most, for each one that comes: it keeps up, and no request pays for all the others.
-        for _ in range(2):
-            oldest = next(iter(self._until))
-            if self._until[oldest] > now and len(self._until) <= self._capacity:
-                break
-            del self._until[oldest]

@@ -1,4 +1,4 @@
-"""Rates in Redis, for many machines."""
+"""A store of rates in Redis, for many machines."""
 
 from __future__ import annotations
 
@@ -8,12 +8,12 @@ from micropie.errors import check
 from micropie.execution.redis_client import RedisClient
 from micropie.middleware.rate_store import MICROSECONDS, Quota, RateStore, interval_of, quota_of
 
-# Seconds until a server that does not answer is out of reach. Every request waits for this one, so not for long.
-_PATIENCE = 1.0
+# Seconds after which a server that does not answer is out of reach. Short, because every request waits for it.
+_TIMEOUT = 1.0
 
-# One step for everybody: KEYS is the client's number; ARGV the interval, the most it may be ahead, and now ("" for
-# Redis's own clock, which all machines share), in microseconds.
-_TAKE = """
+# Atomic for all machines. KEYS[1] holds the client's number; ARGV is the interval, the longest time that the number
+# may be ahead, and now ("" for Redis's own clock, which all machines share), in microseconds.
+_HIT = """
 local interval, most, now = tonumber(ARGV[1]), tonumber(ARGV[2]), tonumber(ARGV[3])
 if not now then
   local time = redis.call('TIME')
@@ -28,16 +28,16 @@ return {1, ends - now}
 
 
 class RedisRates(RateStore):
-    """In the Redis server at ``url``, ``redis://localhost:6379/0``, under keys that begin with ``prefix``.
+    """Keep rates in the Redis server at ``url`` (``redis://localhost:6379/0``), under keys that begin with ``prefix``.
 
-    For any number of workers and machines. Redis forgets a client when its time is over. ``clock``: seconds since
-    1970, None for Redis's own clock. Raises ``SetupError`` for what is no URL, and where redis-py is missing.
+    For any number of workers and machines. Redis deletes a client's number when it has expired. ``clock`` returns
+    seconds since 1970; None means Redis's own clock. Raises ``SetupError`` for a malformed URL or without redis-py.
     """
 
     def __init__(self, url: str, *, prefix: str = "rate:", clock: Callable[[], float] | None = None) -> None:
         check("RedisRates(prefix=...)", isinstance(prefix, str), prefix, "text")
         check("RedisRates(clock=...)", clock is None or callable(clock), clock, "a function that returns seconds")
-        self._redis = RedisClient("RedisRates", url, _PATIENCE)
+        self._redis = RedisClient("RedisRates", url, _TIMEOUT)
         self._prefix = prefix
         self._clock = clock
 
@@ -46,9 +46,9 @@ class RedisRates(RateStore):
         interval = interval_of(limit, per)
         now = "" if self._clock is None else int(self._clock() * MICROSECONDS)
         with self._redis.reached() as client:
-            allowed, ahead = client.eval(_TAKE, 1, self._prefix + key, interval, limit * interval, now)
+            allowed, ahead = client.eval(_HIT, 1, self._prefix + key, interval, limit * interval, now)
         return quota_of(bool(allowed), ahead, limit, interval)
 
     def close(self) -> None:
-        """Close this process's connections; the next request opens them anew."""
+        """Close this process's connections. The next request opens new ones."""
         self._redis.close()

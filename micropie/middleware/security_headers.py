@@ -1,6 +1,6 @@
-"""Headers that tell browsers to be careful with a site's pages. What a handler set itself always counts.
+"""Security headers for browsers. A header that a handler set itself is never replaced.
 
-The defaults suit any site. Content-Security-Policy has none, as it has to know the pages.
+The defaults suit any site. Content-Security-Policy has no default, because it depends on the pages.
 """
 
 from __future__ import annotations
@@ -32,14 +32,14 @@ _SOURCE: Final = "'nonce-{nonce}'"
 
 
 class SecurityHeaders(FlowMiddleware):
-    """Sends them with every answer: ``app.middlewares.append(SecurityHeaders(csp="default-src 'self'"))``.
+    """Send security headers with every answer: ``app.middlewares.append(SecurityHeaders(csp="default-src 'self'"))``.
 
-    ``hsts``: seconds for which browsers are to come by https alone, said over https (RFC 6797); 0 takes it back, None
-    says nothing; ``hsts_subdomains``: its subdomains too. ``csp``: Content-Security-Policy; ``'nonce-{nonce}'`` in it
-    becomes a new nonce for each request, which is ``request.state.csp_nonce``. ``frame``: X-Frame-Options.
-    ``referrer``: Referrer-Policy. ``opener``: Cross-Origin-Opener-Policy. ``permissions``: Permissions-Policy. None
-    leaves a header out. ``X-Content-Type-Options: nosniff`` is always there. Raises ``SetupError`` for a value that
-    browsers would not understand.
+    ``hsts``: Strict-Transport-Security, the seconds for which browsers must use https (RFC 6797), sent over https
+    only; 0 revokes it. ``hsts_subdomains``: includes the subdomains. ``csp``: Content-Security-Policy;
+    ``'nonce-{nonce}'`` in it becomes a new nonce for each request, available as ``request.state.csp_nonce``.
+    ``frame``: X-Frame-Options. ``referrer``: Referrer-Policy. ``opener``: Cross-Origin-Opener-Policy.
+    ``permissions``: Permissions-Policy. None leaves a header out. ``X-Content-Type-Options: nosniff`` is always sent.
+    Raises ``SetupError`` for a value that browsers would not understand.
     """
 
     def __init__(
@@ -62,35 +62,34 @@ class SecurityHeaders(FlowMiddleware):
         }
         self._always = {name: value for name, value in named.items() if value is not None}
         self._hsts = _hsts(hsts, hsts_subdomains)
-        self._csp = _policy(csp)
+        self._csp = _text("csp", csp)
         self._has_nonce = self._csp is not None and _NONCE in self._csp
+        if self._csp is not None and _NONCE in self._csp.replace(_SOURCE, ""):
+            raise SetupError("csp: write the nonce as a source, in quotes: script-src 'nonce-{nonce}'")
 
     def before(self, request: Request) -> None:
-        """Makes the nonce that templates show."""
+        """Make the nonce for templates."""
         if self._has_nonce:
             request.state.csp_nonce = _new_nonce()
 
     def after(self, request: Request, response: Response) -> None:
-        """Adds what is not there."""
+        """Add the headers that are missing."""
         headers = dict(self._always)
         if self._csp is not None:
-            headers["Content-Security-Policy"] = self._policy_for(request)
+            policy = self._csp
+            if self._has_nonce:
+                # There is no nonce if an outer middleware answered: no page was made, so any value will do.
+                nonce = request.state.csp_nonce if "csp_nonce" in request.state else _new_nonce()
+                policy = policy.replace(_NONCE, nonce)
+            headers["Content-Security-Policy"] = policy
         if self._hsts is not None and request.scheme == "https":
             headers["Strict-Transport-Security"] = self._hsts
         present = {name.lower() for name in response.headers}
         response.headers.pairs += [pair for pair in headers.items() if pair[0].lower() not in present]
 
-    def _policy_for(self, request: Request) -> str:
-        policy = self._csp or ""
-        if not self._has_nonce:
-            return policy
-        # An answer of a middleware around this one has none: no page was made, so any will do.
-        nonce = request.state.csp_nonce if "csp_nonce" in request.state else _new_nonce()
-        return policy.replace(_NONCE, nonce)
-
 
 def _new_nonce() -> str:
-    return secrets.token_urlsafe(16)  # 128 bits, as CSP level 3, section 7.1, asks for
+    return secrets.token_urlsafe(16)  # 128 bits, as CSP level 3, section 7.1, requires
 
 
 def _hsts(seconds: int | None, subdomains: bool) -> str | None:
@@ -101,13 +100,6 @@ def _hsts(seconds: int | None, subdomains: bool) -> str | None:
     return f"max-age={seconds}" + ("; includeSubDomains" if subdomains else "")
 
 
-def _policy(policy: str | None) -> str | None:
-    checked = _text("csp", policy)
-    if checked is not None and _NONCE in checked.replace(_SOURCE, ""):
-        raise SetupError("csp: write the nonce as a source, in quotes: script-src 'nonce-{nonce}'")
-    return checked
-
-
 def _one_of(argument: str, value: str | None, known: tuple[str, ...]) -> str | None:
     if value is not None and value not in known:
         raise SetupError(f"{argument} is one of {', '.join(known)}, or None for no such header: not {value!r}")
@@ -115,7 +107,7 @@ def _one_of(argument: str, value: str | None, known: tuple[str, ...]) -> str | N
 
 
 def _text(argument: str, value: str | None) -> str | None:
-    """``value`` on one line: a long policy may be written on several."""
+    """Return ``value`` on one line: a long policy may be written on several."""
     if value is None:
         return None
     try:

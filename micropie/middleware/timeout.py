@@ -1,4 +1,4 @@
-"""A time limit for handlers. The flow keeps it (``steps.Limited``); here it is only set."""
+"""A time limit for handlers. This middleware sets it; the flow enforces it (``execution.steps.Limited``)."""
 
 from __future__ import annotations
 
@@ -8,11 +8,11 @@ from micropie.middleware.base import FlowMiddleware
 
 
 class Timeout(FlowMiddleware):
-    """A handler that takes longer than ``seconds`` is given up: 503 and a line in the log. The innermost counts.
+    """Abandon a handler after ``seconds``, with 503 and a line in the log. The innermost limit counts.
 
-    An ``async def`` is cancelled. A ``def`` runs on in its thread, which nothing can end, and what it returns is
-    thrown away: give the clients of databases and services that it uses time-outs of their own. Under wsgi it runs
-    on a thread beside the server's, and the process starts its event loop. The time counts from the call, with the
+    An ``async def`` is cancelled. A ``def`` continues in its thread, which can't be stopped, and its result is
+    discarded: set time-outs for the databases and services that it calls. Under wsgi the handler runs in another
+    thread than the server's, and the process starts its event loop. The time begins at the call and includes the
     wait for a free thread. ``@inline`` handlers and generators are not limited.
     """
 

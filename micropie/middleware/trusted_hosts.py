@@ -1,6 +1,6 @@
-"""Answers for the hosts of one's own only, so that links made from the Host header lead nowhere else.
+"""Refuses requests for foreign hosts, so that links made from the Host header stay on the application's own hosts.
 
-Names are compared, not matched by regular expressions: an unescaped dot in one would let strangers in.
+Names are compared without regular expressions, where an unescaped dot would admit other hosts.
 """
 
 from __future__ import annotations
@@ -17,11 +17,11 @@ _NAME: Final = re.compile(r"(?:[a-z0-9_\-]+\.)*[a-z0-9_\-]+")
 
 
 class TrustedHosts(FlowMiddleware):
-    """Refuses other hosts with 400: ``app.middlewares.append(TrustedHosts("example.com", "*.example.com"))``.
+    """Refuse other hosts with 400: ``app.middlewares.append(TrustedHosts("example.com", "*.example.com"))``.
 
-    Each is a host without a port: a name, an address (IPv6 with or without brackets), or ``*.`` and a name for all its
-    subdomains, however deep, but not for the name itself. Case and a dot at the end make no difference; any port will
-    do. Raises ``SetupError`` for anything else.
+    Each argument is a host without a port: a name, an address (IPv6 with or without brackets), or ``*.`` and a name for
+    all its subdomains at any depth, but not for the name itself. Case, a final dot and the request's port make no
+    difference. Raises ``SetupError`` for anything else.
     """
 
     sees_handshakes = True
@@ -34,18 +34,15 @@ class TrustedHosts(FlowMiddleware):
         self._suffixes = tuple(host[1:] for host in checked if host.startswith("*"))
 
     def before(self, request: Request) -> None:
-        """Raises 400 for a host that is not one of them."""
-        name = _without_port(request.host)
-        is_below_one = name.endswith(self._suffixes) and not name.startswith(".")  # of ".example.com" nothing is below
-        if name not in self._exact and not is_below_one:
+        """Raise 400 for a host that is not trusted."""
+        host = request.host  # well-formed, in lower case
+        if host.startswith("["):
+            name = str(IPv6Address(host[1:].partition("]")[0]))
+        else:
+            name = host.partition(":")[0].removesuffix(".")
+        is_subdomain = name.endswith(self._suffixes) and not name.startswith(".")  # ".example.com" is not one
+        if name not in self._exact and not is_subdomain:
             raise BadRequest("This server does not answer for that host.")
-
-
-def _without_port(host: str) -> str:
-    """The name or address of a well-formed host in lower case, in its one spelling."""
-    if host.startswith("["):
-        return str(IPv6Address(host[1:].partition("]")[0]))
-    return host.partition(":")[0].removesuffix(".")
 
 
 def _checked(host: object) -> str:

@@ -367,8 +367,8 @@ def test_of_two_the_outer_one_answers_preflights(make_client: MakeClient) -> Non
 @pytest.mark.parametrize(
     ("options", "says"),
     [
-        ({}, "needs to know whom"),
-        ({"origins": []}, "needs to know whom"),
+        ({}, "needs the origins to allow"),
+        ({"origins": []}, "needs the origins to allow"),
         ({"origins": "https://a.example"}, r'write origins=\["https://a.example"\]'),
         ({"origins": "*"}, r'write origins=\["\*"\]'),
         ({"origins": ["null"]}, "not 'null'"),
@@ -379,7 +379,7 @@ def test_of_two_the_outer_one_answers_preflights(make_client: MakeClient) -> Non
         ({"origins": [FRIEND, "*"], "credentials": True}, "every site: name them"),
         ({"origin_regex": ".*", "credentials": True}, "ends with your host"),
         ({"origin_regex": "https://.+", "credentials": True}, "ends with your host"),
-        ({"origin_regex": "("}, "no regular expression"),
+        ({"origin_regex": "("}, "is not a regular expression"),
         ({"origin_regex": b"x"}, "as text"),
         ({"origins": [FRIEND], "expose": ["*"], "credentials": True}, "name the headers"),
         ({"origins": [FRIEND], "expose": "X-A"}, r'write expose=\["X-A"\]'),

@@ -374,7 +374,7 @@ def test_R17_nothing_leaks_into_the_next_request(make_client: MakeClient) -> Non
         ({"trusted": ["proxy.example"]}, "not 'proxy.example'"),
         ({"trusted": ["10.0.0.1/8"]}, "has host bits set"),
         ({"trusted": ["10.0.0.0/33"]}, "10.0.0.0/8"),
-        ({"trusted": [5]}, "it is no text"),
+        ({"trusted": [5]}, "it is not text"),
         ({"trusted": ["0.0.0.0/0"]}, "hops=1"),
         ({"trusted": ["10.0.0.0/8", "::/0"]}, "hops=1"),
         ({"trusted": NETWORK, "hops": 0}, "1 to 32: not 0"),

@@ -354,8 +354,8 @@ def outages(caplog: pytest.LogCaptureFixture) -> Callable[[], list[str]]:
     return lambda: [record.getMessage()[:50] for record in caplog.records if record.name == "micropie"]
 
 
-OUT = "RateLimit: the store of rates is out of reach, not"
-BACK = "RateLimit: the store of rates is back"
+OUT = "RateLimit: the rate store is out of reach, requests are not counted"[:50]
+BACK = "RateLimit: the rate store answers again"
 
 
 def test_a_redis_that_is_not_there_shuts_nobody_out(
