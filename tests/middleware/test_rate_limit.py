@@ -406,7 +406,7 @@ def test_a_redis_that_comes_back_counts_again(
 def test_a_redis_that_does_not_answer_is_waited_for_by_one_request(
     make_client: MakeClient, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(redis_rate_store, "_PATIENCE", 0.1)
+    monkeypatch.setattr(redis_rate_store, "_TIMEOUT", 0.1)
     with socket.create_server(("127.0.0.1", 0)) as server:
         rates = RedisRates(f"redis://127.0.0.1:{server.getsockname()[1]}/0")
         client = make_client(limited(1, store=rates))
