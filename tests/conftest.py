@@ -1,12 +1,12 @@
-"""The three worlds that every test of behaviour runs in.
+"""The three worlds that every test of behaviour runs in: WSGI, ASGI on asyncio, ASGI on trio.
 
     def test_greets(make_client: MakeClient) -> None:
         client = make_client(Root())   # runs three times: wsgi, asyncio, trio
 
-`make_client` takes `TestClient`'s options too, and `validate=False` for requests that no server would pass on
-(`wsgiref.validate` refuses them before the application sees them). `connect` is the same for a world of the
-test's choice, to compare worlds within one test. `client` is for modules that define a fixture `app`. Every
-client runs the application's lifespan and is closed, which runs the shut-down.
+``make_client`` takes the options of ``TestClient``, and ``validate=False`` for requests that no server passes on
+(``wsgiref.validate`` refuses them before the application sees them). ``connect`` takes the world as an argument, to
+compare worlds within one test. ``client`` is for modules that define a fixture ``app``. Every client runs the
+application's start-up, and its shut-down when the test ends.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ MakeClient = Callable[..., TestClient]
 
 
 def validated_wsgi(app: Any) -> Any:
-    """`app` inside `wsgiref.validate`; what the test client asks it for at the end stays in reach."""
+    """Return ``app`` inside ``wsgiref.validate``, with the attribute that the test client needs for the shut-down."""
     checked: Any = validator(app)
     checked.wsgi_shutdown = getattr(app, "wsgi_shutdown", None)
     return checked
@@ -43,7 +43,7 @@ def world(request: pytest.FixtureRequest) -> str:
 
 @pytest.fixture
 def connect() -> Iterator[MakeClient]:
-    """`connect(app, world, validate=True, **options)`: a client in a world of the test's choice."""
+    """Return ``connect(app, world, validate=True, **options)``, which makes a client in the named world."""
     with ExitStack() as clients:
 
         def connect(app: Any, world: str, *, validate: bool = True, **options: Any) -> TestClient:
@@ -58,7 +58,7 @@ def connect() -> Iterator[MakeClient]:
 
 @pytest.fixture
 def make_client(connect: MakeClient, world: str) -> MakeClient:
-    """`make_client(app, validate=True, **options)`: a client in each world in turn."""
+    """Return ``make_client(app, validate=True, **options)``, which makes a client in the world of this run."""
 
     def make_client(app: Any, **options: Any) -> TestClient:
         return connect(app, world, **options)
@@ -68,17 +68,36 @@ def make_client(connect: MakeClient, world: str) -> MakeClient:
 
 @pytest.fixture
 def client(app: Any, make_client: MakeClient) -> TestClient:
-    """A client for the module's own fixture `app`, in each world in turn."""
+    """A client of the module's fixture ``app``, in each world in turn."""
     return make_client(app)
 
 
 @pytest.fixture(scope="session")
 def redis_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """A redis-server for all tests; each has keys of its own."""
+    """The URL of a redis-server that all tests of this process share; each test uses its own keys."""
     with redis_server(tmp_path_factory.mktemp("redis")) as url:
         yield url
 
 
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--world", choices=WORLDS, help="of the tests that run in each world, run only those of this one")
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Deselect the tests of the worlds that ``--world`` leaves out."""
+    chosen = config.getoption("--world")
+    if chosen is None:
+        return
+    left_out = [item for item in items if _world_of(item) not in (None, chosen)]
+    config.hook.pytest_deselected(items=left_out)
+    items[:] = [item for item in items if _world_of(item) in (None, chosen)]
+
+
+def _world_of(item: pytest.Item) -> str | None:
+    callspec = getattr(item, "callspec", None)
+    return callspec.params.get("world") if callspec else None
+
+
 def pytest_make_parametrize_id(val: object) -> str | None:
-    """A name without an address in memory: every worker process has to collect tests under the same names."""
+    """Name a value without its address: every worker process has to collect the same test ids."""
     return getattr(val, "__qualname__", type(val).__qualname__) if " at 0x" in repr(val) else None

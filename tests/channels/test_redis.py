@@ -24,6 +24,7 @@ from micropie.channels.waiting import Future
 from micropie.execution import redis_client as redisclient
 from micropie.execution.redis_client import RedisClient
 from tests.asgi.calls import every_loop, run
+from tests.support.ports import free_port
 from tests.support.redis_server import redis_server
 from tests.support.waiting import until
 
@@ -47,8 +48,7 @@ def no_thread_is_left() -> Iterator[None]:
 @pytest.fixture
 def nowhere() -> str:
     """The URL of a server that is not there."""
-    with socket.create_server(("127.0.0.1", 0)) as server:
-        return f"redis://127.0.0.1:{server.getsockname()[1]}/0"
+    return f"redis://127.0.0.1:{free_port()}/0"
 
 
 def test_nothing_is_started_before_it_is_needed(redis_url: str) -> None:

@@ -22,6 +22,7 @@ from micropie.execution import redis_client as redisclient
 from micropie.http.request import Address
 from micropie.middleware import MemoryRates, Quota, RateLimit, RateStore, RedisRates, rate_limit, redis_rate_store
 from tests.conftest import MakeClient
+from tests.support.ports import free_port
 from tests.support.redis_server import redis_server
 
 
@@ -344,8 +345,7 @@ def test_R70_a_forked_child_opens_a_connection_of_its_own(redis_url: str) -> Non
 @pytest.fixture
 def nowhere() -> str:
     """The URL of a Redis that is not there."""
-    with socket.create_server(("127.0.0.1", 0)) as server:
-        return f"redis://127.0.0.1:{server.getsockname()[1]}/0"
+    return f"redis://127.0.0.1:{free_port()}/0"
 
 
 @pytest.fixture

@@ -21,6 +21,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import IO, Any, NamedTuple
 
+from tests.support.ports import free_port
+
 ROOT = Path(__file__).parent.parent.parent
 START_WITHIN = 30.0  # seconds; two take a second, nine at once five
 STOP_WITHIN = 8.0
@@ -283,11 +285,3 @@ def accepts(port: int) -> bool:
     except OSError:
         return False
     return True
-
-
-def free_port() -> int:
-    """A port that nobody uses at the moment."""
-    with socket.socket() as listener:
-        listener.bind(("127.0.0.1", 0))
-        port: int = listener.getsockname()[1]
-        return port

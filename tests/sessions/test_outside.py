@@ -23,6 +23,7 @@ from micropie.sessions import RedisSessionBackend, Session, SignedCookieSessionB
 from micropie.sessions import redis as rediscache
 from micropie.sessions import signed_cookie as signedcookie
 from tests.conftest import MakeClient
+from tests.support.ports import free_port
 from tests.support.redis_server import redis_server
 
 PACKAGE = Path(micropie.sessions.__file__).parent
@@ -255,9 +256,7 @@ def test_a_url_that_is_none_is_refused_when_the_backend_is_made(url: Any) -> Non
 
 
 def test_redis_that_is_not_there_is_a_503(make_client: MakeClient) -> None:
-    with socket.create_server(("127.0.0.1", 0)) as server:
-        port = server.getsockname()[1]
-    client = make_client(Root(RedisSessionBackend(f"redis://127.0.0.1:{port}/0")))
+    client = make_client(Root(RedisSessionBackend(f"redis://127.0.0.1:{free_port()}/0")))
     assert client.get("/keep/1").status_code == 503
     assert client.get("/look", headers={"Cookie": "session_id=x"}).status_code == 503
     assert client.get("/look").status_code == 200

@@ -13,6 +13,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.support.ports import free_port
+
 
 @contextmanager
 def redis_server(directory: Path, port: int = 0) -> Iterator[str]:
@@ -23,9 +25,7 @@ def redis_server(directory: Path, port: int = 0) -> Iterator[str]:
         if os.environ.get("CI") == "true":
             pytest.fail(missing)
         pytest.skip(missing)
-    if not port:
-        with socket.create_server(("127.0.0.1", 0)) as free:
-            port = free.getsockname()[1]
+    port = port or free_port()
     options = ["--port", str(port), "--bind", "127.0.0.1", "--dir", str(directory), "--save", "", "--appendonly", "no"]
     with (directory / "log").open("wb") as log:
         process = subprocess.Popen([command, *options], stdout=log, stderr=log)
