@@ -13,6 +13,7 @@ from urllib.parse import quote
 from micropie.asgi.dispatch import serve as serve_asgi
 from micropie.asgi.driver import serve_http as answer_asgi
 from micropie.asgi.lifespan import ASGIState
+from micropie.asgi.request import WATCHERS
 from micropie.asgi.websocket.driver import serve_websocket
 from micropie.channels import Channels
 from micropie.errors import Redirect, SetupError
@@ -163,14 +164,14 @@ class App:
         """ASGI's ``app(scope, receive, send)`` and WSGI's ``app(environ, start_response)``."""
         if send is None:
             site = self._micropie_process.site
-            if site is not None and site.mounts is None:
+            if site is not None:
                 context = copy_context()
                 return context.run(answer_wsgi, site, scope, receive, context)
             return serve_wsgi(self, self._micropie_process, scope, receive)
         site = self._micropie_running.site
-        if site is not None and site.mounts is None:
+        if site is not None:
             kind = scope["type"]
-            if kind == "http":
+            if kind == "http" and (not site.has_mounts or WATCHERS in (scope.get("state") or ())):
                 return answer_asgi(site, scope, receive, send)
             if kind == "websocket":
                 return serve_websocket(site, scope, receive, send)

@@ -12,7 +12,8 @@ from micropie.execution.steps import AWAIT, INLINE, Flow
 from micropie.flow.http import fail, finish, start
 from micropie.http.response import Answer
 from micropie.http.types import Receive, Scope, Send
-from micropie.routing.site import Site
+from micropie.mounts.asgi_in_asgi import hand_over
+from micropie.routing.site import Handover, Site
 
 logger = logging.getLogger("micropie")
 
@@ -36,6 +37,13 @@ async def serve_http(site: Site, scope: Scope, receive: Receive, send: Send) -> 
                 answer = finish(request, result)
             except Exception as error:
                 answer = fail(request, error)
+        elif isinstance(step, Handover):
+            current.reset(token)  # the mounted application must not see a request that is not its own
+            try:
+                await hand_over(step.mount, step.path, scope, receive, send)
+            finally:
+                token = current.set(request)
+            return
         else:
             answer = step
         if not isinstance(answer, tuple):

@@ -50,7 +50,7 @@ from micropie.http.response import (
 )
 from micropie.http.streams import PENDING, Stream, stream_of
 from micropie.routing.route import Route
-from micropie.routing.site import Site, delegate_route
+from micropie.routing.site import Handover, Site, delegate_route
 from micropie.sessions import Session
 
 logger = logging.getLogger("micropie")
@@ -66,7 +66,7 @@ _RESPONSES = frozenset({Response, tuple, bytes, NoneType})
 _PLAIN_BODIES = frozenset({str, bytes, dict, list, NoneType})
 
 
-def start(site: Site, request: Request) -> Step | Flow[Answer]:
+def start(site: Site, request: Request) -> Step | Flow[Answer] | Handover:
     """Begin to answer one request: the step that runs its handler, or the flow of stages 3 to 6.
 
     A step alone saves what a generator costs, a quarter of such a request under WSGI.
@@ -75,7 +75,10 @@ def start(site: Site, request: Request) -> Step | Flow[Answer]:
         # 2. Route. One look-up finds a path without arguments; others are walked.
         route = site.exact.get(request.method, _NO_ROUTES).get(request.literal_path)
         if route is None:
-            route, arguments, values = site.find(request)
+            found = site.find(request)
+            if not isinstance(found, tuple):
+                return found
+            route, arguments, values = found
         else:
             arguments, values = _NO_ARGUMENTS, _NO_VALUES
         request.route = route

@@ -23,7 +23,7 @@ from micropie.flow.websocket_hooks import run_after_websocket, run_before_websoc
 from micropie.http.request import WebSocketRequest
 from micropie.http.response import Answer, Response, encode, error_response, redirect_response
 from micropie.http.websocket import FAILED, NORMAL, POLICY, is_allowed_origin
-from micropie.routing.site import Site
+from micropie.routing.site import SocketRoutes
 
 logger = logging.getLogger("micropie")
 
@@ -39,12 +39,12 @@ class CloseInfo(NamedTuple):
     answer: Answer | None  # None if the handshake was accepted
 
 
-def handle_websocket(site: Site, request: WebSocketRequest, run_handler: RunHandler) -> Flow[CloseInfo]:
+def handle_websocket(routes: SocketRoutes, request: WebSocketRequest, run_handler: RunHandler) -> Flow[CloseInfo]:
     """Perform stages 1 to 5 and return how to end the WebSocket, if it has not ended by itself."""
-    request.config = site.config
+    request.config = routes.config
     try:
         # The handshake is a separate generator, so that its frame is not kept for hours with the open socket.
-        step = yield from _handshake(site, request, run_handler)
+        step = yield from _handshake(routes, request, run_handler)
         if isinstance(step, CloseInfo):
             close_info = step
         else:
@@ -71,10 +71,10 @@ def cleanup(request: WebSocketRequest) -> Flow[None]:
         yield from request.config.sessions.close(session, request.scheme, request.root_path)
 
 
-def _handshake(site: Site, request: WebSocketRequest, run_handler: RunHandler) -> Flow[Step | CloseInfo]:
+def _handshake(routes: SocketRoutes, request: WebSocketRequest, run_handler: RunHandler) -> Flow[Step | CloseInfo]:
     """Perform stages 1 to 4. Return the step that runs the handler, or how a hook refused the handshake."""
     # 1. Route.
-    route, arguments, values = site.find_socket(request)
+    route, arguments, values = routes.find_socket(request)
     request.path_params = [*values.values()] if values else arguments
     request.route = route
     request.config = config = route.config

@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Sequence
 from dataclasses import replace
-from typing import Any, NamedTuple, TypeAlias
+from typing import Any, NamedTuple, Protocol, TypeAlias
 from urllib.parse import quote
 
 from micropie.errors import HTTPError
@@ -13,11 +13,14 @@ from micropie.execution.placement import Threads
 from micropie.execution.steps import MOUNT, no_function
 from micropie.http.paths import DOTS_AND_EMPTY
 from micropie.http.request import Request
-from micropie.mounts.prefixes import Mount, MountedPath, PrefixTable, kind_of_target, mounted_path_of
+from micropie.mounts.prefixes import WSGI, Mount, MountedPath, PrefixTable, kind_of_target, mounted_path_of
 from micropie.routing.config import AppConfig
 from micropie.routing.patterns import Pattern
 from micropie.routing.route import Route
 from micropie.routing.router import Router
+
+# A route, the segments of the path that become its arguments, and the values of its wildcards by name.
+Match: TypeAlias = tuple[Route, Sequence[Any], dict[str, Any]]
 
 _NO_ROUTES: dict[str, Route] = {}
 _NO_VALUES: dict[str, Any] = {}
@@ -31,19 +34,18 @@ class Site:
     is reached by the other protocol.
     """
 
-    __slots__ = ("__weakref__", "below", "config", "exact", "has_isolated_mounts", "mounts", "router", "sockets")
+    __slots__ = ("__weakref__", "below", "config", "exact", "has_mounts", "router", "sockets")
 
     def __init__(self, config: AppConfig, router: Router, sockets: Router) -> None:
         self.config = config
-        self.mounts: PrefixTable[Mounted] | None = None
-        self.has_isolated_mounts = False  # whether something is mounted that shares nothing
+        self.has_mounts = False
         self.router = router
         self.sockets = sockets
         self.exact = router.exact
         self.below = router.below
 
-    def find(self, request: Request) -> tuple[Route, Sequence[str], dict[str, Any]]:
-        """The route of a request, and what of its path becomes arguments. Raises 400, 404 and 405."""
+    def find(self, request: Request) -> Match | Handover:
+        """Return the route of a request, or the mounted application that answers by itself. Raises 400, 404 and 405."""
         path = request.literal_path
         if path is not None:
             head, _, last = path.rpartition("/")
@@ -65,15 +67,21 @@ class Site:
         """Why a request has no route: ``error``, or 426 for a WebSocket that the server passed on as a request."""
         if not isinstance(error, HTTPError) or "websocket" not in request.headers.get("upgrade", "").lower():
             return error
+        routes = self.socket_routes(request)
         try:
-            self.find_socket(request)
+            if not isinstance(routes, Handover):
+                routes.find_socket(request)
         except HTTPError:
             return error
         # Without the Upgrade header that RFC 9110, section 15.5.22, asks for: PEP 3333 forbids it.
         return HTTPError(426, "This is for WebSockets, which need an ASGI server.")
 
-    def find_socket(self, request: Request) -> tuple[Route, Sequence[str], dict[str, Any]]:
-        """Where a WebSocket's path leads; raises 404."""
+    def socket_routes(self, request: Request) -> SocketRoutes | Handover:
+        """Return where to look for a WebSocket's route, or the mounted application that serves it by itself."""
+        return self
+
+    def find_socket(self, request: Request) -> Match:
+        """Return the route of a WebSocket. Raises 400 and 404."""
         return self.sockets.find("GET", request.segments())
 
     def url_for(self, name: str, segments: Sequence[Any], values: dict[str, Any]) -> str:
@@ -89,17 +97,49 @@ class Site:
             return self.config
 
 
+class SocketRoutes(Protocol):
+    """The WebSocket routes of a site, or of an application that is mounted in it."""
+
+    @property
+    def config(self) -> AppConfig:
+        """The configuration of a WebSocket that has no route."""
+
+    def find_socket(self, request: Request) -> Match:
+        """Return the route of a WebSocket. Raises 400 and 404."""
+
+
 class MountedApp(NamedTuple):
-    """An application of a tree that lies at a prefix of its own, with tables of its own."""
+    """An application of the tree that lies at a prefix, with tables of its own."""
 
     prefix: str
     config: AppConfig
     router: Router
     sockets: Router
 
+    def find(self, request: Request) -> Match:
+        """Return the route of a request, see ``Site``."""
+        match = self.router.find(request.method, self._segments(request))
+        _, segments, values = match
+        request.path_params = [*values.values()] if values else segments
+        return match
+
+    def find_socket(self, request: Request) -> Match:
+        """Return the route of a WebSocket, see ``Site``."""
+        return self.sockets.find("GET", self._segments(request))
+
+    def config_of(self, request: Request) -> AppConfig:
+        """Return the configuration of a request that has no route, see ``Site``."""
+        try:
+            return self.router.config_of(self._segments(request))
+        except HTTPError:
+            return self.config
+
+    def _segments(self, request: Request) -> Sequence[str]:
+        return request.segments()[self.prefix.count("/") :]
+
 
 class MountRoute(Route):
-    """The route of an application that is no part of the tree; it has hooks and errors around it as a handler has."""
+    """The route of a mounted application that is not part of the tree; hooks and error pages are around it."""
 
     __slots__ = ("mount", "prefix", "threads")
 
@@ -108,90 +148,82 @@ class MountRoute(Route):
         self.prefix = prefix
         self.threads = Threads(config.settings.threads)
         self.name = prefix
-        # It limits bodies itself, or does not.
+        # The mounted application limits bodies itself, or not at all.
         self.config = replace(config, settings=replace(config.settings, max_body_size=sys.maxsize))
         self.methods, self.pattern, self.is_fallback, self.reads_body = (), None, False, True
         self.step_kind = self.limited_step_kind = MOUNT
-        self.call, self.plain_args = no_function, -1  # -1: always bound
-        self.bind = lambda request, *_: (self, request, mounted_path_of(request.root_path, prefix, request.raw_path))
+        self.call, self.plain_args = no_function, 3  # ``find`` gives the three arguments of the step: none is bound
 
 
 class IsolatedMount(NamedTuple):
-    """An application that shares nothing, and is called before any request is made of it."""
+    """An application that shares nothing: it is given the server's call as it is."""
 
     mount: Mount
     prefix: str
 
 
-# What a path below a mount leads to.
+class Handover:
+    """The server's call belongs to a mounted application, which answers it by itself."""
+
+    __slots__ = ("mount", "path")
+
+    def __init__(self, mount: Mount, path: MountedPath) -> None:
+        self.mount = mount
+        self.path = path
+
+
+# What lies at the prefix of a mount.
 Mounted: TypeAlias = MountedApp | MountRoute | IsolatedMount
 
 
 class MountingSite(Site):
-    """A site with mounts, which are looked for before its routes."""
+    """A site with mounts, which come before its routes."""
 
-    __slots__ = ()
+    __slots__ = ("_mounts",)
 
     def __init__(self, config: AppConfig, router: Router, sockets: Router, mounted: list[tuple[str, Mounted]]) -> None:
         super().__init__(config, router, sockets)
-        self.mounts = PrefixTable(mounted)
-        self.has_isolated_mounts = any(isinstance(entry, IsolatedMount) for _, entry in mounted)
-        self.exact = {method: self._visible(method) for method in router.exact}
+        self.has_mounts = True
+        self._mounts = PrefixTable(mounted)
+        self.exact = {  # the short cuts that no mount hides
+            method: {path: route for path, route in routes.items() if path is None or not self._is_hidden(path)}
+            for method, routes in router.exact.items()
+        }
         for _, entry in mounted:
             if isinstance(entry, MountedApp):
                 _name_routes(router, entry.prefix, entry.router)
                 _name_routes(sockets, entry.prefix, entry.sockets)
 
-    def find(self, request: Request) -> tuple[Route, Sequence[str], dict[str, Any]]:
+    def find(self, request: Request) -> Match | Handover:
         """The route of a request, see ``Site``."""
-        entry = self._entry_of(request)
-        if isinstance(entry, MountRoute):
-            return entry, (), {}
-        if not isinstance(entry, MountedApp):
+        raw_path = request.raw_path
+        entry = self._mounts.find(raw_path)
+        if entry is None:
             return super().find(request)
-        segments = request.segments()[entry.prefix.count("/") :]
-        route, arguments, values = entry.router.find(request.method, segments)
-        request.path_params = [*values.values()] if values else arguments
-        return route, arguments, values
+        if isinstance(entry, MountedApp):
+            return entry.find(request)
+        path = mounted_path_of(request.root_path, entry.prefix, raw_path)
+        if isinstance(entry, IsolatedMount):
+            return Handover(entry.mount, path)
+        return entry, (entry, request, path), _NO_VALUES
 
     def config_of(self, request: Request) -> AppConfig:
-        """The level of a request that has no route, see ``Site``."""
-        entry = self._entry_of(request)
-        if not isinstance(entry, MountedApp):
-            return super().config_of(request)
-        try:
-            return entry.router.config_of(request.segments()[entry.prefix.count("/") :])
-        except HTTPError:
-            return entry.config
+        """Return the configuration of a request that has no route, see ``Site``."""
+        entry = self._mounts.find(request.raw_path)
+        return entry.config_of(request) if isinstance(entry, MountedApp) else super().config_of(request)
 
-    def find_socket(self, request: Request) -> tuple[Route, Sequence[str], dict[str, Any]]:
-        """Where a WebSocket's path leads, see ``Site``."""
-        entry = self._entry_of(request)
-        if not isinstance(entry, MountedApp):
-            return super().find_socket(request)
-        return entry.sockets.find("GET", request.segments()[entry.prefix.count("/") :])
+    def socket_routes(self, request: Request) -> SocketRoutes | Handover:
+        """See ``Site``; an ASGI application has its own WebSockets, a WSGI application has none."""
+        raw_path = request.raw_path
+        entry = self._mounts.find(raw_path)
+        if isinstance(entry, MountedApp):
+            return entry
+        if entry is None or entry.mount.kind == WSGI:
+            return self
+        return Handover(entry.mount, mounted_path_of(request.root_path, entry.prefix, raw_path))
 
-    def _entry_of(self, request: Request) -> Mounted | None:
-        assert self.mounts is not None  # noqa: S101
-        return self.mounts.find(request.raw_path)
-
-    def _visible(self, method: str) -> dict[str | None, Route]:
-        """The short cuts that no mount hides."""
-        assert self.mounts is not None  # noqa: S101
-        paths = self.router.exact[method].items()
-        return {path: route for path, route in paths if path is None or self.mounts.find(quote(path).encode()) is None}
-
-
-def isolated_mount_of(site: Site, request: Request) -> IsolatedMount | None:
-    """The application that answers a request by itself, if it is one's that shares nothing; the site has such."""
-    entry = site.mounts.find(request.raw_path) if site.mounts is not None else None
-    return entry if isinstance(entry, IsolatedMount) else None
-
-
-def mount_of(site: Site, request: Request) -> tuple[Mount, str] | None:
-    """What is mounted where a path leads, and at which prefix, if it is no part of the tree."""
-    entry = site.mounts.find(request.raw_path) if site.mounts is not None else None
-    return None if entry is None or isinstance(entry, MountedApp) else (entry.mount, entry.prefix)
+    def _is_hidden(self, path: str) -> bool:
+        return self._mounts.find(quote(path).encode()) is not None
 
 
 def delegate_route(request: Request) -> tuple[MountRoute, Request, MountedPath]:

@@ -16,9 +16,8 @@ from micropie.http.request import Request
 from micropie.http.response import Answer, start_failed, status_line
 from micropie.http.streams import END, Stream, as_bytes
 from micropie.http.types import Environ, StartResponse
-from micropie.mounts.prefixes import mounted_path_of
 from micropie.mounts.wsgi_in_wsgi import environ_below
-from micropie.routing.site import Site, isolated_mount_of
+from micropie.routing.site import Handover, Site
 from micropie.wsgi.files import lent_file
 from micropie.wsgi.lifespan import WSGIState
 from micropie.wsgi.request import WSGIRequest
@@ -44,7 +43,7 @@ _LENGTHS = _Lengths()
 def serve_http(site: Site, environ: Environ, start_response: StartResponse, context: Context) -> Iterable[bytes]:
     """Answer one request. To be run in ``context``, which is its own: what it sets is not for the thread's next one."""
     request = WSGIRequest(environ)
-    current.set(request)
+    token = current.set(request)
     flow: Flow[Answer] | None = None
     try:
         step = start(site, request)
@@ -55,6 +54,10 @@ def serve_http(site: Site, environ: Environ, start_response: StartResponse, cont
                 answer = finish(request, result)
             except Exception as error:
                 answer = fail(request, error)
+        elif isinstance(step, Handover):
+            current.reset(token)  # the mounted application must not see a request that is not its own
+            chunks: Iterable[bytes] = step.mount.target(environ_below(request, step.path), start_response)
+            return chunks
         else:
             answer = step
         if not isinstance(answer, tuple):
@@ -94,13 +97,6 @@ def start_and_serve(
             status_line(status), [*pairs, ("content-type", str(content_type)), ("content-length", str(length))]
         )
         return [body]
-    if site.has_isolated_mounts:
-        request = WSGIRequest(environ)
-        isolated = isolated_mount_of(site, request)
-        if isolated is not None:
-            mounted_path = mounted_path_of(request.root_path, isolated.prefix, request.raw_path)
-            chunks: Iterable[bytes] = isolated.mount.target(environ_below(request, mounted_path), start_response)
-            return chunks
     context = copy_context()
     return context.run(serve_http, site, environ, start_response, context)
 
