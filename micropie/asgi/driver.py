@@ -70,10 +70,10 @@ async def serve_http(site: Site, scope: Scope, receive: Receive, send: Send) -> 
         request.broken_off = True
         if flow is not None:
             flow.close()
-        for step in request.unfinished():
+        for step in request._cleanup_steps():
             await clean_up(step, request)
         raise
     finally:
         current.reset(token)
-        if request.closers is not None:
+        if request._closers is not None:
             await close_request(request)

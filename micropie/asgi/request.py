@@ -35,7 +35,7 @@ class ASGIRequest(Request):
     __slots__ = ("_receive", "scope")
 
     scope: Scope
-    is_on_loop = True
+    _is_on_loop = True
     _ended = False  # no further piece of the body is to come
     _gone = False
     _begun: tuple[Generator[Any, Any, Message], Any] | None = None  # a call of ``receive`` that waits, and for what
@@ -50,7 +50,7 @@ class ASGIRequest(Request):
         if scope.get("root_path"):
             self.path = self._below_mount(path)
         elif path.isascii() and (raw is None or PERCENT not in raw):
-            self.literal_path = path
+            self._literal_path = path
 
     def _server_scheme(self) -> str:
         return str(self.scope.get("scheme", "http"))
@@ -93,7 +93,7 @@ class ASGIRequest(Request):
             if UNDERSCORE not in name
         ]
 
-    def cookie_header(self) -> str:
+    def _cookie_header(self) -> str:
         cookies = b""
         for name, value in self.scope["headers"]:
             if name == b"cookie":  # HTTP/2 may bring several (RFC 9113, section 8.2.3)
@@ -131,8 +131,8 @@ class ASGIRequest(Request):
         """``receive_piece`` if that has arrived, as most bodies have, so that nothing is to be awaited; else None."""
         if self._begun is not None:
             return None
-        if self.put_back is not None:
-            piece, self.put_back = self.put_back, None
+        if self._put_back is not None:
+            piece, self._put_back = self._put_back, None
             return piece
         if self._ended:
             raise self._broken()

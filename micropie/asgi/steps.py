@@ -132,13 +132,13 @@ async def close_request(request: ASGIRequest) -> None:
     What it does after its answer runs in the lifespan's task group, so that neither the server nor the connection's
     next request waits for it, and shut-down handlers do. A server without lifespan waits.
     """
-    body = request.received
+    body = request._received
     if isinstance(body, Body) and body.size >= LARGE:
         with CancelScope(shield=True):
             await in_thread(IO_THREADS, request.close)
     else:
         request.close()
-    if request.tasks and not _started(request):
+    if request._tasks and not _started(request):
         await run_tasks(request)
 
 
@@ -148,7 +148,7 @@ def _started(request: ASGIRequest) -> bool:
     if watchers is None:
         return False
     try:
-        request.context.run(watchers.start_soon, run_tasks, request)
+        request._context.run(watchers.start_soon, run_tasks, request)
     except RuntimeError:
         return False
     return True

@@ -33,7 +33,7 @@ after_fork_in_child(_running.clear)  # they run in the parent
 def start_tasks(request: Request) -> None:
     """Have the process's event loop run them, in the context of the request; waits for nothing."""
     portal = get_portal(request.config.settings.portal_backend)
-    task = request.context.run(portal.start_task_soon, run_tasks, request)
+    task = request._context.run(portal.start_task_soon, run_tasks, request)
     _running.add(task)
     task.add_done_callback(_running.discard)
 
@@ -56,8 +56,8 @@ async def run_tasks(request: Request) -> None:
     name = ""
     try:
         with move_on_after(seconds, shield=True) as scope:
-            while request.tasks:
-                (function, arguments), *request.tasks = request.tasks
+            while request._tasks:
+                (function, arguments), *request._tasks = request._tasks
                 name = getattr(function, "__qualname__", repr(function))
                 await _run(function, arguments, f"{request.label}: {name}, after the response,")
         if scope.cancelled_caught:
@@ -66,7 +66,7 @@ async def run_tasks(request: Request) -> None:
             )
     finally:
         current.reset(token)
-        request.release()
+        request._release()
 
 
 async def _run(function: Callable[..., Any], arguments: Sequence[Any], label: str) -> None:

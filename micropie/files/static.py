@@ -229,7 +229,7 @@ def _cache_control(request: Request, max_age: int | None) -> str:
     """
     if max_age is None:
         return "no-cache"
-    session = request.loaded_session
+    session = request._loaded_session
     is_personal = "authorization" in request.headers or (session is not None and session.accessed)
     return f"{'private' if is_personal else 'public'}, max-age={max_age}"
 

@@ -73,7 +73,7 @@ def start(site: Site, request: Request) -> Step | Flow[Answer] | Handover:
     """
     try:
         # 2. Route. One look-up finds a path without arguments; others are walked.
-        route = site.exact.get(request.method, _NO_ROUTES).get(request.literal_path)
+        route = site.exact.get(request.method, _NO_ROUTES).get(request._literal_path)
         if route is None:
             found = site.find(request)
             if not isinstance(found, tuple):
@@ -102,8 +102,8 @@ def start(site: Site, request: Request) -> Step | Flow[Answer] | Handover:
 def finish(request: Request, result: Any) -> Answer | Flow[Answer]:
     """What is sent for a handler's result if no hook is around it: stage 6, or the flow of it."""
     # Text and JSON with nothing around them, or a session that was only read, are the common cases.
-    session = request.loaded_session
-    if request.pending_response is not None or (session is not None and session.changed) or request.method == "HEAD":
+    session = request._loaded_session
+    if request._pending_response is not None or (session is not None and session.changed) or request.method == "HEAD":
         return _or_failed(request, _finish_response(request, result, ()))
     kind = type(result)
     pairs = _NO_PAIRS if session is None or not session.accessed else _VARIES
@@ -119,13 +119,13 @@ def finish(request: Request, result: Any) -> Answer | Flow[Answer]:
             if type(response.body) in _PLAIN_BODIES:
                 return _settled(request, response, None)
         elif (kind is AsyncGeneratorType or kind is GeneratorType) and session is None:
-            request.answer_stream = stream = Stream(result, kind is AsyncGeneratorType)
-            chunk = stream.next_nowait() if request.is_on_loop else PENDING
+            request._answer_stream = stream = Stream(result, kind is AsyncGeneratorType)
+            chunk = stream.next_nowait() if request._is_on_loop else PENDING
             if (
                 chunk.__class__ is bytes
                 and chunk
-                and request.pending_response is None
-                and request.loaded_session is None
+                and request._pending_response is None
+                and request._loaded_session is None
             ):
                 stream.first = chunk
                 return 200, HTML, None, _NO_PAIRS, b"", stream
@@ -167,8 +167,8 @@ def _run_all_stages(
             # 5. Bind and run.
             if len(arguments) != route.plain_args:
                 arguments = route.bind(request, arguments, values)
-            if hooks and request.time_limit is not None:
-                result = yield from _call_limited(request, route, arguments, request.time_limit)
+            if hooks and request._time_limit is not None:
+                result = yield from _call_limited(request, route, arguments, request._time_limit)
             else:
                 step_kind = route.step_kind
                 result = route.call(*arguments) if step_kind is INLINE else (yield step_kind, route.call, arguments)
@@ -187,9 +187,9 @@ def _run_all_stages(
 
 
 def _open_session(request: Request) -> Flow[None]:
-    session_id = request.config.sessions.find_id(request.cookie_header())
+    session_id = request.config.sessions.find_id(request._cookie_header())
     if session_id:
-        request.loaded_session = yield from request.config.sessions.open(session_id)
+        request._loaded_session = yield from request.config.sessions.open(session_id)
 
 
 def _call_limited(request: Request, route: Route, arguments: Sequence[Any], seconds: float) -> Flow[Any]:
@@ -226,8 +226,8 @@ def _or_failed(request: Request, finishing: Flow[Answer]) -> Flow[Answer]:
 
 def _finish_stream(request: Request, stream: Stream, chunk: Any) -> Flow[Answer]:
     """The answer of a generator, of which ``chunk`` has been fetched; one that fails has closed itself."""
-    yield from stream.fetch_first(request.is_on_loop, chunk)
-    if request.pending_response is None and request.loaded_session is None:
+    yield from stream.fetch_first(request._is_on_loop, chunk)
+    if request._pending_response is None and request._loaded_session is None:
         return 200, HTML, None, _NO_PAIRS, b"", stream
     return (yield from _run_after_hooks(request, Response(), stream, ()))
 
@@ -237,16 +237,16 @@ def _finish_response(request: Request, result: Any, hooks: Sequence[Any]) -> Flo
     if isawaitable(result):  # a ``def`` that returns a coroutine: a decorator around an ``async def``
         result = yield (AWAIT, itself, (result,))
     response = as_response(result)
-    if request.pending_response is not None:
-        response = merge_pending(response, request.pending_response, states_status(result))
-        request.pending_response = None  # a generator may set headers anew before its first chunk
+    if request._pending_response is not None:
+        response = merge_pending(response, request._pending_response, states_status(result))
+        request._pending_response = None  # a generator may set headers anew before its first chunk
     if type(response.body) is FileReference:
         response = yield from open_file(request, response)
     return (yield from _run_after_hooks(request, response, stream_of(response.body), hooks))
 
 
 def _run_after_hooks(request: Request, response: Response, stream: Stream | None, hooks: Sequence[Any]) -> Flow[Answer]:
-    request.answer_stream = stream
+    request._answer_stream = stream
     try:
         if hooks:
             body, request._before_head = response.body, ()
@@ -254,7 +254,7 @@ def _run_after_hooks(request: Request, response: Response, stream: Stream | None
             if type(response.body) is FileReference:
                 response = yield from open_file(request, response)
             if response.body is not body:
-                request.answer_stream = stream = yield from _replaced(stream, response.body)
+                request._answer_stream = stream = yield from _replaced(stream, response.body)
         return (yield from _seal(request, response, stream))
     except Exception as error:
         failure = error
@@ -277,15 +277,15 @@ def _replaced(stream: Stream | None, body: Any) -> Flow[Stream | None]:
 def _seal(request: Request, response: Response, stream: Stream | None) -> Flow[Answer]:
     """What no hook changes any more: a stream begun, the session saved, the headers checked."""
     if stream is not None:
-        yield from stream.fetch_first(request.is_on_loop)
-    if request.pending_response is not None:  # what hooks and a generator set on ``self.response``
-        response = merge_pending(response, request.pending_response, keeps_status=True)
+        yield from stream.fetch_first(request._is_on_loop)
+    if request._pending_response is not None:  # what hooks and a generator set on ``self.response``
+        response = merge_pending(response, request._pending_response, keeps_status=True)
         if stream is not None:
-            request.pending_response = None  # too late for another one
+            request._pending_response = None  # too late for another one
     if stream is not None:
         for change in request._before_head:
             change(response)
-    session = request.loaded_session
+    session = request._loaded_session
     if session is not None:
         return (yield from _seal_session(request, session, response, stream))
     return _settled(request, response, stream)
@@ -308,14 +308,14 @@ def _seal_session(request: Request, session: Session, response: Response, stream
         response.headers.add("Cache-Control", "private")
     answer = _settled(request, response, stream)
     if changed:
-        request.loaded_session = None  # saved once: should that fail, the error's answer must not try again
+        request._loaded_session = None  # saved once: should that fail, the error's answer must not try again
         cookie = yield from request.config.sessions.close(session, request.scheme, request.root_path)
         if cookie is not None:
             status, content_type, length, pairs, body, stream = answer
             answer = status, content_type, length, [*pairs, ("set-cookie", cookie)], body, stream
-    if stream is not None or request.tasks:
+    if stream is not None or request._tasks:
         session.seal()
-        request.loaded_session = session
+        request._loaded_session = session
     return answer
 
 
@@ -326,9 +326,9 @@ def _finish_failed(request: Request, failure: Exception, hooks: Sequence[Any]) -
     """An error's answer. What goes wrong on the way there is answered by a plain 500, without asking anybody."""
     try:
         response = yield from _response_to(request, failure)
-        if request.pending_response is not None and isinstance(failure, HTTPError | Redirect):
-            response = merge_pending(response, _without_content(request.pending_response), keeps_status=True)
-        request.pending_response = None
+        if request._pending_response is not None and isinstance(failure, HTTPError | Redirect):
+            response = merge_pending(response, _without_content(request._pending_response), keeps_status=True)
+        request._pending_response = None
         if type(response.body) is FileReference:  # the author's page for this error
             response = yield from open_file(request, response)
         if isinstance(failure, ClientDisconnect):
@@ -339,7 +339,7 @@ def _finish_failed(request: Request, failure: Exception, hooks: Sequence[Any]) -
     except Exception as error:
         _log(request, error)
         response = error_response(500, _plain_sentence(request))
-    request.loaded_session = None
+    request._loaded_session = None
     return _settled(request, response, None)
 
 

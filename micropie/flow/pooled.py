@@ -33,7 +33,7 @@ def call_in_pool(
 
     Raises what it raises, and 503.
     """
-    seconds = min(request.config.settings.pool_timeout, request.time_limit or request.config.settings.pool_timeout)
+    seconds = min(request.config.settings.pool_timeout, request._time_limit or request.config.settings.pool_timeout)
     job = _packed(name, snapshot(request), [*arguments])
     try:
         return request.config.pool.call(seconds, answer, name, job, token=token)
@@ -69,7 +69,7 @@ def _shown(name: HandlerName) -> str:
 
 def snapshot(request: Request) -> dict[str, Any]:
     """What of a request can be read in the pool."""
-    has_session = request.loaded_session is not None or request.config.sessions.find_id(request.cookie_header())
+    has_session = request._loaded_session is not None or request.config.sessions.find_id(request._cookie_header())
     return {
         "method": request.method,
         "path": request.path,
@@ -78,9 +78,9 @@ def snapshot(request: Request) -> dict[str, Any]:
         "headers": request.headers.items(),
         "query": request.query_string,
         "limits": request.config.limits,
-        "form": request.form_fields,
+        "form": request._form_fields,
         "document": request.get_json,
-        "has_document": request.document is not None,
+        "has_document": request._document is not None,
         "session": dict(request.session) if has_session else {},
         "scheme": request.scheme,
         "client": request.client,
@@ -112,15 +112,15 @@ def _callable(name: HandlerName) -> Callable[..., Any]:
 class PooledRequest(Request):
     """A copy of a request, to be read. What changes the request or its answer raises ``RuntimeError``."""
 
-    is_pooled = True
+    _is_pooled = True
 
     def __init__(self, copy: dict[str, Any]) -> None:
         super().__init__(copy["method"], copy["path"])
         self._copy = copy
         self.path_params, self.root_path = copy["path_params"], copy["root_path"]
-        self.form_fields, self.id = copy["form"], copy["id"]
+        self._form_fields, self.id = copy["form"], copy["id"]
         self._scheme, self._client, self._host = copy["scheme"], copy["client"], copy["host"]
-        self.document = (NULL if copy["document"] is None else copy["document"]) if copy["has_document"] else None
+        self._document = (NULL if copy["document"] is None else copy["document"]) if copy["has_document"] else None
         self.config: Any = SimpleNamespace(limits=copy["limits"])
 
     @property
@@ -142,7 +142,7 @@ class PooledRequest(Request):
         _refuse("a handler in a process can't call after_response: do so in a handler in a thread")
 
     @property
-    def incoming(self) -> NoReturn:
+    def _incoming(self) -> NoReturn:
         """Not here."""
         _refuse(_NO_BODY)
 
@@ -164,7 +164,7 @@ class PooledRequest(Request):
     def _header_pairs(self) -> Iterable[tuple[str, str]]:
         return list(self._copy["headers"])
 
-    def cookie_header(self) -> str:
+    def _cookie_header(self) -> str:
         """See ``Request``."""
         return self.headers.get("cookie", "")
 

@@ -65,7 +65,7 @@ def handle_websocket(routes: SocketRoutes, request: WebSocketRequest, run_handle
 def cleanup(request: WebSocketRequest) -> Flow[None]:
     """Perform stage 5 once. A driver performs it for a WebSocket that was cancelled, too."""
     yield from run_after_websocket(request.hooks_begun, request)
-    session, request.loaded_session = request.loaded_session, None
+    session, request._loaded_session = request._loaded_session, None
     # A new session of a refused handshake has no way to the client; that of an accepted socket can't have changed.
     if session is not None and session.changed and session.id is not None:
         yield from request.config.sessions.close(session, request.scheme, request.root_path)
@@ -80,9 +80,9 @@ def _handshake(routes: SocketRoutes, request: WebSocketRequest, run_handler: Run
     request.config = config = route.config
     # 2. Session.
     if config.sessions.opens_ahead:
-        session_id = config.sessions.find_id(request.cookie_header())
+        session_id = config.sessions.find_id(request._cookie_header())
         if session_id:
-            request.loaded_session = yield from config.sessions.open(session_id)
+            request._loaded_session = yield from config.sessions.open(session_id)
     # 3. Origin and hooks. The author's hooks see no handshake from another site's page.
     for hook in config.middlewares:
         if getattr(hook, "sees_handshakes", False):

@@ -94,42 +94,42 @@ class Request:
     __slots__ = (
         "__dict__",
         "__weakref__",
-        "_framing",
-        "answer_stream",
-        "closers",
+        "_answer_stream",
+        "_closers",
+        "_document",
+        "_form_fields",
+        "_known_framing",
+        "_literal_path",
+        "_loaded_session",
+        "_parsed_query",
+        "_pending_response",
+        "_received",
         "config",
-        "document",
-        "form_fields",
-        "literal_path",
-        "loaded_session",
         "method",
-        "parsed_query",
         "path",
         "path_params",
-        "pending_response",
-        "received",
         "route",
     )
 
     method: str
     path: str
     config: AppConfig
-    literal_path: str | None  # ``path``, if it came without escapes: the router's short cut
+    _literal_path: str | None  # ``path``, if it came without escapes: the router's short cut
     path_params: Sequence[Any]
     route: Route | None
-    pending_response: PendingResponse | None
-    loaded_session: Session | None
-    closers: list[Callable[[], object]] | None  # called when the request is over, whatever happens
-    form_fields: Parameters | None  # of a form that was received
-    document: Any  # of a JSON body that was received, ``NULL`` for null
-    answer_stream: Stream | None  # for the driver to close if nothing else does
-    _framing: tuple[str, dict[str, str], int | None] | None
-    parsed_query: Parameters | None  # ``query_params``, once somebody asked
-    received: Body | bytes | None  # None until somebody asks for the body, bytes if the flow found it in one piece
+    _pending_response: PendingResponse | None
+    _loaded_session: Session | None
+    _closers: list[Callable[[], object]] | None  # called when the request is over, whatever happens
+    _form_fields: Parameters | None  # of a form that was received
+    _document: Any  # of a JSON body that was received, ``NULL`` for null
+    _answer_stream: Stream | None  # for the driver to close if nothing else does
+    _known_framing: tuple[str, dict[str, str], int | None] | None
+    _parsed_query: Parameters | None  # ``query_params``, once somebody asked
+    _received: Body | bytes | None  # None until somebody asks for the body, bytes if the flow found it in one piece
 
-    put_back: tuple[bytes, bool] | None = None  # a piece of the body, to be received again
-    is_pooled = False  # whether this is a copy that a process of the pool reads
-    is_on_loop = False
+    _put_back: tuple[bytes, bool] | None = None  # a piece of the body, to be received again
+    _is_pooled = False  # whether this is a copy that a process of the pool reads
+    _is_on_loop = False
     """Whether the flow runs on an event loop."""
     environ: Environ | None = None
     id: str = ""
@@ -144,17 +144,17 @@ class Request:
     server gave up. True ``on_close`` at the latest."""
     quota: Quota | None = None
     """What ``RateLimit`` found; of several, what leaves the least."""
-    tasks: Sequence[tuple[Callable[..., Any], Sequence[Any]]] = ()  # ``after_response``
-    context: Context  # of the last call of ``after_response``
-    _releases: Sequence[Callable[[], object]] = ()  # ``hold``
-    is_answered: bool = False
+    _tasks: Sequence[tuple[Callable[..., Any], Sequence[Any]]] = ()  # ``after_response``
+    _context: Context  # of the last call of ``after_response``
+    _releases: Sequence[Callable[[], object]] = ()  # ``_release_after``
+    _is_answered: bool = False
     """Whether the answer is over and what runs now is ``after_response``."""
-    time_limit: float | None = None
+    _time_limit: float | None = None
     """Seconds that the handler may take; set by middleware."""
     _subapp: Any = None  # a hook sets them to hand the request over to another application
     _subapp_path: str | None = None
     _generators: Sequence[Any] = ()  # middleware that is a generator, begun
-    _before_head: Sequence[Callable[[Response], object]] = ()  # ``on_head``
+    _before_head: Sequence[Callable[[Response], object]] = ()  # ``before_head``
     _headers: Headers | None = None
     _cookies: dict[str, str] | None = None
     _state: State | None = None
@@ -162,14 +162,16 @@ class Request:
     _client: Address | None = None
     _host: str | None = None
     uploads: dict[str, list[UploadFile]] = _NO_UPLOADS
-    received_parts: Sequence[tuple[str, str | UploadFile]] = ()  # of a multipart form, in order
+    _received_parts: Sequence[tuple[str, str | UploadFile]] = ()  # of a multipart form, in order
 
     def __init__(self, method: str, path: str) -> None:
         self.method = method
         self.path = path
         self.path_params = ()
-        self.route = self.pending_response = self.loaded_session = self.closers = self.literal_path = None
-        self._framing = self.parsed_query = self.received = self.form_fields = self.document = self.answer_stream = None
+        self.route = self._pending_response = self._loaded_session = self._closers = self._literal_path = None
+        self._known_framing = self._parsed_query = self._received = self._form_fields = self._document = (
+            self._answer_stream
+        ) = None
 
     # -- the head -----------------------------------------------------------------------------------------------
 
@@ -197,28 +199,28 @@ class Request:
     @property
     def content_type(self) -> str:
         """The body's media type in lower case, without parameters; "" if none is named."""
-        return self.framing()[0]
+        return self._framing()[0]
 
     @property
     def content_type_parameters(self) -> dict[str, str]:
         """The parameters of the body's media type, such as ``charset`` and ``boundary``."""
-        return dict(self.framing()[1])
+        return dict(self._framing()[1])
 
     @property
     def content_length(self) -> int | None:
         """The announced length of the body in bytes, None if none is. Raises 400 if it is no number."""
-        return self.framing()[2]
+        return self._framing()[2]
 
-    def framing(self) -> tuple[str, dict[str, str], int | None]:
+    def _framing(self) -> tuple[str, dict[str, str], int | None]:
         """The body's media type, its parameters, the announced length. Raises 400 for a malformed length."""
-        framing = self._framing
+        framing = self._known_framing
         if framing is None:
             named, length = self._body_headers()
             # ASCII digits alone: ``int`` would take "+5" and "1_0". 18 of them are 888 petabytes.
             if length is not None and not (length.isdigit() and len(length) <= 18):
                 raise BadRequest("The Content-Length header must be one whole number.")
             media_type, parameters = _media_type(named)
-            self._framing = framing = media_type, parameters, None if length is None else int(length)
+            self._known_framing = framing = media_type, parameters, None if length is None else int(length)
         return framing
 
     @property
@@ -230,10 +232,10 @@ class Request:
     @property
     def query_params(self) -> Parameters:
         """name -> values of the query, in order. Raises 400 for a malformed query."""
-        query = self.parsed_query
+        query = self._parsed_query
         if query is None:
             raw = self._raw_query()
-            self.parsed_query = query = parse_query(raw, self.config.limits) if raw else {}
+            self._parsed_query = query = parse_query(raw, self.config.limits) if raw else {}
         return query
 
     def query(self, name: str, default: Any = None) -> Any:
@@ -301,9 +303,9 @@ class Request:
     @property
     def body_params(self) -> Parameters:
         """name -> values of the form, or of a JSON body's top level (an array there gives its elements)."""
-        document = self.document
+        document = self._document
         if not isinstance(document, dict):
-            return self.form_fields or {}
+            return self._form_fields or {}
         return {name: value if isinstance(value, list) else [value] for name, value in document.items()}
 
     def form(self, name: str, default: Any = None) -> Any:
@@ -316,7 +318,7 @@ class Request:
 
         ``json()`` of a request that brought no JSON raises 415.
         """
-        document = self.document
+        document = self._document
         if name is not None:
             return document.get(name, default) if isinstance(document, dict) else default
         if document is None:
@@ -328,7 +330,7 @@ class Request:
     @property
     def get_json(self) -> Any:
         """The JSON body, None if there is none."""
-        return None if self.document is NULL else self.document
+        return None if self._document is NULL else self._document
 
     @property
     def is_json(self) -> bool:
@@ -341,33 +343,33 @@ class Request:
         return {name: files[0] for name, files in self.uploads.items()}
 
     @property
-    def incoming(self) -> Body:
+    def _incoming(self) -> Body:
         """The body on its way in. Raises 400 or 413 for a Content-Length that is none or too large."""
-        received = self.received
+        received = self._received
         if isinstance(received, Body):
             return received
-        self.received = body = Body(self.config.settings.max_body_size, self.framing()[2])
+        self._received = body = Body(self.config.settings.max_body_size, self._framing()[2])
         if received is not None:
             body.keep(received)
         return body
 
     def body(self) -> Awaitable[bytes]:
         """``await request.body()``: the whole body, received now if it was not before. Raises 413 past the limit."""
-        return self._perform_async(self.incoming.whole())
+        return self._perform_async(self._incoming.whole())
 
     def stream(self) -> AsyncIterator[bytes]:
         """``async for chunk in request.stream()``: the body as it arrives, once."""
-        self.incoming.start_stream()
-        return self._iterate_async(self.incoming.next_piece)
+        self._incoming.start_stream()
+        return self._iterate_async(self._incoming.next_piece)
 
     def read(self) -> bytes:
         """``body()`` for a ``def`` handler."""
-        return self._perform(self.incoming.whole())
+        return self._perform(self._incoming.whole())
 
     def chunks(self) -> Iterator[bytes]:
         """``stream()`` for a ``def`` handler."""
-        self.incoming.start_stream()
-        while piece := self._perform(self.incoming.next_piece()):
+        self._incoming.start_stream()
+        while piece := self._perform(self._incoming.next_piece()):
             yield piece
 
     def parts(self) -> Parts:
@@ -376,12 +378,12 @@ class Request:
         As it arrives, once, if the handler has ``@reads_body`` above it; else as it was received before. Raises 415
         for a body that is no multipart form, and 400, 408 and 413 as it is read.
         """
-        media_type, parameters, _ = self.framing()
+        media_type, parameters, _ = self._framing()
         if media_type != MULTIPART:
             raise HTTPError(415, "This resource wants a multipart form: Content-Type: multipart/form-data.")
-        source: PartSource = ReceivedParts(self.received_parts)
-        if self.form_fields is None:
-            source = ArrivingParts(self.incoming, PartParser(boundary_of(parameters), self.config.limits))
+        source: PartSource = ReceivedParts(self._received_parts)
+        if self._form_fields is None:
+            source = ArrivingParts(self._incoming, PartParser(boundary_of(parameters), self.config.limits))
         return Parts(source, self._perform, self._perform_async)
 
     # -- the answer ----------------------------------------------------------------------------------------------
@@ -392,24 +394,24 @@ class Request:
 
         Raises ``ResponseError`` in a stream that has given its first chunk: they have been sent then.
         """
-        if self.pending_response is None:
+        if self._pending_response is None:
             if self._is_head_sent:
                 raise ResponseError("the head has been sent: set status, headers and cookies before the first chunk")
-            self.pending_response = PendingResponse()
-        return self.pending_response
+            self._pending_response = PendingResponse()
+        return self._pending_response
 
     @property
     def _is_head_sent(self) -> bool:
-        stream = self.answer_stream
-        return self.is_answered or (stream is not None and stream.first is not PENDING)
+        stream = self._answer_stream
+        return self._is_answered or (stream is not None and stream.first is not PENDING)
 
     @property
     def session(self) -> Session:
         """The client's session, a dict that knows whether it changed."""
-        session = self.loaded_session
+        session = self._loaded_session
         if session is None:
-            self.loaded_session = session = self.config.sessions.open_now(
-                self.config.sessions.find_id(self.cookie_header())
+            self._loaded_session = session = self.config.sessions.open_now(
+                self.config.sessions.find_id(self._cookie_header())
             )
             self._session_opened(session)
         session.accessed = True
@@ -435,20 +437,20 @@ class Request:
         """
         if not callable(function):
             raise TypeError(f"after_response takes a function and its arguments, not {function!r}")
-        self.tasks = [*self.tasks, (function, arguments)]
-        self.context = copy_context()
-        self.closers = self.closers or []  # the drivers look at that alone
+        self._tasks = [*self._tasks, (function, arguments)]
+        self._context = copy_context()
+        self._closers = self._closers or []  # the drivers look at that alone
 
     # -- for the flow ------------------------------------------------------------------------------------------------
 
     @property
     def raw_path(self) -> bytes:
         """The path below ``root_path`` as it came, still escaped."""
-        return self.literal_path.encode() if self.literal_path is not None else self._raw_path()
+        return self._literal_path.encode() if self._literal_path is not None else self._raw_path()
 
-    def segments(self) -> list[str]:
+    def _segments(self) -> list[str]:
         """The path's decoded segments below the mount; none for the root. Raises 400 and 404."""
-        path = self.literal_path
+        path = self._literal_path
         if path is None or path[0] != "/" or "//" in path or "/." in path or "\0" in path:
             return self._decoded_segments()
         segments = path.split("/")
@@ -469,24 +471,19 @@ class Request:
         return segments
 
     @property
-    def has_short_body(self) -> bool:
+    def _has_short_body(self) -> bool:
         """Whether to wait for a first piece before anybody asks for it, as that may save a way between threads.
 
         The client sends it anyway, unless it waits to be told "100 Continue". Raises 400 for a malformed length.
         """
         return 0 < (self.content_length or 0) <= SHORT_BODY and "expect" not in self.headers
 
-    def body_so_far(self) -> bytes | None:
+    def _body_so_far(self) -> bytes | None:
         """What was received of the body and kept: all of it, or nothing (of a stream). None if nobody has read it."""
-        received = self.received
+        received = self._received
         if isinstance(received, Body):
             return None if received.state is UNREAD else received.data
         return received
-
-    @property
-    def overridden_host(self) -> str | None:
-        """The host that middleware has set, None if it is the client's word."""
-        return self._host
 
     def before_head(self, change: Callable[[Response], object]) -> None:
         """For middleware: have ``change`` called with an answer that is a stream when its first chunk is there.
@@ -498,33 +495,33 @@ class Request:
 
     def on_close(self, close: Callable[[], object]) -> None:
         """Have ``close`` called when the request is over, whatever happens."""
-        self.closers = [*(self.closers or ()), close]
+        self._closers = [*(self._closers or ()), close]
 
-    def release_after(self, release: Callable[[], object]) -> None:
+    def _release_after(self, release: Callable[[], object]) -> None:
         """``on_close`` for what functions ``after_response`` still need."""
         self._releases = [*self._releases, release]
-        self.closers = self.closers or []  # the drivers look at that alone
+        self._closers = self._closers or []  # the drivers look at that alone
 
-    def unfinished(self) -> Iterator[Step]:
+    def _cleanup_steps(self) -> Iterator[Step]:
         """What cleans up after a request that was broken off: its stream's end, its middleware's."""
-        for part in (self.answer_stream, *reversed(self._generators)):
+        for part in (self._answer_stream, *reversed(self._generators)):
             step = part.close_step() if part is not None else None
             if step is not None:
                 yield step
 
     def close(self) -> None:
         """The answer is over: release what the request holds (uploaded files), unless somebody needs it still."""
-        closers, self.closers = self.closers, None
+        closers, self._closers = self._closers, None
         for close in closers or ():
             close()
-        if self.tasks:
-            self.is_answered = True
-            if self.loaded_session is not None:
-                self.loaded_session.seal()
+        if self._tasks:
+            self._is_answered = True
+            if self._loaded_session is not None:
+                self._loaded_session.seal()
         else:
-            self.release()
+            self._release()
 
-    def release(self) -> None:
+    def _release(self) -> None:
         """Release what it holds."""
         _releases, self._releases = self._releases, ()
         for release in _releases:
@@ -564,7 +561,7 @@ class Request:
     def _header_pairs(self) -> Iterable[tuple[str, str]]:
         raise NotImplementedError
 
-    def cookie_header(self) -> str:
+    def _cookie_header(self) -> str:
         """The Cookie header as ``headers`` has it, "" if there is none; to parse all headers would take 2 µs."""
         raise NotImplementedError
 

@@ -55,7 +55,7 @@ class AccessLog(FlowMiddleware):
 
     def after(self, request: Request, response: Response) -> None:
         """Log also the answers of an outer middleware that came before this one was called."""
-        if not any(isinstance(closer, _Entry) and closer.log is self for closer in request.closers or ()):
+        if not any(isinstance(closer, _Entry) and closer.log is self for closer in request._closers or ()):
             request.on_close(_Entry(self, request, None))
 
     def write(self, request: Request, began: float | None) -> None:

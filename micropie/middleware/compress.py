@@ -71,9 +71,9 @@ class Compress(FlowMiddleware):
 
     def after(self, request: Request, response: Response) -> Response | Flow[Response]:
         """Compress the answer if its headers, its type and its length allow it."""
-        if request.pending_response is not None:
+        if request._pending_response is not None:
             # The answer as it would be sent now: with the settings of hooks and of a generator on ``self.response``.
-            pending, request.pending_response = request.pending_response, None
+            pending, request._pending_response = request._pending_response, None
             response = merge_pending(response, pending, keeps_status=True)
         if not self.may_compress(response, None):
             return response
@@ -165,8 +165,8 @@ class _DelayedGzip:
     def feed(self, chunk: bytes) -> bytes:
         if self._may_compress is None and chunk:
             request, response = cast(Request, self._request()), self._response
-            if request.pending_response is not None:
-                response = merge_pending(response, request.pending_response, keeps_status=True)
+            if request._pending_response is not None:
+                response = merge_pending(response, request._pending_response, keeps_status=True)
             self._may_compress = self._settings.may_compress(response, HTML)
             if self._may_compress and _accepts_gzip(request):
                 self._gzip = _Gzip(self._settings.level)

@@ -22,4 +22,4 @@ class Timeout(FlowMiddleware):
 
     def before(self, request: Request) -> None:
         """Set the limit."""
-        request.time_limit = self._seconds
+        request._time_limit = self._seconds

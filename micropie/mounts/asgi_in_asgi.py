@@ -51,7 +51,7 @@ class _Call:
     def __init__(self, mount: Mount, request: ASGIRequest) -> None:
         self._target = mount.target
         self._request = request
-        self._kept = request.body_so_far()
+        self._kept = request._body_so_far()
         self._answer = ASGIAnswer()
         self.response = self._answer.response
         self._scope = CancelScope()

@@ -65,10 +65,10 @@ class _Call:
         self._told: SimpleQueue[tuple[str, Any, bool]] = SimpleQueue()  # the chunk or failure, whether more will follow
         self._window = BackpressureWindow()
         self._resume: Event | None = None  # of the task that waits for a piece of the body
-        self._kept = request.body_so_far()
+        self._kept = request._body_so_far()
         self._more = self._kept is None
         self._failure: Exception | None = None  # of the body
-        self._ahead = self._next_piece() if not self._more or request.has_short_body else None
+        self._ahead = self._next_piece() if not self._more or request._has_short_body else None
         self._piece = _DISCONNECT
         self._is_body_over = self._is_left = self._has_ended = self._is_listening = False
         self._gone: Event | None = None

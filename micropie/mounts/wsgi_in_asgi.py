@@ -43,7 +43,7 @@ _ENDED = "has ended, with its last chunk or with what it raised"
 async def answer_of_wsgi(mount: Mount, threads: Threads, mounted_path: MountedPath, request: ASGIRequest) -> Response:
     """The answer of a mounted WSGI application, which runs in one of ``threads``."""
     call = _Call(mount, request, limiter_of(threads))
-    if request.has_short_body:
+    if request._has_short_body:
         await call.read_ahead()
     await call.start(environ_of(request, mounted_path, BufferedReader(RawBody(call.pull))))
     return await begun(call, request.method == "HEAD")
@@ -57,7 +57,7 @@ class _Call:
         self.response = self._wsgi.response
         self._request = request
         self._limiter = limiter
-        self._kept = request.body_so_far()
+        self._kept = request._body_so_far()
         self._more = self._kept is None
         self._call_soon = threadsafe_scheduler()
         self._told: deque[tuple[str, Any, BaseException | None]] = deque()  # by the thread
@@ -233,8 +233,8 @@ def environ_of(request: ASGIRequest, mounted_path: MountedPath, body: BufferedRe
     for header, value in request.headers.each():
         environ[_KEYS[header]] = value
     environ.pop("HTTP_PROXY", None)
-    if request.overridden_host is not None:
-        environ["HTTP_HOST"] = request.overridden_host
+    if request._host is not None:
+        environ["HTTP_HOST"] = request._host
     return environ
 
 

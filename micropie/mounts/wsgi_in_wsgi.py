@@ -48,10 +48,10 @@ def environ_below(request: WSGIRequest, mounted_path: MountedPath) -> Environ:
     client = request.client
     if client is not None:
         environ["REMOTE_ADDR"] = client.host
-    if request.overridden_host is not None:
-        environ["HTTP_HOST"] = request.overridden_host
+    if request._host is not None:
+        environ["HTTP_HOST"] = request._host
     environ.pop("HTTP_PROXY", None)  # it means something to others
-    read = request.body_so_far()
+    read = request._body_so_far()
     if read is not None:  # by a hook
         environ["wsgi.input"], environ["CONTENT_LENGTH"] = BytesIO(read), str(len(read))
     return environ

@@ -228,7 +228,7 @@ def _unwrapped_annotation(annotation: Any) -> tuple[object, bool, bool]:
 def _plain_values(names: list[str], request: Request) -> list[object] | None:
     """Return values that need no conversion if the query or the body has them all: the short cut of most requests."""
     query = request.query_params
-    document, form = request.document, request.form_fields
+    document, form = request._document, request._form_fields
     try:
         if query:
             return [query[name][0] for name in names]
@@ -244,8 +244,8 @@ def _plain_values(names: list[str], request: Request) -> list[object] | None:
 def _by_name(wanted: Sequence[BoundParameter], request: Request, values: Mapping[str, object]) -> list[object]:
     """Return the values of parameters, each from the first place that has its name."""
     query = request.query_params
-    form = request.form_fields or _NOTHING
-    document = request.document
+    form = request._form_fields or _NOTHING
+    document = request._document
     members = document if type(document) is dict else _NOTHING
     arguments = []
     for parameter in wanted:
@@ -323,7 +323,7 @@ def _body_source(structure: type, many: bool, name: str) -> _Source:
 
     def from_body(parameter: BoundParameter, request: Request) -> object:
         document = request.get_json
-        is_form = document is None and bool(request.form_fields)
+        is_form = document is None and bool(request._form_fields)
         if document is None and not is_form:
             return _default(parameter)
         try:

@@ -46,14 +46,14 @@ class Site:
 
     def find(self, request: Request) -> Match | Handover:
         """Return the route of a request, or the mounted application that answers by itself. Raises 400, 404 and 405."""
-        path = request.literal_path
+        path = request._literal_path
         if path is not None:
             head, _, last = path.rpartition("/")
             route = self.below.get(request.method, _NO_ROUTES).get(head)
             if route is not None and last not in DOTS_AND_EMPTY and "\0" not in last:
                 request.path_params = arguments = [last]
                 return route, arguments, _NO_VALUES
-        found = self.router.find(request.method, request.segments())
+        found = self.router.find(request.method, request._segments())
         _, segments, values = found
         request.path_params = [*values.values()] if values else segments
         return found
@@ -82,7 +82,7 @@ class Site:
 
     def find_socket(self, request: Request) -> Match:
         """Return the route of a WebSocket. Raises 400 and 404."""
-        return self.sockets.find("GET", request.segments())
+        return self.sockets.find("GET", request._segments())
 
     def url_for(self, name: str, segments: Sequence[Any], values: dict[str, Any]) -> str:
         """The path of a route by its name, one of HTTP or of WebSockets. Raises ``LookupError``, ``ValueError``."""
@@ -92,7 +92,7 @@ class Site:
     def config_of(self, request: Request) -> AppConfig:
         """The level of a request that has no route: of the deepest application that its path leads into."""
         try:
-            return self.router.config_of(request.segments())
+            return self.router.config_of(request._segments())
         except HTTPError:  # a path that leads nowhere
             return self.config
 
@@ -135,7 +135,7 @@ class MountedApp(NamedTuple):
             return self.config
 
     def _segments(self, request: Request) -> Sequence[str]:
-        return request.segments()[self.prefix.count("/") :]
+        return request._segments()[self.prefix.count("/") :]
 
 
 class MountRoute(Route):

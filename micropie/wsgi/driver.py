@@ -77,11 +77,11 @@ def serve_http(site: Site, environ: Environ, start_response: StartResponse, cont
         request.broken_off = True
         if flow is not None:
             flow.close()
-        for kind, close, nothing in request.unfinished():
+        for kind, close, nothing in request._cleanup_steps():
             perform_step(kind, close, nothing, request)
         request.close()
         raise
-    return [body] if request.closers is None else _closing(body, request)
+    return [body] if request._closers is None else _closing(body, request)
 
 
 def start_and_serve(

@@ -50,12 +50,12 @@ class WSGIRequest(Request):
         if not path.isascii():
             self.path = path.encode("latin-1").decode("utf-8", "replace")
         elif "%" not in target and (not target or target[0] == "/"):
-            self.literal_path = path
+            self._literal_path = path
 
     def close(self) -> None:
         """See ``Request``; what it does after its answer begins."""
         super().close()
-        if self.tasks:
+        if self._tasks:
             start_tasks(self)
 
     def _server_scheme(self) -> str:
@@ -123,7 +123,7 @@ class WSGIRequest(Request):
                 pairs.append((name, self.environ[key]))
         return pairs
 
-    def cookie_header(self) -> str:
+    def _cookie_header(self) -> str:
         return self.environ.get("HTTP_COOKIE", "")  # type: ignore[no-any-return]
 
     def _body_headers(self) -> tuple[str, bytes | None]:
@@ -143,8 +143,8 @@ class WSGIRequest(Request):
 
         Raises ``ClientDisconnect`` if it ends before its announced length.
         """
-        if self.put_back is not None:
-            given, self.put_back = self.put_back, None
+        if self._put_back is not None:
+            given, self._put_back = self._put_back, None
             return given
         left = self._left
         if left is None:

@@ -48,7 +48,7 @@ def test_what_can_be_read() -> None:
     assert (request.method, request.path, request.scheme, request.host) == ("POST", "/a b", "https", "example.com")
     assert (request.client, request.query("q"), request.cookies) == (("192.0.2.1", 80), "1", {"a": "1", "b": "2"})
     assert (request.content_type, request.content_length, request._raw_path()) == ("a/b", 12, b"/a b")
-    assert (dict(request.session), request.cookie_header()) == ({"user": "Ann"}, "a=1; b=2")
+    assert (dict(request.session), request._cookie_header()) == ({"user": "Ann"}, "a=1; b=2")
 
 
 def test_what_is_not_told() -> None:
@@ -59,11 +59,12 @@ def test_what_is_not_told() -> None:
 
 def test_what_is_not_there() -> None:
     request = PooledRequest(copy())
-    for name in ("scope", "response", "incoming"):
+    for name in ("scope", "response"):
         with pytest.raises(RuntimeError, match="process"):
             getattr(request, name)
-    with pytest.raises(RuntimeError, match="no body to read"):
-        request.parts()
+    for read in (request.body, request.read, request.stream, lambda: next(request.chunks()), request.parts):
+        with pytest.raises(RuntimeError, match="no body to read"):
+            read()
 
 
 class Together:

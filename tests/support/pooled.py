@@ -94,7 +94,7 @@ class Pooled(App):
             "length": request.content_length,
             "client": request.client and request.client.host,
             "label": request.label,
-            "segments": request.segments(),
+            "segments": request._segments(),
         }
 
     @post(run_in="process")

@@ -61,7 +61,7 @@ class WebSocket(Connection):
     async def _session_cookie(self, session_id: str | None) -> HeaderPairs:
         """The Set-Cookie header to accept with, if there is one. From here on the session has no other way out."""
         request = self.request
-        store, session, cookie = request.config.sessions, request.loaded_session, None
+        store, session, cookie = request.config.sessions, request._loaded_session, None
         if session_id is not None:
             cookie = store.cookie(session_id, request.scheme, request.root_path)
         elif session is not None and session.changed:
@@ -170,7 +170,7 @@ class WebSocket(Connection):
     @property
     def session_id(self) -> str | None:
         """The id of the client's session, or the one that ``accept`` was given; None if there is none."""
-        session = self.request.loaded_session
+        session = self.request._loaded_session
         return self._session_id or (session.id if session is not None else None)
 
     @property
@@ -181,7 +181,7 @@ class WebSocket(Connection):
 
     async def save_session(self) -> None:
         """Store what was changed of the session now, and not when the handler ends. Only after ``accept``."""
-        session, request = self.request.loaded_session, self.request
+        session, request = self.request._loaded_session, self.request
         if not self.accepted:
             raise RuntimeError("save_session() on a WebSocket that is not accepted: ws.accept() saves the session")
         if session is not None and session.changed:

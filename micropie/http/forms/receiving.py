@@ -25,15 +25,15 @@ def try_receive_body(request: Request, reads_body: bool) -> bool:
     """
     accept = _parser(request)
     if accept is None or reads_body:
-        return reads_body or request.framing()[0] != MULTIPART
+        return reads_body or request._framing()[0] != MULTIPART
     received = request.receive_nowait()
     if received is None:
         return False
     piece, more = received
     if more or len(piece) > request.config.settings.max_body_size:
-        request.put_back = received
+        request._put_back = received
         return False
-    request.received = piece
+    request._received = piece
     accept(request, piece)
     return True
 
@@ -46,14 +46,14 @@ def receive_body(request: Request, reads_body: bool) -> Flow[None]:
     if accept is None:
         yield from receive_parts(request)
     else:
-        accept(request, (yield from request.incoming.whole()))
+        accept(request, (yield from request._incoming.whole()))
 
 
 def _parser(request: Request) -> Callable[[Request, bytes], None] | None:
     """What takes a body that is parsed as one piece of bytes, if it is one. Raises 400 and 413 for its length."""
-    media_type, _, length = request.framing()
+    media_type, _, length = request._framing()
     if length is not None and length > request.config.settings.max_body_size:
-        request.incoming  # noqa: B018 - refuses at once what is announced as too long
+        request._incoming  # noqa: B018 - refuses at once what is announced as too long
     if media_type == FORM:
         return accept_form
     return accept_json if media_type == JSON or is_json(media_type) else None
@@ -61,26 +61,26 @@ def _parser(request: Request) -> Callable[[Request, bytes], None] | None:
 
 def accept_form(request: Request, body: bytes) -> None:
     """Take ``body`` as an urlencoded form."""
-    require_utf8(request.framing()[1].get("charset", ""))
-    request.form_fields = parse_urlencoded(body, request.config.limits) if body else None
+    require_utf8(request._framing()[1].get("charset", ""))
+    request._form_fields = parse_urlencoded(body, request.config.limits) if body else None
 
 
 def accept_json(request: Request, body: bytes) -> None:
     """Take ``body`` as JSON."""
     if body:  # scripts name the media type on a DELETE without a body, too
         document = codec.loads(body)
-        request.document = NULL if document is None else document
+        request._document = NULL if document is None else document
 
 
 def receive_form(request: Request) -> Flow[None]:
-    """Receive a form for who looks into it before the handler: ``request.form_fields``. Does no harm done twice.
+    """Receive a form for who looks into it before the handler: ``request._form_fields``. Does no harm done twice.
 
     Leaves any other body alone, and that of a handler that reads it itself. Raises what the flow would raise.
     """
     if request.route is not None and request.route.reads_body:
         return
-    if request.framing()[0] == FORM:
-        accept_form(request, (yield from request.incoming.whole()))
+    if request._framing()[0] == FORM:
+        accept_form(request, (yield from request._incoming.whole()))
     else:
         yield from receive_parts(request)
 
@@ -90,15 +90,15 @@ def receive_parts(request: Request) -> Flow[None]:
 
     Raises 400, 413 or 415 for one that is malformed.
     """
-    media_type, parameters, _ = request.framing()
-    if media_type == MULTIPART and request.form_fields is None:
+    media_type, parameters, _ = request._framing()
+    if media_type == MULTIPART and request._form_fields is None:
         yield from _receive_multipart(request, parameters)
 
 
 def _receive_multipart(request: Request, parameters: dict[str, str]) -> Flow[None]:
     parser = MultipartParser(boundary_of(parameters), request.config.limits)
-    request.release_after(parser.close)
-    incoming = request.incoming
+    request._release_after(parser.close)
+    incoming = request._incoming
     incoming.start_stream()
     waiting: list[bytes] = []  # for the disk
     size = 0
@@ -115,6 +115,6 @@ def _receive_multipart(request: Request, parameters: dict[str, str]) -> Flow[Non
     if waiting:
         yield IO, parser.feed, waiting
     form = parser.finish()
-    request.form_fields = form.fields
+    request._form_fields = form.fields
     request.uploads = form.files
-    request.received_parts = form.parts
+    request._received_parts = form.parts

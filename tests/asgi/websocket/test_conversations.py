@@ -644,7 +644,7 @@ def test_what_is_to_be_done_after_the_response_is_done_when_it_is_over(
     done: list[object] = []
 
     async def afterwards(ws: WebSocket) -> None:
-        done.append((micropie.request.path, ws.closed, micropie.request.is_answered))
+        done.append((micropie.request.path, ws.closed, micropie.request._is_answered))
 
     async def handler(ws: WebSocket) -> None:
         micropie.request.after_response(afterwards, ws)
