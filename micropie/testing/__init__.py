@@ -1,7 +1,7 @@
-"""A test client for ASGI and WSGI applications, on httpx. It needs `pip install "micropie[test]"`.
+"""A test client for ASGI and WSGI applications, on httpx. It needs ``pip install "micropie[test]"``.
 
-What is said of the protocols here stands in their specifications: the client knows nothing of micropie, and
-works with any application.
+The client implements the specifications of both protocols. It imports nothing from the rest of micropie, and works
+with any application.
 """
 
 from __future__ import annotations

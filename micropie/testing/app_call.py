@@ -1,4 +1,4 @@
-"""A call of an ASGI application: a task in the loop's thread, whatever the type of its scope."""
+"""A call of an ASGI application, for every type of scope: a task in the loop's thread."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ E = TypeVar("E")
 
 
 def checked_headers(message: Message) -> list[tuple[bytes, bytes]]:
-    """The headers of a head or an accept, of whatever iterable they came in."""
+    """Return the headers of a head or an accept as a list of pairs. Raises ``ProtocolViolation``."""
     headers = [(name, value) for name, value in message.get("headers", ())]
     for name, value in headers:
         if not isinstance(name, bytes) or not isinstance(value, bytes):
@@ -36,8 +36,8 @@ def checked_headers(message: Message) -> list[tuple[bytes, bytes]]:
 class AppCall(Call[E]):
     """A call of an ASGI application: a task in the loop's thread.
 
-    All attributes but those of `Call` belong to the loop's thread; `post` is the way there. `ahead` is how
-    many messages the application may send before the test takes one.
+    Only the loop's thread may touch the attributes that ``Call`` does not have; ``post`` runs a function there.
+    ``ahead`` is how many messages the application may send before the test takes one.
     """
 
     _changed: anyio.Event
@@ -51,7 +51,7 @@ class AppCall(Call[E]):
         self._scope = scope
         self._ahead = ahead
         self._inbox: deque[Message] = deque()
-        self._farewell: Message | None = None  # what `receive` gives for ever, after the inbox
+        self._farewell: Message | None = None  # what ``receive`` returns whenever the inbox is empty
         self._hung_up = False
         self._sent = 0
         self._taken = 0
@@ -64,56 +64,58 @@ class AppCall(Call[E]):
         self.post(partial(self._accept_message, message))
 
     def taken(self) -> None:
-        self.post(self._count_taken)
+        self.post(self._take)
 
     def hang_up(self) -> None:
-        self.post(partial(self._disconnect, self.goodbye()))
+        farewell = self.goodbye()  # as it is now, in the test's thread
+
+        def disconnect() -> None:
+            self._hung_up = True
+            self.on_hang_up()
+            self._end_input(farewell)
+
+        self.post(disconnect)
 
     def cancel(self) -> None:
-        self.post(self._cancel)
+        def cancel() -> None:
+            self._cancel_scope.cancel()  # made in the loop's thread, perhaps after this call
+
+        self.post(cancel)
 
     @abstractmethod
     def goodbye(self) -> Message:
-        """The message that tells the application of the client's leaving."""
+        """Return the message that tells the application that the client has left."""
 
     @abstractmethod
     def accept(self, message: Message) -> E:
-        """Check a message of the application's, at its own line, and turn it into an event."""
+        """Turn a message of the application into an event. Errors are raised at the application's own line."""
 
     def on_starved(self) -> None:
-        """The application wants a message, and there is none."""
+        """Run when the application waits for a message and the inbox is empty."""
 
     def on_hang_up(self) -> None:
-        """The client has just left."""
+        """Run when the client has left."""
 
     def _begin(self) -> None:
-        # anyio's primitives want the loop to be running, so they are made here.
+        # anyio's primitives need a running loop, so they are made here.
         self._changed = anyio.Event()
         self._cancel_scope = anyio.CancelScope()
         self._loop.tasks.start_soon(self._run, name=self.label)
-
-    def _cancel(self) -> None:
-        self._cancel_scope.cancel()
 
     def _accept_message(self, message: Message) -> None:
         self._inbox.append(message)
         self._pulse()
 
-    def _count_taken(self) -> None:
+    def _take(self) -> None:
         self._taken += 1
         self._pulse()
-
-    def _disconnect(self, farewell: Message) -> None:
-        self._hung_up = True
-        self.on_hang_up()
-        self._end_input(farewell)
 
     def _end_input(self, farewell: Message) -> None:
         self._farewell = self._farewell or farewell
         self._pulse()
 
     def _pulse(self) -> None:
-        """Have everything that waits look again."""
+        """Wake everything that waits, to check again."""
         self._changed.set()
         self._changed = anyio.Event()
 
@@ -122,8 +124,7 @@ class AppCall(Call[E]):
             with self._cancel_scope:
                 await self._app(self._scope, self._receive, self._send)
         except anyio.get_cancelled_exc_class() as error:
-            # Not by `_cancel_scope`, which keeps its own; so by the application itself, or because the loop
-            # ends.
+            # ``_cancel_scope`` catches its own cancellation, so the application cancelled itself, or the loop ends.
             self.error = ProtocolViolation(f"{self.label}: the application was cancelled, but not by the client")
             self.error.__cause__ = error
             raise
@@ -146,10 +147,10 @@ class AppCall(Call[E]):
         if not self._hung_up:
             self.events.put(event)
             self._sent += 1
-            place = self._sent - self._ahead
-            while self._taken < place and not self._hung_up:
+            needed = self._sent - self._ahead
+            while self._taken < needed and not self._hung_up:
                 await self._wait("send()")
-            if self._taken >= place:
+            if self._taken >= needed:
                 return
         raise ClientDisconnected(f"{self.label}: the client has disconnected")
 

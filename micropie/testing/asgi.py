@@ -1,8 +1,7 @@
 """The ASGI side of HTTP: scopes, the messages of a request and its answer, and the transport.
 
-Scopes say spec_version 2.4, the newest that servers announce: what it adds is that `send` raises an OSError
-once the client has left. Nothing that an application sends is hidden (the body of an answer to HEAD, say), so
-that a test sees it.
+Scopes have spec_version 2.4, the newest that servers announce: since then ``send`` raises an OSError once the client
+has left. A test sees everything that the application sends, even the body of an answer to HEAD.
 """
 
 from __future__ import annotations
@@ -28,12 +27,12 @@ ASGI_VERSIONS = {"version": "3.0", "spec_version": "2.4"}
 
 
 def connection_scope(request: httpx.Request, settings: Settings) -> Scope:
-    """The keys that HTTP and WebSocket scopes share, but for `type`, `scheme`, `state` and `extensions`."""
+    """Return what HTTP and WebSocket scopes share: all but ``type``, ``scheme``, ``state`` and ``extensions``."""
     target = Target(request)
     return {
         "asgi": dict(ASGI_VERSIONS),
         "http_version": "1.1",
-        # What is not UTF-8 becomes U+FFFD, as in uvicorn and hypercorn; `raw_path` keeps the bytes.
+        # Invalid UTF-8 becomes U+FFFD, as in uvicorn and hypercorn; ``raw_path`` keeps the bytes.
         "path": target.decoded_path.decode("utf-8", "replace"),
         "raw_path": target.path,
         "query_string": target.query,
@@ -45,7 +44,7 @@ def connection_scope(request: httpx.Request, settings: Settings) -> Scope:
 
 
 class ASGIHttpCall(AppCall["Head | Chunk"], HttpCall):
-    """An HTTP request. `_expects` is the type of the message that has to come next; none after the last."""
+    """An HTTP request. ``_expects`` is the type of the message that must come next, None after the last one."""
 
     def __init__(self, loop: LoopThread, app: ASGIApp, scope: Scope, label: str, whole_body: bytes | None) -> None:
         super().__init__(loop, app, scope, label)
@@ -55,7 +54,11 @@ class ASGIHttpCall(AppCall["Head | Chunk"], HttpCall):
             self._inbox.append({"type": "http.request", "body": whole_body, "more_body": False})
 
     def feed(self, chunk: bytes, *, is_last: bool) -> None:
-        self.post(partial(self._fed, chunk, is_last))
+        def accept() -> None:
+            self._may_ask = not is_last
+            self._accept_message({"type": "http.request", "body": chunk, "more_body": not is_last})
+
+        self.post(accept)
 
     def break_off(self) -> None:
         self.post(partial(self._end_input, self.goodbye()))
@@ -64,11 +67,11 @@ class ASGIHttpCall(AppCall["Head | Chunk"], HttpCall):
         return {"type": "http.disconnect"}
 
     def on_hang_up(self) -> None:
-        self._inbox.clear()  # uvicorn too forgets the part of a body that was not read
+        self._inbox.clear()  # uvicorn also drops the part of a body that was not read
 
     def on_starved(self) -> None:
         if self._may_ask:
-            self._may_ask = False  # ask once for each chunk, even if `receive` is cancelled meanwhile
+            self._may_ask = False  # ask once for each chunk, even if ``receive`` is cancelled
             self.events.put(Signal.WANTS_BODY)
 
     def accept(self, message: Message) -> Head | Chunk:
@@ -77,10 +80,6 @@ class ASGIHttpCall(AppCall["Head | Chunk"], HttpCall):
             expected = f"{self._expects!r} has to come next" if self._expects else "its answer is complete"
             raise ProtocolViolation(f"{self.label}: the application sent {kind!r}, but {expected}")
         return self._head(message) if kind == "http.response.start" else self._chunk(message)
-
-    def _fed(self, chunk: bytes, is_last: bool) -> None:
-        self._may_ask = not is_last
-        self._accept_message({"type": "http.request", "body": chunk, "more_body": not is_last})
 
     def _head(self, message: Message) -> Head:
         status = message.get("status")
@@ -101,7 +100,7 @@ class ASGIHttpCall(AppCall["Head | Chunk"], HttpCall):
 
 
 class ASGITransport(AppTransport):
-    """Answers httpx's requests from an ASGI application, in one event loop for the life of the client."""
+    """Answer httpx's requests from an ASGI application, in one event loop for the life of the client."""
 
     def __init__(
         self, app: ASGIApp, settings: Settings, *, backend: str, backend_options: Mapping[str, Any] | None
@@ -117,7 +116,7 @@ class ASGITransport(AppTransport):
 
     @property
     def loop(self) -> LoopThread:
-        """Started at first use. A client that is dropped without `close` takes its loop with it."""
+        """The loop's thread, started at first use. It ends when a client is collected without ``close``."""
         with self._lock:
             if self._loop is None:
                 self._loop = LoopThread(self._backend, self._backend_options)
@@ -140,7 +139,7 @@ class ASGITransport(AppTransport):
         self._lifespan = lifespan
 
     def shutdown(self) -> None:
-        lifespan, self._lifespan = self._lifespan, None  # a client may be closed twice, by hand and by ``with``
+        lifespan, self._lifespan = self._lifespan, None  # a client may be closed twice, by a call and by ``with``
         if lifespan is not None:
             lifespan.shutdown()
 

@@ -1,4 +1,4 @@
-"""The test client itself: an httpx client whose requests are answered by an application in this process."""
+"""The test client: an httpx client whose requests are answered by an application in this process."""
 
 from __future__ import annotations
 
@@ -27,35 +27,34 @@ WEBSOCKET_SCHEMES = {"http": "ws", "https": "wss"}
 
 
 class TestClient(httpx.Client):
-    """Calls an ASGI 3 or PEP 3333 application as a server would, without a server.
+    """Call an ASGI 3 or PEP 3333 application as a server would, without a server.
 
         with TestClient(app, protocol="asgi", backend="trio") as client:
             assert client.get("/").status_code == 200
             with client.websocket("/chat") as ws:
                 ws.send_text("hello")
 
-    It is an `httpx.Client`: cookies, uploads, authentication, `stream` are httpx's. Redirects are not
-    followed unless asked for. Entering it runs the application's lifespan, leaving it the shut-down; without
-    `with` there is no lifespan, and `close` ends what was started. A WSGI application has no lifespan; if it
-    has a callable `wsgi_shutdown`, closing calls that, as the exit of a worker process would.
+    It is an ``httpx.Client``: cookies, uploads, authentication and ``stream`` are httpx's. Redirects are not followed
+    by default. Entering the client runs the application's start-up, leaving it the shut-down; without ``with`` there
+    is no lifespan, and ``close`` ends what was started. A WSGI application has no lifespan; if it has a callable
+    ``wsgi_shutdown``, closing calls that, as the exit of a worker process would.
 
     protocol: "asgi" or "wsgi".
-    backend, backend_options: what anyio runs an ASGI application on, "asyncio" or "trio".
-    raise_app_exceptions: raise in the test what the application raised, the very same object. Otherwise it
-    becomes a
-        500, or `httpx.RemoteProtocolError` while the body is read, if the head was sent already.
+    backend, backend_options: anyio's backend for an ASGI application, "asyncio" or "trio".
+    raise_app_exceptions: raise the application's exception in the test, the same object. Otherwise it becomes a
+        500, or ``httpx.RemoteProtocolError`` while the body is read, if the head was sent before.
     root_path: where the application is mounted (WSGI's SCRIPT_NAME). URLs without a host are relative to it.
-    client: the address and port that the requests come from; None for a server that doesn't know.
+    client: the address and port that the requests come from; None for a server that doesn't know them.
     lifespan: False leaves out start-up and shut-down.
-    app_timeout: how many seconds the application may let the client wait; after that `AppTimeout` says what
-    for. raw_uri: whether the WSGI environ has gunicorn's RAW_URI. denial_response: whether WebSocket scopes
-    offer the "websocket.http.response" extension.
+    app_timeout: how many seconds the client waits for the application. Then it raises ``AppTimeout``.
+    raw_uri: whether the WSGI environ has gunicorn's RAW_URI.
+    denial_response: whether WebSocket scopes offer the "websocket.http.response" extension.
 
-    The exact bytes of a request target can be given as `extensions={"target": b"/%ff/../x"}`, where httpx
-    would normalise the URL; it includes the `root_path`. Headers given as bytes arrive as they are.
+    httpx normalises URLs. ``extensions={"target": b"/%ff/../x"}`` gives the exact bytes of a request target, which
+    include the ``root_path``. Headers given as bytes arrive unchanged.
     """
 
-    __test__ = False  # its name makes pytest take it for a class of tests
+    __test__ = False  # or pytest would collect it, because of its name
 
     def __init__(
         self,
@@ -94,7 +93,7 @@ class TestClient(httpx.Client):
             headers=headers,
             cookies=cookies,
             follow_redirects=follow_redirects,
-            timeout=None,  # httpx's own, which is about sockets
+            timeout=None,  # httpx's time-outs are for sockets
             trust_env=False,
         )
 
@@ -119,7 +118,7 @@ class TestClient(httpx.Client):
         except Exception as error:
             if exc_value is None:
                 raise
-            # The test has failed already; why it did matters more than what followed from it.
+            # The test has failed already, and its own error matters more.
             exc_value.add_note(f"and closing the test client: {error!r}")
 
     def websocket(
@@ -132,10 +131,10 @@ class TestClient(httpx.Client):
         cookies: CookieTypes | None = None,
         extensions: Mapping[str, Any] | None = None,
     ) -> WebSocketSession:
-        """A WebSocket; `with` connects it. Headers, cookies and URLs are those of the client's requests."""
+        """Return a WebSocket; ``with`` connects it. Headers, cookies and URLs work as for the client's requests."""
         transport = self._app_transport
         if not isinstance(transport, ASGITransport):
-            raise ClientError('WSGI knows no WebSockets: they need TestClient(app, protocol="asgi")')
+            raise ClientError('WSGI has no WebSockets: use TestClient(app, protocol="asgi")')
         if self.is_closed:
             raise ClientError("the client has been closed")
         request = self.build_request(
@@ -154,13 +153,13 @@ class TestClient(httpx.Client):
 
 
 def mounted_url(base_url: str, root_path: str) -> httpx.URL:
-    """The base URL with the mount before its path, so that cookies and redirects work as in a browser."""
+    """Return the base URL with the mount before its path, so that cookies and redirects work as in a browser."""
     url = httpx.URL(base_url)
     return url.copy_with(raw_path=quote(root_path).encode() + url.raw_path)
 
 
 def add_handshake_headers(headers: httpx.Headers, subprotocols: Sequence[str]) -> None:
-    """What RFC 6455 wants in a handshake."""
+    """Add the headers that RFC 6455 requires in a handshake."""
     headers["connection"] = "upgrade"
     headers["upgrade"] = "websocket"
     headers["sec-websocket-version"] = "13"

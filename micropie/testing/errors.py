@@ -1,12 +1,12 @@
-"""What the test client raises by itself; everything else that a test sees is the application's own exception.
+"""The test client's own exceptions. Every other exception that a test sees comes from the application.
 
-ClientError                 the base of those that go to the test
-    AppTimeout              the application let the client wait for longer than `app_timeout`
+ClientError                 the base of the exceptions for tests
+    AppTimeout              the application let the client wait for longer than ``app_timeout``
     ProtocolViolation       the application broke ASGI or WSGI (raised in the application, at its own line)
-    LifespanFailed          start-up or shut-down failed; `__cause__` is what the application raised
+    LifespanFailed          start-up or shut-down failed; ``__cause__`` is what the application raised
     WebSocketRefused        the handshake was answered with a status instead of an accept
     WebSocketClosed         the application closed the WebSocket
-ClientDisconnected          goes to the application only: it writes to, or reads from, a client that has left
+ClientDisconnected          raised only in the application, if it writes to or reads from a client that has left
 """
 
 from __future__ import annotations
@@ -23,25 +23,25 @@ __all__ = [
 
 
 class ClientError(Exception):
-    """The base of what the client raises in a test."""
+    """The base of the exceptions that the client raises in a test."""
 
 
 class AppTimeout(ClientError, TimeoutError):
-    """The application did not do in time what the client waits for."""
+    """The application let the client wait for longer than ``app_timeout``."""
 
 
 class ProtocolViolation(ClientError, RuntimeError):
-    """The application sent what its protocol does not allow here, or ended without having answered."""
+    """The application sent something that its protocol does not allow here, or ended without an answer."""
 
 
 class LifespanFailed(ClientError):
-    """The application could not start up, or not shut down."""
+    """The application's start-up or shut-down failed."""
 
 
 class WebSocketRefused(ClientError):
     """The application did not accept the handshake.
 
-    `headers` and `body` are those of the denial response; without one, a server answers with a plain 403.
+    ``headers`` and ``body`` are those of the denial response; without one, a server answers with a plain 403.
     """
 
     def __init__(
@@ -71,11 +71,11 @@ class WebSocketClosed(ClientError):
 
 
 class ClientDisconnected(OSError):
-    """The client has left. ASGI 2.4 wants an OSError for that; under WSGI a socket would raise one."""
+    """The client has left. ASGI 2.4 requires an OSError for that; under WSGI a socket would raise one."""
 
 
 def is_only_disconnect(error: BaseException) -> bool:
-    """Whether `error` is nothing but the client's leaving, alone or in a task group's exception."""
+    """Return whether ``error`` is a ``ClientDisconnected``, or a group of nothing else."""
     if isinstance(error, BaseExceptionGroup):
         return all(is_only_disconnect(part) for part in error.exceptions)
     return isinstance(error, ClientDisconnected)

@@ -1,11 +1,10 @@
 """One request and its answer, seen from the test: the same for ASGI and WSGI.
 
-The application runs in another thread (`Call`): in the event loop's under ASGI, in one of its own under WSGI,
-so that the test can stop waiting for it. What the application does arrives here as events, and each has to be
-taken before the application goes on: so a stream is seen as it is produced, and never more than one chunk is
-made ahead of the test. When the application wants more of the request's body, the chunk is pulled here, in
-the test's thread: a generator of the test's runs where the test runs, and nothing can be left behind in a
-third thread.
+The application runs in another thread (``Call``), so that the test can stop waiting for it: under ASGI in the event
+loop's thread, under WSGI in a new one. Its actions arrive here as events. The application continues only when the
+test has taken the event, so a test sees a stream as it is produced, and at most one chunk is made ahead of it. When
+the application asks for more of the request's body, the chunk is pulled here, in the test's thread: a generator of
+the test runs in the test's own thread, and no third thread can be left behind.
 """
 
 from __future__ import annotations
@@ -27,8 +26,7 @@ __all__ = ["AppTransport", "Call", "Chunk", "Exchange", "Head", "HttpCall", "Set
 
 E = TypeVar("E")
 
-# How long an application may take to give way after it was cancelled. Cancellation is prompt where it works
-# at all.
+# Seconds that a cancelled application may take to end. Where cancellation works, it is prompt.
 CANCEL_GRACE = 1.0
 PLAIN_500 = b"Internal Server Error"
 
@@ -40,7 +38,7 @@ class Signal(Enum):
 
 @dataclass(frozen=True)
 class Settings:
-    """What the client was told and every request needs."""
+    """The settings of the client that every request needs."""
 
     root_path: str
     client: tuple[str, int] | None
@@ -72,22 +70,22 @@ class Call(ABC, Generic[E]):
 
     @abstractmethod
     def start(self) -> None:
-        """Begin; called once, when everything else is ready."""
+        """Start the application. Called once, when everything else is ready."""
 
     @abstractmethod
     def taken(self) -> None:
-        """The test has taken the last event: the application may go on."""
+        """Let the application continue: the test has taken its last event."""
 
     @abstractmethod
     def hang_up(self) -> None:
-        """The client leaves: reading gives a disconnect or an end, writing an error."""
+        """Disconnect the client: reading then gives a disconnect or an end, writing an error."""
 
     @abstractmethod
     def cancel(self) -> None:
-        """Stop the application, as far as the protocol has a means to do that."""
+        """Stop the application, if the protocol has a way to do that."""
 
     def next_event(self, timeout: float, what: str) -> E | Signal:
-        """The application's next event, which it has to deliver within `timeout` seconds."""
+        """Return the application's next event. Raises ``AppTimeout`` after ``timeout`` seconds."""
         try:
             return self.events.get(timeout=timeout)
         except queue.Empty:
@@ -96,7 +94,7 @@ class Call(ABC, Generic[E]):
         raise AppTimeout(f"{self.label}: the application did not {what} within {timeout:g} s ({where})")
 
     def wait_for_end(self, timeout: float) -> None:
-        """Let the application end by itself; cancel it and complain if it doesn't."""
+        """Wait until the application ends. Cancel it and raise ``AppTimeout`` if it doesn't."""
         try:
             self._drain(timeout)
         except AppTimeout as error:
@@ -107,18 +105,18 @@ class Call(ABC, Generic[E]):
         raise late
 
     def abandon(self, error: BaseException, timeout: float) -> None:
-        """Leave because of `error`, which is on its way to the test: nothing may take its place."""
+        """Leave because of ``error``, which is on its way to the test and must not be replaced."""
         self.hang_up()
         if isinstance(error, AppTimeout) or not isinstance(error, Exception):
-            self.give_up(timeout)  # it was waited for already, or the tests are to stop
+            self.give_up(timeout)  # the wait is over already, or the tests are to stop
             return
         with suppress(AppTimeout):
             self.wait_for_end(timeout)
 
     def give_up(self, timeout: float) -> None:
-        """Cancel the application and see it end."""
+        """Cancel the application and wait for its end, for one second at most."""
         self.cancel()
-        # If even that is too short, it blocks its thread; whoever waits for that thread reports it.
+        # After that it blocks its thread, and the code that joins the thread reports it.
         with suppress(AppTimeout):
             self._drain(min(timeout, CANCEL_GRACE))
 
@@ -132,15 +130,15 @@ class HttpCall(Call["Head | Chunk"]):
 
     @abstractmethod
     def feed(self, chunk: bytes, *, is_last: bool) -> None:
-        """A piece of the request's body."""
+        """Pass on a chunk of the request's body."""
 
     @abstractmethod
     def break_off(self) -> None:
-        """The request's body ends before its Content-Length."""
+        """End the request's body before its Content-Length."""
 
 
 class Exchange(httpx.SyncByteStream):
-    """Waits for the head of the answer, then is its body."""
+    """An answer: waits for its head, then serves as the body of httpx's response."""
 
     def __init__(
         self,
@@ -164,7 +162,7 @@ class Exchange(httpx.SyncByteStream):
         self._closed = False
 
     def response(self) -> httpx.Response:
-        """The answer, as soon as its head is there; the body is this object, pulled by whoever reads it."""
+        """Return the answer as soon as its head arrives. Its body is this object, read on demand."""
         try:
             head = self._head()
             self._expected = self._declared_length(head)
@@ -188,7 +186,7 @@ class Exchange(httpx.SyncByteStream):
             raise self._broken(f"received {received} bytes of a body of {self._expected} (its Content-Length)")
 
     def close(self) -> None:
-        """Leave: at the end, or early. The application has ended when this returns."""
+        """Leave, at the end or early. The application has ended when this returns."""
         if self._closed:
             return
         self._closed = True
@@ -208,25 +206,22 @@ class Exchange(httpx.SyncByteStream):
             self._call.abandon(error, self._timeout)
 
     def _next(self) -> Head | Chunk | None:
-        """The next piece of the answer; None when the application has ended."""
+        """Return the next part of the answer, or None when the application has ended."""
         while True:
             event = self._call.next_event(self._timeout, "answer")
             if event is Signal.WANTS_BODY:
-                self._feed()
+                chunk = self._body.next_chunk()
+                if chunk or not self._body.fell_short:
+                    self._call.feed(chunk, is_last=not chunk)
+                else:
+                    self._broke_off = True
+                    self._call.break_off()
             elif event is Signal.ENDED:
                 self._ended = True
                 return None
             else:
                 self._call.taken()
                 return event
-
-    def _feed(self) -> None:
-        chunk = self._body.next_chunk()
-        if chunk or not self._body.fell_short:
-            self._call.feed(chunk, is_last=not chunk)
-        else:
-            self._broke_off = True
-            self._call.break_off()
 
     def _head(self) -> Head:
         event = self._next()
@@ -258,7 +253,7 @@ class Exchange(httpx.SyncByteStream):
         raise self._broken("the application ended before its answer was complete")
 
     def _declared_length(self, head: Head) -> int | None:
-        """How many bytes must come; None where nothing can be said or the head speaks for another answer."""
+        """Return how many bytes must follow; None if unknown, or if the head describes another answer (HEAD, 304)."""
         values = [value for name, value in head.headers if name.lower() == b"content-length"]
         if not values or self._method == "HEAD" or head.status == 304:
             return None
@@ -267,12 +262,12 @@ class Exchange(httpx.SyncByteStream):
         return int(values[0])
 
     def _broken(self, what: str) -> httpx.RemoteProtocolError:
-        """What a client on a real wire would see: the connection ended in the middle of the answer."""
+        """Make the error that a client on a real connection would get: it ended in the middle of the answer."""
         return httpx.RemoteProtocolError(f"{self._call.label}: {what}")
 
 
 class AppTransport(httpx.BaseTransport):
-    """Answers httpx's requests from an application, and knows which answers are still open."""
+    """Answer httpx's requests from an application, and keep track of open answers."""
 
     def __init__(self, settings: Settings) -> None:
         self.settings = settings
@@ -285,16 +280,16 @@ class AppTransport(httpx.BaseTransport):
         return exchange.response()
 
     def startup(self) -> None:
-        """Start the application up, if the protocol has a means to do that."""
+        """Start the application up, if the protocol has a way to do that."""
 
     def shutdown(self) -> None:
-        """The reverse of `startup`."""
+        """Shut the application down, if it was started up."""
 
     def end(self) -> None:
-        """Give back what the transport itself holds."""
+        """Release the transport's own resources."""
 
     def close(self) -> None:
-        """Close what is still open, shut down, end: each even if another fails."""
+        """Close the open answers, shut down, end. Each step runs even if another fails."""
         with ExitStack() as stack:
             stack.callback(self.end)
             stack.callback(self.shutdown)

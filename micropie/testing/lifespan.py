@@ -29,9 +29,8 @@ class LifespanCall(AppCall[Message]):
 class Lifespan:
     """Start-up and shut-down.
 
-    An application that raises on the scope's type has no lifespan, which is its right. One that raises after
-    it received `lifespan.startup` has failed: servers go on there without a word, which in a test would hide
-    a broken start-up.
+    An application may raise on the scope's type: it has no lifespan. An application that raises after it received
+    ``lifespan.startup`` has failed. Servers ignore that silently, which in a test would hide a broken start-up.
     """
 
     def __init__(self, loop: LoopThread, app: ASGIApp, state: dict[str, Any], timeout: float) -> None:
@@ -51,7 +50,7 @@ class Lifespan:
                 raise LifespanFailed("the application raised after its shut-down") from self._app_error()
 
     def _ask(self, phase: str) -> bool:
-        """Whether the application completed the phase; False if it knows no lifespan."""
+        """Return True if the phase is complete, False if the application has no lifespan. Raises ``LifespanFailed``."""
         self._call.put({"type": f"lifespan.{phase}"})
         try:
             event = self._call.next_event(self._timeout, f"answer lifespan.{phase}")

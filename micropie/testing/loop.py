@@ -1,9 +1,8 @@
 """The thread in which the ASGI application's event loop runs, on asyncio or trio.
 
-anyio's own blocking portal can't be used for this: each of its calls, stopping it included, waits until the
-loop has answered. An application that blocks its loop (a lock, a `time.sleep`) would then hang the test,
-which is what the client promises to report instead. Here a call is left in a queue, and a byte in a socket
-wakes the loop: `post` never waits.
+anyio's blocking portal does not fit: each of its calls, even the one that stops it, waits until the loop answers.
+An application that blocks its loop (a lock, a ``time.sleep``) would then hang the test instead of failing it. Here a
+call is put into a queue, and a byte in a socket wakes the loop: ``post`` never waits.
 """
 
 from __future__ import annotations
@@ -25,7 +24,7 @@ __all__ = ["LoopThread"]
 
 
 class LoopThread:
-    tasks: anyio.abc.TaskGroup  # for what is posted; it is entered before the first post can be made
+    tasks: anyio.abc.TaskGroup  # for posted functions; entered before the first post is possible
 
     def __init__(self, backend: str, backend_options: Mapping[str, Any] | None = None) -> None:
         self._calls: deque[Callable[[], object]] = deque()
@@ -45,17 +44,17 @@ class LoopThread:
         started.result()
 
     def post(self, call: Callable[[], object]) -> None:
-        """Have `call` run in the loop's thread, soon. Never waits; nothing happens after `stop`."""
+        """Run ``call`` in the loop's thread, soon. Never waits; does nothing after ``stop``."""
         with self._lock:
             if self._stopped:
                 return
             self._calls.append(call)
-            # A full socket will wake the loop just as well.
+            # A full socket wakes the loop too.
             with contextlib.suppress(BlockingIOError):
                 self._wake.send(b"\0")
 
     def stop(self, timeout: float | None = None) -> None:
-        """End the loop, cancelling what still runs; with a timeout also wait for the thread's end."""
+        """End the loop and cancel its tasks. With a ``timeout`` in seconds, also wait for the thread's end."""
         self.post(self._stop)
         if timeout is not None:
             self._thread.join(timeout)

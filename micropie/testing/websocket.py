@@ -1,10 +1,10 @@
-"""A WebSocket of the test client: the client's end of ASGI's `websocket` scope."""
+"""A WebSocket of the test client: the client's end of ASGI's ``websocket`` scope."""
 
 from __future__ import annotations
 
 import json
 from types import TracebackType
-from typing import Any, NoReturn, Self, cast
+from typing import Any, Self, cast
 
 import httpx
 
@@ -17,8 +17,7 @@ __all__ = ["DENIAL", "WebSocketCall", "WebSocketSession"]
 
 DENIAL = "websocket.http.response"
 
-# Which messages the application may send in which state, and where they lead. Whatever is
-# not here is refused at once.
+# The messages that the application may send in each state, and the next state. All others are refused.
 TRANSITIONS = {
     ("connecting", "websocket.accept"): "open",
     ("connecting", "websocket.close"): "closed",
@@ -28,13 +27,13 @@ TRANSITIONS = {
     ("open", "websocket.close"): "closed",
 }
 
-# A network holds some messages for a client that does not read. Without a limit an application that sends
-# without end would fill the memory.
+# A network buffers some messages for a client that does not read. The limit keeps an endless sender from filling
+# the memory.
 MESSAGES_AHEAD = 64
 
 
 class WebSocketCall(AppCall[Message]):
-    """The application's end. Unless told otherwise the client leaves with 1006, as a lost connection does."""
+    """The application's end. By default the client leaves with code 1006, as a lost connection does."""
 
     def __init__(self, loop: LoopThread, app: ASGIApp, scope: Scope, label: str) -> None:
         super().__init__(loop, app, scope, label, ahead=MESSAGES_AHEAD)
@@ -64,11 +63,11 @@ class WebSocketCall(AppCall[Message]):
 
 
 class WebSocketSession:
-    """`with client.websocket(...) as ws:` connects; leaving the block closes with 1000 and waits for the
-    application.
+    """The client's end: ``with client.websocket(...) as ws:`` connects.
 
-    Every method that waits raises `AppTimeout` after `timeout` seconds (the client's `app_timeout` if not
-    given), and `WebSocketClosed` once the application has closed the WebSocket.
+    Leaving the block closes with code 1000 and waits for the application. Every method that waits raises
+    ``AppTimeout`` after ``timeout`` seconds (by default the client's ``app_timeout``), and ``WebSocketClosed`` once
+    the application has closed the WebSocket.
     """
 
     def __init__(self, call: WebSocketCall, client: httpx.Client, request: httpx.Request, settings: Settings) -> None:
@@ -106,7 +105,7 @@ class WebSocketSession:
         self._finish()
 
     def send(self, message: Message) -> None:
-        """A raw `websocket.receive` message; the other `send_` methods build it."""
+        """Send a raw ``websocket.receive`` message; the other ``send_`` methods build one."""
         if self._closed is not None:
             raise self._closed
         self._call.put(message)
@@ -125,12 +124,16 @@ class WebSocketSession:
             self.send_text(text)
 
     def receive(self, timeout: float | None = None) -> Message:
-        """The application's next `websocket.send` message."""
+        """Return the application's next ``websocket.send`` message."""
         if self._closed is not None:
             raise self._closed
         event = self._next_event("send a message", timeout)
         if isinstance(event, Signal):
-            self._raise_end()
+            # The application ended without a close: servers send 1011 after an exception, otherwise no close frame.
+            self._raise_app_error()
+            code, reason = (1006, "") if self._call.error is None else (1011, "Internal Error")
+            self._closed = WebSocketClosed(code, reason)
+            raise self._closed
         if event["type"] == "websocket.close":
             self._closed = WebSocketClosed(event.get("code", 1000), event.get("reason") or "")
             raise self._closed
@@ -144,13 +147,13 @@ class WebSocketSession:
         return cast(bytes, self._payload("bytes", timeout))
 
     def receive_json(self, timeout: float | None = None) -> Any:
-        """JSON from a text or a binary message."""
+        """Return the decoded JSON of a text or a binary message."""
         message = self.receive(timeout)
         text = message.get("text")
         return json.loads(message["bytes"] if text is None else text)
 
     def close(self, code: int = 1000, reason: str = "") -> None:
-        """Send a close frame: the application receives `websocket.disconnect` after what was sent before."""
+        """Send a close frame: the application receives ``websocket.disconnect`` after all earlier messages."""
         if self._closed is None:
             self._closed = WebSocketClosed(code, reason)
             self._call.close_code = code
@@ -179,21 +182,16 @@ class WebSocketSession:
                 raise ProtocolViolation(f"{self._call.label}: the application ended without an answer to the handshake")
             raise WebSocketRefused(500)
         if event["type"] == "websocket.accept":
-            self._accepted(event)
+            self.accepted_subprotocol = event.get("subprotocol")
+            self.headers = httpx.Headers(event["headers"])
+            self._client.cookies.extract_cookies(httpx.Response(101, headers=self.headers, request=self._request))
             return
-        refusal = self._refusal(event)
+        if event["type"] == "websocket.close":
+            refusal = WebSocketRefused(code=event.get("code", 1000), reason=event.get("reason") or "")
+        else:
+            refusal = WebSocketRefused(event["status"], headers=event["headers"], body=self._denial_body())
         self._finish()
         raise refusal
-
-    def _refusal(self, event: Message) -> WebSocketRefused:
-        if event["type"] == "websocket.close":
-            return WebSocketRefused(code=event.get("code", 1000), reason=event.get("reason") or "")
-        return WebSocketRefused(event["status"], headers=event["headers"], body=self._denial_body())
-
-    def _accepted(self, event: Message) -> None:
-        self.accepted_subprotocol = event.get("subprotocol")
-        self.headers = httpx.Headers(event["headers"])
-        self._client.cookies.extract_cookies(httpx.Response(101, headers=self.headers, request=self._request))
 
     def _denial_body(self) -> bytes:
         body = b""
@@ -207,22 +205,15 @@ class WebSocketSession:
             more = event.get("more_body", False)
         return body
 
-    def _raise_end(self) -> NoReturn:
-        """The application ended without closing: servers say 1011 after an exception, and else just go."""
-        self._raise_app_error()
-        code, reason = (1006, "") if self._call.error is None else (1011, "Internal Error")
-        self._closed = WebSocketClosed(code, reason)
-        raise self._closed
-
     def _raise_app_error(self) -> None:
         error = self._call.error
         if error is None or self._error_is_known or not self._raises or is_only_disconnect(error):
             return
-        self._error_is_known = True  # once is enough: the test may have expected it
+        self._error_is_known = True  # raised only once: the test may expect it
         raise error
 
     def _finish(self) -> None:
-        """Wait for the application's end; its error comes before anything that the client would say."""
+        """Wait for the application's end, and raise its error before any error of the client."""
         if not self._ended:
             self._ended = True
             self._call.hang_up()

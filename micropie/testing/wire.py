@@ -1,7 +1,7 @@
-"""What a server reads from the wire: a request's target, headers and body, the same for both protocols.
+"""A request as a server reads it from the connection: target, headers and body, the same for both protocols.
 
-httpx normalises URLs (`/../y` becomes `/y`, `//x` names a host), so the exact bytes of a target can be given
-as `extensions={"target": b"/../y?a=%ff"}`, as httpcore knows it too.
+httpx normalises URLs (``/../y`` becomes ``/y``, ``//x`` names a host). The extension
+``extensions={"target": b"/../y?a=%ff"}``, which httpcore also supports, gives the exact bytes of a target.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ DEFAULT_PORTS = {"http": 80, "https": 443, "ws": 80, "wss": 443}
 
 
 class Target:
-    """The request target: what stands in the first line of a request, between the method and the version."""
+    """The request target: the part of a request's first line between the method and the version."""
 
     def __init__(self, request: httpx.Request) -> None:
         raw = request.extensions.get("target", request.url.raw_path)
@@ -27,17 +27,17 @@ class Target:
 
     @property
     def decoded_path(self) -> bytes:
-        """The path without its percent-encoding, as bytes: what they mean is for each protocol to say."""
+        """The path without its percent-encoding, as bytes. Each protocol decodes them in its own way."""
         return unquote_to_bytes(self.path)
 
 
 def is_below(path: bytes, root: bytes) -> bool:
-    """Whether `path` lies in the mount `root`; `/subway` does not lie in `/sub`."""
+    """Return whether ``path`` is in the mount ``root``; ``/subway`` is not in ``/sub``."""
     return not root or (path.startswith(root) and path[len(root) :][:1] in (b"", b"/"))
 
 
 def lower_case(headers: httpx.Headers) -> list[tuple[bytes, bytes]]:
-    """The headers in the order they were given, names in lower case, values untouched."""
+    """Return the headers in their order, with names in lower case and unchanged values."""
     return [(name.lower(), value) for name, value in headers.raw]
 
 
@@ -46,10 +46,10 @@ def server_address(url: httpx.URL) -> tuple[str, int]:
 
 
 class RequestBody:
-    """The body as a server would take it from the wire: in chunks, never past the Content-Length.
+    """The body as a server would read it: in chunks, never past the Content-Length.
 
-    A fixed body (bytes, form, JSON) is `whole`. Anything else (an iterator, an upload) is pulled chunk by
-    chunk, in the thread of the test, when the application asks for more.
+    A fixed body (bytes, form, JSON) is ``whole``. Any other body (an iterator, an upload) is pulled chunk by chunk, in
+    the test's thread, when the application asks for more.
     """
 
     def __init__(self, request: httpx.Request) -> None:
@@ -63,17 +63,17 @@ class RequestBody:
             self.whole = content if self.length in (None, len(content)) else None
             self._chunks: Iterator[bytes] = iter([content])
         else:
-            # httpx.Client lets no asynchronous stream come here.
+            # httpx.Client refuses asynchronous streams.
             self._chunks = iter(cast(httpx.SyncByteStream, stream))
 
     @staticmethod
     def _declared_length(headers: httpx.Headers) -> int | None:
-        """None as well for one that makes no sense: to refuse it is what the application is tested for."""
+        """Return the Content-Length; None also for a malformed one, which the application has to refuse."""
         value = headers.get("content-length", "")
         return int(value) if value.isascii() and value.isdigit() else None
 
     def next_chunk(self) -> bytes:
-        """The next chunk, `b""` after the last one. Empty chunks don't exist on the wire and are left out."""
+        """Return the next chunk, ``b""`` after the last one. Empty chunks are skipped: HTTP can't send them."""
         for chunk in self._chunks:
             taken = chunk if self._remaining is None else chunk[: self._remaining]
             if self._remaining is not None:
@@ -84,5 +84,5 @@ class RequestBody:
 
     @property
     def fell_short(self) -> bool:
-        """After the last chunk: whether less came than the Content-Length had promised."""
+        """After the last chunk: whether the body was shorter than its Content-Length."""
         return bool(self._remaining)

@@ -1,8 +1,7 @@
-"""The WSGI side: the environ, a call of the application in a thread of its own, and the transport.
+"""The WSGI side: the environ, a call of the application in another thread, and the transport.
 
-The application runs in a thread for each request, as under gunicorn's gthread or waitress, and not in the
-test's: so one that hangs fails the test instead of hanging it, and the test can read a stream while the
-application makes it.
+Each request runs in a new thread, as under gunicorn's gthread or waitress, and not in the test's. So an application
+that hangs makes the test fail instead of hang, and the test can read a stream while the application produces it.
 """
 
 from __future__ import annotations
@@ -30,7 +29,7 @@ WSGIApp = Callable[[Environ, Callable[..., Callable[[bytes], object]]], Iterable
 
 
 def request_environ(request: httpx.Request, settings: Settings, *, raw_uri: bool) -> Environ:
-    """The CGI half of the environ. Its text is bytes decoded as latin-1 (PEP 3333): `/%C3%A9` is `'/Ã©'`."""
+    """Return the CGI half of the environ. Its text is bytes decoded as latin-1 (PEP 3333): ``/%C3%A9`` is ``'/Ã©'``."""
     target = Target(request)
     script_name, path_info = split_mount(target.decoded_path, settings.root_path.encode())
     host, port = server_address(request.url)
@@ -54,13 +53,13 @@ def request_environ(request: httpx.Request, settings: Settings, *, raw_uri: bool
 
 def split_mount(path: bytes, root: bytes) -> tuple[bytes, bytes]:
     if not is_below(path, root):
-        raise ValueError(f"{path!r} is not below root_path {root!r}: a WSGI server has no way to pass that on")
+        raise ValueError(f"{path!r} is not below root_path {root!r}: a WSGI environ can't express that")
     return root, path[len(root) :]
 
 
 def add_headers(environ: Environ, headers: list[tuple[bytes, bytes]]) -> None:
     for name, value in headers:
-        # `X_User` would arrive as `X-User` does, so gunicorn and waitress drop it.
+        # ``X_User`` would look like ``X-User``, so gunicorn and waitress drop it.
         if b"_" in name:
             continue
         key = name.decode("latin-1").upper().replace("-", "_")
@@ -72,7 +71,7 @@ def add_headers(environ: Environ, headers: list[tuple[bytes, bytes]]) -> None:
 
 
 class RequestInput(io.RawIOBase):
-    """What `wsgi.input` reads from: asks the test for the next chunk when the last one is used up."""
+    """The raw stream behind ``wsgi.input``. It asks the test for the next chunk when the last one is used up."""
 
     def __init__(self, first_chunk: bytes, next_chunk: Callable[[], bytes]) -> None:
         self._rest = first_chunk
@@ -91,7 +90,7 @@ class RequestInput(io.RawIOBase):
 
 
 class WSGICall(HttpCall):
-    """A request, served in its own thread as a WSGI server would serve it."""
+    """A request, served in a new thread, as a WSGI server would do."""
 
     def __init__(self, app: WSGIApp, environ: Environ, label: str, body: RequestBody) -> None:
         super().__init__(label)
@@ -115,7 +114,7 @@ class WSGICall(HttpCall):
         self._fed.put(chunk)
 
     def break_off(self) -> None:
-        self._fed.put(b"")  # a WSGI application sees a connection that broke as an input that ends too early
+        self._fed.put(b"")  # under WSGI a broken connection looks like an input that ends too early
 
     def hang_up(self) -> None:
         self._hung_up = True
@@ -123,7 +122,7 @@ class WSGICall(HttpCall):
         self._fed.put(None)
 
     def cancel(self) -> None:
-        """A thread can't be cancelled. One that never ends is a daemon, and goes when the tests end."""
+        """Do nothing: a thread can't be cancelled. It is a daemon, so it ends with the tests at the latest."""
 
     def _add_gateway_keys(self, body: RequestInput, *, terminated: bool) -> None:
         self._environ.update(
@@ -178,7 +177,7 @@ class WSGICall(HttpCall):
         self, status: str, headers: list[tuple[str, str]], exc_info: OptExcInfo | None = None
     ) -> Callable[[bytes], object]:
         if exc_info is not None:
-            # PEP 3333: too late for another answer, if a part of this one has been sent.
+            # PEP 3333: another answer is not possible once a part of this one has been sent.
             if self._head_sent and exc_info[1] is not None:
                 raise exc_info[1].with_traceback(exc_info[2])
         elif self._head is not None:
@@ -197,7 +196,7 @@ class WSGICall(HttpCall):
             raise ProtocolViolation(f"{self.label}: status and headers are latin-1 text: {error}") from error
 
     def _write(self, data: bytes) -> None:
-        """PEP 3333's `write`, and what becomes of every chunk: the first that is not empty sends the head."""
+        """Send a chunk, after the head if it is the first that is not empty. Also PEP 3333's ``write``."""
         if not isinstance(data, bytes):
             raise ProtocolViolation(f"{self.label}: a body is made of bytes, not of {data!r}")
         if data:
@@ -224,7 +223,7 @@ class WSGICall(HttpCall):
 
 
 class WSGITransport(AppTransport):
-    """Answers httpx's requests from a WSGI application."""
+    """Answer httpx's requests from a WSGI application."""
 
     def __init__(self, app: WSGIApp, settings: Settings, *, raw_uri: bool) -> None:
         super().__init__(settings)
@@ -238,10 +237,10 @@ class WSGITransport(AppTransport):
         return self.answer(call, body, request)
 
     def shutdown(self) -> None:
-        """WSGI has no lifespan: an application starts up at its first request and ends with its process.
+        """Call ``wsgi_shutdown``, if the application has one.
 
-        A test's process outlives the application under test, so an application that has something to end can
-        offer a callable `wsgi_shutdown`, which stands for the worker's exit.
+        WSGI has no lifespan: an application starts up at its first request and ends with its process. A test's
+        process continues after the application under test, so ``wsgi_shutdown`` stands for the worker's exit.
         """
         end = getattr(self._app, "wsgi_shutdown", None)
         if callable(end):
