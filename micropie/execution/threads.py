@@ -1,10 +1,10 @@
-"""Worker threads, counted apart: an application's, and those of what must not wait for an application's."""
+"""Worker threads for code that may block. Those of applications are counted apart from IO_THREADS."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import Any
+from typing import TypeVar
 from weakref import WeakKeyDictionary
 
 from anyio import CapacityLimiter, get_cancelled_exc_class, to_thread
@@ -14,40 +14,47 @@ from micropie.execution.loop import LoopLocal
 from micropie.execution.outcomes import outcome_of, released
 from micropie.execution.placement import Threads
 
+Result = TypeVar("Result")
+
 
 class _Room:
-    """For some ``Threads`` on one event loop: their limiter, and how many handlers are in a thread or wait for one."""
+    """The limiter of some ``Threads`` on one event loop, and how many handlers are in a thread or wait for one."""
 
     def __init__(self, threads: Threads) -> None:
         self.limiter = CapacityLimiter(threads.size)
         self.handlers = 0
 
 
-# A limiter belongs to the loop it was made in, an application may serve several.
+# A limiter belongs to the loop that it was made in, and an application may serve several.
 _rooms: LoopLocal[WeakKeyDictionary[Threads, _Room]] = LoopLocal("micropie.threads", WeakKeyDictionary)
 
-# For files and session backends: forty handlers that block must not keep a page's style sheet from the others.
+# For files and session backends: forty handlers that block must not keep a page's style sheet from other clients.
 IO_THREADS = Threads(40)
 
 
-# Seconds; what a queue of the default length takes if each handler needs 40 ms.
+# Seconds: the time that a queue of the default length takes if each handler needs 40 ms.
 RETRY_AFTER = "1"
 
 
 async def in_thread(
-    threads: Threads, function: Callable[..., Any], *arguments: Any, abandon_on_cancel: bool = False
-) -> Any:
-    """Call in a worker thread, with this task's context variables. Waits while all of ``threads`` are busy."""
+    threads: Threads, function: Callable[..., Result], *arguments: object, abandon_on_cancel: bool = False
+) -> Result:
+    """Call ``function`` in a worker thread, with this task's context variables. Wait while all ``threads`` are busy.
+
+    With ``abandon_on_cancel`` a cancelled task leaves the thread to itself; otherwise it waits for the thread.
+    """
     limiter = limiter_of(threads)
-    return released(
-        await to_thread.run_sync(outcome_of, function, arguments, abandon_on_cancel=abandon_on_cancel, limiter=limiter)
+    outcome = await to_thread.run_sync(
+        outcome_of, function, arguments, abandon_on_cancel=abandon_on_cancel, limiter=limiter
     )
+    result: Result = released(outcome)
+    return result
 
 
 async def in_handler_thread(
-    threads: Threads, function: Callable[..., Any], *arguments: Any, abandon_on_cancel: bool = False
-) -> Any:
-    """``in_thread`` for a handler: raises 503 if too many are waiting already, as nobody waits for ever."""
+    threads: Threads, function: Callable[..., Result], *arguments: object, abandon_on_cancel: bool = False
+) -> Result:
+    """Call a handler as ``in_thread`` does. Raise a 503 if ``threads.queue`` handlers are waiting for a thread."""
     room = _room_of(threads)
     limiter = room.limiter
     # Counted here as well: those that came in the same turn of the loop are not in the limiter's queue yet.
@@ -56,14 +63,18 @@ async def in_handler_thread(
         raise HTTPError(503, "Too many requests are waiting. Please try again later.", [("Retry-After", RETRY_AFTER)])
     room.handlers += 1
     try:
-        return await in_thread(threads, function, *arguments, abandon_on_cancel=abandon_on_cancel)
+        outcome = await to_thread.run_sync(
+            outcome_of, function, arguments, abandon_on_cancel=abandon_on_cancel, limiter=limiter
+        )
+        result: Result = released(outcome)
+        return result
     finally:
         room.handlers -= 1
 
 
 @contextmanager
 def interrupting(interrupt: Callable[[], object]) -> Iterator[None]:
-    """Around a thread that is abandoned when its task is cancelled: call ``interrupt``, which has it end soon."""
+    """Call ``interrupt`` if the task is cancelled in the block: the thread that is abandoned there should end soon."""
     try:
         yield
     except get_cancelled_exc_class():
@@ -72,7 +83,7 @@ def interrupting(interrupt: Callable[[], object]) -> Iterator[None]:
 
 
 def limiter_of(threads: Threads) -> CapacityLimiter:
-    """What counts ``threads`` on the event loop that this runs on."""
+    """Return the limiter of ``threads`` on the event loop that this runs on."""
     return _room_of(threads).limiter
 
 
