@@ -1,15 +1,17 @@
 """JSON, in and out: one contract, and the only place that knows orjson.
 
-``make_codec`` gives a pair ``(dumps, loads)``. ``jsonwriter`` and ``jsonreader`` are the contract, in plain
-Python; orjson only makes it fast. Where orjson would answer otherwise (it writes null for NaN and reads 2**64
-as a float) it is not asked or not believed, so a deployment without it sends and accepts the same bytes. What
-may live here is what keeps that so; a rule about JSON belongs into one of the other two.
+``make_codec`` gives a pair ``(dumps, loads)``. ``encoder`` and ``decoder`` are the contract, on the standard library's
+``json``; orjson only makes it fast. Where orjson would answer otherwise (it writes null for NaN and reads 2**64
+as a float) it is not asked or not believed, so a deployment without it sends and accepts the same values and raises
+the same errors. The bytes differ in the exponents of floats alone: 1e-7 is written 1e-07 without orjson. A rule about
+JSON belongs into one of the other two modules.
 """
 
 from __future__ import annotations
 
 import re
 from collections.abc import Callable
+from types import ModuleType
 from typing import Any, TypeAlias
 
 from micropie.http.json.decoder import MAX_DEPTH as MAX_DEPTH_IN
@@ -23,32 +25,28 @@ except ImportError:  # pragma: no cover - the tests call make_codec(None)
 
 __all__ = ["CodecError", "Dumps", "Loads", "dumps", "loads", "make_codec"]
 
-Dumps: TypeAlias = Callable[[Any], bytes]
+Dumps: TypeAlias = Callable[[object], bytes]
 Loads: TypeAlias = Callable[[bytes | bytearray | memoryview | str], Any]
 
 OLDEST_ORJSON = (3, 11, 6)  # CVE-2025-67221: before it, dumps() of deep values overran the stack
 
 
-def make_codec(module: Any) -> tuple[Dumps, Loads]:
-    """``(dumps, loads)`` with this orjson; without, if it is None or too old. The answers are the same."""
-    if module is None or _version(module) < OLDEST_ORJSON:
+def make_codec(module: ModuleType | None) -> tuple[Dumps, Loads]:
+    """Return ``(dumps, loads)`` with this orjson; without, if it is None or too old. The values are the same."""
+    if module is None or tuple(map(int, re.findall(r"\d+", module.__version__)[:3])) < OLDEST_ORJSON:
         return dumps_plain, loads_plain
     return _fast_dumps(module), _fast_loads(module)
 
 
-def _version(module: Any) -> tuple[int, ...]:
-    return tuple(int(number) for number in re.findall(r"\d+", module.__version__)[:3])
-
-
-def _fast_dumps(module: Any) -> Dumps:
-    encode = module.dumps
-    # Without these it has ideas of its own: it drops a dataclass's _names, and a mapping's own items().
+def _fast_dumps(module: ModuleType) -> Dumps:
+    encode: Callable[..., bytes] = module.dumps
+    # Without these it has its own rules: it drops a dataclass's _names, and ignores a mapping's own items().
     options = module.OPT_PASSTHROUGH_DATETIME | module.OPT_PASSTHROUGH_DATACLASS
     options |= module.OPT_PASSTHROUGH_SUBCLASS
 
-    def dumps(value: Any) -> bytes:
+    def dumps(value: object) -> bytes:
         try:
-            data: bytes = encode(value, to_builtin, options)
+            data = encode(value, to_builtin, options)
         except TypeError:  # large integers, keys that are not str, mistakes: the plain writer knows
             data = b""
         if not data:
@@ -58,21 +56,11 @@ def _fast_dumps(module: Any) -> Dumps:
             refuse_nan((value,))
         return data
 
-    def dumps_with_own_exponents(value: Any) -> bytes:
-        data = dumps(value)
-        return dumps_plain(value) if _EXPONENT.search(data) else data
-
-    # Versions before 3.12 write 1e16 where repr() and later ones write 1e+16.
-    agrees = encode([1e16, 1e-5, 1e-7]) == dumps_plain([1e16, 1e-5, 1e-7])
-    return dumps if agrees else dumps_with_own_exponents
+    return dumps
 
 
-_EXPONENT = re.compile(rb"[0-9]e|0\.0000")
-
-
-def _fast_loads(module: Any) -> Loads:
-    decode = module.loads
-    has_long_number = _LONG_NUMBER.search
+def _fast_loads(module: ModuleType) -> Loads:
+    decode: Callable[[bytes], Any] = module.loads
 
     def loads(data: bytes | bytearray | memoryview | str) -> Any:
         if type(data) is not bytes:
@@ -80,7 +68,7 @@ def _fast_loads(module: Any) -> Loads:
         if len(data) > MAX_DEPTH_IN:
             check_depth(data)
         # Every 4th byte of 19 digits shows 4 of them: a quarter of the work to find that there are none.
-        if data[3::4].translate(_DIGITS).find(b"0000") >= 0 and has_long_number(data):
+        if data[3::4].translate(_DIGITS).find(b"0000") >= 0 and _LONG_NUMBER.search(data):
             return loads_plain(data)
         try:
             return decode(data)

@@ -1,8 +1,8 @@
-"""What is accepted as JSON: RFC 8259, and what it leaves open, decided once for all parsers.
+"""The texts that are accepted as JSON: RFC 8259, and what it leaves open, decided once for all parsers.
 
-The last of equal keys wins; integers are exact at any size. Refused with ``BadRequest``: whatever is
-malformed, a byte order mark, NaN and Infinity, a float too large for a double, a number of more than 4300
-characters, an escaped lone surrogate (it can be neither stored nor sent as UTF-8), more than 100 levels.
+The last of equal keys wins; integers are exact at any size. Refused with ``BadRequest``: malformed text, a byte
+order mark, NaN and Infinity, a float too large for a double, a number of more than 4300 characters, an escaped lone
+surrogate (it can be neither stored nor sent as UTF-8), more than 100 levels.
 """
 
 from __future__ import annotations
@@ -14,12 +14,12 @@ from typing import Any, NoReturn
 
 from micropie.errors import BadRequest
 
-MAX_DEPTH = 100  # nobody's data is that deep, and a handler that recurses stays far from Python's limit
+MAX_DEPTH = 100  # no client's data is that deep, and a handler that recurses stays far from Python's limit
 MAX_DIGITS = 4300  # CPython's limit for int(): conversion takes quadratic time
 
 
 def loads_plain(data: bytes | bytearray | memoryview | str) -> Any:
-    """The value of a JSON text. Raises ``BadRequest``."""
+    """Return the value of a JSON text, read by the standard library. Raises ``BadRequest``."""
     data = as_bytes(data)
     check_depth(data)
     try:
@@ -28,21 +28,21 @@ def loads_plain(data: bytes | bytearray | memoryview | str) -> Any:
         raise BadRequest(f"The JSON is not valid UTF-8 at byte {error.start + 1}.") from None
     if text.startswith("\ufeff"):
         raise BadRequest("The JSON must not begin with a byte order mark.")
-    value = _parsed(text)
-    if "\\u" in text:
-        _refuse_surrogates(value)
-    return value
-
-
-def _parsed(text: str) -> Any:
     try:
-        return _DECODER.decode(text)
+        value = _DECODER.decode(text)
     except JSONDecodeError as error:
         where = f"at character {error.pos + 1}" if text.strip() else "because it is empty"
         raise BadRequest(f"The JSON is not valid {where}.") from None
+    if "\\u" in text:
+        try:
+            _ENCODER.encode(value).encode()
+        except UnicodeEncodeError:
+            raise BadRequest("The JSON has an escaped lone surrogate.") from None
+    return value
 
 
 def as_bytes(data: bytes | bytearray | memoryview | str) -> bytes:
+    """Return a text as UTF-8. Raises ``BadRequest`` for a lone surrogate."""
     if not isinstance(data, str):
         return bytes(data)
     try:
@@ -52,13 +52,16 @@ def as_bytes(data: bytes | bytearray | memoryview | str) -> bytes:
 
 
 def check_depth(data: bytes) -> None:
-    """Linear, and at C's speed: escapes out, all but brackets and quotes out, what is quoted out, count."""
+    """Raise ``BadRequest`` for more than 100 levels.
+
+    Linear, and at C's speed: escapes out, all but brackets and quotes out, what is quoted out, count.
+    """
     if data.count(b"[") + data.count(b"{") <= MAX_DEPTH:
         return
     if b"\\" in data:
         data = data.replace(b"\\\\", b"").replace(b'\\"', b"")
-    kept = data.translate(None, _NEITHER_BRACKET_NOR_QUOTE).replace(b'""', b"")
-    brackets = outside_strings = b"".join(kept.split(b'"')[::2])
+    marks = data.translate(None, _NEITHER_BRACKET_NOR_QUOTE).replace(b'""', b"")
+    brackets = outside_strings = b"".join(marks.split(b'"')[::2])
     # Each of these takes off one level at most, and most of a usual body: the exact count takes 30 ns each.
     for pair in _PAIRS:
         brackets = brackets.replace(pair, b"")
@@ -71,13 +74,6 @@ def check_depth(data: bytes) -> None:
 _NEITHER_BRACKET_NOR_QUOTE = bytes(set(range(256)) - set(b'[]{}"'))
 _PAIRS = (b"[]", b"{}", b"[]", b"{}")
 _STEPS = bytes.maketrans(b"[{]}", b"\x01\x01\xff\xff")  # 0xff is -1 as a signed byte
-
-
-def _refuse_surrogates(value: Any) -> None:
-    try:
-        _ENCODER.encode(value).encode()
-    except UnicodeEncodeError:
-        raise BadRequest("The JSON has an escaped lone surrogate.") from None
 
 
 def _read_int(text: str) -> int:
