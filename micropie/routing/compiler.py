@@ -1,14 +1,15 @@
-"""A tree of applications, compiled into its ``Site``.
+"""Compile a tree of applications into its ``Site``: at the first request, and again when the author changes the tree.
 
-That is done at the first request, and anew when the author changes the tree afterwards. Whatever is wrong with it is a
-``SetupError`` here, with a sentence that says what to write.
+Each application becomes two ``HandlerTree``, one for HTTP and one for WebSockets. Explicit routes are collected in one
+table for all applications of the tree; an application that is mounted begins tables below its prefix. Every mistake of
+the author is found here and raised as a ``SetupError`` that says what to write.
 """
 
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Sequence
-from typing import Any
+from collections.abc import Callable
+from dataclasses import dataclass, field
 
 from micropie.errors import SetupError
 from micropie.execution.shutdown import ShutdownSignal
@@ -24,18 +25,144 @@ from micropie.routing.site import IsolatedMount, Mounted, MountedApp, MountingSi
 
 
 def build_site(root: AppDefinition, shutdown: ShutdownSignal, blocking: str = HANDLER) -> Site:
-    """Compile a tree of applications. Raises ``SetupError`` for what can't be served.
+    """Compile a tree of applications. Raises ``SetupError`` for one that can't be served.
 
-    ``ending`` is what its streams of events are ended by. ``blocking`` is how ``def`` handlers run: by a step
-    (HANDLER), or INLINE where the flow's thread may block.
+    ``shutdown`` ends the tree's event streams. ``blocking`` is how ``def`` handlers run: by a step (HANDLER), or
+    INLINE where the flow's thread may block.
     """
-    builder = _Builder(blocking)
     config = root_config(root, shutdown)
-    node, socket_node = builder.add(root, config, "", "")
-    router, sockets = Router(node, builder.explicit), Router(socket_node, builder.explicit_sockets)
-    if builder.mounted:
-        return MountingSite(config, router, sockets, builder.mounted)
+    tables = _Tables(blocking)
+    router, sockets = tables.compile(root, config, "")
+    if tables.mounted:
+        return MountingSite(config, router, sockets, tables.mounted)
     return Site(config, router, sockets)
+
+
+class _Tables:
+    """Explicit routes and mounts of one tree of applications, collected while its applications are compiled.
+
+    ``base`` is where the tree is mounted, "" for the outermost.
+    """
+
+    def __init__(self, blocking: str, base: str = "") -> None:
+        self.blocking = blocking
+        self.base = base
+        self.explicit: list[Route] = []
+        self.explicit_sockets: list[Route] = []
+        self.mounted: list[tuple[str, Mounted]] = []
+        self._stated_names: dict[str, str] = {}
+
+    def compile(self, definition: AppDefinition, config: AppConfig, names: str) -> tuple[Router, Router]:
+        """Return the routers of the tree, for HTTP and for WebSockets."""
+        app = _AppCompiler(self, config, "", names)
+        app.compile(definition)
+        return Router(app.handlers, self.explicit), Router(app.sockets, self.explicit_sockets)
+
+    def check_name(self, mark: RouteMark, route_name: str, path: str) -> None:
+        """Raise ``SetupError`` if another route states the same name for another path."""
+        if mark.name is not None and self._stated_names.setdefault(route_name, path) != path:
+            raise SetupError(f"two routes state the name {mark.name!r}: {self._stated_names[route_name]} and {path}")
+
+
+@dataclass(slots=True)
+class _AppCompiler:
+    """Compiles one application: handlers found by name into its two trees, everything else into the tables."""
+
+    tables: _Tables
+    config: AppConfig
+    prefix: str
+    """Where the application lies in these tables: "" or "/blog"."""
+    names: str
+    """What the names of its routes begin with: "" or "blog."."""
+    handlers: HandlerTree = field(init=False)
+    sockets: HandlerTree = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.handlers, self.sockets = HandlerTree(self.config), HandlerTree(self.config)
+
+    def compile(self, definition: AppDefinition) -> None:
+        _check_middlewares(definition)
+        config = self.config
+        config.tree.setdefault(id(definition.app), config)
+        for name, function in find_handlers(definition.app, definition.framework).items():
+            self._add_method(name, function)
+        for function, mark in definition.functions:
+            self._add_explicit(function, mark, _name_of(function))
+        for name, function in find_handlers(definition.app, definition.framework, sockets=True).items():
+            if marks_of(function):
+                raise SetupError(f"{name} answers WebSockets: write @websocket above it, and not @route, @get, @post")
+            for mark in marks_of(function, "__micropie_sockets__") or [RouteMark(None, (), None)]:
+                self._add_socket(function, mark, name)
+        for function, mark in definition.socket_functions:
+            self._add_socket(function, mark, _name_of(function))
+        for name, child in definition.children.items():
+            self._add_child(name, child)
+        for mount, shared in definition.mounts:
+            self._add_mount(mount, shared)
+
+    def _add_method(self, name: str, function: Callable[..., object]) -> None:
+        """Add a method's explicit routes, and the one by its name if it has no mark or a mark without a path."""
+        marks = marks_of(function)
+        by_name = [mark for mark in marks if mark.path is None]
+        for mark in marks:
+            if mark.path is not None:
+                self._add_explicit(function, mark, name)
+        if by_name or not marks:
+            methods = tuple(method for mark in by_name for method in mark.methods)
+            placement = next((mark.run_in for mark in by_name if mark.run_in), None)
+            route = Route(function, self.names + name, self.config, methods, None, self.tables.blocking, placement)
+            resource = Resource()
+            resource.add(route, route.name)
+            self.handlers.add(name, resource)
+
+    def _add_explicit(self, function: Callable[..., object], mark: RouteMark, name: str) -> None:
+        pattern = Pattern(self.prefix + (mark.path or f"/{name}"))
+        route_name = self.names + (mark.name or name)
+        self.tables.check_name(mark, route_name, pattern.text)
+        self.tables.explicit.append(
+            Route(function, route_name, self.config, mark.methods, pattern, self.tables.blocking, mark.run_in)
+        )
+
+    def _add_socket(self, function: Callable[..., object], mark: RouteMark, name: str) -> None:
+        route_name = self.names + (mark.name or name)
+        if mark.path is not None:
+            pattern = Pattern(self.prefix + mark.path)
+            self.tables.check_name(mark, route_name, pattern.text)
+            route = Route(function, route_name, self.config, pattern=pattern, takes_socket=True)
+            self.tables.explicit_sockets.append(route)
+        else:
+            resource = Resource(Route(function, route_name, self.config, takes_socket=True))
+            self.sockets.add(name.removeprefix(SOCKET_PREFIX), resource)
+
+    def _add_child(self, name: str, definition: AppDefinition) -> None:
+        prefix = f"{self.prefix}/{name}"
+        config = child_config(definition, self.config, self.tables.base + prefix)
+        child = _AppCompiler(self.tables, config, prefix, f"{self.names}{name}.")
+        child.compile(definition)
+        for tree, below in ((self.handlers, child.handlers), (self.sockets, child.sockets)):
+            tree.names.pop(name, None)
+            tree.children[name] = below
+
+    def _add_mount(self, mount: Mount, shared: AppDefinition | None) -> None:
+        prefix = self.tables.base + self.prefix + mount.prefix
+        mounted = self.tables.mounted
+        if shared is not None:
+            config = child_config(shared, self.config, prefix)
+            tables = _Tables(self.tables.blocking, prefix)
+            router, sockets = tables.compile(shared, config, self.names + dotted(mount.prefix))
+            mounted += [(prefix, MountedApp(prefix, config, router, sockets)), *tables.mounted]
+        elif mount.isolated:
+            mounted.append((prefix, IsolatedMount(mount, prefix)))
+        else:
+            mounted.append((prefix, MountRoute(mount, prefix, self.config)))
+
+
+def _name_of(function: Callable[..., object]) -> str:
+    return getattr(function, "__name__", type(function).__name__)
+
+
+_SOCKET_HOOKS = ("before_websocket", "after_websocket")
+_HOOKS = ("before_request", "after_request", "before", "after")
 
 
 def _check_middlewares(definition: AppDefinition) -> None:
@@ -43,148 +170,21 @@ def _check_middlewares(definition: AppDefinition) -> None:
         if isinstance(middleware, type):
             raise SetupError(f"middlewares holds objects, not classes: append({middleware.__name__}())")
     for middleware in definition.ws_middlewares:
-        if not any(callable(getattr(middleware, name, None)) for name in _SOCKET_HOOKS):
+        if not _has_method(middleware, _SOCKET_HOOKS):
             raise SetupError(
                 f"{middleware!r} is no WebSocket middleware: append an object with before_websocket or after_websocket"
             )
     for middleware in definition.middlewares:
-        if not _is_middleware(middleware):
+        functions = [inspect.unwrap(middleware), vars(type(middleware)).get("__call__")] if callable(middleware) else []
+        is_generator = any(map(inspect.isgeneratorfunction, functions)) or any(
+            map(inspect.isasyncgenfunction, functions)
+        )
+        if not is_generator and not _has_method(middleware, _HOOKS):
             raise SetupError(
                 f"{middleware!r} is no middleware: append an object with before_request or after_request, or a "
                 "generator function, def or async def, with one yield in it"
             )
 
 
-_SOCKET_HOOKS = ("before_websocket", "after_websocket")
-_HOOKS = ("before_request", "after_request", "before", "after")
-
-
-def _is_middleware(value: Any) -> bool:
-    if any(callable(getattr(value, name, None)) for name in _HOOKS):
-        return True
-    functions = [inspect.unwrap(value), vars(type(value)).get("__call__")] if callable(value) else []
-    return any(inspect.isgeneratorfunction(function) or inspect.isasyncgenfunction(function) for function in functions)
-
-
-class _Builder:
-    """Collects explicit routes while it makes two ``Node`` of each application, one of them for WebSockets."""
-
-    def __init__(self, blocking: str, base: str = "") -> None:
-        self._blocking = blocking
-        self._base = base  # where the outermost application of these tables is mounted
-        self.explicit: list[Route] = []
-        self.explicit_sockets: list[Route] = []
-        self.mounted: list[tuple[str, Mounted]] = []
-        self._stated: dict[str, str] = {}
-
-    def add(
-        self, definition: AppDefinition, config: AppConfig, prefix: str, outer_names: str
-    ) -> tuple[HandlerTree, HandlerTree]:
-        _check_middlewares(definition)
-        node, sockets = HandlerTree(config), HandlerTree(config)
-        config.tree.setdefault(id(definition.app), config)
-        for name, function in find_handlers(definition.app, definition.framework).items():
-            self._add_handler(node, name, function, marks_of(function), config, prefix, outer_names)
-        for function, mark in definition.functions:
-            self._add_explicit(function, mark, _name_of(function), config, prefix, outer_names)
-        self._add_sockets(sockets, definition, config, prefix, outer_names)
-        for name, child in definition.children.items():
-            node.names.pop(name, None)
-            sockets.names.pop(name, None)
-            below = f"{prefix}/{name}"
-            inner = child_config(child, config, self._base + below)
-            nodes = self.add(child, inner, below, f"{outer_names}{name}.")
-            node.children[name], sockets.children[name] = nodes
-        for mount, shared in definition.mounts:
-            self._add_mount(mount, shared, config, self._base + prefix + mount.prefix, outer_names)
-        return node, sockets
-
-    def _add_sockets(
-        self, node: HandlerTree, definition: AppDefinition, config: AppConfig, prefix: str, outer_names: str
-    ) -> None:
-        for name, function in find_handlers(definition.app, definition.framework, sockets=True).items():
-            if marks_of(function):
-                raise SetupError(f"{name} answers WebSockets: write @websocket above it, and not @route, @get, @post")
-            marks = marks_of(function, "__micropie_sockets__")
-            for mark in marks or [RouteMark(None, (), None)]:
-                self._add_socket(node, function, mark, name, config, prefix, outer_names)
-        for function, mark in definition.socket_functions:
-            self._add_socket(node, function, mark, _name_of(function), config, prefix, outer_names)
-
-    def _add_socket(
-        self,
-        node: HandlerTree,
-        function: Callable[..., Any],
-        mark: RouteMark,
-        name: str,
-        config: AppConfig,
-        prefix: str,
-        outer_names: str,
-    ) -> None:
-        route_name = outer_names + (mark.name or name)
-        if mark.path is not None:
-            pattern = Pattern(prefix + mark.path)
-            self._state_name(route_name, mark, pattern.text)
-            self.explicit_sockets.append(Route(function, route_name, config, pattern=pattern, takes_socket=True))
-        else:
-            resource = Resource(Route(function, route_name, config, takes_socket=True))
-            node.add(name.removeprefix(SOCKET_PREFIX), resource)
-
-    def _add_mount(
-        self, mount: Mount, shared: AppDefinition | None, config: AppConfig, prefix: str, outer_names: str
-    ) -> None:
-        if shared is None:
-            self.mounted.append(
-                (prefix, IsolatedMount(mount, prefix) if mount.isolated else MountRoute(mount, prefix, config))
-            )
-            return
-        inner = child_config(shared, config, prefix)
-        builder = _Builder(self._blocking, prefix)
-        node, socket_node = builder.add(shared, inner, "", outer_names + dotted(mount.prefix))
-        router, sockets = Router(node, builder.explicit), Router(socket_node, builder.explicit_sockets)
-        self.mounted.append((prefix, MountedApp(prefix, inner, router, sockets)))
-        self.mounted += builder.mounted
-
-    def _add_handler(
-        self,
-        node: HandlerTree,
-        name: str,
-        function: Callable[..., Any],
-        marks: Sequence[RouteMark],
-        config: AppConfig,
-        prefix: str,
-        outer_names: str,
-    ) -> None:
-        by_name = [mark for mark in marks if mark.path is None]
-        for mark in marks:
-            if mark.path is not None:
-                self._add_explicit(function, mark, name, config, prefix, outer_names)
-        if by_name or not marks:
-            methods = tuple(method for mark in by_name for method in mark.methods)
-            placement = next((mark.run_in for mark in by_name if mark.run_in), None)
-            resource = _resource(Route(function, outer_names + name, config, methods, None, self._blocking, placement))
-            node.add(name, resource)
-
-    def _add_explicit(
-        self, function: Callable[..., Any], mark: RouteMark, name: str, config: AppConfig, prefix: str, outer_names: str
-    ) -> None:
-        pattern = Pattern(prefix + (mark.path or f"/{name}"))
-        route_name = outer_names + (mark.name or name)
-        self._state_name(route_name, mark, pattern.text)
-        self.explicit.append(Route(function, route_name, config, mark.methods, pattern, self._blocking, mark.run_in))
-
-    def _state_name(self, route_name: str, mark: RouteMark, path: str) -> None:
-        if mark.name is not None and self._stated.setdefault(route_name, path) != path:
-            raise SetupError(f"two routes state the name {mark.name!r}: {self._stated[route_name]} and {path}")
-
-
-def _name_of(function: Callable[..., Any]) -> str:
-    return getattr(function, "__name__", type(function).__name__)
-
-
-def _resource(route: Route) -> Resource:
-    if not route.methods:
-        return Resource(route)
-    resource = Resource()
-    resource.add(route, route.name)
-    return resource
+def _has_method(middleware: object, names: tuple[str, ...]) -> bool:
+    return any(callable(getattr(middleware, name, None)) for name in names)

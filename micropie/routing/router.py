@@ -1,12 +1,12 @@
-"""From a method and a path to a route: tables compiled once from what the author defined, then only looked up.
+"""Find the route of a method and a path in tables that are compiled once from the author's definitions.
 
-Nothing is ever looked up on an object by a name that a client sent. In order: mounts, explicit routes (those
-without wildcards first, then in order of definition), the names of methods, ``default``, ``index``.
+No attribute of an object is ever looked up by a name that a client sent. The order of precedence: mounts, explicit
+routes (first those without wildcards, then in order of definition), names of methods, ``default``, ``index``.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from typing import Any, TypeAlias
 from urllib.parse import quote, urlencode
@@ -19,7 +19,7 @@ from micropie.routing.route import METHODS, Route
 
 
 class Resource:
-    """What one path has: handlers by method, or one for every method (``any``)."""
+    """The handlers of one path: by method, and ``any`` for every other method."""
 
     __slots__ = ("any", "by_method")
 
@@ -32,36 +32,39 @@ class Resource:
         taken = [method for method in route.methods if method in self.by_method]
         if taken or (not route.methods and self.any is not None):
             other = self.by_method[taken[0]] if taken else self.any
-            what = f"{', '.join(taken)} {path}" if taken else path
-            raise SetupError(f"{what} is answered by both {other} and {route}: give one of them another path")
+            clash = f"{', '.join(taken)} {path}" if taken else path
+            raise SetupError(f"{clash} is answered by both {other} and {route}: give one of them another path")
         if not route.methods:
             self.any = route
         for method in route.methods:
             self.by_method[method] = route
 
     def choose(self, method: str) -> Route:
-        """The handler for ``method``; raises 405 with what is allowed."""
+        """Return the handler for ``method``. Raises 405 with the allowed methods if there is none."""
         route = self.route_for(method)
         if route is None:
             raise MethodNotAllowed(self.allowed)
         return route
 
     def route_for(self, method: str) -> Route | None:
-        """The handler for ``method``, if there is one."""
+        """Return the handler for ``method``, or None. GET's handler also answers HEAD."""
         route = self.by_method.get(method, self.any)
         return self.by_method.get("GET") if route is None and method == "HEAD" else route
 
     @property
     def allowed(self) -> set[str]:
-        """The methods of a resource that states them."""
+        """The methods of a resource that has handlers by method."""
         head = {"HEAD"} if "GET" in self.by_method else set()
         return {*self.by_method, *head, "OPTIONS"}
 
 
-# Where a path led: the resource, the segments and the wildcards' values that become arguments.
-Match: TypeAlias = tuple[Resource, Sequence[str], dict[str, Any]]
+# A resource whose path matches, with the path's segments and the wildcards' values that become arguments.
+Match: TypeAlias = tuple[Resource, Sequence[str], Mapping[str, object]]
 
-_NO_VALUES: dict[str, Any] = {}
+# A route chosen for the method, with the arguments that the path gives and the wildcards' values.
+RouteMatch: TypeAlias = tuple[Route, Sequence[Any], Mapping[str, object]]
+
+NO_VALUES: Mapping[str, object] = {}
 
 
 class HandlerTree:
@@ -77,7 +80,7 @@ class HandlerTree:
         self.default: Resource | None = None
 
     def add(self, name: str, resource: Resource) -> None:
-        """A handler by its name, two of which mean more."""
+        """Add a handler by its name; ``index`` and ``default`` have a meaning besides."""
         if name == "default":
             self.default = resource
         else:
@@ -86,42 +89,36 @@ class HandlerTree:
             self.index = resource
 
     def find(self, segments: Sequence[str]) -> Match | None:
-        """Walk down the applications, then: a name, the deepest ``default``, the deepest ``index``."""
+        """Match below the inner applications: a name, the deepest ``default``, the deepest ``index``, in this order."""
         first = segments[0] if segments else None
-        if first in self.children:
-            return self._find_below(segments)
-        if first in self.names:
-            return self.names[first], segments[1:], _NO_VALUES
-        return self._find_other([self], segments)
+        if first in self.names:  # the short cut of most paths: no inner application has this name
+            return self.names[first], segments[1:], NO_VALUES
+        trail = self.trail(segments)
+        inner, rest = trail[-1], segments[len(trail) - 1 :]
+        if rest and rest[0] in inner.names:
+            return inner.names[rest[0]], rest[1:], NO_VALUES
+        if not rest and inner.index is not None:
+            return inner.index, (), NO_VALUES
+        for depth in reversed(range(len(trail))):
+            default = trail[depth].default
+            if default is not None:
+                return default, segments[depth:], NO_VALUES
+        if inner.index is not None and _first_route(inner.index).plan.takes_path:
+            return inner.index, rest, NO_VALUES
+        return None
 
-    def _find_below(self, segments: Sequence[str]) -> Match | None:
+    def trail(self, segments: Sequence[str]) -> list[HandlerTree]:
+        """Return this application and those inside it that a path leads into, the outermost first."""
         trail = [self]
         for segment in segments:
             child = trail[-1].children.get(segment)
             if child is None:
                 break
             trail.append(child)
-        rest = segments[len(trail) - 1 :]
-        if rest and rest[0] in trail[-1].names:
-            return trail[-1].names[rest[0]], rest[1:], _NO_VALUES
-        return self._find_other(trail, segments)
-
-    @staticmethod
-    def _find_other(trail: list[HandlerTree], segments: Sequence[str]) -> Match | None:
-        """What no name took; ``trail`` is the applications on the way, the outermost first."""
-        node, rest = trail[-1], segments[len(trail) - 1 :]
-        if not rest and node.index is not None:
-            return node.index, (), _NO_VALUES
-        for depth in reversed(range(len(trail))):
-            fallback = trail[depth].default
-            if fallback is not None:
-                return fallback, segments[depth:], _NO_VALUES
-        if node.index is not None and resource_route(node.index).plan.takes_path:
-            return node.index, rest, _NO_VALUES
-        return None
+        return trail
 
     def walk(self, prefix: str = "") -> Iterator[tuple[str, Resource]]:
-        """Every path that needs no arguments, with its resource."""
+        """Yield every path that needs no arguments, with its resource."""
         if self.index is not None:
             yield prefix or "/", self.index
         for name, resource in self.names.items():
@@ -131,31 +128,54 @@ class HandlerTree:
 
 
 class Router:
-    """The frozen tables of a whole tree of applications."""
+    """The frozen tables of a whole tree of applications.
+
+    ``exact`` and ``below`` are short cuts to what ``find`` returns: by method, whole paths that need no arguments (with
+    or without a slash at the end), and the paths of handlers that take the one segment that follows. ``routes`` are all
+    routes by name, each with its path and its pattern, None for one that is found by the handler's name.
+    """
 
     def __init__(self, root: HandlerTree, explicit: Sequence[Route]) -> None:
         self._root = root
         self._static: dict[str, Resource] = {}
         self._patterns: dict[str, tuple[Pattern, Resource]] = {}  # by shape, in order of definition
+        self.routes: dict[str, tuple[str, Pattern | None]] = {}
+        for path, resource in root.walk():
+            self.routes.setdefault(_first_route(resource).name, (path, None))
         for route in explicit:
-            self._add(route)
-        self._by_first_segment = self._sorted_patterns()
-        self._plain_names = self._names_without_rivals()
+            pattern = route.pattern
+            assert pattern is not None  # noqa: S101
+            if pattern.literal is not None:
+                self._static.setdefault(pattern.literal, Resource()).add(route, pattern.text)
+            else:
+                self._patterns.setdefault(pattern.shape, (pattern, Resource()))[1].add(route, pattern.text)
+            self.routes.setdefault(route.name, (pattern.text, pattern))
+        # The patterns that may match, by a path's first segment; under None those for all other first segments.
+        firsts = {pattern.first_segment for pattern, _ in self._patterns.values()} | {None}
+        self._by_first_segment = {
+            first: [entry for entry in self._patterns.values() if entry[0].first_segment in (first, None)]
+            for first in firsts
+        }
+        # The outermost names that no explicit route and no inner application can take from their handlers.
+        taken = {path.split("/")[1] for path in self._static} | firsts | root.children.keys()
+        has_rivals = bool(self._by_first_segment[None])
+        self._plain_names = {
+            name: resource for name, resource in root.names.items() if not has_rivals and name not in taken
+        }
         self.exact = self._exact_table()
         self.below = self._below_table()
-        self.routes = self._named_routes(explicit)
 
-    def find(self, method: str, segments: Sequence[str]) -> tuple[Route, Sequence[str], dict[str, Any]]:
-        """Where decoded segments lead; raises 404 and 405."""
+    def find(self, method: str, segments: Sequence[str]) -> RouteMatch:
+        """Return the route for decoded segments. Raises 404 and 405."""
         resource = self._plain_names.get(segments[0]) if segments else None
         if resource is not None:
-            rest, values = segments[1:], _NO_VALUES
+            rest = segments[1:]
             route = resource.choose(method) if resource.by_method else resource.any
             if route is None or len(rest) > route.most_segments:
                 raise HTTPError(404)
-            return route, rest, values
+            return route, rest, NO_VALUES
         allowed: set[str] = set()
-        for resource, rest, values in self._candidates(segments):
+        for resource, rest, values in self._matches(segments):
             route = resource.route_for(method)
             if route is None:
                 allowed |= resource.allowed
@@ -167,25 +187,29 @@ class Router:
             raise MethodNotAllowed(allowed)
         raise HTTPError(404)
 
-    def _candidates(self, segments: Sequence[str]) -> Iterator[Match]:
-        """What a path may mean, best first; the next counts if the one before does not answer the method."""
+    def _matches(self, segments: Sequence[str]) -> Iterator[Match]:
+        """Yield the resources that a path matches, best first; a later one counts if those before lack the method."""
         if self._static or self._patterns:
-            yield from self._find_explicit(segments)
+            path = "/" + "/".join(segment.replace("/", ESCAPED_SLASH) for segment in segments)
+            if path in self._static:
+                yield self._static[path], (), NO_VALUES
+            patterns = self._by_first_segment.get(segments[0] if segments else None)
+            for pattern, resource in patterns if patterns is not None else self._by_first_segment[None]:
+                values = pattern.match(path)
+                if values is not None:
+                    yield resource, (), values
         found = self._root.find(segments)
         if found is not None:
             yield found
 
     def config_of(self, segments: Sequence[str]) -> AppConfig:
-        """The level of the deepest application that a path leads into."""
-        node = self._root
-        for segment in segments:
-            if segment not in node.children:
-                break
-            node = node.children[segment]
-        return node.config
+        """Return the config of the deepest application that a path leads into."""
+        return self._root.trail(segments)[-1].config
 
-    def url_for(self, name: str, segments: Sequence[Any], values: dict[str, Any]) -> str:
-        """The path of a route by its name. Raises ``LookupError`` and ``ValueError`` with a sentence."""
+    def url_for(self, name: str, segments: Sequence[object], values: dict[str, object]) -> str:
+        """Return the path of a route by its name. Raises ``LookupError`` for an unknown name, ``ValueError`` for values
+        that the route would not match. Values that fill no wildcard become the query.
+        """
         if name not in self.routes:
             raise LookupError(f"there is no route named {name!r}; there are: {', '.join(sorted(self.routes))}")
         path, pattern = self.routes[name]
@@ -201,42 +225,7 @@ class Router:
             path = f"{path.rstrip('/')}/{quote(text, safe='')}"
         return path + (f"?{urlencode(values, doseq=True)}" if values else "")
 
-    def _add(self, route: Route) -> None:
-        pattern = route.pattern
-        assert pattern is not None  # noqa: S101
-        if pattern.literal is not None:
-            self._static.setdefault(pattern.literal, Resource()).add(route, pattern.text)
-        else:
-            self._patterns.setdefault(pattern.shape, (pattern, Resource()))[1].add(route, pattern.text)
-
-    def _sorted_patterns(self) -> dict[str | None, list[tuple[Pattern, Resource]]]:
-        """The patterns that may match, by a path's first segment; under None those for every other one."""
-        firsts = {pattern.first_segment for pattern, _ in self._patterns.values()} | {None}
-        return {
-            first: [entry for entry in self._patterns.values() if entry[0].first_segment in (first, None)]
-            for first in firsts
-        }
-
-    def _find_explicit(self, segments: Sequence[str]) -> Iterator[Match]:
-        path = "/" + "/".join(segment.replace("/", ESCAPED_SLASH) for segment in segments)
-        if path in self._static:
-            yield self._static[path], (), _NO_VALUES
-        candidates = self._by_first_segment.get(segments[0] if segments else None)
-        for pattern, resource in candidates if candidates is not None else self._by_first_segment[None]:
-            values = pattern.match(path)
-            if values is not None:
-                yield resource, (), values
-
-    def _names_without_rivals(self) -> dict[str, Resource]:
-        """The outermost names that no explicit route and no inner application could take from their methods."""
-        firsts = {path.split("/")[1] for path in self._static} | self._by_first_segment.keys()
-        if self._by_first_segment.get(None):
-            return {}
-        taken = firsts | self._root.children.keys()
-        return {name: resource for name, resource in self._root.names.items() if name not in taken}
-
     def _exact_table(self) -> dict[str, dict[str | None, Route]]:
-        """By method, whole paths that need no walk: one look-up finds what ``find`` would, end slash or not."""
         table: dict[str, dict[str | None, Route]] = {method: {} for method in METHODS}
         for path in [*(path for path, _ in self._root.walk()), *self._static]:
             segments = [segment for segment in path.split("/") if segment]
@@ -248,7 +237,6 @@ class Router:
         return table
 
     def _below_table(self) -> dict[str, dict[str, Route]]:
-        """By method, the paths of names that one segment may follow: one look-up finds what ``find`` would."""
         table: dict[str, dict[str, Route]] = {method: {} for method in METHODS}
         for name, resource in self._plain_names.items():
             for method, routes in table.items():
@@ -257,16 +245,7 @@ class Router:
                     routes[f"/{name}"] = route
         return table
 
-    def _named_routes(self, explicit: Sequence[Route]) -> dict[str, tuple[str, Pattern | None]]:
-        routes: dict[str, tuple[str, Pattern | None]] = {}
-        for path, resource in self._root.walk():
-            routes.setdefault(resource_route(resource).name, (path, None))
-        for route in explicit:
-            assert route.pattern is not None  # noqa: S101
-            routes.setdefault(route.name, (route.pattern.text, route.pattern))
-        return routes
 
-
-def resource_route(resource: Resource) -> Route:
-    """The handler of a resource that was found by name: it has one, for every method or for some."""
+def _first_route(resource: Resource) -> Route:
+    """Return a route of a resource that was found by name: it has one for every method, or one for some."""
     return resource.any or next(iter(resource.by_method.values()))

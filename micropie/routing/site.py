@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Sequence
 from dataclasses import replace
-from typing import Any, NamedTuple, Protocol, TypeAlias
+from typing import NamedTuple, Protocol, TypeAlias
 from urllib.parse import quote
 
 from micropie.errors import HTTPError
@@ -17,13 +17,9 @@ from micropie.mounts.prefixes import WSGI, Mount, MountedPath, PrefixTable, kind
 from micropie.routing.config import AppConfig
 from micropie.routing.patterns import Pattern
 from micropie.routing.route import Route
-from micropie.routing.router import Router
-
-# A route, the segments of the path that become its arguments, and the values of its wildcards by name.
-Match: TypeAlias = tuple[Route, Sequence[Any], dict[str, Any]]
+from micropie.routing.router import NO_VALUES, RouteMatch, Router
 
 _NO_ROUTES: dict[str, Route] = {}
-_NO_VALUES: dict[str, Any] = {}
 
 
 class Site:
@@ -44,7 +40,7 @@ class Site:
         self.exact = router.exact
         self.below = router.below
 
-    def find(self, request: Request) -> Match | Handover:
+    def find(self, request: Request) -> RouteMatch | Handover:
         """Return the route of a request, or the mounted application that answers by itself. Raises 400, 404 and 405."""
         path = request._literal_path
         if path is not None:
@@ -52,7 +48,7 @@ class Site:
             route = self.below.get(request.method, _NO_ROUTES).get(head)
             if route is not None and last not in DOTS_AND_EMPTY and "\0" not in last:
                 request.path_params = arguments = [last]
-                return route, arguments, _NO_VALUES
+                return route, arguments, NO_VALUES
         found = self.router.find(request.method, request._segments())
         _, segments, values = found
         request.path_params = [*values.values()] if values else segments
@@ -80,11 +76,11 @@ class Site:
         """Return where to look for a WebSocket's route, or the mounted application that serves it by itself."""
         return self
 
-    def find_socket(self, request: Request) -> Match:
+    def find_socket(self, request: Request) -> RouteMatch:
         """Return the route of a WebSocket. Raises 400 and 404."""
         return self.sockets.find("GET", request._segments())
 
-    def url_for(self, name: str, segments: Sequence[Any], values: dict[str, Any]) -> str:
+    def url_for(self, name: str, segments: Sequence[object], values: dict[str, object]) -> str:
         """The path of a route by its name, one of HTTP or of WebSockets. Raises ``LookupError``, ``ValueError``."""
         is_socket = name in self.sockets.routes and name not in self.router.routes
         return (self.sockets if is_socket else self.router).url_for(name, segments, values)
@@ -104,7 +100,7 @@ class SocketRoutes(Protocol):
     def config(self) -> AppConfig:
         """The configuration of a WebSocket that has no route."""
 
-    def find_socket(self, request: Request) -> Match:
+    def find_socket(self, request: Request) -> RouteMatch:
         """Return the route of a WebSocket. Raises 400 and 404."""
 
 
@@ -116,14 +112,14 @@ class MountedApp(NamedTuple):
     router: Router
     sockets: Router
 
-    def find(self, request: Request) -> Match:
+    def find(self, request: Request) -> RouteMatch:
         """Return the route of a request, see ``Site``."""
         match = self.router.find(request.method, self._segments(request))
         _, segments, values = match
         request.path_params = [*values.values()] if values else segments
         return match
 
-    def find_socket(self, request: Request) -> Match:
+    def find_socket(self, request: Request) -> RouteMatch:
         """Return the route of a WebSocket, see ``Site``."""
         return self.sockets.find("GET", self._segments(request))
 
@@ -194,7 +190,7 @@ class MountingSite(Site):
                 _name_routes(router, entry.prefix, entry.router)
                 _name_routes(sockets, entry.prefix, entry.sockets)
 
-    def find(self, request: Request) -> Match | Handover:
+    def find(self, request: Request) -> RouteMatch | Handover:
         """The route of a request, see ``Site``."""
         raw_path = request.raw_path
         entry = self._mounts.find(raw_path)
@@ -205,7 +201,7 @@ class MountingSite(Site):
         path = mounted_path_of(request.root_path, entry.prefix, raw_path)
         if isinstance(entry, IsolatedMount):
             return Handover(entry.mount, path)
-        return entry, (entry, request, path), _NO_VALUES
+        return entry, (entry, request, path), NO_VALUES
 
     def config_of(self, request: Request) -> AppConfig:
         """Return the configuration of a request that has no route, see ``Site``."""
