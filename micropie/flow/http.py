@@ -19,7 +19,7 @@ from __future__ import annotations
 
 import logging
 import traceback
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from inspect import isawaitable
 from ipaddress import ip_address
 from types import AsyncGeneratorType, GeneratorType, NoneType
@@ -141,7 +141,11 @@ def fail(request: Request, failure: Exception) -> Flow[Answer]:
 
 
 def _run_all_stages(
-    request: Request, route: Route | None, arguments: Sequence[Any], values: dict[str, Any], failure: Exception | None
+    request: Request,
+    route: Route | None,
+    arguments: Sequence[Any],
+    values: Mapping[str, object],
+    failure: Exception | None,
 ) -> Flow[Answer]:
     """Stages 3 to 6; ``failure`` is why there is no route. A straight line as long as nothing special happens."""
     hooks: Sequence[Any] = ()
