@@ -10,7 +10,7 @@ from urllib.parse import unquote_to_bytes
 
 from micropie.errors import BadRequest
 
-# Possessive throughout, so it can't backtrack: a header of n bytes takes n steps (RISKS row 28).
+# Possessive throughout, so it can't backtrack: a header of n bytes takes n steps (docs/risks.md, R28).
 _PARAMETER = re.compile(
     r"""
     ;[ \t]*+ ([^=;"\s]++) [ \t]*+=[ \t]*+       # its name
@@ -34,7 +34,7 @@ def content_type(value: str) -> tuple[str, dict[str, str]]:
 
 
 def is_json(media_type: str) -> bool:
-    """``application/json`` and ``application/<anything>+json``; never ``text/plain`` (RISKS row 24)."""
+    """``application/json`` and ``application/<anything>+json``; never ``text/plain`` (docs/risks.md, R24)."""
     if media_type == "application/json":
         return True
     return media_type.startswith("application/") and media_type.endswith("+json")

@@ -97,7 +97,7 @@ class Changes(HttpMiddleware):
 
 
 @every_loop
-def test_R09_a_hook_that_leaves_no_body(place: Path, backend: str) -> None:
+def test_R9_a_hook_that_leaves_no_body(place: Path, backend: str) -> None:
     app = app_for(place)
     app.middlewares.append(Changes(204))
     call = ask(app, backend, {PATHSEND: {}, ZEROCOPYSEND: {}})

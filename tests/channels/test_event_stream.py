@@ -56,7 +56,7 @@ def test_events_as_text(made: Event, text: bytes) -> None:
 
 
 @pytest.mark.parametrize("bad", ["1\n2", "1\r2", "1\r\ndata: x", "1\0", "\n"])
-def test_R65_R01_a_name_or_an_id_brings_no_line_end_along(bad: str) -> None:
+def test_R65_R1_a_name_or_an_id_brings_no_line_end_along(bad: str) -> None:
     with pytest.raises(ValueError, match="id has a line end or NUL"):
         event("x", id=bad)
     with pytest.raises(ValueError, match="event has a line end or NUL"):
@@ -64,7 +64,7 @@ def test_R65_R01_a_name_or_an_id_brings_no_line_end_along(bad: str) -> None:
 
 
 @given(st.text(st.sampled_from("ab: \r\n\tdataeventid\0é\u2028"), max_size=40))
-def test_R65_R01_data_stays_the_data_of_one_event(text: str) -> None:
+def test_R65_R1_data_stays_the_data_of_one_event(text: str) -> None:
     """Whatever it says; a line's end is a line feed to the client, as the format can't tell them apart."""
     sent = text.replace("\r\n", "\n").replace("\r", "\n")
     assert parsed(event(text, event="e", id="1") + event("next")) == [
@@ -277,7 +277,7 @@ def test_R59_R61_the_source_is_closed_once_when_the_client_leaves(
 
 
 @every_kind
-def test_R08_head_closes_the_source(make_client: MakeClient, kind: str) -> None:
+def test_R8_head_closes_the_source(make_client: MakeClient, kind: str) -> None:
     app = Root("a", "b", 5)
     answer = make_client(app).head(f"/{kind}")
     assert (answer.status_code, answer.content) == (200, b"")

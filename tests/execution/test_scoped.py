@@ -152,7 +152,7 @@ def test_R59_a_client_that_leaves_between_two_chunks_ends_it_with_its_clean_up(
 
 
 @pytest.mark.parametrize("path", [*SCOPED, "thread", "slow"])
-def test_R08_head_leaves_nothing_behind(make_client: MakeClient, path: str) -> None:
+def test_R8_head_leaves_nothing_behind(make_client: MakeClient, path: str) -> None:
     if path == "slow":
         return  # its head waits for a chunk, for GET and HEAD alike
     app = Root()

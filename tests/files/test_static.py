@@ -756,7 +756,7 @@ def test_hidden_is_what_lies_below_the_root(make_client: MakeClient, site: Path)
     ],
     ids=ascii,
 )
-def test_R01_R02_names_of_downloads(name: str, header: str) -> None:
+def test_R1_R2_names_of_downloads(name: str, header: str) -> None:
     assert attachment(name) == header
 
 

@@ -236,12 +236,12 @@ def test_R22_nothing_reads_past_the_end_under_wsgi(kind: str) -> None:
 
 
 @pytest.mark.parametrize("method", ["GET", "POST"])
-def test_R07_a_wsgi_body_without_a_length_is_none(method: str) -> None:
+def test_R7_a_wsgi_body_without_a_length_is_none(method: str) -> None:
     status, body = wsgi_get(Reading(), "/read", method, **{"wsgi.input": Socket(b"")})
     assert (status, body) == (200, b"")
 
 
-def test_R07_a_wsgi_body_without_a_length_is_read_if_the_server_ends_it() -> None:
+def test_R7_a_wsgi_body_without_a_length_is_read_if_the_server_ends_it() -> None:
     content = b"x" * 200_000
     for path in ("/read", "/chunks", "/body", "/joined"):
         environ = {"wsgi.input": io.BytesIO(content), "wsgi.input_terminated": True}
@@ -249,12 +249,12 @@ def test_R07_a_wsgi_body_without_a_length_is_read_if_the_server_ends_it() -> Non
 
 
 @pytest.mark.parametrize("length", ["0", ""])
-def test_R07_no_bytes_announced_are_none_read(length: str) -> None:
+def test_R7_no_bytes_announced_are_none_read(length: str) -> None:
     environ = {"wsgi.input": Socket(b"x"), "CONTENT_LENGTH": length}
     assert wsgi_get(Reading(), "/read", "POST", **environ) == (200, b"")
 
 
-def test_R07_never_more_than_announced_is_read() -> None:
+def test_R7_never_more_than_announced_is_read() -> None:
     source = io.BytesIO(b"0123456789")
     environ = {"wsgi.input": source, "CONTENT_LENGTH": "4", "wsgi.input_terminated": True}
     assert wsgi_get(Reading(), "/read", "POST", **environ) == (200, b"0123")
@@ -262,7 +262,7 @@ def test_R07_never_more_than_announced_is_read() -> None:
 
 
 @every_loop
-def test_R07_asgi_trusts_the_messages_and_not_the_header(backend: str) -> None:
+def test_R7_asgi_trusts_the_messages_and_not_the_header(backend: str) -> None:
     headers = [(b"content-length", b"4")]
     call = run(backend, lambda: get(Reading(), "/body", "POST", piece(b"0123456789"), headers=headers))
     assert call.body == b"0123456789"
@@ -338,7 +338,7 @@ LENGTHS = [
 
 @pytest.mark.parametrize("length", LENGTHS)
 @pytest.mark.parametrize("path", ["/body", "/read", "/ignores", "/chunks", "/joined"])
-def test_R06_a_length_that_is_no_number_is_a_400(make_client: MakeClient, length: str, path: str) -> None:
+def test_R6_a_length_that_is_no_number_is_a_400(make_client: MakeClient, length: str, path: str) -> None:
     client = make_client(Reading(), validate=False)
     headers = [(b"Content-Length", length.encode()), (b"Content-Type", b"text/plain")]
     if path == "/ignores":  # only who looks at the body is told
@@ -350,7 +350,7 @@ def test_R06_a_length_that_is_no_number_is_a_400(make_client: MakeClient, length
 
 @pytest.mark.parametrize("length", LENGTHS)
 @pytest.mark.parametrize("kind", [FORM, JSON, MULTIPART, {}])
-def test_R06_a_length_that_is_no_number_is_a_400_of_every_post(
+def test_R6_a_length_that_is_no_number_is_a_400_of_every_post(
     make_client: MakeClient, length: str, kind: dict[str, str]
 ) -> None:
     client = make_client(Reading(), validate=False)
@@ -359,13 +359,13 @@ def test_R06_a_length_that_is_no_number_is_a_400_of_every_post(
 
 
 @every_loop
-def test_R04_two_different_lengths_are_a_400(backend: str) -> None:
+def test_R4_two_different_lengths_are_a_400(backend: str) -> None:
     headers = [(b"content-length", b"4"), (b"content-length", b"5")]
     assert run(backend, lambda: get(Reading(), "/body", "POST", piece(b"0123"), headers=headers)).status == 400
 
 
 @every_loop
-def test_R04_one_length_twice_is_one(backend: str) -> None:
+def test_R4_one_length_twice_is_one(backend: str) -> None:
     headers = [(b"content-length", b"4"), (b"content-length", b"4")]
     assert run(backend, lambda: get(Reading(), "/body", "POST", piece(b"0123"), headers=headers)).status == 200
 

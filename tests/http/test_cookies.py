@@ -64,13 +64,13 @@ def test_no_cookie_header(make_client: MakeClient) -> None:
     assert make_client(Echo()).get("/").json() == {}
 
 
-def test_R04_several_cookie_headers(make_client: MakeClient) -> None:
+def test_R4_several_cookie_headers(make_client: MakeClient) -> None:
     answer = make_client(Echo()).get("/", headers=[("Cookie", "a=1"), ("Cookie", "b=2")])
     assert answer.json() == {"a": "1", "b": "2"}
 
 
 @every_loop
-def test_R04_http_2_splits_the_cookie_header(backend: str) -> None:
+def test_R4_http_2_splits_the_cookie_header(backend: str) -> None:
     headers = [(b"cookie", b"a=1"), (b"x-between", b"1"), (b"cookie", b"b=2; a=3")]
     assert run(backend, lambda: get(Echo(), headers=headers)).body == b'{"a":"1","b":"2"}'
 

@@ -30,18 +30,18 @@ def test_a_missing_header(make_client: MakeClient) -> None:
     assert make_client(Echo()).get("/?name=x-none").json() == {"one": None, "all": []}
 
 
-def test_R04_repeated_headers_are_kept(make_client: MakeClient) -> None:
+def test_R4_repeated_headers_are_kept(make_client: MakeClient) -> None:
     answer = make_client(Echo()).get("/?name=x-one", headers=[("X-One", "1"), ("X-Other", "x"), ("X-One", "2")])
     assert answer.json()["one"].replace(", ", ",") == "1,2"
 
 
-def test_R03_bytes_from_80_to_ff_come_as_latin_1(make_client: MakeClient) -> None:
+def test_R3_bytes_from_80_to_ff_come_as_latin_1(make_client: MakeClient) -> None:
     value = bytes(range(0x80, 0x100))
     answer = make_client(Echo()).get("/?name=x-one", headers=[(b"X-One", value)])
     assert answer.json()["one"].encode("latin-1") == value
 
 
-def test_R03_bytes_from_80_to_ff_go_round(make_client: MakeClient) -> None:
+def test_R3_bytes_from_80_to_ff_go_round(make_client: MakeClient) -> None:
     class Root(App):
         def index(self) -> Any:
             return 200, "", {"X-Back": self.request.headers["x-one"]}

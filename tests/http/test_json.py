@@ -1,4 +1,4 @@
-"""JSON: one table, put through orjson, no orjson and an orjson that is too old (RISKS row 77)."""
+"""JSON: one table, put through orjson, no orjson and an orjson that is too old (docs/risks.md, R77)."""
 
 from __future__ import annotations
 

@@ -579,7 +579,7 @@ def test_R13_the_target_of_options_that_is_no_path_is_a_400_under_wsgi(key: str)
     assert wsgi_get(Root(), "", "OPTIONS", **{key: "*"})[0] == 400
 
 
-def test_R05_a_name_with_an_underscore_is_never_taken_for_one_with_a_dash(make_client: MakeClient) -> None:
+def test_R5_a_name_with_an_underscore_is_never_taken_for_one_with_a_dash(make_client: MakeClient) -> None:
     class Root(App):
         def index(self) -> Any:
             headers = self.request.headers
@@ -590,7 +590,7 @@ def test_R05_a_name_with_an_underscore_is_never_taken_for_one_with_a_dash(make_c
 
 
 @every_loop
-def test_R05_a_name_with_an_underscore_is_dropped_under_asgi(backend: str) -> None:
+def test_R5_a_name_with_an_underscore_is_dropped_under_asgi(backend: str) -> None:
     class Root(App):
         def index(self) -> Any:
             return sorted(self.request.headers)

@@ -128,7 +128,7 @@ def test_every_fixed_body_has_its_content_length(make_client: MakeClient, name: 
 
 
 @pytest.mark.parametrize("name", ANSWERS)
-def test_R08_head_has_the_head_of_get_and_no_body(make_client: MakeClient, name: str) -> None:
+def test_R8_head_has_the_head_of_get_and_no_body(make_client: MakeClient, name: str) -> None:
     client = make_client(Answers())
     get, head = (client.request(method, "/sync", params={"name": name}) for method in ("GET", "HEAD"))
     assert (head.status_code, head.content) == (get.status_code, b"")
@@ -308,7 +308,7 @@ def assert_plain_500(answer: Any) -> None:
 
 
 @pytest.mark.parametrize("place", PLACES)
-def test_R01_control_characters_in_a_head_are_a_500_and_a_log_line(
+def test_R1_control_characters_in_a_head_are_a_500_and_a_log_line(
     make_client: MakeClient, place: str, caplog: pytest.LogCaptureFixture
 ) -> None:
     client = make_client(Injecting())
@@ -320,7 +320,7 @@ def test_R01_control_characters_in_a_head_are_a_500_and_a_log_line(
         assert len(caplog.records) == 1, repr(bad)
 
 
-def test_R01_control_characters_in_a_drafted_header_are_a_500(make_client: MakeClient) -> None:
+def test_R1_control_characters_in_a_drafted_header_are_a_500(make_client: MakeClient) -> None:
     client = make_client(Injecting())
     for bad in CONTROLS:
         if bad != "\t":
@@ -328,7 +328,7 @@ def test_R01_control_characters_in_a_drafted_header_are_a_500(make_client: MakeC
 
 
 @pytest.mark.parametrize("when", ["before_request", "after_request"])
-def test_R01_control_characters_in_a_hooks_header_are_a_500(
+def test_R1_control_characters_in_a_hooks_header_are_a_500(
     make_client: MakeClient, when: str, caplog: pytest.LogCaptureFixture
 ) -> None:
     class Hook(HttpMiddleware):
@@ -342,7 +342,7 @@ def test_R01_control_characters_in_a_hooks_header_are_a_500(
     assert caplog.records
 
 
-def test_R01_the_body_of_an_error_may_have_line_ends(make_client: MakeClient) -> None:
+def test_R1_the_body_of_an_error_may_have_line_ends(make_client: MakeClient) -> None:
     class Root(App):
         def index(self) -> Any:
             raise HTTPError(400, "one\r\ntwo")
@@ -352,7 +352,7 @@ def test_R01_the_body_of_an_error_may_have_line_ends(make_client: MakeClient) ->
 
 
 @pytest.mark.parametrize("value", ["€", "\u0100", "\ud800", "日本"])
-def test_R02_a_header_that_is_not_latin_1_is_a_500(
+def test_R2_a_header_that_is_not_latin_1_is_a_500(
     make_client: MakeClient, value: str, caplog: pytest.LogCaptureFixture
 ) -> None:
     class Root(App):
@@ -363,7 +363,7 @@ def test_R02_a_header_that_is_not_latin_1_is_a_500(
     assert "X-Value".lower() in caplog.text.lower()
 
 
-def test_R02_latin_1_in_a_header_is_sent(make_client: MakeClient) -> None:
+def test_R2_latin_1_in_a_header_is_sent(make_client: MakeClient) -> None:
     class Root(App):
         def index(self) -> Any:
             return 200, "x", {"X-Value": "caf\xe9 \xff"}
@@ -432,7 +432,7 @@ def test_what_is_the_servers_to_send_is_left_out(
 @pytest.mark.parametrize("method", ["GET", "HEAD", "POST"])
 @pytest.mark.parametrize("body", [lambda: "x", lambda: {"a": 1}, chunks, chunks_async, lambda: io.BytesIO(b"x")])
 @pytest.mark.parametrize("status", [204, 304])
-def test_R09_no_content_has_neither_body_nor_what_describes_one(
+def test_R9_no_content_has_neither_body_nor_what_describes_one(
     make_client: MakeClient, status: int, body: Callable[[], Any], method: str
 ) -> None:
     class Root(App):
@@ -488,7 +488,7 @@ def test_the_author_may_announce_the_length_of_a_stream(make_client: MakeClient)
 
 
 @pytest.mark.parametrize("length", ["x", "-1", "1_0", "+5", " 5x", "9" * 5000])
-def test_R06_a_length_that_is_no_number_is_not_sent(make_client: MakeClient, length: str) -> None:
+def test_R6_a_length_that_is_no_number_is_not_sent(make_client: MakeClient, length: str) -> None:
     class Root(App):
         def index(self) -> Any:
             return 200, chunks(), {"Content-Length": length}

@@ -123,7 +123,7 @@ def test_R59_a_stream_that_its_client_leaves_is_closed_once(make_client: MakeCli
 
 
 @every_kind
-def test_R08_head_of_a_stream_sends_nothing_and_closes_it(make_client: MakeClient, kind: str) -> None:
+def test_R8_head_of_a_stream_sends_nothing_and_closes_it(make_client: MakeClient, kind: str) -> None:
     app = Streams(*"abc")
     answer = make_client(app).head(f"/{kind}")
     assert (answer.status_code, answer.content) == (200, b"")
@@ -133,7 +133,7 @@ def test_R08_head_of_a_stream_sends_nothing_and_closes_it(make_client: MakeClien
 
 @pytest.mark.parametrize("status", [204, 304])
 @every_kind
-def test_R09_a_stream_without_a_body_is_closed(make_client: MakeClient, kind: str, status: int) -> None:
+def test_R9_a_stream_without_a_body_is_closed(make_client: MakeClient, kind: str, status: int) -> None:
     class Empty(Streams):
         def index(self) -> Any:
             return status, Chunked(self) if "a" not in kind else self.asynchronous()

@@ -28,7 +28,7 @@ START_WITHIN = 30.0  # seconds; two take a second, nine at once five
 STOP_WITHIN = 8.0
 ANSWER_WITHIN = 10.0
 
-# What asyncio and trio write when a task, a coroutine or an error was left lying about (RISKS row 61).
+# What asyncio and trio write when a task, a coroutine or an error was left lying about (docs/risks.md, R61).
 LEFTOVERS = ("never awaited", "never retrieved", "was destroyed but it is pending", "ResourceWarning")
 
 # A shell starts what runs in its background with SIGINT ignored, and children inherit that. Not a preexec_fn: that

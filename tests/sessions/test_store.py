@@ -265,7 +265,7 @@ def test_R48_an_answer_made_from_a_session_varies(
 
 
 @every_loop
-def test_R04_http_2_splits_the_cookie_header(backend: str) -> None:
+def test_R4_http_2_splits_the_cookie_header(backend: str) -> None:
     sessions = InMemorySessionBackend()
     sessions.save("me", {"a": 1}, 60)
     pieces = [b"x=1", b"session_id=me; session_id=other", b"y=2"]

@@ -110,7 +110,7 @@ class Changes(HttpMiddleware):
         return {"status_code": 204}
 
 
-def test_R09_a_hook_that_leaves_no_body(place: Path) -> None:
+def test_R9_a_hook_that_leaves_no_body(place: Path) -> None:
     app = app_for(place)
     app.middlewares.append(Changes())
     answer = ask(app, Wrapper)

@@ -1,6 +1,6 @@
 """``multipart/form-data``: bytes pushed in, parts or fields and files out; the only place that knows ``multipart``.
 
-The answer doesn't depend on how the bytes are cut into chunks (RISKS row 34): every limit is checked in the
+The answer doesn't depend on how the bytes are cut into chunks (docs/risks.md, R34): every limit is checked in the
 order of the bytes, and what the push parser would take or refuse as the chunks fall is refused before it.
 """
 
@@ -190,7 +190,7 @@ class MultipartParser:
             self._upload.close()
 
     def may_block(self, size: int) -> bool:
-        """Whether feeding ``size`` bytes may write to the disk: then use a worker thread (RISKS row 31)."""
+        """Whether feeding ``size`` bytes may write to the disk: then use a worker thread (docs/risks.md, R31)."""
         if self._upload is not None:
             size += self._upload.size
         return size > self._spool_size or size > self._memory_left
