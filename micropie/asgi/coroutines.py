@@ -1,25 +1,59 @@
-"""Awaiting without a price for what does not have to wait.
+"""Step awaitables by hand, so that a wait which never happens costs nothing.
 
-Most bodies have arrived when they are asked for, and many streams never wait. A cancel scope costs 2.6 µs, with a
-timer 5 µs, and a task that watches for the client's leaving 50 µs, more than the whole of such a request; so timers
-and watchers come into being with the first wait.
+**The problem.** Most bodies have arrived when they are asked for, most calls of ``send`` return at once, and many
+streams never wait. What guards a wait costs more than the whole of such a request: a cancel scope takes 2.6 µs, one
+with a timer 5 µs, a task that watches for the client's disconnect 50 µs. An awaitable can't be asked whether it will
+wait; it can only be started. So it is started here by an ordinary call, and its guard is made only if it suspends.
+
+**How.** ``await x`` is a loop inside the interpreter. It takes the iterator ``x.__await__()``, advances it, hands each
+thing that it yields to the event loop, and passes back what the event loop sends or throws, until ``StopIteration``
+brings the result. Here the first step is a plain ``next(steps)``. If that raises ``StopIteration``, the value is there
+and the event loop was never involved. Otherwise the iterator is suspended and has yielded ``waits_for``, which the
+event loop must get: ``resume`` yields it, and then does what ``await`` would have done.
+
+**The invariants.**
+
+- ``waits_for`` reaches the event loop exactly once and unchanged, before anything else is awaited in that task.
+- A suspended iterator is resumed with the answer to what it yielded last, and with nothing else. It can't be awaited
+  again: ``await`` would begin by sending None, which is not that answer.
+- All steps run in one task. Cancel scopes and context variables belong to it.
+- Whatever the event loop throws goes into the awaitable, ``BaseException`` included, so that its ``finally`` runs.
+- A time limit's cancel scope is entered and left around a single ``yield``. The awaitable may enter and leave scopes
+  itself between two waits, and scopes must nest.
+- After a time limit has cancelled one wait, there is no limit for those that follow: the clean-up may wait.
+- No frame keeps an exception after it has raised it, or the exception and its traceback would be a cycle.
+
+**How event loops differ.** anyio's primitives are made of those of the loop below, so what is yielded is the loop's.
+
+- asyncio yields futures and resumes with None. It *throws* a cancellation into the task, at the ``yield``.
+- trio yields traps of its own and resumes with an ``outcome`` that the awaitable unwraps. It *sends* a cancellation,
+  inside an outcome, so nothing is raised at the ``yield``: ``brings_cancellation`` looks into what was sent. Its
+  ``nursery.start`` does not support a scope around its wait; time limits are for ``receive`` and ``send`` alone.
+- Servers have awaitables of their own: granian's futures have ``__next__`` but neither ``send`` nor ``throw``.
 """
 
 from __future__ import annotations
 
-import math
 import types
 from collections.abc import Awaitable, Callable, Generator
-from typing import Any, TypeVar
+from typing import TypeAlias, TypeVar
 
 from anyio import CancelScope, current_time, get_cancelled_exc_class
 
 Value = TypeVar("Value")
 
+# ``awaitable.__await__()``. What it yields and is sent is between it and the event loop.
+Steps: TypeAlias = Generator[object, object, Value]
+
 
 @types.coroutine
-def when_it_waits(awaitable: Awaitable[Value], notify: Callable[[], object]) -> Generator[Any, Any, Value]:
-    """Await ``awaitable``; call ``notify``, which must not wait, before it waits for the first time."""
+def when_it_waits(
+    awaitable: Awaitable[Value], notify: Callable[[], object], seconds: float | None = None
+) -> Steps[Value]:
+    """Await ``awaitable``; call ``notify``, which must not wait, before it waits for the first time.
+
+    ``seconds``: see ``resume``.
+    """
     steps = awaitable.__await__()
     try:
         waits_for = next(steps)
@@ -27,87 +61,59 @@ def when_it_waits(awaitable: Awaitable[Value], notify: Callable[[], object]) -> 
         value: Value = end.value
         return value
     notify()
-    return (yield from go_on_awaiting(steps, waits_for))
+    return (yield from resume(steps, waits_for, seconds))
 
 
 @types.coroutine
-def go_on_awaiting(steps: Generator[Any, Any, Value], waits_for: Any) -> Generator[Any, Any, Value]:
-    """Await what was begun by hand, ``steps.send(None)``, and then had to wait for ``waits_for``."""
-    while True:
-        sent, raised = None, None
-        try:
-            sent = yield waits_for
-        except BaseException as error:
-            raised = error
-        try:
-            waits_for = go_on(steps, sent, raised)
-        except StopIteration as end:
-            return end.value  # type: ignore[no-any-return]
-        finally:
-            raised = None
+def resume(steps: Steps[Value], waits_for: object, seconds: float | None = None) -> Steps[Value]:
+    """Await the rest of what was started by ``next(steps)`` and had to wait for ``waits_for``.
 
-
-@types.coroutine
-def resume(steps: Generator[Any, Any, Value], waits_for: Any, seconds: float | None) -> Generator[Any, Any, Value]:
-    """Go on with an awaitable that was begun by hand, ``next(steps)``, and then had to wait for ``waits_for``.
-
-    Raises ``TimeoutError`` when it has waited for ``seconds`` (None: never); it is told by a cancellation, once.
-    The cancel scope is around each wait alone and left before the awaitable goes on, so that it nests with the
-    scopes that this enters and leaves. For ``receive`` and ``send`` only: trio's ``nursery.start`` does not bear it
-    inside.
+    Raises ``TimeoutError`` after ``seconds`` of waiting; None is no limit. The awaitable is then cancelled, once.
     """
-    deadline = math.inf if seconds is None else current_time() + seconds
-    cancellation: BaseException | None = None
-    while True:
-        sent: Any = None
-        raised: BaseException | None = None
-        try:
-            with CancelScope(deadline=deadline) as scope:
-                try:
+    deadline = None if seconds is None else current_time() + seconds
+    timeout: BaseException | None = None  # the cancellation that ended a wait at the deadline
+    raised: BaseException | None
+    try:
+        while True:
+            sent: object = None
+            raised = None
+            scope: CancelScope | None = None
+            try:
+                if deadline is None:
                     sent = yield waits_for
-                except BaseException as error:
-                    raised = error
+                else:
+                    with CancelScope(deadline=deadline) as scope:
+                        try:
+                            sent = yield waits_for
+                        except BaseException as error:
+                            raised = error  # here already, as the scope may swallow it
+                            raise
+            except BaseException as error:
+                raised = error
+            if scope is not None and (scope.cancelled_caught or brings_cancellation(sent, scope)):
+                timeout, deadline = raised or getattr(sent, "error", None), None
+            try:
+                waits_for = advance(steps, sent, raised)
+            except StopIteration as end:
+                value: Value = end.value
+                return value
+            except BaseException as error:
+                if error is not timeout:
                     raise
-        except BaseException:  # noqa: S110 - kept in ``raised``, and raised in the awaitable below
-            pass
-        if scope.cancelled_caught or brings_cancellation(sent, scope):
-            cancellation, deadline = raised or sent.error, math.inf
-        try:
-            waits_for = go_on(steps, sent, raised)
-        except StopIteration as end:
-            return end.value  # type: ignore[no-any-return]
-        except BaseException as error:
-            if error is not cancellation:
-                raise
-            raise TimeoutError from None
-        finally:
-            raised = None
+                raise TimeoutError from None
+    finally:
+        raised = timeout = None
 
 
-def brings_cancellation(sent: Any, scope: CancelScope) -> bool:
-    """Whether ``scope`` cancels what is resumed with ``sent``.
-
-    trio's way: a cancellation is not raised where we wait but sent, as an outcome that the awaitable unwraps.
-    """
+def brings_cancellation(sent: object, scope: CancelScope) -> bool:
+    """Tell whether ``sent``, as trio sends it, is a cancellation, and ``scope`` was cancelled."""
     return scope.cancel_called and isinstance(getattr(sent, "error", None), get_cancelled_exc_class())
 
 
-def go_on(steps: Any, sent: Any, raised: BaseException | None) -> Any:
-    """One step further, as ``await`` does it: what is awaited need not be a generator, and granian's futures have
-    ``__next__`` alone."""
+def advance(steps: Steps[object], sent: object, raised: BaseException | None) -> object:
+    """Resume ``steps`` once and return what it waits for next, as ``await`` would."""
     if raised is None:
         return next(steps) if sent is None else steps.send(sent)
     if not hasattr(steps, "throw"):
         raise raised
     return steps.throw(raised)
-
-
-async def within(awaitable: Awaitable[Value], seconds: float) -> Value:
-    """Await ``awaitable``; ``TimeoutError`` when it has waited for ``seconds``. See ``resume`` for what it is for."""
-    steps: Any = awaitable.__await__()
-    try:
-        waits_for = next(steps)
-    except StopIteration as end:
-        value: Value = end.value
-        return value
-    return await resume(steps, waits_for, seconds)

@@ -16,7 +16,7 @@ from anyio import CancelScope, create_task_group, move_on_after
 from anyio.abc import TaskGroup
 from anyio.lowlevel import checkpoint
 
-from micropie.asgi.coroutines import go_on_awaiting, when_it_waits
+from micropie.asgi.coroutines import resume, when_it_waits
 from micropie.errors import ClientDisconnect
 from micropie.execution.loop import CLEAN_UP_WITHIN
 from micropie.execution.scoped import ScopedIterator
@@ -55,7 +55,7 @@ def send_rest(stream: Stream, request: ASGIRequest, send: Send) -> Awaitable[Non
         stream.is_open = False
         return None
     DisconnectWatcher(request, watchers, None, looking).begin()
-    return go_on_awaiting(sending.__await__(), waits_for)
+    return resume(sending.__await__(), waits_for)
 
 
 async def _send_waiting(stream: Stream, request: ASGIRequest, send: Send) -> None:

@@ -120,7 +120,7 @@ def check_code(code: object) -> None:
     raise ValueError(f"a WebSocket can't be closed with {code!r}: use 1000, 1001, 1008, 1011, or 3000 to 4999")
 
 
-def fitted_reason(reason: str) -> str:
+def truncate_reason(reason: str) -> str:
     """As much of a reason as a close frame holds: 123 bytes, never half a character."""
     return reason.encode("utf-8", "replace")[:_LONGEST_REASON].decode("utf-8", "ignore")
 
@@ -132,7 +132,7 @@ def is_too_big(content: str | bytes, limit: int) -> bool:
     return len(content if isinstance(content, bytes) else content.encode("utf-8", "replace")) > limit
 
 
-def farewell_of(message: Any) -> tuple[int, str]:
+def disconnect_info(message: Any) -> tuple[int, str]:
     """Code and reason of a ``websocket.disconnect``; servers leave either out, or say None."""
     return message.get("code") or NO_CODE, message.get("reason") or ""
 

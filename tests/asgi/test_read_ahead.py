@@ -5,7 +5,7 @@ from __future__ import annotations
 import anyio
 from anyio import wait_all_tasks_blocked
 
-from micropie.asgi.websocket.read_ahead import IN_A_ROW, MOST_KEPT, ReadAhead
+from micropie.asgi.websocket.read_ahead import MAX_MESSAGES, RELEASE_AFTER, ReadAhead
 from tests.asgi.calls import Message, every_loop, run
 
 
@@ -33,18 +33,18 @@ def test_it_pauses_for_a_handler_that_takes_message_after_message_and_is_let_go(
         ahead = ReadAhead(server.receive, 1000)
         async with anyio.create_task_group() as tasks:
             tasks.start_soon(ahead.run)
-            await taken(ahead, IN_A_ROW - 1)
-            assert server.received == MOST_KEPT + IN_A_ROW - 1
+            await taken(ahead, RELEASE_AFTER - 1)
+            assert server.received == MAX_MESSAGES + RELEASE_AFTER - 1
             await taken(ahead, 1)
-            assert server.received == MOST_KEPT + IN_A_ROW - 1
-            ahead.look_out()  # the handler waits for something else, with messages kept
+            assert server.received == MAX_MESSAGES + RELEASE_AFTER - 1
+            ahead.go_on()  # the handler waits for something else, with messages kept
             await wait_all_tasks_blocked()
-            assert server.received == MOST_KEPT + IN_A_ROW
-            assert len(await taken(ahead, MOST_KEPT - 1)) == MOST_KEPT - 1
-            assert not ahead.let_go()
-            assert await ahead.next() == {"type": "websocket.receive", "text": str(MOST_KEPT + IN_A_ROW)}
-            assert ahead.let_go()  # or the task group would wait for ever
-        assert server.received == MOST_KEPT + IN_A_ROW
+            assert server.received == MAX_MESSAGES + RELEASE_AFTER
+            assert len(await taken(ahead, MAX_MESSAGES - 1)) == MAX_MESSAGES - 1
+            assert not ahead.release()
+            assert await ahead.next() == {"type": "websocket.receive", "text": str(MAX_MESSAGES + RELEASE_AFTER)}
+            assert ahead.release()  # or the task group would wait for ever
+        assert server.received == MAX_MESSAGES + RELEASE_AFTER
 
     run(backend, main)
 
@@ -55,7 +55,7 @@ def test_it_is_not_let_go_while_it_receives(backend: str) -> None:
         server = Server()
 
         async def receive() -> Message:
-            if server.received > IN_A_ROW:
+            if server.received > RELEASE_AFTER:
                 await anyio.sleep_forever()
             return await server.receive()
 
@@ -63,8 +63,8 @@ def test_it_is_not_let_go_while_it_receives(backend: str) -> None:
         async with anyio.create_task_group() as tasks:
             tasks.start_soon(ahead.run)
             await wait_all_tasks_blocked()
-            await taken(ahead, IN_A_ROW + 1)
-            assert not ahead.let_go()
+            await taken(ahead, RELEASE_AFTER + 1)
+            assert not ahead.release()
             ahead.stop()
             assert await ahead.next() is None
 

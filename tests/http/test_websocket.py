@@ -26,11 +26,11 @@ from micropie.http.websocket import (
     MessageError,
     Progress,
     check_code,
-    farewell_of,
-    fitted_reason,
+    disconnect_info,
     is_allowed_origin,
     is_origin,
     is_too_big,
+    truncate_reason,
 )
 
 STATES = (CONNECTING, OPEN, REFUSED, CLOSED, GONE)
@@ -114,7 +114,7 @@ def test_R55_codes_that_no_frame_may_carry(code: Any) -> None:
 
 @given(st.text(max_size=200))
 def test_R55_a_reason_fits_a_close_frame_and_has_whole_characters(reason: str) -> None:
-    fitted = fitted_reason(reason)
+    fitted = truncate_reason(reason)
     assert len(fitted.encode()) <= 123
     whole = reason.encode("utf-8", "replace").decode()
     assert whole.startswith(fitted)
@@ -149,7 +149,7 @@ def test_R57_a_message_is_measured_in_bytes(content: str | bytes, limit: int, to
     ],
 )
 def test_R56_servers_leave_code_and_reason_out(message: Any, farewell: Any) -> None:
-    assert farewell_of(message) == farewell
+    assert disconnect_info(message) == farewell
 
 
 # Origin, scheme, host, others, whether it may.

@@ -1,7 +1,38 @@
-"""What is under a ``WebSocket``: its handler run, messages received and sent, whoever went noticed.
+"""The transport side of a WebSocket: runs the handler, sends and receives messages, detects disconnects.
 
-Servers differ in how they tell that a client has gone: ``receive`` gives ``websocket.disconnect``, ``send`` raises
-``OSError``, ``RuntimeError`` or something of the server's own, or does nothing at all. Here it is one exception.
+**The problem.** A handler may wait for hours, and for anything: its client's next message, a channel, a timer, another
+task. Its client may leave meanwhile. Servers say so in different ways: ``receive`` gives ``websocket.disconnect``;
+``send`` raises ``OSError``, ``RuntimeError`` or an exception of the server's own, or does nothing at all. Only
+``receive`` can be relied on, so some task has to be calling it. A second task for each socket would do that, but it
+costs memory, which counts for sockets that are idle, and one more turn of the event loop for each message.
+
+**Reading only when it is needed.** The handler's coroutine is stepped by hand (``_observe``; see
+``asgi/coroutines.py``), so that every time it suspends we know what it waits for:
+
+- for the server's ``receive``, through us: it will see the disconnect itself. There is one task, and nothing stands
+  between the handler and the server. This is the idle socket, and the usual echo or command loop.
+- for a ``send`` of ours, or its turn to send: the server has to answer, or ``websocket_send_timeout`` ends it.
+- for anything else: from then on a task reads messages ahead (``read_ahead.py``) and sees the disconnect. When the
+  handler has taken many messages in a row without another wait, that task ends and leaves ``receive`` to the handler.
+
+Tasks that the handler starts can't be observed like this, so a message for one of them is always read ahead.
+
+**Leaving.** The handler learns of a disconnect from its next call, which raises ``ConnectionClosed``. It may be in the
+middle of work for the last message, or wait for something that never comes; so it has ``websocket_grace`` seconds to
+make a call and is cancelled then. Two cancel scopes are around it. ``_leave_scope``, the outer one, cancels it.
+``_cleanup_scope``, the inner one, is turned into a shield with a deadline as soon as that cancellation arrives, so
+that the handler's ``finally`` may wait, as after asyncio's ``Task.cancel``, but not for ever.
+
+**Closing.** Whatever ends a WebSocket goes through ``Progress.end``, and only the first one counts: the client, the
+handler's ``close``, another task's, a limit that was exceeded, the handler's end. Whoever came first by ``CLOSE`` sends
+the close frame. If that was cancelled in the middle, ``finish`` sends it, which runs after every handler.
+
+**The invariants.**
+
+- The server's ``receive`` is never called twice at a time, nor is ``send``. Senders queue up, first come first served.
+- At most one task of the author's receives.
+- After ``GONE`` messages that were read ahead may still be received; after ``CLOSED`` none.
+- Errors of the server never reach the handler: they become ``ConnectionClosed``.
 """
 
 from __future__ import annotations
@@ -9,23 +40,25 @@ from __future__ import annotations
 import logging
 import types
 from collections import deque
-from collections.abc import Awaitable, Callable, Generator
-from functools import partial
-from inspect import iscoroutine
+from collections.abc import Awaitable, Callable
 from typing import Any, NoReturn, cast
 
 from anyio import CancelScope, Event, create_task_group, current_time, get_cancelled_exc_class, move_on_after
 from anyio.abc import TaskGroup
 from anyio.lowlevel import checkpoint
 
-from micropie.asgi.coroutines import brings_cancellation, resume, within
+from micropie.asgi.coroutines import Steps, advance, brings_cancellation, resume, when_it_waits
+from micropie.asgi.sending import encode_headers
 from micropie.asgi.websocket.read_ahead import ReadAhead
 from micropie.execution.loop import CLEAN_UP_WITHIN
 from micropie.execution.steps import TookTooLong
-from micropie.http.types import Message, Receive, Send
+from micropie.http.response import Answer
+from micropie.http.types import HeaderPairs, Message, Receive, Send
 from micropie.http.websocket import (
+    ACCEPT,
     CLOSE,
     CLOSED,
+    CONNECTING,
     GOING_AWAY,
     GONE,
     LEAVE,
@@ -39,47 +72,49 @@ from micropie.http.websocket import (
     MessageError,
     Progress,
     check_code,
-    farewell_of,
-    fitted_reason,
+    disconnect_info,
     is_too_big,
+    truncate_reason,
 )
+from micropie.routing.settings import Settings
 
 logger = logging.getLogger("micropie")
 
-# Messages sent between two looks at the client: where a server's ``send`` never waits and never fails, nothing else
-# would run, and nobody would see it go.
-BETWEEN_LOOKS = 64
+# Messages sent until the client is looked at: where a server's ``send`` never waits and never fails, nothing else on
+# the event loop would run, and a disconnect would go unnoticed.
+SENDS_UNTIL_CHECK = 64
 
-# What a ``send`` that did not have to wait comes to.
-SENT = object()
+SENT = object()  # the result of a ``send`` that did not have to wait
 
-# Seconds to tell a client that takes nothing any more why it is cut off.
-LAST_WORD_WITHIN = 1.0
+# Seconds to tell a client that reads nothing why it is cut off.
+POLICY_CLOSE_WITHIN = 1.0
+
+DENIAL = "websocket.http.response"  # ASGI, "WebSocket Denial Response"
 
 
 class Connection:
-    """One WebSocket between ``receive`` and ``send`` of a server and the handler's calls."""
+    """One WebSocket, between the server's ``receive`` and ``send`` and the handler's calls."""
 
     __slots__ = (
-        "_ahead",
+        "_cleanup_scope",
+        "_close_sent",
         "_grace",
-        "_hearing",
-        "_hears",
         "_in_handler",
-        "_leaving",
+        "_is_receiving",
+        "_is_receiving_ahead",
+        "_is_sending",
+        "_leave_scope",
         "_max_size",
+        "_read_ahead",
         "_receive",
-        "_saying",
         "_send",
         "_send_timeout",
-        "_small",
+        "_sent_unchecked",
+        "_small_size",
         "_tasks",
-        "_tidying",
         "_timeout",
-        "_told",
         "_turns",
-        "_unheard",
-        "_waits_here",
+        "_waits_in_call",
         "path",
         "progress",
     )
@@ -91,128 +126,135 @@ class Connection:
         self._send = send
         self._send_timeout: float | None = None
         self._timeout: float | None = None
-        self._ahead: ReadAhead | None = None
+        self._read_ahead: ReadAhead | None = None
         self._in_handler = False  # whether the handler's own task is running
-        self._waits_here = False  # whether it waits in a call of ours, other than for ``receive`` itself
-        self._hears = False  # whether it has called ``receive`` itself
-        self._hearing = False  # whether some task waits for what is read ahead
-        self._saying = False
-        self._told = False  # whether the close frame was given to the server
-        self._turns: deque[Event] | None = None  # of tasks that wait until they may send
-        self._unheard = 0
+        self._is_receiving = False  # whether the handler's own task waits in the server's ``receive``
+        self._waits_in_call = False  # whether it waits in another call of this connection
+        self._is_receiving_ahead = False  # whether a task waits for a message that is read ahead
+        self._is_sending = False
+        self._close_sent = False
+        self._turns: deque[Event] | None = None  # of the tasks that wait until they may send
+        self._sent_unchecked = 0
 
     # -- the handler -------------------------------------------------------------------------------------------------
 
-    async def run_within(
-        self, settings: Any, tasks: TaskGroup | None, handler: Callable[..., Any], *arguments: Any
+    async def run(
+        self, settings: Settings, tasks: TaskGroup | None, handler: Callable[..., Awaitable[object]], *arguments: Any
     ) -> None:
-        """Run a handler with this socket. ``tasks``: of the worker, None if there are none.
-
-        Two scopes: ``_leaving`` cancels a handler that goes on after its client has gone, and ``_tidying`` shields
-        what it does about that. So its ``finally`` may wait, as after asyncio's ``Task.cancel``, but not for ever.
-        """
+        """Run ``handler(*arguments)``. ``tasks`` is the worker's task group, None under a server without lifespan."""
         self._max_size = settings.websocket_max_size
-        self._small = self._max_size // 4  # so many characters can't be too many bytes
-        self._timeout = settings.websocket_timeout
-        if self._timeout is not None:
-            self._receive = partial(_received_within, self._receive, self._timeout)
+        self._small_size = self._max_size // 4  # UTF-8 has at most four bytes a character
         self._send_timeout = settings.websocket_send_timeout
         self._grace = settings.websocket_grace
+        timeout = self._timeout = settings.websocket_timeout
+        if timeout is not None:
+            receive = self._receive
+            self._receive = lambda: when_it_waits(receive(), _ignore, timeout)
         own = None
-        if tasks is None:  # a server without lifespan
+        if tasks is None:
             own = tasks = create_task_group()
             await own.__aenter__()
         self._tasks = tasks
         try:
-            with CancelScope() as self._leaving, CancelScope() as self._tidying:
-                await cast("Awaitable[None]", self._steps_of(handler(self, *arguments)))
+            with CancelScope() as self._leave_scope, CancelScope() as self._cleanup_scope:
+                await cast("Awaitable[None]", self._observe(handler(*arguments).__await__()))
         finally:
-            if self._ahead is not None:
-                self._ahead.stop()
+            if self._read_ahead is not None:
+                self._read_ahead.stop()
             if own is not None:
                 await own.__aexit__(None, None, None)
-        if self._leaving.cancelled_caught:
-            logger.debug("WebSocket %r: the handler went on after its client had gone, and was cancelled", self.path)
+        if self._leave_scope.cancelled_caught:
+            logger.debug("WebSocket %r: the handler went on after its client had left, and was cancelled", self.path)
 
     @types.coroutine
-    def _steps_of(self, awaitable: Awaitable[object]) -> Generator[Any, Any, None]:
-        """Await, and see what it waits for: if that is nothing of ours, somebody has to look out for the client."""
-        steps: Any = awaitable if iscoroutine(awaitable) else _coroutine_of(awaitable)
-        sent: Any = None
+    def _observe(self, steps: Steps[object]) -> Steps[None]:
+        """Await the handler, and start reading ahead when it waits for something else than this connection."""
+        sent: object = None
         raised: BaseException | None = None
         while True:
             self._in_handler = True
             try:
-                waits_for = steps.send(sent) if raised is None else steps.throw(raised)
+                waits_for = advance(steps, sent, raised)
             except StopIteration:
                 return
             finally:
                 self._in_handler = False
                 raised = None
-            if not (self._hears or self._waits_here):
-                self._watch()
+            if not (self._is_receiving or self._waits_in_call):
+                self._detect_disconnect()
             sent = None
             try:
                 sent = yield waits_for
             except BaseException as error:
                 raised = error
-            if self.progress.state is GONE and not self._tidying.shield and self._is_cancelled(sent, raised):
-                self._tidying.deadline = current_time() + CLEAN_UP_WITHIN
-                self._tidying.shield = True
+            if (
+                self.progress.state is GONE
+                and not self._cleanup_scope.shield
+                and self._leave_scope.cancel_called
+                and (isinstance(raised, get_cancelled_exc_class()) or brings_cancellation(sent, self._leave_scope))
+            ):
+                self._cleanup_scope.deadline = current_time() + CLEAN_UP_WITHIN
+                self._cleanup_scope.shield = True
 
-    def _is_cancelled(self, sent: Any, raised: BaseException | None) -> bool:
-        if not self._leaving.cancel_called:
-            return False
-        return isinstance(raised, get_cancelled_exc_class()) or brings_cancellation(sent, self._leaving)
+    def _detect_disconnect(self) -> None:
+        """Read ahead from now on, unless the handler receives at this moment: it will see the disconnect itself."""
+        if self._read_ahead is not None:
+            self._read_ahead.go_on()
+        elif not self._is_receiving and self.progress.state is OPEN:
+            self._read_ahead = ReadAhead(self._receive_ahead, self._max_size)
+            self._tasks.start_soon(self._read_ahead.run)
 
-    def _watch(self) -> None:
-        """Read ahead from here on, unless the handler receives at this moment: then it will see by itself."""
-        if self._ahead is not None:
-            self._ahead.look_out()
-        elif not self._hears and self.progress.state is OPEN:
-            self._ahead = ReadAhead(self._hear_ahead, self._max_size)
-            self._tasks.start_soon(self._ahead.run)
-
-    def _left(self, code: int, reason: str) -> None:
-        """The client has gone: the handler hears it from its next call, and has some seconds to make one."""
+    def _disconnected(self, code: int, reason: str) -> None:
+        """Note that the client has left. The handler's next call raises; it has some seconds to make one."""
         if self.progress.end(LEAVE, code, reason):
-            if self._grace is not None:
-                self._leaving.deadline = current_time() + self._grace
-            if self._ahead is not None:
-                self._ahead.end()
+            self._start_grace()
+            if self._read_ahead is not None:
+                self._read_ahead.end()
+
+    def _start_grace(self) -> None:
+        if self._grace is not None:
+            self._leave_scope.deadline = current_time() + self._grace
 
     # -- messages in -------------------------------------------------------------------------------------------------
 
-    async def hear(self, what: str, kind: str) -> Any:
-        """The content of the next message. ``what``: the method that asks; ``kind``: what it expects, text or bytes."""
-        if self._ahead is not None or self._hears or not self._in_handler or RECEIVE not in self.progress.possible:
-            message = await self._hear_shared(what)
+    async def receive(self, method: str, key: str) -> Any:
+        """Return the content of the next message.
+
+        ``method`` is the one that was called; ``key``, "text" or "bytes", is where the content is looked for first.
+        """
+        if (
+            self._read_ahead is not None
+            or self._is_receiving
+            or not self._in_handler
+            or RECEIVE not in self.progress.possible
+        ):
+            message = await self._receive_from_ahead(method)
         else:
-            self._hears = True
+            self._is_receiving = True
             try:
                 message = await self._receive()
             except Exception as error:
-                await self._not_heard(error)
+                await self._receive_failed(error)
                 raise self.progress.closed() from None
             finally:
-                self._hears = False
-            self._unheard = 0
-        content = message.get(kind)
-        if content is None or len(content) > self._small:
-            content = await self._examined(message, what)
+                self._is_receiving = False
+            self._sent_unchecked = 0
+        content = message.get(key)
+        if content is None or len(content) > self._small_size:
+            content = await self._examine(message, method)
         return content
 
-    async def _examined(self, message: Message, what: str) -> str | bytes:
-        """The content of a message that is not at first sight what was asked for."""
+    async def _examine(self, message: Message, method: str) -> str | bytes:
+        """Return the content of a message that is a disconnect, of another kind, or perhaps too big."""
         if message["type"] != "websocket.receive":
-            self._left(*farewell_of(message))
+            self._disconnected(*disconnect_info(message))
             raise self.progress.closed()
         content: str | bytes | None = message.get("text")
         if content is None:
             content = message.get("bytes") or b""
-            if what == "receive_text":
+            if method == "receive_text":
                 await self.reject(WRONG_KIND, "text was expected")
-        elif what == "receive_bytes":
+        elif method == "receive_bytes":
             await self.reject(WRONG_KIND, "bytes were expected")
         if is_too_big(content, self._max_size):
             await self.close(TOO_BIG, f"a message may have {self._max_size} bytes")
@@ -220,88 +262,93 @@ class Connection:
         return content
 
     async def reject(self, code: int, reason: str) -> NoReturn:
-        """Close because of a message that is of another kind."""
+        """Close because of a message that is not what was asked for, and raise ``MessageError``."""
         await self.close(code, reason)
         raise MessageError(code, reason)
 
-    async def _not_heard(self, error: Exception) -> None:
+    async def _receive_failed(self, error: Exception) -> None:
         """Note why no message came."""
         if self._timeout is not None and isinstance(error, TimeoutError):
             await self.close(GOING_AWAY, f"no message for {self._timeout:g} seconds")
         else:
             self._lost(error)
 
-    async def _hear_ahead(self) -> Message | None:
-        """One message for the task that reads ahead, None if there won't be another: then it is known why."""
+    async def _receive_ahead(self) -> Message | None:
+        """Receive for the task that reads ahead. None after the last message, when it is known how this ended."""
         try:
             message = await self._receive()
         except Exception as error:
-            await self._not_heard(error)
+            await self._receive_failed(error)
         else:
             if message["type"] == "websocket.receive":
                 return message
-            self._left(*farewell_of(message))
-        if self._grace is not None:  # also where it was closed: the handler does not know
-            self._leaving.deadline = current_time() + self._grace
+            self._disconnected(*disconnect_info(message))
+        self._start_grace()  # here too for what was closed by this side: the handler may not know
         return None
 
-    async def _hear_shared(self, what: str) -> Message:
-        """The next message where they are read ahead, or for a task that is not the handler's own."""
-        if self._hearing or self._hears:
-            raise RuntimeError(f"{what}() while another task receives: one task may receive, any may send")
-        if self._ahead is None or not self._ahead.has_some or self.progress.state is not GONE:
-            self.progress.allow(RECEIVE, what)
-        mine = self._in_handler
-        if not mine:
-            self._watch()
-        ahead = self._ahead
-        assert ahead is not None  # noqa: S101 - it is OPEN, or it has ended and was there
-        self._hearing = True
-        self._waits_here = mine
+    async def _receive_from_ahead(self, method: str) -> Message:
+        """Return the next message where messages are read ahead, or to a task that is not the handler's own."""
+        if self._is_receiving_ahead or self._is_receiving:
+            raise RuntimeError(f"{method}() while another task receives: one task may receive, any may send")
+        if self._read_ahead is None or not self._read_ahead.has_messages or self.progress.state is not GONE:
+            self.progress.allow(RECEIVE, method)
+        in_handler = self._in_handler
+        if not in_handler:
+            self._detect_disconnect()
+        ahead = self._read_ahead
+        assert ahead is not None  # noqa: S101 - the state is OPEN, or it was read ahead before the end
+        self._is_receiving_ahead = True
+        self._waits_in_call = in_handler
         try:
             message = await ahead.next()
         finally:
-            self._hearing = self._waits_here = False
+            self._is_receiving_ahead = self._waits_in_call = False
         if message is None:
             raise self.progress.closed()
-        self._unheard = 0
-        if ahead.let_go():
-            self._ahead = None
+        self._sent_unchecked = 0
+        if ahead.release():
+            self._read_ahead = None
         return message
 
     # -- messages out ------------------------------------------------------------------------------------------------
 
-    async def say(self, what: str, message: Message) -> None:
-        """Send a message, after those that other tasks are sending. ``what`` is the name of the method that asks."""
+    async def accept(self, subprotocol: str | None, headers: HeaderPairs) -> None:
+        """Accept the handshake."""
+        self.progress.step(ACCEPT)
+        encoded = encode_headers(None, None, headers)
+        await self.send("accept", {"type": "websocket.accept", "subprotocol": subprotocol, "headers": encoded})
+
+    async def send(self, method: str, message: Message) -> None:
+        """Send a message, after those that other tasks are sending. ``method`` is the one that was called."""
         if SEND not in self.progress.possible:
-            raise self.progress.refusal(what)
-        if self._saying:
-            await self._take_turn(what)
-        self._saying = True
+            raise self.progress.refusal(method)
+        if self._is_sending:
+            await self._take_turn(method)
+        self._is_sending = True
         try:
-            # Begun by hand: a send that does not have to wait needs no timer.
+            # Started by hand: a send that does not have to wait needs no timer.
             steps = self._send(message).__await__()
             waits_for = next(steps, SENT)
             if waits_for is not SENT:
-                await self._rest_of(steps, waits_for)
+                await self._finish_send(steps, waits_for)
         except Exception as error:
-            await self._not_sent(error)
+            await self._send_failed(error)
             raise self.progress.closed() from None
         finally:
             if self._turns:
                 self._pass_turn()
             else:
-                self._saying = False
-        self._unheard += 1
-        if self._unheard > BETWEEN_LOOKS:
-            self._unheard = 0
-            self._watch()
+                self._is_sending = False
+        self._sent_unchecked += 1
+        if self._sent_unchecked > SENDS_UNTIL_CHECK:
+            self._sent_unchecked = 0
+            self._detect_disconnect()
             await checkpoint()
 
-    async def _rest_of(self, steps: Any, waits_for: Any) -> None:
-        """Wait for a send that was begun; ``TookTooLong`` if the client makes no room for it."""
-        mine = self._in_handler
-        self._waits_here = mine or self._waits_here
+    async def _finish_send(self, steps: Steps[None], waits_for: object) -> None:
+        """Wait for a send that has to wait. Raises ``TookTooLong`` if the client does not read."""
+        in_handler = self._in_handler
+        self._waits_in_call = in_handler or self._waits_in_call
         try:
             await resume(steps, waits_for, self._send_timeout)
         except TimeoutError:
@@ -309,74 +356,77 @@ class Connection:
                 raise
             raise TookTooLong from None
         finally:
-            if mine:
-                self._waits_here = False
+            if in_handler:
+                self._waits_in_call = False
 
-    async def _not_sent(self, error: Exception) -> None:
-        """Note why a message did not get across."""
+    async def _send_failed(self, error: Exception) -> None:
+        """Note why a message was not sent."""
         if not isinstance(error, TookTooLong):
             self._lost(error)
-            return
-        if self.progress.end(CLOSE, POLICY, f"no room for a message within {self._send_timeout:g} seconds"):
-            if self._ahead is not None:
-                self._ahead.end()
-            await self._tell(LAST_WORD_WITHIN)
+        elif self.progress.end(CLOSE, POLICY, f"no room for a message within {self._send_timeout:g} seconds"):
+            if self._read_ahead is not None:
+                self._read_ahead.end()
+            await self._send_close(POLICY_CLOSE_WITHIN)
 
     def _lost(self, error: Exception) -> None:
-        logger.debug("WebSocket %r: the server says %r", self.path, error)
-        self._left(LOST, "")
+        logger.debug("WebSocket %r: the server raised %r", self.path, error)
+        self._disconnected(LOST, "")
 
-    async def close(self, code: int = 1000, reason: str = "") -> None:
-        """Close with a code (1000 to 1014 or 3000 to 4999) and a reason, cut to the 123 bytes that a frame holds.
-
-        Once is enough: where it is closed already, or the client has gone, nothing happens. Before ``accept`` it
-        refuses, with status 403. Raises ``ValueError`` for a code that RFC 6455, section 7.4 does not let anybody send.
-        """
+    async def close(self, code: int, reason: str) -> None:
+        """Close unless that has been done, or the client has left. See ``WebSocket.close``."""
         check_code(code)
-        reason = fitted_reason(reason)
-        if self.progress.end(CLOSE, code, reason):
-            if self._ahead is not None:
-                self._ahead.end()
-            if self._saying:
+        if self.progress.end(CLOSE, code, truncate_reason(reason)):
+            if self._read_ahead is not None:
+                self._read_ahead.end()
+            if self._is_sending:
                 await self._take_turn(None)
-            self._saying = True
+            self._is_sending = True
             try:
-                await self._tell(self._send_timeout)
+                await self._send_close(self._send_timeout)
             finally:
                 self._pass_turn()
 
-    async def finish(self, code: int, reason: str) -> None:
-        """At the handler's end: close what is open, and send the close frame that a cancelled ``close`` did not."""
+    async def finish(self, code: int, reason: str, answer: Answer | None) -> None:
+        """Close what is still open when the handler has ended, and send a close frame that was cancelled.
+
+        ``answer`` is for a handshake that was not accepted. None has the server answer with a plain 403.
+        """
+        if answer is not None and self.progress.state is CONNECTING:
+            self.progress.end(CLOSE, code, reason)
+            status, content_type, length, pairs, body, _ = answer
+            headers = encode_headers(content_type, length, pairs)
+            await self._send_last({"type": f"{DENIAL}.start", "status": status, "headers": headers}, self._send_timeout)
+            await self._send_last({"type": f"{DENIAL}.body", "body": body}, self._send_timeout)
+            return
         await self.close(code, reason)
-        if self.progress.state is CLOSED and not self._told:
-            await self._tell(self._send_timeout)
+        if self.progress.state is CLOSED and not self._close_sent:
+            await self._send_close(self._send_timeout)
 
-    async def _tell(self, seconds: float | None) -> None:
+    async def _send_close(self, seconds: float | None) -> None:
         progress = self.progress
-        message = {"type": "websocket.close", "code": progress.code, "reason": progress.reason}
-        await self._put_last(message, seconds)
+        await self._send_last({"type": "websocket.close", "code": progress.code, "reason": progress.reason}, seconds)
 
-    async def _put_last(self, message: Message, seconds: float | None) -> None:
-        """Send what comes last; whether it gets across matters to nobody any more."""
+    async def _send_last(self, message: Message, seconds: float | None) -> None:
+        """Send a message that ends the WebSocket. It is over whether that succeeds or not."""
         try:
             with move_on_after(seconds):
                 await self._send(message)
         except Exception as error:
-            logger.debug("WebSocket %r: the server says %r", self.path, error)
-        self._told = True
+            logger.debug("WebSocket %r: the server raised %r", self.path, error)
+        self._close_sent = True
 
     # -- turns -------------------------------------------------------------------------------------------------------
 
-    async def _take_turn(self, what: str | None) -> None:
-        """Wait until those that are sending have sent; first come, first served. It may be over by then."""
+    async def _take_turn(self, method: str | None) -> None:
+        """Wait until those who came before have sent. The WebSocket may be closed by then."""
         if self._turns is None:
             self._turns = deque()
         turn = Event()
         self._turns.append(turn)
         try:
             await turn.wait()
-            if what is not None:
-                self.progress.allow(SEND, what)
+            if method is not None:
+                self.progress.allow(SEND, method)
         except BaseException:
             if turn.is_set():
                 self._pass_turn()
@@ -388,12 +438,8 @@ class Connection:
         if self._turns:
             self._turns.popleft().set()
         else:
-            self._saying = False
+            self._is_sending = False
 
 
-def _received_within(receive: Receive, seconds: float) -> Awaitable[Message]:
-    return within(receive(), seconds)
-
-
-async def _coroutine_of(awaitable: Awaitable[object]) -> None:
-    await awaitable
+def _ignore() -> None:
+    pass

@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Awaitable, Callable
+from functools import partial
+from typing import Any
+
 from anyio import move_on_after
 
 from micropie.asgi.request import ASGIWebSocketRequest
 from micropie.asgi.steps import close_request, perform
+from micropie.asgi.websocket.connection import DENIAL, Connection
 from micropie.asgi.websocket.websocket import WebSocket
 from micropie.execution.context import current
 from micropie.execution.loop import CLEAN_UP_WITHIN
@@ -16,25 +21,34 @@ from micropie.routing.site import Handover, Site
 
 
 async def serve_websocket(site: Site, scope: Scope, receive: Receive, send: Send) -> None:
-    """Serve one WebSocket. Raises what the flow does not answer: cancellation."""
+    """Serve one WebSocket. Raises only what the flow does not handle, such as a cancellation."""
     request = ASGIWebSocketRequest(scope)
     routes = site.socket_routes(request)
     if isinstance(routes, Handover):
         await hand_over(routes.mount, routes.path, scope, receive, send)
         return
     message = await receive()
-    if message["type"] != "websocket.connect":  # it has gone already
+    if message["type"] != "websocket.connect":  # the client has left already
         return
-    websocket = WebSocket(request, receive, send)
+    connection = Connection(request.path, receive, send)
+    run_handler = partial(_run_handler, connection, WebSocket(request, connection))
     token = current.set(request)
     try:
         try:
-            close_info = await perform(handle_websocket(routes, request, websocket.run), request)
+            code, reason, answer = await perform(handle_websocket(routes, request, run_handler), request)
         except BaseException:
             with move_on_after(CLEAN_UP_WITHIN, shield=True):
                 await perform(cleanup(request), request)
             raise
-        await websocket.refuse(*close_info)
+        can_deny = DENIAL in (scope.get("extensions") or ())
+        await connection.finish(code, reason, answer if can_deny else None)
     finally:
         current.reset(token)
         await close_request(request)
+
+
+def _run_handler(
+    connection: Connection, websocket: WebSocket, handler: Callable[..., Awaitable[object]], *arguments: Any
+) -> Awaitable[None]:
+    request = websocket.request
+    return connection.run(request.config.settings, request.watchers, handler, websocket, *arguments)

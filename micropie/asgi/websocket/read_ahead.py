@@ -1,6 +1,7 @@
-"""A WebSocket's messages read ahead of its handler, so that a client's leaving is seen while the handler does
-something else. It comes into being with the first such wait: a handler that waits for its messages alone has none,
-and one that has waited for nothing else for some messages is left alone again.
+"""Messages that are read ahead of the handler, so that a disconnect is seen while it waits for something else.
+
+Reading ahead begins with the first such wait: a handler that waits for messages alone needs none. It ends when the
+handler has taken some messages in a row without another wait.
 """
 
 from __future__ import annotations
@@ -13,110 +14,108 @@ from anyio import CancelScope
 from micropie.execution.wake import SingleWaiterEvent
 from micropie.http.types import Message
 
-# Messages that may wait for the handler. With this many, nothing is read on: the client has to wait in turn.
-MOST_KEPT = 32
+# Messages that may wait for the handler. With this many, no more are read and the client has to wait.
+MAX_MESSAGES = 32
 
-# Messages in a row that the handler takes without a wait for something else, until it is trusted to take all of them.
-# To begin anew costs 35 µs, which reading ahead costs for a dozen messages: who looks elsewhere more often keeps it.
-IN_A_ROW = 16
+# Messages that the handler takes in a row, without another wait, until reading ahead ends. To begin again costs 35 µs,
+# as much as reading a dozen messages ahead, so it must not end too early.
+RELEASE_AFTER = 16
 
 
 class ReadAhead:
-    """Takes over ``receive``, which gives None at the end. ``most_bytes``: with so many kept, nothing is read on."""
+    """A queue of messages, filled by a task that runs ``run``.
+
+    ``receive`` returns None after the last message. At ``max_bytes`` of messages no more are read.
+    """
 
     __slots__ = (
         "_arrived",
         "_ended",
         "_in_a_row",
-        "_kept",
-        "_let_go",
-        "_most_bytes",
-        "_reads",
+        "_is_receiving",
+        "_max_bytes",
+        "_messages",
         "_receive",
+        "_released",
         "_scope",
         "_size",
         "_taken",
     )
 
-    def __init__(self, receive: Callable[[], Awaitable[Message | None]], most_bytes: int) -> None:
+    def __init__(self, receive: Callable[[], Awaitable[Message | None]], max_bytes: int) -> None:
         self._receive = receive
-        self._most_bytes = most_bytes
-        self._kept: deque[tuple[Message, int]] = deque()  # and their sizes
+        self._max_bytes = max_bytes
+        self._messages: deque[tuple[Message, int]] = deque()  # with their sizes
         self._size = 0
         self._ended = False
-        self._let_go = False
-        self._reads = False  # whether a call of ``receive`` is under way
+        self._released = False
+        self._is_receiving = False
         self._in_a_row = 0
         self._arrived = SingleWaiterEvent()
         self._taken = SingleWaiterEvent()
         self._scope = CancelScope()
 
     @property
-    def has_some(self) -> bool:
-        """Whether messages are kept; they came before whatever ended it."""
-        return bool(self._kept)
+    def has_messages(self) -> bool:
+        """Whether messages are queued. They came before whatever ended the WebSocket."""
+        return bool(self._messages)
 
     async def run(self) -> None:
-        """Read until the end, or until it is let go, in a task of its own."""
+        """Read until the end, or until ``release``. Runs in a separate task."""
         try:
             with self._scope:
-                while not self._let_go:
-                    self._reads = True
+                while not self._released:
+                    self._is_receiving = True
                     message = await self._receive()
-                    self._reads = False
+                    self._is_receiving = False
                     if message is None:
                         break
-                    self._keep(message)
-                    while self._is_far_enough:
+                    size = len(message.get("text") or message.get("bytes") or "")
+                    self._messages.append((message, size))
+                    self._size += size
+                    self._arrived.ring()
+                    while self._must_wait():
                         await self._taken.wait()
         finally:
             self.end()
 
-    @property
-    def _is_far_enough(self) -> bool:
-        if self._in_a_row >= IN_A_ROW:
-            return self.has_some  # until the handler has taken it, and may then go on alone
-        return len(self._kept) >= MOST_KEPT or self._size > self._most_bytes
+    def _must_wait(self) -> bool:
+        """Tell whether to read no further until the handler has taken a message."""
+        if self._in_a_row >= RELEASE_AFTER:  # it may call ``release`` when it has the last one
+            return self.has_messages
+        return len(self._messages) >= MAX_MESSAGES or self._size > self._max_bytes
 
     async def next(self) -> Message | None:
-        """The next message; None after the last one."""
-        while not self._kept:
+        """Return the next message; None after the last one."""
+        while not self._messages:
             if self._ended:
                 return None
             await self._arrived.wait()
-        message, size = self._kept.popleft()
+        message, size = self._messages.popleft()
         self._size -= size
         self._in_a_row += 1
         self._taken.ring()
         return message
 
-    def look_out(self) -> None:
-        """The handler waits for something else, or another task receives: somebody has to read ahead."""
-        if self._in_a_row >= IN_A_ROW:
+    def go_on(self) -> None:
+        """Go on reading ahead: the handler waits for something else, or another task receives."""
+        if self._in_a_row >= RELEASE_AFTER:
             self._taken.ring()
         self._in_a_row = 0
 
-    def let_go(self) -> bool:
-        """End, and leave ``receive`` to the handler, if it has waited for its messages alone; whether that is so.
+    def release(self) -> bool:
+        """Stop reading and leave ``receive`` to the handler, if it has waited for messages alone. Tell whether so.
 
-        To be asked when ``next`` has given a message, which is what ``run`` waits for if it does not receive.
+        To be called when ``next`` has returned a message: ``run`` waits for that if it does not receive.
         """
-        if self._in_a_row < IN_A_ROW or self._kept or self._reads:
-            return False
-        self._let_go = True
-        return True
+        self._released = self._in_a_row >= RELEASE_AFTER and not self._messages and not self._is_receiving
+        return self._released
 
     def end(self) -> None:
-        """Nothing comes any more: whoever waits is told so."""
+        """Wake ``next``: no further message comes."""
         self._ended = True
         self._arrived.ring()
 
     def stop(self) -> None:
-        """Have the task end."""
+        """Cancel ``run``."""
         self._scope.cancel()
-
-    def _keep(self, message: Message) -> None:
-        size = len(message.get("text") or message.get("bytes") or "")
-        self._kept.append((message, size))
-        self._size += size
-        self._arrived.ring()

@@ -303,7 +303,7 @@ def test_R57_a_slow_client_is_cut_off_and_told_why(backend: str) -> None:
 
 @every_loop
 def test_R57_a_client_that_takes_not_even_the_close_holds_nobody(backend: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("micropie.asgi.websocket.connection.LAST_WORD_WITHIN", 0.05)
+    monkeypatch.setattr("micropie.asgi.websocket.connection.POLICY_CLOSE_WITHIN", 0.05)
 
     async def handler(ws: WebSocket) -> None:
         await ws.accept()
@@ -423,9 +423,9 @@ def test_a_handler_that_only_waits_for_messages_has_no_task_beside_it(backend: s
         await ws.accept()
         kept.append(ws)
         await ws.receive_text()
-        kept.append(ws._ahead)
+        kept.append(ws._connection._read_ahead)
         await anyio.lowlevel.checkpoint()
-        kept.append(ws._ahead)
+        kept.append(ws._connection._read_ahead)
         await ws.receive_text()
 
     async def main() -> None:
@@ -448,9 +448,9 @@ def test_R54_R61_reading_ahead_ends_with_its_reason_and_begins_anew(backend: str
         await ws.accept()
         for begin in (0, 100):
             await anyio.lowlevel.checkpoint()
-            kept.append(ws._ahead)
+            kept.append(ws._connection._read_ahead)
             got.extend([await ws.receive_text() for _ in range(100)])
-            kept.append(ws._ahead)
+            kept.append(ws._connection._read_ahead)
             assert len(got) == begin + 100
         await anyio.sleep_forever()
 
@@ -473,7 +473,7 @@ def test_reading_ahead_goes_on_where_the_handler_waits_for_something_else_betwee
         await ws.accept()
         for _ in range(100):
             await anyio.lowlevel.checkpoint()
-            readers.append(ws._ahead)
+            readers.append(ws._connection._read_ahead)
             await ws.receive_text()
 
     async def main() -> None:
