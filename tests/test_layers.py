@@ -1,15 +1,20 @@
-"""The core never waits: what import-linter can't see of the layers (its contracts are in pyproject.toml)."""
+"""The rules of the layers that import-linter can't check; its contracts are in pyproject.toml.
+
+The core never waits: it has no ``async`` and imports no event loop. Nothing below ``App`` needs it. No modules import each
+other in a circle, also not for type checking.
+"""
 
 from __future__ import annotations
 
 import ast
+from graphlib import CycleError, TopologicalSorter
 from pathlib import Path
 
 import pytest
 
 PACKAGE = Path(__file__).parent.parent / "micropie"
 
-# What may wait, or is made of parts that do. All else is the core.
+# These may wait, or consist of parts that do. All else is the core.
 DRIVERS = ("asgi", "wsgi", "channels", "mounts", "testing")
 WAITING = tuple(
     f"execution/{name}.py" for name in ("loop", "scoped", "wake", "threads", "portal", "backpressure", "background")
@@ -33,7 +38,7 @@ def each(paths: list[Path]) -> pytest.MarkDecorator:
 
 
 def imported(path: Path) -> set[str]:
-    """The full name of everything that is imported anywhere in a file, for type checking as well."""
+    """Return the full name of everything that a file imports, anywhere in it and for type checking too."""
     names = set()
     for node in ast.walk(ast.parse(path.read_text())):
         if isinstance(node, ast.Import):
@@ -60,6 +65,59 @@ def test_nothing_below_app_needs_it_even_for_types(path: Path) -> None:
     found = [name for name in imported(path) if f"{name}.".startswith("micropie.app.")]
     assert found == []
     assert not imported(path) & {"micropie", "micropie.App", "micropie.Server"}
+
+
+# The only imports that the search for circles ignores, each under TYPE_CHECKING: the request uses the modules on the left
+# and passes itself to them.
+REQUESTS_TYPES = {
+    ("asgi.steps", "asgi.request"),  # a request performs steps to read its body
+    ("asgi.streaming", "asgi.request"),  # sends the response of a request
+    ("mounts.asgi_in_asgi", "asgi.request"),  # hands a request's scope, receive and send on
+    ("mounts.wsgi_in_asgi", "asgi.request"),  # makes an environ of a request's scope
+    ("wsgi.steps", "wsgi.request"),  # a request performs steps to read its body
+    ("mounts.asgi_in_wsgi", "wsgi.request"),  # makes a scope of a request's environ
+    ("mounts.wsgi_in_wsgi", "wsgi.request"),  # hands a request's environ on
+    ("http.request", "routing.route"),  # here it is the other way round: a request has the route that matched
+}
+
+
+def import_graph() -> dict[str, set[str]]:
+    """Map each module to the modules of the package that it imports; all names are relative to ``micropie``."""
+    names = {path: ".".join(path.relative_to(PACKAGE).with_suffix("").parts) for path in EVERY_FILE}
+    modules = {name.removesuffix(".__init__").replace("__init__", "") or "micropie": p for p, name in names.items()}
+    graph = {}
+    for module, path in modules.items():
+        inside = {name.removeprefix("micropie.") for name in imported(path) if name.startswith("micropie.")}
+        found = {name if name in modules else name.rpartition(".")[0] or "micropie" for name in inside}
+        graph[module] = found - {module}
+    return graph
+
+
+def circle_in(graph: dict[str, set[str]]) -> list[str]:
+    try:
+        TopologicalSorter(graph).prepare()
+    except CycleError as error:
+        circle: list[str] = error.args[1]
+        return circle
+    return []
+
+
+def without(graph: dict[str, set[str]], imports: set[tuple[str, str]]) -> dict[str, set[str]]:
+    return {module: {other for other in found if (module, other) not in imports} for module, found in graph.items()}
+
+
+def test_no_modules_import_each_other_in_a_circle() -> None:
+    assert circle_in(without(import_graph(), REQUESTS_TYPES)) == []
+
+
+@pytest.mark.parametrize("exception", sorted(REQUESTS_TYPES), ids=" imports ".join)
+def test_each_import_of_a_requests_type_is_needed_and_for_type_checking(exception: tuple[str, str]) -> None:
+    importer, imported_module = exception
+    assert circle_in(without(import_graph(), REQUESTS_TYPES - {exception})) != []
+    text = (PACKAGE / f"{importer.replace('.', '/')}.py").read_text()
+    blocks = [node for node in ast.walk(ast.parse(text)) if isinstance(node, ast.If)]
+    guarded = [node for block in blocks if ast.unparse(block.test) == "TYPE_CHECKING" for node in block.body]
+    assert f"micropie.{imported_module}" in {node.module for node in guarded if isinstance(node, ast.ImportFrom)}
 
 
 def test_type_checkers_are_told_that_the_package_has_types() -> None:
