@@ -64,17 +64,17 @@ async def _send_waiting(stream: Stream, request: ASGIRequest, send: Send) -> Non
 
 async def _sender_of(stream: Stream, request: ASGIRequest) -> StreamSender:
     """What gets the chunks of a stream; begun by the first who asks."""
-    if stream.driver_state is None:
+    sender = stream.fetcher
+    if not isinstance(sender, StreamSender):
         chunks = stream.source if stream.is_async else _FromThreads(stream, request.config)
-        stream.driver_state = await begin_sending(stream, chunks, request)
-    sender: StreamSender = stream.driver_state
+        stream.fetcher = sender = await begin_sending(stream, chunks, request)
     return sender
 
 
 async def close_stream(stream: Stream, config: AppConfig) -> None:
     """Close a stream that has not come to its end."""
-    if stream.driver_state is not None:
-        await stream.driver_state.close()
+    if isinstance(stream.fetcher, StreamSender):
+        await stream.fetcher.close()
     elif stream.closer is not None:
         with move_on_after(CLEAN_UP_WITHIN, shield=True):  # also when this task is being cancelled
             await (stream.closer() if stream.is_async else in_thread(config.threads, stream.closer))
@@ -186,7 +186,7 @@ class StreamSender:
 
     async def _finish(self, failure: BaseException | None, is_open: bool) -> None:
         """Close the source if it is open, leave what was entered, raise what it ended by."""
-        self._stream.driver_state = None  # or the request would be a cycle
+        self._stream.fetcher = None  # or the request would be a cycle
         self._watch.end()  # now, or it would give up a source that is closing
         try:
             failure = await self._source.finish(failure, is_open)

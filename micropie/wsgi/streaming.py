@@ -23,9 +23,9 @@ from micropie.http.streams import END, Stream, has_ended
 
 def reader_of(stream: Stream, backend: str) -> StreamReader:
     """What gets the chunks of an async stream; begun by the first who asks."""
-    if stream.driver_state is None:
-        stream.driver_state = StreamReader(stream.source, backend)
-    reader: StreamReader = stream.driver_state
+    reader = stream.fetcher
+    if not isinstance(reader, StreamReader):
+        stream.fetcher = reader = StreamReader(stream.source, backend)
     return reader
 
 
@@ -36,8 +36,8 @@ def next_chunk(stream: Stream, backend: str) -> Any:
 
 def close_stream(stream: Stream, backend: str) -> None:
     """Close a stream that has not come to its end."""
-    if stream.driver_state is not None:
-        stream.driver_state.close()
+    if isinstance(stream.fetcher, StreamReader):
+        stream.fetcher.close()
     elif stream.closer is not None and stream.is_async:
         await_in_portal(backend, stream.closer, ())
     elif stream.closer is not None:

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Iterator
+import dis
+import importlib.util
+from collections.abc import AsyncIterator, Callable, Iterator
+from types import CodeType, ModuleType
 from typing import Any
 
 import anyio
@@ -11,6 +14,7 @@ import httpx
 import pytest
 
 from micropie import App, HTTPError, Redirect
+from micropie.http import streams
 from micropie.http.streams import _KNOWN, may_wait
 from tests.conftest import MakeClient
 
@@ -327,6 +331,63 @@ def test_a_generator_with_an_await_may_wait(source: Any) -> None:
 
 def test_any_other_iterator_may_wait() -> None:
     assert may_wait(iter([]))
+
+
+def streams_on_an_interpreter_with(opname: Callable[[str], str], monkeypatch: pytest.MonkeyPatch) -> ModuleType:
+    """A copy of the module, imported where instructions have other names."""
+    read = dis.get_instructions
+
+    def renamed(code: CodeType) -> Iterator[dis.Instruction]:
+        return (instruction._replace(opname=opname(instruction.opname)) for instruction in read(code))
+
+    monkeypatch.setattr(dis, "get_instructions", renamed)
+    spec = importlib.util.spec_from_file_location("micropie.http.streams_elsewhere", streams.__file__)
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+@pytest.mark.parametrize(
+    "opname",
+    [
+        lambda name: name.replace("GET_AWAITABLE", "AWAIT"),
+        lambda name: name.replace("GET_ANEXT", "ASYNC_NEXT"),
+        lambda name: f"NEW_{name}",
+        lambda name: "GET_AWAITABLE",
+    ],
+)
+def test_on_an_interpreter_with_other_bytecode_every_generator_may_wait(
+    opname: Callable[[str], str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    elsewhere = streams_on_an_interpreter_with(opname, monkeypatch)
+    assert all(elsewhere.may_wait(source()) for source in (no_await, awaits, loops, enters))
+    assert elsewhere.Stream(no_await(), True).next_nowait() is elsewhere.PENDING
+
+
+def test_on_this_interpreter_the_inspection_is_trusted(monkeypatch: pytest.MonkeyPatch) -> None:
+    elsewhere = streams_on_an_interpreter_with(lambda name: name, monkeypatch)
+    assert [elsewhere.may_wait(source()) for source in (no_await, awaits, loops, enters)] == [False, True, True, True]
+
+
+def test_a_wait_where_none_is_expected_is_never_lost(backend: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(streams, "may_wait", lambda source: False)
+    ended = []
+
+    async def chunks() -> AsyncIterator[str]:
+        try:
+            await anyio.sleep(0.01)
+            yield "a"
+        finally:
+            ended.append(True)
+
+    async def ask() -> None:
+        with pytest.raises(RuntimeError, match="no await was found"):
+            streams.Stream(chunks(), True).next_nowait()
+
+    anyio.run(ask, backend=backend)
+    assert ended == [True]
 
 
 def test_what_is_known_of_generators_does_not_pile_up() -> None:
