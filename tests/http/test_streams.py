@@ -371,6 +371,7 @@ def test_on_this_interpreter_the_inspection_is_trusted(monkeypatch: pytest.Monke
     assert [elsewhere.may_wait(source()) for source in (no_await, awaits, loops, enters)] == [False, True, True, True]
 
 
+@pytest.mark.parametrize("backend", ["asyncio", "trio"])
 def test_a_wait_where_none_is_expected_is_never_lost(backend: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(streams, "may_wait", lambda source: False)
     ended = []
