@@ -23,6 +23,7 @@ from micropie.flow.websocket_hooks import run_after_websocket, run_before_websoc
 from micropie.http.request import WebSocketRequest
 from micropie.http.response import Answer, Response, encode, error_response, redirect_response
 from micropie.http.websocket import FAILED, NORMAL, POLICY, is_allowed_origin
+from micropie.middleware.base import FlowMiddleware
 from micropie.routing.site import SocketRoutes
 
 logger = logging.getLogger("micropie")
@@ -85,7 +86,7 @@ def _handshake(routes: SocketRoutes, request: WebSocketRequest, run_handler: Run
             request._loaded_session = yield from config.sessions.open(session_id)
     # 3. Origin and hooks. The author's hooks see no handshake from another site's page.
     for hook in config.middlewares:
-        if getattr(hook, "sees_handshakes", False):
+        if isinstance(hook, FlowMiddleware) and hook.sees_handshakes:
             hook.before(request)
     origin = request.origin()
     if origin is not None and not is_allowed_origin(

@@ -19,9 +19,7 @@ _KEYS = frozenset({"code", "reason"})
 _UNUSED = (WebSocketMiddleware.before_websocket, WebSocketMiddleware.after_websocket)
 
 
-def run_before_websocket(
-    hooks: list[WebSocketMiddleware], begun: list[WebSocketMiddleware], request: Request
-) -> Flow[tuple[int, str] | None]:
+def run_before_websocket(hooks: list[object], begun: list[object], request: Request) -> Flow[tuple[int, str] | None]:
     """Run each ``before_websocket`` until one refuses, and return its code and reason.
 
     Every hook that is called is added to ``begun``.
@@ -41,7 +39,7 @@ def run_before_websocket(
     return None
 
 
-def run_after_websocket(begun: list[WebSocketMiddleware], request: Request) -> Flow[None]:
+def run_after_websocket(begun: list[object], request: Request) -> Flow[None]:
     """Run ``after_websocket`` of each hook in ``begun``, last first. An error is logged, and the others still run."""
     while begun:
         hook = begun.pop()
@@ -51,7 +49,7 @@ def run_after_websocket(begun: list[WebSocketMiddleware], request: Request) -> F
             logger.exception("after_websocket of %s failed", type(hook).__name__)
 
 
-def _call(hook: WebSocketMiddleware, name: str, request: Request) -> Flow[object]:
+def _call(hook: object, name: str, request: Request) -> Flow[object]:
     method = getattr(hook, name, None)  # a hook need not inherit from ``WebSocketMiddleware``
     if method is None or getattr(method, "__func__", method) in _UNUSED:
         return None

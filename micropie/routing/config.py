@@ -1,11 +1,16 @@
-"""What one ``App`` of a tree is configured with: its settings, its own error handlers, and what it inherits."""
+"""``AppConfig``: what holds for the requests of one ``App`` in a tree, compiled once and read by every request.
+
+Settings are plain values that an author writes (``settings.py``). A config is made of them (``inheritance.py``) and
+also has the objects that they describe, such as thread limits, the session store and the templates. A part that the
+application does not set itself is the same object as in the config of the application around it.
+"""
 
 from __future__ import annotations
 
 import inspect
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, TypeAlias
+from typing import TYPE_CHECKING, TypeAlias
 
 from micropie.errors import HTTPError, SetupError
 from micropie.execution.steps import Flow, call, kind_of
@@ -13,6 +18,7 @@ from micropie.http.response import Response, as_response, states_status
 from micropie.routing.settings import Settings
 
 if TYPE_CHECKING:
+    from micropie.channels import Channels
     from micropie.execution.executors import ExecutorPool
     from micropie.execution.placement import Threads
     from micropie.execution.pool import Pool
@@ -26,9 +32,9 @@ ErrorKey: TypeAlias = int | type
 
 
 class ErrorHandler:
-    """A function of one parameter, the error, or of none; ``def`` or ``async def``."""
+    """An author's function for errors: ``def`` or ``async def``, with one parameter, the error, or none."""
 
-    def __init__(self, function: Callable[..., Any]) -> None:
+    def __init__(self, function: Callable[..., object]) -> None:
         self._function = function
         self._kind = kind_of(function)
         parameters = inspect.signature(function).parameters
@@ -37,7 +43,7 @@ class ErrorHandler:
         self._takes_error = bool(parameters)
 
     def respond(self, error: Exception, status: int) -> Flow[Response]:
-        """What the author answers; the status is the error's unless the answer states one."""
+        """Return the author's answer, with the error's status unless the answer states one."""
         result = yield from call(self._kind, self._function, *((error,) if self._takes_error else ()))
         response = as_response(result)
         if not states_status(result):
@@ -46,7 +52,7 @@ class ErrorHandler:
 
 
 def check_error_key(key: object) -> ErrorKey:
-    """A status from 400 to 599 or an exception class; raises ``SetupError`` for anything else."""
+    """Return ``key`` if it is a status from 400 to 599 or an exception class; raise ``SetupError`` otherwise."""
     if isinstance(key, int) and not isinstance(key, bool) and 400 <= key <= 599:
         return key
     if isinstance(key, type) and issubclass(key, Exception):
@@ -56,39 +62,44 @@ def check_error_key(key: object) -> ErrorKey:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class AppConfig:
-    """One ``App`` with what it inherits from those it lives in; each of its routes refers to it.
-
-    ``middlewares``, ``ws_middlewares``: those of the outermost application to this one, live, so that one appended
-    late counts; for the outermost application its own list, as it is looked at with every request.
-    ``error_handlers``: by status or exception class, this application's own before those around it.
-    """
+    """The config of one ``App`` in a tree; every route of it refers to this."""
 
     settings: Settings
     threads: Threads
+    """The worker threads for its ``def`` handlers."""
     pool: Pool | ExecutorPool
+    """The processes for its handlers that run in one."""
     pool_threads: Threads
-    """Those that wait for the pool."""
+    """The threads that wait for the pool."""
     limits: Limits
+    """What a query and a form may have."""
     sessions: SessionStore
-    middlewares: Iterable[Any]
-    ws_middlewares: Iterable[Any]
+    middlewares: Iterable[object]
+    """All from the outermost application to this one, at the moment: one that is appended later counts.
+
+    For the outermost application its own list, because every request looks whether it is empty.
+    """
+    ws_middlewares: Iterable[object]
+    """The same for WebSockets."""
     error_handlers: dict[ErrorKey, ErrorHandler]
+    """By status or exception class; this application's own replace those of the applications around it."""
     app: object
     prefix: str
     """Where ``app`` lies in the tree: "" or "/blog"."""
     templates: Templates
-    channels: Any
-    """``Channels``: where it publishes and subscribes."""
+    channels: Channels
+    """Where it publishes and subscribes."""
     shutdown: ShutdownSignal
-    """Of the whole tree: told when the server is told to end."""
+    """Set when the server is told to stop; one for the whole tree."""
     tree: dict[int, AppConfig]
-    """The levels of the whole tree by the id of their application; of one that is in it twice, the first."""
+    """The configs of the whole tree by ``id(app)``; the first one for an application that is in it twice."""
 
     def error_handler_for(self, error: Exception, status: int) -> tuple[ErrorHandler | None, bool]:
-        """The author's handler for an error, the nearest there is, and whether the error was expected.
+        """Return the author's nearest handler for an error, or None, and whether the author expected this error.
 
-        Nearest is its class, then its base classes, then its status, then ``HTTPError`` and ``Exception``, which
-        are as good as "any". It was expected if a class was named, and that was not ``Exception``.
+        The nearest is that of its class, then of its base classes, then of its status, then of ``HTTPError`` and
+        ``Exception``, which mean any error. An error is expected if a handler names its class or a base class of it
+        other than these two.
         """
         kinds = type(error).__mro__
         own: list[ErrorKey] = [kind for kind in kinds if kind not in _ANY and kind in self.error_handlers]

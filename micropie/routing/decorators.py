@@ -1,4 +1,7 @@
-"""What authors write above their functions: routes, where a handler runs, what is no handler."""
+"""The decorators for handlers: routes, where a handler runs, how it receives its body, which method is none.
+
+A decorator only leaves a mark on the function and returns it; ``routing.compiler`` reads the marks.
+"""
 
 from __future__ import annotations
 
@@ -8,7 +11,7 @@ from typing import Any, TypeVar, overload
 from micropie.errors import SetupError, is_count
 from micropie.execution.placement import LOOP, MARK, PROCESS, THREAD, checked_placement
 from micropie.routing.patterns import Pattern
-from micropie.routing.route import RouteMark, checked_methods
+from micropie.routing.route import RouteMark, checked_methods, marks_of
 
 Function = TypeVar("Function", bound=Callable[..., Any])
 
@@ -20,7 +23,7 @@ def make_mark(
     decorator: str = "route",
     run_in: str | None = None,
 ) -> RouteMark:
-    """A checked ``RouteMark``. Raises ``SetupError`` for a path that can't be read, an unknown method or place."""
+    """Return a checked ``RouteMark``. Raises ``SetupError`` for a wrong path, an unknown method or placement."""
     if path is not None:
         if not isinstance(path, str):
             raise SetupError(f'a route begins with its path: write @{decorator}("/path"), not {path!r}')
@@ -40,30 +43,34 @@ def route(
     """Answer ``path`` with the method below: ``@route("/users/<id:int>", methods=["GET"])``.
 
     Wildcards: ``<name>``, ``<name:int>``, ``<name:float>``, ``<name:path>``, ``<name:re:[a-z]+>``; they fill the
-    parameters of their names. Without ``path`` the method keeps its own name's path; without ``methods`` it
-    answers every method. ``name`` is for ``url_for``. ``run_in``: "loop", "thread" or "process". Raises ``SetupError``.
+    parameters of their names. Without ``path`` the handler keeps the path of its own name; without ``methods`` it
+    answers every method. ``name`` is for ``url_for``. ``run_in``: "loop", "thread" or "process", see ``run_in``.
+    Raises ``SetupError`` for a mistake in these.
     """
     return _marker(make_mark(path, methods, name, run_in=run_in))
 
 
-def _marker(mark: RouteMark, attribute: str = "__micropie_routes__") -> Callable[[Function], Function]:
-    def add_mark(function: Function) -> Function:
-        # A new list each time: a subclass's override must not change what its parent's method says.
-        setattr(function, attribute, [*getattr(function, attribute, []), mark])
-        return function
+def _with_mark(function: Function, attribute: str, mark: object) -> Function:
+    setattr(function, attribute, mark)
+    return function
 
-    return add_mark
+
+def _marker(mark: RouteMark, attribute: str = "__micropie_routes__") -> Callable[[Function], Function]:
+    # A new list for each mark: a subclass's override must not change the marks of its parent's method.
+    return lambda function: _with_mark(function, attribute, [*marks_of(function, attribute), mark])
 
 
 @overload
 def websocket(path: Function) -> Function: ...
 @overload
 def websocket(path: str | None = None, *, name: str | None = None) -> Callable[[Function], Function]: ...
-def websocket(path: Any = None, *, name: str | None = None) -> Any:
+def websocket(
+    path: Function | str | None = None, *, name: str | None = None
+) -> Function | Callable[[Function], Function]:
     """Answer WebSockets at ``path`` with the method below: ``@websocket("/rooms/<room>")``.
 
     The method is an ``async def`` that takes the socket first, then parameters as any handler does. Without ``path``
-    it answers the path of its name. A method whose name begins with ``ws_`` needs none of this: ``ws_chat`` answers
+    it answers the path of its name. A method whose name begins with ``ws_`` needs no decorator: ``ws_chat`` answers
     ``/chat``. ``name`` is for ``url_for``. Raises ``SetupError``.
     """
     if callable(path):
@@ -84,7 +91,9 @@ class _MethodDecorator:
     def __call__(
         self, path: str | None = None, *, name: str | None = None, run_in: str | None = None
     ) -> Callable[[Function], Function]: ...
-    def __call__(self, path: Any = None, *, name: str | None = None, run_in: str | None = None) -> Any:
+    def __call__(
+        self, path: Function | str | None = None, *, name: str | None = None, run_in: str | None = None
+    ) -> Function | Callable[[Function], Function]:
         if callable(path):
             return _marker(make_mark(None, [self._method], None))(path)
         return _marker(make_mark(path, [self._method], name, run_in=run_in))
@@ -98,66 +107,56 @@ delete = _MethodDecorator("DELETE")
 
 
 def run_in(placement: str) -> Callable[[Function], Function]:
-    """Where the handler below runs, whatever the application's ``run_in`` says: ``@run_in("thread")``.
+    """Run the handler below there, whatever the application's ``run_in`` says: ``@run_in("thread")``.
 
     ``"loop"``: on the event loop, or in the server's own thread under WSGI, for a ``def`` that never blocks.
-    ``"thread"``: where it may block, the default for ``def``. ``"process"``: in a process of a pool, for what computes
-    for long. What can't be is a ``SetupError``: ``async def`` runs on the event loop only.
+    ``"thread"``: in a worker thread, where it may block, the default for ``def``. ``"process"``: in a process of a
+    pool, for long computations. Raises ``SetupError`` for another word; an ``async def`` that is to run elsewhere than
+    on the event loop raises it when the application is first used.
     """
     checked_placement(placement, "run_in")
-
-    def mark(function: Function) -> Function:
-        setattr(function, MARK, placement)
-        return function
-
-    return mark
+    return lambda function: _with_mark(function, MARK, placement)
 
 
 def inline(function: Function) -> Function:
-    """Call this ``def`` handler or hook on the event loop, not in a thread: it is quick and never blocks."""
+    """Call this ``def`` handler or hook on the event loop, not in a thread, because it is quick and never blocks."""
     return run_in(LOOP)(function)
 
 
 def threaded(function: Function) -> Function:
-    """Call this ``def`` handler in a thread, also in an ``App(run_in=...)`` that says otherwise."""
+    """Call this ``def`` handler in a thread, even if ``App(run_in=...)`` says otherwise."""
     return run_in(THREAD)(function)
 
 
 def pooled(function: Function) -> Function:
-    """Call this ``def`` handler in a process of the pool: it computes for long, and must not hold up others.
+    """Call this ``def`` handler in a process of the pool, because it computes for long and must not delay others.
 
-    Its arguments and what it returns or yields cross by ``pickle``; the handler itself by its name. ``self`` is a bare
-    object of its class there, and ``self.request`` a copy that can only be read.
+    Its arguments and the values that it returns or yields are pickled; the handler itself is found by its name. There
+    ``self`` is a bare object of its class, and ``self.request`` a copy that can only be read.
     """
     return run_in(PROCESS)(function)
 
 
 def hidden(function: Function) -> Function:
-    """This public method is no handler: its name is no URL."""
-    function.__micropie_hidden__ = True  # type: ignore[attr-defined]
-    return function
+    """Mark a public method that is no handler, so that its name is no URL."""
+    return _with_mark(function, "__micropie_hidden__", True)
 
 
 def reads_body(function: Function) -> Function:
-    """This handler receives the body itself, as it arrives: ``request.parts()``, ``stream()`` or ``body()``.
+    """Let the handler receive the body itself, as it arrives: ``request.parts()``, ``stream()`` or ``body()``.
 
-    No form or JSON is received for it, so its parameters come from the path and the query alone. Raises
-    ``SetupError`` when the application is first used if one is annotated as a file or as what a whole body becomes.
+    No form or JSON is received for it, so its parameters come from the path and the query alone. A parameter that is
+    annotated as a file or a whole document raises ``SetupError`` when the application is first used.
     """
-    function.__micropie_reads_body__ = True  # type: ignore[attr-defined]
-    return function
+    return _with_mark(function, "__micropie_reads_body__", True)
 
 
 def max_body_size(size: int) -> Callable[[Function], Function]:
-    """The most bytes of a body for the handler below, whatever the application's ``max_body_size`` is.
+    """Limit the body for the handler below to ``size`` bytes, whatever the application's ``max_body_size`` is.
 
-    ``@max_body_size(2 * 1024**3)``; a longer body gets 413. Raises ``SetupError`` for what is no number of bytes.
+    ``@max_body_size(2 * 1024**3)``; a longer body gets 413. Raises ``SetupError`` unless ``size`` is an int of 0 or
+    more.
     """
     if not is_count(size, least=0):
         raise SetupError(f"max_body_size takes a whole number of bytes, 0 or more: not {size!r}")
-
-    def limit(function: Function) -> Function:
-        function.__micropie_max_body_size__ = size  # type: ignore[attr-defined]
-        return function
-
-    return limit
+    return lambda function: _with_mark(function, "__micropie_max_body_size__", size)

@@ -1,10 +1,10 @@
-"""What each application of a tree inherits from those around it, and what it has of its own: its ``Level``."""
+"""Make each application's ``AppConfig``: its own settings, and everything that it inherits from the outer one."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from micropie.execution.executors import ExecutorPool
 from micropie.execution.fork import available_cpus
@@ -19,38 +19,41 @@ from micropie.sessions import SessionBackend, SessionStore
 from micropie.templates import Templates
 
 if TYPE_CHECKING:
+    from micropie.channels import Channels
     from micropie.routing.route import RouteMark
 
 
 @dataclass(slots=True)
 class AppDefinition:
-    """One ``App`` of a tree as its author wrote it: what is compiled."""
+    """One ``App`` of a tree as its author wrote it, before it is compiled."""
 
     app: object
     framework: tuple[type, ...]
     """The classes whose methods are no handlers."""
-    settings: dict[str, Any]
+    settings: dict[str, object]
+    """Only those that the author has set."""
     session_backend: SessionBackend | None
-    """None: that of the application around this one; the outermost has one."""
-    channels: Any
-    """None: those of the application around this one; the outermost has some."""
-    middlewares: list[Any]
+    """None for the outer application's; never None for the outermost."""
+    channels: Channels | None
+    """None for the outer application's; never None for the outermost."""
+    middlewares: list[object]
     error_handlers: dict[ErrorKey, ErrorHandler]
-    functions: list[tuple[Callable[..., Any], RouteMark]]
+    functions: list[tuple[Callable[..., object], RouteMark]]
     """Plain functions with an explicit route."""
-    ws_middlewares: list[Any]
-    socket_functions: list[tuple[Callable[..., Any], RouteMark]]
+    ws_middlewares: list[object]
+    socket_functions: list[tuple[Callable[..., object], RouteMark]]
     """Plain functions that answer WebSockets."""
-    template_names: dict[str, Any]
-    """What its templates see without being given it."""
+    template_names: dict[str, object]
+    """What its templates see beside the values that they are given."""
     children: dict[str, AppDefinition]
     mounts: list[tuple[Mount, AppDefinition | None]]
-    """What is mounted on it; with a branch, what shares sessions and hooks with it."""
+    """The mounts, with a definition for an ``App`` that shares sessions and hooks with this one."""
 
 
 def root_config(root: AppDefinition, shutdown: ShutdownSignal) -> AppConfig:
+    """Return the config of a tree's outermost application. Raises ``SetupError`` for a wrong setting."""
     settings = Settings().overridden(root.settings)
-    assert root.session_backend is not None  # noqa: S101
+    assert root.session_backend is not None and root.channels is not None  # noqa: S101, PT018
     pool, pool_threads = _pool(settings)
     return AppConfig(
         settings=settings,
@@ -71,8 +74,18 @@ def root_config(root: AppDefinition, shutdown: ShutdownSignal) -> AppConfig:
     )
 
 
+_THREAD_SETTINGS = frozenset({"threads", "thread_queue"})
+_POOL_SETTINGS = frozenset({"processes", "pool"})
+
+
 def child_config(definition: AppDefinition, outer: AppConfig, prefix: str) -> AppConfig:
+    """Return the config of an application inside ``outer``'s. Raises ``SetupError`` for a wrong setting."""
     settings = outer.settings.overridden(definition.settings)
+    sessions = outer.sessions
+    if definition.session_backend is not None:
+        sessions = _store(definition.session_backend, settings, prefix)
+    elif any(name.startswith("session_") for name in definition.settings):
+        sessions = _store(outer.sessions.backend, settings, outer.sessions.prefix)
     shares_pool = _POOL_SETTINGS.isdisjoint(definition.settings)
     pool, pool_threads = (outer.pool, outer.pool_threads) if shares_pool else _pool(settings)
     return replace(
@@ -82,7 +95,7 @@ def child_config(definition: AppDefinition, outer: AppConfig, prefix: str) -> Ap
         pool=pool,
         pool_threads=pool_threads,
         limits=_limits(settings),
-        sessions=_inner_store(definition, outer, settings, prefix),
+        sessions=sessions,
         middlewares=_Chain(outer.middlewares, definition.middlewares),
         ws_middlewares=_Chain(outer.ws_middlewares, definition.ws_middlewares),
         error_handlers={**outer.error_handlers, **definition.error_handlers},
@@ -93,22 +106,8 @@ def child_config(definition: AppDefinition, outer: AppConfig, prefix: str) -> Ap
     )
 
 
-def _inner_store(definition: AppDefinition, outer: AppConfig, settings: Settings, prefix: str) -> SessionStore:
-    if definition.session_backend is not None:
-        return _store(definition.session_backend, settings, prefix)
-    if any(name.startswith("session_") for name in definition.settings):
-        return _store(outer.sessions.backend, settings, outer.sessions.prefix)
-    return outer.sessions
-
-
-_THREAD_SETTINGS = frozenset({"threads", "thread_queue"})
-
-
 def _threads(settings: Settings) -> Threads:
     return Threads(settings.threads, settings.thread_queue)
-
-
-_POOL_SETTINGS = frozenset({"processes", "pool"})
 
 
 def _pool(settings: Settings) -> tuple[Pool | ExecutorPool, Threads]:
@@ -134,22 +133,22 @@ def _templates(definition: AppDefinition, settings: Settings) -> Templates:
     return Templates(settings.templates, settings.template_filters, names, reload=settings.debug)
 
 
-class _Chain:
-    """Two lists of middleware as one, each as it is at the moment."""
-
-    def __init__(self, outer: Iterable[Any], inner: Iterable[Any]) -> None:
-        self._parts = (outer, inner)
-
-    def __iter__(self) -> Iterator[Any]:
-        return (middleware for part in self._parts for middleware in part)
-
-    def __bool__(self) -> bool:
-        return any(self._parts)
-
-
 def _limits(settings: Settings) -> Limits:
     return Limits(
         max_form_field_size=settings.max_form_field_size,
         max_fields=settings.max_form_fields,
         max_files=settings.max_form_files,
     )
+
+
+class _Chain:
+    """Two lists of middleware as one, always as they are at the moment."""
+
+    def __init__(self, outer: Iterable[object], inner: Iterable[object]) -> None:
+        self._parts = (outer, inner)
+
+    def __iter__(self) -> Iterator[object]:
+        return (middleware for part in self._parts for middleware in part)
+
+    def __bool__(self) -> bool:
+        return any(self._parts)

@@ -1,8 +1,8 @@
-"""Explicit paths: ``/users/<id:int>`` compiled to a matcher, and filled in again for a URL.
+"""Explicit paths such as ``/users/<id:int>``: match a path, and fill in values to make a URL.
 
-Wildcards are Bottle's: ``<name>`` (text without "/"), ``<name:int>``, ``<name:float>``, ``<name:path>`` (text with
-"/") and ``<name:re:[a-z]+>``. A path is matched as its decoded segments joined by "/"; a "/" that came escaped
-inside a segment is ``ESCAPED_SLASH`` there, so that it never separates.
+The syntax is Bottle's: ``<name>`` (text without "/"), ``<name:int>``, ``<name:float>``, ``<name:path>`` (text with
+"/") and ``<name:re:[a-z]+>``. A path is matched as its decoded segments joined by "/". A "/" that was escaped in the
+request is ``ESCAPED_SLASH`` while a path is matched, so that it never separates segments.
 """
 
 from __future__ import annotations
@@ -10,25 +10,25 @@ from __future__ import annotations
 import re
 from collections.abc import Callable
 from itertools import zip_longest
-from typing import Any, NamedTuple
+from typing import NamedTuple
 from urllib.parse import quote
 
 from micropie.errors import SetupError
 from micropie.http.paths import DOTS_AND_EMPTY
 
-ESCAPED_SLASH = "\0"  # free to use: a path with a real NUL is refused before
+ESCAPED_SLASH = "\0"  # free to use: a path with NUL is refused earlier
 
 _WILDCARD = re.compile(r"<(?P<name>[A-Za-z_][A-Za-z0-9_]*)?(?::(?P<kind>[a-z]+)(?::(?P<rule>(?:\\.|[^\\>])*))?)?>")
 
 
 def _climbs(value: object) -> bool:
-    """Whether a value, from ``..%2F``, would lead out of the directory that somebody joins it to."""
+    """Return whether a value such as "../x", sent as ``..%2Fx``, leads out of a directory that it is joined to."""
     return isinstance(value, str) and ".." in value and ".." in value.split("/")
 
 
 class _Kind(NamedTuple):
-    rule: str
-    convert: Callable[[str], Any]
+    rule: str  # a regular expression
+    convert: Callable[[str], object]
 
 
 def _text(value: str) -> str:
@@ -46,7 +46,11 @@ _KINDS = {
 
 
 class Pattern:
-    """One explicit path. ``text`` is what the author wrote; ``literal`` the path if it has no wildcards."""
+    """One explicit path.
+
+    ``text`` is the path as the author wrote it. ``literal`` is the same if it has no wildcards, else None. ``names``
+    are those of its wildcards. ``shape`` is equal for patterns that match the same paths. Raises ``SetupError``.
+    """
 
     def __init__(self, text: str) -> None:
         if not text.startswith("/"):
@@ -57,21 +61,26 @@ class Pattern:
         if "//" in _WILDCARD.sub("x", self.text):
             raise SetupError(f"the route {text!r} has an empty segment, which no path may have")
         self.names: list[str] = []
-        self._converts: list[Callable[[str], Any]] = []
-        self._pieces: list[str] = []  # literal text around the wildcards
-        expression = self._compile()
-        self.shape = expression  # equal for patterns that match the same paths
+        self._converts: list[Callable[[str], object]] = []
+        self._rules: list[str] = []
+        self._literals: list[str] = []  # the text before, between and after the wildcards
+        self.shape, end = "", 0
+        for wildcard in _WILDCARD.finditer(self.text):
+            self._add_literal(self.text[end : wildcard.start()])
+            self._add_wildcard(wildcard)
+            end = wildcard.end()
+        self._add_literal(self.text[end:])
         self.literal = None if self.names else self.text
-        self._match = re.compile(expression, re.DOTALL).fullmatch
+        self._match = re.compile(self.shape, re.DOTALL).fullmatch
 
     @property
     def first_segment(self) -> str | None:
-        """The first segment if it is literal, else None: what patterns are sorted by."""
+        """The first segment if it is literal, else None. Patterns are grouped by it."""
         segment = self.text.split("/")[1]
         return None if "<" in segment else segment
 
-    def match(self, path: str) -> dict[str, Any] | None:
-        """The wildcards' values by name, None if the path is another one."""
+    def match(self, path: str) -> dict[str, object] | None:
+        """Return the wildcards' values by name, or None if the pattern does not match."""
         found = self._match(path)
         if found is None:
             return None
@@ -80,20 +89,20 @@ class Pattern:
             return None
         return dict(zip(self.names, values, strict=True))
 
-    def fill(self, values: dict[str, Any]) -> str:
-        """The path with ``values`` in place of the wildcards, which are taken out of ``values``.
+    def fill(self, values: dict[str, object]) -> str:
+        """Return the path with ``values`` in place of the wildcards, and remove these values from ``values``.
 
-        Raises ``KeyError`` for a missing one and ``ValueError`` for one that the pattern would not match.
+        Raises ``KeyError`` for a missing value and ``ValueError`` for one that the pattern would not match.
         """
-        path = self._pieces[0]
+        path = self._literals[0]
         texts = {name: str(values.pop(name)) for name in self.names}
-        for (name, text), rule, literal in zip(texts.items(), self._rules, self._pieces[1:], strict=True):
+        for (name, text), rule, literal in zip(texts.items(), self._rules, self._literals[1:], strict=True):
             if ESCAPED_SLASH in text:
                 raise self._misfit(name, text)
             path += (text.replace("/", ESCAPED_SLASH) if rule == _KINDS[""].rule else text) + literal
         found = self._match(path)
         matched = [_text(text) for text in found.groups()] if found else []
-        # Compared as a whole: "a-b" may be split elsewhere than it was put together.
+        # All values are compared, because the pattern may split "a-b" at another place than where it was joined.
         if (
             matched != [*texts.values()]
             or any(map(_climbs, matched))
@@ -106,29 +115,20 @@ class Pattern:
     def _misfit(self, name: str, text: str) -> ValueError:
         return ValueError(f"{text!r} does not fit <{name}> of the route {self.text!r}")
 
-    def _compile(self) -> str:
-        self._rules: list[str] = []
-        expression, end = "", 0
-        for wildcard in _WILDCARD.finditer(self.text):
-            self._literal(self.text[end : wildcard.start()])
-            expression += re.escape(self._pieces[-1]) + f"({self._wildcard(wildcard)})"
-            end = wildcard.end()
-        self._literal(self.text[end:])
-        return expression + re.escape(self._pieces[-1])
-
-    def _literal(self, text: str) -> None:
+    def _add_literal(self, text: str) -> None:
         if "<" in text or ">" in text:
             raise SetupError(f"the route {self.text!r} has a wildcard that can't be read: write <name> or <name:int>")
-        self._pieces.append(text)
+        self._literals.append(text)
+        self.shape += re.escape(text)
 
-    def _wildcard(self, found: re.Match[str]) -> str:
+    def _add_wildcard(self, found: re.Match[str]) -> None:
         name, kind, rule = found["name"], found["kind"] or "", found["rule"]
         if name is None:
             raise SetupError(f"the route {self.text!r} has a wildcard without a name: write <name:{kind or 'int'}>")
         if name in self.names:
             raise SetupError(f"the route {self.text!r} names <{name}> twice")
         if kind == "re":
-            chosen = _Kind(self._own_rule(rule), _text)
+            chosen = _Kind(self._checked_rule(rule), _text)
         elif kind in _KINDS and rule is None:
             chosen = _KINDS[kind]
         else:
@@ -136,13 +136,13 @@ class Pattern:
         self.names.append(name)
         self._converts.append(chosen.convert)
         self._rules.append(chosen.rule)
-        return chosen.rule
+        self.shape += f"({chosen.rule})"
 
-    def _own_rule(self, rule: str | None) -> str:
+    def _checked_rule(self, rule: str | None) -> str:
         if not rule:
             raise SetupError(f"the route {self.text!r} has re without an expression: write <name:re:[a-z]+>")
         try:
-            groups = re.compile(f"/({rule})").groups - 1  # as it will stand: flags belong at an expression's start
+            groups = re.compile(f"/({rule})").groups - 1  # not at the start, where flags would be allowed
         except re.error as error:
             raise SetupError(f"the route {self.text!r} has an expression that Python can't read: {error}") from None
         if groups:

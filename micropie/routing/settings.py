@@ -1,4 +1,4 @@
-"""The settings of an ``App``: names, defaults and checks."""
+"""The settings of an ``App``: names, defaults and checks, without anything that is made of them."""
 
 from __future__ import annotations
 
@@ -22,68 +22,77 @@ _TRIO_MISSING = 'an event loop that is installed: pip install "micropie[trio]"'
 
 @dataclass(frozen=True, slots=True)
 class Settings:
-    """The settings of an ``App``; every one is a keyword of its constructor.
+    """The settings of an ``App``; every one is a keyword of its constructor: ``App(max_body_size=1024)``.
 
-    An application inside another (``root.blog = Blog(max_body_size=...)``) inherits what it does not set.
+    An application inside another (``root.blog = Blog(max_body_size=...)``) inherits those that it does not set.
+    A wrong value raises ``SetupError``.
     """
 
     max_body_size: int = 16 * MEBIBYTE
-    """The most bytes of a request's body; a longer one gets 413. Django stops at 2.5 MiB, Flask nowhere."""
+    """The most bytes of a request's body, 16 MiB by default; a longer one gets 413 (Django: 2.5 MiB, Flask: any)."""
     body_timeout: float | None = 30.0
-    """Seconds without a byte of a body that was announced, then 408 (asgi; under wsgi the server's socket rules)."""
+    """Seconds to wait for the next byte of a body, 30 by default, None without end; then 408 (asgi only: under wsgi the
+    server's own time-out holds)."""
     max_form_field_size: int = MEBIBYTE
-    """The most bytes of one form field that is not a file; a longer one gets 413."""
+    """The most bytes of one form field that is not a file, 1 MiB by default; a longer one gets 413."""
     max_form_fields: int = 1000
-    """The most fields of a query or a form; more get 413 (a million fields cost seconds)."""
+    """The most fields of a query or a form, 1000 by default; more get 413 (a million fields cost seconds)."""
     max_form_files: int = 100
-    """The most files of one form; more get 413."""
+    """The most files of one form, 100 by default; more get 413."""
     threads: int = 40
-    """How many ``def`` handlers run at once in worker threads (asgi). 40 is anyio's default."""
+    """How many ``def`` handlers run at once in worker threads, 40 by default as in anyio (asgi); others wait."""
     thread_queue: int = 1000
-    """How many ``def`` handlers may wait for a thread while all are busy; others get 503 (asgi)."""
+    """How many ``def`` handlers may wait for a thread, 1000 by default (asgi); more get 503."""
     processes: int | None = None
-    """How many processes a server's worker has for handlers that run in one; None: as many as it may use processors."""
+    """How many processes a server's worker has for handlers with ``run_in="process"``; None, the default, for one per
+    processor that it may use."""
     pool: Executor | None = None
-    """A ``concurrent.futures.Executor`` for such handlers, in the place of these processes."""
+    """A ``concurrent.futures.Executor`` that runs these handlers instead; None, the default, for processes."""
     pool_timeout: float = 30.0
-    """Seconds that a handler in a process may take, or each chunk of a stream; then 503, and the process is ended."""
+    """Seconds that such a handler, or one chunk of its stream, may take, 30 by default; then 503, and the process is
+    ended."""
     background_timeout: float = 30.0
-    """Seconds after its answer in which the functions of a request's ``after_response`` must have ended."""
+    """Seconds after its answer that a request's ``after_response`` functions may take, 30 by default; then they are
+    given up, with a line in the log."""
     run_in: str = THREAD
-    """Where ``def`` handlers run that don't say so themselves: "thread", "loop" if none ever blocks, or "process"."""
+    """Where ``def`` handlers run without ``@run_in``: "thread" (default), "loop" if none ever blocks, or "process"."""
     debug: bool = False
-    """Answer an unhandled exception with its traceback, to clients on this machine only; reread changed templates."""
+    """Whether an unhandled exception is answered with its traceback, to clients on this machine only, and changed
+    templates are read again; False by default."""
     session_timeout: int = 8 * 3600
-    """Seconds that a session lives after its last save."""
+    """Seconds from a session's last save until it expires, 8 hours by default."""
     session_id_factory: Callable[[], str] | None = None
-    """Makes the id of a new session; None for 256 bits from ``secrets``."""
+    """Returns the id of a new session; None, the default, for 256 bits from ``secrets``."""
     session_id_validator: Callable[[str], bool] | None = None
-    """Says whether a cookie's value may be a session's id, before a backend is asked for it."""
+    """Returns whether a cookie's value may be a session's id, before the backend is asked for it; None, the default,
+    for a check of its characters and length where the backend needs one."""
     session_cookie_secure: bool | None = None
-    """Whether the session's cookie is for https alone; None: as the request that sets it."""
+    """Whether the session's cookie is sent over https only; None, the default, for as the request that sets it."""
     websocket_max_size: int = MEBIBYTE
-    """The most bytes of one WebSocket message; a longer one closes with 1009. uvicorn stops at 16 MiB."""
+    """The most bytes of one WebSocket message, 1 MiB by default (uvicorn: 16 MiB); a longer one closes with 1009."""
     websocket_timeout: float | None = None
-    """Seconds without a message from a WebSocket's client, then it is closed with 1001; pings don't count."""
+    """Seconds to wait for a message of a WebSocket's client, pings not counted, None by default for without end; then
+    it is closed with 1001."""
     websocket_send_timeout: float | None = 30.0
-    """Seconds that a WebSocket's client may take to make room for a message, then it is closed with 1008."""
+    """Seconds to wait until a WebSocket's client takes a message, 30 by default, None without end; then it is closed
+    with 1008."""
     websocket_grace: float | None = 10.0
-    """Seconds that a WebSocket handler may go on after its client has gone, then it is cancelled."""
+    """Seconds that a WebSocket handler may go on after its client has gone, 10 by default, None without end; then it is
+    cancelled."""
     websocket_origins: Sequence[str] = ()
-    """Origins beside its own whose pages may open WebSockets: ``["https://example.com"]``, ``["*"]`` for any."""
+    """Other origins whose pages may open WebSockets, none by default: ``["https://example.com"]``, ``["*"]`` for all;
+    others get 403."""
     portal_backend: str = "asyncio"
-    """The event loop that ``async def`` handlers get under wsgi: "asyncio" or "trio"."""
+    """The event loop that runs ``async def`` handlers under wsgi: "asyncio" (default) or "trio"."""
     mount_timeout: float | None = 60.0
-    """Seconds that a mounted ASGI application may take to begin its answer, and between two chunks (wsgi); then 504.
-
-    So long may it also take to start and to stop, by the outermost application's setting.
-    """
+    """Seconds that a mounted ASGI application may take to begin its answer and between two chunks under wsgi, 60 by
+    default, None without end; then 504. The outermost application's also limits its start and its stop."""
     templates: str | PathLike[str] = DIRECTORY
-    """The directory of the templates, relative to the working directory."""
-    template_filters: Mapping[str, Callable[..., Any]] = field(default_factory=dict)
-    """Filters for templates by name, beside Jinja2's own: ``{{ price|money }}``; added to an outer application's."""
-    template_globals: Mapping[str, Any] = field(default_factory=dict)
-    """What every template sees under these names, macros too; added to an outer application's."""
+    """The directory of the templates, "templates" by default, relative to the working directory."""
+    template_filters: Mapping[str, Callable[..., object]] = field(default_factory=dict)
+    """Filters for templates by name, beside Jinja2's own: ``{{ price|money }}``; added to the outer application's."""
+    template_globals: Mapping[str, object] = field(default_factory=dict)
+    """Values by name that every template and macro sees; added to the outer application's."""
 
     def __post_init__(self) -> None:
         for name in (
@@ -97,8 +106,15 @@ class Settings:
             _check(name, is_count(getattr(self, name), least=0), getattr(self, name), "a whole number, 0 or more")
         for name in ("threads", "session_timeout"):
             _check(name, is_count(getattr(self, name), least=1), getattr(self, name), "a whole number, 1 or more")
-        for name in _DURATIONS:
-            _check(name, _is_limit(getattr(self, name)), getattr(self, name), "seconds above 0, or None")
+        for name in (
+            "body_timeout",
+            "mount_timeout",
+            "websocket_timeout",
+            "websocket_send_timeout",
+            "websocket_grace",
+        ):
+            limit = getattr(self, name)
+            _check(name, limit is None or limit == inf or is_duration(limit), limit, "seconds above 0, or None")
         origins = self.websocket_origins
         fine = isinstance(origins, list | tuple | set | frozenset) and all(map(is_origin, origins))
         _check("websocket_origins", fine, origins, 'a list of origins: ["https://example.com"], or ["*"] for any')
@@ -123,8 +139,8 @@ class Settings:
         _check("template_filters", functions, filters, 'a dict of functions by name, {"money": money}')
         _check("template_globals", _is_named(names), names, 'a dict of values by name, {"site_name": "Pies"}')
 
-    def overridden(self, changes: dict[str, Any]) -> Settings:
-        """These settings with ``changes``. Raises ``SetupError`` for an unknown name or a wrong value."""
+    def overridden(self, changes: Mapping[str, Any]) -> Settings:
+        """Return these settings with ``changes``. Raises ``SetupError`` for an unknown name or a wrong value."""
         known = [field.name for field in fields(self)]
         for name in changes:
             if name not in known:
@@ -133,21 +149,16 @@ class Settings:
                 )
         if not changes:
             return self
-        # Those of an outer application stay, as what it includes and imports needs them here as well.
+        # An outer application's filters and globals stay: a template may include one that needs them.
         merged = {name: {**getattr(self, name), **changes[name]} for name in _ADDED if _is_named(changes.get(name))}
-        return replace(self, **(changes | merged))
+        return replace(self, **{**changes, **merged})
 
 
-_DURATIONS = ("body_timeout", "mount_timeout", "websocket_timeout", "websocket_send_timeout", "websocket_grace")
 _ADDED = ("template_filters", "template_globals")
 
 
 def _is_named(value: object) -> bool:
     return isinstance(value, Mapping) and all(isinstance(name, str) and name.isidentifier() for name in value)
-
-
-def _is_limit(value: object) -> bool:
-    return value is None or value == inf or is_duration(value)
 
 
 def _check(name: str, fine: bool, value: object, expected: str) -> None:

@@ -133,7 +133,7 @@ def test_a_pattern_is_filled_in(pattern: str, values: dict[str, Any], path: str)
 
 
 def test_what_is_no_wildcard_stays() -> None:
-    values = {"n": 1, "page": 2}
+    values: dict[str, object] = {"n": 1, "page": 2}
     assert Pattern("/n/<n:int>").fill(values) == "/n/1"
     assert values == {"page": 2}
 
