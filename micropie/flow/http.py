@@ -29,7 +29,7 @@ from micropie.errors import ClientDisconnect, HTTPError, MethodNotAllowed, Redir
 from micropie.execution.steps import AWAIT, INLINE, MOUNT, POOL, Flow, Limited, Step, TookTooLong, itself, no_function
 from micropie.files.static import open_file
 from micropie.flow.hooks import run_after, run_before
-from micropie.http.forms.receiving import receive_body, try_receive_body
+from micropie.http.forms.receiving import receive_body
 from micropie.http.json import dumps
 from micropie.http.request import Request
 from micropie.http.response import (
@@ -90,8 +90,10 @@ def start(site: Site, request: Request) -> Step | Flow[Answer] | Handover:
         return _run_all_stages(request, route, arguments, values, None)
     try:
         # GET's body, and HEAD's, has no meaning: RFC 9110, sections 9.3.1, 9.3.2.
-        if request.method != "GET" and request.method != "HEAD" and not try_receive_body(request, route.reads_body):
-            return _run_all_stages(request, route, arguments, values, None)
+        if request.method != "GET" and request.method != "HEAD":
+            receiving = receive_body(request, route.reads_body)
+            if receiving is not None:
+                return _run_all_stages(request, route, arguments, values, None, receiving)
         if len(arguments) != route.plain_args:
             arguments = route.bind(request, arguments, values)
     except Exception as error:
@@ -146,8 +148,12 @@ def _run_all_stages(
     arguments: Sequence[Any],
     values: Mapping[str, object],
     failure: Exception | None,
+    receiving: Flow[None] | None = None,
 ) -> Flow[Answer]:
-    """Stages 3 to 6; ``failure`` is why there is no route. A straight line as long as nothing special happens."""
+    """Run stages 3 to 6: a straight line as long as nothing special happens.
+
+    ``failure`` is why there is no route. ``receiving`` receives the body, if that has begun (``receive_body``).
+    """
     hooks: Sequence[Any] = ()
     config = request.config
     result: Any = None
@@ -166,8 +172,10 @@ def _run_all_stages(
                 assert failure is not None  # noqa: S101
                 raise failure
             # 4. Body.
-            if request.method != "GET" and request.method != "HEAD":
-                yield from receive_body(request, route.reads_body)
+            if receiving is None and request.method != "GET" and request.method != "HEAD":
+                receiving = receive_body(request, route.reads_body)
+            if receiving is not None:
+                yield from receiving
             # 5. Bind and run.
             if len(arguments) != route.plain_args:
                 arguments = route.bind(request, arguments, values)

@@ -26,7 +26,7 @@ from micropie import App, ClientDisconnect, HTTPError, HttpMiddleware, SetupErro
 from micropie.http.forms.data import Limits
 from micropie.http.forms.multipart import PartParser
 from micropie.http.forms.parts import AsyncPart, Part
-from micropie.http.forms.receiving import receive_parts
+from micropie.http.forms.receiving import receive_multipart
 from micropie.http.forms.uploads import NewFile
 from tests.asgi.calls import DISCONNECT, Call, every_loop, get, http_scope, piece, run
 from tests.conftest import MakeClient
@@ -662,8 +662,8 @@ class Receiving(HttpMiddleware):
     seen: list[Any]
 
     def before_request(self, request: Any) -> None:
-        request._perform(receive_parts(request))
-        request._perform(receive_parts(request))
+        request._perform(receive_multipart(request, request.content_type_parameters))
+        request._perform(receive_multipart(request, request.content_type_parameters))
         self.seen = [request.form("title")]
 
 

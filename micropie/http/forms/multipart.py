@@ -26,7 +26,7 @@ MULTIPART = "multipart/form-data"
 
 
 class PartHead(NamedTuple):
-    """What precedes a part's bytes; ``raw_filename`` is None for a field. The headers' names are lower-case."""
+    """The head of a part. ``raw_filename`` is None for a field; the names of the headers are lower-case."""
 
     name: str
     raw_filename: str | None
@@ -34,10 +34,10 @@ class PartHead(NamedTuple):
 
 
 class PartParser:
-    """RFC 7578, pushed in; the parts come out as their bytes do, and nothing of them is kept.
+    """A push parser for RFC 7578 that passes the parts on as their bytes arrive, and keeps nothing of them.
 
-    Stricter than the RFC: no preamble, no folded lines and no control characters in part headers. What
-    follows the last boundary is ignored. A file input that was left empty is no part.
+    Stricter than the RFC: no preamble, no folded lines and no control characters in part headers. The bytes after the
+    last boundary are ignored. A file input that was left empty is no part.
     """
 
     def __init__(self, boundary: str, limits: Limits = DEFAULT_LIMITS) -> None:
@@ -45,39 +45,26 @@ class PartParser:
         self._budget = Budget(limits)
         self._max_files = limits.max_files
         self._openings = (b"--" + boundary.encode(), b"\r\n--" + boundary.encode())
-        self._opening: bytes | None = b""  # what came so far of the first boundary; None once it is there
-        self._field_name: bytes | None = None  # of the field whose value comes
+        self._opening: bytes | None = b""  # the bytes so far of the first boundary; None once it is complete
+        self._field_name: bytes | None = None  # of the field whose value is being read
         self._field_size = 0
         self._nameless: PartHead | None = None  # a file without a name and, so far, without a byte
         self._files = 0
         self._failure: tuple[int, str] | None = None
 
     def events(self, chunk: bytes) -> Iterator[PartHead | bytes | None]:
-        """What is in the next chunk: of each part its head, its bytes, and None at its end.
+        """Return an iterator over the next chunk's parts: of each its head, its bytes, and None at its end.
 
-        To be taken to the end before the next chunk is given. Raises 400, 413 and 415, from then on always.
+        Take all of it before the next chunk. Raises 400, 413 and 415, and the same again at each later call.
         """
         if self._failure is not None:
             raise HTTPError(*self._failure)
-        try:
-            if self._opening is not None:
-                chunk = self._opened(self._opening + chunk)
-            if chunk:  # an empty one would mean the end to the push parser
-                yield from self._parts(chunk)
-        except multipart.ParserLimitReached:
-            raise self._failed(BadRequest("A part of the form has too many or too long headers.")) from None
-        except multipart.MultipartError:
-            raise self._failed(BadRequest("The multipart form is malformed.")) from None
-        except HTTPError as error:
-            self._failed(error)
-            raise
-
-    def _failed(self, error: HTTPError) -> HTTPError:
-        self._failure = error.status, error.message  # not the exception, which refers to this parser's frames
-        return error
+        if self._opening is not None:
+            chunk = self._opened(self._opening + chunk)
+        return self._parts(chunk) if chunk else iter(())  # an empty one would mean the end to the push parser
 
     def finish(self) -> None:
-        """The body has ended. Raises 400 if the form has not."""
+        """Declare the end of the body. Raises 400 if the form is incomplete."""
         if self._failure is not None:
             raise HTTPError(*self._failure)
         try:
@@ -90,31 +77,43 @@ class PartParser:
             self._opening = None
             return start
         if not any(opening.startswith(start) for opening in self._openings):
-            raise BadRequest("The multipart form does not begin with its boundary.")
+            raise self._failed(BadRequest("The multipart form does not begin with its boundary."))
         self._opening = start
         return b""
 
     def _parts(self, chunk: bytes) -> Iterator[PartHead | bytes | None]:
-        for event in self._parser.parse(chunk):
-            if type(event) is bytes:
-                if self._field_name is not None:
-                    self._field_size += len(event)
-                    self._budget.measure(self._field_size)
+        try:
+            for event in self._parser.parse(chunk):
+                if type(event) is bytes:
+                    if self._field_name is not None:
+                        self._field_size += len(event)
+                        self._budget.measure(self._field_size)
+                    elif self._nameless is not None:
+                        yield self._nameless
+                        self._nameless = None
+                    yield event
+                elif event is not None:
+                    head = self._begin(_part_headers(event.headerlist))
+                    if head.raw_filename != "":
+                        yield head
                 elif self._nameless is not None:
-                    yield self._nameless
                     self._nameless = None
-                yield event
-            elif event is not None:
-                head = self._begin(_part_headers(event.headerlist))
-                if head.raw_filename != "":
-                    yield head
-            elif self._nameless is None:
-                if self._field_name is not None:
-                    self._budget.spend(len(self._field_name) + self._field_size)
-                    self._field_name = None
-                yield None
-            else:
-                self._nameless = None
+                else:
+                    if self._field_name is not None:
+                        self._budget.spend(len(self._field_name) + self._field_size)
+                        self._field_name = None
+                    yield None
+        except (multipart.MultipartError, HTTPError) as error:
+            raise self._failed(error) from None
+
+    def _failed(self, error: Exception) -> HTTPError:
+        """Return the error that a client is told, now and at each later call."""
+        if isinstance(error, multipart.ParserLimitReached):
+            told: HTTPError = BadRequest("A part of the form has too many or too long headers.")
+        else:
+            told = error if isinstance(error, HTTPError) else BadRequest("The multipart form is malformed.")
+        self._failure = told.status, told.message  # not the exception, which refers to this parser's frames
+        return told
 
     def _begin(self, headers: dict[str, str]) -> PartHead:
         name, filename = disposition(headers["content-disposition"])
@@ -122,30 +121,25 @@ class PartParser:
             raise BadRequest("A part of the form has a Content-Transfer-Encoding, which forms don't use.")
         head = PartHead(name, filename, headers)
         if filename is None:
-            self._begin_field(name.encode(), headers.get("content-type", ""))
-        else:
-            self._begin_file(head)
-        return head
-
-    def _begin_field(self, name: bytes, media_type: str) -> None:
-        if media_type:
-            require_utf8(content_type(media_type)[1].get("charset", ""))
-        self._budget.begin()
-        self._budget.measure(len(name))
-        self._field_name, self._field_size = name, 0
-
-    def _begin_file(self, head: PartHead) -> None:
+            media_type = headers.get("content-type", "")
+            if media_type:
+                require_utf8(content_type(media_type)[1].get("charset", ""))
+            self._field_name, self._field_size = name.encode(), 0
+            self._budget.begin()
+            self._budget.measure(len(self._field_name))
+            return head
         self._files += 1
         if self._files > self._max_files:
             raise HTTPError(413, f"A form may have {self._max_files} files at most.")
-        if not head.raw_filename:
+        if not filename:
             self._nameless = head
+        return head
 
 
 class MultipartParser:
-    """A whole form: fields in memory, files in temporary files as they come. After an error everything is closed.
+    """A push parser for a whole form: fields go to memory, files to temporary files. An error closes everything.
 
-    ``feed`` may run in another thread than ``close``, which comes at any time: when a request is cancelled.
+    ``feed`` may run in another thread than ``close``, which is called at any time: when a request is cancelled.
     """
 
     def __init__(self, boundary: str, limits: Limits = DEFAULT_LIMITS) -> None:
@@ -160,18 +154,56 @@ class MultipartParser:
         self._is_closed = False
 
     def feed(self, *chunks: bytes) -> None:
+        """Parse the next chunks. Raises 400, 413 and 415, and ``ValueError`` after ``close``."""
         with self._lock:
             try:
                 if self._is_closed:
                     raise ValueError("the form was closed while it was being received")
                 for chunk in chunks:
-                    self._take(chunk)
+                    self._parse(chunk)
             except BaseException:
                 self._close()
                 raise
 
+    def _parse(self, chunk: bytes) -> None:
+        for event in self._parser.events(chunk):
+            if isinstance(event, bytes):
+                if self._upload is not None:
+                    self._upload.write(event)
+                else:
+                    self._value += event
+            elif event is not None:
+                self._name, filename, headers = event
+                if filename is not None:
+                    self._upload = UploadFile(filename, headers, self._memory_for_file())
+            elif self._upload is not None:
+                upload, self._upload = self._upload, None
+                self._add_file(upload)
+            else:
+                value = text_of(bytes(self._value))
+                self._value.clear()
+                self._form.fields.setdefault(self._name, []).append(value)
+                self._form.parts.append((self._name, value))
+
+    def _add_file(self, upload: UploadFile) -> None:
+        if upload.size <= self._memory_for_file():
+            self._memory_left -= upload.size
+        self._form.files.setdefault(self._name, []).append(upload)
+        self._form.parts.append((self._name, upload))
+        upload.seek(0)
+
+    def _memory_for_file(self) -> int:
+        """Return how much of the next file may stay in memory: 100 files of 1 MiB each would be too much."""
+        return min(self._spool_size, self._memory_left)
+
+    def may_block(self, size: int) -> bool:
+        """Return whether feeding ``size`` bytes may write to the disk: then use a worker thread (RISKS row 31)."""
+        if self._upload is not None:
+            size += self._upload.size
+        return size > self._memory_for_file()
+
     def finish(self) -> FormData:
-        """The form. Its files are open until ``close``."""
+        """Return the form. Its files are open until ``close``. Raises 400 if the form is incomplete."""
         try:
             self._parser.finish()
         except BadRequest:
@@ -180,6 +212,7 @@ class MultipartParser:
         return self._form
 
     def close(self) -> None:
+        """Close the files."""
         with self._lock:
             self._close()
 
@@ -189,53 +222,9 @@ class MultipartParser:
         if self._upload is not None:
             self._upload.close()
 
-    def may_block(self, size: int) -> bool:
-        """Whether feeding ``size`` bytes may write to the disk: then use a worker thread (docs/risks.md, R31)."""
-        if self._upload is not None:
-            size += self._upload.size
-        return size > self._spool_size or size > self._memory_left
-
-    def _take(self, chunk: bytes) -> None:
-        for event in self._parser.events(chunk):
-            if event is None:
-                self._end_part()
-            elif isinstance(event, bytes):
-                self._add_data(event)
-            else:
-                self._name, filename, headers = event
-                if filename is not None:
-                    self._upload = UploadFile(filename, headers, self._room())
-
-    def _room(self) -> int:
-        """How much of the next file may stay in memory: 100 files of 1 MiB each would be too much."""
-        return min(self._spool_size, self._memory_left)
-
-    def _add_data(self, data: bytes) -> None:
-        if self._upload is not None:
-            self._upload.write(data)
-        else:
-            self._value += data
-
-    def _end_part(self) -> None:
-        if self._upload is None:
-            value = text_of(bytes(self._value))
-            self._value.clear()
-            self._form.fields.setdefault(self._name, []).append(value)
-            self._form.parts.append((self._name, value))
-        else:
-            upload, self._upload = self._upload, None
-            self._end_file(upload)
-
-    def _end_file(self, upload: UploadFile) -> None:
-        if upload.size <= self._room():
-            self._memory_left -= upload.size
-        self._form.files.setdefault(self._name, []).append(upload)
-        self._form.parts.append((self._name, upload))
-        upload.seek(0)
-
 
 def boundary_of(parameters: dict[str, str]) -> str:
-    """What separates the parts, of a media type's parameters. Raises 415 for a charset other than UTF-8."""
+    """Return the boundary in a media type's parameters. Raises 415 for a charset other than UTF-8."""
     require_utf8(parameters.get("charset", ""))
     return parameters.get("boundary", "")
 

@@ -1,4 +1,4 @@
-"""Which bodies are received before the handler runs, and what they become: forms, files, JSON.
+"""Receive the bodies that a handler gets as arguments: forms, files and JSON.
 
 Any other body is left where it is until the handler asks for it (``request.read()``, ``request.stream()``).
 """
@@ -9,7 +9,7 @@ from collections.abc import Callable
 
 from micropie.execution.steps import IO, Flow
 from micropie.http import json as codec
-from micropie.http.forms import MULTIPART, MultipartParser, boundary_of, is_json, parse_urlencoded, require_utf8
+from micropie.http.forms import MULTIPART, MultipartParser, boundary_of, is_json, parse_query, require_utf8
 from micropie.http.forms.uploads import BATCH, MOST_PIECES
 from micropie.http.request import NULL, Request
 
@@ -17,52 +17,60 @@ JSON = "application/json"
 FORM = "application/x-www-form-urlencoded"
 
 
-def try_receive_body(request: Request, reads_body: bool) -> bool:
-    """Receive the body, if there is one to be parsed and it has arrived in one piece, without a step.
+def receive_body(request: Request, reads_body: bool) -> Flow[None] | None:
+    """Receive a form, files or JSON. Return None if that is done, or the flow that does it.
 
-    False if that has to wait, or is more: then the flow goes on with it. ``reads_body``: the handler does that itself.
-    Raises 400 and 413 for the body's length, and what is wrong with it.
+    A body that has arrived in one piece, as most have, takes no step. ``reads_body``: the handler receives it itself.
+    Raises 400 and 413 for the announced length, for any media type, and what is wrong with the body.
     """
-    accept = _parser(request)
-    if accept is None or reads_body:
-        return reads_body or request._framing()[0] != MULTIPART
-    received = request.receive_nowait()
-    if received is None:
-        return False
-    piece, more = received
-    if more or len(piece) > request.config.settings.max_body_size:
-        request._put_back = received
-        return False
-    request._received = piece
-    accept(request, piece)
-    return True
-
-
-def receive_body(request: Request, reads_body: bool) -> Flow[None]:
-    """Receive the body, if there is one to be parsed, unless a hook has done that; otherwise as above."""
-    accept = _parser(request)
+    media_type, parameters, length = request._framing()
+    limit = request.config.settings.max_body_size
+    if length is not None and length > limit:
+        request._incoming  # noqa: B018 - raises 413
     if reads_body:
-        return
-    if accept is None:
-        yield from receive_parts(request)
-    else:
-        accept(request, (yield from request._incoming.whole()))
-
-
-def _parser(request: Request) -> Callable[[Request, bytes], None] | None:
-    """What takes a body that is parsed as one piece of bytes, if it is one. Raises 400 and 413 for its length."""
-    media_type, _, length = request._framing()
-    if length is not None and length > request.config.settings.max_body_size:
-        request._incoming  # noqa: B018 - refuses at once what is announced as too long
+        return None
+    if media_type == MULTIPART:
+        return receive_multipart(request, parameters)
     if media_type == FORM:
-        return accept_form
-    return accept_json if media_type == JSON or is_json(media_type) else None
+        accept = accept_form
+    elif media_type == JSON or is_json(media_type):
+        accept = accept_json
+    else:
+        return None
+    if request._received is None:
+        first = request.receive_nowait()
+        if first is not None:
+            piece, more = first
+            if not more and len(piece) <= limit:
+                request._received = piece
+                accept(request, piece)
+                return None
+            request._put_back = first
+    return _receive_whole(request, accept)
+
+
+def receive_form(request: Request) -> Flow[None]:
+    """Receive a form ahead of the handler, for a hook: ``request._form_fields``. A second call does nothing more.
+
+    Any other body is left alone, and that of a handler that reads it itself. Raises as ``receive_body`` does.
+    """
+    if request.route is not None and request.route.reads_body:
+        return
+    media_type, parameters, _ = request._framing()
+    if media_type == FORM:
+        yield from _receive_whole(request, accept_form)
+    elif media_type == MULTIPART:
+        yield from receive_multipart(request, parameters)
+
+
+def _receive_whole(request: Request, accept: Callable[[Request, bytes], None]) -> Flow[None]:
+    accept(request, (yield from request._incoming.whole()))
 
 
 def accept_form(request: Request, body: bytes) -> None:
     """Take ``body`` as an urlencoded form."""
     require_utf8(request._framing()[1].get("charset", ""))
-    request._form_fields = parse_urlencoded(body, request.config.limits) if body else None
+    request._form_fields = parse_query(body, request.config.limits) if body else None
 
 
 def accept_json(request: Request, body: bytes) -> None:
@@ -72,39 +80,19 @@ def accept_json(request: Request, body: bytes) -> None:
         request._document = NULL if document is None else document
 
 
-def receive_form(request: Request) -> Flow[None]:
-    """Receive a form for who looks into it before the handler: ``request._form_fields``. Does no harm done twice.
-
-    Leaves any other body alone, and that of a handler that reads it itself. Raises what the flow would raise.
-    """
-    if request.route is not None and request.route.reads_body:
+def receive_multipart(request: Request, parameters: dict[str, str]) -> Flow[None]:
+    """Receive a multipart form piece by piece, unless that has been done. Raises 400, 413 or 415 for a bad one."""
+    if request._form_fields is not None:
         return
-    if request._framing()[0] == FORM:
-        accept_form(request, (yield from request._incoming.whole()))
-    else:
-        yield from receive_parts(request)
-
-
-def receive_parts(request: Request) -> Flow[None]:
-    """Receive a body piece by piece if it is a multipart form, unless that has been done.
-
-    Raises 400, 413 or 415 for one that is malformed.
-    """
-    media_type, parameters, _ = request._framing()
-    if media_type == MULTIPART and request._form_fields is None:
-        yield from _receive_multipart(request, parameters)
-
-
-def _receive_multipart(request: Request, parameters: dict[str, str]) -> Flow[None]:
     parser = MultipartParser(boundary_of(parameters), request.config.limits)
     request._release_after(parser.close)
     incoming = request._incoming
     incoming.start_stream()
-    waiting: list[bytes] = []  # for the disk
+    waiting: list[bytes] = []  # to be written to the disk
     size = 0
     while piece := (yield from incoming.next_piece()):
         size += len(piece)
-        if not parser.may_block(size):  # so nothing waits
+        if not parser.may_block(size):  # then ``waiting`` is empty, too
             parser.feed(piece)
             size = 0
             continue
