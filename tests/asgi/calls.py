@@ -1,4 +1,4 @@
-"""An ASGI server reduced to what a test decides itself: what `receive` gives and when, and what `send` does."""
+"""An ASGI server that a test controls: which messages ``receive`` returns and when, and how ``send`` behaves."""
 
 from __future__ import annotations
 
@@ -10,14 +10,16 @@ import anyio
 import pytest
 from anyio.lowlevel import checkpoint
 
+from tests.support.waiting import PATIENCE
+
 Message = dict[str, Any]
 Value = TypeVar("Value")
 
 every_loop = pytest.mark.parametrize("backend", ["asyncio", "trio"])
 
 
-def run(backend: str, function: Callable[..., Awaitable[Value]], *args: Any, within: float = 5.0) -> Value:
-    """Run `function` on a loop of its own; `TimeoutError` if it hangs."""
+def run(backend: str, function: Callable[..., Awaitable[Value]], *args: Any, within: float = PATIENCE) -> Value:
+    """Run ``function`` on a new event loop. Raises ``TimeoutError`` if it hangs."""
 
     async def bounded() -> Value:
         with anyio.fail_after(within):
@@ -54,7 +56,7 @@ DISCONNECT: Message = {"type": "http.disconnect"}
 
 
 class Call:
-    """One request: `receive` gives `incoming`, then waits until `leave`; `sent` is what the application sent."""
+    """One request: ``receive`` returns ``incoming``, then waits for ``leave``; ``sent`` has the application's messages."""
 
     def __init__(self, *incoming: Message) -> None:
         self.incoming = list(incoming)
@@ -63,7 +65,7 @@ class Call:
         self._gone = anyio.Event()
 
     def leave(self) -> None:
-        """The client goes: from now on `receive` gives the disconnect."""
+        """Disconnect the client: from now on ``receive`` returns the disconnect."""
         self._gone.set()
 
     async def receive(self) -> Message:

@@ -44,7 +44,7 @@ def test_R69_its_process_is_ended(backend: str, tmp_path: Path, path: str) -> No
         assert second.status == 200
         assert second.body != first.body
 
-    run(backend, main, within=15)
+    run(backend, main)
     app.compiled().close()
 
 
@@ -66,7 +66,7 @@ def test_R61_a_client_that_leaves_waits_for_no_chunk_for_long(
         assert after == 0 or not call.is_complete  # else it is an error's answer, to nobody
         assert (await get(app, "/process")).status == 200
 
-    run(backend, main, within=15)
+    run(backend, main)
     app.compiled().close()
 
 
@@ -85,7 +85,7 @@ def test_R67_more_handlers_than_may_wait_for_a_process_get_503_at_once(backend: 
             assert (await get(app, "/here")).status == 200  # in a thread of this process
             tasks.cancel_scope.cancel()
 
-    run(backend, main, within=15)
+    run(backend, main)
     app.compiled().close()
 
 

@@ -190,7 +190,7 @@ def test_R57_one_blocked_subscriber_delays_nobody(backend: str, channels: Channe
             tasks.cancel_scope.cancel()
         assert blocked.dropped == 3
 
-    run(backend, check, within=15)
+    run(backend, check)
 
 
 def _with_status(function: Any, *arguments: Any) -> Any:
@@ -254,7 +254,7 @@ def test_loops_and_threads_hear_each_other(channels: Channels) -> None:
         in_thread(thread),
     ]
     for one in threads:
-        one.join(10)
+        one.join(30)
         assert not one.is_alive()
     assert heard == [f"{('asyncio', 'trio', 'thread')[number % 3]} {number}" for number in range(len(heard))]
     assert len(heard) >= 9
@@ -263,7 +263,7 @@ def test_loops_and_threads_hear_each_other(channels: Channels) -> None:
 def test_messages_of_many_threads_arrive_in_one_order(channels: Channels) -> None:
     with channels.subscribe("room", size=1000) as one, channels.subscribe("room", size=1000) as two:
         threads = [in_thread(lambda: [channels.publish("room", n) for n in range(50)]) for _ in range(4)]
-        received = [[messages.get(timeout=10) for _ in range(200)] for messages in (one, two)]
+        received = [[messages.get(timeout=30) for _ in range(200)] for messages in (one, two)]
         for thread in threads:
             thread.join()
     assert received[0] == received[1]
@@ -290,7 +290,7 @@ def test_R61_cancellation_at_any_moment_leaves_nothing(backend: str, channels: C
                 await anyio.sleep(0.001)
         assert channels._mailboxes == {}
 
-    run(backend, check, within=15)
+    run(backend, check)
     gc.collect()
     assert not [one for one in gc.get_objects() if isinstance(one, Subscription)]
 
@@ -351,7 +351,7 @@ def test_R70_a_forked_child_has_channels_of_its_own(channels: Channels) -> None:
             try:
                 with channels.subscribe("child") as own:
                     channels.publish("child", "hello")
-                    os.write(writing, str(own.get(timeout=5)).encode())
+                    os.write(writing, str(own.get(timeout=30)).encode())
                 channels.publish("room", "from the child")
                 code = 0
             finally:
@@ -363,7 +363,7 @@ def test_R70_a_forked_child_has_channels_of_its_own(channels: Channels) -> None:
         is_shared = type(channels) is not Channels
         assert messages.get(timeout=0.2) == ("from the child" if is_shared else None)
         channels.publish("room", "after")
-        assert messages.get(timeout=5) == "after"
+        assert messages.get(timeout=30) == "after"
 
 
 def test_close_ends_subscriptions_and_what_comes_next_begins_anew(channels: Channels) -> None:
@@ -373,11 +373,11 @@ def test_close_ends_subscriptions_and_what_comes_next_begins_anew(channels: Chan
         until(lambda: messages._mailbox._letters)
         thread = in_thread(lambda: ended.append(list(messages)))
         channels.close()
-        thread.join(10)
+        thread.join(30)
     assert ended == [["last"]]
     with channels.subscribe("room") as again:
         channels.publish("room", "first")
-        assert again.get(timeout=5) == "first"
+        assert again.get(timeout=30) == "first"
 
 
 @every_loop
@@ -427,7 +427,7 @@ class Chat(App):
 
     def poll(self) -> Any:
         with self.channels.subscribe("room") as messages:
-            return messages.get(timeout=10, default={})
+            return messages.get(timeout=30, default={})
 
     async def poll_async(self) -> Any:
         async with self.channels.subscribe("room") as messages:
@@ -465,7 +465,7 @@ def test_a_long_poll(make_client: MakeClient, channels: Channels, path: str) -> 
     until(lambda: channels._mailboxes)
     time.sleep(0.02)  # Redis has heard of it
     client.post("/say", data={"text": "now"})
-    thread.join(10)
+    thread.join(30)
     assert answers == [{"text": "now"}]
     assert not any(shutdown._functions for shutdown in app._micropie_shutdowns.values())
 
@@ -531,7 +531,7 @@ def test_R65_a_handler_that_waits_for_a_message_ends_with_the_process_under_wsgi
     thread = in_thread(lambda: answers.append(begin(app, "GET", "/poll").read()))
     until(lambda: channels._mailboxes)
     app.wsgi_shutdown()
-    thread.join(5)
+    thread.join(30)
     assert answers == [b"{}"]
 
 

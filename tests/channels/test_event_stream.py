@@ -426,7 +426,7 @@ def test_a_sync_source_whose_close_fails_is_logged_or_told_to_the_server(
         with make_client(Stubborn()).stream("GET", "/") as answer:
             chunks = answer.iter_raw()
             next(chunks)
-            assert is_asked.wait(10)
+            assert is_asked.wait(30)
             if not is_late:
                 while next(chunks) == COMMENT:
                     pass

@@ -30,7 +30,7 @@ class Site(App):
 
     def blocks(self) -> str:
         self.begun.release()
-        self.go_on.wait(10)
+        self.go_on.wait(30)
         return "blocked"
 
     async def health(self) -> str:

@@ -114,7 +114,7 @@ def test_R67_busy_handlers_do_not_hold_up_async_ones_or_anybody_elses_threads(ba
     class Root(App):
         def index(self) -> None:
             entered.release()
-            leave.wait(5)
+            leave.wait(30)
 
         async def health(self) -> Any:
             return await to_thread.run_sync(lambda: "fine")
@@ -643,7 +643,7 @@ def test_R62_cancelled_at_any_point_a_request_ends_without_an_answer_and_cleans_
             assert all(file.closed for file in app.files), at
         return cancels.count
 
-    assert run(backend, every_point, within=15) >= 7
+    assert run(backend, every_point) >= 7
 
 
 @every_loop

@@ -44,7 +44,7 @@ class Root(App):
 
     def ticks(self) -> Iterator[str]:
         yield "tick"
-        self.seen.wait(10)
+        self.seen.wait(30)
         yield "tock"
 
     async def ticks_too(self) -> AsyncIterator[str]:

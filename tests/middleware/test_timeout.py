@@ -43,7 +43,7 @@ class Root(App):
             self.ended.set()
 
     def blocks(self) -> Any:
-        self.leave.wait(10)
+        self.leave.wait(30)
         self.response.headers["X-Late"] = "1"
         self.ended.set()
         return "too late"
@@ -79,7 +79,7 @@ def test_an_async_handler_is_cancelled_and_cleans_up(make_client: MakeClient, ca
     app = limited(0.05)
     answer = make_client(app).get("/sleeps")
     assert (answer.status_code, answer.text) == (503, LATE)
-    assert app.ended.wait(5)
+    assert app.ended.wait(30)
     assert app.cleaned == ["finally"]
     (record,) = [record for record in caplog.records if record.name == "micropie"]
     assert record.getMessage() == "GET '/sleeps': sleeps took longer than 0.05 seconds and was given up"
@@ -92,7 +92,7 @@ def test_a_def_handler_is_given_up_and_runs_on_unheard(make_client: MakeClient) 
     assert (answer.status_code, answer.text, "x-late" in answer.headers) == (503, LATE, False)
     assert not app.ended.is_set()
     app.leave.set()
-    assert app.ended.wait(5)
+    assert app.ended.wait(30)
     assert client.get("/quick").text == "quick"
 
 
@@ -130,7 +130,7 @@ def test_a_decorated_async_handler_is_limited_too(make_client: MakeClient, wraps
     app = limited(0.05, Decorated())
     client = make_client(app)
     assert client.get("/sleeps").status_code == 503
-    assert app.ended.wait(5)
+    assert app.ended.wait(30)
     assert client.get("/quick_too").text == "quick"
 
 
@@ -165,14 +165,14 @@ def test_the_wait_for_a_thread_counts(connect: MakeClient) -> None:
     class Occupies(App):
         def index(self) -> Any:
             occupied.set()
-            app.leave.wait(10)
+            app.leave.wait(30)
             return "occupied"
 
     app.occupies = Occupies()
     app.occupies.middlewares.append(Timeout(10))
     thread = threading.Thread(target=client.get, args=("/occupies",))
     thread.start()
-    assert occupied.wait(5)
+    assert occupied.wait(30)
     try:
         assert client.get("/quick").status_code == 503
     finally:
@@ -200,4 +200,4 @@ def test_R62_a_server_that_cancels_is_no_time_out(backend: str, path: str) -> No
 
     assert run(backend, cancelled)
     assert call[0].sent == []
-    assert app.ended.wait(5)
+    assert app.ended.wait(30)

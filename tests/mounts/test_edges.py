@@ -197,7 +197,7 @@ def test_an_application_that_waits_for_the_client_s_leaving_hears_of_it(make_cli
     root = App()
     root.mount("/m", app)
     assert make_client(root).get("/m").content == b"ab"
-    assert done.wait(5)
+    assert done.wait(30)
     assert heard == ["http.disconnect"]
 
 
@@ -220,7 +220,7 @@ def test_the_end_of_the_server_ends_what_goes_on_after_its_answer(world: str) ->
         assert client.get("/m").content == b"a"
         assert not ended.is_set()
     close_portals()
-    assert ended.wait(5)
+    assert ended.wait(30)
 
 
 def test_a_wsgi_server_that_knows_no_client() -> None:

@@ -79,7 +79,7 @@ def test_R74_an_application_that_listens_is_told_that_nobody_wants_more(make_cli
     root.mount("/m", talker)
     with make_client(root).stream(method, "/m") as answer:
         assert answer.status_code == 200
-    assert talker.ended.wait(5)
+    assert talker.ended.wait(30)
     assert talker.told == ["http.disconnect", "left"]
 
 
@@ -89,7 +89,7 @@ def test_R74_one_that_is_told_and_does_not_end_is_cancelled(make_client: MakeCli
     talker, root = Talker(leaves=False), App()
     root.mount("/m", talker)
     assert make_client(root).head("/m").status_code == 200
-    assert talker.ended.wait(5)
+    assert talker.ended.wait(30)
     assert talker.told == ["http.disconnect"]
 
 
@@ -137,7 +137,7 @@ def test_R74_a_send_that_raises_ends_the_application(backend: str, most: int, ma
         return len(call.sent)
 
     assert run(backend, main) == most
-    assert target.ended.wait(5)
+    assert target.ended.wait(30)
 
 
 @every_loop
@@ -164,7 +164,7 @@ def test_R74_one_that_never_answers_ends_when_the_client_leaves(backend: str) ->
         return call.sent
 
     run(backend, main)
-    assert ended.wait(5)
+    assert ended.wait(30)
 
 
 async def reads_on(scope: Any, receive: Any, send: Any) -> None:
@@ -211,7 +211,7 @@ def test_R67_one_that_blocks_all_its_threads_holds_up_nobody_else(backend: str) 
 
     def blocks(environ: Any, start_response: Any) -> list[bytes]:
         begun.release()
-        go_on.wait(10)
+        go_on.wait(30)
         start_response("200 OK", [("Content-Type", "text/plain")])
         return [b"blocked"]
 

@@ -109,10 +109,10 @@ def test_an_idle_thread_ends_unless_a_job_is_on_its_way(monkeypatch: pytest.Monk
     done = threading.Event()
     worker = workers._Worker(idle)  # who is not among the idle ones has been given something to do
     thread = next(each for each in threading.enumerate() if getattr(each, "_target", None) == worker._work)
-    assert idle.asked.wait(5)
+    assert idle.asked.wait(30)
     worker.jobs.put(lambda: done.set)
-    assert done.wait(5)
-    thread.join(5)
+    assert done.wait(30)
+    thread.join(30)
     assert not thread.is_alive()
     assert idle == {}
 
@@ -144,7 +144,7 @@ def test_jobs_in_turn_need_one_thread() -> None:
     for _ in range(10):
         done.clear()
         run_in_worker(job)
-        assert done.wait(5)
+        assert done.wait(30)
     assert len(set(threads)) == 1
 
 

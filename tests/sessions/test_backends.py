@@ -227,7 +227,7 @@ def start(code: str, *arguments: str) -> subprocess.Popen[str]:
 
 
 def run_to_the_end(processes: list[subprocess.Popen[str]]) -> None:
-    ended = [(process.communicate(timeout=15)[1], process.returncode) for process in processes]
+    ended = [(process.communicate(timeout=50)[1], process.returncode) for process in processes]
     assert ended == [("", 0)] * len(processes)
 
 

@@ -223,9 +223,9 @@ def test_R49_no_cookie_header_breaks_the_parser() -> None:
         text = "".join(rng.choices('ab=;, "\\$\t\x00\x7f\xe9', k=rng.randrange(40)))
         cookies = parse_cookies(text)
         assert "" not in cookies
-    began = time.perf_counter()
+    began = time.process_time()
     assert len(parse_cookies("; ".join(f"{number}=" for number in range(20_000)))) == 20_000
-    assert time.perf_counter() - began < 1
+    assert time.process_time() - began < 1
 
 
 def test_R49_the_first_of_two_cookies_counts(make_client: MakeClient) -> None:

@@ -34,7 +34,7 @@ def redis_server(directory: Path, port: int = 0) -> Iterator[str]:
         yield f"redis://127.0.0.1:{port}/0"
     finally:
         process.terminate()
-        process.wait(10)
+        process.wait(30)
 
 
 def _wait_until_it_listens(port: int, process: subprocess.Popen[bytes]) -> None:

@@ -1,13 +1,16 @@
-"""Waiting in a test for what happens in another thread, task or process."""
+"""Waiting in a test for an event in another thread, task or process."""
 
 from __future__ import annotations
 
 import time
 from collections.abc import Callable
 
+# Seconds after which a wait counts as a hang. Only a failing test waits that long, so it allows for a busy machine.
+PATIENCE = 30.0
 
-def until(condition: Callable[[], object], seconds: float = 10) -> None:
-    """Wait until `condition()` holds; fail if that takes longer than so many seconds."""
+
+def until(condition: Callable[[], object], seconds: float = PATIENCE) -> None:
+    """Wait until ``condition()`` holds; fail if that takes longer than ``seconds``."""
     deadline = time.monotonic() + seconds
     while not condition():
         assert time.monotonic() < deadline, "it did not happen in time"

@@ -207,7 +207,7 @@ def test_many_threads_share_an_application() -> None:
     app, barrier = Root(), threading.Barrier(8)
 
     def one(_: int) -> list[Any]:
-        barrier.wait(5)
+        barrier.wait(30)
         return [get(app, path) for path in ("/", "/sync", "/asynchronous", "/nowhere")]
 
     with ThreadPoolExecutor(8) as threads:
