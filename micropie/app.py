@@ -19,7 +19,7 @@ from micropie.channels import Channels
 from micropie.errors import Redirect, SetupError
 from micropie.execution.context import current, current_request
 from micropie.execution.shutdown import ShutdownSignal
-from micropie.execution.steps import HANDLER
+from micropie.execution.steps import HANDLER, RouteKind
 from micropie.files.static import directory_route
 from micropie.flow.lifecycle import Lifecycle, lifespan_opener
 from micropie.http.forms import UploadFile
@@ -187,7 +187,7 @@ class App:
 
     # -- the tree, compiled ----------------------------------------------------------------------------------------
 
-    def compiled(self, blocking: str = HANDLER) -> Site:
+    def compiled(self, blocking: RouteKind = HANDLER) -> Site:
         """The site that flows and drivers are given; built when it is first needed. Raises ``SetupError``.
 
         ``blocking`` is how it runs ``def`` handlers, see ``build_site``.

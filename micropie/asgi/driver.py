@@ -6,7 +6,7 @@ import logging
 
 from micropie.asgi.request import ASGIRequest
 from micropie.asgi.sending import CONTENT_TYPES, LENGTHS, encode_headers, send_streamed
-from micropie.asgi.steps import clean_up, close_request, perform, perform_step
+from micropie.asgi.steps import close_request, perform, perform_cleanup, perform_step
 from micropie.execution.context import current
 from micropie.execution.steps import AWAIT, INLINE, Flow
 from micropie.flow.http import fail, finish, start
@@ -28,6 +28,7 @@ async def serve_http(site: Site, scope: Scope, receive: Receive, send: Send) -> 
         if isinstance(step, tuple):
             kind, function, arguments = step
             try:
+                # Without ``perform_step``, whose coroutine would make a plain request 8 % slower.
                 if kind is AWAIT:
                     result = await function(*arguments)
                 elif kind is INLINE:
@@ -63,15 +64,15 @@ async def serve_http(site: Site, scope: Scope, receive: Receive, send: Send) -> 
         try:
             await send(head)
             await send({"type": "http.response.body", "body": body})
-        except OSError:  # the client has gone: there is nobody to tell (ASGI 2.4)
+        except OSError:  # the client has gone (ASGI 2.4)
             request.broken_off = True
             logger.debug("%s: the client left before its answer", request.label)
     except BaseException:
         request.broken_off = True
         if flow is not None:
             flow.close()
-        for step in request._cleanup_steps():
-            await clean_up(step, request)
+        for cleanup in request._cleanup_steps():
+            await perform_cleanup(cleanup, request)
         raise
     finally:
         current.reset(token)

@@ -6,15 +6,13 @@ Like the drivers on anyio alone; ``asgi`` is on the loop, ``wsgi`` sends there w
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Sequence
-from typing import Any, Generic, TypeVar
+from collections.abc import Callable
+from typing import Generic, TypeVar
 
-from anyio import move_on_after
 from anyio.lowlevel import RunVar, current_token
 
 from micropie.execution.context import current
 from micropie.execution.placement import LOOP, PROCESS, THREAD
-from micropie.execution.steps import AWAIT, Limited, TookTooLong
 
 # Seconds that a stream may take to clean up after its client has gone.
 CLEAN_UP_WITHIN = 10.0
@@ -54,17 +52,6 @@ def where() -> str:
     if request is not None and request._is_pooled:
         return PROCESS
     return LOOP if is_on_loop() else THREAD
-
-
-async def perform_limited(
-    kind: Limited, function: Callable[..., Any], arguments: Sequence[Any], in_thread: Callable[..., Awaitable[Any]]
-) -> Any:
-    """Perform a ``Limited`` step; ``in_thread(function, *arguments)`` calls what may block and can be abandoned."""
-    with move_on_after(kind.seconds):
-        if kind.kind is AWAIT:
-            return await function(*arguments)
-        return await in_thread(function, *arguments)
-    raise TookTooLong
 
 
 def is_on_loop() -> bool:

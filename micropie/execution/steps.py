@@ -1,41 +1,48 @@
-"""What a flow may ask its driver for, and nothing else.
+"""The steps that a flow may ask its driver for.
 
-A flow is a generator. It yields a step, a bare tuple ``(kind, function, arguments)``, and is sent the result; what
-the step raised is thrown into it. These are the kinds:
+A flow is a generator. It yields a step, a bare tuple ``(kind, function, arguments)``, and is sent the step's result;
+an exception of the step is thrown into it. These are the kinds:
 
-=========  ==============================================================  =====================================
-kind       the flow wants                                                  the driver does
-=========  ==============================================================  =====================================
-AWAIT      ``function(*arguments)`` is awaitable: its result               awaits it (asgi) or has the portal's
-                                                                           loop await it (wsgi)
-BLOCK      ``function(*arguments)`` may block: its result                  a worker thread (asgi), a call (wsgi)
-HANDLER    the same for a handler, of which only so many may wait for a    the same
-           thread: 503 for others
-POOL       the handler of that name called in a process                    a thread waits for it, until the request
-                                                                           is cancelled (asgi); a call (wsgi)
-IO         the same for files and session backends: it blocks for a        a worker thread that handlers can't
-           moment only                                                     occupy (asgi), a call (wsgi)
-CHUNK      of the stream that is the argument, which may have to wait      the same task that gets all of them
-           and be given up meanwhile: its next chunk
-CLOSE      the stream that is the argument closed                         where its chunks are made
-MOUNT      the answer of the application that is mounted at the route    in a task or thread of its own (asgi), in
-           that is the first argument, to the request that is the         the server's thread or on the loop (wsgi)
-           second, which leads to the place that is the third
-RECEIVE    ``(piece, more)``: bytes of the body, whether more may follow   ``receive()`` (asgi), a read (wsgi)
-=========  ==============================================================  =====================================
+=========  ============================================================  =======================================
+kind       what the flow asks for                                        what the driver does
+=========  ============================================================  =======================================
+AWAIT      the result of ``function(*arguments)``, which is awaitable    awaits it (asgi), or has the portal's loop
+                                                                         await it (wsgi)
+BLOCK      the result of ``function(*arguments)``, which may block       a worker thread (asgi), a call (wsgi)
+HANDLER    the same for a handler; only so many may wait for a thread,   the same
+           503 for the others
+POOL       the result of the handler of that name, called in a process   a thread waits for it until the request is
+                                                                         cancelled (asgi); a call (wsgi)
+IO         the same as BLOCK for files and session backends, which       a worker thread that handlers can't occupy
+           block for a moment only                                       (asgi), a call (wsgi)
+CHUNK      the next chunk of the stream that is the argument; it may     one task gets all chunks of a stream
+           have to wait, and be cancelled meanwhile
+CLOSE      nothing; the stream that is the argument is closed            where its chunks are made
+MOUNT      the response of the application mounted at a route, the       in its own task or thread (asgi), in the
+           first argument, to a request, the second; the third is the    server's thread or on the loop (wsgi)
+           request's path below the mount
+RECEIVE    ``(piece, more)``: bytes of the body, and whether more may    ``receive()`` (asgi), a read (wsgi)
+           follow
+=========  ============================================================  =======================================
 
-What a flow returns is its result: for a request, the ``Answer`` to send. A step costs about 0.2 µs, so a
-flow yields only what may have to wait, and calls the rest itself.
+The value that a flow returns is its result: for a request, the ``Answer`` to send. A step costs about 0.2 µs, so a
+flow yields only what may have to wait, and calls everything else itself.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator, Sequence
+from collections.abc import Awaitable, Callable, Generator, Sequence
 from dataclasses import dataclass
 from inspect import isawaitable, iscoroutinefunction
-from typing import Any, Final, TypeAlias, TypeVar
+from typing import TYPE_CHECKING, Any, Final, Literal, Protocol, TypeAlias, TypeVar
 
 from micropie.execution.placement import LOOP, MARK
+
+if TYPE_CHECKING:
+    from micropie.http.request import Request
+    from micropie.http.streams import Stream
+    from micropie.mounts.prefixes import MountedPath
+    from micropie.routing.site import MountRoute
 
 AWAIT: Final = "await"
 BLOCK: Final = "block"
@@ -46,53 +53,81 @@ CHUNK: Final = "chunk"
 CLOSE: Final = "close"
 RECEIVE: Final = "receive"
 MOUNT: Final = "mount"
+INLINE: Final = "inline"  # not a step: the flow calls the function itself
+
+CallKind: TypeAlias = Literal["await", "block", "io", "inline"]
+RouteKind: TypeAlias = Literal["await", "block", "handler", "pool", "mount", "inline"]
+StepKind: TypeAlias = Literal["await", "block", "handler", "pool", "io", "chunk", "close", "receive", "mount"]
 
 
 @dataclass(frozen=True, slots=True)
 class Limited:
-    """The kind of an AWAIT, HANDLER or MOUNT step that is given up after so many ``seconds``: ``TookTooLong``.
+    """The kind of a step with a time limit in seconds; ``TookTooLong`` is raised after it.
 
-    A function that is given up in a thread runs on there, and nobody waits for it: threads can't be ended.
+    Threads can't be ended: a function that runs in a thread goes on there, and its result is dropped.
     """
 
-    kind: str
+    kind: RouteKind
     seconds: float
 
 
 class TookTooLong(Exception):
-    """What a ``Limited`` step raises; no ``TimeoutError``, which a handler may raise itself."""
+    """The time limit of a ``Limited`` step is over. Not ``TimeoutError``, which a handler may raise itself."""
 
 
-INLINE: Final = "inline"  # no step at all: what ``kind_of`` says of a function that the flow itself calls
+class RouteFunction(Protocol):
+    """The ``call`` of a route. No plain function has this type, so only a route's kind can stand beside it."""
 
-Step: TypeAlias = tuple[str | Limited, Callable[..., Any], Sequence[Any]]
+    belongs_to_route: None
+
+    def __call__(self, *arguments: Any) -> Any:
+        """Call the handler; of a POOL step, the name of the handler, this is never called."""
+
+
+AwaitStep: TypeAlias = tuple[Literal["await"], Callable[..., Awaitable[Any]], Sequence[Any]]
+CallStep: TypeAlias = tuple[Literal["block", "io"], Callable[..., Any], Sequence[Any]]
+RouteStep: TypeAlias = "tuple[RouteKind | Limited, RouteFunction, Sequence[Any]]"
+LimitedAwaitStep: TypeAlias = tuple[Limited, Callable[..., Awaitable[Any]], Sequence[Any]]
+StreamStep: TypeAlias = "tuple[Literal['chunk', 'close'], Callable[[], None], tuple[Stream]]"
+MountStep: TypeAlias = "tuple[Literal['mount'], Callable[[], None], tuple[MountRoute, Request, MountedPath]]"
+ReceiveStep: TypeAlias = tuple[Literal["receive"], Callable[[], None], tuple[()]]
+
+Step: TypeAlias = "AwaitStep | CallStep | RouteStep | LimitedAwaitStep | StreamStep | MountStep | ReceiveStep"
+
+# A step as a driver takes it apart.
+AnyStep: TypeAlias = tuple[RouteKind | StepKind | Limited, Callable[..., Any], Sequence[Any]]
 
 Result = TypeVar("Result")
 Flow: TypeAlias = Generator[Step, Any, Result]
 
 
-def kind_of(function: Callable[..., Any], otherwise: str = BLOCK) -> str:
-    """How a function of the author's is called: AWAIT, INLINE with ``@inline`` above it, or ``otherwise``."""
+def kind_of(function: Callable[..., object], otherwise: CallKind = BLOCK) -> CallKind:
+    """Return how to call a function of the author's: AWAIT, INLINE with ``@inline`` above it, or ``otherwise``."""
     if iscoroutinefunction(function):
         return AWAIT
     return INLINE if getattr(function, MARK, None) == LOOP else otherwise
 
 
-def call(kind: str, function: Callable[..., Any], *arguments: Any) -> Flow[Any]:
-    """Call a function of the author's; what it returns is awaited if need be (a decorated ``async def``)."""
-    result = function(*arguments) if kind is INLINE else (yield kind, function, arguments)
-    if result is not None and isawaitable(result):  # most hooks say nothing, and to ask takes as long as a step
-        result = yield (AWAIT, itself, (result,))
+def call(kind: CallKind, function: Callable[..., Any], *arguments: Any) -> Flow[Any]:
+    """Call a function of the author's and, for a decorated ``async def``, await what it returns."""
+    if kind == INLINE:
+        result = function(*arguments)
+    elif kind == AWAIT:
+        result = yield AWAIT, function, arguments
+    else:
+        result = yield kind, function, arguments
+    if result is not None and isawaitable(result):  # most hooks return None, and ``isawaitable`` costs as a step does
+        result = yield AWAIT, itself, (result,)
     return result
 
 
-def itself(value: Any) -> Any:
-    """What AWAIT calls to wait for an awaitable that is there already."""
-    return value
+def itself(awaitable: Awaitable[Result]) -> Awaitable[Result]:
+    """Return the argument: the function of an AWAIT step for an awaitable that exists already."""
+    return awaitable
 
 
 def no_function() -> None:
-    """For kinds without one; the tuple keeps one shape so that a driver unpacks it blindly."""
+    """The function of steps that need none. All steps have the same shape, so that drivers unpack them at once."""
 
 
-RECEIVE_STEP: Final[Step] = (RECEIVE, no_function, ())
+RECEIVE_STEP: Final[ReceiveStep] = (RECEIVE, no_function, ())

@@ -19,7 +19,7 @@ from types import AsyncGeneratorType, GeneratorType
 from typing import TYPE_CHECKING, Any
 
 from micropie.errors import ResponseError
-from micropie.execution.steps import AWAIT, BLOCK, Flow, Step, call, kind_of
+from micropie.execution.steps import AWAIT, BLOCK, CallKind, Flow, Step, call, kind_of
 from micropie.http.response import Response
 from micropie.http.streams import has_ended
 
@@ -35,7 +35,7 @@ class GeneratorMiddleware:
     def __init__(self, function: Callable[..., Any], request: Request) -> None:
         self._generator: Any = function(request)
         if isinstance(self._generator, AsyncGeneratorType):
-            self._kind = AWAIT
+            self._kind: CallKind = AWAIT
         elif isinstance(self._generator, GeneratorType):
             self._kind = kind_of(function)
         else:

@@ -8,7 +8,7 @@ from types import GeneratorType
 from typing import TYPE_CHECKING, Any
 
 from micropie.errors import ResponseError
-from micropie.execution.steps import Flow, call, kind_of
+from micropie.execution.steps import CallKind, Flow, call, kind_of
 from micropie.flow.generator_middleware import GeneratorMiddleware
 from micropie.http.headers import MutableHeaders
 from micropie.http.response import Response, as_response
@@ -94,7 +94,7 @@ def _call(method: Callable[..., Any] | None, *arguments: Any) -> Flow[Any]:
 
 
 @lru_cache(maxsize=1024)
-def _kind_of(function: Callable[..., Any]) -> str | None:
+def _kind_of(function: Callable[..., Any]) -> CallKind | None:
     """The step that calls a hook, None for one that the author did not write."""
     if function in _UNUSED:
         return None

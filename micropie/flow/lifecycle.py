@@ -15,7 +15,8 @@ from contextlib import asynccontextmanager
 from typing import Any, Protocol
 
 from micropie.errors import SetupError
-from micropie.execution.steps import AWAIT, Flow
+from micropie.execution.steps import AWAIT, Flow, RouteKind
+from micropie.routing.site import Site
 
 logger = logging.getLogger("micropie")
 
@@ -108,7 +109,7 @@ class Lifecycle:
 class Startable(Protocol):
     """A whole application, as the drivers start it."""
 
-    def compiled(self, blocking: str = ..., /) -> Any: ...
+    def compiled(self, blocking: RouteKind = ..., /) -> Site: ...
     def lifecycle(self, kinds: Sequence[str] = ..., /) -> Lifecycle: ...
 
 

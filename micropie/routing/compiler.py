@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 
 from micropie.errors import SetupError
 from micropie.execution.shutdown import ShutdownSignal
-from micropie.execution.steps import HANDLER
+from micropie.execution.steps import HANDLER, RouteKind
 from micropie.mounts.prefixes import Mount, dotted
 from micropie.routing.config import AppConfig
 from micropie.routing.discovery import SOCKET_PREFIX, find_handlers
@@ -24,7 +24,7 @@ from micropie.routing.router import HandlerTree, Resource, Router
 from micropie.routing.site import IsolatedMount, Mounted, MountedApp, MountingSite, MountRoute, Site
 
 
-def build_site(root: AppDefinition, shutdown: ShutdownSignal, blocking: str = HANDLER) -> Site:
+def build_site(root: AppDefinition, shutdown: ShutdownSignal, blocking: RouteKind = HANDLER) -> Site:
     """Compile a tree of applications. Raises ``SetupError`` for one that can't be served.
 
     ``shutdown`` ends the tree's event streams. ``blocking`` is how ``def`` handlers run: by a step (HANDLER), or
@@ -44,7 +44,7 @@ class _Tables:
     ``base`` is where the tree is mounted, "" for the outermost.
     """
 
-    def __init__(self, blocking: str, base: str = "") -> None:
+    def __init__(self, blocking: RouteKind, base: str = "") -> None:
         self.blocking = blocking
         self.base = base
         self.explicit: list[Route] = []

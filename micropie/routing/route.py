@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 
 from micropie.errors import SetupError
 from micropie.execution.placement import LOOP, MARK, PROCESS, check_placement, innermost, name_of
-from micropie.execution.steps import AWAIT, HANDLER, INLINE, POOL
+from micropie.execution.steps import AWAIT, HANDLER, INLINE, POOL, RouteKind
 from micropie.routing.binding import Plan
 from micropie.routing.config import AppConfig
 from micropie.routing.patterns import Pattern
@@ -87,7 +87,7 @@ class Route:
         config: AppConfig,
         methods: tuple[str, ...] = (),
         pattern: Pattern | None = None,
-        blocking: str = HANDLER,
+        blocking: RouteKind = HANDLER,
         placement: str | None = None,
         takes_socket: bool = False,
     ) -> None:
@@ -147,7 +147,7 @@ def _plan(function: Callable[..., object], name: str, takes_socket: bool) -> Pla
     return plan
 
 
-def _step_kind(function: Callable[..., object], blocking: str, placement: str) -> str:
+def _step_kind(function: Callable[..., object], blocking: RouteKind, placement: str) -> RouteKind:
     inner = innermost(function)
     if inspect.iscoroutinefunction(function) or inspect.iscoroutinefunction(inner):
         return AWAIT

@@ -3,13 +3,28 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from functools import partial
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar, cast
 
-from micropie.execution.loop import perform_limited
+from anyio import move_on_after
+
 from micropie.execution.placement import HandlerName, Threads
 from micropie.execution.portal import await_in_portal
-from micropie.execution.steps import AWAIT, BLOCK, CHUNK, CLOSE, HANDLER, IO, MOUNT, POOL, Flow, Limited, Step
+from micropie.execution.steps import (
+    AWAIT,
+    BLOCK,
+    CHUNK,
+    CLOSE,
+    HANDLER,
+    IO,
+    MOUNT,
+    POOL,
+    AnyStep,
+    Flow,
+    Limited,
+    RouteKind,
+    StepKind,
+    TookTooLong,
+)
 from micropie.execution.threads import in_thread
 from micropie.flow.pooled import call_in_pool
 from micropie.http.response import Response
@@ -25,26 +40,26 @@ if TYPE_CHECKING:
 
 Value = TypeVar("Value")
 
-# For what has a time limit: the server's own thread could not be left. 40 is what servers have that answer by threads.
-_in_own_thread = partial(in_thread, Threads(40), abandon_on_cancel=True)
+# Threads for what has a time limit: the server's own thread can't be abandoned. 40, as servers with threads have.
+_LIMITED_THREADS = Threads(40)
 
 
 class StepContext(Protocol):
-    """What steps need to be performed: a request, or what stands for one at start-up."""
+    """What steps need to be performed: a request, or a ``LifespanContext`` at start-up and shut-down."""
 
     config: AppConfig
 
     def receive_piece(self) -> tuple[bytes, bool]:
-        """The next piece of the body and whether more may follow."""
+        """Return the next piece of the body and whether more may follow."""
 
 
 def perform(flow: Flow[Value], context: StepContext) -> Value:
     """Perform a flow's steps until it returns.
 
-    What a step raises is thrown into the flow outside of ``except``, or it would become the ``__context__`` of
-    whatever the flow raises later.
+    An exception of a step is thrown into the flow outside of ``except``: inside, it would become the ``__context__``
+    of whatever the flow raises later.
     """
-    resume: Callable[[Any], Step] = flow.send
+    resume: Callable[[Any], AnyStep] = flow.send
     result: Any = None
     try:
         while True:
@@ -63,7 +78,7 @@ def perform(flow: Flow[Value], context: StepContext) -> Value:
 
 
 def perform_step(
-    kind: str | Limited, function: Callable[..., Any], arguments: Sequence[Any], context: StepContext
+    kind: RouteKind | StepKind | Limited, function: Callable[..., Any], arguments: Sequence[Any], context: StepContext
 ) -> Any:
     """Perform one step."""
     if kind is AWAIT:
@@ -71,28 +86,37 @@ def perform_step(
     if kind is IO or kind is BLOCK or kind is HANDLER:
         return function(*arguments)
     if kind is POOL:
-        return call_in_pool(cast("WSGIRequest", context), cast(HandlerName, function), arguments)
+        return call_in_pool(cast("WSGIRequest", context), cast("HandlerName", function), arguments)
     backend = context.config.settings.portal_backend
     if kind is CHUNK:
         return next_chunk(arguments[0], backend)
     if kind is CLOSE:
         return close_stream(arguments[0], backend)
     if kind is MOUNT:
-        return answer_of(*arguments)
+        return _answer_of_mount(*arguments)
     if isinstance(kind, Limited):
         if kind.kind is MOUNT:
             route, request, mounted_path = arguments
-            return answer_of(route, request, mounted_path, kind.seconds)
-        return await_in_portal(backend, perform_limited, (kind, function, arguments, _in_own_thread))
+            return _answer_of_mount(route, request, mounted_path, kind.seconds)
+        return await_in_portal(backend, _perform_limited, (kind, function, arguments))
     return context.receive_piece()
 
 
-def answer_of(
+def _answer_of_mount(
     route: MountRoute, request: WSGIRequest, mounted_path: MountedPath, seconds: float | None = None
 ) -> Response:
-    """The answer of the application that is mounted at ``route``, within ``seconds`` if that can be."""
+    """Return the response of a mounted application, an ASGI application's within ``seconds`` and ``mount_timeout``."""
     if route.mount.kind == WSGI:
         return answer_of_wsgi(route.mount, mounted_path, request)
     settings = route.config.settings
     limits = [limit for limit in (seconds, settings.mount_timeout) if limit is not None]
     return answer_of_asgi(route.mount, mounted_path, request, settings.portal_backend, min(limits, default=None))
+
+
+async def _perform_limited(kind: Limited, function: Callable[..., Any], arguments: Sequence[Any]) -> Any:
+    """Perform a step with a time limit, on the portal's loop or in a thread that can be abandoned."""
+    with move_on_after(kind.seconds):
+        if kind.kind is AWAIT:
+            return await function(*arguments)
+        return await in_thread(_LIMITED_THREADS, function, *arguments, abandon_on_cancel=True)
+    raise TookTooLong
