@@ -34,15 +34,9 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable, Generator, Sequence
 from dataclasses import dataclass
 from inspect import isawaitable, iscoroutinefunction
-from typing import TYPE_CHECKING, Any, Final, Literal, Protocol, TypeAlias, TypeVar
+from typing import Any, Final, Literal, Protocol, TypeAlias, TypeVar
 
 from micropie.execution.placement import LOOP, MARK
-
-if TYPE_CHECKING:
-    from micropie.http.request import Request
-    from micropie.http.streams import Stream
-    from micropie.mounts.prefixes import MountedPath
-    from micropie.routing.site import MountRoute
 
 AWAIT: Final = "await"
 BLOCK: Final = "block"
@@ -84,15 +78,31 @@ class RouteFunction(Protocol):
         """Call the handler; of a POOL step, the name of the handler, this is never called."""
 
 
+class StreamToRead(Protocol):
+    """What a CHUNK or CLOSE step needs of a ``Stream``."""
+
+    def claim_close(self) -> bool:
+        """Return True to the one caller that must close the stream."""
+
+
+class RouteToMount(Protocol):
+    """What a MOUNT step needs of a ``MountRoute``."""
+
+    @property
+    def mount(self) -> object:
+        """The mounted application."""
+
+
+# The shapes of a step. Streams, routes and requests are known above this package only, so they have protocols here.
 AwaitStep: TypeAlias = tuple[Literal["await"], Callable[..., Awaitable[Any]], Sequence[Any]]
 CallStep: TypeAlias = tuple[Literal["block", "io"], Callable[..., Any], Sequence[Any]]
-RouteStep: TypeAlias = "tuple[RouteKind | Limited, RouteFunction, Sequence[Any]]"
+RouteStep: TypeAlias = tuple[RouteKind | Limited, RouteFunction, Sequence[Any]]
 LimitedAwaitStep: TypeAlias = tuple[Limited, Callable[..., Awaitable[Any]], Sequence[Any]]
-StreamStep: TypeAlias = "tuple[Literal['chunk', 'close'], Callable[[], None], tuple[Stream]]"
-MountStep: TypeAlias = "tuple[Literal['mount'], Callable[[], None], tuple[MountRoute, Request, MountedPath]]"
+StreamStep: TypeAlias = tuple[Literal["chunk", "close"], Callable[[], None], tuple[StreamToRead]]
+MountStep: TypeAlias = tuple[Literal["mount"], Callable[[], None], tuple[RouteToMount, object, tuple[str, bytes]]]
 ReceiveStep: TypeAlias = tuple[Literal["receive"], Callable[[], None], tuple[()]]
 
-Step: TypeAlias = "AwaitStep | CallStep | RouteStep | LimitedAwaitStep | StreamStep | MountStep | ReceiveStep"
+Step: TypeAlias = AwaitStep | CallStep | RouteStep | LimitedAwaitStep | StreamStep | MountStep | ReceiveStep
 
 # A step as a driver takes it apart.
 AnyStep: TypeAlias = tuple[RouteKind | StepKind | Limited, Callable[..., Any], Sequence[Any]]

@@ -9,7 +9,7 @@ from functools import partial
 from typing import Any
 
 from micropie.execution.context import current
-from micropie.execution.steps import INLINE, AnyStep, Flow
+from micropie.execution.steps import INLINE, Flow
 from micropie.flow.http import fail, finish, start
 from micropie.flow.lifecycle import Startable
 from micropie.http.request import Request
@@ -77,9 +77,8 @@ def serve_http(site: Site, environ: Environ, start_response: StartResponse, cont
         request.broken_off = True
         if flow is not None:
             flow.close()
-        cleanup: AnyStep
-        for cleanup in request._cleanup_steps():
-            perform_step(*cleanup, request)
+        for cleanup_kind, close, nothing in request._cleanup_steps():
+            perform_step(cleanup_kind, close, nothing, request)
         request.close()
         raise
     return [body] if request._closers is None else _closing(body, request)
