@@ -1,7 +1,7 @@
-"""An executor of the author's in the pool's place: any of ``concurrent.futures``' kind, Dask's among them.
+"""An author's executor instead of the pool: any of ``concurrent.futures``' kind, Dask's among them.
 
-Jobs return bytes that are made here, so every executor brings the same values and the same errors back, and what a
-job raises is the executor's own: it has lost the job. Streams: ``batches.py``.
+Jobs return bytes that are made here, so every executor brings back the same values and the same errors. An exception of
+a job itself is therefore the executor's own: it has lost the job. The other half is ``executor_streams.py``.
 """
 
 from __future__ import annotations
@@ -9,70 +9,90 @@ from __future__ import annotations
 import pickle
 import sys
 from collections import deque
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from concurrent.futures import Executor, Future
 from contextlib import suppress
 from threading import Event
-from typing import Any, NoReturn
+from typing import Any, TypeAlias, cast
 
-from micropie.execution.executor_streams import BATCH, DASK, ENDED, close, next_batch, start, this_process
-from micropie.execution.remote import FAILED, GRACE, CancelToken, PoolError, RemoteChunks, opened
+from micropie.execution.executor_streams import (
+    BATCH,
+    DASK,
+    ENDED,
+    BatchMessage,
+    close,
+    next_batch,
+    start,
+    this_process,
+)
+from micropie.execution.remote import (
+    FAILED,
+    GRACE,
+    CancelToken,
+    FailedMessage,
+    PoolError,
+    RemoteChunks,
+    ResultMessage,
+    open_message,
+)
 from micropie.execution.steps import TookTooLong
+
+JobMessage: TypeAlias = ResultMessage | FailedMessage | BatchMessage
 
 
 class ExecutorPool:
-    """What calls by an executor. What takes too long there can't be ended; nobody waits for it any more."""
+    """Calls functions by an executor. A call there can't be ended: after a time-out it is left to itself."""
 
     def __init__(self, executor: Executor) -> None:
         self._executor = executor
-        self._is_dask = _is_dask(executor)
+        # A Dask client's executor: its author has imported the module.
+        distributed = sys.modules.get("distributed.cfexecutor")
+        self._is_dask = distributed is not None and isinstance(executor, distributed.ClientExecutor)
 
     def call(
-        self, seconds: float, function: Callable[..., Any], *arguments: Any, token: CancelToken | None = None
+        self, seconds: float, function: Callable[..., Any], *arguments: object, token: CancelToken | None = None
     ) -> Any:
-        """See ``Pool``; who gives it up by ``handle`` leaves it to itself."""
+        """Like ``Pool.call``, but cancelling only stops waiting: the job itself can't be killed."""
         token = token or CancelToken()
         home = DASK if self._is_dask else this_process()
         job = self.job("", start, pickle.dumps((function, arguments)), home, seconds)
-        token.attach(lambda: job.leave(self._end_left))
+        token.attach(lambda: job.leave(self._close_late))
         try:
-            kind, *values = job.outcome(seconds)
+            message = job.outcome(seconds)
         except TookTooLong:
-            job.leave(self._end_left)
+            job.leave(self._close_late)
             raise
-        if kind != BATCH:
-            return opened(kind, values)
-        batches = Batches(self, seconds, *values)
+        if message[0] != BATCH:
+            return open_message(message)
+        batches = Batches(self, seconds, message)
         token.attach(batches.drop)
         return batches
 
-    def job(self, place: str, function: Callable[..., bytes], *arguments: Any) -> _Job:
-        """Have ``function`` called by the executor, in the process at ``place`` if there is one to be named."""
-        options: dict[str, Any] = {}
+    def job(self, address: str, function: Callable[..., bytes], *arguments: object) -> _Job:
+        """Have the executor call ``function``; in the process at ``address``, unless that is ""."""
+        options: dict[str, object] = {}
         if self._is_dask:
             options["pure"] = False  # or two equal requests would share one answer
-        if place:
-            options |= {"workers": [place], "allow_other_workers": False}
+        if address:
+            options |= {"workers": [address], "allow_other_workers": False}
         return _Job(self._executor.submit(function, *arguments, **options))
 
     def close(self) -> None:
-        """The executor is its author's to close."""
+        """Do nothing: the executor is its author's to close."""
 
-    def _end_left(self, future: Future[bytes]) -> None:
-        """What nobody waited for has come after all: if it is a stream, end it."""
+    def _close_late(self, future: Future[bytes]) -> None:
+        """Close the stream that a job has begun after it was left."""
         with suppress(PoolError, RuntimeError):  # it was cancelled; the executor has been shut down
-            kind, *values = _outcome(future)
-            if kind == BATCH:
-                place, key, _, ending = values
-                if ending is None:
-                    self.job(place, close, key)
+            message = _outcome(future)
+            if message[0] == BATCH and message[4] is None:
+                self.job(message[1], close, message[2])
 
 
 class _Job:
-    """What the executor was asked to do. One thread waits for it, another may have it wait no longer.
+    """A job of the executor. One thread waits for its outcome; another may end that wait.
 
-    The future is let go of as soon as it can be: what Dask did for somebody who has its future still, it does again
-    when the worker that did it is lost.
+    The future is dropped as soon as possible: if a Dask worker is lost, Dask does a job of it again while its future is
+    referred to.
     """
 
     def __init__(self, future: Future[bytes]) -> None:
@@ -80,84 +100,82 @@ class _Job:
         self._is_over = is_over = Event()
         future.add_done_callback(lambda _: is_over.set())  # without self, or they would be a cycle
 
-    def outcome(self, seconds: float) -> Any:
-        """What it says. Raises ``TookTooLong``; ``PoolError`` if the executor has lost it, or it was left."""
+    def outcome(self, seconds: float) -> JobMessage:
+        """Return its message. Raises ``TookTooLong``; ``PoolError`` if the executor has lost it, or it was left."""
         if not self._is_over.wait(seconds):
             raise TookTooLong
         future, self._future = self._future, None
         if future is None or not future.done():
-            raise PoolError("nobody waits for it any more")
+            raise PoolError("its caller has been cancelled")
         return _outcome(future)
 
-    def leave(self, left: Callable[[Future[bytes]], object] | None = None) -> None:
-        """Wait no longer. What runs can't be stopped; ``left`` is called with what it says in the end."""
+    def leave(self, then: Callable[[Future[bytes]], object] | None = None) -> None:
+        """End the wait. A job that runs can't be stopped; ``then`` is called with its future in the end."""
         future, self._future = self._future, None
         if future is not None:
             future.cancel()
-            if left is not None:
-                future.add_done_callback(left)
+            if then is not None:
+                future.add_done_callback(then)
         self._is_over.set()
 
 
-def _outcome(future: Future[bytes]) -> Any:
+def _outcome(future: Future[bytes]) -> JobMessage:
     try:
         data = future.result(0)
     except Exception as error:
-        raise PoolError(f"the executor gave it up: {str(error) or type(error).__name__}") from None
-    return pickle.loads(data)  # noqa: S301 - from our own job
+        raise PoolError(f"the executor lost it: {str(error) or type(error).__name__}") from None
+    return cast(JobMessage, pickle.loads(data))  # noqa: S301 - from our own job
 
 
 class Batches(RemoteChunks):
-    """A stream's chunks, one batch ahead of who takes them."""
+    """The chunks of a stream. One batch more than the caller has taken is asked for."""
 
-    def __init__(
-        self, pool: ExecutorPool, seconds: float, place: str, key: str, chunks: Iterable[Any], ending: bytes | None
-    ) -> None:
+    def __init__(self, pool: ExecutorPool, seconds: float, first: BatchMessage) -> None:
         super().__init__()
         self._pool = pool
         self._seconds = seconds
-        self._place = place
-        self._key = key
+        _, self._address, self._key, chunks, self._end = first
         self._chunks = deque(chunks)
-        self._ending = ending
         self._job: _Job | None = None
         self._is_first = True
 
-    def _next(self) -> Any:
+    def _next(self) -> object:
         while not self._chunks:
             self._take_batch()
-        if not self._is_first and self._ending is None:  # HEAD takes the first, and no more
-            self._asked()
+        if not self._is_first and self._end is None:  # HEAD takes the first chunk only
+            self._ask()
         self._is_first = False
         return self._chunks.popleft()
 
     def _close(self) -> None:
         self._chunks.clear()
-        if self._ending is not None:
+        if self._end is not None:
             return
         job = self._close_there()
         if not self._token.is_cancelled:
             with suppress(TookTooLong, PoolError):
-                kind, *values = job.outcome(GRACE)
-                opened(kind, values)
+                open_message(cast("ResultMessage | FailedMessage", job.outcome(GRACE)))
 
     def _take_batch(self) -> None:
-        if self._ending is not None:
-            self._end(self._ending)
+        if self._end is not None:
+            end, self._end = self._end, ENDED
+            if end[0] == FAILED:
+                open_message(end)
+            raise StopIteration
         try:
-            _, _, _, chunks, self._ending = self._asked().outcome(self._seconds)
+            _, _, _, chunks, self._end = cast(BatchMessage, self._ask().outcome(self._seconds))
         except BaseException as error:
             if isinstance(error, TookTooLong) or self._token.is_cancelled:
                 self._close_there()
-            self._ending = ENDED  # what the executor has lost can't be closed: such a job would wait for ever
+            self._end = ENDED  # a job to close a stream that the executor has lost would wait for ever
             raise
         self._token.detach()
         self._job = None
         self._chunks.extend(chunks)
 
-    def _asked(self) -> _Job:
+    def _ask(self) -> _Job:
         if self._job is None:
-            self._job = self._pool.job(self._place, next_batch, self._place, self._key)
+            self._job = self._pool.job(self._address, next_batch, self._address, self._key)
             self._token.attach(self._job.leave)
         return self._job
 
@@ -165,18 +183,5 @@ class Batches(RemoteChunks):
         """Have the generator closed, when it has come to its next ``yield``."""
         if self._job is not None:
             self._job.leave()
-        self._ending = ENDED
-        return self._pool.job(self._place, close, self._key)
-
-    def _end(self, ending: bytes) -> NoReturn:
-        self._ending = ENDED
-        kind, *values = pickle.loads(ending)  # noqa: S301 - from our own job
-        if kind == FAILED:
-            opened(kind, values)
-        raise StopIteration
-
-
-def _is_dask(executor: Executor) -> bool:
-    """Whether it is the executor of a Dask client, which the author has imported then."""
-    module: Any = sys.modules.get("distributed.cfexecutor")
-    return module is not None and isinstance(executor, module.ClientExecutor)
+        self._end = ENDED
+        return self._pool.job(self._address, close, self._key)

@@ -1,14 +1,14 @@
 """Processes that work for this one: each is asked for one call at a time, over a pipe of its own.
 
-Not ``concurrent.futures``: there one process that is killed breaks the whole pool, none can be ended for taking too
-long, and nothing comes back before all of it is there. Here a call that takes too long costs its process and nobody
-else's. The processes are started when they are first needed, never by a fork alone: threads, locks and connections do
-not survive one. What a pool owns is forgotten in a forked child.
+``concurrent.futures`` does not do: there one process that is killed breaks the whole pool, none can be ended for taking
+too long, and no chunk of a stream comes back before the last. Here a call that takes too long costs its process, and no
+other call. The processes are started when they are first needed, never by a fork alone: threads, locks and connections
+do not survive one. A forked child forgets its parent's processes.
 
-    parent -> process    what to call, pickled; of a stream then ``MORE`` for each chunk taken, or ``STOP``
-    process -> parent    (RESULT, value) | (FAILED, error, traceback) | (STREAM,) (CHUNK, chunk)... (END,) or FAILED
+    parent -> process    a call, pickled; of a stream then ``MORE`` for each chunk taken, or ``STOP``
+    process -> parent    (RESULT, value) | (FAILED, error and traceback) | (STREAM,) (CHUNK, chunk)... (END,) or FAILED
 
-When the parent goes, however it does, the pipe ends and with it the process.
+When the parent ends, in whatever way, the pipe ends and with it the process.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from collections.abc import Callable, Iterator
 from contextlib import suppress
 from multiprocessing.connection import Connection, Pipe
 from time import monotonic
-from typing import Any, Final
+from typing import Any, Final, Literal, TypeAlias, cast
 from weakref import finalize
 
 from micropie.execution.fork import notify_after_fork
@@ -32,23 +32,30 @@ from micropie.execution.remote import (
     FAILED,
     GRACE,
     CancelToken,
+    EndMessage,
+    FailedMessage,
     PoolError,
     RemoteChunks,
-    opened,
-    packed_failure,
-    packed_result,
+    ResultMessage,
+    open_message,
+    pack_failure,
+    pack_result,
 )
 from micropie.execution.steps import TookTooLong
 
 STREAM: Final = "stream"
 CHUNK: Final = "chunk"
 
+# The first message of a call, and those of a stream.
+FirstMessage: TypeAlias = ResultMessage | FailedMessage | tuple[Literal["stream"]]
+StreamMessage: TypeAlias = tuple[Literal["chunk"], object] | EndMessage | FailedMessage
+
 MORE: Final = b"more"
 STOP: Final = b"stop"
 
 CAN_PASS_PIPES = os.name == "posix"  # subprocess passes no descriptors on Windows
 
-AHEAD = 4  # chunks that a process makes before somebody takes the first of them
+AHEAD = 4  # chunks that a process makes before the first of them is taken
 
 
 # -- in this process ---------------------------------------------------------------------------------------------------
@@ -70,23 +77,23 @@ class Pool:
         self._end = finalize(self, _end_all, self._workers)
 
     def after_fork(self) -> None:
-        """In a forked child: what there was is the parent's."""
+        """Forget the processes: in a forked child they are the parent's."""
         self._end.detach()
         for worker in self._workers:
             worker.abandon()
         self._forget()
 
     def call(
-        self, seconds: float, function: Callable[..., Any], *arguments: Any, token: CancelToken | None = None
+        self, seconds: float, function: Callable[..., Any], *arguments: object, token: CancelToken | None = None
     ) -> Any:
-        """``function(*arguments)`` in a process; a generator's chunks as they are made. Blocks.
+        """Return ``function(*arguments)``, called in a process; for a generator an iterator over its chunks. Blocks.
 
-        Raises what it raises, ``TookTooLong`` after ``seconds`` without a result or a chunk, and ``PoolError``. Who
-        gives it up by ``handle`` ends the process.
+        Raises what the function raises, ``TookTooLong`` after ``seconds`` without a result or a chunk, and
+        ``PoolError``. To cancel ``token`` ends the process.
         """
         if _is_in_pool:  # or each process would start another one, without end
             raise PoolError(
-                "a process of a pool can't have one of its own; if a module calls a handler when it is imported, "
+                "a process of a pool can't start a pool; if a module calls a handler when it is imported, "
                 'write if __name__ == "__main__": above that'
             )
         token = token or CancelToken()
@@ -95,17 +102,17 @@ class Pool:
         if not self._free.acquire(timeout=seconds):
             raise TookTooLong
         try:
-            worker = self._asked(job, token)
+            worker = self._send_job(job, token)
         except BaseException:
             self._free.release()
             raise
-        kind, *values = self._received(worker, deadline)
-        if kind == STREAM:
+        message = cast(FirstMessage, self._receive(worker, deadline))
+        if message[0] == STREAM:
             chunks = Chunks(self, worker, seconds)
             token.attach(chunks.drop)
             return chunks
         self._return(worker, token)
-        return opened(kind, values)
+        return open_message(message)
 
     def close(self) -> None:
         """End all processes, and with them what they are doing. The next call starts others."""
@@ -113,15 +120,19 @@ class Pool:
             idle, self._idle = self._idle, []
             busy = self._workers.difference(idle)
         for worker in busy:
-            worker.kill()  # who waits for it hears of that, and drops it
+            worker.kill()  # the thread that waits for it finds out, and drops it
         for worker in idle:
             self._drop(worker, GRACE)
 
-    def _asked(self, job: bytes, token: CancelToken) -> _Worker:
-        """A process that has been given the job: one that ended while nobody looked costs nobody anything."""
+    def _send_job(self, job: bytes, token: CancelToken) -> _Worker:
+        """Give the job to a process, and return that. Idle processes that have ended are dropped on the way."""
         if token.is_cancelled:  # while it waited for a process
-            raise PoolError("nobody waits for it any more")
-        while (worker := self._idle_one()) is not None:
+            raise PoolError("its caller has been cancelled")
+        while True:
+            with self._lock:
+                worker = self._idle.pop() if self._idle else None
+            if worker is None:
+                break
             with suppress(OSError):
                 worker.connection.send_bytes(job)
                 token.attach(worker.kill)
@@ -131,16 +142,12 @@ class Pool:
         with self._lock:
             self._workers.add(worker)
         token.attach(worker.kill)
-        with suppress(OSError):  # one that ends at once is found to have ended
+        with suppress(OSError):  # it has ended at once, which shows when its message is received
             worker.connection.send_bytes(job)
         return worker
 
-    def _idle_one(self) -> _Worker | None:
-        with self._lock:
-            return self._idle.pop() if self._idle else None
-
-    def _received(self, worker: _Worker, deadline: float) -> Any:
-        """The next message; a process that does not send one in time, or can't any more, is ended."""
+    def _receive(self, worker: _Worker, deadline: float) -> object:
+        """Return the next message. A process that does not send one in time, or has ended, is discarded."""
         try:
             return worker.receive(deadline)
         except BaseException:
@@ -148,16 +155,16 @@ class Pool:
             raise
 
     def _return(self, worker: _Worker, token: CancelToken) -> None:
-        """A process that was taken has done its work."""
-        if token.detach():  # and was killed when it had said its last word
+        """Put back a process that has done its work."""
+        if token.detach():  # it was killed after its last message
             self._discard(worker)
             return
         with self._lock:
-            self._idle.append(worker)  # if it was killed meanwhile, who takes it will see
+            self._idle.append(worker)  # if it was killed meanwhile, the next call finds that out
         self._free.release()
 
     def _discard(self, worker: _Worker) -> None:
-        """End a process that was taken."""
+        """End a process that was in use."""
         self._drop(worker)
         self._free.release()
 
@@ -168,9 +175,9 @@ class Pool:
 
 
 class Chunks(RemoteChunks):
-    """What a generator in a process makes. The process is taken until it has ended or been closed.
+    """The chunks of a generator in a process, which is in use until the generator has ended or been closed.
 
-    To interrupt the waiting for its next chunk ends it, and so does a close that it does not do in time.
+    To interrupt the wait for the next chunk ends the process, and so does a close that takes too long.
     """
 
     def __init__(self, pool: Pool, worker: _Worker, seconds: float) -> None:
@@ -180,18 +187,18 @@ class Chunks(RemoteChunks):
         self._seconds = seconds
         self._token.attach(worker.kill)
 
-    def _next(self) -> Any:
+    def _next(self) -> object:
         worker = self._worker
         if worker is None:
             raise StopIteration
-        kind, *values = self._received(worker, self._seconds)
-        if kind == CHUNK:
-            with suppress(OSError):  # it has ended, which the next one will find
+        message = self._receive(worker, self._seconds)
+        if message[0] == CHUNK:
+            with suppress(OSError):  # it has ended, which shows at the next chunk
                 worker.connection.send_bytes(MORE)
-            return values[0]
+            return message[1]
         self._leave(worker)
-        if kind == FAILED:
-            opened(kind, values)
+        if message[0] == FAILED:
+            open_message(message)
         raise StopIteration
 
     def _close(self) -> None:
@@ -200,21 +207,21 @@ class Chunks(RemoteChunks):
             return
         with suppress(OSError):
             worker.connection.send_bytes(STOP)
-        kind, *values = CHUNK, None
+        message: StreamMessage = CHUNK, None
         with suppress(TookTooLong, PoolError):
-            while kind == CHUNK:
-                kind, *values = self._received(worker, GRACE)
+            while message[0] == CHUNK:
+                message = self._receive(worker, GRACE)
             self._leave(worker)
-        if kind == FAILED:
-            opened(kind, values)
+        if message[0] == FAILED:
+            open_message(message)
 
     def _leave(self, worker: _Worker) -> None:
         self._worker = None
         self._pool._return(worker, self._token)
 
-    def _received(self, worker: _Worker, seconds: float) -> Any:
+    def _receive(self, worker: _Worker, seconds: float) -> StreamMessage:
         try:
-            return self._pool._received(worker, monotonic() + seconds)
+            return cast(StreamMessage, self._pool._receive(worker, monotonic() + seconds))
         except BaseException:
             self._worker = None
             raise
@@ -240,23 +247,25 @@ class _Worker:
         finally:
             theirs.close()
 
-    def receive(self, deadline: float) -> Any:
-        """Its next message. Raises ``TookTooLong``; ``PoolError`` if it has ended."""
+    def receive(self, deadline: float) -> object:
+        """Return its next message. Raises ``TookTooLong``; ``PoolError`` if it has ended."""
         if not self.connection.poll(max(0.0, deadline - monotonic())):
             raise TookTooLong
         try:
             data = self.connection.recv_bytes()
         except (EOFError, OSError):
             self._process.kill()
-            raise PoolError(f"its process ended in the middle of it, {_how(self._process.wait())}") from None
+            code = self._process.wait()
+            how = f"killed by {signal.Signals(-code).name}" if code < 0 else f"with status {code}"
+            raise PoolError(f"its process ended in the middle of it, {how}") from None
         return pickle.loads(data)  # noqa: S301 - from our own process
 
     def kill(self) -> None:
-        """End it in the middle of whatever it does."""
+        """End it at once, whatever it does."""
         self._process.kill()
 
     def end(self, grace: float = 0.0) -> None:
-        """End it, within ``grace`` seconds in its own way, which is when its pipe ends."""
+        """End it. It has ``grace`` seconds to end by itself, because its pipe ends."""
         self.connection.close()
         if grace:
             with suppress(subprocess.TimeoutExpired):
@@ -265,13 +274,9 @@ class _Worker:
         self._process.wait()
 
     def abandon(self) -> None:
-        """It is another process's; have nobody wait for it or warn of it here."""
+        """Forget it: it is the child of another process. ``subprocess`` then neither waits for it nor warns."""
         self._process.returncode = 0
         self.connection.close()
-
-
-def _how(code: int) -> str:
-    return f"killed by {signal.Signals(-code).name}" if code < 0 else f"with status {code}"
 
 
 def _end_all(workers: set[_Worker]) -> None:
@@ -283,12 +288,12 @@ def _end_all(workers: set[_Worker]) -> None:
 
 _is_in_pool = False
 
-# It finds the modules that this process finds.
+# The new process finds the modules that this one finds.
 _MAIN = "import sys; sys.path[:] = {path!r}; from micropie.execution.pool import main; main({descriptor})"
 
 
 def main(descriptor: int) -> None:
-    """A process's life: call what is asked for, until the parent has gone."""
+    """Run a process of the pool: answer calls until the parent ends."""
     global _is_in_pool  # noqa: PLW0603 - of the process
     _is_in_pool = True
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the server, which then closes the pipe
@@ -296,11 +301,11 @@ def main(descriptor: int) -> None:
 
 
 def work(connection: Connection) -> None:
-    """Call what is asked for, until the pipe ends."""
+    """Answer calls until the pipe ends."""
     with suppress(EOFError, OSError):
         while True:
             job = connection.recv_bytes()
-            if job not in (MORE, STOP):  # which came when the stream had ended
+            if job not in (MORE, STOP):  # these may come after a stream's end
                 _answer(connection, job)
 
 
@@ -309,17 +314,17 @@ def _answer(connection: Connection, job: bytes) -> None:
         function, arguments = pickle.loads(job)  # noqa: S301 - from our own process
         result = function(*arguments)
         if not isinstance(result, Iterator):
-            connection.send_bytes(packed_result(result))
+            connection.send_bytes(pack_result(result))
             return
     except BaseException as error:
-        connection.send_bytes(packed_failure(error))
+        connection.send_bytes(pack_failure(error))
         return
     connection.send_bytes(pickle.dumps((STREAM,)))
-    connection.send_bytes(_streamed(connection, result))
+    connection.send_bytes(_send_chunks(connection, result))
 
 
-def _streamed(connection: Connection, chunks: Iterator[Any]) -> bytes:
-    """Send the chunks, a few ahead of who takes them; returns the last message."""
+def _send_chunks(connection: Connection, chunks: Iterator[object]) -> bytes:
+    """Send the chunks, at most ``AHEAD`` before they are taken. Return the last message."""
     allowed = AHEAD
     try:
         for chunk in chunks:
@@ -332,4 +337,4 @@ def _streamed(connection: Connection, chunks: Iterator[Any]) -> bytes:
                 allowed += 1
         return pickle.dumps((END,))
     except BaseException as error:
-        return packed_failure(error)
+        return pack_failure(error)

@@ -1,6 +1,9 @@
-"""A call in another process, whoever makes it: the bytes that come back, its errors, and how it is given up.
+"""Calls in another process: the messages that come back, the errors in them, and how a call is cancelled.
 
-process -> parent    (RESULT, value) | (FAILED, error, traceback), pickled
+    process -> parent    (RESULT, value) | (FAILED, error and traceback), pickled
+
+An error stays packed until it is raised. So no frame that holds a message holds the error, whose traceback refers to
+that frame: each failed call would be a reference cycle.
 """
 
 from __future__ import annotations
@@ -11,29 +14,33 @@ import traceback
 from abc import abstractmethod
 from collections.abc import Callable, Iterator
 from contextlib import suppress
-from typing import Any, Final
+from typing import Any, Final, Literal, TypeAlias
 
 RESULT: Final = "result"
 FAILED: Final = "failed"
 END: Final = "end"  # of a stream that came to its end
 
-# Seconds that a stream may take to close when nobody wants more of it.
+ResultMessage: TypeAlias = tuple[Literal["result"], object]
+FailedMessage: TypeAlias = tuple[Literal["failed"], bytes]  # the error, and its traceback as text, pickled
+EndMessage: TypeAlias = tuple[Literal["end"]]
+
+# Seconds that a stream may take to close when its chunks are not wanted.
 GRACE = 5.0
 
 
 class PoolError(Exception):
-    """A call that could not be made in the pool, or whose outcome could not be brought back. The sentence says why."""
+    """A call that could not be made in the pool, or whose outcome could not be brought back. The message says why."""
 
 
 class RemoteTraceback(Exception):
-    """The cause of an exception that came out of another process: its traceback there, as text."""
+    """The cause of an exception that was raised in another process: its traceback there, as text."""
 
     def __str__(self) -> str:
         return f"\n{self.args[0]}"
 
 
 class CancelToken:
-    """By which another thread gives a call up that one waits for."""
+    """Cancels a blocking call from another thread."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
@@ -41,87 +48,93 @@ class CancelToken:
         self.is_cancelled = False
 
     def attach(self, stop: Callable[[], object]) -> None:
-        """Have ``stop`` called when the call is given up; now, if it has been."""
+        """Call ``stop`` when the call is cancelled, or now if it has been. It replaces the function before."""
         with self._lock:
             self._stop = stop
             if self.is_cancelled:
                 stop()
 
     def detach(self) -> bool:
-        """There is nothing left to be stopped. Returns whether it has been."""
+        """Forget the function: there is nothing left to stop. Return whether the call was cancelled."""
         with self._lock:
             self._stop = None
             return self.is_cancelled
 
     def cancel(self) -> None:
-        """Nobody waits for the call any more. Does not block, whoever calls it."""
+        """Stop the call. Does not block, in any thread."""
         with self._lock:
             self.is_cancelled = True
             if self._stop is not None:
                 self._stop()
 
 
-class RemoteChunks(Iterator[Any]):
-    """What a generator makes elsewhere, ``_next`` and ``_close``. Who closes it waits for a chunk that is under way."""
+class RemoteChunks(Iterator[object]):
+    """The chunks of a generator in another process. ``close`` waits for a chunk that is under way.
+
+    ``interrupt_next`` ends the wait for the next chunk. It may be called by any thread, at any time.
+    """
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
         self._token = CancelToken()
         self.interrupt_next = self._token.cancel
-        """Have nobody wait for the next chunk. From any thread, at any time."""
 
-    def __next__(self) -> Any:
+    def __next__(self) -> object:
         with self._lock:
             return self._next()
 
     def close(self) -> None:
-        """Have the generator closed where it is. Raises what that raises, if it comes in time."""
+        """Close the generator where it is. Raises what that raises, if it comes within ``GRACE`` seconds."""
         with self._lock:
             self._close()
 
     def drop(self) -> None:
-        """Leave it: nobody has asked for a chunk, and nobody will."""
+        """Close a stream that no thread has asked for a chunk, and log nothing."""
         self.interrupt_next()
-        with suppress(Exception):  # what it had failed by; an executor that has been shut down
+        with suppress(Exception):  # an error of the generator; an executor that has been shut down
             self.close()
 
     @abstractmethod
-    def _next(self) -> Any:
-        """The next chunk. Raises ``StopIteration``."""
+    def _next(self) -> object:
+        """Return the next chunk. Raises ``StopIteration``."""
 
     @abstractmethod
     def _close(self) -> None:
         """See ``close``."""
 
 
-def packed_result(result: Any) -> bytes:
-    """Raises ``PoolError`` that says why a result can't be brought back."""
+def pack_result(result: object) -> bytes:
+    """Return the message with a result. Raises ``PoolError`` that says why a result can't be pickled."""
     try:
         return pickle.dumps((RESULT, result))
     except Exception as error:
         raise PoolError(f"its result, of type {type(result).__name__}, can't be pickled: {error}") from None
 
 
-def packed_failure(error: BaseException) -> bytes:
-    """An error with its traceback; what can't be brought back itself is a ``PoolError`` that tells of it."""
+def failed_message(error: BaseException) -> FailedMessage:
+    """Return the message with an error. One that can't be brought back becomes a ``PoolError`` that tells of it."""
     text = "".join(traceback.format_exception(error))
     if not isinstance(error, Exception):  # a SystemExit would end the server
         error = PoolError(f"it raised {type(error).__name__}: {error}")
     try:
-        packed = pickle.dumps((FAILED, error, text))
+        packed = pickle.dumps((error, text))
         pickle.loads(packed)  # noqa: S301 - an exception whose arguments are not its constructor's fails here
     except Exception as reason:
         said = f"it raised {type(error).__name__}: {error}, which can't be pickled: {reason}"
-        return pickle.dumps((FAILED, PoolError(said), text))
-    return packed
+        packed = pickle.dumps((PoolError(said), text))
+    return FAILED, packed
 
 
-def opened(kind: str, values: list[Any]) -> Any:
-    """The result, or the error raised. The list is emptied, or an error would refer to it by its caller's frame."""
-    if kind == RESULT:
-        return values.pop()
-    error, text = values
-    values.clear()
+def pack_failure(error: BaseException) -> bytes:
+    """Return ``failed_message`` as bytes."""
+    return pickle.dumps(failed_message(error))
+
+
+def open_message(message: ResultMessage | FailedMessage) -> Any:
+    """Return the result, or raise the error."""
+    if message[0] == RESULT:
+        return message[1]
+    error, text = pickle.loads(message[1])  # noqa: S301 - from our own process
     error.__cause__ = RemoteTraceback(text)
     try:
         raise error

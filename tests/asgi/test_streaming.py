@@ -109,7 +109,7 @@ def test_R69_an_executor_is_left_to_itself(
         assert (await get(app, "/process")).status == 200
 
     run(backend, main)
-    until(lambda: not batches._kept)
+    until(lambda: not batches._open_streams)
 
 
 class Leisurely(Pooled):
