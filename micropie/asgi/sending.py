@@ -1,22 +1,21 @@
-"""Answers sent as ASGI messages: fixed bodies in two, streams chunk by chunk.
+"""Responses as ASGI messages: headers encoded, streams sent chunk by chunk.
 
 Once the head is sent, an error can only abort: it is logged and raised into the server, which then cuts the
-connection; a broken stream never ends like a complete one.
+connection; a broken stream never ends as a complete one does.
 """
 
 from __future__ import annotations
 
 import logging
 from collections.abc import Iterable
-from typing import Any
 
-from micropie.asgi.files import sent_by_server
+from micropie.asgi.files import send_by_path
 from micropie.asgi.request import ASGIRequest
 from micropie.asgi.streaming import close_stream, send_rest
 from micropie.errors import ClientDisconnect
 from micropie.http.response import HTML, JSON, TEXT, VARY_COOKIE
 from micropie.http.streams import END, FileRange, Stream
-from micropie.http.types import Send
+from micropie.http.types import Message, Send
 
 logger = logging.getLogger("micropie")
 
@@ -29,7 +28,7 @@ class _ContentTypes(dict[str, tuple[bytes, bytes]]):
 
 
 class _Lengths(dict[int, tuple[bytes, bytes]]):
-    """Content-Length headers, encoded once for the short answers that are the most frequent."""
+    """Content-Length headers, encoded once for short answers, which are the most frequent."""
 
     def __missing__(self, length: int) -> tuple[bytes, bytes]:
         header = (b"content-length", b"%d" % length)
@@ -46,10 +45,10 @@ _FREQUENT = {VARY_COOKIE: (b"vary", b"Cookie")}  # every request with a session
 def encode_headers(
     content_type: str | None, length: int | None, pairs: Iterable[tuple[str, str]]
 ) -> list[tuple[bytes, bytes]]:
-    """An answer's headers as ASGI wants them: a new list of bytes, names in lower case."""
+    """Return headers as ASGI wants them: a new list of bytes, with names in lower case."""
     headers = []
     for pair in pairs:
-        # No comprehension: that is a call more before Python 3.12.
+        # A comprehension is one more call before Python 3.12.
         headers.append(_FREQUENT.get(pair) or (pair[0].encode("latin-1"), pair[1].encode("latin-1")))  # noqa: PERF401
     if content_type is not None:
         headers.append(CONTENT_TYPES[content_type])
@@ -58,23 +57,22 @@ def encode_headers(
     return headers
 
 
-async def send_streamed(start: dict[str, Any], stream: Stream, request: ASGIRequest, send: Send) -> None:
-    """Send head and chunks, close the stream. A client that has gone ends it quietly: there is nobody to tell."""
+async def send_streamed(head: Message, stream: Stream, request: ASGIRequest, send: Send) -> None:
+    """Send head and chunks, and close the stream. If the client leaves, it ends with a line in the debug log."""
     try:
-        if type(stream.source) is FileRange and await sent_by_server(start, stream, request, send):
+        if type(stream.source) is FileRange and await send_by_path(head, stream, request, send):
             return
-        first = stream.first
-        has_body = first is not END and request.method != "HEAD" and start["status"] not in (204, 304)
+        has_body = stream.first is not END and request.method != "HEAD" and head["status"] not in (204, 304)
         try:
-            await send(start)
+            await send(head)
             if has_body:
-                await send({"type": "http.response.body", "body": first, "more_body": True})
+                await send({"type": "http.response.body", "body": stream.first, "more_body": True})
         except OSError as error:
             raise ClientDisconnect("the client left") from error
         if has_body:
-            rest = send_rest(stream, request, send)
-            if rest is not None:
-                await rest
+            sending = send_rest(stream, request, send)
+            if sending is not None:
+                await sending
         try:
             await send({"type": "http.response.body", "body": b""})
         except OSError as error:

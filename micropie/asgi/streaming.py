@@ -1,8 +1,8 @@
-"""A stream's chunks, got and sent in the request's own task while the client is watched.
+"""Getting a stream's chunks and sending them, in the request's own task, while the client is watched.
 
-A client that has gone is noticed in two ways, because servers differ: ``send`` raises ``OSError`` (ASGI 2.4), or it
-does nothing and ``receive`` gives ``http.disconnect``. So a task looks out for that, from the moment that the stream
-has to wait for something, be it its first chunk.
+A client that leaves is noticed in two ways, because servers differ: ``send`` raises ``OSError`` (ASGI 2.4), or it does
+nothing and ``receive`` gives ``http.disconnect``. So a second task waits for that message, from the moment that the
+source or the server first has to wait.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from __future__ import annotations
 import logging
 from collections.abc import AsyncIterator, Awaitable
 from contextvars import copy_context
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, TypeVar
 
 from anyio import CancelScope, create_task_group, move_on_after
 from anyio.abc import TaskGroup
@@ -28,33 +28,35 @@ from micropie.routing.config import AppConfig
 if TYPE_CHECKING:
     from micropie.asgi.request import ASGIRequest
 
+Value = TypeVar("Value")
+
 logger = logging.getLogger("micropie")
 
-# Chunks between two looks at the event loop: where neither source nor server ever waits, nothing else would run.
-BETWEEN_CHECKPOINTS = 16
+# Where neither source nor server ever waits, nothing else on the event loop would run.
+CHUNKS_PER_CHECKPOINT = 16
 
 
-async def next_chunk(stream: Stream, request: ASGIRequest) -> Any:
-    """One chunk of a stream that may wait, before its head is sent. What it raises is the stream's end."""
+async def next_chunk(stream: Stream, request: ASGIRequest) -> object:
+    """Return one chunk of a stream that may wait, before its head is sent. Raises what ends the stream."""
     return await (await _sender_of(stream, request)).next()
 
 
 def send_rest(stream: Stream, request: ASGIRequest, send: Send) -> Awaitable[None] | None:
-    """Send what follows the first chunk; None if that is done, as neither source nor server had to wait.
+    """Send what follows the first chunk; None if that is done, because neither source nor server had to wait.
 
-    Raises what the source raises, and ``ClientDisconnect``; so does what is to be awaited.
+    Raises what the source raises, and ``ClientDisconnect``; so does the awaitable.
     """
-    watchers = request.watchers
-    if stream.waits or watchers is None:
+    watchers = None if stream.waits else request.watchers
+    if watchers is None:
         return _send_waiting(stream, request, send)
-    looking: list[DisconnectWatcher] = []
-    sending = _send_chunks(stream.source, send, looking)
+    watching: list[DisconnectWatcher] = []
+    sending = _send_each(stream.source, send, watching)
     try:  # by hand: it takes half as long as ``when_it_waits``
         waits_for = sending.send(None)
     except StopIteration:
         stream.is_open = False
         return None
-    DisconnectWatcher(request, watchers, None, looking).begin()
+    DisconnectWatcher(request, watchers, None, watching).begin()
     return resume(sending.__await__(), waits_for)
 
 
@@ -63,11 +65,14 @@ async def _send_waiting(stream: Stream, request: ASGIRequest, send: Send) -> Non
 
 
 async def _sender_of(stream: Stream, request: ASGIRequest) -> StreamSender:
-    """What gets the chunks of a stream; begun by the first who asks."""
+    """Return what gets the stream's chunks; the first call makes it."""
     sender = stream.fetcher
     if not isinstance(sender, StreamSender):
-        chunks = stream.source if stream.is_async else _FromThreads(stream, request.config)
-        stream.fetcher = sender = await begin_sending(stream, chunks, request)
+        watchers, own = request.watchers, None
+        if watchers is None:  # a server without lifespan
+            watchers = own = create_task_group()
+            await own.__aenter__()
+        stream.fetcher = sender = StreamSender(stream, request, watchers, own)
     return sender
 
 
@@ -81,153 +86,144 @@ async def close_stream(stream: Stream, config: AppConfig) -> None:
 
 
 class DisconnectWatcher:
-    """Looks out for the client's leaving from ``begin`` on; ``source`` is given up then.
+    """Watches for the client's disconnect from ``begin`` on, and cancels ``source`` then.
 
-    From then on it is in ``looking``: to see whether there is anything in a list is the cheapest question to ask for
-    each chunk. ``source`` is None for one that never waits itself and asks soon enough.
+    ``begin`` puts it into ``watching``, a list, as the cheapest question to ask for each chunk is whether a list is
+    empty. ``source`` is None if it never waits.
     """
 
-    __slots__ = ("_chunks", "_left", "_looking", "_request", "_source", "_watchers", "_watching")
+    __slots__ = ("_checks", "_has_left", "_request", "_scope", "_source", "_watchers", "_watching")
 
     def __init__(
-        self, request: ASGIRequest, watchers: TaskGroup, source: ScopedIterator | None, looking: list[DisconnectWatcher]
+        self,
+        request: ASGIRequest,
+        watchers: TaskGroup,
+        source: ScopedIterator | None,
+        watching: list[DisconnectWatcher],
     ) -> None:
         self._request = request
         self._watchers = watchers
         self._source = source
-        self._looking = looking
-        self._watching = CancelScope()
-        self._left, self._chunks = False, 0
+        self._watching = watching
+        self._scope = CancelScope()
+        self._has_left = False
+        self._checks = 0
 
     def begin(self) -> None:
-        """Start the task that looks out, unless that has been done."""
-        if not self._looking:
-            self._looking.append(self)
-            self._watchers.start_soon(self._run)
+        """Start the task that waits for the disconnect."""
+        self._watching.append(self)
+        self._watchers.start_soon(self._run)
 
-    async def look(self) -> None:
-        """Raise ``ClientDisconnect`` if the client has left; let the event loop look, too, every now and then."""
-        self._chunks += 1
-        if self._chunks % BETWEEN_CHECKPOINTS == 0:
+    async def check(self) -> None:
+        """Raise ``ClientDisconnect`` if the client has left. Now and then, let the event loop find out."""
+        self._checks += 1
+        if self._checks % CHUNKS_PER_CHECKPOINT == 0:
             await checkpoint()
-        if self._left:
+        if self._has_left:
             raise ClientDisconnect("the client left")
 
     def end(self) -> None:
-        """End it."""
-        self._looking.clear()
-        self._watching.cancel()
+        """End the task, if it has begun."""
+        self._watching.clear()
+        self._scope.cancel()
 
     async def _run(self) -> None:
-        with self._watching:
+        with self._scope:
             try:
                 await self._request.share_messages().disconnected()
-            except Exception as error:  # raised nowhere: other requests' watchers run beside this one
+            except Exception as error:  # not raised: other requests' watchers run in the same task group
                 logger.debug("%s: receive() failed: %r", self._request.label, error)
-            self._left = True
-            if self._source is not None and not self._watching.cancel_called:  # else it is closing: ``end`` came first
+            self._has_left = True
+            if self._source is not None and not self._scope.cancel_called:  # else it is being closed
                 self._source.cancel()
 
 
-async def begin_sending(stream: Stream, chunks: Any, request: ASGIRequest) -> StreamSender:
-    """A pump, ready before the first chunk is asked for."""
-    own = None
-    watchers = request.watchers
-    if watchers is None:  # a server without lifespan
-        own = watchers = create_task_group()
-        await own.__aenter__()
-    return StreamSender(stream, chunks, request, watchers, own)
-
-
 class StreamSender:
-    """Advances a source that may have to wait, for ever perhaps, and closes it. All in one task.
+    """Advances a source that may have to wait, perhaps for ever, sends its chunks and closes it. All in one task.
 
-    ``next`` and ``send_rest`` leave nothing behind when they raise; ``close`` is for a source that is not at its end.
+    ``next`` and ``send_rest`` close the source when they raise. ``close`` is for one that is not at its end.
     """
 
-    __slots__ = ("_looking", "_own", "_source", "_stream", "_watch")
+    __slots__ = ("_own", "_source", "_stream", "_watcher", "_watching")
 
-    def __init__(
-        self, stream: Stream, chunks: Any, request: ASGIRequest, watchers: TaskGroup, own: TaskGroup | None
-    ) -> None:
+    def __init__(self, stream: Stream, request: ASGIRequest, watchers: TaskGroup, own: TaskGroup | None) -> None:
         self._stream = stream
-        self._own = own
-        self._source = ScopedIterator(chunks)
-        self._looking: list[DisconnectWatcher] = []
-        self._watch = DisconnectWatcher(request, watchers, self._source, self._looking)
+        self._own = own  # the task group, if it is this request's and not the worker's
+        self._source = ScopedIterator(stream.source if stream.is_async else _ThreadIterator(stream, request.config))
+        self._watching: list[DisconnectWatcher] = []
+        self._watcher = DisconnectWatcher(request, watchers, self._source, self._watching)
         self._source.enter()
 
-    async def next(self) -> Any:
-        """One chunk."""
-        try:
-            return await when_it_waits(self._source.chunks.__anext__(), self._watch.begin)
-        except BaseException as error:
-            failure = error
-        try:
-            await self._finish(failure, self._stream.claim_close())
-        finally:
-            del failure
+    async def next(self) -> object:
+        """Return one chunk."""
+        return await self._watched(self._source.chunks.__anext__())
 
     async def send_rest(self, send: Send) -> None:
-        """Send all chunks that are left."""
-        failure = None
-        try:
-            await when_it_waits(_send_chunks(self._source.chunks, send, self._looking), self._watch.begin)
-        except BaseException as error:
-            failure = error
-        try:
-            await self._finish(failure, self._stream.claim_close())
-        finally:
-            del failure
+        """Send what follows the first chunk."""
+        await self._watched(_send_each(self._source.chunks, send, self._watching))
+        await self.close(self._stream.claim_close())
 
-    async def close(self) -> None:
-        """Close the source."""
-        await self._finish(None, is_open=True)
-
-    async def _finish(self, failure: BaseException | None, is_open: bool) -> None:
-        """Close the source if it is open, leave what was entered, raise what it ended by."""
-        self._stream.fetcher = None  # or the request would be a cycle
-        self._watch.end()  # now, or it would give up a source that is closing
-        try:
-            failure = await self._source.finish(failure, is_open)
-        finally:
-            if self._own is not None:
-                await self._own.__aexit__(None, None, None)
+    async def close(self, is_open: bool = True) -> None:
+        """Close the source if it is open, and leave what was entered. Raises what the clean-up raises."""
+        failure = await self._finish(None, is_open)
         try:
             if failure is not None:
                 raise failure
         finally:
             del failure
 
+    async def _watched(self, awaitable: Awaitable[Value]) -> Value:
+        """Await what advances the source, and watch the client from the first wait on. If it raises, all is over."""
+        try:
+            if self._watching:
+                return await awaitable
+            return await when_it_waits(awaitable, self._watcher.begin)
+        except BaseException as error:
+            failure = error
+        try:
+            raise await self._finish(failure, self._stream.claim_close()) or failure
+        finally:
+            del failure
 
-async def _send_chunks(chunks: AsyncIterator[Any], send: Send, looking: list[DisconnectWatcher]) -> None:
+    async def _finish(self, failure: BaseException | None, is_open: bool) -> BaseException | None:
+        """Close the source if it is open, and leave what was entered. Return what is to be raised."""
+        self._stream.fetcher = None  # or the request would be a cycle
+        self._watcher.end()  # first, or it would cancel a source that is being closed
+        try:
+            return await self._source.finish(failure, is_open)
+        finally:
+            if self._own is not None:
+                await self._own.__aexit__(None, None, None)
+
+
+async def _send_each(chunks: AsyncIterator[object], send: Send, watching: list[DisconnectWatcher]) -> None:
     """Send each chunk when the one before it is on its way."""
     try:
-        if looking:
-            await looking[0].look()
-        async for chunk in chunks:
+        if watching:
+            await watching[0].check()
+        async for chunk in chunks:  # 0.06 µs a chunk faster than a loop that begins with the first one
             if chunk.__class__ is not bytes or not chunk:
                 chunk = as_bytes(chunk)
-                if not chunk:  # to some servers an empty one is the end
+                if not chunk:  # some servers take an empty one for the end
                     continue
             try:
                 await send({"type": "http.response.body", "body": chunk, "more_body": True})
             except OSError as error:
                 raise ClientDisconnect("the client left") from error
-            if looking:
-                await looking[0].look()
+            if watching:
+                await watching[0].check()
     finally:
-        if looking:
-            looking[0].end()
+        if watching:
+            watching[0].end()
 
 
-class _FromThreads:
-    """A sync iterator as an async one, each chunk made in a worker thread, all in one context.
+class _ThreadIterator:
+    """A sync iterator as an async one: each chunk is made in a worker thread, all in one context.
 
-    Which a cancellation waits for, as a thread can't be interrupted, unless its stream says how.
+    A thread can't be interrupted, so a cancellation waits for the chunk unless the stream has an ``interrupt``.
     """
 
-    ag_running = False  # not to be cancelled while there is time
+    ag_running = False  # has ``ScopedIterator.cancel`` wait for the chunk
 
     def __init__(self, stream: Stream, config: AppConfig) -> None:
         self._stream = stream
@@ -235,13 +231,13 @@ class _FromThreads:
         self._interrupt = stream.interrupt
         self._run = copy_context().run
 
-    def __aiter__(self) -> _FromThreads:
+    def __aiter__(self) -> _ThreadIterator:
         return self
 
-    async def __anext__(self) -> Any:
+    async def __anext__(self) -> object:
         if self._interrupt is None:
             chunk = await in_thread(self._threads, self._run, next, self._stream.source, END)
-        else:  # a thread that is abandoned keeps its context; these run no code of the author's in there
+        else:  # no code of the author's runs in the thread, so it needs no context, which an abandoned one would keep
             with interrupting(self._interrupt):
                 chunk = await in_thread(self._threads, next, self._stream.source, END, abandon_on_cancel=True)
         if chunk is END:

@@ -63,7 +63,7 @@ class Stream:
         if type(self.source) is FileRange:  # its first chunk was read when it was opened
             self.first = next(self.source, END)
         while self.first is PENDING:
-            if chunk is PENDING and on_loop:
+            if chunk is PENDING and on_loop and not self.waits:
                 chunk = self.next_nowait()
             if chunk is PENDING:
                 try:
