@@ -24,8 +24,9 @@ from micropie.files.static import directory_route
 from micropie.flow.lifecycle import Lifecycle, lifespan_opener
 from micropie.http.forms import UploadFile
 from micropie.http.headers import MutableHeaders
-from micropie.http.request import Request, State
+from micropie.http.request import Request
 from micropie.http.response import PendingResponse
+from micropie.http.state import State
 from micropie.http.types import HeadersLike, Parameters, Receive, Scope, Send
 from micropie.mounts.lifespan import MountedLife
 from micropie.mounts.prefixes import APP, ASGI, Mount, checked_prefix, kind_of_target

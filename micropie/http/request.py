@@ -1,17 +1,16 @@
-"""A request, free of any protocol. Nothing is parsed before somebody asks for it.
+"""A request, independent of the protocol. Nothing is parsed before it is asked for.
 
-The drivers derive from ``Request`` and fill in what only they know: the hooks at the class's end. All else is
-written here, once, so that every value is the same under both protocols.
+The class has three parts: names for authors (the head, the body, the response), names for micropie itself (an
+underscore first: the flow, the drivers, mounts and middleware use them), and at its end the methods that only a
+driver's subclass can fill in. All else is written here, once, so that every value is the same under both protocols.
 """
 
 from __future__ import annotations
 
-import ipaddress
-import re
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterator, Sequence
 from contextvars import Context, copy_context
 from functools import lru_cache
-from typing import TYPE_CHECKING, Any, Final, NamedTuple, NoReturn, TypeVar
+from typing import TYPE_CHECKING, Any, Final, NamedTuple, NoReturn, Protocol, TypeVar
 from urllib.parse import quote
 
 from micropie.errors import BadRequest, HTTPError, ResponseError
@@ -22,13 +21,14 @@ from micropie.http.forms import MULTIPART, PartParser, UploadFile, boundary_of, 
 from micropie.http.forms import content_type as parse_content_type
 from micropie.http.forms.parts import ArrivingParts, Parts, PartSource, ReceivedParts
 from micropie.http.headers import Headers
+from micropie.http.host import is_host
 from micropie.http.paths import DOTS_AND_EMPTY, decoded_segment
 from micropie.http.response import PendingResponse, Response
+from micropie.http.state import State
 from micropie.http.streams import PENDING, Stream
 from micropie.http.types import Environ, Parameters, Scope
 
 if TYPE_CHECKING:
-    from micropie.middleware.rate_store import Quota
     from micropie.routing.config import AppConfig
     from micropie.routing.route import Route
     from micropie.sessions import Session
@@ -37,15 +37,12 @@ Value = TypeVar("Value")
 
 _NO_UPLOADS: dict[str, list[UploadFile]] = {}
 
-# RFC 3986, section 3.2.2, less what no browser sends: a name or IPv4 address, or an IPv6 address in brackets.
-_HOST = re.compile(r"(?P<name>[A-Za-z0-9._~\-]+|\[(?P<v6>[0-9A-Fa-f:.]+)\])(?::(?P<port>[0-9]{1,5}))?")
-
-SHORT_BODY = 64 * 1024  # bytes, which servers hand on in one piece
-
-# What a path may show unescaped: RFC 3986, section 3.3.
+# The characters that a URL's path may have unescaped: RFC 3986, section 3.3.
 _PATH_SAFE = "/:@!$&'()*+,;=~"
 
-NULL: Final = object()  # a JSON body that is null: None says that there was none
+_SHORT_BODY = 64 * 1024  # bytes; servers pass on so much in one piece
+
+NULL: Final = object()  # a JSON body that is null; None means that there was no JSON
 
 
 class Address(NamedTuple):
@@ -55,42 +52,21 @@ class Address(NamedTuple):
     port: int
 
 
-class State:
-    """A bag of attributes: ``request.state.user = ...``, ``app.state.pool = ...``. Also ``state["user"]``."""
+class _Closable(Protocol):
+    """A stream, or a generator middleware that has begun."""
 
-    def __init__(self, values: dict[str, Any] | None = None) -> None:
-        self.__dict__.update(values or {})
-
-    if TYPE_CHECKING:
-
-        def __setattr__(self, name: str, value: Any) -> None:
-            """Any name will do: for type checkers."""
-
-    def __getattr__(self, name: str) -> Any:
-        raise AttributeError(f"state has no {name!r}")
-
-    def __getitem__(self, name: str) -> Any:
-        return self.__dict__[name]
-
-    def __setitem__(self, name: str, value: Any) -> None:
-        self.__dict__[name] = value
-
-    def __contains__(self, name: str) -> bool:
-        return name in self.__dict__
-
-    def __repr__(self) -> str:
-        return f"State({self.__dict__!r})"
+    def close_step(self) -> Step | None: ...
 
 
 class Request:
-    """What the client sent, as ``self.request`` shows it in a handler.
+    """The client's request, which handlers see as ``self.request``. Authors may set attributes of their own on it.
 
-    ``method``: as it came, upper-case by the specification. ``path``: decoded, without the mount's prefix.
-    ``path_params``: what of the path became parameters, in order. Own attributes may be set on it.
+    ``method``: as the client wrote it; the standard ones are upper-case. ``path``: decoded, without the mount's
+    prefix. ``path_params``: the values of the parameters in the path, in order.
     """
 
-    # What every request touches is a slot, twice as fast as an attribute with a default on the class; what is
-    # worked out at the first question has such a default and costs nothing until then.
+    # A slot is read twice as fast as an attribute whose default is on the class, so all state that most requests
+    # read is in slots, which ``__init__`` fills. Other state has its default on the class and costs nothing until set.
     __slots__ = (
         "__dict__",
         "__weakref__",
@@ -98,9 +74,9 @@ class Request:
         "_closers",
         "_document",
         "_form_fields",
-        "_known_framing",
         "_literal_path",
         "_loaded_session",
+        "_parsed_framing",
         "_parsed_query",
         "_pending_response",
         "_received",
@@ -113,92 +89,99 @@ class Request:
 
     method: str
     path: str
-    config: AppConfig
-    _literal_path: str | None  # ``path``, if it came without escapes: the router's short cut
     path_params: Sequence[Any]
+    config: AppConfig
     route: Route | None
+
+    id: str = ""
+    """The request's name in logs and on error pages; "" without the middleware ``RequestId``."""
+    environ: Environ | None = None
+    """The WSGI environ; None under ASGI."""
+
+    # For ``on_close``, where there is middleware:
+    status: int | None = None
+    """The status of the answer, once that is settled; None if the client left before."""
+    length: int | None = None
+    """The length of the answer's body in bytes; None for a stream that states none."""
+    broken_off: bool = False
+    """Whether the answer did not reach its end as far as the server tells: the client left, a stream failed, the
+    server timed out. Settled when ``on_close`` functions run."""
+
+    # The request's body, once it is received.
+    uploads: dict[str, list[UploadFile]] = _NO_UPLOADS
+    """The uploaded files: name -> all of that name."""
+    _received: Body | bytes | None  # None until it is asked for, bytes if the flow found it in one piece
+    _put_back: tuple[bytes, bool] | None = None  # a piece of the body, to be received again
+    _form_fields: Parameters | None
+    _document: Any  # the JSON body, ``NULL`` for null
+    _received_parts: Sequence[tuple[str, str | UploadFile]] = ()  # of a multipart form, in order
+
+    # The answer.
     _pending_response: PendingResponse | None
     _loaded_session: Session | None
-    _closers: list[Callable[[], object]] | None  # called when the request is over, whatever happens
-    _form_fields: Parameters | None  # of a form that was received
-    _document: Any  # of a JSON body that was received, ``NULL`` for null
     _answer_stream: Stream | None  # for the driver to close if nothing else does
-    _known_framing: tuple[str, dict[str, str], int | None] | None
-    _parsed_query: Parameters | None  # ``query_params``, once somebody asked
-    _received: Body | bytes | None  # None until somebody asks for the body, bytes if the flow found it in one piece
-
-    _put_back: tuple[bytes, bool] | None = None  # a piece of the body, to be received again
-    _is_pooled = False  # whether this is a copy that a process of the pool reads
-    _is_on_loop = False
-    """Whether the flow runs on an event loop."""
-    environ: Environ | None = None
-    id: str = ""
-    """This request's name in logs and on pages of errors; "" without the middleware ``RequestId``."""
-    status: int | None = None
-    """The answer's status, once it is settled; kept where there is middleware, for what it does ``on_close``. None if
-    there was nobody to answer any more."""
-    length: int | None = None
-    """The bytes of the answer's body, kept as ``status`` is; None for a stream that does not say."""
-    broken_off: bool = False
-    """Whether the answer did not get to its end, as far as the server tells: the client left, a stream failed, the
-    server gave up. True ``on_close`` at the latest."""
-    quota: Quota | None = None
-    """What ``RateLimit`` found; of several, what leaves the least."""
-    _tasks: Sequence[tuple[Callable[..., Any], Sequence[Any]]] = ()  # ``after_response``
+    _before_head: Sequence[Callable[[Response], object]] = ()
+    _closers: list[Callable[[], object]] | None  # called when the request is over
+    _releases: Sequence[Callable[[], object]] = ()  # called then, or after the tasks of ``after_response``
+    _tasks: Sequence[tuple[Callable[..., object], Sequence[object]]] = ()  # ``after_response``
     _context: Context  # of the last call of ``after_response``
-    _releases: Sequence[Callable[[], object]] = ()  # ``_release_after``
-    _is_answered: bool = False
-    """Whether the answer is over and what runs now is ``after_response``."""
-    _time_limit: float | None = None
-    """Seconds that the handler may take; set by middleware."""
-    _subapp: Any = None  # a hook sets them to hand the request over to another application
+    _is_answered: bool = False  # whether the answer is over and ``after_response`` runs
+    _generators: Sequence[_Closable] = ()  # generator middleware that has begun
+
+    # Set by hooks and middleware.
+    _subapp: object = None  # the application that gets the request instead
     _subapp_path: str | None = None
-    _generators: Sequence[Any] = ()  # middleware that is a generator, begun
-    _before_head: Sequence[Callable[[Response], object]] = ()  # ``before_head``
+    _time_limit: float | None = None  # seconds for the handler
+
+    # Where the flow runs.
+    _is_on_loop = False
+    _is_pooled = False  # whether this is the copy of a request in a process of the pool
+
+    # Parsed values, kept.
+    _literal_path: str | None  # ``path``, if it came without escapes: the router's short cut
+    _parsed_framing: tuple[str, dict[str, str], int | None] | None
+    _parsed_query: Parameters | None
     _headers: Headers | None = None
     _cookies: dict[str, str] | None = None
     _state: State | None = None
     _scheme: str | None = None
     _client: Address | None = None
-    _host: str | None = None
-    uploads: dict[str, list[UploadFile]] = _NO_UPLOADS
-    _received_parts: Sequence[tuple[str, str | UploadFile]] = ()  # of a multipart form, in order
+    _host: str | None = None  # set by middleware; None if the client's Host header counts
 
     def __init__(self, method: str, path: str) -> None:
         self.method = method
         self.path = path
         self.path_params = ()
         self.route = self._pending_response = self._loaded_session = self._closers = self._literal_path = None
-        self._known_framing = self._parsed_query = self._received = self._form_fields = self._document = (
-            self._answer_stream
-        ) = None
+        self._parsed_framing = self._parsed_query = self._received = self._form_fields = self._document = None
+        self._answer_stream = None
 
     # -- the head -----------------------------------------------------------------------------------------------
 
     @property
     def headers(self) -> Headers:
-        """The headers: case-insensitive, duplicates kept (``headers.get_all``), values as latin-1 text."""
+        """The headers: names are case-insensitive, ``get_all`` gives duplicates, values are latin-1 text."""
         if self._headers is None:
             self._headers = Headers(self._header_pairs())
         return self._headers
 
     @property
     def cookies(self) -> dict[str, str]:
-        """name -> value. Of two cookies with one name the first counts (RFC 6265, section 5.4)."""
+        """The cookies: name -> value. Of two with one name the first counts (RFC 6265, section 5.4)."""
         if self._cookies is None:
             self._cookies = parse_cookies(self.headers.get("cookie", ""))
         return self._cookies
 
     @property
     def last_event_id(self) -> str | None:
-        """The id of the last event that a client of an ``EventStream`` had when it lost the connection, else None."""
+        """The id of the last event that an ``EventStream``'s client received before it reconnected, or None."""
         value = self.headers.get("Last-Event-ID")
         # The one header that is UTF-8: HTML, section 9.2.3.
         return None if value is None else value.encode("latin-1").decode("utf-8", "replace")
 
     @property
     def content_type(self) -> str:
-        """The body's media type in lower case, without parameters; "" if none is named."""
+        """The body's media type in lower case, without parameters; "" if there is none."""
         return self._framing()[0]
 
     @property
@@ -208,30 +191,23 @@ class Request:
 
     @property
     def content_length(self) -> int | None:
-        """The announced length of the body in bytes, None if none is. Raises 400 if it is no number."""
+        """The announced length of the body in bytes, or None. Raises 400 if it is not a number."""
         return self._framing()[2]
 
-    def _framing(self) -> tuple[str, dict[str, str], int | None]:
-        """The body's media type, its parameters, the announced length. Raises 400 for a malformed length."""
-        framing = self._known_framing
-        if framing is None:
-            named, length = self._body_headers()
-            # ASCII digits alone: ``int`` would take "+5" and "1_0". 18 of them are 888 petabytes.
-            if length is not None and not (length.isdigit() and len(length) <= 18):
-                raise BadRequest("The Content-Length header must be one whole number.")
-            media_type, parameters = _media_type(named)
-            self._known_framing = framing = media_type, parameters, None if length is None else int(length)
-        return framing
+    @property
+    def raw_path(self) -> bytes:
+        """The path below ``root_path`` as the client sent it, still escaped."""
+        return self._literal_path.encode() if self._literal_path is not None else self._raw_path()
 
     @property
     def query_string(self) -> str:
-        """What follows the ``?``, as it came: undecoded, latin-1 text."""
+        """The query without the ``?``, still escaped, as latin-1 text."""
         query = self._raw_query()
         return query if isinstance(query, str) else query.decode("latin-1")
 
     @property
     def query_params(self) -> Parameters:
-        """name -> values of the query, in order. Raises 400 for a malformed query."""
+        """The query's parameters: name -> values, in order. Raises 400 for a malformed query."""
         query = self._parsed_query
         if query is None:
             raw = self._raw_query()
@@ -239,17 +215,17 @@ class Request:
         return query
 
     def query(self, name: str, default: Any = None) -> Any:
-        """The first value of ``name`` in the query, or ``default``."""
+        """Return the first value of ``name`` in the query, or ``default``."""
         values = self.query_params.get(name)
         return values[0] if values else default
 
     # -- where it came from ---------------------------------------------------------------------------------------
 
-    # The server knows its own peer only. Middleware that trusts it as a proxy sets what that says of the client.
+    # The server knows its peer only. Middleware sets these from the headers of a proxy that it trusts.
 
     @property
     def scheme(self) -> str:
-        """``http`` or ``https``, as the server says."""
+        """``http`` or ``https``."""
         return self._scheme or self._server_scheme()
 
     @scheme.setter
@@ -258,7 +234,7 @@ class Request:
 
     @property
     def client(self) -> Address | None:
-        """The peer, None where the server does not know it (a UNIX socket)."""
+        """The client's address, None if the server does not know it (a UNIX socket)."""
         return self._client or self._server_client()
 
     @client.setter
@@ -267,33 +243,33 @@ class Request:
 
     @property
     def host(self) -> str:
-        """``name`` or ``name:port`` as the client asked for it, in lower case. Raises 400 for a malformed Host."""
+        """``name`` or ``name:port`` from the Host header, in lower case. Raises 400 if the header is malformed."""
         if self._host is not None:
             return self._host
         hosts = set(self.headers.get_all("host"))
         if not hosts:
             return self._server_name()
         host = hosts.pop()
-        if hosts or not _is_host(host):
+        if hosts or not is_host(host):
             raise BadRequest("The Host header must be one name or address, with or without a port.")
         return host.lower()
 
     @host.setter
     def host(self, host: str) -> None:
-        if not _is_host(host):
-            raise ValueError(f"{host!r} is no host")
+        if not is_host(host):
+            raise ValueError(f"{host!r} is not a host")
         self._host = host.lower()
 
     @property
     def url(self) -> str:
-        """The absolute URL of this request, built from its checked parts, the query included."""
+        """The absolute URL, built from checked parts, with the query."""
         path = quote(f"{self.root_path}/{self.path.removeprefix('/')}", safe=_PATH_SAFE)
         query = self.query_string
         return f"{self.scheme}://{self.host}{path}" + (f"?{query}" if query else "")
 
     @property
     def state(self) -> State:
-        """Attributes of this request alone, seeded with what the server's lifespan left in its state."""
+        """Attributes of this request, beginning with those of the server's lifespan state."""
         if self._state is None:
             self._state = State(self._server_state())
         return self._state
@@ -302,21 +278,21 @@ class Request:
 
     @property
     def body_params(self) -> Parameters:
-        """name -> values of the form, or of a JSON body's top level (an array there gives its elements)."""
+        """name -> values of the form, or of the JSON body's top level, where an array gives its elements."""
         document = self._document
         if not isinstance(document, dict):
             return self._form_fields or {}
         return {name: value if isinstance(value, list) else [value] for name, value in document.items()}
 
     def form(self, name: str, default: Any = None) -> Any:
-        """The first value of ``name`` in the form (or of the JSON body's top level), or ``default``."""
+        """Return the first value of ``name`` in the form or the JSON body's top level, or ``default``."""
         values = self.body_params.get(name)
         return values[0] if values else default
 
     def json(self, name: str | None = None, default: Any = None) -> Any:
-        """The JSON body, or ``name`` of its top level, or ``default`` if there is no such name.
+        """Return the JSON body, or the value of ``name`` in its top level, or ``default``.
 
-        ``json()`` of a request that brought no JSON raises 415.
+        ``json()`` raises 415 if the request has no JSON body.
         """
         document = self._document
         if name is not None:
@@ -329,32 +305,21 @@ class Request:
 
     @property
     def get_json(self) -> Any:
-        """The JSON body, None if there is none."""
+        """The JSON body, or None."""
         return None if self._document is NULL else self._document
 
     @property
     def is_json(self) -> bool:
-        """Whether the body calls itself JSON: ``application/json`` or ``application/*+json``."""
+        """Whether the content type is JSON: ``application/json`` or ``application/*+json``."""
         return is_json(self.content_type)
 
     @property
     def files(self) -> dict[str, UploadFile]:
-        """The uploaded files: name -> the first of that name (``uploads`` has them all)."""
+        """The uploaded files: name -> the first of that name; ``uploads`` has them all."""
         return {name: files[0] for name, files in self.uploads.items()}
 
-    @property
-    def _incoming(self) -> Body:
-        """The body on its way in. Raises 400 or 413 for a Content-Length that is none or too large."""
-        received = self._received
-        if isinstance(received, Body):
-            return received
-        self._received = body = Body(self.config.settings.max_body_size, self._framing()[2])
-        if received is not None:
-            body.keep(received)
-        return body
-
     def body(self) -> Awaitable[bytes]:
-        """``await request.body()``: the whole body, received now if it was not before. Raises 413 past the limit."""
+        """``await request.body()``: the whole body, received now unless it was before. Raises 413 past the limit."""
         return self._perform_async(self._incoming.whole())
 
     def stream(self) -> AsyncIterator[bytes]:
@@ -375,8 +340,8 @@ class Request:
     def parts(self) -> Parts:
         """A multipart form part by part: ``async for part in request.parts()``, in a ``def`` handler a plain ``for``.
 
-        As it arrives, once, if the handler has ``@reads_body`` above it; else as it was received before. Raises 415
-        for a body that is no multipart form, and 400, 408 and 413 as it is read.
+        With ``@reads_body`` above the handler, the parts come as they arrive, once; otherwise the form was received
+        before. Raises 415 if the body is not a multipart form, and 400, 408 and 413 while it is read.
         """
         media_type, parameters, _ = self._framing()
         if media_type != MULTIPART:
@@ -386,13 +351,24 @@ class Request:
             source = ArrivingParts(self._incoming, PartParser(boundary_of(parameters), self.config.limits))
         return Parts(source, self._perform, self._perform_async)
 
+    @property
+    def _incoming(self) -> Body:
+        """The body that is being received. Raises 400 for a malformed Content-Length, 413 for one that is too large."""
+        received = self._received
+        if isinstance(received, Body):
+            return received
+        self._received = body = Body(self.config.settings.max_body_size, self._framing()[2])
+        if received is not None:
+            body.keep(received)
+        return body
+
     # -- the answer ----------------------------------------------------------------------------------------------
 
     @property
     def response(self) -> PendingResponse:
         """Status, headers and cookies to send with whatever the handler returns.
 
-        Raises ``ResponseError`` in a stream that has given its first chunk: they have been sent then.
+        Raises ``ResponseError`` once a stream has given its first chunk, because the head has been sent then.
         """
         if self._pending_response is None:
             if self._is_head_sent:
@@ -424,32 +400,61 @@ class Request:
         session.update(values)
 
     def _session_opened(self, session: Session) -> None:
-        """What can't be sent any more can't be changed."""
+        """Refuse changes to a session that can't be sent any longer."""
         if self._is_head_sent:
             session.seal()
 
     def after_response(self, function: Callable[..., Any], /, *arguments: Any) -> None:
         """Call ``function(*arguments)`` when the answer has been sent, or when the client has left before that.
 
-        ``async def`` runs on the event loop, ``def`` in a thread; several run in the order of these calls, whatever
-        the answer is. The request, its session and its uploads can still be read there, not changed. What fails is
-        logged, and what has not ended ``background_timeout`` seconds after the answer is given up.
+        An ``async def`` runs on the event loop, a ``def`` in a thread; several run in order, whatever the answer is.
+        They can read the request, its session and its uploads, but not change them. A failure is logged, and a
+        function still running ``background_timeout`` seconds after the answer is cancelled.
         """
         if not callable(function):
             raise TypeError(f"after_response takes a function and its arguments, not {function!r}")
         self._tasks = [*self._tasks, (function, arguments)]
         self._context = copy_context()
-        self._closers = self._closers or []  # the drivers look at that alone
+        self._closers = self._closers or []  # the drivers look at no other attribute
 
-    # -- for the flow ------------------------------------------------------------------------------------------------
+    # -- for middleware -----------------------------------------------------------------------------------------------
+
+    def before_head(self, change: Callable[[Response], object]) -> None:
+        """Call ``change(response)`` when a streamed answer has its first chunk, before anything is sent.
+
+        By then a generator has set all it can on ``request.response``. ``change`` may change headers only. It is not
+        called if an error or a hook's answer takes the stream's place.
+        """
+        self._before_head = [*self._before_head, change]
+
+    def on_close(self, close: Callable[[], object]) -> None:
+        """Call ``close`` when the request is over, whatever happens."""
+        self._closers = [*(self._closers or ()), close]
 
     @property
-    def raw_path(self) -> bytes:
-        """The path below ``root_path`` as it came, still escaped."""
-        return self._literal_path.encode() if self._literal_path is not None else self._raw_path()
+    def label(self) -> str:
+        """The request's name in log lines: ``GET '/path'``, with its id if it has one.
+
+        The path's repr, so that a line end in it does not begin a new line in the log.
+        """
+        return f"{self.method} {self.path!r} [{self.id}]" if self.id else f"{self.method} {self.path!r}"
+
+    # -- for the flow, mounts and drivers -----------------------------------------------------------------------------
+
+    def _framing(self) -> tuple[str, dict[str, str], int | None]:
+        """Return the body's media type, its parameters and its length. Raises 400 for a malformed length."""
+        framing = self._parsed_framing
+        if framing is None:
+            named, length = self._body_headers()
+            # ASCII digits alone: ``int`` would take "+5" and "1_0". 18 of them are 888 petabytes.
+            if length is not None and not (length.isdigit() and len(length) <= 18):
+                raise BadRequest("The Content-Length header must be one whole number.")
+            media_type, parameters = _media_type(named)
+            self._parsed_framing = framing = media_type, parameters, None if length is None else int(length)
+        return framing
 
     def _segments(self) -> list[str]:
-        """The path's decoded segments below the mount; none for the root. Raises 400 and 404."""
+        """Return the path's decoded segments below the mount, ``[]`` for the root. Raises 400 and 404."""
         path = self._literal_path
         if path is None or path[0] != "/" or "//" in path or "/." in path or "\0" in path:
             return self._decoded_segments()
@@ -472,45 +477,33 @@ class Request:
 
     @property
     def _has_short_body(self) -> bool:
-        """Whether to wait for a first piece before anybody asks for it, as that may save a way between threads.
+        """Whether to receive the body's first piece ahead, which may save a hop between threads.
 
-        The client sends it anyway, unless it waits to be told "100 Continue". Raises 400 for a malformed length.
+        The client sends it anyway, unless it waits for "100 Continue". Raises 400 for a malformed length.
         """
-        return 0 < (self.content_length or 0) <= SHORT_BODY and "expect" not in self.headers
+        return 0 < (self.content_length or 0) <= _SHORT_BODY and "expect" not in self.headers
 
     def _body_so_far(self) -> bytes | None:
-        """What was received of the body and kept: all of it, or nothing (of a stream). None if nobody has read it."""
+        """Return the body as far as it was received and kept: all of it, or b"" if it was streamed; None if unread."""
         received = self._received
         if isinstance(received, Body):
             return None if received.state is UNREAD else received.data
         return received
 
-    def before_head(self, change: Callable[[Response], object]) -> None:
-        """For middleware: have ``change`` called with an answer that is a stream when its first chunk is there.
-
-        By then a generator has said what it has to say on ``request.response``, and nothing has been sent. To change
-        headers and nothing else. Not called for what takes the stream's place: an error, a hook's answer.
-        """
-        self._before_head = [*self._before_head, change]
-
-    def on_close(self, close: Callable[[], object]) -> None:
-        """Have ``close`` called when the request is over, whatever happens."""
-        self._closers = [*(self._closers or ()), close]
-
     def _release_after(self, release: Callable[[], object]) -> None:
-        """``on_close`` for what functions ``after_response`` still need."""
+        """Call ``release`` when the request and its functions ``after_response`` are over."""
         self._releases = [*self._releases, release]
-        self._closers = self._closers or []  # the drivers look at that alone
+        self._closers = self._closers or []  # the drivers look at no other attribute
 
     def _cleanup_steps(self) -> Iterator[Step]:
-        """What cleans up after a request that was broken off: its stream's end, its middleware's."""
+        """Yield the steps that clean up after a request that broke off: they close its stream and its generators."""
         for part in (self._answer_stream, *reversed(self._generators)):
             step = part.close_step() if part is not None else None
             if step is not None:
                 yield step
 
     def close(self) -> None:
-        """The answer is over: release what the request holds (uploaded files), unless somebody needs it still."""
+        """End the request: call what ``on_close`` was given; release uploads, unless ``after_response`` needs them."""
         closers, self._closers = self._closers, None
         for close in closers or ():
             close()
@@ -522,18 +515,10 @@ class Request:
             self._release()
 
     def _release(self) -> None:
-        """Release what it holds."""
-        _releases, self._releases = self._releases, ()
-        for release in _releases:
+        """Call the functions given to ``_release_after``."""
+        releases, self._releases = self._releases, ()
+        for release in releases:
             release()
-
-    @property
-    def label(self) -> str:
-        """What log lines call it: ``GET '/path'``, with its id if it has one.
-
-        repr of the path: a line end in it must not begin a line of its own in the log.
-        """
-        return f"{self.method} {self.path!r} [{self.id}]" if self.id else f"{self.method} {self.path!r}"
 
     def __repr__(self) -> str:
         return f"<Request {self.method} {self.path!r}>"
@@ -541,11 +526,11 @@ class Request:
     # -- what only a driver knows --------------------------------------------------------------------------------
 
     root_path: str
-    """The decoded path that this application is mounted at, "" for none; without an end slash."""
+    """The decoded path that the application is mounted at, without a slash at its end; "" for none."""
 
     @property
     def scope(self) -> Scope:
-        """The ASGI scope; under wsgi one made from the environ."""
+        """The ASGI scope; under WSGI one that is made from the environ."""
         raise NotImplementedError
 
     def _server_scheme(self) -> str:
@@ -555,35 +540,35 @@ class Request:
         raise NotImplementedError
 
     def _server_state(self) -> dict[str, Any]:
-        """What the lifespan left in the server's state; a new dict."""
+        """Return a copy of the state that the lifespan left with the server."""
         return {}
 
     def _header_pairs(self) -> Iterable[tuple[str, str]]:
         raise NotImplementedError
 
     def _cookie_header(self) -> str:
-        """The Cookie header as ``headers`` has it, "" if there is none; to parse all headers would take 2 µs."""
+        """Return the Cookie header, or "". Parsing all headers would take 2 µs."""
         raise NotImplementedError
 
     def _body_headers(self) -> tuple[bytes | str, bytes | None]:
-        """Content-Type, empty for none, and Content-Length, None for none, without parsing all headers."""
+        """Return Content-Type, or an empty one, and Content-Length, or None, without parsing all headers."""
         raise NotImplementedError
 
     def _raw_query(self) -> bytes | str:
-        """The query as it came; text is latin-1."""
+        """Return the query, still escaped; text is latin-1."""
         raise NotImplementedError
 
     def _raw_path(self) -> bytes:
-        """The path below the mount as it came, still escaped; begins with ``/`` unless it is malformed."""
+        """Return the path below the mount, still escaped. It begins with ``/`` unless it is malformed."""
         raise NotImplementedError
 
     def _server_name(self) -> str:
         raise NotImplementedError
 
     def receive_nowait(self) -> tuple[bytes, bool] | None:
-        """The next piece of the body and whether more may follow; None if that has not arrived.
+        """Return the next piece of the body and whether more may follow; None if it has not arrived.
 
-        A RECEIVE step gives it then. Raises ``ClientDisconnect`` and 408.
+        In that case a RECEIVE step waits for it. Raises ``ClientDisconnect`` and 408.
         """
         raise NotImplementedError
 
@@ -598,17 +583,17 @@ class Request:
 
 
 class WebSocketRequest(Request):
-    """The handshake of a WebSocket: a ``GET`` without a body. ``scheme`` is that of its page, http or https."""
+    """The handshake of a WebSocket: a ``GET`` without a body. ``scheme`` is http or https, as that of the page."""
 
     __slots__ = ()
 
     hooks_begun: list[Any]
-    """Middleware whose ``before_websocket`` was called, and whose ``after_websocket`` was not yet."""
+    """The middleware whose ``before_websocket`` was called and whose ``after_websocket`` was not yet."""
     is_accepted: bool
 
     @property
     def response(self) -> NoReturn:
-        """Nothing: raises ``ResponseError``."""
+        """Raises ``ResponseError``."""
         raise ResponseError("a WebSocket has no response: give headers to ws.accept(headers=...)")
 
     def _session_opened(self, session: Session) -> None:
@@ -617,26 +602,13 @@ class WebSocketRequest(Request):
             session.keep_cookie(self.config.sessions.in_cookie)
 
     def origin(self) -> str | None:
-        """The Origin header, without parsing all headers for a connection that may then be idle for hours."""
+        """Return the Origin header, or None. An idle connection must not keep all headers in parsed form."""
         raise NotImplementedError
 
     def __repr__(self) -> str:
         return f"<WebSocketRequest {self.path!r}>"
 
 
-@lru_cache(maxsize=256)  # a browser sends one of three, a script mostly one; boundaries come and go
+@lru_cache(maxsize=256)  # browsers send one of three values, but each multipart form has its own boundary
 def _media_type(value: bytes | str) -> tuple[str, dict[str, str]]:
     return parse_content_type(value if isinstance(value, str) else value.decode("latin-1"))
-
-
-def _is_host(host: str) -> bool:
-    found = _HOST.fullmatch(host)
-    if found is None or int(found["port"] or 0) > 65535:
-        return False
-    if found["v6"] is None:
-        return True
-    try:
-        ipaddress.IPv6Address(found["v6"])
-    except ValueError:
-        return False
-    return True

@@ -12,6 +12,7 @@ from ipaddress import IPv4Address, IPv6Address, ip_address
 from threading import Lock
 from time import monotonic
 from typing import Any
+from weakref import WeakKeyDictionary
 
 from micropie.errors import HTTPError, check, is_count, is_duration
 from micropie.execution.steps import INLINE, IO, Flow, call, kind_of
@@ -24,6 +25,9 @@ logger = logging.getLogger("micropie")
 
 # Seconds after which one request tries a store again that was out of reach.
 _RETRY_AFTER = 5.0
+
+# The quota of each request; of several limits, the one with the least remaining.
+_QUOTAS: WeakKeyDictionary[Request, Quota] = WeakKeyDictionary()
 
 _LONGEST = 366 * 24 * 3600  # seconds
 
@@ -85,8 +89,9 @@ class RateLimit(FlowMiddleware):
             return
         quota = yield from self._ask(self._prefix + _text(self._key(request)))
         if quota is not None:
-            if request.quota is None or quota.remaining <= request.quota.remaining:
-                request.quota = quota
+            least = _QUOTAS.get(request)
+            if least is None or quota.remaining <= least.remaining:
+                _QUOTAS[request] = quota
             if not quota.allowed:
                 seconds = max(1, math.ceil(quota.retry_after))
                 wait = "1 second" if seconds == 1 else f"{seconds} seconds"
@@ -97,7 +102,7 @@ class RateLimit(FlowMiddleware):
 
     def after(self, request: Request, response: Response) -> None:
         """Add the quota's headers."""
-        quota = request.quota
+        quota = _QUOTAS.get(request)
         if quota is not None and "RateLimit-Limit" not in response.headers:  # another RateLimit may have added it
             response.headers.pairs += [
                 ("RateLimit-Limit", str(quota.limit)),

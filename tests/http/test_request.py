@@ -9,7 +9,7 @@ import pytest
 
 import micropie
 from micropie import App, Server
-from micropie.http.request import State
+from micropie.http.state import State
 from tests.asgi.calls import Call, every_loop, get, http_scope, piece, run
 from tests.conftest import MakeClient
 from tests.wsgi.calls import get as wsgi_get

@@ -11,8 +11,8 @@ from micropie.asgi.websocket.connection import Connection
 from micropie.errors import BadRequest, ConnectionClosed, ResponseError
 from micropie.http.headers import Headers
 from micropie.http.json import dumps, loads
-from micropie.http.request import State
 from micropie.http.response import checked_headers
+from micropie.http.state import State
 from micropie.http.types import HeaderPairs, HeadersLike, Parameters
 from micropie.http.websocket import ACCEPT, INVALID_DATA
 from micropie.sessions import Session

@@ -1,0 +1,32 @@
+"""``State``: attributes that an application hangs on a request, on a WebSocket or on itself."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+
+class State:
+    """A bag of attributes: ``request.state.user = ...``, ``app.state.pool = ...``; ``state["user"]`` works too."""
+
+    def __init__(self, values: dict[str, Any] | None = None) -> None:
+        self.__dict__.update(values or {})
+
+    if TYPE_CHECKING:
+
+        def __setattr__(self, name: str, value: Any) -> None:
+            """Accept any name, for type checkers."""
+
+    def __getattr__(self, name: str) -> Any:
+        raise AttributeError(f"state has no {name!r}")
+
+    def __getitem__(self, name: str) -> Any:
+        return self.__dict__[name]
+
+    def __setitem__(self, name: str, value: Any) -> None:
+        self.__dict__[name] = value
+
+    def __contains__(self, name: str) -> bool:
+        return name in self.__dict__
+
+    def __repr__(self) -> str:
+        return f"State({self.__dict__!r})"
