@@ -1091,7 +1091,7 @@ def test_a_cached_file_is_looked_at_once_a_second(
     assert (ask(), looks) == (b"changed", ["look", "open", "look", "look", "open"])
     (site / "a.txt").unlink()
     now[0] += 1.1
-    assert ask() == b"404 Not ResolvedFile"
+    assert ask() == b"404 Not Found"
 
 
 def _asking(app: App) -> Callable[[], bytes]:

@@ -437,14 +437,13 @@ ENDS = [
 
 NO_HOOKS: list[Any] = []
 ONE_HOOK = [type("Hook", (HttpMiddleware,), {"after_request": lambda *_: None})()]
-# 4 seconds: asyncio drops a timer that was cancelled when those before it are over, and `run` has one of 5.
+# 4 seconds: asyncio drops a cancelled timer when those before it are over, and ``run`` has one of 30.
 BUILT_IN = [RequestId(), AccessLog(), RateLimit(1_000_000), Compress(minimum=0), Timeout(4)]
 
 
 @pytest.fixture
 def no_collector(caplog: pytest.LogCaptureFixture) -> Iterator[None]:
     caplog.set_level(100)  # a record keeps the exception, which keeps the frames
-    gc.collect()
     gc.disable()
     yield
     gc.enable()
