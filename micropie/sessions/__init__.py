@@ -1,9 +1,9 @@
-"""Sessions: what a client's cookie stands for, and where it is kept."""
+"""Sessions: a client's data across requests, found by a cookie and stored in a backend."""
 
 from __future__ import annotations
 
 from importlib import import_module
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from micropie.sessions.backend import SessionBackend
 from micropie.sessions.memory import InMemorySessionBackend
@@ -26,15 +26,15 @@ __all__ = [
     "SignedCookieSessionBackend",
 ]
 
-# Imported when they are asked for: redis-py alone takes longer than all of micropie.
-_LATER = {
+# Imported when first used: redis-py alone takes longer than all of micropie.
+_LAZY = {
     "RedisSessionBackend": "micropie.sessions.redis",
     "SQLiteSessionBackend": "micropie.sessions.sqlite",
     "SignedCookieSessionBackend": "micropie.sessions.signed_cookie",
 }
 
 
-def __getattr__(name: str) -> Any:
-    if name not in _LATER:
+def __getattr__(name: str) -> object:
+    if name not in _LAZY:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return getattr(import_module(_LATER[name]), name)
+    return getattr(import_module(_LAZY[name]), name)

@@ -1,4 +1,4 @@
-"""The interface of session backends."""
+"""The interface of session backends, for those who write one."""
 
 from __future__ import annotations
 
@@ -6,33 +6,36 @@ from typing import Any
 
 
 class SessionBackend:
-    """Where sessions live. Derive from it; ``load`` and ``save`` may be ``def`` or ``async def``.
+    """The base class of session backends: implement ``load`` and ``save``, each ``def`` or ``async def``.
 
-    ``blocking`` says whether a ``def`` method may wait for something (a file, a database): then it runs in a
-    worker thread under asgi. A method that can't reach what it needs raises ``OSError`` (``ConnectionError``,
-    ``TimeoutError``): the client gets 503, the log a line.
+    The data of a session is a dict with keys of type str; ids are at most 256 printable ASCII characters. A backend
+    that can't reach its data raises ``OSError`` (``ConnectionError``, ``TimeoutError``): the client gets 503, and the
+    error is logged.
 
-    A backend that several requests, processes or machines share may have a third method, by which no change is
-    ever lost; without it a change is merged by ``load`` and ``save``, and two of them at one moment may collide::
+    ``blocking``: whether a ``def`` method may wait, for a file or a database. Then it is called in a worker thread
+    under asgi. Set it to False for a backend that never waits.
 
-        merge(session_id, changes, timeout)     # Changes -> the data as it is stored now
+    A backend that several requests, processes or machines share should have a third method, so that no change is ever
+    lost. Without it a change is merged by ``load`` and ``save``, and two changes at the same moment may collide::
 
-    In one transaction: load; if there is nothing, it has been ended meanwhile, return ``{}``; else keep
-    ``changes.apply(data)`` under ``changes.new_id or session_id``, or nothing if it is empty; forget ``session_id``
-    if there is a new id.
+        merge(session_id, changes, timeout)     # takes a Changes, returns the data as it is stored now
 
-    One in this process's memory may have ``load_shared(session_id)`` as well: ``load`` without a copy. What it
-    returns is never changed, neither by who asks nor by the backend, whose every save puts other data in its place.
+    In one transaction it loads the data. If there is none, the session has been ended meanwhile: return ``{}``.
+    Otherwise it stores ``changes.apply(data)`` under ``changes.new_id or session_id``, or nothing if that is empty,
+    and deletes ``session_id`` if there is a new id.
+
+    A backend in this process's memory may also have ``load_shared(session_id)``, which is ``load`` without a copy.
+    The data that it returns is never changed, neither by the caller nor by the backend: each save stores a new dict.
     """
 
     blocking = True
     in_cookie = False
-    """Whether the data itself is the cookie: then ``save`` returns the cookie's value, which ``load`` is given."""
+    """Whether the cookie has the data itself: ``save`` returns the cookie's value, and ``load`` takes it as the id."""
 
     def load(self, session_id: str) -> Any:
-        """The data of ``session_id``: a dict, empty if there is no such session or its time is over."""
+        """Return the data of ``session_id``, a dict: ``{}`` if there is no such session or it has expired."""
         raise NotImplementedError("a session backend has a method load(session_id)")
 
-    def save(self, session_id: str, data: dict[str, Any], timeout: int) -> Any:
-        """Keep ``data`` for ``timeout`` seconds. No data: forget this session."""
+    def save(self, session_id: str, data: dict[str, object], timeout: int) -> Any:
+        """Store ``data`` for ``timeout`` seconds. If ``data`` is empty, delete the session."""
         raise NotImplementedError("a session backend has a method save(session_id, data, timeout)")

@@ -10,30 +10,30 @@ from typing import Any
 from micropie.sessions.backend import SessionBackend
 from micropie.sessions.session import Changes, copied
 
-_NONE: tuple[float, dict[str, Any]] = (0.0, {})
+_NONE: tuple[float, dict[str, object]] = (0.0, {})
 
 
 class InMemorySessionBackend(SessionBackend):
-    """Sessions in this process's memory: lost at its end, not seen by other workers.
+    """Sessions in this process's memory: lost when it ends, and not seen by other workers.
 
-    At most ``capacity`` sessions are kept; the one that was used longest ago goes first.
+    Stores at most ``capacity`` sessions; beyond that the least recently used one is deleted.
     """
 
     blocking = False
 
     def __init__(self, capacity: int = 100_000) -> None:
         self._capacity = capacity
-        # The one that was used longest ago comes first.
-        self._sessions: OrderedDict[str, tuple[float, dict[str, Any]]] = OrderedDict()
+        # The least recently used one comes first.
+        self._sessions: OrderedDict[str, tuple[float, dict[str, object]]] = OrderedDict()
         self._lock = Lock()
 
     def load(self, session_id: str) -> dict[str, Any]:
-        """A copy of the session's data, ``{}`` if it is unknown or expired."""
+        """Return a copy of the session's data, or ``{}`` if it is unknown or expired."""
         data: dict[str, Any] = copied(self.load_shared(session_id))
         return data
 
-    def load_shared(self, session_id: str) -> dict[str, Any]:
-        """The data as it is stored, for who only reads it: it is never changed, a save puts another in its place."""
+    def load_shared(self, session_id: str) -> dict[str, object]:
+        """Return the data as it is stored, to be read only: it is never changed, each save stores a new dict."""
         self._lock.acquire()  # a third of what ``with`` takes, and this is a twentieth of a request
         try:
             expires, data = self._sessions.get(session_id, _NONE)
@@ -44,36 +44,36 @@ class InMemorySessionBackend(SessionBackend):
         finally:
             self._lock.release()
 
-    def save(self, session_id: str, data: dict[str, Any], timeout: int) -> None:
-        """Keep a copy of ``data`` for ``timeout`` seconds; no data: forget the session."""
+    def save(self, session_id: str, data: dict[str, object], timeout: int) -> None:
+        """Store a copy of ``data`` for ``timeout`` seconds; delete the session if it is empty."""
         with self._lock:
-            self._keep(session_id, copied(data), timeout)
+            self._store(session_id, copied(data), timeout)
 
     def merge(self, session_id: str, changes: Changes, timeout: int) -> dict[str, Any]:
-        """Apply ``changes`` to what is stored; ``{}`` if the session has been ended."""
+        """Apply ``changes`` to the stored data and return the result; ``{}`` if the session has been ended."""
         with self._lock:
             stored = self._current(session_id)
             if not stored:
                 return {}
             data = changes.apply(copied(stored))
             del self._sessions[session_id]
-            self._keep(changes.new_id or session_id, copied(data), timeout)
+            self._store(changes.new_id or session_id, copied(data), timeout)
             return data
 
-    def _current(self, session_id: str) -> dict[str, Any]:
+    def _current(self, session_id: str) -> dict[str, object]:
         expires, data = self._sessions.get(session_id, _NONE)
         if expires > time.monotonic():
             return data
         self._sessions.pop(session_id, None)
         return {}
 
-    def _keep(self, session_id: str, data: dict[str, Any], timeout: int) -> None:
+    def _store(self, session_id: str, data: dict[str, object], timeout: int) -> None:
         now = time.monotonic()
         self._sessions.pop(session_id, None)
         if data:
             self._sessions[session_id] = now + timeout, data
-        # The sweep: those used longest ago, as long as they are over. One that is not holds up those behind it for no
-        # longer than its own time, and so everything that is over is gone one time-out later.
+        # Delete from the least recently used one on, as long as they have expired. One that has not expired delays the
+        # others for its own time at most, so each is deleted at the latest one time-out after it expired.
         while self._sessions:
             oldest = next(iter(self._sessions))
             if self._sessions[oldest][0] > now and len(self._sessions) <= self._capacity:

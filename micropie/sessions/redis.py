@@ -4,18 +4,17 @@ from __future__ import annotations
 
 import random
 import time
-from typing import Any
 
 from micropie.execution.redis_client import RedisClient
-from micropie.sessions import serializer as packing
+from micropie.sessions import serializer
 from micropie.sessions.backend import SessionBackend
 from micropie.sessions.session import Changes
 
-# Seconds until a server that does not answer is out of reach.
+# Seconds to wait for the server's answer; then it is out of reach.
 _PATIENCE = 5.0
 
-# Compare and swap: KEYS are the old and the new id, ARGV what was loaded, what to store ("" for nothing), seconds.
-# Not WATCH and MULTI: that is a round trip more, and another for each that failed.
+# Compare and swap: KEYS are the old and the new id; ARGV are the loaded text, the new one ("" for none) and seconds.
+# WATCH and MULTI would take one more round trip, and another one for each failure.
 _SWAP = """
 if redis.call('GET', KEYS[1]) ~= ARGV[1] then return 0 end
 redis.call('DEL', KEYS[1])
@@ -27,43 +26,43 @@ return 1
 class RedisSessionBackend(SessionBackend):
     """Sessions in the Redis server at ``url``, ``redis://localhost:6379/0``, under keys that begin with ``prefix``.
 
-    For any number of machines. JSON only. Redis forgets a session when its time is over.
+    For any number of machines. JSON only. Redis deletes a session when it expires.
     """
 
     def __init__(self, url: str, prefix: str = "session:") -> None:
         self._redis = RedisClient("RedisSessionBackend", url, _PATIENCE)
         self._prefix = prefix
 
-    def load(self, session_id: str) -> dict[str, Any]:
-        """The session's data, ``{}`` if it is unknown or expired."""
+    def load(self, session_id: str) -> dict[str, object]:
+        """Return the session's data, or ``{}`` if it is unknown or expired."""
         with self._redis.reached() as client:
-            return _unpacked(client.get(self._prefix + session_id))
+            return _loaded(client.get(self._prefix + session_id))
 
-    def save(self, session_id: str, data: dict[str, Any], timeout: int) -> None:
-        """Keep ``data`` for ``timeout`` seconds; no data: forget the session."""
+    def save(self, session_id: str, data: dict[str, object], timeout: int) -> None:
+        """Store ``data`` for ``timeout`` seconds; delete the session if it is empty."""
         with self._redis.reached() as client:
             if data:
-                client.set(self._prefix + session_id, packing.dumps(data), ex=timeout)
+                client.set(self._prefix + session_id, serializer.dumps(data), ex=timeout)
             else:
                 client.delete(self._prefix + session_id)
 
-    def merge(self, session_id: str, changes: Changes, timeout: int) -> dict[str, Any]:
-        """Apply ``changes`` to what is stored; ``{}`` if the session has been ended."""
+    def merge(self, session_id: str, changes: Changes, timeout: int) -> dict[str, object]:
+        """Apply ``changes`` to the stored data and return the result; ``{}`` if the session has been ended."""
         old, new = self._prefix + session_id, self._prefix + (changes.new_id or session_id)
         with self._redis.reached() as client:
             while stored := client.get(old):
-                data = changes.apply(_unpacked(stored))
-                if client.eval(_SWAP, 2, old, new, stored, packing.dumps(data) if data else "", timeout):
+                data = changes.apply(_loaded(stored))
+                if client.eval(_SWAP, 2, old, new, stored, serializer.dumps(data) if data else "", timeout):
                     return data
-                # Another one was faster; of all who try, one always succeeds. Part the others.
+                # Another request was faster. One of all that try always succeeds; a random delay separates the others.
                 time.sleep(random.uniform(0, 0.005))  # noqa: S311 - not a secret
         return {}
 
     def close(self) -> None:
-        """Close this process's connections; the next request opens them anew."""
+        """Close this process's connections; the next request opens new ones."""
         self._redis.close()
 
 
-def _unpacked(text: str | None) -> dict[str, Any]:
-    data: dict[str, Any] = packing.loads(text) if text else {}
+def _loaded(text: str | None) -> dict[str, object]:
+    data: dict[str, object] = serializer.loads(text) if text else {}
     return data

@@ -1,4 +1,4 @@
-"""A session's data as JSON, for backends outside of this process. Never pickle: it runs what it reads."""
+"""A session's data as JSON, for backends outside of this process. Not pickle, because loading it can run any code."""
 
 from __future__ import annotations
 
@@ -8,8 +8,8 @@ from typing import Any
 from micropie.errors import ResponseError
 
 
-def dumps(data: Any) -> str:
-    """``data`` as JSON. Raises ``ResponseError`` for what JSON has no word for."""
+def dumps(data: object) -> str:
+    """Return ``data`` as JSON. Raises ``ResponseError`` for a value that JSON can't express."""
     try:
         return json.dumps(data, separators=(",", ":"), allow_nan=False)
     except (TypeError, ValueError) as error:
@@ -18,5 +18,5 @@ def dumps(data: Any) -> str:
 
 
 def loads(text: str | bytes) -> Any:
-    """What ``dumps`` made of."""
+    """Return the data of which ``dumps`` made ``text``."""
     return json.loads(text)

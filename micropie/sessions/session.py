@@ -1,16 +1,19 @@
-"""The session as a handler sees it: a dict that knows what of it changed since it was loaded."""
+"""The session as a handler sees it: a dict that can tell which of its keys changed since it was loaded."""
 
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from types import NoneType
-from typing import Any, NoReturn, TypeAlias
+from typing import Any, NoReturn, TypeAlias, TypeVar
 
 from micropie.errors import ResponseError
 
-# key -> the functions to call with what is stored, and the value here after the last of them. Never changed in place.
-_Updates: TypeAlias = dict[str, tuple[list[Callable[[Any], Any]], Any]]
+T = TypeVar("T")
+
+# By key: the functions to call with the stored value, and this request's value after the last one. Never changed in
+# place.
+_Updates: TypeAlias = dict[str, tuple[list[Callable[[Any], object]], object]]
 
 _NO_UPDATES: _Updates = {}
 _MISSING = object()
@@ -18,7 +21,7 @@ _UNCHANGEABLE = frozenset({str, int, float, bool, bytes, NoneType})
 
 
 def copied(value: Any) -> Any:
-    """A deep copy. What JSON has words for takes a quarter of the time of ``copy.deepcopy``, which does the rest."""
+    """Return a deep copy: of JSON's types in a quarter of the time of ``copy.deepcopy``, which copies all others."""
     if type(value) is dict:
         twin = value.copy()
         for key, inner in value.items():
@@ -31,18 +34,18 @@ def copied(value: Any) -> Any:
 
 
 class Changes:
-    """What one request did to its session, to be done to the stored one, which others may have changed meanwhile.
+    """One request's changes to its session, to apply to the stored data: others may have changed that meanwhile.
 
-    ``new_id``: the id to keep the result under, None for the one that it has; the old id must not live on.
+    ``new_id`` is the id under which to store the result, with the old id deleted; None to keep the id.
     """
 
     __slots__ = ("deletions", "emptied", "new_id", "updates", "values")
 
     def __init__(
         self,
-        values: dict[str, Any],
+        values: dict[str, object],
         deletions: frozenset[str] = frozenset(),
-        updates: dict[str, list[Callable[[Any], Any]]] | None = None,
+        updates: dict[str, list[Callable[[Any], object]]] | None = None,
         emptied: bool = False,
     ) -> None:
         self.values = values
@@ -51,8 +54,11 @@ class Changes:
         self.emptied = emptied
         self.new_id: str | None = None
 
-    def apply(self, stored: dict[str, Any]) -> dict[str, Any]:
-        """``stored`` with the changes, key by key; empty: forget the session. ``stored`` is the caller's no more."""
+    def apply(self, stored: Mapping[str, object]) -> dict[str, object]:
+        """Return ``stored`` with the changes, key by key; an empty result means: delete the session.
+
+        Functions given to ``update_atomic`` may change the values in ``stored``, so don't use it afterwards.
+        """
         if self.emptied:
             return {}
         data = {key: value for key, value in stored.items() if key not in self.deletions}
@@ -68,14 +74,14 @@ class Changes:
 class Session(dict[str, Any]):
     """A client's data across requests. ``id`` is None until the session is stored for the first time.
 
-    Emptied, it is forgotten. ``accessed`` says whether anybody asked for it. ``data`` is what is stored: it is kept to
-    compare with and must not change from now on; the session works on a copy, because ``session["cart"].append(...)``
-    is a change that no method of the dict sees.
+    An empty session is deleted. ``accessed`` says whether a handler or a hook has asked for it. ``data`` is the stored
+    data: the session compares itself with it, so it must not change from now on. The session works on a copy,
+    because ``session["cart"].append(...)`` is a change that no method of the dict sees.
     """
 
     __slots__ = ("_loaded", "_regenerated", "_updates", "accessed", "id")
 
-    def __init__(self, session_id: str | None = None, data: dict[str, Any] | None = None) -> None:
+    def __init__(self, session_id: str | None = None, data: dict[str, object] | None = None) -> None:
         if data:
             self._loaded = data
             self.update(data)
@@ -91,7 +97,7 @@ class Session(dict[str, Any]):
 
     @property
     def changed(self) -> bool:
-        """Whether there is something to save, changes inside the values included."""
+        """Whether there is anything to save, changes inside the values included."""
         return self != self._loaded or self._regenerated or bool(self._updates)
 
     @property
@@ -100,29 +106,30 @@ class Session(dict[str, Any]):
         return self._regenerated
 
     def regenerate(self) -> None:
-        """Keep the data under a new id and end the old one: at log-in, and whenever rights grow.
+        """Give the session a new id and delete the old one: call this at log-in, and whenever rights grow.
 
-        Whoever knew the id from before, or planted it, is left with one that leads nowhere.
+        An id that an attacker has learnt or planted before is then worthless.
         """
-        self._regenerated = self.id is not None  # what has no id yet gets a new one anyway
+        self._regenerated = self.id is not None  # a session without an id gets a new one anyway
 
-    def update_atomic(self, key: str, function: Callable[[Any], Any]) -> Any:
-        """Set ``key`` to ``function(its value)``, None if there is none: ``lambda n: (n or 0) + 1`` loses no count.
+    def update_atomic(self, key: str, function: Callable[[Any], T]) -> T:
+        """Set ``key`` to ``function(value)``, called with None if there is no value; ``lambda n: (n or 0) + 1`` loses
+        no count.
 
         Returns the result as this request sees it. When the session is saved, ``function`` is called again, perhaps
-        more than once, with what is stored by then: it must do nothing but work out its result.
+        more than once, with the value that is stored by then: it must have no side effects.
         """
         functions, expected = self._updates.get(key, ([], self._loaded.get(key, _MISSING)))
         as_stored = self.get(key, _MISSING) == expected
         self[key] = value = function(self.get(key))
         if as_stored:
             self._updates = {**self._updates, key: ([*functions, function], copy.deepcopy(value))}
-        else:  # set by hand before: that counts, and not what others stored
+        else:  # set directly before: this value counts, whatever others stored
             self._updates = {other: update for other, update in self._updates.items() if other != key}
         return value
 
     def changes(self) -> Changes:
-        """What is different from what was loaded."""
+        """Return the differences from the data that was loaded."""
         loaded = self._loaded
         updates = {
             key: functions for key, (functions, value) in self._updates.items() if self.get(key, _MISSING) == value
@@ -135,29 +142,32 @@ class Session(dict[str, Any]):
         return Changes(values, frozenset(loaded.keys() - self.keys()), updates, not self)
 
     def mark_saved(self) -> None:
-        """It is stored as it is: what is changed from here on is another change."""
+        """Take the data as it is now for the stored data: only later changes count."""
         self._loaded = copied(dict(self))
         self._regenerated = False
         self._updates = _NO_UPDATES
 
     def keep_cookie(self, in_cookie: bool) -> None:
-        """Refuse what needs a new cookie from here on: a WebSocket sends its headers once. ``in_cookie``: all does."""
+        """Refuse changes that need a new cookie from now on: a WebSocket sends its headers once.
+
+        ``in_cookie``: every change needs one.
+        """
         self.__class__ = _CookielessSession if in_cookie or self.id is None else _AcceptedSession
 
     def seal(self) -> None:
-        """Refuse changes from here on: the head is sent, and what is stored later would be lost."""
+        """Refuse changes from now on: the session is saved before the head is sent, later changes would be lost."""
         self.__class__ = _SealedSession
 
 
 class _SealedSession(Session):
     """A session that was saved and is still read: in a stream, after the response.
 
-    A class of its own, so that others pay nothing for the question.
+    It is a class, so that other sessions need no check in their methods.
     """
 
     __slots__ = ()
 
-    def _refuse(self, *_: Any, **__: Any) -> NoReturn:
+    def _refuse(self, *_: object, **__: object) -> NoReturn:
         raise ResponseError(
             "the session was saved before the head was sent: change it before the first yield, not after the response"
         )
@@ -171,7 +181,7 @@ class _CookielessSession(Session):
 
     __slots__ = ()
 
-    def _refuse(self, *_: Any, **__: Any) -> NoReturn:
+    def _refuse(self, *_: object, **__: object) -> NoReturn:
         raise ResponseError("the WebSocket was accepted without this session's cookie: change it before ws.accept()")
 
     __setitem__ = __delitem__ = __ior__ = clear = pop = popitem = setdefault = update = _refuse
@@ -184,5 +194,5 @@ class _AcceptedSession(Session):
     __slots__ = ()
 
     def regenerate(self) -> NoReturn:
-        """Refused: its new id could not be told."""
+        """Raise ``ResponseError``: a new id can't be sent."""
         raise ResponseError("the WebSocket is accepted, a new session id can't be sent: regenerate before ws.accept()")

@@ -1,4 +1,4 @@
-"""Sessions in the cookie itself, signed by itsdangerous, an optional dependency: the only place that knows it."""
+"""Sessions in the cookie itself, signed by itsdangerous, an optional dependency that only this module imports."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Any
 
 from micropie.errors import ResponseError, SetupError
 from micropie.http.cookies import MAX_COOKIE
-from micropie.sessions import serializer as packing
+from micropie.sessions import serializer
 from micropie.sessions.backend import SessionBackend
 
 try:
@@ -17,18 +17,18 @@ try:
 except ImportError:  # pragma: no cover - the tests set it to None
     itsdangerous = None  # type: ignore[assignment]
 
-# What the cookie's name and attributes may take of its 4096 bytes; a mount's path is one of them.
+# Bytes of a cookie's 4096 that its name and attributes may take; a mount's path is among them.
 _FOR_ATTRIBUTES = 256
 
 
 class SignedCookieSessionBackend(SessionBackend):
-    """Sessions in the client's cookie: nothing to keep on the server, up to some 3800 bytes, readable for the client.
+    """Sessions in the client's cookie: no storage on the server, up to about 3800 bytes, readable by the client.
 
-    ``secret``: one key or a list of them. The first one signs, all of them are accepted: put a new key in front and
-    take the old one away when ``session_timeout`` has passed. JSON only.
+    ``secret`` is one key or a list of keys. The first one signs, all of them are accepted: to change keys, put a new
+    one in front and remove the old one when ``session_timeout`` has passed. JSON only.
 
-    Nobody but the client has the data, so nothing merges concurrent requests, and a cookie that was copied away
-    stays good until its time is over, log-out or not: where that matters, take another backend.
+    Only the client has the data, so concurrent requests are not merged, and a copied cookie is valid until it expires,
+    even after a log-out. Use another backend where that matters.
     """
 
     blocking = False
@@ -43,12 +43,12 @@ class SignedCookieSessionBackend(SessionBackend):
         self._serializer: Any = itsdangerous.URLSafeSerializer(
             keys[::-1],  # the last one signs there
             salt="micropie.session",
-            serializer=packing,
+            serializer=serializer,
             signer_kwargs={"key_derivation": "hmac", "digest_method": hashlib.sha256},
         )
 
-    def load(self, session_id: str) -> dict[str, Any]:
-        """The data in a cookie's value; ``{}`` for one that is forged, broken or too old."""
+    def load(self, session_id: str) -> dict[str, object]:
+        """Return the data in a cookie's value, or ``{}`` if the value is forged, broken or expired."""
         try:
             expires, data = self._serializer.loads(session_id)
             # base64 has several spellings of the same bytes, and Python's decoder skips what it doesn't know.
@@ -58,8 +58,8 @@ class SignedCookieSessionBackend(SessionBackend):
             return {}
         return data if is_ours and expires > time.time() else {}
 
-    def save(self, session_id: str, data: dict[str, Any], timeout: int) -> str:
-        """The cookie's value. Raises ``ResponseError`` if browsers would drop it: it is too long."""
+    def save(self, session_id: str, data: dict[str, object], timeout: int) -> str:
+        """Return the cookie's value. Raises ``ResponseError`` if it is so long that browsers would drop it."""
         value = str(self._serializer.dumps([int(time.time()) + timeout, data]))
         if len(value) > MAX_COOKIE - _FOR_ATTRIBUTES:
             raise ResponseError(

@@ -9,9 +9,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from threading import Lock
-from typing import Any
 
-from micropie.sessions import serializer as packing
+from micropie.sessions import serializer
 from micropie.sessions.backend import SessionBackend
 from micropie.sessions.session import Changes
 
@@ -30,7 +29,7 @@ _SWEEP = "DELETE FROM sessions WHERE expires <= ?"
 
 
 class _Connections:
-    """What one process has open; a connection is used by one thread at a time."""
+    """The open connections of one process. One thread at a time uses a connection."""
 
     def __init__(self) -> None:
         self.process = os.getpid()
@@ -43,28 +42,28 @@ _inherited: list[_Connections] = []
 
 
 class SQLiteSessionBackend(SessionBackend):
-    """Sessions in the SQLite file ``path``, which is made when it is first needed, readable by its owner alone.
+    """Sessions in the SQLite file ``path``, which is created when it is first needed, readable by its owner only.
 
-    For all processes and threads of one machine; not on a network's file system. JSON only.
+    For all processes and threads of one machine, but not on a network file system. JSON only.
     """
 
     def __init__(self, path: str | os.PathLike[str]) -> None:
         self._path = Path(path)
         self._connections = _Connections()
 
-    def load(self, session_id: str) -> dict[str, Any]:
-        """The session's data, ``{}`` if it is unknown or expired."""
+    def load(self, session_id: str) -> dict[str, object]:
+        """Return the session's data, or ``{}`` if it is unknown or expired."""
         with self._connection() as connection:
             return _load(connection, session_id)
 
-    def save(self, session_id: str, data: dict[str, Any], timeout: int) -> None:
-        """Keep ``data`` for ``timeout`` seconds; no data: forget the session. Forgets all that are over, too."""
+    def save(self, session_id: str, data: dict[str, object], timeout: int) -> None:
+        """Store ``data`` for ``timeout`` seconds; delete the session if it is empty, and all that have expired."""
         with self._connection() as connection, _transaction(connection):
             connection.execute(_SWEEP, (time.time(),))
             _replace(connection, session_id, session_id, data, timeout)
 
-    def merge(self, session_id: str, changes: Changes, timeout: int) -> dict[str, Any]:
-        """Apply ``changes`` to what is stored; ``{}`` if the session has been ended."""
+    def merge(self, session_id: str, changes: Changes, timeout: int) -> dict[str, object]:
+        """Apply ``changes`` to the stored data and return the result; ``{}`` if the session has been ended."""
         with self._connection() as connection, _transaction(connection):
             stored = _load(connection, session_id)
             data = changes.apply(stored) if stored else {}
@@ -73,8 +72,8 @@ class SQLiteSessionBackend(SessionBackend):
             return data
 
     def close(self) -> None:
-        """Close what this process has open and does not use; the next request opens it anew."""
-        while connection := _taken(self._own().idle):
+        """Close this process's idle connections; the next request opens a new one."""
+        while connection := _pop_idle(self._own().idle):
             connection.close()
 
     def _own(self) -> _Connections:
@@ -86,14 +85,14 @@ class SQLiteSessionBackend(SessionBackend):
 
     @contextmanager
     def _connection(self) -> Iterator[sqlite3.Connection]:
-        """A connection of this process's. Raises ``ConnectionError`` for whatever keeps SQLite from its file."""
+        """Lend a connection of this process. Raises ``ConnectionError`` if SQLite can't use its file."""
         connections = self._own()
         connection: sqlite3.Connection | None = None
         try:
-            connection = _taken(connections.idle) or self._open(connections)
+            connection = _pop_idle(connections.idle) or self._open(connections)
             yield connection
         except (sqlite3.DatabaseError, OSError) as error:
-            if connection is not None:  # nobody knows what state it is in
+            if connection is not None:  # its state is unknown
                 connection.close()
                 connection = None
             raise ConnectionError(f"the sessions in {self._path} are out of reach: {error}") from error
@@ -102,14 +101,14 @@ class SQLiteSessionBackend(SessionBackend):
                 connections.idle.append(connection)
 
     def _open(self, connections: _Connections) -> sqlite3.Connection:
-        # One at a time: closing a file, as touch() does, drops the locks that this process has on it by SQLite.
+        # One at a time: touch() closes the file, which drops all locks that SQLite has on it in this process.
         with connections.opening:
             self._path.touch(0o600)
             connection = sqlite3.connect(self._path, timeout=_BUSY, isolation_level=None, check_same_thread=False)
             try:
                 _retried(connection, "PRAGMA journal_mode = WAL")
                 connection.execute("PRAGMA synchronous = NORMAL")
-                # Asked before, as making it waits for those who write.
+                # Asked first, because creating the table waits for other writers.
                 if connection.execute(_IS_READY).fetchone() is None:
                     with _transaction(connection):
                         for statement in _SCHEMA.split(";"):
@@ -120,15 +119,15 @@ class SQLiteSessionBackend(SessionBackend):
             return connection
 
 
-def _taken(idle: list[sqlite3.Connection]) -> sqlite3.Connection | None:
+def _pop_idle(idle: list[sqlite3.Connection]) -> sqlite3.Connection | None:
     try:
-        return idle.pop()  # not asked for its length before: another thread may take the last one
+        return idle.pop()  # without a check of the length: another thread may take the last one in between
     except IndexError:
         return None
 
 
 def _retried(connection: sqlite3.Connection, statement: str) -> None:
-    """Execute what SQLite refuses at once, without waiting, while others do the same: the change to WAL."""
+    """Execute a statement that SQLite refuses at once while another process executes it: the change to WAL."""
     deadline = time.monotonic() + _BUSY
     while True:
         try:
@@ -152,14 +151,14 @@ def _transaction(connection: sqlite3.Connection) -> Iterator[None]:
     connection.execute("COMMIT")
 
 
-def _load(connection: sqlite3.Connection, session_id: str) -> dict[str, Any]:
+def _load(connection: sqlite3.Connection, session_id: str) -> dict[str, object]:
     row = connection.execute(_LOAD, (session_id, time.time())).fetchone()
-    data: dict[str, Any] = packing.loads(row[0]) if row else {}
+    data: dict[str, object] = serializer.loads(row[0]) if row else {}
     return data
 
 
-def _replace(connection: sqlite3.Connection, old_id: str, new_id: str, data: dict[str, Any], timeout: int) -> None:
+def _replace(connection: sqlite3.Connection, old_id: str, new_id: str, data: dict[str, object], timeout: int) -> None:
     if old_id != new_id or not data:
         connection.execute(_DELETE, (old_id,))
     if data:
-        connection.execute(_KEEP, (new_id, packing.dumps(data), time.time() + timeout))
+        connection.execute(_KEEP, (new_id, serializer.dumps(data), time.time() + timeout))

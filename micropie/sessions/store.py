@@ -1,4 +1,4 @@
-"""Sessions opened and saved for a request: the flow's side of a session backend."""
+"""Open and save a request's session: the flow's side of a session backend."""
 
 from __future__ import annotations
 
@@ -19,15 +19,16 @@ logger = logging.getLogger("micropie")
 
 COOKIE = "session_id"
 
-# Characters of an id that a backend is asked for. Those made here have 43.
+# The most characters of an id that a backend is asked for. Those made here have 43.
 _LONGEST_ID = 256
 
 
 class SessionStore:
-    """A backend with its settings. ``opens_ahead``: it may have to wait, so the flow opens before the handler.
+    """A backend with its settings.
 
-    ``prefix`` is where in the tree of applications the backend belongs: its cookie is sent there only. ``secure``:
-    None for a Secure cookie where the request's scheme is https.
+    ``opens_ahead``: the backend may wait, so the flow opens the session before the handler. ``timeout`` is in seconds.
+    ``prefix`` is the path of the application that has this backend: its cookie is sent below it only. ``secure``: None
+    for a Secure cookie if the request's scheme is https.
     """
 
     def __init__(
@@ -49,17 +50,17 @@ class SessionStore:
         self._blocking = getattr(backend, "blocking", True)
         self._merge = _own(backend, "merge")
         shared = _own(backend, "load_shared")
-        self._load_shared = shared or self._copy
-        # None where any text may be looked up: it is no file's name and no key of another program's there.
+        self._load_shared: Callable[[str], dict[str, object]] = shared or self._load_copy
+        # None where any text may be looked up: there it is neither a file's name nor another program's key.
         self._is_id = id_validator or (None if self.in_cookie or shared else _is_id)
         self.opens_ahead = self._blocking or inspect.iscoroutinefunction(backend.load)
 
     def find_id(self, cookie_header: str) -> str | None:
-        """The session id in a Cookie header, None if there is none."""
+        """Return the session id in a Cookie header, or None."""
         return find_cookie(cookie_header, COOKIE)
 
     def open_now(self, session_id: str | None) -> Session:
-        """The session of a backend that never waits; a new one if there is no id or it is not known."""
+        """Return the session of a backend that never waits; a new one if there is no id or it is unknown."""
         is_id = self._is_id
         if not session_id or self.opens_ahead or (is_id is not None and not is_id(session_id)):
             return Session()
@@ -70,26 +71,30 @@ class SessionStore:
             self._log(error)
         _unavailable()
 
-    def _copy(self, session_id: str) -> dict[str, Any]:
-        # An author's backend may give what it goes on to change, by another request's save.
-        data: dict[str, Any] = copied(self.backend.load(session_id) or {})
+    def _load_copy(self, session_id: str) -> dict[str, object]:
+        # A copy: an author's backend may return a dict that it changes later, at another request's save.
+        data: dict[str, object] = copied(self.backend.load(session_id) or {})
         return data
 
     def open(self, session_id: str) -> Flow[Session]:
-        """The session of any backend."""
+        """Return the session of any backend; a new one if the id is unknown."""
         if self._is_id is not None and not self._is_id(session_id):
             return Session()
         data = yield from self._ask(self.backend.load, session_id)
-        # An id that was not issued here is never adopted: whoever planted it would know the session's id.
+        # An id that was not issued here is never adopted: an attacker who planted it would know the session's id.
         return Session(session_id, copied(data)) if data else Session()
 
     def close(self, session: Session, scheme: str, root_path: str) -> Flow[str | None]:
-        """Save a session that has changed; the Set-Cookie value to send, None for none."""
-        value = yield from self._save_in_cookie(session) if self.in_cookie else self._save(session)
+        """Save a session that has changed. Return the Set-Cookie value to send, or None."""
+        value: str | None = ""
+        if not self.in_cookie:
+            value = yield from self._save(session)
+        elif session:
+            value = yield from self._ask(self.backend.save, "", dict(session), self._timeout)
         return None if value is None else self.cookie(value, scheme, root_path)
 
     def cookie(self, value: str, scheme: str, root_path: str) -> str:
-        """The Set-Cookie value that gives a browser this session's id, or with "" has it forget its own."""
+        """Return the Set-Cookie value that gives a browser this session's id, or with "" deletes its cookie."""
         return format_cookie(
             COOKIE,
             value,
@@ -99,34 +104,30 @@ class SessionStore:
             httponly=True,
         )
 
-    def _save_in_cookie(self, session: Session) -> Flow[str | None]:
-        if not session:
-            return ""
-        value: str = yield from self._ask(self.backend.save, "", dict(session), self._timeout)
-        return value
-
     def _save(self, session: Session) -> Flow[str | None]:
-        """Returns the id for the cookie, "" if the session is no more, None if that is not for us to say."""
+        """Return the id for the cookie, "" if the session was deleted, None if the browser's cookie must stay."""
         if session.id is None:
             session.id = self._make_id()
             yield from self._ask(self.backend.save, session.id, dict(session), self._timeout)
             return session.id
         changes = session.changes()
         changes.new_id = self._make_id() if session.regenerated else None
-        merge = self._ask(self._merge, session.id, changes, self._timeout) if self._merge else None
-        data = yield from merge or self._load_and_save(session.id, changes)
+        if self._merge is not None:
+            data = yield from self._ask(self._merge, session.id, changes, self._timeout)
+        else:
+            data = yield from self._load_and_save(session.id, changes)
         if changes.emptied:
             return ""
         if not data:
-            # It was ended while this request was under way, by a log-out or under a new id: it stays so, and the
-            # browser has the cookie of whoever did that.
+            # Another request ended the session meanwhile, by a log-out or with a new id. It stays ended, and the
+            # browser has the other request's cookie.
             logger.info("a session was ended during a request, whose changes to it are not kept")
             return None
         session.id = changes.new_id or session.id
         return session.id
 
-    def _load_and_save(self, session_id: str, changes: Changes) -> Flow[dict[str, Any]]:
-        """``merge`` for a backend without one: what others stored meanwhile is kept, unless it is this very moment."""
+    def _load_and_save(self, session_id: str, changes: Changes) -> Flow[dict[str, object]]:
+        """Merge changes in a backend without ``merge``: only a change that is stored at this very moment is lost."""
         stored = {} if changes.emptied else (yield from self._ask(self.backend.load, session_id))
         data = changes.apply(stored) if stored else {}
         if data:
@@ -135,8 +136,8 @@ class SessionStore:
             yield from self._ask(self.backend.save, session_id, {}, self._timeout)
         return data
 
-    def _ask(self, method: Any, *arguments: Any) -> Flow[Any]:
-        """Call a backend's method. Raises 503 if it can't reach its data."""
+    def _ask(self, method: Callable[..., object], *arguments: object) -> Flow[Any]:
+        """Call a backend's method. Raises 503 if the backend can't reach its data."""
         try:
             if inspect.iscoroutinefunction(method):
                 return (yield from call(AWAIT, method, *arguments))
@@ -166,10 +167,10 @@ def _is_id(value: str) -> bool:
 _METHODS = frozenset({"load", "save", "merge", "load_shared"})
 
 
-def _own(backend: object, name: str) -> Any:
-    """A backend's ``merge`` or ``load_shared`` if it goes with its ``load`` and ``save``, else None.
+def _own(backend: object, name: str) -> Callable[..., Any] | None:
+    """Return a backend's ``merge`` or ``load_shared`` if it belongs to its ``load`` and ``save``, else None.
 
-    A class that overrides one of these and inherits the others expects its own methods to be called.
+    A class that overrides one of the four and inherits the others expects that its own methods are called.
     """
-    nearest = (vars(cls) for cls in type(backend).__mro__ if not _METHODS.isdisjoint(vars(cls)))
-    return getattr(backend, name) if name in next(nearest, ()) else None
+    nearest = next((vars(cls).keys() for cls in type(backend).__mro__ if not _METHODS.isdisjoint(vars(cls))), ())
+    return getattr(backend, name) if name in nearest else None
