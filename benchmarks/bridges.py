@@ -21,7 +21,7 @@ PLAIN = CASES[:1]
 
 
 def _beside_a2wsgi(inner: str, *bare: tuple[str, str]) -> tuple[Contender, ...]:
-    """a2wsgi, micropie, and bare hops: names and what their factories end by."""
+    """Return a2wsgi, micropie, and bare hops: their names and the last part of their factories' names."""
     return (
         Contender("a2wsgi", "bridge_apps", f"make_{inner}_a2wsgi", "a2wsgi"),
         Contender("micropie", "bridge_apps", f"make_{inner}_micropie"),

@@ -1,7 +1,7 @@
-"""The requests that every contender answers, as data, and what a right answer to each is.
+"""The requests that every contender answers, as data, with the right answer to each.
 
-A contender's application and this file are all that there is to compare. A new column in the report is a new
-row here, and a new handler in every file of `benchmarks/apps/` that has a part in its table.
+To compare contenders, read their applications and this file. A new column in the report is a new row here, and a new
+handler in every file of `benchmarks/apps/` that is in its table.
 """
 
 from __future__ import annotations
@@ -29,9 +29,9 @@ class Case:
     query: str = ""
     body: bytes = b""
     content_type: str = ""
-    # A stream costs as much as dozens of plain requests: it gets a smaller batch, the clock is the same.
+    # A stream costs as much as dozens of plain requests, so it gets a smaller batch.
     batch_divisor: int = 1
-    # The path that is asked once, ahead, for the cookie that every one of these requests brings.
+    # The path that is asked once, before the measurement, for the cookie of these requests.
     sign_in: str = ""
     cookie: str = ""
 
@@ -41,7 +41,7 @@ class Case:
 
 @dataclass(frozen=True)
 class Answer:
-    """What a contender said: the header names in lower case, the body in the pieces it came in."""
+    """A contender's answer: the header names in lower case, the body in the pieces in which it came."""
 
     status: int
     headers: dict[str, str]
@@ -74,7 +74,7 @@ BY_NAME = {case.name: case for case in CASES}
 SESSION_CASES = (
     BY_NAME["plain"],
     Case("session", "session read", "GET", "/session", b"Alice", sign_in="/login"),
-    # "2", because asking it ahead was the first: so a contender that stores nothing is found out.
+    # "2", because the request for the cookie was the first. So a contender that stores nothing fails the check.
     Case("count", "session read, changed, saved", "GET", "/count", b"2", sign_in="/count", batch_divisor=4),
 )
 
@@ -85,7 +85,7 @@ FILE_TYPE = "application/octet-stream"
 
 
 def _multipart(size: int) -> bytes:
-    """Two fields and a file of `size` bytes, as a browser sends them. The file has line ends in it, as images do."""
+    """Return two fields and a file of `size` bytes, as a browser sends them. The file has line ends, as images do."""
     fields = f'{PART}name"\r\n\r\nAlice\r\n{PART}city"\r\n\r\nParis\r\n'
     head = f'{PART}file"; filename="photo.jpg"\r\nContent-Type: {FILE_TYPE}\r\n\r\n'
     content = (bytes(range(256)) * (size // 256 + 1))[:size]
@@ -105,10 +105,10 @@ UPLOAD_CASES = (
 
 
 def complaint(case: Case, answer: Answer, *, whole_chunks: bool = True) -> str | None:
-    """Why this answer is wrong, or None. A benchmark that measures a 404 is worth nothing.
+    """Return why this answer is wrong, or None. A benchmark that measures a 404 is worth nothing.
 
-    `whole_chunks`: every chunk of a stream has to arrive as a piece of its own. A bridge between threads
-    may well send together what was ready together, so it is not asked of those.
+    `whole_chunks`: every chunk of a stream has to arrive as a separate piece. This is not required of a bridge between
+    threads, which may join chunks that are ready together.
     """
     if answer.status != 200:
         return f"status {answer.status}: {answer.body[:200]!r}"

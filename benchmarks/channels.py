@@ -1,10 +1,10 @@
-"""How long one message takes to 500 subscribers, and whether one of them that is blocked costs the others anything.
+"""How long one message takes to reach 500 subscribers, and whether a blocked subscriber delays the others.
 
-    python -m benchmarks.channels            # in memory, and through a redis-server of its own
+    python -m benchmarks.channels            # in memory, and through a redis-server that it starts
 
-Subscribers are tasks on one asyncio loop, as streams and WebSockets are. The time is that from the call of `publish`
-to the moment when the last of those that listen has the message. "Blocked" has been told nothing since it subscribed:
-its mailbox is full, so each message costs dropping one.
+Subscribers are tasks on one asyncio loop, as streams and WebSockets are. The time runs from the call of `publish` until
+the last listening subscriber has the message. A blocked subscriber has read nothing since it subscribed: its mailbox is
+full, so each new message drops an old one.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from micropie.channels import Channels, RedisChannels
 
 
 class Crowd:
-    """Subscribers that count the messages that they get."""
+    """Subscribers that count their messages."""
 
     def __init__(self, size: int) -> None:
         self.missing = 0
@@ -42,7 +42,7 @@ class Crowd:
 
 
 async def measure(channels: Channels, size: int, messages: int, *, blocked: bool) -> list[float]:
-    """Seconds from each of so many messages to its last delivery."""
+    """Return, for each of so many messages, the seconds until its last delivery."""
     crowd = Crowd(size)
     tasks = [asyncio.create_task(crowd.listen(channels)) for _ in range(size)]
     await crowd.all_have_joined.wait()
@@ -63,7 +63,7 @@ async def measure(channels: Channels, size: int, messages: int, *, blocked: bool
 
 
 def report(name: str, channels: Channels, size: int, messages: int) -> None:
-    # Three rounds of each in turn, so that whatever else the machine does hits both.
+    # Three rounds of each in turn, so that noise affects both.
     free: list[float] = []
     blocked: list[float] = []
     for _ in range(3):

@@ -1,12 +1,11 @@
-"""`python -m benchmarks.execution`: handlers that compute, and what they cost the others, by where they run.
+"""`python -m benchmarks.execution`: handlers that compute, and how they delay others, depending on where they run.
 
-- What it costs to hand a request over to a process, beside what does no more than that.
-- How long eight requests take that compute, asked for at once: in one process of the pool, in two, in threads.
-- How late the answers of an `async def` handler are, which is asked 200 times a second on one event loop, while two
-  other handlers compute without end: in threads, then in processes, and while nothing else is done.
+- The cost of passing a request to a process, beside the least code that does it.
+- The time of eight simultaneous requests that compute: in one process of the pool, in two, in threads.
+- The delay of an `async def` handler that is asked 200 times a second on one event loop, while two other handlers
+  compute without end: in threads, then in processes, and while nothing else runs.
 
-Everything is measured in interleaved rounds, of which the best counts. The last two need two processors that nobody
-else uses.
+Everything is measured in interleaved rounds, of which the best counts. The last two need two idle processors.
 """
 
 from __future__ import annotations
@@ -27,11 +26,11 @@ from benchmarks.goals import judge_execution
 from benchmarks.overhead import Contender, Table, run_table
 from micropie import App, pooled, threaded
 
-PAUSE = 0.005  # seconds between two questions
+PAUSE = 0.005  # seconds between two requests
 COMPUTERS = 2
 REQUESTS = 8
-SHORT = 8  # times as many rounds of this, as each takes a moment and needs one in which two processors are free
-STEPS = 1_000_000  # of one request's work: about 50 ms, as short as leaves the hand-over unseen
+SHORT = 8  # times as many rounds of this: each is short, and one of them must find two free processors
+STEPS = 1_000_000  # of one request's work: about 50 ms, so that the cost of the hop does not matter
 
 PLAIN = (BY_NAME["plain"],)
 TABLES = (
@@ -93,7 +92,7 @@ class Site(App):
 
 
 async def ask(app: Any, path: str) -> bytes:
-    """One request, as a server would make it; the answer's body."""
+    """Make one request, as a server would. Return the answer's body."""
     bodies = []
 
     async def receive() -> dict[str, Any]:
@@ -108,7 +107,7 @@ async def ask(app: Any, path: str) -> bytes:
 
 
 async def at_once(app: App, path: str, count: int) -> float:
-    """Seconds until `count` requests, made at once, have their answers."""
+    """Return the seconds until `count` simultaneous requests have their answers."""
     start = perf_counter()
     async with anyio.create_task_group() as tasks:
         for _ in range(count):
@@ -117,7 +116,7 @@ async def at_once(app: App, path: str, count: int) -> float:
 
 
 async def measure_work(rounds: int) -> dict[str, list[float]]:
-    """Where it is done -> seconds for all requests, of each round."""
+    """Return where the work is done -> seconds for all requests, for each round."""
     one, two = Site(processes=1), Site(processes=2)
     ways: dict[str, Callable[[], Awaitable[float]]] = {
         "one process": lambda: at_once(one, f"/work_in_process/{STEPS}", REQUESTS),
@@ -134,7 +133,7 @@ async def measure_work(rounds: int) -> dict[str, list[float]]:
 
 
 async def latencies(app: App, count: int) -> list[float]:
-    """How long after its time each of `count` questions has its answer, in seconds, the shortest first."""
+    """Return by how many seconds each of `count` requests is answered late, the smallest first."""
     found = []
     due = perf_counter()
     for _ in range(count):
@@ -146,9 +145,9 @@ async def latencies(app: App, count: int) -> list[float]:
 
 
 async def measure_latencies(count: int, rounds: int) -> dict[str, list[list[float]]]:
-    """What is computed where -> latencies, of each round."""
+    """Return where the others compute -> latencies, for each round."""
     app = Site(pool_timeout=600, processes=COMPUTERS)
-    seconds = count * PAUSE * 4  # longer than the questions take, whatever holds them up
+    seconds = count * PAUSE * 4  # longer than the requests take, even with delays
     await at_once(app, "/in_process/0.2", COMPUTERS)
     found: dict[str, list[list[float]]] = {"idle": [], "in_thread": [], "in_process": []}
     for _ in range(rounds):
@@ -163,7 +162,7 @@ async def measure_latencies(count: int, rounds: int) -> dict[str, list[list[floa
 
 
 def summary(found: Mapping[str, list[list[float]]]) -> dict[str, dict[str, float]]:
-    """The best round's median and 99th percentile, each for itself."""
+    """Return the best median and the best 99th percentile of all rounds."""
     return {
         name: {
             "median_ms": min(median(one) for one in rounds) * 1000,

@@ -1,7 +1,7 @@
-"""What micropie wants to reach, judged on measured numbers.
+"""micropie's goals, checked against measured numbers.
 
-`best` is table -> contender -> case -> microseconds. What wasn't measured is said to be unmeasured, and is
-never met. "Every column" means every column that was measured.
+`best` is table -> contender -> case -> microseconds. A goal without numbers is reported as not measured, never as met.
+"Every column" means every column that was measured.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ SESSION_GOAL = 2.0  # times a plain request, as it was measured in the same tabl
 
 @dataclass(frozen=True)
 class Verdict:
-    """`met` is None for what wasn't measured."""
+    """The result for one goal. `met` is None if it wasn't measured."""
 
     goal: str
     met: bool | None
@@ -43,7 +43,7 @@ def judge(best: Best) -> list[Verdict]:
 
 
 def judge_bridges(best: Best) -> list[Verdict]:
-    """The goals of `bridges`, for what is answered in one piece: chunks are waited for one by one."""
+    """Judge the goals of `bridges`, for answers in one piece: a stream waits for each chunk."""
     pieces = ("plain", "form")
     return [
         *(
@@ -77,7 +77,7 @@ def _ahead(best: Best, table: str, peer: str, cases: Sequence[str] | None = None
 
 
 def _ratios(rows: Mapping[str, Mapping[str, float]], base: str, cases: Iterable[str] | None) -> dict[str, float]:
-    """Our time as a multiple of the base's, for the cases that both have."""
+    """Return our time as a multiple of the base's, for the cases that both have."""
     if OURS not in rows or base not in rows:
         return {}
     ours, theirs = rows[OURS], rows[base]
@@ -96,7 +96,7 @@ LATENESS = 3.0  # times the idle 99th percentile
 
 
 def judge_execution(work: Mapping[str, float], late: Mapping[str, float]) -> list[Verdict]:
-    """The goals of `execution`: seconds for the same work in one process and in two; 99th percentiles."""
+    """Judge the goals of `execution`: seconds for the same work in one process and in two; 99th percentiles."""
     speed_up = work["one process"] / work["two processes"]
     times = late["in_process"] / late["idle"]
     return [

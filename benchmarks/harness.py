@@ -1,13 +1,13 @@
-"""Driving applications in process and timing them. Nothing here knows a framework.
+"""Drives applications in process and times them. This module knows no framework.
 
-A *world* speaks one protocol: it starts and stops applications as a server would, makes requests, asks for
-one answer (to check it) and times a batch. Rules that keep the comparison fair:
+A *world* speaks one protocol: it starts and stops applications as a server would, makes requests, asks for one
+answer (to check it) and times a batch. Rules that keep the comparison fair:
 
-- scopes and environs are made before the clock starts, a fresh one per request, alike for everyone;
-- nothing but the call of the application is inside of the clock: no task, no socket, no server;
-- every round runs every contender once, in a new random order, so that a noisy neighbour meets all of them;
-- the best batch counts: noise only ever adds time. Medians are kept too, to tell how noisy it was;
-- the cycle collector runs between batches and never inside of one.
+- scopes and environs are made before the clock starts, a new one per request, equal for all contenders;
+- the clock measures only the call of the application: no task, no socket, no server;
+- every round runs every contender once, in a new random order, so that noise affects all of them;
+- the best batch counts: noise only ever adds time. Medians are kept too, to show how noisy the run was;
+- the cycle collector runs between batches and never inside one.
 """
 
 from __future__ import annotations
@@ -41,12 +41,12 @@ HEADERS = {
     "connection": "keep-alive",
 }
 ASGI_VERSIONS = {"version": "3.0", "spec_version": "2.3"}
-PIECE = 64 * 1024  # bytes: what uvicorn hands on at once
+PIECE = 64 * 1024  # bytes that uvicorn passes on at once
 PATIENCE = 10.0  # seconds for one checked answer, a start-up or a shutdown; each takes milliseconds
 
 
 class Unavailable(Exception):
-    """What a contender needs beside packages, such as a server, is not there."""
+    """A contender needs more than packages, such as a server, and it is missing."""
 
 
 def headers_of(case: Case) -> dict[str, str]:
@@ -57,7 +57,7 @@ def headers_of(case: Case) -> dict[str, str]:
 
 
 def signed_in(world: World, app: Any, case: Case) -> Case:
-    """The case with the cookie that this application gives for it, if it wants one."""
+    """Return the case with the cookie that this application sets for it, if the case needs one."""
     if not case.sign_in:
         return case
     answer = world.ask(app, Case("sign-in", "", "GET", case.sign_in, b""))
@@ -68,12 +68,12 @@ def signed_in(world: World, app: Any, case: Case) -> Case:
 
 @lru_cache
 def pieces_of(body: bytes) -> tuple[bytes, ...]:
-    """A body as a server hands it on; one empty piece for none."""
+    """Return a body in the pieces in which a server passes it on; one empty piece for no body."""
     return tuple(body[start : start + PIECE] for start in range(0, len(body), PIECE)) or (b"",)
 
 
 class World(Protocol):
-    """One protocol, as a server speaks it. An application is of that protocol, whatever its type."""
+    """One protocol, as a server speaks it. The applications have any type, but speak that protocol."""
 
     def start(self, app: Any) -> None: ...
     def ask(self, app: Any, case: Case) -> Answer: ...
@@ -89,8 +89,8 @@ class Exchange:
     """The server's half of one ASGI request.
 
     After the body `receive` waits until the response is complete, as it does while a client stays connected,
-    and says `http.disconnect` then. A framework that watches for a disconnect pays for the watching, one that
-    ends its watch by this message (Litestar's streams) can, and all others pay nothing for either.
+    and then returns `http.disconnect`. So a framework that watches for a disconnect pays for that, a framework
+    that ends its watch by this message (Litestar's streams) can do so, and all others pay nothing.
     """
 
     __slots__ = ("messages", "pieces", "watcher")
@@ -130,7 +130,7 @@ class Exchange:
 
 
 def make_scope(case: Case, state: dict[str, Any]) -> dict[str, Any]:
-    """A scope as uvicorn makes it."""
+    """Return a scope as uvicorn makes it."""
     return {
         "type": "http",
         "asgi": ASGI_VERSIONS.copy(),
@@ -149,7 +149,7 @@ def make_scope(case: Case, state: dict[str, Any]) -> dict[str, Any]:
 
 
 class Lifespan:
-    """Runs an application's lifespan as a server with `--lifespan auto` does."""
+    """Run an application's lifespan as a server with `--lifespan auto` does."""
 
     def __init__(self, app: AsgiApp) -> None:
         self.app = app
@@ -182,11 +182,11 @@ class Lifespan:
             reply.cancel()
             if not self.task.done():
                 raise TimeoutError(f"{kind}: no answer")
-            self.task.exception()  # an application may refuse lifespan by raising: seen, and forgotten
+            self.task.exception()  # it may refuse lifespan by raising; read, so that asyncio logs nothing
 
 
 class AsgiWorld:
-    """Applications called inside of one running event loop, one request after the other."""
+    """Calls applications inside one running event loop, one request after the other."""
 
     def __init__(self, loop: str = "asyncio") -> None:
         self._runner = asyncio.Runner(loop_factory=_loop_factory(loop))
@@ -230,7 +230,7 @@ async def _timed_asgi(app: AsgiApp, requests: list[Any]) -> float:
 def _loop_factory(name: str) -> Callable[[], asyncio.AbstractEventLoop]:
     if name == "asyncio":
         return asyncio.new_event_loop
-    import uvloop  # optional: asked for by name on the command line
+    import uvloop  # optional: chosen on the command line
 
     return uvloop.new_event_loop
 
@@ -249,7 +249,7 @@ class FileWrapper:
 
 
 class Head:
-    """What `start_response` was called with."""
+    """The arguments of `start_response`."""
 
     __slots__ = ("headers", "status")
 
@@ -263,7 +263,7 @@ def _no_write(data: bytes) -> None:
 
 
 def make_environ(case: Case) -> dict[str, Any]:
-    """An environ as gunicorn's sync worker makes it."""
+    """Return an environ as gunicorn's sync worker makes it."""
     environ = {
         "wsgi.errors": sys.stderr,
         "wsgi.version": (1, 0),
@@ -293,10 +293,10 @@ def make_environ(case: Case) -> dict[str, Any]:
 
 
 class WsgiWorld:
-    """Applications called in the main thread, as a sync worker does."""
+    """Calls applications in the main thread, as a sync worker does."""
 
     def start(self, app: WsgiApp) -> None:
-        """WSGI has no start-up: what an application does at its first request, the check triggers."""
+        """Do nothing: WSGI has no start-up. The check triggers what an application does at its first request."""
 
     def close(self) -> None:
         pass
@@ -339,7 +339,7 @@ def measure(
     batch: int,
     progress: Callable[[int], None] = lambda done: None,
 ) -> Timings:
-    """Microseconds per request, of every batch: contender -> case -> one number a round."""
+    """Return microseconds per request, of every batch: contender -> case -> one number a round."""
     timings: Timings = {name: {case.name: [] for case in cases} for name in apps}
     own = {(name, case.name): signed_in(world, app, case) for name, app in apps.items() for case in cases}
     order = list(apps)

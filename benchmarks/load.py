@@ -1,9 +1,9 @@
 """`python -m benchmarks.load PORT PATH SECONDS CONNECTIONS`: keeps a server busy, prints requests per second.
 
-As little client as can be, because it shares the machine with the server: one process, raw keep-alive
-sockets, each with one request under way (no pipelining). The first answer of a connection is read properly;
-its length is then what every later answer has to have, which spares the client from parsing headers. An
-answer of another status or length ends the run: a server that says something else at times measures nothing.
+The client is minimal, because it shares the machine with the server: one process, raw keep-alive sockets, each with
+one open request (no pipelining). Only the first answer of a connection is parsed. Every later answer must have the
+same length, so the client need not parse headers. An answer with another status or length ends the run, because then
+the measurement would be worthless.
 """
 
 from __future__ import annotations
@@ -16,11 +16,11 @@ from typing import Any
 
 STATUS = b"HTTP/1.1 200 "
 SETTLE = 0.3  # seconds before the count starts: connections open, the server's caches warm
-DEADLINE = 5.0  # more seconds than asked for, after which a server that stopped answering is given up
+DEADLINE = 5.0  # seconds after the end of the run at which a server that does not answer is abandoned
 
 
 class Connection(asyncio.Protocol):
-    """Asks again as soon as it was answered."""
+    """Sends the next request as soon as it has an answer."""
 
     def __init__(self, request: bytes, failed: asyncio.Future[None]) -> None:
         self.request = request
@@ -56,7 +56,7 @@ class Connection(asyncio.Protocol):
 
 
 def _answer_length(buffer: bytes) -> int:
-    """Of the whole answer, or 0 as long as its headers aren't complete."""
+    """Return the length of the whole answer, or 0 until its headers are complete."""
     head, found, _ = buffer.partition(b"\r\n\r\n")
     if not found:
         return 0
@@ -82,7 +82,7 @@ async def requests_per_second(port: int, path: str, seconds: float, connections:
     count = sum(client.answers for client in clients) - before
     if failed.done():
         failed.result()
-    failed.cancel()  # closing is no failure any more
+    failed.cancel()  # closing is not a failure from here on
     for client in clients:
         client.transport.abort()
     return count / spent

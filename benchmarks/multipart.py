@@ -1,8 +1,8 @@
-"""`python -m benchmarks.multipart`: the form parser in process, beside the push parser that it is made of.
+"""`python -m benchmarks.multipart`: the form parser in process, beside the push parser that it is built on.
 
-One file of 64 MiB in pieces of 64 KiB, as servers give them. What writes to the disk is left out (`UploadFile.write`
-counts only), so that it is parsers that are compared. The machine's memory copy, of the same pieces into 64 MiB that
-are there already, tells what could be had at most. Rounds are interleaved; the best of each counts.
+One file of 64 MiB in pieces of 64 KiB, as servers pass them on. Nothing is written to the disk (`UploadFile.write` only
+counts), so that only parsers are compared. A memory copy of the same pieces into 64 MiB of existing memory shows the
+upper limit of the machine. Rounds are interleaved; the best of each counts.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ SHARE = 0.3  # of the memory copy's rate
 
 
 def body(content: bytes) -> list[bytes]:
-    """A form with one file, in pieces."""
+    """Return a form with one file, in pieces."""
     head = f'--{BOUNDARY}\r\nContent-Disposition: form-data; name="f"; filename="f"\r\n\r\n'.encode()
     whole = head + content + f"\r\n--{BOUNDARY}--\r\n".encode()
     return [whole[start : start + PIECE] for start in range(0, len(whole), PIECE)]
@@ -86,7 +86,7 @@ def count(self: UploadFile, data: bytes) -> None:
 
 
 def measure(pieces: list[bytes], rounds: int) -> dict[str, float]:
-    """MB per second of each, the best of interleaved rounds."""
+    """Return MB per second of each contender, the best of interleaved rounds."""
     best: dict[str, float] = dict.fromkeys(CONTENDERS, 0)
     for _ in range(rounds):
         for name, run in random.sample(list(CONTENDERS.items()), len(CONTENDERS)):

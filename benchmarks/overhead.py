@@ -1,4 +1,4 @@
-"""`python -m benchmarks.overhead`: what a request costs in the framework alone, beside its peers."""
+"""`python -m benchmarks.overhead`: what a request costs in the framework alone, beside other frameworks."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from benchmarks.harness import AsgiWorld, Timings, Unavailable, World, WsgiWorld
 
 @dataclass(frozen=True)
 class Contender:
-    """Where an application is made. `package` is what a version is reported of."""
+    """A module and function that make an application. The version of `package` is reported."""
 
     name: str
     module: str
@@ -36,7 +36,7 @@ class Contender:
 
 @dataclass(frozen=True)
 class Table:
-    """One table of the report. The first contender is what the others are multiples of."""
+    """One table of the report. The others are shown as multiples of the first contender."""
 
     key: str
     title: str
@@ -52,7 +52,7 @@ class Table:
 
 @dataclass
 class Outcome:
-    """What became of one table."""
+    """The results of one table."""
 
     table: Table
     cases: list[Case]
@@ -61,7 +61,7 @@ class Outcome:
     wrong: list[str] = field(default_factory=list)
 
     def summary(self, of: Callable[[list[float]], float]) -> dict[str, dict[str, float]]:
-        """Contender -> case -> one number of all rounds."""
+        """Return contender -> case -> one number for all rounds."""
         return {name: {case: of(row[case]) for case in row} for name, row in self.timings.items()}
 
 
@@ -184,14 +184,14 @@ def _world(table: Table, loop: str) -> Iterator[World]:
 def _make(table: Table, wanted: Sequence[str], outcome: Outcome) -> dict[str, Any]:
     apps = {}
     for contender in table.contenders:
-        # the base is always measured: nothing is a multiple of nothing
+        # the base is always measured: the others are multiples of it
         if contender.name != table.base and wanted and not _is_wanted(contender.name, wanted):
             continue
         try:
             apps[contender.name] = contender.make()
         except (ImportError, Unavailable) as error:
             outcome.missing[contender.name] = str(error)
-        except Exception as error:  # it is there but doesn't start: its own fault, told as such
+        except Exception as error:  # it is installed but fails to start, which is reported
             outcome.wrong.append(f"{contender.name}: {type(error).__name__}: {error}")
     return apps
 

@@ -1,4 +1,4 @@
-"""Servers as processes: on a free port, waited for until they listen, ended on the way out, whatever happens."""
+"""Servers as processes: started on a free port, ready when they listen, always stopped at the end."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ from benchmarks.harness import Unavailable
 
 ROOT = Path(__file__).resolve().parent.parent
 START_PATIENCE = 15.0  # seconds for a server to listen
-STOP_PATIENCE = 5.0  # seconds for it to end when asked, before it is killed
+STOP_PATIENCE = 5.0  # seconds for it to end before it is killed
 
 
 @contextlib.contextmanager
 def uvicorn(factory: str, *options: str) -> Iterator[tuple[int, int]]:
-    """A uvicorn with what `factory`, `module:function`, makes: its port and the id of its process."""
+    """Run a uvicorn with the application of `factory`, `module:function`. Yields its port and process id."""
     port = free_port()
     command = [sys.executable, "-m", "uvicorn", "--factory", factory, "--host", "127.0.0.1", "--port", str(port)]
     with running([*command, "--no-access-log", "--log-level", "critical", *options], port) as server:
@@ -29,7 +29,7 @@ def uvicorn(factory: str, *options: str) -> Iterator[tuple[int, int]]:
 
 @contextlib.contextmanager
 def running(command: Sequence[str], port: int, **options: Any) -> Iterator[subprocess.Popen[bytes]]:
-    """A server that listens on `port`. Raises `Unavailable` if it does not start. `options` are `Popen`'s."""
+    """Run a server that listens on `port`. Raises `Unavailable` if it does not start. `options` are `Popen`'s."""
     server = subprocess.Popen(command, cwd=ROOT, **options)
     try:
         _wait_until_it_listens(server, port)

@@ -1,4 +1,4 @@
-"""A real redis-server on a free port, in a directory of its own, for as long as a `with` lasts."""
+"""A real redis-server on a free port, in its own directory, for the duration of a `with`."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from benchmarks.processes import free_port, running
 
 @contextmanager
 def redis_server(directory: Path) -> Iterator[str]:
-    """Its URL. Raises `Unavailable` if it is not installed or does not start."""
+    """Run it and yield its URL. Raises `Unavailable` if it is not installed or does not start."""
     command = shutil.which("redis-server")
     if command is None:
         raise Unavailable("redis-server is not installed; scripts/install-system-packages does it")

@@ -1,4 +1,4 @@
-"""Results as markdown. Text in, text out."""
+"""Formats results as markdown."""
 
 from __future__ import annotations
 

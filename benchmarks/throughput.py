@@ -1,7 +1,7 @@
 """`python -m benchmarks.throughput`: requests per second on a plain text, behind uvicorn.
 
-Every contender gets a uvicorn of its own, with one worker, and the same load from another process; they take
-turns in short rounds, so that a noisy neighbour meets all of them. Where `overhead` tells what a framework
+Every contender gets its own uvicorn, with one worker, and the same load from another process. They take turns in
+short rounds, so that noise affects all of them. Where `overhead` shows what a framework
 costs, this tells how much of that is left to be seen behind a server.
 """
 
@@ -42,7 +42,7 @@ RateStore = dict[str, list[float]]
 
 @contextlib.contextmanager
 def serving(name: str) -> Iterator[int]:
-    """A uvicorn that serves this contender, and rightly: a fast 404 is no result."""
+    """Run a uvicorn with this contender, and check its answer: a fast 404 is not a result."""
     with uvicorn(f"benchmarks.apps.{MODULES[name]}:make_asgi") as (port, _):
         said = complaint(PLAIN, _ask(port))
         if said:

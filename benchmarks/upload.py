@@ -1,8 +1,8 @@
 """`python -m benchmarks.upload`: a large upload through real servers, and how much memory it costs them.
 
-The upload is made while it is sent and never whole in memory or on the client's disk. What the server spools goes to
-a directory that is removed afterwards. The growth is that of the worker's peak of resident memory (VmHWM), beyond
-what it was after a small upload of the same kind.
+The upload is generated while it is sent, and never whole in memory or on the client's disk. The server spools into a
+directory that is removed afterwards. The growth is that of the worker's peak of resident memory (VmHWM), compared with
+the peak after a small upload of the same kind.
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ TAIL = b"\r\n--b--\r\n"
 
 @contextlib.contextmanager
 def running(command: str, spool: str) -> Iterator[int]:
-    """A server as a process; gives its port."""
+    """Run a server as a process. Yields its port."""
     with socket.create_server(("127.0.0.1", 0)) as free:
         port: int = free.getsockname()[1]
     environ = {**os.environ, "TMPDIR": spool, "PYTHONPATH": str(ROOT)}
@@ -76,7 +76,7 @@ def _wait_for(process: subprocess.Popen[bytes], port: int) -> None:
 
 
 def ask(port: int, request: bytes, mebibytes: int = 0) -> bytes:
-    """Send a request, then so many MiB of an upload; gives the answer's body."""
+    """Send a request, then so many MiB of an upload. Return the answer's body."""
     with socket.create_connection(("127.0.0.1", port), 120) as connection:
         connection.sendall(request)
         if mebibytes:
@@ -94,7 +94,7 @@ def ask(port: int, request: bytes, mebibytes: int = 0) -> bytes:
 
 
 def upload(port: int, path: str, mebibytes: int) -> float:
-    """Seconds that an upload takes. Raises ``RuntimeError`` for a wrong answer."""
+    """Return the seconds that an upload takes. Raises ``RuntimeError`` for a wrong answer."""
     length = len(HEAD) + mebibytes * MEBIBYTE + len(TAIL)
     lines = f"POST {path} HTTP/1.1", "Host: b", "Connection: close", f"Content-Length: {length}"
     head = "\r\n".join([*lines, "Content-Type: multipart/form-data; boundary=b", "", ""]).encode()
@@ -106,14 +106,14 @@ def upload(port: int, path: str, mebibytes: int) -> float:
 
 
 def peak(process: int) -> float:
-    """The most memory that a process ever had, in MiB."""
+    """Return the peak memory of a process, in MiB."""
     found = re.search(r"VmHWM:\s+(\d+) kB", Path(f"/proc/{process}/status").read_text())
     assert found is not None
     return int(found[1]) / 1024
 
 
 def measure(server: str, way: str, mebibytes: int) -> tuple[float, float]:
-    """The growth of the peak in MiB, and MB per second."""
+    """Return the growth of the peak in MiB, and MB per second."""
     with tempfile.TemporaryDirectory() as spool, running(SERVERS[server], spool) as port:
         worker = int(ask(port, b"GET /process HTTP/1.1\r\nHost: b\r\nConnection: close\r\n\r\n"))
         upload(port, f"/{way}", SMALL)

@@ -3,9 +3,9 @@
 Three tables, each beside an application written by hand and Starlette:
 
 - microseconds per echoed message in process. "In turn": a client task and the application, a queue each way, so that
-  every message is waited for, as behind a server. "At once": every message is there already and `send` never waits;
-  nothing but the framework is left, which no server offers;
-- echoed messages per second through one uvicorn, connections taking turns with one message under way each;
+  every message is waited for, as behind a server. "At once": all messages are ready and `send` never waits, so only
+  the framework is measured; no real server behaves like that;
+- echoed messages per second through one uvicorn; the connections take turns, each with one open message;
 - memory of the uvicorn process for each of many idle connections.
 """
 
@@ -29,11 +29,11 @@ from benchmarks.harness import ASGI_VERSIONS, AsgiApp, Lifespan, Message
 from benchmarks.processes import uvicorn
 
 BASE = "hand-written"
-GOAL = 1.5  # times the hand-written application's time for a message, in turn
+GOAL = 1.5  # times the hand-written application's time for a message, one after the other
 HELD_TO_IT = ("micropie", "micropie, after a wait")
 TEXT = "Hello, World!"
 
-# RFC 6455, section 5.2: a client's text frame, masked with zeros, and the echo that has to come.
+# RFC 6455, section 5.2: a client's text frame, masked with zeros, and the expected echo.
 FRAME = bytes([0x81, 0x80 | len(TEXT), 0, 0, 0, 0]) + TEXT.encode()
 ECHO = bytes([0x81, len(TEXT)]) + TEXT.encode()
 
@@ -44,7 +44,7 @@ Results = dict[str, dict[str, float]]
 
 
 def make_scope(state: dict[str, Any]) -> Message:
-    """A scope as uvicorn makes it."""
+    """Return a scope as uvicorn makes it."""
     return {
         "type": "websocket",
         "asgi": ASGI_VERSIONS.copy(),
@@ -92,7 +92,7 @@ async def in_turn(app: AsgiApp, scope: Message, count: int) -> float:
     to_app.put_nowait({"type": "websocket.connect"})
     task = asyncio.ensure_future(app(scope, to_app.get, from_app.put))
     check((await from_app.get())["type"], "websocket.accept")
-    await asyncio.sleep(0.003)  # the one that reads ahead has begun
+    await asyncio.sleep(0.003)  # until the task that reads ahead has begun
     start = time.perf_counter()
     for _ in range(count):
         to_app.put_nowait(received())
@@ -114,7 +114,7 @@ def check(found: object, expected: object) -> None:
 
 
 async def overhead(apps: dict[str, AsgiApp], rounds: int, count: int) -> Results:
-    """The best microseconds per message of each contender."""
+    """Return the best microseconds per message of each contender."""
     lifespans = {name: Lifespan(app) for name, app in apps.items()}
     for lifespan in lifespans.values():
         await lifespan.startup()
@@ -141,12 +141,12 @@ async def overhead(apps: dict[str, AsgiApp], rounds: int, count: int) -> Results
 
 
 def serving(name: str) -> AbstractContextManager[tuple[int, int]]:
-    """A uvicorn for this contender: its port and process. Nobody's idle connection gets a ping meanwhile."""
+    """Run a uvicorn for this contender. Yields its port and process id. It sends no pings during the run."""
     return uvicorn(f"benchmarks.apps.websocket_apps:{CONTENDERS[name].__name__}", "--ws-ping-interval", "600")
 
 
 class Client(asyncio.Protocol):
-    """Shakes hands; then, if it is to talk, sends again as soon as it was answered."""
+    """Performs the handshake. If it talks, it sends the next message as soon as it has an answer."""
 
     def __init__(self, port: int, talks: bool) -> None:
         self.ready: asyncio.Future[None] = asyncio.get_running_loop().create_future()
@@ -213,7 +213,7 @@ async def echoes_per_second(port: int, connections: int, seconds: float) -> floa
 
 
 async def memory_each(port: int, pid: int, connections: int) -> float:
-    """KiB of the server's resident memory for each idle connection."""
+    """Return KiB of the server's resident memory for each idle connection."""
     warm = await connected(port, 20, talks=False)
     await asyncio.sleep(0.5)
     before = resident(pid)
@@ -226,7 +226,7 @@ async def memory_each(port: int, pid: int, connections: int) -> float:
 
 
 def resident(pid: int) -> int:
-    """KiB; of Linux."""
+    """Return resident memory in KiB (Linux only)."""
     status = Path(f"/proc/{pid}/status").read_text()
     return int(status.partition("VmRSS:")[2].split()[0])
 

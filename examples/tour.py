@@ -1,10 +1,10 @@
-"""A tour of micropie in one file. Serve it with any server, it is a WSGI and an ASGI application at once:
+"""A tour of micropie in one file. It is a WSGI and an ASGI application, so any server can serve it:
 
     uvicorn examples.tour:app                   gunicorn examples.tour:app
     hypercorn examples.tour:app                 granian --interface wsgi examples.tour:app
     granian --interface asgi examples.tour:app  waitress-serve examples.tour:app
 
-and open http://127.0.0.1:8000/ (8080 for waitress), where everything below has a link.
+Then open http://127.0.0.1:8000/ (8080 for waitress), which has a link to each handler below.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ class Order:
 
 
 class Blog(App):
-    """An application inside of another: it answers below the attribute's name, /blog/..."""
+    """An inner application: it answers below the attribute's name, /blog/..."""
 
     posts = ("Hello", "Second thoughts")
 
@@ -79,7 +79,7 @@ class Tour(App):
     async def lifespan(self) -> AsyncIterator[dict[str, Any]]:
         yield {"started": 0, "motto": "small is tasty"}  # becomes self.state.motto
 
-    @hidden  # public, and no URL all the same
+    @hidden  # public, but not a URL
     async def opened(self) -> None:
         self.state.started += 1
 
@@ -109,7 +109,7 @@ class Tour(App):
     def upload(self, file: UploadFile, note: str = "") -> dict[str, Any]:
         return {"name": file.filename, "type": file.content_type, "size": len(file.read()), "note": note}
 
-    # -- explicit routes, for what names can't say -----------------------------------------------------------------
+    # -- explicit routes, for paths that names can't express -------------------------------------------------------
 
     @get("/users/<number:int>", name="user")
     async def user(self, number: int) -> dict[str, Any]:
@@ -129,7 +129,7 @@ class Tour(App):
         return "async def: on the event loop; under WSGI on the process's own one"
 
     def in_thread(self) -> str:
-        return "def: may block, so it has a thread of its own; under WSGI it is the server's"
+        return "def: may block, so it runs in a worker thread; under WSGI in the server's"
 
     @inline
     def quick(self) -> str:
@@ -224,7 +224,7 @@ app = Tour()
 
 @app.get("/hello/<name>")
 def hello(name: str) -> str:
-    """Plain functions may be handlers too; ``micropie.request`` is the request that is being answered."""
+    """Plain functions may be handlers too; ``micropie.request`` is the current request."""
     return f"Hello {escape(name)}, you asked for {escape(request.path)}."
 
 

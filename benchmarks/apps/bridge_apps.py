@@ -1,7 +1,7 @@
-"""Applications of one protocol served by the other, each below ``/m``: by micropie, by a2wsgi, and by next to nothing.
+"""Applications of one protocol served by the other, each below ``/m``: by micropie, by a2wsgi, and by bare hops.
 
-The bare ones are what a hop costs when it does nothing else: the body is read ahead, the answer collected and handed
-back whole, nothing is streamed, nobody is cancelled and nothing is closed.
+A bare hop does nothing else: the body is read before the call, the answer is collected and returned whole, and nothing
+is streamed, cancelled or closed.
 """
 
 from __future__ import annotations
@@ -203,7 +203,7 @@ def _by_blocking_hop(app: AsgiApp, hop: BlockingHop) -> WsgiApp:
     return call
 
 
-_running = ExitStack()  # left when the process ends
+_running = ExitStack()  # closed when the process ends
 
 
 def _portal() -> BlockingHop:

@@ -1,4 +1,4 @@
-"""CherryPy: exposed methods, its JSON tools with the faster functions, logging to nowhere."""
+"""CherryPy: exposed methods, its JSON tools with the faster functions, without logging."""
 
 from __future__ import annotations
 

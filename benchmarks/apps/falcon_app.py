@@ -1,7 +1,7 @@
 """Falcon, both of its application classes, with the JSON functions given as its documentation shows.
 
-The current wheels are compiled where Falcon's authors found it to pay (the URI, stream and ASGI helpers in
-`falcon.cyutil`); the rest of it is meant to be pure Python since release 4.1.
+The current wheels are compiled where Falcon's authors found a benefit (the URI, stream and ASGI helpers in
+`falcon.cyutil`). Since release 4.1 the rest is pure Python by design.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
-"""The JSON functions that every contender is given, where its documentation tells how to give it some.
+"""The JSON functions of every contender whose documentation describes how to plug them in.
 
-orjson if it is installed, else the standard library's: the same rule as micropie's own.
+orjson if it is installed, else the standard library's: the same rule as in micropie.
 """
 
 from __future__ import annotations

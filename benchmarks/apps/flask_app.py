@@ -88,7 +88,7 @@ def count() -> str:
 
 
 def make_wsgi_with_sessions() -> WsgiApp:
-    """Its sessions are the cookie itself, signed: nothing is kept on the server."""
+    """Make the application with sessions, which are stored in the signed cookie and not on the server."""
     app = Flask(__name__)
     app.secret_key = "a secret"
     app.get("/plain")(plain)

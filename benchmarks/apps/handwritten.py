@@ -1,8 +1,8 @@
-"""No framework: what each protocol costs when an application is written for these cases alone.
+"""No framework: an application for each protocol that is written for these cases only.
 
-Every other number in the report is a multiple of this one's. It dispatches on the path, states its headers
-and computes the length of its bodies, which no application can do without; and it does nothing else: no
-error handling, no methods, no wrong input.
+Every other number in the report is a multiple of this one's. It does only what every application must do: it
+dispatches on the path, states its headers and computes the length of its bodies. It has no error handling, no methods
+and no checks of its input.
 """
 
 from __future__ import annotations

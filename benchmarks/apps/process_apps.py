@@ -1,6 +1,6 @@
-"""One handler, which has next to nothing to do, called in another process: by micropie, and by what is there without.
+"""One trivial handler, called in another process: by micropie, and by the standard library alone.
 
-The bare ones know neither time limits nor the request: they hand over the function's name, and take its result.
+The bare applications have no time limits and no request: they pass the function's name, and return its result.
 """
 
 from __future__ import annotations

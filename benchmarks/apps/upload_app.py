@@ -1,4 +1,4 @@
-"""An application that takes large uploads in each way that there is; `benchmarks.upload` sends them."""
+"""An application that receives large uploads in every possible way; `benchmarks.upload` sends them."""
 
 from __future__ import annotations
 

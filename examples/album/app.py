@@ -1,4 +1,4 @@
-"""An album: people sign in, hang pictures up and take them down. What a small site needs, in one file.
+"""An album: people sign in, upload pictures and delete them. A small site in one file.
 
     uvicorn examples.album.app:app          gunicorn examples.album.app:app          (both from the project's folder)
 
@@ -25,7 +25,7 @@ KINDS = frozenset({"image/png", "image/jpeg", "image/gif", "image/webp"})
 
 @inline
 def signed_in_only(request: Request) -> Any:
-    """Middleware: whoever is not signed in sees the door, and nothing else."""
+    """Middleware: users who are not signed in see only the door."""
     is_open = request.path == "/door" or request.path.startswith("/static/")
     if not is_open and "user" not in request.session:
         yield Redirect("/door")
@@ -43,9 +43,9 @@ class Album(App):
 
     @post("/door")
     def sign_in(self, name: str, password: str) -> Any:
-        if password != "pie" or not name:  # noqa: S105 - everybody knows it
+        if password != "pie" or not name:  # noqa: S105 - a public password
             return 403, self.render("door.html", wrong=True)
-        self.request.session.regenerate()  # an id that somebody may have planted is worth nothing from now on
+        self.request.session.regenerate()  # an id that an attacker may have planted is useless from now on
         self.request.session["user"] = name
         self._say(f"Welcome, {name}!")
         return Redirect("/")
@@ -69,7 +69,7 @@ class Album(App):
     @post("/take-down")
     def take_down(self, name: str) -> Any:
         picture = PICTURES / name
-        if picture not in PICTURES.iterdir():  # whatever else the name may lead to
+        if picture not in PICTURES.iterdir():  # the name may contain a path
             raise HTTPError(404, "There is no such picture.")
         picture.unlink()
         self._say(f"{name} is gone.")
@@ -79,7 +79,7 @@ class Album(App):
         return static_file(name, root=PICTURES, max_age=60)
 
     def _say(self, sentence: str) -> None:
-        """Shown once, by the page that is shown next."""
+        """Show a sentence once, on the next page."""
         self.request.session["said"] = sentence
 
 

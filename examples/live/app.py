@@ -1,8 +1,8 @@
-"""A page that is alive: a room to chat in, a clock of the server's, an upload that shows how far it is.
+"""A live page: a chat room, the server's clock, and an upload with its progress.
 
     uvicorn examples.live.app:app          hypercorn -k trio examples.live.app:app          (from the project's folder)
 
-The room's last messages are kept in this process's memory, so one worker is what it is for, and a new one begins empty.
+The room's last messages are stored in this process's memory. So run it with one worker; a new one begins empty.
 """
 
 from __future__ import annotations
@@ -18,8 +18,8 @@ import anyio
 from micropie import App, EventStream, WebSocket, event, max_body_size, post, reads_body
 from micropie.middleware import SecurityHeaders
 
-KEPT = 50  # messages that are told to whoever comes later
-LONGEST = {"name": 40, "text": 2000}  # characters; what is more is cut off
+KEPT = 50  # messages that new clients get
+LONGEST = {"name": 40, "text": 2000}  # characters; longer text is cut off
 
 
 class Live(App):
@@ -35,7 +35,7 @@ class Live(App):
         await ws.accept()
         async with anyio.create_task_group() as tasks:
             tasks.start_soon(self._tell, ws)
-            while True:  # until the client leaves: that raises ConnectionClosed, which ends the task as well
+            while True:  # until the client leaves: then ConnectionClosed is raised, which also ends the task
                 match await ws.receive_json():
                     case {"name": str(name), "text": str(text)} if text.strip():
                         await self._say({"name": name[: LONGEST["name"]], "text": text[: LONGEST["text"]]})
@@ -48,7 +48,7 @@ class Live(App):
 
     async def _tell(self, ws: WebSocket) -> None:
         async with self.channels.subscribe("room") as messages:
-            for message in list(self._history):  # as it is now: what comes from here on is in ``messages``
+            for message in list(self._history):  # a copy: later messages come from ``messages``
                 await ws.send_json(message)
             async for message in messages:
                 await ws.send_json(message)
@@ -66,7 +66,7 @@ class Live(App):
     @max_body_size(1024**3)
     @reads_body
     async def upload(self) -> Any:
-        """Counts the bytes of a form's files as they arrive, and keeps none."""
+        """Count the bytes of a form's files as they arrive, without storing them."""
         sizes: dict[str, int] = {}
         async for part in self.request.parts():
             if part.raw_filename is not None:
