@@ -1,7 +1,7 @@
-"""The request's body on its way in: counted, limited, received once, whole or piece by piece.
+"""The request's body while it is received: counted, limited, received once, whole or piece by piece.
 
-Each request has one ``Body``. Its methods are flows: they ask for pieces, a driver gets them. Reading a body a
-second time gives what was received or fails with a sentence; it never waits for bytes that won't come.
+Each request has one ``Body``. Its methods are flows: they ask for pieces, a driver gets them. A second read returns
+the bytes that were received, or raises an error; it never waits for bytes that won't come.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ class Body:
             raise self._too_large()
 
     def start_stream(self) -> None:
-        """Declare that ``next_piece`` will be called. Raises ``RuntimeError`` if the stream was handed out before."""
+        """Declare that ``next_piece`` will be called. Raises ``RuntimeError`` if the body was streamed before."""
         if self.state is STREAMED:
             raise RuntimeError("the body was handed out as a stream or a form before; it can be streamed only once")
         self._ended = False
@@ -44,7 +44,7 @@ class Body:
             self.state = STREAMED
 
     def next_piece(self) -> Flow[bytes]:
-        """The next piece, ``b""`` at the end. A body that was received whole comes as one piece."""
+        """Return the next piece, ``b""`` at the end. A body that was received whole is one piece."""
         if self.state is KEPT and not self._ended:
             self._ended = True
             return self.data
@@ -58,37 +58,31 @@ class Body:
         return piece
 
     def whole(self) -> Flow[bytes]:
-        """All of it; kept, so that it can be asked for again. Raises ``RuntimeError`` after ``start_stream``."""
+        """Return the whole body, and keep it for the next call. Raises ``RuntimeError`` after ``start_stream``."""
         if self.state is STREAMED:
             raise RuntimeError("the body was handed out as a stream or a form before; it can't be read whole as well")
         if self._is_too_large:
             raise self._too_large()
         if self.state is UNREAD:
             piece, more = yield RECEIVE_STEP
-            yield from self.rest(piece, more)
+            self._count(piece)
+            if more:
+                # It grows by an eighth at a time and gives its bytes away without another copy: a join would take
+                # twice the body's size in memory.
+                data = BytesIO()
+                data.write(piece)
+                while more:
+                    piece, more = yield RECEIVE_STEP
+                    self._count(piece)
+                    data.write(piece)
+                piece = data.getvalue()
+            self.keep(piece)
         return self.data
 
     def keep(self, data: bytes) -> None:
-        """Take ``data``, which is within the limit, as the whole body."""
+        """Set the whole body to ``data``, which is within the limit."""
         self.data = data
         self.state = KEPT
-
-    def rest(self, first: bytes, more: bool) -> Flow[bytes]:
-        """All of a body whose first piece is there, kept like ``whole``'s."""
-        self._count(first)
-        if not more:
-            self.keep(first)
-            return first
-        # It grows by an eighth at a time and gives its bytes away without another copy: a join would take twice the
-        # body's size in memory.
-        data = BytesIO()
-        data.write(first)
-        while more:
-            piece, more = yield RECEIVE_STEP
-            self._count(piece)
-            data.write(piece)
-        self.keep(data.getvalue())
-        return self.data
 
     def _count(self, piece: bytes) -> None:
         self.size += len(piece)
@@ -96,5 +90,5 @@ class Body:
             raise self._too_large()
 
     def _too_large(self) -> HTTPError:
-        self._is_too_large = True  # whoever asks again hears the same
+        self._is_too_large = True  # raised again by each later read
         return HTTPError(413, f"The body may have {self._limit} bytes at most.")

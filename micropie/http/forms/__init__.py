@@ -1,10 +1,10 @@
-"""Query strings and forms: bytes pushed in, fields and files out; all that the framework uses of forms.
+"""Query strings and forms: bytes in, fields and files out.
 
-The rules, the same for a query, an urlencoded form and a multipart form, however they are cut into chunks:
-- limits are checked field by field, in the order of the bytes, so that what comes first decides the answer;
+The rules are the same for a query, an urlencoded form and a multipart form:
+- limits are checked field by field, in the order of the bytes, so that the first problem decides the answer;
 - too much (fields, files, bytes of a field) is 413, malformed is 400, a charset other than UTF-8 is 415;
 - text is valid UTF-8 without NUL; only ``&`` separates; a name without ``=`` has the value ``""``;
-- a parser that raised has closed what it had opened, and is of no further use.
+- a parser that raised has closed the files that it had opened, and can't be used again.
 """
 
 from __future__ import annotations
@@ -26,38 +26,39 @@ __all__ = [
     "PartHead",
     "PartParser",
     "UploadFile",
-    "UrlencodedParser",
     "boundary_of",
     "content_type",
     "is_json",
     "parse_query",
-    "parse_urlencoded",
     "require_utf8",
     "text_of",
 ]
 
 
 def parse_query(query: bytes | str, limits: Limits = DEFAULT_LIMITS) -> dict[str, list[str]]:
-    """A whole query or urlencoded form; a str is WSGI's, bytes as latin-1. Raises ``HTTPError`` 400, 413."""
+    """Return name -> values of a query or an urlencoded form. A str is WSGI's: bytes as latin-1.
+
+    Raises 400 for malformed text, 413 past a limit.
+    """
     if not query:
         return {}
     if len(query) <= limits.max_form_field_size and query.isascii():
-        text = query if type(query) is str else query.decode("ascii")  # type: ignore[union-attr]
-        # Where no limit can be passed, text does; anything else takes the parser's way.
+        text = query if isinstance(query, str) else query.decode("ascii")
+        # Only where no limit can be passed. Anything else is parsed with checks.
         if "&" not in text and "%" not in text and "+" not in text and "\0" not in text and limits.max_fields:
             name, _, value = text.partition("=")
             return {name: [value]}
         if text.count("&") < limits.max_fields and len(text) <= limits.max_form_memory:
-            return _fields_of(text)
-    parser = UrlencodedParser(limits)
-    parser.feed(_query_bytes(query) if isinstance(query, str) else query)
-    return parser.finish().fields
+            return _parse_unchecked(text)
+    if isinstance(query, str):
+        try:
+            query = query.encode("latin-1")
+        except UnicodeEncodeError:
+            raise BadRequest("The query is not percent-encoded UTF-8.") from None
+    return parse_checked(query, limits)
 
 
-parse_urlencoded = parse_query
-
-
-def _fields_of(text: str) -> dict[str, list[str]]:
+def _parse_unchecked(text: str) -> dict[str, list[str]]:
     fields: dict[str, list[str]] = {}
     encoded = "%" in text or "+" in text or "\0" in text
     for pair in text.split("&"):
@@ -74,54 +75,25 @@ def _unquoted(text: str) -> str:
     return text_of(unquote_to_bytes(text)) if "%" in text or "\0" in text else text
 
 
-def _query_bytes(query: str) -> bytes:
-    try:
-        return query.encode("latin-1")
-    except UnicodeEncodeError:
-        raise BadRequest("The query is not percent-encoded UTF-8.") from None
-
-
-class UrlencodedParser:
-    """``a=1&b=2``, pushed in."""
-
-    def __init__(self, limits: Limits = DEFAULT_LIMITS) -> None:
-        self._form = FormData()
-        self._budget = Budget(limits)
-        self._pair = bytearray()
-        # Three bytes (%41) may stand for one: a longer pair has a name or a value that is too long, decoded.
-        self._longest = 6 * limits.max_form_field_size + 1
-
-    def feed(self, chunk: bytes) -> None:
-        start = 0
-        while (end := chunk.find(b"&", start)) >= 0:
-            self._pair += chunk[start:end]
-            self._end_pair()
-            start = end + 1
-        self._pair += chunk[start:]
-        if len(self._pair) > self._longest:
-            self._end_pair()
-
-    def finish(self) -> FormData:
-        if self._pair:
-            self._end_pair()
-        return self._form
-
-    def close(self) -> None:
-        self._pair.clear()
-
-    def _end_pair(self) -> None:
+def parse_checked(query: bytes, limits: Limits) -> dict[str, list[str]]:
+    """Do as ``parse_query``; the limits are checked before each field is decoded."""
+    fields: dict[str, list[str]] = {}
+    budget = Budget(limits)
+    *pairs, last = query.split(b"&", limits.max_fields)  # one pair too many is seen as the last
+    for pair in [*pairs, last] if last else pairs:
         # An empty pair (``a=1&&b=2``) is no field, but it counts: a million of them cost as much as fields.
-        self._budget.begin()
-        if self._pair:
-            raw_name, _, raw_value = bytes(self._pair).replace(b"+", b" ").partition(b"=")
-            self._pair.clear()
-            name, value = self._decoded(raw_name), self._decoded(raw_value)
-            self._budget.spend(len(name) + len(value))
-            self._form.fields.setdefault(text_of(name), []).append(text_of(value))
+        budget.begin()
+        if pair:
+            raw_name, _, raw_value = pair.replace(b"+", b" ").partition(b"=")
+            name, value = _decoded(raw_name, budget), _decoded(raw_value, budget)
+            budget.spend(len(name) + len(value))
+            fields.setdefault(text_of(name), []).append(text_of(value))
+    return fields
 
-    def _decoded(self, raw: bytes) -> bytes:
-        # First the least that it can be: to decode 6 MiB of %41 takes a second.
-        self._budget.measure(len(raw) - 2 * raw.count(b"%"))
-        data = unquote_to_bytes(raw)
-        self._budget.measure(len(data))
-        return data
+
+def _decoded(raw: bytes, budget: Budget) -> bytes:
+    # First the least that it can be: to decode 6 MiB of %41 takes a second.
+    budget.measure(len(raw) - 2 * raw.count(b"%"))
+    data = unquote_to_bytes(raw)
+    budget.measure(len(data))
+    return data

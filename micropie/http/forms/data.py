@@ -1,7 +1,7 @@
-"""What comes out of a query or a form, and what it may cost: the same limits and sentences for all kinds.
+"""The data of a query or a form, and its limits: the same limits and messages for all kinds.
 
 Too much is 413, malformed is 400, a charset other than UTF-8 is 415. Text is valid UTF-8 without NUL. Nothing
-here knows how a form is written.
+here knows a form's syntax.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ MEBIBYTE = 1024 * 1024
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """What one query or form may cost."""
+    """The limits of one query or form; sizes in bytes."""
 
     max_form_field_size: int = MEBIBYTE
     max_fields: int = 1000  # as Django and PHP
@@ -32,9 +32,9 @@ DEFAULT_LIMITS = Limits()
 
 @dataclass(slots=True)
 class FormData:
-    """A form's ``fields`` and ``files``, each a list by name; ``close()`` closes the files.
+    """The fields and files of a multipart form, each a list by name; ``close()`` closes the files.
 
-    ``parts``: both as they came, (name, value or file); of a multipart form only.
+    ``parts``: both in the order of the form, (name, value or file).
     """
 
     fields: dict[str, list[str]] = field(default_factory=dict)
@@ -48,7 +48,7 @@ class FormData:
 
 
 class Budget:
-    """What the fields so far have cost: the limits that every kind of form shares. Raises 413."""
+    """A counter of fields and their bytes: the limits that every kind of form shares. Raises 413."""
 
     def __init__(self, limits: Limits) -> None:
         self._limits = limits
@@ -63,19 +63,19 @@ class Budget:
             raise HTTPError(413, f"A form or query may have {self._limits.max_fields} fields at most.")
 
     def measure(self, size: int) -> None:
-        """Raises 413 for a name or value of ``size`` bytes that is too long, or one too many."""
+        """Raise 413 if a name or value of ``size`` bytes is too long, by itself or with the fields so far."""
         if size > self._limits.max_form_field_size:
             raise HTTPError(413, f"A field may have {self._limits.max_form_field_size} bytes at most.")
         if self._memory + size > self._max_memory:
             raise HTTPError(413, f"A form's fields may have {self._max_memory} bytes together at most.")
 
     def spend(self, size: int) -> None:
-        """A field of ``size`` bytes, name and value, is complete."""
+        """Add a complete field of ``size`` bytes, name and value."""
         self._memory += size
 
 
 def text_of(data: bytes) -> str:
-    """A name or a value as text. Raises ``BadRequest``."""
+    """Return a name or a value as text. Raises ``BadRequest``."""
     try:
         text = data.decode()
     except UnicodeDecodeError:
@@ -86,6 +86,6 @@ def text_of(data: bytes) -> str:
 
 
 def require_utf8(charset: str) -> None:
-    # 415 and not a guess: text that is decoded wrongly is stored wrongly.
+    """Raise 415 for another charset: text that is decoded by a guess would be stored wrongly."""
     if charset.lower() not in ("", "utf-8", "utf8", "us-ascii", "ascii"):
         raise HTTPError(415, "Forms are read as UTF-8 only.")

@@ -1,7 +1,7 @@
 """``multipart/form-data``: bytes pushed in, parts or fields and files out; the only place that knows ``multipart``.
 
-The answer doesn't depend on how the bytes are cut into chunks (docs/risks.md, R34): every limit is checked in the
-order of the bytes, and what the push parser would take or refuse as the chunks fall is refused before it.
+The result doesn't depend on how the bytes are cut into chunks (docs/risks.md, R34): every limit is checked in the
+order of the bytes. Input that the push parser accepts or refuses depending on the cuts is refused before it gets there.
 """
 
 from __future__ import annotations
@@ -197,7 +197,7 @@ class MultipartParser:
         return min(self._spool_size, self._memory_left)
 
     def may_block(self, size: int) -> bool:
-        """Return whether feeding ``size`` bytes may write to the disk: then use a worker thread (RISKS row 31)."""
+        """Return whether feeding ``size`` bytes may write to the disk: if so, use a thread (docs/risks.md, R31)."""
         if self._upload is not None:
             size += self._upload.size
         return size > self._memory_for_file()

@@ -1,8 +1,8 @@
-"""A multipart form part by part, as it arrives or as it was received: what ``request.parts()`` gives.
+"""A multipart form part by part, as it arrives or as it was received: ``request.parts()``.
 
-Reading is by flows, as everywhere below the drivers; ``Part`` and ``AsyncPart`` are the two thin faces that a ``for``
-and an ``async for`` show of them. What is not read of a part is skipped when the next one is asked for; what is not
-asked for is never received.
+Reading is written once, as flows, as everywhere below the drivers. ``Part`` (of a ``for``) and ``AsyncPart`` (of an
+``async for``) only have them performed. The rest of a part is skipped when the next one is asked for; the rest of the
+body is never received.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
 from io import BytesIO
 from pathlib import Path
-from typing import Any, Final, Protocol
+from typing import Final, Generic, Protocol, TypeVar
 
 from micropie.execution.steps import IO, Flow
 from micropie.http.body import Body
@@ -19,19 +19,33 @@ from micropie.http.forms.uploads import BATCH, CHUNK, MOST_PIECES, NewFile, safe
 
 _END: Final = object()
 
+T = TypeVar("T")
+
+
+class Perform(Protocol):
+    """Perform a flow, and wait for its result."""
+
+    def __call__(self, flow: Flow[T], /) -> T: ...
+
+
+class PerformAsync(Protocol):
+    """Perform a flow; its result is to be awaited."""
+
+    def __call__(self, flow: Flow[T], /) -> Awaitable[T]: ...
+
 
 class PartSource(Protocol):
-    """Where parts come from."""
+    """A body that consists of parts."""
 
     def next_part(self) -> Flow[PartHead | None]:
-        """The next part, None after the last; what is left of the one before is skipped."""
+        """Return the next part, None after the last; skip the rest of the one before."""
 
     def next_chunk(self) -> Flow[bytes]:
-        """The next bytes of the current part, b"" at its end; not to be asked for after that."""
+        """Return the next bytes of the current part, b"" at its end. Not to be called after that."""
 
 
 class ArrivingParts:
-    """The parts of a body on its way in, of which one piece is held at a time."""
+    """The parts of a body that is being received. One piece of it is in memory at a time."""
 
     def __init__(self, body: Body, parser: PartParser) -> None:
         body.start_stream()
@@ -40,19 +54,19 @@ class ArrivingParts:
         self._events: Iterator[PartHead | bytes | None] = iter(())
 
     def next_part(self) -> Flow[PartHead | None]:
-        """See ``PartSource``. Raises 400, 408, 413 and ``ClientDisconnect``."""
+        """Return the next part (``PartSource``). Raises 400, 408, 413 and ``ClientDisconnect``."""
         while (event := (yield from self._next())) is not _END:
             if isinstance(event, PartHead):
                 return event
         return None
 
     def next_chunk(self) -> Flow[bytes]:
-        """See ``PartSource``. Raises 400, 408, 413 and ``ClientDisconnect``."""
+        """Return the next bytes (``PartSource``). Raises 400, 408, 413 and ``ClientDisconnect``."""
         event = yield from self._next()
         return event if isinstance(event, bytes) else b""
 
     def _next(self) -> Flow[object]:
-        """The next event; ``_END`` at the body's end, if the form is complete by then."""
+        """Return the next event, ``_END`` at the body's end if the form is complete by then."""
         while True:
             for event in self._events:
                 return event
@@ -64,7 +78,7 @@ class ArrivingParts:
 
 
 class ReceivedParts:
-    """The parts of a form that was received before: by a hook, or because its handler is without ``@reads_body``."""
+    """The parts of a form that was received before the handler was called, as without ``@reads_body``."""
 
     def __init__(self, parts: Sequence[tuple[str, str | UploadFile]]) -> None:
         self._parts = iter(parts)
@@ -72,7 +86,7 @@ class ReceivedParts:
         self._upload: UploadFile | None = None
 
     def next_part(self) -> Flow[PartHead | None]:
-        """See ``PartSource``."""
+        """Return the next part (``PartSource``)."""
         for name, value in self._parts:
             if isinstance(value, str):
                 self._rest, self._upload = value.encode(), None
@@ -83,7 +97,7 @@ class ReceivedParts:
         return None
 
     def next_chunk(self) -> Flow[bytes]:
-        """See ``PartSource``."""
+        """Return the next bytes (``PartSource``)."""
         if self._upload is not None:
             chunk: bytes = yield IO, self._upload.read, (CHUNK,)
             return chunk
@@ -92,14 +106,9 @@ class ReceivedParts:
 
 
 class Parts:
-    """What ``request.parts()`` returns: for a ``for`` in a ``def`` handler, or an ``async for`` in an ``async def``."""
+    """The parts of a form: for a ``for`` in a ``def`` handler, or an ``async for`` in an ``async def``."""
 
-    def __init__(
-        self,
-        source: PartSource,
-        perform: Callable[[Flow[Any]], Any],
-        perform_async: Callable[[Flow[Any]], Awaitable[Any]],
-    ) -> None:
+    def __init__(self, source: PartSource, perform: Perform, perform_async: PerformAsync) -> None:
         self._source = source
         self._perform = perform
         self._perform_async = perform_async
@@ -124,21 +133,23 @@ class Parts:
         return None if reader is None else AsyncPart(reader, self._perform_async)
 
 
-class _Iterator:
-    """An async iterator over what a flow gives until it is nothing. Not an async generator: those that are left in
-    the middle, by a ``break``, have to be closed by hand."""
+class _Iterator(Generic[T]):
+    """An async iterator over the results of a flow until one is empty.
 
-    def __init__(self, step: Callable[[], Flow[Any]], perform_async: Callable[[Flow[Any]], Awaitable[Any]]) -> None:
+    Not an async generator: one that is left in the middle, by a ``break``, has to be closed by hand.
+    """
+
+    def __init__(self, step: Callable[[], Flow[T | None]], perform_async: PerformAsync) -> None:
         self._step = step
         self._perform_async = perform_async
 
-    def __aiter__(self) -> AsyncIterator[Any]:
+    def __aiter__(self) -> AsyncIterator[T]:
         return self
 
-    def __anext__(self) -> Awaitable[Any]:
+    def __anext__(self) -> Awaitable[T]:
         return self._perform_async(self._next())
 
-    def _next(self) -> Flow[Any]:
+    def _next(self) -> Flow[T]:
         item = yield from self._step()
         if not item:
             raise StopAsyncIteration
@@ -151,46 +162,46 @@ class _Reader:
     def __init__(self, head: PartHead, source: PartSource) -> None:
         self.head = head
         self._source: PartSource | None = source
-        self._kept = memoryview(b"")  # of the chunk that ``read(n)`` took a part of
+        self._rest = memoryview(b"")  # of the chunk that ``read(n)`` took a part of
         self._has_ended = False
 
     def end(self) -> None:
-        """The next part has been asked for: from now on this one can't be read."""
+        """Refuse to be read from now on, as the next part has been asked for."""
         self._source = None
 
     def next_chunk(self) -> Flow[bytes]:
-        """The next bytes of the part, b"" at its end. Raises ``RuntimeError`` if that is past."""
+        """Return the next bytes of the part, b"" at its end. Raises ``RuntimeError`` after ``end``."""
         if self._has_ended:
             return b""
         if self._source is None:
             raise RuntimeError(f"the part {self.head.name!r} is gone: read it before you ask for the next one")
-        if self._kept:
-            chunk, self._kept = bytes(self._kept), memoryview(b"")
+        if self._rest:
+            chunk, self._rest = bytes(self._rest), memoryview(b"")
             return chunk
         chunk = yield from self._source.next_chunk()
         self._has_ended = not chunk
         return chunk
 
     def read(self, n: int) -> Flow[bytes]:
-        """``n`` bytes, or what there is before the end; all of it if ``n`` is negative."""
-        data = BytesIO()  # which gives its bytes away without another copy of them
+        """Return ``n`` bytes, fewer at the end; the rest if ``n`` is negative."""
+        data = BytesIO()  # gives its bytes away without another copy of them
         missing = n
         while n < 0 or missing:
-            if not self._kept or n < 0:
-                self._kept = memoryview((yield from self.next_chunk()))
-            if not self._kept:
+            if not self._rest or n < 0:
+                self._rest = memoryview((yield from self.next_chunk()))
+            if not self._rest:
                 break
-            taken = data.write(self._kept if n < 0 else self._kept[:missing])
-            self._kept = self._kept[taken:]
+            taken = data.write(self._rest if n < 0 else self._rest[:missing])
+            self._rest = self._rest[taken:]
             missing -= taken
         return data.getvalue()
 
     def text(self) -> Flow[str]:
-        """The rest as text. Raises 400 if it is not UTF-8, or has a NUL."""
+        """Return the rest as text. Raises 400 if it is not UTF-8, or has a NUL."""
         return text_of((yield from self.read(-1)))
 
     def save(self, directory: str | Path) -> Flow[Path]:
-        """Write the rest into ``directory``; see ``Part.save_to``."""
+        """Write the rest into ``directory`` and return the path (``Part.save_to``)."""
         if self.head.raw_filename is None:
             raise RuntimeError(f"the part {self.head.name!r} is a field and has no file name: read it by text()")
         target = NewFile(Path(directory) / safe_filename(self.head.raw_filename))
@@ -210,7 +221,7 @@ class _Reader:
 
 
 class _Head:
-    """What both faces of a part tell about it without reading."""
+    """The attributes of a part, which are known before it is read."""
 
     def __init__(self, reader: _Reader) -> None:
         self._reader = reader
@@ -227,7 +238,7 @@ class _Head:
 
     @property
     def filename(self) -> str | None:
-        """The file's name without directories and whatever else could do harm; None for a field."""
+        """The file's name, safe to use in a path: without directories and control characters; None for a field."""
         raw = self.raw_filename
         return None if raw is None else safe_filename(raw)
 
@@ -238,7 +249,7 @@ class _Head:
 
     @property
     def content_type(self) -> str:
-        """What the client says the part is. Without that: text for a field, bytes for a file (RFC 7578, 4.4)."""
+        """The media type that the client states. Without one: text for a field, bytes for a file (RFC 7578, 4.4)."""
         default = "text/plain" if self.raw_filename is None else "application/octet-stream"
         return self.headers.get("content-type", default)
 
@@ -250,43 +261,40 @@ class _Head:
 class Part(_Head):
     """A part of a multipart form in a ``def`` handler: ``for part in self.request.parts():``."""
 
-    def __init__(self, reader: _Reader, perform: Callable[[Flow[Any]], Any]) -> None:
+    def __init__(self, reader: _Reader, perform: Perform) -> None:
         super().__init__(reader)
         self._perform = perform
 
     def __iter__(self) -> Iterator[bytes]:
-        """The rest of it, piece by piece as it arrives."""
+        """Iterate over the rest of it, piece by piece as it arrives."""
         while chunk := self._perform(self._reader.next_chunk()):
             yield chunk
 
     def read(self, n: int = -1) -> bytes:
-        """The next ``n`` bytes, fewer at the end; without ``n`` the rest."""
-        data: bytes = self._perform(self._reader.read(n))
-        return data
+        """Return the next ``n`` bytes, fewer at the end; without ``n`` the rest."""
+        return self._perform(self._reader.read(n))
 
     def text(self) -> str:
-        """The rest as text. Raises 400 if it is not UTF-8, or has a NUL."""
-        text: str = self._perform(self._reader.text())
-        return text
+        """Return the rest as text. Raises 400 if it is not UTF-8, or has a NUL."""
+        return self._perform(self._reader.text())
 
     def save_to(self, directory: str | Path) -> Path:
         """Write the rest into ``directory`` as ``filename`` and return the path.
 
         Raises ``FileExistsError`` if that name is taken; a broken file is not left behind.
         """
-        path: Path = self._perform(self._reader.save(directory))
-        return path
+        return self._perform(self._reader.save(directory))
 
 
 class AsyncPart(_Head):
     """A part of a multipart form in an ``async def`` handler: ``async for part in self.request.parts():``."""
 
-    def __init__(self, reader: _Reader, perform_async: Callable[[Flow[Any]], Awaitable[Any]]) -> None:
+    def __init__(self, reader: _Reader, perform_async: PerformAsync) -> None:
         super().__init__(reader)
         self._perform_async = perform_async
 
     def __aiter__(self) -> AsyncIterator[bytes]:
-        """The rest of it, piece by piece as it arrives."""
+        """Iterate over the rest of it, piece by piece as it arrives."""
         return _Iterator(self._reader.next_chunk, self._perform_async)
 
     def read(self, n: int = -1) -> Awaitable[bytes]:
@@ -298,7 +306,7 @@ class AsyncPart(_Head):
         return self._perform_async(self._reader.text())
 
     def save_to(self, directory: str | Path) -> Awaitable[Path]:
-        """``await part.save_to(directory)``: write the rest there as ``filename``; the path.
+        """``await part.save_to(directory)``: write the rest there as ``filename`` and return the path.
 
         Raises ``FileExistsError`` if that name is taken; a broken file is not left behind. Never blocks the loop.
         """

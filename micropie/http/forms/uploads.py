@@ -1,7 +1,7 @@
-"""A file that a client uploaded: its bytes, on disk past 1 MiB, and the name it claims to have.
+"""A file that a client uploaded: its bytes, on disk past 1 MiB, and the name that the client states.
 
-What the client says about a file is kept as it came (``raw_filename``, ``headers``); only ``filename`` may
-become part of a path. Nothing here parses, and nothing here waits for anything but the disk.
+``raw_filename`` and ``headers`` are kept as the client sent them; only ``filename`` is safe in a path. Nothing here
+parses, and nothing waits for anything but the disk.
 """
 
 from __future__ import annotations
@@ -26,33 +26,28 @@ MOST_PIECES = 64  # of one batch: 256 KiB in pieces of a byte would take 20 MiB
 
 MAX_FILENAME = 255  # bytes; NAME_MAX of ext4, XFS, APFS and NTFS (there in UTF-16 units)
 
-# Controls, what turns the reading direction ("gpj.exe" shown as "exe.jpg"), what Windows has other uses for.
+# Controls, marks of writing direction ("gpj.exe" is shown as "exe.jpg"), and characters that Windows reserves.
 _UNSAFE = re.compile('[\x00-\x1f\x7f-\x9f\u200e\u200f\u2028-\u202e\u2066-\u2069\ud800-\udfff<>:"|?*]')
 _DEVICES = re.compile("(con|prn|aux|nul|(com|lpt)[0-9¹²³]|conin[$]|conout[$])[ ]*([.]|$)", re.IGNORECASE)
 
 
 def safe_filename(raw: str) -> str:
-    """``raw`` without directories, controls, leading dots, Windows' devices; "upload" if nothing is left."""
+    """Return ``raw`` without directories, controls, leading dots and Windows' devices; "upload" if nothing is left."""
     name = raw.replace("\\", "/").rpartition("/")[2]
     name = _UNSAFE.sub("", name).strip(" ").lstrip(".").rstrip(". ") or "upload"
     if _DEVICES.match(name):
         name = f"_{name}"
-    return _shortened(name)
-
-
-def _shortened(name: str) -> str:
     if len(name.encode()) <= MAX_FILENAME:
         return name
     stem, dot, extension = name.rpartition(".")
-    ending = (dot + extension).encode()
-    if not stem or len(ending) > 32:  # none, or none that anybody means
-        stem, ending = name, b""
-    kept = stem.encode()[: MAX_FILENAME - len(ending)] + ending
-    return kept.decode(errors="ignore").rstrip(". ")
+    suffix = (dot + extension).encode()
+    if not stem or len(suffix) > 32:  # not a file type
+        stem, suffix = name, b""
+    return (stem.encode()[: MAX_FILENAME - len(suffix)] + suffix).decode(errors="ignore").rstrip(". ")
 
 
 class UploadFile:
-    """One uploaded file, at its start. Closed and gone when its request ends: ``save_to`` keeps it."""
+    """One uploaded file, at its start. It is closed and deleted when its request ends, unless ``save_to`` copies it."""
 
     __slots__ = ("content_type", "file", "filename", "headers", "raw_filename", "size")
 
@@ -69,7 +64,7 @@ class UploadFile:
         return f"<UploadFile {self.filename!r} {self.size} bytes>"
 
     def __getitem__(self, name: str) -> Any:
-        """``upload["filename"]``, ``upload["content_type"]`` and ``upload["content"]``, as MicroPie has them."""
+        """Return ``upload["filename"]``, ``["content_type"]`` or ``["content"]``, as MicroPie names them."""
         if name == "content":
             return UploadContent(self)
         if name not in ("filename", "content_type"):
@@ -77,21 +72,22 @@ class UploadFile:
         return getattr(self, name)
 
     def __iter__(self) -> Iterator[bytes]:
-        """The rest of the file, 64 KiB at a time."""
+        """Iterate over the rest of the file, 64 KiB at a time."""
         while chunk := self.read(CHUNK):
             yield chunk
 
     def write(self, data: bytes) -> None:
+        """Append ``data``."""
         self.file.write(data)
         self.size += len(data)
 
     def read(self, n: int = -1) -> bytes:
+        """Return the next ``n`` bytes, fewer at the end; without ``n`` the rest."""
         return self.file.read(n)
 
     def seek(self, offset: int, whence: int = 0) -> int:
-        # Not the spooled file's own return value: that is None before Python 3.11.
-        self.file.seek(offset, whence)
-        return self.file.tell()
+        """Move to ``offset``, as files do, and return the new position."""
+        return self.file.seek(offset, whence)
 
     def save_to(self, directory: str | Path) -> Path:
         """Write the whole file into ``directory`` as ``filename`` and return the path.
@@ -110,11 +106,12 @@ class UploadFile:
         return path
 
     def close(self) -> None:
+        """Close the file, which deletes it."""
         self.file.close()
 
 
 class UploadContent:
-    """``upload["content"]``: a file read like a queue, ``while chunk := await content.get(): ...``, None at its end."""
+    """``upload["content"]``: a file read like a queue: ``while chunk := await content.get():``."""
 
     __slots__ = ("_upload",)
 
@@ -122,14 +119,14 @@ class UploadContent:
         self._upload = upload
 
     def get(self) -> Completed[bytes | None]:
-        """The next 64 KiB at most, None at the end."""
+        """Return up to 64 KiB, None at the end."""
         return Completed(self._upload.read(CHUNK) or None)
 
 
 class NewFile:
-    """A file that is written as its content arrives; it must not exist before. Not complete, it is ``discard``ed.
+    """A file that is written as its content arrives. It must not exist before.
 
-    One thread may write while another discards, for a request that was cancelled: nothing is left of the file then.
+    One thread may call ``discard`` while another writes, if the request is cancelled: the file is removed then.
     """
 
     def __init__(self, path: Path) -> None:
@@ -139,7 +136,7 @@ class NewFile:
         self._is_discarded = False
 
     def write(self, pieces: Sequence[bytes], is_last: bool = False) -> None:
-        """Write, and close if these are the last. Raises ``FileExistsError`` the first time if it exists."""
+        """Write ``pieces``; close the file after the last. Raises ``FileExistsError`` if the file existed before."""
         with self._lock:
             if self._is_discarded:
                 return
@@ -150,7 +147,7 @@ class NewFile:
                 self._file.close()
 
     def discard(self) -> None:
-        """Close and remove what was written."""
+        """Close and remove the file, and ignore later writes."""
         with self._lock:
             self._is_discarded = True
             if self._file is not None:
