@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from micropie.errors import ResponseError
 from micropie.execution.steps import CallKind, Flow, call, kind_of
+from micropie.flow.errors import respond_to
 from micropie.flow.generator_middleware import GeneratorMiddleware
 from micropie.http.headers import MutableHeaders
 from micropie.http.response import Response, as_response
@@ -40,12 +41,7 @@ def run_before(hooks: list[Any], request: Request) -> Flow[Any]:
     return None
 
 
-def run_after(
-    hooks: Sequence[Any],
-    request: Request,
-    response: Response,
-    respond_to: Callable[[Request, Exception], Flow[Response]],
-) -> Flow[Response]:
+def run_after(hooks: Sequence[object], request: Request, response: Response) -> Flow[Response]:
     """Run each one's part after the handler, the last one first, and apply what they change.
 
     An exception of one is answered by ``respond_to``, and the others see that answer: each is called once. A

@@ -1,31 +1,36 @@
-"""The life of a request, once, for every protocol and every server.
+"""The life of a request, written once for every protocol and every server.
 
-Plain synchronous Python; what may have to wait is a step (``steps.py``), which a driver (``asgi/``, ``wsgi/``)
-performs. A flow is a generator that yields steps and is sent the results.
+This is plain synchronous Python. What may have to wait is a step (``execution/steps.py``), which a driver (``asgi/``,
+``wsgi/``) performs. A flow is a generator that yields steps and is sent their results.
 
-    1. the driver makes a ``Request``                        5. arguments are bound, the handler runs
-    2. the path leads to a route                             6. the result becomes an answer
-    3. the session is opened, ``before_request`` hooks run;     (hooks, first chunk of a stream, session saved)
-       the first to answer ends it                           7. the driver sends it
-    4. the body is received, if it is a form or JSON
+    1. The driver makes a ``Request``.
+    2. The path leads to a route.
+    3. The session is opened and ``before_request`` hooks run. The first hook that answers ends it.
+    4. The body is received, if it is a form or JSON.
+    5. The arguments are bound and the handler runs.
+    6. The result becomes an ``Answer``: ``after_request`` hooks run, the first chunk of a stream is fetched, the
+       session is saved.
+    7. The driver sends the answer.
 
-``respond`` does stage 2. Where nothing is around the handler and its body has arrived, as with most requests, what is
-left is a single step: it gives that, and the driver asks ``answered`` for the answer to its result, or ``failed``.
-Anything else is a flow, ``_in_full``.
-Only ``Exception`` is ever caught: cancellation and the interpreter's end pass through, and nothing yields then.
+``start`` does stage 2. Most requests have no hooks, no session and a body that has arrived; then a single step is left,
+the handler's, which ``start`` returns. The driver performs it and calls ``finish`` with its result, or ``fail`` with
+its exception; both give an ``Answer``, or a flow that returns one. For any other request ``start`` returns a flow of
+all the stages, ``_run_all_stages``.
+
+An exception is caught in one stage and answered after the ``except`` block, so that later exceptions get no false
+``__context__``, and it is deleted then: its traceback refers to the frame, and the request would be a cycle. Only
+``Exception`` is caught. Cancellation and the interpreter's end pass through, and nothing yields on their way.
 """
 
 from __future__ import annotations
 
 import logging
-import traceback
 from collections.abc import Mapping, Sequence
 from inspect import isawaitable
-from ipaddress import ip_address
 from types import AsyncGeneratorType, GeneratorType, NoneType
 from typing import Any
 
-from micropie.errors import ClientDisconnect, HTTPError, MethodNotAllowed, Redirect
+from micropie.errors import ClientDisconnect, HTTPError, Redirect
 from micropie.execution.steps import (
     AWAIT,
     INLINE,
@@ -39,6 +44,7 @@ from micropie.execution.steps import (
     no_function,
 )
 from micropie.files.static import open_file
+from micropie.flow.errors import internal_error, respond_to
 from micropie.flow.hooks import run_after, run_before
 from micropie.http.forms.receiving import receive_body
 from micropie.http.json import dumps
@@ -56,7 +62,6 @@ from micropie.http.response import (
     encode,
     error_response,
     merge_pending,
-    redirect_response,
     states_status,
 )
 from micropie.http.streams import PENDING, Stream, stream_of
@@ -67,7 +72,7 @@ from micropie.sessions import Session
 logger = logging.getLogger("micropie")
 
 _NO_ARGUMENTS: Sequence[Any] = ()
-_NO_VALUES: dict[str, Any] = {}
+_NO_VALUES: Mapping[str, object] = {}
 _NO_ROUTES: dict[str | None, Route] = {}
 _NO_PAIRS: Sequence[tuple[str, str]] = ()
 _VARIES: Sequence[tuple[str, str]] = (VARY_COOKIE,)
@@ -78,29 +83,29 @@ _PLAIN_BODIES = frozenset({str, bytes, dict, list, NoneType})
 
 
 def start(site: Site, request: Request) -> RouteStep | Flow[Answer] | Handover:
-    """Begin to answer one request: the step that runs its handler, or the flow of stages 3 to 6.
+    """Find the route. Return the step that runs its handler, a flow of stages 3 to 6, or the mount to hand over to.
 
-    A step alone saves what a generator costs, a quarter of such a request under WSGI.
+    A step alone saves the cost of a generator, a quarter of such a request under WSGI.
     """
     try:
-        # 2. Route. One look-up finds a path without arguments; others are walked.
+        # 2. Route. One look-up finds a path without arguments; the site looks for all others.
         route = site.exact.get(request.method, _NO_ROUTES).get(request._literal_path)
-        if route is None:
+        if route is not None:
+            arguments, values = _NO_ARGUMENTS, _NO_VALUES
+        else:
             found = site.find(request)
             if not isinstance(found, tuple):
                 return found
             route, arguments, values = found
-        else:
-            arguments, values = _NO_ARGUMENTS, _NO_VALUES
         request.route = route
         request.config = config = route.config
-    except Exception as error:  # not raised on: the hooks see the request first
+    except Exception as error:  # raised in stage 5: hooks see the request first
         request.config = site.config_of(request)
         return _run_all_stages(request, None, _NO_ARGUMENTS, _NO_VALUES, site.refusal(request, error))
     if config.middlewares or config.sessions.opens_ahead:
         return _run_all_stages(request, route, arguments, values, None)
     try:
-        # GET's body, and HEAD's, has no meaning: RFC 9110, sections 9.3.1, 9.3.2.
+        # The body of GET and HEAD has no meaning: RFC 9110, sections 9.3.1, 9.3.2.
         if request.method != "GET" and request.method != "HEAD":
             receiving = receive_body(request, route.reads_body)
             if receiving is not None:
@@ -112,47 +117,6 @@ def start(site: Site, request: Request) -> RouteStep | Flow[Answer] | Handover:
     return route.step_kind, route.call, arguments
 
 
-def finish(request: Request, result: Any) -> Answer | Flow[Answer]:
-    """What is sent for a handler's result if no hook is around it: stage 6, or the flow of it."""
-    # Text and JSON with nothing around them, or a session that was only read, are the common cases.
-    session = request._loaded_session
-    if request._pending_response is not None or (session is not None and session.changed) or request.method == "HEAD":
-        return _or_failed(request, _finish_response(request, result, ()))
-    kind = type(result)
-    pairs = _NO_PAIRS if session is None or not session.accessed else _VARIES
-    try:
-        if kind is str:
-            body = result.encode()
-            return 200, HTML, len(body), pairs, body, None
-        if kind is dict or kind is list:
-            body = dumps(result)
-            return 200, JSON, len(body), pairs, body, None
-        if kind in _RESPONSES and session is None:
-            response = result if kind is Response else as_response(result)
-            if type(response.body) in _PLAIN_BODIES:
-                return _settled(request, response, None)
-        elif (kind is AsyncGeneratorType or kind is GeneratorType) and session is None:
-            request._answer_stream = stream = Stream(result, kind is AsyncGeneratorType)
-            chunk = stream.next_nowait() if request._is_on_loop else PENDING
-            if (
-                chunk.__class__ is bytes
-                and chunk
-                and request._pending_response is None
-                and request._loaded_session is None
-            ):
-                stream.first = chunk
-                return 200, HTML, None, _NO_PAIRS, b"", stream
-            return _or_failed(request, _finish_stream(request, stream, chunk))
-    except Exception as error:
-        return fail(request, error)
-    return _or_failed(request, _finish_response(request, result, ()))
-
-
-def fail(request: Request, failure: Exception) -> Flow[Answer]:
-    """The flow of an error's answer if no hook is around it."""
-    return _finish_failed(request, failure, ())
-
-
 def _run_all_stages(
     request: Request,
     route: Route | None,
@@ -161,23 +125,25 @@ def _run_all_stages(
     failure: Exception | None,
     receiving: Flow[None] | None = None,
 ) -> Flow[Answer]:
-    """Run stages 3 to 6: a straight line as long as nothing special happens.
+    """Run stages 3 to 6.
 
     ``failure`` is why there is no route. ``receiving`` receives the body, if that has begun (``receive_body``).
     """
-    hooks: Sequence[Any] = ()
+    hooks: Sequence[object] = ()
     config = request.config
     result: Any = None
     try:
-        # 3. Session and hooks: a hook that lets nobody in looks at the session.
+        # 3. Session and hooks. The session comes first, as hooks look at it.
         if config.middlewares:
             hooks = begun = list(config.middlewares)
         if config.sessions.opens_ahead:
-            yield from _open_session(request)
+            session_id = config.sessions.find_id(request._cookie_header())
+            if session_id:
+                request._loaded_session = yield from config.sessions.open(session_id)
         if hooks:
             result = yield from run_before(begun, request)
             if result is None and request._subapp is not None:
-                result = yield (MOUNT, no_function, delegate_route(request))
+                result = yield MOUNT, no_function, delegate_route(request)
         if result is None:
             if route is None:
                 assert failure is not None  # noqa: S101
@@ -202,23 +168,17 @@ def _run_all_stages(
         return answer if isinstance(answer, tuple) else (yield from answer)
     except Exception as error:
         failure = error
-    # Outside of ``except``, so that what goes wrong from here on gets no false ``__context__``.
     try:
-        return (yield from _finish_failed(request, failure, hooks))
+        return (yield from fail(request, failure, hooks))
     finally:
-        failure = None  # the traceback refers to this frame: without this the request would be a cycle
-
-
-def _open_session(request: Request) -> Flow[None]:
-    session_id = request.config.sessions.find_id(request._cookie_header())
-    if session_id:
-        request._loaded_session = yield from request.config.sessions.open(session_id)
+        failure = None
 
 
 def _call_limited(request: Request, route: Route, arguments: Sequence[Any], seconds: float) -> Flow[Any]:
-    if route.limited_step_kind is INLINE:  # what runs on the event loop itself can't be interrupted by it
+    """Run the handler with a time limit, where it can be interrupted. Raises 503."""
+    if route.limited_step_kind is INLINE:  # on the event loop itself, which can't interrupt it
         return route.call(*arguments)
-    if route.limited_step_kind is POOL:  # which ends a process itself
+    if route.limited_step_kind is POOL:  # the pool ends the process itself
         return (yield POOL, route.call, arguments)
     try:
         result = yield Limited(route.limited_step_kind, seconds), route.call, arguments
@@ -232,33 +192,72 @@ def _call_limited(request: Request, route: Route, arguments: Sequence[Any], seco
     raise HTTPError(503, "The answer took too long. Please try again later.")
 
 
-# -- stage 6, in full --------------------------------------------------------------------------------------------------
+# -- stage 6 -----------------------------------------------------------------------------------------------------------
+
+
+def finish(request: Request, result: Any) -> Answer | Flow[Answer]:
+    """Return the answer for a handler's result where there are no hooks, or a flow that returns it.
+
+    The common results are answered at once: text, JSON, bytes and responses without a session or with one that was
+    only read, and streams that do not wait for their first chunk.
+    """
+    session = request._loaded_session
+    if request._pending_response is not None or (session is not None and session.changed) or request.method == "HEAD":
+        return _or_failed(request, _finish_response(request, result, ()))
+    kind = type(result)
+    pairs = _NO_PAIRS if session is None or not session.accessed else _VARIES
+    try:
+        if kind is str:
+            body = result.encode()
+            return 200, HTML, len(body), pairs, body, None
+        if kind is dict or kind is list:
+            body = dumps(result)
+            return 200, JSON, len(body), pairs, body, None
+        if kind in _RESPONSES and session is None:
+            response = result if kind is Response else as_response(result)
+            if type(response.body) in _PLAIN_BODIES:
+                return _encode(request, response, None)
+        elif (kind is AsyncGeneratorType or kind is GeneratorType) and session is None:
+            request._answer_stream = stream = Stream(result, kind is AsyncGeneratorType)
+            chunk = stream.next_nowait() if request._is_on_loop else PENDING
+            if (
+                chunk.__class__ is bytes
+                and chunk
+                and request._pending_response is None
+                and request._loaded_session is None
+            ):
+                stream.first = chunk
+                return 200, HTML, None, _NO_PAIRS, b"", stream
+            return _or_failed(request, _finish_stream(request, stream, chunk))
+    except Exception as error:
+        return fail(request, error)
+    return _or_failed(request, _finish_response(request, result, ()))
 
 
 def _or_failed(request: Request, finishing: Flow[Answer]) -> Flow[Answer]:
-    """``finishing``, or the answer to its failure."""
+    """Return the answer of ``finishing``, or the answer to its exception."""
     try:
         return (yield from finishing)
     except Exception as error:
         failure = error
     try:
-        return (yield from _finish_failed(request, failure, ()))
+        return (yield from fail(request, failure))
     finally:
         del failure
 
 
-def _finish_stream(request: Request, stream: Stream, chunk: Any) -> Flow[Answer]:
-    """The answer of a generator, of which ``chunk`` has been fetched; one that fails has closed itself."""
+def _finish_stream(request: Request, stream: Stream, chunk: object) -> Flow[Answer]:
+    """Return the answer of a generator whose first ``chunk`` was fetched, or is PENDING."""
     yield from stream.fetch_first(request._is_on_loop, chunk)
     if request._pending_response is None and request._loaded_session is None:
         return 200, HTML, None, _NO_PAIRS, b"", stream
     return (yield from _run_after_hooks(request, Response(), stream, ()))
 
 
-def _finish_response(request: Request, result: Any, hooks: Sequence[Any]) -> Flow[Answer]:
-    """What is set on ``self.response``, the hooks, the session, the encoding, the first chunk of a stream."""
+def _finish_response(request: Request, result: Any, hooks: Sequence[object]) -> Flow[Answer]:
+    """Return the answer for any result, with what was set on ``self.response``."""
     if isawaitable(result):  # a ``def`` that returns a coroutine: a decorator around an ``async def``
-        result = yield (AWAIT, itself, (result,))
+        result = yield AWAIT, itself, (result,)
     response = as_response(result)
     if request._pending_response is not None:
         response = merge_pending(response, request._pending_response, states_status(result))
@@ -268,17 +267,23 @@ def _finish_response(request: Request, result: Any, hooks: Sequence[Any]) -> Flo
     return (yield from _run_after_hooks(request, response, stream_of(response.body), hooks))
 
 
-def _run_after_hooks(request: Request, response: Response, stream: Stream | None, hooks: Sequence[Any]) -> Flow[Answer]:
+def _run_after_hooks(
+    request: Request, response: Response, stream: Stream | None, hooks: Sequence[object]
+) -> Flow[Answer]:
+    """Run ``after_request`` hooks, then complete the answer. Close the stream if that fails."""
     request._answer_stream = stream
     try:
         if hooks:
             body, request._before_head = response.body, ()
-            response = yield from run_after(hooks, request, response, _response_to)
+            response = yield from run_after(hooks, request, response)
             if type(response.body) is FileReference:
                 response = yield from open_file(request, response)
             if response.body is not body:
-                request._answer_stream = stream = yield from _replaced(stream, response.body)
-        return (yield from _seal(request, response, stream))
+                replaced, stream = stream, stream_of(response.body)
+                request._answer_stream = stream or replaced
+                if replaced is not None and stream is None:  # a stream in its place may read from it
+                    yield from replaced.close()
+        return (yield from _complete(request, response, stream))
     except Exception as error:
         failure = error
     if stream is not None:
@@ -289,19 +294,11 @@ def _run_after_hooks(request: Request, response: Response, stream: Stream | None
         del failure
 
 
-def _replaced(stream: Stream | None, body: Any) -> Flow[Stream | None]:
-    """The stream of the body that a hook put in another's place, which is closed unless it may live in the new one."""
-    new = stream_of(body)
-    if stream is not None and new is None:
-        yield from stream.close()
-    return new
-
-
-def _seal(request: Request, response: Response, stream: Stream | None) -> Flow[Answer]:
-    """What no hook changes any more: a stream begun, the session saved, the headers checked."""
+def _complete(request: Request, response: Response, stream: Stream | None) -> Flow[Answer]:
+    """Fetch the stream's first chunk, apply what is set late, save the session and encode the answer."""
     if stream is not None:
         yield from stream.fetch_first(request._is_on_loop)
-    if request._pending_response is not None:  # what hooks and a generator set on ``self.response``
+    if request._pending_response is not None:  # set on ``self.response`` by hooks or a generator
         response = merge_pending(response, request._pending_response, keeps_status=True)
         if stream is not None:
             request._pending_response = None  # too late for another one
@@ -310,28 +307,22 @@ def _seal(request: Request, response: Response, stream: Stream | None) -> Flow[A
             change(response)
     session = request._loaded_session
     if session is not None:
-        return (yield from _seal_session(request, session, response, stream))
-    return _settled(request, response, stream)
+        return (yield from _complete_with_session(request, session, response, stream))
+    return _encode(request, response, stream)
 
 
-def _settled(request: Request, response: Response, stream: Stream | None) -> Answer:
-    """The answer, and on the request what middleware may want to know of it ``on_close``."""
-    answer = encode(response, stream, request.method == "HEAD")
-    request.status = None if request.broken_off else answer[0]
-    request.length = answer[2]
-    return answer
-
-
-def _seal_session(request: Request, session: Session, response: Response, stream: Stream | None) -> Flow[Answer]:
-    """The session saved, last of all: an answer that can't be sent must not leave a session behind."""
+def _complete_with_session(
+    request: Request, session: Session, response: Response, stream: Stream | None
+) -> Flow[Answer]:
+    """Save the session last of all: an answer that can't be sent must not leave a session behind."""
     changed = session.changed
-    if session.accessed:  # no cache may give it to somebody else (RFC 9111, section 4.1)
+    if session.accessed:  # no cache may give it to another client (RFC 9111, section 4.1)
         add_vary(response.headers, "Cookie")
     if changed and "Cache-Control" not in response.headers:
         response.headers.add("Cache-Control", "private")
-    answer = _settled(request, response, stream)
+    answer = _encode(request, response, stream)
     if changed:
-        request._loaded_session = None  # saved once: should that fail, the error's answer must not try again
+        request._loaded_session = None  # if saving fails, the error's answer must not try again
         cookie = yield from request.config.sessions.close(session, request.scheme, request.root_path)
         if cookie is not None:
             status, content_type, length, pairs, body, stream = answer
@@ -342,93 +333,38 @@ def _seal_session(request: Request, session: Session, response: Response, stream
     return answer
 
 
-# -- errors ----------------------------------------------------------------------------------------------------------
+def _encode(request: Request, response: Response, stream: Stream | None) -> Answer:
+    """Return the answer, and keep its status and length on the request for ``on_close`` and access logs."""
+    answer = encode(response, stream, request.method == "HEAD")
+    request.status = None if request.broken_off else answer[0]
+    request.length = answer[2]
+    return answer
 
 
-def _finish_failed(request: Request, failure: Exception, hooks: Sequence[Any]) -> Flow[Answer]:
-    """An error's answer. What goes wrong on the way there is answered by a plain 500, without asking anybody."""
+# -- after an exception ----------------------------------------------------------------------------------------------
+
+
+def fail(request: Request, failure: Exception, hooks: Sequence[object] = ()) -> Flow[Answer]:
+    """Return the answer to an exception. An exception on the way there is answered with a plain 500."""
     try:
-        response = yield from _response_to(request, failure)
+        response = yield from respond_to(request, failure)
         if request._pending_response is not None and isinstance(failure, HTTPError | Redirect):
-            response = merge_pending(response, _without_content(request._pending_response), keeps_status=True)
+            pending = PendingResponse()
+            pending.headers.pairs = [
+                (name, value)
+                for name, value in request._pending_response.headers.pairs
+                if not name.lower().startswith("content-")  # they describe a body that is not sent
+            ]
+            response = merge_pending(response, pending, keeps_status=True)
         request._pending_response = None
         if type(response.body) is FileReference:  # the author's page for this error
             response = yield from open_file(request, response)
         if isinstance(failure, ClientDisconnect):
             hooks, request.broken_off = (), True
         return (yield from _run_after_hooks(request, response, stream_of(response.body), hooks))
-    except HTTPError as error:  # a session backend's 503, which is in the log, or from an error's own stream
+    except HTTPError as error:  # a session backend's 503, which is in the log, or from an error page's own stream
         response = error_response(error.status, error.message)
     except Exception as error:
-        _log(request, error)
-        response = error_response(500, _plain_sentence(request))
+        response = internal_error(request, error)
     request._loaded_session = None
-    return _settled(request, response, None)
-
-
-def _without_content(pending_response: PendingResponse) -> PendingResponse:
-    """What was set on ``self.response``, less what described a body that is not sent."""
-    kept = PendingResponse()
-    kept.headers.pairs = [pair for pair in pending_response.headers.pairs if not pair[0].lower().startswith("content-")]
-    return kept
-
-
-def _response_to(request: Request, failure: Exception) -> Flow[Response]:
-    """What an exception is answered with: the author's handler for it, or a plain sentence."""
-    try:
-        return (yield from _author_response(request, failure))
-    except (HTTPError, Redirect) as error:  # raised by the handler of an error, or by a redirect's malformed Host
-        failure = error
-    return _plain_response(request, failure)
-
-
-def _author_response(request: Request, failure: Exception) -> Flow[Response]:
-    status = failure.status if isinstance(failure, HTTPError) else 500
-    handler, expected = request.config.error_handler_for(failure, status)
-    options = isinstance(failure, MethodNotAllowed) and request.method == "OPTIONS"
-    if handler is None or options or isinstance(failure, ClientDisconnect | Redirect):
-        return _plain_response(request, failure)
-    if not expected and not isinstance(failure, HTTPError):
-        _log(request, failure)
-    response = yield from handler.respond(failure, status)
-    if isinstance(failure, HTTPError):  # Allow, WWW-Authenticate, Retry-After: part of what the status means
-        for name, value in failure.headers:
-            response.headers.setdefault(name, value)
-    return response
-
-
-def _plain_response(request: Request, failure: Exception) -> Response:
-    if isinstance(failure, ClientDisconnect):
-        return error_response(400, "The request's body ended too early.")
-    if isinstance(failure, Redirect):
-        return redirect_response(failure, lambda: request.host)
-    if isinstance(failure, MethodNotAllowed) and request.method == "OPTIONS":
-        return Response(None, 204, failure.headers)
-    if isinstance(failure, HTTPError):
-        return error_response(failure.status, failure.message, failure.headers)
-    _log(request, failure)
-    return error_response(500, _debug_page(request, failure) or _plain_sentence(request))
-
-
-def _log(request: Request, failure: Exception) -> None:
-    logger.error("%s failed", request.label, exc_info=failure)
-
-
-def _plain_sentence(request: Request) -> str:
-    """All that a client is told of a failure: what to name when asking about it."""
-    return f"500 Internal Server Error. Request id: {request.id}" if request.id else "500 Internal Server Error"
-
-
-def _debug_page(request: Request, failure: Exception) -> str | None:
-    """The traceback, if ``debug`` is on and the client is on this machine."""
-    client = request.client
-    if not request.config.settings.debug or client is None or not _is_loopback(client.host):
-        return None
-    return "".join(traceback.format_exception(failure))
-
-
-def _is_loopback(host: str) -> bool:
-    try:
-        return ip_address(host).is_loopback
-    except ValueError:
-        return False
+    return _encode(request, response, None)

@@ -1,0 +1,88 @@
+"""The response to an exception: the author's error handler, a plain sentence or the debug page.
+
+A client learns no more than the status, one sentence and the request's id. The traceback goes to the log, and to a
+client on this machine if ``debug`` is on.
+"""
+
+from __future__ import annotations
+
+import logging
+import traceback
+from ipaddress import ip_address
+
+from micropie.errors import ClientDisconnect, HTTPError, MethodNotAllowed, Redirect
+from micropie.execution.steps import Flow
+from micropie.http.request import Request
+from micropie.http.response import Response, error_response, redirect_response
+
+logger = logging.getLogger("micropie")
+
+
+def respond_to(request: Request, failure: Exception) -> Flow[Response]:
+    """Return the response of the author's error handler for ``failure``, or else the plain one."""
+    try:
+        return (yield from _author_response(request, failure))
+    except (HTTPError, Redirect) as error:  # raised by the error handler, or for a malformed Host in a redirect
+        failure = error
+    try:
+        return _plain_response(request, failure)
+    finally:
+        del failure  # its traceback refers to this frame: without this the request would be a cycle
+
+
+def internal_error(request: Request, failure: Exception) -> Response:
+    """Log ``failure`` and return the plain 500, which asks nothing of the application."""
+    log_failure(request, failure)
+    return error_response(500, _internal_error_sentence(request))
+
+
+def log_failure(request: Request, failure: Exception) -> None:
+    """Log an exception with its traceback."""
+    logger.error("%s failed", request.label, exc_info=failure)
+
+
+def _author_response(request: Request, failure: Exception) -> Flow[Response]:
+    status = failure.status if isinstance(failure, HTTPError) else 500
+    handler, expected = request.config.error_handler_for(failure, status)
+    if handler is None or isinstance(failure, ClientDisconnect | Redirect) or _is_options(request, failure):
+        return _plain_response(request, failure)
+    if not expected and not isinstance(failure, HTTPError):
+        log_failure(request, failure)
+    response = yield from handler.respond(failure, status)
+    if isinstance(failure, HTTPError):  # Allow, WWW-Authenticate, Retry-After: part of what the status means
+        for name, value in failure.headers:
+            response.headers.setdefault(name, value)
+    return response
+
+
+def _is_options(request: Request, failure: Exception) -> bool:
+    """Return whether this is OPTIONS for a path without a handler for it: the answer names the methods."""
+    return isinstance(failure, MethodNotAllowed) and request.method == "OPTIONS"
+
+
+def _plain_response(request: Request, failure: Exception) -> Response:
+    if isinstance(failure, ClientDisconnect):
+        return error_response(400, "The request's body ended too early.")
+    if isinstance(failure, Redirect):
+        return redirect_response(failure, lambda: request.host)
+    if isinstance(failure, HTTPError):
+        if _is_options(request, failure):
+            return Response(None, 204, failure.headers)
+        return error_response(failure.status, failure.message, failure.headers)
+    log_failure(request, failure)
+    if request.config.settings.debug and _is_local(request):
+        return error_response(500, "".join(traceback.format_exception(failure)))
+    return error_response(500, _internal_error_sentence(request))
+
+
+def _internal_error_sentence(request: Request) -> str:
+    return f"500 Internal Server Error. Request id: {request.id}" if request.id else "500 Internal Server Error"
+
+
+def _is_local(request: Request) -> bool:
+    """Return whether the client is on this machine."""
+    client = request.client
+    try:
+        return client is not None and ip_address(client.host).is_loopback
+    except ValueError:
+        return False
