@@ -1,7 +1,7 @@
-"""The token against cross-site request forgery: a secret of the session, which a page's forms send back.
+"""The token against cross-site request forgery: a secret in the session, which a page's forms send back.
 
-A page of another site can make a browser send a form with the session's cookie, but can't read the token. What asks
-for it, and when, is a middleware's business; here is only what the token is.
+A page of another site can make a browser send a form with the session's cookie, but it can't read the token. This
+module makes and compares tokens; a middleware decides which requests need one.
 """
 
 from __future__ import annotations
@@ -20,9 +20,9 @@ FIELD: Final = "csrf_token"
 
 
 def csrf_token(request: Request) -> str:
-    """The token of the client's session, made (256 bits) and stored when it is asked for the first time.
+    """Return the token of the client's session. The first call makes it (256 bits) and stores it in the session.
 
-    Raises ``ResponseError`` if it would have to be stored after the answer's head has been sent.
+    Raises ``ResponseError`` if there is none yet and the answer's head has been sent: it could not be stored.
     """
     session = request.session
     token = session.get(FIELD)
@@ -40,9 +40,9 @@ def csrf_token(request: Request) -> str:
 
 
 def is_csrf_token(request: Request, token: object) -> bool:
-    """Whether ``token`` is the session's, compared in constant time. False if the session has none; makes none."""
+    """Return whether ``token`` is the session's, compared in constant time. False if the session has none."""
     expected = request.session.get(FIELD)
     if not isinstance(expected, str) or not expected or not isinstance(token, str):
         return False
-    # As bytes: compare_digest takes no text beyond ASCII, and a client may send any.
+    # As bytes: compare_digest accepts only ASCII text, and a client may send any.
     return hmac.compare_digest(expected.encode(), token.encode(errors="surrogatepass"))

@@ -1,18 +1,19 @@
-"""The exceptions of micropie, and nothing else.
+"""The exceptions of micropie, and the checks of an author's arguments that raise one of them.
 
     Exception
-    ├── HTTPError               an answer with a status and one sentence
-    │   ├── BadRequest          400
-    │   └── MethodNotAllowed    405, knows what is allowed
-    ├── Redirect                an answer that sends the client elsewhere
-    ├── ClientDisconnect        the client has gone; there is nobody to answer
-    ├── ConnectionClosed        a WebSocket is closed, whoever closed it
-    ├── SetupError              a mistake of the author, found when the application is built
-    └── ResponseError           an answer that can't be sent as it is: a bad header, a late change
+    +-- HTTPError               answer with a status and one sentence; may be raised anywhere
+    |   +-- BadRequest          400, with the reason
+    |   +-- MethodNotAllowed    405, with the allowed methods
+    +-- Redirect                answer with another location; may be raised or returned
+    +-- ClientDisconnect        the client has gone, so there is no answer
+    +-- ConnectionClosed        a WebSocket is closed, by either side or by a limit
+    +-- SetupError              the author's mistake in building the application; nothing is served
+    +-- ResponseError           the author's mistake in an answer (a bad header, a late change); the client gets 500
 
-``HTTPError`` and ``Redirect`` may be raised anywhere in a handler, a hook or a helper. What the framework
-refuses itself (a malformed query, a missing parameter) is an ``HTTPError`` as well, so one ``@app.error(400)``
-sees both.
+``HTTPError`` and ``Redirect`` may be raised in a handler, a hook or any function that they call. The framework's own
+refusals (a malformed query, a missing parameter) are ``HTTPError`` as well, so one ``@app.error(400)`` sees both.
+
+``check``, ``is_count`` and ``is_duration`` are here because every layer checks arguments, and this is the lowest one.
 """
 
 from __future__ import annotations
@@ -27,8 +28,8 @@ PHRASES: dict[int, str] = {status.value: status.phrase for status in HTTPStatus}
 class HTTPError(Exception):
     """Answer with ``status`` (400 to 599) and ``message``, one sentence for the client.
 
-    ``headers`` are (name, value) pairs to send along, for example ``[("Retry-After", "5")]``.
-    Without a message the status's standard phrase is sent. Raises ``ValueError`` for any other status.
+    ``message`` is by default the status with its standard phrase. ``headers`` are (name, value) pairs to send along,
+    for example ``[("Retry-After", "5")]``. Raises ``ValueError`` for any other status.
     """
 
     def __init__(self, status: int, message: str = "", headers: Iterable[tuple[str, str]] = ()) -> None:
@@ -40,25 +41,25 @@ class HTTPError(Exception):
         self.headers = list(headers)
 
     def __reduce__(self) -> tuple[object, ...]:
-        # Those derived from it take other arguments; and it may come out of another process.
-        return _restored, (type(self), self.args), vars(self)
+        # An error may come from another process, and the constructors of subclasses take other arguments.
+        return _restore_http_error, (type(self), self.args), vars(self)
 
 
-def _restored(kind: type[HTTPError], arguments: tuple[object, ...]) -> HTTPError:
+def _restore_http_error(kind: type[HTTPError], arguments: tuple[object, ...]) -> HTTPError:
     error = kind.__new__(kind)
     error.args = arguments
     return error
 
 
 class BadRequest(HTTPError):
-    """The client sent something malformed: 400 and one sentence that says what."""
+    """Answer 400 with one sentence that says what is malformed in the request."""
 
     def __init__(self, message: str) -> None:
         super().__init__(400, message)
 
 
 class MethodNotAllowed(HTTPError):
-    """405 with the ``Allow`` header that RFC 9110, section 15.5.6, asks for."""
+    """Answer 405 with the ``Allow`` header that RFC 9110, section 15.5.6, requires."""
 
     def __init__(self, allowed: Iterable[str]) -> None:
         allow = ", ".join(sorted(allowed))
@@ -68,10 +69,10 @@ class MethodNotAllowed(HTTPError):
 class Redirect(Exception):
     """Send the client to ``location`` with ``status``: 301, 302, 303 (the default), 307 or 308.
 
-    Raise it or return it. 303 is the status that turns a form's POST into a GET (RFC 9110, section 15.4.4).
+    Raise it or return it. 303 turns a form's POST into a GET (RFC 9110, section 15.4.4).
 
-    A location on another host is refused (the client gets a 500, the log the reason) unless
-    ``allow_external=True``: what comes out of ``?next=`` must not lead to somebody else's log-in page.
+    A location on another host is refused (the client gets 500, the log the reason) unless ``allow_external=True``:
+    a location from ``?next=`` must not lead to an attacker's log-in page. Raises ``ValueError`` for any other status.
     """
 
     def __init__(self, location: str, status: int = 303, *, allow_external: bool = False) -> None:
@@ -84,14 +85,14 @@ class Redirect(Exception):
 
 
 class ClientDisconnect(Exception):
-    """The client left before its request was complete or its answer was sent."""
+    """The client has gone before its request was complete or its answer was sent."""
 
 
 class ConnectionClosed(Exception):
     """A WebSocket is closed: by the client, by a lost connection, by the application, by one of its limits.
 
-    ``code`` and ``reason`` are those of the close frame (RFC 6455, section 7.4). 1005: it had no code; 1006: there
-    was none, the connection was lost. A handler may let it pass: to its end that is as good as returning.
+    ``code`` and ``reason`` are those of the close frame (RFC 6455, section 7.4). 1005: the frame had no code. 1006:
+    there was no close frame, the connection was lost. A handler need not catch it: it then ends as if it had returned.
     """
 
     def __init__(self, code: int = 1006, reason: str = "", message: str = "") -> None:
@@ -101,24 +102,24 @@ class ConnectionClosed(Exception):
 
 
 class SetupError(Exception):
-    """The application can't be built as it is written; the message says what to write instead."""
+    """The application can't be built as it is written. The message says what to write instead."""
 
 
 class ResponseError(Exception):
-    """The handler's answer can't be sent; the client gets a plain 500, the log gets this sentence."""
+    """The handler's answer can't be sent. The client gets a plain 500, the log the message."""
 
 
 def check(argument: str, fine: bool, value: object, expected: str) -> None:
-    """Raises ``SetupError`` unless ``fine``: ``RateLimit(per=...) takes seconds above 0, not -1``."""
+    """Raise ``SetupError`` unless ``fine``, such as "RateLimit(per=...) takes seconds above 0, not -1"."""
     if not fine:
         raise SetupError(f"{argument} takes {expected}, not {value!r}")
 
 
 def is_count(value: object, least: int) -> bool:
-    """Whether ``value`` is a whole number, ``least`` or more; True is none."""
+    """Return whether ``value`` is an int of ``least`` or more, and not a bool."""
     return isinstance(value, int) and not isinstance(value, bool) and value >= least
 
 
 def is_duration(value: object) -> bool:
-    """Whether ``value`` is a number of seconds above 0 that has an end; True is none."""
+    """Return whether ``value`` is a finite number of seconds above 0, and not a bool."""
     return isinstance(value, int | float) and not isinstance(value, bool) and 0 < value < math.inf

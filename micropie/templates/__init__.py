@@ -1,6 +1,6 @@
-"""Templates by Jinja2, an optional dependency: it is imported when the first of them is needed.
+"""Templates by Jinja2, an optional dependency that is imported when the first template is needed.
 
-The text is found, compiled and kept once for each application; without ``debug`` nothing looks at the files again.
+Each application reads and compiles a template once. Only with ``debug`` are the files looked at again.
 """
 
 from __future__ import annotations
@@ -19,25 +19,25 @@ if TYPE_CHECKING:
 
 DIRECTORY = "templates"  # relative to the working directory
 
-# Compiled sources that are kept: those in a program's text are few, those made up as it goes must not pile up.
+# How many compiled sources are cached: a program's text has few, and those built at run time must not pile up.
 _SOURCES = 256
 
 
 class Templates:
     """The templates of one ``App``, for any number of threads.
 
-    ``directory`` is relative to the working directory of the moment when the first one is needed. ``names`` are
-    seen in every template, macros too; what a rendering is given goes first. ``reload``: notice changed files.
+    ``directory`` is relative to the working directory at the time when the first template is needed. ``names`` are
+    values that every template and macro sees; a rendering's ``context`` overrides them. ``reload``: notice changes.
 
-    Every method raises ``RuntimeError`` if Jinja2 is not installed, ``LookupError`` if there is no such template,
-    and what Jinja2 and the template itself raise, with the template's line in the traceback.
+    Every method raises ``RuntimeError`` if Jinja2 is not installed and ``LookupError`` if there is no such template.
+    Errors of Jinja2 and of the template itself pass, with the template's line in the traceback.
     """
 
     def __init__(
         self,
         directory: str | PathLike[str],
-        filters: Mapping[str, Callable[..., Any]] | None = None,
-        names: Mapping[str, Any] | None = None,
+        filters: Mapping[str, Callable[..., object]] | None = None,
+        names: Mapping[str, object] | None = None,
         *,
         reload: bool = False,
     ) -> None:
@@ -46,28 +46,28 @@ class Templates:
         self._names = names or {}
         self._reload = reload
 
-    def render(self, name: str, context: dict[str, Any]) -> str:
-        """The template ``name`` as text; every value is escaped."""
+    def render(self, name: str, context: dict[str, object]) -> str:
+        """Render the template ``name``; every value is escaped."""
         return self._sync.get_template(name).render(context)
 
-    def render_async(self, name: str, context: dict[str, Any]) -> Awaitable[str]:
-        """The same to be awaited, on any event loop: values, calls and iterators may be async."""
+    def render_async(self, name: str, context: dict[str, object]) -> Awaitable[str]:
+        """Return an awaitable of the text, for any event loop: values, calls and iterators may be async."""
         return Rendering(self._async.get_template(name), context)
 
-    def stream(self, name: str, context: dict[str, Any]) -> Iterator[str]:
-        """The same in chunks, each made when it is asked for."""
-        pieces: Any = self._sync.get_template(name).generate(context)
+    def stream(self, name: str, context: dict[str, object]) -> Iterator[str]:
+        """Render in chunks, each when it is asked for."""
+        pieces: Any = self._sync.get_template(name).generate(context)  # a generator, annotated as an iterator
         return in_chunks(pieces)
 
     def mentions(self, name: str, words: frozenset[str]) -> bool:
-        """Whether ``name``, or a template that it extends, includes or imports by name, uses one of ``words``."""
+        """Return whether ``name`` or a template that it extends, includes or imports by name uses one of ``words``."""
         return not words.isdisjoint(self._find_names(name))
 
-    def render_source(self, source: str, context: dict[str, Any]) -> str:
-        """``source``, a template's text, rendered; it may extend and include those of the directory."""
+    def render_source(self, source: str, context: dict[str, object]) -> str:
+        """Render ``source``, a template's text; it may extend and include templates of the directory."""
         return self._compile(source).render(context)
 
-    # Two threads that come first at once may open one each, which costs a moment and nothing else.
+    # Two threads that come first at the same time may open an environment each, which costs only time.
 
     @cached_property
     def _sync(self) -> Environment:
@@ -104,18 +104,18 @@ def _environment_module() -> Any:
 
 
 class Rendering:
-    """``await Rendering(template, context)`` is the text. The template comes from an async environment.
+    """``await Rendering(template, context)`` returns the text. The template is one of an async environment.
 
-    Jinja2 awaits what a template calls; a value of ``context`` that is itself to be awaited is awaited here, ahead.
+    Jinja2 awaits the results of calls in a template; awaitable values of ``context`` are awaited here before that.
     """
 
     __slots__ = ("_context", "_template")
 
-    def __init__(self, template: Template, context: dict[str, Any]) -> None:
+    def __init__(self, template: Template, context: dict[str, object]) -> None:
         self._template = template
         self._context = context
 
-    def __await__(self) -> Generator[Any, Any, str]:
+    def __await__(self) -> Generator[object, object, str]:
         context = self._context
         for name, value in context.items():
             if hasattr(value, "__await__"):
@@ -123,14 +123,14 @@ class Rendering:
         return (yield from self._template.render_async(context).__await__())
 
 
-# Characters. The first chunk goes early, as a page's head (style sheets, scripts) is what a browser waits for: with
-# the answer's own head it fills one packet. Each further one costs a worker thread's turn under ASGI, some 50 µs.
+# Characters. The first chunk is sent early, because a browser waits for a page's head (style sheets, scripts): with the
+# answer's headers it fills one packet. Each further chunk costs a worker thread's turn under ASGI, some 50 µs.
 FIRST_CHUNK = 1024
 CHUNK = 8 * 1024
 
 
 def in_chunks(pieces: Generator[str, None, None]) -> Iterator[str]:
-    """``pieces`` joined. Whatever they hold is released when this is closed."""
+    """Yield ``pieces`` joined to chunks, and close ``pieces`` at the end or when this is closed."""
     chunk: list[str] = []
     size, enough = 0, FIRST_CHUNK
     with closing(pieces):

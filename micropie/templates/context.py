@@ -1,7 +1,7 @@
-"""What every template sees without being given it, and ``template``, which renders without an ``App`` at hand.
+"""The names that every template sees, and ``template``, which renders without an ``App`` at hand.
 
-The names are the same objects for every request and look at the current one when they are used: a page that does not
-mention its session touches none, and macros, which see no context, see them too.
+The names are the same objects for all requests and look up the current request when they are used. So a page that does
+not mention its session opens none, and macros, which have no context, see them too.
 """
 
 from __future__ import annotations
@@ -10,43 +10,38 @@ from collections.abc import Callable, Iterator, Mapping
 from functools import lru_cache
 from html import escape
 from pathlib import Path
-from typing import Any, NoReturn
 
 from micropie import csrf
 from micropie.execution.context import current, current_request, request
 from micropie.templates import DIRECTORY, Templates
 
 
-def template(name_or_source: str, /, **context: Any) -> str:
-    """A template rendered with ``context``; every value is escaped.
+def template(name_or_source: str, /, **context: object) -> str:
+    """Render a template with ``context``; every value is escaped.
 
-    Text with ``{{``, ``{%`` or a line end in it is the template itself; anything else is the name of one in the
-    ``templates`` directory of the ``App`` that answers the current request, or without a request in ``templates``
-    below the working directory. Either is compiled once. What a client sent must never be part of the source.
+    Text with ``{{``, ``{%`` or a newline in it is the template itself. Any other text is the name of a template: in the
+    ``templates`` directory of the ``App`` that answers the current request, or, outside of a request, in ``templates``
+    below the working directory. Both are compiled once. Never put into the source what a client has sent.
 
     Raises ``LookupError`` if there is no such template.
     """
     answered = current.get(None)
-    templates = _alone(Path(DIRECTORY).absolute()) if answered is None else answered.config.templates
-    if any(mark in name_or_source for mark in _OF_SOURCES):
+    templates = _without_app(Path(DIRECTORY).absolute()) if answered is None else answered.config.templates
+    if any(mark in name_or_source for mark in ("{{", "{%", "\n")):
         return templates.render_source(name_or_source, context)
     return templates.render(name_or_source, context)
 
 
-_OF_SOURCES = ("{{", "{%", "\n")
-
-
 @lru_cache(maxsize=4)
-def _alone(directory: Path) -> Templates:
-    return Templates(directory, names=names_of(_url_for_nobody))
+def _without_app(directory: Path) -> Templates:
+    def url_for(*_: object, **__: object) -> str:
+        raise LookupError("url_for belongs to an App, and no request is being answered: use app.render(...) here")
+
+    return Templates(directory, names=names_of(url_for))
 
 
-def _url_for_nobody(*_: Any, **__: Any) -> NoReturn:
-    raise LookupError("url_for belongs to an App, and no request is being answered: use app.render(...) here")
-
-
-def stream(templates: Templates, name: str, context: dict[str, Any]) -> Iterator[str]:
-    """A template in chunks. A CSRF token in it is made ahead: it can't be stored once the first chunk is sent."""
+def stream(templates: Templates, name: str, context: dict[str, object]) -> Iterator[str]:
+    """Render a template in chunks. Its CSRF token is made first, because it can't be stored after the first chunk."""
     chunks = templates.stream(name, context)
     answered = current.get(None)
     if answered is not None and templates.mentions(name, _CSRF_NAMES - context.keys()):
@@ -57,8 +52,8 @@ def stream(templates: Templates, name: str, context: dict[str, Any]) -> Iterator
 _CSRF_NAMES = frozenset({"csrf_token", "csrf_input"})
 
 
-def names_of(url_for: Callable[..., str]) -> dict[str, Any]:
-    """What the templates of the application with this ``url_for`` see."""
+def names_of(url_for: Callable[..., str]) -> dict[str, object]:
+    """Return the names that the templates of an application see; ``url_for`` is that application's."""
     return {
         "request": request,
         "session": _CurrentSession(),
@@ -68,12 +63,12 @@ def names_of(url_for: Callable[..., str]) -> dict[str, Any]:
     }
 
 
-class _CurrentSession(Mapping[str, Any]):
-    """Stands for the current request's session, which is asked for when this is used."""
+class _CurrentSession(Mapping[str, object]):
+    """Stands for the current request's session, which is opened when this is used."""
 
     __slots__ = ()
 
-    def __getitem__(self, key: str) -> Any:
+    def __getitem__(self, key: str) -> object:
         return current_request().session[key]
 
     def __iter__(self) -> Iterator[str]:
@@ -82,7 +77,7 @@ class _CurrentSession(Mapping[str, Any]):
     def __len__(self) -> int:
         return len(current_request().session)
 
-    def __getattr__(self, name: str) -> Any:
+    def __getattr__(self, name: str) -> object:
         return getattr(current_request().session, name)
 
     def __repr__(self) -> str:
@@ -90,7 +85,7 @@ class _CurrentSession(Mapping[str, Any]):
 
 
 class _CsrfToken:
-    """``{{ csrf_token }}`` and ``{{ csrf_token() }}`` are the token."""
+    """The token, as ``{{ csrf_token }}`` and as ``{{ csrf_token() }}``."""
 
     __slots__ = ()
 
@@ -101,7 +96,7 @@ class _CsrfToken:
 
 
 class _CsrfInput:
-    """``{{ csrf_input }}`` and ``{{ csrf_input() }}`` are a form's hidden field with the token."""
+    """A form's hidden field with the token, as ``{{ csrf_input }}`` and as ``{{ csrf_input() }}``."""
 
     __slots__ = ()
 
