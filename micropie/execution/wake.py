@@ -61,28 +61,32 @@ class SingleWaiterEvent:
 
 
 class ThreadsafeWaker:
-    """Sets events of one event loop from any thread; ``WAKERS`` has this loop's.
+    """Calls functions on one event loop, from any thread; ``WAKERS`` has this loop's.
 
-    However many are set at a time, the loop is told once: that costs a system call.
+    However many are to be called at a time, the loop is woken once: that costs a system call.
     """
 
     def __init__(self) -> None:
         self._call_soon = threadsafe_scheduler()
-        self._events: deque[Event] = deque()
-        self._is_told = False
+        self._functions: deque[Callable[[], object]] = deque()
+        self._is_woken = False
+
+    def call(self, function: Callable[[], object]) -> None:
+        """Call ``function``, which raises nothing, soon. Do nothing if the loop has ended."""
+        self._functions.append(function)
+        if not self._is_woken:
+            self._is_woken = True
+            with suppress(RuntimeError):
+                self._call_soon(self._call_all)
 
     def wake(self, event: Event) -> None:
-        """Set ``event``, soon. Nothing happens if its loop has ended."""
-        self._events.append(event)
-        if not self._is_told:
-            self._is_told = True
-            with suppress(RuntimeError):
-                self._call_soon(self._set_all)
+        """Set ``event``, soon. Do nothing if the loop has ended."""
+        self.call(event.set)
 
-    def _set_all(self) -> None:
-        self._is_told = False  # first: what comes meanwhile has it called again
-        while self._events:
-            self._events.popleft().set()
+    def _call_all(self) -> None:
+        self._is_woken = False  # first: a function that comes meanwhile wakes the loop again
+        while self._functions:
+            self._functions.popleft()()
 
 
 WAKERS = LoopLocal("micropie.waker", ThreadsafeWaker)

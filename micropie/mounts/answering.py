@@ -1,8 +1,8 @@
-"""Answers that mounted applications make, taken chunk by chunk in the request's task, so that hooks see them whole."""
+"""Answers of mounted applications, taken chunk by chunk in the request's task, so that hooks see the whole response."""
 
 from __future__ import annotations
 
-from typing import Any, Protocol
+from typing import Protocol
 
 from anyio import move_on_after
 
@@ -10,40 +10,43 @@ from micropie.execution.loop import CLEAN_UP_WITHIN
 from micropie.http.response import Response
 
 
-class Answering(Protocol):
-    """An answer on its way."""
+class PendingAnswer(Protocol):
+    """An answer that an application is making."""
 
     async def take(self) -> tuple[bytes, bool]:
-        """The next chunk, and whether more will follow. Raises what the application raised instead."""
+        """Return the next chunk and whether more may follow. Raises what the application raised."""
 
     async def stop(self) -> None:
-        """Have it end, unless it has answered; wait for that."""
+        """End the application's call, unless the answer is complete, and wait for that."""
 
-    def response(self, body: Any) -> Response:
-        """The head with ``body``, once a chunk was taken."""
+    def response(self, body: object) -> Response:
+        """Return the response with ``body``. A chunk must have been taken."""
 
 
-async def begun(answering: Answering, is_head: bool) -> Response:
-    """Wait for the head. ``is_head``: the request's method is HEAD, and a length may stand above an empty body."""
+async def wait_for_head(answer: PendingAnswer, is_head: bool) -> Response:
+    """Return the response once its first chunk is there.
+
+    ``is_head``: the request's method is HEAD, so that an empty body may have a Content-Length.
+    """
     try:
-        chunk, more = await answering.take()
-        response = answering.response(chunk)
+        chunk, more = await answer.take()
+        response = answer.response(chunk)
     except BaseException:
         with move_on_after(CLEAN_UP_WITHIN, shield=True):
-            await answering.stop()
+            await answer.stop()
         raise
     if more or is_head or not has_its_length(response):
-        response.body = _Chunks(answering, chunk, more)
+        response.body = _Chunks(answer, chunk, more)
     else:
-        await answering.stop()
+        await answer.stop()
     return response
 
 
 class _Chunks:
-    """The chunks of an answer, taken one by one."""
+    """The body of an answer of several chunks."""
 
-    def __init__(self, answering: Answering, first: bytes, more: bool) -> None:
-        self._answering = answering
+    def __init__(self, answer: PendingAnswer, first: bytes, more: bool) -> None:
+        self._answer = answer
         self._first: bytes | None = first
         self._more = more
 
@@ -56,17 +59,17 @@ class _Chunks:
             return first
         if not self._more:
             raise StopAsyncIteration
-        chunk, self._more = await self._answering.take()
+        chunk, self._more = await self._answer.take()
         return chunk
 
     async def aclose(self) -> None:
-        await self._answering.stop()
+        await self._answer.stop()
 
 
 def has_its_length(response: Response) -> bool:
-    """Whether the body, bytes, is as long as the head says, if it does.
+    """Return whether the body, bytes, is as long as the Content-Length says, if there is one.
 
-    Of what another application made: a wrong length is the server's to notice, and not ours to put right.
+    A wrong length of a mounted application is sent as it is: the server notices it.
     """
     length = str(len(response.body))
     return response.headers.get("content-length", length) == length

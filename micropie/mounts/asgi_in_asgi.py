@@ -25,7 +25,7 @@ from micropie.errors import ClientDisconnect, ResponseError
 from micropie.execution.loop import LEAVE_WITHIN
 from micropie.http.response import Response
 from micropie.http.types import Message, Receive, Scope, Send
-from micropie.mounts.answering import begun
+from micropie.mounts.answering import wait_for_head
 from micropie.mounts.asgi_call import ASGIAnswer, moved_scope
 from micropie.mounts.prefixes import Mount, MountedPath
 
@@ -42,7 +42,7 @@ async def answer_of_asgi(mount: Mount, mounted_path: MountedPath, request: ASGIR
     scope["scheme"], scope["client"] = request.scheme, request.client
     call = _Call(mount, request)
     watchers.start_soon(call.run, scope)
-    return await begun(call, request.method == "HEAD")
+    return await wait_for_head(call, request.method == "HEAD")
 
 
 class _Call:
