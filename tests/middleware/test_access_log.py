@@ -1,4 +1,4 @@
-"""One line for each request when it is over, and nobody can write another."""
+"""AccessLog: one line for each finished request, which clients can't forge."""
 
 from __future__ import annotations
 
@@ -72,14 +72,14 @@ def logged(app: App | None = None, **options: Any) -> App:
 
 @pytest.fixture
 def records(caplog: pytest.LogCaptureFixture) -> Callable[[], list[logging.LogRecord]]:
-    """Those of the access log so far."""
+    """Return the records of the access log so far."""
     caplog.set_level(logging.INFO, logger="micropie.access")
     return lambda: [record for record in caplog.records if record.name == "micropie.access"]
 
 
 @pytest.fixture
 def lines(records: Callable[[], list[logging.LogRecord]]) -> Lines:
-    """Their text, without what is different each time."""
+    """Return their text without the values that differ each time."""
     variable = re.compile(r"time=\S+Z |duration_ms=[\d.]+ ?")
     return lambda: [variable.sub("", record.getMessage()).strip() for record in records()]
 
@@ -147,7 +147,7 @@ def test_the_values_are_on_the_record(make_client: MakeClient, records: Callable
 
 
 @pytest.mark.parametrize("form", ["text", "json"])
-def test_R76_nobody_can_write_a_line_of_his_own(
+def test_R76_a_client_cannot_write_a_line(
     make_client: MakeClient, records: Callable[[], list[logging.LogRecord]], form: str
 ) -> None:
     client = make_client(logged(format=form, query=True), validate=False)
@@ -300,7 +300,7 @@ def test_a_worker_that_ends_in_mid_request_logs_it(lines: Lines) -> None:
     assert lines() == ["client=127.0.0.1 method=GET path=/exits status=499 route=exits broken_off=true"]
 
 
-def test_what_was_answered_further_outside_is_logged_too(make_client: MakeClient, lines: Lines) -> None:
+def test_answers_of_outer_middleware_are_logged_too(make_client: MakeClient, lines: Lines) -> None:
     class Refuses(HttpMiddleware):
         def before_request(self, request: Any) -> Any:
             return {"status_code": 403, "body": "no"}
@@ -343,6 +343,6 @@ def test_a_logger_that_does_not_listen_costs_nothing_and_breaks_nothing(
 
 
 @pytest.mark.parametrize("options", [{"format": "xml"}, {"format": None}, {"query": "yes"}, {"logger": 5}])
-def test_what_is_no_setting_is_refused(options: Any) -> None:
+def test_invalid_settings_are_refused(options: Any) -> None:
     with pytest.raises(SetupError, match=r"AccessLog\((format|query|logger)=\.\.\.\) takes"):
         AccessLog(**options)

@@ -1,4 +1,4 @@
-"""Basic and bearer authentication: who gets in, and what the others hear."""
+"""BasicAuth and BearerAuth: which users are admitted, and the answers to the others."""
 
 from __future__ import annotations
 
@@ -74,14 +74,14 @@ def test_without_a_header_the_browser_asks(make_client: MakeClient) -> None:
     [
         "",
         "alice:secret",
-        "YWxpY2U6c2VjcmV0x",  # no whole number of bytes
+        "YWxpY2U6c2VjcmV0x",  # not a whole number of bytes
         "YWxpY2U6 c2VjcmV0",
         "YWxpY2U6c2VjcmV0,Basic YWxpY2U6c2VjcmV0",
         "YWxpY2U6c2VjcmV0=",
         "YWxpY2U6c2Vj-_V0",
         "é",
-        b64encode(b"alice").decode(),  # no colon
-        b64encode(b"alice:\xff").decode(),  # no UTF-8
+        b64encode(b"alice").decode(),  # without a colon
+        b64encode(b"alice:\xff").decode(),  # not UTF-8
         b64encode(b"alice:a\0b").decode(),
         b64encode(b"ali\nce:secret").decode(),
         b64encode(b"alice:secret\x7f").decode(),
@@ -200,14 +200,14 @@ def test_an_inner_application_may_be_guarded_alone(make_client: MakeClient) -> N
     "check",
     [None, "alice:secret", {"a:b": "x"}, {"a": ""}, {"a": None}, {1: "x"}, {"a\n": "x"}, {"a": "x\0"}, [("a", "b")]],
 )
-def test_what_is_no_check_is_refused(check: Any) -> None:
+def test_an_invalid_check_is_refused(check: Any) -> None:
     with pytest.raises(SetupError, match=r"BasicAuth\((check|\{\.\.\.\})\) takes"):
         BasicAuth(check)
 
 
 @pytest.mark.parametrize("realm", ["", 'a"b', "a\\b", "é", "a\r\nb", None])
 @pytest.mark.parametrize("kind", [BasicAuth, BearerAuth])
-def test_R1_what_is_no_realm_is_refused(kind: Any, realm: Any) -> None:
+def test_R1_an_invalid_realm_is_refused(kind: Any, realm: Any) -> None:
     with pytest.raises(SetupError, match=r"A[a-zA-Z]*th\(realm=\.\.\.\) takes ASCII text"):
         kind(print, realm=realm)
 
@@ -265,6 +265,6 @@ def test_a_token_that_came_twice_is_malformed(make_client: MakeClient) -> None:
 
 
 @pytest.mark.parametrize("check", [None, "token", {"token": "user"}, ["token"]])
-def test_what_is_no_check_of_tokens_is_refused(check: Any) -> None:
+def test_an_invalid_check_of_tokens_is_refused(check: Any) -> None:
     with pytest.raises(SetupError, match=r"BearerAuth\(check\) takes a function"):
         BearerAuth(check)

@@ -1,4 +1,4 @@
-"""Compression: what of, for whom, which headers follow from it, and that no stream is held up by it."""
+"""Compress: which answers, for which clients, with which headers; and streams are never delayed."""
 
 from __future__ import annotations
 
@@ -98,7 +98,7 @@ def is_gzip(answer: Any) -> bool:
         (TEXT, TEXT.encode()),
         (TEXT.encode(), TEXT.encode()),
         ({"text": TEXT}, b'{"text":"' + TEXT.encode() + b'"}'),
-        (bytearray(TEXT.encode()) * 50, TEXT.encode() * 50),  # more than is compressed in line
+        (bytearray(TEXT.encode()) * 50, TEXT.encode() * 50),  # more than is compressed inline
         (["x" * 100_000], b'["' + b"x" * 100_000 + b'"]'),
     ],
 )
@@ -167,7 +167,7 @@ def test_a_file_on_disk(make_client: MakeClient, tmp_path: Path, size: int, cach
         assert (len(sent), plain.headers["content-length"], is_gzip(plain)) == (size, str(size), False)
         assert (plain.headers["etag"][0], "vary" in plain.headers) == ('"', path == "a.css")
     head, _ = raw(client, "/static/a.css", "HEAD")
-    unknown = {"content-length"}  # which nobody knows without compressing
+    unknown = {"content-length"}  # not known without compressing
     assert {name: answer.headers[name] for name in answer.headers.keys() - unknown} == {
         name: head.headers[name] for name in head.headers.keys() - unknown
     }
@@ -286,7 +286,7 @@ def test_a_length_that_is_none_is_not_believed(make_client: MakeClient) -> None:
     assert is_gzip(raw(make_client(app))[0])
 
 
-def test_what_would_not_get_smaller_is_sent_as_it_is(make_client: MakeClient) -> None:
+def test_a_body_that_would_not_get_smaller_is_sent_unchanged(make_client: MakeClient) -> None:
     body = random.Random(1).randbytes(1000)
     answer, sent = raw(make_client(compressing(body)))
     assert (sent, is_gzip(answer), answer.headers["vary"]) == (body, False, "Accept-Encoding")
@@ -334,7 +334,7 @@ def test_the_level_is_kept(make_client: MakeClient, body: str) -> None:
     assert len(quick) > len(small)
 
 
-# -- for whom -------------------------------------------------------------------------------------------------------------
+# -- which clients --------------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
@@ -371,7 +371,7 @@ def test_the_level_is_kept(make_client: MakeClient, body: str) -> None:
         ("gzip;\tq=1", True),
     ],
 )
-def test_who_gets_it(make_client: MakeClient, encoding: str | None, expected: bool) -> None:
+def test_which_clients_get_gzip(make_client: MakeClient, encoding: str | None, expected: bool) -> None:
     client = make_client(compressing())
     for path in ("/", "/generator"):
         answer, sent = raw(client, path, encoding=encoding)
@@ -391,7 +391,7 @@ def test_a_strong_etag_becomes_a_weak_one(make_client: MakeClient, etag: str | N
     assert raw(client, encoding="br")[0].headers.get("etag") == etag
 
 
-def test_a_304_has_what_the_200_would_have(make_client: MakeClient) -> None:
+def test_a_304_has_the_headers_of_the_200(make_client: MakeClient) -> None:
     client = make_client(compressing((304, None, {"ETag": '"abc"'})))
     answer, _ = raw(client)
     assert (answer.headers["etag"], answer.headers["vary"], is_gzip(answer)) == ('W/"abc"', "Accept-Encoding", False)
@@ -436,7 +436,7 @@ def test_R17_a_response_that_is_returned_twice_is_not_changed(make_client: MakeC
     ],
 )
 @pytest.mark.parametrize("encoding", ["gzip", "br"])
-def test_what_a_generator_says_before_its_first_chunk_counts(
+def test_headers_that_a_generator_sets_before_its_first_chunk_count(
     make_client: MakeClient, path: str, name: str, value: str, expected: bool, encoding: str
 ) -> None:
     client = make_client(compressing())
@@ -449,7 +449,7 @@ def test_what_a_generator_says_before_its_first_chunk_counts(
     assert answer.headers["x-late"] == "1"
 
 
-def test_what_a_hook_sets_on_the_response_counts(make_client: MakeClient) -> None:
+def test_headers_that_a_hook_sets_on_the_response_count(make_client: MakeClient) -> None:
     class Sets(HttpMiddleware):
         def after_request(self, request: Any, *_: Any) -> None:
             request.response.headers["Cache-Control"] = "no-transform"
@@ -512,7 +512,7 @@ def test_a_stream_of_many_chunks_of_any_size(make_client: MakeClient) -> None:
         assert gzip.decompress(raw(client, path)[1]) == b"x" * sum(sizes)
 
 
-def test_what_is_long_is_compressed_in_a_worker_thread(connect: MakeClient, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_long_body_is_compressed_in_a_worker_thread(connect: MakeClient, monkeypatch: pytest.MonkeyPatch) -> None:
     threads: list[str] = []
     middleware = Compress()
     compress = middleware._whole
@@ -559,7 +559,7 @@ def test_headers_may_be_set_until_a_chunk_has_content(make_client: MakeClient, p
     assert (sent.decode(), is_gzip(answer), answer.headers["content-type"]) == (TEXT, False, "image/png")
 
 
-def test_an_error_in_the_place_of_a_stream_is_described_as_what_it_is(make_client: MakeClient) -> None:
+def test_an_error_instead_of_a_stream_has_its_own_headers(make_client: MakeClient) -> None:
     class Failing(Root):
         def fails_late(self) -> Iterator[str]:
             self.response.headers["X-Bad"] = "a\nb"  # found when the stream has its first chunk
@@ -578,7 +578,7 @@ def test_an_inner_application_may_have_it_alone(make_client: MakeClient) -> None
     assert [is_gzip(raw(client, path)[0]) for path in ("/", "/inner")] == [False, True]
 
 
-def test_what_can_not_be_encoded_is_a_500(make_client: MakeClient, caplog: pytest.LogCaptureFixture) -> None:
+def test_a_body_that_cannot_be_encoded_is_a_500(make_client: MakeClient, caplog: pytest.LogCaptureFixture) -> None:
     assert raw(make_client(compressing({"x": object()})))[0].status_code == 500
     assert len(caplog.records) == 1
 
@@ -604,6 +604,6 @@ def test_what_can_not_be_encoded_is_a_500(make_client: MakeClient, caplog: pytes
         {"types": 5},
     ],
 )
-def test_what_is_no_setting_is_refused(options: Any) -> None:
+def test_invalid_settings_are_refused(options: Any) -> None:
     with pytest.raises(SetupError, match=r"Compress\((minimum|level|types)=\.\.\.\) takes"):
         Compress(**options)

@@ -53,7 +53,7 @@ def sharing(**options: Any) -> Root:
 
 
 def shown(answer: httpx.Response) -> dict[str, str]:
-    """What the answer says about sharing."""
+    """Return the CORS headers of an answer."""
     return {
         name: value for name, value in answer.headers.items() if name.startswith("access-control") or name == "vary"
     }
@@ -121,14 +121,14 @@ ORIGINS: list[tuple[dict[str, Any], str, bool]] = [
 def test_which_origins_are_allowed(make_client: MakeClient, options: Any, origin: str, allowed: bool) -> None:
     client = make_client(sharing(**options))
     answer = client.get("/", headers=[(b"Origin", origin.encode("latin-1"))])
-    assert answer.text == "index"  # a refusal is the browser's business
+    assert answer.text == "index"  # the browser refuses, not the server
     assert shown(answer) == ({"access-control-allow-origin": origin} if allowed else {}) | {"vary": "Origin"}
     asked = shown(preflight(client, origin))
     assert asked.get("access-control-allow-origin") == (origin if allowed else None)
     assert asked["vary"] == "Origin"
 
 
-def test_an_answer_to_nobody_varies_all_the_same(make_client: MakeClient) -> None:
+def test_an_answer_without_allowed_origin_also_varies(make_client: MakeClient) -> None:
     assert shown(make_client(sharing(origins=[FRIEND])).get("/")) == {"vary": "Origin"}
 
 
@@ -141,7 +141,7 @@ def test_for_all_origins_the_answer_is_always_one(make_client: MakeClient) -> No
 # -- actual requests ----------------------------------------------------------------------------------------------------
 
 
-def test_what_scripts_may_read_and_whether_cookies_are_sent(make_client: MakeClient) -> None:
+def test_exposed_headers_and_credentials(make_client: MakeClient) -> None:
     client = make_client(sharing(origins=[FRIEND], expose=["X-Total", "X-Page"], credentials=True))
     assert shown(client.get("/", headers={"Origin": FRIEND})) == {
         "access-control-allow-origin": FRIEND,
@@ -291,7 +291,7 @@ def test_a_preflight_with_credentials(make_client: MakeClient) -> None:
         ({"headers": ["*"]}, "PUT", None, True),
     ],
 )
-def test_what_a_preflight_allows(
+def test_the_headers_of_an_allowed_preflight(
     make_client: MakeClient, options: Any, method: str, headers: str | None, allowed: bool
 ) -> None:
     answer = preflight(make_client(sharing(origins=[FRIEND], **options)), method=method, headers=headers)
@@ -321,7 +321,7 @@ def test_other_uses_of_options_reach_the_handler(make_client: MakeClient, withou
     assert (answer.text, app.ran, answer.headers.get("access-control-allow-methods")) == ("index", 1, None)
 
 
-def test_a_get_with_the_headers_of_a_preflight_is_none(make_client: MakeClient) -> None:
+def test_a_get_with_the_headers_of_a_preflight_is_not_a_preflight(make_client: MakeClient) -> None:
     answer = make_client(sharing(origins=[FRIEND])).get(
         "/", headers={"Origin": FRIEND, "Access-Control-Request-Method": "PUT"}
     )
@@ -394,7 +394,7 @@ def test_of_two_the_outer_one_answers_preflights(make_client: MakeClient) -> Non
         ({"origins": [FRIEND], "max_age": 1.5}, "0 or more"),
     ],
 )
-def test_arguments_that_make_no_sense(options: Any, says: str) -> None:
+def test_invalid_arguments_are_refused(options: Any, says: str) -> None:
     with pytest.raises(SetupError, match=says):
         CORSMiddleware(**options)
 

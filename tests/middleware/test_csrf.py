@@ -1,4 +1,4 @@
-"""CSRFMiddleware: what another site made a browser send is refused, and nothing else is."""
+"""CSRFMiddleware: it refuses requests that another site made a browser send, and no others."""
 
 from __future__ import annotations
 
@@ -102,7 +102,7 @@ def test_which_origins_may_send(client: TestClient, origin: str | None, statuses
         assert outcome(client, headers=headers) == status, site
 
 
-def test_two_origins_are_none(client: TestClient) -> None:
+def test_two_origins_are_malformed(client: TestClient) -> None:
     origins = [("Origin", "http://testserver"), ("Origin", "https://evil.example")]
     assert outcome(client, headers=origins) == 403
     assert outcome(client, headers=[("Sec-Fetch-Site", "same-origin"), ("Sec-Fetch-Site", "cross-site")]) == 200
@@ -110,7 +110,7 @@ def test_two_origins_are_none(client: TestClient) -> None:
     assert outcome(client, headers=both) == 403
 
 
-def test_the_answer_says_what_this_site_is_taken_for(client: TestClient) -> None:
+def test_the_answer_names_the_own_origin(client: TestClient) -> None:
     answer = client.post("/pay", headers={"Origin": "https://evil.example"})
     assert (answer.status_code, answer.text) == (403, "This request was made by another site than http://testserver.")
     assert answer.headers["content-type"] == "text/plain; charset=utf-8"
@@ -134,7 +134,7 @@ def test_a_malformed_host_is_a_400(make_client: MakeClient) -> None:
     assert outcome(client, headers={"Host": "a/b", "Origin": "http://a"}) == 400
 
 
-def test_behind_a_proxy_the_own_origin_is_what_the_proxy_says(make_client: MakeClient) -> None:
+def test_behind_a_proxy_the_own_origin_comes_from_the_proxy(make_client: MakeClient) -> None:
     app = Root()
     app.middlewares += [ProxyHeaders(trusted=["127.0.0.1"]), CSRFMiddleware()]
     client = make_client(app)
@@ -195,7 +195,9 @@ def test_methods_are_not_overridden(client: TestClient) -> None:
         ({"Cookie": ""}, 200),
     ],
 )
-def test_who_acts_for_nobody_needs_no_token(client: TestClient, headers: dict[str, str], status: int) -> None:
+def test_a_request_that_acts_for_no_user_needs_no_token(
+    client: TestClient, headers: dict[str, str], status: int
+) -> None:
     assert outcome(client, headers=headers) == status
 
 
@@ -246,7 +248,7 @@ def test_the_token_of_another_session_does_not_do(make_client: MakeClient) -> No
     assert outcome(mine, data={"csrf_token": token}) == 403
 
 
-def test_a_session_without_a_token_accepts_none(client: TestClient) -> None:
+def test_a_session_without_a_token_accepts_no_token(client: TestClient) -> None:
     for token in ("", "None"):
         assert outcome(client, headers={"Cookie": "session_id=x"}, data={"csrf_token": token}) == 403
 
@@ -265,7 +267,7 @@ def test_R24_a_form_of_another_media_type_is_no_form(client: TestClient) -> None
     assert outcome(client, content=f"csrf_token={token}", headers={"Content-Type": f"{FORM}; charset=utf-8"}) == 200
 
 
-def test_a_malformed_or_too_long_form_is_what_it_is_without_the_middleware(make_client: MakeClient) -> None:
+def test_a_malformed_or_too_long_form_has_the_same_answer_without_the_middleware(make_client: MakeClient) -> None:
     app = Root(max_body_size=100)
     app.middlewares.append(CSRFMiddleware())
     client = make_client(app)
@@ -393,14 +395,14 @@ def test_a_subtree_may_be_guarded_alone(make_client: MakeClient) -> None:
         None,
     ],
 )
-def test_what_is_no_origin(origin: Any) -> None:
+def test_invalid_origins_are_refused(origin: Any) -> None:
     with pytest.raises(SetupError, match="scheme and a host without a path") as caught:
         CSRFMiddleware(trusted_origins=[origin])
     assert repr(origin) in str(caught.value)
 
 
 @pytest.mark.parametrize("path", ["", "/", "hooks", "//", "/a//b", 5, None])
-def test_what_is_no_exempt_path(path: Any) -> None:
+def test_invalid_exempt_paths_are_refused(path: Any) -> None:
     with pytest.raises(SetupError, match="/hooks/payments"):
         CSRFMiddleware(exempt=[path])
 

@@ -1,4 +1,4 @@
-"""ProxyHeaders: who is believed, how far, and that nobody else is."""
+"""ProxyHeaders: which peers are trusted, and how far."""
 
 from __future__ import annotations
 
@@ -58,7 +58,7 @@ SPOOFED = {
 }
 
 
-# -- who is believed ----------------------------------------------------------------------------------------------------
+# -- trusted peers -----------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("forwarded", [True, False])
@@ -69,7 +69,7 @@ def test_R15_an_untrusted_peer_changes_nothing(ask: Connect, peer: str | None, f
     assert ask(SPOOFED, peer, forwarded=forwarded, hops=hops, host=True) == expected
 
 
-def test_R15_without_the_middleware_nobody_is_believed(make_client: MakeClient) -> None:
+def test_R15_without_the_middleware_no_peer_is_trusted(make_client: MakeClient) -> None:
     answer = make_client(Root(), client=("127.0.0.1", 1)).get("/", headers=SPOOFED)
     assert answer.json()[:3] == [["127.0.0.1", 1], "http", "testserver"]
 
@@ -98,7 +98,7 @@ def test_a_trusted_peer_is_believed(ask: Connect, trusted: Any, peer: str | None
     assert ask(headers, peer, trusted=trusted) == (["1.2.3.4", 0], "https", "testserver")
 
 
-def test_what_a_trusted_peer_does_not_say_stays(ask: Connect) -> None:
+def test_values_that_a_trusted_peer_does_not_state_are_unchanged(ask: Connect) -> None:
     assert ask({}) == NOTHING
     assert ask({"X-Forwarded-For": "1.2.3.4"}) == (["1.2.3.4", 0], "http", "testserver")
     assert ask({"X-Forwarded-Proto": "HTTPS"}) == ([PEER, 4321], "https", "testserver")
@@ -125,14 +125,14 @@ def test_what_a_trusted_peer_does_not_say_stays(ask: Connect) -> None:
         ("::ffff:1.2.3.4", "1.2.3.4"),
         ("1.2.3.4, ::ffff:10.0.0.2", "1.2.3.4"),
         ("1.2.3.4, 10.0.0.2:80", "1.2.3.4"),
-        # What can't be read: nothing changes.
+        # Malformed values change nothing.
         ("1.2.3.4, garbage", None),
         ("1.2.3.4, garbage, 10.0.0.2", None),
         ("1.2.3.4,", None),
         (",", None),
     ],
 )
-def test_R15_the_client_is_the_first_from_the_right_that_nobody_trusts(ask: Connect, value: str, client: Any) -> None:
+def test_R15_the_client_is_the_first_untrusted_address_from_the_right(ask: Connect, value: str, client: Any) -> None:
     expected = [PEER, 4321] if client is None else [client, 0] if isinstance(client, str) else list(client)
     assert ask({"X-Forwarded-For": value})[0] == expected
 
@@ -187,7 +187,7 @@ def test_a_list_without_end_is_not_read_to_it(ask: Connect) -> None:
     ],
 )
 @pytest.mark.parametrize("hops", [None, 1, 2])
-def test_the_scheme_is_what_the_nearest_proxy_said(ask: Connect, value: str, scheme: str, hops: Any) -> None:
+def test_the_scheme_is_that_of_the_nearest_proxy(ask: Connect, value: str, scheme: str, hops: Any) -> None:
     assert ask({"X-Forwarded-Proto": value, "X-Forwarded-For": "1.2.3.4, 10.0.0.2"}, hops=hops)[1] == scheme
 
 
@@ -227,7 +227,7 @@ def test_of_several_hosts_the_nearest_proxy_s_counts(ask: Connect) -> None:
         ('for="[2001:db8::1]:4711";by=10.0.0.1', (["2001:db8::1", 4711], "http", "testserver")),
         ('for="1.2.3.4:80" ; proto="https"', (["1.2.3.4", 80], "https", "testserver")),
         ("for=9.9.9.9, for=1.2.3.4", (["1.2.3.4", 0], "http", "testserver")),
-        # Each element is of the proxy that its right neighbour names: the outermost trusted one's counts.
+        # The right neighbour names the proxy of each element: the outermost trusted one counts.
         (
             "for=1.2.3.4;proto=https;host=a.example, for=10.0.0.2;proto=http;host=b",
             (["1.2.3.4", 0], "https", "a.example"),
@@ -235,12 +235,12 @@ def test_of_several_hosts_the_nearest_proxy_s_counts(ask: Connect) -> None:
         ("for=1.2.3.4, for=10.0.0.2;proto=https", (["1.2.3.4", 0], "https", "testserver")),
         ("for=9.9.9.9;proto=https;host=evil, for=1.2.3.4;proto=http", (["1.2.3.4", 0], "http", "testserver")),
         ("for=10.0.0.3, for=10.0.0.2", (["10.0.0.3", 0], "http", "testserver")),
-        # Whoever hides the client may still say the scheme.
+        # A proxy that hides the client may still state the scheme.
         ("for=unknown;proto=https", ([PEER, 4321], "https", "testserver")),
         ("for=_hidden;proto=https", ([PEER, 4321], "https", "testserver")),
         ("proto=https", ([PEER, 4321], "https", "testserver")),
         ("for=9.9.9.9;proto=https;host=evil, for=unknown", NOTHING),
-        # A quote that the client left open swallows nothing.
+        # A quote that the client left open hides nothing.
         ('for="9.9.9.9, for=1.2.3.4;proto=https', (["1.2.3.4", 0], "https", "testserver")),
         ('for=9.9.9.9;x=", for=1.2.3.4', (["1.2.3.4", 0], "http", "testserver")),
     ],
@@ -309,7 +309,7 @@ def test_R15_malformed_values_change_nothing_and_never_raise(make_client: MakeCl
         assert (answer.status_code, answer.json()[:3]) == (200, [*NOTHING]), text
 
 
-# -- what follows from it -----------------------------------------------------------------------------------------------
+# -- the effects of it --------------------------------------------------------------------------------------------------
 
 
 def test_the_session_s_cookie_is_secure_if_the_client_came_by_https(make_client: MakeClient) -> None:
@@ -320,7 +320,7 @@ def test_the_session_s_cookie_is_secure_if_the_client_came_by_https(make_client:
         client.cookies.clear()
 
 
-def test_debug_pages_are_not_shown_to_who_comes_through_a_proxy_on_this_machine(make_client: MakeClient) -> None:
+def test_debug_pages_are_not_shown_to_clients_of_a_proxy_on_this_machine(make_client: MakeClient) -> None:
     class Broken(App):
         def index(self) -> Any:
             raise RuntimeError("secret")
@@ -332,7 +332,7 @@ def test_debug_pages_are_not_shown_to_who_comes_through_a_proxy_on_this_machine(
     assert "secret" not in client.get("/", headers={"X-Forwarded-For": "1.2.3.4"}).text
 
 
-def test_it_counts_for_what_is_inside(make_client: MakeClient) -> None:
+def test_it_affects_inner_middleware(make_client: MakeClient) -> None:
     seen = []
 
     def looking(request: Any) -> Any:
@@ -382,7 +382,7 @@ def test_R17_nothing_leaks_into_the_next_request(make_client: MakeClient) -> Non
         ({"trusted": NETWORK, "hops": True}, "1 to 32: not True"),
     ],
 )
-def test_arguments_that_make_no_sense(options: Any, says: str) -> None:
+def test_invalid_arguments_are_refused(options: Any, says: str) -> None:
     with pytest.raises(SetupError, match=says):
         ProxyHeaders(**options)
 

@@ -1,4 +1,4 @@
-"""So many requests in so much time: by whom, what they hear, on one machine and on many."""
+"""RateLimit: which clients are counted, the answers, on one machine and on many."""
 
 from __future__ import annotations
 
@@ -92,7 +92,7 @@ def test_so_many_and_no_more(make_client: MakeClient, store: RateStore, clock: C
     assert [client.get("/").status_code for _ in range(4)] == [200, 200, 200, 429]
 
 
-def test_every_answer_says_what_is_left(make_client: MakeClient, store: RateStore) -> None:
+def test_every_answer_has_the_remaining_quota(make_client: MakeClient, store: RateStore) -> None:
     client = make_client(limited(10, store=store))
     answers = [client.get(path) for path in ("/nowhere", "/crashes")]
     assert [(answer.status_code, left(answer)[1]) for answer in answers] == [(404, "9"), (500, "8")]
@@ -169,7 +169,7 @@ def test_an_inner_application_may_have_one_alone(make_client: MakeClient) -> Non
     assert "ratelimit-limit" not in client.get("/").headers
 
 
-def test_what_was_answered_further_outside_is_not_counted(make_client: MakeClient) -> None:
+def test_answers_of_outer_middleware_are_not_counted(make_client: MakeClient) -> None:
     class Refuses(HttpMiddleware):
         def before_request(self, request: Any) -> Any:
             return {"status_code": 403, "body": "no"}
@@ -180,11 +180,11 @@ def test_what_was_answered_further_outside_is_not_counted(make_client: MakeClien
     assert (answer.status_code, "ratelimit-limit" in answer.headers) == (403, False)
 
 
-# -- who is counted -------------------------------------------------------------------------------------------------------
+# -- counted clients ------------------------------------------------------------------------------------------------------
 
 
 class Named(HttpMiddleware):
-    """What `ProxyHeaders` does: the client's address as a header says it."""
+    """Sets the client's address from a header, as `ProxyHeaders` does."""
 
     def before_request(self, request: Any) -> Any:
         request.client = Address(request.headers["x-from"], 1)
@@ -218,7 +218,7 @@ def test_clients_without_an_address_are_one(make_client: MakeClient) -> None:
     assert [client.get("/").status_code for _ in range(2)] == [200, 429]
 
 
-def test_a_function_may_say_who_is_counted(make_client: MakeClient, store: RateStore) -> None:
+def test_a_function_may_return_the_key(make_client: MakeClient, store: RateStore) -> None:
     client = make_client(limited(1, store=store, key=lambda request: request.query("user")))
     users = ["a", "b", "a", "x" * 5000, "x" * 5000, "x" * 4999 + "y", "\u2028"]
     assert [client.get("/", params={"user": user}).status_code for user in users] == [200, 200, 429, 200, 429, 200, 200]
@@ -237,7 +237,7 @@ def test_a_number_is_a_name_too(make_client: MakeClient) -> None:
     assert [client.get("/").status_code for _ in range(2)] == [200, 429]
 
 
-def test_a_function_that_names_nobody_is_an_error(make_client: MakeClient, caplog: pytest.LogCaptureFixture) -> None:
+def test_a_function_that_returns_no_key_is_an_error(make_client: MakeClient, caplog: pytest.LogCaptureFixture) -> None:
     assert make_client(limited(1, key=lambda request: None)).get("/").status_code == 500
     assert "returned None" in caplog.text
 
@@ -262,12 +262,12 @@ def test_memory_is_bounded(clock: Clock) -> None:
     assert rates.hit("1", 1, 60).allowed
 
 
-def test_memory_forgets_what_is_over(clock: Clock) -> None:
+def test_memory_drops_expired_clients(clock: Clock) -> None:
     rates = MemoryRates(clock=clock)
     for number in range(100):
         rates.hit(str(number), 1, 60)
     clock.now += 61
-    for number in range(50):  # each new one takes two old ones away
+    for number in range(50):  # each new one removes two old ones
         rates.hit(f"late {number}", 1, 60)
     assert list(rates._until) == [f"late {number}" for number in range(50)]
 
@@ -344,7 +344,7 @@ def test_R70_a_forked_child_opens_a_connection_of_its_own(redis_url: str) -> Non
 
 @pytest.fixture
 def nowhere() -> str:
-    """The URL of a Redis that is not there."""
+    """Return the URL of a Redis that does not exist."""
     return f"redis://127.0.0.1:{free_port()}/0"
 
 
@@ -358,7 +358,7 @@ OUT = "RateLimit: the rate store is out of reach, requests are not counted"[:50]
 BACK = "RateLimit: the rate store answers again"
 
 
-def test_a_redis_that_is_not_there_shuts_nobody_out(
+def test_without_redis_requests_are_allowed(
     make_client: MakeClient, nowhere: str, outages: Callable[[], list[str]]
 ) -> None:
     client = make_client(limited(1, store=RedisRates(nowhere)))
@@ -368,9 +368,7 @@ def test_a_redis_that_is_not_there_shuts_nobody_out(
     assert outages() == [OUT]
 
 
-def test_or_everybody_if_that_is_wanted(
-    make_client: MakeClient, nowhere: str, outages: Callable[[], list[str]]
-) -> None:
+def test_or_refused_if_configured(make_client: MakeClient, nowhere: str, outages: Callable[[], list[str]]) -> None:
     app = limited(1, store=RedisRates(nowhere), when_unreachable="refuse")
     client = make_client(app)
     for _ in range(3):
@@ -391,7 +389,7 @@ def test_a_redis_that_comes_back_counts_again(
         assert client.get("/").status_code == 200
     assert [client.get("/").status_code for _ in range(2)] == [200, 200]
     now += 6
-    assert client.get("/").status_code == 200  # still away: tried once, not logged again
+    assert client.get("/").status_code == 200  # still out of reach: tried once, not logged again
     with redis_server(tmp_path, int(url.rpartition(":")[2].partition("/")[0])):
         assert "ratelimit-limit" not in client.get("/").headers  # not tried so soon
         now += 6
@@ -431,7 +429,7 @@ def test_after_a_pause_one_request_tries_and_the_others_do_not_wait_for_it(monke
     assert not outage.lasts()
 
 
-def test_an_answer_of_redis_that_makes_no_sense_is_an_outage(
+def test_an_invalid_answer_of_redis_is_an_outage(
     make_client: MakeClient, redis_url: str, outages: Callable[[], list[str]]
 ) -> None:
     rates = RedisRates(redis_url, prefix="list:")
@@ -468,7 +466,7 @@ def test_a_store_of_the_authors_own_may_be_async(make_client: MakeClient) -> Non
     assert (answer.status_code, answer.headers["retry-after"], left(answer)) == (429, "3", ("1", "0", "2"))
 
 
-def test_the_base_class_says_what_is_missing() -> None:
+def test_the_base_class_names_the_missing_method() -> None:
     with pytest.raises(NotImplementedError, match=r"hit\(key, limit, per\)"):
         RateStore().hit("key", 1, 60)
 
@@ -477,7 +475,7 @@ def test_the_base_class_says_what_is_missing() -> None:
 
 
 async def wait(request: Any) -> Any:
-    """No key: it would have to be awaited."""
+    """Not a key function, because it would have to be awaited."""
 
 
 @pytest.mark.parametrize(
@@ -502,25 +500,25 @@ async def wait(request: Any) -> Any:
         ((5,), {"when_unreachable": "deny"}),
     ],
 )
-def test_what_is_no_setting_is_refused(arguments: Any, options: Any) -> None:
+def test_invalid_settings_are_refused(arguments: Any, options: Any) -> None:
     with pytest.raises(SetupError, match=r"RateLimit\([a-z_]+(=\.\.\.)?\) takes"):
         RateLimit(*arguments, **options)
 
 
 @pytest.mark.parametrize("options", [{"capacity": 0}, {"capacity": "many"}, {"clock": 5}])
-def test_what_is_no_setting_of_the_memory_is_refused(options: Any) -> None:
+def test_invalid_settings_of_the_memory_are_refused(options: Any) -> None:
     with pytest.raises(SetupError, match=r"MemoryRates\("):
         MemoryRates(**options)
 
 
 @pytest.mark.parametrize("url", ["", "localhost", "http://localhost", None])
-def test_what_is_no_url_is_refused(url: Any) -> None:
+def test_an_invalid_url_is_refused(url: Any) -> None:
     with pytest.raises(SetupError, match=r"RedisRates takes a URL such as redis://localhost:6379/0"):
         RedisRates(url)
 
 
 @pytest.mark.parametrize("options", [{"prefix": 5}, {"clock": 5}])
-def test_what_is_no_setting_of_redis_is_refused(options: Any) -> None:
+def test_invalid_settings_of_redis_are_refused(options: Any) -> None:
     with pytest.raises(SetupError, match=r"RedisRates\("):
         RedisRates("redis://localhost", **options)
 
@@ -531,7 +529,7 @@ def test_without_redis_py_it_says_what_to_install(monkeypatch: pytest.MonkeyPatc
         RedisRates("redis://localhost")
 
 
-def test_the_package_names_what_it_imports_later() -> None:
+def test_the_package_names_its_lazy_imports() -> None:
     assert all(hasattr(micropie.middleware, name) for name in micropie.middleware.__all__)
     assert micropie.middleware.__all__ == sorted(micropie.middleware.__all__)
     with pytest.raises(AttributeError, match="no attribute 'Nothing'"):

@@ -1,4 +1,4 @@
-"""An id for each request: in its answer, in the log, on the page of an error."""
+"""RequestId: an id for each request, in its answer, in the log, on the page of an error."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ def test_each_request_has_an_id_and_its_answer_says_it(make_client: MakeClient) 
     assert all(IS_ID.fullmatch(request_id) for request_id in ids)
 
 
-def test_without_it_there_is_none(make_client: MakeClient) -> None:
+def test_without_the_middleware_there_is_no_id(make_client: MakeClient) -> None:
     answer = make_client(Root()).get("/")
     assert (answer.text, "x-request-id" in answer.headers) == ("", False)
 
@@ -192,6 +192,6 @@ def test_the_authors_own_log_lines_have_it_by_a_filter(make_client: MakeClient) 
 @pytest.mark.parametrize(
     "options", [{"header": ""}, {"header": "X Y"}, {"header": "X_Y"}, {"header": None}, {"trust": 1}]
 )
-def test_what_is_no_setting_is_refused(options: Any) -> None:
+def test_invalid_settings_are_refused(options: Any) -> None:
     with pytest.raises(SetupError, match=r"RequestId\((header|trust)=\.\.\.\) takes"):
         RequestId(**options)

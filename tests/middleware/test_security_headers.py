@@ -1,4 +1,4 @@
-"""SecurityHeaders: what every answer tells a browser, unless its handler said otherwise."""
+"""SecurityHeaders: the headers of every answer, unless its handler set them."""
 
 from __future__ import annotations
 
@@ -80,7 +80,7 @@ def test_hsts_is_said_over_https_only(make_client: MakeClient) -> None:
     assert "strict-transport-security" not in client.get("http://testserver/").headers
 
 
-def test_behind_a_proxy_https_is_what_the_proxy_says(make_client: MakeClient) -> None:
+def test_behind_a_proxy_https_comes_from_the_proxy(make_client: MakeClient) -> None:
     app = careful()
     app.middlewares.insert(0, ProxyHeaders(trusted=["127.0.0.1"]))
     client = make_client(app)
@@ -123,11 +123,11 @@ def test_behind_a_proxy_https_is_what_the_proxy_says(make_client: MakeClient) ->
         ),
     ],
 )
-def test_what_is_said(make_client: MakeClient, options: Any, expected: dict[str, str]) -> None:
+def test_the_headers_of_an_answer(make_client: MakeClient, options: Any, expected: dict[str, str]) -> None:
     assert said(make_client(careful(**options)).get(HTTPS + "/")) == expected
 
 
-def test_what_the_handler_said_counts(make_client: MakeClient) -> None:
+def test_headers_of_the_handler_are_not_replaced(make_client: MakeClient) -> None:
     answer = make_client(careful(csp="default-src 'self'")).get(HTTPS + "/framed")
     own = {"x-frame-options": "SAMEORIGIN", "content-security-policy": "own", "strict-transport-security": "max-age=1"}
     assert said(answer) == DEFAULTS | own

@@ -1,4 +1,4 @@
-"""The time limit of handlers: what is cancelled, what runs on unheard, what is not limited."""
+"""Timeout: cancelled handlers, handlers that continue in their thread, handlers without a limit."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ LATE = "The answer took too long. Please try again later."
 
 
 class Root(App):
-    """What takes too long waits for `leave`, which the test sets at its end."""
+    """Slow handlers wait for `leave`, which the test sets at its end."""
 
     def __init__(self, **settings: Any) -> None:
         super().__init__(**settings)
@@ -96,7 +96,7 @@ def test_a_def_handler_is_given_up_and_runs_on_unheard(make_client: MakeClient) 
     assert client.get("/quick").text == "quick"
 
 
-def test_what_is_in_time_is_answered(make_client: MakeClient) -> None:
+def test_a_handler_in_time_answers(make_client: MakeClient) -> None:
     client = make_client(limited(10))
     assert [client.get(path).text for path in ("/quick", "/quick_too", "/inlined")] == ["quick", "quick", "inlined"]
 
@@ -111,7 +111,7 @@ def test_a_timeout_of_the_handlers_own_is_an_error_like_any_other(
 
 
 @pytest.mark.parametrize("path", ["/generator", "/async_generator", "/inlined"])
-def test_what_is_not_limited(make_client: MakeClient, path: str) -> None:
+def test_handlers_without_a_limit(make_client: MakeClient, path: str) -> None:
     assert make_client(limited(0.05)).get(path).status_code == 200
 
 
@@ -180,7 +180,7 @@ def test_the_wait_for_a_thread_counts(connect: MakeClient) -> None:
 
 
 @pytest.mark.parametrize("seconds", [0, -1, "5", None, True, float("inf"), float("nan")])
-def test_what_is_no_limit_is_refused(seconds: Any) -> None:
+def test_invalid_limits_are_refused(seconds: Any) -> None:
     with pytest.raises(SetupError, match=r"Timeout\(seconds\) takes seconds above 0, not"):
         Timeout(seconds)
 

@@ -1,4 +1,4 @@
-"""TrustedHosts: for which hosts there is an answer."""
+"""TrustedHosts: which hosts are answered."""
 
 from __future__ import annotations
 
@@ -103,7 +103,7 @@ def test_R14_malformed_hosts(make_client: MakeClient, host: str) -> None:
     )
 
 
-def test_without_subdomains_there_are_none(make_client: MakeClient) -> None:
+def test_without_a_wildcard_subdomains_are_refused(make_client: MakeClient) -> None:
     client = make_client(answering("example.com"))
     assert client.get("/", headers={"Host": "example.com"}).status_code == 200
     assert client.get("/", headers={"Host": "www.example.com"}).status_code == 400
@@ -160,7 +160,7 @@ def test_a_subtree_may_have_hosts_of_its_own(make_client: MakeClient) -> None:
         ["example.com"],
     ],
 )
-def test_what_is_no_host(host: Any) -> None:
+def test_invalid_hosts_are_refused(host: Any) -> None:
     with pytest.raises(SetupError, match="without scheme, port and path") as caught:
         TrustedHosts("example.com", host)
     assert repr(host) in str(caught.value)

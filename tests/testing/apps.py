@@ -1,4 +1,4 @@
-"""Small applications in both protocols' own words, for tests that want the same of the client under each."""
+"""Small applications for both protocols, for tests that expect the same of the client under each."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What only ASGI has: scopes, messages, `receive` and `send`, the event loop."""
+"""ASGI only: scopes, messages, `receive` and `send`, the event loop."""
 
 from __future__ import annotations
 
@@ -99,7 +99,7 @@ def test_receive_and_send_may_run_side_by_side(world: str) -> None:
 
     with TestClient(app, backend=world, lifespan=False) as client, client.stream("GET", "/") as response:
         assert next(response.iter_raw()) == b"x"
-    # The exception group that `send` made of the client's leaving is no failure of the application's.
+    # An exception group that contains only the client's leaving is not a failure of the application.
 
 
 @every_loop
@@ -226,7 +226,7 @@ def test_wrong_backend_options_are_reported_where_the_client_starts() -> None:
 
 
 @every_loop
-def test_a_loop_that_is_stopped_cancels_what_still_runs(world: str) -> None:
+def test_a_loop_that_is_stopped_cancels_its_tasks(world: str) -> None:
     app = Stream(b"x" for _ in iter(int, 1))
     client = connect(app, world)
     response = client.send(client.build_request("GET", "/"), stream=True)

@@ -1,4 +1,4 @@
-"""Requests and answers: what holds under both protocols and on both loops."""
+"""Requests and answers, under both protocols and on both loops."""
 
 from __future__ import annotations
 
@@ -90,7 +90,7 @@ def test_client_server_and_scheme_are_settings(world: str) -> None:
 
 
 @every_world
-def test_a_client_without_an_address_has_none(world: str) -> None:
+def test_a_client_may_have_no_address(world: str) -> None:
     with connect(Echo(), world, client=None) as client:
         assert client.get("/").json()["from"] is None
 
@@ -319,7 +319,7 @@ class Silent:
     def wsgi(self, environ: Environ, start_response: StartResponse) -> list[bytes]:
         environ["wsgi.input"].read()
         if environ.get("CONTENT_LENGTH") == "9":
-            raise SystemExit  # a worker that leaves: there is no other way for WSGI to end without an error
+            raise SystemExit  # a worker that exits: under WSGI the only way to end without an error
         return []
 
 
@@ -345,7 +345,7 @@ def test_no_answer_to_a_broken_request_is_a_broken_connection(world: str) -> Non
 
 
 class Hanging:
-    """Waits for what does not come: before its head, in its body, or after it."""
+    """Waits for ever: before its head, in its body, or after it."""
 
     def __init__(self, where: str) -> None:
         self.where = where

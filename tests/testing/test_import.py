@@ -1,4 +1,4 @@
-"""What the package offers, and what it says when httpx is missing."""
+"""The public names of the package, and its error when httpx is missing."""
 
 from __future__ import annotations
 
@@ -25,10 +25,10 @@ PUBLIC = [
 
 
 def import_without(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Import the package anew while `name` can't be found."""
+    """Import the package again while `name` can't be found."""
     for module in [each for each in sys.modules if each.startswith("micropie.testing")]:
         monkeypatch.delitem(sys.modules, module)
-    # Importing anew also sets the attribute of the parent package.
+    # The import also sets the attribute of the parent package.
     monkeypatch.setattr(sys.modules["micropie"], "testing", micropie.testing)
     original = builtins.__import__
 
@@ -50,7 +50,7 @@ def test_pytest_does_not_collect_the_client() -> None:
     assert micropie.testing.TestClient.__test__ is False
 
 
-def test_without_httpx_the_error_names_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_without_httpx_the_error_names_the_extra(monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(ModuleNotFoundError, match=r'pip install "micropie\[test\]"'):
         import_without("httpx", monkeypatch)
 

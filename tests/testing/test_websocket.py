@@ -228,7 +228,7 @@ def test_a_close_of_the_applications_is_raised_with_its_code(world: str) -> None
 
 
 @every_loop
-def test_leaving_the_block_disconnects_with_1000_after_what_was_sent(world: str) -> None:
+def test_leaving_the_block_disconnects_with_1000_after_the_sent_messages(world: str) -> None:
     received: list[Message] = []
 
     async def handler(scope: Message, receive: Receive, send: Send) -> None:

@@ -1,4 +1,4 @@
-"""What only WSGI has: the environ, `start_response`, `write`, the iterable and its `close`."""
+"""WSGI only: the environ, `start_response`, `write`, the iterable and its `close`."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Where an application can run: the protocols, and the event loops for the one that has them."""
+"""The worlds in which an application can run: WSGI, and ASGI on each event loop."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ every_loop = pytest.mark.parametrize("world", ["asyncio", "trio"])
 
 
 def connect(app: Any, world: str, **options: Any) -> TestClient:
-    """A client for the half of `app` that `world` wants."""
+    """Return a client for the half of `app` that runs in `world`."""
     if world == "wsgi":
         return TestClient(app.wsgi, protocol="wsgi", **options)
     return TestClient(app.asgi, backend=world, **options)
