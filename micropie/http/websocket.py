@@ -1,7 +1,7 @@
-"""What a WebSocket may do, and when: its states as a table, its close codes, whose pages it answers (RFC 6455).
+"""What a WebSocket may do, and when: its states as a table, its close codes, the allowed origins (RFC 6455).
 
-Nothing here waits or sends. ``TRANSITIONS`` is the rule: what is not in it does not happen, and whoever asks for it
-is told the action and the state in one sentence.
+There is no I/O here. ``TRANSITIONS`` lists every legal transition; anything else raises an error that names the action
+and the state.
 
     connecting --accept--> open --close--> closed
         |  \\                  \\
@@ -12,10 +12,11 @@ is told the action and the state in one sentence.
 from __future__ import annotations
 
 from collections.abc import Collection
-from typing import Any, Final
+from typing import Final
 
 from micropie.errors import ConnectionClosed
 from micropie.http.origins import normal_origin
+from micropie.http.types import Message
 
 CONNECTING: Final = "connecting"
 OPEN: Final = "open"
@@ -27,7 +28,7 @@ ACCEPT: Final = "accept"
 RECEIVE: Final = "receive"
 SEND: Final = "send"
 CLOSE: Final = "close"
-LEAVE: Final = "leave"  # what the client does, or the network
+LEAVE: Final = "leave"  # by the client, or by a network that fails
 
 TRANSITIONS: Final[dict[tuple[str, str], str]] = {
     (CONNECTING, ACCEPT): OPEN,
@@ -39,7 +40,7 @@ TRANSITIONS: Final[dict[tuple[str, str], str]] = {
     (OPEN, LEAVE): GONE,
 }
 
-# The table's rows: what is possible in each state, for those who ask at every message.
+# The table by state, because it is asked for every message.
 POSSIBLE: Final[dict[str, frozenset[str]]] = {
     state: frozenset(action for at, action in TRANSITIONS if at is state)
     for state in (CONNECTING, OPEN, REFUSED, CLOSED, GONE)
@@ -56,7 +57,8 @@ POLICY: Final = 1008
 TOO_BIG: Final = 1009
 FAILED: Final = 1011
 
-# 1004 is reserved; 1005, 1006 and 1015 say that there was no close frame, so none may carry them. 1010 is a client's.
+# 1004 is reserved. 1005, 1006 and 1015 say that there was no code or no close frame, so no frame may carry them. 1010
+# is for clients.
 _SENDABLE: Final = frozenset({1000, 1001, 1002, 1003, 1007, 1008, 1009, 1011, 1012, 1013, 1014})
 
 # RFC 6455, section 5.5: a control frame has 125 bytes, two of them are the code.
@@ -64,11 +66,11 @@ _LONGEST_REASON: Final = 123
 
 
 class MessageError(ConnectionClosed, ValueError):
-    """The client sent a message of another kind than the one that was asked for; the WebSocket was closed for it."""
+    """The client sent a message of another kind than was asked for, and the WebSocket was closed because of it."""
 
 
 class Progress:
-    """Where a WebSocket stands, and what is ``possible`` there; ``code`` and ``reason`` say how it ended."""
+    """A WebSocket's state, and the actions that are ``possible`` in it. ``code`` and ``reason`` say how it ended."""
 
     __slots__ = ("code", "possible", "reason", "state")
 
@@ -78,38 +80,38 @@ class Progress:
         self.code: int | None = None
         self.reason = ""
 
-    def allow(self, action: str, what: str) -> None:
-        """Raise what ``what``, a method's name, has to hear if ``action`` is not possible now."""
+    def allow(self, action: str, method: str) -> None:
+        """Raise an error that names ``method`` if ``action`` is not possible now."""
         if action not in self.possible:
-            raise self.refusal(what)
+            raise self.refusal(method)
 
     def step(self, action: str) -> None:
-        """Do what has been allowed."""
+        """Do an action that is possible."""
         self.state = TRANSITIONS[self.state, action]
         self.possible = POSSIBLE[self.state]
 
     def end(self, action: str, code: int, reason: str) -> bool:
-        """Come to an end by ``action``, CLOSE or LEAVE. False if it is over already: only the first one counts."""
+        """End by ``action``, CLOSE or LEAVE. Return False if it has ended already: only the first end counts."""
         if action not in self.possible:
             return False
         self.step(action)
         self.code, self.reason = code, reason
         return True
 
-    def refusal(self, what: str) -> Exception:
-        """``RuntimeError`` for an author's mistake, ``ConnectionClosed`` if it is over."""
+    def refusal(self, method: str) -> Exception:
+        """Return ``RuntimeError`` for the author's mistake, or ``ConnectionClosed`` if the WebSocket has ended."""
         if self.state is CONNECTING:
-            return RuntimeError(f"{what}() on a WebSocket that is not accepted: await ws.accept() before")
+            return RuntimeError(f"{method}() on a WebSocket that is not accepted: await ws.accept() before")
         if self.state is OPEN:
-            return RuntimeError(f"{what}() on a WebSocket that is accepted already")
-        if what == "accept" and self.state is not GONE:
+            return RuntimeError(f"{method}() on a WebSocket that is accepted already")
+        if method == "accept" and self.state is not GONE:
             return RuntimeError(f"accept() on a WebSocket that was {self.state}")
         ended = {REFUSED: "refused", CLOSED: f"closed with {self.code}", GONE: f"left by its client: {self.code}"}
-        message = f"{what}() on a WebSocket that was {ended[self.state]} {self.reason}".rstrip()
+        message = f"{method}() on a WebSocket that was {ended[self.state]} {self.reason}".rstrip()
         return self.closed(message)
 
     def closed(self, message: str = "") -> ConnectionClosed:
-        """The exception that says how it ended."""
+        """Return the exception that says how it ended."""
         return ConnectionClosed(LOST if self.code is None else self.code, self.reason, message)
 
 
@@ -121,39 +123,39 @@ def check_code(code: object) -> None:
 
 
 def truncate_reason(reason: str) -> str:
-    """As much of a reason as a close frame holds: 123 bytes, never half a character."""
+    """Cut a reason to the 123 bytes that a close frame holds, between two characters."""
     return reason.encode("utf-8", "replace")[:_LONGEST_REASON].decode("utf-8", "ignore")
 
 
 def is_too_big(content: str | bytes, limit: int) -> bool:
-    """Whether a message has more than ``limit`` bytes; a character has four of them at most."""
-    if len(content) * 4 <= limit:
+    """Return whether a message has more than ``limit`` bytes."""
+    if len(content) * 4 <= limit:  # UTF-8 has at most four bytes a character
         return False
     return len(content if isinstance(content, bytes) else content.encode("utf-8", "replace")) > limit
 
 
-def disconnect_info(message: Any) -> tuple[int, str]:
-    """Code and reason of a ``websocket.disconnect``; servers leave either out, or say None."""
+def disconnect_info(message: Message) -> tuple[int, str]:
+    """Return code and reason of a ``websocket.disconnect``. Servers leave either out, or send None."""
     return message.get("code") or NO_CODE, message.get("reason") or ""
 
 
-# -- whose pages may connect -------------------------------------------------------------------------------------------
+# -- origins -----------------------------------------------------------------------------------------------------------
 
 
 def is_allowed_origin(origin: str | None, scheme: str, host: str, others: Collection[str]) -> bool:
-    """Whether a page of ``origin`` may open a WebSocket of ``scheme://host`` (http or https).
+    """Return whether a page of ``origin`` may open a WebSocket of ``scheme://host`` (http or https).
 
-    Browsers send cookies along with a handshake from any site, and always an Origin header; what sends none is no
-    browser. ``others`` are origins that may besides the own one; "*" is any.
+    Browsers send cookies with a handshake from any site's page, and always an Origin header; a client that sends none
+    is no browser. ``others`` are further origins that may; "*" is any.
     """
     if origin is None or "*" in others:
         return True
     wanted = normal_origin(origin)
-    if not wanted:  # "null" too: a sandboxed frame of anybody's
+    if not wanted:  # also "null": a sandboxed frame of any site
         return False
     return wanted == normal_origin(f"{scheme}://{host}") or wanted in map(normal_origin, others)
 
 
 def is_origin(value: object) -> bool:
-    """Whether an author may name this as an origin."""
+    """Return whether the setting ``websocket_origins`` may contain ``value``."""
     return isinstance(value, str) and (value == "*" or bool(normal_origin(value)))

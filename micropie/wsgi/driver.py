@@ -18,7 +18,7 @@ from micropie.http.streams import END, Stream, as_bytes
 from micropie.http.types import Environ, StartResponse
 from micropie.mounts.wsgi_in_wsgi import environ_below
 from micropie.routing.site import Handover, Site
-from micropie.wsgi.files import lent_file
+from micropie.wsgi.files import wrapped_file
 from micropie.wsgi.lifespan import WSGIState
 from micropie.wsgi.request import WSGIRequest
 from micropie.wsgi.steps import perform, perform_step
@@ -71,7 +71,7 @@ def serve_http(site: Site, environ: Environ, start_response: StartResponse, cont
             headers.append(_LENGTHS[length])
         start_response("200 OK" if status == 200 else status_line(status), headers)
         if stream is not None:
-            lent = lent_file(stream, request, status)
+            lent = wrapped_file(stream, request, status)
             return _Chunks(stream, request, status, context) if lent is None else lent
     except BaseException:
         request.broken_off = True

@@ -1,7 +1,8 @@
-"""Files lent to the server, which knows how to send one without a thread of ours or a byte through Python.
+"""Files that the server sends with its own ``wsgi.file_wrapper``, without a byte of them passing through Python.
 
-PEP 3333, "Optional Platform-Specific File Handling": what is returned is the server's own ``wsgi.file_wrapper`` around
-a file. gunicorn gives it to ``sendfile``, waitress to its main thread, and frees the one that answered; others read it.
+PEP 3333, "Optional Platform-Specific File Handling": the application returns the server's wrapper around a file.
+gunicorn gives it to ``sendfile``. waitress gives it to its main thread, and so frees the thread that answered. Other
+servers read it.
 """
 
 from __future__ import annotations
@@ -16,22 +17,22 @@ from micropie.wsgi.request import WSGIRequest
 logger = logging.getLogger("micropie")
 
 
-def lent_file(stream: Stream, request: WSGIRequest, status: int) -> Iterable[bytes] | None:
-    """The server's wrapper around the file that is the body; None where there is no such thing."""
+def wrapped_file(stream: Stream, request: WSGIRequest, status: int) -> Iterable[bytes] | None:
+    """Return the server's wrapper around the file that is the body; None if that is no file, or there is no wrapper."""
     part = stream.source
     if type(part) is not FileRange or part.file is None or status in (204, 304):
         return None
     wrapper: Callable[..., Iterable[bytes]] | None = request.environ.get("wsgi.file_wrapper")
     if wrapper is None:
         return None
-    stream.first = END  # what was read ahead is not needed
-    # Every server reads right; with a descriptor, uWSGI sends a file from its beginning to its end, whatever part of
-    # it was meant. So only what is whole has one.
-    return wrapper((_LentFile if part.is_whole else _LentPart)(part, request), FILE_CHUNK)
+    stream.first = END  # the chunk that was read ahead is not needed
+    # Every server reads the right part. With a descriptor uWSGI sends a file from its beginning to its end, whichever
+    # part was meant; so only a whole file has one.
+    return wrapper((_WholeFile if part.is_whole else _FilePart)(part, request), FILE_CHUNK)
 
 
-class _LentPart:
-    """A part of a file as a server's wrapper wants it: a file of its own, whose ``close`` ends the request."""
+class _FilePart:
+    """A range of a file, as a file object for the server's wrapper. ``close`` ends the request."""
 
     def __init__(self, part: FileRange, request: Request) -> None:
         part.seek(0)
@@ -42,7 +43,7 @@ class _LentPart:
         try:
             return self._part.read(size if size >= 0 else self._part.length)
         except Exception as error:
-            self._log(error)
+            self._aborted(error)
             raise
 
     def tell(self) -> int:
@@ -55,35 +56,30 @@ class _LentPart:
     def close(self) -> None:
         self._request.close()
 
-    def _log(self, error: Exception) -> None:
+    def _aborted(self, error: Exception) -> None:
         self._request.broken_off = True
         logger.error("%s failed after its head was sent: aborted", self._request.label, exc_info=error)
 
 
-class _LentFile(_LentPart):
-    """A whole file, with the descriptor that ``sendfile`` wants."""
+class _WholeFile(_FilePart):
+    """A whole file, with the descriptor that ``sendfile`` needs."""
 
-    _is_taken = False
+    _is_descriptor_taken = False
 
     def fileno(self) -> int:
         file = self._part.file
         assert file is not None  # noqa: S101
-        self._is_taken = True
+        self._is_descriptor_taken = True
         return file.fileno()
 
     def close(self) -> None:
-        """Raise if the file has become too short: whoever took the descriptor has sent less, and may not know."""
+        """Raise if the file became too short: with the descriptor a server has sent less, and may not know."""
+        file = self._part.file
         try:
-            self._check_what_was_sent()
+            if self._is_descriptor_taken and file is not None and not file.closed:
+                self._part.check_length()
+        except Exception as error:
+            self._aborted(error)
+            raise
         finally:
             super().close()
-
-    def _check_what_was_sent(self) -> None:
-        file = self._part.file
-        if not self._is_taken or file is None or file.closed:
-            return
-        try:
-            self._part.check_length()
-        except Exception as error:
-            self._log(error)
-            raise

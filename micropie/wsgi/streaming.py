@@ -1,14 +1,15 @@
 """An async stream under WSGI: one task on the portal's loop makes its chunks, the server's thread takes them.
 
-The task makes two chunks more than the server has asked for, and waits.
+The task stays two chunks ahead of what the server has asked for, and then waits.
 """
 
 from __future__ import annotations
 
+from collections.abc import AsyncIterator
 from concurrent.futures import CancelledError, Future
 from contextlib import suppress
 from queue import SimpleQueue
-from typing import Any
+from typing import TypeAlias
 
 from anyio import get_cancelled_exc_class
 
@@ -20,17 +21,20 @@ from micropie.execution.scoped import ScopedIterator
 from micropie.execution.wake import threadsafe_scheduler
 from micropie.http.streams import END, Stream, has_ended
 
+# A chunk and None; the last one is END and the exception that ended the source, or None.
+_Made: TypeAlias = tuple[object, BaseException | None]
+
 
 def reader_of(stream: Stream, backend: str) -> StreamReader:
-    """What gets the chunks of an async stream; begun by the first who asks."""
+    """Return what gets the chunks of an async stream; the first call makes it."""
     reader = stream.fetcher
     if not isinstance(reader, StreamReader):
         stream.fetcher = reader = StreamReader(stream.source, backend)
     return reader
 
 
-def next_chunk(stream: Stream, backend: str) -> Any:
-    """One chunk of a stream that may wait; ``END`` at its end."""
+def next_chunk(stream: Stream, backend: str) -> object:
+    """Return one chunk of a stream that may wait; ``END`` at its end."""
     return reader_of(stream, backend).next() if stream.is_async else next(stream.source, END)
 
 
@@ -47,46 +51,45 @@ def close_stream(stream: Stream, backend: str) -> None:
 class StreamReader:
     """Advances an async source, from its first chunk to its end, and closes it.
 
-    ``next`` and ``close`` are called by one thread at a time, which need not be the same each time.
+    One thread at a time may call ``next`` and ``close``; it need not be the same thread each time.
     """
 
-    def __init__(self, chunks: Any, backend: str) -> None:
+    def __init__(self, chunks: AsyncIterator[object], backend: str) -> None:
         self._source = ScopedIterator(chunks)
-        self._made: SimpleQueue[list[Any]] = SimpleQueue()  # [chunk, None], at last [END, what the source raised]
+        self._made: SimpleQueue[_Made] = SimpleQueue()
         self._window = BackpressureWindow()
         self._is_closing = False
         self._has_ended = False
         self._portal = get_portal(backend)
         self._task: Future[None] = self._portal.start_task_soon(self._run)
-        # Whatever becomes of the loop, nobody may wait for ever.
-        put = self._made.put  # without self, or the future would be a cycle
-        self._task.add_done_callback(lambda _: put([END, _loop_ended()]))
+        # If the loop ends first, ``next`` must not wait for ever.
+        put = self._made.put  # not self, or the future would be a cycle
+        self._task.add_done_callback(lambda _: put((END, _loop_ended())))
 
     # -- in the server's thread ----------------------------------------------------------------------------------
 
-    def next(self) -> Any:
-        """One chunk, ``END`` at the end and after ``close``. Raises what the source raises; that is its end, too."""
+    def next(self) -> object:
+        """Return one chunk; ``END`` at the end and after ``close``. Raises what the source raises, which ends it."""
         if self._is_closing:
             return END
         parked = self._window.ask()
         if parked is not None:
-            with suppress(RuntimeError):  # a loop that has ended has said so to who takes the next chunk
+            with suppress(RuntimeError):  # the loop has ended; ``_take`` raises below
                 self._call_soon(parked.set)
         return self._take()
 
     def close(self) -> None:
-        """End the source, wherever it is, and wait for that. Raises what its clean-up raises."""
+        """Close the source, also while it waits, and wait for that. Raises what its clean-up raises."""
         self._is_closing = True
-        with suppress(RuntimeError, CancelledError, TimeoutError):  # a loop that has ended has ended its tasks
+        with suppress(RuntimeError, CancelledError, TimeoutError):  # the loop has ended, and its tasks with it
             self._portal.start_task_soon(self._stop)
             self._task.result(CLEAN_UP_WITHIN + 1)
-        with suppress(ClientDisconnect):  # so it was told
+        with suppress(ClientDisconnect):  # raised because of ``_stop``
             while not self._has_ended and self._take() is not END:
                 pass
 
-    def _take(self) -> Any:
-        chunk, failure = item = self._made.get()
-        item.clear()
+    def _take(self) -> object:
+        chunk, failure = self._made.get()
         self._has_ended = chunk is END
         if failure is None:
             return chunk
@@ -107,7 +110,7 @@ class StreamReader:
             failure = error
         failure = await self._source.finish(failure, not has_ended(self._source.chunks))
         is_cancelled = isinstance(failure, get_cancelled_exc_class())
-        self._made.put([END, _loop_ended() if is_cancelled else failure])
+        self._made.put((END, _loop_ended() if is_cancelled else failure))
         try:
             if is_cancelled and failure is not None:
                 raise failure
@@ -116,7 +119,7 @@ class StreamReader:
 
     async def _make_all(self) -> None:
         async for chunk in self._source.chunks:
-            self._made.put([chunk, None])
+            self._made.put((chunk, None))
             parked = self._window.made()
             if parked is not None:
                 await parked.wait()

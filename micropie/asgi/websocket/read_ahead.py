@@ -51,6 +51,7 @@ class ReadAhead:
         self._released = False
         self._is_receiving = False
         self._in_a_row = 0
+        # With anyio's Event a message that is waited for takes 12.6 µs instead of 10.2.
         self._arrived = SingleWaiterEvent()
         self._taken = SingleWaiterEvent()
         self._scope = CancelScope()
