@@ -1,7 +1,7 @@
-"""A handler in the pool: what of its request goes there, and what it sees of it.
+"""Handlers that run in a process of the pool, and the copy of the request that they can read there.
 
-Only arguments, results and this copy of the request cross, by ``pickle``. The handler is named, and found by that name
-(``places.py``); the application never crosses.
+Only arguments, results and this copy cross between processes, by ``pickle``. The handler crosses as a name, by which
+the process finds it (``execution/placement.py``); the application never crosses.
 """
 
 from __future__ import annotations
@@ -29,9 +29,9 @@ logger = logging.getLogger("micropie")
 def call_in_pool(
     request: Request, name: HandlerName, arguments: Sequence[Any], token: CancelToken | None = None
 ) -> Any:
-    """Call a handler in a process of its level's pool, and wait for it; by ``handle`` it is given up.
+    """Call a handler in a process of the pool, and wait for its result; ``token`` cancels the call.
 
-    Raises what it raises, and 503.
+    Raises what the handler raises, and 503 after ``pool_timeout`` seconds.
     """
     seconds = min(request.config.settings.pool_timeout, request._time_limit or request.config.settings.pool_timeout)
     job = _packed(name, snapshot(request), [*arguments])
@@ -40,35 +40,36 @@ def call_in_pool(
     except TookTooLong:
         pass
     logger.error(
-        "%s: %s took longer than %g seconds in its process and was given up", request.label, _shown(name), seconds
+        "%s: %s took longer than %g seconds in its process and was ended", request.label, _full_name(name), seconds
     )
     raise HTTPError(503, "The answer took too long. Please try again later.")
 
 
 def _packed(name: HandlerName, request: dict[str, Any], arguments: Sequence[Any]) -> bytes:
-    """What goes there. Raises ``PoolError`` that says which of them can't be pickled, and why."""
+    """Return the request and the arguments, pickled. Raises ``PoolError`` that names the one that can't be pickled."""
     try:
         return pickle.dumps((request, arguments))
     except Exception:
         values = {f"argument {number}": value for number, value in enumerate(arguments, 1)}
-        for what, value in (values | {f"the request's {key}": value for key, value in request.items()}).items():
+        values |= {f"the request's {key}": value for key, value in request.items()}
+        for label, value in values.items():
             try:
                 pickle.dumps(value)
             except Exception as error:
                 failure = PoolError(
-                    f"{_shown(name)} runs in a process, and {what}, of type {type(value).__name__}, can't be pickled: "
-                    f"{error}"
+                    f"{_full_name(name)} runs in a process, and {label}, of type {type(value).__name__}, "
+                    f"can't be pickled: {error}"
                 )
                 raise failure from None
         raise
 
 
-def _shown(name: HandlerName) -> str:
+def _full_name(name: HandlerName) -> str:
     return f"{name.module}.{name.qualname}" + (f".{name.method}" if name.method else "")
 
 
 def snapshot(request: Request) -> dict[str, Any]:
-    """What of a request can be read in the pool."""
+    """Return the part of a request that can be read in the pool."""
     has_session = request._loaded_session is not None or request.config.sessions.find_id(request._cookie_header())
     return {
         "method": request.method,
@@ -94,23 +95,19 @@ def snapshot(request: Request) -> dict[str, Any]:
 
 
 def answer(name: HandlerName, job: bytes) -> Any:
-    """Call a handler where this runs."""
+    """Call a handler in this process."""
     request, arguments = pickle.loads(job)  # noqa: S301 - from our own process
     current.set(PooledRequest(request))
-    return _callable(name)(*arguments)
+    if name not in _callables:
+        _callables[name] = Plan(handler_named(name)).call
+    return _callables[name](*arguments)
 
 
 _callables: dict[HandlerName, Callable[..., Any]] = {}
 
 
-def _callable(name: HandlerName) -> Callable[..., Any]:
-    if name not in _callables:
-        _callables[name] = Plan(handler_named(name)).call
-    return _callables[name]
-
-
 class PooledRequest(Request):
-    """A copy of a request, to be read. What changes the request or its answer raises ``RuntimeError``."""
+    """A read-only copy of a request. Changing the request or its answer raises ``RuntimeError``."""
 
     _is_pooled = True
 
@@ -125,7 +122,7 @@ class PooledRequest(Request):
 
     @property
     def session(self) -> Any:
-        """The session as it was when the handler was called."""
+        """A read-only copy of the session, as it was when the handler was called."""
         return MappingProxyType(self._copy["session"])
 
     @session.setter
@@ -134,25 +131,25 @@ class PooledRequest(Request):
 
     @property
     def response(self) -> NoReturn:
-        """Not here."""
+        """Raises ``RuntimeError``."""
         _refuse("a handler in a process has no self.response: return (status, body, headers) or a Response")
 
     def after_response(self, function: Callable[..., Any], /, *arguments: Any) -> None:
-        """Not here."""
+        """Raises ``RuntimeError``."""
         _refuse("a handler in a process can't call after_response: do so in a handler in a thread")
 
     @property
     def _incoming(self) -> NoReturn:
-        """Not here."""
+        """Raises ``RuntimeError``."""
         _refuse(_NO_BODY)
 
     def parts(self) -> NoReturn:
-        """Not here."""
+        """Raises ``RuntimeError``."""
         _refuse(_NO_BODY)
 
     @property
     def scope(self) -> NoReturn:
-        """Not here."""
+        """Raises ``RuntimeError``."""
         _refuse("a process has no ASGI scope and no WSGI environ")
 
     def _server_scheme(self) -> str:

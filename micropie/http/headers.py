@@ -1,7 +1,7 @@
-"""Multi-valued, case-insensitive headers: what came (``Headers``) and what will be sent (``MutableHeaders``).
+"""Multi-valued, case-insensitive headers: of the request (``Headers``) and of the response (``MutableHeaders``).
 
-Text is latin-1 here, one character a byte (RFC 9110, section 5.5), so that every byte survives the way from a
-server to the author under both protocols. Whether a value may be sent is decided in ``response.py`` only.
+Text is latin-1, one character a byte (RFC 9110, section 5.5), so every byte gets from the server to the author
+unchanged under both protocols. Only ``response.py`` decides whether a value may be sent.
 """
 
 from __future__ import annotations
@@ -14,11 +14,11 @@ from micropie.http.types import HeaderPairs, HeadersLike
 
 Name = TypeVar("Name")
 
-KEPT = 256
+MAX_NAMES = 256
 
 
 class NameCache(dict[str, Name], Generic[Name]):
-    """Names as a protocol has them, by those that it is given: made by ``make``, kept if they are of the first 256."""
+    """A cache of header names in a protocol's spelling, made by ``make``. Bounded, because clients choose the names."""
 
     def __init__(self, make: Callable[[str], Name], known: Mapping[str, Name] = MappingProxyType({})) -> None:
         super().__init__(known)
@@ -26,7 +26,7 @@ class NameCache(dict[str, Name], Generic[Name]):
 
     def __missing__(self, name: str) -> Name:
         made = self._make(name)
-        if len(self) < KEPT:  # clients think of as many as they like
+        if len(self) < MAX_NAMES:
             self[name] = made
         return made
 
@@ -38,8 +38,8 @@ def _pairs(headers: HeadersLike) -> Iterable[tuple[str, str]]:
 class Headers(Mapping[str, str]):
     """The request's headers: a mapping of lower-case names to values.
 
-    A name that came more than once gives its values joined by ``", "`` (``"; "`` for Cookie: RFC 9113, section
-    8.2.3); ``get_all`` gives them one by one, as far as the server kept them apart (WSGI servers join them).
+    The values of a repeated name are joined by ``", "`` (by ``"; "`` for Cookie: RFC 9113, section 8.2.3).
+    ``get_all`` gives them one by one, unless the server has joined them, as WSGI servers do.
     """
 
     __slots__ = ("_joined", "pairs")
@@ -63,11 +63,11 @@ class Headers(Mapping[str, str]):
         return len(self._joined)
 
     def each(self) -> Iterable[tuple[str, str]]:
-        """What ``items`` gives, without looking each name up: for who passes all of them on."""
+        """``items()`` without a look-up for each name."""
         return self._joined.items()
 
     def get_all(self, name: str) -> list[str]:
-        """Every value of ``name`` in the order in which they came; an empty list if there is none."""
+        """Return every value of ``name``, in order; ``[]`` if there is none."""
         wanted = name.lower()
         return [value for key, value in self.pairs if key == wanted]
 
@@ -81,7 +81,7 @@ class Headers(Mapping[str, str]):
 
 
 class MutableHeaders:
-    """The answer's headers: ``headers["X"] = "y"`` replaces, ``add`` repeats. Names keep the author's spelling."""
+    """The response's headers: ``headers["X"] = "y"`` replaces, ``add`` repeats. Names keep the author's spelling."""
 
     __slots__ = ("pairs",)
 
@@ -113,30 +113,30 @@ class MutableHeaders:
         return len(self.pairs)
 
     def items(self) -> HeaderPairs:
-        """Every (name, value) pair, repeated names included."""
+        """Return every (name, value) pair, repeated names included."""
         return list(self.pairs)
 
     def get(self, name: str, default: str | None = None) -> str | None:
-        """The first value of ``name``, or ``default``."""
+        """Return the first value of ``name``, or ``default``."""
         values = self.get_all(name)
         return values[0] if values else default
 
     def get_all(self, name: str) -> list[str]:
-        """Every value of ``name``."""
+        """Return every value of ``name``."""
         wanted = name.lower()
         return [value for key, value in self.pairs if key.lower() == wanted]
 
     def add(self, name: str, value: str) -> None:
-        """Send ``name`` once more, beside what is there (Set-Cookie, Link, Vary)."""
+        """Add a value for ``name`` beside those it has (Set-Cookie, Link, Vary)."""
         self.pairs.append((name, value))
 
     def update(self, headers: HeadersLike) -> None:
-        """Replace every header that ``headers`` names."""
+        """Set every header of ``headers``, replacing those of the same names."""
         for name, value in _pairs(headers):
             self[name] = value
 
     def setdefault(self, name: str, value: str) -> str:
-        """The value of ``name``, which becomes ``value`` if there is none."""
+        """Return the value of ``name``; add ``value`` first if there is none."""
         if name not in self:
             self.add(name, value)
         return self[name]

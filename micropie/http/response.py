@@ -1,9 +1,9 @@
-"""Answers: what a handler may return, and the one place that decides which status, headers and bytes are sent.
+"""Responses: what a handler may return, and the one place that decides which status, headers and bytes are sent.
 
-    what the handler returned -> Response (any body) -> hooks may change it -> Answer (checked, encoded) -> driver
+    the handler's result -> Response (any body) -> hooks may change it -> Answer (checked, encoded) -> driver
 
 Every header of every answer passes ``checked_headers``; nothing else may put a header on the wire. A value that
-can't be sent is a ``ResponseError`` before the first byte leaves: never dropped, never sent.
+can't be sent raises ``ResponseError`` before the first byte leaves; it is neither dropped nor sent.
 """
 
 from __future__ import annotations
@@ -17,9 +17,9 @@ from typing import Any, Final, TypeAlias
 from urllib.parse import quote, urlsplit
 
 from micropie.errors import PHRASES, HTTPError, Redirect, ResponseError
-from micropie.http import json as codec
 from micropie.http.cookies import format_cookie
 from micropie.http.headers import MutableHeaders
+from micropie.http.json import dumps
 from micropie.http.streams import FileRange, Stream
 from micropie.http.types import HeaderPairs, HeadersLike
 
@@ -31,25 +31,24 @@ JSON: Final = "application/json"
 
 VARY_COOKIE: Final = ("vary", "Cookie")
 
-# RFC 9110, section 5.6.2 and 5.5: a token as a name; visible latin-1, spaces and tabs as a value.
+# A name is a token (RFC 9110, section 5.6.2), a value has visible latin-1, spaces and tabs (section 5.5).
 TOKEN: Final = re.compile(r"[!#$%&'*+\-.^_`|~0-9A-Za-z]+")
 _VALUE = re.compile(r"[\t\x20-\x7e\x80-\xff]*")
 
-# They describe the connection, which is the server's (RFC 9110, section 7.6.1; PEP 3333 forbids them).
+# They describe the connection, which belongs to the server (RFC 9110, section 7.6.1; PEP 3333 forbids them).
 _HOP_BY_HOP = frozenset(
     {"connection", "keep-alive", "proxy-authenticate", "te", "trailer", "transfer-encoding", "upgrade"}
 )
 
-# What a URL may contain (RFC 3986, section 2), "%" included: what is escaped already stays as it is.
+# The characters that a URL may contain (RFC 3986, section 2), and "%", so that escapes are not escaped again.
 _URL_SAFE = "!#$%&'()*+,/:;=?@[]~"
 
 
 class Response:
-    """An answer. ``body`` is whatever a handler may return: text, bytes, None, JSON-able, an iterator, a file.
+    """A response. ``body`` is anything a handler may return: text, bytes, None, a value for JSON, an iterator, a file.
 
-    ``status``: 200 to 599. ``headers``: a dict or (name, value) pairs. ``content_type`` overrides what the body
-    suggests: ``text/html; charset=utf-8`` for text and bytes, ``application/json`` for what becomes JSON; ``""`` for
-    no such header.
+    ``status``: 200 to 599. ``headers``: a dict or (name, value) pairs. ``content_type``: by default
+    ``text/html; charset=utf-8`` for text and bytes, ``application/json`` for JSON; ``""`` sends no such header.
     """
 
     __slots__ = ("body", "content_type", "headers", "status")
@@ -63,22 +62,21 @@ class Response:
         self.content_type = content_type
 
     def set_cookie(self, name: str, value: str, **attributes: Any) -> None:
-        """Send a cookie; see ``micropie.cookies.format_cookie`` for the attributes and what is raised."""
+        """Set a cookie; ``micropie.http.cookies.format_cookie`` names the attributes and the errors."""
         self.headers.add("Set-Cookie", format_cookie(name, value, **attributes))
 
     def delete_cookie(self, name: str, **attributes: Any) -> None:
-        """Have the client forget a cookie; give the ``path`` and ``domain`` with which it was set."""
-        expired = datetime(1970, 1, 1)
-        self.set_cookie(name, "", max_age=0, expires=expired, **attributes)
+        """Delete a cookie from the client; give the ``path`` and ``domain`` with which it was set."""
+        self.set_cookie(name, "", max_age=0, expires=datetime(1970, 1, 1), **attributes)
 
     def __repr__(self) -> str:
         return f"<Response {self.status}>"
 
 
 class FileReference:
-    """A body that is a file which nobody has looked at yet: what ``static_file`` returns, for ``static.py`` to open.
+    """A body that is a file not opened yet: ``static_file`` returns it, ``files/static.py`` opens it.
 
-    No tuple and no dataclass: where one is not opened, it must be an error, and not the JSON of a path.
+    Neither a tuple nor a dataclass: one that is not opened must be an error, not the JSON of a path.
     """
 
     __slots__ = ("cached", "follow_symlinks", "max_age", "path", "root")
@@ -92,21 +90,21 @@ class FileReference:
 
 
 class PendingResponse(Response):
-    """``self.response``: status, headers and cookies to send with whatever the handler returns."""
+    """``self.response``: status, headers and cookies to send with the handler's result."""
 
     __slots__ = ()
 
 
-# What a driver sends, everything checked and nothing left to decide: status, Content-Type, Content-Length (None: no
-# such header), all other headers (names in lower case), the body, the stream if it is one. A bare tuple, made and
-# taken apart once a request: a class of its own costs ten times as much, and that a tenth of a request.
+# All that a driver sends, checked: status, Content-Type, Content-Length (None: no such header), all other headers
+# (names in lower case), the body, the stream if it is one. A bare tuple, made and unpacked once a request: a class
+# costs ten times as much, a tenth of a request.
 Answer: TypeAlias = tuple[int, str | None, int | None, Sequence[tuple[str, str]], bytes, Stream | None]
 
 
 def as_response(result: Any) -> Response:
-    """What a handler returned, as a new ``Response``: an author may return the same object twice.
+    """Return a handler's result as a new ``Response``, because an author may return the same object twice.
 
-    An ``HTTPError`` or ``Redirect`` that was returned is raised, as it might have been.
+    Raises an ``HTTPError`` or ``Redirect`` that was returned.
     """
     if isinstance(result, Response):
         return Response(result.body, result.status, result.headers.pairs, result.content_type)
@@ -119,7 +117,7 @@ def as_response(result: Any) -> Response:
 
 
 def states_status(result: Any) -> bool:
-    """Whether what a handler returned says its status itself. A file does not: it may be the page of an error."""
+    """Return whether a handler's result states its status. A file does not: it may be an error's page."""
     if isinstance(result, Response):
         return type(result.body) is not FileReference or result.status != 200
     return isinstance(result, tuple) and as_response(result).body is not result
@@ -129,18 +127,18 @@ def _is_status(value: object) -> bool:
     return isinstance(value, int) and not isinstance(value, bool) and 100 <= value <= 999
 
 
-_ADD_UP = frozenset({"set-cookie", "vary"})
+_KEPT_FROM_BOTH = frozenset({"set-cookie", "vary"})
 
 
 def merge_pending(response: Response, pending_response: PendingResponse, keeps_status: bool) -> Response:
-    """``response`` with what was set on ``self.response`` under it: what the handler returned counts for more.
+    """Return ``response`` with the headers of ``self.response`` added; those of ``response`` take precedence.
 
-    Cookies and what the answer varies by add up.
+    Set-Cookie and Vary are kept from both.
     """
     merged = Response(response.body, response.status if keeps_status else pending_response.status)
     merged.headers.pairs = list(pending_response.headers.pairs)
     for name in response.headers:
-        if name.lower() not in _ADD_UP and name in merged.headers:
+        if name.lower() not in _KEPT_FROM_BOTH and name in merged.headers:
             del merged.headers[name]
     merged.headers.pairs += response.headers.pairs
     merged.content_type = pending_response.content_type if response.content_type is None else response.content_type
@@ -148,19 +146,23 @@ def merge_pending(response: Response, pending_response: PendingResponse, keeps_s
 
 
 def add_vary(headers: MutableHeaders, name: str) -> None:
-    """Say that the answer depends on a header of the request, unless that is said already."""
+    """Add the name of a request header to Vary, unless Vary has it."""
     named = {field.strip().lower() for value in headers.get_all("Vary") for field in value.split(",")}
     if not named & {"*", name.lower()}:
         headers.add("Vary", name)
 
 
 def encode(response: Response, stream: Stream | None, head_only: bool) -> Answer:
-    """Check and encode an answer. Raises ``ResponseError`` or ``CodecError`` for what can't be sent.
+    """Check and encode a response. Raises ``ResponseError`` or ``CodecError`` for what can't be sent.
 
-    ``stream`` is the body if it comes in chunks; ``head_only`` is true for HEAD, which gets the head that GET
-    would get (RFC 9110, section 9.3.2) and no body.
+    ``stream`` is the body if it comes in chunks. ``head_only`` is true for HEAD, which gets the head of GET's answer
+    (RFC 9110, section 9.3.2) and no body.
     """
-    status = _check_status(response.status)
+    status = response.status
+    # 1xx belongs to the server; 101 would turn the connection into another protocol.
+    if isinstance(status, bool) or not (isinstance(status, int) and 200 <= status <= 599):
+        raise ResponseError(f"an answer's status is a whole number from 200 to 599, not {status!r}")
+    status = int(status)
     headers, content_type, length = checked_headers(response.headers.pairs)
     body, suggested_type = (b"", HTML) if stream is not None else encode_body(response.body)
     if content_type is None and response.content_type != "":
@@ -176,33 +178,28 @@ def encode(response: Response, stream: Stream | None, head_only: bool) -> Answer
     return status, content_type, length, headers, b"" if head_only else body, stream
 
 
-def _check_status(status: object) -> int:
-    # 1xx are the server's own; 101 would turn the connection into something else.
-    if isinstance(status, bool) or not (isinstance(status, int) and 200 <= status <= 599):
-        raise ResponseError(f"an answer's status is a whole number from 200 to 599, not {status!r}")
-    return int(status)
-
-
 def encode_body(body: Any) -> tuple[bytes, str]:
-    """A body as bytes, and its content type if the author names none."""
+    """Return a body as bytes, and its default content type."""
     if isinstance(body, str):
         return body.encode(), HTML
     if isinstance(body, bytes | bytearray | memoryview):
         return bytes(body), HTML
     if body is None:
         return b"", HTML
-    return codec.dumps(body), JSON
+    return dumps(body), JSON
 
 
 def checked_headers(pairs: Iterable[tuple[str, str]]) -> tuple[HeaderPairs, str | None, int | None]:
-    """Headers fit to send, names in lower case, with Content-Type and Content-Length taken out of them.
+    """Check headers. Returns them with names in lower case, then Content-Type and Content-Length, which they lack.
 
-    Raises ``ResponseError`` for control characters, for what is not latin-1 and for what is not text.
+    Raises ``ResponseError`` for a name or value that is not text, is not latin-1 or has control characters.
     """
     headers: HeaderPairs = []
     content_type, length = None, None
     for name, value in pairs:
-        key = _check_name(name)
+        key = _key_of(name) if isinstance(name, str) else None
+        if key is None:
+            raise ResponseError(f"{name!r} can't be the name of a header")
         text = check_value(key, value)
         if key == "content-type":
             content_type = text
@@ -215,37 +212,26 @@ def checked_headers(pairs: Iterable[tuple[str, str]]) -> tuple[HeaderPairs, str 
     return headers, content_type, length
 
 
-def _check_name(name: object) -> str:
-    key = _key_of(name) if isinstance(name, str) else None
-    if key is None:
-        raise ResponseError(f"{name!r} can't be the name of a header")
-    return key
-
-
 @lru_cache(maxsize=1024)  # names are few and the same in every answer
 def _key_of(name: str) -> str | None:
     return name.lower() if TOKEN.fullmatch(name) else None
 
 
 def check_value(name: str, value: object) -> str:
-    """``value``, if it may be the value of header ``name``; Location is turned from an IRI into a URI."""
+    """Return ``value`` if header ``name`` may have it; a Location is turned from an IRI into a URI."""
     if not isinstance(value, str):
         raise ResponseError(f"header {name!r} is text, not {type(value).__name__}: {value!r}")
     if name == "location":
-        _refuse_controls(name, value)
+        if any(character < " " or character == "\x7f" for character in value):
+            raise ResponseError(f"header {name!r} has a control character: {value!r}")
         return quote(value, safe=_URL_SAFE)
     if not _VALUE.fullmatch(value):
         raise ResponseError(f"header {name!r} has a control character or one that is not latin-1: {value!r}")
     return value
 
 
-def _refuse_controls(name: str, value: str) -> None:
-    if any(character < " " or character == "\x7f" for character in value):
-        raise ResponseError(f"header {name!r} has a control character: {value!r}")
-
-
 def redirect_response(redirect: Redirect, host: Callable[[], str]) -> Response:
-    """The answer that a ``Redirect`` stands for. ``host()`` is the request's: other hosts must be allowed."""
+    """Return the response for a ``Redirect``. Other hosts than ``host()``, the request's, must be allowed."""
     if not redirect.allow_external and _leads_away(redirect.location, host):
         raise ResponseError(
             f"a redirect to {redirect.location!r} leaves this site; "
@@ -256,7 +242,7 @@ def redirect_response(redirect: Redirect, host: Callable[[], str]) -> Response:
 
 def _leads_away(location: str, host: Callable[[], str]) -> bool:
     # Browsers drop tabs and line ends, trim blanks and read "\" as "/" (WHATWG URL, section 4.4), so "/\evil.com"
-    # and "\t//evil.com" are "//evil.com": look at the location as they do.
+    # and "\t//evil.com" mean "//evil.com". Read the location as they do.
     seen = re.sub(r"[\t\r\n]", "", location).strip(_BLANKS).replace("\\", "/")
     try:
         parts = urlsplit(seen)
@@ -273,15 +259,15 @@ _BLANKS = "".join(map(chr, range(0x21)))
 
 
 def error_response(status: int, message: str, headers: HeadersLike = ()) -> Response:
-    """The plain page of an error: one sentence. Plain text, so that nothing in it is ever run by a browser."""
+    """Return an error's default page: one sentence, as plain text so that no browser runs anything in it."""
     return Response(message, status, headers, TEXT)
 
 
 def start_failed(head_only: bool) -> Answer:
-    """The answer while the application can't start: nothing of it may be asked."""
+    """Return the answer to requests while the application can't start."""
     return encode(error_response(500, "500 Internal Server Error"), None, head_only)
 
 
 def status_line(status: int) -> str:
-    """``"404 Not Found"``: PEP 3333 wants a reason, for statuses without one too."""
+    """Return ``"404 Not Found"`` for 404. PEP 3333 wants a reason, even for a status without one."""
     return f"{status} {PHRASES.get(status) or f'Status {status}'}"

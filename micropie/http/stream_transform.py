@@ -1,69 +1,70 @@
-"""A stream whose chunks pass through something on their way, such as a compressor.
+"""Streams whose chunks are transformed on their way, by a compressor for example.
 
-It is an iterator of the kind that its source is, sync or async, so that the drivers treat both alike: what the source
-raises passes through, a cancellation arrives where it waits, and to close it is to close the source.
+A transformed stream is an iterator of the same kind as its source, sync or async, so the drivers treat it like any
+other: the source's exceptions pass through, a cancellation arrives where the source waits, closing it closes the
+source.
 """
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Generator
+from collections.abc import AsyncIterator, Awaitable, Generator, Iterator
 from typing import Any, Protocol
 
 from micropie.http.streams import END, Stream, as_bytes
 
 
 class StreamTransform(Protocol):
-    """What the chunks pass through."""
+    """Transforms the chunks of one stream."""
 
     def feed(self, chunk: bytes) -> bytes:
-        """What comes out for ``chunk``: all of it, as somebody may be waiting."""
+        """Return ``chunk`` transformed, all of it, because the client may be waiting."""
 
     def finish(self) -> bytes:
-        """What is left at the end."""
+        """Return the rest, when the source has ended."""
 
 
-def transform_stream(stream: Stream, passage: StreamTransform) -> Any:
-    """A body in the place of ``stream``'s, of which nothing has been fetched."""
-    kind = _AsyncMapped if stream.is_async else _SyncMapped
-    return kind(stream.source, passage)
+def transform_stream(stream: Stream, transform: StreamTransform) -> Iterator[bytes] | AsyncIterator[bytes]:
+    """Return a body that takes the place of ``stream``, of which no chunk may have been fetched yet."""
+    kind = _AsyncTransformed if stream.is_async else _SyncTransformed
+    return kind(stream.source, transform)
 
 
-# How a source is closed, and what the drivers want to know of a generator. Not all it has: it may be a file.
-_OF_THE_SOURCE = frozenset(
+# The names that the drivers read, to close a source and to inspect a generator. No others: the source may be a file.
+_PASSED_THROUGH = frozenset(
     {"close", "aclose", "athrow", "ag_code", "ag_frame", "ag_running", "gi_frame", "interrupt_next"}
 )
 
 
-class _Mapped:
-    def __init__(self, source: Any, passage: StreamTransform) -> None:
+class _Transformed:
+    def __init__(self, source: Any, transform: StreamTransform) -> None:
         self._source = source
-        self._passage = passage
+        self._transform = transform
         self._has_ended = False
 
     def __getattr__(self, name: str) -> Any:
-        if name not in _OF_THE_SOURCE:
+        if name not in _PASSED_THROUGH:
             raise AttributeError(name)
         return getattr(self._source, name)
 
-    def _passed(self, chunk: Any) -> bytes:
+    def _apply(self, chunk: object) -> bytes:
         if chunk is not END:
-            return self._passage.feed(as_bytes(chunk))
+            return self._transform.feed(as_bytes(chunk))
         self._has_ended = True
-        return self._passage.finish()
+        return self._transform.finish()
 
 
-class _SyncMapped(_Mapped):
-    def __iter__(self) -> _SyncMapped:
+class _SyncTransformed(_Transformed):
+    def __iter__(self) -> _SyncTransformed:
         return self
 
     def __next__(self) -> bytes:
         if self._has_ended:
             raise StopIteration
-        return self._passed(next(self._source, END))
+        return self._apply(next(self._source, END))
 
 
-class _AsyncMapped(_Mapped):
-    def __aiter__(self) -> _AsyncMapped:
+class _AsyncTransformed(_Transformed):
+    def __aiter__(self) -> _AsyncTransformed:
         return self
 
     def __anext__(self) -> Awaitable[bytes]:
@@ -73,15 +74,15 @@ class _AsyncMapped(_Mapped):
         if self._has_ended:
             raise StopAsyncIteration
         try:
-            # What an ``await`` does; there are awaitables that have ``__next__`` alone, and it bears those.
+            # As ``await`` does. It also accepts an iterator without ``send``.
             chunk = yield from self._source.__anext__().__await__()
         except StopAsyncIteration:
             chunk = END
-        return self._passed(chunk)
+        return self._apply(chunk)
 
 
 class _Awaited:
-    """An awaitable made of a generator: what ``async def`` would make, where there is none."""
+    """An awaitable made of a generator, because this layer has no ``async def``."""
 
     __slots__ = ("_steps",)
 

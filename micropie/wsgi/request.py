@@ -1,8 +1,8 @@
-"""A request that came as a WSGI environ: https://peps.python.org/pep-3333/
+"""A request made from a WSGI environ: https://peps.python.org/pep-3333/
 
-PEP 3333's text is bytes as latin-1: ``/%C3%A9`` arrives as ``"/Ã©"``. A server unescapes the path before we see
-it, so an escaped slash is kept apart only where the server also gives the target as it came (``RAW_URI`` of
-gunicorn, ``REQUEST_URI`` of uWSGI and waitress).
+Text in an environ is bytes as latin-1: ``/%C3%A9`` arrives as ``"/Ã©"``. The server unescapes the path, so an escaped
+slash can be told apart only if the server also gives the raw target (``RAW_URI`` of gunicorn, ``REQUEST_URI`` of uWSGI
+and waitress).
 """
 
 from __future__ import annotations
@@ -27,8 +27,7 @@ Value = TypeVar("Value")
 
 _ABSOLUTE = re.compile(rb"https?://[^/]*", re.IGNORECASE)
 
-PIECE = 64 * 1024  # bytes read at once: what most servers buffer
-
+PIECE = 64 * 1024  # bytes per read; most servers buffer as many
 
 _NAMES = NameCache(lambda name: name.lower().encode("latin-1"))
 
@@ -46,14 +45,15 @@ class WSGIRequest(Request):
         path = environ.get("PATH_INFO") or "/"
         Request.__init__(self, environ["REQUEST_METHOD"], path)  # super() takes 0.07 µs more on Python 3.11
         self.environ = environ
-        target = environ.get("RAW_URI") or environ.get("REQUEST_URI") or ""
-        if not path.isascii():
+        if path.isascii():
+            target = environ.get("RAW_URI") or environ.get("REQUEST_URI")
+            if not target or ("%" not in target and target[0] == "/"):
+                self._literal_path = path
+        else:
             self.path = path.encode("latin-1").decode("utf-8", "replace")
-        elif "%" not in target and (not target or target[0] == "/"):
-            self._literal_path = path
 
     def close(self) -> None:
-        """See ``Request``; what it does after its answer begins."""
+        """See ``Request``; also start the functions given to ``after_response``."""
         super().close()
         if self._tasks:
             start_tasks(self)
@@ -72,15 +72,12 @@ class WSGIRequest(Request):
 
     @property
     def scope(self) -> Scope:
-        if self._scope is None:
-            self._scope = self._as_scope()
-        return self._scope
-
-    def _as_scope(self) -> Scope:
-        """The ASGI scope that this environ amounts to, for helpers and middleware that look at one."""
+        """An ASGI scope made from the environ, for helpers and middleware that read one."""
+        if self._scope is not None:
+            return self._scope
         environ, root_path = self.environ, self.root_path
         root = environ.get("SCRIPT_NAME", "").encode("latin-1")
-        return {
+        self._scope = {
             "type": "http",
             "asgi": {"version": "3.0", "spec_version": "2.4"},
             "http_version": environ.get("SERVER_PROTOCOL", "HTTP/1.1").partition("/")[2],
@@ -95,20 +92,21 @@ class WSGIRequest(Request):
             "server": (environ.get("SERVER_NAME"), int(environ.get("SERVER_PORT") or 0)),
             "extensions": {},
         }
+        return self._scope
 
     def _raw_path(self) -> bytes:
         path = (self.environ.get("PATH_INFO") or "/").encode("latin-1")
         mount = self.environ.get("SCRIPT_NAME", "").encode("latin-1")
         raw = self._target()
-        if raw is not None and not raw.startswith(b"/"):  # "OPTIONS *", "GET x/y": servers make a path of it
+        if raw is not None and not raw.startswith(b"/"):  # "OPTIONS *", "GET x/y": servers turn it into a path
             return raw
-        # Only if it is the same path: a middleware or a mount may have changed PATH_INFO since.
+        # Only if it is the same path: middleware or a mount may have changed PATH_INFO.
         if raw is not None and unquote_to_bytes(raw) == mount + path:
             return b"/" + b"/".join(raw.split(b"/")[mount.count(b"/") + 1 :])
         return path.replace(b"%", b"%25")
 
     def _target(self) -> bytes | None:
-        """The path as it came, if the server tells; in absolute form it follows the host (RFC 9112, section 3.2)."""
+        """Return the raw path, or None. In an absolute target it follows the host (RFC 9112, section 3.2)."""
         target = self.environ.get("RAW_URI") or self.environ.get("REQUEST_URI")
         if not target:
             return None
@@ -139,9 +137,9 @@ class WSGIRequest(Request):
     # -- the body ------------------------------------------------------------------------------------------------
 
     def receive_piece(self) -> tuple[bytes, bool]:
-        """The next piece of the body and whether more may follow. Never reads past the body: that would block.
+        """Return the next piece of the body and whether more may follow. Reading past the body would block.
 
-        Raises ``ClientDisconnect`` if it ends before its announced length.
+        Raises ``ClientDisconnect`` if the body ends before its announced length.
         """
         if self._put_back is not None:
             given, self._put_back = self._put_back, None
@@ -150,7 +148,9 @@ class WSGIRequest(Request):
         if left is None:
             left = self.content_length
             if left is None:
-                return self._read_unannounced()
+                # Only if the server ends the input itself (a chunked body) may it be read without a length.
+                piece = self._read(PIECE) if self.environ.get("wsgi.input_terminated") else b""
+                return piece, bool(piece)
         if left == 0:
             return b"", False
         piece = self._read(min(PIECE, left))
@@ -161,17 +161,12 @@ class WSGIRequest(Request):
 
     receive_nowait = receive_piece  # this thread may wait
 
-    def _read_unannounced(self) -> tuple[bytes, bool]:
-        # Only a server that ends the input itself (a chunked body) may be read without a length.
-        piece = self._read(PIECE) if self.environ.get("wsgi.input_terminated") else b""
-        return piece, bool(piece)
-
     def _read(self, size: int) -> bytes:
         try:
             piece: bytes = self.environ["wsgi.input"].read(size)
-        except TimeoutError:  # the server's rule for its socket, as far as it has one
+        except TimeoutError:  # of the server's socket
             raise HTTPError(408, "The body stopped arriving.") from None
-        except Exception as error:  # gunicorn's for a malformed chunk are no OSError
+        except Exception as error:  # gunicorn's errors for a malformed chunk are not OSErrors
             raise ClientDisconnect("the body could not be read") from error
         return piece
 
@@ -179,7 +174,7 @@ class WSGIRequest(Request):
         return perform(flow, self)
 
     async def _perform_async(self, flow: Flow[Value]) -> Value:
-        # On the portal's loop, which other requests share: reading the server's socket must not hold it up.
+        # This runs on the portal's loop, which other requests share: reading the server's socket must not block it.
         return await to_thread.run_sync(partial(self._perform, flow))
 
     async def _iterate_async(self, next_piece: Callable[[], Flow[bytes]]) -> AsyncIterator[bytes]:

@@ -230,7 +230,7 @@ def test_R69_one_that_takes_too_long_is_ended(make_client: MakeClient, caplog: p
     pid = started_pid(app, client)
     answer = client.get("/sleeps/60")
     assert (answer.status_code, answer.text) == (503, "The answer took too long. Please try again later.")
-    assert "took longer than 3 seconds in its process and was given up" in errors(caplog)[0]
+    assert "took longer than 3 seconds in its process and was ended" in errors(caplog)[0]
     with pytest.raises(ProcessLookupError):
         os.kill(pid, 0)
     assert started_pid(app, client) != pid

@@ -275,6 +275,7 @@ def test_nobody_asks_a_source_again_that_has_ended(backend: str) -> None:
         stream = stream_of(source)
         assert stream is not None
         body = transform_stream(stream, Shouting())
+        assert isinstance(body, AsyncIterator)
         chunks = [chunk async for chunk in body]
         with pytest.raises(StopAsyncIteration):
             await body.__anext__()
@@ -294,9 +295,9 @@ def test_nor_one_that_is_sync() -> None:
 
     stream = stream_of(Sleepy("a", None, "b"))
     assert stream is not None
-    assert [list(transform_stream(stream, Shouting())) for _ in range(2)] == [[b"A", b"1"], [b"B", b"1"]]
-    body = transform_stream(stream, Shouting())
-    assert [list(body), list(body)] == [[b"0"], []]
+    bodies = [transform_stream(stream, Shouting()) for _ in range(3)]
+    read = [list(body) for body in (*bodies, bodies[-1]) if isinstance(body, Iterator)]
+    assert read == [[b"A", b"1"], [b"B", b"1"], [b"0"], []]
 
 
 def test_a_hook_further_outside_may_replace_it(make_client: MakeClient) -> None:
