@@ -10,8 +10,8 @@
 #
 # Tests run in several processes: WORKERS=2 make test. More than one for a processor pays, as many tests wait.
 #
-# The tests of make check are those of CORE below, in one of the three worlds of tests/conftest.py (--world). They start
-# no server and no process and wait for nothing, so they take seconds, and they run most lines of the request's way.
+# make check runs the tests of the folders in CORE, below, and those that run in each of the three worlds (tests/conftest.py)
+# only in one of them. These folders need no server and wait for little; they are what every request passes through.
 
 PYTHON ?= python3
 PORT ?= 8000

@@ -94,8 +94,10 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 
 
 def _world_of(item: pytest.Item) -> str | None:
+    """Return the world of a test, None if it does not run in each; ``backend`` names the loop in tests of ASGI alone."""
     callspec = getattr(item, "callspec", None)
-    return callspec.params.get("world") if callspec else None
+    named = (callspec.params.get(name) for name in ("world", "backend")) if callspec else ()
+    return next((name for name in named if name in WORLDS), None)
 
 
 def pytest_make_parametrize_id(val: object) -> str | None:

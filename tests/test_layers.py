@@ -7,6 +7,7 @@ other in a circle, also not for type checking.
 from __future__ import annotations
 
 import ast
+from functools import cache
 from graphlib import CycleError, TopologicalSorter
 from pathlib import Path
 
@@ -88,6 +89,7 @@ REQUESTS_TYPES = {
 }
 
 
+@cache
 def import_graph() -> dict[str, set[str]]:
     """Map each module to the modules of the package that it imports; all names are relative to ``micropie``."""
     names = {path: ".".join(path.relative_to(PACKAGE).with_suffix("").parts) for path in EVERY_FILE}
