@@ -1,8 +1,8 @@
-"""What a request does after its answer, ``request.after_response``: on an event loop, under both protocols.
+"""Functions that run after the response, ``request.after_response``: on an event loop, under both protocols.
 
-The functions of one request run one after the other. They are shielded: neither a client that left nor a server that
-ends cuts them short; a time limit for them all, the setting ``background_timeout``, keeps such an end from waiting for
-ever. Nobody is there to hear of an error, so it is logged.
+The functions of one request run one after the other. They are shielded: neither a client that leaves nor a server that
+ends cuts them short. The setting ``background_timeout`` limits the time of all of them, so that a server can end. Their
+errors are logged.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ import logging
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future, wait
 from inspect import isawaitable
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from anyio import get_cancelled_exc_class, move_on_after
 
@@ -31,7 +31,7 @@ after_fork_in_child(_running.clear)  # they run in the parent
 
 
 def start_tasks(request: Request) -> None:
-    """Have the process's event loop run them, in the context of the request; waits for nothing."""
+    """Run the functions of ``request`` on the process's event loop, in the request's context. Does not wait."""
     portal = get_portal(request.config.settings.portal_backend)
     task = request._context.run(portal.start_task_soon, run_tasks, request)
     _running.add(task)
@@ -39,18 +39,18 @@ def start_tasks(request: Request) -> None:
 
 
 def wait_for_tasks(seconds: float) -> None:
-    """Wait until all have ended: what they use is about to be shut down."""
+    """Wait until all have ended, at most so many seconds: the shut-down closes what they use."""
     wait([*_running], timeout=seconds)
 
 
 logger = logging.getLogger("micropie")
 
-# Of their own, so that they can't keep handlers waiting. 40 is anyio's default for all.
+# Not those of handlers, which would have to wait for them. 40 is anyio's default for all.
 _THREADS = Threads(40)
 
 
 async def run_tasks(request: Request) -> None:
-    """Run the functions of a request that is over, then release what it holds. Raises nothing but a cancellation."""
+    """Run the functions of a request that is over, then release what it holds. Raises a cancellation only."""
     token = current.set(request)
     seconds = request.config.settings.background_timeout
     name = ""
@@ -69,7 +69,7 @@ async def run_tasks(request: Request) -> None:
         request._release()
 
 
-async def _run(function: Callable[..., Any], arguments: Sequence[Any], label: str) -> None:
+async def _run(function: Callable[..., object], arguments: Sequence[object], label: str) -> None:
     try:
         kind = kind_of(function)
         if kind is AWAIT or kind is INLINE:
@@ -80,5 +80,5 @@ async def _run(function: Callable[..., Any], arguments: Sequence[Any], label: st
             await result
     except get_cancelled_exc_class():
         raise
-    except BaseException:  # a SystemExit of one would end the loop for everybody's
+    except BaseException:  # a SystemExit would end the loop, and with it the tasks of other requests
         logger.exception("%s failed", label)

@@ -1,7 +1,6 @@
-"""What both drivers do on an event loop: give a call up in time; take an async source from its first chunk to its end;
-wake tasks from other threads.
+"""Event loops: values that each loop has one of, whether code runs on a loop, and steps with a time limit.
 
-Like the drivers on anyio alone; ``asgi`` is on the loop, ``wsgi`` sends there what is async.
+Like the drivers, this knows anyio only. ``asgi`` runs on the loop; ``wsgi`` sends async code to one.
 """
 
 from __future__ import annotations
@@ -17,24 +16,24 @@ from micropie.execution.placement import LOOP, PROCESS, THREAD
 # Seconds that a stream may take to clean up after its client has gone.
 CLEAN_UP_WITHIN = 10.0
 
-# Seconds that a mounted application may take to end by itself after it was told that nobody wants its answer any more.
+# Seconds that a mounted application may take to end by itself after it was told that its client has gone.
 LEAVE_WITHIN = 2.0
 
-# Chunks that may have been made elsewhere when one is asked for: that and two ahead.
+# Chunks that may have been made in another thread or task when one is asked for: that one, and two more.
 AHEAD = 3
 
 T = TypeVar("T")
 
 
 class LoopLocal(Generic[T]):
-    """What each event loop has one of, made by ``make()`` when it is first asked for there."""
+    """A value that each event loop has one of, made by ``make()`` when it is first asked for there."""
 
     def __init__(self, name: str, make: Callable[[], T]) -> None:
         self._values: RunVar[T] = RunVar(name)
         self._make = make
 
     def get(self) -> T:
-        """That of the loop that this runs on."""
+        """Return the value of the loop that this runs on."""
         try:
             return self._values.get()
         except LookupError:
@@ -44,7 +43,7 @@ class LoopLocal(Generic[T]):
 
 
 def where() -> str:
-    """Where this code runs: ``"loop"`` on an event loop, ``"thread"`` where it may block, ``"process"`` in the pool.
+    """Return where this code runs: on the event ``"loop"``, in a ``"thread"``, where it may block, or in a ``"process"``.
 
     Under WSGI a ``def`` handler runs in the server's thread, which is ``"thread"``, an ``@inline`` one as well.
     """
@@ -55,7 +54,7 @@ def where() -> str:
 
 
 def is_on_loop() -> bool:
-    """Whether this code runs on an event loop, where nothing may block."""
+    """Return whether this code runs on an event loop, where nothing may block."""
     try:
         current_token()
     except RuntimeError:  # anyio's NoEventLoopError, which it calls AsyncLibraryNotFoundError before 4.12

@@ -1,10 +1,9 @@
-"""Where a handler runs: the words for it, and what is possible. A mistake is a ``SetupError`` that says what to write.
+"""Where a handler runs, ``run_in``. A value that is not possible is a ``SetupError`` that says what to write.
 
-``loop``: on the event loop, as every ``async def`` does and a ``def`` that never blocks may. ``thread``: where it may
-block. ``process``: where it may compute for long and hold up nobody; there it is found by its name.
+``"loop"``: on the event loop, as every ``async def`` does and a ``def`` that never blocks may. ``"thread"``: where it
+may block. ``"process"``: where it may compute for long and no other request waits; there it is found by its name.
 
-What a decorator said of a function comes first, unless its route says something; then the application's setting
-``run_in``, which is for ``def`` handlers.
+The route's ``run_in`` comes first, then the decorator's, then the application's setting, which is for ``def`` handlers.
 """
 
 from __future__ import annotations
@@ -23,20 +22,20 @@ from micropie.errors import SetupError
 LOOP: Final = "loop"
 THREAD: Final = "thread"
 PROCESS: Final = "process"
-PLACES: Final = (LOOP, THREAD, PROCESS)
+PLACEMENTS: Final = (LOOP, THREAD, PROCESS)
 
 MARK: Final = "__micropie_run_in__"  # what ``@run_in`` leaves on a function
 
 
 def checked_placement(placement: object, setting: str) -> str:
-    """``place``, if it is one. Raises ``SetupError`` that names ``setting``."""
-    if not isinstance(placement, str) or placement not in PLACES:
+    """Return ``placement``. Raises ``SetupError`` that names ``setting`` for any other value."""
+    if not isinstance(placement, str) or placement not in PLACEMENTS:
         raise SetupError(f'{setting} takes "loop", "thread" or "process", not {placement!r}')
     return placement
 
 
-def innermost(function: Any) -> Any:
-    """What decorators and partials wrap."""
+def innermost(function: Callable[..., Any]) -> Callable[..., Any]:
+    """Return the function that decorators and partials wrap."""
     function = inspect.unwrap(function)
     while isinstance(function, functools.partial):
         function = function.func
@@ -62,9 +61,9 @@ def check_placement(function: Callable[..., Any], placement: str, name: str, rea
 
 
 class Threads:
-    """What shares one number of worker threads: a tree of applications, or an inner one that states its own.
+    """A worker-thread limit, shared by all apps of a tree unless an inner app sets its own.
 
-    ``queue`` is how many handlers may wait for one of them; what else may block always waits.
+    ``queue`` is how many handlers may wait for a thread; other calls always wait.
     """
 
     def __init__(self, size: int, queue: int = 0) -> None:
@@ -72,11 +71,11 @@ class Threads:
         self.queue = queue
 
 
-# -- by its name in another process ------------------------------------------------------------------------------------
+# -- found by name in another process ----------------------------------------------------------------------------------
 
 
 class HandlerName(NamedTuple):
-    """What another process imports: a function, or ``method`` of the class that is named."""
+    """The name by which another process imports a function, or ``method`` of a class."""
 
     module: str
     qualname: str
@@ -84,18 +83,18 @@ class HandlerName(NamedTuple):
 
 
 def name_of(function: Callable[..., Any], label: str) -> HandlerName:
-    """The name of a handler for the pool. Raises ``SetupError`` if nothing can be found by it."""
+    """Return the name of a handler for the pool. Raises ``SetupError`` if the handler can't be found by it."""
     while isinstance(function, functools.partial) and not function.args and not function.keywords:
         function = function.func  # a staticmethod's marks are on one
     owner = getattr(function, "__self__", None)
-    target: Any = function if owner is None else owner if isinstance(owner, type) else type(owner)
+    target: object = function if owner is None else owner if isinstance(owner, type) else type(owner)
     method = None if owner is None else getattr(function, "__name__", "")
     name = HandlerName(getattr(target, "__module__", ""), getattr(target, "__qualname__", ""), method)
     try:
-        found: Any = _walked(sys.modules[name.module], name)
+        named = _look_up(sys.modules[name.module], name)
     except (KeyError, AttributeError):
-        found = None
-    if getattr(found, "__func__", found) is not getattr(function, "__func__", function):
+        named = None
+    if getattr(named, "__func__", named) is not getattr(function, "__func__", function):
         raise SetupError(
             f"{label} can't run in a process: it would be found there by its name, and {name.module}.{name.qualname} "
             "is not what it is; define it with def at a module's top level, or as a method of a class there"
@@ -104,7 +103,7 @@ def name_of(function: Callable[..., Any], label: str) -> HandlerName:
 
 
 def _importable(module: str, label: str) -> str:
-    """The name under which another process finds what is ``__main__`` here: ``python app.py``, ``python -m app``."""
+    """Return the name by which another process imports the module: ``__main__`` (``python app.py``) has another."""
     if module != "__main__":
         return module
     main = sys.modules[module]
@@ -114,21 +113,24 @@ def _importable(module: str, label: str) -> str:
     return Path(file).stem if spec is None else spec.name  # type: ignore[arg-type]
 
 
-def _walked(module: Any, name: HandlerName) -> Any:
+def _look_up(module: object, name: HandlerName) -> Any:
+    value = module
     for part in name.qualname.split("."):
-        module = getattr(module, part)
-    return module if name.method is None else getattr(module, name.method)
+        value = getattr(value, part)
+    return value if name.method is None else getattr(value, name.method)
 
 
 @lru_cache(maxsize=1024)
 def handler_named(name: HandlerName) -> Callable[..., Any]:
-    """The handler, in a process that may not have imported its module. A method gets a new, bare object for ``self``:
-    that of the application, with what ``__init__`` opened and start-up handlers put there, lives in the other process.
+    """Return the handler, in a process that may not have imported its module.
+
+    A method gets a new, bare object for ``self``. The application's own, with the connections that ``__init__`` and
+    start-up handlers opened, lives in the other process.
     """
     module = import_module(name.module)
     if name.method is None:
-        function: Callable[..., Any] = _walked(module, name)
+        function: Callable[..., Any] = _look_up(module, name)
         return function
-    cls = _walked(module, name._replace(method=None))
+    cls = _look_up(module, name._replace(method=None))
     method: Callable[..., Any] = getattr(cls.__new__(cls), name.method)
     return method

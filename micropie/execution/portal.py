@@ -1,4 +1,9 @@
-"""The process's one event loop under WSGI: in a thread of its own, started when first needed, never before a fork."""
+"""The process's event loop under WSGI. Its thread is started when it is first needed, never before a fork.
+
+``BlockingPortal`` starts the loop and ends it. Calls go through ``Loop`` instead: to await a function and return its
+result takes 40 µs, and ``BlockingPortal.call`` 70; a mounted ASGI application's answer takes 73 µs, and with tasks that
+the portal starts 81 to 93.
+"""
 
 from __future__ import annotations
 
@@ -22,47 +27,49 @@ from micropie.execution.wake import threadsafe_scheduler
 
 
 class Loop:
-    """What has a running event loop start tasks; its thread is not waited for, which would cost two switches more.
+    """Starts tasks on a running event loop, without waiting for its thread, which would cost two more switches.
 
-    Whoever waits for a task hears of its end also when the loop ends before the task has begun: see ``spawn``.
+    A thread that waits for a task is also told if the loop ends before the task has begun: see ``spawn``.
     """
 
     def __init__(self, tasks: TaskGroup) -> None:
         self.call_soon = threadsafe_scheduler()
-        self._marks = variables_set(Context())  # by which libraries tell what loop they are on
+        self._marks = variables_set(Context())  # by these, libraries know which loop they are on
         self._start_soon = tasks.start_soon
         self._waiting: set[Callable[[], object]] = set()
         self._has_ended = False
 
-    def spawn(self, lost: Callable[[], object], function: Callable[..., Awaitable[object]], *arguments: Any) -> None:
+    def spawn(self, lost: Callable[[], object], function: Callable[..., Awaitable[object]], *arguments: object) -> None:
         """Start a task, soon, with this thread's context variables. Raises ``RuntimeError`` if the loop has ended.
 
-        ``function`` raises nothing, but it may be cancelled; ``lost`` is called instead of it if the loop ends first.
+        ``function`` must not raise, but it may be cancelled. ``lost`` is called instead of it if the loop ends first.
         """
         self._waiting.add(lost)
         if self._has_ended:
             self._waiting.discard(lost)
             raise RuntimeError("the event loop has ended")
         run = copy_context().run
-        self.call_soon(partial(run, self._start, self._begin, lost, function, arguments))
+        self.call_soon(partial(run, self._start, lost, function, arguments))
 
     def end(self) -> None:
-        """Nothing begins any more."""
+        """Start no further task, and call ``lost`` for each that has not begun."""
         self._has_ended = True
         while self._waiting:
             self._waiting.pop()()
 
-    def _start(self, *task: Any) -> None:
+    def _start(
+        self, lost: Callable[[], object], function: Callable[..., Awaitable[object]], arguments: Sequence[object]
+    ) -> None:
         for variable, value in self._marks:
             variable.set(value)
         if not self._has_ended:
-            self._start_soon(*task)
+            self._start_soon(self._begin, lost, function, arguments)
 
     async def _begin(
-        self, lost: Callable[[], object], function: Callable[..., Awaitable[object]], arguments: Sequence[Any]
+        self, lost: Callable[[], object], function: Callable[..., Awaitable[object]], arguments: Sequence[object]
     ) -> None:
         self._waiting.discard(lost)
-        with suppress(get_cancelled_exc_class()):  # handlers may raise it, which would end the loop for everybody's
+        with suppress(get_cancelled_exc_class()):  # a handler may raise it, which would end the tasks of all requests
             await function(*arguments)
 
 
@@ -86,7 +93,7 @@ class _Portals:
         self.forget()
 
     def forget(self) -> None:
-        self._parents.append(self._stack)  # kept: to let go of it would wait for the parent's thread, for ever
+        self._parents.append(self._stack)  # to free it would wait for the parent's thread, for ever
         self._lock = Lock()
         self._stack = ExitStack()
         self._running: dict[str, tuple[BlockingPortal, Loop]] = {}
@@ -103,8 +110,8 @@ class _Portals:
                 if not self._running:
                     atexit.register(self.close)
                 portal = self._stack.enter_context(start_blocking_portal(backend))
-                # It lives as long as the loop: should something end that, the next who asks gets another.
-                # In a context of its own: this request's would keep the request.
+                # This task ends with the loop. If something ends it early, the next call starts another loop.
+                # It gets an empty context, because the current one would keep the request alive.
                 alive, loop = Context().run(portal.start_task, _live)
                 self._running[backend] = portal, loop
                 alive.add_done_callback(lambda _: self._lost(backend, portal))
@@ -123,7 +130,7 @@ class _Portals:
 
 
 def _stop(portal: BlockingPortal) -> None:
-    """Cancel what is under way: a stream that nobody takes any more would hold up the process's end for ever."""
+    """Cancel all tasks: a stream whose chunks are not taken would hold up the process's end for ever."""
     with suppress(RuntimeError):  # its loop has ended already
         portal.call(portal.stop, True)
 
@@ -136,21 +143,21 @@ get_loop = _portals.get_loop
 close_portals = _portals.close
 
 
-def await_in_portal(backend: str, function: Callable[..., Any], arguments: Sequence[Any]) -> Any:
-    """Await ``function(*arguments)`` on the loop, with this thread's context variables; block until it is done."""
+def await_in_portal(backend: str, function: Callable[..., Awaitable[Any]], arguments: Sequence[object]) -> Any:
+    """Return the result of ``await function(*arguments)`` on the loop, with this thread's context variables. Blocks."""
     outcomes: SimpleQueue[Outcome] = SimpleQueue()
     lost = partial(outcomes.put, [None, CancelledError(), []])
-    get_loop(backend).spawn(lost, _tell_outcome, function, arguments, outcomes.put)
+    get_loop(backend).spawn(lost, _put_outcome, function, arguments, outcomes.put)
     return released(outcomes.get())
 
 
-async def _tell_outcome(
-    function: Callable[..., Any], arguments: Sequence[Any], tell: Callable[[Outcome], object]
+async def _put_outcome(
+    function: Callable[..., Awaitable[object]], arguments: Sequence[object], put: Callable[[Outcome], object]
 ) -> None:
     before = copy_context()
     try:
-        tell([await function(*arguments), None, variables_set(before)])
+        put([await function(*arguments), None, variables_set(before)])
     except get_cancelled_exc_class():
-        tell([None, CancelledError(), []])
-    except BaseException as error:  # a SystemExit of one handler would end the loop for everybody's
-        tell([None, error, variables_set(before)])
+        put([None, CancelledError(), []])
+    except BaseException as error:  # a SystemExit of one handler would end the tasks of all requests
+        put([None, error, variables_set(before)])

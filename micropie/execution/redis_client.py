@@ -1,4 +1,4 @@
-"""A Redis server's client, by redis-py, an optional dependency: the only place that knows it."""
+"""The client of a Redis server. This is the only module that knows redis-py, an optional dependency."""
 
 from __future__ import annotations
 
@@ -18,10 +18,10 @@ except ImportError:  # pragma: no cover - the tests set it to None
 
 
 class RedisClient:
-    """The server at ``url``, ``redis://localhost:6379/0``, for ``owner``, whose name stands in what is raised.
+    """The client of the server at ``url``, such as ``redis://localhost:6379/0``. Errors name ``owner``.
 
-    ``patience``: seconds until a server that does not answer is out of reach. Connects when it is first needed, in
-    each process anew. Raises ``SetupError`` for what is no URL, and where redis-py is missing.
+    ``patience``: seconds until a server that does not answer is out of reach. Each process connects when it first needs
+    to. Raises ``SetupError`` for a malformed URL, and where redis-py is missing.
     """
 
     def __init__(self, owner: str, url: str, patience: float) -> None:
@@ -38,23 +38,20 @@ class RedisClient:
 
     @contextmanager
     def reached(self) -> Iterator[Any]:
-        """The client of redis-py. Raises ``ConnectionError`` for whatever keeps Redis from answering.
-
-        (redis-py's own is no ``OSError``.)
-        """
+        """Enter with redis-py's client. Its errors become ``ConnectionError``, for they are no ``OSError``."""
         try:
             yield self._client()
         except redis.RedisError as error:
             raise ConnectionError(f"the Redis of {self._owner} is out of reach: {error}") from error
 
     def close(self) -> None:
-        """Close this process's connections; who comes next opens them anew."""
+        """Close this process's connections. The next use opens new ones."""
         self._client().close()
 
     def _client(self) -> Any:
         process, client = self._own
         if process != os.getpid():  # never a parent's: two processes would read each other's answers
-            # No second try by redis-py: had the first one's answer been lost, a count would be counted twice.
+            # redis-py must not retry: if only the answer to the first try was lost, a count would be counted twice.
             client = redis.Redis.from_url(
                 self.url,
                 socket_timeout=self._patience,

@@ -1,7 +1,8 @@
-"""What has to end before its time, as a server that is told to end waits for every answer that is still open.
+"""Shutdown callbacks. A server waits for open responses before it exits, so event streams and subscriptions register
+here to be closed early.
 
-Streams of events and subscriptions say here that they can be ended; whoever hears that it is over, the lifespan or a
-stream whose client has left, ends them. No event loop is known here.
+The lifespan calls ``end`` when the server is told to end, and a stream calls it when its client has left. No event loop
+is known here.
 """
 
 from __future__ import annotations
@@ -11,9 +12,9 @@ from contextvars import ContextVar
 
 
 class ShutdownSignal:
-    """Functions that are to be called once, when something ends. From any thread; it takes no lock.
+    """Functions to call once, when something ends. Thread-safe; it takes no lock.
 
-    Each may be called twice if it is added at that very moment, so it must not mind.
+    A function that is added while ``end`` runs may be called twice, and has to allow for that.
     """
 
     def __init__(self) -> None:
@@ -21,7 +22,7 @@ class ShutdownSignal:
         self._functions: dict[object, Callable[[], object]] = {}
 
     def add(self, function: Callable[[], object]) -> Callable[[], object]:
-        """Have ``function`` called at the end, now if that has come. Returns what takes it away again."""
+        """Call ``function`` at the end, or now if that has come. Return a function that removes it."""
         key = object()
         self._functions[key] = function
         if self.is_over:
@@ -29,13 +30,13 @@ class ShutdownSignal:
         return lambda: self._functions.pop(key, None)
 
     def end(self) -> None:
-        """It is over: call them all. Also those that are added from now on, until ``begin``."""
+        """Call all functions, and from now on, until ``begin``, each that is added."""
         self.is_over = True
         for key in list(self._functions):
             self._call(key)
 
     def begin(self) -> None:
-        """Start anew, as an application that is started once more does."""
+        """Begin anew, for an application that is started once more."""
         self.is_over = False
 
     def _call(self, key: object) -> None:
@@ -44,5 +45,5 @@ class ShutdownSignal:
             function()
 
 
-# Of the stream of events that this code makes the events of.
-stream_shutdown: ContextVar[ShutdownSignal] = ContextVar("micropie.leaving")
+# The signal of the event stream whose events this code makes.
+stream_shutdown: ContextVar[ShutdownSignal] = ContextVar("micropie.stream_shutdown")

@@ -14,10 +14,10 @@ from micropie.execution.loop import LoopLocal
 
 
 def threadsafe_scheduler() -> Callable[[Callable[[], object]], object]:
-    """What has this event loop call a function soon: from any thread, and from a signal's handler.
+    """Return a function that has this event loop call another one soon: from any thread, and from a signal's handler.
 
-    The loop's own way, whichever it is: it does not wait and takes no lock, where anyio's makes a task of it and takes
-    four times as long. It raises ``RuntimeError`` if the loop has ended.
+    This is the loop's own method. It does not wait and takes no lock; anyio's way starts a task and takes four times as
+    long. It raises ``RuntimeError`` if the loop has ended.
     """
     loop = _native_loop()
     call_soon: Callable[[Callable[[], object]], object]
@@ -31,9 +31,10 @@ def _native_loop() -> Any:
 
 
 class SingleWaiterEvent:
-    """One task waits for it, again and again; others of its loop ring it. Nobody hears it who does not wait.
+    """A reusable event with a single waiter. ``ring`` does nothing if no task is waiting.
 
-    That is an ``Event`` for each wait; or a future where the loop has them, asyncio's, which takes half the time.
+    It is an ``Event`` for each wait, or a future under asyncio, which takes half the time: a message of a WebSocket
+    that is read ahead takes 10 µs, and 17 or more with anyio's ``Event``.
     """
 
     __slots__ = ("_create_future", "_rung")
@@ -43,7 +44,7 @@ class SingleWaiterEvent:
         self._rung: Any = None  # of the last wait
 
     def wait(self) -> Awaitable[object]:
-        """What is to be awaited, at once, until the next ring."""
+        """Return an awaitable that ends with the next ring. Await it at once."""
         if self._create_future is None:
             self._rung = event = Event()
             return event.wait()
@@ -51,7 +52,7 @@ class SingleWaiterEvent:
         return future  # type: ignore[no-any-return]
 
     def ring(self) -> None:
-        """Wake who waits, if somebody does."""
+        """Wake the task that waits, if one does."""
         if self._rung is None:
             return
         if self._create_future is None:
@@ -61,9 +62,9 @@ class SingleWaiterEvent:
 
 
 class ThreadsafeWaker:
-    """Calls functions on one event loop, from any thread; ``WAKERS`` has this loop's.
+    """Calls functions on one event loop, from any thread. ``WAKERS.get()`` is this loop's.
 
-    However many are to be called at a time, the loop is woken once: that costs a system call.
+    Functions that come at about the same time wake the loop once, because that costs a system call.
     """
 
     def __init__(self) -> None:
@@ -72,7 +73,7 @@ class ThreadsafeWaker:
         self._is_woken = False
 
     def call(self, function: Callable[[], object]) -> None:
-        """Call ``function``, which raises nothing, soon. Do nothing if the loop has ended."""
+        """Call ``function``, which must not raise, soon. Does nothing if the loop has ended."""
         self._functions.append(function)
         if not self._is_woken:
             self._is_woken = True
@@ -80,7 +81,7 @@ class ThreadsafeWaker:
                 self._call_soon(self._call_all)
 
     def wake(self, event: Event) -> None:
-        """Set ``event``, soon. Do nothing if the loop has ended."""
+        """Set ``event`` soon. Does nothing if the loop has ended."""
         self.call(event.set)
 
     def _call_all(self) -> None:

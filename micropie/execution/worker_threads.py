@@ -1,29 +1,29 @@
-"""Threads that wait for jobs: the one that became idle last is given the next, and one that is idle for long ends.
+"""Threads that wait for jobs. The thread that became idle last gets the next job; one that is idle for long ends.
 
-For what talks with an event loop while it runs; a call whose result is waited for is made by ``micropie.threads``.
+They are for jobs that talk with an event loop while they run. A call whose result a task awaits is made by
+``threads.in_thread``.
 """
 
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from contextvars import copy_context
 from functools import partial
 from queue import Empty, SimpleQueue
 from threading import Thread
-from typing import Any
 
 from micropie.execution.fork import after_fork_in_child
 
 # Seconds; anyio's and trio's threads wait as long.
 IDLE = 10.0
 
-# Does the work, and returns what is to be called when its thread is free for another one. Neither raises anything.
+# Does the work, and returns a function to call when its thread is free for the next job. Neither raises an error.
 Job = Callable[[], Callable[[], object]]
 
 
 class _Workers:
-    """Those of this process. A forked child has none: threads don't survive."""
+    """The threads of this process. A forked child has none: threads don't survive."""
 
     def __init__(self) -> None:
         self.forget()
@@ -31,7 +31,7 @@ class _Workers:
     def forget(self) -> None:
         self._idle: dict[_Worker, bool] = {}
 
-    def run(self, job: Callable[..., Callable[[], object]], *arguments: Any) -> None:
+    def run(self, job: Callable[..., Callable[[], object]], *arguments: object) -> None:
         """Run ``job(*arguments)`` with this task's context variables. Raises ``RuntimeError`` if no thread starts."""
         run = partial(copy_context().run, _run, job, arguments)
         try:
@@ -42,7 +42,7 @@ class _Workers:
 
 
 class _Worker:
-    """One thread. Who is idle is in a dictionary, as what is taken out of that is taken by one thread only."""
+    """One thread. The idle ones are in a dictionary, because only one thread can take an item out of that."""
 
     def __init__(self, idle: dict[_Worker, bool]) -> None:
         self.jobs: SimpleQueue[Job] = SimpleQueue()
@@ -59,14 +59,14 @@ class _Worker:
                 continue  # a job is on its way
             free = job()
             del job
-            self._idle[self] = True  # first: who hears of the end may have the next one
+            self._idle[self] = True  # first: the next job may come as soon as the end of this one is known
             free()
             del free
 
 
-def _run(job: Callable[..., Callable[[], object]], arguments: Any) -> Callable[[], object]:
+def _run(job: Callable[..., Callable[[], object]], arguments: Iterable[object]) -> Callable[[], object]:
     sniffio = sys.modules.get("sniffio")
-    if sniffio is not None:  # the loop that libraries are told of by a variable is not this thread's
+    if sniffio is not None:  # by this variable libraries know the task's loop, which this thread does not run
         sniffio.current_async_library_cvar.set(None)
     return job(*arguments)
 
