@@ -16,7 +16,7 @@ __all__ = ["Channels", "MessagesLost", "RedisChannels", "Subscription"]
 
 
 def __getattr__(name: str) -> Any:
-    # Imported when it is asked for: it imports an optional dependency.
+    # Imported on first use: it imports an optional dependency.
     if name == "RedisChannels":
         return import_module("micropie.channels.redis").RedisChannels
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

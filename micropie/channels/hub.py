@@ -1,7 +1,8 @@
-"""Channels in one process: who has subscribed to what, and how a message gets to all of them.
+"""Channels in one process: the subscribers of each channel, and the delivery of messages to them.
 
-Every subscriber has a mailbox of its own and takes its own copy of a message, decoded from JSON, so that nobody can
-change what others see, and messages are the same wherever they go. Any thread may publish; nothing here waits.
+Each subscriber has a mailbox and decodes its own copy of a message from JSON. So a subscriber can't change the message
+of another one, and messages are the same within a process and between processes. Any thread may publish; nothing here
+waits.
 """
 
 from __future__ import annotations
@@ -37,19 +38,19 @@ class Channels:
         self._mailboxes: dict[str, dict[Mailbox, None]] = {}
 
     def publish(self, channel: str, message: Any) -> Awaitable[None]:
-        """Send ``message``, whatever JSON can say, to all who have subscribed to ``channel``.
+        """Send ``message``, any JSON value, to all subscribers of ``channel``.
 
         ``await channels.publish(...)`` in an ``async def``, ``channels.publish(...)`` in a ``def``. Raises
-        ``CodecError`` for what is no JSON.
+        ``CodecError`` if JSON can't represent the message.
         """
         self.deliver(checked_name(channel), dumps(message))
         return Completed(None)
 
     def subscribe(self, *channels: str, size: int = 100, when_full: WhenFull = "drop_oldest") -> Subscription:
-        """The messages of ``channels`` from now on; see ``Subscription``.
+        """Return a ``Subscription`` to the messages of ``channels`` from now on.
 
-        ``size``: how many may wait for this subscriber. When there is one more, the oldest is dropped and counted, or,
-        ``when_full="close"``, those that wait are the last ones and ``MessagesLost`` is raised after them.
+        ``size``: how many messages may wait for this subscriber. One more drops the oldest, which ``dropped`` counts.
+        With ``when_full="close"`` it ends the subscription instead: ``MessagesLost`` is raised after those that wait.
         """
         if not channels:
             raise ValueError("subscribe takes the names of channels")
@@ -69,14 +70,14 @@ class Channels:
     # -- for subscriptions ---------------------------------------------------------------------------------------------
 
     def join(self, mailbox: Mailbox, names: Sequence[str]) -> Future | None:
-        """Have messages put into ``mailbox``. Returns what has to be waited for before they are."""
+        """Put messages into ``mailbox`` from now on. Return a future to wait for before they come, or None."""
         with self._lock:
             for name in names:
                 self._mailboxes.setdefault(name, {})[mailbox] = None
         return None
 
     def leave(self, mailbox: Mailbox, names: Sequence[str]) -> None:
-        """Have no more put there."""
+        """Put no further messages into ``mailbox``."""
         with self._lock:
             for name in names:
                 joined = self._mailboxes.get(name, {})
@@ -92,7 +93,7 @@ class Channels:
 
 
 def checked_name(name: str) -> str:
-    """A channel's name. Raises ``ValueError`` for what is none."""
+    """Return ``name``, a channel's. Raises ``ValueError`` for anything but text, and for ""."""
     if not isinstance(name, str) or not name:
         raise ValueError(f"a channel's name is text, not {name!r}")
     return name

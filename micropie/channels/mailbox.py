@@ -1,4 +1,4 @@
-"""What waits for one subscriber: a queue that is never longer than it may be, so that a slow one costs nobody else."""
+"""The queue of messages for one subscriber. Its length is bounded, so a slow subscriber does not hold up others."""
 
 from __future__ import annotations
 
@@ -7,8 +7,8 @@ from typing import Final, Literal, TypeAlias
 
 from micropie.channels.waiting import Waitable
 
-EMPTY: Final = object()  # nothing has come yet
-END: Final = object()  # nothing will come any more
+EMPTY: Final = object()  # no message yet
+END: Final = object()  # no further message
 
 WhenFull: TypeAlias = Literal["drop_oldest", "close"]
 
@@ -21,7 +21,7 @@ class MessagesLost(Exception):
 
 
 class Mailbox(Waitable):
-    """The messages of one subscriber, from any thread to any thread. It happens that there is something to take."""
+    """The messages of one subscriber. Thread-safe. It is ready when ``take`` gives a message or the end."""
 
     def __init__(self, size: int, when_full: WhenFull) -> None:
         super().__init__()
@@ -29,30 +29,27 @@ class Mailbox(Waitable):
         self.gaps = 0
         self._size = size
         self._closes = when_full == "close"
-        self._letters: deque[Message] = deque()
-        self._lost = ""  # what was, if the subscriber is to be told
+        self._messages: deque[Message] = deque()
+        self._lost = ""  # why messages were lost, until ``take`` raises it
         self._has_ended = False
 
-    def put(self, letter: Message) -> None:
-        """Add a message; if it is full, do as was asked for then."""
+    def put(self, message: Message) -> None:
+        """Add a message. If the queue is full, drop the oldest message or end, as ``when_full`` says."""
         with self._lock:
             if self._has_ended:
                 return
-            if len(self._letters) == self._size:
-                self._overflow()
+            if len(self._messages) == self._size:
+                self.dropped += 1
+                if self._closes:
+                    self._lost, self._has_ended = f"{self._size} messages were waiting, and another one came", True
+                else:
+                    self._messages.popleft()
             if not self._has_ended:
-                self._letters.append(letter)
+                self._messages.append(message)
         self._call_waiting()
 
-    def _overflow(self) -> None:
-        self.dropped += 1
-        if self._closes:
-            self._lost, self._has_ended = f"{self._size} messages were waiting, and another one came", True
-        else:
-            self._letters.popleft()
-
     def gap(self, reason: str) -> None:
-        """Messages may have been lost on their way here."""
+        """Count that messages may have been lost on their way here."""
         with self._lock:
             self.gaps += 1
             if self._closes and not self._has_ended:
@@ -60,16 +57,16 @@ class Mailbox(Waitable):
         self._call_waiting()
 
     def end(self) -> None:
-        """No more messages; those that wait may be taken."""
+        """Take no further messages. Those that wait can still be taken."""
         with self._lock:
             self._has_ended = True
         self._call_waiting()
 
     def take(self) -> Message | object:
-        """The oldest message, ``EMPTY`` or ``END``. Raises ``MessagesLost`` after the last one before the loss."""
+        """Return the oldest message, ``EMPTY`` or ``END``. Raises ``MessagesLost`` after the last one before a loss."""
         with self._lock:
-            if self._letters:
-                return self._letters.popleft()
+            if self._messages:
+                return self._messages.popleft()
             if not self._has_ended:
                 return EMPTY
             lost, self._lost = self._lost, ""
@@ -77,5 +74,5 @@ class Mailbox(Waitable):
             raise MessagesLost(lost)
         return END
 
-    def _has_happened(self) -> bool:
-        return bool(self._letters) or self._has_ended
+    def _is_ready(self) -> bool:
+        return bool(self._messages) or self._has_ended

@@ -1,4 +1,4 @@
-"""The messages of channels, one after the other: for ``async def`` and for ``def``."""
+"""Subscriptions: the messages of channels one after the other, for ``async def`` and for ``def``."""
 
 from __future__ import annotations
 
@@ -14,27 +14,27 @@ from micropie.execution.context import current_shutdown
 from micropie.execution.steps import no_function
 from micropie.http.json import loads
 
-# Messages that a task takes between two looks at the event loop: while there are always some, nothing else would run.
+# Messages that a task takes between two checkpoints. Without these, no other task runs while messages keep coming.
 BETWEEN_CHECKPOINTS = 16
 
 
 class Hub(Protocol):
-    """Where subscriptions come from."""
+    """The part of ``Channels`` that subscriptions use."""
 
     def join(self, mailbox: Mailbox, names: Sequence[str], /) -> Future | None:
-        """Have messages put into ``mailbox``. Returns what has to be waited for before they are."""
+        """See ``Channels``."""
 
     def leave(self, mailbox: Mailbox, names: Sequence[str], /) -> None:
-        """Have no more put there."""
+        """See ``Channels``."""
 
 
 class Subscription:
     """``async with channels.subscribe("room") as messages: async for message in messages: ...``
 
-    The same without ``async`` in a ``def``. It begins with ``with`` and ends with it; the messages end as well when the
-    server is told to end, and when the client of the ``EventStream`` that they are for has left. ``channel`` is that of
-    the last message, ``dropped`` how many were dropped because too many waited, ``gaps`` how many times the connection
-    to Redis was lost, and with it perhaps messages.
+    In a ``def``, the same without ``async``. A subscription begins and ends with the ``with`` block. Its messages also
+    end when the server is told to end, and when the client of the ``EventStream`` that uses it has left. ``channel`` is
+    the channel of the last message, or None; ``dropped`` counts messages that were dropped because too many waited;
+    ``gaps`` counts lost connections to Redis, each of which may have lost messages.
     """
 
     def __init__(self, hub: Hub, names: Sequence[str], size: int, when_full: WhenFull) -> None:
@@ -48,12 +48,12 @@ class Subscription:
 
     @property
     def dropped(self) -> int:
-        """How many messages were dropped."""
+        """The number of dropped messages."""
         return self._mailbox.dropped
 
     @property
     def gaps(self) -> int:
-        """How many times messages may have been lost."""
+        """The number of times that messages may have been lost."""
         return self._mailbox.gaps
 
     # -- beginning and end -------------------------------------------------------------------------------------------
@@ -105,20 +105,20 @@ class Subscription:
         return self
 
     def __next__(self) -> Any:
-        while (letter := self._take()) is EMPTY:
+        while (message := self._take()) is EMPTY:
             block_until(self._mailbox)
-        if letter is END:
+        if message is END:
             raise StopIteration
-        return self._opened(letter)
+        return self._decode(message)
 
     def get(self, timeout: float | None = None, default: Any = None) -> Any:
-        """The next message; ``default`` if none has come after ``timeout`` seconds, or none will. For ``def`` only."""
+        """Return the next message, or ``default`` at the end or after ``timeout`` seconds. For ``def`` only."""
         deadline = None if timeout is None else time.monotonic() + timeout
-        while (letter := self._take()) is EMPTY:
+        while (message := self._take()) is EMPTY:
             left = None if deadline is None else deadline - time.monotonic()
             if not block_until(self._mailbox, left):
                 return default
-        return default if letter is END else self._opened(letter)
+        return default if message is END else self._decode(message)
 
     def __aiter__(self) -> Subscription:
         return self
@@ -126,19 +126,19 @@ class Subscription:
     async def __anext__(self) -> Any:
         self._taken += 1
         if self._taken % BETWEEN_CHECKPOINTS == 0:
-            # Before a message is taken, which a cancellation would lose.
+            # Before a message is taken: a cancellation would lose it.
             await checkpoint()
-        while (letter := self._take()) is EMPTY:
+        while (message := self._take()) is EMPTY:
             await wait_until(self._mailbox)
-        if letter is END:
+        if message is END:
             raise StopAsyncIteration
-        return self._opened(letter)
+        return self._decode(message)
 
     def _take(self) -> Any:
         if not self._is_open:
             raise RuntimeError('a subscription begins with "with": write with (or async with) channels.subscribe(...)')
         return self._mailbox.take()
 
-    def _opened(self, letter: Any) -> Any:
-        self.channel, message = letter
-        return loads(message)
+    def _decode(self, message: Any) -> Any:
+        self.channel, document = message
+        return loads(document)

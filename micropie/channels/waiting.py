@@ -1,5 +1,6 @@
-"""Waiting in a thread or in a task, whichever it is, for what happens in any other: with ``hub.py``'s mailboxes and
-``subscription.py`` all of channels that has to do with event loops.
+"""Waiting in a thread or in a task until another thread or task does something.
+
+Only this module and ``subscription.py`` know that there are event loops.
 """
 
 from __future__ import annotations
@@ -19,26 +20,26 @@ from micropie.execution.wake import WAKERS
 
 
 class Waitable:
-    """Functions that are called once it has happened. What decides that is changed under ``_lock`` alone."""
+    """A condition to wait for, and the functions to call when it is met. It changes only under ``_lock``."""
 
     def __init__(self) -> None:
         self._lock = Lock()
         self._waiting: list[Callable[[], object]] = []
 
     @abstractmethod
-    def _has_happened(self) -> bool:
-        """Whether there is nothing to wait for."""
+    def _is_ready(self) -> bool:
+        """Return whether the condition is met."""
 
     def call(self, function: Callable[[], object]) -> None:
-        """Call ``function`` once when it happens, now if it has."""
+        """Call ``function`` once, when the condition is met, or now if it is."""
         with self._lock:
-            if not self._has_happened():
+            if not self._is_ready():
                 self._waiting.append(function)
                 return
         function()
 
     def forget(self, function: Callable[[], object]) -> None:
-        """Don't call it any more."""
+        """Do not call ``function``."""
         with self._lock:
             if function in self._waiting:
                 self._waiting.remove(function)
@@ -54,48 +55,48 @@ class Waitable:
 logger = logging.getLogger("micropie")
 
 
-def block_until(happening: Waitable, seconds: float | None = None) -> bool:
-    """Block this thread; False if it has not happened within ``seconds``. Raises ``RuntimeError`` on an event loop."""
+def block_until(waitable: Waitable, seconds: float | None = None) -> bool:
+    """Block this thread, and return True; False after ``seconds``. Raises ``RuntimeError`` on an event loop."""
     if is_on_loop():
         raise RuntimeError("this would block the event loop: write async with and async for")
     event = threading.Event()
-    happening.call(event.set)
+    waitable.call(event.set)
     try:
         return event.wait(seconds)
     finally:
-        happening.forget(event.set)
+        waitable.forget(event.set)
 
 
-async def wait_until(happening: Waitable) -> None:
-    """Have this task wait."""
+async def wait_until(waitable: Waitable) -> None:
+    """Wait in this task."""
     event = Event()
     wake = partial(WAKERS.get().wake, event)
-    happening.call(wake)
+    waitable.call(wake)
     try:
         await event.wait()
     finally:
-        happening.forget(wake)
+        waitable.forget(wake)
 
 
 class Future(Waitable):
-    """What will be done, or fail, in another thread: to be waited for by ``await``, or by ``block``.
+    """Work that another thread does, or fails to do. Wait for it with ``await`` or ``block``.
 
-    A failure that nobody has asked for is logged when this is let go of.
+    ``failure_label`` begins the error's text. A failure that was not waited for is logged when the object is freed.
     """
 
-    def __init__(self, what: str) -> None:
+    def __init__(self, failure_label: str) -> None:
         super().__init__()
-        self._what = what
+        self._failure_label = failure_label
         self._is_done = False
         self._failure = ""
-        self._is_asked = False
+        self._is_retrieved = False
 
     def done(self) -> None:
-        """It is done."""
+        """Say that the work is done."""
         self._settle("")
 
     def fail(self, reason: str) -> None:
-        """It can't be done. Only the first word counts."""
+        """Say that the work failed. Does nothing after ``done`` or ``fail``."""
         self._settle(reason)
 
     def _settle(self, failure: str) -> None:
@@ -105,29 +106,29 @@ class Future(Waitable):
             self._is_done, self._failure = True, failure
         self._call_waiting()
 
-    def _has_happened(self) -> bool:
+    def _is_ready(self) -> bool:
         return self._is_done
 
     def block(self) -> None:
-        """Wait in this thread. Raises ``ConnectionError`` if it failed."""
-        self._is_asked = True
+        """Wait in this thread. Raises ``ConnectionError`` if the work failed."""
+        self._is_retrieved = True
         block_until(self)
         self._raise()
 
     def __await__(self) -> Generator[Any, Any, None]:
-        self._is_asked = True
+        self._is_retrieved = True
         yield from wait_until(self).__await__()
         self._raise()
 
     def failure(self) -> str:
-        """Why it failed; "" if it did not."""
-        self._is_asked = True
+        """Return why it failed, or ""."""
+        self._is_retrieved = True
         return self._failure
 
     def __del__(self) -> None:
-        if self._failure and not self._is_asked:
-            logger.error("%s: %s", self._what, self._failure)
+        if self._failure and not self._is_retrieved:
+            logger.error("%s: %s", self._failure_label, self._failure)
 
     def _raise(self) -> None:
         if self._failure:
-            raise ConnectionError(f"{self._what}: {self._failure}")
+            raise ConnectionError(f"{self._failure_label}: {self._failure}")

@@ -43,7 +43,7 @@ class LoopLocal(Generic[T]):
 
 
 def where() -> str:
-    """Return where this code runs: on the event ``"loop"``, in a ``"thread"``, where it may block, or in a ``"process"``.
+    """Return where this code runs: ``"loop"``, ``"thread"``, where it may block, or ``"process"``, one of the pool.
 
     Under WSGI a ``def`` handler runs in the server's thread, which is ``"thread"``, an ``@inline`` one as well.
     """

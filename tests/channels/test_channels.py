@@ -370,7 +370,7 @@ def test_close_ends_subscriptions_and_what_comes_next_begins_anew(channels: Chan
     ended = []
     with channels.subscribe("room") as messages:
         channels.publish("room", "last")
-        until(lambda: messages._mailbox._letters)
+        until(lambda: messages._mailbox._messages)
         thread = in_thread(lambda: ended.append(list(messages)))
         channels.close()
         thread.join(30)

@@ -180,7 +180,7 @@ def client(app: Root, make_client: MakeClient) -> Any:
 def test_functions_of_every_kind_run_in_order(app: Root, client: Any) -> None:
     assert client.get("/several").text == "answered"
     places = ["thread", "loop", "loop", "loop", "loop"]
-    assert app.diary.wait(30) == list(zip(range(1, 6), places, strict=True))
+    assert app.diary.wait(5) == list(zip(range(1, 6), places, strict=True))
 
 
 def test_an_async_handler_has_them_too(app: Root, client: Any) -> None:
