@@ -1,8 +1,6 @@
-"""One call of a mounted ASGI application, as far as nothing waits in it: its scope, and what it has sent."""
+"""One call of a mounted ASGI application, the parts that wait for nothing: its scope, and the messages it has sent."""
 
 from __future__ import annotations
-
-from typing import Any
 
 from micropie.http.response import Response
 from micropie.http.types import Message, Scope
@@ -10,14 +8,14 @@ from micropie.mounts.prefixes import Mount, MountedPath
 
 
 class ASGIAnswer:
-    """What an application has sent: ``http.response.start``, then chunks, the last of them with no more to follow."""
+    """The messages of one answer: ``http.response.start``, then each ``http.response.body`` until the last."""
 
     def __init__(self) -> None:
         self._start: Message | None = None
         self.is_complete = False
 
     def accept(self, message: Message) -> tuple[bytes, bool] | None:
-        """A chunk and whether more will follow; None for the head. Raises ``RuntimeError`` for what can't come now."""
+        """Return a chunk and whether more will follow; None for the head. Raises ``RuntimeError`` out of order."""
         kind = message["type"]
         if kind == "http.response.start" and self._start is None:
             self._start = message
@@ -28,15 +26,15 @@ class ASGIAnswer:
         self.is_complete = not more
         return bytes(message.get("body", b"")), more
 
-    def response(self, body: Any) -> Response:
-        """The head with ``body``, once a chunk was accepted."""
+    def response(self, body: object) -> Response:
+        """Return the response with ``body``. A chunk must have been accepted."""
         start = self._start or {}
         pairs = [(name.decode("latin-1"), value.decode("latin-1")) for name, value in start.get("headers", ())]
         return Response(body, start.get("status", 0), pairs, content_type="")
 
 
 def moved_scope(scope: Scope, mount: Mount, mounted_path: MountedPath) -> Scope:
-    """``scope`` as the mounted application sees it: ``root_path`` has grown, ``path`` is whole, the state its own."""
+    """Return the scope for a mounted application: with the prefix in ``root_path``, and the application's own state."""
     return {
         **scope,
         "root_path": mounted_path.root,

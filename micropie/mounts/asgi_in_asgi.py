@@ -1,9 +1,9 @@
-"""Mounted ASGI applications under ASGI: each answers in a task of its own, from which the request's task takes that.
+"""Mounted ASGI applications under ASGI: each runs in a separate task, and the request's task takes its chunks.
 
-One chunk is on its way at a time: an application waits in ``send`` until the one before it was taken. When nobody wants
-more, it is told if it waits in ``receive``, as by a server; one that has tasks of its own ends them then, and would
-lose them if it were cancelled. If it does not listen or does not end, it is cancelled. After its last chunk it may go
-on, as it could under a server.
+One chunk is on its way at a time: an application waits in ``send`` until the chunk before was taken. When the client
+has left, an application that waits in ``receive`` is told so, as by a server, because it may have tasks to end, which
+a cancellation would lose. If it does not listen or does not end, it is cancelled. After its last chunk it may go on,
+as under a server.
 """
 
 from __future__ import annotations
@@ -34,9 +34,9 @@ if TYPE_CHECKING:
 
 
 async def answer_of_asgi(mount: Mount, mounted_path: MountedPath, request: ASGIRequest) -> Response:
-    """The answer of a mounted ASGI application. Raises ``RuntimeError`` where nobody would look after its task."""
+    """Return the answer of a mounted ASGI application. Raises ``RuntimeError`` without a task group for its task."""
     watchers = request.watchers
-    if watchers is None:  # of a site with mounts the driver makes some
+    if watchers is None:  # for a site with mounts the driver makes a task group
         raise RuntimeError("a hook can hand over only under a server with lifespan; mount the application instead")
     scope = moved_scope({**request.scope, "extensions": {}}, mount, mounted_path)
     scope["scheme"], scope["client"] = request.scheme, request.client
@@ -46,31 +46,31 @@ async def answer_of_asgi(mount: Mount, mounted_path: MountedPath, request: ASGIR
 
 
 class _Call:
-    """One call of an application, with its ``receive`` and ``send``; ``take`` and ``stop`` are the request's task's."""
+    """One call of an application, with its ``receive`` and ``send``. The request's task calls ``take`` and ``stop``."""
 
     def __init__(self, mount: Mount, request: ASGIRequest) -> None:
         self._target = mount.target
         self._request = request
-        self._kept = request._body_so_far()
+        self._body = request._body_so_far()
         self._answer = ASGIAnswer()
         self.response = self._answer.response
         self._scope = CancelScope()
         self._ended = Event()
         self._failure: BaseException | None = None
         self._listening: CancelScope | None = None
-        self._is_told = False
+        self._has_heard = False
         self._sender, self._receiver = create_memory_object_stream[tuple[bytes, bool]](0)
 
     # -- in the application's task -------------------------------------------------------------------------------
 
     async def run(self, scope: Scope) -> None:
-        """Call it. What it raises is raised where the answer is taken."""
+        """Call the application. An exception is kept, and raised by ``take``."""
         try:
             with self._scope:
                 await self._target(scope, self._receive, self._send)
         except get_cancelled_exc_class():
             raise
-        except BaseException as error:  # this task group belongs to all requests: nothing may end it
+        except BaseException as error:  # the task group is shared by all requests: nothing may end it
             self._failure = error
         finally:
             self._sender.close()
@@ -79,20 +79,20 @@ class _Call:
     async def _receive(self) -> Message:
         if self._answer.is_complete:
             return {"type": "http.disconnect"}
-        kept, self._kept = self._kept, None
-        if kept is not None:  # a hook has read the body
-            return {"type": "http.request", "body": kept, "more_body": False}
+        body, self._body = self._body, None
+        if body is not None:  # a hook has received it
+            return {"type": "http.request", "body": body, "more_body": False}
         message: Message = {"type": "http.disconnect"}
         with CancelScope() as self._listening:
             try:
                 message = await self._request.receive_message()
             finally:
                 self._listening = None
-        self._is_told = message["type"] == "http.disconnect"
+        self._has_heard = message["type"] == "http.disconnect"
         return message
 
     async def _send(self, message: Message) -> None:
-        """Hand over a chunk. Raises ``OSError`` if nobody wants it any more, as servers do (ASGI 2.4)."""
+        """Hand over a chunk. Raises ``OSError`` if the client has left, as servers do (ASGI 2.4)."""
         chunk = self._answer.accept(message)
         if chunk is None:
             return
@@ -101,27 +101,27 @@ class _Call:
         except (BrokenResourceError, ClosedResourceError):
             raise OSError("the client left") from None
 
-    # -- in the request's ----------------------------------------------------------------------------------------
+    # -- in the request's task -----------------------------------------------------------------------------------
 
     async def take(self) -> tuple[bytes, bool]:
-        """See ``Answering``."""
+        """Return the next chunk and whether more may follow (``PendingAnswer``)."""
         try:
             return await self._receiver.receive()
         except EndOfStream:
-            failure = self._failure or self._end()
+            if self._failure is not None:
+                failure = self._failure
+            elif self._tell_to_leave():
+                failure = ClientDisconnect("the client left")
+            else:
+                failure = ResponseError("the mounted application ended before its answer did")
         self._failure = None
         try:
             raise failure
         finally:
             del failure
 
-    def _end(self) -> Exception:
-        if self._tell_to_leave():
-            return ClientDisconnect("the client left")
-        return ResponseError("the mounted application ended before its answer did")
-
     async def stop(self) -> None:
-        """See ``Answering``."""
+        """End the application's task, unless its answer is complete (``PendingAnswer``)."""
         try:
             if not self._answer.is_complete and self._tell_to_leave():
                 with move_on_after(LEAVE_WITHIN):
@@ -134,13 +134,13 @@ class _Call:
             await self._ended.wait()
 
     def _tell_to_leave(self) -> bool:
-        """Whether the application hears, or has heard, that the client left."""
+        """Tell the application that the client has left. Return whether it hears that, or has heard it before."""
         if self._listening is None:
-            return self._is_told
+            return self._has_heard
         self._listening.cancel()
         return True
 
 
 async def hand_over(mount: Mount, mounted_path: MountedPath, scope: Scope, receive: Receive, send: Send) -> None:
-    """Have a mounted application answer by itself: a WebSocket's, or one that shares nothing."""
+    """Let a mounted application answer by itself: a WebSocket, or one that was mounted ``isolated``."""
     await mount.target(moved_scope(scope, mount, mounted_path), receive, send)

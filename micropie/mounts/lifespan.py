@@ -1,7 +1,7 @@
-"""The lifespan of mounted ASGI applications, told to them as a server would tell it.
+"""The lifespan of mounted ASGI applications, as a server runs it.
 
 https://asgi.readthedocs.io/en/latest/specs/lifespan.html: an application that raises before it has answered does not
-know the lifespan, and is served without; one that says ``startup.failed`` keeps everything from starting.
+support the lifespan, and is served without; one that sends ``startup.failed`` stops the whole start-up.
 """
 
 from __future__ import annotations
@@ -20,49 +20,46 @@ logger = logging.getLogger("micropie")
 
 
 class MountedLife:
-    """What of a mounted application starts and stops, see ``lifecycle.Part``.
+    """The start and stop of a mounted application (``lifecycle.Part``).
 
-    ``seconds`` is how long it may take to answer that it has started, and that it has stopped; None: for ever.
+    ``seconds`` is the time for each of its two answers, that it has started and that it has stopped; None: no limit.
     """
 
     def __init__(self, mount: Mount, seconds: float | None) -> None:
-        self.startup_handlers: list[Callable[[], Any]] = []
-        self.shutdown_handlers: list[Callable[[], Any]] = []
-        self.state: Any = {}
+        self.startup_handlers: list[Callable[[], object]] = []
+        self.shutdown_handlers: list[Callable[[], object]] = []
+        self.state: dict[str, object] = {}
         self._mount = mount
         self._seconds = seconds
 
-    def open_lifespan(self) -> Any:
-        """Start it, wait, stop it. Raises ``RuntimeError`` if it says that it failed, or says nothing."""
-        return _live(self._mount, self._seconds)
+    @asynccontextmanager
+    async def open_lifespan(self) -> AsyncIterator[None]:
+        """Start the application, and stop it at the end. Raises ``RuntimeError`` if it fails or does not answer."""
+        lifespan = _Lifespan(self._mount)
+        async with create_task_group() as group:
+            group.start_soon(lifespan.run)
+            if await lifespan.wait_for(lifespan.started, self._seconds) and not lifespan.is_refused:
+                yield
+                lifespan.stop.set()
+                await lifespan.wait_for(lifespan.stopped, self._seconds)
+            group.cancel_scope.cancel()
+        self._mount.state = {}
+        if lifespan.failed is not None:
+            raise RuntimeError(f"{self._mount.prefix}: {lifespan.failed}")
 
 
-@asynccontextmanager
-async def _live(mount: Mount, seconds: float | None) -> AsyncIterator[None]:
-    talk = _Talk(mount)
-    async with create_task_group() as group:
-        group.start_soon(talk.run)
-        if await talk.is_answered(talk.started, seconds) and not talk.is_refused:
-            yield
-            talk.leave.set()
-            await talk.is_answered(talk.stopped, seconds)
-        group.cancel_scope.cancel()
-    mount.state = {}
-    if talk.failed is not None:
-        raise RuntimeError(f"{mount.prefix}: {talk.failed}")
-
-
-class _Talk:
-    """The messages of one lifespan."""
+class _Lifespan:
+    """One lifespan call of an application, with its ``receive`` and ``send``."""
 
     def __init__(self, mount: Mount) -> None:
         self._mount = mount
-        self.started, self.leave, self.stopped = Event(), Event(), Event()
+        self.started, self.stop, self.stopped = Event(), Event(), Event()
         self.failed: str | None = None
         self.is_refused = False
-        self._is_new = True
+        self._is_asked_to_start = False
 
     async def run(self) -> None:
+        """Call the application."""
         state: dict[str, Any] = {}
         self._mount.state = state
         scope = {"type": "lifespan", "asgi": {"version": "3.0", "spec_version": "2.0"}, "state": state}
@@ -76,8 +73,8 @@ class _Talk:
             self.started.set()
             self.stopped.set()
 
-    async def is_answered(self, event: Event, seconds: float | None) -> bool:
-        """Wait for ``event``; False, and a failure, if it does not come in time."""
+    async def wait_for(self, event: Event, seconds: float | None) -> bool:
+        """Wait for ``started`` or ``stopped``. Return False, and set ``failed``, if it does not come in time."""
         with move_on_after(seconds):
             await event.wait()
         if event.is_set():
@@ -87,21 +84,21 @@ class _Talk:
         return False
 
     async def _receive(self) -> Message:
-        if self._is_new:
-            self._is_new = False
+        if not self._is_asked_to_start:
+            self._is_asked_to_start = True
             return {"type": "lifespan.startup"}
-        await self.leave.wait()
+        await self.stop.wait()
         return {"type": "lifespan.shutdown"}
 
     async def _send(self, message: Message) -> None:
         kind = message["type"]
-        if kind not in _ENDS_START | _ENDS_STOP:
-            raise RuntimeError(f"{kind!r} is no message of a lifespan")
+        if kind not in _START_ANSWERS | _STOP_ANSWERS:
+            raise RuntimeError(f"{kind!r} is not a message of a lifespan")
         if kind.endswith(".failed"):
             self.failed = message.get("message") or f"{kind} without a message"
-            self.is_refused = kind in _ENDS_START
-        (self.started if kind in _ENDS_START else self.stopped).set()
+            self.is_refused = kind in _START_ANSWERS
+        (self.started if kind in _START_ANSWERS else self.stopped).set()
 
 
-_ENDS_START = frozenset({"lifespan.startup.complete", "lifespan.startup.failed"})
-_ENDS_STOP = frozenset({"lifespan.shutdown.complete", "lifespan.shutdown.failed"})
+_START_ANSWERS = frozenset({"lifespan.startup.complete", "lifespan.startup.failed"})
+_STOP_ANSWERS = frozenset({"lifespan.shutdown.complete", "lifespan.shutdown.failed"})

@@ -1,10 +1,8 @@
-"""Applications below a prefix: told apart when they are mounted, found by a path's first segments, their paths moved.
+"""Applications below a prefix: the kind of an application, the look-up by a path's first segments, the moved path.
 
-The longest prefix that fits is taken, before every route. A prefix ends where a segment ends: ``/shop`` takes
-``/shop`` and ``/shop/cart``, never ``/shopping``. Segments are compared as the bytes that they stand for, so what is
-below a mount may be no UTF-8, or have empty segments: that is the mounted application's affair.
-
-Nothing here waits. How a mounted application is called is known to the drivers alone.
+The longest prefix that matches wins, before every route. A prefix ends where a segment ends: ``/shop`` matches
+``/shop`` and ``/shop/cart``, never ``/shopping``. Segments are compared as decoded bytes, so the path below a mount
+may be no UTF-8 and may have empty segments: the mounted application decides about them.
 """
 
 from __future__ import annotations
@@ -24,7 +22,7 @@ Entry = TypeVar("Entry")
 
 
 class Mount:
-    """One call of ``App.mount``. ``state`` is what the lifespan of an ASGI application left for its requests."""
+    """One call of ``App.mount``. ``state`` is the lifespan state of an ASGI application, which its requests get."""
 
     def __init__(self, prefix: str, target: Any, kind: str, isolated: bool) -> None:
         self.prefix = prefix
@@ -38,9 +36,9 @@ class Mount:
 
 
 class MountedPath(NamedTuple):
-    """Where a request leads below a mount: ``root`` is all that is above, decoded; ``rest`` what follows, escaped.
+    """The path of a request to a mounted application: ``root`` is the decoded path of the mount, ``rest`` follows it.
 
-    ``rest`` is empty for the bare mount point, else it begins with a slash.
+    ``rest`` is still escaped. It is empty for the bare mount point, else it begins with a slash.
     """
 
     root: str
@@ -48,17 +46,17 @@ class MountedPath(NamedTuple):
 
     @property
     def script_name(self) -> str:
-        """``root`` as WSGI has it: bytes as latin-1."""
+        """``root`` for WSGI: its bytes as latin-1."""
         return self.root.encode().decode("latin-1")
 
     @property
     def path_info(self) -> str:
-        """``rest`` as WSGI has it: unescaped, bytes as latin-1."""
+        """``rest`` for WSGI: unescaped, its bytes as latin-1."""
         return unquote_to_bytes(self.rest).decode("latin-1")
 
     @property
     def path(self) -> str:
-        """The full decoded path, as ASGI has it; what is no UTF-8 becomes U+FFFD, as servers do."""
+        """The full decoded path, for ASGI; bytes that are no UTF-8 become U+FFFD, as in servers."""
         return self.root + unquote_to_bytes(self.rest).decode("utf-8", "replace")
 
     @property
@@ -68,25 +66,25 @@ class MountedPath(NamedTuple):
 
 
 def mounted_path_of(root_path: str, prefix: str, raw_path: bytes) -> MountedPath:
-    """The place of ``raw_path``, which lies below ``prefix``, in an application that lies at ``root_path``."""
+    """Split ``raw_path``, which lies below ``prefix`` in an application that is itself at ``root_path``."""
     below = raw_path.split(b"/")[prefix.count("/") + 1 :]
     return MountedPath(root_path + prefix, b"/" + b"/".join(below) if below else b"")
 
 
 class PrefixTable(Generic[Entry]):
-    """Entries by prefix."""
+    """A look-up of entries by prefix."""
 
     def __init__(self, entries: Iterable[tuple[str, Entry]]) -> None:
         self._by_first: dict[bytes, list[tuple[list[bytes], Entry]]] = {}
         for prefix, entry in sorted(entries, key=lambda item: -item[0].count("/")):
             segments = prefix.encode().split(b"/")[1:]
-            known = self._by_first.setdefault(segments[0], [])
-            if any(other == segments for other, _ in known):
+            candidates = self._by_first.setdefault(segments[0], [])
+            if any(other == segments for other, _ in candidates):
                 raise SetupError(f"two applications are mounted at {prefix}: give one of them another prefix")
-            known.append((segments, entry))
+            candidates.append((segments, entry))
 
     def find(self, raw_path: bytes) -> Entry | None:
-        """What an escaped path leads to, if it leads below a mount."""
+        """Return the entry with the longest prefix of an escaped path, or None."""
         parts = raw_path.split(b"/")[1:]
         candidates = self._by_first.get(unquote_to_bytes(parts[0])) if parts else None
         for segments, entry in candidates or ():
@@ -99,7 +97,7 @@ _RESERVED = "<>{}%?#\\\0"
 
 
 def checked_prefix(prefix: str) -> str:
-    """``prefix``, if an application can be mounted there. Raises ``SetupError``."""
+    """Return ``prefix`` without a slash at its end. Raises ``SetupError`` if no application can be mounted there."""
     if not isinstance(prefix, str) or not prefix.startswith("/"):
         raise SetupError(f'a mount\'s prefix is text that begins with "/", such as "/shop", not {prefix!r}')
     text = prefix.removesuffix("/")
@@ -113,7 +111,7 @@ def checked_prefix(prefix: str) -> str:
 
 
 def kind_of_target(target: Any, kind: str | None) -> str:
-    """What ``target`` is: ``"asgi"`` or ``"wsgi"``; ``kind`` decides if it is given. Raises ``SetupError``."""
+    """Return ``"asgi"`` or ``"wsgi"``; ``kind`` if that is given. Raises ``SetupError``."""
     if kind not in (None, ASGI, WSGI):
         hint = "is for applications of this framework" if kind == APP else 'must be "wsgi", "asgi" or "app"'
         raise SetupError(f"mount(kind={kind!r}) {hint}; {target!r} was given")
@@ -121,10 +119,8 @@ def kind_of_target(target: Any, kind: str | None) -> str:
         raise SetupError(f"mount takes an application, not a class: write mount(..., {target.__name__}())")
     if not callable(target):
         raise SetupError(f"mount takes an application, which can be called; {target!r} can't")
-    return kind or _told_apart(target)
-
-
-def _told_apart(target: Any) -> str:
+    if kind is not None:
+        return kind
     # A coroutine function as ``__call__``, on the class or the instance, or the target itself: ASGI, as servers see it.
     if inspect.iscoroutinefunction(inspect.unwrap(target)) or inspect.iscoroutinefunction(target.__call__):
         return ASGI
@@ -136,7 +132,7 @@ def _told_apart(target: Any) -> str:
     )
 
 
-def _can_take(target: Callable[..., Any], count: int) -> bool:
+def _can_take(target: Callable[..., object], count: int) -> bool:
     try:
         inspect.signature(target).bind(*range(count))
     except (TypeError, ValueError):  # other parameters, or written in C without a signature
@@ -145,5 +141,5 @@ def _can_take(target: Callable[..., Any], count: int) -> bool:
 
 
 def dotted(prefix: str) -> str:
-    """What names of routes below a mount begin with: ``api.v1.`` for ``/api/v1``."""
+    """Return the prefix of the names of routes below a mount: ``api.v1.`` for ``/api/v1``."""
     return prefix[1:].replace("/", ".") + "."

@@ -1,23 +1,30 @@
-"""One call of a WSGI application as PEP 3333 lets it answer, whoever is the server: https://peps.python.org/pep-3333/
+"""One call of a WSGI application, under any server: https://peps.python.org/pep-3333/
 
-The head is what ``start_response`` was told last before the first byte: it may be called late, by a generator that
-runs to its first chunk, and once more with ``exc_info``. What is called, iterated and closed here is so in one thread,
-the caller's; locks and thread-locals of the application depend on that. Whoever begins a call closes it.
+The head is that of the last ``start_response`` before the first byte: a generator calls it late, while it runs to its
+first chunk, and an application may call it once more with ``exc_info``. The application is called, iterated and closed
+in one thread, the caller's: its locks and thread-locals depend on that. A call that was begun must be closed.
 """
 
 from __future__ import annotations
 
 import io
 from collections.abc import Callable, Iterable, Iterator
-from typing import Any
+from types import TracebackType
+from typing import TYPE_CHECKING, TypeAlias
 
 from micropie.errors import ResponseError
 from micropie.http.response import Response
 from micropie.http.types import Environ, HeaderPairs
 
+if TYPE_CHECKING:
+    from _typeshed import WriteableBuffer
+
+
+_ExcInfo: TypeAlias = tuple[type[BaseException], BaseException, TracebackType | None]
+
 
 class WSGICall:
-    """``begin``, ``next`` until it gives nothing, ``close``. ``write`` takes what the application writes by itself."""
+    """Call ``begin``, ``next`` until it returns b"", ``close``. ``write`` takes the data of PEP 3333's ``write``."""
 
     def __init__(self, target: Callable[..., Iterable[bytes]], write: Callable[[bytes], object]) -> None:
         self._target = target
@@ -34,11 +41,11 @@ class WSGICall:
 
     @property
     def is_short(self) -> bool:
-        """Whether the answer is one chunk at most, and there already."""
+        """Whether the answer has at most one chunk, which is there already."""
         return isinstance(self._iterable, list | tuple) and len(self._iterable) <= 1
 
     def next(self) -> bytes:
-        """The next chunk that is not empty; ``b""`` at the end."""
+        """Return the next chunk that is not empty; ``b""`` at the end."""
         for chunk in self._chunks:
             if not isinstance(chunk, bytes):
                 raise ResponseError(f"a WSGI application's chunks are bytes, not {type(chunk).__name__}")
@@ -47,10 +54,10 @@ class WSGICall:
                 return chunk
         return b""
 
-    def response(self, body: Any) -> Response:
-        """Head and ``body`` as an answer. Raises ``ResponseError`` if there was no ``start_response``, or a wrong one.
+    def response(self, body: object) -> Response:
+        """Return the response with ``body``. Raises ``ResponseError`` without a valid ``start_response``.
 
-        What follows the number of the status is optional here: PEP 3333 wants it, and applications forget it.
+        The reason after the status code is optional here: PEP 3333 requires it, and applications forget it.
         """
         if self._head is None:
             raise ResponseError("the WSGI application did not call start_response before its first byte")
@@ -61,14 +68,16 @@ class WSGICall:
         return Response(body, int(number), headers, content_type="")
 
     def close(self) -> None:
-        """Call the iterable's own ``close``, if it has one. Nothing can be written any more."""
+        """Call the iterable's ``close``, if it has one. A later ``write`` raises ``ResponseError``."""
         closer = getattr(self._iterable, "close", None)
         self._iterable, self._chunks = (), iter(())
-        self._write_on = _too_late  # and what it was may refer to this
+        self._write_on = _too_late  # and lets go of a function that may refer to this call
         if closer is not None:
             closer()
 
-    def _start_response(self, status: str, headers: HeaderPairs, exc_info: Any = None) -> Callable[[bytes], object]:
+    def _start_response(
+        self, status: str, headers: HeaderPairs, exc_info: _ExcInfo | None = None
+    ) -> Callable[[bytes], object]:
         if exc_info is not None:
             try:
                 if self._is_sent:
@@ -104,11 +113,12 @@ class RawBody(io.RawIOBase):
         """Return True."""
         return True
 
-    def readinto(self, buffer: Any) -> int:
+    def readinto(self, buffer: WriteableBuffer) -> int:
         """Fill ``buffer`` from one piece; return the number of bytes, 0 at the end. Raises what ``pull`` raises."""
+        target = memoryview(buffer)
         piece = self._piece or memoryview(self._pull())
-        size = min(len(buffer), len(piece))
-        buffer[:size] = piece[:size]
+        size = min(len(target), len(piece))
+        target[:size] = piece[:size]
         self._piece = piece[size:]
         return size
 

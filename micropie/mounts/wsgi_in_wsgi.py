@@ -1,4 +1,4 @@
-"""Mounted applications under WSGI: another WSGI application is called in the server's thread, its chunks passed on."""
+"""Mounted WSGI applications under WSGI: called in the server's thread, their chunks passed on."""
 
 from __future__ import annotations
 
@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
 
 def answer_of_wsgi(mount: Mount, mounted_path: MountedPath, request: WSGIRequest) -> Response:
+    """Return the answer of a mounted WSGI application."""
     written: list[bytes] = []
     call = WSGICall(mount.target, written.append)
     chunks = _Chunks(call, written)
@@ -41,7 +42,7 @@ def answer_of_wsgi(mount: Mount, mounted_path: MountedPath, request: WSGIRequest
 
 
 def environ_below(request: WSGIRequest, mounted_path: MountedPath) -> Environ:
-    """The server's environ for an application below: ``SCRIPT_NAME`` has grown, ``PATH_INFO`` shrunk."""
+    """Return the environ for a mounted application: the prefix has moved from ``PATH_INFO`` to ``SCRIPT_NAME``."""
     environ = dict(request.environ)
     environ["SCRIPT_NAME"], environ["PATH_INFO"] = mounted_path.script_name, mounted_path.path_info
     environ["wsgi.url_scheme"] = request.scheme
@@ -50,15 +51,15 @@ def environ_below(request: WSGIRequest, mounted_path: MountedPath) -> Environ:
         environ["REMOTE_ADDR"] = client.host
     if request._host is not None:
         environ["HTTP_HOST"] = request._host
-    environ.pop("HTTP_PROXY", None)  # it means something to others
-    read = request._body_so_far()
-    if read is not None:  # by a hook
-        environ["wsgi.input"], environ["CONTENT_LENGTH"] = BytesIO(read), str(len(read))
+    environ.pop("HTTP_PROXY", None)  # libraries take it for the setting
+    received = request._body_so_far()
+    if received is not None:  # by a hook
+        environ["wsgi.input"], environ["CONTENT_LENGTH"] = BytesIO(received), str(len(received))
     return environ
 
 
 class _Chunks(Iterator[bytes]):
-    """What the application gives, what it writes by itself in its place."""
+    """The application's chunks, with the data of its ``write`` in between."""
 
     def __init__(self, call: WSGICall, written: list[bytes]) -> None:
         self._call = call
@@ -67,13 +68,13 @@ class _Chunks(Iterator[bytes]):
         self.close = call.close
 
     def fetch(self) -> bytes:
-        """The next chunk, ``b""`` at the end."""
+        """Return the next chunk, ``b""`` at the end."""
         if not self._written:
             self._written.append(self._call.next())
         return self._written.pop(0)
 
     def put_back(self, chunk: bytes) -> None:
-        """Have ``chunk`` come first."""
+        """Yield ``chunk`` first."""
         self._ahead = chunk
 
     def __next__(self) -> bytes:
