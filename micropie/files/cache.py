@@ -1,7 +1,7 @@
 """Small files kept in memory, for ``static_file(..., cached=True)``: one store per process.
 
-A file is given without asking the disk for ``FRESH_FOR`` seconds; then it is looked at again, and read again if it
-has changed. So a change is seen a second late at most, and what is not asked for any more makes room for the rest.
+For ``FRESH_FOR`` seconds a file is served without access to the disk; then its ``stat`` is checked, and it is read
+again if it has changed. So a change is seen one second late at most. The least recently used files are dropped first.
 """
 
 from __future__ import annotations
@@ -18,62 +18,62 @@ FRESH_FOR = 1.0  # seconds
 
 LARGEST = 1024 * 1024  # bytes of one file
 CAPACITY = 32 * LARGEST  # bytes of all of them
-OVERHEAD = 1024  # bytes that an entry counts for besides, so that empty files are bounded, too
+OVERHEAD = 1024  # bytes that each entry counts in addition, so that the number of empty files is limited, too
 
-# What was asked for: the directory, the path, the endings of what is accepted compressed, whether links are followed.
+# A request for a file: the directory, the path, the suffixes of accepted compressions, whether links are followed.
 Key = tuple[str, str, tuple[str, ...], bool]
 
 
 class CacheEntry(NamedTuple):
-    """A file and its content; ``until`` when nobody has to look at it."""
+    """A file and its content, fresh ``until`` this monotonic time."""
 
-    found: ResolvedFile
+    resolved: ResolvedFile
     data: bytes
     until: float
 
 
 class FileCache:
-    """Contents by what was asked for; what was used longest ago goes first. Safe to use from threads."""
+    """Contents by ``Key``, at most ``capacity`` bytes; the least recently used one is dropped first. Thread-safe."""
 
     def __init__(self, capacity: int = CAPACITY) -> None:
         self._capacity = capacity
-        self.forget()
+        self.clear()
 
-    def forget(self) -> None:
-        """Begin anew. In a forked child: another thread of the parent may have held the lock."""
-        self._kept: OrderedDict[Key, CacheEntry] = OrderedDict()
+    def clear(self) -> None:
+        """Drop everything and make a new lock: in a forked child another thread of the parent may have held the old."""
+        self._entries: OrderedDict[Key, CacheEntry] = OrderedDict()
         self._size = 0
         self._lock = Lock()
 
     def fresh(self, key: Key) -> CacheEntry | None:
-        """What needs no look at the disk."""
+        """Return the entry if it can be used without access to the disk."""
         with self._lock:
-            kept = self._kept.get(key)
-            if kept is None or kept.until < time.monotonic():
+            entry = self._entries.get(key)
+            if entry is None or entry.until < time.monotonic():
                 return None
-            self._kept.move_to_end(key)
-            return kept
+            self._entries.move_to_end(key)
+            return entry
 
-    def unchanged(self, key: Key, found: ResolvedFile) -> bytes | None:
-        """The content of a file that was looked at just now, if it is what is kept."""
+    def unchanged(self, key: Key, resolved: ResolvedFile) -> bytes | None:
+        """Return the cached content if the file, whose ``stat`` was read just now, has not changed."""
         with self._lock:
-            kept = self._kept.get(key)
-        return kept.data if kept is not None and kept.found == found else None
+            entry = self._entries.get(key)
+        return entry.data if entry is not None and entry.resolved == resolved else None
 
-    def keep(self, key: Key, found: ResolvedFile, data: bytes, looked_at: float) -> None:
-        """Keep a content. ``looked_at``: the monotonic time just before the file was looked at."""
+    def put(self, key: Key, resolved: ResolvedFile, data: bytes, checked_at: float) -> None:
+        """Cache a content. ``checked_at`` is the monotonic time just before the file's ``stat`` was read."""
         with self._lock:
             self._drop(key)
-            self._kept[key] = CacheEntry(found, data, looked_at + FRESH_FOR)
+            self._entries[key] = CacheEntry(resolved, data, checked_at + FRESH_FOR)
             self._size += len(data) + OVERHEAD
             while self._size > self._capacity:
-                self._drop(next(iter(self._kept)))
+                self._drop(next(iter(self._entries)))
 
     def _drop(self, key: Key) -> None:
-        kept = self._kept.pop(key, None)
-        if kept is not None:
-            self._size -= len(kept.data) + OVERHEAD
+        entry = self._entries.pop(key, None)
+        if entry is not None:
+            self._size -= len(entry.data) + OVERHEAD
 
 
 CACHE = FileCache()
-after_fork_in_child(CACHE.forget)
+after_fork_in_child(CACHE.clear)

@@ -1,6 +1,6 @@
-"""What a file's name says: its content type, and the header that has a browser save it under that name.
+"""The content type for a file's name, and the header that makes a browser save the file under a name.
 
-The same on every machine: neither /etc/mime.types nor a registry is asked.
+The result is the same on every machine: neither /etc/mime.types nor the Windows registry is read.
 """
 
 from __future__ import annotations
@@ -13,11 +13,12 @@ from urllib.parse import quote
 
 UNKNOWN = "application/octet-stream"  # which no browser runs or shows (RFC 9110, section 8.3)
 
-# What the web needs and ``mimetypes`` has late or otherwise: 3.12 gave scripts the type of RFC 9239, 3.13 knows webp.
-# XML states its charset itself, so it must not be text/*, whose charset would count for more (RFC 7303, section 3).
+# Types that the web needs and ``mimetypes`` lacks or has otherwise in some versions: Python 3.12 gave scripts the type
+# of RFC 9239, 3.13 knows webp. XML states its charset itself, so it must not be text/*, whose charset would count for more
+# (RFC 7303, section 3).
 _OWN_TYPES = {
     ".avif": "image/avif",
-    ".br": UNKNOWN,  # brotli has no type of its own
+    ".br": UNKNOWN,  # no type is registered for brotli
     ".bz2": "application/x-bzip2",
     ".flac": "audio/flac",
     ".gz": "application/gzip",
@@ -47,7 +48,7 @@ _OWN_TYPES = {
     ".zst": "application/zstd",
 }
 
-_EXTENSION = re.compile(r"[^/]\.[A-Za-z0-9+_-]{1,16}")  # of which there is a name: ".png" alone has none
+_EXTENSION = re.compile(r"[^/]\.[A-Za-z0-9+_-]{1,16}")  # not ".png", a name without extension
 
 # In a quoted string, "\" escapes and '"' ends, and browsers decode "%" there, too (RFC 6266, appendix D).
 _NOT_PLAIN = re.compile(r'[^\x20-\x7e]|["\\%]')
@@ -55,7 +56,7 @@ _NOT_IN_A_NAME = re.compile(r"[\x00-\x1f\x7f/\\]")
 
 
 def content_type_of(name: str) -> str:
-    """The content type of a file of this name; text is UTF-8, and what is not known is bytes."""
+    """Return the content type for a file's name; text is UTF-8, an unknown extension ``application/octet-stream``."""
     dot = name.rfind(".")
     if dot < 1 or not _EXTENSION.fullmatch(name, dot - 1):
         return UNKNOWN
@@ -65,13 +66,13 @@ def content_type_of(name: str) -> str:
 @lru_cache(maxsize=1)
 def _types() -> dict[str, str]:
     table = {**mimetypes.MimeTypes().types_map[True], **_OWN_TYPES}
-    return {ending: f"{kind}; charset=utf-8" if kind.startswith("text/") else kind for ending, kind in table.items()}
+    return {suffix: f"{kind}; charset=utf-8" if kind.startswith("text/") else kind for suffix, kind in table.items()}
 
 
 def attachment(name: str) -> str:
-    """The Content-Disposition that has a browser save a file as ``name`` (RFC 6266).
+    """Return the Content-Disposition header that makes a browser save a file as ``name`` (RFC 6266).
 
-    What is not plain ASCII is sent in both ways: ``filename*`` for all browsers of today, ``filename`` for the rest.
+    A name that is not plain ASCII is sent twice: ``filename*`` for all current browsers, ``filename`` for others.
     """
     name = _NOT_IN_A_NAME.sub("_", name).encode("utf-8", "replace").decode()
     plain = _NOT_PLAIN.sub("_", unicodedata.normalize("NFKD", name).encode("ascii", "ignore").decode()) or "download"

@@ -1,4 +1,4 @@
-"""Which file a path below a directory names, if any: what decides that a client gets a file is here, and only here.
+"""Find the file that a path below a directory names. Only this module decides whether a client may have a file.
 
     a name that is no relative path          404     "..", "/etc/passwd", "C:x", "a\\b", NUL, empty segments
     a hidden file or directory               404     any segment that begins with "."
@@ -6,8 +6,8 @@
     a directory, a fifo, a device            404
     a file that this process can't read      404
 
-Always 404 and never 403: which files there are is nobody's business. What goes wrong with the machine (no file
-handles left, a disk that fails) is no 404, and is raised as it comes. Everything here may block.
+It is always 404 and never 403, so that clients don't learn which files exist. Failures of the machine (no file handles
+left, a broken disk) are raised as they are. Everything here may block.
 """
 
 from __future__ import annotations
@@ -27,34 +27,35 @@ from micropie.http.conditional import accepts_coding
 
 logger = logging.getLogger("micropie")
 
-# A file that was compressed ahead: its ending, its coding's names (RFC 9110, section 8.4.1). The first one that a
+# Files that were compressed in advance: the suffix, the coding's names (RFC 9110, section 8.4.1). The first one that a
 # client accepts is sent: brotli's is the smaller.
 _CODINGS = ((".br", ("br",)), (".gz", ("gzip", "x-gzip")))
 
-# What Windows takes for something else than a name: a drive or a stream of NTFS, a device, a dot that it drops.
+# Names that mean something else on Windows: a drive or a stream of NTFS, a device, a dot or space that it drops.
 _WINDOWS_OWN = re.compile(r":|(^|/)(con|prn|aux|nul|(com|lpt)[0-9¹²³])[ ]*([./]|$)|[. ](/|$)", re.IGNORECASE)
 _DRIVE = re.compile(r"[A-Za-z]:")
 
-# A name that can't be one, or whose file can't be read. EINVAL and EILSEQ: what some systems say of odd characters.
+# Errors for a name that no file can have, or a file that can't be read. EINVAL and EILSEQ: some systems' errors for
+# odd characters.
 _ABSENT = frozenset(
     {errno.ENOENT, errno.ENOTDIR, errno.EISDIR, errno.ENAMETOOLONG, errno.ELOOP, errno.EACCES, errno.EPERM}
     | {errno.ENXIO, errno.EINVAL, errno.EILSEQ}
 )
 
-# NONBLOCK: what became a fifo since it was looked at must not wait for its writer. Windows has its own two.
+# NONBLOCK: a file that was replaced by a fifo since its ``stat`` must not wait for a writer. Windows has other flags.
 _OPEN_FLAGS = os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_CLOEXEC", 0) | getattr(os, "O_BINARY", 0)
 _NO_FOLLOW = getattr(os, "O_NOFOLLOW", 0)
 
 
 class ResolvedFile(NamedTuple):
-    """A regular file, as it was when it was looked at. Equal values mean the same content, as far as can be told."""
+    """A regular file at the time of its ``stat``. Equal values mean the same content, as far as ``stat`` can tell."""
 
     path: str
-    """Where it is, links resolved."""
+    """The file's path, with links resolved."""
     coding: str
-    """How its content is compressed, a name for Content-Encoding; "" for a file that is sent as it is."""
+    """The coding of a compressed file, for Content-Encoding; "" for a file that is not compressed."""
     varies: bool
-    """Whether another Accept-Encoding might be answered with another file."""
+    """Whether another Accept-Encoding could be answered with another file."""
     size: int
     modified_ns: int
     inode: int
@@ -62,41 +63,41 @@ class ResolvedFile(NamedTuple):
 
     @property
     def etag(self) -> str:
-        """A strong entity tag: it changes with the time of the last change (nanoseconds), the size and the coding.
+        """A strong entity tag, made of the time of the last change in nanoseconds, the size and the coding.
 
-        So it is the same on machines that keep the files' times, and wrong for one who changes a file's bytes but
-        neither its size nor its time.
+        Machines that keep the files' times have the same tags. A change of a file's bytes that leaves its size and its
+        time alone is not noticed.
         """
         return f'"{self.modified_ns:x}-{self.size:x}{self.coding and "-" + self.coding}"'
 
     @property
     def modified(self) -> int:
-        """Seconds since 1970, never in the future (RFC 9110, section 8.8.2.1)."""
+        """The time of the last change in seconds since 1970, never in the future (RFC 9110, section 8.8.2.1)."""
         return max(0, min(self.modified_ns // 1_000_000_000, int(time.time())))
 
 
 def codings_for(accept_encoding: str) -> tuple[str, ...]:
-    """The endings of the compressed files that an Accept-Encoding header allows, the best first."""
-    return tuple(ending for ending, names in _CODINGS if accepts_coding(accept_encoding, names))
+    """Return the suffixes of the compressed files that an Accept-Encoding header allows, the best first."""
+    return tuple(suffix for suffix, names in _CODINGS if accepts_coding(accept_encoding, names))
 
 
 @lru_cache(maxsize=1024)
 def resolved_root(root: str) -> str:
-    """A directory as an absolute path, its links resolved: once in the life of a process."""
+    """Return a directory as an absolute path with links resolved, computed once in the life of a process."""
     return os.path.realpath(root)
 
 
-def find(root: str, path: str, endings: tuple[str, ...], follow_symlinks: bool) -> ResolvedFile:
-    """The file that ``path`` names below ``root``, or a compressed one beside it. Raises ``HTTPError`` 404.
+def find(root: str, path: str, suffixes: tuple[str, ...], follow_symlinks: bool) -> ResolvedFile:
+    """Return the file that ``path`` names below ``root``, or a compressed one beside it. Raises ``HTTPError`` 404.
 
-    ``endings`` are those of ``codings_for``. A compressed file that is older than the file itself is not looked at:
-    somebody has changed the one and not yet the other.
+    ``suffixes`` come from ``codings_for``. A compressed file that is older than the file itself is not used: the author
+    has changed the one and not yet the other.
     """
     if _is_refused(path):
         raise HTTPError(404)
     try:
-        return _found(_place(resolved_root(root), path, follow_symlinks), endings, follow_symlinks)
-    except ValueError:  # a lone surrogate, which the file system's encoding has not
+        return _resolve(_path_below(resolved_root(root), path, follow_symlinks), suffixes, follow_symlinks)
+    except ValueError:  # a lone surrogate, which the file system's encoding lacks
         raise HTTPError(404) from None
     except OSError as error:
         if not os.path.isdir(root):
@@ -104,38 +105,39 @@ def find(root: str, path: str, endings: tuple[str, ...], follow_symlinks: bool) 
         raise _not_found(error) from None
 
 
-def open_found(found: ResolvedFile, follow_symlinks: bool) -> FileIO:
-    """Open a file that was found, unbuffered. Raises ``HTTPError`` 404 if it is gone."""
+def open_resolved(resolved: ResolvedFile, follow_symlinks: bool) -> FileIO:
+    """Open a file, unbuffered. Raises ``HTTPError`` 404 if it is gone."""
     try:
-        return FileIO(os.open(found.path, _OPEN_FLAGS | (0 if follow_symlinks else _NO_FOLLOW)))
+        return FileIO(os.open(resolved.path, _OPEN_FLAGS | (0 if follow_symlinks else _NO_FOLLOW)))
     except OSError as error:
         raise _not_found(error) from None
 
 
-def is_still(found: ResolvedFile, file: FileIO) -> bool:
-    """Whether an open file is the one that was found, unchanged since."""
-    return _facts(os.fstat(file.fileno())) == found[3:]
+def is_still(resolved: ResolvedFile, file: FileIO) -> bool:
+    """Return whether the open ``file`` is the one that was resolved, unchanged since."""
+    return _facts(os.fstat(file.fileno())) == resolved[3:]
 
 
 def _is_refused(path: str) -> bool:
     if "\0" in path or "\\" in path or _DRIVE.match(path) or (os.name == "nt" and _WINDOWS_OWN.search(path)):
         return True
-    # An empty segment is an absolute path or ends one; "." begins what leads up and what is hidden.
+    # An empty segment begins an absolute path or stands at the end; "." begins "..", and hidden names.
     return any(not segment or segment[0] == "." for segment in path.split("/"))
 
 
-def _place(root: str, path: str, follow_symlinks: bool) -> str:
-    place = os.path.join(root, path)
+def _path_below(root: str, path: str, follow_symlinks: bool) -> str:
+    """Return the absolute path. Raises 404 if a link leads out of ``root``, unless links are followed."""
+    full = os.path.join(root, path)
     if follow_symlinks or not _has_link(root, path):
-        return place
-    place = os.path.realpath(place)
-    if not place.startswith(root if root.endswith(os.sep) else root + os.sep):  # "/srv/files" is not "/srv/files-old"
+        return full
+    full = os.path.realpath(full)
+    if not full.startswith(root if root.endswith(os.sep) else root + os.sep):  # "/srv/files" is not "/srv/files-old"
         raise HTTPError(404)
-    return place
+    return full
 
 
 def _has_link(root: str, path: str) -> bool:
-    """Whether a part of ``path`` is a link: ``realpath`` asks for every part of ``root`` too, and takes longer."""
+    """Return whether a part of ``path`` is a link; ``realpath`` is slower, it also checks every part of ``root``."""
     for segment in path.split("/"):
         root = os.path.join(root, segment)
         if os.path.islink(root):
@@ -143,28 +145,28 @@ def _has_link(root: str, path: str) -> bool:
     return False
 
 
-def _found(place: str, endings: tuple[str, ...], follow_symlinks: bool) -> ResolvedFile:
-    plain = _regular(place, follow_symlinks)
+def _resolve(path: str, suffixes: tuple[str, ...], follow_symlinks: bool) -> ResolvedFile:
+    plain = _regular(path, follow_symlinks)
     compressed = {}
-    for ending, names in _CODINGS:
+    for suffix, names in _CODINGS:
         try:
-            beside = _regular(place + ending, follow_symlinks)
+            beside = _regular(path + suffix, follow_symlinks)
         except (HTTPError, OSError):
             continue
-        # Whole seconds: archives keep no more of a time than that.
+        # In whole seconds, because archives keep times no more exactly.
         if int(beside.st_mtime) >= int(plain.st_mtime):
-            compressed[ending] = names[0], beside
-    for ending in endings:
-        if ending in compressed:
-            coding, beside = compressed[ending]
-            return ResolvedFile(place + ending, coding, True, *_facts(beside))
-    return ResolvedFile(place, "", bool(compressed), *_facts(plain))
+            compressed[suffix] = names[0], beside
+    for suffix in suffixes:
+        if suffix in compressed:
+            coding, beside = compressed[suffix]
+            return ResolvedFile(path + suffix, coding, True, *_facts(beside))
+    return ResolvedFile(path, "", bool(compressed), *_facts(plain))
 
 
-def _regular(place: str, follow_symlinks: bool) -> os.stat_result:
-    """What is known of a regular file. Looked at before it is opened: opening a device may do something."""
-    facts = os.stat(place, follow_symlinks=follow_symlinks)
-    if not stat.S_ISREG(facts.st_mode) or not os.access(place, os.R_OK):
+def _regular(path: str, follow_symlinks: bool) -> os.stat_result:
+    """Return the ``stat`` of a regular file, checked before it is opened: opening a device may have an effect."""
+    facts = os.stat(path, follow_symlinks=follow_symlinks)
+    if not stat.S_ISREG(facts.st_mode) or not os.access(path, os.R_OK):
         raise HTTPError(404)
     return facts
 

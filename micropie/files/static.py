@@ -1,9 +1,9 @@
-"""Files as answers: what ``static_file`` returns, and the flow's one place that opens it.
+"""Files as answers: ``static_file`` for handlers, and ``open_file``, by which the flow opens the file.
 
-A handler returns a ``FileBody``, which is a name and nothing more: nothing is looked at, nothing can leak. The flow
-turns it into an answer by one IO step, which does it all: find, compare with what the client has, open, read. What is
-small comes back as bytes; what is not, as a ``FilePart``, which the request closes when it is over, whatever happens.
-Hooks and ``@app.error`` see a missing file like any other 404.
+A handler returns a response with a ``FileReference``, which only names a file: nothing is opened, so nothing can leak.
+The flow makes an answer of it by one IO step, which finds the file, compares it with the client's copy, opens and reads
+it. A small file becomes bytes; a larger one a ``FileRange``, which the request closes at its end in any case. For hooks
+and ``@app.error`` a missing file is a 404 like any other.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from micropie.execution.context import current_request
 from micropie.execution.steps import IO, Flow
 from micropie.files.cache import CACHE, LARGEST, Key
 from micropie.files.content_types import attachment, content_type_of
-from micropie.files.lookup import ResolvedFile, codings_for, find, is_still, open_found, resolved_root
+from micropie.files.lookup import ResolvedFile, codings_for, find, is_still, open_resolved, resolved_root
 from micropie.http.conditional import Selection, http_date, select
 from micropie.http.paths import DOTS_AND_EMPTY
 from micropie.http.response import FileReference, Response, add_vary
@@ -30,8 +30,8 @@ from micropie.routing.decorators import inline
 if TYPE_CHECKING:
     from micropie.http.request import Request
 
-SMALL = PART_CHUNK  # bytes; what one read gives is sent as it is, at the cost of one hop to a thread
-LOOKS = 5  # how often a file is looked at anew that has changed until it was open
+SMALL = PART_CHUNK  # bytes; a file that one read gives whole costs one hop to a thread
+ATTEMPTS = 5  # how often a file is looked up again that has changed before it was open
 
 
 def static_file(
@@ -44,16 +44,17 @@ def static_file(
     follow_symlinks: bool = False,
     headers: HeadersLike = (),
 ) -> Response:
-    """The file ``path`` below the directory ``root`` as an answer: ``return static_file(name, root="reports")``.
+    """Return the file ``path`` below the directory ``root`` as an answer: ``return static_file(name, root="reports")``.
 
-    ``path`` may come from a client: what leads out of ``root``, is hidden (begins with a dot) or is no regular file
-    that can be read is answered by 404. ``root`` may not; it is resolved once in the life of a process.
+    ``path`` may come from a client: one that leads out of ``root``, is hidden (begins with a dot) or names no readable
+    regular file is answered by 404. ``root`` must not come from a client; it is resolved once in the life of a process.
 
-    ``download``: True has browsers save it under its own name, text under that name. ``content_type``: default by the
-    name's ending. ``max_age``: seconds for which it may be used without asking again; default ``no-cache``, which is
-    to ask each time, and costs a 304. ``cached``: keep it in memory if it is small, and look at the disk once a second
-    at most. ``follow_symlinks``: also where links lead out of ``root``. ``headers``: sent along, they count for more
-    than those of the file. Raises ``ValueError`` for a ``max_age`` that is no whole number of seconds.
+    ``download``: True makes browsers save it under its own name, a str under that name. ``content_type``: by default
+    that of the name's extension. ``max_age``: seconds for which a client may use it without asking again; by default
+    ``no-cache``: clients ask each time, and get 304 if it has not changed. ``cached``: keep it in memory if it has at
+    most 1 MiB, and look at the disk once a second at most. ``follow_symlinks``: also serve files where links lead out of
+    ``root``. ``headers``: sent along, they override those of the file. Raises ``ValueError`` unless ``max_age`` is a
+    whole number of seconds, 0 or more.
     """
     if max_age is not None and not is_count(max_age, least=0):
         raise ValueError(f"max_age is a whole number of seconds, not {max_age!r}")
@@ -68,8 +69,10 @@ def static_file(
 
 
 def directory_route(prefix: str, directory: str | os.PathLike[str], **options: Any) -> tuple[str, Callable[..., Any]]:
-    """The path and the handler that serve a directory below ``prefix``, for ``App.static``. Raises ``SetupError``."""
-    if not _is_prefix(prefix):
+    """Return the path and the handler that serve a directory below ``prefix``. Raises ``SetupError``."""
+    # Not "/" itself, which would take every path from the handlers: explicit routes come before names.
+    is_path = isinstance(prefix, str) and prefix.startswith("/") and "<" not in prefix
+    if not is_path or not DOTS_AND_EMPTY.isdisjoint(prefix[1:].removesuffix("/").split("/")):
         raise SetupError(f'files are served below a path such as "/static", not {prefix!r}')
     if not Path(directory).is_dir():
         raise SetupError(f"there is no directory {os.fspath(directory)!r} to serve files from")
@@ -81,151 +84,148 @@ def directory_route(prefix: str, directory: str | os.PathLike[str], **options: A
 
     @inline
     def serve(path: str) -> Response:
-        if current_request().path.endswith("/"):  # which is as good as none elsewhere, but names a directory here
+        if current_request().path.endswith("/"):  # ignored in other paths, but here it would name a directory
             raise HTTPError(404)
         return static_file(path, root, **options)
 
-    # Not <path:path>: an escaped slash, NUL to a pattern, is part of no file's name, and "/private%2Ffile" must not
+    # Not <path:path>: an escaped slash, NUL in a pattern, is part of no file's name, and "/private%2Ffile" must not
     # get past a proxy that guards "/private/".
     return f"{prefix.rstrip('/')}/<path:re:[^\\0]+>", serve
 
 
-def _is_prefix(prefix: object) -> bool:
-    # "/" itself would take every path from the handlers: explicit routes come before names.
-    if not isinstance(prefix, str) or not prefix.startswith("/") or "<" in prefix:
-        return False
-    return DOTS_AND_EMPTY.isdisjoint(prefix[1:].removesuffix("/").split("/"))
-
-
 def open_file(request: Request, response: Response) -> Flow[Response]:
-    """The answer that a response with a ``FileBody`` stands for. Raises ``HTTPError`` 404, 412 and 416."""
-    wanted: FileReference = response.body
-    endings = codings_for(request.headers.get("accept-encoding", ""))
-    if wanted.cached:
-        kept = CACHE.fresh(_key(wanted, endings))
-        if kept is not None:
-            return _from_memory(request, response, kept.found, kept.data)
-    opened: Response = yield IO, _look_and_open, (request, response, endings)
+    """Make the answer of a response with a ``FileReference``. Raises ``HTTPError`` 404, 412 and 416."""
+    reference: FileReference = response.body
+    suffixes = codings_for(request.headers.get("accept-encoding", ""))
+    if reference.cached:
+        entry = CACHE.fresh(_key(reference, suffixes))
+        if entry is not None:
+            return _from_memory(request, response, entry.resolved, entry.data)
+    opened: Response = yield IO, _find_and_open, (request, response, suffixes)
     return opened
 
 
-def _key(wanted: FileReference, endings: tuple[str, ...]) -> Key:
-    return wanted.root, wanted.path, endings, wanted.follow_symlinks
+def _key(reference: FileReference, suffixes: tuple[str, ...]) -> Key:
+    return reference.root, reference.path, suffixes, reference.follow_symlinks
 
 
-def _look_and_open(request: Request, response: Response, endings: tuple[str, ...]) -> Response:
-    """All that blocks, in one call."""
-    wanted: FileReference = response.body
-    for _ in range(LOOKS):
-        looked_at = time.monotonic()
-        found = find(wanted.root, wanted.path, endings, wanted.follow_symlinks)
-        if not wanted.cached or found.size > LARGEST:
-            answer = _from_disk(request, response, found, wanted)
+def _find_and_open(request: Request, response: Response, suffixes: tuple[str, ...]) -> Response:
+    """Do everything that blocks, in one call."""
+    reference: FileReference = response.body
+    for _ in range(ATTEMPTS):
+        checked_at = time.monotonic()
+        resolved = find(reference.root, reference.path, suffixes, reference.follow_symlinks)
+        if not reference.cached or resolved.size > LARGEST:
+            answer = _from_disk(request, response, resolved, reference)
         else:
-            answer = _through_memory(request, response, found, wanted, endings, looked_at)
+            answer = _through_memory(request, response, resolved, reference, suffixes, checked_at)
         if answer is not None:
             return answer
-    raise ResponseError(f"{wanted.path!r} is changed all the time: it can't be sent")
+    raise ResponseError(f"{reference.path!r} is changed all the time: it can't be sent")
 
 
-def _from_disk(request: Request, response: Response, found: ResolvedFile, wanted: FileReference) -> Response | None:
-    """The answer, read from the file; None if somebody has changed it meanwhile."""
-    selection = _selection(request, response, found)
+def _from_disk(
+    request: Request, response: Response, resolved: ResolvedFile, reference: FileReference
+) -> Response | None:
+    """Return the answer read from the file, or None if the file has been changed meanwhile."""
+    selection = _selection(request, response, resolved)
     if selection.status == 304:
-        return _not_modified(request, response, found)
+        return _not_modified(request, response, resolved)
     length = selection.stop - selection.start
     if request.method == "HEAD":
-        return _described(request, response, found, selection, FileRange(None, found.path, found.size, 0, length))
-    file = open_found(found, wanted.follow_symlinks)
+        return _described(
+            request, response, resolved, selection, FileRange(None, resolved.path, resolved.size, 0, length)
+        )
+    file = open_resolved(resolved, reference.follow_symlinks)
     request.on_close(file.close)
-    if not is_still(found, file):
+    if not is_still(resolved, file):
         return None
-    part = FileRange(file, found.path, found.size, selection.start, length)
+    part = FileRange(file, resolved.path, resolved.size, selection.start, length)
     part.read_ahead()
     if length > SMALL:
-        return _described(request, response, found, selection, part)
+        return _described(request, response, resolved, selection, part)
     data = b"".join(part)
     file.close()
-    return _described(request, response, found, selection, data)
+    return _described(request, response, resolved, selection, data)
 
 
 def _through_memory(
     request: Request,
     response: Response,
-    found: ResolvedFile,
-    wanted: FileReference,
-    endings: tuple[str, ...],
-    looked_at: float,
+    resolved: ResolvedFile,
+    reference: FileReference,
+    suffixes: tuple[str, ...],
+    checked_at: float,
 ) -> Response | None:
-    """The answer, from what is kept if that is still true; None if somebody has changed the file meanwhile."""
-    key = _key(wanted, endings)
-    data = CACHE.unchanged(key, found)
+    """Return the answer from the cache, filled if need be, or None if the file has been changed meanwhile."""
+    key = _key(reference, suffixes)
+    data = CACHE.unchanged(key, resolved)
     if data is None:
-        with open_found(found, wanted.follow_symlinks) as file:
-            if not is_still(found, file):
+        with open_resolved(resolved, reference.follow_symlinks) as file:
+            if not is_still(resolved, file):
                 return None
             data = file.readall()
-        if len(data) != found.size:
+        if len(data) != resolved.size:
             return None
-    CACHE.keep(key, found, data, looked_at)
-    return _from_memory(request, response, found, data)
+    CACHE.put(key, resolved, data, checked_at)
+    return _from_memory(request, response, resolved, data)
 
 
-def _from_memory(request: Request, response: Response, found: ResolvedFile, data: bytes) -> Response:
-    selection = _selection(request, response, found)
+def _from_memory(request: Request, response: Response, resolved: ResolvedFile, data: bytes) -> Response:
+    selection = _selection(request, response, resolved)
     if selection.status == 304:
-        return _not_modified(request, response, found)
-    return _described(request, response, found, selection, data[selection.start : selection.stop])
+        return _not_modified(request, response, resolved)
+    return _described(request, response, resolved, selection, data[selection.start : selection.stop])
 
 
 # -- the head ----------------------------------------------------------------------------------------------------------
 
 
-def _selection(request: Request, response: Response, found: ResolvedFile) -> Selection:
-    """What is sent. Conditions and ranges are for a GET that would be answered by 200 (RFC 9110, section 13.2.1)."""
+def _selection(request: Request, response: Response, resolved: ResolvedFile) -> Selection:
+    """Return status and range to send; only a GET or HEAD answered by 200 has conditions (RFC 9110, section 13.2.1)."""
     if response.status != 200 or request.method not in ("GET", "HEAD"):
-        return Selection(response.status, 0, found.size)
-    etag = response.headers.get("ETag") or found.etag  # an author may know a better one
-    return select(request.headers, request.method, etag, found.modified, found.size)
+        return Selection(response.status, 0, resolved.size)
+    etag = response.headers.get("ETag") or resolved.etag  # the author's goes first
+    return select(request.headers, request.method, etag, resolved.modified, resolved.size)
 
 
 def _described(
-    request: Request, response: Response, found: ResolvedFile, selection: Selection, body: bytes | FileRange
+    request: Request, response: Response, resolved: ResolvedFile, selection: Selection, body: bytes | FileRange
 ) -> Response:
-    """The head, around a body. What the author has set counts for more, but for what describes the bytes."""
-    wanted: FileReference = response.body
+    """Put the head around a body. The author's headers go first, except those that describe the bytes."""
+    reference: FileReference = response.body
     headers = response.headers
-    _validate(request, response, found)
-    if found.coding:
-        headers["Content-Encoding"] = found.coding
+    _validate(request, response, resolved)
+    if resolved.coding:
+        headers["Content-Encoding"] = resolved.coding
     if selection.status == 206:
-        headers["Content-Range"] = f"bytes {selection.start}-{selection.stop - 1}/{found.size}"
-    response.content_type = response.content_type or content_type_of(wanted.path)
+        headers["Content-Range"] = f"bytes {selection.start}-{selection.stop - 1}/{resolved.size}"
+    response.content_type = response.content_type or content_type_of(reference.path)
     response.status = selection.status
     response.body = body
     return response
 
 
-def _validate(request: Request, response: Response, found: ResolvedFile) -> None:
-    """What lets a client and caches keep the file, and ask whether it has changed."""
-    if found.varies:
+def _validate(request: Request, response: Response, resolved: ResolvedFile) -> None:
+    """Add the headers by which clients and caches store the file, and ask whether it has changed."""
+    if resolved.varies:
         add_vary(response.headers, "Accept-Encoding")
     defaults = [
         ("Cache-Control", _cache_control(request, response.body.max_age)),
         ("X-Content-Type-Options", "nosniff"),
     ]
-    if response.status == 200:  # not for the page of an error
-        defaults += ("ETag", found.etag), ("Last-Modified", http_date(found.modified)), ("Accept-Ranges", "bytes")
-    # Not by ``setdefault``, which looks through all of them each time: that was a tenth of the whole answer.
+    if response.status == 200:  # not for an error page
+        defaults += ("ETag", resolved.etag), ("Last-Modified", http_date(resolved.modified)), ("Accept-Ranges", "bytes")
+    # Not by ``setdefault``, which searches all headers each time: that took a tenth of the whole answer's time.
     pairs = response.headers.pairs
     stated = {name.lower() for name, _ in pairs}
     pairs += [pair for pair in defaults if pair[0].lower() not in stated]
 
 
 def _cache_control(request: Request, max_age: int | None) -> str:
-    """``no-cache`` lets everybody keep it and makes them ask whether it has changed, so a new version is seen at once.
+    """Return the Cache-Control value. ``no-cache`` lets clients store the file and makes them ask if it has changed.
 
-    Without any Cache-Control browsers take a tenth of a file's age for its life (RFC 9111, section 4.2.2).
+    Without the header browsers use a file for a tenth of its age without asking (RFC 9111, section 4.2.2).
     """
     if max_age is None:
         return "no-cache"
@@ -234,9 +234,9 @@ def _cache_control(request: Request, max_age: int | None) -> str:
     return f"{'private' if is_personal else 'public'}, max-age={max_age}"
 
 
-def _not_modified(request: Request, response: Response, found: ResolvedFile) -> Response:
-    """304: what a 200 would say, less what describes a body (RFC 9110, section 15.4.5)."""
-    _validate(request, response, found)
-    kept = [pair for pair in response.headers.pairs if not pair[0].lower().startswith("content-")]
-    response.headers.pairs, response.body, response.status = kept, None, 304
+def _not_modified(request: Request, response: Response, resolved: ResolvedFile) -> Response:
+    """Return a 304: the headers of a 200 except those that describe a body (RFC 9110, section 15.4.5)."""
+    _validate(request, response, resolved)
+    response.headers.pairs = [pair for pair in response.headers.pairs if not pair[0].lower().startswith("content-")]
+    response.body, response.status = None, 304
     return response

@@ -25,7 +25,7 @@ from micropie.files import content_types as filetypes
 from micropie.files import static
 from micropie.files.cache import CACHE, OVERHEAD, FileCache, Key
 from micropie.files.content_types import attachment, content_type_of
-from micropie.files.lookup import ResolvedFile, find, open_found
+from micropie.files.lookup import ResolvedFile, find, open_resolved
 from micropie.http.json import CodecError
 from micropie.http.response import encode_body
 from micropie.testing import TestClient
@@ -73,7 +73,7 @@ def site(tmp_path: Path) -> Path:
 
 @pytest.fixture(autouse=True)
 def no_cache_of_another_test() -> None:
-    CACHE.forget()
+    CACHE.clear()
 
 
 class Files(App):
@@ -528,7 +528,7 @@ def test_R39_what_the_client_has_is_not_sent(
     client = make_client(Files(site, cached=cached, **options))
     whole = client.get("/static/app.js", headers={"Accept-Encoding": "gzip"})
     opened = []
-    monkeypatch.setattr(static, "open_found", lambda *arguments: opened.append(arguments))
+    monkeypatch.setattr(static, "open_resolved", lambda *arguments: opened.append(arguments))
     for method in ("GET", "HEAD"):
         for name, value in (
             ("If-None-Match", whole.headers["etag"]),
@@ -1042,7 +1042,7 @@ def test_R40_nothing_is_opened_for_head_and_by_the_handler(
     def fails(*_: Any) -> Any:
         raise AssertionError("opened")
 
-    monkeypatch.setattr(static, "open_found", fails)
+    monkeypatch.setattr(static, "open_resolved", fails)
     client = make_client(Files(site))
     for name in ("a.txt", "large.bin", "empty.txt"):
         answer = client.head(f"/static/{name}")
@@ -1067,7 +1067,7 @@ def looks(monkeypatch: pytest.MonkeyPatch) -> list[str]:
         return note_and_do
 
     monkeypatch.setattr(static, "find", noted("look", find))
-    monkeypatch.setattr(static, "open_found", noted("open", open_found))
+    monkeypatch.setattr(static, "open_resolved", noted("open", open_resolved))
     return done
 
 
@@ -1122,7 +1122,7 @@ def test_a_file_that_is_too_large_is_not_kept(make_client: MakeClient, site: Pat
     assert looks == ["look", "open"] * 2
 
 
-def _kept(cache: FileCache, names: str) -> str:
+def _cached(cache: FileCache, names: str) -> str:
     return "".join(name for name in names if cache.fresh(_key(name)) is not None)
 
 
@@ -1137,31 +1137,31 @@ def test_what_was_used_longest_ago_makes_room() -> None:
     cache = FileCache(capacity=3 * (10 + OVERHEAD))
     now = time.monotonic()
     for name in "abc":
-        cache.keep(_key(name), FOUND, b"x" * 10, now)
-    assert _kept(cache, "abc") == "abc"
+        cache.put(_key(name), FOUND, b"x" * 10, now)
+    assert _cached(cache, "abc") == "abc"
     cache.fresh(_key("a"))
-    cache.keep(_key("d"), FOUND, b"x" * 10, now)
-    assert _kept(cache, "abcd") == "acd"
-    cache.keep(_key("d"), FOUND, b"x" * 11, now)  # in its own place, and larger by one
-    assert _kept(cache, "acd") == "cd"
-    cache.keep(_key("e"), FOUND, b"x" * 9999, now)
-    assert _kept(cache, "acde") == ""
+    cache.put(_key("d"), FOUND, b"x" * 10, now)
+    assert _cached(cache, "abcd") == "acd"
+    cache.put(_key("d"), FOUND, b"x" * 11, now)  # in its own place, and larger by one
+    assert _cached(cache, "acd") == "cd"
+    cache.put(_key("e"), FOUND, b"x" * 9999, now)
+    assert _cached(cache, "acde") == ""
     for name in "abc":
-        cache.keep(_key(name), FOUND, b"x" * 10, now)
-    assert _kept(cache, "abc") == "abc"
+        cache.put(_key(name), FOUND, b"x" * 10, now)
+    assert _cached(cache, "abc") == "abc"
 
 
 def test_a_file_is_as_fresh_as_the_look_at_it() -> None:
     cache = FileCache()
-    cache.keep(_key("a"), FOUND, b"x", time.monotonic() - 2)
-    assert _kept(cache, "a") == ""
+    cache.put(_key("a"), FOUND, b"x", time.monotonic() - 2)
+    assert _cached(cache, "a") == ""
     assert cache.unchanged(_key("a"), FOUND) == b"x"
 
 
 def test_empty_files_are_bounded_too() -> None:
     cache = FileCache(capacity=10 * OVERHEAD)
     for number in range(100):
-        cache.keep(_key(str(number)), FOUND, b"", time.monotonic())
+        cache.put(_key(str(number)), FOUND, b"", time.monotonic())
     assert sum(cache.fresh(_key(str(number))) is not None for number in range(100)) == 10
 
 
@@ -1171,7 +1171,7 @@ def test_threads_may_use_the_cache_together(site: Path) -> None:
     def use(number: int) -> None:
         name = str(number % 50)
         if cache.fresh(_key(name)) is None and cache.unchanged(_key(name), FOUND) is None:
-            cache.keep(_key(name), FOUND, b"x" * 10, time.monotonic())
+            cache.put(_key(name), FOUND, b"x" * 10, time.monotonic())
 
     with ThreadPoolExecutor(8) as pool:
         list(pool.map(use, range(5000)))
