@@ -1,8 +1,8 @@
-"""``EventStream``: an answer that never ends by itself, with a sign of life while its source is silent.
+"""``EventStream``: a response of server-sent events that goes on for as long as its source, with heart-beats.
 
-The source is advanced by a task of its own, from beginning to end, which hands over one event at a time. So waiting
-for an event can be given up, to send a heart-beat, without anything being cancelled in the source. It works alike
-under both protocols, as the driver takes the chunks of any async iterator; what is sync runs in a thread meanwhile.
+A separate task advances the source from beginning to end, and hands over one event at a time. So the wait for an event
+can end early, to send a heart-beat, and nothing is cancelled in the source. It works alike under both protocols, for
+each driver takes the chunks of any async iterator. A sync source runs in a thread.
 """
 
 from __future__ import annotations
@@ -31,11 +31,11 @@ from micropie.http.types import HeadersLike
 
 logger = logging.getLogger("micropie")
 
-# Seconds that the head waits for the first event, so that a source that fails at once is answered by an error's page.
-# What a query takes, and less than anybody notices of a connection that then stays open.
+# Seconds that the head waits for the first event, so that a source that fails at once is answered by an error page.
+# Long enough for a query, and too short to be noticed on a connection that stays open.
 HEAD_WITHIN = 0.1
 
-# Sync sources at a time: each keeps a thread for as long as it is silent. Not those of handlers, which would starve.
+# Sync sources at a time: each keeps a thread while it is silent. Handlers have other threads, or none would be left.
 SYNC_SOURCES = Threads(500)
 
 _HEART_BEAT = bytes(comment())
@@ -44,13 +44,13 @@ _HEART_BEAT = bytes(comment())
 class EventStream(Response):
     """Server-sent events, to be returned from a handler: ``EventStream(self.ticks())``.
 
-    ``source`` gives them: a generator or iterator, ``async`` or not, or a subscription to channels. Each is text, a
-    value that becomes JSON, or what ``event(data, event=, id=, retry=)`` returned. ``heartbeat``: seconds of silence
-    after which a comment is sent, which keeps proxies from closing the connection and shows whether the client is
-    still there; None for never. ``headers`` are sent beside those that keep proxies from holding events back.
+    ``source``: a generator or iterator, ``async`` or not, or a subscription to channels. Each event is text, a value
+    that becomes JSON, or a result of ``event(data, event=, id=, retry=)``. ``heartbeat``: after so many seconds of
+    silence a comment is sent, which keeps proxies from closing the connection and shows whether the client is still
+    there; None for never. ``headers`` are sent beside those that keep proxies from holding events back.
 
-    It ends with its source, when the client leaves, and when the server is told to end. Raises ``TypeError`` for what
-    is no source, ``ValueError`` for a ``heartbeat`` that is no number of seconds above 0.
+    The stream ends with its source, when the client leaves, and when the server is told to end. Raises ``TypeError``
+    for a source that can't be iterated, ``ValueError`` for a ``heartbeat`` that is not above 0.
     """
 
     __slots__ = ()
@@ -67,7 +67,7 @@ class EventStream(Response):
 
 
 class _Chunks:
-    """The body: like the async generator that it wraps, but the source is closed also if that was never begun."""
+    """The body: like the async generator that it wraps, but it closes the source even if it was never begun."""
 
     def __init__(self, source: Any, heartbeat: float | None) -> None:
         self._source = source
@@ -112,35 +112,35 @@ async def _chunks(source: Any, heartbeat: float | None) -> AsyncIterator[bytes]:
                     while (chunk := await feed.take(patience)) is not END:
                         yield chunk or _HEART_BEAT
                         patience = heartbeat
-            except GeneratorExit:  # not through the task group, which would make it a part of an exception group
+            except GeneratorExit:  # the task group would wrap it in an exception group
                 pass
             finally:
                 feed.stop()
-    except BaseException:  # a cancellation, which nothing may take the place of
+    except BaseException:  # a cancellation: no other error may replace it
         feed.log_failure()
         raise
     feed.raise_failure()
 
 
 class _Feed:
-    """The task that advances the source, ``run``; whoever sends the events takes them one by one, ``take``."""
+    """The task that advances the source, ``run``. The task that sends the events takes them one by one, ``take``."""
 
     def __init__(self, source: Any) -> None:
         self._source = source
-        self._advanced = ScopedIterator(source)
+        self._iterator = ScopedIterator(source)
         self._shutdown = ShutdownSignal()
-        self._chunk: Any = None  # what waits to be taken
+        self._chunk: Any = None  # that waits to be taken
         self._filled = Event()
         self._emptied = Event()
         self._is_running = False
-        self._is_over = False  # nobody wants more of it
+        self._is_over = False  # no further event is wanted
         self._failure: BaseException | None = None
 
     # -- for the task that sends -----------------------------------------------------------------------------------
 
     @contextmanager
     def ended_by(self, shutdown: ShutdownSignal | None) -> Iterator[None]:
-        """Within, ``take`` gives ``END`` as soon as ``ending`` is over."""
+        """Let ``take`` return ``END`` in this block, as soon as ``shutdown`` is over."""
         forget = shutdown.add(partial(self._end, WAKERS.get())) if shutdown is not None else no_function
         try:
             yield
@@ -152,7 +152,7 @@ class _Feed:
         waker.wake(self._filled)
 
     async def take(self, seconds: float | None) -> Any:
-        """The next event, None if there is none for so many ``seconds``, ``END`` after the last."""
+        """Return the next event, None if none comes within ``seconds``, ``END`` after the last one."""
         if not self._is_over:
             with move_on_after(seconds):
                 await self._filled.wait()
@@ -165,32 +165,32 @@ class _Feed:
         return chunk
 
     def stop(self) -> None:
-        """Have ``run`` end."""
+        """End ``run``."""
         self._is_over = True
         self._shutdown.end()
         self._emptied.set()
         if self._is_running:
-            self._advanced.cancel()
+            self._iterator.cancel()
 
     def log_failure(self) -> None:
-        """Log what the source has ended by."""
+        """Log the error that ended the source."""
         if self._failure is not None:
             _log_late(self._failure)
 
     def raise_failure(self) -> None:
-        """Raise what the source has ended by."""
+        """Raise the error that ended the source."""
         try:
             if self._failure is not None:
                 raise self._failure
         finally:
-            self._failure = None  # its traceback refers to this
+            self._failure = None  # its traceback refers to this object
 
     # -- the task itself -------------------------------------------------------------------------------------------
 
     async def run(self) -> None:
-        """Advance the source to its end and close it; in a task of its own."""
+        """Advance the source to its end and close it; in a separate task."""
         stream_shutdown.set(self._shutdown)
-        self._advanced.enter()
+        self._iterator.enter()
         self._is_running = True
         failure: BaseException | None = None
         try:
@@ -199,13 +199,13 @@ class _Feed:
         except BaseException as error:
             failure = error
         self._is_running = False
-        failure = await self._advanced.finish(failure, not has_ended(self._source))
+        failure = await self._iterator.finish(failure, not has_ended(self._source))
         self._chunk = END
         self._filled.set()
         try:
             if isinstance(failure, get_cancelled_exc_class()):
                 raise failure
-            if not (self._is_over and isinstance(failure, ClientDisconnect)):  # so it is told that it was given up
+            if not (self._is_over and isinstance(failure, ClientDisconnect)):  # as which ``stop`` ends it
                 self._failure = failure
         finally:
             del failure
@@ -227,19 +227,19 @@ class _Feed:
 
 
 class _FromThread:
-    """A sync iterator as an async one. It is given up at once; the thread that it keeps busy closes it then."""
+    """A sync iterator as an async one. ``aclose`` does not wait for a busy thread: that closes the iterator later."""
 
     def __init__(self, events: Iterator[Any]) -> None:
         self._events = events
         self._close = getattr(events, "close", no_function)
         self._lock = Lock()
         self._is_busy = False
-        self._is_left = False
+        self._is_closed = False
 
     def __aiter__(self) -> _FromThread:
         return self
 
-    async def __anext__(self) -> Any:
+    async def __anext__(self) -> object:
         item = await in_thread(SYNC_SOURCES, self._next, abandon_on_cancel=True)
         if item is END:
             raise StopAsyncIteration
@@ -247,14 +247,14 @@ class _FromThread:
 
     async def aclose(self) -> None:
         with self._lock:
-            self._is_left = True
+            self._is_closed = True
             is_busy = self._is_busy
         if not is_busy:
             await in_thread(SYNC_SOURCES, self._close)
 
-    def _next(self) -> Any:
+    def _next(self) -> object:
         with self._lock:
-            if self._is_left:  # before this thread got to it
+            if self._is_closed:  # before this thread began
                 return END
             self._is_busy = True
         try:
@@ -262,15 +262,12 @@ class _FromThread:
         finally:
             with self._lock:
                 self._is_busy = False
-                is_left = self._is_left
-            if is_left:
-                self._close_late()
-
-    def _close_late(self) -> None:
-        try:
-            self._close()
-        except Exception as error:  # nobody waits for it any more
-            _log_late(error)
+                is_closed = self._is_closed
+            if is_closed:
+                try:
+                    self._close()
+                except Exception as error:  # no task waits for it
+                    _log_late(error)
 
 
 def _log_late(error: BaseException) -> None:

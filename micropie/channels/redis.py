@@ -1,8 +1,9 @@
 """Channels through a Redis server, for several workers and machines.
 
-A process has two connections, each in a thread of its own: one publishes, one has subscribed to what somebody in this
-process wants to hear. They are made when they are first needed, in each process anew. A connection belongs to its
-thread, so what others want of the listener is written down, and a message on a channel of its own has it look.
+A process has two connections, each with a thread: the publisher's sends messages, the listener's is subscribed to every
+channel that has a subscriber in this process. Each process makes them when they are first needed. Only its thread uses
+a connection. So other threads note down the channels that they want, and wake the listener by a message on a control
+channel that is its alone.
 """
 
 from __future__ import annotations
@@ -32,9 +33,9 @@ logger = logging.getLogger("micropie")
 PATIENCE = 5.0
 # Seconds of silence after which the server is asked whether it is still there; it has as many to answer.
 SILENCE = 10.0
-# Seconds between two attempts to connect: the first and the longest.
+# Seconds between two attempts to connect: the shortest and the longest.
 PAUSES = (0.05, 5.0)
-# Messages that wait to be sent; more fail. What a second of a busy process publishes.
+# Messages that may wait to be sent; more fail. A busy process publishes about as many in a second.
 MOST_WAITING = 10_000
 # Messages that are sent at a time.
 BATCH = 500
@@ -43,11 +44,12 @@ CLOSE_WITHIN = 2.0
 
 
 class RedisChannels(Channels):
-    """Channels through the Redis server at ``url``, ``redis://localhost:6379/0``: ``App(channels=RedisChannels(url))``.
+    """Channels through the Redis server at ``url``, such as ``redis://localhost:6379/0``:
+    ``App(channels=RedisChannels(url))``.
 
-    Names there begin with ``prefix``. ``publish`` is done when Redis has the message, and raises ``ConnectionError``
-    if it can't be reached: it does not try again, as the message might come twice. A subscription raises that where it
-    begins. Later it survives a lost connection, which is made anew; its ``gaps`` count how often that was.
+    Channels' names in Redis begin with ``prefix``. ``publish`` returns when Redis has the message. It raises
+    ``ConnectionError`` if Redis is out of reach, and does not retry: the message might be sent twice. So does the
+    beginning of a subscription. Later, a lost connection is made anew, and the subscription's ``gaps`` counts it.
     """
 
     def __init__(self, url: str, prefix: str = "channel:") -> None:
@@ -62,19 +64,19 @@ class RedisChannels(Channels):
         self._listener: _Listener | None = None
 
     def publish(self, channel: str, message: Any) -> Awaitable[None]:
-        """See ``Channels``. Raises ``ConnectionError``, where it is awaited, if Redis is out of reach."""
-        outcome = self._sent(self._prefix + checked_name(channel), dumps(message), MOST_WAITING)
+        """See ``Channels``. Raises ``ConnectionError``, on an event loop by ``await``, if Redis is out of reach."""
+        future = self._send(self._prefix + checked_name(channel), dumps(message), MOST_WAITING)
         if is_on_loop():
-            return outcome
-        outcome.block()
+            return future
+        future.block()
         return Completed(None)
 
     def close(self) -> None:
-        """End every subscription in this process and its connections; who comes next opens them anew."""
+        """End every subscription in this process, and its connections. The next use opens new ones."""
         super().close()
         with self._lock:
             threads = [thread for thread in (self._listener, self._publisher) if thread is not None]
-            for thread in threads:  # the listener first: the publisher tells it
+            for thread in threads:  # the listener first: its wake-up goes through the publisher
                 thread.close()
             self._listener = self._publisher = None
         for thread in threads:
@@ -98,23 +100,23 @@ class RedisChannels(Channels):
 
     # -- for the listener --------------------------------------------------------------------------------------------
 
-    def tell(self, control: str) -> Future:
-        """Send an empty message to ``control``."""
-        return self._sent(control, b"", math.inf)
+    def wake_listener(self, control: str) -> Future:
+        """Send an empty message to the channel ``control``."""
+        return self._send(control, b"", math.inf)
 
-    def _sent(self, name: str, message: bytes, most_waiting: float) -> Future:
+    def _send(self, name: str, message: bytes, most_waiting: float) -> Future:
         with self._lock:
             if self._publisher is None:
                 self._publisher = _Publisher(self._client)
             return self._publisher.submit(name, message, most_waiting)
 
     def wanted(self) -> set[str]:
-        """The names that somebody in this process has subscribed to."""
+        """Return the names of the channels that have subscribers in this process."""
         with self._lock:
             return set(self._mailboxes)
 
     def lost(self, names: set[str], reason: str) -> None:
-        """Say to the subscribers of these that they may have missed messages."""
+        """Tell the subscribers of these channels that messages may have been lost."""
         with self._lock:
             mailboxes = {mailbox for name in names for mailbox in self._mailboxes.get(name, ())}
         for mailbox in mailboxes:
@@ -122,7 +124,7 @@ class RedisChannels(Channels):
 
 
 class _Publisher(threading.Thread):
-    """Sends messages one after the other, those that wait together. Called with the hub's lock held."""
+    """Sends messages in order; those that wait are sent together. Its methods are called with the hub's lock held."""
 
     def __init__(self, client: RedisClient) -> None:
         super().__init__(name="micropie-channels-publisher", daemon=True)
@@ -131,17 +133,20 @@ class _Publisher(threading.Thread):
         self.start()
 
     def submit(self, name: str, message: bytes, most_waiting: float) -> Future:
-        outcome = Future(f"a message to {name!r} was not published")
+        """Queue a message, and return the future of its sending. It fails if ``most_waiting`` messages wait."""
+        future = Future(f"a message to {name!r} was not published")
         if self._waiting.qsize() < most_waiting:
-            self._waiting.put((name, message, outcome))
+            self._waiting.put((name, message, future))
         else:
-            outcome.fail(f"{most_waiting} are waiting already")
-        return outcome
+            future.fail(f"{most_waiting} are waiting already")
+        return future
 
     def close(self) -> None:
+        """End the thread when the messages that wait are sent."""
         self._waiting.put(None)
 
     def run(self) -> None:
+        """Send messages until ``close``; in the thread."""
         while (first := self._waiting.get()) is not None:
             batch, is_last = [first], False
             while len(batch) < BATCH and not is_last:
@@ -166,23 +171,23 @@ class _Publisher(threading.Thread):
                 results = pipeline.execute(raise_on_error=False)
         except Exception as error:
             results = [error] * len(batch)
-        for (_, _, outcome), result in zip(batch, results, strict=True):
+        for (_, _, future), result in zip(batch, results, strict=True):
             if isinstance(result, Exception):
-                outcome.fail(str(result))
+                future.fail(str(result))
             else:
-                outcome.done()
+                future.succeed()
 
 
 class _Joining:
-    """Somebody who waits until Redis has confirmed that these names are subscribed to."""
+    """A subscription that waits until Redis has confirmed its channels. ``names``: those that are not confirmed yet."""
 
     def __init__(self, names: set[str]) -> None:
         self.names = names
-        self.outcome = Future(f"no subscription to {', '.join(sorted(names))}")
+        self.future = Future(f"no subscription to {', '.join(sorted(names))}")
 
 
 class _Listener(threading.Thread):
-    """Hears what is published. Its state is read and changed with the hub's lock held, by itself and by others."""
+    """Receives messages. Its state is read and changed with the hub's lock held, in its thread and in others."""
 
     def __init__(self, hub: RedisChannels, client: RedisClient, prefix: str) -> None:
         super().__init__(name="micropie-channels-listener", daemon=True)
@@ -199,41 +204,43 @@ class _Listener(threading.Thread):
 
     def _disconnected(self) -> None:
         self._is_connected = False
-        self._asked: set[str] = set()  # what Redis was told
-        self._unconfirmed: Counter[str] = Counter()  # how many times it has not answered to that yet
+        self._requested: set[str] = set()  # the channels that Redis was asked to subscribe to
+        self._unconfirmed: Counter[str] = Counter()  # how many of these requests it has not answered yet, by channel
         self._confirmed: set[str] = set()
 
-    # -- for others ----------------------------------------------------------------------------------------------------
+    # -- for other threads ---------------------------------------------------------------------------------------------
 
     def want(self, names: Sequence[str]) -> Future | None:
-        """Have these names subscribed to, as the hub says. Returns what has to be waited for."""
+        """Subscribe to these channels. Return a future that ends when Redis has confirmed them, or None."""
         missing = set(names) - self._confirmed
         if not missing:
             return None
         joining = _Joining(missing)
         self._joining.append(joining)
         self.wake()
-        return joining.outcome
+        return joining.future
 
     def wake(self) -> None:
-        """Have it see what is wanted."""
+        """Make the thread compare the channels that are wanted with those that Redis was asked for."""
         self._has_news.set()
         if self._is_connected:
-            told = self._hub.tell(self._control)
-            told.call(partial(self._told, told))
+            future = self._hub.wake_listener(self._control)
+            future.call(partial(self._after_wake, future))
 
-    def _told(self, told: Future) -> None:
-        if failure := told.failure():  # it will find out itself; whoever waits need not
+    def _after_wake(self, future: Future) -> None:
+        if failure := future.failure():  # the thread finds out itself; subscriptions that begin need not wait for that
             with self._lock:
                 self._fail_joining(failure)
 
     def close(self) -> None:
+        """End the thread."""
         self._is_closed = True
         self.wake()
 
-    # -- the thread ------------------------------------------------------------------------------------------------
+    # -- the thread ----------------------------------------------------------------------------------------------------
 
     def run(self) -> None:
+        """Receive messages until ``close``, and connect anew when the connection is lost."""
         shortest, longest = PAUSES
         pause = shortest
         while not self._is_closed:
@@ -245,7 +252,7 @@ class _Listener(threading.Thread):
                 was_connected, reason = self._is_connected, str(error)
             self._lose(reason, was_connected)
             pause = shortest if was_connected else min(2 * pause, longest)
-            # Not all processes at the same moment; without subscribers, not at all.
+            # Random, so that not all processes connect at the same moment. Without subscribers there is no hurry.
             seconds = pause * random.uniform(0.5, 1) if self._hub.wanted() else None  # noqa: S311 - not a secret
             if not self._is_closed:
                 self._has_news.wait(seconds)
@@ -262,7 +269,7 @@ class _Listener(threading.Thread):
     def _fail_joining(self, reason: str) -> None:
         joining, self._joining = self._joining, []
         for one in joining:
-            one.outcome.fail(reason)
+            one.future.fail(reason)
 
     def _listen(self) -> None:
         with self._client.reached() as client:
@@ -274,32 +281,32 @@ class _Listener(threading.Thread):
                 connection.close()
 
     def _read(self, connection: Any) -> None:
-        is_asked = False
+        is_pinged = False
         while not self._is_closed:
             message = connection.get_message(timeout=SILENCE)
             if message is None:
-                if is_asked:
+                if is_pinged:
                     raise ConnectionError(f"Redis has been silent for {2 * SILENCE:g} seconds")
                 connection.ping()
-            is_asked = message is None
+            is_pinged = message is None
             if message is not None:
-                self._hear(connection, message["type"], message["channel"], message["data"])
+                self._receive(connection, message["type"], message["channel"], message["data"])
 
-    def _hear(self, connection: Any, kind: str, channel: str | None, data: Any) -> None:
+    def _receive(self, connection: Any, kind: str, channel: str | None, data: Any) -> None:
         if channel == self._control:
             self._is_connected = True
-            self._subscribe(connection)
+            self._request_channels(connection)
         elif channel is not None and kind == "message":
             self._hub.deliver(channel.removeprefix(self._prefix), data)
         elif channel is not None and kind == "subscribe":
-            self._subscribed(channel.removeprefix(self._prefix))
+            self._confirm(channel.removeprefix(self._prefix))
 
-    def _subscribe(self, connection: Any) -> None:
-        """Tell Redis what has changed."""
+    def _request_channels(self, connection: Any) -> None:
+        """Subscribe to the channels that are new, unsubscribe from those without subscribers."""
         with self._lock:
             wanted = self._hub.wanted()
-            new, old = wanted - self._asked, self._asked - wanted
-            self._asked = wanted
+            new, old = wanted - self._requested, self._requested - wanted
+            self._requested = wanted
             self._confirmed -= old
             self._unconfirmed.update(new)
         if new:
@@ -307,13 +314,13 @@ class _Listener(threading.Thread):
         if old:
             connection.unsubscribe(*(self._prefix + name for name in old))
 
-    def _subscribed(self, name: str) -> None:
+    def _confirm(self, name: str) -> None:
         with self._lock:
             self._unconfirmed[name] -= 1
-            if self._unconfirmed[name] > 0:  # the answer to an earlier one
+            if self._unconfirmed[name] > 0:  # the answer to an earlier request
                 return
             del self._unconfirmed[name]
-            if name not in self._asked:
+            if name not in self._requested:
                 return
             self._confirmed.add(name)
             for joining in self._joining:
@@ -321,4 +328,4 @@ class _Listener(threading.Thread):
             ready = [joining for joining in self._joining if not joining.names]
             self._joining = [joining for joining in self._joining if joining.names]
         for joining in ready:
-            joining.outcome.done()
+            joining.future.succeed()

@@ -91,12 +91,12 @@ class Future(Waitable):
         self._failure = ""
         self._is_retrieved = False
 
-    def done(self) -> None:
+    def succeed(self) -> None:
         """Say that the work is done."""
         self._settle("")
 
     def fail(self, reason: str) -> None:
-        """Say that the work failed. Does nothing after ``done`` or ``fail``."""
+        """Say that the work failed. Does nothing after ``succeed`` or ``fail``."""
         self._settle(reason)
 
     def _settle(self, failure: str) -> None:

@@ -185,9 +185,9 @@ def test_a_late_confirmation_is_none(redis_url: str) -> None:
         listener = channels._listener
         assert listener is not None
         listener._unconfirmed["b"] = 2
-        listener._subscribed("b")
+        listener._confirm("b")
         assert (listener._unconfirmed, listener._confirmed) == ({"b": 1}, {"a"})
-        listener._subscribed("b")
+        listener._confirm("b")
         assert (listener._unconfirmed, listener._confirmed) == ({}, {"a"})
         assert messages.get(timeout=0) is None
     channels.close()
@@ -349,7 +349,7 @@ def test_only_the_first_word_about_an_outcome_counts() -> None:
     outcome.call(forgotten)
     outcome.forget(forgotten)
     outcome.forget(forgotten)
-    outcome.done()
+    outcome.succeed()
     outcome.fail("too late")
     outcome.block()
     assert (calls, outcome.failure()) == (["done"], "")
