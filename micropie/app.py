@@ -21,7 +21,7 @@ from micropie.execution.context import current, current_request
 from micropie.execution.shutdown import ShutdownSignal
 from micropie.execution.steps import HANDLER, RouteKind
 from micropie.files.static import directory_route
-from micropie.flow.lifecycle import Lifecycle, lifespan_opener
+from micropie.flow.lifecycle import Lifecycle, Lifespan, lifespan_opener
 from micropie.http.forms import UploadFile
 from micropie.http.headers import MutableHeaders
 from micropie.http.request import Request
@@ -69,9 +69,9 @@ class App:
     """Hooks around every handler, ``HttpMiddleware`` objects: the first one is the outermost."""
     ws_middlewares: list[Any]
     """Hooks around every WebSocket handler, ``WebSocketMiddleware`` objects: the first one is the outermost."""
-    startup_handlers: list[Callable[[], Any]]
+    startup_handlers: list[Callable[[], object]]
     """Called one after the other before the first request; ``def`` or ``async def``."""
-    shutdown_handlers: list[Callable[[], Any]]
+    shutdown_handlers: list[Callable[[], object]]
     """Called one after the other after the last request; ``def`` or ``async def``."""
     state: State
     """Yours: what handlers share, such as a pool that a start-up handler opened."""
@@ -80,7 +80,7 @@ class App:
     lifespan: Any = None
     """Overridden by a method with ``@asynccontextmanager``: entered before the first request, left at the end."""
 
-    _micropie_lifespan: Any
+    _micropie_lifespan: Callable[[], Lifespan] | None
     _micropie_settings: dict[str, Any]
     _micropie_error_handlers: dict[ErrorKey, ErrorHandler]
     _micropie_functions: list[tuple[Callable[..., Any], RouteMark]]
@@ -464,7 +464,7 @@ class App:
     _micropie_is_framework = True
     _micropie_class_names = frozenset[str]()
 
-    def open_lifespan(self) -> Any:
+    def open_lifespan(self) -> Lifespan | None:
         """This application's lifespan context manager, None if it has none."""
         if self._micropie_lifespan is not None:
             return self._micropie_lifespan()

@@ -1,4 +1,4 @@
-"""What an ASGI server's call is about: a request, the lifespan, a WebSocket."""
+"""What an ASGI server's call is about: a request, a WebSocket, the lifespan."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from micropie.asgi.sending import encode_headers
 from micropie.asgi.steps import perform
 from micropie.asgi.websocket.driver import serve_websocket
 from micropie.execution.loop import LoopLocal
-from micropie.flow.lifecycle import LifespanContext, Startable
+from micropie.flow.lifecycle import Application, LifespanContext
 from micropie.http.response import start_failed
 from micropie.http.types import Receive, Scope, Send
 from micropie.http.websocket import FAILED
@@ -24,38 +24,56 @@ logger = logging.getLogger("micropie")
 _starting = LoopLocal("micropie.starting", Lock)
 
 
-async def serve(app: Startable, state: ASGIState, scope: Scope, receive: Receive, send: Send) -> None:
-    """Serve one scope. Raises ``RuntimeError`` for a type that ASGI does not know."""
+async def serve(app: Application, state: ASGIState, scope: Scope, receive: Receive, send: Send) -> None:
+    """Serve one scope; start the application first if no lifespan has, and after a change.
+
+    Raises ``RuntimeError`` for a type that ASGI does not know.
+    """
     kind = scope["type"]
-    if kind == "http":
-        await _start_and_serve(app, state, scope, receive, send)
-    elif kind == "websocket":
-        await _start_and_converse(app, state, scope, receive, send)
-    elif kind == "lifespan":
+    if kind == "lifespan":
         await serve_lifespan(app, state, scope, receive, send)
-    else:
+        return
+    if kind not in ("http", "websocket"):
         raise RuntimeError(f"micropie serves http, websocket and lifespan, not a scope of type {kind!r}")
-
-
-async def _start_and_serve(app: Startable, state: ASGIState, scope: Scope, receive: Receive, send: Send) -> None:
-    """A request that may be the first of a server without lifespan, or after a change: start what has not started."""
     try:
         site = state.site or await _start(app, state)
     except Exception:
         logger.exception("start-up failed; the next request tries it again")
-        status, content_type, length, pairs, body, _ = start_failed(scope["method"] == "HEAD")
-        headers = encode_headers(content_type, length, pairs)
-        await send({"type": "http.response.start", "status": status, "headers": headers})
-        await send({"type": "http.response.body", "body": body})
+        await _refuse(scope, receive, send)
+        return
+    if kind == "websocket":
+        await serve_websocket(site, scope, receive, send)
+    elif site.has_mounts and watchers_of(scope) is None:
+        await _serve_with_watchers(site, scope, receive, send)
     else:
-        if site.has_mounts and watchers_of(scope) is None:
-            await _serve_with_watchers(site, scope, receive, send)
-        else:
-            await serve_http(site, scope, receive, send)
+        await serve_http(site, scope, receive, send)
+
+
+async def _start(app: Application, state: ASGIState) -> Site:
+    async with _starting.get():
+        site = app.compiled()
+        if not state.started:
+            # Nothing is shut down at the end: a server without lifespan does not tell of it.
+            await perform(app.lifecycle(()).start(), LifespanContext(site.config))
+            state.started = True
+        state.site = site
+        return site
+
+
+async def _refuse(scope: Scope, receive: Receive, send: Send) -> None:
+    """Answer while the application can't start."""
+    if scope["type"] == "websocket":
+        await receive()
+        await send({"type": "websocket.close", "code": FAILED, "reason": ""})
+        return
+    status, content_type, length, pairs, body, _ = start_failed(scope["method"] == "HEAD")
+    headers = encode_headers(content_type, length, pairs)
+    await send({"type": "http.response.start", "status": status, "headers": headers})
+    await send({"type": "http.response.body", "body": body})
 
 
 async def _serve_with_watchers(site: Site, scope: Scope, receive: Receive, send: Send) -> None:
-    """Serve a request under a server without lifespan: a mounted ASGI application may need a task of its own."""
+    """Serve a request under a server without lifespan, in a task group for the tasks of mounted ASGI applications."""
     failure: Exception | None = None
     async with create_task_group() as group:
         try:
@@ -67,25 +85,3 @@ async def _serve_with_watchers(site: Site, scope: Scope, receive: Receive, send:
             raise failure
     finally:
         del failure
-
-
-async def _start_and_converse(app: Startable, state: ASGIState, scope: Scope, receive: Receive, send: Send) -> None:
-    try:
-        site = state.site or await _start(app, state)
-    except Exception:
-        logger.exception("start-up failed; the next request tries it again")
-        await receive()
-        await send({"type": "websocket.close", "code": FAILED, "reason": ""})
-    else:
-        await serve_websocket(site, scope, receive, send)
-
-
-async def _start(app: Startable, state: ASGIState) -> Site:
-    async with _starting.get():
-        site: Site = app.compiled()
-        if not state.started:
-            # A server without lifespan tells no end either, so nothing is shut down then.
-            await perform(app.lifecycle(()).start(), LifespanContext(site.config))
-            state.started = True
-        state.site = site
-        return site

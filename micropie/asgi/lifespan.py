@@ -11,7 +11,7 @@ from micropie.asgi.request import WATCHERS
 from micropie.asgi.signals import hearing_signals
 from micropie.asgi.steps import perform
 from micropie.execution.loop import CLEAN_UP_WITHIN
-from micropie.flow.lifecycle import Lifecycle, LifespanContext, Startable
+from micropie.flow.lifecycle import Application, Lifecycle, LifespanContext
 from micropie.http.types import Receive, Scope, Send
 from micropie.mounts.prefixes import APP, ASGI
 from micropie.routing.site import Site
@@ -20,7 +20,7 @@ logger = logging.getLogger("micropie")
 
 
 class ASGIState:
-    """An application under ASGI. ``site`` is what the hot path looks at: None until started, and after a change."""
+    """An application under ASGI. ``site`` is for the hot path: None until started, and after a change."""
 
     __slots__ = ("site", "started")
 
@@ -29,20 +29,20 @@ class ASGIState:
         self.started = False
 
 
-async def serve_lifespan(app: Startable, state: ASGIState, scope: Scope, receive: Receive, send: Send) -> None:
-    """Start, tell the server, wait for its word, stop. All in this one task, as cancel scopes need it."""
+async def serve_lifespan(app: Application, state: ASGIState, scope: Scope, receive: Receive, send: Send) -> None:
+    """Start, tell the server, wait for its shutdown message and stop, all in this task: cancel scopes need that."""
     await receive()
     try:
         site = app.compiled()
         lifecycle = app.lifecycle((ASGI, APP))
     except Exception as error:
-        await _failed("startup", error, send)
+        await _send_failed("startup", error, send)
         return
     context = LifespanContext(site.config)
     try:
         await perform(lifecycle.start(), context)
     except Exception as error:
-        await _failed("startup", error, send)
+        await _send_failed("startup", error, send)
         return
     except BaseException:
         await _stop_cancelled(lifecycle, context)
@@ -53,7 +53,7 @@ async def serve_lifespan(app: Startable, state: ASGIState, scope: Scope, receive
     try:
         with hearing_signals(shutdown.end):
             await _live(scope, receive, send)
-    except BaseException:  # a server that cancels instead of saying "shutdown"
+    except BaseException:  # a server that cancels instead of sending lifespan.shutdown
         await _stop_cancelled(lifecycle, context)
         raise
     finally:
@@ -63,13 +63,13 @@ async def serve_lifespan(app: Startable, state: ASGIState, scope: Scope, receive
     try:
         await perform(lifecycle.stop(), context)
     except Exception as error:
-        await _failed("shutdown", error, send)
+        await _send_failed("shutdown", error, send)
     else:
         await send({"type": "lifespan.shutdown.complete"})
 
 
 async def _live(scope: Scope, receive: Receive, send: Send) -> None:
-    """From the word that all has started to the server's word that it is over; streams are watched meanwhile."""
+    """Tell the server of the start and wait for its shutdown message. Requests have the task group meanwhile."""
     async with anyio.create_task_group() as watchers:
         if "state" in scope:
             scope["state"][WATCHERS] = watchers
@@ -79,11 +79,11 @@ async def _live(scope: Scope, receive: Receive, send: Send) -> None:
 
 
 async def _stop_cancelled(lifecycle: Lifecycle, context: LifespanContext) -> None:
-    """Undo what has started although this task is cancelled; what fails has been logged."""
+    """Stop although this task is cancelled; exceptions have been logged."""
     with anyio.move_on_after(CLEAN_UP_WITHIN, shield=True), suppress(Exception):
         await perform(lifecycle.stop(), context)
 
 
-async def _failed(stage: str, error: Exception, send: Send) -> None:
+async def _send_failed(stage: str, error: Exception, send: Send) -> None:
     logger.error("%s failed", stage, exc_info=error)
     await send({"type": f"lifespan.{stage}.failed", "message": f"{type(error).__name__}: {error}"})

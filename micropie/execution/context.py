@@ -1,4 +1,4 @@
-"""The current request, as helpers, threads, generators and templates see it. The drivers set and reset it."""
+"""The current request, for helpers, threads, generators and templates. The drivers set and reset it."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ current: ContextVar[Request] = ContextVar("micropie.request")
 
 
 def current_request() -> Request:
-    """The request that this code answers. Raises ``LookupError`` where no request is being answered."""
+    """Return the request that this code answers. Raises ``LookupError`` where no request is being answered."""
     try:
         return current.get()
     except LookupError:
@@ -22,14 +22,14 @@ def current_request() -> Request:
 
 
 def current_shutdown() -> ShutdownSignal | None:
-    """What tells this code that it is to end: the stream of events that it makes, or else the application that answers
-    the current request. None outside of requests."""
+    """Return the signal that ends this code: that of its event stream, or else of the application. None outside of
+    requests."""
     config = getattr(current.get(None), "config", None)
     return stream_shutdown.get(None) or (config.shutdown if config is not None else None)
 
 
 class _CurrentRequest:
-    """Stands for the current request, whichever it is: ``from micropie import request``."""
+    """A proxy of the current request: ``from micropie import request``."""
 
     __slots__ = ()
 

@@ -1,11 +1,11 @@
-"""A call's outcome as a value, to be carried from one thread or loop to another, where ``released`` turns it back.
+"""A call's outcome as a value, carried from one thread or loop to another, where ``released`` returns or raises it.
 
-Not as a future's exception: a future, the frames that wait for it and the exception's traceback would refer to each
-other, and each failed request would be a cycle. And not as a plain result: StopIteration can't cross a future, and
-trio's threads refuse a coroutine, which a decorated ``async def`` returns.
+It is not a future's exception: a future, the frames that wait for it and the exception's traceback would refer to each
+other, and each failed request would be a cycle. It is not a plain result either: StopIteration can't cross a future,
+and trio's threads refuse a coroutine, which a decorated ``async def`` returns.
 
-The context variables that the call set come along: what runs elsewhere runs with a copy of the context, but what a
-hook sets is for the handler to see, wherever the two run.
+The outcome includes the context variables that the call set. Code in another thread runs in a copy of the context, but
+the handler must see what a hook set, wherever the two run.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ _UNSET: Any = object()
 
 
 def outcome_of(function: Callable[..., Any], arguments: Sequence[Any]) -> Outcome:
-    """Call, and return what came of it."""
+    """Call ``function`` and return the outcome; nothing is raised."""
     before = copy_context()
     try:
         return [function(*arguments), None, variables_set(before)]
@@ -30,12 +30,12 @@ def outcome_of(function: Callable[..., Any], arguments: Sequence[Any]) -> Outcom
 
 
 def variables_set(before: Context) -> list[tuple[ContextVar[Any], Any]]:
-    """What the current context has otherwise than ``before``."""
+    """Return the variables that differ from ``before`` in the current context, with their values."""
     return [item for item in copy_context().items() if before.get(item[0], _UNSET) is not item[1]]
 
 
 def released(outcome: Outcome) -> Any:
-    """The value, or the error raised; the list is emptied, as whoever made it may hold it still."""
+    """Return the value or raise the error. The list is emptied, as its maker may still refer to it."""
     value, error, variables = outcome
     outcome.clear()
     for variable, setting in variables:
@@ -52,7 +52,7 @@ Value = TypeVar("Value")
 
 
 class Completed(Generic[Value]):
-    """``await Ready(value)`` is ``value``, at once, on any event loop."""
+    """An awaitable that gives ``value`` at once, on any event loop."""
 
     __slots__ = ("_value",)
 
@@ -61,4 +61,4 @@ class Completed(Generic[Value]):
 
     def __await__(self) -> Generator[None, None, Value]:
         return self._value
-        yield  # which makes this a generator
+        yield  # makes this function a generator

@@ -7,14 +7,14 @@
 
     app.middlewares.append(timed)
 
-``yield`` gives the ``Response``, an error's and an early one's too, so what follows it always runs. A value that is
-yielded is an answer: ``yield 401, "no"`` before the handler takes its place, ``yield "other"`` after it replaces what
-it answered; in a ``def``, ``return`` does the same.
+``yield`` gives the ``Response``, also of an error and of an earlier hook, so the code after it always runs. A yielded
+value is an answer: ``yield 401, "no"`` before the handler answers in its place, ``yield "other"`` after it replaces its
+answer. In a ``def``, ``return`` does the same.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Generator
 from types import AsyncGeneratorType, GeneratorType
 from typing import TYPE_CHECKING, Any
 
@@ -28,12 +28,12 @@ if TYPE_CHECKING:
 
 
 class GeneratorMiddleware:
-    """One request's run of such a function."""
+    """One call of such a function, for one request."""
 
     __slots__ = ("_generator", "_kind")
 
-    def __init__(self, function: Callable[..., Any], request: Request) -> None:
-        self._generator: Any = function(request)
+    def __init__(self, function: Callable[..., object], request: Request) -> None:
+        self._generator: Any = function(request)  # a generator of either kind
         if isinstance(self._generator, AsyncGeneratorType):
             self._kind: CallKind = AWAIT
         elif isinstance(self._generator, GeneratorType):
@@ -46,11 +46,11 @@ class GeneratorMiddleware:
             )
 
     def begin(self) -> Flow[Any]:
-        """Run to the first ``yield``. Returns the answer that it gave, None if it goes on."""
+        """Run to the first ``yield``. Return the yielded answer, or None to continue."""
         return self._go_on(None)
 
     def finish(self, response: Response) -> Flow[Any]:
-        """Run from there to the end. Returns the answer that replaces ``response``, None if it stays."""
+        """Run from there to the end. Return the answer that replaces ``response``, or None."""
         if has_ended(self._generator):
             return None
         answer = yield from self._go_on(response)
@@ -59,7 +59,7 @@ class GeneratorMiddleware:
             yield step
         return answer
 
-    def _go_on(self, value: Any) -> Flow[Any]:
+    def _go_on(self, value: Response | None) -> Flow[Any]:
         if self._kind is AWAIT:
             try:
                 return (yield (AWAIT, self._generator.asend, (value,)))
@@ -68,7 +68,7 @@ class GeneratorMiddleware:
         return (yield from call(self._kind, _send, self._generator, value))
 
     def close_step(self) -> Step | None:
-        """The step that closes a generator that has not run to its end."""
+        """Return the step that closes the generator, or None if it has run to its end."""
         if has_ended(self._generator):
             return None
         if self._kind is AWAIT:
@@ -76,8 +76,8 @@ class GeneratorMiddleware:
         return BLOCK, self._generator.close, ()
 
 
-def _send(generator: Any, value: Any) -> Any:
+def _send(generator: Generator[object, Response | None, object], value: Response | None) -> object:
     try:
         return generator.send(value)
-    except StopIteration as end:  # which can't be raised through a thread
+    except StopIteration as end:  # it can't be raised through a thread
         return end.value

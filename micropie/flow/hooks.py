@@ -1,11 +1,11 @@
-"""The flow's side of middleware: called in order, what they answer read."""
+"""How the flow runs middleware: in order before the handler, in reverse order after it."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from functools import lru_cache
 from types import GeneratorType
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeGuard
 
 from micropie.errors import ResponseError
 from micropie.execution.steps import CallKind, Flow, call, kind_of
@@ -22,17 +22,20 @@ _KEYS = frozenset({"status_code", "body", "headers"})
 _UNUSED = (HttpMiddleware.before_request, HttpMiddleware.after_request)
 
 
-def run_before(hooks: list[Any], request: Request) -> Flow[Any]:
-    """Run each one's part before the handler until one answers. Replaces generator functions by what they began."""
+def run_before(hooks: list[object], request: Request) -> Flow[Any]:
+    """Run each hook's part before the handler until one answers; return that answer, or None.
+
+    In ``hooks``, a generator function is replaced by the ``GeneratorMiddleware`` that it began.
+    """
     for position, hook in enumerate(hooks):
         if isinstance(hook, FlowMiddleware):
             answer = hook.before(request)
             if type(answer) is GeneratorType:
                 answer = yield from answer
         elif _is_function(hook):
-            hooks[position] = wrapping = GeneratorMiddleware(hook, request)
-            request._generators = [*request._generators, wrapping]
-            answer = yield from wrapping.begin()
+            hooks[position] = generator = GeneratorMiddleware(hook, request)
+            request._generators = [*request._generators, generator]
+            answer = yield from generator.begin()
         else:
             changes = yield from _call(getattr(hook, "before_request", None), request)
             answer = None if changes is None else _changed(Response(""), changes, hook)
@@ -42,10 +45,10 @@ def run_before(hooks: list[Any], request: Request) -> Flow[Any]:
 
 
 def run_after(hooks: Sequence[object], request: Request, response: Response) -> Flow[Response]:
-    """Run each one's part after the handler, the last one first, and apply what they change.
+    """Run each hook's part after the handler, the last hook first, and return the response as they change it.
 
-    An exception of one is answered by ``respond_to``, and the others see that answer: each is called once. A
-    generator function that did not get to run before, because of an early answer, has nothing to do after.
+    An exception of a hook becomes a response, which the hooks before it see: each is called once. A generator function
+    that did not run before the handler, because an earlier hook answered, does not run here.
     """
     for hook in reversed(hooks):
         try:
@@ -64,7 +67,7 @@ def run_after(hooks: Sequence[object], request: Request, response: Response) -> 
     return response
 
 
-def _after(hook: Any, request: Request, response: Response) -> Flow[Response]:
+def _after(hook: object, request: Request, response: Response) -> Flow[Response]:
     if isinstance(hook, GeneratorMiddleware):
         answer = yield from hook.finish(response)
         return response if answer is None else as_response(answer)
@@ -73,15 +76,15 @@ def _after(hook: Any, request: Request, response: Response) -> Flow[Response]:
     return response if changes is None else _changed(response, changes, hook)
 
 
-def _is_function(hook: object) -> bool:
-    """Whether this is a generator function (or wrongly another) and not an object with hooks."""
+def _is_function(hook: object) -> TypeGuard[Callable[..., object]]:
+    """Return whether this is a function, which must be a generator function, and not an object with hooks."""
     if isinstance(hook, HttpMiddleware):
         return False
     return callable(hook) and not hasattr(hook, "before_request") and not hasattr(hook, "after_request")
 
 
 def _call(method: Callable[..., Any] | None, *arguments: Any) -> Flow[Any]:
-    if method is None:  # an object that is no HttpMiddleware and has only one of the two
+    if method is None:  # an object with one of the two methods, not derived from HttpMiddleware
         return None
     kind = _kind_of(getattr(method, "__func__", method))
     if kind is None:
@@ -91,13 +94,12 @@ def _call(method: Callable[..., Any] | None, *arguments: Any) -> Flow[Any]:
 
 @lru_cache(maxsize=1024)
 def _kind_of(function: Callable[..., Any]) -> CallKind | None:
-    """The step that calls a hook, None for one that the author did not write."""
-    if function in _UNUSED:
-        return None
-    return kind_of(function)
+    """Return how to call a hook, or None for a method of the base class, which does nothing."""
+    return None if function in _UNUSED else kind_of(function)
 
 
-def _changed(response: Response, changes: Any, middleware: object) -> Response:
+def _changed(response: Response, changes: object, middleware: object) -> Response:
+    """Apply the dict that a hook returned. Raises ``ResponseError`` for anything else."""
     if not isinstance(changes, dict) or not changes.keys() <= _KEYS:
         raise ResponseError(
             f"{type(middleware).__name__} returned {changes!r}: a hook returns None or a dict with "

@@ -1,9 +1,9 @@
-"""Start-up and shut-down of an application, once for both protocols: a flow each.
+"""Start-up and shut-down of an application, written once for both protocols.
 
-Order: an application's ``lifespan`` context manager is entered and its start-up handlers run, then those of the
-applications inside it. If one fails, what had started is undone and the failure raised. Shut-down is the reverse: inner
-applications first, of each the shut-down handlers and then its ``lifespan``; a failure is logged, does not keep the
-others from running, and is raised at the end.
+Start-up: an application's ``lifespan`` context manager is entered and its start-up handlers run, then those of the
+applications inside it. If one fails, what had started is undone and the exception is raised. Shut-down is the reverse:
+inner applications first; in each the shut-down handlers, then its ``lifespan`` is left. An exception is logged, does
+not keep the others from running, and is raised at the end.
 """
 
 from __future__ import annotations
@@ -11,34 +11,46 @@ from __future__ import annotations
 import inspect
 import logging
 from collections.abc import Callable, Iterable, Sequence
-from contextlib import asynccontextmanager
-from typing import Any, Protocol
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from typing import Any, Protocol, TypeAlias
 
 from micropie.errors import SetupError
 from micropie.execution.steps import AWAIT, Flow, RouteKind
+from micropie.routing.config import AppConfig
 from micropie.routing.site import Site
 
 logger = logging.getLogger("micropie")
 
+Handler: TypeAlias = Callable[[], object]
+Lifespan: TypeAlias = AbstractAsyncContextManager[object]
 
-class Part(Protocol):
-    """What of one ``App`` starts and stops."""
 
-    startup_handlers: list[Callable[[], Any]]
-    shutdown_handlers: list[Callable[[], Any]]
-    state: Any
+class SupportsSetItem(Protocol):
+    """``state``, as far as a lifespan's values are put into it."""
 
-    def open_lifespan(self) -> Any:
-        """A new context manager, None if the author wrote none."""
+    def __setitem__(self, name: str, value: Any, /) -> None: ...
+
+
+class Component(Protocol):
+    """What is started and stopped of one ``App``, or of a mounted application."""
+
+    startup_handlers: list[Handler]
+    shutdown_handlers: list[Handler]
+
+    @property
+    def state(self) -> SupportsSetItem:
+        """Where the values go that ``lifespan`` yields as a dict."""
+
+    def open_lifespan(self) -> Lifespan | None:
+        """Return a new context manager, or None if the author wrote none."""
 
 
 class Lifecycle:
     """One start and one stop of a tree of applications."""
 
-    def __init__(self, apps: Sequence[Part]) -> None:
-        self._apps = apps
+    def __init__(self, apps: Sequence[Component]) -> None:
         self._lifespans = [(app, app.open_lifespan()) for app in apps]
-        self._started: list[Part] = []
+        self._handlers = [handler for app in apps for handler in (*app.startup_handlers, *app.shutdown_handlers)]
         self._undo: list[Callable[[], Iterable[Flow[None]]]] = []  # in the order of the start
 
     @property
@@ -48,16 +60,12 @@ class Lifecycle:
 
     @property
     def needs_loop(self) -> bool:
-        """Whether anything of it is async."""
+        """Whether anything in it is async."""
         return self._has_lifespan or any(map(inspect.iscoroutinefunction, self._handlers))
 
     @property
     def _has_lifespan(self) -> bool:
         return any(manager is not None for _, manager in self._lifespans)
-
-    @property
-    def _handlers(self) -> list[Callable[[], Any]]:
-        return [handler for app in self._apps for handler in (*app.startup_handlers, *app.shutdown_handlers)]
 
     def start(self) -> Flow[None]:
         """Start everything, or undo what had started and raise."""
@@ -69,93 +77,95 @@ class Lifecycle:
         else:
             return
         try:
-            yield from self._stop_all()
+            yield from self._undo_all()
             raise failure
         finally:
             del failure
 
     def stop(self) -> Flow[None]:
-        """Stop everything; raises the first failure when all has been tried."""
-        failures = yield from self._stop_all()
+        """Stop everything, then raise the first exception, if there was one."""
+        failures = yield from self._undo_all()
         if failures:
             raise failures[0]
 
-    def _start_one(self, app: Part, manager: Any) -> Flow[None]:
+    def _start_one(self, app: Component, manager: Lifespan | None) -> Flow[None]:
         if manager is not None:
-            state = yield (AWAIT, manager.__aenter__, ())
+            state = yield AWAIT, manager.__aenter__, ()
             self._undo.append(lambda: [_leave(manager)])
             if isinstance(state, dict):
                 for name, value in state.items():
                     app.state[name] = value
+
+        def call_shutdown_handlers() -> Iterable[Flow[None]]:
+            return map(_call, app.shutdown_handlers)
+
+        # All shut-down handlers are called if one start-up handler has run, or if there is none.
         for handler in app.startup_handlers:
             yield from _call(handler)
-            self._mark_started(app)
-        self._mark_started(app)
+            if call_shutdown_handlers not in self._undo:
+                self._undo.append(call_shutdown_handlers)
+        if not app.startup_handlers:
+            self._undo.append(call_shutdown_handlers)
 
-    def _mark_started(self, app: Part) -> None:
-        if app not in self._started:
-            self._started.append(app)
-            self._undo.append(lambda: map(_call, app.shutdown_handlers))
-
-    def _stop_all(self) -> Flow[list[Exception]]:
+    def _undo_all(self) -> Flow[list[Exception]]:
         failures: list[Exception] = []
         for undo in reversed(self._undo):
             for flow in undo():
-                yield from _tried(flow, failures)
-        self._started, self._undo = [], []
+                try:
+                    yield from flow
+                except Exception as error:
+                    logger.exception("shut-down failed")
+                    failures.append(error)
+        self._undo = []
         return failures
 
 
-class Startable(Protocol):
+class Application(Protocol):
     """A whole application, as the drivers start it."""
 
-    def compiled(self, blocking: RouteKind = ..., /) -> Site: ...
-    def lifecycle(self, kinds: Sequence[str] = ..., /) -> Lifecycle: ...
+    def compiled(self, blocking: RouteKind = ..., /) -> Site:
+        """Return the site, compiled when it is first needed; ``def`` handlers are called by ``blocking`` steps."""
+
+    def lifecycle(self, kinds: Sequence[str] = ..., /) -> Lifecycle:
+        """Return a new life cycle of the application and of what is mounted in it of these ``kinds``."""
 
 
 class LifespanContext:
-    """What a driver performs the steps of start-up and shut-down with, where it has a request otherwise."""
+    """What drivers perform the steps of start-up and shut-down with, where they have a request otherwise."""
 
     receive_piece: Any = None  # there is no body
     receive_nowait = receive_waiting = receive_piece
 
-    def __init__(self, config: Any) -> None:
+    def __init__(self, config: AppConfig) -> None:
         self.config = config
 
 
-def _call(handler: Callable[[], Any]) -> Flow[None]:
+def _call(handler: Handler) -> Flow[None]:
     if inspect.iscoroutinefunction(handler):
-        yield (AWAIT, handler, ())
+        yield AWAIT, handler, ()
         return
     result = handler()
     if inspect.isawaitable(result):
-        yield (AWAIT, lambda: result, ())
+        yield AWAIT, lambda: result, ()
 
 
-def _leave(manager: Any) -> Flow[None]:
-    yield (AWAIT, manager.__aexit__, (None, None, None))
+def _leave(manager: Lifespan) -> Flow[None]:
+    yield AWAIT, manager.__aexit__, (None, None, None)
 
 
-def _tried(flow: Flow[None], failures: list[Exception]) -> Flow[None]:
-    try:
-        yield from flow
-    except Exception as error:
-        logger.exception("shut-down failed")
-        failures.append(error)
+def lifespan_opener(lifespan: Callable[..., Any], *arguments: object) -> Callable[[], Lifespan]:
+    """Return a function that makes the context manager of ``lifespan(*arguments)``.
 
-
-def lifespan_opener(lifespan: Any, *arguments: Any) -> Callable[[], Any]:
-    """A function that makes the context manager. Takes an async generator function or what makes a manager.
-
-    Raises ``SetupError`` for anything else.
+    ``lifespan`` is an async generator function, or a function that returns an async context manager. Raises
+    ``SetupError`` for anything else; the returned function raises it for a manager that is none.
     """
     if inspect.isasyncgenfunction(lifespan):
         lifespan = asynccontextmanager(lifespan)
     if not callable(lifespan):
         raise SetupError("lifespan takes an async context manager: a function with @asynccontextmanager")
 
-    def open_lifespan() -> Any:
-        manager = lifespan(*arguments)
+    def open_lifespan() -> Lifespan:
+        manager: Lifespan = lifespan(*arguments)
         if not hasattr(manager, "__aenter__"):
             raise SetupError("lifespan must make an async context manager: write @asynccontextmanager above it")
         return manager

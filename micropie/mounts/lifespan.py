@@ -20,7 +20,7 @@ logger = logging.getLogger("micropie")
 
 
 class MountedLife:
-    """The start and stop of a mounted application (``lifecycle.Part``).
+    """The start and stop of a mounted application (``lifecycle.Component``).
 
     ``seconds`` is the time for each of its two answers, that it has started and that it has stopped; None: no limit.
     """

@@ -11,7 +11,7 @@ from typing import Any
 from micropie.execution.context import current
 from micropie.execution.steps import INLINE, Flow
 from micropie.flow.http import fail, finish, start
-from micropie.flow.lifecycle import Startable
+from micropie.flow.lifecycle import Application
 from micropie.http.request import Request
 from micropie.http.response import Answer, start_failed, status_line
 from micropie.http.streams import END, Stream, as_bytes
@@ -28,7 +28,7 @@ logger = logging.getLogger("micropie")
 
 
 class _Lengths(dict[int, tuple[str, str]]):
-    """Content-Length headers, made once for the short answers that are the most frequent."""
+    """Content-Length headers, made once for short answers, which are the most frequent."""
 
     def __missing__(self, length: int) -> tuple[str, str]:
         header = ("content-length", str(length))
@@ -41,7 +41,7 @@ _LENGTHS = _Lengths()
 
 
 def serve_http(site: Site, environ: Environ, start_response: StartResponse, context: Context) -> Iterable[bytes]:
-    """Answer one request. To be run in ``context``, which is its own: what it sets is not for the thread's next one."""
+    """Answer one request. Runs in ``context``, a copy: what is set in it must not reach the thread's next request."""
     request = WSGIRequest(environ)
     token = current.set(request)
     flow: Flow[Answer] | None = None
@@ -81,13 +81,17 @@ def serve_http(site: Site, environ: Environ, start_response: StartResponse, cont
             perform_step(cleanup_kind, close, nothing, request)
         request.close()
         raise
-    return [body] if request._closers is None else _closing(body, request)
+    if request._closers is None:
+        return [body]
+    closing = _ClosingBody((body,))
+    closing.close = request.close
+    return closing
 
 
 def start_and_serve(
-    app: Startable, state: WSGIState, environ: Environ, start_response: StartResponse
+    app: Application, state: WSGIState, environ: Environ, start_response: StartResponse
 ) -> Iterable[bytes]:
-    """Start the application in this process if it has not started, then answer; a start that fails is a 500."""
+    """Start the application in this process if it has not started, then answer; 500 if the start fails."""
     try:
         site = state.site or state.start(app)
     except Exception:
@@ -101,27 +105,18 @@ def start_and_serve(
     return context.run(serve_http, site, environ, start_response, context)
 
 
-class _Body(tuple[bytes]):
-    """A body in one piece, as servers like it best, whose request is over when the server is done with it.
-
-    A tuple, as granian never closes what is a list.
-    """
+class _ClosingBody(tuple[bytes]):
+    """A body in one piece that ends its request when the server closes it. A tuple: granian never closes a list."""
 
     close: Callable[[], None]
 
 
-def _closing(body: bytes, request: Request) -> _Body:
-    iterable = _Body((body,))
-    iterable.close = request.close
-    return iterable
-
-
 class _Chunks:
-    """A streamed body as PEP 3333 wants it. The server iterates and closes it, in whichever thread it likes.
+    """A streamed body as PEP 3333 wants it. The server iterates and closes it, in any thread.
 
-    A chunk is made in the request's context, and only then is that the thread's: between two of them it may answer
-    somebody else. Its own and no copy: a generator may reset at its end what it set before its first chunk, as
-    Flask's ``stream_with_context`` does.
+    Each chunk is made in the request's context, as the thread may answer another request between two chunks. It is the
+    request's own context, not a copy: a generator may reset at its end what it set before its first chunk, as Flask's
+    ``stream_with_context`` does.
     """
 
     def __init__(self, stream: Stream, request: Request, status: int, context: Context) -> None:

@@ -17,8 +17,8 @@ from micropie.execution.background import wait_for_tasks
 from micropie.execution.fork import notify_after_fork
 from micropie.execution.portal import get_portal
 from micropie.execution.shutdown import ShutdownSignal
-from micropie.execution.steps import INLINE
-from micropie.flow.lifecycle import Lifecycle, LifespanContext, Startable
+from micropie.execution.steps import INLINE, AnyStep, Flow
+from micropie.flow.lifecycle import Application, Lifecycle, LifespanContext
 from micropie.mounts.prefixes import ASGI
 from micropie.routing.config import AppConfig
 from micropie.routing.site import Site
@@ -26,9 +26,9 @@ from micropie.wsgi.steps import perform
 
 
 class WSGIState:
-    """An application's start and stop in this process. ``site`` is what the hot path looks at: None until started.
+    """An application's start and stop in this process. ``site`` is for the hot path: None until started.
 
-    A start that failed is tried again by the next request: a database that was late must not cost a restart.
+    After a start that failed, the next request tries again: a database that was late must not cost a restart.
     """
 
     def __init__(self) -> None:
@@ -41,22 +41,26 @@ class WSGIState:
         self._started = False
         self._lock = Lock()
         self._stop: Callable[[], None] | None = None
-        self._sites: WeakSet[Site] = WeakSet()  # whose pools end with it
-        self._patience = 0.0  # seconds that ``after_response`` may go on when all else has ended
+        self._sites: WeakSet[Site] = WeakSet()  # their pools end with this application
+        self._background_timeout = 0.0  # seconds that ``after_response`` may still take at the end
         self._shutdown: ShutdownSignal | None = None
 
-    def start(self, app: Startable) -> Site:
-        """Run the start-up, unless it has been. Raises what a start-up handler raised, or ``SetupError``."""
+    def start(self, app: Application) -> Site:
+        """Start the application if it has not started. Raises ``SetupError`` and what a start-up handler raises."""
         with self._lock:
-            site: Site = app.compiled(INLINE)  # the server's thread may block: a step would be a call and no more
+            site = app.compiled(INLINE)  # the server's thread may block, so handlers need no step
             self._sites.add(site)
-            self._patience = site.config.settings.background_timeout + 1
+            self._background_timeout = site.config.settings.background_timeout + 1
             if not self._started:
                 lifecycle = app.lifecycle((ASGI,))
                 if not lifecycle.is_empty:
-                    begin = _start_on_loop if lifecycle.needs_loop else _start_here
-                    self._stop = begin(lifecycle, site.config)
-                    _at_exit(self.stop)
+                    start = _start_on_loop if lifecycle.needs_loop else _start_here
+                    self._stop = start(lifecycle, site.config)
+                    atexit.register(self.stop)
+                    if multiprocessing.parent_process() is not None:
+                        # A child of multiprocessing, such as a worker of granian, exits without atexit. 100: before
+                        # the pools that this closes.
+                        multiprocessing.util.Finalize(None, self.stop, exitpriority=100)
                 self._started = True
             site.config.shutdown.begin()
             self._shutdown = site.config.shutdown
@@ -64,7 +68,7 @@ class WSGIState:
             return site
 
     def stop(self) -> None:
-        """Run the shut-down, once. Raises the first failure of a shut-down handler."""
+        """Shut down, once. Raises the first exception of a shut-down handler."""
         atexit.unregister(self.stop)
         with self._lock:
             stop, self._stop = self._stop, None
@@ -72,28 +76,25 @@ class WSGIState:
             self._started, self.site = False, None
         if shutdown is not None:
             shutdown.end()
-        wait_for_tasks(self._patience)
+        wait_for_tasks(self._background_timeout)
         for site in self._sites:
             site.close()
         if stop is not None:
             stop()
 
 
-def _at_exit(stop: Callable[[], None]) -> None:
-    atexit.register(stop)
-    if multiprocessing.parent_process() is not None:
-        # A child of multiprocessing, as granian's workers are, ends without atexit. 100: before the pools it closes.
-        multiprocessing.util.Finalize(None, stop, exitpriority=100)
-
-
 def _start_here(lifecycle: Lifecycle, config: AppConfig) -> Callable[[], None]:
-    world = LifespanContext(config)
-    perform(lifecycle.start(), world)
-    return lambda: perform(lifecycle.stop(), world)
+    """Start in this thread, and return the function that stops."""
+    context = LifespanContext(config)
+    perform(lifecycle.start(), context)
+    return lambda: perform(lifecycle.stop(), context)
 
 
 def _start_on_loop(lifecycle: Lifecycle, config: AppConfig) -> Callable[[], None]:
-    """Start, wait for the end and stop in one task: what opens a task group must close it in the same one."""
+    """Start on the portal's loop, and return the function that stops.
+
+    One task starts, waits and stops: a task group must be closed by the task that opened it.
+    """
     portal = get_portal(config.settings.portal_backend)
     started: Future[anyio.Event] = Future()
 
@@ -113,7 +114,7 @@ def _start_on_loop(lifecycle: Lifecycle, config: AppConfig) -> Callable[[], None
 
     def stop() -> None:
         try:
-            portal.start_task_soon(_set, leave)
+            portal.start_task_soon(leave.set)
         except RuntimeError:  # the loop has ended, and has cancelled what was started there
             return
         life.result()
@@ -121,20 +122,17 @@ def _start_on_loop(lifecycle: Lifecycle, config: AppConfig) -> Callable[[], None
     return stop
 
 
-async def _set(event: anyio.Event) -> None:
-    event.set()
-
-
-async def _perform_awaiting(flow: Any) -> None:
-    """A life cycle's flow on the loop: it asks for awaiting only."""
-    resume, value = flow.send, None
+async def _perform_awaiting(flow: Flow[None]) -> None:
+    """Perform a life cycle's flow in this task; all its steps are AWAIT."""
+    resume: Callable[[Any], AnyStep] = flow.send
+    result: object = None
     while True:
         try:
-            _, function, arguments = resume(value)
+            _, function, arguments = resume(result)
         except StopIteration:
             return
         resume = flow.send
         try:
-            value = await function(*arguments)
+            result = await function(*arguments)
         except BaseException as error:
-            resume, value = flow.throw, error
+            resume, result = flow.throw, error
