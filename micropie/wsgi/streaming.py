@@ -105,7 +105,13 @@ class StreamReader:
         self._source.enter()
         failure: BaseException | None = None
         try:
-            await self._make_all()
+            async for chunk in self._source.chunks:
+                self._made.put((chunk, None))
+                parked = self._window.made()
+                if parked is not None:
+                    await parked.wait()
+                if self._is_closing:
+                    break
         except BaseException as error:
             failure = error
         failure = await self._source.finish(failure, not has_ended(self._source.chunks))
@@ -116,15 +122,6 @@ class StreamReader:
                 raise failure
         finally:
             del failure
-
-    async def _make_all(self) -> None:
-        async for chunk in self._source.chunks:
-            self._made.put((chunk, None))
-            parked = self._window.made()
-            if parked is not None:
-                await parked.wait()
-            if self._is_closing:
-                return
 
     async def _stop(self) -> None:
         parked = self._window.leave()

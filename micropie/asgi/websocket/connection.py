@@ -44,10 +44,10 @@ from collections.abc import Awaitable, Callable
 from typing import Any, NoReturn, cast
 
 from anyio import CancelScope, Event, create_task_group, current_time, get_cancelled_exc_class, move_on_after
-from anyio.abc import TaskGroup
 from anyio.lowlevel import checkpoint
 
 from micropie.asgi.coroutines import Steps, advance, brings_cancellation, resume, when_it_waits
+from micropie.asgi.request import ASGIWebSocketRequest
 from micropie.asgi.sending import encode_headers
 from micropie.asgi.websocket.read_ahead import ReadAhead
 from micropie.execution.loop import CLEAN_UP_WITHIN
@@ -76,7 +76,6 @@ from micropie.http.websocket import (
     is_too_big,
     truncate_reason,
 )
-from micropie.routing.settings import Settings
 
 logger = logging.getLogger("micropie")
 
@@ -107,6 +106,7 @@ class Connection:
         "_max_size",
         "_read_ahead",
         "_receive",
+        "_request",
         "_send",
         "_send_timeout",
         "_sent_unchecked",
@@ -115,12 +115,11 @@ class Connection:
         "_timeout",
         "_turns",
         "_waits_in_call",
-        "path",
         "progress",
     )
 
-    def __init__(self, path: str, receive: Receive, send: Send) -> None:
-        self.path = path
+    def __init__(self, request: ASGIWebSocketRequest, receive: Receive, send: Send) -> None:
+        self._request = request
         self.progress = Progress()
         self._receive = receive
         self._send = send
@@ -138,10 +137,9 @@ class Connection:
 
     # -- the handler -------------------------------------------------------------------------------------------------
 
-    async def run(
-        self, settings: Settings, tasks: TaskGroup | None, handler: Callable[..., Awaitable[object]], *arguments: Any
-    ) -> None:
-        """Run ``handler(*arguments)``. ``tasks`` is the worker's task group, None under a server without lifespan."""
+    async def run(self, websocket: object, handler: Callable[..., Awaitable[object]], /, *arguments: object) -> None:
+        """Run ``handler(websocket, *arguments)``."""
+        settings = self._request.config.settings
         self._max_size = settings.websocket_max_size
         self._small_size = self._max_size // 4  # UTF-8 has at most four bytes a character
         self._send_timeout = settings.websocket_send_timeout
@@ -149,22 +147,22 @@ class Connection:
         timeout = self._timeout = settings.websocket_timeout
         if timeout is not None:
             receive = self._receive
-            self._receive = lambda: when_it_waits(receive(), _ignore, timeout)
-        own = None
-        if tasks is None:
+            self._receive = lambda: when_it_waits(receive(), lambda: None, timeout)
+        tasks, own = self._request.watchers, None
+        if tasks is None:  # a server without lifespan
             own = tasks = create_task_group()
             await own.__aenter__()
         self._tasks = tasks
         try:
             with CancelScope() as self._leave_scope, CancelScope() as self._cleanup_scope:
-                await cast("Awaitable[None]", self._observe(handler(*arguments).__await__()))
+                await cast("Awaitable[None]", self._observe(handler(websocket, *arguments).__await__()))
         finally:
             if self._read_ahead is not None:
                 self._read_ahead.stop()
             if own is not None:
                 await own.__aexit__(None, None, None)
         if self._leave_scope.cancelled_caught:
-            logger.debug("WebSocket %r: the handler went on after its client had left, and was cancelled", self.path)
+            logger.debug("WebSocket %r: the handler was cancelled, as its client had left", self._request.path)
 
     @types.coroutine
     def _observe(self, steps: Steps[object]) -> Steps[None]:
@@ -369,7 +367,7 @@ class Connection:
             await self._send_close(POLICY_CLOSE_WITHIN)
 
     def _lost(self, error: Exception) -> None:
-        logger.debug("WebSocket %r: the server raised %r", self.path, error)
+        logger.debug("WebSocket %r: the server raised %r", self._request.path, error)
         self._disconnected(LOST, "")
 
     async def close(self, code: int, reason: str) -> None:
@@ -412,7 +410,7 @@ class Connection:
             with move_on_after(seconds):
                 await self._send(message)
         except Exception as error:
-            logger.debug("WebSocket %r: the server raised %r", self.path, error)
+            logger.debug("WebSocket %r: the server raised %r", self._request.path, error)
         self._close_sent = True
 
     # -- turns -------------------------------------------------------------------------------------------------------
@@ -439,7 +437,3 @@ class Connection:
             self._turns.popleft().set()
         else:
             self._is_sending = False
-
-
-def _ignore() -> None:
-    pass

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
 from functools import partial
-from typing import Any
 
 from anyio import move_on_after
 
@@ -30,8 +28,8 @@ async def serve_websocket(site: Site, scope: Scope, receive: Receive, send: Send
     message = await receive()
     if message["type"] != "websocket.connect":  # the client has left already
         return
-    connection = Connection(request.path, receive, send)
-    run_handler = partial(_run_handler, connection, WebSocket(request, connection))
+    connection = Connection(request, receive, send)
+    run_handler = partial(connection.run, WebSocket(request, connection))
     token = current.set(request)
     try:
         try:
@@ -45,10 +43,3 @@ async def serve_websocket(site: Site, scope: Scope, receive: Receive, send: Send
     finally:
         current.reset(token)
         await close_request(request)
-
-
-def _run_handler(
-    connection: Connection, websocket: WebSocket, handler: Callable[..., Awaitable[object]], *arguments: Any
-) -> Awaitable[None]:
-    request = websocket.request
-    return connection.run(request.config.settings, request.watchers, handler, websocket, *arguments)
