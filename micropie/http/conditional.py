@@ -1,7 +1,7 @@
-"""Conditional requests and ranges: which part of a representation a GET or HEAD is answered with, if any.
+"""Conditional requests and ranges: which part of a representation a GET or HEAD gets, if any.
 
 RFC 9110, sections 8.8 (validators), 13 (preconditions), 14 (ranges) and 12.5.3 (codings), as pure functions of
-headers. Every one takes time in proportion to what it is given, and what is malformed counts as not sent.
+headers. Each takes time in proportion to its input, and ignores a malformed header.
 """
 
 from __future__ import annotations
@@ -16,20 +16,20 @@ from micropie.errors import HTTPError
 
 _ENTITY_TAG = re.compile(r'(W/)?("[^"]*+")')
 
-# One range; what has several is not taken for a range at all (see ``_range_of``).
+# One range; ``_range_of`` ignores several.
 _RANGE = re.compile(r"bytes=[ \t]*+([0-9]*+)-([0-9]*+)[ \t]*+", re.IGNORECASE)
 
-# "q=0", "q=0.000": what section 12.4.2 calls "not acceptable".
+# "q=0", "q=0.000": "not acceptable" (section 12.4.2).
 _REFUSED = re.compile(r"q=0(\.0*+)?", re.IGNORECASE)
 
-# The shape of HTTP's three formats (section 5.6.7): email.utils finds a date in much that is none, two dates say.
+# The shape of HTTP's three formats (section 5.6.7). email.utils alone accepts too much, two dates for example.
 _DATE = re.compile(r"[A-Z][a-z]{2,8},? [0-9A-Za-z -]{6,11} [0-9]{2}:[0-9]{2}:[0-9]{2} (GMT|[0-9]{4})")
 
-_MORE_THAN_ANY = 10**18  # bytes; in place of a number of 64 KiB digits, which ``int`` refuses
+_LONGER_THAN_ANY_FILE = 10**18  # bytes; stands for numbers with so many digits that ``int`` refuses them
 
 
 class Selection(NamedTuple):
-    """An answer's status (200, 206 or 304), and the bytes of the representation from ``start`` to ``stop``."""
+    """A status (200, 206 or 304), and the bytes of the representation to send, ``start`` up to ``stop``."""
 
     status: int
     start: int
@@ -38,12 +38,12 @@ class Selection(NamedTuple):
 
 @lru_cache(maxsize=1024)
 def http_date(seconds: int) -> str:
-    """Seconds since 1970 as HTTP writes a date: English under every locale."""
+    """Format seconds since 1970 as an HTTP date, in English under every locale."""
     return formatdate(seconds, usegmt=True)
 
 
 def parse_http_date(value: str) -> int | None:
-    """A date in any of HTTP's three formats as seconds since 1970, None if it is none."""
+    """Parse a date in any of HTTP's three formats into seconds since 1970. Returns None for anything else."""
     if not _DATE.fullmatch(value.strip()):
         return None
     try:
@@ -54,34 +54,32 @@ def parse_http_date(value: str) -> int | None:
 
 
 def select(headers: Mapping[str, str], method: str, etag: str, modified: int, size: int) -> Selection:
-    """What a GET or HEAD wants of a representation of ``size`` bytes with these validators.
+    """Select the part of a representation of ``size`` bytes with these validators that a GET or HEAD gets.
 
-    ``etag`` is as it is sent, with its quotes; ``modified`` is seconds since 1970. The order is that of section
-    13.2.2. Raises ``HTTPError`` 412 for a failed precondition and 416 for a range that the representation has not.
+    ``etag`` has its quotes; ``modified`` is seconds since 1970. The order of checks is that of section 13.2.2. Raises
+    ``HTTPError`` 412 for a failed precondition and 416 for a range outside of the representation.
     """
-    if _precondition_failed(headers, etag, modified):
+    matches = headers.get("if-match")
+    if matches is not None:
+        is_current = matches.strip() == "*" or ("", etag) in _ENTITY_TAG.findall(matches)
+    else:
+        date = parse_http_date(headers.get("if-unmodified-since", ""))
+        is_current = date is None or modified <= date
+    if not is_current:
         raise HTTPError(412, "This is not the version that the request is for.")
     if _is_known(headers, etag, modified):
         return Selection(304, 0, 0)
-    # A range has a meaning for GET only (section 14.2).
+    # Only GET has ranges (section 14.2).
     wanted = headers.get("range") if method == "GET" else None
     if wanted is not None and _range_applies(headers, etag, modified):
-        found = _range_of(wanted, size)
-        if found is not None:
-            return Selection(206, *found)
+        part = _range_of(wanted, size)
+        if part is not None:
+            return Selection(206, *part)
     return Selection(200, 0, size)
 
 
-def _precondition_failed(headers: Mapping[str, str], etag: str, modified: int) -> bool:
-    wanted = headers.get("if-match")
-    if wanted is not None:
-        return wanted.strip() != "*" and ("", etag) not in _ENTITY_TAG.findall(wanted)
-    date = parse_http_date(headers.get("if-unmodified-since", ""))
-    return date is not None and modified > date
-
-
 def _is_known(headers: Mapping[str, str], etag: str, modified: int) -> bool:
-    """Whether the client has it; If-Modified-Since counts only without If-None-Match (section 13.1.3)."""
+    """Return whether the client has this version. If-None-Match overrides If-Modified-Since (section 13.1.3)."""
     known = headers.get("if-none-match")
     if known is not None:
         opaque = etag.removeprefix("W/")
@@ -91,7 +89,7 @@ def _is_known(headers: Mapping[str, str], etag: str, modified: int) -> bool:
 
 
 def _range_applies(headers: Mapping[str, str], etag: str, modified: int) -> bool:
-    """If-Range: a strong tag that is the same, or exactly the date that was sent (section 13.1.5)."""
+    """Return whether If-Range allows a range: it has the same strong tag, or exactly the same date (section 13.1.5)."""
     condition = headers.get("if-range")
     if condition is None:
         return True
@@ -101,17 +99,17 @@ def _range_applies(headers: Mapping[str, str], etag: str, modified: int) -> bool
 
 
 def _range_of(value: str, size: int) -> tuple[int, int] | None:
-    """The bytes that a Range header names; None for what is ignored, which section 14.2 always allows.
+    """Return the start and stop of a Range header, None to ignore it, which section 14.2 always allows.
 
-    Ignored are other units, malformed ranges and several at once: putting those together costs a server more than
-    it saves, and was a way to attack. Raises 416.
+    Other units, malformed ranges and several ranges are ignored. To combine several costs a server more than it saves,
+    and has been used in attacks. Raises 416.
     """
-    found = _RANGE.fullmatch(value.strip())
-    if found is None or found.groups() == ("", ""):
+    match = _RANGE.fullmatch(value.strip())
+    if match is None or match.groups() == ("", ""):
         return None
-    if size == 0:  # nothing to take a range of; clients that always ask for a range are to get their empty file
+    if size == 0:  # no range can be satisfied; clients that always ask for one still get the empty file
         return None
-    first, last = (_number(digits) for digits in found.groups())
+    first, last = (_number(digits) for digits in match.groups())
     if first is None:
         start, stop = max(size - (last or 0), 0), size
     else:
@@ -127,13 +125,13 @@ def _number(digits: str) -> int | None:
     digits = digits.lstrip("0") or digits[:1]
     if not digits:
         return None
-    return int(digits) if len(digits) <= 18 else _MORE_THAN_ANY
+    return int(digits) if len(digits) <= 18 else _LONGER_THAN_ANY_FILE
 
 
 def accepts_coding(header: str, names: tuple[str, ...]) -> bool:
-    """Whether an Accept-Encoding header allows a coding, which may have several ``names``.
+    """Return whether an Accept-Encoding header allows a coding, which may have several ``names``.
 
-    What is named counts for more than ``*``; without a header there is no coding (section 12.5.3 leaves it open).
+    A name overrides ``*``. Without the header no coding is used; section 12.5.3 leaves that open.
     """
     any_coding = False
     for item in header.lower().split(","):

@@ -1,10 +1,11 @@
-"""Cookies: the Cookie header read, a Set-Cookie value written (RFC 6265). Reading never fails; writing is strict."""
+"""Read the Cookie header and write Set-Cookie values (RFC 6265). Reading never fails; writing is strict."""
 
 from __future__ import annotations
 
 import re
 from datetime import UTC, datetime
 from email.utils import format_datetime
+from typing import TypedDict
 
 # RFC 6265, section 4.1.1: a token as a name; a value without control characters, white space, `"`, `,`, `;`, `\`.
 _NAME = re.compile(r"[!#$%&'*+\-.^_`|~0-9A-Za-z]+")
@@ -16,10 +17,27 @@ _SAMESITE = {"lax": "Lax", "strict": "Strict", "none": "None"}
 MAX_COOKIE = 4096
 
 
-def parse_cookies(header: str) -> dict[str, str]:
-    """Read a Cookie header: name -> value, the first of a name wins, what has no name is ignored.
+class CookieScope(TypedDict, total=False):
+    """The attributes that a cookie is set and deleted with; see ``format_cookie``."""
 
-    Never raises: browsers send what other sites' scripts stored, and a broken cookie must not lock anybody out.
+    path: str | None
+    domain: str | None
+    secure: bool
+    httponly: bool
+    samesite: str | None
+
+
+class CookieAttributes(CookieScope, total=False):
+    """All attributes of a cookie."""
+
+    max_age: int | None
+    expires: datetime | None
+
+
+def parse_cookies(header: str) -> dict[str, str]:
+    """Parse a Cookie header: name -> value. The first value of a name wins; a piece without a name is ignored.
+
+    Never raises: browsers also send what other sites' scripts stored, and a broken cookie must not lock a user out.
     """
     cookies: dict[str, str] = {}
     for piece in header.split(";"):
@@ -31,9 +49,9 @@ def parse_cookies(header: str) -> dict[str, str]:
 
 
 def find_cookie(header: str, name: str) -> str | None:
-    """The value that ``parse_cookies`` finds for ``name``, None if there is none; the other cookies are not read."""
-    before, found, rest = header.partition(name + "=")
-    if found and (not before or (before.endswith("; ") and name not in before)):  # as browsers write it
+    """Return the value of ``name`` as ``parse_cookies`` reads it, or None, without reading the other cookies."""
+    before, separator, rest = header.partition(name + "=")
+    if separator and (not before or (before.endswith("; ") and name not in before)):  # as browsers write it
         value = rest.partition(";")[0].strip()
         return _unquoted(value) if value[:1] == '"' else value
     if name not in header:
@@ -62,7 +80,7 @@ def format_cookie(
     httponly: bool = False,
     samesite: str | None = "Lax",
 ) -> str:
-    """The value of a Set-Cookie header. ``max_age`` is in seconds; a naive ``expires`` is taken as UTC.
+    """Return the value of a Set-Cookie header. ``max_age`` is in seconds; a naive ``expires`` counts as UTC.
 
     Raises ``ValueError`` for a name, value or attribute that RFC 6265 does not allow, for ``SameSite=None``
     without ``secure`` (browsers refuse it), and for a cookie longer than 4096 bytes (browsers drop it).
@@ -75,11 +93,15 @@ def format_cookie(
     if max_age is not None:
         parts.append(f"Max-Age={int(max_age)}")
     if expires is not None:
-        parts.append(f"Expires={_http_date(expires)}")
-    if domain is not None:
-        parts.append(f"Domain={_attribute(name, domain)}")
-    if path is not None:
-        parts.append(f"Path={_attribute(name, path)}")
+        # email.utils and not strftime: names of days and months must not follow the locale.
+        aware = expires if expires.tzinfo else expires.replace(tzinfo=UTC)
+        parts.append(f"Expires={format_datetime(aware.astimezone(UTC), usegmt=True)}")
+    for attribute, text in (("Domain", domain), ("Path", path)):
+        if text is None:
+            continue
+        if not _ATTRIBUTE.fullmatch(text):
+            raise ValueError(f"an attribute of cookie {name!r} has a character that headers can't hold: {text!r}")
+        parts.append(f"{attribute}={text}")
     parts += _flags(name, secure, httponly, samesite)
     cookie = "; ".join(parts)
     if len(cookie) > MAX_COOKIE:
@@ -99,15 +121,3 @@ def _flags(name: str, secure: bool, httponly: bool, samesite: str | None) -> lis
     if rule == "None" and not secure:
         raise ValueError(f"cookie {name!r} has SameSite=None without secure=True: browsers refuse it")
     return [*flags, f"SameSite={rule}"]
-
-
-def _attribute(name: str, value: str) -> str:
-    if not _ATTRIBUTE.fullmatch(value):
-        raise ValueError(f"an attribute of cookie {name!r} has a character that headers can't hold: {value!r}")
-    return value
-
-
-def _http_date(moment: datetime) -> str:
-    # email.utils and not strftime: names of days and months must not follow the locale.
-    aware = moment if moment.tzinfo else moment.replace(tzinfo=UTC)
-    return format_datetime(aware.astimezone(UTC), usegmt=True)

@@ -1,6 +1,6 @@
 """Header values with parameters: ``Content-Type`` of a message and ``Content-Disposition`` of a form's part.
 
-Parsed exactly, in linear time, into plain values. What a media type *means* is decided where it is used.
+They are parsed exactly, in linear time, into plain values.
 """
 
 from __future__ import annotations
@@ -14,17 +14,17 @@ from micropie.errors import BadRequest
 _PARAMETER = re.compile(
     r"""
     ;[ \t]*+ ([^=;"\s]++) [ \t]*+=[ \t]*+       # its name
-    (?: "((?:[^"\\]++|\\.)*+)" | ([^;"]*+) )    # a quoted string, or what stands there
+    (?: "((?:[^"\\]++|\\.)*+)" | ([^;"]*+) )    # a quoted string or a token
     [ \t]*+ (?=;|\Z)
     """,
     re.DOTALL | re.VERBOSE,
 )
 _ESCAPED = re.compile(r"\\(.)")
-_BROWSERS_OWN = re.compile(r'form-data; name="([^"\\]*+)"(?:; filename="([^"\\]*+)")?+')
+_AS_BROWSERS_WRITE_IT = re.compile(r'form-data; name="([^"\\]*+)"(?:; filename="([^"\\]*+)")?+')
 
 
 def content_type(value: str) -> tuple[str, dict[str, str]]:
-    """``text/html; charset="utf-8"`` as ``("text/html", {"charset": "utf-8"})``. Raises ``BadRequest``."""
+    """Parse ``text/html; charset="utf-8"`` into ``("text/html", {"charset": "utf-8"})``. Raises ``BadRequest``."""
     if ";" not in value:
         return value.strip().lower(), {}
     media_type, parameters = _parameters(value, "Content-Type")
@@ -34,39 +34,39 @@ def content_type(value: str) -> tuple[str, dict[str, str]]:
 
 
 def is_json(media_type: str) -> bool:
-    """``application/json`` and ``application/<anything>+json``; never ``text/plain`` (docs/risks.md, R24)."""
+    """Tell ``application/json`` or ``application/*+json``. ``text/plain`` is not (docs/risks.md, R24)."""
     if media_type == "application/json":
         return True
     return media_type.startswith("application/") and media_type.endswith("+json")
 
 
 def _parameters(value: str, header: str) -> tuple[str, dict[str, str]]:
-    """The lower-case value before the first ``;``, and the parameters, their quotes off, escapes left in.
+    """Return the value before the first ``;`` in lower case, and the parameters, unquoted but with their escapes.
 
-    What stands between two ``;`` and is no parameter is skipped. Raises ``BadRequest`` for a parameter that
-    is there twice and for a broken quoted string: two readers would not agree on what is meant.
+    Text between two ``;`` that is not a parameter is skipped. Raises ``BadRequest`` for a parameter that is there twice
+    and for a broken quoted string, because two parsers might read them differently.
     """
     parameters: dict[str, str] = {}
     position = end = value.find(";") if ";" in value else len(value)
     while position >= 0 and position < len(value):
-        found = _PARAMETER.match(value, position)
-        if found is None:
+        match = _PARAMETER.match(value, position)
+        if match is None:
             following = value.find(";", position + 1)
             if '"' in value[position : following if following > 0 else None]:
                 raise BadRequest(f"The {header} header has a broken quoted string.")
             position = following
             continue
-        name, quoted, token = found.groups()
+        name, quoted, token = match.groups()
         if name.lower() in parameters:
             raise BadRequest(f"The {header} header has a parameter twice.")
         parameters[name.lower()] = token.rstrip() if quoted is None else quoted
-        position = found.end()
+        position = match.end()
     return value[:end].strip().lower(), parameters
 
 
 def disposition(value: str) -> tuple[str, str | None]:
-    """A part's name, and its file name if it is a file. ``filename*`` counts only without a ``filename``."""
-    usual = _BROWSERS_OWN.fullmatch(value)
+    """Return a part's name, and its file name or None. ``filename*`` counts only without a ``filename``."""
+    usual = _AS_BROWSERS_WRITE_IT.fullmatch(value)
     if usual is not None:
         name, filename = usual.groups()
     else:
@@ -80,14 +80,14 @@ def disposition(value: str) -> tuple[str, str | None]:
 
 
 def _unescaped(text: str) -> str:
-    # Browsers write %22 and leave backslashes alone (HTML, "multipart/form-data encoding"); others write \".
+    # Browsers write %22 and don't escape backslashes (HTML, "multipart/form-data encoding"); others write \".
     if '\\"' in text:
         return text.replace("\\\\", "\\").replace('\\"', '"')
     return text.replace("%22", '"').replace("%0D", "\r").replace("%0A", "\n") if "%" in text else text
 
 
 def _extended(value: str) -> str:
-    """RFC 8187's ``utf-8''na%C3%AFve.txt``: old urllib3 and requests send nothing else."""
+    """Decode RFC 8187's ``utf-8''na%C3%AFve.txt``, which old versions of urllib3 and requests send."""
     charset, _, rest = value.partition("'")
     if charset.lower() != "utf-8" or "'" not in rest:
         raise BadRequest("A file name of the form is not valid.")

@@ -1,6 +1,6 @@
-"""Origins as browsers name them: a scheme, a host, and a port unless it is the scheme's own (RFC 6454, section 6.2).
+"""Origins as browsers write them: a scheme, a host, and a port unless it is the scheme's own (RFC 6454, section 6.2).
 
-``null`` stands for an origin that is nobody's, such as a sandboxed frame, and is never one that somebody trusts.
+``null`` is the origin of a sandboxed frame, for example. It is never valid here, so it can't be trusted.
 """
 
 from __future__ import annotations
@@ -10,20 +10,20 @@ from collections.abc import Iterable
 
 from micropie.errors import SetupError
 
-# Of any scheme: applications on phones come from "capacitor://localhost".
+# Any scheme: the origin of applications on phones is "capacitor://localhost".
 _ORIGIN = re.compile(r"(?P<scheme>[a-z][a-z0-9+.\-]*)://(?:[a-z0-9._~\-]+|\[[0-9a-f:.]+\])(?::[0-9]{1,5})?")
-_OWN_PORT = {"http": ":80", "https": ":443"}
+_DEFAULT_PORT = {"http": ":80", "https": ":443"}
 
 
 def normal_origin(origin: str) -> str:
-    """``origin`` in the one spelling that can be compared; "" if it is none."""
-    spelled = origin.lower()
-    found = _ORIGIN.fullmatch(spelled)
-    return spelled.removesuffix(_OWN_PORT.get(found["scheme"], "/")) if found else ""
+    """Return ``origin`` in the spelling that can be compared, "" if it is malformed."""
+    lower = origin.lower()
+    match = _ORIGIN.fullmatch(lower)
+    return lower.removesuffix(_DEFAULT_PORT.get(match["scheme"], "/")) if match else ""
 
 
 def checked_origins(origins: Iterable[str], argument: str) -> frozenset[str]:
-    """The author's list of origins, each in its normal spelling. Raises ``SetupError`` for what is none."""
+    """Return the origins in their normal spelling. Raises ``SetupError`` for one that is malformed."""
     if isinstance(origins, str):
         raise SetupError(f'{argument} is a list: write {argument}=["{origins}"]')
     return frozenset(_checked(origin, argument) for origin in origins)

@@ -1,4 +1,4 @@
-"""A request path's segments: decoded, and which of them no path may have."""
+"""The segments of a request's path: decoding, and the ones that no path may have."""
 
 from __future__ import annotations
 
@@ -6,12 +6,12 @@ from urllib.parse import unquote_to_bytes
 
 from micropie.errors import BadRequest
 
-# They mean something to browsers and proxies that would not be what the router sees (RFC 3986, section 5.2.4).
+# Browsers and proxies resolve them, so the router would see another path than they do (RFC 3986, section 5.2.4).
 DOTS_AND_EMPTY = frozenset({"", ".", ".."})
 
 
 def decoded_segment(segment: bytes) -> str:
-    """One segment as text. Raises 400 for what is not UTF-8, and for a NUL."""
+    """Decode one segment. Raises 400 if it is not UTF-8 or has a NUL."""
     try:
         text = unquote_to_bytes(segment).decode() if b"%" in segment else segment.decode()
     except UnicodeDecodeError:

@@ -13,11 +13,11 @@ import re
 from collections.abc import Callable, Iterable, Sequence
 from datetime import datetime
 from functools import lru_cache
-from typing import Any, Final, TypeAlias
+from typing import Any, Final, TypeAlias, Unpack
 from urllib.parse import quote, urlsplit
 
 from micropie.errors import PHRASES, HTTPError, Redirect, ResponseError
-from micropie.http.cookies import format_cookie
+from micropie.http.cookies import CookieAttributes, CookieScope, format_cookie
 from micropie.http.headers import MutableHeaders
 from micropie.http.json import dumps
 from micropie.http.streams import FileRange, Stream
@@ -61,11 +61,11 @@ class Response:
         self.headers = MutableHeaders(headers)
         self.content_type = content_type
 
-    def set_cookie(self, name: str, value: str, **attributes: Any) -> None:
+    def set_cookie(self, name: str, value: str, **attributes: Unpack[CookieAttributes]) -> None:
         """Set a cookie; ``micropie.http.cookies.format_cookie`` names the attributes and the errors."""
         self.headers.add("Set-Cookie", format_cookie(name, value, **attributes))
 
-    def delete_cookie(self, name: str, **attributes: Any) -> None:
+    def delete_cookie(self, name: str, **attributes: Unpack[CookieScope]) -> None:
         """Delete a cookie from the client; give the ``path`` and ``domain`` with which it was set."""
         self.set_cookie(name, "", max_age=0, expires=datetime(1970, 1, 1), **attributes)
 
@@ -101,7 +101,7 @@ class PendingResponse(Response):
 Answer: TypeAlias = tuple[int, str | None, int | None, Sequence[tuple[str, str]], bytes, Stream | None]
 
 
-def as_response(result: Any) -> Response:
+def as_response(result: object) -> Response:
     """Return a handler's result as a new ``Response``, because an author may return the same object twice.
 
     Raises an ``HTTPError`` or ``Redirect`` that was returned.
@@ -116,7 +116,7 @@ def as_response(result: Any) -> Response:
     return Response(result)
 
 
-def states_status(result: Any) -> bool:
+def states_status(result: object) -> bool:
     """Return whether a handler's result states its status. A file does not: it may be an error's page."""
     if isinstance(result, Response):
         return type(result.body) is not FileReference or result.status != 200
@@ -178,7 +178,7 @@ def encode(response: Response, stream: Stream | None, head_only: bool) -> Answer
     return status, content_type, length, headers, b"" if head_only else body, stream
 
 
-def encode_body(body: Any) -> tuple[bytes, str]:
+def encode_body(body: object) -> tuple[bytes, str]:
     """Return a body as bytes, and its default content type."""
     if isinstance(body, str):
         return body.encode(), HTML

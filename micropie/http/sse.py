@@ -1,13 +1,12 @@
 """Server-sent events as text: https://html.spec.whatwg.org/multipage/server-sent-events.html, section 9.2.5.
 
-A line ends with CR, LF or both, and an empty one ends the event. So nothing that comes from outside may bring a line
-end along: data is split and sent line by line; a name or an id with one in it is an error.
+A line ends with CR, LF or both, and an empty line ends the event. So no value may bring a line end into an event: data
+is split and sent line by line; a name or an id with a line end is an error.
 """
 
 from __future__ import annotations
 
 import re
-from typing import Any
 
 from micropie.http.headers import MutableHeaders
 from micropie.http.json import dumps
@@ -19,18 +18,18 @@ _FORBIDDEN = re.compile("[\r\n\0]")
 
 
 class Event(bytes):
-    """One event as it is sent; what ``event`` and ``comment`` return."""
+    """An encoded event; ``event`` and ``comment`` return it."""
 
     __slots__ = ()
 
 
-def event(data: Any, event: str | None = None, id: str | int | None = None, retry: int | None = None) -> Event:  # noqa: A002
-    """One event. ``data`` is text, or anything that JSON can say; None for none.
+def event(data: object, event: str | None = None, id: str | int | None = None, retry: int | None = None) -> Event:  # noqa: A002
+    """Return an event. ``data`` is text or a value for JSON; None for no data.
 
-    ``event`` is its name ("message" to the browser if there is none), ``id`` what a client that comes back sends as
-    ``Last-Event-ID``, ``retry`` the milliseconds that it waits before it does. Raises ``ValueError`` for a name or an
-    id with a line end or NUL in it and for a ``retry`` that is no whole number, ``TypeError`` for what is no text, and
-    ``CodecError`` for data that is no JSON.
+    ``event`` is its name; browsers call it "message" if there is none. ``id``: a client that reconnects sends it as
+    ``Last-Event-ID``. ``retry``: milliseconds that the client waits before it reconnects. Raises ``ValueError`` for a
+    name or an id with a line end or NUL and for a ``retry`` that is not a whole number, ``TypeError`` for bytes and for
+    a name or an id that is not text, and ``CodecError`` for data that JSON can't express.
     """
     lines = []
     if event is not None:
@@ -47,24 +46,24 @@ def event(data: Any, event: str | None = None, id: str | int | None = None, retr
 
 
 def comment(text: str = "") -> Event:
-    """A line that clients ignore; every line of ``text`` one of its own."""
+    """Return a comment, which clients ignore; each line of ``text`` becomes a comment line."""
     return Event("".join(f": {line}\n" for line in _LINE_END.split(text)).encode() + b"\n")
 
 
-def as_event(item: Any) -> Event:
-    """What a source of events gave: what ``event`` returned, else the data of one."""
+def as_event(item: object) -> Event:
+    """Return an item of an event source as an event: an ``Event`` as it is, anything else as data."""
     return item if isinstance(item, Event) else event(item)
 
 
 def stream_headers(headers: MutableHeaders) -> None:
-    """Add what keeps servers and proxies from holding events back, save what the author said himself."""
-    # no-transform: a proxy that compresses collects a block before it sends one (RFC 9111, section 5.2.2.6).
+    """Add headers that keep servers and proxies from buffering events, unless the author has set them."""
+    # no-transform: a proxy that compresses would collect a block before it sends one (RFC 9111, section 5.2.2.6).
     headers.setdefault("Cache-Control", "no-cache, no-transform")
-    # nginx would buffer otherwise: its proxy module's X-Accel-Buffering.
+    # nginx's proxy module buffers otherwise.
     headers.setdefault("X-Accel-Buffering", "no")
 
 
-def _text(data: Any) -> str:
+def _text(data: object) -> str:
     if isinstance(data, str):
         return data
     if isinstance(data, bytes | bytearray | memoryview):

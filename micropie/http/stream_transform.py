@@ -70,7 +70,7 @@ class _AsyncTransformed(_Transformed):
     def __anext__(self) -> Awaitable[bytes]:
         return _Awaited(self._steps())
 
-    def _steps(self) -> Generator[Any, Any, bytes]:
+    def _steps(self) -> Generator[object, object, bytes]:
         if self._has_ended:
             raise StopAsyncIteration
         try:
@@ -86,8 +86,8 @@ class _Awaited:
 
     __slots__ = ("_steps",)
 
-    def __init__(self, steps: Generator[Any, Any, bytes]) -> None:
+    def __init__(self, steps: Generator[object, object, bytes]) -> None:
         self._steps = steps
 
-    def __await__(self) -> Generator[Any, Any, bytes]:
+    def __await__(self) -> Generator[object, object, bytes]:
         return self._steps

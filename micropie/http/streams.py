@@ -55,7 +55,7 @@ class Stream:
         except StopAsyncIteration:
             return END
 
-    def fetch_first(self, on_loop: bool, chunk: Any = PENDING) -> Flow[None]:
+    def fetch_first(self, on_loop: bool, chunk: object = PENDING) -> Flow[None]:
         """Fetch chunks until one has content; the head waits for it.
 
         ``on_loop``: whether the flow runs on an event loop. ``chunk`` is one that was fetched already.

@@ -1,4 +1,4 @@
-"""Names for shapes that several modules share. Nothing here runs."""
+"""Type aliases that several modules share."""
 
 from __future__ import annotations
 
