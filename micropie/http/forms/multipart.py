@@ -93,7 +93,7 @@ class PartParser:
                         self._nameless = None
                     yield event
                 elif event is not None:
-                    head = self._begin(_part_headers(event.headerlist))
+                    head = self._begin(event.headerlist)
                     if head.raw_filename != "":
                         yield head
                 elif self._nameless is not None:
@@ -115,7 +115,10 @@ class PartParser:
         self._failure = told.status, told.message  # not the exception, which refers to this parser's frames
         return told
 
-    def _begin(self, headers: dict[str, str]) -> PartHead:
+    def _begin(self, pairs: list[tuple[str, str]]) -> PartHead:
+        headers = {name.lower(): value for name, value in pairs}
+        if len(headers) < len(pairs):
+            raise BadRequest("A part of the form has a header twice.")
         name, filename = disposition(headers["content-disposition"])
         if headers.get("content-transfer-encoding", "binary").lower() not in ("7bit", "8bit", "binary"):
             raise BadRequest("A part of the form has a Content-Transfer-Encoding, which forms don't use.")
@@ -227,15 +230,6 @@ def boundary_of(parameters: dict[str, str]) -> str:
     """Return the boundary in a media type's parameters. Raises 415 for a charset other than UTF-8."""
     require_utf8(parameters.get("charset", ""))
     return parameters.get("boundary", "")
-
-
-def _part_headers(pairs: list[tuple[str, str]]) -> dict[str, str]:
-    headers: dict[str, str] = {}
-    for name, value in pairs:
-        if name.lower() in headers:
-            raise BadRequest("A part of the form has a header twice.")
-        headers[name.lower()] = value
-    return headers
 
 
 # RFC 2046, section 5.1.1, allows 70 of fewer characters; clients are known to send more and others.
