@@ -8,11 +8,12 @@ each driver takes the chunks of any async iterator. A sync source runs in a thre
 from __future__ import annotations
 
 import logging
-from collections.abc import AsyncIterator, Awaitable, Iterator
-from contextlib import AsyncExitStack, contextmanager
+from collections.abc import AsyncIterable, AsyncIterator, Awaitable, Iterable, Iterator
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, contextmanager
 from functools import partial
 from threading import Lock
-from typing import Any
+from types import AsyncGeneratorType
+from typing import Any, cast
 
 from anyio import Event, create_task_group, get_cancelled_exc_class, move_on_after
 
@@ -55,13 +56,20 @@ class EventStream(Response):
 
     __slots__ = ()
 
-    def __init__(self, source: Any, heartbeat: float | None = 15.0, headers: HeadersLike = ()) -> None:
+    def __init__(
+        self,
+        source: AsyncIterable[object] | Iterable[object],
+        heartbeat: float | None = 15.0,
+        headers: HeadersLike = (),
+    ) -> None:
         is_sync = not hasattr(source, "__aiter__")
         if is_sync and (not hasattr(source, "__iter__") or isinstance(source, str | bytes | dict)):
             raise TypeError(f"EventStream takes a generator or an iterator of events, not {source!r}")
         if heartbeat is not None and not is_duration(heartbeat):
             raise ValueError(f"heartbeat is a number of seconds above 0, or None, not {heartbeat!r}")
-        chunks = _Chunks(_FromThread(iter(source)) if is_sync else source, heartbeat)
+        if is_sync:
+            source = _FromThread(iter(cast("Iterable[object]", source)))
+        chunks = _Chunks(cast("AsyncIterable[object]", source), heartbeat)
         super().__init__(chunks, 200, headers, CONTENT_TYPE)
         stream_headers(self.headers)
 
@@ -69,10 +77,10 @@ class EventStream(Response):
 class _Chunks:
     """The body: like the async generator that it wraps, but it closes the source even if it was never begun."""
 
-    def __init__(self, source: Any, heartbeat: float | None) -> None:
+    def __init__(self, source: AsyncIterable[object], heartbeat: float | None) -> None:
         self._source = source
         self._has_begun = False
-        self._chunks: Any = _chunks(source, heartbeat)
+        self._chunks = cast("AsyncGeneratorType[bytes, None]", _chunks(source, heartbeat))
 
     @property
     def ag_frame(self) -> object:
@@ -80,20 +88,17 @@ class _Chunks:
 
     @property
     def ag_running(self) -> bool:
-        running: bool = self._chunks.ag_running
-        return running
+        return self._chunks.ag_running
 
     def __aiter__(self) -> _Chunks:
         return self
 
     def __anext__(self) -> Awaitable[bytes]:
         self._has_begun = True
-        chunk: Awaitable[bytes] = self._chunks.__anext__()
-        return chunk
+        return self._chunks.__anext__()
 
     def athrow(self, error: BaseException) -> Awaitable[bytes]:
-        chunk: Awaitable[bytes] = self._chunks.athrow(error)
-        return chunk
+        return self._chunks.athrow(error)
 
     async def aclose(self) -> None:
         await self._chunks.aclose()
@@ -101,7 +106,7 @@ class _Chunks:
             await self._source.aclose()
 
 
-async def _chunks(source: Any, heartbeat: float | None) -> AsyncIterator[bytes]:
+async def _chunks(source: AsyncIterable[object], heartbeat: float | None) -> AsyncIterator[bytes]:
     feed = _Feed(source)
     try:
         async with create_task_group() as tasks:
@@ -125,9 +130,9 @@ async def _chunks(source: Any, heartbeat: float | None) -> AsyncIterator[bytes]:
 class _Feed:
     """The task that advances the source, ``run``. The task that sends the events takes them one by one, ``take``."""
 
-    def __init__(self, source: Any) -> None:
+    def __init__(self, source: AsyncIterable[object]) -> None:
         self._source = source
-        self._iterator = ScopedIterator(source)
+        self._iterator = ScopedIterator(cast("AsyncIterator[object]", source))
         self._shutdown = ShutdownSignal()
         self._chunk: Any = None  # that waits to be taken
         self._filled = Event()
@@ -214,7 +219,8 @@ class _Feed:
         async with AsyncExitStack() as stack:
             source = self._source
             if hasattr(source, "__aenter__"):  # a subscription
-                source = await stack.enter_async_context(source)
+                subscription = cast("AbstractAsyncContextManager[AsyncIterable[object]]", source)
+                source = await stack.enter_async_context(subscription)
             async for item in source:
                 chunk = bytes(as_event(item))
                 if chunk:
@@ -229,7 +235,7 @@ class _Feed:
 class _FromThread:
     """A sync iterator as an async one. ``aclose`` does not wait for a busy thread: that closes the iterator later."""
 
-    def __init__(self, events: Iterator[Any]) -> None:
+    def __init__(self, events: Iterator[object]) -> None:
         self._events = events
         self._close = getattr(events, "close", no_function)
         self._lock = Lock()

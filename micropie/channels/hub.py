@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Sequence
 from threading import RLock
-from typing import Any, get_args
+from typing import get_args
 
 from micropie.channels.mailbox import Mailbox, WhenFull
 from micropie.channels.subscription import Subscription
@@ -37,7 +37,7 @@ class Channels:
         self._lock = RLock()
         self._mailboxes: dict[str, dict[Mailbox, None]] = {}
 
-    def publish(self, channel: str, message: Any) -> Awaitable[None]:
+    def publish(self, channel: str, message: object) -> Awaitable[None]:
         """Send ``message``, any JSON value, to all subscribers of ``channel``.
 
         ``await channels.publish(...)`` in an ``async def``, ``channels.publish(...)`` in a ``def``. Raises

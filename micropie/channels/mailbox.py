@@ -3,12 +3,21 @@
 from __future__ import annotations
 
 from collections import deque
+from enum import Enum
 from typing import Final, Literal, TypeAlias
 
 from micropie.channels.waiting import Waitable
 
-EMPTY: Final = object()  # no message yet
-END: Final = object()  # no further message
+
+class NoMessage(Enum):
+    """The reason why there is no message to take."""
+
+    EMPTY = "no message yet"
+    END = "no further message"
+
+
+EMPTY: Final = NoMessage.EMPTY
+END: Final = NoMessage.END
 
 WhenFull: TypeAlias = Literal["drop_oldest", "close"]
 
@@ -62,7 +71,7 @@ class Mailbox(Waitable):
             self._has_ended = True
         self._call_waiting()
 
-    def take(self) -> Message | object:
+    def take(self) -> Message | NoMessage:
         """Return the oldest message, ``EMPTY`` or ``END``. Raises ``MessagesLost`` after the last one before a loss."""
         with self._lock:
             if self._messages:

@@ -16,7 +16,7 @@ from collections import Counter
 from collections.abc import Awaitable, Sequence
 from functools import partial
 from queue import Empty, SimpleQueue
-from typing import Any
+from typing import Protocol, TypedDict
 from uuid import uuid4
 
 from micropie.channels.hub import Channels, checked_name
@@ -63,7 +63,7 @@ class RedisChannels(Channels):
         self._publisher: _Publisher | None = None
         self._listener: _Listener | None = None
 
-    def publish(self, channel: str, message: Any) -> Awaitable[None]:
+    def publish(self, channel: str, message: object) -> Awaitable[None]:
         """See ``Channels``. Raises ``ConnectionError``, on an event loop by ``await``, if Redis is out of reach."""
         future = self._send(self._prefix + checked_name(channel), dumps(message), MOST_WAITING)
         if is_on_loop():
@@ -186,6 +186,30 @@ class _Joining:
         self.future = Future(f"no subscription to {', '.join(sorted(names))}")
 
 
+class PubSubMessage(TypedDict):
+    """A message of a subscription, as redis-py gives it. ``data`` is a number for those of type "subscribe"."""
+
+    type: str
+    channel: str | None
+    data: str | int
+
+
+class PubSub(Protocol):
+    """The part of redis-py's subscriptions that the listener uses."""
+
+    def get_message(self, *, timeout: float) -> PubSubMessage | None:
+        """Return the next message, or None after ``timeout`` seconds."""
+
+    def subscribe(self, *names: str) -> object:
+        """Ask Redis for the messages of these channels."""
+
+    def unsubscribe(self, *names: str) -> object:
+        """Ask Redis for no further messages of these channels."""
+
+    def ping(self) -> object:
+        """Ask Redis for a sign of life."""
+
+
 class _Listener(threading.Thread):
     """Receives messages. Its state is read and changed with the hub's lock held, in its thread and in others."""
 
@@ -280,7 +304,7 @@ class _Listener(threading.Thread):
             finally:
                 connection.close()
 
-    def _read(self, connection: Any) -> None:
+    def _read(self, connection: PubSub) -> None:
         is_pinged = False
         while not self._is_closed:
             message = connection.get_message(timeout=SILENCE)
@@ -290,18 +314,19 @@ class _Listener(threading.Thread):
                 connection.ping()
             is_pinged = message is None
             if message is not None:
-                self._receive(connection, message["type"], message["channel"], message["data"])
+                self._receive(connection, message)
 
-    def _receive(self, connection: Any, kind: str, channel: str | None, data: Any) -> None:
+    def _receive(self, connection: PubSub, message: PubSubMessage) -> None:
+        kind, channel = message["type"], message["channel"]
         if channel == self._control:
             self._is_connected = True
             self._request_channels(connection)
         elif channel is not None and kind == "message":
-            self._hub.deliver(channel.removeprefix(self._prefix), data)
+            self._hub.deliver(channel.removeprefix(self._prefix), str(message["data"]))
         elif channel is not None and kind == "subscribe":
             self._confirm(channel.removeprefix(self._prefix))
 
-    def _request_channels(self, connection: Any) -> None:
+    def _request_channels(self, connection: PubSub) -> None:
         """Subscribe to the channels that are new, unsubscribe from those without subscribers."""
         with self._lock:
             wanted = self._hub.wanted()

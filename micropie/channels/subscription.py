@@ -8,7 +8,7 @@ from typing import Any, Protocol
 
 from anyio.lowlevel import checkpoint
 
-from micropie.channels.mailbox import EMPTY, END, Mailbox, WhenFull
+from micropie.channels.mailbox import EMPTY, END, Mailbox, Message, NoMessage, WhenFull
 from micropie.channels.waiting import Future, block_until, wait_until
 from micropie.execution.context import current_shutdown
 from micropie.execution.steps import no_function
@@ -134,11 +134,11 @@ class Subscription:
             raise StopAsyncIteration
         return self._decode(message)
 
-    def _take(self) -> Any:
+    def _take(self) -> Message | NoMessage:
         if not self._is_open:
             raise RuntimeError('a subscription begins with "with": write with (or async with) channels.subscribe(...)')
         return self._mailbox.take()
 
-    def _decode(self, message: Any) -> Any:
+    def _decode(self, message: Message) -> Any:
         self.channel, document = message
         return loads(document)

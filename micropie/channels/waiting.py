@@ -11,7 +11,6 @@ from abc import abstractmethod
 from collections.abc import Callable, Generator
 from functools import partial
 from threading import Lock
-from typing import Any
 
 from anyio import Event
 
@@ -115,7 +114,7 @@ class Future(Waitable):
         block_until(self)
         self._raise()
 
-    def __await__(self) -> Generator[Any, Any, None]:
+    def __await__(self) -> Generator[object, object, None]:
         self._is_retrieved = True
         yield from wait_until(self).__await__()
         self._raise()

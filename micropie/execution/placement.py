@@ -34,7 +34,7 @@ def checked_placement(placement: object, setting: str) -> str:
     return placement
 
 
-def innermost(function: Callable[..., Any]) -> Callable[..., Any]:
+def innermost(function: Callable[..., object]) -> Callable[..., object]:
     """Return the function that decorators and partials wrap."""
     function = inspect.unwrap(function)
     while isinstance(function, functools.partial):
@@ -42,7 +42,7 @@ def innermost(function: Callable[..., Any]) -> Callable[..., Any]:
     return function
 
 
-def check_placement(function: Callable[..., Any], placement: str, name: str, reads_body: bool = False) -> None:
+def check_placement(function: Callable[..., object], placement: str, name: str, reads_body: bool = False) -> None:
     """Raise ``SetupError`` if a handler can't run where its author wants it."""
     inner = innermost(function)
     is_async = inspect.iscoroutinefunction(inner) or inspect.isasyncgenfunction(inner)
@@ -82,7 +82,7 @@ class HandlerName(NamedTuple):
     method: str | None
 
 
-def name_of(function: Callable[..., Any], label: str) -> HandlerName:
+def name_of(function: Callable[..., object], label: str) -> HandlerName:
     """Return the name of a handler for the pool. Raises ``SetupError`` if the handler can't be found by it."""
     while isinstance(function, functools.partial) and not function.args and not function.keywords:
         function = function.func  # a staticmethod's marks are on one

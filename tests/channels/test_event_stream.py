@@ -341,7 +341,8 @@ def test_R59_a_source_that_was_never_begun_is_closed(make_client: MakeClient) ->
             return EventStream(Closable())
 
     class eventless:  # noqa: N801 - it has nothing to close
-        __aiter__ = __anext__ = None
+        __aiter__: Any = None
+        __anext__: Any = None
 
     app = Never()
     app.middlewares.append(Failing())
