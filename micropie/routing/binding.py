@@ -13,6 +13,7 @@ import sys
 import typing
 from collections.abc import Callable, Collection, Mapping, Sequence
 from inspect import Parameter
+from operator import itemgetter
 from types import SimpleNamespace, UnionType
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias, TypeVar
 
@@ -89,10 +90,11 @@ class Plan:
             parameter.from_text is None and parameter.source is None for parameter in self._positional
         )
         self.plain_args = len(self._positional) if all_text else -1
-        # The parameters' names if no value needs converting, be it text or JSON.
-        self._plain_names: list[str] = []
-        if all_text and all(parameter.from_json is None and parameter.many is None for parameter in self._positional):
-            self._plain_names = [parameter.name for parameter in self._positional]
+        # Picks the arguments from a dict by name, if no value needs converting, be it text or JSON.
+        self._pick: _Picker | None = None
+        plain = all_text and all(one.from_json is None and one.many is None for one in self._positional)
+        if plain and self._positional:
+            self._pick = _picker([parameter.name for parameter in self._positional])
         self.call = function
         if self._takes_keywords:  # a step has one tuple of arguments: a dict at its end has the keyword arguments
             self.call = lambda *arguments: function(*arguments[:-1], **arguments[-1])
@@ -116,10 +118,10 @@ class Plan:
         """
         given = len(segments)
         if not given:
-            if not values and self._plain_names:
-                found = _plain_values(self._plain_names, request)
-                if found is not None:
-                    return found
+            if not values and self._pick is not None:
+                picked = _plain_values(self._pick, request)
+                if picked is not None:
+                    return picked
             arguments = _by_name(self._positional, request, values)
         else:
             arguments = [_from_segment(*pair) for pair in zip(self._positional, segments, strict=False)]
@@ -225,17 +227,29 @@ def _unwrapped_annotation(annotation: Any) -> tuple[object, bool, bool]:
 # -- finding values ----------------------------------------------------------------------------------------------------
 
 
-def _plain_values(names: list[str], request: Request) -> list[object] | None:
+_Picker: TypeAlias = Callable[[Mapping[str, Any]], Sequence[Any]]
+
+
+def _picker(names: list[str]) -> _Picker:
+    """Return a function that takes the values of ``names`` out of a dict, and raises ``KeyError`` if one is missing.
+
+    ``itemgetter`` takes a fifth of the time of a list comprehension, but returns a single value bare.
+    """
+    name = names[0]
+    return itemgetter(*names) if len(names) > 1 else lambda values: (values[name],)
+
+
+def _plain_values(pick: _Picker, request: Request) -> Sequence[object] | None:
     """Return values that need no conversion if the query or the body has them all: the short cut of most requests."""
     query = request.query_params
-    document, form = request._document, request._form_fields
+    document = request._document
     try:
         if query:
-            return [query[name][0] for name in names]
+            return [texts[0] for texts in pick(query)]
         if type(document) is dict:
-            return [document[name] for name in names]
-        if form:
-            return [form[name][0] for name in names]
+            return pick(document)
+        if request._form_fields:
+            return [texts[0] for texts in pick(request._form_fields)]
     except KeyError:
         pass
     return None
