@@ -13,7 +13,7 @@ from micropie.errors import HTTPError
 from micropie.execution.steps import RECEIVE_STEP, Flow
 
 UNREAD: Final = "unread"
-STREAMED: Final = "streamed"  # handed out piece by piece and not kept: ``request.stream()``, a multipart form
+STREAMED: Final = "streamed"  # returned piece by piece and not kept: ``request.stream()``, a multipart form
 KEPT: Final = "kept"  # received whole: ``data``
 
 

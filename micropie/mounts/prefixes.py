@@ -104,9 +104,9 @@ def checked_prefix(prefix: str) -> str:
     if not text:
         raise SetupError("an application can't be mounted at the root: give it to the server, or mount it at /shop")
     if not {"", ".", ".."}.isdisjoint(text.split("/")[1:]):
-        raise SetupError(f"the prefix {prefix!r} has a segment that no path may have")
+        raise SetupError(f"the prefix {prefix!r} has a segment that is empty or consists of dots")
     if any(character in text for character in _RESERVED):
-        raise SetupError(f"the prefix {prefix!r} is taken as it stands, decoded: it can't have any of {_RESERVED[:-1]}")
+        raise SetupError(f"the prefix {prefix!r} must be decoded text without any of {_RESERVED[:-1]}")
     return text
 
 
@@ -118,18 +118,16 @@ def kind_of_target(target: Any, kind: str | None) -> str:
     if isinstance(target, type):
         raise SetupError(f"mount takes an application, not a class: write mount(..., {target.__name__}())")
     if not callable(target):
-        raise SetupError(f"mount takes an application, which can be called; {target!r} can't")
+        raise SetupError(f"mount takes an application, which is callable, not {target!r}")
     if kind is not None:
         return kind
     # A coroutine function as ``__call__``, on the class or the instance, or the target itself: ASGI, as servers see it.
     if inspect.iscoroutinefunction(inspect.unwrap(target)) or inspect.iscoroutinefunction(target.__call__):
         return ASGI
-    takes = [kind for kind, count in ((WSGI, 2), (ASGI, 3)) if _can_take(target, count)]
-    if len(takes) == 1:
-        return takes[0]
-    raise SetupError(
-        f'{target!r} can\'t be told to be WSGI or ASGI by its parameters: write mount(..., kind="wsgi") or kind="asgi"'
-    )
+    possible = [kind for kind, count in ((WSGI, 2), (ASGI, 3)) if _can_take(target, count)]
+    if len(possible) == 1:
+        return possible[0]
+    raise SetupError(f'{target!r} may be WSGI or ASGI by its parameters: write mount(..., kind="wsgi") or kind="asgi"')
 
 
 def _can_take(target: Callable[..., object], count: int) -> bool:

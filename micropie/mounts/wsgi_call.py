@@ -115,8 +115,8 @@ class RawBody(io.RawIOBase):
 
     def readinto(self, buffer: WriteableBuffer) -> int:
         """Fill ``buffer`` from one piece; return the number of bytes, 0 at the end. Raises what ``pull`` raises."""
-        target = memoryview(buffer)
         piece = self._piece or memoryview(self._pull())
+        target = memoryview(buffer)
         size = min(len(target), len(piece))
         target[:size] = piece[:size]
         self._piece = piece[size:]

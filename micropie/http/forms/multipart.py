@@ -107,13 +107,13 @@ class PartParser:
             raise self._failed(error) from None
 
     def _failed(self, error: Exception) -> HTTPError:
-        """Return the error that a client is told, now and at each later call."""
+        """Return the error that is raised now and by each later call."""
         if isinstance(error, multipart.ParserLimitReached):
-            told: HTTPError = BadRequest("A part of the form has too many or too long headers.")
+            answer: HTTPError = BadRequest("A part of the form has too many or too long headers.")
         else:
-            told = error if isinstance(error, HTTPError) else BadRequest("The multipart form is malformed.")
-        self._failure = told.status, told.message  # not the exception, which refers to this parser's frames
-        return told
+            answer = error if isinstance(error, HTTPError) else BadRequest("The multipart form is malformed.")
+        self._failure = answer.status, answer.message  # not the exception, which refers to this parser's frames
+        return answer
 
     def _begin(self, pairs: list[tuple[str, str]]) -> PartHead:
         headers = {name.lower(): value for name, value in pairs}
