@@ -26,7 +26,7 @@ event loop must get: ``resume`` yields it, and then does what ``await`` would ha
 **How event loops differ.** anyio's primitives are made of those of the loop below, so what is yielded is the loop's.
 
 - asyncio yields futures and resumes with None. It *throws* a cancellation into the task, at the ``yield``.
-- trio yields traps of its own and resumes with an ``outcome`` that the awaitable unwraps. It *sends* a cancellation,
+- trio yields its own traps and resumes with an ``outcome`` that the awaitable unwraps. It *sends* a cancellation,
   inside an outcome, so nothing is raised at the ``yield``: ``brings_cancellation`` looks into what was sent. Its
   ``nursery.start`` does not support a scope around its wait; time limits are for ``receive`` and ``send`` alone.
 - Servers have awaitables of their own: granian's futures have ``__next__`` but neither ``send`` nor ``throw``.

@@ -317,8 +317,12 @@ def test_R61_a_request_that_is_cancelled_in_mid_stream_closes_it(backend: str) -
         async def main(app: Endless = app, kind: str = kind) -> Call:
             call = Waits(piece(b""))
             call.leave = lambda: None  # type: ignore[method-assign]
-            with anyio.move_on_after(0.02):
-                await serve(app, call, f"/{kind}", False)
+            async with anyio.create_task_group() as tasks:
+                tasks.start_soon(serve, app, call, f"/{kind}", False)
+                while not call.sent:  # noqa: ASYNC110 - the head is sent when the stream has begun
+                    await anyio.sleep(0.001)
+                await anyio.sleep(0.01)
+                tasks.cancel_scope.cancel()
             return call
 
         assert not run(backend, main).is_complete

@@ -11,7 +11,7 @@ costs memory, which counts for sockets that are idle, and one more turn of the e
 
 - for the server's ``receive``, through us: it will see the disconnect itself. There is one task, and nothing stands
   between the handler and the server. This is the idle socket, and the usual echo or command loop.
-- for a ``send`` of ours, or its turn to send: the server has to answer, or ``websocket_send_timeout`` ends it.
+- for the server's ``send``, or its turn to send: the server returns, or ``websocket_send_timeout`` ends the wait.
 - for anything else: from then on a task reads messages ahead (``read_ahead.py``) and sees the disconnect. When the
   handler has taken many messages in a row without another wait, that task ends and leaves ``receive`` to the handler.
 
@@ -23,9 +23,9 @@ make a call and is cancelled then. Two cancel scopes are around it. ``_leave_sco
 ``_cleanup_scope``, the inner one, is turned into a shield with a deadline as soon as that cancellation arrives, so
 that the handler's ``finally`` may wait, as after asyncio's ``Task.cancel``, but not for ever.
 
-**Closing.** Whatever ends a WebSocket goes through ``Progress.end``, and only the first one counts: the client, the
-handler's ``close``, another task's, a limit that was exceeded, the handler's end. Whoever came first by ``CLOSE`` sends
-the close frame. If that was cancelled in the middle, ``finish`` sends it, which runs after every handler.
+**Closing.** A WebSocket is ended by the client, by ``close`` in the handler or another task, by a limit that was
+exceeded, or by the handler's end. All of them call ``Progress.end``, and only the first one counts. If that was not the
+client, it sends the close frame. If sending it was cancelled, ``finish``, which runs after every handler, sends it.
 
 **The invariants.**
 

@@ -14,7 +14,7 @@ from anyio import CancelScope
 from micropie.execution.wake import SingleWaiterEvent
 from micropie.http.types import Message
 
-# Messages that may wait for the handler. With this many, no more are read and the client has to wait.
+# Messages that may wait for the handler. With this many, reading pauses and the client has to wait.
 MAX_MESSAGES = 32
 
 # Messages that the handler takes in a row, without another wait, until reading ahead ends. To begin again costs 35 µs,
@@ -25,7 +25,7 @@ RELEASE_AFTER = 16
 class ReadAhead:
     """A queue of messages, filled by a task that runs ``run``.
 
-    ``receive`` returns None after the last message. At ``max_bytes`` of messages no more are read.
+    ``receive`` returns None after the last message. Above ``max_bytes`` of messages reading pauses.
     """
 
     __slots__ = (
