@@ -25,13 +25,14 @@ from tests.asgi.calls import get as asgi_get
 from tests.conftest import MakeClient
 from tests.flow.test_lifecycle import connected
 from tests.support.multipart_forms import PAIRS, form, section
+from tests.support.waiting import PATIENCE
 from tests.wsgi.calls import begin
 
 colour: ContextVar[str] = ContextVar("colour", default="none")
 
 
 class Diary(list[Any]):
-    """What was noted; `wait` for so many notes."""
+    """Notes; ``wait`` returns them when there are ``count``."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -44,7 +45,7 @@ class Diary(list[Any]):
 
     def wait(self, count: int) -> list[Any]:
         with self._noted:
-            assert self._noted.wait_for(lambda: len(self) >= count, 10), f"only {list(self)}"
+            assert self._noted.wait_for(lambda: len(self) >= count, PATIENCE), f"only {list(self)}"
         return list(self)
 
 
