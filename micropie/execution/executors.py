@@ -69,7 +69,7 @@ class ExecutorPool:
         return batches
 
     def job(self, address: str, function: Callable[..., bytes], *arguments: object) -> _Job:
-        """Have the executor call ``function``; in the process at ``address``, unless that is ""."""
+        """Submit a call of ``function``, in the process at ``address`` unless that is ""."""
         options: dict[str, object] = {}
         if self._is_dask:
             options["pure"] = False  # or two equal requests would share one answer
@@ -84,8 +84,10 @@ class ExecutorPool:
         """Close the stream that a job has begun after it was left."""
         with suppress(PoolError, RuntimeError):  # it was cancelled; the executor has been shut down
             message = _outcome(future)
-            if message[0] == BATCH and message[4] is None:
-                self.job(message[1], close, message[2])
+            if message[0] == BATCH:
+                _, address, key, _, end = message
+                if end is None:
+                    self.job(address, close, key)
 
 
 class _Job:
@@ -180,7 +182,7 @@ class Batches(RemoteChunks):
         return self._job
 
     def _close_there(self) -> _Job:
-        """Have the generator closed, when it has come to its next ``yield``."""
+        """Submit a job that closes the generator when it has come to its next ``yield``."""
         if self._job is not None:
             self._job.leave()
         self._end = ENDED

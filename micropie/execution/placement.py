@@ -97,7 +97,7 @@ def name_of(function: Callable[..., object], label: str) -> HandlerName:
     if getattr(named, "__func__", named) is not getattr(function, "__func__", function):
         raise SetupError(
             f"{label} can't run in a process: it would be found there by its name, and {name.module}.{name.qualname} "
-            "is not what it is; define it with def at a module's top level, or as a method of a class there"
+            "is something else; define it with def at a module's top level, or as a method of a class there"
         )
     return name._replace(module=_importable(name.module, label))
 
@@ -109,7 +109,9 @@ def _importable(module: str, label: str) -> str:
     main = sys.modules[module]
     spec, file = getattr(main, "__spec__", None), getattr(main, "__file__", None)
     if spec is None and file is None:
-        raise SetupError(f"{label} can't run in a process: no other process can import what was typed in here")
+        raise SetupError(
+            f"{label} can't run in a process: no other process can import what was typed in here; put it into a module"
+        )
     return Path(file).stem if spec is None else spec.name  # type: ignore[arg-type]
 
 

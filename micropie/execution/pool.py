@@ -1,4 +1,4 @@
-"""Processes that work for this one: each is asked for one call at a time, over a pipe of its own.
+"""Processes that make calls for this one: one call at a time each, over a pipe.
 
 ``concurrent.futures`` does not do: there one process that is killed breaks the whole pool, none can be ended for taking
 too long, and no chunk of a stream comes back before the last. Here a call that takes too long costs its process, and no
@@ -115,7 +115,7 @@ class Pool:
         return open_message(message)
 
     def close(self) -> None:
-        """End all processes, and with them what they are doing. The next call starts others."""
+        """End all processes, and the calls in them. The next call starts others."""
         with self._lock:
             idle, self._idle = self._idle, []
             busy = self._workers.difference(idle)

@@ -25,7 +25,7 @@ The invariants
 1. One task calls ``enter``, then every ``__anext__``, then ``finish``. It enters and leaves no scope around any of them
    that does not enclose them all.
 2. There is one scope of ours. It is entered before the first chunk and left after the source is closed, so every scope
-   of the source nests in it. What would need another scope is done by changing this one: its deadline and its shield.
+   of the source nests in it. A time limit or a shield is not another scope, but a change of this one.
 3. The source is closed once, within ``CLEAN_UP_WITHIN`` seconds, whatever ended it: its end, an error in it, an error
    of the sender, a client that left, a server that cancels.
 4. ``finish`` returns the error to raise and raises none itself, unless a source's time-out and a cancellation from
@@ -35,14 +35,14 @@ How it ends
 -----------
 ``cancel`` is called by another task of the loop. A source that waits inside of ``__anext__`` (``ag_running``) is
 cancelled there. One that is suspended at ``yield`` is not: its ``finally`` may want to wait, and in a cancelled scope
-every wait is cancelled. It gets a deadline instead; its task looks what happened and calls ``finish``.
+every wait is cancelled. It gets a deadline instead; its task looks at what happened and calls ``finish``.
 
 A cancellation that arrives while a chunk is *sent* may come from a time-out inside of the source, which is still open.
 Only the source can catch it, so ``finish`` throws it into the generator. If the generator handles it and yields once
 more, there is no way to go on with a chunk that was sent in part: the stream ends with ``TimeoutError``.
 
 An iterator that is no generator (no ``athrow``) has no frame to unwind. When it was cancelled, it is closed after our
-scope is left, in a shielded scope of its own: inside, its clean-up could wait for nothing.
+scope is left, in a new, shielded one: inside of ours, its clean-up could not wait.
 
 asyncio and trio
 ----------------

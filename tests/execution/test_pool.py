@@ -386,23 +386,23 @@ def test_who_finds_no_free_process_in_time_is_told(pool: Pool) -> None:
 
 
 def test_a_call_that_is_given_up_ends_its_process(pool: Pool, tmp_path: Path) -> None:
-    file, handle = tmp_path / "begun", CancelToken()
+    file, token = tmp_path / "begun", CancelToken()
     with ThreadPoolExecutor(1) as others:
-        waiting = others.submit(partial(pool.call, token=handle), 60, Pooled.begins, None, str(file))
+        waiting = others.submit(partial(pool.call, token=token), 60, Pooled.begins, None, str(file))
         while not file.exists():
             time.sleep(0.01)
-        handle.cancel()
+        token.cancel()
         with pytest.raises(PoolError, match="killed by SIGKILL"):
             waiting.result(10)
     assert pool.call(10, os.getpid)
 
 
 def test_one_that_is_given_up_while_it_waits_for_a_process_gets_none(pool: Pool) -> None:
-    handle = CancelToken()
+    token = CancelToken()
     chunks = pool.call(10, Pooled.chunks, None, 100)
     with ThreadPoolExecutor(1) as others:
-        waiting = others.submit(partial(pool.call, token=handle), 60, os.getpid)
-        handle.cancel()
+        waiting = others.submit(partial(pool.call, token=token), 60, os.getpid)
+        token.cancel()
         chunks.close()
         with pytest.raises(PoolError, match="its caller has been cancelled"):
             waiting.result(10)
@@ -410,16 +410,16 @@ def test_one_that_is_given_up_while_it_waits_for_a_process_gets_none(pool: Pool)
 
 
 def test_what_is_there_to_be_stopped_when_it_has_been_given_up_is_stopped() -> None:
-    handle, stopped = CancelToken(), []
-    handle.cancel()
-    handle.attach(lambda: stopped.append("stopped"))
+    token, stopped = CancelToken(), []
+    token.cancel()
+    token.attach(lambda: stopped.append("stopped"))
     assert stopped == ["stopped"]
 
 
 def test_what_is_given_up_when_it_has_been_done_ends_nothing(pool: Pool) -> None:
-    handle = CancelToken()
-    pid = pool.call(10, os.getpid, token=handle)
-    handle.cancel()
+    token = CancelToken()
+    pid = pool.call(10, os.getpid, token=token)
+    token.cancel()
     assert pool.call(10, os.getpid) == pid
 
 
@@ -436,10 +436,10 @@ def test_a_process_that_was_ended_after_its_last_word_is_not_used_again(pool: Po
 @pytest.mark.parametrize("function", [Pooled.chunks, Pooled.stream_fails])
 def test_a_stream_that_nobody_took_is_ended(pool: Pool, function: Any) -> None:
     for count in (0, 100):
-        handle = CancelToken()
-        chunks = pool.call(10, function, None, count, token=handle)
+        token = CancelToken()
+        chunks = pool.call(10, function, None, count, token=token)
         assert chunks._worker.connection.poll(10)
-        handle.cancel()
+        token.cancel()
         assert list(chunks) == []
         assert pool.call(10, os.getpid)
 

@@ -10,16 +10,16 @@ from tests.asgi.calls import every_loop, run
 
 
 @every_loop
-def test_a_bell_is_heard_by_who_waits_and_by_nobody_else(backend: str) -> None:
+def test_a_ring_wakes_the_task_that_waits_and_is_not_kept_for_a_later_wait(backend: str) -> None:
     heard: list[int] = []
 
     async def main() -> None:
-        bell = SingleWaiterEvent()
-        bell.ring()
+        event = SingleWaiterEvent()
+        event.ring()
 
         async def listen() -> None:
             for n in range(3):
-                await bell.wait()
+                await event.wait()
                 heard.append(n)
 
         async with anyio.create_task_group() as tasks:
@@ -27,23 +27,23 @@ def test_a_bell_is_heard_by_who_waits_and_by_nobody_else(backend: str) -> None:
             for n in range(3):
                 await wait_all_tasks_blocked()
                 assert heard == list(range(n))
-                bell.ring()
-                bell.ring()
+                event.ring()
+                event.ring()
 
     run(backend, main)
     assert heard == [0, 1, 2]
 
 
 @every_loop
-def test_a_bell_may_be_rung_after_its_listener_was_cancelled(backend: str) -> None:
+def test_it_may_be_rung_after_the_task_that_waited_was_cancelled(backend: str) -> None:
     async def main() -> None:
-        bell = SingleWaiterEvent()
+        event = SingleWaiterEvent()
         with anyio.move_on_after(0.01) as scope:
-            await bell.wait()
+            await event.wait()
         assert scope.cancelled_caught
-        bell.ring()
+        event.ring()
         with anyio.move_on_after(0.01) as scope:
-            await bell.wait()
+            await event.wait()
         assert scope.cancelled_caught
 
     run(backend, main)
