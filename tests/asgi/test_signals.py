@@ -46,6 +46,22 @@ def test_R65_a_signal_is_heard_and_handled_as_ever(backend: str, server: list[in
 
 
 @every_loop
+def test_it_is_heard_where_signals_interrupt_nothing(
+    backend: str, server: list[int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delattr(signal, "siginterrupt")  # Windows has none
+
+    async def check() -> None:
+        told = anyio.Event()
+        with hearing_signals(told.set):
+            signal.raise_signal(signal.SIGTERM)
+            await told.wait()
+
+    run(backend, check)
+    assert server == [signal.SIGTERM]
+
+
+@every_loop
 def test_a_handler_that_is_set_meanwhile_stays(backend: str, server: list[int]) -> None:
     def own(number: int, frame: FrameType | None) -> None: ...
 
