@@ -94,7 +94,7 @@ def start(site: Site, request: Request) -> RouteStep | Flow[Answer] | Handover:
             arguments, values = _NO_ARGUMENTS, _NO_VALUES
         else:
             found = site.find(request)
-            if not isinstance(found, tuple):
+            if type(found) is Handover:
                 return found
             route, arguments, values = found
         request.route = route

@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Sequence
 from dataclasses import replace
-from typing import NamedTuple, Protocol, TypeAlias
+from typing import NamedTuple, Protocol, TypeAlias, final
 from urllib.parse import quote
 
 from micropie.errors import HTTPError
@@ -158,6 +158,7 @@ class IsolatedMount(NamedTuple):
     prefix: str
 
 
+@final
 class Handover:
     """The server's call belongs to a mounted application, which answers it by itself."""
 

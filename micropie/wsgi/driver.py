@@ -64,11 +64,14 @@ def serve_http(site: Site, environ: Environ, start_response: StartResponse, cont
             flow = answer
             answer = perform(flow, request)
         status, content_type, length, pairs, body, stream = answer
-        headers = [*pairs]
-        if content_type is not None:
-            headers.append(("content-type", content_type))
-        if length is not None:
-            headers.append(_LENGTHS[length])
+        if content_type is not None and length is not None:
+            headers = [*pairs, ("content-type", content_type), _LENGTHS[length]]
+        else:  # a stream, or no content
+            headers = [*pairs]
+            if content_type is not None:
+                headers.append(("content-type", content_type))
+            if length is not None:
+                headers.append(_LENGTHS[length])
         start_response("200 OK" if status == 200 else status_line(status), headers)
         if stream is not None:
             lent = wrapped_file(stream, request, status)
