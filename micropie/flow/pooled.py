@@ -10,17 +10,40 @@ import logging
 import pickle
 from collections.abc import Callable, Iterable, Sequence
 from types import MappingProxyType, SimpleNamespace
-from typing import Any, NoReturn
+from typing import Any, NoReturn, TypedDict
 
 from micropie.errors import HTTPError
 from micropie.execution.context import current
 from micropie.execution.placement import HandlerName, handler_named
 from micropie.execution.remote import CancelToken, PoolError
 from micropie.execution.steps import TookTooLong
+from micropie.http.forms.data import Limits
 from micropie.http.request import NULL, Address, Request
+from micropie.http.types import HeaderPairs, Parameters
 from micropie.routing.binding import Plan
 
 logger = logging.getLogger("micropie")
+
+
+class Snapshot(TypedDict):
+    """The part of a request that can be read in the pool."""
+
+    method: str
+    path: str
+    root_path: str
+    path_params: list[Any]
+    headers: HeaderPairs
+    query: str
+    limits: Limits
+    form: Parameters | None
+    document: Any
+    has_document: bool
+    session: dict[str, Any]
+    scheme: str
+    client: Address | None
+    host: str | None
+    server_name: str
+    id: str
 
 
 # -- in the server's process -------------------------------------------------------------------------------------------
@@ -45,7 +68,7 @@ def call_in_pool(
     raise HTTPError(503, "The answer took too long. Please try again later.")
 
 
-def _packed(name: HandlerName, request: dict[str, Any], arguments: Sequence[Any]) -> bytes:
+def _packed(name: HandlerName, request: Snapshot, arguments: Sequence[object]) -> bytes:
     """Return the request and the arguments, pickled. Raises ``PoolError`` that names the one that can't be pickled."""
     try:
         return pickle.dumps((request, arguments))
@@ -68,15 +91,15 @@ def _full_name(name: HandlerName) -> str:
     return f"{name.module}.{name.qualname}" + (f".{name.method}" if name.method else "")
 
 
-def snapshot(request: Request) -> dict[str, Any]:
-    """Return the part of a request that can be read in the pool."""
+def snapshot(request: Request) -> Snapshot:
+    """Copy a request for the pool."""
     has_session = request._loaded_session is not None or request.config.sessions.find_id(request._cookie_header())
     return {
         "method": request.method,
         "path": request.path,
         "root_path": request.root_path,
         "path_params": [*request.path_params],
-        "headers": request.headers.items(),
+        "headers": list(request.headers.items()),
         "query": request.query_string,
         "limits": request.config.limits,
         "form": request._form_fields,
@@ -111,7 +134,7 @@ class PooledRequest(Request):
 
     _is_pooled = True
 
-    def __init__(self, copy: dict[str, Any]) -> None:
+    def __init__(self, copy: Snapshot) -> None:
         super().__init__(copy["method"], copy["path"])
         self._copy = copy
         self.path_params, self.root_path = copy["path_params"], copy["root_path"]
@@ -126,7 +149,7 @@ class PooledRequest(Request):
         return MappingProxyType(self._copy["session"])
 
     @session.setter
-    def session(self, values: dict[str, Any]) -> None:
+    def session(self, values: object) -> None:
         _refuse("the session can only be read in a process: change it in middleware or in a handler in a thread")
 
     @property
@@ -134,7 +157,7 @@ class PooledRequest(Request):
         """Raises ``RuntimeError``."""
         _refuse("a handler in a process has no self.response: return (status, body, headers) or a Response")
 
-    def after_response(self, function: Callable[..., Any], /, *arguments: Any) -> None:
+    def after_response(self, function: Callable[..., object], /, *arguments: object) -> None:
         """Raises ``RuntimeError``."""
         _refuse("a handler in a process can't call after_response: do so in a handler in a thread")
 
@@ -153,13 +176,13 @@ class PooledRequest(Request):
         _refuse("a process has no ASGI scope and no WSGI environ")
 
     def _server_scheme(self) -> str:
-        return str(self._copy["scheme"])
+        return self._copy["scheme"]
 
     def _server_client(self) -> Address | None:
         return None
 
     def _header_pairs(self) -> Iterable[tuple[str, str]]:
-        return list(self._copy["headers"])
+        return self._copy["headers"]
 
     def _cookie_header(self) -> str:
         """See ``Request``."""
@@ -170,13 +193,13 @@ class PooledRequest(Request):
         return self.headers.get("content-type", ""), None if length is None else length.encode("latin-1")
 
     def _raw_query(self) -> str:
-        return str(self._copy["query"])
+        return self._copy["query"]
 
     def _raw_path(self) -> bytes:
         return self.path.encode()
 
     def _server_name(self) -> str:
-        return str(self._copy["server_name"])
+        return self._copy["server_name"]
 
 
 _NO_BODY = "a process has no body to read: take its form or JSON by parameters, or read it in a thread"

@@ -34,7 +34,7 @@ def content_type(value: str) -> tuple[str, dict[str, str]]:
 
 
 def is_json(media_type: str) -> bool:
-    """Tell ``application/json`` or ``application/*+json``. ``text/plain`` is not (docs/risks.md, R24)."""
+    """Return whether a type is ``application/json`` or ``application/*+json``, not text (docs/risks.md, R24)."""
     if media_type == "application/json":
         return True
     return media_type.startswith("application/") and media_type.endswith("+json")

@@ -404,7 +404,7 @@ class Request:
         if self._is_head_sent:
             session.seal()
 
-    def after_response(self, function: Callable[..., Any], /, *arguments: Any) -> None:
+    def after_response(self, function: Callable[..., object], /, *arguments: object) -> None:
         """Call ``function(*arguments)`` when the answer has been sent, or when the client has left before that.
 
         An ``async def`` runs on the event loop, a ``def`` in a thread; several run in order, whatever the answer is.

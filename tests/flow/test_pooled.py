@@ -5,12 +5,12 @@ from __future__ import annotations
 import copyreg
 import functools
 import pickle
-from typing import Any
+from typing import Any, cast
 
 import pytest
 
 from micropie.execution.placement import HandlerName, name_of
-from micropie.flow.pooled import PooledRequest, _packed
+from micropie.flow.pooled import PooledRequest, Snapshot, _packed
 from micropie.http.forms.data import DEFAULT_LIMITS
 from micropie.http.request import Address
 
@@ -21,8 +21,8 @@ def plain() -> str:
     return "plain"
 
 
-def copy(**changes: Any) -> dict[str, Any]:
-    return {
+def copy(**changes: Any) -> Snapshot:
+    values = {
         "method": "POST",
         "path": "/a b",
         "root_path": "",
@@ -41,6 +41,7 @@ def copy(**changes: Any) -> dict[str, Any]:
         "id": "",
         **changes,
     }
+    return cast("Snapshot", values)
 
 
 def test_what_can_be_read() -> None:
@@ -81,8 +82,8 @@ class Together:
 
 def test_what_fails_only_together_is_raised_as_it_is() -> None:
     with pytest.raises(TypeError, match="once"):
-        _packed(NAME, {}, [Together()])
-    assert pickle.loads(_packed(NAME, {}, [1])) == ({}, [1])
+        _packed(NAME, copy(), [Together()])
+    assert pickle.loads(_packed(NAME, copy(), [1])) == (copy(), [1])
 
 
 def test_a_partial_without_arguments_is_named_as_its_function() -> None:

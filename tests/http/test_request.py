@@ -9,6 +9,7 @@ import pytest
 
 import micropie
 from micropie import App, Server
+from micropie.http.request import Request
 from micropie.http.state import State
 from tests.asgi.calls import Call, every_loop, get, http_scope, piece, run
 from tests.conftest import MakeClient
@@ -610,3 +611,9 @@ def test_an_uploads_content_is_read_like_a_queue(make_client: MakeClient, size: 
 
     answer = make_client(Root()).post("/", files={"file": ("a.txt", b"x" * size)})
     assert answer.json() == ["a.txt", size, True, None]
+
+
+def test_every_slot_of_a_request_is_set_from_the_start() -> None:
+    request = Request("GET", "/")
+    unset = {slot for slot in Request.__slots__ if not slot.startswith("__") and not hasattr(request, slot)}
+    assert unset == {"config"}  # which the flow sets when it has the route
