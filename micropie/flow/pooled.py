@@ -17,7 +17,7 @@ from micropie.execution.context import current
 from micropie.execution.placement import HandlerName, handler_named
 from micropie.execution.remote import CancelToken, PoolError
 from micropie.execution.steps import TookTooLong
-from micropie.http.forms.data import Limits
+from micropie.http.forms import Limits
 from micropie.http.request import NULL, Address, Request
 from micropie.http.types import HeaderPairs, Parameters
 from micropie.routing.binding import Plan
