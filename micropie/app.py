@@ -57,7 +57,7 @@ class App:
         app = Root()
 
     ``app`` is an ASGI 3 and a PEP 3333 WSGI application at once: give it to any server. ``settings`` are those of
-    ``micropie.settings.Settings``, for example ``App(max_body_size=1024, debug=True)``; ``session_backend`` is
+    ``micropie.routing.settings.Settings``, for example ``App(max_body_size=1024, debug=True)``; ``session_backend`` is
     where sessions live and ``channels`` what ``self.channels`` is (default: this process's memory); ``lifespan`` is a
     function that is given the application and makes an async context manager, entered before the first request. A
     wrong value raises ``SetupError``.

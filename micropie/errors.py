@@ -1,14 +1,14 @@
 """The exceptions of micropie, and the checks of an author's arguments that raise one of them.
 
     Exception
-    +-- HTTPError               answer with a status and one sentence; may be raised anywhere
-    |   +-- BadRequest          400, with the reason
-    |   +-- MethodNotAllowed    405, with the allowed methods
-    +-- Redirect                answer with another location; may be raised or returned
-    +-- ClientDisconnect        the client has gone, so there is no answer
-    +-- ConnectionClosed        a WebSocket is closed, by either side or by a limit
-    +-- SetupError              the author's mistake in building the application; nothing is served
-    +-- ResponseError           the author's mistake in an answer (a bad header, a late change); the client gets 500
+    ├── HTTPError               answer with a status and one sentence; may be raised anywhere
+    │   ├── BadRequest          400, with the reason
+    │   └── MethodNotAllowed    405, with the allowed methods
+    ├── Redirect                answer with another location; may be raised or returned
+    ├── ClientDisconnect        the client has gone, so there is no answer
+    ├── ConnectionClosed        a WebSocket is closed, by either side or by a limit
+    ├── SetupError              the author's mistake in building the application; nothing is served
+    └── ResponseError           the author's mistake in an answer (a bad header, a late change); the client gets 500
 
 ``HTTPError`` and ``Redirect`` may be raised in a handler, a hook or any function that they call. The framework's own
 refusals (a malformed query, a missing parameter) are ``HTTPError`` as well, so one ``@app.error(400)`` sees both.

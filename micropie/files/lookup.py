@@ -153,7 +153,7 @@ def _resolve(path: str, suffixes: tuple[str, ...], follow_symlinks: bool) -> Res
             beside = _regular(path + suffix, follow_symlinks)
         except (HTTPError, OSError):
             continue
-        # In whole seconds, because archives keep times no more exactly.
+        # In whole seconds: archives store times with this precision.
         if int(beside.st_mtime) >= int(plain.st_mtime):
             compressed[suffix] = names[0], beside
     for suffix in suffixes:

@@ -1,4 +1,4 @@
-"""The decorators for handlers: routes, where a handler runs, how it receives its body, which method is none.
+"""The decorators for handlers: routes, where a handler runs, how it receives its body, which methods are no handlers.
 
 A decorator only leaves a mark on the function and returns it; ``routing.compiler`` reads the marks.
 """

@@ -67,7 +67,7 @@ class Settings:
     """Returns whether a cookie's value may be a session's id, before the backend is asked for it; None, the default,
     for a check of its characters and length where the backend needs one."""
     session_cookie_secure: bool | None = None
-    """Whether the session's cookie is sent over https only; None, the default, for as the request that sets it."""
+    """Whether the session's cookie is sent over https only; None, the default, if the request that sets it is https."""
     websocket_max_size: int = MEBIBYTE
     """The most bytes of one WebSocket message, 1 MiB by default (uvicorn: 16 MiB); a longer one closes with 1009."""
     websocket_timeout: float | None = None
