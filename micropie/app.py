@@ -1,4 +1,4 @@
-"""``App``: what an author derives from, and what a server calls with either protocol."""
+"""``App``, the class that authors derive from, and the object that servers call with either protocol."""
 
 from __future__ import annotations
 
@@ -66,15 +66,15 @@ class App:
     """
 
     middlewares: list[Any]
-    """Hooks around every handler, ``HttpMiddleware`` objects: the first one is the outermost."""
+    """Hooks around every handler: ``HttpMiddleware`` objects or generator functions. The first one is the outermost."""
     ws_middlewares: list[Any]
-    """Hooks around every WebSocket handler, ``WebSocketMiddleware`` objects: the first one is the outermost."""
+    """Hooks around every WebSocket handler: ``WebSocketMiddleware`` objects. The first one is the outermost."""
     startup_handlers: list[Callable[[], object]]
     """Called one after the other before the first request; ``def`` or ``async def``."""
     shutdown_handlers: list[Callable[[], object]]
     """Called one after the other after the last request; ``def`` or ``async def``."""
     state: State
-    """Yours: what handlers share, such as a pool that a start-up handler opened."""
+    """Free for authors: objects that handlers share, such as a pool that a start-up handler opened."""
     session_backend: SessionBackend | None
     """Where sessions live; None for this process's memory, or the backend of the application around this one."""
     lifespan: Any = None
@@ -179,7 +179,7 @@ class App:
         return serve_asgi(self, self._micropie_running, scope, receive, send)
 
     def wsgi_shutdown(self) -> None:
-        """Under WSGI: run the shut-down now and not at the process's exit. For servers' exit hooks and tests."""
+        """Shut down now under WSGI, not at the process's exit. For servers' exit hooks and tests."""
         for app in self._walk():
             for mount in app._micropie_mounts:
                 if mount.isolated:
@@ -189,7 +189,7 @@ class App:
     # -- the tree, compiled ----------------------------------------------------------------------------------------
 
     def compiled(self, blocking: RouteKind = HANDLER) -> Site:
-        """The site that flows and drivers are given; built when it is first needed. Raises ``SetupError``.
+        """Return the compiled site for flows and drivers, built when it is first needed. Raises ``SetupError``.
 
         ``blocking`` is how it runs ``def`` handlers, see ``build_site``.
         """
@@ -200,9 +200,9 @@ class App:
         return self._micropie_sites[blocking]
 
     def lifecycle(self, kinds: Sequence[str] = ()) -> Lifecycle:
-        """One start and stop of this application and those inside it, then of what is mounted and of these ``kinds``.
+        """Return the life cycle of this application, of those inside it and of mounts of these ``kinds``.
 
-        ``"app"`` are those that share nothing.
+        ``"app"`` means isolated mounts.
         """
         apps = list({id(app): app for app in self._walk()}.values())
         mounts = [mount for app in apps for mount in app._micropie_mounts if mount.kind in kinds]
@@ -230,10 +230,10 @@ class App:
             socket_functions=self._micropie_sockets,
             template_names=names_of(partial(App.url_for, self)),
             children=children,
-            mounts=[self._mounted_branch(mount, (*inside, self)) for mount in self._micropie_mounts],
+            mounts=[self._mounted_definition(mount, (*inside, self)) for mount in self._micropie_mounts],
         )
 
-    def _mounted_branch(self, mount: Mount, inside: tuple[App, ...]) -> tuple[Mount, AppDefinition | None]:
+    def _mounted_definition(self, mount: Mount, inside: tuple[App, ...]) -> tuple[Mount, AppDefinition | None]:
         target = mount.target
         if any(target is app for app in inside):
             raise SetupError(f"{type(target).__name__} is mounted at {mount.prefix} inside of itself")
@@ -241,7 +241,7 @@ class App:
         return mount, target._definition(inside) if is_shared else None
 
     def _children(self, inside: tuple[App, ...]) -> dict[str, App]:
-        """The applications that are public attributes, save those that this one lives in (``self.parent = root``)."""
+        """Return the applications that are public attributes, except those around this one (``self.parent = root``)."""
         attributes: dict[str, Any] = {}
         for cls in reversed(type(self).__mro__):
             attributes.update(vars(cls))
@@ -276,7 +276,7 @@ class App:
         self._changed()
 
     def _changed(self) -> None:
-        """Forget what was compiled, here and in the applications around this one."""
+        """Drop the compiled sites of this application and of those around it."""
         self._micropie_sites.clear()
         self._micropie_running.site = None
         self._micropie_process.site = None
@@ -289,17 +289,17 @@ class App:
 
     @property
     def request(self) -> Request:
-        """The request that is being answered. Raises ``LookupError`` outside of handlers and hooks."""
+        """The current request. Raises ``LookupError`` outside of handlers and hooks."""
         return current.get(None) or current_request()
 
     @property
     def response(self) -> PendingResponse:
-        """Status, headers and cookies to send with whatever the handler returns."""
+        """Status, headers and cookies to send with any result of the handler."""
         return current_request().response
 
     @property
     def channels(self) -> Channels:
-        """One message to many: ``publish`` and ``subscribe``; see ``micropie.channels.Channels``.
+        """Messages to many subscribers: ``publish`` and ``subscribe``; see ``micropie.channels.Channels``.
 
         Of this process, unless ``App(channels=RedisChannels(url))`` says otherwise; an application inside another has
         those of the outer one.
@@ -420,7 +420,7 @@ class App:
         return register
 
     def url_for(self, name: str, /, *segments: Any, **values: Any) -> str:
-        """The path of the handler ``name`` (``"greet"``, ``"blog.show"``), below the mount of the current request.
+        """Return the path of the handler ``name`` (``"greet"``, ``"blog.show"``), below the current request's mount.
 
         ``segments`` follow the handler's name, ``values`` fill wildcards, what is left becomes the query:
         ``url_for("greet", "Alice", age=3)`` is ``/greet/Alice?age=3``. Raises ``LookupError`` for an unknown name,
@@ -430,26 +430,26 @@ class App:
         request = current.get(None)
         if request is None:
             return path
-        return quote(request.root_path + App._level(self).prefix) + path
+        return quote(request.root_path + App._micropie_config(self).prefix) + path
 
     def render(self, name: str, /, **context: Any) -> str:
-        """The template ``name`` of the directory ``templates``, rendered with ``context``; every value is escaped.
+        """Render the template ``name`` of the directory ``templates`` with ``context``; every value is escaped.
 
         Without being given them, a template sees ``request``, ``session``, ``csrf_token``, ``csrf_input``,
         ``url_for`` and the ``template_globals``. Raises ``LookupError`` if there is no such template.
         """
-        return App._level(self).templates.render(name, context)
+        return App._micropie_config(self).templates.render(name, context)
 
     def _render_template(self, name: str, /, **context: Any) -> Awaitable[str]:
         """``await self._render_template("index.html", ...)``: ``render`` for values and functions that are async."""
-        return App._level(self).templates.render_async(name, context)
+        return App._micropie_config(self).templates.render_async(name, context)
 
     def render_stream(self, name: str, /, **context: Any) -> Iterator[str]:
         """``render`` in chunks, to return from a handler: each is sent before the next one is made."""
-        return stream(App._level(self).templates, name, context)
+        return stream(App._micropie_config(self).templates, name, context)
 
-    def _level(self) -> AppConfig:
-        """What holds for this application in the tree that answers the current request, or if it stood alone."""
+    def _micropie_config(self) -> AppConfig:
+        """Return this application's configuration in the tree that answers the current request, or else alone."""
         request = current.get(None)
         if request is not None:
             config = request.config if request.config.app is self else request.config.tree.get(id(self))
@@ -465,7 +465,7 @@ class App:
     _micropie_class_names = frozenset[str]()
 
     def open_lifespan(self) -> Lifespan | None:
-        """This application's lifespan context manager, None if it has none."""
+        """Return a new context manager of this application's lifespan, or None."""
         if self._micropie_lifespan is not None:
             return self._micropie_lifespan()
         return lifespan_opener(self.lifespan)() if self.lifespan is not None else None
@@ -485,7 +485,7 @@ def _registering(
 
 
 def _channels_of(cls: type) -> Channels | None:
-    """What stands in the class: ``class Root(App): channels = RedisChannels(url)``."""
+    """Return the channels that the class states: ``class Root(App): channels = RedisChannels(url)``."""
     channels = inspect.getattr_static(cls, "channels")
     return channels if isinstance(channels, Channels) else None
 

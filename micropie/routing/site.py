@@ -1,4 +1,4 @@
-"""What flows and drivers are given of a tree of applications: one frozen ``Site``, where each path leads."""
+"""The compiled form of a tree of applications, for flows and drivers: one frozen ``Site``, which finds routes."""
 
 from __future__ import annotations
 
@@ -23,11 +23,11 @@ _NO_ROUTES: dict[str, Route] = {}
 
 
 class Site:
-    """A whole tree of applications, frozen. ``level`` is the outermost application's.
+    """A whole tree of applications, frozen. ``config`` is the outermost application's.
 
-    ``exact[method][path]`` is the short cut for paths without arguments, ``below[method][path]`` for those with one
-    segment more, its argument; ``find`` does the others. WebSockets have tables of their own, ``sockets``: no handler
-    is reached by the other protocol.
+    ``exact[method][path]`` is the short cut for paths without arguments, ``below[method][path]`` for paths with one
+    more segment, which is the argument; ``find`` uses it and does all others. ``sockets`` are the separate tables of
+    WebSockets: no handler is reached by the other protocol.
     """
 
     __slots__ = ("__weakref__", "below", "config", "exact", "has_mounts", "router", "sockets")
@@ -55,18 +55,18 @@ class Site:
         return found
 
     def close(self) -> None:
-        """End the processes of its pools; called when the application has been shut down."""
+        """End the processes of the pools, after the shut-down of the application."""
         for config in self.config.tree.values():
             config.pool.close()
 
     def refusal(self, request: Request, error: Exception) -> Exception:
-        """Why a request has no route: ``error``, or 426 for a WebSocket that the server passed on as a request."""
+        """Return why a request has no route: ``error``, or 426 for a WebSocket that came as a plain request."""
         if not isinstance(error, HTTPError) or "websocket" not in request.headers.get("upgrade", "").lower():
             return error
         routes = self.socket_routes(request)
+        assert not isinstance(routes, Handover)  # noqa: S101 - a mounted application refuses its requests itself
         try:
-            if not isinstance(routes, Handover):
-                routes.find_socket(request)
+            routes.find_socket(request)
         except HTTPError:
             return error
         # Without the Upgrade header that RFC 9110, section 15.5.22, asks for: PEP 3333 forbids it.
@@ -81,12 +81,12 @@ class Site:
         return self.sockets.find("GET", request._segments())
 
     def url_for(self, name: str, segments: Sequence[object], values: dict[str, object]) -> str:
-        """The path of a route by its name, one of HTTP or of WebSockets. Raises ``LookupError``, ``ValueError``."""
+        """Return the path of a route of HTTP or of WebSockets. Raises ``LookupError`` and ``ValueError``."""
         is_socket = name in self.sockets.routes and name not in self.router.routes
         return (self.sockets if is_socket else self.router).url_for(name, segments, values)
 
     def config_of(self, request: Request) -> AppConfig:
-        """The level of a request that has no route: of the deepest application that its path leads into."""
+        """Return the configuration of a request without a route: that of the deepest application on its path."""
         try:
             return self.router.config_of(request._segments())
         except HTTPError:  # a path that leads nowhere
