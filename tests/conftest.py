@@ -21,6 +21,7 @@ import pytest
 from micropie.testing import TestClient
 from tests.support.asgi_validator import validated
 from tests.support.redis_server import redis_server
+from tests.support.waiting import PATIENCE
 
 WORLDS = ("wsgi", "asyncio", "trio")
 
@@ -47,6 +48,7 @@ def connect() -> Iterator[MakeClient]:
     with ExitStack() as clients:
 
         def connect(app: Any, world: str, *, validate: bool = True, **options: Any) -> TestClient:
+            options.setdefault("app_timeout", PATIENCE)
             if world == "wsgi":
                 client = TestClient(validated_wsgi(app) if validate else app, protocol="wsgi", **options)
             else:

@@ -15,6 +15,7 @@ from micropie import App, ClientDisconnect, HTTPError, HttpMiddleware, inline
 from micropie.http.body import Body
 from tests.asgi.calls import DISCONNECT, Call, every_loop, get, http_scope, piece, run
 from tests.conftest import MakeClient
+from tests.support.pairs import sampled
 from tests.wsgi.calls import begin
 from tests.wsgi.calls import get as wsgi_get
 
@@ -336,8 +337,7 @@ LENGTHS = [
 ]
 
 
-@pytest.mark.parametrize("length", LENGTHS)
-@pytest.mark.parametrize("path", ["/body", "/read", "/ignores", "/chunks", "/joined"])
+@pytest.mark.parametrize(("length", "path"), sampled(LENGTHS, ["/body", "/read", "/ignores", "/chunks", "/joined"]))
 def test_R6_a_length_that_is_no_number_is_a_400(make_client: MakeClient, length: str, path: str) -> None:
     client = make_client(Reading(), validate=False)
     headers = [(b"Content-Length", length.encode()), (b"Content-Type", b"text/plain")]
@@ -348,8 +348,7 @@ def test_R6_a_length_that_is_no_number_is_a_400(make_client: MakeClient, length:
     assert (answer.status_code, "Content-Length" in answer.text) == (400, True)
 
 
-@pytest.mark.parametrize("length", LENGTHS)
-@pytest.mark.parametrize("kind", [FORM, JSON, MULTIPART, {}])
+@pytest.mark.parametrize(("length", "kind"), sampled(LENGTHS, [FORM, JSON, MULTIPART, {}]))
 def test_R6_a_length_that_is_no_number_is_a_400_of_every_post(
     make_client: MakeClient, length: str, kind: dict[str, str]
 ) -> None:

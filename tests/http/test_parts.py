@@ -31,6 +31,7 @@ from micropie.http.forms.uploads import NewFile
 from tests.asgi.calls import DISCONNECT, Call, every_loop, get, http_scope, piece, run
 from tests.conftest import MakeClient
 from tests.support.multipart_forms import HEADERS, PAIRS, form, in_pieces, section
+from tests.support.pairs import paired
 from tests.wsgi.calls import get as wsgi_get
 
 TEXT, BYTES = "text/plain", "application/octet-stream"
@@ -228,9 +229,8 @@ WRONG = {
 }
 
 
-@arriving
 @pytest.mark.parametrize("size", [1_000_000, 50])
-@pytest.mark.parametrize("wrong", WRONG)
+@pytest.mark.parametrize(("wrong", "path"), paired(list(WRONG), ARRIVING))
 def test_R25_R26_R27_limits_and_sentences_are_those_of_a_received_form(
     make_client: MakeClient, path: str, wrong: str, size: int
 ) -> None:

@@ -13,6 +13,7 @@ from micropie.http.request import Request
 from micropie.http.state import State
 from tests.asgi.calls import Call, every_loop, get, http_scope, piece, run
 from tests.conftest import MakeClient
+from tests.support.pairs import paired
 from tests.wsgi.calls import get as wsgi_get
 
 WORLDS = ("wsgi", "asyncio", "trio")
@@ -344,8 +345,7 @@ BAD_PATHS = [
 ]  # fmt: skip
 
 
-@pytest.mark.parametrize("target", BAD_PATHS)
-@pytest.mark.parametrize("method", ["GET", "HEAD", "POST", "OPTIONS"])
+@pytest.mark.parametrize(("target", "method"), paired(BAD_PATHS, ["GET", "HEAD", "POST", "OPTIONS"]))
 def test_R11_a_path_that_is_no_text_is_a_400(make_client: MakeClient, target: bytes, method: str) -> None:
     answer = make_client(Echo(), validate=False).request(method, "/", extensions={"target": target})
     assert (answer.status_code, answer.headers["content-type"]) == (400, "text/plain; charset=utf-8")

@@ -11,6 +11,7 @@ import pytest
 from micropie import App, HTTPError, HttpMiddleware, InMemorySessionBackend, SessionBackend, SetupError
 from micropie.sessions import Session
 from tests.conftest import MakeClient
+from tests.support.pairs import sampled
 
 
 class Sync(SessionBackend):
@@ -186,8 +187,10 @@ def test_an_id_that_was_not_issued_here_is_not_adopted(make_client: MakeClient, 
     assert answer.cookies["session_id"] != "planted"
 
 
-@every_backend
-@pytest.mark.parametrize("value", ["", '""', "x" * 4000, "../../etc/passwd", "a b", "%00"])
+STRANGE_IDS = ["", '""', "x" * 4000, "../../etc/passwd", "a b", "%00"]
+
+
+@pytest.mark.parametrize(("value", "backend"), sampled(STRANGE_IDS, [InMemorySessionBackend, *BACKENDS], 1))
 def test_a_strange_id_is_no_session(make_client: MakeClient, backend: Any, value: str) -> None:
     answer = make_client(Root(backend())).get("/look", headers={"Cookie": f"session_id={value}"})
     assert (answer.status_code, answer.json()) == (200, {})

@@ -23,6 +23,7 @@ from micropie.csrf import csrf_token
 from micropie.execution.context import current
 from micropie.templates import CHUNK, FIRST_CHUNK, in_chunks
 from tests.conftest import MakeClient
+from tests.support.pairs import paired
 
 WriteTemplates = Callable[..., Path]
 
@@ -116,8 +117,7 @@ WANTED = {
 }
 
 
-@every_handler
-@pytest.mark.parametrize("name", WANTED)
+@pytest.mark.parametrize(("name", "handler"), paired(list(WANTED), HANDLERS))
 def test_R77_every_part_of_a_template_escapes(
     make_client: MakeClient, write: WriteTemplates, handler: str, name: str
 ) -> None:
@@ -198,25 +198,23 @@ def test_the_author_s_values_go_first(make_client: MakeClient, write: WriteTempl
     assert {answer.headers.get("set-cookie") for answer in answers} == {None}
 
 
-USES = [
-    "{{ session.user }}",
-    "{{ session['user'] }}",
-    "{{ session.get('user', 'x') }}",
-    "{% if session %}yes{% endif %}",
-    "{% if 'user' in session %}yes{% endif %}",
-    "{% for key, value in session.items() %}{{ key }}={{ value }}{% endfor %}",
-    "{{ session|length }}",
-    "{{ session }}",
-    "{{ session.missing }}",
-    "{{ session.id is none }}",
-]
-SHOWN = ["<A>", "<A>", "<A>", "yes", "yes", "user=<A>", "1", "{'user': '<A>'}", "", "False"]
+SHOWN = {
+    "{{ session.user }}": "<A>",
+    "{{ session['user'] }}": "<A>",
+    "{{ session.get('user', 'x') }}": "<A>",
+    "{% if session %}yes{% endif %}": "yes",
+    "{% if 'user' in session %}yes{% endif %}": "yes",
+    "{% for key, value in session.items() %}{{ key }}={{ value }}{% endfor %}": "user=<A>",
+    "{{ session|length }}": "1",
+    "{{ session }}": "{'user': '<A>'}",
+    "{{ session.missing }}": "",
+    "{{ session.id is none }}": "False",
+}
 
 
-@every_handler
-@pytest.mark.parametrize(("use", "shown"), list(zip(USES, SHOWN, strict=True)))
+@pytest.mark.parametrize(("use", "handler"), paired(list(SHOWN), HANDLERS))
 def test_the_session_is_there_when_it_is_used(
-    make_client: MakeClient, write: WriteTemplates, handler: str, use: str, shown: str
+    make_client: MakeClient, write: WriteTemplates, handler: str, use: str
 ) -> None:
     class Root(Pages):
         def login(self) -> str:
@@ -227,7 +225,7 @@ def test_the_session_is_there_when_it_is_used(
     assert client.get(f"/{handler}?name=page.html").status_code == 200
     client.get("/login")
     answer = client.get(f"/{handler}?name=page.html")
-    assert answer.text == shown.replace("<", "&lt;").replace(">", "&gt;").replace("'", "&#39;")
+    assert answer.text == SHOWN[use].replace("<", "&lt;").replace(">", "&gt;").replace("'", "&#39;")
     assert answer.headers["vary"] == "Cookie"
 
 
@@ -475,8 +473,10 @@ def test_R59_a_stream_that_its_client_leaves_is_closed(
 # -- what goes wrong ---------------------------------------------------------------------------------------------------
 
 
-@every_handler
-@pytest.mark.parametrize("name", ["none.html", "../secret", "/etc/passwd", "", ".", "x" * 5000, "includes.html"])
+MISSING = ["none.html", "../secret", "/etc/passwd", "", ".", "x" * 5000, "includes.html"]
+
+
+@pytest.mark.parametrize(("name", "handler"), paired(MISSING, HANDLERS))
 def test_a_missing_template_is_a_500_and_the_log_says_where_it_was_looked_for(
     make_client: MakeClient, write: WriteTemplates, handler: str, name: str, caplog: pytest.LogCaptureFixture
 ) -> None:
