@@ -1,12 +1,14 @@
 """The rules of the layers that import-linter can't check; its contracts are in pyproject.toml.
 
 The core never waits: it has no ``async`` and imports no event loop. Nothing below ``App`` needs it. No modules import each
-other in a circle, also not for type checking.
+other in a circle, also not for type checking. The package has few entries and few uses of ``Any``.
 """
 
 from __future__ import annotations
 
 import ast
+import io
+import tokenize
 from functools import cache
 from graphlib import CycleError, TopologicalSorter
 from pathlib import Path
@@ -137,3 +139,32 @@ def test_the_architecture_names_every_module() -> None:
     text = (PACKAGE.parent / "ARCHITECTURE.md").read_text()
     tops = {path.relative_to(PACKAGE).parts[0] for path in EVERY_FILE} - {"__init__.py"}
     assert [top for top in sorted(tops) if f"`{top}`" not in text and f"`{top}/`" not in text] == []
+
+
+def test_the_package_has_few_entries() -> None:
+    assert len([path for path in PACKAGE.iterdir() if path.name != "__pycache__"]) <= 18
+
+
+NOT_CODE = (tokenize.COMMENT, tokenize.NL, tokenize.NEWLINE, tokenize.INDENT, tokenize.DEDENT, tokenize.ENDMARKER)
+Documented = ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef
+
+
+def lines_and_uses_of_any(source: str) -> tuple[int, int]:
+    """Count the lines with code, docstrings left out, and the uses of ``Any`` outside of imports."""
+    nodes = list(ast.walk(ast.parse(source)))
+    first_statements = [node.body[0] for node in nodes if isinstance(node, Documented) and ast.get_docstring(node)]
+    docstrings = {line for node in first_statements for line in lines_of(node)}
+    imports = {line for node in nodes if isinstance(node, ast.Import | ast.ImportFrom) for line in lines_of(node)}
+    tokens = [token for token in tokenize.generate_tokens(io.StringIO(source).readline) if token.type not in NOT_CODE]
+    code = {line for token in tokens for line in range(token.start[0], token.end[0] + 1)} - docstrings
+    return len(code), sum(token.string == "Any" and token.start[0] not in imports for token in tokens)
+
+
+def lines_of(node: ast.stmt) -> range:
+    return range(node.lineno, (node.end_lineno or node.lineno) + 1)
+
+
+def test_any_is_for_what_may_be_anything() -> None:
+    counts = [lines_and_uses_of_any(path.read_text()) for path in EVERY_FILE]
+    lines, uses = map(sum, zip(*counts, strict=True))
+    assert uses / lines <= 25 / 1000
