@@ -2,6 +2,11 @@
 
 Once the head is sent, an error can only abort: it is logged and raised into the server, which then cuts the
 connection; a broken stream never ends as a complete one does.
+
+A whole file is sent by the server itself if it can (the extension ``http.response.pathsend``), without a byte of it
+passing through Python. The server opens the file anew, so it sends what is at that path by then, under a head that was
+made a moment before: if the file was replaced by one of another length, the server cuts it off or finds it too short
+for its Content-Length. https://asgi.readthedocs.io/en/latest/extensions.html
 """
 
 from __future__ import annotations
@@ -9,7 +14,6 @@ from __future__ import annotations
 import logging
 from collections.abc import Iterable
 
-from micropie.asgi.files import send_by_path
 from micropie.asgi.request import ASGIRequest
 from micropie.asgi.streaming import close_stream, send_rest
 from micropie.errors import ClientDisconnect
@@ -18,6 +22,8 @@ from micropie.http.streams import END, FileRange, Stream
 from micropie.http.types import Message, Send
 
 logger = logging.getLogger("micropie")
+
+PATHSEND = "http.response.pathsend"
 
 
 class _ContentTypes(dict[str, tuple[bytes, bytes]]):
@@ -59,12 +65,15 @@ def encode_headers(
 
 async def send_streamed(head: Message, stream: Stream, request: ASGIRequest, send: Send) -> None:
     """Send head and chunks, and close the stream. If the client leaves, it ends with a line in the debug log."""
+    has_body = stream.first is not END and request.method != "HEAD" and head["status"] not in (204, 304)
+    by_path = has_body and type(stream.source) is FileRange and _can_send_by_path(stream.source, request)
     try:
-        if type(stream.source) is FileRange and await send_by_path(head, stream, request, send):
-            return
-        has_body = stream.first is not END and request.method != "HEAD" and head["status"] not in (204, 304)
         try:
             await send(head)
+            if by_path:
+                stream.first = END  # the chunk that was read ahead is not needed
+                await send({"type": PATHSEND, "path": stream.source.path})
+                return
             if has_body:
                 await send({"type": "http.response.body", "body": stream.first, "more_body": True})
         except OSError as error:
@@ -86,3 +95,8 @@ async def send_streamed(head: Message, stream: Stream, request: ASGIRequest, sen
     finally:
         if stream.is_open and stream.claim_close():
             await close_stream(stream, request.config)
+
+
+def _can_send_by_path(part: FileRange, request: ASGIRequest) -> bool:
+    """Return whether the body is a whole file, and the server sends files by their path."""
+    return part.file is not None and part.is_whole and PATHSEND in (request.scope.get("extensions") or ())

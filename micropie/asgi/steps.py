@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, Any, Protocol, TypeVar, cast
+from contextlib import suppress
+from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar, cast
 
 from anyio import CancelScope, move_on_after
 
@@ -28,32 +29,20 @@ from micropie.execution.steps import (
     TookTooLong,
 )
 from micropie.execution.threads import IO_THREADS, in_handler_thread, in_thread, interrupting
+from micropie.flow.lifecycle import LifespanContext
 from micropie.flow.pooled import call_in_pool
 from micropie.http.body import Body
-from micropie.http.response import Response
 from micropie.mounts.asgi_in_asgi import answer_of_asgi
-from micropie.mounts.prefixes import WSGI, MountedPath
+from micropie.mounts.prefixes import WSGI
 from micropie.mounts.wsgi_in_asgi import answer_of_wsgi
-from micropie.routing.config import AppConfig
-from micropie.routing.site import MountRoute
 
 if TYPE_CHECKING:
     from micropie.asgi.request import ASGIRequest
 
+# Steps are performed for a request, or for a lifespan.
+StepContext: TypeAlias = "ASGIRequest | LifespanContext"
 
 Value = TypeVar("Value")
-
-
-class StepContext(Protocol):
-    """What steps need to be performed: a request, or a ``LifespanContext`` at start-up and shut-down."""
-
-    config: AppConfig
-
-    def receive_nowait(self) -> tuple[bytes, bool] | None:
-        """Return the next piece of the body and whether more may follow; None if it has not arrived."""
-
-    async def receive_waiting(self) -> tuple[bytes, bool]:
-        """Wait for the piece for which ``receive_nowait`` returned None."""
 
 
 async def perform(flow: Flow[Value], context: StepContext) -> Value:
@@ -100,10 +89,8 @@ async def perform_step(
             return await in_handler_thread(
                 context.config.pool_threads, call_in_pool, context, function, arguments, token, abandon_on_cancel=True
             )
-    if kind is BLOCK:
-        return await in_thread(context.config.threads, function, *arguments)
-    if kind is IO:
-        return await in_thread(IO_THREADS, function, *arguments)
+    if kind is BLOCK or kind is IO:
+        return await in_thread(IO_THREADS if kind is IO else context.config.threads, function, *arguments)
     if kind is CHUNK:
         return await next_chunk(arguments[0], cast("ASGIRequest", context))
     if kind is CLOSE:
@@ -114,10 +101,7 @@ async def perform_step(
                 return await in_handler_thread(context.config.threads, function, *arguments, abandon_on_cancel=True)
             return await perform_step(kind.kind, function, arguments, context)
         raise TookTooLong
-    return await _answer_of_mount(*arguments)
-
-
-async def _answer_of_mount(route: MountRoute, request: ASGIRequest, mounted_path: MountedPath) -> Response:
+    route, request, mounted_path = arguments  # kind is MOUNT
     if route.mount.kind == WSGI:
         return await answer_of_wsgi(route.mount, route.threads, mounted_path, request)
     return await answer_of_asgi(route.mount, mounted_path, request)
@@ -148,17 +132,10 @@ async def close_request(request: ASGIRequest) -> None:
             await in_thread(IO_THREADS, request.close)
     else:
         request.close()
-    if request._tasks and not _start_tasks(request):
+    if request._tasks:
+        watchers = request.watchers
+        with suppress(RuntimeError):  # the task group has ended
+            if watchers is not None:
+                request._context.run(watchers.start_soon, run_tasks, request)
+                return
         await run_tasks(request)
-
-
-def _start_tasks(request: ASGIRequest) -> bool:
-    """Start the tasks of ``after_response`` in the lifespan's task group; return False if there is none."""
-    watchers = request.watchers
-    if watchers is None:
-        return False
-    try:
-        request._context.run(watchers.start_soon, run_tasks, request)
-    except RuntimeError:
-        return False
-    return True

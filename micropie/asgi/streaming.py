@@ -10,6 +10,7 @@ from __future__ import annotations
 import logging
 from collections.abc import AsyncIterator, Awaitable
 from contextvars import copy_context
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, TypeVar
 
 from anyio import CancelScope, create_task_group, move_on_after
@@ -85,6 +86,7 @@ async def close_stream(stream: Stream, config: AppConfig) -> None:
             await (stream.closer() if stream.is_async else in_thread(config.threads, stream.closer))
 
 
+@dataclass(slots=True, eq=False)
 class DisconnectWatcher:
     """Watches for the client's disconnect from ``begin`` on, and cancels ``source`` then.
 
@@ -92,22 +94,13 @@ class DisconnectWatcher:
     empty. ``source`` is None if it never waits.
     """
 
-    __slots__ = ("_checks", "_has_left", "_request", "_scope", "_source", "_watchers", "_watching")
-
-    def __init__(
-        self,
-        request: ASGIRequest,
-        watchers: TaskGroup,
-        source: ScopedIterator | None,
-        watching: list[DisconnectWatcher],
-    ) -> None:
-        self._request = request
-        self._watchers = watchers
-        self._source = source
-        self._watching = watching
-        self._scope = CancelScope()
-        self._has_left = False
-        self._checks = 0
+    _request: ASGIRequest
+    _watchers: TaskGroup
+    _source: ScopedIterator | None
+    _watching: list[DisconnectWatcher]
+    _scope: CancelScope = field(default_factory=CancelScope)
+    _has_left: bool = False
+    _checks: int = 0
 
     def begin(self) -> None:
         """Start the task that waits for the disconnect."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, Any, Protocol, TypeVar, cast
+from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar, cast
 
 from anyio import move_on_after
 
@@ -26,31 +26,25 @@ from micropie.execution.steps import (
     TookTooLong,
 )
 from micropie.execution.threads import in_thread
+from micropie.flow.lifecycle import LifespanContext
 from micropie.flow.pooled import call_in_pool
 from micropie.http.response import Response
 from micropie.mounts.asgi_in_wsgi import answer_of_asgi
 from micropie.mounts.prefixes import WSGI, MountedPath
 from micropie.mounts.wsgi_in_wsgi import answer_of_wsgi
-from micropie.routing.config import AppConfig
 from micropie.routing.site import MountRoute
 from micropie.wsgi.streaming import close_stream, next_chunk
 
 if TYPE_CHECKING:
     from micropie.wsgi.request import WSGIRequest
 
+# Steps are performed for a request, or for a lifespan.
+StepContext: TypeAlias = "WSGIRequest | LifespanContext"
+
 Value = TypeVar("Value")
 
 # Threads for what has a time limit: the server's own thread can't be abandoned. 40, as servers with threads have.
 _LIMITED_THREADS = Threads(40)
-
-
-class StepContext(Protocol):
-    """What steps need to be performed: a request, or a ``LifespanContext`` at start-up and shut-down."""
-
-    config: AppConfig
-
-    def receive_piece(self) -> tuple[bytes, bool]:
-        """Return the next piece of the body and whether more may follow."""
 
 
 def perform(flow: Flow[Value], context: StepContext) -> Value:

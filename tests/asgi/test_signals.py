@@ -10,7 +10,7 @@ from types import FrameType
 import anyio
 import pytest
 
-from micropie.asgi.signals import hearing_signals
+from micropie.asgi.lifespan import hearing_signals
 from tests.asgi.calls import every_loop, run
 
 

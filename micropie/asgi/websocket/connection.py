@@ -41,9 +41,11 @@ import logging
 import types
 from collections import deque
 from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, field
 from typing import Any, NoReturn, cast
 
 from anyio import CancelScope, Event, create_task_group, current_time, get_cancelled_exc_class, move_on_after
+from anyio.abc import TaskGroup
 from anyio.lowlevel import checkpoint
 
 from micropie.asgi.coroutines import Steps, advance, brings_cancellation, resume, when_it_waits
@@ -91,49 +93,30 @@ POLICY_CLOSE_WITHIN = 1.0
 DENIAL = "websocket.http.response"  # ASGI, "WebSocket Denial Response"
 
 
+@dataclass(slots=True, eq=False)
 class Connection:
     """One WebSocket, between the server's ``receive`` and ``send`` and the handler's calls."""
 
-    __slots__ = (
-        "_cleanup_scope",
-        "_close_sent",
-        "_grace",
-        "_in_handler",
-        "_is_receiving",
-        "_is_receiving_ahead",
-        "_is_sending",
-        "_leave_scope",
-        "_max_size",
-        "_read_ahead",
-        "_receive",
-        "_request",
-        "_send",
-        "_send_timeout",
-        "_sent_unchecked",
-        "_small_size",
-        "_tasks",
-        "_timeout",
-        "_turns",
-        "_waits_in_call",
-        "progress",
-    )
-
-    def __init__(self, request: ASGIWebSocketRequest, receive: Receive, send: Send) -> None:
-        self._request = request
-        self.progress = Progress()
-        self._receive = receive
-        self._send = send
-        self._send_timeout: float | None = None
-        self._timeout: float | None = None
-        self._read_ahead: ReadAhead | None = None
-        self._in_handler = False  # whether the handler's own task is running
-        self._is_receiving = False  # whether the handler's own task waits in the server's ``receive``
-        self._waits_in_call = False  # whether it waits in another call of this connection
-        self._is_receiving_ahead = False  # whether a task waits for a message that is read ahead
-        self._is_sending = False
-        self._close_sent = False
-        self._turns: deque[Event] | None = None  # of the tasks that wait until they may send
-        self._sent_unchecked = 0
+    _request: ASGIWebSocketRequest
+    _receive: Receive
+    _send: Send
+    progress: Progress = field(default_factory=Progress)
+    _send_timeout: float | None = None
+    _timeout: float | None = None
+    _max_size: int = 0
+    _small_size: int = 0
+    _tasks: TaskGroup = field(init=False)
+    _leave_scope: CancelScope = field(default_factory=CancelScope)
+    _cleanup_scope: CancelScope = field(default_factory=CancelScope)
+    _read_ahead: ReadAhead | None = None
+    _in_handler: bool = False  # whether the handler's own task is running
+    _is_receiving: bool = False  # whether the handler's own task waits in the server's ``receive``
+    _waits_in_call: bool = False  # whether it waits in another call of this connection
+    _is_receiving_ahead: bool = False  # whether a task waits for a message that is read ahead
+    _is_sending: bool = False
+    _close_sent: bool = False
+    _turns: deque[Event] | None = None  # of the tasks that wait until they may send; few sockets need one
+    _sent_unchecked: int = 0
 
     # -- the handler -------------------------------------------------------------------------------------------------
 
@@ -143,7 +126,6 @@ class Connection:
         self._max_size = settings.websocket_max_size
         self._small_size = self._max_size // 4  # UTF-8 has at most four bytes a character
         self._send_timeout = settings.websocket_send_timeout
-        self._grace = settings.websocket_grace
         timeout = self._timeout = settings.websocket_timeout
         if timeout is not None:
             receive = self._receive
@@ -154,7 +136,7 @@ class Connection:
             await own.__aenter__()
         self._tasks = tasks
         try:
-            with CancelScope() as self._leave_scope, CancelScope() as self._cleanup_scope:
+            with self._leave_scope, self._cleanup_scope:
                 await cast("Awaitable[None]", self._observe(handler(websocket, *arguments).__await__()))
         finally:
             if self._read_ahead is not None:
@@ -210,8 +192,9 @@ class Connection:
                 self._read_ahead.end()
 
     def _start_grace(self) -> None:
-        if self._grace is not None:
-            self._leave_scope.deadline = current_time() + self._grace
+        grace = self._request.config.settings.websocket_grace
+        if grace is not None:
+            self._leave_scope.deadline = current_time() + grace
 
     # -- messages in -------------------------------------------------------------------------------------------------
 
