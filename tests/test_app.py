@@ -1,4 +1,4 @@
-"""``App``: both protocols in one object, what it lets an author set, start-up and shut-down."""
+"""``App``: both protocols in one object, an author's settings, start-up and shut-down."""
 
 from __future__ import annotations
 
@@ -394,7 +394,7 @@ def test_a_failed_start_up_reaches_the_server_with_its_message(
     else:
         with pytest.raises(Exception, match="the database is late"):
             make_client(app)
-    assert events[-1] == "leave"  # what had started is undone
+    assert events[-1] == "leave"  # start-up is undone
 
 
 def test_wsgi_shutdown_is_there_for_servers_exit_hooks() -> None:

@@ -1,4 +1,4 @@
-"""Errors: the author's handlers for them, what is logged, and what a client never sees."""
+"""Errors: the author's handlers for them, the log, and the details that clients never see."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ class SmallOops(Oops):
 
 
 class Failing(App):
-    """`/sync/oops` and `/asynchronous/oops` raise what ERRORS names."""
+    """``/sync/oops`` and ``/asynchronous/oops`` raise ``ERRORS["oops"]``."""
 
     def sync(self, name: str) -> Any:
         error = ERRORS[name]()

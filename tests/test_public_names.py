@@ -1,4 +1,4 @@
-"""What ``micropie`` offers by name, and what importing it costs."""
+"""The public names of ``micropie``, and the cost of importing it."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ import micropie
 
 ROOT = Path(micropie.__file__).parent.parent
 
-# What the documentation promises; whatever is added here is kept for good.
+# The names in the documentation. A name that is added here stays for good.
 PROMISED = """
 App Server route get post put patch delete run_in inline threaded pooled where hidden reads_body max_body_size
 Request Response EventStream Headers MutableHeaders UploadFile request template static_file event

@@ -1,7 +1,7 @@
-"""The documentation is true: its Python runs, and its requests get the answers that stand beside them.
+"""The documentation is true: its Python runs, and its requests get the answers beside them.
 
 A ``python`` block is a module of its own. An ``http`` block is a list of requests to the ``app`` of the module above
-it: ``GET /path -> 200 the body``; what is sent stands after the path, JSON if it begins with a brace, else a form.
+it: ``GET /path -> 200 the body``. A body to send stands after the path: JSON if it begins with a brace, else a form.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ WAYS = [{"protocol": "wsgi"}, {"backend": "asyncio"}, {"backend": "trio"}]
 
 
 class Module(NamedTuple):
-    """A ``python`` block, and the ``http`` block below it ("" if there is none)."""
+    """A ``python`` block and the ``http`` block below it, "" without one."""
 
     place: str
     source: str
@@ -92,7 +92,7 @@ def test_links_within_the_project_lead_somewhere(page: Path) -> None:
 
 
 def anchors(page: Path) -> set[str]:
-    """The anchors of a page's headings, as GitHub makes them."""
+    """Return the anchors of a page's headings, as GitHub makes them."""
     headings = re.findall(r"^#+ (.*)$", BLOCK.sub("", page.read_text()), re.MULTILINE)
     return {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in headings}
 

@@ -1,4 +1,4 @@
-"""The same request gets the same answer, byte for byte, in every world. Golden tables; a row is never only "equal"."""
+"""The same request gets the same answer, byte for byte, in every world. The tables have the expected answers."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from tests.conftest import WORLDS, MakeClient
 
 
 def ask(client: TestClient, target: str, method: str = "GET", **options: Any) -> httpx.Response:
-    """The answer to exactly this target: httpx would normalise it."""
+    """Return the answer to exactly this target, which httpx would normalise."""
     return client.request(method, "/", extensions={"target": target.encode()}, **options)
 
 
@@ -138,7 +138,7 @@ PATHS: dict[str, int | list[Any]] = {
     "/exact%2Fpath": 404,
     "/exact//path": 404,
 }
-# Where a server passes on the decoded path only, nobody can tell an escaped slash from a plain one.
+# Where a server passes only the decoded path on, an escaped slash can't be told from a plain one.
 NEEDS_RAW_TARGET = {target for target in PATHS if "%2f" in target.lower()}
 
 
@@ -162,7 +162,7 @@ def test_R12_the_answers_are_equal_to_the_byte(connect: MakeClient) -> None:
 
 
 def with_request_uri(app: Any) -> Any:
-    """As uWSGI, waitress and Apache: no RAW_URI but REQUEST_URI."""
+    """Tell the target as uWSGI, waitress and Apache do: by REQUEST_URI without RAW_URI."""
 
     def application(environ: dict[str, Any], start_response: Any) -> Any:
         return app({**environ, "REQUEST_URI": environ["RAW_URI"], "RAW_URI": ""}, start_response)
@@ -171,7 +171,7 @@ def with_request_uri(app: Any) -> Any:
 
 
 def with_absolute_uri(app: Any) -> Any:
-    """As a client behind which stands a proxy: ``GET http://testserver/path``."""
+    """Tell the target in the absolute form that proxies get: ``GET http://testserver/path``."""
 
     def application(environ: dict[str, Any], start_response: Any) -> Any:
         return app({**environ, "RAW_URI": "http://testserver" + environ["RAW_URI"]}, start_response)
@@ -220,7 +220,7 @@ def test_R12_a_mount_is_no_way_around_the_path(make_client: MakeClient) -> None:
 
 
 def test_R12_a_middleware_may_have_changed_the_path() -> None:
-    """PATH_INFO counts where RAW_URI says something else: it is what the middleware before us decided on."""
+    """PATH_INFO counts where RAW_URI differs from it: a middleware may have rewritten it."""
     app = Golden()
 
     def application(environ: dict[str, Any], start_response: Any) -> Any:

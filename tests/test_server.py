@@ -1,4 +1,4 @@
-"""``Server``, as the applications of its time were written."""
+"""``Server``, used as older applications use it."""
 
 from __future__ import annotations
 

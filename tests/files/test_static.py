@@ -416,7 +416,6 @@ def test_R38_odd_names_are_not_found(make_client: MakeClient, site: Path, name: 
     assert make_client(app).get("/").status_code == 404
 
 
-@pytest.mark.timeout(10)
 @pytest.mark.parametrize("cached", [False, True])
 def test_R38_what_is_no_file_does_not_block(make_client: MakeClient, site: Path, cached: bool) -> None:
     os.mkfifo(site / "fifo")
@@ -430,7 +429,6 @@ def test_R38_what_is_no_file_does_not_block(make_client: MakeClient, site: Path,
             assert client.head(f"/static/{name}").status_code == 404, name
 
 
-@pytest.mark.timeout(10)
 def test_R38_what_becomes_a_fifo_meanwhile_does_not_block(
     make_client: MakeClient, site: Path, monkeypatch: pytest.MonkeyPatch, nothing_stays_open: None
 ) -> None:

@@ -1,4 +1,4 @@
-"""The servers of the tour: each is started when the first test asks for it, and ended with the last test."""
+"""The servers of the tour. Each starts when the first test asks for it and stops after the last test."""
 
 from __future__ import annotations
 
@@ -11,6 +11,6 @@ from tests.servers.harness import ServerOf, serving
 
 @pytest.fixture(scope="session")
 def tour_on() -> Iterator[ServerOf]:
-    """``tour_on("uvicorn")`` is the tour, served by it."""
+    """Return ``tour_on(name)``: the server of that name, with the tour."""
     with serving("examples.tour:app") as server_of:
         yield server_of

@@ -1,4 +1,4 @@
-"""An application that writes down what happens to it, and where: a line each in the file that ``DIARY`` names."""
+"""An application that writes a line for each event, with its process and thread, to the file that ``DIARY`` names."""
 
 from __future__ import annotations
 

@@ -11,7 +11,7 @@ from micropie import App, EventStream, event
 
 
 class Events(App):
-    """``log`` is asked for by ``/closed``."""
+    """``/`` returns the number of streams that were closed."""
 
     def __init__(self) -> None:
         super().__init__()

@@ -1,7 +1,7 @@
-"""Real servers as processes, and requests as bytes: what goes over the wire is what a test wrote.
+"""Real servers as processes, and requests as bytes: a test's bytes go over the wire unchanged.
 
-A server gets a session of its own (as in ``setsid``), so that whatever it forked can be ended with it. It is told to
-end by a signal to its first process alone, as a service manager does it; what is left after that is killed.
+A server runs in a new session (as with ``setsid``), so that its forks can be killed with it. As a service manager does,
+the harness signals the first process alone, and kills the rest of the session after that.
 """
 
 from __future__ import annotations
@@ -29,11 +29,11 @@ START_WITHIN = 30.0
 STOP_WITHIN = 20.0
 ANSWER_WITHIN = 30.0
 
-# What asyncio and trio write when a task, a coroutine or an error was left lying about (docs/risks.md, R61).
+# Written by asyncio and trio when a task, a coroutine or an error is left over (docs/risks.md, R61).
 LEFTOVERS = ("never awaited", "never retrieved", "was destroyed but it is pending", "ResourceWarning")
 
-# A shell starts what runs in its background with SIGINT ignored, and children inherit that. Not a preexec_fn: that
-# runs Python in a forked child, where whoever measures coverage may hold a lock.
+# A shell starts its background jobs with SIGINT ignored, and children inherit that. A preexec_fn would run Python in a
+# forked child, where the measurement of coverage may hold a lock.
 HEED_INTERRUPTS = """
 import os, signal, sys
 signal.signal(signal.SIGINT, signal.SIG_DFL)
@@ -42,16 +42,16 @@ os.execv(sys.argv[1], sys.argv[1:])
 
 
 class Kind(NamedTuple):
-    """A server and how it is started; ``{port}`` and ``{workers}`` are filled in."""
+    """A server's protocol and its command, in which ``{port}`` and ``{workers}`` are replaced."""
 
     protocol: str
     command: str
     has_raw_path: bool = True
-    """Whether it hands the path on as it came, so that ``%2F`` stays apart from a slash."""
+    """Whether it passes the raw path on, in which ``%2F`` differs from a slash."""
     has_end: bool = True
-    """Whether a worker that is told to end gets to its shut-down handlers."""
+    """Whether a worker runs the shut-down handlers when it is told to stop."""
     stop: signal.Signals = signal.SIGTERM
-    """What it takes as the word to end gracefully."""
+    """The signal that ends it gracefully."""
 
 
 _GUNICORN = "gunicorn --bind 127.0.0.1:{port} --workers {workers} --no-control-socket --graceful-timeout 5"
@@ -61,7 +61,7 @@ KINDS = {
     "hypercorn-asyncio": Kind("asgi", "hypercorn --bind 127.0.0.1:{port} --workers {workers} -k asyncio"),
     "hypercorn-trio": Kind("asgi", "hypercorn --bind 127.0.0.1:{port} --workers {workers} -k trio"),
     "granian-asgi": Kind("asgi", "granian --port {port} --workers {workers} --interface asgi"),
-    # Daphne has no lifespan: start-up runs before the first request, and nothing tells the end.
+    # Daphne has no lifespan: start-up runs before the first request, and the application does not learn of the end.
     "daphne": Kind("asgi", "daphne -b 127.0.0.1 -p {port}", has_end=False),
     "gunicorn-asgi": Kind("asgi", f"{_GUNICORN} -k asgi"),
     "gunicorn-sync": Kind("wsgi", f"{_GUNICORN} -k sync"),
@@ -74,22 +74,22 @@ KINDS = {
 
 
 class Answer(NamedTuple):
-    """An answer as it came over the wire."""
+    """A response as it came over the wire."""
 
     status: int
     headers: list[tuple[str, str]]
     body: bytes
     raw_body: bytes
-    """What followed the head: the body before chunks were put together."""
+    """The bytes after the head: the body before its chunks are joined."""
 
     def header(self, name: str) -> str | None:
-        """The one value of a header, None if there is none. Fails where a header that comes once comes twice."""
+        """Return the value of a header, None without it. Fails if there are several."""
         values = [value for key, value in self.headers if key.lower() == name.lower()]
         assert len(values) <= 1, f"{name} came {len(values)} times: {values}"
         return values[0] if values else None
 
     def all(self, name: str) -> list[str]:
-        """Every value of a header."""
+        """Return every value of a header."""
         return [value for key, value in self.headers if key.lower() == name.lower()]
 
 
@@ -105,7 +105,7 @@ class Server:
     ended: bool = field(default=False, init=False)
 
     def request(self, method: str, target: str, headers: Mapping[str, str] | None = None, body: bytes = b"") -> Answer:
-        """Send one request on a connection of its own, read until the server closes it."""
+        """Send one request on a new connection and read until the server closes it."""
         head = {"Host": f"127.0.0.1:{self.port}", "Connection": "close", **(headers or {})}
         if body and "Content-Length" not in head and "Transfer-Encoding" not in head:
             head["Content-Length"] = str(len(body))
@@ -113,7 +113,7 @@ class Server:
         return self.send(f"{method} {target} HTTP/1.1\r\n{lines}\r\n".encode("latin-1") + body, method)
 
     def send(self, data: bytes, method: str = "GET") -> Answer:
-        """Send these bytes, read until the server closes the connection."""
+        """Send ``data`` on a new connection and read until the server closes it."""
         with socket.create_connection(("127.0.0.1", self.port), timeout=ANSWER_WITHIN) as connection:
             # A server may have answered and closed before it read everything.
             with suppress(BrokenPipeError, ConnectionResetError):
@@ -125,21 +125,21 @@ class Server:
         return parsed(received, method)
 
     def output(self) -> str:
-        """What the server wrote to its standard output and error so far."""
+        """Return the server's standard output and error so far."""
         self.log.seek(0)
         return self.log.read().decode(errors="replace")
 
     def leftovers(self) -> list[str]:
-        """The lines that tell of something left lying about."""
+        """Return the lines of the output that report something left over."""
         return [line for line in self.output().splitlines() if any(word in line for word in LEFTOVERS)]
 
     def tell_to_end(self) -> None:
-        """Send the signal, and don't wait."""
+        """Send the signal without waiting."""
         if self.process.poll() is None:
             self.process.send_signal(self.kind.stop)
 
     def end(self) -> None:
-        """Have the server end, and see to it that nothing of it is left."""
+        """Stop the server, wait for it, and kill the rest of its session."""
         if self.ended:
             return
         self.ended = True
@@ -147,7 +147,7 @@ class Server:
             with suppress(subprocess.TimeoutExpired):
                 self.tell_to_end()
                 self.process.wait(4)
-            self.tell_to_end()  # granian does not hear it while it starts a worker
+            self.tell_to_end()  # granian ignores the signal while it starts a worker
             self.process.wait(STOP_WITHIN)
         except subprocess.TimeoutExpired:
             raise AssertionError(f"the server did not end within {STOP_WITHIN:g} s:\n{self.output()}") from None
@@ -160,7 +160,7 @@ class Server:
 
 
 def parsed(received: bytes, method: str) -> Answer:
-    """The bytes of one answer, taken apart by the standard library."""
+    """Parse the bytes of one response with the standard library."""
     assert received, "the server closed the connection without an answer"
     response = http.client.HTTPResponse(_Socket(received), method=method)  # type: ignore[arg-type]
     response.begin()
@@ -169,7 +169,7 @@ def parsed(received: bytes, method: str) -> Answer:
 
 
 class _Socket:
-    """As much of a socket as an ``HTTPResponse`` asks for."""
+    """The part of a socket that ``HTTPResponse`` needs."""
 
     def __init__(self, received: bytes) -> None:
         self._received = received
@@ -179,14 +179,14 @@ class _Socket:
 
 
 def start(kind: Kind, app: str, log: IO[bytes], **options: Any) -> Server:
-    """Start a server as ``launch`` does, and wait until it accepts connections. Fails with its output if it ends."""
+    """Launch a server and wait until it accepts connections. Fails with its output if it exits."""
     server = launch(kind, app, log, **options)
     await_start(server)
     return server
 
 
 def await_start(server: Server) -> None:
-    """Wait until a server that was launched accepts connections. Ends it and fails with its output if it ends."""
+    """Wait until a launched server accepts connections. Fails with its output if it exits or takes too long."""
     try:
         deadline = time.monotonic() + START_WITHIN
         while not accepts(server.port):
@@ -207,12 +207,12 @@ def launch(
     environ: Mapping[str, str] | None = None,
     port: int | None = None,
 ) -> Server:
-    """Start a server, and don't wait. ``port``: one that nobody uses, unless given."""
+    """Start a server without waiting for it; ``port`` is a free one unless given."""
     port = port or free_port()
     command = [sys.executable, "-m", *kind.command.format(port=port, workers=workers).split(), app]
     if kind.stop is signal.SIGINT:
         command = [sys.executable, "-c", HEED_INTERRUPTS, *command]
-    # Its lines are covered in-process: measuring them here would cost as much as all other tests together.
+    # Other tests cover these lines: measuring them here as well would take as long as all other tests together.
     own = {key: value for key, value in os.environ.items() if not key.startswith("COVERAGE_")}
     process = subprocess.Popen(
         command,
@@ -227,7 +227,7 @@ def launch(
 
 
 def guard_of(process: subprocess.Popen[bytes]) -> subprocess.Popen[bytes]:
-    """If these tests are killed themselves, the end of its pipe is what is left to end the process's group with."""
+    """Start a shell that kills the process's group when its pipe closes, also if the tests themselves are killed."""
     return subprocess.Popen(
         ["sh", "-c", f"read -r _; kill -KILL -{process.pid}"],
         stdin=subprocess.PIPE,
@@ -237,7 +237,7 @@ def guard_of(process: subprocess.Popen[bytes]) -> subprocess.Popen[bytes]:
 
 
 def end_all(servers: Sequence[Server]) -> None:
-    """End them all at once, which takes as long as the slowest."""
+    """Stop all servers at once, which takes as long as the slowest."""
     for server in servers:
         server.tell_to_end()
     failures = []
@@ -255,9 +255,9 @@ ServerOf = Callable[[str], Server]
 
 @contextmanager
 def serving(app: str, **options: Any) -> Iterator[ServerOf]:
-    """``server_of("uvicorn")`` serves ``app``; each is started when it is first asked for, and all are ended together.
+    """Yield ``server_of(name)``, which starts that server with ``app`` when it is first asked for it.
 
-    None may have left anything lying about.
+    All are stopped together at the end. Fails if one has left a task, a coroutine or an error over.
     """
     running: dict[str, Server] = {}
 
@@ -280,7 +280,7 @@ def serving(app: str, **options: Any) -> Iterator[ServerOf]:
 
 
 def accepts(port: int) -> bool:
-    """Whether something listens there."""
+    """Say whether a server listens on the port."""
     try:
         socket.create_connection(("127.0.0.1", port), timeout=1).close()
     except OSError:

@@ -1,4 +1,4 @@
-"""WebSockets for the tests with real servers; what a handler's end was like, the next client may ask for."""
+"""WebSockets for the tests with real servers. Another client may ask how a handler ended."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ class Sockets(App):
         await ws.receive_text()
 
     async def ws_talking(self, ws: WebSocket) -> None:
-        """Sends without ever receiving, until it hears that nobody listens."""
+        """Send without receiving, until sending fails."""
         await ws.accept()
         try:
             while True:
@@ -52,7 +52,7 @@ class Sockets(App):
             raise
 
     async def ws_elsewhere(self, ws: WebSocket) -> None:
-        """Waits for something that never comes."""
+        """Wait for an event that never happens."""
         await ws.accept()
         try:
             await anyio.sleep_forever()

@@ -34,13 +34,13 @@ def browser(server: tuple[Server, Path]) -> Iterator[httpx.Client]:
 
 
 def new_browser(server: Server) -> httpx.Client:
-    """Follows redirects and keeps cookies."""
+    """Return a client that follows redirects and keeps cookies."""
     url = f"http://127.0.0.1:{server.port}"
     return httpx.Client(base_url=url, follow_redirects=True, timeout=ANSWER_WITHIN, headers={"Host": "localhost"})
 
 
 def fields_of(page: str) -> dict[str, str]:
-    """The hidden fields that a page's forms send along."""
+    """Return the hidden fields of a page's forms."""
     return {name: unescape(value) for name, value in re.findall(r'type="hidden" name="([^"]+)" value="([^"]*)"', page)}
 
 

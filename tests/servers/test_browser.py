@@ -1,4 +1,4 @@
-"""The page of ``examples/live/`` in a real Chromium, on real servers: what is asserted on is what the page shows."""
+"""The page of ``examples/live/`` in a real Chromium, on real servers: the tests assert on the page's content."""
 
 from __future__ import annotations
 
@@ -33,11 +33,9 @@ ARGUMENTS = [
 ]
 APP = "examples.live.app:app"
 
-pytestmark = pytest.mark.timeout(60)  # a browser's start is much work
-
 
 class Chromedriver(Service):
-    """It and the browser are a group of processes of their own, which is ended whatever happens."""
+    """Run the driver in a new process group with the browser, and kill the group in the end."""
 
     started: tuple[subprocess.Popen[bytes], subprocess.Popen[bytes]] | None = None
 
@@ -67,7 +65,7 @@ def chromium() -> Iterator[webdriver.Chrome]:
         options.binary_location = "/usr/bin/chromium"
         for argument in [*ARGUMENTS, f"--user-data-dir={directory}"]:
             options.add_argument(argument)
-        # Everything that the page complains of is kept, also what a policy forbids it.
+        # The console keeps every message, also those about the policy.
         options.set_capability("goog:loggingPrefs", {"browser": "ALL"})
         driver = Chromedriver()
         try:
@@ -90,7 +88,7 @@ def server(request: pytest.FixtureRequest) -> Iterator[Server]:
 
 @dataclass(frozen=True)
 class Tab:
-    """A tab of the browser, brought to the front whenever it is used."""
+    """A tab of the browser, brought to the front with each use."""
 
     browser: webdriver.Chrome
     handle: str
@@ -135,7 +133,7 @@ class Tab:
 
 @pytest.fixture
 def new_tab(chromium: webdriver.Chrome) -> Iterator[Callable[[Server], Tab]]:
-    """``new_tab(server)``: the page, connected."""
+    """Return ``new_tab(server)``, which opens the page and waits until it is connected."""
     first = chromium.current_window_handle
 
     def new_tab(server: Server) -> Tab:
@@ -155,7 +153,7 @@ def new_tab(chromium: webdriver.Chrome) -> Iterator[Callable[[Server], Tab]]:
 
 @pytest.fixture
 def no_complaints(chromium: webdriver.Chrome, new_tab: object) -> Iterator[None]:
-    """Fails the test if the pages' consoles say anything: an error of a script, what the policy forbids."""
+    """Fail the test if a page's console has a message: a script's error, or a breach of the policy."""
     complaints(chromium)  # those of other tests
     yield
     assert complaints(chromium) == []

@@ -16,10 +16,10 @@ from tests.servers.harness import KINDS, STOP_WITHIN, Server, start
 
 # gunicorn's sync worker and one of granian's WSGI threads have one client at a time.
 SERVERS = ["uvicorn", "hypercorn-asyncio", "hypercorn-trio", "granian-asgi", "gunicorn-asgi", "gunicorn-gthread"]
-# What they wait for on SIGTERM: the application hears the signal itself, or the server cancels after its grace.
+# On SIGTERM they wait for the streams: the application hears the signal itself, or the server cancels after its grace.
 ENDS_AT_ONCE = ["uvicorn", "granian-asgi", "gunicorn-asgi"]
 
-# The others take as long whatever is open.
+# The others take as long with open streams as without.
 OPEN = [
     (name, path) for name in SERVERS for path in ("ticks", "silent", "sync") if name in ENDS_AT_ONCE or path == "ticks"
 ]
@@ -29,7 +29,7 @@ Start = Callable[[str], Server]
 
 @pytest.fixture
 def serve() -> Iterator[Start]:
-    """``serve("uvicorn")``: a server of its own, as the test ends it."""
+    """Return ``serve(name)``, which starts a server that the test may stop."""
     servers = []
 
     def serve(name: str) -> Server:

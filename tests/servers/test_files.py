@@ -1,4 +1,4 @@
-"""Files under every server: byte for byte what lies on the disk, whichever way the server sends them."""
+"""Files under every server: the bytes on the disk, in each way in which servers send them."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def directory() -> Iterator[Path]:
 
 @pytest.fixture(scope="module")
 def files_on(directory: Path) -> Iterator[ServerOf]:
-    """``files_on("uvicorn")`` serves the directory."""
+    """Return ``files_on(name)``: that server, with the directory."""
     with serving("tests.servers.files:app", environ={"FILES": str(directory)}) as server_of:
         yield server_of
 
@@ -86,7 +86,7 @@ def test_R40_clients_that_leave_cost_nothing(name: str, files_on: ServerOf, dire
 
 
 def open_in(process: int, directory: Path) -> list[str]:
-    """What a process and its children have open of a directory."""
+    """Return the files of a directory that a process and its children have open."""
     found = []
     for one in [process, *children_of(process)]:
         for descriptor in os.listdir(f"/proc/{one}/fd"):

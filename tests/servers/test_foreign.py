@@ -1,4 +1,4 @@
-"""Applications that were written without a thought of this framework answer below a mount as they do alone.
+"""Applications of other frameworks answer below a mount as they do alone.
 
 Alone: a WSGI application on gunicorn, an ASGI application on hypercorn, below the same prefix, so that what it makes of
 that is the same. Status, headers and bodies have to be the same bytes, with these exceptions:
@@ -44,15 +44,13 @@ from tests.servers.harness import (
     parsed,
 )
 
-pytestmark = pytest.mark.timeout(60)
-
 UNDER = "tests.servers.foreign.under_micropie:app"
 SERVERS = ["uvicorn", "hypercorn-trio", "gunicorn-sync", "gunicorn-gthread", "gunicorn-asgi"]
 ON_TRIO = ["hypercorn-trio", "gunicorn-gthread"]  # of the latter the loop in the background, see FOREIGN_PORTAL
 
 
 class Foreign(NamedTuple):
-    """An application: where it is mounted, how it runs alone, and what is asked of it."""
+    """An application: its prefix, how it runs alone, and the requests to it."""
 
     prefix: str
     alone: str
@@ -87,7 +85,7 @@ UNDER_MICROPIE = [
 
 @pytest.fixture(scope="module")
 def servers() -> Iterator[ServerOf]:
-    """``servers("uvicorn")`` has all that is mounted, ``servers("flask")`` that one alone. They start at once."""
+    """Return ``servers(name)``: a server's name gives it with all mounts, an application's name that one alone."""
     alone = {foreign.alone: kind_alone(foreign) for foreign in FOREIGN.values()}
     wanted = {name: (KINDS[name], UNDER) for name in SERVERS} | {app: (kind, app) for app, kind in alone.items()}
     running: dict[str, Server] = {}
@@ -118,7 +116,7 @@ def accepting(server: Server) -> Server:
 
 @pytest.fixture(scope="module")
 def answer_alone(servers: ServerOf) -> Callable[[str, str], list[Answer]]:
-    """``answer_alone("flask", "forms")``: the answers of that conversation, held once."""
+    """Return ``answer_alone("flask", "forms")``: the answers of that conversation, which is held once."""
 
     @cache
     def answers(name: str, topic: str) -> list[Answer]:
@@ -148,7 +146,7 @@ def test_it_answers_as_it_does_alone(
 
 
 def hold(server: Server, prefix: str, conversation: Conversation) -> list[Answer]:
-    """The answers of a conversation."""
+    """Hold a conversation and return its answers."""
     jar: dict[str, str] = {}
     answers: list[Answer] = []
     for ask in conversation:
@@ -173,7 +171,7 @@ def answered(server: Server, prefix: str, ask: Ask, jar: dict[str, str], last: A
 
 
 def filled(ask: Ask, last: Answer | None) -> tuple[dict[str, str], bytes]:
-    """Headers and body, with what the answer before gave."""
+    """Return headers and body, with the values of the previous answer filled in."""
     headers = dict(ask.headers)
     if last is None:
         return headers, ask.body
@@ -193,7 +191,7 @@ EXPIRES = re.compile(r"(?i)expires=[^;]+")
 
 
 def comparable(ask: Ask, answer: Answer, alone: Answer) -> tuple[int, list[tuple[str, str]], bytes]:
-    """What of an answer has to be as it is ``alone``."""
+    """Return the part of an answer that has to equal that of the application ``alone``."""
     left_out = set(SERVERS_OWN)
     if alone.header("Content-Length") is None and ask.method != "HEAD" and is_its_length(answer):
         left_out.add("content-length")
@@ -211,7 +209,7 @@ def is_its_length(answer: Answer) -> bool:
 
 
 def without_drawn(name: str, value: str) -> str:
-    """The value of a header; of a cookie without what no two servers give alike."""
+    """Return a header's value; a cookie's without the parts that differ with each answer."""
     if name.lower() != "set-cookie":
         return value
     cookie, _, attributes = value.partition(";")
@@ -246,7 +244,7 @@ def test_flask_gives_a_body_back_while_it_arrives(name: str, servers: ServerOf) 
 
 @pytest.mark.parametrize("name", SERVERS)
 def test_cherrypy_s_lock_of_a_session_is_let_go_of(name: str, servers: ServerOf) -> None:
-    """It is a thread's own: call, chunks and close have to be in that one, also when the client leaves."""
+    """A lock belongs to a thread: call, chunks and close have to run in one, also when the client leaves."""
     server = servers(name)
     cookie = server.request("GET", "/cherrypy/more/count").all("Set-Cookie")[0].partition(";")[0]
 
@@ -286,7 +284,7 @@ def test_it_talks_as_it_does_alone(server: str, name: str, topic: str, servers: 
 
 
 def talk(server: Server, prefix: str, say: Say) -> list[object]:
-    """What came back: of the handshake its status and what the application says there, messages, the end."""
+    """Return the handshake's status and headers, the messages and the close."""
     try:
         connection = connect(
             f"ws://pies.example{prefix}{say.path}",

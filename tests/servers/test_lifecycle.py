@@ -22,7 +22,7 @@ Launch = Callable[..., Server]
 
 
 class Diary:
-    """What ``tests/servers/diary.py`` wrote."""
+    """The lines that ``tests/servers/diary.py`` wrote."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
@@ -36,7 +36,7 @@ class Diary:
         return dict(events)
 
     def served(self) -> list[list[str]]:
-        """The events of each process that answered a request, without its imports."""
+        """Return the events of each process that answered a request, without its imports."""
         found = [[event for event in events if event != "import"] for events in self.by_process().values()]
         return [events for events in found if "request" in events]
 
@@ -48,7 +48,7 @@ def diary(tmp_path: Path) -> Diary:
 
 @pytest.fixture
 def running(diary: Diary) -> Iterator[Launch]:
-    """``running(name, "async_app")`` is a server that is ended with the test."""
+    """Return ``running(name, "async_app")``, which starts a server that is stopped with the test."""
     servers = []
 
     def run(name: str, app: str, *, workers: int = 1, how: Launch = start) -> Server:
@@ -66,7 +66,7 @@ def running(diary: Diary) -> Iterator[Launch]:
 
 
 def wait_for(server: Server, text: str) -> None:
-    """Wait until the server has written it."""
+    """Wait until the server has written ``text``."""
     deadline = time.monotonic() + STOP_WITHIN
     while text not in server.output():
         assert time.monotonic() < deadline, f"the server did not write {text!r}:\n{server.output()}"
@@ -91,7 +91,7 @@ def test_R72_start_up_runs_once_before_the_first_request_and_shut_down_after_the
 def test_R70_each_worker_starts_for_itself_after_the_fork(name: str, running: Launch, diary: Diary) -> None:
     server = running(name, "async_app", workers=2)
     sent = 0
-    # At least a dozen, and until both have answered: a worker of granian that is told to end before does not hear it.
+    # At least a dozen, and until both have answered: granian's workers ignore a signal that comes before that.
     while sent < 12 or (name.startswith("granian") and len(diary.served()) < 2):
         assert server.request("GET", "/later").status == 200
         sent += 1
@@ -141,7 +141,7 @@ def test_R72_without_a_lifespan_a_start_up_that_fails_is_a_500_and_tried_again(
     server.end()
     assert "ConnectionError: the database is not there" in server.output()
     attempts = [events for events in diary.by_process().values() if "failing" in events]
-    # What had started is undone: the application whose first handler ran gets its shut-down.
+    # The application whose first handler ran is shut down again.
     assert [[event for event in events if event != "import"] for events in attempts] == [
         2 * ["startup", "failing", "shutdown"]
     ]

@@ -1,4 +1,4 @@
-"""What start-up opens on the event loop serves async handlers, hooks and streams of every worker thread of gunicorn."""
+"""A pool that start-up opens on the event loop serves async handlers, hooks and streams of all of gunicorn's threads."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
 """The same application gives the same answers under every server.
 
-One table of requests. What a server translates (targets, heads, bodies, streams, statuses) is asked of all of them; what
-only the framework decides is asked of one server for each world.
+One table of requests. All servers are asked those that depend on the server's translation of targets, heads, bodies,
+streams and statuses; one server of each world is asked those that only the framework decides.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ class Case(NamedTuple):
     content_type: str | None
     body: bytes
     method: str = "GET"
-    headers: dict[str, str] = {}  # noqa: RUF012 - nobody writes to it
+    headers: dict[str, str] = {}  # noqa: RUF012 - it is never written to
     sent: bytes = b""
     answer_headers: dict[str, str] = {}  # noqa: RUF012
     streamed: bool = False
@@ -205,14 +205,14 @@ def test_R77_malformed_json_is_400_with_one_sentence(text: str, name: str, tour_
 
 
 def raw(line: str, *headers: str, body: bytes = b"", host: str = "Host: localhost") -> bytes:
-    """A request as it goes over the wire, whatever is wrong with it."""
+    """Return the bytes of a request, which may be malformed."""
     lines = [line, *filter(None, [host]), "Connection: close", *headers]
     return ("\r\n".join(lines) + "\r\n\r\n").encode("latin-1") + body
 
 
 FORM_LINE = "Content-Type: application/x-www-form-urlencoded"
 
-# What some server refuses itself has two statuses: with that one we never see it.
+# Two statuses: some server refuses the request itself, with that of its own.
 MALFORMED = {
     "absolute form": (raw("GET http://localhost/greet HTTP/1.1"), {200, 400}),
     "no path (R13)": (raw("OPTIONS * HTTP/1.1"), {204, 400}),
@@ -294,7 +294,7 @@ def test_R23_a_body_that_nobody_read_is_never_taken_for_a_request(name: str, tou
 
 
 def posted(connection: http.client.HTTPConnection, target: str, body: bytes) -> tuple[int, bytes]:
-    """Send on a connection that is kept open, or, where the server closed it, on a new one."""
+    """Send on a connection that is kept open, or on a new one where the server closed it."""
     for attempt in (1, 2):
         try:
             connection.request("POST", target, body)
@@ -325,7 +325,7 @@ def test_R17_R68_requests_at_once_get_their_own_answers(name: str, tour_on: Tour
 def test_the_page_of_the_tour_has_a_link_to_every_handler() -> None:
     linked = {re.split(r"[/?]", url)[1] for url in re.findall(r"(?:href|action)=['\"]([^'\"]+)", PAGE)}
     handlers = {case.target.split("?")[0].split("/")[1] for case in CASES.values() if case.status < 400}
-    assert handlers - linked <= {"", "measure", "echo"}  # what only a program can send
+    assert handlers - linked <= {"", "measure", "echo"}  # requests that only a program can send
 
 
 def test_the_json_of_the_table_is_json() -> None:

@@ -17,7 +17,7 @@ from tests.servers.harness import ANSWER_WITHIN, KINDS, Server, ServerOf, servin
 ASGI = [name for name, kind in KINDS.items() if kind.protocol == "asgi"]
 WSGI = [name for name, kind in KINDS.items() if kind.protocol == "wsgi"]
 
-# What servers do not do, found by these tests: a cookie in the accept, a reason in the close, the client's own code.
+# Servers without these features, found by these tests: a cookie in the accept, a reason in the close, the client's own code.
 WITHOUT_ACCEPT_HEADERS = ("granian-asgi", "daphne")
 WITHOUT_DENIAL = ("daphne", "gunicorn-asgi")
 WITHOUT_REASONS = ("daphne",)

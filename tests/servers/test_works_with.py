@@ -27,7 +27,7 @@ def files(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def serve(files: Path) -> Iterator[Serve]:
-    """``serve("uvicorn", "with_socketio")``: that of ``wrapped.py``, served by it."""
+    """Return ``serve("uvicorn", "with_socketio")``: that server, with that application of ``wrapped.py``."""
     running: dict[tuple[str, str], Server] = {}
 
     def get(server: str, wrapped: str) -> Server:
@@ -38,7 +38,7 @@ def serve(files: Path) -> Iterator[Serve]:
         return running[server, wrapped]
 
     yield get
-    outputs = [server.output() for server in running.values()]  # hypercorn's own end may come with a traceback
+    outputs = [server.output() for server in running.values()]  # hypercorn may write a traceback when it stops
     try:
         end_all(list(running.values()))
         assert [output for output in outputs if "Traceback" in output] == []

@@ -1,4 +1,4 @@
-"""An application that takes uploads in each way that there is, for a server's process."""
+"""An application that takes uploads in every supported way, for a server's process."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""One application inside of what others make to be wrapped around applications, for ``test_works_with.py``."""
+"""One application inside other projects' wrappers, for ``test_works_with.py``."""
 
 from __future__ import annotations
 
@@ -98,7 +98,7 @@ mounted_beside = Starlette(
 
 async def say(sid: str, text: str) -> str:
     await sio.emit("said", {"text": text})
-    await app.channels.publish("go", text)  # who waits for a message of the application gets it as well
+    await app.channels.publish("go", text)  # a client that waits for a message of the application gets it as well
     return f"heard {text}"
 
 

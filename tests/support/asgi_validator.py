@@ -26,7 +26,7 @@ ASGIApp = Callable[[Message, Receive, Send], Awaitable[Any]]
 
 
 class ProtocolError(AssertionError):
-    """The application (or the server) did what ASGI forbids."""
+    """The application or the server broke a rule of ASGI."""
 
 
 # The order of messages: (state, event) -> state. An event is a message's type, with ", last" if no more body
@@ -51,7 +51,7 @@ HTTP_RESPONSE = {
     ("in its body", "http.response.zerocopysend"): "in its body",
     ("in its body", "http.response.zerocopysend, last"): "complete",
 }
-# What may be sent only where the server's scope offers it.
+# Messages that may be sent only where the server's scope offers the extension.
 EXTENSIONS = {"http.response.pathsend", "http.response.zerocopysend"}
 WEBSOCKET = {
     ("new", "websocket.connect"): "connecting",
@@ -78,7 +78,7 @@ LIFESPAN = {
     ("stopping", "lifespan.shutdown.failed"): "failed",
 }
 
-# What a message consists of, besides its type: key -> types. Keys in `REQUIRED` can't be left out.
+# The keys of a message besides its type: key -> types. Keys in ``REQUIRED`` can't be left out.
 TEXT_OR_NONE = (str, type(None))
 KEYS: dict[str, dict[str, tuple[type, ...]]] = {
     "http.request": {"body": (bytes,), "more_body": (bool,)},
@@ -239,7 +239,7 @@ class Conversation:
             raise
 
     def check(self, message: Message) -> None:
-        """What the order and the types don't say."""
+        """Check the rules beyond order and types."""
 
     def _checked(self, who: str, message: Message, order: Order) -> None:
         try:

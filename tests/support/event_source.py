@@ -1,4 +1,4 @@
-"""The client's side of server-sent events, as a browser reads them: HTML, section 9.2.6, written from its words."""
+"""A parser of server-sent events as browsers have it (HTML standard, section 9.2.6)."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 
 class Received(NamedTuple):
-    """One event as a page gets it."""
+    """One event, as a page gets it."""
 
     data: str
     name: str
@@ -14,7 +14,7 @@ class Received(NamedTuple):
 
 
 def parsed(stream: bytes) -> list[Received]:
-    """The events of a complete stream."""
+    """Return the events of a complete stream."""
     received = []
     data: list[str] = []
     name = last_id = ""

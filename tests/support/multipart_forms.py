@@ -1,4 +1,4 @@
-"""Multipart forms as bytes, for the tests that receive them. Their boundary is B."""
+"""Multipart forms as bytes, with the boundary B."""
 
 from __future__ import annotations
 

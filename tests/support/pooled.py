@@ -1,4 +1,4 @@
-"""Handlers for processes: a process finds them here by their names."""
+"""Handlers that run in other processes, which import them by name."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ class Holding(Exception):
         self.lock = threading.Lock()
 
 
-changed: list[str] = []  # by tests, in their own process
+changed: list[str] = []  # tests append to it in their own process
 
 
 def plain(number: int) -> Any:
@@ -43,7 +43,7 @@ class Pooled(App):
 
     def __init__(self, *args: Any, **settings: Any) -> None:
         super().__init__(*args, **settings)
-        self.lock = threading.Lock()  # nothing of it crosses
+        self.lock = threading.Lock()  # can't be pickled
 
     @pooled
     def process(self) -> Any:
@@ -222,7 +222,7 @@ class Pooled(App):
 
     @pooled
     def begins(self, file: str) -> None:
-        """Says that it has begun, and does not end."""
+        """Create ``file``, then sleep for longer than any test."""
         Path(file).touch()
         time.sleep(60)
 
@@ -234,7 +234,7 @@ class Pooled(App):
 
     @pooled
     def stream_waits(self, file: str) -> Iterator[str]:
-        """Goes on when there is a file."""
+        """Continue when ``file`` exists."""
         yield from "abcdef"
         while not Path(file).exists():
             time.sleep(0.01)

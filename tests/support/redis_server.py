@@ -1,4 +1,4 @@
-"""A real redis-server on a free port, in a directory of its own, for as long as a `with` lasts."""
+"""A redis-server as a context manager."""
 
 from __future__ import annotations
 
@@ -18,7 +18,10 @@ from tests.support.ports import free_port
 
 @contextmanager
 def redis_server(directory: Path, port: int = 0) -> Iterator[str]:
-    """Its URL; `port` 0 for a free one. Where it is not installed the test is skipped, and fails where CI=true."""
+    """Run redis-server in ``directory`` and yield its URL; ``port`` 0 takes a free one.
+
+    Where it is not installed the test is skipped, and fails if ``CI`` is "true".
+    """
     command = shutil.which("redis-server")
     if command is None:
         missing = "redis-server is not installed; scripts/install-system-packages does it"

@@ -11,14 +11,14 @@ LARGE = os.urandom(600 * 1024)
 
 
 def files_in(folder: Path) -> Path:
-    """Write the two; the large one's path."""
+    """Write both files and return the path of the large one."""
     (folder / "large.bin").write_bytes(LARGE)
     (folder / "small.txt").write_bytes(b"small")
     return folder / "large.bin"
 
 
 def app_for(place: Path) -> App:
-    """It serves what is beside ``place`` below ``/static``."""
+    """Return an application that serves the directory of ``place`` below ``/static``."""
     app = App()
     app.static("/static", place.parent)
     return app

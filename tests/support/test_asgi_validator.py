@@ -59,7 +59,7 @@ def scripted(script: Script) -> ASGIApp:
 
 
 def run(app: ASGIApp, kind: str = "http", incoming: Script = (), **scope: Any) -> list[Message]:
-    """Call the validated application with a server that sends `incoming`; gives what reached that server."""
+    """Call the validated application with a server that sends ``incoming``; return the messages that the server got."""
     sent: list[Message] = []
     messages = iter(incoming)
 

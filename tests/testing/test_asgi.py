@@ -15,8 +15,6 @@ from tests.support.asgi_validator import Message, Receive, Send, validated
 from tests.testing.apps import Plain, Stream, read_body, respond
 from tests.testing.worlds import connect, every_loop
 
-pytestmark = pytest.mark.timeout(20)
-
 
 @every_loop
 def test_the_scope_is_that_of_the_specification(world: str) -> None:

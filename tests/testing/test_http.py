@@ -18,8 +18,6 @@ from tests.support.asgi_validator import Message, Receive, Send
 from tests.testing.apps import Echo, Environ, Plain, StartResponse, Stream, respond
 from tests.testing.worlds import connect, every_world
 
-pytestmark = pytest.mark.timeout(20)
-
 
 class Mine(Exception):
     """An application's own exception."""

@@ -12,7 +12,6 @@ from tests.support.asgi_validator import Message, Receive, Send
 from tests.testing.apps import respond
 from tests.testing.worlds import every_loop
 
-pytestmark = pytest.mark.timeout(20)
 NO_ANSWER = {"type": "none"}
 
 

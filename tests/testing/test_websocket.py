@@ -21,8 +21,6 @@ from micropie.testing import (
 from tests.support.asgi_validator import Message, Receive, Send, validated
 from tests.testing.worlds import every_loop
 
-pytestmark = pytest.mark.timeout(20)
-
 ACCEPT = {"type": "websocket.accept"}
 Handler = Callable[[Message, Receive, Send], Awaitable[None]]
 

@@ -13,8 +13,6 @@ import pytest
 from micropie.testing import ClientError, ProtocolViolation, TestClient
 from tests.testing.apps import Echo, Environ, Plain, StartResponse
 
-pytestmark = pytest.mark.timeout(20)
-
 
 def connect(app: Callable[..., Any], **options: Any) -> TestClient:
     return TestClient(app, protocol="wsgi", **options)

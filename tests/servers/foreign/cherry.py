@@ -1,4 +1,4 @@
-"""CherryPy: its own tutorials as they are, and what they leave out. ``cherrypy.tree`` is the application."""
+"""CherryPy: its own tutorials unchanged, and features that they leave out. ``cherrypy.tree`` is the application."""
 
 from __future__ import annotations
 

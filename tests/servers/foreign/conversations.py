@@ -1,4 +1,4 @@
-"""What is asked of the applications here: conversations, a client's requests one after the other, cookies kept.
+"""The requests to the applications here, as conversations: a client's requests in order, with its cookies.
 
 A path begins below the application's prefix. ``{etag}`` in a header is that of the answer before, ``{token}`` in a
 body the token of the form that came with it. ``until`` repeats the request until its body is that: what an
@@ -22,7 +22,7 @@ class Ask(NamedTuple):
 
 
 class Say(NamedTuple):
-    """What a client says over a WebSocket, text and bytes, until the server closes it."""
+    """The messages of a client over a WebSocket, text and bytes, until the server closes it."""
 
     path: str
     messages: tuple[str | bytes, ...] = ()
