@@ -11,7 +11,7 @@ from __future__ import annotations
 import functools
 import inspect
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from functools import lru_cache
 from importlib import import_module
 from pathlib import Path
@@ -34,17 +34,21 @@ def checked_placement(placement: object, setting: str) -> str:
     return placement
 
 
-def innermost(function: Callable[..., object]) -> Callable[..., object]:
-    """Return the function that decorators and partials wrap."""
-    function = inspect.unwrap(function)
-    while isinstance(function, functools.partial):
-        function = function.func
-    return function
+def layers(function: Callable[..., object]) -> Iterator[Callable[..., Any]]:
+    """Yield a function and those that its decorators and partials wrap, the innermost last."""
+    while True:
+        yield function
+        if isinstance(function, functools.partial):
+            function = function.func
+        elif hasattr(function, "__wrapped__"):
+            function = function.__wrapped__
+        else:
+            return
 
 
 def check_placement(function: Callable[..., object], placement: str, name: str, reads_body: bool = False) -> None:
     """Raise ``SetupError`` if a handler can't run where its author wants it."""
-    inner = innermost(function)
+    *_, inner = layers(function)
     is_async = inspect.iscoroutinefunction(inner) or inspect.isasyncgenfunction(inner)
     if is_async and placement != LOOP:
         raise SetupError(

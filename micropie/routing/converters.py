@@ -15,6 +15,7 @@ import types
 from collections.abc import Callable, Iterable, Mapping
 from datetime import date, datetime, time
 from decimal import Decimal, InvalidOperation
+from inspect import Parameter
 from typing import (
     Annotated,
     Any,
@@ -36,6 +37,8 @@ from micropie.errors import SetupError
 
 T = TypeVar("T")
 
+Collect: TypeAlias = Callable[[list[object]], object]
+
 
 class Converter(NamedTuple):
     """Two functions that return the converted value and raise ``ValueError`` for anything but what is ``expected``.
@@ -48,7 +51,7 @@ class Converter(NamedTuple):
     from_text: Callable[[str], object]
     from_json: Callable[[object], object]
     optional: bool = False
-    many: Callable[[list[object]], object] | None = None
+    many: Collect | None = None
 
 
 _WHOLE = re.compile(r"[+-]?[0-9]{1,4300}", re.ASCII)  # int() would take "1_0", " 1 " and other scripts' digits
@@ -87,53 +90,40 @@ def _to_decimal(text: str) -> Decimal:
     return number
 
 
-def _float_from_json(value: object) -> float:
-    try:
-        return float(value) if _is_number(value) else _to_float(_only_text(value))
-    except OverflowError:  # a whole number beyond the largest float
-        raise ValueError(value) from None
-
-
-def _is_number(value: object) -> TypeGuard[int | float]:
-    return isinstance(value, int | float) and not isinstance(value, bool)
-
-
-def _only_text(value: object) -> str:
-    if not isinstance(value, str):
-        raise ValueError(value)
-    return value
-
-
 def _identity(value: T) -> T:
     return value
 
 
-def _from_text_only(expected: str, convert: Callable[[str], object]) -> Converter:
-    return Converter(expected, convert, lambda value: convert(_only_text(value)))
+def _scalar(kind: type, expected: str, from_text: Callable[[str], object], takes_numbers: bool = False) -> Converter:
+    """Return a converter that leaves JSON values of ``kind`` as they are, and converts text and perhaps numbers."""
+
+    def from_json(value: object) -> object:
+        if type(value) is kind:
+            return value
+        if takes_numbers and isinstance(value, int | float) and not isinstance(value, bool):
+            value = str(value)
+        if not isinstance(value, str):
+            raise ValueError(value)
+        return from_text(value)
+
+    return Converter(expected, from_text, from_json)
 
 
 ANYTHING = Converter("a value", _identity, _identity)
 
 _SIMPLE: dict[object, Converter] = {
+    Parameter.empty: ANYTHING,  # no annotation
     Any: ANYTHING,
     object: ANYTHING,
-    str: Converter("text", _identity, _only_text),
-    int: Converter(
-        "a whole number", _to_int, lambda value: value if type(value) is int else _to_int(_only_text(value))
-    ),
-    float: Converter("a number", _to_float, _float_from_json),
-    bool: Converter(
-        "true or false", _to_bool, lambda value: value if type(value) is bool else _to_bool(_only_text(value))
-    ),
-    Decimal: Converter(
-        "a decimal number",
-        _to_decimal,
-        lambda value: Decimal(str(value)) if _is_number(value) else _to_decimal(_only_text(value)),
-    ),
-    UUID: _from_text_only("a UUID", UUID),
-    date: _from_text_only("a date such as 2026-01-31", date.fromisoformat),
-    time: _from_text_only("a time such as 13:45:00", time.fromisoformat),
-    datetime: _from_text_only("a date and time such as 2026-01-31T13:45:00", datetime.fromisoformat),
+    str: _scalar(str, "text", _identity),
+    int: _scalar(int, "a whole number", _to_int),
+    float: _scalar(float, "a number", _to_float, takes_numbers=True),
+    bool: _scalar(bool, "true or false", _to_bool),
+    Decimal: _scalar(Decimal, "a decimal number", _to_decimal, takes_numbers=True),
+    UUID: _scalar(UUID, "a UUID", UUID),
+    date: _scalar(date, "a date such as 2026-01-31", date.fromisoformat),
+    time: _scalar(time, "a time such as 13:45:00", time.fromisoformat),
+    datetime: _scalar(datetime, "a date and time such as 2026-01-31T13:45:00", datetime.fromisoformat),
 }
 
 
@@ -224,12 +214,7 @@ def _optional(inner: Converter) -> Converter:
     )
 
 
-_COLLECTIONS: dict[object, Callable[[list[object]], object]] = {
-    list: list,
-    tuple: tuple,
-    set: set,
-    frozenset: frozenset,
-}
+_COLLECTIONS: dict[object, Collect] = {list: list, tuple: tuple, set: set, frozenset: frozenset}
 
 
 def _collection(kind: object, arguments: tuple[object, ...], parameter: str) -> Converter:

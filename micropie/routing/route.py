@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import functools
 import inspect
 from collections.abc import Callable, Iterable
 from dataclasses import replace
 from typing import Any, NamedTuple
 
 from micropie.errors import SetupError
-from micropie.execution.placement import LOOP, MARK, PROCESS, check_placement, innermost, name_of
+from micropie.execution.placement import LOOP, MARK, PROCESS, check_placement, layers, name_of
 from micropie.execution.steps import AWAIT, HANDLER, INLINE, POOL, RouteKind
 from micropie.routing.binding import Plan
 from micropie.routing.config import AppConfig
@@ -148,7 +147,7 @@ def _plan(function: Callable[..., object], name: str, takes_socket: bool) -> Pla
 
 
 def _step_kind(function: Callable[..., object], blocking: RouteKind, placement: str) -> RouteKind:
-    inner = innermost(function)
+    *_, inner = layers(function)
     if inspect.iscoroutinefunction(function) or inspect.iscoroutinefunction(inner):
         return AWAIT
     if placement == PROCESS and not inspect.isasyncgenfunction(inner):
@@ -160,11 +159,4 @@ def _step_kind(function: Callable[..., object], blocking: RouteKind, placement: 
 
 def _mark(function: Any, name: str, default: object = None) -> Any:
     """Return a decorator's mark on a function, on the function that it wraps, or on the one it is a partial of."""
-    while not hasattr(function, name):
-        if isinstance(function, functools.partial):
-            function = function.func
-        elif hasattr(function, "__wrapped__"):
-            function = function.__wrapped__
-        else:
-            return default
-    return getattr(function, name)
+    return next((getattr(layer, name) for layer in layers(function) if hasattr(layer, name)), default)

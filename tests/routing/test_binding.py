@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import subprocess
 import sys
+import typing
 from dataclasses import dataclass, field
 from datetime import date
 from pathlib import Path
@@ -280,6 +281,22 @@ def test_R78_what_a_partialmethod_fixes_is_not_the_client_s_to_choose(make_clien
     assert make_client(Pages()).get(target).text == "guest"
 
 
+def test_R78_self_in_the_query_is_never_passed_to_a_decorated_method(make_client: MakeClient) -> None:
+    def decorated(function: Any) -> Any:
+        @functools.wraps(function)
+        def inner(self: Any, **others: Any) -> Any:
+            return function(self, **others)
+
+        return inner
+
+    class Pages(App):
+        @decorated
+        def page(self, **others: Any) -> Any:
+            return others
+
+    assert make_client(Pages()).get("/page?self=1&name=x").json() == {"name": "x"}
+
+
 def test_a_partialmethod_fixes_positional_parameters(make_client: MakeClient) -> None:
     class Pages(App):
         def _page(self, kind: str, name: str = "?") -> str:
@@ -330,6 +347,15 @@ def test_a_file_fills_the_parameter_of_its_name(make_client: MakeClient, annotat
     handler.__annotations__["avatar"] = annotation
     response = make_client(app_of(handler)).post("/page", files={"avatar": ("a.png", b"x")}, data={"title": "t"})
     assert response.json() == ["a.png", "t"]
+
+
+def test_typing_s_list_without_an_argument_is_a_list_of_text(make_client: MakeClient) -> None:
+    def handler(names: typing.List) -> Any:  # type: ignore[type-arg] # noqa: UP006 - what is tested
+        return names
+
+    client = make_client(app_of(handler))
+    assert client.get("/page?names=a&names=1").json() == ["a", "1"]
+    assert client.post("/page", json={"names": ["a", 1]}).json() == ["a", 1]
 
 
 @pytest.mark.parametrize("annotation", [list[UploadFile], Optional[list[UploadFile]]])
