@@ -33,7 +33,8 @@ def respond_to(request: Request, failure: Exception) -> Flow[Response]:
 def internal_error(request: Request, failure: Exception) -> Response:
     """Log ``failure`` and return the plain 500, which asks nothing of the application."""
     log_failure(request, failure)
-    return error_response(500, _internal_error_sentence(request))
+    sentence = f"500 Internal Server Error. Request id: {request.id}" if request.id else "500 Internal Server Error"
+    return error_response(500, sentence)
 
 
 def log_failure(request: Request, failure: Exception) -> None:
@@ -69,14 +70,10 @@ def _plain_response(request: Request, failure: Exception) -> Response:
         if _is_options(request, failure):
             return Response(None, 204, failure.headers)
         return error_response(failure.status, failure.message, failure.headers)
-    log_failure(request, failure)
     if request.config.settings.debug and _is_local(request):
+        log_failure(request, failure)
         return error_response(500, "".join(traceback.format_exception(failure)))
-    return error_response(500, _internal_error_sentence(request))
-
-
-def _internal_error_sentence(request: Request) -> str:
-    return f"500 Internal Server Error. Request id: {request.id}" if request.id else "500 Internal Server Error"
+    return internal_error(request, failure)
 
 
 def _is_local(request: Request) -> bool:

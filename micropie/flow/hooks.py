@@ -1,25 +1,47 @@
-"""How the flow runs middleware: in order before the handler, in reverse order after it."""
+"""How the flow runs middleware: in order before the handler, in reverse order after it.
+
+Middleware is an object with hooks (``middleware/base.py``), or a generator function, ``def`` or ``async def``, that
+wraps the handler:
+
+    def timed(request):
+        begun = perf_counter()
+        response = yield                          # the handler, and the middleware inside this one
+        response.headers["Server-Timing"] = f"app;dur={(perf_counter() - begun) * 1000:.1f}"
+
+    app.middlewares.append(timed)
+
+``yield`` gives the ``Response``, also of an error and of an earlier hook, so the code after it always runs. A yielded
+value is an answer: ``yield 401, "no"`` before the handler answers in its place, ``yield "other"`` after it replaces its
+answer. In a ``def``, ``return`` does the same.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+import logging
+from collections.abc import Callable, Generator, Sequence
 from functools import lru_cache
-from types import GeneratorType
+from types import AsyncGeneratorType, GeneratorType
 from typing import TYPE_CHECKING, Any, TypeGuard
 
 from micropie.errors import ResponseError
-from micropie.execution.steps import CallKind, Flow, call, kind_of
+from micropie.execution.steps import AWAIT, BLOCK, CallKind, Flow, Step, call, kind_of
 from micropie.flow.errors import respond_to
-from micropie.flow.generator_middleware import GeneratorMiddleware
 from micropie.http.headers import MutableHeaders
 from micropie.http.response import Response, as_response
-from micropie.middleware.base import FlowMiddleware, HttpMiddleware
+from micropie.http.streams import has_ended
+from micropie.http.websocket import POLICY, check_code
+from micropie.middleware.base import FlowMiddleware, HttpMiddleware, WebSocketMiddleware
 
 if TYPE_CHECKING:
     from micropie.http.request import Request
 
-_KEYS = frozenset({"status_code", "body", "headers"})
-_UNUSED = (HttpMiddleware.before_request, HttpMiddleware.after_request)
+logger = logging.getLogger("micropie")
+
+# The methods of the base classes, which do nothing.
+_UNUSED = (
+    *(HttpMiddleware.before_request, HttpMiddleware.after_request),
+    *(WebSocketMiddleware.before_websocket, WebSocketMiddleware.after_websocket),
+)
 
 
 def run_before(hooks: list[object], request: Request) -> Flow[Any]:
@@ -35,7 +57,7 @@ def run_before(hooks: list[object], request: Request) -> Flow[Any]:
         elif _is_function(hook):
             hooks[position] = generator = GeneratorMiddleware(hook, request)
             request._generators = [*request._generators, generator]
-            answer = yield from generator.begin()
+            answer = yield from generator.go_on(None)
         else:
             changes = yield from _call(getattr(hook, "before_request", None), request)
             answer = None if changes is None else _changed(Response(""), changes, hook)
@@ -84,7 +106,7 @@ def _is_function(hook: object) -> TypeGuard[Callable[..., object]]:
 
 
 def _call(method: Callable[..., Any] | None, *arguments: Any) -> Flow[Any]:
-    if method is None:  # an object with one of the two methods, not derived from HttpMiddleware
+    if method is None:  # an object with one of the two methods, not derived from the base class
         return None
     kind = _kind_of(getattr(method, "__func__", method))
     if kind is None:
@@ -100,7 +122,7 @@ def _kind_of(function: Callable[..., Any]) -> CallKind | None:
 
 def _changed(response: Response, changes: object, middleware: object) -> Response:
     """Apply the dict that a hook returned. Raises ``ResponseError`` for anything else."""
-    if not isinstance(changes, dict) or not changes.keys() <= _KEYS:
+    if not isinstance(changes, dict) or not changes.keys() <= {"status_code", "body", "headers"}:
         raise ResponseError(
             f"{type(middleware).__name__} returned {changes!r}: a hook returns None or a dict with "
             "status_code, body, headers"
@@ -111,3 +133,92 @@ def _changed(response: Response, changes: object, middleware: object) -> Respons
     if "headers" in changes:
         response.headers = MutableHeaders(changes["headers"])
     return response
+
+
+# -- generator functions ----------------------------------------------------------------------------------------------
+
+
+class GeneratorMiddleware:
+    """One call of a generator function, for one request."""
+
+    __slots__ = ("_generator", "_kind")
+
+    def __init__(self, function: Callable[..., object], request: Request) -> None:
+        self._generator: Any = function(request)  # a generator of either kind
+        if isinstance(self._generator, AsyncGeneratorType):
+            self._kind: CallKind = AWAIT
+        elif isinstance(self._generator, GeneratorType):
+            self._kind = kind_of(function)
+        else:
+            name = getattr(function, "__name__", repr(function))
+            raise ResponseError(
+                f"{name} in middlewares is no middleware: an object with before_request or after_request, or a "
+                "generator function, def or async def, with one yield in it"
+            )
+
+    def go_on(self, value: Response | None) -> Flow[Any]:
+        """Run to the next ``yield``, or to the end. Return the yielded answer, or None to continue."""
+        if self._kind is AWAIT:
+            try:
+                return (yield (AWAIT, self._generator.asend, (value,)))
+            except StopAsyncIteration:
+                return None
+        return (yield from call(self._kind, _send, self._generator, value))
+
+    def finish(self, response: Response) -> Flow[Any]:
+        """Run from the first ``yield`` to the end. Return the answer that replaces ``response``, or None."""
+        if has_ended(self._generator):
+            return None
+        answer = yield from self.go_on(response)
+        step = self.close_step()
+        if step is not None:
+            yield step
+        return answer
+
+    def close_step(self) -> Step | None:
+        """Return the step that closes the generator, or None if it has run to its end."""
+        if has_ended(self._generator):
+            return None
+        if self._kind is AWAIT:
+            return AWAIT, self._generator.aclose, ()
+        return BLOCK, self._generator.close, ()
+
+
+def _send(generator: Generator[object, Response | None, object], value: Response | None) -> object:
+    try:
+        return generator.send(value)
+    except StopIteration as end:  # it can't be raised through a thread
+        return end.value
+
+
+# -- WebSockets --------------------------------------------------------------------------------------------------------
+
+
+def run_before_websocket(hooks: list[object], begun: list[object], request: Request) -> Flow[tuple[int, str] | None]:
+    """Run each ``before_websocket`` until one refuses, and return its code and reason.
+
+    Every hook that is called is added to ``begun``.
+    """
+    for hook in hooks:
+        begun.append(hook)
+        refusal: object = yield from _call(getattr(hook, "before_websocket", None), request)
+        if refusal is not None:
+            if not isinstance(refusal, dict) or not refusal.keys() <= {"code", "reason"}:
+                raise ResponseError(
+                    f"{type(hook).__name__} returned {refusal!r}: "
+                    "before_websocket returns None or a dict with code, reason"
+                )
+            code, reason = refusal.get("code", POLICY), refusal.get("reason") or ""
+            check_code(code)
+            return code, str(reason)
+    return None
+
+
+def run_after_websocket(begun: list[object], request: Request) -> Flow[None]:
+    """Run ``after_websocket`` of each hook in ``begun``, last first. An error is logged, and the others still run."""
+    while begun:
+        hook = begun.pop()
+        try:
+            yield from _call(getattr(hook, "after_websocket", None), request)
+        except Exception:
+            logger.exception("after_websocket of %s failed", type(hook).__name__)

@@ -16,6 +16,7 @@ from typing import Any, Protocol, TypeAlias
 
 from micropie.errors import SetupError
 from micropie.execution.steps import AWAIT, Flow, RouteKind
+from micropie.http.state import State
 from micropie.routing.config import AppConfig
 from micropie.routing.site import Site
 
@@ -25,21 +26,13 @@ Handler: TypeAlias = Callable[[], object]
 Lifespan: TypeAlias = AbstractAsyncContextManager[object]
 
 
-class SupportsSetItem(Protocol):
-    """``state``, as far as a lifespan's values are put into it."""
-
-    def __setitem__(self, name: str, value: Any, /) -> None: ...
-
-
 class Component(Protocol):
     """What is started and stopped of one ``App``, or of a mounted application."""
 
     startup_handlers: list[Handler]
     shutdown_handlers: list[Handler]
 
-    @property
-    def state(self) -> SupportsSetItem:
-        """Where the values go that ``lifespan`` yields as a dict."""
+    state: State  # where the values go that ``lifespan`` yields as a dict
 
     def open_lifespan(self) -> Lifespan | None:
         """Return a new context manager, or None if the author wrote none."""

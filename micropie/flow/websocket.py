@@ -19,7 +19,7 @@ from typing import NamedTuple, TypeAlias
 
 from micropie.errors import ConnectionClosed, HTTPError, Redirect
 from micropie.execution.steps import AWAIT, Flow, Step
-from micropie.flow.websocket_hooks import run_after_websocket, run_before_websocket
+from micropie.flow.hooks import run_after_websocket, run_before_websocket
 from micropie.http.request import WebSocketRequest
 from micropie.http.response import Answer, Response, encode, error_response, redirect_response
 from micropie.http.websocket import FAILED, NORMAL, POLICY, is_allowed_origin

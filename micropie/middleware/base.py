@@ -1,6 +1,6 @@
 """The base classes of middleware. Every hook may be ``def`` or ``async def``, and every hook is optional.
 
-Middleware can also be a generator function, which needs no class: ``flow/generator_middleware.py``.
+Middleware can also be a generator function, which needs no class: ``flow/hooks.py``.
 """
 
 from __future__ import annotations

@@ -13,6 +13,7 @@ from typing import Any
 
 from anyio import Event, create_task_group, move_on_after
 
+from micropie.http.state import State
 from micropie.http.types import Message
 from micropie.mounts.prefixes import Mount
 
@@ -28,7 +29,7 @@ class MountedLife:
     def __init__(self, mount: Mount, seconds: float | None) -> None:
         self.startup_handlers: list[Callable[[], object]] = []
         self.shutdown_handlers: list[Callable[[], object]] = []
-        self.state: dict[str, object] = {}
+        self.state = State()
         self._mount = mount
         self._seconds = seconds
 
