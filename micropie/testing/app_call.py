@@ -6,15 +6,13 @@ from abc import abstractmethod
 from collections import deque
 from collections.abc import Awaitable, Callable, MutableMapping
 from functools import partial
-from typing import Any, TypeVar, cast
+from typing import Any, TypeVar
 
 import anyio
 
 from micropie.testing.errors import ClientDisconnected, ProtocolViolation
 from micropie.testing.exchange import Call, Signal
 from micropie.testing.loop import LoopThread
-
-__all__ = ["ASGIApp", "AppCall", "Message", "Scope", "checked_headers"]
 
 Message = MutableMapping[str, Any]
 Scope = MutableMapping[str, Any]
@@ -67,14 +65,7 @@ class AppCall(Call[E]):
         self.post(self._take)
 
     def hang_up(self) -> None:
-        farewell = self.goodbye()  # as it is now, in the test's thread
-
-        def disconnect() -> None:
-            self._hung_up = True
-            self.on_hang_up()
-            self._end_input(farewell)
-
-        self.post(disconnect)
+        self.post(partial(self._disconnect, self.goodbye()))  # as it is now, in the test's thread
 
     def cancel(self) -> None:
         def cancel() -> None:
@@ -110,6 +101,11 @@ class AppCall(Call[E]):
         self._taken += 1
         self._pulse()
 
+    def _disconnect(self, farewell: Message) -> None:
+        self._hung_up = True
+        self.on_hang_up()
+        self._end_input(farewell)
+
     def _end_input(self, farewell: Message) -> None:
         self._farewell = self._farewell or farewell
         self._pulse()
@@ -134,11 +130,11 @@ class AppCall(Call[E]):
             self.events.put(Signal.ENDED)
 
     async def _receive(self) -> Message:
-        while not self._inbox and self._farewell is None:
+        while not self._inbox:
+            if self._farewell is not None:
+                return dict(self._farewell)
             self.on_starved()
             await self._wait("receive()")
-        if not self._inbox:
-            return dict(cast(Message, self._farewell))
         self.received += 1
         return self._inbox.popleft()
 

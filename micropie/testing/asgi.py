@@ -1,4 +1,4 @@
-"""The ASGI side of HTTP: scopes, the messages of a request and its answer, and the transport.
+"""The ASGI side: scopes, the lifespan, the messages of a request and its answer, and the transport.
 
 Scopes have spec_version 2.4, the newest that servers announce: since then ``send`` raises an OSError once the client
 has left. A test sees everything that the application sends, even the body of an answer to HEAD.
@@ -11,33 +11,29 @@ import weakref
 from collections.abc import Mapping
 from functools import partial
 from typing import Any
+from urllib.parse import unquote
 
 import httpx
 
 from micropie.testing.app_call import AppCall, ASGIApp, Message, Scope, checked_headers
-from micropie.testing.errors import ProtocolViolation
+from micropie.testing.errors import LifespanFailed, ProtocolViolation
 from micropie.testing.exchange import AppTransport, Chunk, Head, HttpCall, Settings, Signal
-from micropie.testing.lifespan import Lifespan
 from micropie.testing.loop import LoopThread
-from micropie.testing.wire import RequestBody, Target, lower_case, server_address
-
-__all__ = ["ASGITransport"]
-
-ASGI_VERSIONS = {"version": "3.0", "spec_version": "2.4"}
+from micropie.testing.wire import RequestBody, request_target, server_address
 
 
 def connection_scope(request: httpx.Request, settings: Settings) -> Scope:
     """Return what HTTP and WebSocket scopes share: all but ``type``, ``scheme``, ``state`` and ``extensions``."""
-    target = Target(request)
+    path, _, query = request_target(request).partition(b"?")
     return {
-        "asgi": dict(ASGI_VERSIONS),
+        "asgi": {"version": "3.0", "spec_version": "2.4"},
         "http_version": "1.1",
         # Invalid UTF-8 becomes U+FFFD, as in uvicorn and hypercorn; ``raw_path`` keeps the bytes.
-        "path": target.decoded_path.decode("utf-8", "replace"),
-        "raw_path": target.path,
-        "query_string": target.query,
+        "path": unquote(path, "utf-8", "replace"),
+        "raw_path": path,
+        "query_string": query,
         "root_path": settings.root_path,
-        "headers": lower_case(request.headers),
+        "headers": [(name.lower(), value) for name, value in request.headers.raw],
         "client": settings.client,
         "server": server_address(request.url),
     }
@@ -53,12 +49,8 @@ class ASGIHttpCall(AppCall["Head | Chunk"], HttpCall):
         if whole_body is not None:
             self._inbox.append({"type": "http.request", "body": whole_body, "more_body": False})
 
-    def feed(self, chunk: bytes, *, is_last: bool) -> None:
-        def accept() -> None:
-            self._may_ask = not is_last
-            self._accept_message({"type": "http.request", "body": chunk, "more_body": not is_last})
-
-        self.post(accept)
+    def feed(self, chunk: bytes) -> None:
+        self.post(partial(self._accept_chunk, chunk))
 
     def break_off(self) -> None:
         self.post(partial(self._end_input, self.goodbye()))
@@ -79,17 +71,13 @@ class ASGIHttpCall(AppCall["Head | Chunk"], HttpCall):
         if kind != self._expects:
             expected = f"{self._expects!r} has to come next" if self._expects else "its answer is complete"
             raise ProtocolViolation(f"{self.label}: the application sent {kind!r}, but {expected}")
-        return self._head(message) if kind == "http.response.start" else self._chunk(message)
-
-    def _head(self, message: Message) -> Head:
-        status = message.get("status")
-        if not isinstance(status, int):
-            raise ProtocolViolation(f"{self.label}: a status is an int, not {status!r}")
-        head = Head(status, checked_headers(message))
-        self._expects = "http.response.body"
-        return head
-
-    def _chunk(self, message: Message) -> Chunk:
+        if kind == "http.response.start":
+            status = message.get("status")
+            if not isinstance(status, int):
+                raise ProtocolViolation(f"{self.label}: a status is an int, not {status!r}")
+            head = Head(status, checked_headers(message))
+            self._expects = "http.response.body"
+            return head
         data = message.get("body", b"")
         if not isinstance(data, bytes | bytearray | memoryview):
             raise ProtocolViolation(f"{self.label}: a body is bytes, not {data!r}")
@@ -97,6 +85,67 @@ class ASGIHttpCall(AppCall["Head | Chunk"], HttpCall):
         if is_last:
             self._expects = None
         return Chunk(bytes(data), is_last)
+
+    def _accept_chunk(self, chunk: bytes) -> None:
+        self._may_ask = bool(chunk)
+        self._accept_message({"type": "http.request", "body": chunk, "more_body": bool(chunk)})
+
+
+class Lifespan(AppCall[Message]):
+    """Start-up and shut-down of the application, around everything else.
+
+    An application may raise on the scope's type: it has no lifespan. An application that raises after it received
+    ``lifespan.startup`` has failed. Servers ignore that silently, which in a test would hide a broken start-up.
+    """
+
+    def __init__(self, loop: LoopThread, app: ASGIApp, state: dict[str, Any], timeout: float) -> None:
+        scope = {"type": "lifespan", "asgi": {"version": "3.0", "spec_version": "2.0"}, "state": state}
+        super().__init__(loop, app, scope, "lifespan", ahead=1)
+        self._timeout = timeout
+        self._supported = False
+
+    def goodbye(self) -> Message:
+        return {"type": "lifespan.shutdown"}
+
+    def accept(self, message: Message) -> Message:
+        return message
+
+    def startup(self) -> None:
+        self.start()
+        self._supported = self._ask("startup")
+
+    def shutdown(self) -> None:
+        if self._supported:
+            self._ask("shutdown")
+            self._finish()
+            if self.app_error is not None:
+                raise LifespanFailed("the application raised after its shut-down") from self.app_error
+
+    def _ask(self, phase: str) -> bool:
+        """Return True if the phase is complete, False if the application has no lifespan. Raises ``LifespanFailed``."""
+        self.put({"type": f"lifespan.{phase}"})
+        try:
+            event = self.next_event(self._timeout, f"answer lifespan.{phase}")
+        except BaseException:
+            self.give_up(self._timeout)
+            raise
+        if isinstance(event, Signal):
+            if self.error is not None and self.received:
+                raise LifespanFailed(f"the application raised in its {phase}: {self.error!r}") from self.error
+            if phase == "shutdown":
+                raise LifespanFailed("the application ended without an answer to lifespan.shutdown")
+            return False
+        self.taken()
+        if event["type"] == f"lifespan.{phase}.complete":
+            return True
+        self._finish()
+        if event["type"] == f"lifespan.{phase}.failed":
+            raise LifespanFailed(event.get("message", "")) from self.app_error
+        raise ProtocolViolation(f"the application answered lifespan.{phase} with {event['type']!r}")
+
+    def _finish(self) -> None:
+        self.hang_up()
+        self.wait_for_end(self._timeout)
 
 
 class ASGITransport(AppTransport):

@@ -21,10 +21,6 @@ from micropie.testing.wsgi import WSGITransport
 if TYPE_CHECKING:
     from httpx._types import CookieTypes, HeaderTypes, QueryParamTypes
 
-__all__ = ["TestClient"]
-
-WEBSOCKET_SCHEMES = {"http": "ws", "https": "wss"}
-
 
 class TestClient(httpx.Client):
     """Call an ASGI 3 or PEP 3333 application as a server would, without a server.
@@ -87,9 +83,11 @@ class TestClient(httpx.Client):
             self._app_transport = WSGITransport(app, settings, raw_uri=raw_uri)
         else:
             raise ValueError(f"protocol is 'asgi' or 'wsgi', not {protocol!r}")
+        url = httpx.URL(base_url)
         super().__init__(
             transport=self._app_transport,
-            base_url=mounted_url(base_url, root_path),
+            # With the mount before its path, so that cookies and redirects work as in a browser.
+            base_url=url.copy_with(raw_path=quote(root_path).encode() + url.raw_path),
             headers=headers,
             cookies=cookies,
             follow_redirects=follow_redirects,
@@ -140,29 +138,19 @@ class TestClient(httpx.Client):
         request = self.build_request(
             "GET", url, params=params, headers=headers, cookies=cookies, extensions=dict(extensions or {})
         )
-        add_handshake_headers(request.headers, subprotocols)
+        # The headers that RFC 6455 requires in a handshake.
+        key = base64.b64encode(secrets.token_bytes(16)).decode()
+        request.headers.update(
+            {"connection": "upgrade", "upgrade": "websocket", "sec-websocket-version": "13", "sec-websocket-key": key}
+        )
+        if subprotocols:
+            request.headers["sec-websocket-protocol"] = ", ".join(subprotocols)
         scope = transport.scope(
             request,
             type="websocket",
-            scheme=WEBSOCKET_SCHEMES.get(request.url.scheme, request.url.scheme),
+            scheme=request.url.scheme.replace("http", "ws"),
             subprotocols=list(subprotocols),
             extensions={DENIAL: {}} if self._denial_response else {},
         )
         call = WebSocketCall(transport.loop, transport.app, scope, f"WebSocket {request.url.path}")
         return WebSocketSession(call, self, request, transport.settings)
-
-
-def mounted_url(base_url: str, root_path: str) -> httpx.URL:
-    """Return the base URL with the mount before its path, so that cookies and redirects work as in a browser."""
-    url = httpx.URL(base_url)
-    return url.copy_with(raw_path=quote(root_path).encode() + url.raw_path)
-
-
-def add_handshake_headers(headers: httpx.Headers, subprotocols: Sequence[str]) -> None:
-    """Add the headers that RFC 6455 requires in a handshake."""
-    headers["connection"] = "upgrade"
-    headers["upgrade"] = "websocket"
-    headers["sec-websocket-version"] = "13"
-    headers["sec-websocket-key"] = base64.b64encode(secrets.token_bytes(16)).decode()
-    if subprotocols:
-        headers["sec-websocket-protocol"] = ", ".join(subprotocols)

@@ -11,16 +11,6 @@ ClientDisconnected          raised only in the application, if it writes to or r
 
 from __future__ import annotations
 
-__all__ = [
-    "AppTimeout",
-    "ClientDisconnected",
-    "ClientError",
-    "LifespanFailed",
-    "ProtocolViolation",
-    "WebSocketClosed",
-    "WebSocketRefused",
-]
-
 
 class ClientError(Exception):
     """The base of the exceptions that the client raises in a test."""

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import queue
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import ExitStack, suppress
 from dataclasses import dataclass
 from enum import Enum, auto
@@ -21,8 +21,6 @@ import httpx
 
 from micropie.testing.errors import AppTimeout, ProtocolViolation, is_only_disconnect
 from micropie.testing.wire import RequestBody
-
-__all__ = ["AppTransport", "Call", "Chunk", "Exchange", "Head", "HttpCall", "Settings", "Signal"]
 
 E = TypeVar("E")
 
@@ -67,6 +65,12 @@ class Call(ABC, Generic[E]):
         self.events: queue.SimpleQueue[E | Signal] = queue.SimpleQueue()
         self.error: BaseException | None = None
         self.waits_in = ""
+        self.ended = False  # the test has seen the end, or has given up waiting for it
+
+    @property
+    def app_error(self) -> BaseException | None:
+        """The application's own error; None if there is none, or if it only says that the client has left."""
+        return None if self.error is None or is_only_disconnect(self.error) else self.error
 
     @abstractmethod
     def start(self) -> None:
@@ -87,31 +91,32 @@ class Call(ABC, Generic[E]):
     def next_event(self, timeout: float, what: str) -> E | Signal:
         """Return the application's next event. Raises ``AppTimeout`` after ``timeout`` seconds."""
         try:
-            return self.events.get(timeout=timeout)
+            event = self.events.get(timeout=timeout)
         except queue.Empty:
-            pass
-        where = f"it waits in {self.waits_in}" if self.waits_in else "it does not wait for the client"
-        raise AppTimeout(f"{self.label}: the application did not {what} within {timeout:g} s ({where})")
+            where = f"it waits in {self.waits_in}" if self.waits_in else "it does not wait for the client"
+            message = f"{self.label}: the application did not {what} within {timeout:g} s ({where})"
+            raise AppTimeout(message) from None
+        self.ended = self.ended or event is Signal.ENDED
+        return event
 
     def wait_for_end(self, timeout: float) -> None:
         """Wait until the application ends. Cancel it and raise ``AppTimeout`` if it doesn't."""
         try:
             self._drain(timeout)
-        except AppTimeout as error:
-            late = error
-        else:
-            return
-        self.give_up(timeout)
-        raise late
+        except AppTimeout:
+            self.give_up(timeout)
+            raise
 
     def abandon(self, error: BaseException, timeout: float) -> None:
         """Leave because of ``error``, which is on its way to the test and must not be replaced."""
+        if self.ended:
+            return
         self.hang_up()
         if isinstance(error, AppTimeout) or not isinstance(error, Exception):
             self.give_up(timeout)  # the wait is over already, or the tests are to stop
-            return
-        with suppress(AppTimeout):
-            self.wait_for_end(timeout)
+        else:
+            with suppress(AppTimeout):
+                self.wait_for_end(timeout)
 
     def give_up(self, timeout: float) -> None:
         """Cancel the application and wait for its end, for one second at most."""
@@ -119,18 +124,19 @@ class Call(ABC, Generic[E]):
         # After that it blocks its thread, and the code that joins the thread reports it.
         with suppress(AppTimeout):
             self._drain(min(timeout, CANCEL_GRACE))
+        self.ended = True
 
     def _drain(self, timeout: float) -> None:
-        while self.next_event(timeout, "end after the client was done with it") is not Signal.ENDED:
-            pass
+        while not self.ended:
+            self.next_event(timeout, "end after the client was done with it")
 
 
 class HttpCall(Call["Head | Chunk"]):
     """A call that answers an HTTP request."""
 
     @abstractmethod
-    def feed(self, chunk: bytes, *, is_last: bool) -> None:
-        """Pass on a chunk of the request's body."""
+    def feed(self, chunk: bytes) -> None:
+        """Pass on a chunk of the request's body, ``b""`` at its end."""
 
     @abstractmethod
     def break_off(self) -> None:
@@ -141,28 +147,21 @@ class Exchange(httpx.SyncByteStream):
     """An answer: waits for its head, then serves as the body of httpx's response."""
 
     def __init__(
-        self,
-        call: HttpCall,
-        body: RequestBody,
-        *,
-        method: str,
-        settings: Settings,
-        on_close: Callable[[Exchange], None],
+        self, call: HttpCall, body: RequestBody, method: str, settings: Settings, open_answers: set[Exchange]
     ) -> None:
         self._call = call
         self._body = body
         self._method = method
         self._timeout = settings.app_timeout
         self._raises = settings.raise_app_exceptions
-        self._on_close = on_close
+        self._open = open_answers  # those of the transport: this one is in it until it is closed
         self._broke_off = False
-        self._replacement: Chunk | None = None
         self._expected: int | None = None
-        self._ended = False
-        self._closed = False
 
     def response(self) -> httpx.Response:
-        """Return the answer as soon as its head arrives. Its body is this object, read on demand."""
+        """Start the application. Return its answer when the head arrives; the body is this object, read on demand."""
+        self._open.add(self)
+        self._call.start()
         try:
             head = self._head()
             self._expected = self._declared_length(head)
@@ -187,37 +186,32 @@ class Exchange(httpx.SyncByteStream):
 
     def close(self) -> None:
         """Leave, at the end or early. The application has ended when this returns."""
-        if self._closed:
+        if self not in self._open:
             return
-        self._closed = True
-        self._on_close(self)
-        if self._ended:
-            return
+        self._open.discard(self)
         self._call.hang_up()
         self._call.wait_for_end(self._timeout)
-        error = self._call.error
-        if error is not None and self._raises and not is_only_disconnect(error):
-            raise error
+        if self._call.app_error is not None and self._raises:
+            raise self._call.app_error
 
     def _discard(self, error: BaseException) -> None:
-        self._closed = True
-        self._on_close(self)
-        if not self._ended:
-            self._call.abandon(error, self._timeout)
+        self._open.discard(self)
+        self._call.abandon(error, self._timeout)
 
     def _next(self) -> Head | Chunk | None:
-        """Return the next part of the answer, or None when the application has ended."""
+        """Return the next part of the answer, or None when the application has ended. Raises its error."""
         while True:
             event = self._call.next_event(self._timeout, "answer")
             if event is Signal.WANTS_BODY:
                 chunk = self._body.next_chunk()
                 if chunk or not self._body.fell_short:
-                    self._call.feed(chunk, is_last=not chunk)
+                    self._call.feed(chunk)
                 else:
                     self._broke_off = True
                     self._call.break_off()
             elif event is Signal.ENDED:
-                self._ended = True
+                if self._call.error is not None and self._raises:
+                    raise self._call.error
                 return None
             else:
                 self._call.taken()
@@ -227,30 +221,22 @@ class Exchange(httpx.SyncByteStream):
         event = self._next()
         if isinstance(event, Head):
             return event
-        if self._call.error is not None and self._raises:
-            raise self._call.error
         if self._broke_off:
             raise self._broken("no answer to a request whose body was shorter than its Content-Length")
         if self._raises:
             raise ProtocolViolation(f"{self._call.label}: the application ended without answering")
-        self._replacement = Chunk(PLAIN_500, is_last=True)
+        self._call.events.put(Chunk(PLAIN_500, is_last=True))
         return Head(500, [(b"content-type", b"text/plain; charset=utf-8")])
 
     def _next_chunk(self) -> Chunk:
-        if self._replacement is not None:
-            return self._replacement
         try:
             event = self._next()
+            if isinstance(event, Chunk):
+                return event
+            raise self._broken("the application ended before its answer was complete")
         except BaseException as error:
             self._discard(error)
             raise
-        if isinstance(event, Chunk):
-            return event
-        self._closed = True
-        self._on_close(self)
-        if self._call.error is not None and self._raises:
-            raise self._call.error
-        raise self._broken("the application ended before its answer was complete")
 
     def _declared_length(self, head: Head) -> int | None:
         """Return how many bytes must follow; None if unknown, or if the head describes another answer (HEAD, 304)."""
@@ -274,10 +260,7 @@ class AppTransport(httpx.BaseTransport):
         self._open: set[Exchange] = set()
 
     def answer(self, call: HttpCall, body: RequestBody, request: httpx.Request) -> httpx.Response:
-        exchange = Exchange(call, body, method=request.method, settings=self.settings, on_close=self._open.discard)
-        self._open.add(exchange)
-        call.start()
-        return exchange.response()
+        return Exchange(call, body, request.method, self.settings, self._open).response()
 
     def startup(self) -> None:
         """Start the application up, if the protocol has a way to do that."""

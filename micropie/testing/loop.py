@@ -20,51 +20,37 @@ import anyio.abc
 
 from micropie.testing.errors import AppTimeout
 
-__all__ = ["LoopThread"]
-
 
 class LoopThread:
     tasks: anyio.abc.TaskGroup  # for posted functions; entered before the first post is possible
 
     def __init__(self, backend: str, backend_options: Mapping[str, Any] | None = None) -> None:
         self._calls: deque[Callable[[], object]] = deque()
-        self._lock = threading.Lock()
-        self._stopped = False
+        self._lock = threading.Lock()  # a closed socket's number may be another file's by the time of ``send``
         self._wake, self._woken = socket.socketpair()
         self._wake.setblocking(False)
         self._woken.setblocking(False)
         started: Future[None] = Future()
-        self._thread = threading.Thread(
-            target=self._run,
-            args=(backend, dict(backend_options or {}), started),
-            name=f"test client's {backend} loop",
-            daemon=True,
-        )
+        args = (backend, dict(backend_options or {}), started)
+        name = f"test client's {backend} loop"
+        self._thread = threading.Thread(target=self._run, args=args, name=name, daemon=True)
         self._thread.start()
         started.result()
 
     def post(self, call: Callable[[], object]) -> None:
-        """Run ``call`` in the loop's thread, soon. Never waits; does nothing after ``stop``."""
-        with self._lock:
-            if self._stopped:
-                return
+        """Run ``call`` in the loop's thread, soon. Never waits; does nothing after the loop's end."""
+        # A full socket wakes the loop too; after the loop's end the socket is closed.
+        with self._lock, contextlib.suppress(OSError):
             self._calls.append(call)
-            # A full socket wakes the loop too.
-            with contextlib.suppress(BlockingIOError):
-                self._wake.send(b"\0")
+            self._wake.send(b"\0")
 
     def stop(self, timeout: float | None = None) -> None:
         """End the loop and cancel its tasks. With a ``timeout`` in seconds, also wait for the thread's end."""
-        self.post(self._stop)
+        self.post(self.tasks.cancel_scope.cancel)
         if timeout is not None:
             self._thread.join(timeout)
             if self._thread.is_alive():
                 raise AppTimeout(f"the event loop's thread did not end within {timeout:g} s: something blocks it")
-
-    def _stop(self) -> None:
-        with self._lock:
-            self._stopped = True
-        self.tasks.cancel_scope.cancel()
 
     def _run(self, backend: str, backend_options: dict[str, Any], started: Future[None]) -> None:
         try:
@@ -75,9 +61,8 @@ class LoopThread:
             started.set_exception(error)
         finally:
             with self._lock:
-                self._stopped = True
-            self._wake.close()
-            self._woken.close()
+                self._wake.close()
+                self._woken.close()
 
     async def _main(self, started: Future[None]) -> None:
         async with anyio.create_task_group() as self.tasks:

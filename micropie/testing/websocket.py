@@ -3,17 +3,14 @@
 from __future__ import annotations
 
 import json
-from types import TracebackType
 from typing import Any, Self, cast
 
 import httpx
 
 from micropie.testing.app_call import AppCall, ASGIApp, Message, Scope, checked_headers
-from micropie.testing.errors import ProtocolViolation, WebSocketClosed, WebSocketRefused, is_only_disconnect
+from micropie.testing.errors import ProtocolViolation, WebSocketClosed, WebSocketRefused
 from micropie.testing.exchange import Settings, Signal
 from micropie.testing.loop import LoopThread
-
-__all__ = ["DENIAL", "WebSocketCall", "WebSocketSession"]
 
 DENIAL = "websocket.http.response"
 
@@ -77,7 +74,6 @@ class WebSocketSession:
         self._timeout = settings.app_timeout
         self._raises = settings.raise_app_exceptions
         self._closed: WebSocketClosed | None = None
-        self._ended = False
         self._error_is_known = False
         self.accepted_subprotocol: str | None = None
         self.headers = httpx.Headers()
@@ -92,17 +88,12 @@ class WebSocketSession:
             raise
         return self
 
-    def __exit__(
-        self,
-        exc_type: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, traceback: object) -> None:
         if error is not None:
             self._abandon(error)
-            return
-        self.close()
-        self._finish()
+        else:
+            self.close()
+            self._finish()
 
     def send(self, message: Message) -> None:
         """Send a raw ``websocket.receive`` message; the other ``send_`` methods build one."""
@@ -125,20 +116,19 @@ class WebSocketSession:
 
     def receive(self, timeout: float | None = None) -> Message:
         """Return the application's next ``websocket.send`` message."""
-        if self._closed is not None:
-            raise self._closed
-        event = self._next_event("send a message", timeout)
-        if isinstance(event, Signal):
-            # The application ended without a close: servers send 1011 after an exception, otherwise no close frame.
-            self._raise_app_error()
-            code, reason = (1006, "") if self._call.error is None else (1011, "Internal Error")
-            self._closed = WebSocketClosed(code, reason)
-            raise self._closed
-        if event["type"] == "websocket.close":
-            self._closed = WebSocketClosed(event.get("code", 1000), event.get("reason") or "")
-            raise self._closed
-        del event["headers"]
-        return event
+        if self._closed is None:
+            event = self._next_event("send a message", timeout)
+            if isinstance(event, Signal):
+                # The application ended without a close: servers send 1011 after an exception, otherwise no close frame.
+                self._raise_app_error()
+                code, reason = (1006, "") if self._call.error is None else (1011, "Internal Error")
+                self._closed = WebSocketClosed(code, reason)
+            elif event["type"] == "websocket.close":
+                self._closed = WebSocketClosed(event.get("code", 1000), event.get("reason") or "")
+            else:
+                del event["headers"]
+                return event
+        raise self._closed
 
     def receive_text(self, timeout: float | None = None) -> str:
         return cast(str, self._payload("text", timeout))
@@ -156,8 +146,7 @@ class WebSocketSession:
         """Send a close frame: the application receives ``websocket.disconnect`` after all earlier messages."""
         if self._closed is None:
             self._closed = WebSocketClosed(code, reason)
-            self._call.close_code = code
-            self._call.close_reason = reason
+            self._call.close_code, self._call.close_reason = code, reason
         self._call.hang_up()
 
     def _payload(self, key: str, timeout: float | None) -> object:
@@ -168,9 +157,7 @@ class WebSocketSession:
 
     def _next_event(self, what: str, timeout: float | None = None) -> Message | Signal:
         event = self._call.next_event(self._timeout if timeout is None else timeout, what)
-        if isinstance(event, Signal):
-            self._ended = True
-        else:
+        if not isinstance(event, Signal):
             self._call.taken()
         return event
 
@@ -206,24 +193,18 @@ class WebSocketSession:
         return body
 
     def _raise_app_error(self) -> None:
-        error = self._call.error
-        if error is None or self._error_is_known or not self._raises or is_only_disconnect(error):
-            return
-        self._error_is_known = True  # raised only once: the test may expect it
-        raise error
+        error = self._call.app_error
+        if error is not None and self._raises and not self._error_is_known:
+            self._error_is_known = True  # raised only once: the test may expect it
+            raise error
 
     def _finish(self) -> None:
         """Wait for the application's end, and raise its error before any error of the client."""
-        if not self._ended:
-            self._ended = True
-            self._call.hang_up()
-            self._call.wait_for_end(self._timeout)
+        self._call.hang_up()
+        self._call.wait_for_end(self._timeout)
         self._raise_app_error()
 
     def _abandon(self, error: BaseException) -> None:
-        if not self._ended:
-            self._ended = True
-            self._call.abandon(error, self._timeout)
-        app_error = self._call.error
-        if app_error is not None and not self._error_is_known and not is_only_disconnect(app_error):
-            error.add_note(f"{self._call.label}: the application raised {app_error!r}")
+        self._call.abandon(error, self._timeout)
+        if self._call.app_error is not None and not self._error_is_known:
+            error.add_note(f"{self._call.label}: the application raised {self._call.app_error!r}")

@@ -6,39 +6,17 @@ httpx normalises URLs (``/../y`` becomes ``/y``, ``//x`` names a host). The exte
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from typing import cast
-from urllib.parse import unquote_to_bytes
 
 import httpx
-
-__all__ = ["RequestBody", "Target", "is_below", "lower_case", "server_address"]
 
 DEFAULT_PORTS = {"http": 80, "https": 443, "ws": 80, "wss": 443}
 
 
-class Target:
-    """The request target: the part of a request's first line between the method and the version."""
-
-    def __init__(self, request: httpx.Request) -> None:
-        raw = request.extensions.get("target", request.url.raw_path)
-        self.raw: bytes = raw.encode("latin-1") if isinstance(raw, str) else bytes(raw)
-        self.path, _, self.query = self.raw.partition(b"?")
-
-    @property
-    def decoded_path(self) -> bytes:
-        """The path without its percent-encoding, as bytes. Each protocol decodes them in its own way."""
-        return unquote_to_bytes(self.path)
-
-
-def is_below(path: bytes, root: bytes) -> bool:
-    """Return whether ``path`` is in the mount ``root``; ``/subway`` is not in ``/sub``."""
-    return not root or (path.startswith(root) and path[len(root) :][:1] in (b"", b"/"))
-
-
-def lower_case(headers: httpx.Headers) -> list[tuple[bytes, bytes]]:
-    """Return the headers in their order, with names in lower case and unchanged values."""
-    return [(name.lower(), value) for name, value in headers.raw]
+def request_target(request: httpx.Request) -> bytes:
+    """Return the request target: the part of a request's first line between the method and the version."""
+    raw = request.extensions.get("target", request.url.raw_path)
+    return raw.encode("latin-1") if isinstance(raw, str) else bytes(raw)
 
 
 def server_address(url: httpx.URL) -> tuple[str, int]:
@@ -53,24 +31,15 @@ class RequestBody:
     """
 
     def __init__(self, request: httpx.Request) -> None:
-        stream = request.stream
-        self.length = self._declared_length(request.headers)
-        self.is_chunked = self.length is None and "transfer-encoding" in request.headers
+        declared = request.headers.get("content-length", "")
+        # None also for a malformed length, which the application has to refuse.
+        self._remaining = int(declared) if declared.isascii() and declared.isdigit() else None
+        self.is_chunked = self._remaining is None and "transfer-encoding" in request.headers
+        self._chunks = iter(cast(httpx.SyncByteStream, request.stream))  # httpx.Client refuses asynchronous streams
         self.whole: bytes | None = None
-        self._remaining = self.length
-        if isinstance(stream, httpx.ByteStream):
-            content = b"".join(stream)
-            self.whole = content if self.length in (None, len(content)) else None
-            self._chunks: Iterator[bytes] = iter([content])
-        else:
-            # httpx.Client refuses asynchronous streams.
-            self._chunks = iter(cast(httpx.SyncByteStream, stream))
-
-    @staticmethod
-    def _declared_length(headers: httpx.Headers) -> int | None:
-        """Return the Content-Length; None also for a malformed one, which the application has to refuse."""
-        value = headers.get("content-length", "")
-        return int(value) if value.isascii() and value.isdigit() else None
+        if isinstance(request.stream, httpx.ByteStream):
+            content = b"".join(request.stream)
+            self.whole = content if self._remaining in (None, len(content)) else None
 
     def next_chunk(self) -> bytes:
         """Return the next chunk, ``b""`` after the last one. Empty chunks are skipped: HTTP can't send them."""

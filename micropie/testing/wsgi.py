@@ -12,53 +12,49 @@ import sys
 import threading
 from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, Any
+from urllib.parse import unquote_to_bytes
 
 import httpx
 
 from micropie.testing.errors import ClientDisconnected, ProtocolViolation
 from micropie.testing.exchange import AppTransport, Chunk, Head, HttpCall, Settings, Signal
-from micropie.testing.wire import RequestBody, Target, is_below, lower_case, server_address
+from micropie.testing.wire import RequestBody, request_target, server_address
 
 if TYPE_CHECKING:
     from _typeshed import OptExcInfo, WriteableBuffer
-
-__all__ = ["WSGIApp", "WSGITransport"]
 
 Environ = dict[str, Any]
 WSGIApp = Callable[[Environ, Callable[..., Callable[[bytes], object]]], Iterable[bytes]]
 
 
 def request_environ(request: httpx.Request, settings: Settings, *, raw_uri: bool) -> Environ:
-    """Return the CGI half of the environ. Its text is bytes decoded as latin-1 (PEP 3333): ``/%C3%A9`` is ``'/Ã©'``."""
-    target = Target(request)
-    script_name, path_info = split_mount(target.decoded_path, settings.root_path.encode())
+    """Return the environ without its input. Its text is bytes as latin-1 (PEP 3333): ``/%C3%A9`` is ``'/Ã©'``."""
+    target = request_target(request)
+    raw_path, _, query = target.partition(b"?")
+    path, root = unquote_to_bytes(raw_path), settings.root_path.encode()
+    if root and not (path + b"/").startswith(root + b"/"):  # "/subway" is not below "/sub"
+        raise ValueError(f"{path!r} is not below root_path {root!r}: a WSGI environ can't express that")
     host, port = server_address(request.url)
     environ: Environ = {
         "REQUEST_METHOD": request.method,
-        "SCRIPT_NAME": script_name.decode("latin-1"),
-        "PATH_INFO": path_info.decode("latin-1"),
-        "QUERY_STRING": target.query.decode("latin-1"),
+        "SCRIPT_NAME": root.decode("latin-1"),
+        "PATH_INFO": path[len(root) :].decode("latin-1"),
+        "QUERY_STRING": query.decode("latin-1"),
         "SERVER_NAME": host,
         "SERVER_PORT": str(port),
         "SERVER_PROTOCOL": "HTTP/1.1",
+        "wsgi.version": (1, 0),
         "wsgi.url_scheme": request.url.scheme,
+        "wsgi.errors": sys.stderr,
+        "wsgi.multithread": True,
+        "wsgi.multiprocess": False,
+        "wsgi.run_once": False,
     }
     if settings.client is not None:
         environ.update(REMOTE_ADDR=settings.client[0], REMOTE_PORT=str(settings.client[1]))
     if raw_uri:
-        environ["RAW_URI"] = target.raw.decode("latin-1")
-    add_headers(environ, lower_case(request.headers))
-    return environ
-
-
-def split_mount(path: bytes, root: bytes) -> tuple[bytes, bytes]:
-    if not is_below(path, root):
-        raise ValueError(f"{path!r} is not below root_path {root!r}: a WSGI environ can't express that")
-    return root, path[len(root) :]
-
-
-def add_headers(environ: Environ, headers: list[tuple[bytes, bytes]]) -> None:
-    for name, value in headers:
+        environ["RAW_URI"] = target.decode("latin-1")
+    for name, value in request.headers.raw:
         # ``X_User`` would look like ``X-User``, so gunicorn and waitress drop it.
         if b"_" in name:
             continue
@@ -68,6 +64,7 @@ def add_headers(environ: Environ, headers: list[tuple[bytes, bytes]]) -> None:
         separator = "; " if key == "HTTP_COOKIE" else ","
         text = value.decode("latin-1")
         environ[key] = f"{environ[key]}{separator}{text}" if key in environ else text
+    return environ
 
 
 class RequestInput(io.RawIOBase):
@@ -95,22 +92,25 @@ class WSGICall(HttpCall):
     def __init__(self, app: WSGIApp, environ: Environ, label: str, body: RequestBody) -> None:
         super().__init__(label)
         self._app = app
-        self._input_ended = body.whole is not None
         self._environ = environ
-        self._add_gateway_keys(RequestInput(body.whole or b"", self._next_input), terminated=body.is_chunked)
+        self._environ["wsgi.input"] = io.BufferedReader(RequestInput(body.whole or b"", self._next_input))
+        if body.is_chunked:
+            self._environ["wsgi.input_terminated"] = True
+        self._input_ended = body.whole is not None
         self._head: Head | None = None
         self._head_sent = False
         self._hung_up = False
-        self._taken: queue.SimpleQueue[bool] = queue.SimpleQueue()  # False: the client has left
-        self._fed: queue.SimpleQueue[bytes | None] = queue.SimpleQueue()  # None: the client has left
+        # The test's replies; None if the client has left. Two queues: the application may read in another thread.
+        self._taken: queue.SimpleQueue[bytes | None] = queue.SimpleQueue()
+        self._fed: queue.SimpleQueue[bytes | None] = queue.SimpleQueue()
 
     def start(self) -> None:
         threading.Thread(target=self._run, name=f"test client's {self.label}", daemon=True).start()
 
     def taken(self) -> None:
-        self._taken.put(True)
+        self._taken.put(b"")
 
-    def feed(self, chunk: bytes, *, is_last: bool) -> None:
+    def feed(self, chunk: bytes) -> None:
         self._fed.put(chunk)
 
     def break_off(self) -> None:
@@ -118,38 +118,18 @@ class WSGICall(HttpCall):
 
     def hang_up(self) -> None:
         self._hung_up = True
-        self._taken.put(False)
+        self._taken.put(None)
         self._fed.put(None)
 
     def cancel(self) -> None:
         """Do nothing: a thread can't be cancelled. It is a daemon, so it ends with the tests at the latest."""
 
-    def _add_gateway_keys(self, body: RequestInput, *, terminated: bool) -> None:
-        self._environ.update(
-            {
-                "wsgi.version": (1, 0),
-                "wsgi.input": io.BufferedReader(body),
-                "wsgi.errors": sys.stderr,
-                "wsgi.multithread": True,
-                "wsgi.multiprocess": False,
-                "wsgi.run_once": False,
-            }
-        )
-        if terminated:
-            self._environ["wsgi.input_terminated"] = True
-
     def _next_input(self) -> bytes:
         if self._input_ended:
             return b""
-        if not self._hung_up:
-            self.events.put(Signal.WANTS_BODY)
-            self.waits_in = "wsgi.input"
-            chunk = self._fed.get()
-            self.waits_in = ""
-            if chunk is not None:
-                self._input_ended = not chunk
-                return chunk
-        raise ClientDisconnected(f"{self.label}: the client has disconnected")
+        chunk = self._ask(Signal.WANTS_BODY, self._fed, "wsgi.input")
+        self._input_ended = not chunk
+        return chunk
 
     def _run(self) -> None:
         try:
@@ -182,18 +162,15 @@ class WSGICall(HttpCall):
                 raise exc_info[1].with_traceback(exc_info[2])
         elif self._head is not None:
             raise ProtocolViolation(f"{self.label}: start_response was called twice without exc_info")
-        self._head = self._checked_head(status, headers)
-        return self._write
-
-    def _checked_head(self, status: str, headers: list[tuple[str, str]]) -> Head:
         code, _, reason = status.partition(" ")
         if len(code) != 3 or not code.isdigit():
             raise ProtocolViolation(f"{self.label}: a status is like '200 OK', not {status!r}")
         try:
             pairs = [(name.encode("latin-1"), value.encode("latin-1")) for name, value in headers]
-            return Head(int(code), pairs, reason.encode("latin-1"))
+            self._head = Head(int(code), pairs, reason.encode("latin-1"))
         except (AttributeError, UnicodeEncodeError) as error:
             raise ProtocolViolation(f"{self.label}: status and headers are latin-1 text: {error}") from error
+        return self._write
 
     def _write(self, data: bytes) -> None:
         """Send a chunk, after the head if it is the first that is not empty. Also PEP 3333's ``write``."""
@@ -212,13 +189,17 @@ class WSGICall(HttpCall):
         self._send(self._head)
 
     def _send(self, event: Head | Chunk) -> None:
+        self._ask(event, self._taken, "the client, to take what was sent")
+
+    def _ask(self, event: Head | Chunk | Signal, replies: queue.SimpleQueue[bytes | None], where: str) -> bytes:
+        """Put an event, and return the test's reply. Raises ``ClientDisconnected``."""
         if not self._hung_up:
             self.events.put(event)
-            self.waits_in = "the client, to take what was sent"
-            is_taken = self._taken.get()
+            self.waits_in = where
+            reply = replies.get()
             self.waits_in = ""
-            if is_taken:
-                return
+            if reply is not None:
+                return reply
         raise ClientDisconnected(f"{self.label}: the client has disconnected")
 
 
