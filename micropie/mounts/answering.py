@@ -1,17 +1,23 @@
-"""Answers of mounted applications, taken chunk by chunk in the request's task, so that hooks see the whole response."""
+"""Answers of mounted applications, taken chunk by chunk in the request's task or thread: hooks see the whole response.
+
+Also the parts of an ASGI application's call that wait for nothing: its scope, and the messages it has sent.
+"""
 
 from __future__ import annotations
 
+from collections.abc import AsyncIterator, Iterator
 from typing import Protocol
 
 from anyio import move_on_after
 
 from micropie.execution.loop import CLEAN_UP_WITHIN
 from micropie.http.response import Response
+from micropie.http.types import Message, Scope
+from micropie.mounts.prefixes import Mount, MountedPath
 
 
 class PendingAnswer(Protocol):
-    """An answer that an application is making."""
+    """An answer that an application is making. A task takes it."""
 
     async def take(self) -> tuple[bytes, bool]:
         """Return the next chunk and whether more may follow. Raises what the application raised."""
@@ -21,6 +27,19 @@ class PendingAnswer(Protocol):
 
     def response(self, body: object) -> Response:
         """Return the response with ``body``. A chunk must have been taken."""
+
+
+class BlockingAnswer(Protocol):
+    """An answer that an application is making. A thread takes it: ``close`` is ``stop``."""
+
+    def take(self) -> tuple[bytes, bool]:
+        """See ``PendingAnswer``."""
+
+    def close(self) -> None:
+        """See ``PendingAnswer.stop``."""
+
+    def response(self, body: object) -> Response:
+        """See ``PendingAnswer``."""
 
 
 async def wait_for_head(answer: PendingAnswer, is_head: bool) -> Response:
@@ -35,41 +54,104 @@ async def wait_for_head(answer: PendingAnswer, is_head: bool) -> Response:
         with move_on_after(CLEAN_UP_WITHIN, shield=True):
             await answer.stop()
         raise
-    if more or is_head or not has_its_length(response):
+    if more or is_head or not _has_its_length(response):
         response.body = _Chunks(answer, chunk, more)
     else:
         await answer.stop()
     return response
 
 
-class _Chunks:
-    """The body of an answer of several chunks."""
+def block_for_head(answer: BlockingAnswer, in_chunks: bool) -> Response:
+    """Return the response once its first chunk is there, as ``wait_for_head`` does in a task.
 
-    def __init__(self, answer: PendingAnswer, first: bytes, more: bool) -> None:
-        self._answer = answer
-        self._first: bytes | None = first
-        self._more = more
-
-    def __aiter__(self) -> _Chunks:
-        return self
-
-    async def __anext__(self) -> bytes:
-        first, self._first = self._first, None
-        if first is not None:
-            return first
-        if not self._more:
-            raise StopAsyncIteration
-        chunk, self._more = await self._answer.take()
-        return chunk
-
-    async def aclose(self) -> None:
-        await self._answer.stop()
+    ``in_chunks``: the body is a stream even if it has one chunk, as it must be for HEAD.
+    """
+    try:
+        chunk, more = answer.take()
+        response = answer.response(chunk)
+    except BaseException:
+        answer.close()
+        raise
+    if more or in_chunks or not _has_its_length(response):
+        response.body = _BlockingChunks(answer, chunk, more)
+    else:
+        answer.close()
+    return response
 
 
-def has_its_length(response: Response) -> bool:
+def _has_its_length(response: Response) -> bool:
     """Return whether the body, bytes, is as long as the Content-Length says, if there is one.
 
     A wrong length of a mounted application is sent as it is: the server notices it.
     """
     length = str(len(response.body))
     return response.headers.get("content-length", length) == length
+
+
+class _Chunks(AsyncIterator[bytes]):
+    """The body of an answer of several chunks."""
+
+    def __init__(self, answer: PendingAnswer, first: bytes, more: bool) -> None:
+        self._take, self.aclose = answer.take, answer.stop
+        self._first, self._more = first, more
+
+    async def __anext__(self) -> bytes:
+        chunk, self._first = self._first, b""
+        while self._more and not chunk:
+            chunk, self._more = await self._take()
+        if not chunk:
+            raise StopAsyncIteration
+        return chunk
+
+
+class _BlockingChunks(Iterator[bytes]):
+    """The body of an answer of several chunks."""
+
+    def __init__(self, answer: BlockingAnswer, first: bytes, more: bool) -> None:
+        self._take, self.close = answer.take, answer.close
+        self._first, self._more = first, more
+
+    def __next__(self) -> bytes:
+        chunk, self._first = self._first, b""
+        while self._more and not chunk:
+            chunk, self._more = self._take()
+        if not chunk:
+            raise StopIteration
+        return chunk
+
+
+class ASGIAnswer:
+    """The messages of one answer: ``http.response.start``, then each ``http.response.body`` until the last."""
+
+    def __init__(self) -> None:
+        self._start: Message | None = None
+        self.is_complete = False
+
+    def accept(self, message: Message) -> tuple[bytes, bool] | None:
+        """Return a chunk and whether more will follow; None for the head. Raises ``RuntimeError`` out of order."""
+        kind = message["type"]
+        if kind == "http.response.start" and self._start is None:
+            self._start = message
+            return None
+        if kind != "http.response.body" or self._start is None or self.is_complete:
+            raise RuntimeError(f"the mounted application sent {kind!r}, which can't come now")
+        more = message.get("more_body", False)
+        self.is_complete = not more
+        return bytes(message.get("body", b"")), more
+
+    def response(self, body: object) -> Response:
+        """Return the response with ``body``. A chunk must have been accepted."""
+        start = self._start or {}
+        pairs = [(name.decode("latin-1"), value.decode("latin-1")) for name, value in start.get("headers", ())]
+        return Response(body, start.get("status", 0), pairs, content_type="")
+
+
+def moved_scope(scope: Scope, mount: Mount, mounted_path: MountedPath) -> Scope:
+    """Return the scope for a mounted application: with the prefix in ``root_path``, and the application's own state."""
+    return {
+        **scope,
+        "root_path": mounted_path.root,
+        "path": mounted_path.path,
+        "raw_path": mounted_path.raw_path,
+        "state": dict(mount.state),
+    }

@@ -25,8 +25,7 @@ from micropie.errors import ClientDisconnect, ResponseError
 from micropie.execution.loop import LEAVE_WITHIN
 from micropie.http.response import Response
 from micropie.http.types import Message, Receive, Scope, Send
-from micropie.mounts.answering import wait_for_head
-from micropie.mounts.asgi_call import ASGIAnswer, moved_scope
+from micropie.mounts.answering import ASGIAnswer, moved_scope, wait_for_head
 from micropie.mounts.prefixes import Mount, MountedPath
 
 if TYPE_CHECKING:

@@ -10,7 +10,7 @@ A way to the loop and back costs more than most answers, so an answer in one pie
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from functools import partial
 from queue import Empty, SimpleQueue
@@ -24,8 +24,7 @@ from micropie.execution.loop import CLEAN_UP_WITHIN, LEAVE_WITHIN
 from micropie.execution.portal import get_loop
 from micropie.http.response import Response
 from micropie.http.types import Message, Scope
-from micropie.mounts.answering import has_its_length
-from micropie.mounts.asgi_call import ASGIAnswer, moved_scope
+from micropie.mounts.answering import ASGIAnswer, block_for_head, moved_scope
 from micropie.mounts.prefixes import Mount, MountedPath
 
 if TYPE_CHECKING:
@@ -41,16 +40,7 @@ def answer_of_asgi(
     mount: Mount, mounted_path: MountedPath, request: WSGIRequest, backend: str, seconds: float | None
 ) -> Response:
     """Return the answer of a mounted ASGI application. Raises 504 if it does not begin within ``seconds``."""
-    call = _Call(mount, mounted_path, request, backend, seconds)
-    try:
-        chunk, more = call.take()
-    except BaseException:
-        call.close()
-        raise
-    response = call.answer.response(chunk)
-    if more or request.method == "HEAD" or not has_its_length(response):
-        response.body = _Chunks(call, chunk, more)
-    return response
+    return block_for_head(_Call(mount, mounted_path, request, backend, seconds), request.method == "HEAD")
 
 
 class _Call:
@@ -59,18 +49,21 @@ class _Call:
     def __init__(
         self, mount: Mount, mounted_path: MountedPath, request: WSGIRequest, backend: str, seconds: float | None
     ) -> None:
-        self.answer = ASGIAnswer()
+        self._answer = ASGIAnswer()
+        self.response = self._answer.response
         self._request = request
         self._seconds = seconds
         # From the task: a chunk and whether more will follow, or how it ended.
         self._messages: SimpleQueue[tuple[str, bytes, bool, BaseException | None]] = SimpleQueue()
         self._window = BackpressureWindow()
         self._resume: Event | None = None  # of the task that waits for a piece of the body
-        self._body = request._body_so_far()
-        self._more = self._body is None
         self._body_failure: Exception | None = None
-        self._ahead = self._next_piece() if not self._more or request._has_short_body else None
-        self._piece = _DISCONNECT
+        self._piece: Message | None = None  # of the body, for the task
+        body = request._body_so_far()
+        if body is not None:
+            self._piece = {"type": "http.request", "body": body, "more_body": False}
+        elif request._has_short_body:
+            self._piece = self._next_piece()
         self._is_body_over = self._is_closed = self._has_ended = self._is_listening = False
         self._disconnected: Event | None = None
         self._ended: Event | None = None
@@ -103,7 +96,7 @@ class _Call:
 
     def close(self) -> None:
         """End the application's task, unless its answer is complete, and wait for that."""
-        if self.answer.is_complete or self._has_ended:
+        if self._answer.is_complete or self._has_ended:
             return
         self._is_closed = True
         with suppress(RuntimeError, Empty):  # a loop that has ended has ended its tasks
@@ -117,16 +110,12 @@ class _Call:
                 self._loop.call_soon(event.set)
 
     def _next_piece(self) -> Message:
-        body, self._body = self._body, None
-        if body is not None:
-            return {"type": "http.request", "body": body, "more_body": False}
         try:
-            piece, self._more = self._request.receive_piece()
+            piece, more = self._request.receive_piece()
         except (ClientDisconnect, HTTPError) as error:
             self._body_failure = error.with_traceback(None)  # the traceback refers to this call
-            self._more = False
             return _DISCONNECT
-        return {"type": "http.request", "body": piece, "more_body": self._more}
+        return {"type": "http.request", "body": piece, "more_body": more}
 
     # -- in the task, on the loop ----------------------------------------------------------------------------------
 
@@ -156,8 +145,8 @@ class _Call:
         self._scope.cancel()
 
     async def _receive(self) -> Message:
-        if self._is_body_over or self.answer.is_complete:
-            if not self.answer.is_complete:
+        if self._is_body_over or self._answer.is_complete:
+            if not self._answer.is_complete:
                 self._disconnected = self._disconnected or Event()
                 self._is_listening = True
                 try:
@@ -165,41 +154,21 @@ class _Call:
                 finally:
                     self._is_listening = False
             return {"type": "http.disconnect"}
-        message, self._ahead = self._ahead, None
-        if message is None:
+        if self._piece is None:
             self._resume = Event()
             self._messages.put((_NEEDS_BODY, b"", True, None))
             await self._resume.wait()
-            message, self._piece = self._piece, _DISCONNECT
+        message, self._piece = self._piece or _DISCONNECT, None
         self._is_body_over = not message.get("more_body", False)
         return message
 
     async def _send(self, message: Message) -> None:
-        chunk = self.answer.accept(message)
+        chunk = self._answer.accept(message)
         if chunk is None:
             return
-        if self.answer.is_complete and self._disconnected is not None:
+        if self._answer.is_complete and self._disconnected is not None:
             self._disconnected.set()
         self._messages.put((_CHUNK, *chunk, None))
-        parked = None if self.answer.is_complete else self._window.made()
+        parked = None if self._answer.is_complete else self._window.made()
         if parked is not None:
             await parked.wait()
-
-
-class _Chunks(Iterator[bytes]):
-    """The body of an answer of several chunks."""
-
-    def __init__(self, call: _Call, first: bytes, more: bool) -> None:
-        self._call = call
-        self._first: bytes | None = first
-        self._more = more
-        self.close = call.close
-
-    def __next__(self) -> bytes:
-        first, self._first = self._first, None
-        if first is not None:
-            return first
-        if not self._more:
-            raise StopIteration
-        chunk, self._more = self._call.take()
-        return chunk

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
 from typing import Any, Generic, NamedTuple, TypeVar
 from urllib.parse import quote, unquote_to_bytes
 
@@ -21,15 +22,15 @@ WSGI = "wsgi"
 Entry = TypeVar("Entry")
 
 
+@dataclass(eq=False, repr=False)
 class Mount:
     """One call of ``App.mount``. ``state`` is the lifespan state of an ASGI application, which its requests get."""
 
-    def __init__(self, prefix: str, target: Any, kind: str, isolated: bool) -> None:
-        self.prefix = prefix
-        self.target = target
-        self.kind = kind
-        self.isolated = isolated
-        self.state: dict[str, Any] = {}
+    prefix: str
+    target: Any
+    kind: str
+    isolated: bool
+    state: dict[str, Any] = field(default_factory=dict)
 
     def __repr__(self) -> str:
         return f"<Mount {self.prefix} {self.kind}>"
@@ -136,8 +137,3 @@ def _can_take(target: Callable[..., object], count: int) -> bool:
     except (TypeError, ValueError):  # other parameters, or written in C without a signature
         return False
     return True
-
-
-def dotted(prefix: str) -> str:
-    """Return the prefix of the names of routes below a mount: ``api.v1.`` for ``/api/v1``."""
-    return prefix[1:].replace("/", ".") + "."

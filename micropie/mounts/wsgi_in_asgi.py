@@ -42,8 +42,6 @@ _ENDED = "has ended: with its last chunk, or with an exception"
 async def answer_of_wsgi(mount: Mount, threads: Threads, mounted_path: MountedPath, request: ASGIRequest) -> Response:
     """Return the answer of a mounted WSGI application, which is called in one of ``threads``."""
     call = _Call(mount, request, limiter_of(threads))
-    if request._has_short_body:
-        await call.read_ahead()
     await call.start(environ_of(request, mounted_path, BufferedReader(RawBody(call.pull))))
     return await wait_for_head(call, request.method == "HEAD")
 
@@ -64,18 +62,14 @@ class _Call:
         self._grants = chain((1, AHEAD), repeat(1))  # whether more than one chunk is wanted shows with the second
         self._granted: SimpleQueue[None] = SimpleQueue()  # one for each chunk that may be given
         self._pieces: SimpleQueue[tuple[bytes, bool] | Exception] = SimpleQueue()
-        self._is_ahead = self._is_stopped = self._has_ended = False
+        self._is_stopped = self._has_ended = False
 
     # -- on the event loop ---------------------------------------------------------------------------------------
 
-    async def read_ahead(self) -> None:
-        """Receive the first piece of the body, unless the body has been received."""
-        self._is_ahead = self._more
-        if self._is_ahead:
-            self._pieces.put(await self._next_piece())
-
     async def start(self, environ: Environ) -> None:
-        """Wait for a free thread, and let it call the application."""
+        """Receive a short body, wait for a free thread, and let it call the application."""
+        if self._more and self._request._has_short_body:
+            self._pieces.put(await self._next_piece())
         try:
             self._limiter.acquire_on_behalf_of_nowait(self)
         except WouldBlock:
@@ -160,9 +154,8 @@ class _Call:
         piece = body or b""
         while self._more and not piece:
             self._check()
-            if not self._is_ahead:
+            if self._pieces.empty():
                 self._send(_NEEDS_BODY)
-            self._is_ahead = False
             received = self._pieces.get()
             if isinstance(received, Exception):
                 raise received

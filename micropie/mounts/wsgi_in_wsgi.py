@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from io import BytesIO
 from typing import TYPE_CHECKING
 
 from micropie.http.response import Response
 from micropie.http.types import Environ
-from micropie.mounts.answering import has_its_length
+from micropie.mounts.answering import block_for_head
 from micropie.mounts.prefixes import Mount, MountedPath
 from micropie.mounts.wsgi_call import WSGICall
 
@@ -18,27 +17,29 @@ if TYPE_CHECKING:
 
 def answer_of_wsgi(mount: Mount, mounted_path: MountedPath, request: WSGIRequest) -> Response:
     """Return the answer of a mounted WSGI application."""
-    written: list[bytes] = []
-    call = WSGICall(mount.target, written.append)
-    chunks = _Chunks(call, written)
+    call = _Call(mount)
     try:
         call.begin(environ_below(request, mounted_path))
-        is_short = call.is_short
-        first = chunks.fetch()
-        if not is_short or written or request.method == "HEAD":
-            response = call.response(chunks)
-            chunks.put_back(first)
-            return response
-        response = call.response(first)
     except BaseException:
         call.close()
         raise
-    if not has_its_length(response):
-        chunks.put_back(first)
-        response.body = chunks
-    else:
-        call.close()
-    return response
+    return block_for_head(call, request.method == "HEAD" or not call.is_short)
+
+
+class _Call(WSGICall):
+    """One call of the application: its chunks, with the data of its ``write`` in between (``BlockingAnswer``)."""
+
+    def __init__(self, mount: Mount) -> None:
+        self._ahead: list[bytes] = []
+        super().__init__(mount.target, self._ahead.append)
+
+    def take(self) -> tuple[bytes, bool]:
+        """Return the next chunk and whether more may follow."""
+        is_short = self.is_short
+        if is_short or not self._ahead:
+            self._ahead.append(self.next())
+        chunk = self._ahead.pop(0)
+        return chunk, any(self._ahead) if is_short else bool(chunk)
 
 
 def environ_below(request: WSGIRequest, mounted_path: MountedPath) -> Environ:
@@ -56,31 +57,3 @@ def environ_below(request: WSGIRequest, mounted_path: MountedPath) -> Environ:
     if received is not None:  # by a hook
         environ["wsgi.input"], environ["CONTENT_LENGTH"] = BytesIO(received), str(len(received))
     return environ
-
-
-class _Chunks(Iterator[bytes]):
-    """The application's chunks, with the data of its ``write`` in between."""
-
-    def __init__(self, call: WSGICall, written: list[bytes]) -> None:
-        self._call = call
-        self._written = written
-        self._ahead: bytes | None = None
-        self.close = call.close
-
-    def fetch(self) -> bytes:
-        """Return the next chunk, ``b""`` at the end."""
-        if not self._written:
-            self._written.append(self._call.next())
-        return self._written.pop(0)
-
-    def put_back(self, chunk: bytes) -> None:
-        """Yield ``chunk`` first."""
-        self._ahead = chunk
-
-    def __next__(self) -> bytes:
-        chunk, self._ahead = self._ahead, None
-        if chunk is None:
-            chunk = self.fetch()
-        if not chunk:
-            raise StopIteration
-        return chunk

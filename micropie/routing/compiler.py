@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from micropie.errors import SetupError
 from micropie.execution.shutdown import ShutdownSignal
 from micropie.execution.steps import HANDLER, RouteKind
-from micropie.mounts.prefixes import Mount, dotted
+from micropie.mounts.prefixes import Mount
 from micropie.routing.config import AppConfig
 from micropie.routing.discovery import SOCKET_PREFIX, find_handlers
 from micropie.routing.inheritance import AppDefinition, child_config, root_config
@@ -149,7 +149,8 @@ class _AppCompiler:
         if shared is not None:
             config = child_config(shared, self.config, prefix)
             tables = _Tables(self.tables.blocking, prefix)
-            router, sockets = tables.compile(shared, config, self.names + dotted(mount.prefix))
+            names = f"{self.names}{mount.prefix[1:].replace('/', '.')}."  # of routes: "api.v1." below "/api/v1"
+            router, sockets = tables.compile(shared, config, names)
             mounted += [(prefix, MountedApp(prefix, config, router, sockets)), *tables.mounted]
         elif mount.isolated:
             mounted.append((prefix, IsolatedMount(mount, prefix)))

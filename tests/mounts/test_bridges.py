@@ -123,6 +123,15 @@ def test_what_is_written_comes_first(make_client: MakeClient) -> None:
     assert make_client(below(app)).get("/m").content == b"123"
 
 
+@pytest.mark.parametrize("chunks", [[], [b""], [b"2"]])
+def test_a_short_answer_follows_what_is_written(make_client: MakeClient, chunks: list[bytes]) -> None:
+    def app(environ: Any, start_response: Any) -> list[bytes]:
+        start_response("200 OK", [("Content-Type", "text/plain")])(b"1")
+        return chunks
+
+    assert make_client(below(app)).get("/m").content == b"1" + b"".join(chunks)
+
+
 def test_exc_info_replaces_the_head_while_that_is_possible(make_client: MakeClient) -> None:
     def app(environ: Any, start_response: Any) -> list[bytes]:
         start_response("200 OK", [])
