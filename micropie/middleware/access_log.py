@@ -7,6 +7,7 @@ import logging
 import re
 from collections.abc import Callable
 from datetime import UTC, datetime
+from functools import partial
 from time import perf_counter, time
 
 from micropie.errors import check
@@ -51,51 +52,34 @@ class AccessLog(FlowMiddleware):
 
     def before(self, request: Request) -> None:
         """Start the clock."""
-        request.on_close(_Entry(self, request, perf_counter()))
+        request.on_close(partial(self._write, request, perf_counter()))
 
     def after(self, request: Request, response: Response) -> None:
         """Log also the answers of an outer middleware that came before this one was called."""
-        if not any(isinstance(closer, _Entry) and closer.log is self for closer in request._closers or ()):
-            request.on_close(_Entry(self, request, None))
+        if not any(getattr(closer, "func", None) == self._write for closer in request._closers or ()):
+            request.on_close(partial(self._write, request, None))
 
-    def write(self, request: Request, began: float | None) -> None:
+    def _write(self, request: Request, began: float | None) -> None:
         """Log a finished request. ``began`` is its ``perf_counter``, or None if ``before`` was not called."""
-        if self._logger.isEnabledFor(logging.INFO):
-            seconds = None if began is None else perf_counter() - began
-            values = _values(request, seconds, self._query)
-            self._logger.info("%s", self._format(values), extra=values)
-
-
-class _Entry:
-    """A log entry that is written when its request closes."""
-
-    __slots__ = ("_began", "_request", "log")
-
-    def __init__(self, log: AccessLog, request: Request, began: float | None) -> None:
-        self.log = log
-        self._request = request
-        self._began = began
-
-    def __call__(self) -> None:
-        self.log.write(self._request, self._began)
-
-
-def _values(request: Request, seconds: float | None, with_query: bool) -> dict[str, object]:
-    client, query = request.client, request.query_string if with_query else ""
-    began = datetime.fromtimestamp(time() - (seconds or 0), UTC)
-    sent = 0 if request.method == "HEAD" or request.status in (204, 304) else request.length
-    return {
-        "time": began.isoformat(timespec="milliseconds").replace("+00:00", "Z"),
-        "client": client.host if client is not None else None,
-        "method": request.method,
-        "path": f"{request.path}?{query}" if query else request.path,
-        "status": NO_ANSWER if request.status is None else request.status,
-        "bytes": None if request.broken_off else sent,
-        "duration_ms": None if seconds is None else round(seconds * 1000, 3),
-        "request_id": request.id or None,
-        "route": request.route.name if request.route is not None else None,
-        "broken_off": request.broken_off,
-    }
+        if not self._logger.isEnabledFor(logging.INFO):
+            return
+        seconds = None if began is None else perf_counter() - began
+        client, query = request.client, request.query_string if self._query else ""
+        date = datetime.fromtimestamp(time() - (seconds or 0), UTC)
+        sent = 0 if request.method == "HEAD" or request.status in (204, 304) else request.length
+        values: dict[str, object] = {
+            "time": date.isoformat(timespec="milliseconds").replace("+00:00", "Z"),
+            "client": client.host if client is not None else None,
+            "method": request.method,
+            "path": f"{request.path}?{query}" if query else request.path,
+            "status": NO_ANSWER if request.status is None else request.status,
+            "bytes": None if request.broken_off else sent,
+            "duration_ms": None if seconds is None else round(seconds * 1000, 3),
+            "request_id": request.id or None,
+            "route": request.route.name if request.route is not None else None,
+            "broken_off": request.broken_off,
+        }
+        self._logger.info("%s", self._format(values), extra=values)
 
 
 def _text(values: dict[str, object]) -> str:

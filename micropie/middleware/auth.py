@@ -32,7 +32,22 @@ _REALM = re.compile(r"[ !#-\[\]-~]+")
 _CONTROLS = re.compile(r"[\x00-\x1f\x7f]")
 
 
-class BasicAuth(FlowMiddleware):
+class _AuthMiddleware(FlowMiddleware):
+    def __init__(self, check: Callable[..., Any], expected: str, realm: str, challenge: str) -> None:
+        owner = type(self).__name__
+        check_argument(f"{owner}(check)", callable(check), check, expected)
+        fine = isinstance(realm, str) and _REALM.fullmatch(realm) is not None
+        check_argument(f"{owner}(realm=...)", fine, realm, 'ASCII text without " and \\')
+        self._check = check
+        self._kind = kind_of(check)
+        self._challenge = challenge
+
+    def _refuse(self, message: str, status: int = 401, error: str = "") -> NoReturn:
+        challenge = f'{self._challenge}, error="{error}"' if error else self._challenge
+        raise HTTPError(status, message, [("WWW-Authenticate", challenge)])
+
+
+class BasicAuth(_AuthMiddleware):
     """Admit users that ``check(user, password)`` accepts, or that a dict of names and passwords holds; else 401.
 
     ``check`` is ``def`` (in a worker thread under asgi, unless it is ``@inline``) or ``async def``. Its result
@@ -41,23 +56,13 @@ class BasicAuth(FlowMiddleware):
     """
 
     def __init__(self, check: Callable[[str, str], Any] | Mapping[str, str], *, realm: str = "Please log in") -> None:
-        if isinstance(check, Mapping):
-            check = _PasswordTable(check)
-        check_argument("BasicAuth(check)", callable(check), check, "a function check(user, password), or a dict")
-        self._check = check
-        self._kind = kind_of(check)
-        self._challenge = f'Basic realm="{_checked(realm, "BasicAuth")}", charset="UTF-8"'
+        function = _password_check(check) if isinstance(check, Mapping) else check
+        challenge = f'Basic realm="{realm}", charset="UTF-8"'
+        super().__init__(function, "a function check(user, password), or a dict", realm, challenge)
 
     def before(self, request: Request) -> Flow[None]:
         """Authenticate the user. Raises 401."""
-        user, password = self._credentials(request.headers.get("authorization", ""))
-        result = yield from call(self._kind, self._check, user, password)
-        if not result:
-            self._refuse("The user name or the password is wrong.")
-        request.state.user = user if result is True else result
-
-    def _credentials(self, header: str) -> tuple[str, str]:
-        scheme, encoded = _parts(header)
+        scheme, encoded = _parts(request)
         if scheme != "basic":
             self._refuse("Please log in.")
         try:
@@ -67,34 +72,34 @@ class BasicAuth(FlowMiddleware):
         user, colon, password = text.partition(":")
         if not colon or _CONTROLS.search(text):
             self._refuse("The Authorization header is malformed.")
-        return user, password
+        result = yield from call(self._kind, self._check, user, password)
+        if not result:
+            self._refuse("The user name or the password is wrong.")
+        request.state.user = user if result is True else result
 
-    def _refuse(self, message: str) -> NoReturn:
-        raise HTTPError(401, message, [("WWW-Authenticate", self._challenge)])
 
-
-class _PasswordTable:
-    """Fixed user names and passwords. An unknown name takes as long to refuse as a wrong password."""
-
-    def __init__(self, passwords: Mapping[str, str]) -> None:
-        for user, password in passwords.items():
-            fine = all(isinstance(text, str) and not _CONTROLS.search(text) for text in (user, password))
-            expected = "user names without a colon, and passwords, as text without control characters"
-            check_argument("BasicAuth({...})", fine and ":" not in user and bool(password), user, expected)
-        # Digests have one length, so that comparing them does not reveal the length of a password.
-        self._digests = {user: _digest(password) for user, password in passwords.items()}
-        self._unknown = secrets.token_bytes(32)
+def _password_check(passwords: Mapping[str, str]) -> Callable[[str, str], bool]:
+    """Return a check of fixed passwords. An unknown name takes as long to refuse as a wrong password."""
+    for user, password in passwords.items():
+        fine = all(isinstance(text, str) and not _CONTROLS.search(text) for text in (user, password))
+        expected = "user names without a colon, and passwords, as text without control characters"
+        check_argument("BasicAuth({...})", fine and ":" not in user and bool(password), user, expected)
+    # Digests have one length, so that comparing them does not reveal the length of a password.
+    digests = {user: _digest(password) for user, password in passwords.items()}
+    unknown = secrets.token_bytes(32)
 
     @inline
-    def __call__(self, user: str, password: str) -> bool:
-        return secrets.compare_digest(_digest(password), self._digests.get(user, self._unknown))
+    def check(user: str, password: str) -> bool:
+        return secrets.compare_digest(_digest(password), digests.get(user, unknown))
+
+    return check
 
 
 def _digest(password: str) -> bytes:
     return hashlib.sha256(password.encode()).digest()
 
 
-class BearerAuth(FlowMiddleware):
+class BearerAuth(_AuthMiddleware):
     """Admit requests whose token ``check(token)`` accepts (``Authorization: Bearer ...``); others get 401.
 
     ``check`` is ``def`` (in a worker thread under asgi, unless it is ``@inline``) or ``async def``. Its result
@@ -104,34 +109,22 @@ class BearerAuth(FlowMiddleware):
     """
 
     def __init__(self, check: Callable[[str], Any], *, realm: str = "Please log in") -> None:
-        check_argument("BearerAuth(check)", callable(check), check, "a function check(token)")
-        self._check = check
-        self._kind = kind_of(check)
-        self._challenge = f'Bearer realm="{_checked(realm, "BearerAuth")}"'
+        super().__init__(check, "a function check(token)", realm, f'Bearer realm="{realm}"')
 
     def before(self, request: Request) -> Flow[None]:
         """Authenticate the request. Raises 401, and 400 for a malformed header."""
-        scheme, token = _parts(request.headers.get("authorization", ""))
+        scheme, token = _parts(request)
         if scheme != "bearer":  # without an error code: RFC 6750, section 3.1
-            raise HTTPError(401, "A bearer token is required.", [("WWW-Authenticate", self._challenge)])
+            self._refuse("A bearer token is required.")
         if not _TOKEN.fullmatch(token):
-            self._refuse(400, "invalid_request", "The Authorization header is malformed.")
+            self._refuse("The Authorization header is malformed.", 400, "invalid_request")
         user = yield from call(self._kind, self._check, token)
         if not user:
-            self._refuse(401, "invalid_token", "The token is unknown or has expired.")
+            self._refuse("The token is unknown or has expired.", error="invalid_token")
         request.state.user = user
 
-    def _refuse(self, status: int, error: str, message: str) -> NoReturn:
-        raise HTTPError(status, message, [("WWW-Authenticate", f'{self._challenge}, error="{error}"')])
 
-
-def _parts(header: str) -> tuple[str, str]:
+def _parts(request: Request) -> tuple[str, str]:
     """Split the header into the scheme, in lower case, and the rest: RFC 9110, section 11.4."""
-    scheme, _, rest = header.partition(" ")
+    scheme, _, rest = request.headers.get("authorization", "").partition(" ")
     return scheme.lower(), rest.strip(" ")
-
-
-def _checked(realm: object, owner: str) -> str:
-    fine = isinstance(realm, str) and _REALM.fullmatch(realm) is not None
-    check_argument(f"{owner}(realm=...)", fine, realm, 'ASCII text without " and \\')
-    return str(realm)

@@ -5,12 +5,11 @@ Middleware can also be a generator function, which needs no class: ``flow/hooks.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-if TYPE_CHECKING:
-    from micropie.execution.steps import Flow
-    from micropie.http.request import Request
-    from micropie.http.response import Response
+from micropie.execution.steps import Flow
+from micropie.http.request import Request
+from micropie.http.response import Response
 
 
 class HttpMiddleware:

@@ -53,21 +53,28 @@ class CORSMiddleware(FlowMiddleware):
     ) -> None:
         self._any_origin = not isinstance(origins, str) and "*" in (origins := tuple(origins))
         self._origins = frozenset() if self._any_origin else checked_origins(origins, "origins")
-        self._regex = _compiled(origin_regex)
+        regex = self._regex = _compiled(origin_regex)
         self._methods = checked_methods(methods)
         names = (*_ALWAYS, *_header_names(headers, "headers"))
         self._headers = frozenset(name.lower() for name in names)
         exposed = _header_names(expose, "expose")
-        self._check_origins(credentials)
+        if not (self._any_origin or self._origins or regex):
+            raise SetupError('CORSMiddleware needs the origins to allow: origins=["https://app.example.com"], or ["*"]')
+        if credentials and self._any_origin:
+            raise SetupError('credentials=True and origins=["*"] would show all users\' data to every site: name them')
+        if credentials and regex is not None and regex.fullmatch(_IMPOSSIBLE):
+            raise SetupError(
+                f"credentials=True and origin_regex={regex.pattern!r} would show all users' data to every site: "
+                r'write one that ends with your host, such as r"https://[a-z0-9-]+\.example\.com"'
+            )
         if credentials and "*" in exposed:
             raise SetupError('expose=["*"] means nothing to browsers with credentials=True: name the headers')
         if not is_count(max_age, least=0):
             raise SetupError(f"max_age is a whole number of seconds, 0 or more: not {max_age!r}")
 
         common = [("Access-Control-Allow-Credentials", "true")] if credentials else []
-        self._for_answers: HeaderPairs = [*common]
-        if exposed:
-            self._for_answers.append(("Access-Control-Expose-Headers", ", ".join(exposed)))
+        expose_headers = [("Access-Control-Expose-Headers", ", ".join(exposed))] if exposed else []
+        self._for_answers: HeaderPairs = [*common, *expose_headers]
         self._for_preflights: HeaderPairs = [
             *common,
             ("Access-Control-Allow-Methods", ", ".join(self._methods)),
@@ -113,17 +120,6 @@ class CORSMiddleware(FlowMiddleware):
         names = _requested_headers(request)
         return all(map(TOKEN.fullmatch, names)) if "*" in self._headers else self._headers.issuperset(names)
 
-    def _check_origins(self, credentials: bool) -> None:
-        if not (self._any_origin or self._origins or self._regex):
-            raise SetupError('CORSMiddleware needs the origins to allow: origins=["https://app.example.com"], or ["*"]')
-        if credentials and self._any_origin:
-            raise SetupError('credentials=True and origins=["*"] would show all users\' data to every site: name them')
-        if credentials and self._regex is not None and self._regex.fullmatch(_IMPOSSIBLE):
-            raise SetupError(
-                f"credentials=True and origin_regex={self._regex.pattern!r} would show all users' data to every site: "
-                r'write one that ends with your host, such as r"https://[a-z0-9-]+\.example\.com"'
-            )
-
 
 def _compiled(expression: str | None) -> re.Pattern[str] | None:
     if expression is None:
@@ -147,11 +143,9 @@ def _header_names(names: Iterable[str], argument: str) -> tuple[str, ...]:
 
 
 def _is_preflight(request: Request) -> bool:
-    return (
-        request.method == "OPTIONS"
-        and "access-control-request-method" in request.headers
-        and "origin" in request.headers
-    )
+    if request.method != "OPTIONS":
+        return False
+    return "origin" in request.headers and "access-control-request-method" in request.headers
 
 
 def _requested_headers(request: Request) -> list[str]:

@@ -61,7 +61,9 @@ class SecurityHeaders(FlowMiddleware):
             "Permissions-Policy": _text("permissions", permissions),
         }
         self._always = {name: value for name, value in named.items() if value is not None}
-        self._hsts = _hsts(hsts, hsts_subdomains)
+        if hsts is not None and not is_count(hsts, least=0):
+            raise SetupError(f"hsts is a whole number of seconds such as {YEAR}, or None: not {hsts!r}")
+        self._hsts = None if hsts is None else f"max-age={hsts}" + ("; includeSubDomains" if hsts_subdomains else "")
         self._csp = _text("csp", csp)
         self._has_nonce = self._csp is not None and _NONCE in self._csp
         if self._csp is not None and _NONCE in self._csp.replace(_SOURCE, ""):
@@ -90,14 +92,6 @@ class SecurityHeaders(FlowMiddleware):
 
 def _new_nonce() -> str:
     return secrets.token_urlsafe(16)  # 128 bits, as CSP level 3, section 7.1, requires
-
-
-def _hsts(seconds: int | None, subdomains: bool) -> str | None:
-    if seconds is None:
-        return None
-    if not is_count(seconds, least=0):
-        raise SetupError(f"hsts is a whole number of seconds such as {YEAR}, or None: not {seconds!r}")
-    return f"max-age={seconds}" + ("; includeSubDomains" if subdomains else "")
 
 
 def _one_of(argument: str, value: str | None, known: tuple[str, ...]) -> str | None:
