@@ -8,7 +8,8 @@
 #   make format   format and fix what can be fixed
 #   make clean    remove what these targets made
 #
-# Tests run in several processes: WORKERS=2 make test. More than one for a processor pays, as many tests wait.
+# Tests run in WORKERS processes (WORKERS=2 make test). Four on two processors, as many tests wait. Each process gets a run
+# of neighbouring tests, which share servers, and then takes some from those that are not done (worksteal).
 #
 # make check runs the tests of the folders in CORE, below, and those that run in each of the three worlds (tests/conftest.py)
 # only in one of them. These folders need no server and wait for little; they are what every request passes through.
@@ -50,11 +51,11 @@ layers: $(VENV)/.installed-test
 
 core: $(VENV)/.installed-test
 	@echo "== pytest, the core"
-	$(BIN)/python -m pytest --quiet --numprocesses=$(WORKERS) --world=asyncio $(CORE)
+	$(BIN)/python -m pytest --quiet --numprocesses=$(WORKERS) --dist=worksteal --world=asyncio $(CORE)
 
 tests: $(VENV)/.installed-test
 	@echo "== pytest"
-	$(BIN)/python -m pytest --numprocesses=$(WORKERS) --cov --cov-report=term-missing
+	$(BIN)/python -m pytest --numprocesses=$(WORKERS) --dist=worksteal --cov --cov-report=term-missing
 
 system:
 	@echo "== system packages"

@@ -14,7 +14,7 @@ import json
 import logging
 import os
 import threading
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -473,8 +473,10 @@ def test_R32_a_save_cancelled_while_a_thread_writes_leaves_nothing(
     """asyncio's own ``timeout`` does not wait for the thread, as anyio's scopes do."""
     may_write, wrote = threading.Event(), threading.Event()
     write = NewFile.write
+    time_out: list[Callable[[], object]] = []
 
     def slow(self: NewFile, pieces: Any) -> None:
+        time_out[0]()
         may_write.wait(30)
         write(self, pieces)
         wrote.set()
@@ -486,11 +488,13 @@ def test_R32_a_save_cancelled_while_a_thread_writes_leaves_nothing(
         async def index(self) -> Any:
             async for part in self.request.parts():
                 try:
-                    async with asyncio.timeout(0.02):
+                    async with asyncio.timeout(None) as limit:
+                        call_soon = asyncio.get_running_loop().call_soon_threadsafe
+                        time_out.append(functools.partial(call_soon, limit.reschedule, 0.0))
                         await part.save_to(tmp_path)
                 except TimeoutError:
                     may_write.set()
-                    await asyncio.to_thread(wrote.wait, 5)
+                    await asyncio.to_thread(wrote.wait, 30)
                     return os.listdir(tmp_path)
 
     body = section('name="f"; filename="f"', BIG)
