@@ -5,9 +5,8 @@ from __future__ import annotations
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
-from micropie.channels.hub import Channels
+from micropie.channels.hub import Channels, Subscription
 from micropie.channels.mailbox import MessagesLost
-from micropie.channels.subscription import Subscription
 
 if TYPE_CHECKING:
     from micropie.channels.redis import RedisChannels

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import AsyncIterable, AsyncIterator, Awaitable, Iterable, Iterator
-from contextlib import AbstractAsyncContextManager, AsyncExitStack, contextmanager
+from contextlib import AbstractAsyncContextManager, AsyncExitStack
 from functools import partial
 from threading import Lock
 from types import AsyncGeneratorType
@@ -74,7 +74,7 @@ class EventStream(Response):
         stream_headers(self.headers)
 
 
-class _Chunks:
+class _Chunks(AsyncIterator[bytes]):
     """The body: like the async generator that it wraps, but it closes the source even if it was never begun."""
 
     def __init__(self, source: AsyncIterable[object], heartbeat: float | None) -> None:
@@ -89,9 +89,6 @@ class _Chunks:
     @property
     def ag_running(self) -> bool:
         return self._chunks.ag_running
-
-    def __aiter__(self) -> _Chunks:
-        return self
 
     def __anext__(self) -> Awaitable[bytes]:
         self._has_begun = True
@@ -112,19 +109,26 @@ async def _chunks(source: AsyncIterable[object], heartbeat: float | None) -> Asy
         async with create_task_group() as tasks:
             tasks.start_soon(feed.run)
             patience: float | None = HEAD_WITHIN
+            shutdown = current_shutdown()
+            forget = no_function if shutdown is None else shutdown.add(partial(feed.end, WAKERS.get()))
             try:
-                with feed.ended_by(current_shutdown()):
-                    while (chunk := await feed.take(patience)) is not END:
-                        yield chunk or _HEART_BEAT
-                        patience = heartbeat
+                while (chunk := await feed.take(patience)) is not END:
+                    yield chunk or _HEART_BEAT
+                    patience = heartbeat
             except GeneratorExit:  # the task group would wrap it in an exception group
                 pass
             finally:
+                forget()
                 feed.stop()
     except BaseException:  # a cancellation: no other error may replace it
-        feed.log_failure()
+        if feed.failure is not None:
+            _log_late(feed.failure)
         raise
-    feed.raise_failure()
+    try:
+        if feed.failure is not None:
+            raise feed.failure
+    finally:
+        feed.failure = None  # its traceback refers to this generator
 
 
 class _Feed:
@@ -139,20 +143,12 @@ class _Feed:
         self._emptied = Event()
         self._is_running = False
         self._is_over = False  # no further event is wanted
-        self._failure: BaseException | None = None
+        self.failure: BaseException | None = None  # the error that ended the source
 
     # -- for the task that sends -----------------------------------------------------------------------------------
 
-    @contextmanager
-    def ended_by(self, shutdown: ShutdownSignal | None) -> Iterator[None]:
-        """Let ``take`` return ``END`` in this block, as soon as ``shutdown`` is over."""
-        forget = shutdown.add(partial(self._end, WAKERS.get())) if shutdown is not None else no_function
-        try:
-            yield
-        finally:
-            forget()
-
-    def _end(self, waker: ThreadsafeWaker) -> None:
+    def end(self, waker: ThreadsafeWaker) -> None:
+        """Let ``take`` return ``END``. Called when the server is told to end, in any thread."""
         self._is_over = True  # before the event is looked at: ``take`` makes another one, then looks at this
         waker.wake(self._filled)
 
@@ -177,19 +173,6 @@ class _Feed:
         if self._is_running:
             self._iterator.cancel()
 
-    def log_failure(self) -> None:
-        """Log the error that ended the source."""
-        if self._failure is not None:
-            _log_late(self._failure)
-
-    def raise_failure(self) -> None:
-        """Raise the error that ended the source."""
-        try:
-            if self._failure is not None:
-                raise self._failure
-        finally:
-            self._failure = None  # its traceback refers to this object
-
     # -- the task itself -------------------------------------------------------------------------------------------
 
     async def run(self) -> None:
@@ -211,7 +194,7 @@ class _Feed:
             if isinstance(failure, get_cancelled_exc_class()):
                 raise failure
             if not (self._is_over and isinstance(failure, ClientDisconnect)):  # as which ``stop`` ends it
-                self._failure = failure
+                self.failure = failure
         finally:
             del failure
 
@@ -232,7 +215,7 @@ class _Feed:
                     return
 
 
-class _FromThread:
+class _FromThread(AsyncIterator[object]):
     """A sync iterator as an async one. ``aclose`` does not wait for a busy thread: that closes the iterator later."""
 
     def __init__(self, events: Iterator[object]) -> None:
@@ -241,9 +224,6 @@ class _FromThread:
         self._lock = Lock()
         self._is_busy = False
         self._is_closed = False
-
-    def __aiter__(self) -> _FromThread:
-        return self
 
     async def __anext__(self) -> object:
         item = await in_thread(SYNC_SOURCES, self._next, abandon_on_cancel=True)

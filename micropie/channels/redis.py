@@ -14,6 +14,7 @@ import random
 import threading
 from collections import Counter
 from collections.abc import Awaitable, Sequence
+from contextlib import closing, suppress
 from functools import partial
 from queue import Empty, SimpleQueue
 from typing import Protocol, TypedDict
@@ -65,7 +66,7 @@ class RedisChannels(Channels):
 
     def publish(self, channel: str, message: object) -> Awaitable[None]:
         """See ``Channels``. Raises ``ConnectionError``, on an event loop by ``await``, if Redis is out of reach."""
-        future = self._send(self._prefix + checked_name(channel), dumps(message), MOST_WAITING)
+        future = self.send(self._prefix + checked_name(channel), dumps(message), MOST_WAITING)
         if is_on_loop():
             return future
         future.block()
@@ -100,11 +101,8 @@ class RedisChannels(Channels):
 
     # -- for the listener --------------------------------------------------------------------------------------------
 
-    def wake_listener(self, control: str) -> Future:
-        """Send an empty message to the channel ``control``."""
-        return self._send(control, b"", math.inf)
-
-    def _send(self, name: str, message: bytes, most_waiting: float) -> Future:
+    def send(self, name: str, message: bytes, most_waiting: float = math.inf) -> Future:
+        """Send a message to a channel of Redis. The future fails if ``most_waiting`` messages wait."""
         with self._lock:
             if self._publisher is None:
                 self._publisher = _Publisher(self._client)
@@ -138,7 +136,7 @@ class _Publisher(threading.Thread):
         if self._waiting.qsize() < most_waiting:
             self._waiting.put((name, message, future))
         else:
-            future.fail(f"{most_waiting} are waiting already")
+            future.settle(f"{most_waiting} are waiting already")
         return future
 
     def close(self) -> None:
@@ -147,20 +145,17 @@ class _Publisher(threading.Thread):
 
     def run(self) -> None:
         """Send messages until ``close``; in the thread."""
-        while (first := self._waiting.get()) is not None:
-            batch, is_last = [first], False
-            while len(batch) < BATCH and not is_last:
-                try:
-                    following = self._waiting.get_nowait()
-                except Empty:
-                    break
-                if following is None:
-                    is_last = True
-                else:
-                    batch.append(following)
+        item = self._waiting.get()
+        while item is not None:
+            batch = [item]
+            with suppress(Empty):
+                while len(batch) < BATCH and item is not None:
+                    item = self._waiting.get_nowait()
+                    if item is not None:
+                        batch.append(item)
             self._send(batch)
-            if is_last:
-                return
+            if item is not None:
+                item = self._waiting.get()
 
     def _send(self, batch: list[tuple[str, bytes, Future]]) -> None:
         try:
@@ -172,18 +167,7 @@ class _Publisher(threading.Thread):
         except Exception as error:
             results = [error] * len(batch)
         for (_, _, future), result in zip(batch, results, strict=True):
-            if isinstance(result, Exception):
-                future.fail(str(result))
-            else:
-                future.succeed()
-
-
-class _Joining:
-    """A subscription that waits until Redis has confirmed its channels. ``names``: those that are not confirmed yet."""
-
-    def __init__(self, names: set[str]) -> None:
-        self.names = names
-        self.future = Future(f"no subscription to {', '.join(sorted(names))}")
+            future.settle(str(result) if isinstance(result, Exception) else "")
 
 
 class PubSubMessage(TypedDict):
@@ -195,19 +179,13 @@ class PubSubMessage(TypedDict):
 
 
 class PubSub(Protocol):
-    """The part of redis-py's subscriptions that the listener uses."""
-
-    def get_message(self, *, timeout: float) -> PubSubMessage | None:
-        """Return the next message, or None after ``timeout`` seconds."""
+    """The part of redis-py's subscriptions that asks for channels."""
 
     def subscribe(self, *names: str) -> object:
         """Ask Redis for the messages of these channels."""
 
     def unsubscribe(self, *names: str) -> object:
         """Ask Redis for no further messages of these channels."""
-
-    def ping(self) -> object:
-        """Ask Redis for a sign of life."""
 
 
 class _Listener(threading.Thread):
@@ -222,7 +200,8 @@ class _Listener(threading.Thread):
         self._lock = hub._lock
         self._has_news = threading.Event()
         self._is_closed = False
-        self._joining: list[_Joining] = []
+        # Subscriptions that begin when Redis has confirmed their channels, and the channels not confirmed yet.
+        self._joining: dict[Future, set[str]] = {}
         self._disconnected()
         self.start()
 
@@ -239,16 +218,16 @@ class _Listener(threading.Thread):
         missing = set(names) - self._confirmed
         if not missing:
             return None
-        joining = _Joining(missing)
-        self._joining.append(joining)
+        future = Future(f"no subscription to {', '.join(sorted(missing))}")
+        self._joining[future] = missing
         self.wake()
-        return joining.future
+        return future
 
     def wake(self) -> None:
         """Make the thread compare the channels that are wanted with those that Redis was asked for."""
         self._has_news.set()
         if self._is_connected:
-            future = self._hub.wake_listener(self._control)
+            future = self._hub.send(self._control, b"")
             future.call(partial(self._after_wake, future))
 
     def _after_wake(self, future: Future) -> None:
@@ -291,30 +270,23 @@ class _Listener(threading.Thread):
         self._hub.lost(confirmed, "the connection to Redis was lost")
 
     def _fail_joining(self, reason: str) -> None:
-        joining, self._joining = self._joining, []
-        for one in joining:
-            one.future.fail(reason)
+        joining, self._joining = self._joining, {}
+        for future in joining:
+            future.settle(reason)
 
     def _listen(self) -> None:
-        with self._client.reached() as client:
-            connection = client.pubsub()
-            try:
-                connection.subscribe(self._control)
-                self._read(connection)
-            finally:
-                connection.close()
-
-    def _read(self, connection: PubSub) -> None:
-        is_pinged = False
-        while not self._is_closed:
-            message = connection.get_message(timeout=SILENCE)
-            if message is None:
-                if is_pinged:
+        with self._client.reached() as client, closing(client.pubsub()) as connection:
+            connection.subscribe(self._control)
+            is_pinged = False
+            while not self._is_closed:
+                message = connection.get_message(timeout=SILENCE)
+                if message is not None:
+                    self._receive(connection, message)
+                elif is_pinged:
                     raise ConnectionError(f"Redis has been silent for {2 * SILENCE:g} seconds")
-                connection.ping()
-            is_pinged = message is None
-            if message is not None:
-                self._receive(connection, message)
+                else:
+                    connection.ping()
+                is_pinged = message is None
 
     def _receive(self, connection: PubSub, message: PubSubMessage) -> None:
         kind, channel = message["type"], message["channel"]
@@ -348,9 +320,10 @@ class _Listener(threading.Thread):
             if name not in self._requested:
                 return
             self._confirmed.add(name)
-            for joining in self._joining:
-                joining.names.discard(name)
-            ready = [joining for joining in self._joining if not joining.names]
-            self._joining = [joining for joining in self._joining if joining.names]
-        for joining in ready:
-            joining.future.succeed()
+            for names in self._joining.values():
+                names.discard(name)
+            ready = [future for future, names in self._joining.items() if not names]
+            for future in ready:
+                del self._joining[future]
+        for future in ready:
+            future.settle()

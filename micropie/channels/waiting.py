@@ -1,6 +1,6 @@
 """Waiting in a thread or in a task until another thread or task does something.
 
-Only this module and ``subscription.py`` know that there are event loops.
+Only this module and ``hub.py`` know that there are event loops.
 """
 
 from __future__ import annotations
@@ -90,15 +90,8 @@ class Future(Waitable):
         self._failure = ""
         self._is_retrieved = False
 
-    def succeed(self) -> None:
-        """Say that the work is done."""
-        self._settle("")
-
-    def fail(self, reason: str) -> None:
-        """Say that the work failed. Does nothing after ``succeed`` or ``fail``."""
-        self._settle(reason)
-
-    def _settle(self, failure: str) -> None:
+    def settle(self, failure: str = "") -> None:
+        """Say that the work is done, or why it failed. Only the first call counts."""
         with self._lock:
             if self._is_done:
                 return
