@@ -8,7 +8,7 @@ from dataclasses import dataclass, field, fields, replace
 from importlib.util import find_spec
 from math import inf
 from os import PathLike
-from typing import Any
+from typing import Any, TypeGuard
 
 from micropie.errors import SetupError, check, is_count, is_duration
 from micropie.execution.placement import THREAD, checked_placement
@@ -16,8 +16,6 @@ from micropie.http.websocket import is_origin
 from micropie.templates import DIRECTORY
 
 MEBIBYTE = 1024 * 1024
-
-_TRIO_MISSING = 'an event loop that is installed: pip install "micropie[trio]"'
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,49 +93,11 @@ class Settings:
     """Values by name that every template and macro sees; added to the outer application's."""
 
     def __post_init__(self) -> None:
-        for name in (
-            "max_body_size",
-            "max_form_field_size",
-            "max_form_fields",
-            "max_form_files",
-            "thread_queue",
-            "websocket_max_size",
-        ):
-            _check(name, is_count(getattr(self, name), least=0), getattr(self, name), "a whole number, 0 or more")
-        for name in ("threads", "session_timeout"):
-            _check(name, is_count(getattr(self, name), least=1), getattr(self, name), "a whole number, 1 or more")
-        for name in (
-            "body_timeout",
-            "mount_timeout",
-            "websocket_timeout",
-            "websocket_send_timeout",
-            "websocket_grace",
-        ):
-            limit = getattr(self, name)
-            _check(name, limit is None or limit == inf or is_duration(limit), limit, "seconds above 0, or None")
-        origins = self.websocket_origins
-        fine = isinstance(origins, list | tuple | set | frozenset) and all(map(is_origin, origins))
-        _check("websocket_origins", fine, origins, 'a list of origins: ["https://example.com"], or ["*"] for any')
-        for name in ("background_timeout", "pool_timeout"):
-            limit = getattr(self, name)
-            _check(name, is_duration(limit), limit, "seconds above 0")
-        _check("pool", self.pool is None or isinstance(self.pool, Executor), self.pool, "an Executor, or None")
-        processes = self.processes
-        _check("processes", processes is None or is_count(processes, least=1), processes, "1 or more, or None")
         checked_placement(self.run_in, "App(run_in=...)")
-        for name in ("session_id_factory", "session_id_validator"):
-            value = getattr(self, name)
-            _check(name, value is None or callable(value), value, "a function, or None")
-        secure = self.session_cookie_secure
-        _check("session_cookie_secure", secure is None or isinstance(secure, bool), secure, "True, False or None")
-        _check("debug", isinstance(self.debug, bool), self.debug, "True or False")
-        _check("portal_backend", self.portal_backend in ("asyncio", "trio"), self.portal_backend, '"asyncio" or "trio"')
-        _check("portal_backend", find_spec(self.portal_backend) is not None, self.portal_backend, _TRIO_MISSING)
-        _check("templates", isinstance(self.templates, str | PathLike), self.templates, "the path of a directory")
-        filters, names = self.template_filters, self.template_globals
-        functions = _is_named(filters) and all(map(callable, filters.values()))
-        _check("template_filters", functions, filters, 'a dict of functions by name, {"money": money}')
-        _check("template_globals", _is_named(names), names, 'a dict of values by name, {"site_name": "Pies"}')
+        for names, is_right, expected in _RULES:
+            for name in names:
+                value = getattr(self, name)
+                check(f"App({name}=...)", is_right(value), value, expected)
 
     def overridden(self, changes: Mapping[str, Any]) -> Settings:
         """Return these settings with ``changes``. Raises ``SetupError`` for an unknown name or a wrong value."""
@@ -157,9 +117,44 @@ class Settings:
 _ADDED = ("template_filters", "template_globals")
 
 
-def _is_named(value: object) -> bool:
+def _is_named(value: object) -> TypeGuard[Mapping[str, object]]:
     return isinstance(value, Mapping) and all(isinstance(name, str) and name.isidentifier() for name in value)
 
 
-def _check(name: str, fine: bool, value: object, expected: str) -> None:
-    check(f"App({name}=...)", fine, value, expected)
+def _are_origins(value: object) -> bool:
+    return isinstance(value, list | tuple | set | frozenset) and all(map(is_origin, value))
+
+
+_SIZES = ("max_body_size", "max_form_field_size", "max_form_fields", "max_form_files", "thread_queue")
+_TIMEOUTS = ("body_timeout", "mount_timeout", "websocket_timeout", "websocket_send_timeout", "websocket_grace")
+
+# Settings, whether a value is right for them, and what the error message says that they take.
+_RULES: tuple[tuple[Sequence[str], Callable[[object], bool], str], ...] = (
+    ((*_SIZES, "websocket_max_size"), lambda value: is_count(value, least=0), "a whole number, 0 or more"),
+    (("threads", "session_timeout"), lambda value: is_count(value, least=1), "a whole number, 1 or more"),
+    (_TIMEOUTS, lambda value: value is None or value == inf or is_duration(value), "seconds above 0, or None"),
+    (("background_timeout", "pool_timeout"), is_duration, "seconds above 0"),
+    (("websocket_origins",), _are_origins, 'a list of origins: ["https://example.com"], or ["*"] for any'),
+    (("pool",), lambda value: value is None or isinstance(value, Executor), "an Executor, or None"),
+    (("processes",), lambda value: value is None or is_count(value, least=1), "1 or more, or None"),
+    (
+        ("session_id_factory", "session_id_validator"),
+        lambda value: value is None or callable(value),
+        "a function, or None",
+    ),
+    (("session_cookie_secure",), lambda value: value is None or isinstance(value, bool), "True, False or None"),
+    (("debug",), lambda value: isinstance(value, bool), "True or False"),
+    (("portal_backend",), lambda value: value in ("asyncio", "trio"), '"asyncio" or "trio"'),
+    (
+        ("portal_backend",),
+        lambda value: find_spec(str(value)) is not None,
+        'an event loop that is installed: pip install "micropie[trio]"',
+    ),
+    (("templates",), lambda value: isinstance(value, str | PathLike), "the path of a directory"),
+    (
+        ("template_filters",),
+        lambda value: _is_named(value) and all(map(callable, value.values())),
+        'a dict of functions by name, {"money": money}',
+    ),
+    (("template_globals",), _is_named, 'a dict of values by name, {"site_name": "Pies"}'),
+)
