@@ -24,7 +24,7 @@ from micropie.http.request import WebSocketRequest
 from micropie.http.response import Answer, Response, encode, error_response, redirect_response
 from micropie.http.websocket import FAILED, NORMAL, POLICY, is_allowed_origin
 from micropie.middleware.base import FlowMiddleware
-from micropie.routing.site import SocketRoutes
+from micropie.routing.site import Site
 
 logger = logging.getLogger("micropie")
 
@@ -40,7 +40,7 @@ class CloseInfo(NamedTuple):
     answer: Answer | None  # None if the handshake was accepted
 
 
-def handle_websocket(routes: SocketRoutes, request: WebSocketRequest, run_handler: RunHandler) -> Flow[CloseInfo]:
+def handle_websocket(routes: Site, request: WebSocketRequest, run_handler: RunHandler) -> Flow[CloseInfo]:
     """Perform stages 1 to 5 and return how to end the WebSocket, if it has not ended by itself."""
     request.config = routes.config
     try:
@@ -72,7 +72,7 @@ def cleanup(request: WebSocketRequest) -> Flow[None]:
         yield from request.config.sessions.close(session, request.scheme, request.root_path)
 
 
-def _handshake(routes: SocketRoutes, request: WebSocketRequest, run_handler: RunHandler) -> Flow[Step | CloseInfo]:
+def _handshake(routes: Site, request: WebSocketRequest, run_handler: RunHandler) -> Flow[Step | CloseInfo]:
     """Perform stages 1 to 4. Return the step that runs the handler, or how a hook refused the handshake."""
     # 1. Route.
     route, arguments, values = routes.find_socket(request)

@@ -49,7 +49,7 @@ class _Tables:
         self.base = base
         self.explicit: list[Route] = []
         self.explicit_sockets: list[Route] = []
-        self.mounted: list[tuple[str, Mounted]] = []
+        self.mounted: list[Mounted] = []
         self._stated_names: dict[str, str] = {}
 
     def compile(self, definition: AppDefinition, config: AppConfig, names: str) -> tuple[Router, Router]:
@@ -151,11 +151,11 @@ class _AppCompiler:
             tables = _Tables(self.tables.blocking, prefix)
             names = f"{self.names}{mount.prefix[1:].replace('/', '.')}."  # of routes: "api.v1." below "/api/v1"
             router, sockets = tables.compile(shared, config, names)
-            mounted += [(prefix, MountedApp(prefix, config, router, sockets)), *tables.mounted]
+            mounted += [MountedApp(prefix, config, router, sockets), *tables.mounted]
         elif mount.isolated:
-            mounted.append((prefix, IsolatedMount(mount, prefix)))
+            mounted.append(IsolatedMount(mount, prefix))
         else:
-            mounted.append((prefix, MountRoute(mount, prefix, self.config)))
+            mounted.append(MountRoute(mount, prefix, self.config))
 
 
 def _name_of(function: Callable[..., object]) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Sequence
 from dataclasses import replace
-from typing import NamedTuple, Protocol, TypeAlias, final
+from typing import NamedTuple, TypeAlias, final
 from urllib.parse import quote
 
 from micropie.errors import HTTPError
@@ -72,13 +72,13 @@ class Site:
         # Without the Upgrade header that RFC 9110, section 15.5.22, asks for: PEP 3333 forbids it.
         return HTTPError(426, "This is for WebSockets, which need an ASGI server.")
 
-    def socket_routes(self, request: Request) -> SocketRoutes | Handover:
+    def socket_routes(self, request: Request) -> Site | Handover:
         """Return where to look for a WebSocket's route, or the mounted application that serves it by itself."""
         return self
 
     def find_socket(self, request: Request) -> RouteMatch:
         """Return the route of a WebSocket. Raises 400 and 404."""
-        return self.sockets.find("GET", request._segments())
+        return self.sockets.find("GET", self._segments(request))
 
     def url_for(self, name: str, segments: Sequence[object], values: dict[str, object]) -> str:
         """Return the path of a route of HTTP or of WebSockets. Raises ``LookupError`` and ``ValueError``."""
@@ -88,49 +88,31 @@ class Site:
     def config_of(self, request: Request) -> AppConfig:
         """Return the configuration of a request without a route: that of the deepest application on its path."""
         try:
-            return self.router.config_of(request._segments())
+            return self.router.config_of(self._segments(request))
         except HTTPError:  # a path that leads nowhere
             return self.config
 
-
-class SocketRoutes(Protocol):
-    """The WebSocket routes of a site, or of an application that is mounted in it."""
-
-    @property
-    def config(self) -> AppConfig:
-        """The configuration of a WebSocket that has no route."""
-
-    def find_socket(self, request: Request) -> RouteMatch:
-        """Return the route of a WebSocket. Raises 400 and 404."""
+    def _segments(self, request: Request) -> list[str]:
+        return request._segments()
 
 
-class MountedApp(NamedTuple):
+class MountedApp(Site):
     """An application of the tree that lies at a prefix, with tables of its own."""
 
-    prefix: str
-    config: AppConfig
-    router: Router
-    sockets: Router
+    __slots__ = ("prefix",)
+
+    def __init__(self, prefix: str, config: AppConfig, router: Router, sockets: Router) -> None:
+        super().__init__(config, router, sockets)
+        self.prefix = prefix
 
     def find(self, request: Request) -> RouteMatch:
         """Return the route of a request, see ``Site``."""
-        match = self.router.find(request.method, self._segments(request))
-        _, segments, values = match
+        found = self.router.find(request.method, self._segments(request))
+        _, segments, values = found
         request.path_params = [*values.values()] if values else segments
-        return match
+        return found
 
-    def find_socket(self, request: Request) -> RouteMatch:
-        """Return the route of a WebSocket, see ``Site``."""
-        return self.sockets.find("GET", self._segments(request))
-
-    def config_of(self, request: Request) -> AppConfig:
-        """Return the configuration of a request that has no route, see ``Site``."""
-        try:
-            return self.router.config_of(self._segments(request))
-        except HTTPError:
-            return self.config
-
-    def _segments(self, request: Request) -> Sequence[str]:
+    def _segments(self, request: Request) -> list[str]:
         return request._segments()[self.prefix.count("/") :]
 
 
@@ -178,15 +160,19 @@ class MountingSite(Site):
 
     __slots__ = ("_mounts",)
 
-    def __init__(self, config: AppConfig, router: Router, sockets: Router, mounted: list[tuple[str, Mounted]]) -> None:
+    def __init__(self, config: AppConfig, router: Router, sockets: Router, mounted: list[Mounted]) -> None:
         super().__init__(config, router, sockets)
         self.has_mounts = True
-        self._mounts = PrefixTable(mounted)
+        self._mounts = PrefixTable([(entry.prefix, entry) for entry in mounted])
         self.exact = {  # the short cuts that no mount hides
-            method: {path: route for path, route in routes.items() if path is None or not self._is_hidden(path)}
+            method: {
+                path: route
+                for path, route in routes.items()
+                if path and self._mounts.find(quote(path).encode()) is None
+            }
             for method, routes in router.exact.items()
         }
-        for _, entry in mounted:
+        for entry in mounted:
             if isinstance(entry, MountedApp):
                 _name_routes(router, entry.prefix, entry.router)
                 _name_routes(sockets, entry.prefix, entry.sockets)
@@ -209,7 +195,7 @@ class MountingSite(Site):
         entry = self._mounts.find(request.raw_path)
         return entry.config_of(request) if isinstance(entry, MountedApp) else super().config_of(request)
 
-    def socket_routes(self, request: Request) -> SocketRoutes | Handover:
+    def socket_routes(self, request: Request) -> Site | Handover:
         """See ``Site``; an ASGI application has its own WebSockets, a WSGI application has none."""
         raw_path = request.raw_path
         entry = self._mounts.find(raw_path)
@@ -218,9 +204,6 @@ class MountingSite(Site):
         if entry is None or entry.mount.kind == WSGI:
             return self
         return Handover(entry.mount, mounted_path_of(request.root_path, entry.prefix, raw_path))
-
-    def _is_hidden(self, path: str) -> bool:
-        return self._mounts.find(quote(path).encode()) is not None
 
 
 def delegate_route(request: Request) -> tuple[MountRoute, Request, MountedPath]:
