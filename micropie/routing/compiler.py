@@ -38,30 +38,26 @@ def build_site(root: AppDefinition, shutdown: ShutdownSignal, blocking: RouteKin
     return Site(config, router, sockets)
 
 
+@dataclass(slots=True)
 class _Tables:
     """Explicit routes and mounts of one tree of applications, collected while its applications are compiled.
 
-    ``base`` is where the tree is mounted, "" for the outermost.
+    ``base`` is where the tree is mounted, "" for the outermost. ``stated_names``: the paths of the routes that an
+    author has named.
     """
 
-    def __init__(self, blocking: RouteKind, base: str = "") -> None:
-        self.blocking = blocking
-        self.base = base
-        self.explicit: list[Route] = []
-        self.explicit_sockets: list[Route] = []
-        self.mounted: list[Mounted] = []
-        self._stated_names: dict[str, str] = {}
+    blocking: RouteKind
+    base: str = ""
+    explicit: list[Route] = field(default_factory=list)
+    explicit_sockets: list[Route] = field(default_factory=list)
+    mounted: list[Mounted] = field(default_factory=list)
+    stated_names: dict[str, str] = field(default_factory=dict)
 
     def compile(self, definition: AppDefinition, config: AppConfig, names: str) -> tuple[Router, Router]:
         """Return the routers of the tree, for HTTP and for WebSockets."""
         app = _AppCompiler(self, config, "", names)
         app.compile(definition)
         return Router(app.handlers, self.explicit), Router(app.sockets, self.explicit_sockets)
-
-    def check_name(self, mark: RouteMark, route_name: str, path: str) -> None:
-        """Raise ``SetupError`` if another route states the same name for another path."""
-        if mark.name is not None and self._stated_names.setdefault(route_name, path) != path:
-            raise SetupError(f"two routes state the name {mark.name!r}: {self._stated_names[route_name]} and {path}")
 
 
 @dataclass(slots=True)
@@ -115,24 +111,25 @@ class _AppCompiler:
             resource.add(route, route.name)
             self.handlers.add(name, resource)
 
-    def _add_explicit(self, function: Callable[..., object], mark: RouteMark, name: str) -> None:
+    def _add_explicit(
+        self, function: Callable[..., object], mark: RouteMark, name: str, takes_socket: bool = False
+    ) -> None:
+        tables = self.tables
         pattern = Pattern(self.prefix + (mark.path or f"/{name}"))
-        route_name = self.names + (mark.name or name)
-        self.tables.check_name(mark, route_name, pattern.text)
-        self.tables.explicit.append(
-            Route(function, route_name, self.config, mark.methods, pattern, self.tables.blocking, mark.run_in)
+        route_name, path = self.names + (mark.name or name), pattern.text
+        if mark.name is not None and tables.stated_names.setdefault(route_name, path) != path:
+            raise SetupError(f"two routes state the name {mark.name!r}: {tables.stated_names[route_name]} and {path}")
+        route = Route(
+            function, route_name, self.config, mark.methods, pattern, tables.blocking, mark.run_in, takes_socket
         )
+        (tables.explicit_sockets if takes_socket else tables.explicit).append(route)
 
     def _add_socket(self, function: Callable[..., object], mark: RouteMark, name: str) -> None:
-        route_name = self.names + (mark.name or name)
         if mark.path is not None:
-            pattern = Pattern(self.prefix + mark.path)
-            self.tables.check_name(mark, route_name, pattern.text)
-            route = Route(function, route_name, self.config, pattern=pattern, takes_socket=True)
-            self.tables.explicit_sockets.append(route)
+            self._add_explicit(function, mark, name, takes_socket=True)
         else:
-            resource = Resource(Route(function, route_name, self.config, takes_socket=True))
-            self.sockets.add(name.removeprefix(SOCKET_PREFIX), resource)
+            route = Route(function, self.names + (mark.name or name), self.config, takes_socket=True)
+            self.sockets.add(name.removeprefix(SOCKET_PREFIX), Resource(route))
 
     def _add_child(self, name: str, definition: AppDefinition) -> None:
         prefix = f"{self.prefix}/{name}"
@@ -177,9 +174,7 @@ def _check_middlewares(definition: AppDefinition) -> None:
             )
     for middleware in definition.middlewares:
         functions = [inspect.unwrap(middleware), vars(type(middleware)).get("__call__")] if callable(middleware) else []
-        is_generator = any(map(inspect.isgeneratorfunction, functions)) or any(
-            map(inspect.isasyncgenfunction, functions)
-        )
+        is_generator = any(inspect.isgeneratorfunction(one) or inspect.isasyncgenfunction(one) for one in functions)
         if not is_generator and not _has_method(middleware, _HOOKS):
             raise SetupError(
                 f"{middleware!r} is no middleware: append an object with before_request or after_request, or a "
