@@ -23,7 +23,7 @@ import pytest
 from distributed import Client, LocalCluster
 
 from micropie import App, where
-from micropie.execution import executor_streams
+from micropie.execution import executors
 from micropie.execution.executors import ExecutorPool
 from micropie.execution.remote import CancelToken, PoolError, open_message
 from micropie.execution.steps import TookTooLong
@@ -180,7 +180,7 @@ def test_a_cluster_of_threads(make_client: MakeClient) -> None:
         client = make_client(Pooled(pool=cluster.get_executor()))
         assert client.get("/process").json() == ["process", os.getpid()]
         assert client.get("/chunks/20").text == "".join(f"{number} " for number in range(20))
-    assert not executor_streams._open_streams
+    assert not executors._open_streams
 
 
 def test_an_executor_that_has_been_shut_down_says_so(make_client: MakeClient, caplog: pytest.LogCaptureFixture) -> None:
@@ -192,7 +192,7 @@ def test_an_executor_that_has_been_shut_down_says_so(make_client: MakeClient, ca
 
 def test_equal_calls_on_a_cluster_are_made_each(cluster: Any) -> None:
     pool = ExecutorPool(cluster.get_executor())
-    jobs = [pool.job("", executor_streams.start, pickle.dumps((uuid.uuid4, ())), "", 10.0) for _ in range(2)]
+    jobs = [pool.job("", executors.start, pickle.dumps((uuid.uuid4, ())), "", 10.0) for _ in range(2)]
     first, second = (job.outcome(10) for job in jobs)
     assert first != second
 
@@ -266,25 +266,25 @@ def test_it_is_two_batches_ahead_at_most_and_stops_when_the_client_leaves(
     made = file.read_text()
     assert int(made) < 1_000_000
     assert file.read_text() == made
-    assert not executor_streams._open_streams
+    assert not executors._open_streams
 
 
 def test_batches_are_bounded() -> None:
-    stream = executor_streams._OpenStream(iter(["x"] * 1000), copy_context())
-    sizes = [len(executor_streams._make_batch(stream)[0]) for _ in range(9)]
+    stream = executors._OpenStream(iter(["x"] * 1000), copy_context())
+    sizes = [len(executors._make_batch(stream)[0]) for _ in range(9)]
     assert sizes == [1, 2, 4, 8, 16, 32, 64, 100, 100]
-    stream = executor_streams._OpenStream(iter([b"x" * executor_streams.BATCH_BYTES] * 10), copy_context())
+    stream = executors._OpenStream(iter([b"x" * executors.BATCH_BYTES] * 10), copy_context())
     stream.most = 8
-    assert len(executor_streams._make_batch(stream)[0]) == 1
+    assert len(executors._make_batch(stream)[0]) == 1
 
 
 def test_one_that_took_long_is_followed_by_a_short_one(monkeypatch: pytest.MonkeyPatch) -> None:
-    stream = executor_streams._OpenStream(iter(range(1000)), copy_context())
+    stream = executors._OpenStream(iter(range(1000)), copy_context())
     stream.most = 8
     with monkeypatch.context() as patch:
-        patch.setattr(executor_streams, "BATCH_SECONDS", -1.0)
-        assert executor_streams._make_batch(stream) == ([0], None)
-    assert [len(executor_streams._make_batch(stream)[0]) for _ in range(3)] == [1, 2, 4]
+        patch.setattr(executors, "BATCH_SECONDS", -1.0)
+        assert executors._make_batch(stream) == ([0], None)
+    assert [len(executors._make_batch(stream)[0]) for _ in range(3)] == [1, 2, 4]
 
 
 def test_it_is_one_batch_ahead(threads: Executor) -> None:
@@ -298,7 +298,7 @@ def test_it_is_one_batch_ahead(threads: Executor) -> None:
     threads.submit(int).result()
     assert len(made) == 7
     chunks.close()
-    assert not executor_streams._open_streams
+    assert not executors._open_streams
 
 
 for_all: list[list[int]] = []
@@ -314,25 +314,25 @@ def test_a_stream_that_is_forgotten_is_closed(threads: Executor, monkeypatch: py
     pool = ExecutorPool(threads)
     forgotten = pool.call(10, Pooled.chunks, None, 100)
     assert next(forgotten) == "0 "
-    monkeypatch.setattr(executor_streams, "DISCARD_AFTER", -1.0)
+    monkeypatch.setattr(executors, "DISCARD_AFTER", -1.0)
     other = pool.call(10, Pooled.chunks, None, 100)
     with pytest.raises(PoolError, match="was not asked for in time"):
         list(forgotten)
     assert list(forgotten) == []
     forgotten.close()
     other.close()
-    assert not executor_streams._open_streams
+    assert not executors._open_streams
 
 
 def test_one_that_is_being_made_is_not_forgotten(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(executor_streams, "DISCARD_AFTER", -1.0)
-    stream = executor_streams._OpenStream(iter("ab"), copy_context())
-    executor_streams._open_streams["key"] = stream
+    monkeypatch.setattr(executors, "DISCARD_AFTER", -1.0)
+    stream = executors._OpenStream(iter("ab"), copy_context())
+    executors._open_streams["key"] = stream
     with stream.lock:
-        executor_streams._discard_forgotten()
-        assert executor_streams._open_streams == {"key": stream}
-    executor_streams._discard_forgotten()
-    assert not executor_streams._open_streams
+        executors._discard_forgotten()
+        assert executors._open_streams == {"key": stream}
+    executors._discard_forgotten()
+    assert not executors._open_streams
 
 
 def test_who_closes_a_stream_twice_or_reads_on_gets_nothing(threads: Executor) -> None:
@@ -352,7 +352,7 @@ def test_a_generator_that_fails_while_it_is_closed_says_so(threads: Executor) ->
     next(chunks)
     with pytest.raises(Exception, match="while closing"):
         chunks.close()
-    assert not executor_streams._open_streams
+    assert not executors._open_streams
 
 
 def test_a_batch_that_takes_too_long_ends_the_stream(threads: Executor, tmp_path: Path) -> None:
@@ -364,7 +364,7 @@ def test_a_batch_that_takes_too_long_ends_the_stream(threads: Executor, tmp_path
     assert list(chunks) == []
     file.touch()
     threads.submit(int).result()  # what ended it came before
-    assert not executor_streams._open_streams
+    assert not executors._open_streams
 
 
 @pytest.mark.parametrize("chunks", ["abc", ""])
@@ -377,7 +377,7 @@ def test_a_stream_that_begins_when_nobody_waits_any_more_is_closed(
     file.touch()
     for _ in range(2):
         threads.submit(int).result()
-    assert not executor_streams._open_streams
+    assert not executors._open_streams
 
 
 def late_stream(file: str, chunks: str = "abc") -> Iterator[str]:
@@ -392,7 +392,7 @@ def test_one_that_begins_when_the_executor_has_been_shut_down(tmp_path: Path) ->
             ExecutorPool(threads).call(0.05, late_stream, str(file))
         threads.shutdown(wait=False)
         file.touch()
-    executor_streams._open_streams.clear()
+    executors._open_streams.clear()
 
 
 # -- given up ----------------------------------------------------------------------------------------------------------
@@ -409,7 +409,7 @@ def test_who_gives_a_call_up_need_not_wait_for_it(threads: Executor, tmp_path: P
     file.touch()
     for _ in range(2):
         threads.submit(int).result()
-    assert not executor_streams._open_streams
+    assert not executors._open_streams
 
 
 def test_a_stream_that_nobody_took_is_closed(threads: Executor) -> None:
@@ -417,7 +417,7 @@ def test_a_stream_that_nobody_took_is_closed(threads: Executor) -> None:
     chunks = ExecutorPool(threads).call(10, Pooled.chunks, None, 100, token=token)
     token.cancel()
     threads.submit(int).result()
-    assert not executor_streams._open_streams
+    assert not executors._open_streams
     assert list(chunks) == []
 
 
@@ -433,7 +433,7 @@ def test_who_waits_for_a_batch_can_be_interrupted(threads: Executor, tmp_path: P
     chunks.close()
     file.touch()
     threads.submit(int).result()
-    assert not executor_streams._open_streams
+    assert not executors._open_streams
 
 
 # -- whole ones --------------------------------------------------------------------------------------------------------
@@ -443,13 +443,13 @@ def test_a_stream_that_can_only_come_whole_has_limits(monkeypatch: pytest.Monkey
     file = tmp_path / "made"
     job = pickle.dumps((Pooled.chunks, (None, 100_000, str(file))))
     with monkeypatch.context() as patch:
-        patch.setattr(executor_streams, "WHOLE_BYTES", 1000)
-        message = pickle.loads(executor_streams.start(job, "elsewhere", 30.0))
+        patch.setattr(executors, "WHOLE_BYTES", 1000)
+        message = pickle.loads(executors.start(job, "elsewhere", 30.0))
     with pytest.raises(PoolError, match="comes whole from this executor, within"):
         open_message(message)
     assert int(file.read_text()) < 100
     assert (tmp_path / "made.closed").exists()
-    message = pickle.loads(executor_streams.start(job, "elsewhere", -1.0))
+    message = pickle.loads(executors.start(job, "elsewhere", -1.0))
     with pytest.raises(PoolError, match="comes whole from this executor, within 64 MiB and -1 seconds"):
         open_message(message)
 
