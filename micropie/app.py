@@ -5,6 +5,7 @@ from __future__ import annotations
 import inspect
 from collections.abc import Awaitable, Callable, Iterable, Iterator, Sequence
 from contextvars import copy_context
+from dataclasses import dataclass, field
 from functools import partial
 from os import PathLike
 from typing import Any, TypeVar
@@ -47,6 +48,24 @@ from micropie.wsgi.lifespan import WSGIState
 Self = TypeVar("Self", bound="App")
 
 
+@dataclass(slots=True)
+class _Tables:
+    """What was registered with one ``App``, and what is made of it."""
+
+    channels: Channels | None
+    own_channels: Channels = field(default_factory=Channels)
+    sessions: SessionBackend = field(default_factory=InMemorySessionBackend)
+    lifespan: Callable[[], Lifespan] | None = None
+    settings: dict[str, Any] = field(default_factory=dict)
+    error_handlers: dict[ErrorKey, ErrorHandler] = field(default_factory=dict)
+    functions: list[tuple[Callable[..., Any], RouteMark]] = field(default_factory=list)
+    sockets: list[tuple[Callable[..., Any], RouteMark]] = field(default_factory=list)
+    mounts: list[Mount] = field(default_factory=list)
+    sites: dict[str, Site] = field(default_factory=dict)
+    shutdowns: dict[str, ShutdownSignal] = field(default_factory=dict)
+    parents: dict[int, App] = field(default_factory=dict)
+
+
 class App:
     """A web application; its public methods are its URLs.
 
@@ -80,50 +99,28 @@ class App:
     lifespan: Any = None
     """Overridden by a method with ``@asynccontextmanager``: entered before the first request, left at the end."""
 
-    _micropie_lifespan: Callable[[], Lifespan] | None
-    _micropie_settings: dict[str, Any]
-    _micropie_error_handlers: dict[ErrorKey, ErrorHandler]
-    _micropie_functions: list[tuple[Callable[..., Any], RouteMark]]
-    _micropie_sockets: list[tuple[Callable[..., Any], RouteMark]]
-    _micropie_mounts: list[Mount]
-    _micropie_sites: dict[str, Site]
-    _micropie_shutdowns: dict[str, ShutdownSignal]
-    _micropie_sessions: SessionBackend
-    _micropie_channels: Channels | None
-    _micropie_own_channels: Channels
+    _micropie: _Tables
     _micropie_running: ASGIState
-    _micropie_parents: dict[int, App]
     _micropie_process: WSGIState
 
     def __new__(cls: type[Self], *args: Any, **kwargs: Any) -> Self:
         # Here and not in __init__, so that a subclass that forgets super().__init__() works all the same.
         app = super().__new__(cls)
-        values = vars(app)
 
         async def __call__(scope: Scope, receive: Receive, send: Send) -> None:
             await app(scope, receive, send)
 
-        # Servers ask whether ``app.__call__`` is a coroutine function to tell ASGI from WSGI. This one answers
-        # them; the interpreter itself calls the class's, which serves both.
-        values["__call__"] = __call__
-        values.update(
+        channels = inspect.getattr_static(cls, "channels")  # class Root(App): channels = RedisChannels(url)
+        vars(app).update(
+            # Servers ask whether ``app.__call__`` is a coroutine function to tell ASGI from WSGI. This one answers
+            # them; the interpreter itself calls the class's, which serves both.
+            __call__=__call__,
             # A copy of what the class has: ``class Root(App): middlewares = [Guard()]`` must guard.
             **{name: list(getattr(cls, name, ())) for name in _LISTS},
             state=State(),
             session_backend=getattr(cls, "session_backend", None),
-            _micropie_lifespan=None,
-            _micropie_settings={},
-            _micropie_error_handlers={},
-            _micropie_functions=[],
-            _micropie_sockets=[],
-            _micropie_mounts=[],
-            _micropie_sites={},
-            _micropie_shutdowns={},
-            _micropie_sessions=InMemorySessionBackend(),
-            _micropie_channels=_channels_of(cls),
-            _micropie_own_channels=Channels(),
+            _micropie=_Tables(channels=channels if isinstance(channels, Channels) else None),
             _micropie_running=ASGIState(),
-            _micropie_parents={},
             _micropie_process=WSGIState(),
         )
         return app
@@ -143,8 +140,8 @@ class App:
             self.session_backend = session_backend
         if channels is not None:
             self.channels = channels
-        self._micropie_settings = settings
-        self._micropie_lifespan = lifespan_opener(lifespan, self) if lifespan is not None else None
+        self._micropie.settings = settings
+        self._micropie.lifespan = lifespan_opener(lifespan, self) if lifespan is not None else None
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)
@@ -181,7 +178,7 @@ class App:
     def wsgi_shutdown(self) -> None:
         """Shut down now under WSGI, not at the process's exit. For servers' exit hooks and tests."""
         for app in self._walk():
-            for mount in app._micropie_mounts:
+            for mount in app._micropie.mounts:
                 if mount.isolated:
                     mount.target.wsgi_shutdown()
         self._micropie_process.stop()
@@ -193,11 +190,11 @@ class App:
 
         ``blocking`` is how it runs ``def`` handlers, see ``build_site``.
         """
-        if blocking not in self._micropie_sites:
+        if blocking not in self._micropie.sites:
             # Not made anew with the site: streams that were opened before a change end with the others.
-            shutdown = self._micropie_shutdowns.setdefault(blocking, ShutdownSignal())
-            self._micropie_sites[blocking] = build_site(self._definition(()), shutdown, blocking)
-        return self._micropie_sites[blocking]
+            shutdown = self._micropie.shutdowns.setdefault(blocking, ShutdownSignal())
+            self._micropie.sites[blocking] = build_site(self._definition(()), shutdown, blocking)
+        return self._micropie.sites[blocking]
 
     def lifecycle(self, kinds: Sequence[str] = ()) -> Lifecycle:
         """Return the life cycle of this application, of those inside it and of mounts of these ``kinds``.
@@ -205,47 +202,44 @@ class App:
         ``"app"`` means isolated mounts.
         """
         apps = list({id(app): app for app in self._walk()}.values())
-        mounts = [mount for app in apps for mount in app._micropie_mounts if mount.kind in kinds]
-        seconds = Settings().overridden(self._micropie_settings).mount_timeout
+        mounts = [mount for app in apps for mount in app._micropie.mounts if mount.kind in kinds]
+        seconds = Settings().overridden(self._micropie.settings).mount_timeout
         lives = [MountedLife(mount, seconds) for mount in mounts if mount.kind == ASGI or mount.isolated]
         return Lifecycle([*apps, *lives])
 
     def _definition(self, inside: tuple[App, ...]) -> AppDefinition:
-        children = {name: child._definition((*inside, self)) for name, child in self._children(inside).items()}
-        self._micropie_parents.update((id(outer), outer) for outer in inside[-1:])
+        path = (*inside, self)
+        for mount in self._micropie.mounts:
+            if any(mount.target is app for app in path):
+                raise SetupError(f"{type(mount.target).__name__} is mounted at {mount.prefix} inside of itself")
+        self._micropie.parents.update((id(outer), outer) for outer in inside[-1:])
         backend = self.session_backend
         if backend is None and not inside:  # "is None": a backend with a length may be empty
-            backend = self._micropie_sessions
-        channels = self._micropie_channels
+            backend = self._micropie.sessions
+        channels = self._micropie.channels
         return AppDefinition(
             app=self,
-            framework=self._framework_classes(),
-            settings=self._micropie_settings,
+            framework=tuple(base for base in type(self).__mro__ if "_micropie_is_framework" in vars(base)),
+            settings=self._micropie.settings,
             session_backend=backend,
-            channels=self._micropie_own_channels if channels is None and not inside else channels,
+            channels=self._micropie.own_channels if channels is None and not inside else channels,
             middlewares=self.middlewares,
-            error_handlers=self._micropie_error_handlers,
-            functions=self._micropie_functions,
+            error_handlers=self._micropie.error_handlers,
+            functions=self._micropie.functions,
             ws_middlewares=self.ws_middlewares,
-            socket_functions=self._micropie_sockets,
+            socket_functions=self._micropie.sockets,
             template_names=names_of(partial(App.url_for, self)),
-            children=children,
-            mounts=[self._mounted_definition(mount, (*inside, self)) for mount in self._micropie_mounts],
+            children={name: child._definition(path) for name, child in self._children(inside).items()},
+            mounts=[
+                (mount, mount.target._definition(path) if mount.kind == APP and not mount.isolated else None)
+                for mount in self._micropie.mounts
+            ],
         )
-
-    def _mounted_definition(self, mount: Mount, inside: tuple[App, ...]) -> tuple[Mount, AppDefinition | None]:
-        target = mount.target
-        if any(target is app for app in inside):
-            raise SetupError(f"{type(target).__name__} is mounted at {mount.prefix} inside of itself")
-        is_shared = mount.kind == APP and not mount.isolated
-        return mount, target._definition(inside) if is_shared else None
 
     def _children(self, inside: tuple[App, ...]) -> dict[str, App]:
         """Return the applications that are public attributes, except those around this one (``self.parent = root``)."""
-        attributes: dict[str, Any] = {}
-        for cls in reversed(type(self).__mro__):
-            attributes.update(vars(cls))
-        attributes.update(vars(self))
+        owners = (*reversed(type(self).__mro__), self)  # those that come later hide names of those before
+        attributes = {name: value for owner in owners for name, value in vars(owner).items()}
         return {
             name: value
             for name, value in attributes.items()
@@ -256,13 +250,9 @@ class App:
         yield self
         for child in self._children(inside).values():
             yield from child._walk((*inside, self))
-        for mount in self._micropie_mounts:
+        for mount in self._micropie.mounts:
             if mount.kind == APP and not mount.isolated:
                 yield from mount.target._walk((*inside, self))
-
-    @classmethod
-    def _framework_classes(cls) -> tuple[type, ...]:
-        return tuple(base for base in cls.__mro__ if base.__dict__.get("_micropie_is_framework", False))
 
     def __setattr__(self, name: str, value: Any) -> None:
         old = vars(self).get(name)
@@ -277,11 +267,11 @@ class App:
 
     def _changed(self) -> None:
         """Drop the compiled sites of this application and of those around it."""
-        self._micropie_sites.clear()
+        self._micropie.sites.clear()
         self._micropie_running.site = None
         self._micropie_process.site = None
-        parents = list(self._micropie_parents.values())
-        self._micropie_parents.clear()
+        parents = list(self._micropie.parents.values())
+        self._micropie.parents.clear()
         for parent in parents:
             parent._changed()
 
@@ -309,26 +299,26 @@ class App:
         if config is not None:
             channels: Channels = config.channels
             return channels
-        if self._micropie_channels is not None:
-            return self._micropie_channels
-        outer = next(iter(self._micropie_parents.values()), None)
-        return self._micropie_own_channels if outer is None else App.channels.__get__(outer)
+        if self._micropie.channels is not None:
+            return self._micropie.channels
+        outer = next(iter(self._micropie.parents.values()), None)
+        return self._micropie.own_channels if outer is None else App.channels.__get__(outer)
 
     @channels.setter
     def channels(self, channels: Channels) -> None:
         if not isinstance(channels, Channels):
             raise SetupError(f"channels takes an object such as RedisChannels(url), not {channels!r}")
-        self._micropie_channels = channels
+        self._micropie.channels = channels
 
     def route(
         self, path: str, methods: Iterable[str] | None = None, *, name: str | None = None, run_in: str | None = None
     ) -> Callable[[Function], Function]:
         """Answer ``path`` with the plain function below; see ``micropie.route`` for wildcards and ``run_in``."""
-        return _registering(self, self._micropie_functions, make_mark(path, methods, name, run_in=run_in))
+        return _registering(self, self._micropie.functions, make_mark(path, methods, name, run_in=run_in))
 
     def websocket(self, path: str, *, name: str | None = None) -> Callable[[Function], Function]:
         """Answer WebSockets at ``path`` with the plain ``async def`` below, which takes the socket first."""
-        return _registering(self, self._micropie_sockets, make_mark(path, None, name, "app.websocket"))
+        return _registering(self, self._micropie.sockets, make_mark(path, None, name, "app.websocket"))
 
     def get(self, path: str, *, name: str | None = None, run_in: str | None = None) -> Callable[[Function], Function]:
         """Answer GET (and HEAD) of ``path`` with the function below: ``@app.get("/hello/<name>")``."""
@@ -392,7 +382,7 @@ class App:
         The longest prefix comes first, before every route. Raises ``SetupError`` for what can't be mounted.
         """
         text = checked_prefix(prefix)
-        if any(mount.prefix == text for mount in self._micropie_mounts):
+        if any(mount.prefix == text for mount in self._micropie.mounts):
             raise SetupError(f"two applications are mounted at {text}: give one of them another prefix")
         if isinstance(target, App) and kind in (None, APP):
             found = APP
@@ -402,7 +392,7 @@ class App:
                 raise SetupError("isolated=True is for an App; what is ASGI or WSGI shares nothing anyway")
         if target is self:
             raise SetupError(f"{type(self).__name__} is mounted at {text} inside of itself")
-        self._micropie_mounts.append(Mount(text, target, found, isolated))
+        self._micropie.mounts.append(Mount(text, target, found, isolated))
         self._changed()
 
     def error(self, key: ErrorKey) -> Callable[[Function], Function]:
@@ -413,7 +403,7 @@ class App:
         checked = check_error_key(key)
 
         def register(function: Function) -> Function:
-            self._micropie_error_handlers[checked] = ErrorHandler(function)
+            self._micropie.error_handlers[checked] = ErrorHandler(function)
             self._changed()
             return function
 
@@ -466,8 +456,8 @@ class App:
 
     def open_lifespan(self) -> Lifespan | None:
         """Return a new context manager of this application's lifespan, or None."""
-        if self._micropie_lifespan is not None:
-            return self._micropie_lifespan()
+        if self._micropie.lifespan is not None:
+            return self._micropie.lifespan()
         return lifespan_opener(self.lifespan)() if self.lifespan is not None else None
 
 
@@ -482,12 +472,6 @@ def _registering(
         return function
 
     return register
-
-
-def _channels_of(cls: type) -> Channels | None:
-    """Return the channels that the class states: ``class Root(App): channels = RedisChannels(url)``."""
-    channels = inspect.getattr_static(cls, "channels")
-    return channels if isinstance(channels, Channels) else None
 
 
 _LISTS = ("middlewares", "ws_middlewares", "startup_handlers", "shutdown_handlers")

@@ -453,7 +453,7 @@ def test_a_form_reaches_a_stream(make_client: MakeClient, channels: Channels, po
         assert client.post(f"/{post}", data={"text": "hello\nworld"}).text == "posted"
         assert next(chunk for chunk in chunks if b"data" in chunk) == b'data: {"text":"hello\\nworld"}\n\n'
     until(lambda: client.get("/listeners").text == "0")  # R61: also that of the thread, which nothing wakes
-    until(lambda: not any(shutdown._functions for shutdown in app._micropie_shutdowns.values()))
+    until(lambda: not any(shutdown._functions for shutdown in app._micropie.shutdowns.values()))
 
 
 @pytest.mark.parametrize("path", ["poll", "poll_async"])
@@ -467,7 +467,7 @@ def test_a_long_poll(make_client: MakeClient, channels: Channels, path: str) -> 
     client.post("/say", data={"text": "now"})
     thread.join(30)
     assert answers == [{"text": "now"}]
-    assert not any(shutdown._functions for shutdown in app._micropie_shutdowns.values())
+    assert not any(shutdown._functions for shutdown in app._micropie.shutdowns.values())
 
 
 @pytest.mark.parametrize("world", ["asyncio", "trio"])

@@ -467,7 +467,7 @@ def test_R67_silent_sync_sources_take_no_thread_of_the_handlers(make_client: Mak
             return "hello"
 
     app = Busy("a", 0.5, "b")
-    app._micropie_settings["threads"] = 1
+    app._micropie.settings["threads"] = 1
     client = make_client(app)
     with client.stream("GET", "/sync") as one, client.stream("GET", "/sync") as two:
         next(one.iter_raw())

@@ -45,7 +45,7 @@ def pool_of(app: App) -> Pool:
 
 
 def pools_of(app: App) -> list[Pool]:
-    return [site.config.pool for site in app._micropie_sites.values() if isinstance(site.config.pool, Pool)]
+    return [site.config.pool for site in app._micropie.sites.values() if isinstance(site.config.pool, Pool)]
 
 
 def errors(caplog: pytest.LogCaptureFixture) -> list[str]:
