@@ -81,10 +81,11 @@ class ASGIRequest(Request):
     in_flight: Event | None = None  # while a call of ``receive`` is awaited
 
     def __init__(self, scope: Scope, receive: Receive, method: str | None = None) -> None:
-        path = scope["path"] or "/"
-        Request.__init__(self, method or scope["method"], path)  # super() takes 0.07 µs more on Python 3.11
+        self._set_defaults()
         self.scope = scope
         self._receive = receive
+        self.method = method or scope["method"]
+        self.path = path = scope["path"] or "/"
         raw = scope.get("raw_path")
         if scope.get("root_path"):
             self.path = self._below_mount(path)

@@ -135,7 +135,8 @@ class PooledRequest(Request):
     _is_pooled = True
 
     def __init__(self, copy: Snapshot) -> None:
-        super().__init__(copy["method"], copy["path"])
+        self._set_defaults()
+        self.method, self.path = copy["method"], copy["path"]
         self._copy = copy
         self.path_params, self.root_path = copy["path_params"], copy["root_path"]
         self._form_fields, self.id = copy["form"], copy["id"]

@@ -66,7 +66,8 @@ class Request:
     """
 
     # A slot is read twice as fast as an attribute whose default is on the class, so all state that most requests
-    # read is in slots, which ``__init__`` fills. Other state has its default on the class and costs nothing until set.
+    # read is in slots, which ``_set_defaults`` fills. Other state has its default on the class and costs nothing until
+    # it is set.
     __slots__ = (
         "__dict__",
         "__weakref__",
@@ -148,9 +149,12 @@ class Request:
     _client: Address | None = None
     _host: str | None = None  # set by middleware; None if the client's Host header counts
 
-    def __init__(self, method: str, path: str) -> None:
-        self.method = method
-        self.path = path
+    def _set_defaults(self) -> None:
+        """Set every slot but those that a driver fills in itself: ``method``, ``path`` and, with the route, ``config``.
+
+        A method and no ``__init__``: CPython 3.11 takes 0.03 µs longer for ``Request.__init__(self)``, and 0.07 µs
+        longer for ``super()``.
+        """
         self.path_params = ()
         self.route = self._pending_response = self._loaded_session = self._closers = self._literal_path = None
         self._parsed_framing = self._parsed_query = self._received = self._form_fields = self._document = None

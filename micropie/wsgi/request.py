@@ -42,9 +42,10 @@ class WSGIRequest(Request):
     _left: int | None = None  # bytes of the body not yet read, None before the first read
 
     def __init__(self, environ: Environ) -> None:
-        path = environ.get("PATH_INFO") or "/"
-        Request.__init__(self, environ["REQUEST_METHOD"], path)  # super() takes 0.07 µs more on Python 3.11
+        self._set_defaults()
         self.environ = environ
+        self.method = environ["REQUEST_METHOD"]
+        self.path = path = environ.get("PATH_INFO") or "/"
         if path.isascii():
             target = environ.get("RAW_URI") or environ.get("REQUEST_URI")
             if not target or ("%" not in target and target[0] == "/"):
