@@ -16,6 +16,7 @@ from contextlib import ExitStack
 from typing import Any
 from wsgiref.validate import validator
 
+import hypothesis
 import pytest
 
 from micropie.testing import TestClient
@@ -26,6 +27,10 @@ from tests.support.waiting import PATIENCE
 WORLDS = ("wsgi", "asyncio", "trio")
 
 MakeClient = Callable[..., TestClient]
+
+# An example may take long on a busy machine: that is for the tests' own time limit.
+hypothesis.settings.register_profile("micropie", deadline=None, suppress_health_check=[hypothesis.HealthCheck.too_slow])
+hypothesis.settings.load_profile("micropie")
 
 
 def validated_wsgi(app: Any) -> Any:
