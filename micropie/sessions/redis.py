@@ -36,7 +36,7 @@ class RedisSessionBackend(SessionBackend):
     def load(self, session_id: str) -> dict[str, object]:
         """Return the session's data, or ``{}`` if it is unknown or expired."""
         with self._redis.reached() as client:
-            return _loaded(client.get(self._prefix + session_id))
+            return serializer.loads(client.get(self._prefix + session_id))
 
     def save(self, session_id: str, data: dict[str, object], timeout: int) -> None:
         """Store ``data`` for ``timeout`` seconds; delete the session if it is empty."""
@@ -51,7 +51,7 @@ class RedisSessionBackend(SessionBackend):
         old, new = self._prefix + session_id, self._prefix + (changes.new_id or session_id)
         with self._redis.reached() as client:
             while stored := client.get(old):
-                data = changes.apply(_loaded(stored))
+                data = changes.apply(serializer.loads(stored))
                 if client.eval(_SWAP, 2, old, new, stored, serializer.dumps(data) if data else "", timeout):
                     return data
                 # Another request was faster. One of all that try always succeeds; a random delay separates the others.
@@ -61,8 +61,3 @@ class RedisSessionBackend(SessionBackend):
     def close(self) -> None:
         """Close this process's connections; the next request opens new ones."""
         self._redis.close()
-
-
-def _loaded(text: str | None) -> dict[str, object]:
-    data: dict[str, object] = serializer.loads(text) if text else {}
-    return data

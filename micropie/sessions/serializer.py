@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from typing import Any
 
 from micropie.errors import ResponseError
 
@@ -17,6 +16,7 @@ def dumps(data: object) -> str:
     raise ResponseError(f"this session backend stores JSON (text, numbers, lists, dicts): {problem}")
 
 
-def loads(text: str | bytes) -> Any:
-    """Return the data of which ``dumps`` made ``text``."""
-    return json.loads(text)
+def loads(text: str | bytes | None) -> dict[str, object]:
+    """Return the data of which ``dumps`` made ``text``; ``{}`` if there is no text."""
+    data: dict[str, object] = json.loads(text) if text else {}
+    return data

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from types import NoneType
 from typing import Any, NoReturn, TypeAlias, TypeVar
 
@@ -33,26 +34,18 @@ def copied(value: Any) -> Any:
     return copy.deepcopy(value)
 
 
+@dataclass(slots=True, eq=False)
 class Changes:
     """One request's changes to its session, to apply to the stored data: others may have changed that meanwhile.
 
     ``new_id`` is the id under which to store the result, with the old id deleted; None to keep the id.
     """
 
-    __slots__ = ("deletions", "emptied", "new_id", "updates", "values")
-
-    def __init__(
-        self,
-        values: dict[str, object],
-        deletions: frozenset[str] = frozenset(),
-        updates: dict[str, list[Callable[[Any], object]]] | None = None,
-        emptied: bool = False,
-    ) -> None:
-        self.values = values
-        self.deletions = deletions
-        self.updates = updates or {}
-        self.emptied = emptied
-        self.new_id: str | None = None
+    values: dict[str, object]
+    deletions: frozenset[str] = frozenset()
+    updates: dict[str, list[Callable[[Any], object]]] = field(default_factory=dict)
+    emptied: bool = False
+    new_id: str | None = None
 
     def apply(self, stored: Mapping[str, object]) -> dict[str, object]:
         """Return ``stored`` with the changes, key by key; an empty result means: delete the session.
@@ -167,25 +160,21 @@ class _SealedSession(Session):
 
     __slots__ = ()
 
+    _reason = "the session was saved before the head was sent: change it before the first yield, not after the response"
+
     def _refuse(self, *_: object, **__: object) -> NoReturn:
-        raise ResponseError(
-            "the session was saved before the head was sent: change it before the first yield, not after the response"
-        )
+        raise ResponseError(self._reason)
 
     __setitem__ = __delitem__ = __ior__ = clear = pop = popitem = setdefault = update = _refuse
     update_atomic = regenerate = _refuse
 
 
-class _CookielessSession(Session):
+class _CookielessSession(_SealedSession):
     """A session of a WebSocket that was accepted without its cookie."""
 
     __slots__ = ()
 
-    def _refuse(self, *_: object, **__: object) -> NoReturn:
-        raise ResponseError("the WebSocket was accepted without this session's cookie: change it before ws.accept()")
-
-    __setitem__ = __delitem__ = __ior__ = clear = pop = popitem = setdefault = update = _refuse
-    update_atomic = regenerate = _refuse
+    _reason = "the WebSocket was accepted without this session's cookie: change it before ws.accept()"
 
 
 class _AcceptedSession(Session):

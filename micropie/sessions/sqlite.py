@@ -10,6 +10,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from threading import Lock
 
+from micropie.execution.fork import notify_after_fork
 from micropie.sessions import serializer
 from micropie.sessions.backend import SessionBackend
 from micropie.sessions.session import Changes
@@ -28,17 +29,8 @@ _DELETE = "DELETE FROM sessions WHERE id = ?"
 _SWEEP = "DELETE FROM sessions WHERE expires <= ?"
 
 
-class _Connections:
-    """The open connections of one process. One thread at a time uses a connection."""
-
-    def __init__(self) -> None:
-        self.process = os.getpid()
-        self.idle: list[sqlite3.Connection] = []
-        self.opening = Lock()
-
-
 # A forked child must neither use its parent's connections nor close them, which would drop the parent's locks.
-_inherited: list[_Connections] = []
+_inherited: list[list[sqlite3.Connection]] = []
 
 
 class SQLiteSessionBackend(SessionBackend):
@@ -49,7 +41,14 @@ class SQLiteSessionBackend(SessionBackend):
 
     def __init__(self, path: str | os.PathLike[str]) -> None:
         self._path = Path(path)
-        self._connections = _Connections()
+        self._idle: list[sqlite3.Connection] = []  # one thread at a time uses a connection
+        self._opening = Lock()
+        notify_after_fork(self)
+
+    def after_fork(self) -> None:
+        """Put the parent's connections aside."""
+        _inherited.append(self._idle)
+        self._idle, self._opening = [], Lock()
 
     def load(self, session_id: str) -> dict[str, object]:
         """Return the session's data, or ``{}`` if it is unknown or expired."""
@@ -73,23 +72,16 @@ class SQLiteSessionBackend(SessionBackend):
 
     def close(self) -> None:
         """Close this process's idle connections; the next request opens a new one."""
-        while connection := _pop_idle(self._own().idle):
+        while connection := _pop_idle(self._idle):
             connection.close()
-
-    def _own(self) -> _Connections:
-        connections = self._connections
-        if connections.process != os.getpid():
-            _inherited.append(connections)
-            self._connections = connections = _Connections()
-        return connections
 
     @contextmanager
     def _connection(self) -> Iterator[sqlite3.Connection]:
         """Lend a connection of this process. Raises ``ConnectionError`` if SQLite can't use its file."""
-        connections = self._own()
+        idle = self._idle
         connection: sqlite3.Connection | None = None
         try:
-            connection = _pop_idle(connections.idle) or self._open(connections)
+            connection = _pop_idle(idle) or self._open()
             yield connection
         except (sqlite3.DatabaseError, OSError) as error:
             if connection is not None:  # its state is unknown
@@ -98,11 +90,11 @@ class SQLiteSessionBackend(SessionBackend):
             raise ConnectionError(f"the sessions in {self._path} are out of reach: {error}") from error
         finally:
             if connection is not None:
-                connections.idle.append(connection)
+                idle.append(connection)
 
-    def _open(self, connections: _Connections) -> sqlite3.Connection:
+    def _open(self) -> sqlite3.Connection:
         # One at a time: touch() closes the file, which drops all locks that SQLite has on it in this process.
-        with connections.opening:
+        with self._opening:
             self._path.touch(0o600)
             connection = sqlite3.connect(self._path, timeout=_BUSY, isolation_level=None, check_same_thread=False)
             try:
@@ -142,19 +134,14 @@ def _retried(connection: sqlite3.Connection, statement: str) -> None:
 
 @contextmanager
 def _transaction(connection: sqlite3.Connection) -> Iterator[None]:
-    connection.execute("BEGIN IMMEDIATE")
-    try:
+    with connection:  # commits, or rolls back
+        connection.execute("BEGIN IMMEDIATE")
         yield
-    except BaseException:
-        connection.execute("ROLLBACK")
-        raise
-    connection.execute("COMMIT")
 
 
 def _load(connection: sqlite3.Connection, session_id: str) -> dict[str, object]:
     row = connection.execute(_LOAD, (session_id, time.time())).fetchone()
-    data: dict[str, object] = serializer.loads(row[0]) if row else {}
-    return data
+    return serializer.loads(row[0] if row else None)
 
 
 def _replace(connection: sqlite3.Connection, old_id: str, new_id: str, data: dict[str, object], timeout: int) -> None:

@@ -6,6 +6,7 @@ import inspect
 import logging
 import secrets
 from collections.abc import Callable
+from functools import partial
 from typing import Any, NoReturn
 from urllib.parse import quote
 
@@ -44,7 +45,7 @@ class SessionStore:
         self.backend = backend
         self.prefix = prefix
         self._timeout = timeout
-        self._make_id = id_factory or _make_id
+        self._make_id = id_factory or partial(secrets.token_urlsafe, 32)
         self.in_cookie = getattr(backend, "in_cookie", False)
         self._secure = secure
         self._blocking = getattr(backend, "blocking", True)
@@ -154,10 +155,6 @@ class SessionStore:
 
 def _unavailable() -> NoReturn:
     raise HTTPError(503, "Sessions are out of reach at the moment. Please try again.")
-
-
-def _make_id() -> str:
-    return secrets.token_urlsafe(32)
 
 
 def _is_id(value: str) -> bool:

@@ -224,14 +224,14 @@ def test_sqlite_waits_for_others_that_open_the_file() -> None:
     assert connection.refusals == 0
 
 
-def test_sqlite_leaves_a_parent_s_connections_alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_sqlite_leaves_a_parent_s_connections_alone(tmp_path: Path) -> None:
     backend = SQLiteSessionBackend(tmp_path / "sessions.db")
     backend.save("id", {"a": 1}, 60)
-    (before,) = backend._connections.idle
-    monkeypatch.setattr("os.getpid", lambda: -1)
+    (before,) = backend._idle
+    backend.after_fork()
     assert backend.load("id") == {"a": 1}
-    assert before not in backend._connections.idle
-    assert before in sqlite._inherited[-1].idle
+    assert before not in backend._idle
+    assert before in sqlite._inherited[-1]
     backend.close()
     before.close()
 
