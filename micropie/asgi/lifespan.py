@@ -10,7 +10,7 @@ from __future__ import annotations
 import logging
 import signal
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager, suppress
+from contextlib import contextmanager, suppress
 from threading import current_thread, main_thread
 from types import FrameType
 
@@ -111,37 +111,29 @@ def hearing_signals(notify: Callable[[], object]) -> Iterator[None]:
     handler in Python, which ends the process or is ignored, as before.
     """
     call_soon = threadsafe_scheduler()
-    with ExitStack() as handlers:
-        if current_thread() is main_thread():
-            for number in SHUTDOWN_SIGNALS:
-                handlers.enter_context(_handling_first(number, lambda: call_soon(notify)))
-        yield
-
-
-@contextmanager
-def _handling_first(number: signal.Signals, call_notify: Callable[[], object]) -> Iterator[None]:
-    server_handler = signal.getsignal(number)  # before ours is set: the signal may come at once
-    if not callable(server_handler):
-        yield
-        return
+    server_handlers: dict[signal.Signals, Callable[[int, FrameType | None], object]] = {}
 
     def handle(number: int, frame: FrameType | None) -> None:
         # It may interrupt the main thread between any two lines, with any lock held; so only the loop is told.
         with suppress(RuntimeError):  # the loop has ended
-            call_notify()
-        server_handler(number, frame)
+            call_soon(notify)
+        server_handlers[signal.Signals(number)](number, frame)
 
-    signal.signal(number, handle)
-    _keep_system_calls(number)
+    for number in SHUTDOWN_SIGNALS if current_thread() is main_thread() else ():
+        server_handler = signal.getsignal(number)
+        if callable(server_handler):
+            server_handlers[number] = server_handler  # before ours is set: the signal may come at once
+            _set_handler(number, handle)
     try:
         yield
     finally:
-        if signal.getsignal(number) is handle:  # else other code has set one since, which stays
-            signal.signal(number, server_handler)
-            _keep_system_calls(number)
+        for number, server_handler in server_handlers.items():
+            if signal.getsignal(number) is handle:  # else other code has set one since, which stays
+                _set_handler(number, server_handler)
 
 
-def _keep_system_calls(number: signal.Signals) -> None:
-    """Let system calls go on when the signal comes, as asyncio's handlers do: ``signal()`` has them interrupted."""
+def _set_handler(number: int, handler: Callable[[int, FrameType | None], object]) -> None:
+    """Set a signal's handler. System calls go on when it comes, as with asyncio's; ``signal()`` interrupts them."""
+    signal.signal(number, handler)
     if hasattr(signal, "siginterrupt"):  # Windows interrupts none
         signal.siginterrupt(number, False)
