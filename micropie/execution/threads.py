@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+import sys
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from contextvars import copy_context
+from functools import partial
+from queue import Empty, SimpleQueue
+from threading import Thread
 from typing import TypeVar
 from weakref import WeakKeyDictionary
 
 from anyio import CapacityLimiter, get_cancelled_exc_class, to_thread
 
 from micropie.errors import HTTPError
+from micropie.execution.fork import after_fork_in_child
 from micropie.execution.loop import LoopLocal
 from micropie.execution.outcomes import outcome_of, released
 from micropie.execution.placement import Threads
@@ -92,3 +98,59 @@ def _room_of(threads: Threads) -> _Room:
     if threads not in rooms:
         rooms[threads] = _Room(threads)
     return rooms[threads]
+
+
+# -- threads that talk with an event loop while they run ---------------------------------------------------------------
+
+# Does the work, and returns a function to call when its thread is free for the next job. Neither raises an error.
+Job = Callable[..., Callable[[], object]]
+
+# Seconds until an idle thread ends; anyio's and trio's threads wait as long.
+IDLE = 10.0
+
+
+def run_in_worker(job: Job, *arguments: object) -> None:
+    """Run ``job(*arguments)`` with this task's context variables. Raises ``RuntimeError`` if no thread starts.
+
+    The thread that became idle last runs it, or a new one. A call whose result a task awaits is made by ``in_thread``.
+    """
+    run = partial(copy_context().run, _run, job, arguments)
+    try:
+        worker, _ = _idle.popitem()
+    except KeyError:
+        worker = _Worker()
+    worker.jobs.put(run)
+
+
+class _Worker:
+    """One thread that waits for jobs."""
+
+    def __init__(self) -> None:
+        self.jobs: SimpleQueue[Job] = SimpleQueue()
+        Thread(target=self._work, name="micropie worker", daemon=True).start()
+
+    def _work(self) -> None:
+        while True:
+            try:
+                job = self.jobs.get(timeout=IDLE)
+            except Empty:
+                if _idle.pop(self, False):
+                    return
+                continue  # a job is on its way
+            free = job()
+            del job
+            _idle[self] = True  # first: the next job may come as soon as the end of this one is known
+            free()
+            del free
+
+
+# A dictionary, because only one thread can take an item out of it. A forked child has none: threads don't survive.
+_idle: dict[_Worker, bool] = {}
+after_fork_in_child(_idle.clear)
+
+
+def _run(job: Job, arguments: Sequence[object]) -> Callable[[], object]:
+    sniffio = sys.modules.get("sniffio")
+    if sniffio is not None:  # by this variable libraries know the task's loop, which this thread does not run
+        sniffio.current_async_library_cvar.set(None)
+    return job(*arguments)

@@ -15,7 +15,7 @@ from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from typing import Any, Protocol, TypeAlias
 
 from micropie.errors import SetupError
-from micropie.execution.steps import AWAIT, Flow, RouteKind
+from micropie.execution.steps import AWAIT, INLINE, Flow, RouteKind, call, kind_of
 from micropie.http.state import State
 from micropie.routing.config import AppConfig
 from micropie.routing.site import Site
@@ -39,26 +39,15 @@ class Component(Protocol):
 
 
 class Lifecycle:
-    """One start and one stop of a tree of applications."""
+    """One start and one stop of a tree of applications. ``needs_loop``: whether anything in it is async."""
 
     def __init__(self, apps: Sequence[Component]) -> None:
         self._lifespans = [(app, app.open_lifespan()) for app in apps]
-        self._handlers = [handler for app in apps for handler in (*app.startup_handlers, *app.shutdown_handlers)]
+        has_lifespan = any(manager is not None for _, manager in self._lifespans)
+        handlers = [handler for app in apps for handler in (*app.startup_handlers, *app.shutdown_handlers)]
+        self.is_empty = not (has_lifespan or handlers)
+        self.needs_loop = has_lifespan or any(map(inspect.iscoroutinefunction, handlers))
         self._undo: list[Callable[[], Iterable[Flow[None]]]] = []  # in the order of the start
-
-    @property
-    def is_empty(self) -> bool:
-        """Whether nothing is to be started or stopped."""
-        return not (self._has_lifespan or self._handlers)
-
-    @property
-    def needs_loop(self) -> bool:
-        """Whether anything in it is async."""
-        return self._has_lifespan or any(map(inspect.iscoroutinefunction, self._handlers))
-
-    @property
-    def _has_lifespan(self) -> bool:
-        return any(manager is not None for _, manager in self._lifespans)
 
     def start(self) -> Flow[None]:
         """Start everything, or undo what had started and raise."""
@@ -134,12 +123,7 @@ class LifespanContext:
 
 
 def _call(handler: Handler) -> Flow[None]:
-    if inspect.iscoroutinefunction(handler):
-        yield AWAIT, handler, ()
-        return
-    result = handler()
-    if inspect.isawaitable(result):
-        yield AWAIT, lambda: result, ()
+    return call(kind_of(handler, INLINE), handler)
 
 
 def _leave(manager: Lifespan) -> Flow[None]:

@@ -21,9 +21,8 @@ from anyio import CapacityLimiter, WouldBlock
 from micropie.errors import ClientDisconnect
 from micropie.execution.loop import AHEAD
 from micropie.execution.placement import Threads
-from micropie.execution.threads import limiter_of
+from micropie.execution.threads import limiter_of, run_in_worker
 from micropie.execution.wake import WAKERS, SingleWaiterEvent
-from micropie.execution.worker_threads import run_in_worker
 from micropie.http.headers import NameCache
 from micropie.http.response import Response
 from micropie.http.types import Environ

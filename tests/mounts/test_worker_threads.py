@@ -13,8 +13,8 @@ import anyio
 import pytest
 
 from micropie import App
-from micropie.execution import worker_threads as workers
-from micropie.execution.worker_threads import run_in_worker
+from micropie.execution import threads as workers
+from micropie.execution.threads import run_in_worker
 from tests.asgi.calls import DISCONNECT, Call, every_loop, get, http_scope, piece, run
 from tests.wsgi.calls import begin
 
@@ -107,7 +107,8 @@ def test_an_idle_thread_ends_unless_a_job_is_on_its_way(monkeypatch: pytest.Monk
     monkeypatch.setattr(workers, "IDLE", 0.01)
     idle = Idle()
     done = threading.Event()
-    worker = workers._Worker(idle)  # who is not among the idle ones has been given something to do
+    monkeypatch.setattr(workers, "_idle", idle)
+    worker = workers._Worker()  # who is not among the idle ones has been given something to do
     thread = next(each for each in threading.enumerate() if getattr(each, "_target", None) == worker._work)
     assert idle.asked.wait(30)
     worker.jobs.put(lambda: done.set)

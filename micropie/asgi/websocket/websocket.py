@@ -13,7 +13,7 @@ from micropie.http.headers import Headers
 from micropie.http.json import dumps, loads
 from micropie.http.response import checked_headers
 from micropie.http.state import State
-from micropie.http.types import HeaderPairs, HeadersLike, Parameters
+from micropie.http.types import HeadersLike, Parameters
 from micropie.http.websocket import ACCEPT, INVALID_DATA
 from micropie.sessions import Session
 
@@ -52,23 +52,28 @@ class WebSocket:
         for name, _ in pairs:
             if name.startswith("sec-websocket-"):
                 raise ResponseError(f"header {name!r} is the server's to send; write accept(subprotocol=...)")
-        pairs += await self._session_cookie(session_id)
-        self.request.is_accepted = True
-        await connection.accept(subprotocol, pairs)
-
-    async def _session_cookie(self, session_id: str | None) -> HeaderPairs:
-        """Return the Set-Cookie header to accept with, if there is one. It is the only way to send a cookie."""
         request = self.request
-        store, session, cookie = request.config.sessions, request._loaded_session, None
+        store, session = request.config.sessions, request._loaded_session
         if session_id is not None:
-            cookie = store.cookie(session_id, request.scheme, request.root_path)
-        elif session is not None and session.changed:
-            cookie = await perform(store.close(session, request.scheme, request.root_path), request)
-            session.mark_saved()
+            self._session_id = session_id
+            cookie: str | None = store.cookie(session_id, request.scheme, request.root_path)
+        else:
+            cookie = await self._save_changes()
         if session is not None:
             session.keep_cookie(store.in_cookie)
-        self._session_id = session_id
-        return [("set-cookie", cookie)] if cookie is not None else []
+        if cookie is not None:  # there is no other way to send a cookie
+            pairs.append(("set-cookie", cookie))
+        request.is_accepted = True
+        await connection.accept(subprotocol, pairs)
+
+    async def _save_changes(self) -> str | None:
+        """Save the session if it was changed. Return the cookie of a new session."""
+        request, session = self.request, self.request._loaded_session
+        if session is None or not session.changed:
+            return None
+        cookie = await perform(request.config.sessions.close(session, request.scheme, request.root_path), request)
+        session.mark_saved()
+        return cookie
 
     # -- messages in -------------------------------------------------------------------------------------------------
 
@@ -184,12 +189,9 @@ class WebSocket:
 
     async def save_session(self) -> None:
         """Save the session's changes now instead of at the end. Raises ``RuntimeError`` before ``accept``."""
-        session, request = self.request._loaded_session, self.request
-        if not request.is_accepted:
+        if not self.request.is_accepted:
             raise RuntimeError("save_session() on a WebSocket that is not accepted: ws.accept() saves the session")
-        if session is not None and session.changed:
-            await perform(request.config.sessions.close(session, request.scheme, request.root_path), request)
-            session.mark_saved()
+        await self._save_changes()
 
     @property
     def headers(self) -> Headers:
