@@ -97,46 +97,45 @@ def open_file(request: Request, response: Response) -> Flow[Response]:
     """Make the answer of a response with a ``FileReference``. Raises ``HTTPError`` 404, 412 and 416."""
     reference: FileReference = response.body
     suffixes = codings_for(request.headers.get("accept-encoding", ""))
+    key = reference.root, reference.path, suffixes, reference.follow_symlinks
     if reference.cached:
-        entry = CACHE.fresh(_key(reference, suffixes))
+        entry = CACHE.fresh(key)
         if entry is not None:
             return _from_memory(request, response, entry.resolved, entry.data)
-    opened: Response = yield IO, _find_and_open, (request, response, suffixes)
+    opened: Response = yield IO, _find_and_open, (request, response, key)
     return opened
 
 
-def _key(reference: FileReference, suffixes: tuple[str, ...]) -> Key:
-    return reference.root, reference.path, suffixes, reference.follow_symlinks
-
-
-def _find_and_open(request: Request, response: Response, suffixes: tuple[str, ...]) -> Response:
+def _find_and_open(request: Request, response: Response, key: Key) -> Response:
     """Do everything that blocks, in one call."""
     reference: FileReference = response.body
     for _ in range(ATTEMPTS):
         checked_at = time.monotonic()
-        resolved = find(reference.root, reference.path, suffixes, reference.follow_symlinks)
+        resolved = find(*key)
         if not reference.cached or resolved.size > LARGEST:
-            answer = _from_disk(request, response, resolved, reference)
-        else:
-            answer = _through_memory(request, response, resolved, reference, suffixes, checked_at)
-        if answer is not None:
-            return answer
+            answer = _from_disk(request, response, resolved)
+            if answer is not None:
+                return answer
+            continue
+        data = CACHE.unchanged(key, resolved)
+        if data is None:
+            data = _content(resolved, reference.follow_symlinks)
+        if data is not None:
+            CACHE.put(key, resolved, data, checked_at)
+            return _from_memory(request, response, resolved, data)
     raise ResponseError(f"{reference.path!r} is changed all the time: it can't be sent")
 
 
-def _from_disk(
-    request: Request, response: Response, resolved: ResolvedFile, reference: FileReference
-) -> Response | None:
+def _from_disk(request: Request, response: Response, resolved: ResolvedFile) -> Response | None:
     """Return the answer read from the file, or None if the file has been changed meanwhile."""
     selection = _selection(request, response, resolved)
     if selection.status == 304:
-        return _not_modified(request, response, resolved)
+        return _described(request, response, resolved, selection, None)
     length = selection.stop - selection.start
     if request.method == "HEAD":
-        return _described(
-            request, response, resolved, selection, FileRange(None, resolved.path, resolved.size, 0, length)
-        )
-    file = open_resolved(resolved, reference.follow_symlinks)
+        nothing = FileRange(None, resolved.path, resolved.size, 0, length)
+        return _described(request, response, resolved, selection, nothing)
+    file = open_resolved(resolved, response.body.follow_symlinks)
     request.on_close(file.close)
     if not is_still(resolved, file):
         return None
@@ -149,33 +148,19 @@ def _from_disk(
     return _described(request, response, resolved, selection, data)
 
 
-def _through_memory(
-    request: Request,
-    response: Response,
-    resolved: ResolvedFile,
-    reference: FileReference,
-    suffixes: tuple[str, ...],
-    checked_at: float,
-) -> Response | None:
-    """Return the answer from the cache, filled if need be, or None if the file has been changed meanwhile."""
-    key = _key(reference, suffixes)
-    data = CACHE.unchanged(key, resolved)
-    if data is None:
-        with open_resolved(resolved, reference.follow_symlinks) as file:
-            if not is_still(resolved, file):
-                return None
-            data = file.readall()
-        if len(data) != resolved.size:
+def _content(resolved: ResolvedFile, follow_symlinks: bool) -> bytes | None:
+    """Return a file's content, or None if the file has been changed meanwhile."""
+    with open_resolved(resolved, follow_symlinks) as file:
+        if not is_still(resolved, file):
             return None
-    CACHE.put(key, resolved, data, checked_at)
-    return _from_memory(request, response, resolved, data)
+        data = file.readall()
+    return data if len(data) == resolved.size else None
 
 
 def _from_memory(request: Request, response: Response, resolved: ResolvedFile, data: bytes) -> Response:
     selection = _selection(request, response, resolved)
-    if selection.status == 304:
-        return _not_modified(request, response, resolved)
-    return _described(request, response, resolved, selection, data[selection.start : selection.stop])
+    body = None if selection.status == 304 else data[selection.start : selection.stop]
+    return _described(request, response, resolved, selection, body)
 
 
 # -- the head ----------------------------------------------------------------------------------------------------------
@@ -190,36 +175,35 @@ def _selection(request: Request, response: Response, resolved: ResolvedFile) -> 
 
 
 def _described(
-    request: Request, response: Response, resolved: ResolvedFile, selection: Selection, body: bytes | FileRange
+    request: Request, response: Response, resolved: ResolvedFile, selection: Selection, body: bytes | FileRange | None
 ) -> Response:
-    """Put the head around a body. The author's headers go first, except those that describe the bytes."""
+    """Put the head around a body, None for a 304. The author's headers go first, except those that describe the bytes.
+
+    A 304 has the headers of a 200 except those that describe a body (RFC 9110, section 15.4.5).
+    """
     reference: FileReference = response.body
     headers = response.headers
-    _validate(request, response, resolved)
-    if resolved.coding:
-        headers["Content-Encoding"] = resolved.coding
-    if selection.status == 206:
-        headers["Content-Range"] = f"bytes {selection.start}-{selection.stop - 1}/{resolved.size}"
-    response.content_type = response.content_type or content_type_of(reference.path)
-    response.status = selection.status
-    response.body = body
-    return response
-
-
-def _validate(request: Request, response: Response, resolved: ResolvedFile) -> None:
-    """Add the headers by which clients and caches store the file, and ask whether it has changed."""
     if resolved.varies:
-        add_vary(response.headers, "Accept-Encoding")
+        add_vary(headers, "Accept-Encoding")
     defaults = [
-        ("Cache-Control", _cache_control(request, response.body.max_age)),
+        ("Cache-Control", _cache_control(request, reference.max_age)),
         ("X-Content-Type-Options", "nosniff"),
     ]
     if response.status == 200:  # not for an error page
         defaults += ("ETag", resolved.etag), ("Last-Modified", http_date(resolved.modified)), ("Accept-Ranges", "bytes")
     # Not by ``setdefault``, which searches all headers each time: that took a tenth of the whole answer's time.
-    pairs = response.headers.pairs
-    stated = {name.lower() for name, _ in pairs}
-    pairs += [pair for pair in defaults if pair[0].lower() not in stated]
+    stated = {name.lower() for name, _ in headers.pairs}
+    headers.pairs += [pair for pair in defaults if pair[0].lower() not in stated]
+    if selection.status == 304:
+        headers.pairs = [pair for pair in headers.pairs if not pair[0].lower().startswith("content-")]
+    else:
+        if resolved.coding:
+            headers["Content-Encoding"] = resolved.coding
+        if selection.status == 206:
+            headers["Content-Range"] = f"bytes {selection.start}-{selection.stop - 1}/{resolved.size}"
+        response.content_type = response.content_type or content_type_of(reference.path)
+    response.status, response.body = selection.status, body
+    return response
 
 
 def _cache_control(request: Request, max_age: int | None) -> str:
@@ -232,11 +216,3 @@ def _cache_control(request: Request, max_age: int | None) -> str:
     session = request._loaded_session
     is_personal = "authorization" in request.headers or (session is not None and session.accessed)
     return f"{'private' if is_personal else 'public'}, max-age={max_age}"
-
-
-def _not_modified(request: Request, response: Response, resolved: ResolvedFile) -> Response:
-    """Return a 304: the headers of a 200 except those that describe a body (RFC 9110, section 15.4.5)."""
-    _validate(request, response, resolved)
-    response.headers.pairs = [pair for pair in response.headers.pairs if not pair[0].lower().startswith("content-")]
-    response.body, response.status = None, 304
-    return response
