@@ -21,6 +21,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import IO, Any, NamedTuple
 
+from tests.support.guard import guard_of
 from tests.support.ports import free_port
 
 ROOT = Path(__file__).parent.parent.parent
@@ -224,16 +225,6 @@ def launch(
         start_new_session=True,
     )
     return Server(kind, port, process, guard_of(process), log)
-
-
-def guard_of(process: subprocess.Popen[bytes]) -> subprocess.Popen[bytes]:
-    """Start a shell that kills the process's group when its pipe closes, also if the tests themselves are killed."""
-    return subprocess.Popen(
-        ["sh", "-c", f"read -r _; kill -KILL -{process.pid}"],
-        stdin=subprocess.PIPE,
-        stderr=subprocess.DEVNULL,
-        start_new_session=True,
-    )
 
 
 def end_all(servers: Sequence[Server]) -> None:

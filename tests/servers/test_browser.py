@@ -17,7 +17,8 @@ from selenium.webdriver.chrome.service import Service
 from selenium.webdriver.common.by import By
 from selenium.webdriver.support.wait import WebDriverWait
 
-from tests.servers.harness import KINDS, Server, guard_of, start
+from tests.servers.harness import KINDS, Server, start
+from tests.support.guard import guard_of
 
 WITHIN = 15.0  # seconds
 MEBIBYTE = 1 << 20

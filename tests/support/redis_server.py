@@ -13,6 +13,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.support.guard import guard_of
 from tests.support.ports import free_port
 
 
@@ -31,13 +32,16 @@ def redis_server(directory: Path, port: int = 0) -> Iterator[str]:
     port = port or free_port()
     options = ["--port", str(port), "--bind", "127.0.0.1", "--dir", str(directory), "--save", "", "--appendonly", "no"]
     with (directory / "log").open("wb") as log:
-        process = subprocess.Popen([command, *options], stdout=log, stderr=log)
+        process = subprocess.Popen([command, *options], stdout=log, stderr=log, start_new_session=True)
+    guard = guard_of(process)
     try:
         _wait_until_it_listens(port, process)
         yield f"redis://127.0.0.1:{port}/0"
     finally:
         process.terminate()
         process.wait(30)
+        guard.kill()
+        guard.communicate()
 
 
 def _wait_until_it_listens(port: int, process: subprocess.Popen[bytes]) -> None:
