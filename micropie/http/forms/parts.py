@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
 from io import BytesIO
 from pathlib import Path
-from typing import Final, Generic, Protocol, TypeVar
+from typing import Final, Generic, Protocol, TypeAlias, TypeVar
 
 from micropie.execution.steps import IO, Flow
 from micropie.http.body import Body
@@ -20,6 +20,7 @@ from micropie.http.forms.uploads import BATCH, CHUNK, MOST_PIECES, NewFile, safe
 _END: Final = object()
 
 T = TypeVar("T")
+AnyPart = TypeVar("AnyPart", bound="_Part")
 
 
 class Perform(Protocol):
@@ -34,16 +35,6 @@ class PerformAsync(Protocol):
     def __call__(self, flow: Flow[T], /) -> Awaitable[T]: ...
 
 
-class PartSource(Protocol):
-    """A body that consists of parts."""
-
-    def next_part(self) -> Flow[PartHead | None]:
-        """Return the next part, None after the last; skip the rest of the one before."""
-
-    def next_chunk(self) -> Flow[bytes]:
-        """Return the next bytes of the current part, b"" at its end. Not to be called after that."""
-
-
 class ArrivingParts:
     """The parts of a body that is being received. One piece of it is in memory at a time."""
 
@@ -54,14 +45,17 @@ class ArrivingParts:
         self._events: Iterator[PartHead | bytes | None] = iter(())
 
     def next_part(self) -> Flow[PartHead | None]:
-        """Return the next part (``PartSource``). Raises 400, 408, 413 and ``ClientDisconnect``."""
+        """Return the next part, None after the last; skip the rest of the one before.
+
+        Raises 400, 408, 413 and ``ClientDisconnect``.
+        """
         while (event := (yield from self._next())) is not _END:
             if isinstance(event, PartHead):
                 return event
         return None
 
     def next_chunk(self) -> Flow[bytes]:
-        """Return the next bytes (``PartSource``). Raises 400, 408, 413 and ``ClientDisconnect``."""
+        """Return the next bytes of the part, b"" at its end; not to be called after that. Raises as ``next_part``."""
         event = yield from self._next()
         return event if isinstance(event, bytes) else b""
 
@@ -86,7 +80,7 @@ class ReceivedParts:
         self._upload: UploadFile | None = None
 
     def next_part(self) -> Flow[PartHead | None]:
-        """Return the next part (``PartSource``)."""
+        """Return the next part, see ``ArrivingParts``."""
         for name, value in self._parts:
             if isinstance(value, str):
                 self._rest, self._upload = value.encode(), None
@@ -97,12 +91,16 @@ class ReceivedParts:
         return None
 
     def next_chunk(self) -> Flow[bytes]:
-        """Return the next bytes (``PartSource``)."""
+        """Return the next bytes of the part, see ``ArrivingParts``."""
         if self._upload is not None:
             chunk: bytes = yield IO, self._upload.read, (CHUNK,)
             return chunk
         chunk, self._rest = self._rest, b""
         return chunk
+
+
+# Bodies that consist of parts.
+PartSource: TypeAlias = ArrivingParts | ReceivedParts
 
 
 class Parts:
@@ -112,25 +110,24 @@ class Parts:
         self._source = source
         self._perform = perform
         self._perform_async = perform_async
-        self._current: _Reader | None = None
+        self._current: _Part | None = None
 
     def __iter__(self) -> Iterator[Part]:
-        while reader := self._perform(self._next()):
-            yield Part(reader, self._perform)
+        while part := self._perform(self._next(Part)):
+            yield part
 
     def __aiter__(self) -> AsyncIterator[AsyncPart]:
-        return _Iterator(self._next_async, self._perform_async)
+        return _Iterator(lambda: self._next(AsyncPart), self._perform_async)
 
-    def _next(self) -> Flow[_Reader | None]:
+    def _next(self, kind: type[AnyPart]) -> Flow[AnyPart | None]:
         if self._current is not None:
-            self._current.end()
+            self._current._source = None
+            self._current = None
         head = yield from self._source.next_part()
-        self._current = reader = None if head is None else _Reader(head, self._source)
-        return reader
-
-    def _next_async(self) -> Flow[AsyncPart | None]:
-        reader = yield from self._next()
-        return None if reader is None else AsyncPart(reader, self._perform_async)
+        if head is None:
+            return None
+        self._current = part = kind(head, self._source, self._perform, self._perform_async)
+        return part
 
 
 class _Iterator(Generic[T]):
@@ -156,25 +153,45 @@ class _Iterator(Generic[T]):
         return item
 
 
-class _Reader:
-    """One part, and how far it has been read."""
+class _Part:
+    """A part: its head, which is known before it is read, and how far it has been read."""
 
-    def __init__(self, head: PartHead, source: PartSource) -> None:
-        self.head = head
-        self._source: PartSource | None = source
+    name: str
+    """The name of the field."""
+    raw_filename: str | None
+    """The file's name as the client sent it, which is no path to trust; None for a field that is not a file."""
+    headers: dict[str, str]
+    """The part's own headers, names in lower case; none of a field that was received before."""
+
+    def __init__(self, head: PartHead, source: PartSource, perform: Perform, perform_async: PerformAsync) -> None:
+        self.name, self.raw_filename, self.headers = head
+        self._source: PartSource | None = source  # None once the next part has been asked for
+        self._perform = perform
+        self._perform_async = perform_async
         self._rest = memoryview(b"")  # of the chunk that ``read(n)`` took a part of
         self._has_ended = False
 
-    def end(self) -> None:
-        """Refuse to be read from now on, as the next part has been asked for."""
-        self._source = None
+    @property
+    def filename(self) -> str | None:
+        """The file's name, safe to use in a path: without directories and control characters; None for a field."""
+        return None if self.raw_filename is None else safe_filename(self.raw_filename)
 
-    def next_chunk(self) -> Flow[bytes]:
-        """Return the next bytes of the part, b"" at its end. Raises ``RuntimeError`` after ``end``."""
+    @property
+    def content_type(self) -> str:
+        """The media type that the client states. Without one: text for a field, bytes for a file (RFC 7578, 4.4)."""
+        default = "text/plain" if self.raw_filename is None else "application/octet-stream"
+        return self.headers.get("content-type", default)
+
+    def __repr__(self) -> str:
+        filename = "" if self.filename is None else f" {self.filename!r}"
+        return f"<{type(self).__name__} {self.name!r}{filename}>"
+
+    def _next_chunk(self) -> Flow[bytes]:
+        """Return the next bytes of the part, b"" at its end. Raises ``RuntimeError`` if the part is gone."""
         if self._has_ended:
             return b""
         if self._source is None:
-            raise RuntimeError(f"the part {self.head.name!r} is gone: read it before you ask for the next one")
+            raise RuntimeError(f"the part {self.name!r} is gone: read it before you ask for the next one")
         if self._rest:
             chunk, self._rest = bytes(self._rest), memoryview(b"")
             return chunk
@@ -182,13 +199,13 @@ class _Reader:
         self._has_ended = not chunk
         return chunk
 
-    def read(self, n: int) -> Flow[bytes]:
+    def _read(self, n: int) -> Flow[bytes]:
         """Return ``n`` bytes, fewer at the end; the rest if ``n`` is negative."""
         data = BytesIO()  # gives its bytes away without another copy of them
         missing = n
         while n < 0 or missing:
             if not self._rest or n < 0:
-                self._rest = memoryview((yield from self.next_chunk()))
+                self._rest = memoryview((yield from self._next_chunk()))
             if not self._rest:
                 break
             taken = data.write(self._rest if n < 0 else self._rest[:missing])
@@ -196,18 +213,18 @@ class _Reader:
             missing -= taken
         return data.getvalue()
 
-    def text(self) -> Flow[str]:
+    def _text(self) -> Flow[str]:
         """Return the rest as text. Raises 400 if it is not UTF-8, or has a NUL."""
-        return text_of((yield from self.read(-1)))
+        return text_of((yield from self._read(-1)))
 
-    def save(self, directory: str | Path) -> Flow[Path]:
+    def _save(self, directory: str | Path) -> Flow[Path]:
         """Write the rest into ``directory`` and return the path (``Part.save_to``)."""
-        if self.head.raw_filename is None:
-            raise RuntimeError(f"the part {self.head.name!r} is a field and has no file name: read it by text()")
-        target = NewFile(Path(directory) / safe_filename(self.head.raw_filename))
+        if self.raw_filename is None:
+            raise RuntimeError(f"the part {self.name!r} is a field and has no file name: read it by text()")
+        target = NewFile(Path(directory) / safe_filename(self.raw_filename))
         try:
             pieces, size = [], 0
-            while chunk := (yield from self.next_chunk()):
+            while chunk := (yield from self._next_chunk()):
                 pieces.append(chunk)
                 size += len(chunk)
                 if size >= BATCH or len(pieces) >= MOST_PIECES:
@@ -220,94 +237,48 @@ class _Reader:
         return target.path
 
 
-class _Head:
-    """The attributes of a part, which are known before it is read."""
-
-    def __init__(self, reader: _Reader) -> None:
-        self._reader = reader
-
-    @property
-    def name(self) -> str:
-        """The name of the field."""
-        return self._reader.head.name
-
-    @property
-    def raw_filename(self) -> str | None:
-        """The file's name as the client sent it, which is no path to trust; None for a field that is not a file."""
-        return self._reader.head.raw_filename
-
-    @property
-    def filename(self) -> str | None:
-        """The file's name, safe to use in a path: without directories and control characters; None for a field."""
-        raw = self.raw_filename
-        return None if raw is None else safe_filename(raw)
-
-    @property
-    def headers(self) -> dict[str, str]:
-        """The part's own headers, names in lower case; none of a field that was received before."""
-        return self._reader.head.headers
-
-    @property
-    def content_type(self) -> str:
-        """The media type that the client states. Without one: text for a field, bytes for a file (RFC 7578, 4.4)."""
-        default = "text/plain" if self.raw_filename is None else "application/octet-stream"
-        return self.headers.get("content-type", default)
-
-    def __repr__(self) -> str:
-        filename = "" if self.filename is None else f" {self.filename!r}"
-        return f"<{type(self).__name__} {self.name!r}{filename}>"
-
-
-class Part(_Head):
+class Part(_Part):
     """A part of a multipart form in a ``def`` handler: ``for part in self.request.parts():``."""
-
-    def __init__(self, reader: _Reader, perform: Perform) -> None:
-        super().__init__(reader)
-        self._perform = perform
 
     def __iter__(self) -> Iterator[bytes]:
         """Iterate over the rest of it, piece by piece as it arrives."""
-        while chunk := self._perform(self._reader.next_chunk()):
+        while chunk := self._perform(self._next_chunk()):
             yield chunk
 
     def read(self, n: int = -1) -> bytes:
         """Return the next ``n`` bytes, fewer at the end; without ``n`` the rest."""
-        return self._perform(self._reader.read(n))
+        return self._perform(self._read(n))
 
     def text(self) -> str:
         """Return the rest as text. Raises 400 if it is not UTF-8, or has a NUL."""
-        return self._perform(self._reader.text())
+        return self._perform(self._text())
 
     def save_to(self, directory: str | Path) -> Path:
         """Write the rest into ``directory`` as ``filename`` and return the path.
 
         Raises ``FileExistsError`` if that name is taken; a broken file is not left behind.
         """
-        return self._perform(self._reader.save(directory))
+        return self._perform(self._save(directory))
 
 
-class AsyncPart(_Head):
+class AsyncPart(_Part):
     """A part of a multipart form in an ``async def`` handler: ``async for part in self.request.parts():``."""
-
-    def __init__(self, reader: _Reader, perform_async: PerformAsync) -> None:
-        super().__init__(reader)
-        self._perform_async = perform_async
 
     def __aiter__(self) -> AsyncIterator[bytes]:
         """Iterate over the rest of it, piece by piece as it arrives."""
-        return _Iterator(self._reader.next_chunk, self._perform_async)
+        return _Iterator(self._next_chunk, self._perform_async)
 
     def read(self, n: int = -1) -> Awaitable[bytes]:
         """``await part.read()``: the next ``n`` bytes, fewer at the end; without ``n`` the rest."""
-        return self._perform_async(self._reader.read(n))
+        return self._perform_async(self._read(n))
 
     def text(self) -> Awaitable[str]:
         """``await part.text()``: the rest as text. Raises 400 if it is not UTF-8, or has a NUL."""
-        return self._perform_async(self._reader.text())
+        return self._perform_async(self._text())
 
     def save_to(self, directory: str | Path) -> Awaitable[Path]:
         """``await part.save_to(directory)``: write the rest there as ``filename`` and return the path.
 
         Raises ``FileExistsError`` if that name is taken; a broken file is not left behind. Never blocks the loop.
         """
-        return self._perform_async(self._reader.save(directory))
+        return self._perform_async(self._save(directory))
