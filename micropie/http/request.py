@@ -17,11 +17,14 @@ from micropie.errors import BadRequest, HTTPError, ResponseError
 from micropie.execution.steps import Flow, Step
 from micropie.http.body import UNREAD, Body
 from micropie.http.cookies import parse_cookies
-from micropie.http.forms import MULTIPART, PartParser, UploadFile, boundary_of, is_json, parse_query
-from micropie.http.forms import content_type as parse_content_type
+from micropie.http.forms.data import parse_query
+from micropie.http.forms.multipart import MULTIPART, PartParser, boundary_of
 from micropie.http.forms.parts import ArrivingParts, Parts, PartSource, ReceivedParts
+from micropie.http.forms.uploads import UploadFile
 from micropie.http.headers import Headers
 from micropie.http.host import is_host
+from micropie.http.media_types import content_type as parse_content_type
+from micropie.http.media_types import is_json
 from micropie.http.paths import DOTS_AND_EMPTY, decoded_segment
 from micropie.http.response import PendingResponse, Response
 from micropie.http.state import State

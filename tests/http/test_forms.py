@@ -16,10 +16,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from micropie.errors import BadRequest, HTTPError
-from micropie.http.forms import MultipartParser, content_type, is_json, parse_checked, parse_query
 from micropie.http.forms import multipart as multipartform
-from micropie.http.forms.data import Limits
+from micropie.http.forms.data import Limits, parse_checked, parse_query
+from micropie.http.forms.multipart import MultipartParser
 from micropie.http.forms.uploads import UploadFile, safe_filename
+from micropie.http.media_types import content_type, is_json
 
 SMALL = Limits(
     max_form_field_size=20,

@@ -14,8 +14,9 @@ from typing import Final, Generic, Protocol, TypeAlias, TypeVar
 
 from micropie.execution.steps import IO, Flow
 from micropie.http.body import Body
-from micropie.http.forms import PartHead, PartParser, UploadFile, text_of
-from micropie.http.forms.uploads import BATCH, CHUNK, MOST_PIECES, NewFile, safe_filename
+from micropie.http.forms.data import text_of
+from micropie.http.forms.multipart import PartHead, PartParser
+from micropie.http.forms.uploads import BATCH, CHUNK, MOST_PIECES, NewFile, UploadFile, safe_filename
 
 _END: Final = object()
 

@@ -9,8 +9,10 @@ from collections.abc import Callable
 
 from micropie.execution.steps import IO, Flow
 from micropie.http import json as codec
-from micropie.http.forms import MULTIPART, MultipartParser, boundary_of, is_json, parse_query, require_utf8
+from micropie.http.forms.data import parse_query, require_utf8
+from micropie.http.forms.multipart import MULTIPART, MultipartParser, boundary_of
 from micropie.http.forms.uploads import BATCH, MOST_PIECES
+from micropie.http.media_types import is_json
 from micropie.http.request import NULL, Request
 
 JSON = "application/json"
