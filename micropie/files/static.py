@@ -21,10 +21,10 @@ from micropie.files.cache import CACHE, LARGEST, Key
 from micropie.files.content_types import attachment, content_type_of
 from micropie.files.lookup import ResolvedFile, codings_for, find, is_still, open_resolved, resolved_root
 from micropie.http.conditional import Selection, http_date, select
-from micropie.http.paths import DOTS_AND_EMPTY
 from micropie.http.response import FileReference, Response, add_vary
 from micropie.http.streams import PART_CHUNK, FileRange
 from micropie.http.types import HeadersLike
+from micropie.http.urls import DOTS_AND_EMPTY
 from micropie.routing.decorators import inline
 
 if TYPE_CHECKING:

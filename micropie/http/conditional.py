@@ -25,8 +25,6 @@ _REFUSED = re.compile(r"q=0(\.0*+)?", re.IGNORECASE)
 # The shape of HTTP's three formats (section 5.6.7). email.utils alone accepts too much, two dates for example.
 _DATE = re.compile(r"[A-Z][a-z]{2,8},? [0-9A-Za-z -]{6,11} [0-9]{2}:[0-9]{2}:[0-9]{2} (GMT|[0-9]{4})")
 
-_LONGER_THAN_ANY_FILE = 10**18  # bytes; stands for numbers with so many digits that ``int`` refuses them
-
 
 class Selection(NamedTuple):
     """A status (200, 206 or 304), and the bytes of the representation to send, ``start`` up to ``stop``."""
@@ -109,7 +107,8 @@ def _range_of(value: str, size: int) -> tuple[int, int] | None:
         return None
     if size == 0:  # no range can be satisfied; clients that always ask for one still get the empty file
         return None
-    first, last = (_number(digits) for digits in match.groups())
+    # ``int`` refuses thousands of digits; 19 of them are more bytes than any file has.
+    first, last = (int(digits.lstrip("0")[:19] or 0) if digits else None for digits in match.groups())
     if first is None:
         start, stop = max(size - (last or 0), 0), size
     else:
@@ -119,13 +118,6 @@ def _range_of(value: str, size: int) -> tuple[int, int] | None:
     if start >= size:
         raise HTTPError(416, f"There are {size} bytes.", [("Content-Range", f"bytes */{size}")])
     return start, stop
-
-
-def _number(digits: str) -> int | None:
-    digits = digits.lstrip("0") or digits[:1]
-    if not digits:
-        return None
-    return int(digits) if len(digits) <= 18 else _LONGER_THAN_ANY_FILE
 
 
 def accepts_coding(header: str, names: tuple[str, ...]) -> bool:

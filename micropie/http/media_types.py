@@ -35,9 +35,7 @@ def content_type(value: str) -> tuple[str, dict[str, str]]:
 
 def is_json(media_type: str) -> bool:
     """Return whether a type is ``application/json`` or ``application/*+json``, not text (docs/risks.md, R24)."""
-    if media_type == "application/json":
-        return True
-    return media_type.startswith("application/") and media_type.endswith("+json")
+    return media_type == "application/json" or (media_type.startswith("application/") and media_type.endswith("+json"))
 
 
 def _parameters(value: str, header: str) -> tuple[str, dict[str, str]]:

@@ -22,14 +22,13 @@ from micropie.http.forms.multipart import MULTIPART, PartParser, boundary_of
 from micropie.http.forms.parts import ArrivingParts, Parts, PartSource, ReceivedParts
 from micropie.http.forms.uploads import UploadFile
 from micropie.http.headers import Headers
-from micropie.http.host import is_host
 from micropie.http.media_types import content_type as parse_content_type
 from micropie.http.media_types import is_json
-from micropie.http.paths import DOTS_AND_EMPTY, decoded_segment
 from micropie.http.response import PendingResponse, Response
 from micropie.http.state import State
 from micropie.http.streams import PENDING, Stream
 from micropie.http.types import Environ, Parameters, Scope
+from micropie.http.urls import DOTS_AND_EMPTY, decoded_segment, is_host
 
 if TYPE_CHECKING:
     from micropie.routing.config import AppConfig

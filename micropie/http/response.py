@@ -16,7 +16,7 @@ from functools import lru_cache
 from typing import Any, Final, TypeAlias, Unpack
 from urllib.parse import quote, urlsplit
 
-from micropie.errors import PHRASES, HTTPError, Redirect, ResponseError
+from micropie.errors import PHRASES, HTTPError, Redirect, ResponseError, is_count
 from micropie.http.cookies import CookieAttributes, CookieScope, format_cookie
 from micropie.http.headers import MutableHeaders
 from micropie.http.json import dumps
@@ -108,7 +108,7 @@ def as_response(result: object) -> Response:
     """
     if isinstance(result, Response):
         return Response(result.body, result.status, result.headers.pairs, result.content_type)
-    if isinstance(result, tuple) and 2 <= len(result) <= 3 and _is_status(result[0]):
+    if isinstance(result, tuple) and 2 <= len(result) <= 3 and is_count(result[0], 100) and result[0] <= 999:
         headers = result[2] if len(result) == 3 else None
         return Response(result[1], int(result[0]), headers or ())
     if isinstance(result, HTTPError | Redirect):
@@ -121,10 +121,6 @@ def states_status(result: object) -> bool:
     if isinstance(result, Response):
         return type(result.body) is not FileReference or result.status != 200
     return isinstance(result, tuple) and as_response(result).body is not result
-
-
-def _is_status(value: object) -> bool:
-    return isinstance(value, int) and not isinstance(value, bool) and 100 <= value <= 999
 
 
 _KEPT_FROM_BOTH = frozenset({"set-cookie", "vary"})

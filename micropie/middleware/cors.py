@@ -11,10 +11,10 @@ from collections.abc import Iterable
 from typing import Final
 
 from micropie.errors import SetupError, is_count
-from micropie.http.origins import checked_origins, normal_origin
 from micropie.http.request import Request
 from micropie.http.response import TOKEN, Response, add_vary
 from micropie.http.types import HeaderPairs
+from micropie.http.urls import checked_origins, normal_origin
 from micropie.middleware.base import FlowMiddleware
 from micropie.routing.route import checked_methods
 

@@ -14,8 +14,8 @@ from micropie.csrf import FIELD, is_csrf_token
 from micropie.errors import HTTPError, SetupError
 from micropie.execution.steps import Flow
 from micropie.http.forms.receiving import receive_form
-from micropie.http.origins import checked_origins, normal_origin
 from micropie.http.request import Request
+from micropie.http.urls import checked_origins, normal_origin
 from micropie.middleware.base import FlowMiddleware
 
 # Methods that change nothing: RFC 9110, section 9.2.1.

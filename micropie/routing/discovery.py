@@ -9,8 +9,6 @@ from collections.abc import Callable
 from types import FunctionType, MethodType
 from typing import Any
 
-from micropie.execution.placement import MARK
-
 SOCKET_PREFIX = "ws_"  # begins the names of WebSocket handlers
 
 
@@ -62,16 +60,6 @@ def is_method(value: object) -> bool:
     return is_function(value) or isinstance(value, descriptors)
 
 
-_MARKS = (
-    "__micropie_routes__",
-    "__micropie_sockets__",
-    "__micropie_hidden__",
-    MARK,
-    "__micropie_reads_body__",
-    "__micropie_max_body_size__",
-)
-
-
 def _bound(value: Any, instance: object) -> Any:
     """Return a function of a class as ``instance.name`` would, with the decorators' marks of a staticmethod and such.
 
@@ -80,7 +68,7 @@ def _bound(value: Any, instance: object) -> Any:
     bound = value.__get__(instance, type(instance)) if hasattr(value, "__get__") else value
     if isinstance(value, functools.singledispatchmethod):
         bound.__wrapped__ = value.func.__get__(instance, type(instance))  # the signature without ``self``
-    marks = {name: getattr(value, name) for name in _MARKS if hasattr(value, name)}
+    marks = {name: mark for name, mark in vars(value).items() if name.startswith("__micropie_")}
     if marks and not is_function(value):
         bound = functools.partial(bound)
         vars(bound).update(marks)

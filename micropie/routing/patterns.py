@@ -14,7 +14,7 @@ from typing import NamedTuple
 from urllib.parse import quote
 
 from micropie.errors import SetupError
-from micropie.http.paths import DOTS_AND_EMPTY
+from micropie.http.urls import DOTS_AND_EMPTY
 
 ESCAPED_SLASH = "\0"  # free to use: a path with NUL is refused earlier
 

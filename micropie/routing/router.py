@@ -12,7 +12,7 @@ from typing import Any, TypeAlias
 from urllib.parse import quote, urlencode
 
 from micropie.errors import HTTPError, MethodNotAllowed, SetupError
-from micropie.http.paths import DOTS_AND_EMPTY
+from micropie.http.urls import DOTS_AND_EMPTY
 from micropie.routing.config import AppConfig
 from micropie.routing.patterns import ESCAPED_SLASH, Pattern
 from micropie.routing.route import METHODS, Route
@@ -38,13 +38,6 @@ class Resource:
             self.any = route
         for method in route.methods:
             self.by_method[method] = route
-
-    def choose(self, method: str) -> Route:
-        """Return the handler for ``method``. Raises 405 with the allowed methods if there is none."""
-        route = self.route_for(method)
-        if route is None:
-            raise MethodNotAllowed(self.allowed)
-        return route
 
     def route_for(self, method: str) -> Route | None:
         """Return the handler for ``method``, or None. GET's handler also answers HEAD."""
@@ -170,8 +163,10 @@ class Router:
         resource = self._plain_names.get(segments[0]) if segments else None
         if resource is not None:
             rest = segments[1:]
-            route = resource.choose(method) if resource.by_method else resource.any
-            if route is None or len(rest) > route.most_segments:
+            route = resource.route_for(method) if resource.by_method else resource.any
+            if route is None:
+                raise MethodNotAllowed(resource.allowed)
+            if len(rest) > route.most_segments:
                 raise HTTPError(404)
             return route, rest, NO_VALUES
         allowed: set[str] = set()

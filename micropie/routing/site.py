@@ -11,8 +11,8 @@ from urllib.parse import quote
 from micropie.errors import HTTPError
 from micropie.execution.placement import Threads
 from micropie.execution.steps import MOUNT, no_function
-from micropie.http.paths import DOTS_AND_EMPTY
 from micropie.http.request import Request
+from micropie.http.urls import DOTS_AND_EMPTY
 from micropie.mounts.prefixes import WSGI, Mount, MountedPath, PrefixTable, kind_of_target, mounted_path_of
 from micropie.routing.config import AppConfig
 from micropie.routing.patterns import Pattern

@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 from functools import cache
-from threading import Lock
+from threading import RLock
 from typing import Any, NamedTuple
 
 from micropie.errors import BadRequest, HTTPError
@@ -153,7 +153,7 @@ class MultipartParser:
         self._upload: UploadFile | None = None
         self._spool_size = limits.spool_size
         self._memory_left = limits.max_form_memory
-        self._lock = Lock()
+        self._lock = RLock()
         self._is_closed = False
 
     def feed(self, *chunks: bytes) -> None:
@@ -165,7 +165,7 @@ class MultipartParser:
                 for chunk in chunks:
                     self._parse(chunk)
             except BaseException:
-                self._close()
+                self.close()
                 raise
 
     def _parse(self, chunk: bytes) -> None:
@@ -181,19 +181,16 @@ class MultipartParser:
                     self._upload = UploadFile(filename, headers, self._memory_for_file())
             elif self._upload is not None:
                 upload, self._upload = self._upload, None
-                self._add_file(upload)
+                if upload.size <= self._memory_for_file():
+                    self._memory_left -= upload.size
+                upload.seek(0)
+                self._form.files.setdefault(self._name, []).append(upload)
+                self._form.parts.append((self._name, upload))
             else:
                 value = text_of(bytes(self._value))
                 self._value.clear()
                 self._form.fields.setdefault(self._name, []).append(value)
                 self._form.parts.append((self._name, value))
-
-    def _add_file(self, upload: UploadFile) -> None:
-        if upload.size <= self._memory_for_file():
-            self._memory_left -= upload.size
-        self._form.files.setdefault(self._name, []).append(upload)
-        self._form.parts.append((self._name, upload))
-        upload.seek(0)
 
     def _memory_for_file(self) -> int:
         """Return how much of the next file may stay in memory: 100 files of 1 MiB each would be too much."""
@@ -217,13 +214,10 @@ class MultipartParser:
     def close(self) -> None:
         """Close the files."""
         with self._lock:
-            self._close()
-
-    def _close(self) -> None:
-        self._is_closed = True
-        self._form.close()
-        if self._upload is not None:
-            self._upload.close()
+            self._is_closed = True
+            self._form.close()
+            if self._upload is not None:
+                self._upload.close()
 
 
 def boundary_of(parameters: dict[str, str]) -> str:

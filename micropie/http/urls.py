@@ -1,0 +1,78 @@
+"""Parts of a URL: hosts, origins, and the segments of a path."""
+
+from __future__ import annotations
+
+import ipaddress
+import re
+from collections.abc import Iterable
+from urllib.parse import unquote_to_bytes
+
+from micropie.errors import BadRequest, SetupError
+
+# RFC 3986, section 3.2.2, less what no browser sends: a name or IPv4 address, or an IPv6 address in brackets.
+_HOST = re.compile(r"(?P<name>[A-Za-z0-9._~\-]+|\[(?P<v6>[0-9A-Fa-f:.]+)\])(?::(?P<port>[0-9]{1,5}))?")
+
+
+def is_host(host: str) -> bool:
+    """Return whether ``host`` is well-formed and its port is one that exists."""
+    match = _HOST.fullmatch(host)
+    if match is None or int(match["port"] or 0) > 65535:
+        return False
+    if match["v6"] is None:
+        return True
+    try:
+        ipaddress.IPv6Address(match["v6"])
+    except ValueError:
+        return False
+    return True
+
+
+# -- origins -----------------------------------------------------------------------------------------------------------
+
+# As browsers write them: a scheme, a host, and a port unless it is the scheme's own (RFC 6454, section 6.2). ``null``,
+# for example of a sandboxed frame, is never valid here, so it can't be trusted.
+
+# Any scheme: the origin of applications on phones is "capacitor://localhost".
+_ORIGIN = re.compile(r"(?P<scheme>[a-z][a-z0-9+.\-]*)://(?:[a-z0-9._~\-]+|\[[0-9a-f:.]+\])(?::[0-9]{1,5})?")
+_DEFAULT_PORT = {"http": ":80", "https": ":443"}
+
+
+def normal_origin(origin: str) -> str:
+    """Return ``origin`` in the spelling that can be compared, "" if it is malformed."""
+    lower = origin.lower()
+    match = _ORIGIN.fullmatch(lower)
+    return lower.removesuffix(_DEFAULT_PORT.get(match["scheme"], "/")) if match else ""
+
+
+def checked_origins(origins: Iterable[str], argument: str) -> frozenset[str]:
+    """Return the origins in their normal spelling. Raises ``SetupError`` for one that is malformed."""
+    if isinstance(origins, str):
+        raise SetupError(f'{argument} is a list: write {argument}=["{origins}"]')
+    return frozenset(_checked(origin, argument) for origin in origins)
+
+
+def _checked(origin: object, argument: str) -> str:
+    normal = normal_origin(origin) if isinstance(origin, str) else ""
+    if not normal:
+        raise SetupError(
+            f"{argument} takes origins, a scheme and a host without a path or an end slash, such as "
+            f'"https://app.example.com": not {origin!r}'
+        )
+    return normal
+
+
+# -- segments ----------------------------------------------------------------------------------------------------------
+
+# Browsers and proxies resolve them, so the router would see another path than they do (RFC 3986, section 5.2.4).
+DOTS_AND_EMPTY = frozenset({"", ".", ".."})
+
+
+def decoded_segment(segment: bytes) -> str:
+    """Decode one segment. Raises 400 if it is not UTF-8 or has a NUL."""
+    try:
+        text = unquote_to_bytes(segment).decode() if b"%" in segment else segment.decode()
+    except UnicodeDecodeError:
+        raise BadRequest("The path must be UTF-8.") from None
+    if "\0" in text:
+        raise BadRequest("The path must not have a NUL.")
+    return text
