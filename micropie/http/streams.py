@@ -14,10 +14,10 @@ from __future__ import annotations
 
 import dis
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Generator, Iterator
 from io import FileIO
 from types import AsyncGeneratorType, CodeType, GeneratorType
-from typing import Any, Final
+from typing import Any, Final, Protocol
 
 from micropie.errors import ResponseError
 from micropie.execution.steps import CHUNK, CLOSE, Flow, Step, no_function
@@ -272,3 +272,80 @@ class FileRange:
         if not chunk:
             raise StopIteration
         return chunk
+
+
+# -- transformed streams -----------------------------------------------------------------------------------------------
+
+# Streams whose chunks are transformed on their way, by a compressor for example. A transformed stream is an iterator of
+# the same kind as its source, sync or async, so the drivers treat it like any other: the source's exceptions pass
+# through, a cancellation arrives where the source waits, closing it closes the source.
+
+
+class StreamTransform(Protocol):
+    """Transforms the chunks of one stream."""
+
+    def feed(self, chunk: bytes) -> bytes:
+        """Return ``chunk`` transformed, all of it, because the client may be waiting."""
+
+    def finish(self) -> bytes:
+        """Return the rest, when the source has ended."""
+
+
+def transform_stream(stream: Stream, transform: StreamTransform) -> Iterator[bytes] | AsyncIterator[bytes]:
+    """Return a body that takes the place of ``stream``, of which no chunk may have been fetched yet."""
+    kind = _AsyncTransformed if stream.is_async else _SyncTransformed
+    return kind(stream.source, transform)
+
+
+# The names that the drivers read, to close a source and to inspect a generator. No others: the source may be a file.
+_PASSED_THROUGH = frozenset(
+    {"close", "aclose", "athrow", "ag_code", "ag_frame", "ag_running", "gi_frame", "interrupt_next"}
+)
+
+
+class _Transformed:
+    def __init__(self, source: Any, transform: StreamTransform) -> None:
+        self._source = source
+        self._transform = transform
+        self._has_ended = False
+
+    def __getattr__(self, name: str) -> Any:
+        if name not in _PASSED_THROUGH:
+            raise AttributeError(name)
+        return getattr(self._source, name)
+
+    def _apply(self, chunk: object) -> bytes:
+        if chunk is not END:
+            return self._transform.feed(as_bytes(chunk))
+        self._has_ended = True
+        return self._transform.finish()
+
+
+class _SyncTransformed(_Transformed):
+    def __iter__(self) -> _SyncTransformed:
+        return self
+
+    def __next__(self) -> bytes:
+        if self._has_ended:
+            raise StopIteration
+        return self._apply(next(self._source, END))
+
+
+class _AsyncTransformed(_Transformed):
+    """Also the awaitable of its next chunk, as only one is awaited at a time: this layer has no ``async def``."""
+
+    def __aiter__(self) -> _AsyncTransformed:
+        return self
+
+    def __anext__(self) -> Awaitable[bytes]:
+        return self
+
+    def __await__(self) -> Generator[object, object, bytes]:
+        if self._has_ended:
+            raise StopAsyncIteration
+        try:
+            # As ``await`` does. It also accepts an iterator without ``send``.
+            chunk = yield from self._source.__anext__().__await__()
+        except StopAsyncIteration:
+            chunk = END
+        return self._apply(chunk)

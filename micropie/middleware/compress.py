@@ -14,8 +14,7 @@ from micropie.execution.steps import BLOCK, Flow, call
 from micropie.http.headers import MutableHeaders
 from micropie.http.request import Request
 from micropie.http.response import HTML, Response, add_vary, encode_body, merge_pending
-from micropie.http.stream_transform import transform_stream
-from micropie.http.streams import FileRange, Stream, stream_of
+from micropie.http.streams import FileRange, Stream, stream_of, transform_stream
 from micropie.middleware.base import FlowMiddleware
 
 _GZIP = 16 + zlib.MAX_WBITS  # makes zlib write gzip's header and trailer

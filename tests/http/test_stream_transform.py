@@ -12,8 +12,7 @@ import anyio.lowlevel
 import pytest
 
 from micropie import App, HttpMiddleware
-from micropie.http.stream_transform import transform_stream
-from micropie.http.streams import stream_of
+from micropie.http.streams import stream_of, transform_stream
 from micropie.middleware.base import FlowMiddleware
 from tests.asgi.calls import Call, every_loop, http_scope, piece, run
 from tests.conftest import MakeClient

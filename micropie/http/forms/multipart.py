@@ -183,9 +183,9 @@ class MultipartParser:
                 upload, self._upload = self._upload, None
                 if upload.size <= self._memory_for_file():
                     self._memory_left -= upload.size
-                upload.seek(0)
                 self._form.files.setdefault(self._name, []).append(upload)
                 self._form.parts.append((self._name, upload))
+                upload.seek(0)  # last, because a full disk may show here: ``close`` then closes the file
             else:
                 value = text_of(bytes(self._value))
                 self._value.clear()
