@@ -17,14 +17,12 @@ UNKNOWN = "application/octet-stream"  # which no browser runs or shows (RFC 9110
 # of RFC 9239, 3.13 knows webp. XML states its charset itself, so it must not be text/*, whose charset would count for
 # more (RFC 7303, section 3).
 _OWN_TYPES = {
-    ".avif": "image/avif",
     ".br": UNKNOWN,  # no type is registered for brotli
     ".bz2": "application/x-bzip2",
     ".flac": "audio/flac",
     ".gz": "application/gzip",
     ".ics": "text/calendar",
     ".js": "text/javascript",
-    ".json": "application/json",
     ".log": "text/plain",
     ".m4a": "audio/mp4",
     ".map": "application/json",
@@ -35,9 +33,6 @@ _OWN_TYPES = {
     ".rtf": "application/rtf",
     ".tgz": "application/gzip",
     ".ttf": "font/ttf",
-    ".wasm": "application/wasm",
-    ".webm": "video/webm",
-    ".webmanifest": "application/manifest+json",
     ".webp": "image/webp",
     ".woff": "font/woff",
     ".woff2": "font/woff2",

@@ -88,9 +88,10 @@ class Templates:
 
     def _open(self, *, is_async: bool) -> Environment:
         directory = str(Path(self._directory).absolute())
-        environment: Environment = _environment_module().open_environment(
-            directory, self._filters, self._names, reload=self._reload, is_async=is_async
-        )
+        open_environment = _environment_module().open_environment
+        environment: Environment = open_environment(directory, reload=self._reload, is_async=is_async)
+        environment.filters.update(self._filters)
+        environment.globals.update(self._names)
         return environment
 
 

@@ -2,32 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, MutableMapping
+from collections.abc import Callable, MutableMapping
 from typing import Any
 
 import jinja2
 from jinja2 import meta, nodes
 
 
-def open_environment(
-    directory: str,
-    filters: Mapping[str, Callable[..., object]],
-    names: Mapping[str, object],
-    *,
-    reload: bool,
-    is_async: bool,
-) -> jinja2.Environment:
+def open_environment(directory: str, *, reload: bool, is_async: bool) -> jinja2.Environment:
     """Return the environment for the templates in ``directory``, an absolute path."""
-    environment = _Environment(
+    return _Environment(
         loader=_Loader(directory),
         # Always: by file name, as in other frameworks, "a.txt", "a.html.j2" and sources would not be escaped.
         autoescape=True,
         auto_reload=reload,
         enable_async=is_async,
     )
-    environment.filters.update(filters)
-    environment.globals.update(names)
-    return environment
 
 
 def names_in(environment: jinja2.Environment, name: str) -> frozenset[str]:
