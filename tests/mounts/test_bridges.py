@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import suppress
 from contextvars import ContextVar
 from typing import Any
@@ -123,13 +123,22 @@ def test_what_is_written_comes_first(make_client: MakeClient) -> None:
     assert make_client(below(app)).get("/m").content == b"123"
 
 
-@pytest.mark.parametrize("chunks", [[], [b""], [b"2"]])
-def test_a_short_answer_follows_what_is_written(make_client: MakeClient, chunks: list[bytes]) -> None:
-    def app(environ: Any, start_response: Any) -> list[bytes]:
-        start_response("200 OK", [("Content-Type", "text/plain")])(b"1")
-        return chunks
+@pytest.mark.parametrize("in_chunks", [list, iter])
+@pytest.mark.parametrize("chunks", [[], [b""], [b"3"]])
+@pytest.mark.parametrize("written", [[b"1"], [b"1", b"2"]])
+def test_a_short_answer_follows_what_is_written(
+    make_client: MakeClient,
+    written: list[bytes],
+    chunks: list[bytes],
+    in_chunks: Callable[[list[bytes]], Iterable[bytes]],
+) -> None:
+    def app(environ: Any, start_response: Any) -> Iterable[bytes]:
+        write = start_response("200 OK", [("Content-Type", "text/plain")])
+        for data in written:
+            write(data)
+        return in_chunks(chunks)
 
-    assert make_client(below(app)).get("/m").content == b"1" + b"".join(chunks)
+    assert make_client(below(app)).get("/m").content == b"".join(written + chunks)
 
 
 def test_exc_info_replaces_the_head_while_that_is_possible(make_client: MakeClient) -> None:
