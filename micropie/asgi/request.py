@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Awaitable, Callable, Generator, Iterable
+from collections.abc import Awaitable, Generator, Iterable
 from types import CoroutineType
 from typing import Any, NoReturn, TypeVar
 from urllib.parse import unquote_to_bytes
@@ -250,10 +250,6 @@ class ASGIRequest(Request):
 
     def _perform_async(self, flow: Flow[Value]) -> Awaitable[Value]:
         return perform(flow, self)
-
-    async def _iterate_async(self, next_piece: Callable[[], Flow[bytes]]) -> AsyncIterator[bytes]:
-        while piece := await self._perform_async(next_piece()):
-            yield piece
 
 
 def watchers_of(scope: Scope) -> TaskGroup | None:

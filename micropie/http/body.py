@@ -6,11 +6,14 @@ the bytes that were received, or raises an error; it never waits for bytes that 
 
 from __future__ import annotations
 
+from collections.abc import AsyncIterator, Awaitable, Callable
 from io import BytesIO
-from typing import Final
+from typing import Final, Generic, Protocol, TypeVar
 
 from micropie.errors import HTTPError
 from micropie.execution.steps import RECEIVE_STEP, Flow
+
+T = TypeVar("T")
 
 UNREAD: Final = "unread"
 STREAMED: Final = "streamed"  # returned piece by piece and not kept: ``request.stream()``, a multipart form
@@ -92,3 +95,36 @@ class Body:
     def _too_large(self) -> HTTPError:
         self._is_too_large = True  # raised again by each later read
         return HTTPError(413, f"The body may have {self._limit} bytes at most.")
+
+
+class Performer(Protocol):
+    """A request, by which its body's flows are performed."""
+
+    def _perform(self, flow: Flow[T], /) -> T:
+        """Perform a flow for a ``def`` handler, and wait for its result."""
+
+    def _perform_async(self, flow: Flow[T], /) -> Awaitable[T]:
+        """Perform a flow for an ``async def`` handler, which awaits its result."""
+
+
+class FlowIterator(Generic[T]):
+    """An async iterator over the results of a flow until one is empty.
+
+    Not an async generator: one that is left in the middle, by a ``break``, has to be closed by hand.
+    """
+
+    def __init__(self, step: Callable[[], Flow[T | None]], performer: Performer) -> None:
+        self._step = step
+        self._performer = performer
+
+    def __aiter__(self) -> AsyncIterator[T]:
+        return self
+
+    def __anext__(self) -> Awaitable[T]:
+        return self._performer._perform_async(self._next())
+
+    def _next(self) -> Flow[T]:
+        item = yield from self._step()
+        if not item:
+            raise StopAsyncIteration
+        return item

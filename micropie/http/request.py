@@ -15,7 +15,7 @@ from urllib.parse import quote
 
 from micropie.errors import BadRequest, HTTPError, ResponseError
 from micropie.execution.steps import Flow, Step
-from micropie.http.body import UNREAD, Body
+from micropie.http.body import UNREAD, Body, FlowIterator
 from micropie.http.cookies import parse_cookies
 from micropie.http.forms.data import parse_query
 from micropie.http.forms.multipart import MULTIPART, PartParser, boundary_of
@@ -331,7 +331,7 @@ class Request:
     def stream(self) -> AsyncIterator[bytes]:
         """``async for chunk in request.stream()``: the body as it arrives, once."""
         self._incoming.start_stream()
-        return self._iterate_async(self._incoming.next_piece)
+        return FlowIterator(self._incoming.next_piece, self)
 
     def read(self) -> bytes:
         """``body()`` for a ``def`` handler."""
@@ -355,7 +355,7 @@ class Request:
         source: PartSource = ReceivedParts(self._received_parts)
         if self._form_fields is None:
             source = ArrivingParts(self._incoming, PartParser(boundary_of(parameters), self.config.limits))
-        return Parts(source, self._perform, self._perform_async)
+        return Parts(source, self)
 
     @property
     def _incoming(self) -> Body:
@@ -582,9 +582,6 @@ class Request:
         raise NotImplementedError
 
     def _perform_async(self, flow: Flow[Value]) -> Awaitable[Value]:
-        raise NotImplementedError
-
-    def _iterate_async(self, next_piece: Callable[[], Flow[bytes]]) -> AsyncIterator[bytes]:
         raise NotImplementedError
 
 

@@ -21,7 +21,7 @@ from micropie.routing.inheritance import AppDefinition, child_config, root_confi
 from micropie.routing.patterns import Pattern
 from micropie.routing.route import Route, RouteMark, marks_of
 from micropie.routing.router import HandlerTree, Resource, Router
-from micropie.routing.site import IsolatedMount, Mounted, MountedApp, MountingSite, MountRoute, Site
+from micropie.routing.site import Mounted, MountedApp, MountingSite, MountRoute, Site
 
 
 def build_site(root: AppDefinition, shutdown: ShutdownSignal, blocking: RouteKind = HANDLER) -> Site:
@@ -149,8 +149,6 @@ class _AppCompiler:
             names = f"{self.names}{mount.prefix[1:].replace('/', '.')}."  # of routes: "api.v1." below "/api/v1"
             router, sockets = tables.compile(shared, config, names)
             mounted += [MountedApp(prefix, config, router, sockets), *tables.mounted]
-        elif mount.isolated:
-            mounted.append(IsolatedMount(mount, prefix))
         else:
             mounted.append(MountRoute(mount, prefix, self.config))
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Sequence
 from dataclasses import replace
-from typing import NamedTuple, TypeAlias, final
+from typing import TypeAlias, final
 from urllib.parse import quote
 
 from micropie.errors import HTTPError
@@ -117,7 +117,10 @@ class MountedApp(Site):
 
 
 class MountRoute(Route):
-    """The route of a mounted application that is not part of the tree; hooks and error pages are around it."""
+    """The route of a mounted application that is not part of the tree.
+
+    Hooks and error pages are around it, unless it is isolated: then the server's call is handed over instead.
+    """
 
     __slots__ = ("mount", "prefix", "threads")
 
@@ -133,13 +136,6 @@ class MountRoute(Route):
         self.call, self.plain_args = no_function, 3  # ``find`` gives the three arguments of the step: none is bound
 
 
-class IsolatedMount(NamedTuple):
-    """An application that shares nothing: it is given the server's call as it is."""
-
-    mount: Mount
-    prefix: str
-
-
 @final
 class Handover:
     """The server's call belongs to a mounted application, which answers it by itself."""
@@ -152,7 +148,7 @@ class Handover:
 
 
 # What lies at the prefix of a mount.
-Mounted: TypeAlias = MountedApp | MountRoute | IsolatedMount
+Mounted: TypeAlias = MountedApp | MountRoute
 
 
 class MountingSite(Site):
@@ -186,7 +182,7 @@ class MountingSite(Site):
         if isinstance(entry, MountedApp):
             return entry.find(request)
         path = mounted_path_of(request.root_path, entry.prefix, raw_path)
-        if isinstance(entry, IsolatedMount):
+        if entry.mount.isolated:
             return Handover(entry.mount, path)
         return entry, (entry, request, path), NO_VALUES
 

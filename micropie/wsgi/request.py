@@ -8,7 +8,7 @@ and waitress).
 from __future__ import annotations
 
 import re
-from collections.abc import AsyncIterator, Callable, Iterable
+from collections.abc import Iterable
 from functools import partial
 from typing import TypeVar
 from urllib.parse import quote_from_bytes, unquote_to_bytes
@@ -177,7 +177,3 @@ class WSGIRequest(Request):
     async def _perform_async(self, flow: Flow[Value]) -> Value:
         # This runs on the portal's loop, which other requests share: reading the server's socket must not block it.
         return await to_thread.run_sync(partial(self._perform, flow))
-
-    async def _iterate_async(self, next_piece: Callable[[], Flow[bytes]]) -> AsyncIterator[bytes]:
-        while piece := await self._perform_async(next_piece()):
-            yield piece

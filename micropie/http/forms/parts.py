@@ -7,33 +7,20 @@ body is never received.
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
+from collections.abc import AsyncIterator, Awaitable, Iterator, Sequence
 from io import BytesIO
 from pathlib import Path
-from typing import Final, Generic, Protocol, TypeAlias, TypeVar
+from typing import Final, TypeAlias, TypeVar
 
 from micropie.execution.steps import IO, Flow
-from micropie.http.body import Body
+from micropie.http.body import Body, FlowIterator, Performer
 from micropie.http.forms.data import text_of
 from micropie.http.forms.multipart import PartHead, PartParser
 from micropie.http.forms.uploads import BATCH, CHUNK, MOST_PIECES, NewFile, UploadFile, safe_filename
 
 _END: Final = object()
 
-T = TypeVar("T")
 AnyPart = TypeVar("AnyPart", bound="_Part")
-
-
-class Perform(Protocol):
-    """Perform a flow, and wait for its result."""
-
-    def __call__(self, flow: Flow[T], /) -> T: ...
-
-
-class PerformAsync(Protocol):
-    """Perform a flow; its result is to be awaited."""
-
-    def __call__(self, flow: Flow[T], /) -> Awaitable[T]: ...
 
 
 class ArrivingParts:
@@ -107,18 +94,17 @@ PartSource: TypeAlias = ArrivingParts | ReceivedParts
 class Parts:
     """The parts of a form: for a ``for`` in a ``def`` handler, or an ``async for`` in an ``async def``."""
 
-    def __init__(self, source: PartSource, perform: Perform, perform_async: PerformAsync) -> None:
+    def __init__(self, source: PartSource, performer: Performer) -> None:
         self._source = source
-        self._perform = perform
-        self._perform_async = perform_async
+        self._performer = performer
         self._current: _Part | None = None
 
     def __iter__(self) -> Iterator[Part]:
-        while part := self._perform(self._next(Part)):
+        while part := self._performer._perform(self._next(Part)):
             yield part
 
     def __aiter__(self) -> AsyncIterator[AsyncPart]:
-        return _Iterator(lambda: self._next(AsyncPart), self._perform_async)
+        return FlowIterator(lambda: self._next(AsyncPart), self._performer)
 
     def _next(self, kind: type[AnyPart]) -> Flow[AnyPart | None]:
         if self._current is not None:
@@ -127,31 +113,8 @@ class Parts:
         head = yield from self._source.next_part()
         if head is None:
             return None
-        self._current = part = kind(head, self._source, self._perform, self._perform_async)
+        self._current = part = kind(head, self._source, self._performer)
         return part
-
-
-class _Iterator(Generic[T]):
-    """An async iterator over the results of a flow until one is empty.
-
-    Not an async generator: one that is left in the middle, by a ``break``, has to be closed by hand.
-    """
-
-    def __init__(self, step: Callable[[], Flow[T | None]], perform_async: PerformAsync) -> None:
-        self._step = step
-        self._perform_async = perform_async
-
-    def __aiter__(self) -> AsyncIterator[T]:
-        return self
-
-    def __anext__(self) -> Awaitable[T]:
-        return self._perform_async(self._next())
-
-    def _next(self) -> Flow[T]:
-        item = yield from self._step()
-        if not item:
-            raise StopAsyncIteration
-        return item
 
 
 class _Part:
@@ -164,11 +127,10 @@ class _Part:
     headers: dict[str, str]
     """The part's own headers, names in lower case; none of a field that was received before."""
 
-    def __init__(self, head: PartHead, source: PartSource, perform: Perform, perform_async: PerformAsync) -> None:
+    def __init__(self, head: PartHead, source: PartSource, performer: Performer) -> None:
         self.name, self.raw_filename, self.headers = head
         self._source: PartSource | None = source  # None once the next part has been asked for
-        self._perform = perform
-        self._perform_async = perform_async
+        self._performer = performer
         self._rest = memoryview(b"")  # of the chunk that ``read(n)`` took a part of
         self._has_ended = False
 
@@ -243,23 +205,23 @@ class Part(_Part):
 
     def __iter__(self) -> Iterator[bytes]:
         """Iterate over the rest of it, piece by piece as it arrives."""
-        while chunk := self._perform(self._next_chunk()):
+        while chunk := self._performer._perform(self._next_chunk()):
             yield chunk
 
     def read(self, n: int = -1) -> bytes:
         """Return the next ``n`` bytes, fewer at the end; without ``n`` the rest."""
-        return self._perform(self._read(n))
+        return self._performer._perform(self._read(n))
 
     def text(self) -> str:
         """Return the rest as text. Raises 400 if it is not UTF-8, or has a NUL."""
-        return self._perform(self._text())
+        return self._performer._perform(self._text())
 
     def save_to(self, directory: str | Path) -> Path:
         """Write the rest into ``directory`` as ``filename`` and return the path.
 
         Raises ``FileExistsError`` if that name is taken; a broken file is not left behind.
         """
-        return self._perform(self._save(directory))
+        return self._performer._perform(self._save(directory))
 
 
 class AsyncPart(_Part):
@@ -267,19 +229,19 @@ class AsyncPart(_Part):
 
     def __aiter__(self) -> AsyncIterator[bytes]:
         """Iterate over the rest of it, piece by piece as it arrives."""
-        return _Iterator(self._next_chunk, self._perform_async)
+        return FlowIterator(self._next_chunk, self._performer)
 
     def read(self, n: int = -1) -> Awaitable[bytes]:
         """``await part.read()``: the next ``n`` bytes, fewer at the end; without ``n`` the rest."""
-        return self._perform_async(self._read(n))
+        return self._performer._perform_async(self._read(n))
 
     def text(self) -> Awaitable[str]:
         """``await part.text()``: the rest as text. Raises 400 if it is not UTF-8, or has a NUL."""
-        return self._perform_async(self._text())
+        return self._performer._perform_async(self._text())
 
     def save_to(self, directory: str | Path) -> Awaitable[Path]:
         """``await part.save_to(directory)``: write the rest there as ``filename`` and return the path.
 
         Raises ``FileExistsError`` if that name is taken; a broken file is not left behind. Never blocks the loop.
         """
-        return self._perform_async(self._save(directory))
+        return self._performer._perform_async(self._save(directory))
