@@ -101,7 +101,7 @@ def test_R70_a_forked_child_and_its_parent_answer(backend: str, is_used: bool) -
     child = os.fork()
     if not child:
         try:
-            signal.alarm(10)
+            signal.alarm(40)
             os.write(write, bodies())
         finally:
             os._exit(0)

@@ -18,6 +18,7 @@ import pytest
 
 from micropie import App
 from micropie.execution.portal import close_portals
+from tests.support.waiting import PATIENCE
 from tests.wsgi.calls import get
 
 MADE: list[App] = []
@@ -147,13 +148,13 @@ def test_an_application_that_cannot_be_built_is_a_500(caplog: pytest.LogCaptureF
 # -- R70: forks ------------------------------------------------------------------------------------------------------------
 
 
-def in_child(function: Callable[[], str], within: float = 3.0) -> str:
-    """What `function` says in a forked child; TimeoutError if the child does not answer in time."""
+def in_child(function: Callable[[], str], within: float = PATIENCE) -> str:
+    """Return the result of ``function`` in a forked child. Raises ``TimeoutError`` if the child does not answer."""
     reading, writing = os.pipe()
     child = os.fork()
     if not child:
         try:
-            signal.alarm(10)
+            signal.alarm(40)
             os.write(writing, function().encode())
         except BaseException as error:
             os.write(writing, repr(error).encode())
