@@ -94,14 +94,22 @@ def _identity(value: T) -> T:
     return value
 
 
-def _scalar(kind: type, expected: str, from_text: Callable[[str], object], takes_numbers: bool = False) -> Converter:
+def _scalar(
+    kind: type,
+    expected: str,
+    from_text: Callable[[str], object],
+    from_number: Callable[[int | float], object] | None = None,
+) -> Converter:
     """Return a converter that leaves JSON values of ``kind`` as they are, and converts text and perhaps numbers."""
 
     def from_json(value: object) -> object:
         if type(value) is kind:
             return value
-        if takes_numbers and isinstance(value, int | float) and not isinstance(value, bool):
-            value = str(value)
+        if from_number is not None and isinstance(value, int | float) and not isinstance(value, bool):
+            try:
+                return from_number(value)
+            except OverflowError:  # a whole number beyond the largest float
+                raise ValueError(value) from None
         if not isinstance(value, str):
             raise ValueError(value)
         return from_text(value)
@@ -117,9 +125,9 @@ _SIMPLE: dict[object, Converter] = {
     object: ANYTHING,
     str: _scalar(str, "text", _identity),
     int: _scalar(int, "a whole number", _to_int),
-    float: _scalar(float, "a number", _to_float, takes_numbers=True),
+    float: _scalar(float, "a number", _to_float, from_number=float),
     bool: _scalar(bool, "true or false", _to_bool),
-    Decimal: _scalar(Decimal, "a decimal number", _to_decimal, takes_numbers=True),
+    Decimal: _scalar(Decimal, "a decimal number", _to_decimal, from_number=lambda number: Decimal(str(number))),
     UUID: _scalar(UUID, "a UUID", UUID),
     date: _scalar(date, "a date such as 2026-01-31", date.fromisoformat),
     time: _scalar(time, "a time such as 13:45:00", time.fromisoformat),
