@@ -53,17 +53,16 @@ async def run_tasks(request: Request) -> None:
     """Run the functions of a request that is over, then release what it holds. Raises a cancellation only."""
     token = current.set(request)
     seconds = request.config.settings.background_timeout
-    name = ""
+    label = ""
     try:
         with move_on_after(seconds, shield=True) as scope:
             while request._tasks:
                 (function, arguments), *request._tasks = request._tasks
                 name = getattr(function, "__qualname__", repr(function))
-                await _run(function, arguments, f"{request.label}: {name}, after the response,")
+                label = f"{request.label}: {name}, after the response,"
+                await _run(function, arguments, label)
         if scope.cancelled_caught:
-            logger.error(
-                "%s: %s, after the response, was given up: background_timeout is %g s", request.label, name, seconds
-            )
+            logger.error("%s was given up: background_timeout is %g s", label, seconds)
     finally:
         current.reset(token)
         request._release()
@@ -71,8 +70,7 @@ async def run_tasks(request: Request) -> None:
 
 async def _run(function: Callable[..., object], arguments: Sequence[object], label: str) -> None:
     try:
-        kind = kind_of(function)
-        if kind is AWAIT or kind is INLINE:
+        if kind_of(function) in (AWAIT, INLINE):
             result = function(*arguments)
         else:
             result = await in_thread(_THREADS, function, *arguments, abandon_on_cancel=True)

@@ -259,7 +259,14 @@ def start(job: bytes, home: str, seconds: float) -> bytes:
         elif home == this_process():
             address = ""  # every job gets to this process
         else:
-            return _pack_batch("", "", context.run(_take_all, result, seconds), ENDED)
+            chunks, end = context.run(_take, result, seconds, WHOLE_BYTES)
+            if end is None:
+                context.run(getattr(result, "close", int))
+                raise PoolError(
+                    f"a stream comes whole from this executor, within {WHOLE_BYTES >> 20} MiB and {seconds:g} seconds: "
+                    "this one is longer"
+                )
+            return _pack_batch("", "", chunks, end) if end == ENDED else pickle.dumps(end)
     except BaseException as error:
         return pack_failure(error)
     _discard_forgotten()
@@ -282,41 +289,29 @@ def next_batch(address: str, key: str) -> bytes:
 
 
 def _make_batch(stream: _OpenStream) -> tuple[list[object], BatchEnd]:
-    deadline = monotonic() + BATCH_SECONDS
+    began = monotonic()
+    chunks, end = _take(stream.chunks, BATCH_SECONDS, BATCH_BYTES, stream.most)
+    is_late = monotonic() - began > BATCH_SECONDS
+    stream.most = 1 if is_late else min(2 * stream.most, BATCH_CHUNKS)
+    return chunks, end
+
+
+def _take(
+    source: Iterator[object], seconds: float, most_bytes: int, most: int = sys.maxsize
+) -> tuple[list[object], BatchEnd]:
+    """Take chunks until one of the limits is reached. Return them and the end of the stream, None if it goes on."""
+    deadline = monotonic() + seconds
     chunks: list[object] = []
     size = 0
     try:
-        for chunk in stream.chunks:
+        for chunk in source:
             chunks.append(chunk)
-            size += _size(chunk)
-            is_late = monotonic() > deadline
-            if is_late or len(chunks) >= stream.most or size >= BATCH_BYTES:
-                stream.most = 1 if is_late else min(2 * stream.most, BATCH_CHUNKS)
+            size += CHUNK_BYTES + (len(chunk) if isinstance(chunk, str | bytes | bytearray) else 0)
+            if len(chunks) >= most or size > most_bytes or monotonic() > deadline:
                 return chunks, None
     except BaseException as error:
         return chunks, failed_message(error)
     return chunks, ENDED
-
-
-def _take_all(source: Iterator[object], seconds: float) -> list[object]:
-    """Return all chunks. Raises ``PoolError`` if they are too many, or take longer than ``seconds``."""
-    deadline = monotonic() + seconds
-    chunks: list[object] = []
-    size = 0
-    for chunk in source:
-        chunks.append(chunk)
-        size += _size(chunk)
-        if size > WHOLE_BYTES or monotonic() > deadline:
-            getattr(source, "close", int)()
-            raise PoolError(
-                f"a stream comes whole from this executor, within {WHOLE_BYTES >> 20} MiB and {seconds:g} seconds: "
-                "this one is longer"
-            )
-    return chunks
-
-
-def _size(chunk: object) -> int:
-    return CHUNK_BYTES + (len(chunk) if isinstance(chunk, str | bytes | bytearray) else 0)
 
 
 def _pack_batch(address: str, key: str, chunks: Sequence[object], end: BatchEnd) -> bytes:

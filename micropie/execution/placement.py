@@ -14,6 +14,7 @@ import sys
 from collections.abc import Callable, Iterator
 from functools import lru_cache
 from importlib import import_module
+from operator import attrgetter
 from pathlib import Path
 from typing import Any, Final, NamedTuple
 
@@ -95,7 +96,9 @@ def name_of(function: Callable[..., object], label: str) -> HandlerName:
     method = None if owner is None else getattr(function, "__name__", "")
     name = HandlerName(getattr(target, "__module__", ""), getattr(target, "__qualname__", ""), method)
     try:
-        named = _look_up(sys.modules[name.module], name)
+        named = attrgetter(name.qualname)(sys.modules[name.module])
+        if name.method is not None:
+            named = getattr(named, name.method)
     except (KeyError, AttributeError):
         named = None
     if getattr(named, "__func__", named) is not getattr(function, "__func__", function):
@@ -119,13 +122,6 @@ def _importable(module: str, label: str) -> str:
     return Path(file).stem if spec is None else spec.name  # type: ignore[arg-type]
 
 
-def _look_up(module: object, name: HandlerName) -> Any:
-    value = module
-    for part in name.qualname.split("."):
-        value = getattr(value, part)
-    return value if name.method is None else getattr(value, name.method)
-
-
 @lru_cache(maxsize=1024)
 def handler_named(name: HandlerName) -> Callable[..., Any]:
     """Return the handler, in a process that may not have imported its module.
@@ -133,10 +129,6 @@ def handler_named(name: HandlerName) -> Callable[..., Any]:
     A method gets a new, bare object for ``self``. The application's own, with the connections that ``__init__`` and
     start-up handlers opened, lives in the other process.
     """
-    module = import_module(name.module)
-    if name.method is None:
-        function: Callable[..., Any] = _look_up(module, name)
-        return function
-    cls = _look_up(module, name._replace(method=None))
-    method: Callable[..., Any] = getattr(cls.__new__(cls), name.method)
-    return method
+    target = attrgetter(name.qualname)(import_module(name.module))
+    handler: Callable[..., Any] = target if name.method is None else getattr(target.__new__(target), name.method)
+    return handler

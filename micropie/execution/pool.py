@@ -313,28 +313,25 @@ def _answer(connection: Connection, job: bytes) -> None:
     try:
         function, arguments = pickle.loads(job)  # noqa: S301 - from our own process
         result = function(*arguments)
-        if not isinstance(result, Iterator):
-            connection.send_bytes(pack_result(result))
-            return
+        if isinstance(result, Iterator):
+            connection.send_bytes(pickle.dumps((STREAM,)))
+            _send_chunks(connection, result)
+            last = pickle.dumps((END,))
+        else:
+            last = pack_result(result)
     except BaseException as error:
-        connection.send_bytes(pack_failure(error))
-        return
-    connection.send_bytes(pickle.dumps((STREAM,)))
-    connection.send_bytes(_send_chunks(connection, result))
+        last = pack_failure(error)
+    connection.send_bytes(last)
 
 
-def _send_chunks(connection: Connection, chunks: Iterator[object]) -> bytes:
-    """Send the chunks, at most ``AHEAD`` before they are taken. Return the last message."""
+def _send_chunks(connection: Connection, chunks: Iterator[object]) -> None:
+    """Send the chunks, at most ``AHEAD`` before they are taken, until there are no others or ``STOP`` comes."""
     allowed = AHEAD
-    try:
-        for chunk in chunks:
-            connection.send_bytes(pickle.dumps((CHUNK, chunk)))
-            allowed -= 1
-            while not allowed or connection.poll():
-                if connection.recv_bytes() == STOP:
-                    getattr(chunks, "close", int)()
-                    return pickle.dumps((END,))
-                allowed += 1
-        return pickle.dumps((END,))
-    except BaseException as error:
-        return pack_failure(error)
+    for chunk in chunks:
+        connection.send_bytes(pickle.dumps((CHUNK, chunk)))
+        allowed -= 1
+        while not allowed or connection.poll():
+            if connection.recv_bytes() == STOP:
+                getattr(chunks, "close", int)()
+                return
+            allowed += 1
