@@ -41,7 +41,8 @@ class HTTPError(Exception):
         self.headers = list(headers)
 
     def __reduce__(self) -> tuple[object, ...]:
-        # An error may come from another process, and the constructors of subclasses take other arguments.
+        # Errors of worker processes are pickled, and by default that calls the class with ``args``: the constructors
+        # of subclasses take other arguments.
         return _restore_http_error, (type(self), self.args), vars(self)
 
 
@@ -110,7 +111,7 @@ class ResponseError(Exception):
 
 
 def check(argument: str, fine: bool, value: object, expected: str) -> None:
-    """Raise ``SetupError`` unless ``fine``, such as "RateLimit(per=...) takes seconds above 0, not -1"."""
+    """Raise ``SetupError`` unless ``fine``. A message: "RateLimit(per=...) takes seconds above 0, not -1"."""
     if not fine:
         raise SetupError(f"{argument} takes {expected}, not {value!r}")
 

@@ -1,8 +1,8 @@
 """``EventStream``: a response of server-sent events that goes on for as long as its source, with heart-beats.
 
 A separate task advances the source from beginning to end, and hands over one event at a time. So the wait for an event
-can end early, to send a heart-beat, and nothing is cancelled in the source. It works alike under both protocols, for
-each driver takes the chunks of any async iterator. A sync source runs in a thread.
+can end early, to send a heart-beat, and nothing is cancelled in the source. It works the same under both protocols,
+because each driver takes the chunks of any async iterator. A sync source runs in a thread.
 """
 
 from __future__ import annotations
@@ -36,7 +36,8 @@ logger = logging.getLogger("micropie")
 # Long enough for a query, and too short to be noticed on a connection that stays open.
 HEAD_WITHIN = 0.1
 
-# Sync sources at a time: each keeps a thread while it is silent. Handlers have other threads, or none would be left.
+# The number of sync sources at a time: each occupies a thread while it is silent. These are not the handlers' threads,
+# of which none might be left.
 SYNC_SOURCES = Threads(500)
 
 _HEART_BEAT = bytes(comment())
@@ -75,7 +76,10 @@ class EventStream(Response):
 
 
 class _Chunks(AsyncIterator[bytes]):
-    """The body: like the async generator that it wraps, but it closes the source even if it was never begun."""
+    """The body: like the async generator that it wraps, but it closes the source even if it was never begun.
+
+    ``ScopedIterator`` and ``http.streams`` read ``ag_frame``, ``ag_running`` and ``athrow`` of a generator.
+    """
 
     def __init__(self, source: AsyncIterable[object], heartbeat: float | None) -> None:
         self._source = source
@@ -138,7 +142,7 @@ class _Feed:
         self._source = source
         self._iterator = ScopedIterator(cast("AsyncIterator[object]", source))
         self._shutdown = ShutdownSignal()
-        self._chunk: Any = None  # that waits to be taken
+        self._chunk: Any = None  # the event that waits to be taken
         self._filled = Event()
         self._emptied = Event()
         self._is_running = False
@@ -149,7 +153,7 @@ class _Feed:
 
     def end(self, waker: ThreadsafeWaker) -> None:
         """Let ``take`` return ``END``. Called when the server is told to end, in any thread."""
-        self._is_over = True  # before the event is looked at: ``take`` makes another one, then looks at this
+        self._is_over = True  # before the event is read: ``take`` makes another one, and then reads this
         waker.wake(self._filled)
 
     async def take(self, seconds: float | None) -> Any:
@@ -193,7 +197,8 @@ class _Feed:
         try:
             if isinstance(failure, get_cancelled_exc_class()):
                 raise failure
-            if not (self._is_over and isinstance(failure, ClientDisconnect)):  # as which ``stop`` ends it
+            # After ``stop`` a ClientDisconnect is no failure: ``ScopedIterator.cancel`` ends the source by it.
+            if not (self._is_over and isinstance(failure, ClientDisconnect)):
                 self.failure = failure
         finally:
             del failure
@@ -216,7 +221,7 @@ class _Feed:
 
 
 class _FromThread(AsyncIterator[object]):
-    """A sync iterator as an async one. ``aclose`` does not wait for a busy thread: that closes the iterator later."""
+    """A sync iterator as an async one. ``aclose`` does not wait for a busy thread, which closes the iterator later."""
 
     def __init__(self, events: Iterator[object]) -> None:
         self._events = events

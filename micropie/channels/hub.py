@@ -38,7 +38,7 @@ class Channels:
         notify_after_fork(self)
 
     def after_fork(self) -> None:
-        """Begin without subscribers: those that a forked child knows of are its parent's."""
+        """Begin without subscribers: after a fork, those in memory are the parent's."""
         # Reentrant, as a signal's handler may publish. Held while mailboxes are filled, so that all subscribers see
         # messages in one order; nothing waits meanwhile.
         self._lock = RLock()
@@ -77,7 +77,10 @@ class Channels:
     # -- for subscriptions ---------------------------------------------------------------------------------------------
 
     def join(self, mailbox: Mailbox, names: Sequence[str]) -> Future | None:
-        """Put messages into ``mailbox`` from now on. Return a future to wait for before they come, or None."""
+        """Put messages into ``mailbox`` from now on.
+
+        Return a future that is settled when that has begun, or None if it has begun already.
+        """
         with self._lock:
             for name in names:
                 self._mailboxes.setdefault(name, {})[mailbox] = None

@@ -30,7 +30,7 @@ class MessagesLost(Exception):
 
 
 class Mailbox(Waitable):
-    """The messages of one subscriber. Thread-safe. It is ready when ``take`` gives a message or the end."""
+    """The messages of one subscriber. Thread-safe. It is ready when ``take`` does not return ``EMPTY``."""
 
     def __init__(self, size: int, when_full: WhenFull) -> None:
         super().__init__()
@@ -58,7 +58,7 @@ class Mailbox(Waitable):
         self._call_waiting()
 
     def gap(self, reason: str) -> None:
-        """Count that messages may have been lost on their way here."""
+        """Count a time when messages may have been lost before they came here."""
         with self._lock:
             self.gaps += 1
             if self._closes and not self._has_ended:

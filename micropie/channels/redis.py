@@ -2,8 +2,8 @@
 
 A process has two connections, each with a thread: the publisher's sends messages, the listener's is subscribed to every
 channel that has a subscriber in this process. Each process makes them when they are first needed. Only its thread uses
-a connection. So other threads note down the channels that they want, and wake the listener by a message on a control
-channel that is its alone.
+a connection. So other threads note the channels that they want, and wake the listener by a message on a control
+channel, which only this listener has.
 """
 
 from __future__ import annotations
@@ -30,13 +30,13 @@ from micropie.http.json import dumps
 
 logger = logging.getLogger("micropie")
 
-# Seconds until a server that does not answer is out of reach.
-PATIENCE = 5.0
-# Seconds of silence after which the server is asked whether it is still there; it has as many to answer.
+# Seconds after which a server that does not answer is out of reach.
+TIMEOUT = 5.0
+# Seconds of silence after which the server is asked whether it is still there; it has as many seconds to answer.
 SILENCE = 10.0
 # Seconds between two attempts to connect: the shortest and the longest.
 PAUSES = (0.05, 5.0)
-# Messages that may wait to be sent; more fail. A busy process publishes about as many in a second.
+# Messages that may wait to be sent; further ones fail. A busy process publishes about as many in a second.
 MOST_WAITING = 10_000
 # Messages that are sent at a time.
 BATCH = 500
@@ -49,12 +49,12 @@ class RedisChannels(Channels):
     ``App(channels=RedisChannels(url))``.
 
     Channels' names in Redis begin with ``prefix``. ``publish`` returns when Redis has the message. It raises
-    ``ConnectionError`` if Redis is out of reach, and does not retry: the message might be sent twice. So does the
-    beginning of a subscription. Later, a lost connection is made anew, and the subscription's ``gaps`` counts it.
+    ``ConnectionError`` if Redis is out of reach, and does not retry: the message might be sent twice. So does a
+    subscription when it begins. Later, a lost connection is opened again, and the subscription's ``gaps`` counts it.
     """
 
     def __init__(self, url: str, prefix: str = "channel:") -> None:
-        self._client = RedisClient("RedisChannels", url, PATIENCE)
+        self._client = RedisClient("RedisChannels", url, TIMEOUT)
         self._prefix = prefix
         super().__init__()
 
@@ -202,10 +202,10 @@ class _Listener(threading.Thread):
         self._is_closed = False
         # Subscriptions that begin when Redis has confirmed their channels, and the channels not confirmed yet.
         self._joining: dict[Future, set[str]] = {}
-        self._disconnected()
+        self._reset_connection()
         self.start()
 
-    def _disconnected(self) -> None:
+    def _reset_connection(self) -> None:
         self._is_connected = False
         self._requested: set[str] = set()  # the channels that Redis was asked to subscribe to
         self._unconfirmed: Counter[str] = Counter()  # how many of these requests it has not answered yet, by channel
@@ -214,7 +214,7 @@ class _Listener(threading.Thread):
     # -- for other threads ---------------------------------------------------------------------------------------------
 
     def want(self, names: Sequence[str]) -> Future | None:
-        """Subscribe to these channels. Return a future that ends when Redis has confirmed them, or None."""
+        """Subscribe to these channels. Return a future for Redis's confirmation, or None."""
         missing = set(names) - self._confirmed
         if not missing:
             return None
@@ -231,7 +231,7 @@ class _Listener(threading.Thread):
             future.call(partial(self._after_wake, future))
 
     def _after_wake(self, future: Future) -> None:
-        if failure := future.failure():  # the thread finds out itself; subscriptions that begin need not wait for that
+        if failure := future.failure():  # the thread will notice this; subscriptions that begin need not wait for it
             with self._lock:
                 self._fail_joining(failure)
 
@@ -243,7 +243,7 @@ class _Listener(threading.Thread):
     # -- the thread ----------------------------------------------------------------------------------------------------
 
     def run(self) -> None:
-        """Receive messages until ``close``, and connect anew when the connection is lost."""
+        """Receive messages until ``close``, and connect again when the connection is lost."""
         shortest, longest = PAUSES
         pause = shortest
         while not self._is_closed:
@@ -265,7 +265,7 @@ class _Listener(threading.Thread):
             logger.warning("RedisChannels lost its connection, messages may be lost: %s", reason)
         with self._lock:
             confirmed = self._confirmed
-            self._disconnected()
+            self._reset_connection()
             self._fail_joining(reason)
         self._hub.lost(confirmed, "the connection to Redis was lost")
 

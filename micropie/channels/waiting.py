@@ -1,7 +1,4 @@
-"""Waiting in a thread or in a task until another thread or task does something.
-
-Only this module and ``hub.py`` know that there are event loops.
-"""
+"""Waiting, in a thread or in a task, until another thread or task does something."""
 
 from __future__ import annotations
 
@@ -16,6 +13,8 @@ from anyio import Event
 
 from micropie.execution.loop import is_on_loop
 from micropie.execution.wake import WAKERS
+
+logger = logging.getLogger("micropie")
 
 
 class Waitable:
@@ -38,7 +37,7 @@ class Waitable:
         function()
 
     def forget(self, function: Callable[[], object]) -> None:
-        """Do not call ``function``."""
+        """Undo ``call``, unless ``function`` has been called."""
         with self._lock:
             if function in self._waiting:
                 self._waiting.remove(function)
@@ -51,11 +50,8 @@ class Waitable:
                 function()
 
 
-logger = logging.getLogger("micropie")
-
-
 def block_until(waitable: Waitable, seconds: float | None = None) -> bool:
-    """Block this thread, and return True; False after ``seconds``. Raises ``RuntimeError`` on an event loop."""
+    """Block this thread. Return False if ``seconds`` pass before that. Raises ``RuntimeError`` on an event loop."""
     if is_on_loop():
         raise RuntimeError("this would block the event loop: write async with and async for")
     event = threading.Event()
@@ -67,7 +63,7 @@ def block_until(waitable: Waitable, seconds: float | None = None) -> bool:
 
 
 async def wait_until(waitable: Waitable) -> None:
-    """Wait in this task."""
+    """Wait in this task, on any event loop."""
     event = Event()
     wake = partial(WAKERS.get().wake, event)
     waitable.call(wake)
@@ -91,7 +87,7 @@ class Future(Waitable):
         self._is_retrieved = False
 
     def settle(self, failure: str = "") -> None:
-        """Say that the work is done, or why it failed. Only the first call counts."""
+        """Mark the work as done, or as failed with a reason. Only the first call counts."""
         with self._lock:
             if self._is_done:
                 return
@@ -113,7 +109,7 @@ class Future(Waitable):
         self._raise()
 
     def failure(self) -> str:
-        """Return why it failed, or ""."""
+        """Return the reason of a failure, or ""."""
         self._is_retrieved = True
         return self._failure
 

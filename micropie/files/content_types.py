@@ -11,11 +11,11 @@ import unicodedata
 from functools import lru_cache
 from urllib.parse import quote
 
-UNKNOWN = "application/octet-stream"  # which no browser runs or shows (RFC 9110, section 8.3)
+UNKNOWN = "application/octet-stream"  # browsers neither run nor show it (RFC 9110, section 8.3)
 
-# Types that the web needs and ``mimetypes`` lacks or has otherwise in some versions: Python 3.12 gave scripts the type
-# of RFC 9239, 3.13 knows webp. XML states its charset itself, so it must not be text/*, whose charset would count for
-# more (RFC 7303, section 3).
+# Types that the web needs, and that ``mimetypes`` lacks or has differently in some versions: Python 3.12 gave scripts
+# the type of RFC 9239, 3.13 knows webp. XML states its charset itself, so it must not be text/*, whose charset would
+# count for more (RFC 7303, section 3).
 _OWN_TYPES = {
     ".br": UNKNOWN,  # no type is registered for brotli
     ".bz2": "application/x-bzip2",

@@ -1,6 +1,6 @@
 """Find the file that a path below a directory names. Only this module decides whether a client may have a file.
 
-    a name that is no relative path          404     "..", "/etc/passwd", "C:x", "a\\b", NUL, empty segments
+    a name that is not a relative path       404     "..", "/etc/passwd", "C:x", "a\\b", NUL, empty segments
     a hidden file or directory               404     any segment that begins with "."
     a link that leads out of the directory   404     unless ``follow_symlinks``; the directory itself may be one
     a directory, a fifo, a device            404
@@ -93,7 +93,10 @@ def find(root: str, path: str, suffixes: tuple[str, ...], follow_symlinks: bool)
     ``suffixes`` come from ``codings_for``. A compressed file that is older than the file itself is not used: the author
     has changed the one and not yet the other.
     """
-    if _is_refused(path):
+    if "\0" in path or "\\" in path or _DRIVE.match(path) or (os.name == "nt" and _WINDOWS_OWN.search(path)):
+        raise HTTPError(404)
+    # An empty segment begins an absolute path or stands at the end; "." begins "..", and hidden names.
+    if any(not segment or segment[0] == "." for segment in path.split("/")):
         raise HTTPError(404)
     try:
         return _resolve(_path_below(resolved_root(root), path, follow_symlinks), suffixes, follow_symlinks)
@@ -101,7 +104,7 @@ def find(root: str, path: str, suffixes: tuple[str, ...], follow_symlinks: bool)
         raise HTTPError(404) from None
     except OSError as error:
         if not os.path.isdir(root):
-            logger.warning("files are to be served from %r, which is no directory", root)
+            logger.warning("files are to be served from %r, which is not a directory", root)
         raise _not_found(error) from None
 
 
@@ -118,31 +121,21 @@ def is_still(resolved: ResolvedFile, file: FileIO) -> bool:
     return _facts(os.fstat(file.fileno())) == resolved[3:]
 
 
-def _is_refused(path: str) -> bool:
-    if "\0" in path or "\\" in path or _DRIVE.match(path) or (os.name == "nt" and _WINDOWS_OWN.search(path)):
-        return True
-    # An empty segment begins an absolute path or stands at the end; "." begins "..", and hidden names.
-    return any(not segment or segment[0] == "." for segment in path.split("/"))
-
-
 def _path_below(root: str, path: str, follow_symlinks: bool) -> str:
     """Return the absolute path. Raises 404 if a link leads out of ``root``, unless links are followed."""
     full = os.path.join(root, path)
-    if follow_symlinks or not _has_link(root, path):
+    if follow_symlinks:
         return full
-    full = os.path.realpath(full)
-    if not full.startswith(root if root.endswith(os.sep) else root + os.sep):  # "/srv/files" is not "/srv/files-old"
-        raise HTTPError(404)
-    return full
-
-
-def _has_link(root: str, path: str) -> bool:
-    """Return whether a part of ``path`` is a link; ``realpath`` is slower, it also checks every part of ``root``."""
+    # Only the parts of ``path`` are checked for links: ``realpath`` is slower, it also checks every part of ``root``.
+    part = root
     for segment in path.split("/"):
-        root = os.path.join(root, segment)
-        if os.path.islink(root):
-            return True
-    return False
+        part = os.path.join(part, segment)
+        if os.path.islink(part):
+            real = os.path.realpath(full)
+            if not real.startswith(root if root.endswith(os.sep) else root + os.sep):  # "/srv/files-old" is not below
+                raise HTTPError(404)
+            return real
+    return full
 
 
 def _resolve(path: str, suffixes: tuple[str, ...], follow_symlinks: bool) -> ResolvedFile:

@@ -30,8 +30,8 @@ from micropie.routing.decorators import inline
 if TYPE_CHECKING:
     from micropie.http.request import Request
 
-SMALL = PART_CHUNK  # bytes; a file that one read gives whole costs one hop to a thread
-ATTEMPTS = 5  # how often a file is looked up again that has changed before it was open
+SMALL = PART_CHUNK  # bytes; a file of one read costs one round trip to a thread
+ATTEMPTS = 5  # how many times a file is looked up that changes before it is open
 
 
 def static_file(
@@ -69,8 +69,11 @@ def static_file(
 
 
 def directory_route(prefix: str, directory: str | os.PathLike[str], **options: Any) -> tuple[str, Callable[..., Any]]:
-    """Return the path and the handler that serve a directory below ``prefix``. Raises ``SetupError``."""
-    # Not "/" itself, which would take every path from the handlers: explicit routes come before names.
+    """Return the path and the handler that serve a directory below ``prefix``.
+
+    ``options`` are those of ``static_file``. Raises ``SetupError`` for a wrong prefix, directory or option.
+    """
+    # Not "/" itself, which would take every path from the handlers: explicit routes are tried before handlers' names.
     is_path = isinstance(prefix, str) and prefix.startswith("/") and "<" not in prefix
     if not is_path or not DOTS_AND_EMPTY.isdisjoint(prefix[1:].removesuffix("/").split("/")):
         raise SetupError(f'files are served below a path such as "/static", not {prefix!r}')

@@ -1,1 +1,4 @@
-"""Applications below a prefix: ASGI and WSGI ones, under either kind of server."""
+"""Mounted applications: an ASGI or WSGI application below a prefix, under either kind of server.
+
+``prefixes`` finds the mount of a path. ``asgi_in_wsgi`` runs an ASGI application under a WSGI server, and so on.
+"""

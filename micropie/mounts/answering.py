@@ -1,6 +1,7 @@
-"""Answers of mounted applications, taken chunk by chunk in the request's task or thread: hooks see the whole response.
+"""Answers of mounted applications. The request's task or thread takes them chunk by chunk.
 
-Also the parts of an ASGI application's call that wait for nothing: its scope, and the messages it has sent.
+They become a ``Response``, so hooks see them like any other answer. Here are also the parts of a call of an ASGI
+application that need no waiting: its scope, and the checks of the messages that it sends.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ from micropie.mounts.prefixes import Mount, MountedPath
 
 
 class PendingAnswer(Protocol):
-    """An answer that an application is making. A task takes it."""
+    """An answer that an application is making, and that a task takes."""
 
     async def take(self) -> tuple[bytes, bool]:
         """Return the next chunk and whether more may follow. Raises what the application raised."""
@@ -30,7 +31,7 @@ class PendingAnswer(Protocol):
 
 
 class BlockingAnswer(Protocol):
-    """An answer that an application is making. A thread takes it: ``close`` is ``stop``."""
+    """An answer that an application is making, and that a thread takes."""
 
     def take(self) -> tuple[bytes, bool]:
         """See ``PendingAnswer``."""
@@ -43,9 +44,9 @@ class BlockingAnswer(Protocol):
 
 
 async def wait_for_head(answer: PendingAnswer, is_head: bool) -> Response:
-    """Return the response once its first chunk is there.
+    """Return the response when its first chunk has arrived. The body is bytes if that is all of it, else a stream.
 
-    ``is_head``: the request's method is HEAD, so that an empty body may have a Content-Length.
+    ``is_head``: the request's method is HEAD. The body is a stream then, which leaves the Content-Length as it is.
     """
     try:
         chunk, more = await answer.take()
@@ -54,7 +55,7 @@ async def wait_for_head(answer: PendingAnswer, is_head: bool) -> Response:
         with move_on_after(CLEAN_UP_WITHIN, shield=True):
             await answer.stop()
         raise
-    if more or is_head or not _has_its_length(response):
+    if more or is_head or not _has_stated_length(response):
         response.body = _Chunks(answer, chunk, more)
     else:
         await answer.stop()
@@ -62,9 +63,9 @@ async def wait_for_head(answer: PendingAnswer, is_head: bool) -> Response:
 
 
 def block_for_head(answer: BlockingAnswer, in_chunks: bool) -> Response:
-    """Return the response once its first chunk is there, as ``wait_for_head`` does in a task.
+    """Return the response when its first chunk has arrived, as ``wait_for_head`` does in a task.
 
-    ``in_chunks``: the body is a stream even if it has one chunk, as it must be for HEAD.
+    ``in_chunks``: the body is a stream even if it has only one chunk, as it must be for HEAD.
     """
     try:
         chunk, more = answer.take()
@@ -72,17 +73,17 @@ def block_for_head(answer: BlockingAnswer, in_chunks: bool) -> Response:
     except BaseException:
         answer.close()
         raise
-    if more or in_chunks or not _has_its_length(response):
+    if more or in_chunks or not _has_stated_length(response):
         response.body = _BlockingChunks(answer, chunk, more)
     else:
         answer.close()
     return response
 
 
-def _has_its_length(response: Response) -> bool:
-    """Return whether the body, bytes, is as long as the Content-Length says, if there is one.
+def _has_stated_length(response: Response) -> bool:
+    """Return whether the body, which is bytes, is as long as the Content-Length says. True without a Content-Length.
 
-    A wrong length of a mounted application is sent as it is: the server notices it.
+    An application's wrong length is sent unchanged: the server notices it.
     """
     length = str(len(response.body))
     return response.headers.get("content-length", length) == length
@@ -105,7 +106,7 @@ class _Chunks(AsyncIterator[bytes]):
 
 
 class _BlockingChunks(Iterator[bytes]):
-    """The body of an answer of several chunks."""
+    """The same for a thread."""
 
     def __init__(self, answer: BlockingAnswer, first: bytes, more: bool) -> None:
         self._take, self.close = answer.take, answer.close
@@ -128,7 +129,10 @@ class ASGIAnswer:
         self.is_complete = False
 
     def accept(self, message: Message) -> tuple[bytes, bool] | None:
-        """Return a chunk and whether more will follow; None for the head. Raises ``RuntimeError`` out of order."""
+        """Return a message's chunk and whether more will follow; None for the head.
+
+        Raises ``RuntimeError`` for a message out of order.
+        """
         kind = message["type"]
         if kind == "http.response.start" and self._start is None:
             self._start = message

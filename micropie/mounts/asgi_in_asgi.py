@@ -1,9 +1,9 @@
 """Mounted ASGI applications under ASGI: each runs in a separate task, and the request's task takes its chunks.
 
-One chunk is on its way at a time: an application waits in ``send`` until the chunk before was taken. When the client
-has left, an application that waits in ``receive`` is told so, as by a server, because it may have tasks to end, which
-a cancellation would lose. If it does not listen or does not end, it is cancelled. After its last chunk it may go on,
-as under a server.
+One chunk is on its way at a time: an application waits in ``send`` until the chunk before it was taken. When the
+client has left, an application that waits in ``receive`` gets ``http.disconnect``, as from a server: it may have tasks
+to end, which a cancellation would lose. An application that does not wait there, or does not end, is cancelled. After
+its last chunk it may continue to run, as under a server.
 """
 
 from __future__ import annotations
@@ -56,14 +56,14 @@ class _Call:
         self._scope = CancelScope()
         self._ended = Event()
         self._failure: BaseException | None = None
-        self._listening: CancelScope | None = None
-        self._has_heard = False
+        self._receiving: CancelScope | None = None  # while the application waits for a message
+        self._got_disconnect = False
         self._sender, self._receiver = create_memory_object_stream[tuple[bytes, bool]](0)
 
     # -- in the application's task -------------------------------------------------------------------------------
 
     async def run(self, scope: Scope) -> None:
-        """Call the application. An exception is kept, and raised by ``take``."""
+        """Call the application. ``take`` raises its exception."""
         try:
             with self._scope:
                 await self._target(scope, self._receive, self._send)
@@ -82,12 +82,12 @@ class _Call:
         if body is not None:  # a hook has received it
             return {"type": "http.request", "body": body, "more_body": False}
         message: Message = {"type": "http.disconnect"}
-        with CancelScope() as self._listening:
+        with CancelScope() as self._receiving:
             try:
                 message = await self._request.receive_message()
             finally:
-                self._listening = None
-        self._has_heard = message["type"] == "http.disconnect"
+                self._receiving = None
+        self._got_disconnect = message["type"] == "http.disconnect"
         return message
 
     async def _send(self, message: Message) -> None:
@@ -109,7 +109,7 @@ class _Call:
         except EndOfStream:
             if self._failure is not None:
                 failure = self._failure
-            elif self._tell_to_leave():
+            elif self._disconnect():
                 failure = ClientDisconnect("the client left")
             else:
                 failure = ResponseError("the mounted application ended before its answer did")
@@ -122,7 +122,7 @@ class _Call:
     async def stop(self) -> None:
         """End the application's task, unless its answer is complete (``PendingAnswer``)."""
         try:
-            if not self._answer.is_complete and self._tell_to_leave():
+            if not self._answer.is_complete and self._disconnect():
                 with move_on_after(LEAVE_WITHIN):
                     await self._ended.wait()
         finally:
@@ -132,14 +132,14 @@ class _Call:
         if not self._answer.is_complete:
             await self._ended.wait()
 
-    def _tell_to_leave(self) -> bool:
-        """Tell the application that the client has left. Return whether it hears that, or has heard it before."""
-        if self._listening is None:
-            return self._has_heard
-        self._listening.cancel()
+    def _disconnect(self) -> bool:
+        """Make a waiting ``receive`` return ``http.disconnect``. Return whether it does so, or has done so before."""
+        if self._receiving is None:
+            return self._got_disconnect
+        self._receiving.cancel()
         return True
 
 
 async def hand_over(mount: Mount, mounted_path: MountedPath, scope: Scope, receive: Receive, send: Send) -> None:
-    """Let a mounted application answer by itself: a WebSocket, or one that was mounted ``isolated``."""
+    """Let a mounted application answer by itself: a WebSocket, or any request if it was mounted ``isolated``."""
     await mount.target(moved_scope(scope, mount, mounted_path), receive, send)

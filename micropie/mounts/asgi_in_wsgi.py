@@ -1,11 +1,11 @@
 """Mounted ASGI applications under WSGI: each runs in a task on the portal's loop, the server's thread takes its chunks.
 
-The application may be two chunks ahead of the server; then it waits in ``send``. The server's own thread reads the
-body, when the application asks for a piece, as the thread waits for the application anyway: ``mount_timeout`` seconds
-at most. When the server closes the answer before its end, an application that waits in ``receive`` is told so and may
-end by itself, any other is cancelled: nothing waits for ever.
+The application may be two chunks ahead of the server; then it waits in ``send``. The server's thread waits for the
+application, ``mount_timeout`` seconds at most, and reads the body meanwhile, when the application asks for a piece.
+When the server closes the answer before its end, an application that waits in ``receive`` gets ``http.disconnect`` and
+may end by itself; any other application is cancelled. So nothing waits for ever.
 
-A way to the loop and back costs more than most answers, so an answer in one piece takes one.
+A round trip to the loop costs more than most answers take, so an answer in one piece needs only one.
 """
 
 from __future__ import annotations
@@ -69,8 +69,8 @@ class _Call:
         self._ended: Event | None = None
         self._scope: CancelScope | None = None
         self._loop = get_loop(backend)
-        lost = partial(self._messages.put, (_ENDED, b"", False, None))
-        self._loop.spawn(lost, self._run, mount.target, moved_scope(request.scope, mount, mounted_path))
+        on_lost_loop = partial(self._messages.put, (_ENDED, b"", False, None))
+        self._loop.spawn(on_lost_loop, self._run, mount.target, moved_scope(request.scope, mount, mounted_path))
 
     # -- in the server's thread ----------------------------------------------------------------------------------
 
@@ -99,14 +99,14 @@ class _Call:
         if self._answer.is_complete or self._has_ended:
             return
         self._is_closed = True
-        with suppress(RuntimeError, Empty):  # a loop that has ended has ended its tasks
+        with suppress(RuntimeError, Empty):  # the loop may have ended, and its tasks with it
             self._loop.spawn(bool, self._stop)
             while not self._has_ended:
                 self._has_ended = self._messages.get(timeout=CLEAN_UP_WITHIN)[0] is _ENDED
 
     def _set(self, event: Event | None) -> None:
         if event is not None:
-            with suppress(RuntimeError):  # a loop that has ended
+            with suppress(RuntimeError):  # the loop may have ended
                 self._loop.call_soon(event.set)
 
     def _next_piece(self) -> Message:
@@ -135,7 +135,7 @@ class _Call:
         del failure
 
     async def _stop(self) -> None:
-        if self._scope is None:  # it has not begun, and will see ``_is_closed``
+        if self._scope is None:  # ``_run`` has not begun, and will check ``_is_closed``
             return
         if self._is_listening and self._disconnected is not None:
             self._ended = Event()
@@ -169,6 +169,6 @@ class _Call:
         if self._answer.is_complete and self._disconnected is not None:
             self._disconnected.set()
         self._messages.put((_CHUNK, *chunk, None))
-        parked = None if self._answer.is_complete else self._window.made()
-        if parked is not None:
-            await parked.wait()
+        far_ahead = None if self._answer.is_complete else self._window.made()
+        if far_ahead is not None:
+            await far_ahead.wait()

@@ -1,7 +1,7 @@
 """The lifespan of mounted ASGI applications, as a server runs it.
 
 https://asgi.readthedocs.io/en/latest/specs/lifespan.html: an application that raises before it has answered does not
-support the lifespan, and is served without; one that sends ``startup.failed`` stops the whole start-up.
+support the lifespan, and is served without it. One that sends ``lifespan.startup.failed`` stops the whole start-up.
 """
 
 from __future__ import annotations
@@ -18,6 +18,9 @@ from micropie.http.types import Message
 from micropie.mounts.prefixes import Mount
 
 logger = logging.getLogger("micropie")
+
+_START_ANSWERS = frozenset({"lifespan.startup.complete", "lifespan.startup.failed"})
+_STOP_ANSWERS = frozenset({"lifespan.shutdown.complete", "lifespan.shutdown.failed"})
 
 
 class MountedLife:
@@ -99,7 +102,3 @@ class _Lifespan:
             self.failed = message.get("message") or f"{kind} without a message"
             self.is_refused = kind in _START_ANSWERS
         (self.started if kind in _START_ANSWERS else self.stopped).set()
-
-
-_START_ANSWERS = frozenset({"lifespan.startup.complete", "lifespan.startup.failed"})
-_STOP_ANSWERS = frozenset({"lifespan.shutdown.complete", "lifespan.shutdown.failed"})

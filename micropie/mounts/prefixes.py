@@ -1,14 +1,15 @@
-"""Applications below a prefix: the kind of an application, the look-up by a path's first segments, the moved path.
+"""Mounts: their prefixes, the kinds of their applications, the look-up by a path, the path that the application sees.
 
 The longest prefix that matches wins, before every route. A prefix ends where a segment ends: ``/shop`` matches
 ``/shop`` and ``/shop/cart``, never ``/shopping``. Segments are compared as decoded bytes, so the path below a mount
-may be no UTF-8 and may have empty segments: the mounted application decides about them.
+need not be UTF-8 and may have empty segments: the mounted application decides about them.
 """
 
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any, Generic, NamedTuple, TypeVar
 from urllib.parse import quote, unquote_to_bytes
@@ -57,7 +58,7 @@ class MountedPath(NamedTuple):
 
     @property
     def path(self) -> str:
-        """The full decoded path, for ASGI; bytes that are no UTF-8 become U+FFFD, as in servers."""
+        """The full decoded path, for ASGI; bytes that are not UTF-8 become U+FFFD, as in servers."""
         return self.root + unquote_to_bytes(self.rest).decode("utf-8", "replace")
 
     @property
@@ -73,7 +74,7 @@ def mounted_path_of(root_path: str, prefix: str, raw_path: bytes) -> MountedPath
 
 
 class PrefixTable(Generic[Entry]):
-    """A look-up of entries by prefix."""
+    """Entries by prefix. Raises ``SetupError`` if two of them have the same prefix."""
 
     def __init__(self, entries: Iterable[tuple[str, Entry]]) -> None:
         self._by_first: dict[bytes, list[tuple[list[bytes], Entry]]] = {}
@@ -112,7 +113,10 @@ def checked_prefix(prefix: str) -> str:
 
 
 def kind_of_target(target: Any, kind: str | None) -> str:
-    """Return ``"asgi"`` or ``"wsgi"``; ``kind`` if that is given. Raises ``SetupError``."""
+    """Return ``"asgi"`` or ``"wsgi"``; ``kind`` if that is given.
+
+    Raises ``SetupError`` if ``target`` is not an application, or its kind is not clear.
+    """
     if kind not in (None, ASGI, WSGI):
         hint = "is for applications of this framework" if kind == APP else 'must be "wsgi", "asgi" or "app"'
         raise SetupError(f"mount(kind={kind!r}) {hint}; {target!r} was given")
@@ -122,18 +126,14 @@ def kind_of_target(target: Any, kind: str | None) -> str:
         raise SetupError(f"mount takes an application, which is callable, not {target!r}")
     if kind is not None:
         return kind
-    # A coroutine function as ``__call__``, on the class or the instance, or the target itself: ASGI, as servers see it.
+    # A coroutine function, or an object whose ``__call__`` is one: servers take it for ASGI, too.
     if inspect.iscoroutinefunction(inspect.unwrap(target)) or inspect.iscoroutinefunction(target.__call__):
         return ASGI
-    possible = [kind for kind, count in ((WSGI, 2), (ASGI, 3)) if _can_take(target, count)]
+    possible = []
+    for protocol, count in ((WSGI, 2), (ASGI, 3)):
+        with suppress(TypeError, ValueError):  # it has other parameters, or is written in C and has no signature
+            inspect.signature(target).bind(*range(count))
+            possible.append(protocol)
     if len(possible) == 1:
         return possible[0]
     raise SetupError(f'{target!r} may be WSGI or ASGI by its parameters: write mount(..., kind="wsgi") or kind="asgi"')
-
-
-def _can_take(target: Callable[..., object], count: int) -> bool:
-    try:
-        inspect.signature(target).bind(*range(count))
-    except (TypeError, ValueError):  # other parameters, or written in C without a signature
-        return False
-    return True

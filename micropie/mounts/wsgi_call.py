@@ -1,6 +1,6 @@
 """One call of a WSGI application, under any server: https://peps.python.org/pep-3333/
 
-The head is that of the last ``start_response`` before the first byte: a generator calls it late, while it runs to its
+The last call of ``start_response`` before the first byte counts: a generator calls it late, while it runs to its
 first chunk, and an application may call it once more with ``exc_info``. The application is called, iterated and closed
 in one thread, the caller's: its locks and thread-locals depend on that. A call that was begun must be closed.
 """
@@ -24,11 +24,14 @@ _ExcInfo: TypeAlias = tuple[type[BaseException], BaseException, TracebackType | 
 
 
 class WSGICall:
-    """Call ``begin``, ``next`` until it returns b"", ``close``. ``write`` takes the data of PEP 3333's ``write``."""
+    """Use it by ``begin``, then ``next`` until that returns b"", then ``close``.
+
+    ``write`` is called with the data that the application passes to PEP 3333's ``write``.
+    """
 
     def __init__(self, target: Callable[..., Iterable[bytes]], write: Callable[[bytes], object]) -> None:
         self._target = target
-        self._write_on = write
+        self._on_write = write
         self._head: tuple[str, HeaderPairs] | None = None
         self._is_sent = False
         self._iterable: Iterable[bytes] = ()
@@ -41,7 +44,7 @@ class WSGICall:
 
     @property
     def is_short(self) -> bool:
-        """Whether the answer has at most one chunk, which is there already."""
+        """Whether the answer has at most one chunk, which is complete already."""
         return isinstance(self._iterable, list | tuple) and len(self._iterable) <= 1
 
     def next(self) -> bytes:
@@ -71,7 +74,7 @@ class WSGICall:
         """Call the iterable's ``close``, if it has one. A later ``write`` raises ``ResponseError``."""
         closer = getattr(self._iterable, "close", None)
         self._iterable, self._chunks = (), iter(())
-        self._write_on = _too_late  # and lets go of a function that may refer to this call
+        self._on_write = _too_late  # the function before may refer to this call, which would be a cycle
         if closer is not None:
             closer()
 
@@ -92,7 +95,7 @@ class WSGICall:
     def _write(self, data: bytes) -> None:
         if data:
             self._is_sent = True
-            self._write_on(data)
+            self._on_write(data)
 
 
 def _too_late(data: bytes) -> None:

@@ -1,8 +1,8 @@
 """Mounted WSGI applications under ASGI.
 
 One request has one worker thread: the call, the iteration and ``close()`` happen there, ``close()`` always. The
-thread sends messages to the request's task: here is a chunk, I need a piece of the body, I have ended. A way to a
-thread and back costs more than most answers, so the last message brings the last chunk.
+thread sends three kinds of messages to the request's task: a chunk of the answer, a request for a piece of the body,
+and the end. A round trip to a thread costs more than most answers take, so the end brings the last chunk with it.
 """
 
 from __future__ import annotations
@@ -58,7 +58,7 @@ class _Call:
         self._waker = WAKERS.get()
         self._messages: deque[tuple[str, bytes, BaseException | None]] = deque()  # from the thread
         self._message_sent = SingleWaiterEvent()
-        self._grants = chain((1, AHEAD), repeat(1))  # whether more than one chunk is wanted shows with the second
+        self._grants = chain((1, AHEAD), repeat(1))  # chunks allowed by each ``take``; HEAD takes only the first one
         self._granted: SimpleQueue[None] = SimpleQueue()  # one for each chunk that may be given
         self._pieces: SimpleQueue[tuple[bytes, bool] | Exception] = SimpleQueue()
         self._is_stopped = self._has_ended = False
@@ -75,7 +75,7 @@ class _Call:
             await self._limiter.acquire_on_behalf_of(self)
         try:
             run_in_worker(self._run, environ)
-        except RuntimeError:  # there are too many threads in this process
+        except RuntimeError:  # no further thread can be started in this process
             self._limiter.release_on_behalf_of(self)
             raise
 
@@ -183,9 +183,9 @@ class ClientLeft(ClientDisconnect, OSError):
 def environ_of(request: ASGIRequest, mounted_path: MountedPath, body: BufferedReader) -> Environ:
     """Return the environ of a request, with the scheme, client and host that middleware has set.
 
-    Headers with "_" in their names are dropped, as "-" becomes that; and Proxy, because libraries read ``HTTP_PROXY``.
-    Transfer-Encoding stays, as under gunicorn, though the body has none: CherryPy reads a body only if it or a length
-    is there. ``wsgi.input_terminated`` says that the input ends by itself.
+    ``request.headers`` has no names with "_", as "-" becomes "_" here. Proxy is dropped, because libraries read
+    ``HTTP_PROXY``. Transfer-Encoding stays, as under gunicorn, though the input is decoded: CherryPy reads a body only
+    with this header or a Content-Length. ``wsgi.input_terminated`` says that the input ends by itself.
     """
     scope = request.scope
     name, port = scope.get("server") or ("localhost", None)

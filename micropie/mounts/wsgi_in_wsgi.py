@@ -52,8 +52,8 @@ def environ_below(request: WSGIRequest, mounted_path: MountedPath) -> Environ:
         environ["REMOTE_ADDR"] = client.host
     if request._host is not None:
         environ["HTTP_HOST"] = request._host
-    environ.pop("HTTP_PROXY", None)  # libraries take it for the setting
+    environ.pop("HTTP_PROXY", None)  # a client's header, which libraries read as the proxy to use
     received = request._body_so_far()
-    if received is not None:  # by a hook
+    if received is not None:  # a hook has received the body
         environ["wsgi.input"], environ["CONTENT_LENGTH"] = BytesIO(received), str(len(received))
     return environ

@@ -34,7 +34,7 @@ class InMemorySessionBackend(SessionBackend):
 
     def load_shared(self, session_id: str) -> dict[str, object]:
         """Return the data as it is stored, to be read only: it is never changed, each save stores a new dict."""
-        self._lock.acquire()  # a third of what ``with`` takes, and this is a twentieth of a request
+        self._lock.acquire()  # ``with`` takes three times as long, and this method is a twentieth of a request
         try:
             expires, data = self._sessions.get(session_id, _NONE)
             if expires > time.monotonic():
@@ -72,8 +72,8 @@ class InMemorySessionBackend(SessionBackend):
         self._sessions.pop(session_id, None)
         if data:
             self._sessions[session_id] = now + timeout, data
-        # Delete from the least recently used one on, as long as they have expired. One that has not expired delays the
-        # others for its own time at most, so each is deleted at the latest one time-out after it expired.
+        # Delete the least recently used sessions first, up to one that has not expired and that the capacity allows.
+        # It delays the deletion of the sessions behind it, but each is deleted within one time-out after it expired.
         while self._sessions:
             oldest = next(iter(self._sessions))
             if self._sessions[oldest][0] > now and len(self._sessions) <= self._capacity:

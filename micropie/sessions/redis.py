@@ -10,8 +10,8 @@ from micropie.sessions import serializer
 from micropie.sessions.backend import SessionBackend
 from micropie.sessions.session import Changes
 
-# Seconds to wait for the server's answer; then it is out of reach.
-_PATIENCE = 5.0
+# Seconds after which a server that does not answer is out of reach.
+_TIMEOUT = 5.0
 
 # Compare and swap: KEYS are the old and the new id; ARGV are the loaded text, the new one ("" for none) and seconds.
 # WATCH and MULTI would take one more round trip, and another one for each failure.
@@ -30,7 +30,7 @@ class RedisSessionBackend(SessionBackend):
     """
 
     def __init__(self, url: str, prefix: str = "session:") -> None:
-        self._redis = RedisClient("RedisSessionBackend", url, _PATIENCE)
+        self._redis = RedisClient("RedisSessionBackend", url, _TIMEOUT)
         self._prefix = prefix
 
     def load(self, session_id: str) -> dict[str, object]:
@@ -54,7 +54,7 @@ class RedisSessionBackend(SessionBackend):
                 data = changes.apply(serializer.loads(stored))
                 if client.eval(_SWAP, 2, old, new, stored, serializer.dumps(data) if data else "", timeout):
                     return data
-                # Another request was faster. One of all that try always succeeds; a random delay separates the others.
+                # Another request was faster. One of those that try always succeeds; a random delay separates them.
                 time.sleep(random.uniform(0, 0.005))  # noqa: S311 - not a secret
         return {}
 

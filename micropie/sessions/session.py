@@ -12,7 +12,7 @@ from micropie.errors import ResponseError
 
 T = TypeVar("T")
 
-# By key: the functions to call with the stored value, and this request's value after the last one. Never changed in
+# By key: the functions to call with the stored value, and this request's value after the last call. Never changed in
 # place.
 _Updates: TypeAlias = dict[str, tuple[list[Callable[[Any], object]], object]]
 
@@ -22,13 +22,13 @@ _UNCHANGEABLE = frozenset({str, int, float, bool, bytes, NoneType})
 
 
 def copied(value: Any) -> Any:
-    """Return a deep copy: of JSON's types in a quarter of the time of ``copy.deepcopy``, which copies all others."""
+    """Return a deep copy, for JSON's types in a quarter of the time of ``copy.deepcopy``, which copies all others."""
     if type(value) is dict:
-        twin = value.copy()
+        result = value.copy()
         for key, inner in value.items():
             if type(inner) not in _UNCHANGEABLE:
-                twin[key] = copied(inner)
-        return twin
+                result[key] = copied(inner)
+        return result
     if type(value) is list:
         return [inner if type(inner) in _UNCHANGEABLE else copied(inner) for inner in value]
     return copy.deepcopy(value)
@@ -36,7 +36,7 @@ def copied(value: Any) -> Any:
 
 @dataclass(slots=True, eq=False)
 class Changes:
-    """One request's changes to its session, to apply to the stored data: others may have changed that meanwhile.
+    """One request's changes to its session, to apply to the stored data, which others may have changed meanwhile.
 
     ``new_id`` is the id under which to store the result, with the old id deleted; None to keep the id.
     """
@@ -117,7 +117,7 @@ class Session(dict[str, Any]):
         self[key] = value = function(self.get(key))
         if as_stored:
             self._updates = {**self._updates, key: ([*functions, function], copy.deepcopy(value))}
-        else:  # set directly before: this value counts, whatever others stored
+        else:  # the key was set directly before: this value replaces the stored one
             self._updates = {other: update for other, update in self._updates.items() if other != key}
         return value
 
@@ -135,15 +135,15 @@ class Session(dict[str, Any]):
         return Changes(values, frozenset(loaded.keys() - self.keys()), updates, not self)
 
     def mark_saved(self) -> None:
-        """Take the data as it is now for the stored data: only later changes count."""
+        """Note that the session is stored as it is now: only later changes count."""
         self._loaded = copied(dict(self))
         self._regenerated = False
         self._updates = _NO_UPDATES
 
     def keep_cookie(self, in_cookie: bool) -> None:
-        """Refuse changes that need a new cookie from now on: a WebSocket sends its headers once.
+        """Refuse changes that need a new cookie from now on: a WebSocket sends its headers only once.
 
-        ``in_cookie``: every change needs one.
+        ``in_cookie``: whether the cookie has the data itself, so that every change needs a new one.
         """
         self.__class__ = _CookielessSession if in_cookie or self.id is None else _AcceptedSession
 

@@ -17,7 +17,7 @@ try:
 except ImportError:  # pragma: no cover - the tests set it to None
     itsdangerous = None  # type: ignore[assignment]
 
-# Bytes of a cookie's 4096 that its name and attributes may take; a mount's path is among them.
+# Bytes of a cookie's 4096 that are left for its name and its attributes, such as a mount's path.
 _FOR_ATTRIBUTES = 256
 
 
@@ -41,7 +41,7 @@ class SignedCookieSessionBackend(SessionBackend):
         if not keys or not all(isinstance(key, str | bytes) and key for key in keys):
             raise SetupError("SignedCookieSessionBackend takes a secret (text or bytes, not empty) or a list of them")
         self._serializer: Any = itsdangerous.URLSafeSerializer(
-            keys[::-1],  # the last one signs there
+            keys[::-1],  # itsdangerous signs with the last one
             salt="micropie.session",
             serializer=serializer,
             signer_kwargs={"key_derivation": "hmac", "digest_method": hashlib.sha256},
@@ -51,7 +51,7 @@ class SignedCookieSessionBackend(SessionBackend):
         """Return the data in a cookie's value, or ``{}`` if the value is forged, broken or expired."""
         try:
             expires, data = self._serializer.loads(session_id)
-            # base64 has several spellings of the same bytes, and Python's decoder skips what it doesn't know.
+            # base64 has several spellings of the same bytes, and Python's decoder skips unknown characters.
             tail = session_id.rpartition(".")[2]
             is_ours = itsdangerous.encoding.base64_encode(itsdangerous.encoding.base64_decode(tail)).decode() == tail
         except (itsdangerous.BadData, ValueError):

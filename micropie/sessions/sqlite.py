@@ -24,7 +24,7 @@ CREATE INDEX IF NOT EXISTS sessions_by_expiry ON sessions (expires);
 """
 _IS_READY = "SELECT 1 FROM sqlite_master WHERE name = 'sessions_by_expiry'"
 _LOAD = "SELECT data FROM sessions WHERE id = ? AND expires > ?"
-_KEEP = "INSERT OR REPLACE INTO sessions VALUES (?, ?, ?)"
+_STORE = "INSERT OR REPLACE INTO sessions VALUES (?, ?, ?)"
 _DELETE = "DELETE FROM sessions WHERE id = ?"
 _SWEEP = "DELETE FROM sessions WHERE expires <= ?"
 
@@ -77,7 +77,7 @@ class SQLiteSessionBackend(SessionBackend):
 
     @contextmanager
     def _connection(self) -> Iterator[sqlite3.Connection]:
-        """Lend a connection of this process. Raises ``ConnectionError`` if SQLite can't use its file."""
+        """Lend one of this process's connections. Raises ``ConnectionError`` if SQLite can't use its file."""
         idle = self._idle
         connection: sqlite3.Connection | None = None
         try:
@@ -98,7 +98,7 @@ class SQLiteSessionBackend(SessionBackend):
             self._path.touch(0o600)
             connection = sqlite3.connect(self._path, timeout=_BUSY, isolation_level=None, check_same_thread=False)
             try:
-                _retried(connection, "PRAGMA journal_mode = WAL")
+                _execute_with_retries(connection, "PRAGMA journal_mode = WAL")
                 connection.execute("PRAGMA synchronous = NORMAL")
                 # Asked first, because creating the table waits for other writers.
                 if connection.execute(_IS_READY).fetchone() is None:
@@ -118,8 +118,8 @@ def _pop_idle(idle: list[sqlite3.Connection]) -> sqlite3.Connection | None:
         return None
 
 
-def _retried(connection: sqlite3.Connection, statement: str) -> None:
-    """Execute a statement that SQLite refuses at once while another process executes it: the change to WAL."""
+def _execute_with_retries(connection: sqlite3.Connection, statement: str) -> None:
+    """Execute the change to WAL, which SQLite refuses at once, without a wait, while another process makes it."""
     deadline = time.monotonic() + _BUSY
     while True:
         try:
@@ -148,4 +148,4 @@ def _replace(connection: sqlite3.Connection, old_id: str, new_id: str, data: dic
     if old_id != new_id or not data:
         connection.execute(_DELETE, (old_id,))
     if data:
-        connection.execute(_KEEP, (new_id, serializer.dumps(data), time.time() + timeout))
+        connection.execute(_STORE, (new_id, serializer.dumps(data), time.time() + timeout))

@@ -28,8 +28,8 @@ class SessionStore:
     """A backend with its settings.
 
     ``opens_ahead``: the backend may wait, so the flow opens the session before the handler. ``timeout`` is in seconds.
-    ``prefix`` is the path of the application that has this backend: its cookie is sent below it only. ``secure``: None
-    for a Secure cookie if the request's scheme is https.
+    ``prefix`` is the path of the application that has this backend: browsers send the cookie only below it. ``secure``:
+    whether the cookie is Secure; None for: if the request's scheme is https.
     """
 
     def __init__(
@@ -52,7 +52,8 @@ class SessionStore:
         self._merge = _own(backend, "merge")
         shared = _own(backend, "load_shared")
         self._load_shared: Callable[[str], dict[str, object]] = shared or self._load_copy
-        # None where any text may be looked up: there it is neither a file's name nor another program's key.
+        # None if any text may be looked up: such a backend uses it neither as a file's name nor as a key that another
+        # program may have.
         self._is_id = id_validator or (None if self.in_cookie or shared else _is_id)
         self.opens_ahead = self._blocking or inspect.iscoroutinefunction(backend.load)
 
@@ -122,13 +123,13 @@ class SessionStore:
         if not data:
             # Another request ended the session meanwhile, by a log-out or with a new id. It stays ended, and the
             # browser has the other request's cookie.
-            logger.info("a session was ended during a request, whose changes to it are not kept")
+            logger.info("a session was ended during a request: the request's changes to it are discarded")
             return None
         session.id = changes.new_id or session.id
         return session.id
 
     def _load_and_save(self, session_id: str, changes: Changes) -> Flow[dict[str, object]]:
-        """Merge changes in a backend without ``merge``: only a change that is stored at this very moment is lost."""
+        """Merge changes in a backend without ``merge``. Only a change that is stored at the same moment is lost."""
         stored = {} if changes.emptied else (yield from self._ask(self.backend.load, session_id))
         data = changes.apply(stored) if stored else {}
         if data:

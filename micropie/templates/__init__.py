@@ -30,7 +30,7 @@ class Templates:
     values that every template and macro sees; a rendering's ``context`` overrides them. ``reload``: notice changes.
 
     Every method raises ``RuntimeError`` if Jinja2 is not installed and ``LookupError`` if there is no such template.
-    Errors of Jinja2 and of the template itself pass, with the template's line in the traceback.
+    Errors of Jinja2 and of the template itself are raised unchanged, with the template's line in the traceback.
     """
 
     def __init__(
@@ -55,7 +55,7 @@ class Templates:
         return Rendering(self._async.get_template(name), context)
 
     def stream(self, name: str, context: dict[str, object]) -> Iterator[str]:
-        """Render in chunks, each when it is asked for."""
+        """Return an iterator that renders chunk by chunk, each when it is asked for."""
         pieces: Any = self._sync.get_template(name).generate(context)  # a generator, annotated as an iterator
         return in_chunks(pieces)
 
@@ -67,7 +67,7 @@ class Templates:
         """Render ``source``, a template's text; it may extend and include templates of the directory."""
         return self._compile(source).render(context)
 
-    # Two threads that come first at the same time may open an environment each, which costs only time.
+    # If two threads come first at the same time, each may open an environment, which costs only time.
 
     @cached_property
     def _sync(self) -> Environment:
@@ -131,7 +131,7 @@ CHUNK = 8 * 1024
 
 
 def in_chunks(pieces: Generator[str, None, None]) -> Iterator[str]:
-    """Yield ``pieces`` joined to chunks, and close ``pieces`` at the end or when this is closed."""
+    """Yield ``pieces`` joined to chunks, and close ``pieces`` at the end or when this generator is closed."""
     chunk: list[str] = []
     size, enough = 0, FIRST_CHUNK
     with closing(pieces):

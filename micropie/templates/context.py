@@ -25,8 +25,8 @@ def template(name_or_source: str, /, **context: object) -> str:
 
     Raises ``LookupError`` if there is no such template.
     """
-    answered = current.get(None)
-    templates = _without_app(Path(DIRECTORY).absolute()) if answered is None else answered.config.templates
+    active_request = current.get(None)
+    templates = _without_app(Path(DIRECTORY).absolute()) if active_request is None else active_request.config.templates
     if any(mark in name_or_source for mark in ("{{", "{%", "\n")):
         return templates.render_source(name_or_source, context)
     return templates.render(name_or_source, context)
@@ -43,9 +43,9 @@ def _without_app(directory: Path) -> Templates:
 def stream(templates: Templates, name: str, context: dict[str, object]) -> Iterator[str]:
     """Render a template in chunks. Its CSRF token is made first, because it can't be stored after the first chunk."""
     chunks = templates.stream(name, context)
-    answered = current.get(None)
-    if answered is not None and templates.mentions(name, _CSRF_NAMES - context.keys()):
-        csrf.csrf_token(answered)
+    active_request = current.get(None)
+    if active_request is not None and templates.mentions(name, _CSRF_NAMES - context.keys()):
+        csrf.csrf_token(active_request)
     return chunks
 
 

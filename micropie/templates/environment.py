@@ -26,16 +26,16 @@ def names_in(environment: jinja2.Environment, name: str) -> frozenset[str]:
     ``{% include page %}`` is left out: it may be any template.
     """
     assert environment.loader is not None  # noqa: S101
-    found: set[str] = set()
+    names: set[str] = set()
     templates: list[str | None] = [name]
-    for part in templates:  # the list grows in the loop
+    for template in templates:  # the list grows in the loop
         try:
-            tree = environment.parse(environment.loader.get_source(environment, part or "")[0], part)
+            tree = environment.parse(environment.loader.get_source(environment, template or "")[0], template)
         except jinja2.TemplateError:  # missing, not named, or broken: rendering it raises the error
             continue
-        found.update(node.name for node in tree.find_all(nodes.Name))
+        names.update(node.name for node in tree.find_all(nodes.Name))
         templates += set(meta.find_referenced_templates(tree)).difference(templates)
-    return frozenset(found)
+    return frozenset(names)
 
 
 class _Environment(jinja2.Environment):

@@ -134,7 +134,7 @@ def test_a_server_that_is_not_there_is_an_error_to_a_task(backend: str, nowhere:
 
 
 def test_a_server_that_does_not_answer_is_out_of_reach(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(redischannels, "PATIENCE", 0.1)
+    monkeypatch.setattr(redischannels, "TIMEOUT", 0.1)
     with socket.create_server(("127.0.0.1", 0)) as server:
         channels = RedisChannels(f"redis://127.0.0.1:{server.getsockname()[1]}/0")
         with pytest.raises(ConnectionError, match="out of reach"):

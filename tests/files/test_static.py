@@ -232,7 +232,7 @@ def test_a_root_that_is_missing_is_in_the_log(
     app.get("/")(lambda: static_file("a.txt", tmp_path / "nowhere"))
     assert make_client(app).get("/").status_code == 404
     assert [record.getMessage() for record in caplog.records] == [
-        f"files are to be served from {str(tmp_path / 'nowhere')!r}, which is no directory"
+        f"files are to be served from {str(tmp_path / 'nowhere')!r}, which is not a directory"
     ]
 
 

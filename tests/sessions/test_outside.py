@@ -220,7 +220,7 @@ def test_sqlite_waits_for_others_that_open_the_file() -> None:
                 raise sqlite3.OperationalError("database is locked")
 
     connection: Any = Refusing()
-    sqlite._retried(connection, "PRAGMA journal_mode = WAL")
+    sqlite._execute_with_retries(connection, "PRAGMA journal_mode = WAL")
     assert connection.refusals == 0
 
 
@@ -263,7 +263,7 @@ def test_redis_that_is_not_there_is_a_503(make_client: MakeClient) -> None:
 
 
 def test_redis_that_does_not_answer_is_out_of_reach(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(rediscache, "_PATIENCE", 0.1)
+    monkeypatch.setattr(rediscache, "_TIMEOUT", 0.1)
     with socket.create_server(("127.0.0.1", 0)) as server:
         backend = RedisSessionBackend(f"redis://127.0.0.1:{server.getsockname()[1]}/0")
         with pytest.raises(ConnectionError, match="out of reach"):
