@@ -55,7 +55,7 @@ class AccessLog(FlowMiddleware):
         request.on_close(partial(self._write, request, perf_counter()))
 
     def after(self, request: Request, response: Response) -> None:
-        """Log also the answers of an outer middleware that came before this one was called."""
+        """Log the answers, too, that an outer middleware gave before this one was called."""
         if not any(getattr(closer, "func", None) == self._write for closer in request._closers or ()):
             request.on_close(partial(self._write, request, None))
 

@@ -19,7 +19,7 @@ from micropie.middleware.base import FlowMiddleware
 
 _GZIP = 16 + zlib.MAX_WBITS  # makes zlib write gzip's header and trailer
 
-# A body of at most so many bytes is compressed inline, in half a millisecond. More would hold up the event loop.
+# Bytes. Compressing this much inline takes half a millisecond; a larger body would hold up the event loop.
 _INLINE_LIMIT = 32 * 1024
 
 # Text, and formats without compression of their own.

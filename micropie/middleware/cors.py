@@ -36,7 +36,7 @@ class CORSMiddleware(FlowMiddleware):
     answers shown, for named origins only. ``max_age``: how many seconds a browser may cache a permission.
 
     Preflight requests are answered here with 204, for every path. A refused preflight also gets 204, but without the
-    headers that allow: browsers check only the headers, and a 400 would look like a fault.
+    headers with the permissions: browsers check only these, and a 400 would look like a fault.
     Raises ``SetupError`` for arguments that contradict each other.
     """
 
@@ -83,11 +83,11 @@ class CORSMiddleware(FlowMiddleware):
         ]
 
     def before(self, request: Request) -> Response | None:
-        """Answer a preflight. ``after`` adds the headers that allow."""
+        """Answer a preflight. ``after`` adds the headers with the permissions."""
         return Response(None, 204) if _is_preflight(request) else None
 
     def after(self, request: Request, response: Response) -> None:
-        """Add the headers that tell who may read the answer."""
+        """Add the headers that tell browsers which scripts may read the answer."""
         if not self._any_origin:  # also on a refusal, which a cache must not give to another origin
             add_vary(response.headers, "Origin")
         allowed = self._allowed_origin(request)

@@ -18,7 +18,7 @@ from micropie.http.request import Request
 from micropie.http.urls import checked_origins, normal_origin
 from micropie.middleware.base import FlowMiddleware
 
-# Methods that change nothing: RFC 9110, section 9.2.1.
+# Methods that change nothing (RFC 9110, section 9.2.1).
 _SAFE: Final = frozenset({"GET", "HEAD", "OPTIONS", "TRACE"})
 
 # The schemes that a browser sends by itself once the user has logged in. Scripts add all others.

@@ -68,7 +68,7 @@ class ProxyHeaders(FlowMiddleware):
             raise SetupError(f"hops is the number of proxies, 1 to {_MAX_ENTRIES}: not {hops!r}")
         if hops is None and any(network.prefixlen == 0 for network in self._networks):
             raise SetupError(
-                "to trust every address is to believe every client: say how many proxies there are, hops=1"
+                "trusting every address means believing every client: give the number of proxies, such as hops=1"
             )
         self._hops = hops
         self._takes_host = host
@@ -90,7 +90,7 @@ class ProxyHeaders(FlowMiddleware):
                 request.host = stated["host"]
 
     def _read(self, request: Request) -> tuple[Element, Node | None]:
-        """Return what the proxies state, an outer one before an inner one, and the client; None if it is not known."""
+        """Return what the proxies state, where an outer one replaces an inner one's values, and the client or None."""
         stated: Element = {}
         node = None
         for position, element in enumerate(self._elements(request), start=1):
@@ -127,7 +127,7 @@ def _forwarded(request: Request) -> Iterator[Element]:
 
 
 def _entries(header: str) -> Iterator[str]:
-    # Whatever is left of the last _MAX_ENTRIES is one more entry, with commas in it; it can't be parsed.
+    # The text before the last _MAX_ENTRIES entries counts as one more entry. It can't be parsed, as it has commas.
     return (entry.strip() for entry in reversed(header.rsplit(",", _MAX_ENTRIES)))
 
 

@@ -124,7 +124,7 @@ class RateLimit(FlowMiddleware):
 
 
 class _Outage:
-    """Whether the store is out of reach. Every 5 seconds one request tries it again."""
+    """Remembers whether the store is out of reach. Every 5 seconds one request tries it again."""
 
     def __init__(self) -> None:
         self._lock = Lock()
@@ -132,7 +132,7 @@ class _Outage:
         self._next_try = 0.0
 
     def lasts(self) -> bool:
-        """Return True if the store is not to be tried now."""
+        """Return whether to skip the store now. When it is time to try it again, one caller gets False."""
         if not self._is_on:
             return False
         with self._lock:

@@ -49,7 +49,7 @@ class AppCall(Call[E]):
         self._scope = scope
         self._ahead = ahead
         self._inbox: deque[Message] = deque()
-        self._farewell: Message | None = None  # what ``receive`` returns whenever the inbox is empty
+        self._last_message: Message | None = None  # ``receive`` returns it whenever the inbox is empty
         self._hung_up = False
         self._sent = 0
         self._taken = 0
@@ -65,16 +65,16 @@ class AppCall(Call[E]):
         self.post(self._take)
 
     def hang_up(self) -> None:
-        self.post(partial(self._disconnect, self.goodbye()))  # as it is now, in the test's thread
+        self.post(partial(self._disconnect, self.disconnect_message()))  # made here, in the test's thread
 
     def cancel(self) -> None:
         def cancel() -> None:
-            self._cancel_scope.cancel()  # made in the loop's thread, perhaps after this call
+            self._cancel_scope.cancel()  # ``_begin`` makes it in the loop's thread, perhaps after ``post``
 
         self.post(cancel)
 
     @abstractmethod
-    def goodbye(self) -> Message:
+    def disconnect_message(self) -> Message:
         """Return the message that tells the application that the client has left."""
 
     @abstractmethod
@@ -101,13 +101,13 @@ class AppCall(Call[E]):
         self._taken += 1
         self._pulse()
 
-    def _disconnect(self, farewell: Message) -> None:
+    def _disconnect(self, message: Message) -> None:
         self._hung_up = True
         self.on_hang_up()
-        self._end_input(farewell)
+        self._end_input(message)
 
-    def _end_input(self, farewell: Message) -> None:
-        self._farewell = self._farewell or farewell
+    def _end_input(self, message: Message) -> None:
+        self._last_message = self._last_message or message
         self._pulse()
 
     def _pulse(self) -> None:
@@ -131,8 +131,8 @@ class AppCall(Call[E]):
 
     async def _receive(self) -> Message:
         while not self._inbox:
-            if self._farewell is not None:
-                return dict(self._farewell)
+            if self._last_message is not None:
+                return dict(self._last_message)
             self.on_starved()
             await self._wait("receive()")
         self.received += 1

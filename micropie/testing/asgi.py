@@ -53,9 +53,9 @@ class ASGIHttpCall(AppCall["Head | Chunk"], HttpCall):
         self.post(partial(self._accept_chunk, chunk))
 
     def break_off(self) -> None:
-        self.post(partial(self._end_input, self.goodbye()))
+        self.post(partial(self._end_input, self.disconnect_message()))
 
-    def goodbye(self) -> Message:
+    def disconnect_message(self) -> Message:
         return {"type": "http.disconnect"}
 
     def on_hang_up(self) -> None:
@@ -94,8 +94,8 @@ class ASGIHttpCall(AppCall["Head | Chunk"], HttpCall):
 class Lifespan(AppCall[Message]):
     """Start-up and shut-down of the application, around everything else.
 
-    An application may raise on the scope's type: it has no lifespan. An application that raises after it received
-    ``lifespan.startup`` has failed. Servers ignore that silently, which in a test would hide a broken start-up.
+    An application that raises before it receives ``lifespan.startup`` has no lifespan. One that raises after that has
+    failed. Servers ignore that silently, which in a test would hide a broken start-up.
     """
 
     def __init__(self, loop: LoopThread, app: ASGIApp, state: dict[str, Any], timeout: float) -> None:
@@ -104,7 +104,7 @@ class Lifespan(AppCall[Message]):
         self._timeout = timeout
         self._supported = False
 
-    def goodbye(self) -> Message:
+    def disconnect_message(self) -> Message:
         return {"type": "lifespan.shutdown"}
 
     def accept(self, message: Message) -> Message:
@@ -127,7 +127,7 @@ class Lifespan(AppCall[Message]):
         try:
             event = self.next_event(self._timeout, f"answer lifespan.{phase}")
         except BaseException:
-            self.give_up(self._timeout)
+            self.cancel_and_wait(self._timeout)
             raise
         if isinstance(event, Signal):
             if self.error is not None and self.received:

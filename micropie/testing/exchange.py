@@ -30,6 +30,8 @@ PLAIN_500 = b"Internal Server Error"
 
 
 class Signal(Enum):
+    """An event that carries no data."""
+
     WANTS_BODY = auto()
     ENDED = auto()
 
@@ -46,6 +48,8 @@ class Settings:
 
 @dataclass(frozen=True)
 class Head:
+    """The status and headers of an answer. ``reason`` is only for WSGI."""
+
     status: int
     headers: list[tuple[bytes, bytes]]
     reason: bytes | None = None
@@ -53,6 +57,8 @@ class Head:
 
 @dataclass(frozen=True)
 class Chunk:
+    """A part of an answer's body."""
+
     data: bytes
     is_last: bool
 
@@ -65,7 +71,7 @@ class Call(ABC, Generic[E]):
         self.events: queue.SimpleQueue[E | Signal] = queue.SimpleQueue()
         self.error: BaseException | None = None
         self.waits_in = ""
-        self.ended = False  # the test has seen the end, or has given up waiting for it
+        self.ended = False  # the test has seen the end, or no longer waits for it
 
     @property
     def app_error(self) -> BaseException | None:
@@ -104,7 +110,7 @@ class Call(ABC, Generic[E]):
         try:
             self._drain(timeout)
         except AppTimeout:
-            self.give_up(timeout)
+            self.cancel_and_wait(timeout)
             raise
 
     def abandon(self, error: BaseException, timeout: float) -> None:
@@ -113,15 +119,15 @@ class Call(ABC, Generic[E]):
             return
         self.hang_up()
         if isinstance(error, AppTimeout) or not isinstance(error, Exception):
-            self.give_up(timeout)  # the wait is over already, or the tests are to stop
+            self.cancel_and_wait(timeout)  # the wait is over already, or the tests are to stop
         else:
             with suppress(AppTimeout):
                 self.wait_for_end(timeout)
 
-    def give_up(self, timeout: float) -> None:
+    def cancel_and_wait(self, timeout: float) -> None:
         """Cancel the application and wait for its end, for one second at most."""
         self.cancel()
-        # After that it blocks its thread, and the code that joins the thread reports it.
+        # An application that has not ended then blocks its thread: the code that joins the thread reports that.
         with suppress(AppTimeout):
             self._drain(min(timeout, CANCEL_GRACE))
         self.ended = True
@@ -185,7 +191,7 @@ class Exchange(httpx.SyncByteStream):
             raise self._broken(f"received {received} bytes of a body of {self._expected} (its Content-Length)")
 
     def close(self) -> None:
-        """Leave, at the end or early. The application has ended when this returns."""
+        """Disconnect, and wait for the application's end. Raises its error, and ``AppTimeout``."""
         if self not in self._open:
             return
         self._open.discard(self)

@@ -22,6 +22,8 @@ from micropie.testing.errors import AppTimeout
 
 
 class LoopThread:
+    """A thread with an event loop. ``post`` runs a function in it, ``tasks`` starts tasks there."""
+
     tasks: anyio.abc.TaskGroup  # for posted functions; entered before the first post is possible
 
     def __init__(self, backend: str, backend_options: Mapping[str, Any] | None = None) -> None:

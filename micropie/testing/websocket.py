@@ -39,7 +39,7 @@ class WebSocketCall(AppCall[Message]):
         self.close_code = 1006
         self.close_reason = ""
 
-    def goodbye(self) -> Message:
+    def disconnect_message(self) -> Message:
         return {"type": "websocket.disconnect", "code": self.close_code, "reason": self.close_reason}
 
     def accept(self, message: Message) -> Message:
@@ -54,7 +54,7 @@ class WebSocketCall(AppCall[Message]):
         self._state = "closed" if is_last_of_denial else following
         if kind == "websocket.close":
             self._end_input(
-                {**self.goodbye(), "code": message.get("code", 1000), "reason": message.get("reason") or ""}
+                {**self.disconnect_message(), "code": message.get("code", 1000), "reason": message.get("reason") or ""}
             )
         return checked
 
