@@ -122,8 +122,9 @@ def _find_and_open(request: Request, response: Response, key: Key) -> Response:
             continue
         data = CACHE.unchanged(key, resolved)
         if data is None:
-            data = _content(resolved, reference.follow_symlinks)
-        if data is not None:
+            with open_resolved(resolved, reference.follow_symlinks) as file:
+                data = file.readall() if is_still(resolved, file) else None
+        if data is not None and len(data) == resolved.size:  # or else the file has been changed meanwhile
             CACHE.put(key, resolved, data, checked_at)
             return _from_memory(request, response, resolved, data)
     raise ResponseError(f"{reference.path!r} is changed all the time: it can't be sent")
@@ -149,15 +150,6 @@ def _from_disk(request: Request, response: Response, resolved: ResolvedFile) -> 
     data = b"".join(part)
     file.close()
     return _described(request, response, resolved, selection, data)
-
-
-def _content(resolved: ResolvedFile, follow_symlinks: bool) -> bytes | None:
-    """Return a file's content, or None if the file has been changed meanwhile."""
-    with open_resolved(resolved, follow_symlinks) as file:
-        if not is_still(resolved, file):
-            return None
-        data = file.readall()
-    return data if len(data) == resolved.size else None
 
 
 def _from_memory(request: Request, response: Response, resolved: ResolvedFile, data: bytes) -> Response:
