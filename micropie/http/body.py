@@ -70,8 +70,8 @@ class Body:
             piece, more = yield RECEIVE_STEP
             self._count(piece)
             if more:
-                # It grows by an eighth at a time and gives its bytes away without another copy: a join would take
-                # twice the body's size in memory.
+                # BytesIO grows by an eighth at a time, and ``getvalue`` makes no copy: a join would take twice the
+                # body's size in memory.
                 data = BytesIO()
                 data.write(piece)
                 while more:
@@ -98,7 +98,7 @@ class Body:
 
 
 class Performer(Protocol):
-    """A request, by which its body's flows are performed."""
+    """The part of a request that performs its body's flows."""
 
     def _perform(self, flow: Flow[T], /) -> T:
         """Perform a flow for a ``def`` handler, and wait for its result."""
@@ -110,7 +110,7 @@ class Performer(Protocol):
 class FlowIterator(Generic[T]):
     """An async iterator over the results of a flow until one is empty.
 
-    Not an async generator: one that is left in the middle, by a ``break``, has to be closed by hand.
+    It is no async generator, because one that is left by a ``break`` has to be closed by hand.
     """
 
     def __init__(self, step: Callable[[], Flow[T | None]], performer: Performer) -> None:

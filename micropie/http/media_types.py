@@ -63,7 +63,10 @@ def _parameters(value: str, header: str) -> tuple[str, dict[str, str]]:
 
 
 def disposition(value: str) -> tuple[str, str | None]:
-    """Return a part's name, and its file name or None. ``filename*`` counts only without a ``filename``."""
+    """Return a part's name, and its file name or None. ``filename*`` counts only without a ``filename``.
+
+    Raises ``BadRequest`` for a part without a name, and for a malformed header.
+    """
     usual = _AS_BROWSERS_WRITE_IT.fullmatch(value)
     if usual is not None:
         name, filename = usual.groups()

@@ -284,7 +284,7 @@ class Request:
 
     @property
     def body_params(self) -> Parameters:
-        """name -> values of the form, or of the JSON body's top level, where an array gives its elements."""
+        """The form, or the JSON body's top level: name -> values. An array in JSON gives its elements."""
         document = self._document
         if not isinstance(document, dict):
             return self._form_fields or {}

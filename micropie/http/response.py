@@ -96,7 +96,7 @@ class PendingResponse(Response):
 
 
 # All that a driver sends, checked: status, Content-Type, Content-Length (None: no such header), all other headers
-# (names in lower case), the body, the stream if it is one. A bare tuple, made and unpacked once a request: a class
+# (names in lower case), the body, the stream if it is one. A bare tuple, made and unpacked once per request: a class
 # costs ten times as much, a tenth of a request.
 Answer: TypeAlias = tuple[int, str | None, int | None, Sequence[tuple[str, str]], bytes, Stream | None]
 
@@ -186,7 +186,9 @@ def encode_body(body: object) -> tuple[bytes, str]:
 
 
 def checked_headers(pairs: Iterable[tuple[str, str]]) -> tuple[HeaderPairs, str | None, int | None]:
-    """Check headers. Returns them with names in lower case, then Content-Type and Content-Length, which they lack.
+    """Check headers. Return them with names in lower case; apart from them Content-Type and Content-Length, or None.
+
+    Headers of the connection are left out, with a warning in the log.
 
     Raises ``ResponseError`` for a name or value that is not text, is not latin-1 or has control characters.
     """

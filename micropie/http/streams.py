@@ -30,7 +30,7 @@ PART_CHUNK = 256 * 1024  # bytes; a hop to a worker thread and back costs as muc
 
 
 class Stream:
-    """A body in chunks. ``first`` is the chunk fetched ahead, or ``END``; ``source`` iterates over the others."""
+    """A body in chunks. ``first`` is the chunk fetched ahead, ``PENDING`` before; ``source`` iterates over the rest."""
 
     __slots__ = ("fetcher", "first", "is_async", "is_open", "source", "waits")
 
@@ -304,6 +304,8 @@ _PASSED_THROUGH = frozenset(
 
 
 class _Transformed:
+    """The common part of both kinds of iterator."""
+
     def __init__(self, source: Any, transform: StreamTransform) -> None:
         self._source = source
         self._transform = transform
@@ -332,7 +334,7 @@ class _SyncTransformed(_Transformed):
 
 
 class _AsyncTransformed(_Transformed):
-    """Also the awaitable of its next chunk, as only one is awaited at a time: this layer has no ``async def``."""
+    """Also the awaitable of its next chunk: this layer has no ``async def``, and one chunk is awaited at a time."""
 
     def __aiter__(self) -> _AsyncTransformed:
         return self
@@ -344,7 +346,7 @@ class _AsyncTransformed(_Transformed):
         if self._has_ended:
             raise StopAsyncIteration
         try:
-            # As ``await`` does. It also accepts an iterator without ``send``.
+            # As ``await`` does, but this also accepts an iterator without ``send``.
             chunk = yield from self._source.__anext__().__await__()
         except StopAsyncIteration:
             chunk = END

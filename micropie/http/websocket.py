@@ -1,4 +1,4 @@
-"""What a WebSocket may do, and when: its states as a table, its close codes, the allowed origins (RFC 6455).
+"""The rules of a WebSocket: its states as a table, its close codes, the allowed origins (RFC 6455).
 
 There is no I/O here. ``TRANSITIONS`` lists every legal transition; anything else raises an error that names the action
 and the state.
@@ -40,7 +40,7 @@ TRANSITIONS: Final[dict[tuple[str, str], str]] = {
     (OPEN, LEAVE): GONE,
 }
 
-# The table by state, because it is asked for every message.
+# The table by state, because it is read for every message.
 POSSIBLE: Final[dict[str, frozenset[str]]] = {
     state: frozenset(action for at, action in TRANSITIONS if at is state)
     for state in (CONNECTING, OPEN, REFUSED, CLOSED, GONE)
@@ -86,7 +86,7 @@ class Progress:
             raise self.refusal(method)
 
     def step(self, action: str) -> None:
-        """Do an action that is possible."""
+        """Change to the state after ``action``, which is possible now."""
         self.state = TRANSITIONS[self.state, action]
         self.possible = POSSIBLE[self.state]
 

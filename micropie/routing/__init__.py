@@ -1,1 +1,1 @@
-"""From an application's classes to routes, and from a request's path to a route and its arguments."""
+"""Compile an application's classes to routes, and find the route and the arguments of each request."""

@@ -1,8 +1,8 @@
 """Bind a request's values to a handler's parameters: its signature is compiled once into a ``Plan``.
 
 Path segments fill positional parameters. Each remaining parameter is looked up by name: in the query, in the form or
-the top level of a JSON body, among the files; its default comes last. The session is never searched: no value that a
-client writes into a URL may stand for one that the author reads from there, or the other way round.
+the top level of a JSON body, among the files; its default comes last. The session is never searched, so that a
+value which a client writes into a URL is never taken for one from the session, nor the other way round.
 """
 
 from __future__ import annotations
@@ -52,13 +52,13 @@ _Picker: TypeAlias = Callable[[Mapping[str, Any]], Sequence[Any]]
 
 
 class Plan:
-    """How a handler is called: ``plan.call(*plan.bind(request, segments, values))``.
+    """The way to call a handler: ``plan.call(*plan.bind(request, segments, values))``.
 
     ``takes_socket``: the caller puts a WebSocket before the arguments that are bound.
 
     ``takes_path``: whether segments of a path may become arguments; ``most_segments`` is how many. ``plain_args``: if
     the path gives exactly this many segments, they are the arguments as they are and ``bind`` can be skipped; -1 if
-    it can't be.
+    it can never be skipped.
     """
 
     def __init__(self, function: Callable[..., object], takes_socket: bool = False) -> None:
@@ -172,7 +172,10 @@ def _fixed_names(function: Callable[..., object]) -> set[str]:
 
 
 def _hints(function: Callable[..., object], names: Collection[str]) -> dict[str, object]:
-    """Return the annotations of the parameters ``names``; others may name what is imported for type checkers only."""
+    """Return the annotations of the parameters ``names``.
+
+    Other annotations are not read, because they may name imports that only type checkers see.
+    """
     *_, inner = layers(function)
     if not hasattr(inner, "__globals__"):
         inner = type(inner).__call__
@@ -239,7 +242,7 @@ def _plain_values(pick: _Picker, request: Request) -> Sequence[object] | None:
 
 
 def _by_name(wanted: Sequence[BoundParameter], request: Request, values: Mapping[str, object]) -> list[object]:
-    """Return the values of parameters, each from the first place that has its name."""
+    """Return the values of parameters, each found by its name. Raises 400 if one is missing or does not convert."""
     query = request.query_params
     form = request._form_fields or _NOTHING
     document = request._document
@@ -270,8 +273,11 @@ def _by_name(wanted: Sequence[BoundParameter], request: Request, values: Mapping
 
 
 def _from_segment(parameter: BoundParameter, value: object) -> object:
-    """Return the argument for a segment of the path, or for the value of a wildcard, which may be a number."""
-    if parameter.source is not None:  # a file or a body is no part of a path
+    """Return the argument for a segment of the path, or for the value of a wildcard, which may be a number.
+
+    Raises 400 if it does not convert, and 404 for a file or a whole body, which no path contains.
+    """
+    if parameter.source is not None:
         raise HTTPError(404)
     if parameter.from_text is not None and isinstance(value, str):
         value = _converted(parameter, parameter.from_text, value)
@@ -286,7 +292,7 @@ def _converted(parameter: BoundParameter, convert: Callable[[_Value], object], v
 
 
 def _upload(parameter: BoundParameter, request: Request) -> object:
-    """Return the file of this name; raise 400 if the parameter is annotated as something else."""
+    """Return the uploaded file, or a list of all; raise 400 if the parameter is annotated as something else."""
     if parameter.converter.expected != ANYTHING.expected and parameter.source is None:
         raise BadRequest(f"Parameter {parameter.name!r} must be {parameter.converter.expected}.")
     uploads = request.uploads[parameter.name]
@@ -294,11 +300,12 @@ def _upload(parameter: BoundParameter, request: Request) -> object:
 
 
 def _file(parameter: BoundParameter, request: Request) -> object:
-    """The source of a parameter that is annotated with ``UploadFile``."""
+    """Return the value of a parameter that is annotated with ``UploadFile``: the file or the default."""
     return _upload(parameter, request) if parameter.name in request.uploads else _default(parameter)
 
 
 def _default(parameter: BoundParameter) -> object:
+    """Return the default, or None for an optional parameter without one; raise 400 for a required parameter."""
     if parameter.default is not _REQUIRED:
         return parameter.default
     if parameter.converter.optional:

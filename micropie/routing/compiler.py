@@ -1,7 +1,7 @@
 """Compile a tree of applications into its ``Site``: at the first request, and again when the author changes the tree.
 
 Each application becomes two ``HandlerTree``, one for HTTP and one for WebSockets. Explicit routes are collected in one
-table for all applications of the tree; an application that is mounted begins tables below its prefix. Every mistake of
+table for all applications of the tree; an application that is mounted gets separate tables. Every mistake of
 the author is found here and raised as a ``SetupError`` that says what to write.
 """
 
@@ -25,9 +25,9 @@ from micropie.routing.site import Mounted, MountedApp, MountingSite, MountRoute,
 
 
 def build_site(root: AppDefinition, shutdown: ShutdownSignal, blocking: RouteKind = HANDLER) -> Site:
-    """Compile a tree of applications. Raises ``SetupError`` for one that can't be served.
+    """Return the ``Site`` of a tree of applications. Raises ``SetupError`` for one that can't be served.
 
-    ``shutdown`` ends the tree's event streams. ``blocking`` is how ``def`` handlers run: by a step (HANDLER), or
+    ``shutdown`` ends the tree's event streams. ``blocking`` is the kind of step for ``def`` handlers: HANDLER, or
     INLINE where the flow's thread may block.
     """
     config = root_config(root, shutdown)
@@ -42,8 +42,8 @@ def build_site(root: AppDefinition, shutdown: ShutdownSignal, blocking: RouteKin
 class _Tables:
     """Explicit routes and mounts of one tree of applications, collected while its applications are compiled.
 
-    ``base`` is where the tree is mounted, "" for the outermost. ``stated_names``: the paths of the routes that an
-    author has named.
+    ``base`` is the prefix of the tree's mount, "" for the outermost. ``stated_names``: the paths of the routes by the
+    names that authors gave them.
     """
 
     blocking: RouteKind
@@ -67,9 +67,9 @@ class _AppCompiler:
     tables: _Tables
     config: AppConfig
     prefix: str
-    """Where the application lies in these tables: "" or "/blog"."""
+    """The path of the application within the tree: "" or "/blog"."""
     names: str
-    """What the names of its routes begin with: "" or "blog."."""
+    """The beginning of its routes' names: "" or "blog."."""
     handlers: HandlerTree = field(init=False)
     sockets: HandlerTree = field(init=False)
 
@@ -77,6 +77,7 @@ class _AppCompiler:
         self.handlers, self.sockets = HandlerTree(self.config), HandlerTree(self.config)
 
     def compile(self, definition: AppDefinition) -> None:
+        """Add the routes of an application and of those inside it. Raises ``SetupError`` for the author's mistakes."""
         _check_middlewares(definition)
         config = self.config
         config.tree.setdefault(id(definition.app), config)
@@ -137,7 +138,7 @@ class _AppCompiler:
         child = _AppCompiler(self.tables, config, prefix, f"{self.names}{name}.")
         child.compile(definition)
         for tree, below in ((self.handlers, child.handlers), (self.sockets, child.sockets)):
-            tree.names.pop(name, None)
+            tree.names.pop(name, None)  # the application hides a handler of the same name
             tree.children[name] = below
 
     def _add_mount(self, mount: Mount, shared: AppDefinition | None) -> None:

@@ -1,7 +1,7 @@
-"""``AppConfig``: what holds for the requests of one ``App`` in a tree, compiled once and read by every request.
+"""``AppConfig``: the settings and objects of one ``App`` in a tree, made once and read by every request.
 
 Settings are plain values that an author writes (``settings.py``). A config is made of them (``inheritance.py``) and
-also has the objects that they describe, such as thread limits, the session store and the templates. A part that the
+has the objects that they describe as well, such as thread limits, the session store and the templates. A part that the
 application does not set itself is the same object as in the config of the application around it.
 """
 
@@ -72,12 +72,12 @@ class AppConfig:
     pool_threads: Threads
     """The threads that wait for the pool."""
     limits: Limits
-    """What a query and a form may have."""
+    """The limits of a query and a form."""
     sessions: SessionStore
     middlewares: Iterable[object]
-    """All from the outermost application to this one, at the moment: one that is appended later counts.
+    """All from the outermost application to this one, in a live view: one that is appended later counts.
 
-    For the outermost application its own list, because every request looks whether it is empty.
+    For the outermost application this is its own list, because every request checks whether it is empty.
     """
     ws_middlewares: Iterable[object]
     """The same for WebSockets."""
@@ -85,10 +85,10 @@ class AppConfig:
     """By status or exception class; this application's own replace those of the applications around it."""
     app: object
     prefix: str
-    """Where ``app`` lies in the tree: "" or "/blog"."""
+    """The path of ``app`` in the tree: "" or "/blog"."""
     templates: Templates
     channels: Channels
-    """Where it publishes and subscribes."""
+    """The channels in which it publishes and subscribes."""
     shutdown: ShutdownSignal
     """Set when the server is told to stop; one for the whole tree."""
     tree: dict[int, AppConfig]
@@ -102,11 +102,11 @@ class AppConfig:
         other than these two.
         """
         kinds = type(error).__mro__
-        own: list[ErrorKey] = [kind for kind in kinds if kind not in _ANY and kind in self.error_handlers]
+        own: list[ErrorKey] = [kind for kind in kinds if kind not in _CATCH_ALL and kind in self.error_handlers]
         if own:
             return self.error_handlers[own[0]], True
         other: list[ErrorKey] = [key for key in (status, *kinds) if key in self.error_handlers]
         return (self.error_handlers[other[0]], False) if other else (None, False)
 
 
-_ANY: tuple[type[Exception], ...] = (HTTPError, Exception)
+_CATCH_ALL: tuple[type[Exception], ...] = (HTTPError, Exception)

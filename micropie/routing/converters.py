@@ -1,8 +1,8 @@
-"""Convert text (a path, a query, a form) or a JSON value to what a parameter is annotated with.
+"""Convert text (a path, a query, a form) or a JSON value to the type that a parameter is annotated with.
 
 ``converter_for`` compiles an annotation to a ``Converter`` once; a request only calls it. A ``Converter`` has two
-functions because text and JSON differ: ``"1"`` is a whole number in a query and in JSON, and JSON's ``true`` is not.
-Its ``expected`` completes the sentence "Parameter 'x' must be ...".
+functions because text and JSON differ: for a bool, ``1`` in a query means true, but ``1`` in JSON is a number and is
+refused. Its ``expected`` completes the sentence "Parameter 'x' must be ...".
 """
 
 from __future__ import annotations
@@ -136,7 +136,7 @@ _SIMPLE: dict[object, Converter] = {
 
 
 def converter_for(annotation: object, parameter: str) -> Converter:
-    """Return the converter for an annotation. Raises ``SetupError`` for one that text and JSON can't become."""
+    """Return the converter for an annotation. Raises ``SetupError`` for one without a conversion."""
     if get_origin(annotation) is Annotated:
         annotation = get_args(annotation)[0]
     if annotation in _SIMPLE:
@@ -181,6 +181,7 @@ def _one_of(choices: Mapping[str, object]) -> Converter:
             raise ValueError(value) from None
 
     def choose_json(value: object) -> object:
+        # Only a bool chooses a bool: as text, JSON's true and "True" are the same.
         if not isinstance(value, str | int | float) or isinstance(value, bool) != isinstance(choose(value), bool):
             raise ValueError(value)
         return choose(value)
@@ -213,7 +214,7 @@ def _first_that_fits(converts: Iterable[Callable[[T], object]], value: T) -> obj
 
 
 def _optional(inner: Converter) -> Converter:
-    # Forms send an empty field for "nothing entered"; only for text is that a value.
+    # Forms send an empty field for "nothing entered". It is None, except for text, of which "" is a value.
     keeps_empty = inner in (_SIMPLE[str], ANYTHING) or inner.many is not None
     return inner._replace(
         from_text=lambda text: None if text == "" and not keeps_empty else inner.from_text(text),
@@ -279,7 +280,7 @@ def is_structure(annotation: object) -> TypeGuard[type]:
 
 
 def is_pydantic(annotation: object) -> TypeGuard[_PydanticModel]:
-    """Return whether this is a pydantic model; pydantic itself need not be imported to tell."""
+    """Return whether this is a pydantic model; pydantic itself is not imported for that."""
     return hasattr(annotation, "model_validate") and hasattr(annotation, "model_fields")
 
 
@@ -322,7 +323,10 @@ def _one_or_all(texts: list[str]) -> str | list[str]:
 
 
 def _form_reader(hint: object) -> _FormReader:
-    """Return a function from a field's texts to a value; a form can't tell a list of one, a tick or an empty value."""
+    """Return a function from the texts of a form's field to a value.
+
+    In a form, a list of one looks like a single value, a ticked box is the text "on", and None is the text "".
+    """
     members = get_args(hint) if get_origin(hint) in (Union, types.UnionType) else (hint,)
     if any((get_origin(member) or member) in _COLLECTIONS for member in members):
         return _identity

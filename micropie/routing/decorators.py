@@ -56,6 +56,7 @@ def _with_mark(function: Function, attribute: str, mark: object) -> Function:
 
 
 def _marker(mark: RouteMark, attribute: str = "__micropie_routes__") -> Callable[[Function], Function]:
+    """Return a decorator that adds ``mark`` to the marks of a function."""
     # A new list for each mark: a subclass's override must not change the marks of its parent's method.
     return lambda function: _with_mark(function, attribute, [*marks_of(function, attribute), mark])
 
@@ -107,7 +108,7 @@ delete = _MethodDecorator("DELETE")
 
 
 def run_in(placement: str) -> Callable[[Function], Function]:
-    """Run the handler below there, whatever the application's ``run_in`` says: ``@run_in("thread")``.
+    """Run the handler below at ``placement``, whatever the application's ``run_in`` says: ``@run_in("thread")``.
 
     ``"loop"``: on the event loop, or in the server's own thread under WSGI, for a ``def`` that never blocks.
     ``"thread"``: in a worker thread, where it may block, the default for ``def``. ``"process"``: in a process of a

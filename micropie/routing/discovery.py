@@ -61,9 +61,9 @@ def is_method(value: object) -> bool:
 
 
 def _bound(value: Any, instance: object) -> Any:
-    """Return a function of a class as ``instance.name`` would, with the decorators' marks of a staticmethod and such.
+    """Bind a function of a class as ``instance.name`` does, and keep the marks that decorators left on it.
 
-    Of these Python binds the function inside, which has none of the marks.
+    A decorator above ``@staticmethod`` and such marks the descriptor. Python binds the function inside, without marks.
     """
     bound = value.__get__(instance, type(instance)) if hasattr(value, "__get__") else value
     if isinstance(value, functools.singledispatchmethod):

@@ -44,7 +44,7 @@ class AppDefinition:
     socket_functions: list[tuple[Callable[..., object], RouteMark]]
     """Plain functions that answer WebSockets."""
     template_names: dict[str, object]
-    """What its templates see beside the values that they are given."""
+    """Values by name that its templates see beside those that a handler gives them."""
     children: dict[str, AppDefinition]
     mounts: list[tuple[Mount, AppDefinition | None]]
     """The mounts, with a definition for an ``App`` that shares sessions and hooks with this one."""
@@ -142,7 +142,7 @@ def _limits(settings: Settings) -> Limits:
 
 
 class _Chain:
-    """Two lists of middleware as one, always as they are at the moment."""
+    """A live view of two lists of middleware as one."""
 
     def __init__(self, outer: Iterable[object], inner: Iterable[object]) -> None:
         self._parts = (outer, inner)

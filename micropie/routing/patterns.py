@@ -49,7 +49,8 @@ class Pattern:
     """One explicit path.
 
     ``text`` is the path as the author wrote it. ``literal`` is the same if it has no wildcards, else None. ``names``
-    are those of its wildcards. ``shape`` is equal for patterns that match the same paths. Raises ``SetupError``.
+    are those of its wildcards. ``shape`` is equal for patterns that match the same paths. Raises
+    ``SetupError`` for a path that can't be read.
     """
 
     def __init__(self, text: str) -> None:
@@ -80,7 +81,7 @@ class Pattern:
         return None if "<" in segment else segment
 
     def match(self, path: str) -> dict[str, object] | None:
-        """Return the wildcards' values by name, or None if the pattern does not match."""
+        """Return the wildcards' values by name; None if the path does not fit, or a value has ".." as a segment."""
         found = self._match(path)
         if found is None:
             return None
@@ -102,7 +103,7 @@ class Pattern:
             path += (text.replace("/", ESCAPED_SLASH) if rule == _KINDS[""].rule else text) + literal
         found = self._match(path)
         matched = [_text(text) for text in found.groups()] if found else []
-        # All values are compared, because the pattern may split "a-b" at another place than where it was joined.
+        # All values are compared, because the pattern may split "a-b" elsewhere than it was joined.
         if (
             matched != [*texts.values()]
             or any(map(_climbs, matched))

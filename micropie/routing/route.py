@@ -18,10 +18,10 @@ METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS",
 
 
 class RouteMark(NamedTuple):
-    """What ``@route``, ``@get`` and the like leave on a function.
+    """The mark that ``@route``, ``@get`` and the other decorators leave on a function.
 
     ``path``: None for the path of the function's name. ``methods``: () for all. ``name``: for ``url_for``, None for
-    the function's own. ``run_in``: None for where the function or the application says.
+    the function's own. ``run_in``: None if the function's ``@run_in`` or the application decides.
     """
 
     path: str | None
@@ -31,13 +31,13 @@ class RouteMark(NamedTuple):
 
 
 def marks_of(function: object, attribute: str = "__micropie_routes__") -> list[RouteMark]:
-    """Return the marks of a function. ``functools.wraps`` copies them to a decorator's."""
+    """Return the marks of a function. ``functools.wraps`` copies them to a wrapping function."""
     marks: list[RouteMark] = getattr(function, attribute, [])
     return marks
 
 
 def checked_methods(methods: Iterable[str]) -> tuple[str, ...]:
-    """Return HTTP methods in upper case. Raises ``SetupError`` for a str, for none at all and for unknown ones."""
+    """Return HTTP methods in upper case. Raises ``SetupError`` for a str, an empty list and unknown methods."""
     if isinstance(methods, str):
         raise SetupError(f'methods is a list: write methods=["{methods.upper()}"]')
     if not isinstance(methods, Iterable):
@@ -56,11 +56,11 @@ class Route:
 
     ``step_kind`` is AWAIT, HANDLER, POOL or INLINE. ``blocking`` is the kind for a ``def`` handler: HANDLER, or INLINE
     where the flow's thread may block. ``limited_step_kind`` is the kind when a time limit is set, which needs a step.
-    ``placement`` is where the route wants the handler to run, None for where the function or the application says.
+    ``placement`` is where the route wants the handler to run, None if the function's ``@run_in`` or the application
+    decides.
 
-    ``reads_body``: no form and no JSON is received for the handler. ``plain_args``: so many path segments are the
-    arguments as they are, see ``Plan``. ``takes_socket``: the handler answers WebSockets, and ``call`` takes the
-    socket before its arguments.
+    ``reads_body``: no form and no JSON is received for the handler. ``plain_args`` and ``most_segments``: see
+    ``Plan``. ``takes_socket``: the handler answers WebSockets, and ``call`` takes the socket before its arguments.
     """
 
     __slots__ = (
@@ -147,6 +147,7 @@ def _plan(function: Callable[..., object], name: str, takes_socket: bool) -> Pla
 
 
 def _step_kind(function: Callable[..., object], blocking: RouteKind, placement: str) -> RouteKind:
+    """Return how to run a handler: AWAIT, POOL, INLINE, or ``blocking`` for a ``def`` that may block."""
     *_, inner = layers(function)
     if inspect.iscoroutinefunction(function) or inspect.iscoroutinefunction(inner):
         return AWAIT

@@ -28,7 +28,7 @@ class Resource:
         self.by_method: dict[str, Route] = {}
 
     def add(self, route: Route, path: str) -> None:
-        """Add an explicit route. Raises ``SetupError`` where two routes would answer the same."""
+        """Add a route. Raises ``SetupError`` if two routes would answer the same requests."""
         taken = [method for method in route.methods if method in self.by_method]
         if taken or (not route.methods and self.any is not None):
             other = self.by_method[taken[0]] if taken else self.any
@@ -46,7 +46,7 @@ class Resource:
 
     @property
     def allowed(self) -> set[str]:
-        """The methods of a resource that has handlers by method."""
+        """The methods that a 405 names: those of the handlers, HEAD beside GET, and OPTIONS."""
         head = {"HEAD"} if "GET" in self.by_method else set()
         return {*self.by_method, *head, "OPTIONS"}
 
@@ -82,7 +82,11 @@ class HandlerTree:
             self.index = resource
 
     def find(self, segments: Sequence[str]) -> Match | None:
-        """Match below the inner applications: a name, the deepest ``default``, the deepest ``index``, in this order."""
+        """Return the match of a path, or None.
+
+        In the deepest application that the path leads into, a name is tried, or ``index`` if no segment is left. Then
+        follow the deepest ``default`` of those on the way, and that ``index`` if it takes the segments as arguments.
+        """
         first = segments[0] if segments else None
         if first in self.names:  # the short cut of most paths: no inner application has this name
             return self.names[first], segments[1:], NO_VALUES
@@ -111,7 +115,7 @@ class HandlerTree:
         return trail
 
     def walk(self, prefix: str = "") -> Iterator[tuple[str, Resource]]:
-        """Yield every path that needs no arguments, with its resource."""
+        """Yield the path of every ``index`` and of every handler found by name, with its resource."""
         if self.index is not None:
             yield prefix or "/", self.index
         for name, resource in self.names.items():
@@ -123,7 +127,7 @@ class HandlerTree:
 class Router:
     """The frozen tables of a whole tree of applications.
 
-    ``exact`` and ``below`` are short cuts to what ``find`` returns: by method, whole paths that need no arguments (with
+    ``exact`` and ``below`` are short cuts to what ``find`` returns: by method, whole paths without arguments (with
     or without a slash at the end), and the paths of handlers that take the one segment that follows. ``routes`` are all
     routes by name, each with its path and its pattern, None for one that is found by the handler's name.
     """
@@ -242,5 +246,5 @@ class Router:
 
 
 def _first_route(resource: Resource) -> Route:
-    """Return a route of a resource that was found by name: it has one for every method, or one for some."""
+    """Return a route of a resource, which has at least one: for every method, or by method."""
     return resource.any or next(iter(resource.by_method.values()))

@@ -1,4 +1,4 @@
-"""The settings of an ``App``: names, defaults and checks, without anything that is made of them."""
+"""The settings of an ``App``: their names, defaults and checks. ``inheritance.py`` makes objects of them."""
 
 from __future__ import annotations
 
@@ -27,10 +27,10 @@ class Settings:
     """
 
     max_body_size: int = 16 * MEBIBYTE
-    """The most bytes of a request's body, 16 MiB by default; a longer one gets 413 (Django: 2.5 MiB, Flask: any)."""
+    """The most bytes of a request's body, 16 MiB by default; longer ones get 413 (Django: 2.5 MiB, Flask: no limit)."""
     body_timeout: float | None = 30.0
-    """Seconds to wait for the next byte of a body, 30 by default, None without end; then 408 (asgi only: under wsgi the
-    server's own time-out holds)."""
+    """Seconds to wait for the next byte of a body, 30 by default, None for no limit; then 408 (asgi only: under wsgi
+    the server's own time-out holds)."""
     max_form_field_size: int = MEBIBYTE
     """The most bytes of one form field that is not a file, 1 MiB by default; a longer one gets 413."""
     max_form_fields: int = 1000
@@ -45,10 +45,10 @@ class Settings:
     """How many processes a server's worker has for handlers with ``run_in="process"``; None, the default, for one per
     processor that it may use."""
     pool: Executor | None = None
-    """A ``concurrent.futures.Executor`` that runs these handlers instead; None, the default, for processes."""
+    """A ``concurrent.futures.Executor`` that runs such handlers instead of processes; None, the default, for none."""
     pool_timeout: float = 30.0
-    """Seconds that such a handler, or one chunk of its stream, may take, 30 by default; then 503, and the process is
-    ended."""
+    """Seconds that a handler with ``run_in="process"``, or one chunk of its stream, may take, 30 by default; then 503,
+    and the process is ended."""
     background_timeout: float = 30.0
     """Seconds after its answer that a request's ``after_response`` functions may take, 30 by default; then they are
     given up, with a line in the log."""
@@ -65,18 +65,18 @@ class Settings:
     """Returns whether a cookie's value may be a session's id, before the backend is asked for it; None, the default,
     for a check of its characters and length where the backend needs one."""
     session_cookie_secure: bool | None = None
-    """Whether the session's cookie is sent over https only; None, the default, if the request that sets it is https."""
+    """Whether the session's cookie is sent over https only; None, the default, if it is set over https."""
     websocket_max_size: int = MEBIBYTE
     """The most bytes of one WebSocket message, 1 MiB by default (uvicorn: 16 MiB); a longer one closes with 1009."""
     websocket_timeout: float | None = None
-    """Seconds to wait for a message of a WebSocket's client, pings not counted, None by default for without end; then
-    it is closed with 1001."""
+    """Seconds to wait for a message of a WebSocket's client, pings not counted, None by default for no limit; then it
+    is closed with 1001."""
     websocket_send_timeout: float | None = 30.0
-    """Seconds to wait until a WebSocket's client takes a message, 30 by default, None without end; then it is closed
+    """Seconds to wait until a WebSocket's client takes a message, 30 by default, None for no limit; then it is closed
     with 1008."""
     websocket_grace: float | None = 10.0
-    """Seconds that a WebSocket handler may go on after its client has gone, 10 by default, None without end; then it is
-    cancelled."""
+    """Seconds that a WebSocket handler may go on after its client has gone, 10 by default, None for no limit; then it
+    is cancelled."""
     websocket_origins: Sequence[str] = ()
     """Other origins whose pages may open WebSockets, none by default: ``["https://example.com"]``, ``["*"]`` for all;
     others get 403."""
@@ -84,7 +84,7 @@ class Settings:
     """The event loop that runs ``async def`` handlers under wsgi: "asyncio" (default) or "trio"."""
     mount_timeout: float | None = 60.0
     """Seconds that a mounted ASGI application may take to begin its answer and between two chunks under wsgi, 60 by
-    default, None without end; then 504. The outermost application's also limits its start and its stop."""
+    default, None for no limit; then 504. The outermost application's also limits its start and its stop."""
     templates: str | PathLike[str] = DIRECTORY
     """The directory of the templates, "templates" by default, relative to the working directory."""
     template_filters: Mapping[str, Callable[..., object]] = field(default_factory=dict)
@@ -110,31 +110,34 @@ class Settings:
         if not changes:
             return self
         # An outer application's filters and globals stay: a template may include one that needs them.
-        merged = {name: {**getattr(self, name), **changes[name]} for name in _ADDED if _is_named(changes.get(name))}
+        merged = {
+            name: {**getattr(self, name), **changes[name]} for name in _MERGED if _is_namespace(changes.get(name))
+        }
         return replace(self, **{**changes, **merged})
 
 
-_ADDED = ("template_filters", "template_globals")
+_MERGED = ("template_filters", "template_globals")
 
 
-def _is_named(value: object) -> TypeGuard[Mapping[str, object]]:
+def _is_namespace(value: object) -> TypeGuard[Mapping[str, object]]:
+    """Return whether every key of a mapping is an identifier, which a template can name."""
     return isinstance(value, Mapping) and all(isinstance(name, str) and name.isidentifier() for name in value)
-
-
-def _are_origins(value: object) -> bool:
-    return isinstance(value, list | tuple | set | frozenset) and all(map(is_origin, value))
 
 
 _SIZES = ("max_body_size", "max_form_field_size", "max_form_fields", "max_form_files", "thread_queue")
 _TIMEOUTS = ("body_timeout", "mount_timeout", "websocket_timeout", "websocket_send_timeout", "websocket_grace")
 
-# Settings, whether a value is right for them, and what the error message says that they take.
+# Names of settings, a check of their values, and the values that the error message asks for.
 _RULES: tuple[tuple[Sequence[str], Callable[[object], bool], str], ...] = (
     ((*_SIZES, "websocket_max_size"), lambda value: is_count(value, least=0), "a whole number, 0 or more"),
     (("threads", "session_timeout"), lambda value: is_count(value, least=1), "a whole number, 1 or more"),
     (_TIMEOUTS, lambda value: value is None or value == inf or is_duration(value), "seconds above 0, or None"),
     (("background_timeout", "pool_timeout"), is_duration, "seconds above 0"),
-    (("websocket_origins",), _are_origins, 'a list of origins: ["https://example.com"], or ["*"] for any'),
+    (
+        ("websocket_origins",),
+        lambda value: isinstance(value, list | tuple | set | frozenset) and all(map(is_origin, value)),
+        'a list of origins: ["https://example.com"], or ["*"] for any',
+    ),
     (("pool",), lambda value: value is None or isinstance(value, Executor), "an Executor, or None"),
     (("processes",), lambda value: value is None or is_count(value, least=1), "1 or more, or None"),
     (
@@ -153,8 +156,8 @@ _RULES: tuple[tuple[Sequence[str], Callable[[object], bool], str], ...] = (
     (("templates",), lambda value: isinstance(value, str | PathLike), "the path of a directory"),
     (
         ("template_filters",),
-        lambda value: _is_named(value) and all(map(callable, value.values())),
+        lambda value: _is_namespace(value) and all(map(callable, value.values())),
         'a dict of functions by name, {"money": money}',
     ),
-    (("template_globals",), _is_named, 'a dict of values by name, {"site_name": "Pies"}'),
+    (("template_globals",), _is_namespace, 'a dict of values by name, {"site_name": "Pies"}'),
 )

@@ -26,8 +26,8 @@ class Site:
     """A whole tree of applications, frozen. ``config`` is the outermost application's.
 
     ``exact[method][path]`` is the short cut for paths without arguments, ``below[method][path]`` for paths with one
-    more segment, which is the argument; ``find`` uses it and does all others. ``sockets`` are the separate tables of
-    WebSockets: no handler is reached by the other protocol.
+    more segment, which is the argument. ``find`` uses ``below`` and finds all other paths, too. ``sockets`` are the
+    separate tables of WebSockets: no handler is reached by the other protocol.
     """
 
     __slots__ = ("__weakref__", "below", "config", "exact", "has_mounts", "router", "sockets")
@@ -60,7 +60,7 @@ class Site:
             config.pool.close()
 
     def refusal(self, request: Request, error: Exception) -> Exception:
-        """Return why a request has no route: ``error``, or 426 for a WebSocket that came as a plain request."""
+        """Return the error of a request without a route: ``error``, or 426 for a WebSocket sent as a plain request."""
         if not isinstance(error, HTTPError) or "websocket" not in request.headers.get("upgrade", "").lower():
             return error
         routes = self.socket_routes(request)
@@ -89,7 +89,7 @@ class Site:
         """Return the configuration of a request without a route: that of the deepest application on its path."""
         try:
             return self.router.config_of(self._segments(request))
-        except HTTPError:  # a path that leads nowhere
+        except HTTPError:  # a path that is malformed
             return self.config
 
     def _segments(self, request: Request) -> list[str]:
@@ -97,7 +97,7 @@ class Site:
 
 
 class MountedApp(Site):
-    """An application of the tree that lies at a prefix, with tables of its own."""
+    """An application of the tree that is mounted at a prefix and has separate tables."""
 
     __slots__ = ("prefix",)
 
@@ -174,7 +174,7 @@ class MountingSite(Site):
                 _name_routes(sockets, entry.prefix, entry.sockets)
 
     def find(self, request: Request) -> RouteMatch | Handover:
-        """The route of a request, see ``Site``."""
+        """Return the route of a request, or the mounted application that answers by itself; see ``Site``."""
         raw_path = request.raw_path
         entry = self._mounts.find(raw_path)
         if entry is None:
@@ -192,7 +192,7 @@ class MountingSite(Site):
         return entry.config_of(request) if isinstance(entry, MountedApp) else super().config_of(request)
 
     def socket_routes(self, request: Request) -> Site | Handover:
-        """See ``Site``; an ASGI application has its own WebSockets, a WSGI application has none."""
+        """Return where to look, see ``Site``. An ASGI application serves its WebSockets itself; WSGI has none."""
         raw_path = request.raw_path
         entry = self._mounts.find(raw_path)
         if isinstance(entry, MountedApp):
@@ -203,10 +203,11 @@ class MountingSite(Site):
 
 
 def delegate_route(request: Request) -> tuple[MountRoute, Request, MountedPath]:
-    """Where a hook leads that sets ``request._subapp``, and with ``_subapp_path`` what of the path is for that one.
+    """Return the arguments of the MOUNT step that passes a request on to the application in ``request._subapp``.
 
-    What stands before that in the request's path becomes the prefix. A slash at its beginning may be left out, and the
-    bare prefix be "/".
+    A hook sets that, and may set ``request._subapp_path``: the end of the request's path that the application gets.
+    The text before it becomes the prefix. A slash at its beginning may be left out, and "/" may stand for the bare
+    prefix. Without it the application gets the whole path.
     """
     target, path = request._subapp, request.path
     below = path if request._subapp_path is None else request._subapp_path
@@ -221,7 +222,7 @@ def delegate_route(request: Request) -> tuple[MountRoute, Request, MountedPath]:
 
 
 def _name_routes(outer: Router, prefix: str, router: Router) -> None:
-    """Give the routes of a mounted application their names in the outer one's."""
+    """Add the named routes of a mounted application to ``outer``, for ``url_for``."""
     for name, (path, pattern) in router.routes.items():
         if pattern is not None:
             outer.routes.setdefault(name, (path, Pattern(prefix + pattern.text)))

@@ -132,7 +132,7 @@ def _unquoted(text: str) -> str:
 
 
 def parse_checked(query: bytes, limits: Limits) -> dict[str, list[str]]:
-    """Do as ``parse_query``; the limits are checked before each field is decoded."""
+    """Return the same as ``parse_query``, and check the limits before each field is decoded."""
     fields: dict[str, list[str]] = {}
     budget = Budget(limits)
     *pairs, last = query.split(b"&", limits.max_fields)  # one pair too many is seen as the last
@@ -148,7 +148,7 @@ def parse_checked(query: bytes, limits: Limits) -> dict[str, list[str]]:
 
 
 def _decoded(raw: bytes, budget: Budget) -> bytes:
-    # First the least that it can be: to decode 6 MiB of %41 takes a second.
+    # First the least length that it can have, because decoding 6 MiB of %41 takes a second.
     budget.measure(len(raw) - 2 * raw.count(b"%"))
     data = unquote_to_bytes(raw)
     budget.measure(len(data))

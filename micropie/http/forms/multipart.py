@@ -73,6 +73,7 @@ class PartParser:
             raise BadRequest("The multipart form is cut off before its last boundary.") from None
 
     def _opened(self, start: bytes) -> bytes:
+        """Return the bytes to parse: all since the start once the first boundary is complete, b"" before."""
         if start.startswith(self._openings):
             self._opening = None
             return start
@@ -116,6 +117,7 @@ class PartParser:
         return answer
 
     def _begin(self, pairs: list[tuple[str, str]]) -> PartHead:
+        """Check the headers of a part, count the part, and return its head."""
         headers = {name.lower(): value for name, value in pairs}
         if len(headers) < len(pairs):
             raise BadRequest("A part of the form has a header twice.")
@@ -226,7 +228,7 @@ def boundary_of(parameters: dict[str, str]) -> str:
     return parameters.get("boundary", "")
 
 
-# RFC 2046, section 5.1.1, allows 70 of fewer characters; clients are known to send more and others.
+# RFC 2046, section 5.1.1, allows 70 characters of a smaller set; some clients send more, and others.
 _BOUNDARY = re.compile("[!-~](?:[ -~]{0,254}[!-~])?")
 _UNFIT_HEADER_LINE = re.compile(rb"[ \t]|.*?[\x00-\x08\x0a-\x1f\x7f]", re.DOTALL)
 
@@ -238,7 +240,7 @@ def _push_parser(boundary: str, limits: Limits) -> Any:
         raise BadRequest("The Content-Type header of the multipart form has no valid boundary.")
     parser = _checked_parser()(
         boundary,
-        # Whether this counts the CR depends on the chunks. Ours is exact, below; this one bounds the memory.
+        # Whether this counts the CR depends on the chunks. It bounds the memory; the check below is exact.
         max_header_size=2 * limits.max_part_header_size + 2,
         max_header_count=limits.max_part_headers,
     )
@@ -248,17 +250,19 @@ def _push_parser(boundary: str, limits: Limits) -> Any:
 
 @cache
 def _checked_parser() -> Any:
+    """Return the push parser's class with stricter checks, made at the first use: ``multipart`` may be missing."""
+
     class CheckedParser(multipart.PushMultipartParser):  # type: ignore[misc]
         longest_header = 0
 
         def _on_segment_headerline(self, line: bytes) -> None:
-            # A bare LF is refused or not as the chunks fall; a folded line can be repeated for ever.
+            # The parser would refuse a bare LF or not, depending on the chunks; a folded line can be repeated for ever.
             if _UNFIT_HEADER_LINE.match(line):
                 raise multipart.ParserError("unfit header line")
             if len(line) > self.longest_header:
                 raise multipart.ParserLimitReached("header line too long")
             super()._on_segment_headerline(line)
-            # RFC 7578 has no Content-Length in parts, and its check would race our limits as the chunks fall.
+            # RFC 7578 has no Content-Length in parts. Whether it or a limit is checked first depended on the chunks.
             self._segment_limit = -1
 
     return CheckedParser

@@ -1,7 +1,7 @@
 """A multipart form part by part, as it arrives or as it was received: ``request.parts()``.
 
 Reading is written once, as flows, as everywhere below the drivers. ``Part`` (of a ``for``) and ``AsyncPart`` (of an
-``async for``) only have them performed. The rest of a part is skipped when the next one is asked for; the rest of the
+``async for``) only perform them. The rest of a part is skipped when the next one is asked for; the rest of the
 body is never received.
 """
 
@@ -125,7 +125,7 @@ class _Part:
     raw_filename: str | None
     """The file's name as the client sent it, which is no path to trust; None for a field that is not a file."""
     headers: dict[str, str]
-    """The part's own headers, names in lower case; none of a field that was received before."""
+    """The part's own headers, names in lower case; empty for a field that was received before."""
 
     def __init__(self, head: PartHead, source: PartSource, performer: Performer) -> None:
         self.name, self.raw_filename, self.headers = head
@@ -164,7 +164,7 @@ class _Part:
 
     def _read(self, n: int) -> Flow[bytes]:
         """Return ``n`` bytes, fewer at the end; the rest if ``n`` is negative."""
-        data = BytesIO()  # gives its bytes away without another copy of them
+        data = BytesIO()  # its ``getvalue`` makes no copy
         missing = n
         while n < 0 or missing:
             if not self._rest or n < 0:

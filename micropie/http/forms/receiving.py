@@ -20,10 +20,10 @@ FORM = "application/x-www-form-urlencoded"
 
 
 def receive_body(request: Request, reads_body: bool) -> Flow[None] | None:
-    """Receive a form, files or JSON. Return None if that is done, or the flow that does it.
+    """Receive a form, files or JSON. Return None if nothing is left to do, else the flow that does it.
 
     A body that has arrived in one piece, as most have, takes no step. ``reads_body``: the handler receives it itself.
-    Raises 400 and 413 for the announced length, for any media type, and what is wrong with the body.
+    Raises 400 and 413 for the announced length, whatever the media type is, and 400, 413 and 415 for a bad body.
     """
     media_type, parameters, length = request._framing()
     limit = request.config.settings.max_body_size

@@ -1,7 +1,7 @@
 """A file that a client uploaded: its bytes, on disk past 1 MiB, and the name that the client states.
 
 ``raw_filename`` and ``headers`` are kept as the client sent them; only ``filename`` is safe in a path. Nothing here
-parses, and nothing waits for anything but the disk.
+parses, and the disk is all that is waited for.
 """
 
 from __future__ import annotations
@@ -151,6 +151,6 @@ class NewFile:
         with self._lock:
             self._is_discarded = True
             if self._file is not None:
-                with suppress(OSError):  # a full disk: what is still to be written is not wanted
+                with suppress(OSError):  # a full disk: the unwritten rest is not needed
                     self._file.close()
                 self.path.unlink(missing_ok=True)

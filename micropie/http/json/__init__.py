@@ -2,9 +2,9 @@
 
 ``make_codec`` gives a pair ``(dumps, loads)``. ``encoder`` and ``decoder`` are the contract, on the standard library's
 ``json``; orjson only makes it fast. Where orjson would answer otherwise (it writes null for NaN and reads 2**64
-as a float) it is not asked or not believed, so a deployment without it sends and accepts the same values and raises
-the same errors. The bytes differ in the exponents of floats alone: 1e-7 is written 1e-07 without orjson. A rule about
-JSON belongs into one of the other two modules.
+as a float) it is not used, or its result is not taken, so a deployment without it sends and accepts the same values and
+raises the same errors. The bytes differ in the exponents of floats alone: 1e-7 is written 1e-07 without orjson. A rule
+about JSON belongs in one of the other two modules.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ OLDEST_ORJSON = (3, 11, 6)  # CVE-2025-67221: before it, dumps() of deep values 
 
 
 def make_codec(module: ModuleType | None) -> tuple[Dumps, Loads]:
-    """Return ``(dumps, loads)`` with this orjson; without, if it is None or too old. The values are the same."""
+    """Return ``(dumps, loads)`` on the orjson ``module``, or on the standard library if it is None or too old."""
     if module is None or tuple(map(int, re.findall(r"\d+", module.__version__)[:3])) < OLDEST_ORJSON:
         return dumps_plain, loads_plain
     return _fast_dumps(module), _fast_loads(module)
@@ -40,18 +40,18 @@ def make_codec(module: ModuleType | None) -> tuple[Dumps, Loads]:
 
 def _fast_dumps(module: ModuleType) -> Dumps:
     encode: Callable[..., bytes] = module.dumps
-    # Without these it has its own rules: it drops a dataclass's _names, and ignores a mapping's own items().
+    # Without these options orjson drops a dataclass's _names, and ignores a mapping's own items().
     options = module.OPT_PASSTHROUGH_DATETIME | module.OPT_PASSTHROUGH_DATACLASS
     options |= module.OPT_PASSTHROUGH_SUBCLASS
 
     def dumps(value: object) -> bytes:
         try:
             data = encode(value, to_builtin, options)
-        except TypeError:  # large integers, keys that are not str, mistakes: the plain writer knows
+        except TypeError:  # large integers, keys that are not str, mistakes: ``dumps_plain`` decides
             data = b""
         if not data:
             return dumps_plain(value)
-        # None, or a NaN. find(), because ``in`` tries whether the pattern is an int first: 50 ns more.
+        # A null is None or a NaN. find(), because ``in`` first tries whether the pattern is an int: 50 ns more.
         if data.find(b"null") >= 0:
             refuse_nan((value,))
         return data
@@ -67,14 +67,14 @@ def _fast_loads(module: ModuleType) -> Loads:
             data = as_bytes(data)
         if len(data) > MAX_DEPTH_IN:
             check_depth(data)
-        # Every 4th byte of 19 digits shows 4 of them: a quarter of the work to find that there are none.
+        # Of 19 digits in a row, at least 4 are at every 4th byte: searching these alone is a quarter of the work.
         if data[3::4].translate(_DIGITS).find(b"0000") >= 0 and _LONG_NUMBER.search(data):
             return loads_plain(data)
         try:
             return decode(data)
         except ValueError:
             pass
-        return loads_plain(data)  # the same sentence as without orjson
+        return loads_plain(data)  # for the same error message as without orjson
 
     return loads
 

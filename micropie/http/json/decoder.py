@@ -54,7 +54,7 @@ def as_bytes(data: bytes | bytearray | memoryview | str) -> bytes:
 def check_depth(data: bytes) -> None:
     """Raise ``BadRequest`` for more than 100 levels.
 
-    Linear, and at C's speed: escapes out, all but brackets and quotes out, what is quoted out, count.
+    Takes linear time, at C's speed: it removes escapes, then all but brackets and quotes, then strings, and counts.
     """
     if data.count(b"[") + data.count(b"{") <= MAX_DEPTH:
         return
@@ -62,7 +62,7 @@ def check_depth(data: bytes) -> None:
         data = data.replace(b"\\\\", b"").replace(b'\\"', b"")
     marks = data.translate(None, _NEITHER_BRACKET_NOR_QUOTE).replace(b'""', b"")
     brackets = outside_strings = b"".join(marks.split(b'"')[::2])
-    # Each of these takes off one level at most, and most of a usual body: the exact count takes 30 ns each.
+    # Each of these removes one level at most, and most brackets of a usual body: to count exactly takes 30 ns each.
     for pair in _PAIRS:
         brackets = brackets.replace(pair, b"")
     if len(brackets) + len(_PAIRS) <= MAX_DEPTH:

@@ -45,9 +45,9 @@ def dumps_plain(value: object) -> bytes:
 
 
 def _tree_of(value: Any, depth: int) -> Any:
-    """Return ``value`` made of dicts with keys that are str, lists and atoms alone.
+    """Return ``value`` made of dicts with str keys, lists and atoms alone.
 
-    The standard library's encoder can't do that by itself: it knows no depth, asks ``default`` for no key, and takes
+    The standard library's encoder can't do that by itself: it limits no depth, calls ``default`` for no key, and takes
     an Enum that is a str for that str. One frame a level, so that 254 levels fit into Python's recursion limit.
     """
     while type(value) not in _BUILTINS:
