@@ -168,8 +168,9 @@ def test_too_many_messages_that_wait_are_an_error(redis_url: str, monkeypatch: p
 
 def test_who_waits_for_a_listener_that_cannot_be_told_is_told(redis_url: str, nowhere: str) -> None:
     channels = RedisChannels(redis_url)
-    with channels.subscribe("a"):
+    with channels.subscribe("a") as messages:
         channels.publish("a", 1)
+        assert messages.get(timeout=30) == 1  # the listener has had all that woke it
         assert channels._publisher is not None
         there = channels._publisher._client
         channels._publisher._client = RedisClient("Elsewhere", nowhere, 1)
