@@ -106,7 +106,7 @@ def resume(steps: Steps[Value], waits_for: object, seconds: float | None = None)
 
 
 def brings_cancellation(sent: object, scope: CancelScope) -> bool:
-    """Tell whether ``sent``, as trio sends it, is a cancellation, and ``scope`` was cancelled."""
+    """Return whether ``sent``, as trio sends it, is a cancellation, and ``scope`` was cancelled."""
     return scope.cancel_called and isinstance(getattr(sent, "error", None), get_cancelled_exc_class())
 
 

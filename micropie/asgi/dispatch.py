@@ -1,4 +1,4 @@
-"""What an ASGI server's call is about: a request, a WebSocket, the lifespan."""
+"""An ASGI server's calls, handed to the driver for their type: a request, a WebSocket or the lifespan."""
 
 from __future__ import annotations
 
@@ -50,10 +50,11 @@ async def serve(app: Application, state: ASGIState, scope: Scope, receive: Recei
 
 
 async def _start(app: Application, state: ASGIState) -> Site:
+    """Compile the application, start it if it has not started, and return its site."""
     async with _starting.get():
         site = app.compiled()
         if not state.started:
-            # Nothing is shut down at the end: a server without lifespan does not tell of it.
+            # Nothing is shut down at the end: a server without lifespan does not announce it.
             await perform(app.lifecycle(()).start(), LifespanContext(site.config))
             state.started = True
         state.site = site

@@ -2,7 +2,8 @@
 
 ``lifespan.shutdown`` comes after the last answer is complete, so an endless answer would keep the server running:
 uvicorn has no time limit unless it is given one, gunicorn waits for 30 seconds. No ASGI message says that a server has
-begun to wait. So its shutdown signal is handled here first (``hearing_signals``), and then by the server as usual.
+begun to wait. So the server's shutdown signal is handled here first (``hearing_signals``), and then by the server as
+usual.
 """
 
 from __future__ import annotations
@@ -78,7 +79,9 @@ async def serve_lifespan(app: Application, state: ASGIState, scope: Scope, recei
 
 
 async def _live(scope: Scope, receive: Receive, send: Send) -> None:
-    """Tell the server of the start and wait for its shutdown message. Requests have the task group meanwhile."""
+    """Tell the server that the start is complete, and wait for its shutdown message. Meanwhile requests can start tasks
+    in the task group that is opened here.
+    """
     async with anyio.create_task_group() as watchers:
         if "state" in scope:
             scope["state"][WATCHERS] = watchers
@@ -133,7 +136,7 @@ def hearing_signals(notify: Callable[[], object]) -> Iterator[None]:
 
 
 def _set_handler(number: int, handler: Callable[[int, FrameType | None], object]) -> None:
-    """Set a signal's handler. System calls go on when it comes, as with asyncio's; ``signal()`` interrupts them."""
+    """Set a signal's handler. System calls go on when it comes, as under asyncio; after ``signal()`` they do not."""
     signal.signal(number, handler)
     if hasattr(signal, "siginterrupt"):  # Windows interrupts none
         signal.siginterrupt(number, False)

@@ -24,6 +24,9 @@ WATCHERS = "micropie.watchers"
 
 _BODY_HEADERS = frozenset({b"content-type", b"content-length"})
 
+# The schemes of the pages that open WebSockets.
+_PAGE_SCHEMES = {"ws": "http", "wss": "https"}
+
 UNDERSCORE = ord("_")
 PERCENT = ord("%")  # ``37 in raw`` takes a sixth of the time of ``b"%" in raw``
 
@@ -88,7 +91,9 @@ class ASGIRequest(Request):
         self.path = path = scope["path"] or "/"
         raw = scope.get("raw_path")
         if scope.get("root_path"):
-            self.path = self._below_mount(path)
+            root = self.root_path
+            # A server that takes the prefix from a setting passes the path without it.
+            self.path = path[len(root) :] or "/" if (path + "/").startswith(root + "/") else path
         elif path.isascii() and (raw is None or PERCENT not in raw):
             self._literal_path = path
 
@@ -105,11 +110,6 @@ class ASGIRequest(Request):
 
     def _server_state(self) -> dict[str, Any]:
         return {name: value for name, value in self.scope.get("state", {}).items() if name != WATCHERS}
-
-    def _below_mount(self, path: str) -> str:
-        # A server that takes the prefix from a setting passes the path without it.
-        root = self.root_path
-        return path[len(root) :] or "/" if (path + "/").startswith(root + "/") else path
 
     def _raw_path(self) -> bytes:
         raw = self.scope.get("raw_path")
@@ -168,14 +168,14 @@ class ASGIRequest(Request):
         return self.receive_nowait() or await self.receive_waiting()
 
     def receive_nowait(self) -> tuple[bytes, bool] | None:
-        """``receive_piece`` without awaiting: the piece if it has arrived, as most bodies have, else None."""
+        """Return what ``receive_piece`` would, if that has arrived, as most bodies have; else None. Never waits."""
         if self._begun is not None:
             return None
         if self._put_back is not None:
             piece, self._put_back = self._put_back, None
             return piece
         if self._ended:
-            raise self._broken()
+            raise self._body_error()
         awaitable = self._receive()
         try:
             if type(awaitable) is CoroutineType:  # nearly always; 0.07 µs faster than ``__await__``
@@ -189,7 +189,7 @@ class ASGIRequest(Request):
         return None
 
     async def receive_waiting(self) -> tuple[bytes, bool]:
-        """The rest of ``receive_piece``, after ``receive_nowait`` returned None."""
+        """Do the rest of ``receive_piece``, after ``receive_nowait`` returned None."""
         assert self._begun is not None  # noqa: S101
         steps, waits_for = self._begun
         self._begun, self.in_flight = None, Event()
@@ -197,7 +197,7 @@ class ASGIRequest(Request):
             message = await resume(steps, waits_for, self.config.settings.body_timeout)
         except TimeoutError:
             self._ended = True
-            raise self._broken() from None
+            raise self._body_error() from None
         finally:
             self.in_flight.set()
             self.in_flight = None
@@ -206,12 +206,12 @@ class ASGIRequest(Request):
     def _piece_of(self, message: Message) -> tuple[bytes, bool]:
         if message["type"] != "http.request":
             self._ended = self._gone = True
-            raise self._broken()
+            raise self._body_error()
         more = message.get("more_body", False)
         self._ended = not more
         return message.get("body") or b"", more
 
-    def _broken(self) -> Exception:
+    def _body_error(self) -> Exception:
         """Return the error for reads after a failed body: a disconnect or 408."""
         if self._gone:
             return ClientDisconnect("the client left before its request was complete")
@@ -278,7 +278,4 @@ class ASGIWebSocketRequest(ASGIRequest, WebSocketRequest):
 
 
 async def _receive_nothing() -> NoReturn:
-    raise RuntimeError("a WebSocket has no body: its messages come from ws.receive_text() and its kin")
-
-
-_PAGE_SCHEMES = {"ws": "http", "wss": "https"}
+    raise RuntimeError("a WebSocket has no body: its messages come from ws.receive_text() and the like")

@@ -64,15 +64,22 @@ def encode_headers(
 
 
 async def send_streamed(head: Message, stream: Stream, request: ASGIRequest, send: Send) -> None:
-    """Send head and chunks, and close the stream. If the client leaves, it ends with a line in the debug log."""
+    """Send head and chunks, and close the stream. That a client left is noted in the debug log, and not raised."""
     has_body = stream.first is not END and request.method != "HEAD" and head["status"] not in (204, 304)
-    by_path = has_body and type(stream.source) is FileRange and _can_send_by_path(stream.source, request)
+    part = stream.source
+    by_path = (  # a whole file, and a server that sends files by their path
+        has_body
+        and type(part) is FileRange
+        and part.file is not None
+        and part.is_whole
+        and PATHSEND in (request.scope.get("extensions") or ())
+    )
     try:
         try:
             await send(head)
             if by_path:
                 stream.first = END  # the chunk that was read ahead is not needed
-                await send({"type": PATHSEND, "path": stream.source.path})
+                await send({"type": PATHSEND, "path": part.path})
                 return
             if has_body:
                 await send({"type": "http.response.body", "body": stream.first, "more_body": True})
@@ -95,8 +102,3 @@ async def send_streamed(head: Message, stream: Stream, request: ASGIRequest, sen
     finally:
         if stream.is_open and stream.claim_close():
             await close_stream(stream, request.config)
-
-
-def _can_send_by_path(part: FileRange, request: ASGIRequest) -> bool:
-    """Return whether the body is a whole file, and the server sends files by their path."""
-    return part.file is not None and part.is_whole and PATHSEND in (request.scope.get("extensions") or ())

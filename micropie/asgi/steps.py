@@ -78,7 +78,7 @@ async def perform(flow: Flow[Value], context: StepContext) -> Value:
 async def perform_step(
     kind: RouteKind | StepKind | Limited, function: Callable[..., Any], arguments: Sequence[Any], context: StepContext
 ) -> Any:
-    """Perform one step of any kind but RECEIVE."""
+    """Perform one step of any kind but RECEIVE, and return its result. Raises ``TookTooLong`` for a ``Limited`` one."""
     if kind is AWAIT:
         return await function(*arguments)
     if kind is HANDLER:

@@ -66,7 +66,7 @@ async def _send_waiting(stream: Stream, request: ASGIRequest, send: Send) -> Non
 
 
 async def _sender_of(stream: Stream, request: ASGIRequest) -> StreamSender:
-    """Return what gets the stream's chunks; the first call makes it."""
+    """Return the stream's ``StreamSender``; the first call makes it."""
     sender = stream.fetcher
     if not isinstance(sender, StreamSender):
         watchers, own = request.watchers, None
@@ -166,7 +166,7 @@ class StreamSender:
             del failure
 
     async def _watched(self, awaitable: Awaitable[Value]) -> Value:
-        """Await what advances the source, and watch the client from the first wait on. If it raises, all is over."""
+        """Await what advances the source, and watch the client from the first wait on. If it raises, close it."""
         try:
             if self._watching:
                 return await awaitable
@@ -216,7 +216,7 @@ class _ThreadIterator:
     A thread can't be interrupted, so a cancellation waits for the chunk unless the stream has an ``interrupt``.
     """
 
-    ag_running = False  # has ``ScopedIterator.cancel`` wait for the chunk
+    ag_running = False  # makes ``ScopedIterator.cancel`` wait for the chunk
 
     def __init__(self, stream: Stream, config: AppConfig) -> None:
         self._stream = stream

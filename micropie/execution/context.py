@@ -22,8 +22,7 @@ def current_request() -> Request:
 
 
 def current_shutdown() -> ShutdownSignal | None:
-    """Return the signal that ends this code: that of its event stream, or else of the application. None outside of
-    requests."""
+    """Return the signal that ends this code: of its event stream, or else of the application. None outside requests."""
     config = getattr(current.get(None), "config", None)
     return stream_shutdown.get(None) or (config.shutdown if config is not None else None)
 

@@ -1,4 +1,4 @@
-"""Event loops: values that each loop has one of, whether code runs on a loop, and steps with a time limit.
+"""Event loops: values that each loop has one of, whether code runs on a loop, and limits for clean-up and buffers.
 
 Like the drivers, this knows anyio only. ``asgi`` runs on the loop; ``wsgi`` sends async code to one.
 """

@@ -6,7 +6,7 @@ an exception of the step is thrown into it. These are the kinds:
 =========  ============================================================  =======================================
 kind       what the flow asks for                                        what the driver does
 =========  ============================================================  =======================================
-AWAIT      the result of ``function(*arguments)``, which is awaitable    awaits it (asgi), or has the portal's loop
+AWAIT      the result of ``function(*arguments)``, which is awaitable    awaits it (asgi), or lets the portal's loop
                                                                          await it (wsgi)
 BLOCK      the result of ``function(*arguments)``, which may block       a worker thread (asgi), a call (wsgi)
 HANDLER    the same for a handler; only so many may wait for a thread,   the same
@@ -75,18 +75,18 @@ class RouteFunction(Protocol):
     belongs_to_route: None
 
     def __call__(self, *arguments: Any) -> Any:
-        """Call the handler; of a POOL step, the name of the handler, this is never called."""
+        """Call the handler. Never called in a POOL step, which has the handler's name in this place."""
 
 
 class StreamToRead(Protocol):
-    """What a CHUNK or CLOSE step needs of a ``Stream``."""
+    """The part of a ``Stream`` that CHUNK and CLOSE steps use."""
 
     def claim_close(self) -> bool:
         """Return True to the one caller that must close the stream."""
 
 
 class RouteToMount(Protocol):
-    """What a MOUNT step needs of a ``MountRoute``."""
+    """The part of a ``MountRoute`` that MOUNT steps use."""
 
     @property
     def mount(self) -> object:

@@ -23,7 +23,7 @@ from micropie.execution.placement import Threads
 Result = TypeVar("Result")
 
 
-class _Room:
+class _Capacity:
     """The limiter of some ``Threads`` on one event loop, and how many handlers are in a thread or wait for one."""
 
     def __init__(self, threads: Threads) -> None:
@@ -32,7 +32,7 @@ class _Room:
 
 
 # A limiter belongs to the loop that it was made in, and an application may serve several.
-_rooms: LoopLocal[WeakKeyDictionary[Threads, _Room]] = LoopLocal("micropie.threads", WeakKeyDictionary)
+_capacities: LoopLocal[WeakKeyDictionary[Threads, _Capacity]] = LoopLocal("micropie.threads", WeakKeyDictionary)
 
 # For files and session backends: forty handlers that block must not keep a page's style sheet from other clients.
 IO_THREADS = Threads(40)
@@ -61,13 +61,13 @@ async def in_handler_thread(
     threads: Threads, function: Callable[..., Result], *arguments: object, abandon_on_cancel: bool = False
 ) -> Result:
     """Call a handler as ``in_thread`` does. Raise a 503 if ``threads.queue`` handlers are waiting for a thread."""
-    room = _room_of(threads)
-    limiter = room.limiter
+    capacity = _capacity_of(threads)
+    limiter = capacity.limiter
     # Counted here as well: those that came in the same turn of the loop are not in the limiter's queue yet.
-    is_full = room.handlers >= threads.size + threads.queue
+    is_full = capacity.handlers >= threads.size + threads.queue
     if is_full or (limiter.available_tokens < 1 and limiter.statistics().tasks_waiting >= threads.queue):
         raise HTTPError(503, "Too many requests are waiting. Please try again later.", [("Retry-After", RETRY_AFTER)])
-    room.handlers += 1
+    capacity.handlers += 1
     try:
         outcome = await to_thread.run_sync(
             outcome_of, function, arguments, abandon_on_cancel=abandon_on_cancel, limiter=limiter
@@ -75,7 +75,7 @@ async def in_handler_thread(
         result: Result = released(outcome)
         return result
     finally:
-        room.handlers -= 1
+        capacity.handlers -= 1
 
 
 @contextmanager
@@ -90,14 +90,14 @@ def interrupting(interrupt: Callable[[], object]) -> Iterator[None]:
 
 def limiter_of(threads: Threads) -> CapacityLimiter:
     """Return the limiter of ``threads`` on the event loop that this runs on."""
-    return _room_of(threads).limiter
+    return _capacity_of(threads).limiter
 
 
-def _room_of(threads: Threads) -> _Room:
-    rooms = _rooms.get()
-    if threads not in rooms:
-        rooms[threads] = _Room(threads)
-    return rooms[threads]
+def _capacity_of(threads: Threads) -> _Capacity:
+    capacities = _capacities.get()
+    if threads not in capacities:
+        capacities[threads] = _Capacity(threads)
+    return capacities[threads]
 
 
 # -- threads that talk with an event loop while they run ---------------------------------------------------------------

@@ -14,7 +14,7 @@ from micropie.execution.loop import LoopLocal
 
 
 def threadsafe_scheduler() -> Callable[[Callable[[], object]], object]:
-    """Return a function that has this event loop call another one soon: from any thread, and from a signal's handler.
+    """Return a function that schedules a call on this event loop: from any thread, and from a signal's handler.
 
     This is the loop's own method. It does not wait and takes no lock; anyio's way starts a task and takes four times as
     long. It raises ``RuntimeError`` if the loop has ended.

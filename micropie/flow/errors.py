@@ -43,6 +43,7 @@ def log_failure(request: Request, failure: Exception) -> None:
 
 
 def _author_response(request: Request, failure: Exception) -> Flow[Response]:
+    """Return the response of the author's error handler; the plain one if there is none, or it must not see this."""
     status = failure.status if isinstance(failure, HTTPError) else 500
     handler, expected = request.config.error_handler_for(failure, status)
     if handler is None or isinstance(failure, ClientDisconnect | Redirect) or _is_options(request, failure):

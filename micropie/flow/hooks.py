@@ -10,9 +10,9 @@ wraps the handler:
 
     app.middlewares.append(timed)
 
-``yield`` gives the ``Response``, also of an error and of an earlier hook, so the code after it always runs. A yielded
-value is an answer: ``yield 401, "no"`` before the handler answers in its place, ``yield "other"`` after it replaces its
-answer. In a ``def``, ``return`` does the same.
+``yield`` gives the ``Response``: of the handler, of an error, or of a hook that answered before the handler. So the
+code after it always runs. A yielded value is an answer: ``yield 401, "no"`` before the handler answers in its place,
+``yield "other"`` after it replaces its answer. In a ``def``, ``return`` does the same.
 """
 
 from __future__ import annotations
@@ -79,23 +79,19 @@ def run_after(hooks: Sequence[object], request: Request, response: Response) -> 
                 if type(answer) is GeneratorType:
                     answer = yield from answer
                 response = response if answer is None else answer
+            elif isinstance(hook, GeneratorMiddleware):
+                answer = yield from hook.finish(response)
+                response = response if answer is None else as_response(answer)
             else:
-                response = yield from _after(hook, request, response)
+                method = None if _is_function(hook) else getattr(hook, "after_request", None)
+                changes = yield from _call(method, request, response.status, response.body, response.headers.pairs)
+                response = response if changes is None else _changed(response, changes, hook)
             continue
         except Exception as error:
             failure = error
         response = yield from respond_to(request, failure)
         del failure
     return response
-
-
-def _after(hook: object, request: Request, response: Response) -> Flow[Response]:
-    if isinstance(hook, GeneratorMiddleware):
-        answer = yield from hook.finish(response)
-        return response if answer is None else as_response(answer)
-    method = None if _is_function(hook) else getattr(hook, "after_request", None)
-    changes = yield from _call(method, request, response.status, response.body, response.headers.pairs)
-    return response if changes is None else _changed(response, changes, hook)
 
 
 def _is_function(hook: object) -> TypeGuard[Callable[..., object]]:
@@ -106,6 +102,7 @@ def _is_function(hook: object) -> TypeGuard[Callable[..., object]]:
 
 
 def _call(method: Callable[..., Any] | None, *arguments: Any) -> Flow[Any]:
+    """Call a hook's method and return its result; None if there is no method, or the base class's."""
     if method is None:  # an object with one of the two methods, not derived from the base class
         return None
     kind = _kind_of(getattr(method, "__func__", method))
@@ -121,7 +118,7 @@ def _kind_of(function: Callable[..., Any]) -> CallKind | None:
 
 
 def _changed(response: Response, changes: object, middleware: object) -> Response:
-    """Apply the dict that a hook returned. Raises ``ResponseError`` for anything else."""
+    """Apply the dict that a hook returned, and return ``response``. Raises ``ResponseError`` for anything else."""
     if not isinstance(changes, dict) or not changes.keys() <= {"status_code", "body", "headers"}:
         raise ResponseError(
             f"{type(middleware).__name__} returned {changes!r}: a hook returns None or a dict with "
@@ -195,7 +192,7 @@ def _send(generator: Generator[object, Response | None, object], value: Response
 
 
 def run_before_websocket(hooks: list[object], begun: list[object], request: Request) -> Flow[tuple[int, str] | None]:
-    """Run each ``before_websocket`` until one refuses, and return its code and reason.
+    """Run each ``before_websocket`` until one refuses. Return its code and reason, or None.
 
     Every hook that is called is added to ``begun``.
     """

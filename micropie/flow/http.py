@@ -4,13 +4,13 @@ This is plain synchronous Python. What may have to wait is a step (``execution/s
 ``wsgi/``) performs. A flow is a generator that yields steps and is sent their results.
 
     1. The driver makes a ``Request``.
-    2. The path leads to a route.
-    3. The session is opened and ``before_request`` hooks run. The first hook that answers ends it.
+    2. The path leads to a route, or to a mounted application that answers by itself (``Handover``).
+    3. The session is opened and ``before_request`` hooks run. If a hook answers, stages 4 and 5 are left out.
     4. The body is received, if it is a form or JSON.
     5. The arguments are bound and the handler runs.
-    6. The result becomes an ``Answer``: ``after_request`` hooks run, the first chunk of a stream is fetched, the
-       session is saved.
-    7. The driver sends the answer.
+    6. The result becomes an ``Answer``, the tuple that is sent (``http/response.py``): ``after_request`` hooks run,
+       the first chunk of a stream is fetched, the session is saved.
+    7. The driver sends the answer, closes the request and starts the functions given to ``after_response``.
 
 ``start`` does stage 2. Most requests have no hooks, no session and a body that has arrived; then a single step is left,
 the handler's, which ``start`` returns. The driver performs it and calls ``finish`` with its result, or ``fail`` with
@@ -99,7 +99,7 @@ def start(site: Site, request: Request) -> RouteStep | Flow[Answer] | Handover:
             route, arguments, values = found
         request.route = route
         request.config = config = route.config
-    except Exception as error:  # raised in stage 5: hooks see the request first
+    except Exception as error:  # raised after stage 3: hooks see the request first
         request.config = site.config_of(request)
         return _run_all_stages(request, None, _NO_ARGUMENTS, _NO_VALUES, site.refusal(request, error))
     if config.middlewares or config.sessions.opens_ahead:
@@ -125,9 +125,10 @@ def _run_all_stages(
     failure: Exception | None,
     receiving: Flow[None] | None = None,
 ) -> Flow[Answer]:
-    """Run stages 3 to 6.
+    """Run stages 3 to 6 and return the answer.
 
-    ``failure`` is why there is no route. ``receiving`` receives the body, if that has begun (``receive_body``).
+    ``failure`` is the exception to raise after stage 3 if ``route`` is None. ``receiving``
+    receives the body, if that has begun (``receive_body``).
     """
     hooks: Sequence[object] = ()
     config = request.config
@@ -175,7 +176,7 @@ def _run_all_stages(
 
 
 def _call_limited(request: Request, route: Route, arguments: Sequence[Any], seconds: float) -> Flow[Any]:
-    """Run the handler with a time limit, where it can be interrupted. Raises 503."""
+    """Run the handler with a time limit, where it can be interrupted, and return its result. Raises 503 after it."""
     if route.limited_step_kind is INLINE:  # on the event loop itself, which can't interrupt it
         return route.call(*arguments)
     if route.limited_step_kind is POOL:  # the pool ends the process itself
@@ -295,7 +296,7 @@ def _run_after_hooks(
 
 
 def _complete(request: Request, response: Response, stream: Stream | None) -> Flow[Answer]:
-    """Fetch the stream's first chunk, apply what is set late, save the session and encode the answer."""
+    """Fetch the stream's first chunk, apply what was set late, encode the answer and save the session."""
     if stream is not None:
         yield from stream.fetch_first(request._is_on_loop)
     if request._pending_response is not None:  # set on ``self.response`` by hooks or a generator
@@ -314,7 +315,7 @@ def _complete(request: Request, response: Response, stream: Stream | None) -> Fl
 def _complete_with_session(
     request: Request, session: Session, response: Response, stream: Stream | None
 ) -> Flow[Answer]:
-    """Save the session last of all: an answer that can't be sent must not leave a session behind."""
+    """Encode the answer, then save the session: an answer that can't be sent must not leave a session behind."""
     changed = session.changed
     if session.accessed:  # no cache may give it to another client (RFC 9111, section 4.1)
         add_vary(response.headers, "Cookie")
@@ -353,7 +354,7 @@ def fail(request: Request, failure: Exception, hooks: Sequence[object] = ()) -> 
             pending.headers.pairs = [
                 (name, value)
                 for name, value in request._pending_response.headers.pairs
-                if not name.lower().startswith("content-")  # they describe a body that is not sent
+                if not name.lower().startswith("content-")  # they describe the body that the error replaces
             ]
             response = merge_pending(response, pending, keeps_status=True)
         request._pending_response = None

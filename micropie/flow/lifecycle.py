@@ -27,12 +27,12 @@ Lifespan: TypeAlias = AbstractAsyncContextManager[object]
 
 
 class Component(Protocol):
-    """What is started and stopped of one ``App``, or of a mounted application."""
+    """The part of an ``App``, or of a mounted application, that is started and stopped."""
 
     startup_handlers: list[Handler]
     shutdown_handlers: list[Handler]
 
-    state: State  # where the values go that ``lifespan`` yields as a dict
+    state: State  # takes the values of the dict that ``lifespan`` yields
 
     def open_lifespan(self) -> Lifespan | None:
         """Return a new context manager, or None if the author wrote none."""
@@ -47,7 +47,8 @@ class Lifecycle:
         handlers = [handler for app in apps for handler in (*app.startup_handlers, *app.shutdown_handlers)]
         self.is_empty = not (has_lifespan or handlers)
         self.needs_loop = has_lifespan or any(map(inspect.iscoroutinefunction, handlers))
-        self._undo: list[Callable[[], Iterable[Flow[None]]]] = []  # in the order of the start
+        # Functions that return the flows which undo a part of the start; in the order of the start.
+        self._undo: list[Callable[[], Iterable[Flow[None]]]] = []
 
     def start(self) -> Flow[None]:
         """Start everything, or undo what had started and raise."""
@@ -113,7 +114,7 @@ class Application(Protocol):
 
 
 class LifespanContext:
-    """What drivers perform the steps of start-up and shut-down with, where they have a request otherwise."""
+    """The context in which drivers perform the steps of start-up and shut-down; for other steps it is a request."""
 
     receive_piece: Any = None  # there is no body
     receive_nowait = receive_waiting = receive_piece
@@ -134,7 +135,7 @@ def lifespan_opener(lifespan: Callable[..., Any], *arguments: object) -> Callabl
     """Return a function that makes the context manager of ``lifespan(*arguments)``.
 
     ``lifespan`` is an async generator function, or a function that returns an async context manager. Raises
-    ``SetupError`` for anything else; the returned function raises it for a manager that is none.
+    ``SetupError`` for anything else; the returned function raises it if the result is not such a manager.
     """
     if inspect.isasyncgenfunction(lifespan):
         lifespan = asynccontextmanager(lifespan)

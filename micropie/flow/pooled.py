@@ -118,7 +118,7 @@ def snapshot(request: Request) -> Snapshot:
 
 
 def answer(name: HandlerName, job: bytes) -> Any:
-    """Call a handler in this process."""
+    """Call a handler in this process and return its result. ``job`` is what ``_packed`` returned."""
     request, arguments = pickle.loads(job)  # noqa: S301 - from our own process
     current.set(PooledRequest(request))
     if name not in _callables:
@@ -186,7 +186,6 @@ class PooledRequest(Request):
         return self._copy["headers"]
 
     def _cookie_header(self) -> str:
-        """See ``Request``."""
         return self.headers.get("cookie", "")
 
     def _body_headers(self) -> tuple[bytes | str, bytes | None]:

@@ -40,12 +40,12 @@ class CloseInfo(NamedTuple):
     answer: Answer | None  # None if the handshake was accepted
 
 
-def handle_websocket(routes: Site, request: WebSocketRequest, run_handler: RunHandler) -> Flow[CloseInfo]:
+def handle_websocket(site: Site, request: WebSocketRequest, run_handler: RunHandler) -> Flow[CloseInfo]:
     """Perform stages 1 to 5 and return how to end the WebSocket, if it has not ended by itself."""
-    request.config = routes.config
+    request.config = site.config
     try:
         # The handshake is a separate generator, so that its frame is not kept for hours with the open socket.
-        step = yield from _handshake(routes, request, run_handler)
+        step = yield from _handshake(site, request, run_handler)
         if isinstance(step, CloseInfo):
             close_info = step
         else:
@@ -72,10 +72,10 @@ def cleanup(request: WebSocketRequest) -> Flow[None]:
         yield from request.config.sessions.close(session, request.scheme, request.root_path)
 
 
-def _handshake(routes: Site, request: WebSocketRequest, run_handler: RunHandler) -> Flow[Step | CloseInfo]:
+def _handshake(site: Site, request: WebSocketRequest, run_handler: RunHandler) -> Flow[Step | CloseInfo]:
     """Perform stages 1 to 4. Return the step that runs the handler, or how a hook refused the handshake."""
     # 1. Route.
-    route, arguments, values = routes.find_socket(request)
+    route, arguments, values = site.find_socket(request)
     request.path_params = [*values.values()] if values else arguments
     request.route = route
     request.config = config = route.config
@@ -149,7 +149,7 @@ def _encode(response: Response) -> Answer:
 
 
 def _is_connection_closed(failure: Exception) -> bool:
-    """Tell whether ``failure`` says only that the WebSocket is closed: alone, or as what ended a task group."""
+    """Return whether ``failure`` says only that the WebSocket is closed: alone, or in the group of a task group."""
     if isinstance(failure, ExceptionGroup):
         return failure.split(ConnectionClosed)[1] is None
     return isinstance(failure, ConnectionClosed)

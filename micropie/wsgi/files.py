@@ -57,6 +57,7 @@ class _FilePart:
         self._request.close()
 
     def _aborted(self, error: Exception) -> None:
+        """Note and log that the body broke off."""
         self._request.broken_off = True
         logger.error("%s failed after its head was sent: aborted", self._request.label, exc_info=error)
 

@@ -43,7 +43,7 @@ StepContext: TypeAlias = "WSGIRequest | LifespanContext"
 
 Value = TypeVar("Value")
 
-# Threads for what has a time limit: the server's own thread can't be abandoned. 40, as servers with threads have.
+# Threads for calls with a time limit: the server's own thread can't be abandoned. 40, as servers with threads have.
 _LIMITED_THREADS = Threads(40)
 
 
@@ -74,7 +74,7 @@ def perform(flow: Flow[Value], context: StepContext) -> Value:
 def perform_step(
     kind: RouteKind | StepKind | Limited, function: Callable[..., Any], arguments: Sequence[Any], context: StepContext
 ) -> Any:
-    """Perform one step."""
+    """Perform one step and return its result. Raises ``TookTooLong`` for a ``Limited`` one."""
     if kind is AWAIT:
         return await_in_portal(context.config.settings.portal_backend, function, arguments)
     if kind is IO or kind is BLOCK or kind is HANDLER:

@@ -26,7 +26,7 @@ _Made: TypeAlias = tuple[object, BaseException | None]
 
 
 def reader_of(stream: Stream, backend: str) -> StreamReader:
-    """Return what gets the chunks of an async stream; the first call makes it."""
+    """Return the ``StreamReader`` of an async stream; the first call makes it."""
     reader = stream.fetcher
     if not isinstance(reader, StreamReader):
         stream.fetcher = reader = StreamReader(stream.source, backend)

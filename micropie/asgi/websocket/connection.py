@@ -370,7 +370,7 @@ class Connection:
     async def finish(self, code: int, reason: str, answer: Answer | None) -> None:
         """Close what is still open when the handler has ended, and send a close frame that was cancelled.
 
-        ``answer`` is for a handshake that was not accepted. None has the server answer with a plain 403.
+        ``answer`` is for a handshake that was not accepted. With None the server answers with a plain 403.
         """
         if answer is not None and self.progress.state is CONNECTING:
             self.progress.end(CLOSE, code, reason)

@@ -68,7 +68,7 @@ class ReadAhead:
             self.end()
 
     def _must_wait(self) -> bool:
-        """Tell whether to read no further until the handler has taken a message."""
+        """Return whether to read no further until the handler has taken a message."""
         if self._in_a_row >= RELEASE_AFTER:  # it may call ``release`` when it has the last one
             return self.has_messages
         return len(self._messages) >= MAX_MESSAGES or self._size > self._max_bytes
@@ -92,7 +92,7 @@ class ReadAhead:
         self._in_a_row = 0
 
     def release(self) -> bool:
-        """Stop reading and leave ``receive`` to the handler, if it has waited for messages alone. Tell whether so.
+        """Stop reading and leave ``receive`` to the handler, if it has waited for messages alone. Return whether so.
 
         To be called when ``next`` has returned a message: ``run`` waits for that if it does not receive.
         """
