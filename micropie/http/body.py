@@ -23,7 +23,8 @@ KEPT: Final = "kept"  # received whole: ``data``
 class Body:
     """A request's body: ``limit`` bytes at most, ``announced`` bytes long if the head says so.
 
-    ``size``: the bytes that came in several pieces. Raises ``HTTPError`` 413 at once if more is announced than allowed.
+    ``size``: the bytes received so far, unless ``keep`` alone set the body. Raises ``HTTPError`` 413 at once if more is
+    announced than allowed.
     """
 
     __slots__ = ("_ended", "_is_too_large", "_limit", "data", "size", "state")

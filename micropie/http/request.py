@@ -569,6 +569,7 @@ class Request:
         raise NotImplementedError
 
     def _server_name(self) -> str:
+        """Return the host for a request without a Host header."""
         raise NotImplementedError
 
     def receive_nowait(self) -> tuple[bytes, bool] | None:

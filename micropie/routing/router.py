@@ -128,7 +128,7 @@ class Router:
     """The frozen tables of a whole tree of applications.
 
     ``exact`` and ``below`` are short cuts to what ``find`` returns: by method, whole paths without arguments (with
-    or without a slash at the end), and the paths of handlers that take the one segment that follows. ``routes`` are all
+    or without a slash at the end), and paths whose handlers take one more segment as an argument. ``routes`` are all
     routes by name, each with its path and its pattern, None for one that is found by the handler's name.
     """
 

@@ -51,7 +51,7 @@ class Settings:
     and the process is ended."""
     background_timeout: float = 30.0
     """Seconds after its answer that a request's ``after_response`` functions may take, 30 by default; then they are
-    given up, with a line in the log."""
+    cancelled, and an error is logged."""
     run_in: str = THREAD
     """Where ``def`` handlers run without ``@run_in``: "thread" (default), "loop" if none ever blocks, or "process"."""
     debug: bool = False

@@ -138,7 +138,7 @@ class MountRoute(Route):
 
 @final
 class Handover:
-    """The server's call belongs to a mounted application, which answers it by itself."""
+    """The result of a search that finds a mounted application which answers the server's call by itself."""
 
     __slots__ = ("mount", "path")
 
@@ -147,7 +147,7 @@ class Handover:
         self.path = path
 
 
-# What lies at the prefix of a mount.
+# The value that belongs to the prefix of a mount.
 Mounted: TypeAlias = MountedApp | MountRoute
 
 

@@ -262,7 +262,7 @@ def _checked_parser() -> Any:
             if len(line) > self.longest_header:
                 raise multipart.ParserLimitReached("header line too long")
             super()._on_segment_headerline(line)
-            # RFC 7578 has no Content-Length in parts. Whether it or a limit is checked first depended on the chunks.
+            # RFC 7578 has no Content-Length in parts. If it were checked, the chunks would decide which error comes.
             self._segment_limit = -1
 
     return CheckedParser

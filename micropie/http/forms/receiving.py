@@ -70,13 +70,13 @@ def _receive_whole(request: Request, accept: Callable[[Request, bytes], None]) -
 
 
 def accept_form(request: Request, body: bytes) -> None:
-    """Take ``body`` as an urlencoded form."""
+    """Parse an urlencoded form into the request's fields. Raises 400, 413 and 415."""
     require_utf8(request._framing()[1].get("charset", ""))
     request._form_fields = parse_query(body, request.config.limits) if body else None
 
 
 def accept_json(request: Request, body: bytes) -> None:
-    """Take ``body`` as JSON."""
+    """Parse JSON into the request's document. Raises 400."""
     if body:  # scripts name the media type on a DELETE without a body, too
         document = codec.loads(body)
         request._document = NULL if document is None else document

@@ -48,7 +48,7 @@ def _tree_of(value: Any, depth: int) -> Any:
     """Return ``value`` made of dicts with str keys, lists and atoms alone.
 
     The standard library's encoder can't do that by itself: it limits no depth, calls ``default`` for no key, and takes
-    an Enum that is a str for that str. One frame a level, so that 254 levels fit into Python's recursion limit.
+    an Enum that is a str for that str. It has one frame per level: 254 levels fit into Python's recursion limit.
     """
     while type(value) not in _BUILTINS:
         value = to_builtin(value)
