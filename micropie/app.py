@@ -50,7 +50,7 @@ Self = TypeVar("Self", bound="App")
 
 @dataclass(slots=True)
 class _Tables:
-    """What was registered with one ``App``, and what is made of it."""
+    """The registrations of one ``App``, and the sites that are compiled from them."""
 
     channels: Channels | None
     own_channels: Channels = field(default_factory=Channels)
@@ -76,10 +76,10 @@ class App:
         app = Root()
 
     ``app`` is an ASGI 3 and a PEP 3333 WSGI application at once: give it to any server. ``settings`` are those of
-    ``micropie.routing.settings.Settings``, for example ``App(max_body_size=1024, debug=True)``; ``session_backend`` is
-    where sessions live and ``channels`` what ``self.channels`` is (default: this process's memory); ``lifespan`` is a
-    function that is given the application and makes an async context manager, entered before the first request. A
-    wrong value raises ``SetupError``.
+    ``micropie.routing.settings.Settings``, for example ``App(max_body_size=1024, debug=True)``; ``session_backend``
+    stores the sessions, and ``channels`` becomes ``self.channels`` (default of both: this process's memory).
+    ``lifespan`` is a function that takes the application and returns an async context manager, entered before the first
+    request. A wrong value raises ``SetupError``.
 
     An attribute that is an ``App`` is a subtree: ``root.blog = Blog()`` answers ``/blog/...``.
     """
@@ -99,9 +99,11 @@ class App:
     lifespan: Any = None
     """Overridden by a method with ``@asynccontextmanager``: entered before the first request, left at the end."""
 
+    _micropie_is_framework = True  # looked up in each class by itself: methods of this class are no handlers
+    _micropie_class_names = frozenset[str]()  # a subclass's attributes that change what is compiled when assigned
     _micropie: _Tables
-    _micropie_running: ASGIState
-    _micropie_process: WSGIState
+    _micropie_asgi: ASGIState
+    _micropie_wsgi: WSGIState
 
     def __new__(cls: type[Self], *args: Any, **kwargs: Any) -> Self:
         # Here and not in __init__, so that a subclass that forgets super().__init__() works all the same.
@@ -120,8 +122,8 @@ class App:
             state=State(),
             session_backend=getattr(cls, "session_backend", None),
             _micropie=_Tables(channels=channels if isinstance(channels, Channels) else None),
-            _micropie_running=ASGIState(),
-            _micropie_process=WSGIState(),
+            _micropie_asgi=ASGIState(),
+            _micropie_wsgi=WSGIState(),
         )
         return app
 
@@ -161,19 +163,19 @@ class App:
     def __call__(self, scope: Any, receive: Any, send: Any = None) -> Any:
         """ASGI's ``app(scope, receive, send)`` and WSGI's ``app(environ, start_response)``."""
         if send is None:
-            site = self._micropie_process.site
+            site = self._micropie_wsgi.site
             if site is not None:
                 context = copy_context()
                 return context.run(answer_wsgi, site, scope, receive, context)
-            return serve_wsgi(self, self._micropie_process, scope, receive)
-        site = self._micropie_running.site
+            return serve_wsgi(self, self._micropie_wsgi, scope, receive)
+        site = self._micropie_asgi.site
         if site is not None:
             kind = scope["type"]
             if kind == "http" and (not site.has_mounts or WATCHERS in (scope.get("state") or ())):
                 return answer_asgi(site, scope, receive, send)
             if kind == "websocket":
                 return serve_websocket(site, scope, receive, send)
-        return serve_asgi(self, self._micropie_running, scope, receive, send)
+        return serve_asgi(self, self._micropie_asgi, scope, receive, send)
 
     def wsgi_shutdown(self) -> None:
         """Shut down now under WSGI, not at the process's exit. For servers' exit hooks and tests."""
@@ -181,7 +183,7 @@ class App:
             for mount in app._micropie.mounts:
                 if mount.isolated:
                     mount.target.wsgi_shutdown()
-        self._micropie_process.stop()
+        self._micropie_wsgi.stop()
 
     # -- the tree, compiled ----------------------------------------------------------------------------------------
 
@@ -207,14 +209,19 @@ class App:
         lives = [MountedLife(mount, seconds) for mount in mounts if mount.kind == ASGI or mount.isolated]
         return Lifecycle([*apps, *lives])
 
-    def _definition(self, inside: tuple[App, ...]) -> AppDefinition:
-        path = (*inside, self)
+    def _definition(self, ancestors: tuple[App, ...]) -> AppDefinition:
+        """Return the definition of this application and of those inside it, which ``build_site`` compiles.
+
+        ``ancestors`` are the applications around it, the outermost first. Raises ``SetupError`` for an application that
+        is mounted inside itself.
+        """
+        path = (*ancestors, self)
         for mount in self._micropie.mounts:
             if any(mount.target is app for app in path):
                 raise SetupError(f"{type(mount.target).__name__} is mounted at {mount.prefix} inside of itself")
-        self._micropie.parents.update((id(outer), outer) for outer in inside[-1:])
+        self._micropie.parents.update((id(parent), parent) for parent in ancestors[-1:])
         backend = self.session_backend
-        if backend is None and not inside:  # "is None": a backend with a length may be empty
+        if backend is None and not ancestors:  # "is None": a backend with a length may be empty
             backend = self._micropie.sessions
         channels = self._micropie.channels
         return AppDefinition(
@@ -222,37 +229,40 @@ class App:
             framework=tuple(base for base in type(self).__mro__ if "_micropie_is_framework" in vars(base)),
             settings=self._micropie.settings,
             session_backend=backend,
-            channels=self._micropie.own_channels if channels is None and not inside else channels,
+            channels=self._micropie.own_channels if channels is None and not ancestors else channels,
             middlewares=self.middlewares,
             error_handlers=self._micropie.error_handlers,
             functions=self._micropie.functions,
             ws_middlewares=self.ws_middlewares,
             socket_functions=self._micropie.sockets,
             template_names=names_of(partial(App.url_for, self)),
-            children={name: child._definition(path) for name, child in self._children(inside).items()},
+            children={name: child._definition(path) for name, child in self._children(ancestors).items()},
             mounts=[
                 (mount, mount.target._definition(path) if mount.kind == APP and not mount.isolated else None)
                 for mount in self._micropie.mounts
             ],
         )
 
-    def _children(self, inside: tuple[App, ...]) -> dict[str, App]:
+    def _children(self, ancestors: tuple[App, ...]) -> dict[str, App]:
         """Return the applications that are public attributes, except those around this one (``self.parent = root``)."""
         owners = (*reversed(type(self).__mro__), self)  # those that come later hide names of those before
         attributes = {name: value for owner in owners for name, value in vars(owner).items()}
         return {
             name: value
             for name, value in attributes.items()
-            if isinstance(value, App) and not name.startswith("_") and not any(value is app for app in (self, *inside))
+            if isinstance(value, App)
+            and not name.startswith("_")
+            and not any(value is app for app in (self, *ancestors))
         }
 
-    def _walk(self, inside: tuple[App, ...] = ()) -> Iterator[App]:
+    def _walk(self, ancestors: tuple[App, ...] = ()) -> Iterator[App]:
+        """Yield this application, then those inside it, without isolated mounts."""
         yield self
-        for child in self._children(inside).values():
-            yield from child._walk((*inside, self))
+        for child in self._children(ancestors).values():
+            yield from child._walk((*ancestors, self))
         for mount in self._micropie.mounts:
             if mount.kind == APP and not mount.isolated:
-                yield from mount.target._walk((*inside, self))
+                yield from mount.target._walk((*ancestors, self))
 
     def __setattr__(self, name: str, value: Any) -> None:
         old = vars(self).get(name)
@@ -268,8 +278,8 @@ class App:
     def _changed(self) -> None:
         """Drop the compiled sites of this application and of those around it."""
         self._micropie.sites.clear()
-        self._micropie_running.site = None
-        self._micropie_process.site = None
+        self._micropie_asgi.site = None
+        self._micropie_wsgi.site = None
         parents = list(self._micropie.parents.values())
         self._micropie.parents.clear()
         for parent in parents:
@@ -291,8 +301,8 @@ class App:
     def channels(self) -> Channels:
         """Messages to many subscribers: ``publish`` and ``subscribe``; see ``micropie.channels.Channels``.
 
-        Of this process, unless ``App(channels=RedisChannels(url))`` says otherwise; an application inside another has
-        those of the outer one.
+        They connect the code of this process, or all processes with ``App(channels=RedisChannels(url))``. An
+        application inside another has those of the outer one.
         """
         request = current.get(None)
         config = request.config.tree.get(id(self)) if request is not None else None
@@ -357,9 +367,9 @@ class App:
     ) -> None:
         """Serve the files of ``directory`` below ``prefix``: ``app.static("/static", "assets", max_age=3600)``.
 
-        ``url_for("static", path="css/site.css")`` is the path of one; ``name`` is another one for a second directory.
-        ``static_file`` explains the other options and what is not served. A relative ``directory`` begins at the
-        working directory of this moment. Raises ``SetupError`` for one that is not there and for a wrong prefix.
+        ``url_for("static", path="css/site.css")`` is the path of one; give a second directory another ``name``.
+        ``static_file`` explains the other options, and which files are not served. A relative ``directory`` begins at
+        the current working directory. Raises ``SetupError`` if there is no such directory, and for a wrong prefix.
         """
         path, serve = directory_route(
             prefix,
@@ -376,9 +386,9 @@ class App:
     def mount(self, prefix: str, target: Any, kind: str | None = None, isolated: bool = False) -> None:
         """Hand over what is below ``prefix`` to another application: ``app.mount("/shop", Shop())``.
 
-        ``target`` is an ``App``, an ASGI or a WSGI application, told apart by how it is to be called; ``kind``
+        ``target`` is an ``App``, an ASGI or a WSGI application, told apart by how it is called; ``kind``
         (``"app"``, ``"asgi"``, ``"wsgi"``) decides where that can't be told. An ``App`` has this one's sessions, hooks
-        and settings, as one that is an attribute has; with ``isolated=True`` it answers as if it stood alone.
+        and settings, like one that is an attribute; with ``isolated=True`` it answers as if it stood alone.
         The longest prefix comes first, before every route. Raises ``SetupError`` for what can't be mounted.
         """
         text = checked_prefix(prefix)
@@ -425,7 +435,7 @@ class App:
     def render(self, name: str, /, **context: Any) -> str:
         """Render the template ``name`` of the directory ``templates`` with ``context``; every value is escaped.
 
-        Without being given them, a template sees ``request``, ``session``, ``csrf_token``, ``csrf_input``,
+        A template also sees ``request``, ``session``, ``csrf_token``, ``csrf_input``,
         ``url_for`` and the ``template_globals``. Raises ``LookupError`` if there is no such template.
         """
         return App._micropie_config(self).templates.render(name, context)
@@ -450,9 +460,6 @@ class App:
     def _redirect(self, location: str, status: int = 303, *, allow_external: bool = False) -> Redirect:
         """``return self._redirect("/there")``; see ``micropie.Redirect``."""
         return Redirect(location, status, allow_external=allow_external)
-
-    _micropie_is_framework = True
-    _micropie_class_names = frozenset[str]()
 
     def open_lifespan(self) -> Lifespan | None:
         """Return a new context manager of this application's lifespan, or None."""
@@ -492,7 +499,7 @@ _RESERVED = frozenset(
 
 
 class Server(App):
-    """An ``App`` whose handlers read ``self.session`` where new ones read ``self.request.session``."""
+    """An ``App`` with the shortcuts of older handlers: ``self.session`` for ``self.request.session``, and so on."""
 
     _micropie_is_framework = True
 

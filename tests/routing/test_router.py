@@ -1284,7 +1284,7 @@ FUZZ = """
 __class__ __dict__ __init__ __init_subclass__ __subclasshook__ __module__ __doc__ __getattribute__ __setattr__ __new__
 __reduce__ __reduce_ex__ __globals__ __builtins__ __import__ __mro__ __subclasses__ __bases__ __weakref__ __slots__
 __call__ __await__ __aenter__ __aexit__ __aiter__ __anext__ __enter__ __exit__ __iter__ __next__ __len__ __getitem__
-_x _micropie _micropie_running _micropie_process _render_template _redirect
+_x _micropie _micropie_asgi _micropie_wsgi _render_template _redirect
 _asgi_app_http _parse_cookies _parse_multipart _send_response run request response session session_backend state scope
 environ app wsgi asgi wsgi_shutdown compiled lifecycle open_lifespan lifespan middlewares ws_middlewares route get post
 put patch delete error url_for render startup_handlers shutdown_handlers files query_params body_params path_params
