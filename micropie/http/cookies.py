@@ -96,11 +96,10 @@ def format_cookie(
         # email.utils and not strftime: names of days and months must not follow the locale.
         aware = expires if expires.tzinfo else expires.replace(tzinfo=UTC)
         parts.append(f"Expires={format_datetime(aware.astimezone(UTC), usegmt=True)}")
-    for attribute, text in (("Domain", domain), ("Path", path)):
-        if text is not None:
-            if not _ATTRIBUTE.fullmatch(text):
-                raise ValueError(f"an attribute of cookie {name!r} has a character that headers can't hold: {text!r}")
-            parts.append(f"{attribute}={text}")
+    if domain is not None:
+        parts.append(f"Domain={_checked_attribute(name, domain)}")
+    if path is not None:
+        parts.append(f"Path={_checked_attribute(name, path)}")
     parts += _flags(name, secure, httponly, samesite)
     cookie = "; ".join(parts)
     if len(cookie) > MAX_COOKIE:
@@ -120,3 +119,9 @@ def _flags(name: str, secure: bool, httponly: bool, samesite: str | None) -> lis
     if rule == "None" and not secure:
         raise ValueError(f"cookie {name!r} has SameSite=None without secure=True: browsers refuse it")
     return [*flags, f"SameSite={rule}"]
+
+
+def _checked_attribute(name: str, value: str) -> str:
+    if not _ATTRIBUTE.fullmatch(value):
+        raise ValueError(f"an attribute of cookie {name!r} has a character that headers can't hold: {value!r}")
+    return value
