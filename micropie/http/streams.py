@@ -30,7 +30,10 @@ PART_CHUNK = 256 * 1024  # bytes; a hop to a worker thread and back costs as muc
 
 
 class Stream:
-    """A body in chunks. ``first`` is the chunk fetched ahead, ``PENDING`` before; ``source`` iterates over the rest."""
+    """A body in chunks. ``source`` iterates over those after ``first``.
+
+    ``first``: the chunk fetched ahead, ``PENDING`` until it is there, ``END`` if there is none.
+    """
 
     __slots__ = ("fetcher", "first", "is_async", "is_open", "source", "waits")
 
