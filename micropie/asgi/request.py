@@ -168,7 +168,7 @@ class ASGIRequest(Request):
         return self.receive_nowait() or await self.receive_waiting()
 
     def receive_nowait(self) -> tuple[bytes, bool] | None:
-        """Return what ``receive_piece`` would, if that has arrived, as most bodies have; else None. Never waits."""
+        """Return the next piece as ``receive_piece`` does, or None if it has not arrived. Never waits."""
         if self._begun is not None:
             return None
         if self._put_back is not None:

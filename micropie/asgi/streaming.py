@@ -69,11 +69,11 @@ async def _sender_of(stream: Stream, request: ASGIRequest) -> StreamSender:
     """Return the stream's ``StreamSender``; the first call makes it."""
     sender = stream.fetcher
     if not isinstance(sender, StreamSender):
-        watchers, own = request.watchers, None
+        watchers, own_group = request.watchers, None
         if watchers is None:  # a server without lifespan
-            watchers = own = create_task_group()
-            await own.__aenter__()
-        stream.fetcher = sender = StreamSender(stream, request, watchers, own)
+            watchers = own_group = create_task_group()
+            await own_group.__aenter__()
+        stream.fetcher = sender = StreamSender(stream, request, watchers, own_group)
     return sender
 
 
@@ -137,11 +137,11 @@ class StreamSender:
     ``next`` and ``send_rest`` close the source when they raise. ``close`` is for one that is not at its end.
     """
 
-    __slots__ = ("_own", "_source", "_stream", "_watcher", "_watching")
+    __slots__ = ("_own_group", "_source", "_stream", "_watcher", "_watching")
 
-    def __init__(self, stream: Stream, request: ASGIRequest, watchers: TaskGroup, own: TaskGroup | None) -> None:
+    def __init__(self, stream: Stream, request: ASGIRequest, watchers: TaskGroup, own_group: TaskGroup | None) -> None:
         self._stream = stream
-        self._own = own  # the task group, if it is this request's and not the worker's
+        self._own_group = own_group  # the task group, if it is this request's and not the worker's
         self._source = ScopedIterator(stream.source if stream.is_async else _ThreadIterator(stream, request.config))
         self._watching: list[DisconnectWatcher] = []
         self._watcher = DisconnectWatcher(request, watchers, self._source, self._watching)
@@ -185,8 +185,8 @@ class StreamSender:
         try:
             return await self._source.finish(failure, is_open)
         finally:
-            if self._own is not None:
-                await self._own.__aexit__(None, None, None)
+            if self._own_group is not None:
+                await self._own_group.__aexit__(None, None, None)
 
 
 async def _send_each(chunks: AsyncIterator[object], send: Send, watching: list[DisconnectWatcher]) -> None:

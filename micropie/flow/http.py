@@ -144,7 +144,7 @@ def _run_all_stages(
         if hooks:
             result = yield from run_before(begun, request)
             if result is None and request._subapp is not None:
-                result = yield MOUNT, no_function, delegate_route(request)
+                result = yield MOUNT, no_function, delegate_route(request)  # the application that a hook chose
         if result is None:
             if route is None:
                 assert failure is not None  # noqa: S101

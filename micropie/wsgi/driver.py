@@ -144,6 +144,7 @@ class _Chunks:
         self._is_over = True
 
     def _others(self) -> Iterator[Any]:
+        """Return an iterator of the chunks after the first one."""
         if self._stream.is_async:
             return iter(self._run(reader_of, self._stream, self._backend).next, END)
         return iter(partial(self._run, next, self._stream.source, END), END)

@@ -1,4 +1,4 @@
-"""The steps of a flow, performed in the server's thread; what is async goes to the process's event loop."""
+"""The steps of a flow, performed in the server's thread; async functions run on the process's event loop."""
 
 from __future__ import annotations
 

@@ -130,10 +130,10 @@ class Connection:
         if timeout is not None:
             receive = self._receive
             self._receive = lambda: when_it_waits(receive(), lambda: None, timeout)
-        tasks, own = self._request.watchers, None
+        tasks, own_group = self._request.watchers, None
         if tasks is None:  # a server without lifespan
-            own = tasks = create_task_group()
-            await own.__aenter__()
+            own_group = tasks = create_task_group()
+            await own_group.__aenter__()
         self._tasks = tasks
         try:
             with self._leave_scope, self._cleanup_scope:
@@ -141,8 +141,8 @@ class Connection:
         finally:
             if self._read_ahead is not None:
                 self._read_ahead.stop()
-            if own is not None:
-                await own.__aexit__(None, None, None)
+            if own_group is not None:
+                await own_group.__aexit__(None, None, None)
         if self._leave_scope.cancelled_caught:
             logger.debug("WebSocket %r: the handler was cancelled, as its client had left", self._request.path)
 
