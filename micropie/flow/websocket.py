@@ -127,7 +127,9 @@ def _close_info_after_return(request: WebSocketRequest) -> CloseInfo:
 
 def _close_info_after_failure(request: WebSocketRequest, failure: Exception) -> CloseInfo:
     is_accepted = request.is_accepted
-    if _is_connection_closed(failure):
+    # Whether all that failed is that the WebSocket is closed, be it in a task group.
+    other = failure.split(ConnectionClosed)[1] if isinstance(failure, ExceptionGroup) else failure
+    if other is None or isinstance(other, ConnectionClosed):
         logger.debug("WebSocket %r: %s", request.path, failure)
         return _close_info_after_return(request)
     try:
@@ -146,10 +148,3 @@ def _close_info_after_failure(request: WebSocketRequest, failure: Exception) -> 
 
 def _encode(response: Response) -> Answer:
     return encode(response, None, head_only=False)
-
-
-def _is_connection_closed(failure: Exception) -> bool:
-    """Return whether ``failure`` says only that the WebSocket is closed: alone, or in the group of a task group."""
-    if isinstance(failure, ExceptionGroup):
-        return failure.split(ConnectionClosed)[1] is None
-    return isinstance(failure, ConnectionClosed)
