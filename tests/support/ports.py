@@ -10,16 +10,20 @@ from __future__ import annotations
 import os
 import secrets
 import socket
+from itertools import cycle
 
 _WORKER = int(os.environ.get("PYTEST_XDIST_WORKER", "gw0").removeprefix("gw"))
 _WORKERS = 32
 
+# Not shuffled by ``random``: every worker has the same seed. Each port is given once before any is given again: a module
+# that launches a dozen servers at once asks for all their ports before the first of them has bound its own.
+_PORTS = cycle(secrets.SystemRandom().sample(range(10_240 + _WORKER % _WORKERS, 32_000, _WORKERS), 680))
+
 
 def free_port() -> int:
-    """Return a port of 127.0.0.1 that is free."""
+    """Return a port of 127.0.0.1 that is free and was not returned lately."""
     while True:
-        # Not from ``random``: every worker has the same seed.
-        port = 10_240 + _WORKERS * secrets.randbelow(680) + _WORKER % _WORKERS
+        port = next(_PORTS)
         try:
             socket.create_server(("127.0.0.1", port)).close()
         except OSError:
