@@ -481,19 +481,22 @@ def test_a_limit_of_none_at_all(make_client: MakeClient) -> None:
     assert client.post("/read", content=b"x").status_code == 413
 
 
+class AsksTwice(App):
+    """Asks for the body again after it has failed."""
+
+    async def index(self) -> Any:
+        seen = []
+        for _ in range(2):
+            try:
+                seen.append(len(await self.request.body()))
+            except HTTPError as error:
+                seen.append(error.status)
+        return seen
+
+
 @every_loop
 def test_a_413_is_said_again_to_who_asks_again(backend: str) -> None:
-    class Root(App):
-        async def index(self) -> Any:
-            seen = []
-            for _ in range(2):
-                try:
-                    seen.append(len(await self.request.body()))
-                except HTTPError as error:
-                    seen.append(error.status)
-            return seen
-
-    call = run(backend, lambda: get(Root(max_body_size=3), "/", "POST", piece(b"1234")))
+    call = run(backend, lambda: get(AsksTwice(max_body_size=3), "/", "POST", piece(b"1234")))
     assert call.body == b"[413,413]"
 
 
@@ -714,17 +717,7 @@ def test_R20_no_time_limit(backend: str) -> None:
 
 @every_loop
 def test_a_408_is_said_again_to_who_asks_again(backend: str) -> None:
-    class Root(App):
-        async def index(self) -> Any:
-            seen = []
-            for _ in range(2):
-                try:
-                    seen.append(len(await self.request.body()))
-                except HTTPError as error:
-                    seen.append(error.status)
-            return seen
-
-    call = run(backend, lambda: get(Root(body_timeout=0.03), "/", "POST", piece(b"half", more=True)))
+    call = run(backend, lambda: get(AsksTwice(body_timeout=0.03), "/", "POST", piece(b"half", more=True)))
     assert call.body == b"[408,408]"
 
 
