@@ -48,6 +48,8 @@ _EXTENSION = re.compile(r"[^/]\.[A-Za-z0-9+_-]{1,16}")  # not ".png", a name wit
 # In a quoted string, "\" escapes and '"' ends, and browsers decode "%" there, too (RFC 6266, appendix D).
 _NOT_PLAIN = re.compile(r'[^\x20-\x7e]|["\\%]')
 _NOT_IN_A_NAME = re.compile(r"[\x00-\x1f\x7f/\\]")
+# They are not seen, and some turn the direction of what follows: "invoice-\u202Efdp.exe" is shown as "invoice-exe.pdf".
+_NOT_SEEN = re.compile("[\x80-\x9f\u061c\u200b\u200e\u200f\u2028-\u202e\u2060-\u206f\ufeff]")
 
 
 def content_type_of(name: str) -> str:
@@ -69,7 +71,7 @@ def attachment(name: str) -> str:
 
     A name that is not plain ASCII is sent twice: ``filename*`` for all current browsers, ``filename`` for others.
     """
-    name = _NOT_IN_A_NAME.sub("_", name).encode("utf-8", "replace").decode()
+    name = _NOT_IN_A_NAME.sub("_", _NOT_SEEN.sub("", name)).encode("utf-8", "replace").decode()
     plain = _NOT_PLAIN.sub("_", unicodedata.normalize("NFKD", name).encode("ascii", "ignore").decode()) or "download"
     header = f'attachment; filename="{plain}"'
     return header if plain == name else f"{header}; filename*=UTF-8''{quote(name, safe='')}"

@@ -45,6 +45,9 @@ _ABSENT = frozenset(
 # NONBLOCK: a file that was replaced by a fifo since its ``stat`` must not wait for a writer. Windows has other flags.
 _OPEN_FLAGS = os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_CLOEXEC", 0) | getattr(os, "O_BINARY", 0)
 _NO_FOLLOW = getattr(os, "O_NOFOLLOW", 0)
+# O_PATH, on Linux: a directory that may be passed through and not listed is opened as well.
+_DIRECTORY_FLAGS = getattr(os, "O_DIRECTORY", 0) | getattr(os, "O_PATH", os.O_RDONLY) | _NO_FOLLOW
+_OPENS_BELOW = os.open in os.supports_dir_fd and _NO_FOLLOW != 0
 
 
 class ResolvedFile(NamedTuple):
@@ -108,12 +111,36 @@ def find(root: str, path: str, suffixes: tuple[str, ...], follow_symlinks: bool)
         raise _not_found(error) from None
 
 
-def open_resolved(resolved: ResolvedFile, follow_symlinks: bool) -> FileIO:
-    """Open a file, unbuffered. Raises ``HTTPError`` 404 if it is gone."""
+def open_resolved(root: str, resolved: ResolvedFile, follow_symlinks: bool) -> FileIO:
+    """Open a file that was found below ``root``, unbuffered. Raises ``HTTPError`` 404 if it is gone.
+
+    Between the look-up and now, somebody who may write below ``root`` can have put a link in a directory's place. So
+    unless links are followed, the path is opened directory by directory, each below the one before and none through a
+    link. Only Windows lacks the system calls for that.
+    """
     try:
-        return FileIO(os.open(resolved.path, _OPEN_FLAGS | (0 if follow_symlinks else _NO_FOLLOW)))
+        if follow_symlinks:
+            return FileIO(os.open(resolved.path, _OPEN_FLAGS))
+        return FileIO(_open_below(resolved_root(root), resolved.path))
     except OSError as error:
         raise _not_found(error) from None
+
+
+def _open_below(root: str, path: str) -> int:
+    """Return a descriptor of the file ``path``, an absolute path below ``root``. Raises ``OSError`` for links."""
+    *directories, name = path[len(root) :].lstrip(os.sep).split(os.sep)
+    if not directories or not _OPENS_BELOW:
+        return os.open(path, _OPEN_FLAGS | _NO_FOLLOW)
+    # The first directory by its full path, as ``root`` itself has no links: that saves opening the root.
+    opened = os.open(os.path.join(root, directories[0]), _DIRECTORY_FLAGS)
+    try:
+        for directory in directories[1:]:
+            inner = os.open(directory, _DIRECTORY_FLAGS, dir_fd=opened)
+            os.close(opened)
+            opened = inner
+        return os.open(name, _OPEN_FLAGS | _NO_FOLLOW, dir_fd=opened)
+    finally:
+        os.close(opened)
 
 
 def is_still(resolved: ResolvedFile, file: FileIO) -> bool:

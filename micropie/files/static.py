@@ -122,7 +122,7 @@ def _find_and_open(request: Request, response: Response, key: Key) -> Response:
             continue
         data = CACHE.unchanged(key, resolved)
         if data is None:
-            with open_resolved(resolved, reference.follow_symlinks) as file:
+            with open_resolved(reference.root, resolved, reference.follow_symlinks) as file:
                 data = file.readall() if is_still(resolved, file) else None
         if data is not None and len(data) == resolved.size:  # or else the file has been changed meanwhile
             CACHE.put(key, resolved, data, checked_at)
@@ -139,7 +139,7 @@ def _from_disk(request: Request, response: Response, resolved: ResolvedFile) -> 
     if request.method == "HEAD":
         nothing = FileRange(None, resolved.path, resolved.size, 0, length)
         return _described(request, response, resolved, selection, nothing)
-    file = open_resolved(resolved, response.body.follow_symlinks)
+    file = open_resolved(response.body.root, resolved, response.body.follow_symlinks)
     request.on_close(file.close)
     if not is_still(resolved, file):
         return None

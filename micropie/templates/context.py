@@ -21,13 +21,14 @@ def template(name_or_source: str, /, **context: object) -> str:
 
     Text with ``{{``, ``{%`` or a newline in it is the template itself. Any other text is the name of a template: in the
     ``templates`` directory of the ``App`` that answers the current request, or, outside of a request, in ``templates``
-    below the working directory. Both are compiled once. Never put into the source what a client has sent.
+    below the working directory. Both are compiled once. Neither may be, or contain, what a client has sent: a source is
+    code, and a client that chooses the name sees any template. Give that to ``context``.
 
     Raises ``LookupError`` if there is no such template.
     """
     active_request = current.get(None)
     templates = _without_app(Path(DIRECTORY).absolute()) if active_request is None else active_request.config.templates
-    if any(mark in name_or_source for mark in ("{{", "{%", "\n")):
+    if isinstance(name_or_source, str) and any(mark in name_or_source for mark in ("{{", "{%", "\n")):
         return templates.render_source(name_or_source, context)
     return templates.render(name_or_source, context)
 

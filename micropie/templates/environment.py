@@ -47,10 +47,16 @@ class _Environment(jinja2.Environment):
 class _Loader(jinja2.FileSystemLoader):
     def get_source(self, environment: jinja2.Environment, template: str) -> tuple[str, str, Callable[[], bool]]:
         """Return a template's text and file. Errors name the template and the directory, for the log."""
+        directory = self.searchpath[0]
+        if not isinstance(template, str) or not template or ".." in template.split("/"):
+            raise jinja2.TemplateNotFound(
+                template,
+                f"{template!r} can't name a template: a name is a path below {directory} without '..', "
+                "which the author writes, and never what a client has sent",
+            )
         try:
             return super().get_source(environment, template)
-        except jinja2.TemplateNotFound:  # also for a name that leads out of the directory
-            directory = self.searchpath[0]
+        except jinja2.TemplateNotFound:
             raise jinja2.TemplateNotFound(template, f"there is no template {template!r} in {directory}") from None
         except UnicodeDecodeError as error:
             error.add_note(f"The template {template!r} in {self.searchpath[0]} must be UTF-8.")

@@ -22,7 +22,7 @@ import pytest
 
 from micropie import App, HTTPError, HttpMiddleware, Response, SetupError, static_file
 from micropie.files import content_types as filetypes
-from micropie.files import static
+from micropie.files import lookup, static
 from micropie.files.cache import CACHE, OVERHEAD, FileCache, Key
 from micropie.files.content_types import attachment, content_type_of
 from micropie.files.lookup import ResolvedFile, find, open_resolved
@@ -368,6 +368,34 @@ def test_R36_links_that_lead_nowhere(make_client: MakeClient, site: Path) -> Non
     for follow in (False, True):
         client = make_client(Files(site, follow_symlinks=follow))
         assert [client.get(f"/static/{name}").status_code for name in ("loop.txt", "dangling.txt")] == [404, 404]
+
+
+@pytest.mark.parametrize("name", ["dir/page.html", "dir/inner/page.html", "a.txt"])
+def test_R36_a_link_that_takes_a_directory_s_place_after_the_look_up_is_not_followed(
+    make_client: MakeClient, site: Path, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    (site / "dir/inner").mkdir()
+    (site / "dir/inner/page.html").write_text("<p>inner")
+    first = name.partition("/")[0]
+
+    def find_and_swap(*arguments: Any) -> ResolvedFile:
+        found = find(*arguments)
+        (site / first).rename(site.parent / "moved")  # the very same file, so ``stat`` alone can't tell
+        (site / first).symlink_to(site.parent / "moved")
+        return found
+
+    content = (site / name).read_bytes()
+    client = make_client(Files(site))
+    assert client.get(f"/static/{name}").content == content
+    monkeypatch.setattr(static, "find", find_and_swap)
+    assert client.get(f"/static/{name}").status_code == 404
+
+
+def test_files_are_opened_at_once_where_the_system_opens_none_below_another(
+    make_client: MakeClient, site: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(lookup, "_OPENS_BELOW", False)
+    assert make_client(Files(site)).get("/static/dir/page.html").text == "<p>page"
 
 
 def test_R36_a_compressed_file_that_is_a_link_out_is_not_looked_at(make_client: MakeClient, site: Path) -> None:
@@ -759,6 +787,11 @@ def test_hidden_is_what_lies_below_the_root(make_client: MakeClient, site: Path)
 )
 def test_R1_R2_names_of_downloads(name: str, header: str) -> None:
     assert attachment(name) == header
+
+
+@pytest.mark.parametrize("sign", ["\u202e", "\u2066", "\u200f", "\u061c", "\u200b", "\ufeff", "\u2028", "\x9b"])
+def test_R1_signs_that_are_not_seen_leave_the_names_of_downloads(sign: str) -> None:
+    assert attachment(f"invoice-{sign}fdp.exe") == 'attachment; filename="invoice-fdp.exe"'
 
 
 def test_downloads(make_client: MakeClient, site: Path) -> None:

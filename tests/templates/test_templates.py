@@ -487,7 +487,13 @@ def test_a_missing_template_is_a_500_and_the_log_says_where_it_was_looked_for(
     missing = "gone.html" if name == "includes.html" else name
     error = caplog.records[0].exc_info[1] if caplog.records[0].exc_info else None
     assert isinstance(error, LookupError)
-    assert str(error) == f"there is no template {missing!r} in {directory}"
+    reason = f"there is no template {missing!r} in {directory}"
+    if name in ("", "../secret"):
+        reason = (
+            f"{name!r} can't name a template: a name is a path below {directory} without '..', "
+            "which the author writes, and never what a client has sent"
+        )
+    assert str(error) == reason
     assert len(caplog.records) == 1
     assert name != "includes.html" or f'{directory / name}", line 2' in caplog.text
 
@@ -801,6 +807,10 @@ def test_template_outside_of_requests(monkeypatch: pytest.MonkeyPatch, write: Wr
         assert template("page.html", name="<a>") == f"&lt;a&gt; {number}"
     with pytest.raises(LookupError, match="there is no template 'none' in /"):
         template("none")
+    missing: Any = None
+    for name in ("../page.html", "", missing):
+        with pytest.raises(LookupError, match="never what a client has sent"):
+            template(name)
     with pytest.raises(LookupError, match="there is no current request"):
         template("{{ request.path }}")
     with pytest.raises(LookupError, match=r"use app.render\(...\) here"):
