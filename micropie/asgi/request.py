@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Generator, Iterable
+from collections.abc import Awaitable, Generator, Sequence
 from types import CoroutineType
 from typing import Any, NoReturn, TypeVar
 from urllib.parse import unquote_to_bytes
@@ -16,6 +16,7 @@ from micropie.errors import ClientDisconnect, HTTPError
 from micropie.execution.steps import Flow
 from micropie.http.request import Address, Request, WebSocketRequest
 from micropie.http.types import Message, Receive, Scope
+from micropie.http.urls import escaped_path
 
 Value = TypeVar("Value")
 
@@ -114,8 +115,7 @@ class ASGIRequest(Request):
     def _raw_path(self) -> bytes:
         raw = self.scope.get("raw_path")
         if raw is None:
-            # It is optional. Any "%" or "?" in the decoded path is a literal one.
-            return self.path.encode("utf-8", "surrogateescape").replace(b"%", b"%25")
+            return escaped_path(self.path.encode("utf-8", "surrogateescape"))  # it is optional
         raw = bytes(raw).partition(b"?")[0]
         depth = self.root_path.count("/")
         if not depth:
@@ -124,7 +124,7 @@ class ASGIRequest(Request):
         is_below = unquote_to_bytes(b"/".join(mount)) == self.root_path.encode()
         return b"/" + b"/".join(below) if is_below else raw
 
-    def _header_pairs(self) -> Iterable[tuple[str, str]]:
+    def _header_pairs(self) -> Sequence[tuple[str, str]]:
         # WSGI servers drop names with "_", which an environ can't tell from those with "-": a client must not pass
         # for a proxy by sending "X_Forwarded_For". So they are dropped here as well.
         return [
@@ -134,11 +134,8 @@ class ASGIRequest(Request):
         ]
 
     def _cookie_header(self) -> str:
-        cookies = b""
-        for name, value in self.scope["headers"]:
-            if name == b"cookie":  # HTTP/2 may bring several (RFC 9113, section 8.2.3)
-                cookies = cookies + b"; " + value if cookies else value
-        return cookies.decode("latin-1")
+        # HTTP/2 may bring several (RFC 9113, section 8.2.3).
+        return b"; ".join([value for name, value in self.scope["headers"] if name == b"cookie"]).decode("latin-1")
 
     def _body_headers(self) -> tuple[bytes, bytes | None]:
         media_type, length = b"", None

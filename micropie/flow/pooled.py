@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import logging
 import pickle
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from types import MappingProxyType, SimpleNamespace
 from typing import Any, NoReturn, TypedDict
 
@@ -20,6 +20,7 @@ from micropie.execution.steps import TookTooLong
 from micropie.http.forms import Limits
 from micropie.http.request import NULL, Address, Request
 from micropie.http.types import HeaderPairs, Parameters
+from micropie.http.urls import escaped_path
 from micropie.routing.binding import Plan
 
 logger = logging.getLogger("micropie")
@@ -182,7 +183,7 @@ class PooledRequest(Request):
     def _server_client(self) -> Address | None:
         return None
 
-    def _header_pairs(self) -> Iterable[tuple[str, str]]:
+    def _header_pairs(self) -> Sequence[tuple[str, str]]:
         return self._copy["headers"]
 
     def _cookie_header(self) -> str:
@@ -196,7 +197,7 @@ class PooledRequest(Request):
         return self._copy["query"]
 
     def _raw_path(self) -> bytes:
-        return self.path.encode()
+        return escaped_path(self.path.encode())
 
     def _server_name(self) -> str:
         return self._copy["server_name"]

@@ -16,6 +16,9 @@ Name = TypeVar("Name")
 
 MAX_NAMES = 256
 
+# Lines in the head of one request. gunicorn allows 100, daphne 500; uvicorn with httptools has no limit.
+MAX_HEADERS = 1000
+
 
 class NameCache(dict[str, Name], Generic[Name]):
     """A cache of header names in a protocol's spelling, made by ``make``. Bounded, because clients choose the names."""
@@ -46,12 +49,12 @@ class Headers(Mapping[str, str]):
 
     def __init__(self, pairs: Iterable[tuple[str, str]]) -> None:
         self.pairs = [(name.lower(), value) for name, value in pairs]
-        joined: dict[str, str] = {}
-        for name, value in self.pairs:
-            if name in joined:
-                value = joined[name] + ("; " if name == "cookie" else ", ") + value
-            joined[name] = value
-        self._joined = joined
+        self._joined = dict(self.pairs)
+        if len(self._joined) < len(self.pairs):
+            values: dict[str, list[str]] = {}
+            for name, value in self.pairs:
+                values.setdefault(name, []).append(value)
+            self._joined = {name: ("; " if name == "cookie" else ", ").join(values[name]) for name in values}
 
     def __getitem__(self, name: str) -> str:
         return self._joined[name.lower()]

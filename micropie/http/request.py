@@ -7,7 +7,7 @@ driver's subclass can fill in. All else is written here, once, so that every val
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterator, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
 from contextvars import Context, copy_context
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any, Final, NamedTuple, NoReturn, Protocol, TypeVar
@@ -21,14 +21,14 @@ from micropie.http.forms.data import parse_query
 from micropie.http.forms.multipart import MULTIPART, PartParser, boundary_of
 from micropie.http.forms.parts import ArrivingParts, Parts, PartSource, ReceivedParts
 from micropie.http.forms.uploads import UploadFile
-from micropie.http.headers import Headers
+from micropie.http.headers import MAX_HEADERS, Headers
 from micropie.http.media_types import content_type as parse_content_type
 from micropie.http.media_types import is_json
 from micropie.http.response import PendingResponse, Response
 from micropie.http.state import State
 from micropie.http.streams import PENDING, Stream
 from micropie.http.types import Environ, Parameters, Scope
-from micropie.http.urls import DOTS_AND_EMPTY, decoded_segment, is_host
+from micropie.http.urls import DOTS_AND_EMPTY, decoded_segment, escaped_path, is_host
 
 if TYPE_CHECKING:
     from micropie.routing.config import AppConfig
@@ -166,9 +166,15 @@ class Request:
 
     @property
     def headers(self) -> Headers:
-        """The headers: names are case-insensitive, ``get_all`` gives duplicates, values are latin-1 text."""
+        """The headers: names are case-insensitive, ``get_all`` gives duplicates, values are latin-1 text.
+
+        Raises 431 if there are more than 1000.
+        """
         if self._headers is None:
-            self._headers = Headers(self._header_pairs())
+            pairs = self._header_pairs()
+            if len(pairs) > MAX_HEADERS:
+                raise HTTPError(431, "The request has too many headers.")
+            self._headers = Headers(pairs)
         return self._headers
 
     @property
@@ -203,7 +209,8 @@ class Request:
     @property
     def raw_path(self) -> bytes:
         """The path below ``root_path`` as the client sent it, still escaped."""
-        return self._literal_path.encode() if self._literal_path is not None else self._raw_path()
+        literal = self._literal_path
+        return self._raw_path() if literal is None else escaped_path(literal.encode())
 
     @property
     def query_string(self) -> str:
@@ -549,7 +556,7 @@ class Request:
         """Return a copy of the state that the lifespan left with the server."""
         return {}
 
-    def _header_pairs(self) -> Iterable[tuple[str, str]]:
+    def _header_pairs(self) -> Sequence[tuple[str, str]]:
         raise NotImplementedError
 
     def _cookie_header(self) -> str:

@@ -67,6 +67,11 @@ def _checked(origin: object, argument: str) -> str:
 DOTS_AND_EMPTY = frozenset({"", ".", ".."})
 
 
+def escaped_path(path: bytes) -> bytes:
+    """Return a decoded path as a raw one: the characters that would end it, or begin an escape, are escaped."""
+    return path.replace(b"%", b"%25").replace(b"?", b"%3F").replace(b"#", b"%23")
+
+
 def decoded_segment(segment: bytes) -> str:
     """Decode one segment. Raises 400 if it is not UTF-8 or has a NUL."""
     try:

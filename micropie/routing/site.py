@@ -61,11 +61,13 @@ class Site:
 
     def refusal(self, request: Request, error: Exception) -> Exception:
         """Return the error of a request without a route: ``error``, or 426 for a WebSocket sent as a plain request."""
-        if not isinstance(error, HTTPError) or "websocket" not in request.headers.get("upgrade", "").lower():
+        if not isinstance(error, HTTPError):
             return error
-        routes = self.socket_routes(request)
-        assert not isinstance(routes, Handover)  # noqa: S101 - a mounted application refuses its requests itself
         try:
+            if "websocket" not in request.headers.get("upgrade", "").lower():
+                return error
+            routes = self.socket_routes(request)
+            assert not isinstance(routes, Handover)  # noqa: S101 - a mounted application refuses its requests itself
             routes.find_socket(request)
         except HTTPError:
             return error

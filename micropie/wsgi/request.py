@@ -8,7 +8,7 @@ and waitress).
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Sequence
 from functools import partial
 from typing import TypeVar
 from urllib.parse import quote_from_bytes, unquote_to_bytes
@@ -21,11 +21,15 @@ from micropie.execution.steps import Flow
 from micropie.http.headers import NameCache
 from micropie.http.request import Address, Request
 from micropie.http.types import Environ, Scope
+from micropie.http.urls import escaped_path
 from micropie.wsgi.steps import perform
 
 Value = TypeVar("Value")
 
 _ABSOLUTE = re.compile(rb"https?://[^/]*", re.IGNORECASE)
+
+# Some servers give these beside CONTENT_TYPE and CONTENT_LENGTH, which are the ones that count (PEP 3333).
+_BODY_KEYS = frozenset({"HTTP_CONTENT_TYPE", "HTTP_CONTENT_LENGTH"})
 
 PIECE = 64 * 1024  # bytes per read; most servers buffer as many
 
@@ -104,7 +108,7 @@ class WSGIRequest(Request):
         # Only if it is the same path: middleware or a mount may have changed PATH_INFO.
         if raw is not None and unquote_to_bytes(raw) == mount + path:
             return b"/" + b"/".join(raw.split(b"/")[mount.count(b"/") + 1 :])
-        return path.replace(b"%", b"%25")
+        return escaped_path(path)
 
     def _target(self) -> bytes | None:
         """Return the raw path, or None. In an absolute target it follows the host (RFC 9112, section 3.2)."""
@@ -115,8 +119,12 @@ class WSGIRequest(Request):
         absolute = _ABSOLUTE.match(raw)
         return raw if absolute is None else raw[absolute.end() :] or b"/"
 
-    def _header_pairs(self) -> Iterable[tuple[str, str]]:
-        pairs = [(key[5:].replace("_", "-"), value) for key, value in self.environ.items() if key.startswith("HTTP_")]
+    def _header_pairs(self) -> Sequence[tuple[str, str]]:
+        pairs = [
+            (key[5:].replace("_", "-"), value)
+            for key, value in self.environ.items()
+            if key.startswith("HTTP_") and key not in _BODY_KEYS
+        ]
         for key, name in (("CONTENT_TYPE", "content-type"), ("CONTENT_LENGTH", "content-length")):
             if self.environ.get(key):
                 pairs.append((name, self.environ[key]))

@@ -91,6 +91,42 @@ def test_cookie_headers_are_joined_as_cookies() -> None:
     assert Headers([("Cookie", "a=1"), ("cookie", "b=2")])["cookie"] == "a=1; b=2"
 
 
+def test_many_lines_of_one_name_are_joined_in_linear_time() -> None:
+    """One by one they would be copied 100,000 times, which takes longer than a test may."""
+    value = "x" * 100
+    headers = Headers([("Accept", value), ("Cookie", "a=1")] * 200_000)
+    assert len(headers["accept"]) == 200_000 * len(value + ", ") - len(", ")
+    assert len(headers["cookie"]) == 200_000 * len("a=1; ") - len("; ")
+
+
+@pytest.mark.parametrize("sent", [1000, 1001])
+def test_a_request_has_at_most_1000_headers(make_client: MakeClient, sent: int) -> None:
+    headers = [(f"X-{number}", "1") for number in range(sent)]
+    client = make_client(Echo())
+    del client.headers["accept"], client.headers["user-agent"], client.headers["accept-encoding"]
+    del client.headers["connection"]
+    answer = client.get("/everything", headers=headers[:-1])  # and Host
+    assert (answer.status_code, len(answer.text) > 1000) == ((200, True) if sent == 1000 else (431, False))
+    assert client.get("/no/such/page", headers=headers).status_code == 404  # which looks at a header
+
+
+@every_loop
+def test_cookies_of_many_lines_are_joined_in_linear_time(backend: str) -> None:
+    class Root(App):
+        def index(self) -> Any:
+            return self.request.session.get("name", "nobody")
+
+    headers = [(b"cookie", b"a=" + b"1" * 100)] * 200_000
+    assert run(backend, lambda: get(Root(), headers=headers)).body == b"nobody"
+
+
+def test_the_body_s_headers_come_once_from_an_environ() -> None:
+    """Some servers repeat them as HTTP_CONTENT_TYPE and HTTP_CONTENT_LENGTH."""
+    repeated = {"HTTP_CONTENT_TYPE": "text/x", "HTTP_CONTENT_LENGTH": "3"}
+    status, body = wsgi_get(Echo(), "/everything", "POST", b"abc", CONTENT_TYPE="text/x", **repeated)
+    assert (status, body) == (200, b'{"host":"testserver","content-type":"text/x","content-length":"3"}')
+
+
 # -- MutableHeaders ---------------------------------------------------------------------------------------------------
 
 

@@ -188,3 +188,60 @@ def test_sub_applications_by_middleware(make_client: MakeClient, target: Any, re
         assert answer.headers["x-around"] == "200"
     assert client.get("/").text == "root"
     assert client.get("/sub/apple").status_code == 404
+
+
+# -- servers that give a path decoded, and not as it came ---------------------------------------------------------
+
+
+def decoded_only(app: App) -> Any:
+    """``app`` as a server calls it that has no raw path: wsgiref, granian's WSGI interface, ASGI without raw_path."""
+
+    async def as_asgi(scope: Any, receive: Any, send: Any) -> None:
+        await app({key: value for key, value in scope.items() if key != "raw_path"}, receive, send)
+
+    def call(*arguments: Any) -> Any:
+        if len(arguments) == 3:
+            return as_asgi(*arguments)
+        environ, start_response = arguments
+        return app({key: value for key, value in environ.items() if key != "RAW_URI"}, start_response)
+
+    return call
+
+
+@pytest.mark.parametrize(
+    ("sent", "rest"),
+    [
+        ("/%252e%252e/secret", "/%2e%2e/secret"),
+        ("/100%25", "/100%"),
+        ("/a%3Fb%23c", "/a?b#c"),
+        ("/%25C3%25A9/é", "/%C3%A9/é"),
+    ],
+)
+@pytest.mark.parametrize("root_path", ["", "/p"])
+@pytest.mark.parametrize("depth", [0, 1, 2])
+@pytest.mark.parametrize("target", [wsgi, asgi])
+def test_R75_a_path_is_decoded_once(
+    make_client: MakeClient, target: Any, depth: int, root_path: str, sent: str, rest: str
+) -> None:
+    expected = [root_path + PREFIXES[depth], rest]
+    for app in (nested(target, depth), decoded_only(nested(target, depth))):
+        assert make_client(app, root_path=root_path).get(PREFIXES[depth] + sent).json() == expected
+
+
+@pytest.mark.parametrize("depth", [0, 1, 2])
+def test_R75_an_isolated_application_decodes_a_path_once(make_client: MakeClient, depth: int) -> None:
+    prefix = PREFIXES[depth]
+    for app in (nested(Child(), depth, isolated=True), decoded_only(nested(Child(), depth, isolated=True))):
+        client = make_client(app)
+        assert client.get(prefix + "/%252e%252e/secret").json()[:2] == [prefix, "/%2e%2e/secret"]
+
+
+@pytest.mark.parametrize("isolated", [False, True])
+@pytest.mark.parametrize("target", [wsgi, asgi, Child()], ids=["wsgi", "asgi", "app"])
+def test_R75_an_escape_that_is_escaped_leads_to_no_mount(make_client: MakeClient, target: Any, isolated: bool) -> None:
+    """A proxy that guards /m lets /%256D pass."""
+    options = {"isolated": isolated} if isinstance(target, App) else {}
+    for app in (nested(target, 0, **options), decoded_only(nested(target, 0, **options))):
+        client = make_client(app)
+        assert client.get("/%256D/x").status_code == 404
+        assert client.get("/%6D/x").status_code == 200
