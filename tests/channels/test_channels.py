@@ -6,7 +6,6 @@ import gc
 import os
 import random
 import threading
-import time
 from collections.abc import AsyncIterator, Callable
 from typing import Any
 
@@ -16,7 +15,7 @@ from anyio.lowlevel import checkpoint
 
 import micropie.channels
 from micropie import App, EventStream, SetupError, WebSocket, WebSocketMiddleware, inline
-from micropie.channels import Channels, MessagesLost, Subscription
+from micropie.channels import Channels, MessagesLost, RedisChannels, Subscription
 from micropie.execution.wake import WAKERS, threadsafe_scheduler
 from micropie.http.json import CodecError
 from tests.asgi.calls import ended_by_shutdown, every_loop, run
@@ -442,6 +441,14 @@ class Chat(App):
 STREAMS = ["events", "own_events", "sync_events"]
 
 
+def has_subscriber(channels: Channels) -> bool:
+    """Return whether a message that is published now reaches somebody in the room."""
+    if not isinstance(channels, RedisChannels):
+        return bool(channels._mailboxes)
+    with channels._client.reached() as client:
+        return bool(client.pubsub_numsub(f"{channels._prefix}room")[0][1])
+
+
 @pytest.mark.parametrize("path", STREAMS)
 @pytest.mark.parametrize("post", ["say", "say_sync"])
 def test_a_form_reaches_a_stream(make_client: MakeClient, channels: Channels, post: str, path: str) -> None:
@@ -450,6 +457,7 @@ def test_a_form_reaches_a_stream(make_client: MakeClient, channels: Channels, po
     with client.stream("GET", f"/{path}") as answer:
         chunks = answer.iter_raw()
         next(chunks)
+        until(lambda: has_subscriber(channels))  # the first chunk may have been a heart-beat
         assert client.post(f"/{post}", data={"text": "hello\nworld"}).text == "posted"
         assert next(chunk for chunk in chunks if b"data" in chunk) == b'data: {"text":"hello\\nworld"}\n\n'
     until(lambda: client.get("/listeners").text == "0")  # R61: also that of the thread, which nothing wakes
@@ -462,8 +470,7 @@ def test_a_long_poll(make_client: MakeClient, channels: Channels, path: str) -> 
     client = make_client(app)
     answers = []
     thread = in_thread(lambda: answers.append(client.get(f"/{path}").json()))
-    until(lambda: channels._mailboxes)
-    time.sleep(0.02)  # Redis has heard of it
+    until(lambda: has_subscriber(channels))
     client.post("/say", data={"text": "now"})
     thread.join(30)
     assert answers == [{"text": "now"}]
@@ -480,6 +487,7 @@ def test_a_form_under_wsgi_reaches_a_loop_of_the_same_process(
     with loop.stream("GET", f"/{path}") as answer:
         chunks = answer.iter_raw()
         next(chunks)
+        until(lambda: has_subscriber(channels))
         wsgi.post("/say_sync", data={"text": "across"})
         found = next(chunk for chunk in chunks if b"data" in chunk)
     assert parsed(found)[0].data == '{"text":"across"}'
