@@ -16,7 +16,7 @@ from micropie.errors import ClientDisconnect, HTTPError
 from micropie.execution.steps import Flow
 from micropie.http.request import Address, Request, WebSocketRequest
 from micropie.http.types import Message, Receive, Scope
-from micropie.http.urls import escaped_path
+from micropie.http.urls import escaped_path, raw_path_below
 
 Value = TypeVar("Value")
 
@@ -113,16 +113,19 @@ class ASGIRequest(Request):
         return {name: value for name, value in self.scope.get("state", {}).items() if name != WATCHERS}
 
     def _raw_path(self) -> bytes:
+        path, root = self.scope["path"] or "/", self.root_path
+        is_below = (path + "/").startswith(root + "/")
+        below = path[len(root) :] or "/" if is_below else path
         raw = self.scope.get("raw_path")
-        if raw is None:
-            return escaped_path(self.path.encode("utf-8", "surrogateescape"))  # it is optional
-        raw = bytes(raw).partition(b"?")[0]
-        depth = self.root_path.count("/")
-        if not depth:
-            return raw
-        mount, below = raw.split(b"/")[: depth + 1], raw.split(b"/")[depth + 1 :]
-        is_below = unquote_to_bytes(b"/".join(mount)) == self.root_path.encode()
-        return b"/" + b"/".join(below) if is_below else raw
+        if raw is not None:
+            # It counts only if it is the same path: middleware may have changed ``path`` alone.
+            raw = bytes(raw).partition(b"?")[0]
+            decoded = unquote_to_bytes(raw).decode("utf-8", "replace")  # as servers decode it
+            if decoded == path and not is_below:
+                return raw
+            if decoded in (path, root + below):
+                return raw_path_below(root.encode(), raw) if root else raw
+        return escaped_path(below.encode("utf-8", "surrogateescape"))
 
     def _header_pairs(self) -> Sequence[tuple[str, str]]:
         # WSGI servers drop names with "_", which an environ can't tell from those with "-": a client must not pass

@@ -87,7 +87,7 @@ def directory_route(prefix: str, directory: str | os.PathLike[str], **options: A
 
     @inline
     def serve(path: str) -> Response:
-        if current_request().path.endswith("/"):  # ignored in other paths, but here it would name a directory
+        if current_request().raw_path.endswith(b"/"):  # ignored in other paths, but here it would name a directory
             raise HTTPError(404)
         return static_file(path, root, **options)
 

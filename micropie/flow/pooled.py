@@ -20,7 +20,6 @@ from micropie.execution.steps import TookTooLong
 from micropie.http.forms import Limits
 from micropie.http.request import NULL, Address, Request
 from micropie.http.types import HeaderPairs, Parameters
-from micropie.http.urls import escaped_path
 from micropie.routing.binding import Plan
 
 logger = logging.getLogger("micropie")
@@ -31,6 +30,7 @@ class Snapshot(TypedDict):
 
     method: str
     path: str
+    raw_path: bytes
     root_path: str
     path_params: list[Any]
     headers: HeaderPairs
@@ -98,6 +98,7 @@ def snapshot(request: Request) -> Snapshot:
     return {
         "method": request.method,
         "path": request.path,
+        "raw_path": request.raw_path,
         "root_path": request.root_path,
         "path_params": [*request.path_params],
         "headers": list(request.headers.items()),
@@ -197,7 +198,7 @@ class PooledRequest(Request):
         return self._copy["query"]
 
     def _raw_path(self) -> bytes:
-        return escaped_path(self.path.encode())
+        return self._copy["raw_path"]
 
     def _server_name(self) -> str:
         return self._copy["server_name"]

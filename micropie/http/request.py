@@ -63,8 +63,10 @@ class _Closable(Protocol):
 class Request:
     """The client's request, which handlers see as ``self.request``. Authors may set attributes of their own on it.
 
-    ``method``: as the client wrote it; the standard ones are upper-case. ``path``: decoded, without the mount's
-    prefix. ``path_params``: the values of the parameters in the path, in order.
+    ``method``: as the client wrote it; the standard ones are upper-case. ``path``: decoded, without the mount's prefix,
+    and without a slash at its end unless a mounted application answers: it is the path that was routed, so ``/a/`` is
+    ``/a``. ``raw_path`` has the slash. ``path_params``: the values of the parameters in the path, in order. ``route``:
+    the route, with its ``name`` and its ``path``; None if no handler answers the path.
     """
 
     # A slot is read twice as fast as an attribute whose default is on the class, so all state that most requests
@@ -141,7 +143,7 @@ class Request:
     _is_pooled = False  # whether this is the copy of a request in a process of the pool
 
     # Parsed values, kept.
-    _literal_path: str | None  # ``path``, if it came without escapes: the router's short cut
+    _literal_path: str | None  # the decoded path as it came, if it came without escapes: the router's short cut
     _parsed_framing: tuple[str, dict[str, str], int | None] | None
     _parsed_query: Parameters | None
     _headers: Headers | None = None
@@ -208,7 +210,7 @@ class Request:
 
     @property
     def raw_path(self) -> bytes:
-        """The path below ``root_path`` as the client sent it, still escaped."""
+        """The path below ``root_path`` as the client sent it, still escaped; b"" if it is not below."""
         literal = self._literal_path
         return self._raw_path() if literal is None else escaped_path(literal.encode())
 
@@ -467,7 +469,11 @@ class Request:
         return framing
 
     def _segments(self) -> list[str]:
-        """Return the path's decoded segments below the mount, ``[]`` for the root. Raises 400 and 404."""
+        """Return the path's decoded segments below the mount, ``[]`` for the root. Raises 400 and 404.
+
+        ``path`` becomes these segments joined by "/". So what hooks and logs see is the path that was routed, and
+        ``/secret/`` is ``/secret`` for them, too.
+        """
         path = self._literal_path
         if path is None or path[0] != "/" or "//" in path or "/." in path or "\0" in path:
             return self._decoded_segments()
@@ -475,6 +481,7 @@ class Request:
         del segments[0]
         if not segments[-1]:  # an end slash, or the root itself
             del segments[-1]
+            self.path = path[:-1] or "/"
         return segments
 
     def _decoded_segments(self) -> list[str]:
@@ -486,6 +493,7 @@ class Request:
             del segments[-1]
         if not DOTS_AND_EMPTY.isdisjoint(segments):
             raise HTTPError(404)
+        self.path = "/" + "/".join(segments)
         return segments
 
     @property

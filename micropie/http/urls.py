@@ -81,3 +81,15 @@ def decoded_segment(segment: bytes) -> str:
     if "\0" in text:
         raise BadRequest("The path must not have a NUL.")
     return text
+
+
+def raw_path_below(mount: bytes, raw_path: bytes) -> bytes:
+    """Return the part of an escaped path below the decoded path ``mount``; b"", which is no path, if it is not below.
+
+    The first segments, each decoded by itself, must be those of ``mount``. An escaped slash separates no segments, so
+    ``/app%2Fx`` is not below ``/app``, although the decoded paths look so.
+    """
+    depth = mount.count(b"/") + 1
+    segments = raw_path.split(b"/")
+    is_below = b"/".join(map(unquote_to_bytes, segments[:depth])) == mount
+    return b"/" + b"/".join(segments[depth:]) if is_below else b""

@@ -86,9 +86,9 @@ class PrefixTable(Generic[Entry]):
             candidates.append((segments, entry))
 
     def find(self, raw_path: bytes) -> Entry | None:
-        """Return the entry with the longest prefix of an escaped path, or None."""
-        parts = raw_path.split(b"/")[1:]
-        candidates = self._by_first.get(unquote_to_bytes(parts[0])) if parts else None
+        """Return the entry with the longest prefix of an escaped path, or None. "x/shop" is no path."""
+        parts = raw_path[1:].split(b"/")
+        candidates = self._by_first.get(unquote_to_bytes(parts[0])) if raw_path.startswith(b"/") else None
         for segments, entry in candidates or ():
             if len(parts) >= len(segments) and [*map(unquote_to_bytes, parts[: len(segments)])] == segments:
                 return entry

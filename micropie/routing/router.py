@@ -127,9 +127,10 @@ class HandlerTree:
 class Router:
     """The frozen tables of a whole tree of applications.
 
-    ``exact`` and ``below`` are short cuts to what ``find`` returns: by method, whole paths without arguments (with
-    or without a slash at the end), and paths whose handlers take one more segment as an argument. ``routes`` are all
-    routes by name, each with its path and its pattern, None for one that is found by the handler's name.
+    ``exact`` and ``below`` are short cuts to what ``find`` returns: by method, whole paths without arguments, and paths
+    whose handlers take one more segment as an argument. Both are for paths without a slash at the end, as
+    ``request.path`` has none when hooks see it. ``routes`` are all routes by name, each with its path and its pattern,
+    None for one that is found by the handler's name.
     """
 
     def __init__(self, root: HandlerTree, explicit: Sequence[Route]) -> None:
@@ -232,7 +233,7 @@ class Router:
                 with suppress(HTTPError):
                     route, rest, values = self.find(method, segments)
                     if not rest and not values:
-                        routes[path] = routes[path.rstrip("/") + "/"] = route
+                        routes[path] = route
         return table
 
     def _below_table(self) -> dict[str, dict[str, Route]]:

@@ -215,8 +215,9 @@ def delegate_route(request: Request) -> tuple[MountRoute, Request, MountedPath]:
     below = path if request._subapp_path is None else request._subapp_path
     if below and below[0] != "/":
         below = "/" + below
-    if below == "/" and path[-1:] != "/":
+    if not path.endswith("/") and (below == "/" or request.raw_path.endswith(b"/")):  # ``request.path`` has left it out
         path += "/"
+        below += "" if below.endswith("/") else "/"
     above = path.removesuffix(below) if path.endswith(below) else ""
     mount = Mount(above, target, kind_of_target(target, None), isolated=False)
     mounted_path = MountedPath(request.root_path + above.rstrip("/"), quote(below).encode())

@@ -21,7 +21,7 @@ from micropie.execution.steps import Flow
 from micropie.http.headers import NameCache
 from micropie.http.request import Address, Request
 from micropie.http.types import Environ, Scope
-from micropie.http.urls import escaped_path
+from micropie.http.urls import escaped_path, raw_path_below
 from micropie.wsgi.steps import perform
 
 Value = TypeVar("Value")
@@ -88,7 +88,7 @@ class WSGIRequest(Request):
             "http_version": environ.get("SERVER_PROTOCOL", "HTTP/1.1").partition("/")[2],
             "method": self.method,
             "scheme": self.scheme,
-            "path": root_path + self.path,
+            "path": root_path + (environ.get("PATH_INFO") or "/").encode("latin-1").decode("utf-8", "replace"),
             "raw_path": quote_from_bytes(root).encode() + self._raw_path(),
             "query_string": self.query_string.encode("latin-1"),
             "root_path": root_path,
@@ -107,7 +107,7 @@ class WSGIRequest(Request):
             return raw
         # Only if it is the same path: middleware or a mount may have changed PATH_INFO.
         if raw is not None and unquote_to_bytes(raw) == mount + path:
-            return b"/" + b"/".join(raw.split(b"/")[mount.count(b"/") + 1 :])
+            return raw_path_below(mount, raw)
         return escaped_path(path)
 
     def _target(self) -> bytes | None:

@@ -25,6 +25,7 @@ def copy(**changes: Any) -> Snapshot:
     values = {
         "method": "POST",
         "path": "/a b",
+        "raw_path": b"/a%20b",
         "root_path": "",
         "path_params": ["x"],
         "headers": [("host", "example.com"), ("cookie", "a=1; b=2"), ("content-type", "a/b"), ("content-length", "12")],
@@ -48,7 +49,7 @@ def test_what_can_be_read() -> None:
     request = PooledRequest(copy())
     assert (request.method, request.path, request.scheme, request.host) == ("POST", "/a b", "https", "example.com")
     assert (request.client, request.query("q"), request.cookies) == (("192.0.2.1", 80), "1", {"a": "1", "b": "2"})
-    assert (request.content_type, request.content_length, request._raw_path()) == ("a/b", 12, b"/a b")
+    assert (request.content_type, request.content_length, request.raw_path) == ("a/b", 12, b"/a%20b")
     assert (dict(request.session), request._cookie_header()) == ({"user": "Ann"}, "a=1; b=2")
 
 
