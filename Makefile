@@ -90,7 +90,8 @@ $(VENV)/.installed-run: pyproject.toml | $(VENV)/bin/python
 
 $(VENV)/.installed-test: pyproject.toml | $(VENV)/bin/python
 	@echo "== installing micropie with everything that its tests need"
-	$(BIN)/python -m pip install $(PIP_FLAGS) --editable '.[dev,all]'
+	$(BIN)/python -m pip install $(PIP_FLAGS) --upgrade 'pip>=25.1'  # the first that knows --group
+	$(BIN)/python -m pip install $(PIP_FLAGS) --editable '.[all]' --group dev
 	@touch $@ $(VENV)/.installed-run
 
 $(BENCH)/.installed: pyproject.toml benchmarks/requirements.txt | python

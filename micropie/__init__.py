@@ -1,5 +1,7 @@
 """micropie: URLs are the names of methods; one ``App`` is a WSGI and an ASGI application at once."""
 
+from pathlib import Path as _Path
+
 from micropie.app import App, Server
 from micropie.asgi.websocket.websocket import WebSocket
 from micropie.channels.event_stream import EventStream
@@ -13,6 +15,7 @@ from micropie.errors import (
     ResponseError,
     SetupError,
 )
+from micropie.errors import refuse_namesake as _refuse_namesake
 from micropie.execution.context import request
 from micropie.execution.loop import where
 from micropie.files.static import static_file
@@ -40,6 +43,8 @@ from micropie.routing.decorators import (
 )
 from micropie.sessions import InMemorySessionBackend, SessionBackend
 from micropie.templates.context import template
+
+_refuse_namesake(_Path(__file__).parent.parent)
 
 __version__ = "0.1.0"
 

@@ -13,7 +13,7 @@
 ``HTTPError`` and ``Redirect`` may be raised in a handler, a hook or any function that they call. The framework's own
 refusals (a malformed query, a missing parameter) are ``HTTPError`` as well, so one ``@app.error(400)`` sees both.
 
-``check``, ``is_count`` and ``is_duration`` are here because every layer checks arguments, and this is the lowest one.
+The functions at the end are here because every layer checks arguments, and this is the lowest one.
 """
 
 from __future__ import annotations
@@ -21,6 +21,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable
 from http import HTTPStatus
+from pathlib import Path
 
 PHRASES: dict[int, str] = {status.value: status.phrase for status in HTTPStatus}
 
@@ -124,3 +125,15 @@ def is_count(value: object, least: int) -> bool:
 def is_duration(value: object) -> bool:
     """Return whether ``value`` is a finite number of seconds above 0, and not a bool."""
     return isinstance(value, int | float) and not isinstance(value, bool) and 0 < value < math.inf
+
+
+def refuse_namesake(directory: Path) -> None:
+    """Raise ``ImportError`` if the distribution "micropie" is installed in ``directory``, where this package is.
+
+    That is another project. pip installs both without a word, and the one overwrites files of the other.
+    """
+    if any(directory.glob("[mM]icro[pP]ie-*.dist-info")):
+        raise ImportError(
+            "micropie-dual and another project, micropie, are installed in one place and share the import name: "
+            "run 'pip uninstall micropie micropie-dual', then install the one that you need"
+        )

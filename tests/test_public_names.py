@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib
 import inspect
 import re
+import shutil
 import subprocess
 import sys
 import types
@@ -13,6 +14,7 @@ from pathlib import Path
 import pytest
 
 import micropie
+from micropie.errors import refuse_namesake
 
 ROOT = Path(micropie.__file__).parent.parent
 
@@ -123,3 +125,22 @@ def test_anyio_is_all_that_it_needs_and_nothing_is_started() -> None:
     code = ALONE.format(optional=OPTIONAL)
     done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=False)
     assert (done.returncode, done.stderr) == (0, "")
+
+
+@pytest.mark.parametrize("name", ["micropie", "MicroPie"])
+def test_the_other_project_of_this_name_is_noticed(tmp_path: Path, name: str) -> None:
+    (tmp_path / "micropie_dual-0.1.0.dist-info").mkdir()
+    refuse_namesake(tmp_path)
+    (tmp_path / f"{name}-0.13.dist-info").mkdir()
+    with pytest.raises(ImportError, match="pip uninstall micropie micropie-dual"):
+        refuse_namesake(tmp_path)
+
+
+def test_two_projects_in_one_place_are_no_import(tmp_path: Path) -> None:
+    shutil.copytree(ROOT / "micropie", tmp_path / "micropie")
+    (tmp_path / "micropie-0.13.dist-info").mkdir()
+    ended = subprocess.run(
+        [sys.executable, "-c", "import micropie"], cwd=tmp_path, capture_output=True, text=True, check=False
+    )
+    assert ended.returncode == 1
+    assert ended.stderr.splitlines()[-1].startswith("ImportError: micropie-dual and another project")

@@ -26,7 +26,7 @@ class RedisClient:
 
     def __init__(self, owner: str, url: str, patience: float) -> None:
         if redis is None:
-            raise SetupError(f'{owner} needs redis: pip install "micropie[redis]"')
+            raise SetupError(f'{owner} needs redis: pip install "micropie-dual[redis]"')
         try:
             redis.connection.parse_url(url)  # type: ignore[no-untyped-call]
         except (ValueError, AttributeError, TypeError) as error:

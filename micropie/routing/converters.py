@@ -296,7 +296,7 @@ def structure_converter(structure: type, parameter: str) -> StructureConverter:
         import msgspec
     except ImportError:
         raise SetupError(
-            f'parameter {parameter!r} is a {structure.__name__}: install msgspec, pip install "micropie[standard]"'
+            f'parameter {parameter!r} is a {structure.__name__}: install msgspec, pip install "micropie-dual[standard]"'
         ) from None
 
     try:

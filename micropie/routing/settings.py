@@ -151,7 +151,7 @@ _RULES: tuple[tuple[Sequence[str], Callable[[object], bool], str], ...] = (
     (
         ("portal_backend",),
         lambda value: find_spec(str(value)) is not None,
-        'an event loop that is installed: pip install "micropie[trio]"',
+        'an event loop that is installed: pip install "micropie-dual[trio]"',
     ),
     (("templates",), lambda value: isinstance(value, str | PathLike), "the path of a directory"),
     (

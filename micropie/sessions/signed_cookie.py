@@ -36,7 +36,7 @@ class SignedCookieSessionBackend(SessionBackend):
 
     def __init__(self, secret: str | bytes | Sequence[str | bytes]) -> None:
         if itsdangerous is None:
-            raise SetupError('SignedCookieSessionBackend needs itsdangerous: pip install "micropie[itsdangerous]"')
+            raise SetupError('SignedCookieSessionBackend needs itsdangerous: pip install "micropie-dual[itsdangerous]"')
         keys: list[Any] = [secret] if isinstance(secret, str | bytes) else list(secret)
         if not keys or not all(isinstance(key, str | bytes) and key for key in keys):
             raise SetupError("SignedCookieSessionBackend takes a secret (text or bytes, not empty) or a list of them")

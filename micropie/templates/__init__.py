@@ -101,7 +101,7 @@ def _environment_module() -> Any:
     except ModuleNotFoundError as error:
         if error.name != "jinja2":
             raise
-        raise RuntimeError('templates need Jinja2: pip install "micropie[standard]"') from None
+        raise RuntimeError('templates need Jinja2: pip install "micropie-dual[standard]"') from None
 
 
 class Rendering:

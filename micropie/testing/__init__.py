@@ -1,4 +1,4 @@
-"""A test client for ASGI and WSGI applications, on httpx. It needs ``pip install "micropie[test]"``.
+"""A test client for ASGI and WSGI applications, on httpx. It needs ``pip install "micropie-dual[test]"``.
 
 The client implements the specifications of both protocols. It imports nothing from the rest of micropie, and works
 with any application.
@@ -11,7 +11,7 @@ try:
 except ModuleNotFoundError as error:
     if error.name != "httpx":
         raise
-    message = 'The test client needs httpx, which is not installed: pip install "micropie[test]"'
+    message = 'The test client needs httpx, which is not installed: pip install "micropie-dual[test]"'
     raise ModuleNotFoundError(message, name="httpx") from error
 
 from micropie.testing.errors import (

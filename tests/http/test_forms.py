@@ -459,7 +459,7 @@ def test_files_stay_in_memory_up_to_a_total_only() -> None:
 
 def test_multipart_missing_names_the_extra(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(multipartform, "multipart", None)
-    with pytest.raises(RuntimeError, match=r'pip install "micropie\[standard\]"'):
+    with pytest.raises(RuntimeError, match=r'pip install "micropie-dual\[standard\]"'):
         MultipartParser("B")
 
 

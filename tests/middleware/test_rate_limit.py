@@ -525,7 +525,7 @@ def test_invalid_settings_of_redis_are_refused(options: Any) -> None:
 
 def test_without_redis_py_it_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(redisclient, "redis", None)
-    with pytest.raises(SetupError, match=r"RedisRates needs redis: pip install \"micropie\[redis\]\""):
+    with pytest.raises(SetupError, match=r"RedisRates needs redis: pip install \"micropie-dual\[redis\]\""):
         RedisRates("redis://localhost")
 
 

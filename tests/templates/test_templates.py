@@ -540,7 +540,7 @@ def test_without_jinja2_the_extra_is_named(
     monkeypatch.delitem(sys.modules, "micropie.templates.environment", raising=False)
     answer = make_client(Pages(directory)).get(f"/{handler}?name=page.html")
     assert (answer.status_code, answer.text) == (500, "500 Internal Server Error")
-    assert 'RuntimeError: templates need Jinja2: pip install "micropie[standard]"' in caplog.text
+    assert 'RuntimeError: templates need Jinja2: pip install "micropie-dual[standard]"' in caplog.text
 
 
 def test_what_jinja2_itself_fails_to_import_is_not_taken_for_jinja2(

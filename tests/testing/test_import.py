@@ -51,7 +51,7 @@ def test_pytest_does_not_collect_the_client() -> None:
 
 
 def test_without_httpx_the_error_names_the_extra(monkeypatch: pytest.MonkeyPatch) -> None:
-    with pytest.raises(ModuleNotFoundError, match=r'pip install "micropie\[test\]"'):
+    with pytest.raises(ModuleNotFoundError, match=r'pip install "micropie-dual\[test\]"'):
         import_without("httpx", monkeypatch)
 
 

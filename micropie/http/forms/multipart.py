@@ -235,7 +235,7 @@ _UNFIT_HEADER_LINE = re.compile(rb"[ \t]|.*?[\x00-\x08\x0a-\x1f\x7f]", re.DOTALL
 
 def _push_parser(boundary: str, limits: Limits) -> Any:
     if not hasattr(multipart, "PushMultipartParser"):  # absent, or python-multipart, once of that name
-        raise RuntimeError('multipart forms need the package multipart: pip install "micropie[standard]"')
+        raise RuntimeError('multipart forms need the package multipart: pip install "micropie-dual[standard]"')
     if not _BOUNDARY.fullmatch(boundary):
         raise BadRequest("The Content-Type header of the multipart form has no valid boundary.")
     parser = _checked_parser()(
