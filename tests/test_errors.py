@@ -439,9 +439,13 @@ def test_R76_an_error_handlers_error_has_no_false_context(
 # -- debug -----------------------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("host", ["127.0.0.1", "127.9.9.9", "::1"])
-def test_debug_shows_the_traceback_to_this_machine(make_client: MakeClient, host: str) -> None:
-    answer = make_client(Failing(debug=True), client=(host, 1)).get("/sync/oops")
+LOCAL = "http://localhost:8000"
+
+
+@pytest.mark.parametrize("host", ["localhost", "localhost:8000", "LocalHost", "127.0.0.1:80", "[::1]", "[::1]:8000"])
+@pytest.mark.parametrize("address", ["127.0.0.1", "127.9.9.9", "::1"])
+def test_debug_shows_the_traceback_to_this_machine(make_client: MakeClient, address: str, host: str) -> None:
+    answer = make_client(Failing(debug=True), client=(address, 1)).get("/sync/oops", headers={"Host": host})
     assert (answer.status_code, answer.headers["content-type"]) == (500, TEXT)
     assert "Traceback" in answer.text
     assert SECRET in answer.text
@@ -449,13 +453,31 @@ def test_debug_shows_the_traceback_to_this_machine(make_client: MakeClient, host
 
 @pytest.mark.parametrize("client", [("10.0.0.1", 1), ("::2", 1), ("localhost.evil.com", 1), ("", 1), None])
 def test_R76_debug_shows_nothing_to_others(make_client: MakeClient, client: Any) -> None:
-    answer = make_client(Failing(debug=True), client=client).get("/sync/oops")
+    answer = make_client(Failing(debug=True), client=client, base_url=LOCAL).get("/sync/oops")
     assert (answer.status_code, answer.text) == (500, "500 Internal Server Error")
 
 
 def test_R76_what_a_proxy_forwards_is_not_this_machine(make_client: MakeClient) -> None:
     headers = {"X-Forwarded-For": "127.0.0.1"}
-    answer = make_client(Failing(debug=True), client=("10.0.0.1", 1)).get("/sync/oops", headers=headers)
+    client = make_client(Failing(debug=True), client=("10.0.0.1", 1), base_url=LOCAL)
+    assert "Traceback" not in client.get("/sync/oops", headers=headers).text
+
+
+@pytest.mark.parametrize(
+    "header", ["Forwarded", "Via", "X-Real-IP", "X-Forwarded-For", "X-Forwarded-Proto", "x-forwarded-anything"]
+)
+def test_R76_debug_shows_nothing_through_a_proxy_on_this_machine(make_client: MakeClient, header: str) -> None:
+    client = make_client(Failing(debug=True), base_url=LOCAL)
+    assert "Traceback" in client.get("/sync/oops").text
+    assert "Traceback" not in client.get("/sync/oops", headers={header: "127.0.0.1"}).text
+
+
+@pytest.mark.parametrize(
+    "host",
+    ["evil.example", "evil.example:8000", "localhost.evil.example", "xlocalhost", "127.0.0.1.evil.example", "::1"],
+)
+def test_R76_debug_shows_nothing_to_a_page_whose_host_was_rebound(make_client: MakeClient, host: str) -> None:
+    answer = make_client(Failing(debug=True)).get("/sync/oops", headers={"Host": host})
     assert "Traceback" not in answer.text
 
 

@@ -7,6 +7,7 @@ client on this machine if ``debug`` is on.
 from __future__ import annotations
 
 import logging
+import re
 import traceback
 from ipaddress import ip_address
 
@@ -16,6 +17,11 @@ from micropie.http.request import Request
 from micropie.http.response import Response, error_response, redirect_response
 
 logger = logging.getLogger("micropie")
+
+# The headers that a proxy adds, beside those that begin with "X-Forwarded-".
+_FORWARDING = frozenset({"forwarded", "via", "x-real-ip"})
+
+_LOCAL_HOST = re.compile(r"(?:localhost|127\.0\.0\.1|\[::1\])(?::[0-9]+)?", re.IGNORECASE)
 
 
 def respond_to(request: Request, failure: Exception) -> Flow[Response]:
@@ -78,9 +84,15 @@ def _plain_response(request: Request, failure: Exception) -> Response:
 
 
 def _is_local(request: Request) -> bool:
-    """Return whether the client is on this machine."""
-    client = request.client
+    """Return whether the client is on this machine: its address, the host that it asked for, and no proxy between.
+
+    The address alone does not tell. A proxy on this machine has it too, and so has the browser of a developer that runs
+    a script of a foreign page, whose host's name was made to lead here (DNS rebinding).
+    """
+    peer, headers = request._server_client(), request.headers
     try:
-        return client is not None and ip_address(client.host).is_loopback
+        is_loopback = peer is not None and ip_address(peer.host).is_loopback
     except ValueError:
         return False
+    is_forwarded = any(name in _FORWARDING or name.startswith("x-forwarded-") for name in headers)
+    return is_loopback and not is_forwarded and _LOCAL_HOST.fullmatch(headers.get("host", "")) is not None

@@ -327,7 +327,7 @@ def test_debug_pages_are_not_shown_to_clients_of_a_proxy_on_this_machine(make_cl
 
     app = Broken(debug=True)
     app.middlewares.append(ProxyHeaders(trusted=["127.0.0.1"]))
-    client = make_client(app)
+    client = make_client(app, base_url="http://localhost")
     assert "secret" in client.get("/").text
     assert "secret" not in client.get("/", headers={"X-Forwarded-For": "1.2.3.4"}).text
 
