@@ -11,6 +11,7 @@ from anyio import Event
 from anyio.lowlevel import current_token
 
 from micropie.execution.loop import LoopLocal
+from micropie.execution.steps import no_function
 
 
 def threadsafe_scheduler() -> Callable[[Callable[[], object]], object]:
@@ -23,6 +24,19 @@ def threadsafe_scheduler() -> Callable[[Callable[[], object]], object]:
     call_soon: Callable[[Callable[[], object]], object]
     call_soon = getattr(loop, "call_soon_threadsafe", None) or loop.run_sync_soon  # asyncio's, trio's
     return call_soon
+
+
+def call_later(seconds: float, function: Callable[[], object]) -> Callable[[], object]:
+    """Have this event loop call ``function`` in so many seconds. Return a function that prevents it.
+
+    trio has no timer without a task, which costs what the timer is to save, so there ``function`` is called at once.
+    """
+    loop_call_later = getattr(_native_loop(), "call_later", None)
+    if loop_call_later is None:
+        function()
+        return no_function
+    cancel: Callable[[], object] = loop_call_later(seconds, function).cancel
+    return cancel
 
 
 def _native_loop() -> Any:

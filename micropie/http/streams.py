@@ -46,7 +46,10 @@ class Stream:
         self.is_open = True  # until its close is claimed or it has run to its end
 
     def next_nowait(self) -> Any:
-        """Return the next chunk of a source that never waits, else ``PENDING``. Call it on an event loop only."""
+        """Return the next chunk of a source that never waits, else ``PENDING``. Call it on an event loop only.
+
+        Text becomes bytes, unless UTF-8 can't encode it: then ``fetch_first`` closes the source and raises the error.
+        """
         if self.waits:
             return PENDING
         steps = self.source.__anext__().__await__()
@@ -54,9 +57,15 @@ class Stream:
             next(steps)
             steps.throw(RuntimeError("this generator waits, but no await was found in its bytecode"))
         except StopIteration as end:
-            return end.value
+            chunk = end.value
         except StopAsyncIteration:
             return END
+        if chunk.__class__ is not str:
+            return chunk
+        try:
+            return chunk.encode()
+        except UnicodeEncodeError:
+            return chunk
 
     def fetch_first(self, on_loop: bool, chunk: object = PENDING) -> Flow[None]:
         """Fetch chunks until one has content; the head waits for it.

@@ -5,7 +5,7 @@ from __future__ import annotations
 import anyio
 from anyio import wait_all_tasks_blocked
 
-from micropie.execution.wake import SingleWaiterEvent
+from micropie.execution.wake import SingleWaiterEvent, call_later
 from tests.asgi.calls import every_loop, run
 
 
@@ -47,3 +47,17 @@ def test_it_may_be_rung_after_the_task_that_waited_was_cancelled(backend: str) -
         assert scope.cancelled_caught
 
     run(backend, main)
+
+
+@every_loop
+def test_a_later_call_can_be_prevented_where_the_loop_has_timers(backend: str) -> None:
+    called: list[str] = []
+
+    async def main() -> None:
+        call_later(0.001, lambda: called.append("first"))
+        cancel = call_later(0.002, lambda: called.append("second"))
+        cancel()
+        await anyio.sleep(0.01)
+
+    run(backend, main)
+    assert called == (["first"] if backend == "asyncio" else ["first", "second"])  # trio calls at once
