@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import suppress
 from contextvars import copy_context
 from typing import TYPE_CHECKING
 
@@ -128,9 +129,10 @@ class DisconnectWatcher:
 
     def _start(self) -> None:
         """Start the task that waits for the disconnect, once."""
-        if not self._has_started:
+        if not self._has_started and not self._is_over:
             self._has_started = True
-            self._watchers.start_soon(self._run)
+            with suppress(RuntimeError):  # the lifespan, and its task group, has ended
+                self._watchers.start_soon(self._run)
 
     async def _run(self) -> None:
         if self._is_over:

@@ -27,15 +27,20 @@ def threadsafe_scheduler() -> Callable[[Callable[[], object]], object]:
 
 
 def call_later(seconds: float, function: Callable[[], object]) -> Callable[[], object]:
-    """Have this event loop call ``function`` in so many seconds. Return a function that prevents it.
+    """Have this event loop call ``function`` in so many seconds, in a task. Return a function that prevents it.
 
     trio has no timer without a task, which costs what the timer is to save, so there ``function`` is called at once.
     """
-    loop_call_later = getattr(_native_loop(), "call_later", None)
-    if loop_call_later is None:
+    loop = _native_loop()
+    if not hasattr(loop, "call_later"):
         function()
         return no_function
-    cancel: Callable[[], object] = loop_call_later(seconds, function).cancel
+
+    async def call() -> None:
+        function()
+
+    # A task, because outside of one anyio can't tell which library's loop this is.
+    cancel: Callable[[], object] = loop.call_later(seconds, lambda: loop.create_task(call())).cancel
     return cancel
 
 

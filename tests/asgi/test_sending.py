@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import io
 import threading
 from collections.abc import AsyncIterator, Iterator
@@ -15,6 +16,7 @@ from anyio import to_thread
 from micropie import App
 from micropie.asgi.streaming import CHUNKS_PER_CHECK
 from tests.asgi.calls import Call, Lifespan, every_loop, get, http_scope, piece, run, serve, with_and_without_lifespan
+from tests.support.waiting import PATIENCE
 
 ENOUGH = 5_000  # chunks after which a producer is taken for one that never stops
 
@@ -133,6 +135,23 @@ def test_R63_a_producer_stops_when_its_client_leaves(
     assert app.made <= AT + 8 + looks * CHUNKS_PER_CHECK
     assert not call.is_complete  # a stream that was broken off does not end like a whole one
     assert not caplog.records
+
+
+@with_and_without_lifespan
+def test_R63_a_client_that_leaves_is_noticed_on_a_loop_that_anyio_did_not_start(with_lifespan: bool) -> None:
+    app = Endless()
+
+    async def main() -> Call:
+        call = Call(piece(b""))
+        stream = asyncio.create_task(serve(app, call, "/silent", with_lifespan))
+        while len(call.sent) < 2:  # noqa: ASYNC110 - it has nothing to wait for
+            await asyncio.sleep(0.001)
+        call.leave()
+        await asyncio.wait_for(stream, PATIENCE)
+        return call
+
+    assert not asyncio.run(main()).is_complete
+    assert app.closed == 1
 
 
 @every_loop
