@@ -7,7 +7,7 @@ This is plain synchronous Python. What may have to wait is a step (``execution/s
     2. The path leads to a route, or to a mounted application that answers by itself (``Handover``).
     3. The session is opened and ``before_request`` hooks run. If a hook answers, stages 4 and 5 are left out.
     4. The body is received, if it is a form or JSON.
-    5. The arguments are bound and the handler runs.
+    5. The arguments are bound, in a thread if they come from a large body, and the handler runs.
     6. The result becomes an ``Answer``, the tuple that is sent (``http/response.py``): ``after_request`` hooks run,
        the first chunk of a stream is fetched, the session is saved.
     7. The driver sends the answer, closes the request and starts the functions given to ``after_response``.
@@ -34,6 +34,7 @@ from micropie.errors import ClientDisconnect, HTTPError, Redirect
 from micropie.execution.steps import (
     AWAIT,
     INLINE,
+    IO,
     MOUNT,
     POOL,
     Flow,
@@ -107,7 +108,8 @@ def start(site: Site, request: Request) -> RouteStep | Flow[Answer] | Handover:
     try:
         # The body of GET and HEAD has no meaning: RFC 9110, sections 9.3.1, 9.3.2.
         if request.method != "GET" and request.method != "HEAD":
-            receiving = receive_body(request, route.reads_body)
+            is_needed = len(arguments) != route.plain_args and route.takes_body(arguments, values)
+            receiving = receive_body(request, route.reads_body, is_needed)
             if receiving is not None:
                 return _run_all_stages(request, route, arguments, values, None, receiving)
         if len(arguments) != route.plain_args:
@@ -151,12 +153,16 @@ def _run_all_stages(
                 raise failure
             # 4. Body.
             if receiving is None and request.method != "GET" and request.method != "HEAD":
-                receiving = receive_body(request, route.reads_body)
+                is_needed = len(arguments) != route.plain_args and route.takes_body(arguments, values)
+                receiving = receive_body(request, route.reads_body, is_needed)
             if receiving is not None:
                 yield from receiving
             # 5. Bind and run.
             if len(arguments) != route.plain_args:
-                arguments = route.bind(request, arguments, values)
+                if request._parse is not None and route.takes_body(arguments, values):  # a large body
+                    arguments = yield IO, _parse_and_bind, (request, route, arguments, values)
+                else:
+                    arguments = route.bind(request, arguments, values)
             if hooks and request._time_limit is not None:
                 result = yield from _call_limited(request, route, arguments, request._time_limit)
             else:
@@ -173,6 +179,13 @@ def _run_all_stages(
         return (yield from fail(request, failure, hooks))
     finally:
         failure = None
+
+
+def _parse_and_bind(
+    request: Request, route: Route, arguments: Sequence[Any], values: Mapping[str, object]
+) -> Sequence[Any]:
+    request._parsed_document()
+    return route.bind(request, arguments, values)
 
 
 def _call_limited(request: Request, route: Route, arguments: Sequence[Any], seconds: float) -> Flow[Any]:

@@ -39,6 +39,8 @@ class Snapshot(TypedDict):
     form: Parameters | None
     document: Any
     has_document: bool
+    parse: Callable[[Request, bytes], None] | None
+    data: bytes | None
     session: dict[str, Any]
     scheme: str
     client: Address | None
@@ -105,8 +107,10 @@ def snapshot(request: Request) -> Snapshot:
         "query": request.query_string,
         "limits": request.config.limits,
         "form": request._form_fields,
-        "document": request.get_json,
+        "document": None if request._document is NULL else request._document,
         "has_document": request._document is not None,
+        "parse": request._parse,
+        "data": request._body_so_far() if request._parse is not None else None,
         "session": dict(request.session) if has_session else {},
         "scheme": request.scheme,
         "client": request.client,
@@ -144,6 +148,7 @@ class PooledRequest(Request):
         self._form_fields, self.id = copy["form"], copy["id"]
         self._scheme, self._client, self._host = copy["scheme"], copy["client"], copy["host"]
         self._document = (NULL if copy["document"] is None else copy["document"]) if copy["has_document"] else None
+        self._parse, self._received = copy["parse"], copy["data"]  # JSON or a form, not parsed yet
         self.config: Any = SimpleNamespace(limits=copy["limits"])
 
     @property

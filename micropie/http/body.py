@@ -21,22 +21,28 @@ KEPT: Final = "kept"  # received whole: ``data``
 
 
 class Body:
-    """A request's body: ``limit`` bytes at most, ``announced`` bytes long if the head says so.
+    """A request's body: ``limit`` bytes at most, ``announced`` bytes long if the head says so, else None.
 
     ``size``: the bytes received so far, unless ``keep`` alone set the body. Raises ``HTTPError`` 413 at once if more is
     announced than allowed.
     """
 
-    __slots__ = ("_ended", "_is_too_large", "_limit", "data", "size", "state")
+    __slots__ = ("_announced", "_ended", "_is_too_large", "_limit", "data", "size", "state")
 
     def __init__(self, limit: int, announced: int | None) -> None:
         self._limit = limit
+        self._announced = announced or 0
         self.size = 0
         self.state = UNREAD
         self._ended = False
         self._is_too_large = False
         self.data = b""
-        if announced is not None and announced > limit:
+        self.restrict(limit)
+
+    def restrict(self, limit: int) -> None:
+        """Lower the limit to ``limit`` bytes. Raises 413 if more is announced or was received."""
+        self._limit = min(self._limit, limit)
+        if max(self._announced, self.size, len(self.data)) > self._limit:
             raise self._too_large()
 
     def start_stream(self) -> None:

@@ -44,6 +44,10 @@ _PATH_SAFE = "/:@!$&'()*+,;=~"
 
 _SHORT_BODY = 64 * 1024  # bytes; servers pass on so much in one piece
 
+FORM: Final = "application/x-www-form-urlencoded"
+
+EMPTY_JSON: Final = (400, "the JSON body is empty.")
+
 NULL: Final = object()  # a JSON body that is null; None means that there was no JSON
 
 
@@ -119,6 +123,7 @@ class Request:
     _put_back: tuple[bytes, bool] | None = None  # a piece of the body, to be received again
     _form_fields: Parameters | None
     _document: Any  # the JSON body, ``NULL`` for null
+    _parse: Callable[[Request, bytes], None] | None = None  # parses the form or JSON that was received, if not yet done
     _received_parts: Sequence[tuple[str, str | UploadFile]] = ()  # of a multipart form, in order
 
     # The answer.
@@ -294,7 +299,7 @@ class Request:
     @property
     def body_params(self) -> Parameters:
         """The form, or the JSON body's top level: name -> values. An array in JSON gives its elements."""
-        document = self._document
+        document = self._parsed_document()
         if not isinstance(document, dict):
             return self._form_fields or {}
         return {name: value if isinstance(value, list) else [value] for name, value in document.items()}
@@ -307,21 +312,24 @@ class Request:
     def json(self, name: str | None = None, default: Any = None) -> Any:
         """Return the JSON body, or the value of ``name`` in its top level, or ``default``.
 
-        ``json()`` raises 415 if the request has no JSON body.
+        Raises 400 for malformed JSON; ``json()`` raises 400 for an empty body, and 415 for a body of another type.
         """
-        document = self._document
+        document = self._parsed_document()
         if name is not None:
             return document.get(name, default) if isinstance(document, dict) else default
         if document is None:
             if self.route is not None and self.route.reads_body:
                 raise RuntimeError("@reads_body leaves the body to the handler: no JSON was received for it")
+            if self._unread_body() == EMPTY_JSON:
+                raise BadRequest("The JSON body is empty.")
             raise HTTPError(415, "This resource wants a JSON body: Content-Type: application/json.")
-        return self.get_json
+        return None if document is NULL else document
 
     @property
     def get_json(self) -> Any:
-        """The JSON body, or None."""
-        return None if self._document is NULL else self._document
+        """The JSON body, or None: MicroPie's spelling of ``json()``, which raises 400 or 415 instead of None."""
+        document = self._parsed_document()
+        return None if document is NULL else document
 
     @property
     def is_json(self) -> bool:
@@ -467,6 +475,26 @@ class Request:
             media_type, parameters = _media_type(named)
             self._parsed_framing = framing = media_type, parameters, None if length is None else int(length)
         return framing
+
+    def _parsed_document(self) -> Any:
+        """Return the JSON body, ``NULL`` for null, None if there is none. Parses what was received, a form as well."""
+        if self._parse is not None:
+            self._parse(self, self._body_so_far() or b"")
+            self._parse = None
+        return self._document
+
+    def _unread_body(self) -> tuple[int, str] | None:
+        """Return the status and the words for a body that is neither JSON nor a form; None if there is none."""
+        if self.method in ("GET", "HEAD") or (self.route is not None and self.route.reads_body):
+            return None
+        if self.is_json:
+            return EMPTY_JSON if self._document is None else None
+        has_body = self.content_length or (self.content_length is None and "transfer-encoding" in self.headers)
+        if not has_body or self.content_type in (FORM, MULTIPART):
+            return None
+        if not self.content_type:
+            return 415, "the body has no Content-Type, such as application/json."
+        return 415, "the body's Content-Type is neither JSON nor a form."
 
     def _segments(self) -> list[str]:
         """Return the path's decoded segments below the mount, ``[]`` for the root. Raises 400 and 404.

@@ -35,7 +35,8 @@ _POSITIONAL = (Parameter.POSITIONAL_ONLY, Parameter.POSITIONAL_OR_KEYWORD)
 class BoundParameter(NamedTuple):
     """One parameter of a handler. ``from_text`` and ``from_json`` are None where nothing has to be converted.
 
-    ``source`` returns the value of a parameter that is not looked up by name: a file, or the whole body.
+    ``source`` returns the value of a parameter that is not looked up by name: a file, or the whole body, which is the
+    case if ``takes_document``.
     """
 
     name: str
@@ -45,6 +46,7 @@ class BoundParameter(NamedTuple):
     from_json: Callable[[object], object] | None
     many: Collect | None
     source: _Source | None = None
+    takes_document: bool = False
 
 
 _Source: TypeAlias = "Callable[[BoundParameter, Request], object]"
@@ -89,17 +91,23 @@ class Plan:
         self._names = {parameter.name for parameter in self._positional + self._keywords}
         self._takes_keywords = bool(self._keywords) or self._other_names is not None
         all_text = not self._takes_keywords and all(
-            parameter.from_text is None and parameter.source is None for parameter in self._positional
+            one.from_text is None and one.many is None and one.source is None for one in self._positional
         )
         self.plain_args = len(self._positional) if all_text else -1
         # Takes the arguments out of a dict by name, if no value needs converting, be it text or JSON.
         self._pick: _Picker | None = None
-        plain = all_text and all(one.from_json is None and one.many is None for one in self._positional)
+        plain = all_text and all(one.from_json is None for one in self._positional)
         if plain and self._positional:
             names = [parameter.name for parameter in self._positional]
             # ``itemgetter`` takes a fifth of the time of a list comprehension, but returns a single value bare.
             self._pick = itemgetter(*names) if len(names) > 1 else lambda values: (values[names[0]],)
         self.call = function
+        documents = [one.name for one in self._positional + self._keywords if one.takes_document]
+        if len(documents) > 1:
+            raise SetupError(
+                f"the parameters {documents[0]!r} and {documents[1]!r} would both take the whole body: write one class "
+                "with a field for each, or annotate them as dict to take the body's fields of their names"
+            )
         if self._takes_keywords:  # a step has one tuple of arguments: a dict at its end has the keyword arguments
             self.call = lambda *arguments: function(*arguments[:-1], **arguments[-1])
 
@@ -113,6 +121,11 @@ class Plan:
         for name in names:
             if name not in self._names and self._other_names is None:
                 raise SetupError(f"the route {route!r} has <{name}>, but its handler has no parameter {name!r}")
+
+    def takes_body(self, segments: Sequence[str], values: Mapping[str, object]) -> bool:
+        """Return whether the path leaves a parameter that the body may fill. The arguments are those of ``bind``."""
+        left = max(len(self._positional) - len(segments), 0) + len(self._keywords) - len(values)
+        return left > 0 or self._other_names is not None
 
     def bind(self, request: Request, segments: Sequence[str], values: Mapping[str, object]) -> Sequence[Any]:
         """Return the arguments of one ``call``.
@@ -196,7 +209,8 @@ def _bound_parameter(name: str, annotation: object, default: object) -> BoundPar
     if is_structure(kind):
         expected = "a JSON array of objects" if many else "a JSON object or a form"
         converter = ANYTHING._replace(expected=expected, optional=optional)
-        return _by_converter(name, converter, default, _body_source(kind, many, name))
+        parameter = _by_converter(name, converter, default, _body_source(kind, many, name))
+        return parameter._replace(takes_document=True)
     return _by_converter(name, converter_for(annotation, name), default)
 
 
@@ -249,7 +263,7 @@ def _by_name(wanted: Sequence[BoundParameter], request: Request, values: Mapping
     members = document if type(document) is dict else _NOTHING
     arguments = []
     for parameter in wanted:
-        name, default, converter, from_text, from_json, many, source = parameter
+        name, default, _, from_text, from_json, many, source, _ = parameter
         if source is not None:
             value = source(parameter, request)
         elif name in values:
@@ -257,7 +271,8 @@ def _by_name(wanted: Sequence[BoundParameter], request: Request, values: Mapping
         elif name in query or name in form:
             texts = query[name] if name in query else form[name]
             if many is not None:
-                value = many([text if from_text is None else _converted(parameter, from_text, text) for text in texts])
+                value = [text if from_text is None else _converted(parameter, from_text, text) for text in texts]
+                value = _converted(parameter, many, value)
             else:
                 value = texts[0] if from_text is None else _converted(parameter, from_text, texts[0])
         elif name in members:
@@ -267,7 +282,7 @@ def _by_name(wanted: Sequence[BoundParameter], request: Request, values: Mapping
         elif default is not _REQUIRED:
             value = default
         else:
-            raise BadRequest(f"Parameter {name!r} is missing; expected {converter.expected}.")
+            raise _missing(parameter, request)
         arguments.append(value)
     return arguments
 
@@ -301,16 +316,27 @@ def _upload(parameter: BoundParameter, request: Request) -> object:
 
 def _file(parameter: BoundParameter, request: Request) -> object:
     """Return the value of a parameter that is annotated with ``UploadFile``: the file or the default."""
-    return _upload(parameter, request) if parameter.name in request.uploads else _default(parameter)
+    return _upload(parameter, request) if parameter.name in request.uploads else _default(parameter, request)
 
 
-def _default(parameter: BoundParameter) -> object:
-    """Return the default, or None for an optional parameter without one; raise 400 for a required parameter."""
+def _default(parameter: BoundParameter, request: Request) -> object:
+    """Return the default, or None for an optional parameter without one; raise 400 or 415 for a required parameter."""
     if parameter.default is not _REQUIRED:
         return parameter.default
     if parameter.converter.optional:
         return None
-    raise BadRequest(f"Parameter {parameter.name!r} is missing; expected {parameter.converter.expected}.")
+    raise _missing(parameter, request)
+
+
+def _missing(parameter: BoundParameter, request: Request) -> HTTPError:
+    """Return the error for a required parameter without a value: 415 if there is a body whose type is not read."""
+    missing = f"Parameter {parameter.name!r} is missing"
+    if parameter.source is None and request._document is not None and type(request._document) is not dict:
+        return BadRequest(f"{missing}: the JSON body is not an object.")
+    problem = request._unread_body()
+    if problem is not None:
+        return HTTPError(problem[0], f"{missing}: {problem[1]}")
+    return BadRequest(f"{missing}; expected {parameter.converter.expected}.")
 
 
 def _body_source(structure: type, many: bool, name: str) -> _Source:
@@ -321,7 +347,7 @@ def _body_source(structure: type, many: bool, name: str) -> _Source:
         document = request.get_json
         is_form = document is None and bool(request._form_fields)
         if document is None and not is_form:
-            return _default(parameter)
+            return _default(parameter, request)
         try:
             if many:
                 if not isinstance(document, list):

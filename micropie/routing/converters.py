@@ -12,15 +12,17 @@ import enum
 import math
 import re
 import types
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Set
 from datetime import date, datetime, time
 from decimal import Decimal, InvalidOperation
+from fractions import Fraction
 from inspect import Parameter
 from typing import (
     Annotated,
     Any,
     Literal,
     NamedTuple,
+    NewType,
     Protocol,
     TypeAlias,
     TypeGuard,
@@ -54,8 +56,17 @@ class Converter(NamedTuple):
     many: Collect | None = None
 
 
-_WHOLE = re.compile(r"[+-]?[0-9]{1,4300}", re.ASCII)  # int() would take "1_0", " 1 " and other scripts' digits
-_NUMBER = re.compile(r"[+-]?(?:[0-9]+\.?[0-9]*|\.[0-9]+)(?:[eE][+-]?[0-9]+)?", re.ASCII)
+# The limits below keep a client from choosing values that take quadratic time, here or in the handler.
+MAX_DIGITS = 4300  # of a number, as in JSON and in CPython's int()
+MAX_EXPONENT = 308  # of a Decimal, as of a float: int(Decimal("1e300000")) takes seconds
+# Of a set, or of a dict whose keys are not text. Anybody can choose a million ints with one hash, and each that is
+# added is compared with all before it; the hash of text is secret.
+MAX_HASHED = 1000
+
+_WHOLE = re.compile(rf"[+-]?[0-9]{{1,{MAX_DIGITS}}}")  # int() would take "1_0", " 1 " and other scripts' digits
+_NUMBER = re.compile(r"[+-]?(?:[0-9]+(?:\.[0-9]*)?|\.[0-9]+)(?:[eE][+-]?[0-9]+)?")
+_UUID = re.compile("[0-9a-fA-F]{8}(?:-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}|[0-9a-fA-F]{32}")
+_DATETIME = re.compile("[0-9W-]+(?:[T ][0-9:.,+-]+Z?)?")  # fromisoformat() would take any character for the T
 _TRUE, _FALSE = frozenset({"true", "1", "yes", "on"}), frozenset({"false", "0", "no", "off", ""})
 
 
@@ -65,9 +76,13 @@ def _to_int(text: str) -> int:
     return int(text)
 
 
+def _is_number(text: str) -> bool:
+    return len(text) <= MAX_DIGITS and _NUMBER.fullmatch(text) is not None
+
+
 def _to_float(text: str) -> float:
     # NaN and infinity are refused here as they are in JSON: they can't be compared, stored or sent on.
-    number = float(text) if _NUMBER.fullmatch(text) else math.nan
+    number = float(text) if _is_number(text) else math.nan
     if not math.isfinite(number):
         raise ValueError(text)
     return number
@@ -82,12 +97,33 @@ def _to_bool(text: str) -> bool:
 
 def _to_decimal(text: str) -> Decimal:
     try:
-        number = Decimal(text) if _NUMBER.fullmatch(text) else Decimal("NaN")
+        number = Decimal(text) if _is_number(text) else Decimal("NaN")
     except InvalidOperation:  # an exponent beyond the decimal module's limits
         raise ValueError(text) from None
-    if not number.is_finite():
+    if not _is_moderate(number):
         raise ValueError(text)
     return number
+
+
+def _is_moderate(number: Decimal) -> bool:
+    """Return whether a number is finite and its digits lie between 10**308 and 10**-308."""
+    # ``adjusted`` is the exponent of the first digit, ``exponent`` that of the last.
+    if not number.is_finite() or number.adjusted() > MAX_EXPONENT:
+        return False
+    exponent = number.as_tuple().exponent
+    return isinstance(exponent, int) and -MAX_EXPONENT <= exponent <= MAX_EXPONENT
+
+
+def _to_uuid(text: str) -> UUID:
+    if not _UUID.fullmatch(text):  # UUID() would take braces, signs, hyphens anywhere and other scripts' digits
+        raise ValueError(text)
+    return UUID(text)
+
+
+def _to_datetime(text: str) -> datetime:
+    if not _DATETIME.fullmatch(text):
+        raise ValueError(text)
+    return datetime.fromisoformat(text)
 
 
 def _identity(value: T) -> T:
@@ -127,12 +163,14 @@ _SIMPLE: dict[object, Converter] = {
     int: _scalar(int, "a whole number", _to_int),
     float: _scalar(float, "a number", _to_float, from_number=float),
     bool: _scalar(bool, "true or false", _to_bool),
-    Decimal: _scalar(Decimal, "a decimal number", _to_decimal, from_number=lambda number: Decimal(str(number))),
-    UUID: _scalar(UUID, "a UUID", UUID),
+    Decimal: _scalar(Decimal, "a decimal number", _to_decimal, from_number=lambda number: _to_decimal(str(number))),
+    UUID: _scalar(UUID, "a UUID", _to_uuid),
     date: _scalar(date, "a date such as 2026-01-31", date.fromisoformat),
     time: _scalar(time, "a time such as 13:45:00", time.fromisoformat),
-    datetime: _scalar(datetime, "a date and time such as 2026-01-31T13:45:00", datetime.fromisoformat),
+    datetime: _scalar(datetime, "a date and time such as 2026-01-31T13:45:00", _to_datetime),
 }
+
+_TEXT = (_SIMPLE[str], ANYTHING)
 
 
 def converter_for(annotation: object, parameter: str) -> Converter:
@@ -153,7 +191,8 @@ def converter_for(annotation: object, parameter: str) -> Converter:
     if annotation in _COLLECTIONS or origin in _COLLECTIONS:
         return _collection(origin or annotation, arguments, parameter)
     if annotation is dict or origin is dict:
-        return _json_object(converter_for(arguments[1], parameter) if arguments else ANYTHING)
+        key, member = (converter_for(argument, parameter) for argument in arguments or (str, Any))
+        return _json_object(key, member)
     raise SetupError(
         f"parameter {parameter!r} is annotated with {annotation!r}, which no text converts to: use str, int, float, "
         "bool, UUID, date, datetime, Decimal, an Enum, Literal, Optional, list[...], a dataclass, a TypedDict, "
@@ -161,16 +200,19 @@ def converter_for(annotation: object, parameter: str) -> Converter:
     )
 
 
-def _json_object(member: Converter) -> Converter:
+def _json_object(key: Converter, member: Converter) -> Converter:
+    has_text_keys = key in _TEXT
+
     def from_text(text: str) -> object:
         raise ValueError(text)
 
     def from_json(value: object) -> object:
-        if not isinstance(value, dict):
+        if not isinstance(value, dict) or (len(value) > MAX_HASHED and not has_text_keys):
             raise ValueError(value)
-        return {name: member.from_json(element) for name, element in value.items()}
+        return {key.from_text(name): member.from_json(element) for name, element in value.items()}
 
-    return Converter("a JSON object", from_text, from_json)
+    limits = "" if has_text_keys else f" with at most {MAX_HASHED} members, each name {key.expected}"
+    return Converter(f"a JSON object{limits}", from_text, from_json)
 
 
 def _one_of(choices: Mapping[str, object]) -> Converter:
@@ -195,7 +237,7 @@ def _union(members: tuple[object, ...], parameter: str) -> Converter:
     if len(inner) == 1:
         return _optional(inner[0]) if optional else inner[0]
     # int before str in any union: every text is a str.
-    inner.sort(key=lambda converter: converter in (_SIMPLE[str], ANYTHING))
+    inner.sort(key=lambda converter: converter in _TEXT)
     union = Converter(
         " or ".join(converter.expected for converter in inner),
         lambda text: _first_that_fits((converter.from_text for converter in inner), text),
@@ -214,16 +256,29 @@ def _first_that_fits(converts: Iterable[Callable[[T], object]], value: T) -> obj
 
 
 def _optional(inner: Converter) -> Converter:
-    # Forms send an empty field for "nothing entered". It is None, except for text, of which "" is a value.
-    keeps_empty = inner in (_SIMPLE[str], ANYTHING) or inner.many is not None
+    # Forms send an empty field for "nothing entered", which is None. In a list it is an element like any other.
     return inner._replace(
-        from_text=lambda text: None if text == "" and not keeps_empty else inner.from_text(text),
+        from_text=lambda text: None if text == "" and inner.many is None else inner.from_text(text),
         from_json=lambda value: None if value is None else inner.from_json(value),
         optional=True,
     )
 
 
-_COLLECTIONS: dict[object, Collect] = {list: list, tuple: tuple, set: set, frozenset: frozenset}
+def _hashed(kind: Callable[[list[object]], object]) -> Collect:
+    """Return a function that makes a ``set`` or a ``frozenset``, and raises ``ValueError`` for one too large."""
+
+    def collect(elements: list[object]) -> object:
+        if len(elements) > MAX_HASHED:
+            raise ValueError(len(elements))
+        try:
+            return kind(elements)
+        except TypeError:  # a list or an object in JSON
+            raise ValueError("an element can't be hashed") from None
+
+    return collect
+
+
+_COLLECTIONS: dict[object, Collect] = {list: list, tuple: tuple, set: _hashed(set), frozenset: _hashed(frozenset)}
 
 
 def _collection(kind: object, arguments: tuple[object, ...], parameter: str) -> Converter:
@@ -239,7 +294,8 @@ def _collection(kind: object, arguments: tuple[object, ...], parameter: str) -> 
             raise ValueError(value)
         return make([item.from_json(element) for element in value])
 
-    return Converter(f"a list, each {item.expected}", item.from_text, from_json, many=make)
+    most = f" of at most {MAX_HASHED} values" if kind in (set, frozenset) else ""
+    return Converter(f"a list{most}, each {item.expected}", item.from_text, from_json, many=make)
 
 
 # -- structures: a whole body as one object ----------------------------------------------------------------------------
@@ -266,7 +322,7 @@ class _PydanticModel(Protocol):
 
     model_fields: Mapping[str, _PydanticField]
 
-    def model_validate(self, document: object) -> object: ...
+    def model_validate(self, document: object, strict: bool | None = None) -> object: ...
 
 
 def is_structure(annotation: object) -> TypeGuard[type]:
@@ -286,12 +342,38 @@ def is_pydantic(annotation: object) -> TypeGuard[_PydanticModel]:
 
 def structure_converter(structure: type, parameter: str) -> StructureConverter:
     """Return the converter for a structure. Raises ``SetupError`` if msgspec is missing, or can't make it."""
-    if is_pydantic(structure):
-        model: _PydanticModel = structure
-        readers = {name: _form_reader(field.annotation) for name, field in model.model_fields.items()}
-        return StructureConverter(
-            model.model_validate, lambda fields: model.model_validate(_read_fields(fields, readers))
+    try:
+        readers = {name: _form_reader(hint) for name, hint in _fields_of(structure).items()}
+        make = structure.model_validate if is_pydantic(structure) else _by_msgspec(structure, parameter)
+        kinds = _kinds_in(structure)
+    except (TypeError, NameError, AttributeError, SyntaxError) as error:
+        raise SetupError(f"parameter {parameter!r} is a {structure.__name__}, which can't be made: {error}") from None
+    if Fraction in kinds:
+        raise SetupError(
+            f"parameter {parameter!r} is a {structure.__name__} with a Fraction, which takes minutes to make of "
+            '"1e99999999": use a Decimal'
         )
+    is_hashed = any(map(_has_chosen_hashes, kinds))
+    has_numbers = Decimal in kinds or (float in kinds and is_pydantic(structure))  # it takes the text "nan" for a float
+
+    def from_json(document: object) -> object:
+        if is_hashed:
+            _check_sizes(document)
+        made = make(document)
+        if has_numbers:
+            _check_numbers(made)
+        return made
+
+    def from_form(fields: Mapping[str, list[str]]) -> object:
+        made = make(_read_fields(fields, readers), strict=False)
+        _check_numbers(made)
+        return made
+
+    return StructureConverter(from_json, from_form)
+
+
+def _by_msgspec(structure: type, parameter: str) -> Callable[..., object]:
+    """Return a function that makes a structure of a document, strictly or of a form's texts."""
     try:
         import msgspec
     except ImportError:
@@ -299,19 +381,87 @@ def structure_converter(structure: type, parameter: str) -> StructureConverter:
             f'parameter {parameter!r} is a {structure.__name__}: install msgspec, pip install "micropie-dual[standard]"'
         ) from None
 
-    try:
-        msgspec.json.Decoder(structure)  # raises TypeError for a structure that msgspec can't make
-        readers = {name: _form_reader(hint) for name, hint in get_type_hints(structure).items()}
-    except (TypeError, NameError, AttributeError, SyntaxError) as error:
-        raise SetupError(f"parameter {parameter!r} is a {structure.__name__}, which can't be made: {error}") from None
+    msgspec.json.Decoder(structure)  # raises TypeError for a structure that msgspec can't make
 
-    def convert(document: object, strict: bool = True) -> object:
+    def make(document: object, strict: bool = True) -> object:
         try:
             return msgspec.convert(document, structure, strict=strict)
         except msgspec.ValidationError as error:  # not a ValueError in msgspec
             raise ValueError(str(error)) from None
 
-    return StructureConverter(convert, lambda fields: convert(_read_fields(fields, readers), strict=False))
+    return make
+
+
+def _fields_of(structure: type) -> dict[str, object]:
+    """Return the annotations of a structure's fields."""
+    if is_pydantic(structure):
+        return {name: field.annotation for name, field in structure.model_fields.items()}
+    return get_type_hints(structure)
+
+
+def _field_names(structure: type) -> Iterable[str]:
+    for attribute in ("__struct_fields__", "__dataclass_fields__"):
+        if hasattr(structure, attribute):
+            names: Iterable[str] = getattr(structure, attribute)
+            return names
+    return _fields_of(structure)
+
+
+def _kinds_in(structure: type) -> list[object]:
+    """Return all types in the annotations of a structure, and of structures in it: ``set[int]``, ``int``, ..."""
+    kinds: list[object] = []  # no set: the metadata of an ``Annotated`` may not be hashable
+    structures: set[type] = set()
+    waiting: list[object] = [structure]
+    while waiting:
+        kind = waiting.pop()
+        kinds.append(kind)
+        origin = get_origin(kind)
+        for inner in (kind, origin):
+            if is_structure(inner) and inner not in structures:
+                structures.add(inner)
+                waiting.extend(_fields_of(inner).values())
+        if origin is not Literal:
+            waiting.extend(get_args(kind)[:1] if origin is Annotated else get_args(kind))
+        if isinstance(kind, NewType):
+            waiting.append(kind.__supertype__)
+    return kinds
+
+
+def _has_chosen_hashes(kind: object) -> bool:
+    """Return whether this is a set, or a dict, whose elements or keys a client can choose so that they collide."""
+    origin = get_origin(kind) or kind
+    if not isinstance(origin, type) or is_structure(origin) or not issubclass(origin, Set | Mapping):
+        return False
+    default = Any if issubclass(origin, Set) else str
+    element, *_ = get_args(kind) or (default,)
+    return element is not str and not (isinstance(element, type) and issubclass(element, enum.Enum))
+
+
+def _check_sizes(document: object) -> None:
+    """Raise ``ValueError`` for an array or object that would make too large a set or dict."""
+    waiting = [document]
+    while waiting:
+        value = waiting.pop()
+        if isinstance(value, list | dict):
+            if len(value) > MAX_HASHED:
+                raise ValueError(f"Expected at most {MAX_HASHED} values in an array or object")
+            waiting.extend(value.values() if isinstance(value, dict) else value)
+
+
+def _check_numbers(made: object) -> None:
+    """Raise ``ValueError`` for a float or Decimal anywhere in a structure that no parameter of its type may have."""
+    waiting = [made]
+    while waiting:
+        value: Any = waiting.pop()
+        kind = type(value)
+        if (kind is float and not math.isfinite(value)) or (kind is Decimal and not _is_moderate(value)):
+            raise ValueError(f"Expected a number with digits from 1e-{MAX_EXPONENT} to 1e{MAX_EXPONENT}")
+        if isinstance(value, Mapping):
+            waiting.extend([*value, *value.values()])
+        elif isinstance(value, list | tuple | Set):
+            waiting.extend(value)
+        elif is_structure(kind):
+            waiting.extend(getattr(value, name) for name in _field_names(kind))
 
 
 def _read_fields(fields: Mapping[str, list[str]], readers: Mapping[str, _FormReader]) -> dict[str, object]:
@@ -332,6 +482,6 @@ def _form_reader(hint: object) -> _FormReader:
         return _identity
     if bool in members:
         return lambda texts: True if texts == ["on"] else _one_or_all(texts)
-    if type(None) in members and str not in members:
+    if type(None) in members:
         return lambda texts: None if texts == [""] else _one_or_all(texts)
     return _one_or_all

@@ -155,9 +155,22 @@ def reads_body(function: Function) -> Function:
 def max_body_size(size: int) -> Callable[[Function], Function]:
     """Limit the body for the handler below to ``size`` bytes, whatever the application's ``max_body_size`` is.
 
-    ``@max_body_size(2 * 1024**3)``; a longer body gets 413. Raises ``SetupError`` unless ``size`` is an int of 0 or
-    more.
+    ``@max_body_size(2 * 1024**3)``; a longer body gets 413. For JSON and form fields ``max_data_size`` holds as well.
+    Raises ``SetupError`` unless ``size`` is an int of 0 or more.
     """
+    return _size_marker("max_body_size", size)
+
+
+def max_data_size(size: int) -> Callable[[Function], Function]:
+    """Limit JSON and form fields for the handler below to ``size`` bytes, whatever the application's setting is.
+
+    ``@max_data_size(10 * 1024**2)``; more get 413. ``max_body_size`` holds as well. Raises ``SetupError`` unless
+    ``size`` is an int of 0 or more.
+    """
+    return _size_marker("max_data_size", size)
+
+
+def _size_marker(name: str, size: int) -> Callable[[Function], Function]:
     if not is_count(size, least=0):
-        raise SetupError(f"max_body_size takes a whole number of bytes, 0 or more: not {size!r}")
-    return lambda function: _with_mark(function, "__micropie_max_body_size__", size)
+        raise SetupError(f"{name} takes a whole number of bytes, 0 or more: not {size!r}")
+    return lambda function: _with_mark(function, f"__micropie_{name}__", size)

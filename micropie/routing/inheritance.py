@@ -11,7 +11,6 @@ from micropie.execution.fork import available_cpus
 from micropie.execution.placement import Threads
 from micropie.execution.pool import Pool
 from micropie.execution.shutdown import ShutdownSignal
-from micropie.http.forms import Limits
 from micropie.mounts.prefixes import Mount
 from micropie.routing.config import AppConfig, ErrorHandler, ErrorKey
 from micropie.routing.settings import Settings
@@ -60,7 +59,7 @@ def root_config(root: AppDefinition, shutdown: ShutdownSignal) -> AppConfig:
         threads=_threads(settings),
         pool=pool,
         pool_threads=pool_threads,
-        limits=_limits(settings),
+        limits=settings.limits(),
         sessions=_store(root.session_backend, settings, ""),
         middlewares=root.middlewares,
         ws_middlewares=root.ws_middlewares,
@@ -94,7 +93,7 @@ def child_config(definition: AppDefinition, outer: AppConfig, prefix: str) -> Ap
         threads=outer.threads if _THREAD_SETTINGS.isdisjoint(definition.settings) else _threads(settings),
         pool=pool,
         pool_threads=pool_threads,
-        limits=_limits(settings),
+        limits=settings.limits(),
         sessions=sessions,
         middlewares=_Chain(outer.middlewares, definition.middlewares),
         ws_middlewares=_Chain(outer.ws_middlewares, definition.ws_middlewares),
@@ -131,14 +130,6 @@ def _store(backend: SessionBackend, settings: Settings, prefix: str) -> SessionS
 def _templates(definition: AppDefinition, settings: Settings) -> Templates:
     names = {**definition.template_names, **settings.template_globals}
     return Templates(settings.templates, settings.template_filters, names, reload=settings.debug)
-
-
-def _limits(settings: Settings) -> Limits:
-    return Limits(
-        max_form_field_size=settings.max_form_field_size,
-        max_fields=settings.max_form_fields,
-        max_files=settings.max_form_files,
-    )
 
 
 class _Chain:

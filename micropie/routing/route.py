@@ -59,8 +59,9 @@ class Route:
     ``placement`` is where the route wants the handler to run, None if the function's ``@run_in`` or the application
     decides.
 
-    ``reads_body``: no form and no JSON is received for the handler. ``plain_args`` and ``most_segments``: see
-    ``Plan``. ``takes_socket``: the handler answers WebSockets, and ``call`` takes the socket before its arguments.
+    ``reads_body``: no form and no JSON is received for the handler. ``takes_body``, ``plain_args`` and
+    ``most_segments``: see ``Plan``. ``takes_socket``: the handler answers WebSockets, and ``call`` takes the socket
+    before its arguments.
     """
 
     __slots__ = (
@@ -77,6 +78,7 @@ class Route:
         "plan",
         "reads_body",
         "step_kind",
+        "takes_body",
     )
 
     def __init__(
@@ -93,14 +95,17 @@ class Route:
         self.name = name
         self.is_fallback = pattern is None and name.rpartition(".")[2] == "default"
         self.config = config
-        max_body_size = _mark(function, "__micropie_max_body_size__")
-        if max_body_size is not None:  # in a config for this route: a request then has one limit to look at
-            self.config = replace(config, settings=replace(config.settings, max_body_size=max_body_size))
+        sizes = {name: _mark(function, f"__micropie_{name}__") for name in ("max_body_size", "max_data_size")}
+        stated = {name: size for name, size in sizes.items() if size is not None}
+        if stated:  # in a config for this route: a request then has one limit to look at
+            settings = replace(config.settings, **stated)
+            self.config = replace(config, settings=settings, limits=settings.limits())
         self.methods = methods
         self.pattern = pattern
         self.plan = _plan(function, name, takes_socket)
         self.call: Any = self.plan.call  # for POOL a HandlerName
         self.bind = self.plan.bind
+        self.takes_body = self.plan.takes_body
         self.plain_args = self.plan.plain_args
         self.most_segments = self.plan.most_segments
         self.reads_body: bool = _mark(function, "__micropie_reads_body__", False)

@@ -12,6 +12,7 @@ from typing import Any, TypeGuard
 
 from micropie.errors import SetupError, check, is_count, is_duration
 from micropie.execution.placement import THREAD, checked_placement
+from micropie.http.forms import Limits
 from micropie.http.websocket import is_origin
 from micropie.templates import DIRECTORY
 
@@ -28,6 +29,9 @@ class Settings:
 
     max_body_size: int = 16 * MEBIBYTE
     """The most bytes of a request's body, 16 MiB by default; longer ones get 413 (Django: 2.5 MiB, Flask: no limit)."""
+    max_data_size: int = 5 * MEBIBYTE // 2
+    """The most bytes of JSON, of an urlencoded form, or of all fields of a multipart form that are no files, 2.5 MiB by
+    default; more get 413 (Django: the same). ``max_body_size`` holds as well."""
     body_timeout: float | None = 30.0
     """Seconds to wait for the next byte of a body, 30 by default, None for no limit; then 408 (asgi only: under wsgi
     the server's own time-out holds)."""
@@ -115,6 +119,15 @@ class Settings:
         }
         return replace(self, **{**changes, **merged})
 
+    def limits(self) -> Limits:
+        """Return the limits of a query and a form."""
+        return Limits(
+            max_form_field_size=self.max_form_field_size,
+            max_fields=self.max_form_fields,
+            max_files=self.max_form_files,
+            max_data_size=min(self.max_data_size, self.max_body_size),
+        )
+
 
 _MERGED = ("template_filters", "template_globals")
 
@@ -124,7 +137,7 @@ def _is_namespace(value: object) -> TypeGuard[Mapping[str, object]]:
     return isinstance(value, Mapping) and all(isinstance(name, str) and name.isidentifier() for name in value)
 
 
-_SIZES = ("max_body_size", "max_form_field_size", "max_form_fields", "max_form_files", "thread_queue")
+_SIZES = ("max_body_size", "max_data_size", "max_form_field_size", "max_form_fields", "max_form_files", "thread_queue")
 _TIMEOUTS = ("body_timeout", "mount_timeout", "websocket_timeout", "websocket_send_timeout", "websocket_grace")
 
 # Names of settings, a check of their values, and the values that the error message asks for.

@@ -381,7 +381,8 @@ def test_a_hook_runs_before_the_body_is_received(make_client: MakeClient, sync: 
 def test_after_request_sees_a_malformed_body(make_client: MakeClient, sync: bool) -> None:
     seen: list[int] = []
     app = hooked(after=lambda request, status, *_: seen.append(status), sync=sync)
-    answer = make_client(app).post("/", content=b"{", headers={"Content-Type": "application/json"})
+    app.named = lambda name: name
+    answer = make_client(app).post("/named", content=b"{", headers={"Content-Type": "application/json"})
     assert (answer.status_code, seen) == (400, [400])
 
 

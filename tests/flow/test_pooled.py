@@ -34,6 +34,8 @@ def copy(**changes: Any) -> Snapshot:
         "form": None,
         "document": None,
         "has_document": False,
+        "parse": None,
+        "data": None,
         "session": {"user": "Ann"},
         "scheme": "https",
         "client": Address("192.0.2.1", 80),

@@ -26,7 +26,7 @@ SMALL = Limits(
     max_form_field_size=20,
     max_fields=4,
     max_files=2,
-    max_form_memory=50,
+    max_data_size=50,
     max_part_headers=3,
     max_part_header_size=80,
     spool_size=10,
@@ -448,7 +448,7 @@ def test_R31_says_when_it_may_write_to_the_disk() -> None:
 
 
 def test_files_stay_in_memory_up_to_a_total_only() -> None:
-    limits = Limits(spool_size=10, max_form_memory=25, max_form_field_size=10)
+    limits = Limits(spool_size=10, max_file_memory=25, max_form_field_size=10)
     parser = MultipartParser("B", limits)
     parser.feed(multipart_body(*[file_field("f", "a", b"x" * 10)] * 4))
     form = parser.finish()

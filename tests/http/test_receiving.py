@@ -14,17 +14,30 @@ from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 from tempfile import SpooledTemporaryFile
-from typing import Any
+from typing import Any, TypedDict
 
 import anyio
 import pytest
 
-from micropie import App, HttpMiddleware, SetupError, UploadFile, max_body_size, post, reads_body
+from micropie import (
+    App,
+    HTTPError,
+    HttpMiddleware,
+    SetupError,
+    UploadFile,
+    max_body_size,
+    max_data_size,
+    pooled,
+    post,
+    reads_body,
+)
 from micropie.asgi import steps as performing
-from micropie.http.forms.data import Limits
+from micropie.http import json
+from micropie.http.forms import receiving
+from micropie.http.forms.data import Limits, parse_query
 from micropie.http.forms.multipart import MultipartParser
 from micropie.http.forms.uploads import NewFile
-from micropie.routing import inheritance as levels
+from micropie.middleware.base import FlowMiddleware
 from micropie.routing.settings import Settings
 from tests.asgi.calls import DISCONNECT, Call, Message, every_loop, get, http_scope, piece, run
 from tests.conftest import MakeClient
@@ -67,10 +80,10 @@ class Root(App):
 def spools_little(monkeypatch: pytest.MonkeyPatch) -> None:
     """A file goes to the disk from its 11th byte on."""
 
-    def limits(settings: Settings) -> Limits:
+    def limits(self: Settings) -> Limits:
         return replace(Limits(), spool_size=10)
 
-    monkeypatch.setattr(levels, "_limits", limits)
+    monkeypatch.setattr(Settings, "limits", limits)
 
 
 def file_of(size: int, name: str = "f") -> bytes:
@@ -572,7 +585,7 @@ class Input:
     def read(self, size):
         return next(self.left, b"")
 
-app = Root(max_body_size=2**26)
+app = Root(max_body_size=2**26, max_data_size=2**26)
 
 def ask(count):
     if sys.argv[1] == "wsgi":
@@ -615,6 +628,275 @@ def test_R21_a_file_is_in_memory_up_to_a_mebibyte(world: str) -> None:
     first = section('name="f"; filename="f"')[:-2]
     kind = HEADERS["Content-Type"]
     assert cost("/size", world, kind, first, b"x" * 65536, b"\r\n--B--") < 0.5
+
+
+# -- JSON and form fields: their size, and where they are parsed --------------------------------------------------------------
+
+
+FORM_TYPE = {"Content-Type": "application/x-www-form-urlencoded"}
+JSON_TYPE = {"Content-Type": "application/json"}
+
+
+class Data(App):
+    def taken(self, x: Any = None, y: Any = None) -> Any:
+        return len(x or "") + len(y or "")
+
+    async def taken_async(self, *, x: Any = None, y: Any = None) -> Any:
+        return len(x or "") + len(y or "")
+
+    def whole(self, everything: Everything) -> Any:
+        return len(everything["x"])
+
+    def asked(self) -> Any:
+        request = self.request
+        return len((request.json() if request.is_json else request.body_params)["x"])
+
+    async def asked_async(self) -> Any:
+        return len(self.request.form("x")) + len(self.request.form("y", ""))
+
+    def nothing(self) -> Any:
+        return "nothing"
+
+    def path(self, first: str, second: int) -> Any:
+        return f"{first} {second}"
+
+    @post("/wild/<word>")
+    def wild(self, word: str) -> Any:
+        return word
+
+    def rest(self, *words: str) -> Any:
+        return "/".join(words)
+
+    @max_data_size(3000)
+    def more(self, x: Any) -> Any:
+        return len(x)
+
+    @max_data_size(3000)
+    @max_body_size(2000)
+    def less(self, x: Any) -> Any:
+        return len(x)
+
+    @reads_body
+    def own(self) -> Any:
+        return len(self.request.read())
+
+    @pooled
+    def process(self) -> Any:
+        return self.request.form("x")[:3]
+
+    @pooled
+    def process_nothing(self) -> Any:
+        return "nothing"
+
+
+class Everything(TypedDict):
+    x: str
+
+
+def body_of(kind: str, size: int) -> tuple[bytes, dict[str, str]]:
+    """A body with one long value ``x``, of ``size`` bytes if it is no multipart form."""
+    if kind == "json":
+        return b'{"x":"%s"}' % (b"x" * (size - 8)), JSON_TYPE
+    if kind == "form":
+        return b"x=%s" % (b"x" * (size - 2)), FORM_TYPE
+    return form(section('name="x"', b"x" * size)), HEADERS
+
+
+@pytest.mark.parametrize("is_announced", [True, False])
+@pytest.mark.parametrize("kind", ["json", "form", "multipart"])
+@pytest.mark.parametrize("path", ["/taken", "/taken_async", "/whole", "/asked", "/nothing"])
+def test_R18_json_and_form_fields_have_a_limit_of_their_own(
+    make_client: MakeClient, path: str, kind: str, is_announced: bool
+) -> None:
+    client = make_client(Data(max_data_size=1000, max_body_size=10_000))
+    answers = []
+    for size in (1000, 1001):
+        content, headers = body_of(kind, size)
+        sent = content if is_announced else in_pieces(content, 300)
+        answers.append(client.post(path, content=sent, headers=headers))
+    assert [answer.status_code for answer in answers] == [200, 413]
+    assert "1000 bytes" in answers[1].text
+
+
+def test_R18_files_do_not_count_as_data(make_client: MakeClient) -> None:
+    client = make_client(Data(max_data_size=1000, max_body_size=10_000))
+    content = form(section('name="x"', b"x" * 999), section('name="f"; filename="f"', b"x" * 5000))
+    assert client.post("/taken", content=content, headers=HEADERS).text == "999"
+    two = form(section('name="x"', b"x" * 600), section('name="y"', b"x" * 600))
+    answer = client.post("/taken", content=two, headers=HEADERS)
+    assert (answer.status_code, answer.text) == (413, "A form's fields may have 1000 bytes together at most.")
+
+
+def test_R18_other_bodies_do_not_count_as_data(make_client: MakeClient) -> None:
+    client = make_client(Data(max_data_size=1000, max_body_size=10_000))
+    content, _ = body_of("json", 5000)
+    assert client.post("/own", content=content, headers=JSON_TYPE).text == "5000"
+    assert client.post("/nothing", content=content, headers={"Content-Type": "text/plain"}).text == "nothing"
+
+
+def test_R18_a_handler_has_a_limit_of_its_own_for_data(make_client: MakeClient) -> None:
+    client = make_client(Data(max_data_size=1000, max_body_size=10_000))
+    for path, most in (("/more", 3000), ("/less", 2000), ("/taken", 1000)):
+        for kind in ("json", "form"):
+            statuses = []
+            for size in (most, most + 1):
+                content, headers = body_of(kind, size)
+                statuses.append(client.post(path, content=content, headers=headers).status_code)
+            assert statuses == [200, 413], (path, kind)
+
+
+@pytest.mark.parametrize("kind", ["json", "form"])
+def test_R18_data_may_have_two_and_a_half_mebibytes(make_client: MakeClient, kind: str) -> None:
+    client = make_client(Data(max_form_field_size=2**24))
+    statuses = []
+    for size in (5 * MEBIBYTE // 2, 5 * MEBIBYTE // 2 + 1):
+        content, headers = body_of(kind, size)
+        statuses.append(client.post("/taken", content=content, headers=headers).status_code)
+    assert statuses == [200, 413]
+
+
+def test_R18_a_hook_that_read_too_much_does_not_make_it_data(make_client: MakeClient) -> None:
+    class Reads(HttpMiddleware):
+        async def before_request(self, request: Any) -> None:
+            await request.body()
+
+    app = Data(max_data_size=1000)
+    app.middlewares.append(Reads())
+    client = make_client(app)
+    for size, status in ((1000, 200), (1001, 413)):
+        for is_announced in (True, False):
+            content, headers = body_of("json", size)
+            sent = content if is_announced else in_pieces(content, 300)
+            assert client.post("/taken", content=sent, headers=headers).status_code == status
+
+
+@pytest.mark.parametrize("size", [900, 200_000])
+@pytest.mark.parametrize("kind", ["json", "form", "multipart"])
+@pytest.mark.parametrize("path", ["/taken", "/taken_async", "/asked", "/asked_async"])
+def test_data_is_the_same_whatever_its_size(make_client: MakeClient, path: str, kind: str, size: int) -> None:
+    content, headers = body_of(kind, size)
+    answer = make_client(Data()).post(path, content=content, headers=headers)
+    expected = size - {"json": 8, "form": 2, "multipart": 0}[kind]
+    is_list = path == "/asked" and kind != "json"
+    assert answer.text == ("1" if is_list else str(expected))
+
+
+@pytest.fixture
+def parsed(monkeypatch: pytest.MonkeyPatch) -> list[bool]:
+    """One entry for each parse of JSON or of an urlencoded form: whether it ran in the thread of an event loop."""
+    seen: list[bool] = []
+
+    def note(parse: Any) -> Any:
+        def noting(*arguments: Any) -> Any:
+            seen.append(is_on_loop())
+            return parse(*arguments)
+
+        return noting
+
+    monkeypatch.setattr(json, "loads", note(json.loads))
+    monkeypatch.setattr(receiving, "parse_query", note(parse_query))
+    return seen
+
+
+def is_on_loop() -> bool:
+    try:
+        anyio.get_current_task()
+    except Exception:
+        return False
+    return True
+
+
+@pytest.mark.parametrize("size", [900, 200_000])
+@pytest.mark.parametrize("kind", ["json", "form"])
+@pytest.mark.parametrize("path", ["/nothing", "/path/a/5", "/wild/x", "/rest/a/b", "/own"])
+def test_a_body_that_no_parameter_takes_is_never_parsed(
+    make_client: MakeClient, parsed: list[bool], path: str, kind: str, size: int
+) -> None:
+    content, headers = body_of(kind, size)
+    client = make_client(Data())
+    answers = [client.post(path, content=sent, headers=headers) for sent in (content, b"{%" + content[:-1])]
+    assert [answer.status_code for answer in answers] == [200, 200]
+    assert parsed == []
+
+
+@pytest.mark.parametrize("kind", ["json", "form"])
+@pytest.mark.parametrize("path", ["/taken", "/taken_async", "/asked", "/asked_async"])
+@pytest.mark.parametrize("size", [900, 200_000])
+def test_data_is_parsed_once_and_off_the_loop_if_it_is_large(
+    make_client: MakeClient, world: str, parsed: list[bool], path: str, kind: str, size: int
+) -> None:
+    content, headers = body_of(kind, size)
+    assert make_client(Data()).post(path, content=content, headers=headers).status_code == 200
+    is_on_loop = path == "/asked_async" or (world != "wsgi" and path != "/asked" and size == 900)
+    assert parsed == [is_on_loop]
+
+
+@pytest.mark.parametrize("path", ["/taken", "/asked", "/asked_async"])
+@pytest.mark.parametrize("size", [900, 200_000])
+def test_malformed_json_is_400_where_it_is_used(make_client: MakeClient, path: str, size: int) -> None:
+    content, headers = body_of("json", size)
+    client = make_client(Data())
+    for _ in range(2):
+        answer = client.post(path, content=content[:-1], headers=headers)
+        assert (answer.status_code, answer.text) == (400, f"The JSON is not valid at character {size}.")
+
+
+def test_an_error_is_raised_again_when_the_json_is_asked_for_again(make_client: MakeClient) -> None:
+    said = []
+
+    class Asks(App):
+        def index(self) -> Any:
+            for name in ("json", "get_json", "body_params"):
+                try:
+                    getattr(self.request, name)()
+                except HTTPError as error:
+                    said.append((error.status, error.message))
+            return self.request.json("x")
+
+    assert make_client(Asks()).post("/", content=b"{", headers=JSON_TYPE).status_code == 400
+    assert said == [(400, "The JSON is not valid at character 2.")] * 3
+
+
+def test_an_empty_body_is_no_json(make_client: MakeClient) -> None:
+    class Asks(App):
+        def index(self) -> Any:
+            return self.request.json()
+
+    client = make_client(Asks())
+    for method, options, status, text in (
+        ("POST", {"content": b"", "headers": JSON_TYPE}, 400, "The JSON body is empty."),
+        ("POST", {"content": b"{}"}, 415, "This resource wants a JSON body: Content-Type: application/json."),
+        ("GET", {"headers": JSON_TYPE}, 415, "This resource wants a JSON body: Content-Type: application/json."),
+    ):
+        answer = client.request(method, "/", **options)
+        assert (answer.status_code, answer.text) == (status, text)
+
+
+@pytest.mark.parametrize("kind", ["json", "form"])
+def test_a_process_parses_what_its_handler_asks_for(make_client: MakeClient, parsed: list[bool], kind: str) -> None:
+    content, headers = body_of(kind, 200_000)
+    client = make_client(Data(processes=1))
+    assert client.post("/process", content=content, headers=headers).text == "xxx"
+    assert client.post("/process_nothing", content=content[:-1] + b"%", headers=headers).text == "nothing"
+    assert parsed == []
+
+
+@pytest.mark.parametrize("size", [900, 200_000])
+def test_a_form_that_a_hook_received_is_parsed_once(make_client: MakeClient, parsed: list[bool], size: int) -> None:
+    class Receives(FlowMiddleware):
+        def before(self, request: Any) -> Any:
+            yield from receiving.receive_form(request)
+            request.state.size = len(request._form_fields["x"][0])
+
+    app = Data()
+    app.middlewares.append(Receives())
+    content, headers = body_of("form", size)
+    client = make_client(app)
+    assert [client.post(path, content=content, headers=headers).text for path in ("/taken", "/nothing")] == [
+        str(size - 2),
+        "nothing",
+    ]
+    assert len(parsed) == 2
 
 
 # -- R20 under wsgi ------------------------------------------------------------------------------------------------------------

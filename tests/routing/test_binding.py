@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import contextlib
+import dataclasses
+import enum
 import functools
 import subprocess
 import sys
 import typing
 from dataclasses import dataclass, field
 from datetime import date
+from decimal import Decimal
+from fractions import Fraction
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, NotRequired, Optional, TypedDict
+from typing import TYPE_CHECKING, Annotated, Any, Literal, NotRequired, Optional, TypedDict
 
 import httpx
 import msgspec
@@ -18,7 +23,8 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from micropie import App, SetupError, UploadFile, get, post, route
+from micropie import App, SetupError, UploadFile, get, post, reads_body, route
+from micropie.routing.converters import structure_converter
 from micropie.testing import TestClient
 from tests.conftest import MakeClient
 
@@ -532,7 +538,6 @@ def test_what_a_browser_sends_for_a_ticked_box_and_an_empty_field(make_client: M
     [
         ({}, ["missing"]),
         ({"json": None}, []),
-        ({"content": b"name=x", "headers": {"content-type": "text/plain"}}, ["missing"]),
         ({"params": FULL}, ["missing"]),
         ({"json": {}}, ["name"]),
         ({"json": []}, []),
@@ -652,7 +657,7 @@ def test_a_structure_that_can_never_be_made_fails_at_set_up(kind: Any) -> None:
 
 def test_without_msgspec_a_dataclass_fails_at_set_up_and_names_the_extra(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "msgspec", None)
-    with pytest.raises(SetupError, match=r"'item' is a ADataclass.*micropie\[standard\]"):
+    with pytest.raises(SetupError, match=r"'item' is a ADataclass.*micropie-dual\[standard\]"):
         structure_app(ADataclass).compiled()
 
 
@@ -835,3 +840,238 @@ def test_R78_whatever_comes_is_answered_and_is_never_a_500(
         assert (response.status_code < 500, records) == (True, [])
 
     check()
+
+
+# -- bodies that bring nothing -----------------------------------------------------------------------------------------
+
+
+class Taking(App):
+    def name(self, name: str) -> Any:
+        return name
+
+    def structure(self, item: ADataclass) -> Any:
+        return item.name
+
+    def file(self, picture: UploadFile) -> Any:
+        return picture.size
+
+    def maybe(self, name: str = "?") -> Any:
+        return name
+
+    @reads_body
+    def own(self, name: str) -> Any:
+        return name
+
+
+JSON_TYPE, TEXT_TYPE = {"Content-Type": "application/json"}, {"Content-Type": "text/plain"}
+NO_TYPE = "the body has no Content-Type, such as application/json."
+OTHER_TYPE = "the body's Content-Type is neither JSON nor a form."
+
+
+@pytest.mark.parametrize(
+    ("path", "name", "expected"),
+    [("/name", "name", "text"), ("/structure", "item", "a JSON object or a form"), ("/file", "picture", "a file")],
+)
+def test_a_missing_parameter_says_what_is_wrong_with_the_body(
+    make_client: MakeClient, path: str, name: str, expected: str
+) -> None:
+    client, missing = make_client(Taking()), f"Parameter {name!r} is missing"
+    for method, options, status, sentence in (
+        ("POST", {"content": b'{"name": "x"}'}, 415, f"{missing}: {NO_TYPE}"),
+        ("POST", {"content": b"<x/>", "headers": TEXT_TYPE}, 415, f"{missing}: {OTHER_TYPE}"),
+        ("DELETE", {"content": iter([b"<", b"x/>"]), "headers": TEXT_TYPE}, 415, f"{missing}: {OTHER_TYPE}"),
+        ("POST", {"content": b"", "headers": JSON_TYPE}, 400, f"{missing}: the JSON body is empty."),
+        ("POST", {"content": b"", "headers": TEXT_TYPE}, 400, f"{missing}; expected {expected}."),
+        ("POST", {}, 400, f"{missing}; expected {expected}."),
+        ("POST", {"data": {"other": "x"}}, 400, None if path == "/structure" else f"{missing}; expected {expected}."),
+        ("GET", {"headers": JSON_TYPE}, 400, f"{missing}; expected {expected}."),
+    ):
+        response = client.request(method, path, **options)
+        assert response.status_code == status, (method, options, response.text)
+        assert sentence is None or response.text == sentence, (method, options)
+
+
+def test_json_that_is_no_object_has_no_parameter(make_client: MakeClient) -> None:
+    client = make_client(Taking())
+    for document in ([], [{"name": "x"}], "name", 5, False):
+        response = client.post("/name", json=document)
+        assert (response.status_code, response.text) == (
+            400,
+            "Parameter 'name' is missing: the JSON body is not an object.",
+        )
+    assert client.post("/name", content=b"null", headers=JSON_TYPE).text.endswith("is not an object.")
+
+
+def test_a_parameter_with_a_default_needs_no_body(make_client: MakeClient) -> None:
+    client = make_client(Taking())
+    for options in (
+        {"content": b"{}"},
+        {"content": b"", "headers": JSON_TYPE},
+        {"content": b"x", "headers": TEXT_TYPE},
+    ):
+        assert client.post("/maybe", **options).text == "?"
+
+
+def test_a_handler_that_reads_its_body_has_parameters_from_the_query_alone(make_client: MakeClient) -> None:
+    response = make_client(Taking()).post("/own", content=b"{}")
+    assert (response.status_code, response.text) == (400, "Parameter 'name' is missing; expected text.")
+
+
+# -- a whole body ------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("second", [ADataclass, ATypedDict, list[AStruct], Optional[AModel]])
+def test_two_parameters_can_not_both_take_the_whole_body(second: Any) -> None:
+    def handler(one: ADataclass, file: UploadFile, *, two: Any) -> None: ...
+
+    handler.__annotations__["two"] = second
+    with pytest.raises(SetupError, match=r"'one' and 'two' would both take the whole body: write one class"):
+        app_of(handler).compiled()
+
+
+def test_several_dicts_are_fields_of_one_document(make_client: MakeClient) -> None:
+    def handler(a: dict[str, int], b: dict[str, str]) -> Any:
+        return [a, b]
+
+    client = make_client(app_of(handler))
+    assert answer(client.post("/page", json={"a": {"x": 1}, "b": {"y": "z"}})) == [{"x": 1}, {"y": "z"}]
+    response = client.post("/page", json={"a": {"x": 1}})
+    assert (response.status_code, response.text) == (400, "Parameter 'b' is missing; expected a JSON object.")
+
+
+@dataclass
+class Account:
+    price: Decimal = Decimal(0)
+    weight: float = 0.0
+    ids: set[int] = field(default_factory=set)
+    names: dict[int, str] = field(default_factory=dict)
+
+
+@dataclass
+class Order:
+    account: Account
+    lines: list[Account] = field(default_factory=list)
+
+
+class AccountStruct(msgspec.Struct, frozen=True):
+    price: Decimal = Decimal(0)
+    ids: frozenset[int] = frozenset()
+
+
+class OrderStruct(msgspec.Struct):
+    account: AccountStruct
+    more: dict[str, Any] = {}
+
+
+class AccountModel(pydantic.BaseModel):
+    price: Annotated[Decimal, "any"] = Decimal(0)
+    weight: float = 0.0
+    ids: set[int] = set()
+    prices: list[dict[str, tuple[Decimal, ...]]] = []
+
+
+class OrderModel(pydantic.BaseModel):
+    account: AccountModel
+    next: Optional[OrderModel] = None
+
+
+class OrderDict(TypedDict):
+    account: Account
+
+
+ORDERS: list[Any] = [Order, OrderStruct, OrderModel, OrderDict]
+
+
+@pytest.mark.parametrize("kind", ORDERS)
+def test_the_numbers_in_a_structure_are_bounded(make_client: MakeClient, kind: Any) -> None:
+    def handler(order: Any) -> Any:
+        return "made"
+
+    handler.__annotations__ = {"order": kind}
+    client = make_client(app_of(handler))
+    for price in ("1e300000", "-1e309", "1e-309", "NaN", "Infinity", "9" * 310):
+        response = client.post("/page", json={"account": {"price": price}})
+        assert (response.status_code, "Parameter 'order' does not fit: " in response.text) == (400, True), price
+    assert client.post("/page", json={"account": {"price": "1e308"}}).text == "made"
+
+
+@pytest.mark.parametrize("kind", ORDERS)
+def test_the_sets_in_a_structure_are_bounded(make_client: MakeClient, kind: Any) -> None:
+    def handler(order: Any) -> Any:
+        return "made"
+
+    handler.__annotations__ = {"order": kind}
+    client = make_client(app_of(handler))
+    colliding = [number * (2**61 - 1) for number in range(1001)]
+    response = client.post("/page", json={"account": {"ids": colliding}})
+    assert (response.status_code, response.text) == (
+        400,
+        "Parameter 'order' does not fit: Expected at most 1000 values in an array or object.",
+    )
+    small = [number for number in colliding if number < 2**63]
+    assert client.post("/page", json={"account": {"ids": small}}).text == "made"
+
+
+def test_the_numbers_of_a_pydantic_model_and_of_a_form_are_finite(make_client: MakeClient) -> None:
+    def model(order: AccountModel) -> Any:
+        return "made"
+
+    def form(account: Account) -> Any:
+        return "made"
+
+    app = App()
+    app.model, app.form = model, form
+    client = make_client(app)
+    for document in ({"weight": "nan"}, {"weight": "1e999"}, {"prices": [{"a": ["1", "1e5000"]}]}):
+        assert client.post("/model", json=document).status_code == 400, document
+    for fields in ({"weight": "nan"}, {"weight": "-inf"}, {"price": "1e300000"}, {"price": "nan"}):
+        assert client.post("/form", data=fields).status_code == 400, fields
+    assert client.post("/model", json={"weight": "1.5", "prices": [{"a": ["1"]}]}).text == "made"
+    assert client.post("/form", data={"weight": "1.5", "price": "2"}).text == "made"
+
+
+Ids = typing.NewType("Ids", set[int])
+
+
+class Kind(enum.Enum):
+    A = "a"
+
+
+@pytest.mark.parametrize(
+    ("kind", "is_bounded"),
+    [
+        (set[str], False),
+        (set[Kind], False),
+        (set[Literal[1]], True),
+        (set, True),
+        (frozenset[tuple[int, ...]], True),
+        (dict[str, int], False),
+        (dict, False),
+        (dict[int, str], True),
+        (list[int], False),
+        (Optional[list[dict[Decimal, int]]], True),
+        (Annotated[set[int], []], True),
+        (list[Annotated[set[int], []]], True),
+        (Ids, True),
+        (Literal["a", 1], False),
+    ],
+)
+def test_only_hashes_that_a_client_can_choose_are_bounded(kind: Any, is_bounded: bool) -> None:
+    made = dataclasses.make_dataclass(
+        "Made", [("values", kind, None), ("rows", list[int], field(default_factory=list))]
+    )
+    convert = structure_converter(made, "x").from_json
+    convert({"rows": [0] * 1000})
+    with pytest.raises(ValueError, match="at most 1000") if is_bounded else contextlib.nullcontext():
+        convert({"rows": [0] * 1001})
+
+
+class Part(pydantic.BaseModel, arbitrary_types_allowed=True):
+    share: Fraction
+
+
+def test_a_fraction_in_a_structure_fails_at_set_up() -> None:
+    def handler(part: Part) -> None: ...
+
+    with pytest.raises(SetupError, match=r"'part' is a Part with a Fraction.*use a Decimal"):
+        app_of(handler).compiled()

@@ -61,6 +61,9 @@ FROM_TEXT: list[tuple[Any, str, object]] = [
     (bool, "no", False),
     (Decimal, "1.10", Decimal("1.10")),
     (Decimal, "-1e3", Decimal("-1e3")),
+    (Decimal, "1e308", Decimal("1e308")),
+    (Decimal, "-1.5e-307", Decimal("-1.5e-307")),
+    (Decimal, "9" * 309, Decimal("9" * 309)),
     (UUID, ID, UUID(ID)),
     (UUID, ID.upper(), UUID(ID)),
     (UUID, ID.replace("-", ""), UUID(ID)),
@@ -80,7 +83,9 @@ FROM_TEXT: list[tuple[Any, str, object]] = [
     (Optional[int], "", None),
     (int | None, "5", 5),
     (int | None, "", None),
-    (Optional[str], "", ""),
+    (Optional[str], "", None),
+    (Optional[Any], "", None),
+    (str | int | None, "", None),
     (Optional[Color], "green", Color.GREEN),
     (Optional[Color], "", None),
     (Optional[date], "2026-01-31", date(2026, 1, 31)),
@@ -99,13 +104,23 @@ FROM_TEXT: list[tuple[Any, str, object]] = [
 
 WRONG_TEXT: list[tuple[Any, list[str], str]] = [
     (int, ["", "x", "1.5", "1_0", " 1", "1 ", "\u0663", "1e3", "0x1", "--1", "9" * 5000], "a whole number"),
+    (int, ["１", "1\n", "+", "\u00b2", "1\u00a0", "nan", "inf", "0b1", "1.0", "1,0"], "a whole number"),
     (float, ["", "x", "nan", "inf", "-Infinity", "1_0", " 1", "\u0663", ".", "1e999", "0x1p3"], "a number"),
-    (bool, ["x", "2", "-1", "truee", "none"], "true or false"),
+    (float, ["１.5", "1.5\n", "1e", "1e+", "1.2.3", "1,5", "e5", "0" * 5000], "a number"),
+    (bool, ["x", "2", "-1", "truee", "none", " true", "on\n", "１", "ｏｎ", "tr\u00fce", "nan"], "true or false"),
     (Decimal, ["", "x", "NaN", "sNaN", "Infinity", "1_0", "1e9999999999999999999"], "a decimal number"),
+    (Decimal, [" 1", "1\n", "１", "-inf", "nan123", "1e309", "1e-309", "1e300000", "0e300000"], "a decimal number"),
+    (Decimal, ["9" * 310, "0." + "1" * 309, "1" + "0" * 309, "0" * 5000], "a decimal number"),
     (UUID, ["", "x", ID[:-1], ID + "0"], "a UUID"),
+    (UUID, ["+234" + ID[4:], "0x34" + ID[4:], "１" + ID[1:], "{" + ID + "}", "urn:uuid:" + ID], "a UUID"),
+    (UUID, [" " + ID, ID + "\n", ID.replace("-", "_"), "-" + ID.replace("-", ""), ID.replace("-", "", 1)], "a UUID"),
     (date, ["", "31.01.2026", "2026-02-30", "2026-01-31T00:00:00", "0000-01-01", "10000-01-01"], "a date such as"),
+    (date, [" 2026-01-31", "2026-01-31\n", "２０２６-01-31", "2026_01_31", "+026-01-31", "nan"], "a date such as"),
     (time, ["", "25:00", "noon"], "a time such as"),
+    (time, [" 13:45", "13:45\n", "１３:45", "13_45", "+3:45", "13:45\u00a0"], "a time such as"),
     (datetime, ["", "x", "2026-01-31T25:00:00", "2026-13-01T00:00:00", "1769860800"], "a date and time such as"),
+    (datetime, ["2026-01-31x12:00", "2026-01-31\u00e912:00", "2026-01-31\ud80012:00"], "a date and time such as"),
+    (datetime, ["2026-01-31T12:00 ", "2026-01-31  12:00", "２０２６-01-31T12:00", "2026-01-31T"], "a date and time"),
     (Color, ["", "RED", "blue"], "one of red, green"),
     (Size, ["", "3", "SMALL", "1.0"], "one of 1, 2"),
     (Literal["a", "b"], ["", "c", "A"], "one of a, b"),
@@ -171,6 +186,11 @@ FROM_JSON: list[tuple[Any, object, object]] = [
     (frozenset[str], ["a"], frozenset({"a"})),
     (dict, {"a": 1}, {"a": 1}),
     (dict[str, Any], {"a": [1]}, {"a": [1]}),
+    (dict[int, float], {"1": 2, "-3": 0.5}, {1: 2.0, -3: 0.5}),
+    (dict[UUID, list[int]], {ID: [1]}, {UUID(ID): [1]}),
+    (dict[Any, Any], {"1": 2}, {"1": 2}),
+    (set, [1, "a", None], {1, "a", None}),
+    (Optional[str], "", ""),
     (Any, {"a": None}, {"a": None}),
 ]
 
@@ -211,6 +231,13 @@ WRONG_JSON: list[tuple[Any, object]] = [
     (dict, []),
     (dict, "x"),
     (dict[str, int], {"a": "x"}),
+    (dict[int, int], {"a": 1}),
+    (set, [[1]]),
+    (frozenset[Any], [{}]),
+    (Decimal, 10**309),
+    (Decimal, "1e300000"),
+    (Decimal, 5e-324),
+    (UUID, "{" + ID + "}"),
 ]
 
 
@@ -311,16 +338,25 @@ EXPECTED = {
     "literal": "one of a, b",
     "optional": "a whole number",
     "list": "a list, each a whole number",
-    "set": "a list, each a whole number",
+    "set": "a list of at most 1000 values, each a whole number",
     "maybe_list": "a list, each a whole number",
     "tuple": "a list, each one of red, green",
+}
+
+
+LISTS_OF_TEXT: dict[str, Any] = {
+    "texts": list[str],
+    "bare": list,
+    "set_of_text": set[str],
+    "tuple_of_text": tuple[str, ...],
+    "maybe_texts": Optional[list[str]],
 }
 
 
 @pytest.fixture
 def app() -> App:
     app = Typed()
-    for name, kind in KINDS.items():
+    for name, kind in {**KINDS, **LISTS_OF_TEXT}.items():
         setattr(app, name, typed(kind))
         app.get(f"/explicit/{name}/<x>")(typed(kind))
     return app
@@ -343,7 +379,19 @@ def test_a_path_segment_becomes_the_same_by_name_and_by_wildcard(client: Any, na
     assert [client.get(f"/{name}/{text}").text, client.get(f"/explicit/{name}/{text}").text] == [expected] * 2
 
 
-@pytest.mark.parametrize(("name", "expected"), [("list", "[5]"), ("set", "{5}"), ("maybe_list", "[5]")])
+@pytest.mark.parametrize(
+    ("name", "expected"),
+    [
+        ("list", "[5]"),
+        ("set", "{5}"),
+        ("maybe_list", "[5]"),
+        ("texts", "['5']"),
+        ("bare", "['5']"),
+        ("set_of_text", "{'5'}"),
+        ("tuple_of_text", "('5',)"),
+        ("maybe_texts", "['5']"),
+    ],
+)
 def test_a_path_segment_of_a_list_is_its_one_element(client: Any, name: str, expected: str) -> None:
     assert [client.get(f"/{name}/5").text, client.get(f"/explicit/{name}/5").text] == [expected] * 2
 
@@ -369,6 +417,59 @@ def test_what_is_missing_is_400_and_says_what_was_expected(client: Any, name: st
     assert (response.status_code, response.text) == (400, f"Parameter 'x' is missing; expected {expected}.")
 
 
+# Ints of one hash. A million of them in a set take minutes.
+COLLIDING = [number * (2**61 - 1) for number in range(1001)]
+
+
+@pytest.mark.parametrize("kind", [set[int], frozenset[int], set, frozenset[Any], Optional[set[int]], list[set[int]]])
+def test_a_set_has_a_bounded_size(kind: Any) -> None:
+    is_nested = kind == list[set[int]]
+    convert = converter_for(kind, "x").from_json
+    whole = convert([COLLIDING[1:]] if is_nested else COLLIDING[1:])
+    with pytest.raises(ValueError):  # noqa: PT011
+        convert([COLLIDING] if is_nested else COLLIDING)
+    assert (whole[0] if is_nested else whole) == set(COLLIDING[1:])  # type: ignore[index]
+
+
+def test_a_dict_whose_keys_are_not_text_has_a_bounded_size() -> None:
+    document = {str(number): 0 for number in COLLIDING}
+    with pytest.raises(ValueError):  # noqa: PT011
+        converter_for(dict[int, int], "x").from_json(document)
+    assert len(converter_for(dict[str, int], "x").from_json(document)) == 1001  # type: ignore[arg-type]
+    document.popitem()
+    assert converter_for(dict[int, int], "x").from_json(document) == dict.fromkeys(COLLIDING[:-1], 0)
+
+
+def test_a_set_that_is_too_large_is_400_and_says_how_large_it_may_be(make_client: MakeClient) -> None:
+    app: Any = App(max_form_fields=2000)
+    app.numbers = typed(set[int])
+    app.names = typed(dict[int, int])
+    client = make_client(app)
+    wrong = "Parameter 'x' must be a list of at most 1000 values, each a whole number."
+    texts = [str(number) for number in range(1001)]
+    answers = [client.post("/numbers", json={"x": COLLIDING}), client.post("/numbers", data={"x": texts})]
+    assert [(answer.status_code, answer.text) for answer in answers] == [(400, wrong)] * 2
+    assert len(client.post("/numbers", data={"x": texts[1:]}).text) > 1000
+    answer = client.post("/names", json={"x": dict.fromkeys(texts, 0)})
+    wrong = "Parameter 'x' must be a JSON object with at most 1000 members, each name a whole number."
+    assert (answer.status_code, answer.text) == (400, wrong)
+
+
+def test_a_number_is_refused_before_it_is_made(make_client: MakeClient) -> None:
+    app: Any = App()
+
+    def handler(x: Decimal) -> str:
+        return str(int(x))  # takes minutes for 1e300000000
+
+    app.page = handler
+    client = make_client(app)
+    answers = [client.get("/page?x=1e300000000"), client.post("/page", json={"x": "1e300000000"})]
+    assert [(answer.status_code, answer.text) for answer in answers] == [
+        (400, "Parameter 'x' must be a decimal number.")
+    ] * 2
+    assert client.get("/page?x=1e2").text == "100"
+
+
 def test_a_dict_comes_from_json_only(make_client: MakeClient) -> None:
     app: Any = App()
     app.page = typed(dict)
@@ -378,11 +479,22 @@ def test_a_dict_comes_from_json_only(make_client: MakeClient) -> None:
     assert {response.text for response in responses} == {"Parameter 'x' must be a JSON object."}
 
 
-def test_an_empty_value_of_an_optional_list_is_none_of_its_elements(make_client: MakeClient) -> None:
+def test_an_empty_text_is_an_element_of_an_optional_list(make_client: MakeClient) -> None:
     app: Any = App()
-    app.page = typed(Optional[list[int]])
-    response = make_client(app).get("/page?x=")
-    assert response.status_code == 400 or response.text in ("None", "[]")
+    app.numbers, app.texts = typed(Optional[list[int]]), typed(Optional[list[str]])
+    client = make_client(app)
+    assert (client.get("/numbers?x=").status_code, client.get("/texts?x=").text) == (400, "['']")
+
+
+@pytest.mark.parametrize(("kind", "empty"), [(str, "''"), (Optional[str], "None"), (Any, "''")])
+def test_an_empty_text_is_none_where_none_is_a_value(make_client: MakeClient, kind: Any, empty: str) -> None:
+    app: Any = App()
+    app.page = typed(kind)
+    app.page.__defaults__ = ("default",)
+    client = make_client(app)
+    assert [client.get("/page?x=").text, client.post("/page", data={"x": ""}).text] == [empty] * 2
+    assert client.get("/page").text == "'default'"
+    assert client.post("/page", json={"x": ""}).text == "''"
 
 
 def test_numbers_never_become_nan_or_infinite(client: Any) -> None:

@@ -16,7 +16,7 @@ from micropie.routing.settings import Settings
 from tests.conftest import MakeClient
 
 NAMES = [field.name for field in dataclasses.fields(Settings)]
-COUNTS = ["max_body_size", "max_form_field_size", "max_form_fields", "max_form_files", "thread_queue"]
+COUNTS = ["max_body_size", "max_data_size", "max_form_field_size", "max_form_fields", "max_form_files", "thread_queue"]
 POSITIVE = ["threads", "session_timeout"]
 
 

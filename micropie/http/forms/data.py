@@ -18,7 +18,8 @@ class Limits:
     max_form_field_size: int = MEBIBYTE
     max_fields: int = 1000  # as Django and PHP
     max_files: int = 100  # as Django
-    max_form_memory: int = 16 * MEBIBYTE  # fields together: 413 past it; files together: on disk past it
+    max_data_size: int = 5 * MEBIBYTE // 2  # fields together: 413 past it, as Django
+    max_file_memory: int = 16 * MEBIBYTE  # files together: on disk past it
     max_part_headers: int = 8  # browsers send 2, RFC 7578 knows 3
     max_part_header_size: int = 4096  # one line: room for a file name of 255 characters, all escaped
     spool_size: int = MEBIBYTE  # a file is in memory up to here, then on disk
@@ -51,7 +52,6 @@ class Budget:
         self._limits = limits
         self._count = 0
         self._memory = 0
-        self._max_memory = max(limits.max_form_memory, limits.max_form_field_size)
 
     def begin(self) -> None:
         """Count one more field."""
@@ -63,8 +63,8 @@ class Budget:
         """Raise 413 if a name or value of ``size`` bytes is too long, by itself or with the fields so far."""
         if size > self._limits.max_form_field_size:
             raise HTTPError(413, f"A field may have {self._limits.max_form_field_size} bytes at most.")
-        if self._memory + size > self._max_memory:
-            raise HTTPError(413, f"A form's fields may have {self._max_memory} bytes together at most.")
+        if self._memory + size > self._limits.max_data_size:
+            raise HTTPError(413, f"A form's fields may have {self._limits.max_data_size} bytes together at most.")
 
     def spend(self, size: int) -> None:
         """Add a complete field of ``size`` bytes, name and value."""
@@ -104,7 +104,7 @@ def parse_query(query: bytes | str, limits: Limits = DEFAULT_LIMITS) -> dict[str
         if "&" not in text and "%" not in text and "+" not in text and "\0" not in text and limits.max_fields:
             name, _, value = text.partition("=")
             return {name: [value]}
-        if text.count("&") < limits.max_fields and len(text) <= limits.max_form_memory:
+        if text.count("&") < limits.max_fields and len(text) <= limits.max_data_size:
             return _parse_unchecked(text)
     if isinstance(query, str):
         try:

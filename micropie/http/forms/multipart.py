@@ -154,7 +154,7 @@ class MultipartParser:
         self._value = bytearray()
         self._upload: UploadFile | None = None
         self._spool_size = limits.spool_size
-        self._memory_left = limits.max_form_memory
+        self._memory_left = limits.max_file_memory
         self._lock = RLock()
         self._is_closed = False
 
