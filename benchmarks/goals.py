@@ -91,6 +91,37 @@ def _verdict(goal: str, ratios: Mapping[str, float], missed: Sequence[str]) -> V
     return Verdict(goal, not missed, detail)
 
 
+PEERS = ("Starlette", "Falcon", "BlackSheep", "Bottle", "Flask")
+SITE_GOAL = 0.4  # of Starlette's time
+SPREAD = 1.5  # of the slowest shape to the fastest
+
+
+def judge_features(best: Best) -> list[Verdict]:
+    verdicts = [_ahead(best, table, peer) for table in ("asgi", "streams", "wsgi") for peer in PEERS
+                if peer in best.get(table, {})]  # fmt: skip
+    site = ("site", "site-form")
+    return [
+        *verdicts,
+        _ratio(best, "asgi", "Starlette", SITE_GOAL, f"the real site at most {SITE_GOAL}x Starlette", site),
+        _ratio(best, "streams", "hand-written", 1.5, "a stream that never waits: 1.5x hand-written", ["stream-text"]),
+        _ratio(best, "streams", "hand-written", 1.4, "a stream that waits: 1.4x", ["stream-wait", "stream-send"]),
+        _ratio(best, "wsgi", "Falcon", 1.0, "WSGI: a stream at most Falcon's time", ["stream-sync"]),
+        _ratio(best, "wsgi", "hand-written", 1.3, "WSGI: a file of 10 KiB at most 1.3x hand-written", ["file"]),
+        *(_spread(best.get("shapes", {}), prefix) for prefix in ("returned", "yielded")),
+    ]
+
+
+def _spread(rows: Mapping[str, Mapping[str, float]], kind: str) -> Verdict:
+    """Judge the spread of the shapes whose values are returned, or yielded, of each way to run a handler."""
+    goal = f"shapes of handlers, {kind} values: the slowest at most {SPREAD}x the fastest"
+    ratios = {}
+    for way, row in rows.items():
+        values = [value for case, value in row.items() if case.startswith("yielded") == (kind == "yielded")]
+        if values:
+            ratios[way] = max(values) / min(values)
+    return _verdict(goal, ratios, [way for way, ratio in ratios.items() if ratio > SPREAD])
+
+
 SPEED_UP = 1.8  # of two processes on two processors
 LATENESS = 3.0  # times the idle 99th percentile
 

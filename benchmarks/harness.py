@@ -19,12 +19,13 @@ import io
 import random
 import sys
 import time
-from collections.abc import Awaitable, Callable, Iterable, Mapping, MutableMapping, Sequence
+from collections.abc import Awaitable, Callable, Iterable, MutableMapping, Sequence
 from dataclasses import replace
 from functools import lru_cache
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol
 
-from benchmarks.cases import Answer, Case
+from benchmarks.cases import SOCKET, Answer, Case
+from benchmarks.mailbox import mailbox
 
 Message = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[Message]]
@@ -51,19 +52,32 @@ class Unavailable(Exception):
 
 def headers_of(case: Case) -> dict[str, str]:
     headers = {**HEADERS, "cookie": case.cookie} if case.cookie else HEADERS
+    if case.headers:
+        headers = {**headers, **dict(case.headers)}
     if not case.body:
         return headers
     return {**headers, "content-type": case.content_type, "content-length": str(len(case.body))}
 
 
 def signed_in(world: World, app: Any, case: Case) -> Case:
-    """Return the case with the cookie that this application sets for it, if the case needs one."""
+    """Return the case with the cookies or the ETag that this application gives for it, if the case needs them.
+
+    An application that needs one more header names it, with the value, in ``x-send-back``.
+    """
+    if case.revalidates:
+        etag = world.ask(app, replace(case, status=200)).headers["etag"]
+        return replace(case, headers=(*case.headers, ("if-none-match", etag)))
     if not case.sign_in:
         return case
-    answer = world.ask(app, Case("sign-in", "", "GET", case.sign_in, b""))
-    if "set-cookie" not in answer.headers:
-        raise RuntimeError(f"{case.sign_in} gave status {answer.status} and no cookie")
-    return replace(case, cookie=answer.headers["set-cookie"].partition(";")[0])
+    answer = world.ask(app, Case("sign-in", "", "GET", case.sign_in, b"", cookie=case.cookie))
+    name, _, value = answer.headers.get("x-send-back", "").partition("=")
+    if answer.status != 200:
+        raise RuntimeError(f"{case.sign_in} gave status {answer.status}")
+    if case.sign_in in ("/login", "/count") and not answer.cookies:
+        raise RuntimeError(f"{case.sign_in} gave no cookie")
+    pairs = [case.cookie, *(cookie.partition(";")[0] for cookie in answer.cookies)]
+    headers = (*case.headers, (name, value)) if name else case.headers
+    return replace(case, cookie="; ".join(filter(None, pairs)), headers=headers)
 
 
 @lru_cache
@@ -78,7 +92,7 @@ class World(Protocol):
     def start(self, app: Any) -> None: ...
     def ask(self, app: Any, case: Case) -> Answer: ...
     def prepare(self, app: Any, case: Case, count: int) -> list[Any]: ...
-    def timed(self, app: Any, requests: list[Any]) -> float: ...
+    def timed(self, app: Any, requests: list[Any], letters: int) -> float: ...
     def close(self) -> None: ...
 
 
@@ -125,12 +139,79 @@ class Exchange:
         start, *parts = self.messages or [{"type": ""}]
         if start["type"] != "http.response.start" or not self._complete():
             raise RuntimeError(f"an unfinished response: {[m['type'] for m in self.messages]}")
-        headers = {bytes(k).decode().lower(): bytes(v).decode() for k, v in start["headers"]}
-        return Answer(start["status"], headers, tuple(bytes(m.get("body", b"")) for m in parts))
+        pairs = [(bytes(k).decode().lower(), bytes(v).decode()) for k, v in start["headers"]]
+        cookies = tuple(value for name, value in pairs if name == "set-cookie")
+        return Answer(start["status"], dict(pairs), tuple(bytes(m.get("body", b"")) for m in parts), cookies)
+
+
+class YieldingExchange(Exchange):
+    """An exchange whose `send` waits for one turn of the event loop."""
+
+    __slots__ = ()
+
+    async def send(self, message: Message) -> None:
+        await super().send(message)
+        await asyncio.sleep(0)
+
+
+class SocketExchange(Exchange):
+    """The server's half of a WebSocket: the client sends one text, and leaves when it has the answer."""
+
+    __slots__ = ()
+
+    def __init__(self, text: bytes) -> None:
+        super().__init__(b"")
+        self.pieces = [text, b""]
+
+    async def receive(self) -> Message:
+        if len(self.pieces) == 2:
+            self.pieces.pop()
+            return {"type": "websocket.connect"}
+        if self.pieces:
+            return {"type": "websocket.receive", "text": self.pieces.pop().decode()}
+        await self._disconnect()
+        return {"type": "websocket.disconnect", "code": 1000, "reason": ""}
+
+    def _complete(self) -> bool:
+        return bool(self.messages) and self.messages[-1]["type"] in ("websocket.send", "websocket.close")
+
+    def answer(self) -> Answer:
+        kinds = [message["type"] for message in self.messages]
+        if kinds[:2] != ["websocket.accept", "websocket.send"]:
+            raise RuntimeError(f"not accepted and answered: {kinds}")
+        return Answer(101, {}, (self.messages[1]["text"].encode(),))
+
+
+def make_exchange(case: Case) -> Exchange:
+    if case.kind == SOCKET:
+        return SocketExchange(case.want)
+    return YieldingExchange(case.body) if case.send_yields else Exchange(case.body)
+
+
+def make_socket_scope(path: str, state: dict[str, Any]) -> dict[str, Any]:
+    """Return a WebSocket's scope as uvicorn makes it."""
+    return {
+        "type": "websocket",
+        "asgi": ASGI_VERSIONS.copy(),
+        "http_version": "1.1",
+        "scheme": "ws",
+        "server": ("127.0.0.1", 8000),
+        "client": ("127.0.0.1", 50123),
+        "root_path": "",
+        "path": path,
+        "raw_path": path.encode(),
+        "query_string": b"",
+        "headers": [(b"host", b"127.0.0.1:8000"), (b"upgrade", b"websocket")],
+        "subprotocols": [],
+        "state": state.copy(),
+        "extensions": {"websocket.http.response": {}},
+    }
 
 
 def make_scope(case: Case, state: dict[str, Any]) -> dict[str, Any]:
     """Return a scope as uvicorn makes it."""
+    if case.kind == SOCKET:
+        return make_socket_scope(case.path, state)
     return {
         "type": "http",
         "asgi": ASGI_VERSIONS.copy(),
@@ -186,15 +267,20 @@ class Lifespan:
 
 
 class AsgiWorld:
-    """Calls applications inside one running event loop, one request after the other."""
+    """Calls applications inside one running event loop, one request after the other.
 
-    def __init__(self, loop: str = "asyncio") -> None:
+    Without ``lifespan`` it is a server that has none: no start-up, and no state in the scope.
+    """
+
+    def __init__(self, loop: str = "asyncio", *, lifespan: bool = True) -> None:
         self._runner = asyncio.Runner(loop_factory=_loop_factory(loop))
+        self._has_lifespan = lifespan
         self._lifespans: dict[int, Lifespan] = {}
 
     def start(self, app: AsgiApp) -> None:
-        lifespan = self._lifespans[id(app)] = Lifespan(app)
-        self._runner.run(lifespan.startup())
+        if self._has_lifespan and id(app) not in self._lifespans:
+            lifespan = self._lifespans[id(app)] = Lifespan(app)
+            self._runner.run(lifespan.startup())
 
     def close(self) -> None:
         for lifespan in self._lifespans.values():
@@ -202,8 +288,8 @@ class AsgiWorld:
         self._runner.close()
 
     def ask(self, app: AsgiApp, case: Case) -> Answer:
-        exchange = Exchange(case.body)
-        scope = make_scope(case, self._lifespans[id(app)].state)
+        exchange = make_exchange(case)
+        (scope,) = self._scopes(app, case, 1)
 
         async def call() -> None:
             await asyncio.wait_for(app(scope, exchange.receive, exchange.send), PATIENCE)
@@ -212,18 +298,31 @@ class AsgiWorld:
         return exchange.answer()
 
     def prepare(self, app: AsgiApp, case: Case, count: int) -> list[Any]:
-        state = self._lifespans[id(app)].state
-        exchanges = [Exchange(case.body) for _ in range(count)]
-        return [(make_scope(case, state), each.receive, each.send) for each in exchanges]
+        exchanges = [make_exchange(case) for _ in range(count)]
+        scopes = self._scopes(app, case, count)
+        return [(scope, each.receive, each.send) for scope, each in zip(scopes, exchanges, strict=True)]
 
-    def timed(self, app: AsgiApp, requests: list[Any]) -> float:
-        return self._runner.run(_timed_asgi(app, requests))
+    def timed(self, app: AsgiApp, requests: list[Any], letters: int) -> float:
+        return self._runner.run(_timed_asgi(app, requests, letters))
+
+    def _scopes(self, app: AsgiApp, case: Case, count: int) -> list[dict[str, Any]]:
+        if self._has_lifespan:
+            return [make_scope(case, self._lifespans[id(app)].state) for _ in range(count)]
+        scopes = [make_scope(case, {}) for _ in range(count)]
+        for scope in scopes:
+            del scope["state"]
+        return scopes
 
 
-async def _timed_asgi(app: AsgiApp, requests: list[Any]) -> float:
+async def _timed_asgi(app: AsgiApp, requests: list[Any], letters: int) -> float:
+    expected = mailbox.sent + letters
     start = time.perf_counter()
     for scope, receive, send in requests:
         await app(scope, receive, send)
+    while mailbox.sent < expected:
+        if time.perf_counter() - start > PATIENCE:
+            raise TimeoutError(f"{expected - mailbox.sent} letters were not sent")
+        await asyncio.sleep(0)
     return time.perf_counter() - start
 
 
@@ -239,10 +338,12 @@ def _loop_factory(name: str) -> Callable[[], asyncio.AbstractEventLoop]:
 
 
 class FileWrapper:
-    """`wsgi.file_wrapper`, because gunicorn has one; no case sends a file."""
+    """`wsgi.file_wrapper`, because gunicorn has one."""
 
     def __init__(self, file: Any, size: int = 8192) -> None:
         self.file, self.size = file, size
+        if hasattr(file, "close"):
+            self.close = file.close
 
     def __iter__(self) -> Iterable[bytes]:
         return iter(lambda: self.file.read(self.size), b"")
@@ -307,13 +408,15 @@ class WsgiWorld:
         with contextlib.ExitStack() as stack:
             stack.callback(getattr(result, "close", lambda: None))
             pieces = tuple(result)
-        headers = {name.lower(): value for name, value in head.headers}
-        return Answer(int(head.status.split(" ", 1)[0]), headers, pieces)
+        pairs = [(name.lower(), value) for name, value in head.headers]
+        cookies = tuple(value for name, value in pairs if name == "set-cookie")
+        return Answer(int(head.status.split(" ", 1)[0]), dict(pairs), pieces, cookies)
 
     def prepare(self, app: WsgiApp, case: Case, count: int) -> list[Any]:
         return [(make_environ(case), Head().start_response) for _ in range(count)]
 
-    def timed(self, app: WsgiApp, requests: list[Any]) -> float:
+    def timed(self, app: WsgiApp, requests: list[Any], letters: int) -> float:
+        expected = mailbox.sent + letters
         start = time.perf_counter()
         for environ, start_response in requests:
             result = app(environ, start_response)
@@ -324,41 +427,53 @@ class WsgiWorld:
                 close = getattr(result, "close", None)
                 if close is not None:
                     close()
+        if letters:
+            mailbox.wait_for(expected, PATIENCE)
         return time.perf_counter() - start
 
 
 # --- rounds -------------------------------------------------------------------------------------------
 
 
+class Entry(NamedTuple):
+    """A contender's application for one case, in the world where it runs."""
+
+    name: str
+    world: World
+    app: Any
+    case: Case
+
+
 def measure(
-    world: World,
-    apps: Mapping[str, Any],
-    cases: Sequence[Case],
+    entries: Sequence[Entry],
     *,
     rounds: int,
     batch: int,
     progress: Callable[[int], None] = lambda done: None,
 ) -> Timings:
     """Return microseconds per request, of every batch: contender -> case -> one number a round."""
-    timings: Timings = {name: {case.name: [] for case in cases} for name in apps}
-    own = {(name, case.name): signed_in(world, app, case) for name, app in apps.items() for case in cases}
-    order = list(apps)
+    timings: Timings = {}
+    by_case: dict[str, list[Entry]] = {}
+    for entry in entries:
+        timings.setdefault(entry.name, {})[entry.case.name] = []
+        own = entry._replace(case=signed_in(entry.world, entry.app, entry.case))
+        by_case.setdefault(entry.case.name, []).append(own)
     for number in range(rounds + 1):
-        for case in cases:
+        for order in by_case.values():
             random.shuffle(order)
-            for name in order:
-                spent = _timed_batch(world, apps[name], own[name, case.name], case.batch_size(batch))
+            for entry in order:
+                spent = _timed_batch(entry, entry.case.batch_size(batch))
                 if number:  # round 0 warms up: caches, lazy imports, specialised bytecode
-                    timings[name][case.name].append(spent)
+                    timings[entry.name][entry.case.name].append(spent)
         progress(number)
     return timings
 
 
-def _timed_batch(world: World, app: Any, case: Case, count: int) -> float:
-    requests = world.prepare(app, case, count)
+def _timed_batch(entry: Entry, count: int) -> float:
+    requests = entry.world.prepare(entry.app, entry.case, count)
     gc.collect()
     gc.disable()
     try:
-        return world.timed(app, requests) / count * 1e6
+        return entry.world.timed(entry.app, requests, count if entry.case.sends_mail else 0) / count * 1e6
     finally:
         gc.enable()

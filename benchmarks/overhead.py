@@ -8,7 +8,7 @@ import importlib
 import json
 import platform
 import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from importlib import metadata
 from pathlib import Path
@@ -18,17 +18,22 @@ from typing import Any
 from benchmarks import goals, report
 from benchmarks.apps import fast_json
 from benchmarks.cases import CASES, SESSION_CASES, UPLOAD_CASES, Case, complaint
-from benchmarks.harness import AsgiWorld, Timings, Unavailable, World, WsgiWorld, measure, signed_in
+from benchmarks.harness import AsgiWorld, Entry, Timings, Unavailable, World, WsgiWorld, measure, signed_in
 
 
 @dataclass(frozen=True)
 class Contender:
-    """A module and function that make an application. The version of `package` is reported."""
+    """A module and function that make an application. The version of `package` is reported.
+
+    The function may return a dictionary from the names of cases to applications instead: a case that is not in it has
+    no result. ``world`` is "asgi", "asgi-without-lifespan" or "wsgi", if it is another one than the table's.
+    """
 
     name: str
     module: str
     factory: str
     package: str = ""
+    world: str = ""
 
     def make(self) -> Any:
         return getattr(importlib.import_module(f"benchmarks.apps.{self.module}"), self.factory)()
@@ -152,21 +157,27 @@ TABLES = (
     ),
 )
 
-ALL_CASES = list({case.name: case for table in TABLES for case in table.cases})
-
 
 def run_table(table: Table, options: argparse.Namespace) -> Outcome:
     outcome = Outcome(table, _cases(table, options))
-    apps = _make(table, options.contenders, outcome)
-    with _world(table, options.loop) as world:
-        for name, app in apps.items():
-            world.start(app)
-            outcome.wrong += _check(world, name, app, outcome)
-        if apps and not outcome.wrong:
-            outcome.timings = measure(
-                world, apps, outcome.cases, rounds=options.rounds, batch=options.batch,
-                progress=_progress(table, options),
-            )  # fmt: skip
+    made = _make(table, options.contenders, outcome)
+    with contextlib.ExitStack() as stack:
+        worlds: dict[str, World] = {}
+        entries = []
+        for contender, app in made:
+            kind = contender.world or ("asgi" if table.asgi else "wsgi")
+            if kind not in worlds:
+                worlds[kind] = stack.enter_context(contextlib.closing(_world(kind, options.loop)))
+            apps = app if isinstance(app, Mapping) else dict.fromkeys([case.name for case in outcome.cases], app)
+            entries += [
+                Entry(contender.name, worlds[kind], apps[case.name], case)
+                for case in outcome.cases
+                if case.name in apps
+            ]
+        outcome.wrong += _check(entries, whole_chunks=table.whole_chunks)
+        if entries and not outcome.wrong and options.rounds:
+            progress = _progress(table, options)
+            outcome.timings = measure(entries, rounds=options.rounds, batch=options.batch, progress=progress)
     return outcome
 
 
@@ -174,37 +185,35 @@ def _cases(table: Table, options: argparse.Namespace) -> list[Case]:
     return [case for case in table.cases if case.name in options.cases]
 
 
-@contextlib.contextmanager
-def _world(table: Table, loop: str) -> Iterator[World]:
-    world: World = AsgiWorld(loop) if table.asgi else WsgiWorld()
-    with contextlib.closing(world):
-        yield world
+def _world(kind: str, loop: str) -> World:
+    return WsgiWorld() if kind == "wsgi" else AsgiWorld(loop, lifespan=kind == "asgi")
 
 
-def _make(table: Table, wanted: Sequence[str], outcome: Outcome) -> dict[str, Any]:
-    apps = {}
+def _make(table: Table, wanted: Sequence[str], outcome: Outcome) -> list[tuple[Contender, Any]]:
+    made = []
     for contender in table.contenders:
         # the base is always measured: the others are multiples of it
         if contender.name != table.base and wanted and not _is_wanted(contender.name, wanted):
             continue
         try:
-            apps[contender.name] = contender.make()
+            made.append((contender, contender.make()))
         except (ImportError, Unavailable) as error:
             outcome.missing[contender.name] = str(error)
         except Exception as error:  # it is installed but fails to start, which is reported
             outcome.wrong.append(f"{contender.name}: {type(error).__name__}: {error}")
-    return apps
+    return made
 
 
 def _is_wanted(name: str, wanted: Sequence[str]) -> bool:
     return name.lower() in wanted or name.lower().split(" + ", 1)[0] in wanted
 
 
-def _check(world: World, name: str, app: Any, outcome: Outcome) -> list[str]:
+def _check(entries: Sequence[Entry], *, whole_chunks: bool) -> list[str]:
     wrong = []
-    for case in outcome.cases:
+    for name, world, app, case in entries:
         try:
-            said = complaint(case, world.ask(app, signed_in(world, app, case)), whole_chunks=outcome.table.whole_chunks)
+            world.start(app)
+            said = complaint(case, world.ask(app, signed_in(world, app, case)), whole_chunks=whole_chunks)
         except Exception as error:
             said = f"{type(error).__name__}: {error}"
         if said:
@@ -220,8 +229,9 @@ def _progress(table: Table, options: argparse.Namespace) -> Any:
     return (lambda done: None) if options.markdown or not sys.stderr.isatty() else show
 
 
-def versions() -> dict[str, str]:
-    packages = {c.package for table in TABLES for c in table.contenders if c.package} | {"orjson", "uvloop"}
+def versions(tables: Sequence[Table] = TABLES) -> dict[str, str]:
+    """Return the versions of the installed packages that these tables need, and of those that make servers fast."""
+    packages = {c.package for table in tables for c in table.contenders if c.package} | {"orjson", "uvloop"}
     found = {}
     for package in sorted(packages):
         with contextlib.suppress(metadata.PackageNotFoundError):
@@ -247,24 +257,26 @@ def _positive(text: str) -> int:
     return number
 
 
-def _options(arguments: Sequence[str] | None) -> argparse.Namespace:
-    tables, cases = [table.key for table in TABLES], ALL_CASES
-    names = {c.name.lower() for table in TABLES for c in table.contenders}
+def parser_for(command: str, about: str | None, tables: Sequence[Table], rounds: int) -> argparse.ArgumentParser:
+    """Return a parser of the options that every command of such tables has."""
+    keys = [table.key for table in tables]
+    cases = list({case.name: case for table in tables for case in table.cases})
+    names = {c.name.lower() for table in tables for c in table.contenders}
     names |= {name.split(" + ", 1)[0] for name in names}
-    parser = argparse.ArgumentParser(prog="python -m benchmarks.overhead", description=__doc__)
-    parser.add_argument("--rounds", type=_positive, default=40, help="rounds; the best counts (%(default)s)")
+    parser = argparse.ArgumentParser(prog=f"python -m benchmarks.{command}", description=about)
+    parser.add_argument("--rounds", type=_positive, default=rounds, help="rounds; the best counts (%(default)s)")
     parser.add_argument("--batch", type=_positive, default=200, help="requests in a batch (%(default)s)")
-    parser.add_argument("--only", type=_list(tables), default=tables, help=f"tables, of {','.join(tables)}")
+    parser.add_argument("--only", type=_list(keys), default=keys, help=f"tables, of {','.join(keys)}")
     parser.add_argument("--contenders", type=_list(sorted(names)), default=[], help="these, beside the base")
-    parser.add_argument("--cases", type=_list(cases), default=cases, help=f"columns, of {','.join(cases)}")
-    parser.add_argument("--loop", choices=("asyncio", "uvloop"), default="asyncio", help="for the ASGI table")
+    parser.add_argument("--cases", type=_list(cases), default=cases, help=f"kinds of requests, of {','.join(cases)}")
+    parser.add_argument("--loop", choices=("asyncio", "uvloop"), default="asyncio", help="for ASGI")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write best and median of everything")
     parser.add_argument("--markdown", action="store_true", help="the tables only, to be pasted")
     parser.add_argument("--check", action="store_true", help="exit with 1 unless every goal is met")
-    return parser.parse_args(arguments)
+    return parser
 
 
-def _as_json(outcomes: list[Outcome], verdicts: list[goals.Verdict], options: argparse.Namespace) -> Any:
+def as_json(outcomes: list[Outcome], verdicts: list[goals.Verdict], options: argparse.Namespace) -> Any:
     return {
         "python": platform.python_version(),
         "platform": platform.platform(),
@@ -272,7 +284,7 @@ def _as_json(outcomes: list[Outcome], verdicts: list[goals.Verdict], options: ar
         "rounds": options.rounds,
         "batch": options.batch,
         "json": fast_json.NAME,
-        "versions": versions(),
+        "versions": versions([outcome.table for outcome in outcomes]),
         "unit": "microseconds per request",
         "tables": {
             outcome.table.key: {
@@ -288,7 +300,7 @@ def _as_json(outcomes: list[Outcome], verdicts: list[goals.Verdict], options: ar
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    options = _options(arguments)
+    options = parser_for("overhead", __doc__, TABLES, 40).parse_args(arguments)
     outcomes = [run_table(table, options) for table in TABLES if table.key in options.only and _cases(table, options)]
     wrong = [f"{outcome.table.key}: {said}" for outcome in outcomes for said in outcome.wrong]
     if wrong:
@@ -303,7 +315,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if not options.markdown:
         print(report.goals(verdicts))
     if options.json:
-        options.json.write_text(json.dumps(_as_json(outcomes, verdicts, options), indent=2) + "\n")
+        options.json.write_text(json.dumps(as_json(outcomes, verdicts, options), indent=2) + "\n")
     return int(bool(wrong) or (options.check and not all(v.met for v in verdicts)))
 
 

@@ -5,10 +5,13 @@ from __future__ import annotations
 import os
 import platform
 from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime
+from pathlib import Path
 
 from benchmarks.goals import Verdict
 
 Row = Mapping[str, float]
+PERFORMANCE_PAGE = Path(__file__).parent.parent / "docs" / "performance.md"
 
 
 def preamble(versions: Mapping[str, str], json_name: str, loop: str, rounds: int, batch: int) -> str:
@@ -32,10 +35,74 @@ def table(
     return "\n".join(lines) + "\n"
 
 
+def by_case(
+    cases: Mapping[str, str],
+    best: Mapping[str, Row],
+    median: Mapping[str, Row],
+    *,
+    base: str = "",
+    spread: bool = False,
+) -> str:
+    """Return a table with a line for each case and a column for each contender: best (median).
+
+    The fastest is bold, the base left out. ``spread`` adds the ratio of the slowest case to the fastest.
+    """
+    names = [name for name, row in best.items() if row]
+    lines = [_line(["µs per request: best (median)", *names]), _line(["---", *["---:"] * len(names)])]
+    for case, title in cases.items():
+        rivals = [best[name][case] for name in names if name != base and case in best[name]]
+        cells = []
+        for name in names:
+            if case not in best[name]:
+                cells.append("")
+                continue
+            value = best[name][case]
+            shown = f"{_digits(value)} ({_digits(median[name][case])})"
+            is_fastest = not spread and len(rivals) > 1 and name != base and value == min(rivals)
+            cells.append(f"**{shown}**" if is_fastest else shown)
+        lines.append(_line([title, *cells]))
+    if spread:
+        ratios = [max(best[name].values()) / min(best[name].values()) for name in names]
+        lines.append(_line(["slowest / fastest", *[f"{ratio:.2f}" for ratio in ratios]]))
+    return "\n".join(lines) + "\n"
+
+
+def behind(cases: Mapping[str, str], best: Mapping[str, Row], ours: str, base: str) -> str:
+    """Return a list of the cases in which another contender than the base is faster than ours."""
+    lines = []
+    for case, title in cases.items():
+        if case not in best.get(ours, {}):
+            continue
+        own = best[ours][case]
+        faster = [f"{name} {own / row[case]:.2f}x" for name, row in best.items()
+                  if name not in (ours, base) and case in row and row[case] < own]  # fmt: skip
+        if faster:
+            lines.append(f"- {title}: {ours}'s time is a multiple of {', '.join(faster)}")
+    return "\n".join(lines or [f"Nothing: no peer is faster than {ours} here."]) + "\n"
+
+
+def write_section(key: str, text: str) -> None:
+    """Replace what stands between ``<!-- key -->`` and ``<!-- /key -->`` on the page of performance."""
+    page = PERFORMANCE_PAGE
+    before, opening, rest = page.read_text().partition(f"<!-- {key} -->\n")
+    _, closing, after = rest.partition(f"<!-- /{key} -->")
+    if not opening or not closing:
+        raise SystemExit(f"{page} has no place for {key}: it needs the lines <!-- {key} --> and <!-- /{key} -->")
+    page.write_text(f"{before}{opening}{text.strip()}\n{closing}{after}")
+
+
+def today() -> str:
+    return datetime.now(UTC).date().isoformat()
+
+
 def goals(verdicts: Sequence[Verdict]) -> str:
     lines = ["### Goals", ""]
     lines += [f"- {v.word}: {v.goal} ({v.detail})" for v in verdicts]
     return "\n".join(lines) + "\n"
+
+
+def _digits(microseconds: float) -> str:
+    return f"{microseconds:.0f}" if microseconds >= 100 else f"{microseconds:.1f}"
 
 
 def _line(cells: Sequence[str]) -> str:

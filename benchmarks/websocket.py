@@ -25,7 +25,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.apps.websocket_apps import CONTENDERS
-from benchmarks.harness import ASGI_VERSIONS, AsgiApp, Lifespan, Message
+from benchmarks.harness import AsgiApp, Lifespan, Message, make_socket_scope
 from benchmarks.processes import uvicorn
 
 BASE = "hand-written"
@@ -41,26 +41,6 @@ Results = dict[str, dict[str, float]]
 
 
 # --- in process ---------------------------------------------------------------------------------------
-
-
-def make_scope(state: dict[str, Any]) -> Message:
-    """Return a scope as uvicorn makes it."""
-    return {
-        "type": "websocket",
-        "asgi": ASGI_VERSIONS.copy(),
-        "http_version": "1.1",
-        "scheme": "ws",
-        "server": ("127.0.0.1", 8000),
-        "client": ("127.0.0.1", 50123),
-        "root_path": "",
-        "path": "/echo",
-        "raw_path": b"/echo",
-        "query_string": b"",
-        "headers": [(b"host", b"127.0.0.1:8000"), (b"upgrade", b"websocket")],
-        "subprotocols": [],
-        "state": state.copy(),
-        "extensions": {"websocket.http.response": {}},
-    }
 
 
 async def at_once(app: AsgiApp, scope: Message, count: int) -> float:
@@ -128,7 +108,11 @@ async def overhead(apps: dict[str, AsgiApp], rounds: int, count: int) -> Results
                 gc.collect()
                 gc.disable()
                 try:
-                    spent = await measure(apps[name], make_scope(lifespans[name].state), count) / count * 1e6
+                    spent = (
+                        await measure(apps[name], make_socket_scope("/echo", lifespans[name].state), count)
+                        / count
+                        * 1e6
+                    )
                 finally:
                     gc.enable()
                 best[name][way] = min(best[name].get(way, spent), spent)

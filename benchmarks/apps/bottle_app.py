@@ -49,7 +49,8 @@ def stream() -> Iterator[bytes]:
 
 
 def make_wsgi() -> WsgiApp:
-    app: Any = Bottle(autojson=False)
+    app: Any = Bottle()
+    app.uninstall("json")
     app.install(JSONPlugin(json_dumps=dumps))
     app.get("/plain")(plain)
     app.get("/json")(json)
