@@ -19,6 +19,7 @@ from micropie.errors import refuse_namesake as _refuse_namesake
 from micropie.execution.context import request
 from micropie.execution.loop import where
 from micropie.files.static import static_file
+from micropie.http.escaping import escape
 from micropie.http.forms import UploadFile
 from micropie.http.headers import Headers, MutableHeaders
 from micropie.http.request import Request, WebSocketRequest
@@ -74,6 +75,7 @@ __all__ = [
     "WebSocketRequest",
     "__version__",
     "delete",
+    "escape",
     "event",
     "get",
     "hidden",

@@ -457,9 +457,11 @@ class App:
                 return config
         return self.compiled().config
 
-    def _redirect(self, location: str, status: int = 303, *, allow_external: bool = False) -> Redirect:
+    def _redirect(
+        self, location: str, status: int = 303, *, allow_external: bool = False, allow_http: bool = False
+    ) -> Redirect:
         """``return self._redirect("/there")``; see ``micropie.Redirect``."""
-        return Redirect(location, status, allow_external=allow_external)
+        return Redirect(location, status, allow_external=allow_external, allow_http=allow_http)
 
     def open_lifespan(self) -> Lifespan | None:
         """Return a new context manager of this application's lifespan, or None."""

@@ -74,16 +74,20 @@ class Redirect(Exception):
     Raise it or return it. 303 turns a form's POST into a GET (RFC 9110, section 15.4.4).
 
     A location on another host is refused (the client gets 500, the log the reason) unless ``allow_external=True``:
-    a location from ``?next=`` must not lead to an attacker's log-in page. Raises ``ValueError`` for any other status.
+    a location from ``?next=`` must not lead to an attacker's log-in page. From https, ``http://`` and this host is
+    refused as well, unless ``allow_http=True``. Raises ``ValueError`` for any other status.
     """
 
-    def __init__(self, location: str, status: int = 303, *, allow_external: bool = False) -> None:
+    def __init__(
+        self, location: str, status: int = 303, *, allow_external: bool = False, allow_http: bool = False
+    ) -> None:
         if status not in (301, 302, 303, 307, 308):
             raise ValueError(f"Redirect takes status 301, 302, 303, 307 or 308, not {status!r}")
         super().__init__(location, status)
         self.location = location
         self.status = status
         self.allow_external = allow_external
+        self.allow_http = allow_http
 
 
 class ClientDisconnect(Exception):

@@ -10,6 +10,7 @@ import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
+from urllib.parse import quote
 
 import pytest
 
@@ -75,6 +76,45 @@ def test_the_examples_answer_as_they_say(module: Module, way: dict[str, Any]) ->
     for name, function in namespace.items():
         if name.startswith("test_"):
             function(way)
+
+
+MARKUP = "<i>"
+
+
+def hostile(line: str) -> Iterator[tuple[str, str, str]]:
+    """Yield a documented request with markup in the place of each segment, of each value of its query and its form."""
+    found = REQUEST.fullmatch(line)
+    assert found, f"not a request: {line!r}"
+    path, _, query = found["target"].partition("?")
+    sent = found["sent"] or ""
+    segments = path.split("/")
+    for index in range(1, len(segments)):
+        hostile_path = "/".join([*segments[:index], quote(MARKUP), *segments[index + 1 :]])
+        yield found["method"], f"{hostile_path}?{query}", sent
+    yield found["method"], f"{path}?{VALUE.sub('=' + quote(MARKUP), query)}", sent
+    is_json = sent.startswith("{")
+    yield (
+        found["method"],
+        f"{path}?{query}",
+        JSON_TEXT.sub(f': "{MARKUP}"', sent) if is_json else VALUE.sub(f"={MARKUP}", sent),
+    )
+
+
+VALUE = re.compile("=[^&]*")
+JSON_TEXT = re.compile(': "[^"]*"')
+
+
+@pytest.mark.parametrize("module", [module for module in MODULES if module.requests], ids=lambda module: module.place)
+def test_no_example_sends_a_client_s_markup_in_a_page(module: Module) -> None:
+    app = run(module)["app"]
+    with TestClient(app, raise_app_exceptions=False) as client:
+        for line in module.requests.splitlines():
+            for method, target, sent in hostile(line):
+                kind = "application/json" if sent.startswith("{") else "application/x-www-form-urlencoded"
+                headers = {"Content-Type": kind} if sent else {}
+                answer = client.request(method, target, content=sent, headers=headers)
+                is_page = answer.headers.get("content-type", "").startswith("text/html")
+                assert not is_page or MARKUP not in answer.text, f"{method} {target} {sent}"
 
 
 def test_the_table_of_settings_is_complete() -> None:

@@ -5,12 +5,12 @@ from __future__ import annotations
 import logging
 
 from micropie.asgi.request import ASGIRequest
-from micropie.asgi.sending import CONTENT_TYPES, LENGTHS, encode_headers, send_streamed
+from micropie.asgi.sending import CONTENT_TYPES, ENCODED_NOSNIFF, LENGTHS, encode_headers, send_streamed
 from micropie.asgi.steps import close_request, perform, perform_cleanup, perform_step
 from micropie.execution.context import current
 from micropie.execution.steps import AWAIT, INLINE, Flow
 from micropie.flow.http import fail, finish, start
-from micropie.http.response import Answer
+from micropie.http.response import NO_OTHER_HEADERS, Answer
 from micropie.http.types import Receive, Scope, Send
 from micropie.mounts.asgi_in_asgi import hand_over
 from micropie.routing.site import Handover, Site
@@ -51,12 +51,12 @@ async def serve_http(site: Site, scope: Scope, receive: Receive, send: Send) -> 
             flow = answer
             answer = await perform(flow, request)
         status, content_type, length, pairs, body, stream = answer
-        if pairs or content_type is None:
+        if pairs is not NO_OTHER_HEADERS or content_type is None:
             headers = encode_headers(content_type, length, pairs)
         elif length is None:
-            headers = [CONTENT_TYPES[content_type]]
+            headers = [ENCODED_NOSNIFF, CONTENT_TYPES[content_type]]
         else:
-            headers = [CONTENT_TYPES[content_type], LENGTHS[length]]
+            headers = [ENCODED_NOSNIFF, CONTENT_TYPES[content_type], LENGTHS[length]]
         head = {"type": "http.response.start", "status": status, "headers": headers}
         if stream is not None:
             await send_streamed(head, stream, request, send)

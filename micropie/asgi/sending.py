@@ -17,7 +17,7 @@ from collections.abc import Iterable
 from micropie.asgi.request import ASGIRequest
 from micropie.asgi.streaming import close_stream, send_rest
 from micropie.errors import ClientDisconnect
-from micropie.http.response import HTML, JSON, TEXT, VARY_COOKIE
+from micropie.http.response import HTML, JSON, NOSNIFF, TEXT, VARY_COOKIE
 from micropie.http.streams import END, FileRange, Stream
 from micropie.http.types import Message, Send
 
@@ -45,7 +45,8 @@ class _Lengths(dict[int, tuple[bytes, bytes]]):
 
 CONTENT_TYPES = _ContentTypes({text: (b"content-type", text.encode()) for text in (HTML, JSON, TEXT)})
 LENGTHS = _Lengths()
-_FREQUENT = {VARY_COOKIE: (b"vary", b"Cookie")}  # every request with a session
+ENCODED_NOSNIFF = b"x-content-type-options", b"nosniff"
+_FREQUENT = {NOSNIFF: ENCODED_NOSNIFF, VARY_COOKIE: (b"vary", b"Cookie")}  # of every answer; of those with a session
 
 
 def encode_headers(

@@ -180,10 +180,7 @@ def _described(
     headers = response.headers
     if resolved.varies:
         add_vary(headers, "Accept-Encoding")
-    defaults = [
-        ("Cache-Control", _cache_control(request, reference.max_age)),
-        ("X-Content-Type-Options", "nosniff"),
-    ]
+    defaults = [("Cache-Control", _cache_control(request, reference.max_age))]
     if response.status == 200:  # not for an error page
         defaults += ("ETag", resolved.etag), ("Last-Modified", http_date(resolved.modified)), ("Accept-Ranges", "bytes")
     # Not by ``setdefault``, which searches all headers each time: that took a tenth of the whole answer's time.

@@ -72,7 +72,7 @@ def _plain_response(request: Request, failure: Exception) -> Response:
     if isinstance(failure, ClientDisconnect):
         return error_response(400, "The request's body ended too early.")
     if isinstance(failure, Redirect):
-        return redirect_response(failure, lambda: request.host)
+        return redirect_response(failure, request.scheme, lambda: request.host)
     if isinstance(failure, HTTPError):
         if _is_options(request, failure):
             return Response(None, 204, failure.headers)

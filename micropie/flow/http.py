@@ -51,8 +51,9 @@ from micropie.http.forms.receiving import receive_body
 from micropie.http.json import dumps
 from micropie.http.request import Request
 from micropie.http.response import (
-    HTML,
     JSON,
+    NO_OTHER_HEADERS,
+    NOSNIFF,
     VARY_COOKIE,
     Answer,
     FileReference,
@@ -75,8 +76,7 @@ logger = logging.getLogger("micropie")
 _NO_ARGUMENTS: Sequence[Any] = ()
 _NO_VALUES: Mapping[str, object] = {}
 _NO_ROUTES: dict[str | None, Route] = {}
-_NO_PAIRS: Sequence[tuple[str, str]] = ()
-_VARIES: Sequence[tuple[str, str]] = (VARY_COOKIE,)
+_VARIES: Sequence[tuple[str, str]] = (NOSNIFF, VARY_COOKIE)
 
 # Results that are a response, or become one, without a step; and bodies that are neither streams nor files.
 _RESPONSES = frozenset({Response, tuple, bytes, NoneType})
@@ -219,11 +219,11 @@ def finish(request: Request, result: Any) -> Answer | Flow[Answer]:
     if request._pending_response is not None or (session is not None and session.changed) or request.method == "HEAD":
         return _or_failed(request, _finish_response(request, result, ()))
     kind = type(result)
-    pairs = _NO_PAIRS if session is None or not session.accessed else _VARIES
+    pairs = NO_OTHER_HEADERS if session is None or not session.accessed else _VARIES
     try:
         if kind is str:
             body = result.encode()
-            return 200, HTML, len(body), pairs, body, None
+            return 200, request.config.text_type, len(body), pairs, body, None
         if kind is dict or kind is list:
             body = dumps(result)
             return 200, JSON, len(body), pairs, body, None
@@ -241,7 +241,7 @@ def finish(request: Request, result: Any) -> Answer | Flow[Answer]:
                 and request._loaded_session is None
             ):
                 stream.first = chunk
-                return 200, HTML, None, _NO_PAIRS, b"", stream
+                return 200, request.config.text_type, None, NO_OTHER_HEADERS, b"", stream
             return _or_failed(request, _finish_stream(request, stream, chunk))
     except Exception as error:
         return fail(request, error)
@@ -264,7 +264,7 @@ def _finish_stream(request: Request, stream: Stream, chunk: object) -> Flow[Answ
     """Return the answer of a generator whose first ``chunk`` was fetched, or is PENDING."""
     yield from stream.fetch_first(request._is_on_loop, chunk)
     if request._pending_response is None and request._loaded_session is None:
-        return 200, HTML, None, _NO_PAIRS, b"", stream
+        return 200, request.config.text_type, None, NO_OTHER_HEADERS, b"", stream
     return (yield from _run_after_hooks(request, Response(), stream, ()))
 
 
@@ -349,7 +349,7 @@ def _complete_with_session(
 
 def _encode(request: Request, response: Response, stream: Stream | None) -> Answer:
     """Return the answer, and keep its status and length on the request for ``on_close`` and access logs."""
-    answer = encode(response, stream, request.method == "HEAD")
+    answer = encode(response, stream, request.method == "HEAD", request.config.text_type)
     request.status = None if request.broken_off else answer[0]
     request.length = answer[2]
     return answer

@@ -31,6 +31,10 @@ JSON: Final = "application/json"
 
 VARY_COOKIE: Final = ("vary", "Cookie")
 
+# Browsers then take an answer's Content-Type as it is: JSON, an upload or an error's text is never run as a page.
+NOSNIFF: Final = ("x-content-type-options", "nosniff")
+NO_OTHER_HEADERS: Final = (NOSNIFF,)
+
 # A name is a token (RFC 9110, section 5.6.2), a value has visible latin-1, spaces and tabs (section 5.5).
 TOKEN: Final = re.compile(r"[!#$%&'*+\-.^_`|~0-9A-Za-z]+")
 _VALUE = re.compile(r"[\t\x20-\x7e\x80-\xff]*")
@@ -49,6 +53,7 @@ class Response:
 
     ``status``: 200 to 599. ``headers``: a dict or (name, value) pairs. ``content_type``: by default
     ``text/html; charset=utf-8`` for text and bytes, ``application/json`` for JSON; ``""`` sends no such header.
+    A charset in it is the one that text is encoded in.
     """
 
     __slots__ = ("body", "content_type", "headers", "status")
@@ -148,11 +153,11 @@ def add_vary(headers: MutableHeaders, name: str) -> None:
         headers.add("Vary", name)
 
 
-def encode(response: Response, stream: Stream | None, head_only: bool) -> Answer:
+def encode(response: Response, stream: Stream | None, head_only: bool, text_type: str = HTML) -> Answer:
     """Check and encode a response. Raises ``ResponseError`` or ``CodecError`` for what can't be sent.
 
     ``stream`` is the body if it comes in chunks. ``head_only`` is true for HEAD, which gets the head of GET's answer
-    (RFC 9110, section 9.3.2) and no body.
+    (RFC 9110, section 9.3.2) and no body. ``text_type`` is the content type of what is not JSON and states none.
     """
     status = response.status
     # 1xx belongs to the server; 101 would turn the connection into another protocol.
@@ -160,29 +165,67 @@ def encode(response: Response, stream: Stream | None, head_only: bool) -> Answer
         raise ResponseError(f"an answer's status is a whole number from 200 to 599, not {status!r}")
     status = int(status)
     headers, content_type, length = checked_headers(response.headers.pairs)
-    body, suggested_type = (b"", HTML) if stream is not None else encode_body(response.body)
-    if content_type is None and response.content_type != "":
-        stated = response.content_type
-        content_type = suggested_type if stated is None else check_value("content-type", stated)
+    if content_type is None and response.content_type:
+        content_type = check_value("content-type", response.content_type)
+    body, is_json = encode_body(response.body if stream is None else None, content_type)
+    if stream is not None and stream.is_text and content_type is not None:
+        _check_streamed(content_type)
     if status in (204, 304):
         # No content, so nothing may describe it (RFC 9110, sections 8.6, 15.3.5 and 15.4.5).
         return status, None, None, headers, b"", stream
+    pairs: Sequence[tuple[str, str]] = headers
+    if response.content_type != "":  # as of a mounted application, which states its own headers
+        content_type = content_type or (JSON if is_json else text_type)
+        if not headers:
+            pairs = NO_OTHER_HEADERS  # this object itself, by which the driver for ASGI knows the usual head
+        elif all(name != NOSNIFF[0] for name, _ in headers):
+            pairs = [*headers, NOSNIFF]
     if stream is None:
         length = len(body)
     elif type(stream.source) is FileRange:
         length = stream.source.length
-    return status, content_type, length, headers, b"" if head_only else body, stream
+    return status, content_type, length, pairs, b"" if head_only else body, stream
 
 
-def encode_body(body: object) -> tuple[bytes, str]:
-    """Return a body as bytes, and its default content type."""
+def encode_body(body: object, content_type: str | None) -> tuple[bytes, bool]:
+    """Return a body as bytes, and whether it is a value that was encoded as JSON.
+
+    Text is encoded in the charset that ``content_type`` states, else in UTF-8, as JSON always is (RFC 8259, section
+    8.1). Raises ``ResponseError`` for a charset that is unknown or has not all of the text's characters.
+    """
     if isinstance(body, str):
-        return body.encode(), HTML
+        charset = None if content_type is None else _other_charset(content_type)
+        if charset is None:
+            return body.encode(), False
+        try:
+            return body.encode(charset), False
+        except (LookupError, UnicodeEncodeError) as error:
+            problem = str(error)
+        raise ResponseError(f"text can't be sent as {content_type!r}: {problem}")
     if isinstance(body, bytes | bytearray | memoryview):
-        return bytes(body), HTML
+        return bytes(body), False
     if body is None:
-        return b"", HTML
-    return dumps(body), JSON
+        return b"", False
+    return dumps(body), True
+
+
+def _check_streamed(content_type: str) -> None:
+    charset = _other_charset(content_type)
+    if charset is not None:
+        raise ResponseError(
+            f"a stream's text is sent as UTF-8, and this one states {content_type!r}: "
+            f"yield bytes, text.encode({charset!r}), or leave the charset out"
+        )
+
+
+_CHARSET = re.compile(r';[ \t]*charset="?([^\s";]+)', re.IGNORECASE)
+
+
+@lru_cache(maxsize=256)  # content types are few and the same in every answer
+def _other_charset(content_type: str) -> str | None:
+    """Return the charset that a content type states, None if it states none or UTF-8."""
+    found = _CHARSET.search(content_type)
+    return found[1] if found and found[1].lower() not in ("utf-8", "utf8") else None
 
 
 def checked_headers(pairs: Iterable[tuple[str, str]]) -> tuple[HeaderPairs, str | None, int | None]:
@@ -228,20 +271,33 @@ def check_value(name: str, value: object) -> str:
     return value
 
 
-def redirect_response(redirect: Redirect, host: Callable[[], str]) -> Response:
-    """Return the response for a ``Redirect``. Other hosts than ``host()``, the request's, must be allowed."""
-    if not redirect.allow_external and _leads_away(redirect.location, host):
-        raise ResponseError(
-            f"a redirect to {redirect.location!r} leaves this site; "
-            "if that is meant, write Redirect(location, allow_external=True)"
-        )
+def redirect_response(redirect: Redirect, scheme: str, host: Callable[[], str]) -> Response:
+    """Return the response for a ``Redirect`` from a request of ``scheme`` to ``host()``.
+
+    Raises ``ResponseError`` for another host, and for plain http from https, unless the redirect allows it.
+    """
+    if not redirect.allow_external:
+        if _leads_away(redirect.location, host):
+            raise ResponseError(
+                f"a redirect to {redirect.location!r} leaves this site; "
+                "if that is meant, write Redirect(location, allow_external=True)"
+            )
+        if scheme == "https" and not redirect.allow_http and _as_browsers_read(redirect.location).startswith("http:"):
+            raise ResponseError(
+                f"a redirect to {redirect.location!r} leads from https to plain http; "
+                "if that is meant, write Redirect(location, allow_http=True)"
+            )
     return Response(b"", redirect.status, [("Location", redirect.location)])
 
 
-def _leads_away(location: str, host: Callable[[], str]) -> bool:
+def _as_browsers_read(location: str) -> str:
     # Browsers drop tabs and line ends, trim blanks and read "\" as "/" (WHATWG URL, section 4.4), so "/\evil.com"
-    # and "\t//evil.com" mean "//evil.com". Read the location as they do.
-    seen = re.sub(r"[\t\r\n]", "", location).strip(_BLANKS).replace("\\", "/")
+    # and "\t//evil.com" mean "//evil.com".
+    return re.sub(r"[\t\r\n]", "", location).strip(_BLANKS).replace("\\", "/").lower()
+
+
+def _leads_away(location: str, host: Callable[[], str]) -> bool:
+    seen = _as_browsers_read(location)
     try:
         parts = urlsplit(seen)
     except ValueError:
@@ -250,7 +306,7 @@ def _leads_away(location: str, host: Callable[[], str]) -> bool:
         return False
     if "\\" in location:  # it would be sent escaped, "http://us%5C@evil.com", and that is another host
         return True
-    return parts.scheme not in ("", "http", "https") or not parts.netloc or parts.netloc.lower() != host()
+    return parts.scheme not in ("", "http", "https") or not parts.netloc or parts.netloc != host()
 
 
 _BLANKS = "".join(map(chr, range(0x21)))

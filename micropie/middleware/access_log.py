@@ -18,6 +18,9 @@ from micropie.middleware.base import FlowMiddleware
 # Values that need no quotes in a line of text. Quoting keeps clients from starting a new line or field in the log.
 _PLAIN = re.compile(r"[!#-<>-\[\]-~]+")  # visible ASCII except the double quote, "=" and the backslash
 
+# Controls, among them those of terminals, line ends, and signs that turn the direction of what follows.
+_NOT_SEEN = re.compile("[\x00-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\ud800-\udfff]")
+
 # nginx's number for a connection that the client closed before it was answered. It is never sent.
 NO_ANSWER = 499
 
@@ -26,8 +29,8 @@ class AccessLog(FlowMiddleware):
     """Log one line for each request, level INFO, after its last byte. Put it first, or after ``RequestId``.
 
     ``logger``: a logger, or its name. ``format``: ``"text"`` for ``name=value`` pairs (logfmt), ``"json"`` for one
-    JSON object. The values are also attributes of the log record. ``query``: whether the path is logged with its
-    query, which may hold secrets.
+    JSON object. The values are also attributes of the log record, for formats; controls are escaped there. ``query``:
+    whether the path is logged with its query, which may hold secrets.
 
     The values: ``time`` when the request began, ISO 8601 in UTC; ``client``, its address; ``method``; ``path``;
     ``status``, 499 if the client left before the answer; ``bytes`` of the body, absent for a stream without a
@@ -79,7 +82,13 @@ class AccessLog(FlowMiddleware):
             "route": request.route.name if request.route is not None else None,
             "broken_off": request.broken_off,
         }
-        self._logger.info("%s", self._format(values), extra=values)
+        escaped = {name: _escaped(value) if isinstance(value, str) else value for name, value in values.items()}
+        self._logger.info("%s", self._format(values), extra=escaped)
+
+
+def _escaped(text: str) -> str:
+    """Return text of a client's for a log's format, which may put it anywhere: a line end begins no new line there."""
+    return _NOT_SEEN.sub(lambda found: f"\\u{ord(found[0]):04x}", text)
 
 
 def _text(values: dict[str, object]) -> str:

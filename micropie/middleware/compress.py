@@ -13,7 +13,7 @@ from micropie.errors import check, is_count
 from micropie.execution.steps import BLOCK, Flow, call
 from micropie.http.headers import MutableHeaders
 from micropie.http.request import Request
-from micropie.http.response import HTML, Response, add_vary, encode_body, merge_pending
+from micropie.http.response import JSON, Response, add_vary, encode_body, merge_pending
 from micropie.http.streams import FileRange, Stream, stream_of, transform_stream
 from micropie.middleware.base import FlowMiddleware
 
@@ -85,11 +85,14 @@ class Compress(FlowMiddleware):
         stream = stream_of(response.body)
         if stream is not None:
             return (self._file if type(stream.source) is FileRange else self._stream)(request, response, stream)
-        body, suggested = encode_body(response.body)
+        body, is_json = encode_body(response.body, response.headers.get("Content-Type") or response.content_type)
+        suggested = JSON if is_json else request.config.text_type
         if len(body) < self._minimum or not self.may_compress(response, suggested):
             return response
         # The body is encoded only once. Bytes would suggest another type than the value that they encode.
-        response.body, response.content_type = body, response.content_type or suggested
+        response.body = body
+        if response.content_type is None:
+            response.content_type = suggested
         add_vary(response.headers, "Accept-Encoding")
         if not _accepts_gzip(request):
             return response
@@ -122,7 +125,7 @@ class Compress(FlowMiddleware):
 
     def _file(self, request: Request, response: Response, stream: Stream) -> Response:
         """Compress a file on disk. For other clients it stays a file, which servers send most efficiently."""
-        if stream.source.length >= self._minimum and self.may_compress(response, HTML):
+        if stream.source.length >= self._minimum and self.may_compress(response, request.config.text_type):
             add_vary(response.headers, "Accept-Encoding")
             if _accepts_gzip(request):
                 response.body = transform_stream(stream, _Gzip(self.level))
@@ -166,7 +169,7 @@ class _DelayedGzip:
             request, response = cast(Request, self._request()), self._response
             if request._pending_response is not None:
                 response = merge_pending(response, request._pending_response, keeps_status=True)
-            self._may_compress = self._settings.may_compress(response, HTML)
+            self._may_compress = self._settings.may_compress(response, request.config.text_type)
             if self._may_compress and _accepts_gzip(request):
                 self._gzip = _Gzip(self._settings.level)
         return chunk if self._gzip is None else self._gzip.feed(chunk)

@@ -71,6 +71,8 @@ class AppConfig:
     """The processes for its handlers that run in one."""
     pool_threads: Threads
     """The threads that wait for the pool."""
+    text_type: str
+    """The content type of text, bytes and streams that state none."""
     limits: Limits
     """The limits of a query and a form."""
     sessions: SessionStore

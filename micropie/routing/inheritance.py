@@ -11,6 +11,7 @@ from micropie.execution.fork import available_cpus
 from micropie.execution.placement import Threads
 from micropie.execution.pool import Pool
 from micropie.execution.shutdown import ShutdownSignal
+from micropie.http.response import HTML, TEXT
 from micropie.mounts.prefixes import Mount
 from micropie.routing.config import AppConfig, ErrorHandler, ErrorKey
 from micropie.routing.settings import Settings
@@ -59,6 +60,7 @@ def root_config(root: AppDefinition, shutdown: ShutdownSignal) -> AppConfig:
         threads=_threads(settings),
         pool=pool,
         pool_threads=pool_threads,
+        text_type=_TEXT_TYPES[settings.text],
         limits=settings.limits(),
         sessions=_store(root.session_backend, settings, ""),
         middlewares=root.middlewares,
@@ -93,6 +95,7 @@ def child_config(definition: AppDefinition, outer: AppConfig, prefix: str) -> Ap
         threads=outer.threads if _THREAD_SETTINGS.isdisjoint(definition.settings) else _threads(settings),
         pool=pool,
         pool_threads=pool_threads,
+        text_type=_TEXT_TYPES[settings.text],
         limits=settings.limits(),
         sessions=sessions,
         middlewares=_Chain(outer.middlewares, definition.middlewares),
@@ -103,6 +106,9 @@ def child_config(definition: AppDefinition, outer: AppConfig, prefix: str) -> Ap
         templates=_templates(definition, settings),
         channels=outer.channels if definition.channels is None else definition.channels,
     )
+
+
+_TEXT_TYPES = {"html": HTML, "plain": TEXT}
 
 
 def _threads(settings: Settings) -> Threads:

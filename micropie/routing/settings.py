@@ -58,6 +58,8 @@ class Settings:
     cancelled, and an error is logged."""
     run_in: str = THREAD
     """Where ``def`` handlers run without ``@run_in``: "thread" (default), "loop" if none ever blocks, or "process"."""
+    text: str = "html"
+    """The type of text, bytes and streams that state none: "html" (default) or "plain", which no browser runs."""
     debug: bool = False
     """Whether an unhandled exception is answered with its traceback, to clients on this machine only, and changed
     templates are read again; False by default."""
@@ -159,6 +161,7 @@ _RULES: tuple[tuple[Sequence[str], Callable[[object], bool], str], ...] = (
         "a function, or None",
     ),
     (("session_cookie_secure",), lambda value: value is None or isinstance(value, bool), "True, False or None"),
+    (("text",), lambda value: value in ("html", "plain"), '"html" or "plain"'),
     (("debug",), lambda value: isinstance(value, bool), "True or False"),
     (("portal_backend",), lambda value: value in ("asyncio", "trio"), '"asyncio" or "trio"'),
     (

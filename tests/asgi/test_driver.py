@@ -29,7 +29,11 @@ def test_a_fixed_answer_is_two_messages(backend: str) -> None:
         {
             "type": "http.response.start",
             "status": 200,
-            "headers": [(b"content-type", b"text/html; charset=utf-8"), (b"content-length", b"5")],
+            "headers": [
+                (b"x-content-type-options", b"nosniff"),
+                (b"content-type", b"text/html; charset=utf-8"),
+                (b"content-length", b"5"),
+            ],
         },
         {"type": "http.response.body", "body": b"index"},
     ]

@@ -961,7 +961,7 @@ def test_a_hook_may_answer_early_with_a_file(make_client: MakeClient, site: Path
 
 def test_a_name_that_nobody_opened_is_never_sent() -> None:
     with pytest.raises(CodecError):
-        encode_body(static_file("a.txt", "/secret/place").body)
+        encode_body(static_file("a.txt", "/secret/place").body, None)
 
 
 # -- files that change, clients that leave -----------------------------------------------------------------------------

@@ -16,6 +16,7 @@ import msgspec
 import pytest
 
 from micropie import App, HTTPError, HttpMiddleware, Redirect, Response
+from micropie.middleware import Compress
 from tests.conftest import MakeClient
 from tests.support.pairs import sampled
 
@@ -592,6 +593,24 @@ def test_R16_a_redirect_may_name_the_requests_own_host(make_client: MakeClient, 
         assert (answer.status_code, answer.headers["location"]) == (303, to.format(host))
 
 
+@pytest.mark.parametrize("to", ["http://testserver/x", "HTTP://testserver", "ht\ttp://testserver/"])
+def test_R16_a_redirect_from_https_to_plain_http_needs_saying_so(
+    make_client: MakeClient, to: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    class Root(App):
+        def index(self, to: str, allow: bool = False) -> Any:
+            return self._redirect(to, allow_http=allow)
+
+    client = make_client(Root(), base_url="https://testserver", raise_app_exceptions=False)
+    assert client.get("/", params={"to": to}).status_code == 500
+    assert "if that is meant, write Redirect(location, allow_http=True)" in caplog.text
+    if "\t" not in to:  # a control is refused in any case
+        allowed = client.get("/", params={"to": to, "allow": "yes"})
+        assert (allowed.status_code, allowed.headers["location"]) == (303, to)
+    for fine in ("https://testserver/x", "//testserver/x", "/x"):
+        assert client.get("/", params={"to": fine}).headers["location"] == fine
+
+
 def test_R16_a_redirect_to_another_host_is_possible_if_it_is_meant(make_client: MakeClient) -> None:
     answer = make_client(Redirecting()).get("/external", params={"to": "https://example.org/é"})
     assert (answer.status_code, answer.headers["location"]) == (308, "https://example.org/%C3%A9")
@@ -797,3 +816,147 @@ def test_json_is_json_in_every_world(make_client: MakeClient) -> None:
     answer = make_client(Root()).get("/")
     assert json.loads(answer.content)["text"] == value["text"]
     assert json.loads(answer.content)["big"] == 2**70
+
+
+# -- what browsers make of an answer -----------------------------------------------------------------------------------
+
+
+NOSNIFF = "x-content-type-options"
+
+
+@pytest.mark.parametrize("name", ANSWERS)
+def test_R41_every_answer_says_that_its_type_is_not_to_be_guessed(make_client: MakeClient, name: str) -> None:
+    client = make_client(Answers())
+    for method in ("GET", "HEAD"):
+        answer = client.request(method, "/sync", params={"name": name})
+        assert answer.headers.get_list(NOSNIFF) == ["nosniff"]
+
+
+def test_R41_errors_redirects_and_sessions_say_it_too(make_client: MakeClient) -> None:
+    class Root(App):
+        def crashes(self) -> Any:
+            raise RuntimeError
+
+        def moves(self) -> Any:
+            return self._redirect("/there")
+
+        def session(self) -> Any:
+            self.request.session["a"] = self.request.session.get("a", 0) + 1
+            return "x"
+
+        def reads(self) -> Any:
+            return str(self.request.session["a"])
+
+    client = make_client(Root(), raise_app_exceptions=False)
+    for path in ("/nowhere", "/crashes", "/moves", "/%ff", "/session", "/session", "/reads"):
+        assert client.get(path).headers.get_list(NOSNIFF) == ["nosniff"], path
+
+
+def test_R41_an_author_s_own_value_is_sent(make_client: MakeClient) -> None:
+    class Root(App):
+        def index(self) -> Any:
+            return 200, "x", {"X-Content-Type-Options": "none", "X-Other": "1"}
+
+    assert make_client(Root()).get("/").headers.get_list(NOSNIFF) == ["none"]
+
+
+@pytest.mark.parametrize("text", ["html", "plain"])
+@pytest.mark.parametrize("name", ANSWERS)
+def test_the_type_of_text_is_a_setting(make_client: MakeClient, name: str, text: str) -> None:
+    expected = ANSWERS[name][2]
+    if text == "plain" and expected == HTML:
+        expected = TEXT
+    answer = make_client(Answers(text=text)).get("/sync", params={"name": name})
+    assert answer.headers["content-type"] == expected
+
+
+def test_an_inner_application_may_have_another_type_of_text(make_client: MakeClient) -> None:
+    class Outer(App):
+        api = Answers(text="plain")
+
+        def index(self) -> str:
+            return "x"
+
+    client = make_client(Outer())
+    types = [client.get(path).headers["content-type"] for path in ("/", "/api/sync?name=text", "/api/nowhere")]
+    assert types == [HTML, TEXT, TEXT]
+
+
+# -- charsets ----------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("content_type", "text", "body"),
+    [
+        ("text/plain; charset=iso-8859-1", "é", b"\xe9"),
+        ('text/plain; charset="ISO-8859-1"', "é", b"\xe9"),
+        ("text/plain;format=flowed;Charset=windows-1252", "€", b"\x80"),
+        ("text/plain; charset=utf-16-le", "ab", b"a\0b\0"),
+        ("text/plain; charset=UTF-8", "é", b"\xc3\xa9"),
+        ("text/plain; charset=utf8", "é", b"\xc3\xa9"),
+        ("text/plain", "é", b"\xc3\xa9"),
+        ("text/x-charset=latin-1", "é", b"\xc3\xa9"),
+        ("text/plain; charset=", "é", b"\xc3\xa9"),
+        ("text/plain; charset=iso-8859-1", b"\xc3\xa9", b"\xc3\xa9"),
+        ("text/plain; charset=nonsense", b"\xc3\xa9", b"\xc3\xa9"),
+        ("application/json; charset=iso-8859-1", ["é"], '["é"]'.encode()),
+    ],
+)
+@pytest.mark.parametrize("compressed", [False, True])
+def test_text_is_encoded_in_the_charset_that_its_type_states(
+    make_client: MakeClient, content_type: str, text: Any, body: bytes, compressed: bool
+) -> None:
+    class Root(App):
+        def index(self) -> Any:
+            return Response(text, content_type=content_type)
+
+        def header(self) -> Any:
+            return 200, text, {"content-TYPE": content_type}
+
+        def pending(self) -> Any:
+            self.response.content_type = content_type
+            return text
+
+    app = Root()
+    if compressed:
+        app.middlewares.append(Compress(minimum=0))
+    client = make_client(app)
+    for path in ("/", "/header", "/pending"):
+        answer = client.get(path)
+        assert (answer.content, answer.headers["content-type"]) == (body, content_type)
+
+
+@pytest.mark.parametrize(
+    ("charset", "reason"), [("iso-8859-1", "can't encode"), ("nonsense", "unknown"), ("rot13", "not a text encoding")]
+)
+def test_text_that_its_charset_can_t_hold_is_an_error(
+    make_client: MakeClient, charset: str, reason: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    class Root(App):
+        def index(self) -> Any:
+            return Response("€", content_type=f"text/plain; charset={charset}")
+
+    assert make_client(Root(), raise_app_exceptions=False).get("/").status_code == 500
+    assert reason in caplog.text
+
+
+@pytest.mark.parametrize("kind", ["text", "bytes"])
+def test_a_stream_s_text_is_utf_8_and_nothing_else(
+    make_client: MakeClient, kind: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    class Root(App):
+        def index(self) -> Any:
+            pieces: list[Any] = ["é"] if kind == "text" else ["é".encode("latin-1")]
+            return Response(iter(pieces), content_type="text/plain; charset=latin-1")
+
+        def utf(self) -> Any:
+            return Response(iter(["é"]), content_type="text/plain; charset=utf-8")
+
+    client = make_client(Root(), raise_app_exceptions=False)
+    answer = client.get("/")
+    if kind == "bytes":
+        assert (answer.status_code, answer.content) == (200, b"\xe9")
+    else:
+        assert answer.status_code == 500
+        assert "yield bytes, text.encode('latin-1'), or leave the charset out" in caplog.text
+    assert client.get("/utf").text == "é"

@@ -156,6 +156,10 @@ def test_R76_a_client_cannot_write_a_line(
     messages = [record.getMessage() for record in records()]
     assert len(messages) == 6
     assert all(message.isascii() and message.isprintable() for message in messages)
+    # A format may name the record's own attributes.
+    formatted = [logging.Formatter("%(method)s %(path)s %(client)s").format(record) for record in records()]
+    assert all(line.isprintable() for line in formatted)
+    assert formatted[0] == r"GET /a\u000astatus=200 x 127.0.0.1"
     if form == "text":
         assert r' path="/a\nstatus=200 x" status=404' in messages[0]
 
