@@ -8,8 +8,7 @@ from __future__ import annotations
 
 import logging
 import pickle
-from collections.abc import Callable, Sequence
-from types import MappingProxyType, SimpleNamespace
+from collections.abc import Callable, Iterator, MutableMapping, Sequence
 from typing import Any, NoReturn, TypedDict
 
 from micropie.errors import HTTPError
@@ -149,16 +148,16 @@ class PooledRequest(Request):
         self._scheme, self._client, self._host = copy["scheme"], copy["client"], copy["host"]
         self._document = (NULL if copy["document"] is None else copy["document"]) if copy["has_document"] else None
         self._parse, self._received = copy["parse"], copy["data"]  # JSON or a form, not parsed yet
-        self.config: Any = SimpleNamespace(limits=copy["limits"])
+        self.config: Any = PooledConfig(copy["limits"])
 
     @property
     def session(self) -> Any:
         """A read-only copy of the session, as it was when the handler was called."""
-        return MappingProxyType(self._copy["session"])
+        return PooledSession(self._copy["session"])
 
     @session.setter
     def session(self, values: object) -> None:
-        _refuse("the session can only be read in a process: change it in middleware or in a handler in a thread")
+        _refuse(_NO_SESSION)
 
     @property
     def response(self) -> NoReturn:
@@ -209,6 +208,42 @@ class PooledRequest(Request):
         return self._copy["server_name"]
 
 
+class PooledConfig:
+    """The configuration of a ``PooledRequest``: its limits. The application stays in the server's process."""
+
+    def __init__(self, limits: Limits) -> None:
+        self.limits = limits
+
+    def __getattr__(self, name: str) -> NoReturn:
+        _refuse("a handler in a process has no self.url_for, self.render or self.channels: use them in a thread")
+
+
+class PooledSession(MutableMapping[str, Any]):
+    """A read-only copy of a session. Changing it raises ``RuntimeError``."""
+
+    def __init__(self, values: dict[str, Any]) -> None:
+        self._values = values
+
+    def __getitem__(self, key: str) -> Any:
+        return self._values[key]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._values)
+
+    def __len__(self) -> int:
+        return len(self._values)
+
+    def __setitem__(self, key: str, value: object) -> None:
+        _refuse(_NO_SESSION)
+
+    def __delitem__(self, key: str) -> None:
+        _refuse(_NO_SESSION)
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}({self._values!r})"
+
+
+_NO_SESSION = "the session can only be read in a process: change it in middleware or in a handler in a thread"
 _NO_BODY = "a process has no body to read: take its form or JSON by parameters, or read it in a thread"
 
 

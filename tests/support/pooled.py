@@ -112,7 +112,7 @@ class Pooled(App):
     def session(self) -> Any:
         try:
             self.request.session["user"] = "Eve"
-        except TypeError as error:
+        except RuntimeError as error:
             return [self.request.session.get("user"), str(error)]
 
     @pooled
@@ -123,6 +123,11 @@ class Pooled(App):
             lambda: self.response,
             lambda: request.after_response(print),
             lambda: setattr(request, "session", {}),
+            lambda: request.session.pop("user", None),
+            lambda: request.session.clear(),
+            lambda: self.url_for("refused"),
+            lambda: self.render("page.html"),
+            lambda: self.channels,
             lambda: request.read(),
             lambda: request.body(),
             lambda: next(request.chunks()),
