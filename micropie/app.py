@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Awaitable, Callable, Iterable, Iterator, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping, Sequence
 from contextvars import copy_context
 from dataclasses import dataclass, field
 from functools import partial
@@ -40,7 +40,7 @@ from micropie.routing.route import RouteMark
 from micropie.routing.settings import Settings
 from micropie.routing.site import Site
 from micropie.sessions import InMemorySessionBackend, Session, SessionBackend
-from micropie.templates.context import names_of, stream
+from micropie.templates.context import NO_VALUES, names_of, stream
 from micropie.wsgi.driver import serve_http as answer_wsgi
 from micropie.wsgi.driver import start_and_serve as serve_wsgi
 from micropie.wsgi.lifespan import WSGIState
@@ -106,6 +106,10 @@ class App:
     _micropie_wsgi: WSGIState
 
     def __new__(cls: type[Self], *args: Any, **kwargs: Any) -> Self:
+        if args and isinstance(args[0], dict) and not args[0].keys().isdisjoint({"asgi", "wsgi.version"}):
+            raise TypeError(
+                f"the server was given the class {cls.__name__}: write app = {cls.__name__}() and give it this object"
+            )
         # Here and not in __init__, so that a subclass that forgets super().__init__() works all the same.
         app = super().__new__(cls)
 
@@ -432,21 +436,25 @@ class App:
             return path
         return quote(request.root_path + App._micropie_config(self).prefix) + path
 
-    def render(self, name: str, /, **context: Any) -> str:
-        """Render the template ``name`` of the directory ``templates`` with ``context``; every value is escaped.
+    def render(self, name: str, values: Mapping[str, object] = NO_VALUES, /, **context: Any) -> str:
+        """Render the template ``name`` of the directory ``templates`` with ``values`` and ``context``, all escaped.
 
         A template also sees ``request``, ``session``, ``csrf_token``, ``csrf_input``,
         ``url_for`` and the ``template_globals``. Raises ``LookupError`` if there is no such template.
         """
-        return App._micropie_config(self).templates.render(name, context)
+        return App._micropie_config(self).templates.render(name, {**values, **context})
+
+    def render_async(self, name: str, values: Mapping[str, object] = NO_VALUES, /, **context: Any) -> Awaitable[str]:
+        """``await self.render_async("index.html", ...)``: ``render`` for values and functions that are async."""
+        return App._micropie_config(self).templates.render_async(name, {**values, **context})
 
     def _render_template(self, name: str, /, **context: Any) -> Awaitable[str]:
-        """``await self._render_template("index.html", ...)``: ``render`` for values and functions that are async."""
-        return App._micropie_config(self).templates.render_async(name, context)
+        """``render_async``, by the name that MicroPie gives it."""
+        return App.render_async(self, name, context)
 
-    def render_stream(self, name: str, /, **context: Any) -> Iterator[str]:
+    def render_stream(self, name: str, values: Mapping[str, object] = NO_VALUES, /, **context: Any) -> Iterator[str]:
         """``render`` in chunks, to return from a handler: each is sent before the next one is made."""
-        return stream(App._micropie_config(self).templates, name, context)
+        return stream(App._micropie_config(self).templates, name, {**values, **context})
 
     def _micropie_config(self) -> AppConfig:
         """Return this application's configuration in the tree that answers the current request, or else alone."""

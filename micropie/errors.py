@@ -19,27 +19,33 @@ The functions at the end are here because every layer checks arguments, and this
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from http import HTTPStatus
 from pathlib import Path
+from typing import Any
 
 PHRASES: dict[int, str] = {status.value: status.phrase for status in HTTPStatus}
 
 
 class HTTPError(Exception):
-    """Answer with ``status`` (400 to 599) and ``message``, one sentence for the client.
+    """Answer with ``status`` (400 to 599) and ``message``: one sentence for the client, or a dict or list for JSON.
 
-    ``message`` is by default the status with its standard phrase. ``headers`` are (name, value) pairs to send along,
-    for example ``[("Retry-After", "5")]``. Raises ``ValueError`` for any other status.
+    ``message`` is by default the status with its standard phrase. ``headers``, a dict or (name, value) pairs, are sent
+    along: ``{"Retry-After": "5"}``. Raises ``ValueError`` for any other status.
     """
 
-    def __init__(self, status: int, message: str = "", headers: Iterable[tuple[str, str]] = ()) -> None:
-        if not 400 <= status <= 599:
-            raise ValueError(f"HTTPError takes a status from 400 to 599, not {status!r}; return (status, body)")
+    def __init__(
+        self, status: int, message: object = "", headers: Mapping[str, str] | Iterable[tuple[str, str]] = ()
+    ) -> None:
+        if not is_count(status, 400) or status > 599:
+            raise ValueError(f"HTTPError takes a status from 400 to 599, not {status!r}, then the message")
         super().__init__(status, message)
         self.status = status
-        self.message = message or f"{status} {PHRASES.get(status, 'Error')}"
-        self.headers = list(headers)
+        self.message: Any = message or f"{status} {PHRASES.get(status, 'Error')}"
+        self.headers = list(headers.items() if isinstance(headers, Mapping) else headers)
+
+    def __str__(self) -> str:
+        return str(self.message)
 
     def __reduce__(self) -> tuple[object, ...]:
         # Errors of worker processes are pickled, and by default that calls the class with ``args``: the constructors

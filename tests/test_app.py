@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from micropie import App, HTTPError, HttpMiddleware, InMemorySessionBackend, Redirect, SetupError, request
+from micropie import App, HTTPError, HttpMiddleware, InMemorySessionBackend, Redirect, SetupError, request, template
 from micropie.testing import TestClient
 from tests.conftest import MakeClient
 
@@ -430,3 +430,33 @@ def test_attributes_that_handlers_change_do_not_cost_a_new_table(make_client: Ma
     sites = [app.compiled(), app.compiled("inline")]
     assert client.get("/").json() == 2
     assert [app.compiled(), app.compiled("inline")] == sites
+
+
+@pytest.mark.parametrize("call", [{"asgi": {"version": "3.0"}}, {"wsgi.version": (1, 0)}])
+def test_a_class_given_to_a_server_is_a_sentence(call: dict[str, Any]) -> None:
+    class Root(App):
+        pass
+
+    with pytest.raises(TypeError, match=r"the class Root: write app = Root\(\) and give it this object"):
+        Root(call)  # type: ignore[arg-type]
+
+
+def test_a_template_takes_a_dict_and_names(make_client: MakeClient, tmp_path: Path) -> None:
+    (tmp_path / "page.html").write_text("{{ a }} {{ b }}")
+
+    class Root(App):
+        def page(self) -> str:
+            return self.render("page.html", {"a": 1, "b": 1}, b=2)
+
+        async def awaited(self) -> str:
+            return await self.render_async("page.html", {"a": 1}, b=2)
+
+        def streamed(self) -> Any:
+            return self.render_stream("page.html", {"a": 1, "b": 2})
+
+        def inline_source(self) -> str:
+            return template("{{ a }} {{ b }}", {"a": 1}, b=2)
+
+    client = make_client(Root(templates=tmp_path))
+    paths = ("page", "awaited", "streamed", "inline_source")
+    assert {client.get(f"/{path}").text for path in paths} == {"1 2"}

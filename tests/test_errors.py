@@ -397,6 +397,10 @@ def test_the_tree_of_errors() -> None:
     assert (error.status, error.headers) == (405, [("Allow", "GET, POST")])
     assert isinstance(BadRequest("x"), HTTPError)
     assert HTTPError(418, "tea").args == (418, "tea")
+    assert [str(HTTPError(418, "tea")), str(HTTPError(404)), str(HTTPError(409, {"a": 1}))] == [
+        *("tea", "404 Not Found", "{'a': 1}")
+    ]
+    assert HTTPError(503, headers={"Retry-After": "5"}).headers == HTTPError(503, "", [("Retry-After", "5")]).headers
 
 
 # -- contexts ------------------------------------------------------------------------------------------------------------

@@ -44,8 +44,9 @@ def internal_error(request: Request, failure: Exception) -> Response:
 
 
 def log_failure(request: Request, failure: Exception) -> None:
-    """Log an exception with its traceback."""
-    logger.error("%s failed", request.label, exc_info=failure)
+    """Log an exception with its traceback, and the handler's name."""
+    place = f" in {request.route.name}" if request.route is not None else ""
+    logger.error("%s failed%s", request.label, place, exc_info=failure)
 
 
 def _author_response(request: Request, failure: Exception) -> Flow[Response]:

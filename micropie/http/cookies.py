@@ -87,6 +87,8 @@ def format_cookie(
     """
     if not _NAME.fullmatch(name):
         raise ValueError(f"a cookie can't be named {name!r}: use letters, digits and !#$%&'*+-.^_`|~")
+    if not isinstance(value, str):
+        raise ValueError(f"the value of cookie {name!r} is text, not {value!r}: write str(...)")
     if not _VALUE.fullmatch(value):
         raise ValueError(f"the value of cookie {name!r} has a character that cookies can't hold; percent-encode it")
     parts = [f"{name}={value}"]

@@ -109,13 +109,18 @@ Answer: TypeAlias = tuple[int, str | None, int | None, Sequence[tuple[str, str]]
 def as_response(result: object) -> Response:
     """Return a handler's result as a new ``Response``, because an author may return the same object twice.
 
-    Raises an ``HTTPError`` or ``Redirect`` that was returned.
+    Raises an ``HTTPError`` or ``Redirect`` that was returned, and ``ResponseError`` for a body before its status.
     """
     if isinstance(result, Response):
         return Response(result.body, result.status, result.headers.pairs, result.content_type)
-    if isinstance(result, tuple) and 2 <= len(result) <= 3 and is_count(result[0], 100) and result[0] <= 999:
-        headers = result[2] if len(result) == 3 else None
-        return Response(result[1], int(result[0]), headers or ())
+    if isinstance(result, tuple) and 2 <= len(result) <= 3:
+        if _states_status(result):
+            headers = result[2] if len(result) == 3 else None
+            return Response(result[1], int(result[0]), headers or ())
+        if isinstance(result[0], str | bytes) and _is_status(result[1]):
+            raise ResponseError(
+                f"a handler returned {result!r}: a status comes first, return status, body; for JSON return a list"
+            )
     if isinstance(result, HTTPError | Redirect):
         raise result
     return Response(result)
@@ -125,7 +130,16 @@ def states_status(result: object) -> bool:
     """Return whether a handler's result states its status. A file does not: it may be an error's page."""
     if isinstance(result, Response):
         return type(result.body) is not FileReference or result.status != 200
-    return isinstance(result, tuple) and as_response(result).body is not result
+    return isinstance(result, tuple) and 2 <= len(result) <= 3 and _states_status(result)
+
+
+def _states_status(result: tuple[Any, ...]) -> bool:
+    """Return whether this is (status, body) or (status, body, headers). Two numbers, or three, are a value for JSON."""
+    return _is_status(result[0]) and not isinstance(result[-1], int)
+
+
+def _is_status(value: object) -> bool:
+    return isinstance(value, int) and 100 <= value <= 999
 
 
 _KEPT_FROM_BOTH = frozenset({"set-cookie", "vary"})
@@ -237,19 +251,22 @@ def checked_headers(pairs: Iterable[tuple[str, str]]) -> tuple[HeaderPairs, str 
     """
     headers: HeaderPairs = []
     content_type, length = None, None
-    for name, value in pairs:
-        key = _key_of(name) if isinstance(name, str) else None
-        if key is None:
-            raise ResponseError(f"{name!r} can't be the name of a header")
-        text = check_value(key, value)
-        if key == "content-type":
-            content_type = text
-        elif key == "content-length":
-            length = int(text) if text.isascii() and text.isdigit() else None
-        elif key in _HOP_BY_HOP:
-            logger.warning("header %r is the server's to send: left out", name)
-        else:
-            headers.append((key, text))
+    try:
+        for name, value in pairs:
+            key = _key_of(name) if isinstance(name, str) else None
+            if key is None:
+                raise ResponseError(f"{name!r} can't be the name of a header")
+            text = check_value(key, value)
+            if key == "content-type":
+                content_type = text
+            elif key == "content-length":
+                length = int(text) if text.isascii() and text.isdigit() else None
+            elif key in _HOP_BY_HOP:
+                logger.warning("header %r is the server's to send: left out", name)
+            else:
+                headers.append((key, text))
+    except (TypeError, ValueError):
+        raise ResponseError(f"headers are a dict or (name, value) pairs, not {pairs!r}") from None
     return headers, content_type, length
 
 
@@ -312,9 +329,9 @@ def _leads_away(location: str, host: Callable[[], str]) -> bool:
 _BLANKS = "".join(map(chr, range(0x21)))
 
 
-def error_response(status: int, message: str, headers: HeadersLike = ()) -> Response:
-    """Return an error's default page: one sentence, as plain text so that no browser runs anything in it."""
-    return Response(message, status, headers, TEXT)
+def error_response(status: int, message: object, headers: HeadersLike = ()) -> Response:
+    """Return an error's default page: one sentence, as plain text so that no browser runs anything in it, or JSON."""
+    return Response(message, status, headers, TEXT if isinstance(message, str) else None)
 
 
 def start_failed(head_only: bool) -> Answer:

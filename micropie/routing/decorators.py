@@ -6,6 +6,7 @@ A decorator only leaves a mark on the function and returns it; ``routing.compile
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
+from functools import wraps
 from typing import Any, TypeVar, overload
 
 from micropie.errors import SetupError, is_count
@@ -119,16 +120,31 @@ def run_in(placement: str) -> Callable[[Function], Function]:
     return lambda function: _with_mark(function, MARK, placement)
 
 
+def _without_arguments(decorator: Callable[[Function], Function]) -> Callable[[Function], Function]:
+    """Let ``@inline()`` raise a ``SetupError`` that says what to write."""
+
+    @wraps(decorator)
+    def checked(*functions: Function) -> Function:
+        if len(functions) != 1 or not callable(functions[0]):
+            raise SetupError(f"write @{decorator.__name__} above a function, without parentheses")
+        return decorator(*functions)
+
+    return checked
+
+
+@_without_arguments
 def inline(function: Function) -> Function:
     """Call this ``def`` handler or hook on the event loop, not in a thread, because it is quick and never blocks."""
     return run_in(LOOP)(function)
 
 
+@_without_arguments
 def threaded(function: Function) -> Function:
     """Call this ``def`` handler in a thread, even if ``App(run_in=...)`` says otherwise."""
     return run_in(THREAD)(function)
 
 
+@_without_arguments
 def pooled(function: Function) -> Function:
     """Call this ``def`` handler in a process of the pool, because it computes for long and must not delay others.
 
@@ -138,11 +154,13 @@ def pooled(function: Function) -> Function:
     return run_in(PROCESS)(function)
 
 
+@_without_arguments
 def hidden(function: Function) -> Function:
     """Mark a public method that is no handler, so that its name is no URL."""
     return _with_mark(function, "__micropie_hidden__", True)
 
 
+@_without_arguments
 def reads_body(function: Function) -> Function:
     """Let the handler receive the body itself, as it arrives: ``request.parts()``, ``stream()`` or ``body()``.
 

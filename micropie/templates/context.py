@@ -15,9 +15,11 @@ from micropie import csrf
 from micropie.execution.context import current, current_request, request
 from micropie.templates import DIRECTORY, Templates
 
+NO_VALUES: Mapping[str, object] = {}
 
-def template(name_or_source: str, /, **context: object) -> str:
-    """Render a template with ``context``; every value is escaped.
+
+def template(name_or_source: str, values: Mapping[str, object] = NO_VALUES, /, **context: object) -> str:
+    """Render a template with ``values`` and ``context``, all escaped.
 
     Text with ``{{``, ``{%`` or a newline in it is the template itself. Any other text is the name of a template: in the
     ``templates`` directory of the ``App`` that answers the current request, or, outside of a request, in ``templates``
@@ -29,8 +31,8 @@ def template(name_or_source: str, /, **context: object) -> str:
     active_request = current.get(None)
     templates = _without_app(Path(DIRECTORY).absolute()) if active_request is None else active_request.config.templates
     if isinstance(name_or_source, str) and any(mark in name_or_source for mark in ("{{", "{%", "\n")):
-        return templates.render_source(name_or_source, context)
-    return templates.render(name_or_source, context)
+        return templates.render_source(name_or_source, {**values, **context})
+    return templates.render(name_or_source, {**values, **context})
 
 
 @lru_cache(maxsize=4)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import re
 from collections.abc import AsyncIterator, Callable, Iterator
 from dataclasses import dataclass
 from datetime import UTC, date, datetime
@@ -82,12 +83,20 @@ ANSWERS: dict[str, tuple[Callable[[], Any], int, str, bytes]] = {
     "content type named": (lambda: (200, "a,b", {"Content-Type": "text/csv"}), 200, "text/csv", b"a,b"),
     "content type as pair": (lambda: (200, {"a": 1}, [("content-TYPE", "a/b")]), 200, "a/b", b'{"a":1}'),
     "tuple without a status": (lambda: (1, 2), 200, JSON, b"[1,2]"),
+    "two numbers": (lambda: (640, 480), 200, JSON, b"[640,480]"),
+    "two numbers that look like statuses": (lambda: (200, 404), 200, JSON, b"[200,404]"),
+    "three numbers": (lambda: (255, 128, 0), 200, JSON, b"[255,128,0]"),
+    "status, number, headers": (lambda: (201, 7, {"X-Own": "1"}), 201, JSON, b"7"),
+    "text, small number": (lambda: ("Ann", 42), 200, JSON, b'["Ann",42]'),
+    "pair of texts": (lambda: ("a", "b"), 200, JSON, b'["a","b"]'),
     "Response": (lambda: Response("x", 418, content_type="text/plain"), 418, "text/plain", b"x"),
     "Response of JSON": (lambda: Response({"a": 1}), 200, JSON, b'{"a":1}'),
     "Response of None": (Response, 200, HTML, b""),
     "Response, own header": (lambda: Response("x", headers={"Content-Type": "a/b"}), 200, "a/b", b"x"),
     "HTTPError": (lambda: HTTPError(410, "It has gone."), 410, TEXT, b"It has gone."),
     "HTTPError without words": (lambda: HTTPError(404), 404, TEXT, b"404 Not Found"),
+    "HTTPError of JSON": (lambda: HTTPError(404, {"missing": "x"}), 404, JSON, b'{"missing":"x"}'),
+    "HTTPError of a list": (lambda: HTTPError(422, ["a", 1]), 422, JSON, b'["a",1]'),
     "HTTPError of an odd status": (lambda: HTTPError(599), 599, TEXT, b"599 Error"),
     "generator": (chunks, 200, HTML, b"ab"),
     "iterator": (lambda: iter(["a", b"b"]), 200, HTML, b"ab"),
@@ -151,6 +160,39 @@ def test_headers_as_a_dict_and_as_pairs(make_client: MakeClient) -> None:
     headers = client.get("/pairs").headers
     assert headers.get_list("x-one") == ["1", "2"]
     assert headers.get_list("set-cookie") == ["a=1", "b=2"]
+
+
+MISTAKES: dict[str, tuple[Callable[[], Any], str]] = {
+    "Flask's order": (lambda: ("text", 404), "a status comes first, return status, body"),
+    "Flask's order, with headers": (lambda: (b"text", 404, {"X": "1"}), "a status comes first"),
+    "headers as text": (lambda: (200, "x", "zzz"), r"headers are a dict or \(name, value\) pairs, not \['z'"),
+    "headers as names": (lambda: (200, "x", ["X-One"]), "headers are a dict or"),
+    "a value that JSON has not": (lambda: {"a": object()}, "object"),
+    "a status as text": (lambda: HTTPError("404"), "HTTPError takes a status from 400 to 599, not '404'"),  # type: ignore[arg-type]
+    "a cookie that is a number": (
+        lambda: Response().set_cookie("x", 3),  # type: ignore[arg-type]
+        r"cookie 'x' is text, not 3: write str\(...\)",
+    ),
+}
+
+
+class Mistakes(App):
+    def sync(self, name: str) -> Any:
+        return MISTAKES[name][0]()
+
+    async def asynchronous(self, name: str) -> Any:
+        return MISTAKES[name][0]()
+
+
+@pytest.mark.parametrize("handler", ["sync", "asynchronous"])
+@pytest.mark.parametrize("name", MISTAKES)
+def test_a_mistake_is_a_sentence_in_the_log_beside_the_handler(
+    make_client: MakeClient, caplog: pytest.LogCaptureFixture, name: str, handler: str
+) -> None:
+    answer = make_client(Mistakes()).get(f"/{handler}", params={"name": name})
+    assert (answer.status_code, answer.text) == (500, "500 Internal Server Error")
+    assert f"GET '/{handler}' failed in {handler}" in caplog.text
+    assert re.search(MISTAKES[name][1], caplog.text)
 
 
 def test_an_answer_is_the_same_byte_for_byte(connect: MakeClient) -> None:

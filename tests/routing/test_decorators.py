@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from micropie import App, SetupError, delete, get, hidden, inline, patch, post, put, route
+from micropie import App, SetupError, delete, get, hidden, inline, patch, pooled, post, put, reads_body, route, threaded
 from tests.conftest import MakeClient
 
 METHOD_DECORATORS = {"GET": get, "POST": post, "PUT": put, "PATCH": patch, "DELETE": delete}
@@ -156,3 +156,10 @@ def test_hidden_methods_are_no_handlers_but_can_be_called(make_client: MakeClien
     client = make_client(app)
     assert [client.get(path).status_code for path in ("/helper", "/assigned", "/page")] == [404, 404, 200]
     assert client.get("/page").text == "helped"
+
+
+@pytest.mark.parametrize("decorate", [inline, threaded, pooled, hidden, reads_body])
+@pytest.mark.parametrize("arguments", [(), ("/path",)])
+def test_a_decorator_without_arguments_is_written_without_parentheses(decorate: Any, arguments: Any) -> None:
+    with pytest.raises(SetupError, match=f"write @{decorate.__name__} above a function, without parentheses"):
+        decorate(*arguments)

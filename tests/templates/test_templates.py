@@ -55,7 +55,7 @@ class Pages(App):
     def render_page(self, name: str) -> Any:
         return App.render(self, name, **self.values)
 
-    async def render_async(self, name: str) -> Any:
+    async def render_awaiting(self, name: str) -> Any:
         return await self._render_template(name, **self.values)
 
     def stream(self, name: str) -> Any:
@@ -68,7 +68,7 @@ class Pages(App):
         return App.render(self, name, **self.values)
 
 
-HANDLERS = ["render_page", "render_async", "stream", "stream_async", "render_in_async"]
+HANDLERS = ["render_page", "render_awaiting", "stream", "stream_async", "render_in_async"]
 every_handler = pytest.mark.parametrize("handler", HANDLERS)
 
 
