@@ -72,7 +72,7 @@ def test_R76_a_crash_is_logged_once_and_answered_without_details(
     assert "hunter2" not in str(answer.headers)
     (record,) = caplog.records
     assert record.levelno == logging.ERROR
-    assert record.getMessage() == f"GET '/{kind}/{name}' failed"
+    assert record.getMessage() == f"GET '/{kind}/{name}' failed in {kind}"
     assert record.exc_info is not None
 
 

@@ -16,7 +16,7 @@ from functools import lru_cache
 from typing import Any, Final, TypeAlias, Unpack
 from urllib.parse import quote, urlsplit
 
-from micropie.errors import PHRASES, HTTPError, Redirect, ResponseError, is_count
+from micropie.errors import PHRASES, HTTPError, Redirect, ResponseError
 from micropie.http.cookies import CookieAttributes, CookieScope, format_cookie
 from micropie.http.headers import MutableHeaders
 from micropie.http.json import dumps
@@ -115,8 +115,10 @@ def as_response(result: object) -> Response:
         return Response(result.body, result.status, result.headers.pairs, result.content_type)
     if isinstance(result, tuple) and 2 <= len(result) <= 3:
         if _states_status(result):
-            headers = result[2] if len(result) == 3 else None
-            return Response(result[1], int(result[0]), headers or ())
+            headers = result[2] if len(result) == 3 and result[2] is not None else ()
+            if isinstance(headers, str) or not isinstance(headers, Iterable):
+                raise ResponseError(f"headers are a dict or (name, value) pairs, not {headers!r}")
+            return Response(result[1], int(result[0]), headers)
         if isinstance(result[0], str | bytes) and _is_status(result[1]):
             raise ResponseError(
                 f"a handler returned {result!r}: a status comes first, return status, body; for JSON return a list"
@@ -135,7 +137,7 @@ def states_status(result: object) -> bool:
 
 def _states_status(result: tuple[Any, ...]) -> bool:
     """Return whether this is (status, body) or (status, body, headers). Two numbers, or three, are a value for JSON."""
-    return _is_status(result[0]) and not isinstance(result[-1], int)
+    return _is_status(result[0]) and not (isinstance(result[1], int) and isinstance(result[-1], int))
 
 
 def _is_status(value: object) -> bool:

@@ -125,7 +125,7 @@ def _without_arguments(decorator: Callable[[Function], Function]) -> Callable[[F
 
     @wraps(decorator)
     def checked(*functions: Function) -> Function:
-        if len(functions) != 1 or not callable(functions[0]):
+        if len(functions) != 1 or isinstance(functions[0], str):  # not "callable": a classmethod is not
             raise SetupError(f"write @{decorator.__name__} above a function, without parentheses")
         return decorator(*functions)
 

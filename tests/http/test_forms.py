@@ -200,13 +200,13 @@ def test_R25_a_thousand_fields_and_no_more(count: int) -> None:
 
 
 def test_R25_zero_fields_means_none() -> None:
-    with pytest.raises(HTTPError, match="413"):
+    with pytest.raises(HTTPError, match="may have 0 fields at most"):
         parse_query("a=1", Limits(max_fields=0))
 
 
 def test_R25_empty_pairs_count() -> None:
     assert outcome("urlencoded", [b"&" * 5]) == 413
-    with pytest.raises(HTTPError, match="413"):
+    with pytest.raises(HTTPError, match="may have 4 fields at most"):
         parse_query("&" * 5, SMALL)
 
 
@@ -349,8 +349,9 @@ def test_R34_anything_cut_anywhere_gives_the_same(body: bytes, places: list[int]
             assert outcome(kind, cut(sent, places)) == whole
             assert outcome(kind, bytewise(sent)) == whole
     if isinstance(whole := outcome("urlencoded", [body]), int):
-        with pytest.raises(HTTPError, match=str(whole)):
+        with pytest.raises(HTTPError) as refused:
             parse_query(body, SMALL)
+        assert refused.value.status == whole
     else:
         assert parse_query(body, SMALL) == whole[0]
 

@@ -165,7 +165,8 @@ def test_headers_as_a_dict_and_as_pairs(make_client: MakeClient) -> None:
 MISTAKES: dict[str, tuple[Callable[[], Any], str]] = {
     "Flask's order": (lambda: ("text", 404), "a status comes first, return status, body"),
     "Flask's order, with headers": (lambda: (b"text", 404, {"X": "1"}), "a status comes first"),
-    "headers as text": (lambda: (200, "x", "zzz"), r"headers are a dict or \(name, value\) pairs, not \['z'"),
+    "headers as text": (lambda: (200, "x", "zzz"), r"headers are a dict or \(name, value\) pairs, not 'zzz'"),
+    "a number for headers": (lambda: (200, "x", 5), r"headers are a dict or \(name, value\) pairs, not 5"),
     "headers as names": (lambda: (200, "x", ["X-One"]), "headers are a dict or"),
     "a value that JSON has not": (lambda: {"a": object()}, "object"),
     "a status as text": (lambda: HTTPError("404"), "HTTPError takes a status from 400 to 599, not '404'"),  # type: ignore[arg-type]

@@ -72,7 +72,7 @@ def test_R76_the_page_of_an_error_has_the_id_and_nothing_else(
     request_id = answer.headers["x-request-id"]
     assert answer.text == f"500 Internal Server Error. Request id: {request_id}"
     (record,) = caplog.records
-    assert record.getMessage() == f"GET '/crashes' [{request_id}] failed"
+    assert record.getMessage() == f"GET '/crashes' [{request_id}] failed in crashes"
     assert record.exc_info is not None
 
 
