@@ -73,7 +73,7 @@ def directory_route(prefix: str, directory: str | os.PathLike[str], **options: A
 
     ``options`` are those of ``static_file``. Raises ``SetupError`` for a wrong prefix, directory or option.
     """
-    # Not "/" itself, which would take every path from the handlers: explicit routes are tried before handlers' names.
+    # Not "/" itself, below which a name that is mistyped would be looked for among the files.
     is_path = isinstance(prefix, str) and prefix.startswith("/") and "<" not in prefix
     if not is_path or not DOTS_AND_EMPTY.isdisjoint(prefix[1:].removesuffix("/").split("/")):
         raise SetupError(f'files are served below a path such as "/static", not {prefix!r}')
@@ -87,13 +87,14 @@ def directory_route(prefix: str, directory: str | os.PathLike[str], **options: A
 
     @inline
     def serve(path: str) -> Response:
-        if current_request().raw_path.endswith(b"/"):  # ignored in other paths, but here it would name a directory
+        raw_path = current_request().raw_path
+        # An end slash is ignored in other paths, but here it would name a directory. An escaped slash is part of no
+        # file's name, and "/private%2Ffile" must not get past a proxy that guards "/private/".
+        if raw_path.endswith(b"/") or b"%2f" in raw_path.lower():
             raise HTTPError(404)
         return static_file(path, root, **options)
 
-    # Not <path:path>: an escaped slash, NUL in a pattern, is part of no file's name, and "/private%2Ffile" must not
-    # get past a proxy that guards "/private/".
-    return f"{prefix.rstrip('/')}/<path:re:[^\\0]+>", serve
+    return f"{prefix.rstrip('/')}/<path:path>", serve
 
 
 def open_file(request: Request, response: Response) -> Flow[Response]:

@@ -13,6 +13,7 @@ import sys
 import typing
 from collections.abc import Callable, Collection, Mapping, Sequence
 from inspect import Parameter
+from itertools import chain, repeat
 from operator import itemgetter
 from types import SimpleNamespace, UnionType
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias, TypeVar
@@ -58,9 +59,8 @@ class Plan:
 
     ``takes_socket``: the caller puts a WebSocket before the arguments that are bound.
 
-    ``takes_path``: whether segments of a path may become arguments; ``most_segments`` is how many. ``plain_args``: if
-    the path gives exactly this many segments, they are the arguments as they are and ``bind`` can be skipped; -1 if
-    it can never be skipped.
+    ``most_segments``: how many segments of a path may become arguments. ``plain_args``: if the path gives exactly this
+    many segments, they are the arguments as they are and ``bind`` can be skipped; -1 if it can never be skipped.
     """
 
     def __init__(self, function: Callable[..., object], takes_socket: bool = False) -> None:
@@ -86,7 +86,6 @@ class Plan:
             else:
                 target = self._positional if parameter.kind in _POSITIONAL else self._keywords
                 target.append(_bound_parameter(parameter.name, annotation, parameter.default))
-        self.takes_path = bool(self._positional) or self._rest is not None
         self.most_segments = sys.maxsize if self._rest is not None else len(self._positional)
         self._names = {parameter.name for parameter in self._positional + self._keywords}
         self._takes_keywords = bool(self._keywords) or self._other_names is not None
@@ -126,6 +125,30 @@ class Plan:
         """Return whether the path leaves a parameter that the body may fill. The arguments are those of ``bind``."""
         left = max(len(self._positional) - len(segments), 0) + len(self._keywords) - len(values)
         return left > 0 or self._other_names is not None
+
+    def begins_with(self, names: Sequence[str]) -> bool:
+        """Return whether the handler's first positional parameters are ``names``, in this order."""
+        return [parameter.name for parameter in self._positional[: len(names)]] == [*names]
+
+    def plain_args_of(self, converted: Sequence[bool]) -> int:
+        """Return ``plain_args`` for a route whose wildcards fill the first parameters; numbers are ``converted``."""
+        complete = len(converted) == len(self._positional) and not self._takes_keywords
+        plain = complete and all(
+            parameter.source is None and parameter.many is None and (is_converted or parameter.from_text is None)
+            for parameter, is_converted in zip(self._positional, converted, strict=True)
+        )
+        return len(converted) if plain else -1
+
+    def bind_fallback(self, request: Request, segments: Sequence[str], values: Mapping[str, object]) -> Sequence[Any]:
+        """``bind`` for a path that no other handler takes: a segment that does not convert means 404, not 400."""
+        parameters = chain(self._positional, repeat(self._rest))
+        try:
+            for parameter, segment in zip(parameters, segments, strict=False):
+                assert parameter is not None  # noqa: S101 - the router gives no more than ``most_segments``
+                _from_segment(parameter, segment)
+        except BadRequest:
+            raise HTTPError(404) from None
+        return self.bind(request, segments, values)
 
     def bind(self, request: Request, segments: Sequence[str], values: Mapping[str, object]) -> Sequence[Any]:
         """Return the arguments of one ``call``.

@@ -1,8 +1,8 @@
 """Compile a tree of applications into its ``Site``: at the first request, and again when the author changes the tree.
 
-Each application becomes two ``HandlerTree``, one for HTTP and one for WebSockets. Explicit routes are collected in one
-table for all applications of the tree; an application that is mounted gets separate tables. Every mistake of
-the author is found here and raised as a ``SetupError`` that says what to write.
+There are two routers, one for HTTP and one for WebSockets; an application that is mounted gets two of its own. Each
+application adds its handlers and explicit routes at its own node of each. Every mistake of the author is found here and
+raised as a ``SetupError`` that says what to write.
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ from __future__ import annotations
 import inspect
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from urllib.parse import quote
 
 from micropie.errors import SetupError
 from micropie.execution.shutdown import ShutdownSignal
@@ -20,7 +21,7 @@ from micropie.routing.discovery import SOCKET_PREFIX, find_handlers
 from micropie.routing.inheritance import AppDefinition, child_config, root_config
 from micropie.routing.patterns import Pattern
 from micropie.routing.route import Route, RouteMark, marks_of
-from micropie.routing.router import HandlerTree, Resource, Router
+from micropie.routing.router import Node, Resource, Router
 from micropie.routing.site import Mounted, MountedApp, MountingSite, MountRoute, Site
 
 
@@ -31,38 +32,38 @@ def build_site(root: AppDefinition, shutdown: ShutdownSignal, blocking: RouteKin
     INLINE where the flow's thread may block.
     """
     config = root_config(root, shutdown)
-    tables = _Tables(blocking)
-    router, sockets = tables.compile(root, config, "")
+    tables = _Tables(Router(config), Router(config), blocking)
+    tables.compile(root, config, "")
     if tables.mounted:
-        return MountingSite(config, router, sockets, tables.mounted)
-    return Site(config, router, sockets)
+        return MountingSite(config, tables.http, tables.sockets, tables.mounted)
+    return Site(config, tables.http, tables.sockets)
 
 
 @dataclass(slots=True)
 class _Tables:
-    """Explicit routes and mounts of one tree of applications, collected while its applications are compiled.
+    """The routers of one tree of applications, and the mounts in it, while its applications are compiled.
 
     ``base`` is the prefix of the tree's mount, "" for the outermost. ``stated_names``: the paths of the routes by the
     names that authors gave them.
     """
 
+    http: Router
+    sockets: Router
     blocking: RouteKind
     base: str = ""
-    explicit: list[Route] = field(default_factory=list)
-    explicit_sockets: list[Route] = field(default_factory=list)
     mounted: list[Mounted] = field(default_factory=list)
     stated_names: dict[str, str] = field(default_factory=dict)
 
-    def compile(self, definition: AppDefinition, config: AppConfig, names: str) -> tuple[Router, Router]:
-        """Return the routers of the tree, for HTTP and for WebSockets."""
-        app = _AppCompiler(self, config, "", names)
-        app.compile(definition)
-        return Router(app.handlers, self.explicit), Router(app.sockets, self.explicit_sockets)
+    def compile(self, definition: AppDefinition, config: AppConfig, names: str) -> None:
+        """Fill the routers with the tree of applications that begins with ``definition``."""
+        _AppCompiler(self, config, "", names, self.http.root, self.sockets.root).compile(definition)
+        self.http.freeze()
+        self.sockets.freeze()
 
 
 @dataclass(slots=True)
 class _AppCompiler:
-    """Compiles one application: handlers found by name into its two trees, everything else into the tables."""
+    """Compiles one application into the two routers."""
 
     tables: _Tables
     config: AppConfig
@@ -70,11 +71,10 @@ class _AppCompiler:
     """The path of the application within the tree: "" or "/blog"."""
     names: str
     """The beginning of its routes' names: "" or "blog."."""
-    handlers: HandlerTree = field(init=False)
-    sockets: HandlerTree = field(init=False)
-
-    def __post_init__(self) -> None:
-        self.handlers, self.sockets = HandlerTree(self.config), HandlerTree(self.config)
+    handlers: Node
+    """The application's place in the router of HTTP."""
+    sockets: Node
+    """Its place in the router of WebSockets."""
 
     def compile(self, definition: AppDefinition) -> None:
         """Add the routes of an application and of those inside it. Raises ``SetupError`` for the author's mistakes."""
@@ -107,49 +107,86 @@ class _AppCompiler:
         if by_name or not marks:
             methods = tuple(method for mark in by_name for method in mark.methods)
             placement = next((mark.run_in for mark in by_name if mark.run_in), None)
-            route = Route(function, self.names + name, self.config, methods, None, self.tables.blocking, placement)
-            resource = Resource()
-            resource.add(route, route.name)
-            self.handlers.add(name, resource)
+            self._add_name(name, name, function, methods, placement)
+
+    def _add_name(
+        self,
+        name: str,
+        segment: str,
+        function: Callable[..., object],
+        methods: tuple[str, ...] = (),
+        placement: str | None = None,
+        takes_socket: bool = False,
+    ) -> None:
+        """Add a route that is found by its handler's name: ``segment``, or ``index`` and ``default``."""
+        tables, node = self.tables, self.sockets if takes_socket else self.handlers
+        path = f"{self.prefix}/{segment}" if segment not in ("index", "default") else self.prefix or "/"
+        route = Route(
+            function,
+            self.names + name,
+            self.config,
+            methods,
+            tables.base + path,
+            None,
+            tables.blocking,
+            placement,
+            takes_socket,
+        )
+        if segment == "default":
+            node.default = Resource(route.as_fallback())
+            return
+        if segment == "index":
+            node.add(route)
+            node.index = Resource(route.as_fallback()) if route.most_segments else None
+        named = node.child(segment)
+        named.add(route)
+        named.arguments = Resource(route)
+        (tables.sockets if takes_socket else tables.http).add_name(route.name, quote(path.rstrip("/")))
 
     def _add_explicit(
         self, function: Callable[..., object], mark: RouteMark, name: str, takes_socket: bool = False
     ) -> None:
         tables = self.tables
-        pattern = Pattern(self.prefix + (mark.path or f"/{name}"))
-        route_name, path = self.names + (mark.name or name), pattern.text
+        pattern = Pattern(mark.path or f"/{name}")
+        route_name, path = self.names + (mark.name or name), self.prefix + pattern.text
         if mark.name is not None and tables.stated_names.setdefault(route_name, path) != path:
             raise SetupError(f"two routes state the name {mark.name!r}: {tables.stated_names[route_name]} and {path}")
         route = Route(
-            function, route_name, self.config, mark.methods, pattern, tables.blocking, mark.run_in, takes_socket
+            function,
+            route_name,
+            self.config,
+            mark.methods,
+            tables.base + path,
+            pattern.wildcards,
+            tables.blocking,
+            mark.run_in,
+            takes_socket,
         )
-        (tables.explicit_sockets if takes_socket else tables.explicit).append(route)
+        (self.sockets if takes_socket else self.handlers).descend(pattern).add(route)
+        (tables.sockets if takes_socket else tables.http).add_name(route_name, quote(self.prefix), pattern)
 
     def _add_socket(self, function: Callable[..., object], mark: RouteMark, name: str) -> None:
         if mark.path is not None:
             self._add_explicit(function, mark, name, takes_socket=True)
         else:
-            route = Route(function, self.names + (mark.name or name), self.config, takes_socket=True)
-            self.sockets.add(name.removeprefix(SOCKET_PREFIX), Resource(route))
+            self._add_name(mark.name or name, name.removeprefix(SOCKET_PREFIX), function, takes_socket=True)
 
     def _add_child(self, name: str, definition: AppDefinition) -> None:
         prefix = f"{self.prefix}/{name}"
         config = child_config(definition, self.config, self.tables.base + prefix)
-        child = _AppCompiler(self.tables, config, prefix, f"{self.names}{name}.")
-        child.compile(definition)
-        for tree, below in ((self.handlers, child.handlers), (self.sockets, child.sockets)):
-            tree.names.pop(name, None)  # the application hides a handler of the same name
-            tree.children[name] = below
+        handlers, sockets = self.handlers.child(name), self.sockets.child(name)
+        handlers.config = sockets.config = config
+        _AppCompiler(self.tables, config, prefix, f"{self.names}{name}.", handlers, sockets).compile(definition)
 
     def _add_mount(self, mount: Mount, shared: AppDefinition | None) -> None:
         prefix = self.tables.base + self.prefix + mount.prefix
         mounted = self.tables.mounted
         if shared is not None:
             config = child_config(shared, self.config, prefix)
-            tables = _Tables(self.tables.blocking, prefix)
+            tables = _Tables(Router(config), Router(config), self.tables.blocking, prefix)
             names = f"{self.names}{mount.prefix[1:].replace('/', '.')}."  # of routes: "api.v1." below "/api/v1"
-            router, sockets = tables.compile(shared, config, names)
-            mounted += [MountedApp(prefix, config, router, sockets), *tables.mounted]
+            tables.compile(shared, config, names)
+            mounted += [MountedApp(prefix, config, tables.http, tables.sockets), *tables.mounted]
         else:
             mounted.append(MountRoute(mount, prefix, self.config))
 

@@ -1,151 +1,224 @@
-"""Explicit paths such as ``/users/<id:int>``: match a path, and fill in values to make a URL.
+"""Explicit paths such as ``/users/<id:int>``: their segments, and URLs that are made by filling in values.
 
-The syntax is Bottle's: ``<name>`` (text without "/"), ``<name:int>``, ``<name:float>``, ``<name:path>`` (text with
-"/") and ``<name:re:[a-z]+>``. A path is matched as its decoded segments joined by "/". A "/" that was escaped in the
-request is ``ESCAPED_SLASH`` while a path is matched, so that it never separates segments.
+The syntax is Bottle's: ``<name>`` (text without "/"), ``<name:int>``, ``<name:float>``, ``<name:path>`` (one segment or
+more) and ``<name:re:[a-z]+>``. A path is matched segment by segment (``router.py``), each one decoded, so an escaped
+"/" is part of its segment's text. Several wildcards in one segment, as in ``<year>-<month>``, need text between them:
+each ends where that text occurs first, the last one takes the rest, and none is empty. Nothing is tried twice, so a
+match takes time in proportion to the path's length. Only an author's own expression is a regular expression, and it
+sees one segment of at most ``LONGEST_FOR_RE`` characters.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
-from itertools import zip_longest
-from typing import NamedTuple
+from collections.abc import Callable, Sequence
+from typing import NamedTuple, TypeAlias
 from urllib.parse import quote
 
 from micropie.errors import SetupError
 from micropie.http.urls import DOTS_AND_EMPTY
 
-ESCAPED_SLASH = "\0"  # free to use: a path with NUL is refused earlier
+LONGEST_FOR_RE = 255  # characters: as long as a file's name may be
+
+# The values of a text that fits, else None.
+Match: TypeAlias = Callable[[str], "tuple[object, ...] | None"]
 
 _WILDCARD = re.compile(r"<(?P<name>[A-Za-z_][A-Za-z0-9_]*)?(?::(?P<kind>[a-z]+)(?::(?P<rule>(?:\\.|[^\\>])*))?)?>")
 
 
-def _climbs(value: object) -> bool:
-    """Return whether a value such as "../x", sent as ``..%2Fx``, leads out of a directory that it is joined to."""
-    return isinstance(value, str) and ".." in value and ".." in value.split("/")
+def _int(text: str) -> tuple[int] | None:
+    # 30 digits hold every key of every database. Python's int() would take "+1", "1_0" and other scripts' digits.
+    digits = text[1:] if text[0] == "-" else text
+    return (int(text),) if digits.isdecimal() and digits.isascii() and len(digits) <= 30 else None
 
 
-class _Kind(NamedTuple):
-    rule: str  # a regular expression
-    convert: Callable[[str], object]
+# 300 digits stay below the largest float, so this is never infinite.
+_FLOAT = re.compile(r"-?[0-9]{1,300}(?:\.[0-9]{1,300})?")
 
 
-def _text(value: str) -> str:
-    return value.replace(ESCAPED_SLASH, "/")
+def _float(text: str) -> tuple[float] | None:
+    return (float(text),) if _FLOAT.fullmatch(text) else None
 
 
-_KINDS = {
-    "": _Kind(r"[^/]+", _text),
-    # 4300 digits are Python's own limit for int(); 30 hold every key of every database.
-    "int": _Kind(r"-?[0-9]{1,30}", int),
-    # 300 digits stay below the largest float, so this is never infinite.
-    "float": _Kind(r"-?[0-9]{1,300}(?:\.[0-9]{1,300})?", float),
-    "path": _Kind(r".+?", _text),
+def match_text(text: str) -> tuple[str] | None:
+    # Not "../x", sent as ``..%2Fx``: it leads out of a directory that it is joined to.
+    return None if ".." in text and ".." in text.split("/") else (text,)
+
+
+class Wildcard(NamedTuple):
+    """``rank``: the less, the more specific. ``rule``: equal for wildcards that match the same texts."""
+
+    name: str
+    rank: int
+    rule: str
+    match: Match
+
+    @property
+    def is_converted(self) -> bool:
+        """Whether the value is a number, and no longer text."""
+        return self.rule in ("int", "float")
+
+
+_KINDS: dict[str, tuple[int, Match]] = {
+    "int": (1, _int),
+    "float": (2, _float),
+    "": (4, match_text),
+    "path": (5, match_text),
 }
+_RE_RANK = 3
+
+
+class Segment:
+    """One segment of a pattern: literal text, or wildcards with literal text around them.
+
+    ``text``: the literal text, None if there are wildcards. ``key``: equal for segments that match the same texts.
+    ``is_path``: it has a ``path`` wildcard, and matches one segment or more, joined by "/".
+
+    ``rank`` sorts segments with wildcards, the most specific first: by the length of their literal text, then by kind.
+    ``match`` returns the wildcards' values of a text that is not empty, or None.
+    """
+
+    __slots__ = ("_literals", "is_path", "key", "match", "rank", "text", "wildcards")
+
+    def __init__(self, literals: list[str], wildcards: list[Wildcard]) -> None:
+        self._literals = literals  # before, between and after the wildcards
+        self.wildcards = wildcards
+        self.text = None if wildcards else literals[0]
+        self.is_path = any(wildcard.rule == "path" for wildcard in wildcards)
+        self.key = (*literals, *(wildcard.rule for wildcard in wildcards))
+        literal_length = sum(map(len, literals))
+        self.rank = (-literal_length, max((wildcard.rank for wildcard in wildcards), default=0))
+        self.match: Match = wildcards[0].match if wildcards and not literal_length else self._match_parts
+
+    def _match_parts(self, text: str) -> tuple[object, ...] | None:
+        parts = self.split(text)
+        if parts is None:
+            return None
+        values: tuple[object, ...] = ()
+        for wildcard, part in zip(self.wildcards, parts, strict=True):
+            found = wildcard.match(part)
+            if found is None:
+                return None
+            values += found
+        return values
+
+    def split(self, text: str) -> list[str] | None:
+        """Return the texts of the wildcards, or None if the literal text is not there."""
+        first, *between, last = self._literals
+        start, end = len(first), len(text) - len(last)
+        if not text.startswith(first) or not text.endswith(last):
+            return None
+        parts = []
+        for literal in between:
+            found = text.find(literal, start + 1, end)
+            if found < 0:
+                return None
+            parts.append(text[start:found])
+            start = found + len(literal)
+        return [*parts, text[start:end]] if start < end else None
+
+    def join(self, texts: Sequence[str]) -> str:
+        """Return the segment with ``texts`` in place of its wildcards."""
+        return "".join(literal + text for literal, text in zip(self._literals, [*texts, ""], strict=True))
 
 
 class Pattern:
     """One explicit path.
 
-    ``text`` is the path as the author wrote it. ``literal`` is the same if it has no wildcards, else None. ``names``
-    are those of its wildcards. ``shape`` is equal for patterns that match the same paths. Raises
-    ``SetupError`` for a path that can't be read.
+    ``text`` is the path as the author wrote it. Raises ``SetupError`` for a path
+    that can't be read.
     """
 
     def __init__(self, text: str) -> None:
         if not text.startswith("/"):
             raise SetupError(f"the route {text!r} must begin with '/': write {'/' + text!r}")
-        if "{" in _WILDCARD.sub("x", text):
-            raise SetupError(f"the route {text!r} has a brace: write <name> for {{name}}")
         self.text = "/" + text.strip("/")
-        if "//" in _WILDCARD.sub("x", self.text):
-            raise SetupError(f"the route {text!r} has an empty segment, which no path may have")
-        self.names: list[str] = []
-        self._converts: list[Callable[[str], object]] = []
-        self._rules: list[str] = []
-        self._literals: list[str] = []  # the text before, between and after the wildcards
-        self.shape, end = "", 0
-        for wildcard in _WILDCARD.finditer(self.text):
-            self._add_literal(self.text[end : wildcard.start()])
-            self._add_wildcard(wildcard)
-            end = wildcard.end()
-        self._add_literal(self.text[end:])
-        self.literal = None if self.names else self.text
-        self._match = re.compile(self.shape, re.DOTALL).fullmatch
+        self.wildcards: list[Wildcard] = []
+        self.segments: list[Segment] = []
+        literals, wildcards, end = [""], list[Wildcard](), 1
+        for found in [*_WILDCARD.finditer(self.text), None]:
+            before, *rest = self._checked_literal(self.text[end : found.start() if found else None]).split("/")
+            literals[-1] += before
+            for literal in rest:
+                self._add_segment(literals, wildcards)
+                literals, wildcards = [literal], []
+            if found is not None:
+                if wildcards and not literals[-1]:
+                    raise SetupError(f"the route {text!r} needs text between <{wildcards[-1].name}> and {found[0]}")
+                wildcards.append(self._wildcard(found))
+                self.wildcards.append(wildcards[-1])
+                literals.append("")
+                end = found.end()
+        if self.text != "/":
+            self._add_segment(literals, wildcards)
+        if sum(segment.is_path for segment in self.segments) > 1:
+            raise SetupError(f"the route {text!r} has two path wildcards: where one ends would not be clear")
 
     @property
-    def first_segment(self) -> str | None:
-        """The first segment if it is literal, else None. Patterns are grouped by it."""
-        segment = self.text.split("/")[1]
-        return None if "<" in segment else segment
-
-    def match(self, path: str) -> dict[str, object] | None:
-        """Return the wildcards' values by name; None if the path does not fit, or a value has ".." as a segment."""
-        found = self._match(path)
-        if found is None:
-            return None
-        values = [convert(text) for convert, text in zip(self._converts, found.groups(), strict=True)]
-        if any(map(_climbs, values)):
-            return None
-        return dict(zip(self.names, values, strict=True))
+    def names(self) -> list[str]:
+        """The names of the wildcards."""
+        return [wildcard.name for wildcard in self.wildcards]
 
     def fill(self, values: dict[str, object]) -> str:
-        """Return the path with ``values`` in place of the wildcards, and remove these values from ``values``.
+        """Return the path with ``values`` in place of the wildcards, "" for "/". Remove these values from ``values``.
 
         Raises ``KeyError`` for a missing value and ``ValueError`` for one that the pattern would not match.
         """
-        path = self._literals[0]
-        texts = {name: str(values.pop(name)) for name in self.names}
-        for (name, text), rule, literal in zip(texts.items(), self._rules, self._literals[1:], strict=True):
-            if ESCAPED_SLASH in text:
-                raise self._misfit(name, text)
-            path += (text.replace("/", ESCAPED_SLASH) if rule == _KINDS[""].rule else text) + literal
-        found = self._match(path)
-        matched = [_text(text) for text in found.groups()] if found else []
-        # All values are compared, because the pattern may split "a-b" elsewhere than it was joined.
-        if (
-            matched != [*texts.values()]
-            or any(map(_climbs, matched))
-            or not DOTS_AND_EMPTY.isdisjoint(path[1:].split("/"))
-        ):
-            pairs = zip_longest(texts.items(), matched)
-            raise self._misfit(*next((given for given, other in pairs if given[1] != other), [*texts.items()][-1]))
-        return quote(path).replace("%00", "%2F")
+        path = ""
+        for segment in self.segments:
+            texts = [str(values.pop(wildcard.name)) for wildcard in segment.wildcards]
+            text = segment.join(texts)
+            # The texts are compared, because the pattern may split "a-b" elsewhere than it was joined.
+            fits = not segment.wildcards or (all(texts) and segment.split(text) == texts and segment.match(text))
+            if (
+                not fits
+                or "\0" in text
+                or not DOTS_AND_EMPTY.isdisjoint(text.split("/") if segment.is_path else [text])
+            ):
+                given = ", ".join(
+                    f"{text!r} does not fit <{w.name}>" for w, text in zip(segment.wildcards, texts, strict=True)
+                )
+                raise ValueError(f"{given} of the route {self.text!r}")
+            path += "/" + quote(text, safe="/" if segment.is_path else "")
+        return path
 
-    def _misfit(self, name: str, text: str) -> ValueError:
-        return ValueError(f"{text!r} does not fit <{name}> of the route {self.text!r}")
-
-    def _add_literal(self, text: str) -> None:
+    def _checked_literal(self, text: str) -> str:
         if "<" in text or ">" in text:
             raise SetupError(f"the route {self.text!r} has a wildcard that can't be read: write <name> or <name:int>")
-        self._literals.append(text)
-        self.shape += re.escape(text)
+        if "{" in text:
+            raise SetupError(f"the route {self.text!r} has a brace: write <name> for {{name}}")
+        return text
 
-    def _add_wildcard(self, found: re.Match[str]) -> None:
+    def _add_segment(self, literals: list[str], wildcards: list[Wildcard]) -> None:
+        segment = Segment(literals, wildcards)
+        if segment.text == "":
+            raise SetupError(f"the route {self.text!r} has an empty segment, which no path may have")
+        if segment.is_path and len(wildcards) > 1:
+            raise SetupError(f"the route {self.text!r} has a path wildcard beside another one in one segment")
+        self.segments.append(segment)
+
+    def _wildcard(self, found: re.Match[str]) -> Wildcard:
         name, kind, rule = found["name"], found["kind"] or "", found["rule"]
         if name is None:
             raise SetupError(f"the route {self.text!r} has a wildcard without a name: write <name:{kind or 'int'}>")
         if name in self.names:
             raise SetupError(f"the route {self.text!r} names <{name}> twice")
         if kind == "re":
-            chosen = _Kind(self._checked_rule(rule), _text)
-        elif kind in _KINDS and rule is None:
-            chosen = _KINDS[kind]
-        else:
+            return Wildcard(name, _RE_RANK, f"re:{rule}", self._match_expression(rule))
+        if kind not in _KINDS or rule is not None:
             raise SetupError(f"the route {self.text!r} has no kind {kind!r}: write int, float, path or re:expression")
-        self.names.append(name)
-        self._converts.append(chosen.convert)
-        self._rules.append(chosen.rule)
-        self.shape += f"({chosen.rule})"
+        rank, match = _KINDS[kind]
+        return Wildcard(name, rank, kind, match)
 
-    def _checked_rule(self, rule: str | None) -> str:
+    def _match_expression(self, rule: str | None) -> Match:
         if not rule:
             raise SetupError(f"the route {self.text!r} has re without an expression: write <name:re:[a-z]+>")
         try:
-            groups = re.compile(f"/({rule})").groups - 1  # not at the start, where flags would be allowed
+            fullmatch = re.compile(rule, re.DOTALL).fullmatch
         except re.error as error:
             raise SetupError(f"the route {self.text!r} has an expression that Python can't read: {error}") from None
-        if groups:
-            raise SetupError(f"the route {self.text!r} has a group in its expression: write (?:...) for (...)")
-        return rule
+
+        def match(text: str) -> tuple[str] | None:
+            return match_text(text) if len(text) <= LONGEST_FOR_RE and fullmatch(text) else None
+
+        return match

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
+from copy import copy
 from dataclasses import replace
 from typing import Any, NamedTuple
 
@@ -12,7 +13,7 @@ from micropie.execution.placement import LOOP, MARK, PROCESS, check_placement, l
 from micropie.execution.steps import AWAIT, HANDLER, INLINE, POOL, RouteKind
 from micropie.routing.binding import Plan
 from micropie.routing.config import AppConfig
-from micropie.routing.patterns import Pattern
+from micropie.routing.patterns import Wildcard
 
 METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "TRACE", "CONNECT", "QUERY"})
 
@@ -59,6 +60,10 @@ class Route:
     ``placement`` is where the route wants the handler to run, None if the function's ``@run_in`` or the application
     decides.
 
+    ``pattern`` is the path as its author wrote it, that of the name for a handler found by its name; both it and
+    ``name`` are for hooks. ``wildcards`` are the names of an explicit route's wildcards. ``by_position``: their values
+    are the handler's first arguments in this order, so they need no names.
+
     ``reads_body``: no form and no JSON is received for the handler. ``takes_body``, ``plain_args`` and
     ``most_segments``: see ``Plan``. ``takes_socket``: the handler answers WebSockets, and ``call`` takes the socket
     before its arguments.
@@ -66,9 +71,9 @@ class Route:
 
     __slots__ = (
         "bind",
+        "by_position",
         "call",
         "config",
-        "is_fallback",
         "limited_step_kind",
         "methods",
         "most_segments",
@@ -79,6 +84,7 @@ class Route:
         "reads_body",
         "step_kind",
         "takes_body",
+        "wildcards",
     )
 
     def __init__(
@@ -87,13 +93,13 @@ class Route:
         name: str,
         config: AppConfig,
         methods: tuple[str, ...] = (),
-        pattern: Pattern | None = None,
+        pattern: str = "/",
+        wildcards: Sequence[Wildcard] | None = None,
         blocking: RouteKind = HANDLER,
         placement: str | None = None,
         takes_socket: bool = False,
     ) -> None:
         self.name = name
-        self.is_fallback = pattern is None and name.rpartition(".")[2] == "default"
         self.config = config
         sizes = {name: _mark(function, f"__micropie_{name}__") for name in ("max_body_size", "max_data_size")}
         stated = {name: size for name, size in sizes.items() if size is not None}
@@ -108,6 +114,14 @@ class Route:
         self.takes_body = self.plan.takes_body
         self.plain_args = self.plan.plain_args
         self.most_segments = self.plan.most_segments
+        self.wildcards = [wildcard.name for wildcard in wildcards or ()]
+        self.by_position = wildcards is not None and self.plan.begins_with(self.wildcards)
+        if wildcards is not None:
+            self.plan.check_wildcards(self.wildcards, pattern)
+            self.most_segments = 0  # the wildcards' values are all that the path gives
+            converted = [wildcard.is_converted for wildcard in wildcards]
+            if self.by_position and converted:
+                self.plain_args = self.plan.plain_args_of(converted)
         self.reads_body: bool = _mark(function, "__micropie_reads_body__", False)
         placement = placement or _mark(function, MARK)
         if placement is not None:
@@ -124,8 +138,15 @@ class Route:
                 f"{name}: {parameter.name!r} takes {parameter.converter.expected}, but @reads_body leaves the body to "
                 "the handler: read it there, by self.request.parts() for example, or leave @reads_body out"
             )
-        if pattern is not None:
-            self.plan.check_wildcards(pattern.names, pattern.text)
+
+    def as_fallback(self) -> Route:
+        """Return this route for paths that lead to it only because nothing else takes them.
+
+        A segment that does not convert then means that there is no such path: 404 and not 400.
+        """
+        route = copy(self)
+        route.bind = self.plan.bind_fallback
+        return route
 
     def __repr__(self) -> str:
         return f"<Route {self.name}>"

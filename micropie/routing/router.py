@@ -1,43 +1,77 @@
-"""Find the route of a method and a path in tables that are compiled once from the author's definitions.
+"""Find the route of a method and a path in one tree, which is compiled once from the author's definitions.
 
-No attribute of an object is ever looked up by a name that a client sent. The order of precedence: mounts, explicit
-routes (first those without wildcards, then in order of definition), names of methods, ``default``, ``index``.
+Each ``Node`` of the tree stands for one segment of a path, each way from the root for the beginning of a path. A
+method's name, an application's name and the literal text of an explicit route are the same kind of thing here: a key of
+``literals``. The wildcards of explicit routes are ``branches``. What may stop at a node is its ``resource``; a handler
+found by its name, ``default`` and ``index`` also take the segments that follow as arguments.
+
+The most specific route wins, whatever the order of definition. The search goes down the tree and tries, at each node:
+
+    1. the literal text,                    4. the segments as arguments of the handler that this node names,
+    2. wildcards for one segment,           5. the application's ``default``, and its ``index`` if the path
+    3. wildcards for several (``path``),       leads into no application inside of it.
+
+It goes back and tries the next way where one fails. 2 and 3 are sorted by ``Segment.rank``, so in effect the first
+segment in which two routes differ decides between them. A route that fits the path but not the method lets the search
+go on, and its methods are named by the 405 at the end if nothing else answers. ``default`` and ``index`` do not answer
+what another handler of theirs has refused in this way, or because it takes fewer arguments.
+
+A look-up takes time in proportion to the path's length, whatever the path is: a ``path`` wildcard ends at a fixed place
+(each pattern has one at most, so what follows it is counted from the path's end), so every node is reached in one way
+only and is visited once at most. There a dictionary is asked, and each wildcard looks at one segment, or at the path
+once. The number of routes counts only where many wildcards with different literal text or expressions stand side by
+side: they are tried one after the other.
+
+No attribute of an object is ever looked up by a name that a client sent.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import suppress
-from typing import Any, TypeAlias
+from collections.abc import Hashable, Mapping, Sequence
+from typing import Any, NamedTuple, TypeAlias
 from urllib.parse import quote, urlencode
 
 from micropie.errors import HTTPError, MethodNotAllowed, SetupError
 from micropie.http.urls import DOTS_AND_EMPTY
 from micropie.routing.config import AppConfig
-from micropie.routing.patterns import ESCAPED_SLASH, Pattern
+from micropie.routing.patterns import Match, Pattern, match_text
 from micropie.routing.route import METHODS, Route
+
+# A route chosen for the method, the arguments that the path gives in order, and those that it gives by name.
+RouteMatch: TypeAlias = tuple[Route, Sequence[Any], Mapping[str, object]]
+
+NO_VALUES: Mapping[str, object] = {}
+
+_SURPLUS = ""  # among the methods that were refused: a handler by name takes fewer arguments than the path has
 
 
 class Resource:
-    """The handlers of one path: by method, and ``any`` for every other method."""
+    """The handlers of one path: by method, and ``any`` for every other method.
 
-    __slots__ = ("any", "by_method")
+    ``most_segments``: how many further segments of a path one of them takes as arguments.
+    """
 
-    def __init__(self, any_method: Route | None = None) -> None:
-        self.any = any_method
+    __slots__ = ("any", "by_method", "most_segments")
+
+    def __init__(self, *routes: Route) -> None:
+        self.any: Route | None = None
         self.by_method: dict[str, Route] = {}
+        self.most_segments = 0
+        for route in routes:
+            self.add(route)
 
-    def add(self, route: Route, path: str) -> None:
+    def add(self, route: Route) -> None:
         """Add a route. Raises ``SetupError`` if two routes would answer the same requests."""
         taken = [method for method in route.methods if method in self.by_method]
         if taken or (not route.methods and self.any is not None):
             other = self.by_method[taken[0]] if taken else self.any
-            clash = f"{', '.join(taken)} {path}" if taken else path
+            clash = f"{', '.join(taken)} {route.pattern}" if taken else route.pattern
             raise SetupError(f"{clash} is answered by both {other} and {route}: give one of them another path")
         if not route.methods:
             self.any = route
         for method in route.methods:
             self.by_method[method] = route
+        self.most_segments = max(self.most_segments, route.most_segments)
 
     def route_for(self, method: str) -> Route | None:
         """Return the handler for ``method``, or None. GET's handler also answers HEAD."""
@@ -51,160 +85,143 @@ class Resource:
         return {*self.by_method, *head, "OPTIONS"}
 
 
-# A resource whose path matches, with the path's segments and the wildcards' values that become arguments.
-Match: TypeAlias = tuple[Resource, Sequence[str], Mapping[str, object]]
+class _Branch(NamedTuple):
+    """The way to ``node`` by a segment with wildcards; ``tail`` is how many segments follow a ``path`` wildcard."""
 
-# A route chosen for the method, with the arguments that the path gives and the wildcards' values.
-RouteMatch: TypeAlias = tuple[Route, Sequence[Any], Mapping[str, object]]
+    rank: tuple[int, ...]
+    match: Match
+    tail: int | None  # None for a single segment
+    node: Node
 
-NO_VALUES: Mapping[str, object] = {}
 
+class Node:
+    """A place in the tree.
 
-class HandlerTree:
-    """One ``App`` of a tree: its handlers by name and the applications inside it."""
+    ``config``: that of the application whose path ends here, None at any other place. ``resource`` answers the path
+    that ends here. ``arguments`` is the handler that this place is named after, ``default`` and ``index`` are those of
+    the application; they take the segments that follow.
+    """
 
-    __slots__ = ("children", "config", "default", "index", "names")
+    __slots__ = ("_known", "arguments", "branches", "config", "default", "index", "is_plain", "literals", "resource")
 
-    def __init__(self, config: AppConfig) -> None:
+    def __init__(self, config: AppConfig | None = None) -> None:
         self.config = config
-        self.names: dict[str, Resource] = {}
-        self.children: dict[str, HandlerTree] = {}
-        self.index: Resource | None = None
+        self.literals: dict[str, Node] = {}
+        self.resource: Resource | None = None
+        self.arguments: Resource | None = None
         self.default: Resource | None = None
+        self.index: Resource | None = None
+        self.branches: Sequence[_Branch] = ()  # sorted by ``freeze``
+        self.is_plain = False  # whether literal text is the only way from here
+        self._known: dict[Hashable, _Branch] = {}
 
-    def add(self, name: str, resource: Resource) -> None:
-        """Add a handler by its name; ``index`` and ``default`` have a meaning besides."""
-        if name == "default":
-            self.default = resource
-        else:
-            self.names[name] = resource
-        if name == "index":
-            self.index = resource
+    def child(self, text: str) -> Node:
+        """Return the node that literal text leads to."""
+        if text not in self.literals:
+            self.literals[text] = Node()
+        return self.literals[text]
 
-    def find(self, segments: Sequence[str]) -> Match | None:
-        """Return the match of a path, or None.
+    def descend(self, pattern: Pattern) -> Node:
+        """Return the node that a pattern leads to."""
+        node = self
+        for following, segment in zip(reversed(range(len(pattern.segments))), pattern.segments, strict=True):
+            if segment.text is not None:
+                node = node.child(segment.text)
+                continue
+            tail = following if segment.is_path else None
+            key = segment.key, tail
+            if key not in node._known:
+                # A longer tail is more text to compare, so it comes first.
+                rank = (0, *segment.rank) if tail is None else (1, *segment.rank, -tail)
+                node._known[key] = _Branch(rank, segment.match, tail, Node())
+            node = node._known[key].node
+        return node
 
-        In the deepest application that the path leads into, a name is tried, or ``index`` if no segment is left. Then
-        follow the deepest ``default`` of those on the way, and that ``index`` if it takes the segments as arguments.
-        """
-        first = segments[0] if segments else None
-        if first in self.names:  # the short cut of most paths: no inner application has this name
-            return self.names[first], segments[1:], NO_VALUES
-        trail = self.trail(segments)
-        inner, rest = trail[-1], segments[len(trail) - 1 :]
-        if rest and rest[0] in inner.names:
-            return inner.names[rest[0]], rest[1:], NO_VALUES
-        if not rest and inner.index is not None:
-            return inner.index, (), NO_VALUES
-        for depth in reversed(range(len(trail))):
-            default = trail[depth].default
-            if default is not None:
-                return default, segments[depth:], NO_VALUES
-        if inner.index is not None and _first_route(inner.index).plan.takes_path:
-            return inner.index, rest, NO_VALUES
-        return None
+    def add(self, route: Route) -> None:
+        """Add a route that answers the path of this place. Raises ``SetupError`` if another one does so already."""
+        self.resource = self.resource or Resource()
+        self.resource.add(route)
 
-    def trail(self, segments: Sequence[str]) -> list[HandlerTree]:
-        """Return this application and those inside it that a path leads into, the outermost first."""
-        trail = [self]
-        for segment in segments:
-            child = trail[-1].children.get(segment)
-            if child is None:
-                break
-            trail.append(child)
-        return trail
-
-    def walk(self, prefix: str = "") -> Iterator[tuple[str, Resource]]:
-        """Yield the path of every ``index`` and of every handler found by name, with its resource."""
-        if self.index is not None:
-            yield prefix or "/", self.index
-        for name, resource in self.names.items():
-            yield f"{prefix}/{name}", resource
-        for name, child in self.children.items():
-            yield from child.walk(f"{prefix}/{name}")
+    def freeze(self) -> None:
+        """Prepare for the search, when the tree is complete."""
+        self.branches = sorted(self._known.values(), key=lambda branch: branch.rank)
+        self.is_plain = not (self.branches or self.arguments or self.default or self.index)
 
 
 class Router:
-    """The frozen tables of a whole tree of applications.
+    """The tree of a whole tree of applications.
 
-    ``exact`` and ``below`` are short cuts to what ``find`` returns: by method, whole paths without arguments, and paths
-    whose handlers take one more segment as an argument. Both are for paths without a slash at the end, as
-    ``request.path`` has none when hooks see it. ``routes`` are all routes by name, each with its path and its pattern,
-    None for one that is found by the handler's name.
+    ``exact`` and ``below`` are short cuts to what ``find`` returns: by method, whole paths without wildcards, and paths
+    whose handlers take one more segment, of any text, as their argument. Both are for paths without a slash at the end,
+    as ``request.path`` has none when hooks see it. ``routes`` are all routes by name: the escaped path, "" for the root,
+    and the pattern that follows it in an explicit route.
     """
 
-    def __init__(self, root: HandlerTree, explicit: Sequence[Route]) -> None:
-        self._root = root
-        self._static: dict[str, Resource] = {}
-        self._patterns: dict[str, tuple[Pattern, Resource]] = {}  # by shape, in order of definition
+    def __init__(self, config: AppConfig) -> None:
+        self.root = Node(config)
         self.routes: dict[str, tuple[str, Pattern | None]] = {}
-        for path, resource in root.walk():
-            self.routes.setdefault(_first_route(resource).name, (path, None))
-        for route in explicit:
-            pattern = route.pattern
-            assert pattern is not None  # noqa: S101
-            if pattern.literal is not None:
-                self._static.setdefault(pattern.literal, Resource()).add(route, pattern.text)
-            else:
-                self._patterns.setdefault(pattern.shape, (pattern, Resource()))[1].add(route, pattern.text)
-            self.routes.setdefault(route.name, (pattern.text, pattern))
-        # The patterns that may match, by a path's first segment; under None those for all other first segments.
-        firsts = {pattern.first_segment for pattern, _ in self._patterns.values()} | {None}
-        self._by_first_segment = {
-            first: [entry for entry in self._patterns.values() if entry[0].first_segment in (first, None)]
-            for first in firsts
-        }
-        # The outermost names that no explicit route and no inner application can take from their handlers.
-        taken = {path.split("/")[1] for path in self._static} | firsts | root.children.keys()
-        has_rivals = bool(self._by_first_segment[None])
-        self._plain_names = {
-            name: resource for name, resource in root.names.items() if not has_rivals and name not in taken
-        }
-        self.exact = self._exact_table()
-        self.below = self._below_table()
+        self.exact: dict[str, dict[str | None, Route]] = {method: {} for method in METHODS}
+        self.below: dict[str, dict[str, Route]] = {method: {} for method in METHODS}
+        self.is_empty = False
+        self._has_apps = False
+
+    def add_name(self, name: str, path: str, pattern: Pattern | None = None) -> None:
+        """Add a name for ``url_for``. The first counts, but a handler's own name comes before one that is stated."""
+        known = self.routes.get(name)
+        if known is None or (pattern is None and known[1] is not None):
+            self.routes[name] = path, pattern
+
+    def freeze(self) -> None:
+        """Prepare for the search, when the tree is complete: sort the ways from each node, fill the short cuts."""
+        nodes: list[tuple[str | None, Node]] = [("", self.root)]  # with their paths, None where no short cut leads
+        while nodes:
+            path, node = nodes.pop()
+            node.freeze()
+            self._has_apps = self._has_apps or (node.config is not None and node is not self.root)
+            nodes += [(None, branch.node) for branch in node.branches]
+            for text, child in node.literals.items():
+                is_cut = path is None or "/" in text or "\0" in text or text in DOTS_AND_EMPTY
+                nodes.append((None if is_cut else f"{path}/{text}", child))
+            if path is not None:
+                self._add_short_cuts(path, node)
+        self.is_empty = self.root.is_plain and self.root.resource is None and not self.root.literals
+
+    def _add_short_cuts(self, path: str, node: Node) -> None:
+        taker = node.arguments  # of one more segment, if nothing more specific can be there
+        if node.branches:
+            first = node.branches[0]
+            taker = first.node.resource if first.match is match_text and first.tail is None else None
+        for method in METHODS:
+            route = node.resource.route_for(method) if node.resource is not None else None
+            if route is not None:
+                self.exact[method][path or "/"] = route
+            route = taker.route_for(method) if taker is not None and not node.literals else None
+            if route is not None and (route.most_segments or route.by_position):
+                self.below[method][path] = route
 
     def find(self, method: str, segments: Sequence[str]) -> RouteMatch:
         """Return the route for decoded segments. Raises 404 and 405."""
-        resource = self._plain_names.get(segments[0]) if segments else None
-        if resource is not None:
-            rest = segments[1:]
-            route = resource.route_for(method) if resource.by_method else resource.any
-            if route is None:
-                raise MethodNotAllowed(resource.allowed)
-            if len(rest) > route.most_segments:
-                raise HTTPError(404)
-            return route, rest, NO_VALUES
-        allowed: set[str] = set()
-        for resource, rest, values in self._matches(segments):
-            route = resource.route_for(method)
-            if route is None:
-                allowed |= resource.allowed
-            elif len(rest) <= route.most_segments and not (allowed and route.is_fallback):
-                if values and route.pattern is not None:
-                    values = dict(zip(route.pattern.names, values.values(), strict=True))
-                return route, rest, values
-        if allowed:
-            raise MethodNotAllowed(allowed)
-        raise HTTPError(404)
-
-    def _matches(self, segments: Sequence[str]) -> Iterator[Match]:
-        """Yield the resources that a path matches, best first; a later one counts if those before lack the method."""
-        if self._static or self._patterns:
-            path = "/" + "/".join(segment.replace("/", ESCAPED_SLASH) for segment in segments)
-            if path in self._static:
-                yield self._static[path], (), NO_VALUES
-            patterns = self._by_first_segment.get(segments[0] if segments else None)
-            for pattern, resource in patterns if patterns is not None else self._by_first_segment[None]:
-                values = pattern.match(path)
-                if values is not None:
-                    yield resource, (), values
-        found = self._root.find(segments)
+        refused: set[str] = set()
+        found = _walk(self.root, 0, (), segments, method, refused)
         if found is not None:
-            yield found
+            return found
+        refused.discard(_SURPLUS)
+        raise MethodNotAllowed(refused) if refused else HTTPError(404)
+
+    def matches(self, segments: Sequence[str]) -> bool:
+        """Return whether there is a route for GET."""
+        return _walk(self.root, 0, (), segments, "GET", set()) is not None
 
     def config_of(self, segments: Sequence[str]) -> AppConfig:
         """Return the config of the deepest application that a path leads into."""
-        return self._root.trail(segments)[-1].config
+        node = self.root
+        for segment in segments if self._has_apps else ():
+            child = node.literals.get(segment)
+            if child is None or child.config is None:
+                break
+            node = child
+        assert node.config is not None  # noqa: S101
+        return node.config
 
     def url_for(self, name: str, segments: Sequence[object], values: dict[str, object]) -> str:
         """Return the path of a route by its name. Raises ``LookupError`` for an unknown name, ``ValueError`` for values
@@ -217,35 +234,81 @@ class Router:
             missing = [wildcard for wildcard in pattern.names if wildcard not in values]
             if missing or segments:
                 raise ValueError(f"url_for({name!r}) takes {', '.join(f'{n}=...' for n in pattern.names) or 'nothing'}")
-            path = pattern.fill(values)
+            path += pattern.fill(values)
         for segment in segments:
             text = str(segment)
-            if text in DOTS_AND_EMPTY or ESCAPED_SLASH in text:
+            if text in DOTS_AND_EMPTY or "\0" in text:
                 raise ValueError(f"url_for({name!r}): {text!r} is no segment of a path")
-            path = f"{path.rstrip('/')}/{quote(text, safe='')}"
-        return path + (f"?{urlencode(values, doseq=True)}" if values else "")
-
-    def _exact_table(self) -> dict[str, dict[str | None, Route]]:
-        table: dict[str, dict[str | None, Route]] = {method: {} for method in METHODS}
-        for path in [*(path for path, _ in self._root.walk()), *self._static]:
-            segments = [segment for segment in path.split("/") if segment]
-            for method, routes in table.items():
-                with suppress(HTTPError):
-                    route, rest, values = self.find(method, segments)
-                    if not rest and not values:
-                        routes[path] = route
-        return table
-
-    def _below_table(self) -> dict[str, dict[str, Route]]:
-        table: dict[str, dict[str, Route]] = {method: {} for method in METHODS}
-        for name, resource in self._plain_names.items():
-            for method, routes in table.items():
-                route = resource.route_for(method)
-                if route is not None and route.most_segments:
-                    routes[f"/{name}"] = route
-        return table
+            path += "/" + quote(text, safe="")
+        return (path or "/") + (f"?{urlencode(values, doseq=True)}" if values else "")
 
 
-def _first_route(resource: Resource) -> Route:
-    """Return a route of a resource, which has at least one: for every method, or by method."""
-    return resource.any or next(iter(resource.by_method.values()))
+def _walk(
+    node: Node, depth: int, values: tuple[object, ...], segments: Sequence[str], method: str, refused: set[str]
+) -> RouteMatch | None:
+    """Return the best route from ``node`` on for ``segments[depth:]``, or None.
+
+    ``values`` are those of the wildcards on the way to ``node``. The methods of routes that fit the path but not the
+    method are added to ``refused``.
+    """
+    while node.is_plain and depth < len(segments):
+        following = node.literals.get(segments[depth])
+        if following is None:
+            return None
+        node, depth = following, depth + 1
+    if depth == len(segments):
+        route = _pick(node.resource, method, refused)
+        if route is None:
+            return _fall_back(node, None, depth, segments, method, refused)
+        if route.by_position or not values:
+            return route, [*values], NO_VALUES
+        return route, (), dict(zip(route.wildcards, values, strict=True))
+    child = node.literals.get(segments[depth])
+    found = _walk(child, depth + 1, values, segments, method, refused) if child is not None else None
+    if found is None and node.branches:
+        found = _walk_branches(node, depth, values, segments, method, refused)
+    if found is None and node.arguments is not None:
+        if len(segments) - depth > node.arguments.most_segments:
+            refused.add(_SURPLUS)
+        else:
+            route = _pick(node.arguments, method, refused)
+            found = (route, segments[depth:], NO_VALUES) if route is not None else None
+    return found or _fall_back(node, child, depth, segments, method, refused)
+
+
+def _walk_branches(
+    node: Node, depth: int, values: tuple[object, ...], segments: Sequence[str], method: str, refused: set[str]
+) -> RouteMatch | None:
+    """Do the part of ``_walk`` for wildcards, if at least one segment is left."""
+    for _, match, tail, branch in node.branches:
+        end = depth + 1 if tail is None else len(segments) - tail
+        if end > depth:
+            more = match(segments[depth] if tail is None else "/".join(segments[depth:end]))
+            if more is not None:
+                found = _walk(branch, end, values + more, segments, method, refused)
+                if found is not None:
+                    return found
+    return None
+
+
+def _fall_back(
+    node: Node, child: Node | None, depth: int, segments: Sequence[str], method: str, refused: set[str]
+) -> RouteMatch | None:
+    """Do the last part of ``_walk``: ``default`` and ``index``. ``child`` is where the next segment leads."""
+    leads_inside = child is not None and child.config is not None
+    for resource in (node.default, None if leads_inside else node.index):
+        if resource is not None and not refused and len(segments) - depth <= resource.most_segments:
+            route = _pick(resource, method, refused)
+            if route is not None:
+                return route, segments[depth:], NO_VALUES
+    return None
+
+
+def _pick(resource: Resource | None, method: str, refused: set[str]) -> Route | None:
+    """Return the resource's route for a method, or add the methods that it has to ``refused``."""
+    if resource is None:
+        return None
+    route = resource.route_for(method)
+    if route is None:
+        refused |= resource.allowed
+    return route

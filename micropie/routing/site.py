@@ -15,7 +15,6 @@ from micropie.http.request import Request
 from micropie.http.urls import DOTS_AND_EMPTY
 from micropie.mounts.prefixes import WSGI, Mount, MountedPath, PrefixTable, kind_of_target, mounted_path_of
 from micropie.routing.config import AppConfig
-from micropie.routing.patterns import Pattern
 from micropie.routing.route import Route
 from micropie.routing.router import NO_VALUES, RouteMatch, Router
 
@@ -64,12 +63,14 @@ class Site:
         if not isinstance(error, HTTPError):
             return error
         try:
-            if "websocket" not in request.headers.get("upgrade", "").lower():
-                return error
             routes = self.socket_routes(request)
             assert not isinstance(routes, Handover)  # noqa: S101 - a mounted application refuses its requests itself
-            routes.find_socket(request)
-        except HTTPError:
+            # The headers come last: parsing them takes longer than the search.
+            if routes.sockets.is_empty or not routes.sockets.matches(routes._segments(request)):
+                return error
+        except HTTPError:  # a path that is malformed
+            return error
+        if "websocket" not in request.headers.get("upgrade", "").lower():
             return error
         # Without the Upgrade header that RFC 9110, section 15.5.22, asks for: PEP 3333 forbids it.
         return HTTPError(426, "This is for WebSockets, which need an ASGI server.")
@@ -133,7 +134,7 @@ class MountRoute(Route):
         self.name = prefix
         # The mounted application limits bodies itself, or not at all.
         self.config = replace(config, settings=replace(config.settings, max_body_size=sys.maxsize))
-        self.methods, self.pattern, self.is_fallback, self.reads_body = (), None, False, True
+        self.methods, self.pattern, self.reads_body = (), prefix, True
         self.step_kind = self.limited_step_kind = MOUNT
         self.call, self.plain_args = no_function, 3  # ``find`` gives the three arguments of the step: none is bound
 
@@ -227,7 +228,4 @@ def delegate_route(request: Request) -> tuple[MountRoute, Request, MountedPath]:
 def _name_routes(outer: Router, prefix: str, router: Router) -> None:
     """Add the named routes of a mounted application to ``outer``, for ``url_for``."""
     for name, (path, pattern) in router.routes.items():
-        if pattern is not None:
-            outer.routes.setdefault(name, (path, Pattern(prefix + pattern.text)))
-        else:
-            outer.routes.setdefault(name, (quote(prefix) + ("" if path == "/" else path), None))
+        outer.routes.setdefault(name, (quote(prefix) + path, pattern))
