@@ -153,8 +153,8 @@ class Router:
 
     ``exact`` and ``below`` are short cuts to what ``find`` returns: by method, whole paths without wildcards, and paths
     whose handlers take one more segment, of any text, as their argument. Both are for paths without a slash at the end,
-    as ``request.path`` has none when hooks see it. ``routes`` are all routes by name: the escaped path, "" for the root,
-    and the pattern that follows it in an explicit route.
+    as ``request.path`` has none when hooks see it. ``routes`` are all routes by name: the escaped path, "" for the
+    root, and the pattern that follows it in an explicit route.
     """
 
     def __init__(self, config: AppConfig) -> None:

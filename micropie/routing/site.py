@@ -68,9 +68,9 @@ class Site:
             # The headers come last: parsing them takes longer than the search.
             if routes.sockets.is_empty or not routes.sockets.matches(routes._segments(request)):
                 return error
-        except HTTPError:  # a path that is malformed
-            return error
-        if "websocket" not in request.headers.get("upgrade", "").lower():
+            if "websocket" not in request.headers.get("upgrade", "").lower():
+                return error
+        except HTTPError:  # a path or headers that are malformed
             return error
         # Without the Upgrade header that RFC 9110, section 15.5.22, asks for: PEP 3333 forbids it.
         return HTTPError(426, "This is for WebSockets, which need an ASGI server.")
