@@ -20,7 +20,8 @@ PACKAGE = Path(__file__).parent.parent / "micropie"
 # These may wait, or consist of parts that do. All else is the core.
 DRIVERS = ("asgi", "wsgi", "channels", "mounts", "testing")
 WAITING = tuple(
-    f"execution/{name}.py" for name in ("loop", "scoped", "wake", "threads", "portal", "backpressure", "background")
+    f"execution/{name}.py"
+    for name in ("loop", "scoped", "wake", "threads", "threaded", "portal", "backpressure", "background")
 )
 ABOVE = ("__init__.py", "app.py")
 LOOPS = {"anyio", "asyncio", "trio", "sniffio", "curio"}

@@ -10,7 +10,6 @@ from __future__ import annotations
 import logging
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import suppress
-from contextvars import copy_context
 from typing import TYPE_CHECKING
 
 from anyio import CancelScope, create_task_group, move_on_after
@@ -20,7 +19,9 @@ from anyio.lowlevel import checkpoint
 from micropie.asgi.coroutines import resume
 from micropie.errors import ClientDisconnect
 from micropie.execution.loop import CLEAN_UP_WITHIN
+from micropie.execution.placement import Threads
 from micropie.execution.scoped import ScopedIterator
+from micropie.execution.threaded import ThreadedIterator
 from micropie.execution.threads import IO_THREADS, in_thread, interrupting
 from micropie.execution.wake import call_later
 from micropie.http.streams import END, FileRange, Stream, as_bytes
@@ -163,7 +164,9 @@ class StreamSender:
         self._own_group: TaskGroup | None = None
         if watchers is None:  # a server without lifespan
             self._own_group = watchers = create_task_group()
-        self._source = ScopedIterator(stream.source if stream.is_async else _ThreadIterator(stream, request.config))
+        if not stream.is_async:
+            stream.source, stream.is_async = _in_threads(stream, request.config), True
+        self._source = ScopedIterator(stream.source)
         self._watcher = DisconnectWatcher(request, watchers, self._source)
         self._has_entered = False
 
@@ -218,10 +221,15 @@ class StreamSender:
         self._stream.fetcher = None  # or the request would be a cycle
         self._watcher.end()  # first, or it would cancel a source that is being closed
         try:
-            return await self._source.finish(failure, is_open)
-        finally:
-            if self._own_group is not None:
+            failure = await self._source.finish(failure, is_open)
+        except BaseException as error:  # a cancellation, which wins over a time-out of the source
+            failure = error
+        if self._own_group is not None:
+            try:
                 await self._own_group.__aexit__(None, None, None)
+            except BaseException as error:  # a cancellation: an error of the source must not be lost
+                failure = failure or error
+        return failure
 
 
 async def _send_each(chunks: AsyncIterator[object], send: Send, watcher: DisconnectWatcher) -> None:
@@ -245,33 +253,39 @@ async def _send_each(chunks: AsyncIterator[object], send: Send, watcher: Disconn
         watcher.end()
 
 
-class _ThreadIterator:
-    """A sync iterator as an async one: each chunk is made in a worker thread, all in one context.
+def _in_threads(stream: Stream, config: AppConfig) -> AsyncIterator[object]:
+    """Return the chunks of a sync stream as an async iterator."""
+    if type(stream.source) is FileRange:
+        return _OneByOne(stream, IO_THREADS)
+    if stream.interrupt is not None:
+        return _OneByOne(stream, config.threads)
+    return ThreadedIterator(stream.source, as_bytes, config.threads)
+
+
+class _OneByOne(AsyncIterator[object]):
+    """The chunks of a file, which are large, or of a process, which is asked for one at a time.
 
     A thread can't be interrupted, so a cancellation waits for the chunk unless the stream has an ``interrupt``.
     """
 
     ag_running = False  # makes ``ScopedIterator.cancel`` wait for the chunk
 
-    def __init__(self, stream: Stream, config: AppConfig) -> None:
-        self._stream = stream
-        self._threads = IO_THREADS if type(stream.source) is FileRange else config.threads
+    def __init__(self, stream: Stream, threads: Threads) -> None:
+        self._source = stream.source
         self._interrupt = stream.interrupt
-        self._run = copy_context().run
-
-    def __aiter__(self) -> _ThreadIterator:
-        return self
+        self._close = stream.closer
+        self._threads = threads
 
     async def __anext__(self) -> object:
         if self._interrupt is None:
-            chunk = await in_thread(self._threads, self._run, next, self._stream.source, END)
-        else:  # no code of the author's runs in the thread, so it needs no context, which an abandoned one would keep
+            chunk = await in_thread(self._threads, next, self._source, END)
+        else:
             with interrupting(self._interrupt):
-                chunk = await in_thread(self._threads, next, self._stream.source, END, abandon_on_cancel=True)
+                chunk = await in_thread(self._threads, next, self._source, END, abandon_on_cancel=True)
         if chunk is END:
             raise StopAsyncIteration
         return chunk
 
     async def aclose(self) -> None:
-        if self._stream.closer is not None:
-            await in_thread(self._threads, self._run, self._stream.closer)
+        if self._close is not None:
+            await in_thread(self._threads, self._close)

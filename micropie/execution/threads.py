@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from contextvars import copy_context
+from contextvars import Context, copy_context
 from functools import partial
 from queue import Empty, SimpleQueue
 from threading import Thread
@@ -109,12 +109,13 @@ Job = Callable[..., Callable[[], object]]
 IDLE = 10.0
 
 
-def run_in_worker(job: Job, *arguments: object) -> None:
-    """Run ``job(*arguments)`` with this task's context variables. Raises ``RuntimeError`` if no thread starts.
+def run_in_worker(job: Job, *arguments: object, context: Context | None = None) -> None:
+    """Run ``job(*arguments)`` in ``context``, by default a copy of this task's. Raises ``RuntimeError`` if no thread
+    starts.
 
     The thread that became idle last runs it, or a new one. A call whose result a task awaits is made by ``in_thread``.
     """
-    run = partial(copy_context().run, _run, job, arguments)
+    run = partial((context or copy_context()).run, _run, job, arguments)
     try:
         worker, _ = _idle.popitem()
     except KeyError:

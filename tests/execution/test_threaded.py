@@ -1,0 +1,293 @@
+"""Chunks that a worker thread makes ahead: how far, for how long, and what is left of it when the client leaves."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextvars import ContextVar
+from typing import Any
+
+import anyio
+import anyio.to_thread
+import pytest
+
+from micropie import App
+from micropie.execution.threaded import BYTES_AHEAD, CHUNKS_AHEAD, TURN, ThreadedIterator
+from micropie.http.streams import as_bytes
+from tests.asgi.calls import Call, every_loop, get, http_scope, piece, run
+from tests.support.waiting import PATIENCE
+
+
+class Site(App):
+    """`made` counts chunks. `held` waits for `go_on` before its third chunk."""
+
+    def __init__(self, **settings: Any) -> None:
+        super().__init__(**settings)
+        self.made = 0
+        self.ended: list[str] = []
+        self.go_on = threading.Event()
+        self.begun = threading.Semaphore(0)
+
+    def endless(self, size: int = 1) -> Iterator[bytes]:
+        try:
+            while True:
+                self.made += 1
+                yield b"x" * size
+        finally:
+            self.ended.append("endless")
+
+    def held(self, fails: bool = False) -> Iterator[str]:
+        try:
+            yield "a"
+            yield "b"
+            self.begun.release()
+            assert self.go_on.wait(PATIENCE)
+            if fails:
+                raise ValueError("too late")
+            yield "c"
+        finally:
+            self.ended.append("held")
+
+    def blocks(self) -> str:
+        self.begun.release()
+        assert self.go_on.wait(PATIENCE)
+        return "blocked"
+
+    def quick(self) -> str:
+        return "quick"
+
+
+class Stops(Call):
+    """A client that takes no more than its first two messages."""
+
+    async def send(self, message: Any) -> None:
+        await super().send(message)
+        if len(self.sent) > 2:
+            await anyio.sleep_forever()
+
+
+@every_loop
+def test_R67_slow_clients_hold_no_threads(backend: str) -> None:
+    app = Site(threads=2)
+
+    async def main() -> None:
+        async with anyio.create_task_group() as clients:
+            for _ in range(6):
+                call = Stops(piece(b""))
+                clients.start_soon(app, http_scope("GET", "/endless"), call.receive, call.send)
+            await anyio.wait_all_tasks_blocked()
+            assert (await get(app, "/quick")).body == b"quick"
+            clients.cancel_scope.cancel()
+
+    run(backend, main)
+    assert app.made <= 6 * (2 * CHUNKS_AHEAD + 1)
+    assert app.ended == ["endless"] * 6
+
+
+@every_loop
+def test_R67_slow_sources_take_turns(backend: str) -> None:
+    log: list[str] = []
+
+    class Root(App):
+        def slow(self, name: str) -> Iterator[str]:
+            for _ in range(5):
+                time.sleep(2 * TURN)
+                log.append(name)
+                yield name
+
+    async def main() -> None:
+        app = Root(threads=1)
+        async with anyio.create_task_group() as clients:
+            clients.start_soon(get, app, "/slow/a")
+            clients.start_soon(get, app, "/slow/b")
+
+    run(backend, main)
+    assert sorted(log) == ["a"] * 5 + ["b"] * 5
+    assert "aaaaa" not in "".join(log)
+
+
+@every_loop
+def test_R64_what_is_made_ahead_is_bounded_in_bytes(backend: str) -> None:
+    app = Site()
+
+    async def main() -> None:
+        async with anyio.create_task_group() as clients:
+            call = Stops(piece(b""))
+            clients.start_soon(app, http_scope("GET", f"/endless/{BYTES_AHEAD // 2}"), call.receive, call.send)
+            await anyio.wait_all_tasks_blocked()
+            await anyio.sleep(0.05)
+            clients.cancel_scope.cancel()
+
+    run(backend, main)
+    assert app.made <= 5
+
+
+@every_loop
+def test_a_stream_waits_for_a_free_thread(backend: str) -> None:
+    app = Site(threads=1)
+
+    async def main() -> None:
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(get, app, "/blocks")
+            await anyio.to_thread.run_sync(app.begun.acquire)
+            streamed = Call(piece(b""))
+            tasks.start_soon(app, http_scope("GET", "/held"), streamed.receive, streamed.send)
+            await anyio.wait_all_tasks_blocked()
+            assert not streamed.sent
+            app.go_on.set()
+        assert streamed.body == b"abc"
+
+    run(backend, main)
+
+
+@every_loop
+def test_a_buffer_that_is_used_again_is_copied_first(backend: str) -> None:
+    class Root(App):
+        def index(self) -> Iterator[memoryview]:
+            buffer = bytearray(1)
+            for number in range(100):
+                buffer[0] = number
+                yield memoryview(buffer)
+
+    assert run(backend, get, Root()).body == bytes(range(100))
+
+
+@every_loop
+def test_all_chunks_and_the_clean_up_have_one_context(backend: str) -> None:
+    variable: ContextVar[int] = ContextVar("variable", default=0)
+    seen: list[int] = []
+
+    class Root(App):
+        def index(self) -> Iterator[str]:
+            try:
+                for number in range(100):
+                    seen.append(variable.get())
+                    variable.set(number)
+                    yield "x"
+            finally:
+                seen.append(variable.get())
+
+    run(backend, get, Root())
+    assert seen == [0, *range(100)]
+
+
+Leave = Callable[[Call, anyio.CancelScope], object]
+
+
+@every_loop
+@pytest.mark.parametrize("leave", [lambda call, scope: call.leave(), lambda call, scope: scope.cancel()])
+@pytest.mark.parametrize("fails", [0, 1])
+def test_R61_a_client_that_leaves_while_a_chunk_is_made_waits_for_it(
+    backend: str, leave: Leave, fails: int, caplog: pytest.LogCaptureFixture
+) -> None:
+    """A source that fails after its client has gone is logged and raised, as any other."""
+    app = Site()
+    raised: list[BaseException] = []
+
+    async def main() -> None:
+        call = Call(piece(b""))
+
+        async def serve(scope: anyio.CancelScope) -> None:
+            with scope:
+                try:
+                    await app(http_scope("GET", f"/held?fails={fails}"), call.receive, call.send)
+                except ValueError as error:
+                    raised.append(error)
+
+        async with anyio.create_task_group() as tasks:
+            scope = anyio.CancelScope()
+            tasks.start_soon(serve, scope)
+            await anyio.to_thread.run_sync(app.begun.acquire)
+            await anyio.sleep(0.02)  # both chunks are sent, and the client is watched
+            leave(call, scope)
+            await anyio.wait_all_tasks_blocked()
+            assert not app.ended
+            app.go_on.set()
+        assert call.body in (b"ab", b"abc")
+        assert not call.is_complete
+
+    run(backend, main)
+    assert app.ended == ["held"]
+    assert len(raised) == fails
+    assert len([record for record in caplog.records if record.exc_info]) == fails
+
+
+@every_loop
+def test_what_failed_ahead_of_a_client_that_left_is_raised(backend: str) -> None:
+    """The chunks before it are still to be sent when the client leaves."""
+    error = ValueError("ahead")
+
+    class Root(App):
+        def index(self) -> Iterator[str]:
+            yield "a"
+            yield "b"
+            yield "c"
+            raise error
+
+    class Leaves(Call):
+        async def send(self, message: Any) -> None:
+            if message.get("body") == b"b":
+                await anyio.sleep(0.05)  # while the source fails
+                raise ConnectionResetError
+            await super().send(message)
+
+    async def main() -> None:
+        call = Leaves(piece(b""))
+        with pytest.raises(ValueError, match="ahead"):
+            await Root()(http_scope(), call.receive, call.send)
+
+    run(backend, main)
+
+
+@every_loop
+def test_a_close_that_fails_beside_the_source_is_raised(backend: str) -> None:
+    class Source:
+        def __iter__(self) -> Iterator[str]:
+            return self
+
+        def __next__(self) -> str:
+            return "a"
+
+        def close(self) -> None:
+            raise RuntimeError("close failed")
+
+    async def main() -> None:
+        chunks = ThreadedIterator(Source(), as_bytes, App().compiled().config.threads)
+        assert await anext(chunks) == b"a"
+        with pytest.raises(RuntimeError, match="close failed"):
+            await chunks.aclose()
+
+    run(backend, main)
+
+
+@every_loop
+def test_an_iterator_without_close_is_left_as_it_is(backend: str) -> None:
+    source = map(str, range(100))
+
+    async def main() -> None:
+        chunks = ThreadedIterator(source, as_bytes, App().compiled().config.threads)
+        assert await anext(chunks) == b"0"
+        await chunks.aclose()
+
+    run(backend, main)
+    assert next(source) == "1"
+
+
+@every_loop
+def test_where_no_thread_can_be_started_the_stream_fails_and_holds_none(
+    backend: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(thread: object) -> None:
+        raise RuntimeError("can't start new thread")
+
+    async def main() -> None:
+        app = Site(threads=1)
+        with monkeypatch.context() as full:
+            full.setattr("micropie.execution.threads._idle", {})
+            full.setattr(threading.Thread, "start", refuse)
+            assert (await get(app, "/held")).status == 500
+        app.go_on.set()
+        assert (await get(app, "/held")).body == b"abc"
+
+    run(backend, main)
