@@ -66,6 +66,21 @@ class _Tables:
     parents: dict[int, App] = field(default_factory=dict)
 
 
+class _Root:
+    """``self.root``: the outermost application around this one. An author may assign something else to that name."""
+
+    def __get__(self, app: App, owner: type[App]) -> App:
+        return _outwards(app)[-1]
+
+
+def _outwards(app: App) -> list[App]:
+    """Return this application and those around it, the outermost last."""
+    apps = [app]
+    while outer := apps[-1]._micropie.parents:
+        apps.append(next(iter(outer.values())))
+    return apps
+
+
 class App:
     """A web application; its public methods are its URLs.
 
@@ -93,7 +108,11 @@ class App:
     shutdown_handlers: list[Callable[[], object]]
     """Called one after the other after the last request; ``def`` or ``async def``."""
     state: State
-    """Free for authors: objects that handlers share, such as a pool that a start-up handler opened."""
+    """Free for authors: objects that handlers share, such as a pool that a start-up handler opened.
+
+    What an inner application's state does not have is that of the application around it.
+    """
+    root = _Root()
     session_backend: SessionBackend | None
     """Where sessions live; None for this process's memory, or the backend of the application around this one."""
     lifespan: Any = None
@@ -223,7 +242,9 @@ class App:
         for mount in self._micropie.mounts:
             if any(mount.target is app for app in path):
                 raise SetupError(f"{type(mount.target).__name__} is mounted at {mount.prefix} inside of itself")
-        self._micropie.parents.update((id(parent), parent) for parent in ancestors[-1:])
+        for parent in ancestors[-1:]:
+            self._micropie.parents[id(parent)] = parent
+            self.state._outer = parent.state
         backend = self.session_backend
         if backend is None and not ancestors:  # "is None": a backend with a length may be empty
             backend = self._micropie.sessions
@@ -426,15 +447,20 @@ class App:
     def url_for(self, name: str, /, *segments: Any, **values: Any) -> str:
         """Return the path of the handler ``name`` (``"greet"``, ``"blog.show"``), below the current request's mount.
 
-        ``segments`` follow the handler's name, ``values`` fill wildcards, what is left becomes the query:
-        ``url_for("greet", "Alice", age=3)`` is ``/greet/Alice?age=3``. Raises ``LookupError`` for an unknown name,
-        ``ValueError`` for a value that the route would not match.
+        A name that this application does not have is looked for in those around it, the nearest first. ``"/greet"``
+        names a handler of the outermost one. ``segments`` follow the handler's name, ``values`` fill wildcards, what is
+        left becomes the query: ``url_for("greet", "Alice", age=3)`` is ``/greet/Alice?age=3``. Raises ``LookupError``
+        for an unknown name, ``ValueError`` for a value that the route would not match.
         """
-        path = self.compiled().url_for(name, segments, values)
+        apps = _outwards(self)
+        if name.startswith("/"):
+            name, apps = name[1:], apps[-1:]
+        app = next((app for app in apps if app.compiled().has_route(name)), self)
+        path = app.compiled().url_for(name, segments, values)
         request = current.get(None)
         if request is None:
             return path
-        return quote(request.root_path + App._micropie_config(self).prefix) + path
+        return quote(request.root_path + App._micropie_config(app).prefix) + path
 
     def render(self, name: str, values: Mapping[str, object] = NO_VALUES, /, **context: Any) -> str:
         """Render the template ``name`` of the directory ``templates`` with ``values`` and ``context``, all escaped.

@@ -6,9 +6,15 @@ from typing import TYPE_CHECKING, Any
 
 
 class State:
-    """A bag of attributes: ``request.state.user = ...``, ``app.state.pool = ...``; ``state["user"]`` works too."""
+    """A bag of attributes: ``request.state.user = ...``, ``app.state.pool = ...``; ``state["user"]`` works too.
+
+    What it does not have is looked for in ``_outer``, the state of the application around this one.
+    """
+
+    __slots__ = ("__dict__", "_outer")
 
     def __init__(self, values: dict[str, Any] | None = None) -> None:
+        self._outer: State | None = None
         self.__dict__.update(values or {})
 
     if TYPE_CHECKING:
@@ -17,16 +23,20 @@ class State:
             """Accept any name, for type checkers."""
 
     def __getattr__(self, name: str) -> Any:
+        if self._outer is not None:
+            return getattr(self._outer, name)
         raise AttributeError(f"state has no {name!r}")
 
     def __getitem__(self, name: str) -> Any:
+        if name not in self.__dict__ and self._outer is not None:
+            return self._outer[name]
         return self.__dict__[name]
 
     def __setitem__(self, name: str, value: Any) -> None:
         self.__dict__[name] = value
 
     def __contains__(self, name: str) -> bool:
-        return name in self.__dict__
+        return name in self.__dict__ or (self._outer is not None and name in self._outer)
 
     def __repr__(self) -> str:
         return f"State({self.__dict__!r})"

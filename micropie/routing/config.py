@@ -8,7 +8,7 @@ application does not set itself is the same object as in the config of the appli
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, TypeAlias
 
@@ -83,8 +83,8 @@ class AppConfig:
     """
     ws_middlewares: Iterable[object]
     """The same for WebSockets."""
-    error_handlers: dict[ErrorKey, ErrorHandler]
-    """By status or exception class; this application's own replace those of the applications around it."""
+    error_handlers: Sequence[dict[ErrorKey, ErrorHandler]]
+    """By status or exception class: this application's own, then those of the applications around it."""
     app: object
     prefix: str
     """The path of ``app`` in the tree: "" or "/blog"."""
@@ -97,18 +97,19 @@ class AppConfig:
     """The configs of the whole tree by ``id(app)``; the first one for an application that is in it twice."""
 
     def error_handler_for(self, error: Exception, status: int) -> tuple[ErrorHandler | None, bool]:
-        """Return the author's nearest handler for an error, or None, and whether the author expected this error.
+        """Return the author's handler for an error, or None, and whether the author expected this error.
 
-        The nearest is that of its class, then of its base classes, then of its status, then of ``HTTPError`` and
-        ``Exception``, which mean any error. An error is expected if a handler names its class or a base class of it
-        other than these two.
+        The nearest application that has a handler for the error answers it: by the error's class, then its base
+        classes, then its status, then ``HTTPError`` and ``Exception``, which mean any error. An error is expected if
+        the handler names its class or a base class of it other than these two.
         """
         kinds = type(error).__mro__
-        own: list[ErrorKey] = [kind for kind in kinds if kind not in _CATCH_ALL and kind in self.error_handlers]
-        if own:
-            return self.error_handlers[own[0]], True
-        other: list[ErrorKey] = [key for key in (status, *kinds) if key in self.error_handlers]
-        return (self.error_handlers[other[0]], False) if other else (None, False)
+        own = [kind for kind in kinds if kind not in _CATCH_ALL]
+        for handlers in self.error_handlers:
+            for key in (*own, status, *_CATCH_ALL):
+                if key in handlers and (key is status or key in kinds):
+                    return handlers[key], key in own
+        return None, False
 
 
 _CATCH_ALL: tuple[type[Exception], ...] = (HTTPError, Exception)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
@@ -16,7 +16,7 @@ from micropie.mounts.prefixes import Mount
 from micropie.routing.config import AppConfig, ErrorHandler, ErrorKey
 from micropie.routing.settings import Settings
 from micropie.sessions import SessionBackend, SessionStore
-from micropie.templates import Templates
+from micropie.templates import Directory, Templates
 
 if TYPE_CHECKING:
     from micropie.channels import Channels
@@ -65,10 +65,10 @@ def root_config(root: AppDefinition, shutdown: ShutdownSignal) -> AppConfig:
         sessions=_store(root.session_backend, settings, ""),
         middlewares=root.middlewares,
         ws_middlewares=root.ws_middlewares,
-        error_handlers=root.error_handlers,
+        error_handlers=[root.error_handlers],
         app=root.app,
         prefix="",
-        templates=_templates(root, settings),
+        templates=_templates(root, settings, ()),
         channels=root.channels,
         shutdown=shutdown,
         tree={},
@@ -100,10 +100,10 @@ def child_config(definition: AppDefinition, outer: AppConfig, prefix: str) -> Ap
         sessions=sessions,
         middlewares=_Chain(outer.middlewares, definition.middlewares),
         ws_middlewares=_Chain(outer.ws_middlewares, definition.ws_middlewares),
-        error_handlers={**outer.error_handlers, **definition.error_handlers},
+        error_handlers=[definition.error_handlers, *outer.error_handlers],
         app=definition.app,
         prefix=prefix,
-        templates=_templates(definition, settings),
+        templates=_templates(definition, settings, outer.templates.directories),
         channels=outer.channels if definition.channels is None else definition.channels,
     )
 
@@ -133,9 +133,10 @@ def _store(backend: SessionBackend, settings: Settings, prefix: str) -> SessionS
     )
 
 
-def _templates(definition: AppDefinition, settings: Settings) -> Templates:
+def _templates(definition: AppDefinition, settings: Settings, outer: Sequence[Directory]) -> Templates:
     names = {**definition.template_names, **settings.template_globals}
-    return Templates(settings.templates, settings.template_filters, names, reload=settings.debug)
+    directories = [settings.templates, *(directory for directory in outer if directory != settings.templates)]
+    return Templates(directories, settings.template_filters, names, reload=settings.debug)
 
 
 class _Chain:

@@ -83,6 +83,10 @@ class Site:
         """Return the route of a WebSocket. Raises 400 and 404."""
         return self.sockets.find("GET", self._segments(request))
 
+    def has_route(self, name: str) -> bool:
+        """Return whether ``url_for`` knows this name."""
+        return name in self.router.routes or name in self.sockets.routes
+
     def url_for(self, name: str, segments: Sequence[object], values: dict[str, object]) -> str:
         """Return the path of a route of HTTP or of WebSockets. Raises ``LookupError`` and ``ValueError``."""
         is_socket = name in self.sockets.routes and name not in self.router.routes

@@ -5,19 +5,21 @@ Each application reads and compiles a template once. Only with ``debug`` are the
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Generator, Iterator, Mapping
+from collections.abc import Awaitable, Callable, Generator, Iterator, Mapping, Sequence
 from contextlib import closing
 from functools import cached_property, lru_cache, partial
 from importlib import import_module
 from os import PathLike
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 if TYPE_CHECKING:
     from jinja2 import Environment, Template
 
 
 DIRECTORY = "templates"  # relative to the working directory
+
+Directory: TypeAlias = str | PathLike[str]
 
 # How many compiled sources are cached: a program's text has few, and those built at run time must not pile up.
 _SOURCES = 256
@@ -26,8 +28,9 @@ _SOURCES = 256
 class Templates:
     """The templates of one ``App``, for any number of threads.
 
-    ``directory`` is relative to the working directory at the time when the first template is needed. ``names`` are
-    values that every template and macro sees; a rendering's ``context`` overrides them. ``reload``: notice changes.
+    ``directories`` are searched one after the other. They are relative to the working directory at the time when the
+    first template is needed. ``names`` are values that every template and macro sees; a rendering's ``context``
+    overrides them. ``reload``: notice changes.
 
     Every method raises ``RuntimeError`` if Jinja2 is not installed and ``LookupError`` if there is no such template.
     Errors of Jinja2 and of the template itself are raised unchanged, with the template's line in the traceback.
@@ -35,13 +38,13 @@ class Templates:
 
     def __init__(
         self,
-        directory: str | PathLike[str],
+        directories: Sequence[Directory],
         filters: Mapping[str, Callable[..., object]] | None = None,
         names: Mapping[str, object] | None = None,
         *,
         reload: bool = False,
     ) -> None:
-        self._directory = directory
+        self.directories = directories
         self._filters = filters or {}
         self._names = names or {}
         self._reload = reload
@@ -87,9 +90,9 @@ class Templates:
         return find if self._reload else lru_cache(maxsize=_SOURCES)(find)
 
     def _open(self, *, is_async: bool) -> Environment:
-        directory = str(Path(self._directory).absolute())
+        directories = [str(Path(directory).absolute()) for directory in self.directories]
         open_environment = _environment_module().open_environment
-        environment: Environment = open_environment(directory, reload=self._reload, is_async=is_async)
+        environment: Environment = open_environment(directories, reload=self._reload, is_async=is_async)
         environment.filters.update(self._filters)
         environment.globals.update(self._names)
         return environment

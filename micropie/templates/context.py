@@ -40,7 +40,7 @@ def _without_app(directory: Path) -> Templates:
     def url_for(*_: object, **__: object) -> str:
         raise LookupError("url_for belongs to an App, and no request is being answered: use app.render(...) here")
 
-    return Templates(directory, names=names_of(url_for))
+    return Templates([directory], names=names_of(url_for))
 
 
 def stream(templates: Templates, name: str, context: dict[str, object]) -> Iterator[str]:

@@ -9,10 +9,10 @@ import jinja2
 from jinja2 import meta, nodes
 
 
-def open_environment(directory: str, *, reload: bool, is_async: bool) -> jinja2.Environment:
-    """Return the environment for the templates in ``directory``, an absolute path."""
+def open_environment(directories: list[str], *, reload: bool, is_async: bool) -> jinja2.Environment:
+    """Return the environment for the templates in ``directories``, absolute paths that are searched in this order."""
     return _Environment(
-        loader=_Loader(directory),
+        loader=_Loader(directories),
         # Always: by file name, as in other frameworks, "a.txt", "a.html.j2" and sources would not be escaped.
         autoescape=True,
         auto_reload=reload,
@@ -47,17 +47,17 @@ class _Environment(jinja2.Environment):
 class _Loader(jinja2.FileSystemLoader):
     def get_source(self, environment: jinja2.Environment, template: str) -> tuple[str, str, Callable[[], bool]]:
         """Return a template's text and file. Errors name the template and the directory, for the log."""
-        directory = self.searchpath[0]
+        places = " and ".join(self.searchpath)
         if not isinstance(template, str) or not template or ".." in template.split("/"):
             raise jinja2.TemplateNotFound(
                 template,
-                f"{template!r} can't name a template: a name is a path below {directory} without '..', "
+                f"{template!r} can't name a template: a name is a path below {places} without '..', "
                 "which the author writes, and never what a client has sent",
             )
         try:
             return super().get_source(environment, template)
         except jinja2.TemplateNotFound:
-            raise jinja2.TemplateNotFound(template, f"there is no template {template!r} in {directory}") from None
+            raise jinja2.TemplateNotFound(template, f"there is no template {template!r} in {places}") from None
         except UnicodeDecodeError as error:
-            error.add_note(f"The template {template!r} in {self.searchpath[0]} must be UTF-8.")
+            error.add_note(f"The template {template!r} in {places} must be UTF-8.")
             raise
