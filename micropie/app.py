@@ -455,7 +455,7 @@ class App:
         apps = _outwards(self)
         if name.startswith("/"):
             name, apps = name[1:], apps[-1:]
-        app = next((app for app in apps if app.compiled().has_route(name)), self)
+        app = next((app for app in apps if app.compiled().has_route(name)), apps[0])
         path = app.compiled().url_for(name, segments, values)
         request = current.get(None)
         if request is None:
