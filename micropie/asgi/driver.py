@@ -22,7 +22,8 @@ async def serve_http(site: Site, scope: Scope, receive: Receive, send: Send) -> 
     """Answer one request. Raises what the flow does not answer: cancellation, a stream that broke in the middle."""
     request = ASGIRequest(scope, receive)
     token = current.set(request)
-    flow: Flow[Answer] | None = None
+    flow: Flow[Answer | Handover] | None = None
+    answer: Answer | Flow[Answer | Handover] | Handover
     try:
         step = start(site, request)
         if isinstance(step, tuple):
@@ -38,18 +39,19 @@ async def serve_http(site: Site, scope: Scope, receive: Receive, send: Send) -> 
                 answer = finish(request, result)
             except Exception as error:
                 answer = fail(request, error)
-        elif isinstance(step, Handover):
-            current.reset(token)  # the mounted application must not see a request that is not its own
-            try:
-                await hand_over(step.mount, step.path, scope, receive, send)
-            finally:
-                token = current.set(request)
-            return
         else:
             answer = step
         if not isinstance(answer, tuple):
-            flow = answer
-            answer = await perform(flow, request)
+            if not isinstance(answer, Handover):
+                flow = answer
+                answer = await perform(flow, request)
+            if isinstance(answer, Handover):
+                current.reset(token)  # the mounted application must not see a request that is not its own
+                try:
+                    await hand_over(answer.mount, answer.path, request.scope_below(), receive, send)
+                finally:
+                    token = current.set(request)
+                return
         status, content_type, length, pairs, body, stream = answer
         if pairs is not NO_OTHER_HEADERS or content_type is None:
             headers = encode_headers(content_type, length, pairs)

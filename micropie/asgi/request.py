@@ -27,6 +27,7 @@ _BODY_HEADERS = frozenset({b"content-type", b"content-length"})
 
 # The schemes of the pages that open WebSockets.
 _PAGE_SCHEMES = {"ws": "http", "wss": "https"}
+_SOCKET_SCHEMES = {page: scheme for scheme, page in _PAGE_SCHEMES.items()}
 
 UNDERSCORE = ord("_")
 PERCENT = ord("%")  # ``37 in raw`` takes a sixth of the time of ``b"%" in raw``
@@ -108,6 +109,15 @@ class ASGIRequest(Request):
     def _server_client(self) -> Address | None:
         host, port = self.scope.get("client") or ("", 0)
         return Address(host, int(port or 0)) if host else None  # granian: the port is text; a UNIX socket has no host
+
+    def scope_below(self) -> Scope:
+        """Return the scope for a mounted application, with the client and the scheme that hooks have set."""
+        if self._client is None and self._scheme is None:
+            return self.scope
+        scheme = self.scheme
+        if self.scope["type"] == "websocket":
+            scheme = _SOCKET_SCHEMES.get(scheme, scheme)
+        return {**self.scope, "client": self.client, "scheme": scheme}
 
     def _server_state(self) -> dict[str, Any]:
         return {name: value for name, value in self.scope.get("state", {}).items() if name != WATCHERS}

@@ -18,7 +18,7 @@ code after it always runs. A yielded value is an answer: ``yield 401, "no"`` bef
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Generator, Sequence
+from collections.abc import Callable, Generator, Iterable, Sequence
 from functools import lru_cache
 from types import AsyncGeneratorType, GeneratorType
 from typing import TYPE_CHECKING, Any, TypeGuard
@@ -31,6 +31,7 @@ from micropie.http.response import Response, as_response
 from micropie.http.streams import has_ended
 from micropie.http.websocket import POLICY, check_code
 from micropie.middleware.base import FlowMiddleware, HttpMiddleware, WebSocketMiddleware
+from micropie.sessions import UnopenedSession
 
 if TYPE_CHECKING:
     from micropie.http.request import Request
@@ -47,9 +48,17 @@ _UNUSED = (
 def run_before(hooks: list[object], request: Request) -> Flow[Any]:
     """Run each hook's part before the handler until one answers; return that answer, or None.
 
-    In ``hooks``, a generator function is replaced by the ``GeneratorMiddleware`` that it began.
+    A session backend that may wait is asked before the first hook that needs the session, so a hook that refuses
+    without it costs the backend nothing. In ``hooks``, a generator function is replaced by the ``GeneratorMiddleware``
+    that it began.
     """
+    store = request.config.sessions
+    session_id = store.find_id(request._cookie_header()) if store.opens_ahead else None
+    if session_id:
+        request._loaded_session = UnopenedSession(session_id)
     for position, hook in enumerate(hooks):
+        if session_id and getattr(hook, "needs_session", True):
+            yield from open_session(request)
         if isinstance(hook, FlowMiddleware):
             answer = hook.before(request)
             if type(answer) is GeneratorType:
@@ -64,6 +73,18 @@ def run_before(hooks: list[object], request: Request) -> Flow[Any]:
         if answer is not None:
             return answer
     return None
+
+
+def open_session(request: Request) -> Flow[None]:
+    """Ask the session backend for the session that ``run_before`` has left unopened, if it has."""
+    session = request._loaded_session
+    if isinstance(session, UnopenedSession) and session.id is not None:
+        request._loaded_session = yield from request.config.sessions.open(session.id)
+
+
+def guards_of(hooks: Iterable[object]) -> list[object]:
+    """Return the hooks that also guard what has no response to change: handshakes of WebSockets, isolated mounts."""
+    return [hook for hook in hooks if getattr(hook, "guards", False)]
 
 
 def run_after(hooks: Sequence[object], request: Request, response: Response) -> Flow[Response]:

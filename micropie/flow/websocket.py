@@ -4,9 +4,10 @@
 the steps, and ends the WebSocket as the returned ``CloseInfo`` says:
 
     1. The path leads to a route.             4. The arguments are bound and the handler runs.
-    2. The session is opened.                 5. ``after_websocket`` hooks run and the session is saved.
-    3. The page's origin is checked and       6. The driver closes the socket, or refuses a handshake
-       ``before_websocket`` hooks run.           that was not accepted.
+    2. Hooks of HTTP that guard run, and      5. ``after_websocket`` hooks run and the session is saved.
+       the session is opened.                 6. The driver closes the socket, or refuses a handshake
+    3. The page's origin is checked and          that was not accepted.
+       ``before_websocket`` hooks run.
 
 A handshake can be refused like a request, with a status and a sentence.
 """
@@ -19,11 +20,11 @@ from typing import NamedTuple, TypeAlias
 
 from micropie.errors import ConnectionClosed, HTTPError, Redirect
 from micropie.execution.steps import AWAIT, Flow, Step
-from micropie.flow.hooks import run_after_websocket, run_before_websocket
+from micropie.flow.hooks import guards_of, open_session, run_after_websocket, run_before, run_before_websocket
 from micropie.http.request import WebSocketRequest
-from micropie.http.response import Answer, Response, encode, error_response, redirect_response
+from micropie.http.response import Answer, Response, as_response, encode, error_response, redirect_response
 from micropie.http.websocket import FAILED, NORMAL, POLICY, is_allowed_origin
-from micropie.middleware.base import FlowMiddleware
+from micropie.routing.config import AppConfig
 from micropie.routing.site import Site
 
 logger = logging.getLogger("micropie")
@@ -79,15 +80,12 @@ def _handshake(site: Site, request: WebSocketRequest, run_handler: RunHandler) -
     request.path_params = [*values.values()] if values else arguments
     request.route = route
     request.config = config = route.config
-    # 2. Session.
-    if config.sessions.opens_ahead:
-        session_id = config.sessions.find_id(request._cookie_header())
-        if session_id:
-            request._loaded_session = yield from config.sessions.open(session_id)
-    # 3. Origin and hooks. The author's hooks see no handshake from another site's page.
-    for hook in config.middlewares:
-        if isinstance(hook, FlowMiddleware) and hook.sees_handshakes:
-            hook.before(request)
+    # 2. Guards and session.
+    close_info = yield from _run_guards(request)
+    if close_info is not None:
+        return close_info
+    yield from open_session(request)
+    # 3. Origin and hooks. The author's hooks for WebSockets see no handshake from another site's page.
     origin = request.origin()
     if origin is not None and not is_allowed_origin(
         origin, request.scheme, request.host, config.settings.websocket_origins
@@ -103,6 +101,30 @@ def _handshake(site: Site, request: WebSocketRequest, run_handler: RunHandler) -
     if len(arguments) != route.plain_args:
         arguments = route.bind(request, arguments, values)
     return AWAIT, run_handler, (route.call, *arguments)
+
+
+def ask_guards(request: WebSocketRequest, config: AppConfig) -> Flow[CloseInfo | None]:
+    """Run the hooks that guard a mounted application's WebSockets. Return how one refuses the handshake, or None."""
+    request.config = config
+    try:
+        return (yield from _run_guards(request))
+    except Exception as error:
+        failure = error
+    try:
+        return _close_info_after_failure(request, failure)
+    finally:
+        del failure
+
+
+def _run_guards(request: WebSocketRequest) -> Flow[CloseInfo | None]:
+    """Run the hooks of HTTP that guard WebSockets. Return how one refuses, or None."""
+    answer = yield from run_before(guards_of(request.config.middlewares), request)
+    if answer is None:
+        return None
+    response = as_response(answer)
+    if response.status < 300:  # it would say that the handshake is all right
+        response.status = 403
+    return CloseInfo(POLICY, "", _encode(response))
 
 
 def _finish(request: WebSocketRequest, close_info: CloseInfo) -> Flow[CloseInfo]:

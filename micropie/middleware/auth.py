@@ -33,6 +33,9 @@ _CONTROLS = re.compile(r"[\x00-\x1f\x7f]")
 
 
 class _AuthMiddleware(FlowMiddleware):
+    guards = True
+    needs_session = True  # ``check`` may look at it
+
     def __init__(self, check: Callable[..., Any], expected: str, realm: str, challenge: str) -> None:
         owner = type(self).__name__
         check_argument(f"{owner}(check)", callable(check), check, expected)

@@ -13,7 +13,16 @@ from micropie.http.response import Response
 
 
 class HttpMiddleware:
-    """Sees each request before its handler and each answer after it: ``app.middlewares.append(Mine())``."""
+    """Sees each request before its handler and each answer after it: ``app.middlewares.append(Mine())``.
+
+    ``guards``: ``before_request`` decides who may enter. It is called for the handshakes of WebSockets, too, for
+    isolated mounts, and for the WebSockets of mounted applications. Set it to True in your class for that.
+    ``needs_session``: whether ``before_request`` may look at the session. Hooks that need none, and come before all
+    that do, run before a session backend is asked.
+    """
+
+    guards = False
+    needs_session = True
 
     def before_request(self, request: Request) -> Any:
         """Run before the handler, and also for paths without a handler.
@@ -37,11 +46,12 @@ class FlowMiddleware:
 
     Each method is a plain function, or a generator that yields steps (``execution/steps.py``) where it may wait.
 
-    ``sees_handshakes``: ``before`` is also called for WebSockets, before their origin is checked, and must be a
-    plain function. It is meant for facts about the connection: which client, which host.
+    ``guards`` and ``needs_session``: see ``HttpMiddleware``. ``before`` of a hook that guards is called for handshakes
+    before their origin is checked, as it may set the client, the scheme and the host.
     """
 
-    sees_handshakes = False
+    guards = False
+    needs_session = False
 
     def before(self, request: Request) -> Any | Flow[Any]:
         """Like ``before_request``. Return None to continue; any other value is answered as a handler's result."""

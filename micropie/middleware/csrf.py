@@ -38,6 +38,8 @@ class CSRFMiddleware(FlowMiddleware):
     Raises ``SetupError`` for a malformed origin or path.
     """
 
+    needs_session = True
+
     def __init__(self, *, trusted_origins: Iterable[str] = (), exempt: Iterable[str] = ()) -> None:
         self._trusted = checked_origins(trusted_origins, "trusted_origins")
         if isinstance(exempt, str):

@@ -52,7 +52,7 @@ class ProxyHeaders(FlowMiddleware):
     Raises ``SetupError`` for a malformed address, and if every address is trusted without ``hops``.
     """
 
-    sees_handshakes = True
+    guards = True
 
     def __init__(
         self, *, trusted: Iterable[str], hops: int | None = None, host: bool = False, forwarded: bool = False

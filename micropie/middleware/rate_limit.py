@@ -50,7 +50,11 @@ class RateLimit(FlowMiddleware):
     limits with the same numbers on one store count together. ``when_unreachable``: what happens while the store is out
     of reach: ``"allow"`` lets all requests through, ``"refuse"`` answers 503, for limits that protect something.
     An outage is logged once; every 5 seconds one request tries the store again.
+
+    Handshakes of WebSockets and requests to mounted applications count, too, unless ``guards`` is set to False.
     """
+
+    guards = True
 
     def __init__(
         self,
@@ -77,6 +81,7 @@ class RateLimit(FlowMiddleware):
         self._prefix = f"{limit}/{per:g}:"
         self._key = key or client_address
         self._exempt = exempt
+        self.needs_session = key is not None or exempt is not None  # they may look at it
         store = MemoryRates() if store is None else store
         self._hit = store.hit
         self._kind = kind_of(store.hit, IO if getattr(store, "blocking", True) else INLINE)

@@ -24,7 +24,7 @@ class TrustedHosts(FlowMiddleware):
     difference. Raises ``SetupError`` for anything else.
     """
 
-    sees_handshakes = True
+    guards = True
 
     def __init__(self, *hosts: str) -> None:
         if not hosts:

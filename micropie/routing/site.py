@@ -145,13 +145,17 @@ class MountRoute(Route):
 
 @final
 class Handover:
-    """The result of a search that finds a mounted application which answers the server's call by itself."""
+    """The result of a search that finds a mounted application which answers the server's call by itself.
 
-    __slots__ = ("mount", "path")
+    ``config`` has the hooks that guard it.
+    """
 
-    def __init__(self, mount: Mount, path: MountedPath) -> None:
+    __slots__ = ("config", "mount", "path")
+
+    def __init__(self, mount: Mount, path: MountedPath, config: AppConfig) -> None:
         self.mount = mount
         self.path = path
+        self.config = config
 
 
 # The value that belongs to the prefix of a mount.
@@ -190,7 +194,7 @@ class MountingSite(Site):
             return entry.find(request)
         path = mounted_path_of(request.root_path, entry.prefix, raw_path)
         if entry.mount.isolated:
-            return Handover(entry.mount, path)
+            return Handover(entry.mount, path, entry.config)
         return entry, (entry, request, path), NO_VALUES
 
     def config_of(self, request: Request) -> AppConfig:
@@ -206,7 +210,7 @@ class MountingSite(Site):
             return entry
         if entry is None or entry.mount.kind == WSGI:
             return self
-        return Handover(entry.mount, mounted_path_of(request.root_path, entry.prefix, raw_path))
+        return Handover(entry.mount, mounted_path_of(request.root_path, entry.prefix, raw_path), entry.config)
 
 
 def delegate_route(request: Request) -> tuple[MountRoute, Request, MountedPath]:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from micropie.sessions.backend import SessionBackend
 from micropie.sessions.memory import InMemorySessionBackend
 from micropie.sessions.session import Changes, Session
+from micropie.sessions.session import UnopenedSession as UnopenedSession  # for the flow, not for authors
 from micropie.sessions.store import SessionStore
 
 if TYPE_CHECKING:

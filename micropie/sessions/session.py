@@ -169,6 +169,17 @@ class _SealedSession(Session):
     update_atomic = regenerate = _refuse
 
 
+class UnopenedSession(Session):
+    """An empty session in place of one that was not opened yet. What is written to it is discarded.
+
+    Hooks and error pages see it if a hook has refused the request before a session backend was asked.
+    """
+
+    __slots__ = ()
+
+    changed = False
+
+
 class _CookielessSession(_SealedSession):
     """A session of a WebSocket that was accepted without its cookie."""
 

@@ -44,7 +44,8 @@ def serve_http(site: Site, environ: Environ, start_response: StartResponse, cont
     """Answer one request. Runs in ``context``, a copy: what is set in it must not reach the thread's next request."""
     request = WSGIRequest(environ)
     token = current.set(request)
-    flow: Flow[Answer] | None = None
+    flow: Flow[Answer | Handover] | None = None
+    answer: Answer | Flow[Answer | Handover] | Handover
     try:
         step = start(site, request)
         if isinstance(step, tuple):
@@ -54,15 +55,18 @@ def serve_http(site: Site, environ: Environ, start_response: StartResponse, cont
                 answer = finish(request, result)
             except Exception as error:
                 answer = fail(request, error)
-        elif isinstance(step, Handover):
-            current.reset(token)  # the mounted application must not see a request that is not its own
-            chunks: Iterable[bytes] = step.mount.target(environ_below(request, step.path), start_response)
-            return chunks
         else:
             answer = step
         if not isinstance(answer, tuple):
-            flow = answer
-            answer = perform(flow, request)
+            if not isinstance(answer, Handover):
+                flow = answer
+                answer = perform(flow, request)
+            if isinstance(answer, Handover):
+                current.reset(token)  # the mounted application must not see a request that is not its own
+                environ_of_mount = environ_below(request, answer.path)
+                request.close()
+                chunks: Iterable[bytes] = answer.mount.target(environ_of_mount, start_response)
+                return chunks
         status, content_type, length, pairs, body, stream = answer
         if content_type is not None and length is not None:
             headers = [*pairs, ("content-type", content_type), _LENGTHS[length]]

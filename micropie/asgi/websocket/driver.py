@@ -12,7 +12,7 @@ from micropie.asgi.websocket.connection import DENIAL, Connection
 from micropie.asgi.websocket.websocket import WebSocket
 from micropie.execution.context import current
 from micropie.execution.loop import CLEAN_UP_WITHIN
-from micropie.flow.websocket import cleanup, handle_websocket
+from micropie.flow.websocket import CloseInfo, ask_guards, cleanup, handle_websocket
 from micropie.http.types import Receive, Scope, Send
 from micropie.mounts.asgi_in_asgi import hand_over
 from micropie.routing.site import Handover, Site
@@ -23,7 +23,7 @@ async def serve_websocket(site: Site, scope: Scope, receive: Receive, send: Send
     request = ASGIWebSocketRequest(scope)
     routes = site.socket_routes(request)
     if isinstance(routes, Handover):
-        await hand_over(routes.mount, routes.path, scope, receive, send)
+        await _serve_mounted(routes, request, receive, send)
         return
     message = await receive()
     if message["type"] != "websocket.connect":  # the client has left already
@@ -33,13 +33,31 @@ async def serve_websocket(site: Site, scope: Scope, receive: Receive, send: Send
     token = current.set(request)
     try:
         try:
-            code, reason, answer = await perform(handle_websocket(routes, request, run_handler), request)
+            close_info = await perform(handle_websocket(routes, request, run_handler), request)
         except BaseException:
             with move_on_after(CLEAN_UP_WITHIN, shield=True):
                 await perform(cleanup(request), request)
             raise
-        can_deny = DENIAL in (scope.get("extensions") or ())
-        await connection.finish(code, reason, answer if can_deny else None)
+        await _finish(connection, request, close_info)
     finally:
         current.reset(token)
         await close_request(request)
+
+
+async def _serve_mounted(handover: Handover, request: ASGIWebSocketRequest, receive: Receive, send: Send) -> None:
+    """Let a mounted application serve a WebSocket, unless a hook refuses the handshake."""
+    token = current.set(request)
+    try:
+        refusal = await perform(ask_guards(request, handover.config), request)
+    finally:
+        current.reset(token)
+        await close_request(request)
+    if refusal is None:
+        await hand_over(handover.mount, handover.path, request.scope_below(), receive, send)
+    elif (await receive())["type"] == "websocket.connect":
+        await _finish(Connection(request, receive, send), request, refusal)
+
+
+async def _finish(connection: Connection, request: ASGIWebSocketRequest, close_info: CloseInfo) -> None:
+    can_deny = DENIAL in (request.scope.get("extensions") or ())
+    await connection.finish(close_info.code, close_info.reason, close_info.answer if can_deny else None)
