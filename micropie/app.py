@@ -14,7 +14,7 @@ from urllib.parse import quote
 from micropie.asgi.dispatch import serve as serve_asgi
 from micropie.asgi.driver import serve_http as answer_asgi
 from micropie.asgi.lifespan import ASGIState
-from micropie.asgi.request import WATCHERS
+from micropie.asgi.request import watchers_of
 from micropie.asgi.websocket.driver import serve_websocket
 from micropie.channels import Channels
 from micropie.errors import Redirect, SetupError
@@ -194,7 +194,7 @@ class App:
         site = self._micropie_asgi.site
         if site is not None:
             kind = scope["type"]
-            if kind == "http" and (not site.has_mounts or WATCHERS in (scope.get("state") or ())):
+            if kind == "http" and (not site.has_mounts or watchers_of(scope) is not None):
                 return answer_asgi(site, scope, receive, send)
             if kind == "websocket":
                 return serve_websocket(site, scope, receive, send)

@@ -8,7 +8,7 @@ from anyio import Lock, create_task_group
 
 from micropie.asgi.driver import serve_http
 from micropie.asgi.lifespan import ASGIState, serve_lifespan
-from micropie.asgi.request import WATCHERS, watchers_of
+from micropie.asgi.request import WATCHERS, Watchers, watchers_of
 from micropie.asgi.sending import encode_headers
 from micropie.asgi.steps import perform
 from micropie.asgi.websocket.driver import serve_websocket
@@ -78,7 +78,8 @@ async def _serve_with_watchers(site: Site, scope: Scope, receive: Receive, send:
     failure: Exception | None = None
     async with create_task_group() as group:
         try:
-            await serve_http(site, {**scope, "state": {**scope.get("state", {}), WATCHERS: group}}, receive, send)
+            state = {**scope.get("state", {}), WATCHERS: Watchers(group)}
+            await serve_http(site, {**scope, "state": state}, receive, send)
         except Exception as error:  # raised below: the group would wrap it
             failure = error
     try:

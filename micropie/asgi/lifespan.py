@@ -17,7 +17,7 @@ from types import FrameType
 
 import anyio
 
-from micropie.asgi.request import WATCHERS
+from micropie.asgi.request import WATCHERS, Watchers
 from micropie.asgi.steps import perform
 from micropie.execution.loop import CLEAN_UP_WITHIN
 from micropie.execution.wake import threadsafe_scheduler
@@ -40,20 +40,23 @@ class ASGIState:
 
 
 async def serve_lifespan(app: Application, state: ASGIState, scope: Scope, receive: Receive, send: Send) -> None:
-    """Start, tell the server, wait for its shutdown message and stop, all in this task: cancel scopes need that."""
+    """Start, tell the server, wait for its shutdown message and stop, all in this task: cancel scopes need that.
+
+    What fails is raised when the server has been told: test clients show it, servers ignore it.
+    """
     await receive()
     try:
         site = app.compiled()
         lifecycle = app.lifecycle((ASGI, APP))
     except Exception as error:
         await _send_failed("startup", error, send)
-        return
+        raise
     context = LifespanContext(site.config)
     try:
         await perform(lifecycle.start(), context)
     except Exception as error:
         await _send_failed("startup", error, send)
-        return
+        raise
     except BaseException:
         await _stop_cancelled(lifecycle, context)
         raise
@@ -74,20 +77,24 @@ async def serve_lifespan(app: Application, state: ASGIState, scope: Scope, recei
         await perform(lifecycle.stop(), context)
     except Exception as error:
         await _send_failed("shutdown", error, send)
-    else:
-        await send({"type": "lifespan.shutdown.complete"})
+        raise
+    await send({"type": "lifespan.shutdown.complete"})
 
 
 async def _live(scope: Scope, receive: Receive, send: Send) -> None:
     """Tell the server that the start is complete, and wait for its shutdown message. Meanwhile requests can start tasks
     in the task group that is opened here.
     """
-    async with anyio.create_task_group() as watchers:
+    async with anyio.create_task_group() as group:
+        watchers = Watchers(group)
         if "state" in scope:
             scope["state"][WATCHERS] = watchers
-        await send({"type": "lifespan.startup.complete"})
-        await receive()
-        watchers.cancel_scope.cancel()
+        try:
+            await send({"type": "lifespan.startup.complete"})
+            await receive()
+        finally:
+            watchers.group = None
+        group.cancel_scope.cancel()
 
 
 async def _stop_cancelled(lifecycle: Lifecycle, context: LifespanContext) -> None:

@@ -20,7 +20,7 @@ from micropie.http.urls import escaped_path, raw_path_below
 
 Value = TypeVar("Value")
 
-# The key in ``scope["state"]`` of the task group that the lifespan made for this worker's watchers.
+# The key in ``scope["state"]`` of the ``Watchers`` that the lifespan made for this worker.
 WATCHERS = "micropie.watchers"
 
 _BODY_HEADERS = frozenset({b"content-type", b"content-length"})
@@ -31,6 +31,15 @@ _SOCKET_SCHEMES = {page: scheme for scheme, page in _PAGE_SCHEMES.items()}
 
 UNDERSCORE = ord("_")
 PERCENT = ord("%")  # ``37 in raw`` takes a sixth of the time of ``b"%" in raw``
+
+
+class Watchers:
+    """Has the task group of the tasks that watch clients. Servers copy the state, so it may outlive the lifespan."""
+
+    __slots__ = ("group",)
+
+    def __init__(self, group: TaskGroup) -> None:
+        self.group: TaskGroup | None = group
 
 
 class SharedReceive:
@@ -265,7 +274,8 @@ class ASGIRequest(Request):
 def watchers_of(scope: Scope) -> TaskGroup | None:
     """See ``ASGIRequest.watchers``."""
     state = scope.get("state")
-    return state.get(WATCHERS) if state else None
+    held: Watchers | None = state.get(WATCHERS) if state else None
+    return held.group if held is not None else None
 
 
 class ASGIWebSocketRequest(ASGIRequest, WebSocketRequest):

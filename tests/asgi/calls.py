@@ -96,7 +96,7 @@ class Call:
 
 
 class Lifespan:
-    """The server's side of a lifespan: `start` and `stop` give what the application answered."""
+    """The server's side of a lifespan: `say` gives what the application answered, `raised` what it raised after a failure."""
 
     def __init__(self, app: Any, state: dict[str, Any] | None = None) -> None:
         self.scope: Message = {"type": "lifespan", "asgi": {"version": "3.0", "spec_version": "2.0"}}
@@ -105,9 +105,20 @@ class Lifespan:
         self._app = app
         self._to_app = anyio.create_memory_object_stream[Message](2)
         self._from_app = anyio.create_memory_object_stream[Message](2)
+        self._failed = False
+        self.raised: Exception | None = None
 
     async def run(self) -> None:
-        await self._app(self.scope, self._to_app[1].receive, self._from_app[0].send)
+        try:
+            await self._app(self.scope, self._to_app[1].receive, self._send)
+        except Exception as error:
+            if not self._failed:
+                raise
+            self.raised = error
+
+    async def _send(self, message: Message) -> None:
+        self._failed = message["type"].endswith(".failed")
+        await self._from_app[0].send(message)
 
     async def say(self, phase: str) -> Message:
         await self._to_app[0].send({"type": f"lifespan.{phase}"})

@@ -50,6 +50,8 @@ async def around(app: Any, state: dict[str, Any] | None, inside: Any = None) -> 
         if answers[0]["type"].endswith("complete"):
             answers.append(await lifespan.say("shutdown"))
     lifespan.close()
+    if lifespan.raised is not None:
+        answers.append({"raised": repr(lifespan.raised)})
     return answers
 
 
@@ -112,7 +114,10 @@ def test_R71_a_failed_start_up_says_what_failed(backend: str) -> None:
 
     app.startup_handlers.append(fail)
     answers = run(backend, around, app, None)
-    assert answers == [{"type": "lifespan.startup.failed", "message": "ConnectionError: no database"}]
+    assert answers == [
+        {"type": "lifespan.startup.failed", "message": "ConnectionError: no database"},
+        {"raised": "ConnectionError('no database')"},
+    ]
     assert app.log == ["enter", "leave"]
 
 
@@ -121,8 +126,9 @@ def test_R71_an_application_that_cannot_be_built_fails_to_start(backend: str) ->
     app = App()
     app.get("/x")(lambda: "one")
     app.get("/x")(lambda: "two")
-    (answer,) = run(backend, around, app, None)
+    answer, failure = run(backend, around, app, None)
     assert answer["type"] == "lifespan.startup.failed"
+    assert failure["raised"].startswith("SetupError")
     assert "/x" in answer["message"]
 
 

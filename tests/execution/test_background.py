@@ -16,7 +16,7 @@ import anyio.lowlevel
 import pytest
 
 from micropie import App, HTTPError, ResponseError, UploadFile, inline, request, where
-from micropie.asgi.request import WATCHERS
+from micropie.asgi.request import WATCHERS, Watchers
 from micropie.execution.background import wait_for_tasks
 from micropie.execution.portal import close_portals
 from micropie.sessions import SQLiteSessionBackend
@@ -308,7 +308,7 @@ def test_they_run_when_the_lifespan_is_over(app: Root, backend: str) -> None:
     async def main() -> None:
         async with anyio.create_task_group() as tasks:
             pass
-        assert (await asgi_get(app, "/several", state={WATCHERS: tasks})).body == b"answered"
+        assert (await asgi_get(app, "/several", state={WATCHERS: Watchers(tasks)})).body == b"answered"
         assert [entry for entry, _ in app.diary] == [1, 2, 3, 4, 5]
 
     run(backend, main)
