@@ -74,6 +74,14 @@ class MethodNotAllowed(HTTPError):
         super().__init__(405, f"This resource answers {allow} only.", [("Allow", allow)])
 
 
+def websockets_need_asgi() -> HTTPError:
+    """Return the refusal of a WebSocket's handshake under WSGI.
+
+    It has no Upgrade header, which RFC 9110, section 15.5.22, asks for: PEP 3333 forbids it.
+    """
+    return HTTPError(426, "This is for WebSockets, which need an ASGI server.")
+
+
 class Redirect(Exception):
     """Send the client to ``location`` with ``status``: 301, 302, 303 (the default), 307 or 308.
 

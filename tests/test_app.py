@@ -61,8 +61,8 @@ def test_the_instance_s_call_is_for_asgi_and_python_s_call_for_both() -> None:
     heads: list[Any] = []
     body = Hello()(environ, lambda status, headers, exc_info=None: heads.append((status, dict(headers))))
     assert b"".join(body) == b"hello"
-    described = {"content-type": "text/html; charset=utf-8", "content-length": "5"}
-    assert heads == [("200 OK", {**described, "x-content-type-options": "nosniff"})]
+    described = {"Content-Type": "text/html; charset=utf-8", "Content-Length": "5"}
+    assert heads == [("200 OK", {**described, "X-Content-Type-Options": "nosniff"})]
 
 
 def test_a_scope_that_asgi_does_not_know_is_refused() -> None:

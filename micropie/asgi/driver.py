@@ -52,6 +52,10 @@ async def serve_http(site: Site, scope: Scope, receive: Receive, send: Send) -> 
                 finally:
                     token = current.set(request)
                 return
+            if request.broken_off:  # the client has left, so nobody gets the answer
+                for cleanup in request._cleanup_steps():
+                    await perform_cleanup(cleanup, request)
+                return
         status, content_type, length, pairs, body, stream = answer
         if pairs is not NO_OTHER_HEADERS or content_type is None:
             headers = encode_headers(content_type, length, pairs)

@@ -78,6 +78,12 @@ class Response:
         return f"<Response {self.status}>"
 
 
+class GivenStatus(int):
+    """The status of a mounted application's answer: any from 100 to 999, with a reason if the application gives one."""
+
+    reason = ""
+
+
 class FileReference:
     """A body that is a file not opened yet: ``static_file`` returns it, ``files/static.py`` opens it.
 
@@ -175,12 +181,8 @@ def encode(response: Response, stream: Stream | None, head_only: bool, text_type
     ``stream`` is the body if it comes in chunks. ``head_only`` is true for HEAD, which gets the head of GET's answer
     (RFC 9110, section 9.3.2) and no body. ``text_type`` is the content type of what is not JSON and states none.
     """
-    status = response.status
-    # 1xx belongs to the server; 101 would turn the connection into another protocol.
-    if isinstance(status, bool) or not (isinstance(status, int) and 200 <= status <= 599):
-        raise ResponseError(f"an answer's status is a whole number from 200 to 599, not {status!r}")
-    status = int(status)
-    headers, content_type, length = checked_headers(response.headers.pairs)
+    status = _checked_status(response.status)
+    headers, content_type, length = checked_headers(response.headers.pairs, type(status) is GivenStatus)
     if content_type is None and response.content_type:
         content_type = check_value("content-type", response.content_type)
     body, is_json = encode_body(response.body if stream is None else None, content_type)
@@ -201,6 +203,16 @@ def encode(response: Response, stream: Stream | None, head_only: bool, text_type
     elif type(stream.source) is FileRange:
         length = stream.source.length
     return status, content_type, length, pairs, b"" if head_only else body, stream
+
+
+def _checked_status(status: object) -> int:
+    """Return a status that can be sent, a mounted application's as it is."""
+    if type(status) is GivenStatus and 100 <= status <= 999:
+        return status
+    # 1xx belongs to the server; 101 would turn the connection into another protocol.
+    if isinstance(status, bool) or not (isinstance(status, int) and 200 <= status <= 599):
+        raise ResponseError(f"an answer's status is a whole number from 200 to 599, not {status!r}")
+    return int(status)
 
 
 def encode_body(body: object, content_type: str | None) -> tuple[bytes, bool]:
@@ -244,10 +256,13 @@ def _other_charset(content_type: str) -> str | None:
     return found[1] if found and found[1].lower() not in ("utf-8", "utf8") else None
 
 
-def checked_headers(pairs: Iterable[tuple[str, str]]) -> tuple[HeaderPairs, str | None, int | None]:
+def checked_headers(
+    pairs: Iterable[tuple[str, str]], is_given: bool = False
+) -> tuple[HeaderPairs, str | None, int | None]:
     """Check headers. Return them with names in lower case; apart from them Content-Type and Content-Length, or None.
 
-    Headers of the connection are left out, with a warning in the log.
+    Headers of the connection are left out, with one warning in the log for each name. ``is_given``: they are a mounted
+    application's, whose Location stays as it is.
 
     Raises ``ResponseError`` for a name or value that is not text, is not latin-1 or has control characters.
     """
@@ -258,13 +273,13 @@ def checked_headers(pairs: Iterable[tuple[str, str]]) -> tuple[HeaderPairs, str 
             key = _key_of(name) if isinstance(name, str) else None
             if key is None:
                 raise ResponseError(f"{name!r} can't be the name of a header")
-            text = check_value(key, value)
+            text = check_value(key, value, is_given)
             if key == "content-type":
                 content_type = text
             elif key == "content-length":
                 length = int(text) if text.isascii() and text.isdigit() else None
             elif key in _HOP_BY_HOP:
-                logger.warning("header %r is the server's to send: left out", name)
+                warn_once(name)
             else:
                 headers.append((key, text))
     except (TypeError, ValueError):
@@ -272,16 +287,21 @@ def checked_headers(pairs: Iterable[tuple[str, str]]) -> tuple[HeaderPairs, str 
     return headers, content_type, length
 
 
+@lru_cache(maxsize=64)  # each answer of an application may have it
+def warn_once(name: str) -> None:
+    logger.warning("header %r is the server's to send: left out", name)
+
+
 @lru_cache(maxsize=1024)  # names are few and the same in every answer
 def _key_of(name: str) -> str | None:
     return name.lower() if TOKEN.fullmatch(name) else None
 
 
-def check_value(name: str, value: object) -> str:
-    """Return ``value`` if header ``name`` may have it; a Location is turned from an IRI into a URI."""
+def check_value(name: str, value: object, is_given: bool = False) -> str:
+    """Return ``value`` if header ``name`` may have it; a Location is turned from an IRI into a URI, unless given."""
     if not isinstance(value, str):
         raise ResponseError(f"header {name!r} is text, not {type(value).__name__}: {value!r}")
-    if name == "location":
+    if name == "location" and not is_given:
         if any(character < " " or character == "\x7f" for character in value):
             raise ResponseError(f"header {name!r} has a control character: {value!r}")
         return quote(value, safe=_URL_SAFE)
@@ -343,4 +363,5 @@ def start_failed(head_only: bool) -> Answer:
 
 def status_line(status: int) -> str:
     """Return ``"404 Not Found"`` for 404. PEP 3333 wants a reason, even for a status without one."""
-    return f"{status} {PHRASES.get(status) or f'Status {status}'}"
+    given = status.reason if isinstance(status, GivenStatus) else ""
+    return f"{status} {given or PHRASES.get(status) or f'Status {status}'}"

@@ -71,6 +71,7 @@ class Stream:
     def fetch_first(self, on_loop: bool, chunk: object = PENDING) -> Flow[None]:
         """Fetch chunks until one has content; the head waits for it.
 
+        A source with ``may_begin_empty`` is a mounted application's body: it gives b"" to have its head sent at once.
         ``on_loop``: whether the flow runs on an event loop. ``chunk`` is one that was fetched already.
         """
         if type(self.source) is FileRange:  # its first chunk was read when it was opened
@@ -85,7 +86,7 @@ class Stream:
                     chunk = END
             if chunk is not END and type(chunk) is not bytes:
                 chunk = yield from self._convert(chunk)
-            self.first = chunk or PENDING
+            self.first = chunk if chunk or getattr(self.source, "may_begin_empty", False) else PENDING
             chunk = PENDING
 
     def _convert(self, chunk: object) -> Flow[bytes]:

@@ -6,15 +6,22 @@ application that need no waiting: its scope, and the checks of the messages that
 
 from __future__ import annotations
 
+import logging
 from collections.abc import AsyncIterator, Iterator
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 from anyio import move_on_after
 
+from micropie.errors import ResponseError
 from micropie.execution.loop import CLEAN_UP_WITHIN
-from micropie.http.response import Response
+from micropie.http.response import GivenStatus, Response
 from micropie.http.types import Message, Scope
 from micropie.mounts.prefixes import Mount, MountedPath
+
+if TYPE_CHECKING:
+    from micropie.http.request import Request
+
+logger = logging.getLogger("micropie")
 
 
 class PendingAnswer(Protocol):
@@ -55,67 +62,99 @@ async def wait_for_head(answer: PendingAnswer, is_head: bool) -> Response:
         with move_on_after(CLEAN_UP_WITHIN, shield=True):
             await answer.stop()
         raise
-    if more or is_head or not _has_stated_length(response):
-        response.body = _Chunks(answer, chunk, more)
+    length = None if is_head else _stated_length(response)
+    if more or is_head or length not in (None, len(chunk)):
+        response.body = _Chunks(answer, chunk, more, length)
     else:
         await answer.stop()
     return response
 
 
-def block_for_head(answer: BlockingAnswer, in_chunks: bool) -> Response:
+def block_for_head(answer: BlockingAnswer, request: Request, in_chunks: bool = False) -> Response:
     """Return the response when its first chunk has arrived, as ``wait_for_head`` does in a task.
 
-    ``in_chunks``: the body is a stream even if it has only one chunk, as it must be for HEAD.
+    ``in_chunks``: the body is a stream even if it has only one chunk.
     """
+    is_head = request.method == "HEAD"
     try:
         chunk, more = answer.take()
         response = answer.response(chunk)
     except BaseException:
         answer.close()
         raise
-    if more or in_chunks or not _has_stated_length(response):
-        response.body = _BlockingChunks(answer, chunk, more)
+    length = None if is_head else _stated_length(response)
+    if more or is_head or in_chunks or length not in (None, len(chunk)):
+        response.body = _BlockingChunks(answer, chunk, more, length)
     else:
-        answer.close()
+        request.on_close(answer.close)  # the client gets its answer first
     return response
 
 
-def _has_stated_length(response: Response) -> bool:
-    """Return whether the body, which is bytes, is as long as the Content-Length says. True without a Content-Length.
-
-    An application's wrong length is sent unchanged: the server notices it.
-    """
-    length = str(len(response.body))
-    return response.headers.get("content-length", length) == length
+def _stated_length(response: Response) -> int | None:
+    """Return the length that the body must have; None without a Content-Length, or where nothing follows the head."""
+    stated = response.headers.get("content-length") or ""
+    is_bodyless = response.status in (204, 304)
+    return int(stated) if stated.isascii() and stated.isdigit() and not is_bodyless else None
 
 
-class _Chunks(AsyncIterator[bytes]):
-    """The body of an answer of several chunks."""
+class _Body:
+    """The body of an answer of several chunks, cut where it is longer than its Content-Length, as PEP 3333 wants it."""
 
-    def __init__(self, answer: PendingAnswer, first: bytes, more: bool) -> None:
+    may_begin_empty = True  # the application has sent its head, and makes its first chunk yet
+
+    def __init__(self, first: bytes, more: bool, length: int | None) -> None:
+        self._first: bytes | None = first
+        self._more = more
+        self._left = length
+
+    def _bounded(self, chunk: bytes) -> bytes:
+        """Return what may be sent of ``chunk``, which is b"" at the end. Raises ``ResponseError`` if it comes early."""
+        if self._left is None:
+            return chunk
+        if self._left and not chunk and not self._more:
+            raise ResponseError(f"the mounted application's body is {self._left} bytes less than its Content-Length")
+        if len(chunk) > self._left:
+            logger.warning("the mounted application's body is longer than its Content-Length: cut")
+            chunk = chunk[: self._left]
+        self._left -= len(chunk)
+        return chunk
+
+
+class _Chunks(_Body, AsyncIterator[bytes]):
+    def __init__(self, answer: PendingAnswer, first: bytes, more: bool, length: int | None) -> None:
+        super().__init__(first, more, length)
         self._take, self.aclose = answer.take, answer.stop
-        self._first, self._more = first, more
 
     async def __anext__(self) -> bytes:
-        chunk, self._first = self._first, b""
-        while self._more and not chunk:
-            chunk, self._more = await self._take()
+        chunk, self._first = self._first, None
+        if chunk is None:
+            chunk = b""
+            while self._more and not chunk:
+                chunk, self._more = await self._take()
+        elif not chunk and self._more:
+            return chunk
+        chunk = self._bounded(chunk)
         if not chunk:
             raise StopAsyncIteration
         return chunk
 
 
-class _BlockingChunks(Iterator[bytes]):
+class _BlockingChunks(_Body, Iterator[bytes]):
     """The same for a thread."""
 
-    def __init__(self, answer: BlockingAnswer, first: bytes, more: bool) -> None:
+    def __init__(self, answer: BlockingAnswer, first: bytes, more: bool, length: int | None) -> None:
+        super().__init__(first, more, length)
         self._take, self.close = answer.take, answer.close
-        self._first, self._more = first, more
 
     def __next__(self) -> bytes:
-        chunk, self._first = self._first, b""
-        while self._more and not chunk:
-            chunk, self._more = self._take()
+        chunk, self._first = self._first, None
+        if chunk is None:
+            chunk = b""
+            while self._more and not chunk:
+                chunk, self._more = self._take()
+        elif not chunk and self._more:
+            return chunk
+        chunk = self._bounded(chunk)
         if not chunk:
             raise StopIteration
         return chunk
@@ -147,7 +186,12 @@ class ASGIAnswer:
         """Return the response with ``body``. A chunk must have been accepted."""
         start = self._start or {}
         pairs = [(name.decode("latin-1"), value.decode("latin-1")) for name, value in start.get("headers", ())]
-        return Response(body, start.get("status", 0), pairs, content_type="")
+        return Response(body, GivenStatus(start.get("status", 0)), pairs, content_type="")
+
+
+def log_late_failure(mount: Mount, failure: BaseException) -> None:
+    """Log what a mounted application raised when its answer was complete, in a task that runs in the background."""
+    logger.error("%s: the mounted application failed after its answer", mount.prefix, exc_info=failure)
 
 
 def moved_scope(scope: Scope, mount: Mount, mounted_path: MountedPath) -> Scope:

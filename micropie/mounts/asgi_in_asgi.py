@@ -25,7 +25,7 @@ from micropie.errors import ClientDisconnect, ResponseError
 from micropie.execution.loop import LEAVE_WITHIN
 from micropie.http.response import Response
 from micropie.http.types import Message, Receive, Scope, Send
-from micropie.mounts.answering import ASGIAnswer, moved_scope, wait_for_head
+from micropie.mounts.answering import ASGIAnswer, log_late_failure, moved_scope, wait_for_head
 from micropie.mounts.prefixes import Mount, MountedPath
 
 if TYPE_CHECKING:
@@ -37,23 +37,32 @@ async def answer_of_asgi(mount: Mount, mounted_path: MountedPath, request: ASGIR
     watchers = request.watchers
     if watchers is None:  # for a site with mounts the driver makes a task group
         raise RuntimeError("a hook can hand over only under a server with lifespan; mount the application instead")
-    scope = moved_scope({**request.scope, "extensions": {}}, mount, mounted_path)
+    scope = moved_scope(request.scope, mount, mounted_path)
+    extensions = request.scope.get("extensions") or {}
+    # Those of other names describe the connection. These announce messages that hooks would not see.
+    scope["extensions"] = {name: extensions[name] for name in extensions if not name.startswith("http.response.")}
     scope["scheme"], scope["client"] = request.scheme, request.client
     call = _Call(mount, request)
     watchers.start_soon(call.run, scope)
     return await wait_for_head(call, request.method == "HEAD")
 
 
+_NO_CHUNK = (b"", True)
+
+
 class _Call:
     """One call of an application, with its ``receive`` and ``send``. The request's task calls ``take`` and ``stop``."""
 
     def __init__(self, mount: Mount, request: ASGIRequest) -> None:
-        self._target = mount.target
+        self._mount = mount
         self._request = request
         self._body = request._body_so_far()
         self._answer = ASGIAnswer()
         self.response = self._answer.response
         self._scope = CancelScope()
+        self._begun = Event()  # it has sent its head, or has ended
+        self._first = _NO_CHUNK
+        self._is_taken = False  # whether the request's task has come for the first chunk, or wants none
         self._ended = Event()
         self._failure: BaseException | None = None
         self._receiving: CancelScope | None = None  # while the application waits for a message
@@ -66,13 +75,17 @@ class _Call:
         """Call the application. ``take`` raises its exception."""
         try:
             with self._scope:
-                await self._target(scope, self._receive, self._send)
+                await self._mount.target(scope, self._receive, self._send)
         except get_cancelled_exc_class():
             raise
         except BaseException as error:  # the task group is shared by all requests: nothing may end it
-            self._failure = error
+            if self._answer.is_complete:
+                log_late_failure(self._mount, error)
+            else:
+                self._failure = error
         finally:
             self._sender.close()
+            self._begun.set()
             self._ended.set()
 
     async def _receive(self) -> Message:
@@ -94,6 +107,10 @@ class _Call:
         """Hand over a chunk. Raises ``OSError`` if the client has left, as servers do (ASGI 2.4)."""
         chunk = self._answer.accept(message)
         if chunk is None:
+            self._begun.set()
+            return
+        if not self._is_taken and self._first is _NO_CHUNK:
+            self._first = chunk
             return
         try:
             await self._sender.send(chunk)
@@ -103,7 +120,16 @@ class _Call:
     # -- in the request's task -----------------------------------------------------------------------------------
 
     async def take(self) -> tuple[bytes, bool]:
-        """Return the next chunk and whether more may follow (``PendingAnswer``)."""
+        """Return the next chunk and whether more may follow (``PendingAnswer``).
+
+        The first is empty if the application waits for something between its head and its first chunk.
+        """
+        if not self._is_taken:
+            await self._begun.wait()
+            self._is_taken = True
+            if not self._ended.is_set() or self._first is not _NO_CHUNK:
+                first, self._first = self._first, _NO_CHUNK
+                return first
         try:
             return await self._receiver.receive()
         except EndOfStream:
@@ -126,6 +152,7 @@ class _Call:
                 with move_on_after(LEAVE_WITHIN):
                     await self._ended.wait()
         finally:
+            self._is_taken = True
             self._receiver.close()
             if not self._answer.is_complete:
                 self._scope.cancel()

@@ -10,7 +10,6 @@ A round trip to the loop costs more than most answers take, so an answer in one 
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from functools import partial
 from queue import Empty, SimpleQueue
@@ -18,13 +17,13 @@ from typing import TYPE_CHECKING
 
 from anyio import CancelScope, Event, get_cancelled_exc_class, move_on_after
 
-from micropie.errors import ClientDisconnect, HTTPError, ResponseError
+from micropie.errors import ClientDisconnect, HTTPError, ResponseError, websockets_need_asgi
 from micropie.execution.backpressure import BackpressureWindow
 from micropie.execution.loop import CLEAN_UP_WITHIN, LEAVE_WITHIN
 from micropie.execution.portal import get_loop
 from micropie.http.response import Response
 from micropie.http.types import Message, Scope
-from micropie.mounts.answering import ASGIAnswer, block_for_head, moved_scope
+from micropie.mounts.answering import ASGIAnswer, block_for_head, log_late_failure, moved_scope
 from micropie.mounts.prefixes import Mount, MountedPath
 
 if TYPE_CHECKING:
@@ -39,8 +38,13 @@ _DISCONNECT: Message = {"type": "http.disconnect"}
 def answer_of_asgi(
     mount: Mount, mounted_path: MountedPath, request: WSGIRequest, backend: str, seconds: float | None
 ) -> Response:
-    """Return the answer of a mounted ASGI application. Raises 504 if it does not begin within ``seconds``."""
-    return block_for_head(_Call(mount, mounted_path, request, backend, seconds), request.method == "HEAD")
+    """Return the answer of a mounted ASGI application. Raises 504 if it does not begin within ``seconds``.
+
+    Raises 426 for a WebSocket's handshake: the application would take it for a plain GET.
+    """
+    if request.method == "GET" and "websocket" in request.environ.get("HTTP_UPGRADE", "").lower():
+        raise websockets_need_asgi()
+    return block_for_head(_Call(mount, mounted_path, request, backend, seconds), request)
 
 
 class _Call:
@@ -49,6 +53,7 @@ class _Call:
     def __init__(
         self, mount: Mount, mounted_path: MountedPath, request: WSGIRequest, backend: str, seconds: float | None
     ) -> None:
+        self._mount = mount
         self._answer = ASGIAnswer()
         self.response = self._answer.response
         self._request = request
@@ -65,12 +70,13 @@ class _Call:
         elif request._has_short_body:
             self._piece = self._next_piece()
         self._is_body_over = self._is_closed = self._has_ended = self._is_listening = False
+        self._has_body_begun = False
         self._disconnected: Event | None = None
         self._ended: Event | None = None
         self._scope: CancelScope | None = None
         self._loop = get_loop(backend)
         on_lost_loop = partial(self._messages.put, (_ENDED, b"", False, None))
-        self._loop.spawn(on_lost_loop, self._run, mount.target, moved_scope(request.scope, mount, mounted_path))
+        self._loop.spawn(on_lost_loop, self._run, moved_scope(request.scope, mount, mounted_path))
 
     # -- in the server's thread ----------------------------------------------------------------------------------
 
@@ -119,18 +125,21 @@ class _Call:
 
     # -- in the task, on the loop ----------------------------------------------------------------------------------
 
-    async def _run(self, target: Callable[..., Awaitable[object]], scope: Scope) -> None:
+    async def _run(self, scope: Scope) -> None:
         failure: BaseException | None = None
         try:
             with CancelScope() as self._scope:
                 if not self._is_closed:
-                    await target(scope, self._receive, self._send)
+                    await self._mount.target(scope, self._receive, self._send)
         except get_cancelled_exc_class():
             pass
         except BaseException as error:  # a SystemExit would end the loop that all requests share
             failure = error
         if self._ended is not None:
             self._ended.set()
+        self._has_body_begun = True
+        if failure is not None and self._answer.is_complete:
+            log_late_failure(self._mount, failure)
         self._messages.put((_ENDED, b"", False, failure))
         del failure
 
@@ -165,10 +174,18 @@ class _Call:
     async def _send(self, message: Message) -> None:
         chunk = self._answer.accept(message)
         if chunk is None:
+            self._loop.call_soon(self._send_head)
             return
+        self._has_body_begun = True
         if self._answer.is_complete and self._disconnected is not None:
             self._disconnected.set()
         self._messages.put((_CHUNK, *chunk, None))
         far_ahead = None if self._answer.is_complete else self._window.made()
         if far_ahead is not None:
             await far_ahead.wait()
+
+    def _send_head(self) -> None:
+        """Let the head go with an empty chunk, if the application waits for something before its first chunk."""
+        if not self._has_body_begun:
+            self._window.made()
+            self._messages.put((_CHUNK, b"", True, None))

@@ -8,17 +8,25 @@ in one thread, the caller's: its locks and thread-locals depend on that. A call 
 from __future__ import annotations
 
 import io
+import logging
+import re
 from collections.abc import Callable, Iterable, Iterator
 from types import TracebackType
 from typing import TYPE_CHECKING, TypeAlias
 
 from micropie.errors import ResponseError
-from micropie.http.response import Response
+from micropie.http.response import GivenStatus, Response
 from micropie.http.types import Environ, HeaderPairs
+from micropie.mounts.prefixes import Mount
 
 if TYPE_CHECKING:
     from _typeshed import WriteableBuffer
 
+
+logger = logging.getLogger("micropie")
+
+# The reason is visible latin-1, spaces and tabs (RFC 9112, section 4).
+_STATUS_LINE = re.compile(r"(?P<number>[1-9][0-9]{2})(?: (?P<reason>[\t\x20-\x7e\x80-\xff]*))?")
 
 _ExcInfo: TypeAlias = tuple[type[BaseException], BaseException, TracebackType | None]
 
@@ -29,8 +37,8 @@ class WSGICall:
     ``write`` is called with the data that the application passes to PEP 3333's ``write``.
     """
 
-    def __init__(self, target: Callable[..., Iterable[bytes]], write: Callable[[bytes], object]) -> None:
-        self._target = target
+    def __init__(self, mount: Mount, write: Callable[[bytes], object]) -> None:
+        self._mount = mount
         self._on_write = write
         self._head: tuple[str, HeaderPairs] | None = None
         self._is_sent = False
@@ -39,7 +47,7 @@ class WSGICall:
 
     def begin(self, environ: Environ) -> None:
         """Call the application. Raises what it raises."""
-        self._iterable = self._target(environ, self._start_response)
+        self._iterable = self._mount.target(environ, self._start_response)
         self._chunks = iter(self._iterable)
 
     @property
@@ -64,19 +72,32 @@ class WSGICall:
         """
         if self._head is None:
             raise ResponseError("the WSGI application did not call start_response before its first byte")
-        status, headers = self._head
-        number = status[:3]
-        if not (number.isascii() and number.isdigit()):
-            raise ResponseError(f"a WSGI application's status begins with a number, not {status!r}")
-        return Response(body, int(number), headers, content_type="")
+        line, headers = self._head
+        match = _STATUS_LINE.fullmatch(line)
+        if match is None:
+            raise ResponseError(f"a WSGI application's status is a number and a reason, not {line!r}")
+        status = GivenStatus(match["number"])
+        status.reason = match["reason"]
+        return Response(body, status, headers, content_type="")
+
+    @property
+    def has_close(self) -> bool:
+        """Whether ``close`` runs code of the application."""
+        return hasattr(self._iterable, "close")
 
     def close(self) -> None:
-        """Call the iterable's ``close``, if it has one. A later ``write`` raises ``ResponseError``."""
+        """Call the iterable's ``close``, if it has one. A later ``write`` raises ``ResponseError``.
+
+        An exception is logged: the answer is complete, or has failed already.
+        """
         closer = getattr(self._iterable, "close", None)
         self._iterable, self._chunks = (), iter(())
         self._on_write = _too_late  # the function before may refer to this call, which would be a cycle
         if closer is not None:
-            closer()
+            try:
+                closer()
+            except Exception:
+                logger.exception("%s: close() of the mounted application's answer failed", self._mount.prefix)
 
     def _start_response(
         self, status: str, headers: HeaderPairs, exc_info: _ExcInfo | None = None

@@ -10,6 +10,7 @@ from __future__ import annotations
 import sys
 from collections import deque
 from collections.abc import Callable
+from contextlib import suppress
 from functools import partial
 from io import BufferedReader
 from itertools import chain, repeat
@@ -49,7 +50,7 @@ class _Call:
     """One call of the application. ``pull`` and what ``_run`` calls run in the thread, the rest on the event loop."""
 
     def __init__(self, mount: Mount, request: ASGIRequest, limiter: CapacityLimiter) -> None:
-        self._wsgi = WSGICall(mount.target, self._give)
+        self._wsgi = WSGICall(mount, self._give)
         self.response = self._wsgi.response
         self._request = request
         self._limiter = limiter
@@ -132,20 +133,21 @@ class _Call:
             failure = error
         self._messages.append((_ENDED, last, failure))
         del failure
+        if self._wsgi.has_close:  # the client does not wait for it
+            self._waker.call(self._message_sent.ring)
+        with suppress(BaseException):  # a SystemExit must not end this thread
+            self._wsgi.close()
         return partial(self._waker.call, self._end)
 
     def _answer(self, environ: Environ) -> bytes:
         """Call the application and give its chunks. Return the last one, or b""."""
         call = self._wsgi
-        try:
-            call.begin(environ)
-            if call.is_short:
-                return call.next()
-            while chunk := call.next():
-                self._give(chunk)
-            return b""
-        finally:
-            call.close()
+        call.begin(environ)
+        if call.is_short:
+            return call.next()
+        while chunk := call.next():
+            self._give(chunk)
+        return b""
 
     def pull(self) -> bytes:
         """Return the next piece of the body. Raises ``ClientLeft``, and 408 if the body stopped arriving."""

@@ -23,7 +23,7 @@ def answer_of_wsgi(mount: Mount, mounted_path: MountedPath, request: WSGIRequest
     except BaseException:
         call.close()
         raise
-    return block_for_head(call, request.method == "HEAD" or not call.is_short)
+    return block_for_head(call, request, in_chunks=not call.is_short)
 
 
 class _Call(WSGICall):
@@ -31,7 +31,7 @@ class _Call(WSGICall):
 
     def __init__(self, mount: Mount) -> None:
         self._ahead: list[bytes] = []
-        super().__init__(mount.target, self._ahead.append)
+        super().__init__(mount, self._ahead.append)
 
     def take(self) -> tuple[bytes, bool]:
         """Return the next chunk and whether more may follow."""

@@ -8,7 +8,7 @@ from dataclasses import replace
 from typing import TypeAlias, final
 from urllib.parse import quote
 
-from micropie.errors import HTTPError
+from micropie.errors import HTTPError, websockets_need_asgi
 from micropie.execution.placement import Threads
 from micropie.execution.steps import MOUNT, no_function
 from micropie.http.request import Request
@@ -72,8 +72,7 @@ class Site:
                 return error
         except HTTPError:  # a path or headers that are malformed
             return error
-        # Without the Upgrade header that RFC 9110, section 15.5.22, asks for: PEP 3333 forbids it.
-        return HTTPError(426, "This is for WebSockets, which need an ASGI server.")
+        return websockets_need_asgi()
 
     def socket_routes(self, request: Request) -> Site | Handover:
         """Return where to look for a WebSocket's route, or the mounted application that serves it by itself."""

@@ -6,14 +6,15 @@ import logging
 from collections.abc import Callable, Iterable, Iterator
 from contextvars import Context, copy_context
 from functools import partial
-from typing import Any
+from typing import Any, Final
 
 from micropie.execution.context import current
 from micropie.execution.steps import INLINE, Flow
 from micropie.flow.http import fail, finish, start
 from micropie.flow.lifecycle import Application
+from micropie.http.headers import NameCache
 from micropie.http.request import Request
-from micropie.http.response import Answer, start_failed, status_line
+from micropie.http.response import NO_OTHER_HEADERS, NOSNIFF, Answer, start_failed, status_line
 from micropie.http.streams import END, Stream, as_bytes
 from micropie.http.types import Environ, StartResponse
 from micropie.mounts.wsgi_in_wsgi import environ_below
@@ -31,13 +32,23 @@ class _Lengths(dict[int, tuple[str, str]]):
     """Content-Length headers, made once for short answers, which are the most frequent."""
 
     def __missing__(self, length: int) -> tuple[str, str]:
-        header = ("content-length", str(length))
+        header = ("Content-Length", str(length))
         if length < 4096:  # this bounds the table
             self[length] = header
         return header
 
 
 _LENGTHS = _Lengths()
+
+# Names in the usual capitals: some clients compare them with their case.
+_NAMES = NameCache(
+    lambda name: "-".join([word.capitalize() for word in name.split("-")]),
+    {"etag": "ETag", "www-authenticate": "WWW-Authenticate"},
+)
+
+_NOSNIFF = (_NAMES[NOSNIFF[0]], NOSNIFF[1])
+
+_OK: Final = 200  # compared by ``is``: the 200 of a mounted application may have a reason of its own
 
 
 def serve_http(site: Site, environ: Environ, start_response: StartResponse, context: Context) -> Iterable[bytes]:
@@ -68,15 +79,15 @@ def serve_http(site: Site, environ: Environ, start_response: StartResponse, cont
                 chunks: Iterable[bytes] = answer.mount.target(environ_of_mount, start_response)
                 return chunks
         status, content_type, length, pairs, body, stream = answer
-        if content_type is not None and length is not None:
-            headers = [*pairs, ("content-type", content_type), _LENGTHS[length]]
-        else:  # a stream, or no content
-            headers = [*pairs]
+        if pairs is NO_OTHER_HEADERS and content_type is not None and length is not None:
+            headers = [_NOSNIFF, ("Content-Type", content_type), _LENGTHS[length]]
+        else:
+            headers = [(_NAMES[name], value) for name, value in pairs]
             if content_type is not None:
-                headers.append(("content-type", content_type))
+                headers.append(("Content-Type", content_type))
             if length is not None:
                 headers.append(_LENGTHS[length])
-        start_response("200 OK" if status == 200 else status_line(status), headers)
+        start_response("200 OK" if status is _OK else status_line(status), headers)
         if stream is not None:
             lent = wrapped_file(stream, request, status)
             return _Chunks(stream, request, status, context) if lent is None else lent
@@ -104,8 +115,9 @@ def start_and_serve(
     except Exception:
         logger.exception("start-up failed; the next request tries it again")
         status, content_type, length, pairs, body, _ = start_failed(environ["REQUEST_METHOD"] == "HEAD")
+        headers = [(_NAMES[name], value) for name, value in pairs]
         start_response(
-            status_line(status), [*pairs, ("content-type", str(content_type)), ("content-length", str(length))]
+            status_line(status), [*headers, ("Content-Type", str(content_type)), ("Content-Length", str(length))]
         )
         return [body]
     context = copy_context()

@@ -48,7 +48,7 @@ def test_R3_bytes_from_80_to_ff_go_round(make_client: MakeClient) -> None:
 
     value = bytes(range(0x80, 0x100))
     answer = make_client(Root()).get("/", headers=[(b"X-One", value)])
-    assert dict(answer.headers.raw)[b"x-back"] == value
+    assert (b"x-back", value) in [(name.lower(), sent) for name, sent in answer.headers.raw]
 
 
 def test_the_headers_are_the_same_in_every_world(connect: MakeClient) -> None:

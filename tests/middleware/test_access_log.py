@@ -6,10 +6,12 @@ import json
 import logging
 import re
 from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 import anyio
+import httpx
 import pytest
 
 from micropie import App, HTTPError, HttpMiddleware, ResponseError, SetupError
@@ -270,7 +272,8 @@ def test_a_stream_that_breaks(make_client: MakeClient, lines: Lines) -> None:
 
 def test_a_client_that_leaves_before_it_was_answered_is_a_499(make_client: MakeClient, lines: Lines) -> None:
     client = make_client(logged(), validate=False, raise_app_exceptions=False)
-    client.post("/body", content=iter([b"a"]), headers={"Content-Length": "5"})
+    with suppress(httpx.RemoteProtocolError):  # nothing is sent under ASGI
+        client.post("/body", content=iter([b"a"]), headers={"Content-Length": "5"})
     assert lines() == ["client=127.0.0.1 method=POST path=/body status=499 route=body broken_off=true"]
 
 

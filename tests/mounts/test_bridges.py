@@ -14,7 +14,9 @@ import pytest
 
 from micropie import App, HttpMiddleware
 from micropie.testing import TestClient
+from tests.asgi.calls import get, run
 from tests.conftest import MakeClient
+from tests.wsgi.calls import environ_for
 
 NAME: ContextVar[str] = ContextVar("name", default="nobody")
 
@@ -221,13 +223,113 @@ def test_a_head_keeps_its_length(make_client: MakeClient) -> None:
     assert client.get("/m").content == b"hello"
 
 
-def test_a_length_that_is_wrong_is_not_made_right(make_client: MakeClient) -> None:
-    def app(environ: Any, start_response: Any) -> list[bytes]:
-        start_response("200 OK", [("Content-Type", "text/plain"), ("Content-Length", "9")])
-        return [b"hello"]
+BODIES = {"one piece": [b"hello"], "pieces": [b"hel", b"lo"], "none": []}
 
-    with pytest.raises(Exception, match="9"):
-        make_client(below(app), validate=False).get("/m")
+
+def of_length(length: int, pieces: list[bytes], protocol: str) -> Any:
+    """An application that states ``length`` and sends ``pieces``."""
+
+    def wsgi(environ: Any, start_response: Any) -> list[bytes]:
+        start_response("200 OK", [("Content-Type", "text/plain"), ("Content-Length", str(length))])
+        return pieces
+
+    async def asgi(scope: Any, receive: Any, send: Any) -> None:
+        headers = [(b"content-type", b"text/plain"), (b"content-length", b"%d" % length)]
+        await send({"type": "http.response.start", "status": 200, "headers": headers})
+        for piece in pieces:
+            await send({"type": "http.response.body", "body": piece, "more_body": True})
+        await send({"type": "http.response.body", "body": b""})
+
+    return wsgi if protocol == "wsgi" else asgi
+
+
+@pytest.mark.parametrize("protocol", ["wsgi", "asgi"])
+@pytest.mark.parametrize("pieces", BODIES)
+def test_R74_a_body_shorter_than_its_content_length_breaks_off(
+    make_client: MakeClient, pieces: str, protocol: str
+) -> None:
+    target = of_length(9, BODIES[pieces], protocol)
+    client = make_client(below(target), validate=False)
+    if pieces == "none":
+        assert client.get("/m").status_code == 500
+    else:
+        with pytest.raises(Exception, match="bytes less than its Content-Length"):
+            client.get("/m")
+    assert client.head("/m").headers["content-length"] == "9"
+
+
+@pytest.mark.parametrize("protocol", ["wsgi", "asgi"])
+@pytest.mark.parametrize(("pieces", "length"), [("one piece", 2), ("pieces", 2), ("pieces", 3), ("pieces", 4)])
+def test_R74_a_body_longer_than_its_content_length_is_cut_there(
+    make_client: MakeClient, pieces: str, length: int, protocol: str, caplog: Any
+) -> None:
+    answer = make_client(below(of_length(length, BODIES[pieces], protocol))).get("/m")
+    assert (answer.content, answer.headers["content-length"]) == (b"hello"[:length], str(length))
+    assert "longer than its Content-Length" in caplog.text
+
+
+@pytest.mark.parametrize("protocol", ["wsgi", "asgi"])
+@pytest.mark.parametrize("pieces", ["one piece", "pieces"])
+def test_R74_a_body_of_its_content_length(make_client: MakeClient, pieces: str, protocol: str, caplog: Any) -> None:
+    assert make_client(below(of_length(5, BODIES[pieces], protocol))).get("/m").content == b"hello"
+    assert caplog.text == ""
+
+
+def test_a_304_may_state_the_length_of_the_whole(make_client: MakeClient) -> None:
+    def app(environ: Any, start_response: Any) -> list[bytes]:
+        start_response("304 Not Modified", [("Content-Length", "9")])
+        return []
+
+    assert make_client(below(app), validate=False).get("/m").status_code == 304
+
+
+@pytest.mark.parametrize("line", ["200 Fine", "404 Gone Fishing", "299", "599 Odd", "600 More", "999 Request denied"])
+def test_R74_a_status_and_its_reason_stay_as_they_are(line: str) -> None:
+    """ASGI has no reasons, and the test client's httpx takes no status above 599."""
+
+    def app(environ: Any, start_response: Any) -> list[bytes]:
+        start_response(line, [("Content-Type", "text/plain")])
+        return [b"x"]
+
+    lines: list[str] = []
+    body = below(app, Looks())(environ_for(path="/m"), lambda status, headers: lines.append(status))
+    assert (b"".join(body), lines) == (b"x", [line if " " in line else f"{line} Status {line}"])
+
+
+@pytest.mark.parametrize("backend", ["asyncio", "trio"])
+@pytest.mark.parametrize("status", [100, 299, 600, 999])
+def test_R74_any_status_passes_under_asgi(backend: str, status: int) -> None:
+    async def app(scope: Any, receive: Any, send: Any) -> None:
+        await answer(send, b"x", status=status)
+
+    assert run(backend, lambda: get(below(app), "/m")).status == status
+
+
+@pytest.mark.parametrize("line", ["99 Low", "1000 High", "200 a\r\nX-Evil: 1", "200OK", "²00 OK", ""])
+def test_R74_a_status_that_is_none_is_a_500(make_client: MakeClient, line: str) -> None:
+    def app(environ: Any, start_response: Any) -> list[bytes]:
+        start_response(line, [("Content-Type", "text/plain")])
+        return [b"x"]
+
+    assert make_client(below(app), validate=False).get("/m").status_code == 500
+
+
+@pytest.mark.parametrize("location", ["/\xc3\xbc", "/%C3%BC", "/a|b", "/\xfc"])
+def test_R74_a_location_keeps_its_bytes(make_client: MakeClient, location: str) -> None:
+    def app(environ: Any, start_response: Any) -> list[bytes]:
+        start_response("302 Found", [("Location", location), ("Content-Type", "text/plain")])
+        return [b""]
+
+    async def asynchronous(scope: Any, receive: Any, send: Any) -> None:
+        headers = [(b"location", location.encode("latin-1")), (b"content-type", b"text/plain")]
+        await answer(send, b"", status=302, headers=headers)
+
+    root = below(app)
+    root.mount("/a", asynchronous)
+    client = make_client(root, follow_redirects=False)
+    for path in ("/m", "/a"):
+        found = {name.lower(): value for name, value in client.get(path).headers.raw}
+        assert found[b"location"] == location.encode("latin-1")
 
 
 def reader(environ: Any, start_response: Any) -> list[bytes]:

@@ -75,7 +75,7 @@ def test_the_server_gets_its_own_wrapper(place: Path, wrapper: Any, sent: str | 
     before = len(os.listdir("/proc/self/fd"))
     assert answer.read() == LARGE[start:stop]
     assert answer.status == (206 if sent else 200)
-    assert answer.headers["content-length"] == str(stop - start)
+    assert answer.headers["Content-Length"] == str(stop - start)
     assert len(os.listdir("/proc/self/fd")) == before - 1
     answer.close()  # twice does no harm
 
@@ -101,7 +101,7 @@ def test_what_is_small_or_has_no_body_is_not_lent(place: Path, wrapper: Any) -> 
     app = app_for(place)
     assert list(ask(app, wrapper, "/static/small.txt").chunks) == [b"small"]
     head = ask(app, wrapper, method="HEAD")
-    assert (type(head.chunks) is wrapper, head.headers["content-length"], head.read()) == (False, str(len(LARGE)), b"")
+    assert (type(head.chunks) is wrapper, head.headers["Content-Length"], head.read()) == (False, str(len(LARGE)), b"")
     assert ask(app, wrapper, HTTP_IF_NONE_MATCH="*").read() == b""
 
 

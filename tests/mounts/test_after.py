@@ -1,0 +1,307 @@
+"""What comes before the first chunk of a mounted application's answer, and what comes after its last."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Iterator
+from typing import Any
+
+import anyio
+import anyio.to_thread
+import pytest
+
+from micropie import App
+from tests.asgi.calls import DISCONNECT, Call, every_loop, get, piece, run, with_and_without_lifespan
+from tests.asgi.calls import serve as serve_asgi
+from tests.conftest import MakeClient
+from tests.support.waiting import PATIENCE
+from tests.wsgi.calls import begin
+
+START = {"type": "http.response.start", "status": 200, "headers": [(b"content-type", b"text/plain")]}
+
+
+def below(target: Any, **settings: Any) -> App:
+    app = App(**settings)
+    app.mount("/m", target)
+    return app
+
+
+def body(chunk: bytes, *, more: bool = False) -> dict[str, Any]:
+    return {"type": "http.response.body", "body": chunk, "more_body": more}
+
+
+def wait_until(condition: Any) -> None:
+    """Wait for what another thread or task does."""
+    end = time.monotonic() + PATIENCE
+    while not condition():
+        assert time.monotonic() < end
+        time.sleep(0.001)
+
+
+# -- after the last chunk ------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("pause", [False, True])
+@pytest.mark.parametrize("chunks", [1, 2])
+def test_R74_a_failure_after_an_asgi_answer_is_logged(
+    make_client: MakeClient, chunks: int, pause: bool, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Starlette runs its background tasks there."""
+
+    async def app(scope: Any, receive: Any, send: Any) -> None:
+        assert scope["type"] == "http"
+        await send(START)
+        for number in range(chunks):
+            await send(body(b"a", more=number < chunks - 1))
+        if pause:
+            await anyio.sleep(0.01)
+        raise ValueError("in the background")
+
+    client = make_client(below(app))
+    assert client.get("/m").content == b"a" * chunks
+    wait_until(lambda: "/m: the mounted application failed after its answer" in caplog.text)
+    assert "ValueError: in the background" in caplog.text
+
+
+class Pieces(list[bytes]):
+    """An answer in one piece with a ``close``."""
+
+    close: Any
+
+
+class Chunks:
+    """An answer in chunks with a ``close``."""
+
+    def __init__(self, chunks: list[bytes]) -> None:
+        self._chunks = iter(chunks)
+        self.close: Any = None
+
+    def __iter__(self) -> Iterator[bytes]:
+        return self._chunks
+
+
+def closing(kind: Any, chunks: list[bytes], close: Any) -> Any:
+    def app(environ: Any, start_response: Any) -> Any:
+        start_response("200 OK", [("Content-Type", "text/plain")])
+        answer = kind(chunks)
+        answer.close = close
+        return answer
+
+    return app
+
+
+def failing() -> None:
+    raise ValueError("while closing")
+
+
+KINDS = pytest.mark.parametrize(("kind", "chunks"), [(Pieces, [b"a"]), (Chunks, [b"a"]), (Chunks, [b"a", b"b"])])
+
+
+@KINDS
+def test_R74_a_close_that_fails_is_logged_and_the_answer_is_whole(
+    make_client: MakeClient, kind: Any, chunks: list[bytes], caplog: pytest.LogCaptureFixture
+) -> None:
+    answer = make_client(below(closing(kind, chunks, failing)), validate=False).get("/m")
+    assert (answer.status_code, answer.content) == (200, b"".join(chunks))
+    wait_until(lambda: "/m: close() of the mounted application's answer failed" in caplog.text)
+    assert "ValueError: while closing" in caplog.text
+
+
+@KINDS
+@every_loop
+def test_R74_a_slow_close_does_not_hold_the_answer_back(backend: str, kind: Any, chunks: list[bytes]) -> None:
+    may_end, ended = threading.Event(), threading.Event()
+
+    def close() -> None:
+        assert may_end.wait(PATIENCE)
+        ended.set()
+
+    call = Call(piece(b""))
+    run(backend, serve_asgi, below(closing(kind, chunks, close)), call, "/m", True)
+    assert (call.body, call.is_complete, ended.is_set()) == (b"".join(chunks), True, False)
+    may_end.set()
+    assert ended.wait(PATIENCE)
+
+
+@KINDS
+def test_R74_a_server_closes_what_it_has_sent(kind: Any, chunks: list[bytes]) -> None:
+    closed: list[bool] = []
+    answer = begin(below(closing(kind, chunks, lambda: closed.append(True))), path="/m")
+    assert (b"".join(answer.chunks), closed) == (b"".join(chunks), [])
+    answer.close()
+    assert closed == [True]
+
+
+@every_loop
+def test_R74_a_thread_that_is_told_to_exit_while_it_closes_serves_the_next(backend: str) -> None:
+    def close() -> None:
+        raise SystemExit
+
+    app = below(closing(Pieces, [b"a"], close), threads=1)
+
+    async def twice() -> None:
+        for _ in range(2):
+            assert (await get(app, "/m")).body == b"a"
+
+    run(backend, twice)
+
+
+# -- before the first chunk ----------------------------------------------------------------------------------------
+
+
+@every_loop
+def test_R74_the_head_of_an_asgi_answer_leaves_at_once(connect: MakeClient, backend: str) -> None:
+    has_head = threading.Event()
+
+    async def app(scope: Any, receive: Any, send: Any) -> None:
+        assert scope["type"] == "http"
+        await send(START)
+        await anyio.to_thread.run_sync(has_head.wait, PATIENCE)
+        await send(body(b"a", more=True))
+        await send(body(b"b"))
+
+    with connect(below(app), backend).stream("GET", "/m", timeout=PATIENCE) as answer:
+        assert answer.headers["content-type"] == "text/plain"
+        has_head.set()
+        assert answer.read() == b"ab"
+
+
+@every_loop
+def test_R74_an_empty_first_chunk_sends_the_head(connect: MakeClient, backend: str) -> None:
+    has_head = threading.Event()
+
+    async def app(scope: Any, receive: Any, send: Any) -> None:
+        assert scope["type"] == "http"
+        await send(START)
+        await send(body(b"", more=True))
+        await anyio.to_thread.run_sync(has_head.wait, PATIENCE)
+        await send(body(b"a"))
+
+    with connect(below(app), backend).stream("GET", "/m", timeout=PATIENCE) as answer:
+        assert answer.status_code == 200
+        has_head.set()
+        assert answer.read() == b"a"
+
+
+@pytest.mark.parametrize("empty", [[], [body(b"", more=True)]])
+def test_R74_a_wsgi_server_gets_the_head_with_an_empty_chunk(empty: list[Any]) -> None:
+    """gunicorn sends the head with it; PEP 3333 lets a server wait for the first byte."""
+    has_head = threading.Event()
+
+    async def app(scope: Any, receive: Any, send: Any) -> None:
+        assert scope["type"] == "http"
+        for message in (START, *empty):
+            await send(message)
+        await anyio.to_thread.run_sync(has_head.wait, PATIENCE)
+        await send(body(b"a", more=True))
+        await send(body(b"b"))
+
+    answer = begin(below(app), path="/m")
+    chunks = iter(answer.chunks)
+    assert next(chunks) == b""
+    has_head.set()
+    assert b"".join(chunks) == b"ab"
+    answer.close()
+
+
+def test_an_answer_in_one_piece_has_a_length(make_client: MakeClient) -> None:
+    """Nothing is sent ahead if the chunk follows the head at once."""
+
+    async def app(scope: Any, receive: Any, send: Any) -> None:
+        assert scope["type"] == "http"
+        await receive()
+        await send(START)
+        await send(body(b"abc"))
+
+    client = make_client(below(app))
+    assert [client.get("/m").headers.get("content-length") for _ in range(20)] == ["3"] * 20
+
+
+def test_R74_a_failure_between_head_and_first_chunk_breaks_the_answer_off(make_client: MakeClient) -> None:
+    async def app(scope: Any, receive: Any, send: Any) -> None:
+        assert scope["type"] == "http"
+        await send(START)
+        await anyio.sleep(0.05)
+        raise ValueError("in the middle")
+
+    with pytest.raises(ValueError, match="in the middle"):
+        make_client(below(app)).get("/m")
+
+
+# -- a client that leaves --------------------------------------------------------------------------------------------
+
+
+@every_loop
+@with_and_without_lifespan
+def test_R74_nothing_is_sent_to_a_client_that_has_left(backend: str, with_lifespan: bool) -> None:
+    received: list[str] = []
+
+    async def app(scope: Any, receive: Any, send: Any) -> None:
+        if scope["type"] == "http":
+            received.append((await receive())["type"])
+
+    call = Call(DISCONNECT)
+    run(backend, serve_asgi, below(app), call, "/m", with_lifespan)
+    assert (received, call.sent) == (["http.disconnect"], [])
+
+
+@every_loop
+def test_R74_middleware_around_a_client_that_has_left_is_closed(backend: str) -> None:
+    async def app(scope: Any, receive: Any, send: Any) -> None:
+        assert (await receive())["type"] == "http.disconnect"
+
+    seen: list[str] = []
+
+    async def around(request: Any) -> Any:
+        try:
+            yield
+        finally:
+            seen.append("closed")
+
+    root = below(app)
+    root.middlewares.append(around)
+    call = Call(DISCONNECT)
+    run(backend, serve_asgi, root, call, "/m", False)
+    assert (call.sent, seen) == ([], ["closed"])
+
+
+# -- what the server can do ------------------------------------------------------------------------------------------
+
+
+@every_loop
+def test_a_mounted_application_has_the_extensions_that_can_be_honoured(backend: str) -> None:
+    async def app(scope: Any, receive: Any, send: Any) -> None:
+        assert scope["type"] == "http"
+        await send(START)
+        await send(body(repr(sorted(scope["extensions"])).encode()))
+
+    responses = ("pathsend", "trailers", "early_hint", "push", "zerocopysend", "debug")
+    extensions = {"tls": {"server_cert": None}, **{f"http.response.{name}": {} for name in responses}}
+    assert run(backend, lambda: get(below(app), "/m", extensions=extensions)).body == b"['tls']"
+    assert run(backend, lambda: get(below(app), "/m", extensions=None)).body == b"[]"
+
+
+@pytest.mark.parametrize("isolated", [False, True])
+def test_a_websocket_s_handshake_under_wsgi_is_a_426(connect: MakeClient, isolated: bool) -> None:
+    async def app(scope: Any, receive: Any, send: Any) -> None:
+        assert scope["type"] == "http"
+        await send(START)
+        await send(body(b"page"))
+
+    inner = App()
+
+    @inner.websocket("/")
+    async def socket(ws: Any) -> None:
+        await ws.accept()
+
+    root = App()
+    if isolated:
+        root.mount("/m", inner, isolated=True)
+    else:
+        root.mount("/m", app)
+    client = connect(root, "wsgi", validate=False)
+    answer = client.get("/m", headers={"Connection": "Upgrade", "Upgrade": "WebSocket", "Sec-WebSocket-Version": "13"})
+    assert (answer.status_code, "ASGI" in answer.text) == (426, True)
+    if not isolated:
+        assert client.get("/m").text == client.post("/m", headers={"Upgrade": "websocket"}).text == "page"
