@@ -66,7 +66,7 @@ from micropie.http.response import (
     merge_pending,
     states_status,
 )
-from micropie.http.streams import PENDING, Stream, stream_of
+from micropie.http.streams import Stream, stream_of
 from micropie.routing.route import Route
 from micropie.routing.site import Handover, Site, delegate_route
 from micropie.sessions import Session
@@ -248,7 +248,7 @@ def finish(request: Request, result: Any) -> Answer | Flow[Answer]:
                 return _encode(request, response, None)
         elif (kind is AsyncGeneratorType or kind is GeneratorType) and session is None:
             request._answer_stream = stream = Stream(result, kind is AsyncGeneratorType)
-            chunk = stream.next_nowait() if request._is_on_loop else PENDING
+            chunk = stream.next_nowait(request._is_on_loop)
             if (
                 chunk.__class__ is bytes
                 and chunk

@@ -46,21 +46,25 @@ class Stream:
         self.is_open = True  # until its close is claimed or it has run to its end
         self.is_text = False  # whether its first chunk was text, which is sent as UTF-8
 
-    def next_nowait(self) -> Any:
-        """Return the next chunk of a source that never waits, else ``PENDING``. Call it on an event loop only.
+    def next_nowait(self, on_loop: bool) -> Any:
+        """Return the next chunk, or ``PENDING`` if that takes a step: on an event loop for any source that may wait,
+        elsewhere for async ones.
 
         Text becomes bytes, unless UTF-8 can't encode it: then ``fetch_first`` closes the source and raises the error.
         """
-        if self.waits:
+        if self.waits if on_loop else self.is_async:
             return PENDING
-        steps = self.source.__anext__().__await__()
-        try:
-            next(steps)
-            steps.throw(RuntimeError("this generator waits, but no await was found in its bytecode"))
-        except StopIteration as end:
-            chunk = end.value
-        except StopAsyncIteration:
-            return END
+        if not on_loop:
+            chunk = next(self.source, END)
+        else:
+            steps = self.source.__anext__().__await__()
+            try:
+                next(steps)
+                steps.throw(RuntimeError("this generator waits, but no await was found in its bytecode"))
+            except StopIteration as end:
+                chunk = end.value
+            except StopAsyncIteration:
+                return END
         if chunk.__class__ is not str:
             return chunk
         try:
@@ -77,8 +81,8 @@ class Stream:
         if type(self.source) is FileRange:  # its first chunk was read when it was opened
             self.first = next(self.source, END)
         while self.first is PENDING:
-            if chunk is PENDING and on_loop and not self.waits:
-                chunk = self.next_nowait()
+            if chunk is PENDING:
+                chunk = self.next_nowait(on_loop)
             if chunk is PENDING:
                 try:
                     chunk = yield CHUNK, no_function, (self,)

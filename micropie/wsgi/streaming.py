@@ -34,8 +34,8 @@ def reader_of(stream: Stream, backend: str) -> StreamReader:
 
 
 def next_chunk(stream: Stream, backend: str) -> object:
-    """Return one chunk of a stream that may wait; ``END`` at its end."""
-    return reader_of(stream, backend).next() if stream.is_async else next(stream.source, END)
+    """Return one chunk of an async stream; ``END`` at its end."""
+    return reader_of(stream, backend).next()
 
 
 def close_stream(stream: Stream, backend: str) -> None:

@@ -386,7 +386,7 @@ def test_on_an_interpreter_with_other_bytecode_every_generator_may_wait(
 ) -> None:
     elsewhere = streams_on_an_interpreter_with(opname, monkeypatch)
     assert all(elsewhere.may_wait(source()) for source in (no_await, awaits, loops, enters))
-    assert elsewhere.Stream(no_await(), True).next_nowait() is elsewhere.PENDING
+    assert elsewhere.Stream(no_await(), True).next_nowait(True) is elsewhere.PENDING
 
 
 def test_on_this_interpreter_the_inspection_is_trusted(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -408,7 +408,7 @@ def test_a_wait_where_none_is_expected_is_never_lost(backend: str, monkeypatch: 
 
     async def ask() -> None:
         with pytest.raises(RuntimeError, match="no await was found"):
-            streams.Stream(chunks(), True).next_nowait()
+            streams.Stream(chunks(), True).next_nowait(True)
 
     anyio.run(ask, backend=backend)
     assert ended == [True]
