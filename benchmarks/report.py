@@ -17,8 +17,7 @@ PERFORMANCE_PAGE = Path(__file__).parent.parent / "docs" / "performance.md"
 def preamble(versions: Mapping[str, str], json_name: str, loop: str, rounds: int, batch: int) -> str:
     packages = ", ".join(f"{name} {version}" for name, version in versions.items())
     return (
-        f"{platform.python_implementation()} {platform.python_version()}, {platform.system()} "
-        f"{platform.machine()}, {os.cpu_count()} cores, loop {loop}, JSON by {json_name}. Best of {rounds} "
+        f"{machine()} Loop {loop}, JSON by {json_name}. Best of {rounds} "
         f"rounds of {batch} requests; microseconds per request, and the multiple of the first row.\n"
         f"Measured: {packages}.\n"
     )
@@ -89,6 +88,13 @@ def write_section(key: str, text: str) -> None:
     if not opening or not closing:
         raise SystemExit(f"{page} has no place for {key}: it needs the lines <!-- {key} --> and <!-- /{key} -->")
     page.write_text(f"{before}{opening}{text.strip()}\n{closing}{after}")
+
+
+def machine() -> str:
+    return (
+        f"{platform.python_implementation()} {platform.python_version()}, {platform.system()} {platform.machine()}, "
+        f"{os.cpu_count()} cores."
+    )
 
 
 def today() -> str:

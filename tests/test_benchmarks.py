@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks import features, overhead, report
+from benchmarks import features, growth, overhead, report
 from benchmarks.overhead import Table, run_table
 
 INSTALLED = {"hand-written", "micropie", "Starlette", "Bottle", "Flask"}
@@ -43,8 +43,8 @@ def test_the_tables_are_written_into_the_documentation(
     page = tmp_path / "performance.md"
     page.write_text("before\n<!-- features -->\nold\n<!-- /features -->\nafter\n")
     monkeypatch.setattr(report, "PERFORMANCE_PAGE", page)
-    cases = "route,background,socket,text,yielded-text"
-    assert features.main(["--rounds", "1", "--batch", "2", "--cases", cases, "--write"]) == 0
+    chosen = ["--only", "asgi,shapes", "--contenders", "micropie", "--cases", "route,background,socket,yielded-text"]
+    assert features.main([*chosen, "--rounds", "1", "--batch", "2", "--write"]) == 0
     text = page.read_text()
     assert text.startswith("before\n<!-- features -->\n")
     assert text.endswith("<!-- /features -->\nafter\n")
@@ -52,3 +52,12 @@ def test_the_tables_are_written_into_the_documentation(
     assert "| explicit route with two parameters |" in text
     assert "| yields text once |" in text
     assert "What falls behind:" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("subject", growth.SUBJECTS, ids=lambda subject: subject.key)
+def test_what_may_grow_is_measured(subject: growth.Subject) -> None:
+    """The programs check the answers themselves."""
+    size = subject.sizes[0]
+    results = {size: subject.measure(size, growth.Options(rounds=1, batch=1))}
+    assert all(growth.unit_of(line) in ("µs", "ms", "KiB", "MiB", "MB/s") for line in results[size])
+    assert f"| {growth.size_title(subject, size)} |" in growth.table(subject, results)

@@ -80,7 +80,9 @@ def _redis() -> SessionBackend:
     import redis  # so that a missing package is said to be missing
 
     assert redis
-    return RedisSessionBackend(_redis_url())
+    backend = RedisSessionBackend(_redis_url())
+    atexit.register(backend.close)
+    return backend
 
 
 def make_memory_asgi() -> AsgiApp:

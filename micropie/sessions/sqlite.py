@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from threading import Lock
+from weakref import finalize
 
 from micropie.execution.fork import notify_after_fork
 from micropie.sessions import serializer
@@ -41,14 +42,21 @@ class SQLiteSessionBackend(SessionBackend):
 
     def __init__(self, path: str | os.PathLike[str]) -> None:
         self._path = Path(path)
+        self._begin()
+        notify_after_fork(self)
+
+    def _begin(self) -> None:
+        """Begin without connections. Those of this process are closed when nothing refers to the backend any more."""
         self._idle: list[sqlite3.Connection] = []  # one thread at a time uses a connection
         self._opening = Lock()
-        notify_after_fork(self)
+        # Not ``__del__``: the collector may call a connection's own before the one of a backend in the same cycle.
+        self._closing = finalize(self, _close_all, self._idle)
 
     def after_fork(self) -> None:
         """Put the parent's connections aside."""
+        self._closing.detach()
         _inherited.append(self._idle)
-        self._idle, self._opening = [], Lock()
+        self._begin()
 
     def load(self, session_id: str) -> dict[str, object]:
         """Return the session's data, or ``{}`` if it is unknown or expired."""
@@ -72,8 +80,7 @@ class SQLiteSessionBackend(SessionBackend):
 
     def close(self) -> None:
         """Close this process's idle connections; the next request opens a new one."""
-        while connection := _pop_idle(self._idle):
-            connection.close()
+        _close_all(self._idle)
 
     @contextmanager
     def _connection(self) -> Iterator[sqlite3.Connection]:
@@ -116,6 +123,11 @@ def _pop_idle(idle: list[sqlite3.Connection]) -> sqlite3.Connection | None:
         return idle.pop()  # without a check of the length: another thread may take the last one in between
     except IndexError:
         return None
+
+
+def _close_all(idle: list[sqlite3.Connection]) -> None:
+    while connection := _pop_idle(idle):
+        connection.close()
 
 
 def _execute_with_retries(connection: sqlite3.Connection, statement: str) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import gc
 import random
 import socket
 import sqlite3
@@ -148,7 +149,7 @@ def test_what_is_not_installed_is_named(
     monkeypatch: pytest.MonkeyPatch, module: Any, name: str, make: Any, extra: str
 ) -> None:
     monkeypatch.setattr(module, name, None)
-    with pytest.raises(SetupError, match=rf"micropie\[{extra}\]"):
+    with pytest.raises(SetupError, match=rf"micropie-dual\[{extra}\]"):
         make()
 
 
@@ -230,10 +231,27 @@ def test_sqlite_leaves_a_parent_s_connections_alone(tmp_path: Path) -> None:
     (before,) = backend._idle
     backend.after_fork()
     assert backend.load("id") == {"a": 1}
-    assert before not in backend._idle
+    (own,) = backend._idle
+    assert before is not own
     assert before in sqlite._inherited[-1]
-    backend.close()
+    del backend
+    gc.collect()
+    before.execute("SELECT 1")  # still open
+    with pytest.raises(sqlite3.ProgrammingError, match="closed"):
+        own.execute("SELECT 1")
     before.close()
+
+
+def test_sqlite_connections_of_a_dropped_application_are_closed(tmp_path: Path) -> None:
+    app = App(SQLiteSessionBackend(tmp_path / "sessions.db"))
+    backend: Any = app.session_backend
+    backend.save("id", {"a": 1}, 60)
+    (connection,) = backend._idle
+    backend.app = app  # a cycle
+    del app, backend
+    gc.collect()
+    with pytest.raises(sqlite3.ProgrammingError, match="closed"):
+        connection.execute("SELECT 1")
 
 
 # -- Redis --------------------------------------------------------------------------------------------------------------
