@@ -20,7 +20,7 @@ ROOT = Path(micropie.__file__).parent.parent
 
 # The names in the documentation. A name that is added here stays for good.
 PROMISED = """
-App Server route get post put patch delete run_in inline threaded pooled where hidden reads_body max_body_size max_data_size
+App Server route get post put patch delete run_in inline threaded pooled where hidden requires reads_body max_body_size max_data_size
 Request Response EventStream Headers MutableHeaders UploadFile request template static_file event escape
 HTTPError BadRequest MethodNotAllowed Redirect ClientDisconnect SetupError ResponseError
 WebSocket WebSocketRequest ConnectionClosed websocket

@@ -31,6 +31,7 @@ from micropie.http.response import Response, as_response
 from micropie.http.streams import has_ended
 from micropie.http.websocket import POLICY, check_code
 from micropie.middleware.base import FlowMiddleware, HttpMiddleware, WebSocketMiddleware
+from micropie.routing.guards import Guard
 from micropie.sessions import UnopenedSession
 
 if TYPE_CHECKING:
@@ -43,6 +44,8 @@ _UNUSED = (
     *(HttpMiddleware.before_request, HttpMiddleware.after_request),
     *(WebSocketMiddleware.before_websocket, WebSocketMiddleware.after_websocket),
 )
+
+_FLOW_HOOKS = (FlowMiddleware, Guard)  # their methods may be generators of steps
 
 
 def run_before(hooks: list[object], request: Request) -> Flow[Any]:
@@ -59,7 +62,7 @@ def run_before(hooks: list[object], request: Request) -> Flow[Any]:
     for position, hook in enumerate(hooks):
         if session_id and getattr(hook, "needs_session", True):
             yield from open_session(request)
-        if isinstance(hook, FlowMiddleware):
+        if isinstance(hook, _FLOW_HOOKS):
             answer = hook.before(request)
             if type(answer) is GeneratorType:
                 answer = yield from answer

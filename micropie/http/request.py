@@ -70,7 +70,7 @@ class Request:
     ``method``: as the client wrote it; the standard ones are upper-case. ``path``: decoded, without the mount's prefix,
     and without a slash at its end unless a mounted application answers: it is the path that was routed, so ``/a/`` is
     ``/a``. ``raw_path`` has the slash. ``path_params``: the values of the parameters in the path, in order. ``route``:
-    the route, with its ``name`` and its ``path``; None if no handler answers the path.
+    the route, with its ``name`` and its ``pattern``; None if no handler answers the path.
     """
 
     # A slot is read twice as fast as an attribute whose default is on the class, so all state that most requests

@@ -8,7 +8,7 @@ application does not set itself is the same object as in the config of the appli
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, TypeAlias
 
@@ -113,3 +113,16 @@ class AppConfig:
 
 
 _CATCH_ALL: tuple[type[Exception], ...] = (HTTPError, Exception)
+
+
+class Chain:
+    """A live view of two lists of middleware as one."""
+
+    def __init__(self, outer: Iterable[object], inner: Iterable[object]) -> None:
+        self._parts = (outer, inner)
+
+    def __iter__(self) -> Iterator[object]:
+        return (middleware for part in self._parts for middleware in part)
+
+    def __bool__(self) -> bool:
+        return any(self._parts)

@@ -11,10 +11,13 @@ from typing import Any, TypeVar, overload
 
 from micropie.errors import SetupError, is_count
 from micropie.execution.placement import LOOP, MARK, PROCESS, THREAD, checked_placement
+from micropie.routing.guards import Check
+from micropie.routing.guards import mark as mark_guarded
 from micropie.routing.patterns import Pattern
 from micropie.routing.route import RouteMark, checked_methods, marks_of
 
 Function = TypeVar("Function", bound=Callable[..., Any])
+Target = TypeVar("Target")
 
 
 def make_mark(
@@ -192,3 +195,25 @@ def _size_marker(name: str, size: int) -> Callable[[Function], Function]:
     if not is_count(size, least=0):
         raise SetupError(f"{name} takes a whole number of bytes, 0 or more: not {size!r}")
     return lambda function: _with_mark(function, f"__micropie_{name}__", size)
+
+
+def requires(*checks: Check) -> Callable[[Target], Target]:
+    """Let only those requests in that pass each of ``checks``: above a handler, an ``App`` class or an ``App``.
+
+        @requires(members)
+        def account(self): ...
+
+    A check is a function of the request, ``def`` (in a worker thread under ASGI, unless it is ``@inline``) or ``async
+    def``. It returns None or True to let the request in. It raises ``HTTPError`` or ``Redirect``, or returns an answer,
+    to refuse it; False is a 403. Checks run after the middleware, so that ``request.session`` and ``request.state`` are
+    there, and before the body is received. Above a class they hold for every path below the application, also for those
+    without a handler, for WebSockets and for what is mounted there. Raises ``SetupError`` for what is no function.
+    """
+    if not checks:
+        raise SetupError("requires takes one function of the request or more: write @requires(check)")
+
+    def decorate(target: Target) -> Target:
+        mark_guarded(target, checks)
+        return target
+
+    return decorate

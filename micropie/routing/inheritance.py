@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
@@ -13,7 +13,8 @@ from micropie.execution.pool import Pool
 from micropie.execution.shutdown import ShutdownSignal
 from micropie.http.response import HTML, TEXT
 from micropie.mounts.prefixes import Mount
-from micropie.routing.config import AppConfig, ErrorHandler, ErrorKey
+from micropie.routing.config import AppConfig, Chain, ErrorHandler, ErrorKey
+from micropie.routing.guards import checks_of, guarded
 from micropie.routing.settings import Settings
 from micropie.sessions import SessionBackend, SessionStore
 from micropie.templates import Directory, Templates
@@ -55,7 +56,7 @@ def root_config(root: AppDefinition, shutdown: ShutdownSignal) -> AppConfig:
     settings = Settings().overridden(root.settings)
     assert root.session_backend is not None and root.channels is not None  # noqa: S101, PT018
     pool, pool_threads = _pool(settings)
-    return AppConfig(
+    config = AppConfig(
         settings=settings,
         threads=_threads(settings),
         pool=pool,
@@ -73,6 +74,7 @@ def root_config(root: AppDefinition, shutdown: ShutdownSignal) -> AppConfig:
         shutdown=shutdown,
         tree={},
     )
+    return guarded(config, checks_of(root.app))
 
 
 _THREAD_SETTINGS = frozenset({"threads", "thread_queue"})
@@ -89,7 +91,7 @@ def child_config(definition: AppDefinition, outer: AppConfig, prefix: str) -> Ap
         sessions = _store(outer.sessions.backend, settings, outer.sessions.prefix)
     shares_pool = _POOL_SETTINGS.isdisjoint(definition.settings)
     pool, pool_threads = (outer.pool, outer.pool_threads) if shares_pool else _pool(settings)
-    return replace(
+    config = replace(
         outer,
         settings=settings,
         threads=outer.threads if _THREAD_SETTINGS.isdisjoint(definition.settings) else _threads(settings),
@@ -98,14 +100,15 @@ def child_config(definition: AppDefinition, outer: AppConfig, prefix: str) -> Ap
         text_type=_TEXT_TYPES[settings.text],
         limits=settings.limits(),
         sessions=sessions,
-        middlewares=_Chain(outer.middlewares, definition.middlewares),
-        ws_middlewares=_Chain(outer.ws_middlewares, definition.ws_middlewares),
+        middlewares=Chain(outer.middlewares, definition.middlewares),
+        ws_middlewares=Chain(outer.ws_middlewares, definition.ws_middlewares),
         error_handlers=[definition.error_handlers, *outer.error_handlers],
         app=definition.app,
         prefix=prefix,
         templates=_templates(definition, settings, outer.templates.directories),
         channels=outer.channels if definition.channels is None else definition.channels,
     )
+    return guarded(config, checks_of(definition.app))
 
 
 _TEXT_TYPES = {"html": HTML, "plain": TEXT}
@@ -137,16 +140,3 @@ def _templates(definition: AppDefinition, settings: Settings, outer: Sequence[Di
     names = {**definition.template_names, **settings.template_globals}
     directories = [settings.templates, *(directory for directory in outer if directory != settings.templates)]
     return Templates(directories, settings.template_filters, names, reload=settings.debug)
-
-
-class _Chain:
-    """A live view of two lists of middleware as one."""
-
-    def __init__(self, outer: Iterable[object], inner: Iterable[object]) -> None:
-        self._parts = (outer, inner)
-
-    def __iter__(self) -> Iterator[object]:
-        return (middleware for part in self._parts for middleware in part)
-
-    def __bool__(self) -> bool:
-        return any(self._parts)

@@ -13,6 +13,7 @@ from micropie.execution.placement import LOOP, MARK, PROCESS, check_placement, l
 from micropie.execution.steps import AWAIT, HANDLER, INLINE, POOL, RouteKind
 from micropie.routing.binding import Plan
 from micropie.routing.config import AppConfig
+from micropie.routing.guards import checks_of_handler, guarded
 from micropie.routing.patterns import Wildcard
 
 METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "TRACE", "CONNECT", "QUERY"})
@@ -106,6 +107,7 @@ class Route:
         if stated:  # in a config for this route: a request then has one limit to look at
             settings = replace(config.settings, **stated)
             self.config = replace(config, settings=settings, limits=settings.limits())
+        self.config = guarded(self.config, checks_of_handler(function))
         self.methods = methods
         self.pattern = pattern
         self.plan = _plan(function, name, takes_socket)

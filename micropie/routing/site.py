@@ -13,8 +13,9 @@ from micropie.execution.placement import Threads
 from micropie.execution.steps import MOUNT, no_function
 from micropie.http.request import Request
 from micropie.http.urls import DOTS_AND_EMPTY
-from micropie.mounts.prefixes import WSGI, Mount, MountedPath, PrefixTable, kind_of_target, mounted_path_of
+from micropie.mounts.prefixes import APP, WSGI, Mount, MountedPath, PrefixTable, kind_of_target, mounted_path_of
 from micropie.routing.config import AppConfig
+from micropie.routing.guards import checks_of, guarded
 from micropie.routing.route import Route
 from micropie.routing.router import NO_VALUES, RouteMatch, Router
 
@@ -136,7 +137,9 @@ class MountRoute(Route):
         self.threads = Threads(config.settings.threads)
         self.name = prefix
         # The mounted application limits bodies itself, or not at all.
-        self.config = replace(config, settings=replace(config.settings, max_body_size=sys.maxsize))
+        config = replace(config, settings=replace(config.settings, max_body_size=sys.maxsize))
+        # An isolated App asks its own checks.
+        self.config = config if mount.kind == APP else guarded(config, checks_of(mount.target))
         self.methods, self.pattern, self.reads_body = (), prefix, True
         self.step_kind = self.limited_step_kind = MOUNT
         self.call, self.plain_args = no_function, 3  # ``find`` gives the three arguments of the step: none is bound

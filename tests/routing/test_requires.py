@@ -1,0 +1,432 @@
+"""``@requires``: checks above handlers, classes and applications, and the route that hooks see."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from micropie import (
+    App,
+    HTTPError,
+    HttpMiddleware,
+    Redirect,
+    Response,
+    SetupError,
+    WebSocket,
+    get,
+    inline,
+    post,
+    requires,
+    route,
+    websocket,
+)
+from micropie.middleware import BasicAuth
+from micropie.testing import TestClient, WebSocketRefused
+from tests.conftest import MakeClient
+
+
+def members(request: Any) -> None:
+    if request.query("key") != "sesame":
+        raise HTTPError(401, "members only")
+
+
+async def admins(request: Any) -> bool:
+    return bool(request.query("role") == "admin")
+
+
+@inline
+def readers(request: Any) -> Any:
+    return None if request.query("key") else Redirect("/log-in")
+
+
+class Plain(App):
+    @requires(members)
+    def sync(self) -> str:
+        return "in"
+
+    @requires(members, admins)
+    async def both(self) -> str:
+        return "in"
+
+    @requires(members)
+    @get("/explicit/<number:int>")
+    @requires(admins)
+    def explicit(self, number: int) -> str:
+        return "in"
+
+    @post
+    @requires(readers)
+    def form(self, name: str) -> str:
+        return name
+
+    def open(self) -> str:
+        return "open"
+
+
+@pytest.mark.parametrize(
+    ("path", "status"),
+    [
+        ("/sync", 401),
+        ("/sync/", 401),
+        ("/sync?key=sesame", 200),
+        ("/both?key=sesame", 403),
+        ("/both?role=admin", 401),
+        ("/both?role=admin&key=sesame", 200),
+        ("/explicit/1?key=sesame", 403),
+        ("/explicit/1?role=admin", 401),
+        ("/explicit/1?role=admin&key=sesame", 200),
+        ("/explicit/x", 404),
+        ("/form", 405),
+        ("/open", 200),
+    ],
+)
+def test_above_a_handler(make_client: MakeClient, path: str, status: int) -> None:
+    assert make_client(Plain()).get(path).status_code == status
+
+
+def test_a_check_refuses_before_the_body_is_looked_at(make_client: MakeClient) -> None:
+    client = make_client(Plain())
+    broken = client.post("/form", content=b"{", headers={"content-type": "application/json"}, follow_redirects=False)
+    assert (broken.status_code, broken.headers["location"]) == (303, "/log-in")
+    assert client.post("/form?key=1", data={"name": "Ann"}).text == "Ann"
+
+
+@pytest.mark.parametrize(
+    ("answer", "status", "text"),
+    [
+        (None, 200, "in"),
+        (True, 200, "in"),
+        (False, 403, "403 Forbidden"),
+        ((418, "tea"), 418, "tea"),
+        ("a page to log in", 200, "a page to log in"),
+        ("", 200, ""),
+        ({"error": "no"}, 200, '{"error":"no"}'),
+        (Response("gone", 410), 410, "gone"),
+        (HTTPError(402, "pay"), 402, "pay"),
+    ],
+    ids=str,
+)
+@pytest.mark.parametrize("kind", ["def", "async def", "decorated"])
+def test_what_a_check_may_return(make_client: MakeClient, kind: str, answer: Any, status: int, text: str) -> None:
+    def check(request: Any) -> Any:
+        return answer
+
+    async def waiting(request: Any) -> Any:
+        return answer
+
+    def decorated(request: Any) -> Any:
+        return waiting(request)
+
+    class Root(App):
+        @requires({"def": check, "async def": waiting, "decorated": decorated}[kind])
+        def index(self) -> str:
+            return "in"
+
+    found = make_client(Root()).get("/")
+    assert (found.status_code, found.text) == (status, text)
+
+
+class Inner(App):
+    def index(self) -> str:
+        return "in"
+
+    def page(self, name: str = "") -> str:
+        return "in"
+
+    @get("/far/<name>")
+    def far(self, name: str) -> str:
+        return "in"
+
+    async def ws_chat(self, ws: WebSocket) -> None:
+        await ws.accept()
+        await ws.send_text("in")
+
+
+@requires(members)
+class Closed(Inner):
+    pass
+
+
+class Heir(Closed):
+    def page(self, name: str = "") -> str:
+        return "in"
+
+
+@requires(admins)
+class Mixin:
+    pass
+
+
+class TwoBases(Mixin, Closed):
+    pass
+
+
+def wsgi(environ: Any, start_response: Any) -> Any:
+    start_response("200 OK", [("Content-Type", "text/plain")])
+    return [b"in"]
+
+
+def closed_application(environ: Any, start_response: Any) -> Any:
+    return wsgi(environ, start_response)
+
+
+class Site(App):
+    def __init__(self) -> None:
+        super().__init__()
+        self.closed = Closed()
+        self.heir = Heir()
+        self.both = TwoBases()
+        self.one = requires(members)(Inner())
+        self.open = Inner()
+        self.closed.deep = Inner()
+        self.mount("/shared", Closed())
+        self.mount("/alone", Closed(), isolated=True)
+        self.closed.mount("/old", wsgi)
+        self.closed.mount("/isolated", Inner(), isolated=True)
+        self.mount("/wsgi", requires(members)(closed_application))
+
+
+INSIDE = ["", "/", "/page", "/page/x", "/page/", "/far/x", "/chat", "/nothing", "/nothing/"]
+APPS = ["/closed", "/heir", "/one", "/shared", "/alone", "/closed/deep", "/closed/isolated"]
+
+
+@pytest.mark.parametrize("app", APPS)
+def test_above_a_class_or_an_application(make_client: MakeClient, app: str) -> None:
+    client = make_client(Site())
+    assert {path: client.get(app + path).status_code for path in INSIDE} == dict.fromkeys(INSIDE, 401)
+    answers = [client.get(f"{app}{path}?key=sesame").status_code for path in INSIDE]
+    assert answers == [200] * 6 + [404] * 3
+    assert client.get("/open/page").text == "in"
+
+
+def test_the_checks_of_all_bases_hold(make_client: MakeClient) -> None:
+    client = make_client(Site())
+    assert client.get("/both").status_code == 401
+    assert client.get("/both?key=sesame").status_code == 403
+    assert client.get("/both?key=sesame&role=admin").text == "in"
+
+
+@pytest.mark.parametrize("path", ["/closed/old", "/closed/old/x", "/wsgi", "/wsgi/x/"])
+def test_mounted_applications(make_client: MakeClient, path: str) -> None:
+    client = make_client(Site())
+    assert (client.get(path).status_code, client.get(f"{path}?key=sesame").text) == (401, "in")
+
+
+def test_above_the_outermost_application(make_client: MakeClient) -> None:
+    app = Closed()
+    client = make_client(app)
+    assert [client.get(path).status_code for path in INSIDE[1:]] == [401] * 8
+    assert client.get("/?key=sesame").text == "in"
+    app.middlewares.append(BasicAuth({"ann": "secret"}))  # a live list: checks run after what is in it
+    assert client.get("/").text == "Please log in."
+
+
+def test_checks_run_from_the_outermost_to_the_innermost_after_middleware(make_client: MakeClient) -> None:
+    ran: list[str] = []
+
+    def check(name: str) -> Callable[[Any], None]:
+        return lambda request: ran.append(name)
+
+    def hook(name: str) -> Callable[[Any], Any]:
+        def hook(request: Any) -> Any:
+            ran.append(name)
+            yield
+
+        return hook
+
+    @requires(check("inner"))
+    class Guarded(App):
+        @requires(check("handler 1"), check("handler 2"))
+        def page(self) -> str:
+            return "in"
+
+    @requires(check("outer"))
+    class Root(App):
+        inner = Guarded()
+
+    app = Root()
+    app.middlewares.append(hook("outer hook"))
+    app.inner.middlewares.append(hook("inner hook"))
+    assert make_client(app).get("/inner/page").text == "in"
+    assert ran == ["outer hook", "outer", "inner hook", "inner", "handler 1", "handler 2"]
+
+
+def test_a_check_sees_the_user_and_the_session(make_client: MakeClient) -> None:
+    def check(request: Any) -> Any:
+        request.session["seen"] = request.session.get("seen", 0) + 1
+        return bool(request.state.user == "ann")
+
+    @requires(check)
+    class Root(App):
+        def index(self) -> str:
+            return str(self.request.session["seen"])
+
+    app = Root()
+    app.middlewares.append(BasicAuth({"ann": "secret", "bob": "secret"}))
+    client = make_client(app)
+    assert [client.get("/", auth=("ann", "secret")).text for _ in range(2)] == ["1", "2"]
+    assert client.get("/", auth=("bob", "secret")).status_code == 403
+
+
+# -- WebSockets ---------------------------------------------------------------------------------------------------------
+
+
+class Sockets(App):
+    @requires(members)
+    async def ws_named(self, ws: WebSocket) -> None:
+        await ws.accept()
+
+    @requires(admins)
+    @websocket("/explicit/<room>")
+    async def explicit(self, ws: WebSocket, room: str) -> None:
+        await ws.accept()
+
+    inner = Closed()
+
+
+@pytest.mark.parametrize(
+    ("path", "status"),
+    [
+        ("/named", 401),
+        ("/named?key=sesame", 101),
+        ("/explicit/a", 403),
+        ("/explicit/a?role=admin", 101),
+        ("/inner/chat", 401),
+        ("/inner/chat?key=sesame", 101),
+        ("/alone/chat", 401),
+        ("/alone/chat?key=sesame", 101),
+    ],
+)
+@pytest.mark.parametrize("loop", ["asyncio", "trio"])
+def test_websockets(connect: MakeClient, loop: str, path: str, status: int) -> None:
+    app = Sockets()
+    app.mount("/alone", Closed(), isolated=True)
+    client: TestClient = connect(app, loop, denial_response=True)
+    try:
+        with client.websocket(path):
+            found = 101
+    except WebSocketRefused as refused:
+        found = refused.status
+    assert found == status
+
+
+# -- mistakes -----------------------------------------------------------------------------------------------------------
+
+
+def generator(request: Any) -> Any:
+    yield
+
+
+async def async_generator(request: Any) -> Any:
+    yield
+
+
+@pytest.mark.parametrize("check", ["members", None, 5, App, generator, async_generator])
+def test_what_is_no_check(check: Any) -> None:
+    with pytest.raises(SetupError, match="requires takes functions of the request"):
+        requires(check)(lambda self: "")
+
+
+def test_no_check_at_all() -> None:
+    with pytest.raises(SetupError, match=r"write @requires\(check\)"):
+        requires()
+
+
+def twice(function: Any) -> Any:
+    @functools.wraps(function)
+    def call(*arguments: Any) -> Any:
+        return function(*arguments) * 2
+
+    return call
+
+
+def careless(function: Any) -> Any:
+    return lambda self: function(self)
+
+
+def test_decorators_between_and_above(make_client: MakeClient) -> None:
+    ran: list[str] = []
+
+    def check(request: Any) -> None:
+        ran.append("check")
+
+    class Root(App):
+        @requires(check)
+        @twice
+        def above(self) -> str:
+            return "in"
+
+        @twice
+        @requires(check)
+        def below(self) -> str:
+            return "in"
+
+        @requires(check)
+        @careless
+        def outside(self) -> str:
+            return "in"
+
+        partly = functools.partialmethod(below)
+
+    client = make_client(Root())
+    for path in ("/above", "/below", "/outside", "/partly"):
+        assert client.get(path).text in ("inin", "in")
+    assert ran == ["check"] * 4
+
+
+def test_a_decorator_that_hides_the_check_is_a_mistake() -> None:
+    class Root(App):
+        @careless
+        @requires(members)
+        def page(self) -> str:
+            return "in"
+
+    with pytest.raises(SetupError, match=r"hides it from .*Root\.page: write @requires above all others"):
+        Root().compiled()
+
+
+# -- the route that hooks see ---------------------------------------------------------------------------------------------
+
+
+class Seeing(HttpMiddleware):
+    def before_request(self, request: Any) -> Any:
+        found = request.route
+        return {"body": "none" if found is None else f"{found.name} {found.pattern}"}
+
+
+class Named(App):
+    def index(self) -> str:
+        return ""
+
+    def page(self, *rest: str) -> str:
+        return ""
+
+    @route("/users/<number:int>", name="user")
+    def show(self, number: int) -> str:
+        return ""
+
+
+@pytest.mark.parametrize(
+    ("path", "seen"),
+    [
+        ("/", "index /"),
+        ("/page", "page /page"),
+        ("/page/x/y/", "page /page"),
+        ("/users/5", "user /users/<number:int>"),
+        ("/inner", "inner.index /inner"),
+        ("/inner/users/5/", "inner.user /inner/users/<number:int>"),
+        ("/shared/users/5", "shared.user /shared/users/<number:int>"),
+        ("/old/x/", "/old /old"),
+        ("/nothing", "none"),
+    ],
+)
+def test_hooks_see_the_route(make_client: MakeClient, path: str, seen: str) -> None:
+    app = Named()
+    app.inner = Named()
+    app.mount("/shared", Named())
+    app.mount("/old", wsgi)
+    app.middlewares.append(Seeing())
+    assert make_client(app).get(path).text == seen
