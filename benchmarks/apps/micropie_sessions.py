@@ -90,7 +90,7 @@ def make_memory_asgi() -> AsgiApp:
 
 
 def make_cookie_asgi() -> AsgiApp:
-    return Root(SignedCookieSessionBackend("a secret"))
+    return Root(SignedCookieSessionBackend("a secret of 32 bytes, or a bit more"))
 
 
 def make_sqlite_asgi() -> AsgiApp:
@@ -106,7 +106,7 @@ def make_memory_wsgi() -> WsgiApp:
 
 
 def make_cookie_wsgi() -> WsgiApp:
-    return SyncRoot(SignedCookieSessionBackend("a secret"))
+    return SyncRoot(SignedCookieSessionBackend("a secret of 32 bytes, or a bit more"))
 
 
 def make_sqlite_wsgi() -> WsgiApp:

@@ -17,7 +17,7 @@ from collections.abc import Iterable
 from micropie.asgi.request import ASGIRequest
 from micropie.asgi.streaming import close_stream, send_rest
 from micropie.errors import ClientDisconnect
-from micropie.http.response import HTML, JSON, NOSNIFF, TEXT, VARY_COOKIE
+from micropie.http.response import HTML, JSON, NOSNIFF, PRIVATE, TEXT, VARY_COOKIE
 from micropie.http.streams import END, FileRange, Stream
 from micropie.http.types import Message, Send
 
@@ -46,7 +46,12 @@ class _Lengths(dict[int, tuple[bytes, bytes]]):
 CONTENT_TYPES = _ContentTypes({text: (b"content-type", text.encode()) for text in (HTML, JSON, TEXT)})
 LENGTHS = _Lengths()
 ENCODED_NOSNIFF = b"x-content-type-options", b"nosniff"
-_FREQUENT = {NOSNIFF: ENCODED_NOSNIFF, VARY_COOKIE: (b"vary", b"Cookie")}  # of every answer; of those with a session
+# Headers of every answer, and of every one with a session.
+_FREQUENT = {
+    NOSNIFF: ENCODED_NOSNIFF,
+    VARY_COOKIE: (b"vary", b"Cookie"),
+    PRIVATE: (b"cache-control", b"private"),
+}
 
 
 def encode_headers(

@@ -56,7 +56,7 @@ def run_before(hooks: list[object], request: Request) -> Flow[Any]:
     that it began.
     """
     store = request.config.sessions
-    session_id = store.find_id(request._cookie_header()) if store.opens_ahead else None
+    session_id = store.find_id(request) if store.opens_ahead else None
     if session_id:
         request._loaded_session = UnopenedSession(session_id)
     for position, hook in enumerate(hooks):

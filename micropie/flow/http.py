@@ -30,6 +30,7 @@ from inspect import isawaitable
 from types import AsyncGeneratorType, GeneratorType, NoneType
 from typing import Any
 
+from micropie.csrf import deleting_cookie
 from micropie.errors import ClientDisconnect, HTTPError, Redirect
 from micropie.execution.steps import (
     AWAIT,
@@ -54,6 +55,7 @@ from micropie.http.response import (
     JSON,
     NO_OTHER_HEADERS,
     NOSNIFF,
+    PRIVATE,
     VARY_COOKIE,
     Answer,
     FileReference,
@@ -63,6 +65,7 @@ from micropie.http.response import (
     as_response,
     encode,
     error_response,
+    make_private,
     merge_pending,
     states_status,
 )
@@ -76,7 +79,8 @@ logger = logging.getLogger("micropie")
 _NO_ARGUMENTS: Sequence[Any] = ()
 _NO_VALUES: Mapping[str, object] = {}
 _NO_ROUTES: dict[str | None, Route] = {}
-_VARIES: Sequence[tuple[str, str]] = (NOSNIFF, VARY_COOKIE)
+_PERSONAL: Sequence[tuple[str, str]] = (NOSNIFF, VARY_COOKIE, PRIVATE)
+_FAILURES = range(500, 600)
 
 # Results that are a response, or become one, without a step; and bodies that are neither streams nor files.
 _RESPONSES = frozenset({Response, tuple, bytes, NoneType})
@@ -234,7 +238,7 @@ def finish(request: Request, result: Any) -> Answer | Flow[Answer]:
     if request._pending_response is not None or (session is not None and session.changed) or request.method == "HEAD":
         return _or_failed(request, _finish_response(request, result, ()))
     kind = type(result)
-    pairs = NO_OTHER_HEADERS if session is None or not session.accessed else _VARIES
+    pairs = NO_OTHER_HEADERS if session is None or not session.accessed else _PERSONAL
     try:
         if kind is str:
             body = result.encode()
@@ -344,18 +348,23 @@ def _complete_with_session(
     request: Request, session: Session, response: Response, stream: Stream | None
 ) -> Flow[Answer]:
     """Encode the answer, then save the session: an answer that can't be sent must not leave a session behind."""
-    changed = session.changed
+    store = request.config.sessions
+    saves = session.changed and (response.status not in _FAILURES or store.saves_on_error)
     if session.accessed:  # no cache may give it to another client (RFC 9111, section 4.1)
         add_vary(response.headers, "Cookie")
-    if changed and "Cache-Control" not in response.headers:
-        response.headers.add("Cache-Control", "private")
+        if "Cache-Control" not in response.headers:
+            response.headers.pairs.append(PRIVATE)
+    if (saves or request._csrf_token is not None) and make_private(response.headers):
+        logger.warning("%s: an answer with a client's own cookie can't be public: it is sent as private", request.label)
     answer = _encode(request, response, stream)
-    if changed:
+    if saves:
         request._loaded_session = None  # if saving fails, the error's answer must not try again
-        cookie = yield from request.config.sessions.close(session, request.scheme, request.root_path)
-        if cookie is not None:
-            status, content_type, length, pairs, body, stream = answer
-            answer = status, content_type, length, [*pairs, ("set-cookie", cookie)], body, stream
+        cookies = [(yield from store.close(session, request.scheme, request.root_path))]
+        if session.renewed:
+            cookies.append(deleting_cookie(request))
+        status, content_type, length, pairs, body, stream = answer
+        added = [("set-cookie", cookie) for cookie in cookies if cookie is not None]
+        answer = status, content_type, length, [*pairs, *added], body, stream
     if stream is not None or request._tasks:
         session.seal()
         request._loaded_session = session

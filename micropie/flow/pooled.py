@@ -95,7 +95,7 @@ def _full_name(name: HandlerName) -> str:
 
 def snapshot(request: Request) -> Snapshot:
     """Copy a request for the pool."""
-    has_session = request._loaded_session is not None or request.config.sessions.find_id(request._cookie_header())
+    has_session = request._loaded_session is not None or request.config.sessions.find_id(request)
     return {
         "method": request.method,
         "path": request.path,

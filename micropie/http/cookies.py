@@ -17,6 +17,11 @@ _SAMESITE = {"lax": "Lax", "strict": "Strict", "none": "None"}
 MAX_COOKIE = 4096
 
 
+# Browsers take cookies of these names only with Secure; of the first only with Path=/ and without Domain, so that no
+# other host, a subdomain for example, can set it (RFC 6265bis, section 4.1.3).
+PREFIXES = ("__Host-", "__Secure-")
+
+
 class CookieScope(TypedDict, total=False):
     """The attributes that a cookie is set and deleted with; see ``format_cookie``."""
 
@@ -61,6 +66,18 @@ def find_cookie(header: str, name: str) -> str | None:
         if equals and key.strip() == name:
             return _unquoted(value.strip())
     return None
+
+
+def is_cookie_name(name: object) -> bool:
+    """Return whether ``name`` can be the name of a cookie."""
+    return isinstance(name, str) and _NAME.fullmatch(name) is not None
+
+
+def without_prefix(name: str) -> str:
+    """Return a cookie's name without ``__Host-`` or ``__Secure-``; the same object if it has neither."""
+    for prefix in PREFIXES:
+        name = name.removeprefix(prefix)
+    return name
 
 
 def _unquoted(value: str) -> str:

@@ -138,6 +138,8 @@ class Request:
     _is_answered: bool = False  # whether the answer is over and ``after_response`` runs
     _generators: Sequence[_Closable] = ()  # generator middleware that has begun
 
+    _csrf_token: str | None = None  # that was made for a client without a session
+
     # Set by hooks and middleware.
     _subapp: object = None  # the application that gets the request instead
     _subapp_path: str | None = None
@@ -409,9 +411,7 @@ class Request:
         """The client's session, a dict that knows whether it changed."""
         session = self._loaded_session
         if session is None:
-            self._loaded_session = session = self.config.sessions.open_now(
-                self.config.sessions.find_id(self._cookie_header())
-            )
+            self._loaded_session = session = self.config.sessions.open_now(self.config.sessions.find_id(self))
             self._session_opened(session)
         session.accessed = True
         return session

@@ -30,6 +30,7 @@ TEXT: Final = "text/plain; charset=utf-8"
 JSON: Final = "application/json"
 
 VARY_COOKIE: Final = ("vary", "Cookie")
+PRIVATE: Final = ("cache-control", "private")
 
 # Browsers then take an answer's Content-Type as it is: JSON, an upload or an error's text is never run as a page.
 NOSNIFF: Final = ("x-content-type-options", "nosniff")
@@ -173,6 +174,17 @@ def add_vary(headers: MutableHeaders, name: str) -> None:
     named = {field.strip().lower() for value in headers.get_all("Vary") for field in value.split(",")}
     if not named & {"*", name.lower()}:
         headers.add("Vary", name)
+
+
+def make_private(headers: MutableHeaders) -> bool:
+    """Add ``private`` to Cache-Control in the place of ``public`` and ``s-maxage``. Return whether there was one."""
+    stated = [part.strip() for value in headers.get_all("Cache-Control") for part in value.split(",")]
+    names = {part.partition("=")[0].lower() for part in stated}
+    if names & {"private", "no-store"}:
+        return False
+    kept = [part for part in stated if part.partition("=")[0].lower() not in ("public", "s-maxage")]
+    headers["Cache-Control"] = ", ".join(["private", *filter(None, kept)])
+    return len(kept) < len(stated)
 
 
 def encode(response: Response, stream: Stream | None, head_only: bool, text_type: str = HTML) -> Answer:

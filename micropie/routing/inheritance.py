@@ -131,7 +131,10 @@ def _store(backend: SessionBackend, settings: Settings, prefix: str) -> SessionS
         settings.session_timeout,
         id_factory=settings.session_id_factory,
         id_validator=settings.session_id_validator,
+        cookie=settings.session_cookie,
+        samesite=settings.session_cookie_samesite,
         secure=settings.session_cookie_secure,
+        saves_on_error=settings.session_save_on_error,
         prefix=prefix,
     )
 

@@ -12,6 +12,7 @@ from typing import Any, TypeGuard
 
 from micropie.errors import SetupError, check, is_count, is_duration
 from micropie.execution.placement import THREAD, checked_placement
+from micropie.http.cookies import PREFIXES, is_cookie_name
 from micropie.http.forms import Limits
 from micropie.http.websocket import is_origin
 from micropie.templates import DIRECTORY
@@ -70,8 +71,16 @@ class Settings:
     session_id_validator: Callable[[str], bool] | None = None
     """Returns whether a cookie's value may be a session's id, before the backend is asked for it; None, the default,
     for a check of its characters and length where the backend needs one."""
+    session_cookie: str = "session_id"
+    """The name of the session's cookie. With ``__Host-`` in front no other host can set it; over plain http the prefix
+    is left out."""
+    session_cookie_samesite: str = "Lax"
+    """Whether other sites' requests carry the session's cookie: "Lax" (default) if they open a page, "Strict" never,
+    "None" always, which needs ``session_cookie_secure=True``."""
     session_cookie_secure: bool | None = None
     """Whether the session's cookie is sent over https only; None, the default, if it is set over https."""
+    session_save_on_error: bool = False
+    """Whether a session is saved with an answer of status 500 to 599, too; False by default."""
     websocket_max_size: int = MEBIBYTE
     """The most bytes of one WebSocket message, 1 MiB by default (uvicorn: 16 MiB); a longer one closes with 1009."""
     websocket_timeout: float | None = None
@@ -104,6 +113,12 @@ class Settings:
             for name in names:
                 value = getattr(self, name)
                 check(f"App({name}=...)", is_right(value), value, expected)
+        if self.session_cookie.startswith(PREFIXES) and self.session_cookie_secure is False:
+            raise SetupError(
+                f"App(session_cookie={self.session_cookie!r}) is for https: leave session_cookie_secure out"
+            )
+        if self.session_cookie_samesite == "None" and self.session_cookie_secure is not True:
+            raise SetupError('App(session_cookie_samesite="None") needs session_cookie_secure=True: browsers refuse it')
 
     def overridden(self, changes: Mapping[str, Any]) -> Settings:
         """Return these settings with ``changes``. Raises ``SetupError`` for an unknown name or a wrong value."""
@@ -160,6 +175,9 @@ _RULES: tuple[tuple[Sequence[str], Callable[[object], bool], str], ...] = (
         lambda value: value is None or callable(value),
         "a function, or None",
     ),
+    (("session_cookie",), is_cookie_name, 'the name of a cookie, such as "__Host-session_id"'),
+    (("session_cookie_samesite",), lambda value: value in ("Lax", "Strict", "None"), '"Lax", "Strict" or "None"'),
+    (("session_save_on_error",), lambda value: isinstance(value, bool), "True or False"),
     (("session_cookie_secure",), lambda value: value is None or isinstance(value, bool), "True, False or None"),
     (("text",), lambda value: value in ("html", "plain"), '"html" or "plain"'),
     (("debug",), lambda value: isinstance(value, bool), "True or False"),

@@ -7,14 +7,20 @@ from collections import OrderedDict
 from threading import Lock
 from typing import Any
 
+from micropie.sessions import serializer
 from micropie.sessions.backend import SessionBackend
 from micropie.sessions.session import Changes, copied
 
 _NONE: tuple[float, dict[str, object]] = (0.0, {})
 
 
+def _as_other_backends_do(data: dict[str, object]) -> dict[str, object]:
+    """Return a copy of ``data`` as JSON gives it back, so that what works here also works in SQLite and Redis."""
+    return serializer.loads(serializer.dumps(data))
+
+
 class InMemorySessionBackend(SessionBackend):
-    """Sessions in this process's memory: lost when it ends, and not seen by other workers.
+    """Sessions in this process's memory: lost when it ends, and not seen by other workers. JSON only.
 
     Stores at most ``capacity`` sessions; beyond that the least recently used one is deleted.
     """
@@ -45,9 +51,13 @@ class InMemorySessionBackend(SessionBackend):
             self._lock.release()
 
     def save(self, session_id: str, data: dict[str, object], timeout: int) -> None:
-        """Store a copy of ``data`` for ``timeout`` seconds; delete the session if it is empty."""
+        """Store a copy of ``data`` for ``timeout`` seconds; delete the session if it is empty.
+
+        Raises ``ResponseError`` for values that JSON can't express.
+        """
+        stored = _as_other_backends_do(data)
         with self._lock:
-            self._store(session_id, copied(data), timeout)
+            self._store(session_id, stored, timeout)
 
     def merge(self, session_id: str, changes: Changes, timeout: int) -> dict[str, Any]:
         """Apply ``changes`` to the stored data and return the result; ``{}`` if the session has been ended."""
@@ -55,10 +65,10 @@ class InMemorySessionBackend(SessionBackend):
             stored = self._current(session_id)
             if not stored:
                 return {}
-            data = changes.apply(copied(stored))
+            data = _as_other_backends_do(changes.apply(copied(stored)))
             del self._sessions[session_id]
-            self._store(changes.new_id or session_id, copied(data), timeout)
-            return data
+            self._store(changes.new_id or session_id, data, timeout)
+            return copied(data)  # type: ignore[no-any-return]
 
     def _current(self, session_id: str) -> dict[str, object]:
         expires, data = self._sessions.get(session_id, _NONE)

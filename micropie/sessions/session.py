@@ -72,7 +72,7 @@ class Session(dict[str, Any]):
     because ``session["cart"].append(...)`` is a change that no method of the dict sees.
     """
 
-    __slots__ = ("_loaded", "_regenerated", "_updates", "accessed", "id")
+    __slots__ = ("_loaded", "_regenerated", "_updates", "accessed", "id", "renewed")
 
     def __init__(self, session_id: str | None = None, data: dict[str, object] | None = None) -> None:
         if data:
@@ -86,6 +86,7 @@ class Session(dict[str, Any]):
         self.id = session_id
         self.accessed = False
         self._regenerated = False
+        self.renewed = False  # whether ``regenerate`` was called, also for a session that is not stored yet
         self._updates = _NO_UPDATES
 
     @property
@@ -101,8 +102,10 @@ class Session(dict[str, Any]):
     def regenerate(self) -> None:
         """Give the session a new id and delete the old one: call this at log-in, and whenever rights grow.
 
-        An id that an attacker has learnt or planted before is then worthless.
+        An id that an attacker has learnt or planted before is then worthless, and so is a CSRF token.
         """
+        self.pop("csrf_token", None)  # ``micropie.csrf.FIELD``
+        self.renewed = True
         self._regenerated = self.id is not None  # a session without an id gets a new one anyway
 
     def update_atomic(self, key: str, function: Callable[[Any], T]) -> T:

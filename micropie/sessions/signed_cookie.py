@@ -17,6 +17,8 @@ try:
 except ImportError:  # pragma: no cover - the tests set it to None
     itsdangerous = None  # type: ignore[assignment]
 
+SHORTEST_SECRET = 32  # bytes: as many as HMAC-SHA256 gives, RFC 2104, section 3
+
 # Bytes of a cookie's 4096 that are left for its name and its attributes, such as a mount's path.
 _FOR_ATTRIBUTES = 256
 
@@ -24,8 +26,8 @@ _FOR_ATTRIBUTES = 256
 class SignedCookieSessionBackend(SessionBackend):
     """Sessions in the client's cookie: no storage on the server, up to about 3800 bytes, readable by the client.
 
-    ``secret`` is one key or a list of keys. The first one signs, all of them are accepted: to change keys, put a new
-    one in front and remove the old one when ``session_timeout`` has passed. JSON only.
+    ``secret`` is one key of 32 bytes or more, or a list of keys. The first one signs, all of them are accepted: to
+    change keys, put a new one in front and remove the old one when ``session_timeout`` has passed. JSON only.
 
     Only the client has the data, so concurrent requests are not merged, and a copied cookie is valid until it expires,
     even after a log-out. Use another backend where that matters.
@@ -38,8 +40,13 @@ class SignedCookieSessionBackend(SessionBackend):
         if itsdangerous is None:
             raise SetupError('SignedCookieSessionBackend needs itsdangerous: pip install "micropie-dual[itsdangerous]"')
         keys: list[Any] = [secret] if isinstance(secret, str | bytes) else list(secret)
-        if not keys or not all(isinstance(key, str | bytes) and key for key in keys):
-            raise SetupError("SignedCookieSessionBackend takes a secret (text or bytes, not empty) or a list of them")
+        if not keys or not all(isinstance(key, str | bytes) for key in keys):
+            raise SetupError("SignedCookieSessionBackend takes a secret (text or bytes) or a list of them")
+        if any(len(key.encode() if isinstance(key, str) else key) < SHORTEST_SECRET for key in keys):
+            raise SetupError(
+                f"a secret has {SHORTEST_SECRET} bytes or more, which nobody can guess: make one with "
+                "python -c 'import secrets; print(secrets.token_urlsafe(32))'"
+            )
         self._serializer: Any = itsdangerous.URLSafeSerializer(
             keys[::-1],  # itsdangerous signs with the last one
             salt="micropie.session",

@@ -4,32 +4,43 @@ from __future__ import annotations
 
 import inspect
 import logging
+import re
 import secrets
 from collections.abc import Callable
 from functools import partial
-from typing import Any, NoReturn
+from typing import Any, NoReturn, Protocol
 from urllib.parse import quote
 
 from micropie.errors import HTTPError
 from micropie.execution.steps import AWAIT, IO, Flow, call
-from micropie.http.cookies import find_cookie, format_cookie
+from micropie.http.cookies import MAX_COOKIE, find_cookie, format_cookie, without_prefix
 from micropie.sessions.backend import SessionBackend
 from micropie.sessions.session import Changes, Session, copied
 
 logger = logging.getLogger("micropie")
 
-COOKIE = "session_id"
+# The ids that are made here: 256 bits. Those of an author's factory are at most 256 printable ASCII characters.
+_OWN_ID = re.compile("[A-Za-z0-9_-]{43}")
+_ANY_ID = re.compile("[ -~]{1,256}")
+_IN_COOKIE = re.compile(f"[ -~]{{1,{MAX_COOKIE}}}")
 
-# The most characters of an id that a backend is asked for. Those made here have 43.
-_LONGEST_ID = 256
+
+class CookieSource(Protocol):
+    """The part of a request from which a session's id comes."""
+
+    @property
+    def scheme(self) -> str: ...
+
+    def _cookie_header(self) -> str: ...
 
 
 class SessionStore:
     """A backend with its settings.
 
     ``opens_ahead``: the backend may wait, so the flow opens the session before the handler. ``timeout`` is in seconds.
-    ``prefix`` is the path of the application that has this backend: browsers send the cookie only below it. ``secure``:
-    whether the cookie is Secure; None for: if the request's scheme is https.
+    ``prefix`` is the path of the application that has this backend: browsers send the cookie only below it. ``cookie``
+    is its name, ``samesite`` its attribute of that name. ``secure``: whether it is Secure; None for: if the request's
+    scheme is https. ``saves_on_error``: whether a session is also saved with an answer of status 500 to 599.
     """
 
     def __init__(
@@ -39,11 +50,17 @@ class SessionStore:
         *,
         id_factory: Callable[[], str] | None = None,
         id_validator: Callable[[str], bool] | None = None,
+        cookie: str = "session_id",
+        samesite: str = "Lax",
         secure: bool | None = None,
+        saves_on_error: bool = False,
         prefix: str = "",
     ) -> None:
         self.backend = backend
         self.prefix = prefix
+        self.saves_on_error = saves_on_error
+        self._cookie, self._plain_cookie = cookie, without_prefix(cookie)
+        self._samesite = samesite
         self._timeout = timeout
         self._make_id = id_factory or partial(secrets.token_urlsafe, 32)
         self.in_cookie = getattr(backend, "in_cookie", False)
@@ -52,19 +69,25 @@ class SessionStore:
         self._merge = _own(backend, "merge")
         shared = _own(backend, "load_shared")
         self._load_shared: Callable[[str], dict[str, object]] = shared or self._load_copy
-        # None if any text may be looked up: such a backend uses it neither as a file's name nor as a key that another
-        # program may have.
-        self._is_id = id_validator or (None if self.in_cookie or shared else _is_id)
+        # No backend is asked for an id that can't be one, as that of a file or of another program's key.
+        made_here = _OWN_ID if id_factory is None else _ANY_ID
+        self._is_id = id_validator or (_IN_COOKIE if self.in_cookie else made_here).fullmatch
         self.opens_ahead = self._blocking or inspect.iscoroutinefunction(backend.load)
 
-    def find_id(self, cookie_header: str) -> str | None:
-        """Return the session id in a Cookie header, or None."""
-        return find_cookie(cookie_header, COOKIE)
+    def find_id(self, request: CookieSource) -> str | None:
+        """Return the session id in a request's cookie, or None."""
+        name = self._cookie
+        if name is not self._plain_cookie and not self.is_secure(request.scheme):
+            name = self._plain_cookie
+        return find_cookie(request._cookie_header(), name)
+
+    def is_secure(self, scheme: str) -> bool:
+        """Return whether cookies are Secure in answers to requests of ``scheme``."""
+        return scheme == "https" if self._secure is None else self._secure
 
     def open_now(self, session_id: str | None) -> Session:
         """Return the session of a backend that never waits; a new one if there is no id or it is unknown."""
-        is_id = self._is_id
-        if not session_id or self.opens_ahead or (is_id is not None and not is_id(session_id)):
+        if not session_id or self.opens_ahead or not self._is_id(session_id):
             return Session()
         try:
             data = self._load_shared(session_id)
@@ -80,7 +103,7 @@ class SessionStore:
 
     def open(self, session_id: str) -> Flow[Session]:
         """Return the session of any backend; a new one if the id is unknown."""
-        if self._is_id is not None and not self._is_id(session_id):
+        if not self._is_id(session_id):
             return Session()
         data = yield from self._ask(self.backend.load, session_id)
         # An id that was not issued here is never adopted: an attacker who planted it would know the session's id.
@@ -96,14 +119,22 @@ class SessionStore:
         return None if value is None else self.cookie(value, scheme, root_path)
 
     def cookie(self, value: str, scheme: str, root_path: str) -> str:
-        """Return the Set-Cookie value that gives a browser this session's id, or with "" deletes its cookie."""
+        """Return the Set-Cookie value that gives a browser this session's id, or with "" deletes its cookie.
+
+        Browsers take a name with a prefix only from Secure cookies, so over plain http it has none; and one with
+        ``__Host-`` only with the path "/" (RFC 6265bis, section 4.1.3).
+        """
+        secure = self.is_secure(scheme)
+        name = self._cookie if secure else self._plain_cookie
+        is_for_host = name.startswith("__Host-")
         return format_cookie(
-            COOKIE,
+            name,
             value,
             max_age=self._timeout if value else 0,
-            path=quote(root_path + self.prefix) if root_path or self.prefix else "/",
-            secure=scheme == "https" if self._secure is None else self._secure,
+            path="/" if is_for_host or not (root_path or self.prefix) else quote(root_path + self.prefix),
+            secure=secure,
             httponly=True,
+            samesite=self._samesite,
         )
 
     def _save(self, session: Session) -> Flow[str | None]:
@@ -156,10 +187,6 @@ class SessionStore:
 
 def _unavailable() -> NoReturn:
     raise HTTPError(503, "Sessions are out of reach at the moment. Please try again.")
-
-
-def _is_id(value: str) -> bool:
-    return len(value) <= _LONGEST_ID and value.isascii() and value.isprintable()
 
 
 _METHODS = frozenset({"load", "save", "merge", "load_shared"})

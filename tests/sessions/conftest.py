@@ -32,7 +32,7 @@ def make_backend(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Mak
             if name == "memory":
                 return InMemorySessionBackend()
             if name == "cookie":
-                return SignedCookieSessionBackend("secret")
+                return SignedCookieSessionBackend("secret" * 8)
             backend: Any
             if name == "sqlite":
                 backend = SQLiteSessionBackend(tmp_path / "sessions.db")

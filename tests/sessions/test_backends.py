@@ -262,7 +262,7 @@ def test_R44_a_failure_leaves_no_lock(make_client: MakeClient, shared: SessionBa
         def after_request(self, request: Any, *_: Any) -> Any:
             request.session.update_atomic("x", lambda _: 1 / 0 if request.path == "/count" else 2)
 
-    app = Site(shared)
+    app = Site(shared, session_save_on_error=True)
     client = make_client(app, raise_app_exceptions=False)
     client.get("/keep/a/1")
     app.middlewares.append(Breaks())
@@ -323,7 +323,7 @@ class Picky(Site):
         self.request.session["n"] = float("nan")
 
 
-@pytest.mark.parametrize("name", ["sqlite", "redis", "cookie"])
+@pytest.mark.parametrize("name", ["memory", "sqlite", "redis", "cookie"])
 @pytest.mark.parametrize("path", ["/date", "/number"])
 def test_what_is_no_json_is_refused_and_said(
     make_client: MakeClient, make_backend: Any, name: str, path: str, caplog: pytest.LogCaptureFixture
@@ -331,3 +331,10 @@ def test_what_is_no_json_is_refused_and_said(
     client = make_client(Picky(make_backend(name)))
     assert client.get(path).status_code == 500
     assert "this session backend stores JSON" in caplog.text
+
+
+def test_values_come_back_as_json_gives_them(backend: SessionBackend) -> None:
+    """So what works with the backend of the first day works with that of the first deployment."""
+    numbered: Any = {"pair": (1, 2), "by_number": {1: "a"}}
+    session_id = backend.save("id", numbered, 60) or "id"
+    assert backend.load(session_id) == {"pair": [1, 2], "by_number": {"1": "a"}}

@@ -58,7 +58,7 @@ def test_importing_micropie_imports_none_of_them() -> None:
 def test_R46_a_session_too_long_for_a_cookie_is_an_error_and_the_old_one_stays(
     make_client: MakeClient, caplog: pytest.LogCaptureFixture
 ) -> None:
-    client = make_client(Root(SignedCookieSessionBackend("secret")))
+    client = make_client(Root(SignedCookieSessionBackend("secret" * 8)))
     client.get("/keep/5")
     rng = random.Random(1)
     text = "".join(rng.choices("abcdefghijklmnopqrstuvwxyz0123456789", k=5 * 1024))
@@ -67,7 +67,7 @@ def test_R46_a_session_too_long_for_a_cookie_is_an_error_and_the_old_one_stays(
         def large(self) -> None:
             self.request.session["text"] = text
 
-    large = make_client(Large(SignedCookieSessionBackend("secret")), lifespan=False, cookies=dict(client.cookies))
+    large = make_client(Large(SignedCookieSessionBackend("secret" * 8)), lifespan=False, cookies=dict(client.cookies))
     answer = large.get("/large")
     assert (answer.status_code, "set-cookie" in answer.headers) == (500, False)
     assert "use another session backend" in caplog.text
@@ -75,7 +75,7 @@ def test_R46_a_session_too_long_for_a_cookie_is_an_error_and_the_old_one_stays(
 
 
 def test_R46_the_longest_session_fits_in_a_cookie(make_client: MakeClient) -> None:
-    backend = SignedCookieSessionBackend("secret")
+    backend = SignedCookieSessionBackend("secret" * 8)
     rng = random.Random(2)
     accepted = []
     for size in range(2500, 5000, 50):
@@ -87,7 +87,7 @@ def test_R46_the_longest_session_fits_in_a_cookie(make_client: MakeClient) -> No
 
 
 def test_R47_ten_thousand_mutated_cookies_are_no_sessions() -> None:
-    backend = SignedCookieSessionBackend("secret")
+    backend = SignedCookieSessionBackend("secret" * 8)
     good = backend.save("", {"user": "me"}, 60)
     rng = random.Random(3)
     alphabet = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-_.=\xe9\x00\ud800 "
@@ -103,12 +103,12 @@ def test_R47_ten_thousand_mutated_cookies_are_no_sessions() -> None:
 
 @pytest.mark.parametrize("value", ["", ".", "..", "a.b", "x" * 100_000, ".eJw", "é", "\ud800"])
 def test_R47_a_broken_cookie_is_an_empty_session(value: str) -> None:
-    assert SignedCookieSessionBackend("secret").load(value) == {}
+    assert SignedCookieSessionBackend("secret" * 8).load(value) == {}
 
 
 def test_R47_keys_rotate() -> None:
-    old, new = SignedCookieSessionBackend("old"), SignedCookieSessionBackend(["new"])
-    both = SignedCookieSessionBackend([b"new", "old"])
+    old, new = SignedCookieSessionBackend("old" * 11), SignedCookieSessionBackend(["new" * 11])
+    both = SignedCookieSessionBackend([b"new" * 11, "old" * 11])
     first = old.save("", {"a": 1}, 60)
     assert [backend.load(first) for backend in (old, both, new)] == [{"a": 1}, {"a": 1}, {}]
     second = both.save("", {"a": 2}, 60)
@@ -116,7 +116,7 @@ def test_R47_keys_rotate() -> None:
 
 
 def test_R47_the_time_is_signed_too(monkeypatch: pytest.MonkeyPatch) -> None:
-    backend = SignedCookieSessionBackend("secret")
+    backend = SignedCookieSessionBackend("secret" * 8)
     value = backend.save("", {"a": 1}, 60)
     now = time.time()
     monkeypatch.setattr("time.time", lambda: now + 61)
@@ -132,16 +132,37 @@ def test_R47_nothing_is_unpickled_and_no_digest_compared_by_hand() -> None:
         assert not {name for name in names if "digest" in name or "signature" in name}, path
 
 
-@pytest.mark.parametrize("secret", ["", b"", [], [""], ["a", ""], [5], ("a", None)])
-def test_what_is_no_secret_is_refused(secret: Any) -> None:
-    with pytest.raises(SetupError, match="takes a secret"):
+LONG = "x" * 32
+
+
+@pytest.mark.parametrize(
+    ("secret", "reason"),
+    [
+        ([], "takes a secret"),
+        ([5], "takes a secret"),
+        ((LONG, None), "takes a secret"),
+        ("", "32 bytes or more"),
+        (b"", "32 bytes or more"),
+        ([""], "32 bytes or more"),
+        (LONG[1:], "32 bytes or more"),
+        ([LONG, LONG[1:]], "32 bytes or more"),
+        (b"x" * 31, "32 bytes or more"),
+    ],
+)
+def test_R47_what_is_no_secret_is_refused(secret: Any, reason: str) -> None:
+    with pytest.raises(SetupError, match=reason):
         SignedCookieSessionBackend(secret)
+
+
+def test_R47_a_secret_is_counted_in_bytes() -> None:
+    backend = SignedCookieSessionBackend("é" * 16)
+    assert backend.load(backend.save("", {"a": 1}, 60)) == {"a": 1}
 
 
 @pytest.mark.parametrize(
     ("module", "name", "make", "extra"),
     [
-        (signedcookie, "itsdangerous", lambda: SignedCookieSessionBackend("x"), "itsdangerous"),
+        (signedcookie, "itsdangerous", lambda: SignedCookieSessionBackend(LONG), "itsdangerous"),
         (redisclient, "redis", lambda: RedisSessionBackend("redis://localhost"), "redis"),
     ],
 )
@@ -276,7 +297,7 @@ def test_a_url_that_is_none_is_refused_when_the_backend_is_made(url: Any) -> Non
 def test_redis_that_is_not_there_is_a_503(make_client: MakeClient) -> None:
     client = make_client(Root(RedisSessionBackend(f"redis://127.0.0.1:{free_port()}/0")))
     assert client.get("/keep/1").status_code == 503
-    assert client.get("/look", headers={"Cookie": "session_id=x"}).status_code == 503
+    assert client.get("/look", headers={"Cookie": f"session_id={'x' * 43}"}).status_code == 503
     assert client.get("/look").status_code == 200
 
 

@@ -197,12 +197,19 @@ def test_a_strange_id_is_no_session(make_client: MakeClient, backend: Any, value
 
 
 @every_backend
-def test_a_session_is_saved_with_errors_too(make_client: MakeClient, backend: Any) -> None:
-    client = make_client(Root(backend()))
+@pytest.mark.parametrize("asked", [False, True])
+def test_a_session_is_saved_with_a_client_s_errors_and_on_demand_with_ours(
+    make_client: MakeClient, backend: Any, asked: bool
+) -> None:
+    client = make_client(Root(backend(), session_save_on_error=asked))
+    answer = client.get("/crashes")
+    assert (answer.status_code, "set-cookie" in answer.headers) == (500, asked)
+    kept = {"crash": 1} if asked else {}
+    assert client.get("/look").json() == kept
     assert client.get("/fails").status_code == 400
-    assert client.get("/look").json() == {"error": 1}
-    assert client.get("/crashes").status_code == 500
-    assert client.get("/look").json() == {"error": 1, "crash": 1}
+    assert client.get("/look").json() == {**kept, "error": 1}
+    client.get("/crashes")
+    assert client.get("/look").json() == {**kept, "error": 1}
 
 
 @every_backend

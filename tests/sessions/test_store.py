@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 
 from micropie import App, HttpMiddleware, InMemorySessionBackend, Response, SessionBackend, SetupError
+from micropie.csrf import csrf_token
 from micropie.http.cookies import parse_cookies
 from micropie.sessions import Session
 from micropie.testing import TestClient
@@ -69,6 +70,8 @@ class AsyncMerge(OwnAsync):
 
 
 OWN = [Own, OwnAsync, Quick, AsyncMerge]
+
+ID = "x" * 43  # as long as those that are made here
 
 
 class Root(App):
@@ -185,10 +188,21 @@ def test_ids_are_made_and_checked_by_the_author_s_functions(make_client: MakeCli
 
 
 @pytest.mark.parametrize("backend", OWN)
-@pytest.mark.parametrize("value", ["x" * 257, "é", "a\tb"])
-def test_what_can_t_be_an_id_is_not_looked_up(make_client: MakeClient, backend: Any, value: str) -> None:
+@pytest.mark.parametrize(
+    "value", ["x" * 44, "x" * 41, "../" * 14 + "x", "x" * 42 + "é", "x" * 42 + "\t", "x" * 42 + " "]
+)
+def test_R42_what_can_t_be_an_id_is_not_looked_up(make_client: MakeClient, backend: Any, value: str) -> None:
     kept = backend()
     client = make_client(Root(kept), validate=False)
+    assert client.get("/look", headers={b"Cookie": f"session_id={value}x".encode("latin-1")}).json() == {}
+    assert kept.asked == []
+
+
+@pytest.mark.parametrize("backend", OWN)
+@pytest.mark.parametrize("value", ["x" * 257, "é", "a\tb"])
+def test_R42_what_no_factory_makes_is_not_looked_up(make_client: MakeClient, backend: Any, value: str) -> None:
+    kept = backend()
+    client = make_client(Root(kept, session_id_factory=lambda: "x"), validate=False)
     assert client.get("/look", headers={b"Cookie": f"session_id={value}".encode("latin-1")}).json() == {}
     assert kept.asked == []
 
@@ -267,8 +281,8 @@ def test_R48_an_answer_made_from_a_session_varies(
 @every_loop
 def test_R4_http_2_splits_the_cookie_header(backend: str) -> None:
     sessions = InMemorySessionBackend()
-    sessions.save("me", {"a": 1}, 60)
-    pieces = [b"x=1", b"session_id=me; session_id=other", b"y=2"]
+    sessions.save(ID, {"a": 1}, 60)
+    pieces = [b"x=1", f"session_id={ID}; session_id={'y' * 43}".encode(), b"y=2"]
     headers = [(name, value) for piece in pieces for name, value in ((b"cookie", piece), (b"x-between", b"1"))]
     assert run(backend, lambda: get(Root(sessions), "/look", headers=headers)).body == b'{"a":1}'
 
@@ -276,7 +290,106 @@ def test_R4_http_2_splits_the_cookie_header(backend: str) -> None:
 def test_R48_an_answer_with_the_cookie_is_private(make_client: MakeClient) -> None:
     client = make_client(Root())
     private = [client.get(path).headers.get("cache-control") for path in ("/keep/a", "/look", "/untouched", "/varies")]
-    assert private == ["private", None, None, "no-store"]
+    assert private == ["private", "private", None, "no-store"]
+
+
+class Cached(App):
+    """Answers that state for how long caches may keep them."""
+
+    def reads(self, cache: str) -> Any:
+        return 200, str(self.request.session.get("a")), {"Cache-Control": cache}
+
+    def writes(self, cache: str) -> Any:
+        self.request.session["a"] = self.request.session.get("a", 0) + 1
+        return 200, "x", {"Cache-Control": cache}
+
+    def shows_a_form(self, cache: str) -> Any:
+        return 200, csrf_token(self.request), {"Cache-Control": cache}
+
+
+@pytest.mark.parametrize(
+    ("stated", "sent"),
+    [
+        ("public, max-age=60", "private, max-age=60"),
+        ("Public", "private"),
+        ("s-maxage=60, max-age=5", "private, max-age=5"),
+        ("max-age=60", "private, max-age=60"),
+        ("no-cache", "private, no-cache"),
+        ("no-store", "no-store"),
+        ("max-age=60, private", "max-age=60, private"),
+    ],
+)
+def test_R48_no_shared_cache_gets_a_cookie(
+    make_client: MakeClient, stated: str, sent: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    client = make_client(Cached())
+    for path in ("/shows_a_form", "/writes"):
+        caplog.clear()
+        answer = client.get(path, params={"cache": stated})
+        assert (answer.headers["cache-control"], "set-cookie" in answer.headers) == (sent, True)
+        warned = ["can't be public: it is sent as private" in record.getMessage() for record in caplog.records]
+        assert warned == ([True] if "ublic" in stated or "s-maxage" in stated else [])
+    # The session is only read: the author's own words are sent.
+    assert client.get("/reads", params={"cache": stated}).headers["cache-control"] == stated
+
+
+# -- the name of the cookie ---------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("name", ["__Host-id", "__Secure-id"])
+def test_R45_a_cookie_with_a_prefix_over_https(make_client: MakeClient, name: str) -> None:
+    app: Any = Root(session_cookie=name)
+    app.inner = Root(InMemorySessionBackend(), session_cookie=f"{name}-inner")
+    client = make_client(app, base_url="https://testserver", root_path="/shop")
+    at_root, at_mount = ("Path=/;", "Path=/;") if name == "__Host-id" else ("Path=/shop;", "Path=/shop/inner;")
+    for path, kept, at in (("", name, at_root), ("/inner", f"{name}-inner", at_mount)):
+        set_cookie = client.get(f"{path}/keep/a").headers["set-cookie"]
+        value = set_cookie.partition(";")[0]
+        assert value.startswith(f"{kept}=")
+        assert at in set_cookie
+        assert "Secure; HttpOnly; SameSite=Lax" in set_cookie
+        assert "Domain" not in set_cookie
+        client.cookies.clear()
+        # A sibling host can plant the plain name in front of it.
+        planted = f"id={ID}; {kept.removeprefix('__Host-').removeprefix('__Secure-')}={ID}; {value}"
+        assert client.get(f"{path}/look", headers={"Cookie": planted}).json() == {"a": "1"}
+        assert client.get(f"{path}/look", headers={"Cookie": value.partition("-")[2]}).json() == {}
+
+
+def test_R45_over_plain_http_the_prefix_is_left_out(make_client: MakeClient) -> None:
+    client = make_client(Root(session_cookie="__Host-id"), root_path="/shop")
+    set_cookie = client.get("/keep/a").headers["set-cookie"]
+    assert set_cookie.startswith("id=")
+    assert set_cookie.endswith("Path=/shop; HttpOnly; SameSite=Lax")
+    value = set_cookie.partition(";")[0]
+    client.cookies.clear()
+    assert client.get("/look", headers={"Cookie": value}).json() == {"a": "1"}
+    assert client.get("/look", headers={"Cookie": f"__Host-{value}"}).json() == {}
+
+
+@pytest.mark.parametrize("samesite", ["Lax", "Strict", "None"])
+def test_R45_samesite_is_a_setting(make_client: MakeClient, samesite: str) -> None:
+    app = Root(session_cookie_samesite=samesite, session_cookie_secure=True, session_cookie="own")
+    set_cookie = make_client(app, base_url="https://testserver").get("/keep/a").headers["set-cookie"]
+    assert set_cookie.startswith("own=")
+    assert set_cookie.endswith(f"SameSite={samesite}")
+
+
+@pytest.mark.parametrize(
+    ("settings", "reason"),
+    [
+        ({"session_cookie": "a b"}, "the name of a cookie"),
+        ({"session_cookie": ""}, "the name of a cookie"),
+        ({"session_cookie": 5}, "the name of a cookie"),
+        ({"session_cookie": "__Host-id", "session_cookie_secure": False}, "is for https"),
+        ({"session_cookie_samesite": "lax"}, '"Lax", "Strict" or "None"'),
+        ({"session_cookie_samesite": "None"}, "needs session_cookie_secure=True"),
+        ({"session_save_on_error": 1}, "True or False"),
+    ],
+)
+def test_settings_of_the_cookie_that_browsers_would_refuse(settings: dict[str, Any], reason: str) -> None:
+    with pytest.raises(SetupError, match=reason):
+        Root(**settings)
 
 
 # -- when it is saved ---------------------------------------------------------------------------------------------------
@@ -324,8 +437,9 @@ def test_R51_hooks_and_inner_applications_share_the_session(make_client: MakeCli
 def test_an_answer_that_can_t_be_sent_leaves_no_session_without_a_cookie(make_client: MakeClient) -> None:
     kept = Own()
     answer = make_client(Root(kept)).get("/unsendable")
+    assert (answer.status_code, kept.data, dict(answer.cookies)) == (500, {}, {})
+    answer = make_client(Root(kept, session_save_on_error=True)).get("/unsendable")
     assert answer.status_code == 500
-    # The error's answer has the cookie: what handlers stored before they failed counts.
     assert list(kept.data) == [answer.cookies["session_id"]]
 
 
@@ -559,7 +673,7 @@ class Broken(Own):
 def test_a_backend_out_of_reach_is_a_503_and_a_line(
     make_client: MakeClient, backend: Any, when: str, caplog: pytest.LogCaptureFixture
 ) -> None:
-    answer = make_client(Root(backend(when))).get("/keep/a", headers={"Cookie": "session_id=x"})
+    answer = make_client(Root(backend(when))).get("/keep/a", headers={"Cookie": f"session_id={ID}"})
     assert (answer.status_code, answer.text) == (503, "Sessions are out of reach at the moment. Please try again.")
     assert "set-cookie" not in answer.headers
     assert [record.getMessage() for record in caplog.records] == [
@@ -613,11 +727,12 @@ def test_R50_memory_is_bounded(make_client: MakeClient) -> None:
 
 def test_R50_the_session_that_was_read_longest_ago_goes_first(make_client: MakeClient) -> None:
     backend = InMemorySessionBackend(capacity=3)
-    for name in "abc":
-        backend.save(name, {"x": name}, 60)
-    make_client(Root(backend)).get("/look", headers={"Cookie": "session_id=a"})
-    backend.save("d", {"x": "d"}, 60)
-    assert list(backend._sessions) == ["c", "a", "d"]
+    first, second, third, fourth = (name * 43 for name in "abcd")
+    for session_id in (first, second, third):
+        backend.save(session_id, {"x": 1}, 60)
+    make_client(Root(backend)).get("/look", headers={"Cookie": f"session_id={first}"})
+    backend.save(fourth, {"x": 1}, 60)
+    assert list(backend._sessions) == [third, first, fourth]
 
 
 def test_R50_memory_is_swept_without_anybody_asking(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -292,7 +292,7 @@ def test_a_streamed_form_has_a_token_for_a_new_client(
 ) -> None:
     client = make_client(Pages(write(files), {"padding": "x" * CHUNK * 3, "missing": "none"}, debug=debug))
     answer = client.get("/stream?name=page.html")
-    assert "session_id" in answer.headers["set-cookie"]
+    assert "csrf_token" in answer.headers["set-cookie"]
     assert len(answer.text) > CHUNK * 3 + 42
     assert client.get("/stream?name=page.html").text == answer.text
 
