@@ -198,8 +198,6 @@ def encode(response: Response, stream: Stream | None, head_only: bool, text_type
     if content_type is None and response.content_type:
         content_type = check_value("content-type", response.content_type)
     body, is_json = encode_body(response.body if stream is None else None, content_type)
-    if stream is not None and stream.is_text and content_type is not None:
-        _check_streamed(content_type)
     if status in (204, 304):
         # No content, so nothing may describe it (RFC 9110, sections 8.6, 15.3.5 and 15.4.5).
         return status, None, None, headers, b"", stream
@@ -247,15 +245,6 @@ def encode_body(body: object, content_type: str | None) -> tuple[bytes, bool]:
     if body is None:
         return b"", False
     return dumps(body), True
-
-
-def _check_streamed(content_type: str) -> None:
-    charset = _other_charset(content_type)
-    if charset is not None:
-        raise ResponseError(
-            f"a stream's text is sent as UTF-8, and this one states {content_type!r}: "
-            f"yield bytes, text.encode({charset!r}), or leave the charset out"
-        )
 
 
 _CHARSET = re.compile(r';[ \t]*charset="?([^\s";]+)', re.IGNORECASE)

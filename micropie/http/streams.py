@@ -35,7 +35,7 @@ class Stream:
     ``first``: the chunk fetched ahead, ``PENDING`` until it is there, ``END`` if there is none.
     """
 
-    __slots__ = ("fetcher", "first", "is_async", "is_open", "is_text", "source", "waits")
+    __slots__ = ("fetcher", "first", "is_async", "is_open", "source", "waits")
 
     def __init__(self, source: Any, is_async: bool) -> None:
         self.source = source
@@ -44,7 +44,6 @@ class Stream:
         self.fetcher: object = None  # the driver's StreamSender or StreamReader, once it has begun
         self.first: Any = PENDING
         self.is_open = True  # until its close is claimed or it has run to its end
-        self.is_text = False  # whether its first chunk was text, which is sent as UTF-8
 
     def next_nowait(self, on_loop: bool) -> Any:
         """Return the next chunk, or ``PENDING`` if that takes a step: on an event loop for any source that may wait,
@@ -96,7 +95,6 @@ class Stream:
     def _convert(self, chunk: object) -> Flow[bytes]:
         """Return ``chunk`` as bytes. Closes the source before it raises."""
         try:
-            self.is_text = isinstance(chunk, str)
             return as_bytes(chunk)
         except Exception as error:  # a wrong type, or text that UTF-8 can't encode
             failure = error
