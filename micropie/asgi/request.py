@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Generator, Sequence
+from math import inf
 from types import CoroutineType
 from typing import Any, NoReturn, TypeVar
 from urllib.parse import unquote_to_bytes
 
-from anyio import Event, Lock, from_thread
+from anyio import Event, Lock, current_time, from_thread
 from anyio.abc import TaskGroup
 
 from micropie.asgi.coroutines import resume
@@ -30,6 +31,9 @@ _PAGE_SCHEMES = {"ws": "http", "wss": "https"}
 _SOCKET_SCHEMES = {page: scheme for scheme, page in _PAGE_SCHEMES.items()}
 
 UNDERSCORE = ord("_")
+# Bytes of a body for which a client has a second.
+_SLOWEST = 1000
+
 PERCENT = ord("%")  # ``37 in raw`` takes a sixth of the time of ``b"%" in raw``
 
 
@@ -93,6 +97,7 @@ class ASGIRequest(Request):
     _gone = False
     _begun: tuple[Generator[Any, Any, Message], Any] | None = None  # a pending call of ``receive``, and what it awaits
     in_flight: Event | None = None  # while a call of ``receive`` is awaited
+    _time_left: float | None = None  # of ``body_total_timeout``; None before the first wait
 
     def __init__(self, scope: Scope, receive: Receive, method: str | None = None) -> None:
         self._set_defaults()
@@ -182,7 +187,7 @@ class ASGIRequest(Request):
     async def receive_piece(self) -> tuple[bytes, bool]:
         """Return the next piece of the body and whether more may follow.
 
-        Raises ``ClientDisconnect``, and 408 after ``body_timeout`` seconds of silence.
+        Raises ``ClientDisconnect``, and 408 after ``body_timeout`` seconds of silence, or if the body trickles.
         """
         return self.receive_nowait() or await self.receive_waiting()
 
@@ -212,14 +217,24 @@ class ASGIRequest(Request):
         assert self._begun is not None  # noqa: S101
         steps, waits_for = self._begun
         self._begun, self.in_flight = None, Event()
+        settings = self.config.settings
+        most = inf if settings.body_total_timeout is None else settings.body_total_timeout
+        left = most if self._time_left is None else self._time_left
+        began = current_time()
         try:
-            message = await resume(steps, waits_for, self.config.settings.body_timeout)
+            silence = inf if settings.body_timeout is None else settings.body_timeout
+            limit = min(silence, left)
+            message = await resume(steps, waits_for, None if limit == inf else limit)
         except TimeoutError:
             self._ended = True
             raise self._body_error() from None
         finally:
             self.in_flight.set()
             self.in_flight = None
+        # Only waiting counts, not the time that the application takes. What a fast client has saved does not grow
+        # beyond the limit, or it could trickle for hours after a burst.
+        seconds_given = len(message.get("body") or b"") / _SLOWEST
+        self._time_left = min(most, left - (current_time() - began) + seconds_given)
         return self._piece_of(message)
 
     def _piece_of(self, message: Message) -> tuple[bytes, bool]:

@@ -36,6 +36,9 @@ class Settings:
     body_timeout: float | None = 30.0
     """Seconds to wait for the next byte of a body, 30 by default, None for no limit; then 408 (asgi only: under wsgi
     the server's own time-out holds)."""
+    body_total_timeout: float | None = 60.0
+    """Seconds to wait for a body in all, 60 by default, None for no limit; then 408 (asgi only). Each 1000 bytes that
+    arrive give a second back, so it ends trickles and not uploads (Apache: 20 seconds, 500 bytes)."""
     max_form_field_size: int = MEBIBYTE
     """The most bytes of one form field that is not a file, 1 MiB by default; a longer one gets 413."""
     max_form_fields: int = 1000
@@ -155,7 +158,10 @@ def _is_namespace(value: object) -> TypeGuard[Mapping[str, object]]:
 
 
 _SIZES = ("max_body_size", "max_data_size", "max_form_field_size", "max_form_fields", "max_form_files", "thread_queue")
-_TIMEOUTS = ("body_timeout", "mount_timeout", "websocket_timeout", "websocket_send_timeout", "websocket_grace")
+_TIMEOUTS = (
+    *("body_timeout", "body_total_timeout", "mount_timeout"),
+    *("websocket_timeout", "websocket_send_timeout", "websocket_grace"),
+)
 
 # Names of settings, a check of their values, and the values that the error message asks for.
 _RULES: tuple[tuple[Sequence[str], Callable[[object], bool], str], ...] = (

@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import itertools
 import logging
+import math
 from collections.abc import AsyncIterator, Iterator
 from typing import Any
 
@@ -700,6 +701,69 @@ def test_R20_a_slow_body_is_not_a_silent_one(backend: str) -> None:
     assert run(backend, main).body == b"x" * 10
 
 
+class Trickle(Call):
+    """A client that sends ``size`` bytes, then pauses, and so on without an end."""
+
+    size = 1
+    pieces = 0
+
+    async def receive(self) -> Any:
+        await anyio.sleep(0.001)
+        self.pieces += 1
+        return piece(b"x" * self.size, more=self.pieces < 1000)
+
+
+@pytest.fixture
+def seconds(monkeypatch: pytest.MonkeyPatch) -> Iterator[int]:
+    """A clock for the waits of a body: each of them takes a second."""
+    clock = itertools.count()
+    monkeypatch.setattr("micropie.asgi.request.current_time", lambda: next(clock))
+    return clock
+
+
+@every_loop
+@pytest.mark.parametrize(
+    ("size", "total", "status", "pieces"),
+    [
+        (1, 5, 408, 5),  # a byte a second
+        (900, 5, 408, 50),  # less than 1000 bytes a second: the five seconds last for 50
+        (1000, 5, 200, 1000),
+        (0, 5, 408, 5),
+        (1, 10_000, 200, 1000),
+        (1, None, 200, 1000),
+        (1, math.inf, 200, 1000),
+    ],
+)
+def test_R20_a_body_that_trickles_ends(
+    backend: str, seconds: Iterator[int], size: int, total: float | None, status: int, pieces: int
+) -> None:
+    async def main() -> Trickle:
+        call = Trickle()
+        call.size = size
+        await Reading(body_total_timeout=total)(http_scope("POST", "/joined"), call.receive, call.send)
+        return call
+
+    call = run(backend, main)
+    assert call.status == status
+    assert pieces * 0.75 < call.pieces <= pieces + 3
+
+
+@every_loop
+def test_R20_a_burst_is_no_licence_to_trickle(backend: str, seconds: Iterator[int]) -> None:
+    class Burst(Trickle):
+        async def receive(self) -> Any:
+            self.size = 1_000_000 if self.pieces == 0 else 1
+            return await super().receive()
+
+    async def main() -> Burst:
+        call = Burst()
+        await Reading(body_total_timeout=5)(http_scope("POST", "/joined"), call.receive, call.send)
+        return call
+
+    call = run(backend, main)
+    assert (call.status, call.pieces < 10) == (408, True)
+
+
 @every_loop
 def test_R20_no_time_limit(backend: str) -> None:
     class Slow(Call):
@@ -709,7 +773,7 @@ def test_R20_no_time_limit(backend: str) -> None:
 
     async def main() -> Call:
         call = Slow(piece(b"x"))
-        await Reading(body_timeout=None)(http_scope("POST", "/body"), call.receive, call.send)
+        await Reading(body_timeout=None, body_total_timeout=None)(http_scope("POST", "/body"), call.receive, call.send)
         return call
 
     assert run(backend, main).body == b"x"
