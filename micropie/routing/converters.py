@@ -66,7 +66,10 @@ MAX_HASHED = 1000
 _WHOLE = re.compile(rf"[+-]?[0-9]{{1,{MAX_DIGITS}}}")  # int() would take "1_0", " 1 " and other scripts' digits
 _NUMBER = re.compile(r"[+-]?(?:[0-9]+(?:\.[0-9]*)?|\.[0-9]+)(?:[eE][+-]?[0-9]+)?")
 _UUID = re.compile("[0-9a-fA-F]{8}(?:-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}|[0-9a-fA-F]{32}")
-_DATETIME = re.compile("[0-9W-]+(?:[T ][0-9:.,+-]+Z?)?")  # fromisoformat() would take any character for the T
+# fromisoformat() would take any character for the T, and digits without end for a fraction.
+_TIME = r"[0-9]{2}(?::?[0-9]{2}(?::?[0-9]{2}(?:[.,][0-9]{1,9})?)?)?(?:Z|[+-][0-9:.]{2,15})?"
+_ISO_TIME = re.compile(f"T?{_TIME}")
+_ISO_DATETIME = re.compile(f"[0-9W-]{{7,10}}(?:[T ]{_TIME})?")
 _TRUE, _FALSE = frozenset({"true", "1", "yes", "on"}), frozenset({"false", "0", "no", "off", ""})
 
 
@@ -120,8 +123,14 @@ def _to_uuid(text: str) -> UUID:
     return UUID(text)
 
 
+def _to_time(text: str) -> time:
+    if not _ISO_TIME.fullmatch(text):
+        raise ValueError(text)
+    return time.fromisoformat(text)
+
+
 def _to_datetime(text: str) -> datetime:
-    if not _DATETIME.fullmatch(text):
+    if not _ISO_DATETIME.fullmatch(text):
         raise ValueError(text)
     return datetime.fromisoformat(text)
 
@@ -166,7 +175,7 @@ _SIMPLE: dict[object, Converter] = {
     Decimal: _scalar(Decimal, "a decimal number", _to_decimal, from_number=lambda number: _to_decimal(str(number))),
     UUID: _scalar(UUID, "a UUID", _to_uuid),
     date: _scalar(date, "a date such as 2026-01-31", date.fromisoformat),
-    time: _scalar(time, "a time such as 13:45:00", time.fromisoformat),
+    time: _scalar(time, "a time such as 13:45:00", _to_time),
     datetime: _scalar(datetime, "a date and time such as 2026-01-31T13:45:00", _to_datetime),
 }
 

@@ -1075,3 +1075,26 @@ def test_a_fraction_in_a_structure_fails_at_set_up() -> None:
 
     with pytest.raises(SetupError, match=r"'part' is a Part with a Fraction.*use a Decimal"):
         app_of(handler).compiled()
+
+
+@pytest.mark.parametrize("kind", [list[AStruct], list[AModel]])
+def test_a_wrong_element_of_a_list_is_counted(make_client: MakeClient, kind: Any) -> None:
+    def handler(items: Any) -> Any:
+        return len(items)
+
+    handler.__annotations__ = {"items": kind}
+    client = make_client(app_of(handler))
+    response = client.post("/page", json=[{"name": "x"}, {"name": "y"}, {"name": 5}])
+    assert (response.status_code, "does not fit in element 3: " in response.text) == (400, True)
+    response = client.post("/page", json={"name": "x"})
+    assert (response.status_code, response.text) == (400, "Parameter 'items' does not fit: Expected `array`.")
+    assert client.post("/page", json=[{"name": "x"}] * 2).text == "2"
+
+
+@pytest.mark.parametrize(("count", "problem"), [(100, "tags.0: Input should be"), (101, "101 values are wrong.")])
+def test_many_errors_in_one_body_are_only_counted(make_client: MakeClient, count: int, problem: str) -> None:
+    def handler(item: AModel) -> None: ...
+
+    response = make_client(app_of(handler)).post("/page", json={"name": "x", "tags": [1] * count})
+    assert response.status_code == 400
+    assert response.text.startswith(f"Parameter 'item' does not fit: {problem}")

@@ -1,0 +1,275 @@
+"""Whatever a client sends is parsed in linear time, and refused by an ``HTTPError`` or not at all.
+
+Steps are counted, not timed. What a step of C's costs is not seen by that, so there are also texts of 512 KiB, which
+would take longer than a test may in quadratic time.
+"""
+
+from __future__ import annotations
+
+import enum
+import json
+from collections.abc import Callable, Iterator
+from contextlib import suppress
+from dataclasses import dataclass, field
+from datetime import date, datetime, time
+from decimal import Decimal
+from typing import Any, Literal
+from uuid import UUID
+
+import orjson
+import pytest
+from hypothesis import example, given, settings
+from hypothesis import strategies as st
+
+from micropie import App, HTTPError
+from micropie.http.cookies import parse_cookies
+from micropie.http.forms.data import Limits, parse_checked, parse_query
+from micropie.http.forms.multipart import MultipartParser, boundary_of
+from micropie.http.json import make_codec
+from micropie.http.media_types import content_type, disposition
+from micropie.routing.converters import converter_for, structure_converter
+from micropie.testing import TestClient
+from tests.conftest import WORLDS
+from tests.support.steps import steps_of
+
+LONG = 512 * 1024
+MANY = Limits(max_fields=10**6, max_files=10**6, max_form_field_size=2**30, max_data_size=2**30)
+
+
+class Color(enum.Enum):
+    RED = "red"
+
+
+@dataclass
+class Order:
+    price: Decimal = Decimal(0)
+    weight: float = 0.0
+    ids: set[int] = field(default_factory=set)
+    names: dict[int, str] = field(default_factory=dict)
+    when: datetime | None = None
+    lines: list[Order] = field(default_factory=list)
+
+
+SCALARS: list[Any] = [
+    int,
+    float,
+    bool,
+    Decimal,
+    UUID,
+    date,
+    time,
+    datetime,
+    Color,
+    Literal["a", 1],
+    int | str,
+    int | None,
+]
+KINDS: list[Any] = [*SCALARS, str, list[int], set[int], frozenset[Any], tuple[UUID, ...], dict, dict[Decimal, set[int]]]
+
+
+def multipart(data: bytes) -> None:
+    parser = MultipartParser("B", MANY)
+    try:
+        parser.feed(data)
+        parser.finish()
+    finally:
+        parser.close()
+
+
+def as_text(parse: Callable[[str], object]) -> Callable[[bytes], object]:
+    return lambda data: parse(data.decode("latin-1"))
+
+
+PARSERS: dict[str, Callable[[bytes], object]] = {
+    "query": lambda data: parse_query(data, MANY),
+    "checked query": lambda data: parse_checked(data, MANY),
+    "query of wsgi": as_text(lambda text: parse_query(text, MANY)),
+    "limited query": parse_query,
+    "orjson": make_codec(orjson)[1],
+    "json": make_codec(None)[1],
+    "multipart": multipart,
+    "content type": as_text(content_type),
+    "boundary": as_text(lambda text: boundary_of({"boundary": text, "charset": text})),
+    "disposition": as_text(lambda text: disposition(f'form-data; name="a"{text}')),
+    "cookies": as_text(parse_cookies),
+}
+
+MARKS = [b"&", b"=", b"%", b"%4", b"%41", b"%ff", b"+", b";", b'"', b"\\", b'\\"', b" ", b"\t", b"\0", b",", b"[", b"]"]
+MARKS += [
+    b"{",
+    b"}",
+    b":",
+    b"1",
+    b"9" * 25,
+    b"-",
+    b".",
+    b"e",
+    b"null",
+    b"NaN",
+    b"1e999",
+    b'"a"',
+    b'{"a":',
+    b"\\ud800",
+    b"\n",
+]
+MARKS += [b"\r", b"\r\n", b"\r\n--B", b"--B\r\n", b"--B--", b"\xff", b"\xef\xbb\xbf", b"filename*=", b"utf-8''", b"a"]
+MARKS += [b'--B\r\nContent-Disposition: form-data; name="a"\r\n\r\n', b"--", b"'", b"Content-Type: text/plain\r\n"]
+
+pieces = st.lists(st.sampled_from(MARKS) | st.binary(max_size=3), max_size=12).map(b"".join)
+
+
+@pytest.mark.parametrize("name", PARSERS)
+@given(data=pieces)
+def test_a_parser_raises_nothing_but_http_errors(name: str, data: bytes) -> None:
+    with suppress(HTTPError):
+        PARSERS[name](data)
+
+
+@pytest.mark.parametrize("name", PARSERS)
+@settings(max_examples=20)
+@given(start=pieces, repeated=pieces, end=pieces)
+@example(start=b"", repeated=b"[", end=b"")
+@example(start=b'{"a":', repeated=b'"\\"', end=b"")
+def test_a_parser_takes_linear_time(name: str, start: bytes, repeated: bytes, end: bytes) -> None:
+    parse = PARSERS[name]
+    once, twice, four_times = (steps_of(parse, start + repeated * n + end) for n in (32, 64, 128))
+    slack = 200
+    assert twice <= 2 * once + slack
+    assert four_times <= 2 * twice + slack
+
+
+@pytest.mark.parametrize("name", PARSERS)
+@pytest.mark.parametrize(
+    "mark", [b"&", b"=", b"%41", b"+", b";", b'"', b"\\", b'\\"', b" ", b"[", b"1", b"-", b"\r", b"'"]
+)
+def test_a_parser_ends_with_a_long_text_of_one_mark(name: str, mark: bytes) -> None:
+    for data in (mark * (LONG // len(mark)), b'{"a": "' + mark * (LONG // len(mark)) + b'!"x'):
+        with suppress(HTTPError):
+            PARSERS[name](data)
+
+
+# -- values of parameters ----------------------------------------------------------------------------------------------
+
+texts = (
+    st.text()
+    | st.text("0123456789+-.eE_ :TZWx,\u0661\uff11\u00b2\ud800\t", max_size=40)
+    | st.from_regex(r"[0-9TZW:.+-]+")
+)
+documents = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False) | texts,
+    lambda inner: st.lists(inner, max_size=4) | st.dictionaries(texts, inner, max_size=4),
+    max_leaves=10,
+)
+
+
+CONVERTERS = [converter_for(kind, "x") for kind in KINDS]
+
+
+@given(text=texts, document=documents)
+def test_a_value_is_converted_or_a_value_error(text: str, document: object) -> None:
+    for converter in CONVERTERS:
+        with suppress(ValueError):
+            converter.from_text(text)
+        with suppress(ValueError):
+            converter.from_json(document)
+
+
+@given(document=documents, values=st.lists(documents, max_size=4))
+def test_a_structure_is_made_or_a_value_error(document: object, values: list[object]) -> None:
+    convert = structure_converter(Order, "x").from_json
+    fields = ("price", "weight", "ids", "names", "when", "lines")
+    for given_document in (document, dict(zip(fields, values, strict=False)), {"lines": values}):
+        with suppress(ValueError):
+            convert(given_document)
+
+
+@given(
+    fields=st.dictionaries(
+        st.sampled_from(["price", "weight", "ids", "when", "lines", "x"]), st.lists(texts, min_size=1)
+    )
+)
+def test_a_structure_is_made_of_a_form_or_a_value_error(fields: dict[str, list[str]]) -> None:
+    with suppress(ValueError):
+        structure_converter(Order, "x").from_form(fields)
+
+
+@pytest.mark.parametrize("kind", SCALARS, ids=str)
+def test_a_long_text_is_refused(kind: Any) -> None:
+    converter = converter_for(kind, "x")
+    for mark in ("1", "-", ".", "e", "0", "1.", "1e", "_", " ", "T", ":", "W", "\u0661", "A1"):
+        many = mark * (LONG // len(mark))
+        for text in (many, f"{many}x", f"1{many}", f"1.{many}x", f"1e{many}", f"2026-01-31T{many}"):
+            for convert in (converter.from_text, converter.from_json):
+                with suppress(ValueError):
+                    assert (kind, convert(text)) == (int | str, text)
+
+
+@pytest.mark.parametrize(
+    "kind", [list[int], tuple[str, ...], dict[str, int], list[dict[str, Decimal]], set[str]], ids=str
+)
+def test_json_is_converted_in_linear_time(kind: Any) -> None:
+    def document(size: int) -> object:
+        made: dict[Any, object] = {
+            list[int]: [0] * size,
+            tuple[str, ...]: ["a"] * size,
+            dict[str, int]: dict.fromkeys(map(str, range(size)), 0),
+            list[dict[str, Decimal]]: [{"a": 1, "b": "1e9"}] * size,
+            set[str]: [str(number) for number in range(size)],
+        }
+        return made[kind]
+
+    convert = converter_for(kind, "x").from_json
+    once, twice = (steps_of(convert, document(size)) for size in (500, 1000))
+    assert twice <= 2 * once + 10
+
+
+@pytest.mark.parametrize("size", [250, 500])
+def test_a_structure_is_checked_in_linear_time(size: int) -> None:
+    convert = structure_converter(Order, "x").from_json
+    once, twice = (
+        steps_of(convert, {"ids": list(range(n)), "lines": [{"price": "1.5", "names": {"1": "a"}}] * n})
+        for n in (size, 2 * size)
+    )
+    assert size < once
+    assert twice <= 2 * once + 20
+
+
+# -- the whole way -----------------------------------------------------------------------------------------------------
+
+
+class Root(App):
+    def names(self, a: int, b: Decimal | None = None, *, c: set[int] = frozenset(), **others: Any) -> str:  # type: ignore[assignment]
+        return "ok"
+
+    async def order(self, order: Order) -> str:
+        return "ok"
+
+    def asks(self) -> str:
+        self.request.json()
+        return "ok"
+
+    async def nothing(self) -> str:
+        return "ok"
+
+
+TYPES = ["application/json", "application/x-www-form-urlencoded", "multipart/form-data; boundary=B", "text/plain", None]
+
+
+@pytest.fixture(scope="module", params=WORLDS)
+def shared_client(request: pytest.FixtureRequest) -> Iterator[TestClient]:
+    """One client of each world: Hypothesis asks for many."""
+    options: dict[str, Any] = {"protocol": "wsgi"} if request.param == "wsgi" else {"backend": request.param}
+    with TestClient(Root(), raise_app_exceptions=False, **options) as client:
+        yield client
+
+
+@given(
+    path=st.sampled_from(["/names", "/names/1", "/order", "/asks", "/nothing"]),
+    kind=st.sampled_from(TYPES),
+    body=pieces | documents.map(lambda document: json.dumps(document).encode()),
+)
+def test_no_body_is_an_internal_error(shared_client: TestClient, path: str, kind: str | None, body: bytes) -> None:
+    headers = {} if kind is None else {"Content-Type": kind}
+    answer = shared_client.post(path, content=body, headers=headers)
+    assert answer.status_code in (200, 400, 413, 415), answer.text
+    assert answer.status_code == 200 or (answer.text.endswith(".") and "\n" not in answer.text), answer.text
