@@ -31,6 +31,7 @@ from micropie import (
     request,
     route,
 )
+from micropie.middleware import SecurityDefaults
 
 
 @dataclass
@@ -68,7 +69,7 @@ class Tour(App):
     """Public methods are URLs: ``index`` is /, ``greet`` is /greet, /greet/Alice and /greet?name=Alice."""
 
     def __init__(self) -> None:
-        super().__init__(max_body_size=100_000)
+        super().__init__(max_body_size=100_000, security=SecurityDefaults("localhost", "127.0.0.1", "::1"))
         self.blog = Blog()
         self.middlewares.append(Signed())
         self.startup_handlers.append(self.opened)

@@ -29,6 +29,7 @@ from micropie.http.request import Request
 from micropie.http.response import PendingResponse
 from micropie.http.state import State
 from micropie.http.types import HeadersLike, Parameters, Receive, Scope, Send
+from micropie.middleware.security_defaults import SecurityDefaults, warn_of_missing_security
 from micropie.mounts.lifespan import MountedLife
 from micropie.mounts.prefixes import APP, ASGI, Mount, checked_prefix, kind_of_target
 from micropie.routing.compiler import build_site
@@ -57,6 +58,7 @@ class _Tables:
     sessions: SessionBackend = field(default_factory=InMemorySessionBackend)
     lifespan: Callable[[], Lifespan] | None = None
     settings: dict[str, Any] = field(default_factory=dict)
+    security: object = None
     error_handlers: dict[ErrorKey, ErrorHandler] = field(default_factory=dict)
     functions: list[tuple[Callable[..., Any], RouteMark]] = field(default_factory=list)
     sockets: list[tuple[Callable[..., Any], RouteMark]] = field(default_factory=list)
@@ -93,6 +95,8 @@ class App:
     ``app`` is an ASGI 3 and a PEP 3333 WSGI application at once: give it to any server. ``settings`` are those of
     ``micropie.routing.settings.Settings``, for example ``App(max_body_size=1024, debug=True)``; ``session_backend``
     stores the sessions, and ``channels`` becomes ``self.channels`` (default of both: this process's memory).
+    ``security`` is ``SecurityDefaults("example.com")``, from ``micropie.middleware``, for a site; with False the log
+    does not name at the start what is missing.
     ``lifespan`` is a function that takes the application and returns an async context manager, entered before the first
     request. A wrong value raises ``SetupError``.
 
@@ -155,8 +159,14 @@ class App:
         session_backend: SessionBackend | None = None,
         lifespan: Any = None,
         channels: Channels | None = None,
+        security: SecurityDefaults | bool | None = None,
         **settings: Any,
     ) -> None:
+        if isinstance(security, SecurityDefaults):
+            settings = {**security.settings, **settings}
+            self.middlewares[:0] = security.middlewares
+        elif security is not None and security is not False:
+            raise SetupError(f'security takes SecurityDefaults("example.com"), or False for none, not {security!r}')
         Settings().overridden(settings)
         if session_backend is not None:
             methods = (getattr(session_backend, name, None) for name in ("load", "save"))
@@ -166,6 +176,7 @@ class App:
         if channels is not None:
             self.channels = channels
         self._micropie.settings = settings
+        self._micropie.security = security
         self._micropie.lifespan = lifespan_opener(lifespan, self) if lifespan is not None else None
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
@@ -224,9 +235,13 @@ class App:
     def lifecycle(self, kinds: Sequence[str] = ()) -> Lifecycle:
         """Return the life cycle of this application, of those inside it and of mounts of these ``kinds``.
 
-        ``"app"`` means isolated mounts.
+        ``"app"`` means isolated mounts. Called once at each start: logs what is missing for the security of a site.
         """
         apps = list({id(app): app for app in self._walk()}.values())
+        config = self.compiled().config
+        keeps_sessions = any(app.session_backend is not None for app in apps)
+        if keeps_sessions and self._micropie.security is not False and not config.settings.debug:
+            warn_of_missing_security(config)
         mounts = [mount for app in apps for mount in app._micropie.mounts if mount.kind in kinds]
         seconds = Settings().overridden(self._micropie.settings).mount_timeout
         lives = [MountedLife(mount, seconds) for mount in mounts if mount.kind == ASGI or mount.isolated]

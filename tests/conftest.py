@@ -11,6 +11,7 @@ application's start-up, and its shut-down when the test ends.
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from typing import Any
@@ -38,6 +39,10 @@ def validated_wsgi(app: Any) -> Any:
     checked: Any = validator(app)
     checked.wsgi_shutdown = getattr(app, "wsgi_shutdown", None)
     return checked
+
+
+# What applications of tests lack is no news; the tests of these warnings listen for themselves.
+logging.getLogger("micropie.security").setLevel(logging.ERROR)
 
 
 @pytest.fixture(params=WORLDS)

@@ -47,7 +47,7 @@ def test_the_session_backends_are_in_a_package_of_their_own() -> None:
 
 
 MIDDLEWARE = """
-CORSMiddleware CSRFMiddleware ProxyHeaders SecurityHeaders TrustedHosts
+CORSMiddleware CSRFMiddleware ProxyHeaders SecurityDefaults SecurityHeaders TrustedHosts
 AccessLog BasicAuth BearerAuth Compress MemoryRates RateLimit RedisRates RequestId RequestIdFilter Timeout
 """
 

@@ -3,24 +3,37 @@
     uvicorn examples.album.app:app          gunicorn examples.album.app:app          (both from the project's folder)
 
 Anybody may sign in with the password "pie". The pictures are kept in ALBUM_DIRECTORY, the sessions beside them, in
-SQLite, so that any number of workers on one machine share them.
+SQLite, so that any number of workers on one machine share them. It answers for the hosts in ALBUM_HOSTS, by default
+"localhost 127.0.0.1 ::1".
 """
 
 from __future__ import annotations
 
 import os
+import re
 import tempfile
 from pathlib import Path
 from typing import Any
 
 from micropie import App, HTTPError, Redirect, Request, UploadFile, get, inline, post, static_file
-from micropie.middleware import CSRFMiddleware, SecurityHeaders
+from micropie.middleware import SecurityDefaults
 from micropie.sessions import SQLiteSessionBackend
 
 HERE = Path(__file__).parent
 DIRECTORY = Path(os.environ.get("ALBUM_DIRECTORY") or Path(tempfile.gettempdir()) / "micropie-album")
 PICTURES = DIRECTORY / "pictures"
-KINDS = frozenset({"image/png", "image/jpeg", "image/gif", "image/webp"})
+HOSTS = os.environ.get("ALBUM_HOSTS", "localhost 127.0.0.1 ::1").split()
+
+# What a picture's name ends with -> its type, and what such a file begins with. What a client says of a file proves
+# nothing, and a name like "pie.html" would make a page of it.
+JPEG = "image/jpeg", re.compile(rb"\xff\xd8\xff")
+KINDS = {
+    ".png": ("image/png", re.compile(rb"\x89PNG\r\n\x1a\n")),
+    ".jpg": JPEG,
+    ".jpeg": JPEG,
+    ".gif": ("image/gif", re.compile(rb"GIF8[79]a")),
+    ".webp": ("image/webp", re.compile(rb"RIFF....WEBP", re.DOTALL)),
+}
 
 
 @inline
@@ -57,7 +70,8 @@ class Album(App):
 
     @post
     def hang(self, picture: UploadFile) -> Any:
-        if picture.content_type not in KINDS:
+        _, beginning = KINDS.get(Path(picture.filename).suffix.lower(), (None, None))
+        if beginning is None or not beginning.match(picture.read(16)):
             raise HTTPError(415, "Only pictures hang here: PNG, JPEG, GIF or WebP.")
         try:
             path = picture.save_to(PICTURES)
@@ -76,7 +90,8 @@ class Album(App):
         return Redirect("/")
 
     def picture(self, name: str) -> Any:
-        return static_file(name, root=PICTURES, max_age=60)
+        content_type, _ = KINDS.get(Path(name).suffix.lower(), (None, None))
+        return static_file(name, root=PICTURES, max_age=60, content_type=content_type, download=content_type is None)
 
     def _say(self, sentence: str) -> None:
         """Show a sentence once, on the next page."""
@@ -84,6 +99,10 @@ class Album(App):
 
 
 PICTURES.mkdir(parents=True, exist_ok=True)
-app = Album(session_backend=SQLiteSessionBackend(DIRECTORY / "sessions.db"), templates=HERE / "templates")
+app = Album(
+    session_backend=SQLiteSessionBackend(DIRECTORY / "sessions.db"),
+    templates=HERE / "templates",
+    security=SecurityDefaults(*HOSTS, csp="default-src 'self'"),
+)
 app.static("/static", HERE / "static", cached=True)
-app.middlewares += [SecurityHeaders(csp="default-src 'self'"), CSRFMiddleware(), signed_in_only]
+app.middlewares.append(signed_in_only)

@@ -16,7 +16,7 @@ from typing import Any
 import anyio
 
 from micropie import App, EventStream, WebSocket, event, max_body_size, post, reads_body
-from micropie.middleware import SecurityHeaders
+from micropie.middleware import SecurityDefaults
 
 KEPT = 50  # messages that new clients get
 LONGEST = {"name": 40, "text": 2000}  # characters; longer text is cut off
@@ -76,6 +76,6 @@ class Live(App):
         return sizes
 
 
-app = Live(templates=Path(__file__).parent)
 policy = "default-src 'self'; script-src 'nonce-{nonce}'; style-src 'nonce-{nonce}'"
-app.middlewares.append(SecurityHeaders(csp=policy))
+security = SecurityDefaults("localhost", "127.0.0.1", "::1", csp=policy)
+app = Live(templates=Path(__file__).parent, security=security)

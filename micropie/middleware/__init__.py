@@ -15,6 +15,7 @@ from micropie.middleware.proxy_headers import ProxyHeaders
 from micropie.middleware.rate_limit import RateLimit
 from micropie.middleware.rate_store import MemoryRates, Quota, RateStore
 from micropie.middleware.request_id import RequestId, RequestIdFilter
+from micropie.middleware.security_defaults import SecurityDefaults
 from micropie.middleware.security_headers import SecurityHeaders
 from micropie.middleware.timeout import Timeout
 from micropie.middleware.trusted_hosts import TrustedHosts
@@ -38,6 +39,7 @@ __all__ = [
     "RedisRates",
     "RequestId",
     "RequestIdFilter",
+    "SecurityDefaults",
     "SecurityHeaders",
     "Timeout",
     "TrustedHosts",

@@ -63,6 +63,7 @@ class SecurityHeaders(FlowMiddleware):
         self._always = {name: value for name, value in named.items() if value is not None}
         if hsts is not None and not is_count(hsts, least=0):
             raise SetupError(f"hsts is a whole number of seconds such as {YEAR}, or None: not {hsts!r}")
+        self.hsts = hsts
         self._hsts = None if hsts is None else f"max-age={hsts}" + ("; includeSubDomains" if hsts_subdomains else "")
         self._csp = _text("csp", csp)
         self._has_nonce = self._csp is not None and _NONCE in self._csp

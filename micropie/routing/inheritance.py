@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
+from micropie.errors import SetupError
 from micropie.execution.executors import ExecutorPool
 from micropie.execution.fork import available_cpus
 from micropie.execution.placement import Threads
@@ -86,6 +87,11 @@ def child_config(definition: AppDefinition, outer: AppConfig, prefix: str) -> Ap
     settings = outer.settings.overridden(definition.settings)
     sessions = outer.sessions
     if definition.session_backend is not None:
+        if settings.session_cookie.startswith("__Host-") and settings.session_cookie == outer.settings.session_cookie:
+            raise SetupError(
+                f"{type(definition.app).__name__} has a session backend of its own, whose cookie would replace that of "
+                'the application around it: give it another name, such as session_cookie="__Host-inner"'
+            )
         sessions = _store(definition.session_backend, settings, prefix)
     elif any(name.startswith("session_") for name in definition.settings):
         sessions = _store(outer.sessions.backend, settings, outer.sessions.prefix)

@@ -129,7 +129,8 @@ class Settings:
         for name in changes:
             if name not in known:
                 raise SetupError(
-                    f"App has no setting {name!r}; it has: {', '.join(known)}, session_backend, lifespan, channels"
+                    f"App has no setting {name!r}; it has: {', '.join(known)}, "
+                    "session_backend, lifespan, channels, security"
                 )
         if not changes:
             return self

@@ -72,12 +72,13 @@ def test_a_wrong_password_keeps_the_door_shut(browser: httpx.Client) -> None:
 
 def test_a_session_from_signing_in_to_signing_out(browser: httpx.Client) -> None:
     browser.get("/door")
-    planted = browser.cookies["session_id"]
+    token = browser.cookies["csrf_token"]
     page = sign_in(browser, "<Ann>")
     assert page.url.path == "/"
     assert "The album of &lt;Ann&gt;" in page.text
     assert said(page.text) == ["Welcome, <Ann>!"]
-    assert browser.cookies["session_id"] != planted
+    assert "csrf_token" not in browser.cookies
+    assert fields_of(page.text)["csrf_token"] != token
     assert said(browser.get("/").text) == []  # once
     stolen = {"Cookie": f"session_id={browser.cookies['session_id']}"}
     assert browser.post("/sign_out", data=fields_of(page.text)).url.path == "/door"
@@ -108,8 +109,17 @@ def test_a_picture_is_hung_up_seen_and_taken_down(browser: httpx.Client, server:
 
 def test_what_is_no_picture_does_not_hang(browser: httpx.Client) -> None:
     fields = fields_of(sign_in(browser).text)
-    answer = browser.post("/hang", data=fields, files={"picture": ("a.html", b"<script>", "text/html")})
-    assert (answer.status_code, answer.text) == (415, "Only pictures hang here: PNG, JPEG, GIF or WebP.")
+    for name, content, stated in (
+        ("a.html", b"<script>", "text/html"),
+        ("a.html", b"<script>", "image/png"),
+        ("a.html", PICTURE + b"<script>", "image/png"),
+        ("a.svg", PICTURE, "image/png"),
+        ("a.png", b"<script>", "image/png"),
+        ("a.gif", PICTURE, "image/gif"),
+        ("png", PICTURE, "image/png"),
+    ):
+        answer = browser.post("/hang", data=fields, files={"picture": (name, content, stated)})
+        assert (answer.status_code, answer.text) == (415, "Only pictures hang here: PNG, JPEG, GIF or WebP.")
 
 
 def test_another_sites_form_is_refused(browser: httpx.Client) -> None:

@@ -1,0 +1,71 @@
+"""A site's protection in one line, and what is missing from it."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterable, Iterator
+from typing import TYPE_CHECKING, Any
+
+from micropie.http.cookies import PREFIXES
+from micropie.middleware.csrf import CSRFMiddleware
+from micropie.middleware.proxy_headers import ProxyHeaders
+from micropie.middleware.security_headers import YEAR, SecurityHeaders
+from micropie.middleware.trusted_hosts import TrustedHosts
+
+if TYPE_CHECKING:
+    from micropie.routing.config import AppConfig
+
+logger = logging.getLogger("micropie.security")
+
+
+class SecurityDefaults:
+    """The protection that a site needs: ``App(security=SecurityDefaults("example.com"))``.
+
+    It puts ``TrustedHosts`` with the ``hosts``, ``SecurityHeaders`` and ``CSRFMiddleware`` in front of the
+    application's ``middlewares``, and gives the session's cookie the name ``__Host-session_id`` unless the application
+    sets ``session_cookie``. ``proxies``: the addresses of proxies, for ``ProxyHeaders``, which is then the first.
+    ``csp``, ``hsts``: see ``SecurityHeaders``. ``trusted_origins``, ``exempt``: see ``CSRFMiddleware``.
+    Raises ``SetupError`` if there is no host, and for a wrong value.
+    """
+
+    def __init__(
+        self,
+        *hosts: str,
+        proxies: Iterable[str] = (),
+        csp: str | None = None,
+        hsts: int | None = YEAR,
+        trusted_origins: Iterable[str] = (),
+        exempt: Iterable[str] = (),
+    ) -> None:
+        self.middlewares: list[Any] = [
+            TrustedHosts(*hosts),
+            SecurityHeaders(csp=csp, hsts=hsts),
+            CSRFMiddleware(trusted_origins=trusted_origins, exempt=exempt),
+        ]
+        if proxies:
+            self.middlewares.insert(0, ProxyHeaders(trusted=proxies))
+        self.settings = {"session_cookie": "__Host-session_id"}
+
+
+def warn_of_missing_security(config: AppConfig) -> None:
+    """Log a warning for each protection that the application with this config, the outermost of a tree, lacks."""
+    for missing in _missing(config):
+        logger.warning("%s keeps sessions and %s (docs/security.md)", type(config.app).__name__, missing)
+
+
+def _missing(config: AppConfig) -> Iterator[str]:
+    hooks = {type(hook): hook for inner in config.tree.values() for hook in inner.middlewares}
+    if not any(issubclass(kind, TrustedHosts) for kind in hooks):
+        yield "has no TrustedHosts: it answers for any Host, also in the links that it makes of it"
+    if not any(issubclass(kind, CSRFMiddleware) for kind in hooks):
+        yield "has no CSRFMiddleware: pages of other sites can send its forms"
+    headers = [hook for hook in hooks.values() if isinstance(hook, SecurityHeaders)]
+    if not headers:
+        yield "has no SecurityHeaders: other sites can frame its pages, and browsers may come by plain http"
+    elif not any(hook.hsts for hook in headers):
+        yield "has no hsts in SecurityHeaders: browsers may come by plain http"
+    settings = config.settings
+    if settings.session_cookie_secure is False:
+        yield "sends their cookie over plain http: leave out session_cookie_secure=False"
+    elif not settings.session_cookie.startswith(PREFIXES):
+        yield 'lets other hosts of its domain set their cookie: session_cookie="__Host-session_id"'

@@ -1,0 +1,177 @@
+"""A site's protection in one line, and the warnings at the start of a site without it."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import pytest
+
+from micropie import App, InMemorySessionBackend, SetupError, post
+from micropie.csrf import csrf_token
+from micropie.middleware import CSRFMiddleware, ProxyHeaders, SecurityDefaults, SecurityHeaders, TrustedHosts
+from tests.conftest import MakeClient
+
+
+class Site(App):
+    def index(self) -> str:
+        return "home"
+
+    def form(self) -> str:
+        return csrf_token(self.request)
+
+    @post
+    def write(self) -> str:
+        self.request.session["a"] = 1
+        return "written"
+
+    def who(self) -> str:
+        return f"{self.request.scheme} {self.request.client.host if self.request.client else None}"
+
+
+# -- one line ------------------------------------------------------------------------------------------------------------
+
+
+def test_hosts_headers_forms_and_the_cookie(make_client: MakeClient) -> None:
+    app = Site(security=SecurityDefaults("example.com", csp="default-src 'self'"))
+    client = make_client(app, base_url="https://example.com")
+    answer = client.get("/")
+    assert {name: answer.headers.get(name) for name in ("x-frame-options", "content-security-policy")} == {
+        "x-frame-options": "DENY",
+        "content-security-policy": "default-src 'self'",
+    }
+    assert answer.headers["strict-transport-security"] == "max-age=31536000"
+    assert client.get("/", headers={"Host": "evil.example"}).status_code == 400
+    token = client.get("/form").text
+    assert client.post("/write").status_code == 403
+    assert client.post("/write", headers={"Origin": "https://evil.example"}).status_code == 403
+    written = client.post("/write", data={"csrf_token": token})
+    assert written.text == "written"
+    assert written.headers["set-cookie"].startswith("__Host-session_id=")
+
+
+def test_the_rest_can_be_said_in_the_same_line(make_client: MakeClient) -> None:
+    security = SecurityDefaults(
+        "example.com",
+        proxies=["127.0.0.1"],
+        hsts=None,
+        trusted_origins=["https://accounts.example.com"],
+        exempt=["/write"],
+    )
+    app = Site(security=security, session_cookie="own")
+    client = make_client(app, base_url="http://example.com")
+    behind_proxy = {"X-Forwarded-For": "192.0.2.7", "X-Forwarded-Proto": "https"}
+    answer = client.get("/who", headers=behind_proxy)
+    assert answer.text == "https 192.0.2.7"
+    assert "strict-transport-security" not in answer.headers
+    assert client.post("/write", headers={"Origin": "https://evil.example"}).headers["set-cookie"].startswith("own=")
+    assert client.post("/", headers={"Origin": "https://accounts.example.com"}).status_code != 403
+    assert client.post("/", headers={"Origin": "https://evil.example"}).status_code == 403
+
+
+def test_it_stands_before_the_author_s_own_middleware(make_client: MakeClient) -> None:
+    def own(request: Any) -> Iterator[None]:
+        yield
+
+    class Hooked(Site):
+        middlewares: list[Any] = [own]  # noqa: RUF012 - copied for each application
+
+    app = Hooked(security=SecurityDefaults("testserver", proxies=["127.0.0.1"]))
+    kinds = [type(hook) for hook in app.middlewares[:-1]]
+    assert kinds == [ProxyHeaders, TrustedHosts, SecurityHeaders, CSRFMiddleware]
+    assert app.middlewares[-1] is own
+    assert make_client(app).get("/").text == "home"
+
+
+@pytest.mark.parametrize("wrong", [True, "example.com", SecurityDefaults, TrustedHosts("example.com")])
+def test_anything_else_is_refused(wrong: Any) -> None:
+    with pytest.raises(SetupError, match="security takes SecurityDefaults"):
+        Site(security=wrong)
+
+
+def test_a_site_has_a_host() -> None:
+    with pytest.raises(SetupError, match="TrustedHosts needs the hosts"):
+        SecurityDefaults()
+
+
+def test_two_backends_can_t_share_a_cookie_of_the_host() -> None:
+    app: Any = Site(security=SecurityDefaults("testserver"))
+    app.inner = Site(InMemorySessionBackend())
+    with pytest.raises(SetupError, match="Site has a session backend of its own"):
+        app.compiled()
+    app.inner = Site(InMemorySessionBackend(), session_cookie="__Host-inner")
+    app.compiled()
+
+
+# -- the warnings --------------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def warned(caplog: pytest.LogCaptureFixture) -> Callable[[], list[str]]:
+    """Return what was logged about missing security so far."""
+    caplog.set_level(logging.WARNING, "micropie.security")
+    return lambda: [record.getMessage() for record in caplog.records if record.name == "micropie.security"]
+
+
+def test_a_site_that_keeps_sessions_is_told_at_its_start_what_it_lacks(
+    make_client: MakeClient, warned: Callable[[], list[str]]
+) -> None:
+    client = make_client(Site(InMemorySessionBackend()))
+    client.get("/")
+    client.get("/")
+    assert warned() == [
+        f"Site keeps sessions and {what} (docs/security.md)"
+        for what in (
+            "has no TrustedHosts: it answers for any Host, also in the links that it makes of it",
+            "has no CSRFMiddleware: pages of other sites can send its forms",
+            "has no SecurityHeaders: other sites can frame its pages, and browsers may come by plain http",
+            'lets other hosts of its domain set their cookie: session_cookie="__Host-session_id"',
+        )
+    ]
+
+
+@pytest.mark.parametrize(
+    ("settings", "middlewares", "what"),
+    [
+        ({}, [SecurityHeaders(hsts=None)], "has no hsts in SecurityHeaders"),
+        ({}, [SecurityHeaders(hsts=0)], "has no hsts in SecurityHeaders"),
+        ({"session_cookie_secure": False}, [SecurityHeaders()], "sends their cookie over plain http"),
+    ],
+)
+def test_what_is_switched_off_is_named_too(
+    make_client: MakeClient, warned: Callable[[], list[str]], settings: Any, middlewares: list[Any], what: str
+) -> None:
+    if "session_cookie_secure" not in settings:
+        settings = {"session_cookie": "__Secure-id"}
+    app = Site(InMemorySessionBackend(), **settings)
+    app.middlewares += [TrustedHosts("testserver"), CSRFMiddleware(), *middlewares]
+    make_client(app).get("/")
+    assert [message.startswith(f"Site keeps sessions and {what}") for message in warned()] == [True]
+
+
+@pytest.mark.parametrize(
+    "make",
+    [
+        lambda: Site(InMemorySessionBackend(), security=SecurityDefaults("testserver")),
+        lambda: Site(InMemorySessionBackend(), security=False),
+        lambda: Site(InMemorySessionBackend(), debug=True),
+        Site,
+    ],
+    ids=["SecurityDefaults", "False", "debug", "no sessions are kept"],
+)
+def test_others_are_told_nothing(make_client: MakeClient, warned: Callable[[], list[str]], make: Any) -> None:
+    assert make_client(make()).get("/").text == "home"
+    assert warned() == []
+
+
+def test_the_protection_of_an_inner_application_counts(
+    make_client: MakeClient, warned: Callable[[], list[str]]
+) -> None:
+    class Root(App):
+        inner = Site(InMemorySessionBackend(), session_cookie="__Host-inner")
+
+    app: Any = Root(session_cookie="__Host-id")
+    app.inner.middlewares += [TrustedHosts("testserver"), CSRFMiddleware(), SecurityHeaders()]
+    assert make_client(app).get("/inner").text == "home"
+    assert warned() == []
