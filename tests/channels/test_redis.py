@@ -100,7 +100,7 @@ def test_a_url_that_is_none_is_refused_when_it_is_made(url: Any) -> None:
 
 def test_a_missing_client_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(redisclient, "redis", None)
-    with pytest.raises(SetupError, match=r"micropie\[redis\]"):
+    with pytest.raises(SetupError, match=r"micropie-dual\[redis\]"):
         RedisChannels("redis://localhost")
 
 
