@@ -8,6 +8,8 @@
 #   make format   format and fix what can be fixed
 #   make clean    remove what these targets made
 #
+# Another interpreter is named by PYTHON (make test PYTHON=python3.13), and gets environments of its own, .venv-python3.13.
+#
 # Tests run in WORKERS processes (WORKERS=2 make test). Four on two processors, as many tests wait. Each process gets a run
 # of neighbouring tests, which share servers, and then takes some from those that are not done (worksteal).
 #
@@ -18,8 +20,9 @@ PYTHON ?= python3
 PORT ?= 8000
 WORKERS ?= 4
 CORE := tests/flow tests/http tests/routing tests/test_same_answer.py tests/test_layers.py tests/test_public_names.py
-VENV := .venv
-BENCH := .venv-bench
+NAMED := $(filter-out python3,$(notdir $(PYTHON)))
+VENV := .venv$(NAMED:%=-%)
+BENCH := .venv-bench$(NAMED:%=-%)
 BIN := $(VENV)/bin
 PIP_FLAGS := --quiet --disable-pip-version-check
 
@@ -72,7 +75,7 @@ format: $(VENV)/.installed-test
 	$(BIN)/ruff format
 
 clean:
-	rm -rf $(VENV) $(BENCH) build dist htmlcov .coverage .coverage.* .mypy_cache .ruff_cache .pytest_cache .hypothesis \
+	rm -rf .venv .venv-* build dist htmlcov .coverage .coverage.* .mypy_cache .ruff_cache .pytest_cache .hypothesis \
 		.import_linter_cache
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
