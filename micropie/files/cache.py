@@ -12,16 +12,13 @@ from threading import Lock
 from typing import NamedTuple
 
 from micropie.execution.fork import after_fork_in_child
-from micropie.files.lookup import ResolvedFile
+from micropie.files.lookup import Key, ResolvedFile
 
 FRESH_FOR = 1.0  # seconds
 
 LARGEST = 1024 * 1024  # bytes of one file
 CAPACITY = 32 * LARGEST  # bytes of all of them
 OVERHEAD = 1024  # bytes that each entry counts in addition, so that the number of empty files is limited, too
-
-# A request for a file: the directory, the path, the suffixes of accepted compressions, whether links are followed.
-Key = tuple[str, str, tuple[str, ...], bool]
 
 
 class CacheEntry(NamedTuple):

@@ -20,7 +20,7 @@ import stat
 import time
 from functools import lru_cache
 from io import FileIO
-from typing import NamedTuple
+from typing import NamedTuple, TypeAlias
 
 from micropie.errors import HTTPError
 from micropie.http.conditional import accepts_coding
@@ -48,6 +48,10 @@ _NO_FOLLOW = getattr(os, "O_NOFOLLOW", 0)
 # O_PATH, on Linux: a directory that may be passed through and not listed is opened as well.
 _DIRECTORY_FLAGS = getattr(os, "O_DIRECTORY", 0) | getattr(os, "O_PATH", os.O_RDONLY) | _NO_FOLLOW
 _OPENS_BELOW = os.open in os.supports_dir_fd and _NO_FOLLOW != 0
+
+
+# A request for a file: the directory, the path, the suffixes of accepted compressions, whether links are followed.
+Key: TypeAlias = tuple[str, str, tuple[str, ...], bool]
 
 
 class ResolvedFile(NamedTuple):
@@ -79,6 +83,7 @@ class ResolvedFile(NamedTuple):
         return max(0, min(self.modified_ns // 1_000_000_000, int(time.time())))
 
 
+@lru_cache(maxsize=256)  # browsers send few different ones
 def codings_for(accept_encoding: str) -> tuple[str, ...]:
     """Return the suffixes of the compressed files that an Accept-Encoding header allows, the best first."""
     return tuple(suffix for suffix, names in _CODINGS if accepts_coding(accept_encoding, names))
@@ -99,10 +104,11 @@ def find(root: str, path: str, suffixes: tuple[str, ...], follow_symlinks: bool)
     if "\0" in path or "\\" in path or _DRIVE.match(path) or (os.name == "nt" and _WINDOWS_OWN.search(path)):
         raise HTTPError(404)
     # An empty segment begins an absolute path or stands at the end; "." begins "..", and hidden names.
-    if any(not segment or segment[0] == "." for segment in path.split("/")):
+    if path[:1] in ("", ".", "/") or path[-1] == "/" or "/." in path or "//" in path:
         raise HTTPError(404)
     try:
-        return _resolve(_path_below(resolved_root(root), path, follow_symlinks), suffixes, follow_symlinks)
+        full, facts = _look_below(resolved_root(root), path, follow_symlinks)
+        return _resolve(full, facts, suffixes, follow_symlinks)
     except ValueError:  # a lone surrogate, which the file system's encoding lacks
         raise HTTPError(404) from None
     except OSError as error:
@@ -148,29 +154,36 @@ def is_still(resolved: ResolvedFile, file: FileIO) -> bool:
     return _facts(os.fstat(file.fileno())) == resolved[3:]
 
 
-def _path_below(root: str, path: str, follow_symlinks: bool) -> str:
-    """Return the absolute path. Raises 404 if a link leads out of ``root``, unless links are followed."""
+def _look_below(root: str, path: str, follow_symlinks: bool) -> tuple[str, os.stat_result]:
+    """Return the absolute path and its ``stat``. Raises 404 for a link that leads out, unless links are followed."""
     full = os.path.join(root, path)
     if follow_symlinks:
-        return full
+        return full, os.stat(full)
+    below = root if root.endswith(os.sep) else root + os.sep  # "/srv/files-old" is not below "/srv/files"
     # Only the parts of ``path`` are checked for links: ``realpath`` is slower, it also checks every part of ``root``.
-    part = root
-    for segment in path.split("/"):
-        part = os.path.join(part, segment)
-        if os.path.islink(part):
-            real = os.path.realpath(full)
-            if not real.startswith(root if root.endswith(os.sep) else root + os.sep):  # "/srv/files-old" is not below
-                raise HTTPError(404)
-            return real
-    return full
+    end = path.find("/")
+    while end > 0:
+        if stat.S_ISLNK(os.lstat(below + path[:end]).st_mode):
+            break
+        end = path.find("/", end + 1)
+    else:
+        facts = os.lstat(full)
+        if not stat.S_ISLNK(facts.st_mode):
+            return full, facts
+    real = os.path.realpath(full)
+    if not real.startswith(below):
+        raise HTTPError(404)
+    return real, os.lstat(real)
 
 
-def _resolve(path: str, suffixes: tuple[str, ...], follow_symlinks: bool) -> ResolvedFile:
-    plain = _regular(path, follow_symlinks)
+def _resolve(path: str, facts: os.stat_result, suffixes: tuple[str, ...], follow_symlinks: bool) -> ResolvedFile:
+    plain = _regular(path, facts)
     compressed = {}
     for suffix, names in _CODINGS:
+        if not os.access(path + suffix, os.F_OK):  # nearly always, and this raises no exception
+            continue
         try:
-            beside = _regular(path + suffix, follow_symlinks)
+            beside = _regular(path + suffix, os.stat(path + suffix, follow_symlinks=follow_symlinks))
         except (HTTPError, OSError):
             continue
         # In whole seconds: archives store times with this precision.
@@ -183,9 +196,8 @@ def _resolve(path: str, suffixes: tuple[str, ...], follow_symlinks: bool) -> Res
     return ResolvedFile(path, "", bool(compressed), *_facts(plain))
 
 
-def _regular(path: str, follow_symlinks: bool) -> os.stat_result:
+def _regular(path: str, facts: os.stat_result) -> os.stat_result:
     """Return the ``stat`` of a regular file, checked before it is opened: opening a device may have an effect."""
-    facts = os.stat(path, follow_symlinks=follow_symlinks)
     if not stat.S_ISREG(facts.st_mode) or not os.access(path, os.R_OK):
         raise HTTPError(404)
     return facts

@@ -3,7 +3,8 @@
 A handler returns a response with a ``FileReference``, which only names a file: nothing is opened, so nothing can leak.
 The flow makes an answer of it by one IO step, which finds the file, compares it with the client's copy, opens and reads
 it. A small file becomes bytes; a larger one a ``FileRange``, which the request closes at its end in any case. For hooks
-and ``@app.error`` a missing file is a 404 like any other.
+and ``@app.error`` a missing file is a 404 like any other. ``open_file_nowait`` does the same without a step, for what
+needs no thread: a file kept in memory, one that was looked at a moment ago (``recent.py``), any file under WSGI.
 """
 
 from __future__ import annotations
@@ -17,9 +18,10 @@ from typing import TYPE_CHECKING, Any
 from micropie.errors import HTTPError, ResponseError, SetupError, is_count
 from micropie.execution.context import current_request
 from micropie.execution.steps import IO, Flow
-from micropie.files.cache import CACHE, LARGEST, Key
+from micropie.files.cache import CACHE, LARGEST
 from micropie.files.content_types import attachment, content_type_of
-from micropie.files.lookup import ResolvedFile, codings_for, find, is_still, open_resolved, resolved_root
+from micropie.files.lookup import Key, ResolvedFile, codings_for, find, is_still, open_resolved, resolved_root
+from micropie.files.recent import RECENT
 from micropie.http.conditional import Selection, http_date, select
 from micropie.http.response import FileReference, Response, add_vary
 from micropie.http.streams import PART_CHUNK, FileRange
@@ -99,26 +101,51 @@ def directory_route(prefix: str, directory: str | os.PathLike[str], **options: A
 
 def open_file(request: Request, response: Response) -> Flow[Response]:
     """Make the answer of a response with a ``FileReference``. Raises ``HTTPError`` 404, 412 and 416."""
+    opened = open_file_nowait(request, response)
+    if opened is None:
+        opened = yield IO, _find_and_open, (request, response, _key_of(request, response.body))
+    return opened
+
+
+def open_file_nowait(request: Request, response: Response) -> Response | None:
+    """Do what ``open_file`` does if that needs no thread; return None otherwise. Raises as ``open_file`` does."""
     reference: FileReference = response.body
-    suffixes = codings_for(request.headers.get("accept-encoding", ""))
-    key = reference.root, reference.path, suffixes, reference.follow_symlinks
+    key = _key_of(request, reference)
     if reference.cached:
         entry = CACHE.fresh(key)
         if entry is not None:
             return _from_memory(request, response, entry.resolved, entry.data)
-    opened: Response = yield IO, _find_and_open, (request, response, key)
+    if not request._is_on_loop:
+        return _find_and_open(request, response, key)
+    if reference.cached or not RECENT.may_look(key):
+        return None
+    begun = time.monotonic()
+    try:
+        resolved = find(*key)
+        may_read = RECENT.may_read(key, resolved)
+        opened = _from_disk(request, response, resolved, may_read)
+        RECENT.note(key, resolved if opened is not None and type(opened.body) is bytes else None)
+    finally:
+        RECENT.took(key, time.monotonic() - begun)
     return opened
+
+
+def _key_of(request: Request, reference: FileReference) -> Key:
+    suffixes = codings_for(request.headers.get("accept-encoding", ""))
+    return reference.root, reference.path, suffixes, reference.follow_symlinks
 
 
 def _find_and_open(request: Request, response: Response, key: Key) -> Response:
     """Do everything that blocks, in one call."""
     reference: FileReference = response.body
+    RECENT.note(key, None)
     for _ in range(ATTEMPTS):
         checked_at = time.monotonic()
         resolved = find(*key)
         if not reference.cached or resolved.size > LARGEST:
-            answer = _from_disk(request, response, resolved)
+            answer = _from_disk(request, response, resolved, may_read=True)
             if answer is not None:
+                RECENT.note(key, resolved if type(answer.body) is bytes else None)
                 return answer
             continue
         data = CACHE.unchanged(key, resolved)
@@ -131,8 +158,8 @@ def _find_and_open(request: Request, response: Response, key: Key) -> Response:
     raise ResponseError(f"{reference.path!r} is changed all the time: it can't be sent")
 
 
-def _from_disk(request: Request, response: Response, resolved: ResolvedFile) -> Response | None:
-    """Return the answer read from the file, or None if the file has been changed meanwhile."""
+def _from_disk(request: Request, response: Response, resolved: ResolvedFile, may_read: bool) -> Response | None:
+    """Return the answer read from the file; None if that has been changed meanwhile, or may not be read here."""
     selection = _selection(request, response, resolved)
     if selection.status == 304:
         return _described(request, response, resolved, selection, None)
@@ -140,16 +167,21 @@ def _from_disk(request: Request, response: Response, resolved: ResolvedFile) -> 
     if request.method == "HEAD":
         nothing = FileRange(None, resolved.path, resolved.size, 0, length)
         return _described(request, response, resolved, selection, nothing)
-    file = open_resolved(response.body.root, resolved, response.body.follow_symlinks)
-    request.on_close(file.close)
-    if not is_still(resolved, file):
+    if not may_read:
         return None
+    file = open_resolved(response.body.root, resolved, response.body.follow_symlinks)
     part = FileRange(file, resolved.path, resolved.size, selection.start, length)
-    part.read_ahead()
     if length > SMALL:
+        request.on_close(file.close)
+        if not is_still(resolved, file):
+            return None
+        part.read_ahead()
         return _described(request, response, resolved, selection, part)
-    data = b"".join(part)
-    file.close()
+    with file:
+        if not is_still(resolved, file):
+            return None
+        part.seek(0)
+        data = b"".join(part)
     return _described(request, response, resolved, selection, data)
 
 

@@ -42,7 +42,7 @@ def http_date(seconds: int) -> str:
 
 def parse_http_date(value: str) -> int | None:
     """Parse a date in any of HTTP's three formats into seconds since 1970. Returns None for anything else."""
-    if not _DATE.fullmatch(value.strip()):
+    if not value or not _DATE.fullmatch(value.strip()):
         return None
     try:
         parsed = parsedate_tz(value)

@@ -22,10 +22,11 @@ import pytest
 
 from micropie import App, HTTPError, HttpMiddleware, Response, SetupError, static_file
 from micropie.files import content_types as filetypes
-from micropie.files import lookup, static
-from micropie.files.cache import CACHE, OVERHEAD, FileCache, Key
+from micropie.files import lookup, recent, static
+from micropie.files.cache import CACHE, OVERHEAD, FileCache
 from micropie.files.content_types import attachment, content_type_of
-from micropie.files.lookup import ResolvedFile, find, open_resolved
+from micropie.files.lookup import Key, ResolvedFile, find, open_resolved
+from micropie.files.recent import RECENT, RecentLooks
 from micropie.http.json import CodecError
 from micropie.http.response import encode_body
 from micropie.testing import TestClient
@@ -500,7 +501,7 @@ def test_what_may_not_be_read_is_not_found(
 
 
 @pytest.mark.parametrize(("code", "status"), [(errno.EACCES, 404), (errno.ENOENT, 404), (errno.EMFILE, 500)])
-@pytest.mark.parametrize("function", ["stat", "open"])
+@pytest.mark.parametrize("function", ["lstat", "open"])
 def test_trouble_with_the_machine_is_no_404(
     make_client: MakeClient, site: Path, monkeypatch: pytest.MonkeyPatch, code: int, status: int, function: str
 ) -> None:
@@ -1222,3 +1223,110 @@ def test_R70_a_forked_child_has_a_cache_of_its_own(site: Path) -> None:
             os._exit(0 if ask() == b"the child's" else 1)
     _, status = os.waitpid(child, 0)
     assert os.waitstatus_to_exitcode(status) == 0
+
+
+# -- files that were looked at a moment ago ----------------------------------------------------------------------------
+
+
+@pytest.fixture
+def threads(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """An entry for each time that a thread was asked to look at a file; looks on the event loop count as fast."""
+    asked: list[str] = []
+    find_and_open = static._find_and_open
+
+    def noted(request: Any, response: Any, key: Key) -> Any:
+        asked.append(key[1])
+        return find_and_open(request, response, key)
+
+    monkeypatch.setattr(static, "_find_and_open", noted)
+    monkeypatch.setattr(recent, "SLOW", 60.0)
+    RECENT.clear()
+    return asked
+
+
+def _looks_after(app: App, backend: str, *steps: tuple[Callable[[], object], str, dict[str, str]]) -> list[Any]:
+    """Return the status and the body of each request; before it, its function is called."""
+
+    async def all_steps() -> list[Any]:
+        answers = []
+        for change, path, headers in steps:
+            change()
+            pairs = [(name.encode(), value.encode()) for name, value in headers.items()]
+            answer = await asgi.get(app, path, headers=pairs)
+            answers.append((answer.status, answer.body))
+        return answers
+
+    return asgi.run(backend, all_steps)
+
+
+def _nothing() -> None:
+    pass
+
+
+@every_loop
+def test_a_file_that_is_asked_for_often_needs_no_thread_and_is_never_old(
+    site: Path, backend: str, threads: list[str]
+) -> None:
+    path = "/static/a.txt"
+    answers = _looks_after(
+        Files(site),
+        backend,
+        (_nothing, path, {}),
+        (_nothing, path, {}),
+        (_nothing, path, {"if-none-match": "*"}),
+        (lambda: (site / "a.txt").write_bytes(b"changed"), path, {}),  # other bytes: a thread reads them first
+        (_nothing, path, {}),
+        ((site / "a.txt").unlink, path, {}),
+        (_nothing, path, {}),
+        (lambda: (site / "a.txt").symlink_to("/etc/passwd"), path, {}),
+    )
+    missing = (404, b"404 Not Found")
+    assert answers == [
+        *[(200, SMALL), (200, SMALL), (304, b""), (200, b"changed"), (200, b"changed")],
+        *[missing, missing, missing],
+    ]
+    assert threads == ["a.txt", "a.txt"]
+
+
+@every_loop
+def test_what_only_has_to_be_found_was_not_read(site: Path, backend: str, threads: list[str]) -> None:
+    path = "/static/a.txt"
+    known = {"if-none-match": "*"}
+    answers = _looks_after(Files(site), backend, (_nothing, path, known), (_nothing, path, known), (_nothing, path, {}))
+    assert [status for status, _ in answers] == [304, 304, 200]
+    assert threads == ["a.txt", "a.txt"]
+
+
+@every_loop
+def test_large_files_are_left_to_threads(site: Path, backend: str, threads: list[str]) -> None:
+    (site / "long.txt").write_bytes(b"x" * (recent.LARGEST + 1))
+    path = "/static/long.txt"
+    answers = _looks_after(Files(site), backend, (_nothing, path, {}), (_nothing, path, {}))
+    assert [status for status, _ in answers] == [200, 200]
+    assert threads == ["long.txt", "long.txt"]
+
+
+@every_loop
+def test_a_slow_directory_is_left_to_threads(
+    site: Path, backend: str, threads: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(recent, "SLOW", 0.0)
+    path = "/static/a.txt"
+    answers = _looks_after(Files(site), backend, *[(_nothing, path, {})] * 6)
+    assert answers == [(200, SMALL)] * 6
+    assert threads == ["a.txt"] * 3  # the first, and all after three slow ones in a row
+
+
+def test_looks_are_recent_for_a_second_and_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
+    now = [1000.0]
+    monkeypatch.setattr(time, "monotonic", lambda: now[0])
+    looks = RecentLooks()
+    looks.note(_key("a"), FOUND)
+    assert looks.may_look(_key("a"))
+    assert looks.may_read(_key("a"), FOUND)
+    now[0] += 1.1
+    assert not looks.may_look(_key("a"))
+    for number in range(recent.CAPACITY):
+        looks.note(_key(str(number)), None)
+    assert not looks.may_read(_key("a"), FOUND)
+    assert looks.may_look(_key("0"))
