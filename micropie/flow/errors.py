@@ -36,6 +36,20 @@ def respond_to(request: Request, failure: Exception) -> Flow[Response]:
         del failure  # its traceback refers to this frame: without this the request would be a cycle
 
 
+def plain_answer(request: Request, failure: Exception) -> Response | None:
+    """Return the response of an ``HTTPError`` or ``Redirect`` that no error handler of the author's is for.
+
+    Return None for any other exception. Raises as ``redirect_response`` does.
+    """
+    if isinstance(failure, HTTPError):
+        handlers = request.config.error_handlers
+        if handlers and request.config.error_handler_for(failure, failure.status)[0] is not None:
+            return None
+    elif not isinstance(failure, Redirect):
+        return None
+    return _plain_response(request, failure)
+
+
 def internal_error(request: Request, failure: Exception) -> Response:
     """Log ``failure`` and return the plain 500, which asks nothing of the application."""
     log_failure(request, failure)

@@ -18,10 +18,10 @@ code after it always runs. A yielded value is an answer: ``yield 401, "no"`` bef
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Generator, Iterable, Sequence
+from collections.abc import Callable, Generator, Sequence
 from functools import lru_cache
 from types import AsyncGeneratorType, GeneratorType
-from typing import TYPE_CHECKING, Any, TypeGuard
+from typing import TYPE_CHECKING, Any, Final, Literal, TypeAlias, TypeGuard
 
 from micropie.errors import ResponseError
 from micropie.execution.steps import AWAIT, BLOCK, CallKind, Flow, Step, call, kind_of
@@ -36,19 +36,72 @@ from micropie.sessions import UnopenedSession
 
 if TYPE_CHECKING:
     from micropie.http.request import Request
+    from micropie.routing.config import AppConfig
 
 logger = logging.getLogger("micropie")
 
 # The methods of the base classes, which do nothing.
 _UNUSED = (
+    *(FlowMiddleware.before, FlowMiddleware.after),
     *(HttpMiddleware.before_request, HttpMiddleware.after_request),
     *(WebSocketMiddleware.before_websocket, WebSocketMiddleware.after_websocket),
 )
 
-_FLOW_HOOKS = (FlowMiddleware, Guard)  # their methods may be generators of steps
+# How a part runs that is not called as the author's functions are: a method of ``FlowMiddleware``, a generator.
+_FLOW: Final = "flow"
+_GENERATOR: Final = "generator"
+
+HookKind: TypeAlias = CallKind | Literal["flow", "generator"]
 
 
-def run_before(hooks: list[object], request: Request) -> Flow[Any]:
+class PlannedHook:
+    """A middleware, and how its two parts run. To find that out takes 2 µs, so it is done once."""
+
+    __slots__ = ("after", "after_kind", "before", "before_kind", "middleware", "needs_session")
+
+    def __init__(self, middleware: Any) -> None:
+        self.middleware = middleware
+        self.needs_session: bool = getattr(middleware, "needs_session", True)
+        self.before: Any = middleware
+        self.after: Any = None
+        self.before_kind: HookKind | None = _GENERATOR
+        """How ``before`` runs; None if there is no such part."""
+        self.after_kind: HookKind | None = None
+        if not _is_function(middleware):
+            is_flow = isinstance(middleware, (FlowMiddleware, Guard))
+            self.before = getattr(middleware, "before" if is_flow else "before_request", None)
+            self.after = getattr(middleware, "after" if is_flow else "after_request", None)
+            kinds = [_kind_of_method(method) for method in (self.before, self.after)]
+            self.before_kind, self.after_kind = [_FLOW if is_flow and kind else kind for kind in kinds]
+
+
+# What ``run_before`` and ``run_after`` take: for a generator function that has begun, its generator.
+Hook: TypeAlias = "PlannedHook | GeneratorMiddleware"
+
+_MAX_PLANS = 256  # of one configuration, so that middleware which comes and goes does not add up
+
+
+def planned_guards(config: AppConfig) -> list[Hook]:
+    """Return the hooks that also guard what has no response to change: handshakes of WebSockets, isolated mounts."""
+    hooks = planned_hooks(config)
+    return [hook for hook in hooks if isinstance(hook, PlannedHook) and getattr(hook.middleware, "guards", False)]
+
+
+def planned_hooks(config: AppConfig) -> list[Hook]:
+    """Return the middleware of a configuration, planned; a new list for each request."""
+    plans: dict[int, Hook] = config.hook_plans
+    hooks = []
+    for middleware in config.middlewares:
+        hook = plans.get(id(middleware))  # by id: it need not be hashable, and the plan keeps it alive
+        if hook is None:
+            if len(plans) >= _MAX_PLANS:
+                plans.clear()
+            plans[id(middleware)] = hook = PlannedHook(middleware)
+        hooks.append(hook)
+    return hooks
+
+
+def run_before(hooks: list[Hook], request: Request) -> Flow[Any]:
     """Run each hook's part before the handler until one answers; return that answer, or None.
 
     A session backend that may wait is asked before the first hook that needs the session, so a hook that refuses
@@ -60,19 +113,26 @@ def run_before(hooks: list[object], request: Request) -> Flow[Any]:
     if session_id:
         request._loaded_session = UnopenedSession(session_id)
     for position, hook in enumerate(hooks):
-        if session_id and getattr(hook, "needs_session", True):
+        assert isinstance(hook, PlannedHook)  # noqa: S101
+        kind = hook.before_kind
+        if kind is None:
+            continue
+        if session_id and hook.needs_session:
             yield from open_session(request)
-        if isinstance(hook, _FLOW_HOOKS):
+        if kind == _FLOW:
             answer = hook.before(request)
             if type(answer) is GeneratorType:
                 answer = yield from answer
-        elif _is_function(hook):
-            hooks[position] = generator = GeneratorMiddleware(hook, request)
+        elif kind == _GENERATOR:
+            hooks[position] = generator = GeneratorMiddleware(hook.before, request)
             request._generators = [*request._generators, generator]
             answer = yield from generator.go_on(None)
         else:
-            changes = yield from _call(getattr(hook, "before_request", None), request)
-            answer = None if changes is None else _changed(Response(""), changes, hook)
+            if kind is AWAIT:  # without the generator of ``call``
+                changes = yield AWAIT, hook.before, (request,)
+            else:
+                changes = yield from call(kind, hook.before, request)
+            answer = None if changes is None else _changed(Response(""), changes, hook.middleware)
         if answer is not None:
             return answer
     return None
@@ -85,12 +145,7 @@ def open_session(request: Request) -> Flow[None]:
         request._loaded_session = yield from request.config.sessions.open(session.id)
 
 
-def guards_of(hooks: Iterable[object]) -> list[object]:
-    """Return the hooks that also guard what has no response to change: handshakes of WebSockets, isolated mounts."""
-    return [hook for hook in hooks if getattr(hook, "guards", False)]
-
-
-def run_after(hooks: Sequence[object], request: Request, response: Response) -> Flow[Response]:
+def run_after(hooks: Sequence[Hook], request: Request, response: Response) -> Flow[Response]:
     """Run each hook's part after the handler, the last hook first, and return the response as they change it.
 
     An exception of a hook becomes a response, which the hooks before it see: each is called once. A generator function
@@ -98,18 +153,23 @@ def run_after(hooks: Sequence[object], request: Request, response: Response) -> 
     """
     for hook in reversed(hooks):
         try:
-            if isinstance(hook, FlowMiddleware):
-                answer: Any = hook.after(request, response)
+            if isinstance(hook, GeneratorMiddleware):
+                answer: Any = yield from hook.finish(response)
+                response = response if answer is None else as_response(answer)
+                continue
+            kind = hook.after_kind
+            if kind == _FLOW:
+                answer = hook.after(request, response)
                 if type(answer) is GeneratorType:
                     answer = yield from answer
                 response = response if answer is None else answer
-            elif isinstance(hook, GeneratorMiddleware):
-                answer = yield from hook.finish(response)
-                response = response if answer is None else as_response(answer)
-            else:
-                method = None if _is_function(hook) else getattr(hook, "after_request", None)
-                changes = yield from _call(method, request, response.status, response.body, response.headers.pairs)
-                response = response if changes is None else _changed(response, changes, hook)
+            elif kind is not None and kind != _GENERATOR:
+                arguments = request, response.status, response.body, response.headers.pairs
+                if kind is AWAIT:
+                    changes = yield AWAIT, hook.after, arguments
+                else:
+                    changes = yield from call(kind, hook.after, *arguments)
+                response = response if changes is None else _changed(response, changes, hook.middleware)
             continue
         except Exception as error:
             failure = error
@@ -125,19 +185,13 @@ def _is_function(hook: object) -> TypeGuard[Callable[..., object]]:
     return callable(hook) and not hasattr(hook, "before_request") and not hasattr(hook, "after_request")
 
 
-def _call(method: Callable[..., Any] | None, *arguments: Any) -> Flow[Any]:
-    """Call a hook's method and return its result; None if there is no method, or the base class's."""
-    if method is None:  # an object with one of the two methods, not derived from the base class
-        return None
-    kind = _kind_of(getattr(method, "__func__", method))
-    if kind is None:
-        return None
-    return (yield from call(kind, method, *arguments))
+def _kind_of_method(method: Callable[..., Any] | None) -> CallKind | None:
+    """Return how to call a hook's method. None if there is no method, or the base class's, which does nothing."""
+    return None if method is None else _kind_of(getattr(method, "__func__", method))
 
 
 @lru_cache(maxsize=1024)
 def _kind_of(function: Callable[..., Any]) -> CallKind | None:
-    """Return how to call a hook, or None for a method of the base class, which does nothing."""
     return None if function in _UNUSED else kind_of(function)
 
 
@@ -222,7 +276,9 @@ def run_before_websocket(hooks: list[object], begun: list[object], request: Requ
     """
     for hook in hooks:
         begun.append(hook)
-        refusal: object = yield from _call(getattr(hook, "before_websocket", None), request)
+        method = getattr(hook, "before_websocket", None)
+        kind = _kind_of_method(method)
+        refusal: object = None if method is None or kind is None else (yield from call(kind, method, request))
         if refusal is not None:
             if not isinstance(refusal, dict) or not refusal.keys() <= {"code", "reason"}:
                 raise ResponseError(
@@ -240,6 +296,9 @@ def run_after_websocket(begun: list[object], request: Request) -> Flow[None]:
     while begun:
         hook = begun.pop()
         try:
-            yield from _call(getattr(hook, "after_websocket", None), request)
+            method = getattr(hook, "after_websocket", None)
+            kind = _kind_of_method(method)
+            if method is not None and kind is not None:
+                yield from call(kind, method, request)
         except Exception:
             logger.exception("after_websocket of %s failed", type(hook).__name__)

@@ -20,7 +20,7 @@ from typing import NamedTuple, TypeAlias
 
 from micropie.errors import ConnectionClosed, HTTPError, Redirect
 from micropie.execution.steps import AWAIT, Flow, Step
-from micropie.flow.hooks import guards_of, open_session, run_after_websocket, run_before, run_before_websocket
+from micropie.flow.hooks import open_session, planned_guards, run_after_websocket, run_before, run_before_websocket
 from micropie.http.request import WebSocketRequest
 from micropie.http.response import Answer, Response, as_response, encode, error_response, redirect_response
 from micropie.http.websocket import FAILED, NORMAL, POLICY, is_allowed_origin
@@ -118,7 +118,7 @@ def ask_guards(request: WebSocketRequest, config: AppConfig) -> Flow[CloseInfo |
 
 def _run_guards(request: WebSocketRequest) -> Flow[CloseInfo | None]:
     """Run the hooks of HTTP that guard WebSockets. Return how one refuses, or None."""
-    answer = yield from run_before(guards_of(request.config.middlewares), request)
+    answer = yield from run_before(planned_guards(request.config), request)
     if answer is None:
         return None
     response = as_response(answer)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from datetime import UTC, datetime
 from email.utils import format_datetime
+from functools import lru_cache
 from typing import TypedDict
 
 # RFC 6265, section 4.1.1: a token as a name; a value without control characters, white space, `"`, `,`, `;`, `\`.
@@ -102,45 +103,41 @@ def format_cookie(
     Raises ``ValueError`` for a name, value or attribute that RFC 6265 does not allow, for ``SameSite=None``
     without ``secure`` (browsers refuse it), and for a cookie longer than 4096 bytes (browsers drop it).
     """
-    if not _NAME.fullmatch(name):
-        raise ValueError(f"a cookie can't be named {name!r}: use letters, digits and !#$%&'*+-.^_`|~")
+    attributes = _attributes(name, path, domain, secure, httponly, samesite)
     if not isinstance(value, str):
         raise ValueError(f"the value of cookie {name!r} is text, not {value!r}: write str(...)")
     if not _VALUE.fullmatch(value):
         raise ValueError(f"the value of cookie {name!r} has a character that cookies can't hold; percent-encode it")
-    parts = [f"{name}={value}"]
-    if max_age is not None:
-        parts.append(f"Max-Age={int(max_age)}")
+    times = "" if max_age is None else f"; Max-Age={int(max_age)}"
     if expires is not None:
         # email.utils and not strftime: names of days and months must not follow the locale.
         aware = expires if expires.tzinfo else expires.replace(tzinfo=UTC)
-        parts.append(f"Expires={format_datetime(aware.astimezone(UTC), usegmt=True)}")
-    if domain is not None:
-        parts.append(f"Domain={_checked_attribute(name, domain)}")
-    if path is not None:
-        parts.append(f"Path={_checked_attribute(name, path)}")
-    parts += _flags(name, secure, httponly, samesite)
-    cookie = "; ".join(parts)
+        times += f"; Expires={format_datetime(aware.astimezone(UTC), usegmt=True)}"
+    cookie = f"{name}={value}{times}{attributes}"
     if len(cookie) > MAX_COOKIE:
         raise ValueError(f"cookie {name!r} has {len(cookie)} bytes; browsers drop cookies over {MAX_COOKIE}")
     return cookie
 
 
-def _flags(name: str, secure: bool, httponly: bool, samesite: str | None) -> list[str]:
-    flags = ["Secure"] if secure else []
-    if httponly:
-        flags.append("HttpOnly")
+@lru_cache(maxsize=256)  # what stays the same each time a cookie is set
+def _attributes(
+    name: str, path: str | None, domain: str | None, secure: bool, httponly: bool, samesite: str | None
+) -> str:
+    """Check a cookie's name and return its attributes. Raises ``ValueError``, see ``format_cookie``."""
+    if not _NAME.fullmatch(name):
+        raise ValueError(f"a cookie can't be named {name!r}: use letters, digits and !#$%&'*+-.^_`|~")
+    attributes = ""
+    for attribute, value in (("Domain", domain), ("Path", path)):
+        if value is not None and not _ATTRIBUTE.fullmatch(value):
+            raise ValueError(f"an attribute of cookie {name!r} has a character that headers can't hold: {value!r}")
+        attributes += "" if value is None else f"; {attribute}={value}"
+    attributes += "; Secure" if secure else ""
+    attributes += "; HttpOnly" if httponly else ""
     if samesite is None:
-        return flags
+        return attributes
     rule = _SAMESITE.get(samesite.lower())
     if rule is None:
         raise ValueError(f"samesite of cookie {name!r} is 'Lax', 'Strict', 'None' or None, not {samesite!r}")
     if rule == "None" and not secure:
         raise ValueError(f"cookie {name!r} has SameSite=None without secure=True: browsers refuse it")
-    return [*flags, f"SameSite={rule}"]
-
-
-def _checked_attribute(name: str, value: str) -> str:
-    if not _ATTRIBUTE.fullmatch(value):
-        raise ValueError(f"an attribute of cookie {name!r} has a character that headers can't hold: {value!r}")
-    return value
+    return f"{attributes}; SameSite={rule}"

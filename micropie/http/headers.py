@@ -8,11 +8,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from types import MappingProxyType
-from typing import Generic, TypeVar
+from typing import Generic, TypeVar, overload
 
 from micropie.http.types import HeaderPairs, HeadersLike
 
 Name = TypeVar("Name")
+Default = TypeVar("Default")
 
 MAX_NAMES = 256
 
@@ -59,6 +60,19 @@ class Headers(Mapping[str, str]):
     def __getitem__(self, name: str) -> str:
         return self._joined[name.lower()]
 
+    # ``Mapping`` has these two, but there a name that is absent costs an exception.
+
+    @overload
+    def get(self, name: str, /) -> str | None: ...
+    @overload
+    def get(self, name: str, /, default: str | Default) -> str | Default: ...
+    def get(self, name: str, default: object = None) -> object:
+        """Return the value of ``name``, or ``default``."""
+        return self._joined.get(name.lower(), default)
+
+    def __contains__(self, name: object) -> bool:
+        return isinstance(name, str) and name.lower() in self._joined
+
     def __iter__(self) -> Iterator[str]:
         return iter(self._joined)
 
@@ -89,7 +103,8 @@ class MutableHeaders:
     __slots__ = ("pairs",)
 
     def __init__(self, headers: HeadersLike = ()) -> None:
-        self.pairs: HeaderPairs = list(_pairs(headers))
+        # Two questions first, because ``_pairs`` takes 0.3 µs to find out whether this is a Mapping.
+        self.pairs: HeaderPairs = list(headers if type(headers) is list or headers == () else _pairs(headers))
 
     def __setitem__(self, name: str, value: str) -> None:
         self._remove(name)

@@ -190,7 +190,7 @@ class Request:
     def cookies(self) -> dict[str, str]:
         """The cookies: name -> value. Of two with one name the first counts (RFC 6265, section 5.4)."""
         if self._cookies is None:
-            self._cookies = parse_cookies(self.headers.get("cookie", ""))
+            self._cookies = parse_cookies(self._cookie_header())
         return self._cookies
 
     @property

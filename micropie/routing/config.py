@@ -10,7 +10,7 @@ from __future__ import annotations
 import inspect
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, TypeAlias
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 from micropie.errors import HTTPError, SetupError
 from micropie.execution.steps import Flow, call, kind_of
@@ -81,6 +81,8 @@ class AppConfig:
 
     For the outermost application this is its own list, because every request checks whether it is empty.
     """
+    hook_plans: dict[int, Any]
+    """How each of them runs, by its ``id``: what ``flow/hooks.py`` has found out."""
     ws_middlewares: Iterable[object]
     """The same for WebSockets."""
     error_handlers: Sequence[dict[ErrorKey, ErrorHandler]]

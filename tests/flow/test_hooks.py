@@ -483,3 +483,36 @@ def test_nor_about_the_page_of_an_error_that_is_a_stream(make_client: MakeClient
     app.error(409)(page)
     answer = make_client(app).get("/fails")
     assert (answer.text, answer.headers.get_list("x-head")) == ("sorry", ["none"])
+
+
+def test_middleware_may_come_and_go(make_client: MakeClient) -> None:
+    """What is planned for a middleware is neither mixed up with that of others nor kept for ever."""
+    app = Root()
+    client = make_client(app)
+
+    class Numbered(HttpMiddleware):
+        def __init__(self, number: int) -> None:
+            self.number = number
+
+        def before_request(self, request: Any) -> Any:
+            return {"body": str(self.number)}
+
+    for number in range(300):
+        app.middlewares[:] = [Numbered(number)]
+        assert client.get("/").text == str(number)
+    app.middlewares.clear()
+    assert client.get("/").text == "index"
+
+
+def test_a_middleware_with_one_of_the_two_methods(make_client: MakeClient) -> None:
+    class Before:
+        def before_request(self, request: Any) -> Any:
+            request.seen = ["before"]
+
+    class After:
+        async def after_request(self, request: Any, status: int, body: Any, headers: Any) -> Any:
+            headers.append(("X-Seen", request.seen[0]))
+
+    app = Root()
+    app.middlewares += [After(), Before()]
+    assert make_client(app).get("/").headers["x-seen"] == "before"
