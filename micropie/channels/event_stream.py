@@ -229,10 +229,12 @@ class _FromThread(AsyncIterator[object]):
         self._lock = Lock()
         self._is_busy = False
         self._is_closed = False
+        self._failure: BaseException | None = None  # kept here, as a cancelled ``__anext__`` does not get it
 
     async def __anext__(self) -> object:
         item = await in_thread(SYNC_SOURCES, self._next, abandon_on_cancel=True)
         if item is END:
+            self._raise_failure()
             raise StopAsyncIteration
         return item
 
@@ -242,24 +244,41 @@ class _FromThread(AsyncIterator[object]):
             is_busy = self._is_busy
         if not is_busy:
             await in_thread(SYNC_SOURCES, self._close)
+        self._raise_failure()
+
+    def _raise_failure(self) -> None:
+        failure, self._failure = self._failure, None
+        try:
+            if failure is not None:
+                raise failure
+        finally:
+            del failure
 
     def _next(self) -> object:
         with self._lock:
             if self._is_closed:  # before this thread began
                 return END
             self._is_busy = True
+        item, failure = END, None
         try:
-            return next(self._events, END)
-        finally:
-            with self._lock:
-                self._is_busy = False
-                is_closed = self._is_closed
-            if is_closed:
-                try:
-                    self._close()
-                except Exception as error:  # no task waits for it
-                    _log_late(error)
+            item = next(self._events, END)
+        except BaseException as error:
+            failure = error
+        with self._lock:
+            self._is_busy = False
+            is_closed = self._is_closed
+            if not is_closed:
+                self._failure = failure
+        if is_closed:  # no task waits for this thread
+            if failure is not None:
+                _log_late(failure)
+            try:
+                self._close()
+            except Exception as error:
+                _log_late(error)
+        del failure
+        return item
 
 
 def _log_late(error: BaseException) -> None:
-    logger.error("a source of events failed when it was closed", exc_info=error)
+    logger.error("a source of events failed when its stream was over", exc_info=error)

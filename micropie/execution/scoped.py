@@ -28,8 +28,9 @@ The invariants
    of the source nests in it. A time limit or a shield is not another scope, but a change of this one.
 3. The source is closed once, within ``CLEAN_UP_WITHIN`` seconds, whatever ended it: its end, an error in it, an error
    of the sender, a client that left, a server that cancels.
-4. ``finish`` returns the error to raise and raises none itself, unless a source's time-out and a cancellation from
-   outside meet; then the cancellation wins. So the caller can tell its other side of the end before it raises.
+4. ``finish`` returns the error to raise and raises none itself, unless a chunk could not be sent because its task is
+   being cancelled; then that is raised. So the caller can tell its other side of the end before it raises. An error of
+   the source's own is never lost to a cancellation.
 
 How it ends
 -----------
@@ -67,6 +68,10 @@ from anyio.lowlevel import checkpoint_if_cancelled
 
 from micropie.errors import ClientDisconnect
 from micropie.execution.loop import CLEAN_UP_WITHIN
+
+
+class _ChunkTimeout(TimeoutError):
+    """A cancellation ended the source while a chunk was sent."""
 
 
 class ScopedIterator:
@@ -112,7 +117,9 @@ class ScopedIterator:
             self._scope.__exit__(None, None, None)
         elif self._scope.__exit__(type(failure), failure, failure.__traceback__):
             failure = ClientDisconnect("the client left")
-        if isinstance(failure, TimeoutError):  # of the source itself, unless this task is being cancelled
+        if isinstance(
+            failure, _ChunkTimeout
+        ):  # by a time-out inside of the source, unless this task is being cancelled
             await checkpoint_if_cancelled()
         if is_open and not closes_inside:
             with move_on_after(CLEAN_UP_WITHIN, shield=True):
@@ -126,7 +133,7 @@ class ScopedIterator:
                 # It may come from a scope or a time-out of the generator's, and nothing else can end that.
                 with suppress(StopAsyncIteration):
                     await athrow(failure)
-                failure = TimeoutError("a chunk could not be sent in the time that the stream gave itself")
+                failure = _ChunkTimeout("a chunk could not be sent in the time that the stream gave itself")
             aclose = getattr(self.chunks, "aclose", None)
             if aclose is not None:
                 await aclose()

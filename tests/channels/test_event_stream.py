@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import AsyncIterator, Iterator
+from itertools import product
 from typing import Any
 
 import anyio
@@ -20,10 +21,20 @@ from micropie.execution.placement import Threads
 from micropie.execution.portal import close_portals
 from micropie.http.json import CodecError
 from micropie.http.sse import Event, comment
-from tests.asgi.calls import Call, Lifespan, ended_by_shutdown, every_loop, http_scope, piece, run
+from micropie.http.streams import END
+from tests.asgi.calls import (
+    Call,
+    Lifespan,
+    ended_by_shutdown,
+    every_loop,
+    http_scope,
+    piece,
+    run,
+    with_and_without_lifespan,
+)
 from tests.conftest import MakeClient
 from tests.support.event_source import Received, parsed
-from tests.support.waiting import until
+from tests.support.waiting import PATIENCE, until
 from tests.wsgi.calls import begin
 
 COMMENT = b": \n\n"
@@ -438,9 +449,137 @@ def test_a_sync_source_whose_close_fails_is_logged_or_told_to_the_server(
     assert "close failed" in f"{told}{caplog.text}"
 
 
+class Failing(App):
+    """Its source fails by itself, some turns of the loop after its first event."""
+
+    def __init__(self, error: Exception, turns: int) -> None:
+        super().__init__()
+        self.failure, self.turns, self.has_failed = error, turns, False
+
+    async def index(self) -> Any:
+        return EventStream(self._events())
+
+    async def _events(self) -> AsyncIterator[str]:
+        yield "a"
+        for _ in range(self.turns):
+            await checkpoint()
+        self.has_failed = True
+        raise self.failure
+
+
+class Leaving(Call):
+    """A client that leaves some turns after the first event; `way` is how the application learns of it."""
+
+    def __init__(self, way: str, turns: int) -> None:
+        super().__init__(piece(b""))
+        self.way, self.turns = way, turns
+        self.has_left = False
+        self.has_event = anyio.Event()
+        self.scope = anyio.CancelScope()
+        self.told: list[Exception] = []
+
+    async def send(self, message: Any) -> None:
+        if self.has_left and self.way == "raises":
+            raise ConnectionResetError
+        await super().send(message)
+        if message.get("body"):
+            self.has_event.set()
+        await checkpoint()
+
+    async def is_served(self, app: App, scope: Any) -> None:
+        with self.scope:
+            try:
+                await app(scope, self.receive, self.send)
+            except Exception as error:
+                self.told.append(error)
+
+    async def leaves(self) -> None:
+        await self.has_event.wait()
+        for _ in range(self.turns):
+            await checkpoint()
+        self.has_left = True
+        if self.way == "is cancelled":
+            self.scope.cancel()
+        else:
+            self.leave()
+
+
+@every_loop
+@with_and_without_lifespan
+@pytest.mark.parametrize("way", ["raises", "ignores", "is cancelled"])
+@pytest.mark.parametrize("error", [ValueError("x"), TimeoutError("x")], ids=repr)
+def test_R60_a_source_that_fails_while_its_client_leaves_is_logged_or_told(
+    backend: str, with_lifespan: bool, way: str, error: Exception, caplog: pytest.LogCaptureFixture
+) -> None:
+    async def main() -> None:
+        for source_turns, client_turns in product(range(5), range(5)):
+            app, call = Failing(error, source_turns), Leaving(way, client_turns)
+            lifespan, scope = Lifespan(app, {}), http_scope()
+            async with anyio.create_task_group() as tasks:
+                if with_lifespan:
+                    tasks.start_soon(lifespan.run)
+                    await lifespan.say("startup")
+                    scope["state"] = dict(lifespan.scope["state"])
+                async with anyio.create_task_group() as request:
+                    request.start_soon(call.is_served, app, scope)
+                    await call.leaves()
+                if with_lifespan:
+                    await lifespan.say("shutdown")
+            lifespan.close()
+            assert app.has_failed <= bool(call.told or caplog.records), (source_turns, client_turns)
+            caplog.clear()
+
+    run(backend, main)
+
+
+@pytest.mark.parametrize("fails_first", [True, False])
+def test_a_sync_source_that_fails_when_its_client_has_gone_is_logged(
+    make_client: MakeClient, fails_first: bool, caplog: pytest.LogCaptureFixture
+) -> None:
+    goes_on, is_asked = threading.Event(), threading.Event()
+
+    def fails() -> Iterator[str]:
+        yield "a"
+        is_asked.set()
+        assert goes_on.wait(PATIENCE)
+        raise ValueError("by itself")
+
+    class Root(App):
+        def index(self) -> Any:
+            return EventStream(fails(), heartbeat=0.05)
+
+    told: list[ValueError] = []
+    try:
+        with make_client(Root()).stream("GET", "/") as answer:
+            next(answer.iter_raw())
+            assert is_asked.wait(PATIENCE)
+            if fails_first:
+                goes_on.set()
+    except ValueError as error:
+        told.append(error)
+    goes_on.set()
+    until(lambda: told or caplog.records)
+    assert "by itself" in f"{told}{caplog.text}"
+
+
+@every_loop
+def test_a_sync_source_that_failed_for_a_task_that_was_cancelled_is_told_when_it_is_closed(backend: str) -> None:
+    def fails() -> Iterator[str]:
+        raise ValueError("by itself")
+        yield
+
+    async def main() -> None:
+        source = eventstream._FromThread(fails())
+        assert source._next() is END  # in a thread whose task has gone
+        with pytest.raises(ValueError, match="by itself"):
+            await source.aclose()
+
+    run(backend, main)
+
+
 @every_loop
 def test_a_clean_up_that_fails_when_it_is_cancelled_is_logged(backend: str, caplog: pytest.LogCaptureFixture) -> None:
-    class Failing(App):
+    class Root(App):
         async def index(self) -> Any:
             return EventStream(self._events())
 
@@ -454,11 +593,11 @@ def test_a_clean_up_that_fails_when_it_is_cancelled_is_logged(backend: str, capl
     async def check() -> None:
         call = Call(piece(b""))
         with anyio.move_on_after(0.1) as scope:
-            await Failing()(http_scope(), call.receive, call.send)
+            await Root()(http_scope(), call.receive, call.send)
         assert scope.cancelled_caught
 
     run(backend, check)
-    assert [record.getMessage() for record in caplog.records] == ["a source of events failed when it was closed"]
+    assert [record.getMessage() for record in caplog.records] == ["a source of events failed when its stream was over"]
 
 
 def test_R67_silent_sync_sources_take_no_thread_of_the_handlers(make_client: MakeClient) -> None:
