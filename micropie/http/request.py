@@ -323,6 +323,8 @@ class Request:
             if self.route is not None and self.route.reads_body:
                 raise RuntimeError("@reads_body leaves the body to the handler: no JSON was received for it")
             if self._unread_body() == EMPTY_JSON:
+                if self._received is None and not self._is_pooled:
+                    raise RuntimeError("no JSON is received before the hooks: write json.loads(await request.body())")
                 raise BadRequest("The JSON body is empty.")
             raise HTTPError(415, "This resource wants a JSON body: Content-Type: application/json.")
         return None if document is NULL else document

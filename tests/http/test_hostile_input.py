@@ -130,7 +130,7 @@ def test_a_parser_raises_nothing_but_http_errors(name: str, data: bytes) -> None
 @given(start=pieces, repeated=pieces, end=pieces)
 @example(start=b"", repeated=b"[", end=b"")
 @example(start=b'{"a":', repeated=b'"\\"', end=b"")
-def test_a_parser_takes_linear_time(name: str, start: bytes, repeated: bytes, end: bytes) -> None:
+def test_R28_a_parser_takes_linear_time(name: str, start: bytes, repeated: bytes, end: bytes) -> None:
     parse = PARSERS[name]
     once, twice, four_times = (steps_of(parse, start + repeated * n + end) for n in (32, 64, 128))
     slack = 200
@@ -142,7 +142,7 @@ def test_a_parser_takes_linear_time(name: str, start: bytes, repeated: bytes, en
 @pytest.mark.parametrize(
     "mark", [b"&", b"=", b"%41", b"+", b";", b'"', b"\\", b'\\"', b" ", b"[", b"1", b"-", b"\r", b"'"]
 )
-def test_a_parser_ends_with_a_long_text_of_one_mark(name: str, mark: bytes) -> None:
+def test_R28_a_parser_ends_with_a_long_text_of_one_mark(name: str, mark: bytes) -> None:
     for data in (mark * (LONG // len(mark)), b'{"a": "' + mark * (LONG // len(mark)) + b'!"x'):
         with suppress(HTTPError):
             PARSERS[name](data)
@@ -194,7 +194,7 @@ def test_a_structure_is_made_of_a_form_or_a_value_error(fields: dict[str, list[s
 
 
 @pytest.mark.parametrize("kind", SCALARS, ids=str)
-def test_a_long_text_is_refused(kind: Any) -> None:
+def test_R28_a_long_text_is_refused(kind: Any) -> None:
     converter = converter_for(kind, "x")
     for mark in ("1", "-", ".", "e", "0", "1.", "1e", "_", " ", "T", ":", "W", "\u0661", "A1"):
         many = mark * (LONG // len(mark))
@@ -207,7 +207,7 @@ def test_a_long_text_is_refused(kind: Any) -> None:
 @pytest.mark.parametrize(
     "kind", [list[int], tuple[str, ...], dict[str, int], list[dict[str, Decimal]], set[str]], ids=str
 )
-def test_json_is_converted_in_linear_time(kind: Any) -> None:
+def test_R28_json_is_converted_in_linear_time(kind: Any) -> None:
     def document(size: int) -> object:
         made: dict[Any, object] = {
             list[int]: [0] * size,
@@ -224,7 +224,7 @@ def test_json_is_converted_in_linear_time(kind: Any) -> None:
 
 
 @pytest.mark.parametrize("size", [250, 500])
-def test_a_structure_is_checked_in_linear_time(size: int) -> None:
+def test_R28_a_structure_is_checked_in_linear_time(size: int) -> None:
     convert = structure_converter(Order, "x").from_json
     once, twice = (
         steps_of(convert, {"ids": list(range(n)), "lines": [{"price": "1.5", "names": {"1": "a"}}] * n})

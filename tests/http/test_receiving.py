@@ -872,6 +872,19 @@ def test_an_empty_body_is_no_json(make_client: MakeClient) -> None:
         assert (answer.status_code, answer.text) == (status, text)
 
 
+def test_a_hook_that_asks_for_json_is_told_how_to_read_it(
+    make_client: MakeClient, caplog: pytest.LogCaptureFixture
+) -> None:
+    class Asks(HttpMiddleware):
+        async def before_request(self, request: Any) -> None:
+            request.json()
+
+    app = Data()
+    app.middlewares.append(Asks())
+    assert make_client(app).post("/taken", content=b"{}", headers=JSON_TYPE).status_code == 500
+    assert "write json.loads(await request.body())" in caplog.text
+
+
 @pytest.mark.parametrize("kind", ["json", "form"])
 def test_a_process_parses_what_its_handler_asks_for(make_client: MakeClient, parsed: list[bool], kind: str) -> None:
     content, headers = body_of(kind, 200_000)

@@ -983,7 +983,7 @@ ORDERS: list[Any] = [Order, OrderStruct, OrderModel, OrderDict]
 
 
 @pytest.mark.parametrize("kind", ORDERS)
-def test_the_numbers_in_a_structure_are_bounded(make_client: MakeClient, kind: Any) -> None:
+def test_R28_the_numbers_in_a_structure_are_bounded(make_client: MakeClient, kind: Any) -> None:
     def handler(order: Any) -> Any:
         return "made"
 
@@ -996,7 +996,7 @@ def test_the_numbers_in_a_structure_are_bounded(make_client: MakeClient, kind: A
 
 
 @pytest.mark.parametrize("kind", ORDERS)
-def test_the_sets_in_a_structure_are_bounded(make_client: MakeClient, kind: Any) -> None:
+def test_R28_the_sets_in_a_structure_are_bounded(make_client: MakeClient, kind: Any) -> None:
     def handler(order: Any) -> Any:
         return "made"
 
@@ -1092,7 +1092,7 @@ def test_a_wrong_element_of_a_list_is_counted(make_client: MakeClient, kind: Any
 
 
 @pytest.mark.parametrize(("count", "problem"), [(100, "tags.0: Input should be"), (101, "101 values are wrong.")])
-def test_many_errors_in_one_body_are_only_counted(make_client: MakeClient, count: int, problem: str) -> None:
+def test_R28_many_errors_in_one_body_are_only_counted(make_client: MakeClient, count: int, problem: str) -> None:
     def handler(item: AModel) -> None: ...
 
     response = make_client(app_of(handler)).post("/page", json={"name": "x", "tags": [1] * count})

@@ -430,7 +430,7 @@ COLLIDING = [number * (2**61 - 1) for number in range(1001)]
 
 
 @pytest.mark.parametrize("kind", [set[int], frozenset[int], set, frozenset[Any], Optional[set[int]], list[set[int]]])
-def test_a_set_has_a_bounded_size(kind: Any) -> None:
+def test_R28_a_set_has_a_bounded_size(kind: Any) -> None:
     is_nested = kind == list[set[int]]
     convert = converter_for(kind, "x").from_json
     whole = convert([COLLIDING[1:]] if is_nested else COLLIDING[1:])
@@ -439,7 +439,7 @@ def test_a_set_has_a_bounded_size(kind: Any) -> None:
     assert (whole[0] if is_nested else whole) == set(COLLIDING[1:])  # type: ignore[index]
 
 
-def test_a_dict_whose_keys_are_not_text_has_a_bounded_size() -> None:
+def test_R28_a_dict_whose_keys_are_not_text_has_a_bounded_size() -> None:
     document = {str(number): 0 for number in COLLIDING}
     with pytest.raises(ValueError):  # noqa: PT011
         converter_for(dict[int, int], "x").from_json(document)
@@ -463,7 +463,7 @@ def test_a_set_that_is_too_large_is_400_and_says_how_large_it_may_be(make_client
     assert (answer.status_code, answer.text) == (400, wrong)
 
 
-def test_a_number_is_refused_before_it_is_made(make_client: MakeClient) -> None:
+def test_R28_a_number_is_refused_before_it_is_made(make_client: MakeClient) -> None:
     app: Any = App()
 
     def handler(x: Decimal) -> str:

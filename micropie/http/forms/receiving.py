@@ -46,7 +46,7 @@ def receive_body(request: Request, reads_body: bool, is_needed: bool) -> Flow[No
         first = request.receive_nowait()
         if first is not None:
             piece, more = first
-            if not more and len(piece) <= min(LARGE, request.config.limits.max_data_size):
+            if not more and len(piece) <= LARGE and len(piece) <= request.config.limits.max_data_size:
                 request._received = piece
                 if is_needed:
                     accept(request, piece)
