@@ -93,7 +93,7 @@ def block_for_head(answer: BlockingAnswer, request: Request, in_chunks: bool = F
 def _stated_length(response: Response) -> int | None:
     """Return the length that the body must have; None without a Content-Length, or where nothing follows the head."""
     stated = response.headers.get("content-length") or ""
-    is_bodyless = response.status in (204, 304)
+    is_bodyless = response.status < 200 or response.status in (204, 304)
     return int(stated) if stated.isascii() and stated.isdigit() and not is_bodyless else None
 
 

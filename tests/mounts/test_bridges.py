@@ -6,6 +6,8 @@ import threading
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import suppress
 from contextvars import ContextVar
+from io import BufferedReader, BytesIO, TextIOWrapper
+from shutil import copyfileobj
 from typing import Any
 
 import anyio
@@ -17,6 +19,7 @@ from micropie.testing import TestClient
 from tests.asgi.calls import get, run
 from tests.conftest import MakeClient
 from tests.wsgi.calls import environ_for
+from tests.wsgi.calls import get as ask
 
 NAME: ContextVar[str] = ContextVar("name", default="nobody")
 
@@ -275,12 +278,17 @@ def test_R74_a_body_of_its_content_length(make_client: MakeClient, pieces: str, 
     assert caplog.text == ""
 
 
-def test_a_304_may_state_the_length_of_the_whole(make_client: MakeClient) -> None:
+@pytest.mark.parametrize("line", ["304 Not Modified", "204 No Content", "100 Continue"])
+def test_an_answer_without_a_body_may_state_a_length(line: str) -> None:
+    """That of the whole; Bottle does so."""
+
     def app(environ: Any, start_response: Any) -> list[bytes]:
-        start_response("304 Not Modified", [("Content-Length", "9")])
+        start_response(line, [("Content-Length", "9")])
         return []
 
-    assert make_client(below(app), validate=False).get("/m").status_code == 304
+    assert ask(below(app), "/m") == (int(line[:3]), b"")
+    call = run("asyncio", lambda: get(below(app), "/m"))
+    assert (call.status, call.body) == (int(line[:3]), b"")
 
 
 @pytest.mark.parametrize("line", ["200 Fine", "404 Gone Fishing", "299", "599 Odd", "600 More", "999 Request denied"])
@@ -367,6 +375,44 @@ def test_R74_a_body_without_a_length_is_read_to_its_end(
 ) -> None:
     pieces = [b"o", b"ne\ntw", b"o\nth", b"ree"] if sent == "in pieces" else [b"one\ntwo\nthree"]
     assert connect(below(reader), backend).post(f"/m?{how}", content=iter(pieces)).content == found
+
+
+def wrapped_buffered(body: Any) -> bytes:
+    return BufferedReader(body).read()
+
+
+def wrapped_text(body: Any) -> bytes:
+    return "".join(TextIOWrapper(body, "utf-8")).encode()
+
+
+def into_a_buffer(body: Any) -> bytes:
+    buffer, read = bytearray(4), b""
+    while size := body.readinto(buffer):
+        read += buffer[:size]
+    return read
+
+
+def hinted_lines(body: Any) -> bytes:
+    return b"".join(iter(lambda: b"".join(body.readlines(1)), b""))
+
+
+def copied(body: Any) -> bytes:
+    target = BytesIO()
+    copyfileobj(body, target, 3)
+    return target.getvalue()
+
+
+@pytest.mark.parametrize("read", [wrapped_buffered, wrapped_text, into_a_buffer, hinted_lines, copied])
+@pytest.mark.parametrize("size", [1, 100_000])
+def test_R74_the_input_is_a_file(make_client: MakeClient, read: Callable[[Any], bytes], size: int) -> None:
+    """Flask, CherryPy and Bottle wrap it in each of these ways."""
+
+    def app(environ: Any, start_response: Any) -> list[bytes]:
+        start_response("200 OK", [("Content-Type", "text/plain")])
+        return [read(environ["wsgi.input"])]
+
+    sent = "ü\nx".encode() * size
+    assert make_client(below(app), validate=False).post("/m", content=sent).content == sent
 
 
 @pytest.mark.parametrize("backend", ["asyncio", "trio"])
