@@ -66,8 +66,12 @@ def checks_of_handler(function: Callable[..., object]) -> Sequence[Check]:
     checks = [check for layer in layers(function) for check in _own_checks(layer)]
     if not checks:
         for cell in getattr(function, "__closure__", None) or ():
-            if _own_checks(cell.cell_contents):
-                name = getattr(cell.cell_contents, "__qualname__", "a handler")
+            try:
+                hidden = cell.cell_contents
+            except ValueError:  # a variable of the function around it that gets its value later
+                continue
+            if _own_checks(hidden):
+                name = getattr(hidden, "__qualname__", "a handler")
                 raise SetupError(f"a decorator above @requires hides it from {name}: write @requires above all others")
     return [*dict.fromkeys(checks)]
 
