@@ -74,25 +74,34 @@ def mounted_path_of(root_path: str, prefix: str, raw_path: bytes) -> MountedPath
 
 
 class PrefixTable(Generic[Entry]):
-    """Entries by prefix. Raises ``SetupError`` if two of them have the same prefix."""
+    """Entries by prefix, in a tree of segments. Raises ``SetupError`` if two of them have the same prefix."""
 
     def __init__(self, entries: Iterable[tuple[str, Entry]]) -> None:
-        self._by_first: dict[bytes, list[tuple[list[bytes], Entry]]] = {}
-        for prefix, entry in sorted(entries, key=lambda item: -item[0].count("/")):
-            segments = prefix.encode().split(b"/")[1:]
-            candidates = self._by_first.setdefault(segments[0], [])
-            if any(other == segments for other, _ in candidates):
+        self._root: _PrefixNode[Entry] = _PrefixNode()
+        for prefix, entry in entries:
+            node = self._root
+            for segment in prefix.encode().split(b"/")[1:]:
+                node = node.children.setdefault(segment, _PrefixNode())
+            if node.entry is not None:
                 raise SetupError(f"two applications are mounted at {prefix}: give one of them another prefix")
-            candidates.append((segments, entry))
+            node.entry = entry
 
     def find(self, raw_path: bytes) -> Entry | None:
         """Return the entry with the longest prefix of an escaped path, or None. "x/shop" is no path."""
-        parts = raw_path[1:].split(b"/")
-        candidates = self._by_first.get(unquote_to_bytes(parts[0])) if raw_path.startswith(b"/") else None
-        for segments, entry in candidates or ():
-            if len(parts) >= len(segments) and [*map(unquote_to_bytes, parts[: len(segments)])] == segments:
-                return entry
-        return None
+        found, node = None, self._root
+        for part in raw_path[1:].split(b"/") if raw_path.startswith(b"/") else ():
+            following = node.children.get(unquote_to_bytes(part))
+            if following is None:
+                break
+            node = following
+            found = found if node.entry is None else node.entry
+        return found
+
+
+@dataclass(slots=True, eq=False)
+class _PrefixNode(Generic[Entry]):
+    entry: Entry | None = None
+    children: dict[bytes, _PrefixNode[Entry]] = field(default_factory=dict)
 
 
 _RESERVED = "<>{}%?#\\\0"

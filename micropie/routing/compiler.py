@@ -147,7 +147,7 @@ class _AppCompiler:
         self, function: Callable[..., object], mark: RouteMark, name: str, takes_socket: bool = False
     ) -> None:
         tables = self.tables
-        pattern = Pattern(mark.path or f"/{name}")
+        pattern = mark.path or Pattern(f"/{name}")
         route_name, path = self.names + (mark.name or name), self.prefix + pattern.text
         if mark.name is not None and tables.stated_names.setdefault(route_name, path) != path:
             raise SetupError(f"two routes state the name {mark.name!r}: {tables.stated_names[route_name]} and {path}")

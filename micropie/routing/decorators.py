@@ -28,13 +28,12 @@ def make_mark(
     run_in: str | None = None,
 ) -> RouteMark:
     """Return a checked ``RouteMark``. Raises ``SetupError`` for a wrong path, an unknown method or placement."""
-    if path is not None:
-        if not isinstance(path, str):
-            raise SetupError(f'a route begins with its path: write @{decorator}("/path"), not {path!r}')
-        Pattern(path)
+    if path is not None and not isinstance(path, str):
+        raise SetupError(f'a route begins with its path: write @{decorator}("/path"), not {path!r}')
     if run_in is not None:
         checked_placement(run_in, "run_in")
-    return RouteMark(path, () if methods is None else checked_methods(methods), name, run_in)
+    pattern = None if path is None else Pattern(path)
+    return RouteMark(pattern, () if methods is None else checked_methods(methods), name, run_in)
 
 
 def route(

@@ -71,11 +71,12 @@ _RE_RANK = 3
 class Segment:
     """One segment of a pattern: literal text, or wildcards with literal text around them.
 
-    ``text``: the literal text, None if there are wildcards. ``key``: equal for segments that match the same texts.
-    ``is_path``: it has a ``path`` wildcard, and matches one segment or more, joined by "/".
+    ``text``: the literal text, None if there are wildcards. ``is_path``: it has a ``path`` wildcard, and matches one
+    segment or more, joined by "/".
 
-    ``rank`` sorts segments with wildcards, the most specific first: by the length of their literal text, then by kind.
-    ``match`` returns the wildcards' values of a text that is not empty, or None.
+    If there are wildcards: ``key`` is equal for segments that match the same texts. ``rank`` sorts them, the most
+    specific first: by the length of their literal text, then by kind. ``match`` returns the wildcards' values of a text
+    that is not empty, or None.
     """
 
     __slots__ = ("_literals", "is_path", "key", "match", "rank", "text", "wildcards")
@@ -83,12 +84,16 @@ class Segment:
     def __init__(self, literals: list[str], wildcards: list[Wildcard]) -> None:
         self._literals = literals  # before, between and after the wildcards
         self.wildcards = wildcards
-        self.text = None if wildcards else literals[0]
+        self.is_path = False
+        if not wildcards:
+            self.text: str | None = literals[0]
+            return
+        self.text = None
         self.is_path = any(wildcard.rule == "path" for wildcard in wildcards)
         self.key = (*literals, *(wildcard.rule for wildcard in wildcards))
         literal_length = sum(map(len, literals))
-        self.rank = (-literal_length, max((wildcard.rank for wildcard in wildcards), default=0))
-        self.match: Match = wildcards[0].match if wildcards and not literal_length else self._match_parts
+        self.rank = (-literal_length, max(wildcard.rank for wildcard in wildcards))
+        self.match: Match = self._match_parts if literal_length else wildcards[0].match
 
     def _match_parts(self, text: str) -> tuple[object, ...] | None:
         parts = self.split(text)

@@ -14,7 +14,7 @@ from micropie.execution.steps import AWAIT, HANDLER, INLINE, POOL, RouteKind
 from micropie.routing.binding import Plan
 from micropie.routing.config import AppConfig
 from micropie.routing.guards import checks_of_handler, guarded
-from micropie.routing.patterns import Wildcard
+from micropie.routing.patterns import Pattern, Wildcard
 
 METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "TRACE", "CONNECT", "QUERY"})
 
@@ -26,7 +26,7 @@ class RouteMark(NamedTuple):
     the function's own. ``run_in``: None if the function's ``@run_in`` or the application decides.
     """
 
-    path: str | None
+    path: Pattern | None
     methods: tuple[str, ...]
     name: str | None
     run_in: str | None = None

@@ -102,7 +102,7 @@ class Node:
     the application; they take the segments that follow.
     """
 
-    __slots__ = ("_known", "arguments", "branches", "config", "default", "index", "is_plain", "literals", "resource")
+    __slots__ = ("_known", "arguments", "branches", "config", "default", "has_choice", "index", "literals", "resource")
 
     def __init__(self, config: AppConfig | None = None) -> None:
         self.config = config
@@ -112,7 +112,7 @@ class Node:
         self.default: Resource | None = None
         self.index: Resource | None = None
         self.branches: Sequence[_Branch] = ()  # sorted by ``freeze``
-        self.is_plain = False  # whether literal text is the only way from here
+        self.has_choice = True  # whether it has more than one way down, or one that takes several segments
         self._known: dict[Hashable, _Branch] = {}
 
     def child(self, text: str) -> Node:
@@ -145,7 +145,9 @@ class Node:
     def freeze(self) -> None:
         """Prepare for the search, when the tree is complete."""
         self.branches = sorted(self._known.values(), key=lambda branch: branch.rank)
-        self.is_plain = not (self.branches or self.arguments or self.default or self.index)
+        ways = len(self.branches) + bool(self.literals)
+        is_path = any(branch.tail is not None for branch in self.branches)
+        self.has_choice = ways > 1 or is_path or bool(self.arguments or self.default or self.index)
 
 
 class Router:
@@ -184,7 +186,8 @@ class Router:
                 nodes.append((None if is_cut else f"{path}/{text}", child))
             if path is not None:
                 self._add_short_cuts(path, node)
-        self.is_empty = self.root.is_plain and self.root.resource is None and not self.root.literals
+        root = self.root
+        self.is_empty = not (root.has_choice or root.branches or root.literals or root.resource)
 
     def _add_short_cuts(self, path: str, node: Node) -> None:
         taker = node.arguments  # of one more segment, if nothing more specific can be there
@@ -251,18 +254,20 @@ def _walk(
     ``values`` are those of the wildcards on the way to ``node``. The methods of routes that fit the path but not the
     method are added to ``refused``.
     """
-    while node.is_plain and depth < len(segments):
-        following = node.literals.get(segments[depth])
+    while not node.has_choice and depth < len(segments):
+        if node.branches:
+            _, match, _, branch = node.branches[0]
+            more = match(segments[depth])
+            following = branch if more is not None else None
+            values += more or ()
+        else:
+            following = node.literals.get(segments[depth])
         if following is None:
             return None
-        node, depth = following, depth + 1
+        node = following
+        depth += 1
     if depth == len(segments):
-        route = _pick(node.resource, method, refused)
-        if route is None:
-            return _fall_back(node, None, depth, segments, method, refused)
-        if route.by_position or not values:
-            return route, [*values], NO_VALUES
-        return route, (), dict(zip(route.wildcards, values, strict=True))
+        return _end(node, values, segments, method, refused)
     child = node.literals.get(segments[depth])
     found = _walk(child, depth + 1, values, segments, method, refused) if child is not None else None
     if found is None and node.branches:
@@ -274,6 +279,18 @@ def _walk(
             route = _pick(node.arguments, method, refused)
             found = (route, segments[depth:], NO_VALUES) if route is not None else None
     return found or _fall_back(node, child, depth, segments, method, refused)
+
+
+def _end(
+    node: Node, values: tuple[object, ...], segments: Sequence[str], method: str, refused: set[str]
+) -> RouteMatch | None:
+    """Do the part of ``_walk`` for the node where the path ends."""
+    route = _pick(node.resource, method, refused)
+    if route is None:
+        return _fall_back(node, None, len(segments), segments, method, refused)
+    if route.by_position or not values:
+        return route, [*values], NO_VALUES
+    return route, (), dict(zip(route.wildcards, values, strict=True))
 
 
 def _walk_branches(
