@@ -263,7 +263,7 @@ def test_a_name_and_an_explicit_path_for_the_same_methods_are_a_conflict() -> No
         app.compiled()
 
     index = Root()
-    index.index = lambda: "index"  # type: ignore[attr-defined]
+    index.index = lambda: "index"
     index.route("/")(lambda: "explicit")
     with pytest.raises(SetupError, match="/ is answered by both"):
         index.compiled()
