@@ -108,9 +108,7 @@ def start(site: Site, request: Request) -> RouteStep | Flow[Answer | Handover] |
         request.route = route
         request.config = config = route.config
     except Exception as error:  # raised after stage 3: hooks see the request first
-        request.config = config = site.config_of(request)
-        if not config.middlewares and not config.sessions.opens_ahead:
-            return fail(request, site.refusal(request, error))
+        request.config = site.config_of(request)
         return _run_all_stages(request, None, _NO_ARGUMENTS, _NO_VALUES, site.refusal(request, error))
     if config.middlewares or config.sessions.opens_ahead:
         return _run_all_stages(request, route, arguments, values, None)
