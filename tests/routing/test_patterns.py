@@ -223,7 +223,7 @@ PATTERNS = ["/a/<value>", "/b/<value:path>", "/c/<value:re:[a-z/.]+>", "/d/x<val
 def answering_app() -> tuple[App, dict[str, str]]:
     app = App()
     for pattern in PATTERNS:
-        app.get(pattern, name=pattern)(lambda value: {"value": value})
+        app.get(pattern, name=pattern[1:])(lambda value: {"value": value})
     app.greet = lambda value: {"value": value}
     return app, {pattern: pattern for pattern in PATTERNS}
 
@@ -249,7 +249,7 @@ def test_every_url_that_is_made_leads_back_with_the_same_value(protocol: Any, na
     @example("%2F")
     def check(value: str) -> None:
         try:
-            url = app.url_for(name, value) if name == "greet" else app.url_for(name, value=value)
+            url = app.url_for(name, value) if name == "greet" else app.url_for(name[1:], value=value)
         except ValueError:
             return
         assert round_trip(client, url) == value
