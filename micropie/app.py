@@ -36,6 +36,7 @@ from micropie.routing.compiler import build_site
 from micropie.routing.config import AppConfig, ErrorHandler, ErrorKey, check_error_key
 from micropie.routing.decorators import Function, make_mark
 from micropie.routing.discovery import is_function, is_method
+from micropie.routing.guards import REQUIRES
 from micropie.routing.inheritance import AppDefinition
 from micropie.routing.route import RouteMark
 from micropie.routing.settings import Settings
@@ -308,7 +309,7 @@ class App:
         old = vars(self).get(name)
         super().__setattr__(name, value)
         # Handlers set plain attributes all the time; only what may be routed changes the tables.
-        if name in self._micropie_class_names or _is_routed(value) or _is_routed(old):
+        if name in self._micropie_class_names or _is_routed(value) or _is_routed(old) or name == REQUIRES:
             self._changed()
 
     def __delattr__(self, name: str) -> None:

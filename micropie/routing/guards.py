@@ -15,7 +15,7 @@ from micropie.routing.config import AppConfig, Chain
 
 Check: TypeAlias = Callable[[Any], object]
 
-_MARK = "__micropie_requires__"
+REQUIRES = "__micropie_requires__"
 
 
 class Guard:
@@ -49,7 +49,7 @@ def mark(target: Any, checks: Sequence[Check]) -> None:
         is_generator = inspect.isgeneratorfunction(check) or inspect.isasyncgenfunction(check)
         if not callable(check) or isinstance(check, type) or is_generator:
             raise SetupError(f"requires takes functions of the request, without yield: not {check!r}")
-    setattr(target, _MARK, [*checks, *_own_checks(target)])
+    setattr(target, REQUIRES, [*checks, *_own_checks(target)])
 
 
 def checks_of(app: object) -> Sequence[Check]:
@@ -77,5 +77,5 @@ def checks_of_handler(function: Callable[..., object]) -> Sequence[Check]:
 
 
 def _own_checks(target: object) -> Sequence[Check]:
-    checks: Sequence[Check] = getattr(target, "__dict__", {}).get(_MARK, ())
+    checks: Sequence[Check] = getattr(target, "__dict__", {}).get(REQUIRES, ())
     return checks

@@ -224,6 +224,19 @@ def test_above_the_outermost_application(make_client: MakeClient) -> None:
     assert client.get("/").text == "Please log in."
 
 
+def test_an_application_that_is_guarded_while_it_runs(make_client: MakeClient) -> None:
+    app, inner = App(), App()
+    app.get("/")(lambda: "in")
+    inner.get("/page")(lambda: "in")
+    app.inner = inner
+    client = make_client(app)
+    assert client.get("/inner/page").text == "in"
+    requires(members)(inner)
+    assert (client.get("/inner/page").status_code, client.get("/").text) == (401, "in")
+    requires(members)(app)
+    assert client.get("/").status_code == 401
+
+
 def test_checks_run_from_the_outermost_to_the_innermost_after_middleware(make_client: MakeClient) -> None:
     ran: list[str] = []
 
