@@ -17,6 +17,7 @@ from collections.abc import Iterable
 from micropie.asgi.request import ASGIRequest
 from micropie.asgi.streaming import close_stream, send_rest
 from micropie.errors import ClientDisconnect
+from micropie.http.headers import NameCache
 from micropie.http.response import HTML, JSON, NOSNIFF, PRIVATE, TEXT, VARY_COOKIE
 from micropie.http.streams import END, FileRange, Stream
 from micropie.http.types import Message, Send
@@ -47,6 +48,7 @@ CONTENT_TYPES = _ContentTypes({text: (b"content-type", text.encode()) for text i
 LENGTHS = _Lengths()
 ENCODED_NOSNIFF = b"x-content-type-options", b"nosniff"
 # Headers of every answer, and of every one with a session.
+_NAMES = NameCache(lambda name: name.encode("latin-1"))
 _FREQUENT = {
     NOSNIFF: ENCODED_NOSNIFF,
     VARY_COOKIE: (b"vary", b"Cookie"),
@@ -61,7 +63,7 @@ def encode_headers(
     headers = []
     for pair in pairs:
         # A comprehension is one more call before Python 3.12.
-        headers.append(_FREQUENT.get(pair) or (pair[0].encode("latin-1"), pair[1].encode("latin-1")))  # noqa: PERF401
+        headers.append(_FREQUENT.get(pair) or (_NAMES[pair[0]], pair[1].encode("latin-1")))  # noqa: PERF401
     if content_type is not None:
         headers.append(CONTENT_TYPES[content_type])
     if length is not None:

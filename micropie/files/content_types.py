@@ -52,6 +52,7 @@ _NOT_IN_A_NAME = re.compile(r"[\x00-\x1f\x7f/\\]")
 _NOT_SEEN = re.compile("[\x80-\x9f\u061c\u200b\u200e\u200f\u2028-\u202e\u2060-\u206f\ufeff]")
 
 
+@lru_cache(maxsize=1024)
 def content_type_of(name: str) -> str:
     """Return the content type for a file's name; text is UTF-8, an unknown extension ``application/octet-stream``."""
     dot = name.rfind(".")

@@ -101,7 +101,12 @@ def find(root: str, path: str, suffixes: tuple[str, ...], follow_symlinks: bool)
     ``suffixes`` come from ``codings_for``. A compressed file that is older than the file itself is not used: the author
     has changed the one and not yet the other.
     """
-    if "\0" in path or "\\" in path or _DRIVE.match(path) or (os.name == "nt" and _WINDOWS_OWN.search(path)):
+    if (
+        "\0" in path
+        or "\\" in path
+        or (path[1:2] == ":" and _DRIVE.match(path))
+        or (os.name == "nt" and _WINDOWS_OWN.search(path))
+    ):
         raise HTTPError(404)
     # An empty segment begins an absolute path or stands at the end; "." begins "..", and hidden names.
     if path[:1] in ("", ".", "/") or path[-1] == "/" or "/." in path or "//" in path:

@@ -15,7 +15,7 @@ from __future__ import annotations
 import time
 from collections import OrderedDict
 from threading import Lock
-from typing import Final, NamedTuple
+from typing import Final, TypeAlias
 
 from micropie.execution.fork import after_fork_in_child
 from micropie.files.lookup import Key, ResolvedFile
@@ -31,15 +31,10 @@ CAPACITY = 1024  # requests for a file; clients may ask for any name
 NEVER: Final = 0.0
 
 
-class Look(NamedTuple):
-    """A look at a file: until when it is recent, the version whose bytes were read last, until when that is recent."""
+# A look at a file: until when it is recent, the version whose bytes were read last, until when that is recent.
+Look: TypeAlias = tuple[float, ResolvedFile | None, float]
 
-    until: float
-    read: ResolvedFile | None
-    read_until: float
-
-
-_NO_LOOK: Final = Look(NEVER, None, NEVER)
+_NO_LOOK: Final[Look] = (NEVER, None, NEVER)
 
 
 class RecentLooks:
@@ -57,26 +52,30 @@ class RecentLooks:
     def may_look(self, key: Key) -> bool:
         """Return whether the file was looked at within the last second, in a directory that is not slow."""
         now = time.monotonic()
-        return self._looks.get(key, _NO_LOOK).until >= now and self._slow.get(key[0], (0, NEVER))[1] < now
+        return self._looks.get(key, _NO_LOOK)[0] >= now and self._slow.get(key[0], (0, NEVER))[1] < now
 
     def may_read(self, key: Key, resolved: ResolvedFile) -> bool:
         """Return whether this version of the file was read within the last second, and is short."""
-        look = self._looks.get(key, _NO_LOOK)
-        return resolved.size <= LARGEST and look.read == resolved and look.read_until >= time.monotonic()
+        _, read, read_until = self._looks.get(key, _NO_LOOK)
+        return resolved.size <= LARGEST and read == resolved and read_until >= time.monotonic()
 
     def note(self, key: Key, read: ResolvedFile | None) -> None:
         """Note that the file was looked at just now; ``read`` is the version whose bytes were read, if any were."""
         with self._lock:
             until = time.monotonic() + RECENT_FOR
-            self._looks[key] = (
-                self._looks.get(key, _NO_LOOK)._replace(until=until) if read is None else Look(until, read, until)
-            )
+            if read is None:
+                _, read, read_until = self._looks.get(key, _NO_LOOK)
+            else:
+                read_until = until
+            self._looks[key] = until, read, read_until
             self._looks.move_to_end(key)
             if len(self._looks) > CAPACITY:
                 self._looks.popitem(last=False)
 
     def took(self, key: Key, seconds: float) -> None:
         """Note how long a look took on the event loop."""
+        if seconds <= SLOW and key[0] not in self._slow:
+            return
         with self._lock:
             looks = self._slow.pop(key[0], (0, NEVER))[0] + 1
             if seconds > SLOW:

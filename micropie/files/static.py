@@ -218,10 +218,12 @@ def _described(
         defaults += ("ETag", resolved.etag), ("Last-Modified", http_date(resolved.modified)), ("Accept-Ranges", "bytes")
     # Not by ``setdefault``, which searches all headers each time: that took a tenth of the whole answer's time.
     stated = {name.lower() for name, _ in headers.pairs}
-    headers.pairs += [pair for pair in defaults if pair[0].lower() not in stated]
+    if stated:
+        defaults = [pair for pair in defaults if pair[0].lower() not in stated]
     if selection.status == 304:
         headers.pairs = [pair for pair in headers.pairs if not pair[0].lower().startswith("content-")]
-    else:
+    headers.pairs += defaults
+    if selection.status != 304:
         if resolved.coding:
             headers["Content-Encoding"] = resolved.coding
         if selection.status == 206:

@@ -42,8 +42,8 @@ def plain_answer(request: Request, failure: Exception) -> Response | None:
     Return None for any other exception. Raises as ``redirect_response`` does.
     """
     if isinstance(failure, HTTPError):
-        handlers = request.config.error_handlers
-        if handlers and request.config.error_handler_for(failure, failure.status)[0] is not None:
+        config = request.config
+        if any(config.error_handlers) and config.error_handler_for(failure, failure.status)[0] is not None:
             return None
     elif not isinstance(failure, Redirect):
         return None

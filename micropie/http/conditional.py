@@ -80,6 +80,8 @@ def _is_known(headers: Mapping[str, str], etag: str, modified: int) -> bool:
     """Return whether the client has this version. If-None-Match overrides If-Modified-Since (section 13.1.3)."""
     known = headers.get("if-none-match")
     if known is not None:
+        if known == etag:  # as browsers send it back
+            return True
         opaque = etag.removeprefix("W/")
         return known.strip() == "*" or any(tag == opaque for _, tag in _ENTITY_TAG.findall(known))
     date = parse_http_date(headers.get("if-modified-since", ""))

@@ -218,7 +218,7 @@ def encode(response: Response, stream: Stream | None, head_only: bool, text_type
         content_type = content_type or (JSON if is_json else text_type)
         if not headers:
             pairs = NO_OTHER_HEADERS  # this object itself, by which the driver for ASGI knows the usual head
-        elif all(name != NOSNIFF[0] for name, _ in headers):
+        elif NOSNIFF[0] not in dict(headers):
             pairs = [*headers, NOSNIFF]
     if stream is None:
         length = len(body)
