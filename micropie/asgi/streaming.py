@@ -143,11 +143,10 @@ class DisconnectWatcher:
                 await self._request.share_messages().disconnected()
             except Exception as error:  # not raised: other requests' watchers run in the same task group
                 logger.debug("%s: receive() failed: %r", self._request.label, error)
-            if not self._is_over:
-                self._has_left = True
-                self.allowance = 0
-                if self._source is not None:
-                    self._source.cancel()
+            self._has_left = True
+            self.allowance = 0
+            if self._source is not None and not self._is_over:  # else it is being closed
+                self._source.cancel()
 
 
 class StreamSender:
@@ -246,8 +245,8 @@ async def _send_each(chunks: AsyncIterator[object], send: Send, watcher: Disconn
                 await send({"type": "http.response.body", "body": chunk, "more_body": True})
             except OSError as error:
                 raise ClientDisconnect("the client left") from error
-            watcher.allowance -= 1
-            if watcher.allowance <= 0:
+            watcher.allowance = allowance = watcher.allowance - 1
+            if allowance <= 0:
                 await watcher.check()
     finally:
         watcher.end()
