@@ -5,10 +5,12 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
+import socketio
 
 from micropie import App, WebSocket
 from micropie.testing import TestClient
 from tests.asgi.calls import every_loop, get, run
+from tests.conftest import MakeClient
 
 
 async def sockets(scope: Any, receive: Any, send: Any) -> None:
@@ -73,3 +75,12 @@ def test_where_there_are_none_the_handshake_is_refused(backend: str, path: str) 
 def test_what_is_isolated_starts_by_itself_without_lifespan(backend: str) -> None:
     assert run(backend, get, site(), "/c").body == b"/c"
     assert run(backend, get, site(), "/shared").body == b""
+
+
+def test_socket_io_below_the_prefix_of_its_own(connect: MakeClient) -> None:
+    """It looks for its path in the whole path, so it must be told to look for none."""
+    sio = socketio.AsyncServer(async_mode="asgi")
+    app = App()
+    app.mount("/socket.io", socketio.ASGIApp(sio, socketio_path=""))
+    answer = connect(app, "asyncio", validate=False).get("/socket.io/?EIO=4&transport=polling")
+    assert (answer.status_code, answer.text[:7]) == (200, '0{"sid"')

@@ -1,0 +1,187 @@
+"""A pytest plugin: sends the requests of another project's test suite through this project's mounts.
+
+``scripts/peer-suites`` runs pytest with it. ``PEER_WORLD`` is the protocol of the application that mounts: ``asgi`` or
+``wsgi``. If the suite's client speaks the other one, a second mount is in between, so that all four bridges are used.
+Every path gets the mount's prefix on its way in and loses it again before the suite's application sees it.
+"""
+
+from __future__ import annotations
+
+import importlib
+import os
+import sys
+from pathlib import Path
+from typing import Any
+
+from anyio import to_thread
+
+from micropie import App
+
+PREFIX = "/mounted"
+WORLD = os.environ.get("PEER_WORLD", "asgi")
+
+
+class Mounted:
+    """``app``, which is of ``kind``, mounted in an application under ``world``. The client calls ``entry()``."""
+
+    def __init__(self, app: Any, kind: str, entry: str, world: str) -> None:
+        self.app, self.kind, self.protocol = app, kind, entry
+        self.failures: list[BaseException] = []  # what the application raised: the suite's client raises it too
+        self.runs_lifespan = False
+        self.site: Any = App(mount_timeout=20.0)
+        self.site.mount(PREFIX, self.inside(), kind=kind)
+        self.target, self.prefix, self.is_wsgi_inside = self.site, PREFIX, False
+        if entry != world:
+            self.target, self.prefix, self.is_wsgi_inside = App(mount_timeout=20.0), PREFIX + PREFIX, world == "wsgi"
+            self.target.mount(PREFIX, _only(self.site, world), kind=world)
+
+    def entry(self) -> Any:
+        """Return the application that adds the prefix to each path, and raises what the mounted one raised."""
+        return self.wsgi if self.protocol == "wsgi" else self.asgi_entry()
+
+    def wsgi(self, environ: dict[str, Any], start_response: Any) -> Any:
+        self.failures.clear()
+        answer = self.target({**environ, "PATH_INFO": self.prefix + environ.get("PATH_INFO", "")}, start_response)
+        if self.failures:
+            if hasattr(answer, "close"):
+                answer.close()
+            raise self.failures[0]
+        return answer
+
+    def asgi_entry(self) -> Any:
+        async def asgi(scope: dict[str, Any], receive: Any, send: Any) -> None:
+            if scope["type"] == "lifespan":
+                await self.lifespan(scope, receive, send)
+                return
+            root = scope.get("root_path", "").rstrip("/")
+            path = scope["path"].removeprefix(root) if (scope["path"] + "/").startswith(root + "/") else scope["path"]
+            scope = {**scope, "path": root + self.prefix + path}
+            if scope.get("raw_path") is not None:
+                raw = scope["raw_path"].partition(b"?")[0].removeprefix(root.encode())
+                scope["raw_path"] = root.encode() + self.prefix.encode() + raw
+            self.failures.clear()
+            await self.target(scope, receive, send)
+            if self.failures and scope["type"] == "http":
+                raise self.failures[0]
+
+        return asgi
+
+    async def lifespan(self, scope: Any, receive: Any, send: Any) -> None:
+        """Run it. An application under WSGI has none: start and stop it by hand."""
+        self.runs_lifespan = True
+        if self.is_wsgi_inside:
+            await to_thread.run_sync(self.site._micropie_wsgi.start, self.site)
+        await self.target(scope, receive, send)
+        if self.is_wsgi_inside:
+            await to_thread.run_sync(self.site.wsgi_shutdown)
+
+    def inside(self) -> Any:
+        """Return what is mounted: it gives ``app`` the path and the prefix that the suite's client has sent."""
+
+        def wsgi(environ: dict[str, Any], start_response: Any) -> Any:
+            root = environ["SCRIPT_NAME"]
+            while root.endswith(PREFIX):
+                root = root.removesuffix(PREFIX)
+            try:
+                return self.app({**environ, "SCRIPT_NAME": root}, start_response)
+            except BaseException as error:
+                self.failures.append(error)
+                raise
+
+        async def asgi(scope: dict[str, Any], receive: Any, send: Any) -> None:
+            if scope["type"] == "lifespan" and not self.runs_lifespan:
+                raise NotImplementedError  # the suite's client does not run it either
+            if scope["type"] != "lifespan":
+                mounted = root = scope["root_path"]
+                while root.endswith(PREFIX):
+                    root = root.removesuffix(PREFIX)
+                scope = {**scope, "root_path": root, "path": root + scope["path"].removeprefix(mounted)}
+                scope["raw_path"] = root.encode() + scope["raw_path"].removeprefix(mounted.encode())
+            try:
+                await self.app(scope, receive, send)
+            except Exception as error:
+                self.failures.append(error)
+                raise
+
+        return wsgi if self.kind == "wsgi" else asgi
+
+
+def through(app: Any, kind: str, entry: str, world: str = WORLD) -> Any:
+    """Return ``app``, which is of ``kind``, mounted in an application under ``world``. Call it by ``entry``."""
+    return Mounted(app, kind, entry, world).entry()
+
+
+def _only(site: Any, protocol: str) -> Any:
+    def wsgi(environ: dict[str, Any], start_response: Any) -> Any:
+        return site(environ, start_response)
+
+    async def asgi(scope: Any, receive: Any, send: Any) -> None:
+        await site(scope, receive, send)
+
+    return wsgi if protocol == "wsgi" else asgi
+
+
+def pytest_terminal_summary(terminalreporter: Any) -> None:
+    """Write the tests that failed, a line for each, with the last line of what was raised."""
+    reports = [*terminalreporter.stats.get("failed", ()), *terminalreporter.stats.get("error", ())]
+    with Path(os.environ["PEER_RESULT"]).open("w") as file:
+        for report in reports:
+            crash = getattr(report.longrepr, "reprcrash", None)
+            message = crash.message if crash is not None else str(report.longrepr)
+            file.write(f"{report.nodeid}\t{' '.join(message.split())[:300]}\n")
+
+
+def _starlette() -> None:
+    """FastAPI's tests use the same client."""
+    client: Any = importlib.import_module("starlette.testclient").TestClient
+    original = client.__init__
+
+    def init(self: Any, app: Any, *arguments: Any, **options: Any) -> None:
+        inspected = importlib.import_module("starlette.testclient")
+        asgi = app if inspected._is_asgi3(app) else inspected._WrapASGI2(app)
+        original(self, through(asgi, "asgi", "asgi"), *arguments, **options)
+
+    client.__init__ = init
+
+
+def _bottle() -> None:
+    sys.path.insert(0, str(Path.cwd() / "test"))
+    for name in ("tools", "test.tools"):
+        try:
+            base: Any = importlib.import_module(name).ServerTestBase
+        except ImportError:
+            continue
+        _mount_bottle(base)
+
+
+def _mount_bottle(base: Any) -> None:
+    original = base.setUp
+
+    def set_up(self: Any) -> None:
+        original(self)
+        self.wsgiapp = importlib.import_module("wsgiref.validate").validator(through(self.app, "wsgi", "wsgi"))
+
+    base.setUp = set_up
+
+
+def _a2wsgi() -> None:
+    """Its two wrappers are replaced by ours."""
+    importlib.import_module("a2wsgi.asgi").__dict__["ASGIMiddleware"] = lambda app, **_: through(
+        app, "asgi", "wsgi", "wsgi"
+    )
+    importlib.import_module("a2wsgi.wsgi").__dict__["WSGIMiddleware"] = lambda app, **_: through(
+        app, "wsgi", "asgi", "asgi"
+    )
+
+
+def _asgiref() -> None:
+    """Its wrapper of WSGI applications is replaced by ours."""
+    importlib.import_module("asgiref.wsgi").__dict__["WsgiToAsgi"] = lambda app, **_: through(
+        app, "wsgi", "asgi", "asgi"
+    )
+
+
+if WORLD != "alone":
+    {"starlette": _starlette, "fastapi": _starlette, "bottle": _bottle, "a2wsgi": _a2wsgi, "asgiref": _asgiref}[
+        os.environ["PEER_SUITE"]
+    ]()
