@@ -195,9 +195,12 @@ def _kind_of(function: Callable[..., Any]) -> CallKind | None:
     return None if function in _UNUSED else kind_of(function)
 
 
+_CHANGES = frozenset({"status_code", "body", "headers"})
+
+
 def _changed(response: Response, changes: object, middleware: object) -> Response:
     """Apply the dict that a hook returned, and return ``response``. Raises ``ResponseError`` for anything else."""
-    if not isinstance(changes, dict) or not changes.keys() <= {"status_code", "body", "headers"}:
+    if not isinstance(changes, dict) or not changes.keys() <= _CHANGES:
         raise ResponseError(
             f"{type(middleware).__name__} returned {changes!r}: a hook returns None or a dict with "
             "status_code, body, headers"

@@ -386,10 +386,11 @@ def _complete_with_session(
 
 
 def _encode(request: Request, response: Response, stream: Stream | None) -> Answer:
-    """Return the answer, and keep its status and length on the request for ``on_close`` and access logs."""
+    """Return the answer, and keep its status and length on the request for functions of ``on_close``."""
     answer = encode(response, stream, request.method == "HEAD", request.config.text_type)
-    request.status = None if request.broken_off else answer[0]
-    request.length = answer[2]
+    if request._closers is not None:
+        request.status = None if request.broken_off else answer[0]
+        request.length = answer[2]
     return answer
 
 

@@ -15,6 +15,8 @@ from micropie.http.response import Response
 class HttpMiddleware:
     """Sees each request before its handler and each answer after it: ``app.middlewares.append(Mine())``.
 
+    Its methods are looked up once, when it first runs.
+
     ``guards``: ``before_request`` decides who may enter. It is called for the handshakes of WebSockets, too, for
     isolated mounts, and for the WebSockets of mounted applications. Set it to True in your class for that.
     ``needs_session``: whether ``before_request`` may look at the session. Hooks that need none, and come before all
