@@ -84,6 +84,12 @@ def _outwards(app: App) -> list[App]:
     return apps
 
 
+def _attributes(app: App) -> dict[str, object]:
+    """Return the attributes of an object and of its classes; those that come later hide names of those before."""
+    owners = (*reversed(type(app).__mro__), app)
+    return {name: value for owner in owners for name, value in vars(owner).items()}
+
+
 class App:
     """A web application; its public methods are its URLs.
 
@@ -285,16 +291,18 @@ class App:
         )
 
     def _children(self, ancestors: tuple[App, ...]) -> dict[str, App]:
-        """Return the applications that are public attributes, except those around this one (``self.parent = root``)."""
-        owners = (*reversed(type(self).__mro__), self)  # those that come later hide names of those before
-        attributes = {name: value for owner in owners for name, value in vars(owner).items()}
-        return {
-            name: value
-            for name, value in attributes.items()
-            if isinstance(value, App)
-            and not name.startswith("_")
-            and not any(value is app for app in (self, *ancestors))
-        }
+        """Return the applications that are public attributes, each by the first name that refers to it.
+
+        Those around this one (``self.parent = root``) and their attributes are left out: an application has one place.
+        """
+        known = {id(app) for app in (self, *ancestors)}
+        known |= {id(value) for ancestor in ancestors for value in _attributes(ancestor).values()}
+        children = {}
+        for name, value in _attributes(self).items():
+            if isinstance(value, App) and not name.startswith("_") and id(value) not in known:
+                known.add(id(value))
+                children[name] = value
+        return children
 
     def _walk(self, ancestors: tuple[App, ...] = ()) -> Iterator[App]:
         """Yield this application, then those inside it, without isolated mounts."""
@@ -469,9 +477,10 @@ class App:
         for an unknown name, ``ValueError`` for a value that the route would not match.
         """
         apps = _outwards(self)
-        if name.startswith("/"):
-            name, apps = name[1:], apps[-1:]
-        app = next((app for app in apps if app.compiled().has_route(name)), apps[0])
+        app = next((app for app in apps if app.compiled().has_route(name)), None)
+        if app is None and name.startswith("/"):
+            name, app = name[1:], apps[-1]
+        app = app or self
         path = app.compiled().url_for(name, segments, values)
         request = current.get(None)
         if request is None:

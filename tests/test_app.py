@@ -13,7 +13,17 @@ from typing import Any
 
 import pytest
 
-from micropie import App, HTTPError, HttpMiddleware, InMemorySessionBackend, Redirect, SetupError, request, template
+from micropie import (
+    App,
+    HTTPError,
+    HttpMiddleware,
+    InMemorySessionBackend,
+    Redirect,
+    SetupError,
+    request,
+    route,
+    template,
+)
 from micropie.testing import TestClient
 from tests.conftest import MakeClient
 
@@ -227,7 +237,7 @@ def test_error_handlers_by_status_and_by_class(make_client: MakeClient) -> None:
     def brew() -> None:
         raise Teapot
 
-    app.brew = brew  # a handler
+    app.brew = route()(brew)  # a handler
     client = make_client(app)
     answers = [(response.status_code, response.text) for response in (client.get("/nothing"), client.get("/brew"))]
     assert answers == [(404, "nothing at /nothing: 404"), (418, "short and stout")]
@@ -367,7 +377,7 @@ def test_a_lifespan_is_given_to_the_application(make_client: MakeClient, how: st
     app: Any = App(**options.get(how, {}))
     if how == "assigned":
         app.lifespan = asynccontextmanager(partial(generator, app))
-    app.index = index
+    app.index = route()(index)
     assert make_client(app).get("/").text == "open"
 
 

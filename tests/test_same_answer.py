@@ -253,7 +253,8 @@ class Methods(App):
 METHODS = {
     ("GET", "/any"): (200, None),
     ("PUT", "/any"): (200, None),
-    ("OPTIONS", "/any"): (200, None),
+    ("OPTIONS", "/any"): (204, "DELETE, GET, HEAD, OPTIONS, PATCH, POST, PUT"),
+    ("TRACE", "/any"): (405, "DELETE, GET, HEAD, OPTIONS, PATCH, POST, PUT"),
     ("HEAD", "/any"): (200, None),
     ("GET", "/thing"): (200, None),
     ("HEAD", "/thing"): (200, None),

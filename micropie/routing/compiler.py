@@ -8,6 +8,7 @@ raised as a ``SetupError`` that says what to write.
 from __future__ import annotations
 
 import inspect
+import logging
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from urllib.parse import quote
@@ -23,6 +24,8 @@ from micropie.routing.patterns import Pattern
 from micropie.routing.route import Route, RouteMark, marks_of
 from micropie.routing.router import Node, Resource, Router
 from micropie.routing.site import Mounted, MountedApp, MountingSite, MountRoute, Site
+
+logger = logging.getLogger("micropie")
 
 
 def build_site(root: AppDefinition, shutdown: ShutdownSignal, blocking: RouteKind = HANDLER) -> Site:
@@ -81,11 +84,16 @@ class _AppCompiler:
         _check_middlewares(definition)
         config = self.config
         config.tree.setdefault(id(definition.app), config)
-        for name, function in find_handlers(definition.app, definition.framework).items():
+        explicit = config.settings.expose == "explicit"
+        package = type(definition.app).__module__.partition(".")[0]
+        for name, function in find_handlers(definition.app, definition.framework, explicit=explicit).items():
             self._add_method(name, function)
+            origin = getattr(inspect.unwrap(getattr(function, "func", function)), "__module__", package)
+            if config.settings.debug and origin.partition(".")[0] != package:
+                logger.info("%s/%s is a URL: its function is from %s", self.prefix, name, origin)
         for function, mark in definition.functions:
             self._add_explicit(function, mark, _name_of(function))
-        for name, function in find_handlers(definition.app, definition.framework, sockets=True).items():
+        for name, function in find_handlers(definition.app, definition.framework, True, explicit).items():
             if marks_of(function):
                 raise SetupError(f"{name} answers WebSockets: write @websocket above it, and not @route, @get, @post")
             for mark in marks_of(function, "__micropie_sockets__") or [RouteMark(None, (), None)]:

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import functools
+import site
 import sys
 import sysconfig
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import suppress
 from types import FunctionType, MethodType
 from typing import Any
 
@@ -13,40 +15,89 @@ SOCKET_PREFIX = "ws_"  # begins the names of WebSocket handlers
 
 
 def find_handlers(
-    instance: object, framework: tuple[type, ...], sockets: bool = False
+    instance: object, framework: tuple[type, ...], sockets: bool = False, explicit: bool = False
 ) -> dict[str, Callable[..., object]]:
     """Return the handlers of an application by name, as bound functions: those for HTTP, or those for WebSockets.
 
-    Handlers are public functions of the author's classes and of the instance itself, never those that ``framework``
-    classes or the standard library define. Classes' attributes are read from their dictionaries, so no property's
-    getter runs. No function answers both protocols.
+    Handlers are the public methods that the author wrote in the bodies of classes, and the functions below a route's
+    decorator, also where they are attributes of the instance; with ``explicit`` only the latter. ``framework`` classes,
+    the standard library and other people's packages make none without a decorator. Classes' attributes are read from
+    their dictionaries, so no property's getter runs. No function answers both protocols.
     """
-    defined: dict[str, object] = {}
+    found: dict[str, Callable[..., object] | None] = {}
     for cls in reversed(type(instance).__mro__):
-        if cls not in framework and not _is_stdlib(cls):
-            defined.update((name, value) for name, value in vars(cls).items() if not name.startswith("_"))
-    found = {name: _bound(value, instance) for name, value in defined.items() if is_method(value)}
-    found.update((name, value if is_function(value) else None) for name, value in vars(instance).items())
+        if cls in framework:
+            continue
+        is_authors = not explicit and not _is_stdlib(cls) and not _is_foreign(cls, type(instance))
+        for name, value in vars(cls).items():
+            if not is_method(value):
+                found[name] = None
+            elif (is_authors and _is_written_in(cls, value)) or _is_marked(value):
+                found[name] = _bound(value, instance)
+    for name, value in vars(instance).items():
+        found[name] = value if is_function(value) and _is_marked(value) else None
     found.pop("lifespan", None)
     return {
         name: function
         for name, function in found.items()
         if function is not None
         and not name.startswith("_")
-        and not getattr(function, "__micropie_hidden__", False)
+        and not _is_hidden(function)
         and (name.startswith(SOCKET_PREFIX) or hasattr(function, "__micropie_sockets__")) is sockets
     }
 
 
 _STDLIB = sysconfig.get_path("stdlib")
+_PACKAGES = tuple({sysconfig.get_path("purelib"), sysconfig.get_path("platlib"), *site.getsitepackages()})
 
 
 def _is_stdlib(cls: type) -> bool:
     # ``class Root(App, Thread)`` must not answer /start and /join: its author did not define them.
     if cls.__module__.partition(".")[0] not in sys.stdlib_module_names or cls.__module__ == "__main__":
         return False
-    file = getattr(sys.modules.get(cls.__module__), "__file__", None)  # an author's module may be named "turtle"
+    file = _file_of(cls)  # an author's module may be named "turtle"
     return file is None or file.startswith(_STDLIB)
+
+
+def _is_foreign(cls: type, application: type) -> bool:
+    """Return whether a class is from an installed package that the application's class is not from."""
+    package = cls.__module__.partition(".")[0]
+    return package != application.__module__.partition(".")[0] and (_file_of(cls) or "").startswith(_PACKAGES)
+
+
+def _file_of(cls: type) -> str | None:
+    return getattr(sys.modules.get(cls.__module__), "__file__", None)
+
+
+def _is_written_in(cls: type, value: object) -> bool:
+    """Return whether a function, or one that it wraps, is from the module of the class.
+
+    A decorator of another module may return a function of its own, without ``functools.wraps``. ``os.path.exists`` that
+    is assigned in a class's body is no method.
+    """
+    return any(getattr(function, "__module__", None) == cls.__module__ for function in _layers(value))
+
+
+def _is_marked(value: object) -> bool:
+    """Return whether a route's decorator is above the function, below any other decorators."""
+    return any(hasattr(value, mark) for mark in ("__micropie_routes__", "__micropie_sockets__"))
+
+
+def _is_hidden(value: object) -> bool:
+    """Return whether ``@hidden`` is among the decorators, also below one that does not copy its mark."""
+    return any(getattr(function, "__micropie_hidden__", False) for function in _layers(value))
+
+
+def _layers(value: object) -> Iterator[object]:
+    """Yield a function and those that it wraps: by ``__wrapped__``, as a partial's, or as a variable of a closure."""
+    layers: list[Any] = [value]
+    for layer in layers:  # the list grows in the loop
+        yield layer
+        inner = [getattr(layer, name, None) for name in ("__wrapped__", "__func__", "func")]
+        for cell in getattr(layer, "__closure__", None) or ():
+            with suppress(ValueError):  # a variable that has no value yet
+                inner.append(cell.cell_contents)
+        layers += [one for one in inner if is_method(one) and not any(one is known for known in layers)]
 
 
 def is_function(value: object) -> bool:

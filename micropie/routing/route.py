@@ -14,16 +14,21 @@ from micropie.execution.steps import AWAIT, HANDLER, INLINE, POOL, RouteKind
 from micropie.routing.binding import Plan
 from micropie.routing.config import AppConfig
 from micropie.routing.guards import checks_of_handler, guarded
+<<<<<<< HEAD
 from micropie.routing.patterns import Pattern, Wildcard
 
 METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "TRACE", "CONNECT", "QUERY"})
+=======
+from micropie.routing.patterns import Wildcard
+from micropie.routing.settings import METHODS
+>>>>>>> b3bdd1c (Methods and URLs: what states no method answers six, and only what the author wrote becomes a URL)
 
 
 class RouteMark(NamedTuple):
     """The mark that ``@route``, ``@get`` and the other decorators leave on a function.
 
-    ``path``: None for the path of the function's name. ``methods``: () for all. ``name``: for ``url_for``, None for
-    the function's own. ``run_in``: None if the function's ``@run_in`` or the application decides.
+    ``path``: None for the path of the function's name. ``methods``: () for those of the setting. ``name``: for
+    ``url_for``, None for the function's own. ``run_in``: None if the function's ``@run_in`` or the application decides.
     """
 
     path: Pattern | None
@@ -49,7 +54,7 @@ def checked_methods(methods: Iterable[str]) -> tuple[str, ...]:
         if method not in METHODS:
             raise SetupError(f"{method!r} is no HTTP method; there are: {', '.join(sorted(METHODS))}")
     if not upper:
-        raise SetupError("methods is empty; leave it out to answer every method")
+        raise SetupError("methods is empty; leave it out to answer those of App(methods=...)")
     return upper
 
 
@@ -108,7 +113,7 @@ class Route:
             settings = replace(config.settings, **stated)
             self.config = replace(config, settings=settings, limits=settings.limits())
         self.config = guarded(self.config, checks_of_handler(function))
-        self.methods = methods
+        self.methods = ("GET",) if takes_socket else methods  # a handshake is a GET
         self.pattern = pattern
         self.plan = _plan(function, name, takes_socket)
         self.call: Any = self.plan.call  # for POOL a HandlerName

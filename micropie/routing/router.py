@@ -27,7 +27,7 @@ No attribute of an object is ever looked up by a name that a client sent.
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Mapping, Sequence
+from collections.abc import Collection, Hashable, Mapping, Sequence
 from typing import Any, NamedTuple, TypeAlias
 from urllib.parse import quote, urlencode
 
@@ -35,7 +35,8 @@ from micropie.errors import HTTPError, MethodNotAllowed, SetupError
 from micropie.http.urls import DOTS_AND_EMPTY
 from micropie.routing.config import AppConfig
 from micropie.routing.patterns import Match, Pattern, match_text
-from micropie.routing.route import METHODS, Route
+from micropie.routing.route import Route
+from micropie.routing.settings import METHODS
 
 # A route chosen for the method, the arguments that the path gives in order, and those that it gives by name.
 RouteMatch: TypeAlias = tuple[Route, Sequence[Any], Mapping[str, object]]
@@ -46,15 +47,17 @@ _SURPLUS = ""  # among the methods that were refused: a handler by name takes fe
 
 
 class Resource:
-    """The handlers of one path: by method, and ``any`` for every other method.
+    """The handlers of one path: by method, and ``any`` for those of the setting ``methods`` besides.
 
+    ``others`` are the methods that ``any`` answers, with HEAD beside GET.
     ``most_segments``: how many further segments of a path one of them takes as arguments.
     """
 
-    __slots__ = ("any", "by_method", "most_segments")
+    __slots__ = ("any", "by_method", "most_segments", "others")
 
     def __init__(self, *routes: Route) -> None:
         self.any: Route | None = None
+        self.others: Collection[str] = ()
         self.by_method: dict[str, Route] = {}
         self.most_segments = 0
         for route in routes:
@@ -68,21 +71,26 @@ class Resource:
             clash = f"{', '.join(taken)} {route.pattern}" if taken else route.pattern
             raise SetupError(f"{clash} is answered by both {other} and {route}: give one of them another path")
         if not route.methods:
-            self.any = route
+            self.any, methods = route, route.config.settings.methods
+            self.others = {*methods, "HEAD"} if "GET" in methods else {*methods}
         for method in route.methods:
             self.by_method[method] = route
         self.most_segments = max(self.most_segments, route.most_segments)
 
     def route_for(self, method: str) -> Route | None:
         """Return the handler for ``method``, or None. GET's handler also answers HEAD."""
-        route = self.by_method.get(method, self.any)
-        return self.by_method.get("GET") if route is None and method == "HEAD" else route
+        route = self.by_method.get(method)
+        if route is None and method == "HEAD":
+            route = self.by_method.get("GET")
+        if route is None and method in self.others:
+            route = self.any
+        return route
 
     @property
     def allowed(self) -> set[str]:
         """The methods that a 405 names: those of the handlers, HEAD beside GET, and OPTIONS."""
         head = {"HEAD"} if "GET" in self.by_method else set()
-        return {*self.by_method, *head, "OPTIONS"}
+        return {*self.by_method, *self.others, *head, "OPTIONS"}
 
 
 class _Branch(NamedTuple):

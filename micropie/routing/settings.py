@@ -19,6 +19,8 @@ from micropie.templates import DIRECTORY
 
 MEBIBYTE = 1024 * 1024
 
+METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "TRACE", "CONNECT", "QUERY"})
+
 
 @dataclass(frozen=True, slots=True)
 class Settings:
@@ -60,6 +62,11 @@ class Settings:
     background_timeout: float = 30.0
     """Seconds after its answer that a request's ``after_response`` functions may take, 30 by default; then they are
     cancelled, and an error is logged."""
+    methods: Sequence[str] = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE")
+    """The methods that a handler answers which states none; the default are these six. Others get 405."""
+    expose: str = "public"
+    """What becomes a URL: "public" (default), the public methods of the author's classes, or "explicit", only those
+    below a decorator such as ``@route()``, ``@get`` or ``@websocket``."""
     run_in: str = THREAD
     """Where ``def`` handlers run without ``@run_in``: "thread" (default), "loop" if none ever blocks, or "process"."""
     text: str = "html"
@@ -187,6 +194,12 @@ _RULES: tuple[tuple[Sequence[str], Callable[[object], bool], str], ...] = (
     (("session_save_on_error",), lambda value: isinstance(value, bool), "True or False"),
     (("session_cookie_secure",), lambda value: value is None or isinstance(value, bool), "True, False or None"),
     (("text",), lambda value: value in ("html", "plain"), '"html" or "plain"'),
+    (("expose",), lambda value: value in ("public", "explicit"), '"public" or "explicit"'),
+    (
+        ("methods",),
+        lambda value: isinstance(value, list | tuple | set | frozenset) and bool(value) and METHODS.issuperset(value),
+        'a list of HTTP methods: ["GET", "POST"]',
+    ),
     (("debug",), lambda value: isinstance(value, bool), "True or False"),
     (("portal_backend",), lambda value: value in ("asyncio", "trio"), '"asyncio" or "trio"'),
     (

@@ -129,7 +129,7 @@ def test_what_a_decorator_wraps_is_found(make_client: MakeClient, world: str) ->
 
     app: Any = App()
     app.wrapped = shouting(inline(where))
-    app.partial = functools.partial(run_in("loop")(lambda prefix: prefix + where()), "in the ")
+    app.partial = route()(functools.partial(run_in("loop")(lambda prefix: prefix + where()), "in the "))
     client = make_client(app)
     assert client.get("/wrapped").text == DEF_ON_LOOP[world].upper()
     assert client.get("/partial").text == "in the " + DEF_ON_LOOP[world]

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from micropie import App, HTTPError, HttpMiddleware, Redirect, Response, SetupError, WebSocketMiddleware
+from micropie import App, HTTPError, HttpMiddleware, Redirect, Response, SetupError, WebSocketMiddleware, route
 from micropie.middleware.base import FlowMiddleware
 from tests.conftest import MakeClient
 
@@ -381,7 +381,7 @@ def test_a_hook_runs_before_the_body_is_received(make_client: MakeClient, sync: 
 def test_after_request_sees_a_malformed_body(make_client: MakeClient, sync: bool) -> None:
     seen: list[int] = []
     app = hooked(after=lambda request, status, *_: seen.append(status), sync=sync)
-    app.named = lambda name: name
+    app.named = route()(lambda name: name)
     answer = make_client(app).post("/named", content=b"{", headers={"Content-Type": "application/json"})
     assert (answer.status_code, seen) == (400, [400])
 

@@ -18,7 +18,7 @@ import pytest
 from anyio import to_thread
 
 import micropie.execution.context
-from micropie import App, HTTPError, HttpMiddleware, Redirect, inline
+from micropie import App, HTTPError, HttpMiddleware, Redirect, inline, route
 from micropie.middleware import AccessLog, Compress, RateLimit, RequestId, Timeout
 from tests.asgi.calls import Call, every_loop, get, http_scope, piece, run
 from tests.conftest import MakeClient
@@ -195,8 +195,8 @@ def test_handlers_of_every_kind(make_client: MakeClient) -> None:
         return prefix + name
 
     app = Handlers()
-    app.assigned = lambda name="x": f"assigned {name}"
-    app.partial = partial(given, "p")
+    app.assigned = route()(lambda name="x": f"assigned {name}")
+    app.partial = route()(partial(given, "p"))
     client = make_client(app)
     assert [client.get(path).text for path in ("/static", "/of_class", "/assigned/y", "/partial/z")] == [
         "static",

@@ -10,7 +10,7 @@ import anyio
 import anyio.lowlevel
 import pytest
 
-from micropie import App, SetupError
+from micropie import App, SetupError, route
 from micropie.testing import LifespanFailed, TestClient
 from tests.conftest import MakeClient, validated_wsgi
 from tests.support.asgi_validator import validated
@@ -162,7 +162,7 @@ def test_changing_the_routes_does_not_start_again(living: Living) -> None:
     log: list[str] = []
     app = Logged(log)
     with living(app) as client:
-        app.later = lambda: "later"
+        app.later = route()(lambda: "later")
         assert client.get("/later").text == "later"
         assert log == ["up", "async up"]
 

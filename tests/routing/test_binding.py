@@ -38,7 +38,7 @@ def app_of(handler: Any, path: str | None = None) -> App:
     """An application whose one handler is ``/page``, or answers an explicit ``path``."""
     app = App()
     if path is None:
-        app.page = handler
+        app.page = route()(handler)
     else:
         app.route(path)(handler)
     return app
@@ -168,7 +168,8 @@ def test_form_fields_fill_parameters(client: TestClient) -> None:
 
 @pytest.mark.parametrize("method", ["POST", "PUT", "PATCH", "DELETE", "QUERY"])
 def test_json_keys_fill_parameters_and_keep_their_types(make_client: MakeClient, method: str) -> None:
-    client = make_client(Root(), validate=False)  # wsgiref.validate warns of QUERY
+    app = Root(methods=["POST", "PUT", "PATCH", "DELETE", "QUERY"])
+    client = make_client(app, validate=False)  # wsgiref.validate warns of QUERY
     document = {"a": {"x": [1, None, True, 1.5]}, "b": None, "surplus": 1}
     assert client.request(method, "/bare", json=document).json() == [{"x": [1, None, True, 1.5]}, None]
     assert client.request(method, "/named", json={"x": [1, 2], "y": [], "z": {}}).json() == [
@@ -1020,7 +1021,7 @@ def test_the_numbers_of_a_pydantic_model_and_of_a_form_are_finite(make_client: M
         return "made"
 
     app = App()
-    app.model, app.form = model, form
+    app.model, app.form = route()(model), route()(form)
     client = make_client(app)
     for document in ({"weight": "nan"}, {"weight": "1e999"}, {"prices": [{"a": ["1", "1e5000"]}]}):
         assert client.post("/model", json=document).status_code == 400, document

@@ -12,7 +12,7 @@ from uuid import UUID
 
 import pytest
 
-from micropie import App, SetupError
+from micropie import App, SetupError, route
 from micropie.routing.converters import converter_for
 from tests.conftest import MakeClient
 
@@ -279,7 +279,7 @@ def test_the_message_says_which_annotations_there_are() -> None:
 
     def handler(thing: Custom) -> None: ...
 
-    app.page = handler
+    app.page = route()(handler)
     with pytest.raises(SetupError, match=r"'thing' .*Custom.*use str, int, .*pydantic"):
         app.compiled()
 
@@ -296,7 +296,7 @@ def typed(kind: Any) -> Any:
         return repr(x)
 
     handler.__annotations__ = {"x": kind}
-    return handler
+    return route()(handler)
 
 
 KINDS: dict[str, Any] = {
@@ -469,7 +469,7 @@ def test_R28_a_number_is_refused_before_it_is_made(make_client: MakeClient) -> N
     def handler(x: Decimal) -> str:
         return str(int(x))  # takes minutes for 1e300000000
 
-    app.page = handler
+    app.page = route()(handler)
     client = make_client(app)
     answers = [client.get("/page?x=1e300000000"), client.post("/page", json={"x": "1e300000000"})]
     assert [(answer.status_code, answer.text) for answer in answers] == [

@@ -130,7 +130,7 @@ def test_inline_runs_on_the_loop_and_others_run_in_a_thread(make_client: MakeCli
             return threading.current_thread().name
 
     app: Any = Root()
-    app.assigned = inline(lambda: threading.current_thread().name)
+    app.assigned = route()(inline(lambda: threading.current_thread().name))
     app.get("/plain")(inline(lambda: threading.current_thread().name))
     client = make_client(app)
     loop = client.get("/on_loop").text

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from micropie import App, HTTPError, SetupError
+from micropie import App, HTTPError, SetupError, route
 from micropie.routing.patterns import LONGEST_FOR_RE, Pattern
 from micropie.testing import TestClient
 
@@ -224,7 +224,7 @@ def answering_app() -> tuple[App, dict[str, str]]:
     app = App()
     for pattern in PATTERNS:
         app.get(pattern, name=pattern[1:])(lambda value: {"value": value})
-    app.greet = lambda value: {"value": value}
+    app.greet = route()(lambda value: {"value": value})
     return app, {pattern: pattern for pattern in PATTERNS}
 
 

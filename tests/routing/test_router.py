@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import importlib.util
+import os.path
 import sys
 import threading
 from collections import UserDict
@@ -107,14 +108,79 @@ def test_everything_else_is_404(make_client: MakeClient, target: str) -> None:
     assert text(Shop(), make_client, target) == 404
 
 
-@pytest.mark.parametrize("method", ["GET", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "TRACE", "QUERY", "PROPFIND"])
-def test_a_handler_that_states_no_method_answers_every_method(make_client: MakeClient, method: str) -> None:
-    class Root(App):
-        def index(self) -> str:
-            return self.request.method
+SIX = "DELETE, GET, HEAD, OPTIONS, PATCH, POST, PUT"  # and OPTIONS, which no handler answers
 
-    client = make_client(Root(), validate=False)  # wsgiref.validate warns of methods that it does not know
-    assert client.request(method, "/").text == method
+
+class SaysMethod(App):
+    def index(self) -> str:
+        return self.request.method
+
+    def default(self, *words: str) -> str:
+        return self.request.method
+
+    @route("/explicit/<word>")
+    def explicit(self, word: str) -> str:
+        return self.request.method
+
+    @route("/stated", methods=["OPTIONS", "TRACE", "QUERY"])
+    def stated(self) -> str:
+        return self.request.method
+
+
+SAYS_METHOD = ["/", "/explicit/x", "/by/default"]
+
+
+@pytest.mark.parametrize("path", SAYS_METHOD)
+@pytest.mark.parametrize("method", ["GET", "POST", "PUT", "PATCH", "DELETE"])
+def test_a_handler_that_states_no_method_answers_six(make_client: MakeClient, method: str, path: str) -> None:
+    client = make_client(SaysMethod())
+    assert client.request(method, path).text == method
+    assert client.head(path).status_code == 200
+
+
+@pytest.mark.parametrize("path", SAYS_METHOD)
+@pytest.mark.parametrize("method", ["TRACE", "QUERY", "PROPFIND", "BREW"])
+def test_other_methods_are_405_unless_a_route_states_them(make_client: MakeClient, method: str, path: str) -> None:
+    client = make_client(SaysMethod(), validate=False)  # wsgiref.validate warns of methods that it does not know
+    answer = client.request(method, path)
+    assert (answer.status_code, answer.headers["allow"]) == (405, SIX)
+    stated = client.request(method, "/stated").text
+    assert stated == (method if method in ("TRACE", "QUERY") else "This resource answers OPTIONS, QUERY, TRACE only.")
+
+
+@pytest.mark.parametrize("path", SAYS_METHOD)
+def test_options_is_answered_for_a_handler_that_does_not_state_it(make_client: MakeClient, path: str) -> None:
+    client = make_client(SaysMethod())
+    answer = client.options(path)
+    assert (answer.status_code, answer.headers["allow"], answer.content) == (204, SIX, b"")
+    assert client.options("/stated").text == "OPTIONS"
+
+
+def test_the_methods_of_handlers_that_state_none_are_a_setting(make_client: MakeClient) -> None:
+    class Reads(App):
+        def index(self) -> str:
+            return "read"
+
+        @post
+        def write(self) -> str:
+            return "written"
+
+        async def ws_chat(self, ws: Any) -> None:
+            await ws.accept()
+
+    class Posts(Reads):
+        pass
+
+    reads = Reads(methods=["GET"])
+    reads.inner = Posts()
+    reads.posts = Posts(methods=("POST",))
+    client = make_client(reads)
+    answers = [client.request(method, "/").status_code for method in ("GET", "HEAD", "POST", "PUT")]
+    assert answers == [200, 200, 405, 405]
+    assert client.post("/write").text == "written"
+    assert client.post("/").headers["allow"] == "GET, HEAD, OPTIONS"
+    assert client.post("/inner/").status_code == 405
+    assert [client.request(method, "/posts/").status_code for method in ("POST", "GET", "HEAD")] == [200, 405, 405]
 
 
 def test_head_of_a_handler_without_methods_has_no_body(make_client: MakeClient) -> None:
@@ -335,8 +401,9 @@ def test_an_app_may_know_its_parent(make_client: MakeClient) -> None:
 
 
 def test_one_app_in_two_places_answers_in_both(make_client: MakeClient) -> None:
-    root: Any = App()
-    root.news = root.blog = Blog()
+    root, blog = App(), Blog()
+    root.mount("/news", blog)
+    root.mount("/blog", blog)
     client = make_client(root)
     assert [at(client, target).text for target in ("/news/show/1", "/blog/show/2")] == ["show 1", "show 2"]
 
@@ -600,13 +667,15 @@ def test_a_subclass_takes_a_handler_away(make_client: MakeClient, replacement: A
 # -- the instance's own functions --------------------------------------------------------------------------------------
 
 
-def test_functions_assigned_to_the_instance_are_routable(make_client: MakeClient) -> None:
+def test_functions_with_a_decorator_that_are_assigned_to_the_instance_are_routable(make_client: MakeClient) -> None:
     class Root(App):
         def __init__(self) -> None:
             super().__init__()
-            self.plain = lambda name="x": f"plain {name}"
-            self.bound = self._bound
-            self.partial = functools.partial(self._bound, "partial")
+            self.plain = route()(lambda name="x": f"plain {name}")
+            self.bound = route()(functools.partial(self._bound))
+            self.partial = route()(functools.partial(self._bound, "partial"))
+            self.exists = os.path.exists
+            self.helper = lambda: "helper"
             self.number = 5
             self.klass = Shop
             self.thing = Callable()
@@ -622,28 +691,28 @@ def test_functions_assigned_to_the_instance_are_routable(make_client: MakeClient
     client = make_client(Root())
     targets = {"/plain/a": "plain a", "/bound": "bound y", "/bound/z": "bound z", "/partial": "bound partial"}
     assert {target: at(client, target).text for target in targets} == targets
-    names = ("number", "klass", "thing", "_secret", "ws_chat")
-    assert [at(client, f"/{name}").status_code for name in names] == [404] * 5
+    names = ("number", "klass", "thing", "_secret", "ws_chat", "exists?path=/etc/passwd", "helper")
+    assert [at(client, f"/{name}").status_code for name in names] == [404] * 7
 
 
 def test_functions_assigned_after_the_first_request_are_routable(make_client: MakeClient) -> None:
     app: Any = Shop()
     client = make_client(app)
     assert at(client, "/late").status_code == 404
-    app.late = lambda: "first"
+    app.late = route()(lambda: "first")
     assert at(client, "/late").text == "first"
-    app.late = lambda: "second"
+    app.late = route()(lambda: "second")
     assert at(client, "/late").text == "second"
     app.late = "no function"
     assert at(client, "/late").status_code == 404
-    app.late = lambda: "third"
+    app.late = route()(lambda: "third")
     del app.late
     assert at(client, "/late").status_code == 404
 
 
 def test_a_function_of_the_instance_hides_the_class_method(make_client: MakeClient) -> None:
     app: Any = Shop()
-    app.greet = lambda: "own"
+    app.greet = route()(lambda: "own")
     assert text(app, make_client, "/greet") == "own"
     assert text(app, make_client, "/greet/Alice") == 404
 
@@ -656,9 +725,9 @@ def test_a_value_of_the_instance_hides_the_class_method(make_client: MakeClient)
 
 def test_an_attribute_name_that_is_no_identifier_is_its_path(make_client: MakeClient) -> None:
     app = App()
-    setattr(app, "robots.txt", lambda: "robots")
-    setattr(app, "terms-of-use", lambda: "terms")
-    setattr(app, "a/b", lambda: "slash")
+    setattr(app, "robots.txt", route()(lambda: "robots"))
+    setattr(app, "terms-of-use", route()(lambda: "terms"))
+    setattr(app, "a/b", route()(lambda: "slash"))
     client = make_client(app)
     answers = [at(client, target).text for target in ("/robots.txt", "/terms-of-use", "/a%2Fb")]
     assert answers == ["robots", "terms", "slash"]
@@ -735,7 +804,8 @@ class Users(App):
         ("PUT", "/users/5/avatar", "put 5"),
         ("DELETE", "/users/5/avatar", "delete 5"),
         ("PATCH", "/users/5/avatar", "patch 5"),
-        ("LOCK", "/any/x/y", "LOCK x/y"),
+        ("DELETE", "/any/x/y", "DELETE x/y"),
+        ("LOCK", "/any/x/y", 405),
         ("GET", "/any/a%2Fb", "GET a/b"),
         ("GET", "/first", "twice"),
         ("GET", "/second", "twice"),
@@ -1030,7 +1100,8 @@ def test_a_handler_for_every_method_beside_one_for_get(make_client: MakeClient) 
     app.route("/x")(lambda: "any")
     client = make_client(app)
     answers = [client.request(method, "/x").text for method in ("GET", "POST", "OPTIONS")]
-    assert answers == ["get", "any", "any"]
+    assert answers == ["get", "any", ""]
+    assert client.head("/x").headers["content-length"] == "3"
 
 
 def test_the_method_cannot_be_overridden_by_the_client(make_client: MakeClient) -> None:

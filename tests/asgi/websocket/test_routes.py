@@ -332,6 +332,6 @@ def test_handlers_added_later_are_found(open_client: OpenClient) -> None:
     async def late(ws: WebSocket) -> None:
         await say(ws, "late")
 
-    app.ws_late = late
+    app.ws_late = websocket(late)
     with client.websocket("/late") as ws:
         assert ws.receive_text() == "late"
