@@ -128,7 +128,7 @@ def test_what_a_decorator_wraps_is_found(make_client: MakeClient, world: str) ->
         return shout
 
     app: Any = App()
-    app.wrapped = shouting(inline(where))
+    app.wrapped = route()(shouting(inline(where)))
     app.partial = route()(functools.partial(run_in("loop")(lambda prefix: prefix + where()), "in the "))
     client = make_client(app)
     assert client.get("/wrapped").text == DEF_ON_LOOP[world].upper()

@@ -59,7 +59,7 @@ READERS = ["body", "joined", "read", "chunks"]
 
 
 @pytest.mark.parametrize("reader", READERS)
-@pytest.mark.parametrize("method", ["POST", "PUT", "PATCH", "DELETE", "GET", "OPTIONS"])
+@pytest.mark.parametrize("method", ["POST", "PUT", "PATCH", "DELETE", "GET"])
 def test_any_body_can_be_read(make_client: MakeClient, reader: str, method: str) -> None:
     content = bytes(range(256)) * 1000
     assert make_client(Reading()).request(method, f"/{reader}", content=content).content == content

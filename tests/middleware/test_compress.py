@@ -16,7 +16,7 @@ import anyio.lowlevel
 import anyio.to_thread
 import pytest
 
-from micropie import App, HTTPError, HttpMiddleware, Response, SetupError, route
+from micropie import App, HTTPError, HttpMiddleware, Response, SetupError
 from micropie.middleware import Compress
 from tests.conftest import MakeClient
 
@@ -72,7 +72,7 @@ class Root(App):
 
 def compressing(answer: Any = TEXT, **options: Any) -> Root:
     app = Root()
-    app.answer = route()(answer)
+    app.answer = answer
     app.middlewares.append(Compress(**options))
     return app
 
