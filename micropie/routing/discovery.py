@@ -75,7 +75,7 @@ def _is_written_in(cls: type, value: object) -> bool:
     A decorator of another module may return a function of its own, without ``functools.wraps``. ``os.path.exists`` that
     is assigned in a class's body is no method.
     """
-    return any(getattr(function, "__module__", None) == cls.__module__ for function in _layers(value))
+    return any(getattr(function, "__module__", None) == cls.__module__ for function in wrapped_by(value))
 
 
 def _is_marked(value: object) -> bool:
@@ -85,10 +85,10 @@ def _is_marked(value: object) -> bool:
 
 def _is_hidden(value: object) -> bool:
     """Return whether ``@hidden`` is among the decorators, also below one that does not copy its mark."""
-    return any(getattr(function, "__micropie_hidden__", False) for function in _layers(value))
+    return any(getattr(function, "__micropie_hidden__", False) for function in wrapped_by(value))
 
 
-def _layers(value: object) -> Iterator[object]:
+def wrapped_by(value: object) -> Iterator[object]:
     """Yield a function and those that it wraps: by ``__wrapped__``, as a partial's, or as a variable of a closure."""
     layers: list[Any] = [value]
     for layer in layers:  # the list grows in the loop

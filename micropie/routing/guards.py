@@ -12,6 +12,7 @@ from micropie.execution.placement import layers
 from micropie.execution.steps import Flow, call, kind_of
 from micropie.http.request import Request
 from micropie.routing.config import AppConfig, Chain
+from micropie.routing.discovery import wrapped_by
 
 Check: TypeAlias = Callable[[Any], object]
 
@@ -65,13 +66,9 @@ def checks_of_handler(function: Callable[..., object]) -> Sequence[Check]:
     """
     checks = [check for layer in layers(function) for check in _own_checks(layer)]
     if not checks:
-        for cell in getattr(function, "__closure__", None) or ():
-            try:
-                hidden = cell.cell_contents
-            except ValueError:  # a variable of the function around it that gets its value later
-                continue
-            if _own_checks(hidden):
-                name = getattr(hidden, "__qualname__", "a handler")
+        for inner in wrapped_by(function):
+            if _own_checks(inner):
+                name = getattr(inner, "__qualname__", "a handler")
                 raise SetupError(f"a decorator above @requires hides it from {name}: write @requires above all others")
     return [*dict.fromkeys(checks)]
 
