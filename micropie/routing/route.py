@@ -14,14 +14,8 @@ from micropie.execution.steps import AWAIT, HANDLER, INLINE, POOL, RouteKind
 from micropie.routing.binding import Plan
 from micropie.routing.config import AppConfig
 from micropie.routing.guards import checks_of_handler, guarded
-<<<<<<< HEAD
 from micropie.routing.patterns import Pattern, Wildcard
-
-METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "TRACE", "CONNECT", "QUERY"})
-=======
-from micropie.routing.patterns import Wildcard
 from micropie.routing.settings import METHODS
->>>>>>> b3bdd1c (Methods and URLs: what states no method answers six, and only what the author wrote becomes a URL)
 
 
 class RouteMark(NamedTuple):
