@@ -13,7 +13,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from micropie import App, HTTPError, HttpMiddleware, SetupError, get, post
+from micropie import App, HTTPError, HttpMiddleware, SetupError, get, post, route
 from micropie.routing.patterns import Pattern, Segment
 from micropie.testing import TestClient
 from tests.conftest import MakeClient
@@ -263,7 +263,7 @@ def test_a_name_and_an_explicit_path_for_the_same_methods_are_a_conflict() -> No
         app.compiled()
 
     index = Root()
-    index.index = lambda: "index"
+    index.index = route()(lambda: "index")
     index.route("/")(lambda: "explicit")
     with pytest.raises(SetupError, match="/ is answered by both"):
         index.compiled()
