@@ -164,7 +164,8 @@ class Router:
     ``exact`` and ``below`` are short cuts to what ``find`` returns: by method, whole paths without wildcards, and paths
     whose handlers take one more segment, of any text, as their argument. Both are for paths without a slash at the end,
     as ``request.path`` has none when hooks see it. ``routes`` are all routes by name: the escaped path, "" for the
-    root, and the pattern that follows it in an explicit route.
+    root, and the pattern that follows it in an explicit route. ``is_empty``: there is no route at all. ``has_apps``:
+    there are applications inside the first one.
     """
 
     def __init__(self, config: AppConfig) -> None:
@@ -173,7 +174,7 @@ class Router:
         self.exact: dict[str, dict[str | None, Route]] = {method: {} for method in METHODS}
         self.below: dict[str, dict[str, Route]] = {method: {} for method in METHODS}
         self.is_empty = False
-        self._has_apps = False
+        self.has_apps = False
 
     def add_name(self, name: str, path: str, pattern: Pattern | None = None) -> None:
         """Add a name for ``url_for``. The first counts, but a handler's own name comes before one that is stated."""
@@ -187,7 +188,7 @@ class Router:
         while nodes:
             path, node = nodes.pop()
             node.freeze()
-            self._has_apps = self._has_apps or (node.config is not None and node is not self.root)
+            self.has_apps = self.has_apps or (node.config is not None and node is not self.root)
             nodes += [(None, branch.node) for branch in node.branches]
             for text, child in node.literals.items():
                 is_cut = path is None or "/" in text or "\0" in text or text in DOTS_AND_EMPTY
@@ -226,7 +227,7 @@ class Router:
     def config_of(self, segments: Sequence[str]) -> AppConfig:
         """Return the config of the deepest application that a path leads into."""
         node = self.root
-        for segment in segments if self._has_apps else ():
+        for segment in segments:
             child = node.literals.get(segment)
             if child is None or child.config is None:
                 break
@@ -293,7 +294,10 @@ def _end(
     node: Node, values: tuple[object, ...], segments: Sequence[str], method: str, refused: set[str]
 ) -> RouteMatch | None:
     """Do the part of ``_walk`` for the node where the path ends."""
-    route = _pick(node.resource, method, refused)
+    resource = node.resource
+    route = resource.by_method.get(method, resource.any) if resource is not None else None
+    if route is None:  # or it is HEAD
+        route = _pick(resource, method, refused)
     if route is None:
         return _fall_back(node, None, len(segments), segments, method, refused)
     if route.by_position or not values:

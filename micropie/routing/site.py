@@ -94,6 +94,8 @@ class Site:
 
     def config_of(self, request: Request) -> AppConfig:
         """Return the configuration of a request without a route: that of the deepest application on its path."""
+        if not self.router.has_apps:
+            return self.config
         try:
             return self.router.config_of(self._segments(request))
         except HTTPError:  # a path that is malformed
