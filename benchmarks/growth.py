@@ -555,7 +555,7 @@ def plot(subject: Subject, results: Results, directory: Path) -> Path:
         for line in (name for name in results[sizes[0]] if unit_of(name) == unit):
             axis.plot(sizes, [max(results[size][line], 0.1) for size in sizes], marker="o", label=line)
         axis.set(xscale="log", yscale="log", xlabel=subject.axis, ylabel=unit)
-        axis.set_ylim(bottom=0.1)
+        axis.set_ylim(0.1, max(10, axis.get_ylim()[1]))
         axis.set_xticks(sizes, [size_title(subject, size) for size in sizes])
         axis.minorticks_off()
         axis.legend(fontsize=7)
