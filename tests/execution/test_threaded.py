@@ -13,6 +13,7 @@ import anyio.to_thread
 import pytest
 
 from micropie import App
+from micropie.asgi.streaming import WATCH_AFTER
 from micropie.execution.threaded import BYTES_AHEAD, CHUNKS_AHEAD, TURN, ThreadedIterator
 from micropie.http.streams import as_bytes
 from tests.asgi.calls import Call, every_loop, get, http_scope, piece, run
@@ -67,16 +68,22 @@ class Stops(Call):
             await anyio.sleep_forever()
 
 
+async def has_sent(call: Call, messages: int) -> None:
+    while len(call.sent) < messages:  # noqa: ASYNC110 - the call has no event
+        await anyio.sleep(0.001)
+
+
 @every_loop
 def test_R67_slow_clients_hold_no_threads(backend: str) -> None:
     app = Site(threads=2)
 
     async def main() -> None:
         async with anyio.create_task_group() as clients:
-            for _ in range(6):
-                call = Stops(piece(b""))
+            calls = [Stops(piece(b"")) for _ in range(6)]
+            for call in calls:
                 clients.start_soon(app, http_scope("GET", "/endless"), call.receive, call.send)
-            await anyio.wait_all_tasks_blocked()
+            for call in calls:
+                await has_sent(call, 3)
             assert (await get(app, "/quick")).body == b"quick"
             clients.cancel_scope.cancel()
 
@@ -198,8 +205,9 @@ def test_R61_a_client_that_leaves_while_a_chunk_is_made_waits_for_it(
         async with anyio.create_task_group() as tasks:
             scope = anyio.CancelScope()
             tasks.start_soon(serve, scope)
+            await has_sent(call, 3)
             await anyio.to_thread.run_sync(app.begun.acquire)
-            await anyio.sleep(0.02)  # both chunks are sent, and the client is watched
+            await anyio.sleep(2 * WATCH_AFTER)
             leave(call, scope)
             await anyio.wait_all_tasks_blocked()
             assert not app.ended
