@@ -138,14 +138,16 @@ def _key_of(request: Request, reference: FileReference) -> Key:
 def _find_and_open(request: Request, response: Response, key: Key) -> Response:
     """Do everything that blocks, in one call."""
     reference: FileReference = response.body
-    RECENT.note(key, None)
+    if request._is_on_loop:  # the others ask nobody whether they may look
+        RECENT.note(key, None)
     for _ in range(ATTEMPTS):
         checked_at = time.monotonic()
         resolved = find(*key)
         if not reference.cached or resolved.size > LARGEST:
             answer = _from_disk(request, response, resolved, may_read=True)
             if answer is not None:
-                RECENT.note(key, resolved if type(answer.body) is bytes else None)
+                if request._is_on_loop and type(answer.body) is bytes:
+                    RECENT.note(key, resolved)
                 return answer
             continue
         data = CACHE.unchanged(key, resolved)

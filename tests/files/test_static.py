@@ -1330,3 +1330,13 @@ def test_looks_are_recent_for_a_second_and_bounded(monkeypatch: pytest.MonkeyPat
         looks.note(_key(str(number)), None)
     assert not looks.may_read(_key("a"), FOUND)
     assert looks.may_look(_key("0"))
+
+
+def test_a_fast_look_ends_a_row_of_slow_ones() -> None:
+    looks, key = RecentLooks(), _key("a")
+    looks.note(key, None)
+    for seconds in (1.0, 1.0, 0.0, 1.0, 1.0):
+        looks.took(key, seconds)
+        assert looks.may_look(key)
+    looks.took(key, 1.0)
+    assert not looks.may_look(key)
