@@ -15,6 +15,7 @@ from micropie.asgi.coroutines import resume
 from micropie.asgi.steps import perform
 from micropie.errors import ClientDisconnect, HTTPError
 from micropie.execution.steps import Flow
+from micropie.execution.threaded import LOOP_TOKEN
 from micropie.http.request import Address, Request, WebSocketRequest
 from micropie.http.types import Message, Receive, Scope
 from micropie.http.urls import escaped_path, raw_path_below
@@ -273,7 +274,7 @@ class ASGIRequest(Request):
 
     def _perform(self, flow: Flow[Value]) -> Value:
         try:
-            return from_thread.run(perform, flow, self)
+            return from_thread.run(perform, flow, self, token=LOOP_TOKEN.get())
         except RuntimeError as error:
             if "worker thread" not in str(error):
                 raise

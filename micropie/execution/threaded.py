@@ -15,11 +15,12 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import AsyncIterator, Callable, Iterator
-from contextvars import copy_context
+from contextvars import Context, ContextVar, copy_context
 from functools import partial
 from time import monotonic
 
 from anyio import CancelScope, WouldBlock
+from anyio.lowlevel import EventLoopToken, current_token
 
 from micropie.execution.placement import Threads
 from micropie.execution.threads import in_thread, limiter_of, run_in_worker
@@ -28,6 +29,9 @@ from micropie.execution.wake import WAKERS, SingleWaiterEvent
 CHUNKS_AHEAD = 32
 BYTES_AHEAD = 256 * 1024
 TURN = 0.005  # seconds
+
+# The loop that the source's request belongs to: its threads are not anyio's, which know their loop by themselves.
+LOOP_TOKEN: ContextVar[EventLoopToken | None] = ContextVar("micropie.loop_token", default=None)
 
 
 class ThreadedIterator(AsyncIterator[bytes]):
@@ -45,6 +49,7 @@ class ThreadedIterator(AsyncIterator[bytes]):
         self._threads = threads
         self._limiter = limiter_of(threads)
         self._context = copy_context()
+        self._context.run(LOOP_TOKEN.set, current_token())
         self._waker = WAKERS.get()
         self._made: deque[bytes | None] = deque()  # None is the end
         self._failure: BaseException | None = None  # what ended the source
@@ -65,6 +70,8 @@ class ThreadedIterator(AsyncIterator[bytes]):
         if chunk is None:
             self._made.append(None)
             self._has_ended = True
+            if self.ag_frame is None:  # it is not closed, see ``_forget``
+                self._forget()
             failure, self._failure = self._failure, None
             try:
                 raise failure or StopAsyncIteration
@@ -92,7 +99,12 @@ class ThreadedIterator(AsyncIterator[bytes]):
             if failure is not None:
                 raise failure
         finally:
+            self._forget()
             del failure
+
+    def _forget(self) -> None:
+        """Let go of the request, which is in the context and has this stream: they would be a cycle."""
+        self._context = Context()
 
     async def _wait_for_progress(self) -> None:
         self._is_waiting = True  # first: a thread looks at this when it has given a chunk
