@@ -245,7 +245,8 @@ class App:
         ``"app"`` means isolated mounts. Called once at each start: logs what is missing for the security of a site.
         """
         apps = list({id(app): app for app in self._walk()}.values())
-        config = self.compiled().config
+        compiled = next(iter(self._micropie.sites.values()), None)  # under WSGI it is the only one
+        config = (compiled or self.compiled()).config
         keeps_sessions = any(app.session_backend is not None for app in apps)
         if keeps_sessions and self._micropie.security is not False and not config.settings.debug:
             warn_of_missing_security(config)

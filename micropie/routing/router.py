@@ -27,7 +27,7 @@ No attribute of an object is ever looked up by a name that a client sent.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Hashable, Mapping, Sequence
+from collections.abc import Hashable, Mapping, Sequence
 from typing import Any, NamedTuple, TypeAlias
 from urllib.parse import quote, urlencode
 
@@ -47,18 +47,18 @@ _SURPLUS = ""  # among the methods that were refused: a handler by name takes fe
 
 
 class Resource:
-    """The handlers of one path: by method, and ``any`` for those of the setting ``methods`` besides.
+    """The handlers of one path: ``routes`` by method.
 
-    ``others`` are the methods that ``any`` answers, with HEAD beside GET.
-    ``most_segments``: how many further segments of a path one of them takes as arguments.
+    A route that states its methods comes before ``any``, which states none and answers those of the setting. GET's
+    handler also answers HEAD. ``most_segments``: how many further segments of a path one of them takes as arguments.
     """
 
-    __slots__ = ("any", "by_method", "most_segments", "others")
+    __slots__ = ("any", "by_method", "most_segments", "routes")
 
     def __init__(self, *routes: Route) -> None:
         self.any: Route | None = None
-        self.others: Collection[str] = ()
         self.by_method: dict[str, Route] = {}
+        self.routes: dict[str, Route] = {}
         self.most_segments = 0
         for route in routes:
             self.add(route)
@@ -71,26 +71,20 @@ class Resource:
             clash = f"{', '.join(taken)} {route.pattern}" if taken else route.pattern
             raise SetupError(f"{clash} is answered by both {other} and {route}: give one of them another path")
         if not route.methods:
-            self.any, methods = route, route.config.settings.methods
-            self.others = {*methods, "HEAD"} if "GET" in methods else {*methods}
+            self.any = route
         for method in route.methods:
             self.by_method[method] = route
+        others = dict.fromkeys(self.any.config.settings.methods, self.any) if self.any is not None else {}
+        routes = {**others, **self.by_method}
+        if "GET" in routes and "HEAD" not in self.by_method:
+            routes["HEAD"] = routes["GET"]
+        self.routes = routes
         self.most_segments = max(self.most_segments, route.most_segments)
-
-    def route_for(self, method: str) -> Route | None:
-        """Return the handler for ``method``, or None. GET's handler also answers HEAD."""
-        route = self.by_method.get(method)
-        if route is None and method == "HEAD":
-            route = self.by_method.get("GET")
-        if route is None and method in self.others:
-            route = self.any
-        return route
 
     @property
     def allowed(self) -> set[str]:
-        """The methods that a 405 names: those of the handlers, HEAD beside GET, and OPTIONS."""
-        head = {"HEAD"} if "GET" in self.by_method else set()
-        return {*self.by_method, *self.others, *head, "OPTIONS"}
+        """The methods that a 405 names."""
+        return {*self.routes, "OPTIONS"}
 
 
 class _Branch(NamedTuple):
@@ -204,10 +198,10 @@ class Router:
             first = node.branches[0]
             taker = first.node.resource if first.match is match_text and first.tail is None else None
         for method in METHODS:
-            route = node.resource.route_for(method) if node.resource is not None else None
+            route = node.resource.routes.get(method) if node.resource is not None else None
             if route is not None:
                 self.exact[method][path or "/"] = route
-            route = taker.route_for(method) if taker is not None and not node.literals else None
+            route = taker.routes.get(method) if taker is not None and not node.literals else None
             if route is not None and (route.most_segments or route.by_position):
                 self.below[method][path] = route
 
@@ -294,10 +288,7 @@ def _end(
     node: Node, values: tuple[object, ...], segments: Sequence[str], method: str, refused: set[str]
 ) -> RouteMatch | None:
     """Do the part of ``_walk`` for the node where the path ends."""
-    resource = node.resource
-    route = resource.by_method.get(method, resource.any) if resource is not None else None
-    if route is None:  # or it is HEAD
-        route = _pick(resource, method, refused)
+    route = _pick(node.resource, method, refused)
     if route is None:
         return _fall_back(node, None, len(segments), segments, method, refused)
     if route.by_position or not values:
@@ -337,7 +328,7 @@ def _pick(resource: Resource | None, method: str, refused: set[str]) -> Route | 
     """Return the resource's route for a method, or add the methods that it has to ``refused``."""
     if resource is None:
         return None
-    route = resource.route_for(method)
+    route = resource.routes.get(method)
     if route is None:
         refused |= resource.allowed
     return route

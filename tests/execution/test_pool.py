@@ -19,7 +19,7 @@ from typing import Any
 import anyio
 import pytest
 
-from micropie import App, SetupError, pooled, reads_body, run_in
+from micropie import App, SetupError, pooled, reads_body, route, run_in
 from micropie.execution.pool import Pool
 from micropie.execution.remote import CancelToken, PoolError
 from micropie.execution.steps import TookTooLong
@@ -534,7 +534,7 @@ def test_R69_R70_a_forked_child_has_a_pool_of_its_own() -> None:
 
 
 MAIN = """
-from micropie import App, pooled
+from micropie import App, pooled, route
 from tests.wsgi.calls import get
 
 class Root(App):
@@ -628,8 +628,8 @@ class Unfinished(App):
         (Reads(), "@reads_body leaves the body to the handler"),
         (Waits(), "write def instead of async def"),
         (Unfinished(), "write def instead of async def"),
-        (inner_app(pooled(lambda: None)), "define it with def at a module's top level"),
-        (inner_app(functools.partial(pooled(plain), 1)), "define it with def at a module's top level"),
+        (inner_app(route()(pooled(lambda: None))), "define it with def at a module's top level"),
+        (inner_app(route()(functools.partial(pooled(plain), 1))), "define it with def at a module's top level"),
     ],
 )
 def test_the_impossible_is_a_setup_error(app: App, says: str) -> None:

@@ -389,7 +389,9 @@ def test_a_look_up_costs_the_same_with_ten_and_with_a_thousand_routes(pattern: s
     few, many = (app_of([pattern.format(number) for number in range(count)]) for count in (10, 1000))
     path = pattern.format(5).replace("<tenant>", "t").replace("<n:int>", "1").replace("<rest:path>", "x/y")
     assert found(few, path) == found(many, path) == pattern.format(5)
-    assert calls(lambda: found(few, path)) == calls(lambda: found(many, path))
+    # The least of some: the collector may call the finalizer of somebody else's object in the middle.
+    few_calls, many_calls = (min(calls(lambda app=app: found(app, path)) for _ in range(5)) for app in (few, many))
+    assert few_calls == many_calls
 
 
 @pytest.mark.parametrize("pattern", ["/r{}/<n:int>", "/<tenant>/r{}/<n:int>"])
