@@ -170,7 +170,7 @@ def nesting(depth: int, options: Options) -> Figures:
 
 def parameters(count: int, options: Options) -> Figures:
     names = [f"p{number}" for number in range(count)]
-    namespace: dict[str, Any] = {}
+    namespace: dict[str, Any] = {"__name__": __name__}  # a method is of its class's module
     source = f"async def many(self, {', '.join(f'{name}: int' for name in names)}):\n    return str(p{count - 1})"
     exec(source, namespace)
     app: App = type("Root", (App,), {"many": namespace["many"]})()

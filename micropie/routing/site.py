@@ -61,8 +61,6 @@ class Site:
 
     def refusal(self, request: Request, error: Exception) -> Exception:
         """Return the error of a request without a route: ``error``, or 426 for a WebSocket sent as a plain request."""
-        if not isinstance(error, HTTPError):
-            return error
         try:
             routes = self.socket_routes(request)
             assert not isinstance(routes, Handover)  # noqa: S101 - a mounted application refuses its requests itself

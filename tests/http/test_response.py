@@ -91,6 +91,7 @@ ANSWERS: dict[str, tuple[Callable[[], Any], int, str, bytes]] = {
     "text, small number": (lambda: ("Ann", 42), 200, JSON, b'["Ann",42]'),
     "pair of texts": (lambda: ("a", "b"), 200, JSON, b'["a","b"]'),
     "Response": (lambda: Response("x", 418, content_type="text/plain"), 418, "text/plain", b"x"),
+    "Response, HTTPStatus": (lambda: Response("x", HTTPStatus.CREATED), 201, HTML, b"x"),
     "Response of JSON": (lambda: Response({"a": 1}), 200, JSON, b'{"a":1}'),
     "Response of None": (Response, 200, HTML, b""),
     "Response, own header": (lambda: Response("x", headers={"Content-Type": "a/b"}), 200, "a/b", b"x"),

@@ -654,7 +654,9 @@ def test_an_application_in_two_places_links_to_where_it_is_asked(
     make_client: MakeClient, write: WriteTemplates
 ) -> None:
     app = Pages(write({"page.html": "{{ url_for('links') }}"}))
-    app.one = app.two = Inner()
+    inner = Inner()
+    app.mount("/one", inner)
+    app.mount("/two", inner)
     client = make_client(app)
     assert [client.get(f"/{place}").text for place in ("one", "two")] == ["/one/links", "/two/links"]
 
