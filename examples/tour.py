@@ -101,12 +101,15 @@ class Tour(App):
     def total(self, numbers: list[int]) -> dict[str, int]:  # /total?numbers=1&numbers=2
         return {"total": sum(numbers)}
 
+    @post
     async def order(self, order: Order) -> dict[str, Any]:
         return {"ordered": order, "price": order.pieces * 3}
 
+    @post
     def sign(self, name: str, message: str = "") -> str:
         return f"<b>{escape(name)}</b> wrote: {escape(message)}"
 
+    @post
     def upload(self, file: UploadFile, note: str = "") -> dict[str, Any]:
         return {"name": file.filename, "type": file.content_type, "size": len(file.read()), "note": note}
 
@@ -182,16 +185,23 @@ class Tour(App):
 
     # -- cookies and the session -----------------------------------------------------------------------------------
 
-    def cookie(self, flavour: str = "") -> str:
-        if flavour:
-            self.response.set_cookie("flavour", flavour, max_age=3600)
-            return "Thank you."
+    @get
+    def cookie(self) -> str:
         return f"You like {escape(self.request.cookies.get('flavour', 'no cookies'))}."
 
-    async def visits(self) -> str:
+    @post("/cookie")  # what changes something is a POST: a link on any page could make a browser send a GET
+    def choose(self, flavour: str) -> str:
+        self.response.set_cookie("flavour", flavour, max_age=3600)
+        return "Thank you."
+
+    def likes(self) -> str:
+        return f"likes: {self.request.session.get('likes', 0)}"
+
+    @post
+    async def like(self) -> str:
         session = self.request.session
-        session["visits"] = session.get("visits", 0) + 1
-        return f"visit {session['visits']}"
+        session["likes"] = session.get("likes", 0) + 1
+        return f"likes: {session['likes']}"
 
     # -- the request's body, as it comes ---------------------------------------------------------------------------
 
@@ -246,7 +256,7 @@ LINKS = {
     "Where handlers run": ["/on_loop", "/in_thread", "/quick"],
     "Answers": ["/json", "/nothing", "/teapot", "/classic", "/download", "/countdown/5", "/lines"],
     "Errors and redirects": ["/old", "/forbidden", "/nowhere", "/divide/1/0", "/crash"],
-    "Cookies, session": ["/cookie?flavour=oat", "/cookie", "/visits"],
+    "Cookies, session": ["/cookie", "/likes"],
     "Hooks, lifespan": ["/closed", "/status"],
 }
 
@@ -259,6 +269,9 @@ FORMS = """
   <select name="colour" aria-label="colour"><option>green<option>red</select> <button>order</button></form>
 <form action="/upload" method="post" enctype="multipart/form-data">
   <input type="file" name="file" aria-label="file"> <input name="note" aria-label="note"> <button>upload</button></form>
+<form action="/cookie" method="post">
+  <input name="flavour" value="oat" aria-label="flavour"> <button>choose</button></form>
+<form action="/like" method="post"><button>like</button></form>
 """
 
 
@@ -277,7 +290,7 @@ def page() -> str:
 </style>
 <h1>micropie: the tour</h1>
 <p>Each link is answered by a few lines of <code>examples/tour.py</code>.
-<dl>{rows}<dt>Forms and uploads</dl>{FORMS}
+<dl>{rows}<dt>Forms, uploads, changes</dl>{FORMS}
 """
 
 

@@ -30,7 +30,7 @@ from inspect import isawaitable
 from types import AsyncGeneratorType, GeneratorType, NoneType
 from typing import Any
 
-from micropie.csrf import deleting_cookie
+from micropie.csrf import FIELD, deleting_cookie
 from micropie.errors import ClientDisconnect, HTTPError, Redirect
 from micropie.execution.steps import (
     AWAIT,
@@ -372,6 +372,8 @@ def _complete_with_session(
         logger.warning("%s: an answer with a client's own cookie can't be public: it is sent as private", request.label)
     answer = _encode(request, response, stream)
     if saves:
+        if request.config.settings.debug and request.method in ("GET", "HEAD"):
+            _warn_of_change(request, session)
         request._loaded_session = None  # if saving fails, the error's answer must not try again
         cookies = [(yield from store.close(session, request.scheme, request.root_path))]
         if session.renewed:
@@ -383,6 +385,20 @@ def _complete_with_session(
         session.seal()
         request._loaded_session = session
     return answer
+
+
+def _warn_of_change(request: Request, session: Session) -> None:
+    """Log, once for each route, that a GET or HEAD request has set a key of the session.
+
+    The CSRF token does not count, because pages with forms make it; nor do removals, as of a message that was shown.
+    """
+    route, changes = request.route, session.changes()
+    if route is None or route.has_warned or not (changes.updates or changes.values.keys() - {FIELD}):
+        return
+    route.has_warned = True
+    logger.warning(
+        "%s changed the session on %s: a link on any page can do that; write @post above it", route.name, request.method
+    )
 
 
 def _encode(request: Request, response: Response, stream: Stream | None) -> Answer:

@@ -66,7 +66,7 @@ class Route:
 
     ``reads_body``: no form and no JSON is received for the handler. ``takes_body``, ``plain_args`` and
     ``most_segments``: see ``Plan``. ``takes_socket``: the handler answers WebSockets, and ``call`` takes the socket
-    before its arguments.
+    before its arguments. ``has_warned``: the log says already that GET changed the session here.
     """
 
     __slots__ = (
@@ -74,6 +74,7 @@ class Route:
         "by_position",
         "call",
         "config",
+        "has_warned",
         "limited_step_kind",
         "methods",
         "most_segments",
@@ -100,6 +101,7 @@ class Route:
         takes_socket: bool = False,
     ) -> None:
         self.name = name
+        self.has_warned = False
         self.config = config
         sizes = {name: _mark(function, f"__micropie_{name}__") for name in ("max_body_size", "max_data_size")}
         stated = {name: size for name, size in sizes.items() if size is not None}

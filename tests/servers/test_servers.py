@@ -66,7 +66,7 @@ CASES = {
     "rest of the path": Case("/add/1/2.5", 200, HTML, b"3.5"),
     "repeated": Case("/total?numbers=1&numbers=2", 200, JSON, b'{"total":3}'),
     "wrong type": Case("/greet?age=x", 400, TEXT, b"Parameter 'age' must be a whole number."),
-    "missing": Case("/sign", 400, TEXT, b"Parameter 'name' is missing; expected text."),
+    "missing": Case("/sign", 400, TEXT, b"Parameter 'name' is missing; expected text.", "POST", FORM, b"message=hi"),
     "surplus segment": Case("/json/x", 404, HTML, NOT_FOUND),
     "inner application": Case("/blog/posts/1", 200, HTML, b"<h1>Second thoughts</h1>"),
     "inner default": Case("/blog/some/where", 200, HTML, b"The blog has nothing at some/where."),
@@ -223,7 +223,7 @@ MALFORMED = {
     "host that is none (R14)": (raw("GET /greet HTTP/1.1", host="Host: a@b/c?d"), {200, 400}),
     "two hosts (R14)": (raw("GET /greet HTTP/1.1", "Host: other"), {200, 400}),
     "cookies that are none (R49)": (raw("GET /cookie HTTP/1.1", 'Cookie: =x; a; ;;; \xff="; $Version=1'), {200}),
-    "unknown session (R42)": (raw("GET /visits HTTP/1.1", "Cookie: session_id=" + "\xe9" * 50), {200}),
+    "unknown session (R42)": (raw("GET /likes HTTP/1.1", "Cookie: session_id=" + "\xe9" * 50), {200}),
     "unknown method": (raw("BREW /users/7 HTTP/1.1"), {400, 405}),
     "number without end": (raw(f"GET /greet?age={'9' * 5000} HTTP/1.1"), {400, 414}),
     "id without end": (raw(f"GET /users/{'9' * 5000} HTTP/1.1"), {404, 414}),
@@ -270,14 +270,16 @@ def test_R12_an_empty_segment_is_no_segment_of_another_path(name: str, tour_on: 
 @every_server
 def test_cookie_and_session_last_over_requests(name: str, tour_on: Tour) -> None:
     server = tour_on(name)
-    first = server.request("GET", "/visits")
+    first = server.request("POST", "/like")
     cookie = first.header("set-cookie") or ""
-    assert first.body == b"visit 1"
+    assert first.body == b"likes: 1"
     assert re.fullmatch(r"[\w-]+=[\w-]{22,}; .*HttpOnly.*", cookie)
-    second = server.request("GET", "/visits", {"Cookie": f"other=1; {cookie.partition(';')[0]}"})
-    assert second.body == b"visit 2"
-    tasted = server.request("GET", "/cookie?flavour=oat")
-    assert tasted.header("set-cookie") == "flavour=oat; Max-Age=3600; Path=/; SameSite=Lax"
+    cookies = {"Cookie": f"other=1; {cookie.partition(';')[0]}"}
+    second = server.request("POST", "/like", {**cookies, "Sec-Fetch-Site": "same-origin"})
+    assert second.body == b"likes: 2"
+    assert server.request("GET", "/likes", cookies).body == b"likes: 2"
+    chosen = server.request("POST", "/cookie", FORM, b"flavour=oat")
+    assert chosen.header("set-cookie") == "flavour=oat; Max-Age=3600; Path=/; SameSite=Lax"
     assert server.request("GET", "/cookie", {"Cookie": "flavour=oat"}).body == b"You like oat."
 
 

@@ -6,11 +6,22 @@ import logging
 import random
 import threading
 import time
+from collections.abc import Callable
 from typing import Any
 
 import pytest
 
-from micropie import App, HttpMiddleware, InMemorySessionBackend, Response, SessionBackend, SetupError
+from micropie import (
+    App,
+    HTTPError,
+    HttpMiddleware,
+    InMemorySessionBackend,
+    Redirect,
+    Response,
+    SessionBackend,
+    SetupError,
+    post,
+)
 from micropie.csrf import csrf_token
 from micropie.http.cookies import parse_cookies
 from micropie.sessions import Session
@@ -756,3 +767,122 @@ def test_memory_gives_copies_of_what_it_merged() -> None:
     backend.merge("id", session.changes(), 60)["list"].append(2)
     session["list"].append(3)
     assert backend.load("id") == {"list": [1]}
+
+
+class ByLink(App):
+    """Handlers that change the session on GET, and others that only look as if they did."""
+
+    def greet(self, name: str = "") -> str:
+        self.request.session["name"] = name
+        return "hello"
+
+    async def count(self) -> str:
+        return str(self.request.session.update_atomic("count", lambda n: (n or 0) + 1))
+
+    def cart(self) -> str:
+        self.request.session.setdefault("cart", []).append("pie")
+        raise Redirect("/")
+
+    def stream(self) -> Any:
+        self.request.session["seen"] = True
+        yield "a"
+
+    def forbidden(self) -> str:
+        self.request.session["tries"] = 1
+        raise HTTPError(403)
+
+    def broken(self) -> str:
+        self.request.session["lost"] = 1
+        raise HTTPError(500)
+
+    def form(self) -> str:
+        return csrf_token(self.request)
+
+    @post
+    def tell(self) -> str:
+        self.request.session["said"] = "hello"
+        return "told"
+
+    def shown(self) -> str:
+        return str(self.request.session.pop("said", None))
+
+    def logout(self) -> str:
+        self.request.session.clear()
+        return "bye"
+
+    def read(self) -> str:
+        return str(self.request.session.get("name"))
+
+
+def warnings_of_get(caplog: pytest.LogCaptureFixture) -> list[str]:
+    found = [record for record in caplog.records if "changed the session" in record.getMessage()]
+    assert all((record.name, record.levelno) == ("micropie", logging.WARNING) for record in found)
+    return [record.getMessage() for record in found]
+
+
+@pytest.mark.parametrize("backend", [InMemorySessionBackend, OwnAsync])
+def test_debug_names_once_each_handler_that_changes_the_session_on_get(
+    backend: Callable[[], SessionBackend], make_client: MakeClient, caplog: pytest.LogCaptureFixture
+) -> None:
+    class Root(App):
+        inner = ByLink()
+
+    client = make_client(Root(backend(), debug=True), raise_app_exceptions=False)
+    for _ in range(2):
+        for name in ("greet?name=Ann", "count", "cart", "stream", "forbidden", "broken"):
+            client.get(f"/inner/{name}")
+    assert warnings_of_get(caplog) == [
+        f"inner.{name} changed the session on GET: a link on any page can do that; write @post above it"
+        for name in ("greet", "count", "cart", "stream", "forbidden")
+    ]
+
+
+def test_debug_names_a_handler_that_changes_the_session_on_head(
+    make_client: MakeClient, caplog: pytest.LogCaptureFixture
+) -> None:
+    client = make_client(ByLink(debug=True))
+    client.head("/greet")
+    client.get("/greet?name=Ann")
+    assert warnings_of_get(caplog) == [
+        "greet changed the session on HEAD: a link on any page can do that; write @post above it"
+    ]
+
+
+def test_debug_does_not_warn_of_posts_tokens_removals_and_reads(
+    make_client: MakeClient, caplog: pytest.LogCaptureFixture
+) -> None:
+    client = make_client(ByLink(debug=True))
+    client.post("/greet", data={"name": "Ann"})
+    client.post("/tell")
+    tokens = client.get("/form").text, client.get("/form").text
+    assert tokens[0] == tokens[1]  # stored in the session
+    assert [client.get(path).text for path in ("/shown", "/shown", "/read", "/logout")] == [
+        "hello",
+        "None",
+        "Ann",
+        "bye",
+    ]
+    assert warnings_of_get(caplog) == []
+
+
+def test_debug_does_not_warn_of_a_session_that_a_hook_changed_where_no_handler_is(
+    make_client: MakeClient, caplog: pytest.LogCaptureFixture
+) -> None:
+    class Remembers(HttpMiddleware):
+        def before_request(self, request: Any) -> None:
+            request.session["path"] = request.path
+
+    app = ByLink(debug=True)
+    app.middlewares.append(Remembers())
+    client = make_client(app)
+    assert client.get("/nowhere").status_code == 404
+    assert warnings_of_get(caplog) == []
+    assert client.get("/read").text == "None"
+    assert len(warnings_of_get(caplog)) == 1  # the flow can't tell a hook's change from the handler's
+
+
+def test_without_debug_a_change_on_get_is_no_warning(make_client: MakeClient, caplog: pytest.LogCaptureFixture) -> None:
+    client = make_client(ByLink())
+    client.get("/greet?name=Ann")
+    assert client.get("/read").text == "Ann"
+    assert warnings_of_get(caplog) == []
