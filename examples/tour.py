@@ -221,11 +221,11 @@ class Signed(HttpMiddleware):
 
     def before_request(self, request: Request) -> dict[str, Any] | None:
         if request.path == "/closed":
-            return {"status_code": 503, "body": "Closed for lunch.", "headers": [("Retry-After", "3600")]}
+            return {"status": 503, "body": "Closed for lunch.", "headers": [("Retry-After", "3600")]}
         return None
 
     def after_request(
-        self, request: Request, status_code: int, response_body: Any, extra_headers: list[tuple[str, str]]
+        self, request: Request, status: int, response_body: Any, extra_headers: list[tuple[str, str]]
     ) -> None:
         extra_headers.append(("X-Tour", "micropie"))
 

@@ -13,8 +13,17 @@ from ipaddress import ip_address
 
 from micropie.errors import ClientDisconnect, HTTPError, MethodNotAllowed, Redirect
 from micropie.execution.steps import Flow
+from micropie.files.static import open_file
 from micropie.http.request import Request
-from micropie.http.response import Response, error_response, redirect_response
+from micropie.http.response import (
+    FileReference,
+    PendingResponse,
+    Response,
+    error_response,
+    merge_pending,
+    redirect_response,
+)
+from micropie.http.streams import stream_of
 
 logger = logging.getLogger("micropie")
 
@@ -25,15 +34,34 @@ _LOCAL_HOST = re.compile(r"(?:localhost|127\.0\.0\.1|\[::1\])(?::[0-9]+)?", re.I
 
 
 def respond_to(request: Request, failure: Exception) -> Flow[Response]:
-    """Return the response of the author's error handler for ``failure``, or else the plain one."""
+    """Return the response of the author's error handler for ``failure``, or else the plain one.
+
+    An exception on the way there is answered with a plain response; nothing is raised.
+    """
     try:
-        return (yield from _author_response(request, failure))
-    except (HTTPError, Redirect) as error:  # raised by the error handler, or for a malformed Host in a redirect
-        failure = error
-    try:
-        return _plain_response(request, failure)
-    finally:
-        del failure  # its traceback refers to this frame: without this the request would be a cycle
+        response = yield from _chosen_response(request, failure)
+        if isinstance(failure, HTTPError | Redirect):
+            response = keep_pending(request, response)
+        if type(response.body) is FileReference:  # the author's page for this error
+            response = yield from open_file(request, response)
+        if request._answer_stream is None:
+            request._answer_stream = stream_of(response.body)  # to be closed if a hook replaces it
+    except HTTPError as error:  # from opening that file
+        response = error_response(error.status, error.message)
+    except Exception as error:
+        response = internal_error(request, error)
+    request._pending_response = None
+    return response
+
+
+def keep_pending(request: Request, response: Response) -> Response:
+    """Return an error's response with the headers of ``self.response``, except those that describe another body."""
+    if request._pending_response is None:
+        return response
+    pending = PendingResponse()
+    pairs = request._pending_response.headers.pairs
+    pending.headers.pairs = [(name, value) for name, value in pairs if not name.lower().startswith("content-")]
+    return merge_pending(response, pending, keeps_status=True)
 
 
 def plain_answer(request: Request, failure: Exception) -> Response | None:
@@ -61,6 +89,18 @@ def log_failure(request: Request, failure: Exception) -> None:
     """Log an exception with its traceback, and the handler's name."""
     place = f" in {request.route.name}" if request.route is not None else ""
     logger.error("%s failed%s", request.label, place, exc_info=failure)
+
+
+def _chosen_response(request: Request, failure: Exception) -> Flow[Response]:
+    """Return the author's response or, if the error handler raises an ``HTTPError`` or ``Redirect``, the plain one."""
+    try:
+        return (yield from _author_response(request, failure))
+    except (HTTPError, Redirect) as error:  # raised by the error handler, or for a malformed Host in a redirect
+        failure = error
+    try:
+        return _plain_response(request, failure)
+    finally:
+        del failure  # its traceback refers to this frame: without this the request would be a cycle
 
 
 def _author_response(request: Request, failure: Exception) -> Flow[Response]:

@@ -10,20 +10,21 @@ wraps the handler:
 
     app.middlewares.append(timed)
 
-``yield`` gives the ``Response``: of the handler, of an error, or of a hook that answered before the handler. So the
-code after it always runs. A yielded value is an answer: ``yield 401, "no"`` before the handler answers in its place,
-``yield "other"`` after it replaces its answer. In a ``def``, ``return`` does the same.
+``yield`` gives the ``Response`` of the handler, of a redirect, or of a hook that answered before the handler. It raises
+the exception of the handler or of a hook inside, as in ``contextlib.contextmanager``, so ``with engine.begin(): yield``
+does not commit after a failure. A yielded value is an answer: ``yield 401, "no"`` before the handler answers in its
+place, ``yield "other"`` after it replaces its answer. In a ``def``, ``return`` does the same.
 """
 
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Generator, Sequence
+from collections.abc import AsyncGenerator, Awaitable, Callable, Generator, Sequence
 from functools import lru_cache
 from types import AsyncGeneratorType, GeneratorType
 from typing import TYPE_CHECKING, Any, Final, Literal, TypeAlias, TypeGuard
 
-from micropie.errors import ResponseError
+from micropie.errors import Redirect, ResponseError
 from micropie.execution.steps import AWAIT, BLOCK, CallKind, Flow, Step, call, kind_of
 from micropie.flow.errors import respond_to
 from micropie.http.headers import MutableHeaders
@@ -145,36 +146,73 @@ def open_session(request: Request) -> Flow[None]:
         request._loaded_session = yield from request.config.sessions.open(session.id)
 
 
-def run_after(hooks: Sequence[Hook], request: Request, response: Response) -> Flow[Response]:
+def run_after(
+    hooks: Sequence[Hook], request: Request, response: Response | None, failure: Exception | None
+) -> Flow[Response]:
     """Run each hook's part after the handler, the last hook first, and return the response as they change it.
 
-    An exception of a hook becomes a response, which the hooks before it see: each is called once. A generator function
-    that did not run before the handler, because an earlier hook answered, does not run here.
+    Take the handler's response or, if ``response`` is None, its exception as ``failure``. Generator functions get the
+    exception; the response to it is made when the first hook needs it. A ``Redirect`` is an answer and no failure. An
+    exception of a hook is the failure that the hooks before it see: each is called once. A generator function that did
+    not run before the handler, because an earlier hook answered, does not run here.
     """
-    for hook in reversed(hooks):
-        try:
-            if isinstance(hook, GeneratorMiddleware):
-                answer: Any = yield from hook.finish(response)
-                response = response if answer is None else as_response(answer)
-                continue
-            kind = hook.after_kind
-            if kind == _FLOW:
-                answer = hook.after(request, response)
-                if type(answer) is GeneratorType:
-                    answer = yield from answer
-                response = response if answer is None else answer
-            elif kind is not None and kind != _GENERATOR:
-                arguments = request, response.status, response.body, response.headers.pairs
-                if kind is AWAIT:
-                    changes = yield AWAIT, hook.after, arguments
+    raised = traceback = None
+    try:
+        for hook in reversed(hooks):
+            if failure is not None:
+                traceback = failure.__traceback__
+                if isinstance(failure, Redirect):
+                    response, failure = (yield from respond_to(request, failure)), None
+            try:
+                if isinstance(hook, GeneratorMiddleware):
+                    if not hook.has_ended:
+                        response, failure = (yield from _finish_generator(hook, request, response, failure)), None
+                    continue
+                kind = hook.after_kind
+                if kind is None or kind == _GENERATOR:
+                    continue
+                if response is None:
+                    assert failure is not None  # noqa: S101
+                    response = yield from respond_to(request, failure)
+                if kind == _FLOW:
+                    answer = hook.after(request, response)
+                    if type(answer) is GeneratorType:
+                        answer = yield from answer
+                    response = response if answer is None else answer
                 else:
-                    changes = yield from call(kind, hook.after, *arguments)
-                response = response if changes is None else _changed(response, changes, hook.middleware)
-            continue
-        except Exception as error:
-            failure = error
+                    arguments = request, response.status, response.body, response.headers.pairs
+                    if kind is AWAIT:
+                        changes = yield AWAIT, hook.after, arguments
+                    else:
+                        changes = yield from call(kind, hook.after, *arguments)
+                    response = response if changes is None else _changed(response, changes, hook.middleware)
+                continue
+            except Exception as error:
+                raised = error
+            if raised is failure:
+                raised.__traceback__ = traceback  # without the way through the hook, which tells nothing
+            else:
+                response, failure = None, raised
+        if response is None:
+            assert failure is not None  # noqa: S101
+            response = yield from respond_to(request, failure)
+        return response
+    finally:
+        del failure, raised, traceback  # the traceback refers to this frame: without this it would be a cycle
+
+
+def _finish_generator(
+    hook: GeneratorMiddleware, request: Request, response: Response | None, failure: Exception | None
+) -> Flow[Response]:
+    """Run a generator to its end and return the response after it. Raises ``failure`` if the generator lets it pass."""
+    answer = yield from hook.finish(response, failure)
+    if answer is not None:
+        if response is None:  # what the handler set on ``self.response`` was for its own answer
+            request._pending_response = None
+        return as_response(answer)
+    if response is None:
+        assert failure is not None  # noqa: S101
         response = yield from respond_to(request, failure)
-        del failure
     return response
 
 
@@ -195,19 +233,28 @@ def _kind_of(function: Callable[..., Any]) -> CallKind | None:
     return None if function in _UNUSED else kind_of(function)
 
 
-_CHANGES = frozenset({"status_code", "body", "headers"})
+_CHANGES = frozenset({"status", "status_code", "body", "headers"})
 
 
 def _changed(response: Response, changes: object, middleware: object) -> Response:
-    """Apply the dict that a hook returned, and return ``response``. Raises ``ResponseError`` for anything else."""
+    """Apply the dict that a hook returned, and return ``response``. Raises ``ResponseError`` for anything else.
+
+    ``status_code`` is another name of ``status``.
+    """
     if not isinstance(changes, dict) or not changes.keys() <= _CHANGES:
         raise ResponseError(
             f"{type(middleware).__name__} returned {changes!r}: a hook returns None or a dict with "
-            "status_code, body, headers"
+            "status, body, headers"
+        )
+    status: Any = changes.get("status", changes.get("status_code", response.status))
+    if changes.get("status_code", status) != status:
+        raise ResponseError(
+            f"{type(middleware).__name__} returned {changes!r}: status and status_code are two names of one value; "
+            "write status"
         )
     if "body" in changes:
         response.body = changes["body"]
-    response.status = changes.get("status_code", response.status)
+    response.status = status
     if "headers" in changes:
         response.headers = MutableHeaders(changes["headers"])
     return response
@@ -234,20 +281,33 @@ class GeneratorMiddleware:
                 "generator function, def or async def, with one yield in it"
             )
 
-    def go_on(self, value: Response | None) -> Flow[Any]:
-        """Run to the next ``yield``, or to the end. Return the yielded answer, or None to continue."""
+    @property
+    def has_ended(self) -> bool:
+        """Whether it has run to its end."""
+        return has_ended(self._generator)
+
+    def go_on(self, response: Response | None, failure: Exception | None = None) -> Flow[Any]:
+        """Run to the next ``yield``, or to the end. Return the yielded answer, or None to continue.
+
+        The ``yield`` where it waits gives ``response``, or raises ``failure``.
+        """
+        # ``_throw`` and ``_athrow`` empty the list: a driver's frame keeps its last step, and the failure's traceback
+        # refers to that frame.
+        failures = [failure]
         if self._kind is AWAIT:
             try:
-                return (yield (AWAIT, self._generator.asend, (value,)))
+                if failure is None:
+                    return (yield (AWAIT, self._generator.asend, (response,)))
+                return (yield (AWAIT, _athrow, (self._generator, failures)))
             except StopAsyncIteration:
                 return None
-        return (yield from call(self._kind, _send, self._generator, value))
+        if failure is None:
+            return (yield from call(self._kind, _send, self._generator, response))
+        return (yield from call(self._kind, _throw, self._generator, failures))
 
-    def finish(self, response: Response) -> Flow[Any]:
-        """Run from the first ``yield`` to the end. Return the answer that replaces ``response``, or None."""
-        if has_ended(self._generator):
-            return None
-        answer = yield from self.go_on(response)
+    def finish(self, response: Response | None, failure: Exception | None) -> Flow[Any]:
+        """Run from the first ``yield`` to the end. Return the answer that replaces the response, or None."""
+        answer = yield from self.go_on(response, failure)
         step = self.close_step()
         if step is not None:
             yield step
@@ -255,7 +315,7 @@ class GeneratorMiddleware:
 
     def close_step(self) -> Step | None:
         """Return the step that closes the generator, or None if it has run to its end."""
-        if has_ended(self._generator):
+        if self.has_ended:
             return None
         if self._kind is AWAIT:
             return AWAIT, self._generator.aclose, ()
@@ -267,6 +327,17 @@ def _send(generator: Generator[object, Response | None, object], value: Response
         return generator.send(value)
     except StopIteration as end:  # it can't be raised through a thread
         return end.value
+
+
+def _throw(generator: Generator[object, Response | None, object], failures: list[Exception]) -> object:
+    try:
+        return generator.throw(failures.pop())
+    except StopIteration as end:
+        return end.value
+
+
+def _athrow(generator: AsyncGenerator[object, Response | None], failures: list[Exception]) -> Awaitable[object]:
+    return generator.athrow(failures.pop())
 
 
 # -- WebSockets --------------------------------------------------------------------------------------------------------

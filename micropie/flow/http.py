@@ -46,7 +46,7 @@ from micropie.execution.steps import (
     no_function,
 )
 from micropie.files.static import open_file, open_file_nowait
-from micropie.flow.errors import internal_error, plain_answer, respond_to
+from micropie.flow.errors import internal_error, keep_pending, plain_answer
 from micropie.flow.hooks import Hook, open_session, planned_guards, planned_hooks, run_after, run_before
 from micropie.http.forms.receiving import receive_body
 from micropie.http.json import dumps
@@ -59,7 +59,6 @@ from micropie.http.response import (
     VARY_COOKIE,
     Answer,
     FileReference,
-    PendingResponse,
     Response,
     add_vary,
     as_response,
@@ -313,18 +312,28 @@ def _finish_response(request: Request, result: Any, hooks: Sequence[Hook]) -> Fl
 
 
 def _run_after_hooks(
-    request: Request, response: Response, stream: Stream | None, hooks: Sequence[Hook]
+    request: Request, outcome: Response | Exception, stream: Stream | None, hooks: Sequence[Hook]
 ) -> Flow[Answer]:
-    """Run ``after_request`` hooks, then complete the answer. Close the stream if that fails."""
+    """Run ``after_request`` hooks, then complete the answer. Close the stream if that fails.
+
+    ``outcome`` is the handler's response, whose body is ``stream`` if it comes in chunks, or the exception to answer.
+    """
     request._answer_stream = stream
     try:
-        if hooks:
-            body, request._before_head = response.body, ()
-            response = yield from run_after(hooks, request, response)
+        if isinstance(outcome, Response) and not hooks:
+            response = outcome
+        else:
+            request._before_head = ()
+            if isinstance(outcome, Response):
+                body = outcome.body
+                response = yield from run_after(hooks, request, outcome, None)
+            else:
+                body = None
+                response = yield from run_after(hooks, request, None, outcome)
             if type(response.body) is FileReference:
                 response = yield from open_file(request, response)
             if response.body is not body:
-                replaced, stream = stream, stream_of(response.body)
+                replaced, stream = request._answer_stream, stream_of(response.body)
                 request._answer_stream = stream or replaced
                 if replaced is not None and stream is None:  # a stream in its place may read from it
                     yield from replaced.close()
@@ -422,36 +431,18 @@ def fail(request: Request, failure: Exception, hooks: Sequence[Hook] = ()) -> An
         try:
             response = plain_answer(request, failure)
             if response is not None:
-                return encode(
-                    _keep_pending(request, response), None, request.method == "HEAD", request.config.text_type
-                )
+                return encode(keep_pending(request, response), None, request.method == "HEAD", request.config.text_type)
         except Exception:  # noqa: S110 - the flow meets it again and answers it
             pass
     return _fail(request, failure, hooks)
 
 
-def _keep_pending(request: Request, response: Response) -> Response:
-    """Return an error's response with the headers of ``self.response``, except those that describe another body."""
-    if request._pending_response is None:
-        return response
-    pending = PendingResponse()
-    pairs = request._pending_response.headers.pairs
-    pending.headers.pairs = [(name, value) for name, value in pairs if not name.lower().startswith("content-")]
-    return merge_pending(response, pending, keeps_status=True)
-
-
 def _fail(request: Request, failure: Exception, hooks: Sequence[Hook]) -> Flow[Answer]:
     """Return the answer to an exception. An exception on the way there is answered with a plain 500."""
+    if isinstance(failure, ClientDisconnect):
+        hooks, request.broken_off = (), True
     try:
-        response = yield from respond_to(request, failure)
-        if isinstance(failure, HTTPError | Redirect):
-            response = _keep_pending(request, response)
-        request._pending_response = None
-        if type(response.body) is FileReference:  # the author's page for this error
-            response = yield from open_file(request, response)
-        if isinstance(failure, ClientDisconnect):
-            hooks, request.broken_off = (), True
-        return (yield from _run_after_hooks(request, response, stream_of(response.body), hooks))
+        return (yield from _run_after_hooks(request, failure, None, hooks))
     except HTTPError as error:  # a session backend's 503, which is in the log, or from an error page's own stream
         response = error_response(error.status, error.message)
     except Exception as error:

@@ -29,17 +29,17 @@ class HttpMiddleware:
     def before_request(self, request: Request) -> Any:
         """Run before the handler, and also for paths without a handler.
 
-        Return None to continue, or a dict with any of ``status_code`` (200), ``body`` ("") and ``headers`` ((name,
-        value) pairs or a dict). The dict is the answer: no other ``before_request`` and no handler is called.
+        Return None to continue, or a dict with any of ``status`` (200), ``body`` ("") and ``headers`` ((name, value)
+        pairs or a dict). The dict is the answer: no other ``before_request`` and no handler is called.
         """
 
     def after_request(
-        self, request: Request, status_code: int, response_body: Any, extra_headers: list[tuple[str, str]]
+        self, request: Request, status: int, response_body: Any, extra_headers: list[tuple[str, str]]
     ) -> Any:
         """Run with every answer, including errors and early answers, in the reverse order of ``before_request``.
 
         ``response_body`` is the handler's result before it is encoded. ``extra_headers`` may be changed in place.
-        Return a dict to replace any of ``status_code``, ``body`` and ``headers``, or None to change nothing.
+        Return a dict to replace any of ``status``, ``body`` and ``headers``, or None to change nothing.
         """
 
 

@@ -251,14 +251,26 @@ def test_each_hook_is_called_once_even_if_one_raises(make_client: MakeClient, sy
     assert seen == [200, "refuses"]
 
 
-@pytest.mark.parametrize("changes", ["text", 5, (200, "x"), {"status": 200}, {"body": "", "x": 1}, Response("x"), []])
+@pytest.mark.parametrize("changes", ["text", 5, (200, "x"), {"state": 200}, {"body": "", "x": 1}, Response("x"), []])
 @pytest.mark.parametrize("when", ["before", "after"])
 def test_what_a_hook_may_not_return_is_a_500_that_says_so(
     make_client: MakeClient, changes: Any, when: str, caplog: pytest.LogCaptureFixture
 ) -> None:
     app = hooked(before=lambda *_: changes) if when == "before" else hooked(after=lambda *_: changes)
     assert make_client(app).get("/").status_code == 500
-    assert "status_code, body, headers" in caplog.text
+    assert "returns None or a dict with status, body, headers" in caplog.text
+
+
+@pytest.mark.parametrize("when", ["before", "after"])
+@pytest.mark.parametrize("changes", [{"status": 202}, {"status_code": 202}, {"status": 202, "status_code": 202}])
+def test_the_status_has_two_names(make_client: MakeClient, changes: Any, when: str) -> None:
+    app = hooked(before=lambda *_: changes) if when == "before" else hooked(after=lambda *_: changes)
+    assert make_client(app).get("/").status_code == 202
+
+
+def test_two_different_statuses_are_a_500_that_says_so(make_client: MakeClient, caplog: Any) -> None:
+    assert make_client(hooked(after=lambda *_: {"status": 200, "status_code": 202})).get("/").status_code == 500
+    assert "status and status_code are two names of one value; write status" in caplog.text
 
 
 @pytest.mark.parametrize("status", [99, 600, "200", None])

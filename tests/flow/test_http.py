@@ -449,9 +449,28 @@ def no_collector(caplog: pytest.LogCaptureFixture) -> Iterator[None]:
     gc.enable()
 
 
+def _around(request: Any) -> Iterator[None]:
+    try:
+        yield
+    finally:
+        pass
+
+
+async def _async_around(request: Any) -> AsyncIterator[None]:
+    try:
+        yield
+    except HTTPError as error:
+        raise KeyError from error
+
+
+GENERATORS = [_async_around, _around, inline(partial(_around)), _async_around]
+
+
 @every_loop
 @pytest.mark.usefixtures("no_collector")
-@pytest.mark.parametrize("hooks", [NO_HOOKS, ONE_HOOK, BUILT_IN], ids=["", "hooked", "built-in"])
+@pytest.mark.parametrize(
+    "hooks", [NO_HOOKS, ONE_HOOK, BUILT_IN, GENERATORS], ids=["", "hooked", "built-in", "generators"]
+)
 @pytest.mark.parametrize("path", ENDS)
 def test_a_request_is_freed_without_the_cycle_collector(backend: str, path: str, hooks: list[Any]) -> None:
     app = Ends()
@@ -471,7 +490,7 @@ def test_a_request_is_freed_without_the_cycle_collector(backend: str, path: str,
 
 
 @pytest.mark.usefixtures("no_collector")
-@pytest.mark.parametrize("hooks", [NO_HOOKS, BUILT_IN], ids=["", "built-in"])
+@pytest.mark.parametrize("hooks", [NO_HOOKS, BUILT_IN, GENERATORS], ids=["", "built-in", "generators"])
 @pytest.mark.parametrize("path", [path for path in ENDS if path != "async_stream"])
 def test_a_request_is_freed_without_the_cycle_collector_under_wsgi(path: str, hooks: list[Any]) -> None:
     app = Ends()
