@@ -70,14 +70,21 @@ class Async(HttpMiddleware):
 
 def around(request: Any) -> Any:
     add("[")
-    response = yield
+    try:
+        response = yield
+    except Exception:
+        return 500, "failed", {"x-seen": add("]")}
     response.headers.add("x-seen", add("]"))
 
 
 async def async_around(request: Any) -> Any:
     add("{")
-    response = yield
-    response.headers.add("x-seen", add("}"))
+    try:
+        response = yield
+    except Exception:
+        yield 500, "failed", {"x-seen": add("}")}
+    else:
+        response.headers.add("x-seen", add("}"))
 
 
 @pytest.mark.parametrize(
