@@ -1,13 +1,14 @@
 """``EventStream``: a response of server-sent events that goes on for as long as its source, with heart-beats.
 
-A separate task advances the source from beginning to end, and hands over one event at a time. So the wait for an event
-can end early, to send a heart-beat, and nothing is cancelled in the source. It works the same under both protocols,
-because each driver takes the chunks of any async iterator. A sync source runs in a thread.
+A separate task advances the source from beginning to end, and makes a few events ahead of the task that sends them. So
+the wait for an event can end early, to send a heart-beat, and nothing is cancelled in the source. It works the same
+under both protocols, because each driver takes the chunks of any async iterator. A sync source runs in a thread.
 """
 
 from __future__ import annotations
 
 import logging
+from collections import deque
 from collections.abc import AsyncIterable, AsyncIterator, Awaitable, Iterable, Iterator
 from contextlib import AbstractAsyncContextManager, AsyncExitStack
 from functools import partial
@@ -15,7 +16,7 @@ from threading import Lock
 from types import AsyncGeneratorType
 from typing import Any, cast
 
-from anyio import Event, create_task_group, get_cancelled_exc_class, move_on_after
+from anyio import create_task_group, get_cancelled_exc_class, move_on_after
 
 from micropie.errors import ClientDisconnect, is_duration
 from micropie.execution.context import current_shutdown
@@ -24,7 +25,7 @@ from micropie.execution.scoped import ScopedIterator
 from micropie.execution.shutdown import ShutdownSignal, stream_shutdown
 from micropie.execution.steps import no_function
 from micropie.execution.threads import in_thread
-from micropie.execution.wake import WAKERS, ThreadsafeWaker
+from micropie.execution.wake import WAKERS, SingleWaiterEvent, ThreadsafeWaker
 from micropie.http.response import Response
 from micropie.http.sse import CONTENT_TYPE, as_event, comment, stream_headers
 from micropie.http.streams import END, has_ended
@@ -39,6 +40,10 @@ HEAD_WITHIN = 0.1
 # The number of sync sources at a time: each occupies a thread while it is silent. These are not the handlers' threads,
 # of which none might be left.
 SYNC_SOURCES = Threads(500)
+
+# What is made ahead, at most: each change between the two tasks costs as much as several events.
+EVENTS_AHEAD = 16
+BYTES_AHEAD = 65536
 
 _HEART_BEAT = bytes(comment())
 
@@ -142,9 +147,10 @@ class _Feed:
         self._source = source
         self._iterator = ScopedIterator(cast("AsyncIterator[object]", source))
         self._shutdown = ShutdownSignal()
-        self._chunk: Any = None  # the event that waits to be taken
-        self._filled = Event()
-        self._emptied = Event()
+        self._chunks: deque[Any] = deque()  # what waits to be taken; ``END`` after the last event
+        self._size = 0  # bytes of them
+        self._filled = SingleWaiterEvent()
+        self._emptied = SingleWaiterEvent()
         self._is_running = False
         self._is_over = False  # no further event is wanted
         self.failure: BaseException | None = None  # the error that ended the source
@@ -153,27 +159,25 @@ class _Feed:
 
     def end(self, waker: ThreadsafeWaker) -> None:
         """Let ``take`` return ``END``. Called when the server is told to end, in any thread."""
-        self._is_over = True  # before the event is read: ``take`` makes another one, and then reads this
-        waker.wake(self._filled)
+        self._is_over = True
+        waker.call(self._filled.ring)
 
     async def take(self, seconds: float | None) -> Any:
         """Return the next event, None if none comes within ``seconds``, ``END`` after the last one."""
-        if not self._is_over:
+        if not self._chunks and not self._is_over:
+            self._size = 0
+            self._emptied.ring()
             with move_on_after(seconds):
                 await self._filled.wait()
-        if self._is_over or self._chunk is END:
+        if self._is_over:
             return END
-        chunk, self._chunk = self._chunk, None
-        if chunk is not None:
-            self._filled = Event()
-            self._emptied.set()
-        return chunk
+        return self._chunks.popleft() if self._chunks else None
 
     def stop(self) -> None:
         """End ``run``."""
         self._is_over = True
         self._shutdown.end()
-        self._emptied.set()
+        self._emptied.ring()
         if self._is_running:
             self._iterator.cancel()
 
@@ -192,8 +196,8 @@ class _Feed:
             failure = error
         self._is_running = False
         failure = await self._iterator.finish(failure, not has_ended(self._source))
-        self._chunk = END
-        self._filled.set()
+        self._chunks.append(END)
+        self._filled.ring()
         try:
             if isinstance(failure, get_cancelled_exc_class()):
                 raise failure
@@ -212,10 +216,11 @@ class _Feed:
             async for item in source:
                 chunk = bytes(as_event(item))
                 if chunk:
-                    self._emptied = Event()
-                    self._chunk = chunk
-                    self._filled.set()
-                    await self._emptied.wait()
+                    self._chunks.append(chunk)
+                    self._size += len(chunk)
+                    self._filled.ring()
+                    if len(self._chunks) == EVENTS_AHEAD or self._size >= BYTES_AHEAD:
+                        await self._emptied.wait()
                 if self._is_over:
                     return
 
