@@ -52,7 +52,7 @@ def send_rest(stream: Stream, request: ASGIRequest, send: Send) -> Awaitable[Non
     watchers = None if stream.waits else request.watchers
     if watchers is None:
         return _sender_of(stream, request).send_rest(send)
-    watcher = DisconnectWatcher(request, watchers, None)
+    watcher = DisconnectWatcher(request, watchers)
     sending = _send_each(stream.source, send, watcher)
     try:  # by hand: it takes half as long as ``when_it_waits``
         waits_for = sending.send(None)
@@ -83,7 +83,8 @@ async def close_stream(stream: Stream, config: AppConfig) -> None:
 class DisconnectWatcher:
     """Watches for the client's disconnect soon after ``begin``, and cancels ``source`` then.
 
-    ``source`` is None if it never waits. ``allowance``: how many chunks may be sent before the next ``check``.
+    ``source`` is what is being advanced, or None: if it never waits, and while its task does something else, as a
+    cancellation would arrive there. ``allowance``: how many chunks may be sent before the next ``check``.
     """
 
     __slots__ = (
@@ -93,15 +94,15 @@ class DisconnectWatcher:
         "_is_over",
         "_request",
         "_scope",
-        "_source",
         "_watchers",
         "allowance",
+        "source",
     )
 
-    def __init__(self, request: ASGIRequest, watchers: TaskGroup, source: ScopedIterator | None) -> None:
+    def __init__(self, request: ASGIRequest, watchers: TaskGroup) -> None:
         self._request = request
         self._watchers = watchers
-        self._source = source
+        self.source: ScopedIterator | None = None
         self._cancel_timer: Callable[[], object] | None = None  # until ``begin``
         self._scope: CancelScope | None = None  # of the task, once it runs
         self._has_started = self._has_left = self._is_over = False
@@ -145,8 +146,8 @@ class DisconnectWatcher:
                 logger.debug("%s: receive() failed: %r", self._request.label, error)
             self._has_left = True
             self.allowance = 0
-            if self._source is not None and not self._is_over:  # else it is being closed
-                self._source.cancel()
+            if self.source is not None and not self._is_over:  # else it is being closed
+                self.source.cancel()
 
 
 class StreamSender:
@@ -166,17 +167,20 @@ class StreamSender:
         if not stream.is_async:
             stream.source, stream.is_async = _in_threads(stream, request.config), True
         self._source = ScopedIterator(stream.source)
-        self._watcher = DisconnectWatcher(request, watchers, self._source)
+        self._watcher = DisconnectWatcher(request, watchers)
         self._has_entered = False
 
     async def next(self) -> object:
         """Return one chunk."""
         if not self._has_entered:
             await self._enter()
+        self._watcher.source = self._source
         try:
             return await self._source.chunks.__anext__()
         except BaseException as error:
             failure = error
+        finally:
+            self._watcher.source = None
         try:
             raise await self._finish(failure, self._stream.claim_close()) or failure
         finally:
@@ -186,6 +190,7 @@ class StreamSender:
         """Send what follows the first chunk, and close the source."""
         if not self._has_entered:
             await self._enter()
+        self._watcher.source = self._source
         failure: BaseException | None = None
         try:
             await _send_each(self._source.chunks, send, self._watcher)

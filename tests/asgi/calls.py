@@ -140,8 +140,12 @@ with_and_without_lifespan = pytest.mark.parametrize("with_lifespan", [False, Tru
 
 
 async def serve(app: Any, call: Call, path: str, with_lifespan: bool, seconds: float = math.inf) -> None:
-    """Answer one request, and cancel it after so many seconds; the server runs the lifespan, or it does not."""
-    scope = http_scope("GET", path)
+    """Answer one request, and cancel it after so many seconds; the server runs the lifespan, or it does not.
+
+    ``path`` may name another method than GET: ``"HEAD /"``.
+    """
+    method, _, path = path.rpartition(" ")
+    scope = http_scope(method or "GET", path)
     if not with_lifespan:
         with anyio.move_on_after(seconds):
             await app(scope, call.receive, call.send)

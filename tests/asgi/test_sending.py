@@ -14,7 +14,7 @@ import pytest
 from anyio import to_thread
 
 from micropie import App
-from micropie.asgi.streaming import CHUNKS_PER_CHECK
+from micropie.asgi.streaming import CHUNKS_PER_CHECK, WATCH_AFTER
 from micropie.execution.threaded import CHUNKS_AHEAD
 from tests.asgi.calls import Call, Lifespan, every_loop, get, http_scope, piece, run, serve, with_and_without_lifespan
 from tests.support.waiting import PATIENCE
@@ -167,6 +167,52 @@ def test_R63_a_client_that_left_before_the_head(backend: str, kind: str, caplog:
     run(backend, lambda: serve(app, Gone(piece(b"")), f"/{kind}", False))
     assert (app.closed, caplog.records) == (1, [])
     assert app.made <= 2
+
+
+class Listed(AsyncIterator[bytes]):
+    """Chunks of an iterator that is no generator, which can't tell whether it is being advanced."""
+
+    def __init__(self) -> None:
+        self.closed = 0
+
+    async def __anext__(self) -> bytes:
+        await anyio.lowlevel.checkpoint()  # so that the client is watched from the first chunk on
+        return b"x"
+
+    async def aclose(self) -> None:
+        await anyio.lowlevel.checkpoint()
+        self.closed += 1
+
+
+@every_loop
+@pytest.mark.parametrize("method", ["GET", "HEAD"])
+def test_R61_a_client_that_leaves_while_the_head_is_sent_cancels_nothing_else(backend: str, method: str) -> None:
+    chunks = Listed()
+
+    class Listing(App):
+        async def index(self) -> Any:
+            return chunks
+
+    class Slow(Call):
+        """A server that lets the loop go on for a while when it sends the head."""
+
+        async def send(self, message: Any) -> None:
+            await super().send(message)
+            if len(self.sent) == 1:
+                self.leave()
+                await anyio.sleep(5 * WATCH_AFTER)
+
+    app, returned = Listing(), []
+
+    async def observed(scope: Any, receive: Any, send: Any) -> None:
+        await app(scope, receive, send)
+        returned.append(scope["type"])
+
+    call = Slow(piece(b""))
+    run(backend, serve, observed, call, f"{method} /", True)
+    assert returned == ["http", "lifespan"]  # a cancellation from here would end the server under trio
+    assert (chunks.closed, call.sent[0]["status"]) == (1, 200)
+    assert call.is_complete == (method == "HEAD")
 
 
 class Fixed(App):
