@@ -8,7 +8,7 @@ from contextvars import copy_context
 from dataclasses import dataclass, field
 from functools import partial
 from os import PathLike
-from typing import Any, TypeVar
+from typing import Any, TypeVar, Unpack
 from urllib.parse import quote
 
 from micropie.asgi.dispatch import serve as serve_asgi
@@ -35,11 +35,11 @@ from micropie.mounts.prefixes import APP, ASGI, Mount, checked_prefix, kind_of_t
 from micropie.routing.compiler import build_site
 from micropie.routing.config import AppConfig, ErrorHandler, ErrorKey, check_error_key
 from micropie.routing.decorators import Function, make_mark
-from micropie.routing.discovery import is_function, is_method
+from micropie.routing.discovery import is_function, is_method, public_name
 from micropie.routing.guards import REQUIRES
 from micropie.routing.inheritance import AppDefinition
 from micropie.routing.route import RouteMark
-from micropie.routing.settings import Settings
+from micropie.routing.settings import Settings, SettingsKeywords
 from micropie.routing.site import Site
 from micropie.sessions import InMemorySessionBackend, Session, SessionBackend
 from micropie.templates.context import NO_VALUES, names_of, stream
@@ -167,14 +167,15 @@ class App:
         lifespan: Any = None,
         channels: Channels | None = None,
         security: SecurityDefaults | bool | None = None,
-        **settings: Any,
+        **settings: Unpack[SettingsKeywords],
     ) -> None:
+        values: dict[str, Any] = {**settings}
         if isinstance(security, SecurityDefaults):
-            settings = {**security.settings, **settings}
+            values = {**security.settings, **settings}
             self.middlewares[:0] = security.middlewares
         elif security is not None and security is not False:
             raise SetupError(f'security takes SecurityDefaults("example.com"), or False for none, not {security!r}')
-        Settings().overridden(settings)
+        Settings().overridden(values)
         if session_backend is not None:
             methods = (getattr(session_backend, name, None) for name in ("load", "save"))
             if isinstance(session_backend, type) or not all(map(callable, methods)):
@@ -182,7 +183,7 @@ class App:
             self.session_backend = session_backend
         if channels is not None:
             self.channels = channels
-        self._micropie.settings = settings
+        self._micropie.settings = values
         self._micropie.security = security
         self._micropie.lifespan = lifespan_opener(lifespan, self) if lifespan is not None else None
 
@@ -284,7 +285,7 @@ class App:
             ws_middlewares=self.ws_middlewares,
             socket_functions=self._micropie.sockets,
             template_names=names_of(partial(App.url_for, self)),
-            children={name: child._definition(path) for name, child in self._children(ancestors).items()},
+            children={public_name(name): child._definition(path) for name, child in self._children(ancestors).items()},
             mounts=[
                 (mount, mount.target._definition(path) if mount.kind == APP and not mount.isolated else None)
                 for mount in self._micropie.mounts

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
 from contextvars import Context, copy_context
 from functools import lru_cache
-from typing import TYPE_CHECKING, Any, Final, NamedTuple, NoReturn, Protocol, TypeVar
+from typing import TYPE_CHECKING, Any, Final, NamedTuple, NoReturn, Protocol, TypeVar, overload
 from urllib.parse import quote
 
 from micropie.errors import BadRequest, HTTPError, ResponseError
@@ -36,6 +36,8 @@ if TYPE_CHECKING:
     from micropie.sessions import Session
 
 Value = TypeVar("Value")
+# What ``query`` gives if there is no such parameter.
+Default = TypeVar("Default")
 
 _NO_UPLOADS: dict[str, list[UploadFile]] = {}
 
@@ -236,7 +238,13 @@ class Request:
             self._parsed_query = query = parse_query(raw, self.config.limits) if raw else {}
         return query
 
-    def query(self, name: str, default: Any = None) -> Any:
+    @overload
+    def query(self, name: str) -> str | None: ...
+
+    @overload
+    def query(self, name: str, default: Default) -> str | Default: ...
+
+    def query(self, name: str, default: object = None) -> object:
         """Return the first value of ``name`` in the query, or ``default``."""
         values = self.query_params.get(name)
         return values[0] if values else default

@@ -11,6 +11,8 @@ from contextlib import suppress
 from types import FunctionType, MethodType
 from typing import Any
 
+from micropie.errors import SetupError
+
 SOCKET_PREFIX = "ws_"  # begins the names of WebSocket handlers
 
 
@@ -22,7 +24,8 @@ def find_handlers(
     Handlers are the public methods that the author wrote in the bodies of classes, and the functions below a route's
     decorator, also where they are attributes of the instance; with ``explicit`` only the latter. ``framework`` classes,
     the standard library and other people's packages make none without a decorator. Classes' attributes are read from
-    their dictionaries, so no property's getter runs. No function answers both protocols.
+    their dictionaries, so no property's getter runs. No function answers both protocols. Raises ``SetupError`` if two
+    have the same public name.
     """
     found: dict[str, Callable[..., object] | None] = {}
     for cls in reversed(type(instance).__mro__):
@@ -37,7 +40,7 @@ def find_handlers(
     for name, value in vars(instance).items():
         found[name] = value if is_function(value) and _is_marked(value) else None
     found.pop("lifespan", None)
-    return {
+    handlers = {
         name: function
         for name, function in found.items()
         if function is not None
@@ -45,6 +48,18 @@ def find_handlers(
         and not _is_hidden(function)
         and (name.startswith(SOCKET_PREFIX) or hasattr(function, "__micropie_sockets__")) is sockets
     }
+    for name in handlers:
+        if public_name(name) != name and public_name(name) in handlers:
+            raise SetupError(f"{name} and {public_name(name)} have the same public name: rename one of them")
+    return {public_name(name): function for name, function in handlers.items()}
+
+
+def public_name(name: str) -> str:
+    """Return an attribute's name in URLs: ``import_`` is ``import``.
+
+    An underscore at the end keeps a name from being a keyword, or from hiding another one such as ``get`` (PEP 8).
+    """
+    return name.removesuffix("_")
 
 
 _STDLIB = sysconfig.get_path("stdlib")

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field, fields, replace
 from importlib.util import find_spec
 from math import inf
 from os import PathLike
-from typing import Any, TypeGuard
+from typing import Any, TypedDict, TypeGuard
 
 from micropie.errors import SetupError, check, is_count, is_duration
 from micropie.execution.placement import THREAD, checked_placement
@@ -155,6 +155,46 @@ class Settings:
             max_files=self.max_form_files,
             max_data_size=min(self.max_data_size, self.max_body_size),
         )
+
+
+class SettingsKeywords(TypedDict, total=False):
+    """The settings as keywords of ``App``, for type checkers; ``Settings`` explains them."""
+
+    max_body_size: int
+    max_data_size: int
+    body_timeout: float | None
+    body_total_timeout: float | None
+    max_form_field_size: int
+    max_form_fields: int
+    max_form_files: int
+    threads: int
+    thread_queue: int
+    processes: int | None
+    pool: Executor | None
+    pool_timeout: float
+    background_timeout: float
+    methods: Sequence[str]
+    expose: str
+    run_in: str
+    text: str
+    debug: bool
+    session_timeout: int
+    session_id_factory: Callable[[], str] | None
+    session_id_validator: Callable[[str], bool] | None
+    session_cookie: str
+    session_cookie_samesite: str
+    session_cookie_secure: bool | None
+    session_save_on_error: bool
+    websocket_max_size: int
+    websocket_timeout: float | None
+    websocket_send_timeout: float | None
+    websocket_grace: float | None
+    websocket_origins: Sequence[str]
+    portal_backend: str
+    mount_timeout: float | None
+    templates: str | PathLike[str]
+    template_filters: Mapping[str, Callable[..., object]]
+    template_globals: Mapping[str, object]
 
 
 _MERGED = ("template_filters", "template_globals")

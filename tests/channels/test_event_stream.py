@@ -317,7 +317,7 @@ def test_the_source_runs_in_the_request(make_client: MakeClient) -> None:
         async def asynchronous(self) -> Any:
             async def tell() -> AsyncIterator[str]:
                 await checkpoint()
-                yield self.request.query("a")
+                yield self.request.query("a", "")
                 yield self.request.last_event_id or "none"
 
             return EventStream(tell())

@@ -302,12 +302,12 @@ def test_a_first_chunk_that_fails_and_a_close_that_fails_are_a_500(make_client: 
 def test_a_generator_runs_in_the_request(make_client: MakeClient) -> None:
     class Root(App):
         def sync(self) -> Iterator[str]:
-            yield self.request.query("a")
-            yield self.request.query("b")
+            yield self.request.query("a", "")
+            yield self.request.query("b", "")
 
         async def asynchronous(self) -> AsyncIterator[str]:
-            yield self.request.query("a")
-            yield self.request.query("b")
+            yield self.request.query("a", "")
+            yield self.request.query("b", "")
 
     client = make_client(Root())
     for path in ("/sync", "/asynchronous"):

@@ -204,3 +204,47 @@ def test_a_second_reference_to_an_application_is_no_url(make_client: MakeClient)
     client = make_client(Site())
     paths = ["/blog/", "/current/", "/other/", "/other/neighbour/"]
     assert [client.get(path).status_code for path in paths] == [200, 404, 200, 404]
+
+
+class Underscored(App):
+    """Names that are keywords, or that ``App`` or ``micropie`` uses, and decorators below them."""
+
+    def get_(self) -> str:
+        return "get"
+
+    def import_(self, name: str = "all") -> str:
+        return f"import {name}"
+
+    async def ws_echo_(self, ws: Any) -> None:
+        await ws.accept()
+        await ws.send_text("echo")
+
+    @get("/explicit")
+    def explicit(self) -> str:
+        return " ".join([self.url_for("get"), self.url_for("import", "pies"), self.url_for("static.pie")])
+
+
+class Inner(App):
+    def pie(self) -> str:
+        return "inner"
+
+
+def test_an_underscore_at_the_end_is_no_part_of_the_name(make_client: MakeClient) -> None:
+    app = Underscored()
+    app.static_ = Inner()
+    client = make_client(app)
+    assert client.get("/get").text == "get"
+    assert client.get("/get_").status_code == 404
+    assert client.get("/import/pies").text == "import pies"
+    assert client.get("/static/pie").text == "inner"
+    assert client.get("/explicit").text == "/get /import/pies /static/pie"
+
+
+def test_two_methods_of_one_public_name_fail_at_set_up() -> None:
+    class Twice(App):
+        def pie(self) -> None: ...
+
+        def pie_(self) -> None: ...
+
+    with pytest.raises(SetupError, match="pie_ and pie have the same public name"):
+        Twice().compiled()

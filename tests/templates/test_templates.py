@@ -841,4 +841,4 @@ def test_wrong_filters_and_globals_fail_at_construction(name: str, wrong: Any) -
 
 def test_a_filter_that_is_no_function_fails_at_construction() -> None:
     with pytest.raises(SetupError, match=r"template_filters=...\) takes a dict of functions by name"):
-        App(template_filters={"money": "2.00"})
+        App(template_filters={"money": "2.00"})  # type: ignore[dict-item]

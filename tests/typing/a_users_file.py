@@ -1,0 +1,83 @@
+"""An application as a user writes it. ``test_checkers.py`` has mypy and pyright read it, and nothing runs it.
+
+A line that ends with ``# wrong`` must be an error for both, and no other line may be one.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any, assert_type
+
+from micropie import App, HTTPError, Response, get, hidden, post, requires, route
+from micropie.middleware import SecurityDefaults
+from micropie.sessions import Session, SQLiteSessionBackend
+
+
+def signed_in(request: Any) -> bool:
+    return "user" in request.session
+
+
+class Root(App):
+    def index(self, name: str = "World") -> str:
+        return f"Hello, {name}!"
+
+    def get_(self, number: int) -> dict[str, int]:
+        return {"number": number}
+
+    def delete_(self, number: int) -> tuple[int, str]:
+        return 204, ""
+
+    @get("/pies/<number:int>")
+    async def pie(self, number: int) -> Response:
+        if number < 0:
+            raise HTTPError(404, "There is no such pie.")
+        return Response("pie", status=201)
+
+    @post("/pies")
+    @requires(signed_in)
+    def bake(self, filling: str) -> Any:
+        session: Session = self.request.session
+        session["filling"] = filling
+        return self._redirect("/")
+
+    @route("/stream")
+    def stream(self) -> Iterator[str]:
+        yield "a"
+
+    @hidden
+    def helper(self) -> str | None:
+        assert_type(self.request.query("a"), str | None)
+        assert_type(self.request.query("a", "b"), str)
+        assert_type(self.request.query("a", 1), str | int)
+        text: str = self.request.query("a")  # wrong
+        self.response.set_cookie("a", 5)  # wrong
+        self.request.quary("a")  # wrong
+        return text
+
+
+app = Root(
+    debug=True, threads=4, session_backend=SQLiteSessionBackend("sessions.db"), security=SecurityDefaults("example.com")
+)
+App(debgu=True)  # wrong
+App(threads="4")  # wrong
+App(session_backend="sessions.db")  # wrong
+
+
+@app.get("/plain")
+def plain() -> str:
+    return "plain"
+
+
+@app.get(5)  # wrong
+def number() -> str:
+    return "number"
+
+
+@app.error(404)
+def missing(error: HTTPError) -> str:
+    return str(error)
+
+
+@app.error("404")  # wrong
+def also_missing(error: HTTPError) -> str:
+    return str(error)
