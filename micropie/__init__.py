@@ -20,8 +20,10 @@ from micropie.execution.context import request
 from micropie.execution.loop import where
 from micropie.files.static import static_file
 from micropie.http.escaping import escape
+from micropie.http.flash import flash, get_flashed_messages
 from micropie.http.forms import UploadFile
 from micropie.http.headers import Headers, MutableHeaders
+from micropie.http.pagination import Page
 from micropie.http.request import Request, WebSocketRequest
 from micropie.http.response import Response
 from micropie.http.sse import event
@@ -63,6 +65,7 @@ __all__ = [
     "InMemorySessionBackend",
     "MethodNotAllowed",
     "MutableHeaders",
+    "Page",
     "Redirect",
     "Request",
     "Response",
@@ -78,7 +81,9 @@ __all__ = [
     "delete",
     "escape",
     "event",
+    "flash",
     "get",
+    "get_flashed_messages",
     "hidden",
     "inline",
     "max_body_size",

@@ -104,8 +104,8 @@ async def send_streamed(head: Message, stream: Stream, request: ASGIRequest, sen
     except ClientDisconnect:
         request.broken_off = True
         logger.debug("%s: the client left in mid-stream", request.label)
-    except Exception:
-        logger.exception("%s failed after its head was sent: aborted", request.label)
+    except Exception as error:
+        request.log_failure(f"{request.label} failed after its head was sent: aborted", error)
         raise
     finally:
         if stream.is_open and stream.claim_close():

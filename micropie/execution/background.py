@@ -60,7 +60,7 @@ async def run_tasks(request: Request) -> None:
                 (function, arguments), *request._tasks = request._tasks
                 name = getattr(function, "__qualname__", repr(function))
                 label = f"{request.label}: {name}, after the response,"
-                await _run(function, arguments, label)
+                await _run(request, function, arguments, label)
         if scope.cancelled_caught:
             logger.error("%s was given up: background_timeout is %g s", label, seconds)
     finally:
@@ -68,7 +68,7 @@ async def run_tasks(request: Request) -> None:
         request._release()
 
 
-async def _run(function: Callable[..., object], arguments: Sequence[object], label: str) -> None:
+async def _run(request: Request, function: Callable[..., object], arguments: Sequence[object], label: str) -> None:
     try:
         if kind_of(function) in (AWAIT, INLINE):
             result = function(*arguments)
@@ -78,5 +78,5 @@ async def _run(function: Callable[..., object], arguments: Sequence[object], lab
             await result
     except get_cancelled_exc_class():
         raise
-    except BaseException:  # a SystemExit would end the loop, and with it the tasks of other requests
-        logger.exception("%s failed", label)
+    except BaseException as error:  # a SystemExit would end the loop, and with it the tasks of other requests
+        request.log_failure(f"{label} failed", error)

@@ -6,7 +6,6 @@ client on this machine if ``debug`` is on.
 
 from __future__ import annotations
 
-import logging
 import re
 import traceback
 from ipaddress import ip_address
@@ -24,8 +23,6 @@ from micropie.http.response import (
     redirect_response,
 )
 from micropie.http.streams import stream_of
-
-logger = logging.getLogger("micropie")
 
 # The headers that a proxy adds, beside those that begin with "X-Forwarded-".
 _FORWARDING = frozenset({"forwarded", "via", "x-real-ip"})
@@ -88,7 +85,7 @@ def internal_error(request: Request, failure: Exception) -> Response:
 def log_failure(request: Request, failure: Exception) -> None:
     """Log an exception with its traceback, and the handler's name."""
     place = f" in {request.route.name}" if request.route is not None else ""
-    logger.error("%s failed%s", request.label, place, exc_info=failure)
+    request.log_failure(f"{request.label} failed{place}", failure)
 
 
 def _chosen_response(request: Request, failure: Exception) -> Flow[Response]:

@@ -164,7 +164,7 @@ def _close_info_after_failure(request: WebSocketRequest, failure: Exception) -> 
     except Exception as error:  # a header that can't be sent, a redirect to another site
         failure = error
     # The path is logged by its repr: a line break in it must not begin a new line of the log.
-    logger.error("WebSocket %r failed", request.path, exc_info=failure)
+    request.log_failure(f"WebSocket {request.path!r} failed", failure)
     return CloseInfo(FAILED, "", None if is_accepted else _encode(error_response(500, "500 Internal Server Error")))
 
 

@@ -34,6 +34,10 @@ class Selection(NamedTuple):
     stop: int
 
 
+# What an entity-tag may have unescaped between its quotes, of ASCII (section 8.8.3): all but ``"``, and not ``%``.
+TAG_SAFE = "!#$&'()*+,/:;<=>?@[\\]^`{|}~"
+
+
 @lru_cache(maxsize=1024)
 def http_date(seconds: int) -> str:
     """Format seconds since 1970 as an HTTP date, in English under every locale."""
@@ -65,7 +69,7 @@ def select(headers: Mapping[str, str], method: str, etag: str, modified: int, si
         is_current = date is None or modified <= date
     if not is_current:
         raise HTTPError(412, "This is not the version that the request is for.")
-    if _is_known(headers, etag, modified):
+    if is_known(headers, etag, modified):
         return Selection(304, 0, 0)
     # Only GET has ranges (section 14.2).
     wanted = headers.get("range") if method == "GET" else None
@@ -76,8 +80,11 @@ def select(headers: Mapping[str, str], method: str, etag: str, modified: int, si
     return Selection(200, 0, size)
 
 
-def _is_known(headers: Mapping[str, str], etag: str, modified: int) -> bool:
-    """Return whether the client has this version. If-None-Match overrides If-Modified-Since (section 13.1.3)."""
+def is_known(headers: Mapping[str, str], etag: str, modified: float) -> bool:
+    """Return whether the client has this version. If-None-Match overrides If-Modified-Since (section 13.1.3).
+
+    ``etag`` is "", ``modified`` infinite where there is none.
+    """
     known = headers.get("if-none-match")
     if known is not None:
         if known == etag:  # as browsers send it back

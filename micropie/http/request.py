@@ -7,16 +7,20 @@ driver's subclass can fill in. All else is written here, once, so that every val
 
 from __future__ import annotations
 
+import logging
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
 from contextvars import Context, copy_context
+from datetime import UTC, datetime
 from functools import lru_cache
-from typing import TYPE_CHECKING, Any, Final, NamedTuple, NoReturn, Protocol, TypeVar, overload
+from math import inf
+from typing import TYPE_CHECKING, Any, Final, NamedTuple, NoReturn, Protocol, TypeVar, Unpack, overload
 from urllib.parse import quote
 
-from micropie.errors import BadRequest, HTTPError, ResponseError
+from micropie.errors import BadRequest, HTTPError, ResponseError, SetupError
 from micropie.execution.steps import Flow, Step
 from micropie.http.body import UNREAD, Body, FlowIterator
-from micropie.http.cookies import parse_cookies
+from micropie.http.conditional import TAG_SAFE, http_date, is_known
+from micropie.http.cookies import CookieAttributes, parse_cookies
 from micropie.http.forms.data import parse_query
 from micropie.http.forms.multipart import MULTIPART, PartParser, boundary_of
 from micropie.http.forms.parts import ArrivingParts, Parts, PartSource, ReceivedParts
@@ -24,16 +28,20 @@ from micropie.http.forms.uploads import UploadFile
 from micropie.http.headers import MAX_HEADERS, Headers
 from micropie.http.media_types import content_type as parse_content_type
 from micropie.http.media_types import is_json
-from micropie.http.response import PendingResponse, Response
+from micropie.http.negotiation import choose_type
+from micropie.http.response import PendingResponse, Response, add_vary
 from micropie.http.state import State
 from micropie.http.streams import PENDING, Stream
 from micropie.http.types import Environ, Parameters, Scope
-from micropie.http.urls import DOTS_AND_EMPTY, decoded_segment, escaped_path, is_host
+from micropie.http.urls import DOTS_AND_EMPTY, PATH_SAFE, decoded_segment, escaped_path, is_host
 
 if TYPE_CHECKING:
+    from micropie.http.signing import CookieSigner
     from micropie.routing.config import AppConfig
     from micropie.routing.route import Route
     from micropie.sessions import Session
+
+logger = logging.getLogger("micropie")
 
 Value = TypeVar("Value")
 # What ``query`` gives if there is no such parameter.
@@ -42,7 +50,6 @@ Default = TypeVar("Default")
 _NO_UPLOADS: dict[str, list[UploadFile]] = {}
 
 # The characters that a URL's path may have unescaped: RFC 3986, section 3.3.
-_PATH_SAFE = "/:@!$&'()*+,;=~"
 
 _SHORT_BODY = 64 * 1024  # bytes; servers pass on so much in one piece
 
@@ -195,6 +202,30 @@ class Request:
             self._cookies = parse_cookies(self._cookie_header())
         return self._cookies
 
+    def signed_cookie(self, name: str, default: Any = None, max_age: float | None = None) -> Any:
+        """Return the value that ``set_signed_cookie`` gave to the cookie ``name``, or ``default``.
+
+        ``default`` also if it is forged, broken, or was set more than ``max_age`` seconds ago. The client can read the
+        value, and may send an older one. Raises ``SetupError`` without ``App(secret_key=...)``.
+        """
+        signer = self._signer()
+        value = self.cookies.get(name)
+        return default if value is None else signer.load(name, value, default, max_age)
+
+    def set_signed_cookie(self, name: str, value: object, **attributes: Unpack[CookieAttributes]) -> None:
+        """Set a cookie that only this application can make: any value that JSON holds, read by ``signed_cookie``.
+
+        The client can read it. ``attributes`` are those of ``response.set_cookie``; HttpOnly is set unless stated.
+        Raises ``SetupError`` without ``App(secret_key=...)``, ``ValueError`` for a cookie of more than 4096 bytes.
+        """
+        attributes.setdefault("httponly", True)
+        self.response.set_cookie(name, self._signer().dump(name, value), **attributes)
+
+    def _signer(self) -> CookieSigner:
+        if self.config.signer is None:
+            raise SetupError("signed cookies need a key: write App(secret_key=os.environ['SECRET_KEY'])")
+        return self.config.signer
+
     @property
     def last_event_id(self) -> str | None:
         """The id of the last event that an ``EventStream``'s client received before it reconnected, or None."""
@@ -249,6 +280,36 @@ class Request:
         values = self.query_params.get(name)
         return values[0] if values else default
 
+    def accepts(self, *types: str) -> str | None:
+        """Return the one of ``types`` that the client prefers, by its Accept header; None if it takes none of them.
+
+        A type is ``"text/calendar"`` or a short name such as ``"html"`` or ``"json"``. The first one counts where the
+        client has no preference. The answer gets ``Vary: Accept``, so that no cache mixes them up.
+        """
+        if not self._is_head_sent:
+            add_vary(self.response.headers, "Accept")
+        return choose_type(self.headers.get("accept"), types)
+
+    def not_modified(self, etag: str | None = None, modified: datetime | None = None) -> bool:
+        """Return whether the client has this version, and give the answer its validators; then return nothing::
+
+            if self.request.not_modified(etag=str(pie.version)):
+                return None  # a 304 without a body
+
+        ``etag`` is any text that changes with the answer, ``modified`` when it last did; a naive one counts as UTC.
+        Only GET and HEAD can be answered so. RFC 9110, section 13.
+        """
+        headers, tag, seconds = self.response.headers, "", inf
+        if etag is not None:
+            tag = headers["ETag"] = f'"{quote(etag, safe=TAG_SAFE)}"'
+        if modified is not None:
+            seconds = int((modified if modified.tzinfo else modified.replace(tzinfo=UTC)).timestamp())
+            headers["Last-Modified"] = http_date(seconds)
+        is_hit = self.method in ("GET", "HEAD") and is_known(self.headers, tag, seconds)
+        if is_hit:
+            self.response.status = 304
+        return is_hit
+
     # -- where it came from ---------------------------------------------------------------------------------------
 
     # The server knows its peer only. Middleware sets these from the headers of a proxy that it trusts.
@@ -293,7 +354,7 @@ class Request:
     @property
     def url(self) -> str:
         """The absolute URL, built from checked parts, with the query."""
-        path = quote(f"{self.root_path}/{self.path.removeprefix('/')}", safe=_PATH_SAFE)
+        path = quote(f"{self.root_path}/{self.path.removeprefix('/')}", safe=PATH_SAFE)
         query = self.query_string
         return f"{self.scheme}://{self.host}{path}" + (f"?{query}" if query else "")
 
@@ -471,6 +532,16 @@ class Request:
         The path's repr, so that a line end in it does not begin a new line in the log.
         """
         return f"{self.method} {self.path!r} [{self.id}]" if self.id else f"{self.method} {self.path!r}"
+
+    def log_failure(self, sentence: str, failure: BaseException) -> None:
+        """Log an exception that the client does not see, and pass it to ``App(on_error=...)``."""
+        logger.error("%s", sentence, exc_info=failure)
+        report = self.config.settings.on_error
+        if report is not None:
+            try:
+                report(failure)
+            except Exception:
+                logger.exception("on_error failed")
 
     # -- for the flow, mounts and drivers -----------------------------------------------------------------------------
 

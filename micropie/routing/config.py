@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from micropie.execution.pool import Pool
     from micropie.execution.shutdown import ShutdownSignal
     from micropie.http.forms import Limits
+    from micropie.http.signing import CookieSigner
     from micropie.sessions import SessionStore
     from micropie.templates import Templates
 
@@ -75,6 +76,8 @@ class AppConfig:
     """The content type of text, bytes and streams that state none."""
     limits: Limits
     """The limits of a query and a form."""
+    signer: CookieSigner | None
+    """Signs cookies; None without a ``secret_key``."""
     sessions: SessionStore
     middlewares: Iterable[object]
     """All from the outermost application to this one, in a live view: one that is appended later counts.

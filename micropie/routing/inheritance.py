@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from importlib import import_module
+from os import PathLike
 from typing import TYPE_CHECKING
 
 from micropie.errors import SetupError
@@ -22,6 +24,7 @@ from micropie.templates import Directory, Templates
 
 if TYPE_CHECKING:
     from micropie.channels import Channels
+    from micropie.http.signing import CookieSigner
     from micropie.routing.route import RouteMark
 
 
@@ -64,6 +67,7 @@ def root_config(root: AppDefinition, shutdown: ShutdownSignal) -> AppConfig:
         pool_threads=pool_threads,
         text_type=_TEXT_TYPES[settings.text],
         limits=settings.limits(),
+        signer=_signer(settings),
         sessions=_store(root.session_backend, settings, ""),
         middlewares=root.middlewares,
         hook_plans={},
@@ -106,6 +110,7 @@ def child_config(definition: AppDefinition, outer: AppConfig, prefix: str) -> Ap
         pool_threads=pool_threads,
         text_type=_TEXT_TYPES[settings.text],
         limits=settings.limits(),
+        signer=_signer(settings) if "secret_key" in definition.settings else outer.signer,
         sessions=sessions,
         middlewares=Chain(outer.middlewares, definition.middlewares),
         hook_plans={},
@@ -133,6 +138,14 @@ def _pool(settings: Settings) -> tuple[Pool | ExecutorPool, Threads]:
     return pool, Threads(pool.size, settings.thread_queue)
 
 
+def _signer(settings: Settings) -> CookieSigner | None:
+    if settings.secret_key is None:
+        return None
+    signing = import_module("micropie.http.signing")  # itsdangerous may be missing
+    signer: CookieSigner = signing.CookieSigner(settings.secret_key)
+    return signer
+
+
 def _store(backend: SessionBackend, settings: Settings, prefix: str) -> SessionStore:
     return SessionStore(
         backend,
@@ -149,5 +162,7 @@ def _store(backend: SessionBackend, settings: Settings, prefix: str) -> SessionS
 
 def _templates(definition: AppDefinition, settings: Settings, outer: Sequence[Directory]) -> Templates:
     names = {**definition.template_names, **settings.template_globals}
-    directories = [settings.templates, *(directory for directory in outer if directory != settings.templates)]
-    return Templates(directories, settings.template_filters, names, reload=settings.debug)
+    own = [settings.templates] if isinstance(settings.templates, str | PathLike) else list(settings.templates)
+    directories = [*own, *(directory for directory in outer if directory not in own)]
+    filters, setup = settings.template_filters, settings.template_setup
+    return Templates(directories, filters, names, reload=settings.debug, setup=setup)

@@ -71,6 +71,12 @@ class Settings:
     """Where ``def`` handlers run without ``@run_in``: "thread" (default), "loop" if none ever blocks, or "process"."""
     text: str = "html"
     """The type of text, bytes and streams that state none: "html" (default) or "plain", which no browser runs."""
+    secret_key: str | bytes | Sequence[str | bytes] | None = None
+    """Signs the cookies of ``request.set_signed_cookie``: 32 bytes or more, or a list of which the first one signs and
+    all are accepted; None, the default, for none. Needs ``micropie-dual[itsdangerous]``."""
+    on_error: Callable[[BaseException], object] | None = None
+    """Called with each exception that is answered by 500 or breaks an answer off, beside the log: the
+    ``capture_exception`` of an error reporter. It must not wait long. None, the default, for none."""
     debug: bool = False
     """Whether an unhandled exception is answered with its traceback, to clients on this machine only, and changed
     templates are read again; False by default."""
@@ -110,8 +116,12 @@ class Settings:
     mount_timeout: float | None = 60.0
     """Seconds that a mounted ASGI application may take to begin its answer and between two chunks under wsgi, 60 by
     default, None for no limit; then 504. The outermost application's also limits its start and its stop."""
-    templates: str | PathLike[str] = DIRECTORY
-    """The directory of the templates, "templates" by default, relative to the working directory."""
+    templates: str | PathLike[str] | Sequence[str | PathLike[str]] = DIRECTORY
+    """The directory of the templates, "templates" by default, relative to the working directory; or several, of which
+    the first one that has a template counts. ``"package:shop"`` is the directory ``templates`` of that package."""
+    template_setup: Callable[[Any], object] | None = None
+    """Called with each Jinja2 environment that is made, to change it: extensions, ``undefined``, translations. There
+    may be two, one of them for ``await``. None, the default, for none."""
     template_filters: Mapping[str, Callable[..., object]] = field(default_factory=dict)
     """Filters for templates by name, beside Jinja2's own: ``{{ price|money }}``; added to the outer application's."""
     template_globals: Mapping[str, object] = field(default_factory=dict)
@@ -177,6 +187,8 @@ class SettingsKeywords(TypedDict, total=False):
     expose: str
     run_in: str
     text: str
+    secret_key: str | bytes | Sequence[str | bytes] | None
+    on_error: Callable[[BaseException], object] | None
     debug: bool
     session_timeout: int
     session_id_factory: Callable[[], str] | None
@@ -192,7 +204,8 @@ class SettingsKeywords(TypedDict, total=False):
     websocket_origins: Sequence[str]
     portal_backend: str
     mount_timeout: float | None
-    templates: str | PathLike[str]
+    templates: str | PathLike[str] | Sequence[str | PathLike[str]]
+    template_setup: Callable[[Any], object] | None
     template_filters: Mapping[str, Callable[..., object]]
     template_globals: Mapping[str, object]
 
@@ -203,6 +216,10 @@ _MERGED = ("template_filters", "template_globals")
 def _is_namespace(value: object) -> TypeGuard[Mapping[str, object]]:
     """Return whether every key of a mapping is an identifier, which a template can name."""
     return isinstance(value, Mapping) and all(isinstance(name, str) and name.isidentifier() for name in value)
+
+
+def _are_paths(values: object) -> bool:
+    return isinstance(values, list | tuple) and all(isinstance(value, str | PathLike) for value in values)
 
 
 _SIZES = ("max_body_size", "max_data_size", "max_form_field_size", "max_form_fields", "max_form_files", "thread_queue")
@@ -225,7 +242,7 @@ _RULES: tuple[tuple[Sequence[str], Callable[[object], bool], str], ...] = (
     (("pool",), lambda value: value is None or isinstance(value, Executor), "an Executor, or None"),
     (("processes",), lambda value: value is None or is_count(value, least=1), "1 or more, or None"),
     (
-        ("session_id_factory", "session_id_validator"),
+        ("session_id_factory", "session_id_validator", "on_error", "template_setup"),
         lambda value: value is None or callable(value),
         "a function, or None",
     ),
@@ -247,7 +264,11 @@ _RULES: tuple[tuple[Sequence[str], Callable[[object], bool], str], ...] = (
         lambda value: find_spec(str(value)) is not None,
         'an event loop that is installed: pip install "micropie-dual[trio]"',
     ),
-    (("templates",), lambda value: isinstance(value, str | PathLike), "the path of a directory"),
+    (
+        ("templates",),
+        lambda value: isinstance(value, str | PathLike) or (bool(value) and _are_paths(value)),
+        "the path of a directory, or a list of them",
+    ),
     (
         ("template_filters",),
         lambda value: _is_namespace(value) and all(map(callable, value.values())),

@@ -30,7 +30,7 @@ class Templates:
 
     ``directories`` are searched one after the other. They are relative to the working directory at the time when the
     first template is needed. ``names`` are values that every template and macro sees; a rendering's ``context``
-    overrides them. ``reload``: notice changes.
+    overrides them. ``reload``: notice changes. ``setup`` is called with each Jinja2 environment that is made.
 
     Every method raises ``RuntimeError`` if Jinja2 is not installed and ``LookupError`` if there is no such template.
     Errors of Jinja2 and of the template itself are raised unchanged, with the template's line in the traceback.
@@ -43,11 +43,13 @@ class Templates:
         names: Mapping[str, object] | None = None,
         *,
         reload: bool = False,
+        setup: Callable[[Any], object] | None = None,
     ) -> None:
         self.directories = directories
         self._filters = filters or {}
         self._names = names or {}
         self._reload = reload
+        self._setup = setup
 
     def render(self, name: str, context: dict[str, object]) -> str:
         """Render the template ``name``; every value is escaped."""
@@ -90,12 +92,25 @@ class Templates:
         return find if self._reload else lru_cache(maxsize=_SOURCES)(find)
 
     def _open(self, *, is_async: bool) -> Environment:
-        directories = [str(Path(directory).absolute()) for directory in self.directories]
+        directories = [_absolute(directory) for directory in self.directories]
         open_environment = _environment_module().open_environment
         environment: Environment = open_environment(directories, reload=self._reload, is_async=is_async)
         environment.filters.update(self._filters)
         environment.globals.update(self._names)
+        if self._setup is not None:
+            self._setup(environment)
         return environment
+
+
+PACKAGE = "package:"  # begins the name of a package with a directory of templates
+
+
+def _absolute(directory: Directory) -> str:
+    text = str(directory)
+    if not text.startswith(PACKAGE):
+        return str(Path(directory).absolute())
+    package = import_module(text.removeprefix(PACKAGE))
+    return str(Path(next(iter(package.__path__)), DIRECTORY))
 
 
 def _environment_module() -> Any:

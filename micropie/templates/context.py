@@ -13,6 +13,7 @@ from pathlib import Path
 
 from micropie import csrf
 from micropie.execution.context import current, current_request, request
+from micropie.http.flash import get_flashed_messages
 from micropie.templates import DIRECTORY, Templates
 
 NO_VALUES: Mapping[str, object] = {}
@@ -63,6 +64,7 @@ def names_of(url_for: Callable[..., str]) -> dict[str, object]:
         "csrf_token": _CsrfToken(),
         "csrf_input": _CsrfInput(),
         "url_for": url_for,
+        "get_flashed_messages": get_flashed_messages,
     }
 
 

@@ -154,8 +154,8 @@ class _Chunks:
                     chunk = chunk.encode() if chunk.__class__ is str else as_bytes(chunk)  # text: 0.05 µs less
                 if chunk:
                     yield chunk
-        except Exception:
-            logger.exception("%s failed after its head was sent: aborted", self._request.label)
+        except Exception as error:
+            self._request.log_failure(f"{self._request.label} failed after its head was sent: aborted", error)
             raise
         self._is_over = True
 

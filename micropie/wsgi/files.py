@@ -7,14 +7,11 @@ servers read it.
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Callable, Iterable
 
 from micropie.http.request import Request
 from micropie.http.streams import END, FILE_CHUNK, FileRange, Stream
 from micropie.wsgi.request import WSGIRequest
-
-logger = logging.getLogger("micropie")
 
 
 def wrapped_file(stream: Stream, request: WSGIRequest, status: int) -> Iterable[bytes] | None:
@@ -59,7 +56,7 @@ class _FilePart:
     def _aborted(self, error: Exception) -> None:
         """Note and log that the body broke off."""
         self._request.broken_off = True
-        logger.error("%s failed after its head was sent: aborted", self._request.label, exc_info=error)
+        self._request.log_failure(f"{self._request.label} failed after its head was sent: aborted", error)
 
 
 class _WholeFile(_FilePart):

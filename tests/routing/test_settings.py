@@ -49,7 +49,7 @@ FINE += [(name, value) for name in ("background_timeout", "pool_timeout") for va
 FINE += [("pool", None), ("pool", ThreadPoolExecutor(1))]
 FINE += [("processes", value) for value in (None, 1, 64)]
 FINE += [("run_in", "thread"), ("run_in", "loop"), ("run_in", "process")]
-FINE += [("templates", "pages"), ("templates", Path("pages"))]
+FINE += [("templates", "pages"), ("templates", Path("pages")), ("templates", ["pages", Path("more")])]
 
 
 @pytest.mark.parametrize(("name", "value"), FINE)
@@ -68,7 +68,7 @@ WRONG += [(name, value) for name in ("background_timeout", "pool_timeout") for v
 WRONG += [("pool", 4), ("pool", "dask"), ("pool", ThreadPoolExecutor), ("pool", [])]
 WRONG += [("processes", value) for value in (0, -1, 2.5, "2", True)]
 WRONG += [("run_in", value) for value in ("", "Thread", "portal", None, 5, ["loop"])]
-WRONG += [("templates", value) for value in (None, 5, b"templates", ["templates"])]
+WRONG += [("templates", value) for value in (None, 5, b"templates", [], [5])]
 
 
 @pytest.mark.parametrize(("name", "value"), WRONG)

@@ -20,9 +20,9 @@ import pytest
 import micropie.sessions
 from micropie import App, SetupError
 from micropie.execution import redis_client as redisclient
+from micropie.http import signing
 from micropie.sessions import RedisSessionBackend, Session, SignedCookieSessionBackend, SQLiteSessionBackend, sqlite
 from micropie.sessions import redis as rediscache
-from micropie.sessions import signed_cookie as signedcookie
 from tests.conftest import MakeClient
 from tests.support.ports import free_port
 from tests.support.redis_server import redis_server
@@ -162,7 +162,7 @@ def test_R47_a_secret_is_counted_in_bytes() -> None:
 @pytest.mark.parametrize(
     ("module", "name", "make", "extra"),
     [
-        (signedcookie, "itsdangerous", lambda: SignedCookieSessionBackend(LONG), "itsdangerous"),
+        (signing, "itsdangerous", lambda: SignedCookieSessionBackend(LONG), "itsdangerous"),
         (redisclient, "redis", lambda: RedisSessionBackend("redis://localhost"), "redis"),
     ],
 )

@@ -16,6 +16,7 @@ from typing import Any
 import anyio
 import anyio.lowlevel
 import httpx
+import jinja2
 import pytest
 
 from micropie import App, Server, SetupError, template
@@ -307,7 +308,7 @@ def test_outside_of_requests_only_what_is_used_fails(write: WriteTemplates) -> N
 
 
 def app_directory(app: App) -> Path:
-    return Path(app.compiled().config.settings.templates)
+    return Path(str(app.compiled().config.settings.templates))
 
 
 def test_a_stream_outside_of_requests(write: WriteTemplates) -> None:
@@ -842,3 +843,38 @@ def test_wrong_filters_and_globals_fail_at_construction(name: str, wrong: Any) -
 def test_a_filter_that_is_no_function_fails_at_construction() -> None:
     with pytest.raises(SetupError, match=r"template_filters=...\) takes a dict of functions by name"):
         App(template_filters={"money": "2.00"})  # type: ignore[dict-item]
+
+
+# -- Jinja2's environment ------------------------------------------------------------------------------------------------
+
+
+def test_the_environment_is_within_reach(write: WriteTemplates, make_client: MakeClient) -> None:
+    def setup(environment: Any) -> None:
+        environment.add_extension("jinja2.ext.do")
+        environment.tests["round"] = lambda value: value == "pie"
+        environment.undefined = jinja2.StrictUndefined
+
+    source = "{% set found = [] %}{% do found.append(thing is round) %}{{ found }}"
+    directory = write({"page.html": source, "strict.html": "{{ nothing }}"})
+    client = make_client(Pages(directory, {"thing": "pie"}, template_setup=setup))
+    assert client.get("/render_page/page.html").text == "[True]"
+    assert client.get("/render_awaiting/page.html").text == "[True]"
+    assert client.get("/render_page/strict.html").status_code == 500
+
+
+def test_several_directories_and_packages(
+    write: WriteTemplates, make_client: MakeClient, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first = write({"page.html": "first {% include 'part.html' %}"}, "first")
+    second = write({"page.html": "second", "part.html": "{% include 'shared.html' %}"}, "second")
+    write({"shared.html": "from the package"}, "pies_of_a_package/templates")
+    (tmp_path / "pies_of_a_package" / "__init__.py").touch()
+    monkeypatch.syspath_prepend(tmp_path)
+    app = Pages([first, str(second), "package:pies_of_a_package"])  # type: ignore[arg-type]
+    assert make_client(app).get("/render_page/page.html").text == "first from the package"
+
+
+@pytest.mark.parametrize("wrong", [5, [], [5]])
+def test_wrong_directories_fail_at_construction(wrong: Any) -> None:
+    with pytest.raises(SetupError, match=r"templates=.*takes the path of a directory, or a list of them"):
+        App(templates=wrong)

@@ -1,0 +1,33 @@
+"""Messages for the next page: ``flash("Saved.")`` before a redirect, ``get_flashed_messages()`` in the template."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
+
+from micropie.execution.context import current_request
+
+_KEY = "_flashes"
+
+
+def flash(message: object, category: str = "message") -> None:
+    """Keep a message in the session until a page shows it. Its text is kept, and escaped where it is shown.
+
+    ``category`` is for the style sheet: "message", "error", "success". Raises ``LookupError`` outside of a request.
+    """
+    session = current_request().session
+    session[_KEY] = [*session.get(_KEY, ()), [category, str(message)]]
+
+
+def get_flashed_messages(with_categories: bool = False, category_filter: Iterable[str] = ()) -> list[Any]:
+    """Return the messages that no page has shown, and remove them. All calls of one request return the same ones.
+
+    The list has texts, or ``(category, text)`` pairs ``with_categories``. ``category_filter``: these categories only.
+    """
+    request = current_request()
+    if _KEY not in request.state:
+        session = request.session
+        request.state[_KEY] = session.pop(_KEY) if _KEY in session else []
+    wanted = set(category_filter)
+    shown = [(category, text) for category, text in request.state[_KEY] if not wanted or category in wanted]
+    return shown if with_categories else [text for _, text in shown]

@@ -1,0 +1,93 @@
+"""``Page``: one page of a long list, and the links to the others."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Generic, TypeVar
+from urllib.parse import quote, urlencode
+
+from micropie.errors import HTTPError
+from micropie.execution.context import current_request
+from micropie.http.urls import PATH_SAFE
+
+Item = TypeVar("Item")
+
+
+@dataclass(frozen=True, slots=True)
+class Page(Generic[Item]):
+    """One page of a list: ``for pie in page`` in a template, ``page.next_url`` for a link.
+
+        rows = db.execute("SELECT * FROM pies LIMIT 20 OFFSET ?", [(page - 1) * 20]).fetchall()
+        return self.render("pies.html", page=Page(rows, page, size=20, total=count))
+
+    ``items`` are those of this page, ``number`` counts from 1, ``size`` is the most items of a page, ``total`` the
+    number of all items. Raises ``HTTPError`` 404 for a page that does not exist; the first one always does.
+    """
+
+    items: Sequence[Item]
+    number: int
+    size: int
+    total: int
+
+    def __post_init__(self) -> None:
+        if self.size < 1:
+            raise ValueError(f"a page has a size of 1 or more, not {self.size}")
+        if not 1 <= self.number <= max(self.pages, 1):
+            raise HTTPError(404, f"There is no page {self.number}.")
+
+    @classmethod
+    def of(cls, items: Sequence[Item], number: int = 1, size: int = 20) -> Page[Item]:
+        """Return page ``number`` of a list that is whole at hand. Raises ``HTTPError`` 404, see ``Page``."""
+        start = (max(number, 1) - 1) * size
+        return cls(items[start : start + size], number, size, len(items))
+
+    @property
+    def pages(self) -> int:
+        """The number of pages; 0 for an empty list."""
+        return -(-self.total // self.size)
+
+    @property
+    def previous_url(self) -> str | None:
+        """The URL of the page before this one, or None."""
+        return self.url(self.number - 1) if self.number > 1 else None
+
+    @property
+    def next_url(self) -> str | None:
+        """The URL of the page after this one, or None."""
+        return self.url(self.number + 1) if self.number < self.pages else None
+
+    def url(self, number: int, name: str = "page") -> str:
+        """Return the current request's path with its query, in which ``name`` is ``number``."""
+        request = current_request()
+        query = {**request.query_params, name: [str(number)]}
+        path = quote(f"{request.root_path}/{request.path.removeprefix('/')}", safe=PATH_SAFE)
+        return f"{path}?{urlencode(query, doseq=True)}"
+
+    def numbers(self, edge: int = 1, around: int = 2) -> Iterator[int | None]:
+        """Yield the numbers to link to: ``edge`` at either end, ``around`` next to this one, None for a gap."""
+        pages = self.pages
+        begin, near, end = (1, edge), (self.number - around, self.number + around), (pages - edge + 1, pages)
+        spans = [range(max(first, 1), min(last, pages) + 1) for first, last in (begin, near, end)]
+        before = 0
+        for number in sorted({number for span in spans for number in span}):
+            if number > before + 1:
+                yield None
+            yield number
+            before = number
+
+    def link_header(self, name: str = "page") -> str:
+        """Return the value of a Link header for a client of an API, RFC 8288: first, prev, next and last."""
+        last = max(self.pages, 1)
+        numbers = {"first": 1, "prev": self.number - 1, "next": self.number + 1, "last": last}
+        return ", ".join(
+            f'<{self.url(number, name)}>; rel="{relation}"'
+            for relation, number in numbers.items()
+            if 1 <= number <= last
+        )
+
+    def __iter__(self) -> Iterator[Item]:
+        return iter(self.items)
+
+    def __len__(self) -> int:
+        return len(self.items)

@@ -1,0 +1,49 @@
+"""Messages that are kept in the session until a page shows them."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from micropie import App, flash, get_flashed_messages, post, template
+from tests.conftest import MakeClient
+
+PAGE = "{% for category, text in get_flashed_messages(with_categories=true) %}{{ category }}: {{ text }}\n{% endfor %}"
+
+
+class Root(App):
+    @post
+    def save(self) -> Any:
+        flash("Saved <b>.", "success")
+        flash(5)
+        return self._redirect("/page")
+
+    def page(self) -> str:
+        return template(PAGE)
+
+    def twice(self) -> Any:
+        return [get_flashed_messages(), get_flashed_messages(category_filter=["success"]), get_flashed_messages(True)]
+
+
+def test_a_message_is_shown_once_and_escaped(make_client: MakeClient) -> None:
+    client = make_client(Root())
+    assert client.post("/save", follow_redirects=True).text == "success: Saved &lt;b&gt;.\nmessage: 5\n"
+    assert client.get("/page").text == ""
+
+
+def test_every_call_of_a_request_sees_them(make_client: MakeClient) -> None:
+    client = make_client(Root())
+    client.post("/save")
+    expected = [["Saved <b>.", "5"], ["Saved <b>."], [["success", "Saved <b>."], ["message", "5"]]]
+    assert client.get("/twice").json() == expected
+    assert client.get("/twice").json() == [[], [], []]
+
+
+def test_a_page_without_messages_changes_no_session(make_client: MakeClient) -> None:
+    assert "Set-Cookie" not in make_client(Root()).get("/page").headers
+
+
+def test_it_needs_a_request() -> None:
+    with pytest.raises(LookupError, match="there is no current request"):
+        flash("Saved.")

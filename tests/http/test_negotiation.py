@@ -1,0 +1,66 @@
+"""The type that a client prefers: RFC 9110, section 12.5.1."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from micropie import App
+from micropie.http.negotiation import choose_type
+from tests.conftest import MakeClient
+
+BROWSER = "text/html,application/xhtml+xml,application/xml;q=0.9,image/webp,*/*;q=0.8"
+
+CHOICES: list[tuple[str | None, tuple[str, ...], str | None]] = [
+    (None, ("json", "html"), "json"),
+    ("", ("json", "html"), "json"),
+    ("*/*", ("html", "json"), "html"),
+    (BROWSER, ("json", "html"), "html"),
+    (BROWSER, ("json", "xml"), "xml"),
+    (BROWSER, ("json",), "json"),
+    ("application/json", ("html", "json"), "json"),
+    ("application/json", ("html",), None),
+    ("application/*", ("html", "json"), "json"),
+    ("text/*;q=0.3, text/html;q=0.7, */*;q=0.5", ("text", "html", "json"), "html"),
+    ("text/*;q=0.3, text/html;q=0.7, */*;q=0.5", ("text", "json"), "json"),
+    ("text/html;q=0, */*", ("html",), None),
+    ("text/html;q=0, */*", ("html", "text"), "text"),
+    ("TEXT/HTML;Q=0.5, application/json ; q = 0.6", ("html", "json"), "json"),
+    ("text/html;level=1;q=0.2, application/json;q=0.1", ("json", "html"), "html"),
+    ("text/html;q=2, application/json;q=0.1", ("json", "html"), "html"),
+    ("nonsense, ;;, q=1, application/json", ("html", "json"), "json"),
+    ("text/calendar", ("html", "text/calendar"), "text/calendar"),
+    ("text/html, text/html;q=0", ("html",), "html"),
+    (BROWSER, (), None),
+]
+
+
+@pytest.mark.parametrize(("header", "offered", "chosen"), CHOICES)
+def test_the_choice(header: str | None, offered: tuple[str, ...], chosen: str | None) -> None:
+    assert choose_type(header, offered) == chosen
+
+
+def test_a_name_that_is_no_type_says_what_to_write() -> None:
+    with pytest.raises(ValueError, match="'jsn' is no media type: write text/calendar, or one of css, csv"):
+        choose_type(None, ["jsn"])
+
+
+class Root(App):
+    async def pie(self) -> Any:
+        if self.request.accepts("html", "json") == "json":
+            return {"pie": "apple"}
+        return "<p>apple"
+
+    def stream(self) -> Any:
+        yield "a"
+        yield str(self.request.accepts("json"))
+
+
+def test_a_handler_answers_in_the_type_that_the_client_wants(make_client: MakeClient) -> None:
+    client = make_client(Root())
+    page = client.get("/pie", headers={"Accept": BROWSER})
+    document = client.get("/pie", headers={"Accept": "application/json"})
+    assert (page.text, page.headers["Vary"]) == ("<p>apple", "Accept")
+    assert (document.json(), document.headers["Vary"]) == ({"pie": "apple"}, "Accept")
+    assert client.get("/stream").text == "ajson"  # its head has been sent, so Vary can't change

@@ -1,0 +1,52 @@
+"""Answers of handlers that the client has already: ETag and Last-Modified, RFC 9110, section 13."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+
+import pytest
+
+from micropie import App, post
+from tests.conftest import MakeClient
+
+
+class Versioned(App):
+    async def tag(self) -> str | None:
+        return None if self.request.not_modified(etag='pie "ä" 7%') else "pie"
+
+    def date(self, aware: bool = True) -> str | None:
+        modified = datetime(2026, 5, 1, 12, 30, 15, 999, UTC if aware else None)
+        return None if self.request.not_modified(modified=modified) else "pie"
+
+    @post
+    def change(self) -> str:
+        return str(self.request.not_modified(etag="1"))
+
+
+TAG = '"pie %22%C3%A4%22 7%25"'
+
+
+def test_a_handler_answers_304_by_its_tag(make_client: MakeClient) -> None:
+    client = make_client(Versioned())
+    first = client.get("/tag")
+    assert (first.status_code, first.text, first.headers["ETag"]) == (200, "pie", TAG.replace(" ", "%20"))
+    for known in (first.headers["ETag"], f'"other", W/{first.headers["ETag"]}', "*"):
+        again = client.get("/tag", headers={"If-None-Match": known})
+        assert (again.status_code, again.text, again.headers["ETag"]) == (304, "", first.headers["ETag"])
+    assert client.head("/tag", headers={"If-None-Match": "*"}).status_code == 304
+    assert client.get("/tag", headers={"If-None-Match": '"other"'}).status_code == 200
+
+
+@pytest.mark.parametrize("path", ["/date", "/date?aware=false"])
+def test_a_handler_answers_304_by_its_date(make_client: MakeClient, path: str) -> None:
+    client = make_client(Versioned())
+    first = client.get(path)
+    assert (first.text, first.headers["Last-Modified"]) == ("pie", "Fri, 01 May 2026 12:30:15 GMT")
+    assert client.get(path, headers={"If-Modified-Since": first.headers["Last-Modified"]}).status_code == 304
+    assert client.get(path, headers={"If-Modified-Since": "Fri, 01 May 2026 12:30:14 GMT"}).status_code == 200
+    assert client.get(path, headers={"If-None-Match": '"x"'}).status_code == 200
+
+
+def test_only_get_and_head_are_answered_so(make_client: MakeClient) -> None:
+    answer = make_client(Versioned()).post("/change", headers={"If-None-Match": '"1"'})
+    assert (answer.status_code, answer.text, answer.headers["ETag"]) == (200, "False", '"1"')

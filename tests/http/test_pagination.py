@@ -1,0 +1,80 @@
+"""Pages of a list and the links between them."""
+
+from __future__ import annotations
+
+import pytest
+
+from micropie import App, HTTPError, Page
+from tests.conftest import MakeClient
+
+PIES = [f"pie {number}" for number in range(1, 46)]
+
+
+@pytest.mark.parametrize(
+    ("number", "first", "count", "before", "after"),
+    [(1, "pie 1", 20, False, True), (2, "pie 21", 20, True, True), (3, "pie 41", 5, True, False)],
+)
+def test_a_page_of_a_list(number: int, first: str, count: int, before: bool, after: bool) -> None:
+    page = Page.of(PIES, number)
+    assert (next(iter(page)), len(page), page.total, page.pages) == (first, count, 45, 3)
+    assert (page.number > 1, page.number < page.pages) == (before, after)
+
+
+@pytest.mark.parametrize("number", [0, -1, 4])
+def test_a_page_that_does_not_exist_is_404(number: int) -> None:
+    with pytest.raises(HTTPError) as error:
+        Page.of(PIES, number)
+    assert (error.value.status, error.value.message) == (404, f"There is no page {number}.")
+
+
+def test_the_first_page_of_nothing() -> None:
+    page: Page[str] = Page.of([])
+    assert (list(page), page.pages, list(page.numbers())) == ([], 0, [])
+
+
+def test_a_page_without_room_is_the_authors_mistake() -> None:
+    with pytest.raises(ValueError, match="a size of 1 or more, not 0"):
+        Page([], 1, 0, 0)
+
+
+@pytest.mark.parametrize(
+    ("number", "pages", "numbers"),
+    [
+        (1, 1, [1]),
+        (1, 3, [1, 2, 3]),
+        (1, 9, [1, 2, 3, None, 9]),
+        (5, 9, [1, None, 3, 4, 5, 6, 7, None, 9]),
+        (4, 9, [1, 2, 3, 4, 5, 6, None, 9]),
+        (9, 9, [1, None, 7, 8, 9]),
+        (500_000_000, 10**9, [1, None, 499_999_998, 499_999_999, 500_000_000, 500_000_001, 500_000_002, None, 10**9]),
+    ],
+)
+def test_the_numbers_to_link_to(number: int, pages: int, numbers: list[int | None]) -> None:
+    assert list(Page([], number, 1, pages).numbers()) == numbers
+
+
+class Shop(App):
+    def pies(self, page: int = 1, kind: str = "") -> str:
+        shown = Page.of(PIES, page, 20)
+        self.response.headers["Link"] = shown.link_header()
+        return f"{kind} {shown.previous_url} {shown.next_url}"
+
+
+class Root(App):
+    def __init__(self) -> None:
+        super().__init__(text="plain")
+        self.shop = Shop()
+
+
+def test_links_keep_the_path_and_the_rest_of_the_query(make_client: MakeClient) -> None:
+    client = make_client(Root())
+    first = client.get("/shop/pies?kind=a+%26b&kind=c")
+    assert first.text == "a &b None /shop/pies?kind=a+%26b&kind=c&page=2"
+    assert first.headers["Link"] == (
+        '</shop/pies?kind=a+%26b&kind=c&page=1>; rel="first", </shop/pies?kind=a+%26b&kind=c&page=2>; rel="next", '
+        '</shop/pies?kind=a+%26b&kind=c&page=3>; rel="last"'
+    )
+    second = client.get("/shop/pies?page=2")
+    assert second.text == " /shop/pies?page=1 /shop/pies?page=3"
+    assert 'page=1>; rel="prev"' in second.headers["Link"]
+    assert client.get("/shop/pies?page=9").status_code == 404

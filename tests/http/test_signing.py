@@ -1,0 +1,88 @@
+"""Cookies that only the application can make."""
+
+from __future__ import annotations
+
+import time
+from typing import Any
+
+import pytest
+
+from micropie import App, SetupError
+from micropie.http.signing import CookieSigner, Signer
+from tests.conftest import MakeClient
+
+KEY, OLD_KEY = "k" * 32, "o" * 32
+
+
+class Root(App):
+    def set(self) -> str:
+        self.request.set_signed_cookie("pie", {"filling": "äpple", "n": 5}, max_age=60)
+        return "set"
+
+    def read(self, max_age: float | None = None) -> Any:
+        return {"pie": self.request.signed_cookie("pie", "none", max_age), "other": self.request.signed_cookie("other")}
+
+
+def test_a_signed_cookie_comes_back(make_client: MakeClient) -> None:
+    client = make_client(Root(secret_key=KEY))
+    answer = client.get("/set")
+    assert "; Max-Age=60; Path=/; HttpOnly; SameSite=Lax" in answer.headers["Set-Cookie"]
+    assert client.get("/read").json() == {"pie": {"filling": "äpple", "n": 5}, "other": None}
+
+
+@pytest.mark.parametrize(
+    "change", [lambda text: text + "x", lambda text: "x" + text, lambda text: "", lambda text: "a.b"]
+)
+def test_R46_what_was_changed_is_not_taken(make_client: MakeClient, change: Any) -> None:
+    client = make_client(Root(secret_key=KEY))
+    signed = client.get("/set").cookies["pie"]
+    client.cookies.clear()
+    cookie = f"pie={change(signed)}; other={signed}"  # nor is the value of another cookie
+    assert client.get("/read", headers={"Cookie": cookie}).json() == {"pie": "none", "other": None}
+
+
+def test_it_expires(monkeypatch: pytest.MonkeyPatch) -> None:
+    signer = CookieSigner(KEY)
+    text = signer.dump("pie", "apple")
+    assert signer.load("pie", text, None, 60) == "apple"
+    now = time.time()
+    monkeypatch.setattr(time, "time", lambda: now + 62)
+    assert signer.load("pie", text, None, 60) is None
+    assert signer.load("pie", text, None, None) == "apple"
+
+
+def test_keys_can_be_changed() -> None:
+    text = CookieSigner(OLD_KEY).dump("pie", "apple")
+    assert CookieSigner([KEY, OLD_KEY]).load("pie", text, None, None) == "apple"
+    assert CookieSigner([KEY]).load("pie", text, None, None) is None
+
+
+def test_another_spelling_of_the_signature_is_none() -> None:
+    signer = Signer(KEY, "salt", "a test")
+    text = signer.dump(1)
+    changed = next(text[:-1] + letter for letter in "ABCDEFGHIJKLMNOPQRSTUVWXYZ" if letter != text[-1])
+    for candidate in (changed, text + "="):
+        with pytest.raises(ValueError, match=r"Signature|signature"):
+            signer.load(candidate)
+
+
+def test_R47_a_key_that_can_be_guessed_fails_at_set_up() -> None:
+    with pytest.raises(SetupError, match=r"App\(secret_key=...\): a secret has 32 bytes or more"):
+        Root(secret_key="short").compiled()
+
+
+def test_without_a_key_it_says_what_to_write(make_client: MakeClient, caplog: pytest.LogCaptureFixture) -> None:
+    assert make_client(Root()).get("/set").status_code == 500
+    assert "write App(secret_key=os.environ['SECRET_KEY'])" in caplog.text
+
+
+def test_an_inner_application_has_the_outer_ones_key_or_its_own(make_client: MakeClient) -> None:
+    class Outer(App):
+        def __init__(self, inner: App) -> None:
+            super().__init__(secret_key=KEY)
+            self.inner = inner
+
+    shared, own = make_client(Outer(Root())), make_client(Outer(Root(secret_key=OLD_KEY)))
+    cookie = {"Cookie": f"pie={CookieSigner(KEY).dump('pie', 'apple')}"}
+    assert shared.get("/inner/read", headers=cookie).json()["pie"] == "apple"
+    assert own.get("/inner/read", headers=cookie).json()["pie"] == "none"
