@@ -192,7 +192,7 @@ class App:
         attributes = [item for base in cls.__mro__ for item in vars(base).items()]
         methods = {name for name, value in attributes if is_method(value)}
         cls._micropie_class_names = _WATCHED | methods
-        for name in _RESERVED:
+        for name in _RESERVED if "_micropie_is_framework" not in vars(cls) else ():
             value = inspect.getattr_static(cls, name, None)
             if callable(value) and value is not vars(App).get(name):
                 raise SetupError(

@@ -53,7 +53,12 @@ class WSGICall:
     @property
     def is_short(self) -> bool:
         """Whether the answer has at most one chunk, which is complete already."""
-        return isinstance(self._iterable, list | tuple) and len(self._iterable) <= 1
+        return self.is_complete and len(self._iterable) <= 1  # type: ignore[arg-type]
+
+    @property
+    def is_complete(self) -> bool:
+        """Whether all chunks of the answer are there already."""
+        return isinstance(self._iterable, list | tuple)
 
     def next(self) -> bytes:
         """Return the next chunk that is not empty; ``b""`` at the end."""

@@ -1,0 +1,352 @@
+"""``Bottle``: an application's routes, hooks, plugins and errors; and the stack of default applications."""
+
+from __future__ import annotations
+
+import html
+from collections.abc import Callable, Iterable
+from functools import partial, wraps
+from typing import Any
+from urllib.parse import urljoin
+
+from micropie.app import App
+from micropie.compat.bottle.config import ConfigDict
+from micropie.compat.bottle.mounting import wsgi_mount
+from micropie.compat.bottle.native import Carrier
+from micropie.compat.bottle.plugins import JSONPlugin, TemplatePlugin
+from micropie.compat.bottle.requests import request
+from micropie.compat.bottle.responses import HTTPError, HTTPResponse, response
+from micropie.compat.bottle.routing import Route, Router, yieldroutes
+from micropie.compat.bottle.server import load, serve
+from micropie.compat.bottle.state import Switches
+from micropie.mounts.prefixes import ASGI, kind_of_target
+
+_HOOKS = ("before_request", "after_request", "app_reset", "config")
+
+
+class Bottle:
+    """An application: a WSGI and an ASGI application at once, for any server.
+
+    ``native`` is the ``micropie.App`` that carries it: its routes, mounts, WebSockets and middleware stand beside the
+    old ones, and come first.
+    """
+
+    tpl: Any = None
+
+    def __init__(self, catchall: bool = True, autojson: bool = True) -> None:
+        self.native = Carrier(self)
+        vars(self)["__call__"] = vars(self.native)["__call__"]  # by this servers know an ASGI application
+        self.hooks: dict[str, list[Callable[..., Any]]] = {name: [] for name in _HOOKS}
+        self.config = ConfigDict()
+        self.config.meta_set("catchall", "filter", bool)
+        self.config["catchall"] = catchall
+        self.config._listeners.append(partial(self.trigger_hook, "config"))
+        self.routes: list[Route] = []
+        self.router = Router()
+        self.error_handler: dict[int, Callable[[HTTPError], Any]] = {}
+        self.plugins: list[Any] = []
+        self._mounts: list[Bottle] = []
+        if autojson:
+            self.install(JSONPlugin())
+        self.install(TemplatePlugin())
+
+    def __call__(self, scope: Any, receive: Any, send: Any = None) -> Any:
+        """ASGI's ``app(scope, receive, send)`` and WSGI's ``app(environ, start_response)``."""
+        return self.native(scope, receive, send)
+
+    def wsgi(self, environ: dict[str, Any], start_response: Any) -> Iterable[bytes]:
+        """Answer as a WSGI application."""
+        answer: Iterable[bytes] = self.native(environ, start_response)
+        return answer
+
+    def wsgi_shutdown(self) -> None:
+        """See ``App.wsgi_shutdown``."""
+        self.native.wsgi_shutdown()
+
+    @property
+    def catchall(self) -> bool:
+        """Whether an exception of a handler becomes a 500 here. Otherwise micropie answers it."""
+        return bool(self.config["catchall"])
+
+    @catchall.setter
+    def catchall(self, value: bool) -> None:
+        self.config["catchall"] = value
+
+    # -- routes ----------------------------------------------------------------------------------------------------
+
+    def route(
+        self,
+        path: Any = None,
+        method: Any = "GET",
+        callback: Any = None,
+        name: str | None = None,
+        apply: Any = None,
+        skip: Any = None,
+        **config: Any,
+    ) -> Any:
+        """Answer a rule, or several, with the function below. ``app.route(rule, callback=function)`` does the same.
+
+        ``method``: one or several. ``apply``: plugins or decorators for this route. ``skip``: plugins that it does not
+        get, by object, class or name; True for all. ``config``: what plugins find in ``route.config``.
+        """
+        if callable(path):
+            path, callback = None, path
+
+        def register(function: Any) -> Any:
+            function = load(function) if isinstance(function, str) else function
+            for rule in makelist(path) or yieldroutes(function):
+                for verb in makelist(method):
+                    plugins, skipped = makelist(apply), makelist(skip)
+                    self.add_route(Route(self, rule, verb.upper(), function, name, plugins, skipped, **config))
+            return function
+
+        return register(callback) if callback else register
+
+    def get(self, path: Any = None, method: Any = "GET", **options: Any) -> Any:
+        """``route`` for GET."""
+        return self.route(path, method, **options)
+
+    def post(self, path: Any = None, method: Any = "POST", **options: Any) -> Any:
+        """``route`` for POST."""
+        return self.route(path, method, **options)
+
+    def put(self, path: Any = None, method: Any = "PUT", **options: Any) -> Any:
+        """``route`` for PUT."""
+        return self.route(path, method, **options)
+
+    def delete(self, path: Any = None, method: Any = "DELETE", **options: Any) -> Any:
+        """``route`` for DELETE."""
+        return self.route(path, method, **options)
+
+    def patch(self, path: Any = None, method: Any = "PATCH", **options: Any) -> Any:
+        """``route`` for PATCH."""
+        return self.route(path, method, **options)
+
+    def add_route(self, route: Route) -> None:
+        """Add a route, which keeps its ``app``."""
+        self.routes.append(route)
+        self.router.add(route.rule, route.method, route, name=route.name)
+
+    def match(self, environ: dict[str, Any]) -> tuple[Route, dict[str, Any]]:
+        """Return the route of an environ, and its arguments. Raises ``HTTPError`` 400, 404 and 405."""
+        return self.router.match(environ)
+
+    def get_url(self, routename: str, **kargs: Any) -> str:
+        """Return the path of a rule or a named route, below the current request's ``script_name``."""
+        above = request.environ.get("SCRIPT_NAME", "").strip("/") + "/"
+        return str(urljoin(urljoin("/", above), self.router.build(routename, **kargs).lstrip("/")))
+
+    def websocket(self, path: str, *, name: str | None = None) -> Any:
+        """Answer WebSockets at ``path`` with the ``async def`` below: ``self.native.websocket``."""
+        return self.native.websocket(path, name=name)
+
+    def mount(self, prefix: str, app: Any, **options: Any) -> None:
+        """Hand over what is below ``prefix`` to another application.
+
+        A ``Bottle`` gives its routes, and this one's hooks and errors are around them, if the prefix ends with a slash.
+        A ``micropie.App`` or an ASGI application becomes a native mount: no hooks of this application run. Any other is
+        called as WSGI, after ``before_request`` hooks. Raises ``ValueError`` for a prefix without a slash in front.
+        """
+        if not prefix.startswith("/"):
+            raise ValueError("Prefix must start with '/'")
+        if isinstance(app, Bottle):
+            if prefix.endswith("/") and not options and app not in self._mounts and "_mount.app" not in app.config:
+                self._mounts.append(app)
+                app.config.update({"_mount.prefix": prefix, "_mount.app": self})
+                for route in app.routes:
+                    route.rule = prefix + route.rule.lstrip("/")
+                    self.add_route(route)
+                return
+        elif isinstance(app, App) or (not options and _is_asgi(app)):
+            self.native.mount(prefix, app)
+            return
+        wsgi_mount(self, prefix, app, options)
+
+    def merge(self, routes: Any) -> None:
+        """Add the routes of another application, or a list of them."""
+        for route in list(routes.routes if isinstance(routes, Bottle) else routes):
+            self.add_route(route)
+
+    # -- plugins, hooks, errors ----------------------------------------------------------------------------------------
+
+    def install(self, plugin: Any) -> Any:
+        """Put a plugin around every route: a decorator, or an object with ``apply(callback, route)``."""
+        if hasattr(plugin, "setup"):
+            plugin.setup(self)
+        if not callable(plugin) and not hasattr(plugin, "apply"):
+            raise TypeError(f"a plugin is a decorator or has apply(callback, route), not {plugin!r}")
+        self.plugins.append(plugin)
+        self.reset()
+        return plugin
+
+    def uninstall(self, plugin: Any) -> list[Any]:
+        """Remove plugins, by object, class or name; True for all. Return them."""
+        removed = [
+            one
+            for one in reversed(self.plugins)
+            if plugin is True or plugin is one or plugin is type(one) or getattr(one, "name", True) == plugin
+        ]
+        for one in removed:
+            self.plugins.remove(one)
+            if hasattr(one, "close"):
+                one.close()
+        if removed:
+            self.reset()
+        return removed
+
+    def reset(self, route: Any = None) -> None:
+        """Apply the plugins anew: of all routes, of one, or of the one with this index."""
+        chosen = self.routes if route is None else [route if isinstance(route, Route) else self.routes[route]]
+        for one in chosen:
+            one.reset()
+        self.trigger_hook("app_reset")
+
+    def close(self) -> None:
+        """Close the plugins."""
+        for plugin in self.plugins:
+            if hasattr(plugin, "close"):
+                plugin.close()
+
+    def add_hook(self, name: str, func: Callable[..., Any]) -> None:
+        """Call ``func`` at ``before_request``, ``after_request`` (the last one first), ``app_reset`` or ``config``."""
+        if name not in self.hooks:
+            raise ValueError(f"there is no hook {name!r}: there are {', '.join(_HOOKS)}")
+        if name == "after_request":
+            self.hooks[name].insert(0, func)
+        else:
+            self.hooks[name].append(func)
+
+    def remove_hook(self, name: str, func: Callable[..., Any]) -> bool:
+        """Remove a hook. Return whether it was there."""
+        if func not in self.hooks.get(name, ()):
+            return False
+        self.hooks[name].remove(func)
+        return True
+
+    def trigger_hook(self, name: str, *args: Any, **kwargs: Any) -> list[Any]:
+        """Call the hooks of a name, and return what they return."""
+        return [hook(*args, **kwargs) for hook in self.hooks[name][:]]
+
+    def hook(self, name: str) -> Callable[[Any], Any]:
+        """Call the function below at ``name``, see ``add_hook``."""
+
+        def register(function: Any) -> Any:
+            self.add_hook(name, function)
+            return function
+
+        return register
+
+    def error(self, code: int = 500, callback: Any = None) -> Any:
+        """Answer errors of this status with the function below, which takes the ``HTTPError``."""
+
+        def register(function: Any) -> Any:
+            self.error_handler[int(code)] = load(function) if isinstance(function, str) else function
+            return function
+
+        return register(callback) if callback else register
+
+    def default_error_handler(self, res: HTTPError) -> Any:
+        """Return the page of an error without a handler; with ``debug`` it shows the exception."""
+        title = html.escape(f"Error: {res.status_line}")
+        page = (
+            f'<!DOCTYPE html>\n<html lang="en">\n<head><meta charset="utf-8"><title>{title}</title></head>\n'
+            f"<body>\n<h1>{title}</h1>\n<pre>{html.escape(str(res.body or ''))}</pre>\n"
+        )
+        if Switches.debug and res.exception:
+            page += f"<pre>{html.escape(repr(res.exception))}</pre>\n<pre>{html.escape(res.traceback or '')}</pre>\n"
+        return f"{page}</body>\n</html>\n"
+
+    # -- as a program ------------------------------------------------------------------------------------------------
+
+    def run(self, **options: Any) -> None:
+        """Serve this application, see ``run``."""
+        serve(self, **options)
+
+    def __enter__(self) -> Bottle:
+        default_app.push(self)
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        default_app.pop()
+
+
+def _is_asgi(app: Any) -> bool:
+    return kind_of_target(app, None) == ASGI
+
+
+def makelist(data: Any) -> list[Any]:
+    """Return a collection as a list, anything else as a list of one, nothing as ``[]``."""
+    if isinstance(data, tuple | list | set | dict):
+        return list(data)
+    return [data] if data else []
+
+
+class AppStack(list[Bottle]):
+    """The default applications; the last one counts, and is what a call returns."""
+
+    def __call__(self) -> Bottle:
+        return self.default
+
+    @property
+    def default(self) -> Bottle:
+        """The application that module-level decorators add to. Made if there is none."""
+        return self[-1] if self else self.push()
+
+    def push(self, value: Any = None) -> Bottle:
+        """Begin a new default application, ``value`` if that is one."""
+        application = value if isinstance(value, Bottle) else Bottle()
+        self.append(application)
+        return application
+
+    new_app = push
+
+
+default_app = AppStack()
+
+
+def _of_default(method: Callable[..., Any]) -> Callable[..., Any]:
+    """Return a function that calls a method of the default application."""
+
+    @wraps(method)
+    def call(*args: Any, **values: Any) -> Any:
+        return getattr(default_app(), method.__name__)(*args, **values)
+
+    return call
+
+
+route, get, post = _of_default(Bottle.route), _of_default(Bottle.get), _of_default(Bottle.post)
+put, delete, patch = _of_default(Bottle.put), _of_default(Bottle.delete), _of_default(Bottle.patch)
+error, mount, hook = _of_default(Bottle.error), _of_default(Bottle.mount), _of_default(Bottle.hook)
+install, uninstall, url = _of_default(Bottle.install), _of_default(Bottle.uninstall), _of_default(Bottle.get_url)
+
+
+def abort(code: int = 500, text: Any = "Unknown Error.") -> Any:
+    """Answer with an error: raises ``HTTPError``."""
+    raise HTTPError(code, text)
+
+
+def redirect(url: str, code: int | None = None) -> Any:
+    """Send the client to ``url``, which is joined to the request's. What was set on ``response`` is sent along.
+
+    ``code``: by default 303, 302 for HTTP/1.0.
+    """
+    answer = response.copy(HTTPResponse)
+    answer.status = code or (303 if request.get("SERVER_PROTOCOL") != "HTTP/1.0" else 302)
+    answer.body = ""
+    answer.set_header("Location", urljoin(request.url, url))
+    raise answer
+
+
+def auth_basic(check: Callable[[str, str], bool], realm: str = "private", text: str = "Access denied") -> Any:
+    """Let the function below answer if ``check(user, password)`` is true, else ask for a password."""
+
+    def decorator(function: Callable[..., Any]) -> Callable[..., Any]:
+        @wraps(function)
+        def wrapper(*args: Any, **values: Any) -> Any:
+            user, password = request.auth or (None, None)
+            if user is None or not check(user, password or ""):
+                return HTTPError(401, text, **{"WWW-Authenticate": f'Basic realm="{realm}"'})
+            return function(*args, **values)
+
+        return wrapper
+
+    return decorator

@@ -1,0 +1,201 @@
+"""Dictionaries with several values for a key: of queries and forms, of the response's and of the request's headers."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, KeysView, MutableMapping
+from typing import Any
+
+
+class MultiDict(MutableMapping[str, Any]):
+    """Several values for a key. Reading gives the newest one, assigning adds one."""
+
+    def __init__(self, *args: Any, **values: Any) -> None:
+        self.dict: dict[str, list[Any]] = {key: [value] for key, value in dict(*args, **values).items()}
+
+    def __len__(self) -> int:
+        return len(self.dict)
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self.dict)
+
+    def __contains__(self, key: object) -> bool:
+        return key in self.dict
+
+    def __getitem__(self, key: str) -> Any:
+        return self.dict[key][-1]
+
+    def __setitem__(self, key: str, value: Any) -> None:
+        self.append(key, value)
+
+    def __delitem__(self, key: str) -> None:
+        del self.dict[key]
+
+    def keys(self) -> KeysView[str]:
+        """Return the keys, each once."""
+        return self.dict.keys()
+
+    def values(self) -> Any:
+        """Return an iterator over the newest value of each key."""
+        return (values[-1] for values in self.dict.values())
+
+    def items(self) -> Any:
+        """Return an iterator over the keys with their newest values."""
+        return ((key, values[-1]) for key, values in self.dict.items())
+
+    def allitems(self) -> Iterator[tuple[str, Any]]:
+        """Return an iterator over every pair, repeated keys included."""
+        return ((key, value) for key, values in self.dict.items() for value in values)
+
+    iterkeys, itervalues, iteritems, iterallitems = keys, values, items, allitems
+
+    def get(self, key: str, default: Any = None, index: int = -1, type: Callable[[Any], Any] | None = None) -> Any:  # noqa: A002
+        """Return a value of ``key``, the newest by default, converted by ``type``; ``default`` if anything fails."""
+        try:
+            value = self.dict[key][index]
+            return value if type is None else type(value)
+        except Exception:
+            return default
+
+    def append(self, key: str, value: Any) -> None:
+        """Add a value."""
+        self.dict.setdefault(key, []).append(value)
+
+    def replace(self, key: str, value: Any) -> None:
+        """Put one value in the place of all."""
+        self.dict[key] = [value]
+
+    def getall(self, key: str) -> list[Any]:
+        """Return every value of ``key``, ``[]`` if there is none."""
+        return self.dict.get(key) or []
+
+    getone, getlist = get, getall
+
+
+class FormsDict(MultiDict):
+    """The fields of a query or a form, also as attributes. A missing attribute is "".
+
+    All text is UTF-8 already, so ``getunicode`` and ``decode`` are here only for programs that call them.
+    """
+
+    input_encoding = "utf8"
+
+    def decode(self, encoding: str | None = None) -> FormsDict:
+        """Return a copy, read in another ``encoding`` if one is given. Raises ``UnicodeError``."""
+        copy = FormsDict()
+        for key, value in self.allitems():
+            copy.append(_recoded(key, encoding), _recoded(value, encoding))
+        return copy
+
+    def getunicode(self, name: str, default: Any = None, encoding: str | None = None) -> Any:
+        """Return the newest value of ``name``, or ``default``."""
+        try:
+            return _recoded(self[name], encoding)
+        except (KeyError, UnicodeError):
+            return default
+
+    def __getattr__(self, name: str) -> Any:
+        if name.startswith("__") and name.endswith("__"):  # asked for by copy and pickle
+            raise AttributeError(name)
+        return self.getunicode(name, default="")
+
+
+def _recoded(value: Any, encoding: str | None) -> Any:
+    if not isinstance(value, str) or encoding is None or encoding.lower().replace("-", "") == "utf8":
+        return value
+    return value.encode().decode(encoding)
+
+
+def header_name(name: str) -> str:
+    """Return the name of a header as it is stored: ``Content-Type``. Raises ``ValueError`` for control characters."""
+    if "\n" in name or "\r" in name or "\0" in name:
+        raise ValueError(f"the name of a header has a control character: {name!r}")
+    return name.title().replace("_", "-")
+
+
+def header_value(value: object) -> str:
+    """Return the value of a header as text. Raises ``ValueError`` for control characters."""
+    text = value.decode() if isinstance(value, bytes) else "" if value is None else str(value)
+    if "\n" in text or "\r" in text or "\0" in text:
+        raise ValueError(f"the value of a header has a control character: {text!r}")
+    return text
+
+
+class HeaderDict(MultiDict):
+    """The headers of a response or of an uploaded file. Assigning replaces, ``append`` repeats."""
+
+    def __init__(self, *args: Any, **values: Any) -> None:
+        self.dict = {}
+        self.update(*args, **values)
+
+    def __contains__(self, key: object) -> bool:
+        return isinstance(key, str) and header_name(key) in self.dict
+
+    def __getitem__(self, key: str) -> Any:
+        return self.dict[header_name(key)][-1]
+
+    def __setitem__(self, key: str, value: Any) -> None:
+        self.replace(key, value)
+
+    def __delitem__(self, key: str) -> None:
+        del self.dict[header_name(key)]
+
+    def get(self, key: str, default: Any = None, index: int = -1, type: Callable[[Any], Any] | None = None) -> Any:  # noqa: A002
+        """See ``MultiDict.get``."""
+        return super().get(header_name(key), default, index, type)
+
+    def append(self, key: str, value: Any) -> None:
+        """Add a value beside the others."""
+        self.dict.setdefault(header_name(key), []).append(header_value(value))
+
+    def replace(self, key: str, value: Any) -> None:
+        """Put one value in the place of all."""
+        self.dict[header_name(key)] = [header_value(value)]
+
+    def getall(self, key: str) -> list[Any]:
+        """Return every value of ``key``."""
+        return self.dict.get(header_name(key)) or []
+
+    def filter(self, names: list[str]) -> None:
+        """Remove the headers of these names."""
+        for name in names:
+            self.dict.pop(header_name(name), None)
+
+
+class WSGIHeaderDict(MutableMapping[str, str]):
+    """The request's headers: a read-only view of a WSGI environ."""
+
+    cgikeys = ("CONTENT_TYPE", "CONTENT_LENGTH")
+
+    def __init__(self, environ: dict[str, Any]) -> None:
+        self.environ = environ
+
+    def _key(self, name: str) -> str:
+        key = name.replace("-", "_").upper()
+        return key if key in self.cgikeys else f"HTTP_{key}"
+
+    def raw(self, key: str, default: Any = None) -> Any:
+        """Return the value as it is in the environ."""
+        return self.environ.get(self._key(key), default)
+
+    def __getitem__(self, key: str) -> str:
+        value: str = self.environ[self._key(key)]
+        return value if value.isascii() else value.encode("latin-1").decode()
+
+    def __setitem__(self, key: str, value: object) -> None:
+        raise TypeError("the request's headers are read-only")
+
+    def __delitem__(self, key: str) -> None:
+        raise TypeError("the request's headers are read-only")
+
+    def __iter__(self) -> Iterator[str]:
+        for key in self.environ:
+            if key.startswith("HTTP_"):
+                yield header_name(key[5:])
+            elif key in self.cgikeys:
+                yield header_name(key)
+
+    def __len__(self) -> int:
+        return sum(1 for _ in self)
+
+    def __contains__(self, key: object) -> bool:
+        return isinstance(key, str) and self._key(key) in self.environ

@@ -1,0 +1,285 @@
+"""One request through an application: hooks, the handler, plugins, errors; then micropie's response.
+
+``run`` is a generator that yields what an ``async def`` handler makes, to be awaited, and is sent its result. A ``def``
+handler's exchange ends without a ``yield``, in one thread.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Awaitable, Callable, Generator, Iterator
+from functools import lru_cache, partial
+from inspect import isawaitable
+from io import BufferedReader, BytesIO
+from traceback import format_exc
+from typing import Any, Protocol, TypeAlias
+
+from micropie.compat.bottle.files import SMALL, ServedFile
+from micropie.compat.bottle.plugins import as_json
+from micropie.compat.bottle.responses import HTML, BaseResponse, HTTPError, HTTPResponse
+from micropie.compat.bottle.routing import Route, Router
+from micropie.errors import ClientDisconnect, Redirect
+from micropie.errors import HTTPError as NativeError
+from micropie.http.request import Request
+from micropie.http.response import GivenStatus, Response
+from micropie.http.streams import FileRange
+from micropie.mounts.prefixes import MountedPath
+from micropie.mounts.wsgi_call import RawBody
+from micropie.mounts.wsgi_in_asgi import environ_of
+
+logger = logging.getLogger("micropie")
+
+# What the router found for a request, or its refusal; None if the hooks run before the search.
+Found: TypeAlias = tuple[Route, dict[str, Any]] | HTTPError | None
+
+# What micropie's flow answers by itself.
+_PASSED_ON = (NativeError, Redirect, ClientDisconnect)
+
+_OK = GivenStatus(200)
+_OK.reason = "OK"
+
+
+class Application(Protocol):
+    """What an exchange asks of its application."""
+
+    hooks: dict[str, list[Callable[..., Any]]]
+    router: Router
+    error_handler: dict[int, Callable[[HTTPError], Any]]
+
+    @property
+    def catchall(self) -> bool:
+        """Whether an exception of a handler becomes a 500 here. Otherwise micropie answers it."""
+
+    def default_error_handler(self, res: HTTPError) -> Any:
+        """Return the page of an error without a handler."""
+
+
+class Exchange:
+    """A request and its response. The environ and the response are made when they are first needed."""
+
+    __slots__ = ("_environ", "_response", "app", "arguments", "native", "route")
+
+    def __init__(self, app: Application, native: Request) -> None:
+        self.app = app
+        self.native = native
+        self.route: Route | None = None
+        self.arguments: dict[str, Any] = {}
+        self._environ: dict[str, Any] | None = None
+        self._response: BaseResponse | None = None
+        vars(native)["_bottle"] = self
+
+    @property
+    def response(self) -> BaseResponse:
+        """Where ``response`` keeps what handlers set."""
+        if self._response is None:
+            self._response = BaseResponse()
+        return self._response
+
+    @response.setter
+    def response(self, response: BaseResponse) -> None:
+        self._response = response
+
+    @property
+    def environ(self) -> dict[str, Any]:
+        """The request's environ."""
+        if self._environ is None:
+            self._environ = environ = _environ_of(self.native)
+            environ["bottle.app"] = self.app
+            environ["micropie.request"] = self.native
+            self._note_route()
+        return self._environ
+
+    @environ.setter
+    def environ(self, environ: dict[str, Any]) -> None:
+        self._environ = environ
+
+    def lead_to(self, route: Route, arguments: dict[str, Any]) -> None:
+        """Set the route that answers."""
+        self.route, self.arguments = route, arguments
+        if self._environ is not None:
+            self._note_route()
+
+    def _note_route(self) -> None:
+        if self._environ is not None and self.route is not None:
+            self._environ["bottle.route"] = self._environ["route.handle"] = self.route
+            self._environ["route.url_args"] = self.arguments
+
+
+def path_of(request: Request) -> str:
+    """Return the path of a request as rules see it: decoded, with slashes as they came."""
+    if request._literal_path is not None:
+        return request._literal_path
+    if request.environ is not None:
+        return _decoded(request.environ.get("PATH_INFO", "")) or "/"
+    return _decoded(MountedPath("", request.raw_path).path_info) or "/"
+
+
+def _decoded(latin1: str) -> str:
+    return latin1 if latin1.isascii() else latin1.encode("latin-1").decode("utf-8", "ignore")
+
+
+def _environ_of(native: Request) -> dict[str, Any]:
+    """Return an environ of a handler's own, with the scheme, host and client that middleware has set."""
+    received = native._body_so_far()
+    if native.environ is None:
+        body = BufferedReader(RawBody(partial(next, native.chunks(), b""))) if received is None else BytesIO(received)
+        environ = environ_of(native, MountedPath(native.root_path, native.raw_path), body)  # type: ignore[arg-type]
+    else:
+        environ = {**native.environ, "wsgi.url_scheme": native.scheme}
+        if native._host is not None:
+            environ["HTTP_HOST"] = native._host
+        if native._client is not None:
+            environ["REMOTE_ADDR"] = native._client.host
+        if received is not None:
+            environ["wsgi.input"] = BytesIO(received)
+    environ["bottle.raw_path"] = path = environ.get("PATH_INFO", "")
+    environ["PATH_INFO"] = _decoded(path)
+    return environ
+
+
+def run(exchange: Exchange, found: Found) -> Generator[Awaitable[Any], Any, Response]:
+    """Answer one request. Raises what micropie's flow is to answer, and everything if ``catchall`` is off."""
+    app = exchange.app
+    out: Any = None
+    try:
+        dumps = None
+        try:
+            for hook in app.hooks["before_request"][:]:
+                hook()
+            if found is None:
+                found = app.router.match(exchange.environ)
+            elif isinstance(found, HTTPError):
+                raise found
+            route, arguments = found
+            exchange.lead_to(route, arguments)
+            call, dumps = route.call, route.json_dumps
+            out = call(**arguments)
+            if type(out) is not str:
+                while isawaitable(out):
+                    out = yield out
+                out = out if dumps is None else as_json(out, dumps)
+        except HTTPResponse as answer:
+            out = answer if dumps is None else as_json(answer, dumps)
+        finally:
+            if isinstance(out, HTTPResponse):
+                out.apply(exchange.response)
+            try:
+                for hook in app.hooks["after_request"][:]:
+                    hook()
+            except HTTPResponse as answer:
+                out = answer
+                out.apply(exchange.response)
+    except _PASSED_ON:
+        raise
+    except Exception as error:
+        if not app.catchall:
+            raise
+        out = _failed(exchange, "Internal Server Error", error)
+    return to_response(exchange, out)
+
+
+def _failed(exchange: Exchange, text: str, error: Exception) -> HTTPError:
+    logger.error("%s failed", exchange.native.label, exc_info=error)
+    return HTTPError(500, text, error, format_exc())
+
+
+def to_response(exchange: Exchange, out: Any) -> Response:
+    """Return micropie's response for a handler's result, and for what the handler set on ``response``."""
+    while True:
+        if type(out) is str and exchange._response is None:
+            return Response(out.encode(), _OK, [("Content-Type", HTML)], "")
+        if not out and not hasattr(out, "__aiter__"):
+            return _native(exchange, b"")
+        if isinstance(out, tuple | list) and isinstance(out[0], bytes | str):
+            out = type(out[0])().join(out)
+        if isinstance(out, str):
+            return _native(exchange, out.encode(exchange.response.charset))
+        if isinstance(out, bytes):
+            return _native(exchange, out)
+        if isinstance(out, HTTPResponse):
+            out.apply(exchange.response)
+            if isinstance(out, HTTPError):
+                app = exchange.app
+                out = app.error_handler.get(out.status_code, app.default_error_handler)(out)
+            else:
+                out = out.body
+        elif isinstance(out, ServedFile):
+            return _native(exchange, _file_body(exchange, out))
+        elif hasattr(out, "read") or hasattr(out, "__aiter__"):
+            return _native(exchange, out)
+        else:
+            out = _peeked(exchange, out)
+            if isinstance(out, _Chunks):
+                return _native(exchange, out)
+
+
+def _native(exchange: Exchange, body: Any) -> Response:
+    response = exchange.response
+    if not body and exchange.native.method == "HEAD" and "Content-Length" in response:
+        body = FileRange(None, "", 0, 0, response.content_length)  # states the length of what GET gets
+    return Response(body, _status_of(response.status_line), response.headerlist, "")
+
+
+@lru_cache(maxsize=256)
+def _status_of(line: str) -> GivenStatus:
+    number, _, reason = line.partition(" ")
+    status = GivenStatus(number)
+    status.reason = reason.encode().decode("latin-1")
+    return status
+
+
+def _file_body(exchange: Exchange, file: ServedFile) -> Any:
+    """Return what is sent of a file: its bytes if they are few. A longer one is closed with the request."""
+    if file.length <= SMALL:
+        with file:
+            return file.read(file.length)
+    start = file.tell()
+    part = FileRange(file, str(file.name), start + file.length, start, file.length)
+    exchange.native.on_close(file.close)
+    part.read_ahead()
+    return part
+
+
+class _Chunks(Iterator[Any]):
+    """What an iterable gives, from its first piece that is not empty. Text is encoded as the response says."""
+
+    def __init__(
+        self, first: Any, rest: Iterator[Any], charset: str | None, close: Callable[[], object] | None
+    ) -> None:
+        self._first = first
+        self._rest = rest
+        self._charset = charset
+        self._close = close
+
+    def __next__(self) -> Any:
+        chunk, self._first = self._first or next(self._rest), None
+        return chunk if self._charset is None else chunk.encode(self._charset)
+
+    def close(self) -> None:
+        if self._close is not None:
+            self._close()
+
+
+def _peeked(exchange: Exchange, out: Any) -> Any:
+    """Return an iterable's chunks; its answer if it raises one before the first; "" if it is empty."""
+    try:
+        rest = iter(out)
+        first = next(rest)
+        while not first:
+            first = next(rest)
+    except StopIteration:
+        return ""
+    except HTTPResponse as answer:
+        return answer
+    except _PASSED_ON:
+        raise
+    except Exception as error:
+        if not exchange.app.catchall:
+            raise
+        return _failed(exchange, "Unhandled exception", error)
+    if isinstance(first, HTTPResponse):
+        return first
+    if not isinstance(first, bytes | str):
+        return HTTPError(500, f"Unsupported response type: {type(first)}")
+    charset = exchange.response.charset if isinstance(first, str) else None
+    return _Chunks(first, rest, charset, getattr(out, "close", None))

@@ -1,0 +1,118 @@
+"""``static_file``: a file below a directory, with its type, its date, its entity tag and ranges."""
+
+from __future__ import annotations
+
+import hashlib
+import mimetypes
+import os
+from collections.abc import Iterator
+from io import FileIO
+from typing import Any
+
+from micropie.compat.bottle.requests import request
+from micropie.compat.bottle.responses import HTTPError, HTTPResponse, http_date, parse_date
+
+SMALL = 256 * 1024  # bytes; what is not longer is read at once
+
+
+class ServedFile(FileIO):
+    """An open file of which ``length`` bytes are sent, from where it stands."""
+
+    length = 0
+
+
+def static_file(
+    filename: str,
+    root: str | os.PathLike[str],
+    mimetype: bool | str = True,
+    download: bool | str = False,
+    charset: str = "UTF-8",
+    etag: str | bool | None = None,
+    headers: dict[str, Any] | None = None,
+) -> HTTPResponse:
+    """Return the file ``filename`` below ``root``: ``return static_file(name, root="static")``.
+
+    403 for what is not below ``root`` or can't be read, 404 for what is not there, 304 and 206 as the request asks.
+    ``mimetype``: by default that of the name's extension. ``download``: True or a name makes browsers save the file.
+    ``charset``: of text. ``etag``: an entity tag, False for none. ``headers``: more of them.
+    """
+    base = os.path.join(os.path.abspath(root), "")
+    path = os.path.abspath(os.path.join(base, filename.strip("/\\")))
+    if not path.startswith(base):
+        return HTTPError(403, "Access denied.")
+    if not os.path.isfile(path):
+        return HTTPError(404, "File does not exist.")
+    if not os.access(path, os.R_OK):
+        return HTTPError(403, "You do not have permission to access this file.")
+    facts = os.stat(path)
+    sent: dict[str, Any] = {**(headers or {}), "Last-Modified": http_date(facts.st_mtime)}
+    media_type = _type_of(download if isinstance(download, str) else path) if mimetype is True else mimetype
+    if media_type:
+        sent["Content-Type"] = _with_charset(media_type, charset)
+    if download:
+        name = os.path.basename(path) if download is True else download
+        sent["Content-Disposition"] = 'attachment; filename="{}"'.format(name.replace('"', ""))
+    tag = _tag_of(path, facts) if etag is None or etag is True else etag
+    if tag:
+        sent["ETag"] = tag if tag.startswith(('"', 'W/"')) else f'"{tag}"'
+    if _is_known(sent.get("ETag"), int(facts.st_mtime)):
+        return HTTPResponse(status=304, **sent)
+    sent["Accept-Ranges"] = "bytes"
+    start, end, status = 0, facts.st_size, None
+    asked = request.environ.get("HTTP_RANGE")
+    if asked:
+        start, end = next(parse_range_header(asked, facts.st_size), (0, 0))
+        if end == 0:
+            return HTTPError(416, "Requested Range Not Satisfiable")
+        status = 206
+        sent["Content-Range"] = f"bytes {start}-{end - 1}/{facts.st_size}"
+    sent["Content-Length"] = str(end - start)
+    if request.method == "HEAD":
+        return HTTPResponse("", status, **sent)
+    file = ServedFile(path, "rb")
+    file.seek(start)
+    file.length = end - start
+    return HTTPResponse(file, status, **sent)
+
+
+def _with_charset(media_type: str, charset: str) -> str:
+    is_text = media_type.startswith("text/") or media_type == "application/javascript"
+    return f"{media_type}; charset={charset}" if charset and is_text and "charset=" not in media_type else media_type
+
+
+def _tag_of(path: str, facts: os.stat_result) -> str:
+    known = f"{facts.st_dev}:{facts.st_ino}:{facts.st_mtime_ns}:{facts.st_size}:{path}"
+    return hashlib.sha1(known.encode("utf-8", "surrogateescape"), usedforsecurity=False).hexdigest()
+
+
+def _type_of(name: str) -> str | None:
+    media_type, coding = mimetypes.guess_type(name)
+    if coding is None:
+        return media_type
+    return "application/gzip" if coding == "gzip" else f"application/x-{coding}"
+
+
+def _is_known(etag: str | None, modified: int) -> bool:
+    """Return whether the client's copy is up to date: by its entity tags if it states any, else by its date."""
+    tags = request.environ.get("HTTP_IF_NONE_MATCH")
+    if tags and etag:
+        known = {tag.strip().removeprefix("W/").strip('"') for tag in tags.split(",")}
+        return "*" in known or etag.removeprefix("W/").strip('"') in known
+    since = parse_date(request.environ.get("HTTP_IF_MODIFIED_SINCE", "").partition(";")[0].strip())
+    return since is not None and since >= modified
+
+
+def parse_range_header(header: str, maxlen: int = 0) -> Iterator[tuple[int, int]]:
+    """Yield the ranges of a Range header that a file of ``maxlen`` bytes has: (first byte, byte after the last)."""
+    unit, _, ranges = header.partition("=")
+    for text in ranges.split(",") if unit == "bytes" else ():
+        first, dash, last = (part.strip() for part in text.partition("-"))
+        try:
+            if not first:
+                start, end = max(0, maxlen - int(last)), maxlen
+            else:
+                start, end = int(first), min(int(last) + 1, maxlen) if last else maxlen
+        except ValueError:
+            continue
+        if dash and 0 <= start < end <= maxlen:
+            yield start, end

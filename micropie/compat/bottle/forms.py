@@ -1,0 +1,129 @@
+"""The request's query and form, and its uploaded files."""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import IO, Any
+from unicodedata import normalize
+from urllib.parse import unquote_to_bytes
+
+from micropie.compat.bottle.dicts import FormsDict, HeaderDict
+from micropie.compat.bottle.responses import HeaderProperty, HTTPError
+from micropie.errors import HTTPError as NativeError
+from micropie.http.forms.data import DEFAULT_LIMITS
+from micropie.http.forms.multipart import MultipartParser
+from micropie.http.forms.uploads import CHUNK, UploadFile
+from micropie.http.media_types import content_type
+
+_UNSAFE = re.compile(r"[^a-zA-Z0-9_.\s-]")
+
+
+class FileUpload:
+    """A file that a client uploaded. ``raw_filename`` is the client's text; only ``filename`` is safe in a path."""
+
+    content_type = HeaderProperty("Content-Type")
+    content_length = HeaderProperty("Content-Length", reader=int, default=-1)
+
+    def __init__(self, fileobj: Any, name: str, filename: str, headers: Any = None) -> None:
+        self.file = fileobj
+        self.name = name
+        self.raw_filename = filename
+        self.headers = HeaderDict(headers or {})
+        self._filename: str | None = None
+
+    def get_header(self, name: str, default: Any = None) -> Any:
+        """Return a header of the file's part of the form."""
+        return self.headers.get(name, default)
+
+    @property
+    def filename(self) -> str:
+        """The name in ASCII letters, digits, ``-``, ``_`` and ``.``, at most 255; "empty" if nothing is left."""
+        if self._filename is None:
+            name = normalize("NFKD", self.raw_filename).encode("ascii", "ignore").decode()
+            name = _UNSAFE.sub("", name.replace("\\", "/").rpartition("/")[2]).strip()
+            self._filename = re.sub(r"[-\s]+", "-", name).strip(".-")[:255] or "empty"
+        return self._filename
+
+    @filename.setter
+    def filename(self, name: str) -> None:
+        self._filename = name
+
+    def save(
+        self, destination: str | os.PathLike[str] | IO[bytes], overwrite: bool = False, chunk_size: int = CHUNK
+    ) -> None:
+        """Write the file to a path, into a directory under ``filename``, or to an open file.
+
+        Raises ``OSError`` if the path exists, unless ``overwrite``.
+        """
+        if not isinstance(destination, str | os.PathLike):
+            self._copy(destination, chunk_size)
+            return
+        path = Path(destination)
+        if path.is_dir():
+            path = path / self.filename
+        if not overwrite and path.exists():
+            raise OSError("File exists.")
+        with path.open("wb") as target:
+            self._copy(target, chunk_size)
+
+    def _copy(self, target: IO[bytes], chunk_size: int) -> None:
+        position = self.file.tell()
+        shutil.copyfileobj(self.file, target, chunk_size)
+        self.file.seek(position)
+
+
+def parse_pairs(encoded: str) -> FormsDict:
+    """Return the fields of a query or an urlencoded form, given as latin-1 text. Nothing is refused.
+
+    Bytes that are not UTF-8 are read as latin-1.
+    """
+    fields = FormsDict()
+    for pair in encoded.split("&"):
+        if pair:
+            name, _, value = pair.partition("=")
+            fields.append(_unquoted(name), _unquoted(value))
+    return fields
+
+
+def _unquoted(text: str) -> str:
+    text = text.replace("+", " ")
+    if "%" not in text and text.isascii():
+        return text
+    raw = unquote_to_bytes(text.encode("latin-1"))
+    try:
+        return raw.decode()
+    except UnicodeDecodeError:
+        return raw.decode("latin-1")
+
+
+def is_multipart(header: str) -> bool:
+    """Return whether a Content-Type is that of a multipart body."""
+    return header.strip().lower().startswith("multipart/")
+
+
+def parse_multipart(header: str, body: Any, memory: int) -> tuple[Iterator[tuple[str, Any]], MultipartParser]:
+    """Return the fields and files of a multipart form, and the parser, which closes the files.
+
+    ``memory``: bytes that all fields may have, and a file before it goes to the disk. Raises ``HTTPError`` 400 and 413.
+    """
+    try:
+        boundary = content_type(header)[1].get("boundary", "")
+        limits = replace(DEFAULT_LIMITS, max_form_field_size=memory, max_data_size=memory, spool_size=memory)
+        parser = MultipartParser(boundary, limits)
+        while chunk := body.read(CHUNK):
+            parser.feed(chunk)
+        form = parser.finish()
+    except NativeError as error:
+        refused = error.status, str(error)
+    else:
+        return ((name, _as_upload(name, part)) for name, part in form.parts), parser
+    raise HTTPError(*refused)
+
+
+def _as_upload(name: str, part: str | UploadFile) -> Any:
+    return part if isinstance(part, str) else FileUpload(part.file, name, part.raw_filename, part.headers)

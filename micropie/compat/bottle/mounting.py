@@ -1,0 +1,77 @@
+"""WSGI applications below a prefix of an application."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from typing import Any, Protocol
+
+from micropie.compat.bottle.requests import request
+from micropie.compat.bottle.responses import HTTPResponse
+from micropie.execution.context import current
+from micropie.mounts.prefixes import WSGI, Mount
+from micropie.mounts.wsgi_call import WSGICall
+
+
+class _Outer(Protocol):
+    def route(self, path: Any, **options: Any) -> Any:
+        """Add a route."""
+
+
+def wsgi_mount(outer: _Outer, prefix: str, target: Any, options: dict[str, Any]) -> None:
+    """Call ``target`` for every method of what is below ``prefix``, and of the prefix itself."""
+    segments = [segment for segment in prefix.split("/") if segment]
+    if not segments:
+        raise ValueError("WSGI applications cannot be mounted to '/'.")
+    mount = Mount("/" + "/".join(segments), target, WSGI, isolated=False)
+    settings = {
+        "skip": True,
+        "method": "PROXY",
+        "mountpoint": {"prefix": prefix, "target": target},
+        "callback": lambda: _answer_of(mount, len(segments)),
+        **options,
+    }
+    outer.route(f"{mount.prefix}/<:re:.*>", **settings)
+    if not prefix.endswith("/"):
+        outer.route(mount.prefix, **settings)
+
+
+def _answer_of(mount: Mount, depth: int) -> HTTPResponse:
+    written: list[bytes] = []
+    call = WSGICall(mount, written.append)
+    native = current.get(None)
+    request.path_shift(depth)
+    environ = {**request.environ, "PATH_INFO": request.environ["PATH_INFO"].encode().decode("latin-1")}
+    try:
+        call.begin(environ)
+        first = call.next()
+        answer = call.response(None)
+        is_complete = call.is_complete
+    except BaseException:
+        call.close()
+        raise
+    finally:
+        request.path_shift(-depth)
+        if native is not None:
+            current.set(native)
+    status = f"{int(answer.status)} {answer.status.reason or 'Unknown'}"  # type: ignore[attr-defined]
+    headers = [(name, value.encode("latin-1").decode("utf-8", "replace")) for name, value in answer.headers.pairs]
+    body: Any = _Answer([*written, first], call.next, call.close)
+    if is_complete:
+        body = b"".join(body)
+        call.close()
+    return HTTPResponse(body, status.encode("latin-1").decode(), headers)
+
+
+class _Answer(Iterator[bytes]):
+    """The chunks of the application's answer."""
+
+    def __init__(self, first: list[bytes], following: Callable[[], bytes], close: Callable[[], None]) -> None:
+        self._first = first
+        self._following = following
+        self.close = close
+
+    def __next__(self) -> bytes:
+        chunk = self._first.pop(0) if self._first else self._following()
+        if not chunk:
+            raise StopIteration
+        return chunk

@@ -1,0 +1,53 @@
+"""``run`` and ``load_app``: an application as a program."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from micropie.compat.bottle.app import default_app
+from micropie.compat.bottle.server import debug as set_debug
+from micropie.compat.bottle.server import load, serve
+from micropie.compat.bottle.state import Switches
+
+
+def load_app(target: str) -> Any:
+    """Import a module that makes an application, and return that: the one it names, or its default application."""
+    before, Switches.norun = Switches.norun, True
+    made = default_app.push()
+    try:
+        found = load(target)
+        return found if callable(found) else made
+    finally:
+        default_app.remove(made)
+        Switches.norun = before
+
+
+def run(
+    app: Any = None,
+    server: Any = "wsgiref",
+    host: str = "127.0.0.1",
+    port: int = 8080,
+    interval: float = 1,
+    reloader: bool = False,
+    quiet: bool = False,
+    plugins: list[Any] | None = None,
+    debug: bool | None = None,
+    config: dict[str, Any] | None = None,
+    **options: Any,
+) -> None:
+    """Serve ``app``, by default the default application, until it is interrupted.
+
+    ``server``: a name of ``server_names``, a class derived from ``ServerAdapter``, or an object of one. ``options``
+    are the server's. ``reloader``: start anew when a module's file has changed, looked at every ``interval`` seconds.
+    Raises ``ValueError`` for a server or an application that is none.
+    """
+    if debug is not None:
+        set_debug(debug)
+    application = default_app() if app is None else load_app(app) if isinstance(app, str) else app
+    if not callable(application):
+        raise ValueError(f"run takes an application, not {application!r}")
+    for plugin in plugins or ():
+        application.install(plugin)
+    if config:
+        application.config.update(config)
+    serve(application, server, host, port, interval, reloader, quiet, **options)

@@ -1,0 +1,421 @@
+"""``request``: all of it is read from a WSGI environ, which under ASGI is made when it is first needed."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import json as codec
+from collections.abc import Callable, Iterator, KeysView
+from tempfile import SpooledTemporaryFile
+from typing import Any, ClassVar
+from urllib.parse import SplitResult, quote, urljoin
+
+from micropie.compat.bottle.cookies import read_cookies, unsign
+from micropie.compat.bottle.dicts import FormsDict, WSGIHeaderDict
+from micropie.compat.bottle.forms import FileUpload, is_multipart, parse_multipart, parse_pairs
+from micropie.compat.bottle.responses import HTTPError
+from micropie.compat.bottle.state import bound_request, current_exchange
+
+_PIECE = 64 * 1024  # bytes
+
+# What is parsed from a part of the environ, and has to be parsed anew when that is set.
+_PARSED_FROM = {
+    "wsgi.input": ("body", "post", "forms", "files", "params", "json"),
+    "QUERY_STRING": ("query", "params"),
+}
+
+
+class _Kept:
+    """A read-only property that is kept in the environ."""
+
+    def __init__(self, key: str, make: Callable[[Any], Any]) -> None:
+        self._key = key
+        self._make = make
+        self.__doc__ = make.__doc__
+
+    def __get__(self, request: Any, kind: object) -> Any:
+        if request is None:
+            return self
+        environ = request.environ
+        try:
+            return environ[self._key]
+        except KeyError:
+            pass
+        environ[self._key] = value = self._make(request)
+        return value
+
+    def __set__(self, request: Any, value: Any) -> None:
+        raise AttributeError(f"{self._key} is read-only")
+
+
+def _kept(key: str) -> Callable[[Callable[[Any], Any]], Any]:
+    return lambda make: _Kept(key, make)
+
+
+class BaseRequest:
+    """A WSGI environ with properties. Other attributes may be set; they belong to the environ."""
+
+    __slots__ = ("environ",)
+
+    MEMFILE_MAX: ClassVar[int] = 102400
+    """Bytes of a body that are kept in memory; a form's fields and JSON have no more."""
+
+    environ: dict[str, Any]
+
+    def __init__(self, environ: dict[str, Any] | None = None) -> None:
+        object.__setattr__(self, "environ", {} if environ is None else environ)
+        self.environ["bottle.request"] = self
+
+    @_kept("bottle.app")
+    def app(self) -> Any:
+        """The application that answers the request."""
+        raise RuntimeError("This request is not connected to an application.")
+
+    @_kept("bottle.route")
+    def route(self) -> Any:
+        """The route that answers the request."""
+        raise RuntimeError("This request is not connected to a route.")
+
+    @_kept("route.url_args")
+    def url_args(self) -> Any:
+        """The values of the route's wildcards."""
+        raise RuntimeError("This request is not connected to a route.")
+
+    # -- the head ------------------------------------------------------------------------------------------------
+
+    @property
+    def path(self) -> str:
+        """The decoded path below ``script_name``, with one slash at its beginning."""
+        return "/" + str(self.environ.get("PATH_INFO", "")).lstrip("/")
+
+    @property
+    def method(self) -> str:
+        """The method in capitals."""
+        return str(self.environ.get("REQUEST_METHOD", "GET")).upper()
+
+    @_kept("bottle.request.headers")
+    def headers(self) -> WSGIHeaderDict:
+        """The headers, whatever the case of a name."""
+        return WSGIHeaderDict(self.environ)
+
+    def get_header(self, name: str, default: Any = None) -> Any:
+        """Return a header, or ``default``."""
+        return self.headers.get(name, default)
+
+    @_kept("bottle.request.cookies")
+    def cookies(self) -> FormsDict:
+        """The cookies as they were sent; ``get_cookie`` reads signed ones."""
+        return FormsDict(read_cookies(self.environ.get("HTTP_COOKIE", "")))
+
+    def get_cookie(
+        self, key: str, default: Any = None, secret: str | bytes | None = None, digestmod: Any = hashlib.sha256
+    ) -> Any:
+        """Return a cookie; with ``secret`` the value of a signed one, ``default`` if its signature is wrong."""
+        value = self.cookies.get(key)
+        if secret:
+            return unsign(key, value or "", secret, default, digestmod)
+        return value or default
+
+    @_kept("bottle.request.query")
+    def query(self) -> FormsDict:
+        """The fields of the query."""
+        return parse_pairs(self.query_string)
+
+    GET = query
+
+    @property
+    def query_string(self) -> str:
+        """The query as it was sent."""
+        return str(self.environ.get("QUERY_STRING", ""))
+
+    @property
+    def content_length(self) -> int:
+        """The announced length of the body, -1 without one."""
+        return int(self.environ.get("CONTENT_LENGTH") or -1)
+
+    @property
+    def content_type(self) -> str:
+        """The Content-Type header in lower case."""
+        return str(self.environ.get("CONTENT_TYPE", "")).lower()
+
+    @property
+    def chunked(self) -> bool:
+        """Whether the body came in chunks."""
+        return "chunked" in str(self.environ.get("HTTP_TRANSFER_ENCODING", "")).lower()
+
+    @property
+    def is_xhr(self) -> bool:
+        """Whether a script's ``XMLHttpRequest`` says that it sent this."""
+        return str(self.environ.get("HTTP_X_REQUESTED_WITH", "")).lower() == "xmlhttprequest"
+
+    is_ajax = is_xhr
+
+    @property
+    def auth(self) -> tuple[str, str | None] | None:
+        """User and password of Basic authentication; (user, None) if a server has checked the user; None."""
+        basic = parse_auth(self.environ.get("HTTP_AUTHORIZATION", ""))
+        user = self.environ.get("REMOTE_USER")
+        return basic or ((user, None) if user else None)
+
+    # -- where it came from ---------------------------------------------------------------------------------------
+
+    @property
+    def url(self) -> str:
+        """The whole URL."""
+        return str(self.urlparts.geturl())
+
+    @_kept("bottle.request.urlparts")
+    def urlparts(self) -> SplitResult:
+        """The parts of ``url``. Headers of proxies count if the middleware ``ProxyHeaders`` trusts the proxy."""
+        environ = self.environ
+        scheme = environ.get("wsgi.url_scheme", "http")
+        host = environ.get("HTTP_HOST")
+        if not host:
+            host, port = environ.get("SERVER_NAME", "127.0.0.1"), environ.get("SERVER_PORT")
+            if port and port != ("80" if scheme == "http" else "443"):
+                host = f"{host}:{port}"
+        return SplitResult(scheme, host, quote(self.fullpath), environ.get("QUERY_STRING", ""), "")
+
+    @property
+    def fullpath(self) -> str:
+        """``script_name`` and ``path``."""
+        return urljoin(self.script_name, self.path.lstrip("/"))
+
+    @property
+    def script_name(self) -> str:
+        """The path at which the application is mounted, with a slash at both ends."""
+        name = str(self.environ.get("SCRIPT_NAME", "")).strip("/")
+        return f"/{name}/" if name else "/"
+
+    def path_shift(self, shift: int = 1) -> None:
+        """Move segments from ``path`` to ``script_name``; back, if ``shift`` is negative."""
+        script_name, path = path_shift(self.environ.get("SCRIPT_NAME", "/"), self.path, shift)
+        self["SCRIPT_NAME"], self["PATH_INFO"] = script_name, path
+
+    @property
+    def remote_route(self) -> list[str]:
+        """``[remote_addr]``, or ``[]``: what proxies state is believed by the middleware ``ProxyHeaders`` only."""
+        address = self.environ.get("REMOTE_ADDR")
+        return [address] if address else []
+
+    @property
+    def remote_addr(self) -> str | None:
+        """The client's address."""
+        return next(iter(self.remote_route), None)
+
+    # -- the body ------------------------------------------------------------------------------------------------
+
+    @_kept("bottle.request.body")
+    def _body(self) -> Any:
+        environ = self.environ
+        source, left = environ.get("wsgi.input"), self.content_length
+        is_terminated = left < 0 and environ.get("wsgi.input_terminated")
+        body = SpooledTemporaryFile[bytes](max_size=self.MEMFILE_MAX)
+        _release_with(environ, body.close)
+        while source is not None and (is_terminated or left > 0):
+            piece = source.read(_PIECE if is_terminated else min(_PIECE, left))
+            if not piece:
+                break
+            body.write(piece)
+            left -= len(piece)
+        environ["wsgi.input"] = body
+        return body
+
+    @property
+    def body(self) -> Any:
+        """The body as a file, at its beginning: in memory up to ``MEMFILE_MAX`` bytes, else on disk."""
+        self._body.seek(0)
+        return self._body
+
+    def _short_body(self) -> bytes:
+        most = self.MEMFILE_MAX
+        data: bytes = b"" if self.content_length > most else self.body.read(most + 1)
+        if max(self.content_length, len(data)) > most:
+            raise HTTPError(413, "Request entity too large")
+        return data
+
+    @_kept("bottle.request.json")
+    def json(self) -> Any:
+        """The JSON body; None if it is empty or of another type. Raises ``HTTPError`` 400 and 413."""
+        if self.content_type.partition(";")[0].strip() not in ("application/json", "application/json-rpc"):
+            return None
+        data = self._short_body()
+        try:
+            return codec.loads(data) if data else None
+        except ValueError:  # also of UTF-8
+            pass
+        raise HTTPError(400, "Invalid JSON")
+
+    @_kept("bottle.request.post")
+    def POST(self) -> FormsDict:  # noqa: N802
+        """The fields and files of the form. A body that is not multipart is read as urlencoded."""
+        header = self.environ.get("CONTENT_TYPE", "")
+        if not is_multipart(header):
+            return parse_pairs(self._short_body().decode("latin-1"))
+        fields = FormsDict()
+        parts, parser = parse_multipart(header, self.body, self.MEMFILE_MAX)
+        _release_with(self.environ, parser.close)
+        for name, part in parts:
+            fields.append(name, part)
+        return fields
+
+    @_kept("bottle.request.forms")
+    def forms(self) -> FormsDict:
+        """The fields of the form, without the files."""
+        return _chosen(self.POST, lambda value: not isinstance(value, FileUpload))
+
+    @_kept("bottle.request.files")
+    def files(self) -> FormsDict:
+        """The files of the form: ``FileUpload`` objects."""
+        return _chosen(self.POST, lambda value: isinstance(value, FileUpload))
+
+    @_kept("bottle.request.params")
+    def params(self) -> FormsDict:
+        """The fields of the query, then those of the form."""
+        params = FormsDict()
+        for source in (self.query, self.forms):
+            for name, value in source.allitems():
+                params.append(name, value)
+        return params
+
+    # -- as a dictionary, and attributes of its own -----------------------------------------------------------------
+
+    def copy(self) -> BaseRequest:
+        """Return a request with a copy of the environ."""
+        return BaseRequest(self.environ.copy())
+
+    def get(self, key: str, default: Any = None) -> Any:
+        """Return a value of the environ."""
+        return self.environ.get(key, default)
+
+    def __getitem__(self, key: str) -> Any:
+        return self.environ[key]
+
+    def __setitem__(self, key: str, value: Any) -> None:
+        if self.environ.get("bottle.request.readonly"):
+            raise KeyError("The environ dictionary is read-only.")
+        self.environ[key] = value
+        for name in ("headers", "cookies") if key.startswith("HTTP_") else _PARSED_FROM.get(key, ()):
+            self.environ.pop(f"bottle.request.{name}", None)
+
+    def __delitem__(self, key: str) -> None:
+        self[key] = ""
+        del self.environ[key]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self.environ)
+
+    def __len__(self) -> int:
+        return len(self.environ)
+
+    def keys(self) -> KeysView[str]:
+        """Return the keys of the environ."""
+        return self.environ.keys()
+
+    def __getattr__(self, name: str) -> Any:
+        try:
+            value = self.environ[f"bottle.request.ext.{name}"]
+        except KeyError:
+            raise AttributeError(f"this request has no attribute {name!r}") from None
+        return value.__get__(self) if hasattr(value, "__get__") else value
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        if name == "environ":
+            object.__setattr__(self, name, value)
+            return
+        if hasattr(type(self), name) or f"bottle.request.ext.{name}" in self.environ:
+            raise AttributeError(f"this request has an attribute {name!r} already")
+        self.environ[f"bottle.request.ext.{name}"] = value
+
+    def __delattr__(self, name: str) -> None:
+        try:
+            del self.environ[f"bottle.request.ext.{name}"]
+        except KeyError:
+            raise AttributeError(f"this request has no attribute {name!r}") from None
+
+    def __repr__(self) -> str:
+        return f"<{type(self).__name__}: {self.method} {self.url}>"
+
+
+def _chosen(fields: FormsDict, is_wanted: Callable[[Any], bool]) -> FormsDict:
+    chosen = FormsDict()
+    for name, value in fields.allitems():
+        if is_wanted(value):
+            chosen.append(name, value)
+    return chosen
+
+
+def _release_with(environ: dict[str, Any], release: Callable[[], object]) -> None:
+    native = environ.get("micropie.request")
+    if native is not None:
+        native._release_after(release)
+
+
+class LocalRequest(BaseRequest):
+    """``request``: the current one."""
+
+    __slots__ = ()
+
+    def __init__(self) -> None:  # it has no state
+        pass
+
+    def bind(self, environ: dict[str, Any] | None = None) -> None:
+        """Make a request of ``environ`` the current one, outside of an application: for tests of handlers."""
+        bound_request.set({} if environ is None else environ)
+        bound_request.get()["bottle.request"] = self
+
+    @property
+    def environ(self) -> dict[str, Any]:
+        """The WSGI environ. Under ASGI it is made of the scope."""
+        exchange = current_exchange()
+        if exchange is not None:
+            environ: dict[str, Any] = exchange.environ
+            return environ
+        try:
+            return bound_request.get()
+        except LookupError:
+            raise RuntimeError("Request context not initialized: request is for handlers, hooks and plugins") from None
+
+    @environ.setter
+    def environ(self, environ: dict[str, Any]) -> None:
+        exchange = current_exchange()
+        if exchange is None:
+            bound_request.set(environ)
+        else:
+            exchange.environ = environ
+
+
+Request = BaseRequest
+request = LocalRequest()
+
+
+def parse_auth(header: str) -> tuple[str, str] | None:
+    """Return user and password of a Basic ``Authorization`` header, or None."""
+    scheme, _, data = header.strip().partition(" ")
+    if scheme.lower() != "basic":
+        return None
+    try:
+        user, separator, password = base64.b64decode(data.strip()).decode().partition(":")
+    except ValueError:
+        return None
+    return (user, password) if separator else None
+
+
+def path_shift(script_name: str, path_info: str, shift: int = 1) -> tuple[str, str]:
+    """Return both paths with ``shift`` segments moved from the second to the first, or back if it is negative.
+
+    Raises ``AssertionError`` if there are not so many.
+    """
+    if shift == 0:
+        return script_name, path_info
+    above = [segment for segment in script_name.strip("/").split("/") if segment]
+    below = path_info.strip("/").split("/") if path_info.strip("/") else []
+    if shift > len(below) or -shift > len(above):
+        raise AssertionError(f"Cannot shift. Nothing left from {'SCRIPT_NAME' if shift < 0 else 'PATH_INFO'}")
+    cut = shift if shift > 0 else len(above) + shift
+    if shift > 0:
+        above, below = above + below[:cut], below[cut:]
+    else:
+        above, below = above[:cut], above[cut:] + below
+    ending = "/" if path_info.endswith("/") and below else ""
+    return "/" + "/".join(above), "/" + "/".join(below) + ending

@@ -1,0 +1,341 @@
+"""``response``, ``HTTPResponse`` and ``HTTPError``: status, headers and cookies that a handler sets, and the body."""
+
+from __future__ import annotations
+
+import calendar
+import hashlib
+from collections.abc import Callable, Iterator
+from datetime import UTC, date, datetime, timedelta
+from email.utils import formatdate, mktime_tz, parsedate_tz
+from http.client import responses
+from http.cookies import CookieError, SimpleCookie
+from typing import Any, ClassVar, TypeVar
+
+from micropie.compat.bottle.cookies import sign
+from micropie.compat.bottle.dicts import HeaderDict, header_name, header_value
+from micropie.compat.bottle.state import BottleException, bound_response, current_exchange
+
+HTTP_CODES: dict[int, str] = {
+    **responses,
+    418: "I'm a teapot",
+    428: "Precondition Required",
+    429: "Too Many Requests",
+    431: "Request Header Fields Too Large",
+    451: "Unavailable For Legal Reasons",
+    511: "Network Authentication Required",
+}
+
+HTML = "text/html; charset=UTF-8"
+
+# Bytes of a cookie's name and value: with its attributes it must stay below the 4096 that browsers keep.
+_LONGEST_COOKIE = 3800
+
+Copied = TypeVar("Copied", bound="BaseResponse")
+
+
+def http_date(value: Any) -> str:
+    """Return a time as headers have it. ``value``: seconds, a datetime (naive: UTC), a date, or text as it is."""
+    if isinstance(value, str):
+        return value
+    if isinstance(value, datetime):
+        value = value.utctimetuple()
+    elif isinstance(value, date):
+        value = value.timetuple()
+    return formatdate(value if isinstance(value, int | float) else calendar.timegm(value), usegmt=True)
+
+
+def parse_date(text: str) -> int | None:
+    """Return the seconds of a header's time, or None if it is malformed."""
+    parsed = parsedate_tz(text)
+    try:
+        return None if parsed is None else mktime_tz((*parsed[:9], parsed[9] or 0))
+    except (ValueError, OverflowError):
+        return None
+
+
+class HeaderProperty:
+    """A header as an attribute."""
+
+    def __init__(
+        self,
+        name: str,
+        reader: Callable[[Any], Any] | None = None,
+        writer: Callable[[Any], Any] = str,
+        default: Any = "",
+    ) -> None:
+        self._name = name
+        self._reader = reader
+        self._writer = writer
+        self._default = default
+
+    def __get__(self, owner: Any, kind: object) -> Any:
+        if owner is None:
+            return self
+        value = owner.get_header(self._name, self._default)
+        return value if self._reader is None else self._reader(value)
+
+    def __set__(self, owner: Any, value: Any) -> None:
+        owner.headers[self._name] = self._writer(value)
+
+    def __delete__(self, owner: Any) -> None:
+        del owner.headers[self._name]
+
+
+class BaseResponse:
+    """Status, headers, cookies and a body. Indexing reads and writes headers."""
+
+    default_status = 200
+    default_content_type = HTML
+
+    # What these statuses must not have: RFC 9110, sections 15.3.5 and 15.4.5.
+    bad_headers: ClassVar[dict[int, frozenset[str]]] = {
+        204: frozenset({"Content-Type", "Content-Length"}),
+        304: frozenset({"Allow", "Last-Modified", "Content-Encoding", "Content-Language", "Content-Length"})
+        | {"Content-Md5", "Content-Range", "Content-Type"},
+    }
+
+    body: Any
+    _headers: dict[str, list[Any]]
+    _cookies: SimpleCookie | None
+    _status_code: int
+    _status_line: str
+
+    def __init__(
+        self, body: Any = "", status: int | str | None = None, headers: Any = None, **more_headers: Any
+    ) -> None:
+        self._headers = {}
+        self._cookies = None
+        self.body = body
+        self.status = status or self.default_status
+        pairs = headers.items() if isinstance(headers, dict) else headers or ()
+        for name, value in [*pairs, *more_headers.items()]:
+            self.add_header(name, value)
+
+    def copy(self, cls: type[Copied] | None = None) -> Copied:
+        """Return a copy with the status, the headers and the cookies, as an object of ``cls``."""
+        copied: Any = (cls or BaseResponse)()
+        copied._status_code, copied._status_line = self._status_code, self._status_line
+        copied._headers = {name: list(values) for name, values in self._headers.items()}
+        if self._cookies:
+            copied._cookies = cookies = SimpleCookie()
+            for name, morsel in self._cookies.items():
+                cookies[name] = morsel.value
+                cookies[name].update(morsel)
+        result: Copied = copied
+        return result
+
+    def __iter__(self) -> Iterator[Any]:
+        return iter(self.body)
+
+    def close(self) -> None:
+        """Close the body, if that can be closed."""
+        if hasattr(self.body, "close"):
+            self.body.close()
+
+    @property
+    def status_line(self) -> str:
+        """The status with its reason: ``"404 Not Found"``."""
+        return self._status_line
+
+    @property
+    def status_code(self) -> int:
+        """The status as a number."""
+        return self._status_code
+
+    @property
+    def status(self) -> Any:
+        """``status_line``; may be set to a number, or to text with a reason: ``"404 Brain not found"``."""
+        return self._status_line
+
+    @status.setter
+    def status(self, status: Any) -> None:
+        if isinstance(status, int):
+            code, line = int(status), f"{int(status)} {HTTP_CODES.get(status, 'Unknown')}"
+        else:
+            line = header_value(status).strip()
+            number, _, reason = line.partition(" ")
+            if not reason:
+                raise ValueError(f"a status as text has a reason, such as '404 Not Found', not {status!r}")
+            code = int(number)
+        if not 100 <= code <= 999:
+            raise ValueError(f"a status is a number from 100 to 999, not {code}")
+        self._status_code, self._status_line = code, line
+
+    @property
+    def headers(self) -> HeaderDict:
+        """The headers, as a dictionary whose changes count."""
+        view = HeaderDict()
+        view.dict = self._headers
+        return view
+
+    def __contains__(self, name: str) -> bool:
+        return header_name(name) in self._headers
+
+    def __getitem__(self, name: str) -> Any:
+        return self._headers[header_name(name)][-1]
+
+    def __setitem__(self, name: str, value: Any) -> None:
+        self._headers[header_name(name)] = [header_value(value)]
+
+    def __delitem__(self, name: str) -> None:
+        del self._headers[header_name(name)]
+
+    def get_header(self, name: str, default: Any = None) -> Any:
+        """Return the newest value of a header, or ``default``."""
+        return self._headers.get(header_name(name), [default])[-1]
+
+    def set_header(self, name: str, value: Any) -> None:
+        """Set a header in the place of others of its name."""
+        self[name] = value
+
+    def add_header(self, name: str, value: Any) -> None:
+        """Add a header beside others of its name."""
+        self._headers.setdefault(header_name(name), []).append(header_value(value))
+
+    def iter_headers(self) -> list[tuple[str, str]]:
+        """Return ``headerlist``."""
+        return self.headerlist
+
+    @property
+    def headerlist(self) -> list[tuple[str, str]]:
+        """All that is sent: (name, value), with cookies; a value's text is its UTF-8 bytes as latin-1."""
+        headers = self._headers
+        pairs = [(name, _latin1(value)) for name, values in headers.items() for value in values]
+        if "Content-Type" not in headers:
+            pairs.append(("Content-Type", self.default_content_type))
+        unfit = self.bad_headers.get(self._status_code)
+        if unfit is not None:
+            pairs = [pair for pair in pairs if pair[0] not in unfit]
+        if self._cookies:
+            pairs += [("Set-Cookie", _latin1(header_value(m.OutputString()))) for m in self._cookies.values()]
+        return pairs
+
+    content_type = HeaderProperty("Content-Type")
+    content_length = HeaderProperty("Content-Length", reader=int, default=-1)
+    expires = HeaderProperty(
+        "Expires", reader=lambda text: datetime.fromtimestamp(parse_date(text) or 0, UTC), writer=http_date
+    )
+
+    @property
+    def charset(self) -> str:
+        """The charset of the content type, UTF-8 by default: text is encoded in it."""
+        _, found, rest = self.content_type.partition("charset=")
+        return rest.partition(";")[0].strip() if found else "UTF-8"
+
+    def set_cookie(
+        self, name: str, value: Any, secret: str | bytes | None = None, digestmod: Any = hashlib.sha256, **options: Any
+    ) -> None:
+        """Set a cookie; with ``secret`` a signed one, which may hold any value of Python's plain types.
+
+        ``options``: ``max_age`` (seconds or a timedelta), ``expires`` (see ``http_date``), ``path``, ``domain``,
+        ``secure``, ``httponly``, ``samesite`` ("lax", "strict", "none"). Raises ``TypeError`` for a value that is not
+        text without a secret, ``ValueError`` for one that is too long, ``CookieError`` for what cookies can't have.
+        """
+        if secret:
+            value = sign(name, value, secret, digestmod)
+        elif not isinstance(value, str):
+            raise TypeError(f"the value of cookie {name!r} is text unless the cookie has a secret")
+        if len(name) + len(value) > _LONGEST_COOKIE:
+            raise ValueError(f"the cookie {name!r} is too long for browsers")
+        if self._cookies is None:
+            self._cookies = SimpleCookie()
+        self._cookies[name] = value
+        morsel = self._cookies[name]
+        for option, setting in options.items():
+            key = option.lower().replace("_", "").replace("-", "")
+            if key not in ("secure", "httponly") or setting:
+                morsel["max-age" if key == "maxage" else key] = _cookie_attribute(key, setting)
+
+    def delete_cookie(self, key: str, **kwargs: Any) -> None:
+        """Delete a cookie; give the ``path`` and ``domain`` with which it was set."""
+        self.set_cookie(key, "", **{**kwargs, "max_age": -1, "expires": 0})
+
+    def __repr__(self) -> str:
+        return "".join(f"{name}: {value}\n" for name, value in self.headerlist)
+
+
+def _cookie_attribute(key: str, setting: Any) -> Any:
+    if key == "expires":
+        return http_date(setting)
+    if key == "maxage" and isinstance(setting, timedelta):
+        return int(setting.total_seconds())
+    if key == "samesite":
+        rule = (setting or "none").lower()
+        if rule not in ("lax", "strict", "none"):
+            raise CookieError(f"samesite is 'lax', 'strict' or 'none', not {setting!r}")
+        return rule
+    return setting
+
+
+def _latin1(value: str) -> str:
+    return value if value.isascii() else value.encode().decode("latin-1")
+
+
+class _OfCurrent:
+    """An attribute of the exchange's response."""
+
+    def __init__(self, name: str) -> None:
+        self._name = name
+
+    def __get__(self, owner: object, kind: object) -> Any:
+        return getattr(_current(), self._name)
+
+    def __set__(self, owner: object, value: Any) -> None:
+        setattr(_current(), self._name, value)
+
+
+class LocalResponse(BaseResponse):
+    """``response``: what the current request's answer will have."""
+
+    def __init__(self) -> None:  # it has no state
+        pass
+
+    def bind(self, *args: Any, **more: Any) -> None:
+        """Begin a new response, outside of a request: for tests of handlers."""
+        exchange = current_exchange()
+        if exchange is None:
+            bound_response.set(BaseResponse(*args, **more))
+        else:
+            exchange.response = BaseResponse(*args, **more)
+
+    body: Any = _OfCurrent("body")
+    _headers: Any = _OfCurrent("_headers")
+    _cookies: Any = _OfCurrent("_cookies")
+    _status_code: Any = _OfCurrent("_status_code")
+    _status_line: Any = _OfCurrent("_status_line")
+
+
+def _current() -> Any:
+    exchange = current_exchange()
+    if exchange is not None:
+        return exchange.response
+    try:
+        return bound_response.get()
+    except LookupError:
+        raise RuntimeError("Request context not initialized: response is for handlers, hooks and plugins") from None
+
+
+Response = BaseResponse
+response = LocalResponse()
+
+
+class HTTPResponse(BaseResponse, BottleException):
+    """An answer to return or raise. It replaces all that was set on ``response``, and passes by the error handlers."""
+
+    def apply(self, other: BaseResponse) -> None:
+        """Make ``other`` what this is."""
+        other._status_code, other._status_line = self._status_code, self._status_line
+        other._headers, other._cookies, other.body = self._headers, self._cookies, self.body
+
+
+class HTTPError(HTTPResponse):
+    """An answer that ``@error`` handlers see: by default 500."""
+
+    default_status = 500
+
+    def __init__(
+        self, status: Any = None, body: Any = None, exception: Any = None, traceback: Any = None, **more_headers: Any
+    ) -> None:
+        self.exception = exception
+        self.traceback = traceback
+        super().__init__(body, status, **more_headers)

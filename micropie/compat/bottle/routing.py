@@ -1,0 +1,369 @@
+"""Rules such as ``/hello/<name:int>``, and the router that finds the first one that matches.
+
+Not the tree of ``micropie.routing``, in which the most specific route wins. Here the order of definition decides, a
+wildcard may match any text, slashes included, and filters are regular expressions. So every method has one table of
+paths without wildcards, which come first, and one regular expression of all its other rules. It says by one match
+which rule was found and with which texts.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterator
+from functools import partial, update_wrapper
+from inspect import getclosurevars, getfullargspec, iscoroutinefunction, isfunction, unwrap
+from typing import Any, NamedTuple, Protocol
+from urllib.parse import urlencode
+
+from micropie.compat.bottle.config import ConfigDict
+from micropie.compat.bottle.plugins import JSONPlugin
+from micropie.compat.bottle.responses import HTTPError
+from micropie.compat.bottle.state import BottleException
+
+
+class RouteError(BottleException):
+    """The base class of what the router raises."""
+
+
+class RouteReset(BottleException):
+    """Raised by a plugin that has changed the route's configuration: its plugins are applied anew."""
+
+
+class RouteSyntaxError(RouteError):
+    """A rule that can't be read."""
+
+
+class RouteBuildError(RouteError):
+    """No URL can be made of a rule."""
+
+
+# A filter makes of its configuration: an expression, a function from text, a function to text (or None).
+Filter = Callable[[str | None], "tuple[str, Callable[[str], Any] | None, Callable[[Any], str] | None]"]
+
+_WILDCARD = re.compile(
+    r"""(?P<escapes> \\*)
+    (?: < (?P<name> [A-Za-z_]\w*)? (?: : (?P<filter> [A-Za-z_]*) (?: : (?P<conf> (?: \\. | [^\\>] )+ )? )? )? >
+      | : (?P<old_name> [A-Za-z_]\w*)? (?: \# (?P<old_conf> .*? ) \# )? )""",
+    re.VERBOSE | re.ASCII,
+)
+
+# A group's name, which two rules may both have. Back references count groups, and rules share one expression.
+_GROUP_NAME = re.compile(r"(?<!\\)\(\?P<\w+>")
+_BACK_REFERENCE = re.compile(r"(?<!\\)(?:\\\\)*\\[1-9]|\(\?P=")
+
+
+class _Wildcard(NamedTuple):
+    name: str | None
+    mask: str
+    from_url: Callable[[str], Any] | None
+    to_url: Callable[[Any], str]
+
+
+class _Rule:
+    """One rule of one method. ``names`` has the number of the group and the function of each named wildcard."""
+
+    def __init__(self, tokens: list[str | _Wildcard], text: str) -> None:
+        pattern, groups = "", 0
+        self.names: list[tuple[str, int, Callable[[str], Any] | None]] = []
+        self.converts = False
+        for token in tokens:
+            if isinstance(token, str):
+                pattern += re.escape(token)
+                continue
+            if token.name is None:
+                pattern += f"(?:{token.mask})"
+            else:
+                groups += 1
+                pattern += f"({token.mask})"
+                self.names.append((token.name, groups, token.from_url))
+                self.converts = self.converts or token.from_url is not None
+            groups += _compiled(token.mask, text).groups
+        self.pattern = pattern
+        self.groups = groups
+        self.compiled = _compiled(pattern, text)
+        if len({name for name, _, _ in self.names}) < len(self.names):
+            raise RouteSyntaxError(f"the rule {text!r} has a name twice")
+        self.target: Any = None
+
+    def arguments(self, match: re.Match[str], before: int) -> dict[str, Any]:
+        """Return the wildcards' values. ``before``: the groups of the expression that are not this rule's."""
+        values: dict[str, Any] = {}
+        if not self.converts:
+            for name, group, _ in self.names:
+                values[name] = match[before + group]
+            return values
+        try:
+            for name, group, convert in self.names:
+                values[name] = match[before + group] if convert is None else convert(match[before + group])
+        except ValueError:
+            raise HTTPError(400, "Path has wrong format.") from None
+        return values
+
+
+def _compiled(pattern: str, text: str) -> re.Pattern[str]:
+    try:
+        return re.compile(pattern)
+    except re.error as error:
+        raise RouteSyntaxError(f"the rule {text!r} has an expression that Python can't read: {error}") from None
+
+
+class _Table:
+    """The rules of one method."""
+
+    def __init__(self) -> None:
+        self.static: dict[str, Any] = {}
+        self.rules: list[_Rule] = []
+        self.by_pattern: dict[str, _Rule] = {}
+        self._found: dict[int, _Rule] = {}  # by the number of its group, which is the last one that matches
+        self._fullmatch: Callable[[str], re.Match[str] | None] | None = None
+
+    def add(self, rule: _Rule) -> None:
+        known = self.by_pattern.get(rule.pattern)
+        if known is not None:  # the later one takes the place of the earlier
+            self.rules[self.rules.index(known)] = rule
+        else:
+            self.rules.append(rule)
+        self.by_pattern[rule.pattern] = rule
+        self._fullmatch = None
+
+    def find(self, path: str) -> tuple[Any, dict[str, Any]] | None:
+        if path in self.static:
+            return self.static[path], {}
+        if not self.rules:
+            return None
+        match = (self._fullmatch or self._compile())(path)
+        if match is None:
+            return None
+        number = match.lastindex or 0
+        rule = self._found[number]
+        return rule.target, rule.arguments(match, number)
+
+    def matches(self, path: str) -> bool:
+        return path in self.static or any(rule.compiled.fullmatch(path) for rule in self.rules)
+
+    def _compile(self) -> Callable[[str], re.Match[str] | None]:
+        """Join the rules to one expression, in which each is a group."""
+        self._found = {}
+        pattern, number = [], 1
+        for rule in self.rules:
+            self._found[number] = rule
+            pattern.append(f"({rule.pattern})")
+            number += 1 + rule.groups
+        self._fullmatch = re.compile("|".join(pattern)).fullmatch
+        return self._fullmatch
+
+
+class Router:
+    """Find the target of a method and a path. ``strict``: paths without wildcards don't come first."""
+
+    default_pattern = "[^/]+"
+    default_filter = "re"
+
+    def __init__(self, strict: bool = False) -> None:
+        self.strict_order = strict
+        self.builder: dict[str, list[str | _Wildcard]] = {}
+        self.filters: dict[str, Filter] = {
+            "re": lambda conf: (conf or self.default_pattern, None, None),
+            "int": lambda conf: (r"-?\d+", int, lambda value: str(int(value))),
+            "float": lambda conf: (r"-?[\d.]+", float, lambda value: str(float(value))),
+            "path": lambda conf: (".+?", None, None),
+        }
+        self._tables: dict[str, _Table] = {}
+        self._orders: dict[str, list[_Table]] = {}
+
+    def add_filter(self, name: str, func: Filter) -> None:
+        """Add a filter: ``func`` takes its configuration and returns (expression, from text, to text)."""
+        self.filters[name] = func
+
+    def add(self, rule: str, method: str, target: Any, name: str | None = None) -> None:
+        """Add a rule, or put ``target`` in the place of the same rule's. Raises ``RouteSyntaxError``."""
+        tokens = list(self._tokens(rule))
+        self.builder[rule] = tokens
+        if name:
+            self.builder[name] = tokens
+        table = self._tables.get(method)
+        if table is None:
+            table = self._tables[method] = _Table()
+            self._orders.clear()
+        if not self.strict_order and all(isinstance(token, str) for token in tokens):
+            table.static["".join(map(str, tokens))] = target
+            return
+        compiled = _Rule(tokens, rule)
+        compiled.target = target
+        table.add(compiled)
+
+    def build(self, _name: str, *anons: Any, **query: Any) -> str:
+        """Return the URL of a rule or of a route's name. Raises ``RouteBuildError``."""
+        if _name not in self.builder:
+            raise RouteBuildError("No route with that name.", _name)
+        values, url = iter(anons), ""
+        for token in self.builder[_name]:
+            if isinstance(token, str):
+                url += token
+                continue
+            try:
+                value = query.pop(token.name) if token.name is not None else next(values)
+            except (KeyError, StopIteration):
+                raise RouteBuildError(f"Missing URL argument: {token.name or 'of a wildcard without a name'}") from None
+            url += token.to_url(value)
+        return f"{url}?{urlencode(query)}" if query else url
+
+    def match(self, environ: dict[str, Any]) -> tuple[Any, dict[str, Any]]:
+        """Return the target and its arguments. Raises ``HTTPError`` 400, 404 and 405."""
+        return self.find(environ["REQUEST_METHOD"].upper(), environ["PATH_INFO"] or "/")
+
+    def find(self, method: str, path: str) -> tuple[Any, dict[str, Any]]:
+        """Return what ``match`` returns."""
+        tables = self._orders.get(method) or self._order_of(method)
+        for table in tables:
+            found = table.find(path)
+            if found is not None:
+                return found
+        allowed = sorted(other for other, table in self._tables.items() if table not in tables and table.matches(path))
+        if allowed:
+            raise HTTPError(405, "Method not allowed.", Allow=",".join(allowed))
+        raise HTTPError(404, f"Not found: {path!r}")
+
+    def _order_of(self, method: str) -> list[_Table]:
+        methods = ("PROXY", "HEAD", "GET", "ANY") if method == "HEAD" else ("PROXY", method, "ANY")
+        tables = [self._tables[name] for name in methods if name in self._tables]
+        if method in self._tables:  # clients choose the names of methods
+            self._orders[method] = tables
+        return tables
+
+    def _tokens(self, rule: str) -> Iterator[str | _Wildcard]:
+        literal, end = "", 0
+        for found in _WILDCARD.finditer(rule):
+            literal += rule[end : found.start()]
+            end = found.end()
+            if len(found["escapes"]) % 2:
+                literal += found[0][len(found["escapes"]) :]
+                continue
+            if literal:
+                yield literal
+            literal = ""
+            name = found["name"] or found["old_name"]
+            kind = found["filter"] or self.default_filter
+            if kind not in self.filters:
+                raise RouteSyntaxError(f"the rule {rule!r} has no filter {kind!r}: add it by router.add_filter")
+            mask, from_url, to_url = self.filters[kind](found["conf"] or found["old_conf"])
+            mask = _GROUP_NAME.sub("(", mask)
+            if _BACK_REFERENCE.search(mask):
+                raise RouteSyntaxError(f"the rule {rule!r} has a back reference, which rules can't have")
+            yield _Wildcard(name, mask, from_url, to_url or str)
+        literal += rule[end:]
+        if literal or not rule:
+            yield literal
+
+
+class Owner(Protocol):
+    """The application of a route."""
+
+    config: ConfigDict
+    plugins: list[Any]
+
+
+class Route:
+    """One rule of one method, with its callback and the plugins around it."""
+
+    def __init__(
+        self,
+        app: Owner,
+        rule: str,
+        method: str,
+        callback: Callable[..., Any],
+        name: str | None = None,
+        plugins: list[Any] | None = None,
+        skiplist: list[Any] | None = None,
+        **config: Any,
+    ) -> None:
+        self.app = app
+        self.rule = rule
+        self.method = method
+        self.callback = callback
+        self.name = name or None
+        self.plugins = plugins or []
+        self.skiplist = skiplist or []
+        self.config = app.config.overlay().load_dict(config)
+        self.is_async = iscoroutinefunction(unwrap(callback))
+        self.json_dumps: Callable[[Any], str] | None = None
+        self._call: Callable[..., Any] | None = None
+
+    @property
+    def call(self) -> Callable[..., Any]:
+        """The callback with all plugins around it, made at the first request."""
+        return self._call or self._apply()
+
+    def reset(self) -> None:
+        """Apply the plugins anew at the next request."""
+        self._call = None
+
+    def prepare(self) -> None:
+        """Apply the plugins now."""
+        self._apply()
+
+    def all_plugins(self) -> Iterator[Any]:
+        """Yield the plugins of this route, the innermost first. Of two with one name the later counts."""
+        names = set()
+        for plugin in reversed(self.app.plugins + self.plugins):
+            name = getattr(plugin, "name", False)
+            skipped = name and (name in self.skiplist or name in names)
+            if not (skipped or True in self.skiplist or plugin in self.skiplist or type(plugin) in self.skiplist):
+                if name:
+                    names.add(name)
+                yield plugin
+
+    def _apply(self) -> Callable[..., Any]:
+        plugins = list(self.all_plugins())
+        self.json_dumps = None
+        if plugins and type(plugins[-1]) is JSONPlugin:  # the outermost: what it does needs no function around all
+            self.json_dumps = plugins.pop().json_dumps
+        callback = self.callback
+        try:
+            for plugin in plugins:
+                callback = plugin.apply(callback, self) if hasattr(plugin, "apply") else plugin(callback)
+                if callback is not self.callback:
+                    update_wrapper(callback, self.callback)
+        except RouteReset:
+            return self._apply()
+        self._call = callback
+        return callback
+
+    def get_undecorated_callback(self) -> Any:
+        """Return the function inside of decorators, as far as they show it."""
+        function: Any = self.callback
+        seen: list[Any] = []
+        while True:
+            seen.append(function)
+            inner = getattr(function, "__wrapped__", None) or getattr(function, "__func__", None)
+            if inner is None and isinstance(function, partial):
+                inner = function.func
+            if inner is None and isfunction(function) and function.__closure__:
+                inner = next(filter(callable, getclosurevars(function).nonlocals.values()), None)
+            if inner is None or inner in seen:  # a function that calls itself is in its own closure
+                return function
+            function = inner
+
+    def get_callback_args(self) -> list[str]:
+        """Return the names of the parameters that the callback takes."""
+        spec = getfullargspec(self.get_undecorated_callback())
+        return [*spec.args, *spec.kwonlyargs]
+
+    def get_config(self, key: str, default: Any = None) -> Any:
+        """``self.config.get``"""
+        return self.config.get(key, default)
+
+    def __repr__(self) -> str:
+        function = self.get_undecorated_callback()
+        return f"<{self.method} {self.rule} -> {function.__module__}:{getattr(function, '__name__', '__call__')}>"
+
+
+def yieldroutes(func: Callable[..., Any]) -> Iterator[str]:
+    """Yield the rules of a function that states none: ``/name/<a>/<b>``, one more for each parameter with a default."""
+    spec = getfullargspec(func)
+    required = len(spec.args) - len(spec.defaults or ())
+    rule = "/" + func.__name__.replace("__", "/").lstrip("/") + "".join(f"/<{name}>" for name in spec.args[:required])
+    yield rule
+    for name in spec.args[required:]:
+        rule += f"/<{name}>"
+        yield rule

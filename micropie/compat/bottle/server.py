@@ -1,0 +1,206 @@
+"""``run``'s servers: an application on an installed server, by the name that Bottle gives it."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import time
+import warnings
+from contextlib import suppress
+from importlib import import_module
+from importlib.util import find_spec
+from pathlib import Path
+from socketserver import ThreadingMixIn
+from threading import Thread
+from typing import Any
+from wsgiref.simple_server import WSGIRequestHandler, WSGIServer, make_server
+
+from micropie.compat.bottle.state import Switches
+
+
+class ServerAdapter:
+    """A server of a program's own: a subclass has ``run(handler)``, which serves until it is stopped."""
+
+    quiet = False
+
+    def __init__(self, host: str = "127.0.0.1", port: int = 8080, **options: Any) -> None:
+        self.host = host
+        self.port = int(port)
+        self.options = options
+
+    def run(self, handler: Any) -> None:
+        """Serve ``handler``, a WSGI and an ASGI application."""
+        raise NotImplementedError
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}({', '.join(f'{name}={value!r}' for name, value in self.options.items())})"
+
+
+class WSGIRefServer(ServerAdapter):
+    """The standard library's server, for development, with a thread for each request."""
+
+    def run(self, handler: Any) -> None:
+        """Serve until it is interrupted."""
+        quiet = self.quiet
+
+        class Handler(WSGIRequestHandler):
+            def log_message(self, format: str, *args: Any) -> None:  # noqa: A002
+                if not quiet:
+                    super().log_message(format, *args)
+
+        class Server(ThreadingMixIn, WSGIServer):
+            daemon_threads = True
+
+        options = {"server_class": Server, "handler_class": Handler, **self.options}
+        with make_server(self.host, self.port, handler, **options) as server:
+            self.port = server.server_port
+            server.serve_forever()
+
+
+class WaitressServer(ServerAdapter):
+    """waitress, WSGI."""
+
+    def run(self, handler: Any) -> None:
+        """Serve until it is interrupted."""
+        import_module("waitress").serve(handler, host=self.host, port=self.port, _quiet=self.quiet, **self.options)
+
+
+class UvicornServer(ServerAdapter):
+    """uvicorn, ASGI: a server that also has WebSockets."""
+
+    def run(self, handler: Any) -> None:
+        """Serve until it is interrupted."""
+        options = {"log_level": "warning" if self.quiet else "info", **self.options}
+        import_module("uvicorn").run(handler, host=self.host, port=self.port, **options)
+
+
+class GunicornServer(ServerAdapter):
+    """gunicorn, WSGI, on Unix."""
+
+    def run(self, handler: Any) -> None:
+        """Serve until it is interrupted."""
+        base = import_module("gunicorn.app.base").BaseApplication
+        options = {"bind": f"{self.host}:{self.port}", **self.options}
+
+        class Application(base):  # type: ignore[misc, valid-type]
+            def load_config(self) -> None:
+                for name, value in options.items():
+                    self.cfg.set(name, value)
+
+            def load(self) -> Any:
+                return handler
+
+        Application().run()
+
+
+class AutoServer(ServerAdapter):
+    """uvicorn or waitress, if one of them is installed; else the standard library's."""
+
+    def run(self, handler: Any) -> None:
+        """Serve until it is interrupted."""
+        found = [name for name in ("uvicorn", "waitress") if find_spec(name)]
+        adapter = server_names[found[0] if found else "wsgiref"](self.host, self.port, **self.options)
+        adapter.quiet = self.quiet
+        adapter.run(handler)
+
+
+server_names: dict[str, type[ServerAdapter]] = {
+    "wsgiref": WSGIRefServer,
+    "waitress": WaitressServer,
+    "uvicorn": UvicornServer,
+    "gunicorn": GunicornServer,
+    "auto": AutoServer,
+}
+
+
+def load(target: str) -> Any:
+    """Import what ``target`` names: ``package.module`` or ``package.module:name``."""
+    name, _, attribute = target.partition(":")
+    found: Any = import_module(name)
+    for part in filter(None, attribute.split(".")):
+        found = getattr(found, part)
+    return found
+
+
+def debug(mode: bool = True) -> None:
+    """Show exceptions on error pages, and read templates anew each time."""
+    if mode:
+        warnings.simplefilter("default")
+    Switches.debug = bool(mode)
+
+
+def serve(
+    app: Any,
+    server: Any = "wsgiref",
+    host: str = "127.0.0.1",
+    port: int = 8080,
+    interval: float = 1,
+    reloader: bool = False,
+    quiet: bool = False,
+    **options: Any,
+) -> None:
+    """Serve ``app`` until it is interrupted, see ``run``."""
+    if Switches.norun:
+        return
+    if reloader and not os.environ.get(_CHILD):
+        sys.exit(run_again())
+    adapter = _adapter(server, host, port, options)
+    adapter.quiet = adapter.quiet or quiet
+    if not adapter.quiet:
+        sys.stderr.write(f"Serving on http://{adapter.host}:{adapter.port}/ with {adapter!r}. Ctrl-C ends it.\n")
+    with suppress(KeyboardInterrupt):
+        if reloader:
+            watch(interval)
+        adapter.run(app)
+
+
+def _adapter(server: Any, host: str, port: int, options: dict[str, Any]) -> ServerAdapter:
+    if isinstance(server, str):
+        found = load(server) if ":" in server else server_names.get(server)
+        if found is None:
+            raise ValueError(
+                f"there is no server {server!r} here: there are {', '.join(server_names)}; any other WSGI or ASGI "
+                "server takes the application itself"
+            )
+        server = found
+    if isinstance(server, type):
+        server = server(host=host, port=port, **options)
+    if not isinstance(server, ServerAdapter):
+        raise ValueError(f"server is a name, or is derived from ServerAdapter, not {server!r}")
+    return server
+
+
+_CHILD = "BOTTLE_CHILD"  # in the environment of the process that serves
+_CHANGED = 3  # its exit status if a file has changed
+
+
+def run_again() -> int:
+    """Run this program again and again, as long as it ends because its files have changed. Return its status."""
+    status = _CHANGED
+    while status == _CHANGED:
+        environment = {**os.environ, _CHILD: "true"}
+        with subprocess.Popen([sys.executable, *sys.argv], env=environment) as child:  # noqa: S603 - this program
+            try:
+                status = child.wait()
+            except KeyboardInterrupt:
+                status = child.wait()
+    return status
+
+
+def watch(interval: float) -> None:
+    """End this process when the file of a module has changed. It is looked for every ``interval`` seconds."""
+    before = _modified()
+
+    def look() -> None:
+        while _modified().items() >= before.items():
+            time.sleep(interval)
+        os._exit(_CHANGED)
+
+    Thread(target=look, daemon=True).start()
+
+
+def _modified() -> dict[str, float]:
+    """Return when the files of all modules were modified."""
+    paths = {getattr(module, "__file__", None) for module in list(sys.modules.values())}
+    return {path: Path(path).stat().st_mtime for path in paths if path and Path(path).exists()}

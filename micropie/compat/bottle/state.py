@@ -1,0 +1,41 @@
+"""What the modules of this package share: the exchange that is going on, and whether debugging is on."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from contextvars import ContextVar
+from inspect import isawaitable
+from typing import Any
+
+from micropie.execution.context import current
+
+
+class BottleException(Exception):
+    """The base class of this package's exceptions."""
+
+
+class Switches:
+    """``debug(True)`` sets ``debug``; ``norun`` makes ``run`` return at once."""
+
+    debug = False
+    norun = False
+
+
+# For ``request.bind(environ)`` and ``response.bind()``, which tests of handlers call without an application.
+bound_request: ContextVar[dict[str, Any]] = ContextVar("micropie.compat.bottle.request")
+bound_response: ContextVar[Any] = ContextVar("micropie.compat.bottle.response")
+
+
+def current_exchange() -> Any:
+    """Return the ``Exchange`` that this code is part of, None outside of handlers."""
+    native = current.get(None)
+    return None if native is None else vars(native).get("_bottle")
+
+
+def then(result: Any, function: Callable[[Any], Any]) -> Any:
+    """Return ``function(result)``, or what can be awaited for it, if ``result`` is that of an ``async def``."""
+    return _awaited(result, function) if isawaitable(result) else function(result)
+
+
+async def _awaited(result: Awaitable[Any], function: Callable[[Any], Any]) -> Any:
+    return function(await result)

@@ -1,0 +1,181 @@
+"""``template`` and ``view`` over three engines: SimpleTemplate, Jinja2 and Mako.
+
+SimpleTemplate is Bottle's own engine, and is not written anew here: it is taken from the package ``bottle``, if that
+is installed. Its file is looked for among the installed ones, since a program may have put this package into the place
+of ``bottle``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from functools import cache, partial, wraps
+from importlib.machinery import PathFinder
+from importlib.util import module_from_spec
+from pathlib import Path
+from typing import Any, ClassVar
+
+from micropie.compat.bottle.state import BottleException, Switches, then
+
+TEMPLATE_PATH = ["./", "./views/"]
+TEMPLATES: dict[Any, Any] = {}
+
+
+class TemplateError(BottleException):
+    """A template that is not there."""
+
+
+class BaseTemplate:
+    """A template of an engine, from ``source``, or from the file ``name`` in the directories ``lookup``."""
+
+    extensions: ClassVar[list[str]] = ["tpl", "html", "thtml", "stpl"]
+    settings: ClassVar[dict[str, Any]] = {}
+    defaults: ClassVar[dict[str, Any]] = {}
+
+    def __init__(
+        self, source: Any = None, name: str | None = None, lookup: Any = (), encoding: str = "utf8", **settings: Any
+    ) -> None:
+        self.name = name
+        self.source = source.read() if hasattr(source, "read") else source
+        self.lookup = [str(Path(directory).resolve()) for directory in lookup or ()]
+        self.encoding = encoding
+        self.filename: str | None = None
+        if not self.source:
+            self.filename = self.search(name or "", self.lookup)
+            if self.filename is None:
+                raise TemplateError(f"Template {name!r} not found.")
+        self.prepare(**{**self.settings, **settings})
+
+    @classmethod
+    def search(cls, name: str, lookup: list[str]) -> str | None:
+        """Return the path of a template, with one of ``extensions`` if need be. None outside of ``lookup``."""
+        for directory in map(Path, lookup):
+            path = (directory / name).resolve()
+            if path.is_relative_to(directory):
+                endings = ["", *(f".{extension}" for extension in cls.extensions)]
+                for found in (path.with_name(path.name + ending) for ending in endings if path.name):
+                    if found.is_file():
+                        return str(found)
+        return None
+
+    def prepare(self, **options: Any) -> None:
+        """Make what ``render`` needs."""
+        raise NotImplementedError
+
+    def render(self, *values: Mapping[str, Any], **more: Any) -> str:
+        """Return the text with these values."""
+        raise NotImplementedError
+
+    def _merged(self, values: tuple[Mapping[str, Any], ...], more: dict[str, Any]) -> dict[str, Any]:
+        merged = dict(self.defaults)
+        for mapping in (*values, more):
+            merged.update(mapping)
+        return merged
+
+
+class Jinja2Template(BaseTemplate):
+    """A Jinja2 template. As in Bottle nothing is escaped unless ``autoescape=True`` is among the settings."""
+
+    def prepare(self, filters: Any = None, tests: Any = None, globals: Any = None, **options: Any) -> None:  # noqa: A002
+        """Compile it."""
+        from jinja2 import Environment, FunctionLoader  # noqa: PLC0415 - may be missing
+
+        environment = Environment(loader=FunctionLoader(self._load), **options)  # noqa: S701 - see the class
+        environment.filters.update(filters or {})
+        environment.tests.update(tests or {})
+        environment.globals.update(globals or {})
+        self._template = (
+            environment.from_string(self.source) if self.source else environment.get_template(self.name or "")
+        )
+
+    def render(self, *values: Mapping[str, Any], **more: Any) -> str:
+        """Return the text with these values."""
+        return self._template.render(self._merged(values, more))
+
+    def _load(self, name: str) -> tuple[str, str, Callable[[], bool]] | None:
+        path = self.search(name, self.lookup)
+        return None if path is None else (Path(path).read_text(self.encoding), path, lambda: False)
+
+
+class MakoTemplate(BaseTemplate):
+    """A Mako template."""
+
+    def prepare(self, **options: Any) -> None:
+        """Compile it."""
+        from mako.lookup import TemplateLookup  # noqa: PLC0415 - may be missing
+        from mako.template import Template  # noqa: PLC0415
+
+        options = {"format_exceptions": Switches.debug, **options, "input_encoding": self.encoding}
+        lookup = TemplateLookup(directories=self.lookup, **options)
+        if self.source:
+            self._template = Template(self.source, lookup=lookup, **options)  # noqa: S702 - as in Bottle
+        else:
+            self._template = Template(uri=self.name, filename=self.filename, lookup=lookup, **options)  # noqa: S702
+
+    def render(self, *values: Mapping[str, Any], **more: Any) -> str:
+        """Return the text with these values."""
+        return str(self._template.render(**self._merged(values, more)))
+
+
+@cache
+def simple_template() -> Any:
+    """Return the class ``SimpleTemplate`` of the package ``bottle``. Raises ``ImportError`` if that is missing."""
+    spec = PathFinder.find_spec("bottle")
+    if spec is None or spec.loader is None:
+        raise ImportError(
+            "templates in Bottle's own language need its engine: pip install bottle. "
+            "Or convert them, and write jinja2_template for template and jinja2_view for view"
+        )
+    module = module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module.SimpleTemplate
+
+
+def template(*args: Any, **values: Any) -> str:
+    """Return a rendered template: ``template("hello", name=name)``, or with dictionaries of values.
+
+    The first argument is the name of a file in ``TEMPLATE_PATH``, or the template itself if it has a line end, "{",
+    "%" or "$". ``template_adapter``, ``template_lookup`` and ``template_settings`` choose engine, places and options.
+    """
+    wanted: Any = args[0] if args else None
+    for mapping in args[1:]:
+        values.update(mapping)
+    adapter = values.pop("template_adapter", None) or simple_template()
+    lookup = values.pop("template_lookup", TEMPLATE_PATH)
+    settings = values.pop("template_settings", {})
+    key = id(lookup), adapter, wanted
+    if key not in TEMPLATES or Switches.debug:
+        if isinstance(wanted, adapter):
+            TEMPLATES[key] = wanted
+        elif any(character in wanted for character in "\n{%$"):
+            TEMPLATES[key] = adapter(source=wanted, lookup=lookup, **settings)
+        else:
+            TEMPLATES[key] = adapter(name=wanted, lookup=lookup, **settings)
+    text: str = TEMPLATES[key].render(values)
+    return text
+
+
+def view(tpl_name: Any, **defaults: Any) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
+    """Render the template with the dictionary that the function below returns, or without one for None.
+
+    Any other result is left as it is. An ``async def`` may stand below as well.
+    """
+
+    def rendered(result: Any) -> Any:
+        if result is None or isinstance(result, Mapping):
+            return template(tpl_name, **{**defaults, **(result or {})})
+        return result
+
+    def decorator(function: Callable[..., Any]) -> Callable[..., Any]:
+        @wraps(function)
+        def wrapper(*args: Any, **values: Any) -> Any:
+            return then(function(*args, **values), rendered)
+
+        return wrapper
+
+    return decorator
+
+
+mako_template = partial(template, template_adapter=MakoTemplate)
+jinja2_template = partial(template, template_adapter=Jinja2Template)
+mako_view = partial(view, template_adapter=MakoTemplate)
+jinja2_view = partial(view, template_adapter=Jinja2Template)
