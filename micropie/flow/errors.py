@@ -6,13 +6,10 @@ client on this machine if ``debug`` is on.
 
 from __future__ import annotations
 
-import re
-import traceback
-from ipaddress import ip_address
-
 from micropie.errors import ClientDisconnect, HTTPError, MethodNotAllowed, Redirect
 from micropie.execution.steps import Flow
 from micropie.files.static import open_file
+from micropie.flow.debug_access import may_see_debug_pages
 from micropie.http.request import Request
 from micropie.http.response import (
     FileReference,
@@ -23,11 +20,6 @@ from micropie.http.response import (
     redirect_response,
 )
 from micropie.http.streams import stream_of
-
-# The headers that a proxy adds, beside those that begin with "X-Forwarded-".
-_FORWARDING = frozenset({"forwarded", "via", "x-real-ip"})
-
-_LOCAL_HOST = re.compile(r"(?:localhost|127\.0\.0\.1|\[::1\])(?::[0-9]+)?", re.IGNORECASE)
 
 
 def respond_to(request: Request, failure: Exception) -> Flow[Response]:
@@ -128,23 +120,14 @@ def _plain_response(request: Request, failure: Exception) -> Response:
     if isinstance(failure, HTTPError):
         if _is_options(request, failure):
             return Response(None, 204, failure.headers)
+        if failure.status == 404 and request._list_routes is not None and may_see_debug_pages(request):
+            from micropie.flow.debug_page import not_found_page
+
+            return not_found_page(request, failure, request._list_routes())
         return error_response(failure.status, failure.message, failure.headers)
-    if request.config.settings.debug and _is_local(request):
+    if request.config.settings.debug and may_see_debug_pages(request):
         log_failure(request, failure)
-        return error_response(500, "".join(traceback.format_exception(failure)))
+        from micropie.flow.debug_page import error_page
+
+        return error_page(request, failure)
     return internal_error(request, failure)
-
-
-def _is_local(request: Request) -> bool:
-    """Return whether the client is on this machine: its address, the host that it asked for, and no proxy between.
-
-    The address alone does not tell. A proxy on this machine has it too, and so has the browser of a developer that runs
-    a script of a foreign page, whose host's name was made to lead here (DNS rebinding).
-    """
-    peer, headers = request._server_client(), request.headers
-    try:
-        is_loopback = peer is not None and ip_address(peer.host).is_loopback
-    except ValueError:
-        return False
-    is_forwarded = any(name in _FORWARDING or name.startswith("x-forwarded-") for name in headers)
-    return is_loopback and not is_forwarded and _LOCAL_HOST.fullmatch(headers.get("host", "")) is not None

@@ -108,6 +108,8 @@ def start(site: Site, request: Request) -> RouteStep | Flow[Answer | Handover] |
         request.config = config = route.config
     except Exception as error:  # raised after stage 3: hooks see the request first
         request.config = site.config_of(request)
+        if request.config.settings.debug:
+            request._list_routes = site.entries
         return _run_all_stages(request, None, _NO_ARGUMENTS, _NO_VALUES, site.refusal(request, error))
     if config.middlewares or config.sessions.opens_ahead:
         return _run_all_stages(request, route, arguments, values, None)

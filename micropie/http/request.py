@@ -38,7 +38,7 @@ from micropie.http.urls import DOTS_AND_EMPTY, PATH_SAFE, decoded_segment, escap
 if TYPE_CHECKING:
     from micropie.http.signing import CookieSigner
     from micropie.routing.config import AppConfig
-    from micropie.routing.route import Route
+    from micropie.routing.route import Route, RouteEntry
     from micropie.sessions import Session
 
 logger = logging.getLogger("micropie")
@@ -153,6 +153,8 @@ class Request:
     _subapp: object = None  # the application that gets the request instead
     _subapp_path: str | None = None
     _time_limit: float | None = None  # seconds for the handler
+
+    _list_routes: Callable[[], Sequence[RouteEntry]] | None = None  # set on a 404 with debug=True
 
     # Where the flow runs.
     _is_on_loop = False

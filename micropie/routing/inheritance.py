@@ -165,4 +165,4 @@ def _templates(definition: AppDefinition, settings: Settings, outer: Sequence[Di
     own = [settings.templates] if isinstance(settings.templates, str | PathLike) else list(settings.templates)
     directories = [*own, *(directory for directory in outer if directory not in own)]
     filters, setup = settings.template_filters, settings.template_setup
-    return Templates(directories, filters, names, reload=settings.debug, setup=setup)
+    return Templates(directories, filters, names, reload=bool(settings.debug), setup=setup)

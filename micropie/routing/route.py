@@ -155,6 +155,14 @@ class Route:
         return f"<Route {self.name}>"
 
 
+class RouteEntry(NamedTuple):
+    """A route as lists of routes name it. ``is_default``: it answers the paths that nothing else answers."""
+
+    route: Route
+    methods: list[str]
+    is_default: bool
+
+
 def _plan(function: Callable[..., object], name: str, takes_socket: bool) -> Plan:
     """Return the plan of a handler; a ``SetupError`` names the handler and how to hide it."""
     unwrapped = inspect.unwrap(function)

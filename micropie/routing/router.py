@@ -35,7 +35,7 @@ from micropie.errors import HTTPError, MethodNotAllowed, SetupError
 from micropie.http.urls import DOTS_AND_EMPTY
 from micropie.routing.config import AppConfig
 from micropie.routing.patterns import Match, Pattern, match_text
-from micropie.routing.route import Route
+from micropie.routing.route import Route, RouteEntry
 from micropie.routing.settings import METHODS
 
 # A route chosen for the method, the arguments that the path gives in order, and those that it gives by name.
@@ -213,6 +213,20 @@ class Router:
             return found
         refused.discard(_SURPLUS)
         raise MethodNotAllowed(refused) if refused else HTTPError(404)
+
+    def entries(self) -> list[RouteEntry]:
+        """Return every route once, with the methods that it answers, in the order of its path."""
+        entries: dict[int, RouteEntry] = {}
+        nodes = [self.root]
+        while nodes:
+            node = nodes.pop()
+            nodes += [*node.literals.values(), *(branch.node for branch in node.branches)]
+            for resource in (node.resource, node.default):
+                for method, route in resource.routes.items() if resource is not None else ():
+                    entry = entries.setdefault(id(route), RouteEntry(route, [], resource is node.default))
+                    if method not in entry.methods:  # ``index`` answers at two places
+                        entry.methods.append(method)
+        return sorted(entries.values(), key=lambda entry: (entry.route.pattern, entry.methods))
 
     def matches(self, segments: Sequence[str]) -> bool:
         """Return whether there is a route for GET."""

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field, fields, replace
 from importlib.util import find_spec
 from math import inf
 from os import PathLike
-from typing import Any, TypedDict, TypeGuard
+from typing import Any, Literal, TypedDict, TypeGuard
 
 from micropie.errors import SetupError, check, is_count, is_duration
 from micropie.execution.placement import THREAD, checked_placement
@@ -77,9 +77,9 @@ class Settings:
     on_error: Callable[[BaseException], object] | None = None
     """Called with each exception that is answered by 500 or breaks an answer off, beside the log: the
     ``capture_exception`` of an error reporter. It must not wait long. None, the default, for none."""
-    debug: bool = False
-    """Whether an unhandled exception is answered with its traceback, to clients on this machine only, and changed
-    templates are read again; False by default."""
+    debug: bool | Literal["force"] = False
+    """Whether clients on this machine get a page with the traceback of an unhandled exception, or with the routes near
+    an unknown path, and changed templates are read again; False by default. "force": also with several workers."""
     session_timeout: int = 8 * 3600
     """Seconds from a session's last save until it expires, 8 hours by default."""
     session_id_factory: Callable[[], str] | None = None
@@ -189,7 +189,7 @@ class SettingsKeywords(TypedDict, total=False):
     text: str
     secret_key: str | bytes | Sequence[str | bytes] | None
     on_error: Callable[[BaseException], object] | None
-    debug: bool
+    debug: bool | Literal["force"]
     session_timeout: int
     session_id_factory: Callable[[], str] | None
     session_id_validator: Callable[[str], bool] | None
@@ -257,7 +257,7 @@ _RULES: tuple[tuple[Sequence[str], Callable[[object], bool], str], ...] = (
         lambda value: isinstance(value, list | tuple | set | frozenset) and bool(value) and METHODS.issuperset(value),
         'a list of HTTP methods: ["GET", "POST"]',
     ),
-    (("debug",), lambda value: isinstance(value, bool), "True or False"),
+    (("debug",), lambda value: isinstance(value, bool) or value == "force", 'True, False or "force"'),
     (("portal_backend",), lambda value: value in ("asyncio", "trio"), '"asyncio" or "trio"'),
     (
         ("portal_backend",),

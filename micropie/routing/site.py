@@ -16,7 +16,7 @@ from micropie.http.urls import DOTS_AND_EMPTY
 from micropie.mounts.prefixes import APP, WSGI, Mount, MountedPath, PrefixTable, kind_of_target, mounted_path_of
 from micropie.routing.config import AppConfig
 from micropie.routing.guards import checks_of, guarded
-from micropie.routing.route import Route
+from micropie.routing.route import Route, RouteEntry
 from micropie.routing.router import NO_VALUES, RouteMatch, Router
 
 _NO_ROUTES: dict[str, Route] = {}
@@ -39,6 +39,10 @@ class Site:
         self.sockets = sockets
         self.exact = router.exact
         self.below = router.below
+
+    def entries(self) -> list[RouteEntry]:
+        """Return every route of HTTP once, with its methods, also those of mounts that share this tree."""
+        return self.router.entries()
 
     def find(self, request: Request) -> RouteMatch | Handover:
         """Return the route of a request, or the mounted application that answers by itself. Raises 400, 404 and 405."""
@@ -167,7 +171,7 @@ Mounted: TypeAlias = MountedApp | MountRoute
 class MountingSite(Site):
     """A site with mounts, which come before its routes."""
 
-    __slots__ = ("_mounts",)
+    __slots__ = ("_mounted_apps", "_mounts")
 
     def __init__(self, config: AppConfig, router: Router, sockets: Router, mounted: list[Mounted]) -> None:
         super().__init__(config, router, sockets)
@@ -181,10 +185,14 @@ class MountingSite(Site):
             }
             for method, routes in router.exact.items()
         }
-        for entry in mounted:
-            if isinstance(entry, MountedApp):
-                _name_routes(router, entry.prefix, entry.router)
-                _name_routes(sockets, entry.prefix, entry.sockets)
+        self._mounted_apps = [entry for entry in mounted if isinstance(entry, MountedApp)]
+        for entry in self._mounted_apps:
+            _name_routes(router, entry.prefix, entry.router)
+            _name_routes(sockets, entry.prefix, entry.sockets)
+
+    def entries(self) -> list[RouteEntry]:
+        """Return every route, see ``Site``."""
+        return [*super().entries(), *(entry for app in self._mounted_apps for entry in app.entries())]
 
     def find(self, request: Request) -> RouteMatch | Handover:
         """Return the route of a request, or the mounted application that answers by itself; see ``Site``."""

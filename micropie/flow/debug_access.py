@@ -1,0 +1,75 @@
+"""Who may see the pages of ``debug=True``, which show source code and the values of variables.
+
+Only a client on this machine, that no proxy stands before, of a server with one worker: a developer's own. A site with
+several workers serves others, even if its proxy is on the same machine and adds no header.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import sys
+from ipaddress import ip_address
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from micropie.http.request import Address, Request
+
+# The headers that a proxy adds, beside those that begin with "X-Forwarded-".
+_FORWARDING = frozenset({"forwarded", "via", "x-real-ip"})
+
+_LOCAL_HOST = re.compile(r"(?:localhost|127\.0\.0\.1|\[::1\])(?::[0-9]+)?", re.IGNORECASE)
+
+_WORKERS = re.compile(r"(?:--workers=?|-w=?)([0-9]*)")
+
+
+def may_see_debug_pages(request: Request) -> bool:
+    """Return whether the client is on this machine: its address, the host that it asked for, and no proxy between.
+
+    The address alone does not tell. A proxy on this machine has it too, and so has the browser of a developer that runs
+    a script of a foreign page, whose host's name was made to lead here (DNS rebinding).
+
+    ``ProxyHeaders`` vouches for a client: it sets the client's address only if it trusts the proxy.
+    """
+    headers, stated = request.headers, request._client
+    if not _is_loopback(request._server_client()) or _LOCAL_HOST.fullmatch(headers.get("host", "")) is None:
+        return False
+    if stated is not None:
+        if not _is_loopback(stated):
+            return False
+    elif any(name in _FORWARDING or name.startswith("x-forwarded-") for name in headers):
+        return False
+    return request.config.settings.debug == "force" or not _has_several_workers(request)
+
+
+def _is_loopback(address: Address | None) -> bool:
+    try:
+        return address is not None and ip_address(address.host).is_loopback
+    except ValueError:
+        return False
+
+
+def _has_several_workers(request: Request) -> bool:
+    """Return whether the server says that other processes serve this application, too.
+
+    A WSGI server says so in each request. An ASGI server does not, so its command line, the variable that servers read
+    and gunicorn's presence have to tell. A worker process that was spawned or forked has its parent's command line.
+    """
+    if request.environ is not None:
+        return bool(request.environ.get("wsgi.multiprocess"))
+    stated = os.environ.get("WEB_CONCURRENCY", "")
+    return "gunicorn.arbiter" in sys.modules or (stated.isdecimal() and int(stated) > 1) or _stated_workers() > 1
+
+
+def _stated_workers() -> int:
+    """Return the number of workers on the command line of uvicorn, hypercorn, granian or ``micropie run``; 1 if none.
+
+    All of them write ``--workers 4`` or ``-w 4``.
+    """
+    following = [*sys.argv[1:], ""][1:]
+    for option, value in zip(sys.argv[1:], following, strict=True):
+        found = _WORKERS.fullmatch(option)
+        number = (found[1] or value) if found else ""
+        if number.isdecimal():
+            return int(number)
+    return 1

@@ -1,0 +1,268 @@
+"""The pages that ``debug=True`` shows to a developer: a traceback with source and variables, and near misses on a 404.
+
+``debug_access`` decides who sees them. A browser gets HTML, a client that asks for JSON or sent it a problem document
+(RFC 9457), all others plain text. The HTML has no scripts and loads nothing, and its policy forbids both, so that text
+which slipped through unescaped could do nothing. Each value passes ``_hide_secrets`` before it is shown.
+"""
+
+from __future__ import annotations
+
+import linecache
+import platform
+import re
+import reprlib
+import traceback
+from base64 import b64encode
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from difflib import get_close_matches
+from hashlib import sha256
+from html import escape
+from pathlib import Path
+from types import FrameType
+from typing import Any
+
+from micropie.errors import PHRASES, HTTPError
+from micropie.http.request import Request
+from micropie.http.response import TEXT, Response
+from micropie.routing.route import RouteEntry
+
+_LINES_AROUND = 5  # the failing line
+_MOST_FRAMES = 40  # of one exception, the innermost ones: a recursion has a thousand
+_MOST_VARIABLES = 50  # of one frame
+_LONGEST_VALUE = 1000  # characters
+_LONGEST_REPR = 10_000  # of which are searched for secrets
+_MASK = "********"
+
+_WORDS = (
+    "pass(?:word|wd|phrase)|pwd|secret|token|credential|authori[sz]ation|cookie|session|api[_-]?key|private|signature"
+)
+_SECRET_NAME = re.compile(rf"{_WORDS}|(?:^|[_-])(?:auth|key|dsn)s?(?:$|[_-])", re.IGNORECASE)
+# The value after such a name in a repr, as in "password='x'", "{'token': 'x'}" and "(b'cookie', b'x')"; of a quote or
+# bracket that is left open, all of it.
+_SECRET_VALUE = re.compile(
+    rf"""((?:{_WORDS}|\b(?:auth|key|dsn)s?\b)\w{{0,40}}(?:['"]?\s*[=:]|['"]\s*,)\s*)"""
+    r"""(?:b?'(?:\\.|[^'\\])*+'?|b?"(?:\\.|[^"\\])*+"?|\[[^\]]*+\]?|\([^)]*+\)?|\{[^}]*+\}?|[^\s,)}\]]++)""",
+    re.IGNORECASE | re.DOTALL,
+)
+_CREDENTIALS = re.compile(r"\b(Basic|Bearer|Digest)\s++[^\s'\"]++", re.IGNORECASE)
+_URL_PASSWORD = re.compile(r"(://[^/@\s:]{0,200}:)[^/@\s]{1,200}@")
+
+_PACKAGE = str(Path(__file__).parent.parent)
+
+_STYLE = """
+:root{color-scheme:light dark;--line:#8884;--soft:#8882;--bad:light-dark(#b00020,#ff8a80)}
+body{font:15px/1.5 system-ui,sans-serif;margin:0 auto;max-width:70rem;padding:1rem}
+h1{color:var(--bad);font-size:1.4rem;overflow-wrap:anywhere}h2{font-size:1.1rem;margin-top:2rem}
+pre,code,td,th{font:13px/1.5 ui-monospace,monospace}pre{background:var(--soft);overflow-x:auto;padding:.5rem}
+mark{background:light-dark(#ffd54f,#7a5c00);color:inherit}details{border-top:1px solid var(--line);padding:.3rem 0}
+summary{cursor:pointer;overflow-wrap:anywhere}table{border-collapse:collapse;width:100%}
+th,td{border-top:1px solid var(--line);overflow-wrap:anywhere;padding:.2rem .5rem;text-align:left;vertical-align:top}
+th{width:12rem}
+"""
+_POLICY = (
+    f"default-src 'none'; style-src 'sha256-{b64encode(sha256(_STYLE.encode()).digest()).decode()}'; "
+    "base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
+)
+_HEADERS = (
+    ("Content-Security-Policy", _POLICY),
+    ("X-Content-Type-Options", "nosniff"),
+    ("Referrer-Policy", "no-referrer"),
+    ("Cache-Control", "no-store"),
+    ("Vary", "Accept"),
+)
+
+
+def error_page(request: Request, failure: Exception) -> Response:
+    """Return the 500 for an unhandled exception, with its traceback."""
+    lines = _encodable(_hide_secrets("".join(traceback.format_exception(failure))))
+    kind = _format_of(request)
+    if kind == "text":
+        return Response(lines, 500, _HEADERS, TEXT)
+    title = _encodable(f"{type(failure).__name__}: {_text_of(failure)}")
+    if kind == "json":
+        return _problem(500, title, {"traceback": lines.splitlines()})
+    parts = [_heading(title, f"{request.method} {request.path}")]
+    for relation, exception in _chain(failure):
+        parts.append(f"<h2>{escape(relation)}: {escape(type(exception).__name__)}</h2>")
+        parts.append(f"<p>{escape(_text_of(exception))}</p>")
+        frames = [(frame, line) for frame, line in traceback.walk_tb(exception.__traceback__)][-_MOST_FRAMES:]
+        for number, (frame, line) in enumerate(frames, start=1):
+            parts.append(_frame(frame, line, is_last=number == len(frames)))
+    del frames, exception, frame
+    parts.append(_about_request(request))
+    parts.append(f"<h2>As text</h2><pre>{escape(lines)}</pre>")
+    return _html(500, title, parts)
+
+
+def not_found_page(request: Request, failure: HTTPError, entries: Sequence[RouteEntry]) -> Response:
+    """Return the 404 of a path that leads to no route, with the routes whose paths resemble it, and all others."""
+    table = {f"{entry.route.pattern} ({entry.route.name})": entry for entry in entries}
+    by_path = {entry.route.pattern: entry for entry in entries}
+    near = [by_path[path] for path in get_close_matches(request.path[:200], by_path, n=3, cutoff=0.5)]
+    kind = _format_of(request)
+    names = [_route_line(entry) for entry in near]
+    if kind == "json":
+        routes = [_route_line(entry) for entry in table.values()]
+        return _problem(404, failure.message, {"near": names, "routes": routes}, failure.headers)
+    if kind == "text":
+        lines = [str(failure.message), "", *(["Did you mean:", *names, ""] if near else [])]
+        lines += ["Routes:", *(_route_line(entry) for entry in table.values())]
+        return Response("\n".join(lines) + "\n", 404, [*failure.headers, *_HEADERS], TEXT)
+    parts = [_heading(str(failure.message), f"No route answers {request.method} {request.path}.")]
+    if near:
+        parts.append(f"<h2>Did you mean</h2>{_routes(near)}")
+    parts += [f"<h2>Routes</h2>{_routes(table.values())}", _about_request(request)]
+    return _html(404, str(failure.message), parts, failure.headers)
+
+
+def _format_of(request: Request) -> str:
+    """Return "html" for a browser, "json" for a client that asks for JSON or sent it, else "text"."""
+    accept, sent = (request.headers.get(name, "").lower() for name in ("accept", "content-type"))
+    if "text/html" in accept:
+        return "html"
+    return "json" if "json" in accept or "json" in sent else "text"
+
+
+def _problem(
+    status: int, detail: object, more: Mapping[str, object], headers: Iterable[tuple[str, str]] = ()
+) -> Response:
+    document = {"type": "about:blank", "title": PHRASES[status], "status": status, "detail": detail, **more}
+    return Response(document, status, [*headers, *_HEADERS], "application/problem+json")
+
+
+def _html(status: int, title: str, parts: Iterable[str], headers: Iterable[tuple[str, str]] = ()) -> Response:
+    head = f'<meta charset="utf-8"><meta name="viewport" content="width=device-width"><title>{escape(title)}</title>'
+    page = (
+        f'<!doctype html><html lang="en"><head>{head}<style>{_STYLE}</style></head><body>{"".join(parts)}</body></html>'
+    )
+    return Response(_encodable(page), status, [*headers, *_HEADERS], "text/html; charset=utf-8")
+
+
+def _encodable(text: str) -> str:
+    """Return ``text`` with escapes in place of surrogates, which UTF-8 has not: a file's name may have some."""
+    return text.encode("utf-8", "backslashreplace").decode()
+
+
+def _heading(title: str, where: str) -> str:
+    return f"<h1>{escape(title)}</h1><p><code>{escape(where)}</code></p>"
+
+
+def _route_line(entry: RouteEntry) -> str:
+    return f"{','.join(sorted(entry.methods)):<8} {entry.route.pattern}  {entry.route.name}"
+
+
+def _routes(entries: Iterable[RouteEntry]) -> str:
+    return _table((entry.route.pattern, f"{', '.join(sorted(entry.methods))}: {entry.route.name}") for entry in entries)
+
+
+def _about_request(request: Request) -> str:
+    """Return tables of the request and its route. What the client sent in a malformed way is left out."""
+    route = request.route
+    facts = {"method": request.method, "path": request.path, "scheme": request.scheme, "client": str(request.client)}
+    if route is not None:
+        facts |= {"route": f"{route.pattern} ({route.name})", "arguments in the path": _repr(request.path_params)}
+    facts["application"] = type(request.config.app).__name__
+    facts["Python"] = platform.python_version()
+    parts = [f"<h2>Request</h2>{_table(facts.items())}"]
+    sources: dict[str, Callable[[], Mapping[str, object]]] = {
+        "Query": lambda: request.query_params,
+        "Headers": lambda: dict(request.headers.items()),
+        "Cookies": lambda: request.cookies,
+    }
+    for title, source in sources.items():
+        try:
+            pairs = [(name, _value(name, value)) for name, value in source().items()]
+        except HTTPError:
+            continue
+        if pairs:
+            parts.append(f"<h2>{title}</h2>{_table(pairs)}")
+    return "".join(parts)
+
+
+def _table(pairs: Iterable[tuple[str, str]]) -> str:
+    rows = (f"<tr><th>{escape(name)}</th><td>{escape(value)}</td></tr>" for name, value in pairs)
+    return f"<table>{''.join(rows)}</table>"
+
+
+def _chain(failure: BaseException) -> Iterator[tuple[str, BaseException]]:
+    """Yield an exception, those that it was raised from or during, and the members of exception groups, each once."""
+    waiting: list[tuple[str, BaseException]] = [("Exception", failure)]
+    seen: set[int] = set()
+    while waiting:
+        relation, exception = waiting.pop()
+        if id(exception) in seen:
+            continue
+        seen.add(id(exception))
+        yield relation, exception
+        if exception.__cause__ is not None:
+            waiting.append(("Raised from", exception.__cause__))
+        elif exception.__context__ is not None and not exception.__suppress_context__:
+            waiting.append(("Raised while handling", exception.__context__))
+        if isinstance(exception, BaseExceptionGroup):
+            waiting += [("In the group", member) for member in exception.exceptions[:10]]
+
+
+def _frame(frame: FrameType, line: int, is_last: bool) -> str:
+    """Return one frame: its place, lines of source and variables. It is open if it is the author's, or the last."""
+    code = frame.f_code
+    is_own = not code.co_filename.startswith(_PACKAGE)
+    lines = linecache.getlines(code.co_filename, frame.f_globals)
+    first = max(line - _LINES_AROUND, 1)
+    source = []
+    for number, text in enumerate(lines[first - 1 : line + _LINES_AROUND], start=first):
+        shown = f"{number:>5}  {escape(text.rstrip())}"
+        source.append(f"<mark>{shown}</mark>" if number == line else shown)
+    variables = [(name, _value(name, value)) for name, value in list(frame.f_locals.items())[:_MOST_VARIABLES]]
+    place = f"{code.co_filename}, line {line}, in {code.co_qualname}"
+    return (
+        f"<details{' open' if is_own or is_last else ''}><summary><code>{escape(place)}</code></summary>"
+        f"<pre>{chr(10).join(source)}</pre>{_table(variables)}</details>"
+    )
+
+
+class _Repr(reprlib.Repr):
+    """Short reprs of values of any kind, also where an object's own ``__repr__`` fails."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.maxstring = self.maxother = self.maxlong = _LONGEST_REPR
+        self.maxlist = self.maxtuple = self.maxset = self.maxfrozenset = self.maxdeque = self.maxarray = 30
+        self.maxdict = 50
+        self.maxlevel = 4
+
+    def repr_instance(self, x: Any, level: int) -> str:
+        try:
+            return repr(x)
+        except Exception as error:
+            return f"<{type(x).__name__}, whose repr raises {type(error).__name__}>"
+
+
+_reprs = _Repr()
+
+
+def _repr(value: object) -> str:
+    """Return a value's repr without secrets, cut to a length that can be read."""
+    try:
+        text = _reprs.repr(value)
+    except Exception as error:  # of a subclass of dict or list that fails when it is looked at
+        text = f"<{type(value).__name__}, whose repr raises {type(error).__name__}>"
+    text = _hide_secrets(text[:_LONGEST_REPR])
+    return text if len(text) <= _LONGEST_VALUE else f"{text[:_LONGEST_VALUE]}... ({len(text)} characters)"
+
+
+def _value(name: str, value: object) -> str:
+    """Return the repr of a variable, a header or a parameter; a mask if its name says that it is secret."""
+    return _MASK if _SECRET_NAME.search(name) else _repr(value)
+
+
+def _hide_secrets(text: str) -> str:
+    """Return ``text`` with masks for values that stand behind a secret's name, credentials, and passwords in URLs."""
+    text = _CREDENTIALS.sub(rf"\1 {_MASK}", text)
+    return _URL_PASSWORD.sub(rf"\1{_MASK}@", _SECRET_VALUE.sub(rf"\1{_MASK}", text))
+
+
+def _text_of(exception: BaseException) -> str:
+    try:
+        return _hide_secrets(str(exception)[:_LONGEST_REPR])
+    except Exception:
+        return f"<{type(exception).__name__}, whose text can't be had>"

@@ -1,0 +1,416 @@
+"""The pages of ``debug=True``: what they show, what they hide, and to whom they are shown at all."""
+
+from __future__ import annotations
+
+import logging
+import subprocess
+import sys
+from html.parser import HTMLParser
+from typing import Any
+
+import pytest
+
+from micropie import App, HTTPError, get, post, route
+from micropie.middleware import ProxyHeaders
+from tests.conftest import MakeClient
+from tests.support.waiting import PATIENCE
+
+LOCAL = "http://localhost:8000"
+BROWSER = {"Accept": "text/html,application/xhtml+xml,*/*;q=0.8"}
+HOSTILE = "<script>alert(1)</script>\"'&<img src=x onerror=alert(1)>"
+
+
+class BadRepr:
+    def __repr__(self) -> str:
+        raise RuntimeError("no repr")
+
+
+class BadDict(dict[str, object]):
+    def __len__(self) -> int:
+        raise RuntimeError("no length")
+
+
+BadDict.__name__ = "dict"  # which reprlib looks at
+
+
+class BadText(Exception):
+    def __str__(self) -> str:
+        raise RuntimeError("no text")
+
+
+class Account:
+    def __repr__(self) -> str:
+        return "Account(name='ann', password='it\\'s hunter2', api_key=\"hunter3\", note='shown')"
+
+
+class Inner(App):
+    def visible(self) -> str:
+        return "inner"
+
+
+class Root(App):
+    def oops(self, text: str = "") -> str:
+        password = "hunter2"
+        monkey = "a monkey"
+        settings = {"token": "hunter3", "colour": "green"}
+        account = Account()
+        url = "postgres://ann:hunter4@db/pies"
+        hostile = HOSTILE
+        long = "x" * 5000
+        bad, worse = BadRepr(), BadDict()
+        number = 1 / 0
+        return f"{password}{monkey}{settings}{account}{url}{hostile}{long}{bad}{worse}{number}{text}"
+
+    async def later(self) -> str:
+        raise ValueError(HOSTILE)
+
+    def chained(self) -> str:
+        try:
+            raise KeyError("the first")
+        except KeyError as error:
+            raise ValueError("the second") from error
+
+    def during(self) -> str:
+        try:
+            raise KeyError("the first")
+        except KeyError:
+            raise ValueError("the second")  # noqa: B904
+
+    def hushed(self) -> str:
+        try:
+            raise KeyError("the first")
+        except KeyError:
+            raise ValueError("the second") from None
+
+    def circle(self) -> str:
+        first, second = ValueError("one"), KeyError("two")
+        first.__cause__, second.__cause__ = second, first
+        raise first
+
+    def group(self) -> str:
+        raise ExceptionGroup("several", [ValueError("one of them")])
+
+    def wordless(self) -> str:
+        raise BadText
+
+    def missing(self) -> str:
+        raise HTTPError(404, "no such pie")
+
+    @post
+    def pies(self) -> str:
+        return "made"
+
+    @get("/recipes/<name>")
+    def recipe(self, name: str) -> str:
+        return name
+
+    @route("/recipes")
+    def default(self) -> str:
+        return "recipes"
+
+
+def make_app(**settings: Any) -> Any:
+    app: Any = Root(**{"debug": True, **settings})
+    app.inner = Inner()
+    app.mount("/mounted", Inner())
+    return app
+
+
+class Reader(HTMLParser):
+    """The elements and the text of a page."""
+
+    def __init__(self, page: str) -> None:
+        super().__init__()
+        self.elements: list[tuple[str, dict[str, str | None]]] = []
+        self.text = ""
+        self.feed(page)
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.elements.append((tag, dict(attrs)))
+
+    def handle_data(self, data: str) -> None:
+        self.text += data
+
+
+ELEMENTS = {
+    *("html", "head", "meta", "title", "style", "body", "h1", "h2", "p", "code", "pre", "mark"),
+    *("details", "summary", "table", "tr", "th", "td"),
+}
+
+
+def read(answer: Any) -> str:
+    """Return the text of a page whose head is strict and whose elements are only those that the template has."""
+    assert answer.headers["content-type"] == "text/html; charset=utf-8"
+    policy = answer.headers["content-security-policy"]
+    assert policy.startswith("default-src 'none'; style-src 'sha256-")
+    assert "script" not in policy
+    assert "unsafe" not in policy
+    assert answer.headers["x-content-type-options"] == "nosniff"
+    assert answer.headers["cache-control"] == "no-store"
+    page = Reader(answer.text)
+    assert {tag for tag, _ in page.elements} <= ELEMENTS
+    assert {name for _, attributes in page.elements for name in attributes} <= {
+        "lang",
+        "charset",
+        "name",
+        "content",
+        "open",
+    }
+    return page.text
+
+
+# -- a failure -----------------------------------------------------------------------------------------------------------
+
+
+def test_a_browser_gets_a_page_with_source_variables_request_and_route(make_client: MakeClient) -> None:
+    answer = make_client(make_app(), base_url=LOCAL).get("/oops?text=hello", headers=BROWSER)
+    assert answer.status_code == 500
+    text = read(answer)
+    assert "ZeroDivisionError: division by zero" in text
+    assert "number = 1 / 0" in text  # source
+    assert "'a monkey'" in text  # a variable
+    assert "/oops (oops)" in text  # the route
+    assert "text['hello']" in text  # the query
+    assert "test_debug_page.py, line" in text
+
+
+@pytest.mark.parametrize("headers", [BROWSER, {"Accept": "application/json"}, {"Accept": "*/*"}])
+def test_R76_secrets_are_masked_in_every_format(make_client: MakeClient, headers: dict[str, str]) -> None:
+    sent = {"Authorization": "Bearer hunter5", "Cookie": "session_id=hunter6; theme=dark", "X-API-Key": "hunter7"}
+    answer = make_client(make_app(), base_url=LOCAL).get("/oops?token=hunter8", headers={**headers, **sent})
+    assert "hunter" not in answer.text.replace('password = "hunter2"', "").replace('"token": "hunter3"', "").replace(
+        "ann:hunter4", ""
+    )  # but for the source
+    if headers is BROWSER:
+        text = read(answer)
+        assert "'colour': 'green'" in text
+        assert "note='shown'" in text
+        assert "'dark'" in text
+
+
+def test_long_values_are_cut_and_failing_reprs_survive(make_client: MakeClient) -> None:
+    text = read(make_client(make_app(), base_url=LOCAL).get("/oops", headers=BROWSER))
+    assert "(5002 characters)" in text
+    assert "x" * 1001 not in text
+    assert "<BadRepr, whose repr raises RuntimeError>" in text
+    assert "<dict, whose repr raises RuntimeError>" in text
+    assert "BadText" in read(make_client(make_app(), base_url=LOCAL).get("/wordless", headers=BROWSER))
+
+
+@pytest.mark.parametrize("path", ["/oops", "/later", f"/oops?text={HOSTILE}", f"/{HOSTILE}", "/oops?%3Cscript%3E=1"])
+def test_nothing_is_echoed_unescaped(make_client: MakeClient, path: str) -> None:
+    headers = {**BROWSER, "X-Hostile": HOSTILE, "User-Agent": HOSTILE}
+    answer = make_client(make_app(), base_url=LOCAL).get(path, headers=headers)
+    assert "alert(1)" in read(answer)  # as text; ``read`` has looked for elements
+
+
+@pytest.mark.parametrize("accept", ["text/html", "application/json", "*/*"])
+def test_text_that_is_no_utf_8_is_shown(make_client: MakeClient, caplog: pytest.LogCaptureFixture, accept: str) -> None:
+    class Odd(App):
+        def oops(self) -> str:
+            raise ValueError("\ud800")
+
+    caplog.set_level(logging.CRITICAL, "micropie")  # a report of pytest's must be UTF-8
+    answer = make_client(Odd(debug=True), base_url=LOCAL).get("/oops", headers={"Accept": accept})
+    assert "\\ud800" in answer.text
+
+
+@pytest.mark.parametrize(
+    ("path", "expected", "unexpected"),
+    [
+        ("/chained", ["Exception: ValueError", "Raised from: KeyError", "the first"], "while handling"),
+        ("/during", ["Exception: ValueError", "Raised while handling: KeyError"], "Raised from"),
+        ("/hushed", ["Exception: ValueError"], "Raised"),
+        ("/circle", ["Exception: ValueError", "Raised from: KeyError"], "while handling"),
+        ("/group", ["Exception: ExceptionGroup", "In the group: ValueError", "one of them"], "Raised"),
+    ],
+)
+def test_chained_exceptions_are_shown(make_client: MakeClient, path: str, expected: list[str], unexpected: str) -> None:
+    text = read(make_client(make_app(), base_url=LOCAL).get(path, headers=BROWSER)).partition("As text")[0]
+    for line in expected:
+        assert text.count(line) >= 1
+    assert unexpected not in text.partition("Request")[0].replace("raise", "")
+
+
+def test_a_json_client_gets_a_problem_document(make_client: MakeClient) -> None:
+    client = make_client(make_app(), base_url=LOCAL)
+    for answer in (client.get("/oops", headers={"Accept": "application/json"}), client.post("/oops", json={})):
+        assert (answer.status_code, answer.headers["content-type"]) == (500, "application/problem+json")
+        problem = answer.json()
+        assert (problem["status"], problem["title"]) == (500, "Internal Server Error")
+        assert problem["detail"] == "ZeroDivisionError: division by zero"
+        assert "number = 1 / 0" in "\n".join(problem["traceback"])
+
+
+def test_other_clients_get_plain_text(make_client: MakeClient) -> None:
+    answer = make_client(make_app(), base_url=LOCAL).get("/oops")
+    assert answer.headers["content-type"] == "text/plain; charset=utf-8"
+    assert answer.text.startswith("Traceback (most recent call last):")
+
+
+def test_a_request_that_a_hook_failed_before_its_route_is_shown(make_client: MakeClient) -> None:
+    class Guard:
+        def before_request(self, request: Any) -> None:
+            raise ValueError("in a hook")
+
+    app = make_app()
+    app.middlewares.append(Guard())
+    text = read(make_client(app, base_url=LOCAL).get("/nowhere", headers=BROWSER))
+    assert "in a hook" in text
+
+
+def test_a_malformed_query_does_not_hide_the_page(make_client: MakeClient) -> None:
+    text = read(make_client(make_app(), base_url=LOCAL).get("/later?a=%FF", headers=BROWSER))
+    assert "ValueError" in text
+
+
+# -- a path without a route ----------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("path", "near"),
+    [
+        ("/oop", "/oops"),
+        ("/pie", "/pies"),
+        ("/inner/visibl", "/inner/visible"),
+        ("/mounted/visibles", "/mounted/visible"),
+    ],
+)
+def test_a_404_names_the_near_misses_and_the_routes(make_client: MakeClient, path: str, near: str) -> None:
+    client = make_client(make_app(), base_url=LOCAL)
+    answer = client.get(path, headers=BROWSER)
+    assert answer.status_code == 404
+    text = read(answer)
+    assert near in text.partition("Did you mean")[2].partition("Routes")[0]
+    assert "/recipes/<name>" in text.partition("Routes")[2]
+    plain = client.get(path)
+    assert plain.text.startswith("404 Not Found\n\nDid you mean:\n")
+    assert near in plain.text
+    problem = client.get(path, headers={"Accept": "application/json"}).json()
+    assert any(near in line for line in problem["near"])
+    assert any(line.split() == ["POST", "/pies", "pies"] for line in problem["routes"])
+
+
+def test_a_404_without_near_misses_names_the_routes(make_client: MakeClient) -> None:
+    client = make_client(make_app(), base_url=LOCAL)
+    assert "Did you mean" not in client.get("/zzzzzz/1/2/3").text
+    assert "Did you mean" not in read(client.get("/zzzzzz/1/2/3", headers=BROWSER))
+
+
+def test_a_handlers_own_404_is_its_own(make_client: MakeClient) -> None:
+    assert make_client(make_app(), base_url=LOCAL).get("/missing", headers=BROWSER).text == "no such pie"
+
+
+def test_a_404_is_plain_without_debug_and_for_others(make_client: MakeClient) -> None:
+    assert make_client(make_app(debug=False), base_url=LOCAL).get("/oop").text == "404 Not Found"
+    assert make_client(make_app(), base_url=LOCAL, client=("10.0.0.1", 1)).get("/oop").text == "404 Not Found"
+
+
+# -- who may see it ------------------------------------------------------------------------------------------------------
+
+
+def proxied(headers: dict[str, str], client: tuple[str, int], make_client: MakeClient) -> Any:
+    app = make_app()
+    app.middlewares.append(ProxyHeaders(trusted=["127.0.0.1", "10.0.0.1"]))
+    return make_client(app, base_url=LOCAL, client=client).get("/oops", headers=headers)
+
+
+@pytest.mark.parametrize(
+    ("forwarded", "peer", "is_shown"),
+    [
+        ("127.0.0.1", "127.0.0.1", True),  # a developer behind a proxy of his own
+        ("6.6.6.6", "127.0.0.1", False),  # a client of the site's proxy
+        ("127.0.0.1, 6.6.6.6", "127.0.0.1", False),  # that invented an entry
+        ("127.0.0.1", "10.0.0.1", False),  # a client on the proxy's machine
+        ("nonsense", "127.0.0.1", False),
+    ],
+)
+def test_R76_a_trusted_proxy_vouches_for_a_client_on_this_machine(
+    make_client: MakeClient, forwarded: str, peer: str, is_shown: bool
+) -> None:
+    answer = proxied({"X-Forwarded-For": forwarded}, (peer, 1), make_client)
+    assert ("Traceback" in answer.text) == is_shown
+
+
+@pytest.mark.parametrize(("setting", "is_shown"), [(True, False), ("force", True)])
+def test_R76_no_page_under_wsgi_with_several_processes(setting: Any, is_shown: bool) -> None:
+    from micropie.testing import TestClient
+
+    app = make_app(debug=setting)
+
+    def of_several(environ: Any, start_response: Any) -> Any:
+        return app({**environ, "wsgi.multiprocess": True}, start_response)
+
+    with TestClient(of_several, protocol="wsgi", base_url=LOCAL) as client:
+        assert ("Traceback" in client.get("/oops").text) == is_shown
+
+
+@pytest.mark.parametrize(
+    ("arguments", "variables", "is_shown"),
+    [
+        ([], {}, True),
+        (["app:app", "--reload"], {}, True),
+        (["app:app", "--workers", "4"], {}, False),
+        (["app:app", "--workers=4"], {}, False),
+        (["app:app", "-w", "4"], {}, False),
+        (["app:app", "-w4"], {}, False),
+        (["app:app", "--workers", "1"], {}, True),
+        (["app:app", "--workers"], {}, True),
+        (["app:app", "-w", "x"], {}, True),
+        ([], {"WEB_CONCURRENCY": "4"}, False),
+        ([], {"WEB_CONCURRENCY": "1"}, True),
+        ([], {"WEB_CONCURRENCY": "many"}, True),
+    ],
+)
+@pytest.mark.parametrize("backend", ["asyncio", "trio"])
+def test_R76_no_page_under_asgi_with_several_workers(
+    monkeypatch: pytest.MonkeyPatch, backend: str, arguments: list[str], variables: dict[str, str], is_shown: bool
+) -> None:
+    from micropie.testing import TestClient
+
+    monkeypatch.setattr(sys, "argv", ["uvicorn", *arguments])
+    for name, value in variables.items():
+        monkeypatch.setenv(name, value)
+    with TestClient(make_app(), backend=backend, base_url=LOCAL) as client:
+        assert ("Traceback" in client.get("/oops").text) == is_shown
+    with TestClient(make_app(debug="force"), backend=backend, base_url=LOCAL) as client:
+        assert "Traceback" in client.get("/oops").text
+
+
+def test_R76_no_page_under_asgi_below_gunicorn(monkeypatch: pytest.MonkeyPatch) -> None:
+    from micropie.testing import TestClient
+
+    monkeypatch.setitem(sys.modules, "gunicorn.arbiter", sys)
+    with TestClient(make_app(), base_url=LOCAL) as client:
+        assert "Traceback" not in client.get("/oops").text
+
+
+def test_the_page_is_not_imported_before_it_is_made() -> None:
+    code = "import sys, micropie; assert 'micropie.flow.debug_page' not in sys.modules"
+    subprocess.run([sys.executable, "-c", code], check=True, timeout=PATIENCE)
+
+
+def test_no_source_is_shown_where_there_is_none(make_client: MakeClient) -> None:
+    namespace: dict[str, Any] = {}
+    exec("def oops():\n    raise ValueError('made of text')", namespace)
+    app = App(debug=True)
+    app.get("/oops")(namespace["oops"])
+    assert "made of text" in read(make_client(app, base_url=LOCAL).get("/oops", headers=BROWSER))
+
+
+@pytest.mark.parametrize(
+    "text", ["token" * 20_000, "authorization" * 8000, "://" * 30_000, "key='" * 20_000, "Basic" + " " * 100_000]
+)
+def test_R28_secrets_are_looked_for_in_linear_time(text: str) -> None:
+    assert error_text(text).startswith("Traceback")  # in quadratic time it would take minutes
+
+
+def error_text(text: str) -> str:
+    from micropie.testing import TestClient
+
+    class Wordy(App):
+        def oops(self) -> str:
+            raise ValueError(text)
+
+    with TestClient(Wordy(debug=True), base_url=LOCAL) as client:
+        return client.get("/oops").text
