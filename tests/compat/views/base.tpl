@@ -1,0 +1,2 @@
+<title>{{title or 'No title'}}</title>
+{{!base}}

@@ -1,0 +1,4 @@
+<p>Hello {{name}}!</p>
+% for word in words:
+<li>{{word}}</li>
+% end
