@@ -58,6 +58,7 @@ from micropie.http.response import (
     PRIVATE,
     VARY_COOKIE,
     Answer,
+    EncodedAnswer,
     FileReference,
     Response,
     add_vary,
@@ -274,6 +275,9 @@ def finish(request: Request, result: Any) -> Answer | Flow[Answer]:
                 stream.first = chunk
                 return 200, request.config.text_type, None, NO_OTHER_HEADERS, b"", stream
             return _or_failed(request, _finish_stream(request, stream, chunk))
+        elif kind is EncodedAnswer and session is None:
+            answer: Answer = result
+            return answer
     except Exception as error:
         return fail(request, error)
     return fail(request, result) if kind is Redirect else _or_failed(request, _finish_response(request, result, ()))

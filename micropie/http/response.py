@@ -117,6 +117,12 @@ class PendingResponse(Response):
 Answer: TypeAlias = tuple[int, str | None, int | None, Sequence[tuple[str, str]], bytes, Stream | None]
 
 
+class EncodedAnswer(tuple[int, "str | None", "int | None", Sequence[tuple[str, str]], bytes, "Stream | None"]):
+    """An ``Answer`` that a handler's wrapper has made, of parts that need no check. Not for authors."""
+
+    __slots__ = ()
+
+
 def as_response(result: object) -> Response:
     """Return a handler's result as a new ``Response``, because an author may return the same object twice.
 
@@ -126,6 +132,9 @@ def as_response(result: object) -> Response:
         return Response(result)
     if isinstance(result, Response):
         return Response(result.body, result.status, result.headers.pairs, result.content_type)
+    if type(result) is EncodedAnswer:
+        status, content_type, _, pairs, body, _ = result
+        return Response(body, status, pairs, content_type)
     if isinstance(result, tuple) and 2 <= len(result) <= 3:
         if _states_status(result):
             headers = result[2] if len(result) == 3 and result[2] is not None else ()

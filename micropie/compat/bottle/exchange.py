@@ -7,7 +7,7 @@ handler's exchange ends without a ``yield``, in one thread.
 from __future__ import annotations
 
 import logging
-from collections.abc import Awaitable, Callable, Generator, Iterator
+from collections.abc import Awaitable, Callable, Generator, Iterator, Mapping
 from functools import lru_cache, partial
 from inspect import isawaitable
 from io import BufferedReader, BytesIO
@@ -35,6 +35,8 @@ Found: TypeAlias = tuple[Route, dict[str, Any]] | HTTPError | None
 # What micropie's flow answers by itself.
 _PASSED_ON = (NativeError, Redirect, ClientDisconnect)
 
+_NOTHING: Mapping[str, Any] = {}
+
 _OK = GivenStatus(200)
 _OK.reason = "OK"
 
@@ -59,14 +61,16 @@ class Exchange:
 
     __slots__ = ("_environ", "_response", "app", "arguments", "native", "route")
 
-    def __init__(self, app: Application, native: Request) -> None:
+    def __init__(
+        self, app: Application, native: Request, route: Route | None = None, arguments: Mapping[str, Any] = _NOTHING
+    ) -> None:
         self.app = app
         self.native = native
-        self.route: Route | None = None
-        self.arguments: dict[str, Any] = {}
+        self.route = route
+        self.arguments = arguments
         self._environ: dict[str, Any] | None = None
         self._response: BaseResponse | None = None
-        vars(native)["_bottle"] = self
+        native.__dict__["_bottle"] = self
 
     @property
     def response(self) -> BaseResponse:
@@ -93,7 +97,7 @@ class Exchange:
     def environ(self, environ: dict[str, Any]) -> None:
         self._environ = environ
 
-    def lead_to(self, route: Route, arguments: dict[str, Any]) -> None:
+    def lead_to(self, route: Route, arguments: Mapping[str, Any]) -> None:
         """Set the route that answers."""
         self.route, self.arguments = route, arguments
         if self._environ is not None:
@@ -137,10 +141,15 @@ def _environ_of(native: Request) -> dict[str, Any]:
     return environ
 
 
-def run(exchange: Exchange, found: Found) -> Generator[Awaitable[Any], Any, Response]:
-    """Answer one request. Raises what micropie's flow is to answer, and everything if ``catchall`` is off."""
+def run(
+    exchange: Exchange, found: Found, out: Any = None, failure: Exception | None = None, is_called: bool = False
+) -> Generator[Awaitable[Any], Any, Response]:
+    """Answer one request. Raises what micropie's flow is to answer, and everything if ``catchall`` is off.
+
+    ``is_called``: the handler of ``found`` was called before, where there are no hooks; it has returned ``out``, or
+    raised ``failure``.
+    """
     app = exchange.app
-    out: Any = None
     try:
         dumps = None
         try:
@@ -153,7 +162,10 @@ def run(exchange: Exchange, found: Found) -> Generator[Awaitable[Any], Any, Resp
             route, arguments = found
             exchange.lead_to(route, arguments)
             call, dumps = route.call, route.json_dumps
-            out = call(**arguments)
+            if failure is not None:
+                raise failure
+            if not is_called:
+                out = call(**arguments)
             if type(out) is not str:
                 while isawaitable(out):
                     out = yield out
@@ -175,6 +187,8 @@ def run(exchange: Exchange, found: Found) -> Generator[Awaitable[Any], Any, Resp
         if not app.catchall:
             raise
         out = _failed(exchange, "Internal Server Error", error)
+    finally:
+        failure = None  # its traceback refers to this frame
     return to_response(exchange, out)
 
 

@@ -7,20 +7,20 @@ first, then asks the application's router.
 from __future__ import annotations
 
 import sys
-from collections.abc import Awaitable, Callable, Generator
+from collections.abc import Awaitable, Callable, Generator, Sequence
 from dataclasses import replace
 from inspect import isawaitable
 from typing import Any
 
 from micropie.app import App
 from micropie.compat.bottle.exchange import Application, Exchange, Found, path_of, run
-from micropie.compat.bottle.responses import HTTPError
+from micropie.compat.bottle.responses import HTML, HTTPError
 from micropie.compat.bottle.routing import Route
 from micropie.errors import HTTPError as NativeError
 from micropie.errors import SetupError
 from micropie.execution.steps import AWAIT, HANDLER, RouteKind
 from micropie.http.request import Request
-from micropie.http.response import Response
+from micropie.http.response import JSON, EncodedAnswer, Response
 from micropie.routing.config import AppConfig
 from micropie.routing.route import Route as NativeRoute
 from micropie.routing.site import Handover, Site
@@ -57,7 +57,7 @@ class Carrier(App):
 class _CarryingSite(Site):
     """``inner`` has the native routes, mounts and WebSockets."""
 
-    __slots__ = ("_any", "_app", "_blocking", "_finds_native", "_routes", "inner")
+    __slots__ = ("_any", "_app", "_before", "_blocking", "_finds_native", "_routes", "_search", "inner")
 
     def __init__(self, app: Application, inner: Site, blocking: RouteKind) -> None:
         super().__init__(inner.config, inner.router, inner.sockets)
@@ -66,28 +66,31 @@ class _CarryingSite(Site):
         self._app = app
         self._blocking = blocking
         self._finds_native = inner.has_mounts or not inner.router.is_empty
-        self._any = _CarriedRoute(app, None, inner.config, blocking)
+        self._before = app.hooks["before_request"]
+        self._search = app.router.find
+        self._any = _CarriedRoute(app, None, (), inner.config, blocking)
         self._routes: dict[Route, _CarriedRoute] = {}
 
     def find(self, request: Request) -> tuple[NativeRoute, Any, Any] | Handover:
         """Return the native route or mount of a request, or else the application's."""
-        path = path_of(request)
+        path = request._literal_path or path_of(request)
         if self._finds_native:
             try:
                 return self.inner.find(request)
             except NativeError:
                 request.path = path
-        if self._app.hooks["before_request"]:  # they may change the path
+        if self._before:  # they may change the path
             return self._any, (request, None), _NO_VALUES
         try:
-            found = self._app.router.find(request.method.upper(), path)
+            found = self._search(request.method.upper(), path)
         except HTTPError as error:
             return self._any, (request, error), _NO_VALUES
         target, arguments = found
-        request.path_params = [*arguments.values()]
+        if arguments:
+            request.path_params = [*arguments.values()]
         carried = self._routes.get(target)
         if carried is None:
-            self._routes[target] = carried = _CarriedRoute(self._app, target, self.config, self._blocking)
+            self._routes[target] = carried = _CarriedRoute(self._app, target, [*arguments], self.config, self._blocking)
         return carried, (request, found), _NO_VALUES
 
     def config_of(self, request: Request) -> AppConfig:
@@ -100,9 +103,24 @@ class _CarryingSite(Site):
 
 
 class _CarriedRoute(NativeRoute):
-    """A route of the application; ``target`` is None for what is not known before the hooks have run."""
+    """A route of the application, with the names of its wildcards.
 
-    def __init__(self, app: Application, target: Route | None, config: AppConfig, blocking: RouteKind) -> None:
+    ``target`` is None for what is not known before the hooks have run.
+    """
+
+    __slots__ = ("_app", "_names", "_target")
+
+    def __init__(
+        self,
+        app: Application,
+        target: Route | None,
+        names: Sequence[str],
+        config: AppConfig,
+        blocking: RouteKind,
+    ) -> None:
+        self._app = app
+        self._target = target
+        self._names = names
         self.name = (
             "bottle" if target is None else str(target.name or getattr(target.callback, "__name__", target.rule))
         )
@@ -114,22 +132,46 @@ class _CarriedRoute(NativeRoute):
         self.step_kind = AWAIT if is_async else blocking
         self.limited_step_kind = AWAIT if is_async else HANDLER
 
-        def answer(request: Request, found: Found) -> Response | Awaitable[Response]:
-            flow = run(Exchange(app, request), found)
+        after = app.hooks["after_request"]
+
+        def answer(request: Request, found: Found) -> EncodedAnswer | Response | Awaitable[Response]:
+            out, failure = None, None
+            is_called = type(found) is tuple and not after
+            if is_called:
+                # Most requests end here: no hooks, and nobody has asked for ``request`` or ``response``.
+                route, arguments = found  # type: ignore[misc]
+                try:
+                    out = (route._call or route.call)(**arguments)
+                    if "_bottle" not in request.__dict__ and request.method != "HEAD":
+                        if type(out) is str:
+                            body = out.encode()
+                            return EncodedAnswer((200, HTML, len(body), (), body, None))
+                        if type(out) is dict and route.json_dumps is not None:
+                            body = route.json_dumps(out).encode()
+                            return EncodedAnswer((200, JSON, len(body), (), body, None))
+                except Exception as error:
+                    failure = error
+            flow = run(request.__dict__.get("_bottle") or self.begin_exchange(request), found, out, failure, is_called)
             try:
                 waiting = flow.send(None)
             except StopIteration as end:
                 response: Response = end.value
                 return response
+            finally:
+                del failure
             return _finish(flow, waiting)
 
-        async def answer_async(request: Request, found: Found) -> Response:
+        async def answer_async(request: Request, found: Found) -> EncodedAnswer | Response:
             if request.method not in ("GET", "HEAD"):
                 await request.body()
             response = answer(request, found)
             return await response if isawaitable(response) else response
 
         self.call: Callable[..., Any] = answer_async if is_async else answer
+
+    def begin_exchange(self, request: Request) -> Exchange:
+        """Return what ``request`` and ``response`` of the application stand for, when one of them is first used."""
+        return Exchange(self._app, request, self._target, dict(zip(self._names, request.path_params, strict=True)))
 
 
 def _without_limit(config: AppConfig) -> AppConfig:

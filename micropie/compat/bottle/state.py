@@ -29,7 +29,13 @@ bound_response: ContextVar[Any] = ContextVar("micropie.compat.bottle.response")
 def current_exchange() -> Any:
     """Return the ``Exchange`` that this code is part of, None outside of handlers."""
     native = current.get(None)
-    return None if native is None else vars(native).get("_bottle")
+    if native is None:
+        return None
+    exchange = native.__dict__.get("_bottle")
+    if exchange is None:
+        begin = getattr(native.route, "begin_exchange", None)
+        exchange = None if begin is None else begin(native)
+    return exchange
 
 
 def then(result: Any, function: Callable[[Any], Any]) -> Any:
