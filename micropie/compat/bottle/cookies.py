@@ -33,6 +33,8 @@ _ALLOWED = {
 
 def read_cookies(header: str) -> dict[str, str]:
     """Return the cookies of a header. A broken one does not hide the others."""
+    if not header:
+        return {}
     values = parse_cookies(header)
     with suppress(CookieError):
         values.update({name: morsel.value for name, morsel in SimpleCookie(header).items()})

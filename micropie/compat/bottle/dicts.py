@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, KeysView, MutableMapping
+from functools import lru_cache
 from typing import Any
 
 
@@ -105,6 +106,7 @@ def _recoded(value: Any, encoding: str | None) -> Any:
     return value.encode().decode(encoding)
 
 
+@lru_cache(maxsize=1024)  # names are few and the same in every answer
 def header_name(name: str) -> str:
     """Return the name of a header as it is stored: ``Content-Type``. Raises ``ValueError`` for control characters."""
     if "\n" in name or "\r" in name or "\0" in name:
@@ -114,8 +116,11 @@ def header_name(name: str) -> str:
 
 def header_value(value: object) -> str:
     """Return the value of a header as text. Raises ``ValueError`` for control characters."""
-    text = value.decode() if isinstance(value, bytes) else "" if value is None else str(value)
-    if "\n" in text or "\r" in text or "\0" in text:
+    if isinstance(value, str):
+        text = value
+    else:
+        text = value.decode() if isinstance(value, bytes) else "" if value is None else str(value)
+    if not text.isprintable() and ("\n" in text or "\r" in text or "\0" in text):
         raise ValueError(f"the value of a header has a control character: {text!r}")
     return text
 

@@ -36,6 +36,10 @@ class FileUpload:
         self.headers = HeaderDict(headers or {})
         self._filename: str | None = None
 
+    def set_header(self, name: str, value: Any) -> None:
+        """Set a header of the file's part of the form."""
+        self.headers[name] = value
+
     def get_header(self, name: str, default: Any = None) -> Any:
         """Return a header of the file's part of the form."""
         return self.headers.get(name, default)

@@ -10,10 +10,10 @@ import sys
 from collections.abc import Awaitable, Callable, Generator, Sequence
 from dataclasses import replace
 from inspect import isawaitable
-from typing import Any
+from typing import Any, TypeAlias
 
 from micropie.app import App
-from micropie.compat.bottle.exchange import Application, Exchange, Found, path_of, run
+from micropie.compat.bottle.exchange import Application, Exchange, Found, path_of, run, text_answer
 from micropie.compat.bottle.responses import HTML, HTTPError
 from micropie.compat.bottle.routing import Route
 from micropie.errors import HTTPError as NativeError
@@ -26,6 +26,8 @@ from micropie.routing.route import Route as NativeRoute
 from micropie.routing.site import Handover, Site
 
 _NO_VALUES: dict[str, object] = {}
+
+_Flow: TypeAlias = Generator[Awaitable[Any], Any, EncodedAnswer | Response]
 
 
 class Carrier(App):
@@ -108,7 +110,7 @@ class _CarriedRoute(NativeRoute):
     ``target`` is None for what is not known before the hooks have run.
     """
 
-    __slots__ = ("_app", "_names", "_target")
+    __slots__ = ("_after", "_app", "_names", "_target")
 
     def __init__(
         self,
@@ -119,6 +121,7 @@ class _CarriedRoute(NativeRoute):
         blocking: RouteKind,
     ) -> None:
         self._app = app
+        self._after = app.hooks["after_request"]
         self._target = target
         self._names = names
         self.name = (
@@ -132,42 +135,44 @@ class _CarriedRoute(NativeRoute):
         self.step_kind = AWAIT if is_async else blocking
         self.limited_step_kind = AWAIT if is_async else HANDLER
 
-        after = app.hooks["after_request"]
+        self.call: Callable[..., Any] = self._answer_async if is_async else self._answer
 
-        def answer(request: Request, found: Found) -> EncodedAnswer | Response | Awaitable[Response]:
-            out, failure = None, None
-            is_called = type(found) is tuple and not after
-            if is_called:
-                # Most requests end here: no hooks, and nobody has asked for ``request`` or ``response``.
-                route, arguments = found  # type: ignore[misc]
-                try:
-                    out = (route._call or route.call)(**arguments)
-                    if "_bottle" not in request.__dict__ and request.method != "HEAD":
-                        if type(out) is str:
-                            body = out.encode()
-                            return EncodedAnswer((200, HTML, len(body), (), body, None))
-                        if type(out) is dict and route.json_dumps is not None:
-                            body = route.json_dumps(out).encode()
-                            return EncodedAnswer((200, JSON, len(body), (), body, None))
-                except Exception as error:
-                    failure = error
-            flow = run(request.__dict__.get("_bottle") or self.begin_exchange(request), found, out, failure, is_called)
+    def _answer(self, request: Request, found: Found) -> EncodedAnswer | Response | Awaitable[EncodedAnswer | Response]:
+        out, failure = None, None
+        is_called = type(found) is tuple and not self._after
+        if is_called:
+            # Most requests end here: there are no hooks, and the result is text.
+            route, arguments = found  # type: ignore[misc]
             try:
-                waiting = flow.send(None)
-            except StopIteration as end:
-                response: Response = end.value
-                return response
-            finally:
-                del failure
-            return _finish(flow, waiting)
+                out = (route._call or route.call)(**arguments)
+                if request.method != "HEAD" and out:
+                    exchange = request.__dict__.get("_bottle")
+                    if exchange is not None and exchange._response is not None:
+                        if type(out) is str:
+                            return text_answer(exchange, out)
+                    elif type(out) is str:
+                        body = out.encode()
+                        return EncodedAnswer((200, HTML, len(body), (), body, None))
+                    elif type(out) is dict and route.json_dumps is not None:
+                        body = route.json_dumps(out).encode()
+                        return EncodedAnswer((200, JSON, len(body), (), body, None))
+            except Exception as error:
+                failure = error
+        flow = run(request.__dict__.get("_bottle") or self.begin_exchange(request), found, out, failure, is_called)
+        try:
+            waiting = flow.send(None)
+        except StopIteration as end:
+            answer: EncodedAnswer | Response = end.value
+            return answer
+        finally:
+            del failure
+        return _finish(flow, waiting)
 
-        async def answer_async(request: Request, found: Found) -> EncodedAnswer | Response:
-            if request.method not in ("GET", "HEAD"):
-                await request.body()
-            response = answer(request, found)
-            return await response if isawaitable(response) else response
-
-        self.call: Callable[..., Any] = answer_async if is_async else answer
+    async def _answer_async(self, request: Request, found: Found) -> EncodedAnswer | Response:
+        if request.method not in ("GET", "HEAD"):
+            await request.body()
+        answer = self._answer(request, found)
+        return await answer if isawaitable(answer) else answer
 
     def begin_exchange(self, request: Request) -> Exchange:
         """Return what ``request`` and ``response`` of the application stand for, when one of them is first used."""
@@ -178,7 +183,7 @@ def _without_limit(config: AppConfig) -> AppConfig:
     return replace(config, settings=replace(config.settings, max_body_size=sys.maxsize))
 
 
-async def _finish(flow: Generator[Awaitable[Any], Any, Response], waiting: Awaitable[Any]) -> Response:
+async def _finish(flow: _Flow, waiting: Awaitable[Any]) -> EncodedAnswer | Response:
     """Await what an ``async def`` handler made, and return the answer."""
     resume: Callable[[Any], Awaitable[Any]] = flow.send
     value: Any = None
@@ -190,7 +195,7 @@ async def _finish(flow: Generator[Awaitable[Any], Any, Response], waiting: Await
         try:
             waiting = resume(value)
         except StopIteration as end:
-            response: Response = end.value
-            return response
+            answer: EncodedAnswer | Response = end.value
+            return answer
         finally:
             value = None  # an exception's traceback refers to this frame

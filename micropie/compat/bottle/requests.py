@@ -6,6 +6,7 @@ import base64
 import hashlib
 import json as codec
 from collections.abc import Callable, Iterator, KeysView
+from io import BytesIO
 from tempfile import SpooledTemporaryFile
 from typing import Any, ClassVar
 from urllib.parse import SplitResult, quote, urljoin
@@ -210,8 +211,10 @@ class BaseRequest:
         environ = self.environ
         source, left = environ.get("wsgi.input"), self.content_length
         is_terminated = left < 0 and environ.get("wsgi.input_terminated")
-        body = SpooledTemporaryFile[bytes](max_size=self.MEMFILE_MAX)
-        _release_with(environ, body.close)
+        body: BytesIO | SpooledTemporaryFile[bytes] = BytesIO()
+        if is_terminated or left > self.MEMFILE_MAX:
+            body = SpooledTemporaryFile[bytes](max_size=self.MEMFILE_MAX)
+            _release_with(environ, body.close)
         while source is not None and (is_terminated or left > 0):
             piece = source.read(_PIECE if is_terminated else min(_PIECE, left))
             if not piece:

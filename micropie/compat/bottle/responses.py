@@ -75,7 +75,7 @@ class HeaderProperty:
         return value if self._reader is None else self._reader(value)
 
     def __set__(self, owner: Any, value: Any) -> None:
-        owner.headers[self._name] = self._writer(value)
+        owner.set_header(self._name, self._writer(value))
 
     def __delete__(self, owner: Any) -> None:
         del owner.headers[self._name]
@@ -94,17 +94,16 @@ class BaseResponse:
         | {"Content-Md5", "Content-Range", "Content-Type"},
     }
 
-    body: Any
+    body: Any = ""
     _headers: dict[str, list[Any]]
-    _cookies: SimpleCookie | None
-    _status_code: int
-    _status_line: str
+    _cookies: SimpleCookie | None = None
+    _status_code: int = 200
+    _status_line: str = "200 OK"
 
     def __init__(
         self, body: Any = "", status: int | str | None = None, headers: Any = None, **more_headers: Any
     ) -> None:
         self._headers = {}
-        self._cookies = None
         self.body = body
         self.status = status or self.default_status
         pairs = headers.items() if isinstance(headers, dict) else headers or ()
@@ -219,7 +218,10 @@ class BaseResponse:
     @property
     def charset(self) -> str:
         """The charset of the content type, UTF-8 by default: text is encoded in it."""
-        _, found, rest = self.content_type.partition("charset=")
+        values = self._headers.get("Content-Type")
+        if values is None:
+            return "UTF-8"
+        _, found, rest = values[-1].partition("charset=")
         return rest.partition(";")[0].strip() if found else "UTF-8"
 
     def set_cookie(
