@@ -10,6 +10,7 @@ import sys
 from collections.abc import Awaitable, Callable, Generator, Sequence
 from dataclasses import replace
 from inspect import isawaitable
+from io import BytesIO
 from typing import Any, TypeAlias
 
 from micropie.app import App
@@ -36,7 +37,7 @@ class Carrier(App):
     _micropie_is_framework = True
 
     def __init__(self, bottle: Application) -> None:
-        super().__init__(expose="explicit")
+        super().__init__()
         self._bottle = bottle
         self._carrying: dict[RouteKind, _CarryingSite] = {}
 
@@ -80,6 +81,8 @@ class _CarryingSite(Site):
             try:
                 return self.inner.find(request)
             except NativeError:
+                if self.inner.config_of(request) is not self.config:  # an application inside has refused it
+                    raise
                 request.path = path
         if self._before:  # they may change the path
             return self._any, (request, None), _NO_VALUES
@@ -124,9 +127,10 @@ class _CarriedRoute(NativeRoute):
         self._after = app.hooks["after_request"]
         self._target = target
         self._names = names
-        self.name = (
-            "bottle" if target is None else str(target.name or getattr(target.callback, "__name__", target.rule))
-        )
+        self.name = self.pattern = ""
+        if target is not None:
+            self.name = str(target.name or getattr(target.callback, "__name__", target.rule))
+            self.pattern = target.rule
         self.methods = () if target is None else (target.method,)
         self.has_warned, self.reads_body, self.plain_args = False, True, 2
         is_async = target is not None and target.is_async
@@ -166,11 +170,10 @@ class _CarriedRoute(NativeRoute):
             return answer
         finally:
             del failure
-        return _finish(flow, waiting)
+        return _finish(request, flow, waiting)
 
     async def _answer_async(self, request: Request, found: Found) -> EncodedAnswer | Response:
-        if request.method not in ("GET", "HEAD"):
-            await request.body()
+        await _receive(request)
         answer = self._answer(request, found)
         return await answer if isawaitable(answer) else answer
 
@@ -183,10 +186,19 @@ def _without_limit(config: AppConfig) -> AppConfig:
     return replace(config, settings=replace(config.settings, max_body_size=sys.maxsize))
 
 
-async def _finish(flow: _Flow, waiting: Awaitable[Any]) -> EncodedAnswer | Response:
+async def _receive(request: Request) -> None:
+    """Receive the whole body, unless a hook has read it: a handler on the event loop can't wait for it."""
+    exchange = request.__dict__.get("_bottle")
+    environ = {} if exchange is None or exchange._environ is None else exchange._environ
+    if request._received is None and request.method not in ("GET", "HEAD") and "bottle.request.body" not in environ:
+        environ["wsgi.input"] = BytesIO(await request.body())
+
+
+async def _finish(request: Request, flow: _Flow, waiting: Awaitable[Any]) -> EncodedAnswer | Response:
     """Await what an ``async def`` handler made, and return the answer."""
     resume: Callable[[Any], Awaitable[Any]] = flow.send
     value: Any = None
+    await _receive(request)
     while True:
         try:
             resume, value = flow.send, await waiting

@@ -1,0 +1,278 @@
+"""Moved handlers, and what micropie adds to their application in place."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from collections.abc import AsyncIterator
+from typing import Any
+
+import pytest
+
+import micropie
+from micropie import App, HTTPError, Redirect, SetupError
+from micropie.compat import bottle
+from micropie.middleware import ProxyHeaders
+from micropie.testing import TestClient
+from tests.conftest import MakeClient
+
+
+@pytest.fixture
+def app() -> bottle.Bottle:
+    return bottle.Bottle()
+
+
+async def later(value: Any) -> Any:
+    """Return ``value`` after a turn of the loop, whichever it is."""
+    from anyio.lowlevel import checkpoint
+
+    await checkpoint()
+    return value
+
+
+def test_an_async_handler(app: bottle.Bottle, make_client: MakeClient) -> None:
+    @app.post("/form/<number:int>")
+    async def form(number: int) -> dict[str, Any]:
+        bottle.response.set_header("X-Before", "1")
+        await later(None)
+        bottle.response.status = 201
+        return {"number": number, "name": bottle.request.forms.name, "route": bottle.request.route.rule}
+
+    @app.get("/view")
+    @bottle.jinja2_view("{{ x }}!")
+    async def view() -> dict[str, Any]:
+        return {"x": await later("seen")}
+
+    @app.get("/abort")
+    async def abort() -> None:
+        await later(None)
+        bottle.abort(409, "late")
+
+    @app.get("/boom")
+    async def boom() -> None:
+        await later(None)
+        raise ZeroDivisionError
+
+    @app.get("/stream")
+    async def stream() -> AsyncIterator[str]:
+        async def chunks() -> AsyncIterator[str]:
+            yield "a"
+            yield await later("b")
+
+        return chunks()
+
+    app.get("/returned")(lambda: later("by a def"))
+    app.get("/twice")(lambda: later(later("twice")))
+    app.error(409)(lambda error: f"caught {error.body}")
+    client = make_client(app)
+    answer = client.post("/form/3", data={"name": "ä"})
+    assert answer.json() == {"number": 3, "name": "ä", "route": "/form/<number:int>"}
+    assert (answer.status_code, answer.headers["x-before"]) == (201, "1")
+    assert client.get("/view").text == "seen!"
+    assert (client.get("/abort").status_code, client.get("/abort").text) == (409, "caught late")
+    assert client.get("/boom").status_code == 500
+    assert client.get("/stream").text == "ab"
+    assert client.get("/returned").text == "by a def"
+    assert client.get("/twice").text == "twice"
+
+
+def test_hooks_are_around_async_handlers_too(app: bottle.Bottle, make_client: MakeClient) -> None:
+    seen = []
+    app.hook("before_request")(lambda: seen.append("before"))
+    app.hook("after_request")(lambda: bottle.response.set_header("X-After", "1"))
+    app.get("/")(lambda: later({"a": 1}))
+
+    @app.post("/async")
+    async def read() -> str:
+        return await later(bottle.request.forms.a)
+
+    client = make_client(app)
+    assert client.post("/async", data={"a": "b"}).text == "b"
+    assert client.get("/").json() == {"a": 1}
+    assert client.get("/").headers["x-after"] == "1"
+    assert client.get("/none").headers["x-after"] == "1"
+    assert seen == ["before"] * 4
+
+
+def test_a_large_body_for_an_async_handler_is_refused(app: bottle.Bottle, make_client: MakeClient) -> None:
+    @app.post("/")
+    async def size() -> str:
+        return str(len(bottle.request.body.read()))
+
+    client = make_client(app)
+    assert client.post("/", content=b"x" * 300_000).text == "300000"
+    assert client.post("/", content=b"x" * (17 * 1024 * 1024)).status_code == 413
+
+
+def test_a_moved_handler_reaches_the_native_request(app: bottle.Bottle, make_client: MakeClient) -> None:
+    @app.get("/<name>")
+    def greet(name: str) -> str:
+        route: Any = micropie.request.route
+        micropie.request.session["seen"] = name
+        micropie.request.response.headers["X-Native"] = "1"
+        return f"{micropie.request.path} {route.pattern} {route.name} {[*micropie.request.path_params]}"
+
+    answer = make_client(app).get("/x")
+    assert answer.text == "/x /<name> greet ['x']"
+    assert answer.headers["x-native"] == "1"
+    assert "session_id" in answer.cookies
+
+
+def test_native_errors_of_a_moved_handler(app: bottle.Bottle, make_client: MakeClient) -> None:
+    def refuse(status: int) -> None:
+        raise HTTPError(status, "native")
+
+    def away() -> None:
+        raise Redirect("/there")
+
+    def streamed() -> Any:
+        refuse(410)
+        yield "never"
+
+    app.get("/refuse/<status:int>")(refuse)
+    app.get("/away")(away)
+    app.get("/streamed")(streamed)
+    client = make_client(app)
+    assert (client.get("/refuse/418").status_code, client.get("/refuse/418").text) == (418, "native")
+    assert client.get("/away", follow_redirects=False).headers["location"] == "/there"
+    assert client.get("/streamed").status_code == 410
+
+
+def test_without_catchall_micropie_answers_exceptions(app: bottle.Bottle, make_client: MakeClient) -> None:
+    class Mine(Exception):
+        pass
+
+    def fail() -> None:
+        raise Mine
+
+    def fail_later() -> Any:
+        raise Mine
+        yield
+
+    app.catchall = False
+    assert app.config["catchall"] is False
+    assert app.catchall is False
+    app.native.error(Mine)(lambda: (409, "mine"))
+    app.get("/")(fail)
+    app.get("/later")(fail_later)
+    client = make_client(app)
+    assert (client.get("/").status_code, client.get("/").text) == (409, "mine")
+    assert client.get("/later").status_code == 409
+
+
+def test_native_routes_stand_beside_moved_ones_and_come_first(app: bottle.Bottle, make_client: MakeClient) -> None:
+    app.get("/both")(lambda: "moved")
+    app.get("/moved/<x:path>")(lambda x: f"moved {x}")
+    app.post("/native")(lambda: "moved post")
+    app.native.get("/both")(lambda: "native")
+
+    @app.native.get("/native")
+    async def native(a: int) -> dict[str, int]:
+        return {"a": await later(a)}
+
+    client = make_client(app)
+    assert client.get("/both").text == "native"
+    assert client.get("/moved/a//b/").text == "moved a//b/"
+    assert client.get("/native?a=3").json() == {"a": 3}
+    assert client.post("/native").text == "moved post"
+    assert client.get("/none").status_code == 404
+    assert app.native.url_for("native") == "/native"
+
+
+def test_a_native_route_is_no_part_of_the_application(app: bottle.Bottle, make_client: MakeClient) -> None:
+    app.native.get("/native")(lambda: bottle.request.path)
+    app.native.error(RuntimeError)(lambda error: (500, str(error)))
+    assert "not initialized" in make_client(app).get("/native").text
+
+
+class Inner(App):
+    def greet(self, name: str = "World") -> str:
+        return f"Hello, {name}!"
+
+
+async def asgi(scope: Any, receive: Any, send: Any) -> None:
+    await send({"type": "http.response.start", "status": 200, "headers": [(b"content-type", b"text/plain")]})
+    await send({"type": "http.response.body", "body": scope["path"].encode()})
+
+
+def test_native_and_asgi_applications_are_mounted(app: bottle.Bottle, make_client: MakeClient) -> None:
+    app.mount("/new/", Inner())
+    app.mount("/asgi", asgi)
+    app.get("/<x:path>")(lambda x: f"moved {x}")
+    client = make_client(app)
+    assert client.get("/new/greet/you").text == "Hello, you!"
+    assert client.get("/asgi/x").text == "/asgi/x"
+    assert client.get("/newer").text == "moved newer"
+    assert client.get("/new/none").status_code == 404
+
+
+def test_a_moved_application_is_mounted_in_a_native_one(app: bottle.Bottle, make_client: MakeClient) -> None:
+    @app.post("/form/<x>")
+    def form(x: str) -> str:
+        return f"{bottle.request.script_name} {bottle.request.path} {bottle.request.forms.a} {app.get_url('/form/<x>', x=1)}"
+
+    root = Inner()
+    root.mount("/old", app)
+    client = make_client(root)
+    assert client.post("/old/form/x", data={"a": "b"}).text == "/old/ /form/x b /old/form/1"
+    assert client.get("/greet").text == "Hello, World!"
+
+
+def test_the_carrier_can_not_be_part_of_another_tree(app: bottle.Bottle) -> None:
+    root = Inner()
+    root.mount("/old", app.native)
+    with pytest.raises(SetupError, match=r"without \.native"):
+        root.compiled()
+
+
+@pytest.mark.parametrize("backend", ["asyncio", "trio"])
+def test_a_moved_application_gains_a_websocket(app: bottle.Bottle, backend: Any) -> None:
+    app.get("/chat")(lambda: "page")
+
+    @app.websocket("/chat")
+    async def chat(ws: micropie.WebSocket) -> None:
+        await ws.accept()
+        await ws.send_text(f"you said {await ws.receive_text()}")
+
+    with TestClient(app, backend=backend) as client:
+        assert client.get("/chat").text == "page"
+        with client.websocket("/chat") as socket:
+            socket.send_text("hi")
+            assert socket.receive_text() == "you said hi"
+
+
+def test_under_wsgi_a_websocket_is_refused_as_of_any_application(app: bottle.Bottle) -> None:
+    @app.websocket("/chat")
+    async def chat(ws: micropie.WebSocket) -> None:
+        """Never called."""
+
+    with TestClient(app, protocol="wsgi") as client:
+        assert client.get("/chat", headers={"Upgrade": "websocket"}).status_code == 404
+
+
+def test_the_handler_sees_what_middleware_trusts(app: bottle.Bottle, make_client: MakeClient) -> None:
+    @app.get("/")
+    def seen() -> str:
+        return f"{bottle.request.url} {bottle.request.remote_addr} {bottle.request.remote_route}"
+
+    headers = {"X-Forwarded-For": "9.9.9.9", "X-Forwarded-Proto": "https", "X-Forwarded-Host": "proxy.example"}
+    assert "9.9.9.9" not in make_client(app).get("/", headers=headers).text
+    assert "proxy.example" not in make_client(app).get("/", headers=headers).text
+    app.native.middlewares.append(ProxyHeaders(trusted=["0.0.0.0/0", "::/0"], hops=1, host=True))
+    assert make_client(app).get("/", headers=headers).text.startswith("https://proxy.example/ 9.9.9.9 ['9.9.9.9']")
+
+
+def test_routes_may_be_added_while_the_application_serves(app: bottle.Bottle, make_client: MakeClient) -> None:
+    client = make_client(app)
+    assert client.get("/late").status_code == 404
+    app.get("/late")(lambda: "late")
+    assert client.get("/late").text == "late"
+    app.native.get("/native")(lambda: "native")
+    assert client.get("/native").text == "native"
+    app.hook("after_request")(lambda: bottle.response.set_header("X-After", "1"))
+    assert client.get("/late").headers["x-after"] == "1"
+
+
+def test_a_native_application_imports_nothing_of_it() -> None:
+    code = "import micropie, sys; print([name for name in sys.modules if name.startswith('micropie.compat')])"
+    assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout == "[]\n"
