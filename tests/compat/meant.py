@@ -58,7 +58,11 @@ class Meant(NamedTuple):
 
 
 NORMALISED = [
-    Normalised("cherrypy", "cookie .* expires", ".*", "a date", "made of the time"),
+    Normalised("cherrypy", "cookie .* expires|expires", ".+", "a date", "made of the time"),
+    Normalised("cherrypy", "cookie session_id", ".+", "an id", "drawn at random"),
+    Normalised("cherrypy", "www-authenticate", 'nonce="[^"]*"', 'nonce="..."', "drawn at random, made of the time"),
+    Normalised("cherrypy", "body|content-type", "={15}[0-9]+==", "boundary", "drawn at random"),
+    Normalised("bottle", "cookie .* expires|expires", ".+", "a date", "made of the time"),
 ]
 
 MEANT: dict[str, list[Meant]] = {"cherrypy": [], "bottle": []}

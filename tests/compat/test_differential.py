@@ -7,7 +7,7 @@ import pytest
 from tests.compat.differences import differences, play
 from tests.compat.play import conversations_of
 
-FRAMEWORKS = ["bottle"]
+FRAMEWORKS = ["bottle", "cherrypy"]
 
 
 @pytest.mark.parametrize("framework", FRAMEWORKS)
