@@ -7,8 +7,9 @@ from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping, Se
 from contextvars import copy_context
 from dataclasses import dataclass, field
 from functools import partial
+from importlib import import_module
 from os import PathLike
-from typing import Any, TypeVar, Unpack
+from typing import Any, Literal, TypeVar, Unpack
 from urllib.parse import quote
 
 from micropie.asgi.dispatch import serve as serve_asgi
@@ -218,6 +219,41 @@ class App:
             if kind == "websocket":
                 return serve_websocket(site, scope, receive, send)
         return serve_asgi(self, self._micropie_asgi, scope, receive, send)
+
+    def run(
+        self,
+        *,
+        host: str = "127.0.0.1",
+        port: int = 8000,
+        server: str | None = None,
+        loop: Literal["asyncio", "trio", "uvloop"] | None = None,
+        workers: int = 1,
+        wsgi: bool = False,
+        root_path: str = "",
+        ssl_certfile: str | None = None,
+        ssl_keyfile: str | None = None,
+        reload: bool = False,
+    ) -> None:
+        """Serve this application on the best installed server until the process is told to end::
+
+            if __name__ == "__main__":
+                app.run(reload=True)
+
+        The keywords are the options of ``micropie run``; port 0 is any free one. Does nothing where a server has
+        imported the module. Exits with a sentence for what can't be done: a port in use, a server that is missing.
+        """
+        options = {
+            "host": host,
+            "port": port,
+            "server": server,
+            "loop": loop,
+            "workers": workers,
+            "wsgi": wsgi,
+            "root_path": root_path,
+            "ssl_certfile": ssl_certfile,
+            "ssl_keyfile": ssl_keyfile,
+        }
+        import_module("micropie.cli.serving.script").run_app(self, options, reload)
 
     def wsgi_shutdown(self) -> None:
         """Shut down now under WSGI, not at the process's exit. For servers' exit hooks and tests."""

@@ -49,11 +49,12 @@ class SecurityDefaults:
 
 def warn_of_missing_security(config: AppConfig) -> None:
     """Log a warning for each protection that the application with this config, the outermost of a tree, lacks."""
-    for missing in _missing(config):
+    for missing in missing_security(config):
         logger.warning("%s keeps sessions and %s (docs/security.md)", type(config.app).__name__, missing)
 
 
-def _missing(config: AppConfig) -> Iterator[str]:
+def missing_security(config: AppConfig) -> Iterator[str]:
+    """Yield each protection that the outermost application of a tree lacks, as the end of a sentence."""
     hooks = {type(hook): hook for inner in config.tree.values() for hook in inner.middlewares}
     if not any(issubclass(kind, TrustedHosts) for kind in hooks):
         yield "has no TrustedHosts: it answers for any Host, also in the links that it makes of it"

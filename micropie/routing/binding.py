@@ -102,6 +102,7 @@ class Plan:
             names = [parameter.name for parameter in self._positional]
             # ``itemgetter`` takes a fifth of the time of a list comprehension, but returns a single value bare.
             self._pick = itemgetter(*names) if len(names) > 1 else lambda values: (values[names[0]],)
+        self.function = function
         self.call = function
         documents = [one.name for one in self._positional + self._keywords if one.takes_document]
         if len(documents) > 1:

@@ -1,0 +1,126 @@
+"""``micropie check app:app``: mistakes that need no request to be found. Exits with 1 if there are any."""
+
+from __future__ import annotations
+
+import ast
+import inspect
+import textwrap
+from argparse import Namespace
+from collections.abc import Callable, Iterator
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+from micropie.app import App
+from micropie.cli.moving import findings
+from micropie.cli.routes import function_of, mounts_of, place_of
+from micropie.cli.target import find_target
+from micropie.errors import SetupError
+from micropie.http.forms import UploadFile
+from micropie.middleware.security_defaults import missing_security
+from micropie.routing.site import Site
+
+
+def execute(arguments: Namespace) -> int:
+    """Print each finding as ``file:line: sentence``."""
+    if arguments.origin is not None:
+        found = [
+            f"{one.file}:{one.line}: {one.name}: {one.advice}"
+            for one in findings(arguments.origin, Path(arguments.target))
+        ]
+    else:
+        found = list(mistakes(find_target(arguments.target).app))
+    for line in found:
+        print(line)
+    print(f"{len(found)} finding{'' if len(found) == 1 else 's'}")
+    return 1 if found else 0
+
+
+def mistakes(app: App) -> Iterator[str]:
+    """Yield what is wrong, or unsafe, or can't work, with its place."""
+    try:
+        site = app.compiled()
+    except SetupError as error:
+        yield f"set-up: {error}"
+        return
+    for entry in site.entries():
+        function = function_of(entry.route)
+        if "GET" in entry.methods and "POST" not in entry.methods and (change := session_change(function)):
+            yield f"{place_of(function)}: {entry.route.name} answers GET and {change}: write @post above it"
+        elif "GET" in entry.methods and (change := session_change(function)):
+            yield (
+                f"{place_of(function)}: {entry.route.name} answers GET as well and {change}, "
+                "so a link on any page can do it: write @post above it"
+            )
+    yield from _hidden_routes(app, site)
+    yield from _unsafe_settings(app, site)
+    yield from _missing_extras(site)
+
+
+_CHANGING = frozenset({"clear", "pop", "popitem", "setdefault", "update", "regenerate"})
+
+
+def session_change(function: Callable[..., Any]) -> str:
+    """Return what a handler does to the session, "" if its source shows nothing."""
+    try:
+        tree = ast.parse(textwrap.dedent(inspect.getsource(function)))
+    except (OSError, TypeError, SyntaxError):
+        return ""
+    names = {"session"}  # and variables that hold it: session = self.request.session
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Assign) and _is_session(node.value, names):
+            names |= {target.id for target in node.targets if isinstance(target, ast.Name)}
+    for node in ast.walk(tree):
+        if (
+            isinstance(node, ast.Subscript)
+            and isinstance(node.ctx, ast.Store | ast.Del)
+            and _is_session(node.value, names)
+        ):
+            return "changes the session"
+        method = node.func if isinstance(node, ast.Call) else None
+        if isinstance(method, ast.Attribute) and method.attr in _CHANGING and _is_session(method.value, names):
+            return f"calls session.{method.attr}()"
+    return ""
+
+
+def _is_session(node: ast.AST, names: set[str]) -> bool:
+    """Return whether an expression is ``request.session``, or a variable that holds it."""
+    return (isinstance(node, ast.Attribute) and node.attr == "session") or (
+        isinstance(node, ast.Name) and node.id in names
+    )
+
+
+def _hidden_routes(app: App, site: Site) -> Iterator[str]:
+    for mount in mounts_of(app):
+        for entry in site.entries():
+            if (entry.route.pattern + "/").startswith(mount.prefix + "/"):
+                place = place_of(function_of(entry.route))
+                yield f"{place}: {entry.route.name} is never reached: {mount.prefix} is mounted above it"
+    for inner in app._walk():
+        for name, value in vars(inner).items():
+            method = getattr(type(inner), name, None)
+            if isinstance(value, App) and inspect.isfunction(method) and not name.startswith("_"):
+                yield f"{place_of(method)}: {type(inner).__name__}.{name} is hidden by the application self.{name}"
+
+
+def _unsafe_settings(app: App, site: Site) -> Iterator[str]:
+    name, settings = type(app).__name__, site.config.settings
+    if settings.debug:
+        yield f"{name}: debug is on: take it from the environment, so that it is off in production"
+    if "*" in settings.websocket_origins:
+        yield f"{name}: websocket_origins has '*': any page can open WebSockets with its visitor's cookies"
+    if app._micropie.security is not False and app.session_backend is not None:
+        yield from (f"{name} keeps sessions and {missing}" for missing in missing_security(site.config))
+
+
+def _missing_extras(site: Site) -> Iterator[str]:
+    if not site.sockets.is_empty and find_spec("uvicorn") and not (find_spec("websockets") or find_spec("wsproto")):
+        yield 'WebSockets need a library that uvicorn does not bring: pip install "micropie-dual[standard]"'
+    directories = [Path(folder) for folder in map(str, site.config.templates.directories) if ":" not in folder]
+    if find_spec("jinja2") is None and any(folder.is_dir() for folder in directories):
+        yield 'templates need Jinja2: pip install "micropie-dual[standard]"'
+    takes_files = any(
+        UploadFile in getattr(function_of(entry.route), "__annotations__", {}).values() for entry in site.entries()
+    )
+    if takes_files and find_spec("multipart") is None:
+        yield 'uploads need the package multipart: pip install "micropie-dual[standard]"'

@@ -1,0 +1,109 @@
+"""The arguments of every command, and what is printed when one of them fails."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+from collections.abc import Callable, Sequence
+from importlib import import_module
+from pathlib import Path
+
+import micropie
+from micropie.cli.serving.options import DEFAULT_HOST, DEFAULT_PORT, ServingError
+from micropie.cli.target import CommandError
+from micropie.errors import SetupError
+
+# Each command's module, in which ``execute(arguments)`` returns the exit code.
+COMMANDS = ("run", "routes", "check", "new", "shell")
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run one command and return its exit code: 0, 1 for what it found, 2 for what it can't do."""
+    try:
+        _read_env_file()
+        parsed = _parser().parse_args(arguments)
+        execute: Callable[[argparse.Namespace], int] = import_module(f"micropie.cli.{parsed.command}").execute
+        return execute(parsed)
+    except (CommandError, ServingError, SetupError) as error:
+        print(f"micropie: {error}", file=sys.stderr)
+        return 2
+    except BrokenPipeError:  # the reader of our output, such as head, has enough
+        sys.stderr.close()
+        return 1
+
+
+def _read_env_file() -> None:
+    """Add the variables of ``.env``, in this folder, to the environment; those that are set already stay."""
+    if not Path(".env").is_file():
+        return
+    try:
+        dotenv = import_module("dotenv")
+    except ModuleNotFoundError:
+        print("micropie: .env is not read: pip install python-dotenv", file=sys.stderr)
+        return
+    dotenv.load_dotenv(".env")
+
+
+def _from_environment(name: str, default: str | None = None) -> str | None:
+    return os.environ.get(f"MICROPIE_{name}", default)
+
+
+def _flag(name: str) -> bool:
+    return (_from_environment(name) or "").lower() in ("1", "true", "yes", "on")
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="micropie",
+        description="Serve and inspect micropie applications.",
+        epilog="Each option of run can also be an environment variable: MICROPIE_PORT=8080, also in a file .env.",
+    )
+    parser.add_argument("--version", action="version", version=f"micropie {micropie.__version__}")
+    commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
+
+    run = commands.add_parser("run", help="serve an application")
+    _add_target(run)
+    run.add_argument("--host", default=_from_environment("HOST", DEFAULT_HOST), help=f"the address ({DEFAULT_HOST})")
+    run.add_argument(
+        "--port", type=int, default=_from_environment("PORT", str(DEFAULT_PORT)), help="8000; 0: a free one"
+    )
+    run.add_argument(
+        "--server", default=_from_environment("SERVER"), help="uvicorn, hypercorn, ... (the best installed)"
+    )
+    run.add_argument("--loop", choices=["asyncio", "trio", "uvloop"], default=_from_environment("LOOP"))
+    run.add_argument("--workers", type=int, default=_from_environment("WORKERS", "1"), help="processes (1)")
+    run.add_argument(
+        "--reload", action="store_true", default=_flag("RELOAD"), help="start anew when a file has changed"
+    )
+    run.add_argument("--wsgi", action="store_true", default=_flag("WSGI"), help="serve by WSGI, without WebSockets")
+    run.add_argument("--root-path", default=_from_environment("ROOT_PATH", ""), help="the prefix behind a proxy")
+    run.add_argument("--ssl-certfile", default=_from_environment("SSL_CERTFILE"))
+    run.add_argument("--ssl-keyfile", default=_from_environment("SSL_KEYFILE"))
+
+    routes = commands.add_parser("routes", help="list what is public")
+    _add_target(routes)
+    routes.add_argument("--json", action="store_true", help="for programs")
+
+    check = commands.add_parser("check", help="find mistakes; the exit code is for CI")
+    _add_target(check)
+    check.add_argument(
+        "--from", dest="origin", choices=["cherrypy", "bottle"], help="read a source tree that moves here"
+    )
+
+    new = commands.add_parser("new", help="make a small project")
+    new.add_argument("name", help="the folder to make")
+
+    shell = commands.add_parser("shell", help="Python with the application and a client")
+    _add_target(shell)
+    return parser
+
+
+def _add_target(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "target",
+        nargs="?",
+        default=_from_environment("APP", "app"),
+        metavar="APP",
+        help="module:attribute, or a file (app)",
+    )

@@ -1,0 +1,139 @@
+"""``micropie new NAME``: a small project that runs and whose test passes."""
+
+from __future__ import annotations
+
+import secrets
+from argparse import Namespace
+from pathlib import Path
+
+from micropie.cli.target import CommandError
+
+APP = '''"""The application: ``micropie run --reload``, then http://127.0.0.1:8000/"""
+
+from __future__ import annotations
+
+import os
+
+from micropie import App, flash, post
+from micropie.middleware import SecurityDefaults
+
+# The names under which the site is reached; others are answered by 400.
+HOSTS = os.environ.get("HOSTS", "127.0.0.1,localhost,testserver").split(",")
+
+
+class Root(App):
+    """Each public method is a URL."""
+
+    def index(self):
+        return self.render("index.html", names=self.request.session.get("names", []))
+
+    @post
+    def greet(self, name: str):
+        session = self.request.session
+        session["names"] = [*session.get("names", []), name]
+        flash(f"Hello, {name}!")
+        return self._redirect("/")
+
+    async def status(self):
+        return {"status": "ok"}
+
+
+app = Root(debug=os.environ.get("DEBUG") == "1", security=SecurityDefaults(*HOSTS))
+
+if __name__ == "__main__":
+    app.run(reload=True)
+'''
+
+PAGE = """<!doctype html>
+<html lang="en">
+<meta charset="utf-8">
+<meta name="viewport" content="width=device-width">
+<title>NAME</title>
+<link rel="stylesheet" href="{{ url_for('static', path='site.css') }}">
+{% for message in get_flashed_messages() %}<p class="message">{{ message }}</p>{% endfor %}
+<h1>NAME</h1>
+<form method="post" action="{{ url_for('greet') }}">
+  {{ csrf_input }}
+  <label>Your name <input name="name" required></label>
+  <button>Greet</button>
+</form>
+<ul>{% for name in names %}<li>{{ name }}</li>{% endfor %}</ul>
+</html>
+"""
+
+CSS = """body { font: 1rem/1.5 system-ui; max-width: 40rem; margin: 2rem auto; padding: 0 1rem }
+.message { color: green }
+"""
+
+TEST = '''"""Run with ``pytest``."""
+
+from micropie.testing import TestClient
+
+from app import app
+
+
+def test_it_greets():
+    with TestClient(app, base_url="https://testserver") as client:
+        page = client.get("/").text
+        token = page.partition('value="')[2].partition('"')[0]
+        form = {"name": "<Ann>", "csrf_token": token}
+        answer = client.post("/greet", data=form, follow_redirects=True)
+        assert "Hello, &lt;Ann&gt;!" in answer.text
+        assert client.get("/status").json() == {"status": "ok"}
+'''
+
+README = """# NAME
+
+    pip install -e ".[test]"
+    micropie run --reload        # http://127.0.0.1:8000/
+    pytest
+
+`app.py` is the application, `templates/` has its pages, `static/` its other files. `micropie routes` lists what is
+public, `micropie check` finds mistakes.
+"""
+
+PYPROJECT = """[project]
+name = "NAME"
+version = "0.1.0"
+requires-python = ">=3.11"
+dependencies = ["micropie-dual[standard]"]
+
+[project.optional-dependencies]
+test = ["micropie-dual[test]", "pytest"]
+
+[build-system]
+requires = ["hatchling"]
+build-backend = "hatchling.build"
+
+[tool.hatch.build.targets.wheel]
+only-include = ["app.py", "templates", "static"]
+
+[tool.pytest.ini_options]
+pythonpath = ["."]
+"""
+
+FILES = {
+    "app.py": APP.replace("if __name__", 'app.static("/static", "static")\n\nif __name__'),
+    "templates/index.html": PAGE,
+    "static/site.css": CSS,
+    "test_app.py": TEST,
+    "README.md": README,
+    "pyproject.toml": PYPROJECT,
+    ".gitignore": "__pycache__/\n.venv/\n.env\n",
+}
+
+
+def execute(arguments: Namespace) -> int:
+    """Write the files and say what to do next."""
+    folder = Path(arguments.name)
+    if not folder.name.replace("-", "_").isidentifier():
+        raise CommandError(f"{folder.name!r} can't be the name of a project: use letters, digits, - and _")
+    if folder.exists() and any(folder.iterdir()):
+        raise CommandError(f"{folder} is there already, and not empty")
+    for name, text in FILES.items():
+        file = folder / name
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_text(text.replace("NAME", folder.name))
+    (folder / ".env").write_text(f"DEBUG=1\nSECRET_KEY={secrets.token_urlsafe(32)}\n")
+    print(f"{folder} is made. Now:\n\n    cd {folder}\n    micropie run --reload")
+    return 0

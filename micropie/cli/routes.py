@@ -1,0 +1,100 @@
+"""``micropie routes app:app``: what is public, with the file and line of each handler."""
+
+from __future__ import annotations
+
+import inspect
+import json
+import os
+from argparse import Namespace
+from collections.abc import Callable, Iterator
+from dataclasses import asdict, dataclass
+from inspect import Parameter
+from typing import Any
+
+from micropie.app import App
+from micropie.cli.target import find_target
+from micropie.execution.placement import layers
+from micropie.execution.steps import HANDLER, POOL
+from micropie.routing.route import Route
+from micropie.routing.site import Site
+
+
+@dataclass(frozen=True, slots=True)
+class PublicRoute:
+    """A route as it is listed."""
+
+    methods: str
+    path: str
+    name: str
+    parameters: str
+    runs_in: str
+    place: str
+
+
+def execute(arguments: Namespace) -> int:
+    """Print the table, or the same as JSON."""
+    app = find_target(arguments.target).app
+    routes = list(public_routes(app.compiled()))
+    if arguments.json:
+        print(json.dumps([asdict(route) for route in routes], indent=2))
+        return 0
+    rows = [(one.methods, one.path, f"{one.name}{one.parameters}", one.runs_in, one.place) for one in routes]
+    rows += [("*", mount.prefix + "/...", type(mount.target).__name__, mount.kind, "") for mount in mounts_of(app)]
+    header = ("METHODS", "PATH", "HANDLER", "RUNS IN", "FILE")
+    widths = [max(len(row[column]) for row in [header, *rows]) for column in range(len(header))]
+    for row in [header, *rows]:
+        print("  ".join(text.ljust(width) for text, width in zip(row, widths, strict=True)).rstrip())
+    return 0
+
+
+def mounts_of(app: App) -> list[Any]:
+    """Return the mounts of applications that answer by themselves."""
+    return [mount for inner in app._walk() for mount in inner._micropie.mounts if mount.kind != "app" or mount.isolated]
+
+
+def public_routes(site: Site) -> Iterator[PublicRoute]:
+    """Yield the routes of HTTP, then those of WebSockets."""
+    for entry in site.entries():
+        everything = {*entry.route.config.settings.methods} <= {*entry.methods} and not entry.route.methods
+        methods = "any" if everything else ",".join(method for method in entry.methods if method != "HEAD") or "HEAD"
+        yield _public(methods, entry.route)
+    for entry in site.sockets.entries():
+        yield _public("WS", entry.route)
+
+
+def _public(methods: str, route: Route) -> PublicRoute:
+    function = function_of(route)
+    shown = ", ".join(map(_shown, inspect.signature(route.plan.function).parameters.values()))
+    kinds = {HANDLER: "thread", POOL: "process"}
+    return PublicRoute(
+        methods, route.pattern, route.name, f"({shown})", kinds.get(route.step_kind, "loop"), place_of(function)
+    )
+
+
+_STARS: dict[object, str] = {Parameter.VAR_POSITIONAL: "*", Parameter.VAR_KEYWORD: "**"}
+
+
+def _shown(parameter: Parameter) -> str:
+    """Return a parameter as its author wrote it, with types by their short names."""
+    text: str = _STARS.get(parameter.kind, "") + parameter.name
+    kind = parameter.annotation
+    if kind is not Parameter.empty:
+        text += f": {kind if isinstance(kind, str) else getattr(kind, '__name__', kind)}"
+    if parameter.default is Parameter.empty:
+        return text
+    return f"{text} = {parameter.default!r}" if kind is not Parameter.empty else f"{text}={parameter.default!r}"
+
+
+def function_of(route: Route) -> Callable[..., Any]:
+    """Return the function that the author wrote, below its decorators."""
+    *_, function = layers(route.plan.function)
+    return function
+
+
+def place_of(function: Callable[..., Any]) -> str:
+    """Return the file, relative to this folder if it is below, and the line of a function."""
+    code = getattr(function, "__code__", None)
+    if code is None:
+        return ""
+    file = os.path.relpath(code.co_filename)
+    return f"{code.co_filename if file.startswith('..') else file}:{code.co_firstlineno}"

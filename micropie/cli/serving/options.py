@@ -1,0 +1,68 @@
+"""What is asked of a server."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal, TypeAlias
+
+Loop: TypeAlias = Literal["asyncio", "trio", "uvloop"]
+
+DEFAULT_HOST = "127.0.0.1"
+DEFAULT_PORT = 8000
+
+
+class ServingError(Exception):
+    """Why an application can't be served, in one sentence."""
+
+
+@dataclass(frozen=True, slots=True)
+class Options:
+    """How to serve: the keywords of ``App.run`` and the options of ``micropie run``."""
+
+    host: str = DEFAULT_HOST
+    """The address to listen on; "0.0.0.0" for all of this machine's."""
+    port: int = DEFAULT_PORT
+    """0 for any that is free."""
+    server: str | None = None
+    """The name of a server in ``servers.SERVERS``; None for the best that is installed."""
+    loop: Loop | None = None
+    """The event loop; None for asyncio, or for uvloop where the server prefers it."""
+    workers: int = 1
+    """The number of processes."""
+    wsgi: bool = False
+    """Whether to serve by WSGI: plain HTTP, no WebSockets."""
+    root_path: str = ""
+    """The path below which a proxy serves the application."""
+    ssl_certfile: str | None = None
+    ssl_keyfile: str | None = None
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.port <= 65535:
+            raise ServingError(f"a port is a number from 0 to 65535, not {self.port}")
+        if self.workers < 1:
+            raise ServingError(f"there is 1 worker or more, not {self.workers}")
+        if self.loop not in (None, "asyncio", "trio", "uvloop"):
+            raise ServingError(f"loop is asyncio, trio or uvloop, not {self.loop!r}")
+        if bool(self.ssl_certfile) != bool(self.ssl_keyfile):
+            raise ServingError("https needs both files: ssl_certfile and ssl_keyfile")
+        for file in (self.ssl_certfile, self.ssl_keyfile):
+            if file is not None and not Path(file).is_file():
+                raise ServingError(f"there is no file {file!r}")
+
+
+@dataclass(frozen=True, slots=True)
+class Target:
+    """The application: the object, and its name for servers whose processes import it; None if it has no name."""
+
+    app: Any
+    name: str | None
+
+    def named(self, server: str) -> str:
+        """Return the name. Raises ``ServingError`` without one."""
+        if self.name is None:
+            raise ServingError(
+                f"{server} imports the application in its own processes, so it needs a name: write app = ... at the "
+                "top level of the module, and app.run() below if __name__ == '__main__'"
+            )
+        return self.name

@@ -1,0 +1,74 @@
+"""Run this command in a child process, and start it anew when a Python file has changed. The same for every server."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+# Set in the child: the port on which it listens, which stays the same.
+CHILDS_PORT = "MICROPIE_CHILDS_PORT"
+
+# Seconds between two looks at the files; a look at a thousand takes 5 ms.
+LOOK_EVERY = 0.3
+
+# Seconds for the child's shut-down.
+END_WITHIN = 5.0
+
+_SKIPPED = {"__pycache__", "node_modules", "site-packages"}
+
+
+def run_and_reload(port: int) -> None:
+    """Run ``sys.orig_argv`` in child processes until this one is interrupted or told to end."""
+    environ = {**os.environ, CHILDS_PORT: str(port)}
+    signal.signal(signal.SIGTERM, _interrupt)
+    folder = Path.cwd()
+    known = _times(folder)
+    child = subprocess.Popen(sys.orig_argv, env=environ)
+    try:
+        while True:
+            time.sleep(LOOK_EVERY)
+            found = _times(folder)
+            if found == known:
+                continue
+            changed = sorted({path for path, _ in found.items() ^ known.items()})
+            print(f"{os.path.relpath(changed[0], folder)} has changed: starting anew", file=sys.stderr, flush=True)
+            known = found
+            _end(child)
+            child = subprocess.Popen(sys.orig_argv, env=environ)
+    except KeyboardInterrupt:
+        pass
+    finally:
+        _end(child)
+
+
+def _interrupt(*_: object) -> None:
+    raise KeyboardInterrupt
+
+
+def _end(child: subprocess.Popen[bytes]) -> None:
+    child.terminate()
+    try:
+        child.wait(END_WITHIN)
+    except subprocess.TimeoutExpired:
+        child.kill()
+        child.wait()
+
+
+def _times(folder: Path) -> dict[str, int]:
+    """Return when each Python file below ``folder`` was written, without hidden folders and environments."""
+    return {str(path): path.stat().st_mtime_ns for path in _files(folder) if path.exists()}
+
+
+def _files(folder: Path) -> Iterator[Path]:
+    for path, folders, names in os.walk(folder):
+        folders[:] = [
+            name
+            for name in folders
+            if name not in _SKIPPED and not name.startswith(".") and not Path(path, name, "pyvenv.cfg").exists()
+        ]
+        yield from (Path(path, name) for name in names if name.endswith((".py", ".env")))

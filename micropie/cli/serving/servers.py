@@ -1,0 +1,180 @@
+"""The servers that can be chosen, what each of them can do, and how it is started: in this process, by its own API."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
+from importlib import import_module
+from importlib.util import find_spec
+from typing import Any
+
+from micropie.cli.serving.bare import serve_bare
+from micropie.cli.serving.options import Options, ServingError, Target
+
+ASGI, WSGI = "ASGI", "WSGI"
+
+
+@dataclass(frozen=True, slots=True)
+class Server:
+    """A server: the module that shows that it is installed, the pip command that installs it, and what it can do."""
+
+    name: str
+    module: str | None
+    install: str
+    protocol: str
+    loops: tuple[str, ...]
+    has_workers: bool
+    has_ssl: bool
+    start: Callable[[Target, Options], None]
+
+    @property
+    def is_installed(self) -> bool:
+        return self.module is None or find_spec(self.module) is not None
+
+    def lacks(self, options: Options) -> str:
+        """Return what ``options`` ask for and this server can't do, or ""."""
+        if options.wsgi and self.protocol != WSGI:
+            return "it does not serve WSGI"
+        if options.loop is not None and options.loop not in self.loops:
+            return f"it does not run on {options.loop}"
+        if options.workers > 1 and not self.has_workers:
+            return "it has one process only"
+        if options.ssl_certfile and not self.has_ssl:
+            return "it does not speak https"
+        return ""
+
+
+def choose(options: Options) -> Server:
+    """Return the server that is asked for, or the first one that is installed and can do what is asked.
+
+    Raises ``ServingError`` if there is none.
+    """
+    if options.server is not None:
+        named = [server for server in SERVERS if server.name == options.server]
+        if not named:
+            names = ", ".join(dict.fromkeys(server.name for server in SERVERS))
+            raise ServingError(f"there is no server {options.server!r}; there are: {names}")
+        if not named[0].is_installed:
+            raise ServingError(f"{options.server} is not installed: {named[0].install}")
+        able = [server for server in named if not server.lacks(options)]
+        if not able:
+            raise ServingError(f"{options.server} can't do that: {named[-1].lacks(options)}")
+        return able[0]
+    able = [server for server in SERVERS if not server.lacks(options)]
+    found = next((server for server in able if server.is_installed), None)
+    if found is None:
+        wanted = " or ".join(dict.fromkeys(server.install for server in able)) or "ask for less"
+        raise ServingError(f"no installed server can do that: {wanted}")
+    return found
+
+
+def _uvicorn(target: Target, options: Options) -> None:
+    uvicorn = import_module("uvicorn")
+    uvicorn.run(
+        target.named("uvicorn") if options.workers > 1 else target.app,
+        host=options.host,
+        port=options.port,
+        loop=options.loop or "auto",
+        workers=options.workers,
+        root_path=options.root_path,
+        ssl_certfile=options.ssl_certfile,
+        ssl_keyfile=options.ssl_keyfile,
+        lifespan="on",
+    )
+
+
+def _hypercorn(target: Target, options: Options) -> None:
+    config = import_module("hypercorn.config").Config()
+    config.bind = [f"{_bracketed(options.host)}:{options.port}"]
+    config.root_path, config.workers = options.root_path, options.workers
+    config.certfile, config.keyfile = options.ssl_certfile, options.ssl_keyfile
+    config.worker_class = options.loop or "asyncio"
+    if target.name is None and options.workers == 1:
+        loop = "trio" if options.loop == "trio" else "asyncio"
+        import_module("anyio").run(import_module(f"hypercorn.{loop}").serve, target.app, config, backend=loop)
+    else:
+        config.application_path = target.named("hypercorn")
+        import_module("hypercorn.run").run(config)
+
+
+def _granian(interface: str, target: Target, options: Options) -> None:
+    granian = import_module("granian")
+    constants = import_module("granian.constants")
+    granian.Granian(
+        target.named("granian"),
+        address=options.host,
+        port=options.port,
+        interface=constants.Interfaces(interface),
+        workers=options.workers,
+        loop=constants.Loops(options.loop or "auto"),
+        url_path_prefix=options.root_path or None,
+        ssl_cert=options.ssl_certfile,
+        ssl_key=options.ssl_keyfile,
+    ).serve()
+
+
+def _daphne(target: Target, options: Options) -> None:
+    root = ["--root-path", options.root_path] if options.root_path else []
+    command = ["-b", options.host, "-p", str(options.port), *root, target.named("daphne")]
+    import_module("daphne.cli").CommandLineInterface().run(command)
+
+
+def _gunicorn(target: Target, options: Options) -> None:
+    base = import_module("gunicorn.app.base").BaseApplication
+    settings = {
+        "bind": [f"{_bracketed(options.host)}:{options.port}"],
+        "workers": options.workers,
+        "worker_class": "gthread",
+        "threads": 8,
+        "certfile": options.ssl_certfile,
+        "keyfile": options.ssl_keyfile,
+        # Else a client on this machine chooses the prefix by a header (docs/servers.md).
+        "forwarder_headers": "none",
+    }
+    if options.root_path:
+        os.environ["SCRIPT_NAME"] = options.root_path
+
+    class Served(base):  # type: ignore[misc, valid-type]
+        def load_config(self) -> None:
+            for name, value in settings.items():
+                self.cfg.set(name, value)
+
+        def load(self) -> Any:
+            return target.app
+
+    Served().run()
+
+
+def _waitress(target: Target, options: Options) -> None:
+    prefix = {"url_prefix": options.root_path} if options.root_path else {}
+    import_module("waitress").serve(target.app, host=options.host, port=options.port, threads=8, **prefix)
+
+
+def _bracketed(host: str) -> str:
+    return f"[{host}]" if ":" in host else host
+
+
+# The best comes first. Those that are named twice can do different things by different protocols.
+SERVERS = (
+    Server("uvicorn", "uvicorn", "pip install uvicorn", ASGI, ("asyncio", "uvloop"), True, True, _uvicorn),
+    Server(
+        "hypercorn",
+        "hypercorn",
+        'pip install "hypercorn[trio]"',
+        ASGI,
+        ("asyncio", "trio", "uvloop"),
+        True,
+        True,
+        _hypercorn,
+    ),
+    Server(
+        "granian", "granian", "pip install granian", ASGI, ("asyncio", "uvloop"), True, True, partial(_granian, "asgi")
+    ),
+    Server("daphne", "daphne", "pip install daphne", ASGI, ("asyncio",), False, False, _daphne),
+    Server("gunicorn", "gunicorn", "pip install gunicorn", WSGI, (), True, True, _gunicorn),
+    Server("waitress", "waitress", "pip install waitress", WSGI, (), False, False, _waitress),
+    Server("granian", "granian", "pip install granian", WSGI, (), True, True, partial(_granian, "wsgi")),
+    Server("wsgiref", None, "", WSGI, (), False, True, serve_bare),
+)

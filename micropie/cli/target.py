@@ -1,0 +1,97 @@
+"""Find the application that a command names: ``app:app``, ``shop.site``, ``app.py``."""
+
+from __future__ import annotations
+
+import importlib
+import sys
+import traceback
+from difflib import get_close_matches
+from importlib.util import find_spec
+from pathlib import Path
+from types import ModuleType
+
+from micropie.app import App
+from micropie.cli.serving.options import Target
+
+DEFAULT_ATTRIBUTES = ("app", "application", "root")
+
+
+class CommandError(Exception):
+    """Why a command can't do what it was told, in one sentence."""
+
+
+def find_target(name: str) -> Target:
+    """Import the application ``name``: ``module:attribute``, a module, or a file.
+
+    Without an attribute it is ``app``, ``application`` or ``root``, or the only ``App`` in the module. Raises
+    ``CommandError``. An exception in the module itself is printed with the lines from there on.
+    """
+    module_name, _, attribute = name.partition(":")
+    folder = Path.cwd()
+    if module_name.endswith(".py") or "/" in module_name:
+        file = Path(module_name).with_suffix(".py")
+        if not file.is_file():
+            raise CommandError(f"there is no file {str(file)!r}")
+        folder, module_name = file.resolve().parent, file.stem
+    if str(folder) not in sys.path:
+        sys.path.insert(0, str(folder))
+    module = _imported(module_name, folder)
+    attribute = attribute or _only_app(module)
+    app = _attribute(module, attribute)
+    if isinstance(app, type) and issubclass(app, App):
+        raise CommandError(f"{module_name}:{attribute} is a class: write {attribute.lower()} = {attribute}() below it")
+    if not isinstance(app, App):
+        raise CommandError(f"{module_name}:{attribute} is no App but {type(app).__name__}: {app!r:.60}")
+    return Target(app, f"{module_name}:{attribute}")
+
+
+def _imported(name: str, folder: Path) -> ModuleType:
+    try:
+        found = find_spec(name) is not None
+    except (ImportError, ValueError):
+        found = False
+    if not found:
+        modules = [path.stem for path in folder.glob("*.py")] + [
+            path.parent.name for path in folder.glob("*/__init__.py")
+        ]
+        raise CommandError(f"there is no module {name!r} in {folder}{_near(name, modules)}")
+    try:
+        return importlib.import_module(name)
+    except SyntaxError as error:
+        lines = traceback.format_exception_only(error)
+    except Exception as error:
+        frames = traceback.extract_tb(error.__traceback__)
+        own = next((index for index, frame in enumerate(frames) if not _is_of_importing(frame)), 0)
+        lines = [*traceback.format_list(frames[own:]), *traceback.format_exception_only(error)]
+    raise CommandError(f"{name} can't be imported:\n{''.join(lines).rstrip()}")
+
+
+def _is_of_importing(frame: traceback.FrameSummary) -> bool:
+    return "importlib" in frame.filename or frame.filename == __file__
+
+
+def _only_app(module: ModuleType) -> str:
+    names = [name for name in DEFAULT_ATTRIBUTES if hasattr(module, name)]
+    names = names or [name for name, value in vars(module).items() if isinstance(value, App)]
+    if len(names) >= 1 and (len(names) == 1 or names[0] in DEFAULT_ATTRIBUTES):
+        return names[0]
+    if names:
+        raise CommandError(f"{module.__name__} has several applications: name one, {module.__name__}:{names[0]}")
+    classes = [name for name, value in vars(module).items() if isinstance(value, type) and issubclass(value, App)]
+    hint = f"write app = {classes[-1]}() in it" if classes and classes[-1] != "App" else "write app = App() in it"
+    raise CommandError(f"{module.__name__} has no application: {hint}")
+
+
+def _attribute(module: ModuleType, attribute: str) -> object:
+    value: object = module
+    for part in attribute.split("."):
+        if not hasattr(value, part):
+            names = [name for name in vars(module) if not name.startswith("_")]
+            raise CommandError(f"{module.__name__} has no {attribute!r}{_near(attribute, names)}")
+        value = getattr(value, part)
+    return value
+
+
+def _near(name: str, names: list[str]) -> str:
+    near = get_close_matches(name, names, n=1)
+    return f"; do you mean {near[0]!r}?" if near else ""

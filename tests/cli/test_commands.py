@@ -1,0 +1,388 @@
+"""The commands that print something and end: routes, check, new, shell; and how an application is named."""
+
+from __future__ import annotations
+
+import code
+import importlib
+import json
+import subprocess
+import sys
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import micropie.cli.main
+from micropie.cli.routes import place_of
+from tests.support.commands import environment
+from tests.support.commands import micropie as run_micropie
+
+Run = Any
+
+
+@pytest.fixture
+def command(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Run:
+    """``command(*arguments)`` runs one in this process, in ``tmp_path``: its exit code, output and errors."""
+    monkeypatch.chdir(tmp_path)
+
+    def command(*arguments: str) -> tuple[int, str, str]:
+        for name, module in [*sys.modules.items()]:
+            if "pytest-of-" in str(getattr(module, "__file__", "")):  # of this test, or of another one
+                del sys.modules[name]
+        importlib.invalidate_caches()
+        monkeypatch.setattr(sys, "path", [path for path in sys.path if "pytest-of-" not in path])
+        status = micropie.cli.main.main([*arguments])
+        printed = capsys.readouterr()
+        return status, printed.out, printed.err
+
+    return command
+
+
+SITE = """
+from micropie import App, UploadFile, get, inline, pooled, post
+
+
+class Blog(App):
+    def index(self):
+        return ""
+
+
+def wsgi(environ, start_response):
+    raise NotImplementedError
+
+
+class Root(App):
+    def __init__(self):
+        super().__init__()
+        self.blog = Blog()
+
+    def greet(self, name: str = "World", *rest):
+        return name
+
+    @get("/pies/<number:int>")
+    async def pie(self, number: int) -> str:
+        return str(number)
+
+    @post
+    def upload(self, file: UploadFile):
+        return file.filename
+
+    async def ws_chat(self, ws, room):
+        await ws.accept()
+
+
+@pooled
+def compute(n: int):
+    return n
+
+
+app = Root()
+app.get("/compute/<n:int>")(compute)
+app.mount("/old", wsgi)
+"""
+
+
+def test_routes(command: Run, tmp_path: Path) -> None:
+    (tmp_path / "site1.py").write_text(SITE)
+    status, output, _ = command("routes", "site1:app")
+    lines = [line.split() for line in output.splitlines()]
+    assert status == 0
+    assert lines[0] == ["METHODS", "PATH", "HANDLER", "RUNS", "IN", "FILE"]
+    assert ["any", "/blog", "blog.index()", "thread", "site1.py:6"] in lines
+    assert ["any", "/greet", "greet(name:", "str", "=", "'World',", "*rest)", "thread", "site1.py:19"] in lines
+    assert ["GET", "/pies/<number:int>", "pie(number:", "int)", "loop", "site1.py:22"] in lines
+    assert ["POST", "/upload", "upload(file:", "UploadFile)", "thread", "site1.py:26"] in lines
+    assert ["GET", "/compute/<n:int>", "compute(n:", "int)", "process", "site1.py:34"] in lines
+    assert ["WS", "/chat", "ws_chat(ws,", "room)", "loop", "site1.py:30"] in lines
+    assert ["*", "/old/...", "function", "wsgi"] in lines
+
+
+def test_a_function_without_python_code_has_no_place() -> None:
+    assert place_of(len) == ""
+
+
+def test_routes_as_json(command: Run, tmp_path: Path) -> None:
+    (tmp_path / "site2.py").write_text(SITE)
+    status, output, _ = command("routes", "site2:app", "--json")
+    (pie,) = [route for route in json.loads(output) if route["name"] == "pie"]
+    assert status == 0
+    assert pie == {
+        "methods": "GET",
+        "path": "/pies/<number:int>",
+        "name": "pie",
+        "parameters": "(number: int)",
+        "runs_in": "loop",
+        "place": "site2.py:22",
+    }
+
+
+BAD = """
+from micropie import App, UploadFile, get, post
+from micropie.sessions import InMemorySessionBackend
+
+
+class Blog(App):
+    def index(self):
+        return ""
+
+
+class Root(App):
+    def __init__(self):
+        super().__init__(InMemorySessionBackend(), debug=True, websocket_origins=["*"])
+        self.blog = Blog()
+
+    def blog(self):
+        return ""
+
+    def login(self, name: str):
+        self.request.session["user"] = name
+
+    @get("/logout")
+    def logout(self):
+        session, other = self.request.session, 5
+        session = self.request.session
+        session.clear()
+
+    @get("/old/page")
+    def page(self):
+        return self.request.session.get("a")
+
+    @post
+    def fine(self, file: UploadFile):
+        del self.request.session["a"]
+
+    async def ws_echo(self, ws):
+        pass
+
+
+def wsgi(environ, start_response):
+    raise NotImplementedError
+
+
+app = Root()
+app.mount("/old", wsgi)
+
+
+class Page:
+    def __call__(self):
+        return ""
+
+
+app.get("/called")(Page())
+made = {}
+exec("def page(): return ''", made)
+app.get("/made")(made["page"])
+"""
+
+
+def test_check_finds_mistakes(command: Run, tmp_path: Path) -> None:
+    (tmp_path / "bad.py").write_text(BAD)
+    status, output, _ = command("check", "bad:app")
+    assert status == 1
+    for finding in [
+        "bad.py:19: login answers GET as well and changes the session, so a link on any page can do it: write @post above it",
+        "bad.py:22: logout answers GET and calls session.clear(): write @post above it",
+        "bad.py:28: page is never reached: /old is mounted above it",
+        "bad.py:16: Root.blog is hidden by the application self.blog",
+        "Root: debug is on: take it from the environment, so that it is off in production",
+        "Root: websocket_origins has '*': any page can open WebSockets with its visitor's cookies",
+        "Root keeps sessions and has no TrustedHosts: it answers for any Host, also in the links that it makes of it",
+    ]:
+        assert finding in output.splitlines()
+    assert "fine" not in output
+
+
+def test_check_finds_nothing_in_a_good_application(command: Run, tmp_path: Path) -> None:
+    (tmp_path / "good.py").write_text("from micropie import App\n\napp = App()\n")
+    assert command("check", "good") == (0, "0 findings\n", "")
+
+
+def test_check_names_a_mistake_of_set_up(command: Run, tmp_path: Path) -> None:
+    source = "from micropie import App, get\n\napp = App()\n\n@app.get('/<a>/<b>')\ndef pie(a): return a\n"
+    (tmp_path / "wrong.py").write_text(source)
+    status, output, _ = command("check", "wrong:app")
+    assert status == 1
+    assert output.startswith("set-up: ")
+    assert output.endswith("has no parameter 'b'\n1 finding\n")
+
+
+def test_check_names_what_is_not_installed(command: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "site3.py").write_text(BAD)
+    (tmp_path / "templates").mkdir()
+    missing = {"websockets", "wsproto", "jinja2", "multipart"}
+    monkeypatch.setattr("micropie.cli.check.find_spec", lambda name: None if name in missing else find_spec(name))
+    output = command("check", "site3:app")[1]
+    assert 'WebSockets need a library that uvicorn does not bring: pip install "micropie-dual[standard]"' in output
+    assert 'templates need Jinja2: pip install "micropie-dual[standard]"' in output
+    assert 'uploads need the package multipart: pip install "micropie-dual[standard]"' in output
+
+
+OLD = """
+import cherrypy as cp
+import cherrypy.lib.cpstats
+from cherrypy import tools
+from cherrypy.process.plugins import Daemonizer, Monitor
+from . import local
+
+config = {"/": {"tools.sessions.on": True, "tools.sessions.storage_type": "memcached", "server.ssl_module": "builtin"}}
+
+
+class Root:
+    @cp.expose
+    def index(self):
+        cp.engine.autoreload.unsubscribe()
+        return cp.request.params and tools.xmlrpc and (lambda: 5)().x
+
+
+Daemonizer(cp.engine).subscribe()
+"""
+
+
+def test_what_of_an_old_application_needs_a_hand(command: Run, tmp_path: Path) -> None:
+    (tmp_path / "old").mkdir()
+    (tmp_path / "old" / "site.py").write_text(OLD)
+    (tmp_path / "old" / "python2.py").write_text("print 'hello'\n")
+    status, output, _ = command("check", "--from", "cherrypy", "old")
+    assert status == 1
+    assert output.splitlines() == [
+        "old/python2.py:1: syntax: this Python can't read it: "
+        "Missing parentheses in call to 'print'. Did you mean print(...)? (python2.py, line 1)",
+        "old/site.py:3: cherrypy.lib.cpstats: use micropie.middleware.AccessLog, or metrics of the server",
+        "old/site.py:5: cherrypy.process.plugins.Daemonizer: let systemd or a container run the server",
+        "old/site.py:8: 'server.ssl_module': give the files to the server: micropie run --ssl-certfile",
+        "old/site.py:8: 'tools.sessions.storage_type': "
+        "write tools.sessions.storage_class, or a backend of micropie.sessions",
+        "old/site.py:14: cherrypy.engine.autoreload.unsubscribe: micropie run --reload",
+        "old/site.py:15: cherrypy.tools.xmlrpc: mount a WSGI application that answers XML-RPC",
+        "old/site.py:18: cherrypy.process.plugins.Daemonizer: let systemd or a container run the server",
+        "8 findings",
+    ]
+
+
+def test_a_bottle_application_too(command: Run, tmp_path: Path) -> None:
+    source = "from bottle import *\nimport bottle\nimport gevent.monkey\n\nbottle.run(server=bottle.TornadoServer)\n"
+    (tmp_path / "old.py").write_text(source)
+    status, output, _ = command("check", "--from", "bottle", "old.py")
+    assert status == 1
+    assert [line.split(": ")[:2] for line in output.splitlines()[:-1]] == [
+        ["old.py:3", "gevent.monkey"],
+        ["old.py:5", "bottle.TornadoServer"],
+    ]
+    assert command("check", "--from", "bottle", "nowhere")[0] == 2
+
+
+def test_a_new_project_runs_and_passes_its_test(command: Run, tmp_path: Path) -> None:
+    status, output, _ = command("new", "pies")
+    assert (status, "micropie run --reload" in output) == (0, True)
+    tested = subprocess.run(
+        [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider"],
+        cwd=tmp_path / "pies",
+        env=environment(),
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert tested.returncode == 0, tested.stdout
+    assert run_micropie(tmp_path / "pies", "check", environ={"DEBUG": "0"}).stdout == "0 findings\n"
+    assert command("new", "pies")[2] == "micropie: pies is there already, and not empty\n"
+    assert "can't be the name of a project" in command("new", "a b")[2]
+
+
+def test_shell(tmp_path: Path) -> None:
+    (tmp_path / "app.py").write_text(
+        "from micropie import App\n\napp = App()\n\n@app.get('/')\ndef pie(): return 'pie'\n"
+    )
+    code = "import sys; sys.argv = ['micropie', 'shell']; import micropie.__main__; sys.exit(micropie.__main__.main())"
+    done = subprocess.run(
+        [sys.executable, "-c", code],
+        cwd=tmp_path,
+        env=environment(),
+        input="print(client.get('/').text, app)",
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0
+    assert "app:app: app, client" in done.stderr
+    assert "pie <app.App" in done.stdout or "pie <micropie" in done.stdout
+
+
+@pytest.mark.parametrize("ipython", [True, False])
+@pytest.mark.parametrize("httpx", [True, False])
+def test_what_the_shell_has(
+    command: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, ipython: bool, httpx: bool
+) -> None:
+    (tmp_path / "app4.py").write_text("from micropie import App\n\napp = App()\n")
+    seen: list[set[str]] = []
+    found = {"IPython": ipython, "httpx": httpx}
+    monkeypatch.setattr("micropie.cli.shell.find_spec", lambda name: found[name] or None)
+    fake = type("IPython", (), {"start_ipython": staticmethod(lambda argv, user_ns: seen.append({*user_ns}))})
+    monkeypatch.setitem(sys.modules, "IPython", fake)
+    monkeypatch.setattr(code, "interact", lambda banner, local, exitmsg: seen.append({*local}))
+    assert command("shell", "app4:app")[0] == 0
+    assert seen == [{"app", "client"} if httpx else {"app"}]
+
+
+NAMES = [
+    ("app5", "from micropie import App\nthing = App()", ""),
+    ("app5.py", "from micropie import App\napplication = App()", ""),
+    ("app5:shop.app", "from micropie import App\nclass shop: app = App()", ""),
+    ("app5:ap", "from micropie import App\napp = App()", "app5 has no 'ap'; do you mean 'app'?"),
+    ("app6", "", "there is no module 'app6' in {folder}; do you mean 'app5'?"),
+    (".", "", "there is no module '.' in {folder}"),
+    ("nothing.py", "", "there is no file 'nothing.py'"),
+    ("app5", "from micropie import App\na = App()\nb = App()", "app5 has several applications: name one, app5:a"),
+    ("app5", "from micropie import App\nclass Root(App): pass", "app5 has no application: write app = Root() in it"),
+    ("app5", "from micropie import App", "app5 has no application: write app = App() in it"),
+    ("app5", "x = 1", "app5 has no application: write app = App() in it"),
+    (
+        "app5:Root",
+        "from micropie import App\nclass Root(App): pass",
+        "app5:Root is a class: write root = Root() below it",
+    ),
+    ("app5:x", "x = 'text'", "app5:x is no App but str: 'text'"),
+    ("app5", "def x(:", 'app5 can\'t be imported:\n  File "{folder}/app5.py", line 1\n    def x(:'),
+    (
+        "app5",
+        "import json\njson.loads('x')",
+        'app5 can\'t be imported:\n  File "{folder}/app5.py", line 2, in <module>',
+    ),
+]
+
+
+@pytest.mark.parametrize(("name", "source", "sentence"), NAMES)
+def test_how_an_application_is_named(command: Run, tmp_path: Path, name: str, source: str, sentence: str) -> None:
+    (tmp_path / "app5.py").write_text(source)
+    status, _, error = command("check", name)
+    assert (status, error == "") == ((2, False) if sentence else (0, True))
+    assert error.startswith(("micropie: " + sentence.format(folder=tmp_path)) if sentence else "")
+
+
+def test_a_dotenv_file_needs_its_package(command: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / ".env").write_text("MICROPIE_APP=app7\n")
+    (tmp_path / "app7.py").write_text("from micropie import App\n\napp = App()\n")
+    monkeypatch.setenv("MICROPIE_APP", "")
+    monkeypatch.delenv("MICROPIE_APP")
+    monkeypatch.setitem(sys.modules, "dotenv", None)
+    assert "micropie: .env is not read: pip install python-dotenv" in command("check")[2]
+    monkeypatch.delitem(sys.modules, "dotenv")
+    assert command("check") == (0, "0 findings\n", "")
+
+
+def test_a_reader_that_has_enough(command: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def broken(arguments: object) -> int:
+        raise BrokenPipeError
+
+    (tmp_path / "app8.py").write_text("from micropie import App\n\napp = App()\n")
+    monkeypatch.setattr("micropie.cli.routes.execute", broken)
+    closed: list[bool] = []
+    monkeypatch.setattr("sys.stderr", type("Stderr", (), {"close": lambda self: closed.append(True)})())
+    assert micropie.cli.main.main(["routes", "app8"]) == 1
+    assert closed == [True]
+
+
+def test_importing_micropie_imports_none_of_it() -> None:
+    code = "import micropie, sys; print([name for name in sys.modules if name.startswith(('micropie.cli', 'micropie.cli.serving'))])"
+    done = subprocess.run([sys.executable, "-c", code], env=environment(), capture_output=True, text=True, check=True)
+    assert done.stdout == "[]\n"

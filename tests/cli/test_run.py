@@ -1,0 +1,256 @@
+"""``micropie run`` and ``app.run()``: real processes, each server."""
+
+from __future__ import annotations
+
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from micropie.cli.serving import reloading
+from micropie.cli.serving.options import Options, ServingError, Target
+from micropie.cli.serving.servers import choose
+from tests.support.commands import micropie, serving_command
+from tests.support.ports import free_port
+from tests.support.waiting import PATIENCE, until
+
+APP = """
+from micropie import App, where
+
+class Root(App):
+    async def index(self):
+        return f"{{where()}} {word}"
+
+app = Root()
+"""
+SCRIPT = (
+    APP
+    + """
+if __name__ == "__main__":
+    app.run(port=PORT)
+"""
+)
+
+
+@pytest.fixture
+def project(tmp_path: Path) -> Path:
+    (tmp_path / "app.py").write_text(APP.format(word="one"))
+    return tmp_path
+
+
+SERVERS = [
+    ([], "(uvicorn, ASGI on asyncio)"),
+    (["--workers", "2"], "(uvicorn, ASGI on asyncio, 2 workers)"),
+    (["--server", "hypercorn"], "(hypercorn, ASGI on asyncio)"),
+    (["--loop", "trio"], "(hypercorn, ASGI on trio)"),
+    (["--server", "granian"], "(granian, ASGI on asyncio)"),
+    (["--server", "daphne"], "(daphne, ASGI on asyncio)"),
+    (["--wsgi"], "(gunicorn, WSGI)"),
+    (["--wsgi", "--server", "granian"], "(granian, WSGI)"),
+    (["--server", "waitress"], "(waitress, WSGI)"),
+    (["--server", "wsgiref"], "(wsgiref, WSGI)\nThis server is for a first look"),
+]
+
+
+@pytest.mark.parametrize(("options", "chosen"), SERVERS, ids=[" ".join(options) for options, _ in SERVERS])
+def test_each_server_serves_and_ends_quietly(project: Path, options: list[str], chosen: str) -> None:
+    with serving_command(project, "-m", "micropie", "run", "--port", str(free_port()), *options) as server:
+        assert server.get().endswith(" one")
+        assert chosen in server.output
+        server.end()
+    assert "Traceback" not in server.output
+
+
+# What a proxy has to pass on: the path with the prefix, or without it.
+PREFIXED = [("uvicorn", "/"), ("gunicorn", "/pies/"), ("waitress", "/pies/"), ("daphne", "/"), ("wsgiref", "/")]
+
+
+@pytest.mark.parametrize(("server", "path"), PREFIXED)
+def test_a_prefix_of_a_proxy(project: Path, server: str, path: str) -> None:
+    (project / "app.py").write_text(APP.format(word="{self.url_for('index')}"))
+    command = ["run", "--server", server, "--root-path", "/pies", "--port", str(free_port())]
+    with serving_command(project, "-m", "micropie", *command) as running:
+        running.prefix = "/pies"
+        assert running.get(path).endswith(" /pies/")
+        running.end()
+
+
+def test_settings_come_from_the_environment_and_a_file(project: Path) -> None:
+    (project / ".env").write_text(f"MICROPIE_PORT={free_port()}\nMICROPIE_SERVER=waitress\nMICROPIE_APP=app:app\n")
+    with serving_command(project, "-m", "micropie", "run", MICROPIE_SERVER="wsgiref") as server:
+        assert server.get().endswith(" one")
+        assert "(wsgiref, WSGI)" in server.output  # what is set already comes first
+        server.end()
+
+
+def test_reload_starts_anew_when_a_file_has_changed(project: Path) -> None:
+    with serving_command(project, "-m", "micropie", "run", "--reload", "--port", "0") as server:
+        assert server.get().endswith(" one")
+        (project / "app.py").write_text("broken(")
+        until(lambda: "can't be imported" in server.output)
+        (project / "app.py").write_text(APP.format(word="two, which is longer"))
+        until(lambda: server.output.count("app:app: http") == 2)
+        assert server.get().endswith(" two, which is longer")
+        server.process.send_signal(signal.SIGTERM)
+        assert server.process.wait(PATIENCE) == 0
+    assert "app.py has changed: starting anew" in server.output
+
+
+def test_https(project: Path) -> None:
+    command = ["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-keyout", "key.pem", "-out", "cert.pem"]
+    subprocess.run([*command, "-days", "1", "-subj", "/CN=localhost"], cwd=project, check=True, capture_output=True)
+    options = ["--ssl-certfile", "cert.pem", "--ssl-keyfile", "key.pem", "--port", str(free_port())]
+    for name in ("uvicorn", "wsgiref"):
+        with serving_command(project, "-m", "micropie", "run", "--server", name, *options) as server:
+            assert server.url.startswith("https://")
+            url = server.url
+
+            def answer(url: str = url) -> str:
+                done = subprocess.run(["curl", "-ks", url], capture_output=True, text=True, check=False)
+                return done.stdout
+
+            until(lambda: answer().endswith(" one"))
+            server.end()
+
+
+@pytest.mark.parametrize("options", ["", ", reload=True", ', server="waitress"', ", workers=2", ', server="hypercorn"'])
+def test_a_script_serves_itself(tmp_path: Path, options: str) -> None:
+    script = SCRIPT.format(word="script").replace("port=PORT", f"port={free_port()}{options}")
+    (tmp_path / "shop1.py").write_text(script)
+    with serving_command(tmp_path, "shop1.py") as server:
+        assert server.get().endswith(" script")
+        assert server.output.startswith("shop1:app: http://127.0.0.1:")
+        server.end()
+    assert "Traceback" not in server.output
+
+
+@pytest.mark.parametrize("loop", ["asyncio", "trio"])
+def test_an_application_without_a_name_is_served_in_this_process(tmp_path: Path, loop: str) -> None:
+    script = APP.format(word="unnamed").replace("app = Root()", f'Root().run(port={free_port()}, loop="{loop}")')
+    (tmp_path / "shop1.py").write_text(script)
+    with serving_command(tmp_path, "shop1.py") as server:
+        assert server.get().endswith(" unnamed")
+        assert server.output.startswith("Root: http://127.0.0.1:")
+        server.end()
+
+
+def test_a_module_that_is_run_has_its_full_name(tmp_path: Path) -> None:
+    (tmp_path / "shop").mkdir()
+    (tmp_path / "shop" / "site.py").write_text(SCRIPT.format(word="module").replace("port=PORT", f"port={free_port()}"))
+    with serving_command(tmp_path, "-m", "shop.site") as server:
+        assert server.get().endswith(" module")
+        assert server.output.startswith("shop.site:app: ")
+        server.end()
+
+
+def test_run_without_a_guard_does_nothing_in_the_process_that_serves(tmp_path: Path) -> None:
+    script = APP.format(word="unguarded") + f'\napp.run(port={free_port()}, server="granian")\n'
+    (tmp_path / "shop1.py").write_text(script)
+    with serving_command(tmp_path, "shop1.py") as server:
+        assert server.get().endswith(" unguarded")
+        server.end()
+    assert server.output.count("shop1:app: http") == 1
+
+
+def test_run_says_what_can_not_be_done(tmp_path: Path) -> None:
+    script = APP.format(word="unnamed").replace("app = Root()", 'Root().run(port=0, server="daphne")')
+    (tmp_path / "shop1.py").write_text(script)
+    with serving_command(tmp_path, "shop1.py") as server:
+        until(lambda: server.process.poll() is not None)
+    assert server.process.returncode == 1
+    assert "micropie: daphne imports the application in its own processes, so it needs a name" in server.output
+
+
+WRONG = [
+    (["--server", "nope"], "there is no server 'nope'; there are: uvicorn, hypercorn, granian"),
+    (["--server", "uvicorn", "--loop", "trio"], "uvicorn can't do that: it does not run on trio"),
+    (["--server", "daphne", "--workers", "2"], "daphne can't do that: it has one process only"),
+    (["--server", "uvicorn", "--wsgi"], "uvicorn can't do that: it does not serve WSGI"),
+    (["--wsgi", "--loop", "trio"], "no installed server can do that: ask for less"),
+    (["--port", "99999"], "a port is a number from 0 to 65535, not 99999"),
+    (["--workers", "0"], "there is 1 worker or more, not 0"),
+    (["--workers", "2", "--reload"], "reload is for development: use one worker"),
+    (["--ssl-certfile", "a.pem"], "https needs both files"),
+    (["--ssl-certfile", "a.pem", "--ssl-keyfile", "b.pem"], "there is no file 'a.pem'"),
+    (["--host", "203.0.113.1"], "can't listen on 203.0.113.1:"),
+]
+
+
+@pytest.mark.parametrize(("options", "sentence"), WRONG, ids=[" ".join(options) for options, _ in WRONG])
+def test_what_can_not_be_done_is_one_sentence(
+    project: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    options: list[str],
+    sentence: str,
+) -> None:
+    assert run_main(project, monkeypatch, ["run", "app", *options]) == 2
+    printed = capsys.readouterr().err
+    assert printed.startswith("micropie: " + sentence)
+    assert "Traceback" not in printed
+
+
+def run_main(folder: Path, monkeypatch: pytest.MonkeyPatch, arguments: list[str]) -> int:
+    """Run a command in this process."""
+    import sys
+
+    from micropie.cli.main import main
+
+    monkeypatch.chdir(folder)
+    monkeypatch.syspath_prepend(str(folder))
+    monkeypatch.delitem(sys.modules, "app", raising=False)
+    return main(arguments)
+
+
+def test_what_a_script_asks_for_is_checked_too(tmp_path: Path) -> None:
+    with pytest.raises(ServingError, match="loop is asyncio, trio or uvloop, not 'curio'"):
+        Options(loop="curio")  # type: ignore[arg-type]
+    for name in ("cert.pem", "key.pem"):
+        (tmp_path / name).touch()
+    certfile, keyfile = str(tmp_path / "cert.pem"), str(tmp_path / "key.pem")
+    with pytest.raises(ServingError, match="waitress can't do that: it does not speak https"):
+        choose(Options(server="waitress", ssl_certfile=certfile, ssl_keyfile=keyfile))
+
+
+def test_a_child_that_does_not_end_is_killed(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(reloading, "END_WITHIN", 0.2)
+    deaf = "import signal, time; signal.signal(signal.SIGTERM, signal.SIG_IGN); print(flush=True); time.sleep(100)"
+    with subprocess.Popen([sys.executable, "-c", deaf], stdout=subprocess.PIPE) as child:
+        assert child.stdout is not None
+        child.stdout.readline()
+        reloading._end(child)
+    assert child.returncode == -signal.SIGKILL
+
+
+def test_a_port_in_use(project: Path) -> None:
+    with serving_command(project, "-m", "micropie", "run", "--server", "wsgiref", "--port", str(free_port())) as server:
+        server.get()
+        port = server.url.rpartition(":")[2].split()[0].rstrip("/")
+        done = micropie(project, "run", "--port", port)
+    assert (done.returncode, done.stdout) == (2, "")
+    assert done.stderr == f"micropie: can't listen on 127.0.0.1:{port} (Address already in use): choose another port\n"
+
+
+def test_a_server_that_is_not_installed(
+    project: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    from micropie.cli.serving import servers
+
+    monkeypatch.setattr(servers, "find_spec", lambda module: None)
+    assert run_main(project, monkeypatch, ["run", "--server", "uvicorn"]) == 2
+    assert "uvicorn is not installed: pip install uvicorn" in capsys.readouterr().err
+    assert run_main(project, monkeypatch, ["run", "--loop", "trio"]) == 2
+    assert 'no installed server can do that: pip install "hypercorn[trio]"' in capsys.readouterr().err
+    # A bare install serves all the same, and says what is missing.
+    assert servers.choose(Options()).name == "wsgiref"
+
+
+def test_only_a_wsgi_server_is_installed(monkeypatch: pytest.MonkeyPatch) -> None:
+    from micropie.cli.serving import run, servers
+
+    monkeypatch.setattr(servers, "find_spec", lambda module: module if module == "gunicorn" else None)
+    options = Options()
+    text = run._announcement(servers.choose(options), Target(object(), "a:b"), options)
+    assert text.endswith("No ASGI server is installed, so there are no WebSockets: pip install uvicorn")
