@@ -23,32 +23,37 @@ COMPAT = "micropie.compat"
 class StandIn(MetaPathFinder, Loader):
     """Find the modules of one framework below ``micropie.compat``."""
 
-    def __init__(self, framework: str) -> None:
-        self.framework = framework
+    def __init__(self, framework: str, name: str) -> None:
+        self._framework = framework
+        self._name = name
 
     def find_spec(self, fullname: str, path: Any = None, target: Any = None) -> ModuleSpec | None:
         """Claim the framework and its submodules; leave all other names to the other finders."""
-        if fullname.partition(".")[0] != self.framework:
+        if fullname != self._name and not fullname.startswith(f"{self._name}."):
             return None
         return ModuleSpec(fullname, self)
 
     def create_module(self, spec: ModuleSpec) -> ModuleType:
         """Return the compat module itself: both names are one module."""
-        self._module = importlib.import_module(f"{COMPAT}.{spec.name}")
-        self._identity = (self._module.__spec__, self._module.__loader__)
-        return self._module
+        module = importlib.import_module(f"{COMPAT}.{self._framework}{spec.name.removeprefix(self._name)}")
+        self._identity = (module.__spec__, module.__loader__)
+        return module
 
     def exec_module(self, module: ModuleType) -> None:
-        """Give the module its own name back, which the import system has just replaced. It has run already."""
-        own = importlib.import_module(module.__name__) if module.__name__.startswith(COMPAT) else module
-        own.__spec__, own.__loader__ = self._identity
+        """Give the module its own spec back, which the import system has just replaced. It has run already."""
+        module.__spec__, module.__loader__ = self._identity
 
 
-def stand_in(framework: str) -> None:
-    """Let ``micropie.compat.<framework>`` stand in for ``framework`` from now on. It must not be imported yet."""
-    if framework in sys.modules:
-        raise RuntimeError(f"{framework} is imported already")
-    sys.meta_path.insert(0, StandIn(framework))
+def stand_in(framework: str, name: str = "") -> None:
+    """Let ``micropie.compat.<framework>`` stand in for the module ``name`` from now on.
+
+    ``name`` is the framework's own, unless an application carries a copy of the framework under another one. A module
+    that is imported already can't be replaced.
+    """
+    name = name or framework
+    if name in sys.modules:
+        raise RuntimeError(f"{name} is imported already")
+    sys.meta_path.insert(0, StandIn(framework, name))
 
 
 def main() -> None:

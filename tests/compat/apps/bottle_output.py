@@ -123,7 +123,7 @@ def status_line():
 
 @app.get("/status-unknown")
 def status_unknown():
-    response.status = 677
+    response.status = 577
     return "x"
 
 
