@@ -1,0 +1,217 @@
+"""How a path leads to a handler: defaults, dispatch by the objects themselves, by methods, several mounts."""
+
+import cherrypy
+
+from tests.compat.apps.cherrypy_setup import app  # noqa: F401
+
+
+class Root:
+    def __init__(self):
+        self.sub = Sub()
+        self.service = Service()
+        self.bands = Bands()
+        self.years = Years()
+        self.plain = plain
+
+    @cherrypy.expose
+    def index(self, *args, **kwargs):
+        return f"index {args!r} {sorted(kwargs.items())!r}"
+
+    @cherrypy.expose
+    def page(self, *args, **kwargs):
+        return f"page {args!r} {sorted(kwargs.items())!r}"
+
+    @cherrypy.expose
+    def rss_xml(self):
+        return "feed"
+
+    @cherrypy.expose
+    def what(self):
+        request = cherrypy.request
+        return f"{request.path_info}|{request.script_name}|{request.query_string}|{request.method}|{request.is_index}"
+
+    @cherrypy.expose
+    def address(self, **kwargs):
+        return " ".join(
+            [
+                cherrypy.url(),
+                cherrypy.url("other"),
+                cherrypy.url("/top"),
+                cherrypy.url("", qs="a=1"),
+                cherrypy.url("/x", qs={"b": "2 3"}),
+                cherrypy.url("/x", relative="server"),
+                cherrypy.url("/x", script_name="/elsewhere", base="http://example.org"),
+            ]
+        )
+
+    @cherrypy.expose
+    def redirect(self, to="", status=None):
+        raise cherrypy.HTTPRedirect(to, status and int(status))
+
+    @cherrypy.expose
+    def redirect_many(self):
+        raise cherrypy.HTTPRedirect(["a", "b"], 300)
+
+    @cherrypy.expose
+    def redirect_with_cookie(self):
+        cherrypy.response.cookie["kept"] = "yes"
+        cherrypy.response.headers["X-Kept"] = "yes"
+        raise cherrypy.HTTPRedirect("page")
+
+    @cherrypy.expose
+    def inward(self):
+        raise cherrypy.InternalRedirect("/page/from", "a=inward")
+
+    @cherrypy.expose
+    def circle(self):
+        raise cherrypy.InternalRedirect("/circle")
+
+
+@cherrypy.expose
+def plain(x="1"):
+    return f"plain {x}"
+
+
+class Sub:
+    @cherrypy.expose
+    def index(self):
+        return "sub index"
+
+    @cherrypy.expose
+    def default(self, *args):
+        return f"sub default {args!r}"
+
+    @cherrypy.expose
+    def exact(self):
+        return "sub exact"
+
+    @cherrypy.expose
+    def __call__(self):
+        return "called"
+
+
+@cherrypy.expose
+class Service:
+    """A resource by CherryPy's own dispatcher: the class is exposed, and is called."""
+
+    def __call__(self, *args):
+        return f"service {args!r}"
+
+
+class Bands:
+    """Takes the segments of its path itself."""
+
+    def __init__(self):
+        self.albums = Albums()
+
+    def _cp_dispatch(self, vpath):
+        if len(vpath) == 1:
+            cherrypy.request.params["name"] = vpath.pop()
+            return self
+        if len(vpath) == 3:
+            cherrypy.request.params["artist"] = vpath.pop(0)
+            vpath.pop(0)
+            cherrypy.request.params["title"] = vpath.pop(0)
+            return self.albums
+        return vpath
+
+    @cherrypy.expose
+    def index(self, name="none"):
+        return f"band {name}"
+
+
+class Albums:
+    @cherrypy.expose
+    def index(self, artist, title):
+        return f"{title} by {artist}"
+
+
+@cherrypy.popargs("year", "month")
+class Years:
+    def __init__(self):
+        self.notes = Notes()
+
+    @cherrypy.expose
+    def index(self, year=None, month=None):
+        return f"{year} {month}"
+
+    @cherrypy.expose
+    def edit(self, year=None, month=None):
+        return f"edit {year} {month}"
+
+
+class Notes:
+    @cherrypy.expose
+    def index(self, year=None, month=None):
+        return f"notes {year} {month}"
+
+
+@cherrypy.expose
+class Things:
+    """By method."""
+
+    def __init__(self):
+        self.kept = {"1": "one"}
+
+    def GET(self, number=None):
+        if number is None:
+            return ",".join(sorted(self.kept))
+        if number not in self.kept:
+            raise cherrypy.NotFound
+        return self.kept[number]
+
+    def POST(self, text):
+        number = str(len(self.kept) + 1)
+        self.kept[number] = text
+        cherrypy.response.status = "201 Created"
+        cherrypy.response.headers["Location"] = cherrypy.url(f"/things/{number}")
+        return number
+
+    def PUT(self, number, text=""):
+        self.kept[number] = text
+
+    def DELETE(self, number):
+        self.kept.pop(number, None)
+        cherrypy.response.status = 204
+
+
+class Rest:
+    exposed = True
+
+    def __init__(self):
+        self.things = Things()
+
+    def GET(self):
+        return "rest"
+
+
+class Nothing:
+    """Has no index."""
+
+    @cherrypy.expose
+    def page(self):
+        return "page of nothing"
+
+
+class Second:
+    @cherrypy.expose
+    def index(self):
+        return f"second {cherrypy.request.app.script_name} {cherrypy.request.script_name}"
+
+    @cherrypy.expose
+    def leave(self):
+        raise cherrypy.HTTPRedirect("/dispatch/page")
+
+
+def grafted(environ, start_response):
+    start_response("200 OK", [("Content-Type", "text/plain"), ("X-Grafted", "1")])
+    return [f"{environ['SCRIPT_NAME']}|{environ['PATH_INFO']}".encode("latin-1")]
+
+
+cherrypy.tree.mount(Root(), "/dispatch")
+cherrypy.tree.mount(Rest(), "/rest", {"/": {"request.dispatch": cherrypy.dispatch.MethodDispatcher()}})
+cherrypy.tree.mount(Nothing(), "/nothing")
+cherrypy.tree.mount(Second(), "/dispatch/second")
+cherrypy.tree.mount(Root(), "/noslash", {"/": {"tools.trailing_slash.on": False}})
+cherrypy.tree.mount(Root(), "/slash", {"/": {"tools.trailing_slash.extra": True, "tools.trailing_slash.status": 307}})
+cherrypy.tree.graft(grafted, "/grafted")
