@@ -18,7 +18,12 @@ from micropie.routing.settings import Settings
 from micropie.testing import TestClient
 
 ROOT = Path(__file__).parent.parent
-PAGES = [ROOT / "README.md", ROOT / "ARCHITECTURE.md", *sorted((ROOT / "docs").glob("*.md"))]
+PAGES = [
+    ROOT / "README.md",
+    ROOT / "ARCHITECTURE.md",
+    *sorted((ROOT / "docs").glob("*.md")),
+    *sorted((ROOT / "docs").glob("moving/*.md")),
+]
 
 BLOCK = re.compile(r"^```(python|http)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 REQUEST = re.compile(r"(?P<method>[A-Z]+) (?P<target>\S+)(?: (?P<sent>.*?))? *-> (?P<status>\d+) ?(?P<body>.*)")

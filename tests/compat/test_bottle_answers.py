@@ -48,6 +48,7 @@ def build(bottle: Any, root: Path) -> Any:
     app.route("/re/<x:re:[a-z]+(?:-[a-z]+)?>")(lambda x: x)
     app.route("/old/:name/:x#[0-9]+#")(lambda name, x: f"{name} {x}")
     app.route("/anonymous/<:re:[ab]>/<x>")(lambda x: x)
+    app.route("/beside/<a:int><b:re:[a-z]+>")(lambda a, b: f"{a} {b}")
     app.route("/escaped/\\<x>")(lambda: "escaped")
     app.route("/groups/<x:re:(a|b)(c)>/<y>")(lambda x, y: f"{x} {y}")
     app.route("/named/:#(?P<year>[0-9]+)#")(lambda: "named")
@@ -294,7 +295,7 @@ REQUESTS: list[tuple[str, str, dict[str, Any]]] = [
     *[("GET", path, {}) for path in """
         / /static/path /static/path/ /several /several/x /hello/w/1 /hello/w/-1 /hello/w/x /hello/w/1/ /hello//1 /float/1.5 /float/1.2.3
         /float/-2 /path/a/b/end /path/a/b /path/end /path// /re/abc /re/a-b /re/a- /re/A /old/x/12 /old/x/y /anonymous/a/b
-        /anonymous/c/b /escaped/<x> /groups/ac/y /groups/c/y /named/2024 /first/1 /any /verbs /head /list/1,2 /list/a /url /by/name/1
+        /anonymous/c/b /beside/12ab /escaped/<x> /groups/ac/y /groups/c/y /named/2024 /first/1 /any /verbs /head /list/1,2 /list/a /url /by/name/1
         /by/name/1/2 /by/name /hello/%C3%A4%20%2F/1 /hello/%FF/1 //several
         /seen /seen?a=1&a=2&n=3&n=x&n=5&e&=v&p=%C3%A4+b%2Bc&& /own /result/none /result/empty /result/false /result/list /result/text
         /result/bytes /result/dict /result/texts /result/pieces /result/emptydict /result/tuple /generator /generator/abort

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 from collections.abc import AsyncIterator
@@ -15,6 +16,7 @@ from micropie.compat import bottle
 from micropie.middleware import ProxyHeaders
 from micropie.testing import TestClient
 from tests.conftest import MakeClient
+from tests.support import moved_shop
 
 
 @pytest.fixture
@@ -276,3 +278,9 @@ def test_routes_may_be_added_while_the_application_serves(app: bottle.Bottle, ma
 def test_a_native_application_imports_nothing_of_it() -> None:
     code = "import micropie, sys; print([name for name in sys.modules if name.startswith('micropie.compat')])"
     assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout == "[]\n"
+
+
+def test_a_moved_application_gains_a_handler_in_a_process(make_client: MakeClient) -> None:
+    client = make_client(moved_shop.app)
+    assert client.get("/moved").text == str(os.getpid())
+    assert client.get("/process").text not in ("", str(os.getpid()))

@@ -255,6 +255,11 @@ class Bottle:
             page += f"<pre>{html.escape(repr(res.exception))}</pre>\n<pre>{html.escape(res.traceback or '')}</pre>\n"
         return f"{page}</body>\n</html>\n"
 
+    @property
+    def resources(self) -> Any:
+        """Not here: raises ``AttributeError``."""
+        raise AttributeError("there is no app.resources: write pathlib.Path(__file__).parent for files of your own")
+
     # -- as a program ------------------------------------------------------------------------------------------------
 
     def run(self, **options: Any) -> None:

@@ -35,8 +35,8 @@ class ConfigDict(dict[str, Any]):
         parser.read(filename)
         for section in parser.sections():
             prefix = "" if section in ("bottle", "ROOT") else f"{section}."
-            for key, value in parser.items(section):
-                self[f"{prefix}{key}".lower()] = value
+            for key in parser.options(section):
+                self[f"{prefix}{key}".lower()] = parser.get(section, key)
         return self
 
     def load_module(self, name: str, squash: bool = True) -> ConfigDict:

@@ -109,9 +109,10 @@ class Exchange:
 
 
 def path_of(request: Request) -> str:
-    """Return the path of a request as rules see it: decoded, with slashes as they came."""
-    if request._literal_path is not None:
-        return request._literal_path
+    """Return the path of a request as rules see it: decoded, with slashes as they came.
+
+    Not for a request that has a ``_literal_path``, which is the same.
+    """
     if request.environ is not None:
         return _decoded(request.environ.get("PATH_INFO", "")) or "/"
     return _decoded(MountedPath("", request.raw_path).path_info) or "/"

@@ -7,7 +7,6 @@ from typing import Any, Protocol
 
 from micropie.compat.bottle.requests import request
 from micropie.compat.bottle.responses import HTTPResponse
-from micropie.execution.context import current
 from micropie.mounts.prefixes import WSGI, Mount
 from micropie.mounts.wsgi_call import WSGICall
 
@@ -38,7 +37,6 @@ def wsgi_mount(outer: _Outer, prefix: str, target: Any, options: dict[str, Any])
 def _answer_of(mount: Mount, depth: int) -> HTTPResponse:
     written: list[bytes] = []
     call = WSGICall(mount, written.append)
-    native = current.get(None)
     request.path_shift(depth)
     environ = {**request.environ, "PATH_INFO": request.environ["PATH_INFO"].encode().decode("latin-1")}
     try:
@@ -51,8 +49,6 @@ def _answer_of(mount: Mount, depth: int) -> HTTPResponse:
         raise
     finally:
         request.path_shift(-depth)
-        if native is not None:
-            current.set(native)
     status = f"{int(answer.status)} {answer.status.reason or 'Unknown'}"  # type: ignore[attr-defined]
     headers = [(name, value.encode("latin-1").decode("utf-8", "replace")) for name, value in answer.headers.pairs]
     body: Any = _Answer([*written, first], call.next, call.close)

@@ -45,9 +45,6 @@ class _Kept:
         environ[self._key] = value = self._make(request)
         return value
 
-    def __set__(self, request: Any, value: Any) -> None:
-        raise AttributeError(f"{self._key} is read-only")
-
 
 def _kept(key: str) -> Callable[[Callable[[Any], Any]], Any]:
     return lambda make: _Kept(key, make)

@@ -1,0 +1,99 @@
+"""Templates: each test of SimpleTemplate and Jinja2 passes with the original as well, unless it says otherwise."""
+
+from __future__ import annotations
+
+import sys
+from importlib.machinery import PathFinder
+from io import StringIO
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from micropie.compat import bottle as ours
+from micropie.compat.bottle import templates
+
+
+@pytest.fixture
+def lookup(tmp_path: Path) -> list[str]:
+    (tmp_path / "page.tpl").write_text("simple {{x}}")
+    (tmp_path / "page.html").write_text("html {{x}}")
+    (tmp_path / "sub").mkdir()
+    (tmp_path / "sub" / "base.html").write_text("base {% block b %}{% endblock %}")
+    (tmp_path / "child.html").write_text("{% extends 'sub/base' %}{% block b %}{{x}}{% endblock %}")
+    return [str(tmp_path)]
+
+
+def test_simple_templates(bottle: Any, lookup: list[str]) -> None:
+    assert bottle.template("page", template_lookup=lookup, x="<1>") == "simple &lt;1&gt;"
+    assert bottle.template("{{a}}{{!b}}", {"a": "<"}, b="<") == "&lt;<"
+    assert bottle.SimpleTemplate("{{x}}").render(x=1) == "1"
+    with pytest.raises(Exception, match="not found"):
+        bottle.template("none", template_lookup=lookup)
+
+
+def test_the_package_s_engine_is_used_even_if_its_name_is_taken(monkeypatch: pytest.MonkeyPatch) -> None:
+    templates.simple_template.cache_clear()
+    monkeypatch.setitem(sys.modules, "bottle", ours)
+    assert ours.template("{{x}}", x="y") == "y"
+    assert ours.SimpleTemplate.__name__ == "SimpleTemplate"
+
+
+def test_without_the_package_the_error_says_what_to_do(monkeypatch: pytest.MonkeyPatch) -> None:
+    templates.simple_template.cache_clear()
+    monkeypatch.setattr(PathFinder, "find_spec", lambda name: None)
+    with pytest.raises(ImportError, match="pip install bottle"):
+        ours.template("{{x}} is new", x="y")
+
+
+def test_jinja2_templates(bottle: Any, lookup: list[str]) -> None:
+    assert bottle.jinja2_template("page.html", template_lookup=lookup, x="<1>") == "html <1>"
+    assert bottle.jinja2_template("child", template_lookup=lookup, x="1") == "base 1"
+    settings = {"autoescape": True, "filters": {"twice": lambda x: x * 2}, "globals": {"g": "global"}}
+    text = bottle.jinja2_template("{{ x|twice }} {{ g }}", x="<", template_settings=settings)
+    assert text == "&lt;&lt; global"
+    with pytest.raises(bottle.TemplateError, match="not found"):
+        bottle.jinja2_template("none", template_lookup=lookup)
+    with pytest.raises(Exception, match=r"(?i)not found|none"):
+        bottle.jinja2_template("{% include 'none' %}", template_lookup=lookup)
+
+
+def test_views(bottle: Any) -> None:
+    view = bottle.jinja2_view("{{ a }} {{ b }}", b="default")
+    assert view(lambda: {"a": 1})() == "1 default"
+    assert view(lambda: None)() == " default"
+    assert view(lambda: "as it is")() == "as it is"
+
+
+def test_template_objects(bottle: Any, lookup: list[str]) -> None:
+    template = bottle.Jinja2Template(StringIO("{{ x }}{{ d }}"))
+    template.defaults = {"d": "!"}
+    assert template.render({"x": 1}) == "1!"
+    assert bottle.template(template, x=2, template_adapter=bottle.Jinja2Template) == "2!"
+    assert bottle.BaseTemplate.search("page", lookup).endswith("page.tpl")
+    assert bottle.BaseTemplate.search("page.html", lookup).endswith("page.html")
+    assert bottle.BaseTemplate.search("../page", [f"{lookup[0]}/sub"]) is None
+    assert bottle.BaseTemplate.search("none", lookup) is None
+
+
+def test_a_template_is_kept_unless_debugging(tmp_path: Path) -> None:
+    (tmp_path / "page.html").write_text("old")
+    arguments: dict[str, Any] = {"template_lookup": [str(tmp_path)]}
+    lookup = arguments["template_lookup"]
+    assert ours.jinja2_template("page", template_lookup=lookup) == "old"
+    (tmp_path / "page.html").write_text("new")
+    assert ours.jinja2_template("page", template_lookup=lookup) == "old"
+    ours.debug(True)
+    try:
+        assert ours.jinja2_template("page", template_lookup=lookup) == "new"
+    finally:
+        ours.debug(False)
+
+
+def test_mako_templates(lookup: list[str]) -> None:
+    pytest.importorskip("mako")
+    assert ours.mako_template("${x}!", x=1) == "1!"
+    Path(lookup[0], "m.tpl").write_text("<%include file='n.html'/> ${x}")
+    Path(lookup[0], "n.html").write_text("included")
+    assert ours.mako_template("m", template_lookup=lookup, x=1) == "included 1"
+    assert ours.mako_view("${a}")(lambda: {"a": 1})() == "1"
