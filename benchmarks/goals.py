@@ -57,6 +57,15 @@ def judge_bridges(best: Best) -> list[Verdict]:
     ]
 
 
+def judge_moving(best: Best) -> list[Verdict]:
+    """Judge the goals of `moving`, for answers in one piece: a stream's time is that of its own chunks."""
+    pieces = ("plain", "json", "path", "query", "form", "submit")
+    return [
+        _ratio(best, "bottle", "Bottle", 1 / 2, "in Bottle's place at least 2x its requests", pieces),
+        _ratio(best, "cherrypy", "CherryPy", 1 / 8, "in CherryPy's place at least 8x its requests", pieces),
+    ]
+
+
 def _session(best: Best, protocol: str) -> Verdict:
     goal = f"{protocol.upper()}: a session read from memory at most {SESSION_GOAL}x a plain request"
     ours = best.get(f"{protocol}-sessions", {}).get(OURS, {})

@@ -58,7 +58,8 @@ def _ask(port: int) -> Answer:
         return Answer(response.status, headers, (response.read(),))
 
 
-def _load(port: int, seconds: float, connections: int, wrk: str | None) -> float:
+def load(port: int, seconds: float, connections: int, wrk: str | None) -> float:
+    """Ask for the plain text for so many seconds and return the requests per second."""
     if wrk:
         command = [wrk, "-t1", f"-c{connections}", f"-d{max(1, round(seconds))}s"]
         command.append(f"http://127.0.0.1:{port}{PLAIN.path}")
@@ -85,7 +86,7 @@ def measure(ports: Mapping[str, int], options: argparse.Namespace) -> RateStore:
     for _ in range(options.rounds):
         random.shuffle(order)
         for name in order:
-            rates[name].append(_load(ports[name], options.seconds, options.connections, wrk))
+            rates[name].append(load(ports[name], options.seconds, options.connections, wrk))
     return rates
 
 

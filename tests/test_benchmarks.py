@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks import features, growth, overhead, report
+from benchmarks import features, growth, moving, overhead, report
 from benchmarks.overhead import Table, run_table
 
 INSTALLED = {"hand-written", "micropie", "Starlette", "Bottle", "Flask"}
@@ -22,7 +22,7 @@ def options(table: Table, rounds: int = 0) -> Namespace:
     return Namespace(contenders=[], cases=cases, loop="asyncio", rounds=rounds, batch=2, markdown=True)
 
 
-@pytest.mark.parametrize("table", [*overhead.TABLES, *features.TABLES], ids=lambda table: table.title)
+@pytest.mark.parametrize("table", [*overhead.TABLES, *features.TABLES, moving.TABLES[0]], ids=lambda table: table.title)
 def test_contenders_give_the_right_answers(table: Table) -> None:
     outcome = run_table(table, options(table))
     assert not outcome.wrong
