@@ -179,7 +179,9 @@ class _CarriedRoute(NativeRoute):
 
     def begin_exchange(self, request: Request) -> Exchange:
         """Return what ``request`` and ``response`` of the application stand for, when one of them is first used."""
-        return Exchange(self._app, request, self._target, dict(zip(self._names, request.path_params, strict=True)))
+        names = self._names
+        arguments = dict(zip(names, request.path_params, strict=True)) if names else _NO_VALUES
+        return Exchange(self._app, request, self._target, arguments)
 
 
 def _without_limit(config: AppConfig) -> AppConfig:
