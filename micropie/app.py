@@ -555,10 +555,20 @@ class App:
         return self.compiled().config
 
     def _redirect(
-        self, location: str, status: int = 303, *, allow_external: bool = False, allow_http: bool = False
+        self,
+        location: str,
+        status: int | HeadersLike = 303,
+        *,
+        headers: HeadersLike = (),
+        allow_external: bool = False,
+        allow_http: bool = False,
     ) -> Redirect:
-        """``return self._redirect("/there")``; see ``micropie.Redirect``."""
-        return Redirect(location, status, allow_external=allow_external, allow_http=allow_http)
+        """``return self._redirect("/there")``; see ``micropie.Redirect``.
+
+        The second argument may also be headers, as in MicroPie: ``self._redirect("/there", [("X-Pie", "apple")])``.
+        """
+        code, sent = (status, headers) if isinstance(status, int) else (303, status)
+        return Redirect(location, code, headers=sent, allow_external=allow_external, allow_http=allow_http)
 
     def open_lifespan(self) -> Lifespan | None:
         """Return a new context manager of this application's lifespan, or None."""

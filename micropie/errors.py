@@ -93,13 +93,20 @@ class Redirect(Exception):
     """
 
     def __init__(
-        self, location: str, status: int = 303, *, allow_external: bool = False, allow_http: bool = False
+        self,
+        location: str,
+        status: int = 303,
+        *,
+        headers: Iterable[tuple[str, str]] | Mapping[str, str] = (),
+        allow_external: bool = False,
+        allow_http: bool = False,
     ) -> None:
         if status not in (301, 302, 303, 307, 308):
             raise ValueError(f"Redirect takes status 301, 302, 303, 307 or 308, not {status!r}")
         super().__init__(location, status)
         self.location = location
         self.status = status
+        self.headers = list(headers.items() if isinstance(headers, Mapping) else headers)
         self.allow_external = allow_external
         self.allow_http = allow_http
 
@@ -121,7 +128,7 @@ class ConnectionClosed(Exception):
         self.reason = reason
 
 
-class SetupError(Exception):
+class SetupError(ValueError):
     """The application can't be built as it is written. The message says what to write instead."""
 
 

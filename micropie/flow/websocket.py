@@ -69,7 +69,7 @@ def cleanup(request: WebSocketRequest) -> Flow[None]:
     yield from run_after_websocket(request.hooks_begun, request)
     session, request._loaded_session = request._loaded_session, None
     # A new session of a refused handshake has no way to the client; that of an accepted socket can't have changed.
-    if session is not None and session.changed and session.id is not None:
+    if session is not None and session.changed and (session.id is not None or session.reserved_id is not None):
         yield from request.config.sessions.close(session, request.scheme, request.root_path)
 
 

@@ -352,7 +352,7 @@ def redirect_response(redirect: Redirect, scheme: str, host: Callable[[], str]) 
                 f"a redirect to {redirect.location!r} leads from https to plain http; "
                 "if that is meant, write Redirect(location, allow_http=True)"
             )
-    return Response(b"", redirect.status, [("Location", redirect.location)])
+    return Response(b"", redirect.status, [*redirect.headers, ("Location", redirect.location)])
 
 
 def _as_browsers_read(location: str) -> str:

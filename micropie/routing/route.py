@@ -66,7 +66,8 @@ class Route:
 
     ``reads_body``: no form and no JSON is received for the handler. ``takes_body``, ``plain_args`` and
     ``most_segments``: see ``Plan``. ``takes_socket``: the handler answers WebSockets, and ``call`` takes the socket
-    before its arguments. ``has_warned``: the log says already that GET changed the session here.
+    before its arguments. ``mentions_session``: its code names ``session``. ``has_warned``: the log says already that
+    GET changed the session here.
     """
 
     __slots__ = (
@@ -76,6 +77,7 @@ class Route:
         "config",
         "has_warned",
         "limited_step_kind",
+        "mentions_session",
         "methods",
         "most_segments",
         "name",
@@ -102,6 +104,7 @@ class Route:
     ) -> None:
         self.name = name
         self.has_warned = False
+        self.mentions_session = takes_socket and _mentions(function, "session")
         self.config = config
         sizes = {name: _mark(function, f"__micropie_{name}__") for name in ("max_body_size", "max_data_size")}
         stated = {name: size for name, size in sizes.items() if size is not None}
@@ -193,6 +196,15 @@ def _step_kind(function: Callable[..., object], blocking: RouteKind, placement: 
     # Calling a generator function runs none of its code, so it needs no thread; its chunks get one.
     is_generator = inspect.isgeneratorfunction(inner) or inspect.isasyncgenfunction(inner)
     return INLINE if is_generator or placement == LOOP else blocking
+
+
+def _mentions(function: Callable[..., object], name: str) -> bool:
+    """Return whether a handler's code, or a function inside of it, uses an attribute or a variable of this name."""
+    *_, inner = layers(function)
+    codes = [code] if (code := getattr(inner, "__code__", None)) else []
+    for code in codes:  # the list grows in the loop
+        codes += [const for const in code.co_consts if hasattr(const, "co_names")]
+    return any(name in (*code.co_names, *code.co_varnames) for code in codes)
 
 
 def _mark(function: Any, name: str, default: object = None) -> Any:

@@ -2,7 +2,34 @@
 
 from __future__ import annotations
 
+from collections.abc import Generator
 from typing import Any
+
+
+class Loaded(dict[str, Any]):
+    """A session's data that may also be awaited: for ``await super().load(...)`` in an ``async def load``."""
+
+    __slots__ = ()
+
+    def __await__(self) -> Generator[None, None, dict[str, Any]]:
+        return self
+        yield  # what makes it a generator
+
+
+class Saved:
+    """The result of ``save``, which may be awaited, too."""
+
+    __slots__ = ()
+
+    def __await__(self) -> Generator[None, None, None]:
+        return
+        yield
+
+    def __bool__(self) -> bool:
+        return False
+
+
+SAVED = Saved()
 
 
 class SessionBackend:

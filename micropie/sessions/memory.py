@@ -8,7 +8,7 @@ from threading import Lock
 from typing import Any
 
 from micropie.sessions import serializer
-from micropie.sessions.backend import SessionBackend
+from micropie.sessions.backend import SAVED, Loaded, SessionBackend
 from micropie.sessions.session import Changes, copied
 
 _NONE: tuple[float, dict[str, object]] = (0.0, {})
@@ -33,10 +33,9 @@ class InMemorySessionBackend(SessionBackend):
         self._sessions: OrderedDict[str, tuple[float, dict[str, object]]] = OrderedDict()
         self._lock = Lock()
 
-    def load(self, session_id: str) -> dict[str, Any]:
-        """Return a copy of the session's data, or ``{}`` if it is unknown or expired."""
-        data: dict[str, Any] = copied(self.load_shared(session_id))
-        return data
+    def load(self, session_id: str) -> Any:
+        """Return a copy of the session's data, or ``{}`` if it is unknown or expired. It may be awaited."""
+        return Loaded(copied(self.load_shared(session_id)))
 
     def load_shared(self, session_id: str) -> dict[str, object]:
         """Return the data as it is stored, to be read only: it is never changed, each save stores a new dict."""
@@ -50,14 +49,15 @@ class InMemorySessionBackend(SessionBackend):
         finally:
             self._lock.release()
 
-    def save(self, session_id: str, data: dict[str, object], timeout: int) -> None:
-        """Store a copy of ``data`` for ``timeout`` seconds; delete the session if it is empty.
+    def save(self, session_id: str, data: dict[str, object], timeout: int) -> Any:
+        """Store a copy of ``data`` for ``timeout`` seconds; delete the session if it is empty. It may be awaited.
 
         Raises ``ResponseError`` for values that JSON can't express.
         """
         stored = _as_other_backends_do(data)
         with self._lock:
             self._store(session_id, stored, timeout)
+        return SAVED
 
     def merge(self, session_id: str, changes: Changes, timeout: int) -> dict[str, Any]:
         """Apply ``changes`` to the stored data and return the result; ``{}`` if the session has been ended."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 from types import NoneType
 from typing import Any, NoReturn, TypeAlias, TypeVar
@@ -72,7 +72,7 @@ class Session(dict[str, Any]):
     because ``session["cart"].append(...)`` is a change that no method of the dict sees.
     """
 
-    __slots__ = ("_loaded", "_regenerated", "_updates", "accessed", "id", "renewed")
+    __slots__ = ("_loaded", "_regenerated", "_updates", "accessed", "id", "renewed", "reserved_id", "saver")
 
     def __init__(self, session_id: str | None = None, data: dict[str, object] | None = None) -> None:
         if data:
@@ -88,6 +88,8 @@ class Session(dict[str, Any]):
         self._regenerated = False
         self.renewed = False  # whether ``regenerate`` was called, also for a session that is not stored yet
         self._updates = _NO_UPDATES
+        self.reserved_id: str | None = None  # what ``id`` will be, if the client has its cookie already
+        self.saver: Callable[[], Awaitable[None]] | None = None  # of an accepted WebSocket
 
     @property
     def changed(self) -> bool:
@@ -148,7 +150,17 @@ class Session(dict[str, Any]):
 
         ``in_cookie``: whether the cookie has the data itself, so that every change needs a new one.
         """
-        self.__class__ = _CookielessSession if in_cookie or self.id is None else _AcceptedSession
+        has_cookie = not in_cookie and (self.id is not None or self.reserved_id is not None)
+        self.__class__ = _AcceptedSession if has_cookie else _CookielessSession
+
+    def save(self) -> Awaitable[None]:
+        """``await session.save()`` in a WebSocket's handler: save the changes now instead of at the end.
+
+        Raises ``RuntimeError`` anywhere else, and before ``accept``: there the session is saved with the answer.
+        """
+        if self.saver is None:
+            raise RuntimeError("session.save() is for a WebSocket that is accepted: a session is saved with the answer")
+        return self.saver()
 
     def seal(self) -> None:
         """Refuse changes from now on: the session is saved before the head is sent, later changes would be lost."""

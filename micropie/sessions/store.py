@@ -98,8 +98,13 @@ class SessionStore:
 
     def _load_copy(self, session_id: str) -> dict[str, object]:
         # A copy: an author's backend may return a dict that it changes later, at another request's save.
-        data: dict[str, object] = copied(self.backend.load(session_id) or {})
+        data: dict[str, object] = copied(dict(self.backend.load(session_id) or {}))
         return data
+
+    def reserve(self, session: Session, request: CookieSource, root_path: str) -> str:
+        """Choose the id of a session that may be stored later, and return the cookie that gives it to the client."""
+        session.reserved_id = self._make_id()
+        return self.cookie(session.reserved_id, request.scheme, root_path)
 
     def open(self, session_id: str) -> Flow[Session]:
         """Return the session of any backend; a new one if the id is unknown."""
@@ -107,7 +112,7 @@ class SessionStore:
             return Session()
         data = yield from self._ask(self.backend.load, session_id)
         # An id that was not issued here is never adopted: an attacker who planted it would know the session's id.
-        return Session(session_id, copied(data)) if data else Session()
+        return Session(session_id, copied(dict(data))) if data else Session()
 
     def close(self, session: Session, scheme: str, root_path: str) -> Flow[str | None]:
         """Save a session that has changed. Return the Set-Cookie value to send, or None."""
@@ -140,7 +145,7 @@ class SessionStore:
     def _save(self, session: Session) -> Flow[str | None]:
         """Return the id for the cookie, "" if the session was deleted, None if the browser's cookie must stay."""
         if session.id is None:
-            session.id = self._make_id()
+            session.id = session.reserved_id or self._make_id()
             yield from self._ask(self.backend.save, session.id, dict(session), self._timeout)
             return session.id
         changes = session.changes()

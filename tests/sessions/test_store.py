@@ -548,7 +548,7 @@ def test_a_load_that_a_subclass_overrides_is_called(make_client: MakeClient) -> 
     asked = []
 
     class Logged(InMemorySessionBackend):
-        def load(self, session_id: str) -> dict[str, Any]:
+        def load(self, session_id: str) -> Any:
             asked.append(session_id)
             return super().load(session_id)
 

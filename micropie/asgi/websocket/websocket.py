@@ -41,7 +41,8 @@ class WebSocket:
     ) -> None:
         """Accept the handshake, with one of ``subprotocols`` and with these headers, a dict or (name, value) pairs.
 
-        A session that was changed is saved, and its cookie sent. ``session_id`` sends that id instead. Raises
+        A session that was changed is saved, and its cookie sent. A client without one gets a cookie as well if the
+        handler's code names ``session``: it may be changed later. ``session_id`` sends that id instead. Raises
         ``ValueError`` for a subprotocol that was not offered, ``ResponseError`` for a header that can't be sent.
         """
         connection = self._connection
@@ -59,8 +60,14 @@ class WebSocket:
             cookie: str | None = store.cookie(session_id, request.scheme, request.root_path)
         else:
             cookie = await self._save_changes()
+            is_mentioned = request.route is not None and request.route.mentions_session
+            if cookie is None and is_mentioned and not store.in_cookie:
+                session = session if session is not None else request.session
+                if session.id is None:  # it may get its first value once the WebSocket is open
+                    cookie = store.reserve(session, request, request.root_path)
         if session is not None:
             session.keep_cookie(store.in_cookie)
+            session.saver = self.save_session
         if cookie is not None:  # there is no other way to send a cookie
             pairs.append(("set-cookie", cookie))
         request.is_accepted = True
