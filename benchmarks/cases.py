@@ -202,7 +202,7 @@ SHAPE_CASES = (
             ("text", "text"),
             ("bytes", "bytes"),
             ("tuple", "a tuple of status and text"),
-            ("response_", "a `Response`"),
+            ("response", "a `Response`"),
         )
     ),
     Case("dict", "returns a dict", "GET", "/dict", {"message": HELLO}, JSON),
