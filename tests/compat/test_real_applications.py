@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import hashlib
 import io
+import json
 import subprocess
 import sys
 import zipfile
+import zlib
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -110,3 +112,38 @@ def test_a_package_is_removed_from_pypiserver(index: Server) -> None:
     assert not callable(ask.headers)
     assert index.request("POST", "/", {**ask.headers, **IN_ANN}, ask.body).status == 200
     assert index.request("GET", "/packages/third-3.0-py3-none-any.whl").status == 404
+
+
+@pytest.fixture(scope="module", params=SERVERS)
+def glances(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    """The web interface of Glances; it writes its log in its user's home."""
+    environ = {"HOME": str(tmp_path_factory.mktemp("home"))}
+    with serving("tests.compat.real_glances:app", environ=environ) as server_of:
+        yield server_of(request.param)
+
+
+def test_the_pages_of_glances(glances: Server) -> None:
+    for path in ("/", "/5"):
+        page = glances.request("GET", path)
+        assert (page.status, page.header("Content-Type")) == (200, "text/html; charset=UTF-8")
+        assert page.header("Access-Control-Allow-Origin") == "*"
+        assert b"Glances" in page.body
+    script = glances.request("GET", "/glances.js")
+    assert (script.status, script.header("Content-Length")) == (200, str(len(script.body)))
+    assert glances.request("GET", "/glances.js", {"If-None-Match": script.header("ETag") or ""}).status == 304
+    assert glances.request("GET", "/none.txt").status == 404
+    assert glances.request("GET", "/../__init__.py").status in (400, 403, 404)
+
+
+def test_the_figures_of_glances(glances: Server) -> None:
+    assert glances.request("GET", "/api/3/status").body == b"Active"
+    plugins = glances.request("GET", "/api/3/pluginslist")
+    assert plugins.header("Content-Type") == "application/json; charset=utf-8"
+    assert "mem" in json.loads(plugins.body)
+    packed = glances.request("GET", "/api/3/mem", {"Accept-Encoding": "deflate"})
+    assert packed.header("Content-Encoding") == "deflate"
+    assert json.loads(zlib.decompress(packed.body))["total"] > 0
+    assert list(json.loads(glances.request("GET", "/api/3/mem/total").body)) == ["total"]
+    assert glances.request("GET", "/api/3/none").status == 400
+    assert glances.request("GET", "/api/3/mem/none").status == 404
+    assert glances.request("POST", "/api/3/mem").status == 405
