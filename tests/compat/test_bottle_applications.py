@@ -6,6 +6,7 @@ import functools
 import logging
 import sys
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from io import BytesIO
 from pathlib import Path
 from typing import Any
@@ -421,3 +422,32 @@ def test_a_handler_replaces_the_response_and_the_environ(make_client: MakeClient
     client = make_client(app)
     assert (client.get("/response").status_code, client.get("/response").json()) == (201, {"a": 1})
     assert client.get("/environ?a=1").text == "2"
+
+
+def test_a_plugin_may_return_a_method(bottle: Any) -> None:
+    class Around:
+        def __init__(self, callback: Any) -> None:
+            self.callback = callback
+
+        def call(self) -> str:
+            return f"[{self.callback()}]"
+
+    app = bottle.Bottle()
+    app.install(lambda callback: Around(callback).call)
+    app.route("/", callback=lambda: "x")
+    assert app.routes[0].call() == "[x]"
+
+
+def test_the_first_requests_come_in_several_threads() -> None:
+    for _ in range(20):
+        app = ours.Bottle()
+        for index in range(30):
+            app.route(f"/{index}/<x>", callback=lambda x: {"x": x})
+        with ThreadPoolExecutor(8) as threads:
+            found = list(threads.map(lambda index, app=app: call(app, f"/{index % 30}/a"), range(60)))
+        assert found == [b'{"x": "a"}'] * 60
+
+
+def call(app: Any, path: str) -> bytes:
+    environ = {"REQUEST_METHOD": "GET", "PATH_INFO": path, "wsgi.url_scheme": "http", "wsgi.input": BytesIO()}
+    return b"".join(app(environ, lambda *answer: None))

@@ -10,9 +10,10 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from functools import partial, update_wrapper
 from inspect import getclosurevars, getfullargspec, iscoroutinefunction, isfunction, unwrap
-from typing import Any, NamedTuple, Protocol
+from typing import Any, NamedTuple, Protocol, TypeAlias
 from urllib.parse import urlencode
 
 from micropie.compat.bottle.config import ConfigDict
@@ -107,6 +108,10 @@ def _compiled(pattern: str, text: str) -> re.Pattern[str]:
         raise RouteSyntaxError(f"the rule {text!r} has an expression that Python can't read: {error}") from None
 
 
+# The expression of all rules, and the rules by the number of their group, which is the last one that matches.
+_Matcher: TypeAlias = tuple[Callable[[str], re.Match[str] | None], dict[int, _Rule]]
+
+
 class _Table:
     """The rules of one method."""
 
@@ -114,8 +119,7 @@ class _Table:
         self.static: dict[str, Any] = {}
         self.rules: list[_Rule] = []
         self.by_pattern: dict[str, _Rule] = {}
-        self._found: dict[int, _Rule] = {}  # by the number of its group, which is the last one that matches
-        self._fullmatch: Callable[[str], re.Match[str] | None] | None = None
+        self._matcher: _Matcher | None = None
 
     def add(self, rule: _Rule) -> None:
         known = self.by_pattern.get(rule.pattern)
@@ -124,33 +128,37 @@ class _Table:
         else:
             self.rules.append(rule)
         self.by_pattern[rule.pattern] = rule
-        self._fullmatch = None
+        self._matcher = None
 
     def find(self, path: str) -> tuple[Any, dict[str, Any]] | None:
         if path in self.static:
             return self.static[path], {}
         if not self.rules:
             return None
-        match = (self._fullmatch or self._compile())(path)
+        fullmatch, rules = self._matcher or self._compile()
+        match = fullmatch(path)
         if match is None:
             return None
         number = match.lastindex or 0
-        rule = self._found[number]
+        rule = rules[number]
         return rule.target, rule.arguments(match, number)
 
     def matches(self, path: str) -> bool:
         return path in self.static or any(rule.compiled.fullmatch(path) for rule in self.rules)
 
-    def _compile(self) -> Callable[[str], re.Match[str] | None]:
-        """Join the rules to one expression, in which each is a group."""
-        self._found = {}
-        pattern, number = [], 1
-        for rule in self.rules:
-            self._found[number] = rule
-            pattern.append(f"({rule.pattern})")
+    def _compile(self) -> _Matcher:
+        """Join the rules to one expression, in which each is a group.
+
+        Several threads may do it at once, so it is kept in one assignment.
+        """
+        rules: dict[int, _Rule] = {}
+        number = 1
+        for rule in list(self.rules):
+            rules[number] = rule
             number += 1 + rule.groups
-        self._fullmatch = re.compile("|".join(pattern)).fullmatch
-        return self._fullmatch
+        pattern = "|".join(f"({rule.pattern})" for rule in rules.values())
+        self._matcher = matcher = re.compile(pattern).fullmatch, rules
+        return matcher
 
 
 class Router:
@@ -315,17 +323,20 @@ class Route:
 
     def _apply(self) -> Callable[..., Any]:
         plugins = list(self.all_plugins())
-        self.json_dumps = None
+        json_dumps = None
         if plugins and type(plugins[-1]) is JSONPlugin:  # the outermost: what it does needs no function around all
-            self.json_dumps = plugins.pop().json_dumps
+            json_dumps = plugins.pop().json_dumps
         callback = self.callback
         try:
             for plugin in plugins:
                 callback = plugin.apply(callback, self) if hasattr(plugin, "apply") else plugin(callback)
                 if callback is not self.callback:
-                    update_wrapper(callback, self.callback)
+                    with suppress(AttributeError):  # a bound method has no attributes of its own
+                        update_wrapper(callback, self.callback)
         except RouteReset:
             return self._apply()
+        # Other threads may do the same now, and one that sees ``_call`` needs the right ``json_dumps``.
+        self.json_dumps = json_dumps
         self._call = callback
         return callback
 
