@@ -30,6 +30,7 @@ from micropie.http.sse import event
 from micropie.middleware import HttpMiddleware, WebSocketMiddleware
 from micropie.routing.decorators import (
     delete,
+    describe,
     get,
     hidden,
     inline,
@@ -79,6 +80,7 @@ __all__ = [
     "WebSocketRequest",
     "__version__",
     "delete",
+    "describe",
     "escape",
     "event",
     "flash",

@@ -105,6 +105,7 @@ class App:
     stores the sessions, and ``channels`` becomes ``self.channels`` (default of both: this process's memory).
     ``security`` is ``SecurityDefaults("example.com")``, from ``micropie.middleware``, for a site; with False the log
     does not name at the start what is missing.
+    ``docs=True`` serves ``/openapi.json`` and a page to try it out at ``/docs``, or at the path that ``docs`` is.
     ``lifespan`` is a function that takes the application and returns an async context manager, entered before the first
     request. A wrong value raises ``SetupError``.
 
@@ -168,6 +169,7 @@ class App:
         lifespan: Any = None,
         channels: Channels | None = None,
         security: SecurityDefaults | bool | None = None,
+        docs: bool | str = False,
         **settings: Unpack[SettingsKeywords],
     ) -> None:
         values: dict[str, Any] = {**settings}
@@ -187,6 +189,11 @@ class App:
         self._micropie.settings = values
         self._micropie.security = security
         self._micropie.lifespan = lifespan_opener(lifespan, self) if lifespan is not None else None
+        if docs is not False:
+            from micropie.openapi.pages import document_routes
+
+            for path, function in document_routes(docs, partial(App.openapi, self)):
+                App.route(self, path, ["GET"])(function)
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)
@@ -505,6 +512,14 @@ class App:
             return function
 
         return register
+
+    def openapi(self, title: str | None = None, version: str = "1.0.0") -> dict[str, Any]:
+        """Return this application's handlers as an OpenAPI 3.1 document, made of their names, annotations, docstrings
+        and ``@describe``. ``title`` is by default the class's name. Raises ``SetupError`` as the first request does.
+        """
+        from micropie.openapi import build_document
+
+        return build_document(self.compiled(), title or type(self).__name__, version)
 
     def url_for(self, name: str, /, *segments: Any, **values: Any) -> str:
         """Return the path of the handler ``name`` (``"greet"``, ``"blog.show"``), below the current request's mount.

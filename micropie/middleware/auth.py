@@ -10,6 +10,7 @@ import re
 import secrets
 from base64 import b64decode
 from collections.abc import Callable, Mapping
+from types import MappingProxyType
 from typing import Any, NoReturn
 
 from micropie.errors import HTTPError
@@ -35,6 +36,8 @@ _CONTROLS = re.compile(r"[\x00-\x1f\x7f]")
 class _AuthMiddleware(FlowMiddleware):
     guards = True
     needs_session = True  # ``check`` may look at it
+    security_scheme: Mapping[str, str]
+    """How ``App.openapi`` describes it; a middleware of an author's own may have this attribute, too."""
 
     def __init__(self, check: Callable[..., Any], expected: str, realm: str, challenge: str) -> None:
         owner = type(self).__name__
@@ -57,6 +60,8 @@ class BasicAuth(_AuthMiddleware):
     becomes ``request.state.user``; True stands for the user's name, None and False refuse the user. Browsers show
     ``realm``. Use it with https only: each request carries the readable password.
     """
+
+    security_scheme = MappingProxyType({"type": "http", "scheme": "basic"})
 
     def __init__(self, check: Callable[[str, str], Any] | Mapping[str, str], *, realm: str = "Please log in") -> None:
         function = _password_check(check) if isinstance(check, Mapping) else check
@@ -110,6 +115,8 @@ class BearerAuth(_AuthMiddleware):
     section 3.1). Tokens in the query or in a form are ignored, because they end up in logs. Compare known tokens
     with ``secrets.compare_digest``.
     """
+
+    security_scheme = MappingProxyType({"type": "http", "scheme": "bearer"})
 
     def __init__(self, check: Callable[[str], Any], *, realm: str = "Please log in") -> None:
         super().__init__(check, "a function check(token)", realm, f'Bearer realm="{realm}"')

@@ -75,6 +75,9 @@ class Plan:
                 raise SetupError("a WebSocket handler takes the socket first: write async def ws_name(self, ws)")
             self._taken.add(parameters.pop(0).name)
         hints = _hints(function, {parameter.name for parameter in parameters})
+        # For descriptions of the handler: what it is, and its parameters with their annotations.
+        self.function = function
+        self.parameters = [one.replace(annotation=hints.get(one.name, one.annotation)) for one in parameters]
         self._positional: list[BoundParameter] = []
         self._keywords: list[BoundParameter] = []
         self._rest: BoundParameter | None = None  # *args

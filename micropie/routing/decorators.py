@@ -5,9 +5,10 @@ A decorator only leaves a mark on the function and returns it; ``routing.compile
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import wraps
-from typing import Any, TypeVar, overload
+from types import MappingProxyType
+from typing import Any, NamedTuple, TypeVar, overload
 
 from micropie.errors import SetupError, is_count
 from micropie.execution.placement import LOOP, MARK, PROCESS, THREAD, checked_placement
@@ -216,3 +217,49 @@ def requires(*checks: Check) -> Callable[[Target], Target]:
         return target
 
     return decorate
+
+
+class Description(NamedTuple):
+    """What ``@describe`` says of a handler; the parameters of ``describe`` explain it."""
+
+    summary: str | None = None
+    description: str | None = None
+    tags: Sequence[str] | None = None
+    status: int | None = None
+    responses: Mapping[int, object] = MappingProxyType({})
+    operation_id: str | None = None
+    deprecated: bool = False
+    include_in_schema: bool = True
+
+
+def describe(
+    *,
+    summary: str | None = None,
+    description: str | None = None,
+    tags: Sequence[str] | None = None,
+    status: int | None = None,
+    responses: Mapping[int, object] | None = None,
+    operation_id: str | None = None,
+    deprecated: bool = False,
+    include_in_schema: bool = True,
+) -> Callable[[Function], Function]:
+    """Describe the handler below in ``app.openapi()``, where its docstring and annotations do not:
+
+        @post
+        @describe(status=201, responses={409: "There is such a pie already."})
+        def bake(self, pie: Pie) -> Pie: ...
+
+    ``summary`` and ``description``: by default the docstring's first line and the rest. ``tags``: by default the class
+    of the application. ``status``: that of the annotated answer, 200 by default. ``responses``: further answers by
+    their status, each a sentence, a type, or both in a tuple. ``include_in_schema=False`` leaves the handler out.
+    Raises ``SetupError`` for a status that is none.
+    """
+    answers = dict(responses or {})
+    for number in [*answers, *([] if status is None else [status])]:
+        if not is_count(number, least=200) or number > 599:
+            raise SetupError(f"describe takes statuses from 200 to 599, not {number!r}")
+    mark = Description(summary, description, tags, status, answers, operation_id, deprecated, include_in_schema)
+    return lambda function: _with_mark(function, DESCRIPTION, mark)
+
+
+DESCRIPTION = "__micropie_description__"

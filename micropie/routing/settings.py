@@ -147,7 +147,7 @@ class Settings:
             if name not in known:
                 raise SetupError(
                     f"App has no setting {name!r}; it has: {', '.join(known)}, "
-                    "session_backend, lifespan, channels, security"
+                    "session_backend, lifespan, channels, security, docs"
                 )
         if not changes:
             return self

@@ -1,0 +1,5 @@
+"""OpenAPI: the routes of an application as a document that programs read. ``App.openapi`` imports it when asked."""
+
+from micropie.openapi.document import build_document
+
+__all__ = ["build_document"]

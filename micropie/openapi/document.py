@@ -1,0 +1,311 @@
+"""The OpenAPI document of a site: https://spec.openapis.org/oas/v3.1.1
+
+What a handler answers is told as far as its author has written it: by names, paths, annotations, docstrings and
+``@describe``. A handler found by its name answers several paths and methods, of which one is described: GET, or POST if
+it takes a file or a structure, unless its decorator states methods. What GET requires is in its path.
+"""
+
+from __future__ import annotations
+
+import inspect
+import re
+import typing
+from collections.abc import AsyncIterable, Iterable, Iterator, Mapping
+from inspect import Parameter
+from types import NoneType, SimpleNamespace, UnionType
+from typing import Any, NamedTuple
+
+from micropie.channels.event_stream import EventStream
+from micropie.errors import PHRASES, Redirect
+from micropie.execution.placement import layers
+from micropie.http.forms import UploadFile
+from micropie.http.response import Response
+from micropie.openapi.schemas import Schema, Schemas
+from micropie.routing.converters import is_structure
+from micropie.routing.decorators import DESCRIPTION, Description
+from micropie.routing.route import Route, RouteEntry
+from micropie.routing.site import Site
+
+_METHODS = frozenset({"GET", "PUT", "POST", "DELETE", "OPTIONS", "HEAD", "PATCH", "TRACE"})  # that a path item may have
+_WITHOUT_BODY = frozenset({"GET", "HEAD", "DELETE", "OPTIONS", "TRACE"})
+_WILDCARD = re.compile(r"<(?P<name>\w+)(?::(?P<kind>[a-z]+)(?::(?P<rule>(?:\\.|[^\\>])*))?)?>")
+_KINDS: dict[str | None, Schema] = {"int": {"type": "integer"}, "float": {"type": "number"}}
+_JSON, _FORM, _MULTIPART = "application/json", "application/x-www-form-urlencoded", "multipart/form-data"
+
+# An answer whose status and type the annotation does not tell.
+_UNKNOWN = (Any, object, Response, Parameter.empty)
+
+
+class _Sorted(NamedTuple):
+    """The parameters of a handler by where a request has them."""
+
+    path: list[Parameter]
+    query: list[Parameter]
+    fields: list[Parameter]
+    document: Parameter | None
+
+
+def build_document(site: Site, title: str, version: str) -> dict[str, Any]:
+    """Return the OpenAPI document of a site."""
+    builder = _Builder(site)
+    for entry in site.entries():
+        builder.add(entry)
+    document: dict[str, Any] = {"openapi": "3.1.0", "info": {"title": title, "version": version}}
+    about = _doc_of(type(site.config.app))
+    if about:
+        document["info"]["description"] = about
+    document["paths"] = dict(sorted(builder.paths.items()))
+    if builder.tags:
+        document["tags"] = [{"name": name, **about} for name, about in sorted(builder.tags.items())]
+    components: dict[str, Mapping[str, object]] = {
+        "schemas": builder.schemas.components,
+        "securitySchemes": builder.security_schemes,
+    }
+    if any(components.values()):
+        document["components"] = {name: dict(sorted(found.items())) for name, found in components.items() if found}
+    return document
+
+
+class _Builder:
+    def __init__(self, site: Site) -> None:
+        self.root = site.config.app
+        self.paths: dict[str, dict[str, Any]] = {}
+        self.tags: dict[str, dict[str, str]] = {}
+        self.schemas = Schemas()
+        self.security_schemes: dict[str, Mapping[str, str]] = {}
+        self._same_paths: dict[str, list[str]] = {}  # a path with "{}" for each name -> its names
+        self._ids: set[str] = set()
+
+    def add(self, entry: RouteEntry) -> None:
+        """Add the operations of a route."""
+        route, function = entry.route, entry.route.plan.function
+        description = _description_of(function)
+        is_own = getattr(inspect.unwrap(function), "__module__", "").partition(".")[0] == "micropie"  # static files
+        if entry.is_default or is_own or not description.include_in_schema:
+            return
+        parameters = [one for one in route.plan.parameters if one.kind not in _VARIABLE]
+        takes_body = route.plan.body_parameter is not None or route.reads_body
+        methods = [one for one in route.methods or ["POST" if takes_body else "GET"] if one in entry.methods]
+        for method in methods:
+            if method not in _METHODS:
+                continue
+            placed = _placed(route, parameters, method)
+            path, names = self._path(route, placed)
+            operations = self.paths.setdefault(path, {})
+            operations[method.lower()] = self._operation(route, method, description, placed, names, len(methods) > 1)
+
+    def _path(self, route: Route, placed: _Sorted) -> tuple[str, dict[str, str]]:
+        """Return the path, and the names of its parameters here.
+
+        OpenAPI takes ``/{a}`` and ``/{b}`` for the same path, so the first route decides about the names.
+        """
+        pattern = _WILDCARD.sub(lambda found: f"{{{found['name']}}}", route.pattern)
+        if not route.wildcards:
+            pattern = pattern.rstrip("/") + "".join(f"/{{{one.name}}}" for one in placed.path) or "/"
+        own = re.findall(r"\{(\w+)\}", pattern)
+        shape = re.sub(r"\{\w+\}", "{}", pattern)
+        names = self._same_paths.setdefault(shape, own)
+        return re.sub(r"\{\}", "{{{}}}", shape).format(*names), dict(zip(own, names, strict=True))
+
+    def _operation(
+        self,
+        route: Route,
+        method: str,
+        description: Description,
+        placed: _Sorted,
+        names: Mapping[str, str],
+        is_one_of_several: bool,
+    ) -> dict[str, Any]:
+        summary, _, rest = _doc_of(route.plan.function).partition("\n")
+        identifier = description.operation_id or route.name + (f"_{method.lower()}" if is_one_of_several else "")
+        while identifier in self._ids:
+            identifier += f"_{method.lower()}"
+        self._ids.add(identifier)
+        texts = {"summary": description.summary or summary, "description": description.description or rest.strip()}
+        operation: dict[str, Any] = {"operationId": identifier, **{key: text for key, text in texts.items() if text}}
+        tags = description.tags
+        if tags is None and route.config.app is not self.root:
+            application = type(route.config.app)
+            about = _doc_of(application)
+            self.tags[application.__name__] = {"description": about} if about else {}
+            tags = [application.__name__]
+        if tags:
+            operation["tags"] = [*tags]
+        if description.deprecated:
+            operation["deprecated"] = True
+        parameters = [*self._path_parameters(route, placed, names), *map(self._query_parameter, placed.query)]
+        if parameters:
+            operation["parameters"] = parameters
+        body = self._body(placed)
+        if body is not None:
+            operation["requestBody"] = body
+        has_input = bool(parameters or body)
+        operation["responses"] = self._responses(route, description, has_input)
+        security = self._security(route)
+        if security:
+            operation["security"] = [security]
+            operation["responses"].setdefault("401", {"description": PHRASES[401]})
+        return operation
+
+    def _path_parameters(self, route: Route, placed: _Sorted, names: Mapping[str, str]) -> Iterator[dict[str, Any]]:
+        kinds = {found["name"]: found for found in _WILDCARD.finditer(route.pattern)}
+        known = {one.name: one for one in placed.path}
+        for own, name in names.items():
+            found = kinds.get(own)
+            schema = dict(_KINDS.get(found["kind"], {})) if found is not None else {}
+            if not schema and own in known:
+                schema = self.schemas.of(known[own].annotation)
+            if found is not None and found["rule"]:
+                schema["pattern"] = f"^(?:{found['rule']})$"
+            yield {"name": name, "in": "path", "required": True, "schema": schema or {"type": "string"}}
+
+    def _query_parameter(self, parameter: Parameter) -> dict[str, Any]:
+        required = parameter.default is Parameter.empty
+        return {"name": parameter.name, "in": "query", "required": required, "schema": self._with_default(parameter)}
+
+    def _with_default(self, parameter: Parameter) -> Schema:
+        schema = self.schemas.of(parameter.annotation)
+        if isinstance(parameter.default, str | int | float) and "$ref" not in schema:  # a bool is an int
+            schema["default"] = parameter.default.value if hasattr(parameter.default, "value") else parameter.default
+        return schema
+
+    def _body(self, placed: _Sorted) -> dict[str, Any] | None:
+        if placed.document is not None:
+            schema = self.schemas.of(placed.document.annotation)
+            kinds = [_JSON] if typing.get_origin(placed.document.annotation) is list else [_JSON, _FORM]
+            required = placed.document.default is Parameter.empty
+            return {"required": required, "content": {kind: {"schema": schema} for kind in kinds}}
+        if not placed.fields:
+            return None
+        properties = {one.name: self._with_default(one) for one in placed.fields}
+        needed = [one.name for one in placed.fields if one.default is Parameter.empty]
+        schema = {"type": "object", "properties": properties, **({"required": needed} if needed else {})}
+        has_files = any(UploadFile in _kinds_of(one.annotation) for one in placed.fields)
+        kinds = [_MULTIPART] if has_files else [_JSON, _FORM]
+        return {"required": bool(needed), "content": {kind: {"schema": schema} for kind in kinds}}
+
+    def _responses(self, route: Route, description: Description, has_input: bool) -> dict[str, Any]:
+        responses: dict[str, Any] = {}
+        is_known = True
+        for annotation in _answers_of(route.plan.function):
+            found = self._response(route, annotation, description.status)
+            is_known = is_known and found is not None
+            if found is not None:
+                status, response = found
+                known = responses.setdefault(status, response)
+                known.get("content", {}).update(response.get("content", {}))
+        for number, given in description.responses.items():
+            responses[str(number)] = self._stated(number, given)
+        if not is_known and description.status is not None:
+            responses.setdefault(str(description.status), {"description": PHRASES.get(description.status, "")})
+        if has_input:
+            responses.setdefault("400", self._error(route, "A parameter is missing or does not fit"))
+        other = self._error(route, "Any other error") if is_known else {"description": "Any other answer"}
+        return {**dict(sorted(responses.items())), "default": other}
+
+    def _response(self, route: Route, annotation: object, stated: int | None) -> tuple[str, dict[str, Any]] | None:
+        """Return the status and the description of an answer; None if the annotation does not tell the status."""
+        status = str(stated or 200)
+        answer: dict[str, Any] = {"description": PHRASES.get(stated or 200, status)}
+        origin = typing.get_origin(annotation) or annotation
+        if origin in _UNKNOWN or origin is tuple:
+            return None
+        if origin is Redirect:
+            return str(stated or 303), {"description": PHRASES[303]}
+        if annotation in (None, NoneType) or origin is typing.NoReturn:
+            return status, answer
+        if origin is EventStream:
+            return status, {**answer, "content": {"text/event-stream": {"schema": {"type": "string"}}}}
+        is_text = annotation in (str, bytes) or (isinstance(origin, type) and issubclass(origin, _STREAMS))
+        if is_text:
+            return status, {**answer, "content": {_media_type(route): {"schema": {"type": "string"}}}}
+        return status, {**answer, "content": {_JSON: {"schema": self.schemas.of(annotation)}}}
+
+    def _stated(self, number: int, given: object) -> dict[str, Any]:
+        """Return an answer that ``@describe`` states: a sentence, a type, or (type, sentence) in either order."""
+        parts = given if isinstance(given, tuple) else (given,)
+        sentence = next((part for part in parts if isinstance(part, str)), PHRASES.get(number, str(number)))
+        types = [part for part in parts if not isinstance(part, str)]
+        content = {"content": {_JSON: {"schema": self.schemas.of(types[0])}}} if types else {}
+        return {"description": sentence, **content}
+
+    def _error(self, route: Route, sentence: str) -> dict[str, Any]:
+        """Return a plain error's description. An author's own error handlers may answer anything."""
+        if any(route.config.error_handlers):
+            return {"description": sentence}
+        return {"description": sentence, "content": {"text/plain": {"schema": {"type": "string"}}}}
+
+    def _security(self, route: Route) -> dict[str, list[str]]:
+        needed: dict[str, list[str]] = {}
+        for middleware in route.config.middlewares:
+            scheme = getattr(middleware, "security_scheme", None)
+            if scheme is not None:
+                name = type(middleware).__name__
+                self.security_schemes[name] = dict(scheme)
+                needed[name] = []
+        return needed
+
+
+_VARIABLE = (Parameter.VAR_POSITIONAL, Parameter.VAR_KEYWORD)
+_STREAMS = (Iterator, AsyncIterable)
+
+
+def _placed(route: Route, parameters: Iterable[Parameter], method: str) -> _Sorted:
+    placed = _Sorted([], [], [], next((one for one in parameters if _is_document(one.annotation)), None))
+    in_query = method in _WITHOUT_BODY or route.reads_body or placed.document is not None
+    for one in parameters:
+        kinds = _kinds_of(one.annotation)
+        is_optional = one.default is not Parameter.empty or one.kind is Parameter.KEYWORD_ONLY
+        if one.name in route.wildcards:
+            placed.path.append(one)
+        elif _is_document(one.annotation) or (UploadFile in kinds and method in _WITHOUT_BODY):
+            continue
+        elif not in_query or UploadFile in kinds:
+            placed.fields.append(one)
+        elif is_optional or route.wildcards or list in kinds or placed.query or not route.most_segments:
+            placed.query.append(one)
+        else:
+            placed.path.append(one)
+    return _Sorted(placed.path, placed.query, placed.fields, None if method in _WITHOUT_BODY else placed.document)
+
+
+def _kinds_of(annotation: object) -> set[object]:
+    """Return what an annotation is made of: ``list[X] | None`` is list, X and None."""
+    if typing.get_origin(annotation) is typing.Annotated:
+        return _kinds_of(typing.get_args(annotation)[0])
+    origin, arguments = typing.get_origin(annotation), typing.get_args(annotation)
+    if origin in (typing.Union, UnionType, list, set, tuple, frozenset):
+        return {origin}.union(*map(_kinds_of, arguments))
+    return {origin or annotation}
+
+
+def _is_document(annotation: object) -> bool:
+    return any(map(is_structure, _kinds_of(annotation)))
+
+
+def _answers_of(function: Any) -> tuple[object, ...]:
+    """Return the types that a handler's annotation says it returns; "empty" for one that can't be read."""
+    *_, inner = layers(function)
+    annotation = getattr(inner, "__annotations__", {}).get("return", Parameter.empty)
+    try:
+        wanted = SimpleNamespace(__annotations__={"return": annotation})
+        hints = typing.get_type_hints(wanted, getattr(inner, "__globals__", {}), include_extras=True)
+    except (NameError, AttributeError, SyntaxError, TypeError):
+        return (Parameter.empty,)
+    found = hints.get("return", Parameter.empty)
+    return typing.get_args(found) if typing.get_origin(found) in (typing.Union, UnionType) else (found,)
+
+
+def _media_type(route: Route) -> str:
+    return route.config.text_type.partition(";")[0]
+
+
+def _description_of(function: Any) -> Description:
+    marks = (getattr(layer, DESCRIPTION, None) for layer in layers(function))
+    return next((mark for mark in marks if mark is not None), Description())
+
+
+def _doc_of(owner: Any) -> str:
+    """Return a docstring of an author's own, "" for that of a class of the framework."""
+    text = inspect.unwrap(owner).__doc__
+    return inspect.cleandoc(text) if text and not getattr(owner, "__module__", "").startswith("micropie.") else ""

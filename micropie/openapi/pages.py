@@ -1,0 +1,75 @@
+"""What ``App(docs=True)`` serves: the document, and Swagger UI's page for it, from the files of swagger-ui-py.
+
+The page has no script and no style of its own in it, so it runs below a Content-Security-Policy of ``default-src
+'self'``; Swagger UI draws its icons from ``data:`` addresses, so add ``img-src 'self' data:`` to see them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from html import escape
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+from urllib.parse import quote
+
+from micropie.errors import HTTPError, SetupError, check
+from micropie.execution.context import current_request
+from micropie.files.static import static_file
+from micropie.http.response import Response
+
+_ASSETS = frozenset({"swagger-ui.css", "swagger-ui-bundle.js"})
+
+_START = """\
+"use strict";
+const root = document.getElementById("docs");
+SwaggerUIBundle({url: root.dataset.document, domNode: root, deepLinking: true});
+"""
+
+_PAGE = """\
+<!doctype html>
+<html lang="en"><head><meta charset="utf-8"><meta name="viewport" content="width=device-width">
+<title>{title}</title><link rel="stylesheet" href="{base}/swagger-ui.css"></head>
+<body><div id="docs" data-document="{document}"></div>
+<script src="{base}/swagger-ui-bundle.js"></script><script src="{base}/start.js"></script></body></html>
+"""
+
+
+def document_routes(docs: bool | str, build: Callable[[], dict[str, Any]]) -> list[tuple[str, Callable[..., object]]]:
+    """Return the paths and handlers that ``App(docs=...)`` adds. ``build`` returns the document.
+
+    Raises ``SetupError`` for a wrong path, and if swagger-ui-py is missing.
+    """
+    is_path = isinstance(docs, str) and docs.startswith("/") and docs.strip("/") != "" and "<" not in docs
+    check("App(docs=...)", docs is True or is_path, docs, 'True, False or a path such as "/docs"')
+    path = "/docs" if docs is True else f"/{str(docs).strip('/')}"
+    found = find_spec("swagger_ui")  # its modules are for other frameworks: none is imported
+    if found is None or not found.submodule_search_locations:
+        raise SetupError('App(docs=...) needs the files of swagger-ui-py: pip install "micropie-dual[docs]"')
+    directory = Path(found.submodule_search_locations[0]) / "static"
+
+    def openapi_json() -> Response:
+        document = build()
+        below = _below()
+        return Response({**document, "servers": [{"url": below}]} if below else document)
+
+    def docs_page() -> Response:
+        below = _below()
+        title = escape(build()["info"]["title"])
+        page = _PAGE.format(title=title, base=escape(f"{below}{quote(path)}"), document=escape(f"{below}/openapi.json"))
+        return Response(page, content_type="text/html; charset=utf-8")
+
+    def docs_asset(name: str) -> Response:
+        if name == "start.js":
+            return Response(_START, content_type="text/javascript; charset=utf-8")
+        if name not in _ASSETS:
+            raise HTTPError(404)
+        return static_file(name, directory, max_age=3600)
+
+    return [("/openapi.json", openapi_json), (path, docs_page), (f"{path}/<name>", docs_asset)]
+
+
+def _below() -> str:
+    """Return the prefix of the application that answers, as a URL has it."""
+    request = current_request()
+    return quote(request.root_path + request.config.prefix)

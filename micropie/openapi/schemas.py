@@ -1,0 +1,160 @@
+"""JSON Schema (draft 2020-12, as OpenAPI 3.1 has it) of the types in annotations.
+
+Dataclasses, TypedDicts and Structs are msgspec's to describe, pydantic's models pydantic's. All else is described here,
+as ``routing.converters`` reads it. A type that nothing is known of has the schema of any value.
+"""
+
+from __future__ import annotations
+
+import enum
+import types
+from collections.abc import Callable, Mapping
+from datetime import date, datetime, time
+from decimal import Decimal
+from typing import Annotated, Any, Literal, NewType, Protocol, TypeAlias, Union, cast, get_args, get_origin
+from uuid import UUID
+
+from micropie.http.forms import UploadFile
+from micropie.routing.converters import is_pydantic, is_structure
+
+Schema: TypeAlias = dict[str, Any]
+_Describe: TypeAlias = Callable[[str], tuple[Schema, dict[str, Schema]]]
+
+_SCALARS: dict[object, Schema] = {
+    str: {"type": "string"},
+    int: {"type": "integer"},
+    float: {"type": "number"},
+    bool: {"type": "boolean"},
+    Decimal: {"type": "number"},
+    bytes: {"type": "string"},
+    UUID: {"type": "string", "format": "uuid"},
+    date: {"type": "string", "format": "date"},
+    time: {"type": "string", "format": "time"},
+    datetime: {"type": "string", "format": "date-time"},
+    UploadFile: {"type": "string", "format": "binary"},
+    None: {"type": "null"},
+    types.NoneType: {"type": "null"},
+}
+_ARRAYS = (list, tuple, set, frozenset)
+_JSON_NAMES = {str: "string", bool: "boolean", int: "integer", float: "number", types.NoneType: "null"}
+
+# Attributes of ``msgspec.Meta``, of ``annotated_types`` and of pydantic's ``Field`` -> keywords; the second for arrays.
+_CONSTRAINTS = {
+    "ge": ("minimum", "minimum"),
+    "gt": ("exclusiveMinimum", "exclusiveMinimum"),
+    "le": ("maximum", "maximum"),
+    "lt": ("exclusiveMaximum", "exclusiveMaximum"),
+    "multiple_of": ("multipleOf", "multipleOf"),
+    "pattern": ("pattern", "pattern"),
+    "min_length": ("minLength", "minItems"),
+    "max_length": ("maxLength", "maxItems"),
+    "title": ("title", "title"),
+    "description": ("description", "description"),
+}
+
+
+class Schemas:
+    """The schemas of one document. ``components`` has those that have a name, which others refer to."""
+
+    def __init__(self) -> None:
+        self.components: dict[str, Schema] = {}
+        self._known: dict[type, Schema] = {}
+
+    def of(self, annotation: Any) -> Schema:
+        """Return the schema of an annotation, ``{}`` for what may be any value."""
+        if annotation in _SCALARS:
+            return dict(_SCALARS[annotation])
+        if isinstance(annotation, NewType):
+            return self.of(annotation.__supertype__)
+        origin, arguments = get_origin(annotation), get_args(annotation)
+        if origin is Annotated:
+            return self._constrained(arguments[0], arguments[1:])
+        if origin in (Union, types.UnionType):
+            return {"anyOf": [self.of(member) for member in arguments]}
+        if origin is Literal:
+            return _choice(arguments)
+        if annotation in _ARRAYS or origin in _ARRAYS:
+            return self._array(origin or annotation, arguments)
+        if annotation in (dict, Mapping) or origin in (dict, Mapping):
+            members = self.of(arguments[1]) if arguments else {}
+            return {"type": "object", **({"additionalProperties": members} if members else {})}
+        if isinstance(annotation, type) and issubclass(annotation, enum.Enum):
+            return _choice([member.value for member in annotation])
+        if is_structure(annotation):
+            return self._structure(annotation)
+        return {}
+
+    def _constrained(self, annotation: object, metadata: tuple[object, ...]) -> Schema:
+        schema = self.of(annotation)
+        is_array = schema.get("type") == "array"
+        for given in metadata:
+            for part in (given, *getattr(given, "metadata", ())):
+                for name, keywords in _CONSTRAINTS.items():
+                    value = getattr(part, name, None)
+                    if isinstance(value, int | float | str | Decimal):
+                        schema[keywords[is_array]] = float(value) if isinstance(value, Decimal) else value
+        return schema
+
+    def _array(self, kind: object, arguments: tuple[object, ...]) -> Schema:
+        schema: Schema = {"type": "array"}
+        if kind is tuple and arguments and arguments[-1] is not Ellipsis:
+            members = [self.of(argument) for argument in arguments]
+            return {**schema, "prefixItems": members, "minItems": len(members), "maxItems": len(members)}
+        if arguments:
+            schema["items"] = self.of(arguments[0])
+        return {**schema, "uniqueItems": True} if kind in (set, frozenset) else schema
+
+    def _structure(self, structure: type) -> Schema:
+        if structure not in self._known:
+            describe = _by_pydantic if is_pydantic(structure) else _by_msgspec
+            self._known[structure] = self._add(structure, lambda template: describe(structure, template))
+        return dict(self._known[structure])
+
+    def _add(self, structure: type, describe: _Describe) -> Schema:
+        """Add the named schemas of a structure, with its module in their names if another has the name already."""
+        schema, components = describe("#/components/schemas/{name}")
+        prefix = ""
+        if any(self.components.get(name, found) != found for name, found in components.items()):
+            prefix = f"{structure.__module__}."
+            schema, components = describe(f"#/components/schemas/{prefix}{{name}}")
+        self.components |= {prefix + name: found for name, found in components.items()}
+        return schema
+
+
+def _choice(values: Any) -> Schema:
+    kinds = {_JSON_NAMES.get(type(value)) for value in values}
+    schema: Schema = {"enum": [value if type(value) in _JSON_NAMES else str(value) for value in values]}
+    kind = kinds.pop()
+    return {"type": kind, **schema} if kind is not None and not kinds else schema
+
+
+def _by_msgspec(structure: type, template: str) -> tuple[Schema, dict[str, Schema]]:
+    try:
+        import msgspec
+
+        (schema,), components = msgspec.json.schema_components([structure], ref_template=template)
+    except (ImportError, TypeError):  # it is not installed, or a field is none of the types that it knows
+        return _by_fields(structure)
+    return schema, components
+
+
+def _by_fields(structure: type) -> tuple[Schema, dict[str, Schema]]:
+    names = getattr(structure, "__dataclass_fields__", structure.__annotations__)
+    return {"type": "object", "title": structure.__name__, "properties": {name: {} for name in names}}, {}
+
+
+class _Model(Protocol):
+    """The part of a pydantic model's class that is used here."""
+
+    __name__: str
+
+    def model_json_schema(self, *, ref_template: str) -> Schema: ...
+
+
+def _by_pydantic(structure: type, template: str) -> tuple[Schema, dict[str, Schema]]:
+    model = cast("_Model", structure)
+    schema = model.model_json_schema(ref_template=template.replace("{name}", "{model}"))
+    components = schema.pop("$defs", {})
+    if "$ref" in schema:  # a model that refers to itself
+        return schema, components
+    return {"$ref": template.format(name=model.__name__)}, {**components, model.__name__: schema}

@@ -1,0 +1,258 @@
+"""The OpenAPI document: what it says of handlers, and that it is valid."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from dataclasses import dataclass, make_dataclass
+from typing import Any
+
+import pytest
+from openapi_spec_validator import OpenAPIV31SpecValidator
+
+from micropie import App, SetupError, describe, post
+from micropie.openapi.schemas import Schemas
+from tests.openapi.kitchen import Kitchen
+from tests.support.waiting import PATIENCE
+
+
+@pytest.fixture(scope="module")
+def document() -> dict[str, Any]:
+    return Kitchen().openapi()
+
+
+def operation(document: dict[str, Any], path: str, method: str = "get") -> dict[str, Any]:
+    found: dict[str, Any] = document["paths"][path][method]
+    return found
+
+
+def parameters(document: dict[str, Any], path: str, method: str = "get") -> dict[str, tuple[str, bool, Any]]:
+    found = operation(document, path, method).get("parameters", [])
+    return {one["name"]: (one["in"], one["required"], one["schema"]) for one in found}
+
+
+def body(document: dict[str, Any], path: str, method: str = "post") -> tuple[bool, list[str], Any]:
+    found = operation(document, path, method)["requestBody"]
+    (schema,) = {str(media["schema"]): media["schema"] for media in found["content"].values()}.values()
+    return found["required"], list(found["content"]), schema
+
+
+def content(document: dict[str, Any], path: str, method: str = "get", status: str = "200") -> Any:
+    return operation(document, path, method)["responses"][status].get("content")
+
+
+JSON, FORM = "application/json", "application/x-www-form-urlencoded"
+
+
+def test_it_is_valid(document: dict[str, Any]) -> None:
+    OpenAPIV31SpecValidator(document).validate()
+    assert document["openapi"] == "3.1.0"
+    assert document["info"] == {"title": "Kitchen", "version": "1.0.0", "description": "Pies and more."}
+
+
+def test_title_and_version_can_be_stated_and_an_empty_application_is_valid() -> None:
+    document = App().openapi("Nothing", "2.1")
+    assert document == {"openapi": "3.1.0", "info": {"title": "Nothing", "version": "2.1"}, "paths": {}}
+    OpenAPIV31SpecValidator(document).validate()
+
+
+def test_docstrings_are_summaries(document: dict[str, Any]) -> None:
+    found = operation(document, "/greet/{name}")
+    assert (found["summary"], found["description"]) == ("Greet somebody.", "Loudly, if you like.")
+    assert found["operationId"] == "greet"
+
+
+def test_describe_comes_before_the_docstring(document: dict[str, Any]) -> None:
+    found = operation(document, "/invite", "post")
+    assert (found["summary"], found["description"]) == ("Invite", "All of them.")
+    assert (found["tags"], found["deprecated"]) == (["people"], True)
+    assert operation(document, "/odd")["operationId"] == "own"
+
+
+def test_what_is_required_of_get_is_in_the_path(document: dict[str, Any]) -> None:
+    assert parameters(document, "/greet/{name}") == {
+        "name": ("path", True, {"type": "string"}),
+        "loud": ("query", False, {"type": "boolean", "default": False}),
+        "age": ("query", False, {"anyOf": [{"type": "integer"}, {"type": "null"}]}),
+    }
+    typed = parameters(document, "/typed/{day}/{hour}/{moment}/{key}/{factor}")
+    formats = ["date", "time", "date-time", "uuid"]
+    assert [schema.get("format") for _, _, schema in typed.values()][:4] == formats
+    assert typed["factor"] == ("path", True, {"type": "number"})
+
+
+def test_schemas_of_query_parameters(document: dict[str, Any]) -> None:
+    assert {name: schema for name, (_, _, schema) in parameters(document, "/search").items()} == {
+        "tags": {"type": "array", "items": {"type": "string"}},
+        "colour": {"type": "string", "enum": ["red", "green"]},
+        "size": {"enum": ["small", "large", 1], "default": "small"},
+        "weight": {"type": "integer", "default": 1},
+        "price": {"type": "number"},
+        "at": {"type": "integer", "minimum": 0, "description": "how far", "default": 0},
+        "ids": {"type": "array", "items": {"type": "integer"}, "uniqueItems": True},
+        "other": {},
+    }
+
+
+def test_wildcards_are_in_the_path_and_paths_that_are_the_same_share_names(document: dict[str, Any]) -> None:
+    (path,) = [path for path in document["paths"] if path.startswith("/pies/")]
+    assert set(document["paths"][path]) == {"get", "delete"}
+    name = path.removeprefix("/pies/{").removesuffix("}")
+    assert parameters(document, path)[name] == ("path", True, {"type": "integer"})
+    assert parameters(document, path, "delete") == {
+        name: ("path", True, {"type": "integer"}),
+        "reason": ("query", False, {"type": "string", "default": "hunger"}),
+    }
+    assert parameters(document, "/ratio/{x}/{word}") == {
+        "x": ("path", True, {"type": "number"}),
+        "word": ("path", True, {"type": "string", "pattern": "^(?:[a-z]{2,5})$"}),
+    }
+
+
+def test_bodies(document: dict[str, Any]) -> None:
+    assert body(document, "/bake") == (True, [JSON, FORM], {"$ref": "#/components/schemas/Pie"})
+    assert parameters(document, "/bake", "post")["dry"][0] == "query"
+    assert body(document, "/invite")[:2] == (False, [JSON, FORM])
+    assert body(document, "/season") == (
+        True,
+        [JSON],
+        {"type": "array", "items": {"$ref": "#/components/schemas/Spice"}},
+    )
+    assert body(document, "/store", "put") == (
+        True,
+        [JSON, FORM],
+        {
+            "type": "object",
+            "properties": {"name": {"type": "string"}, "count": {"type": "integer", "default": 1}},
+            "required": ["name"],
+        },
+    )
+    assert body(document, "/relabel", "patch")[0] is False
+    required, kinds, schema = body(document, "/upload")
+    assert (required, kinds) == (True, ["multipart/form-data"])
+    assert schema["properties"]["picture"] == {"type": "string", "format": "binary"}
+    assert "requestBody" not in operation(document, "/both")
+    assert body(document, "/both")[1] == ["multipart/form-data"]
+    assert parameters(document, "/raw", "post") == {"name": ("query", False, {"type": "string", "default": ""})}
+
+
+def test_structures_are_components(document: dict[str, Any]) -> None:
+    schemas = document["components"]["schemas"]
+    assert {"Pie", "Crust", "Colour", "Spice", "Guest", "Note"} <= schemas.keys()
+    assert schemas["Spice"]["properties"]["grams"] == {"type": "integer", "minimum": 1, "maximum": 100, "default": 1}
+    assert schemas["Note"]["properties"]["text"]["maxLength"] == 50
+    assert schemas["Guest"]["properties"]["friends"]["items"] == {"$ref": "#/components/schemas/Guest"}
+    assert content(document, "/opaque") == {
+        JSON: {"schema": {"type": "array", "items": {"type": "object", "title": "Holder", "properties": {"thing": {}}}}}
+    }
+
+
+def test_answers(document: dict[str, Any]) -> None:
+    text = {"text/html": {"schema": {"type": "string"}}}
+    assert content(document, "/text") == content(document, "/stream") == content(document, "/raw", "post") == text
+    assert content(document, "/events") == {"text/event-stream": {"schema": {"type": "string"}}}
+    either = operation(document, "/either")["responses"]
+    assert set(either) == {"200", "303", "400", "default"}
+    assert either["200"]["content"] == text
+    for path in ("/anything", "/unannotated", "/unreadable", "/pair"):
+        assert operation(document, path)["responses"] == {"default": {"description": "Any other answer"}}
+    assert set(operation(document, "/odd")["responses"]) == {"299", "default"}
+    assert content(document, "/nested")[JSON]["schema"]["items"]["prefixItems"] == [
+        {"type": "integer"},
+        {"type": "string"},
+    ]
+    assert content(document, "/many")[JSON]["schema"]["items"] == {"type": "array", "items": {"type": "integer"}}
+    assert content(document, "/bare") == {JSON: {"schema": {"type": "array"}}}
+    assert content(document, "/mixed")[JSON]["schema"]["items"] == {"enum": ["a", 1]}
+    baked = operation(document, "/bake", "post")["responses"]
+    assert baked["409"] == {"description": "There is such a pie."}
+    assert baked["422"]["description"] == "Too hot."
+    assert baked["418"]["content"][JSON] == {"schema": {"$ref": "#/components/schemas/Note"}}
+    assert set(baked) == {"201", "400", "409", "418", "422", "default"}
+    assert set(operation(document, "/invite", "post")["responses"]) == {"201", "400", "default"}
+
+
+def test_plain_errors_are_described_unless_the_author_answers_them(document: dict[str, Any]) -> None:
+    plain = {"text/plain": {"schema": {"type": "string"}}}
+    assert content(document, "/refused", status="400") == content(document, "/refused", status="default") == plain
+    app = Kitchen()
+    app.error(404)(lambda: "gone")
+    assert content(app.openapi(), "/refused", status="400") is None
+
+
+def test_inner_applications_have_tags_and_guards_are_security_schemes(document: dict[str, Any]) -> None:
+    found = operation(document, "/inner/secrets")
+    assert found["tags"] == ["Inner"]
+    assert document["tags"] == [{"name": "Inner", "description": "Behind a log-in."}, {"name": "Plain"}]
+    assert found["security"] == [{"BasicAuth": [], "BearerAuth": []}]
+    assert "401" in found["responses"]
+    assert document["components"]["securitySchemes"] == {
+        "BasicAuth": {"type": "http", "scheme": "basic"},
+        "BearerAuth": {"type": "http", "scheme": "bearer"},
+    }
+    assert "security" not in operation(document, "/text")
+    assert operation(document, "/mounted")["tags"] == ["Plain"]
+
+
+@pytest.mark.parametrize("path", ["/internal", "/helper", "/default", "/"])
+def test_what_is_left_out(document: dict[str, Any], path: str) -> None:
+    assert path not in document["paths"]
+
+
+def test_static_files_are_left_out() -> None:
+    app = App()
+    app.static("/files", ".")
+    assert app.openapi()["paths"] == {}
+
+
+def test_ids_are_unique() -> None:
+    class Doubled(App):
+        @describe(operation_id="same")
+        def one(self) -> str:
+            return ""
+
+        @describe(operation_id="same")
+        def two(self) -> str:
+            return ""
+
+    found = [one["get"]["operationId"] for one in Doubled().openapi()["paths"].values()]
+    assert sorted(found) == ["same", "same_get"]
+
+
+def test_two_classes_of_one_name_are_two_components() -> None:
+    schemas = Schemas()
+    first, second = make_dataclass("Twin", [("a", int)]), make_dataclass("Twin", [("b", str)])
+    second.__module__ = "two"
+    assert schemas.of(first) == {"$ref": "#/components/schemas/Twin"}
+    assert schemas.of(second) == {"$ref": "#/components/schemas/two.Twin"}
+    assert schemas.of(first) == {"$ref": "#/components/schemas/Twin"}
+    assert schemas.components["two.Twin"]["properties"] == {"b": {"type": "string"}}
+
+
+def test_without_msgspec_a_structure_has_its_fields_names(monkeypatch: pytest.MonkeyPatch) -> None:
+    @dataclass
+    class Lone:
+        a: int
+
+    monkeypatch.setitem(sys.modules, "msgspec", None)
+    assert Schemas().of(Lone) == {"type": "object", "title": "Lone", "properties": {"a": {}}}
+
+
+@pytest.mark.parametrize("wrong", [{"status": 99}, {"status": 600}, {"responses": {True: "yes"}}])
+def test_describe_refuses_what_is_no_status(wrong: dict[str, Any]) -> None:
+    with pytest.raises(SetupError, match="statuses from 200 to 599"):
+        describe(**wrong)
+
+
+def test_a_described_handler_answers_as_before() -> None:
+    @post
+    @describe(summary="x")
+    def handler() -> str:
+        return "same"
+
+    assert handler() == "same"
+
+
+def test_it_is_not_imported_before_it_is_asked_for() -> None:
+    code = "import sys, micropie; assert not [name for name in sys.modules if name.startswith('micropie.openapi')]"
+    subprocess.run([sys.executable, "-c", code], check=True, timeout=PATIENCE)

@@ -1,0 +1,76 @@
+"""``App(docs=True)``: the document and the page for it."""
+
+from __future__ import annotations
+
+import importlib.util
+import re
+from typing import Any
+
+import pytest
+
+from micropie import App, SetupError
+from micropie.middleware import SecurityHeaders
+from tests.conftest import MakeClient
+from tests.openapi.kitchen import Kitchen
+
+
+def test_the_document_is_served(make_client: MakeClient) -> None:
+    app = Kitchen(docs=True)
+    answer = make_client(app).get("/openapi.json")
+    assert answer.headers["content-type"] == "application/json"
+    assert answer.json() == app.openapi()
+    assert not {"/openapi.json", "/docs"} & app.openapi()["paths"].keys()
+
+
+@pytest.mark.parametrize(("docs", "path"), [(True, "/docs"), ("/api/help", "/api/help"), ("/api/", "/api")])
+def test_the_page_has_its_assets_from_this_site(make_client: MakeClient, docs: Any, path: str) -> None:
+    client = make_client(Kitchen(docs=docs))
+    page = client.get(path)
+    assert page.headers["content-type"] == "text/html; charset=utf-8"
+    links = re.findall(r'(?:src|href)="([^"]+)"', page.text)
+    assert links == [f"{path}/{name}" for name in ("swagger-ui.css", "swagger-ui-bundle.js", "start.js")]
+    assert "<title>Kitchen</title>" in page.text
+    assert 'data-document="/openapi.json"' in page.text
+    kinds = [client.get(link).headers["content-type"].partition(";")[0] for link in links]
+    assert kinds == ["text/css", "text/javascript", "text/javascript"]
+    assert client.get(f"{path}/index.html").status_code == 404
+
+
+def test_the_page_needs_no_inline_script_or_style(make_client: MakeClient) -> None:
+    app = Kitchen(docs=True)
+    app.middlewares.append(SecurityHeaders(csp="default-src 'self'; img-src 'self' data:"))
+    page = make_client(app).get("/docs")
+    assert page.headers["content-security-policy"].startswith("default-src 'self'")
+    assert not re.search(r"<script>|<style|style=|onload=", page.text)
+
+
+def test_the_title_is_escaped(make_client: MakeClient) -> None:
+    app = type("<b>", (App,), {})(docs=True)
+    assert "<title>&lt;b&gt;</title>" in make_client(app).get("/docs").text
+
+
+def test_below_a_prefix_the_addresses_have_it(make_client: MakeClient) -> None:
+    root = App()
+    root.mount("/kitchen", Kitchen(docs=True))
+    client = make_client(root)
+    assert 'data-document="/kitchen/openapi.json"' in client.get("/kitchen/docs").text
+    assert client.get("/kitchen/openapi.json").json()["servers"] == [{"url": "/kitchen"}]
+    assert client.get("/kitchen/docs/start.js").status_code == 200
+
+
+def test_no_docs_without_the_setting(make_client: MakeClient) -> None:
+    client = make_client(App())
+    assert [client.get(path).status_code for path in ("/docs", "/openapi.json")] == [404, 404]
+
+
+@pytest.mark.parametrize("wrong", [1, None, "docs", "/", "", "/<x>", ["/docs"]])
+def test_a_wrong_path_is_an_error(wrong: Any) -> None:
+    with pytest.raises(SetupError, match="docs"):
+        App(docs=wrong)
+
+
+def test_without_swagger_ui_the_error_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("micropie.openapi.pages.find_spec", lambda name: None)
+    with pytest.raises(SetupError, match=r"micropie-dual\[docs\]"):
+        App(docs=True)
+    assert importlib.util.find_spec("swagger_ui") is not None

@@ -1,0 +1,81 @@
+"""schemathesis asks the tour and the examples for what their documents describe, and finds no 500 and no mismatch."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import hypothesis
+import pytest
+import requests
+import schemathesis
+from schemathesis import checks
+from schemathesis.specs.openapi import checks as response_checks
+
+from examples import tour
+from examples.album import app as album
+from examples.live.app import Live
+from examples.tour import Tour
+from micropie import App
+from micropie.testing import TestClient
+from tests.openapi.kitchen import Kitchen
+
+CHECKS = [
+    checks.not_a_server_error,
+    response_checks.status_code_conformance,
+    response_checks.content_type_conformance,
+    response_checks.response_headers_conformance,
+    response_checks.response_schema_conformance,
+]
+HERE = Path(tour.__file__).parent
+EXAMPLES = 8  # for each operation and protocol
+# It fails on purpose; never ends; has prefixItems, which schemathesis 4.32 writes as a list in "items" and then refuses.
+LEFT_OUT = {"/crash", "/clock", "/nested"}
+
+
+@pytest.fixture
+def empty_album(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setattr(album, "PICTURES", tmp_path)
+
+
+def live() -> App:
+    return Live(templates=HERE / "live")
+
+
+def pictures() -> App:
+    app = album.Album(templates=HERE / "album" / "templates")
+    app.static("/static", HERE / "album" / "static")
+    return app
+
+
+@pytest.mark.usefixtures("empty_album")
+@pytest.mark.parametrize("world", ["wsgi", "asyncio"])
+@pytest.mark.parametrize("make", [Tour, live, pictures, Kitchen], ids=lambda make: make.__name__)
+def test_answers_are_as_described(make: Callable[[], App], world: str) -> None:
+    app = make()
+    options: dict[str, Any] = {"protocol": "wsgi"} if world == "wsgi" else {"backend": world}
+    with TestClient(app, base_url="http://localhost", raise_app_exceptions=False, **options) as client:
+        schema = schemathesis.openapi.from_dict(app.openapi())
+        for found in schema.get_all_operations():
+            operation: Any = found.ok()  # type: ignore[union-attr]
+            if operation.path not in LEFT_OUT:
+                check_operation(client, operation)
+
+
+def check_operation(client: TestClient, operation: Any) -> None:
+    @hypothesis.settings(
+        max_examples=EXAMPLES,
+        derandomize=True,
+        database=None,
+        deadline=None,
+        suppress_health_check=list(hypothesis.HealthCheck),
+        phases=[hypothesis.Phase.explicit, hypothesis.Phase.generate],
+    )
+    @hypothesis.given(case=operation.as_strategy())
+    def ask(case: Any) -> None:
+        sent: Any = requests.Request(**case.as_transport_kwargs(base_url="http://localhost")).prepare()
+        answer = client.request(sent.method, sent.url, headers=dict(sent.headers), content=sent.body)
+        case.validate_response(answer, checks=CHECKS)
+
+    ask()
