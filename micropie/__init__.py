@@ -19,6 +19,7 @@ from micropie.errors import refuse_namesake as _refuse_namesake
 from micropie.execution.context import request
 from micropie.execution.loop import where
 from micropie.files.static import static_file
+from micropie.http.binding_errors import BindingError, BindingErrors
 from micropie.http.escaping import escape
 from micropie.http.flash import flash, get_flashed_messages
 from micropie.http.forms import UploadFile
@@ -57,6 +58,8 @@ __version__ = "0.1.0"
 __all__ = [
     "App",
     "BadRequest",
+    "BindingError",
+    "BindingErrors",
     "ClientDisconnect",
     "ConnectionClosed",
     "EventStream",

@@ -16,6 +16,7 @@ import pytest
 
 from micropie.routing.settings import Settings
 from micropie.testing import TestClient
+from tests.support.errors import said
 
 ROOT = Path(__file__).parent.parent
 PAGES = [
@@ -67,7 +68,7 @@ def ask(client: TestClient, line: str) -> None:
     kind = "application/json" if sent.startswith("{") else "application/x-www-form-urlencoded"
     headers = {"Content-Type": kind} if sent else {}
     answer = client.request(found["method"], found["target"], content=sent, headers=headers)
-    assert f"{answer.status_code} {answer.text}".strip() == f"{found['status']} {found['body']}".strip(), line
+    assert f"{answer.status_code} {said(answer)}".strip() == f"{found['status']} {found['body']}".strip(), line
 
 
 @pytest.mark.parametrize("way", WAYS, ids=str)

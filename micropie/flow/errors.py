@@ -10,6 +10,7 @@ from micropie.errors import ClientDisconnect, HTTPError, MethodNotAllowed, Redir
 from micropie.execution.steps import Flow
 from micropie.files.static import open_file
 from micropie.flow.debug_access import may_see_debug_pages
+from micropie.http.problem import error_answer
 from micropie.http.request import Request
 from micropie.http.response import (
     FileReference,
@@ -36,7 +37,7 @@ def respond_to(request: Request, failure: Exception) -> Flow[Response]:
         if request._answer_stream is None:
             request._answer_stream = stream_of(response.body)  # to be closed if a hook replaces it
     except HTTPError as error:  # from opening that file
-        response = error_response(error.status, error.message)
+        response = error_answer(request, error)
     except Exception as error:
         response = internal_error(request, error)
     request._pending_response = None
@@ -71,7 +72,7 @@ def internal_error(request: Request, failure: Exception) -> Response:
     """Log ``failure`` and return the plain 500, which asks nothing of the application."""
     log_failure(request, failure)
     sentence = f"500 Internal Server Error. Request id: {request.id}" if request.id else "500 Internal Server Error"
-    return error_response(500, sentence)
+    return error_answer(request, HTTPError(500, sentence))
 
 
 def log_failure(request: Request, failure: Exception) -> None:
@@ -124,7 +125,7 @@ def _plain_response(request: Request, failure: Exception) -> Response:
             from micropie.flow.debug_page import not_found_page
 
             return not_found_page(request, failure, request._list_routes())
-        return error_response(failure.status, failure.message, failure.headers)
+        return error_answer(request, failure)
     if request.config.settings.debug and may_see_debug_pages(request):
         log_failure(request, failure)
         from micropie.flow.debug_page import error_page

@@ -50,6 +50,7 @@ from micropie.flow.errors import internal_error, keep_pending, plain_answer
 from micropie.flow.hooks import Hook, open_session, planned_guards, planned_hooks, run_after, run_before
 from micropie.http.forms.receiving import receive_body
 from micropie.http.json import dumps
+from micropie.http.problem import error_answer
 from micropie.http.request import Request
 from micropie.http.response import (
     JSON,
@@ -64,7 +65,6 @@ from micropie.http.response import (
     add_vary,
     as_response,
     encode,
-    error_response,
     make_private,
     merge_pending,
     states_status,
@@ -450,7 +450,7 @@ def _fail(request: Request, failure: Exception, hooks: Sequence[Hook]) -> Flow[A
     try:
         return (yield from _run_after_hooks(request, failure, None, hooks))
     except HTTPError as error:  # a session backend's 503, which is in the log, or from an error page's own stream
-        response = error_response(error.status, error.message)
+        response = error_answer(request, error)
     except Exception as error:
         response = internal_error(request, error)
     request._loaded_session = None

@@ -19,6 +19,7 @@ from micropie.channels.event_stream import EventStream
 from micropie.errors import PHRASES, Redirect
 from micropie.execution.placement import layers
 from micropie.http.forms import UploadFile
+from micropie.http.problem import PROBLEM, PROBLEM_SCHEMA
 from micropie.http.response import Response
 from micropie.openapi.schemas import Schema, Schemas
 from micropie.routing.converters import is_structure
@@ -233,7 +234,13 @@ class _Builder:
         """Return a plain error's description. An author's own error handlers may answer anything."""
         if any(route.config.error_handlers):
             return {"description": sentence}
-        return {"description": sentence, "content": {"text/plain": {"schema": {"type": "string"}}}}
+        text, problem = {"schema": {"type": "string"}}, {"schema": PROBLEM_SCHEMA}
+        forms: dict[str, Any] = {"text/plain": text, "text/html": text, PROBLEM: problem}
+        if route.config.settings.errors == "json":
+            forms = {PROBLEM: problem}
+        elif route.config.settings.errors == "text":
+            forms = {"text/plain": text}
+        return {"description": sentence, "content": forms}
 
     def _security(self, route: Route) -> dict[str, list[str]]:
         needed: dict[str, list[str]] = {}

@@ -9,9 +9,11 @@ from __future__ import annotations
 
 import functools
 import inspect
+import re
 import sys
 import typing
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from dataclasses import replace
 from inspect import Parameter
 from itertools import chain, repeat
 from operator import itemgetter
@@ -20,6 +22,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias, TypeVar
 
 from micropie.errors import BadRequest, HTTPError, SetupError
 from micropie.execution.placement import layers
+from micropie.http.binding_errors import BindingError, BindingErrors, ParameterError
 from micropie.http.forms import UploadFile
 from micropie.routing.converters import ANYTHING, Collect, Converter, converter_for, is_structure, structure_converter
 
@@ -92,6 +95,7 @@ class Plan:
                 target = self._positional if parameter.kind in _POSITIONAL else self._keywords
                 target.append(_bound_parameter(parameter.name, annotation, parameter.default))
         self.most_segments = sys.maxsize if self._rest is not None else len(self._positional)
+        self._takes_errors = any(one.source is _no_errors for one in self._positional + self._keywords)
         self._names = {parameter.name for parameter in self._positional + self._keywords}
         self._takes_keywords = bool(self._keywords) or self._other_names is not None
         all_text = not self._takes_keywords and all(
@@ -163,25 +167,70 @@ class Plan:
         Raises 400 for a parameter that is missing or does not convert.
         """
         given = len(segments)
-        if not given:
-            if not values and self._pick is not None:
-                picked = _plain_values(self._pick, request)
-                if picked is not None:
-                    return picked
-            arguments = _by_name(self._positional, request, values)
-        else:
-            arguments = [_from_segment(*pair) for pair in zip(self._positional, segments, strict=False)]
-            rest = self._rest
-            if given > len(self._positional) and rest is not None:  # without *args the router has answered 404
-                arguments += [_from_segment(rest, segment) for segment in segments[len(self._positional) :]]
+        try:
+            if not given:
+                if not values and self._pick is not None:
+                    picked = _plain_values(self._pick, request)
+                    if picked is not None:
+                        return picked
+                arguments = _by_name(self._positional, request, values)
             else:
-                arguments += _by_name(self._positional[given:], request, values)
+                arguments = [_from_segment(*pair) for pair in zip(self._positional, segments, strict=False)]
+                rest = self._rest
+                if given > len(self._positional) and rest is not None:  # without *args the router has answered 404
+                    arguments += [_from_segment(rest, segment) for segment in segments[len(self._positional) :]]
+                else:
+                    arguments += _by_name(self._positional[given:], request, values)
+            if self._takes_keywords:
+                found = _by_name(self._keywords, request, values)
+                keywords = {parameter.name: value for parameter, value in zip(self._keywords, found, strict=True)}
+                if self._other_names is not None:
+                    keywords.update(self._others(self._other_names, request, values))
+                arguments.append(keywords)
+        except BindingError:
+            pass  # outside of ``except``, so that what is raised there has no false context
+        else:
+            return arguments
+        return self._bind_with_errors(request, segments, values)
+
+    def _bind_with_errors(
+        self, request: Request, segments: Sequence[str], values: Mapping[str, object]
+    ) -> Sequence[Any]:
+        """Bind once more, each parameter by itself. Raises ``BindingError`` with all that does not fit.
+
+        If the handler has a parameter for the errors, nothing is raised: what does not fit has its default, or None.
+        """
+        errors: list[ParameterError] = []
+        found = BindingErrors()
+
+        def one(parameter: BoundParameter, segment: str | None = None) -> object:
+            if parameter.source is _no_errors:
+                return found
+            try:
+                if segment is not None:
+                    return _from_segment(parameter, segment)
+                return _by_name([parameter], request, values)[0]
+            except BindingError as error:
+                source = "path" if segment is not None else _source_of(parameter.name, request, values)
+                errors.extend(one if one.source else replace(one, source=source) for one in error.errors)
+            return None if parameter.default is _REQUIRED else parameter.default
+
+        given = len(segments)
+        arguments = [one(*pair) for pair in zip(self._positional, segments, strict=False)]
+        arguments += [one(parameter) for parameter in self._positional[given:]]
+        if self._rest is not None:
+            arguments += [one(self._rest, segment) for segment in segments[len(self._positional) :]]
         if self._takes_keywords:
-            found = _by_name(self._keywords, request, values)
-            keywords = {parameter.name: value for parameter, value in zip(self._keywords, found, strict=True)}
+            keywords = {parameter.name: one(parameter) for parameter in self._keywords}
             if self._other_names is not None:
-                keywords.update(self._others(self._other_names, request, values))
+                try:
+                    keywords.update(self._others(self._other_names, request, values))
+                except BindingError as error:
+                    errors.extend(error.errors)
             arguments.append(keywords)
+        if not self._takes_errors:
+            raise BindingError(errors)
+        found.extend(errors)
         return arguments
 
     def _others(self, converter: Converter, request: Request, values: Mapping[str, object]) -> dict[str, object]:
@@ -230,8 +279,15 @@ def _hints(function: Callable[..., object], names: Collection[str]) -> dict[str,
         raise SetupError(f"an annotation of {where} can't be read: {error}; import it at run time as well") from None
 
 
+def _no_errors(parameter: BoundParameter, request: Request) -> object:
+    """Return the value of a parameter that is annotated with ``BindingErrors``, when all values fit."""
+    return BindingErrors()
+
+
 def _bound_parameter(name: str, annotation: object, default: object) -> BoundParameter:
     kind, many, optional = _unwrapped_annotation(annotation)
+    if kind is BindingErrors:
+        return _by_converter(name, ANYTHING, default, _no_errors)
     if kind is UploadFile:
         converter = ANYTHING._replace(expected="a file", optional=optional, many=list if many else None)
         return _by_converter(name, converter, default, _file)
@@ -332,13 +388,21 @@ def _converted(parameter: BoundParameter, convert: Callable[[_Value], object], v
     try:
         return convert(value)
     except ValueError:
-        raise BadRequest(f"Parameter {parameter.name!r} must be {parameter.converter.expected}.") from None
+        pass
+    raise _misfit(parameter, "", value)
+
+
+def _misfit(parameter: BoundParameter, source: str, value: object) -> BindingError:
+    """Return the error of a value that is not what a parameter expects."""
+    expected = parameter.converter.expected
+    sentence = f"Parameter {parameter.name!r} must be {expected}."
+    return BindingError([ParameterError(parameter.name, source, value, expected, sentence=sentence)])
 
 
 def _upload(parameter: BoundParameter, request: Request) -> object:
     """Return the uploaded file, or a list of all; raise 400 if the parameter is annotated as something else."""
     if parameter.converter.expected != ANYTHING.expected and parameter.source is None:
-        raise BadRequest(f"Parameter {parameter.name!r} must be {parameter.converter.expected}.")
+        raise _misfit(parameter, "file", None)
     uploads = request.uploads[parameter.name]
     return uploads[0] if parameter.many is None else parameter.many([*uploads])
 
@@ -361,11 +425,27 @@ def _missing(parameter: BoundParameter, request: Request) -> HTTPError:
     """Return the error for a required parameter without a value: 415 if there is a body whose type is not read."""
     missing = f"Parameter {parameter.name!r} is missing"
     if parameter.source is None and request._document is not None and type(request._document) is not dict:
-        return BadRequest(f"{missing}: the JSON body is not an object.")
+        return _absent(parameter, f"{missing}: the JSON body is not an object.")
     problem = request._unread_body()
     if problem is not None:
         return HTTPError(problem[0], f"{missing}: {problem[1]}")
-    return BadRequest(f"{missing}; expected {parameter.converter.expected}.")
+    return _absent(parameter, f"{missing}; expected {parameter.converter.expected}.")
+
+
+def _source_of(name: str, request: Request, values: Mapping[str, object]) -> str:
+    """Return where the value of a parameter is; "" if there is none."""
+    places = {
+        "path": values,
+        "query": request.query_params,
+        "form": request._form_fields or _NOTHING,
+        "json": request._document if type(request._document) is dict else _NOTHING,
+        "file": request.uploads,
+    }
+    return next((place for place, found in places.items() if name in found), "")
+
+
+def _absent(parameter: BoundParameter, sentence: str) -> BindingError:
+    return BindingError([ParameterError(parameter.name, "", None, parameter.converter.expected, sentence=sentence)])
 
 
 def _body_source(structure: type, many: bool, name: str) -> _Source:
@@ -386,21 +466,39 @@ def _body_source(structure: type, many: bool, name: str) -> _Source:
             for element in document:
                 made.append(converter.from_json(element))  # noqa: PERF401 - its length is for the error
         except ValueError as error:
-            where = f" in element {len(made) + 1}" if isinstance(document, list) and many else ""
-            raise BadRequest(f"Parameter {parameter.name!r} does not fit{where}: {_problem(error)}.") from None
-        return made
+            is_element = isinstance(document, list) and many
+            where, before = (f" in element {len(made) + 1}", (len(made),)) if is_element else ("", ())
+            source = "form" if is_form else "json"
+            begin = f"Parameter {parameter.name!r} does not fit{where}: "
+            errors = [
+                ParameterError(parameter.name, source, given, problem, (*before, *path), f"{begin}{problem}.")
+                for problem, path, given in _problems(error)
+            ]
+        else:
+            return made
+        raise BindingError(errors)
 
     return from_body
 
 
-def _problem(error: ValueError) -> str:
-    """Return what is wrong with a body in one line, without the client's own values."""
+_PLACE = re.compile(r" - at `\$(.*)`$")
+_STEP = re.compile(r"\.([^.\[]+)|\[(\d+|\.\.\.)\]")
+
+
+def _problems(error: ValueError) -> Iterator[tuple[str, tuple[str | int, ...], object]]:
+    """Yield what is wrong with a body, in one line each: without the client's values, the place, and the value.
+
+    msgspec stops at the first one. pydantic has collected all, but half a million in one body take 10 s to describe.
+    """
     if not hasattr(error, "error_count"):
-        return str(error)
-    # pydantic: its text spans lines and repeats the input. It has collected every error, and half a million in one
-    # body take 10 s to describe.
+        text = str(error)
+        place = _PLACE.search(text)
+        steps = _STEP.findall(place[1]) if place is not None else ()
+        yield text, tuple(name or (int(index) if index.isdigit() else index) for name, index in steps), None
+        return
     count = error.error_count()
     if count > MOST_ERRORS:
-        return f"{count} values are wrong"
-    first = error.errors(include_url=False, include_context=False, include_input=False)[0]  # type: ignore[attr-defined]
-    return ": ".join(filter(None, [".".join(map(str, first["loc"])), first["msg"]]))
+        yield f"{count} values are wrong", (), None
+        return
+    for one in error.errors(include_url=False, include_context=False):  # type: ignore[attr-defined]
+        yield ": ".join(filter(None, [".".join(map(str, one["loc"])), one["msg"]])), one["loc"], one["input"]

@@ -69,6 +69,9 @@ class Settings:
     below a decorator such as ``@route()``, ``@get`` or ``@websocket``."""
     run_in: str = THREAD
     """Where ``def`` handlers run without ``@run_in``: "thread" (default), "loop" if none ever blocks, or "process"."""
+    errors: str = "auto"
+    """How errors are answered that no handler of yours is for: "auto" (default) as a page for browsers, as a problem
+    document (RFC 9457) for clients that ask for JSON or sent it, as a sentence for others; "json" or "text" for all."""
     text: str = "html"
     """The type of text, bytes and streams that state none: "html" (default) or "plain", which no browser runs."""
     secret_key: str | bytes | Sequence[str | bytes] | None = None
@@ -186,6 +189,7 @@ class SettingsKeywords(TypedDict, total=False):
     methods: Sequence[str]
     expose: str
     run_in: str
+    errors: str
     text: str
     secret_key: str | bytes | Sequence[str | bytes] | None
     on_error: Callable[[BaseException], object] | None
@@ -251,6 +255,7 @@ _RULES: tuple[tuple[Sequence[str], Callable[[object], bool], str], ...] = (
     (("session_save_on_error",), lambda value: isinstance(value, bool), "True or False"),
     (("session_cookie_secure",), lambda value: value is None or isinstance(value, bool), "True, False or None"),
     (("text",), lambda value: value in ("html", "plain"), '"html" or "plain"'),
+    (("errors",), lambda value: value in ("auto", "json", "text"), '"auto", "json" or "text"'),
     (("expose",), lambda value: value in ("public", "explicit"), '"public" or "explicit"'),
     (
         ("methods",),

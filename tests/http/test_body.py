@@ -16,6 +16,7 @@ from micropie import App, ClientDisconnect, HTTPError, HttpMiddleware, inline
 from micropie.http.body import Body
 from tests.asgi.calls import DISCONNECT, Call, every_loop, get, http_scope, piece, run
 from tests.conftest import MakeClient
+from tests.support.errors import said
 from tests.support.pairs import sampled
 from tests.wsgi.calls import begin
 from tests.wsgi.calls import get as wsgi_get
@@ -400,7 +401,7 @@ def test_a_body_up_to_the_limit_is_fine(make_client: MakeClient, kind: str, path
 def test_R18_a_body_announced_past_the_limit_is_a_413(make_client: MakeClient, kind: str, path: str) -> None:
     headers, content = bodies_of(LIMIT + 1)[kind]
     answer = make_client(Reading(max_body_size=LIMIT)).post(path, content=content, headers=headers)
-    assert (answer.status_code, answer.text) == (413, "The body may have 1000 bytes at most.")
+    assert (answer.status_code, said(answer)) == (413, "The body may have 1000 bytes at most.")
 
 
 @pytest.mark.parametrize("kind", bodies_of(500))
@@ -682,7 +683,7 @@ def test_R20_silence_in_the_middle_of_a_body_is_a_408(
     pairs = [(name.lower().encode(), value.encode()) for name, value in headers.items()]
     app = Reading(body_timeout=0.03)
     call = run(backend, lambda: get(app, path, "POST", piece(b"--b\r\n", more=True), headers=pairs))
-    assert (call.status, call.body) == (408, b"The body stopped arriving.")
+    assert (call.status, b"The body stopped arriving." in call.body) == (408, True)
     assert not caplog.records
 
 

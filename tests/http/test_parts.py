@@ -30,6 +30,7 @@ from micropie.http.forms.receiving import receive_multipart
 from micropie.http.forms.uploads import NewFile
 from tests.asgi.calls import DISCONNECT, Call, every_loop, get, http_scope, piece, run
 from tests.conftest import MakeClient
+from tests.support.errors import said
 from tests.support.multipart_forms import HEADERS, PAIRS, form, in_pieces, section
 from tests.support.pairs import paired
 from tests.wsgi.calls import get as wsgi_get
@@ -708,7 +709,7 @@ def test_parameters_come_from_path_and_query_alone(make_client: MakeClient, cont
     answer = client.post("/both/path?number=7&other=x", content=body, headers={"Content-Type": content_type})
     assert answer.json() == ["path", 7, "-", {"other": "x"}, body.decode(), None]
     answer = client.post("/both", content=body, headers={"Content-Type": content_type})
-    assert (answer.status_code, answer.text) == (400, "Parameter 'name' is missing; expected text.")
+    assert (answer.status_code, said(answer)) == (400, "Parameter 'name' is missing; expected text.")
 
 
 def test_json_of_a_body_that_was_not_received_is_a_mistake(

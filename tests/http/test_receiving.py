@@ -41,6 +41,7 @@ from micropie.middleware.base import FlowMiddleware
 from micropie.routing.settings import Settings
 from tests.asgi.calls import DISCONNECT, Call, Message, every_loop, get, http_scope, piece, run
 from tests.conftest import MakeClient
+from tests.support.errors import said
 from tests.support.multipart_forms import HEADERS, PAIRS, form, in_pieces, section
 from tests.wsgi.calls import get as wsgi_get
 
@@ -838,7 +839,7 @@ def test_malformed_json_is_400_where_it_is_used(make_client: MakeClient, path: s
     client = make_client(Data())
     for _ in range(2):
         answer = client.post(path, content=content[:-1], headers=headers)
-        assert (answer.status_code, answer.text) == (400, f"The JSON is not valid at character {size}.")
+        assert (answer.status_code, said(answer)) == (400, f"The JSON is not valid at character {size}.")
 
 
 def test_an_error_is_raised_again_when_the_json_is_asked_for_again(make_client: MakeClient) -> None:
@@ -869,7 +870,7 @@ def test_an_empty_body_is_no_json(make_client: MakeClient) -> None:
         ("GET", {"headers": JSON_TYPE}, 415, "This resource wants a JSON body: Content-Type: application/json."),
     ):
         answer = client.request(method, "/", **options)
-        assert (answer.status_code, answer.text) == (status, text)
+        assert (answer.status_code, said(answer)) == (status, text)
 
 
 def test_a_hook_that_asks_for_json_is_told_how_to_read_it(

@@ -173,8 +173,10 @@ def test_answers(document: dict[str, Any]) -> None:
 
 
 def test_plain_errors_are_described_unless_the_author_answers_them(document: dict[str, Any]) -> None:
-    plain = {"text/plain": {"schema": {"type": "string"}}}
-    assert content(document, "/refused", status="400") == content(document, "/refused", status="default") == plain
+    plain = {"text/plain", "text/html", "application/problem+json"}
+    assert {*content(document, "/refused", status="400")} == {*content(document, "/refused", status="default")} == plain
+    for errors, kinds in (("json", ["application/problem+json"]), ("text", ["text/plain"])):
+        assert [*content(Kitchen(errors=errors).openapi(), "/refused", status="400")] == kinds
     app = Kitchen()
     app.error(404)(lambda: "gone")
     assert content(app.openapi(), "/refused", status="400") is None

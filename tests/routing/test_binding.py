@@ -27,6 +27,7 @@ from micropie import App, SetupError, UploadFile, get, post, reads_body, route
 from micropie.routing.converters import structure_converter
 from micropie.testing import TestClient
 from tests.conftest import MakeClient
+from tests.support.errors import said
 
 if TYPE_CHECKING:
     from collections.abc import Mapping as OnlyForTheChecker
@@ -386,7 +387,7 @@ def test_a_file_comes_from_an_upload_only(make_client: MakeClient, sent: dict[st
 
     client = make_client(app_of(handler))
     response = client.post("/page", **sent)
-    assert (response.status_code, response.text) == (400, "Parameter 'avatar' is missing; expected a file.")
+    assert (response.status_code, said(response)) == (400, "Parameter 'avatar' is missing; expected a file.")
     assert client.post("/page/text").status_code == 404
 
 
@@ -888,19 +889,19 @@ def test_a_missing_parameter_says_what_is_wrong_with_the_body(
         ("GET", {"headers": JSON_TYPE}, 400, f"{missing}; expected {expected}."),
     ):
         response = client.request(method, path, **options)
-        assert response.status_code == status, (method, options, response.text)
-        assert sentence is None or response.text == sentence, (method, options)
+        assert response.status_code == status, (method, options, said(response))
+        assert sentence is None or said(response) == sentence, (method, options)
 
 
 def test_json_that_is_no_object_has_no_parameter(make_client: MakeClient) -> None:
     client = make_client(Taking())
     for document in ([], [{"name": "x"}], "name", 5, False):
         response = client.post("/name", json=document)
-        assert (response.status_code, response.text) == (
+        assert (response.status_code, said(response)) == (
             400,
             "Parameter 'name' is missing: the JSON body is not an object.",
         )
-    assert client.post("/name", content=b"null", headers=JSON_TYPE).text.endswith("is not an object.")
+    assert said(client.post("/name", content=b"null", headers=JSON_TYPE)).endswith("is not an object.")
 
 
 def test_a_parameter_with_a_default_needs_no_body(make_client: MakeClient) -> None:
@@ -937,7 +938,7 @@ def test_several_dicts_are_fields_of_one_document(make_client: MakeClient) -> No
     client = make_client(app_of(handler))
     assert answer(client.post("/page", json={"a": {"x": 1}, "b": {"y": "z"}})) == [{"x": 1}, {"y": "z"}]
     response = client.post("/page", json={"a": {"x": 1}})
-    assert (response.status_code, response.text) == (400, "Parameter 'b' is missing; expected a JSON object.")
+    assert (response.status_code, said(response)) == (400, "Parameter 'b' is missing; expected a JSON object.")
 
 
 @dataclass
@@ -1005,7 +1006,7 @@ def test_R28_the_sets_in_a_structure_are_bounded(make_client: MakeClient, kind: 
     client = make_client(app_of(handler))
     colliding = [number * (2**61 - 1) for number in range(1001)]
     response = client.post("/page", json={"account": {"ids": colliding}})
-    assert (response.status_code, response.text) == (
+    assert (response.status_code, said(response)) == (
         400,
         "Parameter 'order' does not fit: Expected at most 1000 values in an array or object.",
     )
@@ -1086,9 +1087,9 @@ def test_a_wrong_element_of_a_list_is_counted(make_client: MakeClient, kind: Any
     handler.__annotations__ = {"items": kind}
     client = make_client(app_of(handler))
     response = client.post("/page", json=[{"name": "x"}, {"name": "y"}, {"name": 5}])
-    assert (response.status_code, "does not fit in element 3: " in response.text) == (400, True)
+    assert (response.status_code, "does not fit in element 3: " in said(response)) == (400, True)
     response = client.post("/page", json={"name": "x"})
-    assert (response.status_code, response.text) == (400, "Parameter 'items' does not fit: Expected `array`.")
+    assert (response.status_code, said(response)) == (400, "Parameter 'items' does not fit: Expected `array`.")
     assert client.post("/page", json=[{"name": "x"}] * 2).text == "2"
 
 
@@ -1098,4 +1099,4 @@ def test_R28_many_errors_in_one_body_are_only_counted(make_client: MakeClient, c
 
     response = make_client(app_of(handler)).post("/page", json={"name": "x", "tags": [1] * count})
     assert response.status_code == 400
-    assert response.text.startswith(f"Parameter 'item' does not fit: {problem}")
+    assert said(response).startswith(f"Parameter 'item' does not fit: {problem}")

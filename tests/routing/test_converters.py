@@ -15,6 +15,7 @@ import pytest
 from micropie import App, SetupError, route
 from micropie.routing.converters import converter_for
 from tests.conftest import MakeClient
+from tests.support.errors import said
 
 T = TypeVar("T")
 
@@ -413,7 +414,7 @@ def test_what_does_not_fit_is_400_and_says_what_was_expected(client: Any, name: 
         client.get(f"/{name}/%3Cb%3E"),
         client.get(f"/explicit/{name}/%3Cb%3E"),
     ]
-    assert {(response.status_code, response.text) for response in responses} == {
+    assert {(response.status_code, said(response)) for response in responses} == {
         (400, f"Parameter 'x' must be {expected}.")
     }
 
@@ -456,11 +457,11 @@ def test_a_set_that_is_too_large_is_400_and_says_how_large_it_may_be(make_client
     wrong = "Parameter 'x' must be a list of at most 1000 values, each a whole number."
     texts = [str(number) for number in range(1001)]
     answers = [client.post("/numbers", json={"x": COLLIDING}), client.post("/numbers", data={"x": texts})]
-    assert [(answer.status_code, answer.text) for answer in answers] == [(400, wrong)] * 2
+    assert [(answer.status_code, said(answer)) for answer in answers] == [(400, wrong)] * 2
     assert len(client.post("/numbers", data={"x": texts[1:]}).text) > 1000
     answer = client.post("/names", json={"x": dict.fromkeys(texts, 0)})
     wrong = "Parameter 'x' must be a JSON object with at most 1000 members, each name a whole number."
-    assert (answer.status_code, answer.text) == (400, wrong)
+    assert (answer.status_code, said(answer)) == (400, wrong)
 
 
 def test_R28_a_number_is_refused_before_it_is_made(make_client: MakeClient) -> None:
@@ -472,7 +473,7 @@ def test_R28_a_number_is_refused_before_it_is_made(make_client: MakeClient) -> N
     app.page = route()(handler)
     client = make_client(app)
     answers = [client.get("/page?x=1e300000000"), client.post("/page", json={"x": "1e300000000"})]
-    assert [(answer.status_code, answer.text) for answer in answers] == [
+    assert [(answer.status_code, said(answer)) for answer in answers] == [
         (400, "Parameter 'x' must be a decimal number.")
     ] * 2
     assert client.get("/page?x=1e2").text == "100"
@@ -484,7 +485,7 @@ def test_a_dict_comes_from_json_only(make_client: MakeClient) -> None:
     client = make_client(app)
     assert client.post("/page", json={"x": {"a": 1}}).text == "{'a': 1}"
     responses = [client.get("/page?x=a"), client.post("/page", data={"x": "a"}), client.post("/page", json={"x": []})]
-    assert {response.text for response in responses} == {"Parameter 'x' must be a JSON object."}
+    assert {said(response) for response in responses} == {"Parameter 'x' must be a JSON object."}
 
 
 def test_an_empty_text_is_an_element_of_an_optional_list(make_client: MakeClient) -> None:

@@ -1,0 +1,122 @@
+"""The default answers to errors: a sentence, a page for browsers, or a problem document for API clients (RFC 9457)."""
+
+from __future__ import annotations
+
+from html import escape
+from typing import TYPE_CHECKING
+
+from micropie.errors import PHRASES, HTTPError
+from micropie.http.binding_errors import BindingError
+from micropie.http.media_types import is_json
+from micropie.http.negotiation import choose_type
+from micropie.http.response import HTML, Response, add_vary, error_response
+
+if TYPE_CHECKING:
+    from micropie.http.request import Request
+
+PROBLEM = "application/problem+json"
+
+# What OpenAPI says of the document.
+PROBLEM_SCHEMA: dict[str, object] = {
+    "type": "object",
+    "required": ["type", "title", "status", "detail"],
+    "properties": {
+        "type": {"type": "string"},
+        "title": {"type": "string"},
+        "status": {"type": "integer"},
+        "detail": {"type": "string"},
+        "errors": {
+            "type": "array",
+            "items": {
+                "type": "object",
+                "required": ["parameter", "source", "expected", "path", "detail"],
+                "properties": {
+                    "parameter": {"type": "string"},
+                    "source": {"type": "string"},
+                    "expected": {"type": "string"},
+                    "path": {"type": "array", "items": {"type": ["string", "integer"]}},
+                    "detail": {"type": "string"},
+                },
+            },
+        },
+    },
+}
+
+_PAGE = """<!doctype html>
+<html lang="en">
+<meta charset="utf-8">
+<meta name="viewport" content="width=device-width">
+<title>{title}</title>
+<style>
+body {{ font: 1.1rem/1.5 system-ui, sans-serif; max-width: 40rem; margin: 15vh auto; padding: 0 1rem }}
+@media (prefers-color-scheme: dark) {{ body {{ background: #111; color: #ddd }} }}
+</style>
+<h1>{title}</h1>
+<p>{message}</p>
+</html>
+"""
+
+
+def error_answer(request: Request, error: HTTPError) -> Response:
+    """Return the answer to an error that no handler of the author's is for, in the form that the client can use.
+
+    ``App(errors="json")`` makes it a problem document always, ``"text"`` a sentence. Otherwise a client that asks for
+    JSON, or sent it, gets the document, a browser a page, and any other client the sentence.
+    """
+    if not isinstance(error.message, str):  # a dict or a list is the author's own document
+        return error_response(error.status, error.message, error.headers)
+    kind = request.config.settings.errors
+    if kind == "auto":
+        kind = _wanted(request)
+    response = _ANSWERS[kind](error)
+    if kind != "text" and request.config.settings.errors == "auto":
+        add_vary(response.headers, "Accept")
+    return response
+
+
+def _wanted(request: Request) -> str:
+    try:
+        headers = request.headers
+    except HTTPError:  # too many of them
+        return "text"
+    accept = headers.get("accept", "*/*")
+    if accept == "*/*":
+        sent = headers.get("content-type", "").partition(";")[0].strip().lower()
+        return "json" if is_json(sent) else "text"
+    best = choose_type(accept, ("text", "html", "problem", "json"))
+    return {"html": "html", "problem": "json", "json": "json"}.get(best or "", "text")
+
+
+def _as_text(error: HTTPError) -> Response:
+    return error_response(error.status, error.message, error.headers)
+
+
+def _as_page(error: HTTPError) -> Response:
+    title = f"{error.status} {PHRASES.get(error.status, 'Error')}"
+    message = "" if error.message == title else error.message
+    page = _PAGE.format(title=escape(title), message=escape(message))
+    return Response(page, error.status, error.headers, HTML)
+
+
+def _as_problem(error: HTTPError) -> Response:
+    document: dict[str, object] = {
+        "type": "about:blank",
+        "title": PHRASES.get(error.status, "Error"),
+        "status": error.status,
+        "detail": error.message,
+    }
+    if isinstance(error, BindingError):
+        document["errors"] = [
+            {
+                "parameter": one.parameter,
+                "source": one.source,
+                "expected": one.expected,
+                "path": list(one.path),
+                "detail": str(one),
+            }
+            for one in error.errors
+        ]
+    return Response(document, error.status, error.headers, PROBLEM)
+
+
+_ANSWERS = {"text": _as_text, "html": _as_page, "json": _as_problem}

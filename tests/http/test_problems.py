@@ -1,0 +1,189 @@
+"""The default answers to errors: sentences, pages, problem documents; and all that did not fit a handler."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import pydantic
+import pytest
+
+from micropie import App, BindingError, BindingErrors, HTTPError, UploadFile, post, template
+from micropie.http.binding_errors import ParameterError
+from tests.conftest import MakeClient
+
+BROWSER = "text/html,application/xhtml+xml,application/xml;q=0.9,*/*;q=0.8"
+PROBLEM = "application/problem+json"
+
+
+@dataclass
+class Line:
+    name: str
+    price: int
+
+
+class Order(pydantic.BaseModel):
+    lines: list[int]
+    note: str
+
+
+class Shop(App):
+    def pie(self, number: int, size: int = 1) -> str:
+        raise HTTPError(404, f"There is no <pie> {number}.", {"X-Pie": "apple"})
+
+    def own(self) -> Any:
+        raise HTTPError(404, {"pie": 5})
+
+    def crash(self) -> str:
+        raise ValueError("secret")
+
+    def several(self, a: int, b: float, *rest: int, c: bool, **others: int) -> str:
+        return f"{a} {b} {rest} {c} {others}"
+
+    @post
+    def line(self, line: Line, n: int) -> str:
+        return line.name
+
+    @post
+    def order(self, order: Order) -> str:
+        return order.note
+
+    @post
+    def photo(self, photo: UploadFile, n: int) -> str:
+        return photo.filename
+
+    def form(self, errors: BindingErrors, age: int = 18, *, name: str, more: BindingErrors) -> Any:
+        return template("{% for e in errors %}{{ e.given }}|{{ e }}\n{% endfor %}", errors=errors) + str(
+            [age, name, bool(errors), "age" in errors, errors["age"] is None, errors is more, len(errors)]
+        )
+
+
+@pytest.mark.parametrize(
+    ("accept", "kind"),
+    [
+        (None, "text/plain"),
+        ("*/*", "text/plain"),
+        ("text/plain", "text/plain"),
+        ("image/png", "text/plain"),
+        (BROWSER, "text/html"),
+        ("application/json", PROBLEM),
+        ("application/problem+json", PROBLEM),
+        ("application/json, text/html;q=0.5", PROBLEM),
+    ],
+)
+def test_a_client_gets_what_it_asks_for(make_client: MakeClient, accept: str | None, kind: str) -> None:
+    client = make_client(Shop())
+    headers = {} if accept is None else {"Accept": accept}
+    if accept is None:
+        client.headers.pop("accept")
+    answer = client.get("/pie/5", headers=headers)
+    assert (answer.status_code, answer.headers["Content-Type"].partition(";")[0]) == (404, kind)
+    assert answer.headers["X-Pie"] == "apple"
+    assert answer.headers.get("Vary") == ("Accept" if kind != "text/plain" else None)
+    if kind == PROBLEM:
+        problem = {"type": "about:blank", "title": "Not Found", "status": 404, "detail": "There is no <pie> 5."}
+        assert answer.json() == problem
+    elif kind == "text/html":
+        assert "<h1>404 Not Found</h1>\n<p>There is no &lt;pie&gt; 5.</p>" in answer.text
+    else:
+        assert answer.text == "There is no <pie> 5."
+
+
+@pytest.mark.parametrize(("path", "status"), [("/nowhere", 404), ("/pie/x", 400), ("/line", 405), ("/crash", 500)])
+def test_every_error_is_a_problem(make_client: MakeClient, path: str, status: int) -> None:
+    answer = make_client(Shop()).get(path, headers={"Accept": "application/json"})
+    assert (answer.status_code, answer.headers["Content-Type"]) == (status, PROBLEM)
+    assert answer.json()["status"] == status
+    assert "secret" not in answer.text
+
+
+def test_a_client_that_sent_json_gets_a_problem(make_client: MakeClient) -> None:
+    client = make_client(Shop())
+    assert client.post("/line", json={"n": 1}).headers["Content-Type"] == PROBLEM
+    assert client.post("/line", data={"n": 1}).headers["Content-Type"].startswith("text/plain")
+    assert client.post("/line", json={"n": 1}, headers={"Accept": "text/plain"}).text.startswith("Parameter")
+
+
+@pytest.mark.parametrize(("setting", "kind"), [("json", PROBLEM), ("text", "text/plain; charset=utf-8")])
+def test_one_form_for_all(make_client: MakeClient, setting: str, kind: str) -> None:
+    client = make_client(Shop(errors=setting))
+    for accept in (BROWSER, "application/json", "*/*"):
+        answer = client.get("/nowhere", headers={"Accept": accept})
+        assert (answer.headers["Content-Type"], "Vary" in answer.headers) == (kind, False)
+
+
+def test_a_document_of_the_authors_is_sent_as_it_is(make_client: MakeClient) -> None:
+    answer = make_client(Shop()).get("/own", headers={"Accept": BROWSER})
+    assert (answer.json(), answer.headers["Content-Type"]) == ({"pie": 5}, "application/json")
+
+
+def test_too_many_headers_are_told_in_a_sentence(make_client: MakeClient) -> None:
+    headers = [(f"X-{number}", "a") for number in range(1100)]
+    answer = make_client(Shop(), validate=False).get("/nowhere", headers=headers)
+    assert answer.headers["Content-Type"].startswith("text/plain")
+
+
+# -- all that does not fit ---------------------------------------------------------------------------------------------
+
+
+def errors_of(client: Any, method: str, path: str, **options: Any) -> list[tuple[Any, ...]]:
+    answer = client.request(method, path, headers={"Accept": "application/json"}, **options)
+    assert answer.status_code == 400, answer.text
+    return [(one["parameter"], one["source"], one["path"]) for one in answer.json()["errors"]]
+
+
+def test_every_parameter_that_does_not_fit_is_named(make_client: MakeClient) -> None:
+    client = make_client(Shop())
+    assert errors_of(client, "GET", "/several/x/y/z?c=maybe&d=w&e=1") == [
+        ("a", "path", []),
+        ("b", "path", []),
+        ("rest", "path", []),
+        ("c", "query", []),
+        ("d", "", []),
+    ]
+    assert errors_of(client, "GET", "/several?a=x") == [("a", "query", []), ("b", "", []), ("c", "", [])]
+    assert errors_of(client, "POST", "/several", data={"a": "x", "b": "1", "c": "1"}) == [("a", "form", [])]
+    assert errors_of(client, "POST", "/several", json={"a": "x", "b": 1, "c": True}) == [("a", "json", [])]
+    assert errors_of(client, "POST", "/several/1/2", files={"c": b"x"}) == [("c", "file", [])]
+    assert errors_of(client, "POST", "/photo", data={"n": "x"}) == [("photo", "", []), ("n", "form", [])]
+    sentence = client.get("/several?a=x&b=1").text
+    assert sentence == "Parameter 'a' must be a whole number. Parameter 'c' is missing; expected true or false."
+
+
+def test_a_place_in_a_document_is_named(make_client: MakeClient) -> None:
+    client = make_client(Shop())
+    assert errors_of(client, "POST", "/line?n=1", json={"name": "a", "price": "x"}) == [("line", "json", ["price"])]
+    found = errors_of(client, "POST", "/order", json={"lines": [1, "x", "y"]})
+    assert found == [("order", "json", ["lines", 1]), ("order", "json", ["lines", 2]), ("order", "json", ["note"])]
+    assert errors_of(client, "POST", "/line?n=1", data={"name": "a", "price": "x"}) == [("line", "form", ["price"])]
+
+
+def test_what_was_given_is_at_hand() -> None:
+    errors = BindingErrors([ParameterError("age", "form", "x", "a whole number", sentence="Wrong.")])
+    errors.extend([ParameterError("age", "form", "y", "a number")])
+    assert (errors.given, str(errors["age"]), len(errors)) == ({"age": "y"}, "Wrong.", 2)
+    assert str(BindingError([*errors])) == "Wrong. "
+
+
+def test_a_handler_may_take_the_errors(make_client: MakeClient) -> None:
+    client = make_client(Shop())
+    assert client.get("/form?age=%3Cb%3E").text == (
+        "&lt;b&gt;|Parameter &#39;age&#39; must be a whole number.\n"
+        "None|Parameter &#39;name&#39; is missing; expected text.\n[18, None, True, True, False, True, 2]"
+    )
+    assert client.get("/form?age=5&name=Ann").text == "[5, 'Ann', False, False, True, False, 0]"
+    assert client.get("/form/x").status_code == 404
+
+
+def test_an_error_handler_gets_them(make_client: MakeClient) -> None:
+    app = Shop()
+    seen: list[BindingError] = []
+
+    @app.error(BindingError)
+    def wrong(error: BindingError) -> str:
+        seen.append(error)
+        return "handled"
+
+    answer = make_client(app).get("/several?a=x", headers={"Accept": "application/json"})
+    assert (answer.status_code, answer.text) == (400, "handled")
+    assert (seen[0].errors[0].given, seen[0].errors[0].expected) == ("x", "a whole number")
