@@ -165,6 +165,10 @@ class ASGIRequest(Request):
         # HTTP/2 may bring several (RFC 9113, section 8.2.3).
         return b"; ".join([value for name, value in self.scope["headers"] if name == b"cookie"]).decode("latin-1")
 
+    def _accept_header(self) -> str:
+        values = [value for name, value in self.scope["headers"] if name == b"accept"]
+        return b", ".join(values).decode("latin-1") or "*/*"
+
     def _body_headers(self) -> tuple[bytes, bytes | None]:
         media_type, length = b"", None
         for name, value in self.scope["headers"]:

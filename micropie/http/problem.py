@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
 from html import escape
 from typing import TYPE_CHECKING
 
 from micropie.errors import PHRASES, HTTPError
 from micropie.http.binding_errors import BindingError
-from micropie.http.media_types import is_json
 from micropie.http.negotiation import choose_type
-from micropie.http.response import HTML, Response, add_vary, error_response
+from micropie.http.response import HTML, Response, error_response
+from micropie.http.types import HeadersLike
 
 if TYPE_CHECKING:
     from micropie.http.request import Request
@@ -68,37 +69,44 @@ def error_answer(request: Request, error: HTTPError) -> Response:
     kind = request.config.settings.errors
     if kind == "auto":
         kind = _wanted(request)
-    response = _ANSWERS[kind](error)
-    if kind != "text" and request.config.settings.errors == "auto":
-        add_vary(response.headers, "Accept")
-    return response
+        if kind != "text":
+            return _ANSWERS[kind](error, [*error.headers, ("Vary", "Accept")])
+    return _ANSWERS[kind](error, error.headers)
 
 
 def _wanted(request: Request) -> str:
-    try:
-        headers = request.headers
-    except HTTPError:  # too many of them
+    accept = request._accept_header()
+    if accept != "*/*":
+        return _wanted_of(accept)
+    if request.method == "GET" or request.method == "HEAD":
         return "text"
-    accept = headers.get("accept", "*/*")
-    if accept == "*/*":
-        sent = headers.get("content-type", "").partition(";")[0].strip().lower()
-        return "json" if is_json(sent) else "text"
+    try:
+        return "json" if request.is_json else "text"
+    except HTTPError:  # a malformed Content-Length
+        return "text"
+
+
+@lru_cache(maxsize=128)  # browsers send few different ones, and to read one takes longer than the whole answer
+def _wanted_of(accept: str) -> str:
     best = choose_type(accept, ("text", "html", "problem", "json"))
     return {"html": "html", "problem": "json", "json": "json"}.get(best or "", "text")
 
 
-def _as_text(error: HTTPError) -> Response:
-    return error_response(error.status, error.message, error.headers)
+def _as_text(error: HTTPError, headers: HeadersLike) -> Response:
+    return error_response(error.status, error.message, headers)
 
 
-def _as_page(error: HTTPError) -> Response:
-    title = f"{error.status} {PHRASES.get(error.status, 'Error')}"
-    message = "" if error.message == title else error.message
-    page = _PAGE.format(title=escape(title), message=escape(message))
-    return Response(page, error.status, error.headers, HTML)
+def _as_page(error: HTTPError, headers: HeadersLike) -> Response:
+    return Response(_page(error.status, error.message), error.status, headers, HTML)
 
 
-def _as_problem(error: HTTPError) -> Response:
+@lru_cache(maxsize=128)  # most errors have one of a few sentences
+def _page(status: int, message: str) -> str:
+    title = f"{status} {PHRASES.get(status, 'Error')}"
+    return _PAGE.format(title=escape(title), message="" if message == title else escape(message))
+
+
+def _as_problem(error: HTTPError, headers: HeadersLike) -> Response:
     document: dict[str, object] = {
         "type": "about:blank",
         "title": PHRASES.get(error.status, "Error"),
@@ -116,7 +124,7 @@ def _as_problem(error: HTTPError) -> Response:
             }
             for one in error.errors
         ]
-    return Response(document, error.status, error.headers, PROBLEM)
+    return Response(document, error.status, headers, PROBLEM)
 
 
 _ANSWERS = {"text": _as_text, "html": _as_page, "json": _as_problem}

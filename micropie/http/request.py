@@ -682,6 +682,10 @@ class Request:
         """Return the Cookie header, or "". Parsing all headers would take 2 µs."""
         raise NotImplementedError
 
+    def _accept_header(self) -> str:
+        """Return the Accept header, "*/*" without one; as above."""
+        raise NotImplementedError
+
     def _body_headers(self) -> tuple[bytes | str, bytes | None]:
         """Return Content-Type, or an empty one, and Content-Length, or None, without parsing all headers."""
         raise NotImplementedError

@@ -117,10 +117,12 @@ def test_a_document_of_the_authors_is_sent_as_it_is(make_client: MakeClient) -> 
     assert (answer.json(), answer.headers["Content-Type"]) == ({"pie": 5}, "application/json")
 
 
-def test_too_many_headers_are_told_in_a_sentence(make_client: MakeClient) -> None:
-    headers = [(f"X-{number}", "a") for number in range(1100)]
-    answer = make_client(Shop(), validate=False).get("/nowhere", headers=headers)
-    assert answer.headers["Content-Type"].startswith("text/plain")
+def test_headers_that_can_not_be_read_are_told_in_a_sentence(make_client: MakeClient) -> None:
+    client = make_client(Shop(), validate=False)
+    many = [(f"X-{number}", "a") for number in range(1100)]
+    assert client.get("/nowhere", headers=many).headers["Content-Type"].startswith("text/plain")
+    answer = client.post("/nowhere", headers={"Content-Length": "x", "Content-Type": "application/json"})
+    assert (answer.status_code, answer.headers["Content-Type"]) == (404, "text/plain; charset=utf-8")
 
 
 # -- all that does not fit ---------------------------------------------------------------------------------------------
