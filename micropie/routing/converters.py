@@ -36,6 +36,7 @@ from typing import (
 from uuid import UUID
 
 from micropie.errors import SetupError
+from micropie.routing.constraints import Constraint, checked, constraints_of
 
 T = TypeVar("T")
 
@@ -185,7 +186,8 @@ _TEXT = (_SIMPLE[str], ANYTHING)
 def converter_for(annotation: object, parameter: str) -> Converter:
     """Return the converter for an annotation. Raises ``SetupError`` for one without a conversion."""
     if get_origin(annotation) is Annotated:
-        annotation = get_args(annotation)[0]
+        annotation, *metadata = get_args(annotation)
+        return _constrained(converter_for(annotation, parameter), constraints_of(metadata, parameter))
     if annotation in _SIMPLE:
         return _SIMPLE[annotation]
     if isinstance(annotation, TypeVar):
@@ -207,6 +209,18 @@ def converter_for(annotation: object, parameter: str) -> Converter:
         "bool, UUID, date, datetime, Decimal, an Enum, Literal, Optional, list[...], a dataclass, a TypedDict, "
         "a msgspec.Struct or a pydantic model"
     )
+
+
+def _constrained(converter: Converter, constraints: list[Constraint]) -> Converter:
+    """Return a converter that also checks ``constraints``: those of a list are for the list, not for its values."""
+    if not constraints:
+        return converter
+    expected = ", ".join([converter.expected, *(constraint.words for constraint in constraints)])
+    if converter.many is not None:
+        many, from_json = checked(converter.many, constraints), checked(converter.from_json, constraints)
+        return converter._replace(expected=expected, many=many, from_json=from_json)
+    from_text, from_json = checked(converter.from_text, constraints), checked(converter.from_json, constraints)
+    return converter._replace(expected=expected, from_text=from_text, from_json=from_json)
 
 
 def _json_object(key: Converter, member: Converter) -> Converter:

@@ -1,0 +1,89 @@
+"""Constraints in annotations: msgspec's ``Meta(ge=1)``, pydantic's ``Field(ge=1)``, annotated_types' ``Ge(1)``."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterable, Iterator
+from typing import Any, NamedTuple
+
+from micropie.errors import SetupError
+
+# The most characters of a text that an author's own expression is tried on: it may take exponential time.
+MOST_MATCHED = 1000
+
+
+class Constraint(NamedTuple):
+    """What a value must fulfil, and the words for it."""
+
+    holds: Callable[[Any], bool]
+    words: str
+
+
+def _matches(pattern: str) -> Callable[[Any], bool]:
+    expression = re.compile(pattern)
+    return lambda text: len(text) <= MOST_MATCHED and expression.search(text) is not None
+
+
+# By the attribute that the three libraries have in common.
+_KINDS: dict[str, tuple[Callable[[Any], Callable[[Any], bool]], str]] = {
+    "gt": (lambda bound: lambda value: value > bound, "above {}"),
+    "ge": (lambda bound: lambda value: value >= bound, "at least {}"),
+    "lt": (lambda bound: lambda value: value < bound, "below {}"),
+    "le": (lambda bound: lambda value: value <= bound, "at most {}"),
+    "multiple_of": (lambda bound: lambda value: value % bound == 0, "a multiple of {}"),
+    "min_length": (lambda bound: lambda value: len(value) >= bound, "at least {} long"),
+    "max_length": (lambda bound: lambda value: len(value) <= bound, "at most {} long"),
+    "pattern": (_matches, "matching {}"),
+}
+
+# Attributes that describe and do not restrict.
+_DESCRIBING = frozenset({"title", "description", "examples", "extra_json_schema", "extra"})
+
+_LIBRARIES = frozenset({"annotated_types", "msgspec", "pydantic"})
+
+
+def constraints_of(metadata: Iterable[object], parameter: str) -> list[Constraint]:
+    """Return the constraints among what ``Annotated`` has beside the type.
+
+    Raises ``SetupError`` for one of these libraries' that is not known here. What is of no library is left alone.
+    """
+    return [constraint for item in metadata for constraint in _constraints(item, parameter)]
+
+
+def _constraints(item: Any, parameter: str) -> Iterator[Constraint]:
+    if type(item).__module__.partition(".")[0] not in _LIBRARIES:
+        return
+    several = getattr(item, "metadata", item)  # pydantic's Field; annotated_types.Interval and Len
+    if isinstance(several, Iterable):
+        yield from constraints_of(several, parameter)
+        return
+    func = getattr(item, "func", None)
+    if func is not None:  # annotated_types.Predicate
+        yield Constraint(func, f"such that {getattr(func, '__name__', func)}")
+        return
+    names = [name for name in dir(item) if not name.startswith("_") and not callable(getattr(item, name, None))]
+    for name in names:
+        value = getattr(item, name)
+        if name in _KINDS and value is not None:
+            make, words = _KINDS[name]
+            yield Constraint(make(value), words.format(value))
+        elif name not in _KINDS and name not in _DESCRIBING and value not in (None, False):
+            raise SetupError(f"parameter {parameter!r}: {type(item).__name__}({name}={value!r}) can't be enforced here")
+
+
+def checked(convert: Callable[[Any], object], constraints: list[Constraint]) -> Callable[[Any], Any]:
+    """Return ``convert`` followed by the constraints. It raises ``ValueError`` for a value that breaks one."""
+
+    def convert_and_check(given: Any) -> object:
+        value = convert(given)
+        if value is None:  # of an optional parameter
+            return None
+        try:
+            holds = all(constraint.holds(value) for constraint in constraints)
+        except TypeError:  # the value is of a kind that has no order, or no length
+            holds = False
+        if not holds:
+            raise ValueError(given)
+        return value
+
+    return convert_and_check

@@ -1,0 +1,123 @@
+"""Constraints in annotations, of msgspec, pydantic and annotated_types, are kept."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any
+
+import annotated_types as at
+import msgspec
+import pydantic
+import pytest
+
+from micropie import App, SetupError
+from micropie.routing.constraints import MOST_MATCHED, constraints_of
+from tests.conftest import MakeClient
+
+Positive = Annotated[int, msgspec.Meta(ge=1, description="how many")]
+
+
+class Shop(App):
+    def meta(self, n: Positive) -> Any:
+        return [n]
+
+    def field(self, n: Annotated[int, pydantic.Field(gt=0, le=10, title="n")]) -> Any:
+        return [n]
+
+    def typed(self, n: Annotated[int, at.Interval(gt=0, lt=10), at.MultipleOf(3), "how many"]) -> Any:
+        return [n]
+
+    def maybe(self, n: Annotated[int | None, at.Ge(1)] = None) -> Any:
+        return [n]
+
+    def name(self, n: Annotated[str, at.Len(2, 4), msgspec.Meta(pattern="^[a-z]+$")]) -> Any:
+        return [n]
+
+    def several(self, n: Annotated[list[Positive], at.MinLen(2)]) -> Any:
+        return n
+
+    def lower(self, n: Annotated[str, at.Predicate(str.islower)]) -> Any:
+        return [n]
+
+    def half(self, n: Annotated[float, at.Lt(0.5)]) -> Any:
+        return [n]
+
+
+FITS = [
+    ("meta", "1", [1]),
+    ("field", "10", [10]),
+    ("typed", "9", [9]),
+    ("maybe", "", [None]),
+    ("maybe", "3", [3]),
+    ("name", "abcd", ["abcd"]),
+    ("several", "1&n=2", [1, 2]),
+    ("lower", "a", ["a"]),
+    ("half", "0.25", [0.25]),
+]
+MISFITS = [
+    ("meta", "0", "a whole number, at least 1"),
+    ("meta", "x", "a whole number, at least 1"),
+    ("field", "0", "a whole number, above 0, at most 10"),
+    ("field", "11", "a whole number, above 0, at most 10"),
+    ("typed", "10", "a whole number, above 0, below 10, a multiple of 3"),
+    ("typed", "4", "a whole number, above 0, below 10, a multiple of 3"),
+    ("maybe", "0", "a whole number, at least 1"),
+    ("name", "a", "text, at least 2 long, at most 4 long, matching ^[a-z]+$"),
+    ("name", "abcde", "text, at least 2 long, at most 4 long, matching ^[a-z]+$"),
+    ("name", "AB", "text, at least 2 long, at most 4 long, matching ^[a-z]+$"),
+    ("several", "1", "a list, each a whole number, at least 1, at least 2 long"),
+    ("several", "1&n=0", "a list, each a whole number, at least 1, at least 2 long"),
+    ("lower", "A", "text, such that islower"),
+    ("half", "0.5", "a number, below 0.5"),
+]
+
+
+@pytest.mark.parametrize(("name", "value", "result"), FITS)
+def test_a_value_within_them_fits(make_client: MakeClient, name: str, value: str, result: list[Any]) -> None:
+    client = make_client(Shop())
+    assert client.get(f"/{name}?n={value}").json() == result
+    document = result if name == "several" else result[0]
+    assert client.post(f"/{name}", json={"n": document}).json() == result
+
+
+@pytest.mark.parametrize(("name", "value", "expected"), MISFITS)
+def test_a_value_outside_is_400(make_client: MakeClient, name: str, value: str, expected: str) -> None:
+    answer = make_client(Shop()).get(f"/{name}?n={value}")
+    assert (answer.status_code, answer.text) == (400, f"Parameter 'n' must be {expected}.")
+
+
+def test_they_hold_for_json_and_segments_as_well(make_client: MakeClient) -> None:
+    client = make_client(Shop())
+    assert client.post("/meta", json={"n": 0}).status_code == 400
+    assert client.post("/several", json={"n": [1]}).status_code == 400
+    assert (client.get("/meta/0").status_code, client.get("/meta/1").json()) == (400, [1])
+
+
+@pytest.mark.parametrize(
+    "constraint", [at.Timezone("UTC"), msgspec.Meta(tz=True), pydantic.Field(max_digits=3), pydantic.Field(strict=True)]
+)
+def test_what_can_not_be_enforced_fails_at_set_up(constraint: Any) -> None:
+    app = App()
+
+    @app.get("/")
+    def page(n: Annotated[int, constraint]) -> str:
+        return "never"
+
+    page.__annotations__["n"] = Annotated[int, constraint]
+    with pytest.raises(SetupError, match=r"parameter 'n': .* can't be enforced here"):
+        app.compiled()
+
+
+def test_an_expression_is_tried_on_short_texts_only() -> None:
+    (constraint,) = constraints_of([msgspec.Meta(pattern="^(a+)+$")], "n")
+    assert constraint.holds("a" * MOST_MATCHED)
+    assert not constraint.holds("a" * MOST_MATCHED + "b")
+
+
+def test_a_value_without_an_order_does_not_fit(make_client: MakeClient) -> None:
+    class Anything(App):
+        def page(self, n: Annotated[Any, at.Ge(1)]) -> Any:
+            return [n]
+
+    client = make_client(Anything())
+    assert client.post("/page", json={"n": "text"}).status_code == 400
+    assert client.post("/page", json={"n": 2}).json() == [2]
