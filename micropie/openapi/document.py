@@ -18,6 +18,7 @@ from typing import Any, NamedTuple
 from micropie.channels.event_stream import EventStream
 from micropie.errors import PHRASES, Redirect
 from micropie.execution.placement import layers
+from micropie.http.binding_errors import BindingErrors
 from micropie.http.forms import UploadFile
 from micropie.http.problem import PROBLEM, PROBLEM_SCHEMA
 from micropie.http.response import Response
@@ -265,7 +266,9 @@ def _placed(route: Route, parameters: Iterable[Parameter], method: str) -> _Sort
         is_optional = one.default is not Parameter.empty or one.kind is Parameter.KEYWORD_ONLY
         if one.name in route.wildcards:
             placed.path.append(one)
-        elif _is_document(one.annotation) or (UploadFile in kinds and method in _WITHOUT_BODY):
+        elif (
+            _is_document(one.annotation) or (UploadFile in kinds and method in _WITHOUT_BODY) or BindingErrors in kinds
+        ):
             continue
         elif not in_query or UploadFile in kinds:
             placed.fields.append(one)

@@ -123,7 +123,8 @@ class Plan:
     @property
     def body_parameter(self) -> BoundParameter | None:
         """The first parameter whose value only a body can bring, a file or a whole document, or None."""
-        return next((one for one in self._positional + self._keywords if one.source is not None), None)
+        candidates = self._positional + self._keywords
+        return next((one for one in candidates if one.source is not None and one.source is not _no_errors), None)
 
     def check_wildcards(self, names: Sequence[str], route: str) -> None:
         """Raise ``SetupError`` if the handler has no parameter for a wildcard of ``route``."""

@@ -8,7 +8,7 @@ from typing import Any
 import pydantic
 import pytest
 
-from micropie import App, BindingError, BindingErrors, HTTPError, UploadFile, post, template
+from micropie import App, BindingError, BindingErrors, HTTPError, UploadFile, WebSocket, post, reads_body, template
 from micropie.http.binding_errors import ParameterError
 from tests.conftest import MakeClient
 
@@ -175,6 +175,21 @@ def test_a_handler_may_take_the_errors(make_client: MakeClient) -> None:
     )
     assert client.get("/form?age=5&name=Ann").text == "[5, 'Ann', False, False, True, False, 0]"
     assert client.get("/form/x").status_code == 404
+
+
+def test_the_errors_are_no_value_of_a_client(make_client: MakeClient) -> None:
+    class Root(App):
+        @post
+        @reads_body
+        def upload(self, errors: BindingErrors, n: int = 1) -> Any:
+            return [len(errors), n]
+
+        async def ws_chat(self, ws: WebSocket, errors: BindingErrors) -> None: ...
+
+    app = Root()
+    assert make_client(app).post("/upload?n=x").json() == [1, 1]
+    parameters = app.openapi()["paths"]["/upload"]["post"]["parameters"]
+    assert [parameter["name"] for parameter in parameters] == ["n"]
 
 
 def test_an_error_handler_gets_them(make_client: MakeClient) -> None:
