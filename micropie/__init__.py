@@ -48,6 +48,7 @@ from micropie.routing.decorators import (
     threaded,
     websocket,
 )
+from micropie.routing.sources import Body, Cookie, Form, Header, Query
 from micropie.sessions import InMemorySessionBackend, SessionBackend
 from micropie.templates.context import template
 
@@ -60,16 +61,21 @@ __all__ = [
     "BadRequest",
     "BindingError",
     "BindingErrors",
+    "Body",
     "ClientDisconnect",
     "ConnectionClosed",
+    "Cookie",
     "EventStream",
+    "Form",
     "HTTPError",
+    "Header",
     "Headers",
     "HttpMiddleware",
     "InMemorySessionBackend",
     "MethodNotAllowed",
     "MutableHeaders",
     "Page",
+    "Query",
     "Redirect",
     "Request",
     "Response",

@@ -194,9 +194,6 @@ class PooledRequest(Request):
     def _cookie_header(self) -> str:
         return self.headers.get("cookie", "")
 
-    def _accept_header(self) -> str:
-        return self.headers.get("accept", "*/*")
-
     def _body_headers(self) -> tuple[bytes | str, bytes | None]:
         length = self.headers.get("content-length")
         return self.headers.get("content-type", ""), None if length is None else length.encode("latin-1")

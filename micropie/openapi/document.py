@@ -23,10 +23,12 @@ from micropie.http.forms import UploadFile
 from micropie.http.problem import PROBLEM, PROBLEM_SCHEMA
 from micropie.http.response import Response
 from micropie.openapi.schemas import Schema, Schemas
+from micropie.routing.binding import stated_source
 from micropie.routing.converters import is_structure
 from micropie.routing.decorators import DESCRIPTION, Description
 from micropie.routing.route import Route, RouteEntry
 from micropie.routing.site import Site
+from micropie.routing.sources import Cookie, Header, Query
 
 _METHODS = frozenset({"GET", "PUT", "POST", "DELETE", "OPTIONS", "HEAD", "PATCH", "TRACE"})  # that a path item may have
 _WITHOUT_BODY = frozenset({"GET", "HEAD", "DELETE", "OPTIONS", "TRACE"})
@@ -162,8 +164,12 @@ class _Builder:
             yield {"name": name, "in": "path", "required": True, "schema": schema or {"type": "string"}}
 
     def _query_parameter(self, parameter: Parameter) -> dict[str, Any]:
+        stated, annotation = stated_source(parameter.annotation)
+        name = parameter.name if stated is None else stated.name_for(parameter.name)
+        place = "query" if stated is None else stated.place
         required = parameter.default is Parameter.empty
-        return {"name": parameter.name, "in": "query", "required": required, "schema": self._with_default(parameter)}
+        schema = self._with_default(parameter.replace(annotation=annotation))
+        return {"name": name, "in": place, "required": required, "schema": schema}
 
     def _with_default(self, parameter: Parameter) -> Schema:
         schema = self.schemas.of(parameter.annotation)
@@ -264,8 +270,11 @@ def _placed(route: Route, parameters: Iterable[Parameter], method: str) -> _Sort
     for one in parameters:
         kinds = _kinds_of(one.annotation)
         is_optional = one.default is not Parameter.empty or one.kind is Parameter.KEYWORD_ONLY
+        stated, _ = stated_source(one.annotation)
         if one.name in route.wildcards:
             placed.path.append(one)
+        elif isinstance(stated, Header | Cookie | Query):
+            placed.query.append(one)  # a structure's fields are parameters each: "form" and "explode" by default
         elif (
             _is_document(one.annotation) or (UploadFile in kinds and method in _WITHOUT_BODY) or BindingErrors in kinds
         ):

@@ -25,6 +25,7 @@ from micropie.execution.placement import layers
 from micropie.http.binding_errors import BindingError, BindingErrors, ParameterError
 from micropie.http.forms import UploadFile
 from micropie.routing.converters import ANYTHING, Collect, Converter, converter_for, is_structure, structure_converter
+from micropie.routing.sources import Body, Form, Query, Source
 
 if TYPE_CHECKING:
     from micropie.http.request import Request
@@ -42,7 +43,7 @@ class BoundParameter(NamedTuple):
     """One parameter of a handler. ``from_text`` and ``from_json`` are None where nothing has to be converted.
 
     ``source`` returns the value of a parameter that is not looked up by name: a file, or the whole body, which is the
-    case if ``takes_document``.
+    case if ``takes_document``. ``is_stated``: the annotation names the source.
     """
 
     name: str
@@ -53,6 +54,7 @@ class BoundParameter(NamedTuple):
     many: Collect | None
     source: _Source | None = None
     takes_document: bool = False
+    is_stated: bool = False
 
 
 _Source: TypeAlias = "Callable[[BoundParameter, Request], object]"
@@ -94,6 +96,12 @@ class Plan:
             else:
                 target = self._positional if parameter.kind in _POSITIONAL else self._keywords
                 target.append(_bound_parameter(parameter.name, annotation, parameter.default))
+        sourced = [one for one in self._positional if one.is_stated]
+        if sourced and not self._positional[-1].is_stated:
+            raise SetupError(
+                f"the parameter {self._positional[-1].name!r} comes after {sourced[0].name!r}, which states its "
+                "source: write those with a source last, or after *"
+            )
         self.most_segments = sys.maxsize if self._rest is not None else len(self._positional)
         self._takes_errors = any(one.source is _no_errors for one in self._positional + self._keywords)
         self._names = {parameter.name for parameter in self._positional + self._keywords}
@@ -124,7 +132,7 @@ class Plan:
     def body_parameter(self) -> BoundParameter | None:
         """The first parameter whose value only a body can bring, a file or a whole document, or None."""
         candidates = self._positional + self._keywords
-        return next((one for one in candidates if one.source is not None and one.source is not _no_errors), None)
+        return next((one for one in candidates if one.source is _file or one.takes_document), None)
 
     def check_wildcards(self, names: Sequence[str], route: str) -> None:
         """Raise ``SetupError`` if the handler has no parameter for a wildcard of ``route``."""
@@ -286,7 +294,10 @@ def _no_errors(parameter: BoundParameter, request: Request) -> object:
 
 
 def _bound_parameter(name: str, annotation: object, default: object) -> BoundParameter:
+    stated, annotation = stated_source(annotation)
     kind, many, optional = _unwrapped_annotation(annotation)
+    if stated is not None and not (type(stated) is Body and is_structure(kind)):
+        return _from_source(name, annotation, default, stated)
     if kind is BindingErrors:
         return _by_converter(name, ANYTHING, default, _no_errors)
     if kind is UploadFile:
@@ -298,6 +309,71 @@ def _bound_parameter(name: str, annotation: object, default: object) -> BoundPar
         parameter = _by_converter(name, converter, default, _body_source(kind, many, name))
         return parameter._replace(takes_document=True)
     return _by_converter(name, converter_for(annotation, name), default)
+
+
+def stated_source(annotation: Any) -> tuple[Source | None, Any]:
+    """Return the source that an annotation states, or None, and the annotation without it."""
+    if typing.get_origin(annotation) is not typing.Annotated:
+        return None, annotation
+    kind, *metadata = typing.get_args(annotation)
+    found = [item() if isinstance(item, type) and issubclass(item, Source) else item for item in metadata]
+    stated = [item for item in found if isinstance(item, Source)]
+    others = tuple(item for item in found if not isinstance(item, Source))
+    if len(stated) > 1:
+        raise SetupError(f"an annotation states two sources, {stated[0]!r} and {stated[1]!r}: leave one out")
+    return (stated[0] if stated else None), (typing.Annotated[(kind, *others)] if others else kind)
+
+
+def _from_source(name: str, annotation: Any, default: object, stated: Source) -> BoundParameter:
+    """Return the parameter whose value comes from ``stated`` alone."""
+    kind, many, _ = _unwrapped_annotation(annotation)
+    if is_structure(kind):
+        return _whole_source(name, kind, many, default, stated)
+    converter, key = converter_for(annotation, name), stated.name_for(name)
+    label = f"{stated.place.capitalize()} {key!r}"
+
+    def find(parameter: BoundParameter, request: Request) -> object:
+        is_document = type(stated) is Body
+        given: Any = request.get_json if is_document else stated.texts(request, key)
+        if given is None or given == []:
+            if default is not _REQUIRED or converter.optional:
+                return None if default is _REQUIRED else default
+            sentence = f"{label} is missing; expected {converter.expected}."
+            raise BindingError([ParameterError(name, "", None, converter.expected, sentence=sentence)])
+        try:
+            if is_document:
+                return converter.from_json(given)
+            values = [converter.from_text(text) for text in given]
+            return values[0] if converter.many is None else converter.many(values)
+        except ValueError:
+            pass
+        sentence = f"{label} must be {converter.expected}."
+        raise BindingError([ParameterError(name, stated.place, given, converter.expected, sentence=sentence)])
+
+    return _by_converter(name, converter, default, find)._replace(takes_document=type(stated) is Body, is_stated=True)
+
+
+def _whole_source(name: str, structure: type, many: bool, default: object, stated: Source) -> BoundParameter:
+    """Return the parameter that takes the whole query, or the whole form, as one structure."""
+    if many or not isinstance(stated, Query | Form):
+        raise SetupError(f"{name!r}: a structure takes a whole query, form or body: write Query(), Form() or Body()")
+    converter = structure_converter(structure, name)
+
+    def find(parameter: BoundParameter, request: Request) -> object:
+        fields = request.query_params if isinstance(stated, Query) else request._form_fields or _NOTHING
+        try:
+            return converter.from_form(fields)
+        except ValueError as error:
+            problems = [*_problems(error)]
+        raise BindingError(
+            [
+                ParameterError(name, stated.place, given, problem, path, f"The {stated.place} does not fit: {problem}.")
+                for problem, path, given in problems
+            ]
+        )
+
+    expected = f"the fields of a {structure.__name__}"
+    return _by_converter(name, ANYTHING._replace(expected=expected), default, find)._replace(is_stated=True)
 
 
 def _by_converter(
@@ -349,7 +425,7 @@ def _by_name(wanted: Sequence[BoundParameter], request: Request, values: Mapping
     members = document if type(document) is dict else _NOTHING
     arguments = []
     for parameter in wanted:
-        name, default, _, from_text, from_json, many, source, _ = parameter
+        name, default, _, from_text, from_json, many, source, _, _ = parameter
         if source is not None:
             value = source(parameter, request)
         elif name in values:

@@ -1,0 +1,83 @@
+"""Sources that an annotation states: ``Annotated[str, Header("X-Token")]`` takes a header and nothing else.
+
+Without one, a parameter is looked for in the path, the query and the body.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from micropie.http.request import Request
+
+
+class Source:
+    """The base class of the sources. ``name``: under which the value is there, by default the parameter's own."""
+
+    place = ""
+    """What errors call it."""
+
+    def __init__(self, name: str | None = None) -> None:
+        self.name = name
+
+    def name_for(self, parameter: str) -> str:
+        """Return the name to look for."""
+        return self.name or parameter
+
+    def texts(self, request: Request, name: str) -> Sequence[str]:
+        """Return the values of a name, in order."""
+        raise NotImplementedError
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}({self.name!r})"
+
+
+class Header(Source):
+    """A header: ``token: Annotated[str, Header("X-Token")]``; without a name ``x_token`` is ``x-token``."""
+
+    place = "header"
+
+    def name_for(self, parameter: str) -> str:
+        """Return the header's name."""
+        return self.name or parameter.replace("_", "-")
+
+    def texts(self, request: Request, name: str) -> Sequence[str]:
+        """Return the values of all headers of that name."""
+        return request.headers.get_all(name)
+
+
+class Cookie(Source):
+    """A cookie: ``theme: Annotated[str, Cookie()] = "light"``."""
+
+    place = "cookie"
+
+    def texts(self, request: Request, name: str) -> Sequence[str]:
+        """Return the cookie's value."""
+        return [request.cookies[name]] if name in request.cookies else []
+
+
+class Query(Source):
+    """The query alone: ``page: Annotated[int, Query("p")] = 1``. A structure takes the whole query, a field each."""
+
+    place = "query"
+
+    def texts(self, request: Request, name: str) -> Sequence[str]:
+        """Return the values of the parameter."""
+        return request.query_params.get(name, [])
+
+
+class Form(Source):
+    """A form's field, urlencoded or multipart, and no JSON: ``text: Annotated[str, Form()]``."""
+
+    place = "form"
+
+    def texts(self, request: Request, name: str) -> Sequence[str]:
+        """Return the values of the field."""
+        return (request._form_fields or {}).get(name, [])
+
+
+class Body(Source):
+    """The whole JSON document, or for a structure the whole form as well: ``order: Annotated[dict, Body()]``."""
+
+    place = "json"

@@ -1,0 +1,157 @@
+"""Sources that an annotation states: Header, Cookie, Query, Form, Body."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Annotated, Any
+
+import annotated_types as at
+import pytest
+
+from micropie import App, Body, Cookie, Form, Header, Query, SetupError, WebSocket, post
+from micropie.routing.sources import Source
+from tests.conftest import MakeClient
+
+
+@dataclass
+class Filter:
+    kind: str
+    most: int = 10
+
+
+class Shop(App):
+    def header(self, name: str, token: Annotated[str, Header("X-Token")]) -> Any:
+        return [name, token]
+
+    def short(
+        self, *, x_number: Annotated[int, Header, at.Ge(1)] = 5, user_agent: Annotated[str | None, Header()]
+    ) -> Any:
+        return [x_number, user_agent]
+
+    def headers(self, x_pie: Annotated[list[int], Header()]) -> Any:
+        return x_pie
+
+    def cookie(self, theme: Annotated[str, Cookie()] = "light", n: Annotated[int, Cookie("number")] = 0) -> Any:
+        return [theme, n]
+
+    def query(self, page: Annotated[int, Query("p")] = 1) -> Any:
+        return page * [page]
+
+    @post
+    def both(self, a: Annotated[str, Query()], b: Annotated[str, Form()]) -> Any:
+        return [a, b]
+
+    def pies(self, wanted: Annotated[Filter, Query()]) -> Any:
+        return [wanted.kind, wanted.most]
+
+    @post
+    def form(self, wanted: Annotated[Filter, Form()]) -> Any:
+        return [wanted.kind, wanted.most]
+
+    @post
+    def body(self, order: Annotated[dict[str, int], Body()]) -> Any:
+        return order
+
+    @post
+    def whole(self, wanted: Annotated[Filter, Body()]) -> Any:
+        return [wanted.kind, wanted.most]
+
+    async def ws_echo(self, ws: WebSocket, token: Annotated[str, Header("X-Token")]) -> None:
+        await ws.accept()
+        await ws.send_text(token)
+
+
+def test_headers(make_client: MakeClient) -> None:
+    client = make_client(Shop())
+    assert client.get("/header/Ann", headers={"X-Token": "a"}).json() == ["Ann", "a"]
+    assert client.get("/header?name=Ann&token=b", headers={"X-Token": "a"}).json() == ["Ann", "a"]
+    missing = client.get("/header/Ann?token=b")
+    assert (missing.status_code, missing.text) == (400, "Header 'X-Token' is missing; expected text.")
+    assert client.get("/header/Ann/b", headers={"X-Token": "a"}).status_code == 404
+    assert client.get("/short", headers={"X-Number": "7", "User-Agent": "test"}).json() == [7, "test"]
+    client.headers.pop("user-agent")
+    assert client.get("/short").json() == [5, None]
+    wrong = client.get("/short", headers={"X-Number": "0"})
+    assert (wrong.status_code, wrong.text) == (400, "Header 'x-number' must be a whole number, at least 1.")
+    assert client.get("/headers", headers={"X-Pie": "1"}).json() == [1]
+    problem = client.get("/header/Ann", headers={"Accept": "application/json"}).json()
+    assert problem["errors"][0]["parameter"] == "token"
+
+
+def test_cookies_and_the_query(make_client: MakeClient) -> None:
+    client = make_client(Shop())
+    assert client.get("/cookie?theme=dark").json() == ["light", 0]
+    assert client.get("/cookie", headers={"Cookie": "theme=dark; number=3"}).json() == ["dark", 3]
+    assert client.get("/cookie", headers={"Cookie": "number=x"}).text == "Cookie 'number' must be a whole number."
+    assert (client.get("/query?p=2&page=3").json(), client.get("/query?page=3").json()) == ([2, 2], [1])
+    assert client.get("/query/3").status_code == 404
+    assert client.post("/both?a=1&b=2", data={"a": "3", "b": "4"}).json() == ["1", "4"]
+    assert client.post("/both?a=1&b=2").text == "Form 'b' is missing; expected text."
+
+
+def test_a_structure_takes_all_of_it(make_client: MakeClient) -> None:
+    client = make_client(Shop())
+    assert client.get("/pies?kind=apple&most=3").json() == ["apple", 3]
+    assert client.get("/pies?kind=apple").json() == ["apple", 10]
+    answer = client.get("/pies?most=x")
+    assert (answer.status_code, answer.text.startswith("The query does not fit: ")) == (400, True)
+    assert client.post("/form?kind=a", data={"kind": "b"}).json() == ["b", 10]
+    assert client.post("/form?kind=a").status_code == 400
+    assert client.post("/body", json={"a": 1}).json() == {"a": 1}
+    assert client.post("/body", json={"a": "x"}, headers={"Accept": "text/plain"}).text.startswith(
+        "Json 'order' must be"
+    )
+    assert client.post("/body").status_code == 400
+    assert client.post("/whole", json={"kind": "c"}).json() == ["c", 10]
+
+
+@pytest.mark.parametrize("world", ["asyncio", "trio"])
+def test_a_websocket_has_them_too(connect: MakeClient, world: str) -> None:
+    with connect(Shop(), world).websocket("/echo", headers={"X-Token": "a"}) as ws:
+        assert ws.receive_text() == "a"
+
+
+def test_openapi_says_where_they_are() -> None:
+    paths = Shop().openapi()["paths"]
+    places = {
+        path: [
+            (one["name"], one["in"], one["required"])
+            for one in (paths[path].get("get") or paths[path]["post"])["parameters"]
+        ]
+        for path in ("/header/{name}", "/short", "/cookie", "/query", "/both", "/pies")
+    }
+    assert places == {
+        "/header/{name}": [("name", "path", True), ("X-Token", "header", True)],
+        "/short": [("x-number", "header", False), ("user-agent", "header", True)],
+        "/cookie": [("theme", "cookie", False), ("number", "cookie", False)],
+        "/query": [("p", "query", False)],
+        "/both": [("a", "query", True)],
+        "/pies": [("wanted", "query", True)],
+    }
+
+
+def early(token: Annotated[str, Header()], name: str) -> None: ...
+def two(token: Annotated[str, Header(), Query()]) -> None: ...
+def whole(wanted: Annotated[Filter, Header()]) -> None: ...
+def many(wanted: Annotated[list[Filter], Query()]) -> None: ...
+
+
+@pytest.mark.parametrize(
+    ("function", "reason"),
+    [
+        (early, "the parameter 'name' comes after 'token', which states its source"),
+        (two, r"states two sources, Header\(None\) and Query\(None\)"),
+        (whole, r"'wanted': a structure takes a whole query, form or body: write Query\(\), Form\(\) or Body\(\)"),
+        (many, "'wanted': a structure takes a whole query"),
+    ],
+)
+def test_what_can_not_be_bound_fails_at_set_up(function: Any, reason: str) -> None:
+    app = App()
+    app.get("/")(function)
+    with pytest.raises(SetupError, match=reason):
+        app.compiled()
+
+
+def test_a_source_says_where_it_looks() -> None:
+    with pytest.raises(NotImplementedError):
+        Source().texts(None, "a")  # type: ignore[arg-type]
