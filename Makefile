@@ -4,6 +4,7 @@
 #   make run      serve the tour of examples/ on http://127.0.0.1:8000  (PORT=8080 make run)
 #   make check    the inner loop, in under a minute: lint, types, layers, and the tests of the core
 #   make test     everything that has to pass: lint, types, layers, all tests, their coverage
+#   make docs     build the site of the documentation into build/site; make links asks every address outside of it
 #   make bench    measure the framework's overhead against its peers (needs minutes and a quiet machine)
 #   make format   format and fix what can be fixed
 #   make clean    remove what these targets made
@@ -26,7 +27,7 @@ BENCH := .venv-bench$(NAMED:%=-%)
 BIN := $(VENV)/bin
 PIP_FLAGS := --quiet --disable-pip-version-check
 
-.PHONY: run check test lint types layers core tests bench format clean system python
+.PHONY: run check test lint types layers core tests docs links bench format clean system python
 .DEFAULT_GOAL := test
 # One after the other also under -j: the first failure has to be the last thing that is printed.
 .NOTPARALLEL:
@@ -64,6 +65,14 @@ system:
 	@echo "== system packages"
 	scripts/install-system-packages
 
+docs: $(VENV)/.installed-docs
+	@echo "== mkdocs"
+	NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build --strict
+
+links: $(VENV)/bin/python
+	@echo "== links to elsewhere"
+	$(BIN)/python scripts/check-links
+
 bench: $(BENCH)/.installed
 	@echo "== overhead"
 	$(BENCH)/bin/python -m benchmarks.overhead
@@ -91,11 +100,17 @@ $(VENV)/.installed-run: pyproject.toml | $(VENV)/bin/python
 	$(BIN)/python -m pip install $(PIP_FLAGS) --editable '.[standard]'
 	@touch $@
 
+$(VENV)/.installed-docs: pyproject.toml | $(VENV)/bin/python
+	@echo "== installing what builds the site of the documentation"
+	$(BIN)/python -m pip install $(PIP_FLAGS) --upgrade 'pip>=25.1'  # the first that knows --group
+	$(BIN)/python -m pip install $(PIP_FLAGS) --editable '.[standard]' --group docs
+	@touch $@ $(VENV)/.installed-run
+
 $(VENV)/.installed-test: pyproject.toml | $(VENV)/bin/python
 	@echo "== installing micropie with everything that its tests need"
 	$(BIN)/python -m pip install $(PIP_FLAGS) --upgrade 'pip>=25.1'  # the first that knows --group
 	$(BIN)/python -m pip install $(PIP_FLAGS) --editable '.[all]' --group dev
-	@touch $@ $(VENV)/.installed-run
+	@touch $@ $(VENV)/.installed-run $(VENV)/.installed-docs
 
 $(BENCH)/.installed: pyproject.toml benchmarks/requirements.txt | python
 	@echo "== $(BENCH)"
