@@ -12,6 +12,7 @@ application's start-up, and its shut-down when the test ends.
 from __future__ import annotations
 
 import logging
+import signal
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from typing import Any
@@ -24,6 +25,9 @@ from micropie.testing import TestClient
 from tests.support.asgi_validator import validated
 from tests.support.redis_server import redis_server
 from tests.support.waiting import PATIENCE
+
+# A shell's background job ignores SIGINT, and so would the servers that tests start and interrupt.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 WORLDS = ("wsgi", "asyncio", "trio")
 

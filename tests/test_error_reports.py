@@ -105,8 +105,10 @@ class Kept(Transport):
 def test_sentry_gets_the_exception_with_its_request(make_client: MakeClient, world: str, path: str) -> None:
     """By ``on_error``, inside of Sentry's own middleware, which adds the request."""
     transport = Kept()
+    # Sentry's default integrations change httpx and threading for every test that follows in this process.
+    integrations = [LoggingIntegration(event_level=None)]
     sentry_sdk.init(
-        "https://key@sentry.example/1", transport=transport, integrations=[LoggingIntegration(event_level=None)]
+        "https://key@sentry.example/1", transport=transport, integrations=integrations, default_integrations=False
     )
     try:
         app: Any = Failing(on_error=sentry_sdk.capture_exception)
@@ -115,7 +117,7 @@ def test_sentry_gets_the_exception_with_its_request(make_client: MakeClient, wor
         assert client.get(path).status_code == 500
         sentry_sdk.flush()
     finally:
-        sentry_sdk.init()
+        sentry_sdk.init(default_integrations=False)
     (event,) = transport.events
     assert event["exception"]["values"][-1]["value"] == path[1:]
     assert event["request"]["url"].endswith(path)
