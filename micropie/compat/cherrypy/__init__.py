@@ -1,0 +1,1 @@
+"""Stands in for the module ``cherrypy``: ``from micropie.compat import cherrypy``."""

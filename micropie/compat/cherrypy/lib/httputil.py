@@ -1,0 +1,292 @@
+"""HTTP's dates, statuses, ranges and headers, under the names of CherryPy's ``lib.httputil``."""
+
+from __future__ import annotations
+
+import re
+import time
+from collections.abc import Iterable, Iterator, Mapping
+from email.header import Header, decode_header
+from functools import lru_cache, total_ordering
+from http import HTTPStatus
+from typing import Any, TypeVar
+from urllib.parse import parse_qsl
+
+from micropie.http.conditional import http_date
+
+T = TypeVar("T")
+
+# One element of a header's list, and one parameter of an element: a separator in quotes is none.
+_ELEMENT = re.compile(r'(?:"(?:[^"\\]|\\.)*+"|[^,])++')
+_PARAMETER = re.compile(r'(?:"(?:[^"\\]|\\.)*+"|[^;])++')
+_IMAGE_MAP = re.compile(r"[0-9]++,[0-9]++")
+_WEIGHT = re.compile(r"[0-9]*+\.?+[0-9]*+")
+
+_OVERLOADED = (
+    "The server is currently unable to handle the request due to a temporary overloading or maintenance of the server."
+)
+_UNEXPECTED = "The server encountered an unexpected condition which prevented it from fulfilling the request."
+
+response_codes: dict[int, tuple[str, str]] = {
+    **{status.value: (status.phrase, status.description) for status in HTTPStatus},
+    500: ("Internal Server Error", _UNEXPECTED),
+    503: ("Service Unavailable", _OVERLOADED),
+}
+
+
+def HTTPDate(timeval: float | None = None) -> str:  # noqa: N802 - CherryPy's name
+    """Return seconds since 1970, by default the present time, as HTTP writes it."""
+    return http_date(int(time.time() if timeval is None else timeval))
+
+
+def protocol_from_http(protocol_str: str) -> tuple[int, int]:
+    """Return (1, 1) for "HTTP/1.1"."""
+    return int(protocol_str[5]), int(protocol_str[7])
+
+
+def valid_status(status: int | str | None) -> tuple[int, str, str]:
+    """Return the code, the reason and a sentence for 404, "404" or "404 My Reason"; None is 200.
+
+    Raises ``ValueError`` for what is no number from 100 to 599.
+    """
+    number, _, reason = str(status or 200).partition(" ")
+    try:
+        code = int(number)
+    except ValueError:
+        raise ValueError(f"Illegal response status from server ({number!r} is non-numeric).") from None
+    if not 100 <= code <= 599:
+        raise ValueError(f"Illegal response status from server ({number} is out of range).")
+    default, message = response_codes.get(code, ("", ""))
+    return code, reason.strip() or default, message
+
+
+def urljoin(*atoms: str) -> str:
+    """Join parts of a path with slashes, of which no two follow each other: ``"/a/", "/b"`` is "/a/b"."""
+    return re.sub("/{2,}", "/", "/".join(atom for atom in atoms if atom)) or "/"
+
+
+def parse_query_string(query_string: str, keep_blank_values: bool = True, encoding: str = "utf-8") -> dict[str, Any]:
+    """Return the parameters of a query: text, or a list of it for a name that comes several times.
+
+    "3,4", a click into an image, is {"x": 3, "y": 4}.
+    """
+    if _IMAGE_MAP.fullmatch(query_string):
+        x, y = query_string.split(",")
+        return {"x": int(x), "y": int(y)}
+    found: dict[str, Any] = {}
+    for name, value in parse_qsl(query_string, keep_blank_values, encoding=encoding, errors="strict"):
+        if name not in found:
+            found[name] = value
+        elif isinstance(found[name], list):
+            found[name].append(value)
+        else:
+            found[name] = [found[name], value]
+    return found
+
+
+def get_ranges(headervalue: str | None, content_length: int) -> list[tuple[int, int]] | None:
+    """Return the ranges of a Range header: (first byte, byte after the last).
+
+    None if there is no header or it is not to be obeyed; an empty list if the content has none of the ranges.
+    """
+    unit, equals, listed = (headervalue or "").partition("=")
+    if not equals or unit.strip().lower() != "bytes":
+        return None
+    ranges = []
+    for text in listed.split(","):
+        found = re.fullmatch(r"\s*+([0-9]{0,19}+)\s*+-\s*+([0-9]{0,19}+)\s*+", text)
+        if found is None or found.groups() == ("", ""):
+            return None
+        first, last = (int(digits) if digits else None for digits in found.groups())
+        if first is None:
+            start, stop = max(content_length - (last or 0), 0), content_length
+        elif last is not None and last < first:
+            return None
+        else:
+            start, stop = first, content_length if last is None else min(last + 1, content_length)
+        if start < stop:
+            ranges.append((start, stop))
+    return ranges
+
+
+# -- headers -----------------------------------------------------------------------------------------------------------
+
+
+@total_ordering
+class HeaderElement:
+    """A value of a header's list, with its parameters: ``text/html;level=1``."""
+
+    def __init__(self, value: str, params: Mapping[str, Any] | None = None) -> None:
+        self.value = value
+        self.params = dict(params or {})
+
+    @staticmethod
+    def parse(elementstr: str) -> tuple[str, dict[str, Any]]:
+        """Return the value and the parameters in a text."""
+        value, *rest = (part.strip() for part in _PARAMETER.findall(elementstr) or [""])
+        params: dict[str, Any] = {}
+        for text in rest:
+            name, _, given = text.partition("=")
+            params[name.strip()] = given.strip().strip('"')
+        return value, params
+
+    @classmethod
+    def from_str(cls, elementstr: str) -> HeaderElement:
+        """Return the element in a text."""
+        return cls(*cls.parse(elementstr))
+
+    def __lt__(self, other: Any) -> bool:
+        return bool(self.value < other.value)
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, HeaderElement) and str(self) == str(other)
+
+    __hash__ = None  # type: ignore[assignment]
+
+    def __str__(self) -> str:
+        return self.value + "".join(f";{name}={value}" for name, value in self.params.items())
+
+    def __bytes__(self) -> bytes:
+        return str(self).encode("latin-1")
+
+
+class AcceptElement(HeaderElement):
+    """A value of an ``Accept`` header. The one that a client likes best is the least: ``sorted`` puts it last."""
+
+    @property
+    def qvalue(self) -> float:
+        """The weight, from 0 to 1."""
+        given = self.params.get("q", "1")
+        return min(float(given), 1.0) if given.strip(".") and _WEIGHT.fullmatch(given) else 1.0
+
+    def __lt__(self, other: Any) -> bool:
+        return (self.qvalue, str(self)) < (other.qvalue, str(other))
+
+
+def header_elements(fieldname: str, fieldvalue: str | None) -> list[Any]:
+    """Return the values of a header, those of ``Accept`` headers with the best first."""
+    if not fieldvalue:
+        return []
+    kind = AcceptElement if fieldname.title().startswith("Accept") or fieldname.title() == "Te" else HeaderElement
+    found = [kind.from_str(text) for text in _ELEMENT.findall(fieldvalue)]
+    return sorted(found, reverse=True)
+
+
+def decode_TEXT(value: str) -> str:  # noqa: N802 - CherryPy's name
+    """Decode a header's value that is encoded as RFC 2047 says: "=?utf-8?q?f=C3=BCr?=" is "für"."""
+    decoded = ""
+    for piece, charset in decode_header(value):
+        decoded += piece.decode(charset or "latin-1") if isinstance(piece, bytes) else piece
+    return decoded
+
+
+@lru_cache(maxsize=1024)
+def _title(name: str) -> str:
+    return name.title()
+
+
+class CaseInsensitiveDict(dict[str, Any]):
+    """A dict whose keys are title-cased: "content-type" and "Content-Type" are one key."""
+
+    __slots__ = ()
+
+    def __init__(self, *args: Any, **kargs: Any) -> None:
+        super().__init__()
+        self.update(*args, **kargs)
+
+    @staticmethod
+    def transform_key(key: Any) -> str:
+        """Return a key as it is stored."""
+        return _title(key if type(key) is str else str(key))
+
+    def __getitem__(self, key: Any) -> Any:
+        return super().__getitem__(self.transform_key(key))
+
+    def __setitem__(self, key: Any, value: Any) -> None:
+        super().__setitem__(self.transform_key(key), value)
+
+    def __delitem__(self, key: Any) -> None:
+        super().__delitem__(self.transform_key(key))
+
+    def __contains__(self, key: Any) -> bool:
+        return super().__contains__(self.transform_key(key))
+
+    def get(self, key: Any, default: Any = None) -> Any:
+        """Return the value of a key, or ``default``."""
+        return super().get(self.transform_key(key), default)
+
+    def pop(self, key: Any, *default: Any) -> Any:
+        """Remove a key and return its value."""
+        return super().pop(self.transform_key(key), *default)
+
+    def setdefault(self, key: Any, default: Any = None) -> Any:
+        """Return the value of a key, which is set to ``default`` if there is none."""
+        return super().setdefault(self.transform_key(key), default)
+
+    def update(self, *args: Any, **kargs: Any) -> None:
+        """Set the keys of a mapping, or of (key, value) pairs."""
+        for key, value in dict(*args, **kargs).items():
+            self[key] = value
+
+    def __ior__(self, other: Any) -> Any:  # type: ignore[misc]
+        self.update(other)
+        return self
+
+    def copy(self) -> Any:
+        """Return a copy of the same kind."""
+        return type(self)(self)
+
+    @classmethod
+    def fromkeys(cls, iterable: Iterable[Any], value: Any = None) -> Any:
+        """Return a new dict with these keys."""
+        return cls(dict.fromkeys(iterable, value))
+
+
+class HeaderMap(CaseInsensitiveDict):
+    """The headers of a request or a response."""
+
+    __slots__ = ()
+
+    def elements(self, key: str) -> list[Any]:
+        """Return a header's values with their parameters, sorted."""
+        return header_elements(self.transform_key(key), self.get(key))
+
+    def values(self, key: str | None = None) -> Any:
+        """Return a header's values without their parameters; without a name the text of all headers."""
+        return super().values() if key is None else [element.value for element in self.elements(key)]
+
+    def output(self) -> list[tuple[bytes, bytes]]:
+        """Return the headers as they are sent."""
+        return list(self.encode_header_items(self.items()))
+
+    @classmethod
+    def encode_header_items(cls, header_items: Iterable[tuple[Any, Any]]) -> Iterator[tuple[bytes, bytes]]:
+        """Yield pairs as they are sent."""
+        for name, value in header_items:
+            yield cls.encode(name), cls.encode(value)
+
+    @classmethod
+    def encode(cls, v: Any) -> bytes:
+        """Return a name or a value in Latin-1, as RFC 2047 says if that has no room for it."""
+        if isinstance(v, bytes):
+            return v
+        text = str(v)
+        try:
+            return text.encode("latin-1")
+        except UnicodeEncodeError:
+            return Header(text, "utf-8", maxlinelen=0).encode().encode("ascii")
+
+
+class Host:
+    """An address of a client or of the server."""
+
+    ip = "0.0.0.0"  # noqa: S104 - nothing listens there
+    port = 80
+    name = "unknown.tld"
+
+    def __init__(self, ip: str, port: int, name: str | None = None) -> None:
+        self.ip = ip
+        self.port = port
+        self.name = ip if name is None else name
+
+    def __repr__(self) -> str:
+        return f"httputil.Host({self.ip!r}, {self.port!r}, {self.name!r})"
