@@ -1,1 +1,1 @@
-"""Stands in for the module ``cherrypy``: ``from micropie.compat import cherrypy``."""
+"""Stands in for the package ``cherrypy``: ``from micropie.compat import cherrypy``."""

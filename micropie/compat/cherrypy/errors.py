@@ -1,0 +1,258 @@
+"""The exceptions of a handler, and the pages for errors."""
+
+from __future__ import annotations
+
+import contextlib
+import sys
+import traceback as tracebacks
+from collections.abc import Iterator
+from html import escape
+from pathlib import Path
+from typing import Any
+from urllib.parse import urljoin as urljoin_url
+
+from micropie.compat.cherrypy.headers import valid_status
+from micropie.compat.cherrypy.serving import serving
+from micropie.compat.cherrypy.urls import url
+
+__version__ = "18.10.0"
+
+
+class CherryPyException(Exception):
+    """The base class of this package's exceptions."""
+
+
+class TimeoutError(CherryPyException):  # noqa: A001 - its name of old
+    """A response took too long. Nothing here raises it: ``micropie.middleware`` limits the time."""
+
+
+class InternalRedirect(CherryPyException):
+    """Answer with the handler of another path of the site; the client sees nothing of it."""
+
+    def __init__(self, path: str, query_string: str = "") -> None:
+        request = serving.request
+        self.query_string = query_string
+        if "?" in path:
+            path, self.query_string = path.split("?", 1)
+        # What is relative is so to the page, not to its directory: url() knows the difference.
+        path = url(path, relative="server") if not path.startswith("/") else path
+        self.path = path
+        self.request = request
+        super().__init__(path, self.query_string)
+
+
+_MOVED = {
+    300: "This resource can be found at ",
+    301: "This resource has permanently moved to ",
+    302: "This resource resides temporarily at ",
+    303: "This resource can be found at ",
+    307: "This resource has moved temporarily to ",
+    308: "This resource has been moved to ",
+}
+
+
+class HTTPRedirect(CherryPyException):
+    """Send the client to another address, or to a choice of them, which are joined to the page's.
+
+    ``status``: from 300 to 399; by default 303, 302 for HTTP/1.0. Raises ``ValueError`` for another one.
+    """
+
+    encoding = "utf-8"
+
+    def __init__(self, urls: str | list[str], status: int | str | None = None, encoding: str | None = None) -> None:
+        page = url(qs=serving.request.query_string)
+        self.urls = [urljoin_url(page, _text(each, encoding or self.encoding)) for each in _listed(urls)]
+        code = (303 if serving.request.protocol >= (1, 1) else 302) if status is None else int(status)
+        if not 300 <= code <= 399:
+            raise ValueError("status must be between 300 and 399.")
+        self._status = code
+        super().__init__(self.urls, status)
+
+    @property
+    def status(self) -> int:
+        """The status as a number."""
+        return self._status
+
+    def set_response(self) -> None:
+        """Turn the current response into the redirect. Its headers and cookies stay."""
+        response = serving.response
+        response.status = status = self.status
+        if status in _MOVED:
+            response.headers["Content-Type"] = "text/html;charset=utf-8"
+            response.headers["Location"] = self.urls[0]
+            lines = [f"{_MOVED[status]}<a href={_quoted(each)}>{escape(each)}</a>." for each in self.urls]
+            response.body = "<br />\n".join(lines).encode()
+            response.headers.pop("Content-Length", None)
+        elif status == 304:
+            # The client has it: only what describes that may be sent.
+            for name in ("Allow", "Content-Encoding", "Content-Language", "Content-Length", "Content-Location"):
+                response.headers.pop(name, None)
+            for name in ("Content-MD5", "Content-Range", "Content-Type", "Expires", "Location"):
+                response.headers.pop(name, None)
+            response.body = None
+        elif status == 305:
+            response.headers["Location"] = self.urls[0]
+            response.body = None
+        else:
+            response.headers.pop("Content-Length", None)
+            response.body = None
+
+    def __call__(self) -> Any:
+        raise self
+
+
+def _listed(urls: Any) -> list[Any]:
+    return [urls] if isinstance(urls, str | bytes) else list(urls)
+
+
+def _text(value: Any, encoding: str) -> str:
+    return value.decode(encoding) if isinstance(value, bytes) else str(value)
+
+
+def _quoted(text: str) -> str:
+    quote = "'" if '"' in text else '"'
+    return quote + escape(text, quote=False).replace(quote, "&#39;" if quote == "'" else "&quot;") + quote
+
+
+_OF_CONTENT = (
+    "Accept-Ranges",
+    "Age",
+    "ETag",
+    "Location",
+    "Retry-After",
+    "Vary",
+    "Content-Encoding",
+    "Content-Length",
+    "Expires",
+    "Content-Location",
+    "Content-MD5",
+    "Last-Modified",
+)
+
+
+def clean_headers(status: int) -> None:
+    """Remove the headers of the current response that describe a content, as an error's page takes its place."""
+    headers = serving.response.headers
+    for name in _OF_CONTENT:
+        headers.pop(name, None)
+    if status != 416:
+        headers.pop("Content-Range", None)
+
+
+class HTTPError(CherryPyException):
+    """Answer with an error's page: ``HTTPError(404)``, ``HTTPError(409, "the message")``, ``HTTPError("409 Reason")``.
+
+    Raises ``HTTPError`` with 500 for a status that is none of an error.
+    """
+
+    def __init__(self, status: int | str = 500, message: str | None = None) -> None:
+        self.status = status
+        try:
+            self.code, self.reason, explanation = valid_status(status)
+        except ValueError as error:
+            raise self.__class__(500, str(error)) from error
+        if not 400 <= self.code <= 599:
+            raise ValueError("status must be between 400 and 599.")
+        self._message = message or explanation
+        super().__init__(status, message)
+
+    def set_response(self) -> None:
+        """Turn the current response into the page of this error."""
+        response = serving.response
+        clean_headers(self.code)
+        response.status = self.status
+        shown = None
+        if serving.request.show_tracebacks:
+            shown = format_exc()
+        response.headers.pop("Content-Length", None)
+        response.body = self.get_error_page(self.status, traceback=shown, message=self._message)
+
+    def get_error_page(self, *args: Any, **kwargs: Any) -> Any:
+        """Return the page: see the function ``get_error_page``."""
+        return get_error_page(*args, **kwargs)
+
+    def __call__(self) -> Any:
+        raise self
+
+    @classmethod
+    @contextlib.contextmanager
+    def handle(cls, exception: Any, status: int | str = 500, message: str = "") -> Iterator[None]:
+        """Turn an exception of the block into this error; its text is the message, unless one is given."""
+        try:
+            yield
+        except exception as error:
+            raise cls(status, message or str(error)) from error
+
+
+class NotFound(HTTPError):
+    """404. ``path`` is that of the request, unless one is given."""
+
+    def __init__(self, path: str | None = None) -> None:
+        if path is None:
+            request = serving.request
+            path = request.script_name + request.path_info
+        self.args = (path,)
+        super().__init__(404, f"The path '{path}' was not found.")
+
+
+_PAGE = """<!DOCTYPE html>
+<html lang="en">
+<head>
+<meta charset="utf-8">
+<title>%(status)s</title>
+</head>
+<body>
+<h2>%(status)s</h2>
+<p>%(message)s</p>
+<pre id="traceback">%(traceback)s</pre>
+</body>
+</html>
+"""
+
+
+def get_error_page(status: Any, **kwargs: Any) -> Any:
+    """Return the body of an error's page and set the current response's Content-Type.
+
+    ``error_page.NNN`` and ``error_page.default`` of the configuration give another one: a function, or a file in which
+    ``%(status)s``, ``%(message)s``, ``%(traceback)s`` and ``%(version)s`` stand for the escaped texts.
+    """
+    try:
+        code, reason, explanation = valid_status(status)
+    except ValueError as error:
+        raise HTTPError(500, str(error)) from error
+    values = {"status": f"{code} {reason}", "message": explanation, "traceback": "", "version": __version__}
+    values.update({name: value for name, value in kwargs.items() if value is not None})
+    values = {name: escape(str(value), quote=False) for name, value in values.items()}
+    pages = serving.request.error_page
+    page = pages.get(code) or pages.get("default")
+    headers = serving.response.headers
+    template = _PAGE
+    if page:
+        try:
+            if callable(page):
+                headers["Content-Type"] = "text/html;charset=utf-8"
+                made = page(**values)
+                if isinstance(made, str | bytes):
+                    return made.encode() if isinstance(made, str) else made
+                return (part.encode() if isinstance(part, str) else part for part in made)
+            template = Path(page).read_text(encoding="utf-8")
+        except Exception as error:
+            shown = escape(f"{type(error).__name__}: {error}")
+            values["message"] += f"<br />In addition, the custom error page failed:\n<br />{shown}"
+    headers["Content-Type"] = "text/html;charset=utf-8"
+    return (template % values).encode()
+
+
+def format_exc(exc: Any = None) -> str:
+    """Return the current exception and its traceback as text, "" if there is none."""
+    kind, error, trace = exc or sys.exc_info()
+    return "" if error is None else "".join(tracebacks.format_exception(kind, error, trace))
+
+
+def bare_error(extrabody: str | bytes | None = None) -> tuple[bytes, list[tuple[bytes, bytes]], list[bytes]]:
+    """Return status, headers and body of a 500 that needs nothing of a request."""
+    body = b"Unrecoverable error in the server."
+    if extrabody is not None:
+        body += b"\n" + (extrabody.encode() if isinstance(extrabody, str) else extrabody)
+    head = [(b"Content-Type", b"text/plain"), (b"Content-Length", str(len(body)).encode())]
+    return b"500 Internal Server Error", head, [body]

@@ -1,0 +1,92 @@
+"""The values of configuration files: Python expressions of literals, names of modules and built-ins, and calls.
+
+``eval`` would do more than a configuration needs: there are no lambdas, comprehensions or assignments here.
+"""
+
+from __future__ import annotations
+
+import ast
+import builtins
+import operator
+import sys
+from importlib import import_module
+from types import ModuleType
+from typing import Any
+
+_OPERATORS: dict[type[ast.AST], Any] = {
+    ast.Add: operator.add,
+    ast.Sub: operator.sub,
+    ast.Mult: operator.mul,
+    ast.Div: operator.truediv,
+    ast.FloorDiv: operator.floordiv,
+    ast.Mod: operator.mod,
+    ast.Pow: operator.pow,
+    ast.BitOr: operator.or_,
+    ast.USub: operator.neg,
+    ast.UAdd: operator.pos,
+    ast.Not: operator.not_,
+    ast.Invert: operator.invert,
+}
+
+_HERE = __name__.rpartition(".")[0]
+
+
+def unrepr(text: str) -> Any:
+    """Return the value of an expression. Raises ``TypeError`` for what is no part of one, and what a call raises."""
+    return _value(ast.parse(text.strip(), mode="eval").body) if text else text
+
+
+def attributes(path: str) -> Any:
+    """Import what a dotted path names: a module, or what is in one. Raises ``AttributeError`` and ``ImportError``."""
+    module, _, name = path.rpartition(".")
+    return getattr(_module(module), name)
+
+
+def _module(name: str) -> ModuleType:
+    """Import a module; ``cherrypy`` is this package."""
+    if name == "cherrypy" or name.startswith("cherrypy."):
+        name = _HERE + name.removeprefix("cherrypy")
+    return sys.modules.get(name) or import_module(name)
+
+
+def _value(node: ast.expr) -> Any:
+    match node:
+        case ast.Constant():
+            return node.value
+        case ast.Tuple():
+            return tuple(_value(each) for each in node.elts)
+        case ast.List():
+            return [_value(each) for each in node.elts]
+        case ast.Set():
+            return {_value(each) for each in node.elts}
+        case ast.Dict() if None not in node.keys:
+            return {_value(key): _value(value) for key, value in zip(node.keys, node.values, strict=True) if key}
+        case ast.UnaryOp():
+            return _OPERATORS[type(node.op)](_value(node.operand))
+        case ast.BinOp() if type(node.op) in _OPERATORS:
+            return _OPERATORS[type(node.op)](_value(node.left), _value(node.right))
+        case ast.Subscript():
+            return _value(node.value)[_value(node.slice)]
+        case ast.Name():
+            return _named(node.id)
+        case ast.Attribute():
+            return _attribute(_value(node.value), node.attr)
+        case ast.Call():
+            values = {keyword.arg: _value(keyword.value) for keyword in node.keywords if keyword.arg}
+            return _value(node.func)(*[_value(each) for each in node.args], **values)
+    raise TypeError(f"{ast.unparse(node)} is nothing that configuration may have")
+
+
+def _named(name: str) -> Any:
+    if hasattr(builtins, name):
+        return getattr(builtins, name)
+    try:
+        return _module(name)
+    except ImportError:
+        raise TypeError(f"{name} is no module and no built-in; text needs quotes") from None
+
+
+def _attribute(owner: Any, name: str) -> Any:
+    if isinstance(owner, ModuleType) and not hasattr(owner, name):
+        return import_module(f"{owner.__name__}.{name}")
+    return getattr(owner, name)

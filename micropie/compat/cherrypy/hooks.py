@@ -1,0 +1,100 @@
+"""Hooks: functions that are called at named points of a request's life, in the order of their priorities."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Iterable
+from typing import Any
+
+HOOKPOINTS = (
+    "on_start_resource",
+    "before_request_body",
+    "before_handler",
+    "before_finalize",
+    "on_end_resource",
+    "on_end_request",
+    "before_error_response",
+    "after_error_response",
+)
+
+
+class Hook:
+    """A function, its keyword arguments, its priority (the lowest is first) and whether it runs after failures, too.
+
+    What is not given is taken from the function's attributes ``failsafe`` and ``priority``.
+    """
+
+    __slots__ = ("__dict__", "callback", "failsafe", "kwargs", "priority")
+
+    def __init__(
+        self, callback: Callable[..., Any], failsafe: bool | None = None, priority: int | None = None, **kwargs: Any
+    ) -> None:
+        self.callback = callback
+        self.failsafe = getattr(callback, "failsafe", False) if failsafe is None else failsafe
+        self.priority = getattr(callback, "priority", 50) if priority is None else priority
+        self.kwargs = kwargs
+
+    def __lt__(self, other: Hook) -> bool:
+        return self.priority < other.priority
+
+    def __call__(self) -> Any:
+        return self.callback(**self.kwargs)
+
+    def __repr__(self) -> str:
+        return (
+            f"Hook({self.callback!r}, failsafe={self.failsafe!r}, priority={self.priority!r}, "
+            f"{', '.join(f'{name}={value!r}' for name, value in self.kwargs.items())})"
+        )
+
+
+class HookMap(dict[str, list[Hook]]):
+    """The hooks of each point. A point without hooks may be missing."""
+
+    def __init__(self, points: Iterable[str] = ()) -> None:
+        super().__init__({point: [] for point in points})
+
+    def attach(
+        self,
+        point: str,
+        callback: Callable[..., Any],
+        failsafe: bool | None = None,
+        priority: int | None = None,
+        **kwargs: Any,
+    ) -> None:
+        """Call ``callback(**kwargs)`` at ``point`` of this request."""
+        self.setdefault(point, []).append(Hook(callback, failsafe, priority, **kwargs))
+
+    def run(self, point: str) -> None:
+        """Call the hooks of a point. After a failure only those that are failsafe are called, then it is raised.
+
+        The last failure counts; one before it is logged.
+        """
+        hooks = self.get(point)
+        if not hooks:
+            return
+        failure: Exception | None = None
+        try:
+            for hook in sorted(hooks):
+                if failure is None or hook.failsafe:
+                    try:
+                        hook.callback(**hook.kwargs)
+                    except Exception as error:
+                        if failure is not None:
+                            _logger.error(  # noqa: TRY400 - not the exception that is handled here
+                                "a hook of %s failed", point, exc_info=failure
+                            )
+                        failure = error
+            if failure is not None:
+                raise failure
+        finally:
+            del failure
+
+    def copy(self) -> HookMap:
+        """Return a copy whose lists are its own."""
+        copied = HookMap()
+        for point, hooks in self.items():
+            copied[point] = hooks[:]
+        return copied
+
+
+_logger = logging.getLogger("cherrypy.error")

@@ -1,0 +1,143 @@
+"""``cherrypy.serving``, ``request``, ``response``, ``session`` and ``thread_data``: proxies of what this code answers.
+
+A tool works on ``serving.request`` and ``serving.response``, and sets ``serving.session``. They belong to the request
+and not to a thread: an answer that is streamed is made in several threads one after the other, as is that of an
+``async def`` handler. So what is locked in one must be unlocked in another: ``threading.Lock``, not ``RLock``.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Awaitable, Callable, Iterator
+from inspect import isawaitable
+from typing import Any
+
+from micropie.execution.context import current
+
+
+class Exchange:
+    """A request, its response, and what tools add to them, such as ``session``."""
+
+    def __init__(self, request: Any, response: Any) -> None:
+        self.request = request
+        self.response = response
+
+
+class _Outside(threading.local):
+    """What the proxies stand for outside of requests: defaults for each thread, made when they are needed."""
+
+    exchange: Exchange | None = None
+
+
+_outside = _Outside()
+
+
+def make_no_exchange() -> Exchange:
+    """Return the defaults; ``requests.py`` puts a function in the place of this one."""
+    return Exchange(None, None)
+
+
+_makers: list[Callable[[], Exchange]] = [make_no_exchange]
+
+
+def outside_as(make: Callable[[], Exchange]) -> None:
+    """State what makes the exchange of code that answers no request."""
+    _makers[:] = [make]
+
+
+def current_exchange() -> Any:
+    """Return the ``Exchange`` that this code is part of; outside of requests one with defaults."""
+    native = current.get(None)
+    if native is not None:
+        exchange = native.__dict__.get("_cherrypy")
+        if exchange is not None:
+            return exchange
+    if _outside.exchange is None:
+        _outside.exchange = _makers[0]()
+    return _outside.exchange
+
+
+class _Serving:
+    """``cherrypy.serving``."""
+
+    __slots__ = ()
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(current_exchange(), name)
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        setattr(current_exchange(), name, value)
+
+    def __delattr__(self, name: str) -> None:
+        delattr(current_exchange(), name)
+
+    def load(self, request: Any, response: Any) -> None:
+        """Set the request and the response."""
+        exchange = current_exchange()
+        exchange.request, exchange.response = request, response
+
+    def clear(self) -> None:
+        """Forget everything: outside of requests the defaults are made anew."""
+        _outside.exchange = None
+
+
+class Proxy:
+    """``request``, ``response`` or ``session`` of the current exchange."""
+
+    __slots__ = ("__attrname__",)
+
+    def __init__(self, name: str) -> None:
+        object.__setattr__(self, "__attrname__", name)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(getattr(current_exchange(), self.__attrname__), name)
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        setattr(getattr(current_exchange(), self.__attrname__), name, value)
+
+    def __delattr__(self, name: str) -> None:
+        delattr(getattr(current_exchange(), self.__attrname__), name)
+
+    def __getitem__(self, key: Any) -> Any:
+        return getattr(current_exchange(), self.__attrname__)[key]
+
+    def __setitem__(self, key: Any, value: Any) -> None:
+        getattr(current_exchange(), self.__attrname__)[key] = value
+
+    def __delitem__(self, key: Any) -> None:
+        del getattr(current_exchange(), self.__attrname__)[key]
+
+    def __contains__(self, key: Any) -> bool:
+        return key in getattr(current_exchange(), self.__attrname__)
+
+    def __iter__(self) -> Iterator[Any]:
+        return iter(getattr(current_exchange(), self.__attrname__))
+
+    def __len__(self) -> int:
+        return len(getattr(current_exchange(), self.__attrname__))
+
+    def __bool__(self) -> bool:
+        return bool(getattr(current_exchange(), self.__attrname__))
+
+    def __dir__(self) -> list[str]:
+        return dir(getattr(current_exchange(), self.__attrname__))
+
+
+class ThreadData(threading.local):
+    """``cherrypy.thread_data``: attributes that each thread has for itself."""
+
+
+serving: Any = _Serving()
+request: Any = Proxy("request")
+response: Any = Proxy("response")
+session: Any = Proxy("session")
+thread_data = ThreadData()
+
+
+def then(result: Any, function: Callable[[Any], Any]) -> Any:
+    """Return ``function(result)``, or what can be awaited for it, if ``result`` is that of an ``async def``."""
+    return _awaited(result, function) if isawaitable(result) else function(result)
+
+
+async def _awaited(result: Awaitable[Any], function: Callable[[Any], Any]) -> Any:
+    return function(await result)

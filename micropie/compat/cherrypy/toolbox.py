@@ -1,0 +1,181 @@
+"""``Tool`` and its kinds, and the toolboxes in which they are found by the names that configuration has.
+
+``tools.NAME.on`` switches a tool on for a path, ``tools.NAME.OPTION`` are its keyword arguments. The same is said of a
+handler or a class of handlers by ``@cherrypy.tools.NAME(option=...)``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from micropie.compat.cherrypy.serving import serving
+
+
+class Tool:
+    """A function that is called at a hook point: ``Tool(point, callable, name=None, priority=50)``."""
+
+    namespace = "tools"
+
+    def __init__(
+        self,
+        point: str,
+        callable: Callable[..., Any] | None,  # noqa: A002 - its name there
+        name: str | None = None,
+        priority: int = 50,
+    ) -> None:
+        self._point = point
+        self.callable: Any = callable
+        self._name: Any = name
+        self._priority = priority
+        self.__doc__ = getattr(callable, "__doc__", None)
+
+    @property
+    def on(self) -> bool:
+        """Not to be set: raises ``AttributeError``."""
+        raise AttributeError(f"a tool is switched on by configuration or as a decorator: @{self._path}()")
+
+    @on.setter
+    def on(self, value: bool) -> None:
+        raise AttributeError(f"a tool is switched on by configuration or as a decorator: @{self._path}()")
+
+    @property
+    def _path(self) -> str:
+        return f"{self.namespace}.{self._name}"
+
+    def _merged_args(self, d: Mapping[str, Any] | None = None) -> dict[str, Any]:
+        """Return the tool's configuration for the current request, over ``d``; ``on`` left out."""
+        merged = dict(d or ())
+        toolmap = serving.request.toolmaps.get(self.namespace, {})
+        merged.update(toolmap.get(self._name, {}))
+        merged.pop("on", None)
+        return merged
+
+    def __call__(self, *args: Any, **kwargs: Any) -> Callable[[Any], Any]:
+        """Return a decorator that switches the tool on for a handler or a class of handlers."""
+        if args:
+            raise TypeError(f"the tool {self._name!r} takes keyword arguments alone")
+
+        def decorate(target: Any) -> Any:
+            config = _own_config(target)
+            config[f"{self._path}.on"] = True
+            config.update({f"{self._path}.{name}": value for name, value in kwargs.items()})
+            return target
+
+        return decorate
+
+    def _setup(self) -> None:
+        """Attach the tool to the current request. Called when it is on for the request's path."""
+        arguments = self._merged_args()
+        priority = arguments.pop("priority", None)
+        if priority is None:
+            priority = getattr(self.callable, "priority", self._priority)
+        serving.request.hooks.attach(self._point, self.callable, priority=priority, **arguments)
+
+
+def _own_config(target: Any) -> dict[str, Any]:
+    """Return the configuration of a function or class, its own: a base class keeps what it has."""
+    config: dict[str, Any]
+    if isinstance(target, type) and "_cp_config" not in vars(target):
+        target._cp_config = config = dict(getattr(target, "_cp_config", {}))  # type: ignore[attr-defined]
+    else:
+        config = getattr(target, "_cp_config", None)  # type: ignore[assignment]
+        if config is None:
+            target._cp_config = config = {}
+    return config
+
+
+class HandlerTool(Tool):
+    """A tool that may answer in the handler's place: its function returns whether it has set the response's body."""
+
+    def __init__(self, callable: Callable[..., Any], name: str | None = None) -> None:  # noqa: A002 - its name there
+        super().__init__("before_handler", callable, name)
+
+    def handler(self, *args: Any, **kwargs: Any) -> Callable[..., Any]:
+        """Return an exposed handler that is this tool with these arguments."""
+
+        def handle(*others: Any, **values: Any) -> Any:
+            self.callable(*args, **self._merged_args(kwargs))
+            return serving.response.body
+
+        handle.exposed = True  # type: ignore[attr-defined]
+        return handle
+
+    def _wrapper(self, **kwargs: Any) -> None:
+        if self.callable(**kwargs):
+            serving.request.handler = None
+
+    def _setup(self) -> None:
+        arguments = self._merged_args()
+        priority = arguments.pop("priority", None)
+        if priority is None:
+            priority = getattr(self.callable, "priority", self._priority)
+        serving.request.hooks.attach(self._point, self._wrapper, priority=priority, **arguments)
+
+
+class HandlerWrapperTool(Tool):
+    """A tool around the handler: ``newhandler(next_handler, *args, **kwargs)`` calls it, or answers itself."""
+
+    def __init__(
+        self,
+        newhandler: Callable[..., Any],
+        point: str = "before_handler",
+        name: str | None = None,
+        priority: int = 50,
+    ) -> None:
+        super().__init__(point, self._wrap, name, priority)
+        self.newhandler = newhandler
+
+    def _wrap(self, *args: Any, **kwargs: Any) -> None:
+        inner = serving.request.handler
+
+        def wrap(*others: Any, **values: Any) -> Any:
+            return self.newhandler(inner, *others, **values)
+
+        serving.request.handler = wrap
+
+
+class ErrorTool(Tool):
+    """A tool in the place of the response to an unexpected exception: ``request.error_response``."""
+
+    def __init__(self, callable: Callable[..., Any], name: str | None = None) -> None:  # noqa: A002 - its name there
+        super().__init__("", callable, name)
+
+    def _wrapper(self) -> None:
+        self.callable(**self._merged_args())
+
+    def _setup(self) -> None:
+        serving.request.error_response = self._wrapper
+
+
+class Toolbox:
+    """Tools by name. A tool that is set as an attribute gets its name and its toolbox by that."""
+
+    def __init__(self, namespace: str) -> None:
+        self.namespace = namespace
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        if isinstance(value, Tool):
+            if value._name is None:
+                value._name = name
+            value.namespace = self.namespace
+        object.__setattr__(self, name, value)
+
+    def __getattr__(self, name: str) -> Any:  # so that type checkers know tools that are added
+        raise AttributeError(f"there is no tool {self.__dict__.get('namespace', '')}.{name}")
+
+    def register(self, point: str, **kwargs: Any) -> Callable[[Any], Any]:
+        """Make the function below a tool, which has its name unless ``name`` is given; ``priority``: see ``Tool``."""
+
+        def decorate(function: Any) -> Any:
+            attribute = kwargs.get("name", function.__name__)
+            setattr(self, attribute, Tool(point, function, **kwargs))
+            return function
+
+        return decorate
+
+    def set_up(self, toolmap: Mapping[str, Mapping[str, Any]]) -> None:
+        """Attach the tools that are on, in the configuration of each tool's name, to the current request."""
+        for name, options in toolmap.items():
+            if options.get("on", False):
+                getattr(self, name)._setup()

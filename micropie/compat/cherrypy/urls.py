@@ -1,0 +1,72 @@
+"""``cherrypy.url``: the address of a page of this site."""
+
+from __future__ import annotations
+
+from typing import Any
+from urllib.parse import urlencode, urljoin
+
+from micropie.compat.cherrypy.serving import serving
+
+# Scheme and host where no request is answered; the server's settings put theirs here.
+outside = {"base": "http://127.0.0.1:8080"}
+
+
+def url(
+    path: str = "", qs: Any = "", script_name: str | None = None, base: str | None = None, relative: Any = None
+) -> str:
+    """Return the absolute address of a path, which is below the application if it begins with a slash.
+
+    Otherwise it is relative to the page. ``qs``: the query, text or a dict. ``script_name``, ``base``: in the place of
+    the application's and the server's. ``relative``: True for an address relative to the page, "server" for one
+    without scheme and host.
+    """
+    request = serving.request
+    if isinstance(qs, dict) or (qs and not isinstance(qs, str)):
+        qs = urlencode(qs, doseq=True)
+    query = f"?{qs}" if qs else ""
+    if request.app is None:  # outside of requests
+        address = _normal(urljoin((script_name or "").rstrip("/") + "/", path.lstrip("/")))
+        return f"{outside['base'] if base is None else base}{address}{query}"
+    page = request.path_info
+    if not path.startswith("/"):
+        # A page is relative to its directory; the index of a directory is the directory.
+        if request.is_index is True and not page.endswith("/"):
+            page += "/"
+        elif request.is_index is False and page.endswith("/") and page != "/":
+            page = page[:-1]
+        path = urljoin(page, path) if path else page
+    if script_name is None:
+        script_name = request.script_name
+    if base is None:
+        base = request.base
+    address = f"{base}{_normal(f'{script_name}{path}')}{query}"
+    if relative is None:
+        relative = getattr(request.app, "relative_urls", False)
+    if relative == "server":
+        return "/" + "/".join(address.split("/", 3)[3:])
+    if relative:
+        return _relative(address, url(relative=False))
+    return address
+
+
+def _normal(path: str) -> str:
+    """Return a path without ``.`` and ``..``."""
+    if "./" not in path and not path.endswith(("/.", "/..")):
+        return path
+    atoms: list[str] = []
+    for atom in path.split("/"):
+        if atom == "..":
+            if len(atoms) > 1:
+                atoms.pop()
+        elif atom != ".":
+            atoms.append(atom)
+    return "/".join(atoms)
+
+
+def _relative(address: str, page: str) -> str:
+    """Return ``address`` as it is written on ``page``."""
+    old, new = page.split("/")[:-1], address.split("/")
+    while old and new and old[0] == new[0]:
+        old.pop(0)
+        new.pop(0)
+    return "/".join([".."] * len(old) + new)
