@@ -9,7 +9,7 @@ from argparse import Namespace
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
 from inspect import Parameter
-from typing import Any
+from typing import Annotated, Any, get_origin
 
 from micropie.app import App
 from micropie.cli.target import find_target
@@ -79,7 +79,8 @@ def _shown(parameter: Parameter) -> str:
     text: str = _STARS.get(parameter.kind, "") + parameter.name
     kind = parameter.annotation
     if kind is not Parameter.empty:
-        text += f": {kind if isinstance(kind, str) else getattr(kind, '__name__', kind)}"
+        kind = kind.__origin__ if get_origin(kind) is Annotated else kind
+        text += f": {kind.__name__ if isinstance(kind, type) and get_origin(kind) is None else kind}"
     if parameter.default is Parameter.empty:
         return text
     return f"{text} = {parameter.default!r}" if kind is not Parameter.empty else f"{text}={parameter.default!r}"

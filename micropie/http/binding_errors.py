@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from micropie.errors import BadRequest
@@ -41,20 +41,21 @@ class BindingErrors:
 
     The handler is called although values do not fit: their parameters have their defaults, or None. The object is
     empty, and false, if all fit. ``for error in errors`` gives each ``ParameterError``, ``errors["age"]`` the first one
-    of a parameter, or None. ``given`` are the raw values by parameter, to fill the form with.
+    of a parameter, or None. ``given`` is what the query and the form had, those values that fit as well, to fill the
+    form with: text by name, a list if a name has several values. It is the client's: escape it in HTML.
     """
 
-    def __init__(self, errors: Sequence[ParameterError] = ()) -> None:
+    def __init__(self, errors: Iterable[ParameterError] = (), given: Mapping[str, object] | None = None) -> None:
         self._errors = list(errors)
+        self.given = dict(given or {})
 
-    def extend(self, errors: Sequence[ParameterError]) -> None:
-        """Add errors, those of a handler's own checks as well."""
+    def add(self, parameter: str, sentence: str) -> None:
+        """Add the error of a check of the handler's own: ``errors.add("name", "This name is taken.")``."""
+        self._errors.append(ParameterError(parameter, "", self.given.get(parameter), "", sentence=sentence))
+
+    def extend(self, errors: Iterable[ParameterError]) -> None:
+        """Add errors that were made elsewhere."""
         self._errors.extend(errors)
-
-    @property
-    def given(self) -> dict[str, object]:
-        """The values that did not fit, by parameter."""
-        return {error.parameter: error.given for error in self._errors}
 
     def __getitem__(self, parameter: str) -> ParameterError | None:
         return next((error for error in self._errors if error.parameter == parameter), None)

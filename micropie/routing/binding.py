@@ -210,7 +210,7 @@ class Plan:
         If the handler has a parameter for the errors, nothing is raised: what does not fit has its default, or None.
         """
         errors: list[ParameterError] = []
-        found = BindingErrors()
+        found = _no_errors(None, request)
 
         def one(parameter: BoundParameter, segment: str | None = None) -> object:
             if parameter.source is _no_errors:
@@ -288,9 +288,10 @@ def _hints(function: Callable[..., object], names: Collection[str]) -> dict[str,
         raise SetupError(f"an annotation of {where} can't be read: {error}; import it at run time as well") from None
 
 
-def _no_errors(parameter: BoundParameter, request: Request) -> object:
+def _no_errors(parameter: BoundParameter | None, request: Request) -> BindingErrors:
     """Return the value of a parameter that is annotated with ``BindingErrors``, when all values fit."""
-    return BindingErrors()
+    sent = {**request.query_params, **request.body_params}
+    return BindingErrors(given={name: values[0] if len(values) == 1 else values for name, values in sent.items()})
 
 
 def _bound_parameter(name: str, annotation: object, default: object) -> BoundParameter:

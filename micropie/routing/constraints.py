@@ -62,7 +62,7 @@ def _constraints(item: Any, parameter: str) -> Iterator[Constraint]:
         yield Constraint(func, f"such that {getattr(func, '__name__', func)}")
         return
     names = [name for name in dir(item) if not name.startswith("_") and not callable(getattr(item, name, None))]
-    for name in names:
+    for name in [name for name in _KINDS if name in names] + [name for name in names if name not in _KINDS]:
         value = getattr(item, name)
         if name in _KINDS and value is not None:
             make, words = _KINDS[name]

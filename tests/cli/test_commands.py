@@ -40,7 +40,9 @@ def command(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.Capt
 
 
 SITE = """
-from micropie import App, UploadFile, get, inline, pooled, post
+from typing import Annotated
+
+from micropie import App, Query, UploadFile, get, inline, pooled, post
 
 
 class Blog(App):
@@ -59,6 +61,9 @@ class Root(App):
 
     def greet(self, name: str = "World", *rest):
         return name
+
+    def total(self, numbers: list[int], page: Annotated[int, Query("p")]):
+        return sum(numbers)
 
     @get("/pies/<number:int>")
     async def pie(self, number: int) -> str:
@@ -89,12 +94,13 @@ def test_routes(command: Run, tmp_path: Path) -> None:
     lines = [line.split() for line in output.splitlines()]
     assert status == 0
     assert lines[0] == ["METHODS", "PATH", "HANDLER", "RUNS", "IN", "FILE"]
-    assert ["any", "/blog", "blog.index()", "thread", "site1.py:6"] in lines
-    assert ["any", "/greet", "greet(name:", "str", "=", "'World',", "*rest)", "thread", "site1.py:19"] in lines
-    assert ["GET", "/pies/<number:int>", "pie(number:", "int)", "loop", "site1.py:22"] in lines
-    assert ["POST", "/upload", "upload(file:", "UploadFile)", "thread", "site1.py:26"] in lines
-    assert ["GET", "/compute/<n:int>", "compute(n:", "int)", "process", "site1.py:34"] in lines
-    assert ["WS", "/chat", "ws_chat(ws,", "room)", "loop", "site1.py:30"] in lines
+    assert ["any", "/blog", "blog.index()", "thread", "site1.py:8"] in lines
+    assert ["any", "/greet", "greet(name:", "str", "=", "'World',", "*rest)", "thread", "site1.py:21"] in lines
+    assert ["any", "/total", "total(numbers:", "list[int],", "page:", "int)", "thread", "site1.py:24"] in lines
+    assert ["GET", "/pies/<number:int>", "pie(number:", "int)", "loop", "site1.py:27"] in lines
+    assert ["POST", "/upload", "upload(file:", "UploadFile)", "thread", "site1.py:31"] in lines
+    assert ["GET", "/compute/<n:int>", "compute(n:", "int)", "process", "site1.py:39"] in lines
+    assert ["WS", "/chat", "ws_chat(ws,", "room)", "loop", "site1.py:35"] in lines
     assert ["*", "/old/...", "function", "wsgi"] in lines
 
 
@@ -113,7 +119,7 @@ def test_routes_as_json(command: Run, tmp_path: Path) -> None:
         "name": "pie",
         "parameters": "(number: int)",
         "runs_in": "loop",
-        "place": "site2.py:22",
+        "place": "site2.py:27",
     }
 
 

@@ -3,12 +3,23 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
+from typing import Annotated, Any
 
 import pydantic
 import pytest
 
-from micropie import App, BindingError, BindingErrors, HTTPError, UploadFile, WebSocket, post, reads_body, template
+from micropie import (
+    App,
+    BindingError,
+    BindingErrors,
+    Form,
+    HTTPError,
+    UploadFile,
+    WebSocket,
+    post,
+    reads_body,
+    template,
+)
 from micropie.http.binding_errors import ParameterError
 from tests.conftest import MakeClient
 
@@ -161,10 +172,25 @@ def test_a_place_in_a_document_is_named(make_client: MakeClient) -> None:
 
 
 def test_what_was_given_is_at_hand() -> None:
-    errors = BindingErrors([ParameterError("age", "form", "x", "a whole number", sentence="Wrong.")])
+    errors = BindingErrors([ParameterError("age", "form", "x", "a whole number", sentence="Wrong.")], {"age": "x"})
     errors.extend([ParameterError("age", "form", "y", "a number")])
-    assert (errors.given, str(errors["age"]), len(errors)) == ({"age": "y"}, "Wrong.", 2)
-    assert str(BindingError([*errors])) == "Wrong. "
+    errors.add("name", "This name is taken.")
+    assert (errors.given, str(errors["age"]), len(errors)) == ({"age": "x"}, "Wrong.", 3)
+    assert (str(errors["name"]), BindingErrors().given) == ("This name is taken.", {})
+    assert str(BindingError([*errors])) == "Wrong.  This name is taken."
+
+
+@pytest.mark.parametrize("number", ["x", "1"])
+def test_a_form_that_is_shown_again_has_all_that_was_sent(make_client: MakeClient, number: str) -> None:
+    class Root(App):
+        @post
+        def order(self, errors: BindingErrors, number: int, name: str, extra: Annotated[list[str], Form()]) -> Any:
+            errors.add("name", f"There is no {name}.")
+            return errors.given
+
+    sent = {"number": number, "name": "Ann", "extra": ["salt", "oil"]}
+    answer = make_client(Root()).post("/order?number=0&size=5", data=sent)
+    assert answer.json() == {**sent, "size": "5"}
 
 
 def test_a_handler_may_take_the_errors(make_client: MakeClient) -> None:

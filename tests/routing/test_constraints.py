@@ -32,6 +32,9 @@ class Shop(App):
     def name(self, n: Annotated[str, at.Len(2, 4), msgspec.Meta(pattern="^[a-z]+$")]) -> Any:
         return [n]
 
+    def title(self, n: Annotated[str, msgspec.Meta(max_length=3, min_length=1)]) -> Any:
+        return [n]
+
     def several(self, n: Annotated[list[Positive], at.MinLen(2)]) -> Any:
         return n
 
@@ -64,6 +67,7 @@ MISFITS = [
     ("name", "a", "text, at least 2 long, at most 4 long, matching ^[a-z]+$"),
     ("name", "abcde", "text, at least 2 long, at most 4 long, matching ^[a-z]+$"),
     ("name", "AB", "text, at least 2 long, at most 4 long, matching ^[a-z]+$"),
+    ("title", "", "text, at least 1 long, at most 3 long"),
     ("several", "1", "a list, each a whole number, at least 1, at least 2 long"),
     ("several", "1&n=0", "a list, each a whole number, at least 1, at least 2 long"),
     ("lower", "A", "text, such that islower"),
