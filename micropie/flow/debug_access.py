@@ -32,6 +32,9 @@ def may_see_debug_pages(request: Request) -> bool:
     ``ProxyHeaders`` vouches for a client: it sets the client's address only if it trusts the proxy.
     """
     headers, stated = request.headers, request._client
+    # nginx adds no header unless it is told to, and asks by HTTP/1.0, which no browser speaks.
+    if request.scope.get("http_version") == "1.0":
+        return False
     if not _is_loopback(request._server_client()) or _LOCAL_HOST.fullmatch(headers.get("host", "")) is None:
         return False
     if stated is not None:

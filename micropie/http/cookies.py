@@ -18,6 +18,10 @@ _SAMESITE = {"lax": "Lax", "strict": "Strict", "none": "None"}
 MAX_COOKIE = 4096
 
 
+# The blanks around a name (RFC 6265, section 5.2). ``strip()`` would also remove a no-break space: browsers take
+# "\xa0__Host-id" from any host of the domain, and here it would be the ``__Host-id`` that no other host can set.
+_BLANKS = " \t"
+
 # Browsers take cookies of these names only with Secure; of the first only with Path=/ and without Domain, so that no
 # other host, a subdomain for example, can set it (RFC 6265bis, section 4.1.3).
 PREFIXES = ("__Host-", "__Secure-")
@@ -48,9 +52,9 @@ def parse_cookies(header: str) -> dict[str, str]:
     cookies: dict[str, str] = {}
     for piece in header.split(";"):
         name, equals, value = piece.partition("=")
-        name = name.strip()
+        name = name.strip(_BLANKS)
         if equals and name and name not in cookies:
-            cookies[name] = _unquoted(value.strip())
+            cookies[name] = _unquoted(value.strip(_BLANKS))
     return cookies
 
 
@@ -58,14 +62,14 @@ def find_cookie(header: str, name: str) -> str | None:
     """Return the value of ``name`` as ``parse_cookies`` reads it, or None, without reading the other cookies."""
     before, separator, rest = header.partition(name + "=")
     if separator and (not before or (before.endswith("; ") and name not in before)):  # as browsers write it
-        value = rest.partition(";")[0].strip()
+        value = rest.partition(";")[0].strip(_BLANKS)
         return _unquoted(value) if value[:1] == '"' else value
     if name not in header:
         return None
     for piece in header.split(";"):
         key, equals, value = piece.partition("=")
-        if equals and key.strip() == name:
-            return _unquoted(value.strip())
+        if equals and key.strip(_BLANKS) == name:
+            return _unquoted(value.strip(_BLANKS))
     return None
 
 

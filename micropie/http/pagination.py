@@ -5,11 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Generic, TypeVar
-from urllib.parse import quote, urlencode
+from urllib.parse import urlencode
 
 from micropie.errors import HTTPError
 from micropie.execution.context import current_request
-from micropie.http.urls import PATH_SAFE
 
 Item = TypeVar("Item")
 
@@ -61,8 +60,7 @@ class Page(Generic[Item]):
         """Return the current request's path with its query, in which ``name`` is ``number``."""
         request = current_request()
         query = {**request.query_params, name: [str(number)]}
-        path = quote(f"{request.root_path}/{request.path.removeprefix('/')}", safe=PATH_SAFE)
-        return f"{path}?{urlencode(query, doseq=True)}"
+        return f"{request._url_path()}?{urlencode(query, doseq=True)}"
 
     def numbers(self, edge: int = 1, around: int = 2) -> Iterator[int | None]:
         """Yield the numbers to link to: ``edge`` at either end, ``around`` next to this one, None for a gap."""

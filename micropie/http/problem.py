@@ -17,6 +17,8 @@ if TYPE_CHECKING:
 
 PROBLEM = "application/problem+json"
 
+_LONGEST_KEPT = 500  # characters of a sentence whose page is kept
+
 # What OpenAPI says of the document.
 PROBLEM_SCHEMA: dict[str, object] = {
     "type": "object",
@@ -100,10 +102,17 @@ def _as_page(error: HTTPError, headers: HeadersLike) -> Response:
     return Response(_page(error.status, error.message), error.status, headers, HTML)
 
 
-@lru_cache(maxsize=128)  # most errors have one of a few sentences
 def _page(status: int, message: str) -> str:
+    # A sentence may have a client's text in it: long ones would fill the cache's memory.
+    return _short_page(status, message) if len(message) <= _LONGEST_KEPT else _full_page(status, message)
+
+
+def _full_page(status: int, message: str) -> str:
     title = f"{status} {PHRASES.get(status, 'Error')}"
     return _PAGE.format(title=escape(title), message="" if message == title else escape(message))
+
+
+_short_page = lru_cache(maxsize=128)(_full_page)  # most errors have one of a few sentences
 
 
 def _as_problem(error: HTTPError, headers: HeadersLike) -> Response:

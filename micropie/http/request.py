@@ -14,7 +14,7 @@ from datetime import UTC, datetime
 from functools import lru_cache
 from math import inf
 from typing import TYPE_CHECKING, Any, Final, NamedTuple, NoReturn, Protocol, TypeVar, Unpack, overload
-from urllib.parse import quote
+from urllib.parse import quote, unquote_to_bytes
 
 from micropie.errors import BadRequest, HTTPError, ResponseError, SetupError
 from micropie.execution.steps import Flow, Step
@@ -33,7 +33,7 @@ from micropie.http.response import PendingResponse, Response, add_vary
 from micropie.http.state import State
 from micropie.http.streams import PENDING, Stream
 from micropie.http.types import Environ, Parameters, Scope
-from micropie.http.urls import DOTS_AND_EMPTY, PATH_SAFE, decoded_segment, escaped_path, is_host
+from micropie.http.urls import DOTS_AND_EMPTY, PATH_SAFE, SEGMENT_SAFE, decoded_segment, escaped_path, is_host
 
 if TYPE_CHECKING:
     from micropie.http.signing import CookieSigner
@@ -48,8 +48,6 @@ Value = TypeVar("Value")
 Default = TypeVar("Default")
 
 _NO_UPLOADS: dict[str, list[UploadFile]] = {}
-
-# The characters that a URL's path may have unescaped: RFC 3986, section 3.3.
 
 _SHORT_BODY = 64 * 1024  # bytes; servers pass on so much in one piece
 
@@ -356,9 +354,8 @@ class Request:
     @property
     def url(self) -> str:
         """The absolute URL, built from checked parts, with the query."""
-        path = quote(f"{self.root_path}/{self.path.removeprefix('/')}", safe=PATH_SAFE)
         query = self.query_string
-        return f"{self.scheme}://{self.host}{path}" + (f"?{query}" if query else "")
+        return f"{self.scheme}://{self.host}{self._url_path()}" + (f"?{query}" if query else "")
 
     @property
     def state(self) -> State:
@@ -565,6 +562,15 @@ class Request:
             self._parse(self, self._body_so_far() or b"")
             self._parse = None
         return self._document
+
+    def _url_path(self) -> str:
+        """Return the path as a URL has it, with the mount's prefix.
+
+        Each segment is escaped by itself: ``/%2Fevil.com`` has the ``path`` ``//evil.com``, a link to which leads away.
+        """
+        segments = map(unquote_to_bytes, self.raw_path.strip(b"/").split(b"/"))
+        below = "/".join(quote(segment, safe=SEGMENT_SAFE) for segment in segments)
+        return f"{quote(self.root_path, safe=PATH_SAFE)}/{below}"
 
     def _unread_body(self) -> tuple[int, str] | None:
         """Return the status and the words for a body that is neither JSON nor a form; None if there is none."""

@@ -10,7 +10,8 @@ from urllib.parse import unquote_to_bytes
 from micropie.errors import BadRequest, SetupError
 
 # The characters that a URL's path may have unescaped: RFC 3986, section 3.3.
-PATH_SAFE = "/:@!$&'()*+,;=~"
+SEGMENT_SAFE = ":@!$&'()*+,;=~"
+PATH_SAFE = f"/{SEGMENT_SAFE}"
 
 # RFC 3986, section 3.2.2, less what no browser sends: a name or IPv4 address, or an IPv6 address in brackets.
 _HOST = re.compile(r"(?P<name>[A-Za-z0-9._~\-]+|\[(?P<v6>[0-9A-Fa-f:.]+)\])(?::(?P<port>[0-9]{1,5}))?")

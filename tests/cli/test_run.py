@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import signal
+import socket
 import subprocess
 import sys
 from pathlib import Path
@@ -99,6 +100,7 @@ def test_reload_starts_anew_when_a_file_has_changed(project: Path) -> None:
 
 
 def test_https(project: Path) -> None:
+    (project / "app.py").write_text(APP.format(word="one {self.request.scheme}"))
     command = ["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-keyout", "key.pem", "-out", "cert.pem"]
     subprocess.run([*command, "-days", "1", "-subj", "/CN=localhost"], cwd=project, check=True, capture_output=True)
     options = ["--ssl-certfile", "cert.pem", "--ssl-keyfile", "key.pem", "--port", str(free_port())]
@@ -108,10 +110,13 @@ def test_https(project: Path) -> None:
             url = server.url
 
             def answer(url: str = url) -> str:
-                done = subprocess.run(["curl", "-ks", url], capture_output=True, text=True, check=False)
+                done = subprocess.run(["curl", "-ksm", str(PATIENCE), url], capture_output=True, text=True, check=False)
                 return done.stdout
 
-            until(lambda: answer().endswith(" one"))
+            until(lambda: answer().endswith(" one https"))
+            # A client that does not begin its handshake keeps nobody else from being served.
+            with socket.create_connection(("127.0.0.1", int(url.rpartition(":")[2]))):
+                assert answer().endswith(" one https")
             server.end()
 
 

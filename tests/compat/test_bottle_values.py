@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 from datetime import date, datetime
 from functools import partial
+from io import BytesIO
 from pathlib import Path
 from typing import Any
 
@@ -202,3 +203,19 @@ def test_what_is_not_here_names_what_to_write() -> None:
     with pytest.raises(AttributeError, match="pathlib"):
         ours.Bottle().resources  # noqa: B018
     assert (ours.DEBUG, ours.NORUN) == (False, False)
+
+
+def test_deep_json_is_refused_and_no_error_of_ours() -> None:
+    body = b"[" * 50_000
+    environ = {"CONTENT_TYPE": "application/json", "CONTENT_LENGTH": str(len(body)), "wsgi.input": BytesIO(body)}
+    with pytest.raises(ours.HTTPError) as caught:
+        ours.BaseRequest(environ).json  # noqa: B018
+    assert caught.value.status_code == 400
+
+
+@pytest.mark.parametrize("name", ["a", "path"])  # "path" is an attribute, which is unquoted elsewhere
+def test_R28_a_cookie_of_escapes_takes_linear_time(name: str) -> None:
+    """CVE-2024-7592: in quadratic time these would take a minute."""
+    header = f'b=1; {name}="' + "\\" * 200_000 + '"'
+    assert ours.BaseRequest({"HTTP_COOKIE": header}).cookies["b"] == "1"
+    assert ours.BaseRequest({"HTTP_COOKIE": 'a="1\\054\\"2"'}).cookies["a"] == '1,"2'

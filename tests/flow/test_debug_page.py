@@ -332,6 +332,25 @@ def test_R76_a_trusted_proxy_vouches_for_a_client_on_this_machine(
     assert ("Traceback" in answer.text) == is_shown
 
 
+@pytest.mark.parametrize("protocol", ["wsgi", "asgi"])
+@pytest.mark.parametrize(("version", "is_shown"), [("1.0", False), ("1.1", True)])
+def test_R76_no_page_behind_an_nginx_that_adds_no_headers(protocol: Any, version: str, is_shown: bool) -> None:
+    """nginx's own defaults: HTTP/1.0, its upstream's name as Host, and nothing of the client."""
+    from micropie.testing import TestClient
+
+    app = make_app()
+
+    def of_version(environ: Any, start_response: Any) -> Any:
+        return app({**environ, "SERVER_PROTOCOL": f"HTTP/{version}"}, start_response)
+
+    async def of_version_asgi(scope: Any, receive: Any, send: Any) -> Any:
+        return await app({**scope, "http_version": version}, receive, send)
+
+    proxied: Any = of_version if protocol == "wsgi" else of_version_asgi
+    with TestClient(proxied, protocol=protocol, base_url=LOCAL) as client:
+        assert ("Traceback" in client.get("/oops").text) == is_shown
+
+
 @pytest.mark.parametrize(("setting", "is_shown"), [(True, False), ("force", True)])
 def test_R76_no_page_under_wsgi_with_several_processes(setting: Any, is_shown: bool) -> None:
     from micropie.testing import TestClient

@@ -33,6 +33,9 @@ COOKIES = {
     "a=\xe9": {"a": "\xe9"},
     "a b=1; c=2": {"a b": "1", "c": "2"},
     "__proto__=1": {"__proto__": "1"},
+    "a\t=\t1": {"a": "1"},
+    "\xa0a=1; \x85a=2; a=3": {"\xa0a": "1", "\x85a": "2", "a": "3"},
+    "a=\xa01": {"a": "\xa01"},
 }
 
 
@@ -50,6 +53,14 @@ def test_reading(header: str) -> None:
 def test_reading_is_the_same_in_every_world(make_client: MakeClient, header: str) -> None:
     answer = make_client(Echo()).get("/", headers=[(b"Cookie", header.encode("latin-1"))])
     assert (answer.status_code, answer.json()) == (200, COOKIES[header])
+
+
+def test_R49_a_name_with_an_odd_blank_is_not_that_of_a_cookie_with_a_prefix() -> None:
+    """Browsers take ``\xa0__Host-id`` from any host of the domain, and send it before the real one."""
+    header = "\xa0__Host-id=theirs; \x1f__Host-id=theirs; __Host-id=ours"
+    assert parse_cookies(header)["__Host-id"] == "ours"
+    assert find_cookie(header, "__Host-id") == "ours"
+    assert find_cookie("\xa0__Host-id=theirs", "__Host-id") is None
 
 
 def test_they_are_read_once_for_a_request(make_client: MakeClient) -> None:

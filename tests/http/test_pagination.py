@@ -78,3 +78,23 @@ def test_links_keep_the_path_and_the_rest_of_the_query(make_client: MakeClient) 
     assert second.text == " /shop/pies?page=1 /shop/pies?page=3"
     assert 'page=1>; rel="prev"' in second.headers["Link"]
     assert client.get("/shop/pies?page=9").status_code == 404
+
+
+def test_R16_a_link_stays_on_this_host_whatever_the_path_is(make_client: MakeClient) -> None:
+    """``//evil.com``, ``/\\evil.com`` and, as browsers drop tabs, ``/<tab>/evil.com`` mean another host."""
+
+    class Anything(App):
+        def default(self, *names: str) -> str:
+            return str(Page.of(PIES, 1).next_url)
+
+        def failed(self) -> str:
+            return str(Page.of(PIES, 1).next_url)
+
+    app = Anything(text="plain")
+    app.error(404)(app.failed)
+    client = make_client(app, validate=False)
+    for path in ("/%2Fevil.com/x", "/%2F%2Fevil.com", "/%5Cevil.com", "/%09/evil.com", "/%5C%2Fevil.com"):
+        url = client.get("/", extensions={"target": path.encode()}).text
+        assert url == f"{path}?page=2"
+    for path in ("//evil.com", "///evil.com"):  # 404, with a page of the author's
+        assert client.get("/", extensions={"target": path.encode()}).text == "/evil.com?page=2"

@@ -20,6 +20,7 @@ from micropie import (
     reads_body,
     template,
 )
+from micropie.http import problem
 from micropie.http.binding_errors import ParameterError
 from tests.conftest import MakeClient
 
@@ -126,6 +127,21 @@ def test_one_form_for_all(make_client: MakeClient, setting: str, kind: str) -> N
 def test_a_document_of_the_authors_is_sent_as_it_is(make_client: MakeClient) -> None:
     answer = make_client(Shop()).get("/own", headers={"Accept": BROWSER})
     assert (answer.json(), answer.headers["Content-Type"]) == ({"pie": 5}, "application/json")
+
+
+def test_R28_only_pages_of_short_sentences_are_kept(make_client: MakeClient) -> None:
+    """A sentence may have a client's text in it: 128 of a MiB each, kept with their pages, would be a GiB."""
+
+    class Long(App):
+        def index(self, text: str) -> None:
+            raise HTTPError(404, f"There is no {text}.")
+
+    client = make_client(Long())
+    problem._short_page.cache_clear()
+    for length in (10, 100, 480, 500, 5000):
+        page = client.post("/", data={"text": "<" * length}, headers={"Accept": "text/html"}).text
+        assert f"There is no {'&lt;' * length}." in page
+    assert problem._short_page.cache_info().currsize == 3
 
 
 def test_headers_that_can_not_be_read_are_told_in_a_sentence(make_client: MakeClient) -> None:

@@ -98,7 +98,7 @@ def test_the_values_are_right(make_client: MakeClient) -> None:
         "client": ["127.0.0.1", 50000],
         "scheme": "https",
         "host": "example.org",
-        "url": "https://example.org/x/%C3%A9/b?q=%C3%A9+x&q=2&flag",
+        "url": "https://example.org/x/%C3%A9%2Fb?q=%C3%A9+x&q=2&flag",
         "root_path": "",
         "content_type": "",
         "content_length": None,

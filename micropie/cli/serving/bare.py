@@ -1,14 +1,27 @@
-"""A small threaded WSGI server of the standard library, for a bare install: plain HTTP/1.0, no WebSockets."""
+"""A small threaded WSGI server of the standard library, for a bare install: plain HTTP/1.0, no WebSockets.
+
+The standard library reads a request's head leniently: a bare CR ends a line, a line that is no header ends the head,
+and ``X_Forwarded_For`` becomes the variable of ``X-Forwarded-For``. Here the head is checked first.
+"""
 
 from __future__ import annotations
 
+import re
 import socket
 import ssl
+from contextlib import suppress
+from email.message import Message
+from http import HTTPStatus
+from io import BytesIO
 from socketserver import ThreadingMixIn
 from typing import Any
 from wsgiref.simple_server import ServerHandler, WSGIRequestHandler, WSGIServer
 
 from micropie.cli.serving.options import Options, Target
+
+_HEADER = re.compile(rb"([!#$%&'*+\-.^_`|~0-9A-Za-z]+):[^\r\n\0]*\r?\n")  # RFC 9112, section 5: none is folded
+_MOST_HEADERS = 100
+_LONGEST_LINE = 65536  # bytes
 
 
 class _ThreadedServer(ThreadingMixIn, WSGIServer):
@@ -22,16 +35,54 @@ class _ThreadedServer6(_ThreadedServer):
 
 class _Handler(WSGIRequestHandler):
     root_path = ""
+    timeout = 60  # seconds of silence, also in the TLS handshake
+
+    def handle(self) -> None:
+        """Answer one request. A client that is silent, leaves, or fails the handshake is no error of the server's."""
+        with suppress(OSError):
+            super().handle()
+
+    def parse_request(self) -> bool:
+        """Check and parse the head. Return whether there is a request to answer; otherwise it was refused."""
+        connection, lines = self.rfile, list[bytes]()
+        while (line := connection.readline(_LONGEST_LINE + 1)) not in (b"\r\n", b"\n"):
+            lines.append(line)
+            if not _HEADER.fullmatch(line) or len(lines) > _MOST_HEADERS:
+                break
+        # Servers drop such names, so that no client passes for a proxy.
+        self.rfile = BytesIO(b"".join(line for line in lines if b"_" not in line.partition(b":")[0]))
+        try:
+            is_parsed = super().parse_request()
+        finally:
+            self.rfile = connection
+        if not is_parsed:
+            return False
+        status = _refusal(lines, self.headers)
+        if status is not None:
+            self.send_error(status)
+        return status is None
 
     def get_environ(self) -> dict[str, Any]:
         environ = super().get_environ()
         environ["SCRIPT_NAME"] = self.root_path
         environ["wsgi.multithread"] = True
         environ["RAW_URI"] = self.path  # the path as it came: wsgiref decodes it
+        if isinstance(self.connection, ssl.SSLSocket):
+            environ["HTTPS"] = "on"  # which wsgiref makes ``wsgi.url_scheme`` of
         return environ
 
     def log_message(self, format: str, *args: object) -> None:  # noqa: A002 - the name in the base class
         """Log nothing: ``middleware.AccessLog`` does, under every server alike."""
+
+
+def _refusal(lines: list[bytes], headers: Message) -> HTTPStatus | None:
+    """Return the status of a request whose head or body another server could read in another way, or None."""
+    if len(lines) > _MOST_HEADERS or any(len(line) > _LONGEST_LINE for line in lines):
+        return HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE
+    if not all(map(_HEADER.fullmatch, lines)) or len(set(headers.get_all("Content-Length", ()))) > 1:
+        return HTTPStatus.BAD_REQUEST
+    # RFC 9112, section 6.1. Without this the chunks would be dropped in silence.
+    return HTTPStatus.NOT_IMPLEMENTED if "Transfer-Encoding" in headers else None
 
 
 def serve_bare(target: Target, options: Options) -> None:
@@ -43,6 +94,7 @@ def serve_bare(target: Target, options: Options) -> None:
         if options.ssl_certfile is not None:
             context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
             context.load_cert_chain(options.ssl_certfile, options.ssl_keyfile)
-            server.socket = context.wrap_socket(server.socket, server_side=True)
+            # The handshake is the connection's thread's: a client that is silent must not keep others from connecting.
+            server.socket = context.wrap_socket(server.socket, server_side=True, do_handshake_on_connect=False)
         server.set_app(target.app)
         server.serve_forever()

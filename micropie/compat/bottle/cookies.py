@@ -21,6 +21,9 @@ from micropie.http.cookies import parse_cookies
 
 logger = logging.getLogger("micropie")
 
+# In one header. Before Python 3.11.10 the standard library takes time in proportion to the header for each of them.
+_MOST_ESCAPES = 100
+
 # What a pickle may name besides the types that the format has itself.
 _ALLOWED = {
     "builtins": {"set", "frozenset", "complex", "bytearray"},
@@ -36,6 +39,8 @@ def read_cookies(header: str) -> dict[str, str]:
     if not header:
         return {}
     values = parse_cookies(header)
+    if header.count("\\") > _MOST_ESCAPES:
+        return values
     with suppress(CookieError):
         values.update({name: morsel.value for name, morsel in SimpleCookie(header).items()})
     return values

@@ -242,7 +242,7 @@ class BaseRequest:
         data = self._short_body()
         try:
             return codec.loads(data) if data else None
-        except ValueError:  # also of UTF-8
+        except (ValueError, RecursionError):  # also of UTF-8; of a thousand brackets
             pass
         raise HTTPError(400, "Invalid JSON")
 

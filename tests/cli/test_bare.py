@@ -1,0 +1,93 @@
+"""The server of a bare install, which reads a request's head more strictly than the standard library does."""
+
+from __future__ import annotations
+
+import socket
+from collections.abc import Iterator
+
+import pytest
+
+from micropie import App
+from micropie.cli.serving.bare import _Handler, _ThreadedServer
+
+
+class Root(App):
+    def index(self) -> dict[str, object]:
+        headers = {name: value for name, value in self.request.headers.items() if name not in ("host", "accept")}
+        return {"headers": headers, "scheme": self.request.scheme}
+
+    def body(self) -> str:
+        return self.request.read().decode()
+
+
+@pytest.fixture
+def server() -> Iterator[_ThreadedServer]:
+    with _ThreadedServer(("127.0.0.1", 0), _Handler) as server:
+        server.set_app(Root())
+        yield server
+
+
+def answer(server: _ThreadedServer, request: bytes, is_complete: bool = True) -> bytes:
+    """Return the answer to the bytes of a request, after which the client sends no more if it ``is_complete``."""
+    client, connection = socket.socketpair()
+    with client:
+        with connection:
+            client.sendall(request)
+            if is_complete:
+                client.shutdown(socket.SHUT_WR)
+            _Handler(connection, ("127.0.0.1", 1), server)
+        return b"".join(iter(lambda: client.recv(65536), b""))
+
+
+HEADS = {
+    b"": b"200",
+    b"X-One: 1\r\nx-two:2\n": b"200",
+    b"X-" + b"a" * 1000 + b": " + b"b" * 60_000 + b"\r\n": b"200",
+    b"X: a\rX-Forwarded-For: 6.6.6.6\r\n": b"400",
+    b"X: a\r\n folded\r\n": b"400",
+    b" X: a\r\n": b"400",
+    b"no colon\r\nContent-Length: 5\r\n": b"400",
+    b"Content-Length : 5\r\n": b"400",
+    b"X: a\0b\r\n": b"400",
+    b": no name\r\n": b"400",
+    b"Content-Length: 0\r\nContent-Length: 5\r\n": b"400",
+    b"Transfer-Encoding: chunked\r\n": b"501",
+    b"X: 1\r\n" * 101: b"431",
+    b"X: " + b"a" * 70_000 + b"\r\n": b"431",
+}
+
+
+@pytest.mark.parametrize("head", HEADS)
+def test_R4_a_head_that_could_be_read_in_two_ways_is_refused(server: _ThreadedServer, head: bytes) -> None:
+    answered = answer(server, b"GET / HTTP/1.1\r\nHost: a\r\n" + head + b"\r\n")
+    assert answered.partition(b" ")[2][:3] == HEADS[head]
+    assert answered.count(b"HTTP/1.0 ") == 1
+
+
+def test_R5_a_name_with_an_underscore_is_dropped(server: _ThreadedServer) -> None:
+    head = b"X_Forwarded_For: 6.6.6.6\r\nX-Forwarded-For: 1.2.3.4\r\nContent_Length: 3\r\n"
+    answered = answer(server, b"GET / HTTP/1.1\r\nHost: a\r\n" + head + b"\r\n")
+    assert b'{"headers":{"x-forwarded-for":"1.2.3.4"' in answered
+    assert b"6.6.6.6" not in answered
+
+
+def test_a_body_follows_the_head(server: _ThreadedServer) -> None:
+    assert answer(server, b"POST /body HTTP/1.1\r\nContent-Length: 5\r\n\r\nhello!").endswith(b"\r\n\r\nhello")
+
+
+@pytest.mark.parametrize("start", [b"nonsense\r\n\r\n", b"GET / HTTP/x\r\n\r\n", b"GET / HTTP/2.0\r\n\r\n"])
+def test_a_line_that_is_no_request_is_refused(server: _ThreadedServer, start: bytes) -> None:
+    assert b"200 OK" not in answer(server, start)
+
+
+@pytest.mark.parametrize("start", [b"", b"GET / HT", b"GET / HTTP/1.1\r\nHost:", b"GET / HTTP/1.1\r\nHost: a\r\n"])
+def test_a_client_that_leaves_within_the_head_is_not_served(server: _ThreadedServer, start: bytes) -> None:
+    assert b"200 OK" not in answer(server, start)
+
+
+def test_a_silent_client_is_let_go(
+    server: _ThreadedServer, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(_Handler, "timeout", 0.01)
+    assert answer(server, b"GET / HTTP/1.1\r\nHost", is_complete=False) == b""
+    assert capsys.readouterr().err == ""
