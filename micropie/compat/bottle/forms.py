@@ -87,15 +87,17 @@ def parse_pairs(encoded: str) -> FormsDict:
     Bytes that are not UTF-8 are read as latin-1.
     """
     fields = FormsDict()
-    for pair in encoded.split("&"):
+    is_plain = "%" not in encoded and encoded.isascii()
+    for pair in encoded.replace("+", " ").split("&"):
         if pair:
             name, _, value = pair.partition("=")
-            fields.append(_unquoted(name), _unquoted(value))
+            if not is_plain:
+                name, value = _unquoted(name), _unquoted(value)
+            fields.dict.setdefault(name, []).append(value)
     return fields
 
 
 def _unquoted(text: str) -> str:
-    text = text.replace("+", " ")
     if "%" not in text and text.isascii():
         return text
     raw = unquote_to_bytes(text.encode("latin-1"))

@@ -42,7 +42,8 @@ class _Kept:
             return environ[self._key]
         except KeyError:
             pass
-        environ[self._key] = value = self._make(request)
+        # Asking ``LocalRequest`` for its environ again for each thing that is read takes as long as parsing a form.
+        environ[self._key] = value = self._make(_of_environ(environ))
         return value
 
 
@@ -230,7 +231,7 @@ class BaseRequest:
     def _short_body(self) -> bytes:
         most = self.MEMFILE_MAX
         data: bytes = b"" if self.content_length > most else self.body.read(most + 1)
-        if max(self.content_length, len(data)) > most:
+        if len(data) > most or self.content_length > most:
             raise HTTPError(413, "Request entity too large")
         return data
 
@@ -274,8 +275,8 @@ class BaseRequest:
         """The fields of the query, then those of the form."""
         params = FormsDict()
         for source in (self.query, self.forms):
-            for name, value in source.allitems():
-                params.append(name, value)
+            for name, values in source.dict.items():
+                params.dict.setdefault(name, []).extend(values)
         return params
 
     # -- as a dictionary, and attributes of its own -----------------------------------------------------------------
@@ -337,11 +338,19 @@ class BaseRequest:
         return f"<{type(self).__name__}: {self.method} {self.url}>"
 
 
+def _of_environ(environ: dict[str, Any]) -> BaseRequest:
+    """Return a request that does not become the environ's "bottle.request"."""
+    request = object.__new__(BaseRequest)
+    object.__setattr__(request, "environ", environ)
+    return request
+
+
 def _chosen(fields: FormsDict, is_wanted: Callable[[Any], bool]) -> FormsDict:
     chosen = FormsDict()
-    for name, value in fields.allitems():
-        if is_wanted(value):
-            chosen.append(name, value)
+    for name, values in fields.dict.items():
+        wanted = [value for value in values if is_wanted(value)]
+        if wanted:
+            chosen.dict[name] = wanted
     return chosen
 
 
