@@ -96,7 +96,13 @@ def test_hooks_are_around_async_handlers_too(app: bottle.Bottle, make_client: Ma
     assert seen == ["before"] * 4
 
 
-def test_a_large_body_for_an_async_handler_is_refused(app: bottle.Bottle, make_client: MakeClient) -> None:
+@pytest.mark.parametrize("has_hook", [False, True])
+def test_a_large_body_for_an_async_handler_is_refused(
+    app: bottle.Bottle, make_client: MakeClient, has_hook: bool
+) -> None:
+    if has_hook:  # then the route is found after the body's limit is set
+        app.hook("before_request")(str)
+
     @app.post("/")
     async def size() -> str:
         return str(len(bottle.request.body.read()))

@@ -7,7 +7,7 @@ handler's exchange ends without a ``yield``, in one thread.
 from __future__ import annotations
 
 import logging
-from collections.abc import Awaitable, Callable, Generator, Iterator, Mapping
+from collections.abc import Awaitable, Callable, Generator, Mapping
 from functools import lru_cache, partial
 from inspect import isawaitable
 from io import BufferedReader, BytesIO

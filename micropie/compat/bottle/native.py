@@ -113,7 +113,7 @@ class _CarriedRoute(NativeRoute):
     ``target`` is None for what is not known before the hooks have run.
     """
 
-    __slots__ = ("_after", "_app", "_names", "_target")
+    __slots__ = ("_after", "_app", "_limited", "_names", "_target")
 
     def __init__(
         self,
@@ -135,6 +135,7 @@ class _CarriedRoute(NativeRoute):
         self.has_warned, self.reads_body, self.plain_args = False, True, 2
         is_async = target is not None and target.is_async
         # The body of an ``async def`` is received whole, before it runs: reading it there would block the loop.
+        self._limited = config
         self.config = config if is_async else _without_limit(config)
         self.step_kind = AWAIT if is_async else blocking
         self.limited_step_kind = AWAIT if is_async else HANDLER
@@ -170,10 +171,10 @@ class _CarriedRoute(NativeRoute):
             return answer
         finally:
             del failure
-        return _finish(request, flow, waiting)
+        return _finish(request, self._limited, flow, waiting)
 
     async def _answer_async(self, request: Request, found: Found) -> EncodedAnswer | Response:
-        await _receive(request)
+        await _receive(request, self._limited)
         answer = self._answer(request, found)
         return await answer if isawaitable(answer) else answer
 
@@ -188,19 +189,27 @@ def _without_limit(config: AppConfig) -> AppConfig:
     return replace(config, settings=replace(config.settings, max_body_size=sys.maxsize))
 
 
-async def _receive(request: Request) -> None:
+async def _receive(request: Request, limited: AppConfig) -> None:
     """Receive the whole body, unless a hook has read it: a handler on the event loop can't wait for it."""
+    request.config = limited
     exchange = request.__dict__.get("_bottle")
     environ = {} if exchange is None or exchange._environ is None else exchange._environ
     if request._received is None and request.method not in ("GET", "HEAD") and "bottle.request.body" not in environ:
         environ["wsgi.input"] = BytesIO(await request.body())
 
 
-async def _finish(request: Request, flow: _Flow, waiting: Awaitable[Any]) -> EncodedAnswer | Response:
+async def _finish(
+    request: Request, limited: AppConfig, flow: _Flow, waiting: Awaitable[Any]
+) -> EncodedAnswer | Response:
     """Await what an ``async def`` handler made, and return the answer."""
     resume: Callable[[Any], Awaitable[Any]] = flow.send
     value: Any = None
-    await _receive(request)
+    try:
+        await _receive(request, limited)
+    except BaseException:
+        getattr(waiting, "close", str)()  # a coroutine that does not begin warns unless it is closed
+        flow.close()
+        raise
     while True:
         try:
             resume, value = flow.send, await waiting
