@@ -222,8 +222,8 @@ class _Builder:
             return str(stated or 303), {"description": PHRASES[303]}
         if annotation in (None, NoneType) or origin is typing.NoReturn:
             return status, answer
-        if origin is EventStream:
-            return status, {**answer, "content": {"text/event-stream": {"schema": {"type": "string"}}}}
+        if origin is EventStream:  # no schema: tools differ in whether it is of an event or of the whole text
+            return status, {**answer, "content": {"text/event-stream": {}}}
         is_text = annotation in (str, bytes) or (isinstance(origin, type) and issubclass(origin, _STREAMS))
         if is_text:
             return status, {**answer, "content": {_media_type(route): {"schema": {"type": "string"}}}}

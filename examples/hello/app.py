@@ -1,0 +1,14 @@
+"""The smallest site: two pages, one of them with parameters."""
+
+from micropie import App, escape
+
+
+class Hello(App):
+    def index(self) -> str:  # /
+        return "Hello, World!"
+
+    def greet(self, name: str, times: int = 1) -> str:  # /greet/Ann, /greet/Ann?times=3, /greet?name=Ann
+        return f"Hello, {escape(name)}! " * min(times, 100)  # text is sent as HTML, so what clients send is escaped
+
+
+app = Hello()

@@ -1,0 +1,43 @@
+"""Long computations in other processes: the server goes on answering, under every kind of server."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Annotated
+
+from msgspec import Meta
+
+from micropie import App, get, inline, pooled, where
+
+
+def is_prime(number: int) -> bool:
+    return number > 1 and all(number % divisor for divisor in range(2, int(number**0.5) + 1))
+
+
+Limit = Annotated[int, Meta(ge=1, le=300_000)]
+Steps = Annotated[int, Meta(ge=1, le=100)]
+
+
+class Primes(App):
+    @get
+    @pooled
+    def count(self, limit: Limit = 100_000) -> dict[str, object]:
+        return {"limit": limit, "primes": sum(map(is_prime, range(limit))), "ran in": where()}
+
+    @get
+    @pooled
+    def progress(self, limit: Limit = 100_000, steps: Steps = 10) -> Iterator[str]:
+        """Stream the count so far: each line is sent when it is known."""
+        total = 0
+        for step in range(steps):
+            total += sum(map(is_prime, range(limit * step // steps, limit * (step + 1) // steps)))
+            yield f"{total} primes below {limit * (step + 1) // steps}\n"
+
+    @get
+    @inline
+    def ping(self) -> str:
+        """Answer at once, while others compute."""
+        return "pong"
+
+
+app = Primes(text="plain")

@@ -1,0 +1,34 @@
+"""Socket.IO beside pages: python-socketio answers below /socket.io, the application answers the rest.
+
+It needs a server on asyncio: uvicorn, hypercorn, granian. ``pip install python-socketio`` first.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import socketio
+
+from micropie import App, post
+
+sio: Any = socketio.AsyncServer(async_mode="asgi")
+
+
+class Site(App):
+    def index(self) -> str:
+        return "Connect a Socket.IO client to this address."
+
+    @post
+    async def announce(self, text: str) -> str:
+        await sio.emit("news", text)  # to all clients
+        return "announced"
+
+
+@sio.event  # type: ignore[untyped-decorator]
+async def say(sid: str, text: str) -> str:
+    """Pass a client's message on to the others, and tell the client so."""
+    await sio.emit("said", str(text), skip_sid=sid)
+    return "passed on"
+
+
+app = socketio.ASGIApp(sio, Site())

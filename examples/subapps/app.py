@@ -1,0 +1,85 @@
+"""A site of several applications: a shop and an office that share sessions and state, and an API that stands alone."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from micropie import App, HTTPError, Redirect, Request, get, post, requires, template
+from micropie.middleware import BearerAuth, SecurityDefaults
+
+LAYOUT = """<!doctype html>
+<html lang="en"><meta charset="utf-8"><meta name="viewport" content="width=device-width">
+<meta name="color-scheme" content="light dark"><title>{{ title }}</title>
+<nav><a href="{{ url_for("/index") }}">Home</a> <a href="{{ url_for("/shop.index") }}">Shop</a>
+<a href="{{ url_for("/office.index") }}">Office</a></nav>
+<h1>{{ title }}</h1>
+"""
+
+PIES = (
+    LAYOUT
+    + """
+{% for pie, left in pies.items() %}
+<form method="post" action="{{ url_for("buy", pie) }}">{{ csrf_input }}{{ pie }}: {{ left }} <button>buy</button></form>
+{% endfor %}
+<p>In your basket: {{ session.basket | default([]) | join(", ") }}
+"""
+)
+
+
+class Shop(App):
+    """/shop: ``self.state`` and the session are those of the site around it."""
+
+    @get
+    def index(self) -> str:
+        return template(PIES, title="Shop", pies=self.state.pies)
+
+    @post
+    def buy(self, pie: str) -> Redirect:
+        if not self.state.pies.get(pie):
+            raise HTTPError(409, "That pie is sold out.")
+        self.state.pies[pie] -= 1
+        session = self.request.session
+        session["basket"] = [*session.get("basket", []), pie]
+        return Redirect(self.url_for("index"))
+
+
+def staff(request: Request) -> bool:
+    return request.query("key") == "sesame"  # a session's user in a real application
+
+
+@requires(staff)
+class Office(App):
+    """/office: every path below it is for the staff."""
+
+    @get
+    def index(self) -> str:
+        return template(LAYOUT + "<p>Left: {{ left }}", title="Office", left=sum(self.state.pies.values()))
+
+
+class Api(App):
+    """/api: isolated, so without the site's sessions and forms. Programs send a token."""
+
+    def __init__(self, site: App) -> None:
+        super().__init__(errors="json", text="plain")
+        self.middlewares.append(BearerAuth({"sesame": "program"}.get))
+        self._site = site
+
+    def pies(self) -> dict[str, int]:
+        pies: dict[str, int] = self._site.state.pies
+        return pies
+
+
+class Site(App):
+    def __init__(self, **settings: Any) -> None:
+        super().__init__(security=SecurityDefaults("localhost", "127.0.0.1", "::1"), **settings)
+        self.state.pies = {"apple": 3, "plum": 1}
+        self.shop = Shop()
+        self.office = Office()
+        self.mount("/api", Api(self), isolated=True)
+
+    @get
+    def index(self) -> str:
+        return template(LAYOUT, title="Pies")
+
+
+app = Site()
