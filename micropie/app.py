@@ -30,6 +30,7 @@ from micropie.http.request import Request
 from micropie.http.response import PendingResponse
 from micropie.http.state import State
 from micropie.http.types import HeadersLike, Parameters, Receive, Scope, Send
+from micropie.middleware.health import health, health_endpoint
 from micropie.middleware.security_defaults import SecurityDefaults, warn_of_missing_security
 from micropie.mounts.lifespan import MountedLife
 from micropie.mounts.prefixes import APP, ASGI, Mount, checked_prefix, kind_of_target
@@ -476,6 +477,20 @@ class App:
             headers=MutableHeaders(headers).items(),
         )
         App.route(self, path, ["GET"], name=name)(serve)
+
+    # The types of these two let a handler have the same name, as an older application's ``def health(self)`` may.
+
+    def health(self, *arguments: Any, **options: Any) -> Any:
+        """Answer a path with 200 while this process can serve requests, else with 503: for readiness probes::
+
+            app.health("/healthz", checks={}, timeout=2.0, live=False)
+
+        It can if the start-up is done, the server is not ending, and session backends, channels and middleware with a
+        method ``ping`` answer, and the author's ``checks``: functions by name, ``def`` or ``async def``, that fail by
+        an exception or False. ``timeout``: seconds for all of them. ``live=True`` is for liveness probes: only
+        ``checks`` count. No hook of the application is in the way. Raises ``SetupError`` for a wrong argument.
+        """
+        _registering(self, self._micropie.functions, health(*arguments, **options))(health_endpoint)
 
     def mount(self, prefix: str, target: Any, kind: str | None = None, isolated: bool = False) -> None:
         """Hand over what is below ``prefix`` to another application: ``app.mount("/shop", Shop())``.

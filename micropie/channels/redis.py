@@ -84,6 +84,10 @@ class RedisChannels(Channels):
             thread.join(CLOSE_WITHIN)
         self._client.close()
 
+    def ping(self) -> None:
+        """Raise ``ConnectionError`` if Redis is out of reach; for ``App.health``."""
+        self._client.ping()
+
     def join(self, mailbox: Mailbox, names: Sequence[str]) -> Future | None:
         """See ``Channels``."""
         with self._lock:

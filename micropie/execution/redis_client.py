@@ -44,6 +44,11 @@ class RedisClient:
         except redis.RedisError as error:
             raise ConnectionError(f"the Redis of {self._owner} is out of reach: {error}") from error
 
+    def ping(self) -> None:
+        """Ask the server for a sign of life. Raises ``ConnectionError``."""
+        with self.reached() as client:
+            client.ping()
+
     def close(self) -> None:
         """Close this process's connections. The next use opens new ones."""
         self._client().close()

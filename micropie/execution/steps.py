@@ -97,12 +97,12 @@ class RouteToMount(Protocol):
 AwaitStep: TypeAlias = tuple[Literal["await"], Callable[..., Awaitable[Any]], Sequence[Any]]
 CallStep: TypeAlias = tuple[Literal["block", "io"], Callable[..., Any], Sequence[Any]]
 RouteStep: TypeAlias = tuple[RouteKind | Limited, RouteFunction, Sequence[Any]]
-LimitedAwaitStep: TypeAlias = tuple[Limited, Callable[..., Awaitable[Any]], Sequence[Any]]
+LimitedStep: TypeAlias = tuple[Limited, Callable[..., Any], Sequence[Any]]
 StreamStep: TypeAlias = tuple[Literal["chunk", "close"], Callable[[], None], tuple[StreamToRead]]
 MountStep: TypeAlias = tuple[Literal["mount"], Callable[[], None], tuple[RouteToMount, object, tuple[str, bytes]]]
 ReceiveStep: TypeAlias = tuple[Literal["receive"], Callable[[], None], tuple[()]]
 
-Step: TypeAlias = AwaitStep | CallStep | RouteStep | LimitedAwaitStep | StreamStep | MountStep | ReceiveStep
+Step: TypeAlias = AwaitStep | CallStep | RouteStep | LimitedStep | StreamStep | MountStep | ReceiveStep
 
 # A step as a driver takes it apart.
 AnyStep: TypeAlias = tuple[RouteKind | StepKind | Limited, Callable[..., Any], Sequence[Any]]

@@ -86,6 +86,8 @@ class RateLimit(FlowMiddleware):
         self._hit = store.hit
         self._kind = kind_of(store.hit, IO if getattr(store, "blocking", True) else INLINE)
         self._refuses = when_unreachable == "refuse"
+        # For ``App.health``. Without the store, the other kind of limit answers all the same.
+        self.ping: Callable[[], object] | None = getattr(store, "ping", None) if self._refuses else None
         self._outage = _Outage()
 
     def before(self, request: Request) -> Flow[None]:

@@ -53,7 +53,8 @@ class RateStore:
     """The base of stores. Derive your own from it; ``hit`` may be ``def`` or ``async def``.
 
     ``blocking``: whether a ``def`` may wait for I/O; it then runs in a worker thread under asgi. ``hit`` raises
-    ``OSError`` (``ConnectionError``, ``TimeoutError``) if the store is out of reach.
+    ``OSError`` (``ConnectionError``, ``TimeoutError``) if the store is out of reach. ``App.health`` calls a method
+    ``ping()``, if there is one, which raises an exception in that case.
     """
 
     blocking = True

@@ -49,6 +49,10 @@ class RedisRates(RateStore):
             allowed, ahead = client.eval(_HIT, 1, self._prefix + key, interval, limit * interval, now)
         return quota_of(bool(allowed), ahead, limit, interval)
 
+    def ping(self) -> None:
+        """Raise ``ConnectionError`` if Redis is out of reach; for ``App.health``."""
+        self._redis.ping()
+
     def close(self) -> None:
         """Close this process's connections. The next request opens new ones."""
         self._redis.close()

@@ -10,10 +10,11 @@ from __future__ import annotations
 import inspect
 import logging
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from urllib.parse import quote
 
 from micropie.errors import SetupError
+from micropie.execution.placement import Threads
 from micropie.execution.shutdown import ShutdownSignal
 from micropie.execution.steps import HANDLER, RouteKind
 from micropie.mounts.prefixes import Mount
@@ -26,6 +27,8 @@ from micropie.routing.router import Node, Resource, Router
 from micropie.routing.site import Mounted, MountedApp, MountingSite, MountRoute, Site
 
 logger = logging.getLogger("micropie")
+
+_THREADS = 4  # of a route with hooks of its own, as an endpoint for health: one for each check of a backend that hangs
 
 
 def build_site(root: AppDefinition, shutdown: ShutdownSignal, blocking: RouteKind = HANDLER) -> Site:
@@ -159,10 +162,13 @@ class _AppCompiler:
         route_name, path = self.names + (mark.name or name), self.prefix + pattern.text
         if mark.name is not None and tables.stated_names.setdefault(route_name, path) != path:
             raise SetupError(f"two routes state the name {mark.name!r}: {tables.stated_names[route_name]} and {path}")
+        config = self.config
+        if mark.hooks is not None:  # with threads of its own: it must answer while all others are busy
+            config = replace(config, middlewares=mark.hooks, hook_plans={}, threads=Threads(_THREADS))
         route = Route(
             function,
             route_name,
-            self.config,
+            config,
             mark.methods,
             tables.base + path,
             pattern.wildcards,

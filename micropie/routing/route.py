@@ -23,12 +23,14 @@ class RouteMark(NamedTuple):
 
     ``path``: None for the path of the function's name. ``methods``: () for those of the setting. ``name``: for
     ``url_for``, None for the function's own. ``run_in``: None if the function's ``@run_in`` or the application decides.
+    ``hooks``: the route's only hooks, None for the application's.
     """
 
     path: Pattern | None
     methods: tuple[str, ...]
     name: str | None
     run_in: str | None = None
+    hooks: Sequence[object] | None = None
 
 
 def marks_of(function: object, attribute: str = "__micropie_routes__") -> list[RouteMark]:

@@ -51,6 +51,9 @@ class SessionBackend:
     Otherwise it stores ``changes.apply(data)`` under ``changes.new_id or session_id``, or nothing if that is empty,
     and deletes ``session_id`` if there is a new id.
 
+    A method ``ping()``, ``def`` or ``async def``, is called by ``App.health``: it raises an exception if the data is
+    out of reach.
+
     A backend in this process's memory may also have ``load_shared(session_id)``, which is ``load`` without a copy.
     The data that it returns is never changed, neither by the caller nor by the backend: each save stores a new dict.
     """

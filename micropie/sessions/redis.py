@@ -58,6 +58,10 @@ class RedisSessionBackend(SessionBackend):
                 time.sleep(random.uniform(0, 0.005))  # noqa: S311 - not a secret
         return {}
 
+    def ping(self) -> None:
+        """Raise ``ConnectionError`` if Redis is out of reach; for ``App.health``."""
+        self._redis.ping()
+
     def close(self) -> None:
         """Close this process's connections; the next request opens new ones."""
         self._redis.close()

@@ -78,6 +78,10 @@ class SQLiteSessionBackend(SessionBackend):
                 _replace(connection, session_id, changes.new_id or session_id, data, timeout)
             return data
 
+    def ping(self) -> None:
+        """Raise ``ConnectionError`` if SQLite can't use its file; for ``App.health``."""
+        self.load("")
+
     def close(self) -> None:
         """Close this process's idle connections; the next request opens a new one."""
         _close_all(self._idle)

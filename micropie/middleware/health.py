@@ -1,0 +1,115 @@
+"""Health endpoints, ``App.health``: is this process to get requests, and do its backends answer?
+
+The endpoint is a route whose only hook is a ``HealthCheck``, which answers. So no other hook is in its way: no access
+log, rate limit, list of hosts or log-in.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections import Counter
+from collections.abc import Callable, Mapping
+from inspect import isawaitable
+from time import monotonic
+
+from micropie.errors import check, is_duration
+from micropie.execution.steps import AWAIT, HANDLER, INLINE, Flow, Limited, TookTooLong, itself, kind_of
+from micropie.http.request import Request
+from micropie.http.response import Response
+from micropie.middleware.base import FlowMiddleware
+from micropie.routing.config import AppConfig
+from micropie.routing.decorators import make_mark
+from micropie.routing.route import RouteMark
+
+logger = logging.getLogger("micropie")
+
+Check = Callable[[], object]
+
+NO_CHECKS: Mapping[str, Check] = {}
+
+
+class HealthCheck(FlowMiddleware):
+    """Answer 200 if all checks succeed, 503 if not or while the server ends, with their results as JSON.
+
+    The arguments are those of ``App.health``. What fails is logged when it begins to fail, and when it has ended.
+    """
+
+    def __init__(self, checks: Mapping[str, Check], timeout: float, live: bool) -> None:
+        fine = isinstance(checks, Mapping) and all(map(callable, checks.values()))
+        check("App.health(checks=...)", fine, checks, "functions by their names")
+        check("App.health(timeout=...)", is_duration(timeout), timeout, "seconds above 0")
+        check("App.health(live=...)", isinstance(live, bool), live, "True or False")
+        self._checks = checks
+        self._timeout = timeout
+        self._is_live = live
+        self._failing: set[str] = set()
+
+    def before(self, request: Request) -> Flow[Response]:
+        """Answer. Each check may take an equal share of the time that is left."""
+        checks = {**({} if self._is_live else pings_of(request.config)), **self._checks}
+        deadline, results = monotonic() + self._timeout, {}
+        for done, (name, function) in enumerate(checks.items()):
+            seconds = max(deadline - monotonic(), 0.001) / (len(checks) - done)
+            problem = yield from _problem_of(function, seconds)
+            results[name] = "failed" if problem else "ok"
+            self._log(name, problem)
+        status = "unavailable" if "failed" in results.values() else "ok"
+        if request.config.shutdown.is_over and not self._is_live:
+            status = "shutting down"
+        document = {"status": status, "checks": results} if results else {"status": status}
+        return Response(document, 200 if status == "ok" else 503, [("Cache-Control", "no-store")])
+
+    def _log(self, name: str, problem: str) -> None:
+        if problem and name not in self._failing:
+            self._failing.add(name)
+            logger.error("health: %s fails: %s", name, problem)
+        elif not problem and name in self._failing:
+            self._failing.discard(name)
+            logger.warning("health: %s is well again", name)
+
+
+def _problem_of(function: Check, seconds: float) -> Flow[str]:
+    """Call a check. Return what is wrong, or "". The client does not see it: it may name hosts or users."""
+    kind = kind_of(function)
+    try:
+        if kind is INLINE:
+            result = function()
+        else:
+            result = yield Limited(AWAIT if kind is AWAIT else HANDLER, seconds), function, ()
+        if isawaitable(result):
+            result = yield Limited(AWAIT, seconds), itself, (result,)
+    except TookTooLong:
+        return f"no answer within {seconds:.3g} seconds"
+    except Exception as error:
+        return f"{type(error).__name__}: {error}"
+    return "it returned False" if result is False else ""
+
+
+def pings_of(config: AppConfig) -> dict[str, Check]:
+    """Return the methods ``ping`` of all session backends, channels and middleware in a tree of applications.
+
+    The second one of a name is called "sessions 2".
+    """
+    found: dict[str, Check] = {}
+    seen: set[int] = set()
+    names: Counter[str] = Counter()
+    for one in config.tree.values():
+        parts = [("sessions", one.sessions.backend), ("channels", one.channels)]
+        for name, part in [*parts, *((type(hook).__name__, hook) for hook in one.middlewares)]:
+            ping = getattr(part, "ping", None)
+            if callable(ping) and id(part) not in seen:
+                seen.add(id(part))
+                names[name] += 1
+                found[name if names[name] == 1 else f"{name} {names[name]}"] = ping
+    return found
+
+
+def health(
+    path: str = "/healthz", checks: Mapping[str, Check] = NO_CHECKS, *, timeout: float = 2.0, live: bool = False
+) -> RouteMark:
+    """Return the route of a health endpoint; see ``App.health``. Raises ``SetupError`` for a wrong argument."""
+    return make_mark(path, ["GET"], None)._replace(hooks=[HealthCheck(checks, timeout, live)])
+
+
+def health_endpoint() -> None:
+    """Stand for the endpoint among the routes. It is never called, because the hook answers."""

@@ -1,0 +1,290 @@
+"""App.health: what counts, what does not, and that nothing is in its way."""
+
+from __future__ import annotations
+
+import logging
+import threading
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import anyio
+import pytest
+
+from micropie import App, HttpMiddleware, SetupError, inline
+from micropie.channels import RedisChannels
+from micropie.middleware import AccessLog, BasicAuth, RateLimit, RedisRates, TrustedHosts
+from micropie.sessions import RedisSessionBackend, SessionBackend, SQLiteSessionBackend
+from tests.conftest import MakeClient
+from tests.support.ports import free_port
+from tests.support.waiting import PATIENCE
+
+
+class Root(App):
+    def index(self) -> str:
+        return "hello"
+
+
+async def fine() -> None:
+    pass
+
+
+def failing() -> None:
+    raise LookupError("postgres://admin:secret@db is unknown")
+
+
+def healthy(app: App | None = None, **options: Any) -> App:
+    app = app or Root()
+    app.health("/healthz", **options)
+    return app
+
+
+def ask(make_client: MakeClient, app: App, path: str = "/healthz") -> tuple[int, Any]:
+    answer = make_client(app).get(path)
+    assert answer.headers["cache-control"] == "no-store"
+    return answer.status_code, answer.json()
+
+
+def test_without_backends_and_checks_the_process_is_ready(make_client: MakeClient) -> None:
+    app = healthy()
+    client = make_client(app)
+    answer = client.get("/healthz")
+    assert (answer.status_code, answer.json()) == (200, {"status": "ok"})
+    assert client.head("/healthz").status_code == 200
+    assert client.post("/healthz").status_code == 405
+    assert client.get("/").text == "hello"
+    assert app.openapi()["paths"].keys() == {"/"}
+
+
+class Lazy:
+    """A check that is no coroutine function, but returns what must be awaited."""
+
+    def __init__(self, result: object) -> None:
+        self.result = result
+
+    async def _answer(self) -> object:
+        return self.result
+
+    def __call__(self) -> object:
+        return self._answer()
+
+
+@pytest.mark.parametrize(
+    ("function", "result"),
+    [
+        (fine, "ok"),
+        (failing, "failed"),
+        (inline(lambda: True), "ok"),
+        (inline(failing), "failed"),
+        (lambda: False, "failed"),
+        (lambda: 0, "ok"),  # only False is a failure: a check may return what its backend said
+        (Lazy(True), "ok"),
+        (Lazy(False), "failed"),
+    ],
+)
+def test_checks_of_the_author_count_and_tell_the_client_no_details(
+    make_client: MakeClient, caplog: pytest.LogCaptureFixture, function: Callable[[], object], result: str
+) -> None:
+    status, document = ask(make_client, healthy(checks={"first": fine, "database": function}))
+    assert status == (200 if result == "ok" else 503)
+    assert document == {
+        "status": "ok" if result == "ok" else "unavailable",
+        "checks": {"first": "ok", "database": result},
+    }
+    assert len([one for one in caplog.messages if "health: database fails" in one]) == (result == "failed")
+
+
+def test_the_log_tells_once_that_a_check_fails_and_once_that_it_is_well_again(
+    make_client: MakeClient, caplog: pytest.LogCaptureFixture
+) -> None:
+    states: list[object] = [None, False, False, None, None]
+    client = make_client(healthy(checks={"database": lambda: states.pop(0)}))
+    assert [client.get("/healthz").status_code for _ in range(5)] == [200, 503, 503, 200, 200]
+    assert [one for one in caplog.messages if one.startswith("health")] == [
+        "health: database fails: it returned False",
+        "health: database is well again",
+    ]
+
+
+def test_checks_that_hang_are_given_up_and_the_others_are_asked_all_the_same(
+    make_client: MakeClient, caplog: pytest.LogCaptureFixture
+) -> None:
+    leave = threading.Event()
+
+    async def hangs() -> None:
+        await anyio.sleep_forever()
+
+    checks = {"async": hangs, "sync": lambda: leave.wait(PATIENCE), "inline": inline(lambda: None)}
+    try:
+        status, document = ask(make_client, healthy(checks=checks, timeout=0.3))
+    finally:
+        leave.set()
+    assert status == 503
+    assert document["checks"] == {"async": "failed", "sync": "failed", "inline": "ok"}
+    assert "health: async fails: no answer within 0." in caplog.text
+
+
+def test_for_a_liveness_probe_only_the_author_s_checks_count(make_client: MakeClient) -> None:
+    app = Root(session_backend=RedisSessionBackend(f"redis://127.0.0.1:{free_port()}/0"))
+    app.health("/livez", live=True)
+    app.health("/alive", {"threads": failing}, live=True)
+    app.health("/readyz")
+    for signal in app._micropie.shutdowns.values():
+        signal.end()
+    assert ask(make_client, app, "/livez") == (200, {"status": "ok"})
+    assert ask(make_client, app, "/alive") == (503, {"status": "unavailable", "checks": {"threads": "failed"}})
+    assert ask(make_client, app, "/readyz")[0] == 503
+
+
+def test_while_the_server_ends_it_is_not_ready_but_alive(make_client: MakeClient) -> None:
+    app = healthy()
+    app.health("/livez", live=True)
+    client = make_client(app)
+    assert client.get("/healthz").status_code == 200
+    for signal in app._micropie.shutdowns.values():
+        signal.end()
+    answer = client.get("/healthz")
+    assert (answer.status_code, answer.json()) == (503, {"status": "shutting down"})
+    assert client.get("/livez").status_code == 200
+
+
+# -- backends ------------------------------------------------------------------------------------------------------------
+
+
+def backends(url: str) -> App:
+    app = Root(session_backend=RedisSessionBackend(url), channels=RedisChannels(url))
+    app.middlewares += [
+        RateLimit(1000, store=RedisRates(url), when_unreachable="refuse"),
+        RateLimit(2000, store=RedisRates(url), when_unreachable="refuse"),
+        RateLimit(3000, store=RedisRates(url)),  # lets requests through without its store, so it does not count
+        RateLimit(4000),
+    ]
+    inner: Any = Root(session_backend=RedisSessionBackend(url, prefix="inner:"), session_cookie="inner")
+    app.inner = inner
+    return app
+
+
+NAMES = ("sessions", "channels", "RateLimit", "RateLimit 2", "sessions 2")
+
+
+def test_backends_in_the_whole_tree_are_asked(make_client: MakeClient, redis_url: str) -> None:
+    app = healthy(backends(redis_url))
+    assert ask(make_client, app) == (200, {"status": "ok", "checks": dict.fromkeys(NAMES, "ok")})
+    app.channels.close()
+
+
+def test_backends_out_of_reach_make_it_unready_also_for_a_client_with_a_session(
+    make_client: MakeClient, caplog: pytest.LogCaptureFixture
+) -> None:
+    app = healthy(backends(f"redis://127.0.0.1:{free_port()}/0"), timeout=PATIENCE)
+    client = make_client(app)
+    answer = client.get("/healthz", headers={"Cookie": f"session_id={'a' * 43}"})
+    assert answer.json() == {"status": "unavailable", "checks": dict.fromkeys(NAMES, "failed")}
+    assert "out of reach" in caplog.text
+
+
+def test_sqlite_is_asked(make_client: MakeClient, tmp_path: Path) -> None:
+    assert ask(make_client, healthy(Root(session_backend=SQLiteSessionBackend(tmp_path / "sessions"))))[0] == 200
+    broken = Root(session_backend=SQLiteSessionBackend(tmp_path / "nowhere" / "sessions"))
+    assert ask(make_client, healthy(broken)) == (503, {"status": "unavailable", "checks": {"sessions": "failed"}})
+
+
+class Backend(SessionBackend):
+    """A backend of an author's: with an async ``ping``."""
+
+    blocking = False
+
+    def load(self, session_id: str) -> dict[str, object]:
+        return {}
+
+    async def ping(self) -> None:
+        raise ConnectionError("gone")
+
+
+class Hook(HttpMiddleware):
+    def ping(self) -> bool:
+        return True
+
+
+def test_an_author_s_backend_and_middleware_may_have_a_ping(make_client: MakeClient) -> None:
+    app = Root(session_backend=Backend())
+    app.middlewares.append(Hook())
+    assert ask(make_client, healthy(app))[1]["checks"] == {"sessions": "failed", "Hook": "ok"}
+
+
+# -- what is not in its way ----------------------------------------------------------------------------------------------
+
+
+class Maintenance(HttpMiddleware):
+    def before_request(self, request: Any) -> Any:
+        return {"status": 503, "body": "We are back at noon."}
+
+
+def test_no_hook_is_in_its_way(make_client: MakeClient, caplog: pytest.LogCaptureFixture) -> None:
+    app = Root()
+    app.middlewares += [
+        AccessLog(),
+        TrustedHosts("example.com"),
+        RateLimit(1),
+        BasicAuth({"bob": "secret"}),
+        Maintenance(),
+    ]
+    inner = Root()
+    app.inner = inner
+    inner.health("/healthz")
+    app.health()
+    client = make_client(app)
+    with caplog.at_level(logging.INFO, "micropie"):
+        for path in ("/healthz", "/inner/healthz", "/healthz"):
+            assert client.get(path, headers={"Host": "10.0.0.7:8000"}).status_code == 200
+        assert [one for one in caplog.records if one.name == "micropie.access"] == []
+        assert client.get("/", headers={"Host": "10.0.0.7:8000"}).status_code == 400
+        assert len([one for one in caplog.records if one.name == "micropie.access"]) == 1
+
+
+def test_a_handler_may_have_its_name(make_client: MakeClient) -> None:
+    class Older(Root):
+        async def health(self) -> str:
+            return "my own"
+
+    app = Older()
+    App.health(app, "/livez", live=True)
+    client = make_client(app)
+    assert (client.get("/health").text, client.get("/livez").status_code) == ("my own", 200)
+
+
+def test_it_answers_while_all_threads_are_busy(make_client: MakeClient) -> None:
+    leave, inside = threading.Event(), threading.Event()
+
+    class Busy(Root):
+        def wait(self) -> str:
+            inside.set()
+            leave.wait(PATIENCE)
+            return "done"
+
+    client = make_client(healthy(Busy(threads=1, thread_queue=0), checks={"sync": lambda: None}))
+    answers: list[str] = []
+    thread = threading.Thread(target=lambda: answers.append(client.get("/wait").text))
+    thread.start()
+    try:
+        assert inside.wait(PATIENCE)
+        assert client.get("/healthz").status_code == 200
+    finally:
+        leave.set()
+        thread.join()
+    assert answers == ["done"]
+
+
+@pytest.mark.parametrize(
+    ("options", "sentence"),
+    [
+        ({"checks": [fine]}, "App.health(checks=...) takes functions by their names"),
+        ({"checks": {"database": "SELECT 1"}}, "App.health(checks=...) takes functions by their names"),
+        ({"timeout": 0}, "App.health(timeout=...) takes seconds above 0, not 0"),
+        ({"live": "yes"}, "App.health(live=...) takes True or False, not 'yes'"),
+    ],
+)
+def test_wrong_arguments(options: dict[str, Any], sentence: str) -> None:
+    with pytest.raises(SetupError) as refused:
+        Root().health(**options)
+    assert sentence in str(refused.value)
