@@ -132,12 +132,14 @@ def test_headers(httputil: Any) -> None:
     headers["X-Text"] = "ü"
     headers["X-Bytes"] = b"\xff"
     headers["X-Euro"] = "€"
+    headers["X-Lines"] = "a\r\nX-More: b"
     assert headers.output() == [
         (b"Content-Type", b"text/html"),
         (b"X_Own", b"5"),
         (b"X-Text", b"\xfc"),
         (b"X-Bytes", b"\xff"),
         (b"X-Euro", b"=?utf-8?b?4oKs?="),
+        (b"X-Lines", b"aX-More: b"),
     ]
 
 

@@ -1,1 +1,55 @@
 """CherryPy's library: what its tools are made of, for applications that call it themselves."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from types import GeneratorType
+from typing import Any
+
+
+def is_iterator(obj: Any) -> bool:
+    """Return whether ``obj`` is used up by iterating over it."""
+    return isinstance(obj, GeneratorType) or (hasattr(obj, "__iter__") and iter(obj) is obj)
+
+
+def is_closable_iterator(obj: Any) -> bool:
+    """Return whether ``obj`` is an iterator with a method ``close``."""
+    return is_iterator(obj) and callable(getattr(obj, "close", None))
+
+
+class file_generator:  # noqa: N801 - CherryPy's name
+    """The content of an open file in pieces of ``chunkSize`` bytes; the file is closed at its end."""
+
+    def __init__(self, input: Any, chunkSize: int = 65536) -> None:  # noqa: A002, N803
+        self.input = input
+        self.chunkSize = chunkSize
+
+    def __iter__(self) -> file_generator:
+        return self
+
+    def __next__(self) -> Any:
+        chunk = self.input.read(self.chunkSize)
+        if chunk:
+            return chunk
+        self.close()
+        raise StopIteration
+
+    def close(self) -> None:
+        """Close the file."""
+        if hasattr(self.input, "close"):
+            self.input.close()
+
+
+def file_generator_limited(fileobj: Any, count: int, chunk_size: int = 65536) -> Iterator[Any]:
+    """Yield ``count`` bytes of an open file, or less if it has less."""
+    while count > 0 and (chunk := fileobj.read(min(chunk_size, count))):
+        count -= len(chunk)
+        yield chunk
+
+
+def set_vary_header(response: Any, header_name: str) -> None:
+    """Add a name to the header Vary."""
+    names = [name.strip() for name in response.headers.get("Vary", "").split(",") if name.strip()]
+    if header_name not in names:
+        names.append(header_name)
+    response.headers["Vary"] = ", ".join(names)

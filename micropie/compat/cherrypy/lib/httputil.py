@@ -8,18 +8,17 @@ from collections.abc import Iterable, Iterator, Mapping
 from email.header import Header, decode_header
 from functools import lru_cache, total_ordering
 from http import HTTPStatus
-from typing import Any, TypeVar
+from typing import Any
 from urllib.parse import parse_qsl
 
 from micropie.http.conditional import http_date
-
-T = TypeVar("T")
 
 # One element of a header's list, and one parameter of an element: a separator in quotes is none.
 _ELEMENT = re.compile(r'(?:"(?:[^"\\]|\\.)*+"|[^,])++')
 _PARAMETER = re.compile(r'(?:"(?:[^"\\]|\\.)*+"|[^;])++')
 _IMAGE_MAP = re.compile(r"[0-9]++,[0-9]++")
 _WEIGHT = re.compile(r"[0-9]*+\.?+[0-9]*+")
+_CONTROLS = re.compile(r"[\x00-\x08\x0a-\x1f\x7f]")
 
 _OVERLOADED = (
     "The server is currently unable to handle the request due to a temporary overloading or maintenance of the server."
@@ -245,6 +244,9 @@ class HeaderMap(CaseInsensitiveDict):
     """The headers of a request or a response."""
 
     __slots__ = ()
+    protocol = (1, 1)
+    encodings = ("ISO-8859-1",)
+    use_rfc_2047 = True
 
     def elements(self, key: str) -> list[Any]:
         """Return a header's values with their parameters, sorted."""
@@ -266,10 +268,11 @@ class HeaderMap(CaseInsensitiveDict):
 
     @classmethod
     def encode(cls, v: Any) -> bytes:
-        """Return a name or a value in Latin-1, as RFC 2047 says if that has no room for it."""
-        if isinstance(v, bytes):
-            return v
-        text = str(v)
+        """Return a name or a value in Latin-1, as RFC 2047 says if that has no room for it.
+
+        Control characters are left out: a line end would begin another header.
+        """
+        text = _CONTROLS.sub("", v.decode("latin-1") if isinstance(v, bytes) else str(v))
         try:
             return text.encode("latin-1")
         except UnicodeEncodeError:

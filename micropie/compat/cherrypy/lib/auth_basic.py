@@ -1,0 +1,61 @@
+"""The tool ``auth_basic``: a name and a password by HTTP Basic authentication (RFC 7617)."""
+
+from __future__ import annotations
+
+import binascii
+import hmac
+from base64 import b64decode
+from collections.abc import Callable, Mapping
+from unicodedata import normalize
+
+from micropie.compat.cherrypy.errors import HTTPError
+from micropie.compat.cherrypy.serving import serving
+
+_REFUSED = "You are not authorized to access that resource"
+
+
+def checkpassword_dict(user_password_dict: Mapping[str, str]) -> Callable[[str, str, str], bool]:
+    """Return a function for ``checkpassword`` that knows the passwords of a dict."""
+
+    def check(realm: str, user: str, password: str) -> bool:
+        known = user_password_dict.get(user)
+        return bool(known) and hmac.compare_digest(str(known).encode(), password.encode())
+
+    return check
+
+
+def basic_auth(
+    realm: str, checkpassword: Callable[[str, str, str], object], debug: bool = False, accept_charset: str = "utf-8"
+) -> None:
+    """Set ``request.login``, or answer with 401, or with 400 if the header is malformed.
+
+    ``checkpassword(realm, user, password)`` says whether they are right. ``accept_charset``: the encoding of name and
+    password; ISO-8859-1 is tried, too.
+    """
+    if '"' in realm:
+        raise ValueError('the realm of auth_basic can not have a " in it')
+    request = serving.request
+    scheme, _, encoded = request.headers.get("Authorization", "").partition(" ")
+    if scheme.lower() == "basic":
+        try:
+            given = b64decode(encoded.strip(), validate=True)
+        except (binascii.Error, ValueError):
+            raise HTTPError(400, "Bad Request") from None
+        user, colon, password = _decoded(given, accept_charset).partition(":")
+        if not colon:
+            raise HTTPError(400, "Bad Request")
+        if checkpassword(realm, user, password):
+            request.login = user
+            return
+    charset = accept_charset.upper()
+    stated = f', charset="{charset}"' if charset == "UTF-8" else ""
+    serving.response.headers["WWW-Authenticate"] = f'Basic realm="{realm}"{stated}'
+    raise HTTPError(401, _REFUSED)
+
+
+def _decoded(given: bytes, charset: str) -> str:
+    try:
+        text = given.decode(charset)
+    except UnicodeDecodeError:
+        text = given.decode("ISO-8859-1")
+    return normalize("NFC", text)

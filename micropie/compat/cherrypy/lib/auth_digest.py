@@ -1,0 +1,168 @@
+"""The tool ``auth_digest``: a name and a password by HTTP Digest authentication (RFC 7616) with MD5."""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+import re
+import time
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any, TypeAlias
+
+from micropie.compat.cherrypy.errors import HTTPError
+from micropie.compat.cherrypy.serving import serving
+
+GetHA1: TypeAlias = Callable[[str, str], "str | None"]
+
+# One parameter of the header.
+_PARAMETER = re.compile(r'\s*+(\w++)\s*+=\s*+(?:"((?:[^"\\]|\\.)*+)"|([^",\s]++))\s*+(?:,|$)')
+_REQUIRED = ("username", "realm", "nonce", "uri", "response")
+
+# Seconds that a nonce is accepted. After them a client is asked to use another one.
+_NONCE_LIFE = 600
+
+
+def H(text: str) -> str:  # noqa: N802 - RFC 7616's name
+    """Return the MD5 of a text, in hexadecimal digits."""
+    return hashlib.md5(text.encode(), usedforsecurity=False).hexdigest()
+
+
+def get_ha1_dict_plain(user_password_dict: Mapping[str, str]) -> GetHA1:
+    """Return a function for ``get_ha1`` that knows the passwords of a dict."""
+
+    def get_ha1(realm: str, username: str) -> str | None:
+        password = user_password_dict.get(username)
+        return None if password is None else H(f"{username}:{realm}:{password}")
+
+    return get_ha1
+
+
+def get_ha1_dict(user_ha1_dict: Mapping[str, str]) -> GetHA1:
+    """Return a function for ``get_ha1`` that knows the hashes of a dict: ``H("user:realm:password")``."""
+    return lambda realm, username: user_ha1_dict.get(username)
+
+
+def get_ha1_file_htdigest(filename: str) -> GetHA1:
+    """Return a function for ``get_ha1`` that looks into a file of Apache's ``htdigest`` each time."""
+
+    def get_ha1(realm: str, username: str) -> str | None:
+        for line in Path(filename).read_text(encoding="utf-8").splitlines():
+            user, _, rest = line.partition(":")
+            stated, _, ha1 = rest.rpartition(":")
+            if (user, stated) == (username, realm):
+                return ha1
+        return None
+
+    return get_ha1
+
+
+def synthesize_nonce(s: str, key: str, timestamp: int | None = None) -> str:
+    """Return a nonce for a realm ``s``. Only who knows ``key`` can make one."""
+    moment = int(time.time()) if timestamp is None else timestamp
+    return f"{moment}:{H(f'{moment}:{s}:{key}')}"
+
+
+def www_authenticate(
+    realm: str,
+    key: str,
+    algorithm: str = "MD5",
+    nonce: str | None = None,
+    qop: str = "auth",
+    stale: bool = False,
+    accept_charset: str = "UTF-8",
+) -> str:
+    """Return the header by which a client is asked for name and password."""
+    nonce = nonce or synthesize_nonce(realm, key)
+    header = f'Digest realm="{realm}", nonce="{nonce}", algorithm="{algorithm}", qop="{qop}"'
+    if stale:
+        header += ', stale="true"'
+    if accept_charset.upper() == "UTF-8":
+        header += ', charset="UTF-8"'
+    return header
+
+
+class HttpDigestAuthorization:
+    """What a client's Authorization header says. Raises ``ValueError`` for one that is malformed."""
+
+    def __init__(self, auth_header: str, http_method: str, accept_charset: str = "UTF-8") -> None:
+        self.http_method = http_method
+        text = _decoded(auth_header.partition(" ")[2], accept_charset)
+        found = _parameters(text)
+        if any(not found.get(name) for name in _REQUIRED):
+            raise ValueError("a required parameter is missing")
+        self.username, self.realm, self.nonce = found["username"], found["realm"], found["nonce"]
+        self.uri, self.response = found["uri"], found["response"]
+        self.algorithm = found.get("algorithm", "MD5").upper()
+        self.qop, self.cnonce, self.nc = found.get("qop"), found.get("cnonce"), found.get("nc")
+        if self.algorithm not in ("MD5", "MD5-SESS"):
+            raise ValueError(f"the algorithm {self.algorithm!r} is not supported")
+        if self.qop not in (None, "auth"):
+            raise ValueError(f"the qop {self.qop!r} is not supported")
+        if (self.qop is not None) != bool(self.cnonce and self.nc):
+            raise ValueError("cnonce and nc are sent with a qop, and not without")
+
+    def validate_nonce(self, s: str, key: str) -> bool:
+        """Return whether the nonce was made for the realm ``s`` with ``key``."""
+        moment, _, _ = self.nonce.partition(":")
+        if not moment.isascii() or not moment.isdigit() or len(moment) > 15:
+            return False
+        return hmac.compare_digest(synthesize_nonce(s, key, int(moment)).encode(), self.nonce.encode())
+
+    def is_nonce_stale(self, max_age_seconds: int = _NONCE_LIFE) -> bool:
+        """Return whether a valid nonce is too old."""
+        return int(self.nonce.partition(":")[0]) + max_age_seconds <= int(time.time())
+
+    def request_digest(self, ha1: str) -> str:
+        """Return the response of a client that has the hash ``ha1``."""
+        if self.algorithm == "MD5-SESS":
+            ha1 = H(f"{ha1}:{self.nonce}:{self.cnonce}")
+        ha2 = H(f"{self.http_method}:{self.uri}")
+        middle = f"{self.nonce}:{self.nc}:{self.cnonce}:{self.qop}" if self.qop else self.nonce
+        return H(f"{ha1}:{middle}:{ha2}")
+
+
+def _parameters(text: str) -> dict[str, str]:
+    found, position = {}, 0
+    while position < len(text):
+        parameter = _PARAMETER.match(text, position)
+        if parameter is None:
+            raise ValueError("the header is malformed")
+        name, quoted, bare = parameter.groups()
+        found[name.lower()] = bare if quoted is None else re.sub(r"\\(.)", r"\1", quoted)
+        position = parameter.end()
+    return found
+
+
+def _decoded(text: str, charset: str) -> str:
+    try:
+        return text.encode("latin-1").decode(charset)
+    except UnicodeError:
+        return text
+
+
+def digest_auth(realm: str, get_ha1: GetHA1, key: str, debug: bool = False, accept_charset: str = "utf-8") -> None:
+    """Set ``request.login``, or answer with 401, or with 400 if the header is malformed.
+
+    ``get_ha1(realm, username)`` returns the hash of a user's password, see ``get_ha1_dict``. ``key`` is a secret, by
+    which the server knows its own nonces.
+    """
+    request = serving.request
+    header: Any = request.headers.get("Authorization", "")
+    is_stale = False
+    if header.lower().startswith("digest "):
+        try:
+            auth = HttpDigestAuthorization(header, request.method, accept_charset)
+        except ValueError:
+            raise HTTPError(400, "The Authorization header could not be parsed.") from None
+        if auth.realm == realm and auth.validate_nonce(realm, key):
+            ha1 = get_ha1(realm, auth.username)
+            if ha1 is not None and hmac.compare_digest(auth.request_digest(ha1).encode(), auth.response.encode()):
+                if not auth.is_nonce_stale():
+                    request.login = auth.username
+                    return
+                is_stale = True
+    serving.response.headers["WWW-Authenticate"] = www_authenticate(
+        realm, key, stale=is_stale, accept_charset=accept_charset
+    )
+    raise HTTPError(401, "You are not authorized to access that resource")

@@ -1,0 +1,230 @@
+"""The tool ``caching``: responses kept in memory, by their address and by the headers that their Vary names."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections import OrderedDict
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import Any, NamedTuple
+
+from micropie.compat.cherrypy.errors import HTTPError
+from micropie.compat.cherrypy.lib import cptools, is_closable_iterator
+from micropie.compat.cherrypy.serving import serving
+from micropie.compat.cherrypy.urls import url
+
+expires = cptools.expires
+
+
+class Cache:
+    """The interface of ``tools.caching.cache_class``. All methods are about the address of the current request."""
+
+    delay: float = 600
+
+    def get(self) -> Any:
+        """Return status, headers, body and the time in seconds since 1970 that were put, or None."""
+        raise NotImplementedError
+
+    def put(self, variant: Any, size: int) -> None:
+        """Keep status, headers, body and time; ``size`` is the body's length."""
+        raise NotImplementedError
+
+    def delete(self) -> None:
+        """Forget the address."""
+        raise NotImplementedError
+
+    def clear(self) -> None:
+        """Forget everything."""
+        raise NotImplementedError
+
+    def release(self) -> None:
+        """The current request is over: if it was to put something, nobody need wait for it any longer."""
+
+
+class _Entry(NamedTuple):
+    variant: Any
+    size: int
+    until: float
+
+
+class MemoryCache(Cache):
+    """Responses in this process's memory. The attributes are options of the tool.
+
+    ``maxobjects``, ``maxsize``: the most responses, and bytes of them; the least recently used go first.
+    ``maxobj_size``: a longer body is not kept. ``delay``: seconds for which one is kept. ``antistampede_timeout``:
+    seconds that requests of one address wait for the first of them to make the response; None or 0 for none.
+    """
+
+    maxobjects = 1000
+    maxobj_size = 100_000
+    maxsize = 10_000_000
+    antistampede_timeout: float | None = 5
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self.clear()
+
+    def clear(self) -> None:
+        """Forget everything."""
+        with self._lock:
+            self._entries: OrderedDict[tuple[str, ...], _Entry] = OrderedDict()
+            self._varies: dict[str, tuple[str, ...]] = {}
+            self._pending: dict[tuple[str, ...], threading.Event] = {}
+            self.cursize = 0
+
+    def _key(self) -> tuple[str, ...]:
+        """Return the address, and the values of the headers that responses to it depend on."""
+        request = serving.request
+        uri = url(qs=request.query_string)
+        return (uri, *(request.headers.get(name, "") for name in self._varies.get(uri, ())))
+
+    def get(self) -> Any:
+        """Return what was put for a request like this one."""
+        event = None
+        with self._lock:
+            key = self._key()
+            found = self._found(key)
+            if found is None and self.antistampede_timeout:
+                event = self._pending.get(key)
+                if event is None:
+                    self._pending[key] = serving.request._cache_event = threading.Event()
+        if event is not None:
+            event.wait(self.antistampede_timeout)
+            with self._lock:
+                found = self._found(self._key())
+        return None if found is None else found.variant
+
+    def _found(self, key: tuple[str, ...]) -> _Entry | None:
+        entry = self._entries.get(key)
+        if entry is not None and entry.until <= time.time():
+            self._forget(key)
+            return None
+        if entry is not None:
+            self._entries.move_to_end(key)
+        return entry
+
+    def _forget(self, key: tuple[str, ...]) -> None:
+        entry = self._entries.pop(key, None)
+        if entry is not None:
+            self.cursize -= entry.size
+
+    def put(self, variant: Any, size: int) -> None:
+        """Keep a response, unless it is too large."""
+        if size > self.maxobj_size:
+            return
+        _, headers, _, created = variant
+        with self._lock:
+            names = tuple(sorted(element.value for element in headers.elements("Vary")))
+            if "*" in names:
+                return
+            self._varies[url(qs=serving.request.query_string)] = names
+            key = self._key()
+            self._forget(key)
+            self._entries[key] = _Entry(variant, size, created + self.delay)
+            self.cursize += size
+            while len(self._entries) > self.maxobjects or self.cursize > self.maxsize:
+                oldest = next(iter(self._entries))
+                self._forget(oldest)
+                self._varies.pop(oldest[0], None)
+
+    def delete(self) -> None:
+        """Forget all responses of this address."""
+        uri = url(qs=serving.request.query_string)
+        with self._lock:
+            self._varies.pop(uri, None)
+            for key in [key for key in self._entries if key[0] == uri]:
+                self._forget(key)
+
+    def release(self) -> None:
+        """Let the requests go on that wait for this one."""
+        event = getattr(serving.request, "_cache_event", None)
+        if event is not None:
+            with self._lock:
+                for key in [key for key, pending in self._pending.items() if pending is event]:
+                    del self._pending[key]
+            event.set()
+
+
+class _Current:
+    """The cache of this process, made by the first request that has the tool."""
+
+    cache: Cache | None = None
+    lock = threading.Lock()
+
+
+def _cache_for(options: Mapping[str, Any]) -> Cache:
+    with _Current.lock:
+        if _Current.cache is None:
+            cache = options.get("cache_class", MemoryCache)()
+            for name, value in options.items():
+                setattr(cache, name, value)
+            _Current.cache = cache
+    return _Current.cache
+
+
+def get(invalid_methods: Sequence[str] = ("POST", "PUT", "DELETE"), debug: bool = False, **kwargs: Any) -> bool:
+    """Answer from the cache if it has a response; else the request's response may be put into it.
+
+    A request of ``invalid_methods`` forgets the address. Sets ``request.cached`` and ``request.cacheable``.
+    """
+    request, response = serving.request, serving.response
+    cache = _cache_for(kwargs)
+    request.cached = request.cacheable = False
+    if request.method in invalid_methods:
+        cache.delete()
+        return False
+    request.cacheable = True
+    if "no-cache" in request.headers.values("Pragma"):
+        return False
+    max_age: float = cache.delay
+    for element in request.headers.values("Cache-Control"):
+        name, _, seconds = str(element).partition("=")
+        if name == "no-cache":
+            return False
+        if name == "max-age":
+            if not seconds.isdecimal():
+                raise HTTPError(400, "Invalid Cache-Control header")
+            max_age = min(max_age, int(seconds[:10]))
+    found = cache.get()
+    request.hooks.attach("on_end_request", cache.release, failsafe=True)
+    if found is None:
+        return False
+    status, headers, body, created = found
+    age = max(0, int(response.time - created))
+    if age > max_age:
+        return False
+    request.cached, request.cacheable = True, False
+    response.headers = headers.copy()
+    response.headers["Age"] = str(age)
+    cptools.validate_since()
+    response.status = status
+    response.body = body
+    return True
+
+
+def tee_output() -> None:
+    """Put the response into the cache when its body has been made."""
+    request = serving.request
+    if "no-store" not in request.headers.values("Cache-Control"):
+        serving.response.body = _teed(serving.response.body)
+
+
+def _teed(body: Iterable[bytes]) -> Iterator[bytes]:
+    response = serving.response
+    pieces: list[bytes] = []
+    try:
+        for piece in body:
+            pieces.append(piece)
+            yield piece
+    finally:
+        if is_closable_iterator(body):
+            body.close()  # type: ignore[attr-defined]
+    refused = "no-cache" in response.headers.values("Pragma") or not {"no-store", "private"}.isdisjoint(
+        response.headers.values("Cache-Control")
+    )
+    whole = b"".join(pieces)
+    cache = _Current.cache
+    if whole and not refused and cache is not None:
+        headers = response.headers.copy()
+        headers.pop("Content-Length", None)
+        cache.put((response.status, headers, whole, response.time), len(whole))

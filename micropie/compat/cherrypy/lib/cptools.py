@@ -1,0 +1,405 @@
+"""The small tools."""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+import re
+from collections.abc import Iterable, Iterator, Sequence
+from datetime import timedelta
+from html import escape
+from typing import Any, get_type_hints
+from urllib.parse import urlsplit
+
+from micropie.compat.cherrypy.errors import HTTPError, HTTPRedirect, InternalRedirect
+from micropie.compat.cherrypy.lib import is_iterator
+from micropie.compat.cherrypy.lib.httputil import HeaderMap, HTTPDate, valid_status
+from micropie.compat.cherrypy.serving import serving
+from micropie.compat.cherrypy.urls import url as make_url
+
+_SUCCESS = range(200, 300)
+
+
+# -- conditions --------------------------------------------------------------------------------------------------------
+
+
+def validate_etags(autotags: bool = False, debug: bool = False) -> None:
+    """Compare the response's ETag with If-Match and If-None-Match: the tool ``etags``.
+
+    ``autotags``: make one of the body if a response with status 200 has none. Raises 304 or 412.
+    """
+    response = serving.response
+    if getattr(response, "ETag", None) is not None:  # done already
+        return
+    request, (status, _, _) = serving.request, valid_status(response.status)
+    etag = response.headers.get("ETag")
+    if not etag and autotags and status == 200:
+        etag = f'"{hashlib.md5(response.collapse_body(), usedforsecurity=False).hexdigest()}"'
+        response.headers["ETag"] = etag
+    response.ETag = etag
+    if status not in _SUCCESS:
+        return
+    wanted = [str(element) for element in request.headers.elements("If-Match")]
+    if wanted and wanted != ["*"] and etag not in wanted:
+        raise HTTPError(412, f"If-Match failed: ETag {etag!r} did not match {wanted!r}")
+    known = [str(element) for element in request.headers.elements("If-None-Match")]
+    if known == ["*"] or etag in known or (etag and f"W/{etag}" in known):  # proxies weaken what they compress
+        if request.method in ("GET", "HEAD"):
+            raise HTTPRedirect([], 304)
+        raise HTTPError(412, f"If-None-Match failed: ETag {etag!r} matched {known!r}")
+
+
+def validate_since() -> None:
+    """Compare the response's Last-Modified with If-Modified-Since and If-Unmodified-Since. Raises 304 or 412."""
+    request, response = serving.request, serving.response
+    modified = response.headers.get("Last-Modified")
+    if not modified:
+        return
+    status, _, _ = valid_status(response.status)
+    expected = request.headers.get("If-Unmodified-Since")
+    if expected and expected != modified and (status in _SUCCESS or status == 412):
+        raise HTTPError(412)
+    if request.headers.get("If-Modified-Since") == modified and (status in _SUCCESS or status == 304):
+        if request.method in ("GET", "HEAD"):
+            raise HTTPRedirect([], 304)
+        raise HTTPError(412)
+
+
+def expires(secs: float | timedelta = 0, force: bool = False, debug: bool = False) -> None:
+    """Say for how long the response may be used from a cache: ``secs`` seconds, 0 for not at all.
+
+    Only a response that could be kept in a cache gets the headers: one with an ETag, Last-Modified, Age or Expires.
+    ``force``: any, and headers that are set already are replaced.
+    """
+    response = serving.response
+    headers = response.headers
+    if not force and not any(name in headers for name in ("ETag", "Last-Modified", "Age", "Expires")):
+        return
+    set_header = headers.__setitem__ if force else headers.setdefault
+    seconds = secs.total_seconds() if isinstance(secs, timedelta) else secs
+    if seconds == 0:
+        set_header("Pragma", "no-cache")
+        if serving.request.protocol >= (1, 1):
+            set_header("Cache-Control", "no-cache, must-revalidate")
+    set_header("Expires", HTTPDate(response.time + seconds if seconds else 0))
+
+
+# -- what a request has to be ------------------------------------------------------------------------------------------
+
+
+def allow(methods: str | Sequence[str] | None = None, debug: bool = False) -> None:
+    """Answer only these methods, by default GET and HEAD; others by 405."""
+    allowed = [each.upper() for each in _listed(methods)] or ["GET", "HEAD"]
+    if "GET" in allowed and "HEAD" not in allowed:
+        allowed.append("HEAD")
+    serving.response.headers["Allow"] = ", ".join(allowed)
+    if serving.request.method not in allowed:
+        raise HTTPError(405)
+
+
+def accept(media: str | Sequence[str] | None = None, debug: bool = False) -> str | None:
+    """Return the one of the types ``media`` that the client likes best. Raises 406 if it accepts none."""
+    offered = _listed(media)
+    if not offered:
+        return None
+    request = serving.request
+    ranges = request.headers.elements("Accept")
+    if not ranges:
+        return offered[0]
+    for element in ranges:
+        if element.qvalue <= 0:
+            continue
+        for kind in offered:
+            wanted = element.value
+            if wanted in ("*/*", kind) or (wanted.endswith("/*") and kind.startswith(wanted[:-1])):
+                return kind
+    stated = request.headers["Accept"]
+    raise HTTPError(
+        406,
+        f"Your client sent this Accept header: {stated}. But this resource only emits these media types: "
+        f"{', '.join(offered)}.",
+    )
+
+
+def referer(
+    pattern: str,
+    accept: bool = True,
+    accept_missing: bool = False,
+    error: int = 403,
+    message: str = "Forbidden Referer header.",
+    debug: bool = False,
+) -> None:
+    """Answer by ``error`` unless the Referer matches ``pattern``; with ``accept=False`` if it does."""
+    stated = serving.request.headers.get("Referer")
+    allowed = accept_missing if stated is None else bool(re.match(pattern, stated)) is bool(accept)
+    if not allowed:
+        raise HTTPError(error, message)
+
+
+def convert_params(exception: Any = ValueError, error: int = 400) -> None:
+    """Convert the parameters by the handler's annotations, ``count: int``. What can't be is answered by ``error``."""
+    request = serving.request
+    function = getattr(request.handler, "callable", None)
+    if function is None:
+        return
+    types = get_type_hints(function)
+    with HTTPError.handle(exception, error):
+        for name in types.keys() & request.params.keys():
+            request.params[name] = types[name](request.params[name])
+
+
+# -- the request and the response --------------------------------------------------------------------------------------
+
+
+def proxy(
+    base: str | None = None,
+    local: str = "X-Forwarded-Host",
+    remote: str = "X-Forwarded-For",
+    scheme: str = "X-Forwarded-Proto",
+    debug: bool = False,
+) -> None:
+    """Take scheme, host and client from the headers that a proxy sets. Whoever reaches the server directly can lie.
+
+    ``base``: scheme and host, if the proxy does not say. ``local``, ``remote``, ``scheme``: the headers, "" for none.
+    """
+    request = serving.request
+    stated = request.headers.get(scheme) if scheme else None
+    if stated == "on" and "ssl" in scheme.lower():
+        stated = "https"
+    stated = stated or request.base.partition("://")[0]
+    if local and request.headers.get(local):
+        base = request.headers[local].partition(",")[0].strip()
+    if not base:
+        base = request.headers.get("Host", urlsplit(request.base).netloc)
+    request.base = base if "://" in base else f"{stated}://{base}"
+    if remote and request.headers.get(remote):
+        client = request.headers[remote]
+        request.remote.ip = client.partition(",")[0].strip() if remote == "X-Forwarded-For" else client
+
+
+def ignore_headers(headers: str | Iterable[str] = ("Range",), debug: bool = False) -> None:
+    """Forget headers of the request."""
+    for name in _listed(headers):
+        serving.request.headers.pop(name, None)
+
+
+def response_headers(headers: Iterable[tuple[str, str]] | None = None, debug: bool = False) -> None:
+    """Set headers of the response."""
+    for name, value in headers or ():
+        serving.response.headers[name] = value
+
+
+response_headers.failsafe = True  # type: ignore[attr-defined]
+
+
+def flatten(debug: bool = False) -> None:
+    """Join what generators inside of the body yield to one sequence."""
+
+    def flattened(body: Iterable[Any]) -> Iterator[Any]:
+        for piece in body:
+            if is_iterator(piece):
+                yield from flattened(piece)
+            else:
+                yield piece
+
+    response = serving.response
+    response.body = flattened(response.body)
+
+
+class _WatchedHeaders(HeaderMap):
+    """Headers that note which of them are looked at."""
+
+    __slots__ = ("seen",)
+
+    def __init__(self, headers: HeaderMap) -> None:
+        self.seen: set[str] = set()
+        super().__init__(headers)
+
+    def transform_key(self, key: Any) -> str:  # type: ignore[override]
+        """Return a key as it is stored."""
+        name = HeaderMap.transform_key(key)
+        self.seen.add(name)
+        return name
+
+
+def autovary(ignore: Iterable[str] | None = None, debug: bool = False) -> None:
+    """Name the request's headers that were looked at in the response's Vary."""
+    request = serving.request
+    ignored = {"Content-Disposition", "Content-Length", "Content-Type", *(ignore or ())}
+    request.headers = watched = _WatchedHeaders(request.headers)
+    watched.seen.clear()
+
+    def set_vary() -> None:
+        headers = serving.response.headers
+        names = {element.value for element in headers.elements("Vary")} | (watched.seen - ignored)
+        headers["Vary"] = ", ".join(sorted(names))
+
+    request.hooks.attach("before_finalize", set_vary, priority=95)
+
+
+# -- redirects ---------------------------------------------------------------------------------------------------------
+
+
+def redirect(url: str = "", internal: bool = True, debug: bool = False) -> None:
+    """Answer with another page: its handler if ``internal``, else a redirect."""
+    if internal:
+        raise InternalRedirect(url)
+    raise HTTPRedirect(url)
+
+
+def trailing_slash(missing: bool = True, extra: bool = False, status: int | None = None, debug: bool = False) -> None:
+    """Redirect to the address with a slash at its end for an index, if ``missing``.
+
+    ``extra``: and to the one without for other pages. ``status``: of the redirect, 301 by default.
+    """
+    request = serving.request
+    path = request.path_info
+    if request.is_index is True and missing and not path.endswith("/"):
+        path += "/"
+    elif request.is_index is False and extra and path.endswith("/") and path != "/":
+        path = path[:-1]
+    else:
+        return
+    raise HTTPRedirect(make_url(path, request.query_string), status or 301)
+
+
+# -- logs --------------------------------------------------------------------------------------------------------------
+
+_logger = logging.getLogger("cherrypy.error")
+
+
+def log_traceback(severity: int = logging.ERROR, debug: bool = False) -> None:
+    """Log the exception that is being handled."""
+    _logger.log(severity, "HTTP", exc_info=True)
+
+
+def log_request_headers(debug: bool = False) -> None:
+    """Log the request's headers, without what lets others log in."""
+    lines = [
+        f"  {name}: {'...' if name in ('Authorization', 'Cookie', 'Proxy-Authorization') else value!r}"
+        for name, value in serving.request.headers.items()
+    ]
+    _logger.info("%s", "\n".join(["HTTP Request Headers:", *lines]))
+
+
+def log_hooks(debug: bool = False) -> None:
+    """Log the hooks of the request."""
+    lines = ["Request Hooks:"]
+    for point, hooks in serving.request.hooks.items():
+        lines += [f"    {point}:", *(f"        {hook!r}" for hook in sorted(hooks))]
+    _logger.info("%s", "\n".join(lines))
+
+
+# -- log-in by a form --------------------------------------------------------------------------------------------------
+
+
+class SessionAuth:
+    """A form for name and password before the pages, and the log-in in the session: the tool ``session_auth``.
+
+    Override or give ``check_username_and_password(username, password)``, which returns a message for wrong ones.
+    """
+
+    session_key = "username"
+    debug = False
+
+    def check_username_and_password(self, username: str, password: str) -> str | None:
+        """Return a message if they are wrong."""
+        return "No check of passwords is set"
+
+    def anonymous(self) -> Any:
+        """Return a name for who has not logged in, None for the form."""
+        return None
+
+    def on_login(self, username: str) -> None:
+        """Called after a log-in."""
+
+    def on_logout(self, username: str) -> None:
+        """Called after a log-out."""
+
+    def on_check(self, username: str) -> None:
+        """Called before each page of who has logged in."""
+
+    def login_screen(self, from_page: str = "..", username: str = "", error_msg: str = "", **kwargs: Any) -> bytes:
+        """Return the page with the form."""
+        return (
+            f'<!doctype html>\n<html lang="en"><head><meta charset="utf-8"><title>Log in</title></head><body>\n'
+            f'<p>{escape(error_msg)}</p>\n<form method="post" action="do_login">\n'
+            f'<p><label>Name <input name="username" value="{escape(username)}"></label></p>\n'
+            f'<p><label>Password <input type="password" name="password"></label></p>\n'
+            f'<input type="hidden" name="from_page" value="{escape(from_page)}">\n'
+            f"<p><button>Log in</button></p>\n</form>\n</body></html>\n"
+        ).encode()
+
+    def do_login(self, username: str, password: str, from_page: str = "..", **kwargs: Any) -> bool:
+        """Check a name and a password, and redirect to the page that was asked for."""
+        message = self.check_username_and_password(username, password)
+        if message:
+            return self._show_screen(from_page=from_page, username=username, error_msg=message)
+        serving.session.regenerate()
+        serving.session[self.session_key] = serving.request.login = username
+        self.on_login(username)
+        raise HTTPRedirect(_on_this_site(from_page))
+
+    def do_logout(self, from_page: str = "..", **kwargs: Any) -> bool:
+        """Forget who has logged in, and redirect."""
+        username = serving.session.get(self.session_key)
+        serving.session[self.session_key] = None
+        if username:
+            serving.request.login = None
+            self.on_logout(username)
+        raise HTTPRedirect(_on_this_site(from_page))
+
+    def do_check(self) -> bool:
+        """Show the form to who has not logged in. Returns whether that is the answer."""
+        request = serving.request
+        username = serving.session.get(self.session_key)
+        if not username:
+            serving.session[self.session_key] = username = self.anonymous()
+        if not username:
+            return self._show_screen(from_page=make_url(qs=request.query_string))
+        request.login = username
+        self.on_check(username)
+        return False
+
+    def _show_screen(self, **params: Any) -> bool:
+        serving.response.body = self.login_screen(**params)
+        serving.response.headers.pop("Content-Length", None)
+        return True
+
+    def run(self) -> bool:
+        """Do what the request's path says. Returns whether it is answered."""
+        request = serving.request
+        pages: list[tuple[str, str | None, Any]] = [
+            ("login_screen", None, self._show_screen),
+            ("do_login", "POST", self.do_login),
+            ("do_logout", "POST", self.do_logout),
+        ]
+        for end, method, answer in pages:
+            if request.path_info.endswith(end):
+                if method is not None and request.method != method:
+                    serving.response.headers["Allow"] = method
+                    raise HTTPError(405)
+                return bool(answer(**request.params))
+        return self.do_check()
+
+
+def _on_this_site(page: str) -> str:
+    """Return an address of this site: a log-in must not lead elsewhere."""
+    target = urlsplit(page.replace("\\", "/"))
+    base = urlsplit(serving.request.base)
+    is_foreign = bool(target.scheme or target.netloc) and (target.scheme, target.netloc) != (base.scheme, base.netloc)
+    return ".." if is_foreign else page
+
+
+def session_auth(**kwargs: Any) -> bool:
+    """Show a form for name and password, unless the session knows who asks; see ``SessionAuth``."""
+    checker = SessionAuth()
+    for name, value in kwargs.items():
+        setattr(checker, name, value)
+    return checker.run()
+
+
+def _listed(value: str | Iterable[str] | None) -> list[str]:
+    if value is None:
+        return []
+    return [value] if isinstance(value, str) else list(value)

@@ -1,0 +1,146 @@
+"""The tools ``encode``, ``decode`` and ``gzip``."""
+
+from __future__ import annotations
+
+import zlib
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from typing import Any
+
+from micropie.compat.cherrypy.errors import HTTPError
+from micropie.compat.cherrypy.lib import is_closable_iterator, is_iterator, set_vary_header
+from micropie.compat.cherrypy.serving import serving, then
+
+UTF8 = "utf-8"
+
+
+def decode(encoding: str | Sequence[str] | None = None, default_encoding: str | Sequence[str] = UTF8) -> None:
+    """Read forms in ``encoding``, or in the one that they state, else in ``default_encoding``."""
+    body = serving.request.body
+    if encoding is not None:
+        body.attempt_charsets = _listed(encoding)
+    elif default_encoding:
+        body.attempt_charsets = [*body.attempt_charsets, *_listed(default_encoding)]
+
+
+def _listed(value: str | Sequence[str]) -> list[str]:
+    return [value] if isinstance(value, str) else list(value)
+
+
+class ResponseEncoder:
+    """The tool ``encode``: text that a handler returns becomes bytes, and the Content-Type says how.
+
+    ``encoding``: UTF-8 unless given. ``text_only``: only for the types ``text/*``. ``add_charset``: whether the
+    Content-Type says so.
+    """
+
+    default_encoding = UTF8
+    encoding: str | None = None
+    errors = "strict"
+    text_only = True
+    add_charset = True
+    failmsg = "Response body could not be encoded with %r."
+
+    def __init__(self, **kwargs: Any) -> None:
+        for name, value in kwargs.items():
+            setattr(self, name, value)
+        request = serving.request
+        self.oldhandler: Callable[..., Any] | None = request.handler
+        if request.handler is not None:
+            request.handler = self
+
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        assert self.oldhandler is not None  # noqa: S101 - it is in a handler's place
+        return then(self.oldhandler(*args, **kwargs), self._encoded)
+
+    def _encoded(self, body: Any) -> Any:
+        headers = serving.response.headers
+        media_type, _, parameters = str(headers.get("Content-Type") or "").partition(";")
+        if not media_type or (self.text_only and not media_type.strip().lower().startswith("text/")):
+            return body
+        encoding = self.encoding or self.default_encoding
+        if self.add_charset:
+            others = [each for each in parameters.split(";") if each.strip() and "charset=" not in each.lower()]
+            headers["Content-Type"] = ";".join([media_type.strip(), *others, f"charset={encoding.lower()}"])
+        if isinstance(body, str):
+            return self._bytes(body, encoding)
+        if isinstance(body, list | tuple) or (is_iterator(body) and not hasattr(body, "read")):
+            return _Pieces(body, lambda piece: self._bytes(piece, encoding))
+        return body
+
+    def _bytes(self, piece: Any, encoding: str) -> Any:
+        if not isinstance(piece, str):
+            return piece
+        try:
+            return piece.encode(encoding, self.errors)
+        except (LookupError, UnicodeError):
+            raise HTTPError(500, self.failmsg % encoding) from None
+
+
+class _Pieces(Iterator[Any]):
+    """An iterable's pieces, each of them encoded. Closing it closes the iterable."""
+
+    def __init__(self, body: Any, encoded: Callable[[Any], Any]) -> None:
+        self._body = body
+        self._pieces = iter(body)
+        self._encoded = encoded
+
+    def __next__(self) -> Any:
+        return self._encoded(next(self._pieces))
+
+    def close(self) -> None:
+        if is_closable_iterator(self._body):
+            self._body.close()
+
+
+def gzip(compress_level: int = 5, mime_types: Sequence[str] = ("text/html", "text/plain"), debug: bool = False) -> None:
+    """Compress the response if its type is one of ``mime_types``, and the client accepts it."""
+    request, response = serving.request, serving.response
+    set_vary_header(response, "Accept-Encoding")
+    # What was cached is as it was sent then.
+    if not response.body or getattr(request, "cached", False):
+        return
+    accepted = request.headers.elements("Accept-Encoding")
+    if not accepted:
+        return
+    for coding in accepted:
+        weight = coding.qvalue
+        if coding.value == "identity" and weight:
+            return
+        if coding.value in ("gzip", "x-gzip"):
+            media_type = str(response.headers.get("Content-Type", "")).partition(";")[0].strip()
+            if weight and any(_is_of(media_type, kind) for kind in mime_types):
+                response.headers["Content-Encoding"] = "gzip"
+                response.body = compress(response.body, compress_level)
+                response.headers.pop("Content-Length", None)
+            return
+    HTTPError(406, "identity, gzip").set_response()
+
+
+def _is_of(media_type: str, kind: str) -> bool:
+    """Return whether a type is ``kind``, which may be ``text/*`` or ``application/*+xml``."""
+    if "*" not in kind:
+        return media_type == kind
+    main, _, subtype = kind.partition("/")
+    given_main, _, given = media_type.partition("/")
+    begin, _, end = subtype.partition("*")
+    fits = given.startswith(begin) and given.endswith(end) and len(given) >= len(begin) + len(end)
+    return main in ("*", given_main) and fits
+
+
+def compress(body: Iterable[bytes], compress_level: int) -> Iterator[bytes]:
+    """Yield the pieces of a body in gzip's format."""
+    compressor = zlib.compressobj(compress_level, wbits=31)
+    try:
+        for piece in body:
+            made = compressor.compress(piece)
+            if made:
+                yield made
+        yield compressor.flush()
+    finally:
+        if is_closable_iterator(body):
+            body.close()  # type: ignore[attr-defined]
+
+
+def decompress(body: bytes) -> bytes:
+    """Return the bytes of a body in gzip's format."""
+    return zlib.decompress(body, wbits=31)

@@ -1,0 +1,76 @@
+"""The tools ``json_in`` and ``json_out``."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any
+
+from micropie.compat.cherrypy.errors import HTTPError
+from micropie.compat.cherrypy.serving import serving, then
+
+
+def json_processor(entity: Any) -> None:
+    """Parse a request's body into ``request.json``. Raises ``HTTPError`` 400."""
+    try:
+        serving.request.json = json.loads(entity.fp.read().decode())
+    except (ValueError, RecursionError):
+        raise HTTPError(400, "Invalid JSON document") from None
+
+
+def json_in(
+    content_type: str | Sequence[str] = ("application/json", "text/javascript"),
+    force: bool = True,
+    debug: bool = False,
+    processor: Callable[[Any], object] = json_processor,
+) -> None:
+    """Parse JSON bodies into ``request.json``.
+
+    ``content_type``: which bodies are JSON. ``force``: any other body is answered by 415; with False it is read as
+    without this tool. ``processor``: is called with the body, an object with ``fp``, ``headers`` and ``length``.
+    """
+    types = [content_type] if isinstance(content_type, str) else list(content_type)
+    body = serving.request.body
+    if force:
+        body.processors.clear()
+        body.default_proc = HTTPError(415, f"Expected an entity of content type {', '.join(types)}")
+    for each in types:
+        body.processors[each] = processor
+
+
+def json_handler(*args: Any, **kwargs: Any) -> Any:
+    """Call the handler and return what it returns as JSON."""
+    return then(serving.request._json_inner_handler(*args, **kwargs), _encoded)
+
+
+def _encoded(value: Any) -> bytes:
+    return json.dumps(value).encode()
+
+
+def json_out(
+    content_type: str | None = "application/json",
+    debug: bool = False,
+    handler: Callable[..., Any] = json_handler,
+) -> None:
+    """Answer with the handler's result as JSON.
+
+    ``content_type``: None leaves the header alone. ``handler``: is called in the place of the handler, which is
+    ``request._json_inner_handler``, and returns text or bytes.
+    """
+    request = serving.request
+    if request.handler is None:  # another tool has answered
+        return
+    request._json_inner_handler = request.handler
+    request.handler = handler
+    if content_type is not None:
+        serving.response.headers["Content-Type"] = content_type
+
+
+def encode(value: Any) -> Iterable[bytes]:
+    """Yield a value as JSON."""
+    yield _encoded(value)
+
+
+def decode(text: str | bytes) -> Any:
+    """Return the value of a JSON text."""
+    return json.loads(text)

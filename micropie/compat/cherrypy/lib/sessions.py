@@ -1,0 +1,592 @@
+"""Sessions: the tool ``sessions``, and the classes that store them.
+
+``cherrypy.session`` is a dict of one visitor. Its ``id`` is in a cookie. It is loaded when it is first used, and saved
+before the answer is sent, after errors and redirects, too.
+
+By default a request has its session for itself: another one with the same session waits before its handler runs
+("implicit"), or before its body is read ("early"). With "explicit" the handler itself calls ``acquire_lock``.
+A lock belongs to the session object and not to a thread, because one request may run in several. An answer that is
+streamed lets go of it before the first piece is sent: the pieces need threads, which those who wait would have.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import inspect
+import json
+import logging
+import os
+import re
+import secrets
+import tempfile
+import time
+from collections.abc import Callable, ItemsView, Iterator, KeysView, ValuesView
+from datetime import datetime, timedelta
+from importlib import import_module
+from pathlib import Path
+from threading import Lock
+from typing import Any, ClassVar
+
+from micropie.compat.cherrypy.errors import HTTPError
+from micropie.compat.cherrypy.lib import is_iterator
+from micropie.compat.cherrypy.lib.httputil import HTTPDate
+from micropie.compat.cherrypy.process.plugins import Monitor
+from micropie.compat.cherrypy.process.wspbus import bus
+from micropie.compat.cherrypy.serving import serving
+from micropie.sessions import Session as NativeSession
+from micropie.sessions import SessionBackend
+
+_logger = logging.getLogger("cherrypy.error")
+_MISSING: Any = object()
+
+# What an id may be. It becomes the name of a file, or the key of a database.
+_ID = re.compile(r"[A-Za-z0-9_-]{1,128}")
+
+
+class LockTable:
+    """A lock for each session that somebody uses or waits for, of this process."""
+
+    def __init__(self) -> None:
+        self._lock = Lock()
+        self._locks: dict[str, tuple[Lock, int]] = {}
+
+    def acquire(self, session_id: str, seconds: float) -> bool:
+        """Lock a session, waiting for at most so long. Returns whether it is locked."""
+        with self._lock:
+            lock, users = self._locks.get(session_id, (Lock(), 0))
+            self._locks[session_id] = lock, users + 1
+        is_locked = lock.acquire(timeout=seconds)
+        if not is_locked:
+            self._leave(session_id)
+        return is_locked
+
+    def release(self, session_id: str) -> None:
+        """Unlock a session, in any thread."""
+        self._locks[session_id][0].release()
+        self._leave(session_id)
+
+    def _leave(self, session_id: str) -> None:
+        with self._lock:
+            lock, users = self._locks.pop(session_id)
+            if users > 1:
+                self._locks[session_id] = lock, users - 1
+
+    def __len__(self) -> int:
+        return len(self._locks)
+
+
+class Session:
+    """A visitor's data, a dict. Subclasses store it: ``_exists``, ``_load``, ``_save``, ``_delete``, and locks."""
+
+    timeout: float = 60
+    """Minutes from the last request until it expires."""
+    lock_timeout: float | timedelta | None = 60
+    """Seconds to wait for a lock; then 503."""
+    clean_freq: float = 5
+    """Minutes between two clean-ups; 0 for none."""
+    clean_thread: ClassVar[Any] = None
+    locks: ClassVar[LockTable] = LockTable()
+    id_observers: list[Callable[[str], object]]
+    locked = False
+    loaded = False
+    missing = False
+    """Whether the client has sent an id that is unknown."""
+    regenerated = False
+    originalid: str | None = None
+    """The id that the client has sent."""
+    debug = False
+    # The name that was locked: a session may get another id while it is locked.
+    _locked_id: str | None = None
+
+    def __init__(self, id: str | None = None, **kwargs: Any) -> None:  # noqa: A002 - CherryPy's name
+        self.id_observers = []
+        self._data: dict[str, Any] = {}
+        self._id: str | None = None
+        for name, value in kwargs.items():
+            setattr(self, name, value)
+        self.originalid = id
+        if id is not None:
+            self._id = id
+            if not _ID.fullmatch(id) or not self._exists():
+                self._id = None
+                self.missing = True
+        if self._id is None:
+            self._regenerate()
+
+    @classmethod
+    def setup(cls, **kwargs: Any) -> None:
+        """Set the storage up, once for each process: ``kwargs`` are the tool's options."""
+        for name, value in kwargs.items():
+            setattr(cls, name, value)
+
+    @property
+    def id(self) -> str | None:
+        """The id."""
+        return self._id
+
+    @id.setter
+    def id(self, value: str) -> None:
+        self._id = value
+        for observer in self.id_observers:
+            observer(value)
+
+    def now(self) -> datetime:
+        """Return the present time, by which sessions expire."""
+        return datetime.now()
+
+    def generate_id(self) -> str:
+        """Return a new id."""
+        return secrets.token_hex(20)
+
+    def regenerate(self) -> None:
+        """Give the session another id, with the data that was loaded; what was stored is deleted."""
+        self.regenerated = True
+        self._regenerate()
+
+    def _regenerate(self) -> None:
+        was_locked = self.locked
+        if self._id is not None:
+            self.delete()
+            if was_locked:
+                self.release_lock()
+        made = self.generate_id()
+        while self._is_taken(made):
+            made = self.generate_id()
+        self.id = made
+        if was_locked:
+            self.acquire_lock()
+
+    def _is_taken(self, made: str) -> bool:
+        self._id = made
+        return self._exists()
+
+    def clean_up(self) -> None:
+        """Delete what has expired."""
+
+    # -- storage ---------------------------------------------------------------------------------------------------
+
+    def load(self) -> None:
+        """Load what is stored. It is called by the first use."""
+        found = self._load()
+        self._data = {} if found is None or found[1] < self.now() else found[0]
+        self.loaded = True
+        cls = type(self)
+        if self.clean_freq and not cls.clean_thread:
+            cls.clean_thread = Monitor(bus, self.clean_up, self.clean_freq * 60, name="Session cleanup")
+            cls.clean_thread.subscribe()
+            cls.clean_thread.start()
+
+    def save(self) -> None:
+        """Store it, if it was used, and unlock it."""
+        try:
+            if self.loaded:
+                self._save(self.now() + timedelta(minutes=self.timeout))
+        finally:
+            if self.locked:
+                self.release_lock()
+
+    def delete(self) -> None:
+        """Delete what is stored."""
+        self._delete()
+
+    def acquire_lock(self) -> None:
+        """Wait until no other request of this process has locked the session, then lock it. Raises 503."""
+        assert self._id is not None  # noqa: S101
+        limit = self.lock_timeout
+        seconds = limit.total_seconds() if isinstance(limit, timedelta) else -1 if limit is None else limit
+        if not self.locks.acquire(self._id, seconds):
+            raise HTTPError(503, "Another request of this session takes very long.")
+        self.locked, self._locked_id = True, self._id
+
+    def release_lock(self) -> None:
+        """Unlock the session."""
+        assert self._locked_id is not None  # noqa: S101
+        self.locked, locked_id, self._locked_id = False, self._locked_id, None
+        self.locks.release(locked_id)
+
+    def _exists(self) -> bool:
+        raise NotImplementedError
+
+    def _load(self) -> tuple[dict[str, Any], datetime] | None:
+        raise NotImplementedError
+
+    def _save(self, expiration_time: datetime) -> None:
+        raise NotImplementedError
+
+    def _delete(self) -> None:
+        raise NotImplementedError
+
+    # -- the dict --------------------------------------------------------------------------------------------------
+
+    def _loaded_data(self) -> dict[str, Any]:
+        if not self.loaded:
+            self.load()
+        return self._data
+
+    def __getitem__(self, key: str) -> Any:
+        return self._loaded_data()[key]
+
+    def __setitem__(self, key: str, value: Any) -> None:
+        self._loaded_data()[key] = value
+
+    def __delitem__(self, key: str) -> None:
+        del self._loaded_data()[key]
+
+    def __contains__(self, key: object) -> bool:
+        return key in self._loaded_data()
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._loaded_data())
+
+    def get(self, key: str, default: Any = None) -> Any:
+        """Return the value of a key, or ``default``."""
+        return self._loaded_data().get(key, default)
+
+    def pop(self, key: str, default: Any = _MISSING) -> Any:
+        """Remove a key and return its value."""
+        return self._loaded_data().pop(key) if default is _MISSING else self._loaded_data().pop(key, default)
+
+    def setdefault(self, key: str, default: Any = None) -> Any:
+        """Return the value of a key, which is set to ``default`` if there is none."""
+        return self._loaded_data().setdefault(key, default)
+
+    def update(self, d: Any) -> None:
+        """Set the keys of another dict."""
+        self._loaded_data().update(d)
+
+    def clear(self) -> None:
+        """Remove all keys."""
+        self._loaded_data().clear()
+
+    def keys(self) -> KeysView[str]:
+        """Return the keys."""
+        return self._loaded_data().keys()
+
+    def values(self) -> ValuesView[Any]:
+        """Return the values."""
+        return self._loaded_data().values()
+
+    def items(self) -> ItemsView[str, Any]:
+        """Return the keys with their values."""
+        return self._loaded_data().items()
+
+
+class RamSession(Session):
+    """Sessions in this process's memory, with values of any kind. Other workers do not see them."""
+
+    cache: ClassVar[dict[str, tuple[dict[str, Any], datetime]]] = {}
+    locks: ClassVar[LockTable] = LockTable()
+    clean_thread: ClassVar[Any] = None
+
+    def clean_up(self) -> None:
+        """Delete what has expired."""
+        now = self.now()
+        for session_id, (_, expires) in [*self.cache.items()]:
+            if expires <= now:
+                self.cache.pop(session_id, None)
+
+    def _exists(self) -> bool:
+        return self._id in self.cache
+
+    def _load(self) -> tuple[dict[str, Any], datetime] | None:
+        return self.cache.get(self._id or "")
+
+    def _save(self, expiration_time: datetime) -> None:
+        self.cache[self._id or ""] = self._data, expiration_time
+
+    def _delete(self) -> None:
+        self.cache.pop(self._id or "", None)
+
+    def __len__(self) -> int:
+        return len(self.cache)
+
+
+class FileSession(Session):
+    """Sessions in files, one for each, below ``storage_path``: for several processes of one machine.
+
+    The values are JSON. ``serializer`` is another module or object with ``dumps`` and ``loads``, for text or bytes:
+    ``pickle`` for any value, in a directory that nobody else may write into.
+    """
+
+    SESSION_PREFIX = "session-"
+    LOCK_SUFFIX = ".lock"
+    storage_path: str = ""
+    serializer: Any = json
+    locks: ClassVar[LockTable] = LockTable()
+    clean_thread: ClassVar[Any] = None
+    _lock_file: Any = None
+
+    def __init__(self, id: str | None = None, **kwargs: Any) -> None:  # noqa: A002 - CherryPy's name
+        kwargs["storage_path"] = os.path.abspath(kwargs.get("storage_path") or self.storage_path)
+        super().__init__(id, **kwargs)
+
+    @classmethod
+    def setup(cls, **kwargs: Any) -> None:
+        """Set the directory up. Raises ``ValueError`` without ``storage_path``."""
+        if not kwargs.get("storage_path"):
+            raise ValueError("sessions in files need a directory: tools.sessions.storage_path")
+        os.makedirs(kwargs["storage_path"], mode=0o700, exist_ok=True)
+        super().setup(**{**kwargs, "storage_path": os.path.abspath(kwargs["storage_path"])})
+
+    def _path(self) -> Path:
+        return Path(self.storage_path, f"{self.SESSION_PREFIX}{self._id}")
+
+    def _exists(self) -> bool:
+        return self._path().is_file()
+
+    def _load(self) -> tuple[dict[str, Any], datetime] | None:
+        return self._read(self._path())
+
+    def _read(self, path: Path) -> tuple[dict[str, Any], datetime] | None:
+        try:
+            content: Any = path.read_bytes()
+        except OSError:
+            return None
+        try:
+            data, seconds = self.serializer.loads(content)
+            return data, datetime.fromtimestamp(seconds)
+        except Exception:
+            # A file of another program, or another serializer: the visitor logs in again.
+            _logger.warning("the session in %s can't be read", path, exc_info=True)
+            return None
+
+    def _save(self, expiration_time: datetime) -> None:
+        content = self.serializer.dumps([self._data, expiration_time.timestamp()])
+        # Another process reads either the old file or the new one.
+        with tempfile.NamedTemporaryFile(dir=self.storage_path, prefix="saving-", delete=False) as file:
+            file.write(content.encode() if isinstance(content, str) else content)
+        os.replace(file.name, self._path())
+
+    def _delete(self) -> None:
+        self._path().unlink(missing_ok=True)
+
+    def acquire_lock(self) -> None:
+        """Lock the session, for the other processes of this machine, too."""
+        super().acquire_lock()
+        try:
+            self._lock_file = _locked_file(f"{self._path()}{self.LOCK_SUFFIX}", self.lock_timeout)
+        except BaseException:
+            super().release_lock()
+            raise
+
+    def release_lock(self) -> None:
+        """Unlock the session."""
+        file, self._lock_file = self._lock_file, None
+        Path(file.name).unlink(missing_ok=True)
+        file.close()
+        super().release_lock()
+
+    def clean_up(self) -> None:
+        """Delete what has expired."""
+        now = self.now()
+        for path in Path(self.storage_path).glob(f"{self.SESSION_PREFIX}*"):
+            if path.name.endswith(self.LOCK_SUFFIX):
+                continue
+            found = self._read(path)
+            if found is not None and found[1] <= now:
+                path.unlink(missing_ok=True)
+
+    def __len__(self) -> int:
+        names = os.listdir(self.storage_path)
+        return sum(name.startswith(self.SESSION_PREFIX) and not name.endswith(self.LOCK_SUFFIX) for name in names)
+
+
+def _locked_file(path: str, limit: float | timedelta | None) -> Any:
+    """Return an open file that no other process has locked. Raises 503 if that takes longer than ``limit``."""
+    try:
+        fcntl = import_module("fcntl")
+    except ImportError:  # Windows: one process is what sessions in files are for there
+        return open(path, "wb")
+    seconds = limit.total_seconds() if isinstance(limit, timedelta) else limit
+    end = None if seconds is None else time.monotonic() + seconds
+    while True:
+        file = open(path, "wb")  # noqa: SIM115 - it is closed by whoever unlocks it
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            # Who had it may have removed it meanwhile: then this lock is of a file that nobody else will find.
+            if os.path.samestat(os.fstat(file.fileno()), os.stat(path)):
+                return file
+        except OSError:
+            pass
+        file.close()
+        if end is not None and time.monotonic() > end:
+            raise HTTPError(503, "Another request of this session takes very long.")
+        time.sleep(0.01)
+
+
+class BackendSession(Session):
+    """Sessions in a backend of ``micropie.sessions``, which native handlers may share: ``tools.sessions.backend``.
+
+    Each key that has changed is stored, so that no change of another process is lost. The values are JSON.
+    """
+
+    backend: SessionBackend
+    locks: ClassVar[LockTable] = LockTable()
+    clean_freq = 0
+
+    @classmethod
+    def setup(cls, **kwargs: Any) -> None:
+        """Check the backend. Raises ``ValueError`` for one that has to be awaited."""
+        backend = kwargs["backend"]
+        if inspect.iscoroutinefunction(backend.load) or inspect.iscoroutinefunction(backend.save):
+            raise ValueError("tools.sessions needs a backend whose load and save are def, not async def")
+
+    def generate_id(self) -> str:
+        """Return an id as native sessions have it."""
+        return secrets.token_urlsafe(32)
+
+    def _stored(self) -> dict[str, Any]:
+        try:
+            return dict(self.backend.load(self._id or "") or {})
+        except OSError:
+            _logger.exception("the session backend is out of reach")
+        raise HTTPError(503, "Sessions are out of reach at the moment. Please try again.")
+
+    def _exists(self) -> bool:
+        return bool(self._stored())
+
+    def _load(self) -> tuple[dict[str, Any], datetime] | None:
+        self._before = self._stored()
+        self._native = NativeSession(self._id, self._before)
+        return self._native, self.now() + timedelta(minutes=self.timeout)
+
+    def _save(self, expiration_time: datetime) -> None:
+        seconds = int(self.timeout * 60)
+        merge = getattr(self.backend, "merge", None)
+        if merge is not None and self._before and not self.regenerated:
+            merge(self._id, self._native.changes(), seconds)  # a session that another request has ended stays ended
+        else:
+            self.backend.save(self._id or "", dict(self._data), seconds)
+
+    def _delete(self) -> None:
+        self.backend.save(self._id or "", {}, 0)
+
+
+# -- the tool ----------------------------------------------------------------------------------------------------------
+
+
+def init(
+    storage_type: str | None = None,
+    path: str | None = None,
+    path_header: str | None = None,
+    name: str = "session_id",
+    timeout: float = 60,
+    domain: str | None = None,
+    secure: bool = False,
+    clean_freq: float = 5,
+    persistent: bool = True,
+    httponly: bool = True,
+    debug: bool = False,
+    storage_class: Any = None,
+    samesite: str | None = "Lax",
+    **kwargs: Any,
+) -> None:
+    """Make the session of the current request, and set its cookie.
+
+    ``storage_class``: by default ``RamSession``; ``backend``: a backend of ``micropie.sessions`` in its place.
+    ``storage_type``: "ram" or "file". ``timeout``: in minutes. ``path``, or the one in the header ``path_header``,
+    ``name``, ``domain``, ``secure``, ``httponly``, ``samesite``: of the cookie. ``persistent``: whether the cookie
+    outlives the browser. Other options are the storage's.
+    """
+    request = serving.request
+    if getattr(request, "_session_init_flag", False):
+        return
+    request._session_init_flag = True
+    morsel = request.cookie.get(name)
+    kwargs.update(timeout=timeout, clean_freq=clean_freq)
+    cls: Any = storage_class or _class_for(storage_type, kwargs)
+    if not vars(cls).get("_is_set_up"):
+        cls.setup(**kwargs)
+        cls._is_set_up = True
+    serving.session = session = cls(None if morsel is None else morsel.value, **kwargs)
+    session.debug = debug
+    session.id_observers.append(lambda new_id: serving.response.cookie.__setitem__(name, new_id))
+    set_response_cookie(path, path_header, name, timeout if persistent else None, domain, secure, httponly, samesite)
+
+
+def _class_for(storage_type: str | None, options: dict[str, Any]) -> type[Session]:
+    if options.get("backend") is not None:
+        return BackendSession
+    kinds: dict[str, type[Session]] = {"ram": RamSession, "file": FileSession}
+    if storage_type is not None and storage_type.lower() not in kinds:
+        raise ValueError(
+            f"tools.sessions.storage_type is 'ram' or 'file', not {storage_type!r}: for several machines write "
+            "tools.sessions.backend = RedisSessionBackend(url)"
+        )
+    return kinds[(storage_type or "ram").lower()]
+
+
+def set_response_cookie(
+    path: str | None = None,
+    path_header: str | None = None,
+    name: str = "session_id",
+    timeout: float | None = 60,
+    domain: str | None = None,
+    secure: bool = False,
+    httponly: bool = True,
+    samesite: str | None = "Lax",
+) -> None:
+    """Set the session's cookie; see ``init``. ``timeout`` None: it ends with the browser."""
+    cookie = serving.response.cookie
+    cookie[name] = serving.session.id
+    morsel = cookie[name]
+    morsel["path"] = path or serving.request.headers.get(path_header or "") or "/"
+    if timeout is not None:
+        seconds = int(timeout * 60)
+        morsel["max-age"] = seconds
+        morsel["expires"] = HTTPDate(time.time() + seconds)
+    if domain is not None:
+        morsel["domain"] = domain
+    if secure:
+        morsel["secure"] = True
+    if httponly:
+        morsel["httponly"] = True
+    if samesite:
+        morsel["samesite"] = samesite
+
+
+def expire() -> None:
+    """Have the browser forget the cookie. The session itself stays until its time is over, or ``session.delete()``."""
+    name = serving.request.config.get("tools.sessions.name", "session_id")
+    morsel = serving.response.cookie[name]
+    morsel["expires"] = HTTPDate(time.time() - 365 * 24 * 3600)
+    morsel["max-age"] = ""
+
+
+def save() -> None:
+    """Save the session before its answer is sent, once."""
+    request, response = serving.request, serving.response
+    session = getattr(serving, "session", None)
+    if session is None or getattr(request, "_sessionsaved", False):
+        return
+    request._sessionsaved = True
+    if not response.stream:
+        if is_iterator(response.body):  # it may still use the session
+            response.collapse_body()
+        session.save()
+        return
+    session.save()
+    before = repr(session._data)
+
+    def save_again() -> None:
+        if session.loaded and repr(session._data) != before:
+            session.acquire_lock()
+            session.save()
+
+    request.hooks.attach("on_end_request", save_again, failsafe=True)
+
+
+save.failsafe = True  # type: ignore[attr-defined]
+save.priority = 90  # type: ignore[attr-defined]
+
+
+def close() -> None:
+    """Unlock the session at the end of a request in any case."""
+    session: Any = getattr(serving, "session", None)
+    if getattr(session, "locked", False):
+        with contextlib.suppress(Exception):
+            session.release_lock()
+
+
+close.failsafe = True  # type: ignore[attr-defined]
+close.priority = 90  # type: ignore[attr-defined]

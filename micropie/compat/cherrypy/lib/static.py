@@ -1,0 +1,293 @@
+"""Files as answers: ``serve_file`` and its like for handlers, and the tools ``staticdir`` and ``staticfile``."""
+
+from __future__ import annotations
+
+import mimetypes
+import os
+import re
+import secrets
+import stat
+import unicodedata
+from collections.abc import Iterator, Mapping
+from functools import lru_cache
+from io import FileIO
+from typing import Any
+from urllib.parse import quote
+
+from micropie.compat.cherrypy.errors import HTTPError, HTTPRedirect, NotFound
+from micropie.compat.cherrypy.lib import file_generator_limited
+from micropie.compat.cherrypy.lib.httputil import HTTPDate, get_ranges, valid_status
+from micropie.compat.cherrypy.serving import serving
+from micropie.errors import HTTPError as NativeError
+from micropie.execution.context import current
+from micropie.http.conditional import select
+from micropie.http.streams import PART_CHUNK, FileRange
+
+# Several ranges are sent if they are few and short. Otherwise the file is sent whole, as RFC 9110 allows.
+_MOST_RANGES = 16
+_LONGEST_PARTS = 1024 * 1024  # bytes
+
+_OPEN_FLAGS = os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_CLOEXEC", 0) | getattr(os, "O_BINARY", 0)
+
+
+@lru_cache(maxsize=1)
+def _types() -> Mapping[str, str]:
+    """Return types by the extension, the same on every machine."""
+    own = {".ico": "image/x-icon", ".bz2": "application/x-bzip2", ".gz": "application/gzip", ".js": "text/javascript"}
+    return {**mimetypes.MimeTypes().types_map[True], **own}
+
+
+def serve_file(
+    path: str | os.PathLike[str],
+    content_type: str | None = None,
+    disposition: str | None = None,
+    name: str | None = None,
+    debug: bool = False,
+) -> Any:
+    """Set status, headers and body of the response to a file's, and return the body.
+
+    ``path`` is absolute, or ``ValueError`` is raised; 404 if there is no such file. ``content_type``: by default that
+    of the extension. ``disposition``: "attachment" or "inline", with ``name``, by default the file's own.
+    """
+    path = os.fspath(path)
+    if not os.path.isabs(path):
+        raise ValueError(f"'{path}' is not an absolute path.")
+    try:
+        file = FileIO(os.open(path, _OPEN_FLAGS))
+    except (OSError, ValueError):
+        raise NotFound from None
+    is_sent = False
+    try:
+        facts = os.fstat(file.fileno())
+        if not stat.S_ISREG(facts.st_mode):
+            raise NotFound
+        if content_type is None:
+            content_type = _types().get(os.path.splitext(path)[1].lower(), "application/octet-stream")
+        serving.response.headers["Content-Type"] = content_type
+        _set_disposition(disposition, name, os.path.basename(path))
+        _set_validators(facts)
+        body = _send_file(file, path, facts)
+        is_sent = True
+        return body
+    finally:
+        if not is_sent:
+            file.close()
+
+
+def serve_download(path: str | os.PathLike[str], name: str | None = None) -> Any:
+    """Send a file that browsers save."""
+    return serve_file(path, "application/x-download", "attachment", name)
+
+
+def serve_fileobj(
+    fileobj: Any,
+    content_type: str | None = None,
+    disposition: str | None = None,
+    name: str | None = None,
+    debug: bool = False,
+) -> Any:
+    """Send an open file, or another object with ``read``, as ``serve_file`` does. It is closed at its end."""
+    headers = serving.response.headers
+    if content_type is not None:
+        headers["Content-Type"] = content_type
+    _set_disposition(disposition, name, None)
+    try:
+        facts = os.fstat(fileobj.fileno())
+    except (AttributeError, OSError):  # not on a disk
+        facts = None
+    if facts is None or not stat.S_ISREG(facts.st_mode):
+        if hasattr(fileobj, "seek"):
+            _accept_ranges()
+        serving.response.body = fileobj
+        return fileobj
+    _set_validators(facts)
+    ranges = _ranges(facts.st_size)
+    _accept_ranges()
+    if ranges is not None and len(ranges) == 1:
+        (start, stop), size = ranges[0], facts.st_size
+        _set_partial(start, stop, size)
+        fileobj.seek(start)
+        body: Any = file_generator_limited(fileobj, stop - start)
+    else:
+        headers["Content-Length"] = str(facts.st_size)
+        body = fileobj
+    serving.response.body = body
+    return body
+
+
+def _send_file(file: FileIO, path: str, facts: os.stat_result) -> Any:
+    """Set the body to the parts of the file that are asked for."""
+    response = serving.response
+    ranges = _ranges(facts.st_size)
+    _accept_ranges()
+    if ranges is not None and len(ranges) > 1:
+        boundary = secrets.token_hex(16)
+        content_type = response.headers["Content-Type"]
+        response.status = 206
+        response.headers["Content-Type"] = f"multipart/byteranges; boundary={boundary}"
+        response.headers.pop("Content-Length", None)
+        response.body = body = b"".join(_parts(file, ranges, boundary, content_type, facts.st_size))
+        file.close()
+        return body
+    start, stop = (0, facts.st_size) if ranges is None else ranges[0]
+    if ranges is not None:
+        _set_partial(start, stop, facts.st_size)
+    length = stop - start
+    response.headers["Content-Length"] = str(length)
+    part = FileRange(file, path, facts.st_size, start, length)
+    native = current.get(None)
+    if length <= PART_CHUNK or native is None:
+        part.seek(0)
+        response.body = body = b"".join(part)
+        file.close()
+        return body
+    native.on_close(file.close)
+    part.read_ahead()
+    response.body = part
+    return part
+
+
+def _set_validators(facts: os.stat_result) -> None:
+    """Set ETag and Last-Modified, and compare them with what the client has. Raises 304 or 412."""
+    request, response = serving.request, serving.response
+    headers = response.headers
+    modified = int(facts.st_mtime)
+    headers["Last-Modified"] = HTTPDate(modified)
+    etag = headers.setdefault("ETag", f'"{facts.st_mtime_ns:x}-{facts.st_size:x}"')
+    if valid_status(response.status)[0] != 200 or request.method not in ("GET", "HEAD"):
+        return
+    # Without its Range: a range outside of the file has an answer of its own below.
+    conditions = {name.lower(): value for name, value in request.headers.items() if name != "Range"}
+    try:
+        selection = select(conditions, request.method, etag, modified, facts.st_size)
+    except NativeError:
+        raise HTTPError(412) from None
+    if selection.status == 304:
+        raise HTTPRedirect([], 304)
+
+
+def _ranges(size: int) -> list[tuple[int, int]] | None:
+    """Return the parts that the client asks for, None for all. Raises 416."""
+    request, headers = serving.request, serving.response.headers
+    condition = request.headers.get("If-Range")
+    is_current = condition is None or condition in (headers.get("ETag"), headers.get("Last-Modified"))
+    if request.protocol < (1, 1) or not is_current or valid_status(serving.response.status)[0] != 200:
+        return None
+    ranges = get_ranges(request.headers.get("Range"), size)
+    if ranges is None:
+        return None
+    if not ranges:
+        headers["Content-Range"] = f"bytes */{size}"
+        raise HTTPError(416, "Invalid Range (first-byte-pos greater than Content-Length)")
+    length = sum(stop - start for start, stop in ranges)
+    is_too_much = len(ranges) > _MOST_RANGES or length > min(size, _LONGEST_PARTS)
+    return None if len(ranges) > 1 and is_too_much else ranges
+
+
+def _accept_ranges() -> None:
+    if serving.request.protocol >= (1, 1):
+        serving.response.headers["Accept-Ranges"] = "bytes"
+
+
+def _set_partial(start: int, stop: int, size: int) -> None:
+    response = serving.response
+    response.status = "206 Partial Content"
+    response.headers["Content-Range"] = f"bytes {start}-{stop - 1}/{size}"
+    response.headers["Content-Length"] = str(stop - start)
+
+
+def _parts(file: FileIO, ranges: list[tuple[int, int]], boundary: str, content_type: str, size: int) -> Iterator[bytes]:
+    for start, stop in ranges:
+        described = f"Content-type: {content_type}\r\nContent-range: bytes {start}-{stop - 1}/{size}"
+        yield f"\r\n--{boundary}\r\n{described}\r\n\r\n".encode("latin-1", "replace")
+        file.seek(start)
+        yield from file_generator_limited(file, stop - start)
+    yield f"\r\n--{boundary}--\r\n".encode()
+
+
+_NOT_IN_A_NAME = re.compile(r'[\x00-\x1f\x7f"\\]')
+
+
+def _set_disposition(disposition: str | None, name: str | None, own_name: str | None) -> None:
+    """Set Content-Disposition. A name that is not plain ASCII is there twice, as RFC 6266 says."""
+    if disposition is None:
+        return
+    shown = name or own_name
+    header = disposition
+    if shown is not None:
+        shown = _NOT_IN_A_NAME.sub("_", shown).encode("utf-8", "replace").decode()
+        plain = unicodedata.normalize("NFKD", shown).encode("ascii", "ignore").decode()
+        header += f'; filename="{plain}"'
+        if plain != shown:
+            header += f"; filename*=UTF-8''{quote(shown, safe='')}"
+    serving.response.headers["Content-Disposition"] = header
+
+
+# -- tools -------------------------------------------------------------------------------------------------------------
+
+
+def staticdir(
+    section: str,
+    dir: str,  # noqa: A002 - CherryPy's name
+    root: str = "",
+    match: str = "",
+    content_types: Mapping[str, str] | None = None,
+    index: str = "",
+    debug: bool = False,
+) -> bool:
+    """Answer GET and HEAD with a file of a directory, if it has one: the tool ``staticdir``.
+
+    ``section``: the path of the directory, set by the configuration's. ``dir``: absolute, or below ``root``. ``match``:
+    a regular expression for the paths. ``content_types``: types by the extension without its dot. ``index``: the name
+    of the file for a directory. Raises 403 for a path that leads out of the directory.
+    """
+    request = serving.request
+    if request.method not in ("GET", "HEAD") or (match and not re.search(match, request.path_info)):
+        return False
+    folder = _absolute(dir, root, "Static dir requires an absolute dir (or root).")
+    prefix = "" if section == "global" else section.rstrip("/\\")
+    below = request.path_info[len(prefix) + 1 :].lstrip("/\\")
+    path = os.path.join(folder, below)
+    base = os.path.normpath(folder)
+    if os.path.normpath(path) != base and not os.path.normpath(path).startswith(os.path.join(base, "")):
+        raise HTTPError(403)
+    if _attempt(path, content_types):
+        return True
+    if index and _attempt(os.path.join(path, index), content_types):
+        request.is_index = path.endswith(("/", "\\"))
+        return True
+    return False
+
+
+def staticfile(
+    filename: str,
+    root: str | None = None,
+    match: str = "",
+    content_types: Mapping[str, str] | None = None,
+    debug: bool = False,
+) -> bool:
+    """Answer GET and HEAD with one file, if it is there: the tool ``staticfile``. See ``staticdir``."""
+    request = serving.request
+    if request.method not in ("GET", "HEAD") or (match and not re.search(match, request.path_info)):
+        return False
+    path = _absolute(filename, root or "", f"Static tool requires an absolute filename (got '{filename}').")
+    return _attempt(path, content_types)
+
+
+def _absolute(path: str, root: str, problem: str) -> str:
+    path = os.path.expanduser(path)
+    if os.path.isabs(path):
+        return path
+    if not root:
+        raise ValueError(problem)
+    return os.path.join(os.path.expanduser(root), path)
+
+
+def _attempt(path: str, content_types: Mapping[str, str] | None) -> bool:
+    kind = (content_types or {}).get(os.path.splitext(path)[1][1:])
+    try:
+        serve_file(path, kind)
+    except NotFound:
+        # What was set of a file that is none must not stay with the answer of another one.
+        return False
+    return True

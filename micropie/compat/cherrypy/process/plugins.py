@@ -1,0 +1,396 @@
+"""Plugins of the bus: what runs beside the requests, and what a program does with its own process."""
+
+from __future__ import annotations
+
+import os
+import re
+import signal
+import sys
+import threading
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from importlib import import_module
+from typing import Any, ClassVar
+
+from micropie.compat.cherrypy.process.wspbus import Bus, states
+
+
+class SimplePlugin:
+    """Subscribes its methods to the channels of their names: ``start``, ``stop``, ``exit``, channels of one's own."""
+
+    def __init__(self, bus: Any) -> None:
+        self.bus: Any = bus
+
+    def subscribe(self) -> None:
+        """Subscribe the methods to the channels that there are."""
+        for channel in [*self.bus.listeners]:
+            method = getattr(self, channel, None)
+            if method is not None:
+                self.bus.subscribe(channel, method)
+
+    def unsubscribe(self) -> None:
+        """Undo ``subscribe``."""
+        for channel in [*self.bus.listeners]:
+            method = getattr(self, channel, None)
+            if method is not None:
+                self.bus.unsubscribe(channel, method)
+
+
+class BackgroundTask(threading.Thread):
+    """A thread that calls a function every ``interval`` seconds, until ``cancel()`` or an exception."""
+
+    def __init__(
+        self,
+        interval: float,
+        function: Callable[..., Any],
+        args: Sequence[Any] = (),
+        kwargs: Mapping[str, Any] | None = None,
+        bus: Bus | None = None,
+    ) -> None:
+        super().__init__(daemon=True)
+        self.interval = interval
+        self.function = function
+        self.args = args
+        self.kwargs = dict(kwargs or {})
+        self.bus = bus
+        self._cancelled = threading.Event()
+
+    @property
+    def running(self) -> bool:
+        """Whether the thread runs and is not cancelled."""
+        return self.is_alive() and not self._cancelled.is_set()
+
+    def cancel(self) -> None:
+        """End the thread, at the latest when the function returns."""
+        self._cancelled.set()
+
+    def run(self) -> None:
+        """Call the function again and again."""
+        while not self._cancelled.wait(self.interval):
+            try:
+                self.function(*self.args, **self.kwargs)
+            except Exception:
+                if self.bus is None:
+                    raise
+                # It ends, because it would fail again and again.
+                self.bus.log(f"Error in background task thread function {self.function!r}.", 40, True)
+                return
+
+
+class Monitor(SimplePlugin):
+    """Calls a function every ``frequency`` seconds, from the bus's start to its stop. 0 or less: never."""
+
+    callback: Any = None
+    frequency: float = 60
+    thread: BackgroundTask | None = None
+
+    def __init__(self, bus: Any, callback: Callable[[], Any], frequency: float = 60, name: str | None = None) -> None:
+        super().__init__(bus)
+        self.callback = callback
+        self.frequency = frequency
+        self.name = name
+        self.thread = None
+
+    def start(self) -> None:
+        """Start the thread."""
+        if self.frequency > 0 and self.thread is None:
+            self.thread = BackgroundTask(self.frequency, self.callback, bus=self.bus)
+            self.thread.name = self.name or type(self).__name__
+            self.thread.start()
+            self.bus.log(f"Started monitor thread {self.thread.name!r}.")
+
+    start.priority = 70  # type: ignore[attr-defined]
+
+    def stop(self) -> None:
+        """End the thread."""
+        thread, self.thread = self.thread, None
+        if thread is None:
+            return
+        thread.cancel()
+        if thread is not threading.current_thread():
+            thread.join()
+            self.bus.log(f"Stopped thread {thread.name!r}.")
+
+    def graceful(self) -> None:
+        """End the thread and start another one."""
+        self.stop()
+        self.start()
+
+
+class Autoreloader(Monitor):
+    """Runs the program again when a file of a module has changed, or one of ``files``.
+
+    ``match``: a regular expression for the names of the modules.
+    """
+
+    files: set[str]
+    frequency = 1
+
+    def __init__(self, bus: Any, frequency: float = 1, match: str = ".*") -> None:
+        super().__init__(bus, self.run, frequency)
+        self.match = match
+        self.files = set()
+        self._times: dict[str, int | None] = {}
+
+    def start(self) -> None:
+        """Note the files' times, and start the thread."""
+        if self.bus.is_hosted:
+            return  # a server from outside has a reloader of its own
+        if self.thread is None:
+            self._times = {}
+            self.run()
+        super().start()
+
+    start.priority = 70  # type: ignore[attr-defined]
+
+    def sysfiles(self) -> set[str]:
+        """Return the files of the modules that are imported."""
+        return set(self._module_files())
+
+    def _module_files(self) -> Iterator[str]:
+        for name, module in [*sys.modules.items()]:
+            path = getattr(module, "__file__", None)
+            if isinstance(path, str) and re.match(self.match, name):
+                yield os.path.abspath(path)
+
+    def run(self) -> None:
+        """Look at the files; restart if one has another time than before."""
+        for path in sorted(self.sysfiles() | self.files):
+            try:
+                modified = os.stat(path).st_mtime_ns
+            except OSError:
+                modified = None
+            if modified == self._times.setdefault(path, modified):
+                continue
+            self.bus.log(f"Restarting because {path} changed.")
+            if self.thread is not None:
+                self.thread.cancel()
+            self.bus.restart()
+            return
+
+
+class ThreadManager(SimplePlugin):
+    """Publishes "start_thread" before a thread answers its first request, and "stop_thread" for it at the stop."""
+
+    def __init__(self, bus: Any) -> None:
+        self.threads: dict[int, int] = {}
+        self._lock = threading.Lock()
+        super().__init__(bus)
+        for channel in ("acquire_thread", "start_thread", "release_thread", "stop_thread"):
+            self.bus.listeners.setdefault(channel, set())
+
+    def acquire_thread(self) -> None:
+        """Number the current thread, unless that has been done."""
+        ident = threading.get_ident()
+        if ident in self.threads:
+            return
+        with self._lock:
+            self.threads[ident] = number = len(self.threads) + 1
+        self.bus.publish("start_thread", number)
+
+    def release_thread(self) -> None:
+        """Forget the current thread."""
+        with self._lock:
+            number = self.threads.pop(threading.get_ident(), None)
+        if number is not None:
+            self.bus.publish("stop_thread", number)
+
+    def stop(self) -> None:
+        """Forget all threads."""
+        with self._lock:
+            numbers = [*self.threads.values()]
+            self.threads.clear()
+        for number in numbers:
+            self.bus.publish("stop_thread", number)
+
+    def graceful(self) -> None:
+        """See ``stop``."""
+        self.stop()
+
+
+# -- signals -----------------------------------------------------------------------------------------------------------
+
+
+class SignalHandler:
+    """Exits at SIGTERM, restarts or exits at SIGHUP, calls ``graceful`` at SIGUSR1. ``handlers`` says so by name."""
+
+    handlers: dict[str, Callable[[], Any]]
+    signals: ClassVar[dict[int, str]] = {number.value: number.name for number in signal.Signals}
+
+    def __init__(self, bus: Any) -> None:
+        self.bus = bus
+        self.handlers = {"SIGTERM": bus.exit, "SIGHUP": self.handle_SIGHUP, "SIGUSR1": bus.graceful}
+        self._previous: dict[int, Any] = {}
+
+    def subscribe(self) -> None:
+        """Set the handlers. Only the main thread can; a signal that the system lacks is left out."""
+        for name, handler in self.handlers.items():
+            if hasattr(signal, name):
+                self.set_handler(name, handler)
+
+    def unsubscribe(self) -> None:
+        """Set the handlers that there were before."""
+        for number, handler in self._previous.items():
+            signal.signal(number, handler)
+        self._previous = {}
+
+    def set_handler(self, signal: Any, listener: Callable[[], Any] | None = None) -> None:
+        """Call ``listener`` at a signal, which is a name or a number. None: as the system does."""
+        number = _number_of(signal)
+        name = self.signals[number]
+        previous = _set_signal(number, _SYSTEMS_OWN if listener is None else self._handle)
+        self._previous.setdefault(number, previous)
+        if listener is None:
+            self.handlers.pop(name, None)
+        else:
+            self.handlers[name] = listener
+
+    def _handle(self, signum: int, frame: Any = None) -> None:
+        name = self.signals[signum]
+        self.bus.log(f"Caught signal {name}.")
+        self.handlers[name]()
+
+    def handle_SIGHUP(self) -> None:  # noqa: N802 - CherryPy's name
+        """Exit if a terminal was closed; restart if the process has none, as a daemon."""
+        if os.isatty(sys.stdin.fileno()):
+            self.bus.log("SIGHUP caught but not daemonized. Exiting.")
+            self.bus.exit()
+        else:
+            self.bus.log("SIGHUP caught while daemonized. Restarting.")
+            self.bus.restart()
+
+
+_SYSTEMS_OWN = signal.SIG_DFL
+_set_signal = signal.signal
+
+
+def _number_of(given: Any) -> int:
+    if isinstance(given, str):
+        found = getattr(signal, given, None)
+        if found is None:
+            raise ValueError(f"No such signal: {given!r}")
+        return int(found)
+    if given not in SignalHandler.signals:
+        raise ValueError(f"No such signal: {given!r}")
+    return int(given)
+
+
+# -- the process -------------------------------------------------------------------------------------------------------
+
+
+class PIDFile(SimplePlugin):
+    """Writes the process's number into a file at the start, and removes the file at the exit."""
+
+    def __init__(self, bus: Any, pidfile: str | os.PathLike[str]) -> None:
+        super().__init__(bus)
+        self.pidfile = os.fspath(pidfile)
+        self.finalized = False
+
+    def start(self) -> None:
+        """Write the file."""
+        if not self.finalized:
+            with open(self.pidfile, "w", encoding="ascii") as file:
+                file.write(f"{os.getpid()}\n")
+            self.finalized = True
+            self.bus.log(f"PID {os.getpid()} written to {self.pidfile!r}.")
+
+    start.priority = 70  # type: ignore[attr-defined]
+
+    def exit(self) -> None:
+        """Remove the file."""
+        try:
+            os.remove(self.pidfile)
+            self.bus.log(f"PID file removed: {self.pidfile!r}.")
+        except OSError:  # it is gone already
+            pass
+
+
+class DropPrivileges(SimplePlugin):
+    """Becomes another user and group, and sets the umask, when the server listens: on port 80 as root, for example.
+
+    ``uid`` and ``gid`` are numbers or names.
+    """
+
+    def __init__(self, bus: Any, umask: int | None = None, uid: int | str | None = None, gid: Any = None) -> None:
+        super().__init__(bus)
+        self.finalized = False
+        self.umask = umask
+        self.uid: int | None = import_module("pwd").getpwnam(uid).pw_uid if isinstance(uid, str) else uid
+        self.gid: int | None = import_module("grp").getgrnam(gid).gr_gid if isinstance(gid, str) else gid
+
+    def start(self) -> None:
+        """Change them."""
+        if self.finalized:
+            return
+        self.finalized = True
+        if self.gid is not None:  # first: the other user may not
+            if os.geteuid() == 0:
+                os.setgroups([])
+            os.setgid(self.gid)
+        if self.uid is not None:
+            os.setuid(self.uid)
+        if self.umask is not None:
+            os.umask(self.umask)
+        self.bus.log(f"User {os.getuid()}, group {os.getgid()}.")
+
+    start.priority = 77  # type: ignore[attr-defined]
+
+
+class Daemonizer(SimplePlugin):
+    """Goes on in the background at the start: without a terminal, and not the child of who started the program.
+
+    It is before the server and other threads, which a fork would lose: with threads it only logs a warning.
+    """
+
+    def __init__(self, bus: Any, stdin: str = os.devnull, stdout: str = os.devnull, stderr: str = os.devnull) -> None:
+        super().__init__(bus)
+        self.stdin, self.stdout, self.stderr = stdin, stdout, stderr
+        self.finalized = False
+
+    def start(self) -> None:
+        """Fork twice, the second time so that no terminal can be had again."""
+        if self.finalized:
+            self.bus.log("Already daemonized.")
+            return
+        if self.bus.is_hosted:
+            raise RuntimeError("a server serves this application: let it go to the background, gunicorn --daemon")
+        if threading.active_count() != 1:
+            names = ", ".join(thread.name for thread in threading.enumerate())
+            self.bus.log(f"There are {threading.active_count()} active threads, which a daemon loses: {names}", 30)
+        self.daemonize(self.stdin, self.stdout, self.stderr, self.bus.log)
+        self.finalized = True
+
+    start.priority = 65  # type: ignore[attr-defined]
+
+    @staticmethod
+    def daemonize(
+        stdin: str = os.devnull,
+        stdout: str = os.devnull,
+        stderr: str = os.devnull,
+        logger: Callable[[str], Any] = lambda message: None,
+    ) -> None:
+        """Do so at once."""
+        sys.stdout.flush()
+        sys.stderr.flush()
+        for begin_session in (os.setsid, None):
+            if os.fork():
+                os._exit(0)
+            if begin_session is not None:
+                begin_session()
+        with open(stdin) as source, open(stdout, "a+") as out, open(stderr, "a+") as errors:
+            for opened, standard in ((source, 0), (out, 1), (errors, 2)):
+                os.dup2(opened.fileno(), standard)
+        logger(f"Daemonized to PID: {os.getpid()}")
+
+
+__all__ = [
+    "Autoreloader",
+    "BackgroundTask",
+    "Daemonizer",
+    "DropPrivileges",
+    "Monitor",
+    "PIDFile",
+    "SignalHandler",
+    "SimplePlugin",
+    "ThreadManager",
+    "states",
+]
