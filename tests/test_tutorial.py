@@ -1,0 +1,38 @@
+"""The tests that the tutorial's last steps have pass. tests/test_readme.py runs the code of the other steps."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+STEPS = Path(__file__).parent.parent / "examples" / "tutorial"
+
+
+def run(folder: Path, *arguments: str, typed: str = "") -> subprocess.CompletedProcess[str]:
+    """Run Python in ``folder``, without a terminal."""
+    command = [sys.executable, *arguments]
+    return subprocess.run(
+        command, cwd=folder, input=typed, capture_output=True, text=True, check=False, start_new_session=True
+    )
+
+
+@pytest.mark.parametrize("step", ["step6", "step7"])
+def test_the_blog_passes_its_tests(tmp_path: Path, step: str) -> None:
+    folder = tmp_path / step
+    shutil.copytree(STEPS / step, folder)
+    done = run(folder, "-m", "pytest", "-q", "-c", os.devnull, "--rootdir=.", "-p", "no:cacheprovider")
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+def test_an_author_is_added(tmp_path: Path) -> None:
+    folder = tmp_path / "blog"
+    shutil.copytree(STEPS / "step5", folder)
+    added = run(folder, "add_author.py", "ann", typed="apple pie\n")
+    assert added.returncode == 0, added.stderr
+    source = "from database import Database; print(Database('blog.db').is_author('ann', 'apple pie'))"
+    assert run(folder, "-c", source).stdout == "True\n"
