@@ -492,6 +492,20 @@ class App:
         """
         _registering(self, self._micropie.functions, health(*arguments, **options))(health_endpoint)
 
+    def metrics(self, *arguments: Any, **options: Any) -> Any:
+        """Count and time the requests of this application, and answer a path with the numbers for Prometheus::
+
+            app.metrics("/metrics", token=None, registry=prometheus_client.REGISTRY, buckets=(0.001, 0.0025, ...))
+
+        The hook that counts becomes the first of ``middlewares``. With ``token`` the endpoint wants it as a bearer
+        token; no hook of the application is in its way. ``buckets``: of the histogram, in seconds. Raises
+        ``SetupError`` for a wrong argument, and if prometheus_client is missing.
+        """
+        found = import_module("micropie.middleware.metrics")  # prometheus_client takes as long to import as micropie
+        mark, hook = found.metrics(*arguments, **options)
+        self.middlewares.insert(0, hook)
+        _registering(self, self._micropie.functions, mark)(found.metrics_endpoint)
+
     def mount(self, prefix: str, target: Any, kind: str | None = None, isolated: bool = False) -> None:
         """Hand over what is below ``prefix`` to another application: ``app.mount("/shop", Shop())``.
 

@@ -74,6 +74,11 @@ class Channels:
         for mailbox in mailboxes:
             mailbox.end()
 
+    def counts(self) -> tuple[int, int]:
+        """Return how many channels have subscribers in this process, and how many subscribers there are."""
+        with self._lock:
+            return len(self._mailboxes), len({mailbox for joined in self._mailboxes.values() for mailbox in joined})
+
     # -- for subscriptions ---------------------------------------------------------------------------------------------
 
     def join(self, mailbox: Mailbox, names: Sequence[str]) -> Future | None:

@@ -114,6 +114,12 @@ class Pool:
         self._return(worker, token)
         return open_message(message)
 
+    @property
+    def busy(self) -> int:
+        """The number of processes that make a call."""
+        with self._lock:
+            return len(self._workers) - len(self._idle)
+
     def close(self) -> None:
         """End all processes, and the calls in them. The next call starts others."""
         with self._lock:

@@ -78,6 +78,12 @@ async def in_handler_thread(
         capacity.handlers -= 1
 
 
+def usage_of(threads: Threads) -> tuple[int, int, int]:
+    """Return how many of ``threads`` are busy on this event loop, how many calls wait for one, and their number."""
+    statistics = limiter_of(threads).statistics()
+    return statistics.borrowed_tokens, statistics.tasks_waiting, threads.size
+
+
 @contextmanager
 def interrupting(interrupt: Callable[[], object]) -> Iterator[None]:
     """Call ``interrupt`` if the task is cancelled in the block: the thread that is abandoned there should end soon."""

@@ -1,0 +1,232 @@
+"""Metrics for Prometheus, ``App.metrics``. This is the only module that knows prometheus_client.
+
+``Metrics`` is a hook, the outermost one, that counts. ``MetricsEndpoint`` is the only hook of the endpoint's route, and
+answers. No label has a value of a client's: a route is named by its pattern, an unusual method is "OTHER".
+
+With the environment variable ``PROMETHEUS_MULTIPROC_DIR``, prometheus_client keeps the numbers of all worker processes
+in files, and each worker can answer for all. Numbers of this process that are read at a scrape (threads, pool,
+channels) are written there with each request, since a worker can't read those of another one.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Sequence
+from functools import partial
+from hmac import compare_digest
+from pathlib import Path
+from time import monotonic, perf_counter
+from typing import Final
+from weakref import WeakKeyDictionary
+
+from micropie.errors import HTTPError, SetupError, check
+from micropie.execution.pool import Pool
+from micropie.execution.steps import IO, Flow
+from micropie.execution.threads import usage_of
+from micropie.http.request import Request, WebSocketRequest
+from micropie.http.response import Response
+from micropie.middleware.access_log import NO_ANSWER
+from micropie.middleware.base import FlowMiddleware
+from micropie.routing.config import AppConfig
+from micropie.routing.decorators import make_mark
+from micropie.routing.route import RouteMark
+from micropie.routing.settings import METHODS
+
+try:
+    import prometheus_client
+    from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
+    from prometheus_client.multiprocess import MultiProcessCollector, mark_process_dead
+except ImportError:  # pragma: no cover - the tests set it to None
+    prometheus_client = None  # type: ignore[assignment]
+
+DIRECTORY: Final = "PROMETHEUS_MULTIPROC_DIR"
+
+UNMATCHED: Final = "unmatched"  # the route of a request that no handler is for
+OTHER: Final = "OTHER"  # the method of a request that is not a standard one
+
+# Seconds; prometheus_client's own, and two below them: many answers take less than 5 ms.
+BUCKETS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
+
+# The attribute of a request for the time when it began.
+_BEGAN: Final = "_metrics_began"
+
+
+class Instruments:
+    """What is measured, in one registry, for all applications of this process."""
+
+    def __init__(self, registry: CollectorRegistry, buckets: Sequence[float]) -> None:
+        def gauge(name: str, text: str) -> Gauge:
+            return Gauge(name, text, registry=registry, multiprocess_mode="livesum")
+
+        self.requests = Counter(
+            "http_requests",
+            "Requests that are over, also without an answer (499).",
+            ["method", "route", "status"],
+            registry=registry,
+        )
+        self.seconds = Histogram(
+            "http_request_duration_seconds",
+            "Time until the answer's head was ready.",
+            ["method", "route"],
+            registry=registry,
+            buckets=buckets,
+        )
+        self.in_flight = gauge("http_requests_in_flight", "Requests being answered, streams included.")
+        self.sockets = Counter(
+            "websocket_connections",
+            "WebSockets that are over; accepted or refused.",
+            ["route", "accepted"],
+            registry=registry,
+        )
+        self.open_sockets = gauge("websocket_connections_open", "WebSockets, those in their handshake included.")
+        self.threads_busy = gauge("micropie_threads_busy", "Worker threads that run a def handler (asgi).")
+        self.threads_waiting = gauge("micropie_threads_waiting", "Handlers that wait for such a thread (asgi).")
+        self.threads_limit = gauge("micropie_threads_limit", "The setting threads (asgi).")
+        self.pool_busy = gauge("micropie_pool_busy", "Processes of the pool that run a handler.")
+        self.pool_limit = gauge("micropie_pool_limit", "The setting processes.")
+        self.channels = gauge("micropie_channels", "Channels with a subscriber in this process.")
+        self.subscribers = gauge("micropie_channel_subscribers", "Subscribers in this process.")
+
+    def read(self, config: AppConfig, is_on_loop: bool) -> None:
+        """Set the gauges for what this process has in use. Its tree of applications is that of ``config``."""
+        configs = config.tree.values()
+        if is_on_loop:
+            usages = [usage_of(threads) for threads in {one.threads for one in configs}]
+            self.threads_busy.set(sum(busy for busy, _, _ in usages))
+            self.threads_waiting.set(sum(waiting for _, waiting, _ in usages))
+            self.threads_limit.set(sum(size for _, _, size in usages))
+        pools = [pool for pool in {one.pool for one in configs} if isinstance(pool, Pool)]
+        self.pool_busy.set(sum(pool.busy for pool in pools))
+        self.pool_limit.set(sum(pool.size for pool in pools))
+        counts = [channels.counts() for channels in {one.channels for one in configs}]
+        self.channels.set(sum(channels for channels, _ in counts))
+        self.subscribers.set(sum(subscribers for _, subscribers in counts))
+
+
+# A registry refuses two metrics of one name, and several applications may share a process.
+_instruments: WeakKeyDictionary[CollectorRegistry, Instruments] = WeakKeyDictionary()
+
+
+class Metrics(FlowMiddleware):
+    """Count and time requests and WebSockets."""
+
+    guards = True  # to see the handshakes of WebSockets
+
+    def __init__(self, instruments: Instruments) -> None:
+        self._all = instruments
+        self._next_read = 0.0
+        # ``labels`` takes as long as the rest of it.
+        self._counters: dict[tuple[str, str, int], Counter] = {}
+        self._timers: dict[tuple[str, str], Histogram] = {}
+
+    def before(self, request: Request) -> None:
+        """Start the clock."""
+        if isinstance(request, WebSocketRequest):
+            if request.route is not None:  # else a mounted application's, which is handed over
+                self._all.open_sockets.inc()
+                request.on_close(partial(self._end_socket, request))
+            return
+        self._all.in_flight.inc()
+        vars(request)[_BEGAN] = perf_counter()
+        request.on_close(partial(self._end, request))
+        if DIRECTORY in os.environ and monotonic() > self._next_read:
+            self._next_read = monotonic() + 1
+            self._all.read(request.config, request._is_on_loop)
+
+    def after(self, request: Request, response: Response) -> None:
+        """Take the time: for a stream, too, until its head, as a stream of events may last for days."""
+        began = vars(request).get(_BEGAN)
+        if began is None:  # a hook outside of this one has answered
+            return
+        key = _labels_of(request)
+        timer = self._timers.get(key)
+        if timer is None:
+            timer = self._timers[key] = self._all.seconds.labels(*key)
+        timer.observe(perf_counter() - began)
+
+    def _end(self, request: Request) -> None:
+        self._all.in_flight.dec()
+        if request.status is None and not request.broken_off:  # handed over to an isolated application
+            return
+        status = NO_ANSWER if request.status is None else request.status
+        key = (*_labels_of(request), status)
+        counter = self._counters.get(key)
+        if counter is None:
+            counter = self._counters[key] = self._all.requests.labels(*key)
+        counter.inc()
+
+    def _end_socket(self, request: WebSocketRequest) -> None:
+        self._all.open_sockets.dec()
+        assert request.route is not None  # noqa: S101
+        self._all.sockets.labels(request.route.pattern, "true" if request.is_accepted else "false").inc()
+
+
+def _labels_of(request: Request) -> tuple[str, str]:
+    method = request.method if request.method in METHODS else OTHER
+    return method, UNMATCHED if request.route is None else request.route.pattern
+
+
+class MetricsEndpoint(FlowMiddleware):
+    """Answer with all metrics of the registry; with ``token``, to clients that send it as their bearer token only."""
+
+    def __init__(self, instruments: Instruments, registry: CollectorRegistry, token: str | None) -> None:
+        self._all = instruments
+        self._registry = registry
+        self._authorization = None if token is None else f"Bearer {token}".encode()
+
+    def before(self, request: Request) -> Flow[Response]:
+        """Answer, in the format that the client prefers."""
+        if self._authorization is not None:
+            given = request.headers.get("authorization", "").encode()
+            if not compare_digest(given, self._authorization):
+                raise HTTPError(401, "A bearer token is required.", [("WWW-Authenticate", "Bearer")])
+        self._all.read(request.config, request._is_on_loop)
+        make, content_type = prometheus_client.exposition.choose_encoder(request.headers.get("accept", ""))
+        body = yield IO, lambda: make(self._of_all_processes()), ()
+        return Response(body, 200, [("Cache-Control", "no-store")], content_type)
+
+    def _of_all_processes(self) -> CollectorRegistry:
+        """Return the registry, or one with the numbers of all worker processes. Gauges of dead ones are removed."""
+        directory = os.environ.get(DIRECTORY)
+        if directory is None:
+            return self._registry
+        for path in Path(directory).glob("gauge_live*_*.db"):
+            process = int(re.sub(r".*_|\.db", "", path.name))
+            if os.name == "posix" and not _is_alive(process):
+                mark_process_dead(process)  # type: ignore[no-untyped-call]
+        registry = CollectorRegistry()
+        MultiProcessCollector(registry)  # type: ignore[no-untyped-call]
+        return registry
+
+
+def _is_alive(process: int) -> bool:
+    try:
+        os.kill(process, 0)  # no signal, but the checks of one
+    except OSError as error:
+        return isinstance(error, PermissionError)  # another user's
+    return True
+
+
+def metrics(
+    path: str = "/metrics",
+    *,
+    token: str | None = None,
+    registry: CollectorRegistry | None = None,
+    buckets: Sequence[float] = BUCKETS,
+) -> tuple[RouteMark, Metrics]:
+    """Return the route of the endpoint and the hook that counts; see ``App.metrics``. Raises ``SetupError``."""
+    if prometheus_client is None:
+        raise SetupError('App.metrics needs prometheus_client: pip install "micropie-dual[metrics]"')
+    check("App.metrics(token=...)", token is None or (isinstance(token, str) and token != ""), token, "a text, or None")
+    registry = prometheus_client.REGISTRY if registry is None else registry
+    check("App.metrics(registry=...)", isinstance(registry, CollectorRegistry), registry, "a CollectorRegistry")
+    instruments = _instruments.get(registry)
+    if instruments is None:
+        _instruments[registry] = instruments = Instruments(registry, buckets)
+    hook = MetricsEndpoint(instruments, registry, token)
+    return make_mark(path, ["GET"], None)._replace(hooks=[hook]), Metrics(instruments)
+
+
+def metrics_endpoint() -> None:
+    """Stand for the endpoint among the routes. It is never called, because the hook answers."""

@@ -1,0 +1,349 @@
+"""App.metrics: what is counted, under which labels, who may read it, and several processes."""
+
+from __future__ import annotations
+
+import os
+import re
+import subprocess
+import sys
+import textwrap
+import threading
+from collections.abc import AsyncIterator, Iterator
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+import pytest
+from prometheus_client import CollectorRegistry, Counter
+
+from micropie import App, ClientDisconnect, EventStream, HTTPError, SetupError, WebSocket, get, pooled
+from micropie.middleware import metrics as metrics_module
+from micropie.testing import TestClient
+from tests.conftest import MakeClient
+from tests.support.waiting import PATIENCE
+
+
+class Inner(App):
+    def index(self) -> str:
+        return "inner"
+
+
+class Root(App):
+    def __init__(self, **settings: Any) -> None:
+        super().__init__(**settings)
+        self.leave, self.inside = threading.Event(), threading.Event()
+
+    def index(self) -> str:
+        return "hello"
+
+    def greet(self, name: str) -> str:
+        return f"hello {name}"
+
+    @get("/users/<number:int>")
+    async def user(self, number: int) -> str:
+        return str(number)
+
+    def teapot(self) -> Any:
+        raise HTTPError(418)
+
+    def broken(self) -> Any:
+        raise RuntimeError("secret")
+
+    def left(self) -> Any:
+        raise ClientDisconnect
+
+    def blocks(self) -> str:
+        self.inside.set()
+        self.leave.wait(PATIENCE)
+        return "done"
+
+    def lines(self) -> Iterator[str]:
+        yield "one"
+        yield "two"
+
+    async def events(self) -> EventStream:
+        return EventStream(self._events(), heartbeat=0.1)
+
+    async def _events(self) -> AsyncIterator[str]:
+        async with self.channels.subscribe("news", "sport") as messages:
+            yield "begun"
+            async for message in messages:
+                yield message
+
+    @pooled
+    def computes(self) -> str:
+        return "computed"
+
+    async def ws_echo(self, ws: WebSocket) -> None:
+        await ws.accept()
+        async for message in ws:
+            await ws.send_text(str(message))
+
+    async def ws_refuses(self, ws: WebSocket) -> None:
+        raise HTTPError(401)
+
+
+def measured(app: App | None = None, **options: Any) -> App:
+    app = app or Root()
+    app.metrics("/metrics", registry=CollectorRegistry(), **options)
+    return app
+
+
+def read(client: TestClient) -> dict[str, float]:
+    """Return all numbers: ``name{labels}`` -> value."""
+    answer = client.get("/metrics")
+    assert answer.status_code == 200
+    lines = [line for line in answer.text.splitlines() if not line.startswith("#")]
+    return {name: float(value) for name, _, value in (line.rpartition(" ") for line in lines)}
+
+
+def requests_of(numbers: dict[str, float]) -> dict[tuple[str, ...], float]:
+    found: dict[tuple[str, ...], float] = {}
+    for name, value in numbers.items():
+        if name.startswith("http_requests_total"):
+            labels = dict(re.findall(r'(\w+)="([^"]*)"', name))
+            found[labels["method"], labels["route"], labels["status"]] = value
+    return found
+
+
+def test_requests_are_counted_by_method_pattern_and_status(make_client: MakeClient) -> None:
+    client = make_client(measured(), raise_app_exceptions=False, validate=False)
+    for path in (
+        "/",
+        "/greet/Alice",
+        "/greet/Bob",
+        "/users/1",
+        "/users/2",
+        "/teapot",
+        "/broken",
+        "/lines",
+        "/no/where",
+    ):
+        client.get(path)
+    client.head("/")
+    client.request("BREW", "/")
+    client.request("SHAKE", "/")
+    numbers = read(client)
+    assert requests_of(numbers) == {
+        ("GET", "/", "200"): 1,
+        ("HEAD", "/", "200"): 1,
+        ("GET", "/greet", "200"): 2,
+        ("GET", "/users/<number:int>", "200"): 2,
+        ("GET", "/teapot", "418"): 1,
+        ("GET", "/broken", "500"): 1,
+        ("GET", "/lines", "200"): 1,
+        ("GET", "unmatched", "404"): 1,
+        ("OTHER", "unmatched", "405"): 2,
+    }
+    assert numbers['http_request_duration_seconds_count{method="GET",route="/greet"}'] == 2
+    assert 0 < numbers['http_request_duration_seconds_sum{method="GET",route="/greet"}'] < PATIENCE
+    assert numbers["http_requests_in_flight"] == 0  # nor is the endpoint itself counted
+
+
+def test_the_buckets_are_the_author_s(make_client: MakeClient) -> None:
+    client = make_client(measured(buckets=(0.5, 60)))
+    client.get("/")
+    bounds = [re.search('le="([^"]+)"', name) for name in read(client) if "_bucket" in name]
+    assert [found[1] for found in bounds if found] == ["0.5", "60.0", "+Inf"]
+
+
+def test_a_client_that_left_has_status_499_and_no_duration(make_client: MakeClient) -> None:
+    client = make_client(measured(), raise_app_exceptions=False)
+    with suppress(Exception):  # no answer is sent, which the test client reports under ASGI
+        client.get("/left")
+    numbers = read(client)
+    assert requests_of(numbers) == {("GET", "/left", "499"): 1}
+
+
+def test_in_flight_threads_and_their_limit(make_client: MakeClient, world: str) -> None:
+    app: Any = measured(Root(threads=3))
+    client = make_client(app)
+    answers: list[str] = []
+    thread = threading.Thread(target=lambda: answers.append(client.get("/blocks").text))
+    thread.start()
+    try:
+        assert app.inside.wait(PATIENCE)
+        numbers = read(client)
+    finally:
+        app.leave.set()
+        thread.join()
+    assert answers == ["done"]
+    assert numbers["http_requests_in_flight"] == 1
+    names = ("micropie_threads_busy", "micropie_threads_waiting", "micropie_threads_limit")
+    assert [numbers[name] for name in names] == ([0, 0, 0] if world == "wsgi" else [1, 0, 3])
+    assert read(client)["http_requests_in_flight"] == 0
+
+
+def test_subscribers_are_counted_once_each(make_client: MakeClient) -> None:
+    client = make_client(measured())
+    with client.stream("GET", "/events") as answer:
+        assert next(answer.iter_lines()) == "data: begun"
+        numbers = read(client)
+        assert [numbers[name] for name in ("micropie_channels", "micropie_channel_subscribers")] == [2, 1]
+        assert numbers["http_requests_in_flight"] == 1
+        # The time is that of the head: a stream of events may last for days.
+        assert numbers['http_request_duration_seconds_count{method="GET",route="/events"}'] == 1
+
+
+def test_the_pool(make_client: MakeClient) -> None:
+    client = make_client(measured(Root(processes=2)))
+    assert client.get("/computes").text == "computed"
+    numbers = read(client)
+    assert [numbers[name] for name in ("micropie_pool_busy", "micropie_pool_limit")] == [0, 2]
+
+
+@pytest.mark.parametrize("backend", ["asyncio", "trio"])
+def test_websockets(connect: MakeClient, backend: str) -> None:
+    app: Any = Root()
+    mounted = Root()
+    app.mount("/apart", mounted, isolated=True)
+    client = connect(measured(app), backend)
+    with client.websocket("/echo") as ws, client.websocket("/apart/echo") as other:
+        for socket in (ws, other):
+            socket.send_text("hi")
+            assert socket.receive_text() == "hi"
+        assert read(client)["websocket_connections_open"] == 1
+    with pytest.raises(Exception), client.websocket("/refuses"):  # noqa: B017, PT011
+        pass
+    numbers = read(client)
+    assert numbers["websocket_connections_open"] == 0
+    assert numbers['websocket_connections_total{accepted="true",route="/echo"}'] == 1
+    assert numbers['websocket_connections_total{accepted="false",route="/refuses"}'] == 1
+
+
+def test_what_an_isolated_application_answers_is_its_own_to_count(make_client: MakeClient) -> None:
+    app = Root()
+    app.mount("/apart", Inner(), isolated=True)
+    app.mount("/shared", Inner())
+    client = make_client(measured(app))
+    assert [client.get(path).text for path in ("/apart", "/shared")] == ["inner", "inner"]
+    numbers = read(client)
+    assert requests_of(numbers) == {("GET", "/shared/", "200"): 1}
+    assert numbers["http_requests_in_flight"] == 0
+
+
+def test_inside_another_application_it_counts_what_comes_that_far(make_client: MakeClient) -> None:
+    app: Any = Root()
+    app.inner = Inner()
+
+    class Closed:
+        def before_request(self, request: Any) -> Any:
+            return {"status": 503} if request.query("closed") else None
+
+    app.middlewares.append(Closed())
+    app.inner.metrics("/metrics", registry=CollectorRegistry())
+    client = make_client(app)
+    assert [client.get(path).status_code for path in ("/", "/inner", "/inner?closed=1")] == [200, 200, 503]
+    text = client.get("/inner/metrics").text
+    assert 'http_requests_total{method="GET",route="/inner",status="200"} 1.0' in text
+    assert 'status="503"' not in text
+
+
+# -- the endpoint --------------------------------------------------------------------------------------------------------
+
+
+def test_a_token_is_asked_for(make_client: MakeClient) -> None:
+    client = make_client(measured(token="s3cret"))
+    for headers in ({}, {"Authorization": "Bearer wrong"}, {"Authorization": "s3cret"}):
+        refused = client.get("/metrics", headers=headers)
+        assert (refused.status_code, refused.headers["www-authenticate"]) == (401, "Bearer")
+    answer = client.get("/metrics", headers={"Authorization": "Bearer s3cret"})
+    assert (answer.status_code, answer.headers["cache-control"]) == (200, "no-store")
+
+
+def test_the_author_s_own_metrics_and_the_format_that_the_client_prefers(make_client: MakeClient) -> None:
+    registry = CollectorRegistry()
+    orders = Counter("orders", "Pies that were ordered.", registry=registry)
+    app = Root()
+    app.metrics(registry=registry)
+    orders.inc(3)
+    client = make_client(app)
+    assert client.get("/metrics").headers["content-type"].startswith("text/plain; version=0.0.4")
+    answer = client.get("/metrics", headers={"Accept": "application/openmetrics-text; version=1.0.0"})
+    assert answer.headers["content-type"].startswith("application/openmetrics-text; version=1.0.0")
+    assert "orders_total 3.0" in answer.text
+    assert answer.text.endswith("# EOF\n")
+    assert app.openapi()["paths"].keys().isdisjoint({"/metrics"})
+
+
+def test_two_applications_share_a_registry(make_client: MakeClient) -> None:
+    registry = CollectorRegistry()
+    apps = [Root(), Root()]
+    for app in apps:
+        app.metrics("/metrics", registry=registry)
+    clients = [make_client(app) for app in apps]
+    for client in clients:
+        client.get("/")
+    assert requests_of(read(clients[0])) == {("GET", "/", "200"): 2}
+
+
+@pytest.mark.parametrize(
+    ("options", "sentence"),
+    [
+        ({"token": ""}, "App.metrics(token=...) takes a text, or None, not ''"),
+        ({"registry": "default"}, "App.metrics(registry=...) takes a CollectorRegistry, not 'default'"),
+    ],
+)
+def test_wrong_arguments(options: dict[str, Any], sentence: str) -> None:
+    with pytest.raises(SetupError) as refused:
+        Root().metrics(**options)
+    assert sentence in str(refused.value)
+
+
+def test_without_prometheus_client_it_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(metrics_module, "prometheus_client", None)
+    with pytest.raises(SetupError, match=r"micropie-dual\[metrics\]"):
+        Root().metrics()
+
+
+# -- several processes ---------------------------------------------------------------------------------------------------
+
+SEVERAL = """
+    import os, sys
+    from micropie import App
+    from micropie.testing import TestClient
+
+    class Root(App):
+        async def index(self):
+            return "hello"
+
+    app = Root()
+    app.metrics("/metrics")
+
+    def ask(times, **way):
+        with TestClient(app, **way) as client:
+            for _ in range(times):
+                assert client.get("/").text == "hello"
+            return client.get("/metrics").text
+
+    child = os.fork()
+    if child == 0:
+        ask(2, protocol="wsgi")
+        os._exit(0)
+    assert os.waitpid(child, 0)[1] == 0
+    assert any(name.endswith(f"_{child}.db") for name in os.listdir(os.environ["PROMETHEUS_MULTIPROC_DIR"]))
+    print(ask(3, protocol="wsgi"))
+    left = [name for name in os.listdir(os.environ["PROMETHEUS_MULTIPROC_DIR"]) if name.startswith("gauge")]
+    assert left and not any(name.endswith(f"_{child}.db") for name in left), left
+    print(ask(1, backend="asyncio"))
+"""
+
+
+def test_one_process_answers_for_all_and_forgets_the_gauges_of_dead_ones(tmp_path: Path) -> None:
+    done = subprocess.run(
+        [sys.executable, "-W", "ignore", "-c", textwrap.dedent(SEVERAL)],
+        env={**os.environ, "PROMETHEUS_MULTIPROC_DIR": str(tmp_path), "PYTHONPATH": ":".join(sys.path)},
+        capture_output=True,
+        text=True,
+        timeout=PATIENCE,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    counts = re.findall(r'http_requests_total\{method="GET",route="/",status="200"\} ([\d.]+)', done.stdout)
+    assert counts == ["5.0", "6.0"]
+    limits = re.findall(r"micropie_threads_limit ([\d.]+)", done.stdout)
+    assert limits[-1] == "40.0"
+
+
+def test_a_process_is_alive_that_may_not_be_sent_signals() -> None:
+    assert metrics_module._is_alive(1)
