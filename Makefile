@@ -5,6 +5,7 @@
 #   make check    the inner loop, in under a minute: lint, types, layers, and the tests of the core
 #   make test     everything that has to pass: lint, types, layers, all tests, their coverage
 #   make docs     build the site of the documentation into build/site; make links asks every address outside of it
+#   make faults   break parts of a cluster, and count what is lost (minutes)
 #   make bench    measure the framework's overhead against its peers (needs minutes and a quiet machine)
 #   make format   format and fix what can be fixed
 #   make clean    remove what these targets made
@@ -27,7 +28,7 @@ BENCH := .venv-bench$(NAMED:%=-%)
 BIN := $(VENV)/bin
 PIP_FLAGS := --quiet --disable-pip-version-check
 
-.PHONY: run check test lint types layers core tests docs links bench format clean system python
+.PHONY: run check test lint types layers core tests docs links faults bench format clean system python
 .DEFAULT_GOAL := test
 # One after the other also under -j: the first failure has to be the last thing that is printed.
 .NOTPARALLEL:
@@ -72,6 +73,10 @@ docs: $(VENV)/.installed-docs
 links: $(VENV)/bin/python
 	@echo "== links to elsewhere"
 	$(BIN)/python scripts/check-links
+
+faults: system $(VENV)/.installed-test
+	@echo "== faults"
+	$(BIN)/python scripts/machines --dask 2 faults
 
 bench: $(BENCH)/.installed
 	@echo "== overhead"

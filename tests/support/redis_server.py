@@ -10,6 +10,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import NoReturn
 
 import pytest
 
@@ -25,10 +26,7 @@ def redis_server(directory: Path, port: int = 0) -> Iterator[str]:
     """
     command = shutil.which("redis-server")
     if command is None:
-        missing = "redis-server is not installed; scripts/install-system-packages does it"
-        if os.environ.get("CI") == "true":
-            pytest.fail(missing)
-        pytest.skip(missing)
+        missing_program("redis-server")
     port = port or free_port()
     options = ["--port", str(port), "--bind", "127.0.0.1", "--dir", str(directory), "--save", "", "--appendonly", "no"]
     with (directory / "log").open("wb") as log:
@@ -42,6 +40,14 @@ def redis_server(directory: Path, port: int = 0) -> Iterator[str]:
         process.wait(30)
         guard.kill()
         guard.communicate()
+
+
+def missing_program(name: str) -> NoReturn:
+    """Skip the test, as ``name`` is not installed; fail if ``CI`` is "true"."""
+    missing = f"{name} is not installed; scripts/install-system-packages does it"
+    if os.environ.get("CI") == "true":
+        pytest.fail(missing)
+    pytest.skip(missing)
 
 
 def _wait_until_it_listens(port: int, process: subprocess.Popen[bytes]) -> None:

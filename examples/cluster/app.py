@@ -1,0 +1,172 @@
+"""One application for several machines: log-in, counters, uploads, a chat with history, a live page, a computation.
+
+Each machine runs the same file. What differs comes from the environment:
+
+    REDIS_URL=redis://10.0.0.2:6379/0 MACHINE=a uvicorn --workers 2 examples.cluster.app:app
+    REDIS_URL=redis://10.0.0.2:6379/0 MACHINE=b gunicorn -k gthread --threads 64 --workers 2 examples.cluster.app:app
+
+``SCHEDULER=tcp://10.0.0.2:8786`` has a Dask cluster compute; without it a pool of processes on the same machine does.
+``scripts/machines`` runs all of it on one machine, and breaks parts of it.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from collections.abc import AsyncIterator
+from concurrent.futures import Executor
+from pathlib import Path
+from typing import Any
+
+import anyio
+from anyio.to_thread import run_sync
+
+from examples.cluster.computing import Computing
+from examples.cluster.history import History
+from micropie import App, EventStream, HTTPError, UploadFile, WebSocket, event, post
+from micropie.channels import MessagesLost, RedisChannels
+from micropie.middleware import SecurityDefaults
+from micropie.sessions import RedisSessionBackend
+
+REDIS_URL = os.environ.get("REDIS_URL", "redis://127.0.0.1:6379/0")
+MACHINE = os.environ.get("MACHINE", "this machine")
+SCHEDULER = os.environ.get("SCHEDULER", "")
+HOSTS = os.environ.get("HOSTS", "localhost 127.0.0.1 ::1").split()
+PROXIES = os.environ.get("PROXIES", "").split()
+
+POLICY = "default-src 'self'; script-src 'nonce-{nonce}'; style-src 'nonce-{nonce}'"
+LONGEST = 2000  # characters of a chat message
+
+
+class Cluster(App):
+    def __init__(self, **settings: Any) -> None:
+        super().__init__(**settings)
+        self._history = History(REDIS_URL)
+
+    def index(self) -> Any:
+        return self.render("page.html")
+
+    def who(self) -> dict[str, Any]:
+        """Say which process answers."""
+        return {"machine": MACHINE, "process": os.getpid()}
+
+    # -- a session: the same on each machine -------------------------------------------------------------------------
+
+    @post
+    def login(self, name: str) -> dict[str, Any]:
+        session = self.request.session
+        session.regenerate()
+        session["user"] = name
+        return {"user": name}
+
+    def me(self) -> dict[str, Any]:
+        session = self.request.session
+        return {"user": session.get("user"), "visits": session.get("visits", 0), "machine": MACHINE}
+
+    @post
+    def visit(self) -> dict[str, Any]:
+        """Count a visit. No count is lost when several machines count at the same time."""
+        session = self.request.session
+        if "user" not in session:
+            raise HTTPError(403, "Please log in.")
+        session.update_atomic("visits", lambda count: (count or 0) + 1)
+        return {"user": session["user"], "machine": MACHINE}
+
+    # -- uploads -----------------------------------------------------------------------------------------------------
+
+    @post
+    def upload(self, file: UploadFile) -> dict[str, Any]:
+        digest = hashlib.sha256()
+        for piece in file:
+            digest.update(piece)
+        return {"size": file.size, "sha256": digest.hexdigest()}
+
+    # -- a chat with history -----------------------------------------------------------------------------------------
+
+    @post
+    async def say(self, room: str, key: str, text: str) -> dict[str, str]:
+        """Store a message and tell all machines. ``key`` is the client's: a message sent again is stored once."""
+        return {"key": key, "id": await self._say(room, key, text)}
+
+    async def history(self, room: str, after: str = "0") -> list[dict[str, str]]:
+        return await run_sync(self._history.read, room, after)
+
+    async def live(self, room: str, after: str = "0") -> EventStream:
+        """Follow a room: a browser that reconnects goes on after the last event that it has seen."""
+        after = self.request.last_event_id or after
+        return EventStream(self._events(room, after), heartbeat=5.0)
+
+    async def ws_chat(self, ws: WebSocket, room: str, after: str = "0") -> None:
+        await ws.accept()
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(self._tell, ws, room, after)
+            while True:  # until the client leaves: ConnectionClosed is raised then
+                match await ws.receive_json():
+                    case {"key": str(key), "text": str(text)}:
+                        tasks.start_soon(self._say_and_acknowledge, ws, room, key, text)
+                    case _:
+                        await ws.close(1008, 'Send {"key": ..., "text": ...}.')
+
+    async def _say_and_acknowledge(self, ws: WebSocket, room: str, key: str, text: str) -> None:
+        try:
+            answer = {"acknowledged": key, "id": await self._say(room, key, text)}
+        except ConnectionError:  # Redis: the client keeps the message, and sends it again with the same key
+            answer = {"refused": key}
+        await ws.send_json(answer)
+
+    async def _say(self, room: str, key: str, text: str) -> str:
+        """Store the message, then publish. Whoever gets no answer says it again: both may be done twice."""
+        stored = await run_sync(self._history.store, room, key, text[:LONGEST])
+        await self.channels.publish(room, stored)
+        return stored
+
+    async def _tell(self, ws: WebSocket, room: str, after: str) -> None:
+        async for message in self._follow(room, after):
+            await ws.send_json(message)
+        await ws.close(1001, "The server ends.")
+
+    async def _events(self, room: str, after: str) -> AsyncIterator[object]:
+        async for message in self._follow(room, after):
+            if "id" in message:
+                yield event(message, id=message["id"])
+            else:
+                yield event(message, event="gap")
+
+    async def _follow(self, room: str, after: str) -> AsyncIterator[dict[str, Any]]:
+        """Yield the room's messages after ``after``, the stored ones first, until the server ends.
+
+        A message of the channel only says that there is something to read. It is subscribed to before the history is
+        read, so nothing falls between the two; and after a gap both are done anew.
+        """
+        while True:
+            try:
+                async with self.channels.subscribe(room, when_full="close") as news:
+                    while True:
+                        for message in await run_sync(self._history.read, room, after):
+                            after = message["id"]
+                            yield message
+                        if await anext(news, None) is None:
+                            return
+            except (MessagesLost, ConnectionError) as error:
+                yield {"gap": str(error)}
+                await anyio.sleep(0.5)
+
+
+def dask_executor() -> Executor | None:
+    """Return the executor of the Dask cluster, if there is one."""
+    if not SCHEDULER:
+        return None
+    from distributed import Client  # noqa: PLC0415 - an optional dependency, which takes a second to import
+
+    client: Any = Client(SCHEDULER)  # type: ignore[no-untyped-call]
+    executor: Executor = client.get_executor()
+    return executor
+
+
+app = Cluster(
+    session_backend=RedisSessionBackend(REDIS_URL),
+    channels=RedisChannels(REDIS_URL),
+    templates=Path(__file__).parent,
+    security=SecurityDefaults(*HOSTS, proxies=PROXIES, csp=POLICY),
+)
+app.compute = Computing(pool=dask_executor(), pool_timeout=30)

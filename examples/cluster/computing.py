@@ -1,0 +1,16 @@
+"""What another process computes: Dask's workers import this module and nothing else of the application."""
+
+from __future__ import annotations
+
+import time
+from typing import Any
+
+from micropie import App, pooled
+
+
+class Computing(App):
+    @pooled
+    def primes(self, below: int, seconds: float = 0) -> dict[str, Any]:
+        """Count the primes below a number; it takes ``seconds`` at least."""
+        time.sleep(seconds)
+        return {"below": below, "primes": sum(all(n % d for d in range(2, int(n**0.5) + 1)) for n in range(2, below))}

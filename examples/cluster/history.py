@@ -1,0 +1,53 @@
+"""The messages of chat rooms, in streams of Redis."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import redis
+from redis.backoff import NoBackoff
+from redis.retry import Retry
+
+KEPT = 10_000  # messages of a room, about
+REMEMBERED = 24 * 3600  # seconds in which a message that is sent again is known
+TIMEOUT = 5.0  # seconds after which Redis is out of reach
+
+# KEYS: the room's stream, and the key of this message. ARGV: the message's key and text, KEPT, REMEMBERED.
+_STORE = """
+local id = redis.call('GET', KEYS[2])
+if not id then
+    id = redis.call('XADD', KEYS[1], 'MAXLEN', '~', ARGV[3], '*', 'key', ARGV[1], 'text', ARGV[2])
+    redis.call('SET', KEYS[2], id, 'EX', ARGV[4])
+end
+return id
+"""
+
+
+class History:
+    """Its methods block, and raise ``ConnectionError`` if Redis is out of reach."""
+
+    def __init__(self, url: str) -> None:
+        # No retries: ``store`` is repeated by who has sent the message.
+        self._redis: Any = redis.Redis.from_url(
+            url,
+            socket_timeout=TIMEOUT,
+            socket_connect_timeout=TIMEOUT,
+            retry=Retry(NoBackoff(), 0),
+            decode_responses=True,
+        )
+
+    def store(self, room: str, key: str, text: str) -> str:
+        """Store a message unless it was stored before, and return its id. Ids grow."""
+        keys = (f"room:{{{room}}}", f"said:{{{room}}}:{key}")
+        try:
+            return str(self._redis.eval(_STORE, 2, *keys, key, text, KEPT, REMEMBERED))
+        except redis.RedisError as error:
+            raise ConnectionError(f"the history is out of reach: {error}") from error
+
+    def read(self, room: str, after: str) -> list[dict[str, str]]:
+        """Return the messages after the one with the id ``after``; "0" for all that are kept."""
+        try:
+            found = self._redis.xrange(f"room:{{{room}}}", f"({after}", "+")
+        except redis.RedisError as error:
+            raise ConnectionError(f"the history is out of reach: {error}") from error
+        return [{"id": number, **fields} for number, fields in found]

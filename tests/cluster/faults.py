@@ -1,0 +1,305 @@
+"""The faults: what is broken, for how long, and what may be lost by it.
+
+Each is an ``async def`` that breaks something while clients work, and mends it. ``FAULTS`` has them in the order in
+which they are run, and what is promised of each.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+from asyncio import to_thread
+from collections import Counter
+from collections.abc import Awaitable, Callable
+from contextlib import suppress
+from dataclasses import dataclass, field
+from typing import Any, NamedTuple
+
+from tests.cluster.clients import ANSWERED, FAILED, LOST, REFUSED, STRANGER, Load, ask_until_answered, new_client, now
+from tests.cluster.machines import NOTHING, Cluster, Footprint
+
+SETTLES_WITHIN = 20.0  # seconds until what a fault took is given back
+# Connections to Redis are kept for the next use, as many as were used at the same time.
+SPARE_DESCRIPTORS = 24
+
+
+@dataclass
+class Experiment:
+    """A cluster under load. A fault calls ``begins`` when it breaks something and ``ends`` when that is mended."""
+
+    cluster: Cluster
+    load: Load
+    began: float = 0.0
+    ended: float = 0.0
+    in_flight: int = 0
+    notes: list[str] = field(default_factory=list)
+    """What else was found."""
+    wrong: list[str] = field(default_factory=list)
+    """What the fault itself found to be wrong."""
+
+    def begins(self) -> None:
+        """Note the time, and how many requests are under way."""
+        self.began, self.in_flight = now(), self.load.in_flight()
+
+    def ends(self) -> None:
+        """Note the time."""
+        self.ended = now()
+
+
+class Fault(NamedTuple):
+    """A fault, and what is promised of it."""
+
+    name: str
+    title: str
+    run: Callable[[Experiment], Awaitable[None]]
+    loses_requests: bool = True
+    """Whether requests that are under way where it happens may be lost."""
+    refuses: bool = False
+    """Whether requests may be answered by 503."""
+    is_short: bool = False
+    """Whether it is one of those that each run of the tests has."""
+
+
+@dataclass
+class Result:
+    """What an experiment has counted."""
+
+    name: str
+    title: str
+    requests: int = 0
+    lost: int = 0
+    refused: int = 0
+    failed: int = 0
+    in_flight: int = 0
+    strangers: int = 0
+    miscounted: int = 0
+    said: int = 0
+    unheard: int = 0
+    twice: int = 0
+    gaps: int = 0
+    recovered_after: float = 0.0
+    """Seconds from the mending to the end of the last request that was not answered."""
+    slowest: float = 0.0
+    duration: float = 0.0
+    """Seconds from the fault's beginning to its end."""
+    ends: dict[str, int] = field(default_factory=dict)
+    before: Footprint = NOTHING
+    after: Footprint = NOTHING
+    notes: list[str] = field(default_factory=list)
+    wrong: list[str] = field(default_factory=list)
+    """The promises that were not kept."""
+
+
+async def warmed_up(cluster: Cluster) -> Footprint:
+    """Return what the workers take when they have served: what is made with the first requests is no leak."""
+    async with Load(cluster.balancer.url):
+        pass
+    return await settled(cluster, None)
+
+
+async def examine(cluster: Cluster, fault: Fault, before: Footprint) -> Result:
+    """Run an experiment, and compare what was counted with what is promised."""
+    async with Load(cluster.balancer.url) as load:
+        experiment = Experiment(cluster, load)
+        await fault.run(experiment)
+        await load.go_on(5)
+        await load.finish()
+        result = await count(fault, experiment)
+    result.before, result.after = before, await settled(cluster, before)
+    check(fault, result)
+    return result
+
+
+async def settled(cluster: Cluster, before: Footprint | None) -> Footprint:
+    """Return what the workers take, when that has come down to what it was, or does not change any longer."""
+    deadline = now() + SETTLES_WITHIN
+    last = cluster.footprint()
+    while now() < deadline:
+        await asyncio.sleep(0.2)
+        footprint = cluster.footprint()
+        if footprint.descriptors <= (before.descriptors + SPARE_DESCRIPTORS if before else last.descriptors):
+            return footprint
+        last = footprint
+    return last
+
+
+async def count(fault: Fault, experiment: Experiment) -> Result:
+    """Count what has become of everything that was sent."""
+    load = experiment.load
+    outcomes = load.outcomes()
+    kinds = Counter(outcome.kind for outcome in outcomes)
+    result = Result(
+        fault.name,
+        fault.title,
+        requests=len(outcomes),
+        lost=kinds[LOST],
+        refused=kinds[REFUSED],
+        failed=kinds[FAILED],
+        in_flight=experiment.in_flight,
+        strangers=kinds[STRANGER],
+        duration=experiment.ended - experiment.began,
+        notes=experiment.notes,
+        wrong=experiment.wrong,
+    )
+    unanswered = [outcome.ended for outcome in outcomes if outcome.kind != ANSWERED]
+    result.recovered_after = max([0.0, *(ended - experiment.ended for ended in unanswered)])
+    result.slowest = max(outcome.ended - outcome.began for outcome in outcomes)
+    details = Counter(f"{one.kind}: {one.detail}" for one in outcomes if one.kind in (FAILED, STRANGER))
+    result.notes += [f"{number} x {detail}" for detail, number in details.most_common(5)]
+    for user in load.users:
+        counted = await user.counted()
+        if not user.visits_answered <= counted <= user.visits_sent:
+            result.miscounted += 1
+            result.notes.append(
+                f"{user.name}: {user.visits_answered} visits answered of {user.visits_sent}, {counted} counted"
+            )
+    followers = [*load.talkers, *load.listeners]
+    said = load.said()
+    result.said = len(said)
+    result.unheard = sum(len(said - follower.seen.keys()) for follower in followers)
+    async with new_client(load.url) as client:
+        kept = Counter(message["key"] for message in await ask_until_answered(client, "/history/hall"))
+    result.twice = sum(number > 1 for counts in (kept, *(one.seen for one in followers)) for number in counts.values())
+    result.gaps = sum(follower.gaps for follower in followers)
+    result.ends = dict(sum((follower.ends for follower in followers), Counter()))
+    return result
+
+
+def check(fault: Fault, result: Result) -> None:
+    """Note each promise that was not kept."""
+    promises = {
+        "requests were answered by an error": not result.failed,
+        "sessions were lost": not result.strangers,
+        "visits were counted wrongly": not result.miscounted,
+        "acknowledged messages were not heard": not result.unheard,
+        "messages came twice": not result.twice,
+        "requests were refused": fault.refuses or not result.refused,
+        "requests were lost": fault.loses_requests or not result.lost,
+        "descriptors were not given back": result.after.descriptors <= result.before.descriptors + SPARE_DESCRIPTORS,
+        "memory was not given back": result.after.megabytes <= result.before.megabytes * 1.25 + 10,
+    }
+    result.wrong += [sentence for sentence, is_kept in promises.items() if not is_kept]
+
+
+# -- the faults --------------------------------------------------------------------------------------------------------
+
+
+async def worker_killed(experiment: Experiment) -> None:
+    """Kill a worker of two machines, which serve by different servers."""
+    experiment.begins()
+    for machine in experiment.cluster.machines[:2]:
+        killed = machine.workers()[0]
+        os.kill(killed, signal.SIGKILL)
+    for machine in experiment.cluster.machines[:2]:
+        await to_thread(machine.wait_until_ready)
+    experiment.ends()
+
+
+async def rolling_restart(experiment: Experiment) -> None:
+    """Restart the machines, one after the other."""
+    experiment.begins()
+    for machine in experiment.cluster.machines:
+        await to_thread(machine.restart)
+    experiment.ends()
+    ends = sum((one.ends for one in (*experiment.load.talkers, *experiment.load.listeners)), Counter[str]())
+    # 1001 is the application's, 1012 ("service restart") uvicorn's own: both say that it ends.
+    if wrong := ends.keys() - {
+        "1001",
+        "1012",
+        "end of stream",
+        "503",
+    }:  # 503: the one machine with streams is not back yet
+        experiment.wrong.append(f"streams and WebSockets were not told that the server ends: {sorted(wrong)}")
+
+
+async def balancer_reload(experiment: Experiment) -> None:
+    """Reload the balancer three times."""
+    experiment.begins()
+    for _ in range(3):
+        await to_thread(experiment.cluster.balancer.reload)
+        await experiment.load.go_on(2)
+    experiment.ends()
+
+
+async def machine_cut(experiment: Experiment) -> None:
+    """Take a machine off the network until the balancer has noticed and all users are served by the others."""
+    cluster, machine = experiment.cluster, experiment.cluster.machines[-1]
+    experiment.begins()
+    cluster.network.cut(machine.name)
+    await _until(lambda: machine.name not in cluster.balancer.up())
+    await experiment.load.go_on(5)
+    cluster.network.join(machine.name)
+    await _until(lambda: machine.name in cluster.balancer.up())
+    experiment.ends()
+
+
+async def redis_restarted(experiment: Experiment) -> None:
+    """Kill Redis, and start it again with what it has written."""
+    redis = experiment.cluster.redis
+    experiment.begins()
+    await to_thread(redis.stop, signal.SIGKILL)
+    await to_thread(redis.start)
+    experiment.ends()
+
+
+async def redis_paused(experiment: Experiment) -> None:
+    """Stop Redis for five seconds."""
+    redis = experiment.cluster.redis
+    experiment.begins()
+    redis.signal(signal.SIGSTOP)
+    await asyncio.sleep(5)
+    redis.signal(signal.SIGCONT)
+    experiment.ends()
+
+
+async def redis_gone(experiment: Experiment) -> None:
+    """End Redis, until each user was refused, and start it again."""
+    redis, load = experiment.cluster.redis, experiment.load
+    experiment.begins()
+    await to_thread(redis.stop)
+    refused = [sum(one.kind == REFUSED for one in user.outcomes) for user in load.users]
+    await _until(
+        lambda: all(
+            sum(one.kind == REFUSED for one in user.outcomes) >= number + 3
+            for user, number in zip(load.users, refused, strict=True)
+        )
+    )
+    await to_thread(redis.start)
+    experiment.ends()
+
+
+async def redis_full(experiment: Experiment) -> None:
+    """Leave Redis no memory for anything new: log-ins and messages are refused; who is logged in goes on."""
+    redis, load = experiment.cluster.redis, experiment.load
+    experiment.begins()
+    redis.ask("CONFIG", "SET", "maxmemory", "1")
+    refused = [talker.refused for talker in load.talkers]
+    await _until(lambda: all(one.refused >= number + 2 for one, number in zip(load.talkers, refused, strict=True)))
+    async with new_client(load.url) as client:
+        answers = [(await client.post("/login", data={"name": "late"})).status_code for _ in range(6)]
+    if set(answers) != {503}:
+        experiment.wrong.append(f"log-ins were answered by {answers}")
+    redis.ask("CONFIG", "SET", "maxmemory", "0")
+    experiment.ends()
+
+
+async def _until(condition: Callable[[], Any], seconds: float = 60) -> None:
+    with suppress(TimeoutError):
+        async with asyncio.timeout(seconds):
+            while not await to_thread(condition):
+                await asyncio.sleep(0.05)
+            return
+    raise TimeoutError("what the experiment waits for has not come")
+
+
+FAULTS = (
+    Fault("worker-killed", "two workers killed (SIGKILL)", worker_killed, is_short=True),
+    Fault("rolling-restart", "all workers restarted, one machine at a time", rolling_restart, False, is_short=True),
+    Fault("balancer-reload", "the balancer reloaded three times", balancer_reload, False, is_short=True),
+    Fault("machine-cut", "a machine cut off, and back", machine_cut),
+    Fault("redis-restarted", "Redis killed and started again", redis_restarted, False, refuses=True, is_short=True),
+    Fault("redis-paused", "Redis paused for 5 s", redis_paused, False, refuses=True),
+    Fault("redis-gone", "Redis gone for a while", redis_gone, False, refuses=True, is_short=True),
+    Fault("redis-full", "Redis without memory", redis_full, False, refuses=True),
+)
