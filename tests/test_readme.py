@@ -6,10 +6,13 @@ it: ``GET /path -> 200 the body``. A body to send stands after the path: JSON if
 
 from __future__ import annotations
 
+import os
 import re
 import shutil
+import subprocess
 import sys
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 from urllib.parse import quote
@@ -101,15 +104,29 @@ def ask(client: TestClient, line: str) -> None:
 
 @pytest.mark.parametrize("way", WAYS, ids=str)
 @pytest.mark.parametrize("module", MODULES, ids=[module.place for module in MODULES])
-def test_the_examples_answer_as_they_say(module: Module, way: dict[str, Any]) -> None:
+def test_the_examples_answer_as_they_say(module: Module, way: dict[str, Any], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("micropie.testing.TestClient", partial(TestClient, **way))
     namespace = run(module)
     if module.requests:
         with TestClient(namespace["app"], raise_app_exceptions=False, **way) as client:
             for line in module.requests.splitlines():
                 ask(client, line)
     for name, function in namespace.items():
-        if name.startswith("test_"):
-            function(way)
+        needs_asgi = name.startswith("test_") and "websocket" in function.__code__.co_names
+        if name.startswith("test_") and not (needs_asgi and way.get("protocol") == "wsgi"):
+            mark = next((mark for mark in getattr(function, "pytestmark", ()) if mark.name == "parametrize"), None)
+            for arguments in [[value] for value in mark.args[1]] if mark else [[]]:
+                function(*arguments)
+
+
+def test_a_test_that_is_copied_alone_runs(tmp_path: Path) -> None:
+    tests = [module for module in MODULES if re.search("^def test_", module.source, re.MULTILINE)]
+    for module in tests:
+        name = re.sub(r"\W", "_", module.place)
+        (tmp_path / f"test_{name}.py").write_text(module.source)
+    command = [sys.executable, "-m", "pytest", "-q", "-c", os.devnull, "--rootdir=.", "-p", "no:cacheprovider"]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
 
 
 MARKUP = "<i>"
