@@ -87,14 +87,22 @@ def _refusal(lines: list[bytes], headers: Message) -> HTTPStatus | None:
 
 def serve_bare(target: Target, options: Options) -> None:
     """Serve until the process is interrupted."""
+    with open_bare(target.app, options) as server:
+        server.serve_forever()
+
+
+def open_bare(app: Any, options: Options) -> WSGIServer:
+    """Return a server that listens. Raises ``OSError`` if it can't."""
     kind = _ThreadedServer6 if ":" in options.host else _ThreadedServer
     handler = type("Handler", (_Handler,), {"root_path": options.root_path})
     ServerHandler.server_software = "micropie"
-    with kind((options.host, options.port), handler) as server:
-        if options.ssl_certfile is not None:
-            context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
-            context.load_cert_chain(options.ssl_certfile, options.ssl_keyfile)
-            # The handshake is the connection's thread's: a client that is silent must not keep others from connecting.
-            server.socket = context.wrap_socket(server.socket, server_side=True, do_handshake_on_connect=False)
-        server.set_app(target.app)
-        server.serve_forever()
+    context = None
+    if options.ssl_certfile is not None:
+        context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+        context.load_cert_chain(options.ssl_certfile, options.ssl_keyfile)
+    server = kind((options.host, options.port), handler)
+    if context is not None:
+        # The handshake is the connection's thread's: a client that is silent must not keep others from connecting.
+        server.socket = context.wrap_socket(server.socket, server_side=True, do_handshake_on_connect=False)
+    server.set_app(app)
+    return server

@@ -356,8 +356,8 @@ class Daemonizer(SimplePlugin):
         if threading.active_count() != 1:
             names = ", ".join(thread.name for thread in threading.enumerate())
             self.bus.log(f"There are {threading.active_count()} active threads, which a daemon loses: {names}", 30)
-        self.daemonize(self.stdin, self.stdout, self.stderr, self.bus.log)
         self.finalized = True
+        self.daemonize(self.stdin, self.stdout, self.stderr, self.bus.log)
 
     start.priority = 65  # type: ignore[attr-defined]
 
@@ -369,17 +369,25 @@ class Daemonizer(SimplePlugin):
         logger: Callable[[str], Any] = lambda message: None,
     ) -> None:
         """Do so at once."""
+
+        def leave_terminal() -> None:
+            os.setsid()
+            _go_on_in_child(redirect)
+
+        def redirect() -> None:
+            with open(stdin) as source, open(stdout, "a+") as out, open(stderr, "a+") as errors:
+                for opened, standard in ((source, 0), (out, 1), (errors, 2)):
+                    os.dup2(opened.fileno(), standard)
+            logger(f"Daemonized to PID: {os.getpid()}")
+
         sys.stdout.flush()
         sys.stderr.flush()
-        for begin_session in (os.setsid, None):
-            if os.fork():
-                os._exit(0)
-            if begin_session is not None:
-                begin_session()
-        with open(stdin) as source, open(stdout, "a+") as out, open(stderr, "a+") as errors:
-            for opened, standard in ((source, 0), (out, 1), (errors, 2)):
-                os.dup2(opened.fileno(), standard)
-        logger(f"Daemonized to PID: {os.getpid()}")
+        _go_on_in_child(leave_terminal)
+
+
+def _go_on_in_child(function: Callable[[], object]) -> None:
+    """End this process, and call ``function`` in its child, which goes on."""
+    os._exit(0) if os.fork() else function()
 
 
 __all__ = [

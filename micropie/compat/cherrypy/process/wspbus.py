@@ -77,6 +77,8 @@ class Bus:
         self.state: State = states.STOPPED
         self.is_hosted = False
         """Whether a server that was started from outside serves the application, so that the process is not ours."""
+        self.serves_itself = False
+        """Whether this process has started a server, which calls the application's start-up handlers."""
         self.listeners: dict[str, set[Callable[..., Any]]] = {
             channel: set() for channel in ("start", "stop", "exit", "graceful", "log", "main")
         }
@@ -254,7 +256,7 @@ class Bus:
 
     def follow_start(self) -> None:
         """Start, because a server has started the application. Once for each process; nothing if it has started."""
-        if self.state in (states.STOPPED, states.EXITING):
+        if not self.serves_itself and self.state in (states.STOPPED, states.EXITING):
             self.is_hosted = True
             self.start()
 

@@ -1,0 +1,145 @@
+"""A server in a thread of this process, beside the program that started it.
+
+Only some servers can be run so: uvicorn and waitress, and the bare one. The others fork, or want the main thread.
+"""
+
+from __future__ import annotations
+
+import os
+import socket
+import ssl
+import time
+from collections.abc import Callable
+from contextlib import suppress
+from importlib import import_module
+from importlib.util import find_spec
+from threading import Thread
+from typing import Any, NamedTuple
+
+from micropie.cli.serving.bare import open_bare
+from micropie.cli.serving.options import Options, ServingError
+
+# Seconds between two looks at whether the server has started.
+_LOOK_EVERY = 0.005
+
+
+class _Parts(NamedTuple):
+    """A server that listens: a function that serves until ``stop`` is called, whether it serves, and its port."""
+
+    run: Callable[[], object]
+    stop: Callable[[], object]
+    has_started: Callable[[], bool]
+    port: int
+
+
+class BackgroundServer:
+    """A running server: ``name``, ``port``. It is served from the moment that the object is there."""
+
+    def __init__(self, app: Any, options: Options, threads: int = 10, stop_within: float = 5.0) -> None:
+        """Start it. ``threads``: of a WSGI server. ``stop_within``: seconds that open requests get at the end.
+
+        Raises ``ServingError`` for what can't be done.
+        """
+        self.name = _choose(options)
+        try:
+            self._parts = _OPENERS[self.name](app, options, threads, stop_within)
+        except ssl.SSLError as error:
+            raise ServingError(f"the certificate or its key can't be used: {error}") from None
+        except OSError as error:
+            place = f"{options.host}:{options.port}"
+            reason = os.strerror(error.errno) if error.errno else error
+            raise ServingError(f"can't listen on {place} ({reason}): choose another port") from None
+        self.port = self._parts.port
+        self._thread = Thread(target=self._parts.run, name=f"HTTPServer {self.port}")
+        self._thread.start()
+        while not self._parts.has_started():
+            if not self._thread.is_alive():
+                raise ServingError("the application could not be started, see the log")
+            time.sleep(_LOOK_EVERY)
+
+    def stop(self) -> None:
+        """Stop serving. Open requests are waited for."""
+        self._parts.stop()
+        self._thread.join()
+
+
+def _choose(options: Options) -> str:
+    able = [name for name in _OPENERS if name == "wsgiref" or find_spec(name) is not None]
+    if options.ssl_certfile is not None:
+        able = [name for name in able if name != "waitress"]
+    if options.server is None:
+        return able[0]
+    if options.server not in able:
+        raise ServingError(f"{options.server} can't be run beside a program here; there are: {', '.join(able)}")
+    return options.server
+
+
+def _listener(options: Options) -> socket.socket:
+    """Return a socket that listens, so that clients that come before the server has started wait."""
+    return socket.create_server(
+        (options.host, options.port), family=socket.AF_INET6 if ":" in options.host else socket.AF_INET, backlog=2048
+    )
+
+
+def _uvicorn(app: Any, options: Options, threads: int, stop_within: float) -> _Parts:
+    uvicorn = import_module("uvicorn")
+    config = uvicorn.Config(
+        app,
+        log_level="warning",
+        access_log=False,
+        lifespan="on",
+        proxy_headers=False,
+        root_path=options.root_path,
+        ssl_certfile=options.ssl_certfile,
+        ssl_keyfile=options.ssl_keyfile,
+        timeout_graceful_shutdown=max(1, round(stop_within)),
+    )
+    config.load()  # here, where a wrong certificate raises
+    server, listener = uvicorn.Server(config), _listener(options)
+
+    def run() -> None:
+        with listener, suppress(SystemExit):  # of an application that does not start
+            server.run([listener])
+
+    def stop() -> None:
+        server.should_exit = True
+
+    return _Parts(run, stop, lambda: server.started, listener.getsockname()[1])
+
+
+def _waitress(app: Any, options: Options, threads: int, stop_within: float) -> _Parts:
+    listener = _listener(options)
+    port: int = listener.getsockname()[1]
+    prefix = {"url_prefix": options.root_path} if options.root_path else {}
+    server = import_module("waitress").create_server(app, sockets=[listener], threads=threads, **prefix)
+    open_channels: list[Any] = []
+
+    def end_loop() -> None:
+        open_channels.extend(server._map.values())
+        server._map.clear()  # its loop ends with it
+
+    def run() -> None:
+        server.run()
+        server.task_dispatcher.shutdown(timeout=stop_within)
+        for channel in open_channels:
+            channel.close()
+
+    return _Parts(run, lambda: server.trigger.pull_trigger(end_loop), lambda: True, port)
+
+
+def _bare(app: Any, options: Options, threads: int, stop_within: float) -> _Parts:
+    server = open_bare(app, options)
+
+    def run() -> None:
+        with server:
+            server.serve_forever(poll_interval=0.05)
+
+    return _Parts(run, server.shutdown, lambda: True, server.server_port)
+
+
+# The best comes first.
+_OPENERS: dict[str, Callable[[Any, Options, int, float], _Parts]] = {
+    "uvicorn": _uvicorn,
+    "waitress": _waitress,
+    "wsgiref": _bare,
+}

@@ -1,0 +1,176 @@
+"""``cherrypy.server``: the settings of the server, and the server itself, which a program starts beside itself.
+
+A server that is started from outside (gunicorn, uvicorn) has settings of its own: host, port and certificate are its.
+"""
+
+from __future__ import annotations
+
+import time
+from importlib import import_module
+from typing import Any
+
+from micropie.compat.cherrypy.process.wspbus import Bus, bus
+from micropie.errors import SetupError
+
+
+class Server:
+    """One address that is served. Subscribed to the bus, it starts and stops with it.
+
+    What acts: ``socket_host``, ``socket_port``, ``thread_pool``, ``ssl_certificate``, ``ssl_private_key``,
+    ``shutdown_timeout``, ``max_request_body_size``. Others are kept, so that configuration that has them can be read.
+    """
+
+    application: Any = None
+    """What is served; ``cherrypy.tree``."""
+    instance: Any = None
+    """"uvicorn", "waitress" or "wsgiref"; None for the best that is installed."""
+    socket_port = 8080
+    socket_file: str | None = None
+    socket_queue_size = 5
+    socket_timeout = 10
+    accepted_queue_size = -1
+    accepted_queue_timeout = 10
+    shutdown_timeout: float = 5
+    protocol_version = "HTTP/1.1"
+    thread_pool: int = 10
+    thread_pool_max = -1
+    max_request_header_size = 500 * 1024
+    max_request_body_size = 100 * 1024 * 1024
+    ssl_module = "builtin"
+    ssl_context: Any = None
+    ssl_certificate: str | None = None
+    ssl_certificate_chain: str | None = None
+    ssl_private_key: str | None = None
+    ssl_ciphers: str | None = None
+    nodelay = True
+    statistics = False
+    wsgi_version = (1, 0)
+    peercreds = peercreds_resolve = False
+    interrupt: BaseException | None = None
+
+    def __init__(self, server_bus: Bus = bus) -> None:
+        self.bus = server_bus
+        self._socket_host = "127.0.0.1"
+        self.httpserver: Any = None
+        """The running server, None if it does not run."""
+
+    @property
+    def socket_host(self) -> str:
+        """The address to listen on, "0.0.0.0" for all of this machine's."""
+        return self._socket_host
+
+    @socket_host.setter
+    def socket_host(self, value: str | None) -> None:
+        if value == "":
+            raise ValueError('the server listens on an address: write socket_host = "0.0.0.0" for all')
+        self._socket_host = "0.0.0.0" if value is None else value  # noqa: S104 - CherryPy's None
+
+    @property
+    def bind_addr(self) -> tuple[str, int]:
+        """Host and port."""
+        return self.socket_host, self.socket_port
+
+    @bind_addr.setter
+    def bind_addr(self, value: tuple[str, int]) -> None:
+        self.socket_host, self.socket_port = value
+
+    @property
+    def bound_addr(self) -> tuple[str, int]:
+        """Host and port, the one that was free if ``socket_port`` is 0 and it runs."""
+        return self.socket_host, self.socket_port if self.httpserver is None else self.httpserver.port
+
+    @property
+    def running(self) -> bool:
+        """Whether it serves."""
+        return self.httpserver is not None
+
+    @property
+    def description(self) -> str:
+        """Its address."""
+        return self.base()
+
+    def base(self) -> str:
+        """Return scheme, host and port, as a browser on this machine writes them."""
+        host, port = self.bound_addr
+        if host in ("0.0.0.0", "::"):  # noqa: S104 - what was set to listen on
+            host = import_module("socket").gethostname()
+        scheme = "https" if self.ssl_certificate else "http"
+        shown = f"[{host}]" if ":" in host else host
+        return f"{scheme}://{shown}" + ("" if port == {"http": 80, "https": 443}[scheme] else f":{port}")
+
+    def subscribe(self) -> None:
+        """Start and stop with the bus."""
+        self.bus.subscribe("start", self.start)
+        self.bus.subscribe("stop", self.stop)
+
+    def unsubscribe(self) -> None:
+        """Undo ``subscribe``: another server serves the application."""
+        self.bus.unsubscribe("start", self.start)
+        self.bus.unsubscribe("stop", self.stop)
+
+    def start(self) -> None:
+        """Serve, in threads of this process. Raises ``OSError`` if the address can't be had."""
+        if self.bus.is_hosted:
+            return
+        if self.running:
+            self.bus.log(f"Already serving on {self.base()}")
+            return
+        self.bus.serves_itself = True
+        self.httpserver = self._opened()
+        self.bus.log(f"Serving on {self.base()} ({self.httpserver.name})")
+
+    start.priority = 75  # type: ignore[attr-defined]
+
+    def _opened(self) -> Any:
+        self._check()
+        # Looked up when a program serves itself: ``cli`` is above this package, and is imported by nothing in it.
+        serving_options = import_module("micropie.cli.serving.options")
+        background = import_module("micropie.cli.serving.background")
+        native = getattr(self.application, "native", None)
+        if native is not None and self.thread_pool != Server.thread_pool:
+            native._micropie.settings["threads"] = self.thread_pool
+            native._changed()
+        try:
+            options = serving_options.Options(
+                self.socket_host,
+                self.socket_port,
+                self.instance,
+                ssl_certfile=self.ssl_certificate,
+                ssl_keyfile=self.ssl_private_key or self.ssl_certificate,
+            )
+            return background.BackgroundServer(self.application, options, self.thread_pool, self.shutdown_timeout)
+        except serving_options.ServingError as error:
+            raise OSError(f"cherrypy.server: {error}") from None
+
+    def _check(self) -> None:
+        """Raise ``SetupError`` for a setting that would be ignored, and must not be."""
+        if self.application is None:
+            raise SetupError("cherrypy.server has nothing to serve: set Server.application")
+        if self.socket_file:
+            raise SetupError("server.socket_file: serve by uvicorn --uds, or gunicorn --bind unix:FILE")
+        if self.ssl_certificate_chain:
+            raise SetupError("server.ssl_certificate_chain: append the chain to the file of server.ssl_certificate")
+        if self.ssl_context is not None or self.ssl_ciphers:
+            raise SetupError("server.ssl_context, ssl_ciphers: serve by a server that has them: uvicorn --ssl-ciphers")
+
+    def stop(self) -> None:
+        """Stop serving."""
+        server, self.httpserver = self.httpserver, None
+        if server is not None:
+            address = self.base()
+            server.stop()
+            self.bus.log(f"HTTP Server {address} shut down")
+
+    stop.priority = 25  # type: ignore[attr-defined]
+
+    def restart(self) -> None:
+        """Stop and start."""
+        self.stop()
+        self.start()
+
+    def wait(self) -> None:
+        """Wait until it serves."""
+        while not self.running:
+            if self.interrupt:
+                raise self.interrupt
+            time.sleep(0.1)

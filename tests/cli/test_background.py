@@ -1,0 +1,123 @@
+"""A server in a thread, beside the program that started it."""
+
+from __future__ import annotations
+
+import socket
+import ssl
+import subprocess
+import threading
+from pathlib import Path
+from urllib.request import urlopen
+
+import pytest
+
+from micropie import App
+from micropie.cli.serving import background
+from micropie.cli.serving.background import BackgroundServer
+from micropie.cli.serving.options import Options, ServingError
+from tests.support.waiting import PATIENCE
+
+NAMES = ["uvicorn", "waitress", "wsgiref"]
+
+
+class Root(App):
+    entered = threading.Event()
+    go_on = threading.Event()
+
+    def index(self) -> str:
+        return f"{threading.current_thread() is threading.main_thread()} {self.request.root_path}"
+
+    def slow(self) -> str:
+        self.entered.set()
+        assert self.go_on.wait(PATIENCE)
+        return "slow"
+
+
+def get(server: BackgroundServer, path: str = "/") -> str:
+    with urlopen(f"http://127.0.0.1:{server.port}{path}", timeout=PATIENCE) as answer:
+        text: str = answer.read().decode()
+        return text
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_server_starts_and_stops(name: str) -> None:
+    before = threading.active_count()
+    app = Root()
+    server = BackgroundServer(app, Options(port=0, server=name), stop_within=PATIENCE)
+    assert (server.name, get(server)) == (name, "False ")
+    port = server.port
+    server.stop()
+    with pytest.raises(OSError, match="refused"):
+        get(server)
+    again = BackgroundServer(app, Options(port=port, server=name, root_path="/x"))
+    assert get(again, "/x/" if name == "waitress" else "/") == "False /x"
+    again.stop()
+    app.wsgi_shutdown()
+    assert threading.active_count() <= before + 1  # a worker thread of the event loop ends a moment later
+
+
+def test_an_open_request_is_answered_before_the_end() -> None:
+    Root.entered.clear()
+    Root.go_on.clear()
+    server = BackgroundServer(Root(), Options(port=0), stop_within=PATIENCE)
+    assert server.name == "uvicorn"
+    answers: list[str] = []
+    client = threading.Thread(target=lambda: answers.append(get(server, "/slow")))
+    client.start()
+    assert Root.entered.wait(PATIENCE)
+    stopping = threading.Thread(target=server.stop)
+    stopping.start()
+    Root.go_on.set()
+    stopping.join(PATIENCE)
+    client.join(PATIENCE)
+    assert answers == ["slow"]
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_port_that_is_taken(name: str) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        with pytest.raises(ServingError, match=rf"can't listen on 127.0.0.1:{port} \(Address already in use\)"):
+            BackgroundServer(Root(), Options(port=port, server=name))
+
+
+def test_an_application_that_does_not_start(caplog: pytest.LogCaptureFixture) -> None:
+    app = Root()
+    app.startup_handlers.append(lambda: 1 / 0)
+    with pytest.raises(ServingError, match="see the log"):
+        BackgroundServer(app, Options(port=0, server="uvicorn"))
+
+
+@pytest.mark.parametrize("host", ["127.0.0.1", "::1"])
+def test_servers_that_are_not_installed_are_left_out(host: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(background, "find_spec", lambda name: None)
+    server = BackgroundServer(Root(), Options(host=host, port=0))
+    server.stop()
+    assert server.name == "wsgiref"
+    with pytest.raises(ServingError, match="waitress can't be run beside a program here; there are: wsgiref"):
+        BackgroundServer(Root(), Options(server="waitress"))
+
+
+def test_a_version_six_address() -> None:
+    server = BackgroundServer(Root(), Options(host="::1", port=0))
+    with urlopen(f"http://[::1]:{server.port}/", timeout=PATIENCE) as answer:
+        assert answer.status == 200
+    server.stop()
+
+
+def test_https(tmp_path: Path) -> None:
+    command = ["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-keyout", "key.pem", "-out", "cert.pem"]
+    subprocess.run([*command, "-days", "1", "-subj", "/CN=localhost"], cwd=tmp_path, check=True, capture_output=True)
+    certificate, key = str(tmp_path / "cert.pem"), str(tmp_path / "key.pem")
+    trusting = ssl.create_default_context(cafile=certificate)
+    trusting.check_hostname = False
+    for name in ("uvicorn", "wsgiref"):
+        options = Options(port=0, server=name, ssl_certfile=certificate, ssl_keyfile=key)
+        server = BackgroundServer(Root(), options)
+        with urlopen(f"https://127.0.0.1:{server.port}/", timeout=PATIENCE, context=trusting) as answer:
+            assert answer.status == 200
+        server.stop()
+        with pytest.raises(ServingError, match="the certificate or its key can't be used"):
+            BackgroundServer(Root(), Options(port=0, server=name, ssl_certfile=certificate, ssl_keyfile=certificate))
+    with pytest.raises(ServingError, match="waitress can't"):
+        BackgroundServer(Root(), Options(server="waitress", ssl_certfile=certificate, ssl_keyfile=key))
