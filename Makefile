@@ -6,6 +6,7 @@
 #   make test     everything that has to pass: lint, types, layers, all tests, their coverage
 #   make docs     build the site of the documentation into build/site; make links asks every address outside of it
 #   make faults   break parts of a cluster, and count what is lost (minutes)
+#   make screenshots  take the pictures of docs/images/ anew, with Chromium
 #   make bench    measure the framework's overhead against its peers (needs minutes and a quiet machine)
 #   make format   format and fix what can be fixed
 #   make clean    remove what these targets made
@@ -28,14 +29,14 @@ BENCH := .venv-bench$(NAMED:%=-%)
 BIN := $(VENV)/bin
 PIP_FLAGS := --quiet --disable-pip-version-check
 
-.PHONY: run check test lint types layers core tests docs links faults bench format clean system python
+.PHONY: screenshots run check test lint types layers core tests docs links faults bench format clean system python
 .DEFAULT_GOAL := test
 # One after the other also under -j: the first failure has to be the last thing that is printed.
 .NOTPARALLEL:
 
 run: $(VENV)/.installed-run
 	@echo "== the tour: http://127.0.0.1:$(PORT)/ (Ctrl-C ends it)"
-	$(BIN)/python -m uvicorn examples.tour:app --host 127.0.0.1 --port $(PORT)
+	$(BIN)/python -m uvicorn examples.tour.app:app --host 127.0.0.1 --port $(PORT)
 
 check: lint types layers core
 
@@ -78,6 +79,10 @@ faults: system $(VENV)/.installed-test
 	@echo "== faults"
 	$(BIN)/python scripts/machines --dask 2 faults
 
+screenshots: system $(VENV)/.installed-test
+	@echo "== screenshots"
+	$(BIN)/python -m tests.examples.screenshots
+
 bench: $(BENCH)/.installed
 	@echo "== overhead"
 	$(BENCH)/bin/python -m benchmarks.overhead
@@ -102,13 +107,13 @@ $(VENV)/bin/python: | python
 
 $(VENV)/.installed-run: pyproject.toml | $(VENV)/bin/python
 	@echo "== installing micropie with what it runs best with"
-	$(BIN)/python -m pip install $(PIP_FLAGS) --editable '.[standard]'
+	$(BIN)/python -m pip install $(PIP_FLAGS) --editable '.[standard,docs]'
 	@touch $@
 
 $(VENV)/.installed-docs: pyproject.toml | $(VENV)/bin/python
 	@echo "== installing what builds the site of the documentation"
 	$(BIN)/python -m pip install $(PIP_FLAGS) --upgrade 'pip>=25.1'  # the first that knows --group
-	$(BIN)/python -m pip install $(PIP_FLAGS) --editable '.[standard]' --group docs
+	$(BIN)/python -m pip install $(PIP_FLAGS) --editable '.[standard,docs]' --group docs
 	@touch $@ $(VENV)/.installed-run
 
 $(VENV)/.installed-test: pyproject.toml | $(VENV)/bin/python

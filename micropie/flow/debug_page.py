@@ -17,6 +17,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from difflib import get_close_matches
 from hashlib import sha256
 from html import escape
+from itertools import groupby
 from pathlib import Path
 from types import FrameType
 from typing import Any
@@ -55,7 +56,8 @@ body{font:15px/1.5 system-ui,sans-serif;margin:0 auto;max-width:70rem;padding:1r
 h1{color:var(--bad);font-size:1.4rem;overflow-wrap:anywhere}h2{font-size:1.1rem;margin-top:2rem}
 pre,code,td,th{font:13px/1.5 ui-monospace,monospace}pre{background:var(--soft);overflow-x:auto;padding:.5rem}
 mark{background:light-dark(#ffd54f,#7a5c00);color:inherit}details{border-top:1px solid var(--line);padding:.3rem 0}
-summary{cursor:pointer;overflow-wrap:anywhere}table{border-collapse:collapse;width:100%}
+summary{cursor:pointer;overflow-wrap:anywhere}details details{margin-left:1rem}
+table{border-collapse:collapse;width:100%}
 th,td{border-top:1px solid var(--line);overflow-wrap:anywhere;padding:.2rem .5rem;text-align:left;vertical-align:top}
 th{width:12rem}
 """
@@ -84,11 +86,10 @@ def error_page(request: Request, failure: Exception) -> Response:
     parts = [_heading(title, f"{request.method} {request.path}")]
     for relation, exception in _chain(failure):
         parts.append(f"<h2>{escape(relation)}: {escape(type(exception).__name__)}</h2>")
-        parts.append(f"<p>{escape(_text_of(exception))}</p>")
-        frames = [(frame, line) for frame, line in traceback.walk_tb(exception.__traceback__)][-_MOST_FRAMES:]
-        for number, (frame, line) in enumerate(frames, start=1):
-            parts.append(_frame(frame, line, is_last=number == len(frames)))
-    del frames, exception, frame
+        if exception is not failure:  # the heading has that one's text
+            parts.append(f"<p>{escape(_text_of(exception))}</p>")
+        parts.append(_frames(exception))
+    del exception
     parts.append(_about_request(request))
     parts.append(f"<h2>As text</h2><pre>{escape(lines)}</pre>")
     return _html(500, title, parts)
@@ -202,10 +203,24 @@ def _chain(failure: BaseException) -> Iterator[tuple[str, BaseException]]:
             waiting += [("In the group", member) for member in exception.exceptions[:10]]
 
 
-def _frame(frame: FrameType, line: int, is_last: bool) -> str:
-    """Return one frame: its place, lines of source and variables. It is open if it is the author's, or the last."""
+def _frames(exception: BaseException) -> str:
+    """Return the frames of a traceback, the innermost last. Those of micropie are folded up, save the last one."""
+    frames = [(frame, line) for frame, line in traceback.walk_tb(exception.__traceback__)][-_MOST_FRAMES:]
+    parts = []
+    for is_open, group in groupby(frames, lambda found: found is frames[-1] or _is_own(found[0])):
+        shown = [_frame(frame, line, is_open) for frame, line in group]
+        folded = f"<details><summary>{len(shown)} calls in micropie</summary>{''.join(shown)}</details>"
+        parts += [folded] if not is_open and len(shown) > 1 else shown
+    return "".join(parts)
+
+
+def _is_own(frame: FrameType) -> bool:
+    return not frame.f_code.co_filename.startswith(_PACKAGE)
+
+
+def _frame(frame: FrameType, line: int, is_open: bool) -> str:
+    """Return one frame: its place, lines of source and variables."""
     code = frame.f_code
-    is_own = not code.co_filename.startswith(_PACKAGE)
     lines = linecache.getlines(code.co_filename, frame.f_globals)
     first = max(line - _LINES_AROUND, 1)
     source = []
@@ -215,7 +230,7 @@ def _frame(frame: FrameType, line: int, is_last: bool) -> str:
     variables = [(name, _value(name, value)) for name, value in list(frame.f_locals.items())[:_MOST_VARIABLES]]
     place = f"{code.co_filename}, line {line}, in {code.co_qualname}"
     return (
-        f"<details{' open' if is_own or is_last else ''}><summary><code>{escape(place)}</code></summary>"
+        f"<details{' open' if is_open else ''}><summary><code>{escape(place)}</code></summary>"
         f"<pre>{chr(10).join(source)}</pre>{_table(variables)}</details>"
     )
 

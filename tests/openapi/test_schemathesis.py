@@ -13,7 +13,6 @@ import schemathesis
 from schemathesis import checks
 from schemathesis.specs.openapi import checks as response_checks
 
-from examples import tour
 from examples.album import app as album
 from examples.api.app import Tasks
 from examples.blog import app as blog
@@ -28,11 +27,12 @@ from examples.primes.app import Primes
 from examples.shortener import app as shortener
 from examples.streaming.app import Streaming
 from examples.subapps.app import Site
-from examples.tour import Tour
+from examples.tour.app import Tour
 from examples.upload.app import Uploads
 from micropie import App
 from micropie.testing import TestClient
 from tests.openapi.kitchen import Kitchen
+from tests.servers.basics import Basics
 
 CHECKS = [
     checks.not_a_server_error,
@@ -41,7 +41,7 @@ CHECKS = [
     response_checks.response_headers_conformance,
     response_checks.response_schema_conformance,
 ]
-HERE = Path(tour.__file__).parent
+HERE = Path(album.__file__).parent.parent
 EXAMPLES = 8  # for each operation and protocol
 # One fails on purpose; some never end; one computes for long; and one has prefixItems, which schemathesis 4.32 writes as
 # a list in "items" and then refuses.
@@ -75,7 +75,7 @@ def streaming() -> App:
 
 
 MAKERS = [
-    *(Tour, live, pictures, Kitchen),
+    *(Tour, Basics, live, pictures, Kitchen),
     *(Hello, Tasks, Booking, Uploads, Members, blog.Blog, paste.PasteBin, shortener.Shortener, Site),
     *(bakery, streaming, Chat, Primes),
 ]

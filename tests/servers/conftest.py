@@ -1,4 +1,4 @@
-"""The servers of the tour. Each starts when the first test asks for it and stops after the last test."""
+"""The servers of ``basics.py``. Each starts when the first test asks for it and stops after the last test."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from tests.servers.harness import ServerOf, serving
 
 
 @pytest.fixture(scope="session")
-def tour_on() -> Iterator[ServerOf]:
-    """Return ``tour_on(name)``: the server of that name, with the tour."""
-    with serving("examples.tour:app") as server_of:
+def basics_on() -> Iterator[ServerOf]:
+    """Return ``basics_on(name)``: the server of that name, with it."""
+    with serving("tests.servers.basics:app") as server_of:
         yield server_of

@@ -2,79 +2,29 @@
 
 from __future__ import annotations
 
-import os
-import signal
-import subprocess
 import tempfile
 from collections.abc import Callable, Iterator
-from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
 from selenium import webdriver
-from selenium.webdriver.chrome.service import Service
 from selenium.webdriver.common.by import By
 from selenium.webdriver.support.wait import WebDriverWait
 
 from tests.servers.harness import KINDS, Server, start
-from tests.support.guard import guard_of
+from tests.support.chromium import browsing, complaints
 
 WITHIN = 15.0  # seconds
 MEBIBYTE = 1 << 20
-ARGUMENTS = [
-    "--headless",
-    "--no-sandbox",  # it has none for root
-    "--disable-gpu",
-    "--disable-quic",
-    "--no-first-run",
-    "--disable-background-networking",
-    "--disable-component-update",
-    "--disable-sync",
-]
 APP = "examples.live.app:app"
-
-
-class Chromedriver(Service):
-    """Run the driver in a new process group with the browser, and kill the group in the end."""
-
-    started: tuple[subprocess.Popen[bytes], subprocess.Popen[bytes]] | None = None
-
-    def __init__(self) -> None:
-        super().__init__("/usr/bin/chromedriver", popen_kw={"start_new_session": True})
-
-    def start(self) -> None:
-        super().start()
-        self.started = (self.process, guard_of(self.process))  # before there is a browser
-
-    def end(self) -> None:
-        if self.started is None:
-            return
-        process, guard = self.started
-        with suppress(ProcessLookupError):
-            os.killpg(process.pid, signal.SIGKILL)
-        process.wait()
-        guard.kill()
-        guard.communicate()
 
 
 @pytest.fixture(scope="module")
 def chromium() -> Iterator[webdriver.Chrome]:
     """One browser for all tests."""
-    with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as directory:
-        options = webdriver.ChromeOptions()
-        options.binary_location = "/usr/bin/chromium"
-        for argument in [*ARGUMENTS, f"--user-data-dir={directory}"]:
-            options.add_argument(argument)
-        # The console keeps every message, also those about the policy.
-        options.set_capability("goog:loggingPrefs", {"browser": "ALL"})
-        driver = Chromedriver()
-        try:
-            browser = webdriver.Chrome(options=options, service=driver)
-            yield browser
-            browser.quit()
-        finally:
-            driver.end()
+    with browsing() as browser:
+        yield browser
 
 
 @pytest.fixture(scope="module", params=["uvicorn", "hypercorn-trio"])
@@ -158,11 +108,6 @@ def no_complaints(chromium: webdriver.Chrome, new_tab: object) -> Iterator[None]
     complaints(chromium)  # those of other tests
     yield
     assert complaints(chromium) == []
-
-
-def complaints(chromium: webdriver.Chrome) -> list[str]:
-    entries = chromium.get_log("browser")  # type: ignore[no-untyped-call]
-    return [entry["message"] for entry in entries if "favicon" not in entry["message"]]  # there is none
 
 
 NewTab = Callable[[Server], Tab]

@@ -14,7 +14,7 @@ from typing import NamedTuple
 
 import pytest
 
-from examples.tour import PAGE
+from tests.servers.basics import PAGE
 from tests.servers.harness import ANSWER_WITHIN, KINDS, Server
 
 HTML = "text/html; charset=utf-8"
@@ -23,7 +23,7 @@ JSON = "application/json"
 BYTES = "application/octet-stream"
 FORM = {"Content-Type": "application/x-www-form-urlencoded"}
 
-Tour = Callable[[str], Server]
+BasicsOn = Callable[[str], Server]
 
 every_server = pytest.mark.parametrize("name", list(KINDS))
 ONE_OF_EACH_WORLD = ["uvicorn", "hypercorn-trio", "gunicorn-gthread"]
@@ -159,8 +159,8 @@ def test_what_the_framework_decides_is_in_the_table() -> None:
 
 
 @pytest.mark.parametrize(("case", "name"), ASKED)
-def test_every_server_gives_this_answer(case: Case, name: str, tour_on: Tour) -> None:
-    answer = tour_on(name).request(case.method, case.target, case.headers, case.sent)
+def test_every_server_gives_this_answer(case: Case, name: str, basics_on: BasicsOn) -> None:
+    answer = basics_on(name).request(case.method, case.target, case.headers, case.sent)
     assert (answer.status, answer.header("content-type"), answer.body) == (case.status, case.content_type, case.body)
     expected = {"X-Tour": "micropie", **case.answer_headers}
     assert {key: answer.header(key) for key in expected} == expected
@@ -173,8 +173,8 @@ def test_every_server_gives_this_answer(case: Case, name: str, tour_on: Tour) ->
 
 
 @every_server
-def test_R12_an_escaped_slash_stays_in_its_segment_where_the_server_tells(name: str, tour_on: Tour) -> None:
-    answer = tour_on(name).request("GET", "/greet/a%2Fb")
+def test_R12_an_escaped_slash_stays_in_its_segment_where_the_server_tells(name: str, basics_on: BasicsOn) -> None:
+    answer = basics_on(name).request("GET", "/greet/a%2Fb")
     if KINDS[name].has_raw_path:
         assert (answer.status, answer.body) == (200, b"Hello, a/b!")
     else:  # WSGI's PATH_INFO is unescaped, so this is /greet/a/b: a surplus segment
@@ -189,16 +189,16 @@ BAD_LENGTHS = ["-1", "+5", "1_0", "5,6", "abc", "0x5", "9" * 23]
     ("name", "length"),
     [(name, length) for name in KINDS for length in BAD_LENGTHS if (name, length[0]) != ("daphne", "9")],
 )
-def test_R6_a_length_that_is_none_is_refused(length: str, name: str, tour_on: Tour) -> None:
-    server = tour_on(name)
+def test_R6_a_length_that_is_none_is_refused(length: str, name: str, basics_on: BasicsOn) -> None:
+    server = basics_on(name)
     head = f"POST /echo HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\nContent-Length: {length}\r\n\r\nhello"
     assert 400 <= server.send(head.encode(), "POST").status < 500  # by the server itself or by us
 
 
 @pytest.mark.parametrize("name", ONE_OF_EACH_WORLD)
 @pytest.mark.parametrize("text", ["{", "[1,]", "\xff", "NaN", "[" * 5000])
-def test_R77_malformed_json_is_400_with_one_sentence(text: str, name: str, tour_on: Tour) -> None:
-    answer = tour_on(name).request("POST", "/anything", JSON_TYPE, text.encode("latin-1"))
+def test_R77_malformed_json_is_400_with_one_sentence(text: str, name: str, basics_on: BasicsOn) -> None:
+    answer = basics_on(name).request("POST", "/anything", JSON_TYPE, text.encode("latin-1"))
     assert (answer.status, answer.header("content-type")) == (400, "application/problem+json")
     assert b"\n" not in answer.body
     assert json.loads(answer.body)["detail"].endswith(".")
@@ -255,21 +255,23 @@ MALFORMED = {
 
 @every_server
 @pytest.mark.parametrize(("request_bytes", "statuses"), list(MALFORMED.values()), ids=list(MALFORMED))
-def test_malformed_requests_get_one_answer(request_bytes: bytes, statuses: set[int], name: str, tour_on: Tour) -> None:
-    answer = tour_on(name).send(request_bytes, request_bytes.split(b" ")[0].decode())
+def test_malformed_requests_get_one_answer(
+    request_bytes: bytes, statuses: set[int], name: str, basics_on: BasicsOn
+) -> None:
+    answer = basics_on(name).send(request_bytes, request_bytes.split(b" ")[0].decode())
     assert answer.status in statuses
     assert b"Traceback" not in answer.body
 
 
 @every_server
-def test_R12_an_empty_segment_is_no_segment_of_another_path(name: str, tour_on: Tour) -> None:
-    status = tour_on(name).request("GET", "//greet").status
+def test_R12_an_empty_segment_is_no_segment_of_another_path(name: str, basics_on: BasicsOn) -> None:
+    status = basics_on(name).request("GET", "//greet").status
     assert status == (200 if name == "waitress" else 404)  # waitress takes the slashes off that a path begins with
 
 
 @every_server
-def test_cookie_and_session_last_over_requests(name: str, tour_on: Tour) -> None:
-    server = tour_on(name)
+def test_cookie_and_session_last_over_requests(name: str, basics_on: BasicsOn) -> None:
+    server = basics_on(name)
     first = server.request("POST", "/like")
     cookie = first.header("set-cookie") or ""
     assert first.body == b"likes: 1"
@@ -284,8 +286,8 @@ def test_cookie_and_session_last_over_requests(name: str, tour_on: Tour) -> None
 
 
 @every_server
-def test_R23_a_body_that_nobody_read_is_never_taken_for_a_request(name: str, tour_on: Tour) -> None:
-    connection = http.client.HTTPConnection("127.0.0.1", tour_on(name).port, timeout=ANSWER_WITHIN)
+def test_R23_a_body_that_nobody_read_is_never_taken_for_a_request(name: str, basics_on: BasicsOn) -> None:
+    connection = http.client.HTTPConnection("127.0.0.1", basics_on(name).port, timeout=ANSWER_WITHIN)
     try:
         assert posted(connection, "/greet/a", b"GET /crash HTTP/1.1\r\n\r\n" * 500) == (200, b"Hello, a!")
         assert posted(connection, "/greet/b", b"") == (200, b"Hello, b!")
@@ -310,8 +312,8 @@ def posted(connection: http.client.HTTPConnection, target: str, body: bytes) -> 
 
 
 @every_server
-def test_R17_R68_requests_at_once_get_their_own_answers(name: str, tour_on: Tour) -> None:
-    server = tour_on(name)
+def test_R17_R68_requests_at_once_get_their_own_answers(name: str, basics_on: BasicsOn) -> None:
+    server = basics_on(name)
     connections = [http.client.HTTPConnection("127.0.0.1", server.port, timeout=ANSWER_WITHIN) for _ in range(12)]
     try:
         for number, connection in enumerate(connections):
@@ -324,7 +326,7 @@ def test_R17_R68_requests_at_once_get_their_own_answers(name: str, tour_on: Tour
             connection.close()
 
 
-def test_the_page_of_the_tour_has_a_link_to_every_handler() -> None:
+def test_the_page_has_a_link_to_every_handler() -> None:
     linked = {re.split(r"[/?]", url)[1] for url in re.findall(r"(?:href|action)=['\"]([^'\"]+)", PAGE)}
     handlers = {case.target.split("?")[0].split("/")[1] for case in CASES.values() if case.status < 400}
     assert handlers - linked <= {"", "measure", "echo"}  # requests that only a program can send

@@ -1,11 +1,4 @@
-"""A tour of micropie in one file. It is a WSGI and an ASGI application, so any server can serve it:
-
-    uvicorn examples.tour:app                   gunicorn examples.tour:app
-    hypercorn examples.tour:app                 granian --interface wsgi examples.tour:app
-    granian --interface asgi examples.tour:app  waitress-serve examples.tour:app
-
-Then open http://127.0.0.1:8000/ (8080 for waitress), which has a link to each handler below.
-"""
+"""The basics in one application, which ``test_servers.py`` asks under every server."""
 
 from __future__ import annotations
 
@@ -65,7 +58,7 @@ class Blog(App):
         return f"The blog has nothing at {escape('/'.join(segments))}."
 
 
-class Tour(App):
+class Basics(App):
     """Public methods are URLs: ``index`` is /, ``greet`` is /greet, /greet/Alice and /greet?name=Alice."""
 
     def __init__(self) -> None:
@@ -230,7 +223,7 @@ class Signed(HttpMiddleware):
         extra_headers.append(("X-Tour", "micropie"))
 
 
-app = Tour()
+app = Basics()
 
 
 @app.get("/hello/<name>")
@@ -289,7 +282,7 @@ def page() -> str:
   form {{ margin: .4rem 0 }} code, a {{ font-family: ui-monospace, monospace; font-size: .9rem }}
 </style>
 <h1>micropie: the tour</h1>
-<p>Each link is answered by a few lines of <code>examples/tour.py</code>.
+<p>Each link is answered by a few lines of <code>tests/servers/basics.py</code>.
 <dl>{rows}<dt>Forms, uploads, changes</dl>{FORMS}
 """
 

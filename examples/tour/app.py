@@ -1,0 +1,376 @@
+"""A tour of micropie: each feature with its source beside the live answer.
+
+Any server can serve it: ``micropie run examples.tour.app:app``, or ``hypercorn -k trio``, ``granian``, ``gunicorn``...
+A handler's docstring is the title and the text of its feature. ``page.py`` makes the page of these and of the source.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from dataclasses import dataclass
+from hashlib import sha256
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import anyio
+from msgspec import Meta
+
+from examples.tour.page import Feature, Form, Try, facts, shown
+from micropie import (
+    App,
+    BindingErrors,
+    EventStream,
+    HTTPError,
+    HttpMiddleware,
+    Redirect,
+    Request,
+    WebSocket,
+    describe,
+    escape,
+    event,
+    get,
+    inline,
+    max_body_size,
+    pooled,
+    post,
+    reads_body,
+    template,
+    where,
+)
+from micropie.middleware import SecurityDefaults
+
+HERE = Path(__file__).parent
+
+
+@dataclass
+class Order:
+    pie: Literal["apple", "plum"]
+    pieces: Annotated[int, Meta(ge=1, le=12)] = 1
+
+
+Limit = Annotated[int, Meta(ge=2, le=50_000)]
+Name = Annotated[str, Meta(min_length=1, max_length=40)]
+Guests = Annotated[int, Meta(ge=1, le=12)]
+Start = Annotated[int, Meta(ge=1, le=9)]
+
+
+def is_prime(number: int) -> bool:
+    return all(number % divisor for divisor in range(2, int(number**0.5) + 1))
+
+
+class Blog(App):
+    """An application inside
+
+    An attribute that is an `App` answers below its name: this one is `tour.blog`. `default` takes what no other handler
+    takes.
+    """
+
+    posts = ("Hello", "Second thoughts")
+
+    @shown
+    def index(self) -> list[str]:
+        numbers = range(len(self.posts))
+        return [self.url_for("entry", number=n) for n in numbers]
+
+    @get("/posts/<number:int>")
+    @shown
+    def entry(self, number: int) -> dict[str, str]:
+        if not 0 <= number < len(self.posts):
+            raise HTTPError(404, "There is no such post.")
+        return {"title": self.posts[number]}
+
+    @shown
+    def default(self, *segments: str) -> str:
+        return f"Nothing is at {escape('/'.join(segments))}."
+
+
+class Tour(App):
+    """A tour of micropie."""
+
+    def __init__(self) -> None:
+        super().__init__(
+            docs=True,
+            templates=HERE,
+            security=SecurityDefaults("localhost", "127.0.0.1", "::1", csp="default-src 'self'; img-src 'self' data:"),
+        )
+        self.blog = Blog()
+        self.static("/assets", HERE / "assets")
+        self.middlewares.append(Closed())
+
+    @describe(include_in_schema=False)
+    async def index(self) -> Any:
+        return self.render("page.html", features=FEATURES, facts=facts(self.request))
+
+    @shown
+    async def greet(
+        self,
+        name: str = "World",
+        age: int | None = None,
+    ) -> str:
+        """Names are URLs
+
+        A public method answers the path of its name. Its parameters are filled from the path and the query, and their
+        annotations check them. Text is sent as HTML, so what a client sends is escaped.
+        """
+        hello = f"Hello, {escape(name)}"
+        return f"{hello}!" if age is None else f"{hello}, {age}!"
+
+    @post
+    @shown
+    def order(self, order: Order) -> dict[str, Any]:
+        """JSON, checked
+
+        A dataclass describes a body: JSON or a form. What does not fit is a 400 that says what was expected. The same
+        annotations make the [OpenAPI document](/docs).
+        """
+        return {"order": order, "price": order.pieces * 3}
+
+    @get("/users/<number:int>")
+    @shown
+    def user(self, number: int) -> dict[str, Any]:
+        """Explicit routes
+
+        For paths that names can't express. The most specific route wins, whatever the order of definition, and
+        `url_for` turns a handler back into its path.
+        """
+        following = self.url_for("user", number=number + 1)
+        return {"user": number, "next": following}
+
+    @shown
+    async def on_loop(self) -> str:
+        """Where code runs
+
+        An `async def` runs on the event loop. A `def` may block, so it gets a thread. `@inline` keeps a short one on
+        the loop, and `@pooled` sends a long computation to another process. All of it works under WSGI, too.
+        """
+        return f"on the {where()}"
+
+    @shown
+    def in_thread(self) -> str:
+        return f"in a {where()}, which may block"
+
+    @inline
+    @shown
+    def quick(self) -> str:
+        return f"at once, in the {where()}"
+
+    @get
+    @pooled
+    @shown
+    def primes(self, limit: Limit = 20_000) -> dict[str, Any]:
+        primes = [n for n in range(2, limit) if is_prime(n)]
+        return {"ran in a": where(), "primes": len(primes)}
+
+    @shown
+    def json(self) -> dict[str, Any]:
+        """Answers
+
+        Text is HTML, dicts and lists are JSON. A tuple adds a status and headers. `Redirect` and `HTTPError` may be
+        returned or raised, anywhere.
+        """
+        return {"text": "é", "list": [1, 2.5, True, None]}
+
+    @shown
+    def teapot(self) -> tuple[int, str, dict[str, str]]:
+        return 418, "short and stout", {"X-Spout": "1"}
+
+    @shown
+    def old(self) -> Redirect:
+        return Redirect(self.url_for("greet", "you"))
+
+    @shown
+    def divide(self, dividend: int, divisor: int) -> str:
+        """Errors
+
+        A handler for an exception stands below `@app.error`. What nobody handles is logged with its traceback, and the
+        client gets a plain 500. A browser gets a page, a program a problem document (RFC 9457).
+        """
+        return str(dividend // divisor)
+
+    @shown
+    def crash(self) -> None:
+        raise RuntimeError("only the log has this")
+
+    @post
+    @shown
+    def book(
+        self,
+        errors: BindingErrors,
+        name: Name,
+        guests: Guests,
+    ) -> tuple[int, dict[str, str]]:
+        """Forms with errors
+
+        With a parameter for the errors the handler is called although the form does not fit, and can show it again with
+        a sentence for each field.
+        """
+        if errors:
+            return 422, {one.parameter: str(one) for one in errors}
+        return 200, {"booked": f"a table for {guests}", "for": name}
+
+    @shown
+    def card(self, name: str = "<b>Ann</b>") -> str:
+        """Templates
+
+        Jinja2, from text or from files. Values are escaped, so markup that a client sends stays text.
+        """
+        return template("<h3>{{ name }}</h3>\n", name=name)
+
+    @post
+    @shown
+    async def like(self) -> str:
+        """Sessions
+
+        A dict that is kept for each client: in memory, SQLite, Redis or a signed cookie. Simultaneous changes are
+        merged.
+        """
+        session = self.request.session
+        session["likes"] = session.get("likes", 0) + 1
+        return f"Your likes: {session['likes']}"
+
+    async def countdown(self, start: Start = 5) -> AsyncIterator[str]:
+        """Streams
+
+        A generator, `async` or not, is sent chunk by chunk, with the first one before the head: so it can still become
+        an error page. A client that leaves ends it.
+        """
+        for number in range(start, 0, -1):
+            yield f"{number} from the {where()}\n"
+            await anyio.sleep(0.3)
+        yield "lift-off\n"
+
+    async def clock(self) -> EventStream:
+        """Server-sent events
+
+        A stream of events that stays open, with heart-beats. The browser connects again by itself and says which event
+        was its last.
+        """
+        last = self.request.last_event_id or ""
+        number = int(last) if last.isdecimal() else 0
+        return EventStream(self._ticks(number))
+
+    async def _ticks(self, number: int) -> AsyncIterator[object]:
+        while True:
+            number += 1
+            tick = {"tick": number, "on the": where()}
+            yield event(tick, id=number)
+            await anyio.sleep(1)
+
+    async def ws_room(self, ws: WebSocket) -> None:
+        """WebSockets and channels
+
+        A channel brings each message to all subscribers: WebSockets, event streams, other workers by Redis. Open this
+        page in two tabs.
+        """
+        await ws.accept()
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(self._listen, ws)
+            while True:  # until the client leaves
+                text = await ws.receive_text()
+                message = {"said": text, "on the": where()}
+                await self.channels.publish("room", message)
+
+    async def _listen(self, ws: WebSocket) -> None:
+        async with self.channels.subscribe("room") as messages:
+            async for message in messages:
+                await ws.send_json(message)
+
+    @post
+    @max_body_size(1024**3)
+    @reads_body
+    @shown
+    async def upload(self) -> list[dict[str, Any]]:
+        """Uploads with progress
+
+        The parts of a form as they arrive, never stored: memory stays small for files of any size.
+        """
+        files = []
+        async for part in self.request.parts():
+            size, digest = 0, sha256()
+            async for chunk in part:
+                size += len(chunk)
+                digest.update(chunk)
+            short = digest.hexdigest()[:16]
+            files.append({"bytes": size, "sha256": short})
+        return files
+
+
+class Closed(HttpMiddleware):
+    """Middleware
+
+    Hooks before and after every handler, around the whole site or a part of it. This page is behind `SecurityDefaults`,
+    which checks hosts and forms and sends security headers.
+    """
+
+    def before_request(self, request: Request) -> Any:
+        if request.path == "/closed":
+            return {
+                "status": 503,
+                "body": "At lunch.",
+                "headers": [("Retry-After", "3600")],
+            }
+        return None
+
+    def after_request(
+        self,
+        request: Request,
+        status: int,
+        body: Any,
+        headers: Any,
+    ) -> None:
+        headers.append(("X-Tour", "micropie"))
+
+
+def old_shop(environ: Any, start_response: Any) -> list[bytes]:
+    """Other applications
+
+    Any WSGI or ASGI application can stand below a prefix, under both kinds of server: Flask, Django, CherryPy, Bottle,
+    FastAPI. So an old site goes on while a new one grows around it.
+    """
+    start_response("200 OK", [("Content-Type", "text/plain")])
+    return [f"WSGI, below {environ['SCRIPT_NAME']}\n".encode()]
+
+
+async def new_shop(scope: Any, receive: Any, send: Any) -> None:
+    if scope["type"] == "http":
+        headers = [(b"content-type", b"text/plain")]
+        start = {"type": "http.response.start", "status": 200}
+        await send({**start, "headers": headers})
+        text = f"ASGI, below {scope['root_path']}\n".encode()
+        await send({"type": "http.response.body", "body": text})
+
+
+app = Tour()
+app.mount("/shop/old", old_shop)
+app.mount("/shop/new", new_shop, kind="asgi")
+
+
+@app.error(ZeroDivisionError)
+def no_division() -> tuple[int, str]:
+    return 400, "Nobody can divide by zero."
+
+
+GOOD = '{"pie": "apple", "pieces": 2}'
+WRONG = '{"pie": "mud", "pieces": 2}'
+
+FEATURES = [
+    Feature([Tour.greet], [Try("/greet"), Try("/greet/Ann"), Try("/greet/Ann?age=41"), Try("/greet?age=old")]),
+    Feature([Order, Tour.order], [Try("/order", "POST", GOOD), Try("/order", "POST", WRONG)]),
+    Feature([Tour.user], [Try("/users/7"), Try("/users/x")]),
+    Feature([Blog], [Try("/blog"), Try("/blog/posts/1"), Try("/blog/some/where")]),
+    Feature(
+        [Tour.on_loop, Tour.in_thread, Tour.quick, Tour.primes],
+        [Try("/on_loop"), Try("/in_thread"), Try("/quick"), Try("/primes")],
+    ),
+    Feature([Tour.json, Tour.teapot, Tour.old], [Try("/json"), Try("/teapot"), Try("/old")]),
+    Feature([Tour.divide, no_division, Tour.crash], [Try("/divide/7/2"), Try("/divide/1/0"), Try("/crash")]),
+    Feature([Tour.book], form=Form("/book", {"name": "", "guests": "99"})),
+    Feature([Tour.card], [Try("/card"), Try("/card?name=<script>")]),
+    Feature([Tour.like], [Try("/like", "POST")]),
+    Feature([Tour.countdown], [Try("/countdown")]),
+    Feature([Tour.clock, Tour._ticks], events="/clock"),
+    Feature([Tour.ws_room, Tour._listen], socket="/room"),
+    Feature([Tour.upload], upload="/upload"),
+    Feature([Closed], [Try("/closed"), Try("/greet")]),
+    Feature([old_shop, new_shop], [Try("/shop/old/pie"), Try("/shop/new/pie")]),
+]
