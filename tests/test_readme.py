@@ -38,12 +38,12 @@ WAYS = [{"protocol": "wsgi"}, {"backend": "asyncio"}, {"backend": "trio"}]
 
 
 class Module(NamedTuple):
-    """A ``python`` block, the ``http`` block below it, "" without one, and the folder of the file that it includes."""
+    """A ``python`` block, the ``http`` block below it, "" without one, and the file that it includes."""
 
     place: str
     source: str
     requests: str
-    folder: Path | None = None
+    file: Path | None = None
 
 
 def modules() -> Iterator[Module]:
@@ -61,7 +61,7 @@ def modules() -> Iterator[Module]:
                 else:
                     file = ROOT / included[1]
                     if not file.name.startswith("test_"):  # tests/test_tutorial.py runs these
-                        yield Module(f"{place}:{file.name}", file.read_text(), requests, file.parent)
+                        yield Module(f"{place}:{file.name}", file.read_text(), requests, file)
 
 
 MODULES = list(modules())
@@ -71,11 +71,11 @@ MODULES = list(modules())
 def in_the_folder(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """Work in a copy of the folder of the module's file, as its author would."""
     module = request.node.callspec.params.get("module") if hasattr(request.node, "callspec") else None
-    if module is None or module.folder is None:
+    if module is None or module.file is None:
         yield
         return
     folder = tmp_path / "project"
-    shutil.copytree(module.folder, folder, ignore=shutil.ignore_patterns("__pycache__", "*.db"))
+    shutil.copytree(module.file.parent, folder, ignore=shutil.ignore_patterns("__pycache__", "*.db"))
     monkeypatch.chdir(folder)
     monkeypatch.syspath_prepend(folder)
     yield
@@ -86,6 +86,8 @@ def in_the_folder(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: p
 
 def run(module: Module) -> dict[str, Any]:
     namespace: dict[str, Any] = {"__name__": "documentation"}
+    if module.file is not None:
+        namespace["__file__"] = str(Path.cwd() / module.file.name)
     exec(compile(module.source, module.place, "exec", dont_inherit=True), namespace)
     return namespace
 

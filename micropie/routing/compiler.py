@@ -161,7 +161,8 @@ class _AppCompiler:
         pattern = mark.path or Pattern(f"/{name}")
         route_name, path = self.names + (mark.name or name), self.prefix + pattern.text
         if mark.name is not None and tables.stated_names.setdefault(route_name, path) != path:
-            raise SetupError(f"two routes state the name {mark.name!r}: {tables.stated_names[route_name]} and {path}")
+            paths = f"{tables.stated_names[route_name]} and {path}"
+            raise SetupError(f"two routes state the name {mark.name!r}: {paths}; give one of them another name=...")
         config = self.config
         if mark.hooks is not None:  # with threads of its own: it must answer while all others are busy
             config = replace(config, middlewares=mark.hooks, hook_plans={}, threads=Threads(_THREADS))

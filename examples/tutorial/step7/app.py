@@ -26,6 +26,7 @@ class Blog(App):
             RateLimit(10, per=60, exempt=lambda request: request.method != "POST"),  # nobody guesses passwords quickly
         ]
         self.static("/static", "static")
+        self.health("/healthz")
 
     def index(self):
         return self.render("index.html", posts=self.database.posts())
@@ -35,10 +36,6 @@ class Blog(App):
         if found is None:
             raise HTTPError(404, "There is no such post.")
         return self.render("read.html", post=found)
-
-    @get
-    async def health(self):
-        return "ok"
 
     @get
     @requires(logged_in)

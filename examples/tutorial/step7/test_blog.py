@@ -71,4 +71,4 @@ def test_nobody_guesses_passwords_quickly(client):
 
 
 def test_it_is_healthy(client):
-    assert client.get("/health").text == "ok"
+    assert client.get("/healthz").json()["status"] == "ok"
