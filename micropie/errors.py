@@ -106,7 +106,7 @@ class Redirect(Exception):
         super().__init__(location, status)
         self.location = location
         self.status = status
-        self.headers = list(headers.items() if isinstance(headers, Mapping) else headers)
+        self.headers = list(headers.items() if isinstance(headers, Mapping) else headers) if headers else []
         self.allow_external = allow_external
         self.allow_http = allow_http
 

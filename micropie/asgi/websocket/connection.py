@@ -44,7 +44,7 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from typing import Any, NoReturn, cast
 
-from anyio import CancelScope, Event, create_task_group, current_time, get_cancelled_exc_class, move_on_after
+from anyio import CancelScope, Event, create_task_group, current_time, get_cancelled_exc_class
 from anyio.abc import TaskGroup
 from anyio.lowlevel import checkpoint
 
@@ -390,8 +390,7 @@ class Connection:
     async def _send_last(self, message: Message, seconds: float | None) -> None:
         """Send a message that ends the WebSocket. It is over whether that succeeds or not."""
         try:
-            with move_on_after(seconds):
-                await self._send(message)
+            await when_it_waits(self._send(message), lambda: None, seconds)
         except Exception as error:
             logger.debug("WebSocket %r: the server raised %r", self._request.path, error)
         self._close_sent = True
