@@ -62,6 +62,13 @@ NORMALISED = [
     Normalised("cherrypy", "cookie session_id", ".+", "an id", "drawn at random"),
     Normalised("cherrypy", "www-authenticate", 'nonce="[^"]*"', 'nonce="..."', "drawn at random, made of the time"),
     Normalised("cherrypy", "body|content-type", "={15}[0-9]+==", "boundary", "drawn at random"),
+    Normalised(
+        "cherrypy",
+        "body",
+        r"\A<!DOCTYPE html.*<title>(.*?)</title>.*<p>(.*)</p>\s*<pre id=\"traceback\">(.*)</pre>.*",
+        r"page of an error: \1, \2, \3",
+        "the page of an error, as its title, its message and its traceback",
+    ),
     Normalised("bottle", "cookie .* expires|expires", ".+", "a date", "made of the time"),
     Normalised("bottle", "body", "&#x27;", "&#039;", "two spellings of one character in HTML"),
     Normalised(

@@ -8,9 +8,8 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Awaitable, Callable, Generator, Mapping
-from functools import lru_cache, partial
+from functools import lru_cache
 from inspect import isawaitable
-from io import BufferedReader, BytesIO
 from itertools import chain
 from operator import methodcaller
 from traceback import format_exc
@@ -20,14 +19,12 @@ from micropie.compat.bottle.files import SMALL, ServedFile
 from micropie.compat.bottle.plugins import as_json
 from micropie.compat.bottle.responses import BaseResponse, HTTPError, HTTPResponse
 from micropie.compat.bottle.routing import Route, Router
+from micropie.compat.environs import own_environ
 from micropie.errors import ClientDisconnect, Redirect
 from micropie.errors import HTTPError as NativeError
 from micropie.http.request import Request
 from micropie.http.response import EncodedAnswer, GivenStatus, Response, checked_headers
 from micropie.http.streams import FileRange
-from micropie.mounts.prefixes import MountedPath
-from micropie.mounts.wsgi_call import RawBody
-from micropie.mounts.wsgi_in_asgi import environ_of
 
 logger = logging.getLogger("micropie")
 
@@ -110,38 +107,16 @@ class Exchange:
             self._environ["route.url_args"] = self.arguments
 
 
-def path_of(request: Request) -> str:
-    """Return the path of a request as rules see it: decoded, with slashes as they came.
-
-    Not for a request that has a ``_literal_path``, which is the same.
-    """
-    if request.environ is not None:
-        return _decoded(request.environ.get("PATH_INFO", "")) or "/"
-    return _decoded(MountedPath("", request.raw_path).path_info) or "/"
-
-
-def _decoded(latin1: str) -> str:
+def decoded(latin1: str) -> str:
+    """Return a path in UTF-8 whose bytes are given as latin-1. Bytes that are none of UTF-8 are left out."""
     return latin1 if latin1.isascii() else latin1.encode("latin-1").decode("utf-8", "ignore")
 
 
 def _environ_of(native: Request) -> dict[str, Any]:
-    """Return an environ of a handler's own, with the scheme, host and client that middleware has set."""
-    received = native._body_so_far()
-    if native.environ is None:
-        body = BufferedReader(RawBody(partial(next, native.chunks(), b""))) if received is None else BytesIO(received)
-        environ = environ_of(native, MountedPath(native.root_path, native.raw_path), body)  # type: ignore[arg-type]
-    else:
-        environ = {**native.environ}
-        if native._scheme is not None:
-            environ["wsgi.url_scheme"] = native._scheme
-        if native._host is not None:
-            environ["HTTP_HOST"] = native._host
-        if native._client is not None:
-            environ["REMOTE_ADDR"] = native._client.host
-        if received is not None:
-            environ["wsgi.input"] = BytesIO(received)
+    """Return an environ of a handler's own, whose path is decoded."""
+    environ = own_environ(native)
     environ["bottle.raw_path"] = path = environ.get("PATH_INFO", "")
-    environ["PATH_INFO"] = _decoded(path)
+    environ["PATH_INFO"] = decoded(path)
     return environ
 
 

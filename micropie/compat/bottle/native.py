@@ -14,9 +14,10 @@ from io import BytesIO
 from typing import Any, TypeAlias
 
 from micropie.app import App
-from micropie.compat.bottle.exchange import Application, Exchange, Found, path_of, run, text_answer
+from micropie.compat.bottle.exchange import Application, Exchange, Found, decoded, run, text_answer
 from micropie.compat.bottle.responses import HTML, HTTPError
 from micropie.compat.bottle.routing import Route
+from micropie.compat.environs import path_of
 from micropie.errors import HTTPError as NativeError
 from micropie.errors import SetupError
 from micropie.execution.steps import AWAIT, HANDLER, RouteKind
@@ -76,7 +77,7 @@ class _CarryingSite(Site):
 
     def find(self, request: Request) -> tuple[NativeRoute, Any, Any] | Handover:
         """Return the native route or mount of a request, or else the application's."""
-        path = request._literal_path or path_of(request)
+        path = request._literal_path or decoded(path_of(request))
         if self._finds_native:
             try:
                 return self.inner.find(request)

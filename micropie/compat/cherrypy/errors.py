@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urljoin as urljoin_url
 
-from micropie.compat.cherrypy.headers import valid_status
+from micropie.compat.cherrypy.lib.httputil import valid_status
 from micropie.compat.cherrypy.serving import serving
 from micropie.compat.cherrypy.urls import url
 

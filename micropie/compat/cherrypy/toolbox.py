@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any
 
+from micropie.compat.cherrypy.hooks import HookMap
 from micropie.compat.cherrypy.serving import serving
 
 
@@ -66,11 +67,20 @@ class Tool:
 
     def _setup(self) -> None:
         """Attach the tool to the current request. Called when it is on for the request's path."""
-        arguments = self._merged_args()
-        priority = arguments.pop("priority", None)
+        self._attach(serving.request.hooks, self._merged_args())
+
+    def _attach(self, hooks: HookMap, options: dict[str, Any]) -> None:
+        """Add the tool's function to hooks, with these keyword arguments; ``priority`` is none of them."""
+        priority = options.pop("priority", None)
         if priority is None:
             priority = getattr(self.callable, "priority", self._priority)
-        serving.request.hooks.attach(self._point, self.callable, priority=priority, **arguments)
+        hooks.attach(self._point, self._called, priority=priority, **options)
+
+    @property
+    def _called(self) -> Callable[..., Any]:
+        """The function that the hook calls."""
+        function: Callable[..., Any] = self.callable
+        return function
 
 
 def _own_config(target: Any) -> dict[str, Any]:
@@ -105,12 +115,9 @@ class HandlerTool(Tool):
         if self.callable(**kwargs):
             serving.request.handler = None
 
-    def _setup(self) -> None:
-        arguments = self._merged_args()
-        priority = arguments.pop("priority", None)
-        if priority is None:
-            priority = getattr(self.callable, "priority", self._priority)
-        serving.request.hooks.attach(self._point, self._wrapper, priority=priority, **arguments)
+    @property
+    def _called(self) -> Callable[..., Any]:
+        return self._wrapper
 
 
 class HandlerWrapperTool(Tool):
@@ -153,12 +160,14 @@ class Toolbox:
 
     def __init__(self, namespace: str) -> None:
         self.namespace = namespace
+        self._version = 0
 
     def __setattr__(self, name: str, value: Any) -> None:
         if isinstance(value, Tool):
             if value._name is None:
                 value._name = name
             value.namespace = self.namespace
+            self._version += 1  # what was planned with the tool of that name holds no longer
         object.__setattr__(self, name, value)
 
     def __getattr__(self, name: str) -> Any:  # so that type checkers know tools that are added
@@ -173,9 +182,3 @@ class Toolbox:
             return function
 
         return decorate
-
-    def set_up(self, toolmap: Mapping[str, Mapping[str, Any]]) -> None:
-        """Attach the tools that are on, in the configuration of each tool's name, to the current request."""
-        for name, options in toolmap.items():
-            if options.get("on", False):
-                getattr(self, name)._setup()

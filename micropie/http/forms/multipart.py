@@ -98,6 +98,7 @@ class PartParser:
                     if head.raw_filename != "":
                         yield head
                 elif self._nameless is not None:
+                    self.unselected.append(self._nameless.name)
                     self._nameless = None
                 else:
                     if self._field_name is not None:

@@ -1,0 +1,327 @@
+"""The body of a request: ``cherrypy.request.body``, and the parts of a form with files."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from io import BytesIO
+from tempfile import TemporaryFile
+from typing import Any, ClassVar
+from urllib.parse import unquote_to_bytes
+
+from micropie.compat.cherrypy.errors import HTTPError
+from micropie.compat.cherrypy.lib.httputil import HeaderElement, HeaderMap
+from micropie.compat.cherrypy.serving import serving
+from micropie.errors import HTTPError as NativeError
+from micropie.http.forms.data import DEFAULT_LIMITS
+from micropie.http.forms.multipart import MultipartParser
+from micropie.http.forms.uploads import CHUNK
+
+_MOST_TEXT = 16 * 1024 * 1024  # bytes that the fields of a form with files may have, which are kept in memory
+_LIMITS = replace(DEFAULT_LIMITS, max_data_size=_MOST_TEXT, max_form_field_size=_MOST_TEXT)
+
+
+class BodyReader:
+    """A file of which at most ``limit`` bytes may be read: more are a 413."""
+
+    def __init__(self, file: Any, limit: int | None) -> None:
+        self.file = file
+        self.limit = limit
+        self.bytes_read = 0
+
+    def _count(self, piece: bytes) -> bytes:
+        self.bytes_read += len(piece)
+        if self.limit and self.bytes_read > self.limit:
+            raise HTTPError(413)
+        return piece
+
+    def read(self, size: int | None = None, fp_out: Any = None) -> bytes | None:
+        """Return so many bytes, all that is left without a size; or write them to ``fp_out``."""
+        pieces = []
+        left = size
+        while left is None or left > 0:
+            piece = self._count(self.file.read(CHUNK if left is None else min(left, CHUNK)))
+            if not piece:
+                break
+            left = None if left is None else left - len(piece)
+            if fp_out is None:
+                pieces.append(piece)
+            else:
+                fp_out.write(piece)
+        return b"".join(pieces) if fp_out is None else None
+
+    def readline(self, size: int | None = None) -> bytes:
+        """Return the next line, or so many bytes of it."""
+        return self._count(self.file.readline(-1 if size is None else size))
+
+    def readlines(self, sizehint: int | None = None) -> list[bytes]:
+        """Return the lines, no more after so many bytes."""
+        lines: list[bytes] = []
+        size = 0
+        while (sizehint is None or size < sizehint) and (line := self.readline()):
+            lines.append(line)
+            size += len(line)
+        return lines
+
+    def finish(self) -> None:
+        """Nothing is to be done: the rest of a body is the server's to read."""
+
+
+class Entity:
+    """A body, of a request or of a part of a form. It is itself a file.
+
+    ``processors``: functions by media type, or by its half before the slash, which turn a body into what handlers get.
+    """
+
+    attempt_charsets: list[str] = ["utf-8"]
+    charset: str | None = None
+    default_content_type = "application/x-www-form-urlencoded"
+    filename: str | None = None
+    file: Any = None
+    name: str | None = None
+    value: Any = None
+    part_class: Any = None
+    processors: ClassVar[dict[str, Callable[[Any], object]]] = {}
+
+    def __init__(self, fp: Any, headers: Any, params: dict[str, Any] | None = None, parts: Any = None) -> None:
+        self.processors: dict[str, Callable[[Any], object]] = dict(type(self).processors)  # type: ignore[misc]
+        self.fp = fp
+        self.headers = headers
+        self.params: dict[str, Any] = {} if params is None else params
+        self.parts: list[Any] = [] if parts is None else parts
+        elements = headers.elements("Content-Type")
+        self.content_type: Any = elements[0] if elements else HeaderElement(self.default_content_type)
+        stated = self.content_type.params.get("charset")
+        self.attempt_charsets = [*([stated] if stated else []), *(c for c in self.attempt_charsets if c != stated)]
+        self.length: int | None = None
+        length = headers.get("Content-Length")
+        if length is not None and "chunked" not in headers.get("Transfer-Encoding", ""):
+            try:
+                self.length = int(length)
+            except ValueError:
+                raise HTTPError(400, "Content-Length is no number.") from None
+
+    # -- as a file ---------------------------------------------------------------------------------------------------
+
+    def read(self, size: int | None = None, fp_out: Any = None) -> Any:
+        """Return so many bytes of the body."""
+        return self.fp.read(size, fp_out)
+
+    def readline(self, size: int | None = None) -> Any:
+        """Return a line of the body."""
+        return self.fp.readline(size)
+
+    def readlines(self, sizehint: int | None = None) -> Any:
+        """Return the lines of the body."""
+        return self.fp.readlines(sizehint)
+
+    def __iter__(self) -> Iterator[bytes]:
+        return self
+
+    def __next__(self) -> bytes:
+        line: bytes = self.readline()
+        if not line:
+            raise StopIteration
+        return line
+
+    next = __next__
+
+    def make_file(self) -> Any:
+        """Return the file that a body is written into: ``read_into_file`` calls it."""
+        return TemporaryFile()
+
+    def read_into_file(self, fp_out: Any = None) -> Any:
+        """Write the body to a file, by default a new one of ``make_file``, and return that."""
+        target = self.make_file() if fp_out is None else fp_out
+        self.read(fp_out=target)
+        return target
+
+    # -- what it means -----------------------------------------------------------------------------------------------
+
+    def fullvalue(self) -> Any:
+        """Return the whole value as text."""
+        if self.file is not None:
+            self.file.seek(0)
+            value = self.file.read()
+            self.file.seek(0)
+        else:
+            value = self.value
+        return self.decode_entity(value) if isinstance(value, bytes) else value
+
+    def decode_entity(self, value: bytes) -> str:
+        """Return bytes as text. Raises ``HTTPError`` 400 if they are none in any of ``attempt_charsets``."""
+        for charset in self.attempt_charsets:
+            try:
+                text = value.decode(charset)
+            except (UnicodeDecodeError, LookupError):
+                continue
+            self.charset = charset
+            return text
+        raise _not_text(self)
+
+    def process(self) -> None:
+        """Call the processor of the media type, ``default_proc`` if there is none."""
+        kind = self.content_type.value
+        processor = self.processors.get(kind) or self.processors.get(kind.partition("/")[0])
+        if processor is None:
+            self.default_proc()
+        else:
+            processor(self)
+
+    def default_proc(self) -> None:
+        """Leave the body to the handler."""
+
+
+def _not_text(entity: Any) -> HTTPError:
+    charsets = repr(entity.attempt_charsets)
+    return HTTPError(
+        400, f"The request entity could not be decoded. The following charsets were attempted: {charsets}"
+    )
+
+
+class Part(Entity):
+    """A field or an uploaded file of a form. A file has a ``filename``, and its bytes in ``file``."""
+
+    attempt_charsets = ["us-ascii", "utf-8"]
+    default_content_type = "text/plain"
+    maxrambytes = 1000
+
+    def __init__(self, fp: Any, headers: Any, boundary: bytes = b"") -> None:
+        super().__init__(fp, headers)
+        self.boundary = boundary
+
+
+class RequestBody(Entity):
+    """The body of a request. ``maxbytes``: a longer one is a 413."""
+
+    bufsize = 8 * 1024
+    default_content_type = ""
+    maxbytes: int | None = None
+    server_limit: ClassVar[Callable[[], int]] = staticmethod(lambda: 0)
+    """Returns ``server.max_request_body_size``; 0 for no limit."""
+
+    def __init__(
+        self, fp: Any, headers: Any, params: dict[str, Any] | None = None, request_params: dict[str, Any] | None = None
+    ) -> None:
+        super().__init__(fp, headers, params)
+        # RFC 2046, section 4.1.2: text without a charset is ASCII, of which latin-1 is the usual reading.
+        if self.content_type.value.startswith("text/"):
+            self.attempt_charsets += [c for c in ("ISO-8859-1",) if c not in self.attempt_charsets]
+        self.request_params: dict[str, Any] = {} if request_params is None else request_params
+        self._reader: BodyReader | None = None
+
+    def read(self, size: int | None = None, fp_out: Any = None) -> Any:
+        """Return so many bytes of the body. Raises ``HTTPError`` 413 past the limit."""
+        return self.reader.read(size, fp_out)
+
+    def readline(self, size: int | None = None) -> Any:
+        """Return a line of the body."""
+        return self.reader.readline(size)
+
+    def readlines(self, sizehint: int | None = None) -> Any:
+        """Return the lines of the body."""
+        return self.reader.readlines(sizehint)
+
+    @property
+    def reader(self) -> BodyReader:
+        """The body with its limit."""
+        if not isinstance(self.fp, BodyReader):
+            limits = [limit for limit in (self.maxbytes, type(self).server_limit()) if limit]
+            self.fp = BodyReader(self.fp, min(limits, default=None))
+        return self.fp
+
+    def process(self) -> None:
+        """Process the body, and add its parameters to those of the request. Raises ``HTTPError`` 411 without a length."""
+        headers = serving.request.headers
+        if "Content-Length" not in headers and "Transfer-Encoding" not in headers:
+            raise HTTPError(411)
+        self.fp = self.reader
+        super().process()
+        for name, value in self.params.items():
+            for each in value if isinstance(value, list) else [value]:
+                _add(self.request_params, name, each)
+
+
+def _add(parameters: dict[str, Any], name: str, value: Any) -> None:
+    """Add a value; a second one of the same name makes a list."""
+    if name not in parameters:
+        parameters[name] = value
+    elif isinstance(parameters[name], list):
+        parameters[name].append(value)
+    else:
+        parameters[name] = [parameters[name], value]
+
+
+def process_urlencoded(entity: Any) -> None:
+    """Read a form into ``entity.params``. Raises ``HTTPError`` 400 if it is no text."""
+    data: bytes = entity.fp.read()
+    pairs = [pair.partition(b"=") for pair in data.split(b"&") if pair]
+    for charset in entity.attempt_charsets:
+        try:
+            decoded = [(_unquoted(name, charset), _unquoted(value, charset)) for name, _, value in pairs]
+        except (UnicodeDecodeError, LookupError):
+            continue
+        entity.charset = charset
+        for name, value in decoded:
+            _add(entity.params, name, value)
+        return
+    raise _not_text(entity)
+
+
+def _unquoted(data: bytes, charset: str) -> str:
+    data = data.replace(b"+", b" ")
+    return (unquote_to_bytes(data) if b"%" in data else data).decode(charset)
+
+
+def process_multipart(entity: Any) -> None:
+    """Read a form with files into ``entity.parts``. Raises ``HTTPError`` 400 and 413."""
+    boundary = entity.content_type.params.get("boundary", "")
+    try:
+        parser = MultipartParser(boundary, _LIMITS)
+        while chunk := entity.fp.read(CHUNK):
+            parser.feed(chunk)
+        form = parser.finish()
+    except NativeError as error:
+        refused = HTTPError(error.status, str(error))
+    else:
+        native = serving.request.native
+        if native is not None:
+            native._release_after(form.close)
+        for name, value in form.parts:
+            entity.parts.append(_part(entity, name, value))
+        return
+    raise refused
+
+
+def _part(entity: Any, name: str, value: Any) -> Any:
+    kind = entity.part_class or Part
+    if isinstance(value, str):
+        part = kind(BytesIO(), HeaderMap(), b"")
+        part.value = value
+    else:
+        part = kind(value.file, HeaderMap(value.headers), b"")
+        part.file = value.file
+        part.filename = value.raw_filename
+        part.length = value.size
+    part.name = name
+    return part
+
+
+def process_multipart_form_data(entity: Any) -> None:
+    """Turn the parts of a form into ``entity.params``: text, and a ``Part`` for each file."""
+    process_multipart(entity)
+    others = []
+    for part in entity.parts:
+        if part.name is None:
+            others.append(part)
+        else:
+            _add(entity.params, part.name, part.fullvalue() if part.filename is None else part)
+    entity.parts = others
+
+
+Entity.processors.update(
+    {
+        "application/x-www-form-urlencoded": process_urlencoded,
+        "multipart/form-data": process_multipart_form_data,
+    }
+)

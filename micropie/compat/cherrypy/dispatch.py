@@ -1,0 +1,280 @@
+"""How a path leads to a handler: the dispatchers, under their names in ``cherrypy.dispatch``.
+
+``Dispatcher`` follows the segments of a path from attribute to attribute, beginning at the application's root. The
+configuration of all that it passes is merged, from the root to the handler. No name that begins with two underscores
+is looked up: Python has those on every object.
+"""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable, Sequence
+from typing import Any, NamedTuple
+
+from micropie.compat.cherrypy.config import config as global_config
+from micropie.compat.cherrypy.errors import CherryPyException, HTTPError, NotFound
+from micropie.compat.cherrypy.exposing import PUNCTUATION_TO_UNDERSCORES
+from micropie.compat.cherrypy.serving import serving
+
+
+class PageHandler:
+    """A handler with the arguments of one request. A call with wrong arguments is a 404 or a 400, not a 500."""
+
+    def __init__(self, callable: Callable[..., Any], *args: Any, **kwargs: Any) -> None:  # noqa: A002
+        self.callable = callable
+        self.args: Sequence[Any] = args
+        self._kwargs = kwargs
+
+    @property
+    def kwargs(self) -> dict[str, Any]:
+        """The keyword arguments, which tools may change."""
+        return self._kwargs
+
+    @kwargs.setter
+    def kwargs(self, values: dict[str, Any]) -> None:
+        self._kwargs = values
+
+    def __call__(self) -> Any:
+        kwargs = self.kwargs
+        try:
+            return self.callable(*self.args, **kwargs)
+        except TypeError as error:
+            refusal = refusal_of(self.callable, self.args, kwargs)
+            if refusal is None:
+                raise
+            raise refusal from error
+
+
+class LateParamPageHandler(PageHandler):
+    """A handler whose keyword arguments are the request's parameters, which are known when it is called."""
+
+    @property
+    def kwargs(self) -> dict[str, Any]:
+        """The request's parameters, and arguments of the handler's own."""
+        return {**serving.request.params, **self._kwargs}
+
+    @kwargs.setter
+    def kwargs(self, values: dict[str, Any]) -> None:
+        serving.request.params = values
+        self._kwargs = values
+
+
+def refusal_of(function: Any, args: Sequence[Any], kwargs: dict[str, Any]) -> HTTPError | None:
+    """Return the error of a call whose arguments do not fit, None if they fit.
+
+    What is missing, and what comes from the path or the query, is not found (404); what is wrong in a form is the
+    client's mistake (400).
+    """
+    try:
+        parameters = inspect.signature(function).parameters.values()
+    except (TypeError, ValueError):
+        return None
+    named = [each for each in parameters if each.kind in (each.POSITIONAL_ONLY, each.POSITIONAL_OR_KEYWORD)]
+    kinds = {each.kind for each in parameters}
+    takes_more_args, takes_more_kwargs = inspect.Parameter.VAR_POSITIONAL in kinds, inspect.Parameter.VAR_KEYWORD in kinds
+    keywords = {each.name for each in parameters if each.kind is each.KEYWORD_ONLY} | {each.name for each in named}
+    given = [each.name for each in named[: len(args)]]
+    missing = [each.name for each in named[len(args) :] if each.default is each.empty and each.name not in kwargs]
+    in_body = set(serving.request.body.params or ()) if serving.request.has_body else set()
+    if missing:
+        return _refusal(404, "Missing parameters", missing)
+    if len(args) > len(named) and not takes_more_args:
+        return HTTPError(404)
+    twice = [name for name in given if name in kwargs]
+    if twice:
+        return _refusal(400 if in_body.issuperset(twice) else 404, "Multiple values for parameters", twice)
+    unexpected = [] if takes_more_kwargs else [name for name in kwargs if name not in keywords]
+    in_query = [name for name in unexpected if name not in in_body]
+    if in_query:
+        return _refusal(404, "Unexpected query string parameters", in_query)
+    if unexpected:
+        return _refusal(400, "Unexpected body parameters", unexpected)
+    return None
+
+
+def _refusal(status: int, problem: str, names: Sequence[str]) -> HTTPError:
+    shown = getattr(serving.request, "show_mismatched_params", False)
+    return HTTPError(status, f"{problem}: {','.join(names)}" if shown else None)
+
+
+class _Step(NamedTuple):
+    """An object on the way along the path; None where there is no attribute of the segment's name."""
+
+    node: Any
+    configs: list[dict[str, Any]]
+    left: int
+    """The number of segments that follow."""
+
+
+class Dispatcher:
+    """CherryPy's usual dispatcher. ``dispatch_method_name``: the method that may take over a path's segments.
+
+    ``translate``: how characters of a segment are changed to those of a name, as for ``str.translate``; by default
+    punctuation becomes ``_``.
+    """
+
+    dispatch_method_name = "_cp_dispatch"
+
+    def __init__(self, dispatch_method_name: str | None = None, translate: Any = PUNCTUATION_TO_UNDERSCORES) -> None:
+        if isinstance(translate, str):
+            if len(translate) != 256:
+                raise ValueError("The translate argument must be a str of len 256.")
+        elif not isinstance(translate, dict):
+            raise ValueError("The translate argument must be a dict.")
+        self.translate = translate
+        if dispatch_method_name:
+            self.dispatch_method_name = dispatch_method_name
+
+    def __call__(self, path_info: str) -> None:
+        """Set the current request's handler and configuration."""
+        request = serving.request
+        function, vpath = self.find_handler(path_info)
+        request.handler = NotFound() if function is None else LateParamPageHandler(function, *vpath)
+
+    def find_handler(self, path: str) -> tuple[Any, list[str]]:
+        """Return the handler of a path and the segments that are left for it, or (None, [])."""
+        request = serving.request
+        app = request.app
+        segments = [segment for segment in path.split("/") if segment]
+        full = [*segments, "index"]
+        trail = self._walk(app.root, app.config, full)
+        configs = request._configs = [global_config]
+        for step in trail:
+            configs += step.configs
+        last = len(trail) - 1
+        for number in range(last, -1, -1):
+            node, _, left = trail[number]
+            if node is None:
+                continue
+            default = getattr(node, "default", None)
+            if default is not None and getattr(default, "exposed", False):
+                own = getattr(default, "_cp_config", None)
+                if own:
+                    # It comes where the function would stand: before what is deeper in the path.
+                    before = sum(len(step.configs) for step in trail[: number + 1]) + 1
+                    configs.insert(before, own)
+                    _note_directory(app, own, segments[: len(full) - left], configs, before + 1)
+                request.is_index = path.endswith("/")
+                return default, full[len(full) - left : -1]
+            if getattr(node, "exposed", False):
+                # The name "index" that the walk has added is no argument.
+                request.is_index = number == last
+                return node, full[len(full) - left : -1]
+        return None, []
+
+    def _walk(self, root: Any, sections: dict[str, Any], full: list[str]) -> list[_Step]:
+        """Follow the segments. Return each object on the way, with the configurations that it adds."""
+        app = serving.request.app
+        configs: list[dict[str, Any]] = []
+        own = getattr(root, "_cp_config", None)
+        if own:
+            configs.append(own)
+        if "/" in sections:
+            configs.append(sections["/"])
+        _note_directory(app, configs, [], configs)
+        trail = [_Step(root, configs, len(full))]
+        node, left = root, full[:]
+        while left:
+            before = len(left)
+            node = self._next(node, left)
+            if len(left) > before:
+                raise CherryPyException(
+                    f"A segment was added to the path by {self.dispatch_method_name}: {full} became {left}"
+                )
+            if len(left) == before:  # it was used without being taken
+                left.pop(0)
+            configs = []
+            own = None if node is None else getattr(node, "_cp_config", None)
+            if own:
+                configs.append(own)
+            if sections:
+                for end in range(len(full) - before + 1, len(full) - len(left) + 1):
+                    section = sections.get("/" + "/".join(full[:end]))
+                    if section:
+                        configs.append(section)
+            if configs:
+                _note_directory(app, configs, full[: len(full) - len(left)], configs)
+            trail.append(_Step(node, configs, len(left)))
+        return trail
+
+    def _next(self, node: Any, left: list[str]) -> Any:
+        """Return the object that the next segment names, which is taken from ``left``; None if there is none."""
+        segment = left[0]
+        name = segment if segment.isidentifier() else segment.translate(self.translate)
+        found = None if name.startswith("__") and name != "__call__" else getattr(node, name, None)
+        if found is None and len(left) > 1:
+            dispatch = getattr(node, self.dispatch_method_name, None)
+            if dispatch is not None and callable(dispatch) and not getattr(dispatch, "exposed", False):
+                index = left.pop()
+                found = dispatch(vpath=left)
+                left.append(index)
+                return found
+        left.pop(0)
+        return found
+
+
+def _note_directory(app: Any, own: Any, path: list[str], configs: list[dict[str, Any]], at: int | None = None) -> None:
+    """Say at which path ``tools.staticdir.dir`` stands, if one of these configurations has it."""
+    named = own if isinstance(own, list) else [own]
+    if any("tools.staticdir.dir" in config for config in named):
+        configs.insert(len(configs) if at is None else at, app._directory_section("/" + "/".join(path)))
+
+
+class MethodDispatcher(Dispatcher):
+    """Calls the method of an exposed object that has the name of the request's method: ``GET``, ``POST`` ..."""
+
+    def __call__(self, path_info: str) -> None:
+        """Set the current request's handler and configuration."""
+        request = serving.request
+        resource, vpath = self.find_handler(path_info)
+        if resource is None:
+            request.handler = NotFound()
+            return
+        methods = [name for name in dir(resource) if name.isupper()]
+        allowed = sorted({*methods, "HEAD"} if "GET" in methods else methods)
+        serving.response.headers["Allow"] = ", ".join(allowed)
+        method = request.method.upper()
+        if method == "HEAD" and method not in methods:
+            method = "GET"
+        if method not in methods:
+            request.handler = HTTPError(405)
+            return
+        function = getattr(resource, method)
+        own = getattr(function, "_cp_config", None)
+        if own:
+            request._configs.append(own)
+        request.handler = LateParamPageHandler(function, *vpath)
+
+
+def VirtualHost(next_dispatcher: Any = None, use_x_forwarded_host: bool = True, **domains: str) -> Any:  # noqa: N802
+    """Return a dispatcher that puts a prefix before the path of each host: ``VirtualHost(**{"a.example": "/a"})``."""
+    inner = next_dispatcher or Dispatcher()
+
+    def dispatch(path_info: str) -> Any:
+        request = serving.request
+        host = request.headers.get("Host", "")
+        if use_x_forwarded_host:
+            host = request.headers.get("X-Forwarded-Host", host)
+        prefix = domains.get(host, "")
+        result = inner(f"{prefix.rstrip('/')}/{path_info.lstrip('/')}" if prefix else path_info)
+        # A file's directory is named in configuration without the prefix.
+        section = request.config.get("tools.staticdir.section")
+        if section is not None and prefix:
+            request.config["tools.staticdir.section"] = section[len(prefix) :]
+        return result
+
+    return dispatch
+
+
+def RoutesDispatcher(*args: Any, **kwargs: Any) -> Any:  # noqa: N802
+    """Not here: raises ``NotImplementedError``, which says what to write."""
+    raise NotImplementedError(
+        "there is no RoutesDispatcher: write the routes natively, @cherrypy.tree.native.get('/pies/<number:int>')"
+    )
+
+
+def XMLRPCDispatcher(next_dispatcher: Any = None) -> Any:  # noqa: N802
+    """Not here: raises ``NotImplementedError``, which says what to write."""
+    raise NotImplementedError(
+        "there is no XMLRPCDispatcher: expose a method that reads cherrypy.request.body by xmlrpc.client.loads"
+    )

@@ -1,0 +1,61 @@
+"""``expose`` and ``popargs``: what makes a handler of a function, and arguments of a path's segments."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable
+from typing import Any
+
+from micropie.compat.cherrypy.serving import serving
+
+_PUNCTUATION = "!\"#$%&'()*+,-./:;<=>?@[\\]^_`{|}~"
+PUNCTUATION_TO_UNDERSCORES = str.maketrans(_PUNCTUATION, "_" * len(_PUNCTUATION))
+
+
+def expose(func: Any = None, alias: Any = None) -> Any:
+    """Let requests reach a function or a class: ``@expose``, ``@expose()``, ``@expose("another_name")``.
+
+    ``alias``: other names for it in the same class or module; ``.`` in them stands for ``_``.
+    """
+    if isinstance(func, str | list | tuple):
+        func, alias = None, func
+    names = [alias] if isinstance(alias, str) else list(alias or ())
+    scope = sys._getframe(1).f_locals
+
+    def mark(target: Any) -> Any:
+        target.exposed = True
+        for name in names:
+            scope[name.replace(".", "_")] = target
+        return target
+
+    if func is None:
+        return mark
+    return mark(func)
+
+
+def popargs(*args: str, **kwargs: Any) -> Callable[..., Any]:
+    """Take segments of the path as parameters, by these names in order: above a class, or as its ``_cp_dispatch``.
+
+    ``handler``: where the rest of the path leads to; a function or class is called with the parameters for that.
+    Raises ``TypeError`` for another keyword.
+    """
+    handler = kwargs.pop("handler", None)
+    if kwargs:
+        raise TypeError(f"popargs takes names and handler=, not {', '.join(kwargs)}")
+
+    def dispatch(owner: Any, vpath: list[str] | None = None) -> Any:
+        if isinstance(owner, type):
+            owner._cp_dispatch = dispatch  # type: ignore[attr-defined]
+            return owner
+        segments = [] if vpath is None else vpath
+        taken = dict(zip(args, segments, strict=False))
+        del segments[: len(taken)]
+        if callable(handler):
+            return handler(**taken)
+        serving.request.params.update(taken)
+        if handler is not None:
+            return handler
+        # The owner itself must not take the next segments as well.
+        return getattr(owner, segments.pop(0), None) if segments else owner
+
+    return dispatch

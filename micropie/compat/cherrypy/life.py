@@ -1,0 +1,161 @@
+"""The life of a request, in CherryPy's order.
+
+    1. The dispatcher finds the handler and the configuration; tools and hooks are attached.
+    2. ``on_start_resource``; the query is parsed; ``before_request_body``; the body is processed.
+    3. ``before_handler``; the handler runs, unless a tool has answered.
+    4. ``before_finalize``; status and length are settled. ``HTTPError`` and ``HTTPRedirect`` come here, too.
+    5. ``on_end_resource``, in any case. An exception that nothing has answered: ``before_error_response``, the page
+       of the error, ``after_error_response``.
+    6. The answer is sent; ``on_end_request``.
+
+``answer`` is a generator that yields what an ``async def`` handler makes, to be awaited, and is sent its result. All of a
+``def`` handler's request runs without a ``yield``, in one thread.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Generator
+from inspect import isawaitable
+from typing import Any, TypeAlias
+
+from micropie.compat.cherrypy.errors import HTTPError, HTTPRedirect, InternalRedirect, NotFound, bare_error, format_exc
+from micropie.compat.cherrypy.log import log
+from micropie.compat.cherrypy.messages import Request, Response, ServedRequest
+from micropie.compat.cherrypy.serving import Exchange
+from micropie.errors import ClientDisconnect
+from micropie.errors import HTTPError as NativeError
+from micropie.http.request import Request as NativeRequest
+
+Life: TypeAlias = Generator[Awaitable[Any], Any, Exchange]
+
+
+def answer(native: NativeRequest, app: Any, path: str) -> Life:
+    """Answer one request. Return the exchange with the response, and with the request that was answered last."""
+    request: Request = app.request_class(native, app, path)
+    exchange = Exchange(request, app.response_class())
+    native.__dict__["_cherrypy"] = exchange
+    visited: list[str] = []
+    while True:
+        try:
+            yield from _respond(request, exchange.response)
+        except InternalRedirect as redirect:
+            place = f"{redirect.path}?{redirect.query_string}" if redirect.query_string else redirect.path
+        except (ClientDisconnect, NativeError, KeyboardInterrupt, SystemExit):
+            raise
+        except Exception:
+            if request.throw_errors:
+                raise
+            _give_up(request, exchange.response)
+            break
+        else:
+            break
+        visited.append(_place_of(request))
+        request.close()
+        if place in visited:
+            log(f"InternalRedirect visited the same URL twice: {place!r}", "ENGINE", 40)
+            _give_up(request, exchange.response)
+            break
+        request = exchange.request = _redirected(request, app, redirect)
+        exchange.response = app.response_class()
+    log.access()
+    return exchange
+
+
+def _place_of(request: Request) -> str:
+    path = request.script_name + request.path_info
+    return f"{path}?{request.query_string}" if request.query_string else path
+
+
+def _redirected(request: Any, app: Any, redirect: InternalRedirect) -> Request:
+    """Return the request for the page that an ``InternalRedirect`` names: a GET without a body."""
+    tree = app.tree
+    target = tree.find(redirect.path) if tree is not None else app
+    if target is None or not hasattr(target, "request_class"):
+        target = app
+    following: Request = target.request_class(request.native, target, redirect.path)
+    following.method = "GET"
+    following.query_string = redirect.query_string
+    following.process_request_body = False
+    following.prev = request
+    return following
+
+
+def _respond(request: Any, response: Response) -> Generator[Awaitable[Any], Any, None]:
+    try:
+        try:
+            try:
+                request.stage = "get_resource"
+                app = request.app
+                dispatch = request.dispatch
+                if app.config:
+                    dispatch = app.find_config(request.path_info, "request.dispatch", dispatch)
+                dispatch(request.path_info)
+                own = request.__dict__
+                app.plans.plan_of([own["config"]] if "config" in own else request._configs).apply(request, response)
+                # ``hooks`` of a request that has none is not made.
+                if "hooks" in own:
+                    request.stage = "on_start_resource"
+                    own["hooks"].run("on_start_resource")
+                if request.query_string:
+                    request.stage = "process_query_string"
+                    request.process_query_string()
+                if request.process_request_body and request.method not in request.methods_with_bodies:
+                    request.process_request_body = False
+                if "hooks" in own:
+                    request.stage = "before_request_body"
+                    own["hooks"].run("before_request_body")
+                if request.process_request_body:
+                    request.body.process()
+                if "hooks" in own:
+                    request.stage = "before_handler"
+                    own["hooks"].run("before_handler")
+                if request.handler:
+                    request.stage = "handler"
+                    body = request.handler()
+                    while isawaitable(body):
+                        body = yield body
+                    response.body = body
+                if "hooks" in own:
+                    request.stage = "before_finalize"
+                    own["hooks"].run("before_finalize")
+                response.finalize()
+            except (HTTPRedirect, HTTPError) as error:
+                error.set_response()
+                request.stage = "before_finalize (HTTPError)"
+                request.hooks.run("before_finalize")
+                response.finalize()
+        finally:
+            if "hooks" in request.__dict__:
+                request.stage = "on_end_resource"
+                request.hooks.run("on_end_resource")
+    except (*request.throws, ClientDisconnect, NativeError):
+        raise
+    except Exception:
+        if request.throw_errors:
+            raise
+        _handle_error(request, response)
+
+
+def _handle_error(request: Any, response: Response) -> None:
+    """Answer an exception that is no answer."""
+    try:
+        request.hooks.run("before_error_response")
+        if request.error_response:
+            request.error_response()
+        request.hooks.run("after_error_response")
+        response.finalize()
+    except HTTPRedirect as redirect:
+        redirect.set_response()
+        response.finalize()
+
+
+def _give_up(request: Any, response: Response) -> None:
+    """Answer a failure of what answers failures: it is in the log, and the client gets one sentence."""
+    log(traceback=True, severity=40)
+    status, headers, body = bare_error(format_exc() if request.show_tracebacks else None)
+    del response.__dict__["headers"]
+    for name, value in headers:
+        response.headers[name.decode()] = value.decode()
+    response.status = status.decode()
+    response.stream = False
+    response.body = b"".join(body)

@@ -1,0 +1,177 @@
+"""``cherrypy.log``: an application's log of errors and of requests, by the standard library's ``logging``."""
+
+from __future__ import annotations
+
+import datetime
+import logging
+import sys
+from collections.abc import Iterator
+from typing import Any
+
+from micropie.compat.cherrypy.errors import format_exc
+from micropie.compat.cherrypy.serving import current_exchange
+
+_FORMAT = logging.Formatter("%(message)s")
+_SCREEN = "screen"
+_MONTHS = ("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec")
+
+
+class LogManager:
+    """A log: ``log("message")``, ``log.error``, ``log.access``; ``error_log`` and ``access_log`` are its loggers.
+
+    ``screen``: whether to write to the terminal. ``error_file``, ``access_file``: paths of files to write, "" for none.
+    """
+
+    appid: Any = None
+    access_log_format = '{h} {l} {u} {t} "{r}" {s} {b} "{f}" "{a}"'
+
+    def __init__(self, appid: Any = None, logger_root: str = "cherrypy") -> None:
+        self.appid = appid
+        self.logger_root = logger_root
+        suffix = "" if appid is None else f".{appid}"
+        self.error_log = _logger(f"{logger_root}.error{suffix}")
+        self.access_log = _logger(f"{logger_root}.access{suffix}")
+
+    def error(self, msg: str = "", context: str = "", severity: int = logging.INFO, traceback: Any = False) -> None:
+        """Write to the error log. ``traceback``: True for the exception that is being handled, or its exc_info."""
+        if isinstance(traceback, tuple):
+            msg += "\n" + format_exc(traceback)
+        elif traceback:
+            msg += "\n" + format_exc()
+        self.error_log.log(severity, " ".join((self.time(), context, msg)))
+
+    def __call__(self, *args: Any, **kwargs: Any) -> None:
+        self.error(*args, **kwargs)
+
+    def access(self) -> None:
+        """Write a line for the current request to the access log."""
+        logger = self.access_log
+        if not logger.isEnabledFor(logging.INFO) or not _is_heard(logger):
+            return
+        exchange = current_exchange()
+        request, response = exchange.request, exchange.response
+        status = response.output_status.split(b" ", 1)[0].decode() if response.output_status else "-"
+        atoms = {
+            "h": request.remote.name or request.remote.ip,
+            "l": "-",
+            "u": request.login or "-",
+            "t": self.time(),
+            "r": request.request_line,
+            "s": status,
+            "b": str(response.headers.get("Content-Length", "")) or "-",
+            "f": request.headers.get("Referer", ""),
+            "a": request.headers.get("User-Agent", ""),
+            "o": request.headers.get("Host", "-"),
+            "i": request.unique_id,
+            "z": datetime.datetime.now(datetime.UTC).strftime("%Y-%m-%dT%H:%M:%SZ"),
+        }
+        escaped = {name: _escaped(str(value)) for name, value in atoms.items()}
+        try:
+            logger.info(self.access_log_format.format(**escaped))
+        except Exception:
+            self(traceback=True)
+
+    def time(self) -> str:
+        """Return the present time as logs have it: "[21/Nov/2026:10:00:00]"."""
+        now = datetime.datetime.now()  # noqa: DTZ005 - logs have local time
+        return f"[{now.day:02}/{_MONTHS[now.month - 1]}/{now.year:04}:{now.hour:02}:{now.minute:02}:{now.second:02}]"
+
+    def reopen_files(self) -> None:
+        """Close the files and open them again, as after a rotation."""
+        for logger in (self.error_log, self.access_log):
+            for handler in logger.handlers:
+                if isinstance(handler, logging.FileHandler):
+                    with handler.lock or logging._lock:  # type: ignore[attr-defined]
+                        handler.stream.close()
+                        handler.stream = handler._open()
+
+    @property
+    def screen(self) -> bool:
+        """Whether the log is written to the terminal."""
+        return any(True for _ in _of_kind(self.error_log, _SCREEN))
+
+    @screen.setter
+    def screen(self, value: bool) -> None:
+        for logger, stream in ((self.error_log, sys.stderr), (self.access_log, sys.stdout)):
+            _replace(logger, _SCREEN, logging.StreamHandler(stream) if value else None)
+
+    @property
+    def error_file(self) -> str:
+        """The path of the error log's file."""
+        return _file_of(self.error_log)
+
+    @error_file.setter
+    def error_file(self, path: Any) -> None:
+        _replace(self.error_log, "file", logging.FileHandler(path, encoding="utf-8", delay=True) if path else None)
+
+    @property
+    def access_file(self) -> str:
+        """The path of the access log's file."""
+        return _file_of(self.access_log)
+
+    @access_file.setter
+    def access_file(self, path: Any) -> None:
+        _replace(self.access_log, "file", logging.FileHandler(path, encoding="utf-8", delay=True) if path else None)
+
+
+class GlobalLogManager(LogManager):
+    """``cherrypy.log``: that of the application that answers, or its own outside of requests."""
+
+    def __call__(self, *args: Any, **kwargs: Any) -> None:
+        getattr(current_exchange().request.app, "log", self).error(*args, **kwargs)
+
+    def access(self) -> None:
+        """Write a line for the current request to its application's log."""
+        log_of_app = getattr(current_exchange().request.app, "log", None)
+        if log_of_app is None:
+            super().access()
+        else:
+            log_of_app.access()
+
+
+def _logger(name: str) -> logging.Logger:
+    logger = logging.getLogger(name)
+    logger.setLevel(logging.INFO)
+    if not logger.handlers:
+        logger.addHandler(logging.NullHandler())  # so that nothing complains of a log that nobody reads
+    return logger
+
+
+def _is_heard(logger: logging.Logger | None) -> bool:
+    """Return whether anything writes a logger's records, so that a line is made only for that."""
+    while logger is not None:
+        for handler in logger.handlers:
+            if type(handler) is not logging.NullHandler:
+                return True
+        logger = logger.parent if logger.propagate else None
+    return False
+
+
+def _escaped(text: str) -> str:
+    """Return text that begins no new line in a log and ends no quotes."""
+    if text.isascii() and text.isprintable() and '"' not in text and "\\" not in text:
+        return text
+    return repr(text.encode("utf-8", "replace"))[2:-1].replace('"', '\\"')
+
+
+def _of_kind(logger: logging.Logger, kind: str) -> Iterator[logging.Handler]:
+    return (handler for handler in logger.handlers if getattr(handler, "_cpbuiltin", "") == kind)
+
+
+def _replace(logger: logging.Logger, kind: str, handler: logging.Handler | None) -> None:
+    """Put one built-in handler of a kind in the place of another."""
+    for old in list(_of_kind(logger, kind)):
+        logger.removeHandler(old)
+        if kind == "file":
+            old.close()
+    if handler is not None:
+        handler.setFormatter(_FORMAT)
+        handler._cpbuiltin = kind  # type: ignore[attr-defined]
+        logger.addHandler(handler)
+
+
+def _file_of(logger: logging.Logger) -> str:
+    return next((str(getattr(handler, "baseFilename", "")) for handler in _of_kind(logger, "file")), "")
+
+
+log = GlobalLogManager()

@@ -1,0 +1,341 @@
+"""``Request`` and ``Response``: what handlers and tools read and set. Most is made when it is first read."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterable
+from http.cookies import CookieError, SimpleCookie
+from io import BytesIO
+from typing import Any
+
+from micropie.compat.cherrypy.body import RequestBody
+from micropie.compat.cherrypy.config import config as global_config
+from micropie.compat.cherrypy.dispatch import Dispatcher
+from micropie.compat.cherrypy.errors import HTTPError, InternalRedirect
+from micropie.compat.cherrypy.hooks import HookMap
+from micropie.compat.cherrypy.lazily import lazy
+from micropie.compat.cherrypy.lib import file_generator
+from micropie.compat.cherrypy.lib.httputil import HeaderMap, Host, decode_TEXT, parse_query_string, valid_status
+from micropie.compat.cherrypy.serving import Exchange, outside_as
+from micropie.compat.environs import body_of, own_environ
+from micropie.http.request import Request as NativeRequest
+
+
+class Request:
+    """``cherrypy.request``. Attributes of an application's own may be set."""
+
+    prev: Any = None
+    """The request that an ``InternalRedirect`` has left, or None."""
+    native: Any = None
+    """micropie's request."""
+    app: Any = None
+    local = Host("127.0.0.1", 80)
+    remote = Host("127.0.0.1", 1111)
+    scheme = "http"
+    server_protocol = "HTTP/1.1"
+    protocol = (1, 1)
+    base = ""
+    request_line = ""
+    method = "GET"
+    query_string = ""
+    query_string_encoding = "utf8"
+    header_list: Any = ()
+    rfile: Any = None
+    process_request_body = True
+    methods_with_bodies = ("POST", "PUT", "PATCH")
+    has_body = False
+    dispatch: Any = Dispatcher()
+    script_name = ""
+    path_info = "/"
+    login: Any = None
+    handler: Any = None
+    is_index: bool | None = None
+    show_tracebacks = True
+    show_mismatched_params = True
+    throws: tuple[type[BaseException], ...] = (KeyboardInterrupt, SystemExit, InternalRedirect)
+    throw_errors = False
+    closed = False
+    stage: str | None = None
+    unique_id: Any = None
+    body: Any = None
+    wsgi_environ: Any = None
+    multithread = True
+    multiprocess = True
+    namespaces: dict[str, Callable[[str, Any], object]] = {}
+    """Functions for keys of configuration: ``Request.namespaces["db"] = function`` gets "x" and 1 for "db.x = 1"."""
+
+    _configs: list[dict[str, Any]] = []
+
+    @lazy
+    def config(self) -> dict[str, Any]:
+        """What the configuration says of the path, the handler and the objects on the way to it."""
+        merged: dict[str, Any] = {}
+        for each in self._configs:
+            merged.update(each)
+        return merged
+
+    @lazy
+    def headers(self) -> Any:
+        """The headers of the request, text by name."""
+        return HeaderMap()
+
+    @lazy
+    def params(self) -> dict[str, Any]:
+        """The parameters of the query, of a form, and of the path."""
+        return {}
+
+    @lazy
+    def cookie(self) -> SimpleCookie:
+        """The cookies of the request."""
+        return SimpleCookie()
+
+    @lazy
+    def hooks(self) -> HookMap:
+        """The hooks of this request."""
+        return HookMap()
+
+    @lazy
+    def toolmaps(self) -> dict[str, dict[str, dict[str, Any]]]:
+        """The options of the tools by toolbox and name."""
+        return {}
+
+    @lazy
+    def error_page(self) -> dict[Any, Any]:
+        """The configured error pages, by status."""
+        return {}
+
+    @lazy
+    def error_response(self) -> Callable[[], Any]:
+        """What turns an unexpected exception into the response."""
+        return HTTPError(500).set_response
+
+    def process_query_string(self) -> None:
+        """Add the query's parameters to ``params``. Raises ``HTTPError`` 404 for what is no text."""
+        try:
+            parameters = parse_query_string(self.query_string, encoding=self.query_string_encoding)
+        except UnicodeDecodeError:
+            raise HTTPError(
+                404,
+                "The given query string could not be processed. Query strings for this resource must be encoded with "
+                f"{self.query_string_encoding!r}.",
+            ) from None
+        self.params.update(parameters)
+
+    def close(self) -> None:
+        """Run the hooks ``on_end_request``, once."""
+        if not self.closed:
+            self.closed = True
+            self.stage = "on_end_request"
+            self.hooks.run("on_end_request")
+            self.stage = "close"
+
+
+class ServedRequest(Request):
+    """A request of a client. ``native`` is micropie's."""
+
+    def __init__(self, native: NativeRequest, app: Any, path: str) -> None:
+        self.native = native
+        self.app = app
+        self.method = native.method
+        self.script_name = script_name = app.script_name
+        self.path_info = path[len(script_name) :]
+
+    @lazy
+    def wsgi_environ(self) -> dict[str, Any]:
+        """A WSGI environ of the request, also under ASGI."""
+        environ = own_environ(self.native)
+        environ["micropie.request"] = self.native
+        return environ
+
+    @lazy
+    def headers(self) -> HeaderMap:
+        """The headers; several of one name are joined. Encoded words, as RFC 2047 has them, are decoded."""
+        headers = HeaderMap()
+        for name, value in self.native.headers.items():
+            headers[name] = decode_TEXT(value) if "=?" in value else value
+        return headers
+
+    @lazy
+    def header_list(self) -> list[tuple[str, str]]:
+        """The headers as pairs."""
+        return list(self.headers.items())
+
+    @lazy
+    def cookie(self) -> SimpleCookie:
+        """The cookies. Raises ``HTTPError`` 400 for a name that no cookie may have."""
+        cookies = SimpleCookie()
+        try:
+            cookies.load(self.headers.get("Cookie", ""))
+        except CookieError as error:
+            raise HTTPError(400, f"Illegal cookie name {str(error).split(chr(32))[-1]}") from None
+        return cookies
+
+    @lazy
+    def query_string(self) -> str:
+        """The query without its question mark, escaped as it came."""
+        return self.native.query_string
+
+    @lazy
+    def request_line(self) -> str:
+        """The first line of the request."""
+        query = f"?{self.query_string}" if self.query_string else ""
+        return f"{self.method} {self.script_name}{self.path_info}{query} {self.server_protocol}"
+
+    @lazy
+    def scheme(self) -> str:
+        """http or https."""
+        return self.native.scheme
+
+    @lazy
+    def server_protocol(self) -> str:
+        """The version of HTTP: "HTTP/1.1"."""
+        native = self.native
+        if native.environ is not None:
+            return str(native.environ.get("SERVER_PROTOCOL", "HTTP/1.1"))
+        return f"HTTP/{native.scope.get('http_version', '1.1')}"
+
+    @lazy
+    def protocol(self) -> tuple[int, int]:
+        """The version of HTTP as two numbers."""
+        major, _, minor = self.server_protocol.partition("/")[2].partition(".")
+        return int(major), int(minor or 0)
+
+    @lazy
+    def base(self) -> str:
+        """Scheme and host, without a slash at the end."""
+        host = self.native._host or self.headers.get("Host") or self.native.host
+        return f"{self.scheme}://{host}"
+
+    @lazy
+    def remote(self) -> Host:
+        """The client's address."""
+        client = self.native.client
+        return Host("", -1) if client is None else Host(client.host, client.port)
+
+    @lazy
+    def local(self) -> Host:
+        """The server's address."""
+        environ = self.native.environ
+        if environ is not None:
+            name, port = environ.get("SERVER_NAME", ""), environ.get("SERVER_PORT") or 80
+        else:
+            name, port = self.native.scope.get("server") or ("localhost", 80)
+        return Host(str(name), int(port or 80))
+
+    @lazy
+    def rfile(self) -> Any:
+        """The body as a file, unless it is read already."""
+        received = self.native._body_so_far()
+        return body_of(self.native) if received is None else BytesIO(received)
+
+    @lazy
+    def body(self) -> RequestBody:
+        """The body: parameters of forms, uploaded parts, or the bytes."""
+        self.has_body = True
+        return RequestBody(self.rfile, self.headers, request_params=self.params)
+
+    @lazy
+    def unique_id(self) -> str:
+        """A name of this request in logs."""
+        return self.native.id or f"{id(self.native):x}-{time.monotonic_ns():x}"
+
+
+class Response:
+    """``cherrypy.response``."""
+
+    status: Any = None
+    stream = False
+    timeout = 300
+    output_status: bytes | None = None
+    header_list: list[tuple[Any, Any]] = []
+    _body: Any = ()
+
+    @lazy
+    def headers(self) -> HeaderMap:
+        """The headers to send. A cookie is set by ``cookie``."""
+        headers = HeaderMap()
+        dict.__setitem__(headers, "Content-Type", "text/html")
+        return headers
+
+    @lazy
+    def cookie(self) -> SimpleCookie:
+        """The cookies to set."""
+        return SimpleCookie()
+
+    @lazy
+    def time(self) -> float:
+        """When the response was begun, in seconds since 1970."""
+        return time.time()
+
+    @property
+    def body(self) -> Any:
+        """The body as an iterable of bytes. It is set to bytes, None, a file, or an iterable of bytes.
+
+        Raises ``ValueError`` for text: the tool ``encode`` makes bytes of it.
+        """
+        body = self._body
+        if type(body) is bytes:
+            self._body = body = [body] if body else []
+        return body
+
+    @body.setter
+    def body(self, value: Any) -> None:
+        if type(value) is not bytes:
+            if isinstance(value, str) or (isinstance(value, list) and any(isinstance(item, str) for item in value)):
+                raise ValueError("Page handlers MUST return bytes. Use unicode encoding tools.")
+            if value is None or not value and isinstance(value, list | tuple):
+                value = b""
+            elif hasattr(value, "read"):
+                value = file_generator(value)
+        self._body = value
+
+    def collapse_body(self) -> bytes:
+        """Join the body to bytes, which it becomes, and return them."""
+        body = self._body
+        if type(body) is not bytes:
+            chunks = []
+            for chunk in body:
+                if not isinstance(chunk, bytes):
+                    raise TypeError(f"Chunk {chunk!r} is not bytes.")
+                chunks.append(chunk)
+            self._body = body = b"".join(chunks)
+        return body
+
+    def finalize(self) -> None:
+        """Settle the status, and the length of a body that is not streamed. Raises ``HTTPError`` 500 for no status."""
+        status = self.status
+        if status is None or status == 200:
+            code, self.status = 200, "200 OK"
+        else:
+            try:
+                code, reason, _ = valid_status(status)
+            except ValueError as error:
+                raise HTTPError(500, str(error)) from error
+            self.status = f"{code} {reason}"
+        self.output_status = self.status.encode("latin-1", "replace")
+        headers = self.headers
+        if self.stream:
+            if dict.get(headers, "Content-Length") is None:
+                dict.pop(headers, "Content-Length", None)
+        elif code < 200 or code in (204, 205, 304):
+            dict.pop(headers, "Content-Length", None)
+            self.collapse_body()  # a generator may have work to do
+            self._body = b""
+        elif dict.get(headers, "Content-Length") is None:
+            dict.__setitem__(headers, "Content-Length", len(self.collapse_body()))
+
+    @property
+    def sent_headers(self) -> Iterable[tuple[Any, Any]]:
+        """All headers, those of cookies included."""
+        yield from self.headers.items()
+        for morsel in self.__dict__["cookie"].values() if "cookie" in self.__dict__ else ():
+            yield "Set-Cookie", morsel.OutputString()
+
+
+def _outside() -> Exchange:
+    request = Request()
+    request._configs = [global_config]
+    return Exchange(request, Response())
+
+
+outside_as(_outside)

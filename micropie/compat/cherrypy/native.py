@@ -1,0 +1,216 @@
+"""The ``App`` inside of a tree or an application: it carries the old handlers, and new ones beside them.
+
+Servers call it, so lifespan, threads, streams and WebSockets are micropie's. Its ``Site`` looks for a native route
+first, then gives the request to CherryPy's life of a request (``life.py``), in a thread.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Awaitable, Callable, Iterator
+from dataclasses import replace
+from functools import lru_cache
+from typing import Any, Protocol, TypeAlias
+
+from anyio import to_thread
+
+from micropie.app import App
+from micropie.compat.cherrypy.life import Life, answer
+from micropie.compat.cherrypy.lib.httputil import HeaderMap
+from micropie.compat.cherrypy.serving import Exchange
+from micropie.compat.environs import path_of
+from micropie.errors import HTTPError as NativeError
+from micropie.errors import SetupError
+from micropie.execution.steps import HANDLER, RouteKind
+from micropie.http.request import Request
+from micropie.http.response import EncodedAnswer, GivenStatus, Response, checked_headers
+from micropie.http.streams import FileRange
+from micropie.mounts.prefixes import Mount, kind_of_target, mounted_path_of
+from micropie.routing.config import AppConfig
+from micropie.routing.route import Route as NativeRoute
+from micropie.routing.site import Handover, MountRoute, Site
+
+_NO_VALUES: dict[str, object] = {}
+
+_Answer: TypeAlias = EncodedAnswer | Response
+
+
+class Applications(Protocol):
+    """What a tree and an application have in common."""
+
+    def find(self, path: str) -> Any:
+        """Return what answers a path: an ``Application``, another application, or None."""
+
+
+class Carrier(App):
+    """``Tree.native`` and ``Application.native``."""
+
+    _micropie_is_framework = True
+
+    def __init__(self, owner: Applications) -> None:
+        super().__init__()
+        self._owner = owner
+        self._carrying: dict[RouteKind, _CarryingSite] = {}
+
+    def compiled(self, blocking: RouteKind = HANDLER) -> Site:
+        """Return the site with both kinds of handlers."""
+        inner = super().compiled(blocking)
+        site = self._carrying.get(blocking)
+        if site is None or site.inner is not inner:
+            self._carrying[blocking] = site = _CarryingSite(self._owner, inner, blocking)
+        return site
+
+    def _definition(self, ancestors: tuple[App, ...]) -> Any:
+        if ancestors:
+            raise SetupError(
+                "an application that moves in is mounted as it stands: app.mount(prefix, old), without .native"
+            )
+        return super()._definition(ancestors)
+
+
+class _CarryingSite(Site):
+    """``inner`` has the native routes, mounts and WebSockets."""
+
+    __slots__ = ("_finds_native", "_grafted", "_owner", "_route", "inner")
+
+    def __init__(self, owner: Applications, inner: Site, blocking: RouteKind) -> None:
+        super().__init__(inner.config, inner.router, inner.sockets)
+        self.exact, self.below, self.has_mounts = inner.exact, inner.below, inner.has_mounts
+        self.inner = inner
+        self._owner = owner
+        self._finds_native = inner.has_mounts or not inner.router.is_empty
+        self._route = _CarriedRoute(inner.config, blocking)
+        self._grafted: dict[str, MountRoute] = {}
+
+    def find(self, request: Request) -> tuple[NativeRoute, Any, Any] | Handover:
+        """Return the native route or mount of a request, or else what the tree has for it."""
+        path = request._literal_path or _decoded(path_of(request))
+        if self._finds_native:
+            try:
+                return self.inner.find(request)
+            except NativeError:
+                if self.inner.config_of(request) is not self.config:  # an application inside has refused it
+                    raise
+                request.path = path
+        path = request.root_path + path
+        app = self._owner.find(path)
+        if app is not None and not hasattr(app, "request_class"):
+            return self._graft(request, app, path)
+        return self._route, (request, app, path), _NO_VALUES
+
+    def _graft(self, request: Request, target: Any, path: str) -> tuple[NativeRoute, Any, Any]:
+        prefix = self._owner.script_name(path).removeprefix(request.root_path)  # type: ignore[attr-defined]
+        route = self._grafted.get(prefix)
+        if route is None or route.mount.target is not target:
+            mount = Mount(prefix, target, kind_of_target(target, None), isolated=False)
+            self._grafted[prefix] = route = MountRoute(mount, prefix, self.config)
+        return route, (route, request, mounted_path_of(request.root_path, prefix, request.raw_path)), _NO_VALUES
+
+    def config_of(self, request: Request) -> AppConfig:
+        """See ``Site``."""
+        return self.inner.config_of(request)
+
+    def socket_routes(self, request: Request) -> Site | Handover:
+        """See ``Site``."""
+        return self.inner.socket_routes(request)
+
+
+def _decoded(latin1: str) -> str:
+    """Return a path in UTF-8 whose bytes are given as latin-1. If they are none of UTF-8, it is a path in latin-1."""
+    try:
+        return latin1 if latin1.isascii() else latin1.encode("latin-1").decode()
+    except UnicodeDecodeError:
+        return latin1
+
+
+class _CarriedRoute(NativeRoute):
+    """The one route of all handlers that CherryPy's dispatchers find."""
+
+    __slots__ = ()
+
+    def __init__(self, config: AppConfig, blocking: RouteKind) -> None:
+        self.name = self.pattern = ""
+        self.methods = ()
+        self.has_warned, self.reads_body, self.plain_args = False, True, 3
+        # ``server.max_request_body_size`` and ``request.body.maxbytes`` limit bodies.
+        self.config = replace(config, settings=replace(config.settings, max_body_size=sys.maxsize))
+        self.step_kind, self.limited_step_kind = blocking, HANDLER
+        self.call: Callable[..., Any] = _call
+
+
+def _call(native: Request, app: Any, path: str) -> _Answer | Awaitable[_Answer]:
+    if app is None:
+        return EncodedAnswer((404, None, 0, (), b"", None))
+    life = answer(native, app, path)
+    is_over, result = _advance(life.send, None)
+    return to_native(native, result) if is_over else _await_handler(native, life, result)
+
+
+def _advance(resume: Callable[[Any], Any], value: Any) -> tuple[bool, Any]:
+    """Resume a life with a value. Return whether that was its end, and what it has given."""
+    try:
+        return False, resume(value)
+    except StopIteration as end:
+        return True, end.value
+
+
+async def _await_handler(native: Request, life: Life, waiting: Any) -> _Answer:
+    """Await what an ``async def`` handler has made, on the event loop. The rest of the life runs in a thread again."""
+    while True:
+        resume: Callable[[Any], Any] = life.send
+        try:
+            value: Any = await waiting
+        except BaseException as error:  # cancellation as well: hooks and locks have to be let go
+            resume, value = life.throw, error
+        try:
+            is_over, waiting = await to_thread.run_sync(_advance, resume, value)
+        finally:
+            del value  # an exception's traceback refers to this frame
+        if is_over:
+            return await to_thread.run_sync(to_native, native, waiting)
+
+
+_CONTENT = ("content-type", "content-length")
+
+
+def to_native(native: Request, exchange: Exchange) -> _Answer:
+    """Return micropie's response for CherryPy's."""
+    request, response = exchange.request, exchange.response
+    status = _status_of(response.status)
+    body = response._body
+    own = request.__dict__
+    is_ending_later = "hooks" in own and "on_end_request" in own["hooks"]
+    if is_ending_later:
+        if native.environ is not None:
+            native.on_close(request.close)
+        else:
+            native.after_response(request.close)
+    else:
+        request.closed = True
+    pairs = [(str(name), _sendable(value)) for name, value in response.sent_headers]
+    headers, content_type, length = checked_headers(pairs, is_given=True)
+    if type(body) is bytes and native.method != "HEAD":
+        return EncodedAnswer((status, content_type, None if status in _EMPTY else len(body), headers, body, None))
+    if native.method == "HEAD":
+        close = getattr(body, "close", None)
+        if close is not None:
+            close()
+        body = b"" if length is None else FileRange(None, "", 0, 0, length)
+    return Response(body, status, pairs, "")
+
+
+_EMPTY = frozenset({204, 304})
+
+
+def _sendable(value: Any) -> str:
+    if type(value) is str and value.isascii() and value.isprintable():
+        return value
+    return HeaderMap.encode(value).decode("latin-1")
+
+
+@lru_cache(maxsize=256)
+def _status_of(line: str) -> GivenStatus:
+    number, _, reason = line.partition(" ")
+    status = GivenStatus(number)
+    status.reason = reason.encode().decode("latin-1")
+    return status

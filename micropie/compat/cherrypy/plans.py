@@ -1,0 +1,138 @@
+"""What a request's configuration means, settled once for each combination of configurations.
+
+The configurations that a path meets are few dicts, merged in order. A plan is kept by their identities, and used as
+long as their content is the one that it was made of: applications may change them at any time.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from micropie.compat.cherrypy.expressions import attributes
+from micropie.compat.cherrypy.hooks import Hook, HookMap
+from micropie.compat.cherrypy.toolbox import HandlerTool, Tool, Toolbox
+
+_MOST = 512  # plans that are kept
+
+# Ways of attaching that depend on nothing but the configuration.
+_PLAIN = {Tool._setup, HandlerTool._setup}
+
+
+class Plan:
+    """The merged configuration, and what its namespaces do to a request."""
+
+    __slots__ = (
+        "body",
+        "config",
+        "error_page",
+        "hooks",
+        "others",
+        "request",
+        "response",
+        "set_up",
+        "toolmaps",
+    )
+
+    def __init__(self, config: dict[str, Any], toolboxes: Mapping[str, Toolbox], others: Mapping[str, Any]) -> None:
+        self.config = config
+        self.hooks = HookMap()
+        self.request: dict[str, Any] = {}
+        self.body: list[tuple[str, Any]] = []
+        self.response: list[tuple[str, Any]] = []
+        self.error_page: dict[Any, Any] = {}
+        self.others: list[tuple[Any, str, Any]] = []
+        """Functions of an application's own namespaces, with their arguments."""
+        self.toolmaps: dict[str, dict[str, dict[str, Any]]] = {}
+        self.set_up: list[Tool] = []
+        """Tools that attach themselves to each request anew; if there is one, all do so, to keep their order."""
+        for key, value in config.items():
+            namespace, dot, name = key.partition(".")
+            if not dot:
+                continue
+            if namespace in others:
+                self.others.append((others[namespace], name, value))
+            elif namespace in toolboxes:
+                tool, _, option = name.partition(".")
+                self.toolmaps.setdefault(namespace, {}).setdefault(tool, {})[option] = value
+            else:
+                self._note(namespace, name, value)
+        tools = [
+            (getattr(toolboxes[namespace], name), options)
+            for namespace, options_by_name in self.toolmaps.items()
+            for name, options in options_by_name.items()
+            if options.get("on", False)
+        ]
+        if all(type(tool)._setup in _PLAIN for tool, _ in tools):
+            for tool, options in tools:
+                tool._attach(self.hooks, {name: value for name, value in options.items() if name != "on"})
+        else:
+            self.set_up = [tool for tool, _ in tools]
+
+    def _note(self, namespace: str, name: str, value: Any) -> None:
+        if namespace == "request":
+            if name.startswith("body."):
+                self.body.append((name[5:], value))
+            else:
+                self.request[name] = value
+        elif namespace == "response":
+            self.response.append((name, value))
+        elif namespace == "hooks":
+            value = attributes(value) if isinstance(value, str) else value
+            hook = value if isinstance(value, Hook) else Hook(value)
+            self.hooks.setdefault(name.partition(".")[0], []).append(hook)
+        elif namespace == "error_page":
+            self.error_page[name if name == "default" else int(name)] = value
+
+    def apply(self, request: Any, response: Any) -> None:
+        """Give a request and its response what the configuration says."""
+        own = request.__dict__
+        own.update(self.request)
+        if self.hooks:
+            own["hooks"] = self.hooks.copy()
+        own["toolmaps"] = self.toolmaps
+        if self.error_page:
+            own["error_page"] = dict(self.error_page)
+        for name, value in self.body:
+            setattr(request.body, name, value)
+        for name, value in self.response:
+            if name.startswith("headers."):
+                response.headers[name[8:]] = value
+            else:
+                setattr(response, name, value)
+        for function, name, value in self.others:
+            function(name, value)
+        for tool in self.set_up:
+            tool._setup()
+
+
+class Plans:
+    """The plans of an application, by the configurations that they are made of."""
+
+    def __init__(self, toolboxes: dict[str, Toolbox], namespaces: Mapping[str, Any]) -> None:
+        self._toolboxes = toolboxes
+        self._namespaces = namespaces
+        self._kept: dict[tuple[int, ...], tuple[list[dict[str, Any]], list[dict[str, Any]], Any, Plan]] = {}
+
+    def plan_of(self, configs: list[dict[str, Any]]) -> Plan:
+        """Return the plan of configurations that are merged in this order."""
+        key = tuple(map(id, configs))
+        kept = self._kept.get(key)
+        versions = [toolbox._version for toolbox in self._toolboxes.values()]
+        if kept is not None and kept[1] == configs and kept[2] == versions:
+            return kept[3]
+        merged = merged_from(configs)
+        plan = Plan(merged, self._toolboxes, self._namespaces)
+        if len(self._kept) >= _MOST:
+            self._kept.clear()
+        # The dicts themselves are kept as well: no other one may get their identities.
+        self._kept[key] = configs, [dict(config) for config in configs], versions, plan
+        return plan
+
+
+def merged_from(configs: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    """Return configurations merged in this order."""
+    merged: dict[str, Any] = {}
+    for config in configs:
+        merged.update(config)
+    return merged

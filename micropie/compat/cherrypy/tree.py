@@ -1,0 +1,191 @@
+"""``Application`` and the ``Tree`` that applications are mounted on. Both are WSGI and ASGI applications."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterator
+from typing import Any
+
+from micropie.app import App
+from micropie.compat.cherrypy.config import NamespaceSet, merge
+from micropie.compat.cherrypy.lib.httputil import urljoin
+from micropie.compat.cherrypy.log import LogManager
+from micropie.compat.cherrypy.messages import Response, ServedRequest
+from micropie.compat.cherrypy.native import Carrier
+from micropie.compat.cherrypy.plans import Plans
+from micropie.compat.cherrypy.serving import current_exchange
+from micropie.compat.cherrypy.toolbox import Toolbox
+from micropie.compat.cherrypy.tools import default_toolbox
+
+tools = default_toolbox()
+
+
+class _Servable:
+    """What servers can call. ``native`` is the ``micropie.App`` that carries it.
+
+    Routes, mounts, WebSockets and middleware of ``native`` stand beside the old handlers, and come first.
+    """
+
+    def __init__(self) -> None:
+        self.native = Carrier(self)
+        vars(self)["__call__"] = vars(self.native)["__call__"]  # by this servers know an ASGI application
+
+    def __call__(self, scope: Any, receive: Any, send: Any = None) -> Any:
+        """ASGI's ``app(scope, receive, send)`` and WSGI's ``app(environ, start_response)``."""
+        return self.native(scope, receive, send)
+
+    def wsgi_shutdown(self) -> None:
+        """See ``App.wsgi_shutdown``."""
+        self.native.wsgi_shutdown()
+
+    def websocket(self, path: str, *, name: str | None = None) -> Any:
+        """Answer WebSockets at ``path`` with the ``async def`` below: ``self.native.websocket``."""
+        return self.native.websocket(path, name=name)
+
+    def find(self, path: str) -> Any:
+        """Return what answers a path below the server's root, None if nothing does."""
+        raise NotImplementedError
+
+
+class Application(_Servable):
+    """A tree of handlers below ``script_name``, with its configuration.
+
+    ``script_name`` is None if the server or a mount decides about it: SCRIPT_NAME.
+    """
+
+    relative_urls = False
+    request_class: Any = ServedRequest
+    response_class: Any = Response
+    toolboxes: dict[str, Toolbox] = {"tools": tools}
+    tree: Tree | None = None
+    """The tree that it is mounted on, where an ``InternalRedirect`` finds its page."""
+
+    def __init__(self, root: Any, script_name: str | None = "", config: Any = None) -> None:
+        super().__init__()
+        self.root = root
+        self._script_name = None if script_name is None else _checked(script_name)
+        self.log = LogManager(id(self))
+        self.config: dict[str, dict[str, Any]] = {}
+        self.toolboxes = dict(self.toolboxes)
+        self.namespaces = NamespaceSet()
+        self.namespaces["log"] = lambda name, value: setattr(self.log, name, value)
+        self.namespaces["wsgi"] = _refuse_pipeline
+        self.plans = Plans(self.toolboxes, self.request_class.namespaces)
+        self._directories: dict[str, dict[str, str]] = {}
+        if config:
+            self.merge(config)
+
+    def __repr__(self) -> str:
+        return f"Application({self.root!r}, {self._script_name!r})"
+
+    @property
+    def script_name(self) -> str:
+        """The path that the application is mounted at, without a slash at its end."""
+        if self._script_name is not None:
+            return self._script_name
+        native = current_exchange().request.native
+        return "" if native is None else str(native.root_path)
+
+    @script_name.setter
+    def script_name(self, value: str | None) -> None:
+        self._script_name = None if value is None else _checked(value)
+
+    def merge(self, config: Any) -> None:
+        """Add configuration: sections by path in a dict, a file's path, or an open file."""
+        merge(self.config, config)
+        self.namespaces(self.config.get("/", {}))
+
+    def find_config(self, path: str, key: str, default: Any = None) -> Any:
+        """Return what the section of a path says of a key, or that of the nearest path above; else ``default``."""
+        while True:
+            section = self.config.get(path or "/", {})
+            if key in section:
+                return section[key]
+            if path in ("", "/"):
+                return default
+            path = path[: path.rfind("/")]
+
+    def find(self, path: str) -> Application:
+        """Return this application, which answers every path."""
+        return self
+
+    def _directory_section(self, path: str) -> dict[str, str]:
+        """Return the configuration that names the path at which a static directory is configured."""
+        section = self._directories.get(path)
+        if section is None:
+            if len(self._directories) > 256:
+                self._directories.clear()
+            self._directories[path] = section = {"tools.staticdir.section": path}
+        return section
+
+
+def _checked(script_name: str) -> str:
+    name = script_name.rstrip("/")
+    if name and not name.startswith("/"):
+        name = "/" + name
+    return name
+
+
+def _refuse_pipeline(name: str, value: Any) -> None:
+    raise NotImplementedError(
+        f"wsgi.{name} is not offered: wrap the application itself, or add middleware to cherrypy.tree.native.middlewares"
+    )
+
+
+class Tree(_Servable):
+    """Applications by their paths. The longest path that fits answers."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.apps: dict[str, Any] = {}
+
+    def mount(self, root: Any, script_name: str | None = "", config: Any = None) -> Application:
+        """Mount an object with handlers, or an ``Application``, at a path. Return the ``Application``."""
+        if script_name is None:
+            raise TypeError(
+                "The 'script_name' argument may not be None. Application objects may, however, possess a script_name "
+                "of None (in order to inspect the WSGI environ for SCRIPT_NAME upon each request). You cannot mount "
+                "such Applications on this Tree; you must pass them to a WSGI server interface directly."
+            )
+        script_name = script_name.rstrip("/")
+        if isinstance(root, Application):
+            app = root
+            if script_name not in ("", app.script_name):
+                raise ValueError("Cannot specify a different script name and pass an Application instance to mount()")
+            script_name = app.script_name
+        else:
+            app = Application(root, script_name)
+            script_name = app.script_name
+            if script_name == "" and root is not None and not hasattr(root, "favicon_ico"):
+                _add_favicon(root)
+        if config:
+            app.merge(config)
+        app.tree = self
+        self.apps[script_name] = app
+        return app
+
+    def graft(self, wsgi_callable: Any, script_name: str = "") -> None:
+        """Mount a WSGI application; an ``App`` or an ASGI application, too."""
+        self.apps[script_name.rstrip("/")] = wsgi_callable
+
+    def script_name(self, path: str | None = None) -> str | None:
+        """Return the path of the application that answers ``path``, by default the current request's; None if none."""
+        if path is None:
+            request = current_exchange().request
+            path = urljoin(request.script_name, request.path_info)
+        while True:
+            if path in self.apps:
+                return path
+            if not path:
+                return None
+            path = path[: path.rfind("/")] if "/" in path else ""
+
+    def find(self, path: str) -> Any:
+        """Return the application that answers a path, None if there is none."""
+        found = self.script_name(path)
+        return None if found is None else self.apps[found]
+
+
+def _add_favicon(root: Any) -> None:
+    """Answer /favicon.ico, which browsers ask for, unless the root has an own answer."""
+    return

@@ -1,0 +1,45 @@
+"""WSGI's view of a request, for frameworks whose handlers know no other: its path, an environ, a file."""
+
+from __future__ import annotations
+
+from functools import partial
+from io import BufferedReader, BytesIO
+from typing import Any
+
+from micropie.http.request import Request
+from micropie.mounts.prefixes import MountedPath
+from micropie.mounts.wsgi_call import RawBody
+from micropie.mounts.wsgi_in_asgi import environ_of
+
+
+def path_of(request: Request) -> str:
+    """Return the path of a request: unescaped, its bytes as latin-1, with slashes as they came.
+
+    Not for a request that has a ``_literal_path``, which is the same.
+    """
+    if request.environ is not None:
+        return request.environ.get("PATH_INFO", "") or "/"
+    return MountedPath("", request.raw_path).path_info or "/"
+
+
+def own_environ(native: Request) -> dict[str, Any]:
+    """Return an environ of a handler's own, with the scheme, host and client that middleware has set."""
+    received = native._body_so_far()
+    if native.environ is None:
+        body = body_of(native) if received is None else BytesIO(received)
+        return environ_of(native, MountedPath(native.root_path, native.raw_path), body)  # type: ignore[arg-type]
+    environ = {**native.environ}
+    if native._scheme is not None:
+        environ["wsgi.url_scheme"] = native._scheme
+    if native._host is not None:
+        environ["HTTP_HOST"] = native._host
+    if native._client is not None:
+        environ["REMOTE_ADDR"] = native._client.host
+    if received is not None:
+        environ["wsgi.input"] = BytesIO(received)
+    return environ
+
+
+def body_of(native: Request) -> BufferedReader:
+    """Return the body as a file that ends where the body ends. Each read waits for what it needs."""
+    return BufferedReader(RawBody(partial(next, native.chunks(), b"")))
