@@ -61,7 +61,7 @@ NORMALISED = [
     Normalised("cherrypy", "cookie .* expires|expires", ".+", "a date", "made of the time"),
     Normalised("cherrypy", "cookie session_id", ".+", "an id", "drawn at random"),
     Normalised("cherrypy", "www-authenticate", 'nonce="[^"]*"', 'nonce="..."', "drawn at random, made of the time"),
-    Normalised("cherrypy", "body|content-type", "={15}[0-9]+==", "boundary", "drawn at random"),
+    Normalised("cherrypy", "body|content-type", r"={15}[0-9]+==|\b[0-9a-f]{32}\b", "boundary", "drawn at random"),
     Normalised(
         "cherrypy",
         "body",
@@ -88,7 +88,87 @@ NORMALISED = [
 ]
 
 MEANT: dict[str, list[Meant]] = {
-    "cherrypy": [],
+    "cherrypy": [
+        Meant(
+            ".*",
+            ".*",
+            "cookie session_id (httponly|samesite)",
+            "A session's cookie is HttpOnly and SameSite=Lax unless the configuration says otherwise: scripts need no id.",
+        ),
+        Meant(
+            "static files|conditional requests and ranges|generators and files|the generator of strings",
+            ".*",
+            "etag",
+            "Files have an entity tag, so that a file that changes twice within a second is sent again.",
+        ),
+        Meant(
+            "conditional requests and ranges",
+            "GET /st/files/note.txt",
+            "last-modified",
+            "A 304 repeats Last-Modified, by which a cache renews what it has.",
+        ),
+        Meant(
+            "conditional requests and ranges",
+            "GET /st/files/numbers.bin",
+            "status|body|content-type|accept-ranges|last-modified",
+            "A Range header that can't be read is left out, as HTTP wants it; CherryPy crashes.",
+        ),
+        Meant(
+            "static files",
+            "GET /st/unicode_name",
+            "content-disposition",
+            "The plain name beside the encoded one keeps the letters without their accents.",
+        ),
+        Meant(
+            "parameters",
+            r"GET /tut03/only_named\?a=1;b=2",
+            "body",
+            "A semicolon separates no parameters: caches in between see one parameter and would mix up answers.",
+        ),
+        Meant(
+            "parameters",
+            r"POST /tut03/only_named\?a=0",
+            "body",
+            "A name that is in the query and twice in the form gives one list, not a list in a list.",
+        ),
+        Meant(
+            "generators and files",
+            "POST /tut09/upload",
+            "status|body",
+            "A file's name is text in UTF-8; a file input that was left empty has an empty file and is no crash; a form "
+            "without a boundary is the client's mistake, 400.",
+        ),
+        Meant(
+            "pages for errors|pages of one's own for errors",
+            ".*",
+            "body",
+            "Pages of errors are not filled with spaces: that was for a browser that is gone.",
+        ),
+        Meant(
+            "addresses and redirects",
+            "GET /dispatch/circle",
+            "body",
+            "The page of last resort shows no traceback to clients; it is in the log.",
+        ),
+        Meant(
+            "answers|dispatch by methods",
+            r"(GET|HEAD) /messages/status\?code=(204|304)|DELETE /rest/things/2",
+            "content-type",
+            "An answer without a content states no type of it.",
+        ),
+        Meant(
+            "answers",
+            r"GET /messages/value\?kind=dict",
+            "status|body",
+            "A dict is no body: CherryPy sends its keys, one after the other.",
+        ),
+        Meant(
+            "answers",
+            "GET /messages/unicode",
+            "status|body|content-type",
+            "Text is sent in UTF-8 whatever Accept-Charset says: browsers send no such header any longer.",
+        ),
+    ],
     "bottle": [
         Meant(
             "static files|conditional requests and ranges",

@@ -11,7 +11,7 @@ from tests.compat.meant import MEANT
 from tests.compat.play import conversations_of
 
 FRAMEWORKS = ["bottle", "cherrypy"]
-MOVED = ["bottle"]
+MOVED = ["bottle", "cherrypy"]
 
 
 @cache

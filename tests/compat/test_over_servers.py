@@ -12,7 +12,7 @@ from tests.compat.play import conversations_of
 from tests.servers.harness import Server, serving
 
 SERVERS = {"uvicorn": "asgi", "hypercorn-trio": "asgi", "gunicorn-gthread": "wsgi"}
-MOVED = ["bottle"]
+MOVED = ["bottle", "cherrypy"]
 
 
 @pytest.fixture(scope="module", params=MOVED)

@@ -6,7 +6,7 @@ the differences that are meant, and how to go on from here.
 
 from __future__ import annotations
 
-from micropie.compat.cherrypy import _cptools, dispatch
+from micropie.compat.cherrypy import _cpreqbody, _cprequest, _cptools, dispatch, lib
 from micropie.compat.cherrypy.config import config
 from micropie.compat.cherrypy.errors import (
     CherryPyException,
@@ -21,8 +21,35 @@ from micropie.compat.cherrypy.exposing import expose, popargs
 from micropie.compat.cherrypy.log import log
 from micropie.compat.cherrypy.serving import request, response, serving, session, thread_data
 from micropie.compat.cherrypy.toolbox import Tool
-from micropie.compat.cherrypy.tree import Application, Tree, tools
+from micropie.compat.cherrypy.tree import Application, Tree, tools, tree
 from micropie.compat.cherrypy.urls import url
 
-tree = Tree()
-from micropie.compat.cherrypy import lib
+__all__ = [
+    "Application",
+    "CherryPyException",
+    "HTTPError",
+    "HTTPRedirect",
+    "InternalRedirect",
+    "NotFound",
+    "TimeoutError",
+    "Tool",
+    "Tree",
+    "__version__",
+    "_cpreqbody",
+    "_cprequest",
+    "_cptools",
+    "config",
+    "dispatch",
+    "expose",
+    "lib",
+    "log",
+    "popargs",
+    "request",
+    "response",
+    "serving",
+    "session",
+    "thread_data",
+    "tools",
+    "tree",
+    "url",
+]

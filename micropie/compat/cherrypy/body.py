@@ -73,7 +73,7 @@ class Entity:
     ``processors``: functions by media type, or by its half before the slash, which turn a body into what handlers get.
     """
 
-    attempt_charsets: list[str] = ["utf-8"]
+    attempt_charsets: list[str] = ["utf-8"]  # noqa: RUF012 - each body has its own
     charset: str | None = None
     default_content_type = "application/x-www-form-urlencoded"
     filename: str | None = None
@@ -174,15 +174,13 @@ class Entity:
 
 def _not_text(entity: Any) -> HTTPError:
     charsets = repr(entity.attempt_charsets)
-    return HTTPError(
-        400, f"The request entity could not be decoded. The following charsets were attempted: {charsets}"
-    )
+    return HTTPError(400, f"The request entity could not be decoded. The following charsets were attempted: {charsets}")
 
 
 class Part(Entity):
     """A field or an uploaded file of a form. A file has a ``filename``, and its bytes in ``file``."""
 
-    attempt_charsets = ["us-ascii", "utf-8"]
+    attempt_charsets = ["us-ascii", "utf-8"]  # noqa: RUF012 - as above
     default_content_type = "text/plain"
     maxrambytes = 1000
 
@@ -231,7 +229,7 @@ class RequestBody(Entity):
         return self.fp
 
     def process(self) -> None:
-        """Process the body, and add its parameters to those of the request. Raises ``HTTPError`` 411 without a length."""
+        """Process the body, and add its parameters to the request's. Raises ``HTTPError`` 411 without a length."""
         headers = serving.request.headers
         if "Content-Length" not in headers and "Transfer-Encoding" not in headers:
             raise HTTPError(411)
@@ -289,6 +287,10 @@ def process_multipart(entity: Any) -> None:
             native._release_after(form.close)
         for name, value in form.parts:
             entity.parts.append(_part(entity, name, value))
+        for name in parser.unselected:
+            part = _part(entity, name, "")
+            part.filename, part.file = "", part.fp
+            entity.parts.append(part)
         return
     raise refused
 

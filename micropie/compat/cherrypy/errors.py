@@ -230,7 +230,6 @@ def get_error_page(status: Any, **kwargs: Any) -> Any:
     if page:
         try:
             if callable(page):
-                headers["Content-Type"] = "text/html;charset=utf-8"
                 made = page(**values)
                 if isinstance(made, str | bytes):
                     return made.encode() if isinstance(made, str) else made
@@ -238,7 +237,7 @@ def get_error_page(status: Any, **kwargs: Any) -> Any:
             template = Path(page).read_text(encoding="utf-8")
         except Exception as error:
             shown = escape(f"{type(error).__name__}: {error}")
-            values["message"] += f"<br />In addition, the custom error page failed:\n<br />{shown}"
+            values["message"] += f"<br />In addition, the custom error page failed:\n<br />{shown}\n"
     headers["Content-Type"] = "text/html;charset=utf-8"
     return (template % values).encode()
 
@@ -252,7 +251,7 @@ def format_exc(exc: Any = None) -> str:
 def bare_error(extrabody: str | bytes | None = None) -> tuple[bytes, list[tuple[bytes, bytes]], list[bytes]]:
     """Return status, headers and body of a 500 that needs nothing of a request."""
     body = b"Unrecoverable error in the server."
-    if extrabody is not None:
+    if extrabody:
         body += b"\n" + (extrabody.encode() if isinstance(extrabody, str) else extrabody)
     head = [(b"Content-Type", b"text/plain"), (b"Content-Length", str(len(body)).encode())]
     return b"500 Internal Server Error", head, [body]

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, TypeVar, cast
+
+Value = TypeVar("Value")
 
 
 class Lazy:
@@ -21,4 +23,7 @@ class Lazy:
         return value
 
 
-lazy: Any = Lazy
+# So that type checkers see the value and not the descriptor.
+def lazy(function: Callable[[Any], Value]) -> Value:
+    """Make an attribute of a method, see ``Lazy``."""
+    return cast("Value", Lazy(function))

@@ -8,8 +8,8 @@
        of the error, ``after_error_response``.
     6. The answer is sent; ``on_end_request``.
 
-``answer`` is a generator that yields what an ``async def`` handler makes, to be awaited, and is sent its result. All of a
-``def`` handler's request runs without a ``yield``, in one thread.
+``answer`` is a generator that yields what an ``async def`` handler makes, to be awaited, and is sent its result. With a
+``def`` handler all runs without a ``yield``, in one thread.
 """
 
 from __future__ import annotations
@@ -18,9 +18,9 @@ from collections.abc import Awaitable, Generator
 from inspect import isawaitable
 from typing import Any, TypeAlias
 
-from micropie.compat.cherrypy.errors import HTTPError, HTTPRedirect, InternalRedirect, NotFound, bare_error, format_exc
+from micropie.compat.cherrypy.errors import HTTPError, HTTPRedirect, InternalRedirect, bare_error, format_exc
 from micropie.compat.cherrypy.log import log
-from micropie.compat.cherrypy.messages import Request, Response, ServedRequest
+from micropie.compat.cherrypy.messages import Request, Response
 from micropie.compat.cherrypy.serving import Exchange
 from micropie.errors import ClientDisconnect
 from micropie.errors import HTTPError as NativeError
@@ -38,8 +38,8 @@ def answer(native: NativeRequest, app: Any, path: str) -> Life:
     while True:
         try:
             yield from _respond(request, exchange.response)
-        except InternalRedirect as redirect:
-            place = f"{redirect.path}?{redirect.query_string}" if redirect.query_string else redirect.path
+        except InternalRedirect as error:
+            redirect = error
         except (ClientDisconnect, NativeError, KeyboardInterrupt, SystemExit):
             raise
         except Exception:
@@ -51,12 +51,13 @@ def answer(native: NativeRequest, app: Any, path: str) -> Life:
             break
         visited.append(_place_of(request))
         request.close()
-        if place in visited:
-            log(f"InternalRedirect visited the same URL twice: {place!r}", "ENGINE", 40)
-            _give_up(request, exchange.response)
-            break
         request = exchange.request = _redirected(request, app, redirect)
         exchange.response = app.response_class()
+        del redirect  # its traceback refers to this frame
+        if _place_of(request) in visited:
+            log(f"InternalRedirect visited the same URL twice: {visited[-1]!r}", "ENGINE", 40)
+            _give_up(request, exchange.response)
+            break
     log.access()
     return exchange
 
@@ -68,11 +69,7 @@ def _place_of(request: Request) -> str:
 
 def _redirected(request: Any, app: Any, redirect: InternalRedirect) -> Request:
     """Return the request for the page that an ``InternalRedirect`` names: a GET without a body."""
-    tree = app.tree
-    target = tree.find(redirect.path) if tree is not None else app
-    if target is None or not hasattr(target, "request_class"):
-        target = app
-    following: Request = target.request_class(request.native, target, redirect.path)
+    following: Request = app.request_class(request.native, app, request.script_name + redirect.path)
     following.method = "GET"
     following.query_string = redirect.query_string
     following.process_request_body = False
@@ -153,9 +150,10 @@ def _give_up(request: Any, response: Response) -> None:
     """Answer a failure of what answers failures: it is in the log, and the client gets one sentence."""
     log(traceback=True, severity=40)
     status, headers, body = bare_error(format_exc() if request.show_tracebacks else None)
-    del response.__dict__["headers"]
+    response.__dict__.pop("headers", None)
     for name, value in headers:
         response.headers[name.decode()] = value.decode()
     response.status = status.decode()
     response.stream = False
     response.body = b"".join(body)
+    response.finalize()

@@ -38,7 +38,7 @@ class LogManager:
             msg += "\n" + format_exc(traceback)
         elif traceback:
             msg += "\n" + format_exc()
-        self.error_log.log(severity, " ".join((self.time(), context, msg)))
+        self.error_log.log(severity, f"{self.time()} {context} {msg}")
 
     def __call__(self, *args: Any, **kwargs: Any) -> None:
         self.error(*args, **kwargs)
@@ -73,7 +73,7 @@ class LogManager:
 
     def time(self) -> str:
         """Return the present time as logs have it: "[21/Nov/2026:10:00:00]"."""
-        now = datetime.datetime.now()  # noqa: DTZ005 - logs have local time
+        now = datetime.datetime.now()
         return f"[{now.day:02}/{_MONTHS[now.month - 1]}/{now.year:04}:{now.hour:02}:{now.minute:02}:{now.second:02}]"
 
     def reopen_files(self) -> None:
@@ -81,9 +81,7 @@ class LogManager:
         for logger in (self.error_log, self.access_log):
             for handler in logger.handlers:
                 if isinstance(handler, logging.FileHandler):
-                    with handler.lock or logging._lock:  # type: ignore[attr-defined]
-                        handler.stream.close()
-                        handler.stream = handler._open()
+                    handler.close()  # the next line opens it again
 
     @property
     def screen(self) -> bool:

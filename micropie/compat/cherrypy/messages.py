@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from http.cookies import CookieError, SimpleCookie
 from io import BytesIO
-from typing import Any
+from typing import Any, ClassVar
 
 from micropie.compat.cherrypy.body import RequestBody
 from micropie.compat.cherrypy.config import config as global_config
@@ -19,6 +19,7 @@ from micropie.compat.cherrypy.lib.httputil import HeaderMap, Host, decode_TEXT, 
 from micropie.compat.cherrypy.serving import Exchange, outside_as
 from micropie.compat.environs import body_of, own_environ
 from micropie.http.request import Request as NativeRequest
+from micropie.http.streams import FileRange
 
 
 class Request:
@@ -61,10 +62,10 @@ class Request:
     wsgi_environ: Any = None
     multithread = True
     multiprocess = True
-    namespaces: dict[str, Callable[[str, Any], object]] = {}
+    namespaces: ClassVar[dict[str, Callable[[str, Any], object]]] = {}
     """Functions for keys of configuration: ``Request.namespaces["db"] = function`` gets "x" and 1 for "db.x = 1"."""
 
-    _configs: list[dict[str, Any]] = []
+    _configs: Any = ()
 
     @lazy
     def config(self) -> dict[str, Any]:
@@ -105,8 +106,8 @@ class Request:
         return {}
 
     @lazy
-    def error_response(self) -> Callable[[], Any]:
-        """What turns an unexpected exception into the response."""
+    def error_response(self) -> Any:
+        """The function that turns an unexpected exception into the response."""
         return HTTPError(500).set_response
 
     def process_query_string(self) -> None:
@@ -173,7 +174,7 @@ class ServedRequest(Request):
     @lazy
     def query_string(self) -> str:
         """The query without its question mark, escaped as it came."""
-        return self.native.query_string
+        return str(self.native.query_string)
 
     @lazy
     def request_line(self) -> str:
@@ -184,7 +185,7 @@ class ServedRequest(Request):
     @lazy
     def scheme(self) -> str:
         """http or https."""
-        return self.native.scheme
+        return str(self.native.scheme)
 
     @lazy
     def server_protocol(self) -> str:
@@ -247,7 +248,7 @@ class Response:
     stream = False
     timeout = 300
     output_status: bytes | None = None
-    header_list: list[tuple[Any, Any]] = []
+    header_list: Any = ()
     _body: Any = ()
 
     @lazy
@@ -283,9 +284,9 @@ class Response:
         if type(value) is not bytes:
             if isinstance(value, str) or (isinstance(value, list) and any(isinstance(item, str) for item in value)):
                 raise ValueError("Page handlers MUST return bytes. Use unicode encoding tools.")
-            if value is None or not value and isinstance(value, list | tuple):
+            if value is None or (not value and isinstance(value, list | tuple)):
                 value = b""
-            elif hasattr(value, "read"):
+            elif hasattr(value, "read") and type(value) is not FileRange:
                 value = file_generator(value)
         self._body = value
 
@@ -323,13 +324,9 @@ class Response:
             self._body = b""
         elif dict.get(headers, "Content-Length") is None:
             dict.__setitem__(headers, "Content-Length", len(self.collapse_body()))
-
-    @property
-    def sent_headers(self) -> Iterable[tuple[Any, Any]]:
-        """All headers, those of cookies included."""
-        yield from self.headers.items()
-        for morsel in self.__dict__["cookie"].values() if "cookie" in self.__dict__ else ():
-            yield "Set-Cookie", morsel.OutputString()
+        self.header_list = list(headers.items())
+        if "cookie" in self.__dict__:
+            self.header_list += [("Set-Cookie", morsel.OutputString()) for morsel in self.cookie.values()]
 
 
 def _outside() -> Exchange:

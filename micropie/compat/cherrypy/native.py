@@ -8,20 +8,20 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Awaitable, Callable, Iterator
+from contextvars import copy_context
 from dataclasses import replace
-from functools import lru_cache
+from functools import lru_cache, partial
 from typing import Any, Protocol, TypeAlias
 
-from anyio import to_thread
-
 from micropie.app import App
-from micropie.compat.cherrypy.life import Life, answer
 from micropie.compat.cherrypy.lib.httputil import HeaderMap
+from micropie.compat.cherrypy.life import Life, answer
 from micropie.compat.cherrypy.serving import Exchange
 from micropie.compat.environs import path_of
 from micropie.errors import HTTPError as NativeError
 from micropie.errors import SetupError
 from micropie.execution.steps import HANDLER, RouteKind
+from micropie.execution.threads import IO_THREADS, in_thread
 from micropie.http.request import Request
 from micropie.http.response import EncodedAnswer, GivenStatus, Response, checked_headers
 from micropie.http.streams import FileRange
@@ -143,7 +143,7 @@ def _call(native: Request, app: Any, path: str) -> _Answer | Awaitable[_Answer]:
         return EncodedAnswer((404, None, 0, (), b"", None))
     life = answer(native, app, path)
     is_over, result = _advance(life.send, None)
-    return to_native(native, result) if is_over else _await_handler(native, life, result)
+    return to_native(native, result, is_encoded=True) if is_over else _await_handler(native, life, result)
 
 
 def _advance(resume: Callable[[Any], Any], value: Any) -> tuple[bool, Any]:
@@ -163,18 +163,15 @@ async def _await_handler(native: Request, life: Life, waiting: Any) -> _Answer:
         except BaseException as error:  # cancellation as well: hooks and locks have to be let go
             resume, value = life.throw, error
         try:
-            is_over, waiting = await to_thread.run_sync(_advance, resume, value)
+            is_over, waiting = await in_thread(IO_THREADS, _advance, resume, value)
         finally:
             del value  # an exception's traceback refers to this frame
         if is_over:
-            return await to_thread.run_sync(to_native, native, waiting)
+            return to_native(native, waiting, is_encoded=False)
 
 
-_CONTENT = ("content-type", "content-length")
-
-
-def to_native(native: Request, exchange: Exchange) -> _Answer:
-    """Return micropie's response for CherryPy's."""
+def to_native(native: Request, exchange: Exchange, is_encoded: bool) -> _Answer:
+    """Return micropie's response for CherryPy's. ``is_encoded``: one that needs no further step, if that can be."""
     request, response = exchange.request, exchange.response
     status = _status_of(response.status)
     body = response._body
@@ -182,21 +179,41 @@ def to_native(native: Request, exchange: Exchange) -> _Answer:
     is_ending_later = "hooks" in own and "on_end_request" in own["hooks"]
     if is_ending_later:
         if native.environ is not None:
-            native.on_close(request.close)
+            native.on_close(partial(copy_context().run, request.close))
         else:
             native.after_response(request.close)
     else:
         request.closed = True
-    pairs = [(str(name), _sendable(value)) for name, value in response.sent_headers]
+    pairs = [(str(name), _sendable(value)) for name, value in response.header_list]
     headers, content_type, length = checked_headers(pairs, is_given=True)
-    if type(body) is bytes and native.method != "HEAD":
-        return EncodedAnswer((status, content_type, None if status in _EMPTY else len(body), headers, body, None))
     if native.method == "HEAD":
         close = getattr(body, "close", None)
         if close is not None:
             close()
-        body = b"" if length is None else FileRange(None, "", 0, 0, length)
+        body = iter(()) if length is None else FileRange(None, "", 0, 0, length)
+    elif is_encoded and type(body) is bytes and status not in _EMPTY:
+        return EncodedAnswer((status, content_type, len(body), headers, body, None))
+    elif type(body) is list or type(body) is tuple:
+        body = b"".join(body)
+    elif type(body) is not bytes and type(body) is not FileRange:
+        body = _Chunks(body)
     return Response(body, status, pairs, "")
+
+
+class _Chunks(Iterator[Any]):
+    """The chunks of a body that is sent as it is made."""
+
+    def __init__(self, body: Any) -> None:
+        self._body = body
+        self._chunks = iter(body)
+
+    def __next__(self) -> Any:
+        return next(self._chunks)
+
+    def close(self) -> None:
+        close = getattr(self._body, "close", None)
+        if close is not None:
+            close()
 
 
 _EMPTY = frozenset({204, 304})

@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-import os
-from collections.abc import Callable, Iterator
-from typing import Any
+from typing import Any, ClassVar
 
-from micropie.app import App
-from micropie.compat.cherrypy.config import NamespaceSet, merge
+from micropie.compat.cherrypy.config import NamespaceSet, config, merge
 from micropie.compat.cherrypy.lib.httputil import urljoin
-from micropie.compat.cherrypy.log import LogManager
+from micropie.compat.cherrypy.log import LogManager, log
 from micropie.compat.cherrypy.messages import Response, ServedRequest
 from micropie.compat.cherrypy.native import Carrier
 from micropie.compat.cherrypy.plans import Plans
@@ -56,9 +53,7 @@ class Application(_Servable):
     relative_urls = False
     request_class: Any = ServedRequest
     response_class: Any = Response
-    toolboxes: dict[str, Toolbox] = {"tools": tools}
-    tree: Tree | None = None
-    """The tree that it is mounted on, where an ``InternalRedirect`` finds its page."""
+    toolboxes: ClassVar[dict[str, Toolbox]] = {"tools": tools}
 
     def __init__(self, root: Any, script_name: str | None = "", config: Any = None) -> None:
         super().__init__()
@@ -66,7 +61,7 @@ class Application(_Servable):
         self._script_name = None if script_name is None else _checked(script_name)
         self.log = LogManager(id(self))
         self.config: dict[str, dict[str, Any]] = {}
-        self.toolboxes = dict(self.toolboxes)
+        self.toolboxes: dict[str, Toolbox] = dict(type(self).toolboxes)  # type: ignore[misc]
         self.namespaces = NamespaceSet()
         self.namespaces["log"] = lambda name, value: setattr(self.log, name, value)
         self.namespaces["wsgi"] = _refuse_pipeline
@@ -128,7 +123,7 @@ def _checked(script_name: str) -> str:
 
 def _refuse_pipeline(name: str, value: Any) -> None:
     raise NotImplementedError(
-        f"wsgi.{name} is not offered: wrap the application itself, or add middleware to cherrypy.tree.native.middlewares"
+        f"wsgi.{name} is not offered: wrap the application, or write cherrypy.tree.native.middlewares.append(...)"
     )
 
 
@@ -156,11 +151,8 @@ class Tree(_Servable):
         else:
             app = Application(root, script_name)
             script_name = app.script_name
-            if script_name == "" and root is not None and not hasattr(root, "favicon_ico"):
-                _add_favicon(root)
         if config:
             app.merge(config)
-        app.tree = self
         self.apps[script_name] = app
         return app
 
@@ -186,6 +178,6 @@ class Tree(_Servable):
         return None if found is None else self.apps[found]
 
 
-def _add_favicon(root: Any) -> None:
-    """Answer /favicon.ico, which browsers ask for, unless the root has an own answer."""
-    return
+tree = Tree()
+config.namespaces["tree"] = lambda name, value: tree.mount(value, getattr(value, "script_name", "")) and None
+config.namespaces["log"] = lambda name, value: setattr(log, name, value)

@@ -48,6 +48,7 @@ class PartParser:
         self._opening: bytes | None = b""  # the bytes so far of the first boundary; None once it is complete
         self._field_name: bytes | None = None  # of the field whose value is being read
         self._field_size = 0
+        self.unselected: list[str] = []  # the names of file inputs that were left empty
         self._nameless: PartHead | None = None  # a file without a name and, so far, without a byte
         self._files = 0
         self._failure: tuple[int, str] | None = None
@@ -204,6 +205,11 @@ class MultipartParser:
         if self._upload is not None:
             size += self._upload.size
         return size > self._memory_for_file()
+
+    @property
+    def unselected(self) -> list[str]:
+        """The names of file inputs that were left empty."""
+        return self._parser.unselected
 
     def finish(self) -> FormData:
         """Return the form. Its files are open until ``close``. Raises 400 if the form is incomplete."""
