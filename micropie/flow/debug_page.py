@@ -8,6 +8,7 @@ which slipped through unescaped could do nothing. Each value passes ``_hide_secr
 from __future__ import annotations
 
 import linecache
+import os
 import platform
 import re
 import reprlib
@@ -228,7 +229,9 @@ def _frame(frame: FrameType, line: int, is_open: bool) -> str:
         shown = f"{number:>5}  {escape(text.rstrip())}"
         source.append(f"<mark>{shown}</mark>" if number == line else shown)
     variables = [(name, _value(name, value)) for name, value in list(frame.f_locals.items())[:_MOST_VARIABLES]]
-    place = f"{code.co_filename}, line {line}, in {code.co_qualname}"
+    # As in the author's editor: relative to where the server was started.
+    file = code.co_filename.removeprefix(f"{Path.cwd()}{os.sep}")
+    place = f"{file}, line {line}, in {code.co_qualname}"
     return (
         f"<details{' open' if is_open else ''}><summary><code>{escape(place)}</code></summary>"
         f"<pre>{chr(10).join(source)}</pre>{_table(variables)}</details>"

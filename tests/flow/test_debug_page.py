@@ -6,6 +6,7 @@ import logging
 import subprocess
 import sys
 from html.parser import HTMLParser
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -172,6 +173,14 @@ def test_a_browser_gets_a_page_with_source_variables_request_and_route(make_clie
     assert "/oops (oops)" in text  # the route
     assert "text['hello']" in text  # the query
     assert "test_debug_page.py, line" in text
+
+
+def test_files_are_named_as_seen_from_the_working_directory(
+    make_client: MakeClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    client = make_client(make_app(), base_url=LOCAL)
+    monkeypatch.chdir(Path(__file__).parent)
+    assert "\ntest_debug_page.py, line" in client.get("/oops", headers=BROWSER).text.replace("<code>", "\n")
 
 
 @pytest.mark.parametrize("headers", [BROWSER, {"Accept": "application/json"}, {"Accept": "*/*"}])
