@@ -40,6 +40,7 @@ from micropie.routing.decorators import Function, make_mark
 from micropie.routing.discovery import is_function, is_method, public_name
 from micropie.routing.guards import REQUIRES
 from micropie.routing.inheritance import AppDefinition
+from micropie.routing.providers import checked_key, checked_provider, in_place_of, name_of
 from micropie.routing.route import RouteMark
 from micropie.routing.settings import Settings, SettingsKeywords
 from micropie.routing.site import Site
@@ -63,6 +64,8 @@ class _Tables:
     settings: dict[str, Any] = field(default_factory=dict)
     security: object = None
     error_handlers: dict[ErrorKey, ErrorHandler] = field(default_factory=dict)
+    providers: dict[object, Callable[..., Any]] = field(default_factory=dict)
+    overrides: dict[object, Callable[..., Any]] = field(default_factory=dict)
     functions: list[tuple[Callable[..., Any], RouteMark]] = field(default_factory=list)
     sockets: list[tuple[Callable[..., Any], RouteMark]] = field(default_factory=list)
     mounts: list[Mount] = field(default_factory=list)
@@ -328,6 +331,7 @@ class App:
             functions=self._micropie.functions,
             ws_middlewares=self.ws_middlewares,
             socket_functions=self._micropie.sockets,
+            providers=self._micropie.providers | path[0]._micropie.overrides,
             template_names=names_of(partial(App.url_for, self)),
             children={public_name(name): child._definition(path) for name, child in self._children(ancestors).items()},
             mounts=[
@@ -541,6 +545,48 @@ class App:
             return function
 
         return register
+
+    def provides(self, key: object) -> Callable[[Function], Function]:
+        """Open ``key``, a type, by the function below for each request whose handler has a parameter of that type::
+
+            @app.provides(Session)
+            def session():
+                with Session(engine) as session:
+                    yield session
+
+        The function is a generator function, ``def`` or ``async def``, that yields once; or a callable that returns a
+        context manager, or the value. It is closed when the handler has returned, a stream's at the stream's end, and
+        its ``yield`` raises what the handler has raised. Inner applications have the providers of outer ones, too.
+        Raises ``SetupError`` for a second provider of one type in one application.
+        """
+        checked_key(key)
+
+        def register(function: Function) -> Function:
+            if key in self._micropie.providers:
+                raise SetupError(f"{name_of(key)} has a provider already: one type has one in each application")
+            self._micropie.providers[key] = checked_provider(function)
+            self._changed()
+            return function
+
+        return register
+
+    def _micropie_override(self, key: object, fake: object) -> Callable[[], None]:
+        """Put ``fake`` in the place of what provides ``key``, in the whole tree. Return the function that undoes it."""
+        if not any(key in app._micropie.providers for app in self._walk()):
+            raise SetupError(f"nothing provides {name_of(key)}: there is nothing to override")
+        overrides = self._micropie.overrides
+        before = overrides.get(key)
+        overrides[key] = in_place_of(key, fake)
+        self._changed()
+
+        def undo() -> None:
+            if before is None:
+                del overrides[key]
+            else:
+                overrides[key] = before
+            self._changed()
+
+        return undo
 
     def openapi(self, title: str | None = None, version: str = "1.0.0") -> dict[str, Any]:
         """Return this application's handlers as an OpenAPI 3.1 document, made of their names, annotations, docstrings

@@ -42,7 +42,15 @@ def validated_wsgi(app: Any) -> Any:
     """Return ``app`` inside ``wsgiref.validate``, with the attribute that the test client needs for the shut-down."""
     checked: Any = validator(app)
     checked.wsgi_shutdown = getattr(app, "wsgi_shutdown", None)
-    return checked
+    return with_hooks(checked, app)
+
+
+def with_hooks(wrapper: Any, app: Any) -> Any:
+    """Return ``wrapper`` with the methods of ``app`` that the test client calls beside requests."""
+    for name in ("_micropie_override",):
+        if hasattr(app, name):
+            setattr(wrapper, name, getattr(app, name))
+    return wrapper
 
 
 # What applications of tests lack is no news; the tests of these warnings listen for themselves.
@@ -66,7 +74,7 @@ def connect() -> Iterator[MakeClient]:
             if world == "wsgi":
                 client = TestClient(validated_wsgi(app) if validate else app, protocol="wsgi", **options)
             else:
-                client = TestClient(validated(app) if validate else app, backend=world, **options)
+                client = TestClient(with_hooks(validated(app), app) if validate else app, backend=world, **options)
             return clients.enter_context(client)
 
         yield connect

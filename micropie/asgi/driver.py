@@ -10,6 +10,7 @@ from micropie.asgi.steps import close_request, perform, perform_cleanup, perform
 from micropie.execution.context import current
 from micropie.execution.steps import AWAIT, INLINE, Flow
 from micropie.flow.http import fail, finish, start
+from micropie.flow.resources import end_resources
 from micropie.http.response import NO_OTHER_HEADERS, Answer
 from micropie.http.types import Receive, Scope, Send
 from micropie.mounts.asgi_in_asgi import hand_over
@@ -73,10 +74,12 @@ async def serve_http(site: Site, scope: Scope, receive: Receive, send: Send) -> 
         except OSError:  # the client has gone (ASGI 2.4)
             request.broken_off = True
             logger.debug("%s: the client left before its answer", request.label)
-    except BaseException:
+    except BaseException as error:
         request.broken_off = True
         if flow is not None:
             flow.close()
+        if request._resources and isinstance(error, Exception):  # of a stream
+            await perform(end_resources(request, error), request)
         for cleanup in request._cleanup_steps():
             await perform_cleanup(cleanup, request)
         raise

@@ -10,6 +10,7 @@ from anyio import CancelScope, move_on_after
 
 from micropie.asgi.streaming import close_stream, next_chunk
 from micropie.execution.background import run_tasks
+from micropie.execution.context import current
 from micropie.execution.loop import CLEAN_UP_WITHIN
 from micropie.execution.remote import CancelToken
 from micropie.execution.steps import (
@@ -31,6 +32,7 @@ from micropie.execution.steps import (
 from micropie.execution.threads import IO_THREADS, in_handler_thread, in_thread, interrupting
 from micropie.flow.lifecycle import LifespanContext
 from micropie.flow.pooled import call_in_pool
+from micropie.flow.resources import end_resources
 from micropie.http.body import Body
 from micropie.mounts.asgi_in_asgi import answer_of_asgi
 from micropie.mounts.prefixes import WSGI
@@ -116,6 +118,15 @@ async def perform_cleanup(step: AnyStep, context: StepContext) -> None:
         await perform_step(*step, context)
 
 
+async def _end_resources(request: ASGIRequest) -> None:
+    """Close what the answer, a stream, has used. Not cancelled: the server is done with the request."""
+    token = current.set(request)
+    try:
+        await perform(end_resources(request), request)
+    finally:
+        current.reset(token)
+
+
 # Bytes of a body that may be in a file whose closing takes long: the kernel frees 1 GiB of pages in 50 ms.
 LARGE = 16 * 1024 * 1024
 
@@ -126,6 +137,8 @@ async def close_request(request: ASGIRequest) -> None:
     Tasks of ``after_response`` run in the lifespan's task group, so that neither the server nor the connection's next
     request waits for them, and shut-down handlers do. Under a server without lifespan, the request waits for them.
     """
+    if request._resources:
+        await _end_resources(request)
     body = request._received
     if isinstance(body, Body) and body.size >= LARGE:
         with CancelScope(shield=True):

@@ -6,7 +6,7 @@ import inspect
 import json
 import os
 from argparse import Namespace
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import asdict, dataclass
 from inspect import Parameter
 from typing import Annotated, Any, get_origin
@@ -15,6 +15,8 @@ from micropie.app import App
 from micropie.cli.target import find_target
 from micropie.execution.placement import layers
 from micropie.execution.steps import HANDLER, POOL
+from micropie.routing.binding import Plan
+from micropie.routing.providers import Provider
 from micropie.routing.route import Route
 from micropie.routing.site import Site
 
@@ -64,11 +66,22 @@ def public_routes(site: Site) -> Iterator[PublicRoute]:
 
 def _public(methods: str, route: Route) -> PublicRoute:
     function = function_of(route)
-    shown = ", ".join(map(_shown, inspect.signature(route.plan.function).parameters.values()))
+    shown = _all_shown(route.plan, {provider.key: provider for provider in route.providers})
     kinds = {HANDLER: "thread", POOL: "process"}
     return PublicRoute(
-        methods, route.pattern, route.name, f"({shown})", kinds.get(route.step_kind, "loop"), place_of(function)
+        methods, route.pattern, route.name, shown, kinds.get(route.step_kind, "loop"), place_of(function)
     )
+
+
+def _all_shown(plan: Plan, providers: Mapping[object, Provider]) -> str:
+    """Return the parameters; for one that is provided, also the provider with those that it takes itself."""
+    provided = {one.name: providers[one.key] for one in plan.provided}
+    texts = []
+    for name, parameter in inspect.signature(plan.function).parameters.items():
+        provider = provided.get(name)
+        by = f" = {provider.name}{_all_shown(provider.plan, providers)}" if provider is not None else ""
+        texts.append(_shown(parameter.replace(default=Parameter.empty) if by else parameter) + by)
+    return f"({', '.join(texts)})"
 
 
 _STARS: dict[object, str] = {Parameter.VAR_POSITIONAL: "*", Parameter.VAR_KEYWORD: "**"}

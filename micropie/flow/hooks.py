@@ -19,17 +19,18 @@ place, ``yield "other"`` after it replaces its answer. In a ``def``, ``return`` 
 from __future__ import annotations
 
 import logging
-from collections.abc import AsyncGenerator, Awaitable, Callable, Generator, Sequence
+from collections.abc import Callable, Sequence
 from functools import lru_cache
+from inspect import isawaitable
 from types import AsyncGeneratorType, GeneratorType
 from typing import TYPE_CHECKING, Any, Final, Literal, TypeAlias, TypeGuard
 
 from micropie.errors import Redirect, ResponseError
-from micropie.execution.steps import AWAIT, BLOCK, CallKind, Flow, Step, call, kind_of
+from micropie.execution.steps import AWAIT, CallKind, Flow, call, itself, kind_of
 from micropie.flow.errors import respond_to
+from micropie.flow.generators import RunningGenerator
 from micropie.http.headers import MutableHeaders
 from micropie.http.response import Response, as_response
-from micropie.http.streams import has_ended
 from micropie.http.websocket import POLICY, check_code
 from micropie.middleware.base import FlowMiddleware, HttpMiddleware, WebSocketMiddleware
 from micropie.routing.guards import Guard
@@ -207,6 +208,8 @@ def _finish_generator(
     """Run a generator to its end and return the response after it. Raises ``failure`` if the generator lets it pass."""
     answer = yield from hook.finish(response, failure)
     if answer is not None:
+        if isawaitable(answer):
+            answer = yield AWAIT, itself, (answer,)
         if response is None:  # what the handler set on ``self.response`` was for its own answer
             request._pending_response = None
         return as_response(answer)
@@ -263,81 +266,20 @@ def _changed(response: Response, changes: object, middleware: object) -> Respons
 # -- generator functions ----------------------------------------------------------------------------------------------
 
 
-class GeneratorMiddleware:
-    """One call of a generator function, for one request."""
+class GeneratorMiddleware(RunningGenerator):
+    """One call of a generator function, for one request: its ``yield`` gives the response."""
 
-    __slots__ = ("_generator", "_kind")
+    __slots__ = ()
 
     def __init__(self, function: Callable[..., object], request: Request) -> None:
-        self._generator: Any = function(request)  # a generator of either kind
-        if isinstance(self._generator, AsyncGeneratorType):
-            self._kind: CallKind = AWAIT
-        elif isinstance(self._generator, GeneratorType):
-            self._kind = kind_of(function)
-        else:
+        generator = function(request)
+        if not isinstance(generator, GeneratorType | AsyncGeneratorType):
             name = getattr(function, "__name__", repr(function))
             raise ResponseError(
                 f"{name} in middlewares is no middleware: an object with before_request or after_request, or a "
                 "generator function, def or async def, with one yield in it"
             )
-
-    @property
-    def has_ended(self) -> bool:
-        """Whether it has run to its end."""
-        return has_ended(self._generator)
-
-    def go_on(self, response: Response | None, failure: Exception | None = None) -> Flow[Any]:
-        """Run to the next ``yield``, or to the end. Return the yielded answer, or None to continue.
-
-        The ``yield`` where it waits gives ``response``, or raises ``failure``.
-        """
-        # ``_throw`` and ``_athrow`` empty the list: a driver's frame keeps its last step, and the failure's traceback
-        # refers to that frame.
-        failures = [failure]
-        if self._kind is AWAIT:
-            try:
-                if failure is None:
-                    return (yield (AWAIT, self._generator.asend, (response,)))
-                return (yield (AWAIT, _athrow, (self._generator, failures)))
-            except StopAsyncIteration:
-                return None
-        if failure is None:
-            return (yield from call(self._kind, _send, self._generator, response))
-        return (yield from call(self._kind, _throw, self._generator, failures))
-
-    def finish(self, response: Response | None, failure: Exception | None) -> Flow[Any]:
-        """Run from the first ``yield`` to the end. Return the answer that replaces the response, or None."""
-        answer = yield from self.go_on(response, failure)
-        step = self.close_step()
-        if step is not None:
-            yield step
-        return answer
-
-    def close_step(self) -> Step | None:
-        """Return the step that closes the generator, or None if it has run to its end."""
-        if self.has_ended:
-            return None
-        if self._kind is AWAIT:
-            return AWAIT, self._generator.aclose, ()
-        return BLOCK, self._generator.close, ()
-
-
-def _send(generator: Generator[object, Response | None, object], value: Response | None) -> object:
-    try:
-        return generator.send(value)
-    except StopIteration as end:  # it can't be raised through a thread
-        return end.value
-
-
-def _throw(generator: Generator[object, Response | None, object], failures: list[Exception]) -> object:
-    try:
-        return generator.throw(failures.pop())
-    except StopIteration as end:
-        return end.value
-
-
-def _athrow(generator: AsyncGenerator[object, Response | None], failures: list[Exception]) -> Awaitable[object]:
-    return generator.athrow(failures.pop())
+        super().__init__(generator, kind_of(function))
 
 
 # -- WebSockets --------------------------------------------------------------------------------------------------------

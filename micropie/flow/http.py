@@ -48,6 +48,7 @@ from micropie.execution.steps import (
 from micropie.files.static import open_file, open_file_nowait
 from micropie.flow.errors import internal_error, keep_pending, plain_answer
 from micropie.flow.hooks import Hook, open_session, planned_guards, planned_hooks, run_after, run_before
+from micropie.flow.resources import close_resources, close_unless_streamed, open_resources
 from micropie.http.forms.receiving import receive_body
 from micropie.http.json import dumps
 from micropie.http.problem import error_answer
@@ -170,8 +171,8 @@ def _run_all_stages(
                     arguments = yield IO, _parse_and_bind, (request, route, arguments, values)
                 else:
                     arguments = route.bind(request, arguments, values)
-            if hooks and request._time_limit is not None:
-                result = yield from _call_limited(request, route, arguments, request._time_limit)
+            if hooks and (route.providers or request._time_limit is not None):
+                result = yield from _call_specially(request, route, arguments)
             else:
                 step_kind = route.step_kind
                 result = route.call(*arguments) if step_kind is INLINE else (yield step_kind, route.call, arguments)
@@ -183,10 +184,25 @@ def _run_all_stages(
     except Exception as error:
         failure = error
     try:
+        if hooks and request._resources:
+            failure = (yield from close_resources(request, failure)) or failure
         answer = fail(request, failure, hooks)
         return answer if isinstance(answer, tuple) else (yield from answer)
     finally:
         failure = None
+
+
+def _call_specially(request: Request, route: Route, arguments: Sequence[Any]) -> Flow[Any]:
+    """Run the handler with what its providers open, with a time limit, or with both. Return its result."""
+    if route.providers:
+        arguments = yield from open_resources(request, route, arguments)
+    if request._time_limit is not None:
+        result = yield from _call_limited(request, route, arguments, request._time_limit)
+    elif route.step_kind is INLINE:
+        result = route.call(*arguments)
+    else:
+        result = yield route.step_kind, route.call, arguments
+    return (yield from close_unless_streamed(request, result)) if request._resources else result
 
 
 def _parse_and_bind(

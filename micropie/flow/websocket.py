@@ -21,6 +21,7 @@ from typing import NamedTuple, TypeAlias
 from micropie.errors import ConnectionClosed, HTTPError, Redirect
 from micropie.execution.steps import AWAIT, Flow, Step
 from micropie.flow.hooks import open_session, planned_guards, run_after_websocket, run_before, run_before_websocket
+from micropie.flow.resources import close_resources, open_resources
 from micropie.http.request import WebSocketRequest
 from micropie.http.response import Answer, Response, as_response, encode, error_response, redirect_response
 from micropie.http.websocket import FAILED, NORMAL, POLICY, is_allowed_origin
@@ -44,6 +45,7 @@ class CloseInfo(NamedTuple):
 def handle_websocket(site: Site, request: WebSocketRequest, run_handler: RunHandler) -> Flow[CloseInfo]:
     """Perform stages 1 to 5 and return how to end the WebSocket, if it has not ended by itself."""
     request.config = site.config
+    failure: Exception | None = None
     try:
         # The handshake is a separate generator, so that its frame is not kept for hours with the open socket.
         step = yield from _handshake(site, request, run_handler)
@@ -54,11 +56,12 @@ def handle_websocket(site: Site, request: WebSocketRequest, run_handler: RunHand
             close_info = _close_info_after_return(request)
     except Exception as error:
         failure = error
-    else:
-        return (yield from _finish(request, close_info))
     # Outside of ``except``, so that later errors get no false ``__context__``.
     try:
-        close_info = _close_info_after_failure(request, failure)
+        if request._resources:
+            failure = yield from close_resources(request, failure)
+        if failure is not None:
+            close_info = _close_info_after_failure(request, failure)
     finally:
         del failure  # its traceback refers to this frame: without this it would be a cycle
     return (yield from _finish(request, close_info))
@@ -100,6 +103,8 @@ def _handshake(site: Site, request: WebSocketRequest, run_handler: RunHandler) -
     # 4. Bind.
     if len(arguments) != route.plain_args:
         arguments = route.bind(request, arguments, values)
+    if route.providers:
+        arguments = yield from open_resources(request, route, arguments)
     return AWAIT, run_handler, (route.call, *arguments)
 
 

@@ -36,6 +36,7 @@ from micropie.http.types import Environ, Parameters, Scope
 from micropie.http.urls import DOTS_AND_EMPTY, PATH_SAFE, SEGMENT_SAFE, decoded_segment, escaped_path, is_host
 
 if TYPE_CHECKING:
+    from micropie.flow.generators import RunningGenerator
     from micropie.http.signing import CookieSigner
     from micropie.routing.config import AppConfig
     from micropie.routing.route import Route, RouteEntry
@@ -144,6 +145,7 @@ class Request:
     _context: Context  # of the last call of ``after_response``
     _is_answered: bool = False  # whether the answer is over and ``after_response`` runs
     _generators: Sequence[_Closable] = ()  # generator middleware that has begun
+    _resources: Sequence[RunningGenerator] = ()  # what providers have opened
 
     _csrf_token: str | None = None  # that was made for a client without a session
 
@@ -635,7 +637,7 @@ class Request:
 
     def _cleanup_steps(self) -> Iterator[Step]:
         """Yield the steps that clean up after a request that broke off: they close its stream and its generators."""
-        for part in (self._answer_stream, *reversed(self._generators)):
+        for part in (self._answer_stream, *reversed(self._resources), *reversed(self._generators)):
             step = part.close_step() if part is not None else None
             if step is not None:
                 yield step

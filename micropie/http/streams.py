@@ -197,6 +197,13 @@ def as_bytes(chunk: object) -> bytes:
 _NO_STREAMS = frozenset({str, bytes, dict, list, type(None)})
 
 
+def is_stream(body: object) -> bool:
+    """Return whether ``body`` comes in chunks that are yet to be made: an iterator or a file object."""
+    if type(body) in _NO_STREAMS:
+        return False
+    return hasattr(body, "__aiter__") or isinstance(body, Iterator) or callable(getattr(body, "read", None))
+
+
 def stream_of(body: object) -> Stream | None:
     """Return ``body`` as a stream if it is an iterator or a file, else None. A list is JSON and no stream."""
     if type(body) in _NO_STREAMS:  # the checks below take as long as encoding such a body

@@ -21,12 +21,13 @@ from micropie.execution.placement import layers
 from micropie.http.binding_errors import BindingErrors
 from micropie.http.forms import UploadFile
 from micropie.http.problem import PROBLEM, PROBLEM_SCHEMA
+from micropie.http.request import Request, WebSocketRequest
 from micropie.http.response import Response
 from micropie.openapi.schemas import Schema, Schemas
 from micropie.routing.binding import stated_source
 from micropie.routing.converters import is_structure
 from micropie.routing.decorators import DESCRIPTION, Description
-from micropie.routing.route import Route, RouteEntry
+from micropie.routing.route import Route, RouteEntry, body_parameter
 from micropie.routing.site import Site
 from micropie.routing.sources import Cookie, Header, Query
 
@@ -88,7 +89,10 @@ class _Builder:
         if entry.is_default or is_own or not description.include_in_schema:
             return
         parameters = [one for one in route.plan.parameters if one.kind not in _VARIABLE]
-        takes_body = route.plan.body_parameter is not None or route.reads_body
+        for plan in (provider.plan for provider in route.providers):
+            known = {one.name for one in parameters}
+            parameters += [one.replace(kind=Parameter.KEYWORD_ONLY) for one in plan.parameters if one.name not in known]
+        takes_body = body_parameter(route.plan, route.providers) is not None or route.reads_body
         methods = [one for one in route.methods or ["POST" if takes_body else "GET"] if one in entry.methods]
         for method in methods:
             if method not in _METHODS:
@@ -275,9 +279,7 @@ def _placed(route: Route, parameters: Iterable[Parameter], method: str) -> _Sort
             placed.path.append(one)
         elif isinstance(stated, Header | Cookie | Query):
             placed.query.append(one)  # a structure's fields are parameters each: "form" and "explode" by default
-        elif (
-            _is_document(one.annotation) or (UploadFile in kinds and method in _WITHOUT_BODY) or BindingErrors in kinds
-        ):
+        elif _is_document(one.annotation) or (UploadFile in kinds and method in _WITHOUT_BODY) or kinds & _NO_INPUT:
             continue
         elif not in_query or UploadFile in kinds:
             placed.fields.append(one)
@@ -286,6 +288,10 @@ def _placed(route: Route, parameters: Iterable[Parameter], method: str) -> _Sort
         else:
             placed.path.append(one)
     return _Sorted(placed.path, placed.query, placed.fields, None if method in _WITHOUT_BODY else placed.document)
+
+
+# What a handler may ask for that no client sends.
+_NO_INPUT: set[object] = {BindingErrors, Request, WebSocketRequest}
 
 
 def _kinds_of(annotation: object) -> set[object]:

@@ -12,23 +12,21 @@ import inspect
 import re
 import sys
 import typing
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Hashable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from inspect import Parameter
 from itertools import chain, repeat
 from operator import itemgetter
 from types import SimpleNamespace, UnionType
-from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias, TypeVar
+from typing import Any, NamedTuple, TypeAlias, TypeVar
 
 from micropie.errors import BadRequest, HTTPError, SetupError
 from micropie.execution.placement import layers
 from micropie.http.binding_errors import BindingError, BindingErrors, ParameterError
 from micropie.http.forms import UploadFile
+from micropie.http.request import Request, WebSocketRequest
 from micropie.routing.converters import ANYTHING, Collect, Converter, converter_for, is_structure, structure_converter
 from micropie.routing.sources import Body, Form, Query, Source
-
-if TYPE_CHECKING:
-    from micropie.http.request import Request
 
 _Value = TypeVar("_Value")
 
@@ -37,6 +35,7 @@ _NOTHING: dict[str, list[str]] = {}
 
 MOST_ERRORS = 100  # in one body, to be described
 _POSITIONAL = (Parameter.POSITIONAL_ONLY, Parameter.POSITIONAL_OR_KEYWORD)
+_VARIABLE = (Parameter.VAR_POSITIONAL, Parameter.VAR_KEYWORD)
 
 
 class BoundParameter(NamedTuple):
@@ -57,6 +56,14 @@ class BoundParameter(NamedTuple):
     is_stated: bool = False
 
 
+class ProvidedParameter(NamedTuple):
+    """A parameter that a provider fills. ``place`` among the positional arguments; None if it is given by name."""
+
+    name: str
+    key: object
+    place: int | None
+
+
 _Source: TypeAlias = "Callable[[BoundParameter, Request], object]"
 _Picker: TypeAlias = Callable[[Mapping[str, Any]], Sequence[Any]]
 
@@ -66,11 +73,21 @@ class Plan:
 
     ``takes_socket``: the caller puts a WebSocket before the arguments that are bound.
 
+    ``provided``: the types that providers give. A parameter that is annotated with one of them is not bound; the plan's
+    own ``provided`` lists these. ``is_provider``: the function
+    is a provider, whose parameters without an annotation keep their defaults.
+
     ``most_segments``: how many segments of a path may become arguments. ``plain_args``: if the path gives exactly this
     many segments, they are the arguments as they are and ``bind`` can be skipped; -1 if it can never be skipped.
     """
 
-    def __init__(self, function: Callable[..., object], takes_socket: bool = False) -> None:
+    def __init__(
+        self,
+        function: Callable[..., object],
+        takes_socket: bool = False,
+        provided: Collection[object] = (),
+        is_provider: bool = False,
+    ) -> None:
         signature = inspect.signature(function)
         # Names whose values no client may choose: **kwargs never gets them.
         self._taken = _fixed_names(function)
@@ -80,24 +97,28 @@ class Plan:
                 raise SetupError("a WebSocket handler takes the socket first: write async def ws_name(self, ws)")
             self._taken.add(parameters.pop(0).name)
         hints = _hints(function, {parameter.name for parameter in parameters})
+        parameters = [one.replace(annotation=hints.get(one.name, one.annotation)) for one in parameters]
+        self.provided: list[ProvidedParameter] = []
+        parameters = self._without_provided(parameters, provided, is_provider)
         # For descriptions of the handler: what it is, and its parameters with their annotations.
         self.function = function
-        self.parameters = [one.replace(annotation=hints.get(one.name, one.annotation)) for one in parameters]
+        self.parameters = [one for one in parameters if not is_provider or one.annotation is not _REQUIRED]
         self._positional: list[BoundParameter] = []
         self._keywords: list[BoundParameter] = []
         self._rest: BoundParameter | None = None  # *args
         self._other_names: Converter | None = None  # **kwargs
         for parameter in parameters:
-            annotation: object = hints.get(parameter.name, parameter.annotation)
+            annotation: object = parameter.annotation
             if parameter.kind is Parameter.VAR_POSITIONAL:
                 self._rest = _by_converter(parameter.name, converter_for(annotation, parameter.name))
             elif parameter.kind is Parameter.VAR_KEYWORD:
                 self._other_names = converter_for(annotation, parameter.name)
             else:
                 target = self._positional if parameter.kind in _POSITIONAL else self._keywords
-                target.append(_bound_parameter(parameter.name, annotation, parameter.default))
+                bound = _of_provider(parameter) if is_provider else None
+                target.append(bound or _bound_parameter(parameter.name, annotation, parameter.default))
         sourced = [one for one in self._positional if one.is_stated]
-        if sourced and not self._positional[-1].is_stated:
+        if sourced and not self._positional[-1].is_stated and not is_provider:
             raise SetupError(
                 f"the parameter {self._positional[-1].name!r} comes after {sourced[0].name!r}, which states its "
                 "source: write those with a source last, or after *"
@@ -105,7 +126,8 @@ class Plan:
         self.most_segments = sys.maxsize if self._rest is not None else len(self._positional)
         self._takes_errors = any(one.source is _no_errors for one in self._positional + self._keywords)
         self._names = {parameter.name for parameter in self._positional + self._keywords}
-        self._takes_keywords = bool(self._keywords) or self._other_names is not None
+        given_by_name = any(one.place is None for one in self.provided)
+        self._takes_keywords = bool(self._keywords) or self._other_names is not None or given_by_name
         all_text = not self._takes_keywords and all(
             one.from_text is None and one.many is None and one.source is None for one in self._positional
         )
@@ -127,6 +149,42 @@ class Plan:
             )
         if self._takes_keywords:  # a step has one tuple of arguments: a dict at its end has the keyword arguments
             self.call = lambda *arguments: function(*arguments[:-1], **arguments[-1])
+
+    def _without_provided(
+        self, parameters: list[Parameter], provided: Collection[object], is_provider: bool
+    ) -> list[Parameter]:
+        """Return the parameters that a request fills, and keep the places of those that providers fill."""
+        left = []
+        for index, parameter in enumerate(parameters):
+            is_variable = parameter.kind in _VARIABLE
+            key = None if is_variable or not provided else _provided_key(parameter.annotation, provided)
+            if key is None and not (is_variable and is_provider):
+                left.append(parameter)
+            elif key is not None:
+                place = index if parameter.kind in _POSITIONAL else None
+                self.provided.append(ProvidedParameter(parameter.name, key, place))
+                self._taken.add(parameter.name)
+        return left
+
+    def with_provided(self, arguments: Sequence[Any], values: Mapping[object, object]) -> Sequence[Any]:
+        """Return the ``arguments`` of one call with what the providers gave, by its type."""
+        complete = [*arguments]
+        for name, key, place in self.provided:
+            if place is None:
+                complete[-1][name] = values[key]
+            else:
+                complete.insert(place, values[key])
+        return complete
+
+    @property
+    def names_in_path(self) -> list[str]:
+        """The parameters that the segments of a path fill, in their order."""
+        return [one.name for one in self._positional]
+
+    @property
+    def reads_values(self) -> bool:
+        """Whether a parameter is filled by what the client sent."""
+        return any(one.source not in _NO_INPUT for one in self._positional + self._keywords)
 
     @property
     def body_parameter(self) -> BoundParameter | None:
@@ -294,6 +352,36 @@ def _no_errors(parameter: BoundParameter | None, request: Request) -> BindingErr
     return BindingErrors(given={name: values[0] if len(values) == 1 else values for name, values in sent.items()})
 
 
+def _request(parameter: BoundParameter, request: Request) -> object:
+    """Return the value of a parameter that is annotated with ``Request``."""
+    return request
+
+
+def _kept_default(parameter: BoundParameter, request: Request) -> object:
+    """Return the value of a provider's parameter that no client can fill."""
+    return parameter.default
+
+
+_NO_INPUT = (_no_errors, _request, _kept_default)
+
+
+def _of_provider(parameter: Parameter) -> BoundParameter | None:
+    """Return a provider's parameter that keeps its default, because it has no annotation; None for any other."""
+    if parameter.annotation is not _REQUIRED:
+        return None
+    if parameter.default is _REQUIRED:
+        raise SetupError(f"its parameter {parameter.name!r} has no annotation, which would tell what fills it")
+    return _by_converter(parameter.name, ANYTHING, parameter.default, _kept_default)
+
+
+def _provided_key(annotation: object, provided: Collection[object]) -> object:
+    """Return the provided type of a parameter, also within ``Annotated`` and ``X | None``; None if there is none."""
+    if stated_source(annotation)[0] is not None:
+        return None
+    kind, many, _ = _unwrapped_annotation(annotation)
+    return kind if not many and isinstance(kind, Hashable) and kind in provided else None
+
+
 def _bound_parameter(name: str, annotation: object, default: object) -> BoundParameter:
     stated, annotation = stated_source(annotation)
     kind, many, optional = _unwrapped_annotation(annotation)
@@ -301,6 +389,8 @@ def _bound_parameter(name: str, annotation: object, default: object) -> BoundPar
         return _from_source(name, annotation, default, stated)
     if kind is BindingErrors:
         return _by_converter(name, ANYTHING, default, _no_errors)
+    if kind is Request or kind is WebSocketRequest:
+        return _by_converter(name, ANYTHING, default, _request)._replace(is_stated=True)
     if kind is UploadFile:
         converter = ANYTHING._replace(expected="a file", optional=optional, many=list if many else None)
         return _by_converter(name, converter, default, _file)

@@ -22,6 +22,7 @@ from micropie.routing.config import AppConfig
 from micropie.routing.discovery import SOCKET_PREFIX, find_handlers
 from micropie.routing.inheritance import AppDefinition, child_config, root_config
 from micropie.routing.patterns import Pattern
+from micropie.routing.providers import check_providers
 from micropie.routing.route import Route, RouteMark, marks_of
 from micropie.routing.router import Node, Resource, Router
 from micropie.routing.site import Mounted, MountedApp, MountingSite, MountRoute, Site
@@ -86,6 +87,7 @@ class _AppCompiler:
         """Add the routes of an application and of those inside it. Raises ``SetupError`` for the author's mistakes."""
         _check_middlewares(definition)
         config = self.config
+        check_providers(config.providers)
         config.tree.setdefault(id(definition.app), config)
         explicit = config.settings.expose == "explicit"
         package = type(definition.app).__module__.partition(".")[0]

@@ -8,7 +8,7 @@ application does not set itself is the same object as in the config of the appli
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, TypeAlias
 
@@ -98,6 +98,8 @@ class AppConfig:
     """The channels in which it publishes and subscribes."""
     shutdown: ShutdownSignal
     """Set when the server is told to stop; one for the whole tree."""
+    providers: Mapping[object, Callable[..., Any]]
+    """What opens the resources of a request: by type, this application's own before those of the ones around it."""
     tree: dict[int, AppConfig]
     """The configs of the whole tree by ``id(app)``; the first one for an application that is in it twice."""
 

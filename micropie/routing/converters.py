@@ -207,7 +207,7 @@ def converter_for(annotation: object, parameter: str) -> Converter:
     raise SetupError(
         f"parameter {parameter!r} is annotated with {annotation!r}, which no text converts to: use str, int, float, "
         "bool, UUID, date, datetime, Decimal, an Enum, Literal, Optional, list[...], a dataclass, a TypedDict, "
-        "a msgspec.Struct or a pydantic model"
+        "a msgspec.Struct or a pydantic model; or have a function open it for each request: @app.provides(...) above it"
     )
 
 

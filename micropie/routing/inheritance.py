@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from importlib import import_module
 from os import PathLike
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from micropie.errors import SetupError
 from micropie.execution.executors import ExecutorPool
@@ -48,6 +48,8 @@ class AppDefinition:
     ws_middlewares: list[object]
     socket_functions: list[tuple[Callable[..., object], RouteMark]]
     """Plain functions that answer WebSockets."""
+    providers: dict[object, Callable[..., Any]]
+    """By the type that they provide."""
     template_names: dict[str, object]
     """Values by name that its templates see beside those that a handler gives them."""
     children: dict[str, AppDefinition]
@@ -78,6 +80,7 @@ def root_config(root: AppDefinition, shutdown: ShutdownSignal) -> AppConfig:
         templates=_templates(root, settings, ()),
         channels=root.channels,
         shutdown=shutdown,
+        providers=root.providers,
         tree={},
     )
     return guarded(config, checks_of(root.app))
@@ -119,6 +122,7 @@ def child_config(definition: AppDefinition, outer: AppConfig, prefix: str) -> Ap
         app=definition.app,
         prefix=prefix,
         templates=_templates(definition, settings, outer.templates.directories),
+        providers={**outer.providers, **definition.providers},
         channels=outer.channels if definition.channels is None else definition.channels,
     )
     return guarded(config, checks_of(definition.app))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from copy import copy
 from dataclasses import replace
 from typing import Any, NamedTuple
@@ -11,10 +11,12 @@ from typing import Any, NamedTuple
 from micropie.errors import SetupError
 from micropie.execution.placement import LOOP, MARK, PROCESS, check_placement, layers, name_of
 from micropie.execution.steps import AWAIT, HANDLER, INLINE, POOL, RouteKind
-from micropie.routing.binding import Plan
-from micropie.routing.config import AppConfig
+from micropie.routing.binding import BoundParameter, Plan
+from micropie.routing.config import AppConfig, Chain
 from micropie.routing.guards import checks_of_handler, guarded
 from micropie.routing.patterns import Pattern, Wildcard
+from micropie.routing.providers import Provider, Providers, needed_by
+from micropie.routing.providers import name_of as name_of_type
 from micropie.routing.settings import METHODS
 
 
@@ -66,6 +68,8 @@ class Route:
     ``name`` are for hooks. ``wildcards`` are the names of an explicit route's wildcards. ``by_position``: their values
     are the handler's first arguments in this order, so they need no names.
 
+    ``providers``: of what its parameters ask for, each after those that it needs.
+
     ``reads_body``: no form and no JSON is received for the handler. ``takes_body``, ``plain_args`` and
     ``most_segments``: see ``Plan``. ``takes_socket``: the handler answers WebSockets, and ``call`` takes the socket
     before its arguments. ``mentions_session``: its code names ``session``. ``has_warned``: the log says already that
@@ -86,6 +90,7 @@ class Route:
         "pattern",
         "plain_args",
         "plan",
+        "providers",
         "reads_body",
         "step_kind",
         "takes_body",
@@ -114,21 +119,26 @@ class Route:
             settings = replace(config.settings, **stated)
             self.config = replace(config, settings=settings, limits=settings.limits())
         self.config = guarded(self.config, checks_of_handler(function))
+        self.plan, self.providers = _plan(function, name, takes_socket, config.providers)
+        if self.providers:  # such a route always has a hook, so the flow looks for them only where there are hooks
+            self.config = replace(self.config, middlewares=Chain(self.config.middlewares, [_NO_HOOK]))
         self.methods = ("GET",) if takes_socket else methods  # a handshake is a GET
         self.pattern = pattern
-        self.plan = _plan(function, name, takes_socket)
         self.call: Any = self.plan.call  # for POOL a HandlerName
         self.bind = self.plan.bind
         self.takes_body = self.plan.takes_body
         self.plain_args = self.plan.plain_args
+        if any(one.plan.reads_values for one in self.providers):
+            self.takes_body, self.plain_args = _always, -1
         self.most_segments = self.plan.most_segments
         self.wildcards = [wildcard.name for wildcard in wildcards or ()]
         self.by_position = wildcards is not None and self.plan.begins_with(self.wildcards)
         if wildcards is not None:
-            self.plan.check_wildcards(self.wildcards, pattern)
+            of_providers = {parameter.name for one in self.providers for parameter in one.plan.parameters}
+            self.plan.check_wildcards([name for name in self.wildcards if name not in of_providers], pattern)
             self.most_segments = 0  # the wildcards' values are all that the path gives
             converted = [wildcard.is_converted for wildcard in wildcards]
-            if self.by_position and converted:
+            if self.by_position and converted and self.takes_body is not _always:
                 self.plain_args = self.plan.plain_args_of(converted)
         self.reads_body: bool = _mark(function, "__micropie_reads_body__", False)
         placement = placement or _mark(function, MARK)
@@ -138,10 +148,16 @@ class Route:
         self.step_kind = _step_kind(function, blocking, placement)
         self.limited_step_kind = _step_kind(function, HANDLER, placement)
         if self.step_kind is POOL:
+            if self.providers:
+                needed = name_of_type(self.providers[-1].key)
+                raise SetupError(
+                    f"{name} runs in a process, and what provides {needed} is opened in the server's: open it in the "
+                    "handler, or have it run in a thread"
+                )
             check_placement(function, PROCESS, name, self.reads_body)
             self.call = name_of(function, name)
-        if self.reads_body and self.plan.body_parameter is not None:
-            parameter = self.plan.body_parameter
+        parameter = body_parameter(self.plan, self.providers)
+        if self.reads_body and parameter is not None:
             raise SetupError(
                 f"{name}: {parameter.name!r} takes {parameter.converter.expected}, but @reads_body leaves the body to "
                 "the handler: read it there, by self.request.parts() for example, or leave @reads_body out"
@@ -168,24 +184,41 @@ class RouteEntry(NamedTuple):
     is_default: bool
 
 
-def _plan(function: Callable[..., object], name: str, takes_socket: bool) -> Plan:
-    """Return the plan of a handler; a ``SetupError`` names the handler and how to hide it."""
+# The middleware of a route with providers, which does nothing.
+_NO_HOOK = object()
+
+
+def _always(segments: Sequence[str], values: Mapping[str, object]) -> bool:
+    """``takes_body`` of a route whose providers have parameters that a body may fill."""
+    return True
+
+
+def body_parameter(plan: Plan, providers: Sequence[Provider]) -> BoundParameter | None:
+    """Return the first parameter of a handler or its providers that only a body can fill, or None."""
+    parameters = (one.body_parameter for one in (plan, *(provider.plan for provider in providers)))
+    return next((parameter for parameter in parameters if parameter is not None), None)
+
+
+def _plan(
+    function: Callable[..., object], name: str, takes_socket: bool, available: Providers
+) -> tuple[Plan, Sequence[Provider]]:
+    """Return the plan of a handler, and its providers; a ``SetupError`` names the handler and how to hide it."""
     unwrapped = inspect.unwrap(function)
     where = getattr(unwrapped, "__qualname__", name)
     try:
         if takes_socket and not any(map(inspect.iscoroutinefunction, (function, unwrapped))):
             raise SetupError("a WebSocket handler waits for messages: write async def, without yield")
-        plan = Plan(function, takes_socket)
-        if takes_socket and plan.body_parameter is not None:
-            raise SetupError(
-                f"its parameter {plan.body_parameter.name!r} is filled from a body, and a WebSocket has none"
-            )
+        plan = Plan(function, takes_socket, available)
+        providers = needed_by(plan, available)
+        parameter = body_parameter(plan, providers)
+        if takes_socket and parameter is not None:
+            raise SetupError(f"its parameter {parameter.name!r} is filled from a body, and a WebSocket has none")
     except SetupError as error:
         hint = "if it is to be no handler, begin its name with _ or write @hidden above it"
         raise SetupError(f"{where}: {error}; {hint}") from None
     except ValueError:  # inspect's error for a method without a first parameter
         raise SetupError(f"{where} has no parameter self") from None
-    return plan
+    return plan, providers
 
 
 def _step_kind(function: Callable[..., object], blocking: RouteKind, placement: str) -> RouteKind:

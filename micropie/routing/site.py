@@ -146,6 +146,7 @@ class MountRoute(Route):
         self.config = config if mount.kind == APP else guarded(config, checks_of(mount.target))
         self.methods, self.pattern, self.reads_body = (), prefix, True
         self.step_kind = self.limited_step_kind = MOUNT
+        self.providers = ()
         self.call, self.plain_args = no_function, 3  # ``find`` gives the three arguments of the step: none is bound
 
 

@@ -12,6 +12,7 @@ from urllib.parse import quote
 import anyio
 import httpx
 
+from micropie.testing.app_hooks import Override, hook_of
 from micropie.testing.asgi import ASGITransport
 from micropie.testing.errors import ClientError
 from micropie.testing.exchange import AppTransport, Settings
@@ -71,6 +72,7 @@ class TestClient(httpx.Client):
         denial_response: bool = False,
         follow_redirects: bool = False,
     ) -> None:
+        self._app = app
         self._lifespan = lifespan
         self._denial_response = denial_response
         settings = Settings(root_path, client, raise_app_exceptions, app_timeout)
@@ -118,6 +120,15 @@ class TestClient(httpx.Client):
                 raise
             # The test has failed already, and its own error matters more.
             exc_value.add_note(f"and closing the test client: {error!r}")
+
+    def override(self, key: object, fake: object) -> Override:
+        """Have ``fake`` provide ``key`` in the whole application, which ``@app.provides(key)`` does otherwise.
+
+        A function or a class is a provider, as under ``provides``. Any other object is the value itself. It holds until
+        the client is closed, or until the end of ``with client.override(Session, fake):``. Raises ``ValueError`` if
+        the application provides no ``key``, and ``ClientError`` if it is no ``micropie.App``.
+        """
+        return Override(hook_of(self._app, "override")(key, fake), self._app_transport.overrides)
 
     def websocket(
         self,

@@ -263,6 +263,7 @@ class AppTransport(httpx.BaseTransport):
 
     def __init__(self, settings: Settings) -> None:
         self.settings = settings
+        self.overrides = ExitStack()  # undone when the client is closed
         self._open: set[Exchange] = set()
 
     def answer(self, call: HttpCall, body: RequestBody, request: httpx.Request) -> httpx.Response:
@@ -280,6 +281,7 @@ class AppTransport(httpx.BaseTransport):
     def close(self) -> None:
         """Close the open answers, shut down, end. Each step runs even if another fails."""
         with ExitStack() as stack:
+            stack.callback(self.overrides.close)
             stack.callback(self.end)
             stack.callback(self.shutdown)
             for exchange in list(self._open):

@@ -12,8 +12,8 @@ from micropie.execution.context import current
 from micropie.execution.steps import INLINE, Flow
 from micropie.flow.http import fail, finish, start
 from micropie.flow.lifecycle import Application
+from micropie.flow.resources import end_resources
 from micropie.http.headers import NameCache
-from micropie.http.request import Request
 from micropie.http.response import NO_OTHER_HEADERS, NOSNIFF, Answer, start_failed, status_line
 from micropie.http.streams import END, Stream, as_bytes
 from micropie.http.types import Environ, StartResponse
@@ -101,6 +101,8 @@ def serve_http(site: Site, environ: Environ, start_response: StartResponse, cont
         raise
     if request._closers is None:
         return [body]
+    if request._resources:  # of a stream that a hook has replaced
+        perform(end_resources(request), request)
     closing = _ClosingBody((body,))
     closing.close = request.close
     return closing
@@ -138,11 +140,12 @@ class _Chunks:
     ``stream_with_context`` does.
     """
 
-    def __init__(self, stream: Stream, request: Request, status: int, context: Context) -> None:
+    def __init__(self, stream: Stream, request: WSGIRequest, status: int, context: Context) -> None:
         self._stream = stream
         self._request = request
         self._is_over = stream.first is END or request.method == "HEAD" or status in (204, 304)
         self._run = context.run
+        self._failure: Exception | None = None
 
     def __iter__(self) -> Iterator[bytes]:
         if self._is_over:
@@ -156,6 +159,7 @@ class _Chunks:
                     yield chunk
         except Exception as error:
             self._request.log_failure(f"{self._request.label} failed after its head was sent: aborted", error)
+            self._failure = error
             raise
         self._is_over = True
 
@@ -173,4 +177,7 @@ class _Chunks:
             if self._stream.claim_close():
                 self._run(close_stream, self._stream, self._request.config.settings.portal_backend)
         finally:
+            if self._request._resources:
+                failure, self._failure = self._failure, None
+                self._run(perform, end_resources(self._request, failure), self._request)
             self._request.close()

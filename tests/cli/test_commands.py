@@ -104,6 +104,41 @@ def test_routes(command: Run, tmp_path: Path) -> None:
     assert ["*", "/old/...", "function", "wsgi"] in lines
 
 
+PROVIDED = """
+from micropie import App, Request
+
+
+class Session:
+    pass
+
+
+class Paging:
+    pass
+
+
+class Root(App):
+    def show(self, number: int, session: Session, *, paging: Paging = None):
+        return ""
+
+
+app = Root()
+app.provides(Session)(Session)
+
+
+@app.provides(Paging)
+def pages(session: Session, page: int = 1):
+    return Paging()
+"""
+
+
+def test_routes_show_what_is_provided(command: Run, tmp_path: Path) -> None:
+    (tmp_path / "site9.py").write_text(PROVIDED)
+    _, output, _ = command("routes", "site9:app", "--json")
+    (show,) = json.loads(output)
+    paging = "pages(session: Session = Session(), page: int = 1)"
+    assert show["parameters"] == f"(number: int, session: Session = Session(), paging: Paging = {paging})"
+
+
 def test_a_function_without_python_code_has_no_place() -> None:
     assert place_of(len) == ""
 

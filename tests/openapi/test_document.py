@@ -5,12 +5,12 @@ from __future__ import annotations
 import subprocess
 import sys
 from dataclasses import dataclass, make_dataclass
-from typing import Any
+from typing import Annotated, Any
 
 import pytest
 from openapi_spec_validator import OpenAPIV31SpecValidator
 
-from micropie import App, SetupError, describe, post
+from micropie import App, Header, Request, SetupError, describe, post
 from micropie.openapi.schemas import Schemas
 from tests.openapi.kitchen import Kitchen
 from tests.support.waiting import PATIENCE
@@ -258,3 +258,42 @@ def test_a_described_handler_answers_as_before() -> None:
 def test_it_is_not_imported_before_it_is_asked_for() -> None:
     code = "import sys, micropie; assert not [name for name in sys.modules if name.startswith('micropie.openapi')]"
     subprocess.run([sys.executable, "-c", code], check=True, timeout=PATIENCE)
+
+
+class Session:
+    pass
+
+
+class Paging:
+    pass
+
+
+def test_what_is_provided_is_no_input_but_providers_have_parameters() -> None:
+    class Library(App):
+        def show(self, number: int, session: Session, paging: Paging, page: int = 2) -> str:
+            return ""
+
+        @post
+        def add(self, session: Session, asked: Request) -> str:
+            return ""
+
+    app = Library()
+
+    @app.provides(Session)
+    def session(token: Annotated[str, Header("X-Token")], kind: str) -> Session:
+        return Session()
+
+    @app.provides(Paging)
+    def paging(session: Session, page: int = 1, size=10) -> Paging:  # type: ignore[no-untyped-def]
+        return Paging()
+
+    document = app.openapi()
+    OpenAPIV31SpecValidator(document).validate()
+    assert parameters(document, "/show/{number}") == {
+        "number": ("path", True, {"type": "integer"}),
+        "page": ("query", False, {"type": "integer", "default": 2}),
+        "X-Token": ("header", True, {"type": "string"}),
+        "kind": ("query", True, {"type": "string"}),
+    }
+    assert set(parameters(document, "/add", "post")) == {"X-Token"}
+    assert body(document, "/add")[2]["required"] == ["kind"]

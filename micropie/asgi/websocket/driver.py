@@ -7,7 +7,7 @@ from functools import partial
 from anyio import move_on_after
 
 from micropie.asgi.request import ASGIWebSocketRequest
-from micropie.asgi.steps import close_request, perform
+from micropie.asgi.steps import close_request, perform, perform_cleanup
 from micropie.asgi.websocket.connection import DENIAL, Connection
 from micropie.asgi.websocket.websocket import WebSocket
 from micropie.execution.context import current
@@ -35,6 +35,8 @@ async def serve_websocket(site: Site, scope: Scope, receive: Receive, send: Send
         try:
             close_info = await perform(handle_websocket(routes, request, run_handler), request)
         except BaseException:
+            for step in request._cleanup_steps():
+                await perform_cleanup(step, request)
             with move_on_after(CLEAN_UP_WITHIN, shield=True):
                 await perform(cleanup(request), request)
             raise

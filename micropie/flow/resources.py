@@ -1,0 +1,139 @@
+"""Resources of a request: what providers (``routing/providers.py``) open before a handler, and close after it.
+
+They are opened one after the other, each after those that it needs, and closed in reverse order: when the handler has
+returned, before the hooks see its response, or at the end of the stream that it returned. The exception of the handler
+is raised at a provider's ``yield``, as in ``contextlib.contextmanager``. It is answered even if a provider catches it,
+unless a provider raises another one.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from functools import partial
+from inspect import isawaitable
+from types import AsyncGeneratorType, GeneratorType
+from typing import Any
+
+from micropie.errors import ConnectionClosed, Redirect, ResponseError
+from micropie.execution.managers import entered, entered_on_loop
+from micropie.execution.steps import AWAIT, BLOCK, INLINE, Flow, itself
+from micropie.flow.generators import RunningGenerator
+from micropie.http.request import Request
+from micropie.http.response import as_response
+from micropie.http.streams import is_stream
+from micropie.routing.providers import Provider, name_of
+from micropie.routing.route import Route
+
+
+def open_resources(request: Request, route: Route, arguments: Sequence[Any]) -> Flow[Sequence[Any]]:
+    """Open what a handler's parameters ask for. Return its arguments, complete. Raises what a provider raises."""
+    in_path = dict(zip(route.wildcards or route.plan.names_in_path, request.path_params, strict=False))
+    # All are bound before the first is opened: a wrong value in a query costs no connection.
+    bound = [(provider, provider.plan.bind(request, (), in_path)) for provider in route.providers]
+    values: dict[object, object] = {}
+    for provider, own in bound:
+        values[provider.key] = yield from _open(request, provider, provider.plan.with_provided(own, values))
+    return route.plan.with_provided(arguments, values)
+
+
+def _open(request: Request, provider: Provider, arguments: Sequence[Any]) -> Flow[object]:
+    """Call a provider and return what it gives. What has to be closed later is kept with the request."""
+    function: Callable[..., Any] = provider.plan.call
+    made: Any
+    if provider.is_class:
+        made = entered_on_loop(partial(function, *arguments))
+    elif provider.call_kind is INLINE:
+        made = function(*arguments)
+    elif provider.call_kind is AWAIT:
+        made = yield AWAIT, function, arguments
+    else:
+        made = yield BLOCK, function, arguments
+    is_async = hasattr(type(made), "__aenter__")
+    if not is_async and isawaitable(made):  # of a decorated ``async def``
+        made = yield AWAIT, itself, (made,)
+        is_async = hasattr(type(made), "__aenter__")
+    if is_async:
+        made = entered_on_loop(partial(_same, made))
+    elif hasattr(type(made), "__enter__"):
+        made = entered(made)
+    if not isinstance(made, GeneratorType | AsyncGeneratorType):
+        return made
+    generator = RunningGenerator(made, provider.run_kind)
+    request._resources = [*request._resources, generator]
+    request._closers = request._closers or []  # the drivers look at no other attribute
+    value = yield from generator.go_on(None)
+    if generator.has_ended:
+        raise ResponseError(f"{provider.name}, which provides {name_of(provider.key)}, has ended without a yield")
+    return value
+
+
+def _same(manager: Any) -> Any:
+    return manager
+
+
+def close_unless_streamed(request: Request, result: object) -> Flow[Any]:
+    """Close what a handler has used, unless its result is a stream, and return that. Raises what a provider raises."""
+    if isawaitable(result):  # of a decorated ``async def``
+        result = yield AWAIT, itself, (result,)
+    if not is_stream(as_response(result).body):
+        failure = yield from close_resources(request, None)
+        if failure is not None:
+            try:
+                raise failure
+            finally:
+                del failure
+    return result
+
+
+# Exceptions that are no failures: an answer, and the client's end of a WebSocket.
+_NO_FAILURES = (Redirect, ConnectionClosed)
+
+
+def close_resources(request: Request, failure: Exception | None) -> Flow[Exception | None]:
+    """Close all, the last one first. Return the exception to answer: that of a provider, or else ``failure``."""
+    other = failure.split(ConnectionClosed)[1] if isinstance(failure, ExceptionGroup) else failure
+    thrown = None if isinstance(other, _NO_FAILURES) or other is None else failure
+    raised = traceback = None
+    try:
+        while request._resources:
+            *request._resources, generator = request._resources
+            traceback = thrown.__traceback__ if thrown is not None else None
+            try:
+                yield from generator.finish(None, thrown)
+                continue
+            except Exception as error:
+                raised = error
+            if raised is thrown:
+                raised.__traceback__ = traceback  # without the way through the provider, which tells nothing
+            else:
+                failure = thrown = raised
+        return failure
+    finally:
+        del (
+            failure,
+            other,
+            thrown,
+            raised,
+            traceback,
+        )  # the traceback refers to this frame: without this it would be a cycle
+
+
+def end_resources(request: Request, failure: Exception | None = None) -> Flow[None]:
+    """Close what is still open when the answer is over: what a stream, now closed, used. ``failure`` has broken it off.
+
+    The client can't be told of a failure any longer, so it is logged. If the client has left, a ``yield`` raises
+    ``GeneratorExit``, as it does where a request is cancelled.
+    """
+    raised: Exception | None = None
+    try:
+        if failure is None and request.broken_off:
+            yield from request._cleanup_steps()
+        else:
+            raised = yield from close_resources(request, failure)
+    except Exception as error:
+        raised = error
+    try:
+        if raised is not None and raised is not failure:
+            request.log_failure(f"{request.label}: what its stream has used could not be closed", raised)
+    finally:
+        del failure, raised

@@ -1,0 +1,130 @@
+"""``@app.provides(Session)``: functions that open what handlers ask for by an annotation, once for each request.
+
+A provider is a generator function, ``def`` or ``async def``, that yields once, or any callable that returns a context
+manager or the value itself. A plain function may have parameters: what other providers give, the request, and values of
+the client's, which are bound by name as a handler's are. Another callable, such as a class, is called without
+arguments, because its parameters are not meant for clients.
+"""
+
+from __future__ import annotations
+
+import functools
+import inspect
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from typing import Any, NewType, TypeAlias, TypeVar
+
+from micropie.errors import SetupError
+from micropie.execution.placement import LOOP, MARK, layers
+from micropie.execution.steps import AWAIT, BLOCK, INLINE, CallKind
+from micropie.http.binding_errors import BindingErrors
+from micropie.http.forms import UploadFile
+from micropie.http.request import Request, WebSocketRequest
+from micropie.routing.binding import Plan, ProvidedParameter
+
+Providers: TypeAlias = Mapping[object, Callable[..., Any]]
+
+Function = TypeVar("Function", bound=Callable[..., Any])
+
+
+class Provider:
+    """The provider of ``key``. ``plan`` binds its arguments.
+
+    ``call_kind`` is how it is called, and ``run_kind`` how a plain generator of it runs. ``is_class``: it makes async
+    context managers, on the event loop.
+    """
+
+    __slots__ = ("call_kind", "is_class", "key", "name", "plan", "run_kind")
+
+    def __init__(self, key: object, function: Callable[..., Any], keys: Collection[object]) -> None:
+        *_, inner = layers(function)
+        self.key = key
+        self.name = getattr(inner, "__qualname__", type(inner).__qualname__)
+        self.run_kind: CallKind = INLINE if getattr(function, MARK, None) == LOOP else BLOCK
+        self.call_kind: CallKind = self.run_kind
+        if inspect.iscoroutinefunction(inner):
+            self.call_kind = AWAIT
+        elif inspect.isgeneratorfunction(inner) or inspect.isasyncgenfunction(inner):
+            self.call_kind = INLINE  # none of its code runs then
+        self.is_class = isinstance(inner, type) and hasattr(inner, "__aenter__")
+        if not (inspect.isfunction(function) or inspect.ismethod(function)):
+            function = _without_parameters(function)
+        try:
+            self.plan = Plan(function, provided=keys, is_provider=True)
+        except SetupError as error:
+            raise SetupError(f"{self.name}, which provides {name_of(key)}: {error}") from None
+
+
+def _without_parameters(make: Callable[[], Any]) -> Callable[[], Any]:
+    return lambda: make()  # noqa: PLW0108 - its signature is what matters
+
+
+def checked_key(key: object) -> object:
+    """Return ``key`` if a parameter can be annotated with it to ask for a resource. Raises ``SetupError``."""
+    if not isinstance(key, type | NewType):
+        raise SetupError(f"provides takes the type that parameters are annotated with, not {key!r}")
+    if key in _OF_REQUESTS:
+        raise SetupError(f"{name_of(key)} can't be provided: every request has its own")
+    if getattr(key, "__module__", "") == "builtins":
+        name = name_of(key)
+        raise SetupError(
+            f"provides({name}) would take over every parameter that is annotated with {name}: write "
+            f'Token = NewType("Token", {name}) and provides(Token)'
+        )
+    return key
+
+
+_OF_REQUESTS = (Request, WebSocketRequest, UploadFile, BindingErrors)
+
+
+def checked_provider(function: Function) -> Function:
+    """Return ``function``. Raises ``SetupError`` for what can't be called."""
+    if not callable(function):
+        raise SetupError(f"provides stands above a function or takes a callable, not {function!r}")
+    return function
+
+
+def in_place_of(key: object, fake: Any) -> Callable[..., Any]:
+    """Return the provider that a test puts in the place of another: ``fake``, or one that gives ``fake`` as it is."""
+    if inspect.isroutine(fake) or isinstance(fake, type | functools.partial):
+        return fake
+
+    def give() -> Iterator[object]:
+        yield fake
+
+    setattr(give, MARK, LOOP)  # nothing in it can block
+    return give
+
+
+def needed_by(plan: Plan, providers: Providers) -> Sequence[Provider]:
+    """Return the providers of what ``plan`` asks for, each after those that it needs itself.
+
+    Raises ``SetupError`` for a circle, and for a provider's parameter that nothing can fill.
+    """
+    found: dict[object, Provider] = {}
+
+    def visit(key: object, path: tuple[object, ...]) -> None:
+        if key in path:
+            circle = " needs ".join(map(name_of, [*path[path.index(key) :], key]))
+            raise SetupError(f"{circle}: providers can't need each other")
+        if key not in found:
+            provider = Provider(key, providers[key], providers)
+            for needed in provider.plan.provided:
+                visit(needed.key, (*path, key))
+            found[key] = provider
+
+    for asked in plan.provided:
+        visit(asked.key, ())
+    return list(found.values())
+
+
+def check_providers(providers: Providers) -> None:
+    """Raise ``SetupError`` for a mistake in any of them, be it used or not."""
+
+    everything = Plan(lambda: None)
+    everything.provided = [ProvidedParameter("", key, None) for key in providers]
+    needed_by(everything, providers)
+
+
+def name_of(key: object) -> str:
+    """Return a type's name for messages."""
+    return getattr(key, "__name__", repr(key))

@@ -1,0 +1,1094 @@
+"""Resources of a request, ``@app.provides``, in every world; ``def``, ``@inline``, ``async def`` and context managers."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import asynccontextmanager, contextmanager, suppress
+from contextvars import ContextVar
+from dataclasses import dataclass
+from inspect import signature
+from threading import get_ident
+from typing import Annotated, Any, NewType
+
+import anyio
+import pytest
+from anyio.lowlevel import checkpoint
+
+from micropie import (
+    App,
+    BindingErrors,
+    EventStream,
+    Header,
+    HTTPError,
+    HttpMiddleware,
+    Query,
+    Redirect,
+    Request,
+    Response,
+    SetupError,
+    UploadFile,
+    WebSocketRequest,
+    get,
+    inline,
+    post,
+    reads_body,
+    request,
+    run_in,
+)
+from micropie.middleware import Timeout
+from micropie.testing import ClientError, TestClient, WebSocketRefused
+from tests.conftest import MakeClient
+from tests.support.decorators import foreign
+from tests.support.errors import said
+
+
+class Thing:
+    """What is provided."""
+
+    def __init__(self, name: str = "thing") -> None:
+        self.name = name
+
+
+class Part:
+    """What a thing needs."""
+
+
+@dataclass
+class User:
+    name: str
+    number: int
+    page: int
+    path: str
+
+
+class Client:
+    def __init__(self, base_url: str = "https://example.com") -> None:
+        self.base_url = base_url
+
+    async def __aenter__(self) -> Client:
+        return self
+
+    async def __aexit__(self, *_: Any) -> None: ...
+
+
+Token = NewType("Token", str)
+
+
+Log = list[Any]
+Make = Callable[[Log], Callable[..., Any]]
+
+
+def noted(log: Log, error: BaseException | None) -> None:
+    log.append("closed" if error is None else f"raised {type(error).__name__}")
+
+
+def by_def(log: Log) -> Callable[..., Any]:
+    def thing() -> Iterator[Thing]:
+        log.append("opened")
+        try:
+            yield Thing()
+        except BaseException as error:
+            noted(log, error)
+            raise
+        noted(log, None)
+
+    return thing
+
+
+def by_async_def(log: Log) -> Callable[..., Any]:
+    async def thing() -> AsyncIterator[Thing]:
+        await checkpoint()
+        log.append("opened")
+        try:
+            yield Thing()
+        except BaseException as error:
+            noted(log, error)
+            raise
+        await checkpoint()
+        noted(log, None)
+
+    return thing
+
+
+class Manager:
+    """A context manager."""
+
+    def __init__(self, log: Log) -> None:
+        self.log = log
+
+    def __enter__(self) -> Thing:
+        self.log.append("opened")
+        return Thing()
+
+    def __exit__(self, kind: Any, error: BaseException | None, traceback: Any) -> None:
+        noted(self.log, error)
+
+
+class AsyncManager:
+    """An async context manager, which can only be made on an event loop."""
+
+    def __init__(self, log: Log) -> None:
+        anyio.get_current_task()
+        self.log = log
+
+    async def __aenter__(self) -> Thing:
+        await checkpoint()
+        self.log.append("opened")
+        return Thing()
+
+    async def __aexit__(self, kind: Any, error: BaseException | None, traceback: Any) -> None:
+        await checkpoint()
+        noted(self.log, error)
+
+
+class Later:
+    """An async context manager that can be made anywhere, and be awaited as well: that is not for us."""
+
+    def __init__(self, log: Log) -> None:
+        self.log = log
+
+    def __await__(self) -> Any:
+        raise AssertionError("entered, not awaited")
+
+    async def __aenter__(self) -> Thing:
+        self.log.append("opened")
+        return Thing()
+
+    async def __aexit__(self, kind: Any, error: BaseException | None, traceback: Any) -> None:
+        noted(self.log, error)
+
+
+def by_coroutine(log: Log) -> Callable[..., Any]:
+    async def connect() -> Manager:
+        await checkpoint()
+        return Manager(log)
+
+    return connect
+
+
+KINDS: dict[str, Make] = {
+    "def": by_def,
+    "inline": lambda log: inline(by_def(log)),
+    "async def": by_async_def,
+    "contextmanager": lambda log: contextmanager(by_def(log)),
+    "asynccontextmanager": lambda log: asynccontextmanager(by_async_def(log)),
+    "factory": lambda log: lambda: Manager(log),
+    "partial": lambda log: functools.partial(Manager, log),
+    "partial of an async class": lambda log: functools.partial(AsyncManager, log),
+    "async factory": lambda log: lambda: Later(log),
+    "coroutine": by_coroutine,
+    "hidden coroutine": lambda log: foreign(by_coroutine(log)),
+}
+every_kind = pytest.mark.parametrize("make", KINDS.values(), ids=KINDS)
+some_kinds = pytest.mark.parametrize(
+    "make", [by_def, by_async_def, KINDS["async factory"]], ids=["def", "async", "with"]
+)
+
+
+class Shop(App):
+    """Handlers of every kind. ``log`` has what happened in order."""
+
+    log: Log
+
+    def thread(self, thing: Thing) -> str:
+        self.log.append("handler")
+        return thing.name
+
+    @inline
+    def quick(self, thing: Thing) -> str:
+        self.log.append("handler")
+        return thing.name
+
+    async def loop(self, thing: Thing) -> str:
+        self.log.append("handler")
+        return thing.name
+
+    def fails(self, thing: Thing) -> str:
+        raise KeyError("secret")
+
+    async def gone(self, thing: Thing) -> str:
+        raise HTTPError(410, "gone")
+
+    def gone_returned(self, thing: Thing) -> Any:
+        return HTTPError(410, "gone")
+
+    def elsewhere(self, thing: Thing) -> Any:
+        raise Redirect("/there")
+
+    def chunks(self, thing: Thing) -> Iterator[str]:
+        for number in range(3):
+            self.log.append(number)
+            yield f"{thing.name} "
+
+    async def achunks(self, thing: Thing) -> AsyncIterator[str]:
+        for number in range(3):
+            await checkpoint()
+            self.log.append(number)
+            yield f"{thing.name} "
+
+    def breaks(self, thing: Thing) -> Iterator[str]:
+        yield "begun"
+        raise KeyError("secret")
+
+    async def abreaks(self, thing: Thing) -> AsyncIterator[str]:
+        yield "begun"
+        await checkpoint()
+        raise KeyError("secret")
+
+    def breaks_at_once(self, thing: Thing) -> Iterator[str]:
+        if thing:
+            raise HTTPError(409, "conflict")
+        yield ""
+
+    def endless(self, thing: Thing) -> Iterator[str]:
+        while True:
+            yield "x" * 1000
+
+    async def aendless(self, thing: Thing) -> AsyncIterator[str]:
+        while True:
+            await checkpoint()
+            yield "x" * 1000
+
+    async def ws_echo(self, ws: Any, thing: Thing, times: int = 1) -> None:
+        await ws.accept()
+        await ws.send_text(thing.name * times)
+        self.log.append(await ws.receive_text())
+
+    async def ws_fails(self, ws: Any, thing: Thing) -> None:
+        await ws.accept()
+        raise KeyError("secret")
+
+
+def shop(make: Make | None = None) -> Shop:
+    app = Shop()
+    app.log = []
+    if make is not None:
+        app.provides(Thing)(make(app.log))
+    return app
+
+
+@every_kind
+@pytest.mark.parametrize("path", ["/thread", "/quick", "/loop"])
+def test_a_handler_gets_what_is_provided_and_it_is_closed_after_it(
+    make_client: MakeClient, make: Make, path: str
+) -> None:
+    app = shop(make)
+    client = make_client(app)
+    for _ in range(2):
+        app.log.clear()
+        assert client.get(path).text == "thing"
+        assert app.log == ["opened", "handler", "closed"]
+
+
+@some_kinds
+@pytest.mark.parametrize(
+    ("path", "raised", "status"),
+    [
+        ("/fails", "KeyError", 500),
+        ("/gone", "HTTPError", 410),
+        ("/gone_returned", "HTTPError", 410),
+        ("/breaks_at_once", "HTTPError", 409),
+    ],
+)
+def test_the_handlers_exception_is_raised_at_the_yield_and_answered(
+    make_client: MakeClient, make: Make, path: str, raised: str, status: int
+) -> None:
+    app = shop(make)
+    assert make_client(app, raise_app_exceptions=False).get(path).status_code == status
+    assert app.log == ["opened", f"raised {raised}"]
+
+
+@some_kinds
+def test_a_redirect_is_an_answer_and_no_failure(make_client: MakeClient, make: Make) -> None:
+    app = shop(make)
+    assert make_client(app).get("/elsewhere").status_code == 303
+    assert app.log == ["opened", "closed"]
+
+
+@some_kinds
+@pytest.mark.parametrize("path", ["/chunks", "/achunks"])
+def test_a_stream_keeps_it_until_its_end(make_client: MakeClient, make: Make, path: str) -> None:
+    app = shop(make)
+    assert make_client(app).get(path).text == "thing thing thing "
+    assert app.log == ["opened", 0, 1, 2, "closed"]
+
+
+@some_kinds
+@pytest.mark.parametrize("path", ["/breaks", "/abreaks"])
+def test_the_exception_of_a_stream_is_raised_at_the_yield(make_client: MakeClient, make: Make, path: str) -> None:
+    app = shop(make)
+    with pytest.raises(KeyError):
+        make_client(app).get(path)
+    assert app.log == ["opened", "raised KeyError"]
+
+
+@some_kinds
+@pytest.mark.parametrize("path", ["/endless", "/aendless"])
+def test_when_the_client_leaves_a_stream_the_yield_raises_generator_exit(
+    make_client: MakeClient, make: Make, path: str
+) -> None:
+    app = shop(make)
+    with make_client(app).stream("GET", path) as answer:
+        next(answer.iter_raw())
+    assert app.log == ["opened", "raised GeneratorExit"]
+
+
+@some_kinds
+def test_the_head_of_a_stream_alone_closes_it(make_client: MakeClient, make: Make) -> None:
+    app = shop(make)
+    assert make_client(app).head("/chunks").status_code == 200
+    assert app.log[0] == "opened"
+    assert len(app.log) == 3  # its first chunk, and its end
+
+
+@some_kinds
+@pytest.mark.parametrize("backend", ["asyncio", "trio"])
+def test_a_websocket_has_it_as_long_as_its_handler_runs(connect: MakeClient, make: Make, backend: str) -> None:
+    app = shop(make)
+    with connect(app, backend).websocket("/echo?times=2") as ws:
+        assert ws.receive_text() == "thingthing"
+        assert app.log == ["opened"]
+        ws.send_text("bye")
+    assert app.log == ["opened", "bye", "closed"]
+
+
+@some_kinds
+@pytest.mark.parametrize("backend", ["asyncio", "trio"])
+def test_a_websocket_whose_client_leaves_ends_as_if_it_had_returned(
+    connect: MakeClient, make: Make, backend: str
+) -> None:
+    app = shop(make)
+    with connect(app, backend).websocket("/echo") as ws:
+        ws.receive_text()
+    assert app.log == ["opened", "closed"]
+
+
+@some_kinds
+@pytest.mark.parametrize("backend", ["asyncio", "trio"])
+def test_the_exception_of_a_websocket_is_raised_at_the_yield(connect: MakeClient, make: Make, backend: str) -> None:
+    app = shop(make)
+    with connect(app, backend, raise_app_exceptions=False).websocket("/fails"):
+        pass
+    assert app.log == ["opened", "raised KeyError"]
+
+
+def test_a_handler_whose_decorator_hides_that_it_is_async(make_client: MakeClient) -> None:
+    app = shop(by_def)
+
+    async def hidden(thing: Thing) -> str:
+        app.log.append("handler")
+        return thing.name
+
+    function: Any = foreign(hidden)
+    function.__signature__ = signature(hidden)
+    function.__annotations__ = {"thing": Thing}
+    app.get("/")(function)
+    assert make_client(app).get("/").text == "thing"
+    assert app.log == ["opened", "handler", "closed"]
+
+
+# -- what a provider raises ----------------------------------------------------------------------------------------
+
+
+def raising(provider: str) -> Callable[..., Any]:
+    def opening() -> Iterator[Thing]:
+        raise HTTPError(503, "no database")
+        yield Thing()
+
+    def closing() -> Iterator[Thing]:
+        yield Thing()
+        raise HTTPError(409, "the commit failed")
+
+    def translating() -> Iterator[Thing]:
+        try:
+            yield Thing()
+        except KeyError:
+            raise HTTPError(404, "no such pie") from None
+
+    def swallowing() -> Iterator[Thing]:
+        with suppress(KeyError):
+            yield Thing()
+
+    def twice() -> Iterator[Thing]:
+        yield Thing("first")
+        yield Thing("second")
+
+    return {one.__name__: one for one in (opening, closing, translating, swallowing, twice)}[provider]
+
+
+@pytest.mark.parametrize("kind", ["def", "inline", "async def"])
+@pytest.mark.parametrize(
+    ("provider", "path", "expected"),
+    [
+        ("opening", "/loop", (503, "no database")),
+        ("closing", "/thread", (409, "the commit failed")),
+        ("closing", "/elsewhere", (409, "the commit failed")),
+        ("closing", "/fails", (500, "500 Internal Server Error")),
+        ("translating", "/fails", (404, "no such pie")),
+        ("swallowing", "/fails", (500, "500 Internal Server Error")),
+        ("twice", "/loop", (200, "first")),
+    ],
+)
+def test_what_a_provider_raises_is_answered(
+    make_client: MakeClient, provider: str, path: str, expected: tuple[int, str], kind: str
+) -> None:
+    app = shop()
+    function = raising(provider)
+    app.provides(Thing)({"def": function, "inline": inline(function), "async def": as_async_def(function)}[kind])
+    answer = make_client(app, raise_app_exceptions=False).get(path)
+    assert (answer.status_code, said(answer)) == expected
+
+
+def as_async_def(function: Callable[..., Any]) -> Callable[..., Any]:
+    async def provider() -> AsyncIterator[Thing]:
+        with contextmanager(function)() as thing:
+            yield thing
+
+    async def twice() -> AsyncIterator[Thing]:
+        for thing in function():
+            yield thing
+
+    return twice if function.__name__ == "twice" else provider
+
+
+def test_hooks_see_the_failure_of_a_provider_once(make_client: MakeClient) -> None:
+    app = shop()
+    app.provides(Thing)(raising("closing"))
+    seen: list[Any] = []
+
+    class Hooks(HttpMiddleware):
+        def after_request(self, request: Request, status: int, body: object, headers: object) -> None:
+            seen.append(status)
+
+    def around(request: Request) -> Iterator[None]:
+        try:
+            yield
+        except HTTPError as error:
+            seen.append(error.message)
+            raise
+
+    app.middlewares += [Hooks(), around]
+    assert make_client(app).get("/thread").status_code == 409
+    assert seen == ["the commit failed", 409]
+
+
+def test_an_error_handler_answers_the_failure_of_a_provider(make_client: MakeClient) -> None:
+    app = shop()
+
+    @app.provides(Thing)
+    def thing() -> Iterator[Thing]:
+        yield Thing()
+        raise LookupError
+
+    @app.error(LookupError)
+    def lost(error: LookupError) -> str:
+        return "lost"
+
+    answer = make_client(app, raise_app_exceptions=False).get("/thread")
+    assert (answer.status_code, answer.text) == (500, "lost")
+
+
+def test_a_provider_that_does_not_yield_is_said(make_client: MakeClient, caplog: pytest.LogCaptureFixture) -> None:
+    app = shop()
+
+    @app.provides(Thing)
+    def thing() -> Iterator[Thing]:
+        if not app.log:
+            return
+        yield Thing()
+
+    assert make_client(app, raise_app_exceptions=False).get("/thread").status_code == 500
+    assert "thing, which provides Thing, has ended without a yield" in caplog.text
+
+
+def test_what_a_stream_has_used_and_can_not_be_closed_is_logged(
+    make_client: MakeClient, caplog: pytest.LogCaptureFixture
+) -> None:
+    app = shop()
+    app.provides(Thing)(raising("closing"))
+    client = make_client(app)
+    assert client.get("/chunks").text == "thing thing thing "
+    assert "GET '/chunks': what its stream has used could not be closed" in caplog.text
+    caplog.clear()
+    app.provides(Part)(lambda: Part())
+
+    def stubborn() -> Iterator[Thing]:
+        try:
+            yield Thing()
+        finally:
+            raise OSError("disk full")
+
+    with client.override(Thing, stubborn), client.stream("GET", "/endless") as answer:
+        next(answer.iter_raw())
+    assert "GET '/endless': what its stream has used could not be closed" in caplog.text
+    assert "disk full" in caplog.text
+
+
+def test_an_answer_that_can_not_be_one_rolls_back(make_client: MakeClient) -> None:
+    app = shop(by_def)
+
+    @app.get("/wrong")
+    def wrong(thing: Thing) -> Any:
+        return "text", 404
+
+    assert make_client(app, raise_app_exceptions=False).get("/wrong").status_code == 500
+    assert app.log == ["opened", "raised ResponseError"]
+
+
+# -- which streams keep it open ------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("path", ["/response", "/pair", "/file", "/events", "/own"])
+def test_whatever_comes_in_chunks_keeps_it_open(make_client: MakeClient, tmp_path: Any, path: str) -> None:
+    app = shop(by_def)
+    (tmp_path / "text").write_text("lines")
+
+    def numbers() -> Iterator[str]:
+        app.log.append("chunk")
+        yield "1"
+
+    class Own:
+        def __init__(self) -> None:
+            self.left = ["1"]
+
+        def __aiter__(self) -> Own:
+            return self
+
+        async def __anext__(self) -> str:
+            if not self.left:
+                raise StopAsyncIteration
+            app.log.append("chunk")
+            return self.left.pop()
+
+    class File:
+        def read(self, size: int) -> bytes:
+            app.log.append("chunk")
+            return b"" if len(app.log) > 2 else b"1"
+
+    answers: dict[str, Callable[[], Any]] = {
+        "/response": lambda: Response(numbers()),
+        "/pair": lambda: (201, numbers()),
+        "/file": lambda: Response(File()),
+        "/events": lambda: EventStream(numbers()),
+        "/own": lambda: Response(Own()),
+    }
+
+    @app.get(path)
+    def handler(thing: Thing) -> Any:
+        return answers[path]()
+
+    assert make_client(app).get(path).text in ("1", "data: 1\n\n")
+    assert app.log[:2] == ["opened", "chunk"]
+    assert app.log[-1] == "closed"
+
+
+def test_a_static_file_is_no_such_stream(make_client: MakeClient, tmp_path: Any) -> None:
+    from micropie import static_file
+
+    app = shop(by_def)
+    (tmp_path / "text").write_text("lines")
+
+    class Hooks(HttpMiddleware):
+        def after_request(self, *_: Any) -> None:
+            app.log.append("after")
+
+    @app.get("/text")
+    def text(thing: Thing) -> Any:
+        return static_file("text", root=tmp_path)
+
+    app.middlewares.append(Hooks())
+    assert make_client(app).get("/text").text == "lines"
+    assert app.log == ["opened", "closed", "after"]
+
+
+def test_a_stream_that_a_hook_replaces_closes_it(make_client: MakeClient) -> None:
+    app = shop(by_def)
+
+    class Hooks(HttpMiddleware):
+        def after_request(self, *_: Any) -> Any:
+            return {"body": "instead"}
+
+    app.middlewares.append(Hooks())
+    assert make_client(app).get("/chunks").text == "instead"
+    assert app.log == ["opened", "closed"]
+
+
+# -- what providers need -------------------------------------------------------------------------------------------
+
+
+def test_providers_need_each_other_and_each_is_opened_once(make_client: MakeClient) -> None:
+    app = App()
+    log: Log = []
+
+    @app.provides(Part)
+    def part() -> Iterator[Part]:
+        log.append("open part")
+        yield Part()
+        log.append("close part")
+
+    @app.provides(Thing)
+    async def thing(part: Part, *, again: Part) -> AsyncIterator[Thing]:
+        log.append("open thing")
+        yield Thing(f"same part: {part is again}")
+        log.append("close thing")
+
+    @app.get("/<name>")
+    def show(first: Part, name: str, thing: Thing, *rest: str, second: Part | None, **others: str) -> str:
+        return f"{name}: {thing.name} {first is second} {others}"
+
+    @app.get("/other")
+    def other(part: Annotated[Part, "whatever"]) -> str:
+        return type(part).__name__
+
+    client = make_client(app)
+    assert client.get("/pie?x=1&thing=2&first=3").text == "pie: same part: True True {'x': '1'}"
+    assert log == ["open part", "open thing", "close thing", "close part"]
+    log.clear()
+    assert client.get("/other").text == "Part"
+    assert log == ["open part", "close part"]  # what is not asked for is not opened
+
+
+def test_providers_take_what_the_client_sends(make_client: MakeClient) -> None:
+    app = App()
+
+    @app.provides(User)
+    def user(  # type: ignore[no-untyped-def]
+        asked: Request, token: Annotated[str, Header("X-Token")], user_id: int, page: int = 1, limit=10, *args: str
+    ) -> User:
+        return User(token, user_id, page * limit + len(args), asked.path)
+
+    @app.get("/users/<user_id:int>/pies")
+    def pies(user: User) -> Any:
+        return [user.name, user.number, user.page, user.path]
+
+    @app.get("/<user_id>/<size>")
+    def sized(user_id: int, user: User, size: str) -> Any:
+        return [user_id, user.number, size]
+
+    client = make_client(app)
+    headers = {"X-Token": "alice"}
+    assert client.get("/users/7/pies?page=2&limit=99", headers=headers).json() == ["alice", 7, 20, "/users/7/pies"]
+    assert client.get("/7/big", headers=headers).json() == [7, 7, "big"]
+    wrong = client.get("/users/7/pies?page=x", headers=headers)
+    assert (wrong.status_code, said(wrong)) == (400, "Parameter 'page' must be a whole number.")
+    assert client.get("/users/7/pies").status_code == 400
+
+
+def test_a_handler_found_by_its_name_shares_its_segments(make_client: MakeClient) -> None:
+    class Root(App):
+        def show(self, thing: Thing, number: int, *, word: str = "") -> str:
+            return f"{thing.name} {number} {word}"
+
+    app = Root()
+
+    @app.provides(Thing)
+    def thing(number: int, size: str = "small") -> Thing:
+        return Thing(f"{size} thing {number}")
+
+    client = make_client(app)
+    assert client.get("/show/7").text == "small thing 7 7 "
+    assert client.get("/show/7?size=big&word=x").text == "big thing 7 7 x"
+    assert client.get("/show?number=8").text == "small thing 8 8 "
+
+
+def test_a_provider_takes_from_a_body(make_client: MakeClient) -> None:
+    app = App()
+
+    @app.provides(Thing)
+    def thing(name: str) -> Thing:
+        return Thing(name)
+
+    @app.post("/things")
+    def add(thing: Thing) -> str:
+        return thing.name
+
+    @app.post("/things/<number:int>")
+    def change(number: int, thing: Thing) -> str:
+        return f"{number} {thing.name}"
+
+    client = make_client(app)
+    assert client.post("/things", data={"name": "form"}).text == "form"
+    assert client.post("/things/1", json={"name": "json"}).text == "1 json"
+    large = "x" * 100_000
+    assert client.post("/things/1", json={"name": large}).text == f"1 {large}"
+
+
+def test_nothing_is_opened_for_a_request_that_does_not_fit(make_client: MakeClient) -> None:
+    app = shop(by_def)
+
+    @app.provides(Part)
+    def part(thing: Thing, page: int) -> Part:
+        return Part()
+
+    @app.get("/page")
+    def page(thing: Thing, part: Part) -> str:
+        return ""
+
+    client = make_client(app)
+    assert client.get("/page?page=x").status_code == 400
+    assert client.get("/nothing").status_code == 404
+    assert app.log == []
+
+
+def test_a_handler_may_ask_for_the_request(make_client: MakeClient) -> None:
+    class Root(App):
+        def show(self, number: int, request: Request) -> str:
+            return f"{number} {request.path}"
+
+        async def ws_show(self, ws: Any, asked: WebSocketRequest) -> None:
+            await ws.accept()
+            await ws.send_text(asked.path)
+
+    client = make_client(Root())
+    assert client.get("/show/7").text == "7 /show/7"
+
+
+def test_classes_and_other_callables_get_no_arguments(make_client: MakeClient) -> None:
+    """Their parameters are not meant for clients: `?base_url=` would choose whom a client library talks with."""
+
+    app = App()
+    app.provides(Client)(Client)
+    app.provides(Thing)(functools.partial(Thing, "made"))
+    app.provides(Part)(type("Maker", (), {"__call__": lambda self, **options: Part()})())
+
+    @app.get("/")
+    def index(client: Client, thing: Thing, part: Part) -> Any:
+        return [client.base_url, thing.name, type(part).__name__]
+
+    answer = make_client(app).get("/?base_url=http://169.254.169.254&name=evil")
+    assert answer.json() == ["https://example.com", "made", "Part"]
+
+
+def test_a_new_type_is_a_type(make_client: MakeClient) -> None:
+    app = App()
+    app.provides(Token)(lambda: Token("secret"))
+
+    @app.get("/")
+    def index(token: Token, text: str = "") -> str:
+        return f"{token} {text}"
+
+    assert make_client(app).get("/?token=x&text=y").text == "secret y"
+
+
+def test_context_variables_of_a_provider_reach_the_handler(make_client: MakeClient) -> None:
+    variable: ContextVar[str] = ContextVar("variable")
+    app = App()
+
+    @app.provides(Thing)
+    def thing() -> Iterator[Thing]:
+        token = variable.set(request.path)
+        yield Thing()
+        assert variable.get() == "/x"
+        del token
+
+    @app.get("/x")
+    async def x(thing: Thing) -> str:
+        return variable.get()
+
+    assert make_client(app).get("/x").text == "/x"
+
+
+def test_def_providers_run_in_threads_under_asgi(connect: MakeClient) -> None:
+    app = App()
+    seen: dict[str, int] = {}
+
+    @app.provides(Thing)
+    def thing() -> Iterator[Thing]:
+        seen["def"] = get_ident()
+        yield Thing()
+
+    @app.provides(Part)
+    @inline
+    def part() -> Iterator[Part]:
+        seen["inline"] = get_ident()
+        yield Part()
+
+    @app.get("/")
+    async def index(thing: Thing, part: Part) -> str:
+        seen["loop"] = get_ident()
+        return ""
+
+    connect(app, "asyncio").get("/")
+    assert seen["inline"] == seen["loop"] != seen["def"]
+
+
+@pytest.mark.parametrize("backend", ["asyncio", "trio"])
+def test_a_task_group_can_stay_open_across_the_yield(connect: MakeClient, backend: str) -> None:
+    app = App()
+    log: Log = []
+
+    @app.provides(Thing)
+    async def thing() -> AsyncIterator[Thing]:
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(anyio.sleep_forever)
+            yield Thing("in a group")
+            tasks.cancel_scope.cancel()
+        log.append("left")
+
+    async def around(request: Request) -> AsyncIterator[None]:
+        with anyio.fail_after(60):
+            yield
+
+    app.middlewares.append(around)
+
+    @app.get("/")
+    async def index(thing: Thing) -> str:
+        return thing.name
+
+    @app.get("/chunks")
+    async def chunks(thing: Thing) -> AsyncIterator[str]:
+        with anyio.fail_after(60):
+            await checkpoint()
+            yield thing.name
+            yield "!"
+
+    client = connect(app, backend)
+    assert client.get("/").text == "in a group"
+    app.middlewares.clear()
+    assert client.get("/chunks").text == "in a group!"
+    assert log == ["left", "left"]
+
+
+def test_a_time_limit_is_around_the_handler(make_client: MakeClient) -> None:
+    app = shop(by_async_def)
+    app.middlewares.append(Timeout(0.05))
+
+    @app.get("/slow")
+    async def slow(thing: Thing) -> None:
+        await anyio.sleep_forever()
+
+    assert make_client(app).get("/slow").status_code == 503
+    assert app.log == ["opened", "raised HTTPError"]
+    app.log.clear()
+    assert make_client(app).get("/loop").text == "thing"
+    assert app.log == ["opened", "handler", "closed"]
+
+
+# -- applications --------------------------------------------------------------------------------------------------
+
+
+def test_inner_applications_have_the_providers_of_outer_ones_and_their_own_come_first(make_client: MakeClient) -> None:
+    class Inner(App):
+        def index(self, thing: Thing) -> str:
+            return thing.name
+
+    app, own = Inner(), Inner()
+    app.inner, app.own, own.deep = Inner(), own, Inner()
+    app.mount("/mounted", Inner())
+
+    @app.provides(Part)
+    def part() -> Part:
+        return Part()
+
+    @app.provides(Thing)
+    def thing(part: Part) -> Thing:
+        return Thing(type(part).__name__)
+
+    class OtherPart(Part):
+        pass
+
+    own.provides(Part)(OtherPart)
+    client = make_client(app)
+    answers = [client.get(path).text for path in ("/", "/inner", "/mounted", "/own", "/own/deep")]
+    assert answers == ["Part", "Part", "Part", "OtherPart", "OtherPart"]
+
+
+def test_what_is_provided_later_counts(make_client: MakeClient) -> None:
+    app = shop(by_def)
+    client = make_client(app)
+    assert client.get("/thread").text == "thing"
+
+    @app.provides(Part)
+    def part() -> Part:
+        return Part()
+
+    @app.get("/part")
+    def show(part: Part) -> str:
+        return type(part).__name__
+
+    assert client.get("/part").text == "Part"
+
+
+def test_a_bound_method_can_provide(make_client: MakeClient) -> None:
+    class Root(App):
+        def __init__(self) -> None:
+            super().__init__()
+            self.provides(Thing)(self._thing)
+
+        def _thing(self, name: str = "method") -> Iterator[Thing]:
+            yield Thing(name)
+
+        def index(self, thing: Thing) -> str:
+            return thing.name
+
+    client = make_client(Root())
+    assert client.get("/").text == "method"
+    assert client.get("/?name=x").text == "x"
+
+
+# -- overriding ----------------------------------------------------------------------------------------------------
+
+
+def test_a_test_overrides_a_provider(make_client: MakeClient) -> None:
+    app = shop(by_def)
+    app.inner = inner = shop(by_def)
+    client = make_client(app)
+
+    def fake() -> Iterator[Thing]:
+        yield Thing("fake")
+
+    with client.override(Thing, fake):
+        assert client.get("/thread").text == "fake"
+        assert client.get("/inner/loop").text == "fake"
+        with client.override(Thing, Thing("a value")):
+            assert client.get("/loop").text == "a value"
+        with client.override(Thing, functools.partial(Thing, "made")):
+            assert client.get("/loop").text == "made"
+        assert client.get("/thread").text == "fake"
+    assert client.get("/thread").text == "thing"
+    assert app.log == ["handler"] * 4 + ["opened", "handler", "closed"]
+    assert inner.log == ["handler"]
+
+
+def test_an_override_ends_with_the_client() -> None:
+    app = shop(by_def)
+    with TestClient(app) as client:
+        client.override(Thing, Thing("fake"))
+        assert client.get("/loop").text == "fake"
+    with TestClient(app) as client:
+        assert client.get("/loop").text == "thing"
+
+
+def test_only_what_is_provided_can_be_overridden(connect: MakeClient) -> None:
+    client = connect(App(), "asyncio")
+    with pytest.raises(SetupError, match="nothing provides Thing: there is nothing to override"):
+        client.override(Thing, Thing())
+
+    async def other(scope: Any, receive: Any, send: Any) -> None: ...
+
+    with pytest.raises(ClientError, match=r"takes a micropie\.App, with nothing around it"):
+        connect(other, "asyncio", validate=False, lifespan=False).override(Thing, Thing())
+
+
+# -- mistakes ------------------------------------------------------------------------------------------------------
+
+
+def mistake(*providers: tuple[Any, Any]) -> App:
+    app = App()
+    for key, provider in providers:
+        app.provides(key)(provider)
+    return app
+
+
+def needs(kind: Any) -> Callable[..., Any]:
+    def provider(needed: Any) -> Any: ...
+
+    provider.__annotations__["needed"] = kind
+    return provider
+
+
+MISTAKES: dict[str, tuple[Callable[[], App], str]] = {
+    "two": (lambda: mistake((Thing, Thing), (Thing, Thing)), "Thing has a provider already: one type has one in each"),
+    "itself": (lambda: mistake((Thing, needs(Thing))), "Thing needs Thing: providers can't need each other"),
+    "a circle": (
+        lambda: mistake((Thing, needs(Part)), (Part, needs(Manager)), (Manager, needs(Part))),
+        "Part needs Manager needs Part: providers can't need each other",
+    ),
+    "an unknown parameter": (
+        lambda: mistake((Thing, needs(Part))),
+        r"needs.<locals>.provider, which provides Thing: parameter 'needed' is annotated with .*@app.provides",
+    ),
+    "no annotation": (
+        lambda: mistake((Thing, lambda part: Thing())),
+        "which provides Thing: its parameter 'part' has no annotation, which would tell what fills it",
+    ),
+    "no type": (
+        lambda: mistake(("thing", Thing)),
+        "provides takes the type that parameters are annotated with, not 't",
+    ),
+    "a type of everybody's": (
+        lambda: mistake((str, str)),
+        r'provides\(str\) would take over every.*NewType\("Token", str',
+    ),
+    "the request": (lambda: mistake((Request, Thing)), "Request can't be provided: every request has its own"),
+    "a file": (lambda: mistake((UploadFile, Thing)), "UploadFile can't be provided"),
+    "the errors": (lambda: mistake((BindingErrors, Thing)), "BindingErrors can't be provided"),
+    "no function": (lambda: mistake((Thing, Thing())), "provides stands above a function or takes a callable, not <"),
+}
+
+
+@pytest.mark.parametrize(("make", "sentence"), MISTAKES.values(), ids=MISTAKES)
+def test_a_mistake_is_a_setup_error(make: Callable[[], App], sentence: str) -> None:
+    with pytest.raises(SetupError, match=sentence):
+        make().compiled()
+
+
+@run_in("process")
+def in_a_process(thing: Thing) -> str:
+    return thing.name
+
+
+@get("/pooled")
+def from_a_body(upload: UploadFile) -> Thing:
+    return Thing()
+
+
+def test_a_handler_in_a_process_can_not_have_it() -> None:
+    app = mistake((Thing, Thing))
+    app.get("/pooled")(in_a_process)
+    with pytest.raises(SetupError, match="runs in a process, and what provides Thing is opened in the server's"):
+        app.compiled()
+
+
+def test_a_provider_that_takes_the_body_does_not_fit_everywhere() -> None:
+    app = mistake((Thing, from_a_body))
+
+    @app.websocket("/ws")
+    async def socket(ws: Any, thing: Thing) -> None: ...
+
+    with pytest.raises(SetupError, match="its parameter 'upload' is filled from a body, and a WebSocket has none"):
+        app.compiled()
+
+    class Root(App):
+        @post
+        @reads_body
+        def add(self, thing: Thing) -> None: ...
+
+    root = Root()
+    root.provides(Thing)(from_a_body)
+    with pytest.raises(SetupError, match="'upload' takes a file, but @reads_body leaves the body to the handler"):
+        root.compiled()
+
+
+def test_a_type_without_a_provider_says_how_to_provide_it() -> None:
+    with pytest.raises(SetupError, match=r"parameter 'thing' is annotated with .*: @app.provides\(\.\.\.\) above it"):
+        shop().compiled()
+
+
+def test_a_wildcard_needs_a_parameter_of_the_handler_or_a_provider() -> None:
+    app = mistake((Thing, Thing))
+
+    @app.get("/<number:int>")
+    def show(thing: Thing) -> None: ...
+
+    with pytest.raises(SetupError, match="has <number>, but its handler has no parameter 'number'"):
+        app.compiled()
+
+
+@pytest.mark.parametrize("backend", ["asyncio", "trio"])
+def test_a_provider_can_refuse_a_websocket(connect: MakeClient, backend: str) -> None:
+    app = shop()
+
+    @app.provides(Thing)
+    async def thing(token: Annotated[str, Query()]) -> AsyncIterator[Thing]:
+        if token != "sesame":
+            raise HTTPError(403, "no")
+        yield Thing()
+
+    client = connect(app, backend, denial_response=True)
+    with pytest.raises(WebSocketRefused) as refused, client.websocket("/echo?token=x"):
+        pass
+    assert refused.value.status == 403
+    with client.websocket("/echo?token=sesame") as ws:
+        assert ws.receive_text() == "thing"
