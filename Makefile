@@ -7,6 +7,8 @@
 #   make docs     build the site of the documentation into build/site; make links asks every address outside of it
 #   make faults   break parts of a cluster, and count what is lost (minutes)
 #   make screenshots  take the pictures of docs/images/ anew, with Chromium
+#   make fuzz     parsers against what a client could send, for SECONDS in all (SECONDS=600 make fuzz)
+#   make mutants  how many small mistakes in the code the tests notice (takes an hour)
 #   make bench    measure the framework's overhead against its peers (needs minutes and a quiet machine)
 #   make format   format and fix what can be fixed
 #   make clean    remove what these targets made
@@ -22,6 +24,7 @@
 PYTHON ?= python3
 PORT ?= 8000
 WORKERS ?= 4
+SECONDS ?= 600
 CORE := tests/flow tests/http tests/routing tests/test_same_answer.py tests/test_layers.py tests/test_public_names.py
 NAMED := $(filter-out python3,$(notdir $(PYTHON)))
 VENV := .venv$(NAMED:%=-%)
@@ -29,7 +32,7 @@ BENCH := .venv-bench$(NAMED:%=-%)
 BIN := $(VENV)/bin
 PIP_FLAGS := --quiet --disable-pip-version-check
 
-.PHONY: screenshots run check test lint types layers core tests docs links faults bench format clean system python
+.PHONY: screenshots run check test lint types layers core tests docs links faults fuzz mutants bench format clean system python
 .DEFAULT_GOAL := test
 # One after the other also under -j: the first failure has to be the last thing that is printed.
 .NOTPARALLEL:
@@ -83,6 +86,14 @@ screenshots: system $(VENV)/.installed-test
 	@echo "== screenshots"
 	$(BIN)/python -m tests.examples.screenshots
 
+fuzz: $(VENV)/.installed-hostile
+	@echo "== atheris, $(SECONDS) seconds"
+	$(BIN)/python -m tests.fuzz --seconds $(SECONDS)
+
+mutants: $(VENV)/.installed-hostile
+	@echo "== mutants"
+	$(BIN)/python -m tests.mutation
+
 bench: $(BENCH)/.installed
 	@echo "== overhead"
 	$(BENCH)/bin/python -m benchmarks.overhead
@@ -121,6 +132,11 @@ $(VENV)/.installed-test: pyproject.toml | $(VENV)/bin/python
 	$(BIN)/python -m pip install $(PIP_FLAGS) --upgrade 'pip>=25.1'  # the first that knows --group
 	$(BIN)/python -m pip install $(PIP_FLAGS) --editable '.[all]' --group dev
 	@touch $@ $(VENV)/.installed-run $(VENV)/.installed-docs
+
+$(VENV)/.installed-hostile: $(VENV)/.installed-test
+	@echo "== installing what fuzzing and mutation testing need"
+	$(BIN)/python -m pip install $(PIP_FLAGS) --group hostile
+	@touch $@
 
 $(BENCH)/.installed: pyproject.toml benchmarks/requirements.txt | python
 	@echo "== $(BENCH)"

@@ -34,7 +34,7 @@ _DEVICES = re.compile("(con|prn|aux|nul|(com|lpt)[0-9¹²³]|conin[$]|conout[$])
 def safe_filename(raw: str) -> str:
     """Return ``raw`` without directories, controls, leading dots and Windows' devices; "upload" if nothing is left."""
     name = raw.replace("\\", "/").rpartition("/")[2]
-    name = _UNSAFE.sub("", name).strip(" ").lstrip(".").rstrip(". ") or "upload"
+    name = _UNSAFE.sub("", name).strip(". ") or "upload"
     if _DEVICES.match(name):
         name = f"_{name}"
     if len(name.encode()) <= MAX_FILENAME:

@@ -1,0 +1,27 @@
+"""One target in one process: ``python -m tests.fuzz.worker TARGET [options of libFuzzer] [folders]``."""
+
+from __future__ import annotations
+
+import logging
+import sys
+import warnings
+
+import atheris
+
+
+def main() -> None:
+    atheris.enabled_hooks.add("str")  # not "RegEx", which fails on expressions of bytes
+    with atheris.instrument_imports(include=["micropie"]):
+        from tests.fuzz.targets import TARGETS
+    logging.getLogger("micropie").setLevel(logging.CRITICAL)
+    warnings.simplefilter("error")
+    warnings.simplefilter("ignore", FutureWarning)  # of an author's expression in a route
+    target = TARGETS[sys.argv.pop(1)]
+    # One exchange before the first input: what is compiled and cached is no coverage of an input's.
+    target(b"")
+    atheris.Setup(sys.argv, target)
+    atheris.Fuzz()
+
+
+if __name__ == "__main__":
+    main()

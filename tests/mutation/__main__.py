@@ -1,0 +1,99 @@
+"""``make mutants``: how many small mistakes in the code the tests notice.
+
+    python -m tests.mutation [--budget SECONDS] [--survivors] [GROUP ...]
+
+A line for each mutant that survives, and the share that was killed for each module. ``--survivors``: only the lines of
+those that survived the last time. ``equivalent.txt`` in this folder lists survivors that change nothing, with the reason.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.mutation.runner import Runner
+
+LAST = Path("build/mutants")
+EQUIVALENT = Path(__file__).with_name("equivalent.txt")
+
+
+def _modules(folder: str, *left_out: str) -> list[str]:
+    return sorted(str(path) for path in Path(folder).glob("*.py") if path.name not in ("__init__.py", *left_out))
+
+
+# Modules, and the tests that are about them.
+GROUPS = {
+    "routing": (_modules("micropie/routing", "binding.py"), ["tests/routing", "tests/http/test_paths.py"]),
+    "binding": (
+        ["micropie/routing/binding.py"],
+        ["tests/routing/test_binding.py", "tests/routing/test_sources.py", "tests/http/test_problems.py"],
+    ),
+    "sessions": (_modules("micropie/sessions", "redis.py"), ["tests/sessions", "tests/http/test_signing.py"]),
+    "csrf": (
+        ["micropie/csrf.py", "micropie/middleware/csrf.py"],
+        ["tests/test_csrf.py", "tests/middleware/test_csrf.py"],
+    ),
+    "files": (
+        [*_modules("micropie/files"), "micropie/http/conditional.py"],
+        ["tests/files", "tests/http/test_conditional.py", "tests/http/test_not_modified.py"],
+    ),
+}
+
+
+def run(group: str, budget: float, survivors: bool) -> int:
+    """Try the mutants of a group in a process of its own, and return how many survived that are not known."""
+    modules, tests = GROUPS[group]
+    file = LAST / f"{group}.json"
+    only = {(name, line) for name, line, *_ in json.loads(file.read_text())} if survivors and file.exists() else None
+    runner = Runner([Path(module) for module in modules], budget, only)
+    options = [
+        "-q",
+        "-s",
+        "-p",
+        "no:randomly",
+        "-p",
+        "no:cacheprovider",
+        "-p",
+        "no:xdist",
+        "-o",
+        "addopts=--import-mode=importlib",
+    ]
+    pytest.main([*options, *tests], plugins=[runner])
+    known = {tuple(line.split(" | ")[:3]) for line in EQUIVALENT.read_text().splitlines() if " | " in line}
+    alive = [result for result in runner.results if result.outcome in ("survived", "no test")]
+    new = [one for one in alive if (one.module, one.mutant.before, one.mutant.after) not in known]
+    total = len(runner.results)
+    print(
+        f"{group}: {total} mutants, {total - len(alive)} killed ({100 * (total - len(alive)) / max(total, 1):.1f} %), ",
+        end="",
+    )
+    print(f"{len(alive) - len(new)} equivalent, {len(new)} to look at", flush=True)
+    LAST.mkdir(parents=True, exist_ok=True)
+    file.write_text(json.dumps([[one.module, one.mutant.line, one.mutant.before, one.mutant.after] for one in new]))
+    return len(new)
+
+
+def main() -> int:
+    """Run each group in a child process, and return the exit code."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--budget", type=float, default=20, help="seconds of tests for one mutant (20)")
+    parser.add_argument("--survivors", action="store_true", help="only those of the last time")
+    parser.add_argument("groups", nargs="*", metavar="GROUP")
+    arguments = parser.parse_args()
+    os.environ["HYPOTHESIS_MAX_EXAMPLES"] = "20"
+    alive = 0
+    for group in arguments.groups or GROUPS:
+        child = os.fork()
+        if child == 0:
+            os._exit(min(run(group, arguments.budget, arguments.survivors), 100))
+        alive += os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+    return 1 if alive else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,103 @@
+"""Small mistakes made on purpose in a module: the operators are mutmut's.
+
+mutmut itself puts a function with ``*args`` in front of each one that it changes, and leaves out those with a decorator.
+Here the code of a function is exchanged in a process that has imported everything, so signatures stay what they are.
+
+Left out: annotations, defaults of parameters, what is outside of functions, ``assert``, docstrings, and the texts for
+people, which are the arguments of an exception that is raised and of a logger's methods; and strings in another case,
+since most are names of headers, which have none.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any, NamedTuple
+
+import libcst as cst
+import libcst.metadata
+from mutmut.mutation.mutators import mutation_operators
+
+
+class Mutant(NamedTuple):
+    """A changed module. ``line``: where the change begins; ``before`` and ``after``: what was changed."""
+
+    line: int
+    before: str
+    after: str
+    source: str
+
+
+class _Visitor(cst.CSTVisitor):
+    METADATA_DEPENDENCIES = (libcst.metadata.PositionProvider,)
+
+    def __init__(self) -> None:
+        self.found: list[tuple[cst.CSTNode, cst.CSTNode, int]] = []
+        self._functions = 0
+
+    def on_visit(self, node: cst.CSTNode) -> bool:
+        if isinstance(node, cst.Annotation | cst.Decorator | cst.Param | cst.Assert | cst.Import | cst.ImportFrom):
+            return False
+        if isinstance(node, cst.Raise | cst.Call) and _is_for_people(node):
+            return False
+        if isinstance(node, cst.Expr) and isinstance(node.value, cst.SimpleString):  # a docstring
+            return False
+        if isinstance(node, cst.FunctionDef):
+            self._functions += 1
+            return True
+        if self._functions:
+            line = self.get_metadata(libcst.metadata.PositionProvider, node).start.line
+            for kind, operator in mutation_operators:
+                for changed in operator(node) if isinstance(node, kind) else ():
+                    if not _is_other_case(node, changed):
+                        self.found.append((node, changed, line))
+        return True
+
+    def on_leave(self, original_node: cst.CSTNode) -> None:
+        if isinstance(original_node, cst.FunctionDef):
+            self._functions -= 1
+
+
+def _is_for_people(node: cst.Raise | cst.Call) -> bool:
+    """Return whether this raises an exception with a text alone, or writes to the log."""
+    call = node.exc if isinstance(node, cst.Raise) else node
+    if not isinstance(call, cst.Call):
+        return False
+    if isinstance(node, cst.Raise):
+        return all(isinstance(argument.value, cst.BaseString) for argument in call.args)
+    function = call.func
+    is_method = isinstance(function, cst.Attribute) and isinstance(function.value, cst.Name)
+    return is_method and function.value.value == "logger"  # type: ignore[attr-defined]
+
+
+def _is_other_case(node: cst.CSTNode, changed: cst.CSTNode) -> bool:
+    if not isinstance(node, cst.SimpleString) or not isinstance(changed, cst.SimpleString):
+        return False
+    return node.value.lower() == changed.value.lower()
+
+
+def mutants_of(source: str) -> Iterator[Mutant]:
+    """Yield every mutant of a module."""
+    wrapper = libcst.metadata.MetadataWrapper(cst.parse_module(source))
+    visitor = _Visitor()
+    wrapper.visit(visitor)
+    module = wrapper.module
+    for node, changed, line in visitor.found:
+        replaced: Any = module.visit(_Replacer(node, changed))
+        if replaced.code != source:
+            yield Mutant(line, _code(module, node), _code(module, changed), replaced.code)
+
+
+def _code(module: cst.Module, node: cst.CSTNode) -> str:
+    return " ".join(module.code_for_node(node).split())
+
+
+class _Replacer(cst.CSTTransformer):
+    def __init__(self, node: cst.CSTNode, changed: cst.CSTNode) -> None:
+        self._node = node
+        self._changed = changed
+
+    def on_visit(self, node: cst.CSTNode) -> bool:
+        return node is not self._node
+
+    def on_leave(self, original_node: cst.CSTNode, updated_node: Any) -> Any:
+        return self._changed if original_node is self._node else updated_node

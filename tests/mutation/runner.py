@@ -1,0 +1,166 @@
+"""A plugin of pytest that runs the collected tests once for each mutant, in a forked child.
+
+The parent collects the tests and runs none, so that it has no threads. A first child runs all of them and notes which
+lines each one reaches, and how long it takes. A mutant's child runs the tests that reach its line, the quickest first,
+until one fails.
+"""
+
+from __future__ import annotations
+
+import gc
+import json
+import os
+import signal
+import tempfile
+import time
+from collections import defaultdict
+from collections.abc import Iterator
+from contextlib import suppress
+from pathlib import Path
+from types import CodeType, FunctionType
+from typing import Any, NamedTuple
+
+import coverage
+import pytest
+
+from tests.mutation.mutants import Mutant, mutants_of
+
+Item: Any = pytest.Item
+
+
+class Result(NamedTuple):
+    """``outcome`` is "killed", "survived", "timeout" or "no test"."""
+
+    module: str
+    mutant: Mutant
+    outcome: str
+
+
+class Runner:
+    """``budget``: seconds of tests for one mutant. ``known``: what survived on purpose, (module, line's text, after)."""
+
+    def __init__(self, modules: list[Path], budget: float, only: set[tuple[str, int]] | None = None) -> None:
+        self._modules = modules
+        self._budget = budget
+        self._only = only
+        self.results: list[Result] = []
+
+    @pytest.hookimpl(tryfirst=True)
+    def pytest_runtestloop(self, session: Any) -> bool:
+        items = {item.nodeid: item for item in session.items}
+        reached, seconds = self._measured(session, items)
+        functions: dict[CodeType, list[FunctionType]] = defaultdict(list)
+        gc.collect()
+        for found in gc.get_objects():
+            if type(found) is FunctionType and "/micropie/" in found.__code__.co_filename:
+                functions[found.__code__].append(found)
+        gc.freeze()
+        for module in self._modules:
+            name = module.as_posix()
+            source = module.read_text()
+            before = compile(source, str(module.resolve()), "exec", dont_inherit=True)
+            for mutant in mutants_of(source):
+                if self._only is not None and (name, mutant.line) not in self._only:
+                    continue
+                nodes = sorted(reached.get((name, mutant.line), ()), key=seconds.__getitem__)
+                outcome = "no test"
+                if nodes:
+                    after = compile(mutant.source, str(module.resolve()), "exec", dont_inherit=True)
+                    changes = [*_changes(before, after)]
+                    outcome = self._try(session, [items[node] for node in nodes], functions, changes)
+                self.results.append(Result(name, mutant, outcome))
+                if outcome != "killed":
+                    print(f"{outcome}: {name}:{mutant.line}: {mutant.before}  ->  {mutant.after}", flush=True)
+            done = [result for result in self.results if result.module == name]
+            killed = sum(result.outcome in ("killed", "timeout") for result in done)
+            print(f"== {name}: {killed} of {len(done)}", flush=True)
+        return True
+
+    def _measured(
+        self, session: Any, items: dict[str, Any]
+    ) -> tuple[dict[tuple[str, int], set[str]], dict[str, float]]:
+        """Return the tests that reach each line of the modules, and the seconds that each test takes."""
+        with tempfile.TemporaryDirectory() as folder:
+            file = Path(folder, "measured.json")
+            child = os.fork()
+            if child == 0:
+                _measure(session, [str(module.resolve()) for module in self._modules], file)
+                os._exit(0)
+            os.waitpid(child, 0)
+            measured = json.loads(file.read_text())
+        reached: dict[tuple[str, int], set[str]] = defaultdict(set)
+        names = {str(module.resolve()): module.as_posix() for module in self._modules}
+        for path, lines in measured["lines"].items():
+            for line, nodes in lines.items():
+                reached[names[path], int(line)] = {node for node in nodes if node in measured["seconds"]}
+        print(f"{len(measured['seconds'])} of {len(items)} tests pass", flush=True)
+        return reached, measured["seconds"]
+
+    def _try(self, session: Any, items: list[Any], functions: Any, changes: list[tuple[CodeType, CodeType]]) -> str:
+        child = os.fork()
+        if child == 0:
+            os.setsid()
+            code = 3
+            try:
+                for old, new in changes:
+                    for function in functions.get(old, ()):
+                        try:
+                            function.__code__ = new
+                        except ValueError:  # a closure with other variables: the function that makes it has changed
+                            continue
+                code = 1 if _fails(session, items, time.monotonic() + self._budget) else 0
+            finally:
+                os._exit(code)
+        deadline = time.monotonic() + 3 * self._budget + 60
+        while True:
+            done, status = os.waitpid(child, os.WNOHANG)
+            if done:
+                _kill_group(child)
+                return "survived" if os.waitstatus_to_exitcode(status) == 0 else "killed"
+            if time.monotonic() > deadline:
+                _kill_group(child)
+                os.waitpid(child, 0)
+                return "timeout"
+            time.sleep(0.002)
+
+
+def _kill_group(child: int) -> None:
+    with suppress(ProcessLookupError):
+        os.killpg(child, signal.SIGKILL)
+
+
+def _fails(session: Any, items: list[Any], deadline: float) -> bool:
+    for item, following in zip(items, [*items[1:], None], strict=True):
+        item.config.hook.pytest_runtest_protocol(item=item, nextitem=following)
+        if session.testsfailed:
+            return True
+        if time.monotonic() > deadline:
+            return False
+    return False
+
+
+def _measure(session: Any, files: list[str], file: Path) -> None:
+    data = coverage.Coverage(data_file=None, include=files, config_file=False, branch=False)
+    data.start()
+    seconds = {}
+    for item, following in zip(session.items, [*session.items[1:], None], strict=True):
+        data.switch_context(item.nodeid)
+        before, began = session.testsfailed, time.monotonic()
+        item.config.hook.pytest_runtest_protocol(item=item, nextitem=following)
+        if session.testsfailed == before:
+            seconds[item.nodeid] = time.monotonic() - began
+    data.stop()
+    found = data.get_data()
+    lines = {path: found.contexts_by_lineno(path) for path in found.measured_files()}
+    file.write_text(json.dumps({"lines": lines, "seconds": seconds}))
+
+
+def _changes(before: CodeType, after: CodeType) -> Iterator[tuple[CodeType, CodeType]]:
+    """Yield each code of a function that has changed with what it has become, the outer ones first."""
+    if before == after:
+        return
+    yield before, after
+    inner = [[one for one in code.co_consts if isinstance(one, CodeType)] for code in (before, after)]
+    if len(inner[0]) == len(inner[1]):
+        for pair in zip(*inner, strict=True):
+            yield from _changes(*pair)
