@@ -1,4 +1,4 @@
-"""The site of the documentation builds without a warning: every page is in its navigation, every link leads somewhere."""
+"""The site of the documentation builds without a warning. Every page is in its navigation, every public name in it."""
 
 from __future__ import annotations
 
@@ -10,6 +10,13 @@ from pathlib import Path
 
 import pytest
 
+import micropie
+import micropie.channels
+import micropie.middleware
+import micropie.sessions
+import micropie.testing
+
+PUBLIC = (micropie, micropie.channels, micropie.middleware, micropie.sessions, micropie.testing)
 ROOT = Path(__file__).parent.parent
 
 # What a page could load while it is read: scripts, styles, pictures, frames.
@@ -24,7 +31,7 @@ def build(config: Path, site: Path) -> subprocess.CompletedProcess[str]:
     return subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, check=False)
 
 
-def test_the_site_builds_without_a_warning_and_loads_nothing_from_elsewhere(tmp_path: Path) -> None:
+def test_the_site_builds_without_a_warning_with_all_public_names_and_nothing_from_elsewhere(tmp_path: Path) -> None:
     built = build(ROOT / "mkdocs.yml", tmp_path / "site")
     assert built.returncode == 0, built.stderr
     assert "WARNING" not in built.stdout + built.stderr
@@ -33,6 +40,9 @@ def test_the_site_builds_without_a_warning_and_loads_nothing_from_elsewhere(tmp_
     loaded = {url for page in pages for url in LOADED.findall(page.read_text())}
     assert any("stylesheets" in url for url in loaded)
     assert not [url for url in loaded if url.startswith(("http:", "https:", "//"))]
+    named = {name for page in pages for name in re.findall(r'id="micropie[.\w]*\.(\w+)"', page.read_text())}
+    public = {name for module in PUBLIC for name in module.__all__}
+    assert public - named == {"Server", "__version__"}  # Server is the first name of App
 
 
 @pytest.mark.parametrize(
