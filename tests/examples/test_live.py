@@ -58,6 +58,9 @@ def test_chat(browse: Browse, kind: str, server_of: ServerOf) -> None:
                 socket.send("pie!")
                 assert json.loads(socket.recv(ANSWER_WITHIN)) == {"name": "Bob", "text": "pie!"}
             assert next(line for line in lines if line.startswith("data")) == 'data: {"name":"Bob","text":"pie!"}'
+    client.post(
+        "say/kitchen", data={"name": "Ann", "text": "bye"}
+    )  # by which a WSGI server sees that the stream's client has left
     assert client.post("say/kitchen", data={"name": "Ann", "text": ""}).status_code == 400
 
 
