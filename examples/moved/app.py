@@ -1,4 +1,4 @@
-"""An old application on its way: below /mounted it runs on its own framework, below /moved on the module in its place.
+"""Old applications on their way: below /mounted on their own frameworks, below /moved on the modules in their place.
 
 Moving is the change of one import. New handlers and WebSockets then stand beside the old ones.
 """
@@ -8,14 +8,16 @@ from __future__ import annotations
 from types import ModuleType
 from typing import Any
 
-import bottle as original
+import bottle
+import cherrypy
 
 from micropie import App, WebSocket
-from micropie.compat import bottle as in_its_place
+from micropie.compat import bottle as bottle_in_its_place
+from micropie.compat import cherrypy as cherrypy_in_its_place
 
 
 def wiki(bottle: ModuleType) -> Any:
-    """Make the old application. Its author has written ``import bottle``."""
+    """Make the application on Bottle. Its author has written ``import bottle``."""
     app = bottle.Bottle()
     pages = {"pie": "A pie is baked."}
 
@@ -34,12 +36,32 @@ def wiki(bottle: ModuleType) -> Any:
     return app
 
 
+def shop(cherrypy: ModuleType, prefix: str) -> Any:
+    """Make the application on CherryPy. Its author has written ``import cherrypy``."""
+
+    class Shop:
+        @cherrypy.expose  # type: ignore[untyped-decorator]
+        def index(self) -> str:
+            address: str = cherrypy.url("/price/plum", relative="server")
+            return f"pies: {address}"
+
+        @cherrypy.expose  # type: ignore[untyped-decorator]
+        @cherrypy.tools.json_out()  # type: ignore[untyped-decorator]
+        def price(self, pie: str, pieces: str = "1") -> Any:
+            if pie != "plum":
+                raise cherrypy.HTTPError(404, "No such pie.")
+            return {"pie": pie, "price": 4 * int(pieces)}
+
+    cherrypy.tree.mount(Shop(), prefix)
+    return cherrypy.tree
+
+
 class Site(App):
     def index(self) -> str:
-        return "The wiki is at /mounted/pie and at /moved/pie."
+        return "The wiki is at /mounted/wiki/pie and /moved/wiki/pie, the shop at /mounted/shop and /moved/shop."
 
 
-moved = wiki(in_its_place)
+moved = wiki(bottle_in_its_place)
 
 
 @moved.native.get("/length/<name>")  # type: ignore[untyped-decorator]
@@ -56,5 +78,7 @@ async def echo(ws: WebSocket) -> None:
 
 
 app = Site()
-app.mount("/mounted", wiki(original))
-app.mount("/moved", moved)
+app.mount("/mounted/wiki", wiki(bottle))
+app.mount("/moved/wiki", moved)
+app.mount("/mounted/shop", shop(cherrypy, "/mounted/shop"))
+app.mount("/moved/shop", shop(cherrypy_in_its_place, "/moved/shop"))

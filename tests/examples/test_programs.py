@@ -1,4 +1,4 @@
-"""What programs ask, answers in pieces, and uploads: ``hello``, ``api``, ``subapps``, ``streaming``, ``upload``."""
+"""What programs ask, answers in pieces, and uploads: ``hello``, ``api``, ``subapps``, ``streaming``, ``upload``, ``primes``."""
 
 from __future__ import annotations
 
@@ -18,7 +18,9 @@ VIDEO = (Path(__file__).parent.parent.parent / "examples" / "streaming" / "pie.w
 
 @pytest.fixture(scope="module")
 def server_of(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ServerOf]:
-    with serving_examples("hello api subapps streaming upload", tmp_path_factory.mktemp("programs")) as server_of:
+    with serving_examples(
+        "hello api subapps streaming upload primes", tmp_path_factory.mktemp("programs")
+    ) as server_of:
         yield server_of
 
 
@@ -93,3 +95,11 @@ def test_upload(browse: Browse) -> None:
     page = client.get("")
     nonce = re.findall(r'nonce="([^"]+)"', page.text)[0]
     assert f"'nonce-{nonce}'" in page.headers["content-security-policy"]
+
+
+def test_primes(browse: Browse) -> None:
+    client = browse("primes")
+    assert client.get("count?limit=100").json() == {"limit": 100, "primes": 25, "ran in": "process"}
+    with client.stream("GET", "progress?limit=100&steps=2") as answer:
+        assert list(answer.iter_lines()) == ["15 primes below 50", "25 primes below 100"]
+    assert client.get("ping").text == "pong"
