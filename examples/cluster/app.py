@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import time
 from collections.abc import AsyncIterator
 from concurrent.futures import Executor
 from pathlib import Path
@@ -47,8 +48,8 @@ class Cluster(App):
         return self.render("page.html")
 
     def who(self) -> dict[str, Any]:
-        """Say which process answers."""
-        return {"machine": MACHINE, "process": os.getpid()}
+        """Say which process answers, and what time it is there."""
+        return {"machine": MACHINE, "process": os.getpid(), "time": time.time()}
 
     # -- a session: the same on each machine -------------------------------------------------------------------------
 

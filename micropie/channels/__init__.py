@@ -7,11 +7,12 @@ from typing import TYPE_CHECKING, Any
 
 from micropie.channels.hub import Channels, Subscription
 from micropie.channels.mailbox import MessagesLost
+from micropie.channels.waiting import ChannelsUnreachable
 
 if TYPE_CHECKING:
     from micropie.channels.redis import RedisChannels
 
-__all__ = ["Channels", "MessagesLost", "RedisChannels", "Subscription"]
+__all__ = ["Channels", "ChannelsUnreachable", "MessagesLost", "RedisChannels", "Subscription"]
 
 
 def __getattr__(name: str) -> Any:

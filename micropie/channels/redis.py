@@ -49,8 +49,9 @@ class RedisChannels(Channels):
     ``App(channels=RedisChannels(url))``.
 
     Channels' names in Redis begin with ``prefix``. ``publish`` returns when Redis has the message. It raises
-    ``ConnectionError`` if Redis is out of reach, and does not retry: the message might be sent twice. So does a
-    subscription when it begins. Later, a lost connection is opened again, and the subscription's ``gaps`` counts it.
+    ``ChannelsUnreachable``, a ``ConnectionError`` that answers 503 if nobody catches it, if Redis is out of reach, and
+    does not retry: the message might be sent twice. So does a subscription when it begins. Later, a lost connection is
+    opened again, and the subscription's ``gaps`` counts it.
     """
 
     def __init__(self, url: str, prefix: str = "channel:") -> None:
@@ -65,7 +66,7 @@ class RedisChannels(Channels):
         self._listener: _Listener | None = None
 
     def publish(self, channel: str, message: object) -> Awaitable[None]:
-        """See ``Channels``. Raises ``ConnectionError``, on an event loop by ``await``, if Redis is out of reach."""
+        """See ``Channels``. Raises ``ChannelsUnreachable``, on a loop by ``await``, if Redis is out of reach."""
         future = self.send(self._prefix + checked_name(channel), dumps(message), MOST_WAITING)
         if is_on_loop():
             return future
@@ -132,6 +133,7 @@ class _Publisher(threading.Thread):
         super().__init__(name="micropie-channels-publisher", daemon=True)
         self._client = client
         self._waiting: SimpleQueue[tuple[str, bytes, Future] | None] = SimpleQueue()
+        self._is_outage = False
         self.start()
 
     def submit(self, name: str, message: bytes, most_waiting: float) -> Future:
@@ -170,6 +172,14 @@ class _Publisher(threading.Thread):
                 results = pipeline.execute(raise_on_error=False)
         except Exception as error:
             results = [error] * len(batch)
+            if not self._is_outage:  # one line for all the messages of an outage
+                # As text: a record that is kept would keep the traceback, and with it the futures.
+                logger.error("RedisChannels can't publish: %s", str(error))  # noqa: TRY400
+            self._is_outage = True
+        else:
+            if self._is_outage:
+                logger.warning("RedisChannels publishes again")
+            self._is_outage = False
         for (_, _, future), result in zip(batch, results, strict=True):
             future.settle(str(result) if isinstance(result, Exception) else "")
 
@@ -204,6 +214,7 @@ class _Listener(threading.Thread):
         self._lock = hub._lock
         self._has_news = threading.Event()
         self._is_closed = False
+        self._is_outage = False
         # Subscriptions that begin when Redis has confirmed their channels, and the channels not confirmed yet.
         self._joining: dict[Future, set[str]] = {}
         self._reset_connection()
@@ -267,6 +278,9 @@ class _Listener(threading.Thread):
     def _lose(self, reason: str, was_connected: bool) -> None:
         if was_connected:
             logger.warning("RedisChannels lost its connection, messages may be lost: %s", reason)
+        elif reason and not self._is_outage:
+            logger.error("RedisChannels can't subscribe: %s", reason)
+            self._is_outage = True
         with self._lock:
             confirmed = self._confirmed
             self._reset_connection()
@@ -295,7 +309,7 @@ class _Listener(threading.Thread):
     def _receive(self, connection: PubSub, message: PubSubMessage) -> None:
         kind, channel = message["type"], message["channel"]
         if channel == self._control:
-            self._is_connected = True
+            self._is_connected, self._is_outage = True, False
             self._request_channels(connection)
         elif channel is not None and kind == "message":
             self._hub.deliver(channel.removeprefix(self._prefix), str(message["data"]))

@@ -11,10 +11,26 @@ from threading import Lock
 
 from anyio import Event
 
+from micropie.errors import HTTPError
 from micropie.execution.loop import is_on_loop
 from micropie.execution.wake import WAKERS
 
 logger = logging.getLogger("micropie")
+
+RETRY_AFTER = [("Retry-After", "5")]  # seconds: the longest pause between two attempts to connect
+
+
+class ChannelsUnreachable(ConnectionError, HTTPError):
+    """Redis can't be reached. A request that does not catch it is answered by 503, and is not logged once more."""
+
+    def __init__(self, reason: str) -> None:
+        HTTPError.__init__(self, 503, "Messages are out of reach at the moment. Please try again.", RETRY_AFTER)
+        self.reason = reason
+
+    def __str__(self) -> str:
+        return self.reason
+
+    __reduce__ = HTTPError.__reduce__
 
 
 class Waitable:
@@ -98,7 +114,7 @@ class Future(Waitable):
         return self._is_done
 
     def block(self) -> None:
-        """Wait in this thread. Raises ``ConnectionError`` if the work failed."""
+        """Wait in this thread. Raises ``ChannelsUnreachable`` if the work failed."""
         self._is_retrieved = True
         block_until(self)
         self._raise()
@@ -119,4 +135,4 @@ class Future(Waitable):
 
     def _raise(self) -> None:
         if self._failure:
-            raise ConnectionError(f"{self._failure_label}: {self._failure}")
+            raise ChannelsUnreachable(f"{self._failure_label}: {self._failure}")

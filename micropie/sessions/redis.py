@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+import secrets
 import time
 
 from micropie.execution.redis_client import RedisClient
@@ -13,14 +14,26 @@ from micropie.sessions.session import Changes
 # Seconds after which a server that does not answer is out of reach.
 _TIMEOUT = 5.0
 
-# Compare and swap: KEYS are the old and the new id; ARGV are the loaded text, the new one ("" for none) and seconds.
-# WATCH and MULTI would take one more round trip, and another one for each failure.
+# Compare and swap. KEYS: the old and the new id, and a claim's key. ARGV: the loaded text, the new one ("" for none),
+# the seconds to keep it, who asks, and the milliseconds of a claim ("" for none). Returns 1, or the text that is stored
+# by now. WATCH and MULTI would take one more round trip, and another one for each failure.
+#
+# A claim keeps others from swapping: a machine that is far from Redis would always be too late for a session that
+# nearer ones keep changing. It lasts for a round trip, or until it expires if its owner is lost.
 _SWAP = """
-if redis.call('GET', KEYS[1]) ~= ARGV[1] then return 0 end
-redis.call('DEL', KEYS[1])
-if ARGV[2] ~= '' then redis.call('SET', KEYS[2], ARGV[2], 'EX', ARGV[3]) end
-return 1
+local stored = redis.call('GET', KEYS[1])
+local claimed = redis.call('GET', KEYS[3])
+if stored == ARGV[1] and (not claimed or claimed == ARGV[4]) then
+    redis.call('DEL', KEYS[1], KEYS[3])
+    if ARGV[2] ~= '' then redis.call('SET', KEYS[2], ARGV[2], 'EX', ARGV[3]) end
+    return 1
+end
+if stored and not claimed and ARGV[5] ~= '' then redis.call('SET', KEYS[3], ARGV[4], 'PX', ARGV[5]) end
+return stored
 """
+# Swaps that have failed before a request claims the session, and the milliseconds of its claim.
+_PATIENCE = 3
+_CLAIM = 1000
 
 
 class RedisSessionBackend(SessionBackend):
@@ -49,13 +62,20 @@ class RedisSessionBackend(SessionBackend):
     def merge(self, session_id: str, changes: Changes, timeout: int) -> dict[str, object]:
         """Apply ``changes`` to the stored data and return the result; ``{}`` if the session has been ended."""
         old, new = self._prefix + session_id, self._prefix + (changes.new_id or session_id)
+        keys = (old, new, f"{old}:claim")
+        owner, failures = secrets.token_hex(8), 0
         with self._redis.reached() as client:
-            while stored := client.get(old):
+            stored = client.get(old)
+            while stored:
                 data = changes.apply(serializer.loads(stored))
-                if client.eval(_SWAP, 2, old, new, stored, serializer.dumps(data) if data else "", timeout):
+                claim = _CLAIM if failures >= _PATIENCE else ""
+                text = serializer.dumps(data) if data else ""
+                stored = client.eval(_SWAP, len(keys), *keys, stored, text, timeout, owner, claim)
+                if stored == 1:
                     return data
                 # Another request was faster. One of those that try always succeeds; a random delay separates them.
-                time.sleep(random.uniform(0, 0.005))  # noqa: S311 - not a secret
+                failures += 1
+                time.sleep(random.uniform(0, min(0.005 * failures, 0.05)))  # noqa: S311 - not a secret
         return {}
 
     def ping(self) -> None:

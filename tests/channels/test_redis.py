@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gc
 import os
+import pickle
 import socket
 import subprocess
 import sys
@@ -17,13 +18,14 @@ from typing import Any
 import pytest
 import redis
 
-from micropie import SetupError
-from micropie.channels import MessagesLost, RedisChannels, Subscription
+from micropie import App, SetupError
+from micropie.channels import ChannelsUnreachable, MessagesLost, RedisChannels, Subscription
 from micropie.channels import redis as redischannels
 from micropie.channels.waiting import Future
 from micropie.execution import redis_client as redisclient
 from micropie.execution.redis_client import RedisClient
 from tests.asgi.calls import every_loop, run
+from tests.conftest import MakeClient
 from tests.support.ports import free_port
 from tests.support.redis_server import redis_server
 from tests.support.waiting import until
@@ -142,6 +144,56 @@ def test_a_server_that_does_not_answer_is_out_of_reach(monkeypatch: pytest.Monke
         with pytest.raises(ConnectionError, match="out of reach"):
             channels.subscribe("room").__enter__()
         channels.close()
+
+
+class Site(App):
+    def say(self) -> str:
+        self.channels.publish("room", 1)
+        return "said"
+
+    async def say_too(self) -> str:
+        await self.channels.publish("room", 1)
+        return "said"
+
+    async def listen(self) -> str:
+        async with self.channels.subscribe("room"):
+            return "heard"
+
+    async def careful(self) -> str:
+        try:
+            await self.channels.publish("room", 1)
+        except ConnectionError:
+            return "later"
+        return "said"
+
+
+def test_R57_an_outage_is_503_to_clients_and_two_lines_in_the_log(
+    make_client: MakeClient, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    port = free_port()
+    channels = RedisChannels(f"redis://127.0.0.1:{port}/0")
+    client = make_client(Site(channels=channels))
+    for path in ("/say", "/say_too", "/listen") * 2:
+        answer = client.get(path)
+        assert (answer.status_code, answer.headers["retry-after"]) == (503, "5")
+        assert answer.text == "Messages are out of reach at the moment. Please try again."
+    assert client.get("/careful").text == "later"
+    with redis_server(tmp_path, port):
+        assert [client.get(path).text for path in ("/say", "/listen", "/careful")] == ["said", "heard", "said"]
+        assert client.get("/say").status_code == 200
+        channels.close()
+    lines = [record.getMessage().partition(":")[0] for record in caplog.records if record.levelname != "INFO"]
+    assert sorted(lines) == [
+        "RedisChannels can't publish",
+        "RedisChannels can't subscribe",
+        "RedisChannels publishes again",
+    ]
+
+
+def test_what_is_out_of_reach_crosses_processes_as_it_is() -> None:
+    error = pickle.loads(pickle.dumps(ChannelsUnreachable("no Redis")))
+    assert (str(error), error.status, error.headers) == ("no Redis", 503, [("Retry-After", "5")])
+    assert isinstance(error, ConnectionError)
 
 
 def test_a_failure_that_nobody_awaited_is_logged(nowhere: str, caplog: pytest.LogCaptureFixture) -> None:

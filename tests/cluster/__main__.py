@@ -122,7 +122,8 @@ def _report(result: Result) -> str:
         f" connections ended: {result.ends}",
         f"  recovered {result.recovered_after:.2f} s after the end, slowest answer {result.slowest:.2f} s",
         f"  {result.before.megabytes:.0f} -> {result.after.megabytes:.0f} MB,"
-        f" {result.before.descriptors} -> {result.after.descriptors} descriptors",
+        f" {result.before.descriptors} -> {result.after.descriptors} descriptors,"
+        f" {result.before.redis} -> {result.after.redis} connections to Redis",
     ]
     return "\n".join([*lines, *(f"  {note}" for note in result.notes)])
 

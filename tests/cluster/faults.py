@@ -8,20 +8,28 @@ from __future__ import annotations
 
 import asyncio
 import os
+import random
+import resource
 import signal
+import socket
+import struct
+import subprocess
+import time
 from asyncio import to_thread
 from collections import Counter
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any, NamedTuple
 
+import httpx
+
 from tests.cluster.clients import ANSWERED, FAILED, LOST, REFUSED, STRANGER, Load, ask_until_answered, new_client, now
-from tests.cluster.machines import NOTHING, Cluster, Footprint
+from tests.cluster.machines import HOST, NOTHING, ROOT, Cluster, Footprint, Machine
 
 SETTLES_WITHIN = 20.0  # seconds until what a fault took is given back
-# Connections to Redis are kept for the next use, as many as were used at the same time.
-SPARE_DESCRIPTORS = 24
+SPARE_DESCRIPTORS = 12  # connections that the balancer keeps
 
 
 @dataclass
@@ -33,6 +41,8 @@ class Experiment:
     began: float = 0.0
     ended: float = 0.0
     in_flight: int = 0
+    slowest: float = 0.0
+    """Seconds of the slowest answer, if that is not the slowest of all."""
     notes: list[str] = field(default_factory=list)
     """What else was found."""
     wrong: list[str] = field(default_factory=list)
@@ -45,6 +55,10 @@ class Experiment:
     def ends(self) -> None:
         """Note the time."""
         self.ended = now()
+
+
+class NotPossible(Exception):
+    """An experiment can't be made on this system, and why."""
 
 
 class Fault(NamedTuple):
@@ -102,7 +116,10 @@ async def examine(cluster: Cluster, fault: Fault, before: Footprint) -> Result:
     """Run an experiment, and compare what was counted with what is promised."""
     async with Load(cluster.balancer.url) as load:
         experiment = Experiment(cluster, load)
-        await fault.run(experiment)
+        try:
+            await fault.run(experiment)
+        except NotPossible as error:
+            return Result(fault.name, fault.title, notes=[f"not possible here: {error}"])
         await load.go_on(5)
         await load.finish()
         result = await count(fault, experiment)
@@ -144,8 +161,8 @@ async def count(fault: Fault, experiment: Experiment) -> Result:
     )
     unanswered = [outcome.ended for outcome in outcomes if outcome.kind != ANSWERED]
     result.recovered_after = max([0.0, *(ended - experiment.ended for ended in unanswered)])
-    result.slowest = max(outcome.ended - outcome.began for outcome in outcomes)
-    details = Counter(f"{one.kind}: {one.detail}" for one in outcomes if one.kind in (FAILED, STRANGER))
+    result.slowest = experiment.slowest or max(outcome.ended - outcome.began for outcome in outcomes)
+    details = Counter(f"{one.kind}: {one.detail}" for one in outcomes if one.kind != ANSWERED)
     result.notes += [f"{number} x {detail}" for detail, number in details.most_common(5)]
     for user in load.users:
         counted = await user.counted()
@@ -284,6 +301,191 @@ async def redis_full(experiment: Experiment) -> None:
     experiment.ends()
 
 
+async def redis_slow(experiment: Experiment) -> None:
+    """Let each answer of Redis take 200 ms longer, for all machines."""
+    cluster, load = experiment.cluster, experiment.load
+    if cluster.network.delay("redis", 200):
+        experiment.begins()
+        await load.go_on(10)
+        cluster.network.delay("redis", 0)
+        experiment.ends()
+        return
+    experiment.notes.append("without netem: by a relay in front of Redis")
+    relay = cluster.redis.relay(0.1)
+    await _restart_all(experiment, {"REDIS_URL": cluster.redis.url.replace("6379", "6380")})
+    experiment.begins()
+    await load.go_on(10)
+    experiment.ends()
+    experiment.slowest = max(one.ended - one.began for one in load.outcomes() if one.began > experiment.began)
+    await _restart_all(experiment, {})
+    relay.kill()
+    cluster.redis.processes.remove(relay)
+
+
+async def _restart_all(experiment: Experiment, environ: dict[str, str]) -> None:
+    for machine in experiment.cluster.machines:
+        machine.environ = environ
+        await to_thread(machine.restart)
+
+
+async def dask_worker_lost(experiment: Experiment) -> None:
+    """Kill one of Dask's workers while each of them computes."""
+    dask = experiment.cluster.dask
+    if not dask.processes:
+        raise NotPossible("there is no Dask cluster: give --dask 2")
+    async with new_client(experiment.load.url) as client:
+        asking = [asyncio.create_task(client.get(f"/compute/primes/{below}?seconds=1")) for below in range(100, 104)]
+        await asyncio.sleep(0.5)
+        experiment.begins()
+        await to_thread(dask.kill_worker)
+        answers = await asyncio.gather(*asking, return_exceptions=True)
+        experiment.ends()
+    texts = [answer.text if isinstance(answer, httpx.Response) else repr(answer) for answer in answers]
+    right = sum('"primes":' in text for text in texts)
+    experiment.notes.append(f"{right} of {len(texts)} computations were answered")
+    if right < len(texts):
+        experiment.wrong.append(f"computations were lost: {sorted(set(texts))}")
+    dask.start_worker()
+
+
+async def clock_moved(experiment: Experiment) -> None:
+    """Move the clock of a machine by an hour to and fro."""
+    cluster, load = experiment.cluster, experiment.load
+    clock = cluster.directory / "clock"
+    machine = cluster.machines[0]
+    _move(clock, 0)
+    path = os.pathsep.join((str(ROOT / "tests/cluster/clock"), str(ROOT)))
+    machine.environ = {"PYTHONPATH": path, "CLOCK_OFFSET": str(clock)}
+    await to_thread(machine.restart)
+    experiment.begins()
+    for hours in (1, -1):
+        _move(clock, hours)
+        async with new_client(f"http://{machine.address}:8000") as client:
+            moved = (await ask_until_answered(client, "/who"))["time"] - time.time()
+        assert abs(moved - hours * 3600) < 60, moved
+        await load.go_on(10)
+    _move(clock, 0)
+    experiment.ends()
+    machine.environ = {}
+    await to_thread(machine.restart)
+
+
+def _move(clock: Path, hours: int) -> None:
+    whole = clock.with_suffix(".new")
+    whole.write_text(str(hours * 3600))
+    whole.rename(clock)  # nobody reads half of it
+
+
+UPLOAD = 3 * 2**20  # bytes; past 1 MiB they are on the disk
+
+
+async def disk_full(experiment: Experiment) -> None:
+    """Give machines 4 MiB for uploads of 3 MiB, eight at a time."""
+    machines = experiment.cluster.machines[:2]
+    mounted = [machine for machine in machines if _mount(machine)]
+    if not mounted:
+        raise NotPossible("no small disk can be mounted here")
+    experiment.begins()
+    for machine in mounted:
+        async with new_client(f"http://{machine.address}:8000") as client:
+            answers = await asyncio.gather(*(_upload(client) for _ in range(8)))
+            experiment.notes.append(f"{machine.server}: uploads were answered by {dict(Counter(answers))}")
+            if unexpected := set(answers) - {"200", "507"}:
+                experiment.wrong.append(f"{machine.server}: a full disk was answered by {sorted(unexpected)}")
+            if await _upload(client) != "200":
+                experiment.wrong.append(f"{machine.server}: the disk was still full afterwards")
+        usage = os.statvfs(machine.temporary)
+        if usage.f_bfree < usage.f_blocks - 2:
+            experiment.wrong.append(f"{machine.server}: {usage.f_blocks - usage.f_bfree} blocks were left behind")
+    experiment.ends()
+    for machine in mounted:
+        await to_thread(subprocess.run, ["umount", str(machine.temporary)], check=True)
+
+
+def _mount(machine: Machine) -> bool:
+    command = ["mount", "-t", "tmpfs", "-o", "size=4m", "small", str(machine.temporary)]
+    return subprocess.run(command, capture_output=True, check=False).returncode == 0
+
+
+async def _upload(client: httpx.AsyncClient) -> str:
+    try:
+        answer = await client.post("/upload", files={"file": ("a", bytes(UPLOAD))})
+    except httpx.HTTPError as error:
+        return type(error).__name__
+    return str(answer.status_code)
+
+
+async def descriptors_exhausted(experiment: Experiment) -> None:
+    """Let workers of two machines open ten descriptors more, and take far more connections than that."""
+    cluster, load = experiment.cluster, experiment.load
+    workers = [worker for machine in cluster.machines[:2] for worker in machine.workers()]
+    limits = {worker: resource.prlimit(worker, resource.RLIMIT_NOFILE) for worker in workers}
+    experiment.begins()
+    for worker in workers:
+        used = len(os.listdir(f"/proc/{worker}/fd"))
+        resource.prlimit(worker, resource.RLIMIT_NOFILE, (used + 10, limits[worker][1]))
+    writers = []
+    for machine in cluster.machines[:2]:
+        for _ in range(60):
+            with suppress(OSError, TimeoutError):
+                async with asyncio.timeout(2):
+                    writers.append((await asyncio.open_connection(machine.address, 8000))[1])
+    await load.go_on(5)
+    for writer in writers:
+        writer.close()
+    for worker, limit in limits.items():
+        with suppress(ProcessLookupError):  # it has ended
+            resource.prlimit(worker, resource.RLIMIT_NOFILE, limit)
+    for machine in cluster.machines[:2]:
+        await to_thread(machine.wait_until_ready)
+    await _until(lambda: cluster.balancer.up() == {machine.name for machine in cluster.machines})
+    experiment.ends()
+    ended = sum(worker not in machine.workers() for machine in cluster.machines[:2] for worker in workers) - len(
+        workers
+    )
+    experiment.notes.append(f"{ended} of {len(workers)} workers have ended by it")
+
+
+LEAVING = 2000
+
+
+async def clients_leave(experiment: Experiment) -> None:
+    """Let 2,000 clients leave in mid-request, in five ways, half of them without a word to the network."""
+    cluster = experiment.cluster
+    experiment.begins()
+    addresses = [(cluster.balancer.address, 80), *((machine.address, 8000) for machine in cluster.machines)]
+    for start in range(0, LEAVING, 100):
+        await asyncio.gather(*(_leave(addresses[n % len(addresses)], n) for n in range(start, start + 100)))
+    experiment.ends()
+    left = [path for machine in cluster.machines for path in machine.temporary.iterdir() if path.is_file()]
+    if left:
+        experiment.wrong.append(f"{len(left)} temporary files were left behind")
+
+
+async def _leave(address: tuple[str, int], number: int) -> None:
+    with suppress(OSError, TimeoutError):
+        async with asyncio.timeout(10):
+            _, writer = await asyncio.open_connection(*address)
+            writer.write(_begun(number // 10 % 5))
+            await writer.drain()
+            await asyncio.sleep(random.uniform(0, 0.2))
+            if number % 2:  # the connection is reset
+                linger = struct.pack("ii", 1, 0)
+                writer.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, linger)
+            writer.close()
+
+
+def _begun(way: int) -> bytes:
+    """Return the beginning of a request, or a whole one."""
+    if way < 2:  # an upload that breaks off, in memory or on the disk
+        part = b'--x\r\nContent-Disposition: form-data; name="file"; filename="a"\r\n\r\n'
+        head = f"Host: {HOST}\r\nContent-Type: multipart/form-data; boundary=x\r\nContent-Length: {UPLOAD}\r\n\r\n"
+        return f"POST /upload HTTP/1.1\r\n{head}".encode() + part + bytes(70_000 if way else UPLOAD // 2)
+    target = ["/live/hall", "/who", "/chat/hall"][way - 2]
+    upgrade = "Connection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\n" if way == 4 else ""
+    return f"GET {target} HTTP/1.1\r\nHost: {HOST}\r\n{upgrade}Sec-WebSocket-Key: {'A' * 22}==\r\n\r\n".encode()
+
+
 async def _until(condition: Callable[[], Any], seconds: float = 60) -> None:
     with suppress(TimeoutError):
         async with asyncio.timeout(seconds):
@@ -302,4 +504,10 @@ FAULTS = (
     Fault("redis-paused", "Redis paused for 5 s", redis_paused, False, refuses=True),
     Fault("redis-gone", "Redis gone for a while", redis_gone, False, refuses=True, is_short=True),
     Fault("redis-full", "Redis without memory", redis_full, False, refuses=True),
+    Fault("redis-slow", "Redis 200 ms away", redis_slow, False),
+    Fault("dask-worker-lost", "a Dask worker killed in mid-computation", dask_worker_lost, False),
+    Fault("clock-moved", "a machine's clock moved by an hour, and back by two", clock_moved, False),
+    Fault("disk-full", "the disk full of uploads", disk_full, False),
+    Fault("descriptors", "no file descriptors left on two machines", descriptors_exhausted, refuses=True),
+    Fault("clients-leave", "2,000 clients that leave in mid-request", clients_leave, False),
 )

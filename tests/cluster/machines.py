@@ -18,7 +18,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import IO, Any, NamedTuple
 
-from tests.cluster.network import Network, accepts, children_of, family_of
+from tests.cluster.network import Network, accepts, children_of, connections_to, family_of
 
 ROOT = Path(__file__).parent.parent.parent
 HOST = "cluster.test"
@@ -40,12 +40,17 @@ global
     stats socket {directory}/haproxy.sock mode 600 level admin expose-fd listeners
     maxconn 8000
     hard-stop-after 60s
+    log stdout format raw local0
 defaults
     mode http
+    log global
+    option httplog
+    option dontlog-normal
     timeout connect 1s
     timeout client 60s
     timeout server 30s
     timeout queue 5s
+    timeout check 2s
     timeout tunnel 1h
     timeout http-keep-alive 60s
     # Another machine is tried if a connection could not be made: the request has not been sent then.
@@ -78,9 +83,12 @@ class Footprint(NamedTuple):
 
     megabytes: float
     descriptors: int
+    """Those beside ``redis``."""
+    redis: int
+    """Connections to Redis, which each worker keeps: as many as it has used at the same time."""
 
 
-NOTHING = Footprint(0, 0)
+NOTHING = Footprint(0, 0, 0)
 
 
 class Cluster:
@@ -111,12 +119,13 @@ class Cluster:
     def footprint(self) -> Footprint:
         """Return what the workers take now."""
         workers = [worker for machine in self.machines for worker in machine.workers()]
-        pages = descriptors = 0
+        pages = descriptors = connections = 0
         for worker in workers:
             with suppress(FileNotFoundError, ProcessLookupError):
                 pages += int(Path(f"/proc/{worker}/statm").read_text().split()[1])
                 descriptors += len(os.listdir(f"/proc/{worker}/fd"))
-        return Footprint(pages * os.sysconf("SC_PAGE_SIZE") / 2**20, descriptors)
+                connections += connections_to(worker, self.redis.port)
+        return Footprint(pages * os.sysconf("SC_PAGE_SIZE") / 2**20, descriptors - connections, connections)
 
     def close(self) -> None:
         """End everything at once, without manners."""
@@ -277,6 +286,14 @@ class Redis(Part):
             return connection.recv(4096).decode().partition("\r\n")[0]
         return ""
 
+    def relay(self, seconds: float) -> subprocess.Popen[bytes]:
+        """Start a way to it by port 6380 that takes so many seconds, there as well as back."""
+        process = self.run(
+            [sys.executable, "-m", "tests.cluster.relay", self.address, "6380", str(self.port), str(seconds)]
+        )
+        self.await_true(lambda: accepts(process.pid), "the relay does not listen")
+        return process
+
     def stop(self, number: signal.Signals = signal.SIGTERM) -> None:
         """End it."""
         for process in self.processes:
@@ -357,10 +374,12 @@ class Balancer(Part):
     def drain(self, machine: str) -> None:
         """Send a machine no new requests, and wait until it has answered those that it has.
 
-        Streams and WebSockets stay: they end when the server is told to end.
+        Streams and WebSockets stay: they end when the server is told to end. It is not looked at any longer: to be found
+        down would cut off what it still answers.
         """
         for backend in self._backends(machine):
             self.tell(f"set server {backend}/{machine} state drain")
+        self.tell(f"disable health machines/{machine}")
         deadline = time.monotonic() + 1
         while int(self.statistics()["machines", machine]["scur"]) and time.monotonic() < deadline:
             time.sleep(0.05)
@@ -369,6 +388,7 @@ class Balancer(Part):
         """Undo ``drain``, and wait until the machine gets requests."""
         for backend in self._backends(machine):
             self.tell(f"set server {backend}/{machine} state ready")
+        self.tell(f"enable health machines/{machine}")
         self.await_true(lambda: machine in self.up(), f"{machine} is not up")
 
     def _backends(self, machine: str) -> list[str]:

@@ -173,12 +173,28 @@ def accepts(process: int) -> bool:
 
     To ask by requests is not enough: of two processes with one socket, the same one may answer each.
     """
-    directory = Path(f"/proc/{process}")
     with suppress(OSError):  # it ends, or closes one meanwhile
-        table = [line.split() for line in (directory / "net/tcp").read_text().splitlines()[1:]]
-        listening = {f"socket:[{row[9]}]" for row in table if row[3] == "0A"}
-        for descriptor in (directory / "fdinfo").iterdir():
+        listening = {row[9] for row in _sockets(process) if row[3] == "0A"}
+        for descriptor in Path(f"/proc/{process}/fdinfo").iterdir():
             for line in descriptor.read_text().splitlines():
-                if line.startswith("tfd:") and str((directory / "fd" / line.split()[1]).readlink()) in listening:
+                if line.startswith("tfd:") and _socket(process, line.split()[1]) in listening:
                     return True
     return False
+
+
+def connections_to(process: int, port: int) -> int:
+    """Return how many connections to a port a process has."""
+    numbers = {row[9] for row in _sockets(process) if int(row[2].partition(":")[2], 16) == port}
+    return sum(_socket(process, descriptor) in numbers for descriptor in os.listdir(f"/proc/{process}/fd"))
+
+
+def _sockets(process: int) -> list[list[str]]:
+    """Return the rows of the table of all sockets that are where the process is."""
+    return [line.split() for line in Path(f"/proc/{process}/net/tcp").read_text().splitlines()[1:]]
+
+
+def _socket(process: int, descriptor: str) -> str:
+    """Return the number of a socket, "" if the descriptor is none, or is gone."""
+    with suppress(OSError):
+        return str(Path(f"/proc/{process}/fd/{descriptor}").readlink()).removeprefix("socket:[").removesuffix("]")
+    return ""

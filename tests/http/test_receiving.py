@@ -365,7 +365,7 @@ def test_R32_no_file_stays_open_when_a_task_is_cancelled_while_a_thread_writes(
     assert (done.is_set(), open_files()) == (True, before)
 
 
-def test_R32_a_full_disk_is_a_500_that_leaves_nothing(
+def test_R32_a_full_disk_is_a_507_that_leaves_nothing(
     make_client: MakeClient, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     def full(self: Any) -> None:
@@ -374,7 +374,7 @@ def test_R32_a_full_disk_is_a_500_that_leaves_nothing(
     monkeypatch.setattr(SpooledTemporaryFile, "rollover", full)
     client = make_client(Root())
     answer = client.post("/size", content=form(file_of(2 * MEBIBYTE)), headers=HEADERS)
-    assert (answer.status_code, "No space left" in caplog.text) == (500, True)
+    assert (answer.status_code, "No space left" in caplog.text) == (507, True)
 
 
 def test_R32_a_file_that_cannot_be_finished_is_closed(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -390,7 +390,7 @@ def test_R32_a_file_that_cannot_be_finished_is_closed(monkeypatch: pytest.Monkey
 
     monkeypatch.setattr(UploadFile, "write", remembered)
     monkeypatch.setattr(UploadFile, "seek", full)  # which writes what is still buffered
-    with pytest.raises(OSError, match="No space"):
+    with pytest.raises(HTTPError, match="no room"):
         MultipartParser("B").feed(form(file_of(10)))
     assert made[0].file.closed
 

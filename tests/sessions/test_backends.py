@@ -241,6 +241,36 @@ def test_R43_twenty_writers_in_four_processes_lose_nothing(shared: SessionBacken
     assert len(kept) == 2 + 20
 
 
+def test_R43_a_slow_writer_is_not_always_too_late(shared: SessionBackend) -> None:
+    # As a machine far from Redis: while it makes its change, others on nearer machines have made several of theirs.
+    shared.save("id", {"n": 0, "slow": 0}, 60)
+    merge: Any = getattr(shared, "merge")  # noqa: B009
+    is_over = threading.Event()
+
+    def write_quickly() -> int:
+        writes = 0
+        while not is_over.is_set():
+            session = Session("id", {"n": 0})
+            session.update_atomic("n", count)
+            writes += bool(merge("id", session.changes(), 60))
+        return writes
+
+    def slowly(n: int | None) -> int:
+        time.sleep(0.02)
+        return count(n)
+
+    session = Session("id", {"slow": 0})
+    session.update_atomic("slow", slowly)
+    with ThreadPoolExecutor() as threads:
+        writing = [threads.submit(write_quickly) for _ in range(2)]
+        try:
+            for number in range(1, 4):
+                assert merge("id", session.changes(), 60)["slow"] == number
+        finally:
+            is_over.set()
+    assert shared.load("id") == {"n": sum(writer.result() for writer in writing), "slow": 3}
+
+
 @pytest.mark.parametrize("shared", ["sqlite", "redis"], indirect=True)
 def test_R70_a_forked_child_opens_connections_of_its_own(shared: SessionBackend) -> None:
     shared.save("id", {"a": 1}, 60)

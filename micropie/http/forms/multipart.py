@@ -6,6 +6,7 @@ order of the bytes. Input that the push parser accepts or refuses depending on t
 
 from __future__ import annotations
 
+import logging
 import re
 from collections.abc import Iterator
 from functools import cache
@@ -21,6 +22,8 @@ try:
     import multipart  # type: ignore[import-untyped, unused-ignore]
 except ImportError:  # pragma: no cover - the tests set it to None
     multipart = None
+
+logger = logging.getLogger("micropie")
 
 MULTIPART = "multipart/form-data"
 
@@ -161,13 +164,17 @@ class MultipartParser:
         self._is_closed = False
 
     def feed(self, *chunks: bytes) -> None:
-        """Parse the next chunks. Raises 400, 413 and 415, and ``ValueError`` after ``close``."""
+        """Parse the next chunks. Raises 400, 413, 415 and 507, and ``ValueError`` after ``close``."""
         with self._lock:
             try:
                 if self._is_closed:
                     raise ValueError("the form was closed while it was being received")
                 for chunk in chunks:
                     self._parse(chunk)
+            except OSError as error:  # the disk is full, or no file can be opened: RFC 4918, section 11.5
+                self.close()
+                logger.error("an upload can't be stored: %s", error)  # noqa: TRY400 - no traceback
+                raise HTTPError(507, "There is no room for this upload at the moment.") from None
             except BaseException:
                 self.close()
                 raise

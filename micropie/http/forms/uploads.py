@@ -107,7 +107,8 @@ class UploadFile:
 
     def close(self) -> None:
         """Close the file, which deletes it."""
-        self.file.close()
+        with suppress(OSError):  # a full disk: the unwritten rest is not needed
+            self.file.close()
 
 
 class UploadContent:
