@@ -68,7 +68,8 @@ class WSGIRequest(Request):
 
     @property
     def root_path(self) -> str:  # type: ignore[override]
-        return str(self.environ.get("SCRIPT_NAME", "")).encode("latin-1").decode("utf-8", "replace").rstrip("/")
+        name = self.environ.get("SCRIPT_NAME")
+        return str(name).encode("latin-1").decode("utf-8", "replace").rstrip("/") if name else ""
 
     def _server_client(self) -> Address | None:
         host = self.environ.get("REMOTE_ADDR")

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable, Sequence
-from typing import Any, NamedTuple
+from typing import Any
 
 from micropie.compat.cherrypy.config import config as global_config
 from micropie.compat.cherrypy.errors import CherryPyException, HTTPError, NotFound
@@ -100,15 +100,6 @@ def _refusal(status: int, problem: str, names: Sequence[str]) -> HTTPError:
     return HTTPError(status, f"{problem}: {','.join(names)}" if shown else None)
 
 
-class _Step(NamedTuple):
-    """An object on the way along the path; None where there is no attribute of the segment's name."""
-
-    node: Any
-    configs: list[dict[str, Any]]
-    left: int
-    """The number of segments that follow."""
-
-
 class Dispatcher:
     """CherryPy's usual dispatcher. ``dispatch_method_name``: the method that may take over a path's segments.
 
@@ -138,89 +129,91 @@ class Dispatcher:
         """Return the handler of a path and the segments that are left for it, or (None, [])."""
         request = serving.request
         app = request.app
-        segments = [segment for segment in path.split("/") if segment]
-        full = [*segments, "index"]
-        trail = self._walk(app.root, app.config, full)
-        configs = request._configs = [global_config]
-        for step in trail:
-            configs += step.configs
+        full = [segment for segment in path.split("/") if segment]
+        full.append("index")
+        configs: list[dict[str, Any]] = [global_config]
+        request._configs = configs
+        trail = self._walk(app, full, configs)
         last = len(trail) - 1
         for number in range(last, -1, -1):
-            node, _, left = trail[number]
+            node, left, end = trail[number]
             if node is None:
                 continue
             default = getattr(node, "default", None)
             if default is not None and getattr(default, "exposed", False):
                 own = getattr(default, "_cp_config", None)
-                if own:
-                    # It comes where the function would stand: before what is deeper in the path.
-                    before = sum(len(step.configs) for step in trail[: number + 1]) + 1
-                    configs.insert(before, own)
-                    _note_directory(app, own, segments[: len(full) - left], configs, before + 1)
+                if own:  # it comes where the function would stand: before what is deeper in the path
+                    configs[end:end] = _with_directory(app, [own], full[: len(full) - left])
                 request.is_index = path.endswith("/")
                 return default, full[len(full) - left : -1]
             if getattr(node, "exposed", False):
-                # The name "index" that the walk has added is no argument.
                 request.is_index = number == last
                 return node, full[len(full) - left : -1]
         return None, []
 
-    def _walk(self, root: Any, sections: dict[str, Any], full: list[str]) -> list[_Step]:
-        """Follow the segments. Return each object on the way, with the configurations that it adds."""
-        app = serving.request.app
-        configs: list[dict[str, Any]] = []
-        own = getattr(root, "_cp_config", None)
-        if own:
-            configs.append(own)
-        if "/" in sections:
-            configs.append(sections["/"])
-        _note_directory(app, configs, [], configs)
-        trail = [_Step(root, configs, len(full))]
-        node, left = root, full[:]
+    def _walk(self, app: Any, full: list[str], configs: list[dict[str, Any]]) -> list[tuple[Any, int, int]]:
+        """Follow the segments, and add the configurations on the way to ``configs``.
+
+        Return each object on the way (None where there is no attribute of the segment's name), the number of segments
+        that follow it, and how many configurations there are up to it.
+        """
+        node, sections = app.root, app.config
+        own = getattr(node, "_cp_config", None)
+        if own or "/" in sections:
+            configs += _with_directory(app, [each for each in (own, sections.get("/")) if each], [])
+        size = len(full)
+        trail = [(node, size, len(configs))]
+        left = full[:]
         while left:
             before = len(left)
-            node = self._next(node, left)
-            if len(left) > before:
-                raise CherryPyException(
-                    f"A segment was added to the path by {self.dispatch_method_name}: {full} became {left}"
-                )
-            if len(left) == before:  # it was used without being taken
-                left.pop(0)
-            configs = []
+            segment = left[0]
+            name = segment if segment.isidentifier() else segment.translate(self.translate)
+            found = None if name[:2] == "__" and name != "__call__" else getattr(node, name, None)
+            if found is not None:
+                del left[0]
+            else:
+                found = self._hand_over(node, left, full)
+            node = found
             own = None if node is None else getattr(node, "_cp_config", None)
-            if own:
-                configs.append(own)
-            if sections:
-                for end in range(len(full) - before + 1, len(full) - len(left) + 1):
+            if own or sections:
+                added = [own] if own else []
+                for end in range(size - before + 1, size - len(left) + 1) if sections else ():
                     section = sections.get("/" + "/".join(full[:end]))
                     if section:
-                        configs.append(section)
-            if configs:
-                _note_directory(app, configs, full[: len(full) - len(left)], configs)
-            trail.append(_Step(node, configs, len(left)))
+                        added.append(section)
+                if added:
+                    configs += _with_directory(app, added, full[: size - len(left)])
+            trail.append((node, len(left), len(configs)))
         return trail
 
-    def _next(self, node: Any, left: list[str]) -> Any:
-        """Return the object that the next segment names, which is taken from ``left``; None if there is none."""
-        segment = left[0]
-        name = segment if segment.isidentifier() else segment.translate(self.translate)
-        found = None if name.startswith("__") and name != "__call__" else getattr(node, name, None)
-        if found is None and len(left) > 1:
-            dispatch = getattr(node, self.dispatch_method_name, None)
-            if dispatch is not None and callable(dispatch) and not getattr(dispatch, "exposed", False):
-                index = left.pop()
-                found = dispatch(vpath=left)
-                left.append(index)
-                return found
-        left.pop(0)
+    def _hand_over(self, node: Any, left: list[str], full: list[str]) -> Any:
+        """Return what the method of a node gives for segments that are none of its attributes, None without it.
+
+        At least one segment is taken from ``left``.
+        """
+        dispatch = getattr(node, self.dispatch_method_name, None) if len(left) > 1 else None
+        if dispatch is None or not callable(dispatch) or getattr(dispatch, "exposed", False):
+            del left[0]
+            return None
+        before = len(left)
+        index = left.pop()
+        found = dispatch(vpath=left)
+        left.append(index)
+        if len(left) > before:
+            raise CherryPyException(
+                f"A segment was added to the path by {self.dispatch_method_name}: {full} became {left}"
+            )
+        if len(left) == before:  # it was used without being taken
+            del left[0]
         return found
 
 
-def _note_directory(app: Any, own: Any, path: list[str], configs: list[dict[str, Any]], at: int | None = None) -> None:
-    """Say at which path ``tools.staticdir.dir`` stands, if one of these configurations has it."""
-    named = own if isinstance(own, list) else [own]
-    if any("tools.staticdir.dir" in config for config in named):
-        configs.insert(len(configs) if at is None else at, app._directory_section("/" + "/".join(path)))
+def _with_directory(app: Any, configs: list[dict[str, Any]], path: list[str]) -> list[dict[str, Any]]:
+    """Return configurations of an object, and where its ``tools.staticdir.dir`` stands, if one of them has it."""
+    for config in configs:
+        if "tools.staticdir.dir" in config:
+            return [*configs, app._directory_section("/" + "/".join(path))]
+    return configs
 
 
 class MethodDispatcher(Dispatcher):

@@ -48,10 +48,15 @@ class Hook:
 
 
 class HookMap(dict[str, list[Hook]]):
-    """The hooks of each point. A point without hooks may be missing."""
+    """The hooks of each point. The list of a point is made when it is first asked for."""
 
     def __init__(self, points: Iterable[str] = ()) -> None:
         super().__init__({point: [] for point in points})
+
+    def __missing__(self, point: str) -> list[Hook]:
+        hooks: list[Hook] = []
+        self[point] = hooks
+        return hooks
 
     def attach(
         self,
@@ -62,7 +67,7 @@ class HookMap(dict[str, list[Hook]]):
         **kwargs: Any,
     ) -> None:
         """Call ``callback(**kwargs)`` at ``point`` of this request."""
-        self.setdefault(point, []).append(Hook(callback, failsafe, priority, **kwargs))
+        self[point].append(Hook(callback, failsafe, priority, **kwargs))
 
     def run(self, point: str) -> None:
         """Call the hooks of a point. After a failure only those that are failsafe are called, then it is raised.

@@ -19,25 +19,82 @@ from inspect import isawaitable
 from typing import Any, TypeAlias
 
 from micropie.compat.cherrypy.errors import HTTPError, HTTPRedirect, InternalRedirect, bare_error, format_exc
+from micropie.compat.cherrypy.lib.encoding import ResponseEncoder
 from micropie.compat.cherrypy.log import log
 from micropie.compat.cherrypy.messages import Request, Response
+from micropie.compat.cherrypy.plans import Plan
 from micropie.compat.cherrypy.serving import Exchange
 from micropie.errors import ClientDisconnect
 from micropie.errors import HTTPError as NativeError
 from micropie.http.request import Request as NativeRequest
 
+# The tool ``encode`` as it is by default.
+encoded_plainly = ResponseEncoder.__new__(ResponseEncoder).encode
+
 Life: TypeAlias = Generator[Awaitable[Any], Any, Exchange]
 
 
-def answer(native: NativeRequest, app: Any, path: str) -> Life:
-    """Answer one request. Return the exchange with the response, and with the request that was answered last."""
-    request: Request = app.request_class(native, app, path)
+class Begun:
+    """How far a request has come before its life is run: what was found for it, and its handler's result or failure."""
+
+    __slots__ = ("body", "failure", "is_called", "plan")
+
+    def __init__(self) -> None:
+        self.plan: Plan | None = None
+        self.body: Any = None
+        self.failure: Exception | None = None
+        self.is_called = False
+        """Whether stages 1 to 3 are over."""
+
+
+def begin(native: NativeRequest, app: Any, path: str) -> tuple[Exchange, Begun]:
+    """Find the handler of a request. Call it at once where only the tools are on that are so by default."""
+    request = app.request_class(native, app, path)
     exchange = Exchange(request, app.response_class())
     native.__dict__["_cherrypy"] = exchange
+    begun = Begun()
+    try:
+        begun.plan = plan = _find(request)
+        is_in_place = request.is_index is not True or request.path_info[-1:] == "/"
+        if plan.is_plain and is_in_place and request.handler is not None:
+            begun.is_called = True
+            request.stage = "handler"
+            request.__dict__.update(plan.request)
+            if request.query_string:
+                request.process_query_string()
+            if request.method in request.methods_with_bodies:
+                request.body.process()
+            else:
+                request.process_request_body = False
+            body = request.handler()
+            begun.body = body
+    except Exception as error:
+        begun.failure = error
+    return exchange, begun
+
+
+def _find(request: Any) -> Plan:
+    """Set the handler of a request and return what its configuration means."""
+    app = request.app
+    dispatch = request.dispatch
+    if app.config:
+        dispatch = app.find_config(request.path_info, "request.dispatch", dispatch)
+    dispatch(request.path_info)
+    own = request.__dict__
+    plan: Plan = app.plans.plan_of([own["config"]] if "config" in own else request._configs)
+    own["_plan"] = plan
+    return plan
+
+
+def answer(exchange: Exchange, begun: Begun) -> Life:
+    """Answer a request that has begun. Return the exchange with the response and the request that was answered last."""
+    request: Any = exchange.request
+    app = request.app
     visited: list[str] = []
     while True:
         try:
-            yield from _respond(request, exchange.response)
+            yield from _respond(request, exchange.response, begun)
+            break
         except InternalRedirect as error:
             redirect = error
         except (ClientDisconnect, NativeError, KeyboardInterrupt, SystemExit):
@@ -46,8 +103,6 @@ def answer(native: NativeRequest, app: Any, path: str) -> Life:
             if request.throw_errors:
                 raise
             _give_up(request, exchange.response)
-            break
-        else:
             break
         visited.append(_place_of(request))
         request.close()
@@ -58,7 +113,8 @@ def answer(native: NativeRequest, app: Any, path: str) -> Life:
             log(f"InternalRedirect visited the same URL twice: {visited[-1]!r}", "ENGINE", 40)
             _give_up(request, exchange.response)
             break
-    log.access()
+        begun = Begun()
+    app.log.access()
     return exchange
 
 
@@ -74,47 +130,42 @@ def _redirected(request: Any, app: Any, redirect: InternalRedirect) -> Request:
     following.query_string = redirect.query_string
     following.process_request_body = False
     following.prev = request
+    following._plan = None
     return following
 
 
-def _respond(request: Any, response: Response) -> Generator[Awaitable[Any], Any, None]:
+def _respond(request: Any, response: Any, begun: Begun) -> Generator[Awaitable[Any], Any, None]:
     try:
         try:
             try:
-                request.stage = "get_resource"
-                app = request.app
-                dispatch = request.dispatch
-                if app.config:
-                    dispatch = app.find_config(request.path_info, "request.dispatch", dispatch)
-                dispatch(request.path_info)
-                own = request.__dict__
-                app.plans.plan_of([own["config"]] if "config" in own else request._configs).apply(request, response)
-                # ``hooks`` of a request that has none is not made.
-                if "hooks" in own:
+                if begun.failure is not None:
+                    raise begun.failure
+                body = begun.body
+                if not begun.is_called:
+                    plan = begun.plan or _find(request)
+                    plan.apply(request, response)
+                    hooks = request.hooks
                     request.stage = "on_start_resource"
-                    own["hooks"].run("on_start_resource")
-                if request.query_string:
+                    hooks.run("on_start_resource")
                     request.stage = "process_query_string"
                     request.process_query_string()
-                if request.process_request_body and request.method not in request.methods_with_bodies:
-                    request.process_request_body = False
-                if "hooks" in own:
+                    if request.process_request_body and request.method not in request.methods_with_bodies:
+                        request.process_request_body = False
                     request.stage = "before_request_body"
-                    own["hooks"].run("before_request_body")
-                if request.process_request_body:
-                    request.body.process()
-                if "hooks" in own:
+                    hooks.run("before_request_body")
+                    if request.process_request_body:
+                        request.body.process()
                     request.stage = "before_handler"
-                    own["hooks"].run("before_handler")
-                if request.handler:
+                    hooks.run("before_handler")
                     request.stage = "handler"
-                    body = request.handler()
+                    if request.handler:
+                        body = request.handler()
+                if begun.is_called or request.handler:
                     while isawaitable(body):
                         body = yield body
-                    response.body = body
-                if "hooks" in own:
-                    request.stage = "before_finalize"
-                    own["hooks"].run("before_finalize")
+                    response.body = encoded_plainly(body) if begun.is_called else body
+                request.stage = "before_finalize"
+                request.hooks.run("before_finalize")
                 response.finalize()
             except (HTTPRedirect, HTTPError) as error:
                 error.set_response()
@@ -122,9 +173,9 @@ def _respond(request: Any, response: Response) -> Generator[Awaitable[Any], Any,
                 request.hooks.run("before_finalize")
                 response.finalize()
         finally:
-            if "hooks" in request.__dict__:
-                request.stage = "on_end_resource"
-                request.hooks.run("on_end_resource")
+            begun.failure = None  # its traceback refers to this frame
+            request.stage = "on_end_resource"
+            request.hooks.run("on_end_resource")
     except (*request.throws, ClientDisconnect, NativeError):
         raise
     except Exception:

@@ -45,9 +45,9 @@ class LogManager:
 
     def access(self) -> None:
         """Write a line for the current request to the access log."""
-        logger = self.access_log
-        if not logger.isEnabledFor(logging.INFO) or not _is_heard(logger):
+        if not self.notes_requests:
             return
+        logger = self.access_log
         exchange = current_exchange()
         request, response = exchange.request, exchange.response
         status = response.output_status.split(b" ", 1)[0].decode() if response.output_status else "-"
@@ -70,6 +70,19 @@ class LogManager:
             logger.info(self.access_log_format.format(**escaped))
         except Exception:
             self(traceback=True)
+
+    @property
+    def notes_requests(self) -> bool:
+        """Whether anything writes the access log's lines."""
+        logger: logging.Logger | None = self.access_log
+        if not self.access_log.isEnabledFor(logging.INFO):
+            return False
+        while logger is not None:
+            for handler in logger.handlers:
+                if type(handler) is not logging.NullHandler:
+                    return True
+            logger = logger.parent if logger.propagate else None
+        return False
 
     def time(self) -> str:
         """Return the present time as logs have it: "[21/Nov/2026:10:00:00]"."""
@@ -133,16 +146,6 @@ def _logger(name: str) -> logging.Logger:
     if not logger.handlers:
         logger.addHandler(logging.NullHandler())  # so that nothing complains of a log that nobody reads
     return logger
-
-
-def _is_heard(logger: logging.Logger | None) -> bool:
-    """Return whether anything writes a logger's records, so that a line is made only for that."""
-    while logger is not None:
-        for handler in logger.handlers:
-            if type(handler) is not logging.NullHandler:
-                return True
-        logger = logger.parent if logger.propagate else None
-    return False
 
 
 def _escaped(text: str) -> str:

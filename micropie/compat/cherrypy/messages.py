@@ -66,6 +66,7 @@ class Request:
     """Functions for keys of configuration: ``Request.namespaces["db"] = function`` gets "x" and 1 for "db.x = 1"."""
 
     _configs: Any = ()
+    _plan: Any = None
 
     @lazy
     def config(self) -> dict[str, Any]:
@@ -93,17 +94,17 @@ class Request:
     @lazy
     def hooks(self) -> HookMap:
         """The hooks of this request."""
-        return HookMap()
+        return HookMap() if self._plan is None else self._plan.hooks.copy()
 
     @lazy
     def toolmaps(self) -> dict[str, dict[str, dict[str, Any]]]:
         """The options of the tools by toolbox and name."""
-        return {}
+        return {} if self._plan is None else self._plan.toolmaps
 
     @lazy
     def error_page(self) -> dict[Any, Any]:
         """The configured error pages, by status."""
-        return {}
+        return {} if self._plan is None else dict(self._plan.error_page)
 
     @lazy
     def error_response(self) -> Any:

@@ -15,7 +15,7 @@ from typing import Any, Protocol, TypeAlias
 
 from micropie.app import App
 from micropie.compat.cherrypy.lib.httputil import HeaderMap
-from micropie.compat.cherrypy.life import Life, answer
+from micropie.compat.cherrypy.life import Life, answer, begin
 from micropie.compat.cherrypy.serving import Exchange
 from micropie.compat.environs import path_of
 from micropie.errors import HTTPError as NativeError
@@ -33,6 +33,9 @@ from micropie.routing.site import Handover, MountRoute, Site
 _NO_VALUES: dict[str, object] = {}
 
 _Answer: TypeAlias = EncodedAnswer | Response
+
+
+_HTML = "text/html;charset=utf-8"
 
 
 class Applications(Protocol):
@@ -141,7 +144,20 @@ class _CarriedRoute(NativeRoute):
 def _call(native: Request, app: Any, path: str) -> _Answer | Awaitable[_Answer]:
     if app is None:
         return EncodedAnswer((404, None, 0, (), b"", None))
-    life = answer(native, app, path)
+    exchange, begun = begin(native, app, path)
+    body = begun.body
+    if (
+        begun.is_called
+        and type(body) is str
+        and not exchange.response.__dict__
+        and "hooks" not in exchange.request.__dict__
+        and native.method != "HEAD"
+        and not app.log.notes_requests
+    ):
+        # The most frequent end: text, with nothing set on the response, and nothing that would look at it.
+        data = body.encode()
+        return EncodedAnswer((200, _HTML, len(data), (), data, None))
+    life = answer(exchange, begun)
     is_over, result = _advance(life.send, None)
     return to_native(native, result, is_encoded=True) if is_over else _await_handler(native, life, result)
 

@@ -11,9 +11,13 @@ from typing import Any
 
 from micropie.compat.cherrypy.expressions import attributes
 from micropie.compat.cherrypy.hooks import Hook, HookMap
+from micropie.compat.cherrypy.lib.cptools import trailing_slash
+from micropie.compat.cherrypy.lib.encoding import ResponseEncoder
 from micropie.compat.cherrypy.toolbox import HandlerTool, Tool, Toolbox
 
 _MOST = 512  # plans that are kept
+
+_OF_ERRORS = {"before_error_response", "after_error_response"}
 
 # Ways of attaching that depend on nothing but the configuration.
 _PLAIN = {Tool._setup, HandlerTool._setup}
@@ -27,6 +31,7 @@ class Plan:
         "config",
         "error_page",
         "hooks",
+        "is_plain",
         "others",
         "request",
         "response",
@@ -68,6 +73,17 @@ class Plan:
                 tool._attach(self.hooks, {name: value for name, value in options.items() if name != "on"})
         else:
             self.set_up = [tool for tool, _ in tools]
+        self.is_plain = self._is_plain()
+        """Whether nothing happens but what does by default, see ``life.begin``."""
+
+    def _is_plain(self) -> bool:
+        if self.set_up or self.response or self.others or self.body or "process_request_body" in self.request:
+            return False
+        points = {point for point, hooks in self.hooks.items() if hooks} - _OF_ERRORS
+        tools = {hook.callback for hook in self.hooks["before_handler"] if not hook.kwargs}
+        is_usual = len(tools) == len(self.hooks["before_handler"]) and tools <= {trailing_slash, ResponseEncoder}
+        encodes = ResponseEncoder in tools and ResponseEncoder.default_encoding == "utf-8"
+        return points == {"before_handler"} and is_usual and encodes
 
     def _note(self, namespace: str, name: str, value: Any) -> None:
         if namespace == "request":
@@ -86,13 +102,7 @@ class Plan:
 
     def apply(self, request: Any, response: Any) -> None:
         """Give a request and its response what the configuration says."""
-        own = request.__dict__
-        own.update(self.request)
-        if self.hooks:
-            own["hooks"] = self.hooks.copy()
-        own["toolmaps"] = self.toolmaps
-        if self.error_page:
-            own["error_page"] = dict(self.error_page)
+        request.__dict__.update(self.request)
         for name, value in self.body:
             setattr(request.body, name, value)
         for name, value in self.response:

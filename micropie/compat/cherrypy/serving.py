@@ -62,6 +62,23 @@ class _Serving:
 
     __slots__ = ()
 
+    @property
+    def request(self) -> Any:
+        """The request that is being answered."""
+        # Tools read this several times for each request: a call of ``current_exchange`` would take as long again.
+        try:
+            return current.get().__dict__["_cherrypy"].request
+        except LookupError:
+            return current_exchange().request
+
+    @property
+    def response(self) -> Any:
+        """Its response."""
+        try:
+            return current.get().__dict__["_cherrypy"].response
+        except LookupError:
+            return current_exchange().response
+
     def __getattr__(self, name: str) -> Any:
         return getattr(current_exchange(), name)
 

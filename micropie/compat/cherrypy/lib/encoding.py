@@ -50,7 +50,11 @@ class ResponseEncoder:
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         assert self.oldhandler is not None  # noqa: S101 - it is in a handler's place
-        return then(self.oldhandler(*args, **kwargs), self._encoded)
+        return self.encode(self.oldhandler(*args, **kwargs))
+
+    def encode(self, body: Any) -> Any:
+        """Return a handler's result with its text encoded, and state that in Content-Type."""
+        return then(body, self._encoded)
 
     def _encoded(self, body: Any) -> Any:
         headers = serving.response.headers
