@@ -134,6 +134,7 @@ class _CarriedRoute(NativeRoute):
             self.pattern = target.rule
         self.methods = () if target is None else (target.method,)
         self.has_warned, self.reads_body, self.plain_args = False, True, 2
+        self.providers = ()
         is_async = target is not None and target.is_async
         # The body of an ``async def`` is received whole, before it runs: reading it there would block the loop.
         self._limited = config

@@ -135,6 +135,7 @@ class _CarriedRoute(NativeRoute):
         self.name = self.pattern = ""
         self.methods = ()
         self.has_warned, self.reads_body, self.plain_args = False, True, 3
+        self.providers = ()
         # ``server.max_request_body_size`` and ``request.body.maxbytes`` limit bodies.
         self.config = replace(config, settings=replace(config.settings, max_body_size=sys.maxsize))
         self.step_kind, self.limited_step_kind = blocking, HANDLER
