@@ -57,10 +57,11 @@ class BackgroundServer:
                 raise ServingError("the application could not be started, see the log")
             time.sleep(_LOOK_EVERY)
 
-    def stop(self) -> None:
-        """Stop serving. Open requests are waited for."""
+    def stop(self, wait: bool = True) -> None:
+        """Stop serving. Open requests are waited for, unless ``wait`` is False: one of them may be the caller."""
         self._parts.stop()
-        self._thread.join()
+        if wait:
+            self._thread.join()
 
 
 def _choose(options: Options) -> str:

@@ -6,7 +6,7 @@ the differences that are meant, and how to go on from here.
 
 from __future__ import annotations
 
-from micropie.compat.cherrypy import _cpreqbody, _cprequest, _cptools, dispatch, lib
+from micropie.compat.cherrypy import _cpreqbody, _cprequest, _cpserver, _cptools, dispatch, lib, process
 from micropie.compat.cherrypy.config import config
 from micropie.compat.cherrypy.errors import (
     CherryPyException,
@@ -19,6 +19,7 @@ from micropie.compat.cherrypy.errors import (
 )
 from micropie.compat.cherrypy.exposing import expose, popargs
 from micropie.compat.cherrypy.log import log
+from micropie.compat.cherrypy.program import checker, engine, quickstart, server
 from micropie.compat.cherrypy.serving import request, response, serving, session, thread_data
 from micropie.compat.cherrypy.toolbox import Tool
 from micropie.compat.cherrypy.tree import Application, Tree, tools, tree
@@ -37,15 +38,21 @@ __all__ = [
     "__version__",
     "_cpreqbody",
     "_cprequest",
+    "_cpserver",
     "_cptools",
+    "checker",
     "config",
     "dispatch",
+    "engine",
     "expose",
     "lib",
     "log",
     "popargs",
+    "process",
+    "quickstart",
     "request",
     "response",
+    "server",
     "serving",
     "session",
     "thread_data",

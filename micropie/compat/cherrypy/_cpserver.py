@@ -11,6 +11,7 @@ from typing import Any
 
 from micropie.compat.cherrypy.process.wspbus import Bus, bus
 from micropie.errors import SetupError
+from micropie.execution.context import current
 
 
 class Server:
@@ -158,7 +159,8 @@ class Server:
         server, self.httpserver = self.httpserver, None
         if server is not None:
             address = self.base()
-            server.stop()
+            # A handler that stops the server must not wait for itself. ``block`` waits for the thread.
+            server.stop(wait=current.get(None) is None)
             self.bus.log(f"HTTP Server {address} shut down")
 
     stop.priority = 25  # type: ignore[attr-defined]

@@ -10,6 +10,7 @@ from micropie.compat.cherrypy.log import LogManager, log
 from micropie.compat.cherrypy.messages import Response, ServedRequest
 from micropie.compat.cherrypy.native import Carrier
 from micropie.compat.cherrypy.plans import Plans
+from micropie.compat.cherrypy.process.wspbus import bus
 from micropie.compat.cherrypy.serving import current_exchange
 from micropie.compat.cherrypy.toolbox import Toolbox
 from micropie.compat.cherrypy.tools import default_toolbox
@@ -25,6 +26,8 @@ class _Servable:
 
     def __init__(self) -> None:
         self.native = Carrier(self)
+        self.native.startup_handlers.append(bus.follow_start)
+        self.native.shutdown_handlers.append(bus.follow_stop)
         vars(self)["__call__"] = vars(self.native)["__call__"]  # by this servers know an ASGI application
 
     def __call__(self, scope: Any, receive: Any, send: Any = None) -> Any:

@@ -48,7 +48,7 @@ def basic_auth(
             request.login = user
             return
     charset = accept_charset.upper()
-    stated = f', charset="{charset}"' if charset == "UTF-8" else ""
+    stated = "" if charset == "ISO-8859-1" else f', charset="{charset}"'
     serving.response.headers["WWW-Authenticate"] = f'Basic realm="{realm}"{stated}'
     raise HTTPError(401, _REFUSED)
 

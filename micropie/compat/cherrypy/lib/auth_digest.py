@@ -77,8 +77,8 @@ def www_authenticate(
     header = f'Digest realm="{realm}", nonce="{nonce}", algorithm="{algorithm}", qop="{qop}"'
     if stale:
         header += ', stale="true"'
-    if accept_charset.upper() == "UTF-8":
-        header += ', charset="UTF-8"'
+    if accept_charset.upper() != "ISO-8859-1":
+        header += f', charset="{accept_charset.upper()}"'
     return header
 
 

@@ -23,6 +23,7 @@ import time
 from collections.abc import Callable, ItemsView, Iterator, KeysView, ValuesView
 from datetime import datetime, timedelta
 from importlib import import_module
+from itertools import chain
 from pathlib import Path
 from threading import Lock
 from typing import Any, ClassVar
@@ -115,9 +116,7 @@ class Session:
 
     @classmethod
     def setup(cls, **kwargs: Any) -> None:
-        """Set the storage up, once for each process: ``kwargs`` are the tool's options."""
-        for name, value in kwargs.items():
-            setattr(cls, name, value)
+        """Set the storage up, once for each process and for each ``kwargs``, the tool's options."""
 
     @property
     def id(self) -> str | None:
@@ -312,12 +311,15 @@ class FileSession(Session):
     LOCK_SUFFIX = ".lock"
     storage_path: str = ""
     serializer: Any = json
+    folders: ClassVar[set[str]] = set()
+    """All that this process uses: there is one clean-up for them."""
     locks: ClassVar[LockTable] = LockTable()
     clean_thread: ClassVar[Any] = None
     _lock_file: Any = None
 
     def __init__(self, id: str | None = None, **kwargs: Any) -> None:  # noqa: A002 - CherryPy's name
-        kwargs["storage_path"] = os.path.abspath(kwargs.get("storage_path") or self.storage_path)
+        kwargs["storage_path"] = folder = os.path.abspath(kwargs.get("storage_path") or self.storage_path)
+        self.folders.add(folder)
         super().__init__(id, **kwargs)
 
     @classmethod
@@ -326,7 +328,6 @@ class FileSession(Session):
         if not kwargs.get("storage_path"):
             raise ValueError("sessions in files need a directory: tools.sessions.storage_path")
         os.makedirs(kwargs["storage_path"], mode=0o700, exist_ok=True)
-        super().setup(**{**kwargs, "storage_path": os.path.abspath(kwargs["storage_path"])})
 
     def _path(self) -> Path:
         return Path(self.storage_path, f"{self.SESSION_PREFIX}{self._id}")
@@ -377,9 +378,9 @@ class FileSession(Session):
         super().release_lock()
 
     def clean_up(self) -> None:
-        """Delete what has expired."""
+        """Delete what has expired, in all directories."""
         now = self.now()
-        for path in Path(self.storage_path).glob(f"{self.SESSION_PREFIX}*"):
+        for path in chain.from_iterable(Path(each).glob(f"{self.SESSION_PREFIX}*") for each in [*self.folders]):
             if path.name.endswith(self.LOCK_SUFFIX):
                 continue
             found = self._read(path)
@@ -495,9 +496,10 @@ def init(
     morsel = request.cookie.get(name)
     kwargs.update(timeout=timeout, clean_freq=clean_freq)
     cls: Any = storage_class or _class_for(storage_type, kwargs)
-    if not vars(cls).get("_is_set_up"):
+    prepared = vars(cls).get("_prepared", ())
+    if kwargs not in prepared:
         cls.setup(**kwargs)
-        cls._is_set_up = True
+        cls._prepared = (*prepared, kwargs)
     serving.session = session = cls(None if morsel is None else morsel.value, **kwargs)
     session.debug = debug
     session.id_observers.append(lambda new_id: serving.response.cookie.__setitem__(name, new_id))
@@ -566,14 +568,18 @@ def save() -> None:
         session.save()
         return
     session.save()
-    before = repr(session._data)
+    response.body = _saved_at_its_end(session, response.body)
 
-    def save_again() -> None:
+
+def _saved_at_its_end(session: Session, body: Any) -> Iterator[Any]:
+    """Yield the pieces of a stream; save the session again if they have changed it, before the client sees the end."""
+    before = repr(session._data)
+    try:
+        yield from body
+    finally:
         if session.loaded and repr(session._data) != before:
             session.acquire_lock()
             session.save()
-
-    request.hooks.attach("on_end_request", save_again, failsafe=True)
 
 
 save.failsafe = True  # type: ignore[attr-defined]

@@ -88,6 +88,9 @@ def serve_fileobj(
 ) -> Any:
     """Send an open file, or another object with ``read``, as ``serve_file`` does. It is closed at its end."""
     headers = serving.response.headers
+    native = current.get(None)
+    if native is not None and hasattr(fileobj, "close"):
+        native.on_close(fileobj.close)  # also if it is not sent, or not to its end
     if content_type is not None:
         headers["Content-Type"] = content_type
     _set_disposition(disposition, name, None)

@@ -84,6 +84,7 @@ class Bus:
         }
         self._priorities: dict[tuple[str, Callable[..., Any]], int] = {}
         self._has_clean_exit = False
+        self._hosted = 0  # the applications that servers from outside have started
 
     # -- channels --------------------------------------------------------------------------------------------------
 
@@ -255,15 +256,24 @@ class Bus:
     # -- a server from outside -------------------------------------------------------------------------------------
 
     def follow_start(self) -> None:
-        """Start, because a server has started the application. Once for each process; nothing if it has started."""
-        if not self.serves_itself and self.state in (states.STOPPED, states.EXITING):
-            self.is_hosted = True
+        """Start, because a server has started an application. Nothing if the program itself has started the bus."""
+        if self.is_hosted:
+            self._hosted += 1
+        elif not self.serves_itself and self.state in (states.STOPPED, states.EXITING):
+            self.is_hosted, self._hosted = True, 1
             self.start()
 
     def follow_stop(self) -> None:
-        """Exit, because the server that started the application ends."""
-        if self.is_hosted and self.state is not states.EXITING:
-            self.exit()
+        """Exit, because the last application that a server has started ends."""
+        if not self.is_hosted:
+            return
+        self._hosted -= 1
+        if not self._hosted:
+            try:
+                if self.state is not states.EXITING:
+                    self.exit()
+            finally:
+                self.is_hosted = False
 
     # -- the end of the process ------------------------------------------------------------------------------------
 

@@ -1,0 +1,113 @@
+"""``cherrypy.engine``, ``cherrypy.server`` and ``quickstart``: a program that serves its applications itself.
+
+A server that is started from outside calls the start-up handlers of the tree instead. Then the engine starts and stops
+with the application, once in each process, and ``cherrypy.server`` stays out of it.
+"""
+
+from __future__ import annotations
+
+from types import SimpleNamespace
+from typing import Any
+
+from micropie.compat.cherrypy._cpserver import Server
+from micropie.compat.cherrypy.config import config as global_config
+from micropie.compat.cherrypy.log import log
+from micropie.compat.cherrypy.process.plugins import Autoreloader, SignalHandler, ThreadManager
+from micropie.compat.cherrypy.process.wspbus import bus
+from micropie.compat.cherrypy.tree import Application, tree
+
+engine: Any = bus
+engine.autoreload = Autoreloader(engine)
+engine.autoreload.subscribe()
+engine.thread_manager = ThreadManager(engine)
+engine.thread_manager.subscribe()
+engine.signals = engine.signal_handler = SignalHandler(engine)
+engine.listeners.setdefault("before_request", set())
+engine.listeners.setdefault("after_request", set())
+
+Server.application = tree
+server = Server(engine)
+server.subscribe()
+servers: dict[str, Server] = {}
+
+# ``checker.on``, which configuration sets. ``micropie check --from cherrypy`` looks for mistakes.
+checker = SimpleNamespace(on=False)
+
+
+def _write_log(msg: str, level: int) -> None:
+    log(msg, "ENGINE", severity=level)
+
+
+engine.subscribe("log", _write_log)
+engine.subscribe("graceful", log.reopen_files)
+
+
+def quickstart(root: Any = None, script_name: str = "", config: Any = None) -> None:
+    """Mount an object with handlers and serve it until the program is told to end."""
+    if config:
+        global_config.update(config)
+    tree.mount(root, script_name, config)
+    engine.signals.subscribe()
+    engine.start()
+    engine.block()
+
+
+# -- configuration: server.*, engine.*, tree.*, checker.* --------------------------------------------------------------
+
+
+def _configure_server(name: str, value: Any) -> None:
+    """Set an attribute of ``server``, or of one more server: ``server.second.socket_port``."""
+    which, dot, attribute = name.partition(".")
+    if not dot:
+        setattr(server, name, value)
+        return
+    if which not in servers:
+        servers[which] = Server(engine)
+        servers[which].subscribe()
+    if attribute != "on":
+        setattr(servers[which], attribute, value)
+    elif value:
+        servers[which].subscribe()
+    else:
+        servers[which].unsubscribe()
+
+
+# Plugins of older versions, which configuration still switches off.
+_OF_OLD = {"timeout_monitor", "deadlock_poll_freq"}
+
+
+def _configure_engine(name: str, value: Any) -> None:
+    """Set an attribute of the engine, or of a plugin, or switch a plugin on or off: ``engine.autoreload.on``."""
+    name = "autoreload.on" if name == "autoreload_on" else name
+    which, dot, attribute = name.partition(".")
+    if which in _OF_OLD:
+        return
+    if which in ("SIGHUP", "SIGTERM"):
+        if value is None:
+            engine.signals.handlers.pop(which, None)
+        else:
+            engine.signals.handlers[which] = value
+    elif not dot:
+        setattr(engine, name, value)
+    elif attribute != "on":
+        setattr(getattr(engine, which), attribute, value)
+    elif value:
+        getattr(engine, which).subscribe()
+    else:
+        getattr(engine, which).unsubscribe()
+
+
+def _configure_tree(name: str, value: Any) -> None:
+    """Mount applications: ``tree.NAME = application``, or a dict of applications by their paths."""
+    for script_name, application in value.items() if isinstance(value, dict) else [(value.script_name, value)]:
+        if isinstance(application, Application):
+            tree.mount(application, script_name)
+        else:
+            tree.graft(application, script_name)
+
+
+global_config.namespaces["server"] = _configure_server
+global_config.namespaces["engine"] = _configure_engine
+global_config.namespaces["tree"] = _configure_tree
+global_config.namespaces["checker"] = lambda name, value: setattr(checker, name, value)
+global_config.namespaces["log"] = lambda name, value: setattr(log, name, value)

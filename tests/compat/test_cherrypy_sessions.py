@@ -1,0 +1,701 @@
+"""``tools.sessions``: the original and ours, each way to store them, locks."""
+
+from __future__ import annotations
+
+import json
+import os
+import pickle
+import subprocess
+import sys
+import threading
+from collections.abc import Callable, Iterator
+from datetime import datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import cherrypy as original
+import pytest
+
+from micropie.compat import cherrypy as ours
+from micropie.compat.cherrypy.lib import sessions
+from micropie.execution.context import current_request
+from micropie.sessions import InMemorySessionBackend, SQLiteSessionBackend
+from micropie.testing import TestClient
+from tests.conftest import MakeClient
+from tests.support.commands import environment
+from tests.support.waiting import PATIENCE, until
+
+original.config.update({"log.screen": False, "request.show_tracebacks": False})
+ours.config.update({"log.screen": False, "request.show_tracebacks": False})
+
+Serve = Callable[..., TestClient]
+
+
+@pytest.fixture(params=["original", "wsgi", "asyncio", "trio"])
+def side(request: pytest.FixtureRequest) -> str:
+    """The original by WSGI, then ours in each world."""
+    name: str = request.param
+    return name
+
+
+@pytest.fixture
+def cherrypy(side: str) -> Any:
+    return original if side == "original" else ours
+
+
+@pytest.fixture(autouse=True)
+def storage(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """Begin each test with classes that are not set up, and leave no clean-up running."""
+    modules = [original.lib.sessions, sessions]
+    monkeypatch.setattr(sessions.FileSession, "folders", set())
+    for module in modules:
+        for name in ("RamSession", "FileSession"):
+            cls = getattr(module, name)
+            monkeypatch.setattr(cls, "clean_thread", None)
+            for attribute in ("storage_path", "_prepared", "timeout"):
+                if attribute in vars(cls):
+                    monkeypatch.delattr(cls, attribute)
+    if hasattr(original, "session"):
+        del original.session
+    yield
+    for module in modules:
+        for name in ("RamSession", "FileSession", "BackendSession"):
+            monitor = getattr(getattr(module, name, None), "clean_thread", None)
+            if monitor is not None:
+                monitor.unsubscribe()
+                monitor.stop()
+
+
+def build(cherrypy: Any, **options: Any) -> Any:
+    """Return a root with the tool on."""
+
+    class Root:
+        _cp_config = {"tools.sessions.on": True, **{f"tools.sessions.{name}": value for name, value in options.items()}}
+
+        @cherrypy.expose
+        def index(self) -> str:
+            return json.dumps(dict(cherrypy.session.items()), sort_keys=True, default=str)
+
+        @cherrypy.expose
+        def put(self, key: str, value: str) -> str:
+            cherrypy.session[key] = value
+            return str(cherrypy.session.id)
+
+        @cherrypy.expose
+        def fail(self) -> str:
+            cherrypy.session["failed"] = "yes"
+            raise LookupError
+
+        @cherrypy.expose
+        def renew(self) -> str:
+            cherrypy.session.load()
+            cherrypy.session.regenerate()
+            return str(cherrypy.session.id)
+
+        @cherrypy.expose
+        def renew_by_tool(self) -> str:
+            cherrypy.tools.sessions.regenerate()
+            return str(cherrypy.session.id)
+
+        @cherrypy.expose
+        def delete(self) -> str:
+            cherrypy.session.delete()
+            cherrypy.lib.sessions.expire()
+            return "deleted"
+
+        @cherrypy.expose
+        def flags(self) -> str:
+            session = cherrypy.session
+            return f"{session.missing} {session.regenerated} {session.originalid} {session.locked}"
+
+        @cherrypy.expose
+        def streamed(self) -> Any:
+            cherrypy.session["before"] = "1"
+
+            def pieces() -> Any:
+                yield "a"
+                cherrypy.session["during"] = "2"
+                yield "b"
+
+            return pieces()
+
+        streamed._cp_config = {"response.stream": True}
+
+        @cherrypy.expose
+        def streamed_only(self) -> Any:
+            yield "a"
+
+        streamed_only._cp_config = {"response.stream": True}
+
+        @cherrypy.expose
+        def generated(self) -> Any:
+            yield "a"
+            cherrypy.session["during"] = "2"
+            yield "b"
+
+        @cherrypy.expose
+        def plain(self) -> str:
+            return "untouched"
+
+    return Root()
+
+
+def connected(cherrypy: Any, side: str, connect: MakeClient, **options: Any) -> TestClient:
+    app = cherrypy.Application(build(cherrypy, **options), "")
+    if side == "original":
+        return connect(app, "wsgi", validate=False)
+    return connect(app, side)
+
+
+@pytest.fixture(params=["ram", "file"])
+def client(request: pytest.FixtureRequest, side: str, cherrypy: Any, connect: MakeClient, tmp_path: Path) -> TestClient:
+    """A client of each kind of storage that both have."""
+    if request.param == "ram":
+        return connected(cherrypy, side, connect)
+    cls = cherrypy.lib.sessions.FileSession
+    return connected(cherrypy, side, connect, storage_class=cls, storage_path=str(tmp_path / "sessions"))
+
+
+@pytest.fixture
+def sessions_folder(tmp_path: Path) -> Path:
+    (tmp_path / "sessions").mkdir()
+    return tmp_path / "sessions"
+
+
+@pytest.fixture(autouse=True)
+def folder_is_there(sessions_folder: Path) -> None:
+    """The original does not make it."""
+
+
+def test_values_are_kept(client: TestClient) -> None:
+    first = client.get("/put?key=a&value=1").text
+    assert client.get("/put?key=b&value=2").text == first
+    assert json.loads(client.get("/").text) == {"a": "1", "b": "2"}
+    assert client.get("/fail").status_code == 500
+    client.get("/put?key=c&value=3")
+    assert json.loads(client.get("/").text).keys() >= {"a", "b", "c"}
+
+
+def test_an_unused_session_is_not_stored(client: TestClient) -> None:
+    client.get("/plain")
+    first = client.cookies["session_id"]
+    client.get("/plain")
+    assert client.cookies["session_id"] != first
+
+
+def test_an_id_of_a_client_s_own_is_not_taken(client: TestClient) -> None:
+    response = client.get("/flags", headers={"Cookie": f"session_id={'a' * 40}"})
+    assert response.text == f"True False {'a' * 40} True"
+    assert "a" * 40 not in response.headers["Set-Cookie"]
+
+
+def test_a_new_id_takes_the_values_along(client: TestClient) -> None:
+    first = client.get("/put?key=a&value=1").text
+    second = client.get("/renew").text
+    assert first != second == client.cookies["session_id"]
+    assert json.loads(client.get("/").text) == {"a": "1"}
+    third = client.get("/renew_by_tool").text
+    assert third != second
+    client.cookies.clear()
+    client.cookies.set("session_id", first)
+    assert client.get("/").text == "{}"
+
+
+def test_a_deleted_session_is_gone(client: TestClient) -> None:
+    first = client.get("/put?key=a&value=1").text
+    response = client.get("/delete")
+    assert "Max-Age" not in response.headers["Set-Cookie"]
+    client.cookies.clear()
+    client.cookies.set("session_id", first)
+    assert client.get("/").text == "{}"
+
+
+def test_streams_and_generators_may_use_it(client: TestClient) -> None:
+    assert client.get("/streamed").text == "ab"
+    assert json.loads(client.get("/").text) == {"before": "1", "during": "2"}
+    assert client.get("/generated").text == "ab"
+    assert json.loads(client.get("/").text)["during"] == "2"
+    assert client.get("/streamed_only").text == "a"
+
+
+@pytest.mark.parametrize("locking", ["implicit", "early", "explicit"])
+def test_ways_to_lock(side: str, cherrypy: Any, connect: MakeClient, locking: str) -> None:
+    client = connected(cherrypy, side, connect, locking=locking)
+    assert client.get("/flags").text == f"False False None {locking != 'explicit'}"
+    first = client.get("/put?key=a&value=1").text
+    assert client.get("/renew").text != first
+    assert client.get("/").text == '{"a": "1"}'
+
+
+def test_cookies_have_attributes(side: str, cherrypy: Any, connect: MakeClient) -> None:
+    client = connected(
+        cherrypy, side, connect, name="own", path="/x", domain="example.org", secure=True, httponly=True, timeout=2
+    )
+    cookie = client.get("/").headers["Set-Cookie"]
+    parts = {part.partition("=")[0].lower(): part.partition("=")[2] for part in cookie.split("; ")}
+    assert (parts["path"], parts["domain"], parts["max-age"]) == ("/x", "example.org", "120")
+    assert {"own", "secure", "httponly", "expires"} <= parts.keys()
+    client = connected(cherrypy, side, connect, persistent=False, path_header="X-Path")
+    cookie = client.get("/", headers={"X-Path": "/y"}).headers["Set-Cookie"]
+    assert "Path=/y" in cookie
+    assert "expires" not in cookie.lower()
+    cookie = client.get("/renew_by_tool", headers={"X-Path": "/y"}).headers["Set-Cookie"]
+    assert "Path=/y" in cookie
+
+
+def test_cookies_are_kept_from_scripts(world: str, connect: MakeClient) -> None:
+    cookie = connected(ours, world, connect).get("/").headers["Set-Cookie"]
+    assert "HttpOnly; " in cookie
+    assert "SameSite=Lax" in cookie
+    cookie = connected(ours, world, connect, httponly=False, samesite=None).get("/").headers["Set-Cookie"]
+    assert "HttpOnly" not in cookie
+    assert "SameSite" not in cookie
+
+
+def test_the_rest_of_the_dict(world: str, connect: MakeClient) -> None:
+    class Root:
+        _cp_config = {"tools.sessions.on": True}
+
+        @ours.expose
+        def index(self) -> str:
+            session: Any = ours.session
+            session.update({"a": 1, "b": 2})
+            assert session.setdefault("c", 3) == 3
+            assert session.pop("c") == 3
+            assert session.pop("c", 4) == 4
+            with pytest.raises(KeyError):
+                session.pop("c")
+            del session["b"]
+            assert "a" in session
+            assert list(session) == list(session.keys()) == ["a"]
+            assert list(session.values()) == [1]
+            assert session.get("b", 5) == 5
+            session.clear()
+            return str(len(session.keys()))
+
+    assert connect(ours.Application(Root(), ""), world).get("/").text == "0"
+
+
+def test_one_session_for_one_request(world: str, connect: MakeClient) -> None:
+    class Root:
+        _cp_config = {"tools.sessions.on": True}
+
+        @ours.expose
+        def index(self) -> str:
+            before = ours.session.id
+            sessions.init()
+            sessions.save()
+            sessions.save()
+            return str(before == ours.session.id)
+
+    assert connect(ours.Application(Root(), ""), world).get("/").text == "True"
+
+
+@pytest.mark.parametrize(
+    "options", [{"storage_type": "memcached"}, {"locking": "never"}, {"storage_type": "file"}, {"storage_type": "FILE"}]
+)
+def test_settings_that_can_not_be(world: str, connect: MakeClient, options: dict[str, str]) -> None:
+    assert connected(ours, world, connect, **options).get("/").status_code == 500
+
+
+def test_storage_types_by_name(world: str, connect: MakeClient, sessions_folder: Path) -> None:
+    client = connected(ours, world, connect, storage_type="file", storage_path=str(sessions_folder))
+    client.get("/put?key=a&value=1")
+    assert len(list(sessions_folder.iterdir())) == 1
+    assert client.get("/").text == '{"a": "1"}'
+
+
+def test_a_class_of_one_s_own(side: str, cherrypy: Any, connect: MakeClient) -> None:
+    stored: dict[str, Any] = {}
+
+    class Own(cherrypy.lib.sessions.Session):
+        clean_freq = 0
+
+        def _exists(self) -> bool:
+            return self.id in stored
+
+        def _load(self) -> Any:
+            return stored.get(self.id)
+
+        def _save(self, expiration_time: Any) -> None:
+            stored[self.id] = self._data, expiration_time
+
+        def _delete(self) -> None:
+            stored.pop(self.id, None)
+
+        def acquire_lock(self) -> None:
+            self.locked = True
+
+        def release_lock(self) -> None:
+            self.locked = False
+
+    client = connected(cherrypy, side, connect, storage_class=Own, clean_freq=0)
+    client.get("/put?key=a&value=1")
+    assert client.get("/").text == '{"a": "1"}'
+    stored[client.cookies["session_id"]] = ({"a": "1"}, datetime(2000, 1, 1))
+    assert client.get("/").text == "{}"
+
+
+# -- locks -------------------------------------------------------------------------------------------------------------
+
+
+def test_requests_of_one_session_wait_for_each_other(world: str, connect: MakeClient) -> None:
+    entered, go_on = threading.Event(), threading.Event()
+    order: list[str] = []
+
+    class Root:
+        _cp_config = {"tools.sessions.on": True}
+
+        @ours.expose
+        def index(self) -> str:
+            ours.session["a"] = 1
+            return "x"
+
+        @ours.expose
+        def slow(self) -> str:
+            ours.session["a"] += 1
+            entered.set()
+            assert go_on.wait(PATIENCE)
+            order.append("slow")
+            return "x"
+
+        @ours.expose
+        def fast(self) -> str:
+            order.append("fast")
+            return str(ours.session["a"])
+
+    client = connect(ours.Application(Root(), ""), world)
+    client.get("/")
+    first = threading.Thread(target=client.get, args=("/slow",))
+    first.start()
+    assert entered.wait(PATIENCE)
+    answers: list[str] = []
+    second = threading.Thread(target=lambda: answers.append(client.get("/fast").text))
+    second.start()
+    until(lambda: any(users == 2 for _, users in sessions.RamSession.locks._locks.values()))
+    go_on.set()
+    first.join(PATIENCE)
+    second.join(PATIENCE)
+    assert (order, answers) == (["slow", "fast"], ["2"])
+    assert len(sessions.RamSession.locks) == 0
+
+
+def test_a_lock_is_waited_for_so_long(world: str, connect: MakeClient, sessions_folder: Path) -> None:
+    for options in (
+        {"lock_timeout": 0.01},
+        {"lock_timeout": timedelta(milliseconds=10)},
+        {"storage_type": "file", "storage_path": str(sessions_folder), "lock_timeout": 0.01},
+    ):
+        client = connected(ours, world, connect, **options)
+        held = client.get("/put?key=a&value=1").text
+        table = (sessions.FileSession if "storage_path" in options else sessions.RamSession).locks
+        assert table.acquire(held, -1)
+        assert client.get("/").status_code == 503
+        table.release(held)
+        assert client.get("/").text == '{"a": "1"}'
+        assert len(table) == 0
+
+
+def test_a_lock_without_a_limit(world: str, connect: MakeClient, sessions_folder: Path) -> None:
+    for options in ({}, {"storage_type": "file", "storage_path": str(sessions_folder)}):
+        client = connected(ours, world, connect, lock_timeout=None, **options)
+        client.get("/put?key=a&value=1")
+        assert client.get("/").text == '{"a": "1"}'
+
+
+def test_the_handler_may_lock_and_unlock(world: str, connect: MakeClient) -> None:
+    class Root:
+        _cp_config = {"tools.sessions.on": True, "tools.sessions.locking": "explicit"}
+
+        @ours.expose
+        def index(self, leave: str = "") -> str:
+            session: Any = ours.session
+            session.acquire_lock()
+            session["a"] = 1
+            if leave:
+                raise LookupError
+            session.release_lock()
+            return str(session.locked)
+
+    client = connect(ours.Application(Root(), ""), world)
+    assert client.get("/").text == "False"
+    assert client.get("/?leave=1").status_code == 500
+    client.close()
+    until(lambda: len(sessions.RamSession.locks) == 0)
+
+
+def test_a_lock_that_fails_at_the_end_is_no_failure(world: str, connect: MakeClient) -> None:
+    class Broken(sessions.RamSession):
+        def release_lock(self) -> None:
+            super().release_lock()
+            self.locked = True
+            raise OSError
+
+    class Root:
+        _cp_config = {
+            "tools.sessions.on": True,
+            "tools.sessions.storage_class": Broken,
+            "tools.sessions.locking": "explicit",
+        }
+
+        @ours.expose
+        def index(self) -> str:
+            ours.session.acquire_lock()
+            raise KeyError
+
+    assert connect(ours.Application(Root(), ""), world).get("/").status_code == 500
+    until(lambda: len(sessions.RamSession.locks) == 0)
+
+
+LOCKER = """
+import sys
+from micropie.compat.cherrypy.lib.sessions import FileSession
+session = FileSession(sys.argv[1], storage_path=sys.argv[2])
+session.acquire_lock()
+print("locked", flush=True)
+sys.stdin.readline()
+session["b"] = 2
+session.save()
+"""
+
+
+def test_files_are_locked_for_other_processes(sessions_folder: Path) -> None:
+    session = sessions.FileSession(storage_path=str(sessions_folder), lock_timeout=0.01)
+    session["a"] = 1
+    session.acquire_lock()
+    session.save()
+    assert session.id is not None
+    command = [sys.executable, "-c", LOCKER, session.id, str(sessions_folder)]
+    with subprocess.Popen(
+        command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env=environment()
+    ) as process:
+        assert process.stdout is not None
+        assert process.stdout.readline() == "locked\n"
+        with pytest.raises(ours.HTTPError):
+            session.acquire_lock()
+        assert not session.locked
+        process.communicate("go on\n", timeout=PATIENCE)
+    session.acquire_lock()
+    session.load()
+    assert session._data == {"a": 1, "b": 2}
+    session.release_lock()
+    assert [path.name for path in sessions_folder.iterdir()] == [f"session-{session.id}"]
+
+
+def test_a_lock_s_file_that_has_gone_is_made_again(sessions_folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    session = sessions.FileSession(storage_path=str(sessions_folder))
+    real, calls = os.path.samestat, []
+
+    def other_once(first: Any, second: Any) -> bool:
+        calls.append(1)
+        return len(calls) > 1 and real(first, second)
+
+    monkeypatch.setattr(os.path, "samestat", other_once)
+    session.acquire_lock()
+    assert len(calls) == 2
+    session.release_lock()
+
+
+def test_without_locks_of_files(sessions_folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "fcntl", None)
+    session = sessions.FileSession(storage_path=str(sessions_folder))
+    session.acquire_lock()
+    session.release_lock()
+    assert list(sessions_folder.iterdir()) == []
+
+
+# -- storage -----------------------------------------------------------------------------------------------------------
+
+
+def test_sessions_expire(sessions_folder: Path) -> None:
+    made: list[sessions.Session] = [
+        sessions.RamSession(timeout=-1, clean_freq=0),
+        sessions.FileSession(timeout=-1, clean_freq=0, storage_path=str(sessions_folder)),
+    ]
+    for session in made:
+        before = len(session)  # type: ignore[arg-type]
+        for timeout in (-1, 1):
+            session.timeout = timeout
+            session["a"] = 1
+            session.save()
+        session.id = "expired"
+        session.timeout = -1
+        session.save()
+        assert len(session) == before + 2  # type: ignore[arg-type]
+        again = type(session)("expired", clean_freq=0, **options_of(session))
+        assert again.get("a") is None
+        session.clean_up()
+        assert len(session) == before + 1  # type: ignore[arg-type]
+        assert type(session)("expired", clean_freq=0, **options_of(session)).missing
+
+
+def options_of(session: Any) -> dict[str, Any]:
+    return {"storage_path": session.storage_path} if isinstance(session, sessions.FileSession) else {}
+
+
+def test_a_clean_up_passes_by_what_is_no_session(sessions_folder: Path, caplog: pytest.LogCaptureFixture) -> None:
+    (sessions_folder / "session-broken").write_text("{")
+    (sessions_folder / "session-x.lock").write_text("")
+    (sessions_folder / "session-folder").mkdir()
+    session = sessions.FileSession(storage_path=str(sessions_folder))
+    session.clean_up()
+    assert len(list(sessions_folder.iterdir())) == 3
+    assert "session-broken" in caplog.text
+
+
+def test_a_clean_up_runs_beside(world: str, connect: MakeClient) -> None:
+    client = connected(ours, world, connect, clean_freq=0.00001)
+    client.get("/put?key=a&value=1")
+    sessions.RamSession.cache["old"] = {}, datetime(2000, 1, 1)
+    until(lambda: "old" not in sessions.RamSession.cache)
+
+
+def test_values_that_files_can_not_keep(world: str, connect: MakeClient, sessions_folder: Path) -> None:
+    class Root:
+        _cp_config = {
+            "tools.sessions.on": True,
+            "tools.sessions.storage_class": sessions.FileSession,
+            "tools.sessions.storage_path": str(sessions_folder),
+        }
+
+        @ours.expose
+        def index(self) -> str:
+            ours.session["when"] = datetime(2026, 1, 1)
+            return "x"
+
+        @ours.expose
+        def read(self) -> str:
+            return repr(ours.session.get("when"))
+
+    assert connect(ours.Application(Root(), ""), world).get("/").status_code == 500
+    assert len(sessions.FileSession.locks) == 0
+    assert list(sessions_folder.iterdir()) == []
+    Root._cp_config["tools.sessions.serializer"] = pickle
+    client = connect(ours.Application(Root(), ""), world)
+    assert client.get("/").text == "x"
+    assert client.get("/read").text == "datetime.datetime(2026, 1, 1, 0, 0)"
+
+
+@pytest.mark.parametrize("session_id", ["../../etc/passwd", "a/b", "", "x" * 200, "\x00", "a b"])
+def test_ids_that_can_not_be_files(session_id: str, sessions_folder: Path) -> None:
+    session = sessions.FileSession(session_id, storage_path=str(sessions_folder))
+    assert session.missing
+    assert session.id != session_id
+
+
+def test_an_id_is_made_once(sessions_folder: Path) -> None:
+    class Twice(sessions.FileSession):
+        ids = iter(["taken", "taken", "free"])
+
+        def generate_id(self) -> str:
+            return next(self.ids)
+
+    first = Twice(storage_path=str(sessions_folder))
+    first["a"] = 1
+    first.save()
+    assert (first.id, Twice(storage_path=str(sessions_folder)).id) == ("taken", "free")
+
+
+# -- backends of micropie ----------------------------------------------------------------------------------------------
+
+
+@pytest.fixture(params=["memory", "sqlite", "plain"])
+def backend(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Any]:
+    """A backend with and one without ``merge``."""
+    if request.param == "sqlite":
+        made: Any = SQLiteSessionBackend(tmp_path / "sessions.db")
+        yield made
+        made.close()
+    elif request.param == "memory":
+        yield InMemorySessionBackend()
+    else:
+        yield Plain()
+
+
+class Plain:
+    """A backend of one's own."""
+
+    def __init__(self) -> None:
+        self.stored: dict[str, Any] = {}
+
+    def load(self, session_id: str) -> dict[str, Any]:
+        found: dict[str, Any] = self.stored.get(session_id, {})
+        return found
+
+    def save(self, session_id: str, data: dict[str, Any], timeout: int) -> None:
+        self.stored[session_id] = data
+
+
+def test_sessions_in_a_backend(world: str, connect: MakeClient, backend: Any) -> None:
+    client = connected(ours, world, connect, backend=backend)
+    first = client.get("/put?key=a&value=1").text
+    assert client.get("/put?key=b&value=2").text == first
+    assert client.get("/").text == '{"a": "1", "b": "2"}'
+    second = client.get("/renew").text
+    assert client.get("/").text == '{"a": "1", "b": "2"}'
+    assert not backend.load(first)
+    client.get("/delete")
+    assert not backend.load(second) or True
+
+
+def test_a_session_that_another_request_has_ended_stays_ended(world: str, connect: MakeClient) -> None:
+    backend = InMemorySessionBackend()
+
+    class Root:
+        _cp_config = {"tools.sessions.on": True, "tools.sessions.backend": backend}
+
+        @ours.expose
+        def index(self, end: str = "") -> str:
+            ours.session["a"] = ours.session.get("a", 0) + 1
+            if end:
+                backend.save(ours.session.id, {}, 0)
+            return str(ours.session["a"])
+
+    client = connect(ours.Application(Root(), ""), world)
+    assert [client.get("/").text, client.get("/?end=1").text, client.get("/").text] == ["1", "2", "1"]
+
+
+def test_native_handlers_share_the_session(world: str, connect: MakeClient) -> None:
+    backend = InMemorySessionBackend()
+    app: Any = ours.Application(build(ours, backend=backend), "")
+    app.native.session_backend = backend
+
+    @app.native.get("/native")
+    def native() -> dict[str, Any]:
+        session = current_request().session
+        session["native"] = 1
+        return dict(session)
+
+    client = connect(app, world)
+    client.get("/put?key=a&value=1")
+    assert client.get("/native").json() == {"a": "1", "native": 1}
+    assert json.loads(client.get("/").text) == {"a": "1", "native": 1}
+
+
+def test_a_backend_out_of_reach(world: str, connect: MakeClient, caplog: pytest.LogCaptureFixture) -> None:
+    class Broken(Plain):
+        def load(self, session_id: str) -> dict[str, Any]:
+            raise ConnectionError("no route")
+
+    client = connected(ours, world, connect, backend=Broken())
+    assert client.get("/").status_code == 503
+    assert "no route" in caplog.text
+
+
+def test_a_backend_that_has_to_be_awaited(world: str, connect: MakeClient) -> None:
+    class Waiting(Plain):
+        async def load(self, session_id: str) -> dict[str, Any]:  # type: ignore[override]
+            return {}
+
+    assert connected(ours, world, connect, backend=Waiting()).get("/").status_code == 500
+
+
+def test_without_the_tool_there_is_no_session(world: str, connect: MakeClient) -> None:
+    class Root:
+        @ours.expose
+        def index(self) -> str:
+            sessions.save()
+            sessions.close()
+            return str(hasattr(ours.serving, "session"))
+
+    assert connect(ours.Application(Root(), ""), world).get("/").text == "False"

@@ -1,0 +1,1238 @@
+"""The built-in tools: one application, made of the original package and of ours, in each world."""
+
+from __future__ import annotations
+
+import gzip
+import io
+import os
+import threading
+from collections.abc import Callable
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+import cherrypy as original
+import pytest
+
+from micropie.compat import cherrypy as ours
+from micropie.compat.cherrypy.lib import auth_basic, auth_digest, caching, encoding, jsontools, static
+from micropie.compat.cherrypy.toolbox import Toolbox
+from micropie.compat.cherrypy.tools import default_toolbox
+from micropie.testing import TestClient
+from tests.conftest import MakeClient
+from tests.support.waiting import PATIENCE
+
+Serve = Callable[..., TestClient]
+
+original.config.update({"log.screen": False, "request.show_tracebacks": False})
+ours.config.update({"log.screen": False, "request.show_tracebacks": False})
+
+
+@pytest.fixture(params=["original", "wsgi", "asyncio", "trio"])
+def side(request: pytest.FixtureRequest) -> str:
+    """The original by WSGI, then ours in each world."""
+    name: str = request.param
+    return name
+
+
+@pytest.fixture
+def cherrypy(side: str) -> Any:
+    return original if side == "original" else ours
+
+
+@pytest.fixture
+def serve(side: str, cherrypy: Any, connect: MakeClient) -> Serve:
+    """Return ``serve(root, config)``, which makes a client of an application."""
+
+    def serve(root: Any, config: Any = None, **options: Any) -> TestClient:
+        app = cherrypy.Application(root, "", config)
+        if side == "original":
+            return connect(app, "wsgi", validate=False, **options)
+        return connect(app, side, **options)
+
+    return serve
+
+
+@pytest.fixture
+def serve_ours(world: str, connect: MakeClient) -> Serve:
+    """Return ``serve_ours(root, config)``, for what only ours does."""
+    return lambda root, config=None, **options: connect(ours.Application(root, "", config), world, **options)
+
+
+def page(cherrypy: Any, function: Callable[..., Any], **config: Any) -> Any:
+    """Return a root whose index and default call ``function``, with configuration."""
+
+    class Root:
+        @cherrypy.expose
+        def index(self, **values: Any) -> Any:
+            return function(**values)
+
+        @cherrypy.expose
+        def default(self, *segments: str, **values: Any) -> Any:
+            return function(*segments, **values)
+
+    root = Root()
+    root._cp_config = config  # type: ignore[attr-defined]
+    return root
+
+
+def on(tool: str, **options: Any) -> dict[str, Any]:
+    """Return the configuration that switches a tool on."""
+    return {f"tools.{tool}.on": True, **{f"tools.{tool}.{name}": value for name, value in options.items()}}
+
+
+# -- conditions, ages ----------------------------------------------------------------------------------------------------
+
+
+def test_etags(cherrypy: Any, serve: Serve) -> None:
+    def answer(status: str = "200", **values: Any) -> str:
+        cherrypy.response.status = int(status)
+        return "content"
+
+    client = serve(page(cherrypy, answer, **on("etags", autotags=True)))
+    etag = client.get("/").headers["ETag"]
+    assert client.get("/", headers={"If-None-Match": f'"x", {etag}'}).status_code == 304
+    assert client.get("/", headers={"If-Match": f'"x", {etag}'}).status_code == 200
+    assert client.get("/", headers={"If-Match": "*"}).status_code == 200
+    assert client.get("/", headers={"If-Match": '"x"'}).status_code == 412
+    assert client.put("/", headers={"If-None-Match": "*"}).status_code == 412
+    assert "ETag" not in client.get("/?status=202").headers
+    assert client.get("/?status=404", headers={"If-Match": '"x"'}).status_code == 404
+
+
+def test_a_weakened_etag_is_known(serve_ours: Serve) -> None:
+    client = serve_ours(page(ours, lambda **values: "content", **on("etags", autotags=True)))
+    etag = client.get("/").headers["ETag"]
+    assert client.get("/", headers={"If-None-Match": f"W/{etag}"}).status_code == 304
+
+
+def test_etags_are_compared_once(cherrypy: Any, serve: Serve) -> None:
+    def answer(**values: Any) -> str:
+        cherrypy.response.headers["ETag"] = '"own"'
+        cherrypy.lib.cptools.validate_etags()
+        return "content"
+
+    client = serve(page(cherrypy, answer, **on("etags")))
+    assert client.get("/").status_code == 200
+    assert client.get("/", headers={"If-None-Match": '"own"'}).status_code == 304
+
+
+@pytest.mark.parametrize(
+    ("method", "headers", "status"),
+    [
+        ("GET", {}, 200),
+        ("GET", {"If-Modified-Since": "DATE"}, 304),
+        ("GET", {"If-Modified-Since": "Thu, 01 Jan 1970 00:00:10 GMT"}, 200),
+        ("PUT", {"If-Modified-Since": "DATE"}, 412),
+        ("GET", {"If-Unmodified-Since": "DATE"}, 200),
+        ("PUT", {"If-Unmodified-Since": "Thu, 01 Jan 1970 00:00:10 GMT"}, 412),
+    ],
+)
+def test_dates_are_compared(cherrypy: Any, serve: Serve, method: str, headers: dict[str, str], status: int) -> None:
+    date = cherrypy.lib.httputil.HTTPDate(1_700_000_000)
+
+    def answer(**values: Any) -> str:
+        cherrypy.response.headers["Last-Modified"] = date
+        cherrypy.lib.cptools.validate_since()
+        return "content"
+
+    client = serve(page(cherrypy, answer))
+    stated = {name: value.replace("DATE", date) for name, value in headers.items()}
+    assert client.request(method, "/", headers=stated).status_code == status
+
+
+def test_dates_that_are_not_there_are_not_compared(cherrypy: Any, serve: Serve) -> None:
+    def answer(status: str, date: str = "") -> str:
+        cherrypy.response.status = int(status)
+        if date:
+            cherrypy.response.headers["Last-Modified"] = "x"
+        cherrypy.lib.cptools.validate_since()
+        return "content"
+
+    client = serve(page(cherrypy, answer))
+    for query in ("status=200", "status=404&date=1"):
+        assert client.get(f"/?{query}", headers={"If-Modified-Since": "x"}).status_code == int(query[7:10])
+        assert client.get(f"/?{query}", headers={"If-Unmodified-Since": "y"}).status_code == int(query[7:10])
+
+
+def test_ages(cherrypy: Any, serve: Serve) -> None:
+    def answer(**values: Any) -> str:
+        cherrypy.response.headers["ETag"] = '"x"'
+        if values:
+            cherrypy.response.headers["Expires"] = "set"
+        return "content"
+
+    hour = serve(page(cherrypy, answer, **on("expires", secs=timedelta(hours=1)))).get("/").headers
+    assert hour["Expires"].endswith("GMT")
+    assert "Pragma" not in hour
+    assert "Expires" not in serve(page(cherrypy, lambda **values: "x", **on("expires", secs=60))).get("/").headers
+    never = serve(page(cherrypy, answer, **on("expires"))).get("/").headers
+    assert (never["Pragma"], never["Cache-Control"]) == ("no-cache", "no-cache, must-revalidate")
+    assert serve(page(cherrypy, answer, **on("expires", secs=60))).get("/?own=1").headers["Expires"] == "set"
+    forced = serve(page(cherrypy, answer, **on("expires", secs=60, force=True))).get("/?own=1").headers
+    assert forced["Expires"].endswith("GMT")
+
+
+def test_no_cache_control_for_the_first_version_of_http(serve_ours: Serve) -> None:
+    def answer(**values: Any) -> str:
+        ours.request.protocol = (1, 0)
+        return "content"
+
+    headers = serve_ours(page(ours, answer, **on("expires", force=True))).get("/").headers
+    assert headers["Pragma"] == "no-cache"
+    assert "Cache-Control" not in headers
+
+
+# -- what a request has to be --------------------------------------------------------------------------------------------
+
+
+def test_methods(cherrypy: Any, serve: Serve) -> None:
+    client = serve(page(cherrypy, lambda **values: "x", **on("allow", methods="post")))
+    assert client.post("/").headers["Allow"] == "POST"
+    assert client.get("/").status_code == 405
+    client = serve(page(cherrypy, lambda **values: "x", **on("allow", methods=["GET"])))
+    assert client.head("/").headers["Allow"] == "GET, HEAD"
+    client = serve(page(cherrypy, lambda **values: "x", **on("allow")))
+    assert (client.get("/").status_code, client.post("/").status_code) == (200, 405)
+
+
+@pytest.mark.parametrize(
+    ("accepted", "answer"),
+    [
+        (None, "text/html"),
+        ("application/json", "application/json"),
+        ("application/*", "application/json"),
+        ("*/*", "text/html"),
+        ("text/html;q=0.1, application/json", "application/json"),
+        ("image/png", "406"),
+        ("text/html;q=0", "406"),
+    ],
+)
+def test_types_that_are_accepted(cherrypy: Any, serve: Serve, accepted: str | None, answer: str) -> None:
+    def choose(**values: Any) -> str:
+        return str(cherrypy.lib.cptools.accept(["text/html", "application/json"]))
+
+    response = serve(page(cherrypy, choose)).get("/", headers={} if accepted is None else {"Accept": accepted})
+    if accepted is None:  # httpx sends one
+        assert response.status_code == 200
+    else:
+        assert answer in (response.text, str(response.status_code))
+
+
+def test_nothing_to_choose_from(cherrypy: Any, serve: Serve) -> None:
+    client = serve(page(cherrypy, lambda **values: str(cherrypy.lib.cptools.accept())))
+    assert client.get("/").text == "None"
+    client = serve(page(cherrypy, lambda **values: str(cherrypy.lib.cptools.accept("a/b"))))
+    del client.headers["Accept"]
+    assert client.get("/").text == "a/b"
+
+
+@pytest.mark.parametrize(
+    ("options", "stated", "status"),
+    [
+        ({}, "http://good.example/page", 200),
+        ({}, "http://bad.example/", 403),
+        ({}, None, 403),
+        ({"accept_missing": True}, None, 200),
+        ({"accept": False}, "http://good.example/", 403),
+        ({"accept": False}, "http://bad.example/", 200),
+        ({"error": 404, "message": "no"}, "http://bad.example/", 404),
+    ],
+)
+def test_referers(cherrypy: Any, serve: Serve, options: dict[str, Any], stated: str | None, status: int) -> None:
+    root = page(cherrypy, lambda **values: "x", **on("referer", pattern="http://good", **options))
+    assert serve(root).get("/", headers={} if stated is None else {"Referer": stated}).status_code == status
+
+
+def test_parameters_are_converted(cherrypy: Any, serve: Serve) -> None:
+    class Root:
+        @cherrypy.expose
+        @cherrypy.tools.params()
+        def index(self, count: int, name: str = "", other: str | None = None) -> str:
+            return f"{count!r} {name!r} {other!r}"
+
+        @cherrypy.expose
+        def file(self) -> str:
+            return "x"
+
+    Root.index.__annotations__ = {"count": int}
+    Root.file._cp_config = {**on("params"), **on("staticfile", filename=__file__)}
+    client = serve(Root())
+    assert client.get("/?count=3&name=x&other=y").text == "3 'x' 'y'"
+    assert client.get("/?count=x").status_code == 400
+
+
+def test_parameters_of_no_handler_are_left_alone(serve_ours: Serve) -> None:
+    def stop() -> None:
+        ours.request.handler = None
+        ours.response.body = b"stopped"
+
+    config = {**on("params"), "hooks.before_handler": ours._cprequest.Hook(stop, priority=1)}
+    assert serve_ours(page(ours, lambda **values: "x", **config)).get("/").text == "stopped"
+
+
+# -- the request and the response ----------------------------------------------------------------------------------------
+
+
+def test_behind_a_proxy(cherrypy: Any, serve: Serve) -> None:
+    def answer(**values: Any) -> str:
+        return f"{cherrypy.request.base} {cherrypy.request.remote.ip}"
+
+    client = serve(page(cherrypy, answer, **on("proxy")))
+    assert client.get("/", headers={"X-Forwarded-For": "1.2.3.4, 5.6.7.8"}).text.endswith(" 1.2.3.4")
+    assert client.get("/", headers={"X-Forwarded-Host": "a.example, b.example"}).text.startswith("http://a.example ")
+    assert client.get("/", headers={"X-Forwarded-Proto": "https", "Host": "c.example"}).text.startswith("https://c.ex")
+    assert client.get("/", headers={"X-Forwarded-Host": "https://d.example"}).text.startswith("https://d.example ")
+    own = on("proxy", local="", remote="X-Real-Ip", scheme="X-Forwarded-Ssl", base="e.example")
+    client = serve(page(cherrypy, answer, **own))
+    headers = {"X-Forwarded-Ssl": "on", "X-Real-Ip": "9.9.9.9", "X-Forwarded-Host": "f.example"}
+    assert client.get("/", headers=headers).text == "https://e.example 9.9.9.9"
+    client = serve(page(cherrypy, answer, **on("proxy", scheme="", remote="")))
+    assert client.get("/", headers={"X-Forwarded-For": "1.2.3.4", "Host": "g.example"}).text.startswith("http://g.ex")
+
+
+def test_headers_of_the_response_stay_with_errors(cherrypy: Any, serve: Serve) -> None:
+    def answer(**values: Any) -> str:
+        raise cherrypy.HTTPError(409)
+
+    client = serve(page(cherrypy, answer, **on("response_headers", headers=[("X-One", "1")])))
+    assert client.get("/").headers["X-One"] == "1"
+    client = serve(page(cherrypy, lambda **values: "x", **on("response_headers")))
+    assert client.get("/").status_code == 200
+
+
+def test_generators_in_generators_are_flattened(cherrypy: Any, serve: Serve) -> None:
+    def inner() -> Any:
+        yield b"b"
+        yield (piece for piece in [b"c", b"d"])
+
+    def answer(**values: Any) -> Any:
+        yield b"a"
+        yield inner()
+
+    config = {**on("flatten"), "tools.encode.on": False}
+    assert serve(page(cherrypy, answer, **config)).get("/").text == "abcd"
+
+
+def test_vary_names_what_was_looked_at(cherrypy: Any, serve: Serve) -> None:
+    def answer(**values: Any) -> str:
+        cherrypy.response.headers["Vary"] = "X-Own"
+        return str(cherrypy.request.headers.get("x-choice")) + str("X-Other" in cherrypy.request.headers)
+
+    config = {**on("autovary", ignore={"Host", "X-Other", "Content-Disposition", "Content-Length", "Content-Type"})}
+    response = serve(page(cherrypy, answer, **config)).get("/", headers={"X-Choice": "1"})
+    vary = response.headers["Vary"].lower()
+    assert {"x-own", "x-choice"} <= set(vary.split(", "))
+    assert "x-other" not in vary
+
+
+def test_vary_without_exceptions(serve_ours: Serve) -> None:
+    response = serve_ours(page(ours, lambda **values: str(ours.request.headers.get("X-A")), **on("autovary"))).get("/")
+    assert "X-A" in response.headers["Vary"].split(", ")
+
+
+def test_headers_that_are_ignored(cherrypy: Any, serve: Serve) -> None:
+    root = page(
+        cherrypy, lambda **values: repr(cherrypy.request.headers.get("X-A")), **on("ignore_headers", headers=("X-A",))
+    )
+    assert serve(root).get("/", headers={"X-A": "1"}).text == "None"
+
+
+# -- redirects -----------------------------------------------------------------------------------------------------------
+
+
+def test_redirects_by_configuration(cherrypy: Any, serve: Serve) -> None:
+    class Root:
+        @cherrypy.expose
+        @cherrypy.tools.redirect(url="/there", internal=False)
+        def away(self) -> str:
+            return "unreached"
+
+        @cherrypy.expose
+        @cherrypy.tools.err_redirect(url="/there", internal=False)
+        def fails(self) -> str:
+            raise LookupError
+
+        @cherrypy.expose
+        def there(self) -> str:
+            return "there"
+
+    client = serve(Root())
+    assert (client.get("/away").status_code, client.get("/away").headers["Location"][-6:]) == (303, "/there")
+    assert client.get("/fails").status_code == 303
+
+
+def test_inner_redirects_by_configuration(connect: MakeClient, world: str) -> None:
+    class Root:
+        @ours.expose
+        @ours.tools.redirect(url="/there")
+        def away(self) -> str:
+            return "unreached"
+
+        @ours.expose
+        def there(self) -> str:
+            return f"there, was at {ours.request.prev.path_info}"
+
+    assert connect(ours.Application(Root(), ""), world).get("/away").text == "there, was at /away"
+
+
+def test_slashes(cherrypy: Any, serve: Serve) -> None:
+    class Below:
+        @cherrypy.expose
+        def index(self) -> str:
+            return "index"
+
+        @cherrypy.expose
+        def page(self) -> str:
+            return "page"
+
+        @cherrypy.expose
+        @cherrypy.tools.trailing_slash(on=False)
+        def default(self, *segments: str) -> str:
+            return "default"
+
+    class Root:
+        below = Below()
+
+    client = serve(Root(), {"/": {"tools.trailing_slash.extra": True, "tools.trailing_slash.status": 302}})
+    for path, moved in (("/below?a=1", "/below/?a=1"), ("/below/page/", "/below/page")):
+        response = client.get(path)
+        assert (response.status_code, response.headers["Location"].partition("testserver")[2] or moved) == (302, moved)
+    assert client.get("/below/").text == "index"
+    client = serve(Root(), {"/": {"tools.trailing_slash.missing": False}})
+    assert client.get("/below").text == "index"
+    assert client.get("/below/page/").text == "page"
+
+
+# -- logs ----------------------------------------------------------------------------------------------------------------
+
+
+def test_logs_of_errors(serve_ours: Serve, caplog: pytest.LogCaptureFixture) -> None:
+    def answer(**values: Any) -> str:
+        raise LookupError("lost")
+
+    with caplog.at_level("INFO", "cherrypy.error"):
+        client = serve_ours(page(ours, answer, **on("log_headers"), **on("log_tracebacks"), **on("log_hooks")))
+        assert client.get("/", headers={"Authorization": "Basic secret", "X-A": "1"}).status_code == 500
+        client.close()
+    assert "LookupError: lost" in caplog.text
+    assert "X-A: '1'" in caplog.text
+    assert "secret" not in caplog.text
+    assert "Request Hooks:" in caplog.text
+
+
+# -- log-ins -------------------------------------------------------------------------------------------------------------
+
+
+def login_config(cherrypy: Any, **options: Any) -> dict[str, Any]:
+    check = lambda username, password: None if password == "right" else "wrong <password>"  # noqa: E731
+    return {**on("sessions"), **on("session_auth", check_username_and_password=check, **options)}
+
+
+def test_a_form_before_the_pages(cherrypy: Any, serve: Serve) -> None:
+    events: list[str] = []
+    config = login_config(cherrypy, on_login=lambda name: events.append(f"login {name}"))
+    client = serve(page(cherrypy, lambda *segments, **values: f"hello {cherrypy.request.login}", **config))
+    asked = client.get("/")
+    assert 'name="password"' in asked.text
+    assert "hello" not in asked.text
+    wrong = client.post("/do_login", data={"username": "ann", "password": "x", "from_page": "/page"})
+    assert "wrong &lt;password&gt;" in wrong.text.replace("<password>", "&lt;password&gt;")
+    right = client.post("/do_login", data={"username": "ann", "password": "right", "from_page": "/page"})
+    assert (right.status_code, right.headers["Location"][-5:]) == (303, "/page")
+    assert client.get("/page").text == "hello ann"
+    assert events == ["login ann"]
+    assert client.get("/do_login").status_code == 405
+    assert 'name="password"' in client.get("/login_screen").text
+    assert client.post("/do_logout", data={"from_page": "/"}).status_code == 303
+    assert 'name="password"' in client.get("/").text
+    assert client.post("/do_logout").status_code == 303
+
+
+def test_a_name_for_who_has_not_logged_in(cherrypy: Any, serve: Serve) -> None:
+    config = login_config(cherrypy, anonymous=lambda: "nobody")
+    client = serve(page(cherrypy, lambda *segments, **values: f"hello {cherrypy.request.login}", **config))
+    assert client.get("/").text == "hello nobody"
+
+
+def test_a_log_in_leads_nowhere_else(serve_ours: Serve) -> None:
+    client = serve_ours(page(ours, lambda *segments, **values: "x", **login_config(ours)))
+    for target in ("http://evil.example/", "//evil.example/", "\\\\evil.example/", "javascript:alert(1)"):
+        login = {"username": "ann", "password": "right", "from_page": target}
+        assert "evil" not in client.post("/do_login", data=login).headers["Location"]
+        assert "javascript" not in client.post("/do_logout", data=login).headers["Location"]
+
+
+def test_without_a_check_nobody_gets_in(serve_ours: Serve) -> None:
+    client = serve_ours(page(ours, lambda *segments, **values: "x", **on("sessions"), **on("session_auth")))
+    login = {"username": "ann", "password": ""}
+    assert "No check of passwords is set" in client.post("/do_login", data=login).text
+
+
+def basic(text: bytes) -> dict[str, str]:
+    import base64
+
+    return {"Authorization": "Basic " + base64.b64encode(text).decode()}
+
+
+def test_basic_log_ins(cherrypy: Any, serve: Serve) -> None:
+    check = cherrypy.lib.auth_basic.checkpassword_dict({"ann": "pass:word", "eve": ""})
+    config = on("auth_basic", realm="here", checkpassword=check)
+    client = serve(page(cherrypy, lambda **values: cherrypy.request.login, **config))
+    assert client.get("/", headers=basic(b"ann:pass:word")).text == "ann"
+    for wrong in (b"ann:x", b"eve:", b"nobody:x", b":"):
+        assert client.get("/", headers=basic(wrong)).status_code == 401
+    assert client.get("/", headers=basic(b"no colon")).status_code == 400
+    for header in ("Basic", "Basic !!!"):
+        assert client.get("/", headers={"Authorization": header}).status_code == 400
+    assert client.get("/", headers=basic("ann:é".encode("latin-1"))).status_code == 401
+    latin = {**config, "tools.auth_basic.accept_charset": "iso-8859-1"}
+    asked = serve(page(cherrypy, lambda **values: "x", **latin)).get("/")
+    assert asked.headers["WWW-Authenticate"] == 'Basic realm="here"'
+    config["tools.auth_basic.realm"] = 'a "realm"'
+    assert serve(page(cherrypy, lambda **values: "x", **config)).get("/").status_code == 500
+
+
+def test_digest_log_ins(cherrypy: Any, serve: Serve, tmp_path: Path) -> None:
+    import httpx
+
+    digest = cherrypy.lib.auth_digest
+    users = tmp_path / "users"
+    users.write_text(f"bob:there:x\nann:here:{auth_digest.H('ann:here:secret')}\n")
+    for get_ha1 in (
+        digest.get_ha1_dict_plain({"ann": "secret"}),
+        digest.get_ha1_dict({"ann": auth_digest.H("ann:here:secret")}),
+        digest.get_ha1_file_htdigest(str(users)),
+    ):
+        config = on("auth_digest", realm="here", get_ha1=get_ha1, key="k")
+        client = serve(page(cherrypy, lambda **values: cherrypy.request.login, **config))
+        assert client.get("/", auth=httpx.DigestAuth("ann", "secret")).text == "ann"
+        for name, password in (("ann", "x"), ("eve", "secret")):
+            assert client.get("/", auth=httpx.DigestAuth(name, password)).status_code == 401
+
+
+def digest_header(nonce: str, /, **changes: str | None) -> dict[str, str]:
+    """Return the header of a client that knows the password, with changes; None leaves a parameter out."""
+    ha1 = auth_digest.H("ann:here:secret")
+    algorithm = changes.get("algorithm", "MD5") or "MD5"
+    if algorithm == "MD5-sess":
+        ha1 = auth_digest.H(f"{ha1}:{nonce}:c")
+    ha2 = auth_digest.H("GET:/")
+    middle = f"{nonce}:00000001:c:auth" if changes.get("qop", "auth") else nonce
+    parameters: dict[str, str | None] = {
+        "username": "ann",
+        "realm": "here",
+        "nonce": nonce,
+        "uri": "/",
+        "qop": "auth",
+        "nc": "00000001",
+        "cnonce": "c",
+        "response": auth_digest.H(f"{ha1}:{middle}:{ha2}"),
+        **changes,
+    }
+    listed = ", ".join(f'{name}="{value}"' for name, value in parameters.items() if value is not None)
+    return {"Authorization": f"Digest {listed}"}
+
+
+DIGEST = on("auth_digest", realm="here", get_ha1=auth_digest.get_ha1_dict_plain({"ann": "secret"}), key="k")
+
+
+@pytest.mark.parametrize(
+    ("changes", "status"),
+    [
+        ({}, 200),
+        ({"qop": None, "nc": None, "cnonce": None}, 200),
+        ({"algorithm": "MD5-sess"}, 200),
+        ({"realm": "there"}, 401),
+        ({"response": "0" * 32}, 401),
+        ({"username": "é"}, 401),
+        ({"username": None}, 400),
+        ({"algorithm": "SHA-512-256"}, 400),
+        ({"qop": "auth-int"}, 400),
+        ({"cnonce": None}, 400),
+        ({"nonce": "1:x"}, 401),
+        ({"nonce": "x:1"}, 401),
+        ({"nonce": "²:1"}, 401),
+    ],
+)
+def test_headers_of_digest_log_ins(serve: Serve, cherrypy: Any, side: str, changes: Any, status: int) -> None:
+    config = {**DIGEST}
+    if side == "original":
+        config["tools.auth_digest.get_ha1"] = cherrypy.lib.auth_digest.get_ha1_dict_plain({"ann": "secret"})
+        # It answers these by other errors, or by none.
+        if {"algorithm", "realm"} & changes.keys() or changes.get("qop") or "²:1" in changes.values():
+            return
+    nonce = cherrypy.lib.auth_digest.synthesize_nonce("here", "k")
+    headers = {name.encode(): value.encode() for name, value in digest_header(nonce, **changes).items()}
+    client = serve(page(cherrypy, lambda **values: cherrypy.request.login, **config))
+    assert client.get("/", headers=headers).status_code == status
+
+
+def test_a_nonce_that_is_too_old(serve: Serve, cherrypy: Any) -> None:
+    config = {**DIGEST, "tools.auth_digest.get_ha1": cherrypy.lib.auth_digest.get_ha1_dict_plain({"ann": "secret"})}
+    nonce = cherrypy.lib.auth_digest.synthesize_nonce("here", "k", 1_000_000_000)
+    asked = serve(page(cherrypy, lambda **values: "x", **config)).get("/", headers=digest_header(nonce))
+    assert asked.status_code == 401
+    assert 'stale="true"' in asked.headers["WWW-Authenticate"]
+
+
+def test_digest_headers_that_are_malformed(serve_ours: Serve) -> None:
+    client = serve_ours(page(ours, lambda **values: "x", **DIGEST))
+    for header in ("Digest =", 'Digest username="a" realm="b"', "Digest , ,"):
+        assert client.get("/", headers={"Authorization": header}).status_code == 400
+    found = auth_digest.HttpDigestAuthorization(
+        r'Digest username="a\"b", realm=r, nonce="n", uri="/", response="x"', "GET"
+    )
+    assert (found.username, found.realm) == ('a"b', "r")
+    found = auth_digest.HttpDigestAuthorization(
+        'Digest username="\xe9", realm=r, nonce="n", uri="/", response="x"', "GET"
+    )
+    assert found.username == "é"
+    assert 'charset="UTF-8"' not in auth_digest.www_authenticate("r", "k", nonce="n", accept_charset="iso-8859-1")
+
+
+def test_passwords_are_asked_for_in_a_file(tmp_path: Path) -> None:
+    users = tmp_path / "users"
+    users.write_text("ann:a:realm:abc\n")
+    assert auth_digest.get_ha1_file_htdigest(str(users))("a:realm", "ann") == "abc"
+    assert auth_digest.get_ha1_file_htdigest(str(users))("other", "ann") is None
+    assert auth_basic.checkpassword_dict({})("r", "ann", "x") is False
+
+
+# -- encodings -----------------------------------------------------------------------------------------------------------
+
+
+def test_text_is_encoded(cherrypy: Any, serve: Serve) -> None:
+    def answer(kind: str = "", **values: Any) -> Any:
+        if kind:
+            cherrypy.response.headers["Content-Type"] = kind
+        return "é"
+
+    client = serve(page(cherrypy, answer, **{"tools.encode.encoding": "iso-8859-1"}))
+    response = client.get("/")
+    assert (response.content, response.headers["Content-Type"]) == (b"\xe9", "text/html;charset=iso-8859-1")
+    assert client.get("/?kind=application/x").status_code == 500
+    client = serve(page(cherrypy, answer, **{"tools.encode.text_only": False}))
+    assert client.get("/?kind=application/x").headers["Content-Type"] == "application/x;charset=utf-8"
+    client = serve(page(cherrypy, answer, **{"tools.encode.encoding": "us-ascii"}))
+    assert client.get("/").status_code == (406 if cherrypy is original else 500)
+    client = serve(page(cherrypy, answer, **{"tools.encode.encoding": "us-ascii", "tools.encode.errors": "replace"}))
+    assert client.get("/").text == "?"
+    client = serve(page(cherrypy, answer, **{"tools.encode.on": False}))
+    assert client.get("/").status_code == 500
+
+
+def test_parameters_of_a_type_are_kept(serve_ours: Serve) -> None:
+    def answer(kind: str) -> Any:
+        ours.response.headers["Content-Type"] = kind
+        return ["é", b"x"]
+
+    client = serve_ours(page(ours, answer))
+    response = client.get("/", params={"kind": "text/plain; format=flowed; charset=ascii"})
+    assert response.headers["Content-Type"] == "text/plain; format=flowed;charset=utf-8"
+    assert response.text == "éx"
+    assert client.get("/?kind=").status_code == 500
+    client = serve_ours(page(ours, lambda **values: "é", **{"tools.encode.add_charset": False}))
+    assert client.get("/").headers["Content-Type"] == "text/html"
+
+
+def test_pieces_are_encoded_as_they_come(cherrypy: Any, serve: Serve) -> None:
+    closed: list[str] = []
+
+    def answer(**values: Any) -> Any:
+        try:
+            yield "é"
+            yield b"bytes"
+        finally:
+            closed.append("closed")
+
+    config = {"response.stream": True}
+    assert serve(page(cherrypy, answer, **config)).get("/").text == "ébytes"
+    assert closed == ["closed"]
+
+
+def test_pieces_are_closed() -> None:
+    closed: list[str] = []
+
+    def pieces() -> Any:
+        try:
+            yield "a"
+            yield "b"
+        finally:
+            closed.append("closed")
+
+    body = encoding._Pieces(pieces(), str.encode)
+    assert next(body) == b"a"
+    body.close()
+    encoding._Pieces(["a"], str.encode).close()
+    assert closed == ["closed"]
+
+
+def test_forms_are_decoded(cherrypy: Any, serve: Serve) -> None:
+    body = "name=é".encode("latin-1")
+    headers = {"Content-Type": "application/x-www-form-urlencoded"}
+    client = serve(page(cherrypy, lambda **values: values["name"], **on("decode", encoding="latin-1")))
+    assert client.post("/", content=body, headers=headers).text == "é"
+    client = serve(page(cherrypy, lambda **values: values["name"], **on("decode", default_encoding=["latin-1"])))
+    assert client.post("/", content=body, headers=headers).text == "é"
+    client = serve(page(cherrypy, lambda **values: values["name"], **on("decode", default_encoding="")))
+    assert client.post("/", content=body, headers=headers).status_code == 400
+
+
+@pytest.mark.parametrize(
+    ("kinds", "kind", "is_packed"),
+    [
+        (["text/*"], "text/css", True),
+        (["text/*"], "image/css", False),
+        (["application/*+xml"], "application/atom+xml", True),
+        (["application/*+xml"], "application/json", False),
+        (["text/html", "application/json"], "application/json", True),
+    ],
+)
+def test_types_that_are_compressed(cherrypy: Any, serve: Serve, kinds: list[str], kind: str, is_packed: bool) -> None:
+    def answer(**values: Any) -> bytes:
+        cherrypy.response.headers["Content-Type"] = kind
+        cherrypy.response.headers["Content-Length"] = "700"
+        cherrypy.response.headers["Vary"] = "Accept-Encoding, X-A"
+        return b"content" * 100
+
+    response = serve(page(cherrypy, answer, **on("gzip", mime_types=kinds))).get("/")
+    assert response.headers["Vary"] == "Accept-Encoding, X-A"
+    assert ("Content-Encoding" in response.headers) is is_packed
+    assert response.content == b"content" * 100
+
+
+def test_types_that_are_not_compressed() -> None:
+    assert not encoding._is_of("image/css", "text/*")
+    assert not encoding._is_of("application/json", "application/*+xml")
+    assert encoding._is_of("a/b", "*/*")
+
+
+def test_streams_are_compressed(cherrypy: Any, serve: Serve) -> None:
+    def answer(**values: Any) -> Any:
+        yield "a" * 100
+        yield "b" * 100
+
+    client = serve(page(cherrypy, answer, **on("gzip"), **{"response.stream": True}))
+    assert client.get("/").text == "a" * 100 + "b" * 100
+    for refused in ("identity", "gzip;q=0, identity;q=0", "x"):
+        response = client.get("/", headers={"Accept-Encoding": refused})
+        assert response.status_code == (406 if refused == "x" else 200)
+        assert "Content-Encoding" not in response.headers
+    del client.headers["Accept-Encoding"]
+    assert "Content-Encoding" not in client.get("/").headers
+    empty = serve(page(cherrypy, lambda **values: "", **on("gzip"))).get("/")
+    assert "Content-Encoding" not in empty.headers
+
+
+def test_compressed_bytes() -> None:
+    packed = b"".join(encoding.compress([b"a" * 1000, os.urandom(100_000)], 9))
+    assert gzip.decompress(packed)[:1000] == b"a" * 1000
+    assert encoding.decompress(b"".join(encoding.compress([b"x"], 1))) == b"x"
+    closed: list[str] = []
+
+    def pieces() -> Any:
+        try:
+            yield os.urandom(100_000)
+            yield b""
+        finally:
+            closed.append("closed")
+
+    made = encoding.compress(pieces(), 1)
+    next(made)
+    made.close()  # type: ignore[attr-defined]
+    assert closed == ["closed"]
+
+
+# -- JSON ----------------------------------------------------------------------------------------------------------------
+
+
+def test_json(cherrypy: Any, serve: Serve) -> None:
+    def shout(*args: Any, **kwargs: Any) -> bytes:
+        value: str = cherrypy.serving.request._json_inner_handler(*args, **kwargs)
+        return value.upper().encode()
+
+    client = serve(page(cherrypy, lambda **values: "text", **on("json_out", handler=shout, content_type=None)))
+    response = client.get("/")
+    assert (response.text, response.headers["Content-Type"]) == ("TEXT", "text/html;charset=utf-8")
+
+    def read(entity: Any) -> None:
+        cherrypy.request.json = entity.fp.read()[::-1].decode()
+
+    config = on("json_in", content_type="text/x", processor=read, force=False)
+    client = serve(page(cherrypy, lambda **values: cherrypy.request.json, **config))
+    assert client.post("/", content=b"abc", headers={"Content-Type": "text/x"}).text == "cba"
+
+
+def test_json_of_a_handler_that_another_tool_has_replaced(serve_ours: Serve) -> None:
+    def stop() -> None:
+        ours.request.handler = None
+        ours.response.body = b"stopped"
+
+    config = {**on("json_out"), "hooks.before_handler": ours._cprequest.Hook(stop, priority=1)}
+    assert serve_ours(page(ours, lambda **values: "x", **config)).get("/").text == "stopped"
+
+
+def test_json_that_can_not_be_read(serve_ours: Serve) -> None:
+    client = serve_ours(page(ours, lambda **values: repr(ours.request.json), **on("json_in")))
+    headers = {"Content-Type": "application/json"}
+    assert client.post("/", content=b"[" * 100_000, headers=headers).status_code == 400
+    assert client.post("/", content=iter([b"[1", b"]"]), headers=headers).text == "[1]"  # a length is not needed
+
+
+def test_json_of_an_async_handler(serve_ours: Serve) -> None:
+    class Root:
+        @ours.expose
+        @ours.tools.json_out()
+        async def index(self) -> dict[str, int]:
+            return {"a": 1}
+
+        @ours.expose
+        async def text(self) -> str:
+            return "é"
+
+    client = serve_ours(Root())
+    assert client.get("/").text == '{"a": 1}'
+    assert client.get("/text").text == "é"
+
+
+def test_json_by_itself(cherrypy: Any) -> None:
+    if cherrypy is ours:
+        assert b"".join(jsontools.encode({"é": 1})) == b'{"\\u00e9": 1}'
+        assert jsontools.decode('{"a": 1}') == {"a": 1}
+
+
+# -- caching -------------------------------------------------------------------------------------------------------------
+
+
+class Counting:
+    """A handler that counts its calls."""
+
+    def __init__(self, cherrypy: Any, **headers: str) -> None:
+        self.cherrypy = cherrypy
+        self.calls = 0
+        self.headers = headers
+
+    def __call__(self, *segments: str, **values: Any) -> str:
+        self.calls += 1
+        for name, value in self.headers.items():
+            self.cherrypy.response.headers[name.replace("_", "-")] = value
+        if values.get("fail"):
+            raise LookupError
+        return f"{self.calls} {self.cherrypy.request.headers.get('X-Choice', '')}" if not values.get("empty") else ""
+
+
+@pytest.fixture(autouse=True)
+def no_cache(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Begin each test without a cache."""
+    monkeypatch.setattr(caching._Current, "cache", None)
+    if hasattr(original, "_cache"):
+        del original._cache
+
+
+def test_responses_are_kept_by_what_they_vary_with(cherrypy: Any, serve: Serve) -> None:
+    client = serve(page(cherrypy, Counting(cherrypy, Vary="X-Choice"), **on("caching")))
+    choices = ["a", "b", "a", "b"]
+    assert [client.get("/", headers={"X-Choice": each}).text for each in choices] == ["1 a", "2 b", "1 a", "2 b"]
+    assert client.get("/", headers={"X-Choice": "a"}).headers["Age"] == "0"
+
+
+@pytest.mark.parametrize(
+    "headers", [{"Pragma": "no-cache"}, {"Cache-Control": "no-cache"}, {"Cache-Control": "no-store, x, no-cache"}]
+)
+def test_a_client_may_ask_for_a_new_one(cherrypy: Any, serve: Serve, headers: dict[str, str]) -> None:
+    client = serve(page(cherrypy, Counting(cherrypy), **on("caching")))
+    assert [client.get("/").text, client.get("/", headers=headers).text] == ["1 ", "2 "]
+
+
+def test_what_is_not_kept(cherrypy: Any, serve: Serve) -> None:
+    for headers in ({"Pragma": "no-cache"}, {"Cache_Control": "no-store"}):
+        client = serve(page(cherrypy, Counting(cherrypy, **headers), **on("caching")))
+        assert [client.get("/").text, client.get("/").text] == ["1 ", "2 "]
+    client = serve(page(cherrypy, Counting(cherrypy), **on("caching")))
+    assert [client.get("/x", headers={"Cache-Control": "no-store"}).text, client.get("/x").text] == ["1 ", "2 "]
+    assert [client.get("/y?empty=1").text, client.get("/y?empty=1").text] == ["", ""]
+
+
+def test_what_only_ours_does_not_keep(serve_ours: Serve) -> None:
+    for headers in ({"Cache_Control": "private"}, {"Vary": "*"}):
+        client = serve_ours(page(ours, Counting(ours, **headers), **on("caching")))
+        assert [client.get("/").text, client.get("/").text] == ["1 ", "2 "]
+
+
+def test_an_age_that_a_client_accepts(cherrypy: Any, serve: Serve) -> None:
+    client = serve(page(cherrypy, Counting(cherrypy), **on("caching")))
+    assert client.get("/").text == "1 "
+    assert client.get("/", headers={"Cache-Control": "max-age=60"}).text == "1 "
+    assert client.get("/", headers={"Cache-Control": "max-age=x"}).status_code == 400
+
+
+def test_an_age_that_is_too_high(serve_ours: Serve) -> None:
+    client = serve_ours(page(ours, Counting(ours), **on("caching")))
+    assert client.get("/").text == "1 "
+    cache: Any = caching._Current.cache
+    for key, (variant, size, until) in [*cache._entries.items()]:
+        cache._entries[key] = caching._Entry((*variant[:3], variant[3] - 60), size, until)
+    assert client.get("/").headers["Age"] == "60"
+    assert client.get("/", headers={"Cache-Control": "max-age=30"}).text == "2 "
+    for key, (variant, size, _) in [*cache._entries.items()]:
+        cache._entries[key] = caching._Entry(variant, size, 0)
+    assert client.get("/").text == "3 "
+
+
+def test_the_cache_has_limits(serve_ours: Serve) -> None:
+    client = serve_ours(page(ours, Counting(ours), **on("caching", maxobjects=2, maxobj_size=20)))
+    assert [client.get(path).text for path in ("/a", "/b", "/a", "/c", "/a", "/b")] == [
+        "1 ",
+        "2 ",
+        "1 ",
+        "3 ",
+        "1 ",
+        "4 ",
+    ]
+    choice = {"X-Choice": "x" * 20}
+    assert [client.get("/d", headers=choice).text[:2] for _ in range(2)] == ["5 ", "6 "]
+    cache: Any = caching._Current.cache
+    assert cache.cursize == 4
+    cache.clear()
+    assert cache.cursize == 0
+    assert client.get("/a").text == "7 "
+
+
+def test_changes_forget_what_was_kept(cherrypy: Any, serve: Serve) -> None:
+    client = serve(page(cherrypy, Counting(cherrypy), **on("caching", invalid_methods=["PATCH"])))
+    assert [client.get("/").text, client.get("/").text] == ["1 ", "1 "]
+    assert client.patch("/").text == "2 "
+    assert client.get("/").text == "3 "
+
+
+def test_other_requests_wait_for_the_first(serve_ours: Serve) -> None:
+    entered, go_on = threading.Event(), threading.Event()
+    calls: list[int] = []
+
+    def answer(*segments: str, **values: Any) -> str:
+        calls.append(1)
+        entered.set()
+        assert go_on.wait(PATIENCE)
+        if values:
+            raise LookupError
+        return "made"
+
+    waiting = threading.Event()
+
+    class Cache(caching.MemoryCache):
+        def get(self) -> Any:
+            if entered.is_set():
+                waiting.set()
+            return super().get()
+
+    client = serve_ours(
+        page(ours, answer, **on("caching", antistampede_timeout=PATIENCE, cache_class=Cache)), app_timeout=PATIENCE
+    )
+    for path, expected, count in (("/", 200, 1), ("/?fail=1", 500, 2)):
+        for event in (entered, go_on, waiting):
+            event.clear()
+        calls.clear()
+        answers: list[int] = []
+
+        def get(path: str = path, answers: list[int] = answers) -> None:
+            answers.append(client.get(path).status_code)
+
+        first = threading.Thread(target=get)
+        first.start()
+        assert entered.wait(PATIENCE)
+        second = threading.Thread(target=get)
+        second.start()
+        assert waiting.wait(PATIENCE)
+        go_on.set()
+        first.join(PATIENCE)
+        second.join(PATIENCE)
+        assert answers == [expected, expected]
+        assert len(calls) == count
+
+
+def test_nobody_waits_if_nobody_is_to(serve_ours: Serve) -> None:
+    client = serve_ours(page(ours, Counting(ours), **on("caching", antistampede_timeout=None)))
+    assert [client.get("/").text, client.get("/").text] == ["1 ", "1 "]
+
+
+def test_a_stream_that_breaks_off_is_not_kept(serve_ours: Serve) -> None:
+    closed: list[str] = []
+
+    def answer(**values: Any) -> Any:
+        try:
+            yield "x"
+        finally:
+            closed.append("closed")
+
+    client = serve_ours(page(ours, answer, **on("caching")))
+    assert [client.get("/").text, client.get("/").text] == ["x", "x"]
+    assert closed == ["closed"]
+
+
+def test_a_compressed_response_is_kept_once(cherrypy: Any, serve: Serve) -> None:
+    client = serve(page(cherrypy, Counting(cherrypy), **on("caching"), **on("gzip")))
+    for _ in range(2):
+        response = client.get("/")
+        assert (response.text, response.headers["Content-Encoding"]) == ("1 ", "gzip")
+
+
+# -- files ---------------------------------------------------------------------------------------------------------------
+
+
+leaks_in_the_original = pytest.mark.filterwarnings(
+    "ignore:unclosed file:ResourceWarning", "ignore::pytest.PytestUnraisableExceptionWarning"
+)
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    (tmp_path / "note.txt").write_bytes(b"0123456789" * 10)
+    (tmp_path / "large.bin").write_bytes(os.urandom(700_000))
+    (tmp_path / "index.html").write_text("index")
+    (tmp_path / "odd.unknown").write_text("<script>")
+    (tmp_path / "folder").mkdir()
+    (tmp_path / "folder" / "index.html").write_text("inner index")
+    (tmp_path.parent / f"{tmp_path.name}-other").mkdir()
+    (tmp_path.parent / f"{tmp_path.name}-other" / "secret.txt").write_text("secret")
+    return tmp_path
+
+
+@leaks_in_the_original
+def test_a_directory(cherrypy: Any, serve: Serve, folder: Path) -> None:
+    options = {"dir": str(folder), "index": "index.html", "content_types": {"bin": "application/x-own"}}
+    client = serve(page(cherrypy, lambda *segments, **values: "handler"), {"/files": on("staticdir", **options)})
+    assert client.get("/files/").text == "index"
+    assert client.get("/files/folder/").text == "inner index"
+    assert client.get("/files/large.bin").headers["Content-Type"] == "application/x-own"
+    assert client.get("/files/large.bin").content == (folder / "large.bin").read_bytes()
+    assert client.head("/files/large.bin").headers["Content-Length"] == "700000"
+    assert (
+        client.get("/files/large.bin", headers={"Range": "bytes=10-399999"}).content
+        == ((folder / "large.bin").read_bytes()[10:400_000])
+    )
+    assert client.get("/files/none.txt").text == "handler"
+    assert client.post("/files/note.txt").text == "handler"
+
+
+def test_a_directory_and_its_neighbour(serve_ours: Serve, folder: Path) -> None:
+    client = serve_ours(page(ours, lambda *segments: "handler"), {"/files": on("staticdir", dir=str(folder))})
+    for target in (
+        f"/files/../{folder.name}-other/secret.txt",
+        f"/files/%2e%2e/{folder.name}-other/secret.txt",
+        f"/files/..%2f{folder.name}-other/secret.txt",
+    ):
+        assert client.get("/", extensions={"target": target.encode()}).status_code == 403
+    for target in ("/files/a%00b", f"/files/{'x' * 5000}", "/files/note.txt/x", "/files/folder"):
+        assert client.get("/", extensions={"target": target.encode()}).text == "handler"
+    assert client.get("/files/odd.unknown").headers["Content-Type"] == "application/octet-stream"
+
+
+def test_a_directory_below_a_root(cherrypy: Any, serve: Serve, folder: Path) -> None:
+    root = page(cherrypy, lambda *segments, **values: "handler")
+    config = {"/": {"tools.staticdir.root": str(folder.parent)}, "/f": on("staticdir", dir=folder.name)}
+    assert serve(root, config).get("/f/note.txt").status_code == 200
+    assert serve(root, {"/f": on("staticdir", dir="relative")}).get("/f/note.txt").status_code == 500
+    matched = on("staticdir", dir=str(folder), match=r"\.html$")
+    assert serve(root, {"/f": matched}).get("/f/note.txt").text == "handler"
+
+
+def test_a_whole_site_of_files(cherrypy: Any, serve: Serve, folder: Path) -> None:
+    client = serve(None, {"/": on("staticdir", dir=str(folder), index="index.html")})
+    assert client.get("/").text == "index"
+    assert client.get("/note.txt").status_code == 200
+    assert client.get("/none").status_code == 404
+    assert client.get("/folder").text == "inner index"  # nothing else answers there
+
+
+def test_one_file(cherrypy: Any, serve: Serve, folder: Path) -> None:
+    root = page(cherrypy, lambda *segments, **values: "handler")
+    client = serve(root, {"/f": on("staticfile", filename=str(folder / "note.txt"), match="f$")})
+    assert client.get("/f").status_code == 200
+    assert client.get("/f/x").text == "handler"
+    client = serve(root, {"/f": on("staticfile", filename="note.txt", root=str(folder))})
+    assert client.get("/f").status_code == 200
+    client = serve(root, {"/f": on("staticfile", filename="note.txt")})
+    assert client.get("/f").status_code == 500
+
+
+@leaks_in_the_original
+def test_files_of_handlers(cherrypy: Any, serve: Serve, folder: Path) -> None:
+    lib = cherrypy.lib.static
+
+    class Root:
+        @cherrypy.expose
+        def file(self, name: str, disposition: str | None = None, shown: str | None = None) -> Any:
+            return lib.serve_file(str(folder / name), disposition=disposition, name=shown)
+
+        @cherrypy.expose
+        def open(self, name: str) -> Any:
+            return lib.serve_fileobj(Path(folder / name).open("rb"), "text/x-own", "inline", "n.txt")
+
+        @cherrypy.expose
+        def relative(self) -> Any:
+            return lib.serve_file("note.txt")
+
+        @cherrypy.expose
+        def memory(self) -> Any:
+            return lib.serve_fileobj(io.BytesIO(b"memory"))
+
+    client = serve(Root())
+    assert client.get("/file?name=note.txt&disposition=inline").headers["Content-Disposition"] == (
+        'inline; filename="note.txt"'
+    )
+    assert client.get("/file?name=note.txt", headers={"Range": "bytes=90-"}).content == b"0123456789"
+    assert client.get("/file?name=note.txt", headers={"Range": "bytes=100-"}).status_code == 416
+    opened = client.get("/open?name=note.txt")
+    assert (opened.status_code, len(opened.content)) == (200, 100)
+    assert opened.headers["Content-Disposition"] == 'inline; filename="n.txt"'
+    assert opened.headers["Content-Length"] == "100"
+    date = opened.headers["Last-Modified"]
+    assert client.get("/open?name=note.txt", headers={"If-Modified-Since": date}).status_code == 304
+    part = client.get("/open?name=note.txt", headers={"Range": "bytes=5-9"})
+    assert (part.status_code, part.content) == (206, b"56789")
+    assert client.get("/memory").text == "memory"
+    assert client.get("/relative").status_code == 500
+
+
+def test_several_ranges(serve_ours: Serve, folder: Path) -> None:
+    client = serve_ours(None, {"/": on("staticdir", dir=str(folder))})
+    several = client.get("/note.txt", headers={"Range": "bytes=0-1,5-6"})
+    assert several.headers["Content-Type"].startswith("multipart/byteranges; boundary=")
+    assert b"Content-range: bytes 5-6/100\r\n\r\n56\r\n" in several.content
+    many = ",".join(f"{number}-{number}" for number in range(17))
+    for ranges in (many, "0-99,0-99"):
+        assert client.get("/note.txt", headers={"Range": f"bytes={ranges}"}).status_code == 200
+    assert client.get("/large.bin", headers={"Range": "bytes=0-"}).status_code == 206
+
+
+def test_ranges_of_what_a_client_has(serve_ours: Serve, folder: Path) -> None:
+    client = serve_ours(None, {"/": on("staticdir", dir=str(folder))})
+    etag = client.get("/note.txt").headers["ETag"]
+    for condition, status in ((etag, 206), ('"x"', 200)):
+        headers = {"Range": "bytes=0-1", "If-Range": condition}
+        assert client.get("/note.txt", headers=headers).status_code == status
+    assert client.get("/note.txt", headers={"If-None-Match": etag}).status_code == 304
+    assert client.get("/note.txt", headers={"If-Match": '"x"'}).status_code == 412
+
+
+def test_a_file_as_the_page_of_an_error(serve_ours: Serve, folder: Path) -> None:
+    def answer(**values: Any) -> Any:
+        ours.response.status = 404
+        return static.serve_file(str(folder / "note.txt"))
+
+    client = serve_ours(page(ours, answer))
+    assert client.get("/", headers={"Range": "bytes=0-1"}).status_code == 404
+    assert client.post("/").status_code == 404
+
+
+def test_files_of_the_first_version_of_http(serve_ours: Serve, folder: Path) -> None:
+    def answer(**values: Any) -> Any:
+        ours.request.protocol = (1, 0)
+        return static.serve_file(str(folder / "note.txt"))
+
+    response = serve_ours(page(ours, answer)).get("/", headers={"Range": "bytes=0-1"})
+    assert (response.status_code, len(response.content)) == (200, 100)
+    assert "Accept-Ranges" not in response.headers
+
+
+def test_objects_that_are_no_files(serve_ours: Serve, tmp_path: Path) -> None:
+    class Pipe:
+        def __init__(self) -> None:
+            self.pieces = [b"a", b"b", b""]
+
+        def read(self, size: int) -> bytes:
+            return self.pieces.pop(0)
+
+    def answer(**values: Any) -> Any:
+        return static.serve_fileobj(Pipe())
+
+    assert serve_ours(page(ours, answer)).get("/").text == "ab"
+
+    def answer_pipe(**values: Any) -> Any:
+        reader, writer = os.pipe()
+        os.write(writer, b"piped")
+        os.close(writer)
+        return static.serve_fileobj(os.fdopen(reader, "rb"))
+
+    assert serve_ours(page(ours, answer_pipe)).get("/").text == "piped"
+
+    def answer_several(**values: Any) -> Any:
+        return static.serve_fileobj((tmp_path / "f").open("rb"), "text/plain")
+
+    (tmp_path / "f").write_text("0123456789")
+    whole = serve_ours(page(ours, answer_several)).get("/", headers={"Range": "bytes=0-1,4-5"})
+    assert (whole.status_code, whole.text) == (200, "0123456789")
+
+
+def test_names_of_downloads(serve_ours: Serve, folder: Path) -> None:
+    def answer(shown: str) -> Any:
+        return static.serve_download(folder / "note.txt", shown)
+
+    client = serve_ours(page(ours, answer))
+    for shown, header in (
+        ("a.txt", 'attachment; filename="a.txt"'),
+        ('a"b\r\n.txt', 'attachment; filename="a_b__.txt"'),
+        ("é.txt", "attachment; filename=\"e.txt\"; filename*=UTF-8''%C3%A9.txt"),
+    ):
+        assert client.get("/", params={"shown": shown}).headers["Content-Disposition"] == header
+
+
+def test_an_object_without_a_name(serve_ours: Serve) -> None:
+    def answer(**values: Any) -> Any:
+        return static.serve_fileobj(io.BytesIO(b"x"), "text/plain", "attachment")
+
+    assert serve_ours(page(ours, answer)).get("/").headers["Content-Disposition"] == "attachment"
+
+
+def test_what_is_no_file(serve_ours: Serve, folder: Path) -> None:
+    os.mkfifo(folder / "fifo")
+
+    def answer(name: str) -> Any:
+        return static.serve_file(f"{folder}/{name}")
+
+    client = serve_ours(page(ours, answer))
+    assert client.get("/?name=fifo").status_code == 404
+    assert client.get("/?name=folder").status_code == 404
+    assert client.get("/", params={"name": "a\0b"}).status_code == 404
+
+
+def test_files_without_a_request(folder: Path) -> None:
+    assert len(static.serve_file(folder / "large.bin")) == 700_000
+
+
+# -- the toolbox ---------------------------------------------------------------------------------------------------------
+
+
+def test_the_toolbox_has_the_original_s_tools(cherrypy: Any) -> None:
+    names = {name for name, tool in vars(original.tools).items() if isinstance(tool, original.Tool)}
+    box = default_toolbox()
+    assert isinstance(box, Toolbox)
+    assert names - {name for name, tool in vars(box).items() if isinstance(tool, ours.Tool)} == {"xmlrpc"}
+    for name in names - {"xmlrpc"}:
+        theirs, own = getattr(original.tools, name), getattr(box, name)
+        assert (theirs._point or "", theirs._priority) == (own._point or "", own._priority), name
+
+
+def test_iterators() -> None:
+    lib = ours.lib
+    assert lib.is_iterator(iter([]))
+    assert not lib.is_iterator([])
+    assert not lib.is_iterator(1)
+    assert lib.is_closable_iterator(piece for piece in [1])
+    assert not lib.is_closable_iterator(iter([]))
+
+
+def test_pieces_of_files() -> None:
+    lib = ours.lib
+    file = io.BytesIO(b"abcde")
+    assert list(lib.file_generator(file, 2)) == [b"ab", b"cd", b"e"]
+    assert file.closed
+    assert list(lib.file_generator_limited(io.BytesIO(b"abcde"), 3, 2)) == [b"ab", b"c"]
+    assert list(lib.file_generator_limited(io.BytesIO(b"ab"), 3)) == [b"ab"]
+
+    class Reader:
+        def read(self, size: int) -> bytes:
+            return b""
+
+    lib.file_generator(Reader()).close()
