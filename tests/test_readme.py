@@ -6,6 +6,7 @@ it: ``GET /path -> 200 the body``. A body to send stands after the path: JSON if
 
 from __future__ import annotations
 
+import importlib
 import os
 import re
 import shutil
@@ -85,9 +86,9 @@ def in_the_folder(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: p
 
 
 def run(module: Module) -> dict[str, Any]:
-    namespace: dict[str, Any] = {"__name__": "documentation"}
     if module.file is not None:
-        namespace["__file__"] = str(Path.cwd() / module.file.name)
+        return vars(importlib.import_module(module.file.stem))
+    namespace: dict[str, Any] = {"__name__": "documentation"}
     exec(compile(module.source, module.place, "exec", dont_inherit=True), namespace)
     return namespace
 
@@ -129,6 +130,39 @@ def test_a_test_that_is_copied_alone_runs(tmp_path: Path) -> None:
     command = [sys.executable, "-m", "pytest", "-q", "-c", os.devnull, "--rootdir=.", "-p", "no:cacheprovider"]
     done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stdout + done.stderr
+
+
+COMMAND = re.compile(r"^    \$ micropie (\w+)\n((?:    .+\n)+)", re.MULTILINE)
+COMMANDS = [
+    (page, *found.groups(), text[: found.start()])
+    for page in [*sorted((ROOT / "docs" / "start").glob("*.md")), *sorted((ROOT / "docs" / "tutorial").glob("*.md"))]
+    for text in [page.read_text()]
+    for found in COMMAND.finditer(text)
+    if found[1] in ("routes", "check")
+]
+
+
+@pytest.mark.parametrize(
+    ("page", "command", "output", "before"), COMMANDS, ids=lambda value: getattr(value, "stem", "")
+)
+def test_a_command_prints_what_the_page_says(
+    tmp_path: Path, page: Path, command: str, output: str, before: str
+) -> None:
+    *_, (_, source) = BLOCK.findall(before.replace("```http", "```python3"))
+    included = INCLUDED.search(source)
+    if included is None:
+        (tmp_path / "app.py").write_text(source)
+    else:
+        shutil.copytree((ROOT / included[1]).parent, tmp_path, dirs_exist_ok=True)
+    arguments = [sys.executable, "-m", "micropie", command]
+    done = subprocess.run(arguments, cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert done.stdout.splitlines() == [line.strip() for line in output.splitlines()], done.stderr
+
+
+def test_every_block_is_of_a_kind_that_is_known() -> None:
+    """A block of Python with anything behind the word would not be run."""
+    kinds = {kind for page in PAGES for kind in re.findall(r"^ *```(.+)$", page.read_text(), re.MULTILINE)}
+    assert kinds <= {"python", "http", "html", "html+jinja", "css", "ini", "nginx", "dockerfile", "yaml", "text"}
 
 
 MARKUP = "<i>"

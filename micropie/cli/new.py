@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import os
 
-from micropie import App, flash, post
+from micropie import App, Redirect, flash, post
 from micropie.middleware import SecurityDefaults
 
 # The names under which the site is reached; others are answered by 400.
@@ -32,7 +32,7 @@ class Root(App):
         session = self.request.session
         session["names"] = [*session.get("names", []), name]
         flash(f"Hello, {name}!")
-        return self._redirect("/")
+        return Redirect("/")
 
     async def status(self):
         return {"status": "ok"}
