@@ -18,6 +18,7 @@ from typing import IO, NamedTuple
 
 import httpx
 import pytest
+from waitress.adjustments import Adjustments  # type: ignore[import-untyped]
 
 from tests.support.guard import guard_of
 from tests.support.ports import free_port
@@ -154,18 +155,25 @@ def test_the_health_check_of_the_image_succeeds(site: Site) -> None:
     assert subprocess.run([sys.executable, *arguments], check=False).returncode == 0
 
 
-def test_every_option_exists() -> None:
+@pytest.mark.parametrize("server", ["uvicorn", "hypercorn", "granian", "daphne", "gunicorn"])
+def test_every_option_exists(server: str) -> None:
     """The options of the servers' commands on these pages, and of those in the tutorial."""
+    options = {option for command in commands(server) for option in re.findall(r"(?<= )--?[a-z][a-z-]*", command)}
+    shown = subprocess.run([sys.executable, "-m", server, "--help"], capture_output=True, text=True, check=True).stdout
+    assert options
+    assert not [option for option in options if not re.search(rf"(?<![\w-]){option}\b", shown)]
+
+
+def test_every_option_of_waitress_exists() -> None:
+    for command in commands("waitress-serve"):
+        options, rest = Adjustments.parse_args(shlex.split(command)[1:])
+        assert len(rest) == 1, options
+
+
+def commands(server: str) -> list[str]:
     pages = [*DOCS.glob("*.md"), ROOT / "docs" / "tutorial" / "deployment.md", ROOT / "docs" / "servers.md"]
     text = "\n".join(page.read_text() for page in pages).replace('", "', " ")
-    for server in ("uvicorn", "gunicorn"):
-        commands = re.findall(rf"\b{server} [^`\n\]]*", text)
-        options = {option for command in commands for option in re.findall(r"(?<= )--[a-z-]+", command)}
-        shown = subprocess.run(
-            [sys.executable, "-m", server, "--help"], capture_output=True, text=True, check=True
-        ).stdout
-        assert len(options) > 3
-        assert not [option for option in options if not re.search(rf"{option}\b", shown)]
+    return re.findall(rf"(?:^ +|[`/ ])({server} (?:-|\w+:)[^`\n\]]*)", text, re.MULTILINE)
 
 
 def test_the_unit_can_be_read_and_probes_ask_what_the_blog_answers() -> None:
