@@ -60,8 +60,13 @@ def build_document(site: Site, title: str, version: str) -> dict[str, Any]:
     if about:
         document["info"]["description"] = about
     document["paths"] = dict(sorted(builder.paths.items()))
-    if builder.tags:
-        document["tags"] = [{"name": name, **about} for name, about in sorted(builder.tags.items())]
+    if builder.tags:  # the operations of the outermost application stand first, below its own name
+        own = type(site.config.app).__name__
+        for operations in document["paths"].values():
+            for operation in operations.values():
+                operation.setdefault("tags", [own])
+        tags = {own: {}, **dict(sorted(builder.tags.items()))}
+        document["tags"] = [{"name": name, **about} for name, about in tags.items()]
     components: dict[str, Mapping[str, object]] = {
         "schemas": builder.schemas.components,
         "securitySchemes": builder.security_schemes,

@@ -31,8 +31,8 @@ _KINDS: dict[str, tuple[Callable[[Any], Callable[[Any], bool]], str]] = {
     "lt": (lambda bound: lambda value: value < bound, "below {}"),
     "le": (lambda bound: lambda value: value <= bound, "at most {}"),
     "multiple_of": (lambda bound: lambda value: value % bound == 0, "a multiple of {}"),
-    "min_length": (lambda bound: lambda value: len(value) >= bound, "at least {} long"),
-    "max_length": (lambda bound: lambda value: len(value) <= bound, "at most {} long"),
+    "min_length": (lambda bound: lambda value: len(value) >= bound, "of length {} or more"),
+    "max_length": (lambda bound: lambda value: len(value) <= bound, "of length {} or less"),
     "pattern": (_matches, "matching {}"),
 }
 

@@ -208,7 +208,7 @@ def test_light_dark_and_telephone(look: str, chromium: webdriver.Chrome, tour_on
 def test_the_page_of_the_openapi_document(chromium: webdriver.Chrome, tour_on: ServerOf) -> None:
     open_page(chromium, tour_on("uvicorn"), "/docs")
     wait(chromium, "return document.querySelectorAll('.opblock').length > 12")
-    operation = "document.querySelector('#operations-default-greet')"
+    operation = "document.querySelector('#operations-Tour-greet')"
     chromium.execute_script(f"{operation}.querySelector('.opblock-summary-control').click()")
     wait(chromium, f"return {operation}.querySelector('.try-out__btn')")
     chromium.execute_script(f"{operation}.querySelector('.try-out__btn').click()")

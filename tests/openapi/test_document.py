@@ -185,7 +185,9 @@ def test_plain_errors_are_described_unless_the_author_answers_them(document: dic
 def test_inner_applications_have_tags_and_guards_are_security_schemes(document: dict[str, Any]) -> None:
     found = operation(document, "/inner/secrets")
     assert found["tags"] == ["Inner"]
-    assert document["tags"] == [{"name": "Inner", "description": "Behind a log-in."}, {"name": "Plain"}]
+    inner = [{"name": "Inner", "description": "Behind a log-in."}, {"name": "Plain"}]
+    assert document["tags"] == [{"name": "Kitchen"}, *inner]
+    assert operation(document, "/text")["tags"] == ["Kitchen"]
     assert found["security"] == [{"BasicAuth": [], "BearerAuth": []}]
     assert "401" in found["responses"]
     assert document["components"]["securitySchemes"] == {
