@@ -36,7 +36,7 @@ from micropie.mounts.lifespan import MountedLife
 from micropie.mounts.prefixes import APP, ASGI, Mount, checked_prefix, kind_of_target
 from micropie.routing.compiler import build_site
 from micropie.routing.config import AppConfig, ErrorHandler, ErrorKey, check_error_key
-from micropie.routing.decorators import Function, make_mark
+from micropie.routing.decorators import Function, inline, make_mark
 from micropie.routing.discovery import is_function, is_method, public_name
 from micropie.routing.guards import REQUIRES
 from micropie.routing.inheritance import AppDefinition
@@ -587,6 +587,20 @@ class App:
             self._changed()
 
         return undo
+
+    def _micropie_session(self, visit: Callable[[Session], object]) -> App:
+        """Return an application that passes a client's session to ``visit``, for the test client: it has no hooks."""
+        names = {name for name in self._micropie.settings if name.startswith("session_")} | {"portal_backend"}
+        settings = {name: value for name, value in self._micropie.settings.items() if name in names}
+        backend = self._micropie.sessions if self.session_backend is None else self.session_backend
+        app = App(backend, security=False, **settings)
+
+        @inline
+        def hand_over() -> None:
+            visit(current_request().session)
+
+        App.route(app, "/", ["POST"])(hand_over)
+        return app
 
     def openapi(self, title: str | None = None, version: str = "1.0.0") -> dict[str, Any]:
         """Return this application's handlers as an OpenAPI 3.1 document, made of their names, annotations, docstrings

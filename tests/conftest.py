@@ -47,7 +47,7 @@ def validated_wsgi(app: Any) -> Any:
 
 def with_hooks(wrapper: Any, app: Any) -> Any:
     """Return ``wrapper`` with the methods of ``app`` that the test client calls beside requests."""
-    for name in ("_micropie_override",):
+    for name in ("_micropie_override", "_micropie_session"):
         if hasattr(app, name):
             setattr(wrapper, name, getattr(app, name))
     return wrapper

@@ -1,7 +1,7 @@
-"""A test client for ASGI and WSGI applications, on httpx. It needs ``pip install "micropie-dual[test]"``.
+"""Test clients for ASGI and WSGI applications, on httpx. They need ``pip install "micropie-dual[test]"``.
 
-The client implements the specifications of both protocols. It imports nothing from the rest of micropie, and works
-with any application.
+The clients implement the specifications of both protocols. They import nothing from the rest of micropie, and work
+with any application; what asks for more than requests, such as ``override``, is for an ``App``.
 """
 
 from __future__ import annotations
@@ -9,11 +9,12 @@ from __future__ import annotations
 try:
     from micropie.testing.client import TestClient
 except ModuleNotFoundError as error:
-    if error.name != "httpx":
+    if error.name not in ("httpx", "httpx_sse"):
         raise
-    message = 'The test client needs httpx, which is not installed: pip install "micropie-dual[test]"'
-    raise ModuleNotFoundError(message, name="httpx") from error
+    message = f'The test client needs {error.name}, which is not installed: pip install "micropie-dual[test]"'
+    raise ModuleNotFoundError(message, name=error.name) from error
 
+from micropie.testing.async_client import AsyncTestClient, AsyncWebSocketSession
 from micropie.testing.errors import (
     AppTimeout,
     ClientDisconnected,
@@ -27,6 +28,8 @@ from micropie.testing.websocket import WebSocketSession
 
 __all__ = [
     "AppTimeout",
+    "AsyncTestClient",
+    "AsyncWebSocketSession",
     "ClientDisconnected",
     "ClientError",
     "LifespanFailed",

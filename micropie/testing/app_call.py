@@ -12,7 +12,7 @@ import anyio
 
 from micropie.testing.errors import ClientDisconnected, ProtocolViolation
 from micropie.testing.exchange import Call, Signal
-from micropie.testing.loop import LoopThread
+from micropie.testing.loop import AppLoop
 
 Message = MutableMapping[str, Any]
 Scope = MutableMapping[str, Any]
@@ -41,7 +41,7 @@ class AppCall(Call[E]):
     _changed: anyio.Event
     _cancel_scope: anyio.CancelScope
 
-    def __init__(self, loop: LoopThread, app: ASGIApp, scope: Scope, label: str, *, ahead: int = 0) -> None:
+    def __init__(self, loop: AppLoop, app: ASGIApp, scope: Scope, label: str, *, ahead: int = 0) -> None:
         super().__init__(label)
         self.post = loop.post
         self._loop = loop

@@ -17,8 +17,8 @@ import httpx
 
 from micropie.testing.app_call import AppCall, ASGIApp, Message, Scope, checked_headers
 from micropie.testing.errors import LifespanFailed, ProtocolViolation
-from micropie.testing.exchange import AppTransport, Chunk, Head, HttpCall, Settings, Signal
-from micropie.testing.loop import LoopThread
+from micropie.testing.exchange import APP, AppTransport, Chunk, Head, HttpCall, Settings, Signal
+from micropie.testing.loop import AppLoop, LoopThread
 from micropie.testing.wire import RequestBody, request_target, server_address
 
 
@@ -42,7 +42,7 @@ def connection_scope(request: httpx.Request, settings: Settings) -> Scope:
 class ASGIHttpCall(AppCall["Head | Chunk"], HttpCall):
     """An HTTP request. ``_expects`` is the type of the message that must come next, None after the last one."""
 
-    def __init__(self, loop: LoopThread, app: ASGIApp, scope: Scope, label: str, whole_body: bytes | None) -> None:
+    def __init__(self, loop: AppLoop, app: ASGIApp, scope: Scope, label: str, whole_body: bytes | None) -> None:
         super().__init__(loop, app, scope, label)
         self._expects: str | None = "http.response.start"
         self._may_ask = whole_body is None
@@ -98,7 +98,7 @@ class Lifespan(AppCall[Message]):
     failed. Servers ignore that silently, which in a test would hide a broken start-up.
     """
 
-    def __init__(self, loop: LoopThread, app: ASGIApp, state: dict[str, Any], timeout: float) -> None:
+    def __init__(self, loop: AppLoop, app: ASGIApp, state: dict[str, Any], timeout: float) -> None:
         scope = {"type": "lifespan", "asgi": {"version": "3.0", "spec_version": "2.0"}, "state": state}
         super().__init__(loop, app, scope, "lifespan", ahead=1)
         self._timeout = timeout
@@ -160,17 +160,21 @@ class ASGITransport(AppTransport):
         self._backend_options = backend_options
         self._state: dict[str, Any] = {}
         self._lock = threading.Lock()
-        self._loop: LoopThread | None = None
+        self._loop: AppLoop | None = None
         self._lifespan: Lifespan | None = None
 
     @property
-    def loop(self) -> LoopThread:
+    def loop(self) -> AppLoop:
         """The loop's thread, started at first use. It ends when a client is collected without ``close``."""
         with self._lock:
             if self._loop is None:
                 self._loop = LoopThread(self._backend, self._backend_options)
                 weakref.finalize(self, self._loop.stop)
             return self._loop
+
+    def use_loop(self, loop: AppLoop) -> None:
+        """Have the application run in the test's own loop."""
+        self._loop = loop
 
     def scope(self, request: httpx.Request, **more: Any) -> Scope:
         scope = connection_scope(request, self.settings)
@@ -180,7 +184,8 @@ class ASGITransport(AppTransport):
         body = RequestBody(request)
         scope = self.scope(request, type="http", method=request.method, scheme=request.url.scheme)
         label = f"{request.method} {request.url.path}"
-        return self.answer(ASGIHttpCall(self.loop, self.app, scope, label, body.whole), body, request)
+        app = request.extensions.get(APP, self.app)
+        return self.answer(ASGIHttpCall(self.loop, app, scope, label, body.whole), body, request)
 
     def startup(self) -> None:
         lifespan = Lifespan(self.loop, self.app, self._state, self.settings.app_timeout)

@@ -4,18 +4,21 @@ from __future__ import annotations
 
 import base64
 import secrets
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, MutableMapping, Sequence
+from contextlib import contextmanager
+from copy import deepcopy
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Literal, Self
 from urllib.parse import quote
 
 import anyio
 import httpx
+from httpx_sse import ServerSentEvent, connect_sse
 
 from micropie.testing.app_hooks import Override, hook_of
 from micropie.testing.asgi import ASGITransport
 from micropie.testing.errors import ClientError
-from micropie.testing.exchange import AppTransport, Settings
+from micropie.testing.exchange import APP, AppTransport, Settings
 from micropie.testing.websocket import DENIAL, WebSocketCall, WebSocketSession
 from micropie.testing.wsgi import WSGITransport
 
@@ -129,6 +132,63 @@ class TestClient(httpx.Client):
         the application provides no ``key``, and ``ClientError`` if it is no ``micropie.App``.
         """
         return Override(hook_of(self._app, "override")(key, fake), self._app_transport.overrides)
+
+    @contextmanager
+    def session_transaction(self) -> Iterator[dict[str, Any]]:
+        """Read and change the client's session, as the application stores it::
+
+            with client.session_transaction() as session:
+                session["cart"] = ["apple pie"]
+
+        What the dict has at the end of ``with`` is stored if it differs, and the client gets the cookie. No hook and no
+        handler of the application runs. Raises ``ClientError`` if it is no ``micropie.App``.
+        """
+        values = self._visit_session(dict)
+        before = deepcopy(values)
+        yield values
+        if values != before:
+
+            def replace(session: MutableMapping[str, Any]) -> None:
+                session.clear()
+                session.update(values)
+
+            self._visit_session(replace)
+
+    def _visit_session(self, visit: Callable[[MutableMapping[str, Any]], Any]) -> Any:
+        """Return what ``visit`` returns for the session of this client."""
+        found: list[Any] = []
+        other = hook_of(self._app, "session")(lambda session: found.append(visit(session)))
+        self.post("/", extensions={APP: other}, follow_redirects=False).raise_for_status()
+        return found[0]
+
+    def login(self, **values: Any) -> None:
+        """Set keys of the session, such as ``client.login(user="alice")``: those that the application's log-in sets."""
+        with self.session_transaction() as session:
+            session.update(values)
+
+    def login_basic(self, name: str, password: str) -> None:
+        """Send name and password with every request and WebSocket (``BasicAuth``)."""
+        pair = base64.b64encode(f"{name}:{password}".encode()).decode()
+        self.headers["Authorization"] = f"Basic {pair}"
+
+    def logout(self) -> None:
+        """Empty the session, and send no name and password any more."""
+        self.headers.pop("Authorization", None)
+        with self.session_transaction() as session:
+            session.clear()
+
+    @contextmanager
+    def sse(self, url: str, method: str = "GET", **options: Any) -> Iterator[Iterator[ServerSentEvent]]:
+        """Follow a stream of server-sent events, by httpx-sse; the client leaves at the end of ``with``::
+
+            with client.sse("/ticks") as events:
+                assert next(events).data == "1"
+
+        ``options`` are those of ``client.stream``. Raises ``httpx.HTTPStatusError`` for an error's answer.
+        """
+        with connect_sse(self, method, url, **options) as source:
+            source.response.raise_for_status()
+            yield source.iter_sse()
 
     def websocket(
         self,

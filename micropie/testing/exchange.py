@@ -26,6 +26,7 @@ E = TypeVar("E")
 
 # Seconds that a cancelled application may take to end. Where cancellation works, it is prompt.
 CANCEL_GRACE = 1.0
+APP = "micropie.app"  # httpx's extension that names the application of one request, where it is another one
 PLAIN_500 = b"Internal Server Error"
 
 

@@ -1,4 +1,4 @@
-"""The thread in which the ASGI application's event loop runs, on asyncio or trio.
+"""The event loop in which an ASGI application runs: in a thread of the client's, or the test's own.
 
 anyio's blocking portal does not fit: each of its calls, even the one that stops it, waits until the loop answers.
 An application that blocks its loop (a lock, a ``time.sleep``) would then hang the test instead of failing it. Here a
@@ -21,23 +21,17 @@ import anyio.abc
 from micropie.testing.errors import AppTimeout
 
 
-class LoopThread:
-    """A thread with an event loop. ``post`` runs a function in it, ``tasks`` starts tasks there."""
+class AppLoop:
+    """An event loop. ``post`` runs a function in it, from any thread; ``tasks`` starts tasks there."""
 
     tasks: anyio.abc.TaskGroup  # for posted functions; entered before the first post is possible
 
-    def __init__(self, backend: str, backend_options: Mapping[str, Any] | None = None) -> None:
+    def __init__(self) -> None:
         self._calls: deque[Callable[[], object]] = deque()
         self._lock = threading.Lock()  # a closed socket's number may be another file's by the time of ``send``
         self._wake, self._woken = socket.socketpair()
         self._wake.setblocking(False)
         self._woken.setblocking(False)
-        started: Future[None] = Future()
-        args = (backend, dict(backend_options or {}), started)
-        name = f"test client's {backend} loop"
-        self._thread = threading.Thread(target=self._run, args=args, name=name, daemon=True)
-        self._thread.start()
-        started.result()
 
     def post(self, call: Callable[[], object]) -> None:
         """Run ``call`` in the loop's thread, soon. Never waits; does nothing after the loop's end."""
@@ -47,8 +41,44 @@ class LoopThread:
             self._wake.send(b"\0")
 
     def stop(self, timeout: float | None = None) -> None:
-        """End the loop and cancel its tasks. With a ``timeout`` in seconds, also wait for the thread's end."""
+        """Cancel the loop's tasks, soon."""
         self.post(self.tasks.cancel_scope.cancel)
+
+    async def run(self, task_status: anyio.abc.TaskStatus[None] = anyio.TASK_STATUS_IGNORED) -> None:
+        """Run what is posted, until ``stop``."""
+        try:
+            async with anyio.create_task_group() as self.tasks:
+                task_status.started()
+                while True:
+                    await anyio.wait_readable(self._woken)
+                    self._woken.recv(4096)
+                    while self._calls:
+                        self._calls.popleft()()
+        finally:
+            self.close()
+
+    def close(self) -> None:
+        """Close the sockets."""
+        with self._lock:
+            self._wake.close()
+            self._woken.close()
+
+
+class LoopThread(AppLoop):
+    """An event loop in a thread of its own."""
+
+    def __init__(self, backend: str, backend_options: Mapping[str, Any] | None = None) -> None:
+        super().__init__()
+        started: Future[None] = Future()
+        args = (backend, dict(backend_options or {}), started)
+        name = f"test client's {backend} loop"
+        self._thread = threading.Thread(target=self._run, args=args, name=name, daemon=True)
+        self._thread.start()
+        started.result()
+
+    def stop(self, timeout: float | None = None) -> None:
+        """End the loop and cancel its tasks. With a ``timeout`` in seconds, also wait for the thread's end."""
+        super().stop()
         if timeout is not None:
             self._thread.join(timeout)
             if self._thread.is_alive():
@@ -60,17 +90,18 @@ class LoopThread:
         except BaseException as error:
             if started.done():
                 raise
+            self.close()
             started.set_exception(error)
-        finally:
-            with self._lock:
-                self._wake.close()
-                self._woken.close()
 
     async def _main(self, started: Future[None]) -> None:
-        async with anyio.create_task_group() as self.tasks:
-            started.set_result(None)
-            while True:
-                await anyio.wait_readable(self._woken)
-                self._woken.recv(4096)
-                while self._calls:
-                    self._calls.popleft()()
+        await self.run(_Started(started))
+
+
+class _Started(anyio.abc.TaskStatus[None]):
+    """Tells a future that the loop runs."""
+
+    def __init__(self, future: Future[None]) -> None:
+        self._future = future
+
+    def started(self, value: None = None) -> None:
+        self._future.set_result(None)

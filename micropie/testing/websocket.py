@@ -10,7 +10,7 @@ import httpx
 from micropie.testing.app_call import AppCall, ASGIApp, Message, Scope, checked_headers
 from micropie.testing.errors import ProtocolViolation, WebSocketClosed, WebSocketRefused
 from micropie.testing.exchange import Settings, Signal
-from micropie.testing.loop import LoopThread
+from micropie.testing.loop import AppLoop
 
 DENIAL = "websocket.http.response"
 
@@ -32,7 +32,7 @@ MESSAGES_AHEAD = 64
 class WebSocketCall(AppCall[Message]):
     """The application's end. By default the client leaves with code 1006, as a lost connection does."""
 
-    def __init__(self, loop: LoopThread, app: ASGIApp, scope: Scope, label: str) -> None:
+    def __init__(self, loop: AppLoop, app: ASGIApp, scope: Scope, label: str) -> None:
         super().__init__(loop, app, scope, label, ahead=MESSAGES_AHEAD)
         self._state = "connecting"
         self._offers_denial = DENIAL in scope["extensions"]

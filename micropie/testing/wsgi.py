@@ -17,7 +17,7 @@ from urllib.parse import unquote_to_bytes
 import httpx
 
 from micropie.testing.errors import ClientDisconnected, ProtocolViolation
-from micropie.testing.exchange import AppTransport, Chunk, Head, HttpCall, Settings, Signal
+from micropie.testing.exchange import APP, AppTransport, Chunk, Head, HttpCall, Settings, Signal
 from micropie.testing.wire import RequestBody, request_target, server_address
 
 if TYPE_CHECKING:
@@ -214,7 +214,8 @@ class WSGITransport(AppTransport):
     def handle_request(self, request: httpx.Request) -> httpx.Response:
         body = RequestBody(request)
         environ = request_environ(request, self.settings, raw_uri=self._raw_uri)
-        call = WSGICall(self._app, environ, f"{request.method} {request.url.path}", body)
+        app = request.extensions.get(APP, self._app)
+        call = WSGICall(app, environ, f"{request.method} {request.url.path}", body)
         return self.answer(call, body, request)
 
     def shutdown(self) -> None:

@@ -13,6 +13,8 @@ import micropie.testing
 
 PUBLIC = [
     "AppTimeout",
+    "AsyncTestClient",
+    "AsyncWebSocketSession",
     "ClientDisconnected",
     "ClientError",
     "LifespanFailed",
@@ -50,9 +52,10 @@ def test_pytest_does_not_collect_the_client() -> None:
     assert micropie.testing.TestClient.__test__ is False
 
 
-def test_without_httpx_the_error_names_the_extra(monkeypatch: pytest.MonkeyPatch) -> None:
-    with pytest.raises(ModuleNotFoundError, match=r'pip install "micropie-dual\[test\]"'):
-        import_without("httpx", monkeypatch)
+@pytest.mark.parametrize("name", ["httpx", "httpx_sse"])
+def test_without_what_it_needs_the_error_names_the_extra(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    with pytest.raises(ModuleNotFoundError, match=rf'needs {name}, .*pip install "micropie-dual\[test\]"'):
+        import_without(name, monkeypatch)
 
 
 def test_another_missing_module_is_not_blamed_on_httpx(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,0 +1,57 @@
+"""The pytest plugin of micropie: the fixture ``any_client``, which runs a test once in each world.
+
+    @pytest.fixture
+    def app():
+        return Root()
+
+    def test_greets(any_client):              # runs three times: wsgi, asyncio, trio
+        assert any_client.get("/greet/Alice").text == "Hello, Alice!"
+
+The plugin is loaded by every pytest where micropie is installed. So it imports the test client, which needs an extra,
+in a test only.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+if TYPE_CHECKING:
+    from micropie.testing import TestClient
+
+WORLDS = ("wsgi", "asyncio", "trio")
+
+
+@pytest.fixture(params=WORLDS)
+def any_world(request: pytest.FixtureRequest) -> str:
+    """The protocol and event loop of this run: "wsgi", "asyncio" or "trio"."""
+    world: str = request.param
+    return world
+
+
+@pytest.fixture
+def make_any_client(any_world: str) -> Iterator[Callable[..., TestClient]]:
+    """Return ``make_any_client(app, **options)``: a ``TestClient`` in the world of this run, started up."""
+    from micropie.testing import TestClient
+
+    with ExitStack() as clients:
+
+        def make(app: Any, **options: Any) -> TestClient:
+            if any_world == "wsgi":
+                return clients.enter_context(TestClient(app, protocol="wsgi", **options))
+            return clients.enter_context(TestClient(app, backend=any_world, **options))
+
+        yield make
+
+
+@pytest.fixture
+def any_client(request: pytest.FixtureRequest, make_any_client: Callable[..., TestClient]) -> TestClient:
+    """A ``TestClient`` of the fixture ``app``, in each world in turn."""
+    try:
+        app = request.getfixturevalue("app")
+    except pytest.FixtureLookupError:
+        pytest.fail("any_client calls the application of your fixture app: write one that returns it", pytrace=False)
+    return make_any_client(app)

@@ -1,0 +1,259 @@
+"""``AsyncTestClient``: the application runs in the loop of the test."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from typing import Any
+
+import anyio
+import anyio.lowlevel
+import pytest
+
+from micropie import App, EventStream, HTTPError, event
+from micropie.middleware import BasicAuth
+from micropie.testing import (
+    AsyncTestClient,
+    AsyncWebSocketSession,
+    ClientError,
+    LifespanFailed,
+    WebSocketClosed,
+    WebSocketRefused,
+)
+
+Test = Callable[[], Awaitable[None]]
+
+
+@pytest.fixture(params=["asyncio", "trio"])
+def run(request: pytest.FixtureRequest) -> Callable[[Test], None]:
+    """Run an async test on each loop."""
+    return lambda test: anyio.run(test, backend=request.param)
+
+
+@pytest.fixture(autouse=True)
+def _no_new_threads() -> None:
+    """Let the loops keep the threads in which the client waits, for a while."""
+
+
+class Thing:
+    def __init__(self, name: str) -> None:
+        self.name = name
+
+
+class Root(App):
+    def __init__(self, **options: Any) -> None:
+        super().__init__(**options)
+        self.events: list[str] = []
+        self.startup_handlers.append(lambda: self.events.append("start"))
+        self.shutdown_handlers.append(lambda: self.events.append("stop"))
+
+    async def wait(self) -> str:
+        await self.released.wait()
+        return "released"
+
+    released: anyio.Event
+
+    def echo(self, **values: str) -> Any:
+        return [self.request.method, self.request.headers.get("x-a"), values]
+
+    def keep(self, key: str, value: str) -> str:
+        self.request.session[key] = value
+        return ""
+
+    def show(self) -> Any:
+        return dict(self.request.session)
+
+    def thing(self, thing: Thing) -> str:
+        return thing.name
+
+    async def lines(self) -> AsyncIterator[str]:
+        for number in range(3):
+            await anyio.lowlevel.checkpoint()
+            yield f"{number}\n"
+
+    def fails(self) -> None:
+        raise KeyError("secret")
+
+    def ticks(self) -> EventStream:
+        def ticks() -> Iterator[Any]:
+            yield event("1", id=7)
+            yield "2"
+
+        return EventStream(ticks())
+
+    async def ws_echo(self, ws: Any) -> None:
+        await ws.accept(subprotocol=(ws.subprotocols or [None])[0], headers=[("X-A", "1")])
+        async for message in ws:
+            if message == "close":
+                await ws.close(4000, "as told")
+            elif isinstance(message, bytes):
+                await ws.send_bytes(message)
+            else:
+                await ws.send_text(message)
+
+    async def ws_no(self, ws: Any) -> None:
+        raise HTTPError(403)
+
+
+def app() -> Root:
+    root = Root(methods=["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"])
+    root.provides(Thing)(lambda: Thing("real"))
+    return root
+
+
+def test_requests_of_every_method(run: Callable[[Test], None]) -> None:
+    async def test() -> None:
+        root = app()
+        async with AsyncTestClient(root, headers={"X-A": "1"}) as client:
+            assert root.events == ["start"]
+            for method in ("get", "post", "put", "patch", "delete", "options"):
+                answer = await getattr(client, method)("/echo", params={"b": "2"})
+                assert answer.json() == [method.upper(), "1", {"b": "2"}]
+            assert (await client.head("/echo")).status_code == 200
+            client.headers["X-A"] = "2"
+            assert (await client.request("GET", "/echo")).json()[1] == "2"
+        assert root.events == ["start", "stop"]
+
+    run(test)
+
+
+def test_the_application_runs_in_the_loop_of_the_test(run: Callable[[Test], None]) -> None:
+    async def test() -> None:
+        root = app()
+        root.released = anyio.Event()
+        answers: list[str] = []
+        async with AsyncTestClient(root) as client, anyio.create_task_group() as tasks:
+
+            async def ask() -> None:
+                answers.append((await client.get("/wait")).text)
+
+            tasks.start_soon(ask)
+            tasks.start_soon(ask)
+            await anyio.wait_all_tasks_blocked()
+            root.released.set()
+        assert answers == ["released"] * 2
+
+    run(test)
+
+
+def test_under_wsgi_it_runs_in_threads(run: Callable[[Test], None]) -> None:
+    async def test() -> None:
+        async with AsyncTestClient(app(), protocol="wsgi") as client:
+            assert (await client.get("/echo?a=1")).json()[2] == {"a": "1"}
+
+    run(test)
+
+
+def test_streams_and_events(run: Callable[[Test], None]) -> None:
+    async def test() -> None:
+        async with AsyncTestClient(app()) as client:
+            for name, found in (
+                ("aiter_lines", ["0", "1", "2"]),
+                ("aiter_text", ["0\n", "1\n", "2\n"]),
+                ("aiter_bytes", [b"0\n", b"1\n", b"2\n"]),
+                ("aiter_raw", [b"0\n", b"1\n", b"2\n"]),
+            ):
+                async with client.stream("GET", "/lines") as answer:
+                    assert answer.status_code == 200
+                    assert [one async for one in getattr(answer, name)()] == found
+            async with client.stream("GET", "/lines") as answer:
+                assert await answer.aread() == b"0\n1\n2\n"
+            async with client.sse("/ticks") as events:
+                assert [(one.data, one.id) async for one in events] == [("1", "7"), ("2", "7")]
+
+    run(test)
+
+
+def test_sessions_log_in_and_overrides(run: Callable[[Test], None]) -> None:
+    async def test() -> None:
+        root = app()
+        async with AsyncTestClient(root) as client:
+            await client.get("/keep/a/1")
+            async with client.session_transaction() as session:
+                assert session == {"a": "1"}
+                session["b"] = 2
+            assert (await client.get("/show")).json() == {"a": "1", "b": 2}
+            assert len(client.cookies) == 1
+            await client.login(user="alice")
+            assert (await client.get("/show")).json()["user"] == "alice"
+            await client.logout()
+            assert (await client.get("/show")).json() == {}
+            with client.override(Thing, Thing("fake")):
+                assert (await client.get("/thing")).text == "fake"
+            assert (await client.get("/thing")).text == "real"
+            root.middlewares.append(BasicAuth({"alice": "sesame"}.get, realm="pies"))
+            client.login_basic("alice", "sesame")
+            assert (await client.get("/thing")).status_code == 200
+
+    run(test)
+
+
+def test_websockets(run: Callable[[Test], None]) -> None:
+    async def test() -> None:
+        async with AsyncTestClient(app()) as client:
+            async with client.websocket("/echo", subprotocols=["pie"]) as ws:
+                assert isinstance(ws, AsyncWebSocketSession)
+                assert (ws.accepted_subprotocol, ws.headers["x-a"]) == ("pie", "1")
+                await ws.send_text("hello")
+                assert await ws.receive_text() == "hello"
+                await ws.send_bytes(b"bytes")
+                assert await ws.receive_bytes() == b"bytes"
+                await ws.send_json({"a": 1})
+                assert await ws.receive_json() == {"a": 1}
+                await ws.send({"type": "websocket.receive", "text": "raw"})
+                assert (await ws.receive())["text"] == "raw"
+                await ws.send_text("close")
+                with pytest.raises(WebSocketClosed) as closed:
+                    await ws.receive()
+                assert (closed.value.code, closed.value.reason) == (4000, "as told")
+            async with client.websocket("/echo") as ws:
+                await ws.close(4001, "bye")
+            with pytest.raises(WebSocketRefused):
+                async with client.websocket("/no"):
+                    pass
+
+    run(test)
+
+
+def test_errors_reach_the_test(run: Callable[[Test], None]) -> None:
+    async def test() -> None:
+        class Raises:
+            async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
+                raise KeyError("secret")
+
+        async with AsyncTestClient(Raises(), lifespan=False) as client:
+            with pytest.raises(KeyError):
+                await client.get("/")
+        with pytest.raises(LookupError):
+            async with AsyncTestClient(app()) as client, client.websocket("/echo"):
+                raise LookupError
+        broken = app()
+        broken.startup_handlers.append(lambda: 1 / 0)
+        with pytest.raises(LifespanFailed):
+            async with AsyncTestClient(broken):
+                pass
+
+    run(test)
+
+
+def test_it_has_to_be_entered(run: Callable[[Test], None]) -> None:
+    async def test() -> None:
+        with pytest.raises(ClientError, match="write async with"):
+            await AsyncTestClient(app()).get("/echo")
+
+    run(test)
+
+
+def test_a_cancelled_test_ends(run: Callable[[Test], None]) -> None:
+    async def test() -> None:
+        root = app()
+        root.released = anyio.Event()
+        with anyio.move_on_after(0.01) as scope:
+            async with AsyncTestClient(root, app_timeout=1) as client:
+                await client.get("/wait")
+        assert scope.cancelled_caught
+
+    run(test)
+
+
+def test_pytest_does_not_collect_it() -> None:
+    assert AsyncTestClient.__test__ is False

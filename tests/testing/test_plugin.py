@@ -1,0 +1,113 @@
+"""The pytest plugin in the project of a user, who has done no more than to install micropie with its extra ``test``."""
+
+from __future__ import annotations
+
+import os
+import re
+import subprocess
+import sys
+import tomllib
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parent.parent.parent
+
+CONFTEST = """
+import pytest
+from shop import Shop
+
+@pytest.fixture
+def app():
+    return Shop()
+"""
+
+SHOP = """
+from micropie import App, where
+
+class Shop(App):
+    def index(self):
+        return "pies"
+
+    async def loop(self):
+        import sniffio
+        return sniffio.current_async_library()
+"""
+
+TESTS = """
+from shop import Shop
+
+def test_index(any_client, any_world):
+    assert any_client.get("/").text == "pies"
+    assert any_client.get("/loop").text == {"wsgi": "asyncio"}.get(any_world, any_world)
+
+def test_two_applications(make_any_client):
+    first, second = make_any_client(Shop()), make_any_client(Shop(), root_path="/shop")
+    assert first.get("/").text == second.get("/").text == "pies"
+"""
+
+WITHOUT_APP = """
+import pytest
+
+@pytest.fixture
+def app(request):
+    return request.getfixturevalue("missing")
+
+def test_index(any_client):
+    pass
+"""
+
+ALONE = """
+def test_nothing_of_ours():
+    pass
+"""
+
+
+@pytest.fixture
+def project(tmp_path: Path) -> Path:
+    """A folder with an installed distribution that has this project's entry points, and a user's files."""
+    metadata = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    groups = metadata["entry-points"]
+    lines = [line for group, points in groups.items() for line in (f"[{group}]", *map(" = ".join, points.items()))]
+    installed = tmp_path / "site" / "micropie_dual-0.dist-info"
+    installed.mkdir(parents=True)
+    (installed / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {metadata['name']}\nVersion: 0\n")
+    (installed / "entry_points.txt").write_text("\n".join(lines))
+    (tmp_path / "shop.py").write_text(SHOP)
+    return tmp_path
+
+
+def run_pytest(project: Path, *arguments: str) -> tuple[int, str]:
+    path = os.pathsep.join([str(project), str(project / "site"), str(ROOT)])
+    command = [sys.executable, "-m", "pytest", "-p", "no:cacheprovider", "-p", "no:randomly", "-rA", *arguments]
+    done = subprocess.run(
+        command, cwd=project, env={**os.environ, "PYTHONPATH": path}, capture_output=True, text=True, check=False
+    )
+    return done.returncode, done.stdout + done.stderr
+
+
+def test_a_users_test_runs_in_every_world(project: Path) -> None:
+    (project / "conftest.py").write_text(CONFTEST)
+    (project / "test_shop.py").write_text(TESTS)
+    status, output = run_pytest(project)
+    assert status == 0, output
+    ran = re.findall(r"^PASSED test_shop.py::(\w+\[\w+\])$", output, re.MULTILINE)
+    names = ("test_index", "test_two_applications")
+    assert sorted(ran) == sorted(f"{name}[{world}]" for name in names for world in ("wsgi", "asyncio", "trio"))
+
+
+def test_without_a_fixture_app_one_sentence_says_so(project: Path) -> None:
+    (project / "test_shop.py").write_text(WITHOUT_APP)
+    status, output = run_pytest(project, "-k", "wsgi")
+    assert status == 1
+    assert "any_client calls the application of your fixture app: write one that returns it" in output
+
+
+def test_without_the_extra_pytest_runs_as_before(project: Path) -> None:
+    (project / "httpx.py").write_text("raise ModuleNotFoundError(\"No module named 'httpx'\", name='httpx')")
+    (project / "test_alone.py").write_text(ALONE)
+    (project / "test_shop.py").write_text("def test_index(any_client): pass")
+    status, output = run_pytest(project)
+    assert "PASSED test_alone.py::test_nothing_of_ours" in output
+    assert status == 1
+    assert 'pip install "micropie-dual[test]"' in output
