@@ -127,6 +127,12 @@ MEANT: dict[str, list[Meant]] = {
         ),
         Meant(
             "parameters",
+            "POST /tut03/only_named",
+            "body",
+            "A form is one whatever the case of its media type.",
+        ),
+        Meant(
+            "parameters",
             r"POST /tut03/only_named\?a=0",
             "body",
             "A name that is in the query and twice in the form gives one list, not a list in a list.",

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from io import BytesIO
 from tempfile import TemporaryFile
@@ -10,6 +10,7 @@ from typing import Any, ClassVar
 from urllib.parse import unquote_to_bytes
 
 from micropie.compat.cherrypy.errors import HTTPError
+from micropie.compat.cherrypy.lazily import lazy
 from micropie.compat.cherrypy.lib.httputil import HeaderElement, HeaderMap
 from micropie.compat.cherrypy.serving import serving
 from micropie.errors import HTTPError as NativeError
@@ -37,6 +38,8 @@ class BodyReader:
 
     def read(self, size: int | None = None, fp_out: Any = None) -> bytes | None:
         """Return so many bytes, all that is left without a size; or write them to ``fp_out``."""
+        if size is None and fp_out is None and type(self.file) is BytesIO:  # a short body, which is there as a whole
+            return self._count(self.file.read())
         pieces = []
         left = size
         while left is None or left > 0:
@@ -73,7 +76,7 @@ class Entity:
     ``processors``: functions by media type, or by its half before the slash, which turn a body into what handlers get.
     """
 
-    attempt_charsets: list[str] = ["utf-8"]  # noqa: RUF012 - each body has its own
+    charsets: Sequence[str] = ("utf-8",)
     charset: str | None = None
     default_content_type = "application/x-www-form-urlencoded"
     filename: str | None = None
@@ -81,25 +84,40 @@ class Entity:
     name: str | None = None
     value: Any = None
     part_class: Any = None
-    processors: ClassVar[dict[str, Callable[[Any], object]]] = {}
 
     def __init__(self, fp: Any, headers: Any, params: dict[str, Any] | None = None, parts: Any = None) -> None:
-        self.processors: dict[str, Callable[[Any], object]] = dict(type(self).processors)  # type: ignore[misc]
         self.fp = fp
         self.headers = headers
         self.params: dict[str, Any] = {} if params is None else params
         self.parts: list[Any] = [] if parts is None else parts
-        elements = headers.elements("Content-Type")
-        self.content_type: Any = elements[0] if elements else HeaderElement(self.default_content_type)
+
+    @lazy
+    def processors(self) -> dict[str, Callable[[Any], object]]:
+        """Functions by media type, which a tool may change for this body."""
+        return dict(PROCESSORS)
+
+    @lazy
+    def content_type(self) -> Any:
+        """The media type: ``value`` and ``params``."""
+        elements = self.headers.elements("Content-Type")
+        return elements[0] if elements else HeaderElement(self.default_content_type)
+
+    @lazy
+    def attempt_charsets(self) -> list[str]:
+        """The charsets that text is tried in: the one that is stated, then those of the class."""
         stated = self.content_type.params.get("charset")
-        self.attempt_charsets = [*([stated] if stated else []), *(c for c in self.attempt_charsets if c != stated)]
-        self.length: int | None = None
-        length = headers.get("Content-Length")
-        if length is not None and "chunked" not in headers.get("Transfer-Encoding", ""):
-            try:
-                self.length = int(length)
-            except ValueError:
-                raise HTTPError(400, "Content-Length is no number.") from None
+        return [*([stated] if stated else []), *(each for each in self.charsets if each != stated)]
+
+    @lazy
+    def length(self) -> int | None:
+        """The number of bytes, None if it is not stated. Raises ``HTTPError`` 400 if it is none."""
+        length = self.headers.get("Content-Length")
+        if length is None or "chunked" in self.headers.get("Transfer-Encoding", ""):
+            return None
+        try:
+            return int(length)
+        except ValueError:
+            raise HTTPError(400, "Content-Length is no number.") from None
 
     # -- as a file ---------------------------------------------------------------------------------------------------
 
@@ -161,8 +179,9 @@ class Entity:
 
     def process(self) -> None:
         """Call the processor of the media type, ``default_proc`` if there is none."""
-        kind = self.content_type.value
-        processor = self.processors.get(kind) or self.processors.get(kind.partition("/")[0])
+        kind = self.content_type.value.lower()
+        processors = self.__dict__.get("processors", PROCESSORS)
+        processor = processors.get(kind) or processors.get(kind.partition("/")[0])
         if processor is None:
             self.default_proc()
         else:
@@ -180,7 +199,7 @@ def _not_text(entity: Any) -> HTTPError:
 class Part(Entity):
     """A field or an uploaded file of a form. A file has a ``filename``, and its bytes in ``file``."""
 
-    attempt_charsets = ["us-ascii", "utf-8"]  # noqa: RUF012 - as above
+    charsets = ("us-ascii", "utf-8")
     default_content_type = "text/plain"
     maxrambytes = 1000
 
@@ -198,15 +217,27 @@ class RequestBody(Entity):
     server_limit: ClassVar[Callable[[], int]] = staticmethod(lambda: 0)
     """Returns ``server.max_request_body_size``; 0 for no limit."""
 
-    def __init__(
-        self, fp: Any, headers: Any, params: dict[str, Any] | None = None, request_params: dict[str, Any] | None = None
-    ) -> None:
-        super().__init__(fp, headers, params)
-        # RFC 2046, section 4.1.2: text without a charset is ASCII, of which latin-1 is the usual reading.
-        if self.content_type.value.startswith("text/"):
-            self.attempt_charsets += [c for c in ("ISO-8859-1",) if c not in self.attempt_charsets]
-        self.request_params: dict[str, Any] = {} if request_params is None else request_params
-        self._reader: BodyReader | None = None
+    def __init__(self, request: Any) -> None:
+        self._request = request
+        self.params = {}
+        self.parts = []
+        self.request_params = request.params
+
+    @lazy
+    def fp(self) -> Any:
+        """The body as a file."""
+        return self._request.rfile
+
+    @lazy
+    def headers(self) -> Any:
+        """The headers of the request."""
+        return self._request.headers
+
+    @lazy
+    def content_type(self) -> Any:
+        """The media type: ``value`` and ``params``."""
+        kind, parameters, _ = self._request.native._framing()
+        return HeaderElement(kind, parameters)
 
     def read(self, size: int | None = None, fp_out: Any = None) -> Any:
         """Return so many bytes of the body. Raises ``HTTPError`` 413 past the limit."""
@@ -224,20 +255,24 @@ class RequestBody(Entity):
     def reader(self) -> BodyReader:
         """The body with its limit."""
         if not isinstance(self.fp, BodyReader):
-            limits = [limit for limit in (self.maxbytes, type(self).server_limit()) if limit]
-            self.fp = BodyReader(self.fp, min(limits, default=None))
+            limit, most = self.maxbytes, type(self).server_limit()
+            self.fp = BodyReader(self.fp, min(limit, most) if limit and most else limit or most)
         return self.fp
 
     def process(self) -> None:
         """Process the body, and add its parameters to the request's. Raises ``HTTPError`` 411 without a length."""
-        headers = serving.request.headers
-        if "Content-Length" not in headers and "Transfer-Encoding" not in headers:
+        native = self._request.native
+        if native.content_length is None and "transfer-encoding" not in native.headers:
             raise HTTPError(411)
         self.fp = self.reader
         super().process()
+        params = self.request_params
         for name, value in self.params.items():
-            for each in value if isinstance(value, list) else [value]:
-                _add(self.request_params, name, each)
+            if name not in params:
+                params[name] = value
+            else:
+                for each in value if isinstance(value, list) else [value]:
+                    _add(params, name, each)
 
 
 def _add(parameters: dict[str, Any], name: str, value: Any) -> None:
@@ -254,6 +289,11 @@ def process_urlencoded(entity: Any) -> None:
     """Read a form into ``entity.params``. Raises ``HTTPError`` 400 if it is no text."""
     data: bytes = entity.fp.read()
     pairs = [pair.partition(b"=") for pair in data.split(b"&") if pair]
+    parameters = entity.params
+    if b"%" not in data and b"+" not in data and data.isascii():
+        for pair in pairs:
+            _add(parameters, pair[0].decode(), pair[2].decode())
+        return
     for charset in entity.attempt_charsets:
         try:
             decoded = [(_unquoted(name, charset), _unquoted(value, charset)) for name, _, value in pairs]
@@ -321,9 +361,7 @@ def process_multipart_form_data(entity: Any) -> None:
     entity.parts = others
 
 
-Entity.processors.update(
-    {
-        "application/x-www-form-urlencoded": process_urlencoded,
-        "multipart/form-data": process_multipart_form_data,
-    }
-)
+PROCESSORS: dict[str, Callable[[Any], object]] = {
+    "application/x-www-form-urlencoded": process_urlencoded,
+    "multipart/form-data": process_multipart_form_data,
+}

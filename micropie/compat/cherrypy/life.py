@@ -20,16 +20,19 @@ from typing import Any, TypeAlias
 
 from micropie.compat.cherrypy.errors import HTTPError, HTTPRedirect, InternalRedirect, bare_error, format_exc
 from micropie.compat.cherrypy.lib.encoding import ResponseEncoder
+from micropie.compat.cherrypy.lib.jsontools import encoded
 from micropie.compat.cherrypy.log import log
 from micropie.compat.cherrypy.messages import Request, Response
 from micropie.compat.cherrypy.plans import Plan
-from micropie.compat.cherrypy.serving import Exchange
+from micropie.compat.cherrypy.serving import Exchange, then
 from micropie.errors import ClientDisconnect
 from micropie.errors import HTTPError as NativeError
 from micropie.http.request import Request as NativeRequest
 
 # The tool ``encode`` as it is by default.
 encoded_plainly = ResponseEncoder.__new__(ResponseEncoder).encode
+
+_NO_PLAN = Plan({}, {}, {})
 
 Life: TypeAlias = Generator[Awaitable[Any], Any, Exchange]
 
@@ -48,7 +51,7 @@ class Begun:
 
 
 def begin(native: NativeRequest, app: Any, path: str) -> tuple[Exchange, Begun]:
-    """Find the handler of a request. Call it at once where only the tools are on that are so by default."""
+    """Find the handler of a request. Call it at once if the tools around it are known here, see ``Plan.is_plain``."""
     request = app.request_class(native, app, path)
     exchange = Exchange(request, app.response_class())
     native.__dict__["_cherrypy"] = exchange
@@ -62,12 +65,17 @@ def begin(native: NativeRequest, app: Any, path: str) -> tuple[Exchange, Begun]:
             request.__dict__.update(plan.request)
             if request.query_string:
                 request.process_query_string()
+            if plan.hooks["before_request_body"]:
+                plan.hooks.run("before_request_body")
             if request.method in request.methods_with_bodies:
                 request.body.process()
             else:
                 request.process_request_body = False
-            body = request.handler()
-            begun.body = body
+            if plan.is_json:
+                exchange.response.headers["Content-Type"] = "application/json"
+                begun.body = then(request.handler(), encoded)
+            else:
+                begun.body = request.handler()
     except Exception as error:
         begun.failure = error
     return exchange, begun
@@ -135,6 +143,7 @@ def _redirected(request: Any, app: Any, redirect: InternalRedirect) -> Request:
 
 
 def _respond(request: Any, response: Any, begun: Begun) -> Generator[Awaitable[Any], Any, None]:
+    plan = begun.plan or _NO_PLAN
     try:
         try:
             try:
@@ -144,28 +153,24 @@ def _respond(request: Any, response: Any, begun: Begun) -> Generator[Awaitable[A
                 if not begun.is_called:
                     plan = begun.plan or _find(request)
                     plan.apply(request, response)
-                    hooks = request.hooks
-                    request.stage = "on_start_resource"
-                    hooks.run("on_start_resource")
-                    request.stage = "process_query_string"
-                    request.process_query_string()
+                    _run(request, plan, "on_start_resource")
+                    if request.query_string:
+                        request.stage = "process_query_string"
+                        request.process_query_string()
                     if request.process_request_body and request.method not in request.methods_with_bodies:
                         request.process_request_body = False
-                    request.stage = "before_request_body"
-                    hooks.run("before_request_body")
+                    _run(request, plan, "before_request_body")
                     if request.process_request_body:
                         request.body.process()
-                    request.stage = "before_handler"
-                    hooks.run("before_handler")
+                    _run(request, plan, "before_handler")
                     request.stage = "handler"
                     if request.handler:
                         body = request.handler()
                 if begun.is_called or request.handler:
-                    while isawaitable(body):
+                    while type(body) is not bytes and isawaitable(body):
                         body = yield body
                     response.body = encoded_plainly(body) if begun.is_called else body
-                request.stage = "before_finalize"
-                request.hooks.run("before_finalize")
+                _run(request, plan, "before_finalize")
                 response.finalize()
             except (HTTPRedirect, HTTPError) as error:
                 error.set_response()
@@ -174,14 +179,21 @@ def _respond(request: Any, response: Any, begun: Begun) -> Generator[Awaitable[A
                 response.finalize()
         finally:
             begun.failure = None  # its traceback refers to this frame
-            request.stage = "on_end_resource"
-            request.hooks.run("on_end_resource")
+            _run(request, plan, "on_end_resource")
     except (*request.throws, ClientDisconnect, NativeError):
         raise
     except Exception:
         if request.throw_errors:
             raise
         _handle_error(request, response)
+
+
+def _run(request: Any, plan: Plan, point: str) -> None:
+    """Run the hooks of a point: those of the request, or of its plan as long as nothing has asked for its own."""
+    request.stage = point
+    hooks = request.__dict__.get("hooks") or plan.hooks
+    if point in hooks:
+        hooks.run(point)
 
 
 def _handle_error(request: Any, response: Response) -> None:

@@ -35,6 +35,11 @@ _NO_VALUES: dict[str, object] = {}
 _Answer: TypeAlias = EncodedAnswer | Response
 
 
+_WITH_BODY = frozenset({"POST", "PUT", "PATCH"})
+
+_SHORT = 64 * 1024  # bytes; servers pass on so much in one piece
+
+_OF_JSON = {"Content-Type": "application/json"}
 _HTML = "text/html;charset=utf-8"
 
 
@@ -97,9 +102,25 @@ class _CarryingSite(Site):
                 request.path = path
         path = request.root_path + path
         app = self._owner.find(path)
+        if request.method in _WITH_BODY and request._received is None:
+            self._receive_ahead(request)
         if app is not None and not hasattr(app, "request_class"):
             return self._graft(request, app, path)
         return self._route, (request, app, path), _NO_VALUES
+
+    def _receive_ahead(self, request: Request) -> None:
+        """Take a short body that has arrived with the head: reading it later would take a way to the event loop.
+
+        Under WSGI it is read from the socket, in the same thread as it would be later.
+        """
+        if request.environ is None and not request._has_short_body:
+            return
+        if 0 < (request.content_length or 0) <= _SHORT:
+            first = request.receive_nowait()
+            if first is not None and first[1]:
+                request._put_back = first
+            elif first is not None:
+                request._received = first[0]
 
     def _graft(self, request: Request, target: Any, path: str) -> tuple[NativeRoute, Any, Any]:
         prefix = self._owner.script_name(path).removeprefix(request.root_path)  # type: ignore[attr-defined]
@@ -146,18 +167,15 @@ def _call(native: Request, app: Any, path: str) -> _Answer | Awaitable[_Answer]:
     if app is None:
         return EncodedAnswer((404, None, 0, (), b"", None))
     exchange, begun = begin(native, app, path)
-    body = begun.body
-    if (
-        begun.is_called
-        and type(body) is str
-        and not exchange.response.__dict__
-        and "hooks" not in exchange.request.__dict__
-        and native.method != "HEAD"
-        and not app.log.notes_requests
-    ):
-        # The most frequent end: text, with nothing set on the response, and nothing that would look at it.
-        data = body.encode()
-        return EncodedAnswer((200, _HTML, len(data), (), data, None))
+    if begun.is_called and begun.failure is None and native.method != "HEAD" and not app.log.notes_requests:
+        # The most frequent ends: text, or JSON, with nothing set on the response, and nothing that would look at it.
+        body, own = begun.body, exchange.response.__dict__
+        if "hooks" not in exchange.request.__dict__:
+            if type(body) is str and not own:
+                data = body.encode()
+                return EncodedAnswer((200, _HTML, len(data), (), data, None))
+            if type(body) is bytes and len(own) == 1 and own.get("headers") == _OF_JSON:
+                return EncodedAnswer((200, "application/json", len(body), (), body, None))
     life = answer(exchange, begun)
     is_over, result = _advance(life.send, None)
     return to_native(native, result, is_encoded=True) if is_over else _await_handler(native, life, result)
@@ -202,14 +220,22 @@ def to_native(native: Request, exchange: Exchange, is_encoded: bool) -> _Answer:
     else:
         request.closed = True
     pairs = [(str(name), _sendable(value)) for name, value in response.header_list]
-    headers, content_type, length = checked_headers(pairs, is_given=True)
+    if is_encoded and type(body) is bytes and native.method != "HEAD" and status not in _EMPTY:
+        content_type, others = None, []
+        for pair in pairs:
+            if pair[0] == "Content-Type":
+                content_type = pair[1]
+            elif pair[0] != "Content-Length":
+                others.append(pair)
+        if others:
+            others = checked_headers(others, is_given=True)[0]
+        return EncodedAnswer((status, content_type, len(body), others, body, None))
     if native.method == "HEAD":
         close = getattr(body, "close", None)
         if close is not None:
             close()
+        length = checked_headers(pairs, is_given=True)[2]
         body = iter(()) if length is None else FileRange(None, "", 0, 0, length)
-    elif is_encoded and type(body) is bytes and status not in _EMPTY:
-        return EncodedAnswer((status, content_type, len(body), headers, body, None))
     elif type(body) is list or type(body) is tuple:
         body = b"".join(body)
     elif type(body) is not bytes and type(body) is not FileRange:
@@ -237,6 +263,8 @@ _EMPTY = frozenset({204, 304})
 
 
 def _sendable(value: Any) -> str:
+    if type(value) is int:
+        return str(value)
     if type(value) is str and value.isascii() and value.isprintable():
         return value
     return HeaderMap.encode(value).decode("latin-1")

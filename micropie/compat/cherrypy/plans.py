@@ -13,6 +13,7 @@ from micropie.compat.cherrypy.expressions import attributes
 from micropie.compat.cherrypy.hooks import Hook, HookMap
 from micropie.compat.cherrypy.lib.cptools import trailing_slash
 from micropie.compat.cherrypy.lib.encoding import ResponseEncoder
+from micropie.compat.cherrypy.lib.jsontools import json_in, json_out
 from micropie.compat.cherrypy.toolbox import HandlerTool, Tool, Toolbox
 
 _MOST = 512  # plans that are kept
@@ -31,6 +32,7 @@ class Plan:
         "config",
         "error_page",
         "hooks",
+        "is_json",
         "is_plain",
         "others",
         "request",
@@ -74,16 +76,19 @@ class Plan:
         else:
             self.set_up = [tool for tool, _ in tools]
         self.is_plain = self._is_plain()
-        """Whether nothing happens but what does by default, see ``life.begin``."""
+        """Whether there are only tools that ``life.begin`` knows: those that are on by default, and those for JSON."""
+        self.is_json = any(hook.callback is json_out for hook in self.hooks["before_handler"])
 
     def _is_plain(self) -> bool:
         if self.set_up or self.response or self.others or self.body or "process_request_body" in self.request:
             return False
         points = {point for point, hooks in self.hooks.items() if hooks} - _OF_ERRORS
-        tools = {hook.callback for hook in self.hooks["before_handler"] if not hook.kwargs}
-        is_usual = len(tools) == len(self.hooks["before_handler"]) and tools <= {trailing_slash, ResponseEncoder}
+        hooks = self.hooks["before_handler"]
+        tools = {hook.callback for hook in hooks if not hook.kwargs}
+        is_usual = len(tools) == len(hooks) and tools <= {trailing_slash, ResponseEncoder, json_out}
+        is_usual &= all(hook.callback is json_in for hook in self.hooks["before_request_body"])
         encodes = ResponseEncoder in tools and ResponseEncoder.default_encoding == "utf-8"
-        return points == {"before_handler"} and is_usual and encodes
+        return points <= {"before_handler", "before_request_body"} and is_usual and encodes
 
     def _note(self, namespace: str, name: str, value: Any) -> None:
         if namespace == "request":

@@ -151,9 +151,15 @@ session: Any = Proxy("session")
 thread_data = ThreadData()
 
 
+# Most results, of which it takes longer to ask whether they can be awaited.
+_VALUES = frozenset({str, bytes, dict, list, type(None)})
+
+
 def then(result: Any, function: Callable[[Any], Any]) -> Any:
     """Return ``function(result)``, or what can be awaited for it, if ``result`` is that of an ``async def``."""
-    return _awaited(result, function) if isawaitable(result) else function(result)
+    if type(result) in _VALUES or not isawaitable(result):
+        return function(result)
+    return _awaited(result, function)
 
 
 async def _awaited(result: Awaitable[Any], function: Callable[[Any], Any]) -> Any:

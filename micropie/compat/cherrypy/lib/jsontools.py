@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterable, Sequence
+from functools import partial
 from typing import Any
 
 from micropie.compat.cherrypy.errors import HTTPError
@@ -16,6 +17,10 @@ def json_processor(entity: Any) -> None:
         serving.request.json = json.loads(entity.fp.read().decode())
     except (ValueError, RecursionError):
         raise HTTPError(400, "Invalid JSON document") from None
+
+
+def _refuse(types: Sequence[str]) -> None:
+    raise HTTPError(415, f"Expected an entity of content type {', '.join(types)}")
 
 
 def json_in(
@@ -33,17 +38,18 @@ def json_in(
     body = serving.request.body
     if force:
         body.processors.clear()
-        body.default_proc = HTTPError(415, f"Expected an entity of content type {', '.join(types)}")
+        body.default_proc = partial(_refuse, types)
     for each in types:
         body.processors[each] = processor
 
 
 def json_handler(*args: Any, **kwargs: Any) -> Any:
     """Call the handler and return what it returns as JSON."""
-    return then(serving.request._json_inner_handler(*args, **kwargs), _encoded)
+    return then(serving.request._json_inner_handler(*args, **kwargs), encoded)
 
 
-def _encoded(value: Any) -> bytes:
+def encoded(value: Any) -> bytes:
+    """Return a value as JSON."""
     return json.dumps(value).encode()
 
 
@@ -68,7 +74,7 @@ def json_out(
 
 def encode(value: Any) -> Iterable[bytes]:
     """Yield a value as JSON."""
-    yield _encoded(value)
+    yield encoded(value)
 
 
 def decode(text: str | bytes) -> Any:
