@@ -34,6 +34,7 @@ class WSGIState:
     def __init__(self) -> None:
         self.after_fork()
         notify_after_fork(self)
+        _states.add(self)
 
     def after_fork(self) -> None:
         """Begin anew: a forked child has started nothing yet."""
@@ -67,6 +68,11 @@ class WSGIState:
             self.site = site
             return site
 
+    def end_streams(self) -> None:
+        """End the open streams and subscriptions, and those that are still to come."""
+        if self._shutdown is not None:
+            self._shutdown.end()
+
     def stop(self) -> None:
         """Shut down, once. Raises the first exception of a shut-down handler."""
         atexit.unregister(self.stop)
@@ -81,6 +87,15 @@ class WSGIState:
             site.close()
         if stop is not None:
             stop()
+
+
+_states: WeakSet[WSGIState] = WeakSet()
+
+
+def end_streams() -> None:
+    """End the streams and subscriptions of all applications in this process, whose server is told to end."""
+    for state in list(_states):
+        state.end_streams()
 
 
 def _start_here(lifecycle: Lifecycle, config: AppConfig) -> Callable[[], None]:

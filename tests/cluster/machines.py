@@ -30,7 +30,7 @@ GRACE = 10  # seconds that a server has to end
 SERVERS = {
     "uvicorn": "uvicorn --host {address} --port 8000 --workers 2 --no-proxy-headers --no-access-log "
     f"--timeout-keep-alive 75 --timeout-graceful-shutdown {GRACE} --log-level warning",
-    "gunicorn": "gunicorn --bind {address}:8000 --workers 2 -k gthread --threads 64 --keep-alive 75 --backlog 2048 "
+    "gunicorn": "gunicorn -c python:micropie.wsgi.gunicorn --bind {address}:8000 --workers 2 -k gthread --threads 64 --keep-alive 75 --backlog 2048 "
     f"--graceful-timeout {GRACE} --no-control-socket --forwarder-headers=none --log-level warning",
 }
 IS_ASGI = {"uvicorn"}
@@ -62,7 +62,7 @@ defaults
     option forwardfor
 frontend web
     bind {address}:80
-    use_backend streams if {{ req.hdr(Upgrade) -i websocket }} or {{ path_beg /live/ }}
+    use_backend websockets if {{ req.hdr(Upgrade) -i websocket }}
     default_backend machines
 backend machines
     balance roundrobin
@@ -71,7 +71,7 @@ backend machines
     # Who waits for a machine that is gone is told so at once.
     default-server check inter 500ms fall 2 rise 1 on-marked-down shutdown-sessions
 {machines}
-backend streams
+backend websockets
     balance leastconn
     default-server on-marked-down shutdown-sessions
 {asgi}

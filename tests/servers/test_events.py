@@ -18,13 +18,20 @@ from tests.servers.harness import KINDS, STOP_WITHIN, Server, start
 # gunicorn's sync worker and one of granian's WSGI threads have one client at a time.
 SERVERS = ["uvicorn", "hypercorn-asyncio", "hypercorn-trio", "granian-asgi", "gunicorn-asgi", "gunicorn-gthread"]
 # On SIGTERM they wait for the streams: the application hears the signal itself, or the server cancels after its grace.
-ENDS_AT_ONCE = ["uvicorn", "granian-asgi", "gunicorn-asgi"]
+ENDS_AT_ONCE = ["uvicorn", "granian-asgi", "gunicorn-asgi", "gunicorn-gthread-told"]
+# With our configuration, gunicorn's threads are told as well.
+TOLD = KINDS["gunicorn-gthread"]._replace(
+    command=f"{KINDS['gunicorn-gthread'].command} -c python:micropie.wsgi.gunicorn"
+)
 # It awaits asyncio's ``Server.wait_closed()`` before its grace. From CPython 3.12.1 on, that waits for connections.
 WAITS_FOR_CLIENTS = ["hypercorn-asyncio"] if sys.version_info >= (3, 12, 1) else []
 
 # The others take as long with open streams as without.
 OPEN = [
-    (name, path) for name in SERVERS for path in ("ticks", "silent", "sync") if name in ENDS_AT_ONCE or path == "ticks"
+    (name, path)
+    for name in [*SERVERS, "gunicorn-gthread-told"]
+    for path in ("ticks", "silent", "sync")
+    if name in ENDS_AT_ONCE or path == "ticks"
 ]
 
 Start = Callable[[str], Server]
@@ -37,7 +44,7 @@ def serve() -> Iterator[Start]:
 
     def serve(name: str) -> Server:
         log = tempfile.TemporaryFile()  # noqa: SIM115 - lives as long as its server
-        servers.append(start(KINDS[name], "tests.servers.events:app", log))
+        servers.append(start(KINDS.get(name, TOLD), "tests.servers.events:app", log))
         return servers[-1]
 
     yield serve

@@ -16,8 +16,10 @@ from typing import Any
 
 import pytest
 
-from micropie import App
+from micropie import App, EventStream
 from micropie.execution.portal import close_portals
+from micropie.testing import TestClient
+from micropie.wsgi.gunicorn import post_worker_init
 from tests.support.waiting import PATIENCE
 from tests.wsgi.calls import get
 
@@ -111,6 +113,27 @@ def test_shut_down_happens_once_and_a_later_request_starts_again(sync: bool) -> 
     assert app.log == ["up", "down"]
     assert get(app) == (200, b"up,down,up")
     app.wsgi_shutdown()
+
+
+class Stream(App):
+    async def live(self) -> EventStream:
+        return EventStream(self.channels.subscribe("room"), heartbeat=0.05)
+
+
+def test_gunicorn_s_configuration_ends_streams_before_the_worker_waits_for_them() -> None:
+    heard: list[int] = []
+    before = signal.signal(signal.SIGTERM, lambda number, _: heard.append(number))
+    try:
+        post_worker_init(None)
+        with TestClient(Stream(), protocol="wsgi") as client, client.stream("GET", "/live") as answer:
+            lines = answer.iter_lines()
+            assert next(lines).startswith(":")
+            signal.raise_signal(signal.SIGTERM)
+            for _ in lines:  # to its end, without an error
+                pass
+    finally:
+        signal.signal(signal.SIGTERM, before)
+    assert heard == [signal.SIGTERM]
 
 
 def test_a_shut_down_of_what_never_started_is_nothing() -> None:

@@ -12,6 +12,7 @@ from typing import Any
 
 from micropie.cli.serving.bare import serve_bare
 from micropie.cli.serving.options import Options, ServingError, Target
+from micropie.wsgi.gunicorn import post_worker_init
 
 ASGI, WSGI = "ASGI", "WSGI"
 
@@ -132,6 +133,7 @@ def _gunicorn(target: Target, options: Options) -> None:
         "keyfile": options.ssl_keyfile,
         # Else a client on this machine chooses the prefix by a header (docs/servers.md).
         "forwarder_headers": "none",
+        "post_worker_init": post_worker_init,
     }
     if options.root_path:
         os.environ["SCRIPT_NAME"] = options.root_path
