@@ -8,6 +8,7 @@ import tempfile
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from pathlib import Path
+from sqlite3 import Connection
 from typing import Annotated
 
 from msgspec import Meta
@@ -59,9 +60,10 @@ Text = Annotated[str, Meta(min_length=1, max_length=100_000)]
 
 
 @contextmanager
-def database() -> Iterator[sqlite3.Connection]:
-    """Open a connection. Commit at the end of the block, roll back if it raises."""
-    with closing(sqlite3.connect(DATABASE, timeout=10)) as connection, connection:
+def database() -> Iterator[Connection]:
+    """Open a connection for a request. Commit when its handler has returned, roll back if it raises."""
+    # It is opened in a worker thread and used in another one, never in both at once.
+    with closing(sqlite3.connect(DATABASE, timeout=10, check_same_thread=False)) as connection, connection:
         connection.execute("pragma foreign_keys = on")
         yield connection
 
@@ -69,6 +71,7 @@ def database() -> Iterator[sqlite3.Connection]:
 class Blog(App):
     def __init__(self) -> None:
         super().__init__(security=SecurityDefaults("localhost", "127.0.0.1", "::1", csp="default-src 'self'"))
+        self.provides(Connection)(database)  # to every handler that has a parameter of this type
         self.startup_handlers.append(self._create)
 
     def _create(self) -> None:
@@ -76,35 +79,31 @@ class Blog(App):
             db.executescript(TABLES)
 
     @get
-    def index(self, page: int = 1) -> str:
+    def index(self, db: Connection, page: int = 1) -> str:
         size = 5
-        with database() as db:
-            (total,) = db.execute("select count(*) from posts").fetchone()
-            query = "select id, title from posts order by id desc limit ? offset ?"
-            rows = db.execute(query, (size, max(page - 1, 0) * size)).fetchall()
+        (total,) = db.execute("select count(*) from posts").fetchone()
+        query = "select id, title from posts order by id desc limit ? offset ?"
+        rows = db.execute(query, (size, max(page - 1, 0) * size)).fetchall()
         return template(LIST, title="Blog", page=Page(rows, page, size=size, total=total))
 
     @get("/posts/<number:int>")
-    def show(self, number: int) -> str:
-        with database() as db:
-            row = db.execute("select title, text from posts where id = ?", (number,)).fetchone()
-            comments = db.execute("select text from comments where post = ? order by id", (number,)).fetchall()
+    def show(self, number: int, db: Connection) -> str:
+        row = db.execute("select title, text from posts where id = ?", (number,)).fetchone()
         if row is None:
             raise HTTPError(404, "There is no such post.")
+        comments = db.execute("select text from comments where post = ? order by id", (number,)).fetchall()
         return template(POST, title=row[0], text=row[1], comments=comments, number=number)
 
     @post
-    def write(self, title: Title, text: Text) -> Redirect:
-        with database() as db:
-            number = db.execute("insert into posts (title, text) values (?, ?)", (title, text)).lastrowid
+    def write(self, title: Title, text: Text, db: Connection) -> Redirect:
+        number = db.execute("insert into posts (title, text) values (?, ?)", (title, text)).lastrowid
         flash("Published.")
         return Redirect(self.url_for("show", number=number))
 
     @post("/posts/<number:int>/comments")
-    def comment(self, number: int, text: Text) -> Redirect:
+    def comment(self, number: int, text: Text, db: Connection) -> Redirect:
         try:
-            with database() as db:
-                db.execute("insert into comments (post, text) values (?, ?)", (number, text))
+            db.execute("insert into comments (post, text) values (?, ?)", (number, text))
         except sqlite3.IntegrityError:
             raise HTTPError(404, "There is no such post.") from None
         return Redirect(self.url_for("show", number=number))

@@ -6,7 +6,7 @@ A handler's docstring is the title and the text of its feature. ``page.py`` make
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
 from dataclasses import dataclass
 from hashlib import sha256
 from pathlib import Path
@@ -54,6 +54,24 @@ Guests = Annotated[int, Meta(ge=1, le=12)]
 Start = Annotated[int, Meta(ge=1, le=9)]
 
 
+@dataclass
+class Oven:
+    degrees: int = 20
+
+
+def hot_oven() -> Iterator[Oven]:
+    """Resources
+
+    What handlers need and have to give back: connections, transactions, files. A provider opens one for a request when
+    a parameter asks for its type, and closes it after the handler, with the handler's exception raised at its `yield`.
+    """
+    oven = Oven(degrees=200)
+    try:
+        yield oven
+    finally:
+        oven.degrees = 20
+
+
 def is_prime(number: int) -> bool:
     return all(number % divisor for divisor in range(2, int(number**0.5) + 1))
 
@@ -94,6 +112,7 @@ class Tour(App):
             security=SecurityDefaults("localhost", "127.0.0.1", "::1", csp="default-src 'self'; img-src 'self' data:"),
         )
         self.blog = Blog()
+        self.provides(Oven)(hot_oven)
         self.static("/assets", HERE / "assets")
         self.middlewares.append(Closed())
 
@@ -215,6 +234,10 @@ class Tour(App):
         Jinja2, from text or from files. Values are escaped, so markup that a client sends stays text.
         """
         return template("<h3>{{ name }}</h3>\n", name=name)
+
+    @shown
+    def bake(self, oven: Oven, pie: str = "apple") -> dict[str, Any]:
+        return {"pie": pie, "degrees": oven.degrees}
 
     @post
     @shown
@@ -366,6 +389,7 @@ FEATURES = [
     Feature([Tour.divide, no_division, Tour.crash], [Try("/divide/7/2"), Try("/divide/1/0"), Try("/crash")]),
     Feature([Tour.book], form=Form("/book", {"name": "", "guests": "99"})),
     Feature([Tour.card], [Try("/card"), Try("/card?name=<script>")]),
+    Feature([hot_oven, Tour.bake], [Try("/bake"), Try("/bake?pie=plum")]),
     Feature([Tour.like], [Try("/like", "POST")]),
     Feature([Tour.countdown], [Try("/countdown")]),
     Feature([Tour.clock, Tour._ticks], events="/clock"),

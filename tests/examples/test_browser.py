@@ -41,6 +41,8 @@ ANSWERS = {
     "/crash": ("500", "Internal Server Error", None),
     "/card": ("200", "<h3>&lt;b&gt;Ann&lt;/b&gt;</h3>", "thread"),
     "/card?name=<script>": ("200", "<h3>&lt;script&gt;</h3>", "thread"),
+    "/bake": ("200", '"degrees": 200', "thread"),
+    "/bake?pie=plum": ("200", '"pie": "plum"', "thread"),
     "/like": ("200", "Your likes: 1", "loop"),
     "/countdown": ("200", "1 from the loop\nlift-off", None),
     "/closed": ("503", "At lunch.", None),

@@ -1,6 +1,6 @@
 "use strict";
 
-// -- the answer's panel --------------------------------------------------------------------------------------------------
+// -- the answer's panel -----------------------------------------------------------------------------------------------
 
 const SHOWN = ["content-type", "retry-after", "x-spout"];
 
@@ -47,25 +47,31 @@ const pretty = (text, type) => {
   if (!/json/.test(type)) return text;
   try {
     const lines = JSON.stringify(JSON.parse(text), null, 2);
-    return lines.replace(/\[\s+([^[\]{}]*?)\s+\]/g, (_, items) => `[${items.replace(/\s*\n\s*/g, " ")}]`);  // short lists
+    // Lists of plain values take one line.
+    return lines.replace(/\[\s+([^[\]{}]*?)\s+\]/g, (_, items) => `[${items.replace(/\s*\n\s*/g, " ")}]`);
   } catch {
     return text;
   }
 };
 
 function headersOf(answer, more) {
-  const found = [...SHOWN, ...more].filter((name) => answer.headers.has(name)).map((name) => `${name}: ${answer.headers.get(name)}`);
+  const names = [...SHOWN, ...more].filter((name) => answer.headers.has(name));
+  const found = names.map((name) => `${name}: ${answer.headers.get(name)}`);
   if (answer.redirected) found.unshift(`redirected to ${new URL(answer.url).pathname}`);
   return found.join("\n");
 }
 
-/** Ask and show the answer, chunk by chunk as it comes. Return its status and its text. */
+/** Ask and show the answer, chunk by chunk as it comes. Return its status and text. Ends what the form asked before. */
 async function ask(form, path, options) {
-  const show = panel(form), begun = performance.now();
+  const show = panel(form), begun = performance.now(), asking = new AbortController();
+  form.asking?.abort();
+  form.asking = asking;
   show.begin();
   try {
-    const answer = await fetch(path, { ...options, headers: { Accept: "application/json", ...options.headers } });
-    show.head(`${answer.status} ${answer.statusText}`.trim(), headersOf(answer, form.closest("section").id === "middleware" ? ["x-tour"] : []));
+    const headers = { Accept: "application/json", ...options.headers };
+    const answer = await fetch(path, { ...options, signal: asking.signal, headers });
+    const more = form.closest("section").id === "middleware" ? ["x-tour"] : [];
+    show.head(`${answer.status} ${answer.statusText}`.trim(), headersOf(answer, more));
     const type = answer.headers.get("content-type") ?? "", decoder = new TextDecoder();
     let text = "";
     for (let reader = answer.body.getReader(); ;) {
@@ -78,12 +84,12 @@ async function ask(form, path, options) {
     show.ran(answer.headers.get("x-ran"), performance.now() - begun);
     return { status: answer.status, text };
   } catch (error) {
-    show.head("no answer", String(error));
+    if (!asking.signal.aborted) show.head("no answer", String(error));
     return { status: 0, text: "" };
   }
 }
 
-// -- what can be asked, by the form's kind -------------------------------------------------------------------------------
+// -- what can be asked, by the form's kind ----------------------------------------------------------------------------
 
 const kinds = {
   request(form) {
@@ -109,7 +115,8 @@ const kinds = {
 
   form(form) {
     return async () => {
-      const { status, text } = await ask(form, form.action, { method: "POST", body: new URLSearchParams(new FormData(form)) });
+      const body = new URLSearchParams(new FormData(form));
+      const { status, text } = await ask(form, form.action, { method: "POST", body });
       const errors = status === 422 ? JSON.parse(text) : {};
       for (const output of form.querySelectorAll("output")) output.textContent = errors[output.dataset.for] ?? "";
     };
@@ -162,7 +169,8 @@ const kinds = {
       show.begin();
       request.upload.onprogress = ({ loaded, total }) => {
         progress.value = loaded / total;
-        show.head(`${Math.floor(100 * loaded / total)} %`, `${loaded.toLocaleString("en")} of ${total.toLocaleString("en")} bytes`);
+        const [done, all] = [loaded, total].map((bytes) => bytes.toLocaleString("en"));
+        show.head(`${Math.floor(100 * loaded / total)} %`, `${done} of ${all} bytes`);
       };
       request.onload = () => {
         progress.value = 1;
@@ -183,7 +191,7 @@ for (const form of document.querySelectorAll(".ask")) {
   form.onsubmit = (submit) => { submit.preventDefault(); send(); };
 }
 
-// -- the page ------------------------------------------------------------------------------------------------------------
+// -- the page ---------------------------------------------------------------------------------------------------------
 
 // What is seen for the first time answers by itself, if asking changes nothing.
 const firstSight = new IntersectionObserver((entries) => {
@@ -210,6 +218,6 @@ reading.observe(document.querySelector("header"));
 
 document.getElementById("theme").onclick = () => {
   const root = document.documentElement;
-  const isDark = root.dataset.theme ? root.dataset.theme === "dark" : matchMedia("(prefers-color-scheme: dark)").matches;
-  root.dataset.theme = isDark ? "light" : "dark";
+  const theme = root.dataset.theme ?? (matchMedia("(prefers-color-scheme: dark)").matches ? "dark" : "light");
+  root.dataset.theme = theme === "dark" ? "light" : "dark";
 };
