@@ -1,9 +1,9 @@
 """``make mutants``: how many small mistakes in the code the tests notice.
 
-    python -m tests.mutation [--budget SECONDS] [--survivors] [GROUP ...]
+    python -m tests.mutation [--budget SECONDS] [--share 0.2] [--world wsgi] [--survivors] [GROUP ...]
 
-A line for each mutant that survives, and the share that was killed for each module. ``--survivors``: only the lines of
-those that survived the last time. ``equivalent.txt`` in this folder lists survivors that change nothing, with the reason.
+A line for each mutant that survives, and the share that was killed for each module. ``--survivors``: only those that
+survived the last time. ``equivalent.txt`` in this folder lists survivors that change nothing, with the reason.
 """
 
 from __future__ import annotations
@@ -45,12 +45,12 @@ GROUPS = {
 }
 
 
-def run(group: str, budget: float, survivors: bool) -> int:
+def run(group: str, budget: float, share: float, world: str | None, survivors: bool) -> int:
     """Try the mutants of a group in a process of its own, and return how many survived that are not known."""
     modules, tests = GROUPS[group]
     file = LAST / f"{group}.json"
-    only = {(name, line) for name, line, *_ in json.loads(file.read_text())} if survivors and file.exists() else None
-    runner = Runner([Path(module) for module in modules], budget, only)
+    only = {tuple(key) for key in json.loads(file.read_text())} if survivors and file.exists() else None
+    runner = Runner([Path(module) for module in modules], budget, share, only)
     options = [
         "-q",
         "-s",
@@ -63,6 +63,7 @@ def run(group: str, budget: float, survivors: bool) -> int:
         "-o",
         "addopts=--import-mode=importlib",
     ]
+    options += [f"--world={world}"] if world else []
     pytest.main([*options, *tests], plugins=[runner])
     known = {tuple(line.split(" | ")[:3]) for line in EQUIVALENT.read_text().splitlines() if " | " in line}
     alive = [result for result in runner.results if result.outcome in ("survived", "no test")]
@@ -74,7 +75,7 @@ def run(group: str, budget: float, survivors: bool) -> int:
     )
     print(f"{len(alive) - len(new)} equivalent, {len(new)} to look at", flush=True)
     LAST.mkdir(parents=True, exist_ok=True)
-    file.write_text(json.dumps([[one.module, one.mutant.line, one.mutant.before, one.mutant.after] for one in new]))
+    file.write_text(json.dumps([[one.module, one.mutant.before, one.mutant.after] for one in new]))
     return len(new)
 
 
@@ -82,6 +83,8 @@ def main() -> int:
     """Run each group in a child process, and return the exit code."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--budget", type=float, default=20, help="seconds of tests for one mutant (20)")
+    parser.add_argument("--share", type=float, default=1, help="of the mutants, drawn at random (1)")
+    parser.add_argument("--world", help="of the tests that run in each world, only those of this one")
     parser.add_argument("--survivors", action="store_true", help="only those of the last time")
     parser.add_argument("groups", nargs="*", metavar="GROUP")
     arguments = parser.parse_args()
@@ -90,7 +93,7 @@ def main() -> int:
     for group in arguments.groups or GROUPS:
         child = os.fork()
         if child == 0:
-            os._exit(min(run(group, arguments.budget, arguments.survivors), 100))
+            os._exit(min(run(group, arguments.budget, arguments.share, arguments.world, arguments.survivors), 100))
         alive += os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
     return 1 if alive else 0
 

@@ -10,6 +10,7 @@ since most are names of headers, which have none.
 
 from __future__ import annotations
 
+import ast
 from collections.abc import Iterator
 from typing import Any, NamedTuple
 
@@ -28,10 +29,10 @@ class Mutant(NamedTuple):
 
 
 class _Visitor(cst.CSTVisitor):
-    METADATA_DEPENDENCIES = (libcst.metadata.PositionProvider,)
+    METADATA_DEPENDENCIES = (libcst.metadata.PositionProvider, libcst.metadata.ByteSpanPositionProvider)
 
     def __init__(self) -> None:
-        self.found: list[tuple[cst.CSTNode, cst.CSTNode, int]] = []
+        self.found: list[tuple[cst.CSTNode, cst.CSTNode, int, Any]] = []
         self._functions = 0
 
     def on_visit(self, node: cst.CSTNode) -> bool:
@@ -46,10 +47,11 @@ class _Visitor(cst.CSTVisitor):
             return True
         if self._functions:
             line = self.get_metadata(libcst.metadata.PositionProvider, node).start.line
+            span = self.get_metadata(libcst.metadata.ByteSpanPositionProvider, node)
             for kind, operator in mutation_operators:
                 for changed in operator(node) if isinstance(node, kind) else ():
                     if not _is_other_case(node, changed):
-                        self.found.append((node, changed, line))
+                        self.found.append((node, changed, line, span))
         return True
 
     def on_leave(self, original_node: cst.CSTNode) -> None:
@@ -76,28 +78,21 @@ def _is_other_case(node: cst.CSTNode, changed: cst.CSTNode) -> bool:
 
 
 def mutants_of(source: str) -> Iterator[Mutant]:
-    """Yield every mutant of a module."""
+    """Yield every mutant of a module that is Python still."""
     wrapper = libcst.metadata.MetadataWrapper(cst.parse_module(source))
     visitor = _Visitor()
     wrapper.visit(visitor)
-    module = wrapper.module
-    for node, changed, line in visitor.found:
-        replaced: Any = module.visit(_Replacer(node, changed))
-        if replaced.code != source:
-            yield Mutant(line, _code(module, node), _code(module, changed), replaced.code)
+    module, data = wrapper.module, source.encode()
+    for node, changed, line, span in visitor.found:
+        # To replace the text takes a thousandth of the time of replacing the node in the tree.
+        after = module.code_for_node(changed)
+        text = (data[: span.start] + after.encode() + data[span.start + span.length :]).decode()
+        try:
+            ast.parse(text)
+        except SyntaxError:
+            continue
+        yield Mutant(line, _one_line(module.code_for_node(node)), _one_line(after), text)
 
 
-def _code(module: cst.Module, node: cst.CSTNode) -> str:
-    return " ".join(module.code_for_node(node).split())
-
-
-class _Replacer(cst.CSTTransformer):
-    def __init__(self, node: cst.CSTNode, changed: cst.CSTNode) -> None:
-        self._node = node
-        self._changed = changed
-
-    def on_visit(self, node: cst.CSTNode) -> bool:
-        return node is not self._node
-
-    def on_leave(self, original_node: cst.CSTNode, updated_node: Any) -> Any:
-        return self._changed if original_node is self._node else updated_node
+def _one_line(code: str) -> str:
+    return " ".join(code.split())

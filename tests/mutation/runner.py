@@ -17,6 +17,7 @@ from collections import defaultdict
 from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
+from random import Random
 from types import CodeType, FunctionType
 from typing import Any, NamedTuple
 
@@ -37,11 +38,17 @@ class Result(NamedTuple):
 
 
 class Runner:
-    """``budget``: seconds of tests for one mutant. ``known``: what survived on purpose, (module, line's text, after)."""
+    """``budget``: seconds of tests for one mutant. ``share``: of the mutants, drawn at random but always the same ones.
 
-    def __init__(self, modules: list[Path], budget: float, only: set[tuple[str, int]] | None = None) -> None:
+    ``only``: mutants that are tried, by module and text before and after; None for all.
+    """
+
+    def __init__(
+        self, modules: list[Path], budget: float, share: float = 1, only: set[tuple[str, ...]] | None = None
+    ) -> None:
         self._modules = modules
         self._budget = budget
+        self._share = share
         self._only = only
         self.results: list[Result] = []
 
@@ -58,9 +65,11 @@ class Runner:
         for module in self._modules:
             name = module.as_posix()
             source = module.read_text()
+            draw = Random(name)
             before = compile(source, str(module.resolve()), "exec", dont_inherit=True)
             for mutant in mutants_of(source):
-                if self._only is not None and (name, mutant.line) not in self._only:
+                key = name, mutant.before, mutant.after
+                if not (draw.random() < self._share if self._only is None else key in self._only):
                     continue
                 nodes = sorted(reached.get((name, mutant.line), ()), key=seconds.__getitem__)
                 outcome = "no test"

@@ -1,0 +1,41 @@
+"""Frames of WebSockets as hostile clients send them, over servers whose WebSockets are of different libraries.
+
+uvicorn has ``websockets``, hypercorn has ``wsproto``. What a client sees is the same whoever decides (``frames.py``), and
+whatever came, the application goes on. Two cases are left out, which only uvicorn answers: a control frame between the
+fragments of a compressed message, of which wsproto 1.3 loses the rest, and a frame that states 2**63 bytes, for which it
+waits.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+
+from tests.servers.frames import CASES, DECIDES, MICROPIE, TEXT, Client, frame
+from tests.servers.harness import ANSWER_WITHIN, ServerOf, serving
+
+
+@pytest.fixture(scope="module")
+def echo_on() -> Iterator[ServerOf]:
+    with serving("tests.servers.sockets:app") as server_of:
+        yield server_of
+
+
+@pytest.mark.parametrize("name", ["uvicorn", "hypercorn-asyncio"])
+def test_R57_whatever_frames_come_the_answer_is_right(echo_on: ServerOf, name: str) -> None:
+    port = echo_on(name).port
+    wrong = {}
+    for label, (section, case) in CASES.items():
+        client = Client(port, ANSWER_WITHIN, case.compress)
+        if case.compress and b"permessage-deflate" not in client.head.lower():
+            wrong[label] = "no compression was agreed on"
+            continue
+        received = client.exchange(case.sent, case.size, len(case.echoed))
+        is_cut = DECIDES[section] != MICROPIE and None in case.codes  # the connection may end before an echo comes
+        if received.code not in case.codes or (received.messages != case.echoed and not is_cut):
+            messages = [(kind, content[:20], len(content)) for kind, content in received.messages]
+            wrong[label] = f"{received.code} {messages[:3]}"
+    assert wrong == {}
+    again = Client(port, ANSWER_WITHIN).exchange(frame(TEXT, b"still there"), answers=1)
+    assert again.messages == [(TEXT, b"still there")]
