@@ -46,6 +46,7 @@ class Snapshot(TypedDict):
     host: str | None
     server_name: str
     id: str
+    enter: Callable[[], object] | None
 
 
 # -- in the server's process -------------------------------------------------------------------------------------------
@@ -116,6 +117,7 @@ def snapshot(request: Request) -> Snapshot:
         "host": request._host,
         "server_name": request._server_name(),
         "id": request.id,
+        "enter": request._enter_in_pool,
     }
 
 
@@ -126,6 +128,8 @@ def answer(name: HandlerName, job: bytes) -> Any:
     """Call a handler in this process and return its result. ``job`` is what ``_packed`` returned."""
     request, arguments = pickle.loads(job)  # noqa: S301 - from our own process
     current.set(PooledRequest(request))
+    if request["enter"] is not None:
+        request["enter"]()
     if name not in _callables:
         _callables[name] = Plan(handler_named(name)).call
     return _callables[name](*arguments)

@@ -153,6 +153,8 @@ class Request:
     _subapp: object = None  # the application that gets the request instead
     _subapp_path: str | None = None
     _time_limit: float | None = None  # seconds for the handler
+    _failure_reports: Sequence[Callable[[BaseException], object]] = ()  # called as ``on_error`` is
+    _enter_in_pool: Callable[[], object] | None = None  # called in the pool's process before the handler; is pickled
 
     _list_routes: Callable[[], Sequence[RouteEntry]] | None = None  # set on a 404 with debug=True
 
@@ -537,12 +539,12 @@ class Request:
     def log_failure(self, sentence: str, failure: BaseException) -> None:
         """Log an exception that the client does not see, and pass it to ``App(on_error=...)``."""
         logger.error("%s", sentence, exc_info=failure)
-        report = self.config.settings.on_error
-        if report is not None:
-            try:
-                report(failure)
-            except Exception:
-                logger.exception("on_error failed")
+        for report in (*self._failure_reports, self.config.settings.on_error):
+            if report is not None:
+                try:
+                    report(failure)
+                except Exception:
+                    logger.exception("on_error failed")
 
     # -- for the flow, mounts and drivers -----------------------------------------------------------------------------
 

@@ -9,6 +9,7 @@ from micropie.middleware.access_log import AccessLog
 from micropie.middleware.auth import BasicAuth, BearerAuth
 from micropie.middleware.base import HttpMiddleware, WebSocketMiddleware
 from micropie.middleware.compress import Compress
+from micropie.middleware.concurrency_limit import ConcurrencyLimit
 from micropie.middleware.cors import CORSMiddleware
 from micropie.middleware.csrf import CSRFMiddleware
 from micropie.middleware.proxy_headers import ProxyHeaders
@@ -22,6 +23,7 @@ from micropie.middleware.trusted_hosts import TrustedHosts
 
 if TYPE_CHECKING:
     from micropie.middleware.redis_rate_store import RedisRates
+    from micropie.middleware.tracing import Tracing
 
 __all__ = [
     "AccessLog",
@@ -30,6 +32,7 @@ __all__ = [
     "CORSMiddleware",
     "CSRFMiddleware",
     "Compress",
+    "ConcurrencyLimit",
     "HttpMiddleware",
     "MemoryRates",
     "ProxyHeaders",
@@ -42,13 +45,17 @@ __all__ = [
     "SecurityDefaults",
     "SecurityHeaders",
     "Timeout",
+    "Tracing",
     "TrustedHosts",
     "WebSocketMiddleware",
 ]
 
 
+# Imported when first used: redis-py alone takes longer to import than all of micropie.
+_LAZY = {"RedisRates": "micropie.middleware.redis_rate_store", "Tracing": "micropie.middleware.tracing"}
+
+
 def __getattr__(name: str) -> Any:
-    if name != "RedisRates":
+    if name not in _LAZY:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    # Imported on first use: redis-py alone takes longer to import than all of micropie.
-    return import_module("micropie.middleware.redis_rate_store").RedisRates
+    return getattr(import_module(_LAZY[name]), name)

@@ -42,6 +42,7 @@ def copy(**changes: Any) -> Snapshot:
         "host": None,
         "server_name": "localhost:80",
         "id": "",
+        "enter": None,
         **changes,
     }
     return cast("Snapshot", values)

@@ -1,0 +1,124 @@
+"""Spans for OpenTelemetry. This is the only module that knows its API, an optional dependency.
+
+The span's context is a context variable that this hook sets, and so handlers have it wherever they run: on the event
+loop, in threads, in later chunks of a stream. A process of the pool gets it as the headers that another service would
+get.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from functools import partial
+from typing import Any
+
+from micropie.errors import HTTPError, SetupError, check
+from micropie.execution.steps import POOL
+from micropie.http.request import Request, WebSocketRequest
+from micropie.middleware.base import FlowMiddleware
+from micropie.routing.settings import METHODS
+
+try:
+    from opentelemetry import context, propagate, trace
+    from opentelemetry.trace import Span, SpanKind, StatusCode, Tracer, TracerProvider
+except ImportError:  # pragma: no cover - the tests set it to None
+    trace = None  # type: ignore[assignment]
+
+
+class Tracing(FlowMiddleware):
+    """Make a span for each request and each WebSocket, from its start to its last byte. Put it first.
+
+    The span's parent comes from the request's headers (``traceparent``), by OpenTelemetry's global propagators. The
+    span is current in handlers, hooks, threads and streams, and its context in processes of the pool. Names and
+    attributes are those of the semantic conventions for HTTP servers. Exceptions that are answered by 500, or break an
+    answer off, are recorded. ``tracer_provider``: None for the global one. ``query``: whether the span has the query,
+    which may hold secrets. Raises ``SetupError`` without OpenTelemetry's API.
+    """
+
+    guards = True  # to see the handshakes of WebSockets
+
+    def __init__(self, tracer_provider: TracerProvider | None = None, *, query: bool = False) -> None:
+        if trace is None:
+            raise SetupError('Tracing needs OpenTelemetry: pip install "micropie-dual[otel]"')
+        fine = tracer_provider is None or isinstance(tracer_provider, TracerProvider)
+        check("Tracing(tracer_provider=...)", fine, tracer_provider, "a TracerProvider of OpenTelemetry")
+        check("Tracing(query=...)", isinstance(query, bool), query, "True or False")
+        self._tracer: Tracer = trace.get_tracer("micropie", tracer_provider=tracer_provider)
+        self._query = query
+
+    def before(self, request: Request) -> None:
+        """Begin the span and make it the current one."""
+        is_socket, route = isinstance(request, WebSocketRequest), request.route
+        if is_socket and route is None:  # a mounted application's, which is handed over
+            return
+        previous = context.get_current()
+        parent = propagate.extract(request.headers, previous)
+        name = "WEBSOCKET" if is_socket else request.method if request.method in METHODS else "HTTP"
+        span = self._tracer.start_span(
+            name if route is None else f"{name} {route.pattern}",
+            parent,
+            SpanKind.SERVER,
+            _attributes(request, is_socket, self._query),
+        )
+        inner = trace.set_span_in_context(span, parent)
+        context.attach(inner)
+        if route is not None and route.step_kind == POOL:
+            carrier: dict[str, str] = {}
+            propagate.inject(carrier, inner)
+            request._enter_in_pool = partial(enter, carrier)
+        request._failure_reports = [*request._failure_reports, partial(_record, span)]
+        request.on_close(partial(_end, request, span, previous))
+
+
+def enter(carrier: Mapping[str, str]) -> None:
+    """Make the context in ``carrier`` the current one, in a process of the pool."""
+    context.attach(propagate.extract(carrier))
+
+
+def _attributes(request: Request, is_socket: bool, with_query: bool) -> dict[str, Any]:
+    """Return the attributes that are known at the start: a sampler may decide by them."""
+    method, client, scheme = request.method, request.client, request.scheme
+    attributes: dict[str, Any] = {
+        "http.request.method": method if method in METHODS else "_OTHER",
+        "url.scheme": scheme.replace("http", "ws") if is_socket else scheme,
+        "url.path": request.root_path + request.path,
+    }
+    if method not in METHODS:
+        attributes["http.request.method_original"] = method
+    if request.route is not None:
+        attributes["http.route"] = request.route.pattern
+    if with_query and request.query_string:
+        attributes["url.query"] = request.query_string
+    if client is not None:
+        attributes["client.address"] = client.host
+    agent = request.headers.get("user-agent")
+    if agent is not None:
+        attributes["user_agent.original"] = agent
+    try:
+        host, _, port = request.host.rpartition(":")
+    except HTTPError:  # a malformed Host header
+        return attributes
+    if host and port.isdigit():
+        attributes |= {"server.address": host, "server.port": int(port)}
+    else:
+        attributes["server.address"] = request.host
+    return attributes
+
+
+def _record(span: Span, failure: BaseException) -> None:
+    span.record_exception(failure)
+    span.set_attribute("error.type", f"{type(failure).__module__}.{type(failure).__qualname__}")
+    span.set_status(StatusCode.ERROR)
+
+
+def _end(request: Request, span: Span, previous: context.Context) -> None:
+    status = request.status
+    if isinstance(request, WebSocketRequest):
+        status = 101 if request.is_accepted else None
+    if status is not None:
+        span.set_attribute("http.response.status_code", status)
+        if status >= 500:
+            span.set_status(StatusCode.ERROR)
+    span.end()
+    # By ``attach``, as ``detach`` logs an error in another thread. Under WSGI the request's context ends with it.
+    if request._is_on_loop:
+        context.attach(previous)
