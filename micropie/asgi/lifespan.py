@@ -20,6 +20,7 @@ import anyio
 from micropie.asgi.request import WATCHERS, Watchers
 from micropie.asgi.steps import perform
 from micropie.execution.loop import CLEAN_UP_WITHIN
+from micropie.execution.shutdown import ShutdownSignal
 from micropie.execution.wake import threadsafe_scheduler
 from micropie.flow.lifecycle import Application, Lifecycle, LifespanContext
 from micropie.http.types import Receive, Scope, Send
@@ -63,9 +64,10 @@ async def serve_lifespan(app: Application, state: ASGIState, scope: Scope, recei
     state.site, state.started = site, True
     shutdown = site.config.shutdown
     shutdown.begin()
+    heard = anyio.Event()
     try:
-        with hearing_signals(shutdown.end):
-            await _live(scope, receive, send)
+        with hearing_signals(heard.set):
+            await _live(scope, receive, send, heard, shutdown)
     except BaseException:  # a server that cancels instead of sending lifespan.shutdown
         await _stop_cancelled(lifecycle, context)
         raise
@@ -81,11 +83,17 @@ async def serve_lifespan(app: Application, state: ASGIState, scope: Scope, recei
     await send({"type": "lifespan.shutdown.complete"})
 
 
-async def _live(scope: Scope, receive: Receive, send: Send) -> None:
+async def _live(scope: Scope, receive: Receive, send: Send, heard: anyio.Event, shutdown: ShutdownSignal) -> None:
     """Tell the server that the start is complete, and wait for its shutdown message. Meanwhile requests can start tasks
-    in the task group that is opened here.
+    in the task group that is opened here, and a task of it ends the streams when a signal is ``heard``.
     """
+
+    async def end_streams() -> None:
+        await heard.wait()
+        shutdown.end()
+
     async with anyio.create_task_group() as group:
+        group.start_soon(end_streams)
         watchers = Watchers(group)
         if "state" in scope:
             scope["state"][WATCHERS] = watchers

@@ -29,6 +29,14 @@ class ShutdownSignal:
             self._call(key)
         return lambda: self._functions.pop(key, None)
 
+    def join(self, function: Callable[[], object]) -> None:
+        """Call ``function`` at the end, unless it is given to ``leave``. For idle WebSockets: it takes less memory."""
+        self._functions[function] = function
+
+    def leave(self, function: Callable[[], object]) -> None:
+        """Forget a function that was given to ``join``."""
+        self._functions.pop(function, None)
+
     def end(self) -> None:
         """Call all functions, and from now on, until ``begin``, each that is added."""
         self.is_over = True

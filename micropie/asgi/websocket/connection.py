@@ -24,8 +24,9 @@ make a call and is cancelled then. Two cancel scopes are around it. ``_leave_sco
 that the handler's ``finally`` may wait, as after asyncio's ``Task.cancel``, but not for ever.
 
 **Closing.** A WebSocket is ended by the client, by ``close`` in the handler or another task, by a limit that was
-exceeded, or by the handler's end. All of them call ``Progress.end``, and only the first one counts. If that was not the
-client, it sends the close frame. If sending it was cancelled, ``finish``, which runs after every handler, sends it.
+exceeded, by the handler's end, or with the server (``go_away``). All of them call ``Progress.end``, and only the first
+one counts. If that was not the client, it sends the close frame. If sending it was cancelled, ``finish``, which runs
+after every handler, sends it.
 
 **The invariants.**
 
@@ -41,6 +42,7 @@ import logging
 import types
 from collections import deque
 from collections.abc import Awaitable, Callable
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any, NoReturn, cast
 
@@ -135,10 +137,13 @@ class Connection:
             own_group = tasks = create_task_group()
             await own_group.__aenter__()
         self._tasks = tasks
+        shutdown = self._request.config.shutdown
+        shutdown.join(self._server_ends)
         try:
             with self._leave_scope, self._cleanup_scope:
                 await cast("Awaitable[None]", self._observe(handler(websocket, *arguments).__await__()))
         finally:
+            shutdown.leave(self._server_ends)
             if self._read_ahead is not None:
                 self._read_ahead.stop()
             if own_group is not None:
@@ -190,6 +195,22 @@ class Connection:
             self._start_grace()
             if self._read_ahead is not None:
                 self._read_ahead.end()
+
+    def _server_ends(self) -> None:
+        """Close with 1001, as the server is told to end. The handler's next call raises; it has a grace to make one."""
+        if self.progress.state is OPEN:
+            self.progress.end(CLOSE, GOING_AWAY, "")
+            self._start_grace()
+            if self._read_ahead is not None:
+                self._read_ahead.end()
+            with suppress(RuntimeError):  # the task group has ended, and the handler is being cancelled
+                self._tasks.start_soon(self._send_close_in_turn)
+
+    async def go_away(self) -> None:
+        """Close with 1001 what is still open when the server has cancelled the handler."""
+        if self.progress.state is OPEN:
+            self.progress.end(CLOSE, GOING_AWAY, "")
+            await self._send_close(POLICY_CLOSE_WITHIN)
 
     def _start_grace(self) -> None:
         grace = self._request.config.settings.websocket_grace
@@ -359,13 +380,7 @@ class Connection:
         if self.progress.end(CLOSE, code, truncate_reason(reason)):
             if self._read_ahead is not None:
                 self._read_ahead.end()
-            if self._is_sending:
-                await self._take_turn(None)
-            self._is_sending = True
-            try:
-                await self._send_close(self._send_timeout)
-            finally:
-                self._pass_turn()
+            await self._send_close_in_turn()
 
     async def finish(self, code: int, reason: str, answer: Answer | None) -> None:
         """Close what is still open when the handler has ended, and send a close frame that was cancelled.
@@ -380,8 +395,19 @@ class Connection:
             await self._send_last({"type": f"{DENIAL}.body", "body": body}, self._send_timeout)
             return
         await self.close(code, reason)
-        if self.progress.state is CLOSED and not self._close_sent:
-            await self._send_close(self._send_timeout)
+        if self.progress.state is CLOSED:
+            await self._send_close_in_turn()
+
+    async def _send_close_in_turn(self) -> None:
+        """Send the close frame, unless it has been sent, after the messages that tasks are sending."""
+        if self._is_sending:
+            await self._take_turn(None)
+        self._is_sending = True
+        try:
+            if not self._close_sent:
+                await self._send_close(self._send_timeout)
+        finally:
+            self._pass_turn()
 
     async def _send_close(self, seconds: float | None) -> None:
         progress = self.progress

@@ -39,6 +39,7 @@ async def serve_websocket(site: Site, scope: Scope, receive: Receive, send: Send
                 await perform_cleanup(step, request)
             with move_on_after(CLEAN_UP_WITHIN, shield=True):
                 await perform(cleanup(request), request)
+                await connection.go_away()
             raise
         await _finish(connection, request, close_info)
     finally:

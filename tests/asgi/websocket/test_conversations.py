@@ -14,6 +14,7 @@ import pytest
 import micropie
 from micropie import App, ConnectionClosed, HTTPError, Redirect, WebSocket, websocket
 from micropie.testing import TestClient, WebSocketClosed, WebSocketRefused, WebSocketSession
+from tests.asgi.calls import http_scope, run
 from tests.asgi.websocket.conftest import OpenClient
 from tests.support.waiting import until
 
@@ -668,3 +669,125 @@ def test_what_is_to_be_done_after_the_response_is_done_when_it_is_over(
     until(lambda: len(done) == 2)
     assert done == [("/", True, True), "in a thread"]
     assert len(errors(caplog)) == (ending == "fails")
+
+
+# -- the server ends -----------------------------------------------------------------------------------------------------
+
+
+class Ending(App):
+    """``/end`` does what a server's signal does."""
+
+    def __init__(self, handler: Any, **settings: Any) -> None:
+        super().__init__(**settings)
+        self.websocket("/")(handler)
+
+    async def end(self) -> str:
+        self.request.config.shutdown.end()
+        return "ended"
+
+
+def test_R65_a_handler_that_receives_is_told_that_the_server_ends(open_client: OpenClient) -> None:
+    seen: list[Any] = []
+
+    async def handler(ws: WebSocket) -> None:
+        await ws.accept()
+        await ws.send_text("begun")
+        try:
+            await ws.receive_text()
+        except ConnectionClosed as closed:
+            seen.append(closed.code)
+            raise
+
+    client = open_client(Ending(handler))
+    with client.websocket("/") as ws:
+        assert ws.receive_text() == "begun"
+        assert client.get("/end").text == "ended"
+        assert closing(ws) == (1001, "")
+    assert seen == [1001]
+
+
+@pytest.mark.parametrize("waits", ["reading ahead", "for all time"])
+def test_R65_a_handler_that_waits_for_something_else_has_its_grace(open_client: OpenClient, waits: str) -> None:
+    seen: list[Any] = []
+
+    async def handler(ws: WebSocket) -> None:
+        await ws.accept()
+        await anyio.sleep(0.01)  # from now on, messages are read ahead
+        await ws.send_text("begun")
+        try:
+            if waits == "reading ahead":
+                await ws.receive_text()
+            await anyio.sleep_forever()
+        finally:
+            seen.append((ws.close_code, ws.closed))
+
+    client = open_client(Ending(handler, websocket_grace=0.05))
+    with client.websocket("/") as ws:
+        assert ws.receive_text() == "begun"
+        client.get("/end")
+        assert closing(ws) == (1001, "")
+    assert seen == [(1001, True)]
+
+
+def test_R65_messages_that_are_being_sent_come_before_the_close(open_client: OpenClient) -> None:
+    async def handler(ws: WebSocket) -> None:
+        await ws.accept()
+        for number in range(3):
+            await ws.send_text(str(number))
+        ws.request.config.shutdown.end()
+        with pytest.raises(ConnectionClosed):
+            await ws.send_text("too late")
+
+    with open_client(Ending(handler)).websocket("/") as ws:
+        assert [ws.receive_text() for _ in range(3)] == ["0", "1", "2"]
+        assert closing(ws) == (1001, "")
+
+
+def test_R65_one_that_is_not_accepted_yet_is_left_alone(open_client: OpenClient) -> None:
+    async def handler(ws: WebSocket) -> None:
+        ws.request.config.shutdown.end()
+        await ws.accept()
+        await ws.send_text("late")
+
+    with open_client(Ending(handler)).websocket("/") as ws:
+        assert ws.receive_text() == "late"
+        assert closing(ws)[0] == 1000
+
+
+def test_R65_after_the_lifespan_the_handler_s_end_sends_the_close(open_client: OpenClient) -> None:
+    async def handler(ws: WebSocket) -> None:
+        await ws.accept()
+        async with anyio.create_task_group() as ended:
+            pass
+        ws._connection._tasks = ended
+        ws.request.config.shutdown.end()
+
+    with open_client(Ending(handler)).websocket("/") as ws:
+        assert closing(ws) == (1001, "")
+
+
+def test_R65_a_server_that_cancels_the_handler_still_sends_the_close(backend: str) -> None:
+    sent: list[Any] = []
+    app = App()
+
+    async def check() -> None:
+        async def handler(ws: WebSocket) -> None:
+            await ws.accept()
+            scope.cancel()
+            await anyio.sleep_forever()
+
+        async def send(message: Any) -> None:
+            sent.append(message)
+
+        async def receive() -> Any:
+            if sent:
+                await anyio.sleep_forever()
+            return {"type": "websocket.connect"}
+
+        app.websocket("/")(handler)
+        with anyio.CancelScope() as scope:
+            await app(http_scope(type="websocket", scheme="ws", subprotocols=[]), receive, send)
+
+    run(backend, check)
+    assert [message["type"] for message in sent] == ["websocket.accept", "websocket.close"]
+    assert sent[-1]["code"] == 1001

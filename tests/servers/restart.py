@@ -1,0 +1,38 @@
+"""An application that is ended while it answers, for ``test_restart.py``."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import AsyncIterator
+
+import anyio
+
+from micropie import App, EventStream, WebSocket
+
+
+class Root(App):
+    def index(self) -> str:
+        return str(os.getpid())
+
+    def slow(self) -> str:
+        time.sleep(0.5)
+        return "done"
+
+    async def ticks(self) -> EventStream:
+        return EventStream(self._ticks())
+
+    async def _ticks(self) -> AsyncIterator[str]:
+        while True:
+            yield "tick"
+            await anyio.sleep(0.05)
+
+    async def ws_waits(self, ws: WebSocket) -> None:
+        await ws.accept()
+        await ws.send_text("begun")
+        async for _ in ws:
+            pass
+
+
+app = Root()
+app.health("/readyz")
