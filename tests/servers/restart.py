@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
 
 import anyio
 
@@ -15,9 +15,10 @@ class Root(App):
     def index(self) -> str:
         return str(os.getpid())
 
-    def slow(self) -> str:
+    def slow(self) -> Iterator[str]:
+        yield "begun\n"
         time.sleep(0.5)
-        return "done"
+        yield "done\n"
 
     async def ticks(self) -> EventStream:
         return EventStream(self._ticks())
