@@ -15,7 +15,7 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
-from micropie import App, HTTPError, Redirect, Request, UploadFile, get, inline, post, static_file
+from micropie import App, HTTPError, Redirect, Request, UploadFile, flash, get, inline, post, static_file
 from micropie.middleware import SecurityDefaults
 from micropie.sessions import SQLiteSessionBackend
 
@@ -48,7 +48,7 @@ def signed_in_only(request: Request) -> Any:
 class Album(App):
     def index(self) -> Any:
         pictures = sorted(path.name for path in PICTURES.iterdir())
-        return self.render("album.html", pictures=pictures, said=self.request.session.pop("said", None))
+        return self.render("album.html", pictures=pictures)
 
     @get
     def door(self) -> Any:
@@ -60,7 +60,7 @@ class Album(App):
             return 403, self.render("door.html", wrong=True)
         self.request.session.regenerate()  # an id that an attacker may have planted is useless from now on
         self.request.session["user"] = name
-        self._say(f"Welcome, {name}!")
+        flash(f"Welcome, {name}!")
         return Redirect("/")
 
     @post
@@ -77,7 +77,7 @@ class Album(App):
             path = picture.save_to(PICTURES)
         except FileExistsError:
             raise HTTPError(409, f"There is a picture called {picture.filename} already.") from None
-        self._say(f"{path.name} hangs now ({picture.size} bytes).")
+        flash(f"{path.name} hangs now ({picture.size} bytes).")
         return Redirect("/")
 
     @post("/take-down")
@@ -86,16 +86,12 @@ class Album(App):
         if picture not in PICTURES.iterdir():  # the name may contain a path
             raise HTTPError(404, "There is no such picture.")
         picture.unlink()
-        self._say(f"{name} is gone.")
+        flash(f"{name} is gone.")
         return Redirect("/")
 
     def picture(self, name: str) -> Any:
         content_type, _ = KINDS.get(Path(name).suffix.lower(), (None, None))
         return static_file(name, root=PICTURES, max_age=60, content_type=content_type, download=content_type is None)
-
-    def _say(self, sentence: str) -> None:
-        """Show a sentence once, on the next page."""
-        self.request.session["said"] = sentence
 
 
 PICTURES.mkdir(parents=True, exist_ok=True)

@@ -77,7 +77,9 @@ def facts(request: Request) -> dict[str, str]:
     except RuntimeError:
         loop = "trio"
     return {
-        "server": f"{server} {version(server)}" if server else "an unknown server",
+        "server": f"{server} {version(server)}"
+        if server
+        else (request.environ or {}).get("SERVER_SOFTWARE", "unknown"),
         "protocol": "ASGI" if request.environ is None else "WSGI",
         "loop": loop,
         "Python": platform.python_version(),

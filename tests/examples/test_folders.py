@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 import re
+from importlib import import_module
 from pathlib import Path
 
 import pytest
+
+from micropie import App
+from micropie.cli.check import mistakes
 
 EXAMPLES = Path(__file__).parent.parent.parent / "examples"
 DOCS = EXAMPLES.parent / "docs"
@@ -27,3 +31,11 @@ def test_the_lists_of_examples_are_complete() -> None:
     assert sorted(rows) == FOLDERS
     page = (DOCS / "start" / "examples.md").read_text()
     assert sorted([*re.findall(r"^\| `(\w+)` \|", page, re.MULTILINE), "tour"]) == FOLDERS
+
+
+# One needs Redis, one mounts on CherryPy's only tree.
+@pytest.mark.parametrize("name", [name for name in FOLDERS if name not in {"cluster", "moved"}])
+def test_micropie_check_finds_nothing_in_an_example(name: str) -> None:
+    app = import_module(f"examples.{name}.app").app
+    if isinstance(app, App):
+        assert list(mistakes(app)) == []
