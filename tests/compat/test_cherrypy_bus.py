@@ -291,8 +291,9 @@ def test_an_exit_while_a_hosted_process_starts(our_bus: wspbus.Bus) -> None:
 
 BUS = """
 import os, signal, sys, threading
-from micropie.compat.cherrypy.process import bus, plugins, wspbus
+from micropie.compat.cherrypy.process import plugins, wspbus
 
+bus = wspbus.Bus()
 bus.subscribe("log", lambda message, level: print(message, flush=True))
 """
 
@@ -621,5 +622,6 @@ def test_a_daemon_is_warned_of_its_threads(our_bus: wspbus.Bus, monkeypatch: pyt
 
 @pytest.fixture(autouse=True)
 def no_thread_is_left() -> Iterator[None]:
+    before = set(threading.enumerate())
     yield
-    until(lambda: not [thread for thread in threading.enumerate() if isinstance(thread, plugins.BackgroundTask)])
+    until(lambda: not [t for t in threading.enumerate() if isinstance(t, plugins.BackgroundTask) and t not in before])

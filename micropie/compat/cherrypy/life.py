@@ -15,6 +15,7 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Generator
+from functools import partial
 from inspect import isawaitable
 from typing import Any, TypeAlias
 
@@ -24,6 +25,7 @@ from micropie.compat.cherrypy.lib.jsontools import encoded
 from micropie.compat.cherrypy.log import log
 from micropie.compat.cherrypy.messages import Request, Response
 from micropie.compat.cherrypy.plans import Plan
+from micropie.compat.cherrypy.process.wspbus import bus
 from micropie.compat.cherrypy.serving import Exchange, then
 from micropie.errors import ClientDisconnect
 from micropie.errors import HTTPError as NativeError
@@ -52,6 +54,8 @@ class Begun:
 
 def begin(native: NativeRequest, app: Any, path: str) -> tuple[Exchange, Begun]:
     """Find the handler of a request. Call it at once if the tools around it are known here, see ``Plan.is_plain``."""
+    if bus.watches_requests:
+        _tell_of(native)
     request = app.request_class(native, app, path)
     exchange = Exchange(request, app.response_class())
     native.__dict__["_cherrypy"] = exchange
@@ -79,6 +83,14 @@ def begin(native: NativeRequest, app: Any, path: str) -> tuple[Exchange, Begun]:
     except Exception as error:
         begun.failure = error
     return exchange, begun
+
+
+def _tell_of(native: NativeRequest) -> None:
+    """Publish that a request begins, and, when it is over, that it ends."""
+    bus.publish("acquire_thread")
+    bus.publish("before_request")
+    at_end = native.after_response if native.environ is None else native.on_close
+    at_end(partial(bus.publish, "after_request"))
 
 
 def _find(request: Any) -> Plan:

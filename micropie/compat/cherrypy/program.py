@@ -10,6 +10,7 @@ from types import SimpleNamespace
 from typing import Any
 
 from micropie.compat.cherrypy._cpserver import Server
+from micropie.compat.cherrypy.body import RequestBody
 from micropie.compat.cherrypy.config import config as global_config
 from micropie.compat.cherrypy.log import log
 from micropie.compat.cherrypy.process.plugins import Autoreloader, SignalHandler, ThreadManager
@@ -26,8 +27,9 @@ engine.listeners.setdefault("before_request", set())
 engine.listeners.setdefault("after_request", set())
 
 Server.application = tree
-server = Server(engine)
+server: Server = Server(engine)
 server.subscribe()
+RequestBody.server_limit = staticmethod(lambda: server.max_request_body_size)
 servers: dict[str, Server] = {}
 
 # ``checker.on``, which configuration sets. ``micropie check --from cherrypy`` looks for mistakes.

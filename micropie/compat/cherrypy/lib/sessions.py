@@ -22,6 +22,7 @@ import tempfile
 import time
 from collections.abc import Callable, ItemsView, Iterator, KeysView, ValuesView
 from datetime import datetime, timedelta
+from functools import partial
 from importlib import import_module
 from itertools import chain
 from pathlib import Path
@@ -34,6 +35,7 @@ from micropie.compat.cherrypy.lib.httputil import HTTPDate
 from micropie.compat.cherrypy.process.plugins import Monitor
 from micropie.compat.cherrypy.process.wspbus import bus
 from micropie.compat.cherrypy.serving import serving
+from micropie.execution.context import current
 from micropie.sessions import Session as NativeSession
 from micropie.sessions import SessionBackend
 
@@ -502,6 +504,9 @@ def init(
         cls._prepared = (*prepared, kwargs)
     serving.session = session = cls(None if morsel is None else morsel.value, **kwargs)
     session.debug = debug
+    native = current.get(None)
+    if native is not None:
+        native.on_close(partial(_unlock, session))  # also if the client has left, and no hook is called any more
     session.id_observers.append(lambda new_id: serving.response.cookie.__setitem__(name, new_id))
     set_response_cookie(path, path_header, name, timeout if persistent else None, domain, secure, httponly, samesite)
 
@@ -589,7 +594,12 @@ save.priority = 90  # type: ignore[attr-defined]
 def close() -> None:
     """Unlock the session at the end of a request in any case."""
     session: Any = getattr(serving, "session", None)
-    if getattr(session, "locked", False):
+    if session is not None:
+        _unlock(session)
+
+
+def _unlock(session: Any) -> None:
+    if session.locked:
         with contextlib.suppress(Exception):
             session.release_lock()
 

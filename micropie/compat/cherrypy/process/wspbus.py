@@ -19,6 +19,8 @@ from typing import Any, TypeVar, overload
 
 F = TypeVar("F", bound=Callable[..., Any])
 
+_OF_REQUESTS = {"before_request", "after_request", "start_thread", "stop_thread"}
+
 # The exit status of a program that could not be shut down in order.
 _SOFTWARE_ERROR = 70
 
@@ -82,6 +84,8 @@ class Bus:
         self.listeners: dict[str, set[Callable[..., Any]]] = {
             channel: set() for channel in ("start", "stop", "exit", "graceful", "log", "main")
         }
+        self.watches_requests = False
+        """Whether somebody has subscribed to what happens to requests and their threads."""
         self._priorities: dict[tuple[str, Callable[..., Any]], int] = {}
         self._has_clean_exit = False
         self._hosted = 0  # the applications that servers from outside have started
@@ -100,6 +104,7 @@ class Bus:
         if callback is None:
             return lambda function: self.subscribe(channel, function, priority)
         self.listeners.setdefault(channel, set()).add(callback)
+        self.watches_requests = self.watches_requests or channel in _OF_REQUESTS
         if priority is None:
             priority = getattr(callback, "priority", 50)
         self._priorities[channel, callback] = priority
