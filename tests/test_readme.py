@@ -122,6 +122,7 @@ def test_the_examples_answer_as_they_say(module: Module, way: dict[str, Any], mo
                 function(*arguments)
 
 
+@pytest.mark.timeout(240)
 def test_a_test_that_is_copied_alone_runs(tmp_path: Path) -> None:
     tests = [module for module in MODULES if re.search("^def test_", module.source, re.MULTILINE)]
     for module in tests:
@@ -163,6 +164,14 @@ def test_every_block_is_of_a_kind_that_is_known() -> None:
     """A block of Python with anything behind the word would not be run."""
     kinds = {kind for page in PAGES for kind in re.findall(r"^ *```(.+)$", page.read_text(), re.MULTILINE)}
     assert kinds <= {"python", "http", "html", "html+jinja", "css", "ini", "nginx", "dockerfile", "yaml", "text"}
+
+
+def test_blocks_of_text_that_are_python_can_be_compiled() -> None:
+    """They need a cluster, or another module, and do not run."""
+    for page in PAGES:
+        for source in re.findall(r"^```text\n(.*?)^```$", page.read_text(), re.MULTILINE | re.DOTALL):
+            if re.search(r"^(from|import) ", source, re.MULTILINE):
+                compile(source, str(page), "exec", dont_inherit=True)
 
 
 MARKUP = "<i>"

@@ -31,6 +31,7 @@ def build(config: Path, site: Path) -> subprocess.CompletedProcess[str]:
     return subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, check=False)
 
 
+@pytest.mark.timeout(240)  # 4 seconds of a processor
 def test_the_site_builds_without_a_warning_with_all_public_names_and_nothing_from_elsewhere(tmp_path: Path) -> None:
     built = build(ROOT / "mkdocs.yml", tmp_path / "site")
     assert built.returncode == 0, built.stderr

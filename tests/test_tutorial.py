@@ -21,6 +21,7 @@ def run(folder: Path, *arguments: str, typed: str = "") -> subprocess.CompletedP
     )
 
 
+@pytest.mark.timeout(180)
 @pytest.mark.parametrize("step", ["step6", "step7"])
 def test_the_blog_passes_its_tests(tmp_path: Path, step: str) -> None:
     folder = tmp_path / step
