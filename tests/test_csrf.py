@@ -113,6 +113,18 @@ def test_a_cookie_that_is_no_token_of_ours_is_replaced(make_client: MakeClient, 
     assert client.get("/token", headers=headers).text != planted
 
 
+def test_a_visitor_s_first_page_has_one_token_and_one_cookie(make_client: MakeClient) -> None:
+    answer = make_client(Root()).get("/again")
+    first, second = answer.text.split()
+    assert first == second
+    assert [cookie.partition(";")[0] for cookie in answer.headers.get_list("set-cookie")] == [f"csrf_token={first}"]
+
+
+def test_a_log_in_of_who_has_no_token_deletes_none(make_client: MakeClient) -> None:
+    cookies = make_client(Root()).get("/log_in").headers.get_list("set-cookie")
+    assert [cookie.partition("=")[0] for cookie in cookies] == ["session_id"]
+
+
 def test_a_log_in_gives_another_token(make_client: MakeClient) -> None:
     client = make_client(Root())
     as_visitor = client.get("/token").text

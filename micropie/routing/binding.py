@@ -434,6 +434,8 @@ def _from_source(name: str, annotation: Any, default: object, stated: Source) ->
         try:
             if is_document:
                 return converter.from_json(given)
+            if converter.many is None and stated.is_joined and len(given) > 1:
+                given = [", ".join(given)]
             values = [converter.from_text(text) for text in given]
             return values[0] if converter.many is None else converter.many(values)
         except ValueError:
@@ -452,6 +454,8 @@ def _whole_source(name: str, structure: type, many: bool, default: object, state
 
     def find(parameter: BoundParameter, request: Request) -> object:
         fields = request.query_params if isinstance(stated, Query) else request._form_fields or _NOTHING
+        if not fields and default is not _REQUIRED:
+            return default
         try:
             return converter.from_form(fields)
         except ValueError as error:

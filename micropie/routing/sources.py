@@ -17,6 +17,8 @@ class Source:
 
     place = ""
     """What errors call it."""
+    is_joined = False
+    """Whether several values are one with commas, for a parameter that takes one."""
 
     def __init__(self, name: str | None = None) -> None:
         self.name = name
@@ -37,6 +39,7 @@ class Header(Source):
     """A header: ``token: Annotated[str, Header("X-Token")]``; without a name ``x_token`` is ``x-token``."""
 
     place = "header"
+    is_joined = True  # as WSGI servers join them: the first may be the client's, and the last its proxy's
 
     def name_for(self, parameter: str) -> str:
         """Return the header's name."""

@@ -1342,3 +1342,39 @@ def test_a_fast_look_ends_a_row_of_slow_ones() -> None:
         assert looks.may_look(key)
     looks.took(key, 1.0)
     assert not looks.may_look(key)
+
+
+def test_a_link_to_a_compressed_file_is_followed_if_links_are(make_client: MakeClient, site: Path) -> None:
+    (site.parent / "packed").write_bytes(gzip.compress(b"packed"))
+    (site / "a.txt.gz").symlink_to("../packed")
+    answer = make_client(Files(site, follow_symlinks=True)).get("/file/a.txt", headers={"Accept-Encoding": "gzip"})
+    assert answer.headers["content-encoding"] == "gzip"
+
+
+@pytest.mark.skipif(os.name == "nt", reason="a name with a colon is a stream there")
+def test_a_colon_that_follows_no_letter_is_part_of_a_name(make_client: MakeClient, site: Path) -> None:
+    (site / "1:2.txt").write_bytes(b"colon")
+    assert make_client(Files(site)).get("/static/1:2.txt").content == b"colon"
+
+
+def test_a_time_with_a_fraction_is_sent_and_compared_in_whole_seconds(make_client: MakeClient, site: Path) -> None:
+    nanoseconds = MODIFIED * 10**9 + 700_000_000
+    os.utime(site / "a.txt", ns=(nanoseconds, nanoseconds))
+    client = make_client(Files(site))
+    seen = client.get("/static/a.txt").headers["last-modified"]
+    assert client.get("/static/a.txt", headers={"If-Modified-Since": seen}).status_code == 304
+
+
+def test_types_that_python_knows_have_no_charset_unless_they_are_text() -> None:
+    assert content_type_of("a.tar") == "application/x-tar"
+    assert content_type_of("a.png") == "image/png"
+    assert content_type_of("a.tsv") == "text/tab-separated-values; charset=utf-8"
+
+
+def test_of_too_many_looks_the_oldest_is_forgotten(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(recent, "CAPACITY", 2)
+    looks = RecentLooks()
+    keys: list[Any] = [("root", name, (), False) for name in "abc"]
+    for key in keys:
+        looks.note(key, None)
+    assert [looks.may_look(key) for key in keys] == [False, True, True]

@@ -144,6 +144,12 @@ def test_R37_what_an_unsatisfiable_range_is_told() -> None:
     assert caught.value.headers == [("Content-Range", "bytes */100")]
 
 
+def test_R37_zeros_in_front_of_a_number_change_nothing() -> None:
+    zeros = "0" * 30
+    assert conditional.select({"range": f"bytes={zeros}5-{zeros}9"}, "GET", '"t"', 0, 100) == (206, 5, 10)
+    assert conditional.select({"range": f"bytes=-{zeros}5"}, "GET", '"t"', 0, 100) == (206, 95, 100)
+
+
 @pytest.mark.parametrize("value", ["bytes=0-", "bytes=-5", "bytes=0-0", "bytes=7-"])
 def test_R37_an_empty_file_has_no_ranges(value: str) -> None:
     assert ask({"range": value}, size=0) == (200, 0, 0)

@@ -31,7 +31,7 @@ GROUPS = {
     "routing": (_modules("micropie/routing", "binding.py"), ["tests/routing", "tests/http/test_paths.py"]),
     "binding": (
         ["micropie/routing/binding.py"],
-        ["tests/routing/test_binding.py", "tests/routing/test_sources.py", "tests/http/test_problems.py"],
+        ["tests/routing", "tests/flow/test_resources.py", "tests/http/test_problems.py"],
     ),
     "sessions": (_modules("micropie/sessions", "redis.py"), ["tests/sessions", "tests/http/test_signing.py"]),
     "csrf": (

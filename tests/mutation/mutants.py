@@ -65,6 +65,8 @@ def _is_for_people(node: cst.Raise | cst.Call) -> bool:
     if not isinstance(call, cst.Call):
         return False
     if isinstance(node, cst.Raise):
+        if isinstance(call.func, cst.Name) and call.func.value == "ValueError":  # that a value does not convert
+            return True
         return all(isinstance(argument.value, cst.BaseString) for argument in call.args)
     function = call.func
     is_method = isinstance(function, cst.Attribute) and isinstance(function.value, cst.Name)

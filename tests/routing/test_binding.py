@@ -224,6 +224,23 @@ def test_lists_take_every_value_of_their_name(make_client: MakeClient) -> None:
     assert [client.get(f"/page{query}").status_code for query in ("", "?ids=1&ids=x")] == [400, 400]
 
 
+def test_a_segment_may_be_the_one_value_of_a_list(make_client: MakeClient) -> None:
+    class Lists(App):
+        def ids(self, ids: list[int]) -> Any:
+            return ids
+
+        @get("/tagged/<tags>")
+        def tagged(self, tags: list[str]) -> Any:
+            return tags
+
+        @get("/typed/<ids:int>")
+        def typed(self, ids: list[int]) -> Any:
+            return ids
+
+    client = make_client(Lists())
+    assert [client.get(path).json() for path in ("/ids/5", "/tagged/a", "/typed/7")] == [[5], ["a"], [7]]
+
+
 def test_wildcards_fill_the_parameters_of_their_names(make_client: MakeClient) -> None:
     def handler(b: int, a: str = "", *, c: float = 0, d: str = "d") -> Any:
         return [a, b, c, d]

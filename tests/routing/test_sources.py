@@ -8,7 +8,7 @@ from typing import Annotated, Any
 import annotated_types as at
 import pytest
 
-from micropie import App, Body, Cookie, Form, Header, Query, SetupError, WebSocket, post
+from micropie import App, BindingErrors, Body, Cookie, Form, Header, Query, SetupError, WebSocket, post
 from micropie.routing.sources import Source
 from tests.conftest import MakeClient
 
@@ -43,6 +43,16 @@ class Shop(App):
 
     def pies(self, wanted: Annotated[Filter, Query()]) -> Any:
         return [wanted.kind, wanted.most]
+
+    def filtered(self, wanted: Annotated[Filter | None, Query()] = None) -> Any:
+        return str(wanted and wanted.kind)
+
+    @post
+    def filled(self, wanted: Annotated[Filter, Form()] = Filter("cake")) -> Any:  # noqa: B008
+        return wanted.kind
+
+    def told(self, errors: BindingErrors, token: Annotated[int, Header("X-Token")]) -> Any:
+        return [[error.parameter, error.source, error.expected, error.given] for error in errors]
 
     @post
     def form(self, wanted: Annotated[Filter, Form()]) -> Any:
@@ -105,6 +115,29 @@ def test_a_structure_takes_all_of_it(make_client: MakeClient) -> None:
     assert client.post("/whole", json={"kind": "c"}).json() == ["c", 10]
 
 
+def test_a_structure_may_have_a_default(make_client: MakeClient) -> None:
+    client = make_client(Shop())
+    assert client.get("/filtered").text == "None"
+    assert client.get("/filtered?kind=apple").text == "apple"
+    assert client.get("/filtered?most=5").status_code == 400
+    assert (client.post("/filled").text, client.post("/filled", data={"kind": "pie"}).text) == ("cake", "pie")
+
+
+def test_R4_a_header_that_came_twice_is_one_value_in_every_world(make_client: MakeClient) -> None:
+    """The first may be the client's own, and the second what its proxy added."""
+    client = make_client(Shop())
+    twice = [("X-Token", "theirs"), ("X-Token", "ours")]
+    name, token = client.get("/header/Ann", headers=twice).json()
+    assert (name, token.replace(", ", ",")) == ("Ann", "theirs,ours")  # WSGI servers join with and without a blank
+    assert client.get("/short", headers=[("X-Number", "7"), ("X-Number", "8")]).status_code == 400
+
+
+def test_errors_name_what_is_missing_and_what_is_wrong(make_client: MakeClient) -> None:
+    client = make_client(Shop())
+    assert client.get("/told").json() == [["token", "", "a whole number", None]]
+    assert client.get("/told", headers={"X-Token": "x"}).json() == [["token", "header", "a whole number", ["x"]]]
+
+
 @pytest.mark.parametrize("world", ["asyncio", "trio"])
 def test_a_websocket_has_them_too(connect: MakeClient, world: str) -> None:
     with connect(Shop(), world).websocket("/echo", headers={"X-Token": "a"}) as ws:
@@ -130,6 +163,8 @@ def test_openapi_says_where_they_are() -> None:
     }
 
 
+def odd(token: Annotated[complex, Header()]) -> None: ...
+def odd_names(**names: complex) -> None: ...
 def early(token: Annotated[str, Header()], name: str) -> None: ...
 def two(token: Annotated[str, Header(), Query()]) -> None: ...
 def whole(wanted: Annotated[Filter, Header()]) -> None: ...
@@ -139,6 +174,8 @@ def many(wanted: Annotated[list[Filter], Query()]) -> None: ...
 @pytest.mark.parametrize(
     ("function", "reason"),
     [
+        (odd, "parameter 'token' is annotated with <class 'complex'>"),
+        (odd_names, "parameter 'names' is annotated with <class 'complex'>"),
         (early, "the parameter 'name' comes after 'token', which states its source"),
         (two, r"states two sources, Header\(None\) and Query\(None\)"),
         (whole, r"'wanted': a structure takes a whole query, form or body: write Query\(\), Form\(\) or Body\(\)"),

@@ -55,6 +55,17 @@ def test_importing_micropie_imports_none_of_them() -> None:
 # -- signed cookies -----------------------------------------------------------------------------------------------------
 
 
+def test_an_emptied_session_in_a_cookie_deletes_the_cookie(make_client: MakeClient) -> None:
+    class Emptying(Root):
+        def empty(self) -> None:
+            self.request.session.clear()
+
+    client = make_client(Emptying(SignedCookieSessionBackend("secret" * 8)))
+    client.get("/keep/5")
+    assert client.get("/empty").headers["set-cookie"].startswith("session_id=; Max-Age=0; ")
+    assert not client.cookies
+
+
 def test_R46_a_session_too_long_for_a_cookie_is_an_error_and_the_old_one_stays(
     make_client: MakeClient, caplog: pytest.LogCaptureFixture
 ) -> None:

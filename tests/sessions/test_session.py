@@ -90,6 +90,28 @@ def test_an_update_may_change_in_place() -> None:
     assert session.changes().apply({"list": [5]}) == {"list": [5, 2]}
 
 
+def test_what_is_changed_inside_after_an_update_counts_more_than_the_update() -> None:
+    session = Session("id", {})
+    session.update_atomic("rows", lambda _: [[1]])
+    session["rows"][0].append(2)
+    assert session.changes().apply({"rows": [[9]]}) == {"rows": [[1, 2]]}
+
+
+def test_what_is_removed_after_an_update_stays_removed() -> None:
+    session = Session("id", {"a": 1, "b": 1})
+    session.update_atomic("a", lambda _: None)
+    del session["a"]
+    assert session.changes().updates == {}
+    assert session.changes().apply({"a": 5, "b": 1}) == {"b": 1}
+
+
+def test_what_is_removed_before_an_update_is_replaced_by_it() -> None:
+    session = Session("id", {"a": None, "b": 1})
+    del session["a"]
+    session.update_atomic("a", lambda n: (n or 0) + 1)
+    assert session.changes().apply({"a": 5, "b": 1}) == {"a": 1, "b": 1}
+
+
 @pytest.mark.parametrize("first", [True, False])
 def test_what_is_set_by_hand_counts_more_than_an_update(first: bool) -> None:
     session = Session("id", {"n": 1})

@@ -690,6 +690,8 @@ def test_a_backend_out_of_reach_is_a_503_and_a_line(
     assert [record.getMessage() for record in caplog.records] == [
         f"the session backend {backend.__name__} is out of reach"
     ]
+    assert caplog.records[0].exc_info is not None
+    assert isinstance(caplog.records[0].exc_info[1], OSError)
 
 
 def test_a_hook_that_writes_into_what_is_out_of_reach_changes_nothing(make_client: MakeClient) -> None:
