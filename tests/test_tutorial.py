@@ -37,3 +37,17 @@ def test_an_author_is_added(tmp_path: Path) -> None:
     assert added.returncode == 0, added.stderr
     source = "from database import Database; print(Database('blog.db').is_author('ann', 'apple pie'))"
     assert run(folder, "-c", source).stdout == "True\n"
+
+
+PAGES = ["routes", "templates", "forms", "database", "login", "tests", "deployment"]
+
+
+@pytest.mark.parametrize("number", range(1, 8))
+def test_a_page_names_every_file_that_its_step_changes(number: int) -> None:
+    text = (STEPS.parent.parent / "docs" / "tutorial" / f"{PAGES[number - 1]}.md").read_text()
+    before, after = STEPS / f"step{number - 1}", STEPS / f"step{number}"
+    for file in after.rglob("*.*"):
+        old = before / file.relative_to(after)
+        if file.is_file() and "__pycache__" not in file.parts and not file.name.endswith(".db"):
+            is_same = old.exists() and old.read_bytes() == file.read_bytes()
+            assert is_same or file.name in text

@@ -184,4 +184,6 @@ def test_the_unit_can_be_read_and_probes_ask_what_the_blog_answers() -> None:
             unit.write_text(block("systemd.md", "ini").replace("/srv/blog/.venv/bin/uvicorn", sys.executable))
             checked = subprocess.run([analyze, "verify", unit], capture_output=True, text=True, check=False)
             assert not [line for line in checked.stderr.splitlines() if "blog.service:" in line and "Unknown" in line]
+    for name in re.findall(r"^COPY (\S+) \./$", block("containers.md", "dockerfile"), re.MULTILINE):
+        assert (ROOT / "examples" / "tutorial" / "step7" / name).exists()
     assert "readinessProbe: {httpGet: {path: /healthz" in block("containers.md", "yaml")
