@@ -5,7 +5,7 @@
 #   make check    the inner loop, in under a minute: lint, types, layers, and the tests of the core
 #   make test     everything that has to pass: lint, types, layers, all tests, their coverage
 #   make docs     build the site of the documentation into build/site; make links asks every address outside of it
-#   make faults   break parts of a cluster, and count what is lost (minutes)
+#   make faults   break parts of a cluster, count what is lost, and write it into the docs (minutes)
 #   make screenshots  take the pictures of docs/images/ anew, with Chromium
 #   make fuzz     parsers against what a client could send, for SECONDS in all (SECONDS=600 make fuzz)
 #   make mutants  how many small mistakes in the code the tests notice (takes an hour)
@@ -80,7 +80,8 @@ links: $(VENV)/bin/python
 
 faults: system $(VENV)/.installed-test
 	@echo "== faults"
-	$(BIN)/python scripts/machines --dask 2 faults
+	$(BIN)/python scripts/machines --dask 2 faults --table docs/deploy/several-machines.md
+	$(BIN)/python scripts/machines costs --table docs/deploy/several-machines.md
 
 screenshots: system $(VENV)/.installed-test
 	@echo "== screenshots"

@@ -170,4 +170,6 @@ app = Cluster(
     templates=Path(__file__).parent,
     security=SecurityDefaults(*HOSTS, proxies=PROXIES, csp=POLICY),
 )
+# The balancer asks whether this process serves. Redis is left out: all machines share it, so none would be left.
+app.health("/livez", live=True)
 app.compute = Computing(pool=dask_executor(), pool_timeout=30)

@@ -11,9 +11,11 @@ import signal
 import subprocess
 import sys
 import tempfile
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
+from tests.cluster import report
 from tests.cluster.faults import FAULTS, Fault, Result, examine, warmed_up
 from tests.cluster.machines import ROOT, SERVERS, Cluster
 from tests.cluster.network import Loopback, Namespaces, Network
@@ -41,9 +43,18 @@ def main() -> None:
     faults.add_argument("names", nargs="*", help="those to run; all without names")
     faults.add_argument("--short", action="store_true", help="those that each run of the tests has")
     faults.add_argument("--json", action="store_true", help="print the results as JSON")
+    faults.add_argument("--table", type=_page, metavar="PAGE", help="write the results into a page")
+    costs = commands.add_parser("costs", help="measure what a request takes, for some numbers of machines")
+    costs.add_argument("--counts", type=int, nargs="+", default=[1, 2, 4], metavar="N", help="how many (1 2 4)")
+    costs.add_argument("--requests", type=int, default=5000, metavar="N", help="how many requests are measured (5000)")
+    costs.add_argument("--table", type=_page, metavar="PAGE", help="write the results into a page")
     options = parser.parse_args()
     reason = "" if options.loopback or INSIDE in os.environ else _run_apart()
     sys.exit(_run(options, "--loopback was given" if options.loopback else reason))
+
+
+def _page(text: str) -> Path:
+    return Path(text).resolve()
 
 
 def _run_apart() -> str:
@@ -64,7 +75,18 @@ def _run_apart() -> str:
 
 
 def _run(options: argparse.Namespace, reason: str) -> int:
-    servers = [list(SERVERS)[number % len(SERVERS)] for number in range(options.machines)]
+    if options.command == "costs":
+        return _measure(options, reason)
+    with _running(options, options.machines, reason) as cluster:
+        if options.command == "up":
+            return _show(cluster)
+        names = options.names or [fault.name for fault in FAULTS if fault.is_short or not options.short]
+        return _examine_all(cluster, [fault for fault in FAULTS if fault.name in names], options)
+
+
+@contextmanager
+def _running(options: argparse.Namespace, machines: int, reason: str) -> Iterator[Cluster]:
+    servers = [list(SERVERS)[number % len(SERVERS)] for number in range(machines)]
     cluster: Cluster
     network: Network = Namespaces() if INSIDE in os.environ else Loopback(reason, lambda name: cluster.family(name))
     with tempfile.TemporaryDirectory(prefix="machines-") as directory:
@@ -76,10 +98,7 @@ def _run(options: argparse.Namespace, reason: str) -> int:
                     if not network.delay(machine.name, options.delay, options.loss):
                         print("this kernel has no netem: nothing is delayed or lost", file=sys.stderr)
                         break
-            if options.command == "up":
-                return _show(cluster)
-            names = options.names or [fault.name for fault in FAULTS if fault.is_short or not options.short]
-            return _examine_all(cluster, [fault for fault in FAULTS if fault.name in names], options.json)
+            yield cluster
         finally:
             cluster.close()
 
@@ -101,31 +120,30 @@ def _outer_number() -> str:
     return next(line.split()[1] for line in Path("/proc/self/status").read_text().splitlines() if "NSpid" in line)
 
 
-def _examine_all(cluster: Cluster, faults: list[Fault], as_json: bool) -> int:
+def _examine_all(cluster: Cluster, faults: list[Fault], options: argparse.Namespace) -> int:
     results: list[Result] = []
     before = asyncio.run(warmed_up(cluster))
     for fault in faults:
         result = asyncio.run(examine(cluster, fault, before))
         results.append(result)
-        print(_report(result), file=sys.stderr, flush=True)
-    if as_json:
+        print(report.text(result), file=sys.stderr, flush=True)
+    if options.json:
         print(json.dumps([dataclasses.asdict(result) for result in results]))
+    if options.table:
+        report.write_faults(options.table, results)
     return int(any(result.wrong for result in results))
 
 
-def _report(result: Result) -> str:
-    lines = [
-        f"{result.name}, {result.duration:.1f} s: {'; '.join(result.wrong) or 'as promised'}",
-        f"  requests {result.requests}, lost {result.lost} ({result.in_flight} were under way), refused {result.refused},"
-        f" failed {result.failed}, answered as to strangers {result.strangers}, users miscounted {result.miscounted}",
-        f"  messages {result.said}, unheard {result.unheard}, twice {result.twice}, gaps told {result.gaps},"
-        f" connections ended: {result.ends}",
-        f"  recovered {result.recovered_after:.2f} s after the end, slowest answer {result.slowest:.2f} s",
-        f"  {result.before.megabytes:.0f} -> {result.after.megabytes:.0f} MB,"
-        f" {result.before.descriptors} -> {result.after.descriptors} descriptors,"
-        f" {result.before.redis} -> {result.after.redis} connections to Redis",
-    ]
-    return "\n".join([*lines, *(f"  {note}" for note in result.notes)])
+def _measure(options: argparse.Namespace, reason: str) -> int:
+    costs = []
+    for machines in options.counts:
+        with _running(options, machines, reason) as cluster:
+            asyncio.run(report.cost(cluster, 1000))  # the first requests cost more
+            costs.append(asyncio.run(report.cost(cluster, options.requests)))
+    print(report.costs_table(costs))
+    if options.table:
+        report.write_costs(options.table, costs)
+    return 0
 
 
 if __name__ == "__main__":

@@ -28,6 +28,7 @@ HEADERS = {"Host": HOST, "Sec-Fetch-Site": "same-origin"}
 ANSWERED, REFUSED, LOST, FAILED, STRANGER = "answered", "refused", "lost", "failed", "stranger"
 ROOM = "hall"
 PATIENCE = 60.0  # seconds until a client gives up: then something hangs
+CONNECTIONS = 2  # of each user
 COMES_BACK = 0.2  # seconds until a client tries again
 
 
@@ -61,7 +62,7 @@ class User:
         while await self._ask("POST", "/login", {"name": self.name}) != ANSWERED:
             await asyncio.sleep(COMES_BACK)
         async with asyncio.TaskGroup() as tasks:
-            for _ in range(2):
+            for _ in range(CONNECTIONS):
                 tasks.create_task(self._visit())
 
     async def _visit(self) -> None:

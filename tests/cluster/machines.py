@@ -18,7 +18,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import IO, Any, NamedTuple
 
-from tests.cluster.network import Network, accepts, children_of, connections_to, family_of
+from tests.cluster.network import Network, accepts, children_of, connections_to, family_of, processor_seconds
 
 ROOT = Path(__file__).parent.parent.parent
 HOST = "cluster.test"
@@ -67,7 +67,7 @@ frontend web
 backend machines
     balance roundrobin
     option httpchk
-    http-check send meth GET uri /who ver HTTP/1.1 hdr Host {host}
+    http-check send meth GET uri /livez ver HTTP/1.1 hdr Host {host}
     # Who waits for a machine that is gone is told so at once.
     default-server check inter 500ms fall 2 rise 1 on-marked-down shutdown-sessions
 {machines}
@@ -115,6 +115,15 @@ class Cluster:
         for machine in self.machines:
             machine.wait_until_ready()
         self.balancer.start()
+
+    def processor_seconds(self) -> dict[str, float]:
+        """Return what each kind of process has computed so far."""
+        processes = {
+            "workers": [worker for machine in self.machines for worker in machine.workers()],
+            "balancer": [one for process in self.balancer.processes for one in family_of(process.pid)],
+            "redis": [process.pid for process in self.redis.processes],
+        }
+        return {name: sum(map(processor_seconds, numbers)) for name, numbers in processes.items()}
 
     def footprint(self) -> Footprint:
         """Return what the workers take now."""
@@ -285,6 +294,13 @@ class Redis(Part):
             connection.sendall(f"{' '.join(words)}\r\n".encode())
             return connection.recv(4096).decode().partition("\r\n")[0]
         return ""
+
+    def commands(self) -> int:
+        """Return how many commands it has performed."""
+        with socket.create_connection((self.address, 6379), 5) as connection:
+            connection.sendall(b"INFO stats\r\nQUIT\r\n")
+            lines = b"".join(iter(lambda: connection.recv(4096), b"")).decode().splitlines()
+        return int(next(line for line in lines if line.startswith("total_commands_processed")).partition(":")[2])
 
     def relay(self, seconds: float) -> subprocess.Popen[bytes]:
         """Start a way to it by port 6380 that takes so many seconds, there as well as back."""

@@ -105,9 +105,11 @@ class Namespaces(Network):
 
     def close(self) -> None:
         """See ``Network``."""
-        for holder in self._holders.values():
+        for machine, holder in self._holders.items():
+            _ip("link", "delete", f"to-{machine}")
             holder.kill()
             holder.wait()
+        _ip("link", "delete", "bridge")
 
 
 class Loopback(Network):
@@ -186,6 +188,12 @@ def connections_to(process: int, port: int) -> int:
     """Return how many connections to a port a process has."""
     numbers = {row[9] for row in _sockets(process) if int(row[2].partition(":")[2], 16) == port}
     return sum(_socket(process, descriptor) in numbers for descriptor in os.listdir(f"/proc/{process}/fd"))
+
+
+def processor_seconds(process: int) -> float:
+    """Return how long a process has computed, its threads included."""
+    fields = Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
 
 def _sockets(process: int) -> list[list[str]]:
