@@ -5,14 +5,18 @@ A framework that is not installed here is left out; the benchmarks check every c
 
 from __future__ import annotations
 
+import asyncio
 from argparse import Namespace
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from benchmarks import features, growth, moving, overhead, report
+from benchmarks import features, growth, moving, overhead, report, soak
+from benchmarks.apps import soak_apps
 from benchmarks.overhead import Table, run_table
+from micropie.testing import AsyncTestClient
 
 INSTALLED = {"hand-written", "micropie", "Starlette", "Bottle", "Flask"}
 
@@ -61,3 +65,45 @@ def test_what_may_grow_is_measured(subject: growth.Subject) -> None:
     results = {size: subject.measure(size, growth.Options(rounds=1, batch=1))}
     assert all(growth.unit_of(line) in ("µs", "ms", "KiB", "MiB", "MB/s") for line in results[size])
     assert f"| {growth.size_title(subject, size)} |" in growth.table(subject, results)
+
+
+def test_the_site_of_the_soak_gives_the_expected_answers() -> None:
+    class Client:
+        """Asks the application in the place of a server."""
+
+        async def ask(self, path: str, expected: int = 200, body: bytes = b"", kind: str = "") -> None:
+            kind = kind or "application/x-www-form-urlencoded"
+            async with AsyncTestClient(soak_apps.mixed) as client:
+                headers = {"Content-Type": kind} if body else {}
+                answer = await client.request("POST" if body else "GET", path, content=body, headers=headers)
+                assert answer.status_code == expected, path
+
+    client: Any = Client()
+    acts = [act for _, act in soak.TRAFFIC if act is not soak.listen_and_leave]
+    assert len(acts) == 8
+
+    async def ask_all() -> None:
+        for act in acts:
+            await act(client)
+
+    asyncio.run(ask_all())
+
+
+def test_the_verdicts_of_the_soak_name_what_is_missed() -> None:
+    steady = soak.Soaked([soak.Sample(at, 10_000, 9, 100, 5) for at in range(0, 600, 10)])
+    leaking = soak.Soaked([soak.Sample(at, 10_000 + at, 9, 100, 5) for at in range(0, 600, 10)], descriptors_after=3)
+    good = soak.Overloaded(
+        soak.Load({200: [0.1]}), soak.Load({200: [0.15], 503: [0.01]}), soak.Load({200: [0.1]}), (1, 1), (9, 9)
+    )
+    late = good._replace(over=soak.Load({200: [0.3], 500: [0.01]}), descriptors=(9, 12))
+    chosen = Namespace(warm=60)
+    assert all(is_met for is_met, _ in soak.verdicts({"a": steady}, {"a": good}, chosen))
+    missed = [sentence for is_met, sentence in soak.verdicts({"a": leaking}, {"a": late}, chosen) if not is_met]
+    assert len(missed) == 5
+    assert "a: memory grows by 5.06 %" in missed[0]
+    steady.seconds.extend([0.001] * 99 + [0.5])
+    steady.spent = 10
+    assert soak.soak_table({"a": steady}, 60).endswith(
+        "| a | 100 | 10 | 1.0 | 500.0 | 500.0 | 9.8 | 9.8 | 0.00 % | 0, 0 |"
+    )
+    assert soak.overload_table({"a": good}).endswith("| 100.0 | 0.0 to 0.0 | 9 to 9 |")
