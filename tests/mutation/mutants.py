@@ -69,8 +69,9 @@ def _is_for_people(node: cst.Raise | cst.Call) -> bool:
             return True
         return all(isinstance(argument.value, cst.BaseString) for argument in call.args)
     function = call.func
-    is_method = isinstance(function, cst.Attribute) and isinstance(function.value, cst.Name)
-    return is_method and function.value.value == "logger"  # type: ignore[attr-defined]
+    if not isinstance(function, cst.Attribute) or not isinstance(function.value, cst.Name):
+        return False
+    return function.value.value == "logger"
 
 
 def _is_other_case(node: cst.CSTNode, changed: cst.CSTNode) -> bool:
