@@ -73,6 +73,7 @@ system:
 docs: $(VENV)/.installed-docs
 	@echo "== mkdocs"
 	NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build --strict
+	@echo "== build/site/index.html; its search needs a server: $(BIN)/python -m http.server --directory build/site"
 
 links: $(VENV)/bin/python
 	@echo "== links to elsewhere"
