@@ -28,7 +28,11 @@ def _modules(folder: str, *left_out: str) -> list[str]:
 
 # Modules, and the tests that are about them.
 GROUPS = {
-    "routing": (_modules("micropie/routing", "binding.py"), ["tests/routing", "tests/http/test_paths.py"]),
+    "routing": (
+        _modules("micropie/routing", "binding.py"),
+        ["tests/routing", "tests/http/test_paths.py", "tests/flow", "tests/mounts", "tests/test_app.py"]
+        + ["tests/test_same_answer.py", "tests/sessions/test_store.py", "tests/execution/test_placement.py"],
+    ),
     "binding": (
         ["micropie/routing/binding.py"],
         ["tests/routing", "tests/flow/test_resources.py", "tests/http/test_problems.py"],
