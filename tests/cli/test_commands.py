@@ -263,10 +263,12 @@ OLD = """
 import cherrypy as cp
 import cherrypy.lib.cpstats
 from cherrypy import tools
+from cherrypy.lib.sessions import FileSession, MemcachedSession
 from cherrypy.process.plugins import Daemonizer, Monitor
 from . import local
 
-config = {"/": {"tools.sessions.on": True, "tools.sessions.storage_type": "memcached", "server.ssl_module": "builtin"}}
+config = {"/": {"tools.sessions.on": True, "tools.sessions.servers": ["localhost"], "server.ssl_module": "builtin"}}
+config["global"] = {"server.ssl_ciphers": "HIGH", "engine.autoreload.on": False, "server.ssl_certificate": "cert.pem"}
 
 
 class Root:
@@ -290,14 +292,13 @@ def test_what_of_an_old_application_needs_a_hand(command: Run, tmp_path: Path) -
         "old/python2.py:1: syntax: this Python can't read it: "
         "Missing parentheses in call to 'print'. Did you mean print(...)? (python2.py, line 1)",
         "old/site.py:3: cherrypy.lib.cpstats: use micropie.middleware.AccessLog, or metrics of the server",
-        "old/site.py:5: cherrypy.process.plugins.Daemonizer: let systemd or a container run the server",
-        "old/site.py:8: 'server.ssl_module': give the files to the server: micropie run --ssl-certfile",
-        "old/site.py:8: 'tools.sessions.storage_type': "
-        "write tools.sessions.storage_class, or a backend of micropie.sessions",
-        "old/site.py:14: cherrypy.engine.autoreload.unsubscribe: micropie run --reload",
-        "old/site.py:15: cherrypy.tools.xmlrpc: mount a WSGI application that answers XML-RPC",
-        "old/site.py:18: cherrypy.process.plugins.Daemonizer: let systemd or a container run the server",
-        "8 findings",
+        "old/site.py:5: cherrypy.lib.sessions.MemcachedSession: "
+        "keep sessions in Redis: tools.sessions.backend = RedisSessionBackend(url)",
+        "old/site.py:9: 'tools.sessions.servers': "
+        "keep sessions in Redis: tools.sessions.backend = RedisSessionBackend(url)",
+        "old/site.py:10: 'server.ssl_ciphers': serve by a server that has them: uvicorn --ssl-ciphers",
+        "old/site.py:17: cherrypy.tools.xmlrpc: mount a WSGI application that answers XML-RPC",
+        "6 findings",
     ]
 
 
