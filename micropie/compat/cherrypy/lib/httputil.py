@@ -13,9 +13,10 @@ from urllib.parse import parse_qsl
 
 from micropie.http.conditional import http_date
 
-# One element of a header's list, and one parameter of an element: a separator in quotes is none.
-_ELEMENT = re.compile(r'(?:"(?:[^"\\]|\\.)*+"|[^,])++')
-_PARAMETER = re.compile(r'(?:"(?:[^"\\]|\\.)*+"|[^;])++')
+# One element of a header's list, and one parameter of an element: a separator in quotes is none. Quotes that are not
+# closed go on to the end, so that no character is looked at twice.
+_ELEMENT = re.compile(r'(?:"(?:[^"\\]|\\.)*+"?+|[^",])++')
+_PARAMETER = re.compile(r'(?:"(?:[^"\\]|\\.)*+"?+|[^";])++')
 _IMAGE_MAP = re.compile(r"[0-9]++,[0-9]++")
 _WEIGHT = re.compile(r"[0-9]*+\.?+[0-9]*+")
 _CONTROLS = re.compile(r"[\x00-\x08\x0a-\x1f\x7f]")
@@ -165,9 +166,11 @@ def header_elements(fieldname: str, fieldvalue: str | None) -> list[Any]:
     """Return the values of a header, those of ``Accept`` headers with the best first."""
     if not fieldvalue:
         return []
-    kind = AcceptElement if fieldname.title().startswith("Accept") or fieldname.title() == "Te" else HeaderElement
-    found = [kind.from_str(text) for text in _ELEMENT.findall(fieldvalue)]
-    return sorted(found, reverse=True)
+    texts = _ELEMENT.findall(fieldvalue)
+    if fieldname.title().startswith("Accept") or fieldname.title() == "Te":
+        accepted: list[Any] = [AcceptElement.from_str(text) for text in texts]
+        return sorted(accepted, key=lambda element: (element.qvalue, str(element)), reverse=True)
+    return sorted(map(HeaderElement.from_str, texts), key=lambda element: element.value, reverse=True)
 
 
 def decode_TEXT(value: str) -> str:  # noqa: N802 - CherryPy's name
