@@ -6,6 +6,7 @@ import inspect
 import logging
 import re
 import secrets
+import time
 from collections.abc import Callable
 from functools import partial
 from typing import Any, NoReturn, Protocol
@@ -18,6 +19,9 @@ from micropie.sessions.backend import SessionBackend
 from micropie.sessions.session import Changes, Session, copied
 
 logger = logging.getLogger("micropie")
+
+# Seconds until a backend that is still out of reach is in the log again: each request of that time fails by it.
+_REPORT_EVERY = 60.0
 
 # The ids that are made here: 256 bits. Those of an author's factory are at most 256 printable ASCII characters.
 _OWN_ID = re.compile("[A-Za-z0-9_-]{43}")
@@ -63,6 +67,7 @@ class SessionStore:
         self._samesite = samesite
         self._timeout = timeout
         self._make_id = id_factory or partial(secrets.token_urlsafe, 32)
+        self._next_report = 0.0
         self.in_cookie = getattr(backend, "in_cookie", False)
         self._secure = secure
         self._blocking = getattr(backend, "blocking", True)
@@ -187,6 +192,10 @@ class SessionStore:
         _unavailable()
 
     def _log(self, error: OSError) -> None:
+        now = time.monotonic()
+        if now < self._next_report:
+            return
+        self._next_report = now + _REPORT_EVERY
         logger.error("the session backend %s is out of reach", type(self.backend).__name__, exc_info=error)
 
 

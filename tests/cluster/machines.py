@@ -18,7 +18,8 @@ from contextlib import suppress
 from pathlib import Path
 from typing import IO, Any, NamedTuple
 
-from tests.cluster.network import Network, accepts, children_of, connections_to, family_of, processor_seconds
+from tests.cluster.network import Loopback, Network, accepts, children_of, connections_to, family_of, processor_seconds
+from tests.support.guard import guard_of
 
 ROOT = Path(__file__).parent.parent.parent
 HOST = "cluster.test"
@@ -156,6 +157,7 @@ class Part:
         self.name = name
         self.address = address
         self.processes: list[subprocess.Popen[bytes]] = []
+        self._guards: list[subprocess.Popen[bytes]] = []
         self._log: IO[bytes] | None = None
 
     def run(self, command: Sequence[str], environ: Mapping[str, str] | None = None) -> subprocess.Popen[bytes]:
@@ -174,6 +176,8 @@ class Part:
             start_new_session=True,
         )
         self.processes.append(process)
+        if isinstance(self.cluster.network, Loopback):  # namespaces end with the process that made them
+            self._guards.append(guard_of(process))
         return process
 
     def log(self) -> str:
@@ -188,6 +192,9 @@ class Part:
                     os.kill(one, signal.SIGKILL)
             process.wait()
         self.processes.clear()
+        for guard in self._guards:
+            guard.kill()
+            guard.communicate()
         if self._log is not None:
             self._log.close()
             self._log = None
