@@ -12,6 +12,7 @@ from os import PathLike
 from typing import Any, Literal, TypeVar, Unpack
 from urllib.parse import quote
 
+from micropie.asgi.by_hand import RequestByHand
 from micropie.asgi.dispatch import serve as serve_asgi
 from micropie.asgi.driver import serve_http as answer_asgi
 from micropie.asgi.lifespan import ASGIState
@@ -51,6 +52,8 @@ from micropie.wsgi.driver import start_and_serve as serve_wsgi
 from micropie.wsgi.lifespan import WSGIState
 
 Self = TypeVar("Self", bound="App")
+
+Request.by_hand = RequestByHand  # for tests: ``Request(scope)``
 
 
 @dataclass(slots=True)

@@ -90,9 +90,9 @@ class SharedReceive:
 class ASGIRequest(Request):
     """See ``Request``. The scope is the server's own, not a copy."""
 
-    __slots__ = ("_receive", "scope")
+    __slots__ = ()
 
-    scope: Scope
+    _receive: Receive
     _is_on_loop = True
     _ended = False  # no further piece of the body is to come
     _gone = False

@@ -182,7 +182,7 @@ class PooledRequest(Request):
         _refuse(_NO_BODY)
 
     @property
-    def scope(self) -> NoReturn:
+    def scope(self) -> NoReturn:  # type: ignore[override]
         """Raises ``RuntimeError``."""
         _refuse("a process has no ASGI scope and no WSGI environ")
 

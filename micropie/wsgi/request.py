@@ -77,7 +77,7 @@ class WSGIRequest(Request):
         return Address(host, int(port) if port.isdecimal() else 0) if host else None
 
     @property
-    def scope(self) -> Scope:
+    def scope(self) -> Scope:  # type: ignore[override]
         """An ASGI scope made from the environ, for helpers and middleware that read one."""
         if self._scope is not None:
             return self._scope
