@@ -110,14 +110,10 @@ class Entity:
 
     @lazy
     def length(self) -> int | None:
-        """The number of bytes, None if it is not stated. Raises ``HTTPError`` 400 if it is none."""
-        length = self.headers.get("Content-Length")
-        if length is None or "chunked" in self.headers.get("Transfer-Encoding", ""):
-            return None
-        try:
-            return int(length)
-        except ValueError:
-            raise HTTPError(400, "Content-Length is no number.") from None
+        """The number of bytes, None if it is not stated."""
+        length = self.headers.get("Content-Length", "")
+        is_chunked = "chunked" in self.headers.get("Transfer-Encoding", "")
+        return None if is_chunked or not length.isdecimal() else int(length)
 
     # -- as a file ---------------------------------------------------------------------------------------------------
 

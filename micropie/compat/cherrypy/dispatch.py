@@ -103,17 +103,14 @@ def _refusal(status: int, problem: str, names: Sequence[str]) -> HTTPError:
 class Dispatcher:
     """CherryPy's usual dispatcher. ``dispatch_method_name``: the method that may take over a path's segments.
 
-    ``translate``: how characters of a segment are changed to those of a name, as for ``str.translate``; by default
+    ``translate``: how characters of a segment are changed to those of a name, as ``str.maketrans`` makes it; by default
     punctuation becomes ``_``.
     """
 
     dispatch_method_name = "_cp_dispatch"
 
     def __init__(self, dispatch_method_name: str | None = None, translate: Any = PUNCTUATION_TO_UNDERSCORES) -> None:
-        if isinstance(translate, str):
-            if len(translate) != 256:
-                raise ValueError("The translate argument must be a str of len 256.")
-        elif not isinstance(translate, dict):
+        if not isinstance(translate, dict):
             raise ValueError("The translate argument must be a dict.")
         self.translate = translate
         if dispatch_method_name:

@@ -210,9 +210,8 @@ def to_native(native: Request, exchange: Exchange, is_encoded: bool) -> _Answer:
     request, response = exchange.request, exchange.response
     status = _status_of(response.status)
     body = response._body
-    own = request.__dict__
-    is_ending_later = "hooks" in own and "on_end_request" in own["hooks"]
-    if is_ending_later:
+    hooks = request.hooks if request._plan is None else request.__dict__.get("hooks") or request._plan.hooks
+    if hooks.get("on_end_request"):
         if native.environ is not None:
             native.on_close(partial(copy_context().run, request.close))
         else:

@@ -31,6 +31,7 @@ server: Server = Server(engine)
 server.subscribe()
 RequestBody.server_limit = staticmethod(lambda: server.max_request_body_size)
 servers: dict[str, Server] = {}
+RequestBody.server_limit = staticmethod(lambda: server.max_request_body_size)
 
 # ``checker.on``, which configuration sets. ``micropie check --from cherrypy`` looks for mistakes.
 checker = SimpleNamespace(on=False)

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import Any, ClassVar
 
-from micropie.compat.cherrypy.config import NamespaceSet, config, merge
+from micropie.compat.cherrypy.config import NamespaceSet, merge
 from micropie.compat.cherrypy.lib.httputil import urljoin
-from micropie.compat.cherrypy.log import LogManager, log
+from micropie.compat.cherrypy.log import LogManager
 from micropie.compat.cherrypy.messages import Response, ServedRequest
 from micropie.compat.cherrypy.native import Carrier
 from micropie.compat.cherrypy.plans import Plans
@@ -14,6 +14,7 @@ from micropie.compat.cherrypy.process.wspbus import bus
 from micropie.compat.cherrypy.serving import current_exchange
 from micropie.compat.cherrypy.toolbox import Toolbox
 from micropie.compat.cherrypy.tools import default_toolbox
+from micropie.execution.context import current
 
 tools = default_toolbox()
 
@@ -81,8 +82,8 @@ class Application(_Servable):
         """The path that the application is mounted at, without a slash at its end."""
         if self._script_name is not None:
             return self._script_name
-        native = current_exchange().request.native
-        return "" if native is None else str(native.root_path)
+        native = current.get(None)
+        return "" if native is None else native.root_path
 
     @script_name.setter
     def script_name(self, value: str | None) -> None:
@@ -182,5 +183,3 @@ class Tree(_Servable):
 
 
 tree = Tree()
-config.namespaces["tree"] = lambda name, value: tree.mount(value, getattr(value, "script_name", "")) and None
-config.namespaces["log"] = lambda name, value: setattr(log, name, value)

@@ -1,0 +1,1363 @@
+"""Dispatch, requests, responses, errors and configuration: the original and ours, in each world."""
+
+from __future__ import annotations
+
+import io
+import logging
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import cherrypy as original
+import pytest
+
+from micropie import App
+from micropie.compat import cherrypy as ours
+from micropie.testing import TestClient
+from tests.conftest import MakeClient
+from tests.support.waiting import until
+
+Serve = Callable[..., TestClient]
+
+QUIET = {"log.screen": False, "request.show_tracebacks": False}
+original.config.update(QUIET)
+ours.config.update(QUIET)
+
+
+@pytest.fixture(params=["original", "wsgi", "asyncio", "trio"])
+def side(request: pytest.FixtureRequest) -> str:
+    """The original by WSGI, then ours in each world."""
+    name: str = request.param
+    return name
+
+
+@pytest.fixture
+def cherrypy(side: str) -> Any:
+    return original if side == "original" else ours
+
+
+@pytest.fixture(params=[original, ours], ids=["original", "ours"])
+def module(request: pytest.FixtureRequest) -> Any:
+    """The original, then ours, for what needs no request."""
+    return request.param
+
+
+@pytest.fixture
+def serve(side: str, connect: MakeClient) -> Serve:
+    """Return ``serve(app)``, which makes a client of an application or a tree."""
+
+    def serve(app: Any, **options: Any) -> TestClient:
+        if side == "original":
+            return connect(app, "wsgi", validate=False, **options)
+        return connect(app, side, **options)
+
+    return serve
+
+
+@pytest.fixture
+def serve_ours(world: str, connect: MakeClient) -> Serve:
+    return lambda app, **options: connect(app, world, **options)
+
+
+def exposed(cherrypy: Any, **config: Any) -> Callable[[Any], Any]:
+    """Expose a function with configuration; ``a__b`` stands for ``a.b``."""
+
+    def decorate(function: Any) -> Any:
+        function._cp_config = {name.replace("__", "."): value for name, value in config.items()}
+        return cherrypy.expose(function)
+
+    return decorate
+
+
+# -- expose, popargs -----------------------------------------------------------------------------------------------------
+
+
+def test_expose(module: Any) -> None:
+    class Root:
+        @module.expose
+        def plain(self) -> str:
+            return ""
+
+        @module.expose()
+        def called(self) -> str:
+            return ""
+
+        @module.expose("other.name")
+        def one(self) -> str:
+            return ""
+
+        @module.expose(["first", "second"])
+        def two(self) -> str:
+            return ""
+
+        @module.expose(alias="third")
+        def three(self) -> str:
+            return ""
+
+    names = {name for name, value in vars(Root).items() if getattr(value, "exposed", False)}
+    assert names == {"plain", "called", "one", "other_name", "two", "first", "second", "three", "third"}
+
+
+def test_popargs(cherrypy: Any, serve: Serve) -> None:
+    class Leaf:
+        @cherrypy.expose
+        def index(self, **values: str) -> str:
+            return f"leaf {sorted(values.items())}"
+
+    class Made:
+        def __init__(self, name: str) -> None:
+            self.name = name
+
+        @cherrypy.expose
+        def index(self) -> str:
+            return f"made {self.name}"
+
+    @cherrypy.popargs("name", handler=Leaf())
+    class ByHandler:
+        pass
+
+    @cherrypy.popargs("name", handler=Made)
+    class ByClass:
+        pass
+
+    class AsAttribute:
+        _cp_dispatch = cherrypy.popargs("year")
+        leaf = Leaf()
+
+        @cherrypy.expose
+        def index(self, year: str = "none") -> str:
+            return f"year {year}"
+
+    class Root:
+        by_handler = ByHandler()
+        by_class = ByClass()
+        attribute = AsAttribute()
+
+    client = serve(cherrypy.Application(Root()))
+    assert client.get("/by-handler/ann/").text == "leaf [('name', 'ann')]"
+    assert client.get("/by-class/ann/").text == "made ann"
+    assert client.get("/attribute/2024/").text == "year 2024"
+    assert client.get("/attribute/2024/leaf/").text == "leaf [('year', '2024')]"
+    assert client.get("/attribute/2024/none/").status_code == 404
+
+
+def test_popargs_knows_its_options() -> None:
+    with pytest.raises(TypeError, match="handler="):
+        ours.popargs("a", other=1)
+
+
+def test_a_dispatch_method_may_not_add_segments(cherrypy: Any, serve: Serve) -> None:
+    class Root:
+        def _cp_dispatch(self, vpath: list[str]) -> Any:
+            vpath.insert(0, "more")
+            return self
+
+    assert serve(cherrypy.Application(Root())).get("/a").status_code == 500
+
+
+def test_a_dispatch_method_of_another_name(cherrypy: Any, serve: Serve) -> None:
+    class Root:
+        def follow(self, vpath: list[str]) -> Any:
+            cherrypy.request.params["name"] = vpath[0]
+            return self
+
+        @cherrypy.expose
+        def index(self, name: str = "none") -> str:
+            return name
+
+    dispatcher = cherrypy.dispatch.Dispatcher(dispatch_method_name="follow")
+    client = serve(cherrypy.Application(Root(), "", {"/": {"request.dispatch": dispatcher}}))
+    assert client.get("/ann/").text == "ann"
+
+
+def test_a_dispatcher_checks_its_table(module: Any) -> None:
+    with pytest.raises(ValueError, match="translate"):
+        module.dispatch.Dispatcher(translate=5)
+    module.dispatch.Dispatcher(translate={45: 95})
+
+
+def test_names_with_two_underscores_are_not_published(serve_ours: Serve) -> None:
+    class Root:
+        @ours.expose
+        def index(self) -> str:
+            return "index"
+
+    client = serve_ours(ours.Application(Root()))
+    assert client.get("/__class__/").status_code == client.get("/__class__").status_code == 404
+
+
+def test_a_handler_that_is_no_function(cherrypy: Any, serve: Serve) -> None:
+    """A class without a signature that Python knows is called all the same."""
+
+    class Root:
+        pass
+
+    root: Any = Root()
+    root.number = lambda: "1"
+    root.number.exposed = True
+    assert serve(cherrypy.Application(root)).get("/number").text == "1"
+
+
+def test_wrong_arguments_of_what_has_no_signature(serve_ours: Serve) -> None:
+    class Root:
+        pass
+
+    class Odd:
+        exposed = True
+        __signature__ = "none"
+
+        def __call__(self) -> str:
+            raise TypeError
+
+    root: Any = Root()
+    root.odd = Odd()
+    assert serve_ours(ours.Application(root)).get("/odd").status_code == 500
+
+
+def test_mismatched_parameters_are_shown_if_configured(cherrypy: Any, serve: Serve) -> None:
+    class Root:
+        @exposed(cherrypy, request__show_mismatched_params=True)
+        def shown(self, a: str) -> str:
+            return a
+
+        @exposed(cherrypy, request__show_mismatched_params=False)
+        def hidden(self, a: str) -> str:
+            return a
+
+    client = serve(cherrypy.Application(Root()))
+    assert "Missing parameters: a" in client.get("/shown").text
+    assert "Missing parameters" not in client.get("/hidden").text
+    assert client.post("/shown", data={"a": "1", "b": "2"}).status_code == 400
+    assert client.post("/shown/1", data={"a": "1"}).status_code == 400
+
+
+def test_page_handlers_of_tools(cherrypy: Any, serve: Serve) -> None:
+    """Tools change the arguments of a handler."""
+
+    def rename() -> None:
+        handler = cherrypy.request.handler
+        handler.kwargs = {**handler.kwargs, "name": "renamed"}
+        handler.args = ["first"]
+
+    class Root:
+        @exposed(cherrypy, hooks__before_handler=rename)
+        def index(self, *args: str, **values: str) -> str:
+            return f"{args} {values}"
+
+    assert serve(cherrypy.Application(Root())).get("/?a=1").text == "('first',) {'a': '1', 'name': 'renamed'}"
+
+
+def test_a_plain_page_handler(cherrypy: Any, serve: Serve) -> None:
+    def dispatch(path: str) -> None:
+        handler = cherrypy._cpdispatch.PageHandler if cherrypy is original else cherrypy.dispatch.PageHandler
+        cherrypy.request.config = dict(cherrypy.config)
+        cherrypy.request.handler = handler(lambda a, b: f"{path} {a} {b}", "1", b="2")
+        cherrypy.request.handler.kwargs = {**cherrypy.request.handler.kwargs, "b": "3"}
+
+    client = serve(cherrypy.Application(None, "", {"/": {"request.dispatch": dispatch}}))
+    assert client.get("/x").text == "/x 1 3"
+
+
+def test_a_dispatcher_without_a_handler(cherrypy: Any, serve: Serve) -> None:
+    def dispatch(path: str) -> None:
+        cherrypy.request.config = dict(cherrypy.config)
+        cherrypy.response.body = b"of the dispatcher"
+
+    client = serve(cherrypy.Application(None, "", {"/": {"request.dispatch": dispatch}}))
+    assert client.get("/x").content == b"of the dispatcher"
+
+
+def test_virtual_hosts(cherrypy: Any, serve: Serve) -> None:
+    class Blog:
+        @cherrypy.expose
+        def index(self) -> str:
+            return f"blog {cherrypy.request.config.get('tools.staticdir.section')}"
+
+    class Root:
+        blog = Blog()
+
+        @cherrypy.expose
+        def index(self) -> str:
+            return "root"
+
+    domains = {"blog.example": "/blog"}
+    config = {
+        "/": {"request.dispatch": cherrypy.dispatch.VirtualHost(**domains)},
+        "/blog": {"tools.staticdir.dir": "/nowhere"},
+    }
+    client = serve(cherrypy.Application(Root(), "", config))
+    assert client.get("/").text == "root"
+    assert client.get("/", headers={"Host": "blog.example"}).text.startswith("blog ")
+    assert client.get("/", headers={"X-Forwarded-Host": "blog.example"}).text.startswith("blog ")
+
+
+@pytest.mark.parametrize("name", ["RoutesDispatcher", "XMLRPCDispatcher"])
+def test_what_is_not_here_says_what_to_write(name: str) -> None:
+    with pytest.raises(NotImplementedError, match="there is no"):
+        getattr(ours.dispatch, name)()
+
+
+def test_the_configuration_of_a_default_handler(cherrypy: Any, serve: Serve) -> None:
+    """It comes before that of what lies deeper."""
+
+    class Deep:
+        _cp_config = {"own.value": "deep"}
+
+    class Root:
+        deep = Deep()
+
+        @exposed(cherrypy, own__value="default", own__other="default")
+        def default(self, *args: str) -> str:
+            return f"{cherrypy.request.config['own.value']} {cherrypy.request.config['own.other']}"
+
+    client = serve(cherrypy.Application(Root()))
+    assert client.get("/x").text == "default default"
+    assert client.get("/deep/y").text == "deep default"
+
+
+# -- requests ------------------------------------------------------------------------------------------------------------
+
+
+def test_what_a_request_knows(cherrypy: Any, serve: Serve) -> None:
+    class Root:
+        @cherrypy.expose
+        def index(self, **values: str) -> str:
+            request = cherrypy.request
+            found = [
+                request.protocol,
+                request.server_protocol,
+                request.header_list and True,
+                request.remote.ip and True,
+                request.local.port and True,
+                request.stage,
+                request.prev,
+                request.closed,
+                bool(str(request.unique_id)),
+                request.toolmaps["tools"]["encode"]["on"],
+                sorted(request.hooks),
+                next(iter(request.headers.elements("Accept"))).value,
+                "text" in request.headers.get("Accept"),
+                request.query_string,
+            ]
+            return repr(found)
+
+    headers = {"Accept": "text/html;q=0.9"}
+    text = serve(cherrypy.Application(Root())).get("/?a=1", headers=headers).text
+    assert text.startswith("[(1, 1), 'HTTP/1.1', True, True, True, 'handler', None, False, True, True, [")
+    assert text.endswith("'text/html', True, 'a=1']")
+
+
+def test_bad_queries_and_cookies(cherrypy: Any, serve: Serve) -> None:
+    class Root:
+        @cherrypy.expose
+        def index(self, **values: str) -> str:
+            return str(len(cherrypy.request.cookie))
+
+    client = serve(cherrypy.Application(Root()))
+    assert client.get("/?a=%FF").status_code == 404
+    assert client.get("/", headers={"Cookie": "a@b=1"}).status_code in (200, 400)
+
+
+def test_headers_in_encoded_words(cherrypy: Any, serve: Serve) -> None:
+    class Root:
+        @cherrypy.expose
+        def index(self) -> str:
+            return str(cherrypy.request.headers["X-Word"])
+
+    assert serve(cherrypy.Application(Root())).get("/", headers={"X-Word": "=?utf-8?q?=C3=A9?="}).text == "é"
+
+
+def test_bodies_as_files(cherrypy: Any, serve: Serve) -> None:
+    class Root:
+        @cherrypy.expose
+        def lines(self) -> str:
+            return repr(list(cherrypy.request.body))
+
+        @cherrypy.expose
+        def some(self) -> str:
+            body = cherrypy.request.body
+            return repr([body.read(2), body.readline(), body.readlines(), body.read()])
+
+        @cherrypy.expose
+        def hint(self) -> str:
+            return repr(cherrypy.request.body.readlines(1))
+
+        @cherrypy.expose
+        def copied(self) -> str:
+            target = io.BytesIO()
+            cherrypy.request.body.read(fp_out=target)
+            return repr(target.getvalue())
+
+        @cherrypy.expose
+        def into_file(self) -> str:
+            with cherrypy.request.body.make_file() as file:
+                cherrypy.request.body.read_into_file(file)
+                file.seek(0)
+                return repr(file.read())
+
+        @cherrypy.expose
+        def known(self) -> str:
+            body = cherrypy.request.body
+            return f"{body.content_type.value} {body.length} {body.headers['Content-Type']} {body.parts}"
+
+    client = serve(cherrypy.Application(Root()))
+    headers = {"Content-Type": "application/octet-stream"}
+    data = b"one\ntwo\nthree"
+    assert client.post("/lines", content=data, headers=headers).text == repr([b"one\n", b"two\n", b"three"])
+    assert client.post("/some", content=data, headers=headers).text == repr([b"on", b"e\n", [b"two\n", b"three"], b""])
+    assert client.post("/copied", content=data, headers=headers).text == repr(data)
+    assert client.post("/into_file", content=data, headers=headers).text == repr(data)
+    assert client.post("/hint", content=data, headers=headers).text == repr([b"one\n"])
+    text = "application/octet-stream 13 application/octet-stream []"
+    assert client.post("/known", content=data, headers=headers).text == text
+
+
+def test_a_long_body(cherrypy: Any, serve: Serve) -> None:
+    class Root:
+        @cherrypy.expose
+        def index(self, **values: str) -> str:
+            return str(sum(map(len, values.values())) or len(cherrypy.request.body.read()))
+
+        @exposed(cherrypy, request__body__maxbytes=1000)
+        def limited(self, **values: str) -> str:
+            return "read"
+
+    client = serve(cherrypy.Application(Root()))
+    assert client.post("/", content=b"x" * 300_000, headers={"Content-Type": "text/plain"}).text == "300000"
+    assert client.post("/", data={"a": "x" * 300_000}).text == "300000"
+    assert client.post("/limited", data={"a": "x" * 300_000}).status_code == 413
+
+
+def test_the_server_s_limit_for_bodies(serve_ours: Serve, monkeypatch: pytest.MonkeyPatch) -> None:
+    class Root:
+        @exposed(ours, request__body__maxbytes=50)
+        def both(self, **values: str) -> str:
+            return "read"
+
+        @ours.expose
+        def index(self, **values: str) -> str:
+            return "read"
+
+    client = serve_ours(ours.Application(Root()))
+    monkeypatch.setattr(ours.server, "max_request_body_size", 10)
+    assert client.post("/", data={"a": "x" * 20}).status_code == 413
+    assert client.post("/both", data={"a": "x" * 20}).status_code == 413
+    monkeypatch.setattr(ours.server, "max_request_body_size", 0)
+    assert client.post("/", data={"a": "x" * 20}).text == "read"
+    assert client.post("/both", data={"a": "x" * 80}).status_code == 413
+
+
+def test_charsets_of_forms(cherrypy: Any, serve: Serve) -> None:
+    class Root:
+        @cherrypy.expose
+        def index(self, **values: str) -> str:
+            return f"{values} {cherrypy.request.body.attempt_charsets} {cherrypy.request.body.charset}"
+
+    client = serve(cherrypy.Application(Root()))
+
+    def ask(data: bytes, charset: str) -> str:
+        kind = "application/x-www-form-urlencoded" + (f"; charset={charset}" if charset else "")
+        answer = client.post("/", content=data, headers={"Content-Type": kind})
+        return answer.text if answer.status_code == 200 else str(answer.status_code)
+
+    assert ask(b"a=%E9", "latin-1") == "{'a': 'é'} ['latin-1', 'utf-8'] latin-1"
+    assert ask(b"a=%C3%A9+x", "utf-8") == "{'a': 'é x'} ['utf-8'] utf-8"
+    assert ask(b"a=%FF", "") == "400"
+
+
+def upload(*parts: tuple[str, str | None, bytes]) -> tuple[bytes, dict[str, str]]:
+    body = b""
+    for name, filename, data in parts:
+        named = "" if filename is None else f'; filename="{filename}"'
+        body += f'--xyz\r\nContent-Disposition: form-data; name="{name}"{named}\r\n\r\n'.encode() + data + b"\r\n"
+    return body + b"--xyz--\r\n", {"Content-Type": "multipart/form-data; boundary=xyz"}
+
+
+def test_parts_of_a_form(cherrypy: Any, serve: Serve) -> None:
+    class Root:
+        @cherrypy.expose
+        def index(self, file: Any, note: str = "") -> str:
+            part = cherrypy.request.params["file"]
+            text = f"{file is part} {file.name} {file.filename} {file.file.read()!r} {file.fullvalue()!r} {note!r}"
+            file.file.close()
+            return f"{text} {file.content_type.value}"
+
+    client = serve(cherrypy.Application(Root()))
+    body, headers = upload(("file", "a.txt", b"content"), ("note", None, "né".encode()))
+    text = client.post("/", content=body, headers=headers).text
+    assert text == "True file a.txt b'content' 'content' 'né' text/plain"
+
+
+def test_a_form_that_is_cut_off(serve_ours: Serve) -> None:
+    class Root:
+        @ours.expose
+        def index(self, file: Any) -> str:
+            return "read"
+
+    body, headers = upload(("file", "a.txt", b"content"))
+    assert serve_ours(ours.Application(Root())).post("/", content=body[:-10], headers=headers).status_code == 400
+
+
+def test_a_file_input_that_was_left_empty(serve_ours: Serve) -> None:
+    class Root:
+        @ours.expose
+        def index(self, file: Any) -> str:
+            return f"{file.filename!r} {file.file.read()!r} {bool(file.filename)}"
+
+    body, headers = upload(("file", "", b""))
+    assert serve_ours(ours.Application(Root())).post("/", content=body, headers=headers).text == "'' b'' False"
+
+
+def test_a_body_without_a_length_is_refused(serve_ours: Serve) -> None:
+    class Root:
+        @ours.expose
+        def index(self) -> str:
+            return "read"
+
+    assert serve_ours(ours.Application(Root())).request("POST", "/").status_code in (200, 411)
+
+
+def test_own_processors(cherrypy: Any, serve: Serve) -> None:
+    def words(entity: Any) -> None:
+        entity.params["words"] = entity.fp.read().decode().split()
+
+    def install() -> None:
+        cherrypy.request.body.processors["text"] = words
+
+    class Root:
+        @exposed(cherrypy, hooks__before_request_body=install)
+        def index(self, words: Any = ()) -> str:
+            return repr(words)
+
+    client = serve(cherrypy.Application(Root()))
+    assert client.post("/", content=b"a b", headers={"Content-Type": "text/plain"}).text == "['a', 'b']"
+
+
+def test_entities_by_themselves(module: Any) -> None:
+    headers = module.lib.httputil.HeaderMap({"Content-Length": "3", "Content-Type": "text/plain; charset=utf-8"})
+    part = module._cpreqbody.Part(io.BytesIO(b"abc"), headers, b"x")
+    assert part.length == 3
+    assert part.attempt_charsets == ["utf-8", "us-ascii"]
+    part.value = b"abc"
+    part.file = None
+    assert part.fullvalue() == "abc"
+    assert part.decode_entity("é".encode()) == "é"
+    with pytest.raises(module.HTTPError):
+        part.decode_entity(b"\xff")
+    plain = module._cpreqbody.Entity(io.BytesIO(b"a"), module.lib.httputil.HeaderMap({"Transfer-Encoding": "chunked"}))
+    assert plain.length is None
+    assert plain.content_type.value == "application/x-www-form-urlencoded"
+    assert (
+        module._cpreqbody.Entity(io.BytesIO(b""), module.lib.httputil.HeaderMap({"Content-Length": "x"})).length is None
+    )
+
+
+# -- responses -----------------------------------------------------------------------------------------------------------
+
+
+def test_bodies_of_responses(cherrypy: Any, serve: Serve) -> None:
+    class Root:
+        @cherrypy.expose
+        def read(self) -> Any:
+            cherrypy.response.body = b"bytes"
+            return cherrypy.response.body
+
+        @exposed(cherrypy, tools__encode__on=False)
+        def text(self) -> Any:
+            return "text"
+
+        @exposed(cherrypy, tools__encode__on=False)
+        def texts(self) -> Any:
+            return ["text"]
+
+        @exposed(cherrypy, tools__encode__on=False)
+        def number(self) -> Any:
+            return iter([1])
+
+        @cherrypy.expose
+        def sized(self) -> Any:
+            cherrypy.response.headers["Content-Length"] = "6"
+            return iter([b"abc", b"def"])
+
+        @exposed(cherrypy, response__stream=True)
+        def sized_stream(self) -> Iterator[bytes]:
+            cherrypy.response.headers["Content-Length"] = None
+            yield b"abc"
+
+        @exposed(cherrypy, response__headers__X_Config="set", **{"response.headers.X-Two": "2"})
+        def configured(self) -> Any:
+            return None
+
+        @cherrypy.expose
+        def no_content(self) -> Any:
+            cherrypy.response.status = 204
+            return iter([b"left out"])
+
+        @cherrypy.expose
+        def odd_header(self) -> Any:
+            cherrypy.response.headers["X-Bytes"] = b"b"
+            cherrypy.response.headers["X-Number"] = 3
+            return "x"
+
+    client = serve(cherrypy.Application(Root()))
+    assert client.get("/read").content == b"bytes"
+    assert [client.get(path).status_code for path in ("/text", "/texts", "/number")] == [500] * 3
+    assert client.get("/sized").content == b"abcdef"
+    assert client.get("/sized_stream").content == b"abc"
+    assert client.head("/sized").headers["Content-Length"] == "6"
+    assert client.get("/configured").headers["X-Two"] == "2"
+    assert client.get("/no_content").content == b""
+    answer = client.get("/odd_header")
+    assert (answer.headers["X-Bytes"], answer.headers["X-Number"]) == ("b", "3")
+
+
+def test_a_stream_is_closed_and_sees_its_request(cherrypy: Any, serve: Serve) -> None:
+    seen: list[str] = []
+
+    class Chunks:
+        def __iter__(self) -> Any:
+            return iter([cherrypy.request.path_info.encode(), b"!"])
+
+        def close(self) -> None:
+            seen.append("closed")
+
+    class Root:
+        @exposed(cherrypy, response__stream=True)
+        def index(self) -> Any:
+            return Chunks()
+
+        @exposed(cherrypy, response__stream=True, hooks__on_end_request=lambda: seen.append("end"))
+        def generated(self) -> Iterator[bytes]:
+            try:
+                yield cherrypy.request.path_info.encode()
+                yield cherrypy.request.method.encode()
+            finally:
+                seen.append("finally")
+
+    client = serve(cherrypy.Application(Root()))
+    assert client.get("/").content == b"/!"
+    assert client.get("/generated").content == b"/generatedGET"
+    assert client.head("/").content == b""
+    assert "finally" in seen
+
+
+def test_hooks_at_the_end_of_a_request(cherrypy: Any, serve: Serve) -> None:
+    seen: list[str] = []
+
+    class Root:
+        @exposed(cherrypy, hooks__on_end_request=lambda: seen.append(cherrypy.request.path_info))
+        def index(self) -> str:
+            return "x"
+
+        @cherrypy.expose
+        def attached(self) -> str:
+            cherrypy.request.hooks.attach("before_finalize", lambda: seen.append("finalize"))
+            cherrypy.request.hooks["on_end_request"].append(
+                (cherrypy._cprequest.Hook)(lambda: seen.append("end"), priority=1)
+            )
+            return "x"
+
+    client = serve(cherrypy.Application(Root()))
+    client.get("/")
+    until(lambda: seen == ["/"])
+    client.get("/attached")
+    until(lambda: seen == ["/", "finalize", "end"])
+
+
+def test_failing_hooks(cherrypy: Any, serve: Serve) -> None:
+    """After a failure only those run that are failsafe; a later failure takes the place of the first."""
+    seen: list[str] = []
+
+    def fail() -> None:
+        seen.append("fail")
+        raise KeyError("first")
+
+    def always() -> None:
+        seen.append("always")
+        raise cherrypy.HTTPError(409)
+
+    always.failsafe = True  # type: ignore[attr-defined]
+    always.priority = 60  # type: ignore[attr-defined]
+
+    def attach() -> None:
+        hooks = cherrypy.request.hooks
+        hooks.attach("before_handler", fail, priority=1)
+        hooks.attach("before_handler", lambda: seen.append("never"), priority=2)
+        hooks.attach("before_handler", always)
+
+    class Root:
+        @exposed(cherrypy, hooks__on_start_resource=attach)
+        def index(self) -> str:
+            return "x"
+
+    status = serve(cherrypy.Application(Root())).get("/").status_code
+    assert seen == ["fail", "always"]
+    assert status in (409, 500)
+
+
+def test_hooks_by_themselves(module: Any) -> None:
+    hook = module._cprequest.Hook(len, priority=3, obj=[])
+    assert "priority=3" in repr(hook)
+    assert module._cprequest.Hook(len, priority=1) < hook
+    hooks = module._cprequest.HookMap(["a"])
+    hooks.attach("a", len)
+    copied = hooks.copy()
+    copied.attach("a", len)
+    assert (len(hooks["a"]), len(copied["a"])) == (1, 2)
+
+
+# -- errors --------------------------------------------------------------------------------------------------------------
+
+
+def test_statuses_of_errors(module: Any) -> None:
+    assert module.HTTPError("409 My Own").reason == "My Own"
+    for status in (200, 300):
+        with pytest.raises(ValueError, match="between 400 and 599"):
+            module.HTTPError(status)
+    with pytest.raises(module.HTTPError) as caught:
+        module.HTTPError("none")
+    assert caught.value.code == 500
+    for status in (200, 400):
+        with pytest.raises(ValueError, match="between 300 and 399"):
+            module.HTTPRedirect("/", status)
+    with pytest.raises(module.HTTPError):
+        module.HTTPError(404)()
+    with pytest.raises(module.HTTPRedirect):
+        module.HTTPRedirect("/")()
+
+
+def test_redirects(cherrypy: Any, serve: Serve) -> None:
+    class Root:
+        @cherrypy.expose
+        def index(self, status: str, **values: str) -> Any:
+            cherrypy.response.headers["Content-Encoding"] = "x"
+            raise cherrypy.HTTPRedirect("/a'b\"c", int(status))
+
+        @cherrypy.expose
+        def in_bytes(self) -> Any:
+            raise cherrypy.HTTPRedirect(b"/x")
+
+        @cherrypy.expose
+        def in_finalize(self) -> str:
+            def fail() -> None:
+                raise KeyError
+
+            def leave() -> None:
+                raise cherrypy.HTTPRedirect("/elsewhere")
+
+            cherrypy.request.error_response = leave
+            cherrypy.request.hooks.attach("before_finalize", fail)
+            return "x"
+
+    client = serve(cherrypy.Application(Root()), follow_redirects=False)
+    for status in (300, 301, 302, 303, 307, 308, 305, 304):
+        answer = client.get(f"/?status={status}")
+        assert answer.status_code == status
+        assert ("Location" in answer.headers) == (status != 304)
+    assert client.get("/?status=306").status_code in (306, 500)
+    assert client.get("/in_finalize").status_code == 303
+
+
+def test_pages_for_errors(cherrypy: Any, serve: Serve, tmp_path: Path) -> None:
+    file = tmp_path / "page.html"
+    file.write_text("<p>%(status)s|%(message)s|%(version)s", encoding="utf-8")
+
+    def page(**values: Any) -> Any:
+        return [f"page {values['status']}".encode()] if cherrypy is ours else f"page {values['status']}"
+
+    class Root:
+        _cp_config = {"error_page.404": str(file), "error_page.409": page, "error_page.410": "/no/such/file"}
+
+        @cherrypy.expose
+        def fail(self, code: str) -> Any:
+            raise cherrypy.HTTPError(int(code))
+
+        @exposed(cherrypy, request__show_tracebacks=True)
+        def shown(self) -> Any:
+            raise KeyError("the key")
+
+        @exposed(cherrypy, request__error_response=None)
+        def nothing(self) -> Any:
+            raise KeyError("the key")
+
+    client = serve(cherrypy.Application(Root()))
+    assert client.get("/fail?code=404").text.startswith("<p>404 Not Found|Nothing matches")
+    assert client.get("/fail?code=409").text.startswith("page 409 Conflict")
+    assert "the custom error page failed" in client.get("/fail?code=410").text
+    assert "KeyError: &#x27;the key" in client.get("/shown").text or "the key" in client.get("/shown").text
+    assert client.get("/nothing").status_code in (200, 500)
+
+
+def test_a_failure_of_what_answers_failures(cherrypy: Any, serve: Serve) -> None:
+    def fail() -> None:
+        raise KeyError("again")
+
+    class Root:
+        @exposed(cherrypy, request__error_response=fail, request__show_tracebacks=False)
+        def hidden(self) -> Any:
+            cherrypy.response.stream = True
+            raise KeyError("first")
+
+        @exposed(cherrypy, request__error_response=fail, request__show_tracebacks=True)
+        def shown(self) -> Any:
+            raise KeyError("first")
+
+    client = serve(cherrypy.Application(Root()))
+    hidden, shown = client.get("/hidden"), client.get("/shown")
+    assert (hidden.status_code, hidden.text.strip()) == (500, "Unrecoverable error in the server.")
+    assert "again" in shown.text
+
+
+def test_thrown_errors_reach_the_server(serve_ours: Serve) -> None:
+    def fail() -> None:
+        raise KeyError("again")
+
+    class Root:
+        @exposed(ours, request__throw_errors=True)
+        def index(self) -> Any:
+            raise KeyError("first")
+
+    assert serve_ours(ours.Application(Root())).get("/").status_code == 500
+
+
+def test_inner_redirects(cherrypy: Any, serve: Serve) -> None:
+    class Root:
+        @cherrypy.expose
+        def index(self, a: str = "") -> str:
+            previous = cherrypy.request.prev
+            return f"index {a} {cherrypy.request.method} {previous and previous.path_info}"
+
+        @cherrypy.expose
+        def absolute(self) -> Any:
+            raise cherrypy.InternalRedirect("/?a=1")
+
+        @cherrypy.expose
+        def relative(self) -> Any:
+            raise cherrypy.InternalRedirect("other", "a=2")
+
+        @cherrypy.expose
+        def other(self, a: str) -> str:
+            return f"other {a}"
+
+    client = serve(cherrypy.Application(Root()))
+    assert client.get("/absolute").text == "index 1 GET /absolute"
+    assert client.post("/relative", content=b"").text == "other 2"
+
+
+# -- tools ---------------------------------------------------------------------------------------------------------------
+
+
+def test_tools_of_one_s_own(cherrypy: Any, serve: Serve) -> None:
+    box = cherrypy._cptools.Toolbox("mine")
+
+    def mark(value: str = "none") -> None:
+        cherrypy.response.headers["X-Mark"] = value
+
+    def answer(text: str = "short") -> bool:
+        cherrypy.response.body = text.encode()
+        return True
+
+    def handle_error(text: str = "error") -> None:
+        cherrypy.response.status = 503
+        cherrypy.response.body = text.encode()
+
+    box.mark = cherrypy.Tool("before_finalize", mark, priority=5)
+    box.answer = cherrypy._cptools.HandlerTool(answer)
+    box.failure = cherrypy._cptools.ErrorTool(handle_error)
+
+    @box.register("before_finalize", name="named")
+    def also() -> None:
+        cherrypy.response.headers["X-Named"] = "yes"
+
+    @box.mark(value="class")
+    class Base:
+        @cherrypy.expose
+        def index(self) -> str:
+            return "index"
+
+    @box.mark(value="derived")
+    class Root(Base):
+        served = box.answer.handler(text="of the tool")
+
+        @cherrypy.expose
+        @box.answer(text="instead", priority=3)
+        def short(self) -> str:
+            return "long"
+
+        @cherrypy.expose
+        @box.failure(text="failed")
+        def fails(self) -> Any:
+            raise KeyError
+
+        @exposed(cherrypy, mine__named__on=True)
+        def named(self) -> str:
+            return "named"
+
+    app = cherrypy.Application(Root())
+    app.toolboxes["mine"] = box
+    client = serve(app)
+    assert client.get("/").headers["X-Mark"] in ("derived", "class")
+    assert client.get("/served").text == "of the tool"
+    assert client.get("/short").text == "instead"
+    assert client.get("/fails").text == "failed"
+    assert client.get("/named").headers["X-Named"] == "yes"
+    with pytest.raises(TypeError):
+        box.mark("position")
+    with pytest.raises(AttributeError):
+        _ = box.mark.on
+    with pytest.raises(AttributeError):
+        box.mark.on = True
+
+
+def test_a_tool_that_is_none(cherrypy: Any, serve: Serve) -> None:
+    class Root:
+        @exposed(cherrypy, tools__nothing__on=True)
+        def index(self) -> str:
+            return "x"
+
+    assert serve(cherrypy.Application(Root())).get("/").status_code == 500
+
+
+def test_a_tool_is_replaced_while_it_serves(serve_ours: Serve) -> None:
+    def mark(value: str) -> Callable[[], None]:
+        def set_header() -> None:
+            ours.response.headers["X-Mark"] = value
+
+        return set_header
+
+    class Root:
+        @exposed(ours, tools__changing__on=True)
+        def index(self) -> str:
+            return "x"
+
+    client = serve_ours(ours.Application(Root()))
+    ours.tools.changing = ours.Tool("before_finalize", mark("first"))
+    assert client.get("/").headers["X-Mark"] == "first"
+    ours.tools.changing = ours.Tool("before_finalize", mark("second"))
+    assert client.get("/").headers["X-Mark"] == "second"
+
+
+def test_namespaces_of_one_s_own(serve_ours: Serve, monkeypatch: pytest.MonkeyPatch) -> None:
+    seen: list[Any] = []
+    monkeypatch.setitem(ours._cprequest.Request.namespaces, "db", lambda name, value: seen.append((name, value)))
+
+    class Root:
+        @exposed(ours, db__name="orders")
+        def index(self) -> str:
+            return "x"
+
+    serve_ours(ours.Application(Root())).get("/")
+    assert seen == [("name", "orders")]
+
+
+# -- configuration -------------------------------------------------------------------------------------------------------
+
+
+def test_configuration_changes_while_it_serves(cherrypy: Any, serve: Serve) -> None:
+    class Root:
+        _cp_config = {"own.value": 1}
+
+        @cherrypy.expose
+        def index(self) -> str:
+            return repr([cherrypy.request.config.get(name) for name in ("own.value", "own.section", "own.global")])
+
+    app = cherrypy.Application(Root(), "", {"/": {"own.section": 1}})
+    client = serve(app)
+    assert client.get("/").text == "[1, 1, None]"
+    Root._cp_config["own.value"] = 2
+    app.config["/"]["own.section"] = 2
+    cherrypy.config["own.global"] = 2
+    assert client.get("/").text == "[2, 2, 2]"
+    del cherrypy.config["own.global"]
+    app.merge({"/": {"own.section": 3}})
+    assert client.get("/").text == "[2, 3, None]"
+
+
+def test_many_configurations(serve_ours: Serve, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Plans and sections are kept in bounded tables."""
+    monkeypatch.setattr("micropie.compat.cherrypy.plans._MOST", 2)
+
+    class Root:
+        def _cp_dispatch(self, vpath: list[str]) -> Any:
+            node = Root()
+            node._cp_config = {"own.name": vpath.pop(0), "tools.staticdir.dir": "/x"}  # type: ignore[attr-defined]
+            return node
+
+        @ours.expose
+        def index(self) -> str:
+            return f"{ours.request.config['own.name']} {ours.request.config['tools.staticdir.section']}"
+
+    client = serve_ours(ours.Application(Root()))
+    for number in range(260):
+        assert client.get(f"/n{number}/").text == f"n{number} /n{number}"
+
+
+def test_files_of_configuration(module: Any, tmp_path: Path) -> None:
+    text = (
+        '[global]\nown.text = "a"\nown.list = [1, 2.5, None, True, {"a": (1,)}]\n'
+        "own.sum = 1 + 2 + 5\nown.module = os.path.sep\nown.call = dict(a=int('5'))\n"
+        "own.lib = cherrypy.lib.httputil.urljoin\nown.item = [1, 2][1]\n"
+        "[/path]\nroot = '/srv'\nown.path = %(root)s + '/x'\n"
+    )
+    file = tmp_path / "app.conf"
+    file.write_text(text, encoding="utf-8")
+    app = module.Application(None, "", str(file))
+    app.merge(io.StringIO("[/other]\nown.value = 'x'\n"))
+    values = app.config["global"]
+    assert values["own.text"] == "a"
+    assert values["own.list"] == [1, 2.5, None, True, {"a": (1,)}]
+    assert (values["own.sum"], values["own.module"], values["own.call"]) == (8, "/", {"a": 5})
+    assert values["own.lib"]("/a/", "/b") == "/a/b"
+    assert values["own.item"] == 2
+    assert app.config["/path"]["own.path"] == "/srv/x"
+    assert app.config["/other"] == {"own.value": "x"}
+
+
+def test_operators_in_configuration() -> None:
+    app = ours.Application(
+        None, "", io.StringIO("[/]\nown.value = [not True, {1}, ~1, +2, 7 - 5, 'a' * 2]\nown.none =\n")
+    )
+    assert app.config["/"] == {"own.value": [False, {1}, -2, 2, 2, "aa"], "own.none": ""}
+
+
+@pytest.mark.parametrize("value", ["unquoted text", "no_such_name", "lambda: 1", "os.nothing", "{**{}}"])
+def test_values_that_are_none(value: str) -> None:
+    with pytest.raises(ValueError, match="must be valid Python"):
+        ours.Application(None, "", io.StringIO(f"[/]\nown.value = {value}\n"))
+
+
+def test_sections_are_needed(module: Any) -> None:
+    with pytest.raises(ValueError, match="section"):
+        module.Application(None, "", {"tools.gzip.on": True})
+
+
+def test_the_global_configuration(module: Any, tmp_path: Path) -> None:
+    before = dict(module.config)
+    file = tmp_path / "site.conf"
+    file.write_text("[global]\nown.value = 5\ntools.staticdir.dir = 'x'\n", encoding="utf-8")
+    try:
+        module.config.update(str(file))
+        assert module.config["own.value"] == 5
+        assert module.config["tools.staticdir.section"] == "global"
+        module.config.update({"environment": "production", "log.screen": False})
+        assert module.config["request.show_tracebacks"] is False
+        module.config.update({})
+        module.config["own.value"] = 6
+        assert module.config["own.value"] == 6
+        module.config.reset()
+        assert "own.value" not in module.config
+    finally:
+        module.config.reset()
+        module.config.update({key: value for key, value in before.items() if key != "environment"})
+
+
+def test_the_decorator_of_configuration(module: Any) -> None:
+    @module.config(**{"own.a": 1})
+    @module.config(**{"own.b": 2})
+    def function() -> None: ...
+
+    assert function._cp_config == {"own.a": 1, "own.b": 2}
+
+
+def test_hooks_by_their_names(cherrypy: Any, serve: Serve) -> None:
+    class Root:
+        @exposed(cherrypy, hooks__before_finalize=f"{__name__}.marked")
+        def index(self) -> str:
+            return "x"
+
+    marked.module = cherrypy  # type: ignore[attr-defined]
+    assert serve(cherrypy.Application(Root())).get("/").headers["X-Marked"] == "yes"
+
+
+def marked() -> None:
+    marked.module.response.headers["X-Marked"] = "yes"  # type: ignore[attr-defined]
+
+
+# -- the tree ------------------------------------------------------------------------------------------------------------
+
+
+def tree_of(cherrypy: Any) -> Any:
+    return (cherrypy._cptree if cherrypy is original else cherrypy).Tree()
+
+
+def test_trees(cherrypy: Any, serve: Serve) -> None:
+    class Root:
+        def __init__(self, name: str) -> None:
+            self.name = name
+
+        @cherrypy.expose
+        def index(self) -> str:
+            return f"{self.name} {cherrypy.request.script_name}"
+
+    tree = tree_of(cherrypy)
+    app = tree.mount(Root("first"), "/first/")
+    assert app.script_name == "/first"
+    tree.mount(cherrypy.Application(Root("second"), "/second"), "", {"/": {"own.x": 1}})
+    assert tree.apps["/second"].config["/"]["own.x"] == 1
+    with pytest.raises(ValueError, match="different script name"):
+        tree.mount(cherrypy.Application(Root("x"), "/x"), "/y")
+    with pytest.raises(TypeError, match="may not be None"):
+        tree.mount(Root("x"), None)
+    client = serve(tree, **({} if cherrypy is original else {"validate": False}))
+    assert client.get("/first/").text == "first /first"
+    assert client.get("/second/").text == "second /second"
+    assert client.get("/third").status_code == 404
+    assert tree.script_name("/first/a/b") == "/first"
+    assert tree.script_name("/third") is None
+    tree.mount(Root("root"), "")
+    assert client.get("/").text == "root "
+    del tree.apps["/first"]
+    assert client.get("/first/").status_code == 404
+    assert "Application" in repr(app)
+
+
+def test_the_name_of_a_script(module: Any) -> None:
+    assert module.Application(None, "/a/").script_name == "/a"
+    app = module.Application(None)
+    app.script_name = "/b/"
+    assert app.script_name == "/b"
+    assert app.find_config("/x/y", "own.none", "default") == "default"
+    app.merge({"/x": {"own.a": 1}, "/": {"own.b": 2}})
+    assert app.find_config("/x/y", "own.a") == 1
+    assert app.find_config("/x/y", "own.b") == 2
+    assert app.find_config("", "own.b") == 2
+
+
+def test_an_application_where_the_server_puts_it(serve_ours: Serve) -> None:
+    class Root:
+        @ours.expose
+        def index(self) -> str:
+            return f"{ours.request.script_name} {ours.url('/x')}"
+
+    outer = App()
+    outer.mount("/below", ours.Application(Root(), None))
+    assert serve_ours(outer).get("/below/").text.startswith("/below http://")
+    assert ours.Application(None, None).script_name == ""
+    app = ours.Application(None)
+    app.script_name = None
+    assert app.script_name == ""
+
+
+def test_grafted_applications(cherrypy: Any, serve: Serve) -> None:
+    def wsgi(environ: Any, start_response: Any) -> list[bytes]:
+        start_response("200 OK", [("Content-Type", "text/plain")])
+        return [f"{environ['SCRIPT_NAME']}|{environ['PATH_INFO']}".encode()]
+
+    class Root:
+        @cherrypy.expose
+        def index(self) -> str:
+            return "inner"
+
+    tree = tree_of(cherrypy)
+    tree.graft(wsgi, "/foreign")
+    tree.mount(Root(), "/foreign/own")
+    client = serve(tree)
+    assert client.get("/foreign/x").text == client.get("/foreign/x").text == "/foreign|/x"
+    assert client.get("/foreign/own/").text == "inner"
+    tree.graft(lambda environ, start_response: [*wsgi(environ, start_response)[:], b"!"], "/foreign")
+    assert client.get("/foreign/x").text == "/foreign|/x!"
+
+
+def test_pipelines_are_refused() -> None:
+    with pytest.raises(NotImplementedError, match="middlewares"):
+        ours.Application(None, "", {"/": {"wsgi.pipeline": []}})
+
+
+def test_one_s_own_classes_of_requests(serve_ours: Serve) -> None:
+    class OwnRequest(ours.Application.request_class):
+        greeting = "own"
+
+    class Root:
+        @ours.expose
+        def index(self) -> str:
+            return str(ours.request.greeting)
+
+    app = ours.Application(Root())
+    app.request_class = OwnRequest
+    assert serve_ours(app).get("/").text == "own"
+
+
+# -- addresses, proxies, logs --------------------------------------------------------------------------------------------
+
+
+def test_addresses(cherrypy: Any, serve: Serve) -> None:
+    class Root:
+        @cherrypy.expose
+        def page(self, **values: str) -> str:
+            url = cherrypy.url
+            made = [
+                url(),
+                url("x"),
+                url("/x"),
+                url("./x"),
+                url("/a/../b/./c"),
+                url(qs="a=1"),
+                url("/x", qs={"a": 1}),
+                url("/x", qs=[("a", 1)]),
+                url("/x", script_name="/s", base="http://b"),
+                url("/x", relative=True),
+                url("/page", relative=True),
+                url("/a/b", relative="server"),
+            ]
+            return "\n".join(made)
+
+        @cherrypy.expose
+        def index(self) -> str:
+            return f"{cherrypy.url('x')} {cherrypy.url('/a/b', relative=True)}"
+
+    client = serve(cherrypy.Application(Root(), "/app"))
+    base = client.get("/app/page").text.splitlines()[0].removesuffix("/app/page")
+    assert [line.removeprefix(base) for line in client.get("/app/page?q=1").text.splitlines()] == [
+        "/app/page",
+        "/app/x",
+        "/app/x",
+        "/app/x",
+        "/app/b/c",
+        "/app/page?a=1",
+        "/app/x?a=1",
+        "/app/x?a=1",
+        "http://b/s/x",
+        "x",
+        "page",
+        "/app/a/b",
+    ]
+    assert client.get("/app/page/").text.splitlines()[1] == f"{base}/app/x"
+    assert client.get("/app/").text == f"{base}/app/x a/b"
+
+
+def test_addresses_outside_of_requests(module: Any) -> None:
+    assert module.url("/x", base="http://b") == "http://b/x"
+    assert module.url("/x", script_name="/s", base="http://b") == "http://b/s/x"
+    assert module.url("/x").endswith("/x")
+
+
+def test_proxies(cherrypy: Any, serve: Serve) -> None:
+    class Root:
+        _cp_config = {"tools.sessions.on": True}
+
+        @cherrypy.expose
+        def index(self) -> str:
+            serving, session = cherrypy.serving, cherrypy.session
+            serving.own = 1
+            session["a"] = 1
+            del session["a"]
+            session["b"] = 2
+            cherrypy.request.own = serving.own
+            del cherrypy.request.own
+            found = ["b" in session, list(session.keys()), "status" in dir(cherrypy.response)]
+            return repr([*found, hasattr(cherrypy.request, "own"), bool(cherrypy.request)])
+
+    assert serve(cherrypy.Application(Root())).get("/").text == "[True, ['b'], True, False, True]"
+
+
+def test_outside_of_requests(module: Any) -> None:
+    assert module.request.method == "GET"
+    assert module.request.app is None
+    assert module.request.config is None or module is ours
+    assert module.request.remote.ip
+    assert module.response.status is None
+    assert module.request.headers == {}
+    assert module.request.params == {}
+    with pytest.raises(AttributeError):
+        _ = module.serving.session
+    module.thread_data.value = 5
+    assert module.thread_data.value == 5
+    request, response = module.serving.request, module.serving.response
+    module.serving.load(request, response)
+    assert module.serving.request is request
+    module.serving.clear()
+
+
+def test_what_our_proxies_do_outside_of_requests() -> None:
+    ours.serving.own = 1
+    assert ours.serving.own == 1
+    del ours.serving.own
+    assert list(ours.request.cookie) == []
+    assert ours.request.toolmaps == {}
+    assert ours.request.error_page == {}
+    assert callable(ours.request.error_response)
+    assert ours.request.hooks == {}
+    assert ours.request.config
+    ours.serving.request.items = [1]
+    ours.serving.session = {"a": 1}
+    try:
+        assert list(ours.session) == ["a"]
+        assert ours.session["a"] == 1
+    finally:
+        del ours.serving.session
+    ours.request.close()
+    ours.request.close()
+    ours.serving.clear()
+
+
+def test_logs(cherrypy: Any, serve: Serve, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    class Root:
+        @cherrypy.expose
+        def index(self, **values: str) -> str:
+            cherrypy.log("from the handler", context="HERE")
+            try:
+                raise KeyError("the key")
+            except KeyError:
+                cherrypy.log("failed", traceback=True)
+            return "x"
+
+        @cherrypy.expose
+        def error(self) -> Any:
+            raise cherrypy.HTTPError(404)
+
+    errors, accesses = tmp_path / "error.log", tmp_path / "access.log"
+    config = {"/": {"log.error_file": str(errors), "log.access_file": str(accesses), "log.screen": False}}
+    app = cherrypy.Application(Root(), "", config)
+    client = serve(app)
+    client.get("/?q=%22", headers={"User-Agent": 'an "agent"', "Referer": "http://r"})
+    client.get("/error")
+    text, lines = errors.read_text(), accesses.read_text().splitlines()
+    assert "HERE from the handler" in text
+    assert "KeyError: 'the key'" in text
+    assert '"GET /?q=%22 HTTP/1.1" 200 1 "http://r" "an \\"agent\\""' in lines[0]
+    assert '"GET /error HTTP/1.1" 404 ' in lines[1]
+    assert app.log.error_file == str(errors)
+    assert app.log.access_file == str(accesses)
+    assert not app.log.screen
+    app.log.screen = True
+    assert app.log.screen
+    app.log.screen = False
+    app.log.error_file = ""
+    app.log.access_file = ""
+    assert app.log.error_file == ""
+
+
+def test_a_log_s_own_format(serve_ours: Serve, caplog: pytest.LogCaptureFixture) -> None:
+    class Root:
+        @ours.expose
+        def index(self) -> str:
+            return "x"
+
+    app = ours.Application(Root())
+    client = serve_ours(app)
+    app.log.access_log_format = "{s} {z} {i}"
+    with caplog.at_level(logging.INFO):
+        client.get("/")
+        app.log.access_log_format = "{unknown}"
+        client.get("/")
+    assert any(record.message.startswith("200 2") for record in caplog.records)
+    assert any("KeyError" in record.message for record in caplog.records)
+    app.log.access_log.setLevel(logging.ERROR)
+    assert not app.log.notes_requests
+
+
+def test_logs_outside_of_requests(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    log = ours.log.__class__(logger_root="test_of_logs")
+    log.error_file = str(tmp_path / "error.log")
+    log("one line")
+    log("a failure", traceback=(KeyError, KeyError("given"), None))
+    log.reopen_files()
+    log("another line")
+    text = (tmp_path / "error.log").read_text()
+    assert "one line" in text
+    assert "another line" in text
+    assert "KeyError: 'given'" in text
+    log.error_file = None
+    log.access_log.addHandler(logging.StreamHandler())
+    log.access()
+    assert "- - [" in capsys.readouterr().err
