@@ -331,6 +331,11 @@ class Root:
         return "hello"
 
     @cherrypy.expose
+    def started(self):  # the server answers some time before the bus has called all that start
+        cherrypy.engine.wait(cherrypy.engine.states.STARTED)
+        return "started"
+
+    @cherrypy.expose
     def leave(self):
         cherrypy.engine.wait(cherrypy.engine.states.STARTED)
         cherrypy.engine.exit()
@@ -378,7 +383,7 @@ def answer_of(process: subprocess.Popen[str], port: int, path: str = "/") -> str
 def test_quickstart_serves_until_it_is_told_to_end(tmp_path: Path) -> None:
     port = free_port()
     with run(tmp_path, QUICKSTART, port) as process:
-        assert answer_of(process, port) == "hello"
+        assert answer_of(process, port, "/started") == "started"
         process.send_signal(signal.SIGTERM)
         output, _ = process.communicate(timeout=PATIENCE)
     assert process.returncode == 0

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import gc
 import gzip
 import io
 import os
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -986,7 +987,7 @@ leaks_in_the_original = pytest.mark.filterwarnings(
 
 
 @pytest.fixture
-def folder(tmp_path: Path) -> Path:
+def folder(tmp_path: Path) -> Iterator[Path]:
     (tmp_path / "note.txt").write_bytes(b"0123456789" * 10)
     (tmp_path / "large.bin").write_bytes(os.urandom(700_000))
     (tmp_path / "index.html").write_text("index")
@@ -995,7 +996,8 @@ def folder(tmp_path: Path) -> Path:
     (tmp_path / "folder" / "index.html").write_text("inner index")
     (tmp_path.parent / f"{tmp_path.name}-other").mkdir()
     (tmp_path.parent / f"{tmp_path.name}-other" / "secret.txt").write_text("secret")
-    return tmp_path
+    yield tmp_path
+    gc.collect()  # within the test whose mark lets the original leave files open
 
 
 @leaks_in_the_original

@@ -24,7 +24,7 @@ def framework(request: pytest.FixtureRequest) -> str:
 @pytest.fixture(scope="module", params=SERVERS)
 def server(request: pytest.FixtureRequest, framework: str) -> Iterator[Server]:
     entry = f"tests.compat.serve:{SERVERS[request.param]}"
-    with serving(entry, environ={"COMPAT_FRAMEWORK": framework}) as server_of:
+    with serving(entry, environ={"COMPAT_FRAMEWORK": framework, "FORWARDED_ALLOW_IPS": ""}) as server_of:
         yield server_of(request.param)
 
 

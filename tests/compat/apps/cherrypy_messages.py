@@ -30,7 +30,7 @@ class Messages:
             request.scheme,
             request.protocol,
             request.remote.ip,
-            request.local.port,
+            type(request.local.port),
             request.login,
             sorted(request.params.items()),
             request.wsgi_environ["REQUEST_METHOD"],

@@ -154,7 +154,7 @@ class Tools:
 
 
 def seen(name):
-    cherrypy.response.headers["X-Hooks"] = f"{cherrypy.response.headers.get('X-Hooks', '')}{name} "
+    cherrypy.response.headers["X-Hooks"] = f"{cherrypy.response.headers.get('X-Hooks', '')} {name}".strip()
 
 
 def shorten():
