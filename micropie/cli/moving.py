@@ -38,7 +38,7 @@ CHERRYPY: Mapping[str, str] = {
     "cherrypy.wsgiserver": "start a server: micropie run app:app, gunicorn, uvicorn",
     "cherrypy._cpwsgi_server": "start a server: micropie run app:app, gunicorn, uvicorn",
     "cherrypy.server.httpserver": "start a server: micropie run app:app, gunicorn, uvicorn",
-    "cherrypy.lib.sessions.MemcachedSession": "keep sessions in Redis: tools.sessions.backend = RedisSessionBackend(url)",
+    "cherrypy.lib.sessions.MemcachedSession": "sessions in Redis: tools.sessions.backend = RedisSessionBackend(url)",
     "cherrypy._cpwsgi": "wrap the application itself, or append to cherrypy.tree.native.middlewares",
     "cherrypy._cplogging": "use cherrypy.log, or logging",
     "cherrypy._cpconfig": "use cherrypy.config",
@@ -49,7 +49,7 @@ CHERRYPY: Mapping[str, str] = {
     "cherrypy._cpdispatch": "use the dispatchers of cherrypy.dispatch",
     "cheroot": "start a server: micropie run app:app, gunicorn, uvicorn",
     "ws4py": "write a WebSocket handler: async def ws_name(self, ws)",
-    "memcache": "keep sessions in Redis: tools.sessions.backend = RedisSessionBackend(url)",
+    "memcache": "sessions in Redis: tools.sessions.backend = RedisSessionBackend(url)",
 }
 BOTTLE: Mapping[str, str] = {
     "bottle.CherootServer": 'choose a server by run(server="..."), or micropie run --server',
@@ -78,7 +78,7 @@ ORIGINS = {"cherrypy": CHERRYPY, "bottle": BOTTLE}
 
 # Keys of CherryPy's configuration, which are strings in the source.
 CONFIG_KEYS: Mapping[str, str] = {
-    "tools.sessions.servers": "keep sessions in Redis: tools.sessions.backend = RedisSessionBackend(url)",
+    "tools.sessions.servers": "sessions in Redis: tools.sessions.backend = RedisSessionBackend(url)",
     "tools.xmlrpc.": "mount a WSGI application that answers XML-RPC",
     "tools.cpstats.": "use micropie.middleware.AccessLog, or metrics of the server",
     "server.ssl_certificate_chain": "append the chain to the file of server.ssl_certificate",

@@ -30,8 +30,16 @@ def _modules(folder: str, *left_out: str) -> list[str]:
 GROUPS = {
     "routing": (
         _modules("micropie/routing", "binding.py"),
-        ["tests/routing", "tests/http/test_paths.py", "tests/flow", "tests/mounts", "tests/test_app.py"]
-        + ["tests/test_same_answer.py", "tests/sessions/test_store.py", "tests/execution/test_placement.py"],
+        [
+            "tests/routing",
+            "tests/http/test_paths.py",
+            "tests/flow",
+            "tests/mounts",
+            "tests/test_app.py",
+            "tests/test_same_answer.py",
+            "tests/sessions/test_store.py",
+            "tests/execution/test_placement.py",
+        ],
     ),
     "binding": (
         ["micropie/routing/binding.py"],
