@@ -293,9 +293,8 @@ def test_what_of_an_old_application_needs_a_hand(command: Run, tmp_path: Path) -
         "Missing parentheses in call to 'print'. Did you mean print(...)? (python2.py, line 1)",
         "old/site.py:3: cherrypy.lib.cpstats: use micropie.middleware.AccessLog, or metrics of the server",
         "old/site.py:5: cherrypy.lib.sessions.MemcachedSession: "
-        "keep sessions in Redis: tools.sessions.backend = RedisSessionBackend(url)",
-        "old/site.py:9: 'tools.sessions.servers': "
-        "keep sessions in Redis: tools.sessions.backend = RedisSessionBackend(url)",
+        "sessions in Redis: tools.sessions.backend = RedisSessionBackend(url)",
+        "old/site.py:9: 'tools.sessions.servers': sessions in Redis: tools.sessions.backend = RedisSessionBackend(url)",
         "old/site.py:10: 'server.ssl_ciphers': serve by a server that has them: uvicorn --ssl-ciphers",
         "old/site.py:17: cherrypy.tools.xmlrpc: mount a WSGI application that answers XML-RPC",
         "6 findings",
