@@ -24,7 +24,7 @@ from anyio.to_thread import run_sync
 
 from examples.cluster.computing import Computing
 from examples.cluster.history import History
-from micropie import App, EventStream, HTTPError, UploadFile, WebSocket, event, post
+from micropie import App, EventStream, HTTPError, Response, UploadFile, WebSocket, event, post
 from micropie.channels import MessagesLost, RedisChannels
 from micropie.middleware import SecurityDefaults
 from micropie.sessions import RedisSessionBackend
@@ -173,3 +173,9 @@ app = Cluster(
 # The balancer asks whether this process serves. Redis is left out: all machines share it, so none would be left.
 app.health("/livez", live=True)
 app.compute = Computing(pool=dask_executor(), pool_timeout=30)
+
+
+@app.error(ConnectionError)
+def out_of_reach() -> Response:
+    """Answer 503, as micropie does for its own sessions and channels: the history is in Redis, too."""
+    return Response("The chat is out of reach at the moment. Please try again.", 503, [("Retry-After", "1")])

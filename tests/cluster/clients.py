@@ -1,8 +1,8 @@
 """Clients that count: what they have sent, what was answered, and what they find afterwards.
 
 A user logs in once and counts visits over two connections. A talker says messages over a WebSocket until each is
-acknowledged, and reads those of all others. A listener reads them as events. All of them come back by themselves, as
-browsers do.
+acknowledged, and reads those of all others. A poster says messages by requests. A listener reads all of them as events.
+They come back by themselves, as browsers do.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ COMES_BACK = 0.2  # seconds until a client tries again
 
 
 class Outcome(NamedTuple):
-    """A request of a user.
+    """A request of a user or a poster.
 
     ``kind``: ANSWERED; REFUSED, by 503; FAILED, by another error; LOST, without an answer of the application; STRANGER:
     answered as to somebody without a session.
@@ -82,7 +82,7 @@ class User:
             kind, detail = LOST, type(error).__name__
         else:
             kind, detail = kind_of(answer), f"{answer.status_code} {answer.text[:80]}"
-            if kind == ANSWERED and answer.json()["user"] != self.name:
+            if kind == ANSWERED and answer.json().get("user", self.name) != self.name:
                 kind = STRANGER
         finally:
             self.in_flight -= 1
@@ -96,6 +96,25 @@ class User:
     async def close(self) -> None:
         """Close its connections."""
         await self._client.aclose()
+
+
+class Poster(User):
+    """Says messages by requests, and says each again until it is answered."""
+
+    def __init__(self, load: Load, number: int) -> None:
+        super().__init__(load, number)
+        self.acknowledged: set[str] = set()
+
+    async def run(self) -> None:
+        """Say messages until the load stops."""
+        key = str(uuid4())
+        while not self._load.is_over:
+            if await self._ask("POST", "/say", {"room": ROOM, "key": key, "text": "hello"}) == ANSWERED:
+                self.acknowledged.add(key)
+                key = str(uuid4())
+                await asyncio.sleep(random.uniform(0.02, 0.1))
+            else:
+                await asyncio.sleep(COMES_BACK)
 
 
 class Follower:
@@ -206,19 +225,21 @@ class Listener(Follower):
 class Load:
     """All clients. ``async with Load(url, ...) as load``: they work until ``finish``."""
 
-    def __init__(self, url: str, users: int = 6, talkers: int = 2, listeners: int = 3) -> None:
+    def __init__(self, url: str, users: int = 6, posters: int = 1, talkers: int = 2, listeners: int = 3) -> None:
         self.url = url
         self.is_over = False
         self.is_listening = True
         self.users = [User(self, number) for number in range(users)]
+        self.posters = [Poster(self, number) for number in range(posters)]
         self.talkers = [Talker(self) for _ in range(talkers)]
         self.listeners = [Listener(self) for _ in range(listeners)]
         self._tasks: list[asyncio.Task[None]] = []
 
     async def __aenter__(self) -> Self:
-        clients: list[User | Talker | Listener] = [*self.users, *self.talkers, *self.listeners]
+        clients: list[User | Talker | Listener] = [*self.askers(), *self.talkers, *self.listeners]
         self._tasks = [asyncio.create_task(one.run()) for one in clients]
         await self.go_on(5)
+        await self._until(lambda: all(one.seen for one in self.listeners), "no events")
         return self
 
     async def __aexit__(
@@ -228,14 +249,22 @@ class Load:
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
-        for user in self.users:
-            await user.close()
+        for asker in self.askers():
+            await asker.close()
+
+    def askers(self) -> list[User]:
+        """Return the clients that ask by requests."""
+        return [*self.users, *self.posters]
+
+    def speakers(self) -> list[Talker | Poster]:
+        """Return the clients that say messages."""
+        return [*self.talkers, *self.posters]
 
     async def go_on(self, answers: int) -> None:
-        """Wait until each user has got so many more answers, and each talker so many acknowledgements."""
+        """Wait until each user has got so many more answers, and each talker and poster so many acknowledgements."""
 
         def counts() -> list[int]:
-            return [user.visits_answered for user in self.users] + [len(one.acknowledged) for one in self.talkers]
+            return [*(one.visits_answered for one in self.users), *(len(one.acknowledged) for one in self.speakers())]
 
         goal = [count + answers for count in counts()]
         await self._until(lambda: all(has >= wanted for has, wanted in zip(counts(), goal, strict=True)), "no answers")
@@ -244,7 +273,7 @@ class Load:
         """Stop saying and asking, and wait until all followers have what was acknowledged, or give up."""
         self.is_over = True
         async with asyncio.timeout(PATIENCE):
-            await asyncio.gather(*self._tasks[: len(self.users)])
+            await asyncio.gather(*self._tasks[: len(self.askers())])
         said = self.said()
         followers: list[Follower] = [*self.talkers, *self.listeners]
         with suppress(TimeoutError):
@@ -253,15 +282,15 @@ class Load:
 
     def said(self) -> set[str]:
         """Return the keys of all messages that were acknowledged."""
-        return {key for talker in self.talkers for key in talker.acknowledged}
+        return {key for one in self.speakers() for key in one.acknowledged}
 
     def in_flight(self) -> int:
-        """Return how many requests of users wait for their answers."""
-        return sum(user.in_flight for user in self.users)
+        """Return how many requests wait for their answers."""
+        return sum(asker.in_flight for asker in self.askers())
 
     def outcomes(self) -> list[Outcome]:
-        """Return all requests of users, in the order in which they ended."""
-        return sorted((one for user in self.users for one in user.outcomes), key=lambda outcome: outcome.ended)
+        """Return all requests, in the order in which they ended."""
+        return sorted((one for asker in self.askers() for one in asker.outcomes), key=lambda outcome: outcome.ended)
 
     async def _until(self, condition: Callable[[], bool], what: str) -> None:
         deadline = now() + PATIENCE

@@ -55,9 +55,9 @@ def text(result: Result) -> str:
 
 
 FAULTS_HEAD = """\
-| fault | lasted | requests | lost | 503 | sessions lost | counters wrong | messages | lost, twice | gaps told | slowest | \
+| fault | lasted | requests | under way | lost | 503 | sessions lost | counters wrong | messages | lost, twice | gaps told | slowest | \
 recovered | memory | descriptors |
-|---|---|---|---|---|---|---|---|---|---|---|---|---|---|
+|---|---|---|---|---|---|---|---|---|---|---|---|---|---|---|
 """
 
 COSTS_HEAD = """\
@@ -78,12 +78,13 @@ def write_faults(page: Path, results: list[Result]) -> None:
 
 def _row(result: Result) -> str:
     if not result.requests:
-        return f"| {result.title} | {'; '.join(result.notes)} |" + " |" * 12
+        return f"| {result.title} | {'; '.join(result.notes)} |" + " |" * 13
     before, after = result.before, result.after
     cells = [
         result.title,
         f"{result.duration:.1f} s",
         f"{result.requests:,}",
+        str(result.in_flight),
         str(result.lost + result.failed),
         str(result.refused),
         str(result.strangers),
