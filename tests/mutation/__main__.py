@@ -94,7 +94,7 @@ def run(group: str, budget: float, share: float, world: str | None, survivors: b
 def main() -> int:
     """Run each group in a child process, and return the exit code."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--budget", type=float, default=20, help="seconds of tests for one mutant (20)")
+    parser.add_argument("--budget", type=float, default=20, help="seconds of the processor for one mutant's tests (20)")
     parser.add_argument("--share", type=float, default=1, help="of the mutants, drawn at random (1)")
     parser.add_argument("--world", help="of the tests that run in each world, only those of this one")
     parser.add_argument("--survivors", action="store_true", help="only those of the last time")

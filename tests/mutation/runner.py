@@ -1,8 +1,8 @@
 """A plugin of pytest that runs the collected tests once for each mutant, in a forked child.
 
 The parent collects the tests and runs none, so that it has no threads. A first child runs all of them and notes which
-lines each one reaches, and how long it takes. A mutant's child runs the tests that reach its line, the quickest first,
-until one fails.
+lines each one reaches, and how long it takes. A mutant's child runs the tests that reach its line, until one fails:
+those first that have noticed most of the mutants before, then the quickest.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ import os
 import signal
 import tempfile
 import time
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
@@ -38,8 +38,9 @@ class Result(NamedTuple):
 
 
 class Runner:
-    """``budget``: seconds of tests for one mutant. ``share``: of the mutants, drawn at random but always the same ones.
+    """``budget``: seconds of the processor for the tests of one mutant.
 
+    ``share``: of the mutants, drawn at random but always the same ones.
     ``only``: mutants that are tried, by module and text before and after; None for all.
     """
 
@@ -50,6 +51,7 @@ class Runner:
         self._budget = budget
         self._share = share
         self._only = only
+        self._noticed: Counter[str] = Counter()
         self.results: list[Result] = []
 
     @pytest.hookimpl(tryfirst=True)
@@ -71,12 +73,15 @@ class Runner:
                 key = name, mutant.before, mutant.after
                 if not (draw.random() < self._share if self._only is None else key in self._only):
                     continue
-                nodes = sorted(reached.get((name, mutant.line), ()), key=seconds.__getitem__)
+                nodes = sorted(
+                    reached.get((name, mutant.line), ()), key=lambda node: (-self._noticed[node], seconds[node])
+                )
                 outcome = "no test"
                 if nodes:
                     after = compile(mutant.source, str(module.resolve()), "exec", dont_inherit=True)
                     changes = [*_changes(before, after)]
-                    outcome = self._try(session, [items[node] for node in nodes], functions, changes)
+                    outcome, failed = self._try(session, [items[node] for node in nodes], functions, changes)
+                    self._noticed[failed] += 1
                 self.results.append(Result(name, mutant, outcome))
                 if outcome != "killed":
                     print(f"{outcome}: {name}:{mutant.line}: {mutant.before}  ->  {mutant.after}", flush=True)
@@ -105,7 +110,11 @@ class Runner:
         print(f"{len(measured['seconds'])} of {len(items)} tests pass", flush=True)
         return reached, measured["seconds"]
 
-    def _try(self, session: Any, items: list[Any], functions: Any, changes: list[tuple[CodeType, CodeType]]) -> str:
+    def _try(
+        self, session: Any, items: list[Any], functions: Any, changes: list[tuple[CodeType, CodeType]]
+    ) -> tuple[str, str]:
+        """Return the outcome, and the id of the test that has failed."""
+        told, telling = os.pipe()
         child = os.fork()
         if child == 0:
             os.setsid()
@@ -117,20 +126,25 @@ class Runner:
                             function.__code__ = new
                         except ValueError:  # a closure with other variables: the function that makes it has changed
                             continue
-                code = 1 if _fails(session, items, time.monotonic() + self._budget) else 0
+                failed = _first_that_fails(session, items, time.process_time() + self._budget)
+                os.write(telling, failed.encode())
+                code = 1 if failed else 0
             finally:
                 os._exit(code)
+        os.close(telling)
         deadline = time.monotonic() + 3 * self._budget + 60
-        while True:
-            done, status = os.waitpid(child, os.WNOHANG)
-            if done:
-                _kill_group(child)
-                return "survived" if os.waitstatus_to_exitcode(status) == 0 else "killed"
-            if time.monotonic() > deadline:
-                _kill_group(child)
-                os.waitpid(child, 0)
-                return "timeout"
-            time.sleep(0.002)
+        with os.fdopen(told, "rb", buffering=0) as pipe:
+            while True:
+                done, status = os.waitpid(child, os.WNOHANG)
+                if done:
+                    _kill_group(child)
+                    is_alive = os.waitstatus_to_exitcode(status) == 0
+                    return ("survived", "") if is_alive else ("killed", (pipe.read(4096) or b"").decode())
+                if time.monotonic() > deadline:
+                    _kill_group(child)
+                    os.waitpid(child, 0)
+                    return "timeout", ""
+                time.sleep(0.002)
 
 
 def _kill_group(child: int) -> None:
@@ -138,14 +152,15 @@ def _kill_group(child: int) -> None:
         os.killpg(child, signal.SIGKILL)
 
 
-def _fails(session: Any, items: list[Any], deadline: float) -> bool:
+def _first_that_fails(session: Any, items: list[Any], deadline: float) -> str:
+    """Return the id of the first test that fails; "" if none does before the deadline, in time of this process."""
     for item, following in zip(items, [*items[1:], None], strict=True):
         item.config.hook.pytest_runtest_protocol(item=item, nextitem=following)
         if session.testsfailed:
-            return True
-        if time.monotonic() > deadline:
-            return False
-    return False
+            return str(item.nodeid)
+        if time.process_time() > deadline:
+            break
+    return ""
 
 
 def _measure(session: Any, files: list[str], file: Path) -> None:

@@ -17,12 +17,10 @@ from http.cookies import CookieError, SimpleCookie
 from io import BytesIO
 from typing import Any
 
+from micropie.compat.environs import MOST_ESCAPES
 from micropie.http.cookies import parse_cookies
 
 logger = logging.getLogger("micropie")
-
-# In one header. Before Python 3.11.10 the standard library takes time in proportion to the header for each of them.
-_MOST_ESCAPES = 100
 
 # What a pickle may name besides the types that the format has itself.
 _ALLOWED = {
@@ -39,7 +37,7 @@ def read_cookies(header: str) -> dict[str, str]:
     if not header:
         return {}
     values = parse_cookies(header)
-    if header.count("\\") > _MOST_ESCAPES:
+    if header.count("\\") > MOST_ESCAPES:
         return values
     with suppress(CookieError):
         values.update({name: morsel.value for name, morsel in SimpleCookie(header).items()})

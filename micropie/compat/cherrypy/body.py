@@ -9,6 +9,7 @@ from tempfile import TemporaryFile
 from typing import Any, ClassVar
 from urllib.parse import unquote_to_bytes
 
+from micropie.compat.cherrypy.charsets import decode_as
 from micropie.compat.cherrypy.errors import HTTPError
 from micropie.compat.cherrypy.lazily import lazy
 from micropie.compat.cherrypy.lib.httputil import HeaderElement, HeaderMap
@@ -166,7 +167,7 @@ class Entity:
         """Return bytes as text. Raises ``HTTPError`` 400 if they are none in any of ``attempt_charsets``."""
         for charset in self.attempt_charsets:
             try:
-                text = value.decode(charset)
+                text = decode_as(value, charset)
             except (UnicodeDecodeError, LookupError):
                 continue
             self.charset = charset
@@ -304,7 +305,7 @@ def process_urlencoded(entity: Any) -> None:
 
 def _unquoted(data: bytes, charset: str) -> str:
     data = data.replace(b"+", b" ")
-    return (unquote_to_bytes(data) if b"%" in data else data).decode(charset)
+    return decode_as(unquote_to_bytes(data) if b"%" in data else data, charset)
 
 
 def process_multipart(entity: Any) -> None:

@@ -17,7 +17,8 @@ from micropie.compat.cherrypy.lazily import lazy
 from micropie.compat.cherrypy.lib import file_generator
 from micropie.compat.cherrypy.lib.httputil import HeaderMap, Host, decode_TEXT, parse_query_string, valid_status
 from micropie.compat.cherrypy.serving import Exchange, outside_as
-from micropie.compat.environs import body_of, own_environ
+from micropie.compat.environs import MOST_ESCAPES, body_of, own_environ
+from micropie.http.cookies import parse_cookies
 from micropie.http.request import Request as NativeRequest
 from micropie.http.streams import FileRange
 
@@ -165,9 +166,9 @@ class ServedRequest(Request):
     @lazy
     def cookie(self) -> SimpleCookie:
         """The cookies. Raises ``HTTPError`` 400 for a name that no cookie may have."""
-        cookies = SimpleCookie()
+        cookies, header = SimpleCookie(), self.headers.get("Cookie", "")
         try:
-            cookies.load(self.headers.get("Cookie", ""))
+            cookies.load(header if header.count("\\") <= MOST_ESCAPES else parse_cookies(header))
         except CookieError as error:
             raise HTTPError(400, f"Illegal cookie name {str(error).split(chr(32))[-1]}") from None
         return cookies

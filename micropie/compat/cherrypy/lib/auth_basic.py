@@ -11,6 +11,9 @@ from unicodedata import normalize
 from micropie.compat.cherrypy.errors import HTTPError
 from micropie.compat.cherrypy.serving import serving
 
+# Characters of a name and a password whose accents are brought into one form, which may take quadratic time.
+_MOST_NORMALIZED = 1024
+
 _REFUSED = "You are not authorized to access that resource"
 
 
@@ -58,4 +61,4 @@ def _decoded(given: bytes, charset: str) -> str:
         text = given.decode(charset)
     except UnicodeDecodeError:
         text = given.decode("ISO-8859-1")
-    return normalize("NFC", text)
+    return normalize("NFC", text) if len(text) <= _MOST_NORMALIZED else text

@@ -98,6 +98,7 @@ class MemoryCache(Cache):
         entry = self._entries.get(key)
         if entry is not None and entry.until <= time.time():
             self._forget(key)
+            self._varies.pop(key[0], None)
             return None
         if entry is not None:
             self._entries.move_to_end(key)

@@ -5,20 +5,24 @@ from __future__ import annotations
 import re
 import time
 from collections.abc import Iterable, Iterator, Mapping
+from email.errors import HeaderParseError
 from email.header import Header, decode_header
 from functools import lru_cache, total_ordering
 from http import HTTPStatus
 from typing import Any
 from urllib.parse import parse_qsl
 
+from micropie.compat.cherrypy.charsets import decode_as
 from micropie.http.conditional import http_date
 
 # One element of a header's list, and one parameter of an element: a separator in quotes is none. Quotes that are not
 # closed go on to the end, so that no character is looked at twice.
 _ELEMENT = re.compile(r'(?:"(?:[^"\\]|\\.)*+"?+|[^",])++')
 _PARAMETER = re.compile(r'(?:"(?:[^"\\]|\\.)*+"?+|[^";])++')
-_IMAGE_MAP = re.compile(r"[0-9]++,[0-9]++")
+_IMAGE_MAP = re.compile(r"[0-9]{1,18},[0-9]{1,18}")
 _WEIGHT = re.compile(r"[0-9]*+\.?+[0-9]*+")
+# Encoded words of one header that are decoded: the standard library takes quadratic time for them.
+_MOST_WORDS = 100
 _CONTROLS = re.compile(r"[\x00-\x08\x0a-\x1f\x7f]")
 
 _OVERLOADED = (
@@ -174,11 +178,19 @@ def header_elements(fieldname: str, fieldvalue: str | None) -> list[Any]:
 
 
 def decode_TEXT(value: str) -> str:  # noqa: N802 - CherryPy's name
-    """Decode a header's value that is encoded as RFC 2047 says: "=?utf-8?q?f=C3=BCr?=" is "für"."""
-    decoded = ""
-    for piece, charset in decode_header(value):
-        decoded += piece.decode(charset or "latin-1") if isinstance(piece, bytes) else piece
-    return decoded
+    """Decode a header's value that is encoded as RFC 2047 says: "=?utf-8?q?f=C3=BCr?=" is "für".
+
+    What can't be decoded is returned as it is, and so is a value of very many words.
+    """
+    if value.count("=?") > _MOST_WORDS:
+        return value
+    try:
+        pieces = decode_header(value)
+        return "".join(
+            piece if isinstance(piece, str) else decode_as(piece, charset or "latin-1") for piece, charset in pieces
+        )
+    except (HeaderParseError, LookupError, UnicodeDecodeError):
+        return value
 
 
 @lru_cache(maxsize=1024)

@@ -1,0 +1,103 @@
+"""``compat.cherrypy`` against clients that would stop it, or fill its memory, in each world. The original is slower."""
+
+from __future__ import annotations
+
+import base64
+import encodings
+import unicodedata
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from micropie.compat import cherrypy as ours
+from micropie.compat.cherrypy.lib import caching
+from micropie.compat.cherrypy.lib.httputil import decode_TEXT, parse_query_string
+from tests.conftest import MakeClient
+
+Serve = Callable[..., Any]
+
+
+class Root:
+    """What a client can send to any application: cookies, headers, a form, a query."""
+
+    _cp_config = {"request.show_tracebacks": False}
+
+    @ours.expose
+    def index(self, **values: Any) -> str:
+        word = ours.request.headers.get("X-Word", "")
+        return repr((sorted(ours.request.cookie), word, sorted(values.items())))
+
+
+@pytest.fixture
+def client(make_client: MakeClient) -> Any:
+    return make_client(ours.Application(Root()))
+
+
+def test_R28_a_cookie_of_escapes_takes_linear_time(client: Any) -> None:
+    """CVE-2024-7592: in quadratic time this would take a minute."""
+    header = 'a=1; b="' + "\\" * 200_000 + '"'
+    assert client.get("/", headers={"Cookie": header}).text.startswith("(['a', 'b']")
+    assert client.get("/", headers={"Cookie": f"a@b=1; {header}"}).status_code == 400
+
+
+@pytest.mark.parametrize("charset", ["punycode", "idna", "undefined", "unicode_escape", "no\\x00name", "a-b-c-d"])
+def test_R28_a_form_is_read_in_a_real_charset_only(client: Any, charset: str) -> None:
+    """A form in punycode takes quadratic time: hours for 10 MB."""
+    kind = {"Content-Type": f'application/x-www-form-urlencoded; charset="{charset}"'}
+    answer = client.post("/", content=b"a=" + b"%61" * 100_000 + b"-" + b"b" * 200_000, headers=kind)
+    assert (answer.status_code, len(answer.text)) == (200, 300_022)
+    assert client.post("/", content=b"a=%FF", headers=kind).status_code == 400
+
+
+def test_R28_names_of_charsets_are_not_remembered(client: Any) -> None:
+    client.post("/", content=b"a=%C3%A9", headers={"Content-Type": "application/x-www-form-urlencoded; charset=not-1"})
+    client.get("/", headers={"X-Word": "=?not-2?q?a?="})
+    assert not {"not_1", "not_2"} & {*encodings._cache}
+
+
+@pytest.mark.parametrize(
+    "value", ["=?x?q?a?=", "=?utf-8?b?a?=", "=?utf-8?q?=FF?=", "=?punycode?q?a?=", "=?utf-8?q?a?= " * 101]
+)
+def test_a_word_that_can_not_be_decoded_stays_as_it_is(client: Any, value: str) -> None:
+    assert decode_TEXT(value) == value
+    answer = client.get("/", headers={"X-Word": value.strip()})
+    assert (answer.status_code, repr(value.strip()) in answer.text) == (200, True)
+
+
+def test_words_are_decoded() -> None:
+    assert decode_TEXT("=?utf-8?q?=C3=A9?= and =?koi8-r?b?wQ==?=") == "é and а"
+    assert decode_TEXT("plain") == "plain"
+
+
+def test_a_place_in_an_image_is_a_small_number(client: Any) -> None:
+    """``int`` refuses more than 4300 digits."""
+    digits = "9" * 5000
+    assert client.get(f"/?{digits},1").text.endswith(f"[('{digits},1', '')])")
+    assert parse_query_string("12,3") == {"x": 12, "y": 3}
+
+
+def test_R28_accents_of_a_long_name_are_left_as_they_are(make_client: MakeClient) -> None:
+    """To sort so many of them takes a minute."""
+    seen: list[str] = []
+
+    def check(realm: str, user: str, password: str) -> bool:
+        seen.append(user)
+        return True
+
+    config = {"tools.auth_basic.on": True, "tools.auth_basic.realm": "r", "tools.auth_basic.checkpassword": check}
+    client = make_client(ours.Application(Root(), "", {"/": config}))
+    for user in ("e\u0301", "e\u0301" + "\u0315\u0300" * 100_000):
+        given = base64.b64encode(f"{user}:x".encode()).decode()
+        assert client.get("/", headers={"Authorization": f"Basic {given}"}).status_code == 200
+    assert seen == [unicodedata.normalize("NFC", "e\u0301"), "e\u0301" + "\u0315\u0300" * 100_000]
+
+
+def test_R28_the_cache_forgets_what_has_expired(make_client: MakeClient, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(caching._Current, "cache", None)
+    client = make_client(ours.Application(Root(), "", {"/": {"tools.caching.on": True, "tools.caching.delay": -1}}))
+    for number in range(3):
+        client.get(f"/?a={number}")
+        client.get(f"/?a={number}", headers={"Cache-Control": "no-store"})
+    cache: Any = caching._Current.cache
+    assert (cache._entries, cache._varies) == ({}, {})
