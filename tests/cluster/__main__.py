@@ -16,6 +16,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from tests.cluster import report
+from tests.cluster.costs import FOLLOWERS, Cost, FanOut, fan_out, measure
 from tests.cluster.faults import FAULTS, Fault, Result, examine, warmed_up
 from tests.cluster.machines import ROOT, SERVERS, Cluster
 from tests.cluster.network import Loopback, Namespaces, Network
@@ -46,7 +47,10 @@ def main() -> None:
     faults.add_argument("--table", type=_page, metavar="PAGE", help="write the results into a page")
     costs = commands.add_parser("costs", help="measure what a request takes, for some numbers of machines")
     costs.add_argument("--counts", type=int, nargs="+", default=[1, 2, 4], metavar="N", help="how many (1 2 4)")
-    costs.add_argument("--requests", type=int, default=5000, metavar="N", help="how many requests are measured (5000)")
+    costs.add_argument(
+        "--requests", type=int, default=4000, metavar="N", help="how many of each kind are measured (4000)"
+    )
+    costs.add_argument("--json", action="store_true", help="print the results as JSON")
     costs.add_argument("--table", type=_page, metavar="PAGE", help="write the results into a page")
     options = parser.parse_args()
     reason = "" if options.loopback or INSIDE in os.environ else _run_apart()
@@ -135,14 +139,18 @@ def _examine_all(cluster: Cluster, faults: list[Fault], options: argparse.Namesp
 
 
 def _measure(options: argparse.Namespace, reason: str) -> int:
-    costs = []
+    found: list[Cost] = []
+    messages: list[FanOut] = []
     for machines in options.counts:
         with _running(options, machines, reason) as cluster:
-            asyncio.run(report.cost(cluster, 1000))  # the first requests cost more
-            costs.append(asyncio.run(report.cost(cluster, options.requests)))
-    print(report.costs_table(costs))
+            messages.append(asyncio.run(fan_out(cluster, FOLLOWERS, min(options.requests, 100))))
+            found += asyncio.run(measure(cluster, options.requests))
+    if options.json:
+        print(json.dumps({"costs": [one._asdict() for one in found], "messages": [one._asdict() for one in messages]}))
+    else:
+        print(report.costs_table(found), *(f"{one.kind}: {one.commands}" for one in found), *messages, sep="\n")
     if options.table:
-        report.write_costs(options.table, costs)
+        report.write_costs(options.table, found, messages)
     return 0
 
 

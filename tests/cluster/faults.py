@@ -516,7 +516,8 @@ def _begun(way: int, is_large: bool) -> bytes:
         part = b'--x\r\nContent-Disposition: form-data; name="file"; filename="a"\r\n\r\n'
         head = f"Host: {HOST}\r\nContent-Type: multipart/form-data; boundary=x\r\nContent-Length: {UPLOAD}\r\n\r\n"
         return f"POST /upload HTTP/1.1\r\n{head}".encode() + part + bytes(UPLOAD // 2 if is_large else 70_000)
-    target = ["/live/hall", "/who", "/chat/hall"][way - 2]
+    # A room of their own: the history of the other one is long by now.
+    target = ["/live/door", "/who", "/chat/door"][way - 2]
     upgrade = "Connection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\n" if way == 4 else ""
     return f"GET {target} HTTP/1.1\r\nHost: {HOST}\r\n{upgrade}Sec-WebSocket-Key: {'A' * 22}==\r\n\r\n".encode()
 

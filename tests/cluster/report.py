@@ -2,38 +2,11 @@
 
 from __future__ import annotations
 
-import asyncio
 import re
 from pathlib import Path
-from typing import NamedTuple
 
-from tests.cluster.clients import Load
+from tests.cluster.costs import CONNECTIONS, KINDS, WORKERS, Cost, FanOut, Model
 from tests.cluster.faults import FAULTS, Result
-from tests.cluster.machines import Cluster
-
-
-class Cost(NamedTuple):
-    """What a request takes: microseconds of a processor, and commands of Redis."""
-
-    machines: int
-    requests: int
-    workers: float
-    balancer: float
-    redis: float
-    commands: float
-
-
-async def cost(cluster: Cluster, requests: int) -> Cost:
-    """Return what requests take. Half of them read a session, half change it."""
-    async with Load(cluster.balancer.url, users=8, talkers=0, listeners=0) as load:
-        began, commands, before = len(load.outcomes()), cluster.redis.commands(), cluster.processor_seconds()
-        while len(load.outcomes()) < began + requests:
-            await asyncio.sleep(0.1)
-        after, ended = cluster.processor_seconds(), len(load.outcomes())
-        count = ended - began
-        used = {name: 1e6 * (seconds - before[name]) / count for name, seconds in after.items()}
-        commands = cluster.redis.commands() - commands
-    return Cost(len(cluster.machines), count, commands=commands / count, **used)
 
 
 def text(result: Result) -> str:
@@ -58,11 +31,6 @@ FAULTS_HEAD = """\
 | fault | lasted | requests | under way | lost | 503 | sessions lost | counters wrong | messages | lost, twice | gaps told | slowest | \
 recovered | memory | descriptors |
 |---|---|---|---|---|---|---|---|---|---|---|---|---|---|---|
-"""
-
-COSTS_HEAD = """\
-| machines | requests | workers | balancer | Redis | commands of Redis |
-|---|---|---|---|---|---|
 """
 
 
@@ -101,23 +69,77 @@ def _row(result: Result) -> str:
 
 
 def costs_table(costs: list[Cost]) -> str:
-    """Return the costs as a table."""
-    rows = [
-        f"| {one.machines} | {one.requests:,} | {one.workers:.0f} µs | {one.balancer:.0f} µs | {one.redis:.0f} µs "
-        f"| {one.commands:.2f} |"
-        for one in costs
+    """Return what requests take, each with what the first number of machines predicts for it."""
+    lines = [
+        "| request | machines | commands of Redis | predicted | workers | predicted | balancer | predicted | Redis "
+        "| predicted |",
+        "|---" * 10 + "|",
     ]
-    return COSTS_HEAD + "\n".join(rows)
+    model = Model([cost for cost in costs if cost.machines == costs[0].machines])
+    for cost in sorted(costs, key=lambda cost: [kind.name for kind in KINDS].index(cost.kind)):
+        one = model.costs[cost.kind]
+        cells = [cost.kind, str(cost.machines), f"{cost.number:.2f}"]
+        cells.append("" if cost is one else f"{one.number:.2f}")
+        for measured, predicted in zip(cost[3:6], one[3:6], strict=True):
+            cells += [f"{measured:.0f} µs", "" if cost is one else f"{predicted:.0f} µs"]
+        lines.append(f"| {' | '.join(cells)} |")
+    return "\n".join(lines)
 
 
-def write_costs(page: Path, costs: list[Cost]) -> None:
-    """Replace the page's table of costs."""
+def fan_out_table(found: list[FanOut], model: Model) -> str:
+    """Return what messages take."""
+    lines = [
+        "| machines | workers | followers | copies that Redis sends | predicted, at most | reads of the history "
+        "| predicted |",
+        "|---" * 7 + "|",
+    ]
+    for one in found:
+        workers, copies = one.machines * WORKERS, model.copies(one.machines, one.followers)
+        lines.append(
+            f"| {one.machines} | {workers} | {one.followers} | {one.copies} | {copies} | {one.reads:.2f} "
+            f"| {one.followers} |"
+        )
+    return "\n".join(lines)
+
+
+def model_table(model: Model) -> str:
+    """Return what several machines do: for each kind of request, and for the mix."""
+    costs = [*model.costs.values(), model.mixed()]
+    lines = [
+        "| | a machine answers | Redis is full at | that is | HAProxy, for each of its processors |",
+        "|---" * 5 + "|",
+    ]
+    for cost in costs:
+        cells = [cost.kind, f"{model.rate(cost, 1):,.0f} a second", "never", ""]
+        if cost.number:
+            cells[2:] = [f"{1e6 / cost.redis:,.0f} a second", f"{model.machines_until(cost):.0f} machines"]
+        lines.append(f"| {' | '.join([*cells, f'{1e6 / cost.balancer:,.0f} a second'])} |")
+    mix = costs[-1]
+    counts = (1, 10, 100)
+    rates = [model.rate(mix, number) for number in counts]
+    rows = [
+        ["the mix", *(f"{number} machine{'s' * (number > 1)}" for number in counts)],
+        ["---"] * 4,
+        ["the workers can answer, a second", *(f"{rate:,.0f}" for rate in rates)],
+        ["of what Redis can do", *(f"{rate * mix.redis / 1e4:,.0f} %" for rate in rates)],
+        ["processors of HAProxy", *(f"{rate * mix.balancer / 1e6:.1f}" for rate in rates)],
+        [f"connections to Redis, {CONNECTIONS} for each worker at most", *(f"{number * WORKERS * CONNECTIONS:,}" for number in counts)],
+        ["copies of a message to all", *(f"{number * WORKERS}" for number in counts)],
+    ]  # fmt: skip
+    return "\n".join([*lines, "", *(f"| {' | '.join(row)} |" for row in rows)])
+
+
+def write_costs(page: Path, costs: list[Cost], found: list[FanOut]) -> None:
+    """Replace the page's tables of costs, of messages, and of what follows."""
+    model = Model([cost for cost in costs if cost.machines == costs[0].machines])
     _write(page, "costs", costs_table(costs))
+    _write(page, "fan-out", fan_out_table(found, model))
+    _write(page, "model", model_table(model))
 
 
 def _write(page: Path, name: str, table: str) -> None:
     """Replace a table between the comments ``<!-- name -->`` and ``<!-- end -->``."""
     before = page.read_text()
-    pattern = re.compile(f"(<!-- {name} -->\n\n).*?(\n\n<!-- end -->)", re.DOTALL)
+    pattern = re.compile(f"(<!-- {name} -->\n\n).*?(\n*<!-- end -->)", re.DOTALL)
     assert pattern.search(before), f"{page} has no table {name}"
-    page.write_text(pattern.sub(lambda found: found[1] + table + found[2], before))
+    page.write_text(pattern.sub(lambda found: f"{found[1]}{table}\n\n<!-- end -->", before))
