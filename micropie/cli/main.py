@@ -34,7 +34,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _read_env_file() -> None:
-    """Add the variables of ``.env``, in this folder, to the environment; those that are set already stay."""
+    """Add the variables of ``.env``, in this folder, to the environment; those that are set already stay.
+
+    Raises ``CommandError`` for a file that can't be read.
+    """
     if not Path(".env").is_file():
         return
     try:
@@ -42,7 +45,10 @@ def _read_env_file() -> None:
     except ModuleNotFoundError:
         print("micropie: .env is not read: pip install python-dotenv", file=sys.stderr)
         return
-    dotenv.load_dotenv(".env")
+    try:
+        dotenv.load_dotenv(".env")
+    except (OSError, ValueError) as error:  # not UTF-8, or with a NUL
+        raise CommandError(f".env can't be read: {error}") from None
 
 
 def _from_environment(name: str, default: str | None = None) -> str | None:

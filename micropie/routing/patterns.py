@@ -190,7 +190,7 @@ class Pattern:
     def _checked_literal(self, text: str) -> str:
         if "<" in text or ">" in text:
             raise SetupError(f"the route {self.text!r} has a wildcard that can't be read: write <name> or <name:int>")
-        if "{" in text:
+        if "{" in text or "}" in text:
             raise SetupError(f"the route {self.text!r} has a brace: write <name> for {{name}}")
         return text
 

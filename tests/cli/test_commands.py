@@ -400,6 +400,14 @@ def test_how_an_application_is_named(command: Run, tmp_path: Path, name: str, so
     assert error.startswith(("micropie: " + sentence.format(folder=tmp_path)) if sentence else "")
 
 
+@pytest.mark.parametrize("content", [b"A=\xff", b"A=a\0b", b"A\0=b"])
+def test_a_dotenv_file_that_can_not_be_read(command: Run, tmp_path: Path, content: bytes) -> None:
+    (tmp_path / ".env").write_bytes(content)
+    code, _, errors = command("routes")
+    assert (code, errors.count("\n")) == (2, 1)
+    assert errors.startswith("micropie: .env can't be read: ")
+
+
 def test_a_dotenv_file_needs_its_package(command: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / ".env").write_text("MICROPIE_APP=app7\n")
     (tmp_path / "app7.py").write_text("from micropie import App\n\napp = App()\n")

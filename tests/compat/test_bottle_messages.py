@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import base64
 import gc
+import hmac
 import io
 from datetime import UTC, datetime, timedelta
 from http.cookies import CookieError
@@ -274,6 +276,14 @@ def test_a_signed_cookie_loads_no_class(caplog: pytest.LogCaptureFixture) -> Non
     request = ours.Request({"HTTP_COOKIE": cookie_of(response)})
     assert request.get_cookie("name", "default", secret="key") == "default"
     assert "is no plain value" in caplog.text
+
+
+@pytest.mark.parametrize("content", [b"\x80\x04K\x01.", b"\x80\x04N.", b"\x80\x04(K\x01K\x02K\x03l.", b"."])
+def test_a_signed_cookie_of_another_shape_is_none(content: bytes) -> None:
+    data = base64.b64encode(content)
+    signature = base64.b64encode(hmac.digest(b"key", data, "sha256"))
+    request = ours.Request({"HTTP_COOKIE": f"name=!{signature.decode()}?{data.decode()}"})
+    assert request.get_cookie("name", "default", secret="key") == "default"
 
 
 def test_a_signed_cookie_is_bound_to_its_name(bottle: Any) -> None:

@@ -17,7 +17,7 @@ from functools import cache
 from html.parser import HTMLParser
 from io import BytesIO
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, TypeAlias
 from urllib.parse import unquote_to_bytes, urlsplit
 from uuid import UUID
 
@@ -62,7 +62,7 @@ from tests.fuzz.parsers import attempt, fields_of, latin
 from tests.support.asgi_validator import validated
 from tests.wsgi.calls import environ_for
 
-_TOKEN = re.compile(rb"[!#$%&'*+\-.^`|~0-9A-Za-z]+")
+TOKEN = re.compile(rb"[!#$%&'*+\-.^`|~0-9A-Za-z]+")
 _KEY = "a key of thirty-two bytes or more"
 
 
@@ -210,8 +210,13 @@ def by_asgi(app: Any, scope: dict[str, Any], body: bytes) -> tuple[int, list[tup
     return head["status"], headers, b"".join(message.get("body", b"") for message in rest)
 
 
-def _both(app: Any, method: str, target: bytes, lines: list[tuple[bytes, bytes]], body: bytes) -> Any:
-    """Return the one answer of both protocols to a request as a server passes it on."""
+Answer: TypeAlias = tuple[int, list[tuple[str, str]], bytes]
+
+
+def ask_both(
+    app: Any, method: str, target: bytes, lines: list[tuple[bytes, bytes]], body: bytes
+) -> tuple[Answer, Answer]:
+    """Return the answers of both protocols to a request as a server passes it on."""
     raw_path, _, query = target.partition(b"?")
     path = unquote_to_bytes(raw_path)
     names = {name for name, _ in lines}
@@ -235,28 +240,33 @@ def _both(app: Any, method: str, target: bytes, lines: list[tuple[bytes, bytes]]
         key = key if key in ("CONTENT_TYPE", "CONTENT_LENGTH") else f"HTTP_{key}"
         separator = "; " if key == "HTTP_COOKIE" else ", "
         environ[key] = f"{environ[key]}{separator}{latin(value)}" if key in environ and name in names else latin(value)
-    first, second = by_wsgi(app, environ), by_asgi(app, scope, body)
+    return by_wsgi(app, environ), by_asgi(app, scope, body)
+
+
+def _both(app: Any, method: str, target: bytes, lines: list[tuple[bytes, bytes]], body: bytes) -> Answer:
+    """Return the one answer of both protocols."""
+    first, second = ask_both(app, method, target, lines, body)
     assert first[0] == second[0], (first, second)
-    assert _stable(first[1]) == _stable(second[1])
+    assert without_values(first[1]) == without_values(second[1])
     assert first[2] == second[2]
     # A redirect to another host is the author's mistake, and a 500.
     assert first[0] < 500 or target.startswith(b"/away"), first
     return first
 
 
-def _stable(headers: list[tuple[str, str]]) -> list[tuple[str, str]]:
+def without_values(headers: list[tuple[str, str]]) -> list[tuple[str, str]]:
     """Return the headers without the values of cookies, which have the time in them."""
     return sorted((name, value.partition("=")[0] if name == "set-cookie" else value) for name, value in headers)
 
 
-def _lines_of(data: bytes) -> list[tuple[bytes, bytes]]:
+def lines_of(data: bytes) -> list[tuple[bytes, bytes]]:
     """Return headers as a server passes them on, of text in lines. Each name is there once, but for Accept and Cookie."""
     lines: list[tuple[bytes, bytes]] = []
     for line in data.split(b"\n")[:20]:
         name, _, value = line.partition(b":")
         name, value = name.lower(), value.strip(b" \t")
         is_known = name in (b"accept", b"cookie") or name not in {known for known, _ in lines}
-        if _TOKEN.fullmatch(name) and not re.search(rb"[\x00-\x08\x0a-\x1f\x7f]", value) and is_known and value:
+        if TOKEN.fullmatch(name) and not re.search(rb"[\x00-\x08\x0a-\x1f\x7f]", value) and is_known and value:
             lines.append((name, value))
     return lines
 
@@ -266,9 +276,9 @@ def exchange(data: bytes) -> None:
     method, target, head, body = fields_of(data, 4)
     method = {b"": b"GET", b"P": b"POST", b"H": b"HEAD", b"O": b"OPTIONS"}.get(method, method)
     target = re.sub(rb"[\x00-\x20\x7f#]", b"", target)
-    if not _TOKEN.fullmatch(method) or b"*" in target[:1]:
+    if not TOKEN.fullmatch(method) or b"*" in target[:1]:
         return
-    status, headers, content = _both(_app(), latin(method), b"/" + target, _lines_of(head), body)
+    status, headers, content = _both(_app(), latin(method), b"/" + target, lines_of(head), body)
     named = dict(headers)
     if named.get("content-type", "").partition(";")[0] in ("application/json", "application/problem+json"):
         document = json.loads(content) if method != b"HEAD" else {}
@@ -303,7 +313,7 @@ def path(data: bytes) -> None:
 
 
 @cache
-def _tree() -> str:
+def served_tree() -> str:
     root = Path(tempfile.mkdtemp()) / "root"
     for name in ("a.txt", "b/c.txt", ".hidden", "b/.d/e", "c.txt.gz", "c.txt", "é.txt"):
         (root / name).parent.mkdir(parents=True, exist_ok=True)
@@ -319,7 +329,7 @@ def _tree() -> str:
 
 def served_file(data: bytes) -> None:
     """What a path leads to is a visible file below the directory, or a 404."""
-    root = _tree()
+    root = served_tree()
     name = data.decode("utf-8", "surrogateescape")
     found = attempt(find, root, name, (".br", ".gz"), False)
     if found[0] != 404:

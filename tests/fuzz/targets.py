@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from tests.fuzz import exchanges, parsers
+from tests.fuzz import exchanges, features, moved, parsers
 
 TARGETS: dict[str, Callable[[bytes], None]] = {
     target.__name__: target
@@ -32,5 +32,14 @@ TARGETS: dict[str, Callable[[bytes], None]] = {
         exchanges.bare_head,
         exchanges.moved_request,
         exchanges.settings,
+        moved.cherrypy_request,
+        moved.cherrypy_headers,
+        moved.cherrypy_logins,
+        moved.bottle_request,
+        moved.bottle_values,
+        features.flashes,
+        features.trace_headers,
+        features.openapi_paths,
+        features.env_file,
     )
 }

@@ -45,7 +45,10 @@ GROUPS = {
         ["micropie/routing/binding.py"],
         ["tests/routing", "tests/flow/test_resources.py", "tests/http/test_problems.py"],
     ),
-    "sessions": (_modules("micropie/sessions", "redis.py"), ["tests/sessions", "tests/http/test_signing.py"]),
+    "sessions": (
+        _modules("micropie/sessions", "redis.py"),
+        ["tests/sessions", "tests/http/test_signing.py", "tests/asgi/websocket", "tests/middleware/test_health.py"],
+    ),
     "csrf": (
         ["micropie/csrf.py", "micropie/middleware/csrf.py"],
         ["tests/test_csrf.py", "tests/middleware/test_csrf.py"],

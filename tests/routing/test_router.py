@@ -1463,7 +1463,7 @@ def test_a_way_up_in_a_wildcard_is_a_404(make_client: MakeClient) -> None:
     assert at(client, "/files/..%2F..%2Fetc").status_code == 404
 
 
-@pytest.mark.parametrize(("path", "words"), [("/a/{x}", "brace"), ("/a//b", "empty segment")])
+@pytest.mark.parametrize(("path", "words"), [("/a/{x}", "brace"), ("/a}", "brace"), ("/a//b", "empty segment")])
 def test_a_path_that_would_never_match_is_refused(path: str, words: str) -> None:
     with pytest.raises(SetupError, match=words):
         App().get(path)

@@ -59,11 +59,11 @@ def unsign(name: str, signed: str, secret: str | bytes, default: Any = None, dig
     if not hmac.compare_digest(signature.encode("utf-8", "replace"), _signature(raw, secret, digestmod)):
         return default
     try:
-        content = _Loader(BytesIO(base64.b64decode(raw))).load()
+        signed_name, value = _Loader(BytesIO(base64.b64decode(raw))).load()
     except Exception as error:
         logger.warning("the signed cookie %r can't be read: %s", name, error)
         return default
-    return content[1] if content and content[0] == name else default
+    return value if signed_name == name else default
 
 
 class _Loader(pickle.Unpickler):

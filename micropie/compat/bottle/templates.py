@@ -48,7 +48,7 @@ class BaseTemplate:
     @classmethod
     def search(cls, name: str, lookup: list[str]) -> str | None:
         """Return the path of a template, with one of ``extensions`` if need be. None outside of ``lookup``."""
-        for directory in map(Path, lookup):
+        for directory in map(Path, lookup if "\0" not in name else ()):
             path = (directory / name).resolve()
             if path.is_relative_to(directory):
                 endings = ["", *(f".{extension}" for extension in cls.extensions)]
