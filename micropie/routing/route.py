@@ -6,7 +6,7 @@ import inspect
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from copy import copy
 from dataclasses import replace
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 from micropie.errors import SetupError
 from micropie.execution.placement import LOOP, MARK, PROCESS, check_placement, layers, name_of
@@ -140,7 +140,7 @@ class Route:
             converted = [wildcard.is_converted for wildcard in wildcards]
             if self.by_position and converted and self.takes_body is not _always:
                 self.plain_args = self.plan.plain_args_of(converted)
-        self.reads_body: bool = _mark(function, "__micropie_reads_body__", False)
+        self.reads_body: bool | Literal["ahead"] = _mark(function, "__micropie_reads_body__", False)
         placement = placement or _mark(function, MARK)
         if placement is not None:
             check_placement(function, placement, name, self.reads_body)

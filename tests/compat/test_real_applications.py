@@ -7,15 +7,18 @@ import io
 import json
 import subprocess
 import sys
+import tarfile
 import zipfile
 import zlib
 from collections.abc import Iterator
+from importlib.util import find_spec
 from pathlib import Path
+from urllib.parse import urlencode
 
 import pytest
 
 from tests.compat.asking import basic, upload
-from tests.servers.harness import Server, serving
+from tests.servers.harness import Answer, Server, serving
 
 SERVERS = ["uvicorn", "gunicorn-gthread"]
 IN_ANN = {"Authorization": basic("ann", "xyz")}
@@ -147,3 +150,119 @@ def test_the_figures_of_glances(glances: Server) -> None:
     assert glances.request("GET", "/api/3/none").status == 400
     assert glances.request("GET", "/api/3/mem/none").status == 404
     assert glances.request("POST", "/api/3/mem").status == 405
+
+
+@pytest.fixture(scope="module", params=SERVERS)
+def backups(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    """The site rdiffweb, whose only user has the repositories that its package brings for tests."""
+    data = tmp_path_factory.mktemp("data")
+    (data / "repositories").mkdir()
+    package = Path(find_spec("rdiffweb").origin).parent  # type: ignore[union-attr,arg-type]
+    with tarfile.open(package / "tests/testcases.tar.gz") as archive:
+        archive.extractall(data / "repositories", filter="data")
+    with serving("tests.compat.real_rdiffweb:app", environ={"COMPAT_DATA": str(data)}) as server_of:
+        server = server_of(request.param)
+        browser = Browser(server)
+        browser.log_in()
+        directory = {"username": "admin", "user_root": str(data / "repositories"), "role": "0"}
+        assert browser.post("/admin/users/edit/admin", directory).status == 303
+        assert browser.post("/prefs/general", {"action": "update_repos"}).status == 303
+        yield server
+
+
+class Browser:
+    """A client of rdiffweb that keeps its cookie."""
+
+    def __init__(self, server: Server) -> None:
+        self.server = server
+        self.cookie = ""
+
+    def send(self, method: str, target: str, headers: dict[str, str] | None = None, body: bytes = b"") -> Answer:
+        reply = self.server.request(method, target, {"Cookie": self.cookie, **(headers or {})}, body)
+        cookie = reply.header("Set-Cookie")
+        if cookie:
+            self.cookie = cookie.partition(";")[0]
+        return reply
+
+    def get(self, target: str, **headers: str) -> Answer:
+        return self.send("GET", target, {name.replace("_", "-"): value for name, value in headers.items()})
+
+    def post(self, target: str, fields: dict[str, str]) -> Answer:
+        kind = "application/x-www-form-urlencoded"
+        return self.send("POST", target, {"Content-Type": kind}, urlencode(fields).encode())
+
+    def log_in(self) -> None:
+        refused = self.post("/login/", {"login": "admin", "password": "wrong"})
+        assert (refused.status, b"Invalid username or password" in refused.body) == (200, True)
+        before = self.cookie
+        assert self.post("/login/", {"login": "admin", "password": "admin-of-tests"}).status == 303
+        assert self.cookie != before, "a session gets another id with the log-in"
+
+
+def test_visitors_of_rdiffweb_log_in_first(backups: Server) -> None:
+    browser = Browser(backups)
+    base = f"http://127.0.0.1:{backups.port}"
+    page = browser.get("/")
+    assert (page.status, page.header("Location")) == (303, f"{base}/login/")
+    assert browser.get("/admin/users/").status == 303
+    assert browser.get("/api/currentuser/").status == 401
+    browser.log_in()
+    assert browser.get("/").header("Location") == f"{base}/home/admin"
+    assert browser.post("/logout", {"logout": "1"}).status == 303
+    assert browser.get("/home/admin/").header("Location") == f"{base}/login/"
+
+
+def test_the_pages_of_rdiffweb(backups: Server) -> None:
+    browser = Browser(backups)
+    browser.log_in()
+    home = browser.get("/home/admin/")
+    assert (home.status, home.header("Content-Type")) == (200, "text/html;charset=utf-8")
+    assert home.header("Cache-Control") == "no-cache, no-store, must-revalidate, max-age=0"
+    assert b"/browse/admin/broker-repo" in home.body
+    for path in ("/prefs/general", "/prefs/notification", "/prefs/session", "/admin/sysinfo/", "/admin/session/"):
+        assert browser.get(path).status == 200, path
+    packed = browser.get("/admin/users/", Accept_Encoding="gzip")
+    assert packed.header("Content-Encoding") == "gzip"
+    assert b"admin" in zlib.decompress(packed.body, wbits=31)
+    fields = {"username": "ann", "password": "a-long-password-of-tests", "action": "add"}
+    assert browser.post("/admin/users/", fields).status == 303
+    again = browser.post("/admin/users/", fields)
+    assert (again.status, b"already exists" in again.body) == (200, True)
+    missing = browser.get("/none")
+    assert (missing.status, b"404 Not Found" in missing.body) == (404, True)
+    style = browser.get("/static/main.css")
+    assert (style.status, style.header("Content-Type")) == (200, "text/css;charset=utf-8")
+    icon = browser.get("/favicon.ico")
+    assert (icon.status, icon.header("Content-Length")) == (200, str(len(icon.body)))
+    assert browser.get("/favicon.ico", If_Modified_Since=icon.header("Last-Modified") or "").status == 304
+
+
+def test_the_repositories_of_rdiffweb(backups: Server) -> None:
+    browser = Browser(backups)
+    browser.log_in()
+    assert b"Revisions" in browser.get("/browse/admin/testcases/").body
+    assert browser.get("/history/admin/testcases").status == 200
+    assert browser.get("/browse/admin/none/").status == 404
+    # The names of files are bytes: in UTF-8, in Latin-1, and with escapes of rdiff-backup.
+    names = browser.get("/browse/admin/testcases/").body
+    assert b"/browse/admin/testcases/R%C3%A9pertoire%20Existant" in names
+    inner = browser.get("/browse/admin/testcases/R%C3%A9pertoire%20Existant/")
+    assert (inner.status, b"Fichier%20" in inner.body) == (200, True)
+    assert browser.get("/browse/admin/testcases/DIR%EF%BF%BD/").status == 200
+
+
+def test_the_interface_of_rdiffweb_for_programs(backups: Server) -> None:
+    signed_in = {"Authorization": basic("admin", "admin-of-tests")}
+    user = backups.request("GET", "/api/currentuser/", signed_in)
+    assert (user.status, user.header("Content-Type")) == (200, "application/json")
+    assert json.loads(user.body)["username"] == "admin"
+    repositories = json.loads(backups.request("GET", "/api/currentuser/repos/", signed_in).body)
+    assert {each["name"] for each in repositories} == {"broker-repo", "testcases"}
+    kind = {"Content-Type": "application/json", **signed_in}
+    changed = backups.request("POST", "/api/currentuser/", kind, json.dumps({"fullname": "Ann"}).encode())
+    assert changed.status == 200
+    assert json.loads(backups.request("GET", "/api/currentuser/", signed_in).body)["fullname"] == "Ann"
+    refused = backups.request("POST", "/api/currentuser/tokens/", kind, b'{"name": "t", "scope": ["all"]}')
+    assert (refused.status, json.loads(refused.body)["message"]) == (400, "Token name: Token name too short")
+    assert backups.request("DELETE", "/api/currentuser/", signed_in).status == 405
+    assert backups.request("GET", "/api/currentuser/", {"Authorization": basic("admin", "wrong")}).status == 401

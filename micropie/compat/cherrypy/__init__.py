@@ -6,7 +6,19 @@ the differences that are meant, and how to go on from here.
 
 from __future__ import annotations
 
-from micropie.compat.cherrypy import _cpreqbody, _cprequest, _cpserver, _cptools, dispatch, lib, process
+from micropie.compat.cherrypy import (
+    _cpconfig,
+    _cpdispatch,
+    _cperror,
+    _cpreqbody,
+    _cprequest,
+    _cpserver,
+    _cptools,
+    _cptree,
+    dispatch,
+    lib,
+    process,
+)
 from micropie.compat.cherrypy.config import config
 from micropie.compat.cherrypy.errors import (
     CherryPyException,
@@ -36,10 +48,14 @@ __all__ = [
     "Tool",
     "Tree",
     "__version__",
+    "_cpconfig",
+    "_cpdispatch",
+    "_cperror",
     "_cpreqbody",
     "_cprequest",
     "_cpserver",
     "_cptools",
+    "_cptree",
     "checker",
     "config",
     "dispatch",

@@ -349,13 +349,9 @@ def _part(entity: Any, name: str, value: Any) -> Any:
 def process_multipart_form_data(entity: Any) -> None:
     """Turn the parts of a form into ``entity.params``: text, and a ``Part`` for each file."""
     process_multipart(entity)
-    others = []
     for part in entity.parts:
-        if part.name is None:
-            others.append(part)
-        else:
-            _add(entity.params, part.name, part.fullvalue() if part.filename is None else part)
-    entity.parts = others
+        _add(entity.params, part.name, part.fullvalue() if part.filename is None else part)
+    entity.parts = []
 
 
 PROCESSORS: dict[str, Callable[[Any], object]] = {

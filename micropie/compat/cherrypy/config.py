@@ -58,18 +58,19 @@ class Parser(ConfigParser):
                     ) from error
         return sections
 
+    def dict_from_file(self, file: Any) -> dict[str, dict[str, Any]]:
+        """Read a file, by its path or open, and return its sections. Raises ``OSError`` if there is none."""
+        if isinstance(file, str | PathLike):
+            with Path(file).open(encoding="utf-8") as opened:
+                self.read_file(opened)
+        else:
+            self.read_file(file)
+        return self.as_dict()
+
 
 def load(source: Any) -> dict[str, Any]:
     """Return configuration as a dict: it is given as one, as a file's path, or as an open file."""
-    if isinstance(source, Mapping):
-        return dict(source)
-    parser = Parser()
-    if isinstance(source, str | PathLike):
-        with Path(source).open(encoding="utf-8") as file:
-            parser.read_file(file)
-    else:
-        parser.read_file(source)
-    return parser.as_dict()
+    return dict(source) if isinstance(source, Mapping) else Parser().dict_from_file(source)
 
 
 def merge(base: dict[str, dict[str, Any]], other: Any) -> None:

@@ -120,7 +120,7 @@ class Dispatcher:
         """Set the current request's handler and configuration."""
         request = serving.request
         function, vpath = self.find_handler(path_info)
-        request.handler = NotFound() if function is None else LateParamPageHandler(function, *vpath)
+        request.handler = NotFound() if function is None else LateParamPageHandler(function, *_with_slashes(vpath))
 
     def find_handler(self, path: str) -> tuple[Any, list[str]]:
         """Return the handler of a path and the segments that are left for it, or (None, [])."""
@@ -205,6 +205,11 @@ class Dispatcher:
         return found
 
 
+def _with_slashes(vpath: list[str]) -> list[str]:
+    """Return arguments with their slashes: a server may leave those in a segment escaped, as cheroot does."""
+    return [segment.replace("%2F", "/") if "%" in segment else segment for segment in vpath]
+
+
 def _with_directory(app: Any, configs: list[dict[str, Any]], path: list[str]) -> list[dict[str, Any]]:
     """Return configurations of an object, and where its ``tools.staticdir.dir`` stands, if one of them has it."""
     for config in configs:
@@ -236,7 +241,7 @@ class MethodDispatcher(Dispatcher):
         own = getattr(function, "_cp_config", None)
         if own:
             request._configs.append(own)
-        request.handler = LateParamPageHandler(function, *vpath)
+        request.handler = LateParamPageHandler(function, *_with_slashes(vpath))
 
 
 def VirtualHost(next_dispatcher: Any = None, use_x_forwarded_host: bool = True, **domains: str) -> Any:  # noqa: N802

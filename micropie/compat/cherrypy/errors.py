@@ -66,7 +66,7 @@ class HTTPRedirect(CherryPyException):
         if not 300 <= code <= 399:
             raise ValueError("status must be between 300 and 399.")
         self._status = code
-        super().__init__(self.urls, status)
+        super().__init__(self.urls, code)
 
     @property
     def status(self) -> int:
@@ -234,7 +234,7 @@ def get_error_page(status: Any, **kwargs: Any) -> Any:
                 if isinstance(made, str | bytes):
                     return made.encode() if isinstance(made, str) else made
                 return (part.encode() if isinstance(part, str) else part for part in made)
-            template = Path(page).read_text(encoding="utf-8")
+            template = Path(page).read_bytes().decode()  # line ends as they are
         except Exception as error:
             shown = escape(f"{type(error).__name__}: {error}")
             values["message"] += f"<br />In addition, the custom error page failed:\n<br />{shown}\n"

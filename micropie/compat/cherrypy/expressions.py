@@ -39,10 +39,10 @@ def unrepr(text: str) -> Any:
 def attributes(path: str) -> Any:
     """Import what a dotted path names: a module, or what is in one. Raises ``AttributeError`` and ``ImportError``."""
     module, _, name = path.rpartition(".")
-    return getattr(_module(module), name)
+    return getattr(modules(module), name)
 
 
-def _module(name: str) -> ModuleType:
+def modules(name: str) -> ModuleType:
     """Import a module; ``cherrypy`` is this package."""
     if name == "cherrypy" or name.startswith("cherrypy."):
         name = _HERE + name.removeprefix("cherrypy")
@@ -72,7 +72,10 @@ def _value(node: ast.expr) -> Any:
         case ast.Attribute():
             return _attribute(_value(node.value), node.attr)
         case ast.Call():
-            values = {keyword.arg: _value(keyword.value) for keyword in node.keywords if keyword.arg}
+            values: dict[str, Any] = {}
+            for keyword in node.keywords:
+                value = _value(keyword.value)
+                values.update({keyword.arg: value} if keyword.arg else value)
             return _value(node.func)(*[_value(each) for each in node.args], **values)
     raise TypeError(f"{ast.unparse(node)} is nothing that configuration may have")
 
@@ -81,7 +84,7 @@ def _named(name: str) -> Any:
     if hasattr(builtins, name):
         return getattr(builtins, name)
     try:
-        return _module(name)
+        return modules(name)
     except ImportError:
         raise TypeError(f"{name} is no module and no built-in; text needs quotes") from None
 

@@ -102,4 +102,7 @@ class HookMap(dict[str, list[Hook]]):
         return copied
 
 
+of_all_requests = HookMap()
+"""What is attached outside of requests: ``cherrypy.request.hooks.attach(...)`` in a plugin that starts."""
+
 _logger = logging.getLogger("cherrypy.error")

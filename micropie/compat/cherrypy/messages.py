@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import re
 import time
+import uuid
 from collections.abc import Callable
 from http.cookies import CookieError, SimpleCookie
 from io import BytesIO
@@ -12,7 +14,7 @@ from micropie.compat.cherrypy.body import RequestBody
 from micropie.compat.cherrypy.config import config as global_config
 from micropie.compat.cherrypy.dispatch import Dispatcher
 from micropie.compat.cherrypy.errors import HTTPError, InternalRedirect
-from micropie.compat.cherrypy.hooks import HookMap
+from micropie.compat.cherrypy.hooks import HookMap, of_all_requests
 from micropie.compat.cherrypy.lazily import lazy
 from micropie.compat.cherrypy.lib import file_generator
 from micropie.compat.cherrypy.lib.httputil import HeaderMap, Host, decode_TEXT, parse_query_string, valid_status
@@ -133,6 +135,21 @@ class Request:
             self.stage = "close"
 
 
+class LazyUUID4:
+    """A random UUID, which is made when it is first read."""
+
+    @lazy
+    def uuid4(self) -> uuid.UUID:
+        """The UUID."""
+        return uuid.uuid4()
+
+    def __str__(self) -> str:
+        return str(self.uuid4)
+
+
+_LINE_ENDS = re.compile(r"[\r\n]")
+
+
 class ServedRequest(Request):
     """A request of a client. ``native`` is micropie's."""
 
@@ -156,6 +173,8 @@ class ServedRequest(Request):
         headers = HeaderMap()
         for name, value in self.native.headers.items():
             headers[name] = decode_TEXT(value) if "=?" in value else value
+        if "=?" in self.native.headers.get("Host", ""):
+            headers["Host"] = _LINE_ENDS.sub("", headers["Host"])  # it goes into addresses
         return headers
 
     @lazy
@@ -238,9 +257,9 @@ class ServedRequest(Request):
         return RequestBody(self)
 
     @lazy
-    def unique_id(self) -> str:
+    def unique_id(self) -> LazyUUID4:
         """A name of this request in logs."""
-        return self.native.id or f"{id(self.native):x}-{time.monotonic_ns():x}"
+        return LazyUUID4()
 
 
 class Response:
@@ -334,6 +353,7 @@ class Response:
 def _outside() -> Exchange:
     request = Request()
     request._configs = [global_config]
+    request.hooks = of_all_requests
     return Exchange(request, Response())
 
 

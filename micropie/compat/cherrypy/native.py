@@ -22,6 +22,7 @@ from micropie.errors import HTTPError as NativeError
 from micropie.errors import SetupError
 from micropie.execution.steps import HANDLER, RouteKind
 from micropie.execution.threads import IO_THREADS, in_thread
+from micropie.http.forms.receiving import AHEAD
 from micropie.http.request import Request
 from micropie.http.response import EncodedAnswer, GivenStatus, Response, checked_headers
 from micropie.http.streams import FileRange
@@ -34,10 +35,6 @@ _NO_VALUES: dict[str, object] = {}
 
 _Answer: TypeAlias = EncodedAnswer | Response
 
-
-_WITH_BODY = frozenset({"POST", "PUT", "PATCH"})
-
-_SHORT = 64 * 1024  # bytes; servers pass on so much in one piece
 
 _OF_JSON = {"Content-Type": "application/json"}
 _HTML = "text/html;charset=utf-8"
@@ -92,7 +89,8 @@ class _CarryingSite(Site):
 
     def find(self, request: Request) -> tuple[NativeRoute, Any, Any] | Handover:
         """Return the native route or mount of a request, or else what the tree has for it."""
-        path = request._literal_path or _decoded(path_of(request))
+        received = request._literal_path or path_of(request)
+        path = received if received.isascii() else _decoded(received)
         if self._finds_native:
             try:
                 return self.inner.find(request)
@@ -102,25 +100,11 @@ class _CarryingSite(Site):
                 request.path = path
         path = request.root_path + path
         app = self._owner.find(path)
-        if request.method in _WITH_BODY and request._received is None:
-            self._receive_ahead(request)
+        if not received.isascii() and hasattr(app, "find_config"):
+            path = request.root_path + _decoded(received, app.find_config(path, "request.uri_encoding", "utf-8"))
         if app is not None and not hasattr(app, "request_class"):
             return self._graft(request, app, path)
         return self._route, (request, app, path), _NO_VALUES
-
-    def _receive_ahead(self, request: Request) -> None:
-        """Take a short body that has arrived with the head: reading it later would take a way to the event loop.
-
-        Under WSGI it is read from the socket, in the same thread as it would be later.
-        """
-        if request.environ is None and not request._has_short_body:
-            return
-        if 0 < (request.content_length or 0) <= _SHORT:
-            first = request.receive_nowait()
-            if first is not None and first[1]:
-                request._put_back = first
-            elif first is not None:
-                request._received = first[0]
 
     def _graft(self, request: Request, target: Any, path: str) -> tuple[NativeRoute, Any, Any]:
         prefix = self._owner.script_name(path).removeprefix(request.root_path)  # type: ignore[attr-defined]
@@ -139,10 +123,10 @@ class _CarryingSite(Site):
         return self.inner.socket_routes(request)
 
 
-def _decoded(latin1: str) -> str:
-    """Return a path in UTF-8 whose bytes are given as latin-1. If they are none of UTF-8, it is a path in latin-1."""
+def _decoded(latin1: str, encoding: str = "utf-8") -> str:
+    """Return a path whose bytes are given as latin-1. If they are no text in ``encoding``, it is a path in latin-1."""
     try:
-        return latin1 if latin1.isascii() else latin1.encode("latin-1").decode()
+        return latin1.encode("latin-1").decode(encoding)
     except UnicodeDecodeError:
         return latin1
 
@@ -155,7 +139,7 @@ class _CarriedRoute(NativeRoute):
     def __init__(self, config: AppConfig, blocking: RouteKind) -> None:
         self.name = self.pattern = ""
         self.methods = ()
-        self.has_warned, self.reads_body, self.plain_args = False, True, 3
+        self.has_warned, self.reads_body, self.plain_args = False, AHEAD, 3
         self.providers = ()
         # ``server.max_request_body_size`` and ``request.body.maxbytes`` limit bodies.
         self.config = replace(config, settings=replace(config.settings, max_body_size=sys.maxsize))
@@ -218,7 +202,7 @@ def to_native(native: Request, exchange: Exchange, is_encoded: bool) -> _Answer:
             native.after_response(request.close)
     else:
         request.closed = True
-    pairs = [(str(name), _sendable(value)) for name, value in response.header_list]
+    pairs = [(_sendable(name), _sendable(value)) for name, value in response.header_list]
     if is_encoded and type(body) is bytes and native.method != "HEAD" and status not in _EMPTY:
         content_type, others = None, []
         for pair in pairs:

@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from micropie.compat.cherrypy.expressions import attributes
-from micropie.compat.cherrypy.hooks import Hook, HookMap
+from micropie.compat.cherrypy.hooks import Hook, HookMap, of_all_requests
 from micropie.compat.cherrypy.lib.cptools import trailing_slash
 from micropie.compat.cherrypy.lib.encoding import ResponseEncoder
 from micropie.compat.cherrypy.lib.jsontools import json_in, json_out
@@ -43,7 +43,7 @@ class Plan:
 
     def __init__(self, config: dict[str, Any], toolboxes: Mapping[str, Toolbox], others: Mapping[str, Any]) -> None:
         self.config = config
-        self.hooks = HookMap()
+        self.hooks = of_all_requests.copy()
         self.request: dict[str, Any] = {}
         self.body: list[tuple[str, Any]] = []
         self.response: list[tuple[str, Any]] = []
@@ -51,17 +51,19 @@ class Plan:
         self.others: list[tuple[Any, str, Any]] = []
         """Functions of an application's own namespaces, with their arguments."""
         self.toolmaps: dict[str, dict[str, dict[str, Any]]] = {}
+        # A toolbox of an application's own may be in ``Request.namespaces``, too.
+        toolboxes = {**toolboxes, **{name: each for name, each in others.items() if isinstance(each, Toolbox)}}
         self.set_up: list[Tool] = []
         """Tools that attach themselves to each request anew; if there is one, all do so, to keep their order."""
         for key, value in config.items():
             namespace, dot, name = key.partition(".")
             if not dot:
                 continue
-            if namespace in others:
-                self.others.append((others[namespace], name, value))
-            elif namespace in toolboxes:
+            if namespace in toolboxes:
                 tool, _, option = name.partition(".")
                 self.toolmaps.setdefault(namespace, {}).setdefault(tool, {})[option] = value
+            elif namespace in others:
+                self.others.append((others[namespace], name, value))
             else:
                 self._note(namespace, name, value)
         tools = [
@@ -127,21 +129,21 @@ class Plans:
     def __init__(self, toolboxes: dict[str, Toolbox], namespaces: Mapping[str, Any]) -> None:
         self._toolboxes = toolboxes
         self._namespaces = namespaces
-        self._kept: dict[tuple[int, ...], tuple[list[dict[str, Any]], list[dict[str, Any]], Any, Plan]] = {}
+        self._kept: dict[tuple[int, ...], tuple[list[dict[str, Any]], list[dict[str, Any]], Any, HookMap, Plan]] = {}
 
     def plan_of(self, configs: list[dict[str, Any]]) -> Plan:
         """Return the plan of configurations that are merged in this order."""
         key = tuple(map(id, configs))
         kept = self._kept.get(key)
         versions = [toolbox._version for toolbox in self._toolboxes.values()]
-        if kept is not None and kept[1] == configs and kept[2] == versions:
-            return kept[3]
+        if kept is not None and kept[1] == configs and kept[2] == versions and kept[3] == of_all_requests:
+            return kept[4]
         merged = merged_from(configs)
         plan = Plan(merged, self._toolboxes, self._namespaces)
         if len(self._kept) >= _MOST:
             self._kept.clear()
         # The dicts themselves are kept as well: no other one may get their identities.
-        self._kept[key] = configs, [dict(config) for config in configs], versions, plan
+        self._kept[key] = configs, [dict(config) for config in configs], versions, of_all_requests.copy(), plan
         return plan
 
 

@@ -16,6 +16,7 @@ from micropie.compat.cherrypy.log import log
 from micropie.compat.cherrypy.process.plugins import Autoreloader, SignalHandler, ThreadManager
 from micropie.compat.cherrypy.process.wspbus import bus
 from micropie.compat.cherrypy.tree import Application, tree
+from micropie.compat.cherrypy.urls import bases
 
 engine: Any = bus
 engine.autoreload = Autoreloader(engine)
@@ -29,9 +30,9 @@ engine.listeners.setdefault("after_request", set())
 Server.application = tree
 server: Server = Server(engine)
 server.subscribe()
-RequestBody.server_limit = staticmethod(lambda: server.max_request_body_size)
 servers: dict[str, Server] = {}
 RequestBody.server_limit = staticmethod(lambda: server.max_request_body_size)
+bases.append(server.base)
 
 # ``checker.on``, which configuration sets. ``micropie check --from cherrypy`` looks for mistakes.
 checker = SimpleNamespace(on=False)

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 from urllib.parse import urlencode, urljoin
 
 from micropie.compat.cherrypy.serving import serving
 
-# Scheme and host where no request is answered; the server's settings put theirs here.
-outside = {"base": "http://127.0.0.1:8080"}
+bases: list[Callable[[], str]] = []
+"""Returns scheme and host where no request is answered; ``cherrypy.server`` puts its own here."""
 
 
 def url(
@@ -26,7 +27,7 @@ def url(
     query = f"?{qs}" if qs else ""
     if request.app is None:  # outside of requests
         address = _normal(urljoin((script_name or "").rstrip("/") + "/", path.lstrip("/")))
-        return f"{outside['base'] if base is None else base}{address}{query}"
+        return f"{bases[-1]() if base is None else base}{address}{query}"
     page = request.path_info
     if not path.startswith("/"):
         # A page is relative to its directory; the index of a directory is the directory.

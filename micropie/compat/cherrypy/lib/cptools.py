@@ -18,6 +18,7 @@ from micropie.compat.cherrypy.serving import serving
 from micropie.compat.cherrypy.urls import url as make_url
 
 _SUCCESS = range(200, 300)
+_LONG_AGO = 1169942400  # January 2007: the date that CherryPy gives what must not be cached
 
 
 # -- conditions --------------------------------------------------------------------------------------------------------
@@ -81,7 +82,7 @@ def expires(secs: float | timedelta = 0, force: bool = False, debug: bool = Fals
         set_header("Pragma", "no-cache")
         if serving.request.protocol >= (1, 1):
             set_header("Cache-Control", "no-cache, must-revalidate")
-    set_header("Expires", HTTPDate(response.time + seconds if seconds else 0))
+    set_header("Expires", HTTPDate(response.time + seconds if seconds else _LONG_AGO))
 
 
 # -- what a request has to be ------------------------------------------------------------------------------------------
@@ -319,14 +320,16 @@ class SessionAuth:
     def on_check(self, username: str) -> None:
         """Called before each page of who has logged in."""
 
-    def login_screen(self, from_page: str = "..", username: str = "", error_msg: str = "", **kwargs: Any) -> bytes:
+    def login_screen(
+        self, from_page: str | None = "..", username: str = "", error_msg: str = "", **kwargs: Any
+    ) -> bytes:
         """Return the page with the form."""
         return (
             f'<!doctype html>\n<html lang="en"><head><meta charset="utf-8"><title>Log in</title></head><body>\n'
             f'<p>{escape(error_msg)}</p>\n<form method="post" action="do_login">\n'
             f'<p><label>Name <input name="username" value="{escape(username)}"></label></p>\n'
             f'<p><label>Password <input type="password" name="password"></label></p>\n'
-            f'<input type="hidden" name="from_page" value="{escape(from_page)}">\n'
+            f'<input type="hidden" name="from_page" value="{escape(from_page or "")}">\n'
             f"<p><button>Log in</button></p>\n</form>\n</body></html>\n"
         ).encode()
 

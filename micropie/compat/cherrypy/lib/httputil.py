@@ -56,7 +56,8 @@ def valid_status(status: int | str | None) -> tuple[int, str, str]:
     try:
         code = int(number)
     except ValueError:
-        raise ValueError(f"Illegal response status from server ({number!r} is non-numeric).") from None
+        shown = number if isinstance(status, str) else status
+        raise ValueError(f"Illegal response status from server ({shown!r} is non-numeric).") from None
     if not 100 <= code <= 599:
         raise ValueError(f"Illegal response status from server ({number} is out of range).")
     default, message = response_codes.get(code, ("", ""))

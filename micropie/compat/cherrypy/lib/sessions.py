@@ -317,7 +317,8 @@ class FileSession(Session):
     """All that this process uses: there is one clean-up for them."""
     locks: ClassVar[LockTable] = LockTable()
     clean_thread: ClassVar[Any] = None
-    _lock_file: Any = None
+    lock: Any = None
+    """The locked file."""
 
     def __init__(self, id: str | None = None, **kwargs: Any) -> None:  # noqa: A002 - CherryPy's name
         kwargs["storage_path"] = folder = os.path.abspath(kwargs.get("storage_path") or self.storage_path)
@@ -331,14 +332,14 @@ class FileSession(Session):
             raise ValueError("sessions in files need a directory: tools.sessions.storage_path")
         os.makedirs(kwargs["storage_path"], mode=0o700, exist_ok=True)
 
-    def _path(self) -> Path:
-        return Path(self.storage_path, f"{self.SESSION_PREFIX}{self._id}")
+    def _get_file_path(self) -> str:
+        return os.path.join(self.storage_path, f"{self.SESSION_PREFIX}{self._id}")
 
     def _exists(self) -> bool:
-        return self._path().is_file()
+        return os.path.isfile(self._get_file_path())
 
-    def _load(self) -> tuple[dict[str, Any], datetime] | None:
-        return self._read(self._path())
+    def _load(self, path: str | None = None) -> tuple[dict[str, Any], datetime] | None:
+        return self._read(Path(path or self._get_file_path()))
 
     def _read(self, path: Path) -> tuple[dict[str, Any], datetime] | None:
         try:
@@ -358,25 +359,29 @@ class FileSession(Session):
         # Another process reads either the old file or the new one.
         with tempfile.NamedTemporaryFile(dir=self.storage_path, prefix="saving-", delete=False) as file:
             file.write(content.encode() if isinstance(content, str) else content)
-        os.replace(file.name, self._path())
+        os.replace(file.name, self._get_file_path())
 
     def _delete(self) -> None:
-        self._path().unlink(missing_ok=True)
+        Path(self._get_file_path()).unlink(missing_ok=True)
 
-    def acquire_lock(self) -> None:
+    def acquire_lock(self, path: str | None = None) -> None:
         """Lock the session, for the other processes of this machine, too."""
         super().acquire_lock()
         try:
-            self._lock_file = _locked_file(f"{self._path()}{self.LOCK_SUFFIX}", self.lock_timeout)
+            self.lock = _locked_file(f"{path or self._get_file_path()}{self.LOCK_SUFFIX}", self.lock_timeout)
         except BaseException:
             super().release_lock()
             raise
 
-    def release_lock(self) -> None:
+    def release_lock(self, path: str | None = None) -> None:
         """Unlock the session."""
-        file, self._lock_file = self._lock_file, None
-        Path(file.name).unlink(missing_ok=True)
-        file.close()
+        lock, self.lock = self.lock, None
+        if self._locked_id is None:  # a subclass has locked a file of its own
+            lock.close()
+            self.locked = False
+            return
+        Path(lock.name).unlink(missing_ok=True)
+        lock.close()
         super().release_lock()
 
     def clean_up(self) -> None:

@@ -93,10 +93,10 @@ class Monitor(SimplePlugin):
     def start(self) -> None:
         """Start the thread."""
         if self.frequency > 0 and self.thread is None:
-            self.thread = BackgroundTask(self.frequency, self.callback, bus=self.bus)
-            self.thread.name = self.name or type(self).__name__
-            self.thread.start()
-            self.bus.log(f"Started monitor thread {self.thread.name!r}.")
+            self.thread = thread = BackgroundTask(self.frequency, self.callback, bus=self.bus)
+            thread.name = self.name or type(self).__name__
+            thread.start()  # it may stop the monitor at once
+            self.bus.log(f"Started monitor thread {thread.name!r}.")
 
     start.priority = 70  # type: ignore[attr-defined]
 

@@ -1,0 +1,688 @@
+"""What applications in use rely on here and there: the original and ours, in each world."""
+
+from __future__ import annotations
+
+import io
+import logging
+import time
+import uuid
+from collections.abc import Callable, Iterator
+from datetime import timedelta
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+from wsgiref.util import setup_testing_defaults
+
+import anyio
+import anyio.lowlevel
+import cherrypy as original
+import pytest
+from cherrypy.lib import locking as original_locking
+
+from micropie import App, HTTPError, SetupError
+from micropie.compat import cherrypy as ours
+from micropie.compat.cherrypy.hooks import of_all_requests
+from micropie.compat.cherrypy.lib import locking
+from micropie.compat.cherrypy.lib.sessions import FileSession
+from micropie.compat.cherrypy.serving import make_no_exchange
+from micropie.testing import TestClient
+from tests.conftest import MakeClient
+
+Serve = Callable[..., TestClient]
+
+QUIET = {"log.screen": False, "request.show_tracebacks": False}
+original.config.update(QUIET)
+ours.config.update(QUIET)
+
+
+@pytest.fixture(params=["original", "wsgi", "asyncio", "trio"])
+def side(request: pytest.FixtureRequest) -> str:
+    """The original by WSGI, then ours in each world."""
+    name: str = request.param
+    return name
+
+
+@pytest.fixture
+def cherrypy(side: str) -> Any:
+    return original if side == "original" else ours
+
+
+@pytest.fixture(params=[original, ours], ids=["original", "ours"])
+def module(request: pytest.FixtureRequest) -> Any:
+    """The original, then ours, for what needs no request."""
+    return request.param
+
+
+@pytest.fixture
+def serve(side: str, connect: MakeClient) -> Serve:
+    """Return ``serve(app)``, which makes a client of an application or a tree."""
+
+    def serve(app: Any, **options: Any) -> TestClient:
+        if side == "original":
+            return connect(app, "wsgi", validate=False, **options)
+        return connect(app, side, **options)
+
+    return serve
+
+
+@pytest.fixture
+def serve_ours(world: str, connect: MakeClient) -> Serve:
+    return lambda app, **options: connect(app, world, **options)
+
+
+def page(cherrypy: Any, function: Callable[..., Any], **config: Any) -> Any:
+    """Return a root whose default page calls ``function``; ``a__b`` stands for the configuration ``a.b``."""
+
+    class Root:
+        @cherrypy.expose
+        def default(self, *segments: str, **values: Any) -> Any:
+            return function(*segments, **values)
+
+    root = Root()
+    root._cp_config = {name.replace("__", "."): value for name, value in config.items()}  # type: ignore[attr-defined]
+    return root
+
+
+# -- dispatchers ---------------------------------------------------------------------------------------------------------
+
+
+def test_methods_of_a_resource(cherrypy: Any, serve: Serve) -> None:
+    class Pie:
+        exposed = True
+
+        def GET(self, number: str = "all") -> str:
+            return f"pie {number}"
+
+        @cherrypy.config(**{"response.headers.X-Made": "yes"})
+        def POST(self, name: str) -> str:
+            return f"made {name}"
+
+    class Root:
+        pies = Pie()
+
+    client = serve(cherrypy.Application(Root(), "", {"/": {"request.dispatch": cherrypy.dispatch.MethodDispatcher()}}))
+    answer = client.get("/pies/3")
+    assert (answer.text, answer.headers["Allow"]) == ("pie 3", "GET, HEAD, POST")
+    assert client.request("HEAD", "/pies").status_code == 200
+    made = client.post("/pies", data={"name": "plum"})
+    assert (made.text, made.headers["X-Made"]) == ("made plum", "yes")
+    refused = client.delete("/pies")
+    assert (refused.status_code, refused.headers["Allow"]) == (405, "GET, HEAD, POST")
+    assert client.get("/none").status_code == 404
+    assert client.get("/pies/3/4").status_code == 404
+
+
+def test_a_resource_without_get(cherrypy: Any, serve: Serve) -> None:
+    class Root:
+        exposed = True
+
+        def POST(self) -> str:
+            return "made"
+
+    client = serve(cherrypy.Application(Root(), "", {"/": {"request.dispatch": cherrypy.dispatch.MethodDispatcher()}}))
+    assert client.get("/").headers["Allow"] == "POST"
+    assert client.request("HEAD", "/").status_code == 405
+
+
+def test_hosts_without_those_that_a_proxy_states(cherrypy: Any, serve: Serve) -> None:
+    class Root:
+        @cherrypy.expose
+        def index(self) -> str:
+            return "root"
+
+        class Inner:
+            exposed = True
+
+            def __call__(self) -> str:
+                return "inner"
+
+        inner = Inner()
+
+    dispatch = cherrypy.dispatch.VirtualHost(use_x_forwarded_host=False, **{"a.example": "/inner"})
+    client = serve(cherrypy.Application(Root(), "", {"/": {"request.dispatch": dispatch}}))
+    assert client.get("/", headers={"Host": "a.example"}).text == "inner"
+    assert client.get("/", headers={"Host": "b.example", "X-Forwarded-Host": "a.example"}).text == "root"
+
+
+def test_wrong_arguments(cherrypy: Any, serve: Serve) -> None:
+    class Root:
+        @cherrypy.expose
+        def one(self, first: str = "") -> str:
+            return first
+
+        @cherrypy.expose
+        def broken(self, first: str = "") -> str:
+            raise TypeError("inside of the handler")
+
+    client = serve(cherrypy.Application(Root()))
+    assert client.get("/one/1/2").status_code == 404
+    assert client.get("/one?second=2").status_code == 404
+    assert client.post("/one", data={"second": "2"}).status_code == 400
+    assert client.get("/one/1?first=2").status_code == 404
+    assert client.get("/broken").status_code == 500
+
+
+def test_a_slash_that_a_server_has_left_escaped(serve: Serve, cherrypy: Any) -> None:
+    client = serve(cherrypy.Application(page(cherrypy, lambda *segments: repr(segments))))
+    assert client.get("/a/b%252Fc/50%2525").text == "('a', 'b/c', '50%25')"
+
+
+def test_paths_in_another_encoding(cherrypy: Any, serve: Serve) -> None:
+    config = {"/": {"request.uri_encoding": "ISO-8859-1"}}
+    client = serve(cherrypy.Application(page(cherrypy, lambda *segments: ascii(segments)), "", config))
+    assert client.get("/caf%E9").text == r"('caf\xe9',)"
+    assert client.get("/caf%C3%A9").text == r"('caf\xc3\xa9',)"
+    assert client.get("/cafe").text == "('cafe',)"
+    usual = serve(cherrypy.Application(page(cherrypy, lambda *segments: ascii(segments))))
+    assert usual.get("/caf%C3%A9").text == r"('caf\xe9',)"
+    assert usual.get("/caf%E9").text == r"('caf\xe9',)"
+
+
+def test_what_is_not_found(cherrypy: Any, serve: Serve) -> None:
+    def answer(*segments: str) -> str:
+        if segments:
+            raise cherrypy.NotFound("another path")
+        raise cherrypy.NotFound
+
+    client = serve(cherrypy.Application(page(cherrypy, answer)))
+    assert "The path '/' was not found." in client.get("/").text
+    assert "another path" in client.get("/a").text
+
+
+# -- requests and responses ----------------------------------------------------------------------------------------------
+
+
+def test_a_body_line_by_line(cherrypy: Any, serve: Serve) -> None:
+    def answer() -> str:
+        body = cherrypy.request.body
+        return repr([body.read(2), body.readline(), body.readlines(), [*body]])
+
+    client = serve(cherrypy.Application(page(cherrypy, answer)))
+    sent = client.post("/", content=b"a\nb\nc\n", headers={"Content-Type": "text/plain"})
+    assert sent.text == repr([b"a\n", b"b\n", [b"c\n"], []])
+
+
+def test_parameters_that_come_twice(cherrypy: Any, serve: Serve) -> None:
+    client = serve(cherrypy.Application(page(cherrypy, lambda **values: repr(values))))
+    kind = {"Content-Type": "application/x-www-form-urlencoded"}
+    assert client.post("/?a=1", content=b"a=2", headers=kind).text == "{'a': ['1', '2']}"
+    assert client.post("/?a=1&a=2", content=b"a=3&b=1&b=2&b=3", headers=kind).text == (
+        "{'a': ['1', '2', '3'], 'b': ['1', '2', '3']}"
+    )
+
+
+def test_the_status_of_a_response(cherrypy: Any, serve: Serve) -> None:
+    def answer(status: str) -> Any:
+        cherrypy.response.status = status
+        return "x"
+
+    client = serve(cherrypy.Application(page(cherrypy, answer, request__show_tracebacks=False)))
+    assert client.get("/299").status_code == 299
+    assert client.get("/99").status_code == 500
+    assert client.get("/none").status_code == 500
+
+
+def test_an_empty_answer_may_have_work_to_do(cherrypy: Any, serve: Serve) -> None:
+    done = []
+
+    def pieces() -> Iterator[str]:
+        done.append("done")
+        yield ""
+
+    def answer() -> Any:
+        cherrypy.response.status = 204
+        cherrypy.response.headers["Content-Length"] = "3"
+        return pieces()
+
+    answered = serve(cherrypy.Application(page(cherrypy, answer))).get("/")
+    assert (answered.status_code, answered.content, done) == (204, b"", ["done"])
+    assert "Content-Length" not in answered.headers
+
+
+def test_a_stream_that_states_its_length(cherrypy: Any, serve: Serve) -> None:
+    def answer(length: str) -> Any:
+        cherrypy.response.headers["Content-Length"] = int(length) or None
+        return (piece for piece in (b"ab", b"c"))
+
+    client = serve(cherrypy.Application(page(cherrypy, answer, response__stream=True)))
+    assert (client.get("/3").headers["Content-Length"], client.get("/3").content) == ("3", b"abc")
+    assert client.get("/0").content == b"abc"
+
+
+def test_headers_are_added_last(cherrypy: Any, serve: Serve) -> None:
+    def add() -> None:
+        cherrypy.response.header_list.extend([(b"X-Late", b"caf\xe9"), (b"X-Late", b"two")])
+
+    def answer() -> str:
+        cherrypy.request.hooks.attach("on_end_resource", add)
+        return "x"
+
+    answered = serve(cherrypy.Application(page(cherrypy, answer))).get("/")
+    assert answered.headers.get_list("X-Late") == ["caf\xe9", "two"]
+
+
+def test_a_line_end_in_the_host_is_left_out(cherrypy: Any, serve: Serve) -> None:
+    client = serve(cherrypy.Application(page(cherrypy, lambda: cherrypy.request.headers["Host"])))
+    assert client.get("/", headers={"Host": "=?iso-8859-1?q?foo=0Abar?="}).text == "foobar"
+
+
+def test_each_request_has_an_id(cherrypy: Any, serve: Serve) -> None:
+    def answer() -> str:
+        made = cherrypy.request.unique_id
+        assert made.uuid4 is made.uuid4
+        return str(made)
+
+    client = serve(cherrypy.Application(page(cherrypy, answer)))
+    ids = {uuid.UUID(client.get("/").text) for _ in range(2)}
+    assert {each.version for each in ids} == {4}
+    assert len(ids) == 2
+
+
+def test_a_redirect_s_arguments(cherrypy: Any, serve: Serve) -> None:
+    client = serve(cherrypy.Application(page(cherrypy, lambda: str(cherrypy.HTTPRedirect("/a").args))))
+    assert client.get("/").text.endswith("/a'], 303)")
+
+
+def test_a_page_for_errors_keeps_its_line_ends(cherrypy: Any, serve: Serve, tmp_path: Path) -> None:
+    (tmp_path / "page.html").write_bytes(b"not\r\nhere: %(status)s")
+    config = {"/": {"error_page.404": str(tmp_path / "page.html")}}
+    client = serve(cherrypy.Application(object(), "", config))
+    assert client.get("/").content.rstrip() == b"not\r\nhere: 404 Not Found"
+
+
+def test_the_page_of_no_status(module: Any) -> None:
+    with pytest.raises(module.HTTPError, match="non-numeric"):
+        module._cperror.get_error_page("none")
+
+
+def test_what_must_not_be_cached(cherrypy: Any, serve: Serve) -> None:
+    config = {"tools__expires__on": True, "tools__expires__force": True}
+    answered = serve(cherrypy.Application(page(cherrypy, lambda: "x", **config))).get("/")
+    assert answered.headers["Expires"] == "Sun, 28 Jan 2007 00:00:00 GMT"
+
+
+def test_json_of_another_type(cherrypy: Any, serve: Serve) -> None:
+    config = {"tools__json_in__on": True, "tools__json_in__content_type": ["application/vnd.x+json"]}
+    client = serve(cherrypy.Application(page(cherrypy, lambda: repr(cherrypy.request.json), **config)))
+    kind = {"Content-Type": "application/vnd.x+json"}
+    assert client.post("/", content=b"[1]", headers=kind).text == "[1]"
+    assert client.post("/", content=b"[1]", headers={"Content-Type": "application/json"}).status_code == 415
+    assert client.post("/", content=b"[1", headers=kind).status_code == 400
+
+
+def test_json_by_a_handler_of_one_s_own(cherrypy: Any, serve: Serve) -> None:
+    def spaced(*args: Any, **kwargs: Any) -> Any:
+        return cherrypy.serving.request._json_inner_handler(*args, **kwargs)["text"].encode()
+
+    config = {"tools__json_out__on": True, "tools__json_out__handler": spaced, "tools__json_out__content_type": None}
+    answered = serve(cherrypy.Application(page(cherrypy, lambda: {"text": "x"}, **config))).get("/")
+    assert (answered.text, answered.headers["Content-Type"]) == ("x", "text/html;charset=utf-8")
+    plain = {"tools__json_out__on": True, "tools__json_out__content_type": "text/json"}
+    answered = serve(cherrypy.Application(page(cherrypy, lambda: {"text": "x"}, **plain))).get("/")
+    assert (answered.text, answered.headers["Content-Type"]) == ('{"text": "x"}', "text/json;charset=utf-8")
+
+
+# -- hooks and tools -------------------------------------------------------------------------------------------------------
+
+
+def test_hooks_of_all_requests(cherrypy: Any, serve: Serve) -> None:
+    """A plugin attaches them when it starts: outside of requests."""
+    client = serve(cherrypy.Application(page(cherrypy, lambda: "x")))
+    assert client.get("/").text == "x"
+
+    def mark() -> None:
+        cherrypy.response.headers["X-Marked"] = "yes"
+
+    cherrypy.request.hooks.attach("before_finalize", mark)
+    try:
+        assert client.get("/").headers["X-Marked"] == "yes"
+    finally:
+        hooks = cherrypy.request.hooks["before_finalize"]
+        hooks[:] = [hook for hook in hooks if hook.callback is not mark]
+    assert "X-Marked" not in client.get("/").headers
+    assert not of_all_requests["before_finalize"]
+
+
+def test_a_hook_is_called(module: Any) -> None:
+    assert module._cprequest.Hook(lambda **values: values, a=1)() == {"a": 1}
+
+
+def test_a_toolbox_in_the_namespaces(serve_ours: Serve) -> None:
+    box = ours._cptools.Toolbox("mine")
+
+    def mark(by: str = "") -> None:
+        ours.response.headers["X-Marked"] = by
+
+    box.mark = ours.Tool("before_finalize", mark)
+    app = ours.Application(page(ours, lambda: "x", mine__mark__on=True, mine__mark__by="me"))
+    app.request_class.namespaces["mine"] = box
+    try:
+        assert serve_ours(app).get("/").headers["X-Marked"] == "me"
+    finally:
+        del app.request_class.namespaces["mine"]
+
+
+def test_wrappers_of_handlers(cherrypy: Any, serve: Serve) -> None:
+    def wrapped(handler: Callable[..., str], *args: Any, **kwargs: Any) -> str:
+        return f"<{handler(*args, **kwargs)}>"
+
+    app = cherrypy.Application(page(cherrypy, lambda a="": f"x{a}", mine__in_angles__on=True))
+    app.toolboxes["mine"] = box = cherrypy._cptools.Toolbox("mine")
+    box.in_angles = cherrypy._cptools.HandlerWrapperTool(wrapped)
+    assert serve(app).get("/?a=1").text == "<x1>"
+
+
+def test_a_tool_above_a_class(cherrypy: Any, serve: Serve) -> None:
+    @cherrypy.tools.response_headers(headers=[("X-A", "1")])
+    class Root:
+        @cherrypy.expose
+        @cherrypy.tools.response_headers(headers=[("X-B", "1")])
+        def index(self) -> str:
+            return "x"
+
+        @cherrypy.expose
+        def other(self) -> str:
+            return "y"
+
+    client = serve(cherrypy.Application(Root()))
+    assert client.get("/").headers["X-B"] == "1"
+    assert client.get("/other").headers["X-A"] == "1"
+
+
+def test_the_form_for_logging_in_needs_no_page_to_go_back_to(module: Any) -> None:
+    assert b"nobody" in module.lib.cptools.SessionAuth().login_screen(None, username="nobody")
+
+
+def test_a_page_redirects_to_itself_within_the_site(cherrypy: Any, serve: Serve) -> None:
+    def answer(*segments: str) -> str:
+        raise cherrypy.InternalRedirect("/b" if segments == ("a",) else "/a")
+
+    assert serve(cherrypy.Application(page(cherrypy, answer))).get("/a").status_code == 500
+
+
+# -- configuration, trees, addresses ---------------------------------------------------------------------------------------
+
+
+def test_calls_in_configuration(module: Any, tmp_path: Path) -> None:
+    (tmp_path / "app.conf").write_text('[my]\na: dict(a="b", **{"c": "d"})\nb: dict(**{})\n')
+    parser = module.lib.reprconf.Parser()
+    assert parser.dict_from_file(str(tmp_path / "app.conf")) == {"my": {"a": {"a": "b", "c": "d"}, "b": {}}}
+    with (tmp_path / "app.conf").open() as file:
+        assert module.lib.reprconf.Parser().dict_from_file(file)["my"]["b"] == {}
+    assert module.lib.reprconf.attributes("json.loads")("1") == 1
+
+
+def test_addresses_before_it_serves(module: Any) -> None:
+    before = module.server.socket_port
+    module.config.update({"server.socket_port": 8123})
+    try:
+        assert module.url("/a") == "http://127.0.0.1:8123/a"
+        assert module.url("/a", base="https://b.example") == "https://b.example/a"
+    finally:
+        module.config.update({"server.socket_port": before})
+
+
+def test_addresses_with_dots(cherrypy: Any, serve: Serve) -> None:
+    client = serve(cherrypy.Application(page(cherrypy, lambda *_: cherrypy.url("/a/./../../../b/.", base="x"))))
+    assert client.get("/c").text == "x/b"
+
+
+def test_the_application_of_a_request(cherrypy: Any, serve: Serve) -> None:
+    tree = cherrypy.Tree() if hasattr(cherrypy, "Tree") else cherrypy._cptree.Tree()
+    tree.mount(page(cherrypy, lambda *_: str(tree.script_name())), "/shop/")
+    tree.mount(page(cherrypy, lambda *_: str(tree.script_name())), "")
+    client = serve(tree)
+    assert client.get("/shop/a").text == "/shop"
+
+
+def test_an_application_of_old_is_not_mounted_without_itself() -> None:
+    root = App()
+    root.mount("/old", ours.Application(object()).native)
+    with pytest.raises(SetupError, match=r"without \.native"):
+        root.compiled()
+
+
+def test_a_native_application_inside_refuses_its_own(serve_ours: Serve) -> None:
+    class Inner(App):
+        def index(self) -> str:
+            return "inner"
+
+    app = ours.Application(page(ours, lambda *segments: repr(segments)), "")
+    app.native.mount("/inner", Inner())
+    client = serve_ours(app)
+    assert client.get("/inner/").text == "inner"
+    assert client.get("/inner/none/at/all").status_code == 404
+    assert client.get("/other").text == "('other',)"
+
+
+# -- locks of sessions -----------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("locking", [original_locking, locking], ids=["original", "ours"])
+def test_the_time_for_a_lock(locking: Any) -> None:
+    assert not locking.LockChecker("x", None).expired()
+    assert not locking.LockChecker("x", timedelta(seconds=60)).expired()
+    checker = locking.LockChecker("x", timedelta(microseconds=1))
+    time.sleep(0.001)
+    with pytest.raises(locking.LockTimeout, match="x"):
+        checker.expired()
+
+
+def test_the_time_for_a_lock_in_seconds() -> None:
+    assert not locking.LockChecker("x", 60).expired()
+
+
+def test_a_subclass_locks_a_file_of_its_own(tmp_path: Path) -> None:
+    class Lock:
+        is_closed = False
+
+        def close(self) -> None:
+            self.is_closed = True
+
+    class Own(FileSession):
+        def acquire_lock(self, path: str | None = None) -> None:
+            assert (path or self._get_file_path()).startswith(str(tmp_path))
+            self.lock = mine
+            self.locked = True
+
+    mine = Lock()
+    session = Own(storage_path=str(tmp_path))
+    session.acquire_lock()
+    session["a"] = 1
+    session.save()
+    assert (mine.is_closed, session.locked) == (True, False)
+    assert Own(session.id, storage_path=str(tmp_path))["a"] == 1
+
+
+# -- small things ----------------------------------------------------------------------------------------------------------
+
+
+def test_an_entity_is_a_file(module: Any) -> None:
+    entity = module._cpreqbody.Entity(io.BytesIO(b"abc\nd\ne\n"), module.lib.httputil.HeaderMap())
+    file = entity.fp
+    entity.fp = SimpleNamespace(
+        read=lambda size, fp_out: file.read(size), readline=file.readline, readlines=file.readlines
+    )
+    assert (entity.read(1), entity.readline(), entity.readlines()) == (b"a", b"bc\n", [b"d\n", b"e\n"])
+
+
+def test_a_form_outside_of_requests() -> None:
+    body = b'--b\r\nContent-Disposition: form-data; name="a"\r\n\r\n1\r\n--b--\r\n'
+    entity = ours._cpreqbody.Entity(
+        io.BytesIO(body), ours.lib.httputil.HeaderMap({"Content-Type": "multipart/form-data; boundary=b"})
+    )
+    ours._cpreqbody.process_multipart_form_data(entity)
+    assert entity.params == {"a": "1"}
+
+
+def test_a_request_without_a_length(cherrypy: Any) -> None:
+    environ: dict[str, Any] = {}
+    setup_testing_defaults(environ)
+    environ.update(REQUEST_METHOD="POST", **{"wsgi.input": io.BytesIO()})
+    statuses: list[str] = []
+    answered = cherrypy.Application(page(cherrypy, lambda: "x"))(environ, lambda status, *_: statuses.append(status))
+    assert b"".join(answered)
+    getattr(answered, "close", list)()
+    assert statuses == ["411 Length Required"]
+
+
+def test_a_body_that_comes_in_pieces(serve_ours: Serve) -> None:
+    client = serve_ours(ours.Application(page(ours, lambda **values: repr(values))))
+    kind = {"Content-Type": "application/x-www-form-urlencoded", "Content-Length": "7"}
+    assert client.post("/", content=iter([b"a=1", b"&b=2"]), headers=kind).text == "{'a': '1', 'b': '2'}"
+
+
+def test_answers_without_anything_that_looks_at_them(serve_ours: Serve, monkeypatch: pytest.MonkeyPatch) -> None:
+    class Root:
+        @ours.expose
+        def text(self) -> str:
+            return "é"
+
+        @ours.expose
+        @ours.tools.json_out()
+        def json(self) -> Any:
+            return {"a": 1}
+
+        @ours.expose
+        @ours.tools.json_out()
+        def more(self) -> Any:
+            ours.response.headers["X-More"] = "yes"
+            return {"a": 1}
+
+        @ours.expose
+        def hooked(self) -> str:
+            ours.request.hooks.attach("on_end_resource", lambda: None)
+            return "x"
+
+    app = ours.Application(Root())
+    monkeypatch.setattr(app.log.access_log, "disabled", True)
+    assert not app.log.notes_requests
+    client = serve_ours(app)
+    text = client.get("/text")
+    assert (text.text, text.headers["Content-Type"]) == ("é", "text/html;charset=utf-8")
+    json = client.get("/json")
+    assert (json.text, json.headers["Content-Type"]) == ('{"a": 1}', "application/json")
+    assert client.get("/more").headers["X-More"] == "yes"
+    assert client.get("/hooked").text == "x"
+
+
+def test_async_handlers_that_fail_or_wait_twice(serve_ours: Serve) -> None:
+    class Later:
+        def __await__(self) -> Any:
+            yield from anyio.lowlevel.checkpoint().__await__()
+            return inner()
+
+    async def inner() -> str:
+        await anyio.lowlevel.checkpoint()
+        return "late"
+
+    class Root:
+        @ours.expose
+        async def fails(self) -> str:
+            await anyio.lowlevel.checkpoint()
+            raise ours.HTTPError(409, "not now")
+
+        @ours.expose
+        async def twice(self) -> Any:
+            return Later()
+
+    client = serve_ours(ours.Application(Root()))
+    assert client.get("/fails").status_code == 409
+    assert client.get("/twice").text == "late"
+
+
+def test_a_native_error_is_answered_natively(serve_ours: Serve) -> None:
+    def answer() -> str:
+        raise HTTPError(409, "native")
+
+    answered = serve_ours(ours.Application(page(ours, answer))).get("/")
+    assert (answered.status_code, "native" in answered.text) == (409, True)
+
+
+def test_lines_of_the_access_log(serve_ours: Serve, caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.INFO)
+
+    def answer() -> str:
+        ours.log.access()
+        return "x"
+
+    serve_ours(ours.Application(page(ours, answer))).get("/")
+    assert sum("GET / HTTP/1.1" in record.getMessage() for record in caplog.records) == 2
+
+
+def test_an_access_log_that_nobody_reads(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(ours.log.access_log, "disabled", True)
+    ours.log.access()
+
+
+def test_the_environ_of_a_request(cherrypy: Any, serve: Serve) -> None:
+    client = serve(cherrypy.Application(page(cherrypy, lambda *_: cherrypy.request.wsgi_environ["PATH_INFO"])))
+    assert client.get("/a").text == "/a"
+
+
+def test_a_stream_that_can_t_be_closed(serve_ours: Serve) -> None:
+    class Pieces:
+        def __iter__(self) -> Iterator[bytes]:
+            return iter([b"a", b"b"])
+
+    def answer() -> Any:
+        ours.response.headers["Content-Type"] = "application/octet-stream"
+        return Pieces()
+
+    client = serve_ours(ours.Application(page(ours, answer, response__stream=True, tools__encode__on=False)))
+    assert client.get("/").content == b"ab"
+
+
+def test_sessions_outside_of_requests() -> None:
+    ours.lib.sessions.init()
+    try:
+        ours.session["a"] = 1
+        assert ours.session["a"] == 1
+    finally:
+        ours.serving.clear()
+
+
+def test_a_bus_that_has_left(monkeypatch: pytest.MonkeyPatch) -> None:
+    bus = ours.process.wspbus.Bus()
+    bus.follow_start()
+    bus.exit()
+    bus.follow_stop()
+    assert not bus.is_hosted
+
+
+def test_a_program_in_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
+    called: list[str] = []
+    monkeypatch.setattr(ours.engine, "start", lambda: called.append("start"))
+    monkeypatch.setattr(ours.engine, "block", lambda: called.append("block"))
+    monkeypatch.setattr(ours.tree, "apps", {})
+    try:
+        ours.quickstart(object())
+    finally:
+        ours.engine.signals.unsubscribe()
+    assert (called, [*ours.tree.apps]) == (["start", "block"], [""])
+
+
+def test_the_configuration_of_a_function_is_its_own() -> None:
+    def handler() -> None: ...
+
+    ours.tools.gzip()(ours.tools.encode()(handler))
+    assert handler._cp_config == {"tools.encode.on": True, "tools.gzip.on": True}  # type: ignore[attr-defined]
+
+
+def test_a_script_s_name_gets_its_slash() -> None:
+    assert ours.Application(object(), "shop/").script_name == "/shop"
+
+
+def test_no_exchange() -> None:
+    assert make_no_exchange().request is None
+    assert ours._cprequest.Request.params is not None
+
+
+def test_a_native_handler_sees_the_module_outside_of_its_requests(serve_ours: Serve) -> None:
+    app = ours.Application(object())
+
+    @app.native.get("/native")
+    def native() -> str:
+        return str(ours.request.app)
+
+    assert serve_ours(app).get("/native").text == "None"
