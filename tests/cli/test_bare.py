@@ -53,6 +53,7 @@ HEADS = {
     b"Content-Length: 0\r\nContent-Length: 5\r\n": b"400",
     b"Transfer-Encoding: chunked\r\n": b"501",
     b"X: 1\r\n" * 101: b"431",
+    b"X_Y: 1\r\n" * 101: b"431",
     b"X: " + b"a" * 70_000 + b"\r\n": b"431",
 }
 

@@ -420,6 +420,25 @@ def test_an_inner_application_has_its_own(make_client: MakeClient, kind: Any) ->
     assert "x-inner" not in client.get("/").headers
 
 
+@pytest.mark.parametrize("decorate", [lambda function: function, inline])
+def test_an_answer_of_a_def_may_be_awaitable(make_client: MakeClient, decorate: Callable[[Any], Any]) -> None:
+    async def text(of: str) -> str:
+        await checkpoint()
+        return of
+
+    @decorate
+    def around(request: Request) -> Iterator[Any]:
+        if request.path == "/crashes":
+            yield text("before")
+        yield
+        return text("after")
+
+    app = Root()
+    app.middlewares.append(around)
+    client = make_client(app)
+    assert (client.get("/crashes").text, client.get("/").text) == ("before", "after")
+
+
 @pytest.mark.parametrize("wrong", [print, lambda request: None, object(), 5, "x"])
 def test_no_middleware_is_refused_at_set_up(wrong: Any) -> None:
     with pytest.raises(SetupError, match="is no middleware: append an object with before_request"):
