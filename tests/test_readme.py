@@ -23,6 +23,7 @@ import pytest
 from micropie.routing.settings import Settings
 from micropie.testing import TestClient
 from tests.support.errors import said
+from tests.support.modules import forget_temporary_modules
 
 ROOT = Path(__file__).parent.parent
 PAGES = [
@@ -79,10 +80,9 @@ def in_the_folder(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: p
     shutil.copytree(module.file.parent, folder, ignore=shutil.ignore_patterns("__pycache__", "*.db"))
     monkeypatch.chdir(folder)
     monkeypatch.syspath_prepend(folder)
+    forget_temporary_modules()
     yield
-    for name, imported in [*sys.modules.items()]:
-        if str(getattr(imported, "__file__", None) or "").startswith(str(folder)):
-            del sys.modules[name]
+    forget_temporary_modules()
 
 
 def run(module: Module) -> dict[str, Any]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import code
-import importlib
 import json
 import subprocess
 import sys
@@ -17,6 +16,7 @@ import micropie.cli.main
 from micropie.cli.routes import place_of
 from tests.support.commands import environment
 from tests.support.commands import micropie as run_micropie
+from tests.support.modules import forget_temporary_modules
 
 Run = Any
 
@@ -27,10 +27,7 @@ def command(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.Capt
     monkeypatch.chdir(tmp_path)
 
     def command(*arguments: str) -> tuple[int, str, str]:
-        for name, module in [*sys.modules.items()]:
-            if "pytest-of-" in str(getattr(module, "__file__", "")):  # of this test, or of another one
-                del sys.modules[name]
-        importlib.invalidate_caches()
+        forget_temporary_modules()
         monkeypatch.setattr(sys, "path", [path for path in sys.path if "pytest-of-" not in path])
         status = micropie.cli.main.main([*arguments])
         printed = capsys.readouterr()

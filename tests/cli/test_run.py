@@ -14,6 +14,7 @@ from micropie.cli.serving import reloading
 from micropie.cli.serving.options import Options, ServingError, Target
 from micropie.cli.serving.servers import choose
 from tests.support.commands import micropie, serving_command
+from tests.support.modules import forget_temporary_modules
 from tests.support.ports import free_port
 from tests.support.waiting import PATIENCE, until
 
@@ -199,13 +200,11 @@ def test_what_can_not_be_done_is_one_sentence(
 
 def run_main(folder: Path, monkeypatch: pytest.MonkeyPatch, arguments: list[str]) -> int:
     """Run a command in this process."""
-    import sys
-
     from micropie.cli.main import main
 
     monkeypatch.chdir(folder)
     monkeypatch.syspath_prepend(str(folder))
-    monkeypatch.delitem(sys.modules, "app", raising=False)
+    forget_temporary_modules()
     return main(arguments)
 
 

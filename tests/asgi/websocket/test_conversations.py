@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import Any
 
 import anyio
@@ -766,13 +766,28 @@ def test_R65_after_the_lifespan_the_handler_s_end_sends_the_close(open_client: O
         assert closing(ws) == (1001, "")
 
 
-def test_R65_a_server_that_cancels_the_handler_still_sends_the_close(backend: str) -> None:
+class Resource:
+    """What a provider gives to a handler."""
+
+
+@pytest.mark.parametrize("accepts", [True, False])
+def test_R65_a_server_that_cancels_the_handler_still_sends_the_close(backend: str, accepts: bool) -> None:
     sent: list[Any] = []
+    events: list[str] = []
     app = App()
 
+    @app.provides(Resource)
+    async def resource() -> AsyncIterator[Resource]:
+        try:
+            yield Resource()
+        finally:
+            events.append("closed")
+
     async def check() -> None:
-        async def handler(ws: WebSocket) -> None:
-            await ws.accept()
+        async def handler(ws: WebSocket, resource: Resource) -> None:
+            if accepts:
+                await ws.accept()
+            events.append("opened")
             scope.cancel()
             await anyio.sleep_forever()
 
@@ -780,7 +795,7 @@ def test_R65_a_server_that_cancels_the_handler_still_sends_the_close(backend: st
             sent.append(message)
 
         async def receive() -> Any:
-            if sent:
+            if events:
                 await anyio.sleep_forever()
             return {"type": "websocket.connect"}
 
@@ -789,5 +804,7 @@ def test_R65_a_server_that_cancels_the_handler_still_sends_the_close(backend: st
             await app(http_scope(type="websocket", scheme="ws", subprotocols=[]), receive, send)
 
     run(backend, check)
-    assert [message["type"] for message in sent] == ["websocket.accept", "websocket.close"]
-    assert sent[-1]["code"] == 1001
+    assert events == ["opened", "closed"]
+    assert [(message["type"], message.get("code")) for message in sent] == (
+        [("websocket.accept", None), ("websocket.close", 1001)] if accepts else []
+    )
