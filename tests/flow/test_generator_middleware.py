@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Generator, Iterator
 from traceback import format_exception
 from typing import Any
 
@@ -427,7 +427,7 @@ def test_an_answer_of_a_def_may_be_awaitable(make_client: MakeClient, decorate: 
         return of
 
     @decorate
-    def around(request: Request) -> Iterator[Any]:
+    def around(request: Request) -> Generator[Any, Any, Any]:
         if request.path == "/crashes":
             yield text("before")
         yield
