@@ -143,7 +143,7 @@ def _measure(options: argparse.Namespace, reason: str) -> int:
     messages: list[FanOut] = []
     for machines in options.counts:
         with _running(options, machines, reason) as cluster:
-            messages.append(asyncio.run(fan_out(cluster, FOLLOWERS, min(options.requests, 100))))
+            messages.append(asyncio.run(fan_out(cluster, min(options.requests, FOLLOWERS), min(options.requests, 100))))
             found += asyncio.run(measure(cluster, options.requests))
     if options.json:
         print(json.dumps({"costs": [one._asdict() for one in found], "messages": [one._asdict() for one in messages]}))

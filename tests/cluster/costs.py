@@ -121,21 +121,23 @@ async def fan_out(cluster: Cluster, followers: int, messages: int) -> FanOut:
     load = Load(cluster.balancer.url, users=0, posters=0, talkers=0, listeners=0)
     listeners = [Listener(load) for _ in range(followers)]
     tasks = [asyncio.create_task(one.run()) for one in listeners]
-    with redis.Redis.from_url(cluster.redis.url) as asking:
-        try:
-            async with new_client(cluster.balancer.url) as client:
+    async with new_client(cluster.balancer.url) as client:
+        with redis.Redis.from_url(cluster.redis.url) as asking:
+            try:
                 await _say(client, listeners)
                 commands = _commands(asking)
                 for _ in range(messages):
                     await _say(client, listeners)
                 done, copies = _commands(asking) - commands, _subscribed(asking)
-        finally:
-            for task in tasks:
-                task.cancel()
-            await asyncio.gather(*tasks, return_exceptions=True)
-        async with asyncio.timeout(60):
-            while _subscribed(asking):  # or what is measured next would have the unsubscribing in it
-                await asyncio.sleep(0.1)
+            finally:
+                for task in tasks:
+                    task.cancel()
+                await asyncio.gather(*tasks, return_exceptions=True)
+            # What is measured next must not have the unsubscribing in it. The balancer notices who is gone when it writes.
+            async with asyncio.timeout(60):
+                while _subscribed(asking):
+                    await _say(client, [])
+                    await asyncio.sleep(0.1)
     return FanOut(len(cluster.machines), followers, copies, done["xrange"] / messages)
 
 

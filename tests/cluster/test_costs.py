@@ -14,7 +14,7 @@ PAGE = (ROOT / "docs" / "deploy" / "several-machines.md").read_text()
 
 @pytest.mark.timeout(240)
 def test_requests_and_messages_take_of_redis_what_the_documentation_says(run_machines: RunMachines) -> None:
-    found = run_machines("costs", "--counts=1", "--requests=24")
+    found = run_machines("costs", "--counts=1", "--requests=16")
     numbers = {cost["kind"]: round(sum(cost["commands"].values()), 2) for cost in found["costs"]}
     assert numbers == {
         "has no session": 0,
@@ -25,7 +25,8 @@ def test_requests_and_messages_take_of_redis_what_the_documentation_says(run_mac
     for kind, number in numbers.items():
         assert f"| {kind} | 1 | {number:.2f} |" in PAGE
     (message,) = found["messages"]
-    assert (message["copies"], message["reads"]) == (2, message["followers"])
+    assert message["reads"] == message["followers"]
+    assert message["copies"] in (1, 2)  # one worker may have all followers
 
 
 def cost(kind: str, machines: int = 1, commands: int = 0) -> Cost:
