@@ -24,11 +24,13 @@ import random
 import resource
 import sys
 import time
+import traceback
 from array import array
 from collections import Counter
 from collections.abc import Awaitable, Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
+from importlib import metadata
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -216,6 +218,7 @@ class Sample(NamedTuple):
 class Soaked:
     samples: list[Sample] = field(default_factory=list)
     seconds: array[float] = field(default_factory=lambda: array("d"))
+    failures: Counter[str] = field(default_factory=Counter)
     spent: float = 0.0
     descriptors_before: int = 0
     descriptors_after: int = 0
@@ -243,7 +246,12 @@ async def soak(port: int, options: argparse.Namespace, *, sockets: bool) -> Soak
 
     async def work(client: Client, chooser: random.Random) -> None:
         while (start := time.perf_counter()) < end:
-            await chooser.choices(acts, weights)[0](client)
+            try:
+                await chooser.choices(acts, weights)[0](client)
+            except (OSError, asyncio.IncompleteReadError, RuntimeError, ValueError) as error:  # the others go on
+                found.failures[f"{type(error).__name__} {str(error)[:60]}".strip()] += 1
+                client.close()
+                await asyncio.sleep(0.1)
             found.seconds.append(time.perf_counter() - start)
 
     async def look() -> None:
@@ -429,6 +437,7 @@ class Listener(asyncio.Protocol):
 
     def __init__(self, arrivals: Arrivals, hellos: Sequence[tuple[bytes, bytes]]) -> None:
         self.ready = asyncio.get_running_loop().create_future()
+        self.has_heard = False
         self._arrivals = arrivals
         self._hellos = list(hellos)
         self._buffer = b""
@@ -450,6 +459,7 @@ class Listener(asyncio.Protocol):
                 self.ready.set_result(None)
         elif MARKER in self._buffer:
             self._buffer = b""
+            self.has_heard = True
             self._arrivals.count()
 
     def connection_lost(self, error: Exception | None) -> None:
@@ -503,9 +513,13 @@ async def crowd(port: int, hellos: Callable[[], list[tuple[bytes, bytes]]], coun
     await asyncio.sleep(0.5)
     before = resident(process)
     await join(count - 20)
-    await asyncio.sleep(1)  # until the last ones have subscribed
+    await asyncio.sleep(1)
     each = (resident(process) - before) / (count - 20)
     publisher, seconds = Client(port), []
+    async with asyncio.timeout(60):
+        while not all(listener.has_heard for listener in listeners):  # the last ones may not have subscribed yet
+            await publisher.ask("/publish")
+            await asyncio.sleep(1)
     for _ in range(messages):
         arrivals.expect(count)
         start = time.perf_counter()
@@ -538,6 +552,26 @@ def crowd_table(results: dict[tuple[str, str], Crowd], missing: dict[str, str]) 
 # --- the command ------------------------------------------------------------------------------------------------------
 
 
+def versions() -> str:
+    """Return what is installed of what is measured."""
+    names = (
+        "uvicorn",
+        "uvloop",
+        "httptools",
+        "websockets",
+        "hypercorn",
+        "trio",
+        "gunicorn",
+        "starlette",
+        "broadcaster",
+    )
+    found = []
+    for name in (*names, "python-socketio"):
+        with suppress(metadata.PackageNotFoundError):
+            found.append(f"{name} {metadata.version(name)}")
+    return f"With {', '.join(found)}."
+
+
 def measure(
     options: argparse.Namespace,
 ) -> tuple[dict[str, Soaked], dict[str, Overloaded], dict[tuple[str, str], Crowd], dict[str, str]]:
@@ -567,17 +601,23 @@ def measure(
 
 @contextmanager
 def noting(missing: dict[str, str], name: str) -> Iterator[None]:
-    """Note what is not installed."""
+    """Note what is not installed, or has failed: the others must not be lost by it after half an hour."""
     try:
         yield
     except (ImportError, Unavailable) as error:
         missing[name] = str(error)
+    except Exception as error:
+        traceback.print_exc()
+        missing[name] = f"failed: {error!r}"
 
 
 def verdicts(
-    soaked: dict[str, Soaked], overloaded: dict[str, Overloaded], options: argparse.Namespace
+    soaked: dict[str, Soaked],
+    overloaded: dict[str, Overloaded],
+    missing: dict[str, str],
+    options: argparse.Namespace,
 ) -> list[tuple[bool, str]]:
-    found = []
+    found = [(False, f"{name}: {why}") for name, why in missing.items()]
     for name, one in soaked.items():
         growth = one.growth(options.warm)
         found.append(
@@ -585,6 +625,9 @@ def verdicts(
         )
         more = one.descriptors_after - one.descriptors_before
         found.append((more <= 0, f"{name}: {more} more descriptors at the end, none"))
+        found.append(
+            (not one.failures, f"{name}: {sum(one.failures.values())} failures, none {dict(one.failures) or ''}")
+        )
     for name, two in overloaded.items():
         idle, over = (quantiles(part.seconds.get(200, []))["p99"] for part in (two.idle, two.over))
         refused = quantiles(two.over.seconds.get(503, []))["p99"]
@@ -607,13 +650,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parts = ["soak", "overload", "crowd"]
     parser.add_argument("--only", nargs="*", choices=parts, default=parts, help="parts, all if it isn't given")
     parser.add_argument("--servers", nargs="*", choices=list(SOAKED), default=list(SOAKED), help="of soak and overload")
-    parser.add_argument("--seconds", type=float, default=600, help="of the soak, on each server (%(default)s)")
+    parser.add_argument("--seconds", type=float, default=540, help="of the soak, on each server (%(default)s)")
     parser.add_argument(
         "--warm", type=float, default=60, help="seconds of it that don't count for growth (%(default)s)"
     )
     parser.add_argument("--every", type=float, default=10, help="seconds between two looks (%(default)s)")
     parser.add_argument("--connections", type=int, default=16, help="of the soak (%(default)s)")
-    parser.add_argument("--overload-seconds", type=float, default=20, help="of each of three loads (%(default)s)")
+    parser.add_argument("--overload-seconds", type=float, default=15, help="of each of three loads (%(default)s)")
     parser.add_argument("--settle", type=float, default=6, help="seconds until what has ended is gone (%(default)s)")
     parser.add_argument("--sockets", type=int, default=10_000, help="idle WebSockets (%(default)s)")
     parser.add_argument("--streams", type=int, default=5_000, help="clients of event streams (%(default)s)")
@@ -626,16 +669,18 @@ def main(arguments: Sequence[str] | None = None) -> int:
     resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))  # servers inherit it
 
     soaked, overloaded, crowds, missing = measure(options)
-    sections = [f"Measured on {report.today()}. {report.machine()}"]
+    sections = [f"Measured on {report.today()}. {report.machine()} {versions()}"]
     if soaked:
         sections.append(soak_table(soaked, options.warm))
+        sections.append(f"Each for {options.seconds:g} seconds.")
     if overloaded:
         sections.append(overload_table(overloaded))
     if crowds or missing:
         sections.append(crowd_table(crowds, missing))
-    goals = verdicts(soaked, overloaded, options)
+    goals = verdicts(soaked, overloaded, missing, options)
+    if goals:
+        sections.append("\n".join(f"- {'met' if is_met else 'MISSED'}: {sentence}" for is_met, sentence in goals))
     print("\n\n".join(sections))
-    print("\n" + "\n".join(f"- {'met' if is_met else 'MISSED'}: {sentence}" for is_met, sentence in goals))
     if options.json:
         document = {
             "soak": {name: [sample._asdict() for sample in one.samples] for name, one in soaked.items()},
@@ -646,7 +691,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if options.write:
         if soaked:
             plot(soaked)
-            sections.insert(2, f"![Memory, descriptors, throughput and p99 over time]({PLOT.parent.name}/{PLOT.name})")
+            sections.insert(3, f"![Memory, descriptors, throughput and p99 over time]({PLOT.parent.name}/{PLOT.name})")
         report.write_section("soak", "\n\n".join(sections) + "\n")
     return int(options.check and not all(is_met for is_met, _ in goals))
 

@@ -92,15 +92,19 @@ def test_the_site_of_the_soak_gives_the_expected_answers() -> None:
 def test_the_verdicts_of_the_soak_name_what_is_missed() -> None:
     steady = soak.Soaked([soak.Sample(at, 10_000, 9, 100, 5) for at in range(0, 600, 10)])
     leaking = soak.Soaked([soak.Sample(at, 10_000 + at, 9, 100, 5) for at in range(0, 600, 10)], descriptors_after=3)
+    leaking.failures["ConnectionResetError"] += 2
     good = soak.Overloaded(
         soak.Load({200: [0.1]}), soak.Load({200: [0.15], 503: [0.01]}), soak.Load({200: [0.1]}), (1, 1), (9, 9)
     )
     late = good._replace(over=soak.Load({200: [0.3], 500: [0.01]}), descriptors=(9, 12))
     chosen = Namespace(warm=60)
-    assert all(is_met for is_met, _ in soak.verdicts({"a": steady}, {"a": good}, chosen))
-    missed = [sentence for is_met, sentence in soak.verdicts({"a": leaking}, {"a": late}, chosen) if not is_met]
-    assert len(missed) == 5
-    assert "a: memory grows by 5.06 %" in missed[0]
+    assert all(is_met for is_met, _ in soak.verdicts({"a": steady}, {"a": good}, {}, chosen))
+    found = soak.verdicts({"a": leaking}, {"a": late}, {"b": "failed: TimeoutError()"}, chosen)
+    missed = [sentence for is_met, sentence in found if not is_met]
+    assert len(missed) == 7
+    assert missed[0] == "b: failed: TimeoutError()"
+    assert "a: memory grows by 5.06 %" in missed[1]
+    assert "a: 2 failures, none {'ConnectionResetError': 2}" in missed
     steady.seconds.extend([0.001] * 99 + [0.5])
     steady.spent = 10
     assert soak.soak_table({"a": steady}, 60).endswith(

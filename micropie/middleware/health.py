@@ -7,7 +7,7 @@ log, rate limit, list of hosts or log-in.
 from __future__ import annotations
 
 import logging
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Callable, Mapping
 from inspect import isawaitable
 from time import monotonic
@@ -27,6 +27,9 @@ Check = Callable[[], object]
 
 NO_CHECKS: Mapping[str, Check] = {}
 
+# Calls of one check that may be left alone in their threads. A probe comes every few seconds, all night long.
+MOST_HANGING = 10
+
 
 class HealthCheck(FlowMiddleware):
     """Answer 200 if all checks succeed, 503 if not or while the server ends, with their results as JSON.
@@ -43,6 +46,7 @@ class HealthCheck(FlowMiddleware):
         self._timeout = timeout
         self._is_live = live
         self._failing: set[str] = set()
+        self._running: defaultdict[str, set[object]] = defaultdict(set)  # the calls that are in a thread, by check
 
     def before(self, request: Request) -> Flow[Response]:
         """Answer. Each check may take an equal share of the time that is left."""
@@ -50,7 +54,7 @@ class HealthCheck(FlowMiddleware):
         deadline, results = monotonic() + self._timeout, {}
         for done, (name, function) in enumerate(checks.items()):
             seconds = max(deadline - monotonic(), 0.001) / (len(checks) - done)
-            problem = yield from _problem_of(function, seconds)
+            problem = yield from _problem_of(function, seconds, self._running[name])
             results[name] = "failed" if problem else "ok"
             self._log(name, problem)
         status = "unavailable" if "failed" in results.values() else "ok"
@@ -68,14 +72,29 @@ class HealthCheck(FlowMiddleware):
             logger.warning("health: %s is well again", name)
 
 
-def _problem_of(function: Check, seconds: float) -> Flow[str]:
-    """Call a check. Return what is wrong, or "". The client does not see it: it may name hosts or users."""
+def _problem_of(function: Check, seconds: float, running: set[object]) -> Flow[str]:
+    """Call a check. Return what is wrong, or "". The client does not see it: it may name hosts or users.
+
+    ``running`` has an object for each call of it that is in a thread.
+    """
+
+    def call() -> object:
+        running.add(this := object())
+        try:
+            return function()
+        finally:
+            running.discard(this)
+
     kind = kind_of(function)
     try:
         if kind is INLINE:
             result = function()
+        elif kind is AWAIT:
+            result = yield Limited(AWAIT, seconds), function, ()
+        elif len(running) < MOST_HANGING:
+            result = yield Limited(HANDLER, seconds), call, ()
         else:
-            result = yield Limited(AWAIT if kind is AWAIT else HANDLER, seconds), function, ()
+            return f"{MOST_HANGING} calls have not returned yet; give what it asks a time-out"
         if isawaitable(result):
             result = yield Limited(AWAIT, seconds), itself, (result,)
     except TookTooLong:

@@ -20,7 +20,7 @@ from time import monotonic, perf_counter
 from typing import Final
 from weakref import WeakKeyDictionary
 
-from micropie.errors import HTTPError, SetupError, check
+from micropie.errors import HTTPError, SetupError, check, is_duration
 from micropie.execution.pool import Pool
 from micropie.execution.steps import IO, Flow
 from micropie.execution.threads import usage_of
@@ -35,7 +35,7 @@ from micropie.routing.settings import METHODS
 
 try:
     import prometheus_client
-    from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
+    from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, values
     from prometheus_client.multiprocess import MultiProcessCollector, mark_process_dead
 except ImportError:  # pragma: no cover - the tests set it to None
     prometheus_client = None  # type: ignore[assignment]
@@ -223,9 +223,25 @@ def metrics(
     check("App.metrics(registry=...)", isinstance(registry, CollectorRegistry), registry, "a CollectorRegistry")
     instruments = _instruments.get(registry)
     if instruments is None:
+        fine = len(buckets) > 0 and all(map(is_duration, buckets)) and list(buckets) == sorted(set(buckets))
+        check("App.metrics(buckets=...)", fine, buckets, "growing numbers of seconds")
+        _check_directory()
         _instruments[registry] = instruments = Instruments(registry, buckets)
     hook = MetricsEndpoint(instruments, registry, token)
     return make_mark(path, ["GET"], None)._replace(hooks=[hook]), Metrics(instruments)
+
+
+def _check_directory() -> None:
+    """Raise ``SetupError`` if prometheus_client can't keep the numbers of several processes, as it was told to."""
+    directory = os.environ.get(DIRECTORY)
+    if directory is None:
+        return
+    if not (Path(directory).is_dir() and os.access(directory, os.W_OK)):
+        raise SetupError(
+            f"{DIRECTORY} is {directory!r}: make this directory before the server starts, to write into it"
+        )
+    if values.ValueClass is values.MutexValue:
+        raise SetupError(f"{DIRECTORY} has to be set before prometheus_client is imported: where the server is started")
 
 
 def metrics_endpoint() -> None:

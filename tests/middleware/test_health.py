@@ -13,11 +13,11 @@ import pytest
 
 from micropie import App, HttpMiddleware, SetupError, inline
 from micropie.channels import RedisChannels
-from micropie.middleware import AccessLog, BasicAuth, RateLimit, RedisRates, TrustedHosts
+from micropie.middleware import AccessLog, BasicAuth, RateLimit, RedisRates, TrustedHosts, health
 from micropie.sessions import RedisSessionBackend, SessionBackend, SQLiteSessionBackend
 from tests.conftest import MakeClient
 from tests.support.ports import free_port
-from tests.support.waiting import PATIENCE
+from tests.support.waiting import PATIENCE, until
 
 
 class Root(App):
@@ -122,6 +122,31 @@ def test_checks_that_hang_are_given_up_and_the_others_are_asked_all_the_same(
     assert status == 503
     assert document["checks"] == {"async": "failed", "sync": "failed", "inline": "ok"}
     assert "health: async fails: no answer within 0." in caplog.text
+
+
+def test_a_check_that_hangs_all_night_long_holds_few_threads(
+    make_client: MakeClient, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(health, "MOST_HANGING", 2)
+    leave = threading.Event()
+    calls: list[None] = []
+
+    def hangs() -> None:
+        calls.append(None)
+        leave.wait(PATIENCE)
+
+    client = make_client(healthy(checks={"database": hangs}, timeout=0.5))
+    try:
+        for wanted in (1, 2, 2, 2):
+            assert client.get("/healthz").status_code == 503
+            until(lambda wanted=wanted: len(calls) == wanted)  # type: ignore[misc]
+    finally:
+        leave.set()
+    until(lambda: client.get("/healthz").status_code == 200)
+    assert [one for one in caplog.messages if one.startswith("health")] == [
+        "health: database fails: no answer within 0.5 seconds",
+        "health: database is well again",
+    ]
 
 
 def test_for_a_liveness_probe_only_the_author_s_checks_count(make_client: MakeClient) -> None:

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from prometheus_client import CollectorRegistry, Counter
+from prometheus_client import CollectorRegistry, Counter, values
 
 from micropie import App, ClientDisconnect, EventStream, HTTPError, SetupError, WebSocket, get, pooled
 from micropie.middleware import metrics as metrics_module
@@ -282,6 +282,10 @@ def test_two_applications_share_a_registry(make_client: MakeClient) -> None:
     [
         ({"token": ""}, "App.metrics(token=...) takes a text, or None, not ''"),
         ({"registry": "default"}, "App.metrics(registry=...) takes a CollectorRegistry, not 'default'"),
+        *(
+            ({"registry": CollectorRegistry(), "buckets": buckets}, "takes growing numbers of seconds, not")
+            for buckets in ((), (3, 1), (1, 1), (0, 1), "fast", (1, "2"))
+        ),
     ],
 )
 def test_wrong_arguments(options: dict[str, Any], sentence: str) -> None:
@@ -343,6 +347,24 @@ def test_one_process_answers_for_all_and_forgets_the_gauges_of_dead_ones(tmp_pat
     assert counts == ["5.0", "6.0"]
     limits = re.findall(r"micropie_threads_limit ([\d.]+)", done.stdout)
     assert limits[-1] == "40.0"
+
+
+@pytest.mark.parametrize(
+    ("directory", "is_late", "sentence"),
+    [
+        ("missing", False, "make this directory before the server starts, to write into it"),
+        ("file", False, "make this directory before the server starts, to write into it"),
+        ("", True, "has to be set before prometheus_client is imported: where the server is started"),
+    ],
+)
+def test_a_directory_that_cannot_have_the_numbers_is_a_mistake(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, directory: str, is_late: bool, sentence: str
+) -> None:
+    (tmp_path / "file").touch()
+    monkeypatch.setenv("PROMETHEUS_MULTIPROC_DIR", str(tmp_path / directory))
+    assert not is_late or values.ValueClass is values.MutexValue
+    with pytest.raises(SetupError, match=sentence):
+        Root().metrics(registry=CollectorRegistry())
 
 
 def test_a_process_is_alive_that_may_not_be_sent_signals() -> None:
