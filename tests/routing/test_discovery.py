@@ -40,7 +40,7 @@ class Mixin:
 class Root(App, Mixin, Signer):
     exists = os.path.exists
     page_of_others = foreign_page
-    stated_of_others = route()(functools.partial(foreign_page))
+    stated_of_others = route()(staticmethod(functools.partial(foreign_page)))
 
     def own(self) -> str:
         return "own"
