@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterator
 from importlib import import_module
 from typing import Any
@@ -22,6 +23,9 @@ def make_cherrypy() -> Any:
 
 
 def make_moved_cherrypy() -> Any:
+    # The original, which is in the same process, has a handler there that writes nothing: with it, each request's line
+    # would be made for nobody.
+    logging.getLogger("cherrypy.access").handlers.clear()
     return _on_cherrypy(import_module("micropie.compat.cherrypy"))
 
 

@@ -686,3 +686,50 @@ def test_a_native_handler_sees_the_module_outside_of_its_requests(serve_ours: Se
         return str(ours.request.app)
 
     assert serve_ours(app).get("/native").text == "None"
+
+
+def test_json_bodies_of_any_length(cherrypy: Any, serve: Serve) -> None:
+    class Root:
+        @cherrypy.expose
+        @cherrypy.tools.json_in()
+        @cherrypy.tools.json_out()
+        def index(self) -> Any:
+            rest = cherrypy.request.body.read()
+            return [
+                len(getattr(cherrypy.request, "json", "")),
+                rest.decode(),
+                cherrypy.response.headers["Content-Type"],
+            ]
+
+    client = serve(cherrypy.Application(Root()))
+    assert client.post("/", json="abc").text == '[3, "", "application/json"]'
+    assert client.post("/", json="a" * 100_000).json()[0] == 100_000
+    kind = {"Content-Type": "text/javascript"}
+    assert client.post("/", content=b'"ab"', headers=kind).json()[0] == 2
+    assert client.post("/", content=b'"ab', headers=kind).status_code == 400
+    assert client.post("/", data={"a": "1"}).status_code == 415
+    assert client.post("/", content=b"", headers=kind).status_code == 400
+
+
+def test_a_form_whose_processor_is_another(cherrypy: Any, serve: Serve) -> None:
+    def upper() -> None:
+        cherrypy.request.body.processors["application/x-www-form-urlencoded"] = lambda entity: entity.params.update(
+            a=entity.fp.read().decode().upper()
+        )
+
+    def answer(**values: str) -> str:
+        return repr((values, cherrypy.request.body.read()))
+
+    cherrypy.tools.shouting = cherrypy.Tool("before_request_body", upper)
+    try:
+        app = cherrypy.Application(page(cherrypy, answer, tools__shouting__on=True))
+        assert serve(app).post("/", data={"b": "1"}).text == "({'a': 'B=1'}, b'')"
+    finally:
+        del cherrypy.tools.shouting
+    client = serve(cherrypy.Application(page(cherrypy, answer)))
+    assert client.post("/", data={"b": "1"}).text == "({'b': '1'}, b'')"
+
+
+def test_what_a_client_prefers(module: Any) -> None:
+    elements = [module.lib.httputil.AcceptElement.from_str(text) for text in ("a;q=0.5", "b", "c;q=0.1")]
+    assert [str(each.value) for each in sorted(elements)] == ["c", "a", "b"]

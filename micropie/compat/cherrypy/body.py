@@ -18,6 +18,7 @@ from micropie.errors import HTTPError as NativeError
 from micropie.http.forms.data import DEFAULT_LIMITS
 from micropie.http.forms.multipart import MultipartParser
 from micropie.http.forms.uploads import CHUNK
+from micropie.http.request import FORM
 
 _MOST_TEXT = 16 * 1024 * 1024  # bytes that the fields of a form with files may have, which are kept in memory
 _LIMITS = replace(DEFAULT_LIMITS, max_data_size=_MOST_TEXT, max_form_field_size=_MOST_TEXT)
@@ -214,11 +215,17 @@ class RequestBody(Entity):
     server_limit: ClassVar[Callable[[], int]] = staticmethod(lambda: 0)
     """Returns ``server.max_request_body_size``; 0 for no limit."""
 
+    received: bytes | None = None
+    """The whole body, if it is short, came at once and has no longer limit than it needs: it needs no file."""
+
     def __init__(self, request: Any) -> None:
         self._request = request
         self.params = {}
         self.parts = []
         self.request_params = request.params
+        data = request.native._received
+        if type(data) is bytes and not 0 < type(self).server_limit() < len(data):
+            self.received = data
 
     @lazy
     def fp(self) -> Any:
@@ -259,17 +266,27 @@ class RequestBody(Entity):
     def process(self) -> None:
         """Process the body, and add its parameters to the request's. Raises ``HTTPError`` 411 without a length."""
         native = self._request.native
-        if native.content_length is None and "transfer-encoding" not in native.headers:
+        kind, _, length = native._framing()
+        if length is None and "transfer-encoding" not in native.headers:
             raise HTTPError(411)
-        self.fp = self.reader
-        super().process()
+        is_usual = kind == FORM and PROCESSORS.get(FORM) is process_urlencoded
+        if is_usual and self.received is not None and self.__dict__.keys().isdisjoint(_OWN):
+            self.fp = BytesIO()
+            _read_form(self, self.received)
+        else:
+            self.fp = self.reader
+            super().process()
         params = self.request_params
+        if not params:
+            params.update(self.params)
+            return
         for name, value in self.params.items():
-            if name not in params:
-                params[name] = value
-            else:
-                for each in value if isinstance(value, list) else [value]:
-                    _add(params, name, each)
+            for each in value if isinstance(value, list) else [value]:
+                _add(params, name, each)
+
+
+# What tools and handlers may have set on a body, by which it may no longer be a usual form.
+_OWN = frozenset({"content_type", "fp", "maxbytes", "processors"})
 
 
 def _add(parameters: dict[str, Any], name: str, value: Any) -> None:
@@ -284,13 +301,17 @@ def _add(parameters: dict[str, Any], name: str, value: Any) -> None:
 
 def process_urlencoded(entity: Any) -> None:
     """Read a form into ``entity.params``. Raises ``HTTPError`` 400 if it is no text."""
-    data: bytes = entity.fp.read()
-    pairs = [pair.partition(b"=") for pair in data.split(b"&") if pair]
-    parameters = entity.params
+    _read_form(entity, entity.fp.read())
+
+
+def _read_form(entity: Any, data: bytes) -> None:
     if b"%" not in data and b"+" not in data and data.isascii():
-        for pair in pairs:
-            _add(parameters, pair[0].decode(), pair[2].decode())
+        for text in data.decode().split("&"):
+            if text:
+                name, _, value = text.partition("=")
+                _add(entity.params, name, value)
         return
+    pairs = [pair.partition(b"=") for pair in data.split(b"&") if pair]
     for charset in entity.attempt_charsets:
         try:
             decoded = [(_unquoted(name, charset), _unquoted(value, charset)) for name, _, value in pairs]

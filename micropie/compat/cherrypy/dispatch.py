@@ -120,7 +120,9 @@ class Dispatcher:
         """Set the current request's handler and configuration."""
         request = serving.request
         function, vpath = self.find_handler(path_info)
-        request.handler = NotFound() if function is None else LateParamPageHandler(function, *_with_slashes(vpath))
+        if "%2F" in path_info:
+            vpath = _with_slashes(vpath)
+        request.handler = NotFound() if function is None else LateParamPageHandler(function, *vpath)
 
     def find_handler(self, path: str) -> tuple[Any, list[str]]:
         """Return the handler of a path and the segments that are left for it, or (None, [])."""
@@ -207,7 +209,7 @@ class Dispatcher:
 
 def _with_slashes(vpath: list[str]) -> list[str]:
     """Return arguments with their slashes: a server may leave those in a segment escaped, as cheroot does."""
-    return [segment.replace("%2F", "/") if "%" in segment else segment for segment in vpath]
+    return [segment.replace("%2F", "/") for segment in vpath]
 
 
 def _with_directory(app: Any, configs: list[dict[str, Any]], path: list[str]) -> list[dict[str, Any]]:

@@ -21,7 +21,7 @@ from typing import Any, TypeAlias
 
 from micropie.compat.cherrypy.errors import HTTPError, HTTPRedirect, InternalRedirect, bare_error, format_exc
 from micropie.compat.cherrypy.lib.encoding import ResponseEncoder
-from micropie.compat.cherrypy.lib.jsontools import encoded
+from micropie.compat.cherrypy.lib.jsontools import encoded, process_json
 from micropie.compat.cherrypy.log import log
 from micropie.compat.cherrypy.messages import Request, Response
 from micropie.compat.cherrypy.plans import Plan
@@ -69,14 +69,14 @@ def begin(native: NativeRequest, app: Any, path: str) -> tuple[Exchange, Begun]:
             request.__dict__.update(plan.request)
             if request.query_string:
                 request.process_query_string()
-            if plan.hooks["before_request_body"]:
-                plan.hooks.run("before_request_body")
-            if request.method in request.methods_with_bodies:
-                request.body.process()
-            else:
+            if request.method not in request.methods_with_bodies:
                 request.process_request_body = False
+            elif plan.takes_json:
+                process_json(request)
+            else:
+                request.body.process()
             if plan.is_json:
-                exchange.response.headers["Content-Type"] = "application/json"
+                exchange.response.media_type = "application/json"
                 begun.body = then(request.handler(), encoded)
             else:
                 begun.body = request.handler()

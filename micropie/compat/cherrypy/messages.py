@@ -185,7 +185,9 @@ class ServedRequest(Request):
     @lazy
     def cookie(self) -> SimpleCookie:
         """The cookies. Raises ``HTTPError`` 400 for a name that no cookie may have."""
-        cookies, header = SimpleCookie(), self.headers.get("Cookie", "")
+        cookies, header = SimpleCookie(), self.native._cookie_header()
+        if "headers" in self.__dict__ or "=?" in header:  # a tool may have changed it, or it has encoded words
+            header = self.headers.get("Cookie", "")
         try:
             cookies.load(header if header.count("\\") <= MOST_ESCAPES else parse_cookies(header))
         except CookieError as error:
@@ -268,6 +270,8 @@ class Response:
     status: Any = None
     stream = False
     timeout = 300
+    media_type = "text/html"
+    """The Content-Type that ``headers`` begins with."""
     output_status: bytes | None = None
     header_list: Any = ()
     _body: Any = ()
@@ -276,7 +280,7 @@ class Response:
     def headers(self) -> HeaderMap:
         """The headers to send. A cookie is set by ``cookie``."""
         headers = HeaderMap.__new__(HeaderMap)  # without ``__init__``, which would take twice as long for nothing
-        dict.__setitem__(headers, "Content-Type", "text/html")
+        dict.__setitem__(headers, "Content-Type", self.media_type)
         return headers
 
     @lazy

@@ -36,7 +36,6 @@ _NO_VALUES: dict[str, object] = {}
 _Answer: TypeAlias = EncodedAnswer | Response
 
 
-_OF_JSON = {"Content-Type": "application/json"}
 _HTML = "text/html;charset=utf-8"
 
 
@@ -158,7 +157,7 @@ def _call(native: Request, app: Any, path: str) -> _Answer | Awaitable[_Answer]:
             if type(body) is str and not own:
                 data = body.encode()
                 return EncodedAnswer((200, _HTML, len(data), (), data, None))
-            if type(body) is bytes and len(own) == 1 and own.get("headers") == _OF_JSON:
+            if type(body) is bytes and len(own) == 1 and "media_type" in own:
                 return EncodedAnswer((200, "application/json", len(body), (), body, None))
     life = answer(exchange, begun)
     is_over, result = _advance(life.send, None)

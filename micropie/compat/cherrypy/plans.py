@@ -38,6 +38,7 @@ class Plan:
         "request",
         "response",
         "set_up",
+        "takes_json",
         "toolmaps",
     )
 
@@ -80,6 +81,8 @@ class Plan:
         self.is_plain = self._is_plain()
         """Whether there are only tools that ``life.begin`` knows: those that are on by default, and those for JSON."""
         self.is_json = any(hook.callback is json_out for hook in self.hooks["before_handler"])
+        self.takes_json = bool(self.hooks["before_request_body"])
+        """Whether the tool ``json_in`` is on, if the plan is plain."""
 
     def _is_plain(self) -> bool:
         if self.set_up or self.response or self.others or self.body or "process_request_body" in self.request:
@@ -88,7 +91,7 @@ class Plan:
         hooks = self.hooks["before_handler"]
         tools = {hook.callback for hook in hooks if not hook.kwargs}
         is_usual = len(tools) == len(hooks) and tools <= {trailing_slash, ResponseEncoder, json_out}
-        is_usual &= all(hook.callback is json_in for hook in self.hooks["before_request_body"])
+        is_usual &= all(hook.callback is json_in and not hook.kwargs for hook in self.hooks["before_request_body"])
         encodes = ResponseEncoder in tools and ResponseEncoder.default_encoding == "utf-8"
         return points <= {"before_handler", "before_request_body"} and is_usual and encodes
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from micropie.compat.cherrypy.hooks import HookMap
 from micropie.compat.cherrypy.lib import (
     auth_basic,
     auth_digest,
@@ -27,8 +28,7 @@ class SessionTool(Tool):
     def _lock_session(self) -> None:
         serving.session.acquire_lock()
 
-    def _setup(self) -> None:
-        hooks, options = serving.request.hooks, self._merged_args()
+    def _attach(self, hooks: HookMap, options: dict[str, Any]) -> None:
         priority = options.pop("priority", self._priority)
         locking = options.pop("locking", "implicit")
         if locking not in ("implicit", "early", "explicit"):
@@ -65,10 +65,8 @@ class CachingTool(Tool):
         elif request.cacheable:
             request.hooks.attach("before_finalize", caching.tee_output, priority=100)
 
-    def _setup(self) -> None:
-        options = self._merged_args()
-        priority = options.pop("priority", 90)
-        serving.request.hooks.attach(self._point, self._wrapper, priority=priority, **options)
+    def _attach(self, hooks: HookMap, options: dict[str, Any]) -> None:
+        hooks.attach(self._point, self._wrapper, priority=options.pop("priority", 90), **options)
 
 
 class SessionAuthTool(HandlerTool):

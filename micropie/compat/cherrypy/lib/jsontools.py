@@ -5,18 +5,39 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Iterable, Sequence
 from functools import partial
+from io import BytesIO
 from typing import Any
 
 from micropie.compat.cherrypy.errors import HTTPError
 from micropie.compat.cherrypy.serving import serving, then
 
+# Without what ``json.loads`` and ``json.dumps`` ask first.
+_decode, _encode = json.JSONDecoder().decode, json.JSONEncoder().encode
+
+_TYPES = ("application/json", "text/javascript")
+
 
 def json_processor(entity: Any) -> None:
     """Parse a request's body into ``request.json``. Raises ``HTTPError`` 400."""
+    serving.request.json = _parsed(entity.fp.read())
+
+
+def _parsed(data: bytes) -> Any:
     try:
-        serving.request.json = json.loads(entity.fp.read().decode())
+        return _decode(data.decode())
     except (ValueError, RecursionError):
         raise HTTPError(400, "Invalid JSON document") from None
+
+
+def process_json(request: Any) -> None:
+    """Process a request's body as with the tool ``json_in`` and its default options."""
+    body = request.body
+    if body.received is not None and request.native._framing()[0] in _TYPES:
+        body.fp = BytesIO()
+        request.json = _parsed(body.received)
+    else:
+        json_in()
+        request.body.process()
 
 
 def _refuse(types: Sequence[str]) -> None:
@@ -24,7 +45,7 @@ def _refuse(types: Sequence[str]) -> None:
 
 
 def json_in(
-    content_type: str | Sequence[str] = ("application/json", "text/javascript"),
+    content_type: str | Sequence[str] = _TYPES,
     force: bool = True,
     debug: bool = False,
     processor: Callable[[Any], object] = json_processor,
@@ -50,7 +71,7 @@ def json_handler(*args: Any, **kwargs: Any) -> Any:
 
 def encoded(value: Any) -> bytes:
     """Return a value as JSON."""
-    return json.dumps(value).encode()
+    return _encode(value).encode()
 
 
 def json_out(
