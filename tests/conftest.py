@@ -21,6 +21,8 @@ from wsgiref.validate import validator
 import hypothesis
 import pytest
 
+from micropie.http.early_head import EarlyHead
+from micropie.routing.settings import Settings
 from micropie.testing import TestClient
 from tests.support.asgi_validator import validated
 from tests.support.redis_server import redis_server
@@ -51,6 +53,22 @@ def with_hooks(wrapper: Any, app: Any) -> Any:
         if hasattr(app, name):
             setattr(wrapper, name, getattr(app, name))
     return wrapper
+
+
+@pytest.fixture(scope="session", autouse=True)
+def no_head_is_early() -> Iterator[None]:
+    """Let a stream's head wait for its first chunk, unless a test states ``stream_head_delay``.
+
+    A thread may take longer than the default to begin on a busy machine, and an error would break the answer off.
+    """
+    seconds, default = EarlyHead.seconds, Settings().stream_head_delay
+
+    def patient_seconds(head: EarlyHead) -> float | None:
+        return None if head._request.config.settings.stream_head_delay == default else seconds(head)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(EarlyHead, "seconds", patient_seconds)
+        yield
 
 
 # What applications of tests lack is no news; the tests of these warnings listen for themselves.

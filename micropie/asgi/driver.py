@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import logging
 
+from micropie.asgi.headers import CONTENT_TYPES, ENCODED_NOSNIFF, LENGTHS, encode_headers
 from micropie.asgi.request import ASGIRequest
-from micropie.asgi.sending import CONTENT_TYPES, ENCODED_NOSNIFF, LENGTHS, encode_headers, send_streamed
+from micropie.asgi.sending import send_streamed
 from micropie.asgi.steps import close_request, perform, perform_cleanup, perform_step
 from micropie.execution.context import current
 from micropie.execution.steps import AWAIT, INLINE, Flow
@@ -44,7 +45,7 @@ async def serve_http(site: Site, scope: Scope, receive: Receive, send: Send) -> 
             answer = step
         if not isinstance(answer, tuple):
             if not isinstance(answer, Handover):
-                flow = answer
+                flow, request._send = answer, send
                 answer = await perform(flow, request)
             if isinstance(answer, Handover):
                 current.reset(token)  # the mounted application must not see a request that is not its own

@@ -17,7 +17,7 @@ from micropie.errors import ClientDisconnect, HTTPError
 from micropie.execution.steps import Flow
 from micropie.execution.threaded import LOOP_TOKEN
 from micropie.http.request import Address, Request, WebSocketRequest
-from micropie.http.types import Message, Receive, Scope
+from micropie.http.types import Message, Receive, Scope, Send
 from micropie.http.urls import escaped_path, raw_path_below
 
 Value = TypeVar("Value")
@@ -96,6 +96,8 @@ class ASGIRequest(Request):
     _is_on_loop = True
     _ended = False  # no further piece of the body is to come
     _gone = False
+    _send: Send | None = None  # of the server, where a stream's head may be sent early
+    _has_early_head = False  # whether that has been done
     _begun: tuple[Generator[Any, Any, Message], Any] | None = None  # a pending call of ``receive``, and what it awaits
     in_flight: Event | None = None  # while a call of ``receive`` is awaited
     _time_left: float | None = None  # of ``body_total_timeout``; None before the first wait

@@ -94,7 +94,7 @@ async def perform_step(
     if kind is BLOCK or kind is IO:
         return await in_thread(IO_THREADS if kind is IO else context.config.threads, function, *arguments)
     if kind is CHUNK:
-        return await next_chunk(arguments[0], cast("ASGIRequest", context))
+        return await next_chunk(arguments[0], cast("ASGIRequest", context), arguments[1])
     if kind is CLOSE:
         return await close_stream(arguments[0], context.config)
     if isinstance(kind, Limited):

@@ -17,6 +17,7 @@ from anyio.abc import TaskGroup
 from anyio.lowlevel import checkpoint
 
 from micropie.asgi.coroutines import resume
+from micropie.asgi.early_head import EarlyHeadSender
 from micropie.errors import ClientDisconnect
 from micropie.execution.loop import CLEAN_UP_WITHIN
 from micropie.execution.placement import Threads
@@ -24,6 +25,7 @@ from micropie.execution.scoped import ScopedIterator
 from micropie.execution.threaded import ThreadedIterator
 from micropie.execution.threads import IO_THREADS, in_thread, interrupting
 from micropie.execution.wake import call_later
+from micropie.http.early_head import ASK_AFTER, EarlyHead
 from micropie.http.streams import END, FileRange, Stream, as_bytes
 from micropie.http.types import Send
 from micropie.routing.config import AppConfig
@@ -35,13 +37,13 @@ logger = logging.getLogger("micropie")
 
 # To start and end the task that watches takes 40 µs, as long as many a whole stream. So it is started when a stream has
 # gone on for so many seconds or chunks. trio has no timer without a task: there it is started at once.
-WATCH_AFTER = 0.01
+WATCH_AFTER = ASK_AFTER
 CHUNKS_PER_CHECK = 64
 
 
-async def next_chunk(stream: Stream, request: ASGIRequest) -> object:
-    """Return one chunk of a stream that may wait, before its head is sent. Raises what ends the stream."""
-    return await _sender_of(stream, request).next()
+async def next_chunk(stream: Stream, request: ASGIRequest, early: EarlyHead) -> object:
+    """Return one chunk of a stream that may wait. Raises what ends the stream, unless its head was sent meanwhile."""
+    return await _sender_of(stream, request).next(early)
 
 
 def send_rest(stream: Stream, request: ASGIRequest, send: Send) -> Awaitable[None] | None:
@@ -84,7 +86,8 @@ class DisconnectWatcher:
     """Watches for the client's disconnect soon after ``begin``, and cancels ``source`` then.
 
     ``source`` is what is being advanced, or None: if it never waits, and while its task does something else, as a
-    cancellation would arrive there. ``allowance``: how many chunks may be sent before the next ``check``.
+    cancellation would arrive there. ``allowance``: how many chunks may be sent before the next ``check``. ``head``:
+    what ``early`` sends if the first chunk takes longer than ``WATCH_AFTER``.
     """
 
     __slots__ = (
@@ -96,6 +99,8 @@ class DisconnectWatcher:
         "_scope",
         "_watchers",
         "allowance",
+        "early",
+        "head",
         "source",
     )
 
@@ -106,6 +111,8 @@ class DisconnectWatcher:
         self._cancel_timer: Callable[[], object] | None = None  # until ``begin``
         self._scope: CancelScope | None = None  # of the task, once it runs
         self._has_started = self._has_left = self._is_over = False
+        self.head: EarlyHead | None = None
+        self.early: EarlyHeadSender | None = None
         self.allowance = CHUNKS_PER_CHECK
 
     def begin(self) -> None:
@@ -126,6 +133,8 @@ class DisconnectWatcher:
         self._is_over = True
         if self._cancel_timer is not None:
             self._cancel_timer()
+        if self.early is not None:
+            self.early.prevent()
         if self._scope is not None:
             self._scope.cancel()
 
@@ -135,6 +144,9 @@ class DisconnectWatcher:
             self._has_started = True
             with suppress(RuntimeError):  # the lifespan, and its task group, has ended
                 self._watchers.start_soon(self._run)
+                if self.head is not None and self.source is not None:
+                    self.early = EarlyHeadSender(self.head, self._request, self.source)
+                    self._watchers.start_soon(self.early.run)
 
     async def _run(self) -> None:
         if self._is_over:
@@ -170,19 +182,33 @@ class StreamSender:
         self._watcher = DisconnectWatcher(request, watchers)
         self._has_entered = False
 
-    async def next(self) -> object:
-        """Return one chunk."""
+    async def next(self, head: EarlyHead) -> object:
+        """Return one chunk. If the head was sent meanwhile, ``send_rest`` raises what has ended the source."""
+        self._watcher.head = head
+        self._watcher.source = self._source
         if not self._has_entered:
             await self._enter()
-        self._watcher.source = self._source
         try:
-            return await self._source.chunks.__anext__()
+            chunk = await self._source.chunks.__anext__()
+            early = self._watcher.early
+            if early is not None and early.has_begun:
+                await early.wait()
+            return chunk  # noqa: TRY300 - no ``else``: a wait for the head can fail, too
         except BaseException as error:
             failure = error
         finally:
             self._watcher.source = None
         try:
-            raise await self._finish(failure, self._stream.claim_close()) or failure
+            failure = await self._finish(failure, self._stream.claim_close()) or failure
+            early = self._watcher.early
+            if early is not None and early.has_begun and isinstance(failure, Exception):
+                await early.wait()
+                if early.is_sent and not isinstance(failure, StopAsyncIteration):
+                    self._stream.source = _Failed(failure)
+                    return b""
+            elif early is not None:
+                early.cancel()
+            raise failure
         finally:
             del failure
 
@@ -190,6 +216,7 @@ class StreamSender:
         """Send what follows the first chunk, and close the source."""
         if not self._has_entered:
             await self._enter()
+        self._watcher.head = None
         self._watcher.source = self._source
         failure: BaseException | None = None
         try:
@@ -264,6 +291,20 @@ def _in_threads(stream: Stream, config: AppConfig) -> AsyncIterator[object]:
     if stream.interrupt is not None:
         return _OneByOne(stream, config.threads)
     return ThreadedIterator(stream.source, as_bytes, config.threads)
+
+
+class _Failed(AsyncIterator[object]):
+    """The rest of a stream that has failed before its first chunk, and whose head was sent early."""
+
+    def __init__(self, failure: Exception) -> None:
+        self._failure: Exception | None = failure
+
+    async def __anext__(self) -> object:
+        failure, self._failure = self._failure, None
+        try:
+            raise failure or StopAsyncIteration
+        finally:
+            del failure
 
 
 class _OneByOne(AsyncIterator[object]):

@@ -86,6 +86,8 @@ class _Chunks(AsyncIterator[bytes]):
     ``ScopedIterator`` and ``http.streams`` read ``ag_frame``, ``ag_running`` and ``athrow`` of a generator.
     """
 
+    begins_in_time = True
+
     def __init__(self, source: AsyncIterable[object], heartbeat: float | None) -> None:
         self._source = source
         self._has_begun = False

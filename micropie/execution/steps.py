@@ -15,8 +15,9 @@ POOL       the result of the handler of that name, called in a process   a threa
                                                                          cancelled (asgi); a call (wsgi)
 IO         the same as BLOCK for files and session backends, which       a worker thread that handlers can't occupy
            block for a moment only                                       (asgi), a call (wsgi)
-CHUNK      the next chunk of the stream that is the argument; it may     one task gets all chunks of a stream
-           have to wait, and be cancelled meanwhile
+CHUNK      the next chunk of a stream, the first argument; it may have   one task gets all chunks of a stream
+           to wait, and be cancelled meanwhile. The second one says how
+           long the head waits for it (``http/early_head.py``)
 CLOSE      nothing; the stream that is the argument is closed            where its chunks are made
 MOUNT      the response of the application mounted at a route, the       in its own task or thread (asgi), in the
            first argument, to a request, the second; the third is the    server's thread or on the loop (wsgi)
@@ -98,11 +99,12 @@ AwaitStep: TypeAlias = tuple[Literal["await"], Callable[..., Awaitable[Any]], Se
 CallStep: TypeAlias = tuple[Literal["block", "io"], Callable[..., Any], Sequence[Any]]
 RouteStep: TypeAlias = tuple[RouteKind | Limited, RouteFunction, Sequence[Any]]
 LimitedStep: TypeAlias = tuple[Limited, Callable[..., Any], Sequence[Any]]
-StreamStep: TypeAlias = tuple[Literal["chunk", "close"], Callable[[], None], tuple[StreamToRead]]
+ChunkStep: TypeAlias = tuple[Literal["chunk"], Callable[[], None], tuple[StreamToRead, object]]
+CloseStep: TypeAlias = tuple[Literal["close"], Callable[[], None], tuple[StreamToRead]]
 MountStep: TypeAlias = tuple[Literal["mount"], Callable[[], None], tuple[RouteToMount, object, tuple[str, bytes]]]
 ReceiveStep: TypeAlias = tuple[Literal["receive"], Callable[[], None], tuple[()]]
 
-Step: TypeAlias = AwaitStep | CallStep | RouteStep | LimitedStep | StreamStep | MountStep | ReceiveStep
+Step: TypeAlias = AwaitStep | CallStep | RouteStep | LimitedStep | ChunkStep | CloseStep | MountStep | ReceiveStep
 
 # A step as a driver takes it apart.
 AnyStep: TypeAlias = tuple[RouteKind | StepKind | Limited, Callable[..., Any], Sequence[Any]]

@@ -9,7 +9,7 @@ This is plain synchronous Python. What may have to wait is a step (``execution/s
     4. The body is received, if it is a form or JSON.
     5. The arguments are bound, in a thread if they come from a large body, and the handler runs.
     6. The result becomes an ``Answer``, the tuple that is sent (``http/response.py``): ``after_request`` hooks run,
-       the first chunk of a stream is fetched, the session is saved.
+       the first chunk of a stream is fetched unless it takes long, the session is saved.
     7. The driver sends the answer, closes the request and starts the functions given to ``after_response``.
 
 ``start`` does stage 2. Most requests have no hooks, no session and a body that has arrived; then a single step is left,
@@ -26,6 +26,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Mapping, Sequence
+from functools import partial
 from inspect import isawaitable
 from types import AsyncGeneratorType, GeneratorType, NoneType
 from typing import Any
@@ -49,6 +50,7 @@ from micropie.files.static import open_file, open_file_nowait
 from micropie.flow.errors import internal_error, keep_pending, plain_answer
 from micropie.flow.hooks import Hook, open_session, planned_guards, planned_hooks, run_after, run_before
 from micropie.flow.resources import close_resources, close_unless_streamed, open_resources
+from micropie.http.early_head import EarlyHead
 from micropie.http.forms.receiving import receive_body
 from micropie.http.json import dumps
 from micropie.http.problem import error_answer
@@ -314,10 +316,14 @@ def _or_failed(request: Request, finishing: Flow[Answer]) -> Flow[Answer]:
 
 def _finish_stream(request: Request, stream: Stream, chunk: object) -> Flow[Answer]:
     """Return the answer of a generator whose first ``chunk`` was fetched, or is PENDING."""
-    yield from stream.fetch_first(request._is_on_loop, chunk)
+    response = Response()
+    early = EarlyHead(request, response, partial(_complete_head, request, response, stream))
+    yield from stream.fetch_first(request._is_on_loop, early, chunk)
+    if early.answer is not None:
+        return early.answer
     if request._pending_response is None and request._loaded_session is None:
         return 200, request.config.text_type, None, NO_OTHER_HEADERS, b"", stream
-    return (yield from _run_after_hooks(request, Response(), stream, ()))
+    return (yield from _run_after_hooks(request, response, stream, ()))
 
 
 def _finish_response(request: Request, result: Any, hooks: Sequence[Hook]) -> Flow[Answer]:
@@ -373,9 +379,17 @@ def _run_after_hooks(
 
 
 def _complete(request: Request, response: Response, stream: Stream | None) -> Flow[Answer]:
-    """Fetch the stream's first chunk, apply what was set late, encode the answer and save the session."""
+    """Fetch the stream's first chunk, if it comes in time, and complete the head."""
     if stream is not None:
-        yield from stream.fetch_first(request._is_on_loop)
+        early = EarlyHead(request, response, partial(_complete_head, request, response, stream))
+        yield from stream.fetch_first(request._is_on_loop, early)
+        if early.answer is not None:
+            return early.answer
+    return (yield from _complete_head(request, response, stream))
+
+
+def _complete_head(request: Request, response: Response, stream: Stream | None) -> Flow[Answer]:
+    """Apply what was set late, encode the answer and save the session."""
     if request._pending_response is not None:  # set on ``self.response`` by hooks or a generator
         response = merge_pending(response, request._pending_response, keeps_status=True)
         if stream is not None:

@@ -11,7 +11,8 @@ import re
 from micropie.http.headers import MutableHeaders
 from micropie.http.json import dumps
 
-CONTENT_TYPE = "text/event-stream; charset=utf-8"
+MEDIA_TYPE = "text/event-stream"
+CONTENT_TYPE = f"{MEDIA_TYPE}; charset=utf-8"
 
 _LINE_END = re.compile("\r\n|\r|\n")
 _FORBIDDEN = re.compile("[\r\n\0]")

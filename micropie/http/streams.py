@@ -24,9 +24,26 @@ from micropie.execution.steps import CHUNK, CLOSE, Flow, Step, no_function
 
 PENDING: Final = object()  # no chunk has been fetched yet
 END: Final = object()  # stands for StopIteration, which can't cross threads and futures
+LATE: Final = object()  # a driver gives it in the place of the first chunk: the head waits for it no longer
 
 FILE_CHUNK = 64 * 1024  # bytes; the buffer that most servers write at once
 PART_CHUNK = 256 * 1024  # bytes; a hop to a worker thread and back costs as much as reading them
+
+
+class WaitingHead(Protocol):
+    """The part of an ``EarlyHead`` that a stream uses."""
+
+    is_wanted: bool
+
+    @property
+    def answer(self) -> object:
+        """The answer, once the head is being sent without a chunk, else None."""
+
+    def seconds(self) -> float | None:
+        """Return the seconds that the head waits for the first chunk; None for as long as that takes."""
+
+    def filler(self) -> bytes:
+        """Return what is sent in the place of the first chunk."""
 
 
 class Stream:
@@ -71,26 +88,39 @@ class Stream:
         except UnicodeEncodeError:
             return chunk
 
-    def fetch_first(self, on_loop: bool, chunk: object = PENDING) -> Flow[None]:
-        """Fetch chunks until one has content; the head waits for it.
+    def fetch_first(self, on_loop: bool, early: WaitingHead, chunk: object = PENDING) -> Flow[None]:
+        """Fetch chunks until one has content; the head waits for it, but no longer than ``early`` lets it.
 
         A source with ``may_begin_empty`` is a mounted application's body: it gives b"" to have its head sent at once.
         ``on_loop``: whether the flow runs on an event loop. ``chunk`` is one that was fetched already.
         """
+        may_begin_empty = getattr(self.source, "may_begin_empty", False)
         if type(self.source) is FileRange:  # its first chunk was read when it was opened
             self.first = next(self.source, END)
+        elif not on_loop and not self.is_async and not may_begin_empty and early.seconds() == 0:
+            self.first = self._filler(early)
         while self.first is PENDING:
             if chunk is PENDING:
                 chunk = self.next_nowait(on_loop)
             if chunk is PENDING:
                 try:
-                    chunk = yield CHUNK, no_function, (self,)
+                    chunk = yield CHUNK, no_function, (self, early)
                 except StopAsyncIteration:
                     chunk = END
+                if early.answer is not None:  # the head is sent, so what is wrong with the chunk is the driver's to say
+                    self.first = chunk
+                    return
+                if chunk is LATE:
+                    self.first = self._filler(early)
+                    return
             if chunk is not END and type(chunk) is not bytes:
                 chunk = yield from self._convert(chunk)
-            self.first = chunk if chunk or getattr(self.source, "may_begin_empty", False) else PENDING
+            self.first = chunk if chunk or may_begin_empty else PENDING
             chunk = PENDING
+        early.is_wanted = False
+
+    def _filler(self, early: WaitingHead) -> bytes:
+        return b"" if isinstance(self.source, _Transformed) else early.filler()
 
     def _convert(self, chunk: object) -> Flow[bytes]:
         """Return ``chunk`` as bytes. Closes the source before it raises."""

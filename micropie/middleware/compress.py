@@ -6,6 +6,7 @@ import re
 import zlib
 from collections.abc import Iterable
 from functools import lru_cache
+from threading import Lock
 from typing import cast
 from weakref import ref
 
@@ -14,7 +15,7 @@ from micropie.execution.steps import BLOCK, Flow, call
 from micropie.http.headers import MutableHeaders
 from micropie.http.request import Request
 from micropie.http.response import JSON, Response, add_vary, encode_body, merge_pending
-from micropie.http.streams import FileRange, Stream, stream_of, transform_stream
+from micropie.http.streams import END, FileRange, Stream, stream_of, transform_stream
 from micropie.middleware.base import FlowMiddleware
 
 _GZIP = 16 + zlib.MAX_WBITS  # makes zlib write gzip's header and trailer
@@ -163,22 +164,32 @@ class _DelayedGzip:
         self._response = response
         self._may_compress: bool | None = None  # None until the first chunk
         self._gzip: _Gzip | None = None
+        self._lock = Lock()
 
     def feed(self, chunk: bytes) -> bytes:
         if self._may_compress is None and chunk:
             request, response = cast(Request, self._request()), self._response
             if request._pending_response is not None:
                 response = merge_pending(response, request._pending_response, keeps_status=True)
-            self._may_compress = self._settings.may_compress(response, request.config.text_type)
-            if self._may_compress and _accepts_gzip(request):
-                self._gzip = _Gzip(self._settings.level)
+            self._decide(request, response)
         return chunk if self._gzip is None else self._gzip.feed(chunk)
 
     def finish(self) -> bytes:
         return b"" if self._gzip is None else self._gzip.finish()
 
+    def _decide(self, request: Request, response: Response) -> None:
+        with self._lock:  # the head may be completed while a thread makes the first chunk
+            if self._may_compress is None:
+                self._may_compress = self._settings.may_compress(response, request.config.text_type)
+                if self._may_compress and _accepts_gzip(request):
+                    self._gzip = _Gzip(self._settings.level)
+
     def describe(self, response: Response) -> None:
-        """Set the headers of the answer, after its first chunk was made."""
+        """Set the headers of the answer, after its first chunk was made, or when the head is sent without it."""
+        request = cast(Request, self._request())
+        stream = request._answer_stream
+        if self._may_compress is None and stream is not None and stream.first is not END:
+            self._decide(request, response)
         if self._may_compress:
             add_vary(response.headers, "Accept-Encoding")
         if self._gzip is not None:

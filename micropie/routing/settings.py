@@ -59,6 +59,9 @@ class Settings:
     pool_timeout: float = 30.0
     """Seconds that a handler with ``run_in="process"``, or one chunk of its stream, may take, 30 by default; then 503,
     and the process is ended."""
+    stream_head_delay: float | None = 0.1
+    """Seconds that the head of a stream waits for the first chunk, 0.1 by default, None for as long as that takes.
+    Until then a generator may set headers, and an error is answered by a page. Events do not wait so long."""
     background_timeout: float = 30.0
     """Seconds after its answer that a request's ``after_response`` functions may take, 30 by default; then they are
     cancelled, and an error is logged."""
@@ -185,6 +188,7 @@ class SettingsKeywords(TypedDict, total=False):
     processes: int | None
     pool: Executor | None
     pool_timeout: float
+    stream_head_delay: float | None
     background_timeout: float
     methods: Sequence[str]
     expose: str
@@ -228,7 +232,7 @@ def _are_paths(values: object) -> bool:
 
 _SIZES = ("max_body_size", "max_data_size", "max_form_field_size", "max_form_fields", "max_form_files", "thread_queue")
 _TIMEOUTS = (
-    *("body_timeout", "body_total_timeout", "mount_timeout"),
+    *("body_timeout", "body_total_timeout", "mount_timeout", "stream_head_delay"),
     *("websocket_timeout", "websocket_send_timeout", "websocket_grace"),
 )
 

@@ -83,7 +83,7 @@ def perform_step(
         return call_in_pool(cast("WSGIRequest", context), cast("HandlerName", function), arguments)
     backend = context.config.settings.portal_backend
     if kind is CHUNK:
-        return next_chunk(arguments[0], backend)
+        return next_chunk(arguments[0], backend, arguments[1])
     if kind is CLOSE:
         return close_stream(arguments[0], backend)
     if kind is MOUNT:

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import AsyncIterator
 from concurrent.futures import CancelledError, Future
 from contextlib import suppress
-from queue import SimpleQueue
+from queue import Empty, SimpleQueue
 from typing import TypeAlias
 
 from anyio import get_cancelled_exc_class
@@ -19,7 +19,8 @@ from micropie.execution.loop import CLEAN_UP_WITHIN
 from micropie.execution.portal import await_in_portal, get_portal
 from micropie.execution.scoped import ScopedIterator
 from micropie.execution.wake import threadsafe_scheduler
-from micropie.http.streams import END, Stream, has_ended
+from micropie.http.early_head import ASK_AFTER, EarlyHead
+from micropie.http.streams import END, LATE, Stream, has_ended
 
 # A chunk and None; the last one is END and the exception that ended the source, or None.
 _Made: TypeAlias = tuple[object, BaseException | None]
@@ -33,9 +34,9 @@ def reader_of(stream: Stream, backend: str) -> StreamReader:
     return reader
 
 
-def next_chunk(stream: Stream, backend: str) -> object:
-    """Return one chunk of an async stream; ``END`` at its end."""
-    return reader_of(stream, backend).next()
+def next_chunk(stream: Stream, backend: str, head: EarlyHead) -> object:
+    """Return one chunk of an async stream; ``END`` at its end, ``LATE`` if ``head`` waits for it no longer."""
+    return reader_of(stream, backend).next_in_time(head)
 
 
 def close_stream(stream: Stream, backend: str) -> None:
@@ -60,6 +61,7 @@ class StreamReader:
         self._window = BackpressureWindow()
         self._is_closing = False
         self._has_ended = False
+        self._has_asked = False  # for a chunk that was late
         self._portal = get_portal(backend)
         self._task: Future[None] = self._portal.start_task_soon(self._run)
         # If the loop ends first, ``next`` must not wait for ever.
@@ -72,11 +74,19 @@ class StreamReader:
         """Return one chunk; ``END`` at the end and after ``close``. Raises what the source raises, which ends it."""
         if self._is_closing:
             return END
-        parked = self._window.ask()
-        if parked is not None:
-            with suppress(RuntimeError):  # the loop has ended; ``_take`` raises below
-                self._call_soon(parked.set)
+        self._ask()
         return self._take()
+
+    def next_in_time(self, head: EarlyHead) -> object:
+        """Return one chunk as ``next`` does, or ``LATE`` if ``head`` waits for it no longer."""
+        self._ask()
+        with suppress(Empty):
+            return self._take(ASK_AFTER)
+        seconds = head.seconds()
+        with suppress(Empty):
+            return self._take(None if seconds is None else max(seconds - ASK_AFTER, 0))
+        self._has_asked = True
+        return LATE
 
     def close(self) -> None:
         """Close the source, also while it waits, and wait for that. Raises what its clean-up raises."""
@@ -88,8 +98,17 @@ class StreamReader:
             while not self._has_ended and self._take() is not END:
                 pass
 
-    def _take(self) -> object:
-        chunk, failure = self._made.get()
+    def _ask(self) -> None:
+        if self._has_asked:
+            self._has_asked = False
+            return
+        parked = self._window.ask()
+        if parked is not None:
+            with suppress(RuntimeError):  # the loop has ended; ``_take`` raises
+                self._call_soon(parked.set)
+
+    def _take(self, seconds: float | None = None) -> object:
+        chunk, failure = self._made.get(timeout=seconds)
         self._has_ended = chunk is END
         if failure is None:
             return chunk

@@ -5,6 +5,8 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 
+import anyio
+
 # Seconds after which a wait counts as a hang. Only a failing test waits that long, so it allows for a busy machine.
 PATIENCE = 30.0
 
@@ -15,3 +17,10 @@ def until(condition: Callable[[], object], seconds: float = PATIENCE) -> None:
     while not condition():
         assert time.monotonic() < deadline, "it did not happen in time"
         time.sleep(0.002)
+
+
+async def until_async(condition: Callable[[], object]) -> None:
+    """Wait as ``until`` does, and let the event loop run."""
+    with anyio.fail_after(PATIENCE):
+        while not condition():  # noqa: ASYNC110 - what sets it may be in another thread
+            await anyio.sleep(0.005)

@@ -20,6 +20,7 @@ from micropie.execution.steps import (
     kind_of,
     no_function,
 )
+from micropie.http.early_head import EarlyHead
 from micropie.http.request import Request
 from micropie.http.streams import Stream
 from micropie.routing.route import Route
@@ -34,11 +35,13 @@ def blocking(number: int) -> int:
     return number
 
 
-def right_steps(stream: Stream, route: Route, request: Request, arguments: Sequence[object]) -> Flow[int]:
+def right_steps(
+    stream: Stream, head: EarlyHead, route: Route, request: Request, arguments: Sequence[object]
+) -> Flow[int]:
     yield AWAIT, asynchronous, (1,)
     yield BLOCK, blocking, (1,)
     yield IO, blocking, (1,)
-    yield CHUNK, no_function, (stream,)
+    yield CHUNK, no_function, (stream, head)
     yield RECEIVE_STEP
     yield MOUNT, no_function, delegate_route(request)
     yield route.step_kind, route.call, arguments

@@ -51,8 +51,8 @@ from anyio.abc import TaskGroup
 from anyio.lowlevel import checkpoint
 
 from micropie.asgi.coroutines import Steps, advance, brings_cancellation, resume, when_it_waits
+from micropie.asgi.headers import encode_headers
 from micropie.asgi.request import ASGIWebSocketRequest
-from micropie.asgi.sending import encode_headers
 from micropie.asgi.websocket.read_ahead import ReadAhead
 from micropie.execution.loop import CLEAN_UP_WITHIN
 from micropie.execution.steps import TookTooLong

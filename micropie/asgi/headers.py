@@ -1,0 +1,52 @@
+"""The head of an answer as ASGI messages want it: headers in bytes, the frequent ones encoded once."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from micropie.http.headers import NameCache
+from micropie.http.response import HTML, JSON, NOSNIFF, PRIVATE, TEXT, VARY_COOKIE
+
+
+class _ContentTypes(dict[str, tuple[bytes, bytes]]):
+    """Content-Type headers, encoded once."""
+
+    def __missing__(self, content_type: str) -> tuple[bytes, bytes]:
+        return b"content-type", content_type.encode("latin-1")
+
+
+class _Lengths(dict[int, tuple[bytes, bytes]]):
+    """Content-Length headers, encoded once for short answers, which are the most frequent."""
+
+    def __missing__(self, length: int) -> tuple[bytes, bytes]:
+        header = (b"content-length", b"%d" % length)
+        if length < 4096:  # this bounds the table
+            self[length] = header
+        return header
+
+
+CONTENT_TYPES = _ContentTypes({text: (b"content-type", text.encode()) for text in (HTML, JSON, TEXT)})
+LENGTHS = _Lengths()
+ENCODED_NOSNIFF = b"x-content-type-options", b"nosniff"
+# Headers of every answer, and of every one with a session.
+_NAMES = NameCache(lambda name: name.encode("latin-1"))
+_FREQUENT = {
+    NOSNIFF: ENCODED_NOSNIFF,
+    VARY_COOKIE: (b"vary", b"Cookie"),
+    PRIVATE: (b"cache-control", b"private"),
+}
+
+
+def encode_headers(
+    content_type: str | None, length: int | None, pairs: Iterable[tuple[str, str]]
+) -> list[tuple[bytes, bytes]]:
+    """Return headers as ASGI wants them: a new list of bytes, with names in lower case."""
+    headers = []
+    for pair in pairs:
+        # A comprehension is one more call before Python 3.12.
+        headers.append(_FREQUENT.get(pair) or (_NAMES[pair[0]], pair[1].encode("latin-1")))  # noqa: PERF401
+    if content_type is not None:
+        headers.append(CONTENT_TYPES[content_type])
+    if length is not None:
+        headers.append(LENGTHS[length])
+    return headers

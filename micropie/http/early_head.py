@@ -1,0 +1,73 @@
+"""A stream's head that waits for the first chunk no longer.
+
+The head waits for the first chunk, so that a generator may set headers and an error still gets its page. A browser's
+``EventSource`` and most proxies wait for the head, though. So it is completed without a chunk when
+``stream_head_delay`` is over, and soon for events. How that is done depends on where the chunks are made:
+
+- ASGI: the request's task waits in the source, so another one completes the head and sends it (``asgi/early_head.py``).
+- WSGI, async source: the server's thread waits for the portal, so it stops waiting and goes on itself (``LATE``).
+- WSGI, sync source: the server's thread is in the source and can't leave it. Only a response that is known to have
+  events has its head completed first, by ``Stream.fetch_first``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+from micropie.execution.steps import Flow
+from micropie.http.sse import MEDIA_TYPE, comment
+
+if TYPE_CHECKING:
+    from micropie.http.request import Request
+    from micropie.http.response import Answer, Response
+
+# Seconds after which a driver asks for the first time how long the head waits: until then a generator sets its type.
+ASK_AFTER = 0.01
+
+
+class EarlyHead:
+    """The head of ``response``, a stream; ``complete_head`` returns the flow that completes it, without a chunk.
+
+    ``is_wanted``: whether the first chunk has not come. ``answer``: the answer, once its head is being sent early.
+    """
+
+    __slots__ = ("_complete_head", "_request", "_response", "answer", "is_wanted")
+
+    def __init__(self, request: Request, response: Response, complete_head: Callable[[], Flow[Answer]]) -> None:
+        self._request = request
+        self._response = response
+        self._complete_head = complete_head
+        self.is_wanted = True
+        self.answer: Answer | None = None
+
+    def seconds(self) -> float | None:
+        """Return the seconds that the head waits for the first chunk in all; None for as long as that takes."""
+        delay = self._request.config.settings.stream_head_delay
+        stream = self._request._answer_stream
+        begins_in_time = stream is not None and getattr(stream.source, "begins_in_time", False)  # as an ``EventStream``
+        if delay is None or begins_in_time or self._request.method == "HEAD":
+            return None
+        return 0.0 if self.has_events() else delay
+
+    def has_events(self) -> bool:
+        """Return whether the stream is known to be one of server-sent events."""
+        for response in (self._response, self._request._pending_response):
+            if response is not None:
+                content_type = response.headers.get("Content-Type") or response.content_type
+                if content_type is not None:
+                    return content_type.lower().startswith(MEDIA_TYPE)
+        return False
+
+    def filler(self) -> bytes:
+        """Return what WSGI sends in the place of the first chunk: a comment for events, as some servers keep the head
+        back until there is a byte.
+        """
+        return bytes(comment()) if self.has_events() else b""
+
+    def complete(self) -> Flow[Answer]:
+        """Complete the head without a chunk. From now on nothing can be set on ``self.response``."""
+        stream = self._request._answer_stream
+        assert stream is not None  # noqa: S101
+        stream.first = b""
+        return (yield from self._complete_head())
