@@ -16,7 +16,7 @@ from threading import Lock
 from types import AsyncGeneratorType
 from typing import Any, cast
 
-from anyio import create_task_group, get_cancelled_exc_class, move_on_after
+from anyio import create_task_group, get_cancelled_exc_class
 
 from micropie.errors import ClientDisconnect, is_duration
 from micropie.execution.context import current_shutdown
@@ -25,7 +25,7 @@ from micropie.execution.scoped import ScopedIterator
 from micropie.execution.shutdown import ShutdownSignal, stream_shutdown
 from micropie.execution.steps import no_function
 from micropie.execution.threads import in_thread
-from micropie.execution.wake import WAKERS, SingleWaiterEvent, ThreadsafeWaker
+from micropie.execution.wake import WAKERS, PatientEvent, SingleWaiterEvent, ThreadsafeWaker
 from micropie.http.response import Response
 from micropie.http.sse import CONTENT_TYPE, as_event, comment, stream_headers
 from micropie.http.streams import END, has_ended
@@ -151,7 +151,7 @@ class _Feed:
         self._shutdown = ShutdownSignal()
         self._chunks: deque[Any] = deque()  # what waits to be taken; ``END`` after the last event
         self._size = 0  # bytes of them
-        self._filled = SingleWaiterEvent()
+        self._filled = PatientEvent()
         self._emptied = SingleWaiterEvent()
         self._is_running = False
         self._is_over = False  # no further event is wanted
@@ -169,8 +169,7 @@ class _Feed:
         if not self._chunks and not self._is_over:
             self._size = 0
             self._emptied.ring()
-            with move_on_after(seconds):
-                await self._filled.wait()
+            await self._filled.wait_within(seconds)
         if self._is_over:
             return END
         return self._chunks.popleft() if self._chunks else None
@@ -178,6 +177,7 @@ class _Feed:
     def stop(self) -> None:
         """End ``run``."""
         self._is_over = True
+        self._filled.stop()
         self._shutdown.end()
         self._emptied.ring()
         if self._is_running:

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import math
 from collections import deque
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from typing import Any
 
-from anyio import Event
+from anyio import Event, move_on_after
 from anyio.lowlevel import current_token
 
 from micropie.execution.loop import LoopLocal
@@ -78,6 +79,47 @@ class SingleWaiterEvent:
             self._rung.set()
         elif not self._rung.done():  # rung already, or its task is being cancelled
             self._rung.set_result(None)
+
+
+class PatientEvent(SingleWaiterEvent):
+    """A ``SingleWaiterEvent`` whose waits may end by themselves, after some seconds.
+
+    Under asyncio one timer serves many waits. To start and stop one for each of them takes as long as all else that an
+    event of a stream needs. The timer looks whether the last wait has lasted long enough, and goes on if it has not.
+    """
+
+    __slots__ = ("_due", "_loop", "_timer")
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._loop = _native_loop()
+        self._timer: Any = None
+        self._due = math.inf  # the loop's time at which the last wait ends
+
+    async def wait_within(self, seconds: float | None) -> None:
+        """Wait for the next ring, for so many seconds at most; None for ever."""
+        if self._create_future is None:
+            with move_on_after(seconds):
+                await self.wait()
+            return
+        self._due = math.inf if seconds is None else self._loop.time() + seconds
+        if seconds is not None and (self._timer is None or self._due < self._timer.when()):
+            self.stop()
+            self._timer = self._loop.call_at(self._due, self._look)
+        await self.wait()
+
+    def stop(self) -> None:
+        """Stop the timer, when nobody waits any longer."""
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+
+    def _look(self) -> None:
+        self._timer = None
+        if self._due <= self._loop.time():
+            self.ring()
+        elif self._due < math.inf:
+            self._timer = self._loop.call_at(self._due, self._look)
 
 
 class ThreadsafeWaker:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import anyio
 from anyio import wait_all_tasks_blocked
 
-from micropie.execution.wake import SingleWaiterEvent, call_later
+from micropie.execution.wake import PatientEvent, SingleWaiterEvent, call_later
 from tests.asgi.calls import every_loop, run
 
 
@@ -61,3 +61,38 @@ def test_a_later_call_can_be_prevented_where_the_loop_has_timers(backend: str) -
 
     run(backend, main)
     assert called == (["first"] if backend == "asyncio" else ["first", "second"])  # trio calls at once
+
+
+@every_loop
+def test_a_patient_wait_ends_by_a_ring_or_when_its_own_time_is_over(backend: str) -> None:
+    ends: list[str] = []
+
+    async def main() -> None:
+        event = PatientEvent()
+
+        async def wait(name: str, seconds: float | None) -> None:
+            await event.wait_within(seconds)
+            ends.append(name)
+
+        await wait("its own time", 0.01)
+        await wait("at once", 0)
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(wait, "rung", 60)
+            await wait_all_tasks_blocked()
+            event.ring()
+        await wait("shorter than the one before", 0.01)
+        async with anyio.create_task_group() as tasks:  # the time of an earlier wait does not end a later one
+            for name, seconds in (("soon", 0.02), ("never", None), ("soon", 0.02), ("much later", 60.0)):
+                tasks.start_soon(wait, name, seconds)
+                await wait_all_tasks_blocked()
+                if name != "soon":
+                    await anyio.sleep(0.05)
+                    assert name not in ends
+                event.ring()
+                await wait_all_tasks_blocked()
+                assert ends.pop() == name
+        event.stop()
+        event.stop()
+
+    run(backend, main)
+    assert ends == ["its own time", "at once", "rung", "shorter than the one before"]
