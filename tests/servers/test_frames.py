@@ -8,12 +8,13 @@ waits.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 
 import pytest
 
-from tests.servers.frames import CASES, DECIDES, MICROPIE, TEXT, Client, frame
-from tests.servers.harness import ANSWER_WITHIN, ServerOf, serving
+from tests.servers.frames import CASES, DECIDES, GROUPS, MICROPIE, SERVER, TEXT, Client, frame
+from tests.servers.harness import ANSWER_WITHIN, ROOT, ServerOf, serving
 
 
 @pytest.fixture(scope="module")
@@ -27,8 +28,8 @@ def test_R57_whatever_frames_come_the_answer_is_right(echo_on: ServerOf, name: s
     port = echo_on(name).port
     wrong = {}
     for label, (section, case) in CASES.items():
-        client = Client(port, ANSWER_WITHIN, case.compress)
-        if case.compress and b"permessage-deflate" not in client.head.lower():
+        client = Client(port, ANSWER_WITHIN, case.offer)
+        if case.offer and b"permessage-deflate" not in client.head.lower():
             wrong[label] = "no compression was agreed on"
             continue
         received = client.exchange(case.sent, case.size, len(case.echoed))
@@ -39,3 +40,18 @@ def test_R57_whatever_frames_come_the_answer_is_right(echo_on: ServerOf, name: s
     assert wrong == {}
     again = Client(port, ANSWER_WITHIN).exchange(frame(TEXT, b"still there"), answers=1)
     assert again.messages == [(TEXT, b"still there")]
+
+
+def test_each_group_of_autobahn_that_reaches_an_application_has_cases_and_a_row_on_the_page() -> None:
+    sections = {section for section, _ in CASES.values()}
+    assert sections == DECIDES.keys() == GROUPS.keys()
+    deciders: dict[int, set[str]] = {}
+    for section, groups in GROUPS.items():
+        for group in groups:
+            deciders.setdefault(group, set()).add(DECIDES[section])
+    page = (ROOT / "docs" / "security.md").read_text()
+    rows = re.findall(r"^\| (\d+)(?:, (\d+))? [^|]+\| ([^|]+) \|", page, re.MULTILINE)
+    stated = {int(group): set(who.split(", ")) for *numbers, who in rows for group in numbers if group}
+    assert stated == deciders
+    assert deciders.keys() == {*range(1, 8), 9, 10, 12, 13}
+    assert set().union(*deciders.values()) == {MICROPIE, SERVER}
