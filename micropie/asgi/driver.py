@@ -55,8 +55,7 @@ async def serve_http(site: Site, scope: Scope, receive: Receive, send: Send) -> 
                     token = current.set(request)
                 return
             if request.broken_off:  # the client has left, so nobody gets the answer
-                for cleanup in request._cleanup_steps():
-                    await perform_cleanup(cleanup, request)
+                await perform_cleanup(request)
                 return
         status, content_type, length, pairs, body, stream = answer
         if pairs is not NO_OTHER_HEADERS or content_type is None:
@@ -81,8 +80,7 @@ async def serve_http(site: Site, scope: Scope, receive: Receive, send: Send) -> 
             flow.close()
         if request._resources and isinstance(error, Exception):  # of a stream
             await perform(end_resources(request, error), request)
-        for cleanup in request._cleanup_steps():
-            await perform_cleanup(cleanup, request)
+        await perform_cleanup(request)
         raise
     finally:
         current.reset(token)

@@ -39,7 +39,7 @@ from micropie.mounts.prefixes import WSGI
 from micropie.mounts.wsgi_in_asgi import answer_of_wsgi
 
 if TYPE_CHECKING:
-    from micropie.asgi.request import ASGIRequest
+    from micropie.asgi.request import ASGIRequest, ASGIWebSocketRequest
 
 # Steps are performed for a request, or for a lifespan.
 StepContext: TypeAlias = "ASGIRequest | LifespanContext"
@@ -109,13 +109,28 @@ async def perform_step(
     return await answer_of_asgi(route.mount, mounted_path, request)
 
 
-async def perform_cleanup(step: AnyStep, context: StepContext) -> None:
-    """Perform a step of a request that is being cancelled; a thread is waited for all the same."""
-    if step[0] is not BLOCK:  # without a scope around it: a generator may have one open
-        await perform_step(*step, context)
-        return
-    with move_on_after(CLEAN_UP_WITHIN, shield=True):
-        await perform_step(*step, context)
+async def perform_cleanup(request: ASGIRequest | ASGIWebSocketRequest) -> None:
+    """Close what a request that broke off has open; a thread is waited for also if the request is being cancelled.
+
+    What fails, or is cancelled, does not keep the rest open. A failure is logged, a cancellation is raised at the end.
+    """
+    cancellation: BaseException | None = None
+    for kind, function, arguments in request._cleanup_steps():
+        try:
+            if kind is BLOCK:
+                with move_on_after(CLEAN_UP_WITHIN, shield=True):
+                    await perform_step(kind, function, arguments, request)
+            else:  # without a scope around it: a generator may have one open
+                await perform_step(kind, function, arguments, request)
+        except Exception as error:
+            request.log_cleanup_failure(error)
+        except BaseException as error:
+            cancellation = error
+    try:
+        if cancellation is not None:
+            raise cancellation
+    finally:
+        del cancellation
 
 
 async def _end_resources(request: ASGIRequest) -> None:

@@ -127,13 +127,17 @@ def end_resources(request: Request, failure: Exception | None = None) -> Flow[No
     raised: Exception | None = None
     try:
         if failure is None and request.broken_off:
-            yield from request._cleanup_steps()
+            for step in request._cleanup_steps():
+                try:
+                    yield step
+                except Exception as error:
+                    request.log_cleanup_failure(error)
         else:
             raised = yield from close_resources(request, failure)
     except Exception as error:
         raised = error
     try:
         if raised is not None and raised is not failure:
-            request.log_failure(f"{request.label}: what its stream has used could not be closed", raised)
+            request.log_cleanup_failure(raised)
     finally:
         del failure, raised

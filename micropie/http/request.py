@@ -556,6 +556,10 @@ class Request:
                 except Exception:
                     logger.exception("on_error failed")
 
+    def log_cleanup_failure(self, failure: Exception) -> None:
+        """Log that something which the request has used could not be closed."""
+        self.log_failure(f"{self.label}: what it has used could not be closed", failure)
+
     # -- for the flow, mounts and drivers -----------------------------------------------------------------------------
 
     def _framing(self) -> tuple[str, dict[str, str], int | None]:

@@ -22,7 +22,7 @@ from micropie.routing.site import Handover, Site
 from micropie.wsgi.files import wrapped_file
 from micropie.wsgi.lifespan import WSGIState
 from micropie.wsgi.request import WSGIRequest
-from micropie.wsgi.steps import perform, perform_step
+from micropie.wsgi.steps import perform, perform_cleanup, perform_step
 from micropie.wsgi.streaming import close_stream, reader_of
 
 logger = logging.getLogger("micropie")
@@ -95,8 +95,7 @@ def serve_http(site: Site, environ: Environ, start_response: StartResponse, cont
         request.broken_off = True
         if flow is not None:
             flow.close()
-        for cleanup_kind, close, nothing in request._cleanup_steps():
-            perform_step(cleanup_kind, close, nothing, request)
+        perform_cleanup(request)
         request.close()
         raise
     if request._closers is None:

@@ -38,6 +38,8 @@ from micropie import (
 )
 from micropie.middleware import Timeout
 from micropie.testing import ClientError, TestClient, WebSocketRefused
+from tests.asgi.calls import every_loop, run
+from tests.asgi.calls import get as call
 from tests.conftest import MakeClient
 from tests.support.decorators import foreign
 from tests.support.errors import said
@@ -509,7 +511,7 @@ def test_what_a_stream_has_used_and_can_not_be_closed_is_logged(
     app.provides(Thing)(raising("closing"))
     client = make_client(app)
     assert client.get("/chunks").text == "thing thing thing "
-    assert "GET '/chunks': what its stream has used could not be closed" in caplog.text
+    assert "GET '/chunks': what it has used could not be closed" in caplog.text
     caplog.clear()
     app.provides(Part)(lambda: Part())
 
@@ -521,8 +523,121 @@ def test_what_a_stream_has_used_and_can_not_be_closed_is_logged(
 
     with client.override(Thing, stubborn), client.stream("GET", "/endless") as answer:
         next(answer.iter_raw())
-    assert "GET '/endless': what its stream has used could not be closed" in caplog.text
+    assert "GET '/endless': what it has used could not be closed" in caplog.text
     assert "disk full" in caplog.text
+
+
+class Stop(BaseException):
+    """As a worker's end, or a greenlet's, is raised in a handler."""
+
+
+class Guest:
+    """What needs a thing."""
+
+
+def three_resources(log: list[str], make: Make) -> App:
+    """Return an application with a resource that can't be closed between two others."""
+
+    class Shop(App):
+        def stops(self, outer: Part, thing: Thing, inner: Guest) -> None:
+            raise Stop
+
+        async def waits(self, outer: Part, thing: Thing, inner: Guest) -> None:
+            log.append("waits")
+            await anyio.sleep_forever()
+
+        def endless(self, outer: Part, thing: Thing, inner: Guest) -> Iterator[str]:
+            while True:
+                yield "piece"
+
+    app = Shop()
+
+    @app.provides(Part)
+    async def outer() -> AsyncIterator[Part]:
+        try:
+            yield Part()
+        finally:
+            log.append("outer closed")
+
+    @app.provides(Guest)
+    def inner(thing: Thing) -> Iterator[Guest]:
+        try:
+            yield Guest()
+        finally:
+            log.append("inner closed")
+
+    app.provides(Thing)(make(log))
+    return app
+
+
+def fails_in_a_thread(log: list[str]) -> Callable[..., Any]:
+    def thing(part: Part) -> Iterator[Thing]:
+        try:
+            yield Thing()
+        finally:
+            log.append("fails")
+            raise OSError("disk full")
+
+    return thing
+
+
+def fails_on_the_loop(log: list[str]) -> Callable[..., Any]:
+    async def thing(part: Part) -> AsyncIterator[Thing]:
+        try:
+            yield Thing()
+        finally:
+            log.append("fails")
+            raise OSError("disk full")
+
+    return thing
+
+
+def is_cancelled_itself(log: list[str]) -> Callable[..., Any]:
+    async def thing(part: Part) -> AsyncIterator[Thing]:
+        try:
+            yield Thing()
+        finally:
+            log.append("fails")
+            await anyio.sleep_forever()
+
+    return thing
+
+
+some_failures = pytest.mark.parametrize("make", [fails_in_a_thread, fails_on_the_loop])
+
+
+@some_failures
+def test_what_can_not_be_closed_does_not_keep_the_rest_open(
+    make_client: MakeClient, make: Make, caplog: pytest.LogCaptureFixture
+) -> None:
+    log: list[str] = []
+    client = make_client(three_resources(log, make), validate=False)
+    with suppress(Stop, BaseExceptionGroup):
+        client.get("/stops")
+    assert log == ["inner closed", "fails", "outer closed"]
+    assert "GET '/stops': what it has used could not be closed" in caplog.text
+    log.clear()
+    with client.stream("GET", "/endless") as answer:
+        next(answer.iter_raw())
+    assert log == ["inner closed", "fails", "outer closed"]
+
+
+@pytest.mark.parametrize("make", [fails_in_a_thread, fails_on_the_loop, is_cancelled_itself])
+@every_loop
+def test_a_request_that_is_cancelled_closes_all_and_stays_cancelled(backend: str, make: Make) -> None:
+    log: list[str] = []
+    app = three_resources(log, make)
+
+    async def main() -> None:
+        async with anyio.create_task_group() as group:
+            group.start_soon(call, app, "/waits")
+            while "waits" not in log:
+                await checkpoint()
+            group.cancel_scope.cancel()
+        assert group.cancel_scope.cancel_called  # no other exception came out of it
+
+    run(backend, main)
+    assert log == ["waits", "inner closed", "fails", "outer closed"]
 
 
 def test_an_answer_that_can_not_be_one_rolls_back(make_client: MakeClient) -> None:

@@ -35,11 +35,12 @@ async def serve_websocket(site: Site, scope: Scope, receive: Receive, send: Send
         try:
             close_info = await perform(handle_websocket(routes, request, run_handler), request)
         except BaseException:
-            for step in request._cleanup_steps():
-                await perform_cleanup(step, request)
-            with move_on_after(CLEAN_UP_WITHIN, shield=True):
-                await perform(cleanup(request), request)
-                await connection.go_away()
+            try:
+                await perform_cleanup(request)
+            finally:
+                with move_on_after(CLEAN_UP_WITHIN, shield=True):
+                    await perform(cleanup(request), request)
+                    await connection.go_away()
             raise
         await _finish(connection, request, close_info)
     finally:
