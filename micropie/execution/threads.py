@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import sys
+from collections import deque
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from contextvars import Context, copy_context
 from functools import partial
 from queue import Empty, SimpleQueue
 from threading import Thread
-from typing import TypeVar
+from typing import Any, TypeVar
 from weakref import WeakKeyDictionary
 
 from anyio import CapacityLimiter, get_cancelled_exc_class, to_thread
@@ -17,8 +18,9 @@ from anyio import CapacityLimiter, get_cancelled_exc_class, to_thread
 from micropie.errors import HTTPError
 from micropie.execution.fork import after_fork_in_child
 from micropie.execution.loop import LoopLocal
-from micropie.execution.outcomes import outcome_of, released
+from micropie.execution.outcomes import Outcome, outcome_of, released
 from micropie.execution.placement import Threads
+from micropie.execution.wake import threadsafe_scheduler
 
 Result = TypeVar("Result")
 
@@ -47,12 +49,14 @@ async def in_thread(
 ) -> Result:
     """Call ``function`` in a worker thread, with this task's context variables. Wait while all ``threads`` are busy.
 
-    With ``abandon_on_cancel`` a cancelled task leaves the thread to itself; otherwise it waits for the thread.
+    With ``abandon_on_cancel`` a cancelled task leaves the thread to itself, which counts as busy until it ends;
+    otherwise the task waits for the thread.
     """
     limiter = limiter_of(threads)
-    outcome = await to_thread.run_sync(
-        outcome_of, function, arguments, abandon_on_cancel=abandon_on_cancel, limiter=limiter
-    )
+    if abandon_on_cancel:
+        outcome = await _in_abandoned_thread(limiter, function, arguments)
+    else:
+        outcome = await to_thread.run_sync(outcome_of, function, arguments, limiter=limiter)
     result: Result = released(outcome)
     return result
 
@@ -69,13 +73,43 @@ async def in_handler_thread(
         raise HTTPError(503, "Too many requests are waiting. Please try again later.", [("Retry-After", RETRY_AFTER)])
     capacity.handlers += 1
     try:
-        outcome = await to_thread.run_sync(
-            outcome_of, function, arguments, abandon_on_cancel=abandon_on_cancel, limiter=limiter
-        )
+        if abandon_on_cancel:
+            outcome = await _in_abandoned_thread(limiter, function, arguments)
+        else:
+            outcome = await to_thread.run_sync(outcome_of, function, arguments, limiter=limiter)
         result: Result = released(outcome)
         return result
     finally:
         capacity.handlers -= 1
+
+
+async def _in_abandoned_thread(
+    limiter: CapacityLimiter, function: Callable[..., Any], arguments: Sequence[Any]
+) -> Outcome:
+    """Call ``function`` in a thread that a cancelled task leaves to itself. Return the outcome.
+
+    The place in ``limiter`` is taken until the thread ends. Under asyncio anyio gives it back when the task is
+    cancelled: calls that hang, each of them given up, would be any number of threads.
+    """
+    place, beginnings = object(), deque([outcome_of])
+    call_soon = threadsafe_scheduler()
+
+    def call() -> Outcome:
+        begin = beginnings.popleft()  # an IndexError, which no task waits for, if the task was cancelled before
+        try:
+            return begin(function, arguments)
+        finally:
+            with suppress(RuntimeError):  # the loop has ended
+                call_soon(partial(limiter.release_on_behalf_of, place))
+
+    await limiter.acquire_on_behalf_of(place)
+    try:
+        return await to_thread.run_sync(call, abandon_on_cancel=True, limiter=CapacityLimiter(1))
+    except BaseException:
+        with suppress(IndexError):  # the thread has begun, and gives the place back
+            beginnings.popleft()
+            limiter.release_on_behalf_of(place)
+        raise
 
 
 def usage_of(threads: Threads) -> tuple[int, int, int]:

@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import threading
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import anyio
 import anyio.to_thread
 import pytest
+from anyio.lowlevel import checkpoint
 
 from micropie import App, UploadFile, static_file
+from micropie.execution.placement import Threads
+from micropie.execution.threads import in_thread, usage_of
 from micropie.middleware import Timeout
 from micropie.sessions import SQLiteSessionBackend
 from tests.asgi.calls import Call, every_loop, get, piece, run
@@ -162,3 +166,23 @@ def test_R67_a_time_limit_does_not_let_more_of_them_wait(backend: str, tmp_path:
             app.go_on.set()
 
     run(backend, main)
+
+
+@every_loop
+def test_a_place_is_given_back_whenever_the_task_is_cancelled(backend: str) -> None:
+    threads = Threads(1)
+    calls: list[object] = []
+
+    async def main() -> None:
+        for turns in range(6):
+            async with anyio.create_task_group() as group:
+                group.start_soon(partial(in_thread, threads, calls.append, turns, abandon_on_cancel=True))
+                for _ in range(turns):
+                    await checkpoint()
+                group.cancel_scope.cancel()
+            while usage_of(threads)[0]:
+                await checkpoint()
+        await in_thread(threads, calls.append, "last", abandon_on_cancel=True)
+
+    run(backend, main)
+    assert calls[-1] == "last"

@@ -12,9 +12,11 @@ import anyio.lowlevel
 import pytest
 
 from micropie import App, SetupError, inline
+from micropie.execution.placement import Threads
 from micropie.middleware import Timeout
 from tests.asgi.calls import Call, every_loop, http_scope, piece, run
 from tests.conftest import MakeClient
+from tests.support.waiting import until
 
 LATE = "The answer took too long. Please try again later."
 
@@ -201,3 +203,27 @@ def test_R62_a_server_that_cancels_is_no_time_out(backend: str, path: str) -> No
     assert run(backend, cancelled)
     assert call[0].sent == []
     assert app.ended.wait(30)
+
+
+def test_threads_that_are_given_up_count_until_they_end(
+    make_client: MakeClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Calls that hang, each of them given up, would be any number of threads."""
+    monkeypatch.setattr("micropie.wsgi.steps._LIMITED_THREADS", Threads(2))  # ASGI has the setting
+    leave = threading.Event()
+    begun: list[int] = []
+
+    class Hanging(App):
+        def index(self) -> str:
+            begun.append(threading.get_ident())
+            leave.wait(30)
+            return "late"
+
+    app = Hanging(threads=2)
+    app.middlewares.append(Timeout(0.05))
+    client = make_client(app)
+    until(lambda: client.get("/").status_code == 503 and len(begun) == 2)
+    assert [client.get("/").status_code for _ in range(3)] == [503] * 3
+    assert len(begun) == 2
+    leave.set()
+    until(lambda: client.get("/").text == "late")
