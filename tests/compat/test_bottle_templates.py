@@ -75,6 +75,7 @@ def test_template_objects(bottle: Any, lookup: list[str]) -> None:
     assert bottle.BaseTemplate.search("../page", [f"{lookup[0]}/sub"]) is None
     assert bottle.BaseTemplate.search("none", lookup) is None
     assert bottle.BaseTemplate.search("page\0", lookup) is None
+    assert bottle.BaseTemplate.search("p" * 5000, lookup) is None
 
 
 def test_a_template_is_kept_unless_debugging(tmp_path: Path) -> None:

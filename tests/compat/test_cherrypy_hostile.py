@@ -6,6 +6,7 @@ import base64
 import encodings
 import unicodedata
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -101,3 +102,23 @@ def test_R28_the_cache_forgets_what_has_expired(make_client: MakeClient, monkeyp
         client.get(f"/?a={number}", headers={"Cache-Control": "no-store"})
     cache: Any = caching._Current.cache
     assert (cache._entries, cache._varies) == ({}, {})
+
+
+def test_R36_dots_after_a_link_lead_out_of_no_directory(make_client: MakeClient, tmp_path: Path) -> None:
+    """The check joins ``link/..`` to nothing; the system goes to the link's target, and from there up."""
+    for name in ("files/note.txt", "elsewhere/public/a.txt", "elsewhere/secret.txt"):
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).write_text(name)
+    (tmp_path / "files" / "link").symlink_to(tmp_path / "elsewhere" / "public")
+    config = {"/f": {"tools.staticdir.on": True, "tools.staticdir.dir": str(tmp_path / "files")}}
+    client = make_client(ours.Application(Root(), "", config))
+
+    def ask(path: str) -> tuple[int, str]:
+        answer = client.get("/", extensions={"target": path.encode()})  # httpx would leave the dots out
+        return answer.status_code, answer.text if answer.status_code == 200 else ""
+
+    assert ask("/f/link/a.txt") == (200, "elsewhere/public/a.txt")
+    assert ask("/f/link/../secret.txt")[0] == 404
+    assert ask("/f/link/../note.txt") == (200, "files/note.txt")
+    assert ask("/f/link/../note.txt/")[0] == 404
+    assert ask("/f/../elsewhere/secret.txt")[0] == 403

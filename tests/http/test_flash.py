@@ -32,6 +32,23 @@ def test_a_message_is_shown_once_and_escaped(make_client: MakeClient) -> None:
     assert client.get("/page").text == ""
 
 
+def test_R50_a_client_that_sees_no_page_keeps_the_newest(make_client: MakeClient) -> None:
+    class Pies(App):
+        @post
+        def bake(self) -> str:
+            for number in range(120):
+                flash(number)
+            return "baked"
+
+        def shown(self) -> Any:
+            return get_flashed_messages()
+
+    client = make_client(Pies())
+    client.post("/bake")
+    client.post("/bake")
+    assert client.get("/shown").json() == [str(number) for number in range(20, 120)]
+
+
 def test_every_call_of_a_request_sees_them(make_client: MakeClient) -> None:
     client = make_client(Root())
     client.post("/save")

@@ -8,6 +8,7 @@ of ``bottle``.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from functools import cache, partial, wraps
 from importlib.machinery import PathFinder
 from importlib.util import module_from_spec
@@ -53,8 +54,9 @@ class BaseTemplate:
             if path.is_relative_to(directory):
                 endings = ["", *(f".{extension}" for extension in cls.extensions)]
                 for found in (path.with_name(path.name + ending) for ending in endings if path.name):
-                    if found.is_file():
-                        return str(found)
+                    with suppress(OSError):  # a name that is too long
+                        if found.is_file():
+                            return str(found)
         return None
 
     def prepare(self, **options: Any) -> None:

@@ -251,9 +251,11 @@ def staticdir(
     prefix = "" if section == "global" else section.rstrip("/\\")
     below = request.path_info[len(prefix) + 1 :].lstrip("/\\")
     path = os.path.join(folder, below)
-    base = os.path.normpath(folder)
-    if os.path.normpath(path) != base and not os.path.normpath(path).startswith(os.path.join(base, "")):
+    base, normal = os.path.normpath(folder), os.path.normpath(path)
+    if normal != base and not normal.startswith(os.path.join(base, "")):
         raise HTTPError(403)
+    if ".." in below:  # the system would follow a link first, and then leave the directory that it leads to
+        path = os.path.join(normal, "") if path.endswith("/") else normal
     if _attempt(path, content_types):
         return True
     if index and _attempt(os.path.join(path, index), content_types):
