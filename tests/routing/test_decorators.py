@@ -7,7 +7,26 @@ from typing import Any
 
 import pytest
 
-from micropie import App, SetupError, delete, get, hidden, inline, patch, pooled, post, put, reads_body, route, threaded
+from micropie import (
+    App,
+    SetupError,
+    WebSocket,
+    delete,
+    describe,
+    get,
+    hidden,
+    inline,
+    max_body_size,
+    max_data_size,
+    patch,
+    pooled,
+    post,
+    put,
+    reads_body,
+    route,
+    threaded,
+    websocket,
+)
 from tests.conftest import MakeClient
 
 METHOD_DECORATORS = {"GET": get, "POST": post, "PUT": put, "PATCH": patch, "DELETE": delete}
@@ -163,3 +182,88 @@ def test_hidden_methods_are_no_handlers_but_can_be_called(make_client: MakeClien
 def test_a_decorator_without_arguments_is_written_without_parentheses(decorate: Any, arguments: Any) -> None:
     with pytest.raises(SetupError, match=f"write @{decorate.__name__} above a function, without parentheses"):
         decorate(*arguments)
+
+
+@pytest.mark.parametrize(("decorate", "limit"), [(max_body_size, 8), (max_data_size, 8), (max_body_size, 0)])
+def test_a_handler_has_a_limit_of_its_own(make_client: MakeClient, decorate: Any, limit: int) -> None:
+    class Root(App):
+        @decorate(limit)  # type: ignore[untyped-decorator]
+        def limited(self, a: str = "") -> str:
+            return a
+
+        def free(self, a: str) -> str:
+            return a
+
+    client = make_client(Root())
+    assert client.post("/limited", data={"a": "x" * limit}).status_code == 413
+    assert client.post("/limited", data={"a": "x" * (limit - 2)} if limit else {}).status_code == 200
+    assert client.post("/free", data={"a": "x" * 50}).text == "x" * 50
+
+
+def test_a_handler_is_described() -> None:
+    class Root(App):
+        @describe(
+            summary="A page.",
+            description="More of it.",
+            tags=["pages"],
+            status=599,
+            responses={200: "all right"},
+            operation_id="one",
+            deprecated=True,
+        )
+        def page(self) -> str:
+            return "page"
+
+        @describe(include_in_schema=False)
+        def left_out(self) -> str:
+            return "left out"
+
+    document = Root().openapi()
+    assert [*document["paths"]] == ["/page"]
+    operation = document["paths"]["/page"]["get"]
+    assert {*operation["responses"]} == {"200", "599", "default"}
+    del operation["responses"]
+    assert operation == {
+        "operationId": "one",
+        "summary": "A page.",
+        "description": "More of it.",
+        "tags": ["pages"],
+        "deprecated": True,
+    }
+
+
+@pytest.mark.parametrize("statuses", [{"status": 199}, {"status": 600}, {"responses": {600: "x"}}, {"status": "200"}])
+def test_a_status_that_is_none_is_not_described(statuses: Any) -> None:
+    with pytest.raises(SetupError, match="describe takes statuses from 200 to 599, not"):
+        describe(**statuses)
+
+
+@pytest.mark.parametrize("backend", ["asyncio", "trio"])
+def test_a_websocket_answers_the_path_of_its_name_or_its_own(connect: MakeClient, backend: str) -> None:
+    class Root(App):
+        @websocket
+        async def plain(self, ws: WebSocket) -> None:
+            await ws.accept()
+            await ws.send_text(self.url_for("other", room=1))
+
+        @websocket()
+        async def empty(self, ws: WebSocket) -> None:
+            await ws.accept()
+            await ws.send_text("empty")
+
+        @websocket("/rooms/<room:int>", name="other")
+        async def stated(self, ws: WebSocket, room: int) -> None:
+            await ws.accept()
+            await ws.send_text(f"room {room}")
+
+        @get
+        def page(self) -> str:
+            return "page"
+
+    client = connect(Root(), backend)
+    found = []
+    for path in ("/plain", "/empty", "/rooms/7"):
+        with client.websocket(path) as ws:
+            found.append(ws.receive_text())
+    assert found == ["/rooms/1", "empty", "room 7"]
+    assert client.get("/plain").status_code in (404, 426)
