@@ -85,7 +85,7 @@ def trace_headers(data: bytes) -> None:
     target = b"/?" + re.sub(rb"[\x00-\x20\x7f#]", b"", query)
     lines = lines_of(head)
     for status, headers, _ in ask_both(_traced(), "POST" if method else "GET", target, lines, b""):
-        assert status == 200
+        assert status == 200 or (method and status == 400)  # of a malformed Content-Type
         assert re.fullmatch(r"[A-Za-z0-9._-]{1,128}", dict(headers)["x-request-id"])
 
 

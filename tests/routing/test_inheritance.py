@@ -1,0 +1,72 @@
+"""What an application inside of another one inherits: threads, processes, keys."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from micropie import App, inline, post
+from tests.conftest import MakeClient
+
+OUTER_KEY, INNER_KEY = "o" * 32, "i" * 32
+
+
+class Page(App):
+    @inline
+    def index(self) -> Any:
+        config = self.request.config
+        return [config.threads.size, config.threads.queue, getattr(config.pool, "size", None), config.pool_threads.size]
+
+    @inline
+    @post
+    def remember(self) -> str:
+        self.request.set_signed_cookie("name", "ann", path="/")
+        return "remembered"
+
+    @inline
+    def known(self) -> Any:
+        return self.request.signed_cookie("name", "nobody")
+
+
+class Site(Page):
+    def __init__(self, inner: App, **settings: Any) -> None:
+        super().__init__(**settings)
+        self.inner = inner
+
+
+@pytest.mark.parametrize(
+    ("own", "numbers"),
+    [
+        ({}, [7, 9, 2, 2]),
+        ({"threads": 3}, [3, 9, 2, 2]),
+        ({"thread_queue": 5}, [7, 5, 2, 2]),
+        ({"processes": 3}, [7, 9, 3, 3]),
+        ({"threads": 3, "processes": 4}, [3, 9, 4, 4]),
+    ],
+)
+def test_threads_and_processes(make_client: MakeClient, own: dict[str, Any], numbers: list[int]) -> None:
+    client = make_client(Site(Page(**own), threads=7, thread_queue=9, processes=2))
+    assert client.get("/").json() == [7, 9, 2, 2]
+    assert client.get("/inner/").json() == numbers
+
+
+def test_what_is_shared_is_the_same() -> None:
+    site = Site(Page(), threads=7)
+    site.other = Page(threads=7, processes=2)
+    outer, inner, other = (config for config in site.compiled().config.tree.values())
+    assert (inner.threads, inner.pool, inner.pool_threads) == (outer.threads, outer.pool, outer.pool_threads)
+    assert other.threads is not outer.threads
+    assert other.pool is not outer.pool
+    assert other.pool_threads is not outer.pool_threads
+
+
+def test_an_application_with_a_key_of_its_own_believes_no_other(make_client: MakeClient) -> None:
+    client = make_client(Site(Page(secret_key=INNER_KEY), secret_key=OUTER_KEY))
+    client.post("/inner/remember")
+    assert (client.get("/inner/known").text, client.get("/known").text) == ("ann", "nobody")
+    client.post("/remember")
+    assert (client.get("/inner/known").text, client.get("/known").text) == ("nobody", "ann")
+    without = make_client(Site(Page(), secret_key=OUTER_KEY))
+    without.post("/inner/remember")
+    assert (without.get("/inner/known").text, without.get("/known").text) == ("ann", "ann")

@@ -1,0 +1,100 @@
+"""Sessions where a small mistake would change little: ids of an author's own, backends that never wait, deletions."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from micropie import App, InMemorySessionBackend, SessionBackend, post
+from micropie.sessions import SQLiteSessionBackend
+from tests.conftest import MakeClient
+
+
+class Own(SessionBackend):
+    """An author's, in memory."""
+
+    def __init__(self) -> None:
+        self.data: dict[str, dict[str, Any]] = {}
+
+    def load(self, session_id: str) -> Any:
+        return dict(self.data.get(session_id, {}))
+
+    def save(self, session_id: str, data: dict[str, Any], timeout: int) -> Any:
+        self.data[session_id] = dict(data)
+
+
+class QuickButAsync(SessionBackend):
+    """Says that it never waits, and is awaited all the same."""
+
+    blocking = False
+
+    def __init__(self) -> None:
+        self.data: dict[str, dict[str, Any]] = {}
+
+    async def load(self, session_id: str) -> Any:
+        return dict(self.data.get(session_id, {}))
+
+    async def save(self, session_id: str, data: dict[str, Any], timeout: int) -> Any:
+        self.data[session_id] = dict(data)
+
+
+class Root(App):
+    @post
+    def keep(self, value: str) -> str:
+        self.request.session["value"] = value
+        return "stored"
+
+    def value(self) -> Any:
+        return self.request.session.get("value")
+
+
+def test_ids_of_an_author_s_own_may_have_any_form(make_client: MakeClient) -> None:
+    numbers = iter(range(10))
+    backend = Own()
+    client = make_client(Root(backend, session_id_factory=lambda: f"user:{next(numbers)}"))
+    client.post("/keep", data={"value": "1"})
+    assert client.get("/value").text == "1"
+    assert [*backend.data] == ["user:0"]
+
+
+def test_a_backend_that_is_awaited_is_asked_ahead(make_client: MakeClient) -> None:
+    client = make_client(Root(QuickButAsync()))
+    client.post("/keep", data={"value": "1"})
+    assert client.get("/value").text == "1"
+
+
+@pytest.mark.parametrize("kind", ["own", "sqlite", "memory"])
+def test_R42_what_is_stored_under_an_unknown_id_gets_another_one(
+    make_client: MakeClient, tmp_path: Path, kind: str
+) -> None:
+    """Not only is the id not adopted: what the request stores is there for the next one."""
+    backends: dict[str, Any] = {
+        "own": Own(),
+        "sqlite": SQLiteSessionBackend(tmp_path / "s.db"),
+        "memory": InMemorySessionBackend(),
+    }
+    client = make_client(Root(backends[kind]))
+    planted = "p" * 43
+    answer = client.post("/keep", data={"value": "1"}, headers={"Cookie": f"session_id={planted}"})
+    given = answer.cookies["session_id"]
+    assert given != planted
+    assert client.get("/value", headers={"Cookie": f"session_id={given}"}).text == "1"
+    assert client.get("/value", headers={"Cookie": f"session_id={planted}"}).text == ""
+
+
+def test_sqlite_deletes_what_is_saved_empty(tmp_path: Path) -> None:
+    backend = SQLiteSessionBackend(tmp_path / "s.db")
+    backend.save("a", {"x": 1}, 60)
+    backend.save("b", {"x": 2}, 60)
+    backend.save("a", {}, 60)
+    assert (backend.load("a"), backend.load("b")) == ({}, {"x": 2})
+    backend.close()
+
+
+def test_memory_forgets_an_expired_session_that_is_asked_for() -> None:
+    backend = InMemorySessionBackend()
+    backend.save("a", {"x": 1}, 0)
+    assert backend.load("a") == {}
+    assert not backend._sessions
