@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator
 from datetime import timedelta
 from pathlib import Path
 from types import SimpleNamespace
-from typing import Any
+from typing import Any, ClassVar
 from wsgiref.util import setup_testing_defaults
 
 import anyio
@@ -404,7 +404,7 @@ def test_a_page_redirects_to_itself_within_the_site(cherrypy: Any, serve: Serve)
 
 
 def test_calls_in_configuration(module: Any, tmp_path: Path) -> None:
-    (tmp_path / "app.conf").write_text('[my]\na: dict(a="b", **{"c": "d"})\nb: dict(**{})\n')
+    (tmp_path / "app.conf").write_text('[my]\na: dict(a="b", **{"a": "x", "c": "d"})\nb: dict(**{})\n')
     parser = module.lib.reprconf.Parser()
     assert parser.dict_from_file(str(tmp_path / "app.conf")) == {"my": {"a": {"a": "b", "c": "d"}, "b": {}}}
     with (tmp_path / "app.conf").open() as file:
@@ -733,3 +733,80 @@ def test_a_form_whose_processor_is_another(cherrypy: Any, serve: Serve) -> None:
 def test_what_a_client_prefers(module: Any) -> None:
     elements = [module.lib.httputil.AcceptElement.from_str(text) for text in ("a;q=0.5", "b", "c;q=0.1")]
     assert [str(each.value) for each in sorted(elements)] == ["c", "a", "b"]
+
+
+def test_what_a_request_calls_its_handler_with(cherrypy: Any, serve: Serve) -> None:
+    def answer(*segments: str, **values: str) -> str:
+        request = cherrypy.request
+        return repr((list(request.args), request.kwargs))
+
+    client = serve(cherrypy.Application(page(cherrypy, answer)))
+    assert client.get("/a/b?c=1").text == "(['a', 'b'], {})"
+
+
+def test_what_clients_write_into_the_log(cherrypy: Any, serve: Serve, caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.INFO)
+    client = serve(cherrypy.Application(page(cherrypy, lambda *_, **values: "x")))
+    client.get("/a", headers={"User-Agent": 'back\\slash and "quotes"', "Referer": "back\\slash"})
+    lines = [record.getMessage() for record in caplog.records if record.name.startswith("cherrypy.access")]
+    assert lines[-1].endswith(r"""back\slash" "back\slash and \"quotes\"" """.strip())
+
+
+def test_what_is_not_here_is_said() -> None:
+    with pytest.raises(AttributeError, match="VirtualHost"):
+        ours.wsgiserver  # noqa: B018
+    with pytest.raises(AttributeError, match="no attribute 'none'"):
+        ours.none  # noqa: B018
+
+
+# -- hostile clients -------------------------------------------------------------------------------------------------------
+
+
+def test_an_answer_for_one_client_is_cached_for_nobody_else(serve_ours: Serve, tmp_path: Path) -> None:
+    (tmp_path / "a.txt").write_bytes(b"0123456789")
+    ours.lib.caching._Current.cache = None
+
+    class Root:
+        _cp_config: ClassVar = {"tools.caching.on": True}
+
+        @ours.expose
+        def file(self) -> Any:
+            return ours.lib.static.serve_file(str(tmp_path / "a.txt"))
+
+        @ours.expose
+        def refused(self) -> str:
+            if "X-Bad" in ours.request.headers:
+                raise ours.HTTPError(403)
+            return "x"
+
+        @ours.expose
+        @ours.tools.etags(autotags=True)
+        def tagged(self) -> str:
+            return "tagged"
+
+    client = serve_ours(ours.Application(Root()))
+    assert client.get("/file", headers={"Range": "bytes=0-0"}).status_code == 206
+    assert client.get("/file").content == b"0123456789"
+    assert client.get("/refused", headers={"X-Bad": "1"}).status_code == 403
+    assert client.get("/refused").text == "x"
+    assert client.get("/tagged", headers={"If-Match": '"another"'}).status_code == 412
+    assert client.get("/tagged").text == "tagged"
+    assert client.get("/tagged").headers["Age"] == "0"
+
+
+def test_a_malformed_host_is_the_client_s_mistake(serve_ours: Serve) -> None:
+    app = ours.Application(page(ours, lambda: ours.url("/x")))
+    client = serve_ours(app, validate=False)
+    assert client.get("/", headers={"Host": "[::1"}).status_code == 400
+    assert client.get("/", headers={"Host": "[::1]:80"}).text == "http://[::1]:80/x"
+    behind = serve_ours(ours.Application(page(ours, lambda: ours.request.base, tools__proxy__on=True)), validate=False)
+    assert behind.get("/", headers={"X-Forwarded-Host": "a.example"}).text == "http://a.example"
+    assert behind.get("/", headers={"Host": "[::1"}).status_code == 400
+
+
+@pytest.mark.parametrize("body", [b"&" * 100_000, b"a=" + b"x" * (16 * 1024 * 1024)], ids=["fields", "bytes"])
+def test_a_form_has_its_limits(serve_ours: Serve, body: bytes) -> None:
+    client = serve_ours(ours.Application(page(ours, lambda **values: str(len(values)))))
+    kind = {"Content-Type": "application/x-www-form-urlencoded"}
+    assert client.post("/", content=body, headers=kind).status_code == 413
+    assert client.post("/", content=b"a=1&b=2", headers=kind).text == "2"

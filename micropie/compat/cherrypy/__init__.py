@@ -6,6 +6,8 @@ the differences that are meant, and how to go on from here.
 
 from __future__ import annotations
 
+from typing import Any
+
 from micropie.compat.cherrypy import (
     _cpconfig,
     _cpdispatch,
@@ -36,6 +38,16 @@ from micropie.compat.cherrypy.serving import request, response, serving, session
 from micropie.compat.cherrypy.toolbox import Tool
 from micropie.compat.cherrypy.tree import Application, Tree, tools, tree
 from micropie.compat.cherrypy.urls import url
+
+
+def __getattr__(name: str) -> Any:
+    if name in ("wsgi", "wsgiserver", "_cpwsgi"):
+        raise AttributeError(
+            f"cherrypy.{name} is not offered: any WSGI or ASGI server serves cherrypy.tree; for hosts there is "
+            "cherrypy.dispatch.VirtualHost"
+        )
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
 
 __all__ = [
     "Application",

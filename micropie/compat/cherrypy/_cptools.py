@@ -1,5 +1,16 @@
 """``cherrypy._cptools``, whose name applications use for its classes."""
 
 from micropie.compat.cherrypy.toolbox import ErrorTool, HandlerTool, HandlerWrapperTool, Tool, Toolbox
+from micropie.compat.cherrypy.tools import CachingTool, SessionAuthTool, SessionTool, default_toolbox
 
-__all__ = ["ErrorTool", "HandlerTool", "HandlerWrapperTool", "Tool", "Toolbox"]
+__all__ = [
+    "CachingTool",
+    "ErrorTool",
+    "HandlerTool",
+    "HandlerWrapperTool",
+    "SessionAuthTool",
+    "SessionTool",
+    "Tool",
+    "Toolbox",
+    "default_toolbox",
+]

@@ -21,6 +21,7 @@ from micropie.http.forms.uploads import CHUNK
 from micropie.http.request import FORM
 
 _MOST_TEXT = 16 * 1024 * 1024  # bytes that the fields of a form with files may have, which are kept in memory
+_MOST_FIELDS = 100_000  # of a form without files; one with files has 1000
 _LIMITS = replace(DEFAULT_LIMITS, max_data_size=_MOST_TEXT, max_form_field_size=_MOST_TEXT)
 
 
@@ -301,10 +302,12 @@ def _add(parameters: dict[str, Any], name: str, value: Any) -> None:
 
 def process_urlencoded(entity: Any) -> None:
     """Read a form into ``entity.params``. Raises ``HTTPError`` 400 if it is no text."""
-    _read_form(entity, entity.fp.read())
+    _read_form(entity, entity.fp.read(_MOST_TEXT + 1))
 
 
 def _read_form(entity: Any, data: bytes) -> None:
+    if len(data) > _MOST_TEXT or data.count(b"&") >= _MOST_FIELDS:  # each takes a hundred times the memory of its bytes
+        raise HTTPError(413)
     if b"%" not in data and b"+" not in data and data.isascii():
         for text in data.decode().split("&"):
             if text:

@@ -122,6 +122,7 @@ class Dispatcher:
         function, vpath = self.find_handler(path_info)
         if "%2F" in path_info:
             vpath = _with_slashes(vpath)
+        request.args = vpath
         request.handler = NotFound() if function is None else LateParamPageHandler(function, *vpath)
 
     def find_handler(self, path: str) -> tuple[Any, list[str]]:
@@ -243,7 +244,8 @@ class MethodDispatcher(Dispatcher):
         own = getattr(function, "_cp_config", None)
         if own:
             request._configs.append(own)
-        request.handler = LateParamPageHandler(function, *_with_slashes(vpath))
+        request.args = vpath = _with_slashes(vpath)
+        request.handler = LateParamPageHandler(function, *vpath)
 
 
 def VirtualHost(next_dispatcher: Any = None, use_x_forwarded_host: bool = True, **domains: str) -> Any:  # noqa: N802

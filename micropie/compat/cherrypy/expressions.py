@@ -73,7 +73,7 @@ def _value(node: ast.expr) -> Any:
             return _attribute(_value(node.value), node.attr)
         case ast.Call():
             values: dict[str, Any] = {}
-            for keyword in node.keywords:
+            for keyword in sorted(node.keywords, key=lambda keyword: keyword.arg is not None):  # what is named wins
                 value = _value(keyword.value)
                 values.update({keyword.arg: value} if keyword.arg else value)
             return _value(node.func)(*[_value(each) for each in node.args], **values)

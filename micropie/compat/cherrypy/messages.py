@@ -9,6 +9,7 @@ from collections.abc import Callable
 from http.cookies import CookieError, SimpleCookie
 from io import BytesIO
 from typing import Any, ClassVar
+from urllib.parse import urlsplit
 
 from micropie.compat.cherrypy.body import RequestBody
 from micropie.compat.cherrypy.config import config as global_config
@@ -87,6 +88,14 @@ class Request:
     @lazy
     def params(self) -> dict[str, Any]:
         """The parameters of the query, of a form, and of the path."""
+        return {}
+
+    args: Any = ()
+    """The segments of the path that the handler gets."""
+
+    @lazy
+    def kwargs(self) -> dict[str, Any]:
+        """Arguments of the handler's own, beside ``params``."""
         return {}
 
     @lazy
@@ -228,7 +237,13 @@ class ServedRequest(Request):
     def base(self) -> str:
         """Scheme and host, without a slash at the end."""
         host = self.native._host or self.headers.get("Host") or self.native.host
-        return f"{self.scheme}://{host}"
+        base = f"{self.scheme}://{host}"
+        if "[" in host or "]" in host:
+            try:
+                urlsplit(base)
+            except ValueError:
+                raise HTTPError(400, "The Host header is malformed.") from None
+        return base
 
     @lazy
     def remote(self) -> Host:

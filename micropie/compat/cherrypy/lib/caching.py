@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 
 from micropie.compat.cherrypy.errors import HTTPError
 from micropie.compat.cherrypy.lib import cptools, is_closable_iterator
+from micropie.compat.cherrypy.lib.httputil import valid_status
 from micropie.compat.cherrypy.serving import serving
 from micropie.compat.cherrypy.urls import url
 
@@ -203,11 +204,16 @@ def get(invalid_methods: Sequence[str] = ("POST", "PUT", "DELETE"), debug: bool 
     return True
 
 
+# Answers that depend on the address alone. A part of a file, a failed condition or a refusal is for one client: if it
+# were kept, it would be everybody's answer.
+_FOR_ALL = frozenset({200, 203, 300, 301, 308, 404, 410})
+
+
 def tee_output() -> None:
     """Put the response into the cache when its body has been made."""
-    request = serving.request
-    if "no-store" not in request.headers.values("Cache-Control"):
-        serving.response.body = _teed(serving.response.body)
+    request, response = serving.request, serving.response
+    if valid_status(response.status)[0] in _FOR_ALL and "no-store" not in request.headers.values("Cache-Control"):
+        response.body = _teed(response.body)
 
 
 def _teed(body: Iterable[bytes]) -> Iterator[bytes]:

@@ -171,7 +171,7 @@ def proxy(
     if local and request.headers.get(local):
         base = request.headers[local].partition(",")[0].strip()
     if not base:
-        base = request.headers.get("Host", urlsplit(request.base).netloc)
+        base = request.headers.get("Host") or request.base
     request.base = base if "://" in base else f"{stated}://{base}"
     if remote and request.headers.get(remote):
         client = request.headers[remote]
