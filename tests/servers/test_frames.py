@@ -34,7 +34,11 @@ def test_R57_whatever_frames_come_the_answer_is_right(echo_on: ServerOf, name: s
             continue
         received = client.exchange(case.sent, case.size, len(case.echoed))
         is_cut = DECIDES[section] != MICROPIE and None in case.codes  # the connection may end before an echo comes
-        if received.code not in case.codes or (received.messages != case.echoed and not is_cut):
+        # uvicorn says why it ends a connection, hypercorn does not.
+        said = None in case.codes and received.code not in (
+            (None, 1009) if name == "hypercorn-asyncio" else case.codes[:-1]
+        )
+        if said or received.code not in case.codes or (received.messages != case.echoed and not is_cut):
             messages = [(kind, content[:20], len(content)) for kind, content in received.messages]
             wrong[label] = f"{received.code} {messages[:3]}"
     assert wrong == {}
