@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 
 from micropie.compat import bottle as ours
+from tests.conftest import MakeClient
 
 
 def test_a_multi_dict_has_several_values(bottle: Any) -> None:
@@ -219,3 +220,16 @@ def test_R28_a_cookie_of_escapes_takes_linear_time(name: str) -> None:
     header = f'b=1; {name}="' + "\\" * 200_000 + '"'
     assert ours.BaseRequest({"HTTP_COOKIE": header}).cookies["b"] == "1"
     assert ours.BaseRequest({"HTTP_COOKIE": 'a="1\\054\\"2"'}).cookies["a"] == '1,"2'
+
+
+@pytest.mark.parametrize("host", ["a b", "a/b", "a@b", "a, b", "a:99999"])
+def test_R14_a_host_that_is_none_gets_into_no_link(make_client: MakeClient, host: str) -> None:
+    app = ours.Bottle()
+
+    @app.get("/moved")
+    def moved() -> Any:
+        ours.redirect("/elsewhere")
+
+    client = make_client(app)
+    assert client.get("/moved", follow_redirects=False).headers["Location"] == "http://testserver/elsewhere"
+    assert client.get("/moved", headers={"Host": host}, follow_redirects=False).status_code == 400

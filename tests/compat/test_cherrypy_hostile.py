@@ -25,6 +25,10 @@ class Root:
     _cp_config = {"request.show_tracebacks": False}
 
     @ours.expose
+    def moved(self) -> None:
+        raise ours.HTTPRedirect("/elsewhere")
+
+    @ours.expose
     def index(self, **values: Any) -> str:
         word = ours.request.headers.get("X-Word", "")
         return repr((sorted(ours.request.cookie), word, sorted(values.items())))
@@ -122,3 +126,10 @@ def test_R36_dots_after_a_link_lead_out_of_no_directory(make_client: MakeClient,
     assert ask("/f/link/../note.txt") == (200, "files/note.txt")
     assert ask("/f/link/../note.txt/")[0] == 404
     assert ask("/f/../elsewhere/secret.txt")[0] == 403
+
+
+@pytest.mark.parametrize("host", ["a b", "a/b", "a@b", "a, b", "a:99999"])
+def test_R14_a_host_that_is_none_gets_into_no_link(client: Any, host: str) -> None:
+    assert client.get("/moved", follow_redirects=False).headers["Location"] == "http://testserver/elsewhere"
+    assert client.get("/moved", headers={"Host": host}, follow_redirects=False).status_code == 400
+    assert client.get("/", headers={"Host": host}).status_code == 200

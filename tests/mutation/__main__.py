@@ -40,11 +40,17 @@ GROUPS = {
             "tests/sessions/test_store.py",
             "tests/execution/test_placement.py",
             "tests/openapi/test_document.py",
+            "tests/templates",
         ],
     ),
     "binding": (
         ["micropie/routing/binding.py"],
-        ["tests/routing", "tests/flow/test_resources.py", "tests/http/test_problems.py"],
+        [
+            "tests/routing",
+            "tests/flow/test_resources.py",
+            "tests/http/test_problems.py",
+            "tests/openapi/test_document.py",
+        ],
     ),
     "sessions": (
         _modules("micropie/sessions", "redis.py"),

