@@ -22,6 +22,7 @@ logger = logging.getLogger("micropie")
 
 # Seconds until a backend that is still out of reach is in the log again: each request of that time fails by it.
 _REPORT_EVERY = 60.0
+_RETRY_AFTER = [("Retry-After", "5")]  # seconds, as for messages that are out of reach
 
 # The ids that are made here: 256 bits. Those of an author's factory are at most 256 printable ASCII characters.
 _OWN_ID = re.compile("[A-Za-z0-9_-]{43}")
@@ -200,7 +201,7 @@ class SessionStore:
 
 
 def _unavailable() -> NoReturn:
-    raise HTTPError(503, "Sessions are out of reach at the moment. Please try again.")
+    raise HTTPError(503, "Sessions are out of reach at the moment. Please try again.", _RETRY_AFTER)
 
 
 _METHODS = frozenset({"load", "save", "merge", "load_shared"})

@@ -688,6 +688,7 @@ def test_a_backend_out_of_reach_is_a_503_and_a_line(
     for _ in range(3):  # an outage is many requests
         answer = client.get("/keep/a", headers={"Cookie": f"session_id={ID}"})
         assert (answer.status_code, answer.text) == (503, "Sessions are out of reach at the moment. Please try again.")
+        assert answer.headers["retry-after"] == "5"
         assert "set-cookie" not in answer.headers
     assert [record.getMessage() for record in caplog.records] == [
         f"the session backend {backend.__name__} is out of reach"
