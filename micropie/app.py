@@ -52,6 +52,7 @@ from micropie.wsgi.driver import start_and_serve as serve_wsgi
 from micropie.wsgi.lifespan import WSGIState
 
 Self = TypeVar("Self", bound="App")
+Method = TypeVar("Method", bound=Callable[..., Any])
 
 Request.by_hand = RequestByHand  # for tests: ``Request(scope)``
 
@@ -75,6 +76,14 @@ class _Tables:
     sites: dict[str, Site] = field(default_factory=dict)
     shutdowns: dict[str, ShutdownSignal] = field(default_factory=dict)
     parents: dict[int, App] = field(default_factory=dict)
+
+
+def _overridable(method: Method) -> Method | Callable[..., Any]:
+    """Tell type checkers that an author's class may have a handler of this name.
+
+    Not for decorators: the union would make a function below one untyped to mypy.
+    """
+    return method
 
 
 class _Root:
@@ -454,6 +463,7 @@ class App:
         """Answer DELETE of ``path`` with the function below."""
         return App.route(self, path, ["DELETE"], name=name, run_in=run_in)
 
+    @_overridable
     def static(
         self,
         prefix: str,
@@ -513,6 +523,7 @@ class App:
         self.middlewares.insert(0, hook)
         _registering(self, self._micropie.functions, mark)(found.metrics_endpoint)
 
+    @_overridable
     def mount(self, prefix: str, target: Any, kind: str | None = None, isolated: bool = False) -> None:
         """Hand over what is below ``prefix`` to another application: ``app.mount("/shop", Shop())``.
 

@@ -184,7 +184,7 @@ def test_decorated_handlers_are_awaited(make_client: MakeClient) -> None:
 def test_handlers_of_every_kind(make_client: MakeClient) -> None:
     class Handlers(App):
         @staticmethod
-        async def static() -> str:  # type: ignore[override]
+        async def static() -> str:
             return "static"
 
         @classmethod

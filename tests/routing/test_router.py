@@ -483,7 +483,7 @@ class Everything(App):
         return untouchable()
 
     @staticmethod
-    def static() -> str:  # type: ignore[override]
+    def static() -> str:
         return "static"
 
     @classmethod

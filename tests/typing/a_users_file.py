@@ -55,12 +55,28 @@ class Root(App):
         return text
 
 
+class Handlers(App):
+    def static(self, number: int) -> str:
+        return "static"
+
+    async def mount(self) -> str:
+        return "mount"
+
+    def post_(self) -> str:
+        return "post"
+
+
 app = Root(
     debug=True, threads=4, session_backend=SQLiteSessionBackend("sessions.db"), security=SecurityDefaults("example.com")
 )
 App(debgu=True)  # wrong
 App(threads="4")  # wrong
 App(session_backend="sessions.db")  # wrong
+
+
+app.mount("/handlers", Handlers())
+app.mount(5, Handlers())  # wrong
+app.static("/files", 5)  # wrong
 
 
 @app.get("/plain")
