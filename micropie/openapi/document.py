@@ -27,6 +27,7 @@ from micropie.openapi.schemas import Schema, Schemas
 from micropie.routing.binding import stated_source
 from micropie.routing.converters import is_structure
 from micropie.routing.decorators import DESCRIPTION, Description
+from micropie.routing.guards import Guard
 from micropie.routing.route import Route, RouteEntry, body_parameter
 from micropie.routing.site import Site
 from micropie.routing.sources import Cookie, Header, Query
@@ -152,12 +153,18 @@ class _Builder:
         body = self._body(placed)
         if body is not None:
             operation["requestBody"] = body
-        has_input = bool(parameters or body)
-        operation["responses"] = self._responses(route, description, has_input)
         security = self._security(route)
         if security:
             operation["security"] = [security]
-            operation["responses"].setdefault("401", {"description": PHRASES[401]})
+        errors = {
+            "400": "A parameter is missing or does not fit" if parameters or body else None,
+            "401": PHRASES[401] if security else None,
+            "403": PHRASES[403] if any(isinstance(hook, Guard) for hook in route.config.middlewares) else None,
+            "404": PHRASES[404] if route.wildcards else None,
+            "413": PHRASES[413] if body else None,
+            "415": PHRASES[415] if body else None,
+        }
+        operation["responses"] = self._responses(route, description, errors)
         return operation
 
     def _path_parameters(self, route: Route, placed: _Sorted, names: Mapping[str, str]) -> Iterator[dict[str, Any]]:
@@ -201,7 +208,7 @@ class _Builder:
         kinds = [_MULTIPART] if has_files else [_JSON, _FORM]
         return {"required": bool(needed), "content": {kind: {"schema": schema} for kind in kinds}}
 
-    def _responses(self, route: Route, description: Description, has_input: bool) -> dict[str, Any]:
+    def _responses(self, route: Route, description: Description, errors: Mapping[str, str | None]) -> dict[str, Any]:
         responses: dict[str, Any] = {}
         is_known = True
         for annotation in _answers_of(route.plan.function):
@@ -215,8 +222,10 @@ class _Builder:
             responses[str(number)] = self._stated(number, given)
         if not is_known and description.status is not None:
             responses.setdefault(str(description.status), {"description": PHRASES.get(description.status, "")})
-        if has_input:
-            responses.setdefault("400", self._error(route, "A parameter is missing or does not fit"))
+        for status, about in errors.items():
+            if about is not None:  # those who guard may answer as they like
+                is_own = status in ("401", "403")
+                responses.setdefault(status, {"description": about} if is_own else self._error(route, about))
         other = self._error(route, "Any other error") if is_known else {"description": "Any other answer"}
         return {**dict(sorted(responses.items())), "default": other}
 

@@ -410,9 +410,26 @@ def _by_msgspec(structure: type, parameter: str) -> Callable[..., object]:
         try:
             return msgspec.convert(document, structure, strict=strict)
         except msgspec.ValidationError as error:  # not a ValueError in msgspec
-            raise ValueError(str(error)) from None
+            raise ValueError(_explained(str(error), structure)) from None
 
     return make
+
+
+def _explained(problem: str, structure: type) -> str:
+    """Return msgspec's sentence; where it quotes a value that an enumeration lacks, say which ones it has."""
+    if not problem.startswith("Invalid enum value"):
+        return problem
+    _, dash, place = problem.rpartition(" - at ")
+    annotation: object = structure
+    for name in re.findall(r"\.([^.\[`]+)", place):
+        structures = [_fields_of(kind) for kind in _kinds_in(annotation) if is_structure(kind)]
+        annotation = next((fields[name] for fields in structures if name in fields), None)
+    expected = [converter_for(kind, "").expected for kind in _kinds_in(annotation) if _is_choice(kind)]
+    return f"{'Expected ' + expected[0] if len(expected) == 1 else 'Invalid enum value'}{dash}{place}"
+
+
+def _is_choice(kind: object) -> bool:
+    return get_origin(kind) is Literal or (isinstance(kind, type) and issubclass(kind, enum.Enum))
 
 
 def _fields_of(structure: type) -> dict[str, object]:
@@ -430,11 +447,11 @@ def _field_names(structure: type) -> Iterable[str]:
     return _fields_of(structure)
 
 
-def _kinds_in(structure: type) -> list[object]:
-    """Return all types in the annotations of a structure, and of structures in it: ``set[int]``, ``int``, ..."""
+def _kinds_in(annotation: object) -> list[object]:
+    """Return all types in an annotation, and in those of structures in it: ``set[int]``, ``int``, ..."""
     kinds: list[object] = []  # no set: the metadata of an ``Annotated`` may not be hashable
     structures: set[type] = set()
-    waiting: list[object] = [structure]
+    waiting: list[object] = [annotation]
     while waiting:
         kind = waiting.pop()
         kinds.append(kind)

@@ -10,7 +10,7 @@ from typing import Annotated, Any
 import pytest
 from openapi_spec_validator import OpenAPIV31SpecValidator
 
-from micropie import App, Header, Request, SetupError, describe, post
+from micropie import App, Header, Request, SetupError, describe, get, post, requires
 from micropie.openapi.schemas import Schemas
 from tests.openapi.kitchen import Kitchen
 from tests.support.waiting import PATIENCE
@@ -168,8 +168,8 @@ def test_answers(document: dict[str, Any]) -> None:
     assert baked["409"] == {"description": "There is such a pie."}
     assert baked["422"]["description"] == "Too hot."
     assert baked["418"]["content"][JSON] == {"schema": {"$ref": "#/components/schemas/Note"}}
-    assert set(baked) == {"201", "400", "409", "418", "422", "default"}
-    assert set(operation(document, "/invite", "post")["responses"]) == {"201", "400", "default"}
+    assert set(baked) == {"201", "400", "409", "413", "415", "418", "422", "default"}
+    assert set(operation(document, "/invite", "post")["responses"]) == {"201", "400", "413", "415", "default"}
 
 
 def test_plain_errors_are_described_unless_the_author_answers_them(document: dict[str, Any]) -> None:
@@ -180,6 +180,23 @@ def test_plain_errors_are_described_unless_the_author_answers_them(document: dic
     app = Kitchen()
     app.error(404)(lambda: "gone")
     assert content(app.openapi(), "/refused", status="400") is None
+
+
+def test_errors_that_can_be_told() -> None:
+    class Root(App):
+        @requires(lambda request: False)
+        @get("/pies/<number:int>")
+        def pie(self, number: int) -> str:
+            return ""
+
+    found = operation(Root().openapi(), "/pies/{number}")["responses"]
+    assert {status: answer["description"] for status, answer in found.items()} == {
+        "200": "OK",
+        "400": "A parameter is missing or does not fit",
+        "403": "Forbidden",
+        "404": "Not Found",
+        "default": "Any other error",
+    }
 
 
 def test_inner_applications_have_tags_and_guards_are_security_schemes(document: dict[str, Any]) -> None:

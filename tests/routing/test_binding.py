@@ -1096,6 +1096,40 @@ def test_a_fraction_in_a_structure_fails_at_set_up() -> None:
         app_of(handler).compiled()
 
 
+class Colour(enum.Enum):
+    RED = "red"
+    BLUE = "blue"
+
+
+class Icing(msgspec.Struct):
+    colours: dict[str, list[Colour | None]] = {}
+    kind: Literal["thin", "thick"] = "thin"
+
+
+class Cake(msgspec.Struct):
+    icings: list[Icing] = []
+    shade: Colour = msgspec.field(name="renamed", default=Colour.RED)
+
+
+@pytest.mark.parametrize(
+    ("cake", "problem"),
+    [
+        ({"icings": [{"kind": "<odd>"}]}, "Expected one of thin, thick - at `$.icings[0].kind`"),
+        ({"icings": [{"colours": {"a": ["<odd>"]}}]}, "Expected one of red, blue - at `$.icings[0].colours[...][0]`"),
+        ({"renamed": "<odd>"}, "Invalid enum value - at `$.renamed`"),
+        ({"icings": [{"kind": 5}]}, "Expected `str`, got `int` - at `$.icings[0].kind`"),
+    ],
+)
+def test_a_value_that_an_enum_lacks_is_not_repeated(make_client: MakeClient, cake: object, problem: str) -> None:
+    class Root(App):
+        @post
+        def bake(self, cake: Cake) -> str:
+            return "baked"
+
+    answer = make_client(Root()).post("/bake", json=cake)
+    assert (answer.status_code, said(answer)) == (400, f"Parameter 'cake' does not fit: {problem}.")
+
+
 @pytest.mark.parametrize("kind", [list[AStruct], list[AModel]])
 def test_a_wrong_element_of_a_list_is_counted(make_client: MakeClient, kind: Any) -> None:
     def handler(items: Any) -> Any:
