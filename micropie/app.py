@@ -678,14 +678,16 @@ class App:
         status: int | HeadersLike = 303,
         *,
         headers: HeadersLike = (),
+        extra_headers: HeadersLike | None = None,
         allow_external: bool = False,
         allow_http: bool = False,
     ) -> Redirect:
         """``return self._redirect("/there")``; see ``micropie.Redirect``.
 
         The second argument may also be headers, as in MicroPie: ``self._redirect("/there", [("X-Pie", "apple")])``.
+        ``extra_headers`` is MicroPie's name for ``headers``.
         """
-        code, sent = (status, headers) if isinstance(status, int) else (303, status)
+        code, sent = (status, headers or extra_headers or ()) if isinstance(status, int) else (303, status)
         return Redirect(location, code, headers=sent, allow_external=allow_external, allow_http=allow_http)
 
     def open_lifespan(self) -> Lifespan | None:

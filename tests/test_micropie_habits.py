@@ -64,6 +64,26 @@ def test_a_backend_may_await_the_one_in_memory(make_client: MakeClient) -> None:
     assert {"n": 2} in backend.log
 
 
+class OnItsOwn(SessionBackend):
+    """It calls the methods of the interface, which do nothing, and stores the data itself."""
+
+    def __init__(self) -> None:
+        self.stored: dict[str, dict[str, Any]] = {}
+
+    async def load(self, session_id: str) -> dict[str, Any]:
+        assert await super().load(session_id) == {}
+        return self.stored.get(session_id, {})
+
+    async def save(self, session_id: str, data: dict[str, Any], timeout: int) -> None:
+        assert await super().save(session_id, data, timeout) is None
+        self.stored[session_id] = data
+
+
+def test_a_backend_may_await_the_interface(make_client: MakeClient) -> None:
+    client = make_client(Counting(OnItsOwn()))
+    assert [client.get("/").json()["n"] for _ in range(3)] == [1, 2, 3]
+
+
 def test_a_backend_may_use_it_as_it_is(make_client: MakeClient) -> None:
     client = make_client(Counting(Plain()))
     assert client.get("/").json() == {"n": 1}
@@ -108,6 +128,9 @@ class Moved(App):
     def named(self) -> Any:
         return self._redirect("/new", 301, headers={"X-Pie": "apple"})
 
+    def extra(self) -> Any:
+        return self._redirect("/new", extra_headers=[("X-Pie", "apple")])
+
 
 def test_a_redirect_has_more_headers(make_client: MakeClient) -> None:
     client = make_client(Moved())
@@ -115,6 +138,7 @@ def test_a_redirect_has_more_headers(make_client: MakeClient) -> None:
     assert (old.status_code, old.headers["Location"], old.headers["X-Pie"]) == (303, "/new", "apple")
     assert old.headers["Set-Cookie"] == "a=1"
     assert (named.status_code, named.headers["X-Pie"]) == (301, "apple")
+    assert client.get("/extra").headers["X-Pie"] == "apple"
 
 
 def test_errors_of_set_up_are_value_errors() -> None:

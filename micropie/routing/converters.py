@@ -421,7 +421,7 @@ def _explained(problem: str, structure: type) -> str:
         return problem
     _, dash, place = problem.rpartition(" - at ")
     annotation: object = structure
-    for name in re.findall(r"\.([^.\[`]+)", place):
+    for name in re.findall(r"\.([^.\[\]`]+)", place):
         structures = [_fields_of(kind) for kind in _kinds_in(annotation) if is_structure(kind)]
         annotation = next((fields[name] for fields in structures if name in fields), None)
     expected = [converter_for(kind, "").expected for kind in _kinds_in(annotation) if _is_choice(kind)]
