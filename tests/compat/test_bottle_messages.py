@@ -146,6 +146,25 @@ def test_a_chunked_body_that_the_server_has_joined() -> None:
     gc.collect()
 
 
+def test_a_short_body_that_comes_in_pieces(bottle: Any) -> None:
+    class Pieces(io.BytesIO):
+        def read(self, size: int | None = -1, /) -> bytes:
+            return super().read(min(3, size or 0))
+
+    kind = {"REQUEST_METHOD": "POST", "CONTENT_TYPE": "application/json"}
+    assert bottle.BaseRequest({**kind, "CONTENT_LENGTH": "9", "wsgi.input": Pieces(b'{"a": 12}')}).json == {"a": 12}
+    form = {**kind, "CONTENT_TYPE": "application/x-www-form-urlencoded"}
+    request = bottle.BaseRequest({**form, "CONTENT_LENGTH": "99", "wsgi.input": Pieces(b"a=1&b=2")})
+    assert (request.forms.a, request.forms.b, request.body.read()) == ("1", "2", b"a=1&b=2")
+
+
+def test_json_that_is_too_long(bottle: Any) -> None:
+    length = bottle.BaseRequest.MEMFILE_MAX + 1
+    kind = {"REQUEST_METHOD": "POST", "CONTENT_TYPE": "application/json", "CONTENT_LENGTH": str(length)}
+    with pytest.raises(bottle.HTTPError, match="413"):
+        bottle.BaseRequest({**kind, "wsgi.input": io.BytesIO(b" " * length)}).json  # noqa: B018
+
+
 def test_fields_that_are_not_utf_8_are_latin_1() -> None:
     request = ours.Request({"QUERY_STRING": "a=%e4&b=\u00c3\u00a4"})
     assert (request.query.a, request.query["b"]) == ("ä", "ä")

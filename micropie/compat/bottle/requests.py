@@ -13,7 +13,7 @@ from urllib.parse import SplitResult, quote, urljoin
 
 from micropie.compat.bottle.cookies import read_cookies, unsign
 from micropie.compat.bottle.dicts import FormsDict, WSGIHeaderDict
-from micropie.compat.bottle.forms import FileUpload, is_multipart, parse_multipart, parse_pairs
+from micropie.compat.bottle.forms import FileUpload, fields_of, is_multipart, parse_multipart, parse_pairs
 from micropie.compat.bottle.responses import HTTPError
 from micropie.compat.bottle.state import bound_request, current_exchange
 from micropie.http.urls import is_host
@@ -235,9 +235,18 @@ class BaseRequest:
         return self._body
 
     def _short_body(self) -> bytes:
-        most = self.MEMFILE_MAX
-        data: bytes = b"" if self.content_length > most else self.body.read(most + 1)
-        if len(data) > most or self.content_length > most:
+        most, length, environ = self.MEMFILE_MAX, self.content_length, self.environ
+        if length > most:
+            raise HTTPError(413, "Request entity too large")
+        if length > 0 and "bottle.request.body" not in environ and environ.get("wsgi.input") is not None:
+            source = environ["wsgi.input"]
+            data: bytes = source.read(length)
+            while len(data) < length and (piece := source.read(length - len(data))):
+                data += piece
+            environ["bottle.request.body"] = environ["wsgi.input"] = BytesIO(data)
+            return data
+        data = self.body.read(most + 1)
+        if len(data) > most:
             raise HTTPError(413, "Request entity too large")
         return data
 
@@ -269,6 +278,8 @@ class BaseRequest:
     @_kept("bottle.request.forms")
     def forms(self) -> FormsDict:
         """The fields of the form, without the files."""
+        if not is_multipart(self.environ.get("CONTENT_TYPE", "")):
+            return fields_of({name: values[:] for name, values in self.POST.dict.items()})
         return _chosen(self.POST, lambda value: not isinstance(value, FileUpload))
 
     @_kept("bottle.request.files")
