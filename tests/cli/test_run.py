@@ -247,8 +247,21 @@ def test_a_server_that_is_not_installed(
     assert "uvicorn is not installed: pip install uvicorn" in capsys.readouterr().err
     assert run_main(project, monkeypatch, ["run", "--loop", "trio"]) == 2
     assert 'no installed server can do that: pip install "hypercorn[trio]"' in capsys.readouterr().err
+    assert run_main(project, monkeypatch, ["run", "--loop", "uvloop"]) == 2
+    assert "uvloop is not installed: pip install uvloop" in capsys.readouterr().err
     # A bare install serves all the same, and says what is missing.
     assert servers.choose(Options()).name == "wsgiref"
+
+
+@pytest.mark.parametrize(("options", "better"), [(Options(), "uvicorn"), (Options(wsgi=True), "gunicorn")])
+def test_the_server_for_a_first_look_names_a_better_one(
+    options: Options, better: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from micropie.cli.serving import run, servers
+
+    monkeypatch.setattr(servers, "find_spec", lambda module: None)
+    text = run._announcement(servers.choose(options), Target(object(), "a:b"), options)
+    assert text.endswith(f"Install one: pip install {better}")
 
 
 def test_only_a_wsgi_server_is_installed(monkeypatch: pytest.MonkeyPatch) -> None:

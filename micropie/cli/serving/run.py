@@ -48,7 +48,8 @@ def _announcement(server: Server, target: Target, options: Options) -> str:
     url = f"{scheme}://{host}:{options.port}{options.root_path}"
     text = f"{name}: {url}  ({server.name}, {server.protocol}{loop}{workers})"
     if server.module is None:
-        text += "\nThis server is for a first look: no WebSockets, one process. Install one: pip install uvicorn"
+        better = "gunicorn" if options.wsgi else "uvicorn"
+        text += f"\nThis server is for a first look: no WebSockets, one process. Install one: pip install {better}"
     elif server.protocol != ASGI and not options.wsgi and options.server is None:
         text += "\nNo ASGI server is installed, so there are no WebSockets: pip install uvicorn"
     return text

@@ -52,6 +52,8 @@ def choose(options: Options) -> Server:
 
     Raises ``ServingError`` if there is none.
     """
+    if options.loop == "uvloop" and find_spec("uvloop") is None:
+        raise ServingError("uvloop is not installed: pip install uvloop")
     if options.server is not None:
         named = [server for server in SERVERS if server.name == options.server]
         if not named:
