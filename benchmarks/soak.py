@@ -629,9 +629,8 @@ def verdicts(
         )
         more = one.descriptors_after - one.descriptors_before
         found.append((more <= 0, f"{name}: {more} more descriptors at the end, none"))
-        found.append(
-            (not one.failures, f"{name}: {sum(one.failures.values())} failures, none {dict(one.failures) or ''}")
-        )
+        failures = ", ".join(f"{number} x {text}" for text, number in one.failures.most_common(3))
+        found.append((not one.failures, f"{name}: no request fails{failures and ', but '}{failures}"))
     for name, two in overloaded.items():
         idle, over = (quantiles(part.seconds.get(200, []))["p99"] for part in (two.idle, two.over))
         refused = quantiles(two.over.seconds.get(503, []))["p99"]
