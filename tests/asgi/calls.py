@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Awaitable, Callable
 from typing import Any, TypeVar
 
@@ -139,15 +138,18 @@ async def get(app: Any, path: str = "/", method: str = "GET", /, *incoming: Mess
 with_and_without_lifespan = pytest.mark.parametrize("with_lifespan", [False, True], ids=["alone", "lifespan"])
 
 
-async def serve(app: Any, call: Call, path: str, with_lifespan: bool, seconds: float = math.inf) -> None:
-    """Answer one request, and cancel it after so many seconds; the server runs the lifespan, or it does not.
+async def serve(
+    app: Any, call: Call, path: str, with_lifespan: bool, cancels: anyio.CancelScope | None = None
+) -> None:
+    """Answer one request; the server runs the lifespan, or it does not, and may cancel the request by ``cancels``.
 
     ``path`` may name another method than GET: ``"HEAD /"``.
     """
+    cancels = cancels or anyio.CancelScope()
     method, _, path = path.rpartition(" ")
     scope = http_scope(method or "GET", path)
     if not with_lifespan:
-        with anyio.move_on_after(seconds):
+        with cancels:
             await app(scope, call.receive, call.send)
         return
     lifespan = Lifespan(app, {})
@@ -155,7 +157,7 @@ async def serve(app: Any, call: Call, path: str, with_lifespan: bool, seconds: f
         tasks.start_soon(lifespan.run)
         await lifespan.say("startup")
         try:
-            with anyio.move_on_after(seconds):
+            with cancels:
                 await app({**scope, "state": dict(lifespan.scope["state"])}, call.receive, call.send)
         finally:
             await lifespan.say("shutdown")

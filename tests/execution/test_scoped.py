@@ -199,14 +199,19 @@ def test_a_server_that_cancels_while_a_chunk_is_sent_has_it_cleaned_up(
     app = Root()
 
     class Blocks(Call):
+        def __init__(self) -> None:
+            super().__init__(piece(b""))
+            self.cancels = anyio.CancelScope()
+
         async def send(self, message: Any) -> None:
             await super().send(message)
             if len(self.sent) == 3:
+                self.cancels.cancel()
                 await anyio.sleep_forever()
 
     async def main() -> Call:
-        call = Blocks(piece(b""))
-        await serve(app, call, f"/{path}", with_lifespan, 0.1)
+        call = Blocks()
+        await serve(app, call, f"/{path}", with_lifespan, call.cancels)
         return call
 
     assert not run(backend, main).is_complete
