@@ -138,9 +138,7 @@ async def get(app: Any, path: str = "/", method: str = "GET", /, *incoming: Mess
 with_and_without_lifespan = pytest.mark.parametrize("with_lifespan", [False, True], ids=["alone", "lifespan"])
 
 
-async def serve(
-    app: Any, call: Call, path: str, with_lifespan: bool, cancels: anyio.CancelScope | None = None
-) -> None:
+async def serve(app: Any, call: Call, path: str, with_lifespan: bool, cancels: anyio.CancelScope | None = None) -> None:
     """Answer one request; the server runs the lifespan, or it does not, and may cancel the request by ``cancels``.
 
     ``path`` may name another method than GET: ``"HEAD /"``.
