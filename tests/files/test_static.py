@@ -805,6 +805,11 @@ def test_downloads(make_client: MakeClient, site: Path) -> None:
     assert (answer.headers["content-type"], answer.headers["x-own"]) == ("text/x-bill", "1")
 
 
+def test_a_download_is_named_as_its_file_not_as_its_directories() -> None:
+    answer = static_file("reports/2026/bill.txt", "files", download=True)
+    assert answer.headers["Content-Disposition"] == 'attachment; filename="bill.txt"'
+
+
 def test_how_long_it_may_be_kept(make_client: MakeClient, site: Path) -> None:
     class Guarded(Files):
         def mine(self) -> Any:

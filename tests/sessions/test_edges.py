@@ -95,6 +95,7 @@ def test_sqlite_deletes_what_is_saved_empty(tmp_path: Path) -> None:
 
 def test_memory_forgets_an_expired_session_that_is_asked_for() -> None:
     backend = InMemorySessionBackend()
-    backend.save("a", {"x": 1}, 0)
+    backend.save("a", {"x": 1}, 60)
+    backend._sessions["a"] = 0.0, {"x": 1}
     assert backend.load("a") == {}
     assert not backend._sessions
