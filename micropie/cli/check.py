@@ -9,7 +9,6 @@ from argparse import Namespace
 from collections.abc import Callable, Iterator
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Any
 
 from micropie.app import App
 from micropie.cli.moving import findings
@@ -60,7 +59,7 @@ def mistakes(app: App) -> Iterator[str]:
 _CHANGING = frozenset({"clear", "pop", "popitem", "setdefault", "update", "regenerate"})
 
 
-def session_change(function: Callable[..., Any]) -> str:
+def session_change(function: Callable[..., object]) -> str:
     """Return what a handler does to the session, "" if its source shows nothing."""
     try:
         tree = ast.parse(textwrap.dedent(inspect.getsource(function)))

@@ -99,13 +99,13 @@ def _shown(parameter: Parameter) -> str:
     return f"{text} = {parameter.default!r}" if kind is not Parameter.empty else f"{text}={parameter.default!r}"
 
 
-def function_of(route: Route) -> Callable[..., Any]:
+def function_of(route: Route) -> Callable[..., object]:
     """Return the function that the author wrote, below its decorators."""
     *_, function = layers(route.plan.function)
     return function
 
 
-def place_of(function: Callable[..., Any]) -> str:
+def place_of(function: Callable[..., object]) -> str:
     """Return the file, relative to this folder if it is below, and the line of a function."""
     code = getattr(function, "__code__", None)
     if code is None:

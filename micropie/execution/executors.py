@@ -90,7 +90,7 @@ class ExecutorPool:
         self._is_dask = distributed is not None and isinstance(executor, distributed.ClientExecutor)
 
     def call(
-        self, seconds: float, function: Callable[..., Any], *arguments: object, token: CancelToken | None = None
+        self, seconds: float, function: Callable[..., object], *arguments: object, token: CancelToken | None = None
     ) -> Any:
         """Like ``Pool.call``, but cancelling only stops waiting: the job itself can't be killed."""
         token = token or CancelToken()

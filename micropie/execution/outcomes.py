@@ -20,7 +20,7 @@ Outcome: TypeAlias = list[Any]
 _UNSET: Any = object()
 
 
-def outcome_of(function: Callable[..., Any], arguments: Sequence[Any]) -> Outcome:
+def outcome_of(function: Callable[..., object], arguments: Sequence[object]) -> Outcome:
     """Call ``function`` and return the outcome; nothing is raised."""
     before = copy_context()
     try:

@@ -16,7 +16,7 @@ from functools import lru_cache
 from importlib import import_module
 from operator import attrgetter
 from pathlib import Path
-from typing import Any, Final, NamedTuple
+from typing import Final, NamedTuple
 
 from micropie.errors import SetupError
 
@@ -35,7 +35,7 @@ def checked_placement(placement: object, setting: str) -> str:
     return placement
 
 
-def layers(function: Callable[..., object]) -> Iterator[Callable[..., Any]]:
+def layers(function: Callable[..., object]) -> Iterator[Callable[..., object]]:
     """Yield a function and those that its decorators and partials wrap, the innermost last."""
     while True:
         yield function
@@ -123,12 +123,12 @@ def _importable(module: str, label: str) -> str:
 
 
 @lru_cache(maxsize=1024)
-def handler_named(name: HandlerName) -> Callable[..., Any]:
+def handler_named(name: HandlerName) -> Callable[..., object]:
     """Return the handler, in a process that may not have imported its module.
 
     A method gets a new, bare object for ``self``. The application's own, with the connections that ``__init__`` and
     start-up handlers opened, lives in the other process.
     """
     target = attrgetter(name.qualname)(import_module(name.module))
-    handler: Callable[..., Any] = target if name.method is None else getattr(target.__new__(target), name.method)
+    handler: Callable[..., object] = target if name.method is None else getattr(target.__new__(target), name.method)
     return handler

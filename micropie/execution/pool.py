@@ -84,7 +84,7 @@ class Pool:
         self._forget()
 
     def call(
-        self, seconds: float, function: Callable[..., Any], *arguments: object, token: CancelToken | None = None
+        self, seconds: float, function: Callable[..., object], *arguments: object, token: CancelToken | None = None
     ) -> Any:
         """Return ``function(*arguments)``, called in a process; for a generator an iterator over its chunks. Blocks.
 

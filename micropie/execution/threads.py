@@ -10,7 +10,7 @@ from contextvars import Context, copy_context
 from functools import partial
 from queue import Empty, SimpleQueue
 from threading import Thread
-from typing import Any, TypeVar
+from typing import TypeVar
 from weakref import WeakKeyDictionary
 
 from anyio import CapacityLimiter, get_cancelled_exc_class, to_thread
@@ -84,7 +84,7 @@ async def in_handler_thread(
 
 
 async def _in_abandoned_thread(
-    limiter: CapacityLimiter, function: Callable[..., Any], arguments: Sequence[Any]
+    limiter: CapacityLimiter, function: Callable[..., object], arguments: Sequence[object]
 ) -> Outcome:
     """Call ``function`` in a thread that a cancelled task leaves to itself. Return the outcome.
 

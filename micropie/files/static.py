@@ -70,7 +70,9 @@ def static_file(
     return response
 
 
-def directory_route(prefix: str, directory: str | os.PathLike[str], **options: Any) -> tuple[str, Callable[..., Any]]:
+def directory_route(
+    prefix: str, directory: str | os.PathLike[str], **options: Any
+) -> tuple[str, Callable[..., object]]:
     """Return the path and the handler that serve a directory below ``prefix``.
 
     ``options`` are those of ``static_file``. Raises ``SetupError`` for a wrong prefix, directory or option.

@@ -24,7 +24,7 @@ class RunningGenerator:
         """Whether it has run to its end."""
         return has_ended(self._generator)
 
-    def go_on(self, value: object, failure: Exception | None = None) -> Flow[Any]:
+    def go_on(self, value: object, failure: Exception | None = None) -> Flow[object]:
         """Run to the next ``yield``, or to the end. Return what is yielded or returned; None if nothing is.
 
         The ``yield`` where it waits gives ``value``, or raises ``failure``.
@@ -43,7 +43,7 @@ class RunningGenerator:
             return _resume(self._generator, value, failures)
         return (yield (BLOCK, _resume, (self._generator, value, failures)))
 
-    def finish(self, value: object, failure: Exception | None) -> Flow[Any]:
+    def finish(self, value: object, failure: Exception | None) -> Flow[object]:
         """Run from the first ``yield`` to the end. Return what is yielded or returned on the way, or None."""
         result = yield from self.go_on(value, failure)
         step = self.close_step()

@@ -103,7 +103,7 @@ def planned_hooks(config: AppConfig) -> list[Hook]:
     return hooks
 
 
-def run_before(hooks: list[Hook], request: Request) -> Flow[Any]:
+def run_before(hooks: list[Hook], request: Request) -> Flow[object]:
     """Run each hook's part before the handler until one answers; return that answer, or None.
 
     A session backend that may wait is asked before the first hook that needs the session, so a hook that refuses
@@ -226,13 +226,13 @@ def _is_function(hook: object) -> TypeGuard[Callable[..., object]]:
     return callable(hook) and not hasattr(hook, "before_request") and not hasattr(hook, "after_request")
 
 
-def _kind_of_method(method: Callable[..., Any] | None) -> CallKind | None:
+def _kind_of_method(method: Callable[..., object] | None) -> CallKind | None:
     """Return how to call a hook's method. None if there is no method, or the base class's, which does nothing."""
     return None if method is None else _kind_of(getattr(method, "__func__", method))
 
 
 @lru_cache(maxsize=1024)
-def _kind_of(function: Callable[..., Any]) -> CallKind | None:
+def _kind_of(function: Callable[..., object]) -> CallKind | None:
     return None if function in _UNUSED else kind_of(function)
 
 

@@ -31,7 +31,7 @@ class Snapshot(TypedDict):
     path: str
     raw_path: bytes
     root_path: str
-    path_params: list[Any]
+    path_params: list[object]
     headers: HeaderPairs
     query: str
     limits: Limits
@@ -40,7 +40,7 @@ class Snapshot(TypedDict):
     has_document: bool
     parse: Callable[[Request, bytes], None] | None
     data: bytes | None
-    session: dict[str, Any]
+    session: dict[str, object]
     scheme: str
     client: Address | None
     host: str | None
@@ -53,7 +53,7 @@ class Snapshot(TypedDict):
 
 
 def call_in_pool(
-    request: Request, name: HandlerName, arguments: Sequence[Any], token: CancelToken | None = None
+    request: Request, name: HandlerName, arguments: Sequence[object], token: CancelToken | None = None
 ) -> Any:
     """Call a handler in a process of the pool, and wait for its result; ``token`` cancels the call.
 
@@ -135,7 +135,7 @@ def answer(name: HandlerName, job: bytes) -> Any:
     return _callables[name](*arguments)
 
 
-_callables: dict[HandlerName, Callable[..., Any]] = {}
+_callables: dict[HandlerName, Callable[..., object]] = {}
 
 
 class PooledRequest(Request):
@@ -225,7 +225,7 @@ class PooledConfig:
 class PooledSession(MutableMapping[str, Any]):
     """A read-only copy of a session. Changing it raises ``RuntimeError``."""
 
-    def __init__(self, values: dict[str, Any]) -> None:
+    def __init__(self, values: dict[str, object]) -> None:
         self._values = values
 
     def __getitem__(self, key: str) -> Any:

@@ -71,7 +71,7 @@ def _same(manager: Any) -> Any:
     return manager
 
 
-def close_unless_streamed(request: Request, result: object) -> Flow[Any]:
+def close_unless_streamed(request: Request, result: object) -> Flow[object]:
     """Close what a handler has used, unless its result is a stream, and return that. Raises what a provider raises."""
     if isawaitable(result):  # of a decorated ``async def``
         result = yield AWAIT, itself, (result,)

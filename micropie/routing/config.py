@@ -98,7 +98,7 @@ class AppConfig:
     """The channels in which it publishes and subscribes."""
     shutdown: ShutdownSignal
     """Set when the server is told to stop; one for the whole tree."""
-    providers: Mapping[object, Callable[..., Any]]
+    providers: Mapping[object, Callable[..., object]]
     """What opens the resources of a request: by type, this application's own before those of the ones around it."""
     tree: dict[int, AppConfig]
     """The configs of the whole tree by ``id(app)``; the first one for an application that is in it twice."""

@@ -50,7 +50,7 @@ def constraints_of(metadata: Iterable[object], parameter: str) -> list[Constrain
     return [constraint for item in metadata for constraint in _constraints(item, parameter)]
 
 
-def _constraints(item: Any, parameter: str) -> Iterator[Constraint]:
+def _constraints(item: object, parameter: str) -> Iterator[Constraint]:
     if type(item).__module__.partition(".")[0] not in _LIBRARIES:
         return
     several = getattr(item, "metadata", item)  # pydantic's Field; annotated_types.Interval and Len

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import wraps
 from types import MappingProxyType
-from typing import Any, NamedTuple, TypeVar, overload
+from typing import NamedTuple, TypeVar, overload
 
 from micropie.errors import SetupError, is_count
 from micropie.execution.placement import LOOP, MARK, PROCESS, THREAD, checked_placement
@@ -17,7 +17,7 @@ from micropie.routing.guards import mark as mark_guarded
 from micropie.routing.patterns import Pattern
 from micropie.routing.route import RouteMark, checked_methods, marks_of
 
-Function = TypeVar("Function", bound=Callable[..., Any])
+Function = TypeVar("Function", bound=Callable[..., object])
 Target = TypeVar("Target")
 
 

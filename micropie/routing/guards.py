@@ -44,7 +44,7 @@ def guarded(config: AppConfig, checks: Sequence[Check]) -> AppConfig:
     return replace(config, middlewares=Chain(config.middlewares, [Guard(checks)])) if checks else config
 
 
-def mark(target: Any, checks: Sequence[Check]) -> None:
+def mark(target: object, checks: Sequence[Check]) -> None:
     """Leave the mark of ``@requires`` on a handler, a class or an application."""
     for check in checks:
         is_generator = inspect.isgeneratorfunction(check) or inspect.isasyncgenfunction(check)

@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from importlib import import_module
 from os import PathLike
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from micropie.errors import SetupError
 from micropie.execution.executors import ExecutorPool
@@ -48,7 +48,7 @@ class AppDefinition:
     ws_middlewares: list[object]
     socket_functions: list[tuple[Callable[..., object], RouteMark]]
     """Plain functions that answer WebSockets."""
-    providers: dict[object, Callable[..., Any]]
+    providers: dict[object, Callable[..., object]]
     """By the type that they provide."""
     template_names: dict[str, object]
     """Values by name that its templates see beside those that a handler gives them."""

@@ -21,9 +21,9 @@ from micropie.http.forms import UploadFile
 from micropie.http.request import Request, WebSocketRequest
 from micropie.routing.binding import Plan, ProvidedParameter
 
-Providers: TypeAlias = Mapping[object, Callable[..., Any]]
+Providers: TypeAlias = Mapping[object, Callable[..., object]]
 
-Function = TypeVar("Function", bound=Callable[..., Any])
+Function = TypeVar("Function", bound=Callable[..., object])
 
 
 class Provider:
@@ -35,7 +35,7 @@ class Provider:
 
     __slots__ = ("call_kind", "is_class", "key", "name", "plan", "run_kind")
 
-    def __init__(self, key: object, function: Callable[..., Any], keys: Collection[object]) -> None:
+    def __init__(self, key: object, function: Callable[..., object], keys: Collection[object]) -> None:
         *_, inner = layers(function)
         self.key = key
         self.name = getattr(inner, "__qualname__", type(inner).__qualname__)
@@ -54,7 +54,7 @@ class Provider:
             raise SetupError(f"{self.name}, which provides {name_of(key)}: {error}") from None
 
 
-def _without_parameters(make: Callable[[], Any]) -> Callable[[], Any]:
+def _without_parameters(make: Callable[[], object]) -> Callable[[], object]:
     return lambda: make()  # noqa: PLW0108 - its signature is what matters
 
 
@@ -83,7 +83,7 @@ def checked_provider(function: Function) -> Function:
     return function
 
 
-def in_place_of(key: object, fake: Any) -> Callable[..., Any]:
+def in_place_of(key: object, fake: Any) -> Callable[..., object]:
     """Return the provider that a test puts in the place of another: ``fake``, or one that gives ``fake`` as it is."""
     if inspect.isroutine(fake) or isinstance(fake, type | functools.partial):
         return fake

@@ -62,7 +62,7 @@ class _Handler(WSGIRequestHandler):
             self.send_error(status)
         return status is None
 
-    def get_environ(self) -> dict[str, Any]:
+    def get_environ(self) -> dict[str, object]:
         environ = super().get_environ()
         environ["SCRIPT_NAME"] = self.root_path
         environ["wsgi.multithread"] = True
