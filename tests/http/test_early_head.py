@@ -5,7 +5,7 @@ from __future__ import annotations
 import gzip
 import logging
 import threading
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from typing import Any
 
 import anyio
@@ -314,7 +314,8 @@ def test_R61_a_request_that_is_cancelled_sends_no_head(backend: str, has_begun: 
 
 
 @every_loop
-def test_a_head_that_was_prevented_is_not_sent(backend: str) -> None:
+@pytest.mark.parametrize("prevent", [EarlyHeadSender.prevent, EarlyHeadSender.cancel])
+def test_a_head_that_was_prevented_is_not_sent(backend: str, prevent: Callable[[EarlyHeadSender], None]) -> None:
     async def main() -> None:
         class Head:
             is_wanted = True
@@ -323,7 +324,7 @@ def test_a_head_that_was_prevented_is_not_sent(backend: str) -> None:
                 return 0.0
 
         sender = EarlyHeadSender(Head(), None, None)  # type: ignore[arg-type]
-        sender.prevent()
+        prevent(sender)
         await sender.run()
         assert not sender.has_begun
 
