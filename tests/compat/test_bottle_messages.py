@@ -138,6 +138,8 @@ def test_a_chunked_body_that_the_server_has_joined() -> None:
     large = b"x" * 200_000
     request = ours.Request({"wsgi.input": io.BytesIO(large), "wsgi.input_terminated": True})
     assert request.body.read() == large
+    with pytest.raises(ours.HTTPError, match="413"):
+        request.forms  # noqa: B018
     request = ours.Request({"wsgi.input": io.BytesIO(b"a=1"), "CONTENT_LENGTH": "9"})
     assert request.forms.a == "1"
     request = ours.Request({"wsgi.input": io.BytesIO(b"")})

@@ -293,6 +293,15 @@ def test_requests_are_published(connect: MakeClient, world: str) -> None:
     assert seen[:3] == ["start_thread", "before_request", "after_request"]
 
 
+@pytest.fixture
+def idle_engine(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let the bus be as it is at first: WSGI applications of other tests that are not over hold it."""
+    monkeypatch.setattr(cherrypy.engine, "is_hosted", False)
+    monkeypatch.setattr(cherrypy.engine, "_hosted", 0)
+    monkeypatch.setattr(cherrypy.engine, "state", cherrypy.engine.states.STOPPED)
+
+
+@pytest.mark.usefixtures("idle_engine")
 def test_the_engine_starts_with_the_application(connect: MakeClient, world: str) -> None:
     seen: list[str] = []
 
