@@ -109,13 +109,8 @@ def close_resources(request: Request, failure: Exception | None) -> Flow[Excepti
                 failure = thrown = raised
         return failure
     finally:
-        del (
-            failure,
-            other,
-            thrown,
-            raised,
-            traceback,
-        )  # the traceback refers to this frame: without this it would be a cycle
+        # The traceback refers to this frame: without this it would be a cycle.
+        del failure, other, thrown, raised, traceback
 
 
 def end_resources(request: Request, failure: Exception | None = None) -> Flow[None]:
@@ -124,18 +119,14 @@ def end_resources(request: Request, failure: Exception | None = None) -> Flow[No
     The client can't be told of a failure any longer, so it is logged. If the client has left, a ``yield`` raises
     ``GeneratorExit``, as it does where a request is cancelled.
     """
-    raised: Exception | None = None
-    try:
-        if failure is None and request.broken_off:
-            for step in request._cleanup_steps():
-                try:
-                    yield step
-                except Exception as error:
-                    request.log_cleanup_failure(error)
-        else:
-            raised = yield from close_resources(request, failure)
-    except Exception as error:
-        raised = error
+    if failure is None and request.broken_off:
+        for step in request._cleanup_steps():
+            try:
+                yield step
+            except Exception as error:
+                request.log_cleanup_failure(error)
+        return
+    raised = yield from close_resources(request, failure)
     try:
         if raised is not None and raised is not failure:
             request.log_cleanup_failure(raised)

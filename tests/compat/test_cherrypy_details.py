@@ -19,7 +19,7 @@ import cherrypy as original
 import pytest
 from cherrypy.lib import locking as original_locking
 
-from micropie import App, HTTPError, SetupError
+from micropie import App, HTTPError, Request, SetupError
 from micropie.compat import cherrypy as ours
 from micropie.compat.cherrypy.hooks import of_all_requests
 from micropie.compat.cherrypy.lib import locking
@@ -810,3 +810,14 @@ def test_a_form_has_its_limits(serve_ours: Serve, body: bytes) -> None:
     kind = {"Content-Type": "application/x-www-form-urlencoded"}
     assert client.post("/", content=body, headers=kind).status_code == 413
     assert client.post("/", content=b"a=1&&b=2&", headers=kind).text == "2"
+
+
+def test_a_native_hook_may_read_the_body_first(serve_ours: Serve) -> None:
+    class Reader:
+        async def before_request(self, request: Request) -> None:
+            request.state.size = len(await request.body())
+
+    app = ours.Application(page(ours, lambda **values: str(values)))
+    app.native.middlewares.append(Reader())
+    kind = {"Content-Type": "application/x-www-form-urlencoded"}
+    assert serve_ours(app).post("/", content=b"a=1", headers=kind).text == "{'a': '1'}"

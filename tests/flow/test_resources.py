@@ -504,11 +504,12 @@ def test_a_provider_that_does_not_yield_is_said(make_client: MakeClient, caplog:
     assert "thing, which provides Thing, has ended without a yield" in caplog.text
 
 
+@pytest.mark.parametrize("decorate", [lambda provider: provider, inline])
 def test_what_a_stream_has_used_and_can_not_be_closed_is_logged(
-    make_client: MakeClient, caplog: pytest.LogCaptureFixture
+    make_client: MakeClient, caplog: pytest.LogCaptureFixture, decorate: Callable[[Any], Any]
 ) -> None:
     app = shop()
-    app.provides(Thing)(raising("closing"))
+    app.provides(Thing)(decorate(raising("closing")))
     client = make_client(app)
     assert client.get("/chunks").text == "thing thing thing "
     assert "GET '/chunks': what it has used could not be closed" in caplog.text

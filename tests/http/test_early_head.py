@@ -83,6 +83,10 @@ class Late(App):
         if what != "nothing":
             yield from ("", "a", "b")
 
+    async def generator(self) -> AsyncIterator[str]:
+        await until_async(lambda: self.go.is_set() or (self.request.environ is not None and self.request._is_head_sent))
+        yield "a"
+
     def returned(self) -> Response:
         return Response(self._events(), content_type=f"{EVENTS}; charset=utf-8")
 
@@ -215,6 +219,14 @@ def test_it_may_be_compressed(make_client: MakeClient, world: str, kind: str) ->
         assert answer.headers["content-encoding"] == "gzip"
         app.go.set()
         assert gzip.decompress(b"".join(answer.iter_raw())) == b"ab"
+
+
+def test_a_handler_that_is_a_generator_has_it_too(make_client: MakeClient) -> None:
+    app = Late()
+    with make_client(app).stream("GET", "/generator") as answer:
+        assert answer.status_code == 200
+        app.go.set()
+        assert answer.read() == b"a"
 
 
 def test_R62_a_client_that_leaves_after_the_head_ends_the_stream(make_client: MakeClient) -> None:

@@ -16,8 +16,9 @@ import anyio.lowlevel
 import anyio.to_thread
 import pytest
 
-from micropie import App, HTTPError, HttpMiddleware, Response, SetupError
+from micropie import App, HTTPError, HttpMiddleware, Request, Response, SetupError
 from micropie.middleware import Compress
+from micropie.middleware.compress import _DelayedGzip
 from tests.conftest import MakeClient
 
 TEXT = "All work and no play makes Jack a dull boy. " * 50
@@ -607,3 +608,11 @@ def test_a_body_that_cannot_be_encoded_is_a_500(make_client: MakeClient, caplog:
 def test_invalid_settings_are_refused(options: Any) -> None:
     with pytest.raises(SetupError, match=r"Compress\((minimum|level|types)=\.\.\.\) takes"):
         Compress(**options)
+
+
+def test_the_head_and_the_first_chunk_decide_once() -> None:
+    request = Request({"headers": [(b"accept-encoding", b"gzip")]})
+    delayed = _DelayedGzip(Compress(), request, Response())
+    delayed._decide(request, Response(content_type="text/plain"))
+    delayed._decide(request, Response(content_type="image/png"))  # by the thread that has waited for the lock
+    assert delayed.feed(b"a") != b"a"
