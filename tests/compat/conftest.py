@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from typing import Any
 
 import bottle as original
@@ -14,3 +15,11 @@ from micropie.compat import bottle as ours
 def bottle(request: pytest.FixtureRequest) -> Any:
     """The module: the original, then ours."""
     return request.param
+
+
+@pytest.fixture
+def own_threads(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let a bus that blocks wait for the threads of this test alone: idle ones of other tests never end."""
+    list_all = threading.enumerate
+    others = {*list_all()}
+    monkeypatch.setattr(threading, "enumerate", lambda: [thread for thread in list_all() if thread not in others])

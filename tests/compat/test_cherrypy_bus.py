@@ -36,14 +36,14 @@ OURS = Process(wspbus, plugins)
 
 
 @pytest.fixture
-def bus(process: Process) -> Iterator[Any]:
+def bus(process: Process, own_threads: None) -> Iterator[Any]:
     bus = process.wspbus.Bus()
     yield bus
     bus.state = process.wspbus.states.EXITING  # so that it does not exit at the end of the tests
 
 
 @pytest.fixture
-def our_bus() -> Iterator[wspbus.Bus]:
+def our_bus(own_threads: None) -> Iterator[wspbus.Bus]:
     bus = wspbus.Bus()
     yield bus
     bus.state = wspbus.states.EXITING

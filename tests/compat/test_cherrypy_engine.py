@@ -40,7 +40,7 @@ class Root:
 
 
 @pytest.fixture
-def bus() -> Iterator[Bus]:
+def bus(own_threads: None) -> Iterator[Bus]:
     bus = Bus()
     yield bus
     bus.state = states.EXITING
