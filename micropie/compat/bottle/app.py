@@ -11,7 +11,7 @@ from urllib.parse import urljoin
 from micropie.app import App
 from micropie.compat.bottle.config import ConfigDict
 from micropie.compat.bottle.mounting import wsgi_mount
-from micropie.compat.bottle.native import Carrier
+from micropie.compat.bottle.native import BottleCarrier
 from micropie.compat.bottle.plugins import JSONPlugin, TemplatePlugin
 from micropie.compat.bottle.requests import request
 from micropie.compat.bottle.responses import HTTPError, HTTPResponse, response
@@ -33,7 +33,7 @@ class Bottle:
     tpl: Any = None
 
     def __init__(self, catchall: bool = True, autojson: bool = True) -> None:
-        self.native = Carrier(self)
+        self.native = BottleCarrier(self)
         vars(self)["__call__"] = vars(self.native)["__call__"]  # by this servers know an ASGI application
         self.hooks: dict[str, list[Callable[..., Any]]] = {name: [] for name in _HOOKS}
         self.config = ConfigDict()

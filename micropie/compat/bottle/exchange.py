@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Awaitable, Callable, Generator, Mapping
-from functools import lru_cache
 from inspect import isawaitable
 from itertools import chain
 from operator import methodcaller
@@ -19,11 +18,12 @@ from micropie.compat.bottle.files import SMALL, ServedFile
 from micropie.compat.bottle.plugins import as_json
 from micropie.compat.bottle.responses import BaseResponse, HTTPError, HTTPResponse
 from micropie.compat.bottle.routing import Route, Router
+from micropie.compat.carrier import status_of
 from micropie.compat.environs import own_environ
 from micropie.errors import ClientDisconnect, Redirect
 from micropie.errors import HTTPError as NativeError
 from micropie.http.request import Request
-from micropie.http.response import EncodedAnswer, GivenStatus, Response, checked_headers
+from micropie.http.response import EncodedAnswer, Response, checked_headers
 from micropie.http.streams import FileRange
 
 logger = logging.getLogger("micropie")
@@ -214,21 +214,13 @@ _NO_CONTENT = frozenset({204, 304})
 
 def _native(exchange: Exchange, body: Any) -> EncodedAnswer | Response:
     response, method = exchange.response, exchange.native.method
-    status, pairs = _status_of(response._status_line), response.headerlist
+    status, pairs = status_of(response._status_line), response.headerlist
     if type(body) is bytes and method != "HEAD" and status not in _NO_CONTENT:  # needs nothing of what encodes others
         headers, content_type, _ = checked_headers(pairs, is_given=True)
         return EncodedAnswer((status, content_type, len(body), headers, body, None))
     if not body and method == "HEAD" and "Content-Length" in response:
         body = FileRange(None, "", 0, 0, response.content_length)  # states the length of what GET gets
     return Response(body, status, pairs, "")
-
-
-@lru_cache(maxsize=256)
-def _status_of(line: str) -> GivenStatus:
-    number, _, reason = line.partition(" ")
-    status = GivenStatus(number)
-    status.reason = reason.encode().decode("latin-1")
-    return status
 
 
 def _file_body(exchange: Exchange, file: ServedFile) -> Any:

@@ -13,13 +13,11 @@ from inspect import isawaitable
 from io import BytesIO
 from typing import Any, TypeAlias
 
-from micropie.app import App
 from micropie.compat.bottle.exchange import Application, Exchange, Found, decoded, run, text_answer
 from micropie.compat.bottle.responses import HTML, HTTPError
 from micropie.compat.bottle.routing import Route
+from micropie.compat.carrier import NO_VALUES, Carrier, CarryingSite
 from micropie.compat.environs import path_of
-from micropie.errors import HTTPError as NativeError
-from micropie.errors import SetupError
 from micropie.execution.steps import AWAIT, HANDLER, RouteKind
 from micropie.http.request import Request
 from micropie.http.response import JSON, EncodedAnswer, Response
@@ -27,12 +25,10 @@ from micropie.routing.config import AppConfig
 from micropie.routing.route import Route as NativeRoute
 from micropie.routing.site import Handover, Site
 
-_NO_VALUES: dict[str, object] = {}
-
 _Flow: TypeAlias = Generator[Awaitable[Any], Any, EncodedAnswer | Response]
 
 
-class Carrier(App):
+class BottleCarrier(Carrier):
     """``Bottle.native``."""
 
     _micropie_is_framework = True
@@ -40,36 +36,20 @@ class Carrier(App):
     def __init__(self, bottle: Application) -> None:
         super().__init__()
         self._bottle = bottle
-        self._carrying: dict[RouteKind, _CarryingSite] = {}
 
-    def compiled(self, blocking: RouteKind = HANDLER) -> Site:
-        """Return the site with both kinds of routes."""
-        inner = super().compiled(blocking)
-        site = self._carrying.get(blocking)
-        if site is None or site.inner is not inner:
-            self._carrying[blocking] = site = _CarryingSite(self._bottle, inner, blocking)
-        return site
-
-    def _definition(self, ancestors: tuple[App, ...]) -> Any:
-        if ancestors:
-            raise SetupError(
-                "an application that moves in is mounted as it stands: app.mount(prefix, old), without .native"
-            )
-        return super()._definition(ancestors)
+    def _carry(self, inner: Site, blocking: RouteKind) -> CarryingSite:
+        return _BottleSite(self._bottle, inner, blocking)
 
 
-class _CarryingSite(Site):
-    """``inner`` has the native routes, mounts and WebSockets."""
+class _BottleSite(CarryingSite):
+    """Asks the application's router after the native one."""
 
-    __slots__ = ("_any", "_app", "_before", "_blocking", "_finds_native", "_routes", "_search", "inner")
+    __slots__ = ("_any", "_app", "_before", "_blocking", "_routes", "_search")
 
     def __init__(self, app: Application, inner: Site, blocking: RouteKind) -> None:
-        super().__init__(inner.config, inner.router, inner.sockets)
-        self.exact, self.below, self.has_mounts = inner.exact, inner.below, inner.has_mounts
-        self.inner = inner
+        super().__init__(inner)
         self._app = app
         self._blocking = blocking
-        self._finds_native = inner.has_mounts or not inner.router.is_empty
         self._before = app.hooks["before_request"]
         self._search = app.router.find
         self._any = _CarriedRoute(app, None, (), inner.config, blocking)
@@ -78,34 +58,22 @@ class _CarryingSite(Site):
     def find(self, request: Request) -> tuple[NativeRoute, Any, Any] | Handover:
         """Return the native route or mount of a request, or else the application's."""
         path = request._literal_path or decoded(path_of(request))
-        if self._finds_native:
-            try:
-                return self.inner.find(request)
-            except NativeError:
-                if self.inner.config_of(request) is not self.config:  # an application inside has refused it
-                    raise
-                request.path = path
+        native = self.find_native(request, path) if self.finds_native else None
+        if native is not None:
+            return native
         if self._before:  # they may change the path
-            return self._any, (request, None), _NO_VALUES
+            return self._any, (request, None), NO_VALUES
         try:
             found = self._search(request.method.upper(), path)
         except HTTPError as error:
-            return self._any, (request, error), _NO_VALUES
+            return self._any, (request, error), NO_VALUES
         target, arguments = found
         if arguments:
             request.path_params = [*arguments.values()]
         carried = self._routes.get(target)
         if carried is None:
             self._routes[target] = carried = _CarriedRoute(self._app, target, [*arguments], self.config, self._blocking)
-        return carried, (request, found), _NO_VALUES
-
-    def config_of(self, request: Request) -> AppConfig:
-        """See ``Site``."""
-        return self.inner.config_of(request)
-
-    def socket_routes(self, request: Request) -> Site | Handover:
-        """See ``Site``."""
-        return self.inner.socket_routes(request)
+        return carried, (request, found), NO_VALUES
 
 
 class _CarriedRoute(NativeRoute):
@@ -183,7 +151,7 @@ class _CarriedRoute(NativeRoute):
     def begin_exchange(self, request: Request) -> Exchange:
         """Return what ``request`` and ``response`` of the application stand for, when one of them is first used."""
         names = self._names
-        arguments = dict(zip(names, request.path_params, strict=True)) if names else _NO_VALUES
+        arguments = dict(zip(names, request.path_params, strict=True)) if names else NO_VALUES
         return Exchange(self._app, request, self._target, arguments)
 
 

@@ -10,31 +10,26 @@ import sys
 from collections.abc import Awaitable, Callable, Iterator
 from contextvars import copy_context
 from dataclasses import replace
-from functools import lru_cache, partial
+from functools import partial
 from typing import Any, Protocol, TypeAlias
 
-from micropie.app import App
+from micropie.compat.carrier import NO_VALUES, Carrier, CarryingSite, status_of
 from micropie.compat.cherrypy.lib.httputil import HeaderMap
 from micropie.compat.cherrypy.life import Life, answer, begin
 from micropie.compat.cherrypy.serving import Exchange
 from micropie.compat.environs import path_of
-from micropie.errors import HTTPError as NativeError
-from micropie.errors import SetupError
 from micropie.execution.steps import HANDLER, RouteKind
 from micropie.execution.threads import IO_THREADS, in_thread
 from micropie.http.forms.receiving import AHEAD
 from micropie.http.request import Request
-from micropie.http.response import EncodedAnswer, GivenStatus, Response, checked_headers
+from micropie.http.response import EncodedAnswer, Response, checked_headers
 from micropie.http.streams import FileRange
 from micropie.mounts.prefixes import Mount, kind_of_target, mounted_path_of
 from micropie.routing.config import AppConfig
 from micropie.routing.route import Route as NativeRoute
 from micropie.routing.site import Handover, MountRoute, Site
 
-_NO_VALUES: dict[str, object] = {}
-
 _Answer: TypeAlias = EncodedAnswer | Response
-
 
 _HTML = "text/html;charset=utf-8"
 
@@ -46,7 +41,7 @@ class Applications(Protocol):
         """Return what answers a path: an ``Application``, another application, or None."""
 
 
-class Carrier(App):
+class CherryPyCarrier(Carrier):
     """``Tree.native`` and ``Application.native``."""
 
     _micropie_is_framework = True
@@ -54,35 +49,19 @@ class Carrier(App):
     def __init__(self, owner: Applications) -> None:
         super().__init__()
         self._owner = owner
-        self._carrying: dict[RouteKind, _CarryingSite] = {}
 
-    def compiled(self, blocking: RouteKind = HANDLER) -> Site:
-        """Return the site with both kinds of handlers."""
-        inner = super().compiled(blocking)
-        site = self._carrying.get(blocking)
-        if site is None or site.inner is not inner:
-            self._carrying[blocking] = site = _CarryingSite(self._owner, inner, blocking)
-        return site
-
-    def _definition(self, ancestors: tuple[App, ...]) -> Any:
-        if ancestors:
-            raise SetupError(
-                "an application that moves in is mounted as it stands: app.mount(prefix, old), without .native"
-            )
-        return super()._definition(ancestors)
+    def _carry(self, inner: Site, blocking: RouteKind) -> CarryingSite:
+        return _CherryPySite(self._owner, inner, blocking)
 
 
-class _CarryingSite(Site):
-    """``inner`` has the native routes, mounts and WebSockets."""
+class _CherryPySite(CarryingSite):
+    """Asks the tree, or the one application, after the native router."""
 
-    __slots__ = ("_finds_native", "_grafted", "_owner", "_route", "inner")
+    __slots__ = ("_grafted", "_owner", "_route")
 
     def __init__(self, owner: Applications, inner: Site, blocking: RouteKind) -> None:
-        super().__init__(inner.config, inner.router, inner.sockets)
-        self.exact, self.below, self.has_mounts = inner.exact, inner.below, inner.has_mounts
-        self.inner = inner
+        super().__init__(inner)
         self._owner = owner
-        self._finds_native = inner.has_mounts or not inner.router.is_empty
         self._route = _CarriedRoute(inner.config, blocking)
         self._grafted: dict[str, MountRoute] = {}
 
@@ -90,20 +69,16 @@ class _CarryingSite(Site):
         """Return the native route or mount of a request, or else what the tree has for it."""
         received = request._literal_path or path_of(request)
         path = received if received.isascii() else _decoded(received)
-        if self._finds_native:
-            try:
-                return self.inner.find(request)
-            except NativeError:
-                if self.inner.config_of(request) is not self.config:  # an application inside has refused it
-                    raise
-                request.path = path
+        native = self.find_native(request, path) if self.finds_native else None
+        if native is not None:
+            return native
         path = request.root_path + path
         app = self._owner.find(path)
         if not received.isascii() and hasattr(app, "find_config"):
             path = request.root_path + _decoded(received, app.find_config(path, "request.uri_encoding", "utf-8"))
         if app is not None and not hasattr(app, "request_class"):
             return self._graft(request, app, path)
-        return self._route, (request, app, path), _NO_VALUES
+        return self._route, (request, app, path), NO_VALUES
 
     def _graft(self, request: Request, target: Any, path: str) -> tuple[NativeRoute, Any, Any]:
         prefix = self._owner.script_name(path).removeprefix(request.root_path)  # type: ignore[attr-defined]
@@ -111,15 +86,7 @@ class _CarryingSite(Site):
         if route is None or route.mount.target is not target:
             mount = Mount(prefix, target, kind_of_target(target, None), isolated=False)
             self._grafted[prefix] = route = MountRoute(mount, prefix, self.config)
-        return route, (route, request, mounted_path_of(request.root_path, prefix, request.raw_path)), _NO_VALUES
-
-    def config_of(self, request: Request) -> AppConfig:
-        """See ``Site``."""
-        return self.inner.config_of(request)
-
-    def socket_routes(self, request: Request) -> Site | Handover:
-        """See ``Site``."""
-        return self.inner.socket_routes(request)
+        return route, (route, request, mounted_path_of(request.root_path, prefix, request.raw_path)), NO_VALUES
 
 
 def _decoded(latin1: str, encoding: str = "utf-8") -> str:
@@ -191,7 +158,7 @@ async def _await_handler(native: Request, life: Life, waiting: Any) -> _Answer:
 def to_native(native: Request, exchange: Exchange, is_encoded: bool) -> _Answer:
     """Return micropie's response for CherryPy's. ``is_encoded``: one that needs no further step, if that can be."""
     request, response = exchange.request, exchange.response
-    status = _status_of(response.status)
+    status = status_of(response.status)
     body = response._body
     hooks = request.hooks if request._plan is None else request.__dict__.get("hooks") or request._plan.hooks
     if hooks.get("on_end_request"):
@@ -250,11 +217,3 @@ def _sendable(value: Any) -> str:
     if type(value) is str and value.isascii() and value.isprintable():
         return value
     return HeaderMap.encode(value).decode("latin-1")
-
-
-@lru_cache(maxsize=256)
-def _status_of(line: str) -> GivenStatus:
-    number, _, reason = line.partition(" ")
-    status = GivenStatus(number)
-    status.reason = reason.encode().decode("latin-1")
-    return status

@@ -8,7 +8,7 @@ from micropie.compat.cherrypy.config import NamespaceSet, merge
 from micropie.compat.cherrypy.lib.httputil import urljoin
 from micropie.compat.cherrypy.log import LogManager
 from micropie.compat.cherrypy.messages import Response, ServedRequest
-from micropie.compat.cherrypy.native import Carrier
+from micropie.compat.cherrypy.native import CherryPyCarrier
 from micropie.compat.cherrypy.plans import Plans
 from micropie.compat.cherrypy.process.wspbus import bus
 from micropie.compat.cherrypy.serving import current_exchange
@@ -26,7 +26,7 @@ class _Servable:
     """
 
     def __init__(self) -> None:
-        self.native = Carrier(self)
+        self.native = CherryPyCarrier(self)
         self.native.startup_handlers.append(bus.follow_start)
         self.native.shutdown_handlers.append(bus.follow_stop)
         vars(self)["__call__"] = vars(self.native)["__call__"]  # by this servers know an ASGI application

@@ -1,0 +1,92 @@
+"""The ``App`` inside of an application that has moved in: it carries the old handlers, and native ones beside them.
+
+Servers call it, so lifespan, threads, streams and WebSockets are micropie's. Its ``Site`` looks for a native route
+first. What it does for any other request is each framework's own.
+"""
+
+from __future__ import annotations
+
+from functools import lru_cache
+from typing import Any
+
+from micropie.app import App
+from micropie.errors import HTTPError, SetupError
+from micropie.execution.steps import HANDLER, RouteKind
+from micropie.http.request import Request
+from micropie.http.response import GivenStatus
+from micropie.routing.config import AppConfig
+from micropie.routing.route import Route
+from micropie.routing.site import Handover, Site
+
+NO_VALUES: dict[str, object] = {}
+
+
+class CarryingSite(Site):
+    """``inner`` has the native routes, mounts and WebSockets."""
+
+    __slots__ = ("finds_native", "inner")
+
+    def __init__(self, inner: Site) -> None:
+        super().__init__(inner.config, inner.router, inner.sockets)
+        self.exact, self.below, self.has_mounts = inner.exact, inner.below, inner.has_mounts
+        self.inner = inner
+        self.finds_native = inner.has_mounts or not inner.router.is_empty
+
+    def find_native(self, request: Request, path: str) -> tuple[Route, Any, Any] | Handover | None:
+        """Return the native route or mount of a request. None, and ``request.path`` is ``path``, if there is none.
+
+        Only to be called if ``finds_native``.
+        """
+        try:
+            return self.inner.find(request)
+        except HTTPError:
+            if self.inner.config_of(request) is not self.config:  # an application inside has refused it
+                raise
+        request.path = path
+        return None
+
+    def config_of(self, request: Request) -> AppConfig:
+        """See ``Site``."""
+        return self.inner.config_of(request)
+
+    def socket_routes(self, request: Request) -> Site | Handover:
+        """See ``Site``."""
+        return self.inner.socket_routes(request)
+
+
+class Carrier(App):
+    """The application's ``native``."""
+
+    _micropie_is_framework = True
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._carrying: dict[RouteKind, CarryingSite] = {}
+
+    def compiled(self, blocking: RouteKind = HANDLER) -> Site:
+        """Return the site with both kinds of handlers."""
+        inner = super().compiled(blocking)
+        site = self._carrying.get(blocking)
+        if site is None or site.inner is not inner:
+            self._carrying[blocking] = site = self._carry(inner, blocking)
+        return site
+
+    def _carry(self, inner: Site, blocking: RouteKind) -> CarryingSite:
+        """Return the site with the old handlers beside those of ``inner``."""
+        raise NotImplementedError
+
+    def _definition(self, ancestors: tuple[App, ...]) -> Any:
+        if ancestors:
+            raise SetupError(
+                "an application that moves in is mounted as it stands: app.mount(prefix, old), without .native"
+            )
+        return super()._definition(ancestors)
+
+
+@lru_cache(maxsize=256)
+def status_of(line: str) -> GivenStatus:
+    """Return the status of a status line, "200 OK", with its reason."""
+    number, _, reason = line.partition(" ")
+    status = GivenStatus(number)
+    status.reason = reason.encode().decode("latin-1")
+    return status
