@@ -113,6 +113,15 @@ def close_resources(request: Request, failure: Exception | None) -> Flow[Excepti
         del failure, other, thrown, raised, traceback
 
 
+def clean_up(request: Request) -> Flow[None]:
+    """Close what a request that broke off has open. What fails is logged, and does not keep the rest open."""
+    for step in request._cleanup_steps():
+        try:
+            yield step
+        except Exception as error:
+            request.log_cleanup_failure(error)
+
+
 def end_resources(request: Request, failure: Exception | None = None) -> Flow[None]:
     """Close what is still open when the answer is over: what a stream, now closed, used. ``failure`` has broken it off.
 
@@ -120,11 +129,7 @@ def end_resources(request: Request, failure: Exception | None = None) -> Flow[No
     ``GeneratorExit``, as it does where a request is cancelled.
     """
     if failure is None and request.broken_off:
-        for step in request._cleanup_steps():
-            try:
-                yield step
-            except Exception as error:
-                request.log_cleanup_failure(error)
+        yield from clean_up(request)
         return
     raised = yield from close_resources(request, failure)
     try:

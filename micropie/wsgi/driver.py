@@ -12,7 +12,7 @@ from micropie.execution.context import current
 from micropie.execution.steps import INLINE, Flow
 from micropie.flow.http import fail, finish, start
 from micropie.flow.lifecycle import Application
-from micropie.flow.resources import end_resources
+from micropie.flow.resources import clean_up, end_resources
 from micropie.http.headers import NameCache
 from micropie.http.response import NO_OTHER_HEADERS, NOSNIFF, Answer, start_failed, status_line
 from micropie.http.streams import END, Stream, as_bytes
@@ -22,7 +22,7 @@ from micropie.routing.site import Handover, Site
 from micropie.wsgi.files import wrapped_file
 from micropie.wsgi.lifespan import WSGIState
 from micropie.wsgi.request import WSGIRequest
-from micropie.wsgi.steps import perform, perform_cleanup, perform_step
+from micropie.wsgi.steps import perform, perform_step
 from micropie.wsgi.streaming import close_stream, reader_of
 
 logger = logging.getLogger("micropie")
@@ -95,7 +95,7 @@ def serve_http(site: Site, environ: Environ, start_response: StartResponse, cont
         request.broken_off = True
         if flow is not None:
             flow.close()
-        perform_cleanup(request)
+        perform(clean_up(request), request)
         request.close()
         raise
     if request._closers is None:

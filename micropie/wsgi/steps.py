@@ -96,15 +96,6 @@ def perform_step(
     return context.receive_piece()
 
 
-def perform_cleanup(request: WSGIRequest) -> None:
-    """Close what a request that broke off has open. What fails is logged, and does not keep the rest open."""
-    for kind, function, arguments in request._cleanup_steps():
-        try:
-            perform_step(kind, function, arguments, request)
-        except Exception as error:
-            request.log_cleanup_failure(error)
-
-
 def _answer_of_mount(
     route: MountRoute, request: WSGIRequest, mounted_path: MountedPath, seconds: float | None = None
 ) -> Response:
