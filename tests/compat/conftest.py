@@ -1,20 +1,66 @@
-"""Tests of what an imported module answers by itself run with the original, too: it has to pass them."""
+"""Tests of what a moved application relies on run with the original, too: it has to pass them."""
 
 from __future__ import annotations
 
 import threading
+from collections.abc import Callable
 from typing import Any
 
-import bottle as original
+import bottle as original_bottle
+import cherrypy as original
 import pytest
 
-from micropie.compat import bottle as ours
+from micropie.compat import bottle as our_bottle
+from micropie.compat import cherrypy as ours
+from micropie.testing import TestClient
+from tests.conftest import MakeClient
+
+Serve = Callable[..., TestClient]
+
+_QUIET = {"log.screen": False, "request.show_tracebacks": False}
+original.config.update(_QUIET)
+ours.config.update(_QUIET)
 
 
-@pytest.fixture(params=[original, ours], ids=["original", "ours"])
+@pytest.fixture(params=[original_bottle, our_bottle], ids=["original", "ours"])
 def bottle(request: pytest.FixtureRequest) -> Any:
     """The module: the original, then ours."""
     return request.param
+
+
+@pytest.fixture(params=["original", "wsgi", "asyncio", "trio"])
+def side(request: pytest.FixtureRequest) -> str:
+    """The original by WSGI, then ours in each world."""
+    name: str = request.param
+    return name
+
+
+@pytest.fixture
+def cherrypy(side: str) -> Any:
+    return original if side == "original" else ours
+
+
+@pytest.fixture(params=[original, ours], ids=["original", "ours"])
+def module(request: pytest.FixtureRequest) -> Any:
+    """The original, then ours, for what needs no request."""
+    return request.param
+
+
+@pytest.fixture
+def serve(side: str, connect: MakeClient) -> Serve:
+    """Return ``serve(app)``, which makes a client of an application or a tree."""
+
+    def serve(app: Any, **options: Any) -> TestClient:
+        if side == "original":
+            return connect(app, "wsgi", validate=False, **options)
+        return connect(app, side, **options)
+
+    return serve
+
+
+@pytest.fixture
+def serve_ours(world: str, connect: MakeClient) -> Serve:
+    return lambda app, **options: connect(app, world, **options)
 
 
 @pytest.fixture

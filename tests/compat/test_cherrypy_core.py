@@ -13,50 +13,8 @@ import pytest
 
 from micropie import App
 from micropie.compat import cherrypy as ours
-from micropie.testing import TestClient
-from tests.conftest import MakeClient
+from tests.compat.conftest import Serve
 from tests.support.waiting import until
-
-Serve = Callable[..., TestClient]
-
-QUIET = {"log.screen": False, "request.show_tracebacks": False}
-original.config.update(QUIET)
-ours.config.update(QUIET)
-
-
-@pytest.fixture(params=["original", "wsgi", "asyncio", "trio"])
-def side(request: pytest.FixtureRequest) -> str:
-    """The original by WSGI, then ours in each world."""
-    name: str = request.param
-    return name
-
-
-@pytest.fixture
-def cherrypy(side: str) -> Any:
-    return original if side == "original" else ours
-
-
-@pytest.fixture(params=[original, ours], ids=["original", "ours"])
-def module(request: pytest.FixtureRequest) -> Any:
-    """The original, then ours, for what needs no request."""
-    return request.param
-
-
-@pytest.fixture
-def serve(side: str, connect: MakeClient) -> Serve:
-    """Return ``serve(app)``, which makes a client of an application or a tree."""
-
-    def serve(app: Any, **options: Any) -> TestClient:
-        if side == "original":
-            return connect(app, "wsgi", validate=False, **options)
-        return connect(app, side, **options)
-
-    return serve
-
-
-@pytest.fixture
-def serve_ours(world: str, connect: MakeClient) -> Serve:
-    return lambda app, **options: connect(app, world, **options)
 
 
 def exposed(cherrypy: Any, **config: Any) -> Callable[[Any], Any]:

@@ -15,7 +15,6 @@ from wsgiref.util import setup_testing_defaults
 
 import anyio
 import anyio.lowlevel
-import cherrypy as original
 import pytest
 from cherrypy.lib import locking as original_locking
 
@@ -25,49 +24,7 @@ from micropie.compat.cherrypy.hooks import of_all_requests
 from micropie.compat.cherrypy.lib import locking
 from micropie.compat.cherrypy.lib.sessions import FileSession
 from micropie.compat.cherrypy.serving import make_no_exchange
-from micropie.testing import TestClient
-from tests.conftest import MakeClient
-
-Serve = Callable[..., TestClient]
-
-QUIET = {"log.screen": False, "request.show_tracebacks": False}
-original.config.update(QUIET)
-ours.config.update(QUIET)
-
-
-@pytest.fixture(params=["original", "wsgi", "asyncio", "trio"])
-def side(request: pytest.FixtureRequest) -> str:
-    """The original by WSGI, then ours in each world."""
-    name: str = request.param
-    return name
-
-
-@pytest.fixture
-def cherrypy(side: str) -> Any:
-    return original if side == "original" else ours
-
-
-@pytest.fixture(params=[original, ours], ids=["original", "ours"])
-def module(request: pytest.FixtureRequest) -> Any:
-    """The original, then ours, for what needs no request."""
-    return request.param
-
-
-@pytest.fixture
-def serve(side: str, connect: MakeClient) -> Serve:
-    """Return ``serve(app)``, which makes a client of an application or a tree."""
-
-    def serve(app: Any, **options: Any) -> TestClient:
-        if side == "original":
-            return connect(app, "wsgi", validate=False, **options)
-        return connect(app, side, **options)
-
-    return serve
-
-
-@pytest.fixture
-def serve_ours(world: str, connect: MakeClient) -> Serve:
-    return lambda app, **options: connect(app, world, **options)
+from tests.compat.conftest import Serve
 
 
 def page(cherrypy: Any, function: Callable[..., Any], **config: Any) -> Any:

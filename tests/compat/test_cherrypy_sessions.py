@@ -25,22 +25,7 @@ from tests.conftest import MakeClient
 from tests.support.commands import environment
 from tests.support.waiting import PATIENCE, until
 
-original.config.update({"log.screen": False, "request.show_tracebacks": False})
-ours.config.update({"log.screen": False, "request.show_tracebacks": False})
-
 Serve = Callable[..., TestClient]
-
-
-@pytest.fixture(params=["original", "wsgi", "asyncio", "trio"])
-def side(request: pytest.FixtureRequest) -> str:
-    """The original by WSGI, then ours in each world."""
-    name: str = request.param
-    return name
-
-
-@pytest.fixture
-def cherrypy(side: str) -> Any:
-    return original if side == "original" else ours
 
 
 @pytest.fixture(autouse=True)

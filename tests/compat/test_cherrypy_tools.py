@@ -19,45 +19,21 @@ from micropie.compat import cherrypy as ours
 from micropie.compat.cherrypy.lib import auth_basic, auth_digest, caching, encoding, jsontools, static
 from micropie.compat.cherrypy.toolbox import Toolbox
 from micropie.compat.cherrypy.tools import default_toolbox
-from micropie.testing import TestClient
+from tests.compat.conftest import Serve
 from tests.conftest import MakeClient
 from tests.support.waiting import PATIENCE
 
-Serve = Callable[..., TestClient]
-
-original.config.update({"log.screen": False, "request.show_tracebacks": False})
-ours.config.update({"log.screen": False, "request.show_tracebacks": False})
-
-
-@pytest.fixture(params=["original", "wsgi", "asyncio", "trio"])
-def side(request: pytest.FixtureRequest) -> str:
-    """The original by WSGI, then ours in each world."""
-    name: str = request.param
-    return name
-
 
 @pytest.fixture
-def cherrypy(side: str) -> Any:
-    return original if side == "original" else ours
-
-
-@pytest.fixture
-def serve(side: str, cherrypy: Any, connect: MakeClient) -> Serve:
+def serve(serve: Serve, cherrypy: Any) -> Serve:
     """Return ``serve(root, config)``, which makes a client of an application."""
-
-    def serve(root: Any, config: Any = None, **options: Any) -> TestClient:
-        app = cherrypy.Application(root, "", config)
-        if side == "original":
-            return connect(app, "wsgi", validate=False, **options)
-        return connect(app, side, **options)
-
-    return serve
+    return lambda root, config=None, **options: serve(cherrypy.Application(root, "", config), **options)
 
 
 @pytest.fixture
-def serve_ours(world: str, connect: MakeClient) -> Serve:
+def serve_ours(serve_ours: Serve) -> Serve:
     """Return ``serve_ours(root, config)``, for what only ours does."""
-    return lambda root, config=None, **options: connect(ours.Application(root, "", config), world, **options)
+    return lambda root, config=None, **options: serve_ours(ours.Application(root, "", config), **options)
 
 
 def page(cherrypy: Any, function: Callable[..., Any], **config: Any) -> Any:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import asynccontextmanager, contextmanager, suppress
 from contextvars import ContextVar
 from dataclasses import dataclass
@@ -582,27 +582,26 @@ def fails_in_a_thread(log: list[str]) -> Callable[..., Any]:
     return thing
 
 
-def fails_on_the_loop(log: list[str]) -> Callable[..., Any]:
-    async def thing(part: Part) -> AsyncIterator[Thing]:
-        try:
-            yield Thing()
-        finally:
-            log.append("fails")
-            raise OSError("disk full")
+def ends_on_the_loop(end: Callable[[], Awaitable[None]]) -> Callable[[list[str]], Callable[..., Any]]:
+    def make(log: list[str]) -> Callable[..., Any]:
+        async def thing(part: Part) -> AsyncIterator[Thing]:
+            try:
+                yield Thing()
+            finally:
+                log.append("fails")
+                await end()
 
-    return thing
+        return thing
+
+    return make
 
 
-def is_cancelled_itself(log: list[str]) -> Callable[..., Any]:
-    async def thing(part: Part) -> AsyncIterator[Thing]:
-        try:
-            yield Thing()
-        finally:
-            log.append("fails")
-            await anyio.sleep_forever()
+async def raise_error() -> None:
+    raise OSError("disk full")
 
-    return thing
 
+fails_on_the_loop = ends_on_the_loop(raise_error)
+is_cancelled_itself = ends_on_the_loop(anyio.sleep_forever)
 
 some_failures = pytest.mark.parametrize("make", [fails_in_a_thread, fails_on_the_loop])
 
