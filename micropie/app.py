@@ -41,6 +41,16 @@ from micropie.routing.decorators import Function, inline, make_mark
 from micropie.routing.discovery import is_function, is_method, public_name
 from micropie.routing.guards import REQUIRES
 from micropie.routing.inheritance import AppDefinition
+from micropie.routing.overridable import (
+    Decorator,
+    HasDelete,
+    HasError,
+    HasGet,
+    HasPatch,
+    HasPost,
+    HasPut,
+    overridable,
+)
 from micropie.routing.providers import checked_key, checked_provider, in_place_of, name_of
 from micropie.routing.route import RouteMark
 from micropie.routing.settings import Settings, SettingsKeywords
@@ -441,25 +451,28 @@ class App:
         """Answer WebSockets at ``path`` with the plain ``async def`` below, which takes the socket first."""
         return _registering(self, self._micropie.sockets, make_mark(path, None, name, "app.websocket"))
 
-    def get(self, path: str, *, name: str | None = None, run_in: str | None = None) -> Callable[[Function], Function]:
+    @overridable(HasGet)
+    def get(self, path: str, *, name: str | None = None, run_in: str | None = None) -> Decorator:
         """Answer GET (and HEAD) of ``path`` with the function below: ``@app.get("/hello/<name>")``."""
         return App.route(self, path, ["GET"], name=name, run_in=run_in)
 
-    def post(self, path: str, *, name: str | None = None, run_in: str | None = None) -> Callable[[Function], Function]:
+    @overridable(HasPost)
+    def post(self, path: str, *, name: str | None = None, run_in: str | None = None) -> Decorator:
         """Answer POST of ``path`` with the function below."""
         return App.route(self, path, ["POST"], name=name, run_in=run_in)
 
-    def put(self, path: str, *, name: str | None = None, run_in: str | None = None) -> Callable[[Function], Function]:
+    @overridable(HasPut)
+    def put(self, path: str, *, name: str | None = None, run_in: str | None = None) -> Decorator:
         """Answer PUT of ``path`` with the function below."""
         return App.route(self, path, ["PUT"], name=name, run_in=run_in)
 
-    def patch(self, path: str, *, name: str | None = None, run_in: str | None = None) -> Callable[[Function], Function]:
+    @overridable(HasPatch)
+    def patch(self, path: str, *, name: str | None = None, run_in: str | None = None) -> Decorator:
         """Answer PATCH of ``path`` with the function below."""
         return App.route(self, path, ["PATCH"], name=name, run_in=run_in)
 
-    def delete(
-        self, path: str, *, name: str | None = None, run_in: str | None = None
-    ) -> Callable[[Function], Function]:
+    @overridable(HasDelete)
+    def delete(self, path: str, *, name: str | None = None, run_in: str | None = None) -> Decorator:
         """Answer DELETE of ``path`` with the function below."""
         return App.route(self, path, ["DELETE"], name=name, run_in=run_in)
 
@@ -546,7 +559,8 @@ class App:
         self._micropie.mounts.append(Mount(text, target, found, isolated))
         self._changed()
 
-    def error(self, key: ErrorKey) -> Callable[[Function], Function]:
+    @overridable(HasError)
+    def error(self, key: ErrorKey) -> Decorator:
         """Answer a status (``@app.error(404)``) or an exception class with the function below.
 
         The function takes the exception, or nothing; its answer has the error's status unless it states one.

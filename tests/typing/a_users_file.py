@@ -65,6 +65,45 @@ class Handlers(App):
     def post_(self) -> str:
         return "post"
 
+    def get(self, number: int) -> dict[str, int]:
+        return {"number": number}
+
+    async def post(self) -> str:
+        return "post"
+
+    async def put(self, number: int, filling: str = "apple") -> Response:
+        return Response(filling)
+
+    def patch(self, **fields: str) -> Iterator[str]:
+        yield from fields
+
+    @hidden
+    def delete(self) -> None:
+        assert_type(self.get(5), dict[str, int])
+        self.get("5")  # wrong
+
+    def error(self) -> tuple[int, str]:
+        return 418, "teapot"
+
+
+class OneHandler(App):
+    def post(self) -> str:
+        return "post"
+
+
+one = OneHandler()
+
+
+@one.get("/below")
+def below(number: int) -> str:
+    return str(number)
+
+
+assert_type(below(5), str)
+below("5")  # wrong
+one.get(5)  # wrong
+one.error("404")  # wrong
+
 
 app = Root(
     debug=True, threads=4, session_backend=SQLiteSessionBackend("sessions.db"), security=SecurityDefaults("example.com")
