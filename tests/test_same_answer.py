@@ -31,7 +31,7 @@ class Blog(App):
     def index(self) -> Any:
         return ["blog"]
 
-    def post(self, slug: str) -> Any:  # type: ignore[override]
+    def post(self, slug: str) -> Any:
         return ["post", slug]
 
 

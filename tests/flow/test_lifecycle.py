@@ -182,7 +182,7 @@ class Failing(Spanned):
 
     def __init__(self, log: list[str], error: BaseException, *, sync: bool = True) -> None:
         super().__init__(log)
-        self.error = error  # type: ignore[assignment, method-assign]
+        self.error = error  # type: ignore[assignment]
         self.startup_handlers[1:] = [self._fail if sync else self._async_fail, self._async_up]
 
     def _fail(self) -> None:
