@@ -116,11 +116,11 @@ def route(
         parameters = [*inspect.signature(function).parameters.values()]
 
         @functools.wraps(function)
-        def call(*arguments: Any, **values: Any) -> Any:
+        def call(*arguments: object, **values: object) -> object:
             return function(Env(), *arguments, **values)
 
         @functools.wraps(function)
-        async def call_async(*arguments: Any, **values: Any) -> Any:
+        async def call_async(*arguments: object, **values: object) -> object:
             return await function(Env(), *arguments, **values)
 
         handler: Any = call_async if is_async else call

@@ -155,7 +155,7 @@ def test_ctrl_c_ends_it() -> None:
 
     bottle.run(bottle.Bottle(), server=Interrupted, quiet=True)
     with pytest.raises(NotImplementedError):
-        bottle.ServerAdapter().run(None)
+        bottle.ServerAdapter().run(lambda: None)
 
 
 def test_an_application_by_the_name_of_its_module(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

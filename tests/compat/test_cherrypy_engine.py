@@ -99,6 +99,7 @@ def test_servers_by_name(server: Server, name: str) -> None:
     server.thread_pool = 3
     server.start()
     assert get(server) == "hello"
+    assert server.httpserver is not None
     assert server.httpserver.name == name
     assert server.application.native.compiled().config.settings.threads == 3
 

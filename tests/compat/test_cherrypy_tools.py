@@ -1176,7 +1176,9 @@ def test_what_is_no_file(serve_ours: Serve, folder: Path) -> None:
 
 
 def test_files_without_a_request(folder: Path) -> None:
-    assert len(static.serve_file(folder / "large.bin")) == 700_000
+    body = static.serve_file(folder / "large.bin")
+    assert isinstance(body, bytes)
+    assert len(body) == 700_000
 
 
 # -- the toolbox ---------------------------------------------------------------------------------------------------------

@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import configparser
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, KeysView, Mapping
 from importlib import import_module
-from typing import Any
+from os import PathLike
+from typing import Any, TypeAlias
 from weakref import WeakSet
 
-Listener = Callable[["ConfigDict", str, Any], object]
+Listener: TypeAlias = Callable[["ConfigDict", str, Any], object]
+
+Meta: TypeAlias = dict[str, Any]
+"""What is stored about a key by the name of a field: ``filter``, ``help``, or one of a program's own."""
 
 
 class ConfigDict(dict[str, Any]):
@@ -19,7 +23,7 @@ class ConfigDict(dict[str, Any]):
 
     def __init__(self) -> None:
         super().__init__()
-        self._meta: dict[str, dict[str, Any]] = {}
+        self._meta: dict[str, Meta] = {}
         self._listeners: list[Listener] = []
         self._source: ConfigDict | None = None
         self._inherited: set[str] = set()
@@ -27,7 +31,7 @@ class ConfigDict(dict[str, Any]):
 
     __hash__ = object.__hash__  # type: ignore[assignment]  # by identity: overlays are kept in a set
 
-    def load_config(self, filename: Any, **options: Any) -> ConfigDict:
+    def load_config(self, filename: str | PathLike[str] | Iterable[str], **options: Any) -> ConfigDict:
         """Load an ini file. A section's name comes before its keys; ``[bottle]`` and ``[ROOT]`` add nothing."""
         options.setdefault("allow_no_value", True)
         options.setdefault("interpolation", configparser.ExtendedInterpolation())
@@ -47,7 +51,7 @@ class ConfigDict(dict[str, Any]):
         self.update(values)
         return self
 
-    def load_dict(self, source: dict[str, Any], namespace: str = "") -> ConfigDict:
+    def load_dict(self, source: Mapping[str, object], namespace: str = "") -> ConfigDict:
         """Load a dictionary; those in it become dotted names: ``{"a": {"b": 1}}`` is ``a.b``."""
         for key, value in source.items():
             _check_key(key)
@@ -58,7 +62,7 @@ class ConfigDict(dict[str, Any]):
                 self[name] = value
         return self
 
-    def update(self, *args: Any, **values: Any) -> None:
+    def update(self, *args: object, **values: object) -> None:
         """Set several keys, below a namespace if the first argument is text."""
         prefix = ""
         if args and isinstance(args[0], str):
@@ -66,13 +70,13 @@ class ConfigDict(dict[str, Any]):
         for key, value in dict(*args, **values).items():
             self[prefix + key] = value
 
-    def setdefault(self, key: str, value: Any = None) -> Any:
+    def setdefault(self, key: str, value: object = None) -> Any:
         """Return the value of ``key``, which is set first if there is none."""
         if key not in self:
             self[key] = value
         return self[key]
 
-    def __setitem__(self, key: str, value: Any) -> None:
+    def __setitem__(self, key: str, value: object) -> None:
         _check_key(key)
         self._inherited.discard(key)
         value = self.meta_get(key, "filter", _unchanged)(value)
@@ -88,7 +92,7 @@ class ConfigDict(dict[str, Any]):
         else:
             self._remove(key)
 
-    def _store(self, key: str, value: Any) -> None:
+    def _store(self, key: str, value: object) -> None:
         self._tell(key, value)
         super().__setitem__(key, value)
         for overlay in self._overlays:
@@ -106,19 +110,19 @@ class ConfigDict(dict[str, Any]):
             if key in overlay._inherited:
                 overlay._remove(key)
 
-    def _tell(self, key: str, value: Any) -> None:
+    def _tell(self, key: str, value: object) -> None:
         for listener in self._listeners:
             listener(self, key, value)
 
-    def meta_get(self, key: str, metafield: str, default: Any = None) -> Any:
+    def meta_get(self, key: str, metafield: str, default: object = None) -> Any:
         """Return what is stored about a key."""
         return self._meta.get(key, {}).get(metafield, default)
 
-    def meta_set(self, key: str, metafield: str, value: Any) -> None:
+    def meta_set(self, key: str, metafield: str, value: object) -> None:
         """Store something about a key. ``filter`` is a function that every value of it passes."""
         self._meta.setdefault(key, {})[metafield] = value
 
-    def meta_list(self, key: str) -> Any:
+    def meta_list(self, key: str) -> KeysView[str]:
         """Return the names of what is stored about a key."""
         return self._meta.get(key, {}).keys()
 
@@ -137,5 +141,5 @@ def _check_key(key: object) -> None:
         raise TypeError(f"a key is text, not {type(key).__name__}")
 
 
-def _unchanged(value: Any) -> Any:
+def _unchanged(value: object) -> object:
     return value

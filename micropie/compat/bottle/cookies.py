@@ -12,13 +12,17 @@ import hashlib
 import hmac
 import logging
 import pickle
+from collections.abc import Callable
 from contextlib import suppress
 from http.cookies import CookieError, SimpleCookie
 from io import BytesIO
-from typing import Any
+from typing import Any, TypeAlias
 
 from micropie.compat.environs import MOST_ESCAPES
 from micropie.http.cookies import parse_cookies
+
+Digest: TypeAlias = str | Callable[..., Any]
+"""A hash of ``hashlib``, or its name."""
 
 logger = logging.getLogger("micropie")
 
@@ -44,13 +48,15 @@ def read_cookies(header: str) -> dict[str, str]:
     return values
 
 
-def sign(name: str, value: Any, secret: str | bytes, digestmod: Any = hashlib.sha256) -> str:
+def sign(name: str, value: object, secret: str | bytes, digestmod: Digest = hashlib.sha256) -> str:
     """Return the signed value of a cookie."""
     data = base64.b64encode(pickle.dumps([name, value], -1))
     return f"!{_signature(data, secret, digestmod).decode()}?{data.decode()}"
 
 
-def unsign(name: str, signed: str, secret: str | bytes, default: Any = None, digestmod: Any = hashlib.sha256) -> Any:
+def unsign(
+    name: str, signed: str, secret: str | bytes, default: object = None, digestmod: Digest = hashlib.sha256
+) -> Any:
     """Return what ``sign`` was given; ``default`` for a wrong signature, another name, or what can't be loaded."""
     signature, separator, data = signed.removeprefix("!").partition("?")
     raw = data.encode("utf-8", "replace")
@@ -67,12 +73,12 @@ def unsign(name: str, signed: str, secret: str | bytes, default: Any = None, dig
 
 
 class _Loader(pickle.Unpickler):
-    def find_class(self, module: str, name: str) -> Any:
+    def find_class(self, module: str, name: str) -> object:
         if name not in _ALLOWED.get(module, ()):
             raise pickle.UnpicklingError(f"{module}.{name} is no plain value: store text, numbers, lists, dictionaries")
         return super().find_class(module, name)
 
 
-def _signature(data: bytes, secret: str | bytes, digestmod: Any) -> bytes:
+def _signature(data: bytes, secret: str | bytes, digestmod: Digest) -> bytes:
     key = secret if isinstance(secret, bytes) else secret.encode()
     return base64.b64encode(hmac.new(key, data, digestmod).digest())

@@ -6,11 +6,13 @@ from collections.abc import Callable, Iterator, KeysView, MutableMapping
 from functools import lru_cache
 from typing import Any
 
+from micropie.http.types import Environ
+
 
 class MultiDict(MutableMapping[str, Any]):
     """Several values for a key. Reading gives the newest one, assigning adds one."""
 
-    def __init__(self, *args: Any, **values: Any) -> None:
+    def __init__(self, *args: object, **values: object) -> None:
         self.dict: dict[str, list[Any]] = {key: [value] for key, value in dict(*args, **values).items()}
 
     def __len__(self) -> int:
@@ -25,7 +27,7 @@ class MultiDict(MutableMapping[str, Any]):
     def __getitem__(self, key: str) -> Any:
         return self.dict[key][-1]
 
-    def __setitem__(self, key: str, value: Any) -> None:
+    def __setitem__(self, key: str, value: object) -> None:
         self.append(key, value)
 
     def __delitem__(self, key: str) -> None:
@@ -49,7 +51,13 @@ class MultiDict(MutableMapping[str, Any]):
 
     iterkeys, itervalues, iteritems, iterallitems = keys, values, items, allitems
 
-    def get(self, key: str, default: Any = None, index: int = -1, type: Callable[[Any], Any] | None = None) -> Any:  # noqa: A002
+    def get(
+        self,
+        key: str,
+        default: object = None,
+        index: int = -1,
+        type: Callable[[Any], object] | None = None,  # noqa: A002
+    ) -> Any:
         """Return a value of ``key``, the newest by default, converted by ``type``; ``default`` if anything fails."""
         try:
             value = self.dict[key][index]
@@ -57,11 +65,11 @@ class MultiDict(MutableMapping[str, Any]):
         except Exception:
             return default
 
-    def append(self, key: str, value: Any) -> None:
+    def append(self, key: str, value: object) -> None:
         """Add a value."""
         self.dict.setdefault(key, []).append(value)
 
-    def replace(self, key: str, value: Any) -> None:
+    def replace(self, key: str, value: object) -> None:
         """Put one value in the place of all."""
         self.dict[key] = [value]
 
@@ -87,7 +95,7 @@ class FormsDict(MultiDict):
             copy.append(_recoded(key, encoding), _recoded(value, encoding))
         return copy
 
-    def getunicode(self, name: str, default: Any = None, encoding: str | None = None) -> Any:
+    def getunicode(self, name: str, default: object = None, encoding: str | None = None) -> Any:
         """Return the newest value of ``name``, or ``default``."""
         try:
             return _recoded(self[name], encoding)
@@ -128,7 +136,7 @@ def header_value(value: object) -> str:
 class HeaderDict(MultiDict):
     """The headers of a response or of an uploaded file. Assigning replaces, ``append`` repeats."""
 
-    def __init__(self, *args: Any, **values: Any) -> None:
+    def __init__(self, *args: object, **values: object) -> None:
         self.dict = {}
         self.update(*args, **values)
 
@@ -138,21 +146,27 @@ class HeaderDict(MultiDict):
     def __getitem__(self, key: str) -> Any:
         return self.dict[header_name(key)][-1]
 
-    def __setitem__(self, key: str, value: Any) -> None:
+    def __setitem__(self, key: str, value: object) -> None:
         self.replace(key, value)
 
     def __delitem__(self, key: str) -> None:
         del self.dict[header_name(key)]
 
-    def get(self, key: str, default: Any = None, index: int = -1, type: Callable[[Any], Any] | None = None) -> Any:  # noqa: A002
+    def get(
+        self,
+        key: str,
+        default: object = None,
+        index: int = -1,
+        type: Callable[[Any], object] | None = None,  # noqa: A002
+    ) -> Any:
         """See ``MultiDict.get``."""
         return super().get(header_name(key), default, index, type)
 
-    def append(self, key: str, value: Any) -> None:
+    def append(self, key: str, value: object) -> None:
         """Add a value beside the others."""
         self.dict.setdefault(header_name(key), []).append(header_value(value))
 
-    def replace(self, key: str, value: Any) -> None:
+    def replace(self, key: str, value: object) -> None:
         """Put one value in the place of all."""
         self.dict[header_name(key)] = [header_value(value)]
 
@@ -171,14 +185,14 @@ class WSGIHeaderDict(MutableMapping[str, str]):
 
     cgikeys = ("CONTENT_TYPE", "CONTENT_LENGTH")
 
-    def __init__(self, environ: dict[str, Any]) -> None:
+    def __init__(self, environ: Environ) -> None:
         self.environ = environ
 
     def _key(self, name: str) -> str:
         key = name.replace("-", "_").upper()
         return key if key in self.cgikeys else f"HTTP_{key}"
 
-    def raw(self, key: str, default: Any = None) -> Any:
+    def raw(self, key: str, default: object = None) -> Any:
         """Return the value as it is in the environ."""
         return self.environ.get(self._key(key), default)
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import mimetypes
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from io import FileIO
 from typing import Any
 
@@ -28,7 +28,7 @@ def static_file(
     download: bool | str = False,
     charset: str = "UTF-8",
     etag: str | bool | None = None,
-    headers: dict[str, Any] | None = None,
+    headers: Mapping[str, object] | None = None,
 ) -> HTTPResponse:
     """Return the file ``filename`` below ``root``: ``return static_file(name, root="static")``.
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import re
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import IO, Any
@@ -29,18 +29,20 @@ class FileUpload:
     content_type = HeaderProperty("Content-Type")
     content_length = HeaderProperty("Content-Length", reader=int, default=-1)
 
-    def __init__(self, fileobj: Any, name: str, filename: str, headers: Any = None) -> None:
+    def __init__(
+        self, fileobj: IO[bytes], name: str, filename: str, headers: Mapping[str, object] | None = None
+    ) -> None:
         self.file = fileobj
         self.name = name
         self.raw_filename = filename
         self.headers = HeaderDict(headers or {})
         self._filename: str | None = None
 
-    def set_header(self, name: str, value: Any) -> None:
+    def set_header(self, name: str, value: object) -> None:
         """Set a header of the file's part of the form."""
         self.headers[name] = value
 
-    def get_header(self, name: str, default: Any = None) -> Any:
+    def get_header(self, name: str, default: object = None) -> Any:
         """Return a header of the file's part of the form."""
         return self.headers.get(name, default)
 
@@ -122,7 +124,9 @@ def is_multipart(header: str) -> bool:
     return header.strip().lower().startswith("multipart/")
 
 
-def parse_multipart(header: str, body: Any, memory: int) -> tuple[Iterator[tuple[str, Any]], MultipartParser]:
+def parse_multipart(
+    header: str, body: IO[bytes], memory: int
+) -> tuple[Iterator[tuple[str, str | FileUpload]], MultipartParser]:
     """Return the fields and files of a multipart form, and the parser, which closes the files.
 
     ``memory``: bytes that all fields may have, and a file before it goes to the disk. Raises ``HTTPError`` 400 and 413.
@@ -141,5 +145,5 @@ def parse_multipart(header: str, body: Any, memory: int) -> tuple[Iterator[tuple
     raise HTTPError(*refused)
 
 
-def _as_upload(name: str, part: str | UploadFile) -> Any:
+def _as_upload(name: str, part: str | UploadFile) -> str | FileUpload:
     return part if isinstance(part, str) else FileUpload(part.file, name, part.raw_filename, part.headers)

@@ -12,11 +12,11 @@ from micropie.mounts.wsgi_call import WSGICall
 
 
 class _Outer(Protocol):
-    def route(self, path: Any, **options: Any) -> Any:
+    def route(self, path: str, **options: Any) -> object:
         """Add a route."""
 
 
-def wsgi_mount(outer: _Outer, prefix: str, target: Any, options: dict[str, Any]) -> None:
+def wsgi_mount(outer: _Outer, prefix: str, target: object, options: dict[str, object]) -> None:
     """Call ``target`` for every method of what is below ``prefix``, and of the prefix itself."""
     segments = [segment for segment in prefix.split("/") if segment]
     if not segments:
@@ -51,9 +51,10 @@ def _answer_of(mount: Mount, depth: int) -> HTTPResponse:
         request.path_shift(-depth)
     status = f"{int(answer.status)} {answer.status.reason or 'Unknown'}"  # type: ignore[attr-defined]
     headers = [(name, value.encode("latin-1").decode("utf-8", "replace")) for name, value in answer.headers.pairs]
-    body: Any = _Answer([*written, first], call.next, call.close)
+    chunks = _Answer([*written, first], call.next, call.close)
+    body: object = chunks
     if is_complete:
-        body = b"".join(body)
+        body = b"".join(chunks)
         call.close()
     return HTTPResponse(body, status.encode("latin-1").decode(), headers)
 

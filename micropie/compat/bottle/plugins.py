@@ -5,11 +5,14 @@ from __future__ import annotations
 from collections.abc import Callable
 from functools import wraps
 from json import dumps
-from typing import Any
+from typing import Any, TypeAlias
 
 from micropie.compat.bottle.responses import HTTPResponse, response
 from micropie.compat.bottle.state import BottleException
 from micropie.compat.bottle.templates import view
+
+Encoder: TypeAlias = Callable[[Any], str]
+"""What makes JSON of a value."""
 
 
 class PluginError(BottleException):
@@ -22,17 +25,17 @@ class JSONPlugin:
     name = "json"
     api = 2
 
-    def __init__(self, json_dumps: Callable[[Any], str] | None = dumps) -> None:
+    def __init__(self, json_dumps: Encoder | None = dumps) -> None:
         self.json_dumps = json_dumps
 
-    def apply(self, callback: Callable[..., Any], route: Any) -> Callable[..., Any]:
+    def apply(self, callback: Callable[..., object], route: object) -> Callable[..., object]:
         """Return a function around ``callback``. The router asks for it only if other plugins are around this one."""
         encode = self.json_dumps
         if encode is None:
             return callback
 
         @wraps(callback)
-        def wrapper(*args: Any, **values: Any) -> Any:
+        def wrapper(*args: object, **values: object) -> object:
             try:
                 result = callback(*args, **values)
             except HTTPResponse as answer:
@@ -42,7 +45,7 @@ class JSONPlugin:
         return wrapper
 
 
-def as_json(result: Any, encode: Callable[[Any], str]) -> Any:
+def as_json(result: object, encode: Encoder) -> object:
     """Return a handler's result with its dictionary, if it is one, as JSON, and set the content type."""
     if isinstance(result, dict):
         text = encode(result)
@@ -64,7 +67,7 @@ class TemplatePlugin:
         """Keep the plugin as ``app.tpl``."""
         app.tpl = self
 
-    def apply(self, callback: Callable[..., Any], route: Any) -> Callable[..., Any]:
+    def apply(self, callback: Callable[..., object], route: Any) -> Callable[..., object]:
         """Return ``callback``, or a view around it."""
         wanted = route.config.get("template")
         if isinstance(wanted, tuple | list) and len(wanted) == 2:

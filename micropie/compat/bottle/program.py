@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from micropie.compat.bottle.app import default_app
@@ -23,17 +24,17 @@ def load_app(target: str) -> Any:
 
 
 def run(
-    app: Any = None,
-    server: Any = "wsgiref",
+    app: object = None,
+    server: object = "wsgiref",
     host: str = "127.0.0.1",
     port: int = 8080,
     interval: float = 1,
     reloader: bool = False,
     quiet: bool = False,
-    plugins: list[Any] | None = None,
+    plugins: Iterable[object] | None = None,
     debug: bool | None = None,
-    config: dict[str, Any] | None = None,
-    **options: Any,
+    config: Mapping[str, object] | None = None,
+    **options: object,
 ) -> None:
     """Serve ``app``, by default the default application, until it is interrupted.
 

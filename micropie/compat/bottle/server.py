@@ -7,16 +7,20 @@ import subprocess
 import sys
 import time
 import warnings
+from collections.abc import Callable
 from contextlib import suppress
 from importlib import import_module
 from importlib.util import find_spec
 from pathlib import Path
 from socketserver import ThreadingMixIn
 from threading import Thread
-from typing import Any
+from typing import Any, TypeAlias
 from wsgiref.simple_server import WSGIRequestHandler, WSGIServer, make_server
 
 from micropie.compat.bottle.state import Switches
+
+Application: TypeAlias = Callable[..., Any]
+"""What servers call: a WSGI or an ASGI application."""
 
 
 class ServerAdapter:
@@ -24,12 +28,12 @@ class ServerAdapter:
 
     quiet = False
 
-    def __init__(self, host: str = "127.0.0.1", port: int = 8080, **options: Any) -> None:
+    def __init__(self, host: str = "127.0.0.1", port: int = 8080, **options: object) -> None:
         self.host = host
         self.port = int(port)
         self.options = options
 
-    def run(self, handler: Any) -> None:
+    def run(self, handler: Application) -> None:
         """Serve ``handler``, a WSGI and an ASGI application."""
         raise NotImplementedError
 
@@ -40,19 +44,19 @@ class ServerAdapter:
 class WSGIRefServer(ServerAdapter):
     """The standard library's server, for development, with a thread for each request."""
 
-    def run(self, handler: Any) -> None:
+    def run(self, handler: Application) -> None:
         """Serve until it is interrupted."""
         quiet = self.quiet
 
         class Handler(WSGIRequestHandler):
-            def log_message(self, format: str, *args: Any) -> None:  # noqa: A002
+            def log_message(self, format: str, *args: object) -> None:  # noqa: A002
                 if not quiet:
                     super().log_message(format, *args)
 
         class Server(ThreadingMixIn, WSGIServer):
             daemon_threads = True
 
-        options = {"server_class": Server, "handler_class": Handler, **self.options}
+        options: dict[str, Any] = {"server_class": Server, "handler_class": Handler, **self.options}
         with make_server(self.host, self.port, handler, **options) as server:
             self.port = server.server_port
             server.serve_forever()
@@ -61,7 +65,7 @@ class WSGIRefServer(ServerAdapter):
 class WaitressServer(ServerAdapter):
     """waitress, WSGI."""
 
-    def run(self, handler: Any) -> None:
+    def run(self, handler: Application) -> None:
         """Serve until it is interrupted."""
         import_module("waitress").serve(handler, host=self.host, port=self.port, _quiet=self.quiet, **self.options)
 
@@ -69,7 +73,7 @@ class WaitressServer(ServerAdapter):
 class UvicornServer(ServerAdapter):
     """uvicorn, ASGI: a server that also has WebSockets."""
 
-    def run(self, handler: Any) -> None:
+    def run(self, handler: Application) -> None:
         """Serve until it is interrupted."""
         options = {"log_level": "warning" if self.quiet else "info", **self.options}
         import_module("uvicorn").run(handler, host=self.host, port=self.port, **options)
@@ -78,7 +82,7 @@ class UvicornServer(ServerAdapter):
 class GunicornServer(ServerAdapter):
     """gunicorn, WSGI, on Unix."""
 
-    def run(self, handler: Any) -> None:
+    def run(self, handler: Application) -> None:
         """Serve until it is interrupted."""
         base = import_module("gunicorn.app.base").BaseApplication
         options = {"bind": f"{self.host}:{self.port}", **self.options}
@@ -88,7 +92,7 @@ class GunicornServer(ServerAdapter):
                 for name, value in options.items():
                     self.cfg.set(name, value)
 
-            def load(self) -> Any:
+            def load(self) -> object:
                 return handler
 
         Application().run()
@@ -97,7 +101,7 @@ class GunicornServer(ServerAdapter):
 class AutoServer(ServerAdapter):
     """uvicorn or waitress, if one of them is installed; else the standard library's."""
 
-    def run(self, handler: Any) -> None:
+    def run(self, handler: Application) -> None:
         """Serve until it is interrupted."""
         found = [name for name in ("uvicorn", "waitress") if find_spec(name)]
         adapter = server_names[found[0] if found else "wsgiref"](self.host, self.port, **self.options)
@@ -131,14 +135,14 @@ def debug(mode: bool = True) -> None:
 
 
 def serve(
-    app: Any,
-    server: Any = "wsgiref",
+    app: Application,
+    server: object = "wsgiref",
     host: str = "127.0.0.1",
     port: int = 8080,
     interval: float = 1,
     reloader: bool = False,
     quiet: bool = False,
-    **options: Any,
+    **options: object,
 ) -> None:
     """Serve ``app`` until it is interrupted, see ``run``."""
     if Switches.norun:
@@ -155,7 +159,7 @@ def serve(
         adapter.run(app)
 
 
-def _adapter(server: Any, host: str, port: int, options: dict[str, Any]) -> ServerAdapter:
+def _adapter(server: object, host: str, port: int, options: dict[str, object]) -> ServerAdapter:
     if isinstance(server, str):
         found = load(server) if ":" in server else server_names.get(server)
         if found is None:

@@ -8,6 +8,7 @@ from inspect import isawaitable
 from typing import Any
 
 from micropie.execution.context import current
+from micropie.http.types import Environ
 
 
 class BottleException(Exception):
@@ -22,7 +23,7 @@ class Switches:
 
 
 # For ``request.bind(environ)`` and ``response.bind()``, which tests of handlers call without an application.
-bound_request: ContextVar[dict[str, Any]] = ContextVar("micropie.compat.bottle.request")
+bound_request: ContextVar[Environ] = ContextVar("micropie.compat.bottle.request")
 bound_response: ContextVar[Any] = ContextVar("micropie.compat.bottle.response")
 
 
@@ -38,10 +39,10 @@ def current_exchange() -> Any:
     return exchange
 
 
-def then(result: Any, function: Callable[[Any], Any]) -> Any:
+def then(result: object, function: Callable[[Any], object]) -> object:
     """Return ``function(result)``, or what can be awaited for it, if ``result`` is that of an ``async def``."""
     return _awaited(result, function) if isawaitable(result) else function(result)
 
 
-async def _awaited(result: Awaitable[Any], function: Callable[[Any], Any]) -> Any:
+async def _awaited(result: Awaitable[object], function: Callable[[Any], object]) -> object:
     return function(await result)

@@ -7,18 +7,20 @@ of ``bottle``.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from contextlib import suppress
 from functools import cache, partial, wraps
 from importlib.machinery import PathFinder
 from importlib.util import module_from_spec
+from os import PathLike
 from pathlib import Path
 from typing import Any, ClassVar
 
 from micropie.compat.bottle.state import BottleException, Switches, then
 
 TEMPLATE_PATH = ["./", "./views/"]
-TEMPLATES: dict[Any, Any] = {}
+TEMPLATES: dict[tuple[int, object, object], Any] = {}
+"""The templates that were made, by the identity of their directories, their engine, and their name or text."""
 
 
 class TemplateError(BottleException):
@@ -29,14 +31,19 @@ class BaseTemplate:
     """A template of an engine, from ``source``, or from the file ``name`` in the directories ``lookup``."""
 
     extensions: ClassVar[list[str]] = ["tpl", "html", "thtml", "stpl"]
-    settings: ClassVar[dict[str, Any]] = {}
-    defaults: ClassVar[dict[str, Any]] = {}
+    settings: ClassVar[dict[str, object]] = {}
+    defaults: ClassVar[dict[str, object]] = {}
 
     def __init__(
-        self, source: Any = None, name: str | None = None, lookup: Any = (), encoding: str = "utf8", **settings: Any
+        self,
+        source: Any = None,
+        name: str | None = None,
+        lookup: Iterable[str | PathLike[str]] | None = (),
+        encoding: str = "utf8",
+        **settings: object,
     ) -> None:
         self.name = name
-        self.source = source.read() if hasattr(source, "read") else source
+        self.source: str | None = source.read() if hasattr(source, "read") else source
         self.lookup = [str(Path(directory).resolve()) for directory in lookup or ()]
         self.encoding = encoding
         self.filename: str | None = None
@@ -63,11 +70,11 @@ class BaseTemplate:
         """Make what ``render`` needs."""
         raise NotImplementedError
 
-    def render(self, *values: Mapping[str, Any], **more: Any) -> str:
+    def render(self, *values: Mapping[str, object], **more: object) -> str:
         """Return the text with these values."""
         raise NotImplementedError
 
-    def _merged(self, values: tuple[Mapping[str, Any], ...], more: dict[str, Any]) -> dict[str, Any]:
+    def _merged(self, values: tuple[Mapping[str, object], ...], more: dict[str, object]) -> dict[str, object]:
         merged = dict(self.defaults)
         for mapping in (*values, more):
             merged.update(mapping)
@@ -77,7 +84,13 @@ class BaseTemplate:
 class Jinja2Template(BaseTemplate):
     """A Jinja2 template. As in Bottle nothing is escaped unless ``autoescape=True`` is among the settings."""
 
-    def prepare(self, filters: Any = None, tests: Any = None, globals: Any = None, **options: Any) -> None:  # noqa: A002
+    def prepare(
+        self,
+        filters: Mapping[str, Callable[..., object]] | None = None,
+        tests: Mapping[str, Callable[..., object]] | None = None,
+        globals: Mapping[str, object] | None = None,  # noqa: A002
+        **options: Any,
+    ) -> None:
         """Compile it."""
         from jinja2 import Environment, FunctionLoader  # noqa: PLC0415 - may be missing
 
@@ -89,7 +102,7 @@ class Jinja2Template(BaseTemplate):
             environment.from_string(self.source) if self.source else environment.get_template(self.name or "")
         )
 
-    def render(self, *values: Mapping[str, Any], **more: Any) -> str:
+    def render(self, *values: Mapping[str, object], **more: object) -> str:
         """Return the text with these values."""
         return self._template.render(self._merged(values, more))
 
@@ -101,7 +114,7 @@ class Jinja2Template(BaseTemplate):
 class MakoTemplate(BaseTemplate):
     """A Mako template."""
 
-    def prepare(self, **options: Any) -> None:
+    def prepare(self, **options: object) -> None:
         """Compile it."""
         from mako.lookup import TemplateLookup  # noqa: PLC0415 - may be missing
         from mako.template import Template  # noqa: PLC0415
@@ -113,7 +126,7 @@ class MakoTemplate(BaseTemplate):
         else:
             self._template = Template(uri=self.name, filename=self.filename, lookup=lookup, **options)  # noqa: S702
 
-    def render(self, *values: Mapping[str, Any], **more: Any) -> str:
+    def render(self, *values: Mapping[str, object], **more: object) -> str:
         """Return the text with these values."""
         return str(self._template.render(**self._merged(values, more)))
 
@@ -156,20 +169,20 @@ def template(*args: Any, **values: Any) -> str:
     return text
 
 
-def view(tpl_name: Any, **defaults: Any) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
+def view(tpl_name: object, **defaults: object) -> Callable[[Callable[..., object]], Callable[..., object]]:
     """Render the template with the dictionary that the function below returns, or without one for None.
 
     Any other result is left as it is. An ``async def`` may stand below as well.
     """
 
-    def rendered(result: Any) -> Any:
+    def rendered(result: object) -> object:
         if result is None or isinstance(result, Mapping):
             return template(tpl_name, **{**defaults, **(result or {})})
         return result
 
-    def decorator(function: Callable[..., Any]) -> Callable[..., Any]:
+    def decorator(function: Callable[..., object]) -> Callable[..., object]:
         @wraps(function)
-        def wrapper(*args: Any, **values: Any) -> Any:
+        def wrapper(*args: object, **values: object) -> object:
             return then(function(*args, **values), rendered)
 
         return wrapper

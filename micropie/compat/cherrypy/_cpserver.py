@@ -7,11 +7,21 @@ from __future__ import annotations
 
 import time
 from importlib import import_module
-from typing import Any
+from typing import Any, Protocol
 
 from micropie.compat.cherrypy.process.wspbus import Bus, bus
 from micropie.errors import SetupError
 from micropie.execution.context import current
+
+
+class _Running(Protocol):
+    """A server that runs in threads of this process."""
+
+    name: str
+    port: int
+
+    def stop(self, wait: bool = True) -> None:
+        """Stop serving."""
 
 
 class Server:
@@ -23,7 +33,7 @@ class Server:
 
     application: Any = None
     """What is served; ``cherrypy.tree``."""
-    instance: Any = None
+    instance: str | None = None
     """"uvicorn", "waitress" or "wsgiref"; None for the best that is installed."""
     socket_port = 8080
     socket_file: str | None = None
@@ -38,7 +48,7 @@ class Server:
     max_request_header_size = 500 * 1024
     max_request_body_size = 100 * 1024 * 1024
     ssl_module = "builtin"
-    ssl_context: Any = None
+    ssl_context: object = None
     ssl_certificate: str | None = None
     ssl_certificate_chain: str | None = None
     ssl_private_key: str | None = None
@@ -52,7 +62,7 @@ class Server:
     def __init__(self, server_bus: Bus = bus) -> None:
         self.bus = server_bus
         self._socket_host = "127.0.0.1"
-        self.httpserver: Any = None
+        self.httpserver: _Running | None = None
         """The running server, None if it does not run."""
 
     @property
@@ -122,7 +132,7 @@ class Server:
 
     start.priority = 75  # type: ignore[attr-defined]
 
-    def _opened(self) -> Any:
+    def _opened(self) -> _Running:
         self._check()
         # Looked up when a program serves itself: ``cli`` is above this package, and is imported by nothing in it.
         serving_options = import_module("micropie.cli.serving.options")
@@ -139,9 +149,12 @@ class Server:
                 ssl_certfile=self.ssl_certificate,
                 ssl_keyfile=self.ssl_private_key or self.ssl_certificate,
             )
-            return background.BackgroundServer(self.application, options, self.thread_pool, self.shutdown_timeout)
+            running: _Running = background.BackgroundServer(
+                self.application, options, self.thread_pool, self.shutdown_timeout
+            )
         except serving_options.ServingError as error:
             raise OSError(f"cherrypy.server: {error}") from None
+        return running
 
     def _check(self) -> None:
         """Raise ``SetupError`` for a setting that would be ignored, and must not be."""

@@ -7,13 +7,19 @@ application's own.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from configparser import ConfigParser
 from os import PathLike
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias, TypeVar
 
 from micropie.compat.cherrypy.expressions import unrepr
+from micropie.compat.cherrypy.types import Namespace, Section
+
+Target = TypeVar("Target")
+
+Source: TypeAlias = str | PathLike[str] | Iterable[str]
+"""Where configuration comes from: a dict, a file's path, or an open file."""
 
 _QUIET = {
     "engine.autoreload.on": False,
@@ -22,7 +28,7 @@ _QUIET = {
     "request.show_tracebacks": False,
     "request.show_mismatched_params": False,
 }
-ENVIRONMENTS: dict[str, dict[str, Any]] = {
+ENVIRONMENTS: dict[str, Section] = {
     "staging": _QUIET,
     "production": {**_QUIET, "log.screen": False},
     "embedded": {**_QUIET, "log.screen": False, "engine.SIGHUP": None, "engine.SIGTERM": None},
@@ -42,9 +48,9 @@ class Parser(ConfigParser):
         """Return a name as it is."""
         return optionstr
 
-    def as_dict(self) -> dict[str, dict[str, Any]]:
+    def as_dict(self) -> dict[str, Section]:
         """Return the sections. Raises ``ValueError`` for a value that is no expression."""
-        sections: dict[str, dict[str, Any]] = {}
+        sections: dict[str, Section] = {}
         for section in self.sections():
             sections[section] = values = {}
             for option in self.options(section):
@@ -58,7 +64,7 @@ class Parser(ConfigParser):
                     ) from error
         return sections
 
-    def dict_from_file(self, file: Any) -> dict[str, dict[str, Any]]:
+    def dict_from_file(self, file: Source) -> dict[str, Section]:
         """Read a file, by its path or open, and return its sections. Raises ``OSError`` if there is none."""
         if isinstance(file, str | PathLike):
             with Path(file).open(encoding="utf-8") as opened:
@@ -68,12 +74,12 @@ class Parser(ConfigParser):
         return self.as_dict()
 
 
-def load(source: Any) -> dict[str, Any]:
+def load(source: Source) -> Section:
     """Return configuration as a dict: it is given as one, as a file's path, or as an open file."""
     return dict(source) if isinstance(source, Mapping) else Parser().dict_from_file(source)
 
 
-def merge(base: dict[str, dict[str, Any]], other: Any) -> None:
+def merge(base: dict[str, Section], other: Source) -> None:
     """Add the sections of ``other`` to those of ``base``. Raises ``ValueError`` for keys outside of a section."""
     for section, values in load(other).items():
         if not isinstance(values, Mapping):
@@ -84,10 +90,10 @@ def merge(base: dict[str, dict[str, Any]], other: Any) -> None:
         base.setdefault(section, {}).update(values)
 
 
-class NamespaceSet(dict[str, Callable[[str, Any], object]]):
+class NamespaceSet(dict[str, Namespace]):
     """Functions by the namespace of whose keys they are called with a name and a value."""
 
-    def __call__(self, config: Mapping[str, Any]) -> None:
+    def __call__(self, config: Mapping[str, object]) -> None:
         for key, value in list(config.items()):
             namespace, dot, name = key.partition(".")
             if dot and namespace in self:
@@ -102,7 +108,7 @@ class Config(dict[str, Any]):
 
     environments = ENVIRONMENTS
 
-    def __init__(self, defaults: Mapping[str, Any]) -> None:
+    def __init__(self, defaults: Mapping[str, object]) -> None:
         super().__init__(defaults)
         self.defaults = dict(defaults)
         self.namespaces = NamespaceSet()
@@ -112,7 +118,7 @@ class Config(dict[str, Any]):
         self.clear()
         dict.update(self, self.defaults)
 
-    def update(self, config: Any = (), **values: Any) -> None:  # type: ignore[override]
+    def update(self, config: Source = (), **values: object) -> None:  # type: ignore[override]
         """Add configuration: a dict, a file's path, or an open file. Its section ``global`` counts, if there is one."""
         loaded = load(config) if config else {}
         loaded.update(values)
@@ -125,11 +131,11 @@ class Config(dict[str, Any]):
         dict.update(self, loaded)
         self.namespaces(loaded)
 
-    def __setitem__(self, key: str, value: Any) -> None:
+    def __setitem__(self, key: str, value: object) -> None:
         super().__setitem__(key, value)
         self.namespaces({key: value})
 
-    def __call__(self, **kwargs: Any) -> Callable[[Any], Any]:
+    def __call__(self, **kwargs: object) -> Callable[[Target], Target]:
         def decorate(target: Any) -> Any:
             if "_cp_config" not in vars(target):
                 target._cp_config = {}

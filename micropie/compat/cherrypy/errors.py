@@ -5,10 +5,11 @@ from __future__ import annotations
 import contextlib
 import sys
 import traceback as tracebacks
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from html import escape
 from pathlib import Path
-from typing import Any
+from types import TracebackType
+from typing import NoReturn
 from urllib.parse import urljoin as urljoin_url
 
 from micropie.compat.cherrypy.lib.httputil import valid_status
@@ -97,15 +98,15 @@ class HTTPRedirect(CherryPyException):
             response.headers.pop("Content-Length", None)
             response.body = None
 
-    def __call__(self) -> Any:
+    def __call__(self) -> NoReturn:
         raise self
 
 
-def _listed(urls: Any) -> list[Any]:
+def _listed(urls: str | bytes | Iterable[str | bytes]) -> list[str | bytes]:
     return [urls] if isinstance(urls, str | bytes) else list(urls)
 
 
-def _text(value: Any, encoding: str) -> str:
+def _text(value: object, encoding: str) -> str:
     return value.decode(encoding) if isinstance(value, bytes) else str(value)
 
 
@@ -167,16 +168,21 @@ class HTTPError(CherryPyException):
         response.headers.pop("Content-Length", None)
         response.body = self.get_error_page(self.status, traceback=shown, message=self._message)
 
-    def get_error_page(self, *args: Any, **kwargs: Any) -> Any:
+    def get_error_page(self, status: int | str, **kwargs: object) -> bytes | Iterator[bytes]:
         """Return the page: see the function ``get_error_page``."""
-        return get_error_page(*args, **kwargs)
+        return get_error_page(status, **kwargs)
 
-    def __call__(self) -> Any:
+    def __call__(self) -> NoReturn:
         raise self
 
     @classmethod
     @contextlib.contextmanager
-    def handle(cls, exception: Any, status: int | str = 500, message: str = "") -> Iterator[None]:
+    def handle(
+        cls,
+        exception: type[Exception] | tuple[type[Exception], ...],
+        status: int | str = 500,
+        message: str = "",
+    ) -> Iterator[None]:
         """Turn an exception of the block into this error; its text is the message, unless one is given."""
         try:
             yield
@@ -210,7 +216,7 @@ _PAGE = """<!DOCTYPE html>
 """
 
 
-def get_error_page(status: Any, **kwargs: Any) -> Any:
+def get_error_page(status: int | str, **kwargs: object) -> bytes | Iterator[bytes]:
     """Return the body of an error's page and set the current response's Content-Type.
 
     ``error_page.NNN`` and ``error_page.default`` of the configuration give another one: a function, or a file in which
@@ -221,8 +227,8 @@ def get_error_page(status: Any, **kwargs: Any) -> Any:
     except ValueError as error:
         raise HTTPError(500, str(error)) from error
     values = {"status": f"{code} {reason}", "message": explanation, "traceback": "", "version": __version__}
-    values.update({name: value for name, value in kwargs.items() if value is not None})
-    values = {name: escape(str(value), quote=False) for name, value in values.items()}
+    values.update({name: str(value) for name, value in kwargs.items() if value is not None})
+    values = {name: escape(value, quote=False) for name, value in values.items()}
     pages = serving.request.error_page
     page = pages.get(code) or pages.get("default")
     headers = serving.response.headers
@@ -242,7 +248,9 @@ def get_error_page(status: Any, **kwargs: Any) -> Any:
     return (template % values).encode()
 
 
-def format_exc(exc: Any = None) -> str:
+def format_exc(
+    exc: tuple[type[BaseException], BaseException, TracebackType | None] | tuple[None, None, None] | None = None,
+) -> str:
     """Return the current exception and its traceback as text, "" if there is none."""
     kind, error, trace = exc or sys.exc_info()
     return "" if error is None else "".join(tracebacks.format_exception(kind, error, trace))

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable
-from typing import Any
+from collections.abc import Callable, Sequence
+from typing import Any, TypeVar, overload
 
 from micropie.compat.cherrypy.serving import serving
 
@@ -12,7 +12,16 @@ _PUNCTUATION = "!\"#$%&'()*+,-./:;<=>?@[\\]^_`{|}~"
 PUNCTUATION_TO_UNDERSCORES = str.maketrans(_PUNCTUATION, "_" * len(_PUNCTUATION))
 
 
-def expose(func: Any = None, alias: Any = None) -> Any:
+Handler = TypeVar("Handler", bound=Callable[..., object])
+
+
+@overload
+def expose(func: Handler, alias: str | Sequence[str] | None = None) -> Handler: ...
+@overload
+def expose(
+    func: str | Sequence[str] | None = None, alias: str | Sequence[str] | None = None
+) -> Callable[[Handler], Handler]: ...
+def expose(func: object = None, alias: str | Sequence[str] | None = None) -> object:
     """Let requests reach a function or a class: ``@expose``, ``@expose()``, ``@expose("another_name")``.
 
     ``alias``: other names for it in the same class or module; ``.`` in them stands for ``_``.
@@ -22,7 +31,7 @@ def expose(func: Any = None, alias: Any = None) -> Any:
     names = [alias] if isinstance(alias, str) else list(alias or ())
     scope = sys._getframe(1).f_locals
 
-    def mark(target: Any) -> Any:
+    def mark(target: Any) -> object:
         target.exposed = True
         for name in names:
             scope[name.replace(".", "_")] = target
@@ -33,7 +42,7 @@ def expose(func: Any = None, alias: Any = None) -> Any:
     return mark(func)
 
 
-def popargs(*args: str, **kwargs: Any) -> Callable[..., Any]:
+def popargs(*args: str, **kwargs: object) -> Callable[..., object]:
     """Take segments of the path as parameters, by these names in order: above a class, or as its ``_cp_dispatch``.
 
     ``handler``: where the rest of the path leads to; a function or class is called with the parameters for that.
@@ -43,7 +52,7 @@ def popargs(*args: str, **kwargs: Any) -> Callable[..., Any]:
     if kwargs:
         raise TypeError(f"popargs takes names and handler=, not {', '.join(kwargs)}")
 
-    def dispatch(owner: Any, vpath: list[str] | None = None) -> Any:
+    def dispatch(owner: object, vpath: list[str] | None = None) -> object:
         if isinstance(owner, type):
             owner._cp_dispatch = dispatch  # type: ignore[attr-defined]
             return owner

@@ -9,11 +9,12 @@ import ast
 import builtins
 import operator
 import sys
+from collections.abc import Callable
 from importlib import import_module
 from types import ModuleType
 from typing import Any
 
-_OPERATORS: dict[type[ast.AST], Any] = {
+_OPERATORS: dict[type[ast.AST], Callable[..., object]] = {
     ast.Add: operator.add,
     ast.Sub: operator.sub,
     ast.Mult: operator.mul,
@@ -31,7 +32,7 @@ _OPERATORS: dict[type[ast.AST], Any] = {
 _HERE = __name__.rpartition(".")[0]
 
 
-def unrepr(text: str) -> Any:
+def unrepr(text: str) -> object:
     """Return the value of an expression. Raises ``TypeError`` for what is no part of one, and what a call raises."""
     return _value(ast.parse(text.strip(), mode="eval").body) if text else text
 
@@ -72,7 +73,7 @@ def _value(node: ast.expr) -> Any:
         case ast.Attribute():
             return _attribute(_value(node.value), node.attr)
         case ast.Call():
-            values: dict[str, Any] = {}
+            values: dict[str, object] = {}
             for keyword in sorted(node.keywords, key=lambda keyword: keyword.arg is not None):  # what is named wins
                 value = _value(keyword.value)
                 values.update({keyword.arg: value} if keyword.arg else value)
@@ -80,7 +81,7 @@ def _value(node: ast.expr) -> Any:
     raise TypeError(f"{ast.unparse(node)} is nothing that configuration may have")
 
 
-def _named(name: str) -> Any:
+def _named(name: str) -> object:
     if hasattr(builtins, name):
         return getattr(builtins, name)
     try:
@@ -89,7 +90,7 @@ def _named(name: str) -> Any:
         raise TypeError(f"{name} is no module and no built-in; text needs quotes") from None
 
 
-def _attribute(owner: Any, name: str) -> Any:
+def _attribute(owner: object, name: str) -> object:
     if isinstance(owner, ModuleType) and not hasattr(owner, name):
         return import_module(f"{owner.__name__}.{name}")
     return getattr(owner, name)

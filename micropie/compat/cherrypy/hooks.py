@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Iterable
-from typing import Any
 
 HOOKPOINTS = (
     "on_start_resource",
@@ -27,7 +26,11 @@ class Hook:
     __slots__ = ("__dict__", "callback", "failsafe", "kwargs", "priority")
 
     def __init__(
-        self, callback: Callable[..., Any], failsafe: bool | None = None, priority: int | None = None, **kwargs: Any
+        self,
+        callback: Callable[..., object],
+        failsafe: bool | None = None,
+        priority: int | None = None,
+        **kwargs: object,
     ) -> None:
         self.callback = callback
         self.failsafe = getattr(callback, "failsafe", False) if failsafe is None else failsafe
@@ -37,7 +40,7 @@ class Hook:
     def __lt__(self, other: Hook) -> bool:
         return self.priority < other.priority
 
-    def __call__(self) -> Any:
+    def __call__(self) -> object:
         return self.callback(**self.kwargs)
 
     def __repr__(self) -> str:
@@ -61,10 +64,10 @@ class HookMap(dict[str, list[Hook]]):
     def attach(
         self,
         point: str,
-        callback: Callable[..., Any],
+        callback: Callable[..., object],
         failsafe: bool | None = None,
         priority: int | None = None,
-        **kwargs: Any,
+        **kwargs: object,
     ) -> None:
         """Call ``callback(**kwargs)`` at ``point`` of this request."""
         self[point].append(Hook(callback, failsafe, priority, **kwargs))

@@ -11,12 +11,12 @@ Value = TypeVar("Value")
 class Lazy:
     """A method whose result becomes the attribute. Setting the attribute before needs no call of it at all."""
 
-    def __init__(self, function: Callable[[Any], Any]) -> None:
+    def __init__(self, function: Callable[[Any], object]) -> None:
         self._function = function
         self._name = function.__name__
         self.__doc__ = function.__doc__
 
-    def __get__(self, instance: Any, owner: type) -> Any:
+    def __get__(self, instance: object, owner: type) -> object:
         if instance is None:
             return self
         value = instance.__dict__[self._name] = self._function(instance)

@@ -6,6 +6,7 @@ import datetime
 import logging
 import sys
 from collections.abc import Iterator
+from os import PathLike
 from typing import Any
 
 from micropie.compat.cherrypy.errors import format_exc
@@ -22,17 +23,17 @@ class LogManager:
     ``screen``: whether to write to the terminal. ``error_file``, ``access_file``: paths of files to write, "" for none.
     """
 
-    appid: Any = None
+    appid: object = None
     access_log_format = '{h} {l} {u} {t} "{r}" {s} {b} "{f}" "{a}"'
 
-    def __init__(self, appid: Any = None, logger_root: str = "cherrypy") -> None:
+    def __init__(self, appid: object = None, logger_root: str = "cherrypy") -> None:
         self.appid = appid
         self.logger_root = logger_root
         suffix = "" if appid is None else f".{appid}"
         self.error_log = _logger(f"{logger_root}.error{suffix}")
         self.access_log = _logger(f"{logger_root}.access{suffix}")
 
-    def error(self, msg: str = "", context: str = "", severity: int = logging.INFO, traceback: Any = False) -> None:
+    def error(self, msg: str = "", context: str = "", severity: int = logging.INFO, traceback: object = False) -> None:
         """Write to the error log. ``traceback``: True for the exception that is being handled, or its exc_info."""
         if isinstance(traceback, tuple):
             msg += "\n" + format_exc(traceback)
@@ -114,7 +115,7 @@ class LogManager:
         return _file_of(self.error_log)
 
     @error_file.setter
-    def error_file(self, path: Any) -> None:
+    def error_file(self, path: str | PathLike[str] | None) -> None:
         _replace(self.error_log, "file", logging.FileHandler(path, encoding="utf-8", delay=True) if path else None)
 
     @property
@@ -123,7 +124,7 @@ class LogManager:
         return _file_of(self.access_log)
 
     @access_file.setter
-    def access_file(self, path: Any) -> None:
+    def access_file(self, path: str | PathLike[str] | None) -> None:
         _replace(self.access_log, "file", logging.FileHandler(path, encoding="utf-8", delay=True) if path else None)
 
 

@@ -15,6 +15,7 @@ from micropie.compat.cherrypy.lib.cptools import trailing_slash
 from micropie.compat.cherrypy.lib.encoding import ResponseEncoder
 from micropie.compat.cherrypy.lib.jsontools import json_in, json_out
 from micropie.compat.cherrypy.toolbox import HandlerTool, Tool, Toolbox
+from micropie.compat.cherrypy.types import Namespace, Section
 
 _MOST = 512  # plans that are kept
 
@@ -42,16 +43,16 @@ class Plan:
         "toolmaps",
     )
 
-    def __init__(self, config: dict[str, Any], toolboxes: Mapping[str, Toolbox], others: Mapping[str, Any]) -> None:
+    def __init__(self, config: Section, toolboxes: Mapping[str, Toolbox], others: Mapping[str, Any]) -> None:
         self.config = config
         self.hooks = of_all_requests.copy()
-        self.request: dict[str, Any] = {}
-        self.body: list[tuple[str, Any]] = []
-        self.response: list[tuple[str, Any]] = []
-        self.error_page: dict[Any, Any] = {}
-        self.others: list[tuple[Any, str, Any]] = []
+        self.request: Section = {}
+        self.body: list[tuple[str, object]] = []
+        self.response: list[tuple[str, object]] = []
+        self.error_page: dict[int | str, object] = {}
+        self.others: list[tuple[Namespace, str, object]] = []
         """Functions of an application's own namespaces, with their arguments."""
-        self.toolmaps: dict[str, dict[str, dict[str, Any]]] = {}
+        self.toolmaps: dict[str, dict[str, Section]] = {}
         # A toolbox of an application's own may be in ``Request.namespaces``, too.
         toolboxes = {**toolboxes, **{name: each for name, each in others.items() if isinstance(each, Toolbox)}}
         self.set_up: list[Tool] = []
@@ -132,9 +133,9 @@ class Plans:
     def __init__(self, toolboxes: dict[str, Toolbox], namespaces: Mapping[str, Any]) -> None:
         self._toolboxes = toolboxes
         self._namespaces = namespaces
-        self._kept: dict[tuple[int, ...], tuple[list[dict[str, Any]], list[dict[str, Any]], Any, HookMap, Plan]] = {}
+        self._kept: dict[tuple[int, ...], tuple[list[Section], list[Section], list[int], HookMap, Plan]] = {}
 
-    def plan_of(self, configs: list[dict[str, Any]]) -> Plan:
+    def plan_of(self, configs: list[Section]) -> Plan:
         """Return the plan of configurations that are merged in this order."""
         key = tuple(map(id, configs))
         kept = self._kept.get(key)
@@ -150,9 +151,9 @@ class Plans:
         return plan
 
 
-def merged_from(configs: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+def merged_from(configs: Sequence[Mapping[str, object]]) -> Section:
     """Return configurations merged in this order."""
-    merged: dict[str, Any] = {}
+    merged: Section = {}
     for config in configs:
         merged.update(config)
     return merged

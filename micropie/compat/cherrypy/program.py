@@ -11,6 +11,7 @@ from typing import Any
 
 from micropie.compat.cherrypy._cpserver import Server
 from micropie.compat.cherrypy.body import RequestBody
+from micropie.compat.cherrypy.config import Source
 from micropie.compat.cherrypy.config import config as global_config
 from micropie.compat.cherrypy.log import log
 from micropie.compat.cherrypy.process.plugins import Autoreloader, SignalHandler, ThreadManager
@@ -46,7 +47,7 @@ engine.subscribe("log", _write_log)
 engine.subscribe("graceful", log.reopen_files)
 
 
-def quickstart(root: Any = None, script_name: str = "", config: Any = None) -> None:
+def quickstart(root: object = None, script_name: str = "", config: Source | None = None) -> None:
     """Mount an object with handlers and serve it until the program is told to end."""
     if config:
         global_config.update(config)
@@ -59,7 +60,7 @@ def quickstart(root: Any = None, script_name: str = "", config: Any = None) -> N
 # -- configuration: server.*, engine.*, tree.*, checker.* --------------------------------------------------------------
 
 
-def _configure_server(name: str, value: Any) -> None:
+def _configure_server(name: str, value: object) -> None:
     """Set an attribute of ``server``, or of one more server: ``server.second.socket_port``."""
     which, dot, attribute = name.partition(".")
     if not dot:
@@ -80,7 +81,7 @@ def _configure_server(name: str, value: Any) -> None:
 _OF_OLD = {"timeout_monitor", "deadlock_poll_freq"}
 
 
-def _configure_engine(name: str, value: Any) -> None:
+def _configure_engine(name: str, value: object) -> None:
     """Set an attribute of the engine, or of a plugin, or switch a plugin on or off: ``engine.autoreload.on``."""
     name = "autoreload.on" if name == "autoreload_on" else name
     which, dot, attribute = name.partition(".")

@@ -45,11 +45,11 @@ def outside_as(make: Callable[[], Exchange]) -> None:
     _makers[:] = [make]
 
 
-def current_exchange() -> Any:
+def current_exchange() -> Exchange:
     """Return the ``Exchange`` that this code is part of; outside of requests one with defaults."""
     native = current.get(None)
     if native is not None:
-        exchange = native.__dict__.get("_cherrypy")
+        exchange: Exchange | None = native.__dict__.get("_cherrypy")
         if exchange is not None:
             return exchange
     if _outside.exchange is None:
@@ -82,13 +82,13 @@ class _Serving:
     def __getattr__(self, name: str) -> Any:
         return getattr(current_exchange(), name)
 
-    def __setattr__(self, name: str, value: Any) -> None:
+    def __setattr__(self, name: str, value: object) -> None:
         setattr(current_exchange(), name, value)
 
     def __delattr__(self, name: str) -> None:
         delattr(current_exchange(), name)
 
-    def load(self, request: Any, response: Any) -> None:
+    def load(self, request: object, response: object) -> None:
         """Set the request and the response."""
         exchange = current_exchange()
         exchange.request, exchange.response = request, response
@@ -109,22 +109,22 @@ class Proxy:
     def __getattr__(self, name: str) -> Any:
         return getattr(getattr(current_exchange(), self.__attrname__), name)
 
-    def __setattr__(self, name: str, value: Any) -> None:
+    def __setattr__(self, name: str, value: object) -> None:
         setattr(getattr(current_exchange(), self.__attrname__), name, value)
 
     def __delattr__(self, name: str) -> None:
         delattr(getattr(current_exchange(), self.__attrname__), name)
 
-    def __getitem__(self, key: Any) -> Any:
+    def __getitem__(self, key: object) -> Any:
         return getattr(current_exchange(), self.__attrname__)[key]
 
-    def __setitem__(self, key: Any, value: Any) -> None:
+    def __setitem__(self, key: object, value: object) -> None:
         getattr(current_exchange(), self.__attrname__)[key] = value
 
-    def __delitem__(self, key: Any) -> None:
+    def __delitem__(self, key: object) -> None:
         del getattr(current_exchange(), self.__attrname__)[key]
 
-    def __contains__(self, key: Any) -> bool:
+    def __contains__(self, key: object) -> bool:
         return key in getattr(current_exchange(), self.__attrname__)
 
     def __iter__(self) -> Iterator[Any]:
@@ -144,10 +144,10 @@ class ThreadData(threading.local):
     """``cherrypy.thread_data``: attributes that each thread has for itself."""
 
 
-serving: Any = _Serving()
-request: Any = Proxy("request")
-response: Any = Proxy("response")
-session: Any = Proxy("session")
+serving = _Serving()
+request = Proxy("request")
+response = Proxy("response")
+session = Proxy("session")
 thread_data = ThreadData()
 
 
@@ -155,12 +155,12 @@ thread_data = ThreadData()
 _VALUES = frozenset({str, bytes, dict, list, type(None)})
 
 
-def then(result: Any, function: Callable[[Any], Any]) -> Any:
+def then(result: object, function: Callable[[Any], object]) -> object:
     """Return ``function(result)``, or what can be awaited for it, if ``result`` is that of an ``async def``."""
     if type(result) in _VALUES or not isawaitable(result):
         return function(result)
     return _awaited(result, function)
 
 
-async def _awaited(result: Awaitable[Any], function: Callable[[Any], Any]) -> Any:
+async def _awaited(result: Awaitable[object], function: Callable[[Any], object]) -> object:
     return function(await result)

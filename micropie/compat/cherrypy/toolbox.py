@@ -7,10 +7,13 @@ handler or a class of handlers by ``@cherrypy.tools.NAME(option=...)``.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import Any
+from typing import Any, TypeVar
 
 from micropie.compat.cherrypy.hooks import HookMap
 from micropie.compat.cherrypy.serving import serving
+from micropie.compat.cherrypy.types import Section
+
+Target = TypeVar("Target")
 
 
 class Tool:
@@ -21,13 +24,13 @@ class Tool:
     def __init__(
         self,
         point: str,
-        callable: Callable[..., Any] | None,  # noqa: A002 - its name there
+        callable: Callable[..., object] | None,  # noqa: A002 - its name there
         name: str | None = None,
         priority: int = 50,
     ) -> None:
         self._point = point
         self.callable: Any = callable
-        self._name: Any = name
+        self._name = name
         self._priority = priority
         self.__doc__ = getattr(callable, "__doc__", None)
 
@@ -44,7 +47,7 @@ class Tool:
     def _path(self) -> str:
         return f"{self.namespace}.{self._name}"
 
-    def _merged_args(self, d: Mapping[str, Any] | None = None) -> dict[str, Any]:
+    def _merged_args(self, d: Mapping[str, object] | None = None) -> Section:
         """Return the tool's configuration for the current request, over ``d``; ``on`` left out."""
         merged = dict(d or ())
         toolmap = serving.request.toolmaps.get(self.namespace, {})
@@ -52,12 +55,12 @@ class Tool:
         merged.pop("on", None)
         return merged
 
-    def __call__(self, *args: Any, **kwargs: Any) -> Callable[[Any], Any]:
+    def __call__(self, *args: object, **kwargs: object) -> Callable[[Target], Target]:
         """Return a decorator that switches the tool on for a handler or a class of handlers."""
         if args:
             raise TypeError(f"the tool {self._name!r} takes keyword arguments alone")
 
-        def decorate(target: Any) -> Any:
+        def decorate(target: Target) -> Target:
             config = _own_config(target)
             config[f"{self._path}.on"] = True
             config.update({f"{self._path}.{name}": value for name, value in kwargs.items()})
@@ -69,7 +72,7 @@ class Tool:
         """Attach the tool to the current request. Called when it is on for the request's path."""
         self._attach(serving.request.hooks, self._merged_args())
 
-    def _attach(self, hooks: HookMap, options: dict[str, Any]) -> None:
+    def _attach(self, hooks: HookMap, options: Section) -> None:
         """Add the tool's function to hooks, with these keyword arguments; ``priority`` is none of them."""
         priority = options.pop("priority", None)
         if priority is None:
@@ -77,15 +80,15 @@ class Tool:
         hooks.attach(self._point, self._called, priority=priority, **options)
 
     @property
-    def _called(self) -> Callable[..., Any]:
+    def _called(self) -> Callable[..., object]:
         """The function that the hook calls."""
-        function: Callable[..., Any] = self.callable
+        function: Callable[..., object] = self.callable
         return function
 
 
-def _own_config(target: Any) -> dict[str, Any]:
+def _own_config(target: Any) -> Section:
     """Return the configuration of a function or class, its own: a base class keeps what it has."""
-    config: dict[str, Any]
+    config: Section
     if isinstance(target, type) and "_cp_config" not in vars(target):
         target._cp_config = config = dict(getattr(target, "_cp_config", {}))  # type: ignore[attr-defined]
     else:
@@ -98,25 +101,25 @@ def _own_config(target: Any) -> dict[str, Any]:
 class HandlerTool(Tool):
     """A tool that may answer in the handler's place: its function returns whether it has set the response's body."""
 
-    def __init__(self, callable: Callable[..., Any], name: str | None = None) -> None:  # noqa: A002 - its name there
+    def __init__(self, callable: Callable[..., object], name: str | None = None) -> None:  # noqa: A002 - its name there
         super().__init__("before_handler", callable, name)
 
-    def handler(self, *args: Any, **kwargs: Any) -> Callable[..., Any]:
+    def handler(self, *args: object, **kwargs: object) -> Callable[..., object]:
         """Return an exposed handler that is this tool with these arguments."""
 
-        def handle(*others: Any, **values: Any) -> Any:
+        def handle(*others: object, **values: object) -> object:
             self.callable(*args, **self._merged_args(kwargs))
             return serving.response.body
 
         handle.exposed = True  # type: ignore[attr-defined]
         return handle
 
-    def _wrapper(self, **kwargs: Any) -> None:
+    def _wrapper(self, **kwargs: object) -> None:
         if self.callable(**kwargs):
             serving.request.handler = None
 
     @property
-    def _called(self) -> Callable[..., Any]:
+    def _called(self) -> Callable[..., object]:
         return self._wrapper
 
 
@@ -125,7 +128,7 @@ class HandlerWrapperTool(Tool):
 
     def __init__(
         self,
-        newhandler: Callable[..., Any],
+        newhandler: Callable[..., object],
         point: str = "before_handler",
         name: str | None = None,
         priority: int = 50,
@@ -133,10 +136,10 @@ class HandlerWrapperTool(Tool):
         super().__init__(point, self._wrap, name, priority)
         self.newhandler = newhandler
 
-    def _wrap(self, *args: Any, **kwargs: Any) -> None:
+    def _wrap(self, *args: object, **kwargs: object) -> None:
         inner = serving.request.handler
 
-        def wrap(*others: Any, **values: Any) -> Any:
+        def wrap(*others: object, **values: object) -> object:
             return self.newhandler(inner, *others, **values)
 
         serving.request.handler = wrap
@@ -145,7 +148,7 @@ class HandlerWrapperTool(Tool):
 class ErrorTool(Tool):
     """A tool in the place of the response to an unexpected exception: ``request.error_response``."""
 
-    def __init__(self, callable: Callable[..., Any], name: str | None = None) -> None:  # noqa: A002 - its name there
+    def __init__(self, callable: Callable[..., object], name: str | None = None) -> None:  # noqa: A002 - its name there
         super().__init__("", callable, name)
 
     def _wrapper(self) -> None:
@@ -162,7 +165,7 @@ class Toolbox:
         self.namespace = namespace
         self._version = 0
 
-    def __setattr__(self, name: str, value: Any) -> None:
+    def __setattr__(self, name: str, value: object) -> None:
         if isinstance(value, Tool):
             if value._name is None:
                 value._name = name
@@ -173,7 +176,7 @@ class Toolbox:
     def __getattr__(self, name: str) -> Any:  # so that type checkers know tools that are added
         raise AttributeError(f"there is no tool {self.__dict__.get('namespace', '')}.{name}")
 
-    def register(self, point: str, **kwargs: Any) -> Callable[[Any], Any]:
+    def register(self, point: str, **kwargs: Any) -> Callable[[Target], Target]:
         """Make the function below a tool, which has its name unless ``name`` is given; ``priority``: see ``Tool``."""
 
         def decorate(function: Any) -> Any:

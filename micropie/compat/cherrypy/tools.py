@@ -17,6 +17,7 @@ from micropie.compat.cherrypy.lib import (
 )
 from micropie.compat.cherrypy.serving import serving
 from micropie.compat.cherrypy.toolbox import ErrorTool, HandlerTool, Tool, Toolbox
+from micropie.compat.cherrypy.types import Section
 
 
 class SessionTool(Tool):
@@ -28,7 +29,7 @@ class SessionTool(Tool):
     def _lock_session(self) -> None:
         serving.session.acquire_lock()
 
-    def _attach(self, hooks: HookMap, options: dict[str, Any]) -> None:
+    def _attach(self, hooks: HookMap, options: Section) -> None:
         priority = options.pop("priority", self._priority)
         locking = options.pop("locking", "implicit")
         if locking not in ("implicit", "early", "explicit"):
@@ -65,7 +66,7 @@ class CachingTool(Tool):
         elif request.cacheable:
             request.hooks.attach("before_finalize", caching.tee_output, priority=100)
 
-    def _attach(self, hooks: HookMap, options: dict[str, Any]) -> None:
+    def _attach(self, hooks: HookMap, options: Section) -> None:
         hooks.attach(self._point, self._wrapper, priority=options.pop("priority", 90), **options)
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any, ClassVar
 
-from micropie.compat.cherrypy.config import NamespaceSet, merge
+from micropie.compat.cherrypy.config import NamespaceSet, Source, merge
 from micropie.compat.cherrypy.lib.httputil import urljoin
 from micropie.compat.cherrypy.log import LogManager
 from micropie.compat.cherrypy.messages import Response, ServedRequest
@@ -14,6 +14,7 @@ from micropie.compat.cherrypy.process.wspbus import bus
 from micropie.compat.cherrypy.serving import current_exchange
 from micropie.compat.cherrypy.toolbox import Toolbox
 from micropie.compat.cherrypy.tools import default_toolbox
+from micropie.compat.cherrypy.types import Section
 from micropie.execution.context import current
 
 tools = default_toolbox()
@@ -31,7 +32,7 @@ class _Servable:
         self.native.shutdown_handlers.append(bus.follow_stop)
         vars(self)["__call__"] = vars(self.native)["__call__"]  # by this servers know an ASGI application
 
-    def __call__(self, scope: Any, receive: Any, send: Any = None) -> Any:
+    def __call__(self, scope: object, receive: object, send: object = None) -> Any:
         """ASGI's ``app(scope, receive, send)`` and WSGI's ``app(environ, start_response)``."""
         return self.native(scope, receive, send)
 
@@ -59,12 +60,12 @@ class Application(_Servable):
     response_class: Any = Response
     toolboxes: ClassVar[dict[str, Toolbox]] = {"tools": tools}
 
-    def __init__(self, root: Any, script_name: str | None = "", config: Any = None) -> None:
+    def __init__(self, root: object, script_name: str | None = "", config: Source | None = None) -> None:
         super().__init__()
         self.root = root
         self._script_name = None if script_name is None else _checked(script_name)
         self.log = LogManager(id(self))
-        self.config: dict[str, dict[str, Any]] = {}
+        self.config: dict[str, Section] = {}
         self.toolboxes: dict[str, Toolbox] = dict(type(self).toolboxes)  # type: ignore[misc]
         self.namespaces = NamespaceSet()
         self.namespaces["log"] = lambda name, value: setattr(self.log, name, value)
@@ -89,12 +90,12 @@ class Application(_Servable):
     def script_name(self, value: str | None) -> None:
         self._script_name = None if value is None else _checked(value)
 
-    def merge(self, config: Any) -> None:
+    def merge(self, config: Source) -> None:
         """Add configuration: sections by path in a dict, a file's path, or an open file."""
         merge(self.config, config)
         self.namespaces(self.config.get("/", {}))
 
-    def find_config(self, path: str, key: str, default: Any = None) -> Any:
+    def find_config(self, path: str, key: str, default: object = None) -> Any:
         """Return what the section of a path says of a key, or that of the nearest path above; else ``default``."""
         while True:
             section = self.config.get(path or "/", {})
@@ -125,7 +126,7 @@ def _checked(script_name: str) -> str:
     return name
 
 
-def _refuse_pipeline(name: str, value: Any) -> None:
+def _refuse_pipeline(name: str, value: object) -> None:
     raise NotImplementedError(
         f"wsgi.{name} is not offered: wrap the application, or write cherrypy.tree.native.middlewares.append(...)"
     )
@@ -138,7 +139,7 @@ class Tree(_Servable):
         super().__init__()
         self.apps: dict[str, Any] = {}
 
-    def mount(self, root: Any, script_name: str | None = "", config: Any = None) -> Application:
+    def mount(self, root: object, script_name: str | None = "", config: Source | None = None) -> Application:
         """Mount an object with handlers, or an ``Application``, at a path. Return the ``Application``."""
         if script_name is None:
             raise TypeError(
@@ -160,7 +161,7 @@ class Tree(_Servable):
         self.apps[script_name] = app
         return app
 
-    def graft(self, wsgi_callable: Any, script_name: str = "") -> None:
+    def graft(self, wsgi_callable: object, script_name: str = "") -> None:
         """Mount a WSGI application; an ``App`` or an ASGI application, too."""
         self.apps[script_name.rstrip("/")] = wsgi_callable
 

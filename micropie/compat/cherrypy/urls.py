@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Any
+from collections.abc import Callable, Mapping, Sequence
 from urllib.parse import urlencode, urljoin
 
 from micropie.compat.cherrypy.serving import serving
@@ -13,7 +12,11 @@ bases: list[Callable[[], str]] = []
 
 
 def url(
-    path: str = "", qs: Any = "", script_name: str | None = None, base: str | None = None, relative: Any = None
+    path: str = "",
+    qs: str | Mapping[str, object] | Sequence[tuple[str, object]] = "",
+    script_name: str | None = None,
+    base: str | None = None,
+    relative: bool | str | None = None,
 ) -> str:
     """Return the absolute address of a path, which is below the application if it begins with a slash.
 

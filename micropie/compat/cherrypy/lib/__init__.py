@@ -4,15 +4,22 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from types import GeneratorType
-from typing import Any
+from typing import Any, Protocol, TypeGuard
+
+from micropie.compat.cherrypy.types import Readable
 
 
-def is_iterator(obj: Any) -> bool:
+class _Closable(Protocol):
+    def close(self) -> object:
+        """Let go of what it has open."""
+
+
+def is_iterator(obj: object) -> TypeGuard[Iterator[object]]:
     """Return whether ``obj`` is used up by iterating over it."""
     return isinstance(obj, GeneratorType) or (hasattr(obj, "__iter__") and iter(obj) is obj)
 
 
-def is_closable_iterator(obj: Any) -> bool:
+def is_closable_iterator(obj: object) -> TypeGuard[_Closable]:
     """Return whether ``obj`` is an iterator with a method ``close``."""
     return is_iterator(obj) and callable(getattr(obj, "close", None))
 
@@ -20,14 +27,14 @@ def is_closable_iterator(obj: Any) -> bool:
 class file_generator:  # noqa: N801 - CherryPy's name
     """The content of an open file in pieces of ``chunkSize`` bytes; the file is closed at its end."""
 
-    def __init__(self, input: Any, chunkSize: int = 65536) -> None:  # noqa: A002, N803
+    def __init__(self, input: Readable, chunkSize: int = 65536) -> None:  # noqa: A002, N803
         self.input = input
         self.chunkSize = chunkSize
 
     def __iter__(self) -> file_generator:
         return self
 
-    def __next__(self) -> Any:
+    def __next__(self) -> bytes:
         chunk = self.input.read(self.chunkSize)
         if chunk:
             return chunk
@@ -40,7 +47,7 @@ class file_generator:  # noqa: N801 - CherryPy's name
             self.input.close()
 
 
-def file_generator_limited(fileobj: Any, count: int, chunk_size: int = 65536) -> Iterator[Any]:
+def file_generator_limited(fileobj: Readable, count: int, chunk_size: int = 65536) -> Iterator[bytes]:
     """Yield ``count`` bytes of an open file, or less if it has less."""
     while count > 0 and (chunk := fileobj.read(min(chunk_size, count))):
         count -= len(chunk)

@@ -5,16 +5,20 @@ from __future__ import annotations
 import threading
 import time
 from collections import OrderedDict
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from typing import Any, NamedTuple
+from collections.abc import Iterable, Iterator, Sequence
+from typing import NamedTuple, TypeAlias
 
 from micropie.compat.cherrypy.errors import HTTPError
 from micropie.compat.cherrypy.lib import cptools, is_closable_iterator
-from micropie.compat.cherrypy.lib.httputil import valid_status
+from micropie.compat.cherrypy.lib.httputil import HeaderMap, valid_status
 from micropie.compat.cherrypy.serving import serving
+from micropie.compat.cherrypy.types import Section
 from micropie.compat.cherrypy.urls import url
 
 expires = cptools.expires
+
+Variant: TypeAlias = tuple[str | None, HeaderMap, bytes, float]
+"""Status, headers, body, and the time in seconds since 1970 at which they were made."""
 
 
 class Cache:
@@ -22,11 +26,11 @@ class Cache:
 
     delay: float = 600
 
-    def get(self) -> Any:
+    def get(self) -> Variant | None:
         """Return status, headers, body and the time in seconds since 1970 that were put, or None."""
         raise NotImplementedError
 
-    def put(self, variant: Any, size: int) -> None:
+    def put(self, variant: Variant, size: int) -> None:
         """Keep status, headers, body and time; ``size`` is the body's length."""
         raise NotImplementedError
 
@@ -43,7 +47,7 @@ class Cache:
 
 
 class _Entry(NamedTuple):
-    variant: Any
+    variant: Variant
     size: int
     until: float
 
@@ -79,7 +83,7 @@ class MemoryCache(Cache):
         uri = url(qs=request.query_string)
         return (uri, *(request.headers.get(name, "") for name in self._varies.get(uri, ())))
 
-    def get(self) -> Any:
+    def get(self) -> Variant | None:
         """Return what was put for a request like this one."""
         event = None
         with self._lock:
@@ -110,7 +114,7 @@ class MemoryCache(Cache):
         if entry is not None:
             self.cursize -= entry.size
 
-    def put(self, variant: Any, size: int) -> None:
+    def put(self, variant: Variant, size: int) -> None:
         """Keep a response, unless it is too large."""
         if size > self.maxobj_size:
             return
@@ -154,7 +158,7 @@ class _Current:
     lock = threading.Lock()
 
 
-def _cache_for(options: Mapping[str, Any]) -> Cache:
+def _cache_for(options: Section) -> Cache:
     with _Current.lock:
         if _Current.cache is None:
             cache = options.get("cache_class", MemoryCache)()
@@ -164,7 +168,7 @@ def _cache_for(options: Mapping[str, Any]) -> Cache:
     return _Current.cache
 
 
-def get(invalid_methods: Sequence[str] = ("POST", "PUT", "DELETE"), debug: bool = False, **kwargs: Any) -> bool:
+def get(invalid_methods: Sequence[str] = ("POST", "PUT", "DELETE"), debug: bool = False, **kwargs: object) -> bool:
     """Answer from the cache if it has a response; else the request's response may be put into it.
 
     A request of ``invalid_methods`` forgets the address. Sets ``request.cached`` and ``request.cacheable``.
@@ -225,7 +229,7 @@ def _teed(body: Iterable[bytes]) -> Iterator[bytes]:
             yield piece
     finally:
         if is_closable_iterator(body):
-            body.close()  # type: ignore[attr-defined]
+            body.close()
     refused = "no-cache" in response.headers.values("Pragma") or not {"no-store", "private"}.isdisjoint(
         response.headers.values("Cache-Control")
     )

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import logging
 import re
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from datetime import timedelta
 from html import escape
 from typing import Any, get_type_hints
@@ -137,7 +137,7 @@ def referer(
         raise HTTPError(error, message)
 
 
-def convert_params(exception: Any = ValueError, error: int = 400) -> None:
+def convert_params(exception: type[Exception] | tuple[type[Exception], ...] = ValueError, error: int = 400) -> None:
     """Convert the parameters by the handler's annotations, ``count: int``. What can't be is answered by ``error``."""
     request = serving.request
     function = getattr(request.handler, "callable", None)
@@ -196,7 +196,7 @@ response_headers.failsafe = True  # type: ignore[attr-defined]
 def flatten(debug: bool = False) -> None:
     """Join what generators inside of the body yield to one sequence."""
 
-    def flattened(body: Iterable[Any]) -> Iterator[Any]:
+    def flattened(body: Iterable[object]) -> Iterator[object]:
         for piece in body:
             if is_iterator(piece):
                 yield from flattened(piece)
@@ -216,7 +216,7 @@ class _WatchedHeaders(HeaderMap):
         self.seen: set[str] = set()
         super().__init__(headers)
 
-    def transform_key(self, key: Any) -> str:  # type: ignore[override]
+    def transform_key(self, key: object) -> str:  # type: ignore[override]
         """Return a key as it is stored."""
         name = HeaderMap.transform_key(key)
         self.seen.add(name)
@@ -307,7 +307,7 @@ class SessionAuth:
         """Return a message if they are wrong."""
         return "No check of passwords is set"
 
-    def anonymous(self) -> Any:
+    def anonymous(self) -> str | None:
         """Return a name for who has not logged in, None for the form."""
         return None
 
@@ -321,7 +321,7 @@ class SessionAuth:
         """Called before each page of who has logged in."""
 
     def login_screen(
-        self, from_page: str | None = "..", username: str = "", error_msg: str = "", **kwargs: Any
+        self, from_page: str | None = "..", username: str = "", error_msg: str = "", **kwargs: object
     ) -> bytes:
         """Return the page with the form."""
         return (
@@ -333,7 +333,7 @@ class SessionAuth:
             f"<p><button>Log in</button></p>\n</form>\n</body></html>\n"
         ).encode()
 
-    def do_login(self, username: str, password: str, from_page: str = "..", **kwargs: Any) -> bool:
+    def do_login(self, username: str, password: str, from_page: str = "..", **kwargs: object) -> bool:
         """Check a name and a password, and redirect to the page that was asked for."""
         message = self.check_username_and_password(username, password)
         if message:
@@ -343,7 +343,7 @@ class SessionAuth:
         self.on_login(username)
         raise HTTPRedirect(_on_this_site(from_page))
 
-    def do_logout(self, from_page: str = "..", **kwargs: Any) -> bool:
+    def do_logout(self, from_page: str = "..", **kwargs: object) -> bool:
         """Forget who has logged in, and redirect."""
         username = serving.session.get(self.session_key)
         serving.session[self.session_key] = None
@@ -372,7 +372,7 @@ class SessionAuth:
     def run(self) -> bool:
         """Do what the request's path says. Returns whether it is answered."""
         request = serving.request
-        pages: list[tuple[str, str | None, Any]] = [
+        pages: list[tuple[str, str | None, Callable[..., bool]]] = [
             ("login_screen", None, self._show_screen),
             ("do_login", "POST", self.do_login),
             ("do_logout", "POST", self.do_logout),
@@ -394,7 +394,7 @@ def _on_this_site(page: str) -> str:
     return ".." if is_foreign else page
 
 
-def session_auth(**kwargs: Any) -> bool:
+def session_auth(**kwargs: object) -> bool:
     """Show a form for name and password, unless the session knows who asks; see ``SessionAuth``."""
     checker = SessionAuth()
     for name, value in kwargs.items():

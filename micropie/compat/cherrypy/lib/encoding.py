@@ -40,23 +40,23 @@ class ResponseEncoder:
     add_charset = True
     failmsg = "Response body could not be encoded with %r."
 
-    def __init__(self, **kwargs: Any) -> None:
+    def __init__(self, **kwargs: object) -> None:
         for name, value in kwargs.items():
             setattr(self, name, value)
         request = serving.request
-        self.oldhandler: Callable[..., Any] | None = request.handler
+        self.oldhandler: Callable[..., object] | None = request.handler
         if request.handler is not None:
             request.handler = self
 
-    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+    def __call__(self, *args: object, **kwargs: object) -> object:
         assert self.oldhandler is not None  # noqa: S101 - it is in a handler's place
         return self.encode(self.oldhandler(*args, **kwargs))
 
-    def encode(self, body: Any) -> Any:
+    def encode(self, body: object) -> object:
         """Return a handler's result with its text encoded, and state that in Content-Type."""
         return then(body, self._encoded)
 
-    def _encoded(self, body: Any) -> Any:
+    def _encoded(self, body: object) -> object:
         headers = serving.response.headers
         media_type, _, parameters = str(headers.get("Content-Type") or "").partition(";")
         if not media_type or (self.text_only and not media_type.strip().lower().startswith("text/")):
@@ -71,7 +71,7 @@ class ResponseEncoder:
             return _Pieces(body, lambda piece: self._bytes(piece, encoding))
         return body
 
-    def _bytes(self, piece: Any, encoding: str) -> Any:
+    def _bytes(self, piece: object, encoding: str) -> object:
         if not isinstance(piece, str):
             return piece
         try:
@@ -80,15 +80,15 @@ class ResponseEncoder:
             raise HTTPError(500, self.failmsg % encoding) from None
 
 
-class _Pieces(Iterator[Any]):
+class _Pieces(Iterator[object]):
     """An iterable's pieces, each of them encoded. Closing it closes the iterable."""
 
-    def __init__(self, body: Any, encoded: Callable[[Any], Any]) -> None:
+    def __init__(self, body: Iterable[object], encoded: Callable[[Any], object]) -> None:
         self._body = body
         self._pieces = iter(body)
         self._encoded = encoded
 
-    def __next__(self) -> Any:
+    def __next__(self) -> object:
         return self._encoded(next(self._pieces))
 
     def close(self) -> None:
@@ -142,7 +142,7 @@ def compress(body: Iterable[bytes], compress_level: int) -> Iterator[bytes]:
         yield compressor.flush()
     finally:
         if is_closable_iterator(body):
-            body.close()  # type: ignore[attr-defined]
+            body.close()
 
 
 def decompress(body: bytes) -> bytes:

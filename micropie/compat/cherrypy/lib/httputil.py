@@ -9,10 +9,11 @@ from email.errors import HeaderParseError
 from email.header import Header, decode_header
 from functools import lru_cache, total_ordering
 from http import HTTPStatus
-from typing import Any
+from typing import Any, Self
 from urllib.parse import parse_qsl
 
 from micropie.compat.cherrypy.charsets import decode_as
+from micropie.compat.cherrypy.types import Parameters
 from micropie.http.conditional import http_date
 
 # One element of a header's list, and one parameter of an element: a separator in quotes is none. Quotes that are not
@@ -69,7 +70,7 @@ def urljoin(*atoms: str) -> str:
     return re.sub("/{2,}", "/", "/".join(atom for atom in atoms if atom)) or "/"
 
 
-def parse_query_string(query_string: str, keep_blank_values: bool = True, encoding: str = "utf-8") -> dict[str, Any]:
+def parse_query_string(query_string: str, keep_blank_values: bool = True, encoding: str = "utf-8") -> Parameters:
     """Return the parameters of a query: text, or a list of it for a name that comes several times.
 
     "3,4", a click into an image, is {"x": 3, "y": 4}.
@@ -77,7 +78,7 @@ def parse_query_string(query_string: str, keep_blank_values: bool = True, encodi
     if _IMAGE_MAP.fullmatch(query_string):
         x, y = query_string.split(",")
         return {"x": int(x), "y": int(y)}
-    found: dict[str, Any] = {}
+    found: Parameters = {}
     for name, value in parse_qsl(query_string, keep_blank_values, encoding=encoding, errors="strict"):
         if name not in found:
             found[name] = value
@@ -120,27 +121,27 @@ def get_ranges(headervalue: str | None, content_length: int) -> list[tuple[int, 
 class HeaderElement:
     """A value of a header's list, with its parameters: ``text/html;level=1``."""
 
-    def __init__(self, value: str, params: Mapping[str, Any] | None = None) -> None:
+    def __init__(self, value: str, params: Mapping[str, str] | None = None) -> None:
         self.value = value
         self.params = dict(params or {})
 
     @staticmethod
-    def parse(elementstr: str) -> tuple[str, dict[str, Any]]:
+    def parse(elementstr: str) -> tuple[str, dict[str, str]]:
         """Return the value and the parameters in a text."""
         value, *rest = (part.strip() for part in _PARAMETER.findall(elementstr) or [""])
-        params: dict[str, Any] = {}
+        params: dict[str, str] = {}
         for text in rest:
             name, _, given = text.partition("=")
             params[name.strip()] = given.strip().strip('"')
         return value, params
 
     @classmethod
-    def from_str(cls, elementstr: str) -> HeaderElement:
+    def from_str(cls, elementstr: str) -> Self:
         """Return the element in a text."""
         return cls(*cls.parse(elementstr))
 
-    def __lt__(self, other: Any) -> bool:
-        return bool(self.value < other.value)
+    def __lt__(self, other: Self) -> bool:
+        return self.value < other.value
 
     def __eq__(self, other: object) -> bool:
         return isinstance(other, HeaderElement) and str(self) == str(other)
@@ -163,7 +164,7 @@ class AcceptElement(HeaderElement):
         given = self.params.get("q", "1")
         return min(float(given), 1.0) if given.strip(".") and _WEIGHT.fullmatch(given) else 1.0
 
-    def __lt__(self, other: Any) -> bool:
+    def __lt__(self, other: Self) -> bool:
         return (self.qvalue, str(self)) < (other.qvalue, str(other))
 
 
@@ -173,7 +174,7 @@ def header_elements(fieldname: str, fieldvalue: str | None) -> list[Any]:
         return []
     texts = _ELEMENT.findall(fieldvalue)
     if fieldname.title().startswith("Accept") or fieldname.title() == "Te":
-        accepted: list[Any] = [AcceptElement.from_str(text) for text in texts]
+        accepted = [AcceptElement.from_str(text) for text in texts]
         return sorted(accepted, key=lambda element: (element.qvalue, str(element)), reverse=True)
     return sorted(map(HeaderElement.from_str, texts), key=lambda element: element.value, reverse=True)
 
@@ -204,54 +205,54 @@ class CaseInsensitiveDict(dict[str, Any]):
 
     __slots__ = ()
 
-    def __init__(self, *args: Any, **kargs: Any) -> None:
+    def __init__(self, *args: object, **kargs: object) -> None:
         super().__init__()
         self.update(*args, **kargs)
 
     @staticmethod
-    def transform_key(key: Any) -> str:
+    def transform_key(key: object) -> str:
         """Return a key as it is stored."""
         return _title(key if type(key) is str else str(key))
 
-    def __getitem__(self, key: Any) -> Any:
+    def __getitem__(self, key: object) -> Any:
         return super().__getitem__(self.transform_key(key))
 
-    def __setitem__(self, key: Any, value: Any) -> None:
+    def __setitem__(self, key: object, value: object) -> None:
         super().__setitem__(self.transform_key(key), value)
 
-    def __delitem__(self, key: Any) -> None:
+    def __delitem__(self, key: object) -> None:
         super().__delitem__(self.transform_key(key))
 
-    def __contains__(self, key: Any) -> bool:
+    def __contains__(self, key: object) -> bool:
         return super().__contains__(self.transform_key(key))
 
-    def get(self, key: Any, default: Any = None) -> Any:
+    def get(self, key: object, default: object = None) -> Any:
         """Return the value of a key, or ``default``."""
         return super().get(self.transform_key(key), default)
 
-    def pop(self, key: Any, *default: Any) -> Any:
+    def pop(self, key: object, *default: object) -> Any:
         """Remove a key and return its value."""
         return super().pop(self.transform_key(key), *default)
 
-    def setdefault(self, key: Any, default: Any = None) -> Any:
+    def setdefault(self, key: object, default: object = None) -> Any:
         """Return the value of a key, which is set to ``default`` if there is none."""
         return super().setdefault(self.transform_key(key), default)
 
-    def update(self, *args: Any, **kargs: Any) -> None:
+    def update(self, *args: object, **kargs: object) -> None:
         """Set the keys of a mapping, or of (key, value) pairs."""
         for key, value in dict(*args, **kargs).items():
             self[key] = value
 
-    def __ior__(self, other: Any) -> Any:  # type: ignore[misc]
+    def __ior__(self, other: object) -> Any:  # type: ignore[misc]
         self.update(other)
         return self
 
-    def copy(self) -> Any:
+    def copy(self) -> Self:
         """Return a copy of the same kind."""
         return type(self)(self)
 
     @classmethod
-    def fromkeys(cls, iterable: Iterable[Any], value: Any = None) -> Any:
+    def fromkeys(cls, iterable: Iterable[object], value: object = None) -> Any:
         """Return a new dict with these keys."""
         return cls(dict.fromkeys(iterable, value))
 
@@ -277,13 +278,13 @@ class HeaderMap(CaseInsensitiveDict):
         return list(self.encode_header_items(self.items()))
 
     @classmethod
-    def encode_header_items(cls, header_items: Iterable[tuple[Any, Any]]) -> Iterator[tuple[bytes, bytes]]:
+    def encode_header_items(cls, header_items: Iterable[tuple[object, object]]) -> Iterator[tuple[bytes, bytes]]:
         """Yield pairs as they are sent."""
         for name, value in header_items:
             yield cls.encode(name), cls.encode(value)
 
     @classmethod
-    def encode(cls, v: Any) -> bytes:
+    def encode(cls, v: object) -> bytes:
         """Return a name or a value in Latin-1, as RFC 2047 says if that has no room for it.
 
         Control characters are left out: a line end would begin another header.

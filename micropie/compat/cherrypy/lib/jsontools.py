@@ -22,7 +22,7 @@ def json_processor(entity: Any) -> None:
     serving.request.json = _parsed(entity.fp.read())
 
 
-def _parsed(data: bytes) -> Any:
+def _parsed(data: bytes) -> object:
     try:
         return _decode(data.decode())
     except (ValueError, RecursionError):
@@ -64,12 +64,12 @@ def json_in(
         body.processors[each] = processor
 
 
-def json_handler(*args: Any, **kwargs: Any) -> Any:
+def json_handler(*args: object, **kwargs: object) -> object:
     """Call the handler and return what it returns as JSON."""
     return then(serving.request._json_inner_handler(*args, **kwargs), encoded)
 
 
-def encoded(value: Any) -> bytes:
+def encoded(value: object) -> bytes:
     """Return a value as JSON."""
     return _encode(value).encode()
 
@@ -77,7 +77,7 @@ def encoded(value: Any) -> bytes:
 def json_out(
     content_type: str | None = "application/json",
     debug: bool = False,
-    handler: Callable[..., Any] = json_handler,
+    handler: Callable[..., object] = json_handler,
 ) -> None:
     """Answer with the handler's result as JSON.
 
@@ -93,7 +93,7 @@ def json_out(
         serving.response.headers["Content-Type"] = content_type
 
 
-def encode(value: Any) -> Iterable[bytes]:
+def encode(value: object) -> Iterable[bytes]:
     """Yield a value as JSON."""
     yield encoded(value)
 

@@ -20,14 +20,14 @@ import re
 import secrets
 import tempfile
 import time
-from collections.abc import Callable, ItemsView, Iterator, KeysView, ValuesView
+from collections.abc import Callable, ItemsView, Iterable, Iterator, KeysView, Mapping, ValuesView
 from datetime import datetime, timedelta
 from functools import partial
 from importlib import import_module
 from itertools import chain
 from pathlib import Path
 from threading import Lock
-from typing import Any, ClassVar
+from typing import IO, Any, ClassVar, Final, Protocol, TypeAlias
 
 from micropie.compat.cherrypy.errors import HTTPError
 from micropie.compat.cherrypy.lib import is_iterator
@@ -40,7 +40,19 @@ from micropie.sessions import Session as NativeSession
 from micropie.sessions import SessionBackend
 
 _logger = logging.getLogger("cherrypy.error")
-_MISSING: Any = object()
+_MISSING: Final = object()
+
+Data: TypeAlias = dict[str, Any]
+"""What a session keeps: values of any kind by name."""
+
+
+class _Serializer(Protocol):
+    def dumps(self, obj: object, /) -> str | bytes:
+        """Return a value as text or bytes."""
+
+    def loads(self, content: bytes, /) -> Any:
+        """Return the value again."""
+
 
 # What an id may be. It becomes the name of a file, or the key of a database.
 _ID = re.compile(r"[A-Za-z0-9_-]{1,128}")
@@ -87,7 +99,7 @@ class Session:
     """Seconds to wait for a lock; then 503."""
     clean_freq: float = 5
     """Minutes between two clean-ups; 0 for none."""
-    clean_thread: ClassVar[Any] = None
+    clean_thread: ClassVar[Monitor | None] = None
     locks: ClassVar[LockTable] = LockTable()
     id_observers: list[Callable[[str], object]]
     locked = False
@@ -98,12 +110,13 @@ class Session:
     originalid: str | None = None
     """The id that the client has sent."""
     debug = False
+    _prepared: ClassVar[tuple[Mapping[str, object], ...]]
     # The name that was locked: a session may get another id while it is locked.
     _locked_id: str | None = None
 
-    def __init__(self, id: str | None = None, **kwargs: Any) -> None:  # noqa: A002 - CherryPy's name
+    def __init__(self, id: str | None = None, **kwargs: object) -> None:  # noqa: A002 - CherryPy's name
         self.id_observers = []
-        self._data: dict[str, Any] = {}
+        self._data: Data = {}
         self._id: str | None = None
         for name, value in kwargs.items():
             setattr(self, name, value)
@@ -117,7 +130,7 @@ class Session:
             self._regenerate()
 
     @classmethod
-    def setup(cls, **kwargs: Any) -> None:
+    def setup(cls, **kwargs: object) -> None:
         """Set the storage up, once for each process and for each ``kwargs``, the tool's options."""
 
     @property
@@ -208,7 +221,7 @@ class Session:
     def _exists(self) -> bool:
         raise NotImplementedError
 
-    def _load(self) -> tuple[dict[str, Any], datetime] | None:
+    def _load(self) -> tuple[Data, datetime] | None:
         raise NotImplementedError
 
     def _save(self, expiration_time: datetime) -> None:
@@ -219,7 +232,7 @@ class Session:
 
     # -- the dict --------------------------------------------------------------------------------------------------
 
-    def _loaded_data(self) -> dict[str, Any]:
+    def _loaded_data(self) -> Data:
         if not self.loaded:
             self.load()
         return self._data
@@ -227,7 +240,7 @@ class Session:
     def __getitem__(self, key: str) -> Any:
         return self._loaded_data()[key]
 
-    def __setitem__(self, key: str, value: Any) -> None:
+    def __setitem__(self, key: str, value: object) -> None:
         self._loaded_data()[key] = value
 
     def __delitem__(self, key: str) -> None:
@@ -239,19 +252,19 @@ class Session:
     def __iter__(self) -> Iterator[str]:
         return iter(self._loaded_data())
 
-    def get(self, key: str, default: Any = None) -> Any:
+    def get(self, key: str, default: object = None) -> Any:
         """Return the value of a key, or ``default``."""
         return self._loaded_data().get(key, default)
 
-    def pop(self, key: str, default: Any = _MISSING) -> Any:
+    def pop(self, key: str, default: object = _MISSING) -> Any:
         """Remove a key and return its value."""
         return self._loaded_data().pop(key) if default is _MISSING else self._loaded_data().pop(key, default)
 
-    def setdefault(self, key: str, default: Any = None) -> Any:
+    def setdefault(self, key: str, default: object = None) -> Any:
         """Return the value of a key, which is set to ``default`` if there is none."""
         return self._loaded_data().setdefault(key, default)
 
-    def update(self, d: Any) -> None:
+    def update(self, d: Mapping[str, object]) -> None:
         """Set the keys of another dict."""
         self._loaded_data().update(d)
 
@@ -275,9 +288,9 @@ class Session:
 class RamSession(Session):
     """Sessions in this process's memory, with values of any kind. Other workers do not see them."""
 
-    cache: ClassVar[dict[str, tuple[dict[str, Any], datetime]]] = {}
+    cache: ClassVar[dict[str, tuple[Data, datetime]]] = {}
     locks: ClassVar[LockTable] = LockTable()
-    clean_thread: ClassVar[Any] = None
+    clean_thread: ClassVar[Monitor | None] = None
 
     def clean_up(self) -> None:
         """Delete what has expired."""
@@ -289,7 +302,7 @@ class RamSession(Session):
     def _exists(self) -> bool:
         return self._id in self.cache
 
-    def _load(self) -> tuple[dict[str, Any], datetime] | None:
+    def _load(self) -> tuple[Data, datetime] | None:
         return self.cache.get(self._id or "")
 
     def _save(self, expiration_time: datetime) -> None:
@@ -312,11 +325,11 @@ class FileSession(Session):
     SESSION_PREFIX = "session-"
     LOCK_SUFFIX = ".lock"
     storage_path: str = ""
-    serializer: Any = json
+    serializer: _Serializer = json
     folders: ClassVar[set[str]] = set()
     """All that this process uses: there is one clean-up for them."""
     locks: ClassVar[LockTable] = LockTable()
-    clean_thread: ClassVar[Any] = None
+    clean_thread: ClassVar[Monitor | None] = None
     lock: Any = None
     """The locked file."""
 
@@ -338,12 +351,12 @@ class FileSession(Session):
     def _exists(self) -> bool:
         return os.path.isfile(self._get_file_path())
 
-    def _load(self, path: str | None = None) -> tuple[dict[str, Any], datetime] | None:
+    def _load(self, path: str | None = None) -> tuple[Data, datetime] | None:
         return self._read(Path(path or self._get_file_path()))
 
-    def _read(self, path: Path) -> tuple[dict[str, Any], datetime] | None:
+    def _read(self, path: Path) -> tuple[Data, datetime] | None:
         try:
-            content: Any = path.read_bytes()
+            content = path.read_bytes()
         except OSError:
             return None
         try:
@@ -399,7 +412,7 @@ class FileSession(Session):
         return sum(name.startswith(self.SESSION_PREFIX) and not name.endswith(self.LOCK_SUFFIX) for name in names)
 
 
-def _locked_file(path: str, limit: float | timedelta | None) -> Any:
+def _locked_file(path: str, limit: float | timedelta | None) -> IO[bytes]:
     """Return an open file that no other process has locked. Raises 503 if that takes longer than ``limit``."""
     try:
         fcntl = import_module("fcntl")
@@ -443,7 +456,7 @@ class BackendSession(Session):
         """Return an id as native sessions have it."""
         return secrets.token_urlsafe(32)
 
-    def _stored(self) -> dict[str, Any]:
+    def _stored(self) -> Data:
         try:
             return dict(self.backend.load(self._id or "") or {})
         except OSError:
@@ -453,7 +466,7 @@ class BackendSession(Session):
     def _exists(self) -> bool:
         return bool(self._stored())
 
-    def _load(self) -> tuple[dict[str, Any], datetime] | None:
+    def _load(self) -> tuple[Data, datetime] | None:
         self._before = self._stored()
         self._native = NativeSession(self._id, self._before)
         return self._native, self.now() + timedelta(minutes=self.timeout)
@@ -485,9 +498,9 @@ def init(
     persistent: bool = True,
     httponly: bool = True,
     debug: bool = False,
-    storage_class: Any = None,
+    storage_class: type[Session] | None = None,
     samesite: str | None = "Lax",
-    **kwargs: Any,
+    **kwargs: object,
 ) -> None:
     """Make the session of the current request, and set its cookie.
 
@@ -502,7 +515,7 @@ def init(
     request._session_init_flag = True
     morsel = request.cookie.get(name)
     kwargs.update(timeout=timeout, clean_freq=clean_freq)
-    cls: Any = storage_class or _class_for(storage_type, kwargs)
+    cls = storage_class or _class_for(storage_type, kwargs)
     prepared = vars(cls).get("_prepared", ())
     if kwargs not in prepared:
         cls.setup(**kwargs)
@@ -516,7 +529,7 @@ def init(
     set_response_cookie(path, path_header, name, timeout if persistent else None, domain, secure, httponly, samesite)
 
 
-def _class_for(storage_type: str | None, options: dict[str, Any]) -> type[Session]:
+def _class_for(storage_type: str | None, options: Mapping[str, object]) -> type[Session]:
     if options.get("backend") is not None:
         return BackendSession
     kinds: dict[str, type[Session]] = {"ram": RamSession, "file": FileSession}
@@ -581,7 +594,7 @@ def save() -> None:
     response.body = _saved_at_its_end(session, response.body)
 
 
-def _saved_at_its_end(session: Session, body: Any) -> Iterator[Any]:
+def _saved_at_its_end(session: Session, body: Iterable[object]) -> Iterator[object]:
     """Yield the pieces of a stream; save the session again if they have changed it, before the client sees the end."""
     before = repr(session._data)
     try:
@@ -598,12 +611,12 @@ save.priority = 90  # type: ignore[attr-defined]
 
 def close() -> None:
     """Unlock the session at the end of a request in any case."""
-    session: Any = getattr(serving, "session", None)
+    session: Session | None = getattr(serving, "session", None)
     if session is not None:
         _unlock(session)
 
 
-def _unlock(session: Any) -> None:
+def _unlock(session: Session) -> None:
     if session.locked:
         with contextlib.suppress(Exception):
             session.release_lock()

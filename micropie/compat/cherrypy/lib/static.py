@@ -43,7 +43,7 @@ def serve_file(
     disposition: str | None = None,
     name: str | None = None,
     debug: bool = False,
-) -> Any:
+) -> bytes | FileRange:
     """Set status, headers and body of the response to a file's, and return the body.
 
     ``path`` is absolute, or ``ValueError`` is raised; 404 if there is no such file. ``content_type``: by default that
@@ -74,7 +74,7 @@ def serve_file(
             file.close()
 
 
-def serve_download(path: str | os.PathLike[str], name: str | None = None) -> Any:
+def serve_download(path: str | os.PathLike[str], name: str | None = None) -> bytes | FileRange:
     """Send a file that browsers save."""
     return serve_file(path, "application/x-download", "attachment", name)
 
@@ -85,7 +85,7 @@ def serve_fileobj(
     disposition: str | None = None,
     name: str | None = None,
     debug: bool = False,
-) -> Any:
+) -> object:
     """Send an open file, or another object with ``read``, as ``serve_file`` does. It is closed at its end."""
     headers = serving.response.headers
     native = current.get(None)
@@ -110,7 +110,7 @@ def serve_fileobj(
         (start, stop), size = ranges[0], facts.st_size
         _set_partial(start, stop, size)
         fileobj.seek(start)
-        body: Any = file_generator_limited(fileobj, stop - start)
+        body: object = file_generator_limited(fileobj, stop - start)
     else:
         headers["Content-Length"] = str(facts.st_size)
         body = fileobj
@@ -118,7 +118,7 @@ def serve_fileobj(
     return body
 
 
-def _send_file(file: FileIO, path: str, facts: os.stat_result) -> Any:
+def _send_file(file: FileIO, path: str, facts: os.stat_result) -> bytes | FileRange:
     """Set the body to the parts of the file that are asked for."""
     response = serving.response
     ranges = _ranges(facts.st_size)

@@ -9,6 +9,7 @@ import sys
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from importlib import import_module
+from types import FrameType
 from typing import Any, ClassVar
 
 from micropie.compat.cherrypy.process.wspbus import Bus, states
@@ -17,8 +18,8 @@ from micropie.compat.cherrypy.process.wspbus import Bus, states
 class SimplePlugin:
     """Subscribes its methods to the channels of their names: ``start``, ``stop``, ``exit``, channels of one's own."""
 
-    def __init__(self, bus: Any) -> None:
-        self.bus: Any = bus
+    def __init__(self, bus: Bus) -> None:
+        self.bus = bus
 
     def subscribe(self) -> None:
         """Subscribe the methods to the channels that there are."""
@@ -41,9 +42,9 @@ class BackgroundTask(threading.Thread):
     def __init__(
         self,
         interval: float,
-        function: Callable[..., Any],
-        args: Sequence[Any] = (),
-        kwargs: Mapping[str, Any] | None = None,
+        function: Callable[..., object],
+        args: Sequence[object] = (),
+        kwargs: Mapping[str, object] | None = None,
         bus: Bus | None = None,
     ) -> None:
         super().__init__(daemon=True)
@@ -83,7 +84,9 @@ class Monitor(SimplePlugin):
     frequency: float = 60
     thread: BackgroundTask | None = None
 
-    def __init__(self, bus: Any, callback: Callable[[], Any], frequency: float = 60, name: str | None = None) -> None:
+    def __init__(
+        self, bus: Bus, callback: Callable[[], object], frequency: float = 60, name: str | None = None
+    ) -> None:
         super().__init__(bus)
         self.callback = callback
         self.frequency = frequency
@@ -125,7 +128,7 @@ class Autoreloader(Monitor):
     files: set[str]
     frequency = 1
 
-    def __init__(self, bus: Any, frequency: float = 1, match: str = ".*") -> None:
+    def __init__(self, bus: Bus, frequency: float = 1, match: str = ".*") -> None:
         super().__init__(bus, self.run, frequency)
         self.match = match
         self.files = set()
@@ -171,7 +174,7 @@ class Autoreloader(Monitor):
 class ThreadManager(SimplePlugin):
     """Publishes "start_thread" before a thread answers its first request, and "stop_thread" for it at the stop."""
 
-    def __init__(self, bus: Any) -> None:
+    def __init__(self, bus: Bus) -> None:
         self.threads: dict[int, int] = {}
         self._lock = threading.Lock()
         super().__init__(bus)
@@ -213,13 +216,13 @@ class ThreadManager(SimplePlugin):
 class SignalHandler:
     """Exits at SIGTERM, restarts or exits at SIGHUP, calls ``graceful`` at SIGUSR1. ``handlers`` says so by name."""
 
-    handlers: dict[str, Callable[[], Any]]
+    handlers: dict[str, Callable[[], object]]
     signals: ClassVar[dict[int, str]] = {number.value: number.name for number in signal.Signals}
 
-    def __init__(self, bus: Any) -> None:
+    def __init__(self, bus: Bus) -> None:
         self.bus = bus
         self.handlers = {"SIGTERM": bus.exit, "SIGHUP": self.handle_SIGHUP, "SIGUSR1": bus.graceful}
-        self._previous: dict[int, Any] = {}
+        self._previous: dict[int, Callable[[int, FrameType | None], object] | int | None] = {}
 
     def subscribe(self) -> None:
         """Set the handlers. Only the main thread can; a signal that the system lacks is left out."""
@@ -233,7 +236,7 @@ class SignalHandler:
             signal.signal(number, handler)
         self._previous = {}
 
-    def set_handler(self, signal: Any, listener: Callable[[], Any] | None = None) -> None:
+    def set_handler(self, signal: int | str, listener: Callable[[], object] | None = None) -> None:
         """Call ``listener`` at a signal, which is a name or a number. None: as the system does."""
         number = _number_of(signal)
         name = self.signals[number]
@@ -244,7 +247,7 @@ class SignalHandler:
         else:
             self.handlers[name] = listener
 
-    def _handle(self, signum: int, frame: Any = None) -> None:
+    def _handle(self, signum: int, frame: object = None) -> None:
         name = self.signals[signum]
         self.bus.log(f"Caught signal {name}.")
         self.handlers[name]()
@@ -263,7 +266,7 @@ _SYSTEMS_OWN = signal.SIG_DFL
 _set_signal = signal.signal
 
 
-def _number_of(given: Any) -> int:
+def _number_of(given: int | str) -> int:
     if isinstance(given, str):
         found = getattr(signal, given, None)
         if found is None:
@@ -280,7 +283,7 @@ def _number_of(given: Any) -> int:
 class PIDFile(SimplePlugin):
     """Writes the process's number into a file at the start, and removes the file at the exit."""
 
-    def __init__(self, bus: Any, pidfile: str | os.PathLike[str]) -> None:
+    def __init__(self, bus: Bus, pidfile: str | os.PathLike[str]) -> None:
         super().__init__(bus)
         self.pidfile = os.fspath(pidfile)
         self.finalized = False
@@ -310,7 +313,9 @@ class DropPrivileges(SimplePlugin):
     ``uid`` and ``gid`` are numbers or names.
     """
 
-    def __init__(self, bus: Any, umask: int | None = None, uid: int | str | None = None, gid: Any = None) -> None:
+    def __init__(
+        self, bus: Bus, umask: int | None = None, uid: int | str | None = None, gid: int | str | None = None
+    ) -> None:
         super().__init__(bus)
         self.finalized = False
         self.umask = umask
@@ -341,7 +346,7 @@ class Daemonizer(SimplePlugin):
     It is before the server and other threads, which a fork would lose: with threads it only logs a warning.
     """
 
-    def __init__(self, bus: Any, stdin: str = os.devnull, stdout: str = os.devnull, stderr: str = os.devnull) -> None:
+    def __init__(self, bus: Bus, stdin: str = os.devnull, stdout: str = os.devnull, stderr: str = os.devnull) -> None:
         super().__init__(bus)
         self.stdin, self.stdout, self.stderr = stdin, stdout, stderr
         self.finalized = False
@@ -366,7 +371,7 @@ class Daemonizer(SimplePlugin):
         stdin: str = os.devnull,
         stdout: str = os.devnull,
         stderr: str = os.devnull,
-        logger: Callable[[str], Any] = lambda message: None,
+        logger: Callable[[str], object] = lambda message: None,
     ) -> None:
         """Do so at once."""
 

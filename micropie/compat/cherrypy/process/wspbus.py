@@ -12,12 +12,12 @@ import os
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from traceback import format_exception
 from types import SimpleNamespace
 from typing import Any, TypeVar, overload
 
-F = TypeVar("F", bound=Callable[..., Any])
+F = TypeVar("F", bound=Callable[..., object])
 
 _OF_REQUESTS = {"before_request", "after_request", "start_thread", "stop_thread"}
 
@@ -63,9 +63,7 @@ class State:
         return f"states.{self.name}"
 
 
-states: Any = SimpleNamespace(
-    **{name: State(name) for name in ("STOPPED", "STARTING", "STARTED", "STOPPING", "EXITING")}
-)
+states = SimpleNamespace(**{name: State(name) for name in ("STOPPED", "STARTING", "STARTED", "STOPPING", "EXITING")})
 
 
 class Bus:
@@ -81,12 +79,12 @@ class Bus:
         """Whether a server that was started from outside serves the application, so that the process is not ours."""
         self.serves_itself = False
         """Whether this process has started a server, which calls the application's start-up handlers."""
-        self.listeners: dict[str, set[Callable[..., Any]]] = {
+        self.listeners: dict[str, set[Callable[..., object]]] = {
             channel: set() for channel in ("start", "stop", "exit", "graceful", "log", "main")
         }
         self.watches_requests = False
         """Whether somebody has subscribed to what happens to requests and their threads."""
-        self._priorities: dict[tuple[str, Callable[..., Any]], int] = {}
+        self._priorities: dict[tuple[str, Callable[..., object]], int] = {}
         self._has_clean_exit = False
         self._hosted = 0  # the applications that servers from outside have started
 
@@ -96,7 +94,9 @@ class Bus:
     def subscribe(self, channel: str, callback: F, priority: int | None = None) -> F: ...
     @overload
     def subscribe(self, channel: str, callback: None = None, priority: int | None = None) -> Callable[[F], F]: ...
-    def subscribe(self, channel: str, callback: Any = None, priority: int | None = None) -> Any:
+    def subscribe(
+        self, channel: str, callback: Callable[..., object] | None = None, priority: int | None = None
+    ) -> object:
         """Call ``callback`` with what is published on ``channel``. Without it, a decorator.
 
         ``priority``: from 0, which is called first, to 100; by default the callback's attribute of that name, or 50.
@@ -110,14 +110,14 @@ class Bus:
         self._priorities[channel, callback] = priority
         return callback
 
-    def unsubscribe(self, channel: str, callback: Callable[..., Any]) -> None:
+    def unsubscribe(self, channel: str, callback: Callable[..., object]) -> None:
         """Call ``callback`` no longer."""
         found = self.listeners.get(channel, set())
         if callback in found:
             found.discard(callback)
             del self._priorities[channel, callback]
 
-    def publish(self, channel: str, *args: Any, **kwargs: Any) -> list[Any]:
+    def publish(self, channel: str, *args: object, **kwargs: object) -> list[Any]:
         """Call the subscribers of ``channel`` and return what they return, in the order of their priorities.
 
         If some of them raise, the others are called all the same; then ``ChannelFailures`` is raised.
@@ -245,7 +245,7 @@ class Bus:
                 self.publish(channel)
 
     def start_with_callback(
-        self, func: Callable[..., Any], args: Sequence[Any] = (), kwargs: dict[str, Any] | None = None
+        self, func: Callable[..., object], args: Sequence[object] = (), kwargs: Mapping[str, object] | None = None
     ) -> threading.Thread:
         """Call ``func`` in a thread when the bus has started, and start it."""
 
