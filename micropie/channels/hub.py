@@ -15,7 +15,7 @@ from typing import Any, get_args
 from anyio.lowlevel import checkpoint
 
 from micropie.channels.mailbox import EMPTY, END, Mailbox, Message, NoMessage, WhenFull
-from micropie.channels.waiting import Future, block_until, wait_until
+from micropie.channels.waiting import Future, TaskWaiter, block_until
 from micropie.errors import is_count
 from micropie.execution.context import current_shutdown
 from micropie.execution.fork import notify_after_fork
@@ -131,6 +131,7 @@ class Subscription(Iterator[Any], AsyncIterator[Any]):
         self._is_open = False
         self._taken = 0
         self._forget: Callable[[], object] = no_function
+        self._waiter: TaskWaiter | None = None  # that no task uses
 
     @property
     def dropped(self) -> int:
@@ -205,7 +206,11 @@ class Subscription(Iterator[Any], AsyncIterator[Any]):
             # Before a message is taken: a cancellation would lose it.
             await checkpoint()
         while (message := self._take()) is EMPTY:
-            await wait_until(self._mailbox)
+            waiter, self._waiter = self._waiter or TaskWaiter(), None
+            try:
+                await waiter.wait(self._mailbox)
+            finally:
+                self._waiter = waiter
         if message is END:
             raise StopAsyncIteration
         return self._decode(message)

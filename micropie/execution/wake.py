@@ -141,10 +141,6 @@ class ThreadsafeWaker:
             with suppress(RuntimeError):
                 self._call_soon(self._call_all)
 
-    def wake(self, event: Event) -> None:
-        """Set ``event`` soon. Does nothing if the loop has ended."""
-        self.call(event.set)
-
     def _call_all(self) -> None:
         self._is_woken = False  # first: a function that comes meanwhile wakes the loop again
         while self._functions:

@@ -337,12 +337,57 @@ def test_a_loop_that_has_ended_is_no_error_to_others(backend: str) -> None:
     run(backend, leave_behind)
     own, call_soon, event = kept
     with channels.subscribe("room") as messages:
-        messages._mailbox.call(lambda: own.wake(event))
+        messages._mailbox.call(lambda: own.call(event.set))
         channels.publish("room", 1)
         channels.publish("room", 2)
         assert messages.get() == 1
     with pytest.raises(RuntimeError):
         call_soon(lambda: None)
+
+
+@every_loop
+def test_tasks_that_share_a_subscription_each_take_messages(backend: str) -> None:
+    channels = Channels()
+    taken: list[int] = []
+
+    async def take(messages: Subscription, times: int) -> None:
+        for _ in range(times):
+            taken.append(await anext(messages))
+
+    async def main() -> None:
+        async with channels.subscribe("room") as messages:
+            for _ in range(2):  # the second time with what the first has left behind
+                async with anyio.create_task_group() as tasks:
+                    tasks.start_soon(take, messages, 2)
+                    tasks.start_soon(take, messages, 2)
+                    await anyio.wait_all_tasks_blocked()
+                    for number in range(4):
+                        await channels.publish("room", number)
+                assert sorted(taken) == [0, 1, 2, 3]
+                taken.clear()
+
+    run(backend, main)
+
+
+@every_loop
+def test_a_wait_that_was_cancelled_loses_no_message(backend: str) -> None:
+    channels = Channels()
+
+    async def main() -> None:
+        async with channels.subscribe("room") as messages:
+            for number in range(3):
+                with anyio.CancelScope() as scope:
+                    scope.cancel()
+                    await anext(messages)
+                assert scope.cancelled_caught
+                async with anyio.create_task_group() as tasks:
+                    tasks.start_soon(anext, messages)
+                    await anyio.wait_all_tasks_blocked()
+                    tasks.cancel_scope.cancel()
+                await channels.publish("room", number)
+                assert await anext(messages) == number
+
+    run(backend, main)
 
 
 def test_R70_a_forked_child_has_channels_of_its_own(channels: Channels) -> None:
