@@ -34,6 +34,8 @@ PIP_FLAGS := --quiet --disable-pip-version-check
 
 .PHONY: screenshots run check test lint types layers core tests docs links faults fuzz mutants bench format clean system python
 .DEFAULT_GOAL := test
+# Each of the hundreds of processes that tests start would compile the package anew.
+unexport PYTHONDONTWRITEBYTECODE
 # One after the other also under -j: the first failure has to be the last thing that is printed.
 .NOTPARALLEL:
 

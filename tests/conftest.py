@@ -14,7 +14,7 @@ from __future__ import annotations
 import logging
 import signal
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack
+from contextlib import ExitStack, contextmanager
 from typing import Any
 from wsgiref.validate import validator
 
@@ -82,9 +82,9 @@ def world(request: pytest.FixtureRequest) -> str:
     return name
 
 
-@pytest.fixture
-def connect() -> Iterator[MakeClient]:
-    """Return ``connect(app, world, validate=True, **options)``, which makes a client in the named world."""
+@contextmanager
+def connecting() -> Iterator[MakeClient]:
+    """Yield ``connect(app, world, validate=True, **options)``, which makes a client in the named world."""
     with ExitStack() as clients:
 
         def connect(app: Any, world: str, *, validate: bool = True, **options: Any) -> TestClient:
@@ -95,6 +95,13 @@ def connect() -> Iterator[MakeClient]:
                 client = TestClient(with_hooks(validated(app), app) if validate else app, backend=world, **options)
             return clients.enter_context(client)
 
+        yield connect
+
+
+@pytest.fixture
+def connect() -> Iterator[MakeClient]:
+    """The function of ``connecting``; its clients end with the test."""
+    with connecting() as connect:
         yield connect
 
 

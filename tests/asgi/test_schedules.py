@@ -19,7 +19,7 @@ from tests.asgi.calls import Call, Lifespan, every_loop, http_scope, piece, run
 
 TOGETHER = 50  # schedules that run beside each other
 MOST_THREADS = threading.active_count() + 45  # workers stay for a while; 40 run at once
-RUNS = 100  # of so many, each of them twice, on each loop: 20,000 in all
+RUNS = 50  # of so many, each of them twice, on each loop: 10,000 in all
 
 
 class Site(App):
@@ -137,10 +137,9 @@ class Client(Call):
         self.has_left = False
         self._look()
 
-    async def leave_at_last(self) -> None:
+    async def leave_at_last(self, closing_time: anyio.Event) -> None:
         """Nobody stays for ever."""
-        for _ in range(200):
-            await checkpoint()
+        await closing_time.wait()
         await self._end()
 
     async def receive(self) -> Any:
@@ -170,14 +169,14 @@ class Client(Call):
             self.leave()
 
 
-async def follow(app: Site, schedule: Schedule, state: dict[str, Any]) -> None:
+async def follow(app: Site, schedule: Schedule, state: dict[str, Any], closing_time: anyio.Event) -> None:
     scope = http_scope("GET", f"/{schedule.path}", state=state)
     if schedule.path in SOCKETS:
         scope = {**scope, "type": "websocket", "scheme": "ws"}
     async with anyio.create_task_group() as tasks:
         with anyio.CancelScope() as cancel:
             client = Client(schedule, cancel, tasks)
-            tasks.start_soon(client.leave_at_last)
+            tasks.start_soon(client.leave_at_last, closing_time)
             with suppress(OSError):
                 await app(scope, client.receive, client.send)
         tasks.cancel_scope.cancel()
@@ -192,8 +191,12 @@ async def follow_all(together: list[Schedule], with_lifespan: bool) -> None:
             server.start_soon(lifespan.run)
             await lifespan.say("startup")
         async with anyio.create_task_group() as clients:
+            closing_time = anyio.Event()
             for schedule in together:
-                clients.start_soon(follow, app, schedule, dict(lifespan.scope["state"]))
+                clients.start_soon(follow, app, schedule, dict(lifespan.scope["state"]), closing_time)
+            for _ in range(200):  # by one task, as each turn of each client's own would cost
+                await checkpoint()
+            closing_time.set()
         if with_lifespan:
             await lifespan.say("shutdown")
         lifespan.close()

@@ -12,7 +12,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from functools import partial
+from functools import cache, partial
 from pathlib import Path
 from typing import Any
 
@@ -24,19 +24,31 @@ from micropie.execution.pool import Pool
 from micropie.execution.remote import CancelToken, PoolError
 from micropie.execution.steps import TookTooLong
 from micropie.middleware import Timeout
+from micropie.testing import TestClient
 from tests.asgi.calls import every_loop, run
 from tests.asgi.calls import get as asgi_get
-from tests.conftest import MakeClient
+from tests.conftest import MakeClient, connecting
 from tests.flow.test_lifecycle import connected
 from tests.support import pooled as pooled_handlers
 from tests.support.multipart_forms import PAIRS, form, section
 from tests.support.pooled import Custom, Decorated, Plain, Pooled, plain
 from tests.wsgi.calls import get as wsgi_get
 
+ClientOf = Callable[..., TestClient]
+
+
+@pytest.fixture(scope="module")
+def shared_client_of() -> Iterator[ClientOf]:
+    """Return the client of a world and options, for all tests: its process takes long to start."""
+    with connecting() as connect:
+        yield cache(lambda world, **options: connect(Pooled(processes=1), world, **options))
+
 
 @pytest.fixture
-def client(make_client: MakeClient) -> Any:
-    return make_client(Pooled(processes=1))
+def client(shared_client_of: ClientOf, world: str) -> TestClient:
+    client = shared_client_of(world)
+    client.cookies.clear()
+    return client
 
 
 def pool_of(app: App) -> Pool:
@@ -157,10 +169,8 @@ def test_http_errors_are_answers(client: Any) -> None:
 
 @pytest.mark.parametrize(("kind", "says"), [("custom", "Custom: oh"), ("exit", "SystemExit: 3")])
 def test_other_exceptions_are_logged_with_their_traceback_there(
-    make_client: MakeClient, caplog: pytest.LogCaptureFixture, kind: str, says: str
+    client: Any, caplog: pytest.LogCaptureFixture, kind: str, says: str
 ) -> None:
-    app: Any = Pooled(processes=1)
-    client = make_client(app)
     assert client.get(f"/raises/{kind}").status_code == 500
     assert says in caplog.text
     assert "in raises" in caplog.text
@@ -189,11 +199,7 @@ def test_R69_what_cant_come_back_is_a_500_that_says_why(
     assert client.get("/process").status_code == 200
 
 
-def test_R69_what_cant_go_there_is_a_500_that_says_which_and_why(
-    make_client: MakeClient, caplog: pytest.LogCaptureFixture
-) -> None:
-    app = Pooled(processes=1)
-    client = make_client(app)
+def test_R69_what_cant_go_there_is_a_500_that_says_which_and_why(client: Any, caplog: pytest.LogCaptureFixture) -> None:
     headers = {name.decode(): value.decode() for name, value in PAIRS}
 
     def upload(size: int) -> Any:
@@ -216,9 +222,7 @@ def test_R69_a_process_that_ends_costs_its_request_and_no_other(
     assert client.get("/process").status_code == 200
 
 
-def test_R69_a_process_that_is_killed_between_two_requests_costs_nobody_anything(make_client: MakeClient) -> None:
-    app = Pooled(processes=1)
-    client = make_client(app)
+def test_R69_a_process_that_is_killed_between_two_requests_costs_nobody_anything(client: Any) -> None:
     pid = client.get("/process").json()[1]
     os.kill(pid, signal.SIGKILL)
     os.waitid(os.P_PID, pid, os.WEXITED | os.WNOWAIT)  # it is gone when this returns
@@ -310,8 +314,8 @@ def test_a_stream_that_fails_at_once_gets_an_errors_answer(client: Any, caplog: 
 
 
 @pytest.mark.parametrize("path", ["/stream_fails/3", "/stream_dies"])
-def test_a_stream_that_fails_later_is_cut(make_client: MakeClient, path: str) -> None:
-    client = make_client(Pooled(processes=1), raise_app_exceptions=False)
+def test_a_stream_that_fails_later_is_cut(shared_client_of: ClientOf, world: str, path: str) -> None:
+    client = shared_client_of(world, raise_app_exceptions=False)
     with pytest.raises(Exception, match=r".*"), client.stream("GET", path) as answer:
         list(answer.iter_raw())
     assert client.get("/process").status_code == 200
@@ -329,8 +333,9 @@ def test_a_chunk_that_takes_too_long_ends_the_process(make_client: MakeClient) -
 # -- the pool alone ----------------------------------------------------------------------------------------------------
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def pool() -> Iterator[Pool]:
+    """One for all tests: each leaves it free."""
     pool = Pool(1)
     yield pool
     pool.close()
@@ -472,13 +477,15 @@ def test_closing_the_pool_ends_what_it_does(pool: Pool) -> None:
     assert pool.call(10, os.getpid)
 
 
-def test_what_cant_be_pickled_takes_no_process(pool: Pool) -> None:
+def test_what_cant_be_pickled_takes_no_process() -> None:
+    pool = Pool(1)
     with pytest.raises(Exception, match="pickle"):
         pool.call(10, os.getpid, threading.Lock())
     assert not pool._workers
 
 
 def test_a_process_that_cant_be_started_takes_no_place(pool: Pool, monkeypatch: pytest.MonkeyPatch) -> None:
+    pool.close()
     with monkeypatch.context() as patch:
         patch.setattr(sys, "executable", "/no/such/file")
         with pytest.raises(FileNotFoundError):
@@ -486,7 +493,8 @@ def test_a_process_that_cant_be_started_takes_no_place(pool: Pool, monkeypatch: 
     assert pool.call(10, os.getpid)
 
 
-def test_a_process_that_ends_at_once_is_tried_once(pool: Pool, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_process_that_ends_at_once_is_tried_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    pool = Pool(1)
     monkeypatch.setattr("micropie.execution.pool._MAIN", "{path!r} {descriptor}")
     monkeypatch.setattr(sys, "executable", "/bin/false")
     for size in (1, 10_000_000):  # more than a pipe takes without anybody to read it
@@ -578,10 +586,10 @@ def test_a_script_that_calls_a_handler_when_it_is_imported_starts_no_process_aft
     assert done.stderr.count('write if __name__ == "__main__": above that') == 1
 
 
-def test_a_process_of_a_pool_has_none_of_its_own(monkeypatch: pytest.MonkeyPatch, pool: Pool) -> None:
+def test_a_process_of_a_pool_has_none_of_its_own(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("micropie.execution.pool._is_in_pool", True)
     with pytest.raises(PoolError, match="can't start a pool"):
-        pool.call(1.0, os.getpid)
+        Pool(1).call(1.0, os.getpid)
 
 
 def test_what_is_typed_in_is_refused() -> None:
