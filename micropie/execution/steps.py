@@ -102,7 +102,8 @@ LimitedStep: TypeAlias = tuple[Limited, Callable[..., Any], Sequence[Any]]
 ChunkStep: TypeAlias = tuple[Literal["chunk"], Callable[[], None], tuple[StreamToRead, object]]
 CloseStep: TypeAlias = tuple[Literal["close"], Callable[[], None], tuple[StreamToRead]]
 MountStep: TypeAlias = tuple[Literal["mount"], Callable[[], None], tuple[RouteToMount, object, tuple[str, bytes]]]
-ReceiveStep: TypeAlias = tuple[Literal["receive"], Callable[[], None], tuple[()]]
+# With the bytes that are wanted in one piece, if those are more than usual.
+ReceiveStep: TypeAlias = tuple[Literal["receive"], Callable[[], None], tuple[()] | tuple[int]]
 
 Step: TypeAlias = AwaitStep | CallStep | RouteStep | LimitedStep | ChunkStep | CloseStep | MountStep | ReceiveStep
 

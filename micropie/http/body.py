@@ -11,7 +11,7 @@ from io import BytesIO
 from typing import Final, Generic, Protocol, TypeVar
 
 from micropie.errors import HTTPError
-from micropie.execution.steps import RECEIVE_STEP, Flow
+from micropie.execution.steps import RECEIVE, RECEIVE_STEP, Flow, ReceiveStep, no_function
 
 T = TypeVar("T")
 
@@ -74,7 +74,9 @@ class Body:
         if self._is_too_large:
             raise self._too_large()
         if self.state is UNREAD:
-            piece, more = yield RECEIVE_STEP
+            # Of an announced length WSGI can read the rest at once. 1 MiB in pieces took eight times as long.
+            receive_rest: ReceiveStep = (RECEIVE, no_function, (self._announced,))
+            piece, more = yield receive_rest
             self._count(piece)
             if more:
                 # BytesIO grows by an eighth at a time, and ``getvalue`` makes no copy: a join would take twice the
@@ -82,7 +84,7 @@ class Body:
                 data = BytesIO()
                 data.write(piece)
                 while more:
-                    piece, more = yield RECEIVE_STEP
+                    piece, more = yield receive_rest
                     self._count(piece)
                     data.write(piece)
                 piece = data.getvalue()

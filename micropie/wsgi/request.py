@@ -149,10 +149,11 @@ class WSGIRequest(Request):
 
     # -- the body ------------------------------------------------------------------------------------------------
 
-    def receive_piece(self) -> tuple[bytes, bool]:
+    def receive_piece(self, size: int = PIECE) -> tuple[bytes, bool]:
         """Return the next piece of the body and whether more may follow. Reading past the body would block.
 
-        Raises ``ClientDisconnect`` if the body ends before its announced length.
+        A body of known length is read in pieces of ``size`` bytes, at least. Raises ``ClientDisconnect`` if the body
+        ends before its announced length.
         """
         if self._put_back is not None:
             given, self._put_back = self._put_back, None
@@ -166,7 +167,7 @@ class WSGIRequest(Request):
                 return piece, bool(piece)
         if left == 0:
             return b"", False
-        piece = self._read(min(PIECE, left))
+        piece = self._read(min(max(size, PIECE), left))
         if not piece:
             raise ClientDisconnect("the body ended before its announced length")
         self._left = left - len(piece)

@@ -93,7 +93,7 @@ def perform_step(
             route, request, mounted_path = arguments
             return _answer_of_mount(route, request, mounted_path, kind.seconds)
         return await_in_portal(backend, _perform_limited, (kind, function, arguments))
-    return context.receive_piece()
+    return context.receive_piece(*arguments)
 
 
 def _answer_of_mount(

@@ -264,6 +264,21 @@ def test_R7_never_more_than_announced_is_read() -> None:
     assert source.tell() == 4
 
 
+@pytest.mark.parametrize(("path", "reads"), [("/read", [200_000]), ("/chunks", [65_536, 65_536, 65_536, 3392])])
+def test_R7_an_announced_body_is_read_at_once_if_it_is_wanted_whole(path: str, reads: list[int]) -> None:
+    sizes: list[int] = []
+
+    class Counting(Socket):
+        def read(self, size: int = -1) -> bytes:
+            sizes.append(size)
+            return super().read(size)
+
+    content = b"x" * 200_000
+    environ = {"wsgi.input": Counting(content), "CONTENT_LENGTH": "200000"}
+    assert wsgi_get(Reading(), path, "POST", **environ) == (200, content)
+    assert sizes == reads
+
+
 @every_loop
 def test_R7_asgi_trusts_the_messages_and_not_the_header(backend: str) -> None:
     headers = [(b"content-length", b"4")]
