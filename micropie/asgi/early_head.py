@@ -38,6 +38,8 @@ class EarlyHeadSender:
 
     async def run(self) -> None:
         """Wait until the head is due, and send it if the first chunk has not come."""
+        if not self._head.is_wanted:
+            return
         with CancelScope() as self._scope:
             await sleep(ASK_AFTER)
             seconds = self._head.seconds()

@@ -13,9 +13,12 @@ from anyio.abc import TaskGroup
 
 from micropie.asgi.coroutines import resume
 from micropie.asgi.steps import perform
+from micropie.asgi.streaming import WATCH_AFTER
 from micropie.errors import ClientDisconnect, HTTPError
+from micropie.execution.loop import LoopLocal
 from micropie.execution.steps import Flow
 from micropie.execution.threaded import LOOP_TOKEN
+from micropie.execution.wake import DelayedCalls, LoopTasks
 from micropie.http.request import Address, Request, WebSocketRequest
 from micropie.http.types import Message, Receive, Scope, Send
 from micropie.http.urls import escaped_path, raw_path_below
@@ -39,12 +42,20 @@ PERCENT = ord("%")  # ``37 in raw`` takes a sixth of the time of ``b"%" in raw``
 
 
 class Watchers:
-    """Has the task group of the tasks that watch clients. Servers copy the state, so it may outlive the lifespan."""
+    """Has the task group of the tasks that watch clients. Servers copy the state, so it may outlive the lifespan.
 
-    __slots__ = ("group",)
+    ``delayed`` starts them.
+    """
+
+    __slots__ = ("delayed", "group")
 
     def __init__(self, group: TaskGroup) -> None:
         self.group: TaskGroup | None = group
+        self.delayed = DelayedCalls(WATCH_AFTER)
+
+
+# The same for servers without lifespan.
+_LONE = LoopLocal("micropie.lone_watchers", lambda: (LoopTasks(), DelayedCalls(WATCH_AFTER)))
 
 
 class SharedReceive:
@@ -262,6 +273,13 @@ class ASGIRequest(Request):
     def watchers(self) -> TaskGroup | None:
         """The task group that the lifespan made for watchers; None on a server without lifespan."""
         return watchers_of(self.scope)
+
+    @property
+    def watching(self) -> tuple[TaskGroup | LoopTasks, DelayedCalls]:
+        """What starts the tasks that watch this client: at once, and after ``WATCH_AFTER``."""
+        state = self.scope.get("state")
+        held: Watchers | None = state.get(WATCHERS) if state else None
+        return _LONE.get() if held is None or held.group is None else (held.group, held.delayed)
 
     def share_messages(self) -> SharedReceive:
         """Share ``receive``, so that a watcher can wait for a disconnect while the body may still be read."""

@@ -8,12 +8,11 @@ source or the server has had to wait for a moment.
 from __future__ import annotations
 
 import logging
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
-from anyio import CancelScope, create_task_group, move_on_after
-from anyio.abc import TaskGroup
+from anyio import CancelScope, move_on_after
 from anyio.lowlevel import checkpoint
 
 from micropie.asgi.coroutines import resume
@@ -24,7 +23,6 @@ from micropie.execution.placement import Threads
 from micropie.execution.scoped import ScopedIterator
 from micropie.execution.threaded import ThreadedIterator
 from micropie.execution.threads import IO_THREADS, in_thread, interrupting
-from micropie.execution.wake import call_later
 from micropie.http.early_head import ASK_AFTER, EarlyHead
 from micropie.http.streams import END, FileRange, Stream, as_bytes
 from micropie.http.types import Send
@@ -32,6 +30,7 @@ from micropie.routing.config import AppConfig
 
 if TYPE_CHECKING:
     from micropie.asgi.request import ASGIRequest
+    from micropie.execution.wake import DelayedCall
 
 logger = logging.getLogger("micropie")
 
@@ -51,10 +50,9 @@ def send_rest(stream: Stream, request: ASGIRequest, send: Send) -> Awaitable[Non
 
     Raises what the source raises, and ``ClientDisconnect``; so does the awaitable.
     """
-    watchers = None if stream.waits else request.watchers
-    if watchers is None:
+    if stream.waits:
         return _sender_of(stream, request).send_rest(send)
-    watcher = DisconnectWatcher(request, watchers)
+    watcher = DisconnectWatcher(request)
     sending = _send_each(stream.source, send, watcher)
     try:  # by hand: it takes half as long as ``when_it_waits``
         waits_for = sending.send(None)
@@ -91,24 +89,22 @@ class DisconnectWatcher:
     """
 
     __slots__ = (
-        "_cancel_timer",
+        "_delayed_start",
         "_has_left",
         "_has_started",
         "_is_over",
         "_request",
         "_scope",
-        "_watchers",
         "allowance",
         "early",
         "head",
         "source",
     )
 
-    def __init__(self, request: ASGIRequest, watchers: TaskGroup) -> None:
+    def __init__(self, request: ASGIRequest) -> None:
         self._request = request
-        self._watchers = watchers
         self.source: ScopedIterator | None = None
-        self._cancel_timer: Callable[[], object] | None = None  # until ``begin``
+        self._delayed_start: DelayedCall | None = None  # until ``begin``
         self._scope: CancelScope | None = None  # of the task, once it runs
         self._has_started = self._has_left = self._is_over = False
         self.head: EarlyHead | None = None
@@ -117,11 +113,11 @@ class DisconnectWatcher:
 
     def begin(self) -> None:
         """Watch, but not before ``WATCH_AFTER``: source or server has to wait."""
-        self._cancel_timer = call_later(WATCH_AFTER, self._start)
+        self._delayed_start = self._request.watching[1].add(self._start)
 
     async def check(self) -> None:
         """Raise ``ClientDisconnect`` if the client has left. Let the event loop do something else, and find out."""
-        if self._cancel_timer is not None:
+        if self._delayed_start is not None:
             self._start()
         await checkpoint()
         if self._has_left:
@@ -131,8 +127,8 @@ class DisconnectWatcher:
     def end(self) -> None:
         """Watch no longer."""
         self._is_over = True
-        if self._cancel_timer is not None:
-            self._cancel_timer()
+        if self._delayed_start is not None:
+            self._delayed_start.cancel()
         if self.early is not None:
             self.early.prevent()
         if self._scope is not None:
@@ -143,10 +139,11 @@ class DisconnectWatcher:
         if not self._has_started and not self._is_over:
             self._has_started = True
             with suppress(RuntimeError):  # the lifespan, and its task group, has ended
-                self._watchers.start_soon(self._run)
+                tasks, _ = self._request.watching
+                tasks.start_soon(self._run)
                 if self.head is not None and self.source is not None:
                     self.early = EarlyHeadSender(self.head, self._request, self.source)
-                    self._watchers.start_soon(self.early.run)
+                    tasks.start_soon(self.early.run)
 
     async def _run(self) -> None:
         if self._is_over:
@@ -168,18 +165,14 @@ class StreamSender:
     ``next`` and ``send_rest`` close the source when they raise. ``close`` is for one that is not at its end.
     """
 
-    __slots__ = ("_has_entered", "_own_group", "_source", "_stream", "_watcher")
+    __slots__ = ("_has_entered", "_source", "_stream", "_watcher")
 
     def __init__(self, stream: Stream, request: ASGIRequest) -> None:
         self._stream = stream
-        watchers = request.watchers
-        self._own_group: TaskGroup | None = None
-        if watchers is None:  # a server without lifespan
-            self._own_group = watchers = create_task_group()
         if not stream.is_async:
             stream.source, stream.is_async = _in_threads(stream, request.config), True
         self._source = ScopedIterator(stream.source)
-        self._watcher = DisconnectWatcher(request, watchers)
+        self._watcher = DisconnectWatcher(request)
         self._has_entered = False
 
     async def next(self, head: EarlyHead) -> object:
@@ -187,7 +180,7 @@ class StreamSender:
         self._watcher.head = head
         self._watcher.source = self._source
         if not self._has_entered:
-            await self._enter()
+            self._enter()
         try:
             chunk = await self._source.chunks.__anext__()
             early = self._watcher.early
@@ -215,7 +208,7 @@ class StreamSender:
     async def send_rest(self, send: Send) -> None:
         """Send what follows the first chunk, and close the source."""
         if not self._has_entered:
-            await self._enter()
+            self._enter()
         self._watcher.head = None
         self._watcher.source = self._source
         failure: BaseException | None = None
@@ -239,10 +232,8 @@ class StreamSender:
         finally:
             del failure
 
-    async def _enter(self) -> None:
+    def _enter(self) -> None:
         """Enter what encloses the source, before its first chunk."""
-        if self._own_group is not None:
-            await self._own_group.__aenter__()
         self._source.enter()
         self._watcher.begin()
         self._has_entered = True
@@ -255,11 +246,6 @@ class StreamSender:
             failure = await self._source.finish(failure, is_open)
         except BaseException as error:  # a cancellation, which wins over a time-out of the source
             failure = error
-        if self._own_group is not None:
-            try:
-                await self._own_group.__aexit__(None, None, None)
-            except BaseException as error:  # a cancellation: an error of the source must not be lost
-                failure = failure or error
         return failure
 
 

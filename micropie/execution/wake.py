@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import math
+import sys
 from collections import deque
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Coroutine
 from contextlib import suppress
+from contextvars import copy_context
 from typing import Any
 
 from anyio import Event, move_on_after
@@ -27,22 +29,74 @@ def threadsafe_scheduler() -> Callable[[Callable[[], object]], object]:
     return call_soon
 
 
-def call_later(seconds: float, function: Callable[[], object]) -> Callable[[], object]:
-    """Have this event loop call ``function`` in so many seconds, in a task. Return a function that prevents it.
+class DelayedCalls:
+    """Calls functions on this event loop, each so many seconds after it was added.
 
-    trio has no timer without a task, which costs what the timer is to save, so there ``function`` is called at once.
+    One timer serves them all: most are not wanted any longer when it is due, and a timer for each takes 3 µs. trio has
+    no timer without a task, which costs what the delay is to save, so there a function is called at once.
     """
-    loop = _native_loop()
-    if not hasattr(loop, "call_later"):
-        function()
-        return no_function
 
-    async def call() -> None:
-        function()
+    def __init__(self, seconds: float) -> None:
+        self._seconds = seconds
+        self._loop = _native_loop()
+        self._is_called_at_once = not hasattr(self._loop, "call_later")
+        self._calls: deque[DelayedCall] = deque()
+        self._has_timer = False
 
-    # A task, because outside of one anyio can't tell which library's loop this is.
-    cancel: Callable[[], object] = loop.call_later(seconds, lambda: loop.create_task(call())).cancel
-    return cancel
+    def add(self, function: Callable[[], object]) -> DelayedCall:
+        """Call ``function`` later, unless the call that is returned is cancelled."""
+        if self._is_called_at_once:
+            function()
+            return DelayedCall(0.0, no_function)
+        call = DelayedCall(self._loop.time() + self._seconds, function)
+        self._calls.append(call)
+        if not self._has_timer:
+            self._has_timer = True
+            self._loop.call_at(call.due, self._begin)
+        return call
+
+    def _begin(self) -> None:
+        # In a task, because outside of one anyio can't tell which library's loop this is.
+        self._task = self._loop.create_task(self._call_due())
+
+    async def _call_due(self) -> None:
+        now = self._loop.time()
+        while self._calls and (self._calls[0].due <= now or self._calls[0].function is no_function):
+            self._calls.popleft().function()
+        self._has_timer = bool(self._calls)
+        if self._has_timer:
+            self._loop.call_at(self._calls[0].due, self._begin)
+
+
+class DelayedCall:
+    """A call that is due at this time of the event loop."""
+
+    __slots__ = ("due", "function")
+
+    def __init__(self, due: float, function: Callable[[], object]) -> None:
+        self.due = due
+        self.function = function
+
+    def cancel(self) -> None:
+        """Prevent the call, and let go of what it refers to."""
+        self.function = no_function
+
+
+class LoopTasks:
+    """Tasks of this event loop that belong to no task group. They must not raise."""
+
+    def __init__(self) -> None:
+        self._loop = _native_loop()
+        self._tasks: set[object] = set()  # the loop itself refers to them weakly
+
+    def start_soon(self, function: Callable[..., Coroutine[Any, Any, object]], *arguments: object) -> None:
+        """Run ``function(*arguments)`` in a task, in a copy of this context."""
+        if hasattr(self._loop, "create_task"):
+            task = self._loop.create_task(function(*arguments))
+            self._tasks.add(task)
+            task.add_done_callback(self._tasks.discard)
+        else:
+            sys.modules["trio"].lowlevel.spawn_system_task(function, *arguments, context=copy_context())
 
 
 def _native_loop() -> Any:

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+from contextvars import ContextVar
+from functools import partial
+
 import anyio
 from anyio import wait_all_tasks_blocked
+from anyio.lowlevel import checkpoint
 
-from micropie.execution.wake import PatientEvent, SingleWaiterEvent, call_later
+from micropie.execution.wake import DelayedCalls, LoopTasks, PatientEvent, SingleWaiterEvent
 from tests.asgi.calls import every_loop, run
 
 
@@ -54,13 +58,61 @@ def test_a_later_call_can_be_prevented_where_the_loop_has_timers(backend: str) -
     called: list[str] = []
 
     async def main() -> None:
-        call_later(0.001, lambda: called.append("first"))
-        cancel = call_later(0.002, lambda: called.append("second"))
-        cancel()
-        await anyio.sleep(0.01)
+        calls = DelayedCalls(0.001)
+        calls.add(partial(called.append, "first"))
+        calls.add(partial(called.append, "second")).cancel()
+        is_over = anyio.Event()
+        calls.add(is_over.set)
+        assert called == ([] if backend == "asyncio" else ["first", "second"])  # trio calls at once
+        await is_over.wait()
+        later = anyio.Event()
+        calls.add(later.set)
+        await later.wait()
 
     run(backend, main)
-    assert called == (["first"] if backend == "asyncio" else ["first", "second"])  # trio calls at once
+    assert called == (["first"] if backend == "asyncio" else ["first", "second"])
+
+
+def test_calls_are_made_in_their_order_none_before_its_time() -> None:
+    called: list[tuple[str, float]] = []
+
+    async def main() -> None:
+        begun = anyio.current_time()
+        calls, last = DelayedCalls(0.05), anyio.Event()
+        calls.add(lambda: called.append(("first", anyio.current_time() - begun)))
+        await anyio.sleep(0.02)
+        calls.add(lambda: called.append(("second", anyio.current_time() - begun)))
+        calls.add(last.set)
+        await last.wait()
+
+    run("asyncio", main)
+    (first, after_first), (second, after_second) = called
+    assert (first, second) == ("first", "second")
+    assert after_first > 0.049
+    assert after_second > 0.069  # the timer for the first call did not make it
+
+
+@every_loop
+def test_a_task_of_the_loop_runs_in_a_copy_of_the_context(backend: str) -> None:
+    heard: list[tuple[str, str]] = []
+    variable = ContextVar("variable", default="unset")
+
+    async def main() -> None:
+        is_over = anyio.Event()
+
+        async def work(argument: str) -> None:
+            await checkpoint()
+            heard.append((argument, variable.get()))
+            variable.set("changed")
+            is_over.set()
+
+        variable.set("set")
+        LoopTasks().start_soon(work, "argument")
+        await is_over.wait()
+        assert variable.get() == "set"
+
+    run(backend, main)
+    assert heard == [("argument", "set")]
 
 
 @every_loop

@@ -46,7 +46,7 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any, NoReturn, cast
 
-from anyio import CancelScope, Event, create_task_group, current_time, get_cancelled_exc_class
+from anyio import CancelScope, Event, current_time, get_cancelled_exc_class
 from anyio.abc import TaskGroup
 from anyio.lowlevel import checkpoint
 
@@ -56,6 +56,7 @@ from micropie.asgi.request import ASGIWebSocketRequest
 from micropie.asgi.websocket.read_ahead import ReadAhead
 from micropie.execution.loop import CLEAN_UP_WITHIN
 from micropie.execution.steps import TookTooLong
+from micropie.execution.wake import LoopTasks
 from micropie.http.response import Answer
 from micropie.http.types import HeaderPairs, Message, Receive, Send
 from micropie.http.websocket import (
@@ -107,11 +108,12 @@ class Connection:
     _timeout: float | None = None
     _max_size: int = 0
     _small_size: int = 0
-    _tasks: TaskGroup = field(init=False)
+    _tasks: TaskGroup | LoopTasks = field(init=False)
     _leave_scope: CancelScope = field(default_factory=CancelScope)
     _cleanup_scope: CancelScope = field(default_factory=CancelScope)
     _read_ahead: ReadAhead | None = None
     _in_handler: bool = False  # whether the handler's own task is running
+    _grace_is_due: bool = False  # begins when the handler waits next
     _is_receiving: bool = False  # whether the handler's own task waits in the server's ``receive``
     _waits_in_call: bool = False  # whether it waits in another call of this connection
     _is_receiving_ahead: bool = False  # whether a task waits for a message that is read ahead
@@ -132,11 +134,7 @@ class Connection:
         if timeout is not None:
             receive = self._receive
             self._receive = lambda: when_it_waits(receive(), lambda: None, timeout)
-        tasks, own_group = self._request.watchers, None
-        if tasks is None:  # a server without lifespan
-            own_group = tasks = create_task_group()
-            await own_group.__aenter__()
-        self._tasks = tasks
+        self._tasks, _ = self._request.watching
         shutdown = self._request.config.shutdown
         shutdown.join(self._server_ends)
         try:
@@ -146,8 +144,6 @@ class Connection:
             shutdown.leave(self._server_ends)
             if self._read_ahead is not None:
                 self._read_ahead.stop()
-            if own_group is not None:
-                await own_group.__aexit__(None, None, None)
         if self._leave_scope.cancelled_caught:
             logger.debug("WebSocket %r: the handler was cancelled, as its client had left", self._request.path)
 
@@ -165,6 +161,9 @@ class Connection:
             finally:
                 self._in_handler = False
                 raised = None
+            if self._grace_is_due:
+                self._grace_is_due = False
+                self._start_grace()
             if not (self._is_receiving or self._waits_in_call):
                 self._detect_disconnect()
             sent = None
@@ -213,6 +212,9 @@ class Connection:
             await self._send_close(POLICY_CLOSE_WITHIN)
 
     def _start_grace(self) -> None:
+        if self._in_handler:  # most handlers end without another wait, and a timer takes 3 µs
+            self._grace_is_due = True
+            return
         grace = self._request.config.settings.websocket_grace
         if grace is not None:
             self._leave_scope.deadline = current_time() + grace
