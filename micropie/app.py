@@ -218,7 +218,7 @@ class App:
         if docs is not False:
             from micropie.openapi.pages import document_routes
 
-            for path, function in document_routes(docs, partial(App.openapi, self)):
+            for path, function in document_routes(docs, partial(App.compiled, self), type(self).__name__):
                 App.route(self, path, ["GET"])(function)
 
     def __init_subclass__(cls, **kwargs: Any) -> None:

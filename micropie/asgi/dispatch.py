@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import logging
-
 from anyio import Lock, create_task_group
 
 from micropie.asgi.driver import serve_http
@@ -13,13 +11,11 @@ from micropie.asgi.request import WATCHERS, Watchers, watchers_of
 from micropie.asgi.steps import perform
 from micropie.asgi.websocket.driver import serve_websocket
 from micropie.execution.loop import LoopLocal
-from micropie.flow.lifecycle import Application, LifespanContext
+from micropie.flow.lifecycle import Application, LifespanContext, log_failure
 from micropie.http.response import start_failed
 from micropie.http.types import Receive, Scope, Send
 from micropie.http.websocket import FAILED
 from micropie.routing.site import Site
-
-logger = logging.getLogger("micropie")
 
 _starting = LoopLocal("micropie.starting", Lock)
 
@@ -37,8 +33,8 @@ async def serve(app: Application, state: ASGIState, scope: Scope, receive: Recei
         raise RuntimeError(f"micropie serves http, websocket and lifespan, not a scope of type {kind!r}")
     try:
         site = state.site or await _start(app, state)
-    except Exception:
-        logger.exception("start-up failed; the next request tries it again")
+    except Exception as error:
+        log_failure("start-up failed; the next request tries it again", error)
         await _refuse(scope, receive, send)
         return
     if kind == "websocket":

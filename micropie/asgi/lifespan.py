@@ -8,7 +8,6 @@ usual.
 
 from __future__ import annotations
 
-import logging
 import signal
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
@@ -22,12 +21,10 @@ from micropie.asgi.steps import perform
 from micropie.execution.loop import CLEAN_UP_WITHIN
 from micropie.execution.shutdown import ShutdownSignal
 from micropie.execution.wake import threadsafe_scheduler
-from micropie.flow.lifecycle import Application, Lifecycle, LifespanContext
+from micropie.flow.lifecycle import Application, Lifecycle, LifespanContext, log_failure
 from micropie.http.types import Receive, Scope, Send
 from micropie.mounts.prefixes import APP, ASGI
 from micropie.routing.site import Site
-
-logger = logging.getLogger("micropie")
 
 
 class ASGIState:
@@ -112,7 +109,7 @@ async def _stop_cancelled(lifecycle: Lifecycle, context: LifespanContext) -> Non
 
 
 async def _send_failed(stage: str, error: Exception, send: Send) -> None:
-    logger.error("%s failed", stage, exc_info=error)
+    log_failure(f"{stage} failed", error)
     await send({"type": f"lifespan.{stage}.failed", "message": f"{type(error).__name__}: {error}"})
 
 

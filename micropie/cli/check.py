@@ -105,7 +105,7 @@ def _hidden_routes(app: App, site: Site) -> Iterator[str]:
 def _unsafe_settings(app: App, site: Site) -> Iterator[str]:
     name, settings = type(app).__name__, site.config.settings
     if settings.debug:
-        yield f"{name}: debug is on: take it from the environment, so that it is off in production"
+        yield f"{name}: debug is on: it has to be off in production, so take it from the environment"
     if "*" in settings.websocket_origins:
         yield f"{name}: websocket_origins has '*': any page can open WebSockets with its visitor's cookies"
     if app._micropie.security is not False and app.session_backend is not None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import secrets
 from argparse import Namespace
 from pathlib import Path
 
@@ -88,8 +87,10 @@ README = """# NAME
     micropie run --reload        # http://127.0.0.1:8000/
     pytest
 
-`app.py` is the application, `templates/` has its pages, `static/` its other files. `micropie routes` lists what is
-public, `micropie check` finds mistakes.
+`app.py` is the application, `templates/` has its pages, `static/` its other files. `.env` has the settings of this
+machine: `DEBUG=1`. `micropie routes` lists what is public, `DEBUG=0 micropie check` finds mistakes before a deployment.
+
+micropie-dual is installed from a clone of its repository, or from a wheel.
 """
 
 PYPROJECT = """[project]
@@ -134,6 +135,6 @@ def execute(arguments: Namespace) -> int:
         file = folder / name
         file.parent.mkdir(parents=True, exist_ok=True)
         file.write_text(text.replace("NAME", folder.name))
-    (folder / ".env").write_text(f"DEBUG=1\nSECRET_KEY={secrets.token_urlsafe(32)}\n")
+    (folder / ".env").write_text("DEBUG=1\n")
     print(f"{folder} is made. Now:\n\n    cd {folder}\n    micropie run --reload")
     return 0

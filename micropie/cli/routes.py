@@ -106,9 +106,9 @@ def function_of(route: Route) -> Callable[..., object]:
 
 
 def place_of(function: Callable[..., object]) -> str:
-    """Return the file, relative to this folder if it is below, and the line of a function."""
+    """Return the file, relative to this folder if it is below, and the line of a function; "" for one of micropie."""
     code = getattr(function, "__code__", None)
-    if code is None:
+    if code is None or function.__module__.partition(".")[0] == "micropie":
         return ""
     file = os.path.relpath(code.co_filename)
     return f"{code.co_filename if file.startswith('..') else file}:{code.co_firstlineno}"

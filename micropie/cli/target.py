@@ -7,13 +7,17 @@ import sys
 import traceback
 from difflib import get_close_matches
 from importlib.util import find_spec
+from itertools import takewhile
 from pathlib import Path
 from types import ModuleType
 
 from micropie.app import App
 from micropie.cli.serving.options import Target
+from micropie.errors import SetupError
 
 DEFAULT_ATTRIBUTES = ("app", "application", "root")
+
+_FRAMEWORK = Path(__file__).parents[1]
 
 
 class CommandError(Exception):
@@ -39,7 +43,9 @@ def find_target(name: str) -> Target:
     attribute = attribute or _only_app(module)
     app = _attribute(module, attribute)
     if isinstance(app, type) and issubclass(app, App):
-        raise CommandError(f"{module_name}:{attribute} is a class: write {attribute.lower()} = {attribute}() below it")
+        made = next((name for name, value in vars(module).items() if isinstance(value, app)), None)
+        advice = f"do you mean {module_name}:{made}?" if made else f"write app = {attribute}() below it"
+        raise CommandError(f"{module_name}:{attribute} is a class: {advice}")
     if not isinstance(app, App):
         raise CommandError(f"{module_name}:{attribute} is no App but {type(app).__name__}: {app!r:.60}")
     return Target(app, f"{module_name}:{attribute}")
@@ -62,6 +68,10 @@ def _imported(name: str, folder: Path) -> ModuleType:
     except Exception as error:
         frames = traceback.extract_tb(error.__traceback__)
         own = next((index for index, frame in enumerate(frames) if not _is_of_importing(frame)), 0)
+        if isinstance(error, SetupError):  # its sentence says all: show the author's lines, and none of ours
+            authors = takewhile(lambda frame: _FRAMEWORK not in Path(frame.filename).parents, frames[own:])
+            shown = traceback.format_list([frame for frame in authors if not _is_of_importing(frame)])
+            raise CommandError(f"{error}\n{''.join(shown).rstrip()}") from None
         lines = [*traceback.format_list(frames[own:]), *traceback.format_exception_only(error)]
     raise CommandError(f"{name} can't be imported:\n{''.join(lines).rstrip()}")
 
@@ -77,17 +87,21 @@ def _only_app(module: ModuleType) -> str:
         return names[0]
     if names:
         raise CommandError(f"{module.__name__} has several applications: name one, {module.__name__}:{names[0]}")
-    classes = [name for name, value in vars(module).items() if isinstance(value, type) and issubclass(value, App)]
-    hint = f"write app = {classes[-1]}() in it" if classes and classes[-1] != "App" else "write app = App() in it"
-    raise CommandError(f"{module.__name__} has no application: {hint}")
+    raise CommandError(f"{module.__name__} has no application: {_how_to_make_one(module)}")
+
+
+def _how_to_make_one(module: ModuleType) -> str:
+    classes = [value for value in vars(module).values() if isinstance(value, type) and issubclass(value, App)]
+    return f"write app = {classes[-1].__name__ if classes else 'App'}() in it"
 
 
 def _attribute(module: ModuleType, attribute: str) -> object:
     value: object = module
     for part in attribute.split("."):
         if not hasattr(value, part):
-            names = [name for name in vars(module) if not name.startswith("_")]
-            raise CommandError(f"{module.__name__} has no {attribute!r}{_near(attribute, names)}")
+            names = [name for name, value in vars(module).items() if isinstance(value, App)]
+            hint = _near(attribute, names) if names else f": {_how_to_make_one(module)}"
+            raise CommandError(f"{module.__name__} has no {attribute!r}{hint}")
         value = getattr(value, part)
     return value
 

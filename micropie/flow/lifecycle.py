@@ -26,6 +26,14 @@ Handler: TypeAlias = Callable[[], object]
 Lifespan: TypeAlias = AbstractAsyncContextManager[object]
 
 
+def log_failure(sentence: str, error: Exception) -> None:
+    """Log why a start or a stop has failed. A ``SetupError`` says all in its message: its traceback would be ours."""
+    if isinstance(error, SetupError):
+        logger.error("%s: %s", sentence, error)
+    else:
+        logger.error("%s", sentence, exc_info=error)
+
+
 class Component(Protocol):
     """The part of an ``App``, or of a mounted application, that is started and stopped."""
 

@@ -51,7 +51,7 @@ class _Sorted(NamedTuple):
     document: Parameter | None
 
 
-def build_document(site: Site, title: str, version: str) -> dict[str, Any]:
+def build_document(site: Site, title: str, version: str = "1.0.0") -> dict[str, Any]:
     """Return the OpenAPI document of a site."""
     builder = _Builder(site)
     for entry in site.entries():

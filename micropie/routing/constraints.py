@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterable, Iterator
-from typing import Any, NamedTuple
+from datetime import date
+from decimal import Decimal
+from typing import Any, NamedTuple, get_origin
 
 from micropie.errors import SetupError
 
@@ -17,6 +19,8 @@ class Constraint(NamedTuple):
 
     holds: Callable[[Any], bool]
     words: str
+    is_own: bool = False
+    """Whether ``holds`` is a function of the author's."""
 
 
 def _matches(pattern: str) -> Callable[[Any], bool]:
@@ -42,6 +46,12 @@ _DESCRIBING = frozenset({"title", "description", "examples", "extra_json_schema"
 _LIBRARIES = frozenset({"annotated_types", "msgspec", "pydantic"})
 
 
+# A value of each type, to find out whether a constraint suits the type.
+_SAMPLES: dict[object, object] = {
+    kind: kind() for kind in (str, int, float, bool, Decimal, list, set, frozenset, tuple, dict)
+} | {date: date.min}
+
+
 def constraints_of(metadata: Iterable[object], parameter: str) -> list[Constraint]:
     """Return the constraints among what ``Annotated`` has beside the type.
 
@@ -50,16 +60,37 @@ def constraints_of(metadata: Iterable[object], parameter: str) -> list[Constrain
     return [constraint for item in metadata for constraint in _constraints(item, parameter)]
 
 
+def check_type(constraints: Iterable[Constraint], annotation: object, parameter: str) -> None:
+    """Raise ``SetupError`` for a constraint that no value of a type can fulfil: a number's length."""
+    kind = get_origin(annotation) or annotation
+    if kind not in _SAMPLES:
+        return
+    for constraint in constraints:
+        if constraint.is_own:
+            continue
+        try:
+            constraint.holds(_SAMPLES[kind])
+        except (TypeError, ArithmeticError):
+            name = getattr(kind, "__name__", kind)
+            raise SetupError(f"parameter {parameter!r}: no {name} is {constraint.words}") from None
+
+
 def _constraints(item: object, parameter: str) -> Iterator[Constraint]:
     if type(item).__module__.partition(".")[0] not in _LIBRARIES:
         return
+    alias = getattr(item, "validation_alias", None)  # of pydantic's Field
+    if alias is not None:
+        advice = f"can't be enforced here: write Query({alias!r}) or Form({alias!r})"
+        raise SetupError(f"parameter {parameter!r}: Field(alias={alias!r}) {advice}")
     several = getattr(item, "metadata", item)  # pydantic's Field; annotated_types.Interval and Len
     if isinstance(several, Iterable):
         yield from constraints_of(several, parameter)
         return
     func = getattr(item, "func", None)
-    if func is not None:  # annotated_types.Predicate
-        yield Constraint(func, f"such that {getattr(func, '__name__', func)}")
+    if func is not None:
+        if type(item).__module__.partition(".")[0] != "annotated_types":  # pydantic's AfterValidator returns a value
+            raise SetupError(f"parameter {parameter!r}: {type(item).__name__} can't be enforced here")
+        yield Constraint(func, f"such that {getattr(func, '__name__', func)}", is_own=True)
         return
     names = [name for name in dir(item) if not name.startswith("_") and not callable(getattr(item, name, None))]
     for name in [name for name in _KINDS if name in names] + [name for name in names if name not in _KINDS]:

@@ -36,7 +36,7 @@ from typing import (
 from uuid import UUID
 
 from micropie.errors import SetupError
-from micropie.routing.constraints import Constraint, checked, constraints_of
+from micropie.routing.constraints import Constraint, check_type, checked, constraints_of
 
 T = TypeVar("T")
 
@@ -187,7 +187,9 @@ def converter_for(annotation: object, parameter: str) -> Converter:
     """Return the converter for an annotation. Raises ``SetupError`` for one without a conversion."""
     if get_origin(annotation) is Annotated:
         annotation, *metadata = get_args(annotation)
-        return _constrained(converter_for(annotation, parameter), constraints_of(metadata, parameter))
+        constraints = constraints_of(metadata, parameter)
+        check_type(constraints, annotation, parameter)
+        return _constrained(converter_for(annotation, parameter), constraints)
     if annotation in _SIMPLE:
         return _SIMPLE[annotation]
     if isinstance(annotation, TypeVar):

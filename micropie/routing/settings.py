@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Executor
 from dataclasses import dataclass, field, fields, replace
+from difflib import get_close_matches
 from importlib.util import find_spec
 from math import inf
 from os import PathLike
@@ -151,10 +152,10 @@ class Settings:
         known = [field.name for field in fields(self)]
         for name in changes:
             if name not in known:
-                raise SetupError(
-                    f"App has no setting {name!r}; it has: {', '.join(known)}, "
-                    "session_backend, lifespan, channels, security, docs"
-                )
+                names = [*known, "session_backend", "lifespan", "channels", "security", "docs"]
+                near = get_close_matches(name, names)
+                hint = f"do you mean {' or '.join(near)}?" if near else f"it has: {', '.join(names)}"
+                raise SetupError(f"App has no setting {name!r}; {hint}")
         if not changes:
             return self
         # An outer application's filters and globals stay: a template may include one that needs them.

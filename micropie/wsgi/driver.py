@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Callable, Iterable, Iterator
 from contextvars import Context, copy_context
 from itertools import repeat
@@ -11,7 +10,7 @@ from typing import Any, Final
 from micropie.execution.context import current
 from micropie.execution.steps import INLINE, Flow
 from micropie.flow.http import fail, finish, start
-from micropie.flow.lifecycle import Application
+from micropie.flow.lifecycle import Application, log_failure
 from micropie.flow.resources import clean_up, end_resources
 from micropie.http.headers import NameCache
 from micropie.http.response import NO_OTHER_HEADERS, NOSNIFF, Answer, start_failed, status_line
@@ -24,8 +23,6 @@ from micropie.wsgi.lifespan import WSGIState
 from micropie.wsgi.request import WSGIRequest
 from micropie.wsgi.steps import perform, perform_step
 from micropie.wsgi.streaming import close_stream, reader_of
-
-logger = logging.getLogger("micropie")
 
 
 class _Lengths(dict[int, tuple[str, str]]):
@@ -113,8 +110,8 @@ def start_and_serve(
     """Start the application in this process if it has not started, then answer; 500 if the start fails."""
     try:
         site = state.site or state.start(app)
-    except Exception:
-        logger.exception("start-up failed; the next request tries it again")
+    except Exception as error:
+        log_failure("start-up failed; the next request tries it again", error)
         status, content_type, length, pairs, body, _ = start_failed(environ["REQUEST_METHOD"] == "HEAD")
         headers = [(_NAMES[name], value) for name, value in pairs]
         start_response(

@@ -82,6 +82,7 @@ def compute(n: int):
 app = Root()
 app.get("/compute/<n:int>")(compute)
 app.mount("/old", wsgi)
+app.static("/static", ".")
 """
 
 
@@ -99,6 +100,7 @@ def test_routes(command: Run, tmp_path: Path) -> None:
     assert ["GET", "/compute/<n:int>", "compute(n:", "int)", "process", "site1.py:39"] in lines
     assert ["WS", "/chat", "ws_chat(ws,", "room)", "loop", "site1.py:35"] in lines
     assert ["*", "/old/...", "function", "wsgi"] in lines
+    assert ["GET", "/static/<path:path>", "static(path:", "str)", "loop"] in lines
 
 
 PROVIDED = """
@@ -223,7 +225,7 @@ def test_check_finds_mistakes(command: Run, tmp_path: Path) -> None:
         "bad.py:22: logout answers GET and calls session.clear(): write @post above it",
         "bad.py:28: page is never reached: /old is mounted above it",
         "bad.py:16: Root.blog is hidden by the application self.blog",
-        "Root: debug is on: take it from the environment, so that it is off in production",
+        "Root: debug is on: it has to be off in production, so take it from the environment",
         "Root: websocket_origins has '*': any page can open WebSockets with its visitor's cookies",
         "Root keeps sessions and has no TrustedHosts: it answers for any Host, also in the links that it makes of it",
     ]:
@@ -374,10 +376,16 @@ NAMES = [
     ("app5", "from micropie import App\nclass Root(App): pass", "app5 has no application: write app = Root() in it"),
     ("app5", "from micropie import App", "app5 has no application: write app = App() in it"),
     ("app5", "x = 1", "app5 has no application: write app = App() in it"),
+    ("app5:app", "from micropie import App\nclass Root(App): pass", "app5 has no 'app': write app = Root() in it"),
     (
         "app5:Root",
         "from micropie import App\nclass Root(App): pass",
-        "app5:Root is a class: write root = Root() below it",
+        "app5:Root is a class: write app = Root() below it",
+    ),
+    (
+        "app5:Root",
+        "from micropie import App\nclass Root(App): pass\nshop = Root()",
+        "app5:Root is a class: do you mean app5:shop?",
     ),
     ("app5:x", "x = 'text'", "app5:x is no App but str: 'text'"),
     ("app5", "def x(:", 'app5 can\'t be imported:\n  File "{folder}/app5.py", line 1\n    def x(:'),
@@ -395,6 +403,37 @@ def test_how_an_application_is_named(command: Run, tmp_path: Path, name: str, so
     status, _, error = command("check", name)
     assert (status, error == "") == ((2, False) if sentence else (0, True))
     assert error.startswith(("micropie: " + sentence.format(folder=tmp_path)) if sentence else "")
+
+
+WRONG = """
+from micropie import App
+
+
+class Root(App):
+    def __init__(self):
+        super().__init__(debgu=True)
+
+
+app = Root()
+"""
+
+
+def test_a_mistake_of_set_up_is_shown_with_the_authors_lines_alone(command: Run, tmp_path: Path) -> None:
+    (tmp_path / "app8.py").write_text(WRONG)
+    status, _, error = command("routes", "app8")
+    assert status == 2
+    assert [line for line in error.splitlines() if "^" not in line] == [
+        "micropie: App has no setting 'debgu'; do you mean debug?",
+        f'  File "{tmp_path}/app8.py", line 10, in <module>',
+        "    app = Root()",
+        f'  File "{tmp_path}/app8.py", line 7, in __init__',
+        "    super().__init__(debgu=True)",
+    ]
+
+
+def test_a_setting_that_resembles_none_is_answered_by_all(command: Run, tmp_path: Path) -> None:
+    (tmp_path / "app9.py").write_text(WRONG.replace("debgu", "xyzzy"))
+    assert "App has no setting 'xyzzy'; it has: max_body_size, max_data_size, " in command("routes", "app9")[2]
 
 
 @pytest.mark.parametrize("content", [b"A=\xff", b"A=a\0b", b"A\0=b"])

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from micropie import App
 from micropie.cli.serving import reloading
 from micropie.cli.serving.options import Options, ServingError, Target
 from micropie.cli.serving.servers import choose
@@ -180,7 +181,10 @@ WRONG = [
     (["--workers", "2", "--reload"], "reload is for development: use one worker"),
     (["--ssl-certfile", "a.pem"], "https needs both files"),
     (["--ssl-certfile", "a.pem", "--ssl-keyfile", "b.pem"], "there is no file 'a.pem'"),
-    (["--host", "203.0.113.1"], "can't listen on 203.0.113.1:"),
+    (
+        ["--host", "203.0.113.1"],
+        "can't listen on 203.0.113.1:8000 (Cannot assign requested address): choose another host",
+    ),
 ]
 
 
@@ -196,6 +200,32 @@ def test_what_can_not_be_done_is_one_sentence(
     printed = capsys.readouterr().err
     assert printed.startswith("micropie: " + sentence)
     assert "Traceback" not in printed
+
+
+WRONG_APP = """
+from micropie import App
+
+app = App()
+app.get("/<a>/<b>")(lambda a: a)
+"""
+
+
+@pytest.mark.parametrize("options", [[], ["--wsgi"]])
+def test_a_mistake_of_set_up_is_one_sentence(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], options: list[str]
+) -> None:
+    (tmp_path / "wrong.py").write_text(WRONG_APP)
+    assert run_main(tmp_path, monkeypatch, ["run", "wrong", "--port", "0", *options]) == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line.startswith("micropie: ")
+    assert line.endswith("has no parameter 'b'")
+
+
+def test_a_mistake_of_set_up_ends_a_script_with_one_sentence() -> None:
+    app = App()
+    app.get("/<a>/<b>")(lambda a: a)
+    with pytest.raises(SystemExit, match=r"^micropie: .* has no parameter 'b'$"):
+        app.run(port=0)
 
 
 def run_main(folder: Path, monkeypatch: pytest.MonkeyPatch, arguments: list[str]) -> int:

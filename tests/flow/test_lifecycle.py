@@ -238,6 +238,18 @@ def test_R71_without_a_lifespan_the_next_request_tries_again(make_client: MakeCl
     assert client.get("/").text == "served"
 
 
+def test_a_mistake_of_set_up_is_a_sentence_in_the_log(
+    make_client: MakeClient, caplog: pytest.LogCaptureFixture
+) -> None:
+    app = App()
+    app.get("/<a>/<b>")(lambda a: a)
+    assert make_client(app, lifespan=False).get("/x/y").status_code == 500
+    (record,) = caplog.records
+    assert record.exc_info is None
+    assert record.getMessage().startswith("start-up failed; the next request tries it again: ")
+    assert record.getMessage().endswith("has no parameter 'b'")
+
+
 def test_R71_a_lifespan_that_fails_to_enter(make_client: MakeClient, caplog: pytest.LogCaptureFixture) -> None:
     log: list[str] = []
 

@@ -10,6 +10,8 @@ import pytest
 
 from micropie import App, SetupError
 from micropie.middleware import SecurityHeaders
+from micropie.openapi import build_document
+from micropie.routing.site import Site
 from tests.conftest import MakeClient
 from tests.openapi.kitchen import Kitchen
 
@@ -56,6 +58,26 @@ def test_below_a_prefix_the_addresses_have_it(make_client: MakeClient) -> None:
     assert 'data-document="/kitchen/openapi.json"' in client.get("/kitchen/docs").text
     assert client.get("/kitchen/openapi.json").json()["servers"] == [{"url": "/kitchen"}]
     assert client.get("/kitchen/docs/start.js").status_code == 200
+
+
+def test_the_document_is_built_once_and_again_after_a_change(
+    make_client: MakeClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    built: list[Site] = []
+
+    def counted(site: Site, title: str) -> dict[str, Any]:
+        built.append(site)
+        return build_document(site, title)
+
+    monkeypatch.setattr("micropie.openapi.pages.build_document", counted)
+    app = Kitchen(docs=True)
+    client = make_client(app)
+    first = client.get("/openapi.json").json()
+    assert client.get("/openapi.json").json() == first
+    assert len(built) == 1
+    app.get("/added")(lambda: "late")
+    assert client.get("/openapi.json").json()["paths"].keys() - first["paths"].keys() == {"/added"}
+    assert len(built) == 2
 
 
 def test_no_docs_without_the_setting(make_client: MakeClient) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import date
 from typing import Annotated, Any
 
 import annotated_types as at
@@ -41,6 +42,9 @@ class Shop(App):
     def lower(self, n: Annotated[str, at.Predicate(str.islower)]) -> Any:
         return [n]
 
+    def capital(self, n: Annotated[str, at.Predicate(lambda text: text[0].isupper())]) -> Any:
+        return [n]
+
     def half(self, n: Annotated[float, at.Lt(0.5)]) -> Any:
         return [n]
 
@@ -54,6 +58,7 @@ FITS = [
     ("name", "abcd", ["abcd"]),
     ("several", "1&n=2", [1, 2]),
     ("lower", "a", ["a"]),
+    ("capital", "A", ["A"]),
     ("half", "0.25", [0.25]),
 ]
 MISFITS = [
@@ -97,7 +102,15 @@ def test_they_hold_for_json_and_segments_as_well(make_client: MakeClient) -> Non
 
 
 @pytest.mark.parametrize(
-    "constraint", [at.Timezone("UTC"), msgspec.Meta(tz=True), pydantic.Field(max_digits=3), pydantic.Field(strict=True)]
+    "constraint",
+    [
+        at.Timezone("UTC"),
+        msgspec.Meta(tz=True),
+        pydantic.Field(max_digits=3),
+        pydantic.Field(strict=True),
+        pydantic.Field(alias="m"),
+        pydantic.AfterValidator(abs),
+    ],
 )
 def test_what_can_not_be_enforced_fails_at_set_up(constraint: Any) -> None:
     app = App()
@@ -108,6 +121,28 @@ def test_what_can_not_be_enforced_fails_at_set_up(constraint: Any) -> None:
 
     page.__annotations__["n"] = Annotated[int, constraint]
     with pytest.raises(SetupError, match=r"parameter 'n': .* can't be enforced here"):
+        app.compiled()
+
+
+@pytest.mark.parametrize(
+    ("annotation", "sentence"),
+    [
+        (Annotated[str, msgspec.Meta(ge=1)], "no str is at least 1"),
+        (Annotated[int, at.Len(2)], "no int is of length 2 or more"),
+        (Annotated[int, msgspec.Meta(pattern="a")], "no int is matching a"),
+        (Annotated[list[int], at.Lt(5)], "no list is below 5"),
+        (Annotated[int, at.MultipleOf(0)], "no int is a multiple of 0"),
+        (list[Annotated[date, at.Gt(5)]], "no date is above 5"),
+    ],
+)
+def test_what_no_value_of_the_type_can_fulfil_fails_at_set_up(annotation: Any, sentence: str) -> None:
+    def page(n: Any) -> str:
+        return "never"
+
+    page.__annotations__["n"] = annotation
+    app = App()
+    app.get("/")(page)
+    with pytest.raises(SetupError, match=f"parameter 'n': {sentence}"):
         app.compiled()
 
 

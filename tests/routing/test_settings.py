@@ -79,7 +79,25 @@ def test_a_wrong_value_fails_at_construction_and_is_named(name: str, value: Any)
     assert repr(value) in str(caught.value)
 
 
-@pytest.mark.parametrize("name", ["max_body", "Debug", "sessions", ""])
+@pytest.mark.parametrize(
+    ("name", "near"),
+    [
+        ("max_body", "max_body_size"),
+        ("Debug", "debug?"),
+        ("sessions", "session_backend"),
+        ("thread", "threads"),
+    ],
+)
+def test_an_unknown_setting_fails_and_names_those_that_resemble_it(name: str, near: str) -> None:
+    value: Any = 1
+    with pytest.raises(SetupError) as caught:
+        App(**{name: value})
+    sentence, _, nearest = str(caught.value).partition("; do you mean ")
+    assert sentence == f"App has no setting {name!r}"
+    assert near in nearest
+
+
+@pytest.mark.parametrize("name", ["xyzzy", ""])
 def test_an_unknown_setting_fails_and_lists_the_known_ones(name: str) -> None:
     value: Any = 1
     with pytest.raises(SetupError) as caught:

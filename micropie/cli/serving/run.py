@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import socket
 import sys
@@ -9,14 +10,16 @@ from dataclasses import replace
 
 from micropie.cli.serving.options import Options, ServingError, Target
 from micropie.cli.serving.reloading import CHILDS_PORT, run_and_reload
-from micropie.cli.serving.servers import ASGI, Server, choose
+from micropie.cli.serving.servers import ASGI, WSGI, Server, choose
+from micropie.execution.steps import HANDLER, INLINE
 
 # Set in the process that serves: an ``app.run()`` without ``if __name__ == "__main__"`` must not serve once more there.
 IS_SERVING = "MICROPIE_SERVING"
 
 
 def serve(target: Target, options: Options, reload: bool = False) -> None:
-    """Serve ``target`` until the process is told to end. Raises ``ServingError`` for what can't be done.
+    """Serve ``target`` until the process is told to end. Raises ``ServingError`` for what can't be done, and the
+    ``SetupError`` of an application that has one: a server would show its traceback.
 
     ``reload``: run this command in another process, and start it anew when a module's file has changed.
     """
@@ -29,6 +32,7 @@ def serve(target: Target, options: Options, reload: bool = False) -> None:
     if reload and CHILDS_PORT not in os.environ:
         run_and_reload(options.port)
         return
+    target.app.compiled(INLINE if server.protocol == WSGI else HANDLER)
     print(_announcement(server, target, options), file=sys.stderr, flush=True)
     os.environ[IS_SERVING] = "1"
     try:
@@ -62,7 +66,8 @@ def _checked_port(options: Options) -> int:
         return _listen(options.host, port)
     except OSError as error:
         place = f"{options.host}:{port}"
-        raise ServingError(f"can't listen on {place} ({error.strerror or error}): choose another port") from None
+        other = "port" if error.errno in (errno.EADDRINUSE, errno.EACCES) else "host"
+        raise ServingError(f"can't listen on {place} ({error.strerror or error}): choose another {other}") from None
 
 
 def _listen(host: str, port: int) -> int:

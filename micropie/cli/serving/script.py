@@ -8,13 +8,14 @@ from typing import Any
 
 from micropie.cli.serving.options import Options, ServingError, Target
 from micropie.cli.serving.run import serve
+from micropie.errors import SetupError
 
 
 def run_app(app: Any, options: dict[str, Any], reload: bool) -> None:
     """Serve ``app`` until the process is told to end. Exits with one sentence for what can't be done."""
     try:
         serve(Target(app, _name_of(app)), Options(**options), reload)
-    except ServingError as error:
+    except (ServingError, SetupError) as error:
         raise SystemExit(f"micropie: {error}") from None
 
 
