@@ -6,8 +6,9 @@ first. What it does for any other request is each framework's own.
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from functools import lru_cache
-from typing import Any
+from typing import Any, TypeAlias
 
 from micropie.app import App
 from micropie.errors import HTTPError, SetupError
@@ -19,6 +20,9 @@ from micropie.routing.route import Route
 from micropie.routing.site import Handover, Site
 
 NO_VALUES: dict[str, object] = {}
+
+RouteMatch: TypeAlias = tuple[Route, Sequence[object], Mapping[str, object]]
+"""A route, the arguments that the path has for it, and values by name: what a ``Site`` finds."""
 
 
 class CarryingSite(Site):
@@ -32,7 +36,7 @@ class CarryingSite(Site):
         self.inner = inner
         self.finds_native = inner.has_mounts or not inner.router.is_empty
 
-    def find_native(self, request: Request, path: str) -> tuple[Route, Any, Any] | Handover | None:
+    def find_native(self, request: Request, path: str) -> RouteMatch | Handover | None:
         """Return the native route or mount of a request. None, and ``request.path`` is ``path``, if there is none.
 
         Only to be called if ``finds_native``.

@@ -5,7 +5,7 @@ from __future__ import annotations
 import html
 from collections.abc import Callable, Iterable
 from functools import partial, wraps
-from typing import Any
+from typing import Any, NoReturn, TypeAlias, TypeVar
 from urllib.parse import urljoin
 
 from micropie.app import App
@@ -15,10 +15,17 @@ from micropie.compat.bottle.native import BottleCarrier
 from micropie.compat.bottle.plugins import JSONPlugin, TemplatePlugin
 from micropie.compat.bottle.requests import request
 from micropie.compat.bottle.responses import HTTPError, HTTPResponse, response
-from micropie.compat.bottle.routing import Route, Router, yieldroutes
+from micropie.compat.bottle.routing import Arguments, Route, Router, yieldroutes
 from micropie.compat.bottle.server import load, serve
 from micropie.compat.bottle.state import Switches
+from micropie.http.types import Environ
 from micropie.mounts.prefixes import ASGI, kind_of_target
+
+Function = TypeVar("Function", bound=Callable[..., object])
+Plugin = TypeVar("Plugin")
+Result = TypeVar("Result")
+
+Decorator: TypeAlias = Callable[[Callable[..., object]], Callable[..., object]]
 
 _HOOKS = ("before_request", "after_request", "app_reset", "config")
 
@@ -30,30 +37,30 @@ class Bottle:
     old ones, and come first.
     """
 
-    tpl: Any = None
+    tpl: object = None
 
     def __init__(self, catchall: bool = True, autojson: bool = True) -> None:
         self.native = BottleCarrier(self)
         vars(self)["__call__"] = vars(self.native)["__call__"]  # by this servers know an ASGI application
-        self.hooks: dict[str, list[Callable[..., Any]]] = {name: [] for name in _HOOKS}
+        self.hooks: dict[str, list[Callable[..., object]]] = {name: [] for name in _HOOKS}
         self.config = ConfigDict()
         self.config.meta_set("catchall", "filter", bool)
         self.config["catchall"] = catchall
         self.config._listeners.append(partial(self.trigger_hook, "config"))
         self.routes: list[Route] = []
         self.router = Router()
-        self.error_handler: dict[int, Callable[[HTTPError], Any]] = {}
-        self.plugins: list[Any] = []
+        self.error_handler: dict[int, Callable[[HTTPError], object]] = {}
+        self.plugins: list[object] = []
         self._mounts: list[Bottle] = []
         if autojson:
             self.install(JSONPlugin())
         self.install(TemplatePlugin())
 
-    def __call__(self, scope: Any, receive: Any, send: Any = None) -> Any:
+    def __call__(self, scope: object, receive: object, send: object = None) -> Any:
         """ASGI's ``app(scope, receive, send)`` and WSGI's ``app(environ, start_response)``."""
         return self.native(scope, receive, send)
 
-    def wsgi(self, environ: dict[str, Any], start_response: Any) -> Iterable[bytes]:
+    def wsgi(self, environ: Environ, start_response: object) -> Iterable[bytes]:
         """Answer as a WSGI application."""
         answer: Iterable[bytes] = self.native(environ, start_response)
         return answer
@@ -75,13 +82,13 @@ class Bottle:
 
     def route(
         self,
-        path: Any = None,
-        method: Any = "GET",
-        callback: Any = None,
+        path: object = None,
+        method: object = "GET",
+        callback: object = None,
         name: str | None = None,
-        apply: Any = None,
-        skip: Any = None,
-        **config: Any,
+        apply: object = None,
+        skip: object = None,
+        **config: object,
     ) -> Any:
         """Answer a rule, or several, with the function below. ``app.route(rule, callback=function)`` does the same.
 
@@ -101,23 +108,23 @@ class Bottle:
 
         return register(callback) if callback else register
 
-    def get(self, path: Any = None, method: Any = "GET", **options: Any) -> Any:
+    def get(self, path: object = None, method: object = "GET", **options: Any) -> Any:
         """``route`` for GET."""
         return self.route(path, method, **options)
 
-    def post(self, path: Any = None, method: Any = "POST", **options: Any) -> Any:
+    def post(self, path: object = None, method: object = "POST", **options: Any) -> Any:
         """``route`` for POST."""
         return self.route(path, method, **options)
 
-    def put(self, path: Any = None, method: Any = "PUT", **options: Any) -> Any:
+    def put(self, path: object = None, method: object = "PUT", **options: Any) -> Any:
         """``route`` for PUT."""
         return self.route(path, method, **options)
 
-    def delete(self, path: Any = None, method: Any = "DELETE", **options: Any) -> Any:
+    def delete(self, path: object = None, method: object = "DELETE", **options: Any) -> Any:
         """``route`` for DELETE."""
         return self.route(path, method, **options)
 
-    def patch(self, path: Any = None, method: Any = "PATCH", **options: Any) -> Any:
+    def patch(self, path: object = None, method: object = "PATCH", **options: Any) -> Any:
         """``route`` for PATCH."""
         return self.route(path, method, **options)
 
@@ -126,20 +133,20 @@ class Bottle:
         self.routes.append(route)
         self.router.add(route.rule, route.method, route, name=route.name)
 
-    def match(self, environ: dict[str, Any]) -> tuple[Route, dict[str, Any]]:
+    def match(self, environ: Environ) -> tuple[Route, Arguments]:
         """Return the route of an environ, and its arguments. Raises ``HTTPError`` 400, 404 and 405."""
         return self.router.match(environ)
 
-    def get_url(self, routename: str, **kargs: Any) -> str:
+    def get_url(self, routename: str, **kargs: object) -> str:
         """Return the path of a rule or a named route, below the current request's ``script_name``."""
         above = request.environ.get("SCRIPT_NAME", "").strip("/") + "/"
         return str(urljoin(urljoin("/", above), self.router.build(routename, **kargs).lstrip("/")))
 
-    def websocket(self, path: str, *, name: str | None = None) -> Any:
+    def websocket(self, path: str, *, name: str | None = None) -> Callable[[Function], Function]:
         """Answer WebSockets at ``path`` with the ``async def`` below: ``self.native.websocket``."""
         return self.native.websocket(path, name=name)
 
-    def mount(self, prefix: str, app: Any, **options: Any) -> None:
+    def mount(self, prefix: str, app: object, **options: object) -> None:
         """Hand over what is below ``prefix`` to another application.
 
         A ``Bottle`` gives its routes, and this one's hooks and errors are around them, if the prefix ends with a slash.
@@ -161,14 +168,14 @@ class Bottle:
             return
         wsgi_mount(self, prefix, app, options)
 
-    def merge(self, routes: Any) -> None:
+    def merge(self, routes: Bottle | Iterable[Route]) -> None:
         """Add the routes of another application, or a list of them."""
         for route in list(routes.routes if isinstance(routes, Bottle) else routes):
             self.add_route(route)
 
     # -- plugins, hooks, errors ----------------------------------------------------------------------------------------
 
-    def install(self, plugin: Any) -> Any:
+    def install(self, plugin: Plugin) -> Plugin:
         """Put a plugin around every route: a decorator, or an object with ``apply(callback, route)``."""
         if hasattr(plugin, "setup"):
             plugin.setup(self)
@@ -178,7 +185,7 @@ class Bottle:
         self.reset()
         return plugin
 
-    def uninstall(self, plugin: Any) -> list[Any]:
+    def uninstall(self, plugin: object) -> list[object]:
         """Remove plugins, by object, class or name; True for all. Return them."""
         removed = [
             one
@@ -193,7 +200,7 @@ class Bottle:
             self.reset()
         return removed
 
-    def reset(self, route: Any = None) -> None:
+    def reset(self, route: Route | int | None = None) -> None:
         """Apply the plugins anew: of all routes, of one, or of the one with this index."""
         chosen = self.routes if route is None else [route if isinstance(route, Route) else self.routes[route]]
         for one in chosen:
@@ -206,7 +213,7 @@ class Bottle:
             if hasattr(plugin, "close"):
                 plugin.close()
 
-    def add_hook(self, name: str, func: Callable[..., Any]) -> None:
+    def add_hook(self, name: str, func: Callable[..., object]) -> None:
         """Call ``func`` at ``before_request``, ``after_request`` (the last one first), ``app_reset`` or ``config``."""
         if name not in self.hooks:
             raise ValueError(f"there is no hook {name!r}: there are {', '.join(_HOOKS)}")
@@ -215,27 +222,27 @@ class Bottle:
         else:
             self.hooks[name].append(func)
 
-    def remove_hook(self, name: str, func: Callable[..., Any]) -> bool:
+    def remove_hook(self, name: str, func: Callable[..., object]) -> bool:
         """Remove a hook. Return whether it was there."""
         if func not in self.hooks.get(name, ()):
             return False
         self.hooks[name].remove(func)
         return True
 
-    def trigger_hook(self, name: str, *args: Any, **kwargs: Any) -> list[Any]:
+    def trigger_hook(self, name: str, *args: object, **kwargs: object) -> list[object]:
         """Call the hooks of a name, and return what they return."""
         return [hook(*args, **kwargs) for hook in self.hooks[name][:]]
 
-    def hook(self, name: str) -> Callable[[Any], Any]:
+    def hook(self, name: str) -> Callable[[Function], Function]:
         """Call the function below at ``name``, see ``add_hook``."""
 
-        def register(function: Any) -> Any:
+        def register(function: Function) -> Function:
             self.add_hook(name, function)
             return function
 
         return register
 
-    def error(self, code: int = 500, callback: Any = None) -> Any:
+    def error(self, code: int = 500, callback: object = None) -> Any:
         """Answer errors of this status with the function below, which takes the ``HTTPError``."""
 
         def register(function: Any) -> Any:
@@ -244,7 +251,7 @@ class Bottle:
 
         return register(callback) if callback else register
 
-    def default_error_handler(self, res: HTTPError) -> Any:
+    def default_error_handler(self, res: HTTPError) -> str:
         """Return the page of an error without a handler; with ``debug`` it shows the exception."""
         title = html.escape(f"Error: {res.status_line}")
         page = (
@@ -256,7 +263,7 @@ class Bottle:
         return f"{page}</body>\n</html>\n"
 
     @property
-    def resources(self) -> Any:
+    def resources(self) -> NoReturn:
         """Not here: raises ``AttributeError``."""
         raise AttributeError("there is no app.resources: write pathlib.Path(__file__).parent for files of your own")
 
@@ -274,11 +281,11 @@ class Bottle:
         default_app.pop()
 
 
-def _is_asgi(app: Any) -> bool:
+def _is_asgi(app: object) -> bool:
     return kind_of_target(app, None) == ASGI
 
 
-def makelist(data: Any) -> list[Any]:
+def makelist(data: object) -> list[Any]:
     """Return a collection as a list, anything else as a list of one, nothing as ``[]``."""
     if isinstance(data, tuple | list | set | dict):
         return list(data)
@@ -296,7 +303,7 @@ class AppStack(list[Bottle]):
         """The application that module-level decorators add to. Made if there is none."""
         return self[-1] if self else self.push()
 
-    def push(self, value: Any = None) -> Bottle:
+    def push(self, value: object = None) -> Bottle:
         """Begin a new default application, ``value`` if that is one."""
         application = value if isinstance(value, Bottle) else Bottle()
         self.append(application)
@@ -308,12 +315,13 @@ class AppStack(list[Bottle]):
 default_app = AppStack()
 
 
-def _of_default(method: Callable[..., Any]) -> Callable[..., Any]:
+def _of_default(method: Callable[..., Result]) -> Callable[..., Result]:
     """Return a function that calls a method of the default application."""
 
     @wraps(method)
-    def call(*args: Any, **values: Any) -> Any:
-        return getattr(default_app(), method.__name__)(*args, **values)
+    def call(*args: object, **values: object) -> Result:
+        result: Result = getattr(default_app(), method.__name__)(*args, **values)
+        return result
 
     return call
 
@@ -324,12 +332,12 @@ error, mount, hook = _of_default(Bottle.error), _of_default(Bottle.mount), _of_d
 install, uninstall, url = _of_default(Bottle.install), _of_default(Bottle.uninstall), _of_default(Bottle.get_url)
 
 
-def abort(code: int = 500, text: Any = "Unknown Error.") -> Any:
+def abort(code: int = 500, text: object = "Unknown Error.") -> NoReturn:
     """Answer with an error: raises ``HTTPError``."""
     raise HTTPError(code, text)
 
 
-def redirect(url: str, code: int | None = None) -> Any:
+def redirect(url: str, code: int | None = None) -> NoReturn:
     """Send the client to ``url``, which is joined to the request's. What was set on ``response`` is sent along.
 
     ``code``: by default 303, 302 for HTTP/1.0.
@@ -341,12 +349,12 @@ def redirect(url: str, code: int | None = None) -> Any:
     raise answer
 
 
-def auth_basic(check: Callable[[str, str], bool], realm: str = "private", text: str = "Access denied") -> Any:
+def auth_basic(check: Callable[[str, str], bool], realm: str = "private", text: str = "Access denied") -> Decorator:
     """Let the function below answer if ``check(user, password)`` is true, else ask for a password."""
 
-    def decorator(function: Callable[..., Any]) -> Callable[..., Any]:
+    def decorator(function: Callable[..., object]) -> Callable[..., object]:
         @wraps(function)
-        def wrapper(*args: Any, **values: Any) -> Any:
+        def wrapper(*args: object, **values: object) -> object:
             user, password = request.auth or (None, None)
             if user is None or not check(user, password or ""):
                 return HTTPError(401, text, **{"WWW-Authenticate": f'Basic realm="{realm}"'})

@@ -17,7 +17,7 @@ from typing import Any, Protocol, TypeAlias
 from micropie.compat.bottle.files import SMALL, ServedFile
 from micropie.compat.bottle.plugins import as_json
 from micropie.compat.bottle.responses import BaseResponse, HTTPError, HTTPResponse
-from micropie.compat.bottle.routing import Route, Router
+from micropie.compat.bottle.routing import Arguments, Route, Router
 from micropie.compat.carrier import status_of
 from micropie.compat.environs import own_environ
 from micropie.errors import ClientDisconnect, Redirect
@@ -25,31 +25,35 @@ from micropie.errors import HTTPError as NativeError
 from micropie.http.request import Request
 from micropie.http.response import EncodedAnswer, Response, checked_headers
 from micropie.http.streams import FileRange
+from micropie.http.types import Environ
 
 logger = logging.getLogger("micropie")
 
 # What the router found for a request, or its refusal; None if the hooks run before the search.
-Found: TypeAlias = tuple[Route, dict[str, Any]] | HTTPError | None
+Found: TypeAlias = tuple[Route, Arguments] | HTTPError | None
+
+Flow: TypeAlias = Generator[Awaitable[object], Any, EncodedAnswer | Response]
+"""Yields what is to be awaited, is sent its result, and returns the answer."""
 
 # What micropie's flow answers by itself.
 _PASSED_ON = (NativeError, Redirect, ClientDisconnect)
 
 _BLANK = BaseResponse.__new__  # what a new response has stands on the class: this takes a third of the time
-_NOTHING: Mapping[str, Any] = {}
+_NOTHING: Mapping[str, object] = {}
 
 
 class Application(Protocol):
     """What an exchange asks of its application."""
 
-    hooks: dict[str, list[Callable[..., Any]]]
+    hooks: dict[str, list[Callable[..., object]]]
     router: Router
-    error_handler: dict[int, Callable[[HTTPError], Any]]
+    error_handler: dict[int, Callable[[HTTPError], object]]
 
     @property
     def catchall(self) -> bool:
         """Whether an exception of a handler becomes a 500 here. Otherwise micropie answers it."""
 
-    def default_error_handler(self, res: HTTPError) -> Any:
+    def default_error_handler(self, res: HTTPError) -> object:
         """Return the page of an error without a handler."""
 
 
@@ -59,13 +63,13 @@ class Exchange:
     __slots__ = ("_environ", "_response", "app", "arguments", "native", "route")
 
     def __init__(
-        self, app: Application, native: Request, route: Route | None = None, arguments: Mapping[str, Any] = _NOTHING
+        self, app: Application, native: Request, route: Route | None = None, arguments: Mapping[str, object] = _NOTHING
     ) -> None:
         self.app = app
         self.native = native
         self.route = route
         self.arguments = arguments
-        self._environ: dict[str, Any] | None = None
+        self._environ: Environ | None = None
         self._response: BaseResponse | None = None
         native.__dict__["_bottle"] = self
 
@@ -82,7 +86,7 @@ class Exchange:
         self._response = response
 
     @property
-    def environ(self) -> dict[str, Any]:
+    def environ(self) -> Environ:
         """The request's environ."""
         if self._environ is None:
             self._environ = environ = _environ_of(self.native)
@@ -92,10 +96,10 @@ class Exchange:
         return self._environ
 
     @environ.setter
-    def environ(self, environ: dict[str, Any]) -> None:
+    def environ(self, environ: Environ) -> None:
         self._environ = environ
 
-    def lead_to(self, route: Route, arguments: Mapping[str, Any]) -> None:
+    def lead_to(self, route: Route, arguments: Mapping[str, object]) -> None:
         """Set the route that answers."""
         self.route, self.arguments = route, arguments
         if self._environ is not None:
@@ -112,7 +116,7 @@ def decoded(latin1: str) -> str:
     return latin1 if latin1.isascii() else latin1.encode("latin-1").decode("utf-8", "ignore")
 
 
-def _environ_of(native: Request) -> dict[str, Any]:
+def _environ_of(native: Request) -> Environ:
     """Return an environ of a handler's own, whose path is decoded."""
     environ = own_environ(native)
     environ["bottle.raw_path"] = path = environ.get("PATH_INFO", "")
@@ -121,8 +125,8 @@ def _environ_of(native: Request) -> dict[str, Any]:
 
 
 def run(
-    exchange: Exchange, found: Found, out: Any = None, failure: Exception | None = None, is_called: bool = False
-) -> Generator[Awaitable[Any], Any, EncodedAnswer | Response]:
+    exchange: Exchange, found: Found, out: object = None, failure: Exception | None = None, is_called: bool = False
+) -> Flow:
     """Answer one request. Raises what micropie's flow is to answer, and everything if ``catchall`` is off.
 
     ``is_called``: the handler of ``found`` was called before, where there are no hooks; it has returned ``out``, or
@@ -176,7 +180,7 @@ def _failed(exchange: Exchange, text: str, error: Exception) -> HTTPError:
     return HTTPError(500, text, error, format_exc())
 
 
-def to_response(exchange: Exchange, out: Any) -> EncodedAnswer | Response:
+def to_response(exchange: Exchange, out: object) -> EncodedAnswer | Response:
     """Return micropie's response for a handler's result, and for what the handler set on ``response``."""
     while True:
         if not out and not hasattr(out, "__aiter__"):
@@ -212,7 +216,7 @@ def text_answer(exchange: Exchange, text: str) -> EncodedAnswer | Response:
 _NO_CONTENT = frozenset({204, 304})
 
 
-def _native(exchange: Exchange, body: Any) -> EncodedAnswer | Response:
+def _native(exchange: Exchange, body: object) -> EncodedAnswer | Response:
     response, method = exchange.response, exchange.native.method
     status, pairs = status_of(response._status_line), response.headerlist
     if type(body) is bytes and method != "HEAD" and status not in _NO_CONTENT:  # needs nothing of what encodes others
@@ -223,7 +227,7 @@ def _native(exchange: Exchange, body: Any) -> EncodedAnswer | Response:
     return Response(body, status, pairs, "")
 
 
-def _file_body(exchange: Exchange, file: ServedFile) -> Any:
+def _file_body(exchange: Exchange, file: ServedFile) -> bytes | FileRange:
     """Return what is sent of a file: its bytes if they are few. A longer one is closed with the request."""
     if file.length <= SMALL:
         with file:
@@ -235,13 +239,13 @@ def _file_body(exchange: Exchange, file: ServedFile) -> Any:
     return part
 
 
-class _Chunks(chain[Any]):
+class _Chunks(chain[object]):
     """What an iterable gives, from its first piece that is not empty. In C: 0.2 µs less for each chunk."""
 
     close: Callable[[], object] = staticmethod(lambda: None)
 
 
-def _peeked(exchange: Exchange, out: Any) -> Any:
+def _peeked(exchange: Exchange, out: Any) -> object:
     """Return an iterable's chunks; its answer if it raises one before the first; "" if it is empty."""
     try:
         rest = iter(out)

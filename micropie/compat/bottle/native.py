@@ -7,16 +7,16 @@ first, then asks the application's router.
 from __future__ import annotations
 
 import sys
-from collections.abc import Awaitable, Callable, Generator, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import replace
 from inspect import isawaitable
 from io import BytesIO
-from typing import Any, TypeAlias
+from typing import Any
 
-from micropie.compat.bottle.exchange import Application, Exchange, Found, decoded, run, text_answer
+from micropie.compat.bottle.exchange import Application, Exchange, Flow, Found, decoded, run, text_answer
 from micropie.compat.bottle.responses import HTML, HTTPError
 from micropie.compat.bottle.routing import Route
-from micropie.compat.carrier import NO_VALUES, Carrier, CarryingSite
+from micropie.compat.carrier import NO_VALUES, Carrier, CarryingSite, RouteMatch
 from micropie.compat.environs import path_of
 from micropie.execution.steps import AWAIT, HANDLER, RouteKind
 from micropie.http.request import Request
@@ -24,8 +24,6 @@ from micropie.http.response import JSON, EncodedAnswer, Response
 from micropie.routing.config import AppConfig
 from micropie.routing.route import Route as NativeRoute
 from micropie.routing.site import Handover, Site
-
-_Flow: TypeAlias = Generator[Awaitable[Any], Any, EncodedAnswer | Response]
 
 
 class BottleCarrier(Carrier):
@@ -55,7 +53,7 @@ class _BottleSite(CarryingSite):
         self._any = _CarriedRoute(app, None, (), inner.config, blocking)
         self._routes: dict[Route, _CarriedRoute] = {}
 
-    def find(self, request: Request) -> tuple[NativeRoute, Any, Any] | Handover:
+    def find(self, request: Request) -> RouteMatch | Handover:
         """Return the native route or mount of a request, or else the application's."""
         path = request._literal_path or decoded(path_of(request))
         native = self.find_native(request, path) if self.finds_native else None
@@ -110,7 +108,7 @@ class _CarriedRoute(NativeRoute):
         self.step_kind = AWAIT if is_async else blocking
         self.limited_step_kind = AWAIT if is_async else HANDLER
 
-        self.call: Callable[..., Any] = self._answer_async if is_async else self._answer
+        self.call: Callable[..., object] = self._answer_async if is_async else self._answer
 
     def _answer(self, request: Request, found: Found) -> EncodedAnswer | Response | Awaitable[EncodedAnswer | Response]:
         out, failure = None, None
@@ -169,10 +167,10 @@ async def _receive(request: Request, limited: AppConfig) -> None:
 
 
 async def _finish(
-    request: Request, limited: AppConfig, flow: _Flow, waiting: Awaitable[Any]
+    request: Request, limited: AppConfig, flow: Flow, waiting: Awaitable[object]
 ) -> EncodedAnswer | Response:
     """Await what an ``async def`` handler made, and return the answer."""
-    resume: Callable[[Any], Awaitable[Any]] = flow.send
+    resume: Callable[[Any], Awaitable[object]] = flow.send
     value: Any = None
     try:
         await _receive(request, limited)

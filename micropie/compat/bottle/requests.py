@@ -8,15 +8,18 @@ import json as codec
 from collections.abc import Callable, Iterator, KeysView
 from io import BytesIO
 from tempfile import SpooledTemporaryFile
-from typing import Any, ClassVar
+from typing import IO, Any, ClassVar, Generic, Self, TypeVar, overload
 from urllib.parse import SplitResult, quote, urljoin
 
-from micropie.compat.bottle.cookies import read_cookies, unsign
+from micropie.compat.bottle.cookies import Digest, read_cookies, unsign
 from micropie.compat.bottle.dicts import FormsDict, WSGIHeaderDict
 from micropie.compat.bottle.forms import FileUpload, fields_of, is_multipart, parse_multipart, parse_pairs
 from micropie.compat.bottle.responses import HTTPError
 from micropie.compat.bottle.state import bound_request, current_exchange
+from micropie.http.types import Environ
 from micropie.http.urls import is_host
+
+Value = TypeVar("Value")
 
 _PIECE = 64 * 1024  # bytes
 
@@ -27,28 +30,34 @@ _PARSED_FROM = {
 }
 
 
-class _Kept:
+class _Kept(Generic[Value]):
     """A read-only property that is kept in the environ."""
 
-    def __init__(self, key: str, make: Callable[[Any], Any]) -> None:
+    def __init__(self, key: str, make: Callable[[BaseRequest], Value]) -> None:
         self._key = key
         self._make = make
         self.__doc__ = make.__doc__
 
-    def __get__(self, request: Any, kind: object) -> Any:
+    @overload
+    def __get__(self, request: None, kind: object) -> Self: ...
+    @overload
+    def __get__(self, request: BaseRequest, kind: object) -> Value: ...
+    def __get__(self, request: BaseRequest | None, kind: object) -> Self | Value:
         if request is None:
             return self
         environ = request.environ
         try:
-            return environ[self._key]
+            kept: Value = environ[self._key]
         except KeyError:
             pass
+        else:
+            return kept
         # Asking ``LocalRequest`` for its environ again for each thing that is read takes as long as parsing a form.
         environ[self._key] = value = self._make(_of_environ(environ))
         return value
 
 
-def _kept(key: str) -> Callable[[Callable[[Any], Any]], Any]:
+def _kept(key: str) -> Callable[[Callable[[BaseRequest], Value]], _Kept[Value]]:
     return lambda make: _Kept(key, make)
 
 
@@ -60,9 +69,9 @@ class BaseRequest:
     MEMFILE_MAX: ClassVar[int] = 102400
     """Bytes of a body that are kept in memory; a form's fields and JSON have no more."""
 
-    environ: dict[str, Any]
+    environ: Environ
 
-    def __init__(self, environ: dict[str, Any] | None = None) -> None:
+    def __init__(self, environ: Environ | None = None) -> None:
         object.__setattr__(self, "environ", {} if environ is None else environ)
         self.environ["bottle.request"] = self
 
@@ -98,7 +107,7 @@ class BaseRequest:
         """The headers, whatever the case of a name."""
         return WSGIHeaderDict(self.environ)
 
-    def get_header(self, name: str, default: Any = None) -> Any:
+    def get_header(self, name: str, default: object = None) -> Any:
         """Return a header, or ``default``."""
         return self.headers.get(name, default)
 
@@ -108,7 +117,7 @@ class BaseRequest:
         return FormsDict(read_cookies(self.environ.get("HTTP_COOKIE", "")))
 
     def get_cookie(
-        self, key: str, default: Any = None, secret: str | bytes | None = None, digestmod: Any = hashlib.sha256
+        self, key: str, default: object = None, secret: str | bytes | None = None, digestmod: Digest = hashlib.sha256
     ) -> Any:
         """Return a cookie; with ``secret`` the value of a signed one, ``default`` if its signature is wrong."""
         value = self.cookies.get(key)
@@ -211,7 +220,7 @@ class BaseRequest:
     # -- the body ------------------------------------------------------------------------------------------------
 
     @_kept("bottle.request.body")
-    def _body(self) -> Any:
+    def _body(self) -> IO[bytes]:
         environ = self.environ
         source, left = environ.get("wsgi.input"), self.content_length
         is_terminated = left < 0 and environ.get("wsgi.input_terminated")
@@ -229,7 +238,7 @@ class BaseRequest:
         return body
 
     @property
-    def body(self) -> Any:
+    def body(self) -> IO[bytes]:
         """The body as a file, at its beginning: in memory up to ``MEMFILE_MAX`` bytes, else on disk."""
         self._body.seek(0)
         return self._body
@@ -302,14 +311,14 @@ class BaseRequest:
         """Return a request with a copy of the environ."""
         return BaseRequest(self.environ.copy())
 
-    def get(self, key: str, default: Any = None) -> Any:
+    def get(self, key: str, default: object = None) -> Any:
         """Return a value of the environ."""
         return self.environ.get(key, default)
 
     def __getitem__(self, key: str) -> Any:
         return self.environ[key]
 
-    def __setitem__(self, key: str, value: Any) -> None:
+    def __setitem__(self, key: str, value: object) -> None:
         if self.environ.get("bottle.request.readonly"):
             raise KeyError("The environ dictionary is read-only.")
         self.environ[key] = value
@@ -337,7 +346,7 @@ class BaseRequest:
             raise AttributeError(f"this request has no attribute {name!r}") from None
         return value.__get__(self) if hasattr(value, "__get__") else value
 
-    def __setattr__(self, name: str, value: Any) -> None:
+    def __setattr__(self, name: str, value: object) -> None:
         if name == "environ":
             object.__setattr__(self, name, value)
             return
@@ -355,14 +364,14 @@ class BaseRequest:
         return f"<{type(self).__name__}: {self.method} {self.url}>"
 
 
-def _of_environ(environ: dict[str, Any]) -> BaseRequest:
+def _of_environ(environ: Environ) -> BaseRequest:
     """Return a request that does not become the environ's "bottle.request"."""
     request = object.__new__(BaseRequest)
     object.__setattr__(request, "environ", environ)
     return request
 
 
-def _chosen(fields: FormsDict, is_wanted: Callable[[Any], bool]) -> FormsDict:
+def _chosen(fields: FormsDict, is_wanted: Callable[[object], bool]) -> FormsDict:
     chosen = FormsDict()
     for name, values in fields.dict.items():
         wanted = [value for value in values if is_wanted(value)]
@@ -371,7 +380,7 @@ def _chosen(fields: FormsDict, is_wanted: Callable[[Any], bool]) -> FormsDict:
     return chosen
 
 
-def _release_with(environ: dict[str, Any], release: Callable[[], object]) -> None:
+def _release_with(environ: Environ, release: Callable[[], object]) -> None:
     native = environ.get("micropie.request")
     if native is not None:
         native._release_after(release)
@@ -385,17 +394,17 @@ class LocalRequest(BaseRequest):
     def __init__(self) -> None:  # it has no state
         pass
 
-    def bind(self, environ: dict[str, Any] | None = None) -> None:
+    def bind(self, environ: Environ | None = None) -> None:
         """Make a request of ``environ`` the current one, outside of an application: for tests of handlers."""
         bound_request.set({} if environ is None else environ)
         bound_request.get()["bottle.request"] = self
 
     @property
-    def environ(self) -> dict[str, Any]:
+    def environ(self) -> Environ:
         """The WSGI environ. Under ASGI it is made of the scope."""
         exchange = current_exchange()
         if exchange is not None:
-            environ: dict[str, Any] = exchange.environ
+            environ: Environ = exchange.environ
             return environ
         try:
             return bound_request.get()
@@ -403,7 +412,7 @@ class LocalRequest(BaseRequest):
             raise RuntimeError("Request context not initialized: request is for handlers, hooks and plugins") from None
 
     @environ.setter
-    def environ(self, environ: dict[str, Any]) -> None:
+    def environ(self, environ: Environ) -> None:
         exchange = current_exchange()
         if exchange is None:
             bound_request.set(environ)

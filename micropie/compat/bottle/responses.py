@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import calendar
 import hashlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from datetime import UTC, date, datetime, timedelta
 from email.utils import formatdate, mktime_tz, parsedate_tz
 from http.client import responses
 from http.cookies import CookieError, SimpleCookie
-from typing import Any, ClassVar, TypeVar
+from time import struct_time
+from typing import Any, ClassVar, Protocol, TypeVar
 
-from micropie.compat.bottle.cookies import sign
+from micropie.compat.bottle.cookies import Digest, sign
 from micropie.compat.bottle.dicts import HeaderDict, header_name, header_value
 from micropie.compat.bottle.state import BottleException, bound_response, current_exchange
 
@@ -33,7 +34,7 @@ _LONGEST_COOKIE = 3800
 Copied = TypeVar("Copied", bound="BaseResponse")
 
 
-def http_date(value: Any) -> str:
+def http_date(value: str | float | date | struct_time | tuple[int, ...]) -> str:
     """Return a time as headers have it. ``value``: seconds, a datetime (naive: UTC), a date, or text as it is."""
     if isinstance(value, str):
         return value
@@ -53,31 +54,43 @@ def parse_date(text: str) -> int | None:
         return None
 
 
+class _HeaderOwner(Protocol):
+    @property
+    def headers(self) -> HeaderDict:
+        """The headers."""
+
+    def get_header(self, name: str, default: object = None) -> object:
+        """Return a header, or ``default``."""
+
+    def set_header(self, name: str, value: object) -> None:
+        """Set a header."""
+
+
 class HeaderProperty:
     """A header as an attribute."""
 
     def __init__(
         self,
         name: str,
-        reader: Callable[[Any], Any] | None = None,
-        writer: Callable[[Any], Any] = str,
-        default: Any = "",
+        reader: Callable[[Any], object] | None = None,
+        writer: Callable[[Any], object] = str,
+        default: object = "",
     ) -> None:
         self._name = name
         self._reader = reader
         self._writer = writer
         self._default = default
 
-    def __get__(self, owner: Any, kind: object) -> Any:
+    def __get__(self, owner: _HeaderOwner | None, kind: object) -> Any:
         if owner is None:
             return self
         value = owner.get_header(self._name, self._default)
         return value if self._reader is None else self._reader(value)
 
-    def __set__(self, owner: Any, value: Any) -> None:
+    def __set__(self, owner: _HeaderOwner, value: object) -> None:
         owner.set_header(self._name, self._writer(value))
 
-    def __delete__(self, owner: Any) -> None:
+    def __delete__(self, owner: _HeaderOwner) -> None:
         del owner.headers[self._name]
 
 
@@ -95,13 +108,17 @@ class BaseResponse:
     }
 
     body: Any = ""
-    _headers: dict[str, list[Any]]
+    _headers: dict[str, list[str]]
     _cookies: SimpleCookie | None = None
     _status_code: int = 200
     _status_line: str = "200 OK"
 
     def __init__(
-        self, body: Any = "", status: int | str | None = None, headers: Any = None, **more_headers: Any
+        self,
+        body: object = "",
+        status: int | str | None = None,
+        headers: dict[str, Any] | Iterable[tuple[str, object]] | None = None,
+        **more_headers: object,
     ) -> None:
         self._headers = {}
         self.body = body
@@ -142,12 +159,12 @@ class BaseResponse:
         return self._status_code
 
     @property
-    def status(self) -> Any:
+    def status(self) -> str:
         """``status_line``; may be set to a number, or to text with a reason: ``"404 Brain not found"``."""
         return self._status_line
 
     @status.setter
-    def status(self, status: Any) -> None:
+    def status(self, status: int | str) -> None:
         if isinstance(status, int):
             code, line = int(status), f"{int(status)} {HTTP_CODES.get(status, 'Unknown')}"
         else:
@@ -170,24 +187,24 @@ class BaseResponse:
     def __contains__(self, name: str) -> bool:
         return header_name(name) in self._headers
 
-    def __getitem__(self, name: str) -> Any:
+    def __getitem__(self, name: str) -> str:
         return self._headers[header_name(name)][-1]
 
-    def __setitem__(self, name: str, value: Any) -> None:
+    def __setitem__(self, name: str, value: object) -> None:
         self._headers[header_name(name)] = [header_value(value)]
 
     def __delitem__(self, name: str) -> None:
         del self._headers[header_name(name)]
 
-    def get_header(self, name: str, default: Any = None) -> Any:
+    def get_header(self, name: str, default: object = None) -> Any:
         """Return the newest value of a header, or ``default``."""
         return self._headers.get(header_name(name), [default])[-1]
 
-    def set_header(self, name: str, value: Any) -> None:
+    def set_header(self, name: str, value: object) -> None:
         """Set a header in the place of others of its name."""
         self[name] = value
 
-    def add_header(self, name: str, value: Any) -> None:
+    def add_header(self, name: str, value: object) -> None:
         """Add a header beside others of its name."""
         self._headers.setdefault(header_name(name), []).append(header_value(value))
 
@@ -225,7 +242,12 @@ class BaseResponse:
         return rest.partition(";")[0].strip() if found else "UTF-8"
 
     def set_cookie(
-        self, name: str, value: Any, secret: str | bytes | None = None, digestmod: Any = hashlib.sha256, **options: Any
+        self,
+        name: str,
+        value: object,
+        secret: str | bytes | None = None,
+        digestmod: Digest = hashlib.sha256,
+        **options: object,
     ) -> None:
         """Set a cookie; with ``secret`` a signed one, which may hold any value of Python's plain types.
 
@@ -256,7 +278,7 @@ class BaseResponse:
         return "".join(f"{name}: {value}\n" for name, value in self.headerlist)
 
 
-def _cookie_attribute(key: str, setting: Any) -> Any:
+def _cookie_attribute(key: str, setting: Any) -> object:
     if key == "expires":
         return http_date(setting)
     if key == "maxage" and isinstance(setting, timedelta):
@@ -282,8 +304,13 @@ class _OfCurrent:
     def __get__(self, owner: object, kind: object) -> Any:
         return getattr(_current(), self._name)
 
-    def __set__(self, owner: object, value: Any) -> None:
+    def __set__(self, owner: object, value: object) -> None:
         setattr(_current(), self._name, value)
+
+
+def _of_current(name: str) -> Any:
+    """Return an attribute that has the type which ``BaseResponse`` states."""
+    return _OfCurrent(name)
 
 
 class LocalResponse(BaseResponse):
@@ -300,11 +327,11 @@ class LocalResponse(BaseResponse):
         else:
             exchange.response = BaseResponse(*args, **more)
 
-    body: Any = _OfCurrent("body")
-    _headers: Any = _OfCurrent("_headers")
-    _cookies: Any = _OfCurrent("_cookies")
-    _status_code: Any = _OfCurrent("_status_code")
-    _status_line: Any = _OfCurrent("_status_line")
+    body = _of_current("body")
+    _headers = _of_current("_headers")
+    _cookies = _of_current("_cookies")
+    _status_code = _of_current("_status_code")
+    _status_line = _of_current("_status_line")
 
 
 def _current() -> Any:
@@ -336,7 +363,12 @@ class HTTPError(HTTPResponse):
     default_status = 500
 
     def __init__(
-        self, status: Any = None, body: Any = None, exception: Any = None, traceback: Any = None, **more_headers: Any
+        self,
+        status: int | str | None = None,
+        body: object = None,
+        exception: object = None,
+        traceback: str | None = None,
+        **more_headers: Any,
     ) -> None:
         self.exception = exception
         self.traceback = traceback

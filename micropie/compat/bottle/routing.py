@@ -17,9 +17,10 @@ from typing import Any, NamedTuple, Protocol, TypeAlias
 from urllib.parse import urlencode
 
 from micropie.compat.bottle.config import ConfigDict
-from micropie.compat.bottle.plugins import JSONPlugin
+from micropie.compat.bottle.plugins import Encoder, JSONPlugin
 from micropie.compat.bottle.responses import HTTPError
 from micropie.compat.bottle.state import BottleException
+from micropie.http.types import Environ
 
 
 class RouteError(BottleException):
@@ -38,8 +39,17 @@ class RouteBuildError(RouteError):
     """No URL can be made of a rule."""
 
 
+Converter: TypeAlias = Callable[[str], object]
+"""What makes the value of a wildcard of its text."""
+
+Arguments: TypeAlias = dict[str, Any]
+"""The values of a rule's wildcards by name: text, or what their filters make of it."""
+
+Match: TypeAlias = tuple[Any, Arguments]
+"""What the router was given with a rule, a ``Route`` in an application, and the values of the wildcards."""
+
 # A filter makes of its configuration: an expression, a function from text, a function to text (or None).
-Filter = Callable[[str | None], "tuple[str, Callable[[str], Any] | None, Callable[[Any], str] | None]"]
+Filter: TypeAlias = Callable[[str | None], tuple[str, Converter | None, Callable[[Any], str] | None]]
 
 _WILDCARD = re.compile(
     r"""(?P<escapes> \\*)
@@ -56,7 +66,7 @@ _BACK_REFERENCE = re.compile(r"(?<!\\)(?:\\\\)*\\[1-9]|\(\?P=")
 class _Wildcard(NamedTuple):
     name: str | None
     mask: str
-    from_url: Callable[[str], Any] | None
+    from_url: Converter | None
     to_url: Callable[[Any], str]
 
 
@@ -65,7 +75,7 @@ class _Rule:
 
     def __init__(self, tokens: list[str | _Wildcard], text: str) -> None:
         pattern, groups = "", 0
-        self.names: list[tuple[str, int, Callable[[str], Any] | None]] = []
+        self.names: list[tuple[str, int, Converter | None]] = []
         self.converts = False
         for token in tokens:
             if isinstance(token, str):
@@ -86,9 +96,9 @@ class _Rule:
             raise RouteSyntaxError(f"the rule {text!r} has a name twice")
         self.target: Any = None
 
-    def arguments(self, match: re.Match[str], before: int) -> dict[str, Any]:
+    def arguments(self, match: re.Match[str], before: int) -> Arguments:
         """Return the wildcards' values. ``before``: the groups of the expression that are not this rule's."""
-        values: dict[str, Any] = {}
+        values: Arguments = {}
         if not self.converts:
             for name, group, _ in self.names:
                 values[name] = match[before + group]
@@ -130,7 +140,7 @@ class _Table:
         self.by_pattern[rule.pattern] = rule
         self._matcher = None
 
-    def find(self, path: str) -> tuple[Any, dict[str, Any]] | None:
+    def find(self, path: str) -> Match | None:
         if path in self.static:
             return self.static[path], {}
         if not self.rules:
@@ -183,7 +193,7 @@ class Router:
         """Add a filter: ``func`` takes its configuration and returns (expression, from text, to text)."""
         self.filters[name] = func
 
-    def add(self, rule: str, method: str, target: Any, name: str | None = None) -> None:
+    def add(self, rule: str, method: str, target: object, name: str | None = None) -> None:
         """Add a rule, or put ``target`` in the place of the same rule's. Raises ``RouteSyntaxError``."""
         tokens = list(self._tokens(rule))
         self.builder[rule] = tokens
@@ -200,7 +210,7 @@ class Router:
         compiled.target = target
         table.add(compiled)
 
-    def build(self, _name: str, *anons: Any, **query: Any) -> str:
+    def build(self, _name: str, *anons: object, **query: object) -> str:
         """Return the URL of a rule or of a route's name. Raises ``RouteBuildError``."""
         if _name not in self.builder:
             raise RouteBuildError("No route with that name.", _name)
@@ -216,11 +226,11 @@ class Router:
             url += token.to_url(value)
         return f"{url}?{urlencode(query)}" if query else url
 
-    def match(self, environ: dict[str, Any]) -> tuple[Any, dict[str, Any]]:
+    def match(self, environ: Environ) -> Match:
         """Return the target and its arguments. Raises ``HTTPError`` 400, 404 and 405."""
         return self.find(environ["REQUEST_METHOD"].upper(), environ["PATH_INFO"] or "/")
 
-    def find(self, method: str, path: str) -> tuple[Any, dict[str, Any]]:
+    def find(self, method: str, path: str) -> Match:
         """Return what ``match`` returns."""
         tables = self._orders.get(method) or self._order_of(method)
         for table in tables:
@@ -268,7 +278,7 @@ class Owner(Protocol):
     """The application of a route."""
 
     config: ConfigDict
-    plugins: list[Any]
+    plugins: list[object]
 
 
 class Route:
@@ -279,11 +289,11 @@ class Route:
         app: Owner,
         rule: str,
         method: str,
-        callback: Callable[..., Any],
+        callback: Callable[..., object],
         name: str | None = None,
-        plugins: list[Any] | None = None,
-        skiplist: list[Any] | None = None,
-        **config: Any,
+        plugins: list[object] | None = None,
+        skiplist: list[object] | None = None,
+        **config: object,
     ) -> None:
         self.app = app
         self.rule = rule
@@ -294,11 +304,11 @@ class Route:
         self.skiplist = skiplist or []
         self.config = app.config.overlay().load_dict(config)
         self.is_async = iscoroutinefunction(unwrap(callback))
-        self.json_dumps: Callable[[Any], str] | None = None
-        self._call: Callable[..., Any] | None = None
+        self.json_dumps: Encoder | None = None
+        self._call: Callable[..., object] | None = None
 
     @property
-    def call(self) -> Callable[..., Any]:
+    def call(self) -> Callable[..., object]:
         """The callback with all plugins around it, made at the first request."""
         return self._call or self._apply()
 
@@ -321,7 +331,7 @@ class Route:
                     names.add(name)
                 yield plugin
 
-    def _apply(self) -> Callable[..., Any]:
+    def _apply(self) -> Callable[..., object]:
         plugins = list(self.all_plugins())
         json_dumps = None
         if plugins and type(plugins[-1]) is JSONPlugin:  # the outermost: what it does needs no function around all
@@ -343,7 +353,7 @@ class Route:
     def get_undecorated_callback(self) -> Any:
         """Return the function inside of decorators, as far as they show it."""
         function: Any = self.callback
-        seen: list[Any] = []
+        seen: list[object] = []
         while True:
             seen.append(function)
             inner = getattr(function, "__wrapped__", None) or getattr(function, "__func__", None)
@@ -360,7 +370,7 @@ class Route:
         spec = getfullargspec(self.get_undecorated_callback())
         return [*spec.args, *spec.kwonlyargs]
 
-    def get_config(self, key: str, default: Any = None) -> Any:
+    def get_config(self, key: str, default: object = None) -> Any:
         """``self.config.get``"""
         return self.config.get(key, default)
 
@@ -369,7 +379,7 @@ class Route:
         return f"<{self.method} {self.rule} -> {function.__module__}:{getattr(function, '__name__', '__call__')}>"
 
 
-def yieldroutes(func: Callable[..., Any]) -> Iterator[str]:
+def yieldroutes(func: Callable[..., object]) -> Iterator[str]:
     """Yield the rules of a function that states none: ``/name/<a>/<b>``, one more for each parameter with a default."""
     spec = getfullargspec(func)
     required = len(spec.args) - len(spec.defaults or ())

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from io import BytesIO
 from tempfile import TemporaryFile
-from typing import Any, ClassVar
+from typing import IO, Any, ClassVar
 from urllib.parse import unquote_to_bytes
 
 from micropie.compat.cherrypy.charsets import decode_as
@@ -14,10 +14,11 @@ from micropie.compat.cherrypy.errors import HTTPError
 from micropie.compat.cherrypy.lazily import lazy
 from micropie.compat.cherrypy.lib.httputil import HeaderElement, HeaderMap
 from micropie.compat.cherrypy.serving import serving
+from micropie.compat.cherrypy.types import Parameters
 from micropie.errors import HTTPError as NativeError
 from micropie.http.forms.data import DEFAULT_LIMITS
 from micropie.http.forms.multipart import MultipartParser
-from micropie.http.forms.uploads import CHUNK
+from micropie.http.forms.uploads import CHUNK, UploadFile
 from micropie.http.request import FORM
 
 _MOST_TEXT = 16 * 1024 * 1024  # bytes that the fields of a form with files may have, which are kept in memory
@@ -28,7 +29,7 @@ _LIMITS = replace(DEFAULT_LIMITS, max_data_size=_MOST_TEXT, max_form_field_size=
 class BodyReader:
     """A file of which at most ``limit`` bytes may be read: more are a 413."""
 
-    def __init__(self, file: Any, limit: int | None) -> None:
+    def __init__(self, file: IO[bytes], limit: int | None) -> None:
         self.file = file
         self.limit = limit
         self.bytes_read = 0
@@ -39,7 +40,7 @@ class BodyReader:
             raise HTTPError(413)
         return piece
 
-    def read(self, size: int | None = None, fp_out: Any = None) -> bytes | None:
+    def read(self, size: int | None = None, fp_out: IO[bytes] | None = None) -> bytes | None:
         """Return so many bytes, all that is left without a size; or write them to ``fp_out``."""
         if size is None and fp_out is None and type(self.file) is BytesIO:  # a short body, which is there as a whole
             return self._count(self.file.read())
@@ -85,22 +86,24 @@ class Entity:
     filename: str | None = None
     file: Any = None
     name: str | None = None
-    value: Any = None
-    part_class: Any = None
+    value: str | bytes | None = None
+    part_class: type[Part] | None = None
 
-    def __init__(self, fp: Any, headers: Any, params: dict[str, Any] | None = None, parts: Any = None) -> None:
+    def __init__(
+        self, fp: Any, headers: HeaderMap, params: Parameters | None = None, parts: list[Part] | None = None
+    ) -> None:
         self.fp = fp
         self.headers = headers
-        self.params: dict[str, Any] = {} if params is None else params
-        self.parts: list[Any] = [] if parts is None else parts
+        self.params: Parameters = {} if params is None else params
+        self.parts: list[Part] = [] if parts is None else parts
 
     @lazy
-    def processors(self) -> dict[str, Callable[[Any], object]]:
+    def processors(self) -> dict[str, Callable[[Entity], object]]:
         """Functions by media type, which a tool may change for this body."""
         return dict(PROCESSORS)
 
     @lazy
-    def content_type(self) -> Any:
+    def content_type(self) -> HeaderElement:
         """The media type: ``value`` and ``params``."""
         elements = self.headers.elements("Content-Type")
         return elements[0] if elements else HeaderElement(self.default_content_type)
@@ -120,7 +123,7 @@ class Entity:
 
     # -- as a file ---------------------------------------------------------------------------------------------------
 
-    def read(self, size: int | None = None, fp_out: Any = None) -> Any:
+    def read(self, size: int | None = None, fp_out: IO[bytes] | None = None) -> Any:
         """Return so many bytes of the body."""
         return self.fp.read(size, fp_out)
 
@@ -143,11 +146,11 @@ class Entity:
 
     next = __next__
 
-    def make_file(self) -> Any:
+    def make_file(self) -> IO[bytes]:
         """Return the file that a body is written into: ``read_into_file`` calls it."""
         return TemporaryFile()
 
-    def read_into_file(self, fp_out: Any = None) -> Any:
+    def read_into_file(self, fp_out: IO[bytes] | None = None) -> IO[bytes]:
         """Write the body to a file, by default a new one of ``make_file``, and return that."""
         target = self.make_file() if fp_out is None else fp_out
         self.read(fp_out=target)
@@ -190,7 +193,7 @@ class Entity:
         """Leave the body to the handler."""
 
 
-def _not_text(entity: Any) -> HTTPError:
+def _not_text(entity: Entity) -> HTTPError:
     charsets = repr(entity.attempt_charsets)
     return HTTPError(400, f"The request entity could not be decoded. The following charsets were attempted: {charsets}")
 
@@ -198,11 +201,12 @@ def _not_text(entity: Any) -> HTTPError:
 class Part(Entity):
     """A field or an uploaded file of a form. A file has a ``filename``, and its bytes in ``file``."""
 
+    name: str
     charsets = ("us-ascii", "utf-8")
     default_content_type = "text/plain"
     maxrambytes = 1000
 
-    def __init__(self, fp: Any, headers: Any, boundary: bytes = b"") -> None:
+    def __init__(self, fp: Any, headers: HeaderMap, boundary: bytes = b"") -> None:
         super().__init__(fp, headers)
         self.boundary = boundary
 
@@ -239,20 +243,20 @@ class RequestBody(Entity):
         return self._request.headers
 
     @lazy
-    def content_type(self) -> Any:
+    def content_type(self) -> HeaderElement:
         """The media type: ``value`` and ``params``."""
         kind, parameters, _ = self._request.native._framing()
         return HeaderElement(kind, parameters)
 
-    def read(self, size: int | None = None, fp_out: Any = None) -> Any:
+    def read(self, size: int | None = None, fp_out: IO[bytes] | None = None) -> bytes | None:
         """Return so many bytes of the body. Raises ``HTTPError`` 413 past the limit."""
         return self.reader.read(size, fp_out)
 
-    def readline(self, size: int | None = None) -> Any:
+    def readline(self, size: int | None = None) -> bytes:
         """Return a line of the body."""
         return self.reader.readline(size)
 
-    def readlines(self, sizehint: int | None = None) -> Any:
+    def readlines(self, sizehint: int | None = None) -> list[bytes]:
         """Return the lines of the body."""
         return self.reader.readlines(sizehint)
 
@@ -290,7 +294,7 @@ class RequestBody(Entity):
 _OWN = frozenset({"content_type", "fp", "maxbytes", "processors"})
 
 
-def _add(parameters: dict[str, Any], name: str, value: Any) -> None:
+def _add(parameters: Parameters, name: str, value: object) -> None:
     """Add a value; a second one of the same name makes a list."""
     if name not in parameters:
         parameters[name] = value
@@ -300,12 +304,12 @@ def _add(parameters: dict[str, Any], name: str, value: Any) -> None:
         parameters[name] = [parameters[name], value]
 
 
-def process_urlencoded(entity: Any) -> None:
+def process_urlencoded(entity: Entity) -> None:
     """Read a form into ``entity.params``. Raises ``HTTPError`` 400 if it is no text."""
     _read_form(entity, entity.fp.read(_MOST_TEXT + 1))
 
 
-def _read_form(entity: Any, data: bytes) -> None:
+def _read_form(entity: Entity, data: bytes) -> None:
     if len(data) > _MOST_TEXT or data.count(b"&") >= _MOST_FIELDS:  # each takes a hundred times the memory of its bytes
         raise HTTPError(413)
     if b"%" not in data and b"+" not in data and data.isascii():
@@ -332,7 +336,7 @@ def _unquoted(data: bytes, charset: str) -> str:
     return decode_as(unquote_to_bytes(data) if b"%" in data else data, charset)
 
 
-def process_multipart(entity: Any) -> None:
+def process_multipart(entity: Entity) -> None:
     """Read a form with files into ``entity.parts``. Raises ``HTTPError`` 400 and 413."""
     boundary = entity.content_type.params.get("boundary", "")
     try:
@@ -356,7 +360,7 @@ def process_multipart(entity: Any) -> None:
     raise refused
 
 
-def _part(entity: Any, name: str, value: Any) -> Any:
+def _part(entity: Entity, name: str, value: str | UploadFile) -> Part:
     kind = entity.part_class or Part
     if isinstance(value, str):
         part = kind(BytesIO(), HeaderMap(), b"")
@@ -370,7 +374,7 @@ def _part(entity: Any, name: str, value: Any) -> Any:
     return part
 
 
-def process_multipart_form_data(entity: Any) -> None:
+def process_multipart_form_data(entity: Entity) -> None:
     """Turn the parts of a form into ``entity.params``: text, and a ``Part`` for each file."""
     process_multipart(entity)
     for part in entity.parts:
@@ -378,7 +382,7 @@ def process_multipart_form_data(entity: Any) -> None:
     entity.parts = []
 
 
-PROCESSORS: dict[str, Callable[[Any], object]] = {
+PROCESSORS: dict[str, Callable[[Entity], object]] = {
     "application/x-www-form-urlencoded": process_urlencoded,
     "multipart/form-data": process_multipart_form_data,
 }

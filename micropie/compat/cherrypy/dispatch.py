@@ -8,33 +8,34 @@ is looked up: Python has those on every object.
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Sequence
-from typing import Any
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, NoReturn, Protocol
 
 from micropie.compat.cherrypy.config import config as global_config
 from micropie.compat.cherrypy.errors import CherryPyException, HTTPError, NotFound
 from micropie.compat.cherrypy.exposing import PUNCTUATION_TO_UNDERSCORES
 from micropie.compat.cherrypy.serving import serving
+from micropie.compat.cherrypy.types import Parameters, Section
 
 
 class PageHandler:
     """A handler with the arguments of one request. A call with wrong arguments is a 404 or a 400, not a 500."""
 
-    def __init__(self, callable: Callable[..., Any], *args: Any, **kwargs: Any) -> None:  # noqa: A002
+    def __init__(self, callable: Callable[..., object], *args: object, **kwargs: object) -> None:  # noqa: A002
         self.callable = callable
-        self.args: Sequence[Any] = args
+        self.args: Sequence[object] = args
         self._kwargs = kwargs
 
     @property
-    def kwargs(self) -> dict[str, Any]:
+    def kwargs(self) -> Parameters:
         """The keyword arguments, which tools may change."""
         return self._kwargs
 
     @kwargs.setter
-    def kwargs(self, values: dict[str, Any]) -> None:
+    def kwargs(self, values: Parameters) -> None:
         self._kwargs = values
 
-    def __call__(self) -> Any:
+    def __call__(self) -> object:
         kwargs = self.kwargs
         try:
             return self.callable(*self.args, **kwargs)
@@ -49,17 +50,19 @@ class LateParamPageHandler(PageHandler):
     """A handler whose keyword arguments are the request's parameters, which are known when it is called."""
 
     @property
-    def kwargs(self) -> dict[str, Any]:
+    def kwargs(self) -> Parameters:
         """The request's parameters, and arguments of the handler's own."""
         return {**serving.request.params, **self._kwargs}
 
     @kwargs.setter
-    def kwargs(self, values: dict[str, Any]) -> None:
+    def kwargs(self, values: Parameters) -> None:
         serving.request.params = values
         self._kwargs = values
 
 
-def refusal_of(function: Any, args: Sequence[Any], kwargs: dict[str, Any]) -> HTTPError | None:
+def refusal_of(
+    function: Callable[..., object], args: Sequence[object], kwargs: Mapping[str, object]
+) -> HTTPError | None:
     """Return the error of a call whose arguments do not fit, None if they fit.
 
     What is missing, and what comes from the path or the query, is not found (404); what is wrong in a form is the
@@ -100,6 +103,16 @@ def _refusal(status: int, problem: str, names: Sequence[str]) -> HTTPError:
     return HTTPError(status, f"{problem}: {','.join(names)}" if shown else None)
 
 
+class _Application(Protocol):
+    """What a dispatcher asks of an application."""
+
+    root: Any
+    config: dict[str, Section]
+
+    def _directory_section(self, path: str) -> dict[str, str]:
+        """Return the configuration that names the path at which a static directory is configured."""
+
+
 class Dispatcher:
     """CherryPy's usual dispatcher. ``dispatch_method_name``: the method that may take over a path's segments.
 
@@ -109,7 +122,7 @@ class Dispatcher:
 
     dispatch_method_name = "_cp_dispatch"
 
-    def __init__(self, dispatch_method_name: str | None = None, translate: Any = PUNCTUATION_TO_UNDERSCORES) -> None:
+    def __init__(self, dispatch_method_name: str | None = None, translate: object = PUNCTUATION_TO_UNDERSCORES) -> None:
         if not isinstance(translate, dict):
             raise ValueError("The translate argument must be a dict.")
         self.translate = translate
@@ -131,7 +144,7 @@ class Dispatcher:
         app = request.app
         full = [segment for segment in path.split("/") if segment]
         full.append("index")
-        configs: list[dict[str, Any]] = [global_config]
+        configs: list[Section] = [global_config]
         request._configs = configs
         trail = self._walk(app, full, configs)
         last = len(trail) - 1
@@ -151,7 +164,7 @@ class Dispatcher:
                 return node, full[len(full) - left : -1]
         return None, []
 
-    def _walk(self, app: Any, full: list[str], configs: list[dict[str, Any]]) -> list[tuple[Any, int, int]]:
+    def _walk(self, app: _Application, full: list[str], configs: list[Section]) -> list[tuple[object, int, int]]:
         """Follow the segments, and add the configurations on the way to ``configs``.
 
         Return each object on the way (None where there is no attribute of the segment's name), the number of segments
@@ -186,7 +199,7 @@ class Dispatcher:
             trail.append((node, len(left), len(configs)))
         return trail
 
-    def _hand_over(self, node: Any, left: list[str], full: list[str]) -> Any:
+    def _hand_over(self, node: object, left: list[str], full: list[str]) -> object:
         """Return what the method of a node gives for segments that are none of its attributes, None without it.
 
         At least one segment is taken from ``left``.
@@ -213,7 +226,7 @@ def _with_slashes(vpath: list[str]) -> list[str]:
     return [segment.replace("%2F", "/") for segment in vpath]
 
 
-def _with_directory(app: Any, configs: list[dict[str, Any]], path: list[str]) -> list[dict[str, Any]]:
+def _with_directory(app: _Application, configs: list[Section], path: list[str]) -> list[Section]:
     """Return configurations of an object, and where its ``tools.staticdir.dir`` stands, if one of them has it."""
     for config in configs:
         if "tools.staticdir.dir" in config:
@@ -248,11 +261,13 @@ class MethodDispatcher(Dispatcher):
         request.handler = LateParamPageHandler(function, *vpath)
 
 
-def VirtualHost(next_dispatcher: Any = None, use_x_forwarded_host: bool = True, **domains: str) -> Any:  # noqa: N802
+def VirtualHost(  # noqa: N802
+    next_dispatcher: Callable[[str], object] | None = None, use_x_forwarded_host: bool = True, **domains: str
+) -> Callable[[str], object]:
     """Return a dispatcher that puts a prefix before the path of each host: ``VirtualHost(**{"a.example": "/a"})``."""
     inner = next_dispatcher or Dispatcher()
 
-    def dispatch(path_info: str) -> Any:
+    def dispatch(path_info: str) -> object:
         request = serving.request
         host = request.headers.get("Host", "")
         if use_x_forwarded_host:
@@ -268,14 +283,14 @@ def VirtualHost(next_dispatcher: Any = None, use_x_forwarded_host: bool = True, 
     return dispatch
 
 
-def RoutesDispatcher(*args: Any, **kwargs: Any) -> Any:  # noqa: N802
+def RoutesDispatcher(*args: object, **kwargs: object) -> NoReturn:  # noqa: N802
     """Not here: raises ``NotImplementedError``, which says what to write."""
     raise NotImplementedError(
         "there is no RoutesDispatcher: write the routes natively, @cherrypy.tree.native.get('/pies/<number:int>')"
     )
 
 
-def XMLRPCDispatcher(next_dispatcher: Any = None) -> Any:  # noqa: N802
+def XMLRPCDispatcher(next_dispatcher: object = None) -> NoReturn:  # noqa: N802
     """Not here: raises ``NotImplementedError``, which says what to write."""
     raise NotImplementedError(
         "there is no XMLRPCDispatcher: expose a method that reads cherrypy.request.body by xmlrpc.client.loads"

@@ -36,7 +36,7 @@ encoded_plainly = ResponseEncoder.__new__(ResponseEncoder).encode
 
 _NO_PLAN = Plan({}, {}, {})
 
-Life: TypeAlias = Generator[Awaitable[Any], Any, Exchange]
+Life: TypeAlias = Generator[Awaitable[object], Any, Exchange]
 
 
 class Begun:
@@ -46,7 +46,7 @@ class Begun:
 
     def __init__(self) -> None:
         self.plan: Plan | None = None
-        self.body: Any = None
+        self.body: object = None
         self.failure: Exception | None = None
         self.is_called = False
         """Whether stages 1 to 3 are over."""
@@ -93,7 +93,7 @@ def _tell_of(native: NativeRequest) -> None:
     at_end(partial(bus.publish, "after_request"))
 
 
-def _find(request: Any) -> Plan:
+def _find(request: Request) -> Plan:
     """Set the handler of a request and return what its configuration means."""
     app = request.app
     dispatch = request.dispatch
@@ -108,7 +108,7 @@ def _find(request: Any) -> Plan:
 
 def answer(exchange: Exchange, begun: Begun) -> Life:
     """Answer a request that has begun. Return the exchange with the response and the request that was answered last."""
-    request: Any = exchange.request
+    request: Request = exchange.request
     app = request.app
     visited: list[str] = []
     while True:
@@ -143,7 +143,7 @@ def _place_of(request: Request) -> str:
     return f"{path}?{request.query_string}" if request.query_string else path
 
 
-def _redirected(request: Any, app: Any, redirect: InternalRedirect) -> Request:
+def _redirected(request: Request, app: Any, redirect: InternalRedirect) -> Request:
     """Return the request for the page that an ``InternalRedirect`` names: a GET without a body."""
     following: Request = app.request_class(request.native, app, request.script_name + redirect.path)
     following.method = "GET"
@@ -154,7 +154,7 @@ def _redirected(request: Any, app: Any, redirect: InternalRedirect) -> Request:
     return following
 
 
-def _respond(request: Any, response: Any, begun: Begun) -> Generator[Awaitable[Any], Any, None]:
+def _respond(request: Any, response: Response, begun: Begun) -> Generator[Awaitable[object], Any, None]:
     plan = begun.plan or _NO_PLAN
     try:
         try:
@@ -200,7 +200,7 @@ def _respond(request: Any, response: Any, begun: Begun) -> Generator[Awaitable[A
         _handle_error(request, response)
 
 
-def _run(request: Any, plan: Plan, point: str) -> None:
+def _run(request: Request, plan: Plan, point: str) -> None:
     """Run the hooks of a point: those of the request, or of its plan as long as nothing has asked for its own."""
     request.stage = point
     hooks = request.__dict__.get("hooks") or plan.hooks
@@ -208,7 +208,7 @@ def _run(request: Any, plan: Plan, point: str) -> None:
         hooks.run(point)
 
 
-def _handle_error(request: Any, response: Response) -> None:
+def _handle_error(request: Request, response: Response) -> None:
     """Answer an exception that is no answer."""
     try:
         request.hooks.run("before_error_response")
@@ -221,7 +221,7 @@ def _handle_error(request: Any, response: Response) -> None:
         response.finalize()
 
 
-def _give_up(request: Any, response: Response) -> None:
+def _give_up(request: Request, response: Response) -> None:
     """Answer a failure of what answers failures: it is in the log, and the client gets one sentence."""
     log(traceback=True, severity=40)
     status, headers, body = bare_error(format_exc() if request.show_tracebacks else None)

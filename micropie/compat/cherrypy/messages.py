@@ -5,10 +5,10 @@ from __future__ import annotations
 import re
 import time
 import uuid
-from collections.abc import Callable
+from collections.abc import Sequence
 from http.cookies import CookieError, SimpleCookie
 from io import BytesIO
-from typing import Any, ClassVar
+from typing import IO, Any, ClassVar
 
 from micropie.compat.cherrypy.body import RequestBody
 from micropie.compat.cherrypy.config import config as global_config
@@ -18,17 +18,20 @@ from micropie.compat.cherrypy.hooks import HookMap, of_all_requests
 from micropie.compat.cherrypy.lazily import lazy
 from micropie.compat.cherrypy.lib import file_generator
 from micropie.compat.cherrypy.lib.httputil import HeaderMap, Host, decode_TEXT, parse_query_string, valid_status
+from micropie.compat.cherrypy.plans import Plan
 from micropie.compat.cherrypy.serving import Exchange, outside_as
+from micropie.compat.cherrypy.types import Namespace, Parameters, Section
 from micropie.compat.environs import MOST_ESCAPES, body_of, own_environ
 from micropie.http.cookies import parse_cookies
 from micropie.http.request import Request as NativeRequest
 from micropie.http.streams import FileRange
+from micropie.http.types import Environ
 
 
 class Request:
     """``cherrypy.request``. Attributes of an application's own may be set."""
 
-    prev: Any = None
+    prev: Request | None = None
     """The request that an ``InternalRedirect`` has left, or None."""
     native: Any = None
     """micropie's request."""
@@ -51,7 +54,7 @@ class Request:
     dispatch: Any = Dispatcher()
     script_name = ""
     path_info = "/"
-    login: Any = None
+    login: object = None
     handler: Any = None
     is_index: bool | None = None
     show_tracebacks = True
@@ -62,38 +65,38 @@ class Request:
     stage: str | None = None
     unique_id: Any = None
     body: Any = None
-    wsgi_environ: Any = None
+    wsgi_environ: Environ | None = None
     multithread = True
     multiprocess = True
-    namespaces: ClassVar[dict[str, Callable[[str, Any], object]]] = {}
+    namespaces: ClassVar[dict[str, Namespace]] = {}
     """Functions for keys of configuration: ``Request.namespaces["db"] = function`` gets "x" and 1 for "db.x = 1"."""
 
-    _configs: Any = ()
-    _plan: Any = None
+    _configs: Sequence[Section] = ()
+    _plan: Plan | None = None
 
     @lazy
-    def config(self) -> dict[str, Any]:
+    def config(self) -> Section:
         """What the configuration says of the path, the handler and the objects on the way to it."""
-        merged: dict[str, Any] = {}
+        merged: Section = {}
         for each in self._configs:
             merged.update(each)
         return merged
 
     @lazy
-    def headers(self) -> Any:
+    def headers(self) -> HeaderMap:
         """The headers of the request, text by name."""
         return HeaderMap()
 
     @lazy
-    def params(self) -> dict[str, Any]:
+    def params(self) -> Parameters:
         """The parameters of the query, of a form, and of the path."""
         return {}
 
-    args: Any = ()
+    args: Sequence[object] = ()
     """The segments of the path that the handler gets."""
 
     @lazy
-    def kwargs(self) -> dict[str, Any]:
+    def kwargs(self) -> Parameters:
         """Arguments of the handler's own, beside ``params``."""
         return {}
 
@@ -108,12 +111,12 @@ class Request:
         return HookMap() if self._plan is None else self._plan.hooks.copy()
 
     @lazy
-    def toolmaps(self) -> dict[str, dict[str, dict[str, Any]]]:
+    def toolmaps(self) -> dict[str, dict[str, Section]]:
         """The options of the tools by toolbox and name."""
         return {} if self._plan is None else self._plan.toolmaps
 
     @lazy
-    def error_page(self) -> dict[Any, Any]:
+    def error_page(self) -> dict[int | str, object]:
         """The configured error pages, by status."""
         return {} if self._plan is None else dict(self._plan.error_page)
 
@@ -169,7 +172,7 @@ class ServedRequest(Request):
         self.path_info = path[len(script_name) :]
 
     @lazy
-    def wsgi_environ(self) -> dict[str, Any]:
+    def wsgi_environ(self) -> Environ:
         """A WSGI environ of the request, also under ASGI."""
         environ = own_environ(self.native)
         environ["micropie.request"] = self.native
@@ -254,7 +257,7 @@ class ServedRequest(Request):
         return Host(str(name), int(port or 80))
 
     @lazy
-    def rfile(self) -> Any:
+    def rfile(self) -> IO[bytes]:
         """The body as a file, unless it is read already."""
         received = self.native._body_so_far()
         return body_of(self.native) if received is None else BytesIO(received)
@@ -274,7 +277,7 @@ class ServedRequest(Request):
 class Response:
     """``cherrypy.response``."""
 
-    status: Any = None
+    status: int | str | None = None
     stream = False
     timeout = 300
     media_type = "text/html"
@@ -312,7 +315,7 @@ class Response:
         return body
 
     @body.setter
-    def body(self, value: Any) -> None:
+    def body(self, value: object) -> None:
         if type(value) is not bytes:
             if isinstance(value, str) or (isinstance(value, list) and any(isinstance(item, str) for item in value)):
                 raise ValueError("Page handlers MUST return bytes. Use unicode encoding tools.")

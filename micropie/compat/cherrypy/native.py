@@ -7,13 +7,13 @@ first, then gives the request to CherryPy's life of a request (``life.py``), in 
 from __future__ import annotations
 
 import sys
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Awaitable, Callable, Iterable, Iterator
 from contextvars import copy_context
 from dataclasses import replace
 from functools import partial
 from typing import Any, Protocol, TypeAlias
 
-from micropie.compat.carrier import NO_VALUES, Carrier, CarryingSite, status_of
+from micropie.compat.carrier import NO_VALUES, Carrier, CarryingSite, RouteMatch, status_of
 from micropie.compat.cherrypy.lib.httputil import HeaderMap
 from micropie.compat.cherrypy.life import Life, answer, begin
 from micropie.compat.cherrypy.serving import Exchange
@@ -65,7 +65,7 @@ class _CherryPySite(CarryingSite):
         self._route = _CarriedRoute(inner.config, blocking)
         self._grafted: dict[str, MountRoute] = {}
 
-    def find(self, request: Request) -> tuple[NativeRoute, Any, Any] | Handover:
+    def find(self, request: Request) -> RouteMatch | Handover:
         """Return the native route or mount of a request, or else what the tree has for it."""
         received = request._literal_path or path_of(request)
         path = received if received.isascii() else _decoded(received)
@@ -80,7 +80,7 @@ class _CherryPySite(CarryingSite):
             return self._graft(request, app, path)
         return self._route, (request, app, path), NO_VALUES
 
-    def _graft(self, request: Request, target: Any, path: str) -> tuple[NativeRoute, Any, Any]:
+    def _graft(self, request: Request, target: object, path: str) -> RouteMatch:
         prefix = self._owner.script_name(path).removeprefix(request.root_path)  # type: ignore[attr-defined]
         route = self._grafted.get(prefix)
         if route is None or route.mount.target is not target:
@@ -110,7 +110,7 @@ class _CarriedRoute(NativeRoute):
         # ``server.max_request_body_size`` and ``request.body.maxbytes`` limit bodies.
         self.config = replace(config, settings=replace(config.settings, max_body_size=sys.maxsize))
         self.step_kind, self.limited_step_kind = blocking, HANDLER
-        self.call: Callable[..., Any] = _call
+        self.call: Callable[..., object] = _call
 
 
 def _call(native: Request, app: Any, path: str) -> _Answer | Awaitable[_Answer]:
@@ -131,7 +131,7 @@ def _call(native: Request, app: Any, path: str) -> _Answer | Awaitable[_Answer]:
     return to_native(native, result, is_encoded=True) if is_over else _await_handler(native, life, result)
 
 
-def _advance(resume: Callable[[Any], Any], value: Any) -> tuple[bool, Any]:
+def _advance(resume: Callable[[Any], object], value: object) -> tuple[bool, Any]:
     """Resume a life with a value. Return whether that was its end, and what it has given."""
     try:
         return False, resume(value)
@@ -142,9 +142,9 @@ def _advance(resume: Callable[[Any], Any], value: Any) -> tuple[bool, Any]:
 async def _await_handler(native: Request, life: Life, waiting: Any) -> _Answer:
     """Await what an ``async def`` handler has made, on the event loop. The rest of the life runs in a thread again."""
     while True:
-        resume: Callable[[Any], Any] = life.send
+        resume: Callable[[Any], object] = life.send
         try:
-            value: Any = await waiting
+            value: object = await waiting
         except BaseException as error:  # cancellation as well: hooks and locks have to be let go
             resume, value = life.throw, error
         try:
@@ -192,14 +192,14 @@ def to_native(native: Request, exchange: Exchange, is_encoded: bool) -> _Answer:
     return Response(body, status, pairs, "")
 
 
-class _Chunks(Iterator[Any]):
+class _Chunks(Iterator[object]):
     """The chunks of a body that is sent as it is made."""
 
-    def __init__(self, body: Any) -> None:
+    def __init__(self, body: Iterable[object]) -> None:
         self._body = body
         self._chunks = iter(body)
 
-    def __next__(self) -> Any:
+    def __next__(self) -> object:
         return next(self._chunks)
 
     def close(self) -> None:
@@ -211,7 +211,7 @@ class _Chunks(Iterator[Any]):
 _EMPTY = frozenset({204, 304})
 
 
-def _sendable(value: Any) -> str:
+def _sendable(value: object) -> str:
     if type(value) is int:
         return str(value)
     if type(value) is str and value.isascii() and value.isprintable():
