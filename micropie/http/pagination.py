@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Generic, TypeVar
 from urllib.parse import urlencode
 
-from micropie.errors import HTTPError
+from micropie.errors import BadRequest, HTTPError
 from micropie.execution.context import current_request
 
 Item = TypeVar("Item")
@@ -21,7 +21,8 @@ class Page(Generic[Item]):
         return self.render("pies.html", page=Page(rows, page, size=20, total=count))
 
     ``items`` are those of this page, ``number`` counts from 1, ``size`` is the most items of a page, ``total`` the
-    number of all items. Raises ``HTTPError`` 404 for a page that does not exist; the first one always does.
+    number of all items. Raises ``HTTPError`` 404 for a page that does not exist; the first one always does. And 400 for
+    a size below 1, as it may be a client's.
     """
 
     items: Sequence[Item]
@@ -31,13 +32,13 @@ class Page(Generic[Item]):
 
     def __post_init__(self) -> None:
         if self.size < 1:
-            raise ValueError(f"a page has a size of 1 or more, not {self.size}")
+            raise BadRequest(f"A page has 1 item or more, not {self.size}.")
         if not 1 <= self.number <= max(self.pages, 1):
             raise HTTPError(404, f"There is no page {self.number}.")
 
     @classmethod
     def of(cls, items: Sequence[Item], number: int = 1, size: int = 20) -> Page[Item]:
-        """Return page ``number`` of a list that is whole at hand. Raises ``HTTPError`` 404, see ``Page``."""
+        """Return page ``number`` of a list that is whole at hand. Raises ``HTTPError``, see ``Page``."""
         start = (max(number, 1) - 1) * size
         return cls(items[start : start + size], number, size, len(items))
 

@@ -710,8 +710,10 @@ def test_what_clients_write_into_the_log(cherrypy: Any, serve: Serve, caplog: py
 
 
 def test_what_is_not_here_is_said() -> None:
-    with pytest.raises(AttributeError, match="VirtualHost"):
+    with pytest.raises(AttributeError, match=r"serves cherrypy\.tree"):
         ours.wsgiserver  # noqa: B018
+    with pytest.raises(AttributeError, match=r"cherrypy\.tree\.native\.middlewares"):
+        ours.wsgi.InternalRedirector  # noqa: B018
     with pytest.raises(AttributeError, match="no attribute 'none'"):
         ours.none  # noqa: B018
 

@@ -32,9 +32,13 @@ def test_the_first_page_of_nothing() -> None:
     assert (list(page), page.pages, list(page.numbers())) == ([], 0, [])
 
 
-def test_a_page_without_room_is_the_authors_mistake() -> None:
-    with pytest.raises(ValueError, match="a size of 1 or more, not 0"):
-        Page([], 1, 0, 0)
+@pytest.mark.parametrize("size", [0, -1, -20])
+def test_a_page_without_room_is_400_as_clients_may_choose_the_size(size: int) -> None:
+    with pytest.raises(HTTPError):
+        Page([], 1, size, 0)
+    with pytest.raises(HTTPError) as error:
+        Page.of(PIES, 2, size)
+    assert (error.value.status, error.value.message) == (400, f"A page has 1 item or more, not {size}.")
 
 
 @pytest.mark.parametrize(
@@ -54,8 +58,8 @@ def test_the_numbers_to_link_to(number: int, pages: int, numbers: list[int | Non
 
 
 class Shop(App):
-    def pies(self, page: int = 1, kind: str = "") -> str:
-        shown = Page.of(PIES, page, 20)
+    def pies(self, page: int = 1, kind: str = "", size: int = 20) -> str:
+        shown = Page.of(PIES, page, size)
         self.response.headers["Link"] = shown.link_header()
         return f"{kind} {shown.previous_url} {shown.next_url}"
 
@@ -78,6 +82,7 @@ def test_links_keep_the_path_and_the_rest_of_the_query(make_client: MakeClient) 
     assert second.text == " /shop/pies?page=1 /shop/pies?page=3"
     assert 'page=1>; rel="prev"' in second.headers["Link"]
     assert client.get("/shop/pies?page=9").status_code == 404
+    assert client.get("/shop/pies?size=0").status_code == 400
 
 
 def test_R16_a_link_stays_on_this_host_whatever_the_path_is(make_client: MakeClient) -> None:

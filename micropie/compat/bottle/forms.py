@@ -14,6 +14,8 @@ from urllib.parse import unquote_to_bytes
 
 from micropie.compat.bottle.dicts import FormsDict, HeaderDict
 from micropie.compat.bottle.responses import HeaderProperty, HTTPError
+from micropie.compat.charsets import decode_as
+from micropie.errors import BadRequest
 from micropie.errors import HTTPError as NativeError
 from micropie.http.forms.data import DEFAULT_LIMITS
 from micropie.http.forms.multipart import MultipartParser
@@ -129,12 +131,22 @@ def parse_multipart(
 ) -> tuple[Iterator[tuple[str, str | FileUpload]], MultipartParser]:
     """Return the fields and files of a multipart form, and the parser, which closes the files.
 
-    ``memory``: bytes that all fields may have, and a file before it goes to the disk. Raises ``HTTPError`` 400 and 413.
+    ``memory``: bytes that all fields may have, and a file before it goes to the disk. A field is read in its own
+    charset, else in that of the form, else in UTF-8. Raises ``HTTPError`` 400 and 413.
     """
     try:
-        boundary = content_type(header)[1].get("boundary", "")
+        stated = content_type(header)[1]
+        of_form = stated.get("charset", "utf-8")
+
+        def read_field(headers: dict[str, str], data: bytes) -> str:
+            charset = content_type(headers.get("content-type", ""))[1].get("charset", of_form)
+            try:
+                return decode_as(data, charset)
+            except (UnicodeDecodeError, LookupError):
+                raise BadRequest(f"A field's value is not valid in the charset {charset!r}.") from None
+
         limits = replace(DEFAULT_LIMITS, max_form_field_size=memory, max_data_size=memory, spool_size=memory)
-        parser = MultipartParser(boundary, limits)
+        parser = MultipartParser(stated.get("boundary", ""), limits, read_field)
         while chunk := body.read(CHUNK):
             parser.feed(chunk)
         form = parser.finish()

@@ -17,6 +17,7 @@ from micropie.compat.cherrypy import (
     _cpserver,
     _cptools,
     _cptree,
+    _cpwsgi,
     dispatch,
     lib,
     process,
@@ -39,13 +40,12 @@ from micropie.compat.cherrypy.toolbox import Tool
 from micropie.compat.cherrypy.tree import Application, Tree, tools, tree
 from micropie.compat.cherrypy.urls import url
 
+wsgi = _cpwsgi
+
 
 def __getattr__(name: str) -> Any:
-    if name in ("wsgi", "wsgiserver", "_cpwsgi"):
-        raise AttributeError(
-            f"cherrypy.{name} is not offered: any WSGI or ASGI server serves cherrypy.tree; for hosts there is "
-            "cherrypy.dispatch.VirtualHost"
-        )
+    if name == "wsgiserver":
+        raise AttributeError("cherrypy.wsgiserver is not offered: any WSGI or ASGI server serves cherrypy.tree")
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
 
 
@@ -68,6 +68,7 @@ __all__ = [
     "_cpserver",
     "_cptools",
     "_cptree",
+    "_cpwsgi",
     "checker",
     "config",
     "dispatch",
@@ -87,4 +88,5 @@ __all__ = [
     "tools",
     "tree",
     "url",
+    "wsgi",
 ]

@@ -9,7 +9,7 @@ from tempfile import TemporaryFile
 from typing import IO, Any, ClassVar
 from urllib.parse import unquote_to_bytes
 
-from micropie.compat.cherrypy.charsets import decode_as
+from micropie.compat.charsets import decode_as
 from micropie.compat.cherrypy.errors import HTTPError
 from micropie.compat.cherrypy.lazily import lazy
 from micropie.compat.cherrypy.lib.httputil import HeaderElement, HeaderMap
@@ -18,7 +18,7 @@ from micropie.compat.cherrypy.types import Parameters
 from micropie.errors import HTTPError as NativeError
 from micropie.http.forms.data import DEFAULT_LIMITS
 from micropie.http.forms.multipart import MultipartParser
-from micropie.http.forms.uploads import CHUNK, UploadFile
+from micropie.http.forms.uploads import CHUNK
 from micropie.http.request import FORM
 
 _MOST_TEXT = 16 * 1024 * 1024  # bytes that the fields of a form with files may have, which are kept in memory
@@ -339,8 +339,14 @@ def _unquoted(data: bytes, charset: str) -> str:
 def process_multipart(entity: Entity) -> None:
     """Read a form with files into ``entity.parts``. Raises ``HTTPError`` 400 and 413."""
     boundary = entity.content_type.params.get("boundary", "")
+    fields: list[tuple[dict[str, str], bytes]] = []
+
+    def keep(headers: dict[str, str], data: bytes) -> str:
+        fields.append((headers, data))
+        return ""
+
     try:
-        parser = MultipartParser(boundary, _LIMITS)
+        parser = MultipartParser(boundary, _LIMITS, keep)
         while chunk := entity.fp.read(CHUNK):
             parser.feed(chunk)
         form = parser.finish()
@@ -350,28 +356,24 @@ def process_multipart(entity: Entity) -> None:
         native = serving.request.native
         if native is not None:
             native._release_after(form.close)
+        kind = entity.part_class or Part
+        kept = iter(fields)
         for name, value in form.parts:
-            entity.parts.append(_part(entity, name, value))
+            if isinstance(value, str):
+                headers, data = next(kept)
+                part = kind(BytesIO(), HeaderMap(headers), b"")
+                part.value = data
+            else:
+                part = kind(value.file, HeaderMap(value.headers), b"")
+                part.file, part.filename, part.length = value.file, value.raw_filename, value.size
+            part.name = name
+            entity.parts.append(part)
         for name in parser.unselected:
-            part = _part(entity, name, "")
-            part.filename, part.file = "", part.fp
+            part = kind(BytesIO(), HeaderMap(), b"")
+            part.name, part.filename, part.file = name, "", part.fp
             entity.parts.append(part)
         return
     raise refused
-
-
-def _part(entity: Entity, name: str, value: str | UploadFile) -> Part:
-    kind = entity.part_class or Part
-    if isinstance(value, str):
-        part = kind(BytesIO(), HeaderMap(), b"")
-        part.value = value
-    else:
-        part = kind(value.file, HeaderMap(value.headers), b"")
-        part.file = value.file
-        part.filename = value.raw_filename
-        part.length = value.size
-    part.name = name
-    return part
 
 
 def process_multipart_form_data(entity: Entity) -> None:

@@ -8,10 +8,10 @@ from __future__ import annotations
 
 import logging
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from functools import cache
 from threading import RLock
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeAlias
 
 from micropie.errors import BadRequest, HTTPError
 from micropie.http.forms.data import DEFAULT_LIMITS, Budget, FormData, Limits, require_utf8, text_of
@@ -27,6 +27,9 @@ logger = logging.getLogger("micropie")
 
 MULTIPART = "multipart/form-data"
 
+FieldReader: TypeAlias = Callable[[dict[str, str], bytes], str]
+"""Returns the text of a field, given its headers, names in lower case, and its bytes."""
+
 
 class PartHead(NamedTuple):
     """The head of a part. ``raw_filename`` is None for a field; the names of the headers are lower-case."""
@@ -40,12 +43,14 @@ class PartParser:
     """A push parser for RFC 7578 that passes the parts on as their bytes arrive, and keeps nothing of them.
 
     Stricter than the RFC: no preamble, no folded lines and no control characters in part headers. The bytes after the
-    last boundary are ignored. A file input that was left empty is no part.
+    last boundary are ignored. A file input that was left empty is no part. ``any_charset``: a field may state another
+    charset than UTF-8; otherwise that is a 415.
     """
 
-    def __init__(self, boundary: str, limits: Limits = DEFAULT_LIMITS) -> None:
+    def __init__(self, boundary: str, limits: Limits = DEFAULT_LIMITS, any_charset: bool = False) -> None:
         self._parser = _push_parser(boundary, limits)
         self._budget = Budget(limits)
+        self._any_charset = any_charset
         self._max_files = limits.max_files
         self._openings = (b"--" + boundary.encode(), b"\r\n--" + boundary.encode())
         self._opening: bytes | None = b""  # the bytes so far of the first boundary; None once it is complete
@@ -132,7 +137,7 @@ class PartParser:
         head = PartHead(name, filename, headers)
         if filename is None:
             media_type = headers.get("content-type", "")
-            if media_type:
+            if media_type and not self._any_charset:
                 require_utf8(content_type(media_type)[1].get("charset", ""))
             self._field_name, self._field_size = name.encode(), 0
             self._budget.begin()
@@ -150,12 +155,15 @@ class MultipartParser:
     """A push parser for a whole form: fields go to memory, files to temporary files. An error closes everything.
 
     ``feed`` may run in another thread than ``close``, which is called at any time: when a request is cancelled.
+    ``read_field`` makes text of a field in any charset; without it all are UTF-8.
     """
 
-    def __init__(self, boundary: str, limits: Limits = DEFAULT_LIMITS) -> None:
-        self._parser = PartParser(boundary, limits)
+    def __init__(self, boundary: str, limits: Limits = DEFAULT_LIMITS, read_field: FieldReader | None = None) -> None:
+        self._parser = PartParser(boundary, limits, any_charset=read_field is not None)
+        self._read_field = read_field
         self._form = FormData()
         self._name = ""
+        self._headers: dict[str, str] = {}
         self._value = bytearray()
         self._upload: UploadFile | None = None
         self._spool_size = limits.spool_size
@@ -187,9 +195,9 @@ class MultipartParser:
                 else:
                     self._value += event
             elif event is not None:
-                self._name, filename, headers = event
+                self._name, filename, self._headers = event
                 if filename is not None:
-                    self._upload = UploadFile(filename, headers, self._memory_for_file())
+                    self._upload = UploadFile(filename, self._headers, self._memory_for_file())
             elif self._upload is not None:
                 upload, self._upload = self._upload, None
                 if upload.size <= self._memory_for_file():
@@ -198,8 +206,9 @@ class MultipartParser:
                 self._form.parts.append((self._name, upload))
                 upload.seek(0)  # last, because a full disk may show here: ``close`` then closes the file
             else:
-                value = text_of(bytes(self._value))
+                data = bytes(self._value)
                 self._value.clear()
+                value = text_of(data) if self._read_field is None else self._read_field(self._headers, data)
                 self._form.fields.setdefault(self._name, []).append(value)
                 self._form.parts.append((self._name, value))
 

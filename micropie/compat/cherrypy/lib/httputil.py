@@ -12,7 +12,7 @@ from http import HTTPStatus
 from typing import Any, Self
 from urllib.parse import parse_qsl
 
-from micropie.compat.cherrypy.charsets import decode_as
+from micropie.compat.charsets import decode_as
 from micropie.compat.cherrypy.types import Parameters
 from micropie.http.conditional import http_date
 

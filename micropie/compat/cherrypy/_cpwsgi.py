@@ -1,0 +1,38 @@
+"""``cherrypy.wsgi``: hosts with an application each. Its servers and its pipeline are not here."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from micropie.http.types import Environ, StartResponse
+
+
+class VirtualHost:
+    """Choose an application by the Host header: ``cherrypy.tree.graft(VirtualHost(main, {"pies.example": pies}))``.
+
+    ``default`` answers for all other hosts. ``use_x_forwarded_host``: a proxy's X-Forwarded-Host counts before Host.
+    A client may send that header as well, so no application here may be one that a host is to hide.
+    """
+
+    def __init__(
+        self, default: Any, domains: Mapping[str, Any] | None = None, use_x_forwarded_host: bool = True
+    ) -> None:
+        self.default = default
+        self.domains = {} if domains is None else domains
+        self.use_x_forwarded_host = use_x_forwarded_host
+
+    def __call__(self, environ: Environ, start_response: StartResponse) -> Iterable[bytes]:
+        """Answer by the application of the host."""
+        host = environ.get("HTTP_HOST", "")
+        if self.use_x_forwarded_host:
+            host = environ.get("HTTP_X_FORWARDED_HOST", host)
+        chunks: Iterable[bytes] = (self.domains.get(host) or self.default)(environ, start_response)
+        return chunks
+
+
+def __getattr__(name: str) -> Any:
+    raise AttributeError(
+        f"cherrypy.wsgi has no {name!r} here: any WSGI or ASGI server serves cherrypy.tree; wrap the application "
+        "itself, or append to cherrypy.tree.native.middlewares"
+    )

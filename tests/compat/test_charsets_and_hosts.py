@@ -1,0 +1,203 @@
+"""Forms in other charsets than UTF-8, hosts with applications of their own, rare methods."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from micropie.compat import bottle as our_bottle
+from micropie.compat import cherrypy as ours
+from micropie.testing import TestClient
+from tests.compat.asking import digest
+from tests.compat.conftest import Serve
+from tests.compat.exchange import Answer
+from tests.conftest import MakeClient
+
+FORM = {"Content-Type": "application/x-www-form-urlencoded"}
+
+
+def post_fields(client: TestClient, path: str, *fields: tuple[str, str, bytes], of_form: str = "") -> Any:
+    """Send a form of these fields; each is a name, a media type or "", and its bytes."""
+    body = b""
+    for name, kind, data in fields:
+        head = f'--x\r\nContent-Disposition: form-data; name="{name}"\r\n'
+        body += (head + (f"Content-Type: {kind}\r\n" if kind else "") + "\r\n").encode() + data + b"\r\n"
+    headers = {"Content-Type": f"multipart/form-data; boundary=x{of_form}"}
+    return client.post(path, content=body + b"--x--\r\n", headers=headers)
+
+
+# -- CherryPy ----------------------------------------------------------------------------------------------------------
+
+
+def form_app(cherrypy: Any) -> Any:
+    class Root:
+        @cherrypy.expose
+        def plain(self, **fields: Any) -> str:
+            return f"{sorted(fields.items())} {cherrypy.request.body.charset}"
+
+        @cherrypy.expose
+        @cherrypy.config(**{"request.body.attempt_charsets": ["utf-8", "latin-1"]})
+        def tried(self, **fields: Any) -> str:
+            return f"{sorted(fields.items())} {cherrypy.request.body.charset}"
+
+        @cherrypy.expose
+        @cherrypy.config(**{"tools.decode.on": True, "tools.decode.encoding": "utf-16"})
+        def tool(self, **fields: Any) -> str:
+            return f"{sorted(fields.items())} {cherrypy.request.body.charset}"
+
+        @cherrypy.expose
+        @cherrypy.config(**{"hooks.before_request_body": lambda: keep_parts(cherrypy)})
+        def parts(self) -> str:
+            parts = cherrypy.request.body.parts
+            return str(
+                [(part.name, part.value, part.attempt_charsets, part.fullvalue(), part.charset) for part in parts]
+            )
+
+    return cherrypy.Application(Root(), "")
+
+
+def keep_parts(cherrypy: Any) -> None:
+    body = cherrypy.serving.request.body
+    body.processors = {"multipart": cherrypy._cpreqbody.process_multipart}
+
+
+def test_a_field_is_read_in_the_charset_of_its_part(cherrypy: Any, serve: Serve) -> None:
+    client = serve(form_app(cherrypy))
+    latin = ("a", "text/plain; charset=iso-8859-1", b"\xe9")
+    wide = ("b", "text/plain; charset=utf-16", "é".encode("utf-16"))
+    assert post_fields(client, "/plain", latin, wide, ("c", "", "é".encode())).text == (
+        "[('a', 'é'), ('b', 'é'), ('c', 'é')] None"
+    )
+    assert post_fields(client, "/parts", latin, ("c", "", b"c")).text == str(
+        [
+            ("a", b"\xe9", ["iso-8859-1", "us-ascii", "utf-8"], "é", "iso-8859-1"),
+            ("c", b"c", ["us-ascii", "utf-8"], "c", "us-ascii"),
+        ]
+    )
+
+
+def test_a_field_that_is_no_text_in_any_charset_is_400(cherrypy: Any, serve: Serve) -> None:
+    """``_charset_`` is a field like any other for CherryPy, and the body's charsets are none of its parts'."""
+    client = serve(form_app(cherrypy))
+    for path in ("/plain", "/tried", "/tool"):
+        assert post_fields(client, path, ("_charset_", "", b"iso-8859-1"), ("a", "", b"\xe9")).status_code == 400
+    assert post_fields(client, "/plain", ("_charset_", "", b"x")).text == "[('_charset_', 'x')] None"
+
+
+def test_an_unknown_charset_is_passed_over(serve_ours: Serve) -> None:
+    client = serve_ours(form_app(ours))
+    assert post_fields(client, "/plain", ("a", "text/plain; charset=none", "é".encode())).text == "[('a', 'é')] None"
+    assert post_fields(client, "/plain", ("a", "text/plain; charset=punycode", b"\xe9")).status_code == 400
+
+
+def test_forms_without_files_in_other_charsets(cherrypy: Any, serve: Serve) -> None:
+    client = serve(form_app(cherrypy))
+    assert client.post("/tried", content=b"a=%E9", headers=FORM).text == "[('a', 'é')] latin-1"
+    assert client.post("/tried", content=b"a=%C3%A9", headers=FORM).text == "[('a', 'é')] utf-8"
+    assert client.post("/tool", content=b"a%00=%E9%00", headers=FORM).text == "[('a', 'é')] utf-16"
+    stated = {"Content-Type": FORM["Content-Type"] + "; charset=iso-8859-1"}
+    assert client.post("/plain", content=b"a=%E9", headers=stated).text == "[('a', 'é')] iso-8859-1"
+    assert client.post("/plain", content=b"_charset_=iso-8859-1&a=%E9", headers=FORM).status_code == 400
+
+
+def hosts(cherrypy: Any, **options: Any) -> Any:
+    def site(name: str) -> Any:
+        class Root:
+            @cherrypy.expose
+            def index(self) -> str:
+                return f"{name} {cherrypy.url('/x')}"
+
+        return cherrypy.Application(Root(), "")
+
+    tree = cherrypy._cptree.Tree()
+    domains = {"pies.example": site("pies"), "pies.example:443": site("safe pies")}
+    tree.graft(cherrypy.wsgi.VirtualHost(site("main"), domains, **options), "")
+    return tree
+
+
+def test_hosts_with_an_application_each(cherrypy: Any, serve: Serve) -> None:
+    client = serve(hosts(cherrypy))
+    assert client.get("/").text.startswith("main ")
+    assert client.get("/", headers={"Host": "pies.example"}).text == "pies http://pies.example/x"
+    assert client.get("/", headers={"Host": "pies.example:443"}).text.startswith("safe pies ")
+    assert client.get("/", headers={"X-Forwarded-Host": "pies.example"}).text.startswith("pies ")
+    direct = serve(hosts(cherrypy, use_x_forwarded_host=False))
+    assert direct.get("/", headers={"X-Forwarded-Host": "pies.example"}).text.startswith("main ")
+    assert cherrypy.wsgi is cherrypy._cpwsgi
+    assert cherrypy.wsgi.VirtualHost(1).domains == {}
+
+
+def test_connect_is_a_method_like_any_other(cherrypy: Any, side: str, serve: Serve) -> None:
+    class Root:
+        @cherrypy.expose
+        def index(self) -> str:
+            request = cherrypy.request
+            return f"{request.method} {request.request_line}"
+
+    class Rest:
+        exposed = True
+
+        def CONNECT(self, host: str) -> str:
+            return f"to {host}"
+
+    options = {} if side == "original" else {"validate": False}
+    client = serve(cherrypy.Application(Root(), ""), **options)
+    assert client.request("CONNECT", "/").text.startswith("CONNECT CONNECT / HTTP/1")
+    by_method = {"/": {"request.dispatch": cherrypy.dispatch.MethodDispatcher()}}
+    client = serve(cherrypy.Application(Rest(), "", by_method), **options)
+    assert client.request("CONNECT", "/pies.example").text == "to pies.example"
+    assert client.get("/pies.example").headers["Allow"] == "CONNECT"
+
+
+def test_a_digest_log_in_may_name_another_uri(cherrypy: Any, serve: Serve) -> None:
+    """CherryPy computes with the ``uri`` that the client states, and compares it with nothing."""
+
+    class Root:
+        @cherrypy.expose
+        def index(self) -> str:
+            return str(cherrypy.request.login)
+
+    get_ha1 = cherrypy.lib.auth_digest.get_ha1_dict_plain({"bob": "x"})
+    options = {"on": True, "realm": "here", "get_ha1": get_ha1, "key": "k"}
+    config = {"/": {f"tools.auth_digest.{name}": value for name, value in options.items()}}
+    client = serve(cherrypy.Application(Root(), "", config))
+    for uri, spoil, status in (("/", False, 200), ("/another?x=1", False, 200), ("/", True, 401)):
+        challenge = client.get("/").headers["WWW-Authenticate"]
+        answered = Answer(401, [("www-authenticate", challenge)], b"")
+        response = client.get("/", headers=digest("bob", "x", uri, "here", spoil=spoil)([answered]))
+        assert response.status_code == status
+        assert status == 401 or response.text == "bob"
+
+
+# -- Bottle ------------------------------------------------------------------------------------------------------------
+
+
+def bottle_app(bottle: Any) -> Any:
+    app = bottle.Bottle()
+
+    @app.post("/form")
+    def form() -> str:
+        return str([(name, bottle.request.forms.getunicode(name)) for name in sorted(bottle.request.forms)])
+
+    @app.route("/tunnel", method="CONNECT")
+    def tunnel() -> str:
+        return str(bottle.request.method)
+
+    return app
+
+
+def test_a_field_of_bottle_is_read_in_the_charset_of_its_part(bottle: Any, connect: MakeClient) -> None:
+    for world in ("wsgi",) if bottle is not our_bottle else ("wsgi", "asyncio", "trio"):
+        client = connect(bottle_app(bottle), world, validate=False)
+        latin = ("a", "text/plain; charset=iso-8859-1", b"\xe9")
+        assert post_fields(client, "/form", latin, ("c", "", "é".encode())).text == "[('a', 'é'), ('c', 'é')]"
+        assert post_fields(client, "/form", ("c", "", b"\xe9"), of_form="; charset=latin1").text == "[('c', 'é')]"
+        assert client.request("CONNECT", "/tunnel").text == "CONNECT"
+
+
+@pytest.mark.parametrize("kind", ["", "text/plain; charset=none", "text/plain; charset=utf-16"])
+def test_a_field_of_bottle_that_is_no_text_is_400(make_client: MakeClient, kind: str) -> None:
+    answer = post_fields(make_client(bottle_app(our_bottle)), "/form", ("a", kind, b"\xe9"))
+    assert answer.status_code == 400
+    assert "is not valid in the charset" in answer.text
