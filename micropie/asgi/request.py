@@ -19,8 +19,9 @@ from micropie.execution.loop import LoopLocal
 from micropie.execution.steps import Flow
 from micropie.execution.threaded import LOOP_TOKEN
 from micropie.execution.wake import DelayedCalls, LoopTasks
+from micropie.http.headers import Headers, NameCache, UnparsedHeaders
 from micropie.http.request import Address, Request, WebSocketRequest
-from micropie.http.types import Message, Receive, Scope, Send
+from micropie.http.types import HeaderPairs, Message, Receive, Scope, Send
 from micropie.http.urls import escaped_path, raw_path_below
 
 Value = TypeVar("Value")
@@ -98,6 +99,39 @@ class SharedReceive:
                 await taken.wait()
 
 
+class _ScopeHeaders(UnparsedHeaders):
+    __slots__ = ("_are_repeated", "_raw", "_values")
+
+    def __init__(self, raw: Sequence[tuple[bytes, bytes]]) -> None:
+        self._raw = raw
+        self._values = dict(raw)
+        self._are_repeated = len(self._values) < len(raw)
+
+    def _find(self, name: str) -> str | None:
+        if self._are_repeated:
+            return super()._find(name)
+        value = self._values.get(_NAMES[name])
+        return None if value is None else value.decode("latin-1")
+
+    def get_all(self, name: str) -> list[str]:
+        """Return every value of ``name``."""
+        return Headers.get_all(self, name) if self._are_repeated else super().get_all(name)
+
+    def _parse(self) -> HeaderPairs:
+        # WSGI servers drop names with "_", which an environ can't tell from those with "-": a client must not pass
+        # for a proxy by sending "X_Forwarded_For". So they are dropped here as well.
+        return [
+            (name.decode("latin-1"), value.decode("latin-1")) for name, value in self._raw if UNDERSCORE not in name
+        ]
+
+    def are_more_than(self, count: int) -> bool:
+        return len(self._raw) > count and super().are_more_than(count)
+
+
+# As scopes have them; no header has an empty name.
+_NAMES = NameCache(lambda name: b"" if "_" in name or not name.isascii() else name.lower().encode())
+
+
 class ASGIRequest(Request):
     """See ``Request``. The scope is the server's own, not a copy."""
 
@@ -148,7 +182,9 @@ class ASGIRequest(Request):
         return {**self.scope, "client": self.client, "scheme": scheme}
 
     def _server_state(self) -> dict[str, Any]:
-        return {name: value for name, value in self.scope.get("state", {}).items() if name != WATCHERS}
+        state = dict(self.scope.get("state") or ())
+        state.pop(WATCHERS, None)
+        return state
 
     def _raw_path(self) -> bytes:
         path, root = self.scope["path"] or "/", self.root_path
@@ -165,14 +201,8 @@ class ASGIRequest(Request):
                 return raw_path_below(root.encode(), raw) if root else raw
         return escaped_path(below.encode("utf-8", "surrogateescape"))
 
-    def _header_pairs(self) -> Sequence[tuple[str, str]]:
-        # WSGI servers drop names with "_", which an environ can't tell from those with "-": a client must not pass
-        # for a proxy by sending "X_Forwarded_For". So they are dropped here as well.
-        return [
-            (name.decode("latin-1"), value.decode("latin-1"))
-            for name, value in self.scope["headers"]
-            if UNDERSCORE not in name
-        ]
+    def _open_headers(self) -> Headers:
+        return _ScopeHeaders(self.scope["headers"])
 
     def _cookie_header(self) -> str:
         # HTTP/2 may bring several (RFC 9113, section 8.2.3).

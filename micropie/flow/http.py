@@ -327,7 +327,13 @@ def _finish_stream(request: Request, stream: Stream, chunk: object) -> Flow[Answ
 
 
 def _finish_response(request: Request, result: Any, hooks: Sequence[Hook]) -> Flow[Answer]:
-    """Return the answer for any result, with what was set on ``self.response``."""
+    """Return the flow of the answer for any result, with what was set on ``self.response``."""
+    if type(result) in _PLAIN_BODIES and request._pending_response is None:  # most; one generator less
+        return _run_after_hooks(request, Response(result), None, hooks)
+    return _finish_any(request, result, hooks)
+
+
+def _finish_any(request: Request, result: Any, hooks: Sequence[Hook]) -> Flow[Answer]:
     if type(result) not in _PLAIN_BODIES and isawaitable(result):  # of a decorator around an ``async def``
         result = yield AWAIT, itself, (result,)
     response = as_response(result)
@@ -351,7 +357,8 @@ def _run_after_hooks(
         if isinstance(outcome, Response) and not hooks:
             response = outcome
         else:
-            request._before_head = ()
+            if request._before_head:
+                request._before_head = ()
             if isinstance(outcome, Response):
                 body = outcome.body
                 response = yield from run_after(hooks, request, outcome, None)

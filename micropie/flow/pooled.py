@@ -17,6 +17,7 @@ from micropie.execution.placement import HandlerName, handler_named
 from micropie.execution.remote import CancelToken, PoolError
 from micropie.execution.steps import TookTooLong
 from micropie.http.forms import Limits
+from micropie.http.headers import Headers
 from micropie.http.request import NULL, Address, Request
 from micropie.http.types import HeaderPairs, Parameters
 from micropie.routing.binding import Plan
@@ -192,8 +193,8 @@ class PooledRequest(Request):
     def _server_client(self) -> Address | None:
         return None
 
-    def _header_pairs(self) -> Sequence[tuple[str, str]]:
-        return self._copy["headers"]
+    def _open_headers(self) -> Headers:
+        return Headers(self._copy["headers"])
 
     def _cookie_header(self) -> str:
         return self.headers.get("cookie", "")

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from types import MappingProxyType
-from typing import Generic, TypeVar, overload
+from typing import Any, Generic, TypeVar, overload
 
 from micropie.http.types import HeaderPairs, HeadersLike
 
@@ -36,6 +36,8 @@ class NameCache(dict[str, Name], Generic[Name]):
 
 
 def _pairs(headers: HeadersLike) -> Iterable[tuple[str, str]]:
+    if type(headers) is list:  # 0.3 µs less than to find out whether this is a Mapping
+        return headers
     return headers.items() if isinstance(headers, Mapping) else headers
 
 
@@ -57,8 +59,14 @@ class Headers(Mapping[str, str]):
                 values.setdefault(name, []).append(value)
             self._joined = {name: ("; " if name == "cookie" else ", ").join(values[name]) for name in values}
 
+    def _find(self, name: str) -> str | None:
+        return self._joined.get(name.lower())
+
     def __getitem__(self, name: str) -> str:
-        return self._joined[name.lower()]
+        value = self._find(name)
+        if value is None:
+            raise KeyError(name)
+        return value
 
     # ``Mapping`` has these two, but there a name that is absent costs an exception.
 
@@ -68,16 +76,21 @@ class Headers(Mapping[str, str]):
     def get(self, name: str, /, default: str | Default) -> str | Default: ...
     def get(self, name: str, default: object = None) -> object:
         """Return the value of ``name``, or ``default``."""
-        return self._joined.get(name.lower(), default)
+        value = self._find(name)
+        return default if value is None else value
 
     def __contains__(self, name: object) -> bool:
-        return isinstance(name, str) and name.lower() in self._joined
+        return isinstance(name, str) and self._find(name) is not None
 
     def __iter__(self) -> Iterator[str]:
         return iter(self._joined)
 
     def __len__(self) -> int:
         return len(self._joined)
+
+    def are_more_than(self, count: int) -> bool:
+        """Return whether there are more than ``count`` of them, repeated ones counted."""
+        return len(self.pairs) > count
 
     def each(self) -> Iterable[tuple[str, str]]:
         """``items()`` without a look-up for each name."""
@@ -97,14 +110,36 @@ class Headers(Mapping[str, str]):
         return f"Headers({self.pairs!r})"
 
 
+class UnparsedHeaders(Headers):
+    """Headers in the server's own form, of which ``_find`` looks up one name at a time: 0.3 µs.
+
+    All of them are parsed, which takes 3 µs, when anything else is asked for.
+    """
+
+    __slots__ = ()
+
+    def get_all(self, name: str) -> list[str]:
+        """Return every value of ``name``, where no name is repeated: one or none."""
+        value = self._find(name)
+        return [] if value is None else [value]
+
+    def _parse(self) -> HeaderPairs:
+        raise NotImplementedError
+
+    def __getattr__(self, name: str) -> Any:  # called for a slot that is not filled
+        if name not in ("pairs", "_joined"):
+            raise AttributeError(name)
+        super().__init__(self._parse())
+        return getattr(self, name)
+
+
 class MutableHeaders:
     """The response's headers: ``headers["X"] = "y"`` replaces, ``add`` repeats. Names keep the author's spelling."""
 
     __slots__ = ("pairs",)
 
     def __init__(self, headers: HeadersLike = ()) -> None:
-        # Two questions first, because ``_pairs`` takes 0.3 µs to find out whether this is a Mapping.
-        self.pairs: HeaderPairs = list(headers if type(headers) is list or headers == () else _pairs(headers))
+        self.pairs: HeaderPairs = [] if headers == () else list(_pairs(headers))
 
     def __setitem__(self, name: str, value: str) -> None:
         self._remove(name)
@@ -161,7 +196,10 @@ class MutableHeaders:
 
     def _remove(self, name: str) -> None:
         unwanted = name.lower()
-        self.pairs[:] = [pair for pair in self.pairs if pair[0].lower() != unwanted]
+        for stated, _ in self.pairs:  # most have nothing to remove, which takes half the time of a new list
+            if stated.lower() == unwanted:
+                self.pairs[:] = [pair for pair in self.pairs if pair[0].lower() != unwanted]
+                return
 
     def __repr__(self) -> str:
         return f"MutableHeaders({self.pairs!r})"

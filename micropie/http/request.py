@@ -202,12 +202,13 @@ class Request:
 
         Raises 431 if there are more than 1000.
         """
-        if self._headers is None:
-            pairs = self._header_pairs()
-            if len(pairs) > MAX_HEADERS:
+        headers = self._headers
+        if headers is None:
+            headers = self._open_headers()
+            if headers.are_more_than(MAX_HEADERS):
                 raise HTTPError(431, "The request has too many headers.")
-            self._headers = Headers(pairs)
-        return self._headers
+            self._headers = headers
+        return headers
 
     @property
     def cookies(self) -> dict[str, str]:
@@ -696,7 +697,7 @@ class Request:
         """Return a copy of the state that the lifespan left with the server."""
         return {}
 
-    def _header_pairs(self) -> Sequence[tuple[str, str]]:
+    def _open_headers(self) -> Headers:
         raise NotImplementedError
 
     def _cookie_header(self) -> str:

@@ -15,7 +15,8 @@ class State:
 
     def __init__(self, values: dict[str, Any] | None = None) -> None:
         self._outer: State | None = None
-        self.__dict__.update(values or {})
+        if values:
+            self.__dict__.update(values)
 
     if TYPE_CHECKING:
 

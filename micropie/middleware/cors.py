@@ -105,6 +105,8 @@ class CORSMiddleware(FlowMiddleware):
         if self._any_origin:
             return "*"
         origin = request.headers.get("origin", "")
+        if origin in self._origins:  # in the normal spelling, as browsers write it
+            return origin
         normal = normal_origin(origin)
         if normal in self._origins or (normal and self._regex is not None and self._regex.fullmatch(normal)):
             return origin  # unchanged: browsers compare it byte by byte

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import logging
+import os
 import re
-import secrets
 
 from micropie.errors import check
 from micropie.execution.context import current
@@ -37,11 +37,12 @@ class RequestId(FlowMiddleware):
         """Set the request's id, unless it has one."""
         if not request.id:
             received = request.headers.get(self._header, "") if self._trust else ""
-            request.id = received if _ID.fullmatch(received) else secrets.token_hex(16)
+            request.id = received if _ID.fullmatch(received) else os.urandom(16).hex()
 
     def after(self, request: Request, response: Response) -> None:
         """Send the id, also if an outer middleware answered before this one was called."""
-        self.before(request)
+        if not request.id:
+            self.before(request)
         response.headers[self._header] = request.id
 
 

@@ -8,7 +8,6 @@ and waitress).
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
 from functools import partial
 from typing import TypeVar
 from urllib.parse import quote_from_bytes, unquote_to_bytes
@@ -18,9 +17,9 @@ from anyio import to_thread
 from micropie.errors import ClientDisconnect, HTTPError
 from micropie.execution.background import start_tasks
 from micropie.execution.steps import Flow
-from micropie.http.headers import NameCache
+from micropie.http.headers import Headers, NameCache, UnparsedHeaders
 from micropie.http.request import Address, Request
-from micropie.http.types import Environ, Scope
+from micropie.http.types import Environ, HeaderPairs, Scope
 from micropie.http.urls import escaped_path, raw_path_below
 from micropie.wsgi.steps import perform
 
@@ -34,6 +33,50 @@ _BODY_KEYS = frozenset({"HTTP_CONTENT_TYPE", "HTTP_CONTENT_LENGTH"})
 PIECE = 64 * 1024  # bytes per read; most servers buffer as many
 
 _NAMES = NameCache(lambda name: name.lower().encode("latin-1"))
+
+
+class _EnvironHeaders(UnparsedHeaders):
+    __slots__ = ("_environ",)
+
+    def __init__(self, environ: Environ) -> None:
+        self._environ = environ
+
+    def _find(self, name: str) -> str | None:
+        key = _KEYS[name]
+        value: str | None = self._environ.get(key)
+        return value or None if key in _CONTENT_KEYS else value
+
+    def _parse(self) -> HeaderPairs:
+        return _header_pairs(self._environ)
+
+    def are_more_than(self, count: int) -> bool:
+        return len(self._environ) > count and super().are_more_than(count)
+
+
+def _header_pairs(environ: Environ) -> HeaderPairs:
+    pairs = [
+        (key[5:].replace("_", "-"), value)
+        for key, value in environ.items()
+        if key.startswith("HTTP_") and key not in _BODY_KEYS
+    ]
+    for key, name in (("CONTENT_TYPE", "content-type"), ("CONTENT_LENGTH", "content-length")):
+        if environ.get(key):
+            pairs.append((name, environ[key]))
+    return pairs
+
+
+_CONTENT_KEYS = frozenset({"CONTENT_TYPE", "CONTENT_LENGTH"})  # which a server may set to ""
+
+
+def _key_of(name: str) -> str:
+    """Return the environ's key of a header; "", which is no key, for a name that an environ can't have."""
+    key = name.upper().replace("-", "_")
+    if "_" in name or not name.isascii():
+        return ""
+    return key if key in _CONTENT_KEYS else f"HTTP_{key}"
+
+
+_KEYS = NameCache(_key_of)
 
 
 class WSGIRequest(Request):
@@ -93,7 +136,7 @@ class WSGIRequest(Request):
             "raw_path": quote_from_bytes(root).encode() + self._raw_path(),
             "query_string": self.query_string.encode("latin-1"),
             "root_path": root_path,
-            "headers": [(_NAMES[name], value.encode("latin-1")) for name, value in self._header_pairs()],
+            "headers": [(_NAMES[name], value.encode("latin-1")) for name, value in _header_pairs(environ)],
             "client": self.client,
             "server": (environ.get("SERVER_NAME"), int(environ.get("SERVER_PORT") or 0)),
             "extensions": {},
@@ -120,16 +163,8 @@ class WSGIRequest(Request):
         absolute = _ABSOLUTE.match(raw)
         return raw if absolute is None else raw[absolute.end() :] or b"/"
 
-    def _header_pairs(self) -> Sequence[tuple[str, str]]:
-        pairs = [
-            (key[5:].replace("_", "-"), value)
-            for key, value in self.environ.items()
-            if key.startswith("HTTP_") and key not in _BODY_KEYS
-        ]
-        for key, name in (("CONTENT_TYPE", "content-type"), ("CONTENT_LENGTH", "content-length")):
-            if self.environ.get(key):
-                pairs.append((name, self.environ[key]))
-        return pairs
+    def _open_headers(self) -> Headers:
+        return _EnvironHeaders(self.environ)
 
     def _cookie_header(self) -> str:
         return self.environ.get("HTTP_COOKIE", "")  # type: ignore[no-any-return]

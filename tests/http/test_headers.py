@@ -77,6 +77,50 @@ def test_an_empty_content_type_and_length_are_none() -> None:
     assert (status, body) == (200, b'{"host":"testserver"}')
 
 
+class Questions(App):
+    def index(self) -> Any:
+        headers = self.request.headers
+        names = [
+            "X-One",
+            "x-one",
+            "x_one",
+            "x-none",
+            "x-\u212a",
+            "x-\xe9",
+            "Host",
+            "content-type",
+            "Content-Length",
+            "",
+        ]
+        one_by_one = [[headers.get(name), headers.get_all(name), name in headers] for name in names]
+        everything = dict(headers)
+        assert one_by_one == [[headers.get(name), headers.get_all(name), name in headers] for name in names]
+        with pytest.raises(KeyError, match="X-None"):
+            headers["X-None"]
+        number: Any = 1
+        return [one_by_one, everything, headers.get("x-none", "default"), number in headers, hasattr(headers, "x")]
+
+
+def test_one_header_is_found_as_among_all(make_client: MakeClient) -> None:
+    """The headers of a request are parsed only when more is asked for than one of them."""
+    client = make_client(Questions())
+    headers = {"X-One": "1", "X-K": "2", "X_one": "3", "Content-Type": "text/x"}
+    found, everything, *others = client.post("/", headers=headers, content=b"abc").json()
+    one: list[Any] = ["1", ["1"], True]
+    absent: list[Any] = [None, [], False]
+    host, kind, length = ([value, [value], True] for value in ("testserver", "text/x", "3"))
+    assert found == [one, one, absent, absent, absent, absent, host, kind, length, absent]
+    assert everything.items() >= {"x-one": "1", "x-k": "2", "host": "testserver", "content-type": "text/x"}.items()
+    assert others == ["default", False, False]
+
+
+@every_loop
+def test_a_repeated_header_is_found_as_among_all(backend: str) -> None:
+    headers = [(b"x-one", b"1"), (b"x-other", b"2"), (b"x-one", b"3")]
+    call = run(backend, lambda: get(Echo(), "/?name=X-One", headers=headers))
+    assert call.body == b'{"one":"1, 3","all":["1","3"]}'
+
+
 def test_headers_are_a_mapping() -> None:
     headers = Headers([("A", "1"), ("a", "2"), ("B", "3")])
     assert (list(headers), len(headers), headers["A"], "b" in headers) == (["a", "b"], 2, "1, 2", True)
