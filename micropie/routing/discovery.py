@@ -131,7 +131,10 @@ def _bound(value: Any, instance: object) -> Any:
 
     A decorator above ``@staticmethod`` and such marks the descriptor. Python binds the function inside, without marks.
     """
-    bound = value.__get__(instance, type(instance)) if hasattr(value, "__get__") else value
+    if isinstance(value, functools.partial) and sys.version_info < (3, 14):
+        bound: Any = value  # which 3.13 does not bind either, but warns of
+    else:
+        bound = value.__get__(instance, type(instance))
     if isinstance(value, functools.singledispatchmethod):
         bound.__wrapped__ = value.func.__get__(instance, type(instance))  # the signature without ``self``
     marks = {name: mark for name, mark in vars(value).items() if name.startswith("__micropie_")}
