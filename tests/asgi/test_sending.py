@@ -354,7 +354,7 @@ def test_R61_a_stream_leaves_nobody_behind_in_receive(backend: str) -> None:
                 call = Counting(piece(b""))
                 await app(http_scope(state=dict(lifespan.scope["state"])), call.receive, call.send)
                 assert call.is_complete
-                await anyio.sleep(0.001)
+                await anyio.wait_all_tasks_blocked()
                 assert waiting == 0
             await lifespan.say("shutdown")
         lifespan.close()
@@ -388,9 +388,10 @@ def test_R61_a_request_that_is_cancelled_in_mid_stream_closes_it(backend: str) -
             call.leave = lambda: None  # type: ignore[method-assign]
             async with anyio.create_task_group() as tasks:
                 tasks.start_soon(serve, app, call, f"/{kind}", False)
-                while not call.sent:  # noqa: ASYNC110 - the head is sent when the stream has begun
-                    await anyio.sleep(0.001)
-                await anyio.sleep(0.01)
+                while len(call.sent) < (2 if kind == "silent" else 5):
+                    await anyio.lowlevel.checkpoint()
+                if kind == "silent":
+                    await anyio.wait_all_tasks_blocked()
                 tasks.cancel_scope.cancel()
             return call
 

@@ -283,7 +283,7 @@ def test_R61_cancellation_at_any_moment_leaves_nothing(backend: str, channels: C
         with anyio.move_on_after(seconds):
             async with channels.subscribe("room", "other", size=5) as messages:
                 async for message in messages:
-                    if rng.random() < 0.1:
+                    if messages.channel == "room" and rng.random() < 0.1:  # else each would bring forth more and more
                         await channels.publish("other", message)
 
     async def check() -> None:
