@@ -37,6 +37,7 @@ CORE = [
 ASYNC = (ast.AsyncFunctionDef, ast.Await, ast.AsyncFor, ast.AsyncWith)
 
 
+@cache
 def imported(path: Path) -> set[str]:
     """Return the full name of everything that a file imports, anywhere in it and for type checking too."""
     names = set()

@@ -7,7 +7,6 @@ it: ``GET /path -> 200 the body``. A body to send stands after the path: JSON if
 from __future__ import annotations
 
 import importlib
-import os
 import re
 import shutil
 import subprocess
@@ -22,6 +21,7 @@ import pytest
 
 from micropie.routing.settings import Settings
 from micropie.testing import TestClient
+from tests.support.environment import ALONE, unmeasured
 from tests.support.errors import said
 from tests.support.modules import forget_temporary_modules
 
@@ -128,8 +128,8 @@ def test_a_test_that_is_copied_alone_runs(tmp_path: Path) -> None:
     for module in tests:
         name = re.sub(r"\W", "_", module.place)
         (tmp_path / f"test_{name}.py").write_text(module.source)
-    command = [sys.executable, "-m", "pytest", "-q", "-c", os.devnull, "--rootdir=.", "-p", "no:cacheprovider"]
-    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
+    command = [sys.executable, "-m", "pytest", "-q", *ALONE]
+    done = subprocess.run(command, cwd=tmp_path, env=unmeasured(), capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stdout + done.stderr
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import re
 import subprocess
 import sys
@@ -15,6 +14,7 @@ import micropie.channels
 import micropie.middleware
 import micropie.sessions
 import micropie.testing
+from tests.support.environment import unmeasured
 
 PUBLIC = (micropie, micropie.channels, micropie.middleware, micropie.sessions, micropie.testing)
 ROOT = Path(__file__).parent.parent
@@ -27,7 +27,7 @@ LOADED = re.compile(
 
 def build(config: Path, site: Path) -> subprocess.CompletedProcess[str]:
     command = [sys.executable, "-m", "mkdocs", "build", "--strict", "-f", str(config), "-d", str(site)]
-    environment = {**os.environ, "NO_MKDOCS_2_WARNING": "1"}  # the theme's news about its successor
+    environment = unmeasured(NO_MKDOCS_2_WARNING="1")  # the theme's news about its successor
     return subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, check=False)
 
 

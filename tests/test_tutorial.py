@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import shutil
 import subprocess
 import sys
@@ -10,14 +9,22 @@ from pathlib import Path
 
 import pytest
 
+from tests.support.environment import ALONE, unmeasured
+
 STEPS = Path(__file__).parent.parent / "examples" / "tutorial"
 
 
 def run(folder: Path, *arguments: str, typed: str = "") -> subprocess.CompletedProcess[str]:
     """Run Python in ``folder``, without a terminal."""
-    command = [sys.executable, *arguments]
     return subprocess.run(
-        command, cwd=folder, input=typed, capture_output=True, text=True, check=False, start_new_session=True
+        [sys.executable, *arguments],
+        cwd=folder,
+        env=unmeasured(),
+        input=typed,
+        capture_output=True,
+        text=True,
+        check=False,
+        start_new_session=True,
     )
 
 
@@ -26,7 +33,7 @@ def run(folder: Path, *arguments: str, typed: str = "") -> subprocess.CompletedP
 def test_the_blog_passes_its_tests(tmp_path: Path, step: str) -> None:
     folder = tmp_path / step
     shutil.copytree(STEPS / step, folder)
-    done = run(folder, "-m", "pytest", "-q", "-c", os.devnull, "--rootdir=.", "-p", "no:cacheprovider")
+    done = run(folder, "-m", "pytest", "-q", *ALONE)
     assert done.returncode == 0, done.stdout + done.stderr
 
 

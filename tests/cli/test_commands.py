@@ -14,8 +14,9 @@ import pytest
 
 import micropie.cli.main
 from micropie.cli.routes import place_of
-from tests.support.commands import environment
+from tests.support.commands import ROOT, environment
 from tests.support.commands import micropie as run_micropie
+from tests.support.environment import unmeasured
 from tests.support.modules import forget_temporary_modules
 
 Run = Any
@@ -318,7 +319,7 @@ def test_a_new_project_runs_and_passes_its_test(command: Run, tmp_path: Path) ->
     tested = subprocess.run(
         [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider"],
         cwd=tmp_path / "pies",
-        env=environment(),
+        env=unmeasured(PYTHONPATH=str(ROOT)),
         capture_output=True,
         text=True,
         check=False,

@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import IO, Any, NamedTuple
 
 from tests.cluster.network import Loopback, Network, accepts, children_of, connections_to, family_of, processor_seconds
+from tests.support.environment import unmeasured
 from tests.support.guard import guard_of
 
 ROOT = Path(__file__).parent.parent.parent
@@ -164,12 +165,10 @@ class Part:
         """Start a process on this machine."""
         if self._log is None:
             self._log = (self.cluster.directory / f"{self.name}.log").open("ab")
-        # Another test covers these lines: measuring them here would make the machines slower.
-        own = {key: value for key, value in os.environ.items() if not key.startswith(("COVERAGE_", "COV_"))}
         process = subprocess.Popen(
             self.cluster.network.command(self.name, command),
             cwd=ROOT,
-            env={**own, "PYTHONPATH": str(ROOT), "PYTHONUNBUFFERED": "1", **(environ or {})},
+            env={**unmeasured(PYTHONPATH=str(ROOT), PYTHONUNBUFFERED="1"), **(environ or {})},
             stdin=subprocess.DEVNULL,
             stdout=self._log,
             stderr=self._log,

@@ -11,7 +11,6 @@ import argparse
 import base64
 import gzip
 import json
-import os
 import re
 import subprocess
 import sys
@@ -23,6 +22,7 @@ from typing import Any, NamedTuple
 from tests.compat.exchange import Answer
 from tests.compat.meant import MEANT, NORMALISED, Meant
 from tests.compat.play import conversations_of
+from tests.support.environment import unmeasured
 
 ROOT = Path(__file__).parent.parent.parent
 
@@ -55,11 +55,10 @@ def _short(value: object) -> str:
 
 def play(framework: str, whose: str, world: str) -> Played:
     """Play the conversations in a process of its own and return the answers."""
-    own = {key: value for key, value in os.environ.items() if not key.startswith("COVERAGE_")}
     done = subprocess.run(
         [sys.executable, "-m", "tests.compat.play", framework, whose, world],
         cwd=ROOT,
-        env={**own, "PYTHONPATH": os.pathsep.join([str(ROOT)])},
+        env=unmeasured(PYTHONPATH=str(ROOT)),
         stdin=subprocess.DEVNULL,
         capture_output=True,
         check=False,

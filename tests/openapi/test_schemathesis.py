@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from itertools import cycle
 from pathlib import Path
 from typing import Any
 
@@ -82,8 +83,14 @@ MAKERS = [
 
 
 @pytest.mark.usefixtures("nothing_stored")
-@pytest.mark.parametrize("world", ["wsgi", "asyncio"])
-@pytest.mark.parametrize("make", MAKERS, ids=lambda make: make.__name__)
+# Each in one world: that all answer alike is shown by tests/test_same_answer.py.
+@pytest.mark.parametrize(
+    ("make", "world"),
+    [
+        pytest.param(make, world, id=f"{make.__name__}-{world}")
+        for make, world in zip(MAKERS, cycle(["wsgi", "asyncio"]), strict=False)
+    ],
+)
 def test_answers_are_as_described(make: Callable[[], App], world: str) -> None:
     app = make()
     options: dict[str, Any] = {"protocol": "wsgi"} if world == "wsgi" else {"backend": world}

@@ -21,6 +21,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import IO, Any, NamedTuple
 
+from tests.support.environment import unmeasured
 from tests.support.guard import guard_of
 from tests.support.ports import free_port
 
@@ -213,12 +214,10 @@ def launch(
     command = [sys.executable, "-m", *kind.command.format(port=port, workers=workers).split(), app]
     if kind.stop is signal.SIGINT:
         command = [sys.executable, "-c", HEED_INTERRUPTS, *command]
-    # Other tests cover these lines: measuring them here as well would take as long as all other tests together.
-    own = {key: value for key, value in os.environ.items() if not key.startswith("COVERAGE_")}
     process = subprocess.Popen(
         command,
         cwd=ROOT,
-        env={**own, "PYTHONPATH": str(ROOT), "PYTHONUNBUFFERED": "1", **(environ or {})},
+        env={**unmeasured(PYTHONPATH=str(ROOT), PYTHONUNBUFFERED="1"), **(environ or {})},
         stdin=subprocess.DEVNULL,
         stdout=log,
         stderr=log,

@@ -12,7 +12,6 @@ import pytest
 
 from tests.servers.harness import KINDS, STOP_WITHIN, Server, launch, start
 
-EVERY_SERVER = list(KINDS)
 # Where one command serves with several processes; daphne and waitress have one.
 WITH_WORKERS = [name for name, kind in KINDS.items() if "{workers}" in kind.command]
 ASGI_WITH_LIFESPAN = [name for name, kind in KINDS.items() if kind.protocol == "asgi" and name != "daphne"]
@@ -73,8 +72,12 @@ def wait_for(server: Server, text: str) -> None:
         time.sleep(0.02)
 
 
-@pytest.mark.parametrize("app", ["async_app", "sync_app"])
-@pytest.mark.parametrize("name", EVERY_SERVER)
+# Whether handlers of start-up are async is no server's matter (tests/flow/test_lifecycle.py): one of each world has both.
+@pytest.mark.parametrize(
+    ("name", "app"),
+    [(name, "async_app") for name in KINDS]
+    + [(name, "sync_app") for name in ("uvicorn", "hypercorn-trio", "gunicorn-gthread")],
+)
 def test_R72_start_up_runs_once_before_the_first_request_and_shut_down_after_the_last(
     name: str, app: str, running: Launch, diary: Diary
 ) -> None:

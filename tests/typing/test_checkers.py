@@ -11,6 +11,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.support.environment import unmeasured
+
 FILE = Path(__file__).with_name("a_users_file.py")
 ROOT = Path(__file__).parents[2]
 
@@ -25,7 +27,9 @@ def lines_of_mypy(folder: Path) -> set[int]:
         f"--cache-dir={folder}",
         "--follow-imports=silent",
     ]
-    output = subprocess.run([*command, str(FILE)], cwd=ROOT, capture_output=True, text=True, check=False).stdout
+    output = subprocess.run(
+        [*command, str(FILE)], cwd=ROOT, env=unmeasured(), capture_output=True, text=True, check=False
+    ).stdout
     assert "error" in output, output
     return {int(number) for number in re.findall(rf"{re.escape(FILE.name)}:(\d+): error", output)}
 
@@ -40,7 +44,7 @@ def lines_of_pyright(folder: Path) -> set[int]:
     config = folder / "pyrightconfig.json"
     config.write_text(json.dumps(settings))
     command = [sys.executable, "-m", "basedpyright", "--project", str(config), "--outputjson"]
-    output = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False).stdout
+    output = subprocess.run(command, cwd=ROOT, env=unmeasured(), capture_output=True, text=True, check=False).stdout
     found = json.loads(output)["generalDiagnostics"]
     return {one["range"]["start"]["line"] + 1 for one in found if one["severity"] == "error"}
 
