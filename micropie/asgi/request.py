@@ -18,7 +18,7 @@ from micropie.errors import ClientDisconnect, HTTPError
 from micropie.execution.loop import LoopLocal
 from micropie.execution.steps import Flow
 from micropie.execution.threaded import LOOP_TOKEN
-from micropie.execution.wake import DelayedCalls, LoopTasks
+from micropie.execution.wake import TASKS, DelayedCalls, LoopTasks
 from micropie.http.headers import Headers, NameCache, UnparsedHeaders
 from micropie.http.request import Address, Request, WebSocketRequest
 from micropie.http.types import HeaderPairs, Message, Receive, Scope, Send
@@ -56,7 +56,7 @@ class Watchers:
 
 
 # The same for servers without lifespan.
-_LONE = LoopLocal("micropie.lone_watchers", lambda: (LoopTasks(), DelayedCalls(WATCH_AFTER)))
+_LONE = LoopLocal("micropie.lone_watchers", lambda: (TASKS.get(), DelayedCalls(WATCH_AFTER)))
 
 
 class SharedReceive:

