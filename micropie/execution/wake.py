@@ -7,7 +7,8 @@ import sys
 from collections import deque
 from collections.abc import Awaitable, Callable, Coroutine
 from contextlib import suppress
-from contextvars import copy_context
+from contextvars import Context, copy_context
+from functools import partial
 from typing import Any
 
 from anyio import Event, move_on_after
@@ -48,12 +49,16 @@ class DelayedCalls:
         if self._is_called_at_once:
             function()
             return DelayedCall(0.0, no_function)
-        call = DelayedCall(self._loop.time() + self._seconds, function)
+        call = DelayedCall(self._loop.time() + self._seconds, partial(copy_context().run, function))
         self._calls.append(call)
         if not self._has_timer:
-            self._has_timer = True
-            self._loop.call_at(call.due, self._begin)
+            self._start_timer()
         return call
+
+    def _start_timer(self) -> None:
+        # In no request's context: a timer that nobody waits for would keep the request.
+        self._has_timer = True
+        self._loop.call_at(self._calls[0].due, self._begin, context=Context())
 
     def _begin(self) -> None:
         # In a task, because outside of one anyio can't tell which library's loop this is.
@@ -63,9 +68,9 @@ class DelayedCalls:
         now = self._loop.time()
         while self._calls and (self._calls[0].due <= now or self._calls[0].function is no_function):
             self._calls.popleft().function()
-        self._has_timer = bool(self._calls)
-        if self._has_timer:
-            self._loop.call_at(self._calls[0].due, self._begin)
+        self._has_timer = False
+        if self._calls:
+            self._start_timer()
 
 
 class DelayedCall:

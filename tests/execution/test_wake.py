@@ -93,6 +93,23 @@ def test_calls_are_made_in_their_order_none_before_its_time() -> None:
 
 
 @every_loop
+def test_a_delayed_call_runs_in_the_context_that_added_it(backend: str) -> None:
+    heard: list[str] = []
+    variable = ContextVar("variable", default="unset")
+
+    async def main() -> None:
+        calls, last = DelayedCalls(0.001), anyio.Event()
+        for value in ("first", "second"):
+            variable.set(value)
+            calls.add(lambda: heard.append(variable.get()))
+        calls.add(last.set)
+        await last.wait()
+
+    run(backend, main)
+    assert heard == ["first", "second"]
+
+
+@every_loop
 def test_a_task_of_the_loop_runs_in_a_copy_of_the_context(backend: str) -> None:
     heard: list[tuple[str, str]] = []
     variable = ContextVar("variable", default="unset")
