@@ -62,7 +62,7 @@ from micropie.wsgi.driver import start_and_serve as serve_wsgi
 from micropie.wsgi.lifespan import WSGIState
 
 Self = TypeVar("Self", bound="App")
-Method = TypeVar("Method", bound=Callable[..., Any])
+Method = TypeVar("Method", bound=Callable[..., object])
 
 Request.by_hand = RequestByHand  # for tests: ``Request(scope)``
 
@@ -78,17 +78,17 @@ class _Tables:
     settings: dict[str, Any] = field(default_factory=dict)
     security: object = None
     error_handlers: dict[ErrorKey, ErrorHandler] = field(default_factory=dict)
-    providers: dict[object, Callable[..., Any]] = field(default_factory=dict)
-    overrides: dict[object, Callable[..., Any]] = field(default_factory=dict)
-    functions: list[tuple[Callable[..., Any], RouteMark]] = field(default_factory=list)
-    sockets: list[tuple[Callable[..., Any], RouteMark]] = field(default_factory=list)
+    providers: dict[object, Callable[..., object]] = field(default_factory=dict)
+    overrides: dict[object, Callable[..., object]] = field(default_factory=dict)
+    functions: list[tuple[Callable[..., object], RouteMark]] = field(default_factory=list)
+    sockets: list[tuple[Callable[..., object], RouteMark]] = field(default_factory=list)
     mounts: list[Mount] = field(default_factory=list)
     sites: dict[str, Site] = field(default_factory=dict)
     shutdowns: dict[str, ShutdownSignal] = field(default_factory=dict)
     parents: dict[int, App] = field(default_factory=dict)
 
 
-def _overridable(method: Method) -> Method | Callable[..., Any]:
+def _overridable(method: Method) -> Method | Callable[..., object]:
     """Tell type checkers that an author's class may have a handler of this name.
 
     Not for decorators: the union would make a function below one untyped to mypy.
@@ -163,7 +163,7 @@ class App:
     _micropie_asgi: ASGIState
     _micropie_wsgi: WSGIState
 
-    def __new__(cls: type[Self], *args: Any, **kwargs: Any) -> Self:
+    def __new__(cls: type[Self], *args: object, **kwargs: object) -> Self:
         if args and isinstance(args[0], dict) and not args[0].keys().isdisjoint({"asgi", "wsgi.version"}):
             raise TypeError(
                 f"the server was given the class {cls.__name__}: write app = {cls.__name__}() and give it this object"
@@ -192,13 +192,13 @@ class App:
     def __init__(
         self,
         session_backend: SessionBackend | None = None,
-        lifespan: Any = None,
+        lifespan: Callable[..., Any] | None = None,
         channels: Channels | None = None,
         security: SecurityDefaults | bool | None = None,
         docs: bool | str = False,
         **settings: Unpack[SettingsKeywords],
     ) -> None:
-        values: dict[str, Any] = {**settings}
+        values: dict[str, object] = {**settings}
         if isinstance(security, SecurityDefaults):
             values = {**security.settings, **settings}
             self.middlewares[:0] = security.middlewares
@@ -221,7 +221,7 @@ class App:
             for path, function in document_routes(docs, partial(App.compiled, self), type(self).__name__):
                 App.route(self, path, ["GET"])(function)
 
-    def __init_subclass__(cls, **kwargs: Any) -> None:
+    def __init_subclass__(cls, **kwargs: object) -> None:
         super().__init_subclass__(**kwargs)
         attributes = [item for base in cls.__mro__ for item in vars(base).items()]
         methods = {name for name, value in attributes if is_method(value)}
@@ -385,7 +385,7 @@ class App:
             if mount.kind == APP and not mount.isolated:
                 yield from mount.target._walk((*ancestors, self))
 
-    def __setattr__(self, name: str, value: Any) -> None:
+    def __setattr__(self, name: str, value: object) -> None:
         old = vars(self).get(name)
         super().__setattr__(name, value)
         # Handlers set plain attributes all the time; only what may be routed changes the tables.
@@ -537,7 +537,7 @@ class App:
         _registering(self, self._micropie.functions, mark)(found.metrics_endpoint)
 
     @_overridable
-    def mount(self, prefix: str, target: Any, kind: str | None = None, isolated: bool = False) -> None:
+    def mount(self, prefix: str, target: object, kind: str | None = None, isolated: bool = False) -> None:
         """Hand over what is below ``prefix`` to another application: ``app.mount("/shop", Shop())``.
 
         ``target`` is an ``App``, an ASGI or a WSGI application, told apart by how it is called; ``kind``
@@ -638,7 +638,7 @@ class App:
 
         return build_document(self.compiled(), title or type(self).__name__, version)
 
-    def url_for(self, name: str, /, *segments: Any, **values: Any) -> str:
+    def url_for(self, name: str, /, *segments: object, **values: object) -> str:
         """Return the path of the handler ``name`` (``"greet"``, ``"blog.show"``), below the current request's mount.
 
         A name that this application does not have is looked for in those around it, the nearest first. ``"/greet"``
@@ -657,7 +657,7 @@ class App:
             return path
         return quote(request.root_path + App._micropie_config(app).prefix) + path
 
-    def render(self, name: str, values: Mapping[str, object] = NO_VALUES, /, **context: Any) -> str:
+    def render(self, name: str, values: Mapping[str, object] = NO_VALUES, /, **context: object) -> str:
         """Render the template ``name`` of the directory ``templates`` with ``values`` and ``context``, all escaped.
 
         A template also sees ``request``, ``session``, ``csrf_token``, ``csrf_input``,
@@ -665,15 +665,15 @@ class App:
         """
         return App._micropie_config(self).templates.render(name, {**values, **context})
 
-    def render_async(self, name: str, values: Mapping[str, object] = NO_VALUES, /, **context: Any) -> Awaitable[str]:
+    def render_async(self, name: str, values: Mapping[str, object] = NO_VALUES, /, **context: object) -> Awaitable[str]:
         """``await self.render_async("index.html", ...)``: ``render`` for values and functions that are async."""
         return App._micropie_config(self).templates.render_async(name, {**values, **context})
 
-    def _render_template(self, name: str, /, **context: Any) -> Awaitable[str]:
+    def _render_template(self, name: str, /, **context: object) -> Awaitable[str]:
         """``render_async``, by the name that MicroPie gives it."""
         return App.render_async(self, name, context)
 
-    def render_stream(self, name: str, values: Mapping[str, object] = NO_VALUES, /, **context: Any) -> Iterator[str]:
+    def render_stream(self, name: str, values: Mapping[str, object] = NO_VALUES, /, **context: object) -> Iterator[str]:
         """``render`` in chunks, to return from a handler: each is sent before the next one is made."""
         return stream(App._micropie_config(self).templates, name, {**values, **context})
 
@@ -712,7 +712,7 @@ class App:
 
 
 def _registering(
-    app: App, functions: list[tuple[Callable[..., Any], RouteMark]], mark: RouteMark
+    app: App, functions: list[tuple[Callable[..., object], RouteMark]], mark: RouteMark
 ) -> Callable[[Function], Function]:
     def register(function: Function) -> Function:
         if not callable(function):
@@ -775,7 +775,7 @@ class Server(App):
         """``self.request.files``"""
         return self.request.files
 
-    def render_template(self, name: str, /, **context: Any) -> Awaitable[str]:
+    def render_template(self, name: str, /, **context: object) -> Awaitable[str]:
         """``await self.render_template("index.html", ...)``"""
         return self._render_template(name, **context)
 

@@ -191,7 +191,7 @@ class Subscription(Iterator[Any], AsyncIterator[Any]):
             raise StopIteration
         return message
 
-    def get(self, timeout: float | None = None, default: Any = None) -> Any:
+    def get(self, timeout: float | None = None, default: object = None) -> Any:
         """Return the next message, or ``default`` at the end or after ``timeout`` seconds. For ``def`` only."""
         deadline = None if timeout is None else time.monotonic() + timeout
         while (message := self._take()) is EMPTY:

@@ -39,7 +39,7 @@ def make_any_client(any_world: str) -> Iterator[Callable[..., TestClient]]:
 
     with ExitStack() as clients:
 
-        def make(app: Any, **options: Any) -> TestClient:
+        def make(app: Callable[..., object], **options: Any) -> TestClient:
             if any_world == "wsgi":
                 return clients.enter_context(TestClient(app, protocol="wsgi", **options))
             return clients.enter_context(TestClient(app, backend=any_world, **options))

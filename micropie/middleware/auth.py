@@ -11,7 +11,7 @@ import secrets
 from base64 import b64decode
 from collections.abc import Callable, Mapping
 from types import MappingProxyType
-from typing import Any, NoReturn
+from typing import NoReturn
 
 from micropie.errors import HTTPError
 from micropie.errors import check as check_argument
@@ -39,7 +39,7 @@ class _AuthMiddleware(FlowMiddleware):
     security_scheme: Mapping[str, str]
     """How ``App.openapi`` describes it; a middleware of an author's own may have this attribute, too."""
 
-    def __init__(self, check: Callable[..., Any], expected: str, realm: str, challenge: str) -> None:
+    def __init__(self, check: Callable[..., object], expected: str, realm: str, challenge: str) -> None:
         owner = type(self).__name__
         check_argument(f"{owner}(check)", callable(check), check, expected)
         fine = isinstance(realm, str) and _REALM.fullmatch(realm) is not None
@@ -63,7 +63,9 @@ class BasicAuth(_AuthMiddleware):
 
     security_scheme = MappingProxyType({"type": "http", "scheme": "basic"})
 
-    def __init__(self, check: Callable[[str, str], Any] | Mapping[str, str], *, realm: str = "Please log in") -> None:
+    def __init__(
+        self, check: Callable[[str, str], object] | Mapping[str, str], *, realm: str = "Please log in"
+    ) -> None:
         function = _password_check(check) if isinstance(check, Mapping) else check
         challenge = f'Basic realm="{realm}", charset="UTF-8"'
         super().__init__(function, "a function check(user, password), or a dict", realm, challenge)
@@ -118,7 +120,7 @@ class BearerAuth(_AuthMiddleware):
 
     security_scheme = MappingProxyType({"type": "http", "scheme": "bearer"})
 
-    def __init__(self, check: Callable[[str], Any], *, realm: str = "Please log in") -> None:
+    def __init__(self, check: Callable[[str], object], *, realm: str = "Please log in") -> None:
         super().__init__(check, "a function check(token)", realm, f'Bearer realm="{realm}"')
 
     def before(self, request: Request) -> Flow[None]:

@@ -26,7 +26,7 @@ class HttpMiddleware:
     guards = False
     needs_session = True
 
-    def before_request(self, request: Request) -> Any:
+    def before_request(self, request: Request) -> object:
         """Run before the handler, and also for paths without a handler.
 
         Return None to continue, or a dict with any of ``status`` (200), ``body`` ("") and ``headers`` ((name, value)
@@ -35,7 +35,7 @@ class HttpMiddleware:
 
     def after_request(
         self, request: Request, status: int, response_body: Any, extra_headers: list[tuple[str, str]]
-    ) -> Any:
+    ) -> object:
         """Run with every answer, including errors and early answers, in the reverse order of ``before_request``.
 
         ``response_body`` is the handler's result before it is encoded. ``extra_headers`` may be changed in place.
@@ -55,7 +55,7 @@ class FlowMiddleware:
     guards = False
     needs_session = False
 
-    def before(self, request: Request) -> Any | Flow[Any]:
+    def before(self, request: Request) -> object:
         """Like ``before_request``. Return None to continue; any other value is answered as a handler's result."""
 
     def after(self, request: Request, response: Response) -> Response | Flow[Response | None] | None:
@@ -65,8 +65,8 @@ class FlowMiddleware:
 class WebSocketMiddleware:
     """Sees each WebSocket connection before and after its handler: ``app.ws_middlewares.append(Mine())``."""
 
-    def before_websocket(self, request: Request) -> Any:
+    def before_websocket(self, request: Request) -> object:
         """Run before the handler. Return None to continue, or a dict with ``code`` and ``reason`` to refuse."""
 
-    def after_websocket(self, request: Request) -> Any:
+    def after_websocket(self, request: Request) -> object:
         """Run when the handler has ended."""

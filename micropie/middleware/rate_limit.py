@@ -11,7 +11,6 @@ from functools import lru_cache
 from ipaddress import IPv6Address, ip_address
 from threading import Lock
 from time import monotonic
-from typing import Any
 
 from micropie.errors import HTTPError, check, is_count, is_duration
 from micropie.execution.steps import INLINE, IO, Flow, call, kind_of
@@ -61,7 +60,7 @@ class RateLimit(FlowMiddleware):
         limit: int,
         per: float = 60,
         *,
-        key: Callable[[Request], Any] | None = None,
+        key: Callable[[Request], object] | None = None,
         store: RateStore | None = None,
         exempt: Callable[[Request], bool] | None = None,
         when_unreachable: str = "allow",
@@ -181,7 +180,7 @@ def _network(host: str) -> str:
     return host
 
 
-def _text(key: Any) -> str:
+def _text(key: object) -> str:
     if key is None:
         raise TypeError(
             "the key function of RateLimit returned None: return a key, or exclude the request with exempt="

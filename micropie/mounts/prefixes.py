@@ -121,7 +121,7 @@ def checked_prefix(prefix: str) -> str:
     return text
 
 
-def kind_of_target(target: Any, kind: str | None) -> str:
+def kind_of_target(target: object, kind: str | None) -> str:
     """Return ``"asgi"`` or ``"wsgi"``; ``kind`` if that is given.
 
     Raises ``SetupError`` if ``target`` is not an application, or its kind is not clear.

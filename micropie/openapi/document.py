@@ -10,7 +10,7 @@ from __future__ import annotations
 import inspect
 import re
 import typing
-from collections.abc import AsyncIterable, Iterable, Iterator, Mapping
+from collections.abc import AsyncIterable, Callable, Iterable, Iterator, Mapping
 from inspect import Parameter
 from types import NoneType, SimpleNamespace, UnionType
 from typing import Any, NamedTuple
@@ -80,7 +80,7 @@ def build_document(site: Site, title: str, version: str = "1.0.0") -> dict[str, 
 class _Builder:
     def __init__(self, site: Site) -> None:
         self.root = site.config.app
-        self.paths: dict[str, dict[str, Any]] = {}
+        self.paths: dict[str, dict[str, object]] = {}
         self.tags: dict[str, dict[str, str]] = {}
         self.schemas = Schemas()
         self.security_schemes: dict[str, Mapping[str, str]] = {}
@@ -129,14 +129,14 @@ class _Builder:
         placed: _Sorted,
         names: Mapping[str, str],
         is_one_of_several: bool,
-    ) -> dict[str, Any]:
+    ) -> dict[str, object]:
         summary, _, rest = _doc_of(route.plan.function).partition("\n")
         identifier = description.operation_id or route.name + (f"_{method.lower()}" if is_one_of_several else "")
         while identifier in self._ids:
             identifier += f"_{method.lower()}"
         self._ids.add(identifier)
         texts = {"summary": description.summary or summary, "description": description.description or rest.strip()}
-        operation: dict[str, Any] = {"operationId": identifier, **{key: text for key, text in texts.items() if text}}
+        operation: dict[str, object] = {"operationId": identifier, **{key: text for key, text in texts.items() if text}}
         tags = description.tags
         if tags is None and route.config.app is not self.root:
             application = type(route.config.app)
@@ -167,7 +167,7 @@ class _Builder:
         operation["responses"] = self._responses(route, description, errors)
         return operation
 
-    def _path_parameters(self, route: Route, placed: _Sorted, names: Mapping[str, str]) -> Iterator[dict[str, Any]]:
+    def _path_parameters(self, route: Route, placed: _Sorted, names: Mapping[str, str]) -> Iterator[dict[str, object]]:
         kinds = {found["name"]: found for found in _WILDCARD.finditer(route.pattern)}
         known = {one.name: one for one in placed.path}
         for own, name in names.items():
@@ -179,7 +179,7 @@ class _Builder:
                 schema["pattern"] = f"^(?:{found['rule']})$"
             yield {"name": name, "in": "path", "required": True, "schema": schema or {"type": "string"}}
 
-    def _query_parameter(self, parameter: Parameter) -> dict[str, Any]:
+    def _query_parameter(self, parameter: Parameter) -> dict[str, object]:
         stated, annotation = stated_source(parameter.annotation)
         name = parameter.name if stated is None else stated.name_for(parameter.name)
         place = "query" if stated is None else stated.place
@@ -193,7 +193,7 @@ class _Builder:
             schema["default"] = parameter.default.value if hasattr(parameter.default, "value") else parameter.default
         return schema
 
-    def _body(self, placed: _Sorted) -> dict[str, Any] | None:
+    def _body(self, placed: _Sorted) -> dict[str, object] | None:
         if placed.document is not None:
             schema = self.schemas.of(placed.document.annotation)
             kinds = [_JSON] if typing.get_origin(placed.document.annotation) is list else [_JSON, _FORM]
@@ -208,7 +208,7 @@ class _Builder:
         kinds = [_MULTIPART] if has_files else [_JSON, _FORM]
         return {"required": bool(needed), "content": {kind: {"schema": schema} for kind in kinds}}
 
-    def _responses(self, route: Route, description: Description, errors: Mapping[str, str | None]) -> dict[str, Any]:
+    def _responses(self, route: Route, description: Description, errors: Mapping[str, str | None]) -> dict[str, object]:
         responses: dict[str, Any] = {}
         is_known = True
         for annotation in _answers_of(route.plan.function):
@@ -229,10 +229,10 @@ class _Builder:
         other = self._error(route, "Any other error") if is_known else {"description": "Any other answer"}
         return {**dict(sorted(responses.items())), "default": other}
 
-    def _response(self, route: Route, annotation: object, stated: int | None) -> tuple[str, dict[str, Any]] | None:
+    def _response(self, route: Route, annotation: object, stated: int | None) -> tuple[str, dict[str, object]] | None:
         """Return the status and the description of an answer; None if the annotation does not tell the status."""
         status = str(stated or 200)
-        answer: dict[str, Any] = {"description": PHRASES.get(stated or 200, status)}
+        answer: dict[str, object] = {"description": PHRASES.get(stated or 200, status)}
         origin = typing.get_origin(annotation) or annotation
         if origin in _UNKNOWN or origin is tuple:
             return None
@@ -247,7 +247,7 @@ class _Builder:
             return status, {**answer, "content": {_media_type(route): {"schema": {"type": "string"}}}}
         return status, {**answer, "content": {_JSON: {"schema": self.schemas.of(annotation)}}}
 
-    def _stated(self, number: int, given: object) -> dict[str, Any]:
+    def _stated(self, number: int, given: object) -> dict[str, object]:
         """Return an answer that ``@describe`` states: a sentence, a type, or (type, sentence) in either order."""
         parts = given if isinstance(given, tuple) else (given,)
         sentence = next((part for part in parts if isinstance(part, str)), PHRASES.get(number, str(number)))
@@ -255,12 +255,12 @@ class _Builder:
         content = {"content": {_JSON: {"schema": self.schemas.of(types[0])}}} if types else {}
         return {"description": sentence, **content}
 
-    def _error(self, route: Route, sentence: str) -> dict[str, Any]:
+    def _error(self, route: Route, sentence: str) -> dict[str, object]:
         """Return a plain error's description. An author's own error handlers may answer anything."""
         if any(route.config.error_handlers):
             return {"description": sentence}
         text, problem = {"schema": {"type": "string"}}, {"schema": PROBLEM_SCHEMA}
-        forms: dict[str, Any] = {"text/plain": text, "text/html": text, PROBLEM: problem}
+        forms: dict[str, object] = {"text/plain": text, "text/html": text, PROBLEM: problem}
         if route.config.settings.errors == "json":
             forms = {PROBLEM: problem}
         elif route.config.settings.errors == "text":
@@ -322,7 +322,7 @@ def _is_document(annotation: object) -> bool:
     return any(map(is_structure, _kinds_of(annotation)))
 
 
-def _answers_of(function: Any) -> tuple[object, ...]:
+def _answers_of(function: Callable[..., object]) -> tuple[object, ...]:
     """Return the types that a handler's annotation says it returns; "empty" for one that can't be read."""
     *_, inner = layers(function)
     annotation = getattr(inner, "__annotations__", {}).get("return", Parameter.empty)
@@ -339,12 +339,12 @@ def _media_type(route: Route) -> str:
     return route.config.text_type.partition(";")[0]
 
 
-def _description_of(function: Any) -> Description:
+def _description_of(function: Callable[..., object]) -> Description:
     marks = (getattr(layer, DESCRIPTION, None) for layer in layers(function))
     return next((mark for mark in marks if mark is not None), Description())
 
 
-def _doc_of(owner: Any) -> str:
+def _doc_of(owner: Callable[..., object]) -> str:
     """Return a docstring of an author's own, "" for that of a class of the framework."""
     text = inspect.unwrap(owner).__doc__
     return inspect.cleandoc(text) if text and not getattr(owner, "__module__", "").startswith("micropie.") else ""

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import enum
 import types
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from datetime import date, datetime, time
 from decimal import Decimal
 from typing import Annotated, Any, Literal, NewType, Protocol, TypeAlias, Union, cast, get_args, get_origin
@@ -60,7 +60,7 @@ class Schemas:
         self.components: dict[str, Schema] = {}
         self._known: dict[type, Schema] = {}
 
-    def of(self, annotation: Any) -> Schema:
+    def of(self, annotation: object) -> Schema:
         """Return the schema of an annotation, ``{}`` for what may be any value."""
         if annotation in _SCALARS:
             return dict(_SCALARS[annotation])
@@ -121,7 +121,7 @@ class Schemas:
         return schema
 
 
-def _choice(values: Any) -> Schema:
+def _choice(values: Collection[object]) -> Schema:
     kinds = {_JSON_NAMES.get(type(value)) for value in values}
     schema: Schema = {"enum": [value if type(value) in _JSON_NAMES else str(value) for value in values]}
     kind = kinds.pop()

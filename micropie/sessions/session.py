@@ -21,7 +21,7 @@ _MISSING = object()
 _UNCHANGEABLE = frozenset({str, int, float, bool, bytes, NoneType})
 
 
-def copied(value: Any) -> Any:
+def copied(value: object) -> Any:
     """Return a deep copy, for JSON's types in a quarter of the time of ``copy.deepcopy``, which copies all others."""
     if type(value) is dict:
         result = value.copy()

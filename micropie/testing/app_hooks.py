@@ -26,7 +26,7 @@ class Override:
         self._stack.close()
 
 
-def hook_of(app: Any, name: str) -> Callable[..., Any]:
+def hook_of(app: object, name: str) -> Callable[..., Any]:
     """Return a method of the application. Raises ``ClientError`` if it has none, because it is no ``App``."""
     method: Callable[..., Any] | None = getattr(app, f"_micropie_{name}", None)
     if method is None:

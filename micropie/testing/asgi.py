@@ -98,7 +98,7 @@ class Lifespan(AppCall[Message]):
     failed. Servers ignore that silently, which in a test would hide a broken start-up.
     """
 
-    def __init__(self, loop: AppLoop, app: ASGIApp, state: dict[str, Any], timeout: float) -> None:
+    def __init__(self, loop: AppLoop, app: ASGIApp, state: dict[str, object], timeout: float) -> None:
         scope = {"type": "lifespan", "asgi": {"version": "3.0", "spec_version": "2.0"}, "state": state}
         super().__init__(loop, app, scope, "lifespan", ahead=1)
         self._timeout = timeout
@@ -152,7 +152,7 @@ class ASGITransport(AppTransport):
     """Answer httpx's requests from an ASGI application, in one event loop for the life of the client."""
 
     def __init__(
-        self, app: ASGIApp, settings: Settings, *, backend: str, backend_options: Mapping[str, Any] | None
+        self, app: ASGIApp, settings: Settings, *, backend: str, backend_options: Mapping[str, object] | None
     ) -> None:
         super().__init__(settings)
         self.app = app
@@ -176,7 +176,7 @@ class ASGITransport(AppTransport):
         """Have the application run in the test's own loop."""
         self._loop = loop
 
-    def scope(self, request: httpx.Request, **more: Any) -> Scope:
+    def scope(self, request: httpx.Request, **more: object) -> Scope:
         scope = connection_scope(request, self.settings)
         return {**scope, "state": dict(self._state), "extensions": {}, **more}
 

@@ -6,11 +6,11 @@ the test and the application share, such as a connection that belongs to a loop,
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import AbstractContextManager, asynccontextmanager
 from functools import partial
 from types import TracebackType
-from typing import Any, Self, TypeVar
+from typing import TYPE_CHECKING, Any, Final, ParamSpec, Self, TypeAlias, TypedDict, TypeVar, Unpack
 
 import anyio
 import anyio.abc
@@ -26,8 +26,39 @@ from micropie.testing.errors import ClientError
 from micropie.testing.loop import AppLoop
 from micropie.testing.websocket import WebSocketSession
 
+if TYPE_CHECKING:
+    from httpx._types import (
+        AuthTypes,
+        CookieTypes,
+        HeaderTypes,
+        QueryParamTypes,
+        RequestContent,
+        RequestData,
+        RequestExtensions,
+        RequestFiles,
+        TimeoutTypes,
+    )
 Result = TypeVar("Result")
-_END: Any = object()
+P = ParamSpec("P")
+
+_Call: TypeAlias = Callable[..., Awaitable[Any]]  # ``AsyncTestClient._call``
+_END: Final = object()
+
+
+class RequestOptions(TypedDict, total=False):
+    """What httpx takes with a request."""
+
+    content: RequestContent | None
+    data: RequestData | None
+    files: RequestFiles | None
+    json: object
+    params: QueryParamTypes | None
+    headers: HeaderTypes | None
+    cookies: CookieTypes | None
+    auth: AuthTypes | None
+    follow_redirects: bool
+    timeout: TimeoutTypes
+    extensions: RequestExtensions | None
 
 
 class AsyncTestClient:
@@ -44,7 +75,7 @@ class AsyncTestClient:
 
     __test__ = False  # or pytest would collect it, because of its name
 
-    def __init__(self, app: Callable[..., Any], **options: Any) -> None:
+    def __init__(self, app: Callable[..., object], **options: Any) -> None:
         self.client = TestClient(app, **options)
         self._threads = CapacityLimiter(100)
         self._loop: AppLoop | None = None
@@ -79,7 +110,7 @@ class AsyncTestClient:
         self._tasks.cancel_scope.shield = True
         await self._tasks.__aexit__(None, None, None)  # without the test's own error: the group would wrap it
 
-    async def _call(self, function: Callable[..., Result], *arguments: Any, **options: Any) -> Result:
+    async def _call(self, function: Callable[P, Result], *arguments: P.args, **options: P.kwargs) -> Result:
         if self._loop is None:
             raise ClientError(
                 "the application runs in the test's loop: write async with AsyncTestClient(app) as client"
@@ -87,39 +118,41 @@ class AsyncTestClient:
         call = partial(function, *arguments, **options)
         return await to_thread.run_sync(call, abandon_on_cancel=True, limiter=self._threads)
 
-    async def request(self, method: str, url: str, **options: Any) -> httpx.Response:
+    async def request(self, method: str, url: str, **options: Unpack[RequestOptions]) -> httpx.Response:
         """Send a request and return its answer, whose body has been read; ``options`` are those of httpx."""
         return await self._call(self.client.request, method, url, **options)
 
-    async def get(self, url: str, **options: Any) -> httpx.Response:
+    async def get(self, url: str, **options: Unpack[RequestOptions]) -> httpx.Response:
         return await self.request("GET", url, **options)
 
-    async def head(self, url: str, **options: Any) -> httpx.Response:
+    async def head(self, url: str, **options: Unpack[RequestOptions]) -> httpx.Response:
         return await self.request("HEAD", url, **options)
 
-    async def options(self, url: str, **options: Any) -> httpx.Response:
+    async def options(self, url: str, **options: Unpack[RequestOptions]) -> httpx.Response:
         return await self.request("OPTIONS", url, **options)
 
-    async def post(self, url: str, **options: Any) -> httpx.Response:
+    async def post(self, url: str, **options: Unpack[RequestOptions]) -> httpx.Response:
         return await self.request("POST", url, **options)
 
-    async def put(self, url: str, **options: Any) -> httpx.Response:
+    async def put(self, url: str, **options: Unpack[RequestOptions]) -> httpx.Response:
         return await self.request("PUT", url, **options)
 
-    async def patch(self, url: str, **options: Any) -> httpx.Response:
+    async def patch(self, url: str, **options: Unpack[RequestOptions]) -> httpx.Response:
         return await self.request("PATCH", url, **options)
 
-    async def delete(self, url: str, **options: Any) -> httpx.Response:
+    async def delete(self, url: str, **options: Unpack[RequestOptions]) -> httpx.Response:
         return await self.request("DELETE", url, **options)
 
     @asynccontextmanager
-    async def stream(self, method: str, url: str, **options: Any) -> AsyncIterator[AsyncResponse]:
+    async def stream(self, method: str, url: str, **options: Unpack[RequestOptions]) -> AsyncIterator[AsyncResponse]:
         """Send a request; the body is read as it comes: ``async for line in answer.aiter_lines()``."""
         async with self._entered(self.client.stream(method, url, **options)) as answer:
             yield AsyncResponse(answer, self._call)
 
     @asynccontextmanager
-    async def sse(self, url: str, method: str = "GET", **options: Any) -> AsyncIterator[AsyncIterator[ServerSentEvent]]:
+    async def sse(
+        self, url: str, method: str = "GET", **options: Unpack[RequestOptions]
+    ) -> AsyncIterator[AsyncIterator[ServerSentEvent]]:
         """Follow a stream of server-sent events: ``async for event in events``. See ``TestClient.sse``."""
         async with self._entered(self.client.sse(url, method, **options)) as events:
             yield _each(events, self._call)
@@ -136,7 +169,7 @@ class AsyncTestClient:
         async with self._entered(self.client.session_transaction()) as session:
             yield session
 
-    async def login(self, **values: Any) -> None:
+    async def login(self, **values: object) -> None:
         """Set keys of the session. See ``TestClient.login``."""
         await self._call(self.client.login, **values)
 
@@ -178,7 +211,7 @@ class AsyncTestClient:
 class AsyncResponse:
     """An answer whose body has not been read: httpx's response, with its methods for async code."""
 
-    def __init__(self, response: httpx.Response, call: Callable[..., Any]) -> None:
+    def __init__(self, response: httpx.Response, call: _Call) -> None:
         self._response = response
         self._call = call
 
@@ -207,7 +240,7 @@ class AsyncResponse:
         return _each(self._response.iter_lines(), self._call)
 
 
-async def _each(items: Iterator[Result], call: Callable[..., Any]) -> AsyncIterator[Result]:
+async def _each(items: Iterator[Result], call: _Call) -> AsyncIterator[Result]:
     while (item := await call(next, items, _END)) is not _END:
         yield item
 
@@ -215,7 +248,7 @@ async def _each(items: Iterator[Result], call: Callable[..., Any]) -> AsyncItera
 class AsyncWebSocketSession:
     """The client's end of a WebSocket, as ``WebSocketSession`` with methods that are awaited."""
 
-    def __init__(self, session: WebSocketSession, call: Callable[..., Any]) -> None:
+    def __init__(self, session: WebSocketSession, call: _Call) -> None:
         self._session = session
         self._call = call
 
@@ -239,7 +272,7 @@ class AsyncWebSocketSession:
     async def send_bytes(self, data: bytes) -> None:
         self._session.send_bytes(data)
 
-    async def send_json(self, value: Any, *, binary: bool = False) -> None:
+    async def send_json(self, value: object, *, binary: bool = False) -> None:
         self._session.send_json(value, binary=binary)
 
     async def receive(self, timeout: float | None = None) -> Message:  # noqa: ASYNC109 - that of WebSocketSession

@@ -62,7 +62,7 @@ class TestClient(httpx.Client):
         *,
         protocol: Literal["asgi", "wsgi"] = "asgi",
         backend: str = "asyncio",
-        backend_options: Mapping[str, Any] | None = None,
+        backend_options: Mapping[str, object] | None = None,
         raise_app_exceptions: bool = True,
         base_url: str = "http://testserver",
         headers: HeaderTypes | None = None,
@@ -148,20 +148,20 @@ class TestClient(httpx.Client):
         yield values
         if values != before:
 
-            def replace(session: MutableMapping[str, Any]) -> None:
+            def replace(session: MutableMapping[str, object]) -> None:
                 session.clear()
                 session.update(values)
 
             self._visit_session(replace)
 
-    def _visit_session(self, visit: Callable[[MutableMapping[str, Any]], Any]) -> Any:
+    def _visit_session(self, visit: Callable[[MutableMapping[str, Any]], object]) -> Any:
         """Return what ``visit`` returns for the session of this client."""
-        found: list[Any] = []
+        found: list[object] = []
         other = hook_of(self._app, "session")(lambda session: found.append(visit(session)))
         self.post("/", extensions={APP: other}, follow_redirects=False).raise_for_status()
         return found[0]
 
-    def login(self, **values: Any) -> None:
+    def login(self, **values: object) -> None:
         """Set keys of the session, such as ``client.login(user="alice")``: those that the application's log-in sets."""
         with self.session_transaction() as session:
             session.update(values)
@@ -178,7 +178,7 @@ class TestClient(httpx.Client):
             session.clear()
 
     @contextmanager
-    def sse(self, url: str, method: str = "GET", **options: Any) -> Iterator[Iterator[ServerSentEvent]]:
+    def sse(self, url: str, method: str = "GET", **options: object) -> Iterator[Iterator[ServerSentEvent]]:
         """Follow a stream of server-sent events, by httpx-sse; the client leaves at the end of ``with``::
 
             with client.sse("/ticks") as events:
@@ -198,7 +198,7 @@ class TestClient(httpx.Client):
         params: QueryParamTypes | None = None,
         headers: HeaderTypes | None = None,
         cookies: CookieTypes | None = None,
-        extensions: Mapping[str, Any] | None = None,
+        extensions: Mapping[str, object] | None = None,
     ) -> WebSocketSession:
         """Return a WebSocket; ``with`` connects it. Headers, cookies and URLs work as for the client's requests."""
         transport = self._app_transport

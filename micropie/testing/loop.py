@@ -13,7 +13,6 @@ import threading
 from collections import deque
 from collections.abc import Callable, Mapping
 from concurrent.futures import Future
-from typing import Any
 
 import anyio
 import anyio.abc
@@ -67,7 +66,7 @@ class AppLoop:
 class LoopThread(AppLoop):
     """An event loop in a thread of its own."""
 
-    def __init__(self, backend: str, backend_options: Mapping[str, Any] | None = None) -> None:
+    def __init__(self, backend: str, backend_options: Mapping[str, object] | None = None) -> None:
         super().__init__()
         started: Future[None] = Future()
         args = (backend, dict(backend_options or {}), started)
@@ -84,7 +83,7 @@ class LoopThread(AppLoop):
             if self._thread.is_alive():
                 raise AppTimeout(f"the event loop's thread did not end within {timeout:g} s: something blocks it")
 
-    def _run(self, backend: str, backend_options: dict[str, Any], started: Future[None]) -> None:
+    def _run(self, backend: str, backend_options: dict[str, object], started: Future[None]) -> None:
         try:
             anyio.run(self._main, started, backend=backend, backend_options=backend_options)
         except BaseException as error:

@@ -107,7 +107,7 @@ class WebSocketSession:
     def send_bytes(self, data: bytes) -> None:
         self.send({"type": "websocket.receive", "bytes": data})
 
-    def send_json(self, value: Any, *, binary: bool = False) -> None:
+    def send_json(self, value: object, *, binary: bool = False) -> None:
         text = json.dumps(value, ensure_ascii=False, separators=(",", ":"))
         if binary:
             self.send_bytes(text.encode())

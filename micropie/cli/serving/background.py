@@ -35,7 +35,7 @@ class _Parts(NamedTuple):
 class BackgroundServer:
     """A running server: ``name``, ``port``. It is served from the moment that the object is there."""
 
-    def __init__(self, app: Any, options: Options, threads: int = 10, stop_within: float = 5.0) -> None:
+    def __init__(self, app: object, options: Options, threads: int = 10, stop_within: float = 5.0) -> None:
         """Start it. ``threads``: of a WSGI server. ``stop_within``: seconds that open requests get at the end.
 
         Raises ``ServingError`` for what can't be done.
@@ -82,7 +82,7 @@ def _listener(options: Options) -> socket.socket:
     )
 
 
-def _uvicorn(app: Any, options: Options, threads: int, stop_within: float) -> _Parts:
+def _uvicorn(app: object, options: Options, threads: int, stop_within: float) -> _Parts:
     uvicorn = import_module("uvicorn")
     config = uvicorn.Config(
         app,
@@ -108,7 +108,7 @@ def _uvicorn(app: Any, options: Options, threads: int, stop_within: float) -> _P
     return _Parts(run, stop, lambda: server.started, listener.getsockname()[1])
 
 
-def _waitress(app: Any, options: Options, threads: int, stop_within: float) -> _Parts:
+def _waitress(app: object, options: Options, threads: int, stop_within: float) -> _Parts:
     listener = _listener(options)
     port: int = listener.getsockname()[1]
     prefix = {"url_prefix": options.root_path} if options.root_path else {}
@@ -128,7 +128,7 @@ def _waitress(app: Any, options: Options, threads: int, stop_within: float) -> _
     return _Parts(run, lambda: server.trigger.pull_trigger(end_loop), lambda: True, port)
 
 
-def _bare(app: Any, options: Options, threads: int, stop_within: float) -> _Parts:
+def _bare(app: object, options: Options, threads: int, stop_within: float) -> _Parts:
     server = open_bare(app, options)
 
     def run() -> None:

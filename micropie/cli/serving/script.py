@@ -11,7 +11,7 @@ from micropie.cli.serving.run import serve
 from micropie.errors import SetupError
 
 
-def run_app(app: Any, options: dict[str, Any], reload: bool) -> None:
+def run_app(app: object, options: dict[str, Any], reload: bool) -> None:
     """Serve ``app`` until the process is told to end. Exits with one sentence for what can't be done."""
     try:
         serve(Target(app, _name_of(app)), Options(**options), reload)
