@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from functools import partial
 from io import BufferedReader, BytesIO
-from typing import Any
 
 from micropie.http.request import Request
+from micropie.http.types import Environ
 from micropie.mounts.prefixes import MountedPath
 from micropie.mounts.wsgi_call import RawBody
 from micropie.mounts.wsgi_in_asgi import environ_of
@@ -26,7 +26,7 @@ def path_of(request: Request) -> str:
     return MountedPath("", request.raw_path).path_info or "/"
 
 
-def own_environ(native: Request) -> dict[str, Any]:
+def own_environ(native: Request) -> Environ:
     """Return an environ of a handler's own, with the scheme, host and client that middleware has set."""
     received = native._body_so_far()
     if native.environ is None:

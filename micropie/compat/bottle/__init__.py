@@ -193,7 +193,7 @@ def tob(text: Any, enc: str = "utf8") -> bytes:
     return text.encode(enc) if isinstance(text, str) else b"" if text is None else bytes(text)
 
 
-def touni(data: Any, enc: str = "utf8", err: str = "strict") -> str:
+def touni(data: object, enc: str = "utf8", err: str = "strict") -> str:
     """Return bytes as text, None as ""."""
     return data.decode(enc, err) if isinstance(data, bytes) else "" if data is None else str(data)
 

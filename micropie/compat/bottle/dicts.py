@@ -108,7 +108,7 @@ class FormsDict(MultiDict):
         return self.getunicode(name, default="")
 
 
-def _recoded(value: Any, encoding: str | None) -> Any:
+def _recoded(value: object, encoding: str | None) -> Any:
     if not isinstance(value, str) or encoding is None or encoding.lower().replace("-", "") == "utf8":
         return value
     return value.encode().decode(encoding)

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Any, ClassVar
+from collections.abc import Callable
+from typing import Any, ClassVar, TypeVar
 
 from micropie.compat.cherrypy.config import NamespaceSet, Source, merge
 from micropie.compat.cherrypy.lib.httputil import urljoin
@@ -18,6 +19,8 @@ from micropie.compat.cherrypy.types import Section
 from micropie.execution.context import current
 
 tools = default_toolbox()
+
+Function = TypeVar("Function", bound=Callable[..., object])
 
 
 class _Servable:
@@ -40,7 +43,7 @@ class _Servable:
         """See ``App.wsgi_shutdown``."""
         self.native.wsgi_shutdown()
 
-    def websocket(self, path: str, *, name: str | None = None) -> Any:
+    def websocket(self, path: str, *, name: str | None = None) -> Callable[[Function], Function]:
         """Answer WebSockets at ``path`` with the ``async def`` below: ``self.native.websocket``."""
         return self.native.websocket(path, name=name)
 

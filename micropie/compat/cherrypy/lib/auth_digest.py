@@ -8,7 +8,7 @@ import re
 import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any, TypeAlias
+from typing import TypeAlias
 
 from micropie.compat.cherrypy.errors import HTTPError
 from micropie.compat.cherrypy.serving import serving
@@ -148,7 +148,7 @@ def digest_auth(realm: str, get_ha1: GetHA1, key: str, debug: bool = False, acce
     which the server knows its own nonces.
     """
     request = serving.request
-    header: Any = request.headers.get("Authorization", "")
+    header: str = request.headers.get("Authorization", "")
     is_stale = False
     if header.lower().startswith("digest "):
         try:
