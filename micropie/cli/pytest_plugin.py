@@ -52,6 +52,9 @@ def any_client(request: pytest.FixtureRequest, make_any_client: Callable[..., Te
     """A ``TestClient`` of the fixture ``app``, in each world in turn."""
     try:
         app = request.getfixturevalue("app")
-    except pytest.FixtureLookupError:
-        pytest.fail("any_client calls the application of your fixture app: write one that returns it", pytrace=False)
+    except pytest.FixtureLookupError as error:
+        if error.argname != "app":  # one that ``app`` itself asks for
+            raise
+        sentence = "any_client calls the application of your fixture app: write one that returns it"
+        raise pytest.fail.Exception(sentence, pytrace=False) from None
     return make_any_client(app)

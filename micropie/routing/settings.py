@@ -192,10 +192,10 @@ class SettingsKeywords(TypedDict, total=False):
     stream_head_delay: float | None
     background_timeout: float
     methods: Sequence[str]
-    expose: str
-    run_in: str
-    errors: str
-    text: str
+    expose: Literal["public", "explicit"]
+    run_in: Literal["thread", "loop", "process"]
+    errors: Literal["auto", "json", "text"]
+    text: Literal["html", "plain"]
     secret_key: str | bytes | Sequence[str | bytes] | None
     on_error: Callable[[BaseException], object] | None
     debug: bool | Literal["force"]
@@ -203,7 +203,7 @@ class SettingsKeywords(TypedDict, total=False):
     session_id_factory: Callable[[], str] | None
     session_id_validator: Callable[[str], bool] | None
     session_cookie: str
-    session_cookie_samesite: str
+    session_cookie_samesite: Literal["Lax", "Strict", "None"]
     session_cookie_secure: bool | None
     session_save_on_error: bool
     websocket_max_size: int

@@ -684,7 +684,7 @@ def settings(data: bytes) -> None:
         lambda: ProxyHeaders(trusted=[host], hops=len(port)),
         lambda: CSRFMiddleware(trusted_origins=[origin], exempt=[host]),
         lambda: App(secret_key=key),
-        lambda: App(session_cookie=key, errors=loop),
+        lambda: App(session_cookie=key, errors=loop),  # type: ignore[arg-type]
     ):
         with suppress(SetupError):
             make()

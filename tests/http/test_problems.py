@@ -117,7 +117,7 @@ def test_a_client_that_sent_json_gets_a_problem(make_client: MakeClient) -> None
 
 
 @pytest.mark.parametrize(("setting", "kind"), [("json", PROBLEM), ("text", "text/plain; charset=utf-8")])
-def test_one_form_for_all(make_client: MakeClient, setting: str, kind: str) -> None:
+def test_one_form_for_all(make_client: MakeClient, setting: Any, kind: str) -> None:
     client = make_client(Shop(errors=setting))
     for accept in (BROWSER, "application/json", "*/*"):
         answer = client.get("/nowhere", headers={"Accept": accept})

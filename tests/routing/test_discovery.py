@@ -184,7 +184,7 @@ def test_with_debug_the_log_lists_what_comes_from_elsewhere(caplog: pytest.LogCa
 
 def test_a_wrong_word_is_refused() -> None:
     with pytest.raises(SetupError, match=r'App\(expose=...\) takes "public" or "explicit", not \'all\''):
-        App(expose="all")
+        App(expose="all")  # type: ignore[arg-type]
 
 
 class Blog(App):

@@ -47,12 +47,6 @@ def test_two_applications(make_any_client):
 """
 
 WITHOUT_APP = """
-import pytest
-
-@pytest.fixture
-def app(request):
-    return request.getfixturevalue("missing")
-
 def test_index(any_client):
     pass
 """
@@ -103,6 +97,13 @@ def test_without_a_fixture_app_one_sentence_says_so(project: Path) -> None:
     status, output = run_pytest(project, "-k", "wsgi")
     assert status == 1
     assert "any_client calls the application of your fixture app: write one that returns it" in output
+    assert "During handling" not in output
+
+
+def test_a_fixture_that_app_lacks_is_named(project: Path) -> None:
+    (project / "test_shop.py").write_text("import pytest\n\n@pytest.fixture\ndef app(database): pass\n" + WITHOUT_APP)
+    output = run_pytest(project, "-k", "wsgi")[1]
+    assert "fixture 'database' not found" in output
 
 
 def test_without_the_extra_pytest_runs_as_before(project: Path) -> None:

@@ -111,6 +111,10 @@ app = Root(
 App(debgu=True)  # wrong
 App(threads="4")  # wrong
 App(session_backend="sessions.db")  # wrong
+App(errors="jason")  # wrong
+App(run_in="proces", text="plain")  # wrong
+App(expose="explicit", text="plain", errors="json", session_cookie_samesite="Strict")
+app.run(loop="curio")  # wrong
 
 
 app.mount("/handlers", Handlers())
