@@ -36,12 +36,14 @@ class PublicRoute:
 def execute(arguments: Namespace) -> int:
     """Print the table, or the same as JSON."""
     app = find_target(arguments.target).app
-    routes = list(public_routes(app.compiled()))
+    mounts = [
+        PublicRoute("*", f"{one.prefix}/...", type(one.target).__name__, "", one.kind, "") for one in mounts_of(app)
+    ]
+    routes = [*public_routes(app.compiled()), *mounts]
     if arguments.json:
         print(json.dumps([asdict(route) for route in routes], indent=2))
         return 0
     rows = [(one.methods, one.path, f"{one.name}{one.parameters}", one.runs_in, one.place) for one in routes]
-    rows += [("*", mount.prefix + "/...", type(mount.target).__name__, mount.kind, "") for mount in mounts_of(app)]
     header = ("METHODS", "PATH", "HANDLER", "RUNS IN", "FILE")
     widths = [max(len(row[column]) for row in [header, *rows]) for column in range(len(header))]
     for row in [header, *rows]:

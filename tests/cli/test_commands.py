@@ -147,6 +147,7 @@ def test_routes_as_json(command: Run, tmp_path: Path) -> None:
     (tmp_path / "site2.py").write_text(SITE)
     status, output, _ = command("routes", "site2:app", "--json")
     (pie,) = [route for route in json.loads(output) if route["name"] == "pie"]
+    assert json.loads(output)[-1]["path"] == "/old/..."
     assert status == 0
     assert pie == {
         "methods": "GET",
