@@ -71,6 +71,12 @@ def test_R47_a_key_that_can_be_guessed_fails_at_set_up() -> None:
         Root(secret_key="short").compiled()
 
 
+@pytest.mark.parametrize("wrong", [5, [], [5]])
+def test_what_is_no_key_fails_at_set_up(wrong: Any) -> None:
+    with pytest.raises(SetupError, match=r"App\(secret_key=...\) takes a secret \(text or bytes\) or a list of them"):
+        Root(secret_key=wrong).compiled()
+
+
 def test_without_a_key_it_says_what_to_write(make_client: MakeClient, caplog: pytest.LogCaptureFixture) -> None:
     assert make_client(Root()).get("/set").status_code == 500
     assert "write App(secret_key=os.environ['SECRET_KEY'])" in caplog.text
