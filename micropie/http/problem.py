@@ -68,7 +68,7 @@ def error_answer(request: Request, error: HTTPError) -> Response:
     """
     if not isinstance(error.message, str):  # a dict or a list is the author's own document
         return error_response(error.status, error.message, error.headers)
-    kind = request.config.settings.errors
+    kind: str = request.config.settings.errors
     if kind == "auto":
         kind = _wanted(request)
         if kind != "text":

@@ -31,8 +31,8 @@ class Signer:
     def __init__(self, secret: Secret, salt: str, user: str, serializer: Any = None) -> None:
         if itsdangerous is None:
             raise SetupError(f'{user} needs itsdangerous: pip install "micropie-dual[itsdangerous]"')
-        keys: list[Any] = [secret] if isinstance(secret, str | bytes) else list(secret) if isinstance(secret, list | tuple) else []
-        if not keys or not all(isinstance(key, str | bytes) for key in keys):
+        keys: Any = [secret] if isinstance(secret, str | bytes) else secret
+        if not isinstance(keys, list | tuple) or not keys or not all(isinstance(key, str | bytes) for key in keys):
             raise SetupError(f"{user} takes a secret (text or bytes) or a list of them")
         if any(len(key.encode() if isinstance(key, str) else key) < SHORTEST_SECRET for key in keys):
             raise SetupError(

@@ -68,15 +68,15 @@ class Settings:
     cancelled, and an error is logged."""
     methods: Sequence[str] = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE")
     """The methods that a handler answers which states none; the default are these six. Others get 405."""
-    expose: str = "public"
+    expose: Literal["public", "explicit"] = "public"
     """What becomes a URL: "public" (default), the public methods of the author's classes, or "explicit", only those
     below a decorator such as ``@route()``, ``@get`` or ``@websocket``."""
-    run_in: str = THREAD
+    run_in: Literal["thread", "loop", "process"] = THREAD
     """Where ``def`` handlers run without ``@run_in``: "thread" (default), "loop" if none ever blocks, or "process"."""
-    errors: str = "auto"
+    errors: Literal["auto", "json", "text"] = "auto"
     """How errors are answered that no handler of yours is for: "auto" (default) as a page for browsers, as a problem
     document (RFC 9457) for clients that ask for JSON or sent it, as a sentence for others; "json" or "text" for all."""
-    text: str = "html"
+    text: Literal["html", "plain"] = "html"
     """The type of text, bytes and streams that state none: "html" (default) or "plain", which no browser runs."""
     secret_key: str | bytes | Sequence[str | bytes] | None = None
     """Signs the cookies of ``request.set_signed_cookie``: 32 bytes or more, or a list of which the first one signs and
@@ -97,7 +97,7 @@ class Settings:
     session_cookie: str = "session_id"
     """The name of the session's cookie. With ``__Host-`` in front no other host can set it; over plain http the prefix
     is left out."""
-    session_cookie_samesite: str = "Lax"
+    session_cookie_samesite: Literal["Lax", "Strict", "None"] = "Lax"
     """Whether other sites' requests carry the session's cookie: "Lax" (default) if they open a page, "Strict" never,
     "None" always, which needs ``session_cookie_secure=True``."""
     session_cookie_secure: bool | None = None
