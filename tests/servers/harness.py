@@ -152,6 +152,9 @@ class Server:
             self.tell_to_end()  # granian ignores the signal while it starts a worker
             self.process.wait(STOP_WITHIN)
         except subprocess.TimeoutExpired:
+            with suppress(ProcessLookupError, subprocess.TimeoutExpired):
+                os.killpg(self.process.pid, signal.SIGABRT)  # each process writes where its threads are
+                self.process.wait(4)
             raise AssertionError(f"the server did not end within {STOP_WITHIN:g} s:\n{self.output()}") from None
         finally:
             with suppress(ProcessLookupError):
@@ -217,7 +220,7 @@ def launch(
     process = subprocess.Popen(
         command,
         cwd=ROOT,
-        env={**unmeasured(PYTHONPATH=str(ROOT), PYTHONUNBUFFERED="1"), **(environ or {})},
+        env={**unmeasured(PYTHONPATH=str(ROOT), PYTHONUNBUFFERED="1", PYTHONFAULTHANDLER="1"), **(environ or {})},
         stdin=subprocess.DEVNULL,
         stdout=log,
         stderr=log,

@@ -49,6 +49,7 @@ def lines_of_pyright(folder: Path) -> set[int]:
     return {one["range"]["start"]["line"] + 1 for one in found if one["severity"] == "error"}
 
 
+@pytest.mark.timeout(240)  # 5 seconds of a processor
 @pytest.mark.parametrize("lines_of", [lines_of_mypy, lines_of_pyright])
 def test_it_finds_the_wrong_lines_and_no_other(lines_of: Callable[[Path], set[int]], tmp_path: Path) -> None:
     lines = FILE.read_text().splitlines()

@@ -335,8 +335,10 @@ def run_program(*paths: str, prefix: str = "", end: str = "") -> list[str]:
     return done.stdout.split()
 
 
-@pytest.mark.parametrize("prefix", ["", "sync_"])
-@pytest.mark.parametrize("path", ["/", "/body", "/blocking", "/stream"])
+@pytest.mark.parametrize(
+    ("path", "prefix"),
+    [("/", ""), ("/body", ""), ("/blocking", ""), ("/stream", ""), ("/", "sync_"), ("/stream", "sync_")],
+)
 def test_a_worker_that_exits_shuts_down_and_does_not_hang(path: str, prefix: str) -> None:
     assert run_program(path, prefix=prefix) == ["up", "200", "down"]
 
