@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import weakref
 from contextvars import ContextVar
 from functools import partial
+from typing import Any
 
 import anyio
 from anyio import wait_all_tasks_blocked
 from anyio.lowlevel import checkpoint
 
 from micropie.execution.wake import DelayedCalls, LoopTasks, PatientEvent, SingleWaiterEvent
-from tests.asgi.calls import every_loop, run
+from tests.asgi.calls import Call, every_loop, run
 
 
 @every_loop
@@ -107,6 +109,23 @@ def test_a_delayed_call_runs_in_the_context_that_added_it(backend: str) -> None:
 
     run(backend, main)
     assert heard == ["first", "second"]
+
+
+@every_loop
+def test_a_call_that_was_cancelled_keeps_nothing_that_was_current(backend: str) -> None:
+    variable: ContextVar[Any] = ContextVar("variable")
+
+    async def main() -> Any:
+        calls = DelayedCalls(60)
+        value = Call()
+        kept = weakref.ref(value)
+        token = variable.set(value)
+        calls.add(value.leave).cancel()
+        variable.reset(token)
+        del token, value
+        return kept()
+
+    assert run(backend, main) is None
 
 
 @every_loop
