@@ -59,11 +59,12 @@ def plain_answer(request: Request, failure: Exception) -> Response | None:
 
     Return None for any other exception. Raises as ``redirect_response`` does.
     """
-    if isinstance(failure, HTTPError):
-        config = request.config
-        if any(config.error_handlers) and config.error_handler_for(failure, failure.status)[0] is not None:
-            return None
-    elif not isinstance(failure, Redirect):
+    if isinstance(failure, Redirect):
+        return redirect_response(failure, request)
+    if not isinstance(failure, HTTPError):
+        return None
+    config = request.config
+    if any(config.error_handlers) and config.error_handler_for(failure, failure.status)[0] is not None:
         return None
     return _plain_response(request, failure)
 
@@ -117,7 +118,7 @@ def _plain_response(request: Request, failure: Exception) -> Response:
     if isinstance(failure, ClientDisconnect):
         return error_response(400, "The request's body ended too early.")
     if isinstance(failure, Redirect):
-        return redirect_response(failure, request.scheme, lambda: request.host)
+        return redirect_response(failure, request)
     if isinstance(failure, HTTPError):
         if _is_options(request, failure):
             return Response(None, 204, failure.headers)

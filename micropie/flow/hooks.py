@@ -26,7 +26,7 @@ from types import AsyncGeneratorType, GeneratorType
 from typing import TYPE_CHECKING, Any, Final, Literal, TypeAlias, TypeGuard
 
 from micropie.errors import Redirect, ResponseError
-from micropie.execution.steps import AWAIT, CallKind, Flow, call, itself, kind_of
+from micropie.execution.steps import AWAIT, BLOCK, INLINE, CallKind, Flow, call, itself, kind_of
 from micropie.flow.errors import respond_to
 from micropie.flow.generators import RunningGenerator
 from micropie.http.headers import MutableHeaders
@@ -132,8 +132,14 @@ def run_before(hooks: list[Hook], request: Request) -> Flow[object]:
         else:
             if kind is AWAIT:  # without the generator of ``call``
                 changes = yield AWAIT, hook.before, (request,)
+            elif kind is INLINE or not request._is_on_loop:  # under WSGI this thread would perform the step
+                changes = hook.before(request)
             else:
-                changes = yield from call(kind, hook.before, request)
+                changes = yield BLOCK, hook.before, (request,)
+            if changes is None:
+                continue
+            if isawaitable(changes):
+                changes = yield AWAIT, itself, (changes,)
             answer = None if changes is None else _changed(Response(""), changes, hook.middleware)
         if answer is not None:
             return answer
@@ -165,12 +171,12 @@ def run_after(
                 if isinstance(failure, Redirect):
                     response, failure = (yield from respond_to(request, failure)), None
             try:
+                kind = hook.after_kind
+                if kind is None:
+                    continue
                 if isinstance(hook, GeneratorMiddleware):
                     if not hook.has_ended:
                         response, failure = (yield from _finish_generator(hook, request, response, failure)), None
-                    continue
-                kind = hook.after_kind
-                if kind is None or kind == _GENERATOR:
                     continue
                 if response is None:
                     assert failure is not None  # noqa: S101
@@ -184,9 +190,14 @@ def run_after(
                     arguments = request, response.status, response.body, response.headers.pairs
                     if kind is AWAIT:
                         changes = yield AWAIT, hook.after, arguments
+                    elif kind is INLINE or not request._is_on_loop:
+                        changes = hook.after(*arguments)
                     else:
-                        changes = yield from call(kind, hook.after, *arguments)
-                    response = response if changes is None else _changed(response, changes, hook.middleware)
+                        changes = yield BLOCK, hook.after, arguments
+                    if changes is not None:
+                        if isawaitable(changes):
+                            changes = yield AWAIT, itself, (changes,)
+                        response = response if changes is None else _changed(response, changes, hook.middleware)
                 continue
             except Exception as error:
                 raised = error
@@ -270,6 +281,8 @@ class GeneratorMiddleware(RunningGenerator):
     """One call of a generator function, for one request: its ``yield`` gives the response."""
 
     __slots__ = ()
+
+    after_kind: Final = _GENERATOR
 
     def __init__(self, function: Callable[..., object], request: Request) -> None:
         generator = function(request)

@@ -330,10 +330,13 @@ def _finish_response(request: Request, result: Any, hooks: Sequence[Hook]) -> Fl
     """Return the flow of the answer for any result, with what was set on ``self.response``."""
     if type(result) in _PLAIN_BODIES and request._pending_response is None:  # most; one generator less
         return _run_after_hooks(request, Response(result), None, hooks)
+    if type(result) is Redirect:  # as if it were raised, without the way of an exception
+        return _fail(request, result, hooks)
     return _finish_any(request, result, hooks)
 
 
 def _finish_any(request: Request, result: Any, hooks: Sequence[Hook]) -> Flow[Answer]:
+    """Return the answer for a result that may have to wait, or that meets what was set on ``self.response``."""
     if type(result) not in _PLAIN_BODIES and isawaitable(result):  # of a decorator around an ``async def``
         result = yield AWAIT, itself, (result,)
     response = as_response(result)
@@ -354,7 +357,7 @@ def _run_after_hooks(
     """
     request._answer_stream = stream
     try:
-        if isinstance(outcome, Response) and not hooks:
+        if not hooks and isinstance(outcome, Response):
             response = outcome
         else:
             if request._before_head:

@@ -165,7 +165,7 @@ def _close_info_after_failure(request: WebSocketRequest, failure: Exception) -> 
             response = error_response(failure.status, failure.message, failure.headers)
             return CloseInfo(code, failure.message, None if is_accepted else _encode(response))
         if isinstance(failure, Redirect) and not is_accepted:
-            return CloseInfo(POLICY, "", _encode(redirect_response(failure, request.scheme, lambda: request.host)))
+            return CloseInfo(POLICY, "", _encode(redirect_response(failure, request)))
     except Exception as error:  # a header that can't be sent, a redirect to another site
         failure = error
     # The path is logged by its repr: a line break in it must not begin a new line of the log.

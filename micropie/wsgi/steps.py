@@ -53,8 +53,8 @@ def perform(flow: Flow[Value], context: StepContext) -> Value:
     An exception of a step is thrown into the flow outside of ``except``: inside, it would become the ``__context__``
     of whatever the flow raises later.
     """
-    resume: Callable[[Any], AnyStep] = flow.send
-    result: Any = None
+    send: Callable[[Any], AnyStep] = flow.send
+    resume, result = send, None
     try:
         while True:
             try:
@@ -62,7 +62,7 @@ def perform(flow: Flow[Value], context: StepContext) -> Value:
             except StopIteration as end:
                 value: Value = end.value
                 return value
-            resume = flow.send
+            resume = send
             try:
                 result = function(*arguments) if kind is IO else perform_step(kind, function, arguments, context)
             except BaseException as error:

@@ -17,6 +17,7 @@ from functools import cache
 from html.parser import HTMLParser
 from io import BytesIO
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Annotated, Any, TypeAlias
 from urllib.parse import unquote_to_bytes, urlsplit
 from uuid import UUID
@@ -367,7 +368,7 @@ def redirect(data: bytes) -> None:
     location = data.decode("utf-8", "replace")
     for scheme in ("http", "https"):
         with suppress(ResponseError):
-            answer = redirect_response(Redirect(location), scheme, lambda: "testserver")
+            answer = redirect_response(Redirect(location), SimpleNamespace(scheme=scheme, host="testserver"))
             _, _, _, headers, _, _ = encode(answer, None, False)
             where = dict(headers)["location"]
             assert _host_that_browsers_go_to(where, f"{scheme}://testserver/a") == "testserver", where
