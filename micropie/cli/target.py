@@ -37,6 +37,8 @@ def find_target(name: str) -> Target:
         if not file.is_file():
             raise CommandError(f"there is no file {str(file)!r}")
         folder, module_name = file.resolve().parent, file.stem
+        while (folder / "__init__.py").is_file():  # a module of a package, which its own imports name
+            folder, module_name = folder.parent, f"{folder.name}.{module_name}"
     if str(folder) not in sys.path:
         sys.path.insert(0, str(folder))
     module = _imported(module_name, folder)
@@ -57,9 +59,8 @@ def _imported(name: str, folder: Path) -> ModuleType:
     except (ImportError, ValueError):
         found = False
     if not found:
-        modules = [path.stem for path in folder.glob("*.py")] + [
-            path.parent.name for path in folder.glob("*/__init__.py")
-        ]
+        files = [path.relative_to(folder).with_suffix("") for path in (*folder.glob("*.py"), *folder.glob("*/*.py"))]
+        modules = [".".join(path.parts).removesuffix(".__init__") for path in files]
         raise CommandError(f"there is no module {name!r} in {folder}{_near(name, modules)}")
     try:
         return importlib.import_module(name)

@@ -407,6 +407,17 @@ def test_how_an_application_is_named(command: Run, tmp_path: Path, name: str, so
     assert error.startswith(("micropie: " + sentence.format(folder=tmp_path)) if sentence else "")
 
 
+def test_a_module_of_a_package(command: Run, tmp_path: Path) -> None:
+    (tmp_path / "shop10").mkdir()
+    (tmp_path / "shop10" / "__init__.py").touch()
+    (tmp_path / "shop10" / "pies.py").write_text("from micropie import App\nPies = App")
+    (tmp_path / "shop10" / "app.py").write_text("from shop10.pies import Pies\napp = Pies()")
+    assert command("check", "shop10/app.py") == (0, "0 findings\n", "")
+    assert command("check", "shop10.app") == (0, "0 findings\n", "")
+    assert command("check", "shop10.ap")[2].endswith("do you mean 'shop10.app'?\n")
+    assert command("check", "shop11.app")[2].endswith("do you mean 'shop10.app'?\n")
+
+
 WRONG = """
 from micropie import App
 
