@@ -233,6 +233,12 @@ def _check_middlewares(definition: AppDefinition) -> None:
                 f"{middleware!r} is no middleware: append an object with before_request or after_request, or a "
                 "generator function, def or async def, with one yield in it"
             )
+        if is_generator and callable(middleware):
+            try:
+                inspect.signature(middleware).bind(None)
+            except TypeError:
+                name = getattr(middleware, "__name__", repr(middleware))
+                raise SetupError(f"{name} in middlewares takes one argument, the request") from None
 
 
 def _has_method(middleware: object, names: tuple[str, ...]) -> bool:

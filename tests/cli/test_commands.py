@@ -240,6 +240,23 @@ def test_check_finds_nothing_in_a_good_application(command: Run, tmp_path: Path)
     assert command("check", "good") == (0, "0 findings\n", "")
 
 
+def test_check_finds_a_class_in_the_place_of_an_application(command: Run, tmp_path: Path) -> None:
+    source = """
+from micropie import App
+
+class Shop(App): pass
+class Root(App):
+    shop = Shop
+    class Inner(App): pass
+    inner = Inner()
+
+app = Root()
+"""
+    (tmp_path / "class1.py").write_text(source)
+    found = "Root.shop is a class, so it answers nothing: write Shop()\n1 finding\n"
+    assert command("check", "class1") == (1, found, "")
+
+
 def test_check_names_a_mistake_of_set_up(command: Run, tmp_path: Path) -> None:
     source = "from micropie import App, get\n\napp = App()\n\n@app.get('/<a>/<b>')\ndef pie(a): return a\n"
     (tmp_path / "wrong.py").write_text(source)

@@ -445,6 +445,14 @@ def test_no_middleware_is_refused_at_set_up(wrong: Any) -> None:
         wrapped(wrong).compiled()
 
 
+def test_a_generator_that_does_not_take_the_request_is_refused_at_set_up() -> None:
+    def around() -> Iterator[None]:
+        yield
+
+    with pytest.raises(SetupError, match="around in middlewares takes one argument, the request"):
+        wrapped(around).compiled()
+
+
 def test_an_object_called_as_a_generator_is_middleware(make_client: MakeClient) -> None:
     class Around:
         def __call__(self, request: Request) -> Any:
