@@ -131,7 +131,7 @@ class PartParser:
         headers = {name.lower(): value for name, value in pairs}
         if len(headers) < len(pairs):
             raise BadRequest("A part of the form has a header twice.")
-        name, filename = disposition(headers["content-disposition"])
+        name, filename = disposition(headers.get("content-disposition", ""))
         if headers.get("content-transfer-encoding", "binary").lower() not in ("7bit", "8bit", "binary"):
             raise BadRequest("A part of the form has a Content-Transfer-Encoding, which forms don't use.")
         head = PartHead(name, filename, headers)
@@ -287,5 +287,11 @@ def _checked_parser() -> Any:
             super()._on_segment_headerline(line)
             # RFC 7578 has no Content-Length in parts. If it were checked, the chunks would decide which error comes.
             self._segment_limit = -1
+
+        def _create_segment(self, headerlist: list[tuple[str, str]]) -> Any:
+            # Without its reading of the headers, which ``PartParser`` does itself: a tenth of a short form's time.
+            segment = multipart.MultipartSegment(())
+            segment.headerlist = headerlist
+            return segment
 
     return CheckedParser
