@@ -110,7 +110,7 @@ class Connection:
     _small_size: int = 0
     _tasks: TaskGroup | LoopTasks = field(init=False)
     _leave_scope: CancelScope = field(default_factory=CancelScope)
-    _cleanup_scope: CancelScope = field(default_factory=CancelScope)
+    _cleanup_scope: CancelScope = field(init=False)
     _read_ahead: ReadAhead | None = None
     _in_handler: bool = False  # whether the handler's own task is running
     _grace_is_due: bool = False  # begins when the handler waits next
@@ -121,6 +121,9 @@ class Connection:
     _close_sent: bool = False
     _turns: deque[Event] | None = None  # of the tasks that wait until they may send; few sockets need one
     _sent_unchecked: int = 0
+
+    def __post_init__(self) -> None:
+        self._cleanup_scope = type(self._leave_scope)()  # the loop's own class: anyio takes 2 µs to find it out again
 
     # -- the handler -------------------------------------------------------------------------------------------------
 
