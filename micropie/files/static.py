@@ -184,7 +184,8 @@ def _from_disk(request: Request, response: Response, resolved: ResolvedFile, may
     with file:
         if not is_still(resolved, file):
             return None
-        part.seek(0)
+        if selection.start:
+            part.seek(0)
         data = b"".join(part)
     return _described(request, response, resolved, selection, data)
 
