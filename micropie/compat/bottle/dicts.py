@@ -103,9 +103,10 @@ class FormsDict(MultiDict):
             return default
 
     def __getattr__(self, name: str) -> Any:
-        if name.startswith("__") and name.endswith("__"):  # asked for by copy and pickle
+        if name[:2] == "__" and name.endswith("__"):  # asked for by copy and pickle
             raise AttributeError(name)
-        return self.getunicode(name, default="")
+        values = self.dict.get(name)
+        return values[-1] if values else ""
 
 
 def _recoded(value: object, encoding: str | None) -> Any:

@@ -24,7 +24,7 @@ from micropie.errors import ClientDisconnect, Redirect
 from micropie.errors import HTTPError as NativeError
 from micropie.http.request import Request
 from micropie.http.response import EncodedAnswer, Response, checked_headers
-from micropie.http.streams import FileRange
+from micropie.http.streams import FileRange, Stream
 from micropie.http.types import Environ
 
 logger = logging.getLogger("micropie")
@@ -60,7 +60,7 @@ class Application(Protocol):
 class Exchange:
     """A request and its response. The environ and the response are made when they are first needed."""
 
-    __slots__ = ("_environ", "_response", "app", "arguments", "native", "route")
+    __slots__ = ("_environ", "_response", "app", "arguments", "early", "native", "route")
 
     def __init__(
         self, app: Application, native: Request, route: Route | None = None, arguments: Mapping[str, object] = _NOTHING
@@ -71,6 +71,8 @@ class Exchange:
         self.arguments = arguments
         self._environ: Environ | None = None
         self._response: BaseResponse | None = None
+        self.early: dict[str, object] = {}
+        """What was parsed before the environ was needed, by the environ's keys."""
         native.__dict__["_bottle"] = self
 
     @property
@@ -90,6 +92,7 @@ class Exchange:
         """The request's environ."""
         if self._environ is None:
             self._environ = environ = _environ_of(self.native)
+            environ.update(self.early)
             environ["bottle.app"] = self.app
             environ["micropie.request"] = self.native
             self._note_route()
@@ -222,9 +225,19 @@ def _native(exchange: Exchange, body: object) -> EncodedAnswer | Response:
     if type(body) is bytes and method != "HEAD" and status not in _NO_CONTENT:  # needs nothing of what encodes others
         headers, content_type, _ = checked_headers(pairs, is_given=True)
         return EncodedAnswer((status, content_type, len(body), headers, body, None))
+    if type(body) is _Chunks and method != "HEAD" and status not in _NO_CONTENT and _is_last(exchange.native):
+        headers, content_type, length = checked_headers(pairs, is_given=True)
+        exchange.native._answer_stream = stream = Stream(body, is_async=False)
+        stream.first = next(body)  # which has been fetched
+        return EncodedAnswer((status, content_type, length, headers, b"", stream))
     if not body and method == "HEAD" and "Content-Length" in response:
         body = FileRange(None, "", 0, 0, response.content_length)  # states the length of what GET gets
     return Response(body, status, pairs, "")
+
+
+def _is_last(native: Request) -> bool:
+    """Return whether nothing of micropie's looks at the answer before it is sent."""
+    return not native.config.middlewares and native._loaded_session is None and native._pending_response is None
 
 
 def _file_body(exchange: Exchange, file: ServedFile) -> bytes | FileRange:

@@ -11,14 +11,16 @@ from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import replace
 from inspect import isawaitable
 from io import BytesIO
+from types import GeneratorType
 from typing import Any
 
-from micropie.compat.bottle.exchange import Application, Exchange, Flow, Found, decoded, run, text_answer
+from micropie.compat.bottle.exchange import Application, Exchange, Flow, Found, decoded, run, text_answer, to_response
 from micropie.compat.bottle.responses import HTML, HTTPError
 from micropie.compat.bottle.routing import Route
 from micropie.compat.carrier import NO_VALUES, Carrier, CarryingSite, RouteMatch
 from micropie.compat.environs import path_of
 from micropie.execution.steps import AWAIT, HANDLER, RouteKind
+from micropie.http.forms.receiving import AHEAD
 from micropie.http.request import Request
 from micropie.http.response import JSON, EncodedAnswer, Response
 from micropie.routing.config import AppConfig
@@ -99,7 +101,7 @@ class _CarriedRoute(NativeRoute):
             self.name = str(target.name or getattr(target.callback, "__name__", target.rule))
             self.pattern = target.rule
         self.methods = () if target is None else (target.method,)
-        self.has_warned, self.reads_body, self.plain_args = False, True, 2
+        self.has_warned, self.reads_body, self.plain_args = False, AHEAD, 2
         self.providers = ()
         is_async = target is not None and target.is_async
         # The body of an ``async def`` is received whole, before it runs: reading it there would block the loop.
@@ -131,6 +133,8 @@ class _CarriedRoute(NativeRoute):
                         return EncodedAnswer((200, JSON, len(body), (), body, None))
             except Exception as error:
                 failure = error
+            if type(out) is GeneratorType:
+                return to_response(request.__dict__.get("_bottle") or self.begin_exchange(request), out)
         flow = run(request.__dict__.get("_bottle") or self.begin_exchange(request), found, out, failure, is_called)
         try:
             waiting = flow.send(None)

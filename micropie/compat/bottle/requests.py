@@ -16,6 +16,9 @@ from micropie.compat.bottle.dicts import FormsDict, WSGIHeaderDict
 from micropie.compat.bottle.forms import FileUpload, fields_of, is_multipart, parse_multipart, parse_pairs
 from micropie.compat.bottle.responses import HTTPError
 from micropie.compat.bottle.state import bound_request, current_exchange
+from micropie.errors import HTTPError as NativeError
+from micropie.http.json import loads
+from micropie.http.request import Request as NativeRequest
 from micropie.http.types import Environ
 from micropie.http.urls import is_host
 
@@ -262,14 +265,8 @@ class BaseRequest:
     @_kept("bottle.request.json")
     def json(self) -> Any:
         """The JSON body; None if it is empty or of another type. Raises ``HTTPError`` 400 and 413."""
-        if self.content_type.partition(";")[0].strip() not in ("application/json", "application/json-rpc"):
-            return None
-        data = self._short_body()
-        try:
-            return codec.loads(data) if data else None
-        except (ValueError, RecursionError):  # also of UTF-8; of a thousand brackets
-            pass
-        raise HTTPError(400, "Invalid JSON")
+        is_json = self.content_type.partition(";")[0].strip() in _JSON_TYPES
+        return _from_json(self._short_body()) if is_json else None
 
     @_kept("bottle.request.post")
     def POST(self) -> FormsDict:  # noqa: N802
@@ -364,6 +361,22 @@ class BaseRequest:
         return f"<{type(self).__name__}: {self.method} {self.url}>"
 
 
+_JSON_TYPES = frozenset({"application/json", "application/json-rpc"})
+
+
+def _from_json(data: bytes) -> Any:
+    """Return the value of a JSON body, None for an empty one. Raises ``HTTPError`` 400."""
+    try:
+        return loads(data) if data else None
+    except (ValueError, NativeError, RecursionError):
+        pass
+    try:
+        return codec.loads(data)  # which reads NaN, and other encodings
+    except (ValueError, RecursionError):  # also of UTF-8; of a thousand brackets
+        pass
+    raise HTTPError(400, "Invalid JSON")
+
+
 def _of_environ(environ: Environ) -> BaseRequest:
     """Return a request that does not become the environ's "bottle.request"."""
     request = object.__new__(BaseRequest)
@@ -386,6 +399,55 @@ def _release_with(environ: Environ, release: Callable[[], object]) -> None:
         native._release_after(release)
 
 
+class _Early(_Kept[Value]):
+    """A property of the current request for which no environ is made, unless something else has asked for that.
+
+    ``make_early`` returns the value for micropie's request, or ``_LATER``.
+    """
+
+    def __init__(self, kept: _Kept[Value], make_early: Callable[[NativeRequest], object]) -> None:
+        super().__init__(kept._key, kept._make)
+        self._make_early = make_early
+
+    @overload
+    def __get__(self, request: None, kind: object) -> Self: ...
+    @overload
+    def __get__(self, request: BaseRequest, kind: object) -> Value: ...
+    def __get__(self, request: BaseRequest | None, kind: object) -> Self | Value:
+        exchange = None if request is None else current_exchange()
+        if exchange is None or exchange._environ is not None:
+            return super().__get__(request, kind)
+        early: dict[str, Any] = exchange.early
+        if self._key not in early:
+            value = self._make_early(exchange.native)
+            if value is _LATER:
+                return super().__get__(request, kind)
+            early[self._key] = value
+        kept: Value = early[self._key]
+        return kept
+
+
+_LATER = object()
+
+
+def _early_query(native: NativeRequest) -> object:
+    return parse_pairs(native.query_string)
+
+
+def _early_forms(native: NativeRequest) -> object:
+    data = native._received
+    if type(data) is not bytes or len(data) > BaseRequest.MEMFILE_MAX or native._framing()[0][:10] == "multipart/":
+        return _LATER
+    return parse_pairs(data.decode("latin-1"))
+
+
+def _early_json(native: NativeRequest) -> object:
+    data = native._received
+    if type(data) is not bytes or len(data) > BaseRequest.MEMFILE_MAX:
+        return _LATER
+    return _from_json(data) if native._framing()[0] in _JSON_TYPES else None
+
+
 class LocalRequest(BaseRequest):
     """``request``: the current one."""
 
@@ -393,6 +455,11 @@ class LocalRequest(BaseRequest):
 
     def __init__(self) -> None:  # it has no state
         pass
+
+    query = _Early(BaseRequest.query, _early_query)
+    GET = query
+    forms = _Early(BaseRequest.forms, _early_forms)
+    json = _Early(BaseRequest.json, _early_json)
 
     def bind(self, environ: Environ | None = None) -> None:
         """Make a request of ``environ`` the current one, outside of an application: for tests of handlers."""
