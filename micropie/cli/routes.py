@@ -9,12 +9,13 @@ from argparse import Namespace
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import asdict, dataclass
 from inspect import Parameter
-from typing import Annotated, Any, get_origin
+from typing import Annotated, get_origin
 
 from micropie.app import App
 from micropie.cli.target import find_target
 from micropie.execution.placement import layers
 from micropie.execution.steps import HANDLER, POOL
+from micropie.mounts.prefixes import Mount
 from micropie.routing.binding import Plan
 from micropie.routing.providers import Provider
 from micropie.routing.route import Route
@@ -51,7 +52,7 @@ def execute(arguments: Namespace) -> int:
     return 0
 
 
-def mounts_of(app: App) -> list[Any]:
+def mounts_of(app: App) -> list[Mount]:
     """Return the mounts of applications that answer by themselves."""
     return [mount for inner in app._walk() for mount in inner._micropie.mounts if mount.kind != "app" or mount.isolated]
 

@@ -35,7 +35,7 @@ class _CurrentRequest:
     def __getattr__(self, name: str) -> Any:
         return getattr(current_request(), name)
 
-    def __setattr__(self, name: str, value: Any) -> None:
+    def __setattr__(self, name: str, value: object) -> None:
         setattr(current_request(), name, value)
 
     def __repr__(self) -> str:

@@ -139,7 +139,7 @@ get_loop = _portals.get_loop
 close_portals = _portals.close
 
 
-def await_in_portal(backend: str, function: Callable[..., Awaitable[Any]], arguments: Sequence[object]) -> Any:
+def await_in_portal(backend: str, function: Callable[..., Awaitable[object]], arguments: Sequence[object]) -> Any:
     """Return the result of ``await function(*arguments)`` on the loop, with this thread's context variables. Blocks."""
     outcomes: SimpleQueue[Outcome] = SimpleQueue()
     lost = partial(outcomes.put, [None, CancelledError(), []])

@@ -166,7 +166,7 @@ class Plan:
                 self._taken.add(parameter.name)
         return left
 
-    def with_provided(self, arguments: Sequence[Any], values: Mapping[object, object]) -> Sequence[Any]:
+    def with_provided(self, arguments: Sequence[Any], values: Mapping[object, object]) -> Sequence[object]:
         """Return the ``arguments`` of one call with what the providers gave, by its type."""
         complete = [*arguments]
         for name, key, place in self.provided:
@@ -216,7 +216,9 @@ class Plan:
         )
         return len(converted) if plain else -1
 
-    def bind_fallback(self, request: Request, segments: Sequence[str], values: Mapping[str, object]) -> Sequence[Any]:
+    def bind_fallback(
+        self, request: Request, segments: Sequence[str], values: Mapping[str, object]
+    ) -> Sequence[object]:
         """``bind`` for a path that no other handler takes: a segment that does not convert means 404, not 400."""
         parameters = chain(self._positional, repeat(self._rest))
         try:
@@ -227,7 +229,7 @@ class Plan:
             raise HTTPError(404) from None
         return self.bind(request, segments, values)
 
-    def bind(self, request: Request, segments: Sequence[str], values: Mapping[str, object]) -> Sequence[Any]:
+    def bind(self, request: Request, segments: Sequence[str], values: Mapping[str, object]) -> Sequence[object]:
         """Return the arguments of one ``call``.
 
         ``segments`` are those of the path after the handler's name, ``values`` the wildcards of an explicit route.
@@ -262,7 +264,7 @@ class Plan:
 
     def _bind_with_errors(
         self, request: Request, segments: Sequence[str], values: Mapping[str, object]
-    ) -> Sequence[Any]:
+    ) -> Sequence[object]:
         """Bind once more, each parameter by itself. Raises ``BindingError`` with all that does not fit.
 
         If the handler has a parameter for the errors, nothing is raised: what does not fit has its default, or None.
@@ -402,7 +404,7 @@ def _bound_parameter(name: str, annotation: object, default: object) -> BoundPar
     return _by_converter(name, converter_for(annotation, name), default)
 
 
-def stated_source(annotation: Any) -> tuple[Source | None, Any]:
+def stated_source(annotation: object) -> tuple[Source | None, Any]:
     """Return the source that an annotation states, or None, and the annotation without it."""
     if typing.get_origin(annotation) is not typing.Annotated:
         return None, annotation
@@ -415,7 +417,7 @@ def stated_source(annotation: Any) -> tuple[Source | None, Any]:
     return (stated[0] if stated else None), (typing.Annotated[(kind, *others)] if others else kind)
 
 
-def _from_source(name: str, annotation: Any, default: object, stated: Source) -> BoundParameter:
+def _from_source(name: str, annotation: object, default: object, stated: Source) -> BoundParameter:
     """Return the parameter whose value comes from ``stated`` alone."""
     kind, many, _ = _unwrapped_annotation(annotation)
     if is_structure(kind):

@@ -102,10 +102,10 @@ def _constraints(item: object, parameter: str) -> Iterator[Constraint]:
             raise SetupError(f"parameter {parameter!r}: {type(item).__name__}({name}={value!r}) can't be enforced here")
 
 
-def checked(convert: Callable[[Any], object], constraints: list[Constraint]) -> Callable[[Any], Any]:
+def checked(convert: Callable[[Any], object], constraints: list[Constraint]) -> Callable[[Any], object]:
     """Return ``convert`` followed by the constraints. It raises ``ValueError`` for a value that breaks one."""
 
-    def convert_and_check(given: Any) -> object:
+    def convert_and_check(given: object) -> object:
         value = convert(given)
         if value is None:  # of an optional parameter
             return None

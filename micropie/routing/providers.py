@@ -11,7 +11,7 @@ from __future__ import annotations
 import functools
 import inspect
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
-from typing import Any, NewType, TypeAlias, TypeVar
+from typing import NewType, TypeAlias, TypeVar
 
 from micropie.errors import SetupError
 from micropie.execution.placement import LOOP, MARK, layers
@@ -83,7 +83,7 @@ def checked_provider(function: Function) -> Function:
     return function
 
 
-def in_place_of(key: object, fake: Any) -> Callable[..., object]:
+def in_place_of(key: object, fake: object) -> Callable[..., object]:
     """Return the provider that a test puts in the place of another: ``fake``, or one that gives ``fake`` as it is."""
     if inspect.isroutine(fake) or isinstance(fake, type | functools.partial):
         return fake

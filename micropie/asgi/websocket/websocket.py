@@ -139,7 +139,7 @@ class WebSocket:
         """Send a binary message; otherwise as ``send_text``."""
         return self._connection.send("send_bytes", {"type": "websocket.send", "bytes": bytes(data)})
 
-    def send_json(self, value: Any) -> Coroutine[object, object, None]:
+    def send_json(self, value: object) -> Coroutine[object, object, None]:
         """Send a value as JSON text; otherwise as ``send_text``. Raises ``CodecError`` if JSON has no such value."""
         return self._connection.send("send_json", {"type": "websocket.send", "text": dumps(value).decode()})
 

@@ -139,7 +139,7 @@ def _bare(app: object, options: Options, threads: int, stop_within: float) -> _P
 
 
 # The best comes first.
-_OPENERS: dict[str, Callable[[Any, Options, int, float], _Parts]] = {
+_OPENERS: dict[str, Callable[[object, Options, int, float], _Parts]] = {
     "uvicorn": _uvicorn,
     "waitress": _waitress,
     "wsgiref": _bare,

@@ -8,7 +8,6 @@ from dataclasses import dataclass
 from functools import partial
 from importlib import import_module
 from importlib.util import find_spec
-from typing import Any
 
 from micropie.cli.serving.bare import serve_bare
 from micropie.cli.serving.options import Options, ServingError, Target
@@ -145,7 +144,7 @@ def _gunicorn(target: Target, options: Options) -> None:
             for name, value in settings.items():
                 self.cfg.set(name, value)
 
-        def load(self) -> Any:
+        def load(self) -> object:
             return target.app
 
     Served().run()
