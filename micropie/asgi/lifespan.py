@@ -20,7 +20,7 @@ from micropie.asgi.request import WATCHERS, Watchers
 from micropie.asgi.steps import perform
 from micropie.execution.loop import CLEAN_UP_WITHIN
 from micropie.execution.shutdown import ShutdownSignal
-from micropie.execution.wake import threadsafe_scheduler
+from micropie.execution.wake import LoopTasks, threadsafe_scheduler
 from micropie.flow.lifecycle import Application, Lifecycle, LifespanContext, log_failure
 from micropie.http.types import Receive, Scope, Send
 from micropie.mounts.prefixes import APP, ASGI
@@ -89,17 +89,22 @@ async def _live(scope: Scope, receive: Receive, send: Send, heard: anyio.Event, 
         await heard.wait()
         shutdown.end()
 
-    async with anyio.create_task_group() as group:
-        group.start_soon(end_streams)
-        watchers = Watchers(group)
-        if "state" in scope:
-            scope["state"][WATCHERS] = watchers
-        try:
-            await send({"type": "lifespan.startup.complete"})
-            await receive()
-        finally:
-            watchers.group = None
-        group.cancel_scope.cancel()
+    background = LoopTasks()
+    try:
+        async with anyio.create_task_group() as group:
+            group.start_soon(end_streams)
+            watchers = Watchers(group, background)
+            if "state" in scope:
+                scope["state"][WATCHERS] = watchers
+            try:
+                await send({"type": "lifespan.startup.complete"})
+                await receive()
+            finally:
+                watchers.group = None
+            group.cancel_scope.cancel()
+    finally:
+        with anyio.CancelScope(shield=True):  # they have a time limit
+            await background.join()
 
 
 async def _stop_cancelled(lifecycle: Lifecycle, context: LifespanContext) -> None:

@@ -45,13 +45,15 @@ PERCENT = ord("%")  # ``37 in raw`` takes a sixth of the time of ``b"%" in raw``
 class Watchers:
     """Has the task group of the tasks that watch clients. Servers copy the state, so it may outlive the lifespan.
 
-    ``delayed`` starts them.
+    ``delayed`` starts them. ``background`` are the tasks of ``after_response``, for which the lifespan waits; None if
+    there is no lifespan.
     """
 
-    __slots__ = ("delayed", "group")
+    __slots__ = ("background", "delayed", "group")
 
-    def __init__(self, group: TaskGroup) -> None:
+    def __init__(self, group: TaskGroup, background: LoopTasks | None = None) -> None:
         self.group: TaskGroup | None = group
+        self.background = background
         self.delayed = DelayedCalls(WATCH_AFTER)
 
 
@@ -303,6 +305,13 @@ class ASGIRequest(Request):
     def watchers(self) -> TaskGroup | None:
         """The task group that the lifespan made for watchers; None on a server without lifespan."""
         return watchers_of(self.scope)
+
+    @property
+    def background(self) -> LoopTasks | None:
+        """The tasks for which the lifespan waits at its end; None if it has ended, or there is none."""
+        state = self.scope.get("state")
+        held: Watchers | None = state.get(WATCHERS) if state else None
+        return None if held is None or held.group is None else held.background
 
     @property
     def watching(self) -> tuple[TaskGroup | LoopTasks, DelayedCalls]:

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from contextlib import suppress
 from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar, cast
 
 from anyio import CancelScope, move_on_after
 
 from micropie.asgi.streaming import close_stream, next_chunk
-from micropie.execution.background import run_tasks
+from micropie.execution.background import run_tasks, run_tasks_apart
 from micropie.execution.context import current
 from micropie.execution.loop import CLEAN_UP_WITHIN
 from micropie.execution.remote import CancelToken
@@ -149,8 +148,9 @@ LARGE = 16 * 1024 * 1024
 async def close_request(request: ASGIRequest) -> None:
     """Release what a request holds, whatever happens; in a thread if it holds a large file.
 
-    Tasks of ``after_response`` run in the lifespan's task group, so that neither the server nor the connection's next
-    request waits for them, and shut-down handlers do. Under a server without lifespan, the request waits for them.
+    Functions of ``after_response`` run in a task for which the lifespan waits, so that neither the server nor the
+    connection's next request waits for them, and shut-down handlers do. Under a server without lifespan, the request
+    waits for them.
     """
     if request._resources:
         await _end_resources(request)
@@ -161,9 +161,8 @@ async def close_request(request: ASGIRequest) -> None:
     else:
         request.close()
     if request._tasks:
-        watchers = request.watchers
-        with suppress(RuntimeError):  # the task group has ended
-            if watchers is not None:
-                request._context.run(watchers.start_soon, run_tasks, request)
-                return
-        await run_tasks(request)
+        background = request.background
+        if background is None:
+            await run_tasks(request)
+        else:
+            request._context.run(background.start_soon, run_tasks_apart, request)

@@ -10,6 +10,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future, wait
+from functools import partial
 from inspect import isawaitable
 from typing import TYPE_CHECKING
 
@@ -18,9 +19,10 @@ from anyio import get_cancelled_exc_class, move_on_after
 from micropie.execution.context import current
 from micropie.execution.fork import after_fork_in_child
 from micropie.execution.placement import Threads
-from micropie.execution.portal import get_portal
+from micropie.execution.portal import get_loop
 from micropie.execution.steps import AWAIT, INLINE, kind_of
 from micropie.execution.threads import in_thread
+from micropie.execution.wake import time_limit
 
 if TYPE_CHECKING:
     from micropie.http.request import Request
@@ -32,10 +34,23 @@ after_fork_in_child(_running.clear)  # they run in the parent
 
 def start_tasks(request: Request) -> None:
     """Run the functions of ``request`` on the process's event loop, in the request's context. Does not wait."""
-    portal = get_portal(request.config.settings.portal_backend)
-    task = request._context.run(portal.start_task_soon, run_tasks, request)
-    _running.add(task)
-    task.add_done_callback(_running.discard)
+    ended: Future[None] = Future()
+    _running.add(ended)
+    end = partial(_end, ended)
+    loop = get_loop(request.config.settings.portal_backend)
+    request._context.run(loop.spawn, end, _run_and_end, request, end)
+
+
+async def _run_and_end(request: Request, end: Callable[[], object]) -> None:
+    try:
+        await run_tasks(request)
+    finally:
+        end()
+
+
+def _end(ended: Future[None]) -> None:
+    _running.discard(ended)
+    ended.set_result(None)
 
 
 def wait_for_tasks(seconds: float) -> None:
@@ -51,18 +66,34 @@ _THREADS = Threads(40)
 
 async def run_tasks(request: Request) -> None:
     """Run the functions of a request that is over, then release what it holds. Raises a cancellation only."""
-    token = current.set(request)
-    seconds = request.config.settings.background_timeout
-    label = ""
+    with move_on_after(request.config.settings.background_timeout, shield=True) as scope:
+        await _run_all(request)
+    if scope.cancelled_caught:
+        _log_given_up(request)
+
+
+async def run_tasks_apart(request: Request) -> None:
+    """Do the same in a task that nobody cancels, which needs no shield."""
     try:
-        with move_on_after(seconds, shield=True) as scope:
-            while request._tasks:
-                (function, arguments), *request._tasks = request._tasks
-                name = getattr(function, "__qualname__", repr(function))
-                label = f"{request.label}: {name}, after the response,"
-                await _run(request, function, arguments, label)
-        if scope.cancelled_caught:
-            logger.error("%s was given up: background_timeout is %g s", label, seconds)
+        async with time_limit(request.config.settings.background_timeout):
+            await _run_all(request)
+    except TimeoutError:
+        _log_given_up(request)
+
+
+def _log_given_up(request: Request) -> None:
+    seconds = request.config.settings.background_timeout
+    logger.error("%s was given up: background_timeout is %g s", request._task_label, seconds)
+
+
+async def _run_all(request: Request) -> None:
+    token = current.set(request)
+    try:
+        while request._tasks:
+            (function, arguments), *request._tasks = request._tasks
+            name = getattr(function, "__qualname__", repr(function))
+            request._task_label = label = f"{request.label}: {name}, after the response,"
+            await _run(request, function, arguments, label)
     finally:
         current.reset(token)
         request._release()

@@ -19,6 +19,7 @@ from micropie import App, HTTPError, ResponseError, UploadFile, inline, request,
 from micropie.asgi.request import WATCHERS, Watchers
 from micropie.execution.background import wait_for_tasks
 from micropie.execution.portal import close_portals
+from micropie.execution.wake import LoopTasks
 from micropie.sessions import SQLiteSessionBackend
 from tests.asgi.calls import Call, every_loop, http_scope, piece, run
 from tests.asgi.calls import get as asgi_get
@@ -307,8 +308,9 @@ def test_a_server_without_lifespan_waits_for_them(app: Root, backend: str) -> No
 def test_they_run_when_the_lifespan_is_over(app: Root, backend: str) -> None:
     async def main() -> None:
         async with anyio.create_task_group() as tasks:
-            pass
-        assert (await asgi_get(app, "/several", state={WATCHERS: Watchers(tasks)})).body == b"answered"
+            watchers = Watchers(tasks, LoopTasks())
+        watchers.group = None
+        assert (await asgi_get(app, "/several", state={WATCHERS: watchers})).body == b"answered"
         assert [entry for entry, _ in app.diary] == [1, 2, 3, 4, 5]
 
     run(backend, main)
