@@ -133,14 +133,26 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--world", choices=WORLDS, help="of the tests that run in each world, run only those of this one")
 
 
+@pytest.hookimpl(trylast=True)  # when the order has been shuffled
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Deselect the tests of the worlds that ``--world`` leaves out."""
+    """Begin with the tests that may take long, or one process would end with them alone.
+
+    Deselect the tests of the worlds that ``--world`` leaves out.
+    """
+    items.sort(key=_timeout_of, reverse=True)
     chosen = config.getoption("--world")
     if chosen is None:
         return
     left_out = [item for item in items if _world_of(item) not in (None, chosen)]
     config.hook.pytest_deselected(items=left_out)
     items[:] = [item for item in items if _world_of(item) in (None, chosen)]
+
+
+def _timeout_of(item: pytest.Item) -> float:
+    """Return the time limit that a test states, 0 without one."""
+    marker = item.get_closest_marker("timeout")
+    seconds: float = marker.args[0] if marker else 0.0
+    return seconds
 
 
 def pytest_collection_finish() -> None:
