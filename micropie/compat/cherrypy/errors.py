@@ -115,27 +115,29 @@ def _quoted(text: str) -> str:
     return quote + escape(text, quote=False).replace(quote, "&#39;" if quote == "'" else "&quot;") + quote
 
 
-_OF_CONTENT = (
-    "Accept-Ranges",
-    "Age",
-    "ETag",
-    "Location",
-    "Retry-After",
-    "Vary",
-    "Content-Encoding",
-    "Content-Length",
-    "Expires",
-    "Content-Location",
-    "Content-MD5",
-    "Last-Modified",
+_OF_CONTENT = frozenset(
+    {
+        "Accept-Ranges",
+        "Age",
+        "Etag",
+        "Location",
+        "Retry-After",
+        "Vary",
+        "Content-Encoding",
+        "Content-Length",
+        "Expires",
+        "Content-Location",
+        "Content-Md5",
+        "Last-Modified",
+    }
 )
 
 
 def clean_headers(status: int) -> None:
     """Remove the headers of the current response that describe a content, as an error's page takes its place."""
     headers = serving.response.headers
-    for name in _OF_CONTENT:
-        headers.pop(name, None)
+    for name in _OF_CONTENT & headers.keys():
+        del headers[name]
     if status != 416:
         headers.pop("Content-Range", None)
 

@@ -187,7 +187,7 @@ def _respond(request: Any, response: Response, begun: Begun) -> Generator[Awaita
             except (HTTPRedirect, HTTPError) as error:
                 error.set_response()
                 request.stage = "before_finalize (HTTPError)"
-                request.hooks.run("before_finalize")
+                (request.__dict__.get("hooks") or plan.hooks).run("before_finalize")
                 response.finalize()
         finally:
             begun.failure = None  # its traceback refers to this frame

@@ -48,6 +48,7 @@ def protocol_from_http(protocol_str: str) -> tuple[int, int]:
     return int(protocol_str[5]), int(protocol_str[7])
 
 
+@lru_cache(maxsize=256)
 def valid_status(status: int | str | None) -> tuple[int, str, str]:
     """Return the code, the reason and a sentence for 404, "404" or "404 My Reason"; None is 200.
 

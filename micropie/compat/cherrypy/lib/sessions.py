@@ -555,7 +555,7 @@ def set_response_cookie(
     cookie = serving.response.cookie
     cookie[name] = serving.session.id
     morsel = cookie[name]
-    morsel["path"] = path or serving.request.headers.get(path_header or "") or "/"
+    morsel["path"] = path or (path_header and serving.request.headers.get(path_header)) or "/"
     if timeout is not None:
         seconds = int(timeout * 60)
         morsel["max-age"] = seconds
