@@ -475,3 +475,27 @@ def test_the_head_comes_before_the_second_chunk(backend: str) -> None:
         return counts[0]
 
     assert run(backend, main) == 1
+
+
+@every_loop
+@with_and_without_lifespan
+@pytest.mark.parametrize("stream_head_delay", [0.1, 0.3])
+def test_a_first_chunk_that_comes_before_the_head_is_due_leaves_no_task(
+    backend: str, with_lifespan: bool, stream_head_delay: float
+) -> None:
+    class Root(App):
+        async def index(self) -> AsyncIterator[str]:
+            await anyio.sleep(3 * WATCH_AFTER)
+            yield "a"
+            await anyio.sleep(stream_head_delay + 2 * WATCH_AFTER)
+            yield "b"
+
+    async def tasks_left() -> int:
+        app, call = Root(stream_head_delay=stream_head_delay), Call(piece(b""))
+        before = len(anyio.get_running_tasks())
+        await serve(app, call, "/", with_lifespan)
+        assert call.body == b"ab"
+        await anyio.wait_all_tasks_blocked()
+        return len(anyio.get_running_tasks()) - before
+
+    assert run(backend, tasks_left) == 0

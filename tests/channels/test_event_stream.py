@@ -759,6 +759,19 @@ def test_R62_a_cancelled_server_closes_the_source(backend: str, kind: str) -> No
         app.log.clear()
 
 
+@every_loop
+def test_R62_a_loop_that_ends_closes_the_source_of_an_open_stream(backend: str) -> None:
+    app = Root("a", 60.0)
+
+    async def begun() -> Any:
+        chunks = EventStream(app._asynchronous()).body
+        assert await anext(chunks) == b"data: a\n\n"
+        return chunks
+
+    run(backend, begun)
+    assert app.log == ["closed"]
+
+
 @every_kind
 def test_R65_a_stream_ends_with_the_process_under_wsgi(kind: str) -> None:
     app = Root("a", *[1.0, "b"] * 20)
