@@ -59,6 +59,13 @@ def _flag(name: str) -> bool:
     return (_from_environment(name) or "").lower() in ("1", "true", "yes", "on")
 
 
+def _number(text: str) -> int:
+    try:
+        return int(text)
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"{text!r} is no number (given here, or by its MICROPIE_ variable)") from None
+
+
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="micropie",
@@ -72,13 +79,13 @@ def _parser() -> argparse.ArgumentParser:
     _add_target(run)
     run.add_argument("--host", default=_from_environment("HOST", DEFAULT_HOST), help=f"the address ({DEFAULT_HOST})")
     run.add_argument(
-        "--port", type=int, default=_from_environment("PORT", str(DEFAULT_PORT)), help="8000; 0: a free one"
+        "--port", type=_number, default=_from_environment("PORT", str(DEFAULT_PORT)), help="8000; 0: a free one"
     )
     run.add_argument(
         "--server", default=_from_environment("SERVER"), help="uvicorn, hypercorn, ... (the best installed)"
     )
     run.add_argument("--loop", choices=["asyncio", "trio", "uvloop"], default=_from_environment("LOOP"))
-    run.add_argument("--workers", type=int, default=_from_environment("WORKERS", "1"), help="processes (1)")
+    run.add_argument("--workers", type=_number, default=_from_environment("WORKERS", "1"), help="processes (1)")
     run.add_argument(
         "--reload", action="store_true", default=_flag("RELOAD"), help="start anew when a file has changed"
     )

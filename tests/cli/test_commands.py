@@ -474,6 +474,15 @@ def test_a_dotenv_file_that_can_not_be_read(command: Run, tmp_path: Path, conten
     assert errors.startswith("micropie: .env can't be read: ")
 
 
+def test_a_variable_that_is_no_number(
+    command: Run, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("MICROPIE_PORT", "http")
+    with pytest.raises(SystemExit, match="2"):
+        command("run")
+    assert "argument --port: 'http' is no number (given here, or by its MICROPIE_ variable)" in capsys.readouterr().err
+
+
 def test_a_dotenv_file_needs_its_package(command: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / ".env").write_text("MICROPIE_APP=app7\n")
     (tmp_path / "app7.py").write_text("from micropie import App\n\napp = App()\n")
