@@ -49,6 +49,9 @@ def find_target(name: str) -> Target:
         advice = f"do you mean {module_name}:{made}?" if made else f"write app = {attribute}() below it"
         raise CommandError(f"{module_name}:{attribute} is a class: {advice}")
     if not isinstance(app, App):
+        native = getattr(app, "native", None)
+        if isinstance(native, App):  # it carries an application that has moved in
+            return Target(native, f"{module_name}:{attribute}")
         raise CommandError(f"{module_name}:{attribute} is no App but {type(app).__name__}: {app!r:.60}")
     return Target(app, f"{module_name}:{attribute}")
 
