@@ -75,12 +75,17 @@ class ResolvedFile(NamedTuple):
         Machines that keep the files' times have the same tags. A change of a file's bytes that leaves its size and its
         time alone is not noticed.
         """
-        return f'"{self.modified_ns:x}-{self.size:x}{self.coding and "-" + self.coding}"'
+        return _etag(self.modified_ns, self.size, self.coding)
 
     @property
     def modified(self) -> int:
         """The time of the last change in seconds since 1970, never in the future (RFC 9110, section 8.8.2.1)."""
         return max(0, min(self.modified_ns // 1_000_000_000, int(time.time())))
+
+
+@lru_cache(maxsize=1024)  # each answer needs it twice
+def _etag(modified_ns: int, size: int, coding: str) -> str:
+    return f'"{modified_ns:x}-{size:x}{coding and "-" + coding}"'
 
 
 @lru_cache(maxsize=256)  # browsers send few different ones
@@ -161,10 +166,10 @@ def is_still(resolved: ResolvedFile, file: FileIO) -> bool:
 
 def _look_below(root: str, path: str, follow_symlinks: bool) -> tuple[str, os.stat_result]:
     """Return the absolute path and its ``stat``. Raises 404 for a link that leads out, unless links are followed."""
-    full = os.path.join(root, path)
+    below = root if root.endswith(os.sep) else root + os.sep  # "/srv/files-old" is not below "/srv/files"
+    full = below + path  # which is relative and has no ".."
     if follow_symlinks:
         return full, os.stat(full)
-    below = root if root.endswith(os.sep) else root + os.sep  # "/srv/files-old" is not below "/srv/files"
     # Only the parts of ``path`` are checked for links: ``realpath`` is slower, it also checks every part of ``root``.
     end = path.find("/")
     while end > 0:

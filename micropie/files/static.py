@@ -222,11 +222,11 @@ def _described(
     if response.status == 200:  # not for an error page
         defaults += ("ETag", resolved.etag), ("Last-Modified", http_date(resolved.modified)), ("Accept-Ranges", "bytes")
     # Not by ``setdefault``, which searches all headers each time: that took a tenth of the whole answer's time.
-    stated = {name.lower() for name, _ in headers.pairs}
-    if stated:
+    if headers.pairs:
+        stated = {name.lower() for name, _ in headers.pairs}
         defaults = [pair for pair in defaults if pair[0].lower() not in stated]
-    if selection.status == 304:
-        headers.pairs = [pair for pair in headers.pairs if not pair[0].lower().startswith("content-")]
+        if selection.status == 304:
+            headers.pairs = [pair for pair in headers.pairs if not pair[0].lower().startswith("content-")]
     headers.pairs += defaults
     if selection.status != 304:
         if resolved.coding:

@@ -61,7 +61,10 @@ class CSRFMiddleware(FlowMiddleware):
         origin = headers.get("origin")
         is_foreign = site in ("same-site", "cross-site")
         if is_foreign or origin is not None:
-            own = normal_origin(f"{request.scheme}://{request.host}")
+            here = f"{request.scheme}://{request.host}"
+            if origin == here and not is_foreign and here.startswith(("http://", "https://")):  # as browsers write it
+                return None
+            own = normal_origin(here)
             normal = normal_origin(origin or "")
             if not normal or ((is_foreign or normal != own) and normal not in self._trusted):
                 # The message names this site's origin, which is wrong behind a misconfigured proxy that ends TLS.

@@ -271,19 +271,22 @@ def _walk(
     ``values`` are those of the wildcards on the way to ``node``. The methods of routes that fit the path but not the
     method are added to ``refused``.
     """
-    while not node.has_choice and depth < len(segments):
+    end = len(segments)
+    while depth < end and not node.has_choice:
         if node.branches:
-            _, match, _, branch = node.branches[0]
+            _, match, _, following = node.branches[0]
             more = match(segments[depth])
-            following = branch if more is not None else None
-            values += more or ()
+            if more is None:
+                return None
+            values += more
+            node = following
         else:
-            following = node.literals.get(segments[depth])
-        if following is None:
-            return None
-        node = following
+            literal = node.literals.get(segments[depth])
+            if literal is None:
+                return None
+            node = literal
         depth += 1
-    if depth == len(segments):
+    if depth == end:
         return _end(node, values, segments, method, refused)
     child = node.literals.get(segments[depth])
     found = _walk(child, depth + 1, values, segments, method, refused) if child is not None else None

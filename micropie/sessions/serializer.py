@@ -6,11 +6,13 @@ import json
 
 from micropie.errors import ResponseError
 
+_encode = json.JSONEncoder(separators=(",", ":"), allow_nan=False).encode  # ``json.dumps`` makes one for each call
+
 
 def dumps(data: object) -> str:
     """Return ``data`` as JSON. Raises ``ResponseError`` for a value that JSON can't express."""
     try:
-        return json.dumps(data, separators=(",", ":"), allow_nan=False)
+        return _encode(data)
     except (TypeError, ValueError) as error:
         problem = str(error)
     raise ResponseError(f"this session backend stores JSON (text, numbers, lists, dicts): {problem}")

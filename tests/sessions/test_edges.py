@@ -99,3 +99,17 @@ def test_memory_forgets_an_expired_session_that_is_asked_for() -> None:
     backend._sessions["a"] = 0.0, {"x": 1}
     assert backend.load("a") == {}
     assert not backend._sessions
+
+
+@pytest.mark.parametrize("value", ["text", "\ud800", None, True, 1, [1], {"a": "b"}])
+def test_the_store_in_memory_keeps_a_copy(value: object) -> None:
+    backend, data = InMemorySessionBackend(), {"key": value}
+    backend.save("id", data, 60)
+    data["other"] = "later"
+    assert backend.load_shared("id") == {"key": value}
+
+
+def test_the_store_in_memory_gives_back_what_json_does() -> None:
+    backend = InMemorySessionBackend()
+    backend.save("id", {1: "one", "pair": (1, 2)}, 60)  # type: ignore[dict-item]
+    assert backend.load_shared("id") == {"1": "one", "pair": [1, 2]}
