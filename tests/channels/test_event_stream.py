@@ -35,7 +35,7 @@ from tests.asgi.calls import (
 )
 from tests.conftest import MakeClient
 from tests.support.event_source import Received, parsed
-from tests.support.waiting import PATIENCE, until
+from tests.support.waiting import PATIENCE, until, until_async
 from tests.wsgi.calls import begin
 
 COMMENT = b": \n\n"
@@ -113,7 +113,9 @@ def test_data_that_is_no_json_is_an_error() -> None:
 
 
 class Root(App):
-    """Each handler sends `script`; a number is a time to be silent. `log` tells what became of the source."""
+    """Each handler sends `script`; a number is a time to be silent, and a `threading.Event` is waited for. `log` tells what
+    became of the source.
+    """
 
     def __init__(self, *script: Any, **settings: Any) -> None:
         super().__init__()
@@ -136,6 +138,8 @@ class Root(App):
             for item in self.script:
                 if isinstance(item, int | float):
                     await anyio.sleep(item)
+                elif isinstance(item, threading.Event):
+                    await until_async(item.is_set)
                 else:
                     self.made += 1
                     yield _or_raised(item)
@@ -147,6 +151,8 @@ class Root(App):
             for item in self.script:
                 if isinstance(item, int | float):
                     time.sleep(item)
+                elif isinstance(item, threading.Event):
+                    assert item.wait(PATIENCE)
                 else:
                     self.made += 1
                     yield _or_raised(item)
@@ -278,10 +284,17 @@ def test_the_head_does_not_wait_for_the_first_event(make_client: MakeClient, kin
 
 @every_kind
 def test_R65_a_silent_source_has_a_heart_beat_and_loses_nothing(make_client: MakeClient, kind: str) -> None:
-    script = [item for number in range(5) for item in (f"{number}", 0.05)]
-    answer = make_client(Root(*script, heartbeat=0.01)).get(f"/{kind}")
-    assert [found.data for found in parsed(answer.content)] == list("01234")
-    assert answer.content.count(COMMENT) >= 5
+    beats = [threading.Event() for _ in range(5)]
+    script = [item for number, beat in enumerate(beats) for item in (f"{number}", beat)]
+    content = b""
+    with make_client(Root(*script, heartbeat=0.01)).stream("GET", f"/{kind}") as answer:
+        for chunk in answer.iter_raw():
+            content += chunk
+            if content.endswith(COMMENT):  # so each number is followed by a heart-beat
+                for beat in beats[: content.count(b"data")]:
+                    beat.set()
+    assert [found.data for found in parsed(content)] == list("01234")
+    assert content.count(COMMENT) >= 5
 
 
 def test_no_heart_beat_while_there_are_events(make_client: MakeClient) -> None:
@@ -703,7 +716,8 @@ def test_R65_a_stream_ends_when_the_server_says_shutdown(backend: str, kind: str
 
 @every_loop
 def test_R65_a_stream_that_is_begun_after_the_end_ends_at_once(backend: str) -> None:
-    app = Root(0.3, "a", *[5] * 100)
+    is_silent = threading.Event()
+    app = Root(is_silent, "a", *[5] * 100)
 
     async def check() -> list[Call]:
         lifespan = Lifespan(app, {})
@@ -721,6 +735,8 @@ def test_R65_a_stream_that_is_begun_after_the_end_ends_at_once(backend: str) -> 
             await again.say("startup")
             tasks.start_soon(app, http_scope("GET", "/asynchronous"), calls[1].receive, calls[1].send)
             while len(calls[1].sent) < 3:
+                if calls[1].body:
+                    is_silent.set()
                 await checkpoint()
             await again.say("shutdown")
         again.close()
