@@ -87,6 +87,11 @@ class Request:
         """The headers of the request, text by name."""
         return HeaderMap()
 
+    def _header(self, name: str) -> str | None:
+        """Return one header. A request that was asked for nothing else need not make ``headers``."""
+        value: str | None = self.headers.get(name)
+        return value
+
     @lazy
     def params(self) -> Parameters:
         """The parameters of the query, of a form, and of the path."""
@@ -187,6 +192,14 @@ class ServedRequest(Request):
         if "=?" in self.native.headers.get("Host", ""):
             headers["Host"] = _LINE_ENDS.sub("", headers["Host"])  # it goes into addresses
         return headers
+
+    def _header(self, name: str) -> str | None:
+        if "headers" not in self.__dict__:
+            value = self.native.headers.get(name)
+            if value is None or "=?" not in value:
+                return value
+        stated: str | None = self.headers.get(name)
+        return stated
 
     @lazy
     def header_list(self) -> list[tuple[str, str]]:

@@ -150,6 +150,9 @@ def _send_file(file: FileIO, path: str, facts: os.stat_result) -> bytes | FileRa
     return part
 
 
+_CONDITIONS = ("if-match", "if-none-match", "if-modified-since", "if-unmodified-since")
+
+
 def _set_validators(facts: os.stat_result) -> None:
     """Set ETag and Last-Modified, and compare them with what the client has. Raises 304 or 412."""
     request, response = serving.request, serving.response
@@ -160,7 +163,7 @@ def _set_validators(facts: os.stat_result) -> None:
     if valid_status(response.status)[0] != 200 or request.method not in ("GET", "HEAD"):
         return
     # Without its Range: a range outside of the file has an answer of its own below.
-    conditions = {name.lower(): value for name, value in request.headers.items() if name != "Range"}
+    conditions = {name: value for name in _CONDITIONS if (value := request._header(name)) is not None}
     try:
         selection = select(conditions, request.method, etag, modified, facts.st_size)
     except NativeError:
@@ -172,11 +175,11 @@ def _set_validators(facts: os.stat_result) -> None:
 def _ranges(size: int) -> list[tuple[int, int]] | None:
     """Return the parts that the client asks for, None for all. Raises 416."""
     request, headers = serving.request, serving.response.headers
-    condition = request.headers.get("If-Range")
+    condition = request._header("If-Range")
     is_current = condition is None or condition in (headers.get("ETag"), headers.get("Last-Modified"))
     if request.protocol < (1, 1) or not is_current or valid_status(serving.response.status)[0] != 200:
         return None
-    ranges = get_ranges(request.headers.get("Range"), size)
+    ranges = get_ranges(request._header("Range"), size)
     if ranges is None:
         return None
     if not ranges:
