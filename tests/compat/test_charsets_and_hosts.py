@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from importlib import import_module
 from typing import Any
 
 import pytest
@@ -201,3 +202,20 @@ def test_a_field_of_bottle_that_is_no_text_is_400(make_client: MakeClient, kind:
     answer = post_fields(make_client(bottle_app(our_bottle)), "/form", ("a", kind, b"\xe9"))
     assert answer.status_code == 400
     assert "is not valid in the charset" in answer.text
+
+
+@pytest.mark.parametrize(
+    ("module", "name", "advice"),
+    [
+        ("_cptools", "XMLRPCController", r"xmlrpc\.client\.loads"),
+        ("lib", "cpstats", "from outside"),
+        ("lib.sessions", "MemcachedSession", "RedisSessionBackend"),
+        ("process", "servers", r"serves cherrypy\.tree"),
+    ],
+)
+def test_what_is_not_here_says_what_to_write(module: str, name: str, advice: str) -> None:
+    found = import_module(f"micropie.compat.cherrypy.{module}")
+    with pytest.raises(ImportError, match=advice):
+        getattr(found, name)
+    with pytest.raises(AttributeError, match=f"module 'cherrypy.{module}' has no attribute 'none'"):
+        found.none  # noqa: B018

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from types import GeneratorType
 from typing import Any, Protocol, TypeGuard
 
+from micropie.compat.cherrypy.missing import tell
 from micropie.compat.cherrypy.types import Readable
 
 
@@ -60,3 +61,7 @@ def set_vary_header(response: Any, header_name: str) -> None:
     if header_name not in names:
         names.append(header_name)
     response.headers["Vary"] = ", ".join(names)
+
+
+def __getattr__(name: str) -> object:
+    tell("cherrypy.lib", name)

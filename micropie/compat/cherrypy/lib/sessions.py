@@ -32,6 +32,7 @@ from typing import IO, Any, ClassVar, Final, Protocol, TypeAlias
 from micropie.compat.cherrypy.errors import HTTPError
 from micropie.compat.cherrypy.lib import is_iterator
 from micropie.compat.cherrypy.lib.httputil import HTTPDate
+from micropie.compat.cherrypy.missing import tell
 from micropie.compat.cherrypy.process.plugins import Monitor
 from micropie.compat.cherrypy.process.wspbus import bus
 from micropie.compat.cherrypy.serving import serving
@@ -624,3 +625,7 @@ def _unlock(session: Session) -> None:
 
 close.failsafe = True  # type: ignore[attr-defined]
 close.priority = 90  # type: ignore[attr-defined]
+
+
+def __getattr__(name: str) -> object:
+    tell("cherrypy.lib.sessions", name)
