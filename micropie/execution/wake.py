@@ -58,19 +58,25 @@ class DelayedCalls:
     def _start_timer(self) -> None:
         # In no request's context: a timer that nobody waits for would keep the request.
         self._has_timer = True
-        self._loop.call_at(self._calls[0].due, self._begin, context=Context())
+        self._loop.call_at(self._calls[0].due, self._look, context=Context())
 
-    def _begin(self) -> None:
-        # In a task, because outside of one anyio can't tell which library's loop this is.
-        self._task = self._loop.create_task(self._call_due())
+    def _look(self) -> None:
+        while self._calls and self._calls[0].function is no_function:
+            self._calls.popleft()
+        if not self._calls:
+            self._has_timer = False
+        elif self._calls[0].due > self._loop.time():
+            self._start_timer()
+        else:
+            # In a task, because outside of one anyio can't tell which library's loop this is. None for calls that were
+            # cancelled: a loop that is about to end would not begin it.
+            self._task = self._loop.create_task(self._call_due())
 
     async def _call_due(self) -> None:
         now = self._loop.time()
-        while self._calls and (self._calls[0].due <= now or self._calls[0].function is no_function):
+        while self._calls and self._calls[0].due <= now:
             self._calls.popleft().function()
-        self._has_timer = False
-        if self._calls:
-            self._start_timer()
+        self._look()
 
 
 class DelayedCall:

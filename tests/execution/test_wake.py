@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import weakref
 from contextvars import ContextVar
 from functools import partial
@@ -11,6 +12,7 @@ import anyio
 from anyio import wait_all_tasks_blocked
 from anyio.lowlevel import checkpoint
 
+from micropie.execution.steps import no_function
 from micropie.execution.wake import DelayedCalls, LoopTasks, PatientEvent, SingleWaiterEvent
 from tests.asgi.calls import Call, every_loop, run
 
@@ -126,6 +128,30 @@ def test_a_call_that_was_cancelled_keeps_nothing_that_was_current(backend: str) 
         return kept()
 
     assert run(backend, main) is None
+
+
+def test_calls_that_were_cancelled_start_no_task() -> None:
+    started: list[object] = []
+
+    async def main() -> None:
+        loop = asyncio.get_running_loop()
+        calls, is_over = DelayedCalls(0.001), asyncio.Event()
+
+        def note(loop: asyncio.AbstractEventLoop, coroutine: Any, **options: Any) -> Any:
+            started.append(coroutine)
+            return asyncio.Task(coroutine, loop=loop, **options)
+
+        loop.set_task_factory(note)
+        calls.add(no_function).cancel()
+        loop.call_later(0.01, is_over.set)  # the timer of the calls was due before
+        await is_over.wait()
+        assert started == []
+        is_over.clear()
+        calls.add(is_over.set)
+        await is_over.wait()
+        assert len(started) == 1
+
+    run("asyncio", main)
 
 
 @every_loop

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from micropie import App, HTTPError, HttpMiddleware, Redirect, Response, SetupError, WebSocketMiddleware, route
+from micropie import App, HTTPError, HttpMiddleware, Redirect, Response, SetupError, WebSocketMiddleware, inline, route
 from micropie.middleware.base import FlowMiddleware
 from tests.conftest import MakeClient
 
@@ -356,17 +356,35 @@ def test_the_base_classes_do_nothing() -> None:
     assert WebSocketMiddleware().after_websocket(nothing) is None
 
 
-def test_a_decorated_async_hook_is_awaited(make_client: MakeClient) -> None:
+@pytest.mark.parametrize("on_loop", [False, True])
+def test_a_decorated_async_hook_is_awaited(make_client: MakeClient, on_loop: bool) -> None:
     async def before(request: Any) -> Any:
-        return {"body": "awaited"}
+        return {"body": "awaited"} if request.path == "/" else None
+
+    async def after(request: Any, body: Any) -> Any:
+        return {"body": f"{body} twice"} if request.path == "/" else None
 
     class Decorated(HttpMiddleware):
         def before_request(self, request: Any) -> Any:
             return before(request)
 
+        def after_request(self, request: Any, status_code: int, response_body: Any, extra_headers: Any) -> Any:
+            return after(request, response_body)
+
+    class Inline(HttpMiddleware):
+        @inline
+        def before_request(self, request: Any) -> Any:
+            return before(request)
+
+        @inline
+        def after_request(self, request: Any, status_code: int, response_body: Any, extra_headers: Any) -> Any:
+            return after(request, response_body)
+
     app = Root()
-    app.middlewares.append(Decorated())
-    assert make_client(app).get("/").text == "awaited"
+    app.middlewares.append(Inline() if on_loop else Decorated())
+    client = make_client(app)
+    assert client.get("/").text == "awaited twice"
+    assert client.get("/made").json() == make_client(Root()).get("/made").json()
 
 
 @both

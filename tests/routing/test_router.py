@@ -498,6 +498,7 @@ class Everything(App):
         return name
 
     partial_method = functools.partialmethod(_half, "partial_method")
+    half = functools.partial(lambda name: name, "half")
 
     @functools.singledispatchmethod
     def dispatch(self, value: Any) -> str:
@@ -512,7 +513,7 @@ class Everything(App):
 
 
 @pytest.mark.parametrize(
-    "name", ["method", "coroutine", "static", "klass", "cached_function", "partial_method", "shorthand"]
+    "name", ["method", "coroutine", "static", "klass", "cached_function", "partial_method", "half", "shorthand"]
 )
 def test_what_the_author_defined_is_routable(make_client: MakeClient, name: str) -> None:
     assert text(Everything(), make_client, f"/{name}") == name
