@@ -100,7 +100,7 @@ async def _live(scope: Scope, receive: Receive, send: Send, heard: anyio.Event, 
                 await send({"type": "lifespan.startup.complete"})
                 await receive()
             finally:
-                watchers.group = None
+                watchers.has_ended = True
             group.cancel_scope.cancel()
     finally:
         with anyio.CancelScope(shield=True):  # they have a time limit

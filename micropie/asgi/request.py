@@ -43,22 +43,23 @@ PERCENT = ord("%")  # ``37 in raw`` takes a sixth of the time of ``b"%" in raw``
 
 
 class Watchers:
-    """Has the task group of the tasks that watch clients. Servers copy the state, so it may outlive the lifespan.
+    """Starts the tasks that watch clients. Servers copy the state, so it may outlive the lifespan: see ``has_ended``.
 
-    ``delayed`` starts them. ``background`` are the tasks of ``after_response``, for which the lifespan waits; None if
-    there is no lifespan.
+    ``tasks`` starts them at once, ``delayed`` after ``WATCH_AFTER``. ``background`` are the tasks of
+    ``after_response``, for which the lifespan waits; None if there is no lifespan.
     """
 
-    __slots__ = ("background", "delayed", "group")
+    __slots__ = ("background", "delayed", "has_ended", "tasks")
 
-    def __init__(self, group: TaskGroup, background: LoopTasks | None = None) -> None:
-        self.group: TaskGroup | None = group
+    def __init__(self, tasks: TaskGroup | LoopTasks, background: LoopTasks | None = None) -> None:
+        self.tasks = tasks
         self.background = background
         self.delayed = DelayedCalls(WATCH_AFTER)
+        self.has_ended = False
 
 
-# The same for servers without lifespan.
-_LONE = LoopLocal("micropie.lone_watchers", lambda: (TASKS.get(), DelayedCalls(WATCH_AFTER)))
+# For servers without lifespan.
+_LONE = LoopLocal("micropie.lone_watchers", lambda: Watchers(TASKS.get()))
 
 
 class SharedReceive:
@@ -302,23 +303,14 @@ class ASGIRequest(Request):
         return HTTPError(408, "The body stopped arriving.")
 
     @property
-    def watchers(self) -> TaskGroup | None:
-        """The task group that the lifespan made for watchers; None on a server without lifespan."""
+    def lifespan_watchers(self) -> Watchers | None:
+        """What the lifespan has made for watchers; None if it has ended, and on a server without lifespan."""
         return watchers_of(self.scope)
 
     @property
-    def background(self) -> LoopTasks | None:
-        """The tasks for which the lifespan waits at its end; None if it has ended, or there is none."""
-        state = self.scope.get("state")
-        held: Watchers | None = state.get(WATCHERS) if state else None
-        return None if held is None or held.group is None else held.background
-
-    @property
-    def watching(self) -> tuple[TaskGroup | LoopTasks, DelayedCalls]:
-        """What starts the tasks that watch this client: at once, and after ``WATCH_AFTER``."""
-        state = self.scope.get("state")
-        held: Watchers | None = state.get(WATCHERS) if state else None
-        return _LONE.get() if held is None or held.group is None else (held.group, held.delayed)
+    def watchers(self) -> Watchers:
+        """What starts the tasks that watch this client: the lifespan's or, without one, the event loop's."""
+        return watchers_of(self.scope) or _LONE.get()
 
     def share_messages(self) -> SharedReceive:
         """Share ``receive``, so that a watcher can wait for a disconnect while the body may still be read."""
@@ -350,11 +342,11 @@ class ASGIRequest(Request):
         return perform(flow, self)
 
 
-def watchers_of(scope: Scope) -> TaskGroup | None:
-    """See ``ASGIRequest.watchers``."""
+def watchers_of(scope: Scope) -> Watchers | None:
+    """See ``ASGIRequest.lifespan_watchers``."""
     state = scope.get("state")
     held: Watchers | None = state.get(WATCHERS) if state else None
-    return held.group if held is not None else None
+    return None if held is None or held.has_ended else held
 
 
 class ASGIWebSocketRequest(ASGIRequest, WebSocketRequest):

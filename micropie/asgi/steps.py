@@ -161,7 +161,7 @@ async def close_request(request: ASGIRequest) -> None:
     else:
         request.close()
     if request._tasks:
-        background = request.background
+        background = request.watchers.background
         if background is None:
             await run_tasks(request)
         else:

@@ -113,7 +113,7 @@ class DisconnectWatcher:
 
     def begin(self) -> None:
         """Watch, but not before ``WATCH_AFTER``: source or server has to wait."""
-        self._delayed_start = self._request.watching[1].add(self._start)
+        self._delayed_start = self._request.watchers.delayed.add(self._start)
 
     async def check(self) -> None:
         """Raise ``ClientDisconnect`` if the client has left. Let the event loop do something else, and find out."""
@@ -139,7 +139,7 @@ class DisconnectWatcher:
         if not self._has_started and not self._is_over:
             self._has_started = True
             with suppress(RuntimeError):  # the lifespan, and its task group, has ended
-                tasks, _ = self._request.watching
+                tasks = self._request.watchers.tasks
                 tasks.start_soon(self._run)
                 if self.head is not None and self.source is not None:
                     self.early = EarlyHeadSender(self.head, self._request, self.source)

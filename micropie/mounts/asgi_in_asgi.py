@@ -34,7 +34,7 @@ if TYPE_CHECKING:
 
 async def answer_of_asgi(mount: Mount, mounted_path: MountedPath, request: ASGIRequest) -> Response:
     """Return the answer of a mounted ASGI application. Raises ``RuntimeError`` without a task group for its task."""
-    watchers = request.watchers
+    watchers = request.lifespan_watchers
     if watchers is None:  # for a site with mounts the driver makes a task group
         raise RuntimeError("a hook can hand over only under a server with lifespan; mount the application instead")
     scope = moved_scope(request.scope, mount, mounted_path)
@@ -43,7 +43,7 @@ async def answer_of_asgi(mount: Mount, mounted_path: MountedPath, request: ASGIR
     scope["extensions"] = {name: extensions[name] for name in extensions if not name.startswith("http.response.")}
     scope["scheme"], scope["client"] = request.scheme, request.client
     call = _Call(mount, request)
-    watchers.start_soon(call.run, scope)
+    watchers.tasks.start_soon(call.run, scope)
     return await wait_for_head(call, request.method == "HEAD")
 
 

@@ -309,7 +309,7 @@ def test_they_run_when_the_lifespan_is_over(app: Root, backend: str) -> None:
     async def main() -> None:
         async with anyio.create_task_group() as tasks:
             watchers = Watchers(tasks, LoopTasks())
-        watchers.group = None
+        watchers.has_ended = True
         assert (await asgi_get(app, "/several", state={WATCHERS: watchers})).body == b"answered"
         assert [entry for entry, _ in app.diary] == [1, 2, 3, 4, 5]
 

@@ -137,7 +137,7 @@ class Connection:
         if timeout is not None:
             receive = self._receive
             self._receive = lambda: when_it_waits(receive(), lambda: None, timeout)
-        self._tasks, _ = self._request.watching
+        self._tasks = self._request.watchers.tasks
         shutdown = self._request.config.shutdown
         shutdown.join(self._server_ends)
         try:
