@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, KeysView, MutableMapping
 from functools import lru_cache
-from typing import Any
+from typing import Any, TypeAlias
 
 from micropie.http.types import Environ
+
+Converter: TypeAlias = Callable[[Any], object] | None
 
 
 class MultiDict(MutableMapping[str, Any]):
@@ -51,13 +53,7 @@ class MultiDict(MutableMapping[str, Any]):
 
     iterkeys, itervalues, iteritems, iterallitems = keys, values, items, allitems
 
-    def get(
-        self,
-        key: str,
-        default: object = None,
-        index: int = -1,
-        type: Callable[[Any], object] | None = None,  # noqa: A002
-    ) -> Any:
+    def get(self, key: str, default: object = None, index: int = -1, type: Converter = None) -> Any:  # noqa: A002
         """Return a value of ``key``, the newest by default, converted by ``type``; ``default`` if anything fails."""
         try:
             value = self.dict[key][index]
@@ -153,13 +149,7 @@ class HeaderDict(MultiDict):
     def __delitem__(self, key: str) -> None:
         del self.dict[header_name(key)]
 
-    def get(
-        self,
-        key: str,
-        default: object = None,
-        index: int = -1,
-        type: Callable[[Any], object] | None = None,  # noqa: A002
-    ) -> Any:
+    def get(self, key: str, default: object = None, index: int = -1, type: Converter = None) -> Any:  # noqa: A002
         """See ``MultiDict.get``."""
         return super().get(header_name(key), default, index, type)
 

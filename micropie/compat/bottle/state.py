@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
 from contextvars import ContextVar
-from inspect import isawaitable
 from typing import Any
 
 from micropie.execution.context import current
@@ -37,12 +35,3 @@ def current_exchange() -> Any:
         begin = getattr(native.route, "begin_exchange", None)
         exchange = None if begin is None else begin(native)
     return exchange
-
-
-def then(result: object, function: Callable[[Any], object]) -> object:
-    """Return ``function(result)``, or what can be awaited for it, if ``result`` is that of an ``async def``."""
-    return _awaited(result, function) if isawaitable(result) else function(result)
-
-
-async def _awaited(result: Awaitable[object], function: Callable[[Any], object]) -> object:
-    return function(await result)

@@ -16,7 +16,8 @@ from os import PathLike
 from pathlib import Path
 from typing import Any, ClassVar
 
-from micropie.compat.bottle.state import BottleException, Switches, then
+from micropie.compat.bottle.state import BottleException, Switches
+from micropie.compat.results import then
 
 TEMPLATE_PATH = ["./", "./views/"]
 TEMPLATES: dict[tuple[int, object, object], Any] = {}

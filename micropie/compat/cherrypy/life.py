@@ -26,7 +26,8 @@ from micropie.compat.cherrypy.log import log
 from micropie.compat.cherrypy.messages import Request, Response
 from micropie.compat.cherrypy.plans import Plan
 from micropie.compat.cherrypy.process.wspbus import bus
-from micropie.compat.cherrypy.serving import Exchange, then
+from micropie.compat.cherrypy.serving import Exchange
+from micropie.compat.results import then
 from micropie.errors import ClientDisconnect
 from micropie.errors import HTTPError as NativeError
 from micropie.http.request import Request as NativeRequest

@@ -8,8 +8,7 @@ and not to a thread: an answer that is streamed is made in several threads one a
 from __future__ import annotations
 
 import threading
-from collections.abc import Awaitable, Callable, Iterator
-from inspect import isawaitable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 from micropie.execution.context import current
@@ -149,18 +148,3 @@ request = Proxy("request")
 response = Proxy("response")
 session = Proxy("session")
 thread_data = ThreadData()
-
-
-# Most results, of which it takes longer to ask whether they can be awaited.
-_VALUES = frozenset({str, bytes, dict, list, type(None)})
-
-
-def then(result: object, function: Callable[[Any], object]) -> object:
-    """Return ``function(result)``, or what can be awaited for it, if ``result`` is that of an ``async def``."""
-    if type(result) in _VALUES or not isawaitable(result):
-        return function(result)
-    return _awaited(result, function)
-
-
-async def _awaited(result: Awaitable[object], function: Callable[[Any], object]) -> object:
-    return function(await result)

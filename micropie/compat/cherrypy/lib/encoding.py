@@ -8,7 +8,8 @@ from typing import Any
 
 from micropie.compat.cherrypy.errors import HTTPError
 from micropie.compat.cherrypy.lib import is_closable_iterator, is_iterator, set_vary_header
-from micropie.compat.cherrypy.serving import serving, then
+from micropie.compat.cherrypy.serving import serving
+from micropie.compat.results import then
 
 UTF8 = "utf-8"
 

@@ -9,7 +9,8 @@ from io import BytesIO
 from typing import Any
 
 from micropie.compat.cherrypy.errors import HTTPError
-from micropie.compat.cherrypy.serving import serving, then
+from micropie.compat.cherrypy.serving import serving
+from micropie.compat.results import then
 
 # Without what ``json.loads`` and ``json.dumps`` ask first.
 _decode, _encode = json.JSONDecoder().decode, json.JSONEncoder().encode
