@@ -12,7 +12,10 @@ class _ContentTypes(dict[str, tuple[bytes, bytes]]):
     """Content-Type headers, encoded once."""
 
     def __missing__(self, content_type: str) -> tuple[bytes, bytes]:
-        return b"content-type", content_type.encode("latin-1")
+        header = (b"content-type", content_type.encode("latin-1"))
+        if len(self) < 64:  # an application has few, but a multipart answer's boundary differs each time
+            self[content_type] = header
+        return header
 
 
 class _Lengths(dict[int, tuple[bytes, bytes]]):

@@ -8,7 +8,7 @@ from types import CoroutineType
 from typing import Any, NoReturn, TypeVar
 from urllib.parse import unquote_to_bytes
 
-from anyio import Event, Lock, current_time, from_thread
+from anyio import CancelScope, Event, Lock, current_time, from_thread
 from anyio.abc import TaskGroup
 
 from micropie.asgi.coroutines import resume
@@ -46,16 +46,18 @@ class Watchers:
     """Starts the tasks that watch clients. Servers copy the state, so it may outlive the lifespan: see ``has_ended``.
 
     ``tasks`` starts them at once, ``delayed`` after ``WATCH_AFTER``. ``background`` are the tasks of
-    ``after_response``, for which the lifespan waits; None if there is no lifespan.
+    ``after_response``, for which the lifespan waits; None if there is no lifespan. ``scope_type`` is this loop's class
+    of cancel scopes: it takes anyio 1.5 µs to find it out.
     """
 
-    __slots__ = ("background", "delayed", "has_ended", "tasks")
+    __slots__ = ("background", "delayed", "has_ended", "scope_type", "tasks")
 
     def __init__(self, tasks: TaskGroup | LoopTasks, background: LoopTasks | None = None) -> None:
         self.tasks = tasks
         self.background = background
         self.delayed = DelayedCalls(WATCH_AFTER)
         self.has_ended = False
+        self.scope_type = type(CancelScope())
 
 
 # For servers without lifespan.
@@ -220,7 +222,7 @@ class ASGIRequest(Request):
         for name, value in self.scope["headers"]:
             if name in _BODY_HEADERS:
                 if name == b"content-type":
-                    media_type = media_type + b"," + value if media_type else value  # two are no type
+                    media_type = value
                 else:
                     length = value if length is None or length == value else b"two that differ"
         return media_type, length

@@ -28,7 +28,7 @@ from micropie.execution.steps import no_function
 from micropie.execution.threads import in_thread
 from micropie.execution.wake import TASKS, WAKERS, PatientEvent, SingleWaiterEvent, ThreadsafeWaker
 from micropie.http.response import Response
-from micropie.http.sse import CONTENT_TYPE, as_event, comment, stream_headers
+from micropie.http.sse import CONTENT_TYPE, comment, encode_item, stream_headers
 from micropie.http.streams import END, has_ended, may_wait
 from micropie.http.types import HeadersLike
 
@@ -129,7 +129,7 @@ async def _ready_chunks(source: Any) -> AsyncIterator[bytes]:
         async for item in source:
             if shutdown is not None and shutdown.is_over:
                 return
-            chunk = bytes(as_event(item))
+            chunk = encode_item(item)
             if chunk:
                 yield chunk
     finally:
@@ -243,7 +243,7 @@ class _Feed:
                 subscription = cast("AbstractAsyncContextManager[AsyncIterable[object]]", source)
                 source = await stack.enter_async_context(subscription)
             async for item in source:
-                chunk = bytes(as_event(item))
+                chunk = encode_item(item)
                 if chunk:
                     self._chunks.append(chunk)
                     self._size += len(chunk)

@@ -64,7 +64,9 @@ def handle_websocket(site: Site, request: WebSocketRequest, run_handler: RunHand
             close_info = _close_info_after_failure(request, failure)
     finally:
         del failure  # its traceback refers to this frame: without this it would be a cycle
-    return (yield from _finish(request, close_info))
+    if request.hooks_begun or request._loaded_session is not None:
+        close_info = yield from _finish(request, close_info)
+    return close_info
 
 
 def cleanup(request: WebSocketRequest) -> Flow[None]:
@@ -84,10 +86,11 @@ def _handshake(site: Site, request: WebSocketRequest, run_handler: RunHandler) -
     request.route = route
     request.config = config = route.config
     # 2. Guards and session.
-    close_info = yield from _run_guards(request)
-    if close_info is not None:
-        return close_info
-    yield from open_session(request)
+    if config.middlewares or config.sessions.opens_ahead:
+        close_info = yield from _run_guards(request)
+        if close_info is not None:
+            return close_info
+        yield from open_session(request)
     # 3. Origin and hooks. The author's hooks for WebSockets see no handshake from another site's page.
     origin = request.origin()
     if origin is not None and not is_allowed_origin(

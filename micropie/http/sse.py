@@ -51,17 +51,28 @@ def comment(text: str = "") -> Event:
     return Event("".join(f": {line}\n" for line in _LINE_END.split(text)).encode() + b"\n")
 
 
-def as_event(item: object) -> Event:
-    """Return an item of an event source as an event: an ``Event`` as it is, anything else as data."""
-    return item if isinstance(item, Event) else event(item)
+def encode_item(item: object) -> bytes:
+    """Return an item of an event source as bytes: an ``Event`` as it is, anything else as data."""
+    if item.__class__ is str and "\n" not in item and "\r" not in item:  # most are: 0.2 µs and not 1.4
+        return f"data: {item}\n\n".encode()
+    return bytes(item if isinstance(item, Event) else event(item))
+
+
+_UNBUFFERED = (
+    # no-transform: a proxy that compresses would collect a block before it sends one (RFC 9111, section 5.2.2.6).
+    ("Cache-Control", "no-cache, no-transform"),
+    # nginx's proxy module buffers otherwise.
+    ("X-Accel-Buffering", "no"),
+)
 
 
 def stream_headers(headers: MutableHeaders) -> None:
     """Add headers that keep servers and proxies from buffering events, unless the author has set them."""
-    # no-transform: a proxy that compresses would collect a block before it sends one (RFC 9111, section 5.2.2.6).
-    headers.setdefault("Cache-Control", "no-cache, no-transform")
-    # nginx's proxy module buffers otherwise.
-    headers.setdefault("X-Accel-Buffering", "no")
+    if not headers.pairs:  # as usual: 0.1 µs and not 3
+        headers.pairs += _UNBUFFERED
+        return
+    for name, value in _UNBUFFERED:
+        headers.setdefault(name, value)
 
 
 def _text(data: object) -> str:

@@ -83,7 +83,8 @@ class Site:
 
     def find_socket(self, request: Request) -> RouteMatch:
         """Return the route of a WebSocket. Raises 400 and 404."""
-        return self.sockets.find("GET", self._segments(request))
+        route = self.sockets.exact["GET"].get(request._literal_path)
+        return self.sockets.find("GET", request._segments()) if route is None else (route, [], NO_VALUES)
 
     def has_route(self, name: str) -> bool:
         """Return whether ``url_for`` knows this name."""
@@ -122,6 +123,10 @@ class MountedApp(Site):
         _, segments, values = found
         request.path_params = [*values.values()] if values else segments
         return found
+
+    def find_socket(self, request: Request) -> RouteMatch:
+        """Return the route of a WebSocket, see ``Site``."""
+        return self.sockets.find("GET", self._segments(request))
 
     def _segments(self, request: Request) -> list[str]:
         return request._segments()[self.prefix.count("/") :]

@@ -9,6 +9,7 @@ import anyio
 import pytest
 
 from micropie import App
+from micropie.asgi.headers import CONTENT_TYPES, encode_headers
 from tests.asgi.calls import Call, every_loop, get, http_scope, piece, run
 
 
@@ -127,3 +128,11 @@ def test_a_stuck_send_can_be_cancelled(backend: str) -> None:
         return scope.cancelled_caught
 
     assert run(backend, main)
+
+
+def test_few_content_types_are_kept_encoded() -> None:
+    """A multipart answer has a boundary of its own each time."""
+    for number in range(200):
+        expected = [(b"content-type", b"multipart/mixed; boundary=%d" % number)]
+        assert encode_headers(f"multipart/mixed; boundary={number}", None, ()) == expected
+    assert len(CONTENT_TYPES) == 64

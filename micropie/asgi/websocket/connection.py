@@ -41,7 +41,7 @@ from __future__ import annotations
 import logging
 import types
 from collections import deque
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Coroutine
 from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any, NoReturn, cast
@@ -109,7 +109,7 @@ class Connection:
     _max_size: int = 0
     _small_size: int = 0
     _tasks: TaskGroup | LoopTasks = field(init=False)
-    _leave_scope: CancelScope = field(default_factory=CancelScope)
+    _leave_scope: CancelScope = field(init=False)
     _cleanup_scope: CancelScope = field(init=False)
     _read_ahead: ReadAhead | None = None
     _in_handler: bool = False  # whether the handler's own task is running
@@ -121,9 +121,6 @@ class Connection:
     _close_sent: bool = False
     _turns: deque[Event] | None = None  # of the tasks that wait until they may send; few sockets need one
     _sent_unchecked: int = 0
-
-    def __post_init__(self) -> None:
-        self._cleanup_scope = type(self._leave_scope)()  # the loop's own class: anyio takes 2 µs to find it out again
 
     # -- the handler -------------------------------------------------------------------------------------------------
 
@@ -137,7 +134,9 @@ class Connection:
         if timeout is not None:
             receive = self._receive
             self._receive = lambda: when_it_waits(receive(), lambda: None, timeout)
-        self._tasks = self._request.watchers.tasks
+        watchers = self._request.watchers
+        self._tasks = watchers.tasks
+        self._leave_scope, self._cleanup_scope = watchers.scope_type(), watchers.scope_type()
         shutdown = self._request.config.shutdown
         shutdown.join(self._server_ends)
         try:
@@ -248,14 +247,14 @@ class Connection:
             self._sent_unchecked = 0
         content = message.get(key)
         if content is None or len(content) > self._small_size:
+            if message["type"] != "websocket.receive":
+                self._disconnected(*disconnect_info(message))
+                raise self.progress.closed()
             content = await self._examine(message, method)
         return content
 
     async def _examine(self, message: Message, method: str) -> str | bytes:
-        """Return the content of a message that is a disconnect, of another kind, or perhaps too big."""
-        if message["type"] != "websocket.receive":
-            self._disconnected(*disconnect_info(message))
-            raise self.progress.closed()
+        """Return the content of a message that is of another kind, or perhaps too big."""
         content: str | bytes | None = message.get("text")
         if content is None:
             content = message.get("bytes") or b""
@@ -319,11 +318,11 @@ class Connection:
 
     # -- messages out ------------------------------------------------------------------------------------------------
 
-    async def accept(self, subprotocol: str | None, headers: HeaderPairs) -> None:
+    def accept(self, subprotocol: str | None, headers: HeaderPairs) -> Coroutine[object, object, None]:
         """Accept the handshake."""
         self.progress.step(ACCEPT)
         encoded = encode_headers(None, None, headers)
-        await self.send("accept", {"type": "websocket.accept", "subprotocol": subprotocol, "headers": encoded})
+        return self.send("accept", {"type": "websocket.accept", "subprotocol": subprotocol, "headers": encoded})
 
     async def send(self, method: str, message: Message) -> None:
         """Send a message, after those that other tasks are sending. ``method`` is the one that was called."""

@@ -14,6 +14,7 @@ from micropie.execution.context import current
 from micropie.execution.loop import CLEAN_UP_WITHIN
 from micropie.flow.websocket import CloseInfo, ask_guards, cleanup, handle_websocket
 from micropie.http.types import Receive, Scope, Send
+from micropie.http.websocket import GONE
 from micropie.mounts.asgi_in_asgi import hand_over
 from micropie.routing.site import Handover, Site
 
@@ -42,10 +43,12 @@ async def serve_websocket(site: Site, scope: Scope, receive: Receive, send: Send
                     await perform(cleanup(request), request)
                     await connection.go_away()
             raise
-        await _finish(connection, request, close_info)
+        if connection.progress.state is not GONE:
+            await _finish(connection, request, close_info)
     finally:
         current.reset(token)
-        await close_request(request)
+        if request._closers is not None:
+            await close_request(request)
 
 
 async def _serve_mounted(handover: Handover, request: ASGIWebSocketRequest, receive: Receive, send: Send) -> None:

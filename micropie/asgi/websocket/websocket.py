@@ -59,7 +59,7 @@ class WebSocket:
             self._session_id = session_id
             cookie: str | None = store.cookie(session_id, request.scheme, request.root_path)
         else:
-            cookie = await self._save_changes()
+            cookie = None if session is None else await self._save_changes()
             is_mentioned = request.route is not None and request.route.mentions_session
             if cookie is None and is_mentioned and not store.in_cookie:
                 session = session if session is not None else request.session

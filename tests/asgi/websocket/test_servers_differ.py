@@ -693,6 +693,55 @@ def test_a_cancellation_by_the_server_is_not_taken_for_the_client_s_leaving(back
 
 
 @every_loop
+def test_R54_a_clean_up_is_not_endless(backend: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("micropie.asgi.websocket.connection.CLEAN_UP_WITHIN", 0.05)
+    notes: list[str] = []
+
+    async def handler(ws: WebSocket) -> None:
+        await ws.accept()
+        try:
+            await anyio.sleep_forever()
+        finally:
+            await anyio.lowlevel.checkpoint()
+            with anyio.move_on_after(0.01):  # its own limits hold
+                await anyio.sleep_forever()
+            notes.append("waits")
+            try:
+                await anyio.sleep_forever()
+            except anyio.get_cancelled_exc_class():
+                notes.append("cancelled again")
+                raise
+
+    async def main() -> None:
+        server = Server()
+        server.leave()
+        await server.serve(app_of(handler, websocket_grace=0.02))
+
+    run(backend, main)
+    assert notes == ["waits", "cancelled again"]
+
+
+@every_loop
+def test_R54_what_the_handler_shields_is_not_cancelled(backend: str) -> None:
+    notes: list[str] = []
+
+    async def handler(ws: WebSocket) -> None:
+        await ws.accept()
+        with anyio.CancelScope(shield=True):
+            await anyio.sleep(0.1)
+            notes.append("shielded")
+        await anyio.sleep_forever()
+
+    async def main() -> None:
+        server = Server()
+        server.leave()
+        await server.serve(app_of(handler, websocket_grace=0.01))
+
+    run(backend, main)
+    assert notes == ["shielded"]
+
+
+@every_loop
 def test_a_failed_websocket_leaves_no_cycle(backend: str) -> None:
     class Marker(Exception):
         pass
