@@ -17,7 +17,6 @@ _SAMESITE = {"lax": "Lax", "strict": "Strict", "none": "None"}
 # Browsers keep a cookie's name, value and attributes up to 4096 bytes (RFC 6265, section 6.1) and drop longer ones.
 MAX_COOKIE = 4096
 
-
 # The blanks around a name (RFC 6265, section 5.2). ``strip()`` would also remove a no-break space: browsers take
 # "\xa0__Host-id" from any host of the domain, and here it would be the ``__Host-id`` that no other host can set.
 _BLANKS = " \t"
@@ -35,6 +34,7 @@ class CookieScope(TypedDict, total=False):
     secure: bool
     httponly: bool
     samesite: str | None
+    partitioned: bool
 
 
 class CookieAttributes(CookieScope, total=False):
@@ -101,13 +101,10 @@ def format_cookie(
     secure: bool = False,
     httponly: bool = False,
     samesite: str | None = "Lax",
+    partitioned: bool = False,
 ) -> str:
-    """Return the value of a Set-Cookie header. ``max_age`` is in seconds; a naive ``expires`` counts as UTC.
-
-    Raises ``ValueError`` for a name, value or attribute that RFC 6265 does not allow, for ``SameSite=None``
-    without ``secure`` (browsers refuse it), and for a cookie longer than 4096 bytes (browsers drop it).
-    """
-    attributes = _attributes(name, path, domain, secure, httponly, samesite)
+    """Return the value of a Set-Cookie header; ``Response.set_cookie`` explains the attributes and the errors."""
+    attributes = _attributes(name, path, domain, secure, httponly, samesite, partitioned)
     if not isinstance(value, str):
         raise ValueError(f"the value of cookie {name!r} is text, not {value!r}: write str(...)")
     if not _VALUE.fullmatch(value):
@@ -125,11 +122,23 @@ def format_cookie(
 
 @lru_cache(maxsize=256)  # what stays the same each time a cookie is set
 def _attributes(
-    name: str, path: str | None, domain: str | None, secure: bool, httponly: bool, samesite: str | None
+    name: str,
+    path: str | None,
+    domain: str | None,
+    secure: bool,
+    httponly: bool,
+    samesite: str | None,
+    partitioned: bool,
 ) -> str:
-    """Check a cookie's name and return its attributes. Raises ``ValueError``, see ``format_cookie``."""
+    """Check a cookie's name and return its attributes. Raises ``ValueError``, see ``Response.set_cookie``."""
     if not _NAME.fullmatch(name):
         raise ValueError(f"a cookie can't be named {name!r}: use letters, digits and !#$%&'*+-.^_`|~")
+    if name.startswith(PREFIXES) and not secure:
+        raise ValueError(f"cookie {name!r} has no secure=True: browsers refuse it, because of its name")
+    if name.startswith("__Host-") and (path != "/" or domain is not None):
+        raise ValueError(f"cookie {name!r} has another path than '/', or a domain: browsers refuse it with __Host-")
+    if partitioned and not secure:
+        raise ValueError(f"cookie {name!r} has partitioned=True without secure=True: browsers refuse it")
     attributes = ""
     for attribute, value in (("Domain", domain), ("Path", path)):
         if value is not None and not _ATTRIBUTE.fullmatch(value):
@@ -137,6 +146,7 @@ def _attributes(
         attributes += "" if value is None else f"; {attribute}={value}"
     attributes += "; Secure" if secure else ""
     attributes += "; HttpOnly" if httponly else ""
+    attributes += "; Partitioned" if partitioned else ""
     if samesite is None:
         return attributes
     rule = _SAMESITE.get(samesite.lower())

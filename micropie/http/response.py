@@ -72,11 +72,27 @@ class Response:
         self.content_type = content_type
 
     def set_cookie(self, name: str, value: str, **attributes: Unpack[CookieAttributes]) -> None:
-        """Set a cookie; ``micropie.http.cookies.format_cookie`` names the attributes and the errors."""
+        """Set a cookie. ``value`` is text; percent-encode what a cookie can't hold (``urllib.parse.quote``).
+
+        ``max_age``: seconds until it expires. ``expires``: a datetime instead, in UTC if it is naive. Without either
+        the browser forgets it when it is closed. ``path``: it is sent for what is below, "/" by default. ``domain``: it
+        is sent to that domain and its subdomains; None, the default, to the host that sets it only. ``samesite``:
+        whether requests of other sites carry it: "Lax" (default) if they open a page, "Strict" never, "None" always;
+        None lets the browser decide. False by default: ``secure``, it is sent over https only; ``httponly``, scripts
+        can't read it; ``partitioned``, in a frame there is one for each site around the frame.
+
+        Raises ``ValueError`` for a name, value or attribute that RFC 6265 does not allow, and for a cookie that
+        browsers would drop silently: one of more than 4096 bytes; one without ``secure`` that has ``samesite="None"``,
+        ``partitioned`` or a name that begins with ``__Secure-`` or ``__Host-``; one named ``__Host-...`` that has a
+        ``domain`` or another ``path`` than "/".
+        """
         self.headers.add("Set-Cookie", format_cookie(name, value, **attributes))
 
     def delete_cookie(self, name: str, **attributes: Unpack[CookieScope]) -> None:
-        """Delete a cookie from the client; give the ``path`` and ``domain`` with which it was set."""
+        """Delete a cookie from the client; give the ``path``, ``domain`` and ``partitioned`` with which it was set.
+
+        ``__Host-...``, ``__Secure-...`` and ``partitioned`` need ``secure=True`` here, too.
+        """
         self.set_cookie(name, "", max_age=0, expires=datetime(1970, 1, 1), **attributes)
 
     def __repr__(self) -> str:

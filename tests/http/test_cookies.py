@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import ast
+import inspect
+import re
 from datetime import datetime, timedelta, timezone
 from itertools import product
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from micropie import App
-from micropie.http.cookies import find_cookie, format_cookie, parse_cookies
+from micropie.http.cookies import CookieAttributes, find_cookie, format_cookie, parse_cookies
 from tests.asgi.calls import every_loop, get, run
 from tests.conftest import MakeClient
 
@@ -123,6 +127,8 @@ NOON = datetime(2026, 5, 1, 12, 0, 0)
         ({"secure": True, "httponly": True}, "n=v; Path=/; Secure; HttpOnly; SameSite=Lax"),
         ({"samesite": "strict"}, "n=v; Path=/; SameSite=Strict"),
         ({"samesite": "NONE", "secure": True}, "n=v; Path=/; Secure; SameSite=None"),
+        ({"partitioned": True, "secure": True}, "n=v; Path=/; Secure; Partitioned; SameSite=Lax"),
+        ({"partitioned": False}, "n=v; Path=/; SameSite=Lax"),
     ],
 )
 def test_writing(attributes: dict[str, Any], expected: str) -> None:
@@ -153,9 +159,44 @@ def test_samesite_is_one_of_three() -> None:
         format_cookie("n", "v", samesite="sometimes")
 
 
-def test_samesite_none_wants_secure() -> None:
-    with pytest.raises(ValueError, match="browsers refuse it"):
-        format_cookie("n", "v", samesite="None")
+@pytest.mark.parametrize(
+    ("name", "attributes"),
+    [
+        ("n", {"samesite": "None"}),
+        ("n", {"partitioned": True}),
+        ("__Secure-n", {}),
+        ("__Host-n", {}),
+        ("__Host-n", {"secure": True, "path": "/shop"}),
+        ("__Host-n", {"secure": True, "path": None}),
+        ("__Host-n", {"secure": True, "domain": "example.org"}),
+    ],
+)
+def test_what_browsers_refuse(name: str, attributes: dict[str, Any]) -> None:
+    with pytest.raises(ValueError, match=f"{name}.* browsers refuse it"):
+        format_cookie(name, "v", **attributes)
+
+
+def test_names_with_a_prefix() -> None:
+    assert format_cookie("__Host-n", "v", secure=True) == "__Host-n=v; Path=/; Secure; SameSite=Lax"
+    assert format_cookie("__Secure-n", "v", secure=True, path="/a") == "__Secure-n=v; Path=/a; Secure; SameSite=Lax"
+
+
+def test_the_table_of_attributes_is_complete() -> None:
+    page = (Path(__file__).parents[2] / "docs" / "everyday.md").read_text()
+    rows = re.findall(r"^\| `(\w+)` \| `(.+?)` \|", page, re.MULTILINE)
+    parameters = [p for p in inspect.signature(format_cookie).parameters.values() if p.kind is p.KEYWORD_ONLY]
+    assert {name: ast.literal_eval(default) for name, default in rows} == {p.name: p.default for p in parameters}
+    assert {name for name, _ in rows} == CookieAttributes.__required_keys__ | CookieAttributes.__optional_keys__
+
+
+def test_a_cookie_is_deleted_as_it_was_set(make_client: MakeClient) -> None:
+    class Root(App):
+        def index(self) -> None:
+            self.response.delete_cookie("__Host-n", secure=True, partitioned=True)
+
+    assert make_client(Root()).get("/").headers["set-cookie"] == (
+        "__Host-n=; Max-Age=0; Expires=Thu, 01 Jan 1970 00:00:00 GMT; Path=/; Secure; Partitioned; SameSite=Lax"
+    )
 
 
 def test_a_cookie_that_browsers_would_drop_is_refused() -> None:
