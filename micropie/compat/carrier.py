@@ -6,16 +6,20 @@ first. What it does for any other request is each framework's own.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import sys
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from functools import lru_cache
 from typing import Any, TypeAlias
 
 from micropie.app import App
 from micropie.errors import HTTPError, SetupError
 from micropie.execution.steps import HANDLER, RouteKind
+from micropie.http.forms.receiving import AHEAD
 from micropie.http.request import Request
 from micropie.http.response import GivenStatus
 from micropie.routing.config import AppConfig
+from micropie.routing.decorators import Function
 from micropie.routing.route import Route
 from micropie.routing.site import Handover, Site
 
@@ -58,13 +62,29 @@ class CarryingSite(Site):
         return self.inner.socket_routes(request)
 
 
+class CarriedRoute(Route):
+    """A route of the old framework, whose function ``call`` has ``plain_args`` arguments."""
+
+    __slots__ = ()
+
+    def __init__(self, config: AppConfig, blocking: RouteKind, call: Callable[..., object], plain_args: int) -> None:
+        self.name = self.pattern = ""
+        self.methods, self.providers = (), ()
+        self.has_warned, self.reads_body, self.plain_args = False, AHEAD, plain_args
+        # The old framework has limits of its own for bodies.
+        self.config = replace(config, settings=replace(config.settings, max_body_size=sys.maxsize))
+        self.step_kind, self.limited_step_kind = blocking, HANDLER
+        self.call = call
+
+
 class Carrier(App):
-    """The application's ``native``."""
+    """The application's ``native``. ``carry`` makes the site with the old handlers beside those of the given one."""
 
     _micropie_is_framework = True
 
-    def __init__(self) -> None:
+    def __init__(self, carry: Callable[[Site, RouteKind], CarryingSite]) -> None:
         super().__init__()
+        self._carry = carry
         self._carrying: dict[RouteKind, CarryingSite] = {}
 
     def compiled(self, blocking: RouteKind = HANDLER) -> Site:
@@ -75,16 +95,35 @@ class Carrier(App):
             self._carrying[blocking] = site = self._carry(inner, blocking)
         return site
 
-    def _carry(self, inner: Site, blocking: RouteKind) -> CarryingSite:
-        """Return the site with the old handlers beside those of ``inner``."""
-        raise NotImplementedError
-
     def _definition(self, ancestors: tuple[App, ...]) -> Any:
         if ancestors:
             raise SetupError(
                 "an application that moves in is mounted as it stands: app.mount(prefix, old), without .native"
             )
         return super()._definition(ancestors)
+
+
+class Carried:
+    """An application that has moved in. ``native`` is the ``micropie.App`` that carries it, and that servers call.
+
+    Routes, mounts, WebSockets and middleware of ``native`` stand beside the old handlers, and come first.
+    """
+
+    def __init__(self, carry: Callable[[Site, RouteKind], CarryingSite]) -> None:
+        self.native = Carrier(carry)
+        vars(self)["__call__"] = vars(self.native)["__call__"]  # by this servers know an ASGI application
+
+    def __call__(self, scope: object, receive: object, send: object = None) -> Any:
+        """ASGI's ``app(scope, receive, send)`` and WSGI's ``app(environ, start_response)``."""
+        return self.native(scope, receive, send)
+
+    def wsgi_shutdown(self) -> None:
+        """See ``App.wsgi_shutdown``."""
+        self.native.wsgi_shutdown()
+
+    def websocket(self, path: str, *, name: str | None = None) -> Callable[[Function], Function]:
+        """Answer WebSockets at ``path`` with the ``async def`` below: ``self.native.websocket``."""
+        return self.native.websocket(path, name=name)
 
 
 @lru_cache(maxsize=256)

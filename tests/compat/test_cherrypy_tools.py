@@ -19,6 +19,7 @@ from micropie.compat import cherrypy as ours
 from micropie.compat.cherrypy.lib import auth_basic, auth_digest, caching, encoding, jsontools, static
 from micropie.compat.cherrypy.toolbox import Toolbox
 from micropie.compat.cherrypy.tools import default_toolbox
+from micropie.compat.results import Chunks
 from tests.compat.conftest import Serve
 from tests.conftest import MakeClient
 from tests.support.waiting import PATIENCE
@@ -628,7 +629,7 @@ def test_pieces_are_encoded_as_they_come(cherrypy: Any, serve: Serve) -> None:
     assert closed == ["closed"]
 
 
-def test_pieces_are_closed() -> None:
+def test_chunks_are_closed() -> None:
     closed: list[str] = []
 
     def pieces() -> Any:
@@ -638,10 +639,11 @@ def test_pieces_are_closed() -> None:
         finally:
             closed.append("closed")
 
-    body = encoding._Pieces(pieces(), str.encode)
+    source = pieces()
+    body = Chunks.of(source, map(str.encode, source))
     assert next(body) == b"a"
     body.close()
-    encoding._Pieces(["a"], str.encode).close()
+    Chunks.of(["a"], ["a"]).close()
     assert closed == ["closed"]
 
 

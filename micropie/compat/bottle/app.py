@@ -11,13 +11,14 @@ from urllib.parse import urljoin
 from micropie.app import App
 from micropie.compat.bottle.config import ConfigDict
 from micropie.compat.bottle.mounting import wsgi_mount
-from micropie.compat.bottle.native import BottleCarrier
+from micropie.compat.bottle.native import BottleSite
 from micropie.compat.bottle.plugins import JSONPlugin, TemplatePlugin
 from micropie.compat.bottle.requests import request
 from micropie.compat.bottle.responses import HTTPError, HTTPResponse, response
 from micropie.compat.bottle.routing import Arguments, Route, Router, yieldroutes
 from micropie.compat.bottle.server import load, serve
 from micropie.compat.bottle.state import Switches
+from micropie.compat.carrier import Carried
 from micropie.http.types import Environ
 from micropie.mounts.prefixes import ASGI, kind_of_target
 
@@ -30,18 +31,13 @@ Decorator: TypeAlias = Callable[[Callable[..., object]], Callable[..., object]]
 _HOOKS = ("before_request", "after_request", "app_reset", "config")
 
 
-class Bottle:
-    """An application: a WSGI and an ASGI application at once, for any server.
-
-    ``native`` is the ``micropie.App`` that carries it: its routes, mounts, WebSockets and middleware stand beside the
-    old ones, and come first.
-    """
+class Bottle(Carried):
+    """An application: a WSGI and an ASGI application at once, for any server."""
 
     tpl: object = None
 
     def __init__(self, catchall: bool = True, autojson: bool = True) -> None:
-        self.native = BottleCarrier(self)
-        vars(self)["__call__"] = vars(self.native)["__call__"]  # by this servers know an ASGI application
+        super().__init__(partial(BottleSite, self))
         self.hooks: dict[str, list[Callable[..., object]]] = {name: [] for name in _HOOKS}
         self.config = ConfigDict()
         self.config.meta_set("catchall", "filter", bool)
@@ -56,18 +52,10 @@ class Bottle:
             self.install(JSONPlugin())
         self.install(TemplatePlugin())
 
-    def __call__(self, scope: object, receive: object, send: object = None) -> Any:
-        """ASGI's ``app(scope, receive, send)`` and WSGI's ``app(environ, start_response)``."""
-        return self.native(scope, receive, send)
-
     def wsgi(self, environ: Environ, start_response: object) -> Iterable[bytes]:
         """Answer as a WSGI application."""
         answer: Iterable[bytes] = self.native(environ, start_response)
         return answer
-
-    def wsgi_shutdown(self) -> None:
-        """See ``App.wsgi_shutdown``."""
-        self.native.wsgi_shutdown()
 
     @property
     def catchall(self) -> bool:
@@ -142,10 +130,6 @@ class Bottle:
         above = request.environ.get("SCRIPT_NAME", "").strip("/") + "/"
         return str(urljoin(urljoin("/", above), self.router.build(routename, **kargs).lstrip("/")))
 
-    def websocket(self, path: str, *, name: str | None = None) -> Callable[[Function], Function]:
-        """Answer WebSockets at ``path`` with the ``async def`` below: ``self.native.websocket``."""
-        return self.native.websocket(path, name=name)
-
     def mount(self, prefix: str, app: object, **options: object) -> None:
         """Hand over what is below ``prefix`` to another application.
 
@@ -163,7 +147,7 @@ class Bottle:
                     route.rule = prefix + route.rule.lstrip("/")
                     self.add_route(route)
                 return
-        elif isinstance(app, App) or (not options and _is_asgi(app)):
+        elif isinstance(app, App) or (not options and kind_of_target(app, None) == ASGI):
             self.native.mount(prefix, app)
             return
         wsgi_mount(self, prefix, app, options)
@@ -279,10 +263,6 @@ class Bottle:
 
     def __exit__(self, *error: object) -> None:
         default_app.pop()
-
-
-def _is_asgi(app: object) -> bool:
-    return kind_of_target(app, None) == ASGI
 
 
 def makelist(data: object) -> list[Any]:

@@ -9,7 +9,6 @@ from __future__ import annotations
 import logging
 from collections.abc import Awaitable, Callable, Generator, Mapping
 from inspect import isawaitable
-from itertools import chain
 from operator import methodcaller
 from traceback import format_exc
 from typing import Any, Protocol, TypeAlias
@@ -20,6 +19,7 @@ from micropie.compat.bottle.responses import BaseResponse, HTTPError, HTTPRespon
 from micropie.compat.bottle.routing import Arguments, Route, Router
 from micropie.compat.carrier import status_of
 from micropie.compat.environs import own_environ
+from micropie.compat.results import Chunks
 from micropie.errors import ClientDisconnect, Redirect
 from micropie.errors import HTTPError as NativeError
 from micropie.http.request import Request
@@ -89,9 +89,11 @@ class Exchange:
 
     @property
     def environ(self) -> Environ:
-        """The request's environ."""
+        """The request's environ, whose path is decoded."""
         if self._environ is None:
-            self._environ = environ = _environ_of(self.native)
+            self._environ = environ = own_environ(self.native)
+            environ["bottle.raw_path"] = path = environ.get("PATH_INFO", "")
+            environ["PATH_INFO"] = decoded(path)
             environ.update(self.early)
             environ["bottle.app"] = self.app
             environ["micropie.request"] = self.native
@@ -117,14 +119,6 @@ class Exchange:
 def decoded(latin1: str) -> str:
     """Return a path in UTF-8 whose bytes are given as latin-1. Bytes that are none of UTF-8 are left out."""
     return latin1 if latin1.isascii() else latin1.encode("latin-1").decode("utf-8", "ignore")
-
-
-def _environ_of(native: Request) -> Environ:
-    """Return an environ of a handler's own, whose path is decoded."""
-    environ = own_environ(native)
-    environ["bottle.raw_path"] = path = environ.get("PATH_INFO", "")
-    environ["PATH_INFO"] = decoded(path)
-    return environ
 
 
 def run(
@@ -207,7 +201,7 @@ def to_response(exchange: Exchange, out: object) -> EncodedAnswer | Response:
             return _native(exchange, out)
         else:
             out = _peeked(exchange, out)
-            if isinstance(out, _Chunks):
+            if isinstance(out, Chunks):
                 return _native(exchange, out)
 
 
@@ -225,19 +219,17 @@ def _native(exchange: Exchange, body: object) -> EncodedAnswer | Response:
     if type(body) is bytes and method != "HEAD" and status not in _NO_CONTENT:  # needs nothing of what encodes others
         headers, content_type, _ = checked_headers(pairs, is_given=True)
         return EncodedAnswer((status, content_type, len(body), headers, body, None))
-    if type(body) is _Chunks and method != "HEAD" and status not in _NO_CONTENT and _is_last(exchange.native):
-        headers, content_type, length = checked_headers(pairs, is_given=True)
-        exchange.native._answer_stream = stream = Stream(body, is_async=False)
-        stream.first = next(body)  # which has been fetched
-        return EncodedAnswer((status, content_type, length, headers, b"", stream))
+    if type(body) is Chunks and method != "HEAD" and status not in _NO_CONTENT:
+        native = exchange.native
+        is_last = native._loaded_session is None and native._pending_response is None
+        if is_last and not native.config.middlewares:  # nothing of micropie's looks at the answer before it is sent
+            headers, content_type, length = checked_headers(pairs, is_given=True)
+            native._answer_stream = stream = Stream(body, is_async=False)
+            stream.first = next(body)  # which has been fetched
+            return EncodedAnswer((status, content_type, length, headers, b"", stream))
     if not body and method == "HEAD" and "Content-Length" in response:
         body = FileRange(None, "", 0, 0, response.content_length)  # states the length of what GET gets
     return Response(body, status, pairs, "")
-
-
-def _is_last(native: Request) -> bool:
-    """Return whether nothing of micropie's looks at the answer before it is sent."""
-    return not native.config.middlewares and native._loaded_session is None and native._pending_response is None
 
 
 def _file_body(exchange: Exchange, file: ServedFile) -> bytes | FileRange:
@@ -250,12 +242,6 @@ def _file_body(exchange: Exchange, file: ServedFile) -> bytes | FileRange:
     exchange.native.on_close(file.close)
     part.read_ahead()
     return part
-
-
-class _Chunks(chain[object]):
-    """What an iterable gives, from its first piece that is not empty. In C: 0.2 µs less for each chunk."""
-
-    close: Callable[[], object] = staticmethod(lambda: None)
 
 
 def _peeked(exchange: Exchange, out: Any) -> object:
@@ -282,6 +268,4 @@ def _peeked(exchange: Exchange, out: Any) -> object:
     if isinstance(first, str):
         encode = methodcaller("encode", exchange.response.charset)
         first, rest = encode(first), map(encode, rest)
-    chunks = _Chunks((first,), rest)
-    chunks.close = getattr(out, "close", chunks.close)
-    return chunks
+    return Chunks.of(out, (first,), rest)

@@ -6,9 +6,7 @@ first, then asks the application's router.
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Awaitable, Callable, Sequence
-from dataclasses import replace
 from inspect import isawaitable
 from io import BytesIO
 from types import GeneratorType
@@ -17,31 +15,16 @@ from typing import Any
 from micropie.compat.bottle.exchange import Application, Exchange, Flow, Found, decoded, run, text_answer, to_response
 from micropie.compat.bottle.responses import HTML, HTTPError
 from micropie.compat.bottle.routing import Route
-from micropie.compat.carrier import NO_VALUES, Carrier, CarryingSite, RouteMatch
+from micropie.compat.carrier import NO_VALUES, CarriedRoute, CarryingSite, RouteMatch
 from micropie.compat.environs import path_of
-from micropie.execution.steps import AWAIT, HANDLER, RouteKind
-from micropie.http.forms.receiving import AHEAD
+from micropie.execution.steps import AWAIT, RouteKind
 from micropie.http.request import Request
 from micropie.http.response import JSON, EncodedAnswer, Response
 from micropie.routing.config import AppConfig
-from micropie.routing.route import Route as NativeRoute
 from micropie.routing.site import Handover, Site
 
 
-class BottleCarrier(Carrier):
-    """``Bottle.native``."""
-
-    _micropie_is_framework = True
-
-    def __init__(self, bottle: Application) -> None:
-        super().__init__()
-        self._bottle = bottle
-
-    def _carry(self, inner: Site, blocking: RouteKind) -> CarryingSite:
-        return _BottleSite(self._bottle, inner, blocking)
-
-
-class _BottleSite(CarryingSite):
+class BottleSite(CarryingSite):
     """Asks the application's router after the native one."""
 
     __slots__ = ("_any", "_app", "_before", "_blocking", "_routes", "_search")
@@ -52,8 +35,8 @@ class _BottleSite(CarryingSite):
         self._blocking = blocking
         self._before = app.hooks["before_request"]
         self._search = app.router.find
-        self._any = _CarriedRoute(app, None, (), inner.config, blocking)
-        self._routes: dict[Route, _CarriedRoute] = {}
+        self._any = _BottleRoute(app, None, (), inner.config, blocking)
+        self._routes: dict[Route, _BottleRoute] = {}
 
     def find(self, request: Request) -> RouteMatch | Handover:
         """Return the native route or mount of a request, or else the application's."""
@@ -72,11 +55,11 @@ class _BottleSite(CarryingSite):
             request.path_params = [*arguments.values()]
         carried = self._routes.get(target)
         if carried is None:
-            self._routes[target] = carried = _CarriedRoute(self._app, target, [*arguments], self.config, self._blocking)
+            self._routes[target] = carried = _BottleRoute(self._app, target, [*arguments], self.config, self._blocking)
         return carried, (request, found), NO_VALUES
 
 
-class _CarriedRoute(NativeRoute):
+class _BottleRoute(CarriedRoute):
     """A route of the application, with the names of its wildcards.
 
     ``target`` is None for what is not known before the hooks have run.
@@ -85,32 +68,20 @@ class _CarriedRoute(NativeRoute):
     __slots__ = ("_after", "_app", "_limited", "_names", "_target")
 
     def __init__(
-        self,
-        app: Application,
-        target: Route | None,
-        names: Sequence[str],
-        config: AppConfig,
-        blocking: RouteKind,
+        self, app: Application, target: Route | None, names: Sequence[str], config: AppConfig, blocking: RouteKind
     ) -> None:
+        super().__init__(config, blocking, self._answer, 2)
         self._app = app
         self._after = app.hooks["after_request"]
         self._target = target
         self._names = names
-        self.name = self.pattern = ""
+        self._limited = config
         if target is not None:
             self.name = str(target.name or getattr(target.callback, "__name__", target.rule))
-            self.pattern = target.rule
-        self.methods = () if target is None else (target.method,)
-        self.has_warned, self.reads_body, self.plain_args = False, AHEAD, 2
-        self.providers = ()
-        is_async = target is not None and target.is_async
-        # The body of an ``async def`` is received whole, before it runs: reading it there would block the loop.
-        self._limited = config
-        self.config = config if is_async else _without_limit(config)
-        self.step_kind = AWAIT if is_async else blocking
-        self.limited_step_kind = AWAIT if is_async else HANDLER
-
-        self.call: Callable[..., object] = self._answer_async if is_async else self._answer
+            self.pattern, self.methods = target.rule, (target.method,)
+            if target.is_async:  # its body is received whole, before it runs: reading it there would block the loop
+                self.config, self.call = config, self._answer_async
+                self.step_kind = self.limited_step_kind = AWAIT
 
     def _answer(self, request: Request, found: Found) -> EncodedAnswer | Response | Awaitable[EncodedAnswer | Response]:
         out, failure = None, None
@@ -155,10 +126,6 @@ class _CarriedRoute(NativeRoute):
         names = self._names
         arguments = dict(zip(names, request.path_params, strict=True)) if names else NO_VALUES
         return Exchange(self._app, request, self._target, arguments)
-
-
-def _without_limit(config: AppConfig) -> AppConfig:
-    return replace(config, settings=replace(config.settings, max_body_size=sys.maxsize))
 
 
 async def _receive(request: Request, limited: AppConfig) -> None:

@@ -6,27 +6,23 @@ first, then gives the request to CherryPy's life of a request (``life.py``), in 
 
 from __future__ import annotations
 
-import sys
-from collections.abc import Awaitable, Callable, Iterable, Iterator
+from collections.abc import Awaitable, Callable
 from contextvars import copy_context
-from dataclasses import replace
 from functools import partial
 from typing import Any, Protocol, TypeAlias
 
-from micropie.compat.carrier import NO_VALUES, Carrier, CarryingSite, RouteMatch, status_of
+from micropie.compat.carrier import NO_VALUES, CarriedRoute, CarryingSite, RouteMatch, status_of
 from micropie.compat.cherrypy.lib.httputil import HeaderMap
 from micropie.compat.cherrypy.life import Life, answer, begin
 from micropie.compat.cherrypy.serving import Exchange
 from micropie.compat.environs import path_of
-from micropie.execution.steps import HANDLER, RouteKind
+from micropie.compat.results import Chunks
+from micropie.execution.steps import RouteKind
 from micropie.execution.threads import IO_THREADS, in_thread
-from micropie.http.forms.receiving import AHEAD
 from micropie.http.request import Request
 from micropie.http.response import EncodedAnswer, Response, checked_headers
 from micropie.http.streams import FileRange
 from micropie.mounts.prefixes import Mount, kind_of_target, mounted_path_of
-from micropie.routing.config import AppConfig
-from micropie.routing.route import Route as NativeRoute
 from micropie.routing.site import Handover, MountRoute, Site
 
 _Answer: TypeAlias = EncodedAnswer | Response
@@ -41,20 +37,7 @@ class Applications(Protocol):
         """Return what answers a path: an ``Application``, another application, or None."""
 
 
-class CherryPyCarrier(Carrier):
-    """``Tree.native`` and ``Application.native``."""
-
-    _micropie_is_framework = True
-
-    def __init__(self, owner: Applications) -> None:
-        super().__init__()
-        self._owner = owner
-
-    def _carry(self, inner: Site, blocking: RouteKind) -> CarryingSite:
-        return _CherryPySite(self._owner, inner, blocking)
-
-
-class _CherryPySite(CarryingSite):
+class CherryPySite(CarryingSite):
     """Asks the tree, or the one application, after the native router."""
 
     __slots__ = ("_grafted", "_owner", "_route")
@@ -62,7 +45,8 @@ class _CherryPySite(CarryingSite):
     def __init__(self, owner: Applications, inner: Site, blocking: RouteKind) -> None:
         super().__init__(inner)
         self._owner = owner
-        self._route = _CarriedRoute(inner.config, blocking)
+        # The one route of all handlers that CherryPy's dispatchers find.
+        self._route = CarriedRoute(inner.config, blocking, _call, 3)
         self._grafted: dict[str, MountRoute] = {}
 
     def find(self, request: Request) -> RouteMatch | Handover:
@@ -95,22 +79,6 @@ def _decoded(latin1: str, encoding: str = "utf-8") -> str:
         return latin1.encode("latin-1").decode(encoding)
     except UnicodeDecodeError:
         return latin1
-
-
-class _CarriedRoute(NativeRoute):
-    """The one route of all handlers that CherryPy's dispatchers find."""
-
-    __slots__ = ()
-
-    def __init__(self, config: AppConfig, blocking: RouteKind) -> None:
-        self.name = self.pattern = ""
-        self.methods = ()
-        self.has_warned, self.reads_body, self.plain_args = False, AHEAD, 3
-        self.providers = ()
-        # ``server.max_request_body_size`` and ``request.body.maxbytes`` limit bodies.
-        self.config = replace(config, settings=replace(config.settings, max_body_size=sys.maxsize))
-        self.step_kind, self.limited_step_kind = blocking, HANDLER
-        self.call: Callable[..., object] = _call
 
 
 def _call(native: Request, app: Any, path: str) -> _Answer | Awaitable[_Answer]:
@@ -188,24 +156,8 @@ def to_native(native: Request, exchange: Exchange, is_encoded: bool) -> _Answer:
     elif type(body) is list or type(body) is tuple:
         body = b"".join(body)
     elif type(body) is not bytes and type(body) is not FileRange:
-        body = _Chunks(body)
+        body = Chunks.of(body, body)
     return Response(body, status, pairs, "")
-
-
-class _Chunks(Iterator[object]):
-    """The chunks of a body that is sent as it is made."""
-
-    def __init__(self, body: Iterable[object]) -> None:
-        self._body = body
-        self._chunks = iter(body)
-
-    def __next__(self) -> object:
-        return next(self._chunks)
-
-    def close(self) -> None:
-        close = getattr(self._body, "close", None)
-        if close is not None:
-            close()
 
 
 _EMPTY = frozenset({204, 304})

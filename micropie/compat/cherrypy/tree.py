@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Any, ClassVar, TypeVar
+from functools import partial
+from typing import Any, ClassVar
 
+from micropie.compat.carrier import Carried
 from micropie.compat.cherrypy.config import NamespaceSet, Source, merge
 from micropie.compat.cherrypy.lib.httputil import urljoin
 from micropie.compat.cherrypy.log import LogManager
 from micropie.compat.cherrypy.messages import Response, ServedRequest
-from micropie.compat.cherrypy.native import CherryPyCarrier
+from micropie.compat.cherrypy.native import CherryPySite
 from micropie.compat.cherrypy.plans import Plans
 from micropie.compat.cherrypy.process.wspbus import bus
 from micropie.compat.cherrypy.serving import current_exchange
@@ -20,32 +21,14 @@ from micropie.execution.context import current
 
 tools = default_toolbox()
 
-Function = TypeVar("Function", bound=Callable[..., object])
 
-
-class _Servable:
-    """What servers can call. ``native`` is the ``micropie.App`` that carries it.
-
-    Routes, mounts, WebSockets and middleware of ``native`` stand beside the old handlers, and come first.
-    """
+class _Servable(Carried):
+    """What servers can call. The bus starts and stops with it."""
 
     def __init__(self) -> None:
-        self.native = CherryPyCarrier(self)
+        super().__init__(partial(CherryPySite, self))
         self.native.startup_handlers.append(bus.follow_start)
         self.native.shutdown_handlers.append(bus.follow_stop)
-        vars(self)["__call__"] = vars(self.native)["__call__"]  # by this servers know an ASGI application
-
-    def __call__(self, scope: object, receive: object, send: object = None) -> Any:
-        """ASGI's ``app(scope, receive, send)`` and WSGI's ``app(environ, start_response)``."""
-        return self.native(scope, receive, send)
-
-    def wsgi_shutdown(self) -> None:
-        """See ``App.wsgi_shutdown``."""
-        self.native.wsgi_shutdown()
-
-    def websocket(self, path: str, *, name: str | None = None) -> Callable[[Function], Function]:
-        """Answer WebSockets at ``path`` with the ``async def`` below: ``self.native.websocket``."""
-        return self.native.websocket(path, name=name)
 
     def find(self, path: str) -> Any:
         """Return what answers a path below the server's root, None if nothing does."""
@@ -66,7 +49,7 @@ class Application(_Servable):
     def __init__(self, root: object, script_name: str | None = "", config: Source | None = None) -> None:
         super().__init__()
         self.root = root
-        self._script_name = None if script_name is None else _checked(script_name)
+        self.script_name = script_name
         self.log = LogManager(id(self))
         self.config: dict[str, Section] = {}
         self.toolboxes: dict[str, Toolbox] = dict(type(self).toolboxes)  # type: ignore[misc]
@@ -91,7 +74,10 @@ class Application(_Servable):
 
     @script_name.setter
     def script_name(self, value: str | None) -> None:
-        self._script_name = None if value is None else _checked(value)
+        if value is not None:
+            value = value.rstrip("/")
+            value = value if value.startswith("/") or not value else f"/{value}"
+        self._script_name = value
 
     def merge(self, config: Source) -> None:
         """Add configuration: sections by path in a dict, a file's path, or an open file."""
@@ -120,13 +106,6 @@ class Application(_Servable):
                 self._directories.clear()
             self._directories[path] = section = {"tools.staticdir.section": path}
         return section
-
-
-def _checked(script_name: str) -> str:
-    name = script_name.rstrip("/")
-    if name and not name.startswith("/"):
-        name = "/" + name
-    return name
 
 
 def _refuse_pipeline(name: str, value: object) -> None:

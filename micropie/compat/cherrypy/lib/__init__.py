@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from types import GeneratorType
 from typing import Any, Protocol, TypeGuard
 
@@ -53,6 +53,11 @@ def file_generator_limited(fileobj: Readable, count: int, chunk_size: int = 6553
     while count > 0 and (chunk := fileobj.read(min(chunk_size, count))):
         count -= len(chunk)
         yield chunk
+
+
+def listed(value: str | Iterable[str] | None) -> list[str]:
+    """Return an option that may be one text, several or none."""
+    return [value] if isinstance(value, str) else list(value or ())
 
 
 def set_vary_header(response: Any, header_name: str) -> None:

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import zlib
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from typing import Any
+from itertools import repeat
 
 from micropie.compat.cherrypy.errors import HTTPError
-from micropie.compat.cherrypy.lib import is_closable_iterator, is_iterator, set_vary_header
+from micropie.compat.cherrypy.lib import is_closable_iterator, is_iterator, listed, set_vary_header
 from micropie.compat.cherrypy.serving import serving
-from micropie.compat.results import then
+from micropie.compat.results import Chunks, then
 
 UTF8 = "utf-8"
 
@@ -18,13 +18,9 @@ def decode(encoding: str | Sequence[str] | None = None, default_encoding: str | 
     """Read forms in ``encoding``, or in the one that they state, else in ``default_encoding``."""
     body = serving.request.body
     if encoding is not None:
-        body.attempt_charsets = _listed(encoding)
+        body.attempt_charsets = listed(encoding)
     elif default_encoding:
-        body.attempt_charsets = [*body.attempt_charsets, *_listed(default_encoding)]
-
-
-def _listed(value: str | Sequence[str]) -> list[str]:
-    return [value] if isinstance(value, str) else list(value)
+        body.attempt_charsets = [*body.attempt_charsets, *listed(default_encoding)]
 
 
 class ResponseEncoder:
@@ -69,7 +65,7 @@ class ResponseEncoder:
         if isinstance(body, str):
             return self._bytes(body, encoding)
         if isinstance(body, list | tuple) or (is_iterator(body) and not hasattr(body, "read")):
-            return _Pieces(body, lambda piece: self._bytes(piece, encoding))
+            return Chunks.of(body, map(self._bytes, body, repeat(encoding)))
         return body
 
     def _bytes(self, piece: object, encoding: str) -> object:
@@ -79,22 +75,6 @@ class ResponseEncoder:
             return piece.encode(encoding, self.errors)
         except (LookupError, UnicodeError):
             raise HTTPError(500, self.failmsg % encoding) from None
-
-
-class _Pieces(Iterator[object]):
-    """An iterable's pieces, each of them encoded. Closing it closes the iterable."""
-
-    def __init__(self, body: Iterable[object], encoded: Callable[[Any], object]) -> None:
-        self._body = body
-        self._pieces = iter(body)
-        self._encoded = encoded
-
-    def __next__(self) -> object:
-        return self._encoded(next(self._pieces))
-
-    def close(self) -> None:
-        if is_closable_iterator(self._body):
-            self._body.close()
 
 
 def gzip(compress_level: int = 5, mime_types: Sequence[str] = ("text/html", "text/plain"), debug: bool = False) -> None:
