@@ -7,6 +7,8 @@ off. A configuration of your own imports the function: ``from micropie.wsgi.guni
 from __future__ import annotations
 
 import signal
+from collections.abc import Mapping
+from importlib import import_module
 from queue import SimpleQueue
 from threading import Thread
 from types import FrameType
@@ -34,3 +36,18 @@ def post_worker_init(worker: object) -> None:
     Thread(target=wait_for_end, name="micropie-end", daemon=True).start()
     signal.signal(signal.SIGTERM, handle)
     signal.siginterrupt(signal.SIGTERM, False)
+
+
+def run_gunicorn(app: object, settings: Mapping[str, object]) -> None:
+    """Serve ``app`` by gunicorn with these settings, from this process, until it is told to end."""
+    base = import_module("gunicorn.app.base").BaseApplication
+
+    class Served(base):  # type: ignore[misc, valid-type]
+        def load_config(self) -> None:
+            for name, value in settings.items():
+                self.cfg.set(name, value)
+
+        def load(self) -> object:
+            return app
+
+    Served().run()

@@ -16,6 +16,7 @@ import pytest
 
 from micropie.compat import bottle
 from micropie.compat.bottle import server
+from micropie.wsgi import gunicorn
 from tests.support.waiting import PATIENCE
 
 
@@ -126,7 +127,8 @@ def test_servers_get_their_options(monkeypatch: pytest.MonkeyPatch) -> None:
         "uvicorn": module_with(run=record),
         "gunicorn.app.base": module_with(BaseApplication=Base),
     }
-    monkeypatch.setattr(server, "import_module", fakes.__getitem__)
+    for module in (server, gunicorn):
+        monkeypatch.setattr(module, "import_module", fakes.__getitem__)
     app = bottle.Bottle()
     for name in ("waitress", "uvicorn", "gunicorn"):
         bottle.run(app, server=name, port=1, quiet=True, own=2)

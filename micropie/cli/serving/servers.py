@@ -11,7 +11,7 @@ from importlib.util import find_spec
 
 from micropie.cli.serving.bare import serve_bare
 from micropie.cli.serving.options import Options, ServingError, Target
-from micropie.wsgi.gunicorn import post_worker_init
+from micropie.wsgi.gunicorn import post_worker_init, run_gunicorn
 
 ASGI, WSGI = "ASGI", "WSGI"
 
@@ -124,7 +124,6 @@ def _daphne(target: Target, options: Options) -> None:
 
 
 def _gunicorn(target: Target, options: Options) -> None:
-    base = import_module("gunicorn.app.base").BaseApplication
     settings = {
         "bind": [f"{_bracketed(options.host)}:{options.port}"],
         "workers": options.workers,
@@ -138,16 +137,7 @@ def _gunicorn(target: Target, options: Options) -> None:
     }
     if options.root_path:
         os.environ["SCRIPT_NAME"] = options.root_path
-
-    class Served(base):  # type: ignore[misc, valid-type]
-        def load_config(self) -> None:
-            for name, value in settings.items():
-                self.cfg.set(name, value)
-
-        def load(self) -> object:
-            return target.app
-
-    Served().run()
+    run_gunicorn(target.app, settings)
 
 
 def _waitress(target: Target, options: Options) -> None:

@@ -18,6 +18,7 @@ from typing import Any, TypeAlias
 from wsgiref.simple_server import WSGIRequestHandler, WSGIServer, make_server
 
 from micropie.compat.bottle.state import Switches
+from micropie.wsgi.gunicorn import run_gunicorn
 
 Application: TypeAlias = Callable[..., Any]
 """What servers call: a WSGI or an ASGI application."""
@@ -84,18 +85,7 @@ class GunicornServer(ServerAdapter):
 
     def run(self, handler: Application) -> None:
         """Serve until it is interrupted."""
-        base = import_module("gunicorn.app.base").BaseApplication
-        options = {"bind": f"{self.host}:{self.port}", **self.options}
-
-        class Application(base):  # type: ignore[misc, valid-type]
-            def load_config(self) -> None:
-                for name, value in options.items():
-                    self.cfg.set(name, value)
-
-            def load(self) -> object:
-                return handler
-
-        Application().run()
+        run_gunicorn(handler, {"bind": f"{self.host}:{self.port}", **self.options})
 
 
 class AutoServer(ServerAdapter):
