@@ -79,7 +79,8 @@ class ConfigDict(dict[str, Any]):
     def __setitem__(self, key: str, value: object) -> None:
         _check_key(key)
         self._inherited.discard(key)
-        value = self.meta_get(key, "filter", _unchanged)(value)
+        check = self.meta_get(key, "filter")
+        value = value if check is None else check(value)
         if key not in self or self[key] is not value:
             self._store(key, value)
 
@@ -139,7 +140,3 @@ class ConfigDict(dict[str, Any]):
 def _check_key(key: object) -> None:
     if not isinstance(key, str):
         raise TypeError(f"a key is text, not {type(key).__name__}")
-
-
-def _unchanged(value: object) -> object:
-    return value

@@ -52,9 +52,11 @@ def static_file(
     if download:
         name = os.path.basename(path) if download is True else download
         sent["Content-Disposition"] = 'attachment; filename="{}"'.format(name.replace('"', ""))
-    tag = _tag_of(path, facts) if etag is None or etag is True else etag
-    if tag:
-        sent["ETag"] = tag if tag.startswith(('"', 'W/"')) else f'"{tag}"'
+    if etag is None or etag is True:
+        known = f"{facts.st_dev}:{facts.st_ino}:{facts.st_mtime_ns}:{facts.st_size}:{path}"
+        etag = hashlib.sha1(known.encode("utf-8", "surrogateescape"), usedforsecurity=False).hexdigest()
+    if etag:
+        sent["ETag"] = etag if etag.startswith(('"', 'W/"')) else f'"{etag}"'
     if _is_known(sent.get("ETag"), int(facts.st_mtime)):
         return HTTPResponse(status=304, **sent)
     sent["Accept-Ranges"] = "bytes"
@@ -78,11 +80,6 @@ def static_file(
 def _with_charset(media_type: str, charset: str) -> str:
     is_text = media_type.startswith("text/") or media_type == "application/javascript"
     return f"{media_type}; charset={charset}" if charset and is_text and "charset=" not in media_type else media_type
-
-
-def _tag_of(path: str, facts: os.stat_result) -> str:
-    known = f"{facts.st_dev}:{facts.st_ino}:{facts.st_mtime_ns}:{facts.st_size}:{path}"
-    return hashlib.sha1(known.encode("utf-8", "surrogateescape"), usedforsecurity=False).hexdigest()
 
 
 def _type_of(name: str) -> str | None:

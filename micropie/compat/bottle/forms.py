@@ -19,7 +19,7 @@ from micropie.errors import BadRequest
 from micropie.errors import HTTPError as NativeError
 from micropie.http.forms.data import DEFAULT_LIMITS
 from micropie.http.forms.multipart import MultipartParser
-from micropie.http.forms.uploads import CHUNK, UploadFile
+from micropie.http.forms.uploads import CHUNK
 from micropie.http.media_types import content_type
 
 _UNSAFE = re.compile(r"[^a-zA-Z0-9_.\s-]")
@@ -153,9 +153,9 @@ def parse_multipart(
     except NativeError as error:
         refused = error.status, str(error)
     else:
-        return ((name, _as_upload(name, part)) for name, part in form.parts), parser
+        fields = (
+            (name, part if isinstance(part, str) else FileUpload(part.file, name, part.raw_filename, part.headers))
+            for name, part in form.parts
+        )
+        return fields, parser
     raise HTTPError(*refused)
-
-
-def _as_upload(name: str, part: str | UploadFile) -> str | FileUpload:
-    return part if isinstance(part, str) else FileUpload(part.file, name, part.raw_filename, part.headers)

@@ -55,8 +55,11 @@ class _Kept(Generic[Value]):
             pass
         else:
             return kept
-        # Asking ``LocalRequest`` for its environ again for each thing that is read takes as long as parsing a form.
-        environ[self._key] = value = self._make(_of_environ(environ))
+        # A request that does not become the environ's "bottle.request". Asking ``LocalRequest`` for its environ again
+        # for each thing that is read takes as long as parsing a form.
+        own = object.__new__(BaseRequest)
+        object.__setattr__(own, "environ", environ)
+        environ[self._key] = value = self._make(own)
         return value
 
 
@@ -377,13 +380,6 @@ def _from_json(data: bytes) -> Any:
     raise HTTPError(400, "Invalid JSON")
 
 
-def _of_environ(environ: Environ) -> BaseRequest:
-    """Return a request that does not become the environ's "bottle.request"."""
-    request = object.__new__(BaseRequest)
-    object.__setattr__(request, "environ", environ)
-    return request
-
-
 def _chosen(fields: FormsDict, is_wanted: Callable[[object], bool]) -> FormsDict:
     chosen = FormsDict()
     for name, values in fields.dict.items():
@@ -430,10 +426,6 @@ class _Early(_Kept[Value]):
 _LATER = object()
 
 
-def _early_query(native: NativeRequest) -> object:
-    return parse_pairs(native.query_string)
-
-
 def _early_forms(native: NativeRequest) -> object:
     data = native._received
     if type(data) is not bytes or len(data) > BaseRequest.MEMFILE_MAX or native._framing()[0][:10] == "multipart/":
@@ -456,7 +448,7 @@ class LocalRequest(BaseRequest):
     def __init__(self) -> None:  # it has no state
         pass
 
-    query = _Early(BaseRequest.query, _early_query)
+    query = _Early(BaseRequest.query, lambda native: parse_pairs(native.query_string))
     GET = query
     forms = _Early(BaseRequest.forms, _early_forms)
     json = _Early(BaseRequest.json, _early_json)

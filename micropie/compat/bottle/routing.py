@@ -232,7 +232,12 @@ class Router:
 
     def find(self, method: str, path: str) -> Match:
         """Return what ``match`` returns."""
-        tables = self._orders.get(method) or self._order_of(method)
+        tables = self._orders.get(method)
+        if tables is None:
+            names = ("PROXY", "HEAD", "GET", "ANY") if method == "HEAD" else ("PROXY", method, "ANY")
+            tables = [self._tables[name] for name in names if name in self._tables]
+            if method in self._tables:  # clients choose the names of methods
+                self._orders[method] = tables
         for table in tables:
             found = table.find(path)
             if found is not None:
@@ -241,13 +246,6 @@ class Router:
         if allowed:
             raise HTTPError(405, "Method not allowed.", Allow=",".join(allowed))
         raise HTTPError(404, f"Not found: {path!r}")
-
-    def _order_of(self, method: str) -> list[_Table]:
-        methods = ("PROXY", "HEAD", "GET", "ANY") if method == "HEAD" else ("PROXY", method, "ANY")
-        tables = [self._tables[name] for name in methods if name in self._tables]
-        if method in self._tables:  # clients choose the names of methods
-            self._orders[method] = tables
-        return tables
 
     def _tokens(self, rule: str) -> Iterator[str | _Wildcard]:
         literal, end = "", 0

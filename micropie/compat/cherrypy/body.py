@@ -12,7 +12,7 @@ from urllib.parse import unquote_to_bytes
 from micropie.compat.charsets import decode_as
 from micropie.compat.cherrypy.errors import HTTPError
 from micropie.compat.cherrypy.lazily import lazy
-from micropie.compat.cherrypy.lib.httputil import HeaderElement, HeaderMap
+from micropie.compat.cherrypy.lib.httputil import HeaderElement, HeaderMap, add_parameter
 from micropie.compat.cherrypy.serving import serving
 from micropie.compat.cherrypy.types import Parameters
 from micropie.errors import HTTPError as NativeError
@@ -287,21 +287,11 @@ class RequestBody(Entity):
             return
         for name, value in self.params.items():
             for each in value if isinstance(value, list) else [value]:
-                _add(params, name, each)
+                add_parameter(params, name, each)
 
 
 # What tools and handlers may have set on a body, by which it may no longer be a usual form.
 _OWN = frozenset({"content_type", "fp", "maxbytes", "processors"})
-
-
-def _add(parameters: Parameters, name: str, value: object) -> None:
-    """Add a value; a second one of the same name makes a list."""
-    if name not in parameters:
-        parameters[name] = value
-    elif isinstance(parameters[name], list):
-        parameters[name].append(value)
-    else:
-        parameters[name] = [parameters[name], value]
 
 
 def process_urlencoded(entity: Entity) -> None:
@@ -316,7 +306,7 @@ def _read_form(entity: Entity, data: bytes) -> None:
         for text in data.decode().split("&"):
             if text:
                 name, _, value = text.partition("=")
-                _add(entity.params, name, value)
+                add_parameter(entity.params, name, value)
         return
     pairs = [pair.partition(b"=") for pair in data.split(b"&") if pair]
     for charset in entity.attempt_charsets:
@@ -326,7 +316,7 @@ def _read_form(entity: Entity, data: bytes) -> None:
             continue
         entity.charset = charset
         for name, value in decoded:
-            _add(entity.params, name, value)
+            add_parameter(entity.params, name, value)
         return
     raise _not_text(entity)
 
@@ -380,7 +370,7 @@ def process_multipart_form_data(entity: Entity) -> None:
     """Turn the parts of a form into ``entity.params``: text, and a ``Part`` for each file."""
     process_multipart(entity)
     for part in entity.parts:
-        _add(entity.params, part.name, part.fullvalue() if part.filename is None else part)
+        add_parameter(entity.params, part.name, part.fullvalue() if part.filename is None else part)
     entity.parts = []
 
 

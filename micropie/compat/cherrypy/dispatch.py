@@ -74,10 +74,8 @@ def refusal_of(
         return None
     named = [each for each in parameters if each.kind in (each.POSITIONAL_ONLY, each.POSITIONAL_OR_KEYWORD)]
     kinds = {each.kind for each in parameters}
-    takes_more_args, takes_more_kwargs = (
-        inspect.Parameter.VAR_POSITIONAL in kinds,
-        inspect.Parameter.VAR_KEYWORD in kinds,
-    )
+    takes_more_args = inspect.Parameter.VAR_POSITIONAL in kinds
+    takes_more_kwargs = inspect.Parameter.VAR_KEYWORD in kinds
     keywords = {each.name for each in parameters if each.kind is each.KEYWORD_ONLY} | {each.name for each in named}
     given = [each.name for each in named[: len(args)]]
     missing = [each.name for each in named[len(args) :] if each.default is each.empty and each.name not in kwargs]

@@ -5,12 +5,13 @@ from __future__ import annotations
 import contextlib
 import sys
 import traceback as tracebacks
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from html import escape
 from pathlib import Path
 from types import TracebackType
 from typing import NoReturn
 from urllib.parse import urljoin as urljoin_url
+from xml.sax.saxutils import quoteattr
 
 from micropie.compat.cherrypy.lib.httputil import valid_status
 from micropie.compat.cherrypy.serving import serving
@@ -62,7 +63,9 @@ class HTTPRedirect(CherryPyException):
 
     def __init__(self, urls: str | list[str], status: int | str | None = None, encoding: str | None = None) -> None:
         page = url(qs=serving.request.query_string)
-        self.urls = [urljoin_url(page, _text(each, encoding or self.encoding)) for each in _listed(urls)]
+        given = [urls] if isinstance(urls, str | bytes) else urls
+        texts = [each.decode(encoding or self.encoding) if isinstance(each, bytes) else str(each) for each in given]
+        self.urls = [urljoin_url(page, text) for text in texts]
         code = (303 if serving.request.protocol >= (1, 1) else 302) if status is None else int(status)
         if not 300 <= code <= 399:
             raise ValueError("status must be between 300 and 399.")
@@ -81,7 +84,7 @@ class HTTPRedirect(CherryPyException):
         if status in _MOVED:
             response.headers["Content-Type"] = "text/html;charset=utf-8"
             response.headers["Location"] = self.urls[0]
-            lines = [f"{_MOVED[status]}<a href={_quoted(each)}>{escape(each)}</a>." for each in self.urls]
+            lines = [f"{_MOVED[status]}<a href={quoteattr(each)}>{escape(each)}</a>." for each in self.urls]
             response.body = "<br />\n".join(lines).encode()
             response.headers.pop("Content-Length", None)
         elif status == 304:
@@ -100,19 +103,6 @@ class HTTPRedirect(CherryPyException):
 
     def __call__(self) -> NoReturn:
         raise self
-
-
-def _listed(urls: str | bytes | Iterable[str | bytes]) -> list[str | bytes]:
-    return [urls] if isinstance(urls, str | bytes) else list(urls)
-
-
-def _text(value: object, encoding: str) -> str:
-    return value.decode(encoding) if isinstance(value, bytes) else str(value)
-
-
-def _quoted(text: str) -> str:
-    quote = "'" if '"' in text else '"'
-    return quote + escape(text, quote=False).replace(quote, "&#39;" if quote == "'" else "&quot;") + quote
 
 
 _OF_CONTENT = frozenset(

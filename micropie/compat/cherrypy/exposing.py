@@ -37,9 +37,7 @@ def expose(func: object = None, alias: str | Sequence[str] | None = None) -> obj
             scope[name.replace(".", "_")] = target
         return target
 
-    if func is None:
-        return mark
-    return mark(func)
+    return mark if func is None else mark(func)
 
 
 def popargs(*args: str, **kwargs: object) -> Callable[..., object]:

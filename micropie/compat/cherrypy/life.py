@@ -15,6 +15,7 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Generator
+from dataclasses import dataclass
 from functools import partial
 from inspect import isawaitable
 from typing import Any, TypeAlias
@@ -40,23 +41,24 @@ _NO_PLAN = Plan({}, {}, {})
 Life: TypeAlias = Generator[Awaitable[object], Any, Exchange]
 
 
+@dataclass(slots=True)
 class Begun:
     """How far a request has come before its life is run: what was found for it, and its handler's result or failure."""
 
-    __slots__ = ("body", "failure", "is_called", "plan")
-
-    def __init__(self) -> None:
-        self.plan: Plan | None = None
-        self.body: object = None
-        self.failure: Exception | None = None
-        self.is_called = False
-        """Whether stages 1 to 3 are over."""
+    plan: Plan | None = None
+    body: object = None
+    failure: Exception | None = None
+    is_called: bool = False
+    """Whether stages 1 to 3 are over."""
 
 
 def begin(native: NativeRequest, app: Any, path: str) -> tuple[Exchange, Begun]:
     """Find the handler of a request. Call it at once if the tools around it are known here, see ``Plan.is_plain``."""
     if bus.watches_requests:
-        _tell_of(native)
+        bus.publish("acquire_thread")
+        bus.publish("before_request")
+        at_end = native.after_response if native.environ is None else native.on_close
+        at_end(partial(bus.publish, "after_request"))
     request = app.request_class(native, app, path)
     exchange = Exchange(request, app.response_class())
     native.__dict__["_cherrypy"] = exchange
@@ -84,14 +86,6 @@ def begin(native: NativeRequest, app: Any, path: str) -> tuple[Exchange, Begun]:
     except Exception as error:
         begun.failure = error
     return exchange, begun
-
-
-def _tell_of(native: NativeRequest) -> None:
-    """Publish that a request begins, and, when it is over, that it ends."""
-    bus.publish("acquire_thread")
-    bus.publish("before_request")
-    at_end = native.after_response if native.environ is None else native.on_close
-    at_end(partial(bus.publish, "after_request"))
 
 
 def _find(request: Request) -> Plan:

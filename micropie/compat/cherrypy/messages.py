@@ -18,7 +18,7 @@ from micropie.compat.cherrypy.hooks import HookMap, of_all_requests
 from micropie.compat.cherrypy.lazily import lazy
 from micropie.compat.cherrypy.lib import file_generator
 from micropie.compat.cherrypy.lib.httputil import HeaderMap, Host, decode_TEXT, parse_query_string, valid_status
-from micropie.compat.cherrypy.plans import Plan
+from micropie.compat.cherrypy.plans import Plan, merged_from
 from micropie.compat.cherrypy.serving import Exchange, outside_as
 from micropie.compat.cherrypy.types import Namespace, Parameters, Section
 from micropie.compat.environs import MOST_ESCAPES, body_of, own_environ
@@ -77,10 +77,7 @@ class Request:
     @lazy
     def config(self) -> Section:
         """What the configuration says of the path, the handler and the objects on the way to it."""
-        merged: Section = {}
-        for each in self._configs:
-            merged.update(each)
-        return merged
+        return merged_from(self._configs)
 
     @lazy
     def headers(self) -> HeaderMap:

@@ -39,11 +39,7 @@ bases.append(server.base)
 checker = SimpleNamespace(on=False)
 
 
-def _write_log(msg: str, level: int) -> None:
-    log(msg, "ENGINE", severity=level)
-
-
-engine.subscribe("log", _write_log)
+engine.subscribe("log", lambda msg, level: log(msg, "ENGINE", severity=level))
 engine.subscribe("graceful", log.reopen_files)
 
 
@@ -69,12 +65,17 @@ def _configure_server(name: str, value: object) -> None:
     if which not in servers:
         servers[which] = Server(engine)
         servers[which].subscribe()
+    _configure_plugin(servers[which], attribute, value)
+
+
+def _configure_plugin(plugin: Any, attribute: str, value: object) -> None:
+    """Set an attribute of what is subscribed to the engine. ``on``: whether it is."""
     if attribute != "on":
-        setattr(servers[which], attribute, value)
+        setattr(plugin, attribute, value)
     elif value:
-        servers[which].subscribe()
+        plugin.subscribe()
     else:
-        servers[which].unsubscribe()
+        plugin.unsubscribe()
 
 
 # Plugins of older versions, which configuration still switches off.
@@ -94,12 +95,8 @@ def _configure_engine(name: str, value: object) -> None:
             engine.signals.handlers[which] = value
     elif not dot:
         setattr(engine, name, value)
-    elif attribute != "on":
-        setattr(getattr(engine, which), attribute, value)
-    elif value:
-        getattr(engine, which).subscribe()
     else:
-        getattr(engine, which).unsubscribe()
+        _configure_plugin(getattr(engine, which), attribute, value)
 
 
 def _configure_tree(name: str, value: Any) -> None:

@@ -12,7 +12,7 @@ from typing import Any, get_type_hints
 from urllib.parse import urlsplit
 
 from micropie.compat.cherrypy.errors import HTTPError, HTTPRedirect, InternalRedirect
-from micropie.compat.cherrypy.lib import is_iterator
+from micropie.compat.cherrypy.lib import is_iterator, listed
 from micropie.compat.cherrypy.lib.httputil import HeaderMap, HTTPDate, valid_status
 from micropie.compat.cherrypy.serving import serving
 from micropie.compat.cherrypy.urls import url as make_url
@@ -90,7 +90,7 @@ def expires(secs: float | timedelta = 0, force: bool = False, debug: bool = Fals
 
 def allow(methods: str | Sequence[str] | None = None, debug: bool = False) -> None:
     """Answer only these methods, by default GET and HEAD; others by 405."""
-    allowed = [each.upper() for each in _listed(methods)] or ["GET", "HEAD"]
+    allowed = [each.upper() for each in listed(methods)] or ["GET", "HEAD"]
     if "GET" in allowed and "HEAD" not in allowed:
         allowed.append("HEAD")
     serving.response.headers["Allow"] = ", ".join(allowed)
@@ -100,7 +100,7 @@ def allow(methods: str | Sequence[str] | None = None, debug: bool = False) -> No
 
 def accept(media: str | Sequence[str] | None = None, debug: bool = False) -> str | None:
     """Return the one of the types ``media`` that the client likes best. Raises 406 if it accepts none."""
-    offered = _listed(media)
+    offered = listed(media)
     if not offered:
         return None
     request = serving.request
@@ -180,7 +180,7 @@ def proxy(
 
 def ignore_headers(headers: str | Iterable[str] = ("Range",), debug: bool = False) -> None:
     """Forget headers of the request."""
-    for name in _listed(headers):
+    for name in listed(headers):
         serving.request.headers.pop(name, None)
 
 
@@ -400,9 +400,3 @@ def session_auth(**kwargs: object) -> bool:
     for name, value in kwargs.items():
         setattr(checker, name, value)
     return checker.run()
-
-
-def _listed(value: str | Iterable[str] | None) -> list[str]:
-    if value is None:
-        return []
-    return [value] if isinstance(value, str) else list(value)

@@ -81,13 +81,18 @@ def parse_query_string(query_string: str, keep_blank_values: bool = True, encodi
         return {"x": int(x), "y": int(y)}
     found: Parameters = {}
     for name, value in parse_qsl(query_string, keep_blank_values, encoding=encoding, errors="strict"):
-        if name not in found:
-            found[name] = value
-        elif isinstance(found[name], list):
-            found[name].append(value)
-        else:
-            found[name] = [found[name], value]
+        add_parameter(found, name, value)
     return found
+
+
+def add_parameter(parameters: Parameters, name: str, value: object) -> None:
+    """Add a value; a second one of the same name makes a list."""
+    if name not in parameters:
+        parameters[name] = value
+    elif isinstance(parameters[name], list):
+        parameters[name].append(value)
+    else:
+        parameters[name] = [parameters[name], value]
 
 
 def get_ranges(headervalue: str | None, content_length: int) -> list[tuple[int, int]] | None:
@@ -196,9 +201,7 @@ def decode_TEXT(value: str) -> str:  # noqa: N802 - CherryPy's name
         return value
 
 
-@lru_cache(maxsize=1024)
-def _title(name: str) -> str:
-    return name.title()
+_title = lru_cache(maxsize=1024)(str.title)  # names are few
 
 
 class CaseInsensitiveDict(dict[str, Any]):

@@ -9,6 +9,7 @@ from io import BytesIO
 from typing import Any
 
 from micropie.compat.cherrypy.errors import HTTPError
+from micropie.compat.cherrypy.lib import listed
 from micropie.compat.cherrypy.serving import serving
 from micropie.compat.results import then
 
@@ -56,7 +57,7 @@ def json_in(
     ``content_type``: which bodies are JSON. ``force``: any other body is answered by 415; with False it is read as
     without this tool. ``processor``: is called with the body, an object with ``fp``, ``headers`` and ``length``.
     """
-    types = [content_type] if isinstance(content_type, str) else list(content_type)
+    types = listed(content_type)
     body = serving.request.body
     if force:
         body.processors.clear()

@@ -164,16 +164,12 @@ class Session:
             self.delete()
             if was_locked:
                 self.release_lock()
-        made = self.generate_id()
-        while self._is_taken(made):
-            made = self.generate_id()
-        self.id = made
+        self._id = self.generate_id()
+        while self._exists():
+            self._id = self.generate_id()
+        self.id = self._id  # which tells the observers
         if was_locked:
             self.acquire_lock()
-
-    def _is_taken(self, made: str) -> bool:
-        self._id = made
-        return self._exists()
 
     def clean_up(self) -> None:
         """Delete what has expired."""

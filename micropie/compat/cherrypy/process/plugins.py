@@ -7,7 +7,7 @@ import re
 import signal
 import sys
 import threading
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from importlib import import_module
 from types import FrameType
 from typing import Any, ClassVar
@@ -23,17 +23,17 @@ class SimplePlugin:
 
     def subscribe(self) -> None:
         """Subscribe the methods to the channels that there are."""
-        for channel in [*self.bus.listeners]:
-            method = getattr(self, channel, None)
-            if method is not None:
-                self.bus.subscribe(channel, method)
+        for channel, method in self._methods():
+            self.bus.subscribe(channel, method)
 
     def unsubscribe(self) -> None:
         """Undo ``subscribe``."""
-        for channel in [*self.bus.listeners]:
-            method = getattr(self, channel, None)
-            if method is not None:
-                self.bus.unsubscribe(channel, method)
+        for channel, method in self._methods():
+            self.bus.unsubscribe(channel, method)
+
+    def _methods(self) -> list[tuple[str, Callable[..., object]]]:
+        found = [(channel, getattr(self, channel, None)) for channel in self.bus.listeners]
+        return [(channel, method) for channel, method in found if method is not None]
 
 
 class BackgroundTask(threading.Thread):
@@ -147,13 +147,9 @@ class Autoreloader(Monitor):
 
     def sysfiles(self) -> set[str]:
         """Return the files of the modules that are imported."""
-        return set(self._module_files())
-
-    def _module_files(self) -> Iterator[str]:
-        for name, module in [*sys.modules.items()]:
-            path = getattr(module, "__file__", None)
-            if isinstance(path, str) and re.match(self.match, name):
-                yield os.path.abspath(path)
+        modules = [module for name, module in [*sys.modules.items()] if re.match(self.match, name)]
+        paths = {getattr(module, "__file__", None) for module in modules}
+        return {os.path.abspath(path) for path in paths if isinstance(path, str)}
 
     def run(self) -> None:
         """Look at the files; restart if one has another time than before."""
@@ -267,14 +263,10 @@ _set_signal = signal.signal
 
 
 def _number_of(given: int | str) -> int:
-    if isinstance(given, str):
-        found = getattr(signal, given, None)
-        if found is None:
-            raise ValueError(f"No such signal: {given!r}")
-        return int(found)
-    if given not in SignalHandler.signals:
+    found = getattr(signal, given, None) if isinstance(given, str) else given
+    if found not in SignalHandler.signals:
         raise ValueError(f"No such signal: {given!r}")
-    return int(given)
+    return int(found)
 
 
 # -- the process -------------------------------------------------------------------------------------------------------
