@@ -90,7 +90,8 @@ class _Builder:
     def add(self, entry: RouteEntry) -> None:
         """Add the operations of a route."""
         route, function = entry.route, entry.route.plan.function
-        description = _description_of(function)
+        marks = (getattr(layer, DESCRIPTION, None) for layer in layers(function))
+        description: Description = next((mark for mark in marks if mark is not None), Description())
         is_own = getattr(inspect.unwrap(function), "__module__", "").partition(".")[0] == "micropie"  # static files
         if entry.is_default or is_own or not description.include_in_schema:
             return
@@ -337,11 +338,6 @@ def _answers_of(function: Callable[..., object]) -> tuple[object, ...]:
 
 def _media_type(route: Route) -> str:
     return route.config.text_type.partition(";")[0]
-
-
-def _description_of(function: Callable[..., object]) -> Description:
-    marks = (getattr(layer, DESCRIPTION, None) for layer in layers(function))
-    return next((mark for mark in marks if mark is not None), Description())
 
 
 def _doc_of(owner: Callable[..., object]) -> str:

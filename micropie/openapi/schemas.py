@@ -8,9 +8,10 @@ from __future__ import annotations
 
 import enum
 import types
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Collection, Mapping
 from datetime import date, datetime, time
 from decimal import Decimal
+from functools import partial
 from typing import Annotated, Any, Literal, NewType, Protocol, TypeAlias, Union, cast, get_args, get_origin
 from uuid import UUID
 
@@ -18,7 +19,6 @@ from micropie.http.forms import UploadFile
 from micropie.routing.converters import is_pydantic, is_structure
 
 Schema: TypeAlias = dict[str, Any]
-_Describe: TypeAlias = Callable[[str], tuple[Schema, dict[str, Schema]]]
 
 _SCALARS: dict[object, Schema] = {
     str: {"type": "string"},
@@ -80,9 +80,7 @@ class Schemas:
             return {"type": "object", **({"additionalProperties": members} if members else {})}
         if isinstance(annotation, type) and issubclass(annotation, enum.Enum):
             return _choice([member.value for member in annotation])
-        if is_structure(annotation):
-            return self._structure(annotation)
-        return {}
+        return self._structure(annotation) if is_structure(annotation) else {}
 
     def _constrained(self, annotation: object, metadata: tuple[object, ...]) -> Schema:
         schema = self.of(annotation)
@@ -105,20 +103,17 @@ class Schemas:
         return {**schema, "uniqueItems": True} if kind in (set, frozenset) else schema
 
     def _structure(self, structure: type) -> Schema:
-        if structure not in self._known:
-            describe = _by_pydantic if is_pydantic(structure) else _by_msgspec
-            self._known[structure] = self._add(structure, lambda template: describe(structure, template))
-        return dict(self._known[structure])
-
-    def _add(self, structure: type, describe: _Describe) -> Schema:
         """Add the named schemas of a structure, with its module in their names if another has the name already."""
-        schema, components = describe("#/components/schemas/{name}")
-        prefix = ""
-        if any(self.components.get(name, found) != found for name, found in components.items()):
-            prefix = f"{structure.__module__}."
-            schema, components = describe(f"#/components/schemas/{prefix}{{name}}")
-        self.components |= {prefix + name: found for name, found in components.items()}
-        return schema
+        if structure not in self._known:
+            describe = partial(_by_pydantic if is_pydantic(structure) else _by_msgspec, structure)
+            schema, components = describe("#/components/schemas/{name}")
+            prefix = ""
+            if any(self.components.get(name, found) != found for name, found in components.items()):
+                prefix = f"{structure.__module__}."
+                schema, components = describe(f"#/components/schemas/{prefix}{{name}}")
+            self.components |= {prefix + name: found for name, found in components.items()}
+            self._known[structure] = schema
+        return dict(self._known[structure])
 
 
 def _choice(values: Collection[object]) -> Schema:
@@ -134,13 +129,9 @@ def _by_msgspec(structure: type, template: str) -> tuple[Schema, dict[str, Schem
 
         (schema,), components = msgspec.json.schema_components([structure], ref_template=template)
     except (ImportError, TypeError):  # it is not installed, or a field is none of the types that it knows
-        return _by_fields(structure)
+        names = getattr(structure, "__dataclass_fields__", structure.__annotations__)
+        return {"type": "object", "title": structure.__name__, "properties": {name: {} for name in names}}, {}
     return schema, components
-
-
-def _by_fields(structure: type) -> tuple[Schema, dict[str, Schema]]:
-    names = getattr(structure, "__dataclass_fields__", structure.__annotations__)
-    return {"type": "object", "title": structure.__name__, "properties": {name: {} for name in names}}, {}
 
 
 class _Model(Protocol):

@@ -66,6 +66,7 @@ MAX_HASHED = 1000
 
 _WHOLE = re.compile(rf"[+-]?[0-9]{{1,{MAX_DIGITS}}}")  # int() would take "1_0", " 1 " and other scripts' digits
 _NUMBER = re.compile(r"[+-]?(?:[0-9]+(?:\.[0-9]*)?|\.[0-9]+)(?:[eE][+-]?[0-9]+)?")
+# UUID() would take braces, signs, hyphens anywhere and other scripts' digits.
 _UUID = re.compile("[0-9a-fA-F]{8}(?:-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}|[0-9a-fA-F]{32}")
 # fromisoformat() would take any character for the T, and digits without end for a fraction.
 _TIME = r"[0-9]{2}(?::?[0-9]{2}(?::?[0-9]{2}(?:[.,][0-9]{1,9})?)?)?(?:Z|[+-][0-9:.]{2,15})?"
@@ -74,10 +75,15 @@ _ISO_DATETIME = re.compile(f"[0-9W-]{{7,10}}(?:[T ]{_TIME})?")
 _TRUE, _FALSE = frozenset({"true", "1", "yes", "on"}), frozenset({"false", "0", "no", "off", ""})
 
 
-def _to_int(text: str) -> int:
-    if not _WHOLE.fullmatch(text):
-        raise ValueError(text)
-    return int(text)
+def _if_matches(form: re.Pattern[str], make: Callable[[str], T]) -> Callable[[str], T]:
+    """Return ``make`` for text of this form alone: it takes more than that itself."""
+
+    def convert(text: str) -> T:
+        if not form.fullmatch(text):
+            raise ValueError(text)
+        return make(text)
+
+    return convert
 
 
 def _is_number(text: str) -> bool:
@@ -118,24 +124,6 @@ def _is_moderate(number: Decimal) -> bool:
     return isinstance(exponent, int) and -MAX_EXPONENT <= exponent <= MAX_EXPONENT
 
 
-def _to_uuid(text: str) -> UUID:
-    if not _UUID.fullmatch(text):  # UUID() would take braces, signs, hyphens anywhere and other scripts' digits
-        raise ValueError(text)
-    return UUID(text)
-
-
-def _to_time(text: str) -> time:
-    if not _ISO_TIME.fullmatch(text):
-        raise ValueError(text)
-    return time.fromisoformat(text)
-
-
-def _to_datetime(text: str) -> datetime:
-    if not _ISO_DATETIME.fullmatch(text):
-        raise ValueError(text)
-    return datetime.fromisoformat(text)
-
-
 def _identity(value: T) -> T:
     return value
 
@@ -170,14 +158,18 @@ _SIMPLE: dict[object, Converter] = {
     Any: ANYTHING,
     object: ANYTHING,
     str: _scalar(str, "text", _identity),
-    int: _scalar(int, "a whole number", _to_int),
+    int: _scalar(int, "a whole number", _if_matches(_WHOLE, int)),
     float: _scalar(float, "a number", _to_float, from_number=float),
     bool: _scalar(bool, "true or false", _to_bool),
     Decimal: _scalar(Decimal, "a decimal number", _to_decimal, from_number=lambda number: _to_decimal(str(number))),
-    UUID: _scalar(UUID, "a UUID", _to_uuid),
+    UUID: _scalar(UUID, "a UUID", _if_matches(_UUID, UUID)),
     date: _scalar(date, "a date such as 2026-01-31", date.fromisoformat),
-    time: _scalar(time, "a time such as 13:45:00", _to_time),
-    datetime: _scalar(datetime, "a date and time such as 2026-01-31T13:45:00", _to_datetime),
+    time: _scalar(time, "a time such as 13:45:00", _if_matches(_ISO_TIME, time.fromisoformat)),
+    datetime: _scalar(
+        datetime,
+        "a date and time such as 2026-01-31T13:45:00",
+        _if_matches(_ISO_DATETIME, datetime.fromisoformat),
+    ),
 }
 
 _TEXT = (_SIMPLE[str], ANYTHING)
@@ -194,7 +186,7 @@ def converter_for(annotation: object, parameter: str) -> Converter:
         return _SIMPLE[annotation]
     if isinstance(annotation, TypeVar):
         return ANYTHING
-    if isinstance(annotation, type) and issubclass(annotation, enum.Enum):
+    if _is_enum(annotation):
         return _one_of({str(member.value): member for member in annotation})
     origin, arguments = get_origin(annotation), get_args(annotation)
     if origin is Literal:
@@ -390,7 +382,7 @@ def structure_converter(structure: type, parameter: str) -> StructureConverter:
         return made
 
     def from_form(fields: Mapping[str, list[str]]) -> object:
-        made = make(_read_fields(fields, readers), strict=False)
+        made = make({name: readers.get(name, _one_or_all)(texts) for name, texts in fields.items()}, strict=False)
         _check_numbers(made)
         return made
 
@@ -426,12 +418,13 @@ def _explained(problem: str, structure: type) -> str:
     for name in re.findall(r"\.([^.\[\]`]+)", place):
         structures = [_fields_of(kind) for kind in _kinds_in(annotation) if is_structure(kind)]
         annotation = next((fields[name] for fields in structures if name in fields), None)
-    expected = [converter_for(kind, "").expected for kind in _kinds_in(annotation) if _is_choice(kind)]
+    choices = [kind for kind in _kinds_in(annotation) if get_origin(kind) is Literal or _is_enum(kind)]
+    expected = [converter_for(kind, "").expected for kind in choices]
     return f"{'Expected ' + expected[0] if len(expected) == 1 else 'Invalid enum value'}{dash}{place}"
 
 
-def _is_choice(kind: object) -> bool:
-    return get_origin(kind) is Literal or (isinstance(kind, type) and issubclass(kind, enum.Enum))
+def _is_enum(kind: object) -> TypeGuard[type[enum.Enum]]:
+    return isinstance(kind, type) and issubclass(kind, enum.Enum)
 
 
 def _fields_of(structure: type) -> dict[str, object]:
@@ -439,14 +432,6 @@ def _fields_of(structure: type) -> dict[str, object]:
     if is_pydantic(structure):
         return {name: field.annotation for name, field in structure.model_fields.items()}
     return get_type_hints(structure)
-
-
-def _field_names(structure: type) -> Iterable[str]:
-    for attribute in ("__struct_fields__", "__dataclass_fields__"):
-        if hasattr(structure, attribute):
-            names: Iterable[str] = getattr(structure, attribute)
-            return names
-    return _fields_of(structure)
 
 
 def _kinds_in(annotation: object) -> list[object]:
@@ -476,7 +461,7 @@ def _has_chosen_hashes(kind: object) -> bool:
         return False
     default = Any if issubclass(origin, Set) else str
     element, *_ = get_args(kind) or (default,)
-    return element is not str and not (isinstance(element, type) and issubclass(element, enum.Enum))
+    return element is not str and not _is_enum(element)
 
 
 def _check_sizes(document: object) -> None:
@@ -503,11 +488,8 @@ def _check_numbers(made: object) -> None:
         elif isinstance(value, list | tuple | Set):
             waiting.extend(value)
         elif is_structure(kind):
-            waiting.extend(getattr(value, name) for name in _field_names(kind))
-
-
-def _read_fields(fields: Mapping[str, list[str]], readers: Mapping[str, _FormReader]) -> dict[str, object]:
-    return {name: readers.get(name, _one_or_all)(texts) for name, texts in fields.items()}
+            names = getattr(kind, "__struct_fields__", None) or getattr(kind, "__dataclass_fields__", _fields_of(kind))
+            waiting.extend(getattr(value, name) for name in names)
 
 
 def _one_or_all(texts: list[str]) -> str | list[str]:

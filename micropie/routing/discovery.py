@@ -31,7 +31,7 @@ def find_handlers(
     for cls in reversed(type(instance).__mro__):
         if cls in framework:
             continue
-        is_authors = not explicit and not _is_stdlib(cls) and not _is_foreign(cls, type(instance))
+        is_authors = not explicit and not _is_others(cls, type(instance))
         for name, value in vars(cls).items():
             if not is_method(value):
                 found[name] = None
@@ -66,22 +66,17 @@ _STDLIB = sysconfig.get_path("stdlib")
 _PACKAGES = tuple({sysconfig.get_path("purelib"), sysconfig.get_path("platlib"), *site.getsitepackages()})
 
 
-def _is_stdlib(cls: type) -> bool:
-    # ``class Root(App, Thread)`` must not answer /start and /join: its author did not define them.
-    if cls.__module__.partition(".")[0] not in sys.stdlib_module_names or cls.__module__ == "__main__":
-        return False
-    file = _file_of(cls)  # an author's module may be named "turtle"
-    return file is None or file.startswith(_STDLIB)
+def _is_others(cls: type, application: type) -> bool:
+    """Return whether a class is the standard library's, or an installed package's that the application is not from.
 
-
-def _is_foreign(cls: type, application: type) -> bool:
-    """Return whether a class is from an installed package that the application's class is not from."""
+    ``class Root(App, Thread)`` must not answer /start and /join: its author did not define them.
+    """
     package = cls.__module__.partition(".")[0]
-    return package != application.__module__.partition(".")[0] and (_file_of(cls) or "").startswith(_PACKAGES)
-
-
-def _file_of(cls: type) -> str | None:
-    return getattr(sys.modules.get(cls.__module__), "__file__", None)
+    file: str | None = getattr(sys.modules.get(cls.__module__), "__file__", None)
+    is_stdlib = package in sys.stdlib_module_names and cls.__module__ != "__main__"
+    if is_stdlib and (file is None or file.startswith(_STDLIB)):  # an author's module may be named "turtle"
+        return True
+    return package != application.__module__.partition(".")[0] and (file or "").startswith(_PACKAGES)
 
 
 def _is_written_in(cls: type, value: object) -> bool:

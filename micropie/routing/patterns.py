@@ -36,10 +36,6 @@ def _int(text: str) -> tuple[int] | None:
 _FLOAT = re.compile(r"-?[0-9]{1,300}(?:\.[0-9]{1,300})?")
 
 
-def _float(text: str) -> tuple[float] | None:
-    return (float(text),) if _FLOAT.fullmatch(text) else None
-
-
 def match_text(text: str) -> tuple[str] | None:
     # Not "../x", sent as ``..%2Fx``: it leads out of a directory that it is joined to.
     return None if ".." in text and ".." in text.split("/") else (text,)
@@ -61,7 +57,7 @@ class Wildcard(NamedTuple):
 
 _KINDS: dict[str, tuple[int, Match]] = {
     "int": (1, _int),
-    "float": (2, _float),
+    "float": (2, lambda text: (float(text),) if _FLOAT.fullmatch(text) else None),
     "": (4, match_text),
     "path": (5, match_text),
 }
@@ -138,11 +134,16 @@ class Pattern:
         if not text.startswith("/"):
             raise SetupError(f"the route {text!r} must begin with '/': write {'/' + text!r}")
         self.text = "/" + text.strip("/")
+        literal = _WILDCARD.sub("", self.text)
+        if "<" in literal or ">" in literal:
+            raise SetupError(f"the route {self.text!r} has a wildcard that can't be read: write <name> or <name:int>")
+        if "{" in literal or "}" in literal:
+            raise SetupError(f"the route {self.text!r} has a brace: write <name> for {{name}}")
         self.wildcards: list[Wildcard] = []
         self.segments: list[Segment] = []
         literals, wildcards, end = [""], list[Wildcard](), 1
         for found in [*_WILDCARD.finditer(self.text), None]:
-            before, *rest = self._checked_literal(self.text[end : found.start() if found else None]).split("/")
+            before, *rest = self.text[end : found.start() if found else None].split("/")
             literals[-1] += before
             for literal in rest:
                 self._add_segment(literals, wildcards)
@@ -186,13 +187,6 @@ class Pattern:
                 raise ValueError(f"{given} of the route {self.text!r}")
             path += "/" + quote(text, safe="/" if segment.is_path else "")
         return path
-
-    def _checked_literal(self, text: str) -> str:
-        if "<" in text or ">" in text:
-            raise SetupError(f"the route {self.text!r} has a wildcard that can't be read: write <name> or <name:int>")
-        if "{" in text or "}" in text:
-            raise SetupError(f"the route {self.text!r} has a brace: write <name> for {{name}}")
-        return text
 
     def _add_segment(self, literals: list[str], wildcards: list[Wildcard]) -> None:
         segment = Segment(literals, wildcards)

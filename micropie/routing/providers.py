@@ -46,16 +46,12 @@ class Provider:
         elif inspect.isgeneratorfunction(inner) or inspect.isasyncgenfunction(inner):
             self.call_kind = INLINE  # none of its code runs then
         self.is_class = isinstance(inner, type) and hasattr(inner, "__aenter__")
-        if not (inspect.isfunction(function) or inspect.ismethod(function)):
-            function = _without_parameters(function)
+        has_parameters = inspect.isfunction(function) or inspect.ismethod(function)
+        call = function if has_parameters else lambda: function()  # noqa: PLW0108 - its signature is what matters
         try:
-            self.plan = Plan(function, provided=keys, is_provider=True)
+            self.plan = Plan(call, provided=keys, is_provider=True)
         except SetupError as error:
             raise SetupError(f"{self.name}, which provides {name_of(key)}: {error}") from None
-
-
-def _without_parameters(make: Callable[[], object]) -> Callable[[], object]:
-    return lambda: make()  # noqa: PLW0108 - its signature is what matters
 
 
 def checked_key(key: object) -> object:

@@ -227,10 +227,6 @@ def _is_namespace(value: object) -> TypeGuard[Mapping[str, object]]:
     return isinstance(value, Mapping) and all(isinstance(name, str) and name.isidentifier() for name in value)
 
 
-def _are_paths(values: object) -> bool:
-    return isinstance(values, list | tuple) and all(isinstance(value, str | PathLike) for value in values)
-
-
 _SIZES = ("max_body_size", "max_data_size", "max_form_field_size", "max_form_fields", "max_form_files", "thread_queue")
 _TIMEOUTS = (
     *("body_timeout", "body_total_timeout", "mount_timeout", "stream_head_delay"),
@@ -276,7 +272,14 @@ _RULES: tuple[tuple[Sequence[str], Callable[[object], bool], str], ...] = (
     ),
     (
         ("templates",),
-        lambda value: isinstance(value, str | PathLike) or (bool(value) and _are_paths(value)),
+        lambda value: (
+            isinstance(value, str | PathLike)
+            or (
+                isinstance(value, list | tuple)
+                and bool(value)
+                and all(isinstance(each, str | PathLike) for each in value)
+            )
+        ),
         "the path of a directory, or a list of them",
     ),
     (
