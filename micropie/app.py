@@ -41,16 +41,7 @@ from micropie.routing.decorators import Function, inline, make_mark
 from micropie.routing.discovery import is_function, is_method, public_name
 from micropie.routing.guards import REQUIRES
 from micropie.routing.inheritance import AppDefinition
-from micropie.routing.overridable import (
-    Decorator,
-    HasDelete,
-    HasError,
-    HasGet,
-    HasPatch,
-    HasPost,
-    HasPut,
-    overridable,
-)
+from micropie.routing.overridable import Decorator, HasDelete, HasError, HasGet, HasPatch, HasPost, HasPut, overridable
 from micropie.routing.providers import checked_key, checked_provider, in_place_of, name_of
 from micropie.routing.route import RouteMark
 from micropie.routing.settings import Settings, SettingsKeywords

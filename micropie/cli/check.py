@@ -95,16 +95,12 @@ def _hidden_routes(app: App, site: Site) -> Iterator[str]:
             if (entry.route.pattern + "/").startswith(mount.prefix + "/"):
                 place = place_of(function_of(entry.route))
                 yield f"{place}: {entry.route.name} is never reached: {mount.prefix} is mounted above it"
-    for inner in app._walk():
+    apps = [*app._walk()]
+    for inner in apps:
         for name, value in vars(inner).items():
             method = getattr(type(inner), name, None)
             if isinstance(value, App) and inspect.isfunction(method) and not name.startswith("_"):
                 yield f"{place_of(method)}: {type(inner).__name__}.{name} is hidden by the application self.{name}"
-    yield from _classes_for_applications([*app._walk()])
-
-
-def _classes_for_applications(apps: list[App]) -> Iterator[str]:
-    for inner in apps:
         for name, value in {**vars(type(inner)), **vars(inner)}.items():
             if isinstance(value, type) and issubclass(value, App) and not any(isinstance(one, value) for one in apps):
                 yield f"{type(inner).__name__}.{name} is a class, so it answers nothing: write {value.__name__}()"

@@ -127,16 +127,13 @@ class _Chunks(_Body, AsyncIterator[bytes]):
 
     async def __anext__(self) -> bytes:
         chunk, self._first = self._first, None
-        if chunk is None:
-            chunk = b""
-            while self._more and not chunk:
-                chunk, self._more = await self._take()
-        elif not chunk and self._more:
+        if chunk == b"" and self._more:
             return chunk
-        chunk = self._bounded(chunk)
-        if not chunk:
-            raise StopAsyncIteration
-        return chunk
+        while self._more and not chunk:
+            chunk, self._more = await self._take()
+        if bounded := self._bounded(chunk or b""):
+            return bounded
+        raise StopAsyncIteration
 
 
 class _BlockingChunks(_Body, Iterator[bytes]):
@@ -148,16 +145,13 @@ class _BlockingChunks(_Body, Iterator[bytes]):
 
     def __next__(self) -> bytes:
         chunk, self._first = self._first, None
-        if chunk is None:
-            chunk = b""
-            while self._more and not chunk:
-                chunk, self._more = self._take()
-        elif not chunk and self._more:
+        if chunk == b"" and self._more:
             return chunk
-        chunk = self._bounded(chunk)
-        if not chunk:
-            raise StopIteration
-        return chunk
+        while self._more and not chunk:
+            chunk, self._more = self._take()
+        if bounded := self._bounded(chunk or b""):
+            return bounded
+        raise StopIteration
 
 
 class ASGIAnswer:

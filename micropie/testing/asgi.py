@@ -50,7 +50,11 @@ class ASGIHttpCall(AppCall["Head | Chunk"], HttpCall):
             self._inbox.append({"type": "http.request", "body": whole_body, "more_body": False})
 
     def feed(self, chunk: bytes) -> None:
-        self.post(partial(self._accept_chunk, chunk))
+        def accept_chunk() -> None:
+            self._may_ask = bool(chunk)
+            self._accept_message({"type": "http.request", "body": chunk, "more_body": bool(chunk)})
+
+        self.post(accept_chunk)
 
     def break_off(self) -> None:
         self.post(partial(self._end_input, self.disconnect_message()))
@@ -85,10 +89,6 @@ class ASGIHttpCall(AppCall["Head | Chunk"], HttpCall):
         if is_last:
             self._expects = None
         return Chunk(bytes(data), is_last)
-
-    def _accept_chunk(self, chunk: bytes) -> None:
-        self._may_ask = bool(chunk)
-        self._accept_message({"type": "http.request", "body": chunk, "more_body": bool(chunk)})
 
 
 class Lifespan(AppCall[Message]):

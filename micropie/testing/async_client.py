@@ -6,11 +6,11 @@ the test and the application share, such as a connection that belongs to a loop,
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import AbstractContextManager, asynccontextmanager
 from functools import partial
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, Final, ParamSpec, Self, TypeAlias, TypedDict, TypeVar, Unpack
+from typing import TYPE_CHECKING, Any, Final, ParamSpec, Self, TypedDict, TypeVar, Unpack
 
 import anyio
 import anyio.abc
@@ -41,7 +41,6 @@ if TYPE_CHECKING:
 Result = TypeVar("Result")
 P = ParamSpec("P")
 
-_Call: TypeAlias = Callable[..., Awaitable[Any]]  # ``AsyncTestClient._call``
 _END: Final = object()
 
 
@@ -147,7 +146,7 @@ class AsyncTestClient:
     async def stream(self, method: str, url: str, **options: Unpack[RequestOptions]) -> AsyncIterator[AsyncResponse]:
         """Send a request; the body is read as it comes: ``async for line in answer.aiter_lines()``."""
         async with self._entered(self.client.stream(method, url, **options)) as answer:
-            yield AsyncResponse(answer, self._call)
+            yield AsyncResponse(answer, self)
 
     @asynccontextmanager
     async def sse(
@@ -155,13 +154,13 @@ class AsyncTestClient:
     ) -> AsyncIterator[AsyncIterator[ServerSentEvent]]:
         """Follow a stream of server-sent events: ``async for event in events``. See ``TestClient.sse``."""
         async with self._entered(self.client.sse(url, method, **options)) as events:
-            yield _each(events, self._call)
+            yield self._each(events)
 
     @asynccontextmanager
     async def websocket(self, url: str, **options: Any) -> AsyncIterator[AsyncWebSocketSession]:
         """Connect a WebSocket; the options are those of ``TestClient.websocket``."""
         async with self._entered(self.client.websocket(url, **options)) as session:
-            yield AsyncWebSocketSession(session, self._call)
+            yield AsyncWebSocketSession(session, self)
 
     @asynccontextmanager
     async def session_transaction(self) -> AsyncIterator[dict[str, Any]]:
@@ -207,50 +206,49 @@ class AsyncTestClient:
             raise
         await self._call(manager.__exit__, None, None, None)
 
+    async def _each(self, items: Iterator[Result]) -> AsyncIterator[Result]:
+        item: Any
+        while (item := await self._call(next, items, _END)) is not _END:
+            yield item
+
 
 class AsyncResponse:
     """An answer whose body has not been read: httpx's response, with its methods for async code."""
 
-    def __init__(self, response: httpx.Response, call: _Call) -> None:
+    def __init__(self, response: httpx.Response, client: AsyncTestClient) -> None:
         self._response = response
-        self._call = call
+        self._client = client
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._response, name)
 
     async def aread(self) -> bytes:
         """Return the whole body."""
-        content: bytes = await self._call(self._response.read)
-        return content
+        return await self._client._call(self._response.read)
 
     def aiter_raw(self) -> AsyncIterator[bytes]:
         """Yield the body as it is sent."""
-        return _each(self._response.iter_raw(), self._call)
+        return self._client._each(self._response.iter_raw())
 
     def aiter_bytes(self) -> AsyncIterator[bytes]:
         """Yield the body, decompressed."""
-        return _each(self._response.iter_bytes(), self._call)
+        return self._client._each(self._response.iter_bytes())
 
     def aiter_text(self) -> AsyncIterator[str]:
         """Yield the body as text."""
-        return _each(self._response.iter_text(), self._call)
+        return self._client._each(self._response.iter_text())
 
     def aiter_lines(self) -> AsyncIterator[str]:
         """Yield the lines of the body."""
-        return _each(self._response.iter_lines(), self._call)
-
-
-async def _each(items: Iterator[Result], call: _Call) -> AsyncIterator[Result]:
-    while (item := await call(next, items, _END)) is not _END:
-        yield item
+        return self._client._each(self._response.iter_lines())
 
 
 class AsyncWebSocketSession:
     """The client's end of a WebSocket, as ``WebSocketSession`` with methods that are awaited."""
 
-    def __init__(self, session: WebSocketSession, call: _Call) -> None:
+    def __init__(self, session: WebSocketSession, client: AsyncTestClient) -> None:
         self._session = session
-        self._call = call
+        self._call = client._call
 
     @property
     def accepted_subprotocol(self) -> str | None:
@@ -277,16 +275,13 @@ class AsyncWebSocketSession:
 
     async def receive(self, timeout: float | None = None) -> Message:  # noqa: ASYNC109 - that of WebSocketSession
         """Return the application's next ``websocket.send`` message."""
-        message: Message = await self._call(self._session.receive, timeout)
-        return message
+        return await self._call(self._session.receive, timeout)
 
     async def receive_text(self, timeout: float | None = None) -> str:  # noqa: ASYNC109
-        text: str = await self._call(self._session.receive_text, timeout)
-        return text
+        return await self._call(self._session.receive_text, timeout)
 
     async def receive_bytes(self, timeout: float | None = None) -> bytes:  # noqa: ASYNC109
-        data: bytes = await self._call(self._session.receive_bytes, timeout)
-        return data
+        return await self._call(self._session.receive_bytes, timeout)
 
     async def receive_json(self, timeout: float | None = None) -> Any:  # noqa: ASYNC109
         """Return the decoded JSON of a text or a binary message."""

@@ -85,15 +85,12 @@ class LoopThread(AppLoop):
 
     def _run(self, backend: str, backend_options: dict[str, object], started: Future[None]) -> None:
         try:
-            anyio.run(self._main, started, backend=backend, backend_options=backend_options)
+            anyio.run(self.run, _Started(started), backend=backend, backend_options=backend_options)
         except BaseException as error:
             if started.done():
                 raise
             self.close()
             started.set_exception(error)
-
-    async def _main(self, started: Future[None]) -> None:
-        await self.run(_Started(started))
 
 
 class _Started(anyio.abc.TaskStatus[None]):
