@@ -28,6 +28,15 @@ def uvicorn(factory: str, *options: str) -> Iterator[tuple[int, int]]:
 
 
 @contextlib.contextmanager
+def granian(factory: str) -> Iterator[tuple[int, int]]:
+    """Run a granian, one worker, as `uvicorn` does."""
+    port = free_port()
+    command = [sys.executable, "-m", "granian", "--factory", factory, "--host", "127.0.0.1", "--port", str(port)]
+    with running([*command, "--interface", "asgi", "--log-level", "critical"], port) as server:
+        yield port, server.pid
+
+
+@contextlib.contextmanager
 def running(command: Sequence[str], port: int, **options: Any) -> Iterator[subprocess.Popen[bytes]]:
     """Run a server that listens on `port`. Raises `Unavailable` if it does not start. `options` are `Popen`'s."""
     server = subprocess.Popen(command, cwd=ROOT, **options)

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from micropie import App, BadRequest, HTTPError, MethodNotAllowed, Redirect, Response, SetupError, get
+from micropie.middleware import CORSMiddleware
 from tests.conftest import MakeClient
 
 TEXT = "text/plain; charset=utf-8"
@@ -483,6 +484,27 @@ def test_R76_debug_shows_nothing_through_a_proxy_on_this_machine(make_client: Ma
 def test_R76_debug_shows_nothing_to_a_page_whose_host_was_rebound(make_client: MakeClient, host: str) -> None:
     answer = make_client(Failing(debug=True)).get("/sync/oops", headers={"Host": host})
     assert "Traceback" not in answer.text
+
+
+@pytest.mark.parametrize(
+    ("origin", "is_shown"),
+    [
+        ("https://evil.example", False),
+        ("null", False),
+        ("http://localhost.evil.example", False),
+        ("http://localhost:3000", True),
+        ("http://127.0.0.1:8000", True),
+    ],
+)
+def test_R76_debug_shows_nothing_to_scripts_of_foreign_pages(
+    make_client: MakeClient, origin: str, is_shown: bool
+) -> None:
+    """With CORS for all origins a browser lets them read what it gets from the developer's machine."""
+    app = Failing(debug=True)
+    app.middlewares.append(CORSMiddleware(origins=["*"]))
+    answer = make_client(app, base_url="http://localhost:8000").get("/sync/oops", headers={"Origin": origin})
+    assert answer.headers["Access-Control-Allow-Origin"] == "*"
+    assert ("Traceback" in answer.text) is is_shown
 
 
 def test_debug_is_off_by_default(make_client: MakeClient) -> None:

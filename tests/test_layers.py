@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import ast
 import io
+import re
 import tokenize
 from functools import cache
 from graphlib import CycleError, TopologicalSorter
@@ -142,6 +143,16 @@ def test_the_architecture_names_every_module() -> None:
     text = (PACKAGE.parent / "ARCHITECTURE.md").read_text()
     tops = {path.relative_to(PACKAGE).parts[0] for path in EVERY_FILE} - {"__init__.py"}
     assert [top for top in sorted(tops) if f"`{top}`" not in text and f"`{top}/`" not in text] == []
+
+
+def test_the_files_that_the_architecture_names_exist_and_have_what_it_says() -> None:
+    root = PACKAGE.parent
+    text = (root / "ARCHITECTURE.md").read_text()
+    names = {path.name for top in ("micropie", "tests") for path in (root / top).rglob("*.py")}
+    for file, name in re.findall(r"`([\w./]+\.(?:py|md|toml))`(?: `(\w+)`)?", text):
+        found = [path for path in (root / file, PACKAGE / file) if path.exists()]
+        assert found or file in names, file
+        assert not name or name in found[0].read_text(), (file, name)
 
 
 def test_the_package_has_few_entries() -> None:

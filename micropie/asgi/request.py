@@ -222,7 +222,7 @@ class ASGIRequest(Request):
         for name, value in self.scope["headers"]:
             if name in _BODY_HEADERS:
                 if name == b"content-type":
-                    media_type = value
+                    media_type = media_type + b"," + value if media_type else value  # two are no type
                 else:
                     length = value if length is None or length == value else b"two that differ"
         return media_type, length

@@ -27,6 +27,7 @@ SLOW_FOR = 60.0  # seconds
 
 LARGEST = 64 * 1024  # bytes that the event loop reads; copying them takes 10 µs
 CAPACITY = 1024  # requests for a file; clients may ask for any name
+LONGEST_PATH = 4096  # characters; Linux has no longer paths (PATH_MAX), but a client may send one
 
 NEVER: Final = 0.0
 
@@ -61,6 +62,8 @@ class RecentLooks:
 
     def note(self, key: Key, read: ResolvedFile | None) -> None:
         """Note that the file was looked at just now; ``read`` is the version whose bytes were read, if any were."""
+        if len(key[1]) > LONGEST_PATH:
+            return
         with self._lock:
             until = time.monotonic() + RECENT_FOR
             if read is None:

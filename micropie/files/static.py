@@ -23,6 +23,7 @@ from micropie.files.content_types import attachment, content_type_of
 from micropie.files.lookup import Key, ResolvedFile, codings_for, find, is_still, open_resolved, resolved_root
 from micropie.files.recent import RECENT
 from micropie.http.conditional import Selection, http_date, select
+from micropie.http.headers import LONGEST_KEPT
 from micropie.http.response import FileReference, Response, add_vary
 from micropie.http.streams import PART_CHUNK, FileRange
 from micropie.http.types import HeadersLike
@@ -133,7 +134,8 @@ def open_file_nowait(request: Request, response: Response) -> Response | None:
 
 
 def _key_of(request: Request, reference: FileReference) -> Key:
-    suffixes = codings_for(request.headers.get("accept-encoding", ""))
+    accepted = request.headers.get("accept-encoding", "")
+    suffixes = (codings_for if len(accepted) <= LONGEST_KEPT else codings_for.__wrapped__)(accepted)
     return reference.root, reference.path, suffixes, reference.follow_symlinks
 
 

@@ -31,9 +31,12 @@ def may_see_debug_pages(request: Request) -> bool:
 
     ``ProxyHeaders`` vouches for a client: it sets the client's address only if it trusts the proxy.
     """
-    headers, stated = request.headers, request._client
+    headers, stated, origin = request.headers, request._client, request.headers.get("origin")
     # nginx adds no header unless it is told to, and asks by HTTP/1.0, which no browser speaks.
     if request.scope.get("http_version") == "1.0":
+        return False
+    # With CORS for all origins, a script of a foreign page could read what the developer's browser gets.
+    if origin is not None and _LOCAL_HOST.fullmatch(origin.partition("://")[2]) is None:
         return False
     if not _is_loopback(request._server_client()) or _LOCAL_HOST.fullmatch(headers.get("host", "")) is None:
         return False

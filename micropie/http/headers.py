@@ -17,6 +17,9 @@ Default = TypeVar("Default")
 
 MAX_NAMES = 256
 
+# Characters of a client's text that a cache keeps. uvicorn with httptools passes on headers of any length.
+LONGEST_KEPT = 500
+
 # Lines in the head of one request. gunicorn allows 100, daphne 500; uvicorn with httptools has no limit.
 MAX_HEADERS = 1000
 
@@ -30,7 +33,7 @@ class NameCache(dict[str, Name], Generic[Name]):
 
     def __missing__(self, name: str) -> Name:
         made = self._make(name)
-        if len(self) < MAX_NAMES:
+        if len(self) < MAX_NAMES and len(name) <= LONGEST_KEPT:
             self[name] = made
         return made
 

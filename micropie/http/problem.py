@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from micropie.errors import PHRASES, HTTPError
 from micropie.http.binding_errors import BindingError
+from micropie.http.headers import LONGEST_KEPT
 from micropie.http.negotiation import choose_type
 from micropie.http.response import HTML, Response, error_response
 from micropie.http.types import HeadersLike
@@ -16,8 +17,6 @@ if TYPE_CHECKING:
     from micropie.http.request import Request
 
 PROBLEM = "application/problem+json"
-
-_LONGEST_KEPT = 500  # characters of a sentence whose page is kept
 
 # What OpenAPI says of the document.
 PROBLEM_SCHEMA: dict[str, object] = {
@@ -79,7 +78,7 @@ def error_answer(request: Request, error: HTTPError) -> Response:
 def _wanted(request: Request) -> str:
     accept = request._accept_header()
     if accept != "*/*":
-        return _wanted_of(accept)
+        return (_wanted_of if len(accept) <= LONGEST_KEPT else _wanted_of.__wrapped__)(accept)
     if request.method == "GET" or request.method == "HEAD":
         return "text"
     try:
@@ -104,7 +103,7 @@ def _as_page(error: HTTPError, headers: HeadersLike) -> Response:
 
 def _page(status: int, message: str) -> str:
     # A sentence may have a client's text in it: long ones would fill the cache's memory.
-    return _short_page(status, message) if len(message) <= _LONGEST_KEPT else _full_page(status, message)
+    return _short_page(status, message) if len(message) <= LONGEST_KEPT else _full_page(status, message)
 
 
 def _full_page(status: int, message: str) -> str:

@@ -25,7 +25,7 @@ from micropie.http.forms.data import parse_query
 from micropie.http.forms.multipart import MULTIPART, PartParser, boundary_of
 from micropie.http.forms.parts import ArrivingParts, Parts, PartSource, ReceivedParts
 from micropie.http.forms.uploads import UploadFile
-from micropie.http.headers import MAX_HEADERS, Headers
+from micropie.http.headers import LONGEST_KEPT, MAX_HEADERS, Headers
 from micropie.http.media_types import content_type as parse_content_type
 from micropie.http.media_types import is_json
 from micropie.http.negotiation import choose_type
@@ -572,7 +572,7 @@ class Request:
             # ASCII digits alone: ``int`` would take "+5" and "1_0". 18 of them are 888 petabytes.
             if length is not None and not (length.isdigit() and len(length) <= 18):
                 raise BadRequest("The Content-Length header must be one whole number.")
-            media_type, parameters = _media_type(named)
+            media_type, parameters = (_media_type if len(named) <= LONGEST_KEPT else _media_type.__wrapped__)(named)
             self._parsed_framing = framing = media_type, parameters, None if length is None else int(length)
         return framing
 

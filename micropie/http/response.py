@@ -400,10 +400,14 @@ def _as_browsers_read(location: str) -> str:
     return re.sub(r"[\t\r\n]", "", location).strip(_BLANKS).replace("\\", "/").lower()
 
 
+_LONGEST_SPLIT = 2000  # characters; a host has 253 at most
+
+
 def _leads_away(location: str, site: Site) -> bool:
     seen = _as_browsers_read(location)
     try:
-        parts = urlsplit(seen)
+        # Scheme and host are at the beginning; ``urlsplit`` keeps what it was given, however long that is.
+        parts = urlsplit(seen[:_LONGEST_SPLIT])
     except ValueError:
         return True
     if not parts.scheme and not seen.startswith("//"):

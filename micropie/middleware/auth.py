@@ -115,7 +115,7 @@ class BearerAuth(_AuthMiddleware):
     ``check`` is ``def`` (in a worker thread under asgi, unless it is ``@inline``) or ``async def``. Its result
     becomes ``request.state.user``; None and False refuse the request. A malformed header gets 400 (RFC 6750,
     section 3.1). Tokens in the query or in a form are ignored, because they end up in logs. Compare known tokens
-    with ``secrets.compare_digest``.
+    with ``secrets.compare_digest``. ``realm``: as in ``BasicAuth``.
     """
 
     security_scheme = MappingProxyType({"type": "http", "scheme": "bearer"})

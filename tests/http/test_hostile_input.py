@@ -7,12 +7,17 @@ would take longer than a test may in quadratic time.
 from __future__ import annotations
 
 import enum
+import gc
 import json
+import tracemalloc
+import urllib.parse
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import date, datetime, time
 from decimal import Decimal
+from pathlib import Path
+from types import SimpleNamespace
 from typing import Any, Literal
 from uuid import UUID
 
@@ -21,15 +26,21 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from micropie import App, HTTPError
+from micropie import App, HTTPError, Redirect, ResponseError
+from micropie.compat.bottle import Bottle
+from micropie.compat.bottle import request as bottle_request
+from micropie.compat.cherrypy import Application as CherryPyApplication
+from micropie.compat.cherrypy import expose, request
 from micropie.http.cookies import parse_cookies
 from micropie.http.forms.data import Limits, parse_checked, parse_query
 from micropie.http.forms.multipart import MultipartParser, boundary_of
 from micropie.http.json import make_codec
 from micropie.http.media_types import content_type, disposition
+from micropie.http.response import redirect_response
+from micropie.middleware import Compress
 from micropie.routing.converters import converter_for, structure_converter
 from micropie.testing import TestClient
-from tests.conftest import WORLDS
+from tests.conftest import WORLDS, MakeClient
 from tests.support.errors import said
 from tests.support.steps import steps_of
 
@@ -274,3 +285,74 @@ def test_no_body_is_an_internal_error(shared_client: TestClient, path: str, kind
     answer = shared_client.post(path, content=body, headers=headers)
     assert answer.status_code in (200, 400, 413, 415), said(answer)
     assert answer.status_code == 200 or (said(answer).endswith(".") and "\n" not in said(answer)), said(answer)
+
+
+def test_R28_no_cache_keeps_a_long_text_of_a_client(world: str, connect: MakeClient, tmp_path: Path) -> None:
+    """A cache has so many entries, and servers pass on headers of any length: 256 of them would fill the memory."""
+    (tmp_path / "file.txt").write_text("text")
+
+    async def counted(scope: Any, receive: Any, send: Any) -> None:
+        assert scope["type"] == "http"
+        await send({"type": "http.response.start", "status": 200, "headers": [(b"content-type", b"text/plain")]})
+        await send({"type": "http.response.body", "body": b"%d" % len(scope["headers"])})
+
+    def counted_too(environ: Any, start_response: Any) -> list[bytes]:
+        start_response("200 OK", [("Content-Type", "text/plain")])
+        return [b"%d" % len(environ)]
+
+    class Moved:
+        @expose
+        def index(self) -> str:
+            return repr(request.headers)
+
+    old = Bottle()
+    old.route("/")(lambda: repr([*bottle_request.headers]))
+
+    class Root(App):
+        def index(self) -> str:
+            return "index " * 100
+
+    app = Root()
+    app.middlewares.append(Compress())
+    app.static("/static", tmp_path)
+    app.mount("/asgi", counted)
+    app.mount("/wsgi", counted_too)
+    clients = [connect(each, world, validate=False) for each in (app, old, CherryPyApplication(Moved()))]
+
+    of_python: Any = urllib.parse  # of which type checkers don't know all
+
+    def ask(number: int) -> None:
+        long = f"{world}{number}{'a' * 100_000}"
+        for client in clients:
+            client.post("/nowhere", headers={"Content-Type": long, "Accept": long, "Accept-Encoding": long})
+            client.get("/", headers={long: "1", "Accept-Encoding": long})
+        clients[0].get("/static/file.txt", headers={"Accept-Encoding": long})
+        clients[0].get(f"/static/{long[:50_000]}")  # httpx takes no longer URL
+        clients[0].get("/asgi", headers={long: "1"})
+        clients[0].get("/wsgi", headers={long: "1"})
+        of_python.clear_cache()  # what httpx has asked for
+
+    assert _kept_after(ask) < 300_000  # three of seventy texts
+
+
+def test_R28_no_redirect_keeps_a_long_address() -> None:
+    """Python's ``urlsplit`` keeps what it was given."""
+    site = SimpleNamespace(scheme="https", host="example.com")
+    assert _kept_after(lambda number: redirect_response(Redirect(f"{number}{'a' * 100_000}"), site)) < 300_000
+    with pytest.raises(ResponseError):
+        redirect_response(Redirect(f"//example.com{'a' * 100_000}"), site)
+
+
+def _kept_after(ask: Callable[[int], object]) -> int:
+    """Return how many bytes more are in use after ``ask(number)``, called with ten numbers."""
+    for number in range(2):  # what is kept for another reason is there then
+        ask(number)
+    tracemalloc.start()
+    try:
+        before = tracemalloc.get_traced_memory()[0]
+        for number in range(2, 12):
+            ask(number)
+        gc.collect()
+        return tracemalloc.get_traced_memory()[0] - before
+    finally:
+        tracemalloc.stop()

@@ -212,6 +212,13 @@ def test_R24_json_is_parsed_only_if_it_is_called_json(make_client: MakeClient, c
         assert answer.json() == ([{"a": 1}, True] if JSON_TYPES[content_type] else [None, False])
 
 
+@pytest.mark.parametrize("types", [("text/plain", "application/json"), ("application/json", "text/plain")])
+def test_R4_R24_two_content_types_are_none(make_client: MakeClient, types: tuple[str, str]) -> None:
+    """One reader could take the first, another one the last."""
+    headers = [("Content-Type", name) for name in types]
+    assert make_client(Asking()).post("/got", content=b'{"a":1}', headers=headers).json() == [None, False]
+
+
 # -- self.request, micropie.request -------------------------------------------------------------------------------------
 
 

@@ -17,7 +17,8 @@ DEFAULTS = {
     "referrer-policy": "strict-origin-when-cross-origin",
     "cross-origin-opener-policy": "same-origin",
 }
-NAMES = [*DEFAULTS, "strict-transport-security", "content-security-policy", "permissions-policy"]
+# Of any answer. Every other header is one of the middleware's: a new one has to be named in the tests below.
+USUAL = {"content-type", "content-length"}
 HTTPS = "https://testserver"
 
 
@@ -49,7 +50,7 @@ def careful(**options: Any) -> Root:
 
 
 def said(answer: Any) -> dict[str, str]:
-    return {name: ", ".join(answer.headers.get_list(name)) for name in NAMES if name in answer.headers}
+    return {name: ", ".join(answer.headers.get_list(name)) for name in {*answer.headers} - USUAL}
 
 
 @pytest.mark.parametrize(

@@ -354,6 +354,21 @@ def test_what_hooks_write_into_the_session_is_kept(make_client: MakeClient, back
     assert client.get("/").json() == {"before": 3, "after": 2}
 
 
+class Overloaded(HttpMiddleware):
+    def after_request(self, *_: Any) -> Any:
+        return {"status_code": 503}
+
+
+@every_backend
+def test_it_is_saved_after_the_hooks_which_may_make_an_error_of_the_answer(
+    make_client: MakeClient, backend: Any
+) -> None:
+    app = Guarded(backend())
+    app.middlewares.append(Overloaded())
+    answer = make_client(app).get("/login")
+    assert (answer.status_code, answer.headers.get("set-cookie")) == (503, None)
+
+
 # -- in memory ---------------------------------------------------------------------------------------------------------
 
 

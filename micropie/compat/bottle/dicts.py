@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator, KeysView, MutableMapping
 from functools import lru_cache
 from typing import Any, TypeAlias
 
+from micropie.http.headers import LONGEST_KEPT
 from micropie.http.types import Environ
 
 Converter: TypeAlias = Callable[[Any], object] | None
@@ -200,7 +201,7 @@ class WSGIHeaderDict(MutableMapping[str, str]):
     def __iter__(self) -> Iterator[str]:
         for key in self.environ:
             if key.startswith("HTTP_"):
-                yield header_name(key[5:])
+                yield (header_name if len(key) <= LONGEST_KEPT else header_name.__wrapped__)(key[5:])
             elif key in self.cgikeys:
                 yield header_name(key)
 

@@ -15,6 +15,7 @@ from urllib.parse import parse_qsl
 from micropie.compat.charsets import decode_as
 from micropie.compat.cherrypy.types import Parameters
 from micropie.http.conditional import http_date
+from micropie.http.headers import LONGEST_KEPT
 
 # One element of a header's list, and one parameter of an element: a separator in quotes is none. Quotes that are not
 # closed go on to the end, so that no character is looked at twice.
@@ -216,7 +217,8 @@ class CaseInsensitiveDict(dict[str, Any]):
     @staticmethod
     def transform_key(key: object) -> str:
         """Return a key as it is stored."""
-        return _title(key if type(key) is str else str(key))
+        name = key if type(key) is str else str(key)
+        return _title(name) if len(name) <= LONGEST_KEPT else name.title()
 
     def __getitem__(self, key: object) -> Any:
         return super().__getitem__(self.transform_key(key))
