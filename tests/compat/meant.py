@@ -195,6 +195,13 @@ MEANT: dict[str, list[Meant]] = {
             "Bytes that are no UTF-8 are no crash: decode() has nothing left to do.",
         ),
         Meant(
+            "routes|responses as values",
+            "GET (/hello)?/%FF",
+            "status|body",
+            "Bytes of a path that are no UTF-8 are U+FFFD: Bottle leaves them out, so that /adm%FFin leads past a proxy to "
+            "/admin.",
+        ),
+        Meant(
             "uploads",
             "POST /upload",
             "body",

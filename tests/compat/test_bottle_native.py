@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 import micropie
-from micropie import App, HTTPError, Redirect, SetupError
+from micropie import App, HTTPError, HttpMiddleware, Redirect, Request, SetupError
 from micropie.compat import bottle
 from micropie.middleware import ProxyHeaders
 from micropie.testing import TestClient
@@ -268,6 +268,24 @@ def test_the_handler_sees_what_middleware_trusts(app: bottle.Bottle, make_client
     assert "proxy.example" not in make_client(app).get("/", headers=headers).text
     app.native.middlewares.append(ProxyHeaders(trusted=["0.0.0.0/0", "::/0"], hops=1, host=True))
     assert make_client(app).get("/", headers=headers).text.startswith("https://proxy.example/ 9.9.9.9 ['9.9.9.9']")
+
+
+@pytest.mark.parametrize("has_hook", [True, False])
+@pytest.mark.parametrize("path", ["/cellar", "/cell%FFar", "/%C3cellar"])
+def test_R12_a_path_that_is_no_text_leads_around_no_middleware(
+    app: bottle.Bottle, make_client: MakeClient, path: str, has_hook: bool
+) -> None:
+    class Closed(HttpMiddleware):
+        def before_request(self, request: Request) -> None:
+            if request.path == "/cellar":
+                raise HTTPError(403)
+
+    app.route("/cellar")(lambda: "dark")
+    app.native.middlewares.append(Closed())
+    if has_hook:
+        app.hook("before_request")(lambda: None)
+    answer = make_client(app).get("/", extensions={"target": path.encode()})
+    assert answer.status_code == (403 if path == "/cellar" else 404)
 
 
 def test_routes_may_be_added_while_the_application_serves(app: bottle.Bottle, make_client: MakeClient) -> None:

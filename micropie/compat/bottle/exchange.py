@@ -117,8 +117,11 @@ class Exchange:
 
 
 def decoded(latin1: str) -> str:
-    """Return a path in UTF-8 whose bytes are given as latin-1. Bytes that are none of UTF-8 are left out."""
-    return latin1 if latin1.isascii() else latin1.encode("latin-1").decode("utf-8", "ignore")
+    """Return a path in UTF-8 whose bytes are given as latin-1.
+
+    Bytes that are not UTF-8 become U+FFFD, as in what hooks see. Without them ``/adm%FFin`` would lead to ``/admin``.
+    """
+    return latin1 if latin1.isascii() else latin1.encode("latin-1").decode("utf-8", "replace")
 
 
 def run(
