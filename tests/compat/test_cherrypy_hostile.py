@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 
+from micropie import HTTPError, HttpMiddleware, Request
 from micropie.compat import cherrypy as ours
 from micropie.compat.cherrypy.lib import caching
 from micropie.compat.cherrypy.lib.httputil import decode_TEXT, parse_query_string
@@ -32,6 +33,17 @@ class Root:
     def index(self, **values: Any) -> str:
         word = ours.request.headers.get("X-Word", "")
         return repr((sorted(ours.request.cookie), word, sorted(values.items())))
+
+
+class Closed(HttpMiddleware):
+    """Refuses a path."""
+
+    def __init__(self, path: str) -> None:
+        self.path = path
+
+    def before_request(self, request: Request) -> None:
+        if request.path == self.path:
+            raise HTTPError(403)
 
 
 @pytest.fixture
@@ -133,3 +145,64 @@ def test_R14_a_host_that_is_none_gets_into_no_link(client: Any, host: str) -> No
     assert client.get("/moved", follow_redirects=False).headers["Location"] == "http://testserver/elsewhere"
     assert client.get("/moved", headers={"Host": host}, follow_redirects=False).status_code == 400
     assert client.get("/", headers={"Host": host}).status_code == 200
+
+
+@pytest.mark.parametrize("section", ["/my_pies", "/my-pies", "/my.pies"])
+def test_R12_what_is_configured_for_a_handler_holds_for_every_spelling_of_its_path(
+    make_client: MakeClient, section: str
+) -> None:
+    class Pies:
+        @ours.expose
+        def index(self) -> str:
+            return "all"
+
+        @ours.expose
+        def one_pie(self) -> str:
+            return "one"
+
+    class Shop:
+        my_pies = Pies()
+
+        @ours.expose
+        def default(self, *segments: str) -> str:
+            return "any"
+
+    asks = {
+        "tools.auth_basic.on": True,
+        "tools.auth_basic.realm": "r",
+        "tools.auth_basic.checkpassword": lambda *_: False,
+    }
+    app = ours.Application(Shop(), "", {section: asks, "/open-pies": {}})
+    client = make_client(app)
+    for path in ("/my_pies/", "/my-pies/", "/my.pies/one_pie", "/my~pies/one-pie", "//my-pies//", "/my%2Dpies/"):
+        assert client.get("/", extensions={"target": path.encode()}).status_code == 401, path
+    assert client.get("/pies").text == "any"
+    # Of several sections for one handler, that of the path as it was sent counts most.
+    app.merge({"/my+pies": {"tools.auth_basic.on": False}})
+    assert client.get("/my+pies/one_pie").text == "one"
+
+
+@pytest.mark.parametrize("path", ["/cellar", "/cellar/", "//cellar", "/%2Fcellar", "/cellar%2F/"])
+def test_R12_middleware_sees_the_path_that_leads_to_the_handler(make_client: MakeClient, path: str) -> None:
+    class House:
+        @ours.expose
+        def cellar(self) -> str:
+            return "dark"
+
+    app = ours.Application(House())
+    app.native.middlewares.append(Closed("/cellar"))
+    client = make_client(app)
+    assert client.get("/", extensions={"target": path.encode()}).status_code == 403
+
+
+@pytest.mark.parametrize("has_routes", [True, False])
+@pytest.mark.parametrize("path", ["/%C3%A9", "/%E9", "/%E9/"])
+def test_R12_middleware_sees_a_path_in_the_charset_in_which_it_is_read(
+    make_client: MakeClient, path: str, has_routes: bool
+) -> None:
+    house = type("House", (), {"\xe9": ours.expose(lambda self: "dark")})
+    app = ours.Application(house())
+    app.native.middlewares.append(Closed("/\xe9"))
+    if has_routes:
+        app.native.get("/native")(lambda: "native")
+    assert make_client(app).get("/", extensions={"target": path.encode()}).status_code == 403

@@ -110,6 +110,9 @@ class _Application(Protocol):
     def _directory_section(self, path: str) -> dict[str, str]:
         """Return the configuration that names the path at which a static directory is configured."""
 
+    def _spellings(self, translate: Mapping[int, str]) -> Mapping[str, Sequence[str]]:
+        """Return the paths of sections by the names that their segments stand for."""
+
 
 class Dispatcher:
     """CherryPy's usual dispatcher. ``dispatch_method_name``: the method that may take over a path's segments.
@@ -175,19 +178,26 @@ class Dispatcher:
         size = len(full)
         trail = [(node, size, len(configs))]
         left = full[:]
+        names = [""]  # of the attributes on the way
         while left:
             before = len(left)
             segment = left[0]
             name = segment if segment.isidentifier() else segment.translate(self.translate)
             found = None if name[:2] == "__" and name != "__call__" else getattr(node, name, None)
+            others: Sequence[str] = ()
             if found is not None:
                 del left[0]
+                if sections:
+                    names.append(name)
+                    others = app._spellings(self.translate).get("/".join(names), ())
             else:
                 found = self._hand_over(node, left, full)
+                names += full[size - before : size - len(left)]
             node = found
             own = None if node is None else getattr(node, "_cp_config", None)
             if own or sections:
                 added = [own] if own else []
+                added += [sections[path] for path in others if path != "/" + "/".join(full[: size - len(left)])]
                 for end in range(size - before + 1, size - len(left) + 1) if sections else ():
                     section = sections.get("/" + "/".join(full[:end]))
                     if section:

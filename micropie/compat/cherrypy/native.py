@@ -56,10 +56,14 @@ class CherryPySite(CarryingSite):
         native = self.find_native(request, path) if self.finds_native else None
         if native is not None:
             return native
-        path = request.root_path + path
-        app = self._owner.find(path)
+        root = request.root_path
+        app = self._owner.find(root + path)
         if not received.isascii() and hasattr(app, "find_config"):
-            path = request.root_path + _decoded(received, app.find_config(path, "request.uri_encoding", "utf-8"))
+            path = _decoded(received, app.find_config(root + path, "request.uri_encoding", "utf-8"))
+        # Hooks see the path by which a handler is found: empty segments lead nowhere.
+        is_bare = path[-1] != "/" and "//" not in path
+        request.path = path if is_bare else "/" + "/".join(filter(None, path.split("/")))
+        path = root + path
         if app is not None and not hasattr(app, "request_class"):
             return self._graft(request, app, path)
         return self._route, (request, app, path), NO_VALUES

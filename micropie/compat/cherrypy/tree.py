@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from functools import partial
 from typing import Any, ClassVar
 
@@ -58,6 +59,7 @@ class Application(_Servable):
         self.namespaces["wsgi"] = _refuse_pipeline
         self.plans = Plans(self.toolboxes, self.request_class.namespaces)
         self._directories: dict[str, dict[str, str]] = {}
+        self._spelt: tuple[Sequence[str], Mapping[int, str], dict[str, list[str]]] = (), {}, {}
         if config:
             self.merge(config)
 
@@ -106,6 +108,22 @@ class Application(_Servable):
                 self._directories.clear()
             self._directories[path] = section = {"tools.staticdir.section": path}
         return section
+
+    def _spellings(self, translate: Mapping[int, str]) -> Mapping[str, Sequence[str]]:
+        """Return the paths of sections by the names that their segments stand for.
+
+        ``/my-page``, ``/my.page`` and ``/my_page`` lead to one handler, so what is configured for one of them holds for
+        all. A log-in that only one of them asks for would be none.
+        """
+        paths = tuple(self.config)
+        *made_of, spellings = self._spelt
+        if made_of != [paths, translate]:
+            spellings = {}
+            for path in paths:
+                names = [name if name.isidentifier() else name.translate(translate) for name in path.split("/")]
+                spellings.setdefault("/".join(names), []).append(path)
+            self._spelt = paths, translate, spellings
+        return spellings
 
 
 def _refuse_pipeline(name: str, value: object) -> None:
