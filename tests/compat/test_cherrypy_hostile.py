@@ -15,6 +15,7 @@ from micropie import HTTPError, HttpMiddleware, Request
 from micropie.compat import cherrypy as ours
 from micropie.compat.cherrypy.lib import caching
 from micropie.compat.cherrypy.lib.httputil import decode_TEXT, parse_query_string
+from micropie.compat.cherrypy.lib.sessions import RamSession
 from tests.conftest import MakeClient
 
 Serve = Callable[..., Any]
@@ -118,6 +119,48 @@ def test_R28_the_cache_forgets_what_has_expired(make_client: MakeClient, monkeyp
         client.get(f"/?a={number}", headers={"Cache-Control": "no-store"})
     cache: Any = caching._Current.cache
     assert (cache._entries, cache._varies) == ({}, {})
+
+
+def test_R28_the_cache_keeps_no_long_address(make_client: MakeClient) -> None:
+    """``maxsize`` counts the bytes of bodies: 1000 addresses of a MiB would be a GiB."""
+
+    class Varying:
+        made = 0
+
+        @ours.expose
+        def index(self, **values: str) -> str:
+            self.made += 1
+            ours.response.headers["Vary"] = "X-Choice"
+            return str(self.made)
+
+    caching._Current.cache = None
+    client = make_client(ours.Application(Varying(), "", {"/": {"tools.caching.on": True}}))
+    long = "a" * 8000
+    asked = [("/", ""), ("/", ""), ("/", long), ("/", long), (f"/?a={long}", ""), (f"/?a={long}", "")]
+    assert [client.get(path, headers={"X-Choice": choice}).text for path, choice in asked] == [*"112345"]
+    cache: Any = caching._Current.cache
+    assert len(cache._entries) == len(cache._varies) == 1
+
+
+def test_R50_sessions_in_memory_are_bounded(make_client: MakeClient, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A client without cookies gets a new one with each request."""
+
+    class Counting:
+        @ours.expose
+        def index(self) -> str:
+            ours.session["count"] = ours.session.get("count", 0) + 1
+            return str(ours.session["count"])
+
+    monkeypatch.setattr(RamSession, "capacity", 3)
+    RamSession.cache.clear()
+    app = ours.Application(Counting(), "", {"/": {"tools.sessions.on": True}})
+    client, stranger = make_client(app), make_client(app)
+    for number in range(1, 6):
+        assert client.get("/").text == str(number)  # who comes again stays
+        for _ in range(2):
+            stranger.cookies.clear()
+            assert stranger.get("/").text == "1"
+        assert len(RamSession.cache) <= 3
 
 
 def test_R36_dots_after_a_link_lead_out_of_no_directory(make_client: MakeClient, tmp_path: Path) -> None:

@@ -21,6 +21,10 @@ Variant: TypeAlias = tuple[str | None, HeaderMap, bytes, float]
 """Status, headers, body, and the time in seconds since 1970 at which they were made."""
 
 
+# Characters of an address, and of the headers that a response depends on: ``maxsize`` does not count them.
+_LONGEST_KEY = 8000
+
+
 class Cache:
     """The interface of ``tools.caching.cache_class``. All methods are about the address of the current request."""
 
@@ -123,8 +127,12 @@ class MemoryCache(Cache):
             names = tuple(sorted(element.value for element in headers.elements("Vary")))
             if "*" in names:
                 return
-            self._varies[url(qs=serving.request.query_string)] = names
-            key = self._key()
+            request = serving.request
+            uri = url(qs=request.query_string)
+            key = (uri, *(request.headers.get(name, "") for name in names))
+            if sum(map(len, key)) > _LONGEST_KEY:
+                return
+            self._varies[uri] = names
             self._forget(key)
             self._entries[key] = _Entry(variant, size, created + self.delay)
             self.cursize += size

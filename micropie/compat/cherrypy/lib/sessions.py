@@ -20,6 +20,7 @@ import re
 import secrets
 import tempfile
 import time
+from collections import OrderedDict
 from collections.abc import Callable, ItemsView, Iterable, Iterator, KeysView, Mapping, ValuesView
 from datetime import datetime, timedelta
 from functools import partial
@@ -283,9 +284,13 @@ class Session:
 
 
 class RamSession(Session):
-    """Sessions in this process's memory, with values of any kind. Other workers do not see them."""
+    """Sessions in this process's memory, with values of any kind. Other workers do not see them.
 
-    cache: ClassVar[dict[str, tuple[Data, datetime]]] = {}
+    Of more than ``capacity`` sessions the least recently saved go: clients without cookies get a new one each time.
+    """
+
+    capacity: ClassVar[int] = 100_000
+    cache: ClassVar[OrderedDict[str, tuple[Data, datetime]]] = OrderedDict()
     locks: ClassVar[LockTable] = LockTable()
     clean_thread: ClassVar[Monitor | None] = None
 
@@ -304,6 +309,10 @@ class RamSession(Session):
 
     def _save(self, expiration_time: datetime) -> None:
         self.cache[self._id or ""] = self._data, expiration_time
+        with contextlib.suppress(KeyError):  # another request has ended it just now
+            self.cache.move_to_end(self._id or "")
+        while len(self.cache) > self.capacity:
+            self.cache.popitem(last=False)
 
     def _delete(self) -> None:
         self.cache.pop(self._id or "", None)
