@@ -208,6 +208,7 @@ class MountingSite(Site):
             return super().find(request)
         if isinstance(entry, MountedApp):
             return entry.find(request)
+        request.method = request.method.upper()  # as most frameworks read it: guards see what they read
         path = mounted_path_of(request.root_path, entry.prefix, raw_path)
         if entry.mount.isolated:
             return Handover(entry.mount, path, entry.config)

@@ -13,6 +13,7 @@ import pytest
 
 from micropie import HTTPError, HttpMiddleware, Request
 from micropie.compat import cherrypy as ours
+from micropie.compat.bottle import Bottle
 from micropie.compat.cherrypy.lib import caching
 from micropie.compat.cherrypy.lib.httputil import decode_TEXT, parse_query_string
 from micropie.compat.cherrypy.lib.sessions import RamSession
@@ -236,6 +237,30 @@ def test_R12_middleware_sees_the_path_that_leads_to_the_handler(make_client: Mak
     app.native.middlewares.append(Closed("/cellar"))
     client = make_client(app)
     assert client.get("/", extensions={"target": path.encode()}).status_code == 403
+
+
+@pytest.mark.parametrize("method", ["POST", "post"])
+def test_R78_middleware_sees_the_method_that_leads_to_the_handler(make_client: MakeClient, method: str) -> None:
+    class Resource:
+        exposed = True
+
+        def POST(self) -> str:
+            return "changed"
+
+    class ReadOnly(HttpMiddleware):
+        def before_request(self, request: Request) -> None:
+            if request.method == "POST":
+                raise HTTPError(403)
+
+    bottle = Bottle()
+    bottle.post("/")(lambda: "changed")
+    config = {"/": {"request.dispatch": ours.dispatch.MethodDispatcher()}}
+    for app in (bottle, ours.Application(Resource(), "", config)):
+        app.native.middlewares.append(ReadOnly())
+        client = make_client(app, validate=False)
+        request = client.build_request("POST", "/")
+        request.method = method  # httpx would send it in capitals
+        assert client.send(request).status_code == 403
 
 
 @pytest.mark.parametrize("has_routes", [True, False])

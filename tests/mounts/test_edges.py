@@ -13,7 +13,7 @@ from typing import Any
 import anyio
 import pytest
 
-from micropie import App, HttpMiddleware
+from micropie import App, HTTPError, HttpMiddleware
 from micropie.errors import ClientDisconnect
 from micropie.execution.portal import Loop, close_portals
 from micropie.http.headers import MAX_NAMES
@@ -275,3 +275,25 @@ def test_R5_what_is_kept_of_the_names_of_headers_is_bounded(make_client: MakeCli
     assert client.get("/w", headers=headers).text == client.get("/a", headers=headers).text == "300"
     assert len(_KEYS) <= MAX_NAMES
     assert len(_NAMES) <= MAX_NAMES
+
+
+@pytest.mark.parametrize("method", ["POST", "post"])
+def test_R78_a_guard_sees_the_method_that_a_mounted_application_reads(make_client: MakeClient, method: str) -> None:
+    """Most frameworks read it in capitals, and uvicorn with h11 and granian pass it on as it came."""
+
+    def wsgi(environ: Any, start_response: Any) -> list[bytes]:
+        start_response("200 OK", [("Content-Type", "text/plain")])
+        return [environ["REQUEST_METHOD"].upper().encode()]
+
+    class ReadOnly(HttpMiddleware):
+        def before_request(self, request: Any) -> None:
+            if request.method == "POST":
+                raise HTTPError(403)
+
+    app = App()
+    app.mount("/w", wsgi)
+    app.middlewares.append(ReadOnly())
+    client = make_client(app, validate=False)
+    request = client.build_request("POST", "/w")
+    request.method = method  # httpx would send it in capitals
+    assert client.send(request).status_code == 403

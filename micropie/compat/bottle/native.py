@@ -44,10 +44,11 @@ class BottleSite(CarryingSite):
         native = self.find_native(request, path) if self.finds_native else None
         if native is not None:
             return native
+        request.method = method = request.method.upper()  # which Bottle reads in any case: hooks see what it reads
         if self._before:  # they may change the path
             return self._any, (request, None), NO_VALUES
         try:
-            found = self._search(request.method.upper(), path)
+            found = self._search(method, path)
         except HTTPError as error:
             return self._any, (request, error), NO_VALUES
         target, arguments = found

@@ -56,6 +56,7 @@ class CherryPySite(CarryingSite):
         native = self.find_native(request, path) if self.finds_native else None
         if native is not None:
             return native
+        request.method = request.method.upper()  # as ``MethodDispatcher`` reads it
         root = request.root_path
         app = self._owner.find(root + path)
         if not received.isascii() and hasattr(app, "find_config"):
