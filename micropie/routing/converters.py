@@ -12,7 +12,7 @@ import enum
 import math
 import re
 import types
-from collections.abc import Callable, Iterable, Mapping, Set
+from collections.abc import Callable, Iterable, Mapping, Sequence, Set
 from datetime import date, datetime, time
 from decimal import Decimal, InvalidOperation
 from fractions import Fraction
@@ -153,6 +153,8 @@ def _scalar(
 
 ANYTHING = Converter("a value", _identity, _identity)
 
+# A type that is added here needs a schema (``openapi/schemas.py``), a way out as JSON (``http/json/encoder.py``), and
+# a row in docs/binding.md. The fields of structures are converted by msgspec and pydantic, which know other types.
 _SIMPLE: dict[object, Converter] = {
     Parameter.empty: ANYTHING,  # no annotation
     Any: ANYTHING,
@@ -198,10 +200,11 @@ def converter_for(annotation: object, parameter: str) -> Converter:
     if annotation is dict or origin is dict:
         key, member = (converter_for(argument, parameter) for argument in arguments or (str, Any))
         return _json_object(key, member)
+    known = ", ".join(kind.__name__ for kind in _SIMPLE if isinstance(kind, type) and _SIMPLE[kind] is not ANYTHING)
     raise SetupError(
-        f"parameter {parameter!r} is annotated with {annotation!r}, which no text converts to: use str, int, float, "
-        "bool, UUID, date, datetime, Decimal, an Enum, Literal, Optional, list[...], a dataclass, a TypedDict, "
-        "a msgspec.Struct or a pydantic model; or have a function open it for each request: @app.provides(...) above it"
+        f"parameter {parameter!r} is annotated with {annotation!r}, which no text converts to: use {known}, an Enum, "
+        "Literal, Optional, list[...], a dataclass, a TypedDict, a msgspec.Struct or a pydantic model; or have a "
+        "function open it for each request: @app.provides(...) above it"
     )
 
 
@@ -399,6 +402,7 @@ def _by_msgspec(structure: type, parameter: str) -> Callable[..., object]:
         ) from None
 
     msgspec.json.Decoder(structure)  # raises TypeError for a structure that msgspec can't make
+    _check_required_fields(structure, parameter)
 
     def make(document: object, strict: bool = True) -> object:
         try:
@@ -407,6 +411,28 @@ def _by_msgspec(structure: type, parameter: str) -> Callable[..., object]:
             raise ValueError(_explained(str(error), structure)) from None
 
     return make
+
+
+# One of each kind that a document has.
+_DOCUMENTS: Sequence[object] = ("", 0, 0.5, True, None, [], {})
+
+
+def _check_required_fields(structure: type, parameter: str) -> None:
+    """Raise ``SetupError`` for a field whose type msgspec makes of no document: every request would be refused."""
+    from msgspec import inspect
+
+    waiting = [inspect.type_info(structure)]
+    seen: set[type] = set()
+    while waiting:
+        kind = waiting.pop()
+        if isinstance(kind, inspect.CustomType) and not any(isinstance(value, kind.cls) for value in _DOCUMENTS):
+            raise SetupError(
+                f"parameter {parameter!r} is a {structure.__name__} that needs a {kind.cls.__name__}, which msgspec "
+                "makes of no JSON and no form: give it another type or a default, or use a pydantic model"
+            )
+        if isinstance(kind, inspect.StructType | inspect.DataclassType | inspect.TypedDictType):
+            waiting += [field.type for field in kind.fields if field.required and kind.cls not in seen]
+            seen.add(kind.cls)
 
 
 def _explained(problem: str, structure: type) -> str:

@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from datetime import date
 from decimal import Decimal
 from fractions import Fraction
+from numbers import Number
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal, NotRequired, Optional, TypedDict
 
@@ -500,6 +501,56 @@ class Outer:
 
 
 STRUCTURES = [ADataclass, ATypedDict, AStruct, AModel]
+
+
+class Oven:
+    """What msgspec makes of no JSON."""
+
+
+@dataclass
+class WithOven:
+    oven: Oven
+
+
+@dataclass
+class AroundOven:
+    name: str
+    inner: WithOven
+    again: list[AroundOven] = field(default_factory=list)
+
+
+class OvenStruct(msgspec.Struct):
+    oven: Oven
+
+
+class OvenDict(TypedDict):
+    oven: Oven
+
+
+@pytest.mark.parametrize("kind", [WithOven, AroundOven, OvenStruct, OvenDict])
+def test_a_structure_that_no_body_can_fill_fails_at_set_up(kind: Any) -> None:
+    with pytest.raises(
+        SetupError, match=rf"'item' is a {kind.__name__} that needs a Oven, .* another type or a default"
+    ):
+        structure_app(kind).compiled()
+
+
+@dataclass
+class OptionalOven:
+    number: Number
+    oven: Oven | None
+    spare: Oven = field(default_factory=Oven)
+    ovens: list[Oven] = field(default_factory=list)
+    more: AroundOven | None = None
+    again: OptionalOven | None = None
+
+
+def test_a_structure_may_have_fields_that_bodies_leave_out(make_client: MakeClient) -> None:
+    def handler(item: OptionalOven) -> Any:
+        return [item.number, item.oven, item.ovens, type(item.spare).__name__]
+
+    client = make_client(app_of(handler))
+    assert client.post("/page", json={"number": 5, "oven": None}).json() == [5, None, [], "Oven"]
 
 
 def attribute(value: Any, name: str) -> Any:

@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import enum
 import math
+import re
 from collections.abc import Callable
 from datetime import UTC, date, datetime, time, timedelta, timezone
 from decimal import Decimal
+from pathlib import Path
 from typing import Annotated, Any, Literal, Optional, TypeVar, Union
 from uuid import UUID
 
 import pytest
 
 from micropie import App, SetupError, route
-from micropie.routing.converters import converter_for
+from micropie.routing.converters import _SIMPLE, ANYTHING, converter_for
 from tests.conftest import MakeClient
 from tests.support.errors import said
 
@@ -283,6 +285,35 @@ def test_the_message_says_which_annotations_there_are() -> None:
     app.page = route()(handler)
     with pytest.raises(SetupError, match=r"'thing' .*Custom.*use str, int, .*pydantic"):
         app.compiled()
+
+
+SAMPLES: dict[object, str] = {
+    str: "a",
+    int: "1",
+    float: "0.5",
+    bool: "true",
+    Decimal: "1.5",
+    UUID: ID,
+    date: "2026-01-31",
+    time: "13:45:00",
+    datetime: "2026-01-31T13:45:00",
+}
+
+
+@pytest.mark.parametrize("kind", [kind for kind, converter in _SIMPLE.items() if converter is not ANYTHING])
+def test_each_type_goes_in_and_out_and_is_described(make_client: MakeClient, kind: Any) -> None:
+    def handler(*, value: Any) -> Any:
+        return {"value": value}
+
+    handler.__annotations__ = {"value": kind}
+    app: Any = App()
+    app.page = route(methods=["GET"])(handler)
+    answer = make_client(app).get("/page", params={"value": SAMPLES[kind]})
+    assert str(answer.json()["value"]).lower() == SAMPLES[kind].lower()
+    (parameter,) = app.openapi()["paths"]["/page"]["get"]["parameters"]
+    assert parameter["schema"] != {}
+    page = (Path(__file__).parents[2] / "docs" / "binding.md").read_text()
+    assert re.search(rf"^\|[^|]*`{kind.__name__}`[^|]*\|", page, re.MULTILINE)
 
 
 # -- the same through every world --------------------------------------------------------------------------------------
