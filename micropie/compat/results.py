@@ -28,8 +28,8 @@ class Chunks(chain[Any]):
     close: Callable[[], object] = staticmethod(lambda: None)
 
     @classmethod
-    def of(cls, source: object, *iterables: Iterable[object]) -> Chunks:
-        """Return the chunks of ``iterables``, which are made of ``source`` and close it."""
-        chunks = cls(*iterables)
+    def of(cls, source: Iterable[object], *iterables: Iterable[object]) -> Chunks:
+        """Return the chunks of ``iterables``, by default of ``source``. To close them closes ``source``."""
+        chunks = cls(*(iterables or (source,)))
         chunks.close = getattr(source, "close", chunks.close)
         return chunks

@@ -208,15 +208,13 @@ def _frames(exception: BaseException) -> str:
     """Return the frames of a traceback, the innermost last. Those of micropie are folded up, save the last one."""
     frames = [(frame, line) for frame, line in traceback.walk_tb(exception.__traceback__)][-_MOST_FRAMES:]
     parts = []
-    for is_open, group in groupby(frames, lambda found: found is frames[-1] or _is_own(found[0])):
+    for is_open, group in groupby(
+        frames, lambda found: found is frames[-1] or not found[0].f_code.co_filename.startswith(_PACKAGE)
+    ):
         shown = [_frame(frame, line, is_open) for frame, line in group]
         folded = f"<details><summary>{len(shown)} calls in micropie</summary>{''.join(shown)}</details>"
         parts += [folded] if not is_open and len(shown) > 1 else shown
     return "".join(parts)
-
-
-def _is_own(frame: FrameType) -> bool:
-    return not frame.f_code.co_filename.startswith(_PACKAGE)
 
 
 def _frame(frame: FrameType, line: int, is_open: bool) -> str:

@@ -53,7 +53,8 @@ def _open(request: Request, provider: Provider, arguments: Sequence[Any]) -> Flo
         made = yield AWAIT, itself, (made,)
         is_async = hasattr(type(made), "__aenter__")
     if is_async:
-        made = entered_on_loop(partial(_same, made))
+        manager = made
+        made = entered_on_loop(lambda: manager)
     elif hasattr(type(made), "__enter__"):
         made = entered(made)
     if not isinstance(made, GeneratorType | AsyncGeneratorType):
@@ -65,10 +66,6 @@ def _open(request: Request, provider: Provider, arguments: Sequence[Any]) -> Flo
     if generator.has_ended:
         raise ResponseError(f"{provider.name}, which provides {name_of(provider.key)}, has ended without a yield")
     return value
-
-
-def _same(manager: Any) -> Any:
-    return manager
 
 
 def close_unless_streamed(request: Request, result: object) -> Flow[object]:

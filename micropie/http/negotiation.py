@@ -31,7 +31,10 @@ def choose_type(header: str | None, offered: Sequence[str]) -> str | None:
     """
     types = [_full_name(name) for name in offered]
     ranges = _ranges(header or "*/*")
-    weights = [_weight(media_type, ranges) for media_type in types]
+    weights = []
+    for media_type in types:  # the most specific range counts
+        names = media_type, f"{media_type.partition('/')[0]}/*", "*/*"
+        weights.append(next((ranges[name] for name in names if name in ranges), 0.0))
     best = max(weights, default=0.0)
     return offered[weights.index(best)] if best > 0 else None
 
@@ -51,9 +54,3 @@ def _ranges(header: str) -> dict[str, float]:
         if "/" in media_range:
             weights.setdefault(media_range, float(stated[0][1]) if stated else 1.0)
     return weights
-
-
-def _weight(media_type: str, ranges: dict[str, float]) -> float:
-    """Return the weight of a type: that of the most specific range, 0 if none has it."""
-    main = media_type.partition("/")[0]
-    return next((ranges[name] for name in (media_type, f"{main}/*", "*/*") if name in ranges), 0.0)

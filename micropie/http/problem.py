@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from functools import lru_cache
 from html import escape
 from typing import TYPE_CHECKING
@@ -93,25 +94,16 @@ def _wanted_of(accept: str) -> str:
     return {"html": "html", "problem": "json", "json": "json"}.get(best or "", "text")
 
 
-def _as_text(error: HTTPError, headers: HeadersLike) -> Response:
-    return error_response(error.status, error.message, headers)
-
-
 def _as_page(error: HTTPError, headers: HeadersLike) -> Response:
-    return Response(_page(error.status, error.message), error.status, headers, HTML)
-
-
-def _page(status: int, message: str) -> str:
     # A sentence may have a client's text in it: long ones would fill the cache's memory.
-    return _short_page(status, message) if len(message) <= LONGEST_KEPT else _full_page(status, message)
+    page = _page if len(error.message) <= LONGEST_KEPT else _page.__wrapped__
+    return Response(page(error.status, error.message), error.status, headers, HTML)
 
 
-def _full_page(status: int, message: str) -> str:
+@lru_cache(maxsize=128)  # most errors have one of a few sentences
+def _page(status: int, message: str) -> str:
     title = f"{status} {PHRASES.get(status, 'Error')}"
     return _PAGE.format(title=escape(title), message="" if message == title else escape(message))
-
-
-_short_page = lru_cache(maxsize=128)(_full_page)  # most errors have one of a few sentences
 
 
 def _as_problem(error: HTTPError, headers: HeadersLike) -> Response:
@@ -135,4 +127,8 @@ def _as_problem(error: HTTPError, headers: HeadersLike) -> Response:
     return Response(document, error.status, headers, PROBLEM)
 
 
-_ANSWERS = {"text": _as_text, "html": _as_page, "json": _as_problem}
+_ANSWERS: dict[str, Callable[[HTTPError, HeadersLike], Response]] = {
+    "text": lambda error, headers: error_response(error.status, error.message, headers),
+    "html": _as_page,
+    "json": _as_problem,
+}

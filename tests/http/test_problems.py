@@ -137,11 +137,11 @@ def test_R28_only_pages_of_short_sentences_are_kept(make_client: MakeClient) -> 
             raise HTTPError(404, f"There is no {text}.")
 
     client = make_client(Long())
-    problem._short_page.cache_clear()
+    problem._page.cache_clear()
     for length in (10, 100, 480, 500, 5000):
         page = client.post("/", data={"text": "<" * length}, headers={"Accept": "text/html"}).text
         assert f"There is no {'&lt;' * length}." in page
-    assert problem._short_page.cache_info().currsize == 3
+    assert problem._page.cache_info().currsize == 3
 
 
 def test_headers_that_can_not_be_read_are_told_in_a_sentence(make_client: MakeClient) -> None:

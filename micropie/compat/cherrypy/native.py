@@ -161,7 +161,7 @@ def to_native(native: Request, exchange: Exchange, is_encoded: bool) -> _Answer:
     elif type(body) is list or type(body) is tuple:
         body = b"".join(body)
     elif type(body) is not bytes and type(body) is not FileRange:
-        body = Chunks.of(body, body)
+        body = Chunks.of(body)
     return Response(body, status, pairs, "")
 
 
