@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from micropie.http.headers import NameCache
+from micropie.http.headers import LONGEST_KEPT, NameCache
 from micropie.http.response import HTML, JSON, NOSNIFF, PRIVATE, TEXT, VARY_COOKIE
 
 
@@ -13,7 +13,9 @@ class _ContentTypes(dict[str, tuple[bytes, bytes]]):
 
     def __missing__(self, content_type: str) -> tuple[bytes, bytes]:
         header = (b"content-type", content_type.encode("latin-1"))
-        if len(self) < 64:  # an application has few, but a multipart answer's boundary differs each time
+        if (
+            len(self) < 64 and len(content_type) <= LONGEST_KEPT
+        ):  # an application has few, but a multipart answer's boundary differs each time
             self[content_type] = header
         return header
 
