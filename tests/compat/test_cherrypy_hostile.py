@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import base64
 import encodings
+import logging
+import re
 import unicodedata
 from collections.abc import Callable
 from pathlib import Path
@@ -274,3 +276,16 @@ def test_R12_middleware_sees_a_path_in_the_charset_in_which_it_is_read(
     if has_routes:
         app.native.get("/native")(lambda: "native")
     assert make_client(app).get("/", extensions={"target": path.encode()}).status_code == 403
+
+
+@pytest.mark.parametrize("text", ['\\" 404 0 "-" "forged', "\\", 'a"b', "it's\\\\"])
+def test_R76_no_text_ends_its_quotes_in_the_access_log(
+    make_client: MakeClient, caplog: pytest.LogCaptureFixture, text: str
+) -> None:
+    """CherryPy writes a backslash as it came, so that one before a quote ends the text for a reader of escapes."""
+    app = ours.Application(Root())
+    with caplog.at_level(logging.INFO):
+        make_client(app).get("/", extensions={"target": b"/?%5C"}, headers={"User-Agent": text, "Referer": text})
+    lines = [record.getMessage() for record in caplog.records if record.name.startswith("cherrypy.access")]
+    quoted = re.findall(r'"((?:[^"\\]|\\.)*)"', lines[0])
+    assert [re.sub(r"\\(.)", r"\1", found) for found in quoted[1:]] == [text, text]

@@ -153,9 +153,9 @@ def _logger(name: str) -> logging.Logger:
 
 def _escaped(text: str) -> str:
     """Return text that begins no new line in a log and ends no quotes."""
-    if text.isascii() and text.isprintable() and '"' not in text:
+    if text.isascii() and text.isprintable() and '"' not in text and "\\" not in text:
         return text
-    return repr(text.encode("utf-8", "replace"))[2:-1].replace("\\\\", "\\").replace('"', '\\"')
+    return repr(text.encode("utf-8", "replace"))[2:-1].replace('"', '\\"')
 
 
 def _of_kind(logger: logging.Logger, kind: str) -> Iterator[logging.Handler]:
