@@ -79,6 +79,12 @@ def test_a_wrong_value_fails_at_construction_and_is_named(name: str, value: Any)
     assert repr(value) in str(caught.value)
 
 
+@pytest.mark.parametrize("name", NAMES)
+def test_every_setting_is_checked(name: str) -> None:
+    with pytest.raises(SetupError, match=name):
+        App(**{name: object()}).compiled()  # type: ignore[arg-type]
+
+
 @pytest.mark.parametrize(
     ("name", "near"),
     [
