@@ -41,11 +41,10 @@ class EarlyHeadSender:
         if not self._head.is_wanted:
             return
         with CancelScope() as self._scope:
-            await sleep(ASK_AFTER)
-            seconds = self._head.seconds()
-            if seconds is None:
-                return
-            await sleep(max(seconds - 2 * ASK_AFTER, 0))  # this task was started after ``ASK_AFTER``, too
+            for pause in self._head.pauses(waited=ASK_AFTER):  # after which this task was started
+                if pause is None:
+                    return
+                await sleep(pause)
             if self._head.is_wanted:
                 await self._send()
 

@@ -12,7 +12,8 @@ The head waits for the first chunk, so that a generator may set headers and an e
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from math import inf
 from typing import TYPE_CHECKING
 
 from micropie.execution.steps import Flow
@@ -49,6 +50,23 @@ class EarlyHead:
         if delay is None or begins_in_time or self._request.method == "HEAD":
             return None
         return 0.0 if self.has_events() else delay
+
+    def pauses(self, waited: float = 0.0) -> Iterator[float | None]:
+        """Yield the seconds to wait before the next look for the first chunk, until the head is due; None for no limit.
+
+        ``waited``: the seconds that have passed. A generator in a thread may state its type late on a busy machine, so
+        ``seconds`` is asked again after each pause, and each is twice as long as the one before.
+        """
+        pause = ASK_AFTER
+        seconds: float | None = inf
+        while seconds is not None and waited < seconds:
+            yield pause
+            waited += pause
+            seconds = self.seconds()
+            if seconds is not None:
+                pause = min(2 * pause, seconds - waited)
+        if seconds is None:
+            yield None
 
     def has_events(self) -> bool:
         """Return whether the stream is known to be one of server-sent events."""

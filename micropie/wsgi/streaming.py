@@ -19,7 +19,7 @@ from micropie.execution.loop import CLEAN_UP_WITHIN
 from micropie.execution.portal import await_in_portal, get_portal
 from micropie.execution.scoped import ScopedIterator
 from micropie.execution.wake import threadsafe_scheduler
-from micropie.http.early_head import ASK_AFTER, EarlyHead
+from micropie.http.early_head import EarlyHead
 from micropie.http.streams import END, LATE, Stream, has_ended
 
 # A chunk and None; the last one is END and the exception that ended the source, or None.
@@ -80,11 +80,9 @@ class StreamReader:
     def next_in_time(self, head: EarlyHead) -> object:
         """Return one chunk as ``next`` does, or ``LATE`` if ``head`` waits for it no longer."""
         self._ask()
-        with suppress(Empty):
-            return self._take(ASK_AFTER)
-        seconds = head.seconds()
-        with suppress(Empty):
-            return self._take(None if seconds is None else max(seconds - ASK_AFTER, 0))
+        for pause in head.pauses():
+            with suppress(Empty):
+                return self._take(pause)
         self._has_asked = True
         return LATE
 

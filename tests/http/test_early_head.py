@@ -15,6 +15,7 @@ import pytest
 
 from micropie import App, Response
 from micropie.asgi.early_head import EarlyHeadSender
+from micropie.http.early_head import EarlyHead
 from micropie.middleware import Compress
 from micropie.routing.settings import Settings
 from micropie.sessions import InMemorySessionBackend
@@ -37,6 +38,7 @@ class Late(App):
     def __init__(self, *, delay: float | None = 0.02, **settings: Any) -> None:
         super().__init__(stream_head_delay=delay, **settings)
         self.go = threading.Event()
+        self.asked = threading.Event()
         self.log: list[str] = []
 
     async def asynchronous(self, what: str = "chunk") -> AsyncIterator[Any]:
@@ -44,7 +46,9 @@ class Late(App):
         return self._asynchronous(what)
 
     async def _asynchronous(self, what: str) -> AsyncIterator[Any]:
-        if what == "events":
+        if what == "late_events":
+            await until_async(self.asked.is_set)
+        if what in ("events", "late_events"):
             self.response.content_type = EVENTS
         try:
             await until_async(
@@ -60,7 +64,9 @@ class Late(App):
         return self._sync(what)
 
     def _sync(self, what: str) -> Iterator[Any]:
-        if what == "events":
+        if what == "late_events":
+            self.asked.wait(PATIENCE)
+        if what in ("events", "late_events"):
             self.response.content_type = EVENTS
         try:
             self.go.wait(PATIENCE)
@@ -122,6 +128,26 @@ def test_of_events_it_leaves_whatever_the_setting_is(make_client: MakeClient, wo
     skip_what_blocks(world, kind)
     app = Late(delay=1000.0)
     with make_client(app).stream("GET", f"/{kind}?what=events") as answer:
+        assert answer.headers["content-type"] == EVENTS
+        app.go.set()
+        assert b"".join(answer.iter_raw()).removeprefix(COMMENT) == b"ab"
+
+
+@every_kind
+def test_a_generator_may_say_late_that_it_has_events(
+    make_client: MakeClient, world: str, kind: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    skip_what_blocks(world, kind)
+    app = Late(delay=1000.0)
+    seconds = EarlyHead.seconds
+
+    def noted(head: EarlyHead) -> float | None:
+        delay = seconds(head)
+        app.asked.set()
+        return delay
+
+    monkeypatch.setattr(EarlyHead, "seconds", noted)
+    with make_client(app).stream("GET", f"/{kind}?what=late_events") as answer:
         assert answer.headers["content-type"] == EVENTS
         app.go.set()
         assert b"".join(answer.iter_raw()).removeprefix(COMMENT) == b"ab"
@@ -332,11 +358,28 @@ def test_a_head_that_was_prevented_is_not_sent(backend: str, prevent: Callable[[
         class Head:
             is_wanted = True
 
-            def seconds(self) -> float:
-                return 0.0
+            def pauses(self, waited: float) -> list[float]:
+                return [0.0]
 
         sender = EarlyHeadSender(Head(), None, None)  # type: ignore[arg-type]
         prevent(sender)
+        await sender.run()
+        assert not sender.has_begun
+
+    run(backend, main)
+
+
+@every_loop
+def test_a_head_whose_chunk_comes_in_time_is_not_sent(backend: str) -> None:
+    async def main() -> None:
+        class Head:
+            is_wanted = True
+
+            def pauses(self, waited: float) -> Iterator[float]:
+                yield 0.0
+                self.is_wanted = False
+
+        sender = EarlyHeadSender(Head(), None, None)  # type: ignore[arg-type]
         await sender.run()
         assert not sender.has_begun
 
