@@ -90,8 +90,8 @@ SENDS_UNTIL_CHECK = 64
 
 SENT = object()  # the result of a ``send`` that did not have to wait
 
-# Seconds to tell a client that reads nothing why it is cut off.
-POLICY_CLOSE_WITHIN = 1.0
+# Seconds for the close frame where nobody may be held up: by a client that reads nothing, or when the server ends.
+LAST_FRAME_WITHIN = 1.0
 
 DENIAL = "websocket.http.response"  # ASGI, "WebSocket Denial Response"
 
@@ -211,7 +211,7 @@ class Connection:
         """Close with 1001 what is still open when the server has cancelled the handler."""
         if self.progress.state is OPEN:
             self.progress.end(CLOSE, GOING_AWAY, "")
-            await self._send_close(POLICY_CLOSE_WITHIN)
+            await self._send_close(LAST_FRAME_WITHIN)
 
     def _start_grace(self) -> None:
         if self._in_handler:  # most handlers end without another wait, and a timer takes 3 µs
@@ -370,9 +370,12 @@ class Connection:
         if not isinstance(error, TookTooLong):
             self._lost(error)
         elif self.progress.end(CLOSE, POLICY, f"no room for a message within {self._send_timeout:g} seconds"):
+            logger.info(
+                "WebSocket %r is closed: %s; see websocket_send_timeout", self._request.path, self.progress.reason
+            )
             if self._read_ahead is not None:
                 self._read_ahead.end()
-            await self._send_close(POLICY_CLOSE_WITHIN)
+            await self._send_close(LAST_FRAME_WITHIN)
 
     def _lost(self, error: Exception) -> None:
         logger.debug("WebSocket %r: the server raised %r", self._request.path, error)

@@ -272,7 +272,8 @@ def test_a_refusal_that_nobody_waits_for_any_more(backend: str, offered: Any) ->
 
 
 @every_loop
-def test_R57_a_slow_client_is_cut_off_and_told_why(backend: str) -> None:
+def test_R57_a_slow_client_is_cut_off_and_told_why(backend: str, caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.INFO, logger="micropie")
     seen: list[Any] = []
 
     async def handler(ws: WebSocket) -> None:
@@ -299,11 +300,14 @@ def test_R57_a_slow_client_is_cut_off_and_told_why(backend: str) -> None:
         assert seen == [(1008, reason)]
 
     run(backend, main)
+    assert [record.getMessage() for record in caplog.records] == [
+        "WebSocket '/' is closed: no room for a message within 0.05 seconds; see websocket_send_timeout"
+    ]
 
 
 @every_loop
 def test_R57_a_client_that_takes_not_even_the_close_holds_nobody(backend: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("micropie.asgi.websocket.connection.POLICY_CLOSE_WITHIN", 0.05)
+    monkeypatch.setattr("micropie.asgi.websocket.connection.LAST_FRAME_WITHIN", 0.05)
 
     async def handler(ws: WebSocket) -> None:
         await ws.accept()
