@@ -48,7 +48,9 @@ def static_file(
     sent: dict[str, Any] = {**(headers or {}), "Last-Modified": http_date(facts.st_mtime)}
     media_type = _type_of(download if isinstance(download, str) else path) if mimetype is True else mimetype
     if media_type:
-        sent["Content-Type"] = _with_charset(media_type, charset)
+        is_text = media_type.startswith("text/") or media_type == "application/javascript"
+        needs_charset = charset and is_text and "charset=" not in media_type
+        sent["Content-Type"] = f"{media_type}; charset={charset}" if needs_charset else media_type
     if download:
         name = os.path.basename(path) if download is True else download
         sent["Content-Disposition"] = 'attachment; filename="{}"'.format(name.replace('"', ""))
@@ -75,11 +77,6 @@ def static_file(
     file.seek(start)
     file.length = end - start
     return HTTPResponse(file, status, **sent)
-
-
-def _with_charset(media_type: str, charset: str) -> str:
-    is_text = media_type.startswith("text/") or media_type == "application/javascript"
-    return f"{media_type}; charset={charset}" if charset and is_text and "charset=" not in media_type else media_type
 
 
 def _type_of(name: str) -> str | None:

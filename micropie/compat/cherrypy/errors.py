@@ -81,25 +81,21 @@ class HTTPRedirect(CherryPyException):
         """Turn the current response into the redirect. Its headers and cookies stay."""
         response = serving.response
         response.status = status = self.status
+        response.body = None
+        response.headers.pop("Content-Length", None)
         if status in _MOVED:
             response.headers["Content-Type"] = "text/html;charset=utf-8"
             response.headers["Location"] = self.urls[0]
             lines = [f"{_MOVED[status]}<a href={quoteattr(each)}>{escape(each)}</a>." for each in self.urls]
             response.body = "<br />\n".join(lines).encode()
-            response.headers.pop("Content-Length", None)
         elif status == 304:
             # The client has it: only what describes that may be sent.
-            for name in ("Allow", "Content-Encoding", "Content-Language", "Content-Length", "Content-Location"):
+            for name in ("Allow", "Content-Encoding", "Content-Language", "Content-Location"):
                 response.headers.pop(name, None)
             for name in ("Content-MD5", "Content-Range", "Content-Type", "Expires", "Location"):
                 response.headers.pop(name, None)
-            response.body = None
         elif status == 305:
             response.headers["Location"] = self.urls[0]
-            response.body = None
-        else:
-            response.headers.pop("Content-Length", None)
-            response.body = None
 
     def __call__(self) -> NoReturn:
         raise self
@@ -154,9 +150,7 @@ class HTTPError(CherryPyException):
         response = serving.response
         clean_headers(self.code)
         response.status = self.status
-        shown = None
-        if serving.request.show_tracebacks:
-            shown = format_exc()
+        shown = format_exc() if serving.request.show_tracebacks else None
         response.headers.pop("Content-Length", None)
         response.body = self.get_error_page(self.status, traceback=shown, message=self._message)
 

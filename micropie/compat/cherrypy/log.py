@@ -35,10 +35,8 @@ class LogManager:
 
     def error(self, msg: str = "", context: str = "", severity: int = logging.INFO, traceback: object = False) -> None:
         """Write to the error log. ``traceback``: True for the exception that is being handled, or its exc_info."""
-        if isinstance(traceback, tuple):
-            msg += "\n" + format_exc(traceback)
-        elif traceback:
-            msg += "\n" + format_exc()
+        if traceback:
+            msg += "\n" + format_exc(traceback if isinstance(traceback, tuple) else None)
         self.error_log.log(severity, f"{self.time()} {context} {msg}")
 
     def __call__(self, *args: Any, **kwargs: Any) -> None:

@@ -7,7 +7,7 @@ handler or a class of handlers by ``@cherrypy.tools.NAME(option=...)``.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import Any, TypeVar
+from typing import Any, NoReturn, TypeVar
 
 from micropie.compat.cherrypy.hooks import HookMap
 from micropie.compat.cherrypy.serving import serving
@@ -34,14 +34,11 @@ class Tool:
         self._priority = priority
         self.__doc__ = getattr(callable, "__doc__", None)
 
-    @property
-    def on(self) -> bool:
+    def _refuse_switch(self, *value: object) -> NoReturn:
         """Not to be set: raises ``AttributeError``."""
         raise AttributeError(f"a tool is switched on by configuration or as a decorator: @{self._path}()")
 
-    @on.setter
-    def on(self, value: bool) -> None:
-        raise AttributeError(f"a tool is switched on by configuration or as a decorator: @{self._path}()")
+    on = property(_refuse_switch, _refuse_switch)
 
     @property
     def _path(self) -> str:

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import os
 import re
-import signal
 import sys
 import threading
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from importlib import import_module
+from signal import SIG_DFL, Signals
+from signal import signal as set_signal
 from types import FrameType
 from typing import Any, ClassVar
 
@@ -213,7 +215,7 @@ class SignalHandler:
     """Exits at SIGTERM, restarts or exits at SIGHUP, calls ``graceful`` at SIGUSR1. ``handlers`` says so by name."""
 
     handlers: dict[str, Callable[[], object]]
-    signals: ClassVar[dict[int, str]] = {number.value: number.name for number in signal.Signals}
+    signals: ClassVar[dict[int, str]] = {number.value: number.name for number in Signals}
 
     def __init__(self, bus: Bus) -> None:
         self.bus = bus
@@ -223,20 +225,22 @@ class SignalHandler:
     def subscribe(self) -> None:
         """Set the handlers. Only the main thread can; a signal that the system lacks is left out."""
         for name, handler in self.handlers.items():
-            if hasattr(signal, name):
+            if name in Signals.__members__:
                 self.set_handler(name, handler)
 
     def unsubscribe(self) -> None:
         """Set the handlers that there were before."""
         for number, handler in self._previous.items():
-            signal.signal(number, handler)
+            set_signal(number, handler)
         self._previous = {}
 
     def set_handler(self, signal: int | str, listener: Callable[[], object] | None = None) -> None:
         """Call ``listener`` at a signal, which is a name or a number. None: as the system does."""
-        number = _number_of(signal)
+        number = Signals.__members__.get(signal) if isinstance(signal, str) else signal
+        if number not in self.signals:
+            raise ValueError(f"No such signal: {signal!r}")
         name = self.signals[number]
-        previous = _set_signal(number, _SYSTEMS_OWN if listener is None else self._handle)
+        previous = set_signal(number, SIG_DFL if listener is None else self._handle)
         self._previous.setdefault(number, previous)
         if listener is None:
             self.handlers.pop(name, None)
@@ -256,17 +260,6 @@ class SignalHandler:
         else:
             self.bus.log("SIGHUP caught while daemonized. Restarting.")
             self.bus.restart()
-
-
-_SYSTEMS_OWN = signal.SIG_DFL
-_set_signal = signal.signal
-
-
-def _number_of(given: int | str) -> int:
-    found = getattr(signal, given, None) if isinstance(given, str) else given
-    if found not in SignalHandler.signals:
-        raise ValueError(f"No such signal: {given!r}")
-    return int(found)
 
 
 # -- the process -------------------------------------------------------------------------------------------------------
@@ -292,11 +285,9 @@ class PIDFile(SimplePlugin):
 
     def exit(self) -> None:
         """Remove the file."""
-        try:
+        with suppress(OSError):  # it is gone already
             os.remove(self.pidfile)
             self.bus.log(f"PID file removed: {self.pidfile!r}.")
-        except OSError:  # it is gone already
-            pass
 
 
 class DropPrivileges(SimplePlugin):
