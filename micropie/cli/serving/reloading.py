@@ -25,7 +25,7 @@ _SKIPPED = {"__pycache__", "node_modules", "site-packages"}
 def run_and_reload(port: int) -> None:
     """Run ``sys.orig_argv`` in child processes until this one is interrupted or told to end."""
     environ = {**os.environ, CHILDS_PORT: str(port)}
-    signal.signal(signal.SIGTERM, _interrupt)
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # which raises KeyboardInterrupt
     folder = Path.cwd()
     known = _times(folder)
     child = subprocess.Popen(sys.orig_argv, env=environ)
@@ -44,10 +44,6 @@ def run_and_reload(port: int) -> None:
         pass
     finally:
         _end(child)
-
-
-def _interrupt(*_: object) -> None:
-    raise KeyboardInterrupt
 
 
 def _end(child: subprocess.Popen[bytes]) -> None:
