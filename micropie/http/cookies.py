@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from email.utils import format_datetime
 from functools import lru_cache
 from typing import TypedDict
@@ -40,7 +40,7 @@ class CookieScope(TypedDict, total=False):
 class CookieAttributes(CookieScope, total=False):
     """All attributes of a cookie."""
 
-    max_age: int | None
+    max_age: int | timedelta | None
     expires: datetime | None
 
 
@@ -94,7 +94,7 @@ def format_cookie(
     name: str,
     value: str,
     *,
-    max_age: int | None = None,
+    max_age: int | timedelta | None = None,
     expires: datetime | None = None,
     path: str | None = "/",
     domain: str | None = None,
@@ -109,7 +109,8 @@ def format_cookie(
         raise ValueError(f"the value of cookie {name!r} is text, not {value!r}: write str(...)")
     if not _VALUE.fullmatch(value):
         raise ValueError(f"the value of cookie {name!r} has a character that cookies can't hold; percent-encode it")
-    times = "" if max_age is None else f"; Max-Age={int(max_age)}"
+    seconds = max_age.total_seconds() if isinstance(max_age, timedelta) else max_age
+    times = "" if seconds is None else f"; Max-Age={int(seconds)}"
     if expires is not None:
         # email.utils and not strftime: names of days and months must not follow the locale.
         aware = expires if expires.tzinfo else expires.replace(tzinfo=UTC)

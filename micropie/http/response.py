@@ -74,12 +74,12 @@ class Response:
     def set_cookie(self, name: str, value: str, **attributes: Unpack[CookieAttributes]) -> None:
         """Set a cookie. ``value`` is text; percent-encode what a cookie can't hold (``urllib.parse.quote``).
 
-        ``max_age``: seconds until it expires. ``expires``: a datetime instead, in UTC if it is naive. Without either
-        the browser forgets it when it is closed. ``path``: it is sent for what is below, "/" by default. ``domain``: it
-        is sent to that domain and its subdomains; None, the default, to the host that sets it only. ``samesite``:
-        whether requests of other sites carry it: "Lax" (default) if they open a page, "Strict" never, "None" always;
-        None lets the browser decide. False by default: ``secure``, it is sent over https only; ``httponly``, scripts
-        can't read it; ``partitioned``, in a frame there is one for each site around the frame.
+        ``max_age``: seconds until it expires, or a timedelta. ``expires``: a datetime instead, in UTC if it is naive.
+        Without either the browser forgets it when it is closed. ``path``: it is sent for what is below, "/" by default.
+        ``domain``: it is sent to that domain and its subdomains; None, the default, to the host that sets it only.
+        ``samesite``: whether requests of other sites carry it: "Lax" (default) if they open a page, "Strict" never,
+        "None" always; None lets the browser decide. False by default: ``secure``, it is sent over https only;
+        ``httponly``, scripts can't read it; ``partitioned``, in a frame there is one for each site around the frame.
 
         Raises ``ValueError`` for a name, value or attribute that RFC 6265 does not allow, and for a cookie that
         browsers would drop silently: one of more than 4096 bytes; one without ``secure`` that has ``samesite="None"``,

@@ -117,6 +117,7 @@ NOON = datetime(2026, 5, 1, 12, 0, 0)
         ({"path": None, "samesite": None}, "n=v"),
         ({"path": "/a b", "samesite": None}, "n=v; Path=/a b"),
         ({"max_age": 60}, "n=v; Max-Age=60; Path=/; SameSite=Lax"),
+        ({"max_age": timedelta(days=1, seconds=1.5)}, "n=v; Max-Age=86401; Path=/; SameSite=Lax"),
         ({"max_age": 0}, "n=v; Max-Age=0; Path=/; SameSite=Lax"),
         ({"expires": NOON}, "n=v; Expires=Fri, 01 May 2026 12:00:00 GMT; Path=/; SameSite=Lax"),
         (
