@@ -6,6 +6,8 @@ import gc
 import os
 import time
 from contextlib import suppress
+from dataclasses import replace
+from io import BytesIO
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -18,7 +20,7 @@ from hypothesis import strategies as st
 from micropie.errors import BadRequest, HTTPError
 from micropie.http.forms import multipart as multipartform
 from micropie.http.forms.data import Limits, parse_checked, parse_query
-from micropie.http.forms.multipart import MultipartParser
+from micropie.http.forms.multipart import MultipartParser, _known_head, _known_lines
 from micropie.http.forms.uploads import UploadFile, safe_filename
 from micropie.http.media_types import content_type, is_json
 
@@ -299,6 +301,14 @@ GOLDEN: dict[str, tuple[bytes, Any]] = {
     "other charset": (multipart_body(part('form-data; name="a"', b"x", "Content-Type: a;charset=x")), 415),
     "base64": (multipart_body(part('form-data; name="a"', b"e", "Content-Transfer-Encoding: base64")), 400),
     "8bit": (multipart_body(part('form-data; name="a"', b"x", "Content-Transfer-Encoding: 8BIT")), ({"a": ["x"]}, {})),
+    "as many headers as may be": (
+        multipart_body(part('form-data; name="a"', b"x", "X: 1", "Y: 2")),
+        ({"a": ["x"]}, {}),
+    ),
+    "one header too many": (multipart_body(part('form-data; name="a"', b"x", "X: 1", "Y: 2", "Z: 3")), 400),
+    "blanks around a colon": (multipart_body(part('form-data; name="a"', b"x", "X \t: \t1")), ({"a": ["x"]}, {})),
+    "no header": (b"--B\r\n\r\nx\r\n--B--", 400),
+    "header without a name": (multipart_body(part('form-data; name="a"', b"x", ": 1")), 400),
     "bare LF in a header": (multipart_body(part('form-data; name="a"', b"x", "X: a\nY: b")), 400),
     "bare LF before a header": (multipart_body(part('form-data; name="a"', b"x", "\nX: a")), 400),
     "bare CR": (multipart_body(part('form-data; name="a\rb"', b"x")), 400),
@@ -453,9 +463,48 @@ def test_files_stay_in_memory_up_to_a_total_only() -> None:
     parser = MultipartParser("B", limits)
     parser.feed(multipart_body(*[file_field("f", "a", b"x" * 10)] * 4))
     form = parser.finish()
-    rolled = [upload.file._rolled for upload in form.files["f"]]  # type: ignore[attr-defined]
+    in_memory = [isinstance(upload.file, BytesIO) for upload in form.files["f"]]
     form.close()
-    assert rolled == [False, False, True, True]
+    assert in_memory == [True, True, False, False]
+
+
+def test_the_headers_of_a_part_belong_to_its_request() -> None:
+    """Heads are kept from request to request, and handlers may change what they get."""
+    for _ in range(2):
+        parser = MultipartParser("B")
+        parser.feed(multipart_body(file_field("f", "a", b"x")))
+        headers = parser.finish().files["f"][0].headers
+        assert headers == {
+            "content-disposition": 'form-data; name="f"; filename="a"',
+            "content-type": "text/plain",
+        }
+        headers.clear()
+        parser.close()
+
+
+def test_R27_what_is_kept_of_headers_is_bounded() -> None:
+    _known_head.cache_clear()
+    _known_lines.clear()
+    for size in (100, 1000, 100):
+        parser = MultipartParser("B")
+        parser.feed(multipart_body(part('form-data; name="a"', b"v", "X: " + "b" * size)))
+        assert parser.finish().fields == {"a": ["v"]}
+    assert (_known_head.cache_info().currsize, len(_known_lines)) == (1, 2)
+    for number in range(2000):
+        parser = MultipartParser("B")
+        parser.feed(multipart_body(part(f'form-data; name="{number}"', b"v", f"X: {number}")))
+        assert parser.finish().fields == {str(number): ["v"]}
+        assert len(_known_lines) <= 1024
+    assert _known_head.cache_info().currsize == 256
+
+
+def test_R27_R29_headers_that_are_known_are_checked_all_the_same() -> None:
+    body = multipart_body(part('form-data; name="a"', b"v", "X: " + "b" * 50))
+    assert outcome("multipart", [body], Limits()) == ({"a": ["v"]}, {})
+    for limits in (replace(Limits(), max_part_header_size=52), replace(Limits(), max_part_headers=1)):
+        assert outcome("multipart", [body], limits) == outcome("multipart", bytewise(body), limits) == 400
+    twice = multipart_body(part('form-data; name="a"', b"v", 'Content-Disposition: form-data; name="a"'))
+    assert outcome("multipart", [twice], Limits()) == outcome("multipart", [twice], Limits()) == 400
 
 
 def test_multipart_missing_names_the_extra(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -612,6 +661,31 @@ def test_upload_reads_seeks_and_iterates() -> None:
     with pytest.raises(KeyError):
         file["size"]
     file.close()
+
+
+@pytest.mark.parametrize("size", [1, 40, 1000])
+@pytest.mark.parametrize("spool", [0, 100, 63_999, 64_000, 100_000])
+def test_upload_in_many_pieces(size: int, spool: int) -> None:
+    content = bytes(range(250)) * 256
+    file = UploadFile("a", {}, spool)
+    assert (file.read(), file.size) == (b"", 0)
+    for start in range(0, len(content), size):
+        file.write(content[start : start + size])
+    assert (file.size, isinstance(file.file, BytesIO)) == (64_000, spool >= 64_000)
+    assert file.read() == b""  # it is at its end
+    assert file.seek(-3, 1) == 63_997
+    assert (file.read(), file.seek(0), file.read()) == (content[-3:], 0, content)
+    file.write(b"more")
+    assert (file.seek(0), file.read()) == (0, content + b"more")
+    file.close()
+    assert file.file.closed
+
+    def write_more() -> None:
+        for _ in range(100):
+            file.write(b"x")
+
+    with pytest.raises(ValueError, match="closed file"):
+        write_more()
 
 
 def test_R33_save_to_never_escapes_and_never_overwrites(tmp_path: Path) -> None:

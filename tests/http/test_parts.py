@@ -23,6 +23,7 @@ import anyio
 import pytest
 
 from micropie import App, ClientDisconnect, HTTPError, HttpMiddleware, SetupError, UploadFile, inline, reads_body
+from micropie.execution.steps import Flow
 from micropie.http.forms.data import Limits
 from micropie.http.forms.multipart import PartParser
 from micropie.http.forms.parts import AsyncPart, Part
@@ -666,9 +667,14 @@ class Receiving(HttpMiddleware):
 
     seen: list[Any]
 
+    def receive(self, request: Any) -> Flow[None]:
+        receiving = receive_multipart(request, request.content_type_parameters)
+        if receiving is not None:
+            yield from receiving
+
     def before_request(self, request: Any) -> None:
-        request._perform(receive_multipart(request, request.content_type_parameters))
-        request._perform(receive_multipart(request, request.content_type_parameters))
+        for _ in range(2):
+            request._perform(self.receive(request))
         self.seen = [request.form("title")]
 
 

@@ -13,7 +13,7 @@ import tracemalloc
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
-from tempfile import SpooledTemporaryFile
+from tempfile import TemporaryFile
 from typing import Any, TypedDict
 
 import anyio
@@ -138,15 +138,14 @@ async def with_heart(heart: Heart, path: str, *pieces: Message) -> Call:
 @every_loop
 def test_R31_a_slow_rollover_does_not_hold_up_the_loop(backend: str, monkeypatch: pytest.MonkeyPatch) -> None:
     heart, rolled = Heart(), 0
-    rollover = SpooledTemporaryFile.rollover
 
-    def slow(self: Any) -> None:
+    def slow() -> Any:
         nonlocal rolled
         rolled += 1
         heart.wait()
-        rollover(self)
+        return TemporaryFile()
 
-    monkeypatch.setattr(SpooledTemporaryFile, "rollover", slow)
+    monkeypatch.setattr("micropie.http.forms.uploads.TemporaryFile", slow)
     pieces = [piece(chunk, more=True) for chunk in in_pieces(form(file_of(2 * MEBIBYTE)), 65536)]
     call = run(backend, with_heart, heart, "/size", *pieces, piece(b""))
     assert (call.body, rolled, heart.missed) == (str(2 * MEBIBYTE).encode(), 1, 0)
@@ -368,10 +367,10 @@ def test_R32_no_file_stays_open_when_a_task_is_cancelled_while_a_thread_writes(
 def test_R32_a_full_disk_is_a_507_that_leaves_nothing(
     make_client: MakeClient, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    def full(self: Any) -> None:
+    def full() -> None:
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(SpooledTemporaryFile, "rollover", full)
+    monkeypatch.setattr("micropie.http.forms.uploads.TemporaryFile", full)
     client = make_client(Root())
     answer = client.post("/size", content=form(file_of(2 * MEBIBYTE)), headers=HEADERS)
     assert (answer.status_code, "No space left" in caplog.text) == (507, True)

@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import logging
 import re
-from collections.abc import Callable, Iterator
-from functools import cache
+from collections.abc import Callable, Iterator, Sequence
+from functools import cache, lru_cache
 from threading import RLock
 from typing import Any, NamedTuple, TypeAlias
 
@@ -32,7 +32,10 @@ FieldReader: TypeAlias = Callable[[dict[str, str], bytes], str]
 
 
 class PartHead(NamedTuple):
-    """The head of a part. ``raw_filename`` is None for a field; the names of the headers are lower-case."""
+    """The head of a part. ``raw_filename`` is None for a field; the names of the headers are lower-case.
+
+    ``headers`` are not to be changed: other requests may have the same head.
+    """
 
     name: str
     raw_filename: str | None
@@ -103,7 +106,7 @@ class PartParser:
                         self._nameless = None
                     yield event
                 elif event is not None:
-                    head = self._begin(event.headerlist)
+                    head = self._begin(event.head)
                     if head.raw_filename != "":
                         yield head
                 elif self._nameless is not None:
@@ -126,17 +129,11 @@ class PartParser:
         self._failure = answer.status, answer.message  # not the exception, which refers to this parser's frames
         return answer
 
-    def _begin(self, pairs: list[tuple[str, str]]) -> PartHead:
-        """Check the headers of a part, count the part, and return its head."""
-        headers = {name.lower(): value for name, value in pairs}
-        if len(headers) < len(pairs):
-            raise BadRequest("A part of the form has a header twice.")
-        name, filename = disposition(headers.get("content-disposition", ""))
-        if headers.get("content-transfer-encoding", "binary").lower() not in ("7bit", "8bit", "binary"):
-            raise BadRequest("A part of the form has a Content-Transfer-Encoding, which forms don't use.")
-        head = PartHead(name, filename, headers)
+    def _begin(self, head: PartHead) -> PartHead:
+        """Count the part, check that its bytes will be text, and return its head."""
+        name, filename, headers = head
         if filename is None:
-            media_type = headers.get("content-type", "")
+            media_type = headers.get("content-type")
             if media_type and not self._any_charset:
                 require_utf8(content_type(media_type)[1].get("charset", ""))
             self._field_name, self._field_size = name.encode(), 0
@@ -149,6 +146,24 @@ class PartParser:
         if not filename:
             self._nameless = head
         return head
+
+
+def _head_of(pairs: Sequence[tuple[str, str]]) -> PartHead:
+    """Return the head that these headers make. Raises 400."""
+    headers = {name.lower(): value for name, value in pairs}
+    if len(headers) < len(pairs):
+        raise BadRequest("A part of the form has a header twice.")
+    name, filename = disposition(headers.get("content-disposition", ""))
+    if headers.get("content-transfer-encoding", "binary").lower() not in ("7bit", "8bit", "binary"):
+        raise BadRequest("A part of the form has a Content-Transfer-Encoding, which forms don't use.")
+    return PartHead(name, filename, headers)
+
+
+# A form's fields have the same headers in each request. What has been read is kept, if it is short: clients choose it.
+_SHORT_LINE = 128  # bytes
+_known_lines: dict[bytes, tuple[str, str]] = {}
+_MOST_LINES = 1024
+_known_head = lru_cache(maxsize=256)(_head_of)
 
 
 class MultipartParser:
@@ -277,8 +292,14 @@ def _checked_parser() -> Any:
 
     class CheckedParser(multipart.PushMultipartParser):  # type: ignore[misc]
         longest_header = 0
+        is_short = True  # the head so far
 
         def _on_segment_headerline(self, line: bytes) -> None:
+            pairs = self._segment_headerlist
+            known = _known_lines.get(line)
+            if known is not None and len(pairs) < self.max_header_count and len(line) <= self.longest_header:
+                pairs.append(known)  # 0.3 µs, and not 2
+                return
             # The parser would refuse a bare LF or not, depending on the chunks; a folded line can be repeated for ever.
             if _UNFIT_HEADER_LINE.match(line):
                 raise multipart.ParserError("unfit header line")
@@ -287,11 +308,19 @@ def _checked_parser() -> Any:
             super()._on_segment_headerline(line)
             # RFC 7578 has no Content-Length in parts. If it were checked, the chunks would decide which error comes.
             self._segment_limit = -1
+            if len(line) > _SHORT_LINE:
+                self.is_short = False
+            else:
+                if len(_known_lines) >= _MOST_LINES:
+                    _known_lines.clear()
+                _known_lines[line] = pairs[-1]
 
         def _create_segment(self, headerlist: list[tuple[str, str]]) -> Any:
-            # Without its reading of the headers, which ``PartParser`` does itself: a tenth of a short form's time.
-            segment = multipart.MultipartSegment(())
-            segment.headerlist = headerlist
+            # With ``head`` in the place of its own reading of the headers: a tenth of a short form's time.
+            segment = multipart.MultipartSegment.__new__(multipart.MultipartSegment)
+            segment.bytes_received, segment.complete = 0, False
+            segment.head = _known_head(tuple(headerlist)) if self.is_short else _head_of(headerlist)
+            self.is_short = True
             return segment
 
     return CheckedParser

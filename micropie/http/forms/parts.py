@@ -128,7 +128,8 @@ class _Part:
     """The part's own headers, names in lower case; empty for a field that was received before."""
 
     def __init__(self, head: PartHead, source: PartSource, performer: Performer) -> None:
-        self.name, self.raw_filename, self.headers = head
+        self.name, self.raw_filename, headers = head
+        self.headers = {**headers}
         self._source: PartSource | None = source  # None once the next part has been asked for
         self._performer = performer
         self._rest = memoryview(b"")  # of the chunk that ``read(n)`` took a part of

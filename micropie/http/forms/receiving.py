@@ -10,7 +10,8 @@ from typing import Final, Literal
 
 from micropie.execution.steps import IO, RECEIVE_STEP, Flow
 from micropie.http import json as codec
-from micropie.http.forms.data import parse_query, require_utf8
+from micropie.http.body import STREAMED, Body
+from micropie.http.forms.data import FormData, parse_query, require_utf8
 from micropie.http.forms.multipart import MULTIPART, MultipartParser, boundary_of
 from micropie.http.forms.uploads import BATCH, MOST_PIECES
 from micropie.http.media_types import is_json
@@ -32,7 +33,8 @@ def receive_body(request: Request, reads_body: bool | Literal["ahead"], is_neede
 
     A body that has arrived in one piece, as most have, takes no step. ``reads_body``: the handler receives it itself,
     or all but the first piece of a short one (``AHEAD``). JSON and urlencoded forms are parsed at once if ``is_needed``
-    for a parameter and not ``LARGE``. Any other is parsed when it is first asked for (``request._parse``).
+    for a parameter and not ``LARGE``. Any other is parsed when it is first asked for (``request._parse``). A multipart
+    form is parsed as it arrives.
 
     Raises 400 and 413 for the announced length, whatever the media type is, and 400, 413 and 415 for a bad body.
     """
@@ -52,7 +54,8 @@ def receive_body(request: Request, reads_body: bool | Literal["ahead"], is_neede
         first = request.receive_nowait()
         if first is not None:
             piece, more = first
-            if not more and len(piece) <= LARGE and len(piece) <= request.config.limits.max_data_size:
+            size = len(piece)
+            if not more and size <= LARGE and size <= request.config.limits.max_data_size:
                 request._received = piece
                 if is_needed:
                     accept(request, piece)
@@ -99,7 +102,9 @@ def receive_form(request: Request) -> Flow[None]:
             if request._parse is not None:
                 yield IO, request._parsed_document, ()
     elif media_type == MULTIPART:
-        yield from receive_multipart(request, parameters)
+        receiving = receive_multipart(request, parameters)
+        if receiving is not None:
+            yield from receiving
 
 
 def _receive_data(request: Request, accept: Callable[[Request, bytes], None], is_needed: bool) -> Flow[None]:
@@ -115,7 +120,9 @@ def _receive_data(request: Request, accept: Callable[[Request, bytes], None], is
 
 def accept_form(request: Request, body: bytes) -> None:
     """Parse an urlencoded form into the request's fields. Raises 400, 413 and 415."""
-    require_utf8(request._framing()[1].get("charset", ""))
+    parameters = request._framing()[1]
+    if parameters:
+        require_utf8(parameters.get("charset", ""))
     request._form_fields = parse_query(body, request.config.limits) if body else None
 
 
@@ -129,14 +136,29 @@ def accept_json(request: Request, body: bytes) -> None:
 _PARSERS = {FORM: accept_form, JSON: accept_json}
 
 
-def receive_multipart(request: Request, parameters: dict[str, str]) -> Flow[None]:
-    """Receive a multipart form piece by piece, unless that has been done. Raises 400, 413 or 415 for a bad one."""
+def receive_multipart(request: Request, parameters: dict[str, str]) -> Flow[None] | None:
+    """Receive a multipart form, unless that has been done. Return None if nothing is left to do, else the flow for it.
+
+    Raises 400, 413 or 415 for a bad one, as the flow does.
+    """
     if request._form_fields is not None:
-        return
+        return None
     parser = MultipartParser(boundary_of(parameters), request.config.limits)
     request._release_after(parser.close)
     incoming = request._incoming
     incoming.start_stream()
+    if incoming.state is STREAMED:
+        first = request.receive_nowait()
+        if first is not None and not first[1] and not parser.may_block(len(first[0])):
+            incoming.end_stream(first[0])
+            parser.feed(first[0])
+            _keep_form(request, parser.finish())
+            return None
+        request._put_back = first
+    return _receive_pieces(request, incoming, parser)
+
+
+def _receive_pieces(request: Request, incoming: Body, parser: MultipartParser) -> Flow[None]:
     waiting: list[bytes] = []  # to be written to the disk
     size = 0
     while piece := (yield from incoming.next_piece()):
@@ -151,7 +173,10 @@ def receive_multipart(request: Request, parameters: dict[str, str]) -> Flow[None
             waiting, size = [], 0
     if waiting:
         yield IO, parser.feed, waiting
-    form = parser.finish()
+    _keep_form(request, parser.finish())
+
+
+def _keep_form(request: Request, form: FormData) -> None:
     request._form_fields = form.fields
     request.uploads = form.files
     request._received_parts = form.parts

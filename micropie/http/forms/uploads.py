@@ -10,8 +10,9 @@ import re
 import shutil
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
+from io import SEEK_END, BytesIO
 from pathlib import Path
-from tempfile import SpooledTemporaryFile
+from tempfile import TemporaryFile
 from threading import Lock
 from typing import IO, Any
 
@@ -47,18 +48,32 @@ def safe_filename(raw: str) -> str:
 
 
 class UploadFile:
-    """One uploaded file, at its start. It is closed and deleted when its request ends, unless ``save_to`` copies it."""
+    """One uploaded file, at its start. It is closed and deleted when its request ends, unless ``save_to`` copies it.
 
-    __slots__ = ("content_type", "file", "filename", "headers", "raw_filename", "size")
+    ``file``: the open file, in memory (``BytesIO``) up to ``spool_size`` bytes, on disk past that. What was written is
+    in it after ``seek``.
+    """
+
+    __slots__ = ("_filename", "_pieces", "_spool_size", "content_type", "file", "headers", "raw_filename", "size")
 
     def __init__(self, raw_filename: str, headers: dict[str, str], spool_size: int) -> None:
         self.raw_filename = raw_filename
-        self.filename = safe_filename(raw_filename)
-        self.headers = headers
+        self._filename: str | None = None
+        self.headers = {**headers}
         self.content_type = headers.get("content-type", "application/octet-stream")
         self.size = 0
-        # In memory up to spool_size; 0 would mean "always", so 1 byte is the least.
-        self.file = SpooledTemporaryFile[bytes](max_size=max(spool_size, 1))
+        self.file: IO[bytes] = BytesIO()
+        self._spool_size = spool_size
+        self._pieces: list[bytes] = []  # written, and not in the file yet
+
+    @property
+    def filename(self) -> str:
+        """The file's name, safe to use in a path; ``save_to`` takes another one that is set."""
+        return safe_filename(self.raw_filename) if self._filename is None else self._filename
+
+    @filename.setter
+    def filename(self, name: str) -> None:
+        self._filename = name
 
     def __repr__(self) -> str:
         return f"<UploadFile {self.filename!r} {self.size} bytes>"
@@ -78,15 +93,38 @@ class UploadFile:
 
     def write(self, data: bytes) -> None:
         """Append ``data``."""
-        self.file.write(data)
+        self._pieces.append(data)
         self.size += len(data)
+        if self.size > self._spool_size or len(self._pieces) >= MOST_PIECES:
+            self._store()
+
+    def _store(self) -> None:
+        """Write the pieces into the file.
+
+        If they are all of a file that fits into memory, they are joined: a ``BytesIO`` that grows piece by piece copies
+        1 MiB several times, and once more when it is read.
+        """
+        pieces, self._pieces = self._pieces, []
+        if isinstance(self.file, BytesIO) and not self.file.closed:
+            if self.size > self._spool_size:
+                in_memory, self.file = self.file, TemporaryFile()  # noqa: SIM115 - see ``close``
+                self.file.write(in_memory.getvalue())
+            elif self.size == sum(map(len, pieces)):
+                self.file = BytesIO(b"".join(pieces))
+                self.file.seek(0, SEEK_END)
+                return
+        self.file.writelines(pieces)
 
     def read(self, n: int = -1) -> bytes:
         """Return the next ``n`` bytes, fewer at the end; without ``n`` the rest."""
+        if self._pieces:
+            self._store()
         return self.file.read(n)
 
     def seek(self, offset: int, whence: int = 0) -> int:
         """Move to ``offset``, as files do, and return the new position."""
+        if self._pieces:
+            self._store()
         return self.file.seek(offset, whence)
 
     def save_to(self, directory: str | Path) -> Path:
@@ -107,6 +145,7 @@ class UploadFile:
 
     def close(self) -> None:
         """Close the file, which deletes it."""
+        self._pieces.clear()
         with suppress(OSError):  # a full disk: the unwritten rest is not needed
             self.file.close()
 
