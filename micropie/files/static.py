@@ -92,10 +92,12 @@ def directory_route(
 
     @inline
     def serve(path: str) -> Response:
-        raw_path = current_request().raw_path
+        request = current_request()
         # An end slash is ignored in other paths, but here it would name a directory. An escaped slash is part of no
         # file's name, and "/private%2Ffile" must not get past a proxy that guards "/private/".
-        if raw_path.endswith(b"/") or b"%2f" in raw_path.lower():
+        literal = request._literal_path
+        raw_path = literal if literal is not None else request.raw_path.decode("latin-1").lower()
+        if raw_path.endswith("/") or (literal is None and "%2f" in raw_path):
             raise HTTPError(404)
         return static_file(path, root, **options)
 
@@ -176,20 +178,20 @@ def _from_disk(request: Request, response: Response, resolved: ResolvedFile, may
     if not may_read:
         return None
     file = open_resolved(response.body.root, resolved, response.body.follow_symlinks)
-    part = FileRange(file, resolved.path, resolved.size, selection.start, length)
     if length > SMALL:
         request.on_close(file.close)
         if not is_still(resolved, file):
             return None
+        part = FileRange(file, resolved.path, resolved.size, selection.start, length)
         part.read_ahead()
         return _described(request, response, resolved, selection, part)
     with file:
         if not is_still(resolved, file):
             return None
         if selection.start:
-            part.seek(0)
-        data = b"".join(part)
-    return _described(request, response, resolved, selection, data)
+            file.seek(selection.start)
+        data = file.read(length)
+    return _described(request, response, resolved, selection, data) if len(data) == length else None
 
 
 def _from_memory(request: Request, response: Response, resolved: ResolvedFile, data: bytes) -> Response:
@@ -212,32 +214,33 @@ def _selection(request: Request, response: Response, resolved: ResolvedFile) -> 
 def _described(
     request: Request, response: Response, resolved: ResolvedFile, selection: Selection, body: bytes | FileRange | None
 ) -> Response:
-    """Put the head around a body, None for a 304. The author's headers go first, except those that describe the bytes.
+    """Return the answer with this body, None for a 304, and its head. ``response`` stays as it is.
 
-    A 304 has the headers of a 200 except those that describe a body (RFC 9110, section 15.4.5).
+    The author's headers go first, except those that describe the bytes. A 304 has the headers of a 200 except those
+    that describe a body (RFC 9110, section 15.4.5).
     """
     reference: FileReference = response.body
-    headers = response.headers
-    if resolved.varies:
-        add_vary(headers, "Accept-Encoding")
-    defaults = [("Cache-Control", _cache_control(request, reference.max_age))]
+    given, content_type = response.headers.pairs, response.content_type
+    pairs = [("Cache-Control", _cache_control(request, reference.max_age))]
     if response.status == 200:  # not for an error page
-        defaults += ("ETag", resolved.etag), ("Last-Modified", http_date(resolved.modified)), ("Accept-Ranges", "bytes")
+        pairs += ("ETag", resolved.etag), ("Last-Modified", http_date(resolved.modified)), ("Accept-Ranges", "bytes")
     # Not by ``setdefault``, which searches all headers each time: that took a tenth of the whole answer's time.
-    if headers.pairs:
-        stated = {name.lower() for name, _ in headers.pairs}
-        defaults = [pair for pair in defaults if pair[0].lower() not in stated]
+    if given:
+        stated = {name.lower() for name, _ in given}
+        pairs = [pair for pair in pairs if pair[0].lower() not in stated]
         if selection.status == 304:
-            headers.pairs = [pair for pair in headers.pairs if not pair[0].lower().startswith("content-")]
-    headers.pairs += defaults
+            given = [pair for pair in given if not pair[0].lower().startswith("content-")]
+        pairs = [*given, *pairs]
     if selection.status != 304:
-        if resolved.coding:
-            headers["Content-Encoding"] = resolved.coding
-        if selection.status == 206:
-            headers["Content-Range"] = f"bytes {selection.start}-{selection.stop - 1}/{resolved.size}"
-        response.content_type = response.content_type or content_type_of(reference.path)
-    response.status, response.body = selection.status, body
-    return response
+        content_type = content_type or content_type_of(reference.path)
+    answer = Response(body, selection.status, pairs, content_type)
+    if resolved.coding and selection.status != 304:
+        answer.headers["Content-Encoding"] = resolved.coding
+    if selection.status == 206:
+        answer.headers["Content-Range"] = f"bytes {selection.start}-{selection.stop - 1}/{resolved.size}"
+    if resolved.varies:
+        add_vary(answer.headers, "Accept-Encoding")
+    return answer
 
 
 def _cache_control(request: Request, max_age: int | None) -> str:

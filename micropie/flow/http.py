@@ -120,7 +120,9 @@ def start(site: Site, request: Request) -> RouteStep | Flow[Answer | Handover] |
     try:
         # The body of GET and HEAD has no meaning: RFC 9110, sections 9.3.1, 9.3.2.
         if request.method != "GET" and request.method != "HEAD":
-            is_needed = len(arguments) != route.plain_args and route.takes_body(arguments, values)
+            is_needed = len(arguments) != route.plain_args and (
+                route.takes_body(arguments, values) if arguments or values else route.takes_body_alone
+            )
             receiving = receive_body(request, route.reads_body, is_needed)
             if receiving is not None:
                 return _run_all_stages(request, route, arguments, values, None, receiving)
@@ -277,7 +279,6 @@ def finish(request: Request, result: Any) -> Answer | Flow[Answer]:
         elif kind in _RESPONSES and session is None:
             response = result if kind is Response else as_response(result)
             if type(response.body) is FileReference:
-                response = as_response(response)  # which the file's headers are written into
                 result = response = open_file_nowait(request, response) or response
             if type(response.body) in _PLAIN_BODIES:
                 return encode(response, None, False, request.config.text_type)

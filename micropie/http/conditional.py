@@ -65,7 +65,8 @@ def select(headers: Mapping[str, str], method: str, etag: str, modified: int, si
     if matches is not None:
         is_current = matches.strip() == "*" or ("", etag) in _ENTITY_TAG.findall(matches)
     else:
-        date = parse_http_date(headers.get("if-unmodified-since", ""))
+        unmodified_since = headers.get("if-unmodified-since")
+        date = None if unmodified_since is None else parse_http_date(unmodified_since)
         is_current = date is None or modified <= date
     if not is_current:
         raise HTTPError(412, "This is not the version that the request is for.")
@@ -91,7 +92,8 @@ def is_known(headers: Mapping[str, str], etag: str, modified: float) -> bool:
             return True
         opaque = etag.removeprefix("W/")
         return known.strip() == "*" or any(tag == opaque for _, tag in _ENTITY_TAG.findall(known))
-    date = parse_http_date(headers.get("if-modified-since", ""))
+    modified_since = headers.get("if-modified-since")
+    date = None if modified_since is None else parse_http_date(modified_since)
     return date is not None and modified <= date
 
 

@@ -132,10 +132,11 @@ class Plan:
             one.from_text is None and one.many is None and one.source is None for one in self._positional
         )
         self.plain_args = len(self._positional) if all_text else -1
-        # Takes the arguments out of a dict by name, if no value needs converting, be it text or JSON.
+        # Takes the arguments out of a dict by name, if no text needs converting; no value of a JSON object either if
+        # ``_picks_json``.
         self._pick: _Picker | None = None
-        plain = all_text and all(one.from_json is None for one in self._positional)
-        if plain and self._positional:
+        self._picks_json = all(one.from_json is None for one in self._positional)
+        if all_text and self._positional:
             names = [parameter.name for parameter in self._positional]
             # ``itemgetter`` takes a fifth of the time of a list comprehension, but returns a single value bare.
             self._pick = itemgetter(*names) if len(names) > 1 else lambda values: (values[names[0]],)
@@ -239,7 +240,7 @@ class Plan:
         try:
             if not given:
                 if not values and self._pick is not None:
-                    picked = _plain_values(self._pick, request)
+                    picked = _plain_values(self._pick, request, self._picks_json)
                     if picked is not None:
                         return picked
                 arguments = _by_name(self._positional, request, values)
@@ -498,7 +499,7 @@ def _unwrapped_annotation(annotation: Any) -> tuple[object, bool, bool]:
 # -- finding values ----------------------------------------------------------------------------------------------------
 
 
-def _plain_values(pick: _Picker, request: Request) -> Sequence[object] | None:
+def _plain_values(pick: _Picker, request: Request, picks_json: bool) -> Sequence[object] | None:
     """Return values that need no conversion if the query or the body has them all: the short cut of most requests."""
     query = request.query_params
     document = request._document
@@ -506,7 +507,7 @@ def _plain_values(pick: _Picker, request: Request) -> Sequence[object] | None:
         if query:
             return [texts[0] for texts in pick(query)]
         if type(document) is dict:
-            return pick(document)
+            return pick(document) if picks_json else None
         if request._form_fields:
             return [texts[0] for texts in pick(request._form_fields)]
     except KeyError:

@@ -71,7 +71,8 @@ class Route:
     ``providers``: of what its parameters ask for, each after those that it needs.
 
     ``reads_body``: no form and no JSON is received for the handler. ``takes_body``, ``plain_args`` and
-    ``most_segments``: see ``Plan``. ``takes_socket``: the handler answers WebSockets, and ``call`` takes the socket
+    ``most_segments``: see ``Plan``. ``takes_body_alone``: what ``takes_body`` returns for a path that gives no
+    argument. ``takes_socket``: the handler answers WebSockets, and ``call`` takes the socket
     before its arguments. ``mentions_session``: its code names ``session``. ``has_warned``: the log says already that
     GET changed the session here.
     """
@@ -94,6 +95,7 @@ class Route:
         "reads_body",
         "step_kind",
         "takes_body",
+        "takes_body_alone",
         "wildcards",
     )
 
@@ -130,6 +132,7 @@ class Route:
         self.plain_args = self.plan.plain_args
         if any(one.plan.reads_values for one in self.providers):
             self.takes_body, self.plain_args = _always, -1
+        self.takes_body_alone = self.takes_body((), {})
         self.most_segments = self.plan.most_segments
         self.wildcards = [wildcard.name for wildcard in wildcards or ()]
         self.by_position = wildcards is not None and self.plan.begins_with(self.wildcards)

@@ -195,14 +195,14 @@ class WSGIRequest(Request):
             return given
         left = self._left
         if left is None:
-            left = self.content_length
+            left = self._framing()[2]
             if left is None:
                 # Only if the server ends the input itself (a chunked body) may it be read without a length.
                 piece = self._read(PIECE) if self.environ.get("wsgi.input_terminated") else b""
                 return piece, bool(piece)
         if left == 0:
             return b"", False
-        piece = self._read(min(max(size, PIECE), left))
+        piece = self._read(left if left <= PIECE else min(max(size, PIECE), left))
         if not piece:
             raise ClientDisconnect("the body ended before its announced length")
         self._left = left - len(piece)

@@ -122,7 +122,10 @@ def _parse_unchecked(text: str) -> dict[str, list[str]]:
             name, _, value = pair.partition("=")
             if encoded:
                 name, value = _unquoted(name), _unquoted(value)
-            fields.setdefault(name, []).append(value)
+            if name in fields:
+                fields[name].append(value)
+            else:
+                fields[name] = [value]
     return fields
 
 
