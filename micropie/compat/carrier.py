@@ -6,9 +6,7 @@ first. What it does for any other request is each framework's own.
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import replace
 from functools import lru_cache
 from typing import Any, TypeAlias
 
@@ -21,7 +19,7 @@ from micropie.http.response import GivenStatus
 from micropie.routing.config import AppConfig
 from micropie.routing.decorators import Function
 from micropie.routing.route import Route
-from micropie.routing.site import Handover, Site
+from micropie.routing.site import Handover, OutsideRoute, Site
 
 NO_VALUES: dict[str, object] = {}
 
@@ -62,19 +60,14 @@ class CarryingSite(Site):
         return self.inner.socket_routes(request)
 
 
-class CarriedRoute(Route):
-    """A route of the old framework, whose function ``call`` has ``plain_args`` arguments."""
+class CarriedRoute(OutsideRoute):
+    """A route of the old framework, see ``OutsideRoute``."""
 
     __slots__ = ()
 
     def __init__(self, config: AppConfig, blocking: RouteKind, call: Callable[..., object], plain_args: int) -> None:
-        self.name = self.pattern = ""
-        self.methods, self.providers = (), ()
-        self.has_warned, self.reads_body, self.plain_args = False, AHEAD, plain_args
-        # The old framework has limits of its own for bodies.
-        self.config = replace(config, settings=replace(config.settings, max_body_size=sys.maxsize))
-        self.step_kind, self.limited_step_kind = blocking, HANDLER
-        self.call = call
+        super().__init__(config, blocking, call, plain_args, AHEAD)
+        self.limited_step_kind = HANDLER
 
 
 class Carrier(App):

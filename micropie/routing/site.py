@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
-from typing import TypeAlias, final
+from typing import Literal, TypeAlias, final
 from urllib.parse import quote
 
 from micropie.errors import HTTPError, websockets_need_asgi
 from micropie.execution.placement import Threads
-from micropie.execution.steps import MOUNT, no_function
+from micropie.execution.steps import MOUNT, RouteKind, no_function
 from micropie.http.request import Request
 from micropie.http.urls import DOTS_AND_EMPTY
 from micropie.mounts.prefixes import APP, WSGI, Mount, MountedPath, PrefixTable, kind_of_target, mounted_path_of
@@ -132,7 +132,32 @@ class MountedApp(Site):
         return request._segments()[self.prefix.count("/") :]
 
 
-class MountRoute(Route):
+class OutsideRoute(Route):
+    """The route of an application that is not part of the tree: a mounted one, or one that was written for another
+    framework. ``call`` has ``plain_args`` arguments, which the search gives: none is bound.
+    """
+
+    __slots__ = ()
+
+    def __init__(
+        self,
+        config: AppConfig,
+        step_kind: RouteKind,
+        call: Callable[..., object],
+        plain_args: int,
+        reads_body: bool | Literal["ahead"],
+        pattern: str = "",
+    ) -> None:
+        self.name = self.pattern = pattern
+        self.methods, self.providers = (), ()
+        # The application limits bodies itself, or not at all.
+        self.config = replace(config, settings=replace(config.settings, max_body_size=sys.maxsize))
+        self.step_kind = self.limited_step_kind = step_kind
+        self.call, self.plain_args, self.reads_body = call, plain_args, reads_body
+        self.has_warned = False
+
+
+class MountRoute(OutsideRoute):
     """The route of a mounted application that is not part of the tree.
 
     Hooks and error pages are around it, unless it is isolated: then the server's call is handed over instead.
@@ -141,18 +166,13 @@ class MountRoute(Route):
     __slots__ = ("mount", "prefix", "threads")
 
     def __init__(self, mount: Mount, prefix: str, config: AppConfig) -> None:
+        super().__init__(config, MOUNT, no_function, 3, True, prefix)
         self.mount = mount
         self.prefix = prefix
         self.threads = Threads(config.settings.threads)
-        self.name = prefix
-        # The mounted application limits bodies itself, or not at all.
-        config = replace(config, settings=replace(config.settings, max_body_size=sys.maxsize))
-        # An isolated App asks its own checks.
-        self.config = config if mount.kind == APP else guarded(config, checks_of(mount.target))
-        self.methods, self.pattern, self.reads_body = (), prefix, True
-        self.step_kind = self.limited_step_kind = MOUNT
-        self.providers = ()
-        self.call, self.plain_args = no_function, 3  # ``find`` gives the three arguments of the step: none is bound
+        self.has_warned = True  # where a hook changes the session, there is no handler to write @post above
+        if mount.kind != APP:  # an isolated App asks its own checks
+            self.config = guarded(self.config, checks_of(mount.target))
 
 
 @final

@@ -62,6 +62,16 @@ def test_what_middleware_says_of_the_client_counts(make_client: MakeClient) -> N
     assert client.get("/a").text == "https 192.0.2.7"
 
 
+def test_a_hook_may_change_the_session_of_what_is_mounted(make_client: MakeClient, caplog: Any) -> None:
+    class Counts(HttpMiddleware):
+        def before_request(self, request: Any) -> None:
+            request.session["visits"] = request.session.get("visits", 0) + 1
+
+    client = make_client(site(Counts(), debug=True))
+    assert client.get("/w").status_code == client.get("/a").status_code == 200
+    assert not [record for record in caplog.records if "@post" in record.message]
+
+
 @every_loop
 @pytest.mark.parametrize(("scheme", "port"), [("http", "80"), ("https", "443")])
 def test_a_server_that_knows_no_client_and_no_port(backend: str, scheme: str, port: str) -> None:
