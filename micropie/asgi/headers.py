@@ -13,9 +13,8 @@ class _ContentTypes(dict[str, tuple[bytes, bytes]]):
 
     def __missing__(self, content_type: str) -> tuple[bytes, bytes]:
         header = (b"content-type", content_type.encode("latin-1"))
-        if (
-            len(self) < 64 and len(content_type) <= LONGEST_KEPT
-        ):  # an application has few, but a multipart answer's boundary differs each time
+        # An application has few, but a multipart answer's boundary differs each time.
+        if len(self) < 64 and len(content_type) <= LONGEST_KEPT:
             self[content_type] = header
         return header
 

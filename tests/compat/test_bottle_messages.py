@@ -6,6 +6,7 @@ import base64
 import gc
 import hmac
 import io
+import os
 from datetime import UTC, datetime, timedelta
 from http.cookies import CookieError
 from pathlib import Path
@@ -187,6 +188,15 @@ def test_an_uploaded_file_is_saved(bottle: Any, tmp_path: Path) -> None:
     target = io.BytesIO()
     upload.save(target)
     assert target.getvalue() == b"content"
+
+
+@pytest.mark.skipif(os.name == "nt", reason="links need a privilege there")
+def test_R33_an_upload_is_written_through_no_link_that_leads_nowhere_yet(tmp_path: Path) -> None:
+    """``exists()`` says no of it, as of a file that another request is about to make."""
+    (tmp_path / "name.txt").symlink_to(tmp_path / "elsewhere")
+    with pytest.raises(OSError, match="exists"):
+        ours.FileUpload(io.BytesIO(b"content"), "name", "name.txt").save(str(tmp_path))
+    assert not (tmp_path / "elsewhere").exists()
 
 
 def test_a_file_s_name_and_headers_may_be_set() -> None:

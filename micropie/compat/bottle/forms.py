@@ -74,9 +74,12 @@ class FileUpload:
         path = Path(destination)
         if path.is_dir():
             path = path / self.filename
-        if not overwrite and path.exists():
-            raise OSError("File exists.")
-        with path.open("wb") as target:
+        try:
+            # "x": two clients may send one name at the same moment, and it follows no link.
+            target = path.open("wb" if overwrite else "xb")
+        except FileExistsError:
+            raise OSError("File exists.") from None
+        with target:
             self._copy(target, chunk_size)
 
     def _copy(self, target: IO[bytes], chunk_size: int) -> None:
