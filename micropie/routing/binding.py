@@ -140,7 +140,6 @@ class Plan:
             names = [parameter.name for parameter in self._positional]
             # ``itemgetter`` takes a fifth of the time of a list comprehension, but returns a single value bare.
             self._pick = itemgetter(*names) if len(names) > 1 else lambda values: (values[names[0]],)
-        self.function = function
         self.call = function
         documents = [one.name for one in self._positional + self._keywords if one.takes_document]
         if len(documents) > 1:
@@ -432,8 +431,7 @@ def _from_source(name: str, annotation: object, default: object, stated: Source)
         if given is None or given == []:
             if default is not _REQUIRED or converter.optional:
                 return None if default is _REQUIRED else default
-            sentence = f"{label} is missing; expected {converter.expected}."
-            raise BindingError([ParameterError(name, "", None, converter.expected, sentence=sentence)])
+            raise _absent(parameter, f"{label} is missing; expected {converter.expected}.")
         try:
             if is_document:
                 return converter.from_json(given)
