@@ -217,6 +217,9 @@ class ASGIRequest(Request):
         values = [value for name, value in self.scope["headers"] if name == b"accept"]
         return b", ".join(values).decode("latin-1") or "*/*"
 
+    def _origin_header(self) -> str:
+        return b", ".join([value for name, value in self.scope["headers"] if name == b"origin"]).decode("latin-1")
+
     def _body_headers(self) -> tuple[bytes, bytes | None]:
         media_type, length = b"", None
         for name, value in self.scope["headers"]:

@@ -709,6 +709,10 @@ class Request:
         """Return the Accept header, "*/*" without one; as above."""
         raise NotImplementedError
 
+    def _origin_header(self) -> str:
+        """Return the Origin header, or ""; as above."""
+        raise NotImplementedError
+
     def _body_headers(self) -> tuple[bytes | str, bytes | None]:
         """Return Content-Type, or an empty one, and Content-Length, or None, without parsing all headers."""
         raise NotImplementedError

@@ -23,6 +23,15 @@ METHODS: Final = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE")
 # Browsers send these without permission if the value is simple, and ask for others (``application/json``).
 _ALWAYS: Final = ("Accept", "Accept-Language", "Content-Language", "Content-Type")
 
+_VARY: Final = ("Vary", "Origin")
+_ALLOW_ORIGIN: Final = "Access-Control-Allow-Origin"
+_ALLOW_HEADERS: Final = "Access-Control-Allow-Headers"
+_ALLOW_CREDENTIALS: Final = "Access-Control-Allow-Credentials"
+_EXPOSE_HEADERS: Final = "Access-Control-Expose-Headers"
+
+# The headers of an answer, in lower case.
+_NAMES: Final = frozenset({"vary", *map(str.lower, (_ALLOW_ORIGIN, _ALLOW_CREDENTIALS, _EXPOSE_HEADERS))})
+
 # An origin that can't exist (RFC 2606). An expression that matches it most likely matches every origin.
 _IMPOSSIBLE: Final = "https://nobody.invalid"
 
@@ -72,13 +81,14 @@ class CORSMiddleware(FlowMiddleware):
         if not is_count(max_age, least=0):
             raise SetupError(f"max_age is a whole number of seconds, 0 or more: not {max_age!r}")
 
-        common = [("Access-Control-Allow-Credentials", "true")] if credentials else []
-        expose_headers = [("Access-Control-Expose-Headers", ", ".join(exposed))] if exposed else []
+        common = [(_ALLOW_CREDENTIALS, "true")] if credentials else []
+        expose_headers = [(_EXPOSE_HEADERS, ", ".join(exposed))] if exposed else []
         self._for_answers: HeaderPairs = [*common, *expose_headers]
+        self._for_origins = {origin: self._answer_headers(origin) for origin in self._origins}
         self._for_preflights: HeaderPairs = [
             *common,
             ("Access-Control-Allow-Methods", ", ".join(self._methods)),
-            ("Access-Control-Allow-Headers", ", ".join(dict.fromkeys(names))),
+            (_ALLOW_HEADERS, ", ".join(dict.fromkeys(names))),
             ("Access-Control-Max-Age", str(max_age)),
         ]
 
@@ -88,23 +98,39 @@ class CORSMiddleware(FlowMiddleware):
 
     def after(self, request: Request, response: Response) -> None:
         """Add the headers that tell browsers which scripts may read the answer."""
-        if not self._any_origin:  # also on a refusal, which a cache must not give to another origin
-            add_vary(response.headers, "Origin")
-        allowed = self._allowed_origin(request)
-        if allowed is None:
-            return
-        if not _is_preflight(request):
-            response.headers.update([("Access-Control-Allow-Origin", allowed), *self._for_answers])
-        elif self._permits(request):
-            response.headers.update([("Access-Control-Allow-Origin", allowed), *self._for_preflights])
-            if "*" in self._headers:
-                # By name: "*" does not cover Authorization, and with credentials it covers no header.
-                response.headers["Access-Control-Allow-Headers"] = ", ".join(_requested_headers(request))
+        headers = response.headers
+        origin = request._origin_header()
+        if request.method != "OPTIONS" or not _is_preflight(request):
+            pairs = self._for_origins.get(origin) or self._answer_headers(self._allowed_origin(origin))
+            if not headers.pairs or _NAMES.isdisjoint([name.lower() for name, _ in headers.pairs]):
+                headers.pairs += pairs  # nearly always: 2 µs less than the look-up of each
+                return
+        else:
+            pairs = self._preflight_headers(request, self._allowed_origin(origin))
+        for name, value in pairs:
+            if name == _VARY[0]:
+                add_vary(headers, value)
+            else:
+                headers[name] = value
 
-    def _allowed_origin(self, request: Request) -> str | None:
+    def _answer_headers(self, allowed: str | None) -> HeaderPairs:
+        """Return the headers of an answer to ``allowed``, an origin or "*"; None is an origin that is not allowed."""
+        pairs = [] if self._any_origin else [_VARY]  # also on a refusal, which a cache must not give to another origin
+        return pairs if allowed is None else [*pairs, (_ALLOW_ORIGIN, allowed), *self._for_answers]
+
+    def _preflight_headers(self, request: Request, allowed: str | None) -> HeaderPairs:
+        pairs = [] if self._any_origin else [_VARY]
+        if allowed is None or not self._permits(request):
+            return pairs
+        pairs += [(_ALLOW_ORIGIN, allowed), *self._for_preflights]
+        if "*" in self._headers:
+            # By name: "*" does not cover Authorization, and with credentials it covers no header.
+            pairs.append((_ALLOW_HEADERS, ", ".join(_requested_headers(request))))
+        return pairs
+
+    def _allowed_origin(self, origin: str) -> str | None:
         if self._any_origin:
             return "*"
-        origin = request.headers.get("origin", "")
         if origin in self._origins:  # in the normal spelling, as browsers write it
             return origin
         normal = normal_origin(origin)

@@ -172,6 +172,9 @@ class WSGIRequest(Request):
     def _accept_header(self) -> str:
         return self.environ.get("HTTP_ACCEPT", "*/*")  # type: ignore[no-any-return]
 
+    def _origin_header(self) -> str:
+        return self.environ.get("HTTP_ORIGIN", "")  # type: ignore[no-any-return]
+
     def _body_headers(self) -> tuple[str, bytes | None]:
         length = self.environ.get("CONTENT_LENGTH")
         return self.environ.get("CONTENT_TYPE", ""), length.encode() if length else None
