@@ -25,11 +25,11 @@ An exception is caught in one stage and answered after the ``except`` block, so 
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Awaitable, Mapping, Sequence
 from functools import partial
 from inspect import isawaitable
 from types import AsyncGeneratorType, GeneratorType, NoneType
-from typing import Any
+from typing import Any, NoReturn, cast
 
 from micropie.csrf import FIELD, deleting_cookie
 from micropie.errors import ClientDisconnect, HTTPError, Redirect
@@ -41,6 +41,7 @@ from micropie.execution.steps import (
     POOL,
     Flow,
     Limited,
+    RouteFunction,
     RouteStep,
     TookTooLong,
     itself,
@@ -48,7 +49,14 @@ from micropie.execution.steps import (
 )
 from micropie.files.static import open_file, open_file_nowait
 from micropie.flow.errors import internal_error, keep_pending, plain_answer
-from micropie.flow.hooks import Hook, open_session, planned_guards, planned_hooks, run_after, run_before
+from micropie.flow.hooks import (
+    open_session,
+    planned_hooks,
+    run_after,
+    run_after_now,
+    run_before,
+    run_before_now,
+)
 from micropie.flow.resources import close_resources, close_unless_streamed, open_resources
 from micropie.http.early_head import EarlyHead
 from micropie.http.forms.receiving import receive_body
@@ -111,25 +119,35 @@ def start(site: Site, request: Request) -> RouteStep | Flow[Answer | Handover] |
         request.route = route
         request.config = config = route.config
     except Exception as error:  # raised after stage 3: hooks see the request first
-        request.config = site.config_of(request)
-        if request.config.settings.debug:
+        request.config = config = site.config_of(request)
+        if config.settings.debug:
             request._list_routes = site.entries
-        return _run_all_stages(request, None, _NO_ARGUMENTS, _NO_VALUES, site.refusal(request, error))
-    if config.middlewares or config.sessions.opens_ahead:
-        return _run_all_stages(request, route, arguments, values, None)
+        failure = site.refusal(request, error)
+        if config.middlewares or config.sessions.opens_ahead:
+            request._hooks = hooks = planned_hooks(config, request._is_on_loop)
+            waiting = run_before(hooks.before, request)
+            return _run_all_stages(request, None, _NO_ARGUMENTS, _NO_VALUES, failure, waiting)
+        return _refusal(failure)
     try:
-        # The body of GET and HEAD has no meaning: RFC 9110, sections 9.3.1, 9.3.2.
+        if config.middlewares or config.sessions.opens_ahead:
+            # 3. Session and hooks. Most hooks never wait: then the rest needs no flow either.
+            request._hooks = hooks = planned_hooks(config, request._is_on_loop)
+            before = run_before_now(hooks, request)
+            if before is not None or route.providers or request._time_limit is not None or request._subapp is not None:
+                return _run_all_stages(request, route, arguments, values, None, before)
+        # 4. Body. That of GET and HEAD has no meaning: RFC 9110, sections 9.3.1, 9.3.2.
         if request.method != "GET" and request.method != "HEAD":
             is_needed = len(arguments) != route.plain_args and (
                 route.takes_body(arguments, values) if arguments or values else route.takes_body_alone
             )
             receiving = receive_body(request, route.reads_body, is_needed)
             if receiving is not None:
-                return _run_all_stages(request, route, arguments, values, None, receiving)
+                return _run_all_stages(request, route, arguments, values, None, None, receiving)
+        # 5. Bind.
         if len(arguments) != route.plain_args:
             arguments = route.bind(request, arguments, values)
     except Exception as error:
-        return _run_all_stages(request, None, _NO_ARGUMENTS, _NO_VALUES, error)
+        return _refusal(error)
     return route.step_kind, route.call, arguments
 
 
@@ -139,26 +157,24 @@ def _run_all_stages(
     arguments: Sequence[Any],
     values: Mapping[str, object],
     failure: Exception | None,
+    before: Flow[object] | None,
     receiving: Flow[None] | None = None,
 ) -> Flow[Answer]:
-    """Run stages 3 to 6 and return the answer. The session is opened on the way through the hooks.
+    """Run what is left of stages 3 to 6 and return the answer.
 
-    ``failure`` is the exception to raise after stage 3 if ``route`` is None. ``receiving``
-    receives the body, if that has begun (``receive_body``).
+    ``failure`` is the exception to raise after stage 3 if ``route`` is None. ``before`` runs the hooks that have not
+    run, and ``receiving`` receives the body, if that has begun (``receive_body``).
     """
-    hooks: list[Hook] = []
-    config = request.config
+    hooks, config = request._hooks, request.config
     result: Any = None
     try:
         # 3. Session and hooks.
-        if config.middlewares or config.sessions.opens_ahead:
-            hooks = planned_hooks(config)
-            result = yield from run_before(hooks, request)
-            if result is None:
-                if config.sessions.opens_ahead:
-                    yield from open_session(request)
-                if request._subapp is not None:
-                    result = yield MOUNT, no_function, delegate_route(request)  # the application that a hook chose
+        if before is not None:
+            result = yield from before
+            if result is None and config.sessions.opens_ahead:
+                yield from open_session(request)
+        if result is None and request._subapp is not None:
+            result = yield MOUNT, no_function, delegate_route(request)  # the application that a hook chose
         if result is None:
             if route is None:
                 assert failure is not None  # noqa: S101
@@ -175,25 +191,32 @@ def _run_all_stages(
                     arguments = yield IO, _parse_and_bind, (request, route, arguments, values)
                 else:
                     arguments = route.bind(request, arguments, values)
-            if hooks and (route.providers or request._time_limit is not None):
+            if hooks is not None and (route.providers or request._time_limit is not None):
                 result = yield from _call_specially(request, route, arguments)
             else:
                 step_kind = route.step_kind
                 result = route.call(*arguments) if step_kind is INLINE else (yield step_kind, route.call, arguments)
         # 6. Answer.
-        if hooks:
-            return (yield from _finish_response(request, result, hooks))
-        answer = finish(request, result)
+        answer = finish(request, result) if hooks is None else _finish_response(request, result)
         return answer if isinstance(answer, tuple) else (yield from answer)
     except Exception as error:
         failure = error
     try:
-        if hooks and request._resources:
+        if hooks is not None and request._resources:
             failure = (yield from close_resources(request, failure)) or failure
-        answer = fail(request, failure, hooks)
+        answer = fail(request, failure)
         return answer if isinstance(answer, tuple) else (yield from answer)
     finally:
         failure = None
+
+
+def _refusal(failure: Exception) -> RouteStep:
+    """Return the step that raises ``failure`` in the handler's place, so that the driver calls ``fail``."""
+    return INLINE, cast("RouteFunction", _raise), ([failure],)
+
+
+def _raise(failures: list[Exception]) -> NoReturn:
+    raise failures.pop()  # the driver's frame, to which the traceback refers, keeps the list
 
 
 def _call_specially(request: Request, route: Route, arguments: Sequence[Any]) -> Flow[Any]:
@@ -218,14 +241,17 @@ def _parse_and_bind(
 
 def _ask_guards(request: Request, handover: Handover) -> Flow[Answer | Handover]:
     """Run the hooks that guard an isolated mount. Return the mount, or the answer if one of them refuses."""
-    guards = planned_guards(request.config)
+    request._hooks = guards = planned_hooks(request.config, request._is_on_loop).guards
     try:
-        result = yield from run_before(guards, request)
-        return handover if result is None else (yield from _finish_response(request, result, guards))
+        result = yield from run_before(guards.before, request)
+        if result is None:
+            return handover
+        answer = _finish_response(request, result)
+        return answer if isinstance(answer, tuple) else (yield from answer)
     except Exception as error:
         failure = error
     try:
-        answer = fail(request, failure, guards)
+        answer = fail(request, failure)
         return answer if isinstance(answer, tuple) else (yield from answer)
     finally:
         del failure
@@ -253,18 +279,19 @@ def _call_limited(request: Request, route: Route, arguments: Sequence[Any], seco
 
 
 def finish(request: Request, result: Any) -> Answer | Flow[Answer]:
-    """Return the answer for a handler's result where there are no hooks, or a flow that returns it.
+    """Return the answer for a handler's result, or a flow that returns it.
 
     The common results are answered at once: text, JSON, bytes and responses without a session or with one that was
     only read, also with headers and cookies of ``self.response``, and streams that do not wait for their first chunk.
     """
-    session = request._loaded_session
-    if (session is not None and session.changed) or request.method == "HEAD":
-        return _or_failed(request, _finish_response(request, result, ()))
-    kind, pending = type(result), request._pending_response
+    session, kind, pending = request._loaded_session, type(result), request._pending_response
     pairs = NO_OTHER_HEADERS if session is None or not session.accessed else _PERSONAL
     try:
-        if pending is not None:
+        hooks = request._hooks
+        has_hooks = hooks is not None and (hooks.after or request._closers is not None)
+        if has_hooks or (session is not None and session.changed) or request.method == "HEAD":
+            pass
+        elif pending is not None:
             if session is None and kind in _PLAIN_BODIES:  # what was set is the response, with this body
                 pending.body, request._pending_response = result, None
                 return encode(pending, None, False, request.config.text_type)
@@ -295,11 +322,11 @@ def finish(request: Request, result: Any) -> Answer | Flow[Answer]:
                 return 200, request.config.text_type, None, NO_OTHER_HEADERS, b"", stream
             return _or_failed(request, _finish_stream(request, stream, chunk))
         elif kind is EncodedAnswer and session is None:
-            answer: Answer = result
-            return answer
+            return result  # type: ignore[no-any-return]
+        answer = _finish_response(request, result)
     except Exception as error:
         return fail(request, error)
-    return fail(request, result) if kind is Redirect else _or_failed(request, _finish_response(request, result, ()))
+    return answer if isinstance(answer, tuple) else _or_failed(request, answer)
 
 
 def _or_failed(request: Request, finishing: Flow[Answer]) -> Flow[Answer]:
@@ -324,58 +351,80 @@ def _finish_stream(request: Request, stream: Stream, chunk: object) -> Flow[Answ
         return early.answer
     if request._pending_response is None and request._loaded_session is None:
         return 200, request.config.text_type, None, NO_OTHER_HEADERS, b"", stream
-    return (yield from _run_after_hooks(request, response, stream, ()))
+    answer = _run_after_hooks(request, response, None, stream)
+    return answer if isinstance(answer, tuple) else (yield from answer)
 
 
-def _finish_response(request: Request, result: Any, hooks: Sequence[Hook]) -> Flow[Answer]:
-    """Return the flow of the answer for any result, with what was set on ``self.response``."""
-    if type(result) in _PLAIN_BODIES and request._pending_response is None:  # most; one generator less
-        return _run_after_hooks(request, Response(result), None, hooks)
-    if type(result) is Redirect:  # as if it were raised, without the way of an exception
-        return _fail(request, result, hooks)
-    return _finish_any(request, result, hooks)
-
-
-def _finish_any(request: Request, result: Any, hooks: Sequence[Hook]) -> Flow[Answer]:
-    """Return the answer for a result that may have to wait, or that meets what was set on ``self.response``."""
-    if type(result) not in _PLAIN_BODIES and isawaitable(result):  # of a decorator around an ``async def``
-        result = yield AWAIT, itself, (result,)
+def _finish_response(request: Request, result: Any) -> Answer | Flow[Answer]:
+    """Return the answer for any result, with what was set on ``self.response``; or a flow that returns it."""
+    kind = type(result)
+    if kind in _PLAIN_BODIES and request._pending_response is None:  # most
+        return _run_after_hooks(request, Response(result), None, None)
+    if kind is Redirect:  # as if it were raised, without the way of an exception
+        return fail(request, result)
+    if kind not in _PLAIN_BODIES and kind not in _RESPONSES and isawaitable(result):  # of a decorated ``async def``
+        return _finish_awaited(request, result)
     response = as_response(result)
     if request._pending_response is not None:
         response = merge_pending(response, request._pending_response, states_status(result))
         request._pending_response = None  # a generator may set headers anew before its first chunk
     if type(response.body) is FileReference:
-        response = yield from open_file(request, response)
-    return (yield from _run_after_hooks(request, response, stream_of(response.body), hooks))
+        return _finish_file(request, response)
+    return _run_after_hooks(request, response, None, stream_of(response.body))
+
+
+def _finish_awaited(request: Request, result: Awaitable[Any]) -> Flow[Answer]:
+    answer = _finish_response(request, (yield AWAIT, itself, (result,)))
+    return answer if isinstance(answer, tuple) else (yield from answer)
+
+
+def _finish_file(request: Request, response: Response) -> Flow[Answer]:
+    response = yield from open_file(request, response)
+    answer = _run_after_hooks(request, response, None, stream_of(response.body))
+    return answer if isinstance(answer, tuple) else (yield from answer)
 
 
 def _run_after_hooks(
-    request: Request, outcome: Response | Exception, stream: Stream | None, hooks: Sequence[Hook]
-) -> Flow[Answer]:
-    """Run ``after_request`` hooks, then complete the answer. Close the stream if that fails.
+    request: Request, response: Response | None, failure: Exception | None, stream: Stream | None
+) -> Answer | Flow[Answer]:
+    """Run ``after_request`` hooks and return the answer, or a flow that does what is left, and returns it.
 
-    ``outcome`` is the handler's response, whose body is ``stream`` if it comes in chunks, or the exception to answer.
+    ``response`` is the handler's, whose body is ``stream`` if it comes in chunks; None if there is ``failure`` to
+    answer.
     """
     request._answer_stream = stream
-    try:
-        if not hooks and isinstance(outcome, Response):
-            response = outcome
+    hooks = request._hooks
+    if response is None or hooks is not None:
+        if request._before_head:
+            request._before_head = ()
+        body = None if response is None else response.body
+        changing: Response | Flow[Response]
+        if response is None or hooks is None:
+            changing = run_after(() if hooks is None else hooks.after, request, response, failure)
         else:
-            if request._before_head:
-                request._before_head = ()
-            if isinstance(outcome, Response):
-                body = outcome.body
-                response = yield from run_after(hooks, request, outcome, None)
-            else:
-                body = None
-                response = yield from run_after(hooks, request, None, outcome)
-            if type(response.body) is FileReference:
-                response = yield from open_file(request, response)
-            if response.body is not body:
-                replaced, stream = request._answer_stream, stream_of(response.body)
-                request._answer_stream = stream or replaced
-                if replaced is not None and stream is None:  # a stream in its place may read from it
-                    yield from replaced.close()
+            changing = run_after_now(hooks, request, response)
+        if not isinstance(changing, Response) or changing.body is not body:
+            return _complete_changed(request, changing, body, stream)
+        response = changing
+    if stream is None and request._loaded_session is None and request._pending_response is None:
+        answer = encode(response, None, request.method == "HEAD", request.config.text_type)
+        return answer if request._closers is None else _kept(request, answer)
+    return _complete_changed(request, response, response.body, stream)
+
+
+def _complete_changed(
+    request: Request, changing: Response | Flow[Response], body: object, stream: Stream | None
+) -> Flow[Answer]:
+    """Complete the response that hooks have changed, or are changing. Close the stream, ``body``, if that fails."""
+    try:
+        response = changing if isinstance(changing, Response) else (yield from changing)
+        if type(response.body) is FileReference:
+            response = yield from open_file(request, response)
+        if response.body is not body:
+            replaced, stream = request._answer_stream, stream_of(response.body)
+            request._answer_stream = stream or replaced
+            if replaced is not None and stream is None:  # a stream in its place may read from it
+                yield from replaced.close()
         if stream is None and request._loaded_session is None and request._pending_response is None:
             return _encode(request, response, None)
         return (yield from _complete(request, response, stream))
@@ -458,38 +507,42 @@ def _warn_of_change(request: Request, session: Session) -> None:
 
 
 def _encode(request: Request, response: Response, stream: Stream | None) -> Answer:
-    """Return the answer, and keep its status and length on the request for functions of ``on_close``."""
     answer = encode(response, stream, request.method == "HEAD", request.config.text_type)
-    if request._closers is not None:
-        request.status = None if request.broken_off else answer[0]
-        request.length = answer[2]
+    return answer if request._closers is None else _kept(request, answer)
+
+
+def _kept(request: Request, answer: Answer) -> Answer:
+    """Return ``answer``; keep its status and length on the request for functions of ``on_close``."""
+    request.status = None if request.broken_off else answer[0]
+    request.length = answer[2]
     return answer
 
 
 # -- after an exception ----------------------------------------------------------------------------------------------
 
 
-def fail(request: Request, failure: Exception, hooks: Sequence[Hook] = ()) -> Answer | Flow[Answer]:
+def fail(request: Request, failure: Exception) -> Answer | Flow[Answer]:
     """Return the answer to an exception, or a flow that returns it.
 
     A plain ``HTTPError`` or ``Redirect`` is answered at once, in a third of the time that the flow takes.
     """
-    if not hooks and request._loaded_session is None:
+    if request._hooks is None and request._loaded_session is None:
         try:
             response = plain_answer(request, failure)
             if response is not None:
                 return encode(keep_pending(request, response), None, request.method == "HEAD", request.config.text_type)
         except Exception:  # noqa: S110 - the flow meets it again and answers it
             pass
-    return _fail(request, failure, hooks)
+    return _fail(request, failure)
 
 
-def _fail(request: Request, failure: Exception, hooks: Sequence[Hook]) -> Flow[Answer]:
+def _fail(request: Request, failure: Exception) -> Flow[Answer]:
     """Return the answer to an exception. An exception on the way there is answered with a plain 500."""
     if isinstance(failure, ClientDisconnect):
-        hooks, request.broken_off = (), True
+        request._hooks, request.broken_off = None, True
     try:
-        return (yield from _run_after_hooks(request, failure, None, hooks))
+        answer = _run_after_hooks(request, None, failure, None)
+        return answer if isinstance(answer, tuple) else (yield from answer)
     except HTTPError as error:  # a session backend's 503, which is in the log, or from an error page's own stream
         response = error_answer(request, error)
     except Exception as error:

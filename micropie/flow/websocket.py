@@ -20,7 +20,7 @@ from typing import NamedTuple, TypeAlias
 
 from micropie.errors import ConnectionClosed, HTTPError, Redirect
 from micropie.execution.steps import AWAIT, Flow, Step
-from micropie.flow.hooks import open_session, planned_guards, run_after_websocket, run_before, run_before_websocket
+from micropie.flow.hooks import open_session, planned_hooks, run_after_websocket, run_before, run_before_websocket
 from micropie.flow.resources import close_resources, open_resources
 from micropie.http.request import WebSocketRequest
 from micropie.http.response import Answer, Response, as_response, encode, error_response, redirect_response
@@ -126,7 +126,8 @@ def ask_guards(request: WebSocketRequest, config: AppConfig) -> Flow[CloseInfo |
 
 def _run_guards(request: WebSocketRequest) -> Flow[CloseInfo | None]:
     """Run the hooks of HTTP that guard WebSockets. Return how one refuses, or None."""
-    answer = yield from run_before(planned_guards(request.config), request)
+    guards = planned_hooks(request.config, request._is_on_loop).guards
+    answer = yield from run_before(guards.before, request)
     if answer is None:
         return None
     response = as_response(answer)

@@ -13,7 +13,7 @@ from contextvars import Context, copy_context
 from datetime import UTC, datetime
 from functools import lru_cache
 from math import inf
-from typing import TYPE_CHECKING, Any, ClassVar, Final, NamedTuple, NoReturn, Protocol, TypeVar, Unpack, overload
+from typing import TYPE_CHECKING, Any, ClassVar, Final, NamedTuple, NoReturn, TypeVar, Unpack, overload
 from urllib.parse import quote, unquote_to_bytes
 
 from micropie.errors import BadRequest, HTTPError, ResponseError, SetupError
@@ -37,6 +37,7 @@ from micropie.http.urls import DOTS_AND_EMPTY, PATH_SAFE, SEGMENT_SAFE, decoded_
 
 if TYPE_CHECKING:
     from micropie.flow.generators import RunningGenerator
+    from micropie.flow.hooks import GeneratorMiddleware, HookPlan
     from micropie.http.signing import CookieSigner
     from micropie.routing.config import AppConfig
     from micropie.routing.route import Route, RouteEntry
@@ -66,12 +67,6 @@ class Address(NamedTuple):
     port: int
 
 
-class _Closable(Protocol):
-    """A stream, or a generator middleware that has begun."""
-
-    def close_step(self) -> Step | None: ...
-
-
 class Request:
     """The client's request, which handlers see as ``self.request``. Authors may set attributes of their own on it.
 
@@ -91,6 +86,7 @@ class Request:
         "_closers",
         "_document",
         "_form_fields",
+        "_hooks",
         "_literal_path",
         "_loaded_session",
         "_parsed_framing",
@@ -147,10 +143,12 @@ class Request:
     _context: Context  # of the last call of ``after_response``
     _task_label: str = ""  # the function of ``after_response`` that runs
     _is_answered: bool = False  # whether the answer is over and ``after_response`` runs
-    _generators: Sequence[_Closable] = ()  # generator middleware that has begun
+    _generators: Sequence[GeneratorMiddleware] = ()  # generator middleware that has begun
     _resources: Sequence[RunningGenerator] = ()  # what providers have opened
 
     _csrf_token: str | None = None  # that was made for a client without a session
+
+    _hooks: HookPlan | None  # what runs around the handler
 
     # Set by hooks and middleware.
     _subapp: object = None  # the application that gets the request instead
@@ -193,7 +191,7 @@ class Request:
         self.path_params = ()
         self.route = self._pending_response = self._loaded_session = self._closers = self._literal_path = None
         self._parsed_framing = self._parsed_query = self._received = self._form_fields = self._document = None
-        self._answer_stream = None
+        self._answer_stream = self._hooks = None
 
     # -- the head -----------------------------------------------------------------------------------------------
 

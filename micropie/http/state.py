@@ -14,9 +14,10 @@ class State:
     __slots__ = ("__dict__", "_outer")
 
     def __init__(self, values: dict[str, Any] | None = None) -> None:
+        """Keep ``values`` themselves, not a copy."""
         self._outer: State | None = None
         if values:
-            self.__dict__.update(values)
+            self.__dict__ = values
 
     if TYPE_CHECKING:
 

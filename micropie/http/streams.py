@@ -15,8 +15,9 @@ from __future__ import annotations
 import dis
 import os
 from collections.abc import AsyncIterator, Awaitable, Callable, Generator, Iterator
+from inspect import CO_COROUTINE
 from io import FileIO
-from types import AsyncGeneratorType, CodeType, GeneratorType
+from types import AsyncGeneratorType, CodeType, FunctionType, GeneratorType
 from typing import Any, Final, Protocol
 
 from micropie.errors import ResponseError
@@ -208,6 +209,14 @@ def may_wait(source: object) -> bool:
         if len(_KNOWN) > 1024:
             del _KNOWN[next(iter(_KNOWN))]
     return known[1]
+
+
+def never_waits(function: object) -> bool:
+    """Return whether this is an ``async def``, or a method, without any ``await``: its coroutine ends in one step."""
+    function = getattr(function, "__func__", function)
+    if not isinstance(function, FunctionType) or not function.__code__.co_flags & CO_COROUTINE:
+        return False
+    return _CAN_INSPECT and not _has_await(function.__code__)
 
 
 # -- what becomes a stream ---------------------------------------------------------------------------------------------

@@ -167,7 +167,7 @@ class _AppCompiler:
             raise SetupError(f"two routes state the name {mark.name!r}: {paths}; give one of them another name=...")
         config = self.config
         if mark.hooks is not None:  # with threads of its own: it must answer while all others are busy
-            config = replace(config, middlewares=mark.hooks, hook_plans={}, threads=Threads(_THREADS))
+            config = replace(config, middlewares=mark.hooks, threads=Threads(_THREADS))
         route = Route(
             function,
             route_name,

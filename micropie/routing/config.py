@@ -8,8 +8,9 @@ application does not set itself is the same object as in the config of the appli
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from itertools import chain
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 from micropie.errors import HTTPError, SetupError
@@ -30,6 +31,7 @@ if TYPE_CHECKING:
 
 
 ErrorKey: TypeAlias = int | type
+Middlewares: TypeAlias = "Sequence[object] | Chain"
 
 
 class ErrorHandler:
@@ -79,14 +81,12 @@ class AppConfig:
     signer: CookieSigner | None
     """Signs cookies; None without a ``secret_key``."""
     sessions: SessionStore
-    middlewares: Iterable[object]
+    middlewares: Middlewares
     """All from the outermost application to this one, in a live view: one that is appended later counts.
 
     For the outermost application this is its own list, because every request checks whether it is empty.
     """
-    hook_plans: dict[int, Any]
-    """How each of them runs, by its ``id``: what ``flow/hooks.py`` has found out."""
-    ws_middlewares: Iterable[object]
+    ws_middlewares: Middlewares
     """The same for WebSockets."""
     error_handlers: Sequence[dict[ErrorKey, ErrorHandler]]
     """By status or exception class: this application's own, then those of the applications around it."""
@@ -102,6 +102,8 @@ class AppConfig:
     """What opens the resources of a request: by type, this application's own before those of the ones around it."""
     tree: dict[int, AppConfig]
     """The configs of the whole tree by ``id(app)``; the first one for an application that is in it twice."""
+    hook_plans: dict[bool, Any] = field(init=False, default_factory=dict)
+    """How ``middlewares`` run, on an event loop and elsewhere: what ``flow/hooks.py`` has found out."""
 
     def error_handler_for(self, error: Exception, status: int) -> tuple[ErrorHandler | None, bool]:
         """Return the author's handler for an error, or None, and whether the author expected this error.
@@ -125,11 +127,14 @@ _CATCH_ALL: tuple[type[Exception], ...] = (HTTPError, Exception)
 class Chain:
     """A live view of two lists of middleware as one."""
 
-    def __init__(self, outer: Iterable[object], inner: Iterable[object]) -> None:
+    def __init__(self, outer: Middlewares, inner: Middlewares) -> None:
         self._parts = (outer, inner)
 
     def __iter__(self) -> Iterator[object]:
-        return (middleware for part in self._parts for middleware in part)
+        return chain(*self._parts)
+
+    def __len__(self) -> int:
+        return sum(map(len, self._parts))
 
     def __bool__(self) -> bool:
         return any(self._parts)

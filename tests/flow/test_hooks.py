@@ -3,11 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Callable, Iterator
+from functools import partial
+from itertools import permutations
 from typing import Any
 
 import pytest
+from anyio.lowlevel import checkpoint
 
 from micropie import App, HTTPError, HttpMiddleware, Redirect, Response, SetupError, WebSocketMiddleware, inline, route
+from micropie.execution.steps import BLOCK
+from micropie.flow import hooks
 from micropie.middleware.base import FlowMiddleware
 from tests.conftest import MakeClient
 
@@ -42,8 +47,8 @@ class Root(App):
         return iter(["a", "b"])
 
 
-def hooked(before: Hook | None = None, after: Hook | None = None, *, sync: bool = True, app: App | None = None) -> App:
-    """An application with one middleware made of two functions, as `def` or as `async def`."""
+def hooked(before: Hook | None = None, after: Hook | None = None, *, kind: str = "def", app: App | None = None) -> App:
+    """An application with one middleware made of two functions, of a ``kind`` in ``KINDS``."""
 
     class Sync(HttpMiddleware):
         def before_request(self, request: Any) -> Any:
@@ -59,24 +64,34 @@ def hooked(before: Hook | None = None, after: Hook | None = None, *, sync: bool 
         async def after_request(self, request: Any, status_code: int, response_body: Any, extra_headers: Any) -> Any:
             return after(request, status_code, response_body, extra_headers) if after else None
 
+    class Waiting(HttpMiddleware):
+        async def before_request(self, request: Any) -> Any:
+            await checkpoint()
+            return before(request) if before else None
+
+        async def after_request(self, request: Any, status_code: int, response_body: Any, extra_headers: Any) -> Any:
+            await checkpoint()
+            return after(request, status_code, response_body, extra_headers) if after else None
+
     app = app or Root()
-    app.middlewares.append(Sync() if sync else Async())
+    app.middlewares.append({"def": Sync, "async def": Async, "async def that waits": Waiting}[kind]())
     return app
 
 
-both = pytest.mark.parametrize("sync", [True, False], ids=["def", "async def"])
+KINDS = ["def", "async def", "async def that waits"]
+each_kind = pytest.mark.parametrize("kind", KINDS)
 
 
-@both
-def test_hooks_see_the_request_and_the_answer(make_client: MakeClient, sync: bool) -> None:
+@each_kind
+def test_hooks_see_the_request_and_the_answer(make_client: MakeClient, kind: str) -> None:
     seen: list[Any] = []
-    app = hooked(lambda request: seen.append(request.path), lambda request, *rest: seen.append(rest), sync=sync)
+    app = hooked(lambda request: seen.append(request.path), lambda request, *rest: seen.append(rest), kind=kind)
     answer = make_client(app).get("/made")
     assert (answer.status_code, answer.json(), answer.headers["x-own"]) == (201, {"a": 1}, "1")
     assert seen == ["/made", (201, {"a": 1}, [("X-Own", "1")])]
 
 
-@both
+@each_kind
 @pytest.mark.parametrize(
     ("early", "status", "body", "content_type"),
     [
@@ -90,15 +105,15 @@ def test_hooks_see_the_request_and_the_answer(make_client: MakeClient, sync: boo
     ],
 )
 def test_an_early_answer(
-    make_client: MakeClient, early: Any, status: int, body: str, content_type: str, sync: bool
+    make_client: MakeClient, early: Any, status: int, body: str, content_type: str, kind: str
 ) -> None:
-    app = hooked(lambda request: early, sync=sync)
+    app = hooked(lambda request: early, kind=kind)
     answer = make_client(app).get("/")
     assert (answer.status_code, answer.text, answer.headers["content-type"]) == (status, body, content_type)
     assert getattr(app, "ran") == 0  # noqa: B009
 
 
-@both
+@each_kind
 @pytest.mark.parametrize(
     ("changes", "status", "body", "headers"),
     [
@@ -111,16 +126,16 @@ def test_an_early_answer(
     ],
 )
 def test_a_changed_answer(
-    make_client: MakeClient, changes: Any, status: int, body: Any, headers: dict[str, str], sync: bool
+    make_client: MakeClient, changes: Any, status: int, body: Any, headers: dict[str, str], kind: str
 ) -> None:
-    answer = make_client(hooked(after=lambda *_: changes, sync=sync)).get("/made")
+    answer = make_client(hooked(after=lambda *_: changes, kind=kind)).get("/made")
     assert (answer.status_code, answer.json()) == (status, body)
     assert {name: value for name, value in answer.headers.items() if name in ("x-own", "x-new")} == headers
 
 
-@both
-def test_extra_headers_changed_in_place(make_client: MakeClient, sync: bool) -> None:
-    app = hooked(after=lambda request, status, body, headers: headers.append(("X-In-Place", "1")), sync=sync)
+@each_kind
+def test_extra_headers_changed_in_place(make_client: MakeClient, kind: str) -> None:
+    app = hooked(after=lambda request, status, body, headers: headers.append(("X-In-Place", "1")), kind=kind)
     client = make_client(app)
     for path in ("/", "/made", "/fails", "/crashes", "/nowhere", "/streams", "/moves"):
         for _ in range(2):
@@ -131,20 +146,20 @@ def test_extra_headers_changed_in_place(make_client: MakeClient, sync: bool) -> 
     ("path", "status"),
     [("/fails", 410), ("/crashes", 500), ("/nowhere", 404), ("/%ff", 400), ("/moves", 303), ("/index/x", 404)],
 )
-@both
-def test_both_hooks_see_what_goes_wrong(make_client: MakeClient, path: str, status: int, sync: bool) -> None:
+@each_kind
+def test_both_hooks_see_what_goes_wrong(make_client: MakeClient, path: str, status: int, kind: str) -> None:
     seen: list[Any] = []
-    app = hooked(lambda request: seen.append("before"), lambda request, status, *_: seen.append(status), sync=sync)
+    app = hooked(lambda request: seen.append("before"), lambda request, status, *_: seen.append(status), kind=kind)
     answer = make_client(app, validate=False).get("/", extensions={"target": path.encode()})
     assert answer.status_code == status
     assert seen == ["before", status]
 
 
-@both
-def test_after_request_sees_early_answers(make_client: MakeClient, sync: bool) -> None:
+@each_kind
+def test_after_request_sees_early_answers(make_client: MakeClient, kind: str) -> None:
     seen: list[Any] = []
     early = {"status_code": 401, "body": "no"}
-    app = hooked(lambda request: early, lambda request, status, body, headers: seen.append((status, body)), sync=sync)
+    app = hooked(lambda request: early, lambda request, status, body, headers: seen.append((status, body)), kind=kind)
     make_client(app).get("/")
     assert seen == [(401, "no")]
 
@@ -205,47 +220,47 @@ def test_a_hook_of_an_inner_application_appended_late_counts(make_client: MakeCl
     assert (client.get("/inner").text, client.get("/").text) == ("late", "index")
 
 
-@both
-def test_hooks_may_raise_answers(make_client: MakeClient, sync: bool) -> None:
+@each_kind
+def test_hooks_may_raise_answers(make_client: MakeClient, kind: str) -> None:
     def refuse(request: Any) -> Any:
         raise HTTPError(401, "who are you?", [("WWW-Authenticate", "Basic")])
 
-    answer = make_client(hooked(refuse, sync=sync)).get("/")
+    answer = make_client(hooked(refuse, kind=kind)).get("/")
     assert (answer.status_code, answer.text, answer.headers["www-authenticate"]) == (401, "who are you?", "Basic")
 
 
-@both
-def test_hooks_may_raise_redirects(make_client: MakeClient, sync: bool) -> None:
+@each_kind
+def test_hooks_may_raise_redirects(make_client: MakeClient, kind: str) -> None:
     def login(request: Any) -> Any:
         if request.path != "/login":
             raise Redirect("/login")
 
-    assert make_client(hooked(login, sync=sync)).get("/").headers["location"] == "/login"
+    assert make_client(hooked(login, kind=kind)).get("/").headers["location"] == "/login"
 
 
 @pytest.mark.parametrize("when", ["before", "after"])
-@both
+@each_kind
 def test_a_hook_that_crashes_is_a_500_and_one_log_line(
-    make_client: MakeClient, when: str, sync: bool, caplog: pytest.LogCaptureFixture
+    make_client: MakeClient, when: str, kind: str, caplog: pytest.LogCaptureFixture
 ) -> None:
     def crash(*_: Any) -> Any:
         raise RuntimeError("secret")
 
-    answer = make_client(hooked(**{when: crash}, sync=sync)).get("/")  # type: ignore[arg-type]
+    answer = make_client(hooked(**{when: crash}, kind=kind)).get("/")  # type: ignore[arg-type]
     assert (answer.status_code, answer.text) == (500, "500 Internal Server Error")
     assert len(caplog.records) == 1
 
 
-@both
-def test_each_hook_is_called_once_even_if_one_raises(make_client: MakeClient, sync: bool) -> None:
+@each_kind
+def test_each_hook_is_called_once_even_if_one_raises(make_client: MakeClient, kind: str) -> None:
     app, seen = Root(), []
 
     def refuse(*_: Any) -> Any:
         seen.append("refuses")
         raise HTTPError(409, "conflict")
 
-    hooked(after=refuse, app=app, sync=sync)
-    hooked(after=lambda request, status, *_: seen.append(status), app=app, sync=sync)
+    hooked(after=refuse, app=app, kind=kind)
+    hooked(after=lambda request, status, *_: seen.append(status), app=app, kind=kind)
     answer = make_client(app).get("/")
     assert (answer.status_code, answer.text) == (409, "conflict")
     assert seen == [200, "refuses"]
@@ -387,8 +402,8 @@ def test_a_decorated_async_hook_is_awaited(make_client: MakeClient, on_loop: boo
     assert client.get("/made").json() == make_client(Root()).get("/made").json()
 
 
-@both
-def test_hooks_see_the_session(make_client: MakeClient, sync: bool) -> None:
+@each_kind
+def test_hooks_see_the_session(make_client: MakeClient, kind: str) -> None:
     def count(request: Any) -> None:
         request.session["n"] = request.session.get("n", 0) + 1
 
@@ -396,21 +411,21 @@ def test_hooks_see_the_session(make_client: MakeClient, sync: bool) -> None:
         def index(self) -> Any:
             return self.request.session["n"]
 
-    client = make_client(hooked(count, sync=sync, app=Counting()))
+    client = make_client(hooked(count, kind=kind, app=Counting()))
     assert [client.get("/").json() for _ in range(3)] == [1, 2, 3]
 
 
-@both
-def test_a_hook_runs_before_the_body_is_received(make_client: MakeClient, sync: bool) -> None:
-    app = hooked(lambda request: {"status_code": 401, "body": "no"}, sync=sync)
+@each_kind
+def test_a_hook_runs_before_the_body_is_received(make_client: MakeClient, kind: str) -> None:
+    app = hooked(lambda request: {"status_code": 401, "body": "no"}, kind=kind)
     answer = make_client(app).post("/", content=b"{", headers={"Content-Type": "application/json"})
     assert answer.status_code == 401
 
 
-@both
-def test_after_request_sees_a_malformed_body(make_client: MakeClient, sync: bool) -> None:
+@each_kind
+def test_after_request_sees_a_malformed_body(make_client: MakeClient, kind: str) -> None:
     seen: list[int] = []
-    app = hooked(after=lambda request, status, *_: seen.append(status), sync=sync)
+    app = hooked(after=lambda request, status, *_: seen.append(status), kind=kind)
     app.named = route()(lambda name: name)
     answer = make_client(app).post("/named", content=b"{", headers={"Content-Type": "application/json"})
     assert (answer.status_code, seen) == (400, [400])
@@ -546,3 +561,75 @@ def test_a_middleware_with_one_of_the_two_methods(make_client: MakeClient) -> No
     app = Root()
     app.middlewares += [After(), Before()]
     assert make_client(app).get("/").headers["x-seen"] == "before"
+
+
+@pytest.mark.parametrize("order", [*permutations(KINDS)], ids=str)
+@pytest.mark.parametrize("raises", [*KINDS, None])
+def test_hooks_of_all_kinds_in_one_list(make_client: MakeClient, order: tuple[str, ...], raises: str | None) -> None:
+    seen: list[Any] = []
+
+    def after(kind: str) -> Hook:
+        def note(request: Any, status: int, body: Any, headers: Any) -> Any:
+            seen.append((kind, status))
+            if kind == raises:
+                raise HTTPError(418)
+
+        return note
+
+    app = Root()
+    for kind in order:
+        hooked(lambda request, kind=kind: seen.append(kind), after(kind), app=app, kind=kind)
+    status = 418 if raises else 200
+    assert make_client(app).get("/").status_code == status
+    inner = order[order.index(raises) :] if raises else order
+    assert seen == [*order, *((kind, 200 if kind in inner else status) for kind in reversed(order))]
+
+
+def test_a_hook_that_is_no_plain_function(make_client: MakeClient) -> None:
+    """What an ``async def`` does is read from its code only if it is called itself."""
+    seen = []
+
+    async def note(what: str, request: Any, *_: Any) -> None:
+        await checkpoint()
+        seen.append(what)
+
+    class Partial:
+        before_request = staticmethod(partial(note, "before"))
+        after_request = staticmethod(partial(note, "after"))
+
+    app = Root()
+    app.middlewares.append(Partial())
+    assert make_client(app).get("/").text == "index"
+    assert seen == ["before", "after"]
+
+
+def test_a_wait_where_none_is_expected_is_never_lost(
+    make_client: MakeClient, world: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(hooks, "never_waits", lambda function: True)
+    failures: list[BaseException] = []
+    app = hooked(lambda request: None, kind="async def that waits", app=Root(on_error=failures.append))
+    expected = (200, []) if world == "wsgi" else (500, ["this hook waits, but no await was found in its bytecode"] * 2)
+    assert (make_client(app).get("/").status_code, [str(failure) for failure in failures]) == expected
+
+
+def test_flow_middleware_that_fails_in_its_steps(make_client: MakeClient) -> None:
+    """The hooks before it see its failure, also where it is a plain method that returns a flow."""
+    seen = []
+
+    class Outer(FlowMiddleware):
+        def after(self, request: Any, response: Any) -> None:
+            seen.append(response.status)
+
+    class Failing(FlowMiddleware):
+        def after(self, request: Any, response: Any) -> Any:
+            return self._fail()
+
+        def _fail(self) -> Any:
+            yield BLOCK, str, ()
+            raise HTTPError(418)
+
+    app = Root()
+    app.middlewares += [Outer(), Failing()]
+    assert make_client(app).get("/").status_code == 418
+    assert seen == [418]

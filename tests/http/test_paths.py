@@ -80,13 +80,12 @@ def routed(request: Request) -> str | None:
     step = start(SITE, request)
     if isinstance(step, Handover):
         return step.path.path.removeprefix(request.root_path)
-    if not isinstance(step, tuple):  # the flow of an error's answer
-        step.close()
-        return None
+    assert isinstance(step, tuple)
     kind, _, arguments = step
     if kind is MOUNT:
         return str(arguments[2].path.removeprefix(request.root_path))
-    assert request.route is not None
+    if request.route is None:  # the step raises the error
+        return None
     name = {"default": [], "admin": ["admin"], "shared.default": ["shared"]}[request.route.name]
     return "/" + "/".join([*name, *arguments])
 
