@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Generator, Sequence
+from functools import lru_cache
 from math import inf
 from types import CoroutineType
 from typing import Any, NoReturn, TypeVar
@@ -118,6 +119,9 @@ class _ScopeHeaders(UnparsedHeaders):
         value = self._values.get(_NAMES[name])
         return None if value is None else value.decode("latin-1")
 
+    def has_any(self, names: frozenset[str]) -> bool:
+        return not self._values.keys().isdisjoint(_encoded(names))
+
     def get_all(self, name: str) -> list[str]:
         """Return every value of ``name``."""
         return Headers.get_all(self, name) if self._are_repeated else super().get_all(name)
@@ -135,6 +139,11 @@ class _ScopeHeaders(UnparsedHeaders):
 
 # As scopes have them; no header has an empty name.
 _NAMES = NameCache(lambda name: b"" if "_" in name or not name.isascii() else name.lower().encode())
+
+
+@lru_cache(maxsize=16)
+def _encoded(names: frozenset[str]) -> frozenset[bytes]:
+    return frozenset(map(_NAMES.__getitem__, names))
 
 
 class ASGIRequest(Request):

@@ -19,7 +19,6 @@ import re
 import stat
 import time
 from functools import lru_cache
-from io import FileIO
 from typing import NamedTuple, TypeAlias
 
 from micropie.errors import HTTPError
@@ -80,7 +79,8 @@ class ResolvedFile(NamedTuple):
     @property
     def modified(self) -> int:
         """The time of the last change in seconds since 1970, never in the future (RFC 9110, section 8.8.2.1)."""
-        return max(0, min(self.modified_ns // 1_000_000_000, int(time.time())))
+        seconds, now = self.modified_ns // 1_000_000_000, time.time()
+        return seconds if 0 <= seconds <= now else max(0, min(seconds, int(now)))
 
 
 @lru_cache(maxsize=1024)  # each answer needs it twice
@@ -127,8 +127,8 @@ def find(root: str, path: str, suffixes: tuple[str, ...], follow_symlinks: bool)
         raise _not_found(error) from None
 
 
-def open_resolved(root: str, resolved: ResolvedFile, follow_symlinks: bool) -> FileIO:
-    """Open a file that was found below ``root``, unbuffered. Raises ``HTTPError`` 404 if it is gone.
+def open_resolved(root: str, resolved: ResolvedFile, follow_symlinks: bool) -> int:
+    """Open a file that was found below ``root`` and return its descriptor. Raises ``HTTPError`` 404 if it is gone.
 
     Between the look-up and now, somebody who may write below ``root`` can have put a link in a directory's place. So
     unless links are followed, the path is opened directory by directory, each below the one before and none through a
@@ -136,8 +136,8 @@ def open_resolved(root: str, resolved: ResolvedFile, follow_symlinks: bool) -> F
     """
     try:
         if follow_symlinks:
-            return FileIO(os.open(resolved.path, _OPEN_FLAGS))
-        return FileIO(_open_below(resolved_root(root), resolved.path))
+            return os.open(resolved.path, _OPEN_FLAGS)
+        return _open_below(resolved_root(root), resolved.path)
     except OSError as error:
         raise _not_found(error) from None
 
@@ -159,9 +159,9 @@ def _open_below(root: str, path: str) -> int:
         os.close(opened)
 
 
-def is_still(resolved: ResolvedFile, file: FileIO) -> bool:
-    """Return whether the open ``file`` is the one that was resolved, unchanged since."""
-    return _facts(os.fstat(file.fileno())) == resolved[3:]
+def is_still(resolved: ResolvedFile, descriptor: int) -> bool:
+    """Return whether the open file is the one that was resolved, unchanged since."""
+    return _facts(os.fstat(descriptor)) == resolved[3:]
 
 
 def _look_below(root: str, path: str, follow_symlinks: bool) -> tuple[str, os.stat_result]:

@@ -26,6 +26,10 @@ _REFUSED = re.compile(r"q=0(\.0*+)?", re.IGNORECASE)
 _DATE = re.compile(r"[A-Z][a-z]{2,8},? [0-9A-Za-z -]{6,11} [0-9]{2}:[0-9]{2}:[0-9]{2} (GMT|[0-9]{4})")
 
 
+# The headers that ``select`` looks at. Nearly all requests have none of them.
+CONDITIONS = frozenset({"if-match", "if-modified-since", "if-none-match", "if-range", "if-unmodified-since", "range"})
+
+
 class Selection(NamedTuple):
     """A status (200, 206 or 304), and the bytes of the representation to send, ``start`` up to ``stop``."""
 

@@ -8,7 +8,7 @@ and waitress).
 from __future__ import annotations
 
 import re
-from functools import partial
+from functools import lru_cache, partial
 from typing import TypeVar
 from urllib.parse import quote_from_bytes, unquote_to_bytes
 
@@ -46,6 +46,9 @@ class _EnvironHeaders(UnparsedHeaders):
         value: str | None = self._environ.get(key)
         return value or None if key in _CONTENT_KEYS else value
 
+    def has_any(self, names: frozenset[str]) -> bool:
+        return not self._environ.keys().isdisjoint(_keys(names))
+
     def _parse(self) -> HeaderPairs:
         return _header_pairs(self._environ)
 
@@ -77,6 +80,11 @@ def _key_of(name: str) -> str:
 
 
 _KEYS = NameCache(_key_of)
+
+
+@lru_cache(maxsize=16)
+def _keys(names: frozenset[str]) -> frozenset[str]:
+    return frozenset(map(_KEYS.__getitem__, names))
 
 
 class WSGIRequest(Request):

@@ -13,7 +13,6 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from email.utils import formatdate
-from io import FileIO
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
@@ -1070,8 +1069,26 @@ def test_R40_a_small_file_that_shrinks_while_it_is_read(
     assert (answer.content, answer.headers["etag"][-3:]) == (b"", '-0"')
 
 
-def _shrinking(place: Path) -> Callable[[ResolvedFile, FileIO], bool]:
-    def is_still(found: ResolvedFile, file: FileIO) -> bool:
+@pytest.mark.parametrize("cached", [False, True])
+def test_a_file_system_that_gives_a_little_at_a_time(
+    make_client: MakeClient, site: Path, cached: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    whole = (site / "a.txt").read_bytes()
+    read, asked = os.read, []
+
+    def read_little(descriptor: int, size: int) -> bytes:
+        if size not in (len(whole), len(whole) - 3):  # of another file
+            return read(descriptor, size)
+        asked.append(size)
+        return read(descriptor, 3)
+
+    monkeypatch.setattr("micropie.files.static.os.read", read_little)
+    assert make_client(Files(site, cached=cached)).get("/static/a.txt").content == whole
+    assert asked[:2] == [len(whole), len(whole) - 3]
+
+
+def _shrinking(place: Path) -> Callable[[ResolvedFile, int], bool]:
+    def is_still(found: ResolvedFile, descriptor: int) -> bool:
         os.truncate(place, 0)
         return True
 
