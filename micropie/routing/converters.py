@@ -12,7 +12,7 @@ import enum
 import math
 import re
 import types
-from collections.abc import Callable, Iterable, Mapping, Sequence, Set
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence, Set
 from datetime import date, datetime, time
 from decimal import Decimal, InvalidOperation
 from fractions import Fraction
@@ -373,6 +373,12 @@ def structure_converter(structure: type, parameter: str) -> StructureConverter:
             f"parameter {parameter!r} is a {structure.__name__} with a Fraction, which takes minutes to make of "
             '"1e99999999": use a Decimal'
         )
+    own = [] if is_pydantic(structure) else [*_fields_outside_init(kinds)]
+    if own:  # msgspec would set it all the same
+        raise SetupError(
+            f"parameter {parameter!r} is a {structure.__name__}, and a body must not set {own[0]}, which has init=False"
+            ": have a class with the fields that a body may set, or make it a property"
+        )
     is_hashed = any(map(_has_chosen_hashes, kinds))
     has_numbers = Decimal in kinds or (float in kinds and is_pydantic(structure))  # it takes the text "nan" for a float
 
@@ -478,6 +484,14 @@ def _kinds_in(annotation: object) -> list[object]:
         if isinstance(kind, NewType):
             waiting.append(kind.__supertype__)
     return kinds
+
+
+def _fields_outside_init(kinds: Iterable[object]) -> Iterator[str]:
+    """Yield the fields of dataclasses that their constructors don't take."""
+    for kind in kinds:
+        owner = get_origin(kind) or kind
+        if isinstance(owner, type) and dataclasses.is_dataclass(owner):
+            yield from (f"{owner.__name__}.{field.name}" for field in dataclasses.fields(owner) if not field.init)
 
 
 def _has_chosen_hashes(kind: object) -> bool:

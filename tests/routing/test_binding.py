@@ -15,7 +15,7 @@ from decimal import Decimal
 from fractions import Fraction
 from numbers import Number
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal, NotRequired, Optional, TypedDict
+from typing import TYPE_CHECKING, Annotated, Any, Generic, Literal, NotRequired, Optional, TypedDict, TypeVar
 
 import httpx
 import msgspec
@@ -24,7 +24,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from micropie import App, SetupError, UploadFile, get, post, reads_body, route
+from micropie import App, Form, SetupError, UploadFile, get, post, reads_body, route
 from micropie.routing.converters import structure_converter
 from micropie.testing import TestClient
 from tests.conftest import MakeClient
@@ -1145,6 +1145,49 @@ def test_a_fraction_in_a_structure_fails_at_set_up() -> None:
 
     with pytest.raises(SetupError, match=r"'part' is a Part with a Fraction.*use a Decimal"):
         app_of(handler).compiled()
+
+
+@dataclasses.dataclass
+class Member:
+    name: str
+    is_admin: bool = field(default=False, init=False)
+
+
+Item = TypeVar("Item")
+
+
+@dataclasses.dataclass
+class Badge(Generic[Item]):
+    value: Item
+    is_admin: bool = field(default=False, init=False)
+
+
+@dataclasses.dataclass
+class Club:
+    badges: list[Badge[int]]
+
+
+class Crew(pydantic.BaseModel):
+    leader: Member
+
+
+@pytest.mark.parametrize("kind", [Member, list[Member], Annotated[Member, Form()], Club])
+def test_R78_a_field_that_is_not_of_the_constructor_is_not_of_a_body(kind: Any) -> None:
+    """msgspec fills it all the same: a client could make itself an administrator."""
+
+    def handler(data: Any) -> None: ...
+
+    handler.__annotations__["data"] = kind
+    with pytest.raises(SetupError, match=r"must not set (Member|Badge)\.is_admin, which has init=False"):
+        app_of(handler).compiled()
+
+
+def test_R78_pydantic_fills_no_field_that_is_not_of_the_constructor(make_client: MakeClient) -> None:
+    def handler(crew: Crew) -> Any:
+        return {"is_admin": crew.leader.is_admin}
+
+    response = make_client(app_of(handler)).post("/page", json={"leader": {"name": "x", "is_admin": True}})
+    assert response.status_code == 400 or response.json() == {"is_admin": False}
 
 
 class Colour(enum.Enum):
