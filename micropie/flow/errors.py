@@ -10,14 +10,17 @@ from micropie.errors import ClientDisconnect, HTTPError, MethodNotAllowed, Redir
 from micropie.execution.steps import Flow
 from micropie.files.static import open_file
 from micropie.flow.debug_access import may_see_debug_pages
-from micropie.http.problem import error_answer
+from micropie.http.problem import error_answer, usual_answer
 from micropie.http.request import Request
 from micropie.http.response import (
+    Answer,
     FileReference,
     PendingResponse,
     Response,
+    encode,
     error_response,
     merge_pending,
+    redirect_answer,
     redirect_response,
 )
 from micropie.http.streams import stream_of
@@ -54,19 +57,34 @@ def keep_pending(request: Request, response: Response) -> Response:
     return merge_pending(response, pending, keeps_status=True)
 
 
-def plain_answer(request: Request, failure: Exception) -> Response | None:
+def plain_answer(request: Request, failure: Exception) -> Answer | None:
+    """Return the encoded answer of ``plain_response``; the usual ones are not made anew. Raises as it does."""
+    if request._pending_response is None and request._list_routes is None:
+        if isinstance(failure, Redirect):
+            return redirect_answer(failure, request, request.config.text_type)
+        if isinstance(failure, HTTPError) and not _has_handler(request, failure):
+            answer = usual_answer(request, failure)
+            if answer is not None:
+                return answer
+    response = plain_response(request, failure)
+    if response is None:
+        return None
+    return encode(response, None, request.method == "HEAD", request.config.text_type)
+
+
+def plain_response(request: Request, failure: Exception) -> Response | None:
     """Return the response of an ``HTTPError`` or ``Redirect`` that no error handler of the author's is for.
 
     Return None for any other exception. Raises as ``redirect_response`` does.
     """
-    if isinstance(failure, Redirect):
-        return redirect_response(failure, request)
-    if not isinstance(failure, HTTPError):
-        return None
+    if isinstance(failure, Redirect) or (isinstance(failure, HTTPError) and not _has_handler(request, failure)):
+        return keep_pending(request, _plain_response(request, failure))
+    return None
+
+
+def _has_handler(request: Request, failure: HTTPError) -> bool:
     config = request.config
-    if any(config.error_handlers) and config.error_handler_for(failure, failure.status)[0] is not None:
-        return None
-    return _plain_response(request, failure)
+    return any(config.error_handlers) and config.error_handler_for(failure, failure.status)[0] is not None
 
 
 def internal_error(request: Request, failure: Exception) -> Response:

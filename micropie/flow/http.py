@@ -26,6 +26,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Awaitable, Mapping, Sequence
+from contextlib import suppress
 from functools import partial
 from inspect import isawaitable
 from types import AsyncGeneratorType, GeneratorType, NoneType
@@ -48,7 +49,7 @@ from micropie.execution.steps import (
     no_function,
 )
 from micropie.files.static import open_file, open_file_nowait
-from micropie.flow.errors import internal_error, keep_pending, plain_answer
+from micropie.flow.errors import internal_error, plain_answer, plain_response
 from micropie.flow.hooks import (
     open_session,
     planned_hooks,
@@ -406,9 +407,12 @@ def _run_after_hooks(
         if not isinstance(changing, Response) or changing.body is not body:
             return _complete_changed(request, changing, body, stream)
         response = changing
-    if stream is None and request._loaded_session is None and request._pending_response is None:
-        answer = encode(response, None, request.method == "HEAD", request.config.text_type)
-        return answer if request._closers is None else _kept(request, answer)
+    if stream is None and request._pending_response is None:
+        session = request._loaded_session
+        if session is None or not (session.changed or request._tasks):
+            if session is not None:
+                _keep_private(request, session, response, False)
+            return _encode(request, response, None)
     return _complete_changed(request, response, response.body, stream)
 
 
@@ -469,12 +473,7 @@ def _complete_with_session(
     """Encode the answer, then save the session: an answer that can't be sent must not leave a session behind."""
     store = request.config.sessions
     saves = session.changed and (response.status not in _FAILURES or store.saves_on_error)
-    if session.accessed:  # no cache may give it to another client (RFC 9111, section 4.1)
-        add_vary(response.headers, "Cookie")
-        if "Cache-Control" not in response.headers:
-            response.headers.pairs.append(PRIVATE)
-    if (saves or request._csrf_token is not None) and make_private(response.headers):
-        logger.warning("%s: an answer with a client's own cookie can't be public: it is sent as private", request.label)
+    _keep_private(request, session, response, saves)
     answer = _encode(request, response, stream)
     if saves:
         if request.config.settings.debug and request.method in ("GET", "HEAD"):
@@ -490,6 +489,18 @@ def _complete_with_session(
         session.seal()
         request._loaded_session = session
     return answer
+
+
+def _keep_private(request: Request, session: Session, response: Response, saves: bool) -> None:
+    """Set the headers that keep caches from giving the answer to another client (RFC 9111, section 4.1)."""
+    if session.accessed and not response.headers.pairs:
+        response.headers.pairs += (VARY_COOKIE, PRIVATE)
+    elif session.accessed:
+        add_vary(response.headers, "Cookie")
+        if "Cache-Control" not in response.headers:
+            response.headers.pairs.append(PRIVATE)
+    if (saves or request._csrf_token is not None) and make_private(response.headers):
+        logger.warning("%s: an answer with a client's own cookie can't be public: it is sent as private", request.label)
 
 
 def _warn_of_change(request: Request, session: Session) -> None:
@@ -528,24 +539,41 @@ def fail(request: Request, failure: Exception) -> Answer | Flow[Answer]:
     """
     if request._hooks is None and request._loaded_session is None:
         try:
-            response = plain_answer(request, failure)
-            if response is not None:
-                return encode(keep_pending(request, response), None, request.method == "HEAD", request.config.text_type)
+            answer = plain_answer(request, failure)
+            if answer is not None:
+                return answer
         except Exception:  # noqa: S110 - the flow meets it again and answers it
             pass
     return _fail(request, failure)
 
 
-def _fail(request: Request, failure: Exception) -> Flow[Answer]:
-    """Return the answer to an exception. An exception on the way there is answered with a plain 500."""
+def _fail(request: Request, failure: Exception) -> Answer | Flow[Answer]:
+    """Return the answer to an exception, or a flow that returns it. With hooks or a session, or an error handler."""
     if isinstance(failure, ClientDisconnect):
         request._hooks, request.broken_off = None, True
+    hooks, response = request._hooks, None
+    if hooks is None or hooks.ends_now:  # hooks that would see the exception itself are generators
+        with suppress(Exception):  # the flow meets it again and answers it
+            response = plain_response(request, failure)
+    if response is not None:
+        request._pending_response = None
     try:
-        answer = _run_after_hooks(request, None, failure, None)
-        return answer if isinstance(answer, tuple) else (yield from answer)
-    except HTTPError as error:  # a session backend's 503, which is in the log, or from an error page's own stream
-        response = error_answer(request, error)
+        answer = _run_after_hooks(request, response, failure, None)
     except Exception as error:
-        response = internal_error(request, error)
+        return _last_answer(request, error)
+    return answer if isinstance(answer, tuple) else _failed_flow(request, answer)
+
+
+def _failed_flow(request: Request, answering: Flow[Answer]) -> Flow[Answer]:
+    try:
+        return (yield from answering)
+    except Exception as error:
+        return _last_answer(request, error)
+
+
+def _last_answer(request: Request, error: Exception) -> Answer:
+    """Return the answer to an exception on the way of another one's answer, which asks nothing of the application."""
     request._loaded_session = None
-    return _encode(request, response, None)
+    if isinstance(error, HTTPError):  # a session backend's 503, which is in the log, or from an error page's own stream
+        return _encode(request, error_answer(request, error), None)
+    return _encode(request, internal_error(request, error), None)

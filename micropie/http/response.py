@@ -2,7 +2,8 @@
 
     the handler's result -> Response (any body) -> hooks may change it -> Answer (checked, encoded) -> driver
 
-Every header of every answer passes ``checked_headers``; nothing else may put a header on the wire. A value that
+Every header of every answer passes ``checked_headers``, but for a redirect's path, which ``_is_path`` checks; nothing
+else may put a header on the wire. A value that
 can't be sent raises ``ResponseError`` before the first byte leaves; it is neither dropped nor sent.
 """
 
@@ -214,6 +215,8 @@ def add_vary(headers: MutableHeaders, name: str) -> None:
 
 def make_private(headers: MutableHeaders) -> bool:
     """Add ``private`` to Cache-Control in the place of ``public`` and ``s-maxage``. Return whether there was one."""
+    if PRIVATE in headers.pairs:  # nearly always
+        return False
     stated = [part.strip() for value in headers.get_all("Cache-Control") for part in value.split(",")]
     names = {part.partition("=")[0].lower() for part in stated}
     if names & {"private", "no-store"}:
@@ -373,14 +376,21 @@ class Site(Protocol):
     def host(self) -> str: ...
 
 
+def redirect_answer(redirect: Redirect, site: Site, text_type: str) -> Answer:
+    """Return the answer of ``redirect_response``, encoded. Most lead to a path: that takes a third of the time."""
+    location = redirect.location
+    if redirect.headers or not _is_path(location):
+        return encode(redirect_response(redirect, site), None, False, text_type)
+    return redirect.status, text_type, 0, [("location", location), NOSNIFF], b"", None
+
+
 def redirect_response(redirect: Redirect, site: Site) -> Response:
     """Return the response for a ``Redirect`` in the answer to a request for ``site``.
 
     Raises ``ResponseError`` for another host, and for plain http from https, unless the redirect allows it.
     """
     location = redirect.location
-    is_path = location[:1] == "/" != location[1:2] and _URL.fullmatch(location)  # most are: 0.3 µs, and not 3
-    if not is_path and not redirect.allow_external:
+    if not redirect.allow_external and not _is_path(location):
         if _leads_away(location, site):
             raise ResponseError(
                 f"a redirect to {redirect.location!r} leaves this site; "
@@ -392,6 +402,11 @@ def redirect_response(redirect: Redirect, site: Site) -> Response:
                 "if that is meant, write Redirect(location, allow_http=True)"
             )
     return Response(b"", redirect.status, [*redirect.headers, ("Location", location)])
+
+
+def _is_path(location: str) -> bool:
+    """Return whether a location is a path on this host, of characters that a URL may contain, as most are: 0.3 µs."""
+    return location[:1] == "/" != location[1:2] and _URL.fullmatch(location) is not None
 
 
 def _as_browsers_read(location: str) -> str:

@@ -130,7 +130,7 @@ def test_a_document_of_the_authors_is_sent_as_it_is(make_client: MakeClient) -> 
 
 
 def test_R28_only_pages_of_short_sentences_are_kept(make_client: MakeClient) -> None:
-    """A sentence may have a client's text in it: 128 of a MiB each, kept with their pages, would be a GiB."""
+    """A sentence may have a client's text in it: 128 of a MiB each, kept with their answers, would be a GiB."""
 
     class Long(App):
         def index(self, text: str) -> None:
@@ -138,10 +138,39 @@ def test_R28_only_pages_of_short_sentences_are_kept(make_client: MakeClient) -> 
 
     client = make_client(Long())
     problem._page.cache_clear()
+    problem._encoded.cache_clear()
     for length in (10, 100, 480, 500, 5000):
         page = client.post("/", data={"text": "<" * length}, headers={"Accept": "text/html"}).text
         assert f"There is no {'&lt;' * length}." in page
-    assert problem._page.cache_info().currsize == 3
+    assert (problem._page.cache_info().currsize, problem._encoded.cache_info().currsize) == (3, 3)
+
+
+def test_an_answer_that_is_kept_is_for_requests_of_the_same_kind(make_client: MakeClient) -> None:
+    client = make_client(Shop())
+    for _ in range(2):
+        kinds = [
+            client.request(method, "/nowhere", headers={"Accept": accept})
+            for method in ("GET", "HEAD")
+            for accept in (BROWSER, "application/json", "text/plain", "*/*")
+        ]
+        assert [answer.headers["Content-Type"].partition(";")[0] for answer in kinds] == [
+            *("text/html", PROBLEM, "text/plain", "text/plain"),
+            *("text/html", PROBLEM, "text/plain", "text/plain"),
+        ]
+        assert ["Vary" in answer.headers for answer in kinds] == [True, True, False, False] * 2
+        assert [bool(answer.text) for answer in kinds] == [True] * 4 + [False] * 4
+        lengths = [answer.headers["Content-Length"] for answer in kinds]
+        assert lengths[:4] == lengths[4:]
+
+
+def test_an_error_without_a_sentence(make_client: MakeClient) -> None:
+    class Silent(App):
+        def index(self) -> None:
+            error = HTTPError(404)
+            error.message = ""
+            raise error
+
+    assert make_client(Silent()).get("/", headers={"Accept": "text/plain"}).text == ""
 
 
 def test_headers_that_can_not_be_read_are_told_in_a_sentence(make_client: MakeClient) -> None:
