@@ -8,7 +8,7 @@ import re
 import secrets
 import time
 from collections.abc import Callable
-from functools import partial
+from functools import lru_cache, partial
 from typing import Any, NoReturn, Protocol
 from urllib.parse import quote
 
@@ -183,7 +183,7 @@ class SessionStore:
     def _ask(self, method: Callable[..., object], *arguments: object) -> Flow[Any]:
         """Call a backend's method. Raises 503 if the backend can't reach its data."""
         try:
-            if inspect.iscoroutinefunction(method):
+            if _is_async(getattr(method, "__func__", method)):
                 return (yield from call(AWAIT, method, *arguments))
             if self._blocking:
                 return (yield from call(IO, method, *arguments))
@@ -198,6 +198,9 @@ class SessionStore:
             return
         self._next_report = now + _REPORT_EVERY
         logger.error("the session backend %s is out of reach", type(self.backend).__name__, exc_info=error)
+
+
+_is_async = lru_cache(maxsize=64)(inspect.iscoroutinefunction)  # of a backend's few functions; it takes 1 µs
 
 
 def _unavailable() -> NoReturn:
