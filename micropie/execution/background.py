@@ -8,11 +8,11 @@ errors are logged.
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from concurrent.futures import Future, wait
 from functools import partial
 from inspect import isawaitable
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from anyio import get_cancelled_exc_class, move_on_after
 
@@ -83,7 +83,12 @@ async def run_tasks_apart(request: Request) -> None:
 
 def _log_given_up(request: Request) -> None:
     seconds = request.config.settings.background_timeout
-    logger.error("%s was given up: background_timeout is %g s", request._task_label, seconds)
+    logger.error("%s was given up: background_timeout is %g s", _label(request), seconds)
+
+
+def _label(request: Request) -> str:
+    function = request._task
+    return f"{request.label}: {getattr(function, '__qualname__', repr(function))}, after the response,"
 
 
 async def _run_all(request: Request) -> None:
@@ -91,23 +96,21 @@ async def _run_all(request: Request) -> None:
     try:
         while request._tasks:
             (function, arguments), *request._tasks = request._tasks
-            name = getattr(function, "__qualname__", repr(function))
-            request._task_label = label = f"{request.label}: {name}, after the response,"
-            await _run(request, function, arguments, label)
+            request._task = function
+            result: Any
+            try:
+                kind = kind_of(function)
+                if kind is AWAIT or kind is INLINE:
+                    result = function(*arguments)
+                else:
+                    result = await in_thread(_THREADS, function, *arguments, abandon_on_cancel=True)
+                if kind is AWAIT or (result is not None and isawaitable(result)):
+                    await result
+            except get_cancelled_exc_class():
+                raise
+            except BaseException as error:  # a SystemExit would end the loop, and with it the tasks of other requests
+                request.log_failure(f"{_label(request)} failed", error)
+        request._task = None  # it may refer to the request, which would be a cycle
     finally:
         current.reset(token)
         request._release()
-
-
-async def _run(request: Request, function: Callable[..., object], arguments: Sequence[object], label: str) -> None:
-    try:
-        if kind_of(function) in (AWAIT, INLINE):
-            result = function(*arguments)
-        else:
-            result = await in_thread(_THREADS, function, *arguments, abandon_on_cancel=True)
-        if isawaitable(result):
-            await result
-    except get_cancelled_exc_class():
-        raise
-    except BaseException as error:  # a SystemExit would end the loop, and with it the tasks of other requests
-        request.log_failure(f"{label} failed", error)

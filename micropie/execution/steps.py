@@ -34,7 +34,8 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Generator, Sequence
 from dataclasses import dataclass
-from inspect import isawaitable, iscoroutinefunction
+from inspect import CO_COROUTINE, isawaitable, iscoroutinefunction
+from types import CodeType
 from typing import Any, Final, Literal, Protocol, TypeAlias, TypeVar
 
 from micropie.execution.placement import LOOP, MARK
@@ -116,7 +117,8 @@ Flow: TypeAlias = Generator[Step, Any, Result]
 
 def kind_of(function: Callable[..., object], otherwise: CallKind = BLOCK) -> CallKind:
     """Return how to call a function of the author's: AWAIT, INLINE with ``@inline`` above it, or ``otherwise``."""
-    if iscoroutinefunction(function):
+    code = getattr(function, "__code__", None)  # of nearly all: a tenth of the time of what follows
+    if (type(code) is CodeType and code.co_flags & CO_COROUTINE) or iscoroutinefunction(function):
         return AWAIT
     return INLINE if getattr(function, MARK, None) == LOOP else otherwise
 

@@ -141,7 +141,7 @@ class Request:
     _releases: Sequence[Callable[[], object]] = ()  # called then, or after the tasks of ``after_response``
     _tasks: Sequence[tuple[Callable[..., object], Sequence[object]]] = ()  # ``after_response``
     _context: Context  # of the last call of ``after_response``
-    _task_label: str = ""  # the function of ``after_response`` that runs
+    _task: Callable[..., object] | None = None  # the function of ``after_response`` that runs
     _is_answered: bool = False  # whether the answer is over and ``after_response`` runs
     _generators: Sequence[GeneratorMiddleware] = ()  # generator middleware that has begun
     _resources: Sequence[RunningGenerator] = ()  # what providers have opened
