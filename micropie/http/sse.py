@@ -42,7 +42,10 @@ def event(data: object, event: str | None = None, id: str | int | None = None, r
             raise ValueError(f"retry is a whole number of milliseconds, 0 or more, not {retry!r}")
         lines.append(f"retry: {retry}")
     if data is not None:
-        lines += [f"data: {line}" for line in _LINE_END.split(_text(data))]
+        if isinstance(data, bytes | bytearray | memoryview):
+            raise TypeError("an event's data is text or JSON, not bytes: decode them, or send base64")
+        text = data if isinstance(data, str) else dumps(data).decode()
+        lines += [f"data: {line}" for line in _LINE_END.split(text)]
     return Event("".join(f"{line}\n" for line in [*lines, ""]).encode()) if lines else Event()
 
 
@@ -73,14 +76,6 @@ def stream_headers(headers: MutableHeaders) -> None:
         return
     for name, value in _UNBUFFERED:
         headers.setdefault(name, value)
-
-
-def _text(data: object) -> str:
-    if isinstance(data, str):
-        return data
-    if isinstance(data, bytes | bytearray | memoryview):
-        raise TypeError("an event's data is text or JSON, not bytes: decode them, or send base64")
-    return dumps(data).decode()
 
 
 def _checked(field: str, value: object) -> str:

@@ -245,7 +245,8 @@ class _Builder:
             return status, {**answer, "content": {"text/event-stream": {}}}
         is_text = annotation in (str, bytes) or (isinstance(origin, type) and issubclass(origin, _STREAMS))
         if is_text:
-            return status, {**answer, "content": {_media_type(route): {"schema": {"type": "string"}}}}
+            media_type = route.config.text_type.partition(";")[0]
+            return status, {**answer, "content": {media_type: {"schema": {"type": "string"}}}}
         return status, {**answer, "content": {_JSON: {"schema": self.schemas.of(annotation)}}}
 
     def _stated(self, number: int, given: object) -> dict[str, object]:
@@ -334,10 +335,6 @@ def _answers_of(function: Callable[..., object]) -> tuple[object, ...]:
         return (Parameter.empty,)
     found = hints.get("return", Parameter.empty)
     return typing.get_args(found) if typing.get_origin(found) in (typing.Union, UnionType) else (found,)
-
-
-def _media_type(route: Route) -> str:
-    return route.config.text_type.partition(";")[0]
 
 
 def _doc_of(owner: Callable[..., object]) -> str:

@@ -56,20 +56,37 @@ class AppCall(Call[E]):
         self.received = 0
 
     def start(self) -> None:
-        self.post(self._begin)
+        def begin() -> None:
+            # anyio's primitives need a running loop, so they are made here.
+            self._changed = anyio.Event()
+            self._cancel_scope = anyio.CancelScope()
+            self._loop.tasks.start_soon(self._run, name=self.label)
+
+        self.post(begin)
 
     def put(self, message: Message) -> None:
         self.post(partial(self._accept_message, message))
 
     def taken(self) -> None:
-        self.post(self._take)
+        def take() -> None:
+            self._taken += 1
+            self._pulse()
+
+        self.post(take)
 
     def hang_up(self) -> None:
-        self.post(partial(self._disconnect, self.disconnect_message()))  # made here, in the test's thread
+        message = self.disconnect_message()  # made here, in the test's thread
+
+        def disconnect() -> None:
+            self._hung_up = True
+            self.on_hang_up()
+            self._end_input(message)
+
+        self.post(disconnect)
 
     def cancel(self) -> None:
         def cancel() -> None:
-            self._cancel_scope.cancel()  # ``_begin`` makes it in the loop's thread, perhaps after ``post``
+            self._cancel_scope.cancel()  # ``begin`` makes it in the loop's thread, perhaps after ``post``
 
         self.post(cancel)
 
@@ -87,24 +104,9 @@ class AppCall(Call[E]):
     def on_hang_up(self) -> None:
         """Run when the client has left."""
 
-    def _begin(self) -> None:
-        # anyio's primitives need a running loop, so they are made here.
-        self._changed = anyio.Event()
-        self._cancel_scope = anyio.CancelScope()
-        self._loop.tasks.start_soon(self._run, name=self.label)
-
     def _accept_message(self, message: Message) -> None:
         self._inbox.append(message)
         self._pulse()
-
-    def _take(self) -> None:
-        self._taken += 1
-        self._pulse()
-
-    def _disconnect(self, message: Message) -> None:
-        self._hung_up = True
-        self.on_hang_up()
-        self._end_input(message)
 
     def _end_input(self, message: Message) -> None:
         self._last_message = self._last_message or message

@@ -46,7 +46,11 @@ def static_file(
         return HTTPError(403, "You do not have permission to access this file.")
     facts = os.stat(path)
     sent: dict[str, Any] = {**(headers or {}), "Last-Modified": http_date(facts.st_mtime)}
-    media_type = _type_of(download if isinstance(download, str) else path) if mimetype is True else mimetype
+    media_type: bool | str | None = mimetype
+    if media_type is True:
+        media_type, coding = mimetypes.guess_type(download if isinstance(download, str) else path)
+        if coding is not None:  # the compressed file is what is sent: no Content-Encoding
+            media_type = "application/gzip" if coding == "gzip" else f"application/x-{coding}"
     if media_type:
         is_text = media_type.startswith("text/") or media_type == "application/javascript"
         needs_charset = charset and is_text and "charset=" not in media_type
@@ -77,13 +81,6 @@ def static_file(
     file.seek(start)
     file.length = end - start
     return HTTPResponse(file, status, **sent)
-
-
-def _type_of(name: str) -> str | None:
-    media_type, coding = mimetypes.guess_type(name)
-    if coding is None:
-        return media_type
-    return "application/gzip" if coding == "gzip" else f"application/x-{coding}"
 
 
 def _is_known(etag: str | None, modified: int) -> bool:

@@ -95,7 +95,11 @@ class Jinja2Template(BaseTemplate):
         """Compile it."""
         from jinja2 import Environment, FunctionLoader  # noqa: PLC0415 - may be missing
 
-        environment = Environment(loader=FunctionLoader(self._load), **options)  # noqa: S701 - see the class
+        def load(name: str) -> tuple[str, str, Callable[[], bool]] | None:
+            path = self.search(name, self.lookup)
+            return None if path is None else (Path(path).read_text(self.encoding), path, lambda: False)
+
+        environment = Environment(loader=FunctionLoader(load), **options)  # noqa: S701 - see the class
         environment.filters.update(filters or {})
         environment.tests.update(tests or {})
         environment.globals.update(globals or {})
@@ -106,10 +110,6 @@ class Jinja2Template(BaseTemplate):
     def render(self, *values: Mapping[str, object], **more: object) -> str:
         """Return the text with these values."""
         return self._template.render(self._merged(values, more))
-
-    def _load(self, name: str) -> tuple[str, str, Callable[[], bool]] | None:
-        path = self.search(name, self.lookup)
-        return None if path is None else (Path(path).read_text(self.encoding), path, lambda: False)
 
 
 class MakoTemplate(BaseTemplate):

@@ -71,7 +71,10 @@ def _value(node: ast.expr) -> Any:
         case ast.Name():
             return _named(node.id)
         case ast.Attribute():
-            return _attribute(_value(node.value), node.attr)
+            owner = _value(node.value)
+            if isinstance(owner, ModuleType) and not hasattr(owner, node.attr):
+                return import_module(f"{owner.__name__}.{node.attr}")
+            return getattr(owner, node.attr)
         case ast.Call():
             values: dict[str, object] = {}
             for keyword in sorted(node.keywords, key=lambda keyword: keyword.arg is not None):  # what is named wins
@@ -88,9 +91,3 @@ def _named(name: str) -> object:
         return modules(name)
     except ImportError:
         raise TypeError(f"{name} is no module and no built-in; text needs quotes") from None
-
-
-def _attribute(owner: object, name: str) -> object:
-    if isinstance(owner, ModuleType) and not hasattr(owner, name):
-        return import_module(f"{owner.__name__}.{name}")
-    return getattr(owner, name)

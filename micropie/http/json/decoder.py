@@ -76,27 +76,25 @@ _PAIRS = (b"[]", b"{}", b"[]", b"{}")
 _STEPS = bytes.maketrans(b"[{]}", b"\x01\x01\xff\xff")  # 0xff is -1 as a signed byte
 
 
-def _read_int(text: str) -> int:
-    _check_length(text)
-    return int(text)
-
-
 def _read_float(text: str) -> float:
-    _check_length(text)
-    value = float(text)
+    value = float(_short(text))
     if value - value != 0.0:
         raise BadRequest("The JSON has a number that is too large for a float.")
     return value
 
 
-def _check_length(text: str) -> None:
+def _short(text: str) -> str:
+    """Return a number's text. Raises ``BadRequest`` if it has too many digits."""
     if len(text) > MAX_DIGITS:
         raise BadRequest(f"The JSON has a number of more than {MAX_DIGITS} digits.")
+    return text
 
 
 def _refuse_constant(name: str) -> NoReturn:
     raise BadRequest("The JSON has NaN or Infinity, which are not numbers in JSON.")
 
 
-_DECODER = JSONDecoder(parse_float=_read_float, parse_int=_read_int, parse_constant=_refuse_constant)
+_DECODER = JSONDecoder(
+    parse_float=_read_float, parse_int=lambda text: int(_short(text)), parse_constant=_refuse_constant
+)
 _ENCODER = JSONEncoder(ensure_ascii=False, check_circular=False)

@@ -7,6 +7,7 @@ import hmac
 import re
 import time
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import TypeAlias
 
@@ -87,7 +88,9 @@ class HttpDigestAuthorization:
 
     def __init__(self, auth_header: str, http_method: str, accept_charset: str = "UTF-8") -> None:
         self.http_method = http_method
-        text = _decoded(auth_header.partition(" ")[2], accept_charset)
+        text = auth_header.partition(" ")[2]
+        with suppress(UnicodeError):
+            text = text.encode("latin-1").decode(accept_charset)
         found = _parameters(text)
         if any(not found.get(name) for name in _REQUIRED):
             raise ValueError("a required parameter is missing")
@@ -132,13 +135,6 @@ def _parameters(text: str) -> dict[str, str]:
         found[name.lower()] = bare if quoted is None else re.sub(r"\\(.)", r"\1", quoted)
         position = parameter.end()
     return found
-
-
-def _decoded(text: str, charset: str) -> str:
-    try:
-        return text.encode("latin-1").decode(charset)
-    except UnicodeError:
-        return text
 
 
 def digest_auth(realm: str, get_ha1: GetHA1, key: str, debug: bool = False, accept_charset: str = "utf-8") -> None:

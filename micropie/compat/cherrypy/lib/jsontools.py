@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterable, Sequence
-from functools import partial
 from io import BytesIO
 from typing import Any
 
@@ -42,10 +41,6 @@ def process_json(request: Any) -> None:
         request.body.process()
 
 
-def _refuse(types: Sequence[str]) -> None:
-    raise HTTPError(415, f"Expected an entity of content type {', '.join(types)}")
-
-
 def json_in(
     content_type: str | Sequence[str] = _TYPES,
     force: bool = True,
@@ -59,9 +54,13 @@ def json_in(
     """
     types = listed(content_type)
     body = serving.request.body
+
+    def refuse() -> None:
+        raise HTTPError(415, f"Expected an entity of content type {', '.join(types)}")
+
     if force:
         body.processors.clear()
-        body.default_proc = partial(_refuse, types)
+        body.default_proc = refuse
     for each in types:
         body.processors[each] = processor
 
