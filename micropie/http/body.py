@@ -58,8 +58,11 @@ class Body:
         self._count(piece)
         self._ended = True
 
-    def next_piece(self) -> Flow[bytes]:
-        """Return the next piece, ``b""`` at the end. A body that was received whole is one piece."""
+    def next_piece(self, receive: ReceiveStep = RECEIVE_STEP) -> Flow[bytes]:
+        """Return the next piece, ``b""`` at the end. A body that was received whole is one piece.
+
+        ``receive``: the step that gets it.
+        """
         if self.state is KEPT and not self._ended:
             self._ended = True
             return self.data
@@ -67,7 +70,7 @@ class Body:
             raise self._too_large()
         piece, more = b"", True
         while more and not piece and not self._ended:
-            piece, more = yield RECEIVE_STEP
+            piece, more = yield receive
             self._count(piece)
         self._ended = self._ended or not more
         return piece

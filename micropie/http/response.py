@@ -447,5 +447,9 @@ def start_failed(head_only: bool) -> Answer:
 
 def status_line(status: int) -> str:
     """Return ``"404 Not Found"`` for 404. PEP 3333 wants a reason, even for a status without one."""
-    given = status.reason if isinstance(status, GivenStatus) else ""
-    return f"{status} {given or PHRASES.get(status) or f'Status {status}'}"
+    if isinstance(status, GivenStatus) and status.reason:
+        return f"{status} {status.reason}"
+    return _STATUS_LINES.get(status) or f"{status} Status {status}"
+
+
+_STATUS_LINES = {status: f"{status} {phrase}" for status, phrase in PHRASES.items()}

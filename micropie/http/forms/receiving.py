@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Final, Literal
 
-from micropie.execution.steps import IO, RECEIVE_STEP, Flow
+from micropie.execution.steps import IO, RECEIVE, RECEIVE_STEP, Flow, ReceiveStep, no_function
 from micropie.http import json as codec
 from micropie.http.body import STREAMED, Body
 from micropie.http.forms.data import FormData, parse_query, require_utf8
@@ -26,6 +26,9 @@ AHEAD: Final = "ahead"
 # Bytes of JSON or of a form from which parsing and binding have a thread of their own. 64 KiB take 0.2 to 4 ms, a
 # thread 0.1 ms.
 LARGE = 64 * 1024
+
+# WSGI reads as much at once: 5 MB take a tenth less time than in pieces of 64 KiB.
+_RECEIVE_BATCH: ReceiveStep = (RECEIVE, no_function, (BATCH,))
 
 
 def receive_body(request: Request, reads_body: bool | Literal["ahead"], is_needed: bool) -> Flow[None] | None:
@@ -161,7 +164,7 @@ def receive_multipart(request: Request, parameters: dict[str, str]) -> Flow[None
 def _receive_pieces(request: Request, incoming: Body, parser: MultipartParser) -> Flow[None]:
     waiting: list[bytes] = []  # to be written to the disk
     size = 0
-    while piece := (yield from incoming.next_piece()):
+    while piece := (yield from incoming.next_piece(_RECEIVE_BATCH)):
         size += len(piece)
         if not parser.may_block(size):  # then ``waiting`` is empty, too
             parser.feed(piece)
