@@ -22,7 +22,7 @@ from micropie.execution.placement import Threads
 from micropie.execution.portal import get_loop
 from micropie.execution.steps import AWAIT, INLINE, kind_of
 from micropie.execution.threads import in_thread
-from micropie.execution.wake import time_limit
+from micropie.execution.wake import LoopTasks
 
 if TYPE_CHECKING:
     from micropie.http.request import Request
@@ -72,10 +72,10 @@ async def run_tasks(request: Request) -> None:
         _log_given_up(request)
 
 
-async def run_tasks_apart(request: Request) -> None:
-    """Do the same in a task that nobody cancels, which needs no shield."""
+async def run_tasks_apart(request: Request, tasks: LoopTasks) -> None:
+    """Do the same in one of ``tasks``, which nobody cancels: it needs no shield."""
     try:
-        async with time_limit(request.config.settings.background_timeout):
+        async with tasks.time_limit(request.config.settings.background_timeout):
             await _run_all(request)
     except TimeoutError:
         _log_given_up(request)

@@ -9,7 +9,8 @@ from functools import partial
 from typing import Any
 
 import anyio
-from anyio import wait_all_tasks_blocked
+import pytest
+from anyio import get_cancelled_exc_class, wait_all_tasks_blocked
 from anyio.lowlevel import checkpoint
 
 from micropie.execution.steps import no_function
@@ -210,3 +211,69 @@ def test_a_patient_wait_ends_by_a_ring_or_when_its_own_time_is_over(backend: str
 
     run(backend, main)
     assert ends == ["its own time", "at once", "rung", "shorter than the one before"]
+
+
+@every_loop
+def test_a_block_with_a_time_limit(backend: str) -> None:
+    """Each ends by itself, at its limit, or as it is cancelled; later ones may be due earlier."""
+    ended: list[tuple[str, str]] = []
+
+    async def main() -> None:
+        tasks = LoopTasks()
+        none = tasks.time_limit(None)
+
+        async def wait(name: str, seconds: float | None, event: anyio.Event) -> None:
+            try:
+                async with tasks.time_limit(seconds):
+                    await event.wait()
+            except TimeoutError:
+                ended.append((name, "over"))
+            except get_cancelled_exc_class():
+                ended.append((name, "cancelled"))
+                raise
+            else:
+                ended.append((name, "done"))
+            (two if len(ended) == 2 else four if len(ended) == 4 else anyio.Event()).set()
+
+        go_on, never, two, four = anyio.Event(), anyio.Event(), anyio.Event(), anyio.Event()
+        async with anyio.create_task_group() as group:
+            for name, seconds, event in (
+                ("long", 60.0, go_on),
+                ("short", 0.02, never),
+                ("none", None, go_on),
+                ("medium", 0.04, never),
+                ("cancelled", 50.0, never),
+            ):
+                group.start_soon(wait, name, seconds, event)
+            await two.wait()
+            go_on.set()
+            await four.wait()
+            group.cancel_scope.cancel()
+        async with none:
+            await checkpoint()
+
+    run(backend, main)
+    assert sorted(ended[:2]) == [("medium", "over"), ("short", "over")]
+    assert sorted(ended[2:4]) == [("long", "done"), ("none", "done")]
+    assert ended[4:] == [("cancelled", "cancelled")]
+
+
+@every_loop
+def test_a_time_limit_cancels_nothing_that_comes_after_its_block(backend: str) -> None:
+    async def main() -> None:
+        tasks = LoopTasks()
+
+        async def fail() -> None:
+            async with tasks.time_limit(0.01):
+                try:
+                    await anyio.sleep(60)
+                finally:
+                    raise ValueError("of its own")
+
+        with pytest.raises(ValueError, match="of its own"):
+            await fail()
+        async with tasks.time_limit(0.01):
+            pass
+        await anyio.sleep(0.05)
+
+    run(backend, main)
