@@ -28,7 +28,13 @@ async def send_streamed(head: Message, stream: Stream, request: ASGIRequest, sen
     """Send head and chunks, and close the stream. That a client left is noted in the debug log, and not raised."""
     has_body = stream.first is not END and request.method != "HEAD" and head["status"] not in (204, 304)
     part = stream.source
-    by_path = has_body and type(part) is FileRange and _is_for_server(part, request)
+    by_path = (  # a whole file, and the server sends files by their path
+        has_body
+        and type(part) is FileRange
+        and part.file is not None
+        and part.is_whole
+        and PATHSEND in (request.scope.get("extensions") or ())
+    )
     try:
         try:
             if not request._has_early_head:
@@ -58,8 +64,3 @@ async def send_streamed(head: Message, stream: Stream, request: ASGIRequest, sen
     finally:
         if stream.is_open and stream.claim_close():
             await close_stream(stream, request.config)
-
-
-def _is_for_server(part: FileRange, request: ASGIRequest) -> bool:
-    """Return whether this is a whole file, and the server one that sends files by their path."""
-    return part.file is not None and part.is_whole and PATHSEND in (request.scope.get("extensions") or ())

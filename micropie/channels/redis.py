@@ -15,7 +15,6 @@ import threading
 from collections import Counter
 from collections.abc import Awaitable, Sequence
 from contextlib import closing, suppress
-from functools import partial
 from queue import Empty, SimpleQueue
 from typing import Protocol, TypedDict
 from uuid import uuid4
@@ -243,12 +242,13 @@ class _Listener(threading.Thread):
         self._has_news.set()
         if self._is_connected:
             future = self._hub.send(self._control, b"")
-            future.call(partial(self._after_wake, future))
 
-    def _after_wake(self, future: Future) -> None:
-        if failure := future.failure():  # the thread will notice this; subscriptions that begin need not wait for it
-            with self._lock:
-                self._fail_joining(failure)
+            def after_wake() -> None:
+                if failure := future.failure():  # the thread will notice it; those that subscribe need not wait
+                    with self._lock:
+                        self._fail_joining(failure)
+
+            future.call(after_wake)
 
     def close(self) -> None:
         """End the thread."""

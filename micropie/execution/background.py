@@ -8,7 +8,6 @@ errors are logged.
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
 from concurrent.futures import Future, wait
 from functools import partial
 from inspect import isawaitable
@@ -36,21 +35,17 @@ def start_tasks(request: Request) -> None:
     """Run the functions of ``request`` on the process's event loop, in the request's context. Does not wait."""
     ended: Future[None] = Future()
     _running.add(ended)
-    end = partial(_end, ended)
+    ended.add_done_callback(_running.discard)
+    end = partial(ended.set_result, None)
+
+    async def run() -> None:
+        try:
+            await run_tasks(request)
+        finally:
+            end()
+
     loop = get_loop(request.config.settings.portal_backend)
-    request._context.run(loop.spawn, end, _run_and_end, request, end)
-
-
-async def _run_and_end(request: Request, end: Callable[[], object]) -> None:
-    try:
-        await run_tasks(request)
-    finally:
-        end()
-
-
-def _end(ended: Future[None]) -> None:
-    _running.discard(ended)
-    ended.set_result(None)
+    request._context.run(loop.spawn, end, run)
 
 
 def wait_for_tasks(seconds: float) -> None:

@@ -110,14 +110,15 @@ class _Portals:
                 # It gets an empty context, because the current one would keep the request alive.
                 alive, loop = Context().run(portal.start_task, _live)
                 self._running[backend] = portal, loop
-                alive.add_done_callback(lambda _: self._lost(backend, portal))
+
+                def forget_lost(_: object) -> None:
+                    if self._running.get(backend, (None,))[0] is portal:
+                        del self._running[backend]
+
+                alive.add_done_callback(forget_lost)
                 self._stack.callback(alive.cancel)
                 self._stack.callback(_stop, portal)
             return self._running[backend]
-
-    def _lost(self, backend: str, portal: BlockingPortal) -> None:
-        if self._running.get(backend, (None,))[0] is portal:
-            del self._running[backend]
 
     def close(self) -> None:
         atexit.unregister(self.close)

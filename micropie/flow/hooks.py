@@ -27,7 +27,7 @@ from functools import lru_cache
 from inspect import isawaitable, isgeneratorfunction
 from operator import is_
 from types import AsyncGeneratorType, GeneratorType
-from typing import TYPE_CHECKING, Any, Final, Literal, TypeAlias, TypeGuard
+from typing import TYPE_CHECKING, Any, Final, Literal, TypeAlias
 
 from micropie.errors import Redirect, ResponseError
 from micropie.execution.steps import AWAIT, BLOCK, INLINE, CallKind, Flow, call, itself, kind_of
@@ -76,7 +76,8 @@ class PlannedHook:
         self.before_kind: HookKind | None = _GENERATOR
         """How ``before`` runs; None if there is no such part."""
         self.after_kind: HookKind | None = _GENERATOR
-        if not _is_function(middleware):
+        is_object = isinstance(middleware, HttpMiddleware) or not callable(middleware)
+        if is_object or hasattr(middleware, "before_request") or hasattr(middleware, "after_request"):
             is_flow = isinstance(middleware, (FlowMiddleware, Guard))
             self.before = getattr(middleware, "before" if is_flow else "before_request", None)
             self.after = getattr(middleware, "after" if is_flow else "after_request", None)
@@ -335,13 +336,6 @@ def _finish_generator(
         assert failure is not None  # noqa: S101
         response = yield from respond_to(request, failure)
     return response
-
-
-def _is_function(hook: object) -> TypeGuard[Callable[..., object]]:
-    """Return whether this is a function, which must be a generator function, and not an object with hooks."""
-    if isinstance(hook, HttpMiddleware):
-        return False
-    return callable(hook) and not hasattr(hook, "before_request") and not hasattr(hook, "after_request")
 
 
 def _kind_here(method: Callable[..., object] | None, on_loop: bool) -> HookKind | None:

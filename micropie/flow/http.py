@@ -518,14 +518,11 @@ def _warn_of_change(request: Request, session: Session) -> None:
 
 
 def _encode(request: Request, response: Response, stream: Stream | None) -> Answer:
+    """Return the answer; keep its status and length on the request for functions of ``on_close``."""
     answer = encode(response, stream, request.method == "HEAD", request.config.text_type)
-    return answer if request._closers is None else _kept(request, answer)
-
-
-def _kept(request: Request, answer: Answer) -> Answer:
-    """Return ``answer``; keep its status and length on the request for functions of ``on_close``."""
-    request.status = None if request.broken_off else answer[0]
-    request.length = answer[2]
+    if request._closers is not None:
+        request.status = None if request.broken_off else answer[0]
+        request.length = answer[2]
     return answer
 
 

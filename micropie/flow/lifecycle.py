@@ -82,7 +82,7 @@ class Lifecycle:
     def _start_one(self, app: Component, manager: Lifespan | None) -> Flow[None]:
         if manager is not None:
             state = yield AWAIT, manager.__aenter__, ()
-            self._undo.append(lambda: [_leave(manager)])
+            self._undo.append(lambda: [call(AWAIT, manager.__aexit__, None, None, None)])
             if isinstance(state, dict):
                 for name, value in state.items():
                     app.state[name] = value
@@ -133,10 +133,6 @@ class LifespanContext:
 
 def _call(handler: Handler) -> Flow[None]:
     return call(kind_of(handler, INLINE), handler)
-
-
-def _leave(manager: Lifespan) -> Flow[None]:
-    yield AWAIT, manager.__aexit__, (None, None, None)
 
 
 def lifespan_opener(lifespan: Callable[..., Any], *arguments: object) -> Callable[[], Lifespan]:

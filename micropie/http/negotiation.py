@@ -29,7 +29,10 @@ def choose_type(header: str | None, offered: Sequence[str]) -> str | None:
     Of those that it likes equally, and without the header, the first one counts. Raises ``ValueError`` for a name that
     is neither a media type nor a short name.
     """
-    types = [_full_name(name) for name in offered]
+    for name in offered:
+        if name not in SHORT_NAMES and "/" not in name:
+            raise ValueError(f"{name!r} is no media type: write text/calendar, or one of {', '.join(SHORT_NAMES)}")
+    types = [SHORT_NAMES.get(name, name).lower() for name in offered]
     ranges = _ranges(header or "*/*")
     weights = []
     for media_type in types:  # the most specific range counts
@@ -37,12 +40,6 @@ def choose_type(header: str | None, offered: Sequence[str]) -> str | None:
         weights.append(next((ranges[name] for name in names if name in ranges), 0.0))
     best = max(weights, default=0.0)
     return offered[weights.index(best)] if best > 0 else None
-
-
-def _full_name(name: str) -> str:
-    if name not in SHORT_NAMES and "/" not in name:
-        raise ValueError(f"{name!r} is no media type: write text/calendar, or one of {', '.join(SHORT_NAMES)}")
-    return SHORT_NAMES.get(name, name).lower()
 
 
 def _ranges(header: str) -> dict[str, float]:

@@ -71,8 +71,9 @@ class AccessLog(FlowMiddleware):
         seconds = None if began is None else perf_counter() - began
         client, query = request.client, request.query_string if self._query else ""
         sent = 0 if request.method == "HEAD" or request.status in (204, 304) else request.length
+        began_at = time() - (seconds or 0)
         values: dict[str, object] = {
-            "time": _date(time() - (seconds or 0)),
+            "time": f"{_second(int(began_at))}.{int(began_at % 1 * 1000):03d}Z",
             "client": client.host if client is not None else None,
             "method": request.method,
             "path": f"{request.path}?{query}" if query else request.path,
@@ -85,8 +86,9 @@ class AccessLog(FlowMiddleware):
         }
         line = self._format(values)
         for name, value in values.items():
+            # A client's text begins no new line in a log, whose format may put it anywhere.
             if value.__class__ is str and not value.isprintable():
-                values[name] = _escaped(value)
+                values[name] = _NOT_SEEN.sub(lambda found: f"\\u{ord(found[0]):04x}", value)
         # What ``self._logger.info`` does, without its search for the line that logs: 4 of 30 µs.
         logger = self._logger
         record = logger.makeRecord(logger.name, logging.INFO, __file__, 0, "%s", (line,), None, "_write")
@@ -94,18 +96,9 @@ class AccessLog(FlowMiddleware):
         logger.handle(record)
 
 
-def _date(seconds: float) -> str:
-    return f"{_second(int(seconds))}.{int(seconds % 1 * 1000):03d}Z"
-
-
 @lru_cache(maxsize=8)
 def _second(seconds: int) -> str:
     return datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%dT%H:%M:%S")
-
-
-def _escaped(text: str) -> str:
-    """Return text of a client's for a log's format, which may put it anywhere: a line end begins no new line there."""
-    return _NOT_SEEN.sub(lambda found: f"\\u{ord(found[0]):04x}", text)
 
 
 def _text(values: dict[str, object]) -> str:

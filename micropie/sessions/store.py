@@ -74,7 +74,9 @@ class SessionStore:
         self._blocking = getattr(backend, "blocking", True)
         self._merge = _own(backend, "merge")
         shared = _own(backend, "load_shared")
-        self._load_shared: Callable[[str], dict[str, object]] = shared or self._load_copy
+        # A copy: an author's backend may return a dict that it changes later, at another request's save.
+        self._load_shared: Callable[[str], dict[str, object]]
+        self._load_shared = shared or (lambda session_id: copied(dict(backend.load(session_id) or {})))
         # No backend is asked for an id that can't be one, as that of a file or of another program's key.
         made_here = _OWN_ID if id_factory is None else _ANY_ID
         self._is_id = id_validator or (_IN_COOKIE if self.in_cookie else made_here).fullmatch
@@ -101,11 +103,6 @@ class SessionStore:
         except OSError as error:
             self._log(error)
         _unavailable()
-
-    def _load_copy(self, session_id: str) -> dict[str, object]:
-        # A copy: an author's backend may return a dict that it changes later, at another request's save.
-        data: dict[str, object] = copied(dict(self.backend.load(session_id) or {}))
-        return data
 
     def reserve(self, session: Session, request: CookieSource, root_path: str) -> str:
         """Choose the id of a session that may be stored later, and return the cookie that gives it to the client."""

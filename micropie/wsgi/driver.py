@@ -148,7 +148,13 @@ class _Chunks:
             return
         yield self._stream.first
         try:
-            for chunk in self._others():
+            others: Iterator[Any]
+            if self._stream.is_async:
+                backend = self._request.config.settings.portal_backend
+                others = iter(self._run(reader_of, self._stream, backend).next, END)
+            else:
+                others = map(self._run, repeat(self._stream.source.__next__))  # in C: 0.08 µs a chunk
+            for chunk in others:
                 if chunk.__class__ is not bytes:
                     chunk = chunk.encode() if chunk.__class__ is str else as_bytes(chunk)  # text: 0.05 µs less
                 if chunk:
@@ -158,13 +164,6 @@ class _Chunks:
             self._failure = error
             raise
         self._is_over = True
-
-    def _others(self) -> Iterator[Any]:
-        """Return an iterator of the chunks after the first one."""
-        if self._stream.is_async:
-            backend = self._request.config.settings.portal_backend
-            return iter(self._run(reader_of, self._stream, backend).next, END)
-        return map(self._run, repeat(self._stream.source.__next__))  # in C: 0.08 µs a chunk
 
     def close(self) -> None:
         """Close the stream's source, once; then the request is over, also if that failed."""
