@@ -128,8 +128,7 @@ def open_file_nowait(request: Request, response: Response) -> Response | None:
     begun = time.monotonic()
     try:
         resolved = find(*key)
-        may_read = RECENT.may_read(key, resolved)
-        opened = _from_disk(request, response, resolved, may_read)
+        opened = _from_disk(request, response, resolved, key)
         RECENT.note(key, resolved if opened is not None and type(opened.body) is bytes else None)
     finally:
         RECENT.took(key, time.monotonic() - begun)
@@ -151,7 +150,7 @@ def _find_and_open(request: Request, response: Response, key: Key) -> Response:
         checked_at = time.monotonic()
         resolved = find(*key)
         if not reference.cached or resolved.size > LARGEST:
-            answer = _from_disk(request, response, resolved, may_read=True)
+            answer = _from_disk(request, response, resolved)
             if answer is not None:
                 if request._is_on_loop and type(answer.body) is bytes:
                     RECENT.note(key, resolved)
@@ -166,8 +165,13 @@ def _find_and_open(request: Request, response: Response, key: Key) -> Response:
     raise ResponseError(f"{reference.path!r} is changed all the time: it can't be sent")
 
 
-def _from_disk(request: Request, response: Response, resolved: ResolvedFile, may_read: bool) -> Response | None:
-    """Return the answer read from the file; None if that has been changed meanwhile, or may not be read here."""
+def _from_disk(
+    request: Request, response: Response, resolved: ResolvedFile, on_loop: Key | None = None
+) -> Response | None:
+    """Return the answer read from the file; None if that has been changed meanwhile, or may not be read here.
+
+    ``on_loop``: the file's key if this runs on an event loop, which reads nothing but what was read recently.
+    """
     selection = _selection(request, response, resolved)
     if selection.status == 304:
         return _described(request, response, resolved, selection, None)
@@ -175,7 +179,7 @@ def _from_disk(request: Request, response: Response, resolved: ResolvedFile, may
     if request.method == "HEAD":
         nothing = FileRange(None, resolved.path, resolved.size, 0, length)
         return _described(request, response, resolved, selection, nothing)
-    if not may_read:
+    if on_loop is not None and not RECENT.may_read(on_loop, resolved):
         return None
     descriptor = open_resolved(response.body.root, resolved, response.body.follow_symlinks)
     if length > SMALL:

@@ -688,6 +688,22 @@ def test_upload_in_many_pieces(size: int, spool: int) -> None:
         write_more()
 
 
+@pytest.mark.parametrize("spool", [4, 100])
+def test_an_upload_has_a_descriptor(spool: int) -> None:
+    before = open_files()
+    file = UploadFile("a", {}, spool)
+    file.write(b"content")
+    file.seek(3)
+    for _ in range(2):
+        descriptor = file.file.fileno()
+        assert (os.fstat(descriptor).st_size, os.read(descriptor, 9)) == (7, b"tent")
+        file.seek(3)
+    file.close()
+    assert file.file.closed
+    gc.collect()
+    assert open_files() <= before
+
+
 def test_R33_save_to_never_escapes_and_never_overwrites(tmp_path: Path) -> None:
     file = upload(raw="../../a.txt")
     file.filename = "../b.txt"  # by the author's mistake

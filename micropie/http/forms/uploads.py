@@ -47,6 +47,26 @@ def safe_filename(raw: str) -> str:
     return (stem.encode()[: MAX_FILENAME - len(suffix)] + suffix).decode(errors="ignore").rstrip(". ")
 
 
+class MemoryFile(BytesIO):
+    """A file in memory. Who asks for its descriptor, as ``subprocess`` does, gets that of a copy on the disk."""
+
+    _copy: IO[bytes] | None = None
+
+    def fileno(self) -> int:
+        """Return the descriptor of a temporary file with this content, at this position. Closed with this file."""
+        if self._copy is None:
+            self._copy = TemporaryFile()  # noqa: SIM115 - see ``close``
+            self._copy.write(self.getbuffer())
+        self._copy.seek(self.tell())
+        return self._copy.fileno()
+
+    def close(self) -> None:
+        """Close the file, and its copy if there is one."""
+        super().close()
+        if self._copy is not None:
+            self._copy.close()
+
+
 class UploadFile:
     """One uploaded file, at its start. It is closed and deleted when its request ends, unless ``save_to`` copies it.
 
@@ -62,7 +82,7 @@ class UploadFile:
         self.headers = {**headers}
         self.content_type = headers.get("content-type", "application/octet-stream")
         self.size = 0
-        self.file: IO[bytes] = BytesIO()
+        self.file: IO[bytes] = MemoryFile()
         self._spool_size = spool_size
         self._pieces: list[bytes] = []  # written, and not in the file yet
 
@@ -105,12 +125,12 @@ class UploadFile:
         1 MiB several times, and once more when it is read.
         """
         pieces, self._pieces = self._pieces, []
-        if isinstance(self.file, BytesIO) and not self.file.closed:
+        if isinstance(self.file, MemoryFile) and not self.file.closed:
             if self.size > self._spool_size:
                 in_memory, self.file = self.file, TemporaryFile()  # noqa: SIM115 - see ``close``
                 self.file.write(in_memory.getvalue())
             elif self.size == sum(map(len, pieces)):
-                self.file = BytesIO(b"".join(pieces))
+                self.file = MemoryFile(b"".join(pieces))
                 self.file.seek(0, SEEK_END)
                 return
         self.file.writelines(pieces)
