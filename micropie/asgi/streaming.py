@@ -219,7 +219,7 @@ class StreamSender:
         return _send_each(self._source.chunks, send, self._watcher, self)
 
     async def finish(self, failure: BaseException | None) -> None:
-        """Close the source unless that is claimed, and raise what is to be raised: ``failure`` has ended the sending."""
+        """Close the source, unless that is claimed. Raise ``failure``, which ended the sending, or that of closing."""
         try:
             failure = await self._finish(failure, self._stream.claim_close())
             if failure is not None:

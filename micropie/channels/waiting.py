@@ -88,8 +88,9 @@ class TaskWaiter:
         waitable.call(self._wake)
         try:
             await self._event.wait()
-        finally:
+        except BaseException:
             waitable.forget(self._wake)
+            raise
 
 
 class Future(Waitable):
