@@ -22,7 +22,7 @@ Around a handler that has only such hooks no flow is made (``run_before_now``, `
 from __future__ import annotations
 
 import logging
-from collections.abc import Awaitable, Callable, Coroutine, Iterable, Sequence
+from collections.abc import Awaitable, Callable, Coroutine, Iterable
 from functools import lru_cache
 from inspect import isawaitable, isgeneratorfunction
 from operator import is_
@@ -96,10 +96,11 @@ class HookPlan:
     response to change, handshakes of WebSockets and isolated mounts.
     """
 
-    __slots__ = ("after", "before", "begins_now", "ends_now", "guards", "middlewares")
+    __slots__ = ("after", "before", "begins_now", "ends_now", "guards", "is_simple", "middlewares")
 
-    def __init__(self, middlewares: Sequence[object], on_loop: bool) -> None:
+    def __init__(self, middlewares: list[object], on_loop: bool) -> None:
         self.middlewares = middlewares
+        self.is_simple = all(type(middleware).__eq__ is object.__eq__ for middleware in middlewares)
         hooks = [PlannedHook(middleware, on_loop) for middleware in middlewares]
         self.before = [hook for hook in hooks if hook.before_kind is not None]
         self.after = [hook for hook in reversed(hooks) if hook.after_kind is not None]
@@ -117,9 +118,16 @@ def planned_hooks(config: AppConfig, on_loop: bool) -> HookPlan:
     """Return how the middleware of a configuration runs. Its list may change at any time, so each request asks."""
     plan: HookPlan | None = config.hook_plans.get(on_loop)
     middlewares = config.middlewares
-    if plan is None or len(plan.middlewares) != len(middlewares) or not all(map(is_, plan.middlewares, middlewares)):
+    if type(middlewares) is not list:
+        middlewares = [*middlewares]
+    if plan is None or plan.middlewares != middlewares or not (plan.is_simple or _are_same(plan, middlewares)):
         config.hook_plans[on_loop] = plan = HookPlan([*middlewares], on_loop)
     return plan
+
+
+def _are_same(plan: HookPlan, middlewares: Iterable[object]) -> bool:
+    """Return whether these are the plan's middleware, and not others that their ``__eq__`` calls equal."""
+    return all(map(is_, plan.middlewares, middlewares))
 
 
 # -- before the handler ------------------------------------------------------------------------------------------------
