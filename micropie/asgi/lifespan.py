@@ -47,12 +47,14 @@ async def serve_lifespan(app: Application, state: ASGIState, scope: Scope, recei
         site = app.compiled()
         lifecycle = app.lifecycle((ASGI, APP))
     except Exception as error:
+        log_failure("start-up failed", error)
         await _send_failed("startup", error, send)
         raise
     context = LifespanContext(site.config)
     try:
         await perform(lifecycle.start(), context)
     except Exception as error:
+        log_failure("start-up failed", error)
         await _send_failed("startup", error, send)
         raise
     except BaseException:
@@ -74,7 +76,7 @@ async def serve_lifespan(app: Application, state: ASGIState, scope: Scope, recei
         site.close()
     try:
         await perform(lifecycle.stop(), context)
-    except Exception as error:
+    except Exception as error:  # it has been logged
         await _send_failed("shutdown", error, send)
         raise
     await send({"type": "lifespan.shutdown.complete"})
@@ -114,7 +116,6 @@ async def _stop_cancelled(lifecycle: Lifecycle, context: LifespanContext) -> Non
 
 
 async def _send_failed(stage: str, error: Exception, send: Send) -> None:
-    log_failure(f"{stage} failed", error)
     await send({"type": f"lifespan.{stage}.failed", "message": f"{type(error).__name__}: {error}"})
 
 

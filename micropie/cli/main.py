@@ -17,6 +17,8 @@ from micropie.errors import SetupError
 # Each command's module, in which ``execute(arguments)`` returns the exit code.
 COMMANDS = ("run", "routes", "check", "new", "shell")
 
+_YES, _NO = ("1", "true", "yes", "on"), ("0", "false", "no", "off")
+
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command and return its exit code: 0, 1 for what it found, 2 for what it can't do."""
@@ -56,7 +58,10 @@ def _from_environment(name: str, default: str | None = None) -> str | None:
 
 
 def _flag(name: str) -> bool:
-    return (_from_environment(name) or "").lower() in ("1", "true", "yes", "on")
+    text = _from_environment(name) or "0"
+    if text.lower() not in (*_YES, *_NO):
+        raise CommandError(f"MICROPIE_{name} is 1 or 0, not {text!r}")
+    return text.lower() in _YES
 
 
 def _number(text: str) -> int:

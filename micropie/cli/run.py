@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import os
+import sys
 from argparse import Namespace
 from dataclasses import fields
+from difflib import get_close_matches
 
 from micropie.cli.serving.options import Options
 from micropie.cli.serving.run import serve
@@ -13,5 +16,15 @@ from micropie.cli.target import find_target
 def execute(arguments: Namespace) -> int:
     """Serve the application until the process is told to end."""
     options = {field.name: getattr(arguments, field.name) for field in fields(Options)}
+    _warn_of_typos([*options, "app", "reload"])
     serve(find_target(arguments.target), Options(**options), reload=arguments.reload)
     return 0
+
+
+def _warn_of_typos(options: list[str]) -> None:
+    """Say which variables have almost the name of an option's. Others may be the application's own."""
+    names = [name.upper() for name in options]
+    for variable in sorted(os.environ):
+        name = variable.removeprefix("MICROPIE_")
+        if name != variable and name not in names and (near := get_close_matches(name, names, 1, cutoff=0.7)):
+            print(f"micropie: {variable} is not read; do you mean MICROPIE_{near[0]}?", file=sys.stderr)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import sys
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
@@ -10,6 +11,7 @@ from contextvars import Context, copy_context
 from functools import partial
 from queue import Empty, SimpleQueue
 from threading import Thread
+from time import monotonic
 from typing import TypeVar
 from weakref import WeakKeyDictionary
 
@@ -22,6 +24,8 @@ from micropie.execution.outcomes import Outcome, outcome_of, released
 from micropie.execution.placement import Threads
 from micropie.execution.wake import threadsafe_scheduler
 
+logger = logging.getLogger("micropie")
+
 Result = TypeVar("Result")
 
 
@@ -31,6 +35,18 @@ class _Capacity:
     def __init__(self, threads: Threads) -> None:
         self.limiter = CapacityLimiter(threads.size)
         self.handlers = 0
+        self.next_report = 0.0
+
+    def refusal(self, threads: Threads) -> HTTPError:
+        """Return the 503 for a handler that finds no place, and log once a minute that there is none."""
+        now = monotonic()
+        if now >= self.next_report:
+            self.next_report = now + _REPORT_EVERY
+            logger.warning(
+                "all %d threads or processes are busy, and %d handlers wait for one: requests get 503",
+                threads.size, threads.queue,
+            )  # fmt: skip
+        return HTTPError(503, "Too many requests are waiting. Please try again later.", [("Retry-After", RETRY_AFTER)])
 
 
 # A limiter belongs to the loop that it was made in, and an application may serve several.
@@ -42,6 +58,8 @@ IO_THREADS = Threads(40)
 
 # Seconds: the time that a queue of the default length takes if each handler needs 40 ms.
 RETRY_AFTER = "1"
+# Seconds until the log says again that handlers are refused.
+_REPORT_EVERY = 60.0
 
 
 async def in_thread(
@@ -70,7 +88,7 @@ async def in_handler_thread(
     # Counted here as well: those that came in the same turn of the loop are not in the limiter's queue yet.
     is_full = capacity.handlers >= threads.size + threads.queue
     if is_full or (limiter.available_tokens < 1 and limiter.statistics().tasks_waiting >= threads.queue):
-        raise HTTPError(503, "Too many requests are waiting. Please try again later.", [("Retry-After", RETRY_AFTER)])
+        raise capacity.refusal(threads)
     capacity.handlers += 1
     try:
         if abandon_on_cancel:

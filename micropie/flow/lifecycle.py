@@ -12,15 +12,20 @@ import inspect
 import logging
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from functools import partial
+from threading import Timer
 from typing import Any, Protocol, TypeAlias
 
 from micropie.errors import SetupError
-from micropie.execution.steps import AWAIT, INLINE, Flow, RouteKind, call, kind_of
+from micropie.execution.steps import AWAIT, INLINE, Flow, Result, RouteKind, call, kind_of
 from micropie.http.state import State
 from micropie.routing.config import AppConfig
 from micropie.routing.site import Site
 
 logger = logging.getLogger("micropie")
+
+# Seconds after which the log names what a start or a stop waits for: most servers wait in silence, and without a limit.
+_LONG = 10.0
 
 Handler: TypeAlias = Callable[[], object]
 Lifespan: TypeAlias = AbstractAsyncContextManager[object]
@@ -81,18 +86,19 @@ class Lifecycle:
 
     def _start_one(self, app: Component, manager: Lifespan | None) -> Flow[None]:
         if manager is not None:
-            state = yield AWAIT, manager.__aenter__, ()
-            self._undo.append(lambda: [call(AWAIT, manager.__aexit__, None, None, None)])
+            state = yield from _named_if_long("start-up", "lifespan", call(AWAIT, manager.__aenter__))
+            leave = partial(call, AWAIT, manager.__aexit__, None, None, None)
+            self._undo.append(lambda: [_named_if_long("shut-down", "lifespan", leave())])
             if isinstance(state, dict):
                 for name, value in state.items():
                     app.state[name] = value
 
         def call_shutdown_handlers() -> Iterable[Flow[None]]:
-            return map(_call, app.shutdown_handlers)
+            return (_call("shut-down", handler) for handler in app.shutdown_handlers)
 
         # All shut-down handlers are called if one start-up handler has run, or if there is none.
         for handler in app.startup_handlers:
-            yield from _call(handler)
+            yield from _call("start-up", handler)
             if call_shutdown_handlers not in self._undo:
                 self._undo.append(call_shutdown_handlers)
         if not app.startup_handlers:
@@ -131,8 +137,24 @@ class LifespanContext:
         self.config = config
 
 
-def _call(handler: Handler) -> Flow[None]:
-    return call(kind_of(handler, INLINE), handler)
+def _call(stage: str, handler: Handler) -> Flow[None]:
+    name = getattr(handler, "__qualname__", repr(handler))
+    return _named_if_long(stage, name, call(kind_of(handler, INLINE), handler))
+
+
+def _named_if_long(stage: str, name: str, flow: Flow[Result]) -> Flow[Result]:
+    """Perform ``flow``. If that takes long, log what runs. A thread does so, because ``flow`` may block its own."""
+    timer = Timer(_LONG, logger.warning, ("%s: %s has been running for %g seconds", stage, name, _LONG))
+    timer.daemon = True
+    try:
+        timer.start()
+    except RuntimeError:  # an interpreter that ends starts no threads
+        return (yield from flow)
+    try:
+        return (yield from flow)
+    finally:
+        timer.cancel()
+        timer.join()
 
 
 def lifespan_opener(lifespan: Callable[..., Any], *arguments: object) -> Callable[[], Lifespan]:

@@ -79,8 +79,9 @@ class SQLiteSessionBackend(SessionBackend):
             return data
 
     def ping(self) -> None:
-        """Raise ``ConnectionError`` if SQLite can't use its file; for ``App.health``."""
-        self.load("")
+        """Raise ``ConnectionError`` if SQLite can't write its file; for ``App.health``."""
+        with self._connection() as connection:
+            connection.execute(_DELETE, ("",))  # no session has this id, but a file that is read-only refuses it
 
     def close(self) -> None:
         """Close this process's idle connections; the next request opens a new one."""

@@ -22,6 +22,8 @@ logger = logging.getLogger("micropie")
 
 # Seconds until a backend that is still out of reach is in the log again: each request of that time fails by it.
 _REPORT_EVERY = 60.0
+# The same after it has answered in between, as one does whose connections fail now and then.
+_REPORT_AGAIN = 5.0
 _RETRY_AFTER = [("Retry-After", "5")]  # seconds, as for messages that are out of reach
 
 # The ids that are made here: 256 bits. Those of an author's factory are at most 256 printable ASCII characters.
@@ -69,6 +71,7 @@ class SessionStore:
         self._timeout = timeout
         self._make_id = id_factory or partial(secrets.token_urlsafe, 32)
         self._next_report = 0.0
+        self._failing = ""  # the method that fails, as the log says
         self.in_cookie = getattr(backend, "in_cookie", False)
         self._secure = secure
         self._blocking = getattr(backend, "blocking", True)
@@ -181,20 +184,28 @@ class SessionStore:
         """Call a backend's method. Raises 503 if the backend can't reach its data."""
         try:
             if _is_async(getattr(method, "__func__", method)):
-                return (yield from call(AWAIT, method, *arguments))
-            if self._blocking:
-                return (yield from call(IO, method, *arguments))
-            return method(*arguments)
+                result = yield from call(AWAIT, method, *arguments)
+            elif self._blocking:
+                result = yield from call(IO, method, *arguments)
+            else:
+                result = method(*arguments)
         except OSError as error:
-            self._log(error)
-        _unavailable()
+            self._log(error, getattr(method, "__name__", ""))
+            _unavailable()
+        if self._failing and self._failing == getattr(method, "__name__", ""):  # others may work all the time
+            self._failing = ""
+            self._next_report = time.monotonic() + _REPORT_AGAIN
+            logger.warning("the session backend %s answers again", type(self.backend).__name__)
+        return result
 
-    def _log(self, error: OSError) -> None:
+    def _log(self, error: OSError, method: str = "") -> None:
         now = time.monotonic()
         if now < self._next_report:
             return
         self._next_report = now + _REPORT_EVERY
-        logger.error("the session backend %s is out of reach", type(self.backend).__name__, exc_info=error)
+        self._failing = method
+        name, kind = type(self.backend).__name__, type(error).__name__
+        logger.error("the session backend %s is out of reach: %s: %s", name, kind, error, exc_info=error)
 
 
 _is_async = lru_cache(maxsize=64)(inspect.iscoroutinefunction)  # of a backend's few functions; it takes 1 µs

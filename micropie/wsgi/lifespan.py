@@ -7,6 +7,7 @@ import multiprocessing
 import multiprocessing.util
 from collections.abc import Callable
 from concurrent.futures import Future
+from contextlib import suppress
 from threading import Lock
 from typing import Any
 from weakref import WeakSet
@@ -57,11 +58,11 @@ class WSGIState:
                 if not lifecycle.is_empty:
                     start = _start_on_loop if lifecycle.needs_loop else _start_here
                     self._stop = start(lifecycle, site.config)
-                    atexit.register(self.stop)
+                    atexit.register(self._stop_at_exit)
                     if multiprocessing.parent_process() is not None:
                         # A child of multiprocessing, such as a worker of granian, exits without atexit. 100: before
                         # the pools that this closes.
-                        multiprocessing.util.Finalize(None, self.stop, exitpriority=100)
+                        multiprocessing.util.Finalize(None, self._stop_at_exit, exitpriority=100)
                 self._started = True
             site.config.shutdown.begin()
             self._shutdown = site.config.shutdown
@@ -75,7 +76,7 @@ class WSGIState:
 
     def stop(self) -> None:
         """Shut down, once. Raises the first exception of a shut-down handler."""
-        atexit.unregister(self.stop)
+        atexit.unregister(self._stop_at_exit)
         with self._lock:
             stop, self._stop = self._stop, None
             shutdown, self._shutdown = self._shutdown, None
@@ -87,6 +88,10 @@ class WSGIState:
             site.close()
         if stop is not None:
             stop()
+
+    def _stop_at_exit(self) -> None:
+        with suppress(Exception):  # it has been logged
+            self.stop()
 
 
 _states: WeakSet[WSGIState] = WeakSet()

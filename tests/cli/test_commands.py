@@ -485,6 +485,23 @@ def test_a_variable_that_is_no_number(
     assert "argument --port: 'http' is no number (given here, or by its MICROPIE_ variable)" in capsys.readouterr().err
 
 
+def test_a_variable_that_is_neither_yes_nor_no(command: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("MICROPIE_WSGI", "uwsgi")
+    assert command("run") == (2, "", "micropie: MICROPIE_WSGI is 1 or 0, not 'uwsgi'\n")
+    monkeypatch.setenv("MICROPIE_WSGI", "Off")
+    assert command("run", "nowhere") == (2, "", f"micropie: there is no module 'nowhere' in {Path.cwd()}\n")
+
+
+def test_a_variable_that_is_almost_an_option(command: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("MICROPIE_WORKER", "4")
+    monkeypatch.setenv("MICROPIE_SALT", "of the application")
+    monkeypatch.setenv("MICROPIE_CHILDS_PORT", "8000")
+    assert command("run", "nowhere")[2].splitlines() == [
+        "micropie: MICROPIE_WORKER is not read; do you mean MICROPIE_WORKERS?",
+        f"micropie: there is no module 'nowhere' in {Path.cwd()}",
+    ]
+
+
 def test_a_dotenv_file_needs_its_package(command: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / ".env").write_text("MICROPIE_APP=app7\n")
     (tmp_path / "app7.py").write_text("from micropie import App\n\napp = App()\n")

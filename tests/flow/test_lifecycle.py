@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import AbstractContextManager, asynccontextmanager, contextmanager
+from threading import Timer
 from typing import Any
 
 import anyio
@@ -14,6 +15,7 @@ from micropie import App, SetupError, route
 from micropie.testing import LifespanFailed, TestClient
 from tests.conftest import MakeClient, validated_wsgi
 from tests.support.asgi_validator import validated
+from tests.support.waiting import until
 
 Living = Callable[[App], AbstractContextManager[TestClient]]
 
@@ -324,6 +326,58 @@ def test_R71_every_shut_down_handler_runs_under_wsgi(caplog: pytest.LogCaptureFi
         client.get("/")
     assert log[3:] == ["down", "async down", "leave"]
     assert "first failure" in caplog.text
+
+
+@pytest.mark.parametrize("backend", ["asyncio", "trio"])
+def test_a_failed_shut_down_is_in_the_log_once(backend: str, caplog: pytest.LogCaptureFixture) -> None:
+    app = Logged([])
+    app.shutdown_handlers.append(lambda: 1 / 0)
+    with pytest.raises(LifespanFailed, match="division by zero"), connected(app, backend):
+        pass
+    assert caplog.messages == ["shut-down failed"]
+
+
+def test_a_start_and_a_stop_that_take_long_say_what_runs(
+    living: Living, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("micropie.flow.lifecycle._LONG", 0.0)
+
+    def waits_for_a_line(text: str) -> None:
+        until(lambda: any(message.startswith(text) for message in caplog.messages))
+
+    def opens() -> None:
+        waits_for_a_line(f"start-up: {opens.__qualname__} has been running for 0 seconds")
+
+    def closes() -> None:
+        waits_for_a_line(f"shut-down: {closes.__qualname__} has been running for 0 seconds")
+
+    @asynccontextmanager
+    async def lifespan(_: App) -> AsyncIterator[None]:
+        waits_for_a_line("start-up: lifespan has been running for 0 seconds")
+        yield
+        waits_for_a_line("shut-down: lifespan has been running for 0 seconds")
+
+    app = App(lifespan=lifespan)
+    app.startup_handlers, app.shutdown_handlers = [opens], [closes]
+    with living(app):
+        pass
+    assert {record.levelname for record in caplog.records} == {"WARNING"}
+    assert len(caplog.records) == 4
+
+
+def test_an_interpreter_that_starts_no_threads_any_more_still_stops(
+    living: Living, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    log: list[str] = []
+    app = Logged(log)
+
+    class NoTimer(Timer):
+        def start(self) -> None:
+            raise RuntimeError("can't create new thread at interpreter shutdown")
+
+    with living(app):
+        monkeypatch.setattr("micropie.flow.lifecycle.Timer", NoTimer)
+    assert log == ["up", "async up", "down", "async down"]
 
 
 @pytest.mark.parametrize("lifespan", [5, "x", object()])

@@ -312,6 +312,21 @@ def test_redis_that_is_not_there_is_a_503(make_client: MakeClient) -> None:
     assert client.get("/look").status_code == 200
 
 
+def test_a_file_that_is_there_for_reading_only_is_out_of_reach(tmp_path: Path) -> None:
+    path = tmp_path / "sessions"
+    backend = SQLiteSessionBackend(path)
+    backend.save("a", {"n": 1}, 60)
+    backend.ping()
+    backend.close()
+    # As of a file that this process may not write; root, who runs tests in containers, may write each.
+    read_only = sqlite3.connect(f"file:{path}?mode=ro", uri=True, isolation_level=None, check_same_thread=False)
+    backend._idle.append(read_only)
+    assert backend.load("a") == {"n": 1}
+    with pytest.raises(ConnectionError, match="readonly database"):
+        backend.ping()
+    assert backend.load("a") == {"n": 1}
+
+
 def test_redis_that_does_not_answer_is_out_of_reach(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(rediscache, "_TIMEOUT", 0.1)
     with socket.create_server(("127.0.0.1", 0)) as server:

@@ -691,10 +691,29 @@ def test_a_backend_out_of_reach_is_a_503_and_a_line(
         assert answer.headers["retry-after"] == "5"
         assert "set-cookie" not in answer.headers
     assert [record.getMessage() for record in caplog.records] == [
-        f"the session backend {backend.__name__} is out of reach"
+        f"the session backend {backend.__name__} is out of reach: "
+        + ("TimeoutError: " if when == "load" else "ConnectionRefusedError: ")
     ]
     assert caplog.records[0].exc_info is not None
     assert isinstance(caplog.records[0].exc_info[1], OSError)
+
+
+@pytest.mark.parametrize("backend", [Down, DownAsync])
+@pytest.mark.parametrize("when", ["load", "save"])
+def test_the_end_of_an_outage_is_a_line_and_so_is_the_next_outage(
+    make_client: MakeClient, backend: Any, when: str, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("micropie.sessions.store._REPORT_AGAIN", 0.0)
+    down = backend(when)
+    client = make_client(Root(down))
+    for method in (when, "", when):
+        down.when = method
+        for _ in range(2):
+            answer = client.get("/keep/a", headers={"Cookie": f"session_id={ID}"})
+            assert answer.status_code == (503 if method else 200)
+    name = f"the session backend {backend.__name__}"
+    assert [record.levelname for record in caplog.records] == ["ERROR", "WARNING", "ERROR"]
+    assert caplog.records[1].getMessage() == f"{name} answers again"
 
 
 def test_a_hook_that_writes_into_what_is_out_of_reach_changes_nothing(make_client: MakeClient) -> None:

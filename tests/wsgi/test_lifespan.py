@@ -371,3 +371,11 @@ def test_a_worker_of_multiprocessing_is_stopped_by_its_finalizers(monkeypatch: p
     finalizers[0]()
     finalizers[0]()
     assert app.log == ["up", "down"]
+
+
+def test_a_stop_that_fails_when_the_worker_ends_is_in_the_log_once(tmp_path: Path) -> None:
+    code = textwrap.dedent(PROGRAM).format(root=str(Path(__file__).parents[2]), prefix="sync_", paths=("/",), end="")
+    code = code.replace("app.shutdown_handlers.append(sync_down)", "app.shutdown_handlers.append(lambda: 1 / 0)")
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=50, check=True)
+    assert done.stderr.count("ZeroDivisionError") == 1, done.stderr
+    assert "shut-down failed" in done.stderr
