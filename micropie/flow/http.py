@@ -123,12 +123,12 @@ def start(site: Site, request: Request) -> RouteStep | Flow[Answer | Handover] |
         request.config = config = site.config_of(request)
         if config.settings.debug:
             request._list_routes = site.entries
-        failure = site.refusal(request, error)
+        # No variable keeps the refusal: its traceback refers to this frame.
         if config.middlewares or config.sessions.opens_ahead:
             request._hooks = hooks = planned_hooks(config, request._is_on_loop)
             waiting = run_before(hooks.before, request)
-            return _run_all_stages(request, None, _NO_ARGUMENTS, _NO_VALUES, failure, waiting)
-        return _refusal(failure)
+            return _run_all_stages(request, None, _NO_ARGUMENTS, _NO_VALUES, site.refusal(request, error), waiting)
+        return _refusal(site.refusal(request, error))
     try:
         if config.middlewares or config.sessions.opens_ahead:
             # 3. Session and hooks. Most hooks never wait: then the rest needs no flow either.

@@ -18,7 +18,7 @@ import pytest
 from anyio import to_thread
 
 import micropie.execution.context
-from micropie import App, HTTPError, HttpMiddleware, Redirect, inline, route
+from micropie import App, HTTPError, HttpMiddleware, Redirect, Request, inline, route
 from micropie.middleware import AccessLog, Compress, RateLimit, RequestId, Timeout
 from tests.asgi.calls import Call, every_loop, get, http_scope, piece, run
 from tests.conftest import MakeClient
@@ -503,6 +503,25 @@ def test_a_request_is_freed_without_the_cycle_collector_under_wsgi(path: str, ho
             break
         time.sleep(0.01)
     assert [kept() for kept in app.kept] == [None]
+
+
+@pytest.mark.usefixtures("no_collector")
+@pytest.mark.parametrize("hooks", [NO_HOOKS, [RequestId()]], ids=["", "hooked"])
+@pytest.mark.parametrize("path", ["nowhere/at/all", "missing", "%00"])
+def test_so_is_one_that_is_refused_before_its_handler(world: str, path: str, hooks: list[Any]) -> None:
+    app = Ends()
+    app.middlewares += hooks
+    gc.collect()
+    requests = _count_requests()
+    if world == "wsgi":
+        wsgi_get(app, f"/{path}", RAW_URI=f"/{path}")
+    else:
+        run(world, partial(get, app, f"/{path}"))
+    assert _count_requests() == requests
+
+
+def _count_requests() -> int:
+    return sum(issubclass(type(thing), Request) for thing in gc.get_objects())
 
 
 @every_loop
