@@ -83,7 +83,7 @@ class Blog(App):
         size = 5
         (total,) = db.execute("select count(*) from posts").fetchone()
         query = "select id, title from posts order by id desc limit ? offset ?"
-        rows = db.execute(query, (size, max(page - 1, 0) * size)).fetchall()
+        rows = db.execute(query, (size, Page.offset(page, size))).fetchall()
         return template(LIST, title="Blog", page=Page(rows, page, size=size, total=total))
 
     @get("/posts/<number:int>")

@@ -17,7 +17,7 @@ Item = TypeVar("Item")
 class Page(Generic[Item]):
     """One page of a list: ``for pie in page`` in a template, ``page.next_url`` for a link.
 
-        rows = db.execute("SELECT * FROM pies LIMIT 20 OFFSET ?", [(page - 1) * 20]).fetchall()
+        rows = db.execute("SELECT * FROM pies LIMIT 20 OFFSET ?", [Page.offset(page, 20)]).fetchall()
         return self.render("pies.html", page=Page(rows, page, size=20, total=count))
 
     ``items`` are those of this page, ``number`` counts from 1, ``size`` is the most items of a page, ``total`` the
@@ -31,8 +31,7 @@ class Page(Generic[Item]):
     total: int
 
     def __post_init__(self) -> None:
-        if self.size < 1:
-            raise BadRequest(f"A page has 1 item or more, not {self.size}.")
+        _check_size(self.size)
         if not 1 <= self.number <= max(self.pages, 1):
             raise HTTPError(404, f"There is no page {self.number}.")
 
@@ -41,6 +40,19 @@ class Page(Generic[Item]):
         """Return page ``number`` of a list that is whole at hand. Raises ``HTTPError``, see ``Page``."""
         start = (max(number, 1) - 1) * size
         return cls(items[start : start + size], number, size, len(items))
+
+    @staticmethod
+    def offset(number: int, size: int) -> int:
+        """Return how many items are before page ``number``, for a query.
+
+        Raises ``HTTPError`` 404 for a page below 1, and for one so far that databases can't count to it: 2**63 items.
+        400 for a size below 1.
+        """
+        _check_size(size)
+        offset = (number - 1) * size
+        if not 0 <= offset < 2**63:
+            raise HTTPError(404, f"There is no page {number}.")
+        return offset
 
     @property
     def pages(self) -> int:
@@ -90,3 +102,8 @@ class Page(Generic[Item]):
 
     def __len__(self) -> int:
         return len(self.items)
+
+
+def _check_size(size: int) -> None:
+    if size < 1:
+        raise BadRequest(f"A page has 1 item or more, not {size}.")

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import sqlite3
+from contextlib import closing
+
 import pytest
 
 from micropie import App, HTTPError, Page
@@ -39,6 +42,22 @@ def test_a_page_without_room_is_400_as_clients_may_choose_the_size(size: int) ->
     with pytest.raises(HTTPError) as error:
         Page.of(PIES, 2, size)
     assert (error.value.status, error.value.message) == (400, f"A page has 1 item or more, not {size}.")
+    with pytest.raises(HTTPError) as error:
+        Page.offset(2, size)
+    assert (error.value.status, error.value.message) == (400, f"A page has 1 item or more, not {size}.")
+
+
+@pytest.mark.parametrize("number", [0, -7, 2**59 + 1, 10**30])
+def test_a_page_that_no_database_can_count_to_is_404(number: int) -> None:
+    with pytest.raises(HTTPError) as error:
+        Page.offset(number, 16)
+    assert (error.value.status, error.value.message) == (404, f"There is no page {number}.")
+
+
+def test_what_comes_before_a_page() -> None:
+    with closing(sqlite3.connect(":memory:")) as db:
+        assert [Page.offset(number, 16) for number in (1, 2, 2**59)] == [0, 16, 2**63 - 16]
+        assert db.execute("select 1 limit 16 offset ?", [Page.offset(2**59, 16)]).fetchall() == []
 
 
 @pytest.mark.parametrize(
