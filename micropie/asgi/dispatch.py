@@ -17,7 +17,7 @@ from micropie.http.types import Receive, Scope, Send
 from micropie.http.websocket import FAILED
 from micropie.routing.site import Site
 
-_starting = LoopLocal("micropie.starting", Lock)
+_starting = LoopLocal(Lock)
 
 
 async def serve(app: Application, state: ASGIState, scope: Scope, receive: Receive, send: Send) -> None:

@@ -62,7 +62,7 @@ class Watchers:
 
 
 # For servers without lifespan.
-_LONE = LoopLocal("micropie.lone_watchers", lambda: Watchers(TASKS.get()))
+_LONE = LoopLocal(lambda: Watchers(TASKS.get()))
 
 
 class SharedReceive:

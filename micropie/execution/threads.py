@@ -50,7 +50,7 @@ class _Capacity:
 
 
 # A limiter belongs to the loop that it was made in, and an application may serve several.
-_capacities: LoopLocal[WeakKeyDictionary[Threads, _Capacity]] = LoopLocal("micropie.threads", WeakKeyDictionary)
+_capacities: LoopLocal[WeakKeyDictionary[Threads, _Capacity]] = LoopLocal(WeakKeyDictionary)
 
 # For files and session backends: forty handlers that block must not keep a page's style sheet from other clients.
 IO_THREADS = Threads(40)
@@ -153,9 +153,11 @@ def limiter_of(threads: Threads) -> CapacityLimiter:
 
 def _capacity_of(threads: Threads) -> _Capacity:
     capacities = _capacities.get()
-    if threads not in capacities:
-        capacities[threads] = _Capacity(threads)
-    return capacities[threads]
+    try:
+        return capacities[threads]
+    except KeyError:
+        capacities[threads] = capacity = _Capacity(threads)
+        return capacity
 
 
 # -- threads that talk with an event loop while they run ---------------------------------------------------------------

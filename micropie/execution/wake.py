@@ -12,9 +12,8 @@ from functools import partial
 from typing import Any
 
 from anyio import Event, fail_after, get_cancelled_exc_class, move_on_after
-from anyio.lowlevel import current_token
 
-from micropie.execution.loop import LoopLocal
+from micropie.execution.loop import LoopLocal, native_loop
 from micropie.execution.steps import no_function
 
 
@@ -24,7 +23,7 @@ def threadsafe_scheduler() -> Callable[[Callable[[], object]], object]:
     This is the loop's own method. It does not wait and takes no lock; anyio's way starts a task and takes four times as
     long. It raises ``RuntimeError`` if the loop has ended.
     """
-    loop = _native_loop()
+    loop = native_loop()
     call_soon: Callable[[Callable[[], object]], object]
     call_soon = getattr(loop, "call_soon_threadsafe", None) or loop.run_sync_soon  # asyncio's, trio's
     return call_soon
@@ -39,7 +38,7 @@ class DelayedCalls:
 
     def __init__(self, seconds: float) -> None:
         self._seconds = seconds
-        self._loop = _native_loop()
+        self._loop = native_loop()
         self._is_called_at_once = not hasattr(self._loop, "call_later")
         self._calls: deque[DelayedCall] = deque()
         self._has_timer = False
@@ -97,7 +96,7 @@ class LoopTasks:
     """Tasks of this event loop that belong to no task group. They must not raise."""
 
     def __init__(self) -> None:
-        self._loop = _native_loop()
+        self._loop = native_loop()
         self._tasks: set[object] = set()  # the loop itself refers to them weakly
         self._idle: Event | None = None
         self._deadlines = _Deadlines(self._loop)
@@ -141,7 +140,7 @@ class LoopTasks:
             self._idle.set()
 
 
-TASKS = LoopLocal("micropie.tasks", LoopTasks)
+TASKS = LoopLocal(LoopTasks)
 
 
 @asynccontextmanager
@@ -211,11 +210,6 @@ class _TimeLimit:
             raise TimeoutError
 
 
-def _native_loop() -> Any:
-    token = current_token()
-    return getattr(token, "native_token", token)  # anyio 4.11 and later wrap it
-
-
 class SingleWaiterEvent:
     """A reusable event with a single waiter. ``ring`` does nothing if no task is waiting.
 
@@ -226,7 +220,7 @@ class SingleWaiterEvent:
     __slots__ = ("_create_future", "_rung")
 
     def __init__(self) -> None:
-        self._create_future: Callable[[], Any] | None = getattr(_native_loop(), "create_future", None)
+        self._create_future: Callable[[], Any] | None = getattr(native_loop(), "create_future", None)
         self._rung: Any = None  # of the last wait
 
     def wait(self) -> Awaitable[object]:
@@ -258,21 +252,23 @@ class PatientEvent(SingleWaiterEvent):
 
     def __init__(self) -> None:
         super().__init__()
-        self._loop = _native_loop()
+        self._loop = native_loop()
         self._timer: Any = None
         self._due = math.inf  # the loop's time at which the last wait ends
 
-    async def wait_within(self, seconds: float | None) -> None:
-        """Wait for the next ring, for so many seconds at most; None for ever."""
+    def wait_within(self, seconds: float | None) -> Awaitable[object]:
+        """Return an awaitable that ends with the next ring, or after so many seconds, if not None. Await it at once."""
         if self._create_future is None:
-            with move_on_after(seconds):
-                await self.wait()
-            return
+            return self._wait_in_scope(seconds)
         self._due = math.inf if seconds is None else self._loop.time() + seconds
         if seconds is not None and (self._timer is None or self._due < self._timer.when()):
             self.stop()
             self._timer = self._loop.call_at(self._due, self._look)
-        await self.wait()
+        return self.wait()
+
+    async def _wait_in_scope(self, seconds: float | None) -> None:
+        with move_on_after(seconds):
+            await self.wait()
 
     def stop(self) -> None:
         """Stop the timer, when nobody waits any longer."""
@@ -313,4 +309,4 @@ class ThreadsafeWaker:
             self._functions.popleft()()
 
 
-WAKERS = LoopLocal("micropie.waker", ThreadsafeWaker)
+WAKERS = LoopLocal(ThreadsafeWaker)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import sys
 import weakref
 from contextvars import ContextVar
 from functools import partial
@@ -13,6 +14,7 @@ import pytest
 from anyio import get_cancelled_exc_class, wait_all_tasks_blocked
 from anyio.lowlevel import checkpoint
 
+from micropie.execution.loop import LoopLocal, native_loop
 from micropie.execution.steps import no_function
 from micropie.execution.wake import DelayedCalls, LoopTasks, PatientEvent, SingleWaiterEvent
 from tests.asgi.calls import Call, every_loop, run
@@ -277,3 +279,22 @@ def test_a_time_limit_cancels_nothing_that_comes_after_its_block(backend: str) -
         await anyio.sleep(0.05)
 
     run(backend, main)
+
+
+@pytest.mark.parametrize("others", [(), ("trio",), ("trio", "asyncio")])
+def test_a_loop_has_its_own_value(monkeypatch: pytest.MonkeyPatch, others: tuple[str, ...]) -> None:
+    """Where trio was not imported, nobody is asked which library's loop this is."""
+    local = LoopLocal(list[int])
+
+    async def main() -> list[int]:
+        for name in others[:1]:
+            monkeypatch.delitem(sys.modules, name, raising=False)
+        assert native_loop() is asyncio.get_running_loop()
+        assert local.get() is local.get()
+        return local.get()
+
+    assert asyncio.run(main()) is not asyncio.run(main())
+    for name in others:
+        monkeypatch.delitem(sys.modules, name, raising=False)
+    with pytest.raises(RuntimeError):
+        local.get()
