@@ -678,6 +678,25 @@ class Receiving(HttpMiddleware):
         self.seen = [request.form("title")]
 
 
+class ReadingWhole(HttpMiddleware):
+    """A hook that needs the bytes themselves, as a check of a signature does."""
+
+    def before_request(self, request: Any) -> None:
+        self.size = len(request.read())
+
+
+def test_a_hook_may_have_read_the_whole_body(make_client: MakeClient) -> None:
+    class Root(App):
+        def index(self, title: str, f: UploadFile) -> Any:
+            return [title, f.size]
+
+    app, hook = Root(), ReadingWhole()
+    app.middlewares.append(hook)
+    body = form(section('name="title"', b"first"), section('name="f"; filename="f"', b"content"))
+    answer = make_client(app).post("/", content=body, headers=HEADERS)
+    assert (answer.json(), hook.size) == (["first", 7], len(body))
+
+
 @every_way
 def test_a_hook_may_have_received_the_form(make_client: MakeClient, path: str) -> None:
     app, hook = doing("name", -1), Receiving()
