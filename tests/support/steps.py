@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import sys
 from collections.abc import Callable
 from contextlib import suppress
@@ -20,10 +21,12 @@ def steps_of(function: Callable[..., object], *arguments: object) -> int:
         steps += event in ("call", "c_call")
 
     before = sys.getprofile()
+    gc.disable()  # finalizers of what other tests have left would count
     sys.setprofile(count)
     try:
         with suppress(HTTPError, ValueError):
             function(*arguments)
     finally:
         sys.setprofile(before)
+        gc.enable()
     return steps
