@@ -728,3 +728,15 @@ def test_R33_save_to_leaves_no_half_a_file(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="closed file"):
         file.save_to(tmp_path)
     assert list(tmp_path.iterdir()) == []
+
+
+def test_R33_save_to_a_full_disk_says_which(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(*_: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("shutil.copyfileobj", full)
+    file = upload()
+    with pytest.raises(OSError, match=r"No space left on device: .*a\.txt"):
+        file.save_to(tmp_path)
+    assert list(tmp_path.iterdir()) == []
+    file.close()

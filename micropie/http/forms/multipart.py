@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import logging
 import re
+import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from functools import cache, lru_cache
 from threading import RLock
@@ -196,7 +197,8 @@ class MultipartParser:
                     self._parse(chunk)
             except OSError as error:  # the disk is full, or no file can be opened: RFC 4918, section 11.5
                 self.close()
-                logger.error("an upload can't be stored: %s", error)  # noqa: TRY400 - no traceback
+                # Without a traceback. The folder is None if there is none, which the error says then.
+                logger.error("an upload can't be stored in %s: %s", tempfile.tempdir, error)  # noqa: TRY400
                 raise HTTPError(507, "There is no room for this upload at the moment.") from None
             except BaseException:
                 self.close()

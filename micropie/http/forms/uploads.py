@@ -157,8 +157,10 @@ class UploadFile:
             try:
                 self.seek(0)
                 shutil.copyfileobj(self.file, target, CHUNK)
-            except BaseException:
+            except BaseException as error:
                 path.unlink()
+                if isinstance(error, OSError) and error.filename is None:
+                    error.filename = str(path)  # a full disk: the log says which
                 raise
         self.seek(0)
         return path
