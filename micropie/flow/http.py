@@ -12,10 +12,11 @@ This is plain synchronous Python. What may have to wait is a step (``execution/s
        the first chunk of a stream is fetched unless it takes long, the session is saved.
     7. The driver sends the answer, closes the request and starts the functions given to ``after_response``.
 
-``start`` does stage 2. Most requests have no hooks, no session and a body that has arrived; then a single step is left,
-the handler's, which ``start`` returns. The driver performs it and calls ``finish`` with its result, or ``fail`` with
-its exception; both give an ``Answer``, or a flow that returns one. For any other request ``start`` returns a flow of
-all the stages, ``_run_all_stages``.
+``start`` does stage 2, and what comes before the handler if nothing of that has to wait: most hooks never wait, and
+most bodies have arrived. Then a single step is left, the handler's, which ``start`` returns. The driver performs it and
+calls ``finish`` with its result, or ``fail`` with its exception; both give an ``Answer``, or a flow that returns one.
+For any other request ``start`` returns a flow of all the stages, ``_run_all_stages``. A request that is refused before
+its handler has a step that raises the refusal.
 
 An exception is caught in one stage and answered after the ``except`` block, so that later exceptions get no false
 ``__context__``, and it is deleted then: its traceback refers to the frame, and the request would be a cycle. Only
