@@ -910,3 +910,19 @@ def test_without_debug_a_change_on_get_is_no_warning(make_client: MakeClient, ca
     client.get("/greet?name=Ann")
     assert client.get("/read").text == "Ann"
     assert warnings_of_get(caplog) == []
+
+
+def test_a_backend_out_of_reach_is_a_503_also_in_the_place_of_an_errors_answer(make_client: MakeClient) -> None:
+    class Unreachable(SessionBackend):
+        def load(self, session_id: str) -> dict[str, object]:
+            return {}
+
+        def save(self, session_id: str, data: dict[str, object], timeout: int) -> None:
+            raise ConnectionError("down")
+
+    class Failing(App):
+        def index(self) -> None:
+            self.request.session["tries"] = 1
+            raise HTTPError(410)
+
+    assert make_client(Failing(session_backend=Unreachable())).get("/").status_code == 503
