@@ -138,7 +138,8 @@ def run_before_now(hooks: HookPlan, request: Request) -> Flow[object] | None:
 
     Otherwise return a flow that runs what is left, and returns the answer or None. Raises what a hook raises.
     """
-    if not hooks.begins_now or request.config.sessions.opens_ahead:
+    store = request.config.sessions
+    if not hooks.begins_now or (store.opens_ahead and store.find_id(request)):
         return run_before(hooks.before, request)
     parts = iter(hooks.before)
     for hook in parts:

@@ -126,14 +126,18 @@ def start(site: Site, request: Request) -> RouteStep | Flow[Answer | Handover] |
             request._list_routes = site.entries
         # No variable keeps the refusal: its traceback refers to this frame.
         if config.middlewares or config.sessions.opens_ahead:
-            request._hooks = hooks = planned_hooks(config, request._is_on_loop)
+            hooks = planned_hooks(config, request._is_on_loop)
+            if config.middlewares:
+                request._hooks = hooks
             waiting = run_before(hooks.before, request)
             return _run_all_stages(request, None, _NO_ARGUMENTS, _NO_VALUES, site.refusal(request, error), waiting)
         return _refusal(site.refusal(request, error))
     try:
         if config.middlewares or config.sessions.opens_ahead:
             # 3. Session and hooks. Most hooks never wait: then the rest needs no flow either.
-            request._hooks = hooks = planned_hooks(config, request._is_on_loop)
+            hooks = planned_hooks(config, request._is_on_loop)
+            if config.middlewares:
+                request._hooks = hooks
             before = run_before_now(hooks, request)
             if before is not None or route.providers or request._time_limit is not None or request._subapp is not None:
                 return _run_all_stages(request, route, arguments, values, None, before)
