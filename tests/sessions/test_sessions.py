@@ -119,6 +119,16 @@ def test_two_clients_have_two_sessions(make_client: MakeClient, backend: Any) ->
 
 
 @every_backend
+def test_an_error_page_of_a_path_that_does_not_exist_has_the_session(make_client: MakeClient, backend: Any) -> None:
+    app = Root(backend())
+    app.error(404)(lambda error: f"not here, {app.request.session.get('visits')}")
+    client = make_client(app)
+    assert client.get("/nowhere").text == "not here, None"
+    client.get("/")
+    assert client.get("/nowhere").text == "not here, 1"
+
+
+@every_backend
 def test_the_cookie(make_client: MakeClient, backend: Any) -> None:
     cookie = make_client(Root(backend(), session_timeout=60)).get("/").headers["set-cookie"]
     name, _, rest = cookie.partition("=")
