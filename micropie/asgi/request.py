@@ -223,11 +223,13 @@ class ASGIRequest(Request):
         return b"; ".join([value for name, value in self.scope["headers"] if name == b"cookie"]).decode("latin-1")
 
     def _accept_header(self) -> str:
-        values = [value for name, value in self.scope["headers"] if name == b"accept"]
-        return b", ".join(values).decode("latin-1") or "*/*"
+        return self._values_of(b"accept") or "*/*"
 
     def _origin_header(self) -> str:
-        return b", ".join([value for name, value in self.scope["headers"] if name == b"origin"]).decode("latin-1")
+        return self._values_of(b"origin")
+
+    def _values_of(self, header: bytes) -> str:
+        return b", ".join([value for name, value in self.scope["headers"] if name == header]).decode("latin-1")
 
     def _body_headers(self) -> tuple[bytes, bytes | None]:
         media_type, length = b"", None

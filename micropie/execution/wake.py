@@ -150,7 +150,10 @@ async def _fail_after(seconds: float | None) -> AsyncIterator[None]:
 
 
 class _Deadlines:
-    """The blocks with a time limit that run on an event loop of asyncio's."""
+    """The blocks with a time limit that run on an event loop of asyncio's.
+
+    A set and no ``DelayedCalls``, which keeps a call until it is due: these limits are long, and most blocks short.
+    """
 
     def __init__(self, loop: Any) -> None:
         self._loop = loop

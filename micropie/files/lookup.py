@@ -23,6 +23,7 @@ from typing import NamedTuple, TypeAlias
 
 from micropie.errors import HTTPError
 from micropie.http.conditional import accepts_coding
+from micropie.http.headers import cached_if_short
 
 logger = logging.getLogger("micropie")
 
@@ -88,7 +89,7 @@ def _etag(modified_ns: int, size: int, coding: str) -> str:
     return f'"{modified_ns:x}-{size:x}{coding and "-" + coding}"'
 
 
-@lru_cache(maxsize=256)  # browsers send few different ones
+@cached_if_short(256)  # browsers send few different ones
 def codings_for(accept_encoding: str) -> tuple[str, ...]:
     """Return the suffixes of the compressed files that an Accept-Encoding header allows, the best first."""
     return tuple(suffix for suffix, names in _CODINGS if accepts_coding(accept_encoding, names))

@@ -24,7 +24,6 @@ from micropie.files.content_types import attachment, content_type_of
 from micropie.files.lookup import Key, ResolvedFile, codings_for, find, is_still, open_resolved, resolved_root
 from micropie.files.recent import RECENT
 from micropie.http.conditional import CONDITIONS, Selection, http_date, select
-from micropie.http.headers import LONGEST_KEPT
 from micropie.http.response import FileReference, Response, add_vary
 from micropie.http.streams import PART_CHUNK, FileRange
 from micropie.http.types import HeadersLike
@@ -136,8 +135,7 @@ def open_file_nowait(request: Request, response: Response) -> Response | None:
 
 
 def _key_of(request: Request, reference: FileReference) -> Key:
-    accepted = request.headers.get("accept-encoding", "")
-    suffixes = (codings_for if len(accepted) <= LONGEST_KEPT else codings_for.__wrapped__)(accepted)
+    suffixes = codings_for(request.headers.get("accept-encoding", ""))
     return reference.root, reference.path, suffixes, reference.follow_symlinks
 
 

@@ -7,6 +7,7 @@ unchanged under both protocols. Only ``response.py`` decides whether a value may
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from functools import lru_cache, wraps
 from types import MappingProxyType
 from typing import Any, Generic, TypeVar, overload
 
@@ -14,6 +15,8 @@ from micropie.http.types import HeaderPairs, HeadersLike
 
 Name = TypeVar("Name")
 Default = TypeVar("Default")
+Text = TypeVar("Text", bound=str | bytes)
+Value = TypeVar("Value")
 
 MAX_NAMES = 256
 
@@ -36,6 +39,24 @@ class NameCache(dict[str, Name], Generic[Name]):
         if len(self) < MAX_NAMES and len(name) <= LONGEST_KEPT:
             self[name] = made
         return made
+
+
+def cached_if_short(most: int) -> Callable[[Callable[[Text], Value]], Callable[[Text], Value]]:
+    """Decorate a function of a client's text: what it returns for the last ``most`` texts is kept, but for no long one.
+
+    256 headers of 10 MB would be 2.5 GB.
+    """
+
+    def decorate(function: Callable[[Text], Value]) -> Callable[[Text], Value]:
+        cached = lru_cache(maxsize=most)(function)
+
+        @wraps(function)
+        def look_up(text: Text) -> Value:
+            return cached(text) if len(text) <= LONGEST_KEPT else function(text)
+
+        return look_up
+
+    return decorate
 
 
 def _pairs(headers: HeadersLike) -> Iterable[tuple[str, str]]:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from micropie.errors import PHRASES, HTTPError
 from micropie.http.binding_errors import BindingError
-from micropie.http.headers import LONGEST_KEPT
+from micropie.http.headers import LONGEST_KEPT, cached_if_short
 from micropie.http.negotiation import choose_type
 from micropie.http.response import HTML, Answer, Response, encode, error_response
 from micropie.http.types import HeadersLike
@@ -102,7 +102,7 @@ def error_answer(request: Request, error: HTTPError) -> Response:
 def _wanted(request: Request) -> str:
     accept = request._accept_header()
     if accept != "*/*":
-        return (_wanted_of if len(accept) <= LONGEST_KEPT else _wanted_of.__wrapped__)(accept)
+        return _wanted_of(accept)
     if request.method == "GET" or request.method == "HEAD":
         return "text"
     try:
@@ -111,7 +111,7 @@ def _wanted(request: Request) -> str:
         return "text"
 
 
-@lru_cache(maxsize=128)  # browsers send few different ones, and to read one takes longer than the whole answer
+@cached_if_short(128)  # browsers send few different ones, and to read one takes longer than the whole answer
 def _wanted_of(accept: str) -> str:
     best = choose_type(accept, ("text", "html", "problem", "json"))
     return {"html": "html", "problem": "json", "json": "json"}.get(best or "", "text")

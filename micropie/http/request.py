@@ -570,6 +570,7 @@ class Request:
             # ASCII digits alone: ``int`` would take "+5" and "1_0". 18 of them are 888 petabytes.
             if length is not None and not (length.isdigit() and len(length) <= 18):
                 raise BadRequest("The Content-Length header must be one whole number.")
+            # ``cached_if_short`` in line: as a decorator it takes 400 instructions of a form's 71,300.
             media_type, parameters = (_media_type if len(named) <= LONGEST_KEPT else _media_type.__wrapped__)(named)
             self._parsed_framing = framing = media_type, parameters, None if length is None else int(length)
         return framing

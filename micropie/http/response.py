@@ -3,8 +3,8 @@
     the handler's result -> Response (any body) -> hooks may change it -> Answer (checked, encoded) -> driver
 
 Every header of every answer passes ``checked_headers``, but for a redirect's path, which ``_is_path`` checks; nothing
-else may put a header on the wire. A value that
-can't be sent raises ``ResponseError`` before the first byte leaves; it is neither dropped nor sent.
+else may put a header on the wire. A value that can't be sent raises ``ResponseError`` before the first byte leaves; it
+is neither dropped nor sent.
 """
 
 from __future__ import annotations

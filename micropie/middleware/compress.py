@@ -12,7 +12,7 @@ from weakref import ref
 
 from micropie.errors import check, is_count
 from micropie.execution.steps import BLOCK, Flow, call
-from micropie.http.headers import LONGEST_KEPT, MutableHeaders
+from micropie.http.headers import MutableHeaders, cached_if_short
 from micropie.http.request import Request
 from micropie.http.response import JSON, Response, add_vary, encode_body, merge_pending
 from micropie.http.streams import END, FileRange, Stream, stream_of, transform_stream
@@ -213,11 +213,10 @@ def _weaken_etag(headers: MutableHeaders) -> None:
 
 
 def _accepts_gzip(request: Request) -> bool:
-    accepted = request.headers.get("accept-encoding", "")
-    return (_prefers_gzip if len(accepted) <= LONGEST_KEPT else _prefers_gzip.__wrapped__)(accepted)
+    return _prefers_gzip(request.headers.get("accept-encoding", ""))
 
 
-@lru_cache(maxsize=64)  # browsers send only a few different values
+@cached_if_short(64)  # browsers send only a few different values
 def _prefers_gzip(header: str) -> bool:
     """Return whether gzip is accepted, with no less weight than ``identity``. Malformed elements are ignored."""
     weights: dict[str, float] = {}
