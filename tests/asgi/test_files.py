@@ -11,6 +11,7 @@ import pytest
 from micropie import App, HttpMiddleware, static_file
 from tests.asgi.calls import Call, every_loop, get, http_scope, run
 from tests.support.asgi_validator import validated
+from tests.support.open_files import open_files
 from tests.support.served_files import LARGE, app_for, files_in
 
 PATHSEND = "http.response.pathsend"
@@ -116,10 +117,10 @@ class Gone(Sending):
 def test_R40_R63_a_client_that_leaves(place: Path, backend: str, at: int) -> None:
     call = Gone()
     call.at = at
-    before = len(os.listdir("/proc/self/fd"))
+    before = open_files()
     scope = http_scope("GET", "/static/large.bin", extensions={PATHSEND: {}})
     run(backend, app_for(place), scope, call.receive, call.send)
-    assert len(os.listdir("/proc/self/fd")) <= before
+    assert open_files() <= before
 
 
 class Truncates(Sending):

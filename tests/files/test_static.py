@@ -33,6 +33,7 @@ from micropie.testing import TestClient
 from tests.asgi import calls as asgi
 from tests.asgi.calls import every_loop
 from tests.conftest import MakeClient
+from tests.support.open_files import open_files
 from tests.wsgi import calls as wsgi
 
 SECRET = "the secret"
@@ -104,19 +105,6 @@ def raw(client: TestClient, target: str, method: str = "GET", **headers: str) ->
     return client.request(method, "/", headers=headers, extensions={"target": target.encode()})
 
 
-def open_files(below: Path) -> list[str]:
-    """What this process has open of a directory."""
-    found = []
-    for descriptor in os.listdir("/proc/self/fd"):
-        try:
-            place = str(Path(f"/proc/self/fd/{descriptor}").readlink())
-        except OSError:
-            continue
-        if place.startswith(str(below)):
-            found.append(place)
-    return found
-
-
 @pytest.fixture
 def nothing_stays_open(site: Path) -> Iterator[None]:
     yield
@@ -124,7 +112,7 @@ def nothing_stays_open(site: Path) -> Iterator[None]:
         if not open_files(site):
             break
         time.sleep(0.01)
-    assert open_files(site) == []
+    assert open_files(site) == set()
 
 
 # -- what there is -----------------------------------------------------------------------------------------------------
@@ -982,7 +970,7 @@ def test_R40_a_client_that_leaves(
     for _ in range(3):
         with client.stream("GET", "/static/large.bin", headers=headers) as answer:
             assert len(next(answer.iter_raw())) == 256 * 1024
-            assert open_files(site) != []
+            assert open_files(site) != set()
     assert client.get("/static/a.txt").status_code == 200
 
 

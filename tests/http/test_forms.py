@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import gc
 import os
 import time
 from contextlib import suppress
@@ -23,6 +22,7 @@ from micropie.http.forms.data import Limits, parse_checked, parse_query
 from micropie.http.forms.multipart import MultipartParser, _known_head, _known_lines
 from micropie.http.forms.uploads import UploadFile, safe_filename
 from micropie.http.media_types import content_type, is_json
+from tests.support.open_files import open_files
 
 SMALL = Limits(
     max_form_field_size=20,
@@ -418,14 +418,9 @@ def test_R29_missing_repeated_and_broken_names_are_400(disposition: str) -> None
     assert outcome("multipart", [multipart_body(part(disposition, b"x"))], Limits()) == 400
 
 
-def open_files() -> int:
-    return len(os.listdir("/proc/self/fd"))
-
-
 def test_R32_nothing_stays_open_wherever_the_stream_breaks() -> None:
     files = file_field("f", "a", b"x" * 40) + file_field("g", "b", b"y" * 40)
     body = multipart_body(files, text_field("a", b"1"))
-    gc.collect()
     before = open_files()
     for at in range(len(body)):
         parser = MultipartParser("B", SMALL)
@@ -433,7 +428,7 @@ def test_R32_nothing_stays_open_wherever_the_stream_breaks() -> None:
         parser.close()
         for broken in (body[:at], body[:at] + b"\r\n--Bx"):
             assert outcome("multipart", [broken]) == 400 or at >= len(body) - 2
-    assert open_files() <= before  # threads of other tests may be closing theirs still
+    assert open_files() <= before
 
 
 def test_R32_a_full_disk_closes_everything(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -700,7 +695,6 @@ def test_an_upload_has_a_descriptor(spool: int) -> None:
         file.seek(3)
     file.close()
     assert file.file.closed
-    gc.collect()
     assert open_files() <= before
 
 

@@ -33,6 +33,7 @@ from tests.asgi.calls import DISCONNECT, Call, every_loop, get, http_scope, piec
 from tests.conftest import MakeClient
 from tests.support.errors import said
 from tests.support.multipart_forms import HEADERS, PAIRS, form, in_pieces, section
+from tests.support.open_files import open_files
 from tests.support.pairs import paired
 from tests.wsgi.calls import get as wsgi_get
 
@@ -415,11 +416,6 @@ def test_a_field_is_not_saved(
     assert os.listdir(tmp_path) == []
 
 
-def open_files() -> int:
-    gc.collect()
-    return len(os.listdir("/proc/self/fd"))
-
-
 @every_loop
 @arriving
 def test_R32_no_half_of_a_file_is_left_wherever_the_form_breaks(backend: str, path: str, tmp_path: Path) -> None:
@@ -433,7 +429,7 @@ def test_R32_no_half_of_a_file_is_left_wherever_the_form_breaks(backend: str, pa
         for at in range(len(body)):
             await get(app, path, "POST", piece(body[:at], more=True), DISCONNECT, headers=PAIRS)
             assert os.listdir(tmp_path) == [], at
-        assert open_files() == before
+        assert open_files() <= before
 
     run(backend, break_everywhere)
 
@@ -466,7 +462,7 @@ def test_R32_a_save_that_is_cancelled_leaves_nothing(backend: str, tmp_path: Pat
     before = open_files()
     run(backend, leave)
     assert os.listdir(tmp_path) == []
-    assert open_files() == before
+    assert open_files() <= before
 
 
 def test_R32_a_save_cancelled_while_a_thread_writes_leaves_nothing(

@@ -43,6 +43,7 @@ from tests.asgi.calls import DISCONNECT, Call, Message, every_loop, get, http_sc
 from tests.conftest import MakeClient
 from tests.support.errors import said
 from tests.support.multipart_forms import HEADERS, PAIRS, form, in_pieces, section
+from tests.support.open_files import open_files
 from tests.wsgi.calls import get as wsgi_get
 
 MEBIBYTE = 1024 * 1024
@@ -270,11 +271,6 @@ def test_R30_a_stall_is_waited_for_and_not_polled(backend: str) -> None:
 # -- R32: nothing stays open -------------------------------------------------------------------------------------------------
 
 
-def open_files() -> int:
-    gc.collect()
-    return len(os.listdir("/proc/self/fd"))
-
-
 @every_loop
 @pytest.mark.usefixtures("spools_little")
 def test_R32_no_file_stays_open_wherever_a_form_breaks(backend: str) -> None:
@@ -287,7 +283,7 @@ def test_R32_no_file_stays_open_wherever_a_form_breaks(backend: str) -> None:
         for at in range(len(body) + 1):
             await get(app, "/size", "POST", piece(body[:at], more=True), DISCONNECT, headers=PAIRS)
             await get(app, "/size", "POST", piece(body[:at] + b"\r\n--Bxx"), headers=PAIRS)
-        assert open_files() == before
+        assert open_files() <= before
 
     run(backend, break_everywhere)
 
@@ -301,7 +297,7 @@ def test_R32_no_file_stays_open_wherever_a_form_breaks_under_wsgi() -> None:
     for at in range(len(body) + 1):
         wsgi_get(app, "/size", "POST", body[:at], CONTENT_TYPE=kind, CONTENT_LENGTH=str(len(body) + 1))
         wsgi_get(app, "/size", "POST", body[:at] + b"\r\n--Bxx", CONTENT_TYPE=kind)
-    assert open_files() == before
+    assert open_files() <= before
 
 
 @every_loop
@@ -319,7 +315,7 @@ def test_R32_no_file_stays_open_when_its_request_is_cancelled(backend: str) -> N
     run(backend, cancel)
     before = open_files()
     run(backend, cancel)
-    assert open_files() == before
+    assert open_files() <= before
 
 
 @pytest.mark.usefixtures("spools_little")
@@ -361,7 +357,8 @@ def test_R32_no_file_stays_open_when_a_task_is_cancelled_while_a_thread_writes(
 
     before = open_files()
     run("asyncio", main)
-    assert (done.is_set(), open_files()) == (True, before)
+    assert done.is_set()
+    assert open_files() <= before
 
 
 def test_R32_a_full_disk_is_a_507_that_leaves_nothing(
