@@ -12,6 +12,7 @@ from asgi_lifespan import LifespanManager
 
 from micropie import App
 from tests.asgi.calls import every_loop, run
+from tests.support.waiting import PATIENCE
 
 with warnings.catch_warnings():
     warnings.simplefilter("ignore")  # of the httpx that it finds
@@ -72,7 +73,7 @@ def test_asgi_lifespan() -> None:
 
     async def talk() -> list[dict[str, str]]:
         seen = []
-        async with LifespanManager(whole_site()) as manager:
+        async with LifespanManager(whole_site(), PATIENCE, PATIENCE) as manager:
             transport = httpx.ASGITransport(app=manager.app)
             async with httpx.AsyncClient(transport=transport, base_url="http://testserver") as client:
                 seen.append({path: (await client.get(path)).text for path in ANSWERS})
@@ -88,7 +89,7 @@ def test_R71_asgi_lifespan_raises_what_failed() -> None:
     app.startup_handlers.append(fail)
 
     async def start() -> None:
-        async with LifespanManager(app):
+        async with LifespanManager(app, PATIENCE, PATIENCE):
             raise AssertionError
 
     with pytest.raises(ConnectionError, match="no database"):

@@ -10,7 +10,8 @@ import anyio.lowlevel
 import pytest
 
 from micropie.asgi.coroutines import resume, when_it_waits
-from tests.asgi.calls import every_loop, run
+from tests.asgi.calls import every_loop
+from tests.support.virtual_time import run_in_virtual_time as run
 
 
 def never() -> None:

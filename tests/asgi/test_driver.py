@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import threading
 from typing import Any
 
 import anyio
@@ -11,6 +10,7 @@ import pytest
 from micropie import App
 from micropie.asgi.headers import CONTENT_TYPES, encode_headers
 from tests.asgi.calls import Call, every_loop, get, http_scope, piece, run
+from tests.support.threads import started_threads
 
 
 class Root(App):
@@ -71,13 +71,13 @@ def test_names_are_bytes_in_lower_case(backend: str) -> None:
 
 @every_loop
 def test_an_async_handler_needs_no_thread(backend: str) -> None:
-    async def main() -> int:
-        before = threading.active_count()
+    async def main() -> None:
         for path in ("/", "/nowhere"):
             await get(Root(), path)
-        return threading.active_count() - before
 
-    assert run(backend, main) <= 0  # another test's may end meanwhile
+    with started_threads() as started:
+        run(backend, main)
+    assert started == []
 
 
 @every_loop

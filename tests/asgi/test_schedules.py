@@ -16,6 +16,7 @@ from hypothesis import strategies as st
 
 from micropie import App
 from tests.asgi.calls import Call, Lifespan, every_loop, http_scope, piece, run
+from tests.support.waiting import until
 
 TOGETHER = 50  # schedules that run beside each other
 MOST_THREADS = threading.active_count() + 45  # workers stay for a while; 40 run at once
@@ -214,5 +215,5 @@ def test_R61_ten_thousand_schedules_leave_nothing_behind(
     run(backend, follow_all, together, with_lifespan)
     before = len(os.listdir("/proc/self/fd"))
     run(backend, follow_all, together, with_lifespan)
-    assert len(os.listdir("/proc/self/fd")) <= before
-    assert threading.active_count() <= MOST_THREADS
+    until(lambda: len(os.listdir("/proc/self/fd")) <= before)  # what other tests have left may open some, too
+    until(lambda: threading.active_count() <= MOST_THREADS)  # and idle threads of theirs end within seconds

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import threading
-import time
 from concurrent.futures import ThreadPoolExecutor
 from contextvars import ContextVar
 from typing import Any
@@ -15,6 +14,8 @@ import sniffio
 
 from micropie import App
 from micropie.execution.portal import close_portals, get_loop, get_portal
+from tests.support.threads import started_threads
+from tests.support.waiting import PATIENCE, until
 from tests.wsgi.calls import get
 
 colour: ContextVar[str] = ContextVar("colour", default="none")
@@ -70,9 +71,9 @@ def test_handlers_may_use_everything_of_the_loop(backend: str) -> None:
 
 
 def test_there_is_one_loop_for_all_applications_and_requests() -> None:
-    before = set(threading.enumerate())
-    assert len({get(app)[1] for app in (Root(), Root()) for _ in range(3)}) == 1
-    assert len(set(threading.enumerate()) - before) == 1
+    with started_threads() as started:
+        assert len({get(app)[1] for app in (Root(), Root()) for _ in range(3)}) == 1
+    assert len(started) == 1
 
 
 def test_many_first_requests_start_one_loop() -> None:
@@ -140,11 +141,8 @@ def test_a_handler_that_exits_does_not_end_the_loop_for_others() -> None:
 def test_a_loop_that_has_ended_is_followed_by_another() -> None:
     first = get_portal("asyncio")
     with pytest.raises(BaseException):  # noqa: B017, PT011 - what it is, is anyio's affair
-        first.start_task_soon(_end_the_loop).result(5)
-    for _ in range(200):
-        if get_portal("asyncio") is not first:
-            break
-        time.sleep(0.01)
+        first.start_task_soon(_end_the_loop).result(PATIENCE)
+    until(lambda: get_portal("asyncio") is not first)
     assert get(Ends(), "/ok") == (200, b"ok")
 
 
@@ -207,4 +205,4 @@ def test_an_answer_that_is_waited_for_while_the_loop_ends_is_a_500(backend: str)
         answer = threads.submit(get, Waits(portal_backend=backend))
         assert begun.wait(30)
         close_portals()
-        assert answer.result(5)[0] == 500
+        assert answer.result(PATIENCE)[0] == 500

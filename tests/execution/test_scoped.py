@@ -15,6 +15,7 @@ from micropie import App, HttpMiddleware, inline
 from micropie.execution.portal import close_portals
 from tests.asgi.calls import Call, every_loop, http_scope, piece, run, serve, with_and_without_lifespan
 from tests.conftest import MakeClient
+from tests.support.virtual_time import run_in_virtual_time
 from tests.wsgi.calls import begin
 
 
@@ -54,8 +55,9 @@ class Root(App):
 
     async def too_late(self) -> AsyncIterator[str]:
         """Says what it has within its time; the rest is cut off by itself, and not by us."""
-        with anyio.move_on_after(0.05) as scope:
+        with anyio.CancelScope() as scope:
             yield "0"
+            scope.deadline = anyio.current_time() + 0.05
             await anyio.sleep_forever()
         yield f"cut {scope.cancelled_caught}"
         self.log.append("ended")
@@ -260,7 +262,7 @@ def test_a_time_out_of_its_own_that_hits_while_a_chunk_is_sent_aborts(
             await Quick()(http_scope(), call.receive, call.send)
         assert not call.is_complete
 
-    run(backend, main)
+    run_in_virtual_time(backend, main)
     assert "failed after its head was sent: aborted" in caplog.text
 
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import gc
 import os
 import threading
-import time
 import weakref
 from collections.abc import AsyncIterator, Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -22,6 +21,8 @@ from micropie import App, HTTPError, HttpMiddleware, Redirect, Request, inline, 
 from micropie.middleware import AccessLog, Compress, RateLimit, RequestId, Timeout
 from tests.asgi.calls import Call, every_loop, get, http_scope, piece, run
 from tests.conftest import MakeClient
+from tests.support.threads import started_threads
+from tests.support.waiting import PATIENCE, until
 from tests.wsgi.calls import get as wsgi_get
 
 
@@ -73,11 +74,11 @@ def test_under_wsgi_a_def_runs_here_and_an_async_def_on_the_portals_loop() -> No
 
 
 def test_a_def_under_wsgi_starts_no_event_loop() -> None:
-    before = set(threading.enumerate())
     app = Where()
-    for path in ("sync", "inlined", "generator"):
-        wsgi_get(app, f"/{path}")
-    assert set(threading.enumerate()) <= before
+    with started_threads() as started:
+        for path in ("sync", "inlined", "generator"):
+            wsgi_get(app, f"/{path}")
+    assert started == []
 
 
 @every_loop
@@ -93,7 +94,7 @@ def test_no_more_threads_than_the_setting_says(backend: str) -> None:
                 most = max(most, busy)
                 if busy == 3:
                     enough.set()
-            enough.wait(2)
+            enough.wait(PATIENCE)
             with lock:
                 busy -= 1
 
@@ -127,7 +128,7 @@ def test_R67_busy_handlers_do_not_hold_up_async_ones_or_anybody_elses_threads(ba
                     tasks.start_soon(get, app)
                 for _ in range(40):
                     await to_thread.run_sync(entered.acquire)
-                with anyio.fail_after(1):
+                with anyio.fail_after(PATIENCE / 3):
                     return (await get(app, "/health")).body
             finally:
                 leave.set()
@@ -498,11 +499,7 @@ def test_a_request_is_freed_without_the_cycle_collector_under_wsgi(path: str, ho
     app.middlewares += hooks
     wsgi_get(app, f"/{path}", "POST", b"x", HTTP_ACCEPT_ENCODING="gzip")
     wsgi_get(app, "/missing")  # the portal's loop lets go of its last call with its next one
-    for _ in range(100):  # and a worker thread of that loop a moment after it has told its result
-        if app.kept[0]() is None:
-            break
-        time.sleep(0.01)
-    assert [kept() for kept in app.kept] == [None]
+    until(lambda: [kept() for kept in app.kept] == [None])  # and a worker thread of it a moment after its result
 
 
 @pytest.mark.usefixtures("no_collector")
@@ -517,7 +514,7 @@ def test_so_is_one_that_is_refused_before_its_handler(world: str, path: str, hoo
         wsgi_get(app, f"/{path}", RAW_URI=f"/{path}")
     else:
         run(world, partial(get, app, f"/{path}"))
-    assert _count_requests() == requests
+    assert _count_requests() <= requests  # those that other tests have left may go meanwhile
 
 
 def _count_requests() -> int:
@@ -686,10 +683,12 @@ def test_R62_cancelled_at_any_point_a_request_ends_without_an_answer_and_cleans_
 @every_loop
 def test_R62_a_handlers_clean_up_may_wait(backend: str) -> None:
     cleaned = []
+    begun = anyio.Event()
 
     class Root(App):
         async def index(self) -> None:
             try:
+                begun.set()
                 await anyio.sleep_forever()
             finally:
                 with anyio.CancelScope(shield=True):
@@ -698,8 +697,10 @@ def test_R62_a_handlers_clean_up_may_wait(backend: str) -> None:
 
     async def main() -> Call:
         call = Call(piece(b""))
-        with anyio.move_on_after(0.02):
-            await Root()(http_scope(), call.receive, call.send)
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(Root(), http_scope(), call.receive, call.send)
+            await begun.wait()
+            tasks.cancel_scope.cancel()
         return call
 
     assert run(backend, main).sent == []

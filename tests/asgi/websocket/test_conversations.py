@@ -479,7 +479,9 @@ def test_without_a_grace_a_handler_may_go_on(open_client: OpenClient) -> None:
 
     async def handler(ws: WebSocket) -> None:
         await ws.accept()
-        await anyio.sleep(0.1)
+        while not ws.closed:
+            await anyio.sleep(0.001)
+        await anyio.sleep(0.02)  # time enough to be cancelled
         seen.append(repr(ws))
 
     with open_client(app_of(handler, websocket_grace=None)).websocket("/"):
@@ -508,28 +510,6 @@ def test_R54_a_reader_that_ends_does_not_leave_its_writer_behind(open_client: Op
         ws.send_text("a")
         assert ws.receive_text() == "a"
     assert seen == ["writer"]
-
-
-@pytest.mark.parametrize("busy", [False, True])
-def test_R57_a_silent_client_is_closed_with_1001(open_client: OpenClient, busy: bool) -> None:
-    seen: list[Any] = []
-
-    async def handler(ws: WebSocket) -> None:
-        await ws.accept()
-        if busy:
-            await anyio.lowlevel.checkpoint()
-        await ws.send_text(await ws.receive_text())
-        try:
-            await ws.receive_text()
-        except ConnectionClosed as closed:
-            seen.append(closed.code)
-            raise
-
-    with open_client(app_of(handler, websocket_timeout=0.05)).websocket("/") as ws:
-        ws.send_text("a")
-        assert ws.receive_text() == "a"
-        assert closing(ws) == (1001, "no message for 0.05 seconds")
-    assert seen == [1001]
 
 
 def test_R57_a_handler_that_does_something_else_is_told_of_the_silence(open_client: OpenClient) -> None:

@@ -14,8 +14,9 @@ import pytest
 from anyio import wait_all_tasks_blocked
 
 from micropie import App, ConnectionClosed, WebSocket, WebSocketMiddleware
-from tests.asgi.calls import Message, every_loop, http_scope, run
+from tests.asgi.calls import Message, every_loop, http_scope
 from tests.asgi.websocket.test_conversations import app_of
+from tests.support.virtual_time import run_in_virtual_time as run
 
 
 def text(content: str) -> Message:
@@ -269,6 +270,32 @@ def test_a_refusal_that_nobody_waits_for_any_more(backend: str, offered: Any) ->
         await Server(on_send=fails).serve(app_of(handler), extensions=None)
 
     run(backend, main)
+
+
+@every_loop
+@pytest.mark.parametrize("busy", [False, True])
+def test_R57_a_silent_client_is_closed_with_1001(backend: str, busy: bool) -> None:
+    seen: list[Any] = []
+
+    async def handler(ws: WebSocket) -> None:
+        await ws.accept()
+        if busy:
+            await anyio.lowlevel.checkpoint()
+        await ws.send_text(await ws.receive_text())
+        try:
+            await ws.receive_text()
+        except ConnectionClosed as closed:
+            seen.append(closed.code)
+            raise
+
+    async def main() -> None:
+        server = Server(text("a"))
+        await server.serve(app_of(handler, websocket_timeout=0.05))
+        assert server.texts == ["a"]
+        assert server.sent[-1] == {"type": "websocket.close", "code": 1001, "reason": "no message for 0.05 seconds"}
+
+    run(backend, main)
+    assert seen == [1001]
 
 
 @every_loop
