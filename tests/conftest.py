@@ -22,6 +22,7 @@ from wsgiref.validate import validator
 import hypothesis
 import pytest
 
+from micropie.channels import event_stream
 from micropie.http.early_head import EarlyHead
 from micropie.routing.settings import Settings
 from micropie.testing import TestClient
@@ -58,7 +59,7 @@ def with_hooks(wrapper: Any, app: Any) -> Any:
 
 @pytest.fixture(scope="session", autouse=True)
 def no_head_is_early() -> Iterator[None]:
-    """Let a stream's head wait for its first chunk, unless a test states ``stream_head_delay``.
+    """Let a stream's head wait for its first chunk, unless a test states ``stream_head_delay`` or uses ``early_events``.
 
     A thread may take longer than the default to begin on a busy machine, and an error would break the answer off.
     """
@@ -69,7 +70,14 @@ def no_head_is_early() -> Iterator[None]:
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(EarlyHead, "seconds", patient_seconds)
+        patch.setattr(event_stream, "HEAD_WITHIN", PATIENCE)
         yield
+
+
+@pytest.fixture
+def early_events(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let the head of a stream of events that is silent leave soon, as it does by default."""
+    monkeypatch.setattr(event_stream, "HEAD_WITHIN", 0.1)
 
 
 # What applications of tests lack is no news; the tests of these warnings listen for themselves.

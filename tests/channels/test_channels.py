@@ -24,6 +24,8 @@ from tests.support.event_source import parsed
 from tests.support.waiting import until
 from tests.wsgi.calls import begin
 
+pytestmark = pytest.mark.usefixtures("early_events")  # most streams here are silent until a message is published
+
 VALUES: list[Any] = [None, True, 5, 2**70, 1.5, "é\n", [], {"a": [{"b": None}]}]
 
 
@@ -411,7 +413,7 @@ def test_R70_a_forked_child_has_channels_of_its_own(channels: Channels) -> None:
         os.close(reading)
         assert os.waitpid(child, 0)[1] == 0
         is_shared = type(channels) is not Channels
-        assert messages.get(timeout=0.2) == ("from the child" if is_shared else None)
+        assert messages.get(timeout=30 if is_shared else 0.2) == ("from the child" if is_shared else None)
         channels.publish("room", "after")
         assert messages.get(timeout=30) == "after"
 

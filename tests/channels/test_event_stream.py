@@ -35,6 +35,7 @@ from tests.asgi.calls import (
 )
 from tests.conftest import MakeClient
 from tests.support.event_source import Received, parsed
+from tests.support.virtual_time import run_in_virtual_time
 from tests.support.waiting import PATIENCE, until, until_async
 from tests.wsgi.calls import begin
 
@@ -269,20 +270,22 @@ def test_a_heartbeat_is_a_number_of_seconds(heartbeat: Any) -> None:
 
 
 @every_kind
-def test_a_source_of_nothing_is_an_empty_body(
-    make_client: MakeClient, kind: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr("micropie.channels.event_stream.HEAD_WITHIN", 30.0)  # a thread may be late on a busy machine
+def test_a_source_of_nothing_is_an_empty_body(make_client: MakeClient, kind: str) -> None:
     app = Root()
     answer = make_client(app).get(f"/{kind}")
     assert (answer.status_code, answer.content, app.log) == (200, b"", ["closed"])
 
 
 @every_kind
+@pytest.mark.usefixtures("early_events")
 def test_the_head_does_not_wait_for_the_first_event(make_client: MakeClient, kind: str) -> None:
-    with make_client(Root(0.5, "x", heartbeat=None)).stream("GET", f"/{kind}") as answer:
+    go_on = threading.Event()
+    with make_client(Root(go_on, "x", heartbeat=None)).stream("GET", f"/{kind}") as answer:
         assert answer.status_code == 200
-        assert list(answer.iter_raw()) == [COMMENT, b"data: x\n\n"]
+        chunks = answer.iter_raw()
+        assert next(chunks) == COMMENT
+        go_on.set()
+        assert list(chunks) == [b"data: x\n\n"]
 
 
 @every_kind
@@ -307,9 +310,8 @@ def test_no_heart_beat_while_there_are_events(make_client: MakeClient) -> None:
 
 @every_kind
 def test_a_source_that_fails_at_once_is_an_error_s_page(
-    make_client: MakeClient, kind: str, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+    make_client: MakeClient, kind: str, caplog: pytest.LogCaptureFixture
 ) -> None:
-    monkeypatch.setattr(eventstream, "HEAD_WITHIN", 30)  # a busy machine may take longer than a tenth of a second
     client = make_client(Root(HTTPError(403, "not yours")))
     assert (client.get(f"/{kind}").status_code, client.get(f"/{kind}").text) == (403, "not yours")
     app = Root(0.01, RuntimeError("secret"))
@@ -661,7 +663,7 @@ def test_a_clean_up_that_fails_when_it_is_cancelled_is_logged(backend: str, capl
             await Root()(http_scope(), call.receive, call.send)
         assert scope.cancelled_caught
 
-    run(backend, check)
+    run_in_virtual_time(backend, check)
     assert [record.getMessage() for record in caplog.records] == ["a source of events failed when its stream was over"]
 
 
@@ -679,16 +681,20 @@ def test_R67_silent_sync_sources_take_no_thread_of_the_handlers(make_client: Mak
         assert client.get("/hello").text == "hello"
 
 
+@pytest.mark.usefixtures("early_events")
 def test_more_sync_sources_than_threads_wait(make_client: MakeClient, monkeypatch: pytest.MonkeyPatch) -> None:
     close_portals()  # whose loop has its threads already
     monkeypatch.setattr(eventstream, "SYNC_SOURCES", Threads(1))
-    app = Root("a", 0.3, "b", heartbeat=0.05)
+    go_on = threading.Event()
+    app = Root("a", go_on, "b", heartbeat=0.05)
     client = make_client(app)
     with client.stream("GET", "/sync") as one:
         chunks = one.iter_raw()
         next(chunks)
         with client.stream("GET", "/sync") as two:
-            assert next(two.iter_raw()) == COMMENT  # and is left before a thread was free
+            assert next(two.iter_raw()) == COMMENT
+            threading.Timer(0.1, go_on.set).start()
+        # It was left before a thread was free, and has been closed in one.
         assert b"".join(chunks).endswith(b"data: b\n\n")
     until(lambda: app.log)
     close_portals()
@@ -709,15 +715,18 @@ def test_a_chunk_of_an_own_stream_may_be_an_event(make_client: MakeClient) -> No
 @every_loop
 @every_kind
 def test_R65_a_stream_ends_when_the_server_says_shutdown(backend: str, kind: str) -> None:
-    app = Root("a", 0.2, "b", 0.2, *[0.2] * 100)
+    go_on = threading.Event()
+    app = Root("a", go_on, "b")
 
     call = run(backend, ended_by_shutdown, app, f"/{kind}")
     assert call.body == b"data: a\n\n"
+    go_on.set()  # a thread can't be interrupted
     until(lambda: app.log)
     assert app.log == ["closed"]
 
 
 @every_loop
+@pytest.mark.usefixtures("early_events")
 def test_R65_a_stream_that_is_begun_after_the_end_ends_at_once(backend: str) -> None:
     is_silent = threading.Event()
     app = Root(is_silent, "a", *[5] * 100)
@@ -754,7 +763,8 @@ def test_R65_a_stream_that_is_begun_after_the_end_ends_at_once(backend: str) -> 
 @every_kind
 def test_R62_a_cancelled_server_closes_the_source(backend: str, kind: str) -> None:
     """While it waits for an event, and while it waits for the client to take one."""
-    app = Root("a", "b", 0.5, "c")
+    go_on = threading.Event()
+    app = Root("a", "b", go_on, "c")
 
     async def cancelled_after(count: int) -> int:
         call = Call(piece(b""))
@@ -773,9 +783,11 @@ def test_R62_a_cancelled_server_closes_the_source(backend: str, kind: str) -> No
 
     for count in (2, 3, 4):
         assert run(backend, cancelled_after, count) == min(count, 3)
+        go_on.set()  # a thread can't be interrupted
         until(lambda: app.log)
         assert app.log == ["closed"]
         app.log.clear()
+        go_on.clear()
 
 
 @every_loop
@@ -793,13 +805,15 @@ def test_R62_a_loop_that_ends_closes_the_source_of_an_open_stream(backend: str) 
 
 @every_kind
 def test_R65_a_stream_ends_with_the_process_under_wsgi(kind: str) -> None:
-    app = Root("a", *[1.0, "b"] * 20)
+    go_on = threading.Event()
+    app = Root("a", go_on, "b")
     answer = begin(app, "GET", f"/{kind}")
     chunks = iter(answer.chunks)
     assert next(chunks) == b"data: a\n\n"
     threading.Timer(0.05, app.wsgi_shutdown).start()
     assert list(chunks) == []
     answer.close()
+    go_on.set()  # a thread can't be interrupted
     until(lambda: app.log)
     assert app.log == ["closed"]
 
