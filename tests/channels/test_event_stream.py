@@ -353,9 +353,11 @@ def test_R59_R61_the_source_is_closed_once_when_the_client_leaves(
 
 @every_kind
 def test_R8_head_closes_the_source(make_client: MakeClient, kind: str) -> None:
-    app = Root("a", "b", 5)
+    go_on = threading.Event()
+    app = Root("a", "b", go_on)
     answer = make_client(app).head(f"/{kind}")
     assert (answer.status_code, answer.content) == (200, b"")
+    go_on.set()  # a thread can't be interrupted
     until(lambda: app.log)
     assert app.log == ["closed"]
 

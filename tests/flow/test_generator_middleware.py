@@ -513,8 +513,11 @@ def test_a_request_that_is_cancelled_ends_its_generators(kind: Any, backend: str
         finally:
             ended.append("around")
 
+    begun = anyio.Event()
+
     class Waits(App):
         async def index(self) -> str:
+            begun.set()
             await anyio.sleep_forever()
             raise AssertionError
 
@@ -530,8 +533,10 @@ def test_a_request_that_is_cancelled_ends_its_generators(kind: Any, backend: str
         async def send(message: Any) -> None:
             raise AssertionError("no answer")
 
-        with anyio.move_on_after(0.2):
-            await app(scope, receive, send)
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(app, scope, receive, send)
+            await begun.wait()
+            tasks.cancel_scope.cancel()
         assert ended == ["around"]
 
     anyio.run(main, backend=backend)

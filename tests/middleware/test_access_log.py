@@ -19,6 +19,7 @@ from micropie.middleware import AccessLog, RequestId
 from tests.asgi.calls import Call, every_loop, http_scope, piece, run
 from tests.asgi.calls import get as asgi_get
 from tests.conftest import MakeClient
+from tests.support.virtual_time import run_in_virtual_time
 from tests.wsgi.calls import begin
 
 Lines = Callable[[], list[str]]
@@ -297,7 +298,7 @@ def test_a_request_that_the_server_cancels_is_a_499(backend: str, lines: Lines) 
         with anyio.move_on_after(0.05):
             await asgi_get(logged(), "/waits")
 
-    run(backend, request)
+    run_in_virtual_time(backend, request)
     assert lines() == ["client=127.0.0.1 method=GET path=/waits status=499 route=waits broken_off=true"]
 
 

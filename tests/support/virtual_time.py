@@ -47,6 +47,7 @@ def run_in_virtual_time(backend: str, function: Callable[..., Awaitable[Value]],
         with anyio.fail_after(PATIENCE):
             return await function(*args)
 
-    options: dict[str, Any] = {"loop_factory": _VirtualLoop} if backend == "asyncio" else {"clock": MockClock(autojump_threshold=0)}
+    options: dict[str, Any] = (
+        {"loop_factory": _VirtualLoop} if backend == "asyncio" else {"clock": MockClock(autojump_threshold=0)}
+    )
     return anyio.run(bounded, backend=backend, backend_options=options)
-

@@ -16,7 +16,7 @@ from micropie import App, ConnectionClosed, HTTPError, Redirect, WebSocket, webs
 from micropie.testing import TestClient, WebSocketClosed, WebSocketRefused, WebSocketSession
 from tests.asgi.calls import http_scope, run
 from tests.asgi.websocket.conftest import OpenClient
-from tests.support.waiting import until
+from tests.support.waiting import until, until_async
 
 Handler = Callable[[WebSocket], Awaitable[None]]
 
@@ -479,8 +479,7 @@ def test_without_a_grace_a_handler_may_go_on(open_client: OpenClient) -> None:
 
     async def handler(ws: WebSocket) -> None:
         await ws.accept()
-        while not ws.closed:
-            await anyio.sleep(0.001)
+        await until_async(lambda: ws.closed)
         await anyio.sleep(0.02)  # time enough to be cancelled
         seen.append(repr(ws))
 
