@@ -21,7 +21,7 @@ def started_threads() -> Iterator[list[str]]:
             started.append(thread.name)
         start(thread)
 
-    threading.Thread.start = noted  # type: ignore[method-assign]
+    threading.Thread.start = noted  # type: ignore[method-assign, assignment]
     try:
         yield started
     finally:
