@@ -407,7 +407,7 @@ class App:
     @property
     def response(self) -> PendingResponse:
         """Status, headers and cookies to send with any result of the handler."""
-        return current_request().response
+        return self.request.response
 
     @property
     def channels(self) -> Channels:
@@ -692,8 +692,10 @@ class App:
         The second argument may also be headers, as in MicroPie: ``self._redirect("/there", [("X-Pie", "apple")])``.
         ``extra_headers`` is MicroPie's name for ``headers``.
         """
-        code, sent = (status, headers or extra_headers or ()) if isinstance(status, int) else (303, status)
-        return Redirect(location, code, headers=sent, allow_external=allow_external, allow_http=allow_http)
+        code, sent = (status, headers or extra_headers) if isinstance(status, int) else (303, status)
+        if not (sent or allow_external or allow_http):  # as most are; keywords take 0.15 µs
+            return Redirect(location, code)
+        return Redirect(location, code, headers=sent or (), allow_external=allow_external, allow_http=allow_http)
 
     def open_lifespan(self) -> Lifespan | None:
         """Return a new context manager of this application's lifespan, or None."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from micropie.http.headers import LONGEST_KEPT, NameCache
-from micropie.http.response import HTML, JSON, NOSNIFF, PRIVATE, TEXT, VARY_COOKIE
+from micropie.http.response import HTML, JSON, NOSNIFF, TEXT
 
 
 class _ContentTypes(dict[str, tuple[bytes, bytes]]):
@@ -32,13 +32,7 @@ class _Lengths(dict[int, tuple[bytes, bytes]]):
 CONTENT_TYPES = _ContentTypes({text: (b"content-type", text.encode()) for text in (HTML, JSON, TEXT)})
 LENGTHS = _Lengths()
 ENCODED_NOSNIFF = b"x-content-type-options", b"nosniff"
-# Headers of every answer, and of every one with a session.
 _NAMES = NameCache(lambda name: name.encode("latin-1"))
-_FREQUENT = {
-    NOSNIFF: ENCODED_NOSNIFF,
-    VARY_COOKIE: (b"vary", b"Cookie"),
-    PRIVATE: (b"cache-control", b"private"),
-}
 
 
 def encode_headers(
@@ -47,8 +41,11 @@ def encode_headers(
     """Return headers as ASGI wants them: a new list of bytes, with names in lower case."""
     headers = []
     for pair in pairs:
-        # A comprehension is one more call before Python 3.12.
-        headers.append(_FREQUENT.get(pair) or (_NAMES[pair[0]], pair[1].encode("latin-1")))  # noqa: PERF401
+        if pair is NOSNIFF:
+            headers.append(ENCODED_NOSNIFF)
+        else:
+            name, value = pair
+            headers.append((_NAMES[name], value.encode("latin-1")))
     if content_type is not None:
         headers.append(CONTENT_TYPES[content_type])
     if length is not None:

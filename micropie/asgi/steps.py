@@ -165,4 +165,4 @@ async def close_request(request: ASGIRequest) -> None:
         if background is None:
             await run_tasks(request)
         else:
-            request._context.run(background.start_soon, run_tasks_apart, request, background)
+            background.start_soon(run_tasks_apart, request, background, context=request._context)

@@ -70,7 +70,7 @@ async def run_tasks(request: Request) -> None:
 async def run_tasks_apart(request: Request, tasks: LoopTasks) -> None:
     """Do the same in one of ``tasks``, which nobody cancels: it needs no shield."""
     try:
-        async with tasks.time_limit(request.config.settings.background_timeout):
+        with tasks.time_limit(request.config.settings.background_timeout):
             await _run_all(request)
     except TimeoutError:
         _log_given_up(request)

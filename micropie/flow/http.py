@@ -76,6 +76,7 @@ from micropie.http.response import (
     FileReference,
     Response,
     add_vary,
+    answer_of_pair,
     as_response,
     encode,
     make_private,
@@ -287,8 +288,9 @@ def _call_limited(request: Request, route: Route, arguments: Sequence[Any], seco
 def finish(request: Request, result: Any) -> Answer | Flow[Answer]:
     """Return the answer for a handler's result, or a flow that returns it.
 
-    The common results are answered at once: text, JSON, bytes and responses without a session or with one that was
-    only read, also with headers and cookies of ``self.response``, and streams that do not wait for their first chunk.
+    The common results are answered at once: text, JSON and bytes, also with a status, and responses without a session
+    or with one that was only read, also with headers and cookies of ``self.response``, and streams that do not wait for
+    their first chunk.
     """
     session, kind, pending = request._loaded_session, type(result), request._pending_response
     pairs = NO_OTHER_HEADERS if session is None or not session.accessed else _PERSONAL
@@ -309,6 +311,8 @@ def finish(request: Request, result: Any) -> Answer | Flow[Answer]:
             return 200, JSON, len(body), pairs, body, None
         elif kind is bytes:
             return 200, request.config.text_type, len(result), pairs, result, None
+        elif kind is tuple and (given := answer_of_pair(result, pairs, request.config.text_type)) is not None:
+            return given
         elif kind in _RESPONSES and session is None:
             response = result if kind is Response else as_response(result)
             if type(response.body) is FileReference:
@@ -327,6 +331,8 @@ def finish(request: Request, result: Any) -> Answer | Flow[Answer]:
                 stream.first = chunk
                 return 200, request.config.text_type, None, NO_OTHER_HEADERS, b"", stream
             return _or_failed(request, _finish_stream(request, stream, chunk))
+        elif kind is Redirect:  # as if it were raised, without the way of an exception
+            return fail(request, result)
         elif kind is EncodedAnswer and session is None:
             return result  # type: ignore[no-any-return]
         answer = _finish_response(request, result)

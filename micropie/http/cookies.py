@@ -51,10 +51,11 @@ def parse_cookies(header: str) -> dict[str, str]:
     """
     cookies: dict[str, str] = {}
     for piece in header.split(";"):
-        name, equals, value = piece.partition("=")
-        name = name.strip(_BLANKS)
+        name, equals, value = piece.strip(_BLANKS).partition("=")
+        name = name.rstrip(_BLANKS)
         if equals and name and name not in cookies:
-            cookies[name] = _unquoted(value.strip(_BLANKS))
+            # Blanks and the quote sort before the first character of nearly all values, which needs no second look.
+            cookies[name] = value if value[:1] > '"' else _unquoted(value.lstrip(_BLANKS))
     return cookies
 
 
@@ -109,8 +110,9 @@ def format_cookie(
         raise ValueError(f"the value of cookie {name!r} is text, not {value!r}: write str(...)")
     if not _VALUE.fullmatch(value):
         raise ValueError(f"the value of cookie {name!r} has a character that cookies can't hold; percent-encode it")
-    seconds = max_age.total_seconds() if isinstance(max_age, timedelta) else max_age
-    times = "" if seconds is None else f"; Max-Age={int(seconds)}"
+    times = ""
+    if max_age is not None:
+        times = f"; Max-Age={int(max_age.total_seconds() if isinstance(max_age, timedelta) else max_age)}"
     if expires is not None:
         # email.utils and not strftime: names of days and months must not follow the locale.
         aware = expires if expires.tzinfo else expires.replace(tzinfo=UTC)

@@ -81,6 +81,13 @@ class Resource:
         self.routes = routes
         self.most_segments = max(self.most_segments, route.most_segments)
 
+    def pick(self, method: str, refused: set[str]) -> Route | None:
+        """Return the route for a method, or add the methods that there are to ``refused``."""
+        route = self.routes.get(method)
+        if route is None:
+            refused |= self.allowed
+        return route
+
     @property
     def allowed(self) -> set[str]:
         """The methods that a 405 names."""
@@ -102,9 +109,24 @@ class Node:
     ``config``: that of the application whose path ends here, None at any other place. ``resource`` answers the path
     that ends here. ``arguments`` is the handler that this place is named after, ``default`` and ``index`` are those of
     the application; they take the segments that follow.
+
+    ``has_choice``: there is more than one way down, or one that takes several segments. Without a choice, ``match`` and
+    ``following`` are the only way if that is a wildcard; ``match`` is None if it is literal text.
     """
 
-    __slots__ = ("_known", "arguments", "branches", "config", "default", "has_choice", "index", "literals", "resource")
+    __slots__ = (
+        "_known",
+        "arguments",
+        "branches",
+        "config",
+        "default",
+        "following",
+        "has_choice",
+        "index",
+        "literals",
+        "match",
+        "resource",
+    )
 
     def __init__(self, config: AppConfig | None = None) -> None:
         self.config = config
@@ -114,7 +136,9 @@ class Node:
         self.default: Resource | None = None
         self.index: Resource | None = None
         self.branches: Sequence[_Branch] = ()  # sorted by ``freeze``
-        self.has_choice = True  # whether it has more than one way down, or one that takes several segments
+        self.has_choice = True
+        self.match: Match | None = None
+        self.following = self
         self._known: dict[Hashable, _Branch] = {}
 
     def child(self, text: str) -> Node:
@@ -150,6 +174,8 @@ class Node:
         ways = len(self.branches) + bool(self.literals)
         is_path = any(branch.tail is not None for branch in self.branches)
         self.has_choice = ways > 1 or is_path or bool(self.arguments or self.default or self.index)
+        if self.branches and not self.has_choice:
+            _, self.match, _, self.following = self.branches[0]
 
 
 class Router:
@@ -273,13 +299,13 @@ def _walk(
     """
     end = len(segments)
     while depth < end and not node.has_choice:
-        if node.branches:
-            _, match, _, following = node.branches[0]
+        match = node.match
+        if match is not None:
             more = match(segments[depth])
             if more is None:
                 return None
             values += more
-            node = following
+            node = node.following
         else:
             literal = node.literals.get(segments[depth])
             if literal is None:
@@ -296,7 +322,7 @@ def _walk(
         if len(segments) - depth > node.arguments.most_segments:
             refused.add(_SURPLUS)
         else:
-            route = _pick(node.arguments, method, refused)
+            route = node.arguments.pick(method, refused)
             found = (route, segments[depth:], NO_VALUES) if route is not None else None
     return found or _fall_back(node, child, depth, segments, method, refused)
 
@@ -305,12 +331,15 @@ def _end(
     node: Node, values: tuple[object, ...], segments: Sequence[str], method: str, refused: set[str]
 ) -> RouteMatch | None:
     """Do the part of ``_walk`` for the node where the path ends."""
-    route = _pick(node.resource, method, refused)
-    if route is None:
-        return _fall_back(node, None, len(segments), segments, method, refused)
-    if route.by_position or not values:
-        return route, [*values], NO_VALUES
-    return route, (), dict(zip(route.wildcards, values, strict=True))
+    resource = node.resource
+    if resource is not None:
+        route = resource.routes.get(method)
+        if route is not None:
+            if route.by_position or not values:
+                return route, [*values], NO_VALUES
+            return route, (), dict(zip(route.wildcards, values, strict=True))
+        refused |= resource.allowed
+    return _fall_back(node, None, len(segments), segments, method, refused)
 
 
 def _walk_branches(
@@ -335,17 +364,7 @@ def _fall_back(
     leads_inside = child is not None and child.config is not None
     for resource in (node.default, None if leads_inside else node.index):
         if resource is not None and not refused and len(segments) - depth <= resource.most_segments:
-            route = _pick(resource, method, refused)
+            route = resource.pick(method, refused)
             if route is not None:
                 return route, segments[depth:], NO_VALUES
     return None
-
-
-def _pick(resource: Resource | None, method: str, refused: set[str]) -> Route | None:
-    """Return the resource's route for a method, or add the methods that it has to ``refused``."""
-    if resource is None:
-        return None
-    route = resource.routes.get(method)
-    if route is None:
-        refused |= resource.allowed
-    return route

@@ -226,7 +226,7 @@ def test_a_block_with_a_time_limit(backend: str) -> None:
 
         async def wait(name: str, seconds: float | None, event: anyio.Event) -> None:
             try:
-                async with tasks.time_limit(seconds):
+                with tasks.time_limit(seconds):
                     await event.wait()
             except TimeoutError:
                 ended.append((name, "over"))
@@ -251,7 +251,7 @@ def test_a_block_with_a_time_limit(backend: str) -> None:
             go_on.set()
             await four.wait()
             group.cancel_scope.cancel()
-        async with none:
+        with none:
             await checkpoint()
 
     run(backend, main)
@@ -266,7 +266,7 @@ def test_a_time_limit_cancels_nothing_that_comes_after_its_block(backend: str) -
         tasks = LoopTasks()
 
         async def fail() -> None:
-            async with tasks.time_limit(0.01):
+            with tasks.time_limit(0.01):
                 try:
                     await anyio.sleep(60)
                 finally:
@@ -274,7 +274,7 @@ def test_a_time_limit_cancels_nothing_that_comes_after_its_block(backend: str) -
 
         with pytest.raises(ValueError, match="of its own"):
             await fail()
-        async with tasks.time_limit(0.01):
+        with tasks.time_limit(0.01):
             pass
         await anyio.sleep(0.05)
 
