@@ -17,6 +17,7 @@ from micropie.errors import (
 )
 from micropie.errors import refuse_namesake as _refuse_namesake
 from micropie.execution.context import request
+from micropie.execution.from_thread import run_async
 from micropie.execution.loop import where
 from micropie.files.static import static_file
 from micropie.http.binding_errors import BindingError, BindingErrors
@@ -107,6 +108,7 @@ __all__ = [
     "request",
     "requires",
     "route",
+    "run_async",
     "run_in",
     "static_file",
     "template",

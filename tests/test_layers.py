@@ -22,7 +22,18 @@ PACKAGE = Path(__file__).parent.parent / "micropie"
 DRIVERS = ("asgi", "wsgi", "channels", "mounts", "testing")
 WAITING = tuple(
     f"execution/{name}.py"
-    for name in ("loop", "scoped", "wake", "threads", "threaded", "portal", "backpressure", "background", "managers")
+    for name in (
+        "loop",
+        "scoped",
+        "wake",
+        "threads",
+        "threaded",
+        "from_thread",
+        "portal",
+        "backpressure",
+        "background",
+        "managers",
+    )
 )
 ABOVE = ("__init__.py", "__main__.py", "app.py", "cli", "compat")
 LOOPS = {"anyio", "asyncio", "trio", "sniffio", "curio"}

@@ -151,10 +151,15 @@ def await_in_portal(backend: str, function: Callable[..., Awaitable[object]], ar
 async def _put_outcome(
     function: Callable[..., Awaitable[object]], arguments: Sequence[object], put: Callable[[Outcome], object]
 ) -> None:
+    put(await awaited_outcome_of(function, arguments))
+
+
+async def awaited_outcome_of(function: Callable[..., Awaitable[object]], arguments: Sequence[object]) -> Outcome:
+    """Await the function for a thread, and return the outcome; nothing is raised."""
     before = copy_context()
     try:
-        put([await function(*arguments), None, variables_set(before)])
+        return [await function(*arguments), None, variables_set(before)]
     except get_cancelled_exc_class():
-        put([None, CancelledError(), []])
+        return [None, CancelledError(), []]
     except BaseException as error:  # a SystemExit of one handler would end the tasks of all requests
-        put([None, error, variables_set(before)])
+        return [None, error, variables_set(before)]

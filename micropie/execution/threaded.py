@@ -15,12 +15,11 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import AsyncIterator, Callable, Iterator
-from contextvars import Context, ContextVar, copy_context
+from contextvars import Context, copy_context
 from functools import partial
 from time import monotonic
 
 from anyio import CancelScope, WouldBlock
-from anyio.lowlevel import EventLoopToken, current_token
 
 from micropie.execution.placement import Threads
 from micropie.execution.threads import in_thread, limiter_of, run_in_worker
@@ -29,9 +28,6 @@ from micropie.execution.wake import WAKERS, SingleWaiterEvent
 CHUNKS_AHEAD = 32
 BYTES_AHEAD = 256 * 1024
 TURN = 0.005  # seconds
-
-# The loop that the source's request belongs to: its threads are not anyio's, which know their loop by themselves.
-LOOP_TOKEN: ContextVar[EventLoopToken | None] = ContextVar("micropie.loop_token", default=None)
 
 
 class ThreadedIterator(AsyncIterator[bytes]):
@@ -49,7 +45,6 @@ class ThreadedIterator(AsyncIterator[bytes]):
         self._threads = threads
         self._limiter = limiter_of(threads)
         self._context = copy_context()
-        self._context.run(LOOP_TOKEN.set, current_token())
         self._waker = WAKERS.get()
         self._made: deque[bytes | None] = deque()  # None is the end
         self._failure: BaseException | None = None  # what ended the source

@@ -4,25 +4,25 @@ from __future__ import annotations
 
 import logging
 import sys
-from collections import deque
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from contextvars import Context, copy_context
 from functools import partial
 from queue import Empty, SimpleQueue
-from threading import Thread
+from threading import Thread, local
 from time import monotonic
-from typing import TypeVar
+from typing import Any, TypeVar
 from weakref import WeakKeyDictionary
 
-from anyio import CapacityLimiter, get_cancelled_exc_class, to_thread
+from anyio import CancelScope, CapacityLimiter, WouldBlock, get_cancelled_exc_class
+from anyio.lowlevel import EventLoopToken, checkpoint_if_cancelled
 
 from micropie.errors import HTTPError
 from micropie.execution.fork import after_fork_in_child
 from micropie.execution.loop import LoopLocal
 from micropie.execution.outcomes import Outcome, outcome_of, released
 from micropie.execution.placement import Threads
-from micropie.execution.wake import threadsafe_scheduler
+from micropie.execution.wake import WAKERS, SingleWaiterEvent
 
 logger = logging.getLogger("micropie")
 
@@ -30,11 +30,10 @@ Result = TypeVar("Result")
 
 
 class _Capacity:
-    """The limiter of some ``Threads`` on one event loop, and how many handlers are in a thread or wait for one."""
+    """The limiter of some ``Threads`` on one event loop."""
 
     def __init__(self, threads: Threads) -> None:
         self.limiter = CapacityLimiter(threads.size)
-        self.handlers = 0
         self.next_report = 0.0
 
     def refusal(self, threads: Threads) -> HTTPError:
@@ -70,12 +69,7 @@ async def in_thread(
     With ``abandon_on_cancel`` a cancelled task leaves the thread to itself, which counts as busy until it ends;
     otherwise the task waits for the thread.
     """
-    limiter = limiter_of(threads)
-    if abandon_on_cancel:
-        outcome = await _in_abandoned_thread(limiter, function, arguments)
-    else:
-        outcome = await to_thread.run_sync(outcome_of, function, arguments, limiter=limiter)
-    result: Result = released(outcome)
+    result: Result = await _call_in_thread(limiter_of(threads), function, arguments, abandon_on_cancel)
     return result
 
 
@@ -85,49 +79,54 @@ async def in_handler_thread(
     """Call a handler as ``in_thread`` does. Raise a 503 if ``threads.queue`` handlers are waiting for a thread."""
     capacity = _capacity_of(threads)
     limiter = capacity.limiter
-    # Counted here as well: those that came in the same turn of the loop are not in the limiter's queue yet.
-    is_full = capacity.handlers >= threads.size + threads.queue
-    if is_full or (limiter.available_tokens < 1 and limiter.statistics().tasks_waiting >= threads.queue):
+    if limiter.available_tokens < 1 and limiter.statistics().tasks_waiting >= threads.queue:
         raise capacity.refusal(threads)
-    capacity.handlers += 1
-    try:
-        if abandon_on_cancel:
-            outcome = await _in_abandoned_thread(limiter, function, arguments)
-        else:
-            outcome = await to_thread.run_sync(outcome_of, function, arguments, limiter=limiter)
-        result: Result = released(outcome)
-        return result
-    finally:
-        capacity.handlers -= 1
+    result: Result = await _call_in_thread(limiter, function, arguments, abandon_on_cancel)
+    return result
 
 
-async def _in_abandoned_thread(
-    limiter: CapacityLimiter, function: Callable[..., object], arguments: Sequence[object]
-) -> Outcome:
-    """Call ``function`` in a thread that a cancelled task leaves to itself. Return the outcome.
+async def _call_in_thread(
+    limiter: CapacityLimiter, function: Callable[..., object], arguments: Sequence[object], abandon_on_cancel: bool
+) -> Any:
+    """Call ``function`` in a worker thread that has a place in ``limiter`` until it ends. Return its result.
 
-    The place in ``limiter`` is taken until the thread ends. Under asyncio anyio gives it back when the task is
-    cancelled: calls that hang, each of them given up, would be any number of threads.
+    anyio's ``to_thread`` takes half as long again: two more turns of the loop, and a slower queue.
     """
-    place, beginnings = object(), deque([outcome_of])
-    call_soon = threadsafe_scheduler()
-
-    def call() -> Outcome:
-        begin = beginnings.popleft()  # an IndexError, which no task waits for, if the task was cancelled before
-        try:
-            return begin(function, arguments)
-        finally:
-            with suppress(RuntimeError):  # the loop has ended
-                call_soon(partial(limiter.release_on_behalf_of, place))
-
-    await limiter.acquire_on_behalf_of(place)
+    await checkpoint_if_cancelled()
+    call = _Call(limiter, function, arguments)
     try:
-        return await to_thread.run_sync(call, abandon_on_cancel=True, limiter=CapacityLimiter(1))
-    except BaseException:
-        with suppress(IndexError):  # the thread has begun, and gives the place back
-            beginnings.popleft()
-            limiter.release_on_behalf_of(place)
+        limiter.acquire_on_behalf_of_nowait(call)
+    except WouldBlock:
+        await limiter.acquire_on_behalf_of(call)
+    try:
+        run_in_worker(call.run)
+    except RuntimeError:  # no further thread can be started in this process
+        limiter.release_on_behalf_of(call)
         raise
+    with CancelScope(shield=not abandon_on_cancel):
+        await call.ended.wait()
+    return released(call.outcome)
+
+
+class _Call:
+    """A call that a task waits for. ``run`` is called in the thread, ``_end`` on the event loop."""
+
+    def __init__(self, limiter: CapacityLimiter, function: Callable[..., object], arguments: Sequence[object]) -> None:
+        self._limiter = limiter
+        self._function = function
+        self._arguments = arguments
+        self._waker = WAKERS.get()
+        self.outcome: Outcome = []
+        self.ended = SingleWaiterEvent()
+
+    def run(self) -> Callable[[], object]:
+        """Call the function, and return what tells the loop once this thread is free."""
+        self.outcome = outcome_of(self._function, self._arguments)
+        return partial(self._waker.call, self._end)
+
+    def _end(self) -> None:
+        self._limiter.release_on_behalf_of(self)
+        self.ended.ring()
 
 
 def usage_of(threads: Threads) -> tuple[int, int, int]:
@@ -162,6 +161,19 @@ def _capacity_of(threads: Threads) -> _Capacity:
 
 # -- threads that talk with an event loop while they run ---------------------------------------------------------------
 
+
+class _ThisThread(local):
+    loop: EventLoopToken | None = None
+
+
+_this_thread = _ThisThread()
+
+
+def served_loop() -> EventLoopToken | None:
+    """Return the event loop that this worker thread does a job for; None in any other thread."""
+    return _this_thread.loop
+
+
 # Does the work, and returns a function to call when its thread is free for the next job. Neither raises an error.
 Job = Callable[..., Callable[[], object]]
 
@@ -175,7 +187,7 @@ def run_in_worker(job: Job, *arguments: object, context: Context | None = None) 
 
     The thread that became idle last runs it, or a new one. A call whose result a task awaits is made by ``in_thread``.
     """
-    run = partial((context or copy_context()).run, _run, job, arguments)
+    run = partial((context or copy_context()).run, _run, WAKERS.get().token, job, arguments)
     try:
         worker, _ = _idle.popitem()
     except KeyError:
@@ -210,8 +222,12 @@ _idle: dict[_Worker, bool] = {}
 after_fork_in_child(_idle.clear)
 
 
-def _run(job: Job, arguments: Sequence[object]) -> Callable[[], object]:
+def _run(loop: EventLoopToken, job: Job, arguments: Sequence[object]) -> Callable[[], object]:
     sniffio = sys.modules.get("sniffio")
     if sniffio is not None:  # by this variable libraries know the task's loop, which this thread does not run
         sniffio.current_async_library_cvar.set(None)
-    return job(*arguments)
+    _this_thread.loop = loop
+    try:
+        return job(*arguments)
+    finally:
+        _this_thread.loop = None

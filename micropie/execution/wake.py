@@ -12,6 +12,7 @@ from functools import partial
 from typing import Any
 
 from anyio import Event, fail_after, get_cancelled_exc_class, move_on_after
+from anyio.lowlevel import current_token
 
 from micropie.execution.loop import LoopLocal, native_loop
 from micropie.execution.steps import no_function
@@ -295,6 +296,7 @@ class ThreadsafeWaker:
     """
 
     def __init__(self) -> None:
+        self.token = current_token()
         self._call_soon = threadsafe_scheduler()
         self._functions: deque[Callable[[], object]] = deque()
         self._is_woken = False

@@ -143,10 +143,13 @@ def test_jobs_in_turn_need_one_thread() -> None:
         threads.append(threading.get_ident())
         return done.set
 
-    for _ in range(10):
-        done.clear()
-        run_in_worker(job)
-        assert done.wait(30)
+    async def main() -> None:
+        for _ in range(10):
+            done.clear()
+            run_in_worker(job)
+            assert done.wait(30)
+
+    run("asyncio", main)
     assert len(set(threads)) == 1
 
 
