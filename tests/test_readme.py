@@ -105,6 +105,7 @@ def ask(client: TestClient, line: str) -> None:
     assert got == expected or re.fullmatch(pattern, got, re.DOTALL), f"{line}: {got}"
 
 
+@pytest.mark.usefixtures("early_events")
 @pytest.mark.parametrize("way", WAYS, ids=str)
 @pytest.mark.parametrize("module", MODULES, ids=[module.place for module in MODULES])
 def test_the_examples_answer_as_they_say(module: Module, way: dict[str, Any], monkeypatch: pytest.MonkeyPatch) -> None:
