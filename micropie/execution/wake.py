@@ -98,7 +98,7 @@ class LoopTasks:
 
     def __init__(self) -> None:
         self._loop = native_loop()
-        self._tasks: dict[object, Any] = {}  # by a mark: asyncio's task, to which the loop itself refers weakly
+        self._tasks: dict[object, list[Any]] = {}  # by a mark: asyncio's task, to which the loop itself refers weakly
         self._idle: Event | None = None
         self._deadlines = _Deadlines(self._loop)
 
@@ -119,18 +119,18 @@ class LoopTasks:
     ) -> None:
         """Run ``function(*arguments)`` in a task, in ``context``, or else in a copy of this one."""
         mark, context = object(), context or copy_context()
+        self._tasks[mark] = started = []  # first: ``asyncio.eager_task_factory`` may make a task that has ended
         if hasattr(self._loop, "create_task"):
-            self._tasks[mark] = self._loop.create_task(self._run(mark, function, arguments), context=context)
+            started.append(self._loop.create_task(self._run(mark, function, arguments), context=context))
         else:
-            self._tasks[mark] = None
             spawn = sys.modules["trio"].lowlevel.spawn_system_task
             spawn(self._run, mark, function, arguments, context=context)
 
     async def join(self) -> None:
         """Wait until all have ended."""
         while self._tasks:
-            for mark, task in self._tasks.items():
-                if task is not None:  # one that is cancelled before it has begun does not come to ``_run``
+            for mark, started in self._tasks.items():
+                for task in started:  # one that is cancelled before it has begun does not come to ``_run``
                     task.add_done_callback(partial(self._ended, mark))
             self._idle = Event()
             await self._idle.wait()

@@ -180,6 +180,30 @@ def test_a_task_of_the_loop_runs_in_a_copy_of_the_context(backend: str) -> None:
     assert heard == [("argument", "set")]
 
 
+class EagerLoop:
+    """A loop with ``asyncio.eager_task_factory``, which Python has from 3.12 on: a task may have ended when it is made."""
+
+    def create_task(self, coroutine: Any, context: Any) -> object:
+        with pytest.raises(StopIteration):
+            context.run(coroutine.send, None)
+        return "ended"
+
+
+def test_a_task_that_has_ended_when_it_is_made_is_not_kept() -> None:
+    async def work() -> None:
+        done.append("work")
+
+    async def main() -> None:
+        tasks = LoopTasks()
+        tasks._loop = EagerLoop()
+        tasks.start_soon(work)
+        await tasks.join()
+
+    done: list[str] = []
+    run("asyncio", main)
+    assert done == ["work"]
+
+
 @every_loop
 def test_a_patient_wait_ends_by_a_ring_or_when_its_own_time_is_over(backend: str) -> None:
     ends: list[str] = []
