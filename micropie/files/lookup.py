@@ -145,9 +145,9 @@ def open_resolved(root: str, resolved: ResolvedFile, follow_symlinks: bool) -> i
 
 def _open_below(root: str, path: str) -> int:
     """Return a descriptor of the file ``path``, an absolute path below ``root``. Raises ``OSError`` for links."""
-    *directories, name = path[len(root) :].lstrip(os.sep).split(os.sep)
-    if not directories or not _OPENS_BELOW:
+    if path.rfind(os.sep) <= len(root) or not _OPENS_BELOW:
         return os.open(path, _OPEN_FLAGS | _NO_FOLLOW)
+    *directories, name = path[len(root) :].lstrip(os.sep).split(os.sep)
     # The first directory by its full path, as ``root`` itself has no links: that saves opening the root.
     opened = os.open(os.path.join(root, directories[0]), _DIRECTORY_FLAGS)
     try:

@@ -21,6 +21,7 @@ from micropie.execution.fork import after_fork_in_child
 from micropie.files.lookup import Key, ResolvedFile
 
 RECENT_FOR = 1.0  # seconds
+AS_GOOD_AS_NOW = 0.1  # seconds; what was noted so recently is not noted anew
 SLOW = 0.002  # seconds; a stall of the event loop that nobody notices
 SLOW_LOOKS = 3
 SLOW_FOR = 60.0  # seconds
@@ -64,10 +65,13 @@ class RecentLooks:
         """Note that the file was looked at just now; ``read`` is the version whose bytes were read, if any were."""
         if len(key[1]) > LONGEST_PATH:
             return
+        until = time.monotonic() + RECENT_FOR
+        noted, read_before, read_until = self._looks.get(key, _NO_LOOK)
+        if (noted if read is None else read_until) > until - AS_GOOD_AS_NOW and read in (None, read_before):
+            return  # a tenth of the time that the lock and the table take
         with self._lock:
-            until = time.monotonic() + RECENT_FOR
             if read is None:
-                _, read, read_until = self._looks.get(key, _NO_LOOK)
+                read = read_before
             else:
                 read_until = until
             self._looks[key] = until, read, read_until

@@ -3,7 +3,7 @@
 A handler returns a response with a ``FileReference``, which only names a file: nothing is opened, so nothing can leak.
 The flow makes an answer of it by one IO step, which finds the file, compares it with the client's copy, opens and reads
 it. A small file becomes bytes; a larger one a ``FileRange``, which the request closes at its end in any case. For hooks
-and ``@app.error`` a missing file is a 404 like any other. ``open_file_nowait`` does the same without a step, for what
+and ``@app.error`` a missing file is a 404 like any other. ``answer_nowait`` does the same without a step, for what
 needs no thread: a file kept in memory, one that was looked at a moment ago (``recent.py``), any file under WSGI.
 """
 
@@ -12,9 +12,10 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Callable
+from functools import lru_cache
 from io import FileIO
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 from micropie.errors import HTTPError, ResponseError, SetupError, is_count
 from micropie.execution.context import current_request
@@ -23,8 +24,8 @@ from micropie.files.cache import CACHE, LARGEST
 from micropie.files.content_types import attachment, content_type_of
 from micropie.files.lookup import Key, ResolvedFile, codings_for, find, is_still, open_resolved, resolved_root
 from micropie.files.recent import RECENT
-from micropie.http.conditional import CONDITIONS, Selection, http_date, select
-from micropie.http.response import FileReference, Response, add_vary
+from micropie.http.conditional import CONDITIONS, PRECONDITIONS, Selection, http_date, select
+from micropie.http.response import Answer, FileReference, FixedHeaders, Response, add_vary, encode
 from micropie.http.streams import PART_CHUNK, FileRange
 from micropie.http.types import HeadersLike
 from micropie.http.urls import DOTS_AND_EMPTY
@@ -35,6 +36,11 @@ if TYPE_CHECKING:
 
 SMALL = PART_CHUNK  # bytes; a file of one read costs one round trip to a thread
 ATTEMPTS = 5  # how many times a file is looked up that changes before it is open
+
+# A file, which part of it to send, and its bytes or the open file; None for a 304.
+Opened: TypeAlias = tuple[ResolvedFile, Selection, bytes | FileRange | None]
+
+_NOT_MODIFIED = Selection(304, 0, 0)
 
 
 def static_file(
@@ -105,15 +111,38 @@ def directory_route(
 
 
 def open_file(request: Request, response: Response) -> Flow[Response]:
-    """Make the answer of a response with a ``FileReference``. Raises ``HTTPError`` 404, 412 and 416."""
-    opened = open_file_nowait(request, response)
+    """Return the response that sends the file of a ``FileReference``. Raises ``HTTPError`` 404, 412 and 416."""
+    opened = _open_nowait(request, response)
     if opened is None:
         opened = yield IO, _find_and_open, (request, response, _key_of(request, response.body))
-    return opened
+    return _described(response, _cache_control(request, response.body), *opened)
 
 
-def open_file_nowait(request: Request, response: Response) -> Response | None:
-    """Do what ``open_file`` does if that needs no thread; return None otherwise. Raises as ``open_file`` does."""
+def answer_nowait(request: Request, response: Response) -> Answer | Response | None:
+    """Do what ``open_file`` does if that needs no thread; return None otherwise. Raises as ``open_file`` does.
+
+    An answer whose head is known is returned encoded.
+    """
+    opened = _open_nowait(request, response)
+    if opened is None:
+        return None
+    resolved, selection, body = opened
+    cache_control = _cache_control(request, response.body)
+    has_own_head = response.status == 200 and response.content_type is None and not response.headers.pairs
+    # Of a file from the future the present is sent as Last-Modified.
+    if (
+        not has_own_head
+        or selection.status == 206
+        or isinstance(body, FileRange)
+        or resolved.modified_ns > time.time_ns()
+    ):
+        return _described(response, cache_control, resolved, selection, body)
+    content_type = content_type_of(response.body.path)
+    pairs, not_modified = _known_heads(resolved, cache_control, content_type)
+    return not_modified if body is None else (200, content_type, len(body), pairs, body, None)
+
+
+def _open_nowait(request: Request, response: Response) -> Opened | None:
     reference: FileReference = response.body
     key = _key_of(request, reference)
     if reference.cached:
@@ -128,7 +157,7 @@ def open_file_nowait(request: Request, response: Response) -> Response | None:
     try:
         resolved = find(*key)
         opened = _from_disk(request, response, resolved, key)
-        RECENT.note(key, resolved if opened is not None and type(opened.body) is bytes else None)
+        RECENT.note(key, resolved if opened is not None and type(opened[2]) is bytes else None)
     finally:
         RECENT.took(key, time.monotonic() - begun)
     return opened
@@ -139,7 +168,7 @@ def _key_of(request: Request, reference: FileReference) -> Key:
     return reference.root, reference.path, suffixes, reference.follow_symlinks
 
 
-def _find_and_open(request: Request, response: Response, key: Key) -> Response:
+def _find_and_open(request: Request, response: Response, key: Key) -> Opened:
     """Do everything that blocks, in one call."""
     reference: FileReference = response.body
     if request._is_on_loop:  # the others ask nobody whether they may look
@@ -148,11 +177,11 @@ def _find_and_open(request: Request, response: Response, key: Key) -> Response:
         checked_at = time.monotonic()
         resolved = find(*key)
         if not reference.cached or resolved.size > LARGEST:
-            answer = _from_disk(request, response, resolved)
-            if answer is not None:
-                if request._is_on_loop and type(answer.body) is bytes:
+            opened = _from_disk(request, response, resolved)
+            if opened is not None:
+                if request._is_on_loop and type(opened[2]) is bytes:
                     RECENT.note(key, resolved)
-                return answer
+                return opened
             continue
         data = CACHE.unchanged(key, resolved)
         if data is None:
@@ -165,18 +194,17 @@ def _find_and_open(request: Request, response: Response, key: Key) -> Response:
 
 def _from_disk(
     request: Request, response: Response, resolved: ResolvedFile, on_loop: Key | None = None
-) -> Response | None:
-    """Return the answer read from the file; None if that has been changed meanwhile, or may not be read here.
+) -> Opened | None:
+    """Open the file and read what is short; None if it has been changed meanwhile, or may not be read here.
 
     ``on_loop``: the file's key if this runs on an event loop, which reads nothing but what was read recently.
     """
     selection = _selection(request, response, resolved)
     if selection.status == 304:
-        return _described(request, response, resolved, selection, None)
+        return resolved, selection, None
     length = selection.stop - selection.start
     if request.method == "HEAD":
-        nothing = FileRange(None, resolved.path, resolved.size, 0, length)
-        return _described(request, response, resolved, selection, nothing)
+        return resolved, selection, FileRange(None, resolved.path, resolved.size, 0, length)
     if on_loop is not None and not RECENT.may_read(on_loop, resolved):
         return None
     descriptor = open_resolved(response.body.root, resolved, response.body.follow_symlinks)
@@ -188,9 +216,9 @@ def _from_disk(
         request.on_close(file.close)
         part = FileRange(file, resolved.path, resolved.size, selection.start, length)
         part.read_ahead()
-        return _described(request, response, resolved, selection, part)
+        return resolved, selection, part
     data = _read(descriptor, resolved, selection.start, length)
-    return None if data is None else _described(request, response, resolved, selection, data)
+    return None if data is None else (resolved, selection, data)
 
 
 def _read(descriptor: int, resolved: ResolvedFile, start: int, length: int) -> bytes | None:
@@ -211,10 +239,9 @@ def _read(descriptor: int, resolved: ResolvedFile, start: int, length: int) -> b
     return data if len(data) == length else None
 
 
-def _from_memory(request: Request, response: Response, resolved: ResolvedFile, data: bytes) -> Response:
+def _from_memory(request: Request, response: Response, resolved: ResolvedFile, data: bytes) -> Opened:
     selection = _selection(request, response, resolved)
-    body = None if selection.status == 304 else data[selection.start : selection.stop]
-    return _described(request, response, resolved, selection, body)
+    return resolved, selection, None if selection.status == 304 else data[selection.start : selection.stop]
 
 
 # -- the head ----------------------------------------------------------------------------------------------------------
@@ -222,26 +249,41 @@ def _from_memory(request: Request, response: Response, resolved: ResolvedFile, d
 
 def _selection(request: Request, response: Response, resolved: ResolvedFile) -> Selection:
     """Return status and range to send; only a GET or HEAD answered by 200 has conditions (RFC 9110, section 13.2.1)."""
-    is_conditional = (
-        response.status == 200 and request.method in ("GET", "HEAD") and request.headers.has_any(CONDITIONS)
-    )
-    if not is_conditional:
+    headers = request.headers
+    if response.status != 200 or not headers.has_any(CONDITIONS) or request.method not in ("GET", "HEAD"):
         return Selection(response.status, 0, resolved.size)
     etag = response.headers.get("ETag") or resolved.etag  # the author's goes first
-    return select(request.headers, request.method, etag, resolved.modified, resolved.size)
+    if headers.get("if-none-match") == etag and not headers.has_any(PRECONDITIONS):  # as browsers ask
+        return _NOT_MODIFIED
+    return select(headers, request.method, etag, resolved.modified, resolved.size)
+
+
+@lru_cache(maxsize=1024)
+def _known_heads(resolved: ResolvedFile, cache_control: str, content_type: str) -> tuple[FixedHeaders, Answer]:
+    """Return the headers of a 200 and the whole answer 304 that are sent for this version of a file.
+
+    To make one takes as long as to find the file. The table is full of files, not of names that clients make up.
+    """
+    response = Response(None, 200, (), content_type)
+    whole = encode(_described(response, cache_control, resolved, Selection(200, 0, 0), b""), None, False)
+    known = encode(_described(response, cache_control, resolved, _NOT_MODIFIED, None), None, False)
+    return FixedHeaders(whole[3]), (304, None, None, FixedHeaders(known[3]), b"", None)
 
 
 def _described(
-    request: Request, response: Response, resolved: ResolvedFile, selection: Selection, body: bytes | FileRange | None
+    response: Response,
+    cache_control: str,
+    resolved: ResolvedFile,
+    selection: Selection,
+    body: bytes | FileRange | None,
 ) -> Response:
     """Return the answer with this body, None for a 304, and its head. ``response`` stays as it is.
 
     The author's headers go first, except those that describe the bytes. A 304 has the headers of a 200 except those
     that describe a body (RFC 9110, section 15.4.5).
     """
-    reference: FileReference = response.body
     given, content_type = response.headers.pairs, response.content_type
-    pairs = [("Cache-Control", _cache_control(request, reference.max_age))]
+    pairs = [("Cache-Control", cache_control)]
     if response.status == 200:  # not for an error page
         pairs += ("ETag", resolved.etag), ("Last-Modified", http_date(resolved.modified)), ("Accept-Ranges", "bytes")
     # Not by ``setdefault``, which searches all headers each time: that took a tenth of the whole answer's time.
@@ -252,7 +294,7 @@ def _described(
             given = [pair for pair in given if not pair[0].lower().startswith("content-")]
         pairs = [*given, *pairs]
     if selection.status != 304:
-        content_type = content_type or content_type_of(reference.path)
+        content_type = content_type or content_type_of(response.body.path)
     answer = Response(body, selection.status, pairs, content_type)
     if resolved.coding and selection.status != 304:
         answer.headers["Content-Encoding"] = resolved.coding
@@ -263,13 +305,13 @@ def _described(
     return answer
 
 
-def _cache_control(request: Request, max_age: int | None) -> str:
+def _cache_control(request: Request, reference: FileReference) -> str:
     """Return the Cache-Control value. ``no-cache`` lets clients store the file and makes them ask if it has changed.
 
     Without the header browsers use a file for a tenth of its age without asking (RFC 9111, section 4.2.2).
     """
-    if max_age is None:
+    if reference.max_age is None:
         return "no-cache"
     session = request._loaded_session
     is_personal = "authorization" in request.headers or (session is not None and session.accessed)
-    return f"{'private' if is_personal else 'public'}, max-age={max_age}"
+    return f"{'private' if is_personal else 'public'}, max-age={reference.max_age}"

@@ -49,7 +49,7 @@ from micropie.execution.steps import (
     itself,
     no_function,
 )
-from micropie.files.static import open_file, open_file_nowait
+from micropie.files.static import answer_nowait, open_file
 from micropie.flow.errors import internal_error, plain_answer, plain_response
 from micropie.flow.hooks import (
     open_session,
@@ -316,7 +316,10 @@ def finish(request: Request, result: Any) -> Answer | Flow[Answer]:
         elif kind in _RESPONSES and session is None:
             response = result if kind is Response else as_response(result)
             if type(response.body) is FileReference:
-                result = response = open_file_nowait(request, response) or response
+                opened = answer_nowait(request, response)
+                if type(opened) is tuple:
+                    return opened
+                result = response = opened or response
             if type(response.body) in _PLAIN_BODIES:
                 return encode(response, None, False, request.config.text_type)
         elif (kind is AsyncGeneratorType or kind is GeneratorType) and session is None:

@@ -30,6 +30,10 @@ _DATE = re.compile(r"[A-Z][a-z]{2,8},? [0-9A-Za-z -]{6,11} [0-9]{2}:[0-9]{2}:[0-
 CONDITIONS = frozenset({"if-match", "if-modified-since", "if-none-match", "if-range", "if-unmodified-since", "range"})
 
 
+# Those that come before If-None-Match.
+PRECONDITIONS = frozenset({"if-match", "if-unmodified-since"})
+
+
 class Selection(NamedTuple):
     """A status (200, 206 or 304), and the bytes of the representation to send, ``start`` up to ``stop``."""
 

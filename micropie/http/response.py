@@ -128,6 +128,12 @@ class PendingResponse(Response):
     __slots__ = ()
 
 
+class FixedHeaders(tuple[tuple[str, str], ...]):
+    """The headers of an ``Answer`` that are the same in many answers: drivers keep them as they send them."""
+
+    __slots__ = ()
+
+
 # All that a driver sends, checked: status, Content-Type, Content-Length (None: no such header), all other headers
 # (names in lower case), the body, the stream if it is one. A bare tuple, made and unpacked once per request: a class
 # costs ten times as much, a tenth of a request.

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
 from contextvars import Context, copy_context
+from functools import lru_cache
 from itertools import repeat
 from typing import Any, Final
 
@@ -13,7 +14,7 @@ from micropie.flow.http import fail, finish, start
 from micropie.flow.lifecycle import Application, log_failure
 from micropie.flow.resources import clean_up, end_resources
 from micropie.http.headers import NameCache
-from micropie.http.response import NO_OTHER_HEADERS, NOSNIFF, Answer, start_failed, status_line
+from micropie.http.response import NO_OTHER_HEADERS, NOSNIFF, Answer, FixedHeaders, start_failed, status_line
 from micropie.http.streams import END, Stream, as_bytes
 from micropie.http.types import Environ, StartResponse
 from micropie.mounts.wsgi_in_wsgi import environ_below
@@ -42,6 +43,12 @@ _NAMES = NameCache(
     lambda name: "-".join([word.capitalize() for word in name.split("-")]),
     {"etag": "ETag", "www-authenticate": "WWW-Authenticate"},
 )
+
+
+@lru_cache(maxsize=1024)
+def _named(pairs: FixedHeaders) -> list[tuple[str, str]]:
+    return [(_NAMES[name], value) for name, value in pairs]
+
 
 _NOSNIFF = (_NAMES[NOSNIFF[0]], NOSNIFF[1])
 
@@ -81,7 +88,10 @@ def serve_http(site: Site, environ: Environ, start_response: StartResponse, cont
             if length is not None:
                 headers.append(_LENGTHS[length])
         else:
-            headers = [(_NAMES[name], value) for name, value in pairs]
+            if type(pairs) is FixedHeaders:
+                headers = [*_named(pairs)]
+            else:
+                headers = [(_NAMES[name], value) for name, value in pairs]
             if content_type is not None:
                 headers.append(("Content-Type", content_type))
             if length is not None:

@@ -609,6 +609,35 @@ def test_R39_odd_times_of_a_file(make_client: MakeClient, site: Path, seconds: i
     assert answer.headers["last-modified"] in allowed
 
 
+def test_R39_a_file_from_the_future_is_as_old_as_its_answer(
+    make_client: MakeClient, site: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    os.utime(site / "a.txt", (MODIFIED + 100, MODIFIED + 100))
+    client = make_client(Files(site))
+    for seconds in (0, 5):
+        monkeypatch.setattr(time, "time", lambda now=MODIFIED + seconds: float(now))
+        monkeypatch.setattr(time, "time_ns", lambda now=MODIFIED + seconds: now * 10**9)
+        seen = client.get("/static/a.txt").headers["last-modified"]
+        assert seen == formatdate(MODIFIED + seconds, usegmt=True)
+
+
+@pytest.mark.parametrize("cached", [False, True])
+def test_R39_what_the_client_has_is_sent_in_no_other_form(make_client: MakeClient, site: Path, cached: bool) -> None:
+    """A head is made once for each version of a file; all that differs between two requests still counts."""
+    (site / "same.css").hardlink_to(site / "a.txt")
+    client = make_client(Files(site, cached=cached, max_age=60))
+    tag = client.get("/static/a.txt").headers["etag"]
+    assert client.get("/static/a.txt", headers={"If-None-Match": tag}).status_code == 304
+    refused = client.get("/static/a.txt", headers={"If-None-Match": tag, "If-Match": '"other"'})
+    assert refused.status_code == 412
+    old = client.get("/static/a.txt", headers={"If-None-Match": tag, "If-Unmodified-Since": formatdate(0, usegmt=True)})
+    assert old.status_code == 412
+    mine = client.get("/static/a.txt", headers={"If-None-Match": tag, "Authorization": "Basic x"})
+    assert (mine.status_code, mine.headers["cache-control"]) == (304, "private, max-age=60")
+    assert client.get("/static/same.css").headers["content-type"] == "text/css; charset=utf-8"
+    assert client.get("/static/a.txt").headers["content-type"] == "text/plain; charset=utf-8"
+
+
 def test_R39_dates_are_english_under_every_locale(
     make_client: MakeClient, site: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -811,6 +840,27 @@ def test_how_long_it_may_be_kept(make_client: MakeClient, site: Path) -> None:
     assert (personal.headers["cache-control"], personal.headers["vary"]) == ("private, max-age=60", "Cookie")
     own = make_client(Files(site, max_age=3600, headers={"cache-control": "no-store"}))
     assert own.get("/static/a.txt").headers.get_list("cache-control") == ["no-store"]
+
+
+def test_the_headers_of_one_answer_are_its_own(site: Path) -> None:
+    """Servers and middleware may change the list that they are given; the next answer must not have it."""
+    app = Files(site)
+    heads: list[list[Any]] = []
+
+    async def both() -> None:
+        for _ in range(3):  # the first by a thread
+            call = await asgi.get(app, "/static/a.txt")
+            heads.append(call.sent[0]["headers"])
+            heads[-1].append((b"x-added", b"1"))
+
+    asgi.run("asyncio", both)
+    assert [len(head) for head in heads] == [len(heads[0])] * 3
+    del heads[:]
+    for _ in range(3):
+        list(app(wsgi.environ_for("GET", "/static/a.txt"), lambda status, headers: heads.append(headers)))
+        heads[-1].append(("X-Added", "1"))
+    assert [len(head) for head in heads] == [len(heads[0])] * 3
+    assert heads[0] is not heads[1]
 
 
 def test_what_is_set_on_the_response_is_sent_along(make_client: MakeClient, site: Path) -> None:
