@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar, cast
 from anyio import CancelScope, move_on_after
 
 from micropie.asgi.streaming import close_stream, next_chunk
-from micropie.execution.background import run_tasks, run_tasks_apart
+from micropie.execution.background import run_at_once, run_tasks, run_tasks_apart
 from micropie.execution.context import current
 from micropie.execution.loop import CLEAN_UP_WITHIN
 from micropie.execution.remote import CancelToken
@@ -33,6 +33,7 @@ from micropie.flow.lifecycle import LifespanContext
 from micropie.flow.pooled import call_in_pool
 from micropie.flow.resources import end_resources
 from micropie.http.body import Body
+from micropie.http.streams import never_waits
 from micropie.mounts.asgi_in_asgi import answer_of_asgi
 from micropie.mounts.prefixes import WSGI
 from micropie.mounts.wsgi_in_asgi import answer_of_wsgi
@@ -150,7 +151,7 @@ async def close_request(request: ASGIRequest) -> None:
 
     Functions of ``after_response`` run in a task for which the lifespan waits, so that neither the server nor the
     connection's next request waits for them, and shut-down handlers do. Under a server without lifespan, the request
-    waits for them.
+    waits for them. An ``async def`` without any ``await`` would hold up the loop as long in a task: it is called here.
     """
     if request._resources:
         await _end_resources(request)
@@ -160,6 +161,8 @@ async def close_request(request: ASGIRequest) -> None:
             await in_thread(IO_THREADS, request.close)
     else:
         request.close()
+    if request._tasks:
+        run_at_once(request, never_waits)
     if request._tasks:
         background = request.watchers.background
         if background is None:

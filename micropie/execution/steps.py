@@ -32,7 +32,7 @@ flow yields only what may have to wait, and calls everything else itself.
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Generator, Sequence
+from collections.abc import Awaitable, Callable, Coroutine, Generator, Sequence
 from dataclasses import dataclass
 from inspect import CO_COROUTINE, isawaitable, iscoroutinefunction
 from types import CodeType
@@ -133,6 +133,16 @@ def call(kind: CallKind, function: Callable[..., Any], *arguments: Any) -> Flow[
         result = yield kind, function, arguments
     if result is not None and isawaitable(result):  # most hooks return None, and ``isawaitable`` costs as a step does
         result = yield AWAIT, itself, (result,)
+    return result
+
+
+def by_hand(coroutine: Coroutine[Any, Any, Result]) -> Result:
+    """Return the result of an ``async def`` that has no ``await``, by one step. Raises ``RuntimeError`` if it waits."""
+    try:
+        coroutine.send(None)
+        coroutine.throw(RuntimeError("this function waits, but no await was found in its bytecode"))
+    except StopIteration as end:
+        result: Result = end.value
     return result
 
 

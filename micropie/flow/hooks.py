@@ -22,7 +22,7 @@ Around a handler that has only such hooks no flow is made (``run_before_now``, `
 from __future__ import annotations
 
 import logging
-from collections.abc import Awaitable, Callable, Coroutine, Iterable
+from collections.abc import Awaitable, Callable, Iterable
 from functools import lru_cache
 from inspect import isawaitable, isgeneratorfunction
 from operator import is_
@@ -30,7 +30,7 @@ from types import AsyncGeneratorType, GeneratorType
 from typing import TYPE_CHECKING, Any, Final, Literal, TypeAlias
 
 from micropie.errors import Redirect, ResponseError
-from micropie.execution.steps import AWAIT, BLOCK, INLINE, CallKind, Flow, call, itself, kind_of
+from micropie.execution.steps import AWAIT, BLOCK, INLINE, CallKind, Flow, by_hand, call, itself, kind_of
 from micropie.flow.errors import respond_to
 from micropie.flow.generators import RunningGenerator
 from micropie.http.headers import MutableHeaders
@@ -145,7 +145,7 @@ def run_before_now(hooks: HookPlan, request: Request) -> Flow[object] | None:
     for hook in parts:
         given = hook.before(request)
         if hook.before_kind is _BY_HAND:
-            given = _result_of(given)
+            given = by_hand(given)
         if given is not None:
             return run_before(parts, request, _answer_of(hook, given))
     return None
@@ -180,7 +180,7 @@ def run_before(hooks: Iterable[PlannedHook], request: Request, first: Flow[objec
             else:
                 given = hook.before(request)
                 if kind is _BY_HAND:
-                    given = _result_of(given)
+                    given = by_hand(given)
             answer = None if given is None else (yield from _answer_of(hook, given))
         if answer is not None:
             return answer
@@ -194,15 +194,6 @@ def _answer_of(hook: PlannedHook, given: Any) -> Flow[object]:
     if isawaitable(given):  # of a decorated ``async def``
         given = yield AWAIT, itself, (given,)
     return None if given is None else _changed(Response(""), given, hook.middleware)
-
-
-def _result_of(coroutine: Coroutine[Any, Any, Any]) -> Any:
-    """Return the result of an ``async def`` that has no ``await``, by one step."""
-    try:
-        coroutine.send(None)
-        coroutine.throw(RuntimeError("this hook waits, but no await was found in its bytecode"))
-    except StopIteration as end:
-        return end.value
 
 
 def open_session(request: Request) -> Flow[None]:
@@ -230,7 +221,7 @@ def run_after_now(hooks: HookPlan, request: Request, response: Response) -> Resp
             else:
                 given = hook.after(request, response.status, response.body, response.headers.pairs)
                 if hook.after_kind is _BY_HAND:
-                    given = _result_of(given)
+                    given = by_hand(given)
             if given is not None:
                 changing = _response_of(hook, response, given)
                 if not isinstance(changing, Response):
@@ -294,7 +285,7 @@ def run_after(
                     else:
                         given = hook.after(*arguments)
                         if kind is _BY_HAND:
-                            given = _result_of(given)
+                            given = by_hand(given)
                 if given is not None:
                     changing = _response_of(hook, response, given)
                     response = changing if isinstance(changing, Response) else (yield from changing)

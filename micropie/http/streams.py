@@ -193,8 +193,8 @@ def _can_inspect() -> bool:
 
 _CAN_INSPECT: Final = _can_inspect()
 
-# By identity: to hash a code object takes longer than all the rest of ``Stream.__init__``. The code is in the value so
-# that its id is not reused.
+# Whether code may wait. By identity: to hash a code object takes longer than all the rest of ``Stream.__init__``. The
+# code is in the value so that its id is not reused.
 _KNOWN: dict[int, tuple[CodeType, bool]] = {}
 
 
@@ -203,12 +203,7 @@ def may_wait(source: object) -> bool:
     code = getattr(source, "ag_code", None)
     if code is None:
         return True
-    known = _KNOWN.get(id(code))
-    if known is None:
-        _KNOWN[id(code)] = known = code, not _CAN_INSPECT or _has_await(code)
-        if len(_KNOWN) > 1024:
-            del _KNOWN[next(iter(_KNOWN))]
-    return known[1]
+    return (_KNOWN.get(id(code)) or _inspected(code))[1]
 
 
 def never_waits(function: object) -> bool:
@@ -216,7 +211,15 @@ def never_waits(function: object) -> bool:
     function = getattr(function, "__func__", function)
     if not isinstance(function, FunctionType) or not function.__code__.co_flags & CO_COROUTINE:
         return False
-    return _CAN_INSPECT and not _has_await(function.__code__)
+    code = function.__code__
+    return not (_KNOWN.get(id(code)) or _inspected(code))[1]
+
+
+def _inspected(code: CodeType) -> tuple[CodeType, bool]:
+    _KNOWN[id(code)] = known = code, not _CAN_INSPECT or _has_await(code)
+    if len(_KNOWN) > 1024:
+        del _KNOWN[next(iter(_KNOWN))]
+    return known
 
 
 # -- what becomes a stream ---------------------------------------------------------------------------------------------

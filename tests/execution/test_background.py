@@ -162,6 +162,20 @@ class Root(App):
         self.go_on.wait(30)
         self.diary.note("ended")
 
+    def at_once(self) -> str:
+        colour.set("green")
+        for function in (self._fail_async, self._never_waits, self._never_waits):
+            self.request.after_response(function)
+        return "answered"
+
+    def at_once_and_later(self) -> str:
+        for entry, function in enumerate((self._never_waits, self._note_async, self._never_waits)):
+            self.request.after_response(function, entry)
+        return "answered"
+
+    async def _never_waits(self, entry: Any = "at once") -> None:
+        self.diary.note(entry, self.request.path, colour.get())
+
     def nonsense(self) -> str:
         self.request.after_response("no function")  # type: ignore[arg-type]
         return "answered"
@@ -293,7 +307,38 @@ def test_what_is_no_function_is_refused_at_once(client: Any, caplog: pytest.LogC
     assert "after_response takes a function" in caplog.text
 
 
+def test_those_that_never_wait(app: Root, client: Any, caplog: pytest.LogCaptureFixture) -> None:
+    assert client.get("/at_once").text == "answered"
+    assert app.diary.wait(2) == [("at once", "/at_once", "green")] * 2
+    assert [record.getMessage() for record in caplog.records if record.levelno == logging.ERROR] == [
+        "GET '/at_once': Root._fail_async, after the response, failed"
+    ]
+    assert colour.get() == "none"
+
+
+def test_those_that_never_wait_run_in_order_with_the_others(app: Root, client: Any) -> None:
+    assert client.get("/at_once_and_later").text == "answered"
+    path = "/at_once_and_later"
+    assert app.diary.wait(3) == [(0, path, "none"), (1, "loop"), (2, path, "none")]
+
+
 # -- ASGI alone --------------------------------------------------------------------------------------------------------
+
+
+@every_loop
+def test_those_that_never_wait_need_no_task(app: Root, backend: str) -> None:
+    async def main() -> None:
+        async with anyio.create_task_group() as tasks:
+            background = LoopTasks()
+            state = {WATCHERS: Watchers(tasks, background)}
+            assert (await asgi_get(app, "/at_once", state=state)).body == b"answered"
+            assert [entry for entry, *_ in app.diary] == ["at once"] * 2
+            assert (await asgi_get(app, "/at_once_and_later", state=state)).body == b"answered"
+            assert [entry for entry, *_ in app.diary[2:]] == [0]
+            await background.join()
+            assert [entry for entry, *_ in app.diary[2:]] == [0, 1, 2]
+
+    run(backend, main)
 
 
 @every_loop

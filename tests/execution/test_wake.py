@@ -204,6 +204,19 @@ def test_a_task_that_has_ended_when_it_is_made_is_not_kept() -> None:
     assert done == ["work"]
 
 
+def test_a_task_that_is_cancelled_before_it_has_begun_is_not_waited_for() -> None:
+    async def main() -> None:
+        tasks = LoopTasks()
+        before = asyncio.all_tasks()
+        for _ in range(2):
+            tasks.start_soon(checkpoint)
+        (asyncio.all_tasks() - before).pop().cancel()
+        with anyio.fail_after(10):
+            await tasks.join()
+
+    run("asyncio", main)
+
+
 @every_loop
 def test_a_patient_wait_ends_by_a_ring_or_when_its_own_time_is_over(backend: str) -> None:
     ends: list[str] = []

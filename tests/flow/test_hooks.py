@@ -617,7 +617,9 @@ def test_a_wait_where_none_is_expected_is_never_lost(
     monkeypatch.setattr(hooks, "never_waits", lambda function: True)
     failures: list[BaseException] = []
     app = hooked(lambda request: None, kind="async def that waits", app=Root(on_error=failures.append))
-    expected = (200, []) if world == "wsgi" else (500, ["this hook waits, but no await was found in its bytecode"] * 2)
+    expected = (
+        (200, []) if world == "wsgi" else (500, ["this function waits, but no await was found in its bytecode"] * 2)
+    )
     assert (make_client(app).get("/").status_code, [str(failure) for failure in failures]) == expected
 
 
