@@ -12,7 +12,7 @@ from sentry_sdk.integrations.logging import LoggingIntegration
 from sentry_sdk.integrations.wsgi import SentryWsgiMiddleware
 from sentry_sdk.transport import Transport
 
-from micropie import App, HTTPError, WebSocket
+from micropie import App, HTTPError, WebSocket, request
 from micropie.testing import WebSocketClosed
 from tests.conftest import MakeClient
 from tests.support.waiting import until
@@ -52,16 +52,20 @@ class Failing(App):
 
 
 @pytest.mark.parametrize("path", ["crash", "crash_async", "stream", "stream_async", "later"])
-def test_an_exception_is_reported_once(make_client: MakeClient, path: str) -> None:
-    reported: list[BaseException] = []
-    client = make_client(Failing(on_error=reported.append), raise_app_exceptions=False)
+def test_an_exception_is_reported_once_while_its_request_is_the_current_one(make_client: MakeClient, path: str) -> None:
+    reported: list[tuple[type[BaseException], str, str]] = []
+
+    def report(error: BaseException) -> None:
+        reported.append((type(error), str(error), request.path))
+
+    client = make_client(Failing(on_error=report), raise_app_exceptions=False)
     if path.startswith("stream"):
         with pytest.raises(Exception):  # noqa: B017, PT011 - what a client's library makes of an answer that breaks off
             client.get(f"/{path}")
     else:
         client.get(f"/{path}")
     until(lambda: reported)
-    assert [(type(error), str(error)) for error in reported] == [(ValueError, path)]
+    assert reported == [(ValueError, path, f"/{path}")]
 
 
 def test_what_is_answered_on_purpose_is_not_reported(make_client: MakeClient) -> None:

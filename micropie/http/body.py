@@ -37,7 +37,8 @@ class Body:
         self._ended = False
         self._is_too_large = False
         self.data = b""
-        self.restrict(limit)
+        if self._announced > limit:
+            raise self._too_large()
 
     def restrict(self, limit: int) -> None:
         """Lower the limit to ``limit`` bytes. Raises 413 if more is announced or was received."""

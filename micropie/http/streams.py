@@ -268,6 +268,9 @@ class _FileChunks:
         self._read: Callable[[int], object] = file.read
         self.close: Callable[[], object] = getattr(file, "close", None) or (lambda: None)
 
+    def __iter__(self) -> _FileChunks:
+        return self
+
     def __next__(self) -> object:
         chunk = self._read(FILE_CHUNK)
         if not chunk:

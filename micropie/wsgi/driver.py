@@ -148,6 +148,8 @@ class _Chunks:
     ``stream_with_context`` does.
     """
 
+    __slots__ = ("_failure", "_is_over", "_request", "_run", "_stream")
+
     def __init__(self, stream: Stream, request: WSGIRequest, status: int, context: Context) -> None:
         self._stream = stream
         self._request = request
@@ -156,18 +158,17 @@ class _Chunks:
         self._failure: Exception | None = None
 
     def __iter__(self) -> Iterator[bytes]:
-        if self._is_over:
-            return
+        return iter(()) if self._is_over else map(self._run, repeat(next), repeat(self._made()))  # enters it in C
+
+    def _made(self) -> Iterator[bytes]:
+        """Make the chunks. This runs in the request's context."""
         stream = self._stream
         yield stream.first
         try:
-            others: Iterator[Any]
+            chunks: Iterable[Any] = stream.source
             if stream.is_async:
-                backend = self._request.config.settings.portal_backend
-                others = iter(self._run(reader_of, stream, backend).next, END)
-            else:
-                others = map(self._run, repeat(stream.source.__next__))  # in C: 0.08 µs a chunk
-            for chunk in others:
+                chunks = iter(reader_of(stream, self._request.config.settings.portal_backend).next, END)
+            for chunk in chunks:
                 if chunk.__class__ is not bytes:
                     chunk = chunk.encode() if chunk.__class__ is str else as_bytes(chunk)  # text: 0.05 µs less
                 if chunk:
@@ -180,13 +181,15 @@ class _Chunks:
 
     def close(self) -> None:
         """Close the stream's source, once; then the request is over, also if that failed."""
-        self._request.broken_off = not self._is_over
+        request = self._request
+        if not self._is_over:
+            request.broken_off = True
         try:
             if self._stream.claim_close():
-                self._run(close_stream, self._stream, self._request.config.settings.portal_backend)
+                self._run(close_stream, self._stream, request.config.settings.portal_backend)
         finally:
-            if self._request._resources:
+            if request._resources:
                 failure, self._failure = self._failure, None
-                self._run(perform, end_resources(self._request, failure), self._request)
-            if self._request._closers is not None:
-                self._request.close()
+                self._run(perform, end_resources(request, failure), request)
+            if request._closers is not None:
+                request.close()

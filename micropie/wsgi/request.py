@@ -213,7 +213,7 @@ class WSGIRequest(Request):
                 return piece, bool(piece)
         if left == 0:
             return b"", False
-        piece = self._read(left if left <= PIECE else min(max(size, PIECE), left))
+        piece = self._read(left if left <= size or left <= PIECE else max(size, PIECE))
         if not piece:
             raise ClientDisconnect("the body ended before its announced length")
         self._left = left - len(piece)

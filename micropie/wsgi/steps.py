@@ -18,6 +18,7 @@ from micropie.execution.steps import (
     IO,
     MOUNT,
     POOL,
+    RECEIVE,
     AnyStep,
     Flow,
     Limited,
@@ -64,7 +65,12 @@ def perform(flow: Flow[Value], context: StepContext) -> Value:
                 return value
             resume = send
             try:
-                result = function(*arguments) if kind is IO else perform_step(kind, function, arguments, context)
+                if kind is IO:
+                    result = function(*arguments)
+                elif kind is RECEIVE:
+                    result = context.receive_piece(*arguments)
+                else:
+                    result = perform_step(kind, function, arguments, context)
             except BaseException as error:
                 resume, result = flow.throw, error
     finally:
@@ -74,7 +80,7 @@ def perform(flow: Flow[Value], context: StepContext) -> Value:
 def perform_step(
     kind: RouteKind | StepKind | Limited, function: Callable[..., Any], arguments: Sequence[Any], context: StepContext
 ) -> Any:
-    """Perform one step and return its result. Raises ``TookTooLong`` for a ``Limited`` one."""
+    """Perform one step of any kind but RECEIVE, and return its result. Raises ``TookTooLong`` for a ``Limited`` one."""
     if kind is AWAIT:
         return await_in_portal(context.config.settings.portal_backend, function, arguments)
     if kind is IO or kind is BLOCK or kind is HANDLER:
@@ -88,12 +94,11 @@ def perform_step(
         return close_stream(arguments[0], backend)
     if kind is MOUNT:
         return _answer_of_mount(*arguments)
-    if isinstance(kind, Limited):
-        if kind.kind is MOUNT:
-            route, request, mounted_path = arguments
-            return _answer_of_mount(route, request, mounted_path, kind.seconds)
-        return await_in_portal(backend, _perform_limited, (kind, function, arguments))
-    return context.receive_piece(*arguments)
+    assert isinstance(kind, Limited)  # noqa: S101
+    if kind.kind is MOUNT:
+        route, request, mounted_path = arguments
+        return _answer_of_mount(route, request, mounted_path, kind.seconds)
+    return await_in_portal(backend, _perform_limited, (kind, function, arguments))
 
 
 def _answer_of_mount(

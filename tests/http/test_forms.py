@@ -18,6 +18,7 @@ from hypothesis import strategies as st
 
 from micropie.errors import BadRequest, HTTPError
 from micropie.http.forms import multipart as multipartform
+from micropie.http.forms import uploads
 from micropie.http.forms.data import Limits, parse_checked, parse_query
 from micropie.http.forms.multipart import MultipartParser, _known_head, _known_lines
 from micropie.http.forms.uploads import UploadFile, safe_filename
@@ -438,7 +439,7 @@ def test_R32_a_full_disk_closes_everything(monkeypatch: pytest.MonkeyPatch) -> N
     parser = MultipartParser("B", SMALL)
     parser.feed(file_field("f", "a", b"x" * 40) + file_field("g", "b", b"y" * 40)[:-60])
     monkeypatch.setattr(UploadFile, "write", full)
-    first = parser._form.files["f"][0]
+    first = parser._parser.form.files["f"][0]
     with pytest.raises(HTTPError, match="no room"):
         parser.feed(file_field("g", "b", b"y" * 40)[-60:])
     assert first.file.closed
@@ -656,6 +657,28 @@ def test_upload_reads_seeks_and_iterates() -> None:
     with pytest.raises(KeyError):
         file["size"]
     file.close()
+
+
+@pytest.mark.parametrize("spool", [0, 100])
+def test_an_upload_is_at_its_start_until_it_is_read(spool: int) -> None:
+    parser = MultipartParser("B", Limits(spool_size=spool))
+    parser.feed(
+        multipart_body(file_field("f", "a", b"content"), file_field("f", "b", b"unread"), file_field("f", "c", b""))
+    )
+    first, unread, empty = parser.finish().files["f"]
+    assert (first.file.tell(), first.file.read(3), first.read(), empty.read()) == (0, b"con", b"tent", b"")
+    assert isinstance(first.file, BytesIO) == (spool == 100)
+    parser.close()
+    assert [one.file.closed for one in (first, unread, empty)] == [True] * 3
+    unread.close()
+
+
+def test_R32_an_upload_is_closed_though_its_rest_finds_the_disk_full(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(uploads, "TemporaryFile", lambda: Path("/dev/full").open("wb"))  # noqa: SIM115
+    file = UploadFile("a", {}, 0)
+    file.write(b"x")
+    file.close()
+    assert file.file.closed
 
 
 @pytest.mark.parametrize("size", [1, 41, 999])

@@ -389,7 +389,7 @@ def test_R32_a_file_that_cannot_be_finished_is_closed(monkeypatch: pytest.Monkey
     monkeypatch.setattr(UploadFile, "write", remembered)
     monkeypatch.setattr(UploadFile, "seek", full)  # which writes what is still buffered
     with pytest.raises(HTTPError, match="no room"):
-        MultipartParser("B").feed(form(file_of(10)))
+        MultipartParser("B", Limits(spool_size=5)).feed(form(file_of(10)))
     assert made[0].file.closed
 
 

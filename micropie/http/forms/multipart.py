@@ -9,8 +9,9 @@ from __future__ import annotations
 import logging
 import re
 import tempfile
+from collections import deque
 from collections.abc import Callable, Iterator, Sequence
-from functools import cache, lru_cache
+from functools import lru_cache
 from threading import RLock
 from typing import Any, NamedTuple, TypeAlias
 
@@ -43,7 +44,10 @@ class PartHead(NamedTuple):
     headers: dict[str, str]
 
 
-class PartParser:
+_PushMultipartParser: Any = getattr(multipart, "PushMultipartParser", object)
+
+
+class PartParser(_PushMultipartParser):  # type: ignore[misc, unused-ignore]
     """A push parser for RFC 7578 that passes the parts on as their bytes arrive, and keeps nothing of them.
 
     Stricter than the RFC: no preamble, no folded lines and no control characters in part headers. The bytes after the
@@ -51,29 +55,40 @@ class PartParser:
     charset than UTF-8; otherwise that is a 415.
     """
 
+    # On the class, as in ``Request``. An object with more than 30 attributes of its own takes longer for each.
+    unselected: Sequence[str] = ()
+    """The names of file inputs that were left empty."""
+    _any_charset = False
+    _opening: bytes | None = b""  # the bytes so far of the first boundary; None once it is complete
+    _has_short_head = True  # so far
+    _field_name: bytes | None = None  # of the field whose value is being read
+    _field_size = 0
+    _nameless: PartHead | None = None  # a file without a name and, so far, without a byte
+    _files = 0
+    _failure: tuple[int, str] | None = None
+
     def __init__(self, boundary: str, limits: Limits = DEFAULT_LIMITS, any_charset: bool = False) -> None:
-        self._parser = _push_parser(boundary, limits)
+        if not hasattr(multipart, "PushMultipartParser"):  # absent, or python-multipart, once of that name
+            raise RuntimeError('multipart forms need the package multipart: pip install "micropie-dual[standard]"')
+        if not _BOUNDARY.fullmatch(boundary):
+            raise BadRequest("The Content-Type header of the multipart form has no valid boundary.")
+        super().__init__(
+            boundary,
+            # Whether this counts the CR depends on the chunks. It bounds the memory; the check of each line is exact.
+            max_header_size=2 * limits.max_part_header_size + 2,
+            max_header_count=limits.max_part_headers,
+        )
+        self._limits = limits
         self._budget = Budget(limits)
-        self._any_charset = any_charset
-        self._max_files = limits.max_files
-        self._openings = (b"--" + boundary.encode(), b"\r\n--" + boundary.encode())
-        self._opening: bytes | None = b""  # the bytes so far of the first boundary; None once it is complete
-        self._field_name: bytes | None = None  # of the field whose value is being read
-        self._field_size = 0
-        self.unselected: list[str] = []  # the names of file inputs that were left empty
-        self._nameless: PartHead | None = None  # a file without a name and, so far, without a byte
-        self._files = 0
-        self._failure: tuple[int, str] | None = None
+        if any_charset:
+            self._any_charset = True
 
     def events(self, chunk: bytes) -> Iterator[PartHead | bytes | None]:
         """Return an iterator over the next chunk's parts: of each its head, its bytes, and None at its end.
 
         Take all of it before the next chunk. Raises 400, 413 and 415, and the same again at each later call.
         """
-        if self._failure is not None:
-            raise HTTPError(*self._failure)
-        if self._opening is not None:
-            chunk = self._opened(self._opening + chunk)
+        chunk = self._opened(chunk)
         return self._parts(chunk) if chunk else iter(())  # an empty one would mean the end to the push parser
 
     def finish(self) -> None:
@@ -81,43 +96,37 @@ class PartParser:
         if self._failure is not None:
             raise HTTPError(*self._failure)
         try:
-            self._parser.close()
+            self.close()
         except multipart.MultipartError:
             raise BadRequest("The multipart form is cut off before its last boundary.") from None
 
-    def _opened(self, start: bytes) -> bytes:
+    def _opened(self, chunk: bytes) -> bytes:
         """Return the bytes to parse: all since the start once the first boundary is complete, b"" before."""
-        if start.startswith(self._openings):
+        if self._failure is not None:
+            raise HTTPError(*self._failure)
+        if self._opening is None:
+            return chunk
+        start, openings = self._opening + chunk, (self._delimiter[2:], self._delimiter)
+        if start.startswith(openings):
             self._opening = None
             return start
-        if not any(opening.startswith(start) for opening in self._openings):
+        if not any(opening.startswith(start) for opening in openings):
             raise self._failed(BadRequest("The multipart form does not begin with its boundary."))
         self._opening = start
         return b""
 
     def _parts(self, chunk: bytes) -> Iterator[PartHead | bytes | None]:
         try:
-            for event in self._parser.parse(chunk):
-                if type(event) is bytes:
-                    if self._field_name is not None:
-                        self._field_size += len(event)
-                        self._budget.measure(self._field_size)
-                    elif self._nameless is not None:
-                        yield self._nameless
-                        self._nameless = None
+            for event in self.parse(chunk):
+                if self._nameless is None:
                     yield event
-                elif event is not None:
-                    head = self._begin(event.head)
-                    if head.raw_filename != "":
-                        yield head
-                elif self._nameless is not None:
-                    self.unselected.append(self._nameless.name)
+                elif event is None:
+                    self.unselected = [*self.unselected, self._nameless.name]
                     self._nameless = None
-                else:
-                    if self._field_name is not None:
-                        self._budget.spend(len(self._field_name) + self._field_size)
-                        self._field_name = None
-                    yield None
+                elif type(event) is bytes:
+                    yield self._nameless
+                    self._nameless = None
+                    yield event
         except (multipart.MultipartError, HTTPError) as error:
             raise self._failed(error) from None
 
@@ -130,8 +139,35 @@ class PartParser:
         self._failure = answer.status, answer.message  # not the exception, which refers to this parser's frames
         return answer
 
-    def _begin(self, head: PartHead) -> PartHead:
-        """Count the part, check that its bytes will be text, and return its head."""
+    # -- what the push parser calls: these take the place of its own, and what they return are its events -------------
+
+    def _on_segment_headerline(self, line: bytes) -> None:
+        pairs, longest = self._segment_headerlist, self._limits.max_part_header_size
+        known = _known_lines.get(line)
+        if known is not None and len(pairs) < self.max_header_count and len(line) <= longest:
+            pairs.append(known)  # 0.3 µs, and not 2
+            return
+        # The parser would refuse a bare LF or not, depending on the chunks; a folded line can be repeated for ever.
+        if _UNFIT_HEADER_LINE.match(line):
+            raise multipart.ParserError("unfit header line")
+        if len(line) > longest:
+            raise multipart.ParserLimitReached("header line too long")
+        super()._on_segment_headerline(line)
+        # RFC 7578 has no Content-Length in parts. If it were checked, the chunks would decide which error comes.
+        self._segment_limit = -1
+        if len(line) > _SHORT_LINE:
+            self._has_short_head = False
+        else:
+            if len(_known_lines) >= _MOST_LINES:
+                _known_lines.clear()
+            _known_lines[line] = pairs[-1]
+
+    def _create_segment(self, pairs: list[tuple[str, str]]) -> PartHead:
+        """Count a part, check that its bytes will be text, and return its head."""
+        if self._has_short_head:
+            head = _known_head(tuple(pairs))
+        else:
+            head, self._has_short_head = _head_of(pairs), True
         name, filename, headers = head
         if filename is None:
             media_type = headers.get("content-type")
@@ -142,11 +178,22 @@ class PartParser:
             self._budget.measure(len(self._field_name))
             return head
         self._files += 1
-        if self._files > self._max_files:
-            raise HTTPError(413, f"A form may have {self._max_files} files at most.")
+        if self._files > self._limits.max_files:
+            raise HTTPError(413, f"A form may have {self._limits.max_files} files at most.")
         if not filename:
             self._nameless = head
         return head
+
+    def _on_segment_payload(self, chunk: bytes) -> bytes:
+        if self._field_name is not None:
+            self._field_size += len(chunk)
+            self._budget.measure(self._field_size)
+        return chunk
+
+    def _on_segment_complete(self) -> None:
+        if self._field_name is not None:
+            self._budget.spend(len(self._field_name) + self._field_size)
+            self._field_name = None
 
 
 def _head_of(pairs: Sequence[tuple[str, str]]) -> PartHead:
@@ -167,6 +214,73 @@ _MOST_LINES = 1024
 _known_head = lru_cache(maxsize=256)(_head_of)
 
 
+class _FormParser(PartParser):
+    """Keeps the parts in ``form``: fields as text, files as uploads. ``read_field``: see ``MultipartParser``."""
+
+    upload: UploadFile | None = None
+    """The file that is being received."""
+    _head: PartHead
+    _read_field: FieldReader | None = None
+    _memory_used = 0  # by the files so far
+
+    def __init__(self, boundary: str, limits: Limits, read_field: FieldReader | None) -> None:
+        super().__init__(boundary, limits, any_charset=read_field is not None)
+        if read_field is not None:
+            self._read_field = read_field
+        self.form = FormData()
+        self._value = bytearray()
+
+    def keep(self, chunk: bytes) -> None:
+        """Parse the next chunk. Raises as ``events`` does, and for a full disk ``OSError``."""
+        chunk = self._opened(chunk)
+        if chunk:
+            try:
+                deque(self.parse(chunk), maxlen=0)
+            except (multipart.MultipartError, HTTPError) as error:
+                raise self._failed(error) from None
+
+    @property
+    def memory_for_file(self) -> int:
+        """How much of the next file may stay in memory: 100 files of 1 MiB each would be too much."""
+        return min(self._limits.spool_size, self._limits.max_file_memory - self._memory_used)
+
+    def _create_segment(self, pairs: list[tuple[str, str]]) -> PartHead:
+        self._head = head = super()._create_segment(pairs)
+        if head.raw_filename:
+            self.upload = UploadFile(head.raw_filename, head.headers, self.memory_for_file)
+        return head
+
+    def _on_segment_payload(self, chunk: bytes) -> bytes:
+        if self._nameless is not None:
+            self.upload, self._nameless = UploadFile("", self._nameless.headers, self.memory_for_file), None
+        if self.upload is not None:
+            self.upload.write(chunk)
+        else:
+            super()._on_segment_payload(chunk)
+            self._value += chunk
+        return chunk
+
+    def _on_segment_complete(self) -> None:
+        name, _, headers = self._head
+        if self._nameless is not None:
+            self.unselected = [*self.unselected, name]
+            self._nameless = None
+        elif self.upload is not None:
+            upload, self.upload = self.upload, None
+            if upload.size <= self.memory_for_file:
+                self._memory_used += upload.size
+            self.form.files.setdefault(name, []).append(upload)
+            self.form.parts.append((name, upload))
+            upload.finish()  # last, because a full disk may show here: ``close`` then closes the file
+        else:
+            super()._on_segment_complete()
+            data = bytes(self._value)
+            self._value.clear()
+            value = text_of(data) if self._read_field is None else self._read_field(headers, data)
+            self.form.fields.setdefault(name, []).append(value)
+            self.form.parts.append((name, value))
+
+
 class MultipartParser:
     """A push parser for a whole form: fields go to memory, files to temporary files. An error closes everything.
 
@@ -175,15 +289,7 @@ class MultipartParser:
     """
 
     def __init__(self, boundary: str, limits: Limits = DEFAULT_LIMITS, read_field: FieldReader | None = None) -> None:
-        self._parser = PartParser(boundary, limits, any_charset=read_field is not None)
-        self._read_field = read_field
-        self._form = FormData()
-        self._name = ""
-        self._headers: dict[str, str] = {}
-        self._value = bytearray()
-        self._upload: UploadFile | None = None
-        self._spool_size = limits.spool_size
-        self._memory_left = limits.max_file_memory
+        self._parser = _FormParser(boundary, limits, read_field)
         self._lock = RLock()
         self._is_closed = False
 
@@ -194,7 +300,7 @@ class MultipartParser:
                 if self._is_closed:
                     raise ValueError("the form was closed while it was being received")
                 for chunk in chunks:
-                    self._parse(chunk)
+                    self._parser.keep(chunk)
             except OSError as error:  # the disk is full, or no file can be opened: RFC 4918, section 11.5
                 self.close()
                 # Without a traceback. The folder is None if there is none, which the error says then.
@@ -204,43 +310,15 @@ class MultipartParser:
                 self.close()
                 raise
 
-    def _parse(self, chunk: bytes) -> None:
-        for event in self._parser.events(chunk):
-            if isinstance(event, bytes):
-                if self._upload is not None:
-                    self._upload.write(event)
-                else:
-                    self._value += event
-            elif event is not None:
-                self._name, filename, self._headers = event
-                if filename is not None:
-                    self._upload = UploadFile(filename, self._headers, self._memory_for_file())
-            elif self._upload is not None:
-                upload, self._upload = self._upload, None
-                if upload.size <= self._memory_for_file():
-                    self._memory_left -= upload.size
-                self._form.files.setdefault(self._name, []).append(upload)
-                self._form.parts.append((self._name, upload))
-                upload.seek(0)  # last, because a full disk may show here: ``close`` then closes the file
-            else:
-                data = bytes(self._value)
-                self._value.clear()
-                value = text_of(data) if self._read_field is None else self._read_field(self._headers, data)
-                self._form.fields.setdefault(self._name, []).append(value)
-                self._form.parts.append((self._name, value))
-
-    def _memory_for_file(self) -> int:
-        """Return how much of the next file may stay in memory: 100 files of 1 MiB each would be too much."""
-        return min(self._spool_size, self._memory_left)
-
     def may_block(self, size: int) -> bool:
         """Return whether feeding ``size`` bytes may write to the disk: if so, use a thread (docs/risks.md, R31)."""
-        if self._upload is not None:
-            size += self._upload.size
-        return size > self._memory_for_file()
+        upload = self._parser.upload
+        if upload is not None:
+            size += upload.size
+        return size > self._parser.memory_for_file
 
     @property
-    def unselected(self) -> list[str]:
+    def unselected(self) -> Sequence[str]:
         """The names of file inputs that were left empty."""
         return self._parser.unselected
 
@@ -251,15 +329,15 @@ class MultipartParser:
         except BadRequest:
             self.close()
             raise
-        return self._form
+        return self._parser.form
 
     def close(self) -> None:
         """Close the files."""
         with self._lock:
             self._is_closed = True
-            self._form.close()
-            if self._upload is not None:
-                self._upload.close()
+            self._parser.form.close()
+            if self._parser.upload is not None:
+                self._parser.upload.close()
 
 
 def boundary_of(parameters: dict[str, str]) -> str:
@@ -271,58 +349,3 @@ def boundary_of(parameters: dict[str, str]) -> str:
 # RFC 2046, section 5.1.1, allows 70 characters of a smaller set; some clients send more, and others.
 _BOUNDARY = re.compile("[!-~](?:[ -~]{0,254}[!-~])?")
 _UNFIT_HEADER_LINE = re.compile(rb"[ \t]|.*?[\x00-\x08\x0a-\x1f\x7f]", re.DOTALL)
-
-
-def _push_parser(boundary: str, limits: Limits) -> Any:
-    if not hasattr(multipart, "PushMultipartParser"):  # absent, or python-multipart, once of that name
-        raise RuntimeError('multipart forms need the package multipart: pip install "micropie-dual[standard]"')
-    if not _BOUNDARY.fullmatch(boundary):
-        raise BadRequest("The Content-Type header of the multipart form has no valid boundary.")
-    parser = _checked_parser()(
-        boundary,
-        # Whether this counts the CR depends on the chunks. It bounds the memory; the check below is exact.
-        max_header_size=2 * limits.max_part_header_size + 2,
-        max_header_count=limits.max_part_headers,
-    )
-    parser.longest_header = limits.max_part_header_size
-    return parser
-
-
-@cache
-def _checked_parser() -> Any:
-    """Return the push parser's class with stricter checks, made at the first use: ``multipart`` may be missing."""
-
-    class CheckedParser(multipart.PushMultipartParser):  # type: ignore[misc]
-        longest_header = 0
-        is_short = True  # the head so far
-
-        def _on_segment_headerline(self, line: bytes) -> None:
-            pairs = self._segment_headerlist
-            known = _known_lines.get(line)
-            if known is not None and len(pairs) < self.max_header_count and len(line) <= self.longest_header:
-                pairs.append(known)  # 0.3 µs, and not 2
-                return
-            # The parser would refuse a bare LF or not, depending on the chunks; a folded line can be repeated for ever.
-            if _UNFIT_HEADER_LINE.match(line):
-                raise multipart.ParserError("unfit header line")
-            if len(line) > self.longest_header:
-                raise multipart.ParserLimitReached("header line too long")
-            super()._on_segment_headerline(line)
-            # RFC 7578 has no Content-Length in parts. If it were checked, the chunks would decide which error comes.
-            self._segment_limit = -1
-            if len(line) > _SHORT_LINE:
-                self.is_short = False
-            else:
-                if len(_known_lines) >= _MOST_LINES:
-                    _known_lines.clear()
-                _known_lines[line] = pairs[-1]
-
-        def _create_segment(self, headerlist: list[tuple[str, str]]) -> Any:
-            # With ``head`` in the place of its own reading of the headers: a tenth of a short form's time.
-            segment = multipart.MultipartSegment.__new__(multipart.MultipartSegment)
-            segment.bytes_received, segment.complete = 0, False
-            segment.head = _known_head(tuple(headerlist)) if self.is_short else _head_of(headerlist)
-            self.is_short = True
-            return segment
-
-    return CheckedParser
