@@ -18,6 +18,7 @@ from tests.asgi.calls import DISCONNECT, Call, every_loop, get, http_scope, piec
 from tests.conftest import MakeClient
 from tests.support.errors import said
 from tests.support.pairs import sampled
+from tests.support.virtual_time import run_in_virtual_time
 from tests.wsgi.calls import begin
 from tests.wsgi.calls import get as wsgi_get
 
@@ -714,7 +715,7 @@ def test_R20_a_slow_body_is_not_a_silent_one(backend: str) -> None:
         await Reading(body_timeout=0.1)(http_scope("POST", "/body"), call.receive, call.send)
         return call
 
-    assert run(backend, main).body == b"x" * 10
+    assert run_in_virtual_time(backend, main).body == b"x" * 10
 
 
 class Trickle(Call):

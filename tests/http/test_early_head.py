@@ -39,6 +39,7 @@ class Late(App):
         super().__init__(stream_head_delay=delay, **settings)
         self.go = threading.Event()
         self.asked = threading.Event()
+        self.begun = threading.Event()
         self.log: list[str] = []
 
     async def asynchronous(self, what: str = "chunk") -> AsyncIterator[Any]:
@@ -51,6 +52,7 @@ class Late(App):
         if what in ("events", "late_events"):
             self.response.content_type = EVENTS
         try:
+            self.begun.set()
             await until_async(
                 lambda: self.go.is_set() or (self.request.environ is not None and self.request._is_head_sent)
             )
@@ -344,7 +346,7 @@ def test_R61_a_request_that_is_cancelled_sends_no_head(backend: str, has_begun: 
             if has_begun:
                 await anyio.to_thread.run_sync(backend_of_sessions.begun.wait, PATIENCE)
             else:
-                await anyio.sleep(0.05)
+                await until_async(app.begun.is_set)
             tasks.cancel_scope.cancel()
 
     run(backend, main)

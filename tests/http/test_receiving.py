@@ -44,6 +44,7 @@ from tests.conftest import MakeClient
 from tests.support.errors import said
 from tests.support.multipart_forms import HEADERS, PAIRS, form, in_pieces, section
 from tests.support.open_files import open_files
+from tests.support.waiting import until_async
 from tests.wsgi.calls import get as wsgi_get
 
 MEBIBYTE = 1024 * 1024
@@ -261,8 +262,11 @@ def test_R30_a_stall_is_waited_for_and_not_polled(backend: str) -> None:
     call = Call(piece(form(file_of(100))[:-9], more=True))
 
     async def main() -> None:
-        with anyio.move_on_after(0.1):
-            await Root()(http_scope("POST", "/size", headers=PAIRS), call.receive, call.send)
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(Root(), http_scope("POST", "/size", headers=PAIRS), call.receive, call.send)
+            await until_async(lambda: call.received == 2)
+            await anyio.sleep(0.1)  # time enough to ask again
+            tasks.cancel_scope.cancel()
 
     run(backend, main)
     assert call.received == 2
