@@ -187,9 +187,9 @@ def test_the_reloader_starts_anew_when_a_file_has_changed(tmp_path: Path) -> Non
         "        runs.touch()\n"
         "        import helper\n"
         "        import os, time\n"
-        "        time.sleep(0.2)\n"
-        "        os.utime('helper.py', (1, 1))\n"
-        "        time.sleep(60)\n"
+        "        for second in range(1000):\n"  # until it has been looked at twice
+        "            os.utime('helper.py', (second, second))\n"
+        "            time.sleep(0.1)\n"
         "sys.path.insert(0, '.')\n"
         "import helper\n"
         "bottle.run(bottle.Bottle(), server=Server, quiet=True, reloader=True, interval=0.05)\n"

@@ -146,10 +146,11 @@ class Server:
             return
         self.ended = True
         try:
-            with suppress(subprocess.TimeoutExpired):
+            self.tell_to_end()
+            if "granian" in self.kind.command:  # it ignores the signal while it starts a worker; others may end hastily
+                with suppress(subprocess.TimeoutExpired):
+                    self.process.wait(4)
                 self.tell_to_end()
-                self.process.wait(4)
-            self.tell_to_end()  # granian ignores the signal while it starts a worker
             self.process.wait(STOP_WITHIN)
         except subprocess.TimeoutExpired:
             with suppress(ProcessLookupError, subprocess.TimeoutExpired):

@@ -15,9 +15,9 @@ class Root(App):
     def index(self) -> str:
         return str(os.getpid())
 
-    def slow(self) -> Iterator[str]:
+    def slow(self, seconds: float = 0.5) -> Iterator[str]:
         yield "begun\n"
-        time.sleep(0.5)
+        time.sleep(seconds)
         yield "done\n"
 
     async def ticks(self) -> EventStream:

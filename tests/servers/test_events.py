@@ -6,14 +6,14 @@ import json
 import signal
 import sys
 import tempfile
-import time
 from collections.abc import Callable, Generator, Iterator
 
 import httpx
 import pytest
 from httpx_sse import EventSource, connect_sse
 
-from tests.servers.harness import KINDS, STOP_WITHIN, Server, start
+from tests.servers.harness import ANSWER_WITHIN, KINDS, STOP_WITHIN, Server, start
+from tests.support.waiting import until
 
 # gunicorn's sync worker and one of granian's WSGI threads have one client at a time.
 SERVERS = ["uvicorn", "hypercorn-asyncio", "hypercorn-trio", "granian-asgi", "gunicorn-asgi", "gunicorn-gthread"]
@@ -58,7 +58,7 @@ def url(server: Server, path: str) -> str:
 
 
 def lines_of(server: Server, path: str) -> Generator[str, None, None]:
-    with httpx.stream("GET", url(server, path), timeout=5) as answer:
+    with httpx.stream("GET", url(server, path), timeout=ANSWER_WITHIN) as answer:
         assert answer.headers["content-type"] == "text/event-stream; charset=utf-8"
         yield "head"
         yield from answer.iter_lines()
@@ -67,7 +67,7 @@ def lines_of(server: Server, path: str) -> Generator[str, None, None]:
 @pytest.mark.parametrize("name", SERVERS)
 def test_R65_events_heart_beats_and_clients_that_leave(name: str, serve: Start) -> None:
     server = serve(name)
-    with httpx.Client(timeout=5) as client:
+    with httpx.Client(timeout=ANSWER_WITHIN) as client:
         with connect_sse(client, "GET", url(server, "ticks"), headers={"Last-Event-ID": "7"}) as source:
             assert isinstance(source, EventSource)
             events = source.iter_sse()
@@ -79,10 +79,7 @@ def test_R65_events_heart_beats_and_clients_that_leave(name: str, serve: Start) 
     silent = lines_of(server, "silent")
     assert [next(silent) for _ in range(5)] == ["head", ": ", "", ": ", ""]
     silent.close()
-    deadline = time.monotonic() + 5
-    while httpx.get(url(server, "")).text != "3":  # each of the three was closed, once
-        assert time.monotonic() < deadline
-        time.sleep(0.05)
+    until(lambda: httpx.get(url(server, ""), timeout=ANSWER_WITHIN).text == "3")  # each was closed, once
 
 
 @pytest.mark.parametrize(("name", "path"), OPEN)
@@ -94,7 +91,7 @@ def test_R65_R62_sigterm_ends_a_server_with_open_streams(name: str, path: str, s
     server.process.send_signal(signal.SIGTERM)
     if name in ENDS_AT_ONCE:
         assert len(list(lines)) < 200  # the body ends as it should: no error
-        server.process.wait(3)  # hypercorn's grace, which they do not need
+        server.process.wait(STOP_WITHIN)
     else:
         if name in WAITS_FOR_CLIENTS:
             lines.close()

@@ -12,7 +12,9 @@ from pathlib import Path
 
 import pytest
 
-from tests.servers.harness import KINDS, ServerOf, serving
+from tests.cluster.network import family_of
+from tests.servers.harness import ANSWER_WITHIN, KINDS, ServerOf, serving
+from tests.support.waiting import until
 
 SIZE = 3 * 1024 * 1024 + 17
 CONTENT = b"".join(hashlib.sha256(b"%d" % number).digest() for number in range(SIZE // 32 + 1))[:SIZE]
@@ -74,27 +76,23 @@ def test_small_answers(name: str, files_on: ServerOf) -> None:
 def test_R40_clients_that_leave_cost_nothing(name: str, files_on: ServerOf, directory: Path) -> None:
     server = files_on(name)
     for _ in range(5):
-        with socket.create_connection(("127.0.0.1", server.port), timeout=5) as connection:
+        with socket.create_connection(("127.0.0.1", server.port), timeout=ANSWER_WITHIN) as connection:
             connection.sendall(b"GET /static/large.bin HTTP/1.1\r\nHost: x\r\n\r\n")
             connection.recv(1000)
     assert server.request("GET", "/static/large.bin").body == CONTENT
-    deadline = 200
-    while deadline and (left := open_in(server.process.pid, directory)):
-        deadline -= 1
+
+    def nothing_is_open() -> bool:
         server.request("GET", "/static/small.txt")  # some servers close with the next turn of their loop
-    assert left == []
+        return open_in(server.process.pid, directory) == []
+
+    until(nothing_is_open)
 
 
 def open_in(process: int, directory: Path) -> list[str]:
-    """Return the files of a directory that a process and its children have open."""
+    """Return the files of a directory that a process and its descendants have open."""
     found = []
-    for one in [process, *children_of(process)]:
+    for one in family_of(process):
         for descriptor in os.listdir(f"/proc/{one}/fd"):
             with suppress(OSError):
                 found.append(str(Path(f"/proc/{one}/fd/{descriptor}").readlink()))
     return [place for place in found if place.startswith(str(directory))]
-
-
-def children_of(process: int) -> list[int]:
-    found = [int(child) for child in Path(f"/proc/{process}/task/{process}/children").read_text().split()]
-    return found + [deeper for child in found for deeper in children_of(child)]

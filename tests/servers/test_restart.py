@@ -34,7 +34,7 @@ SETTINGS = {
     "daphne": ("daphne", ""),
 }
 # Its streams and WebSockets wait until the grace is over. The last one of two options counts.
-SHORTER = {"hypercorn-trio": "--graceful-timeout 1"}
+SHORTER = {"hypercorn-trio": "--graceful-timeout 2"}
 # They end the streams and WebSockets at once. Hypercorn's workers don't get the signal: it cuts them off after its grace.
 AT_ONCE = ["uvicorn", "granian-asgi", "gunicorn-asgi"]
 AFTER_GRACE = ["hypercorn-trio"]
@@ -132,7 +132,7 @@ def test_R62_on_shut_down_requests_are_answered_under_wsgi(name: str, serve: Sta
 
 def test_daphne_breaks_off_what_it_answers(serve: Start) -> None:
     server = serve("daphne")
-    with begun(server, "/slow", b"begun\n") as slow, begun_socket(server) as ws:
+    with begun(server, "/slow/10", b"begun\n") as slow, begun_socket(server) as ws:
         server.tell_to_end()
         with pytest.raises(IncompleteRead):
             slow.read()

@@ -108,8 +108,8 @@ TRANSPORTS = [["websocket"], ["polling"], ["polling", "websocket"]]
 def test_socketio(name: str, transports: list[str], wrapped: str, path: str, mount: str, serve: Serve) -> None:
     server = serve(name, wrapped)
     with client_of(server) as http, socketio.SimpleClient() as client:
-        client.connect(url(server), transports=transports, socketio_path=path, wait_timeout=5)
-        assert client.call("say", "pie", timeout=5) == "heard pie"
+        client.connect(url(server), transports=transports, socketio_path=path, wait_timeout=ANSWER_WITHIN)
+        assert client.call("say", "pie", timeout=ANSWER_WITHIN) == "heard pie"
         assert client.receive(timeout=30) == ["said", {"text": "pie"}]
         assert http.get(f"{mount}/emit", params={"text": "news!"}).text == "emitted"
         assert client.receive(timeout=30) == ["news", "news!"]

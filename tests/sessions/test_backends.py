@@ -18,6 +18,7 @@ from micropie import App, HttpMiddleware, SessionBackend
 from micropie.sessions import Session
 from micropie.testing import TestClient
 from tests.conftest import MakeClient
+from tests.support.waiting import until
 
 ROOT = Path(micropie.__file__).parent.parent
 WRITERS = 20
@@ -298,10 +299,8 @@ def test_R44_a_failure_leaves_no_lock(make_client: MakeClient, shared: SessionBa
     app.middlewares.append(Breaks())
     assert [client.get(path).status_code for path in ("/fails", "/count")] == [500, 500]
     app.middlewares.clear()
-    began = time.monotonic()
-    client.get("/keep/b/2")
+    client.get("/keep/b/2")  # with a lock that was left it would be a 503, in the end
     assert client.get("/look").json() == {"a": "1", "b": "2", "n": 1, "x": 2}
-    assert time.monotonic() - began < 1
 
 
 def test_R44_what_fails_inside_of_a_merge_leaves_the_session_as_it_was(shared: SessionBackend) -> None:
@@ -333,10 +332,9 @@ def test_R44_a_stream_locks_nobody_out(make_client: MakeClient, shared: SessionB
 
 def test_a_session_ends_in_time(backend: SessionBackend, monkeypatch: pytest.MonkeyPatch) -> None:
     """Redis's own clock can't be set: it is waited for."""
-    value = backend.save("id", {"a": 1}, 1) or "id"
+    value = backend.save("id", {"a": 1}, 2) or "id"
     assert backend.load(value) == {"a": 1}
-    time.sleep(2.1 if backend.in_cookie else 1.1)
-    assert backend.load(value) == {}
+    until(lambda: backend.load(value) == {})
 
 
 def test_R50_what_stores_nothing_makes_no_session(make_client: MakeClient, backend: SessionBackend) -> None:

@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from micropie.testing import TestClient
+from tests.support.waiting import PATIENCE
 
 WORLDS = ["wsgi", "asyncio", "trio"]
 every_world = pytest.mark.parametrize("world", WORLDS)
@@ -29,5 +30,5 @@ def no_new_threads() -> Iterator[None]:
     yield
     left = [thread for thread in threading.enumerate() if thread not in before]
     for thread in left:
-        thread.join(2)
+        thread.join(PATIENCE)
     assert not [thread.name for thread in left if thread.is_alive()]
