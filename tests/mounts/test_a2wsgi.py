@@ -11,6 +11,7 @@ import pytest
 
 from micropie import App
 from micropie.testing import TestClient
+from tests.support.waiting import until
 
 
 def text_head(start_response: Any) -> None:
@@ -120,6 +121,7 @@ def close_of_an_empty_iterable(client: Callable[[Any], TestClient]) -> None:
         return Chunks()
 
     assert client(app).get("/m").content == b""
+    until(lambda: closed)  # ours is closed when the client has its answer
     assert closed == [True]
 
 
