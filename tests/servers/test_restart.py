@@ -45,7 +45,7 @@ WSGI = ["gunicorn-sync", "gunicorn-gthread", "granian-wsgi", "waitress"]
 # What SIGHUP makes them replace: one worker after the other. The sync worker does as this one of gunicorn.
 RELOADED = ["uvicorn", "granian-asgi", "gunicorn-asgi", "gunicorn-gthread"]
 # A worker that is told to end closes connections that it has accepted and not read from; seldom is there one.
-CLOSES_UNREAD = ["uvicorn"]
+CLOSES_UNREAD = ["uvicorn", "granian-asgi"]
 
 Start = Callable[..., Server]
 
