@@ -17,7 +17,7 @@ from micropie.asgi.streaming import WATCH_AFTER
 from micropie.execution.threaded import BYTES_AHEAD, CHUNKS_AHEAD, TURN, ThreadedIterator
 from micropie.http.streams import as_bytes
 from tests.asgi.calls import Call, every_loop, get, http_scope, piece, run
-from tests.support.waiting import PATIENCE
+from tests.support.waiting import PATIENCE, until_async
 
 
 class Site(App):
@@ -225,18 +225,20 @@ def test_R61_a_client_that_leaves_while_a_chunk_is_made_waits_for_it(
 def test_what_failed_ahead_of_a_client_that_left_is_raised(backend: str) -> None:
     """The chunks before it are still to be sent when the client leaves."""
     error = ValueError("ahead")
+    fails = threading.Event()
 
     class Root(App):
         def index(self) -> Iterator[str]:
             yield "a"
             yield "b"
             yield "c"
+            fails.set()
             raise error
 
     class Leaves(Call):
         async def send(self, message: Any) -> None:
             if message.get("body") == b"b":
-                await anyio.sleep(0.05)  # while the source fails
+                await until_async(fails.is_set)
                 raise ConnectionResetError
             await super().send(message)
 
