@@ -23,13 +23,14 @@ from typing import NamedTuple, TypeAlias
 
 from micropie.errors import HTTPError
 from micropie.http.conditional import accepts_coding
-from micropie.http.headers import cached_if_short
+from micropie.http.headers import LONGEST_KEPT, cached_if_short
 
 logger = logging.getLogger("micropie")
 
 # Files that were compressed in advance: the suffix, the coding's names (RFC 9110, section 8.4.1). The first one that a
 # client accepts is sent: brotli's is the smaller.
 _CODINGS = ((".br", ("br",)), (".gz", ("gzip", "x-gzip")))
+_SUFFIXES = tuple(suffix for suffix, _ in _CODINGS)
 
 # Names that mean something else on Windows: a drive or a stream of NTFS, a device, a dot or space that it drops.
 _WINDOWS_OWN = re.compile(r":|(^|/)(con|prn|aux|nul|(com|lpt)[0-9¹²³])[ ]*([./]|$)|[. ](/|$)", re.IGNORECASE)
@@ -107,6 +108,30 @@ def find(root: str, path: str, suffixes: tuple[str, ...], follow_symlinks: bool)
     ``suffixes`` come from ``codings_for``. A compressed file that is older than the file itself is not used: the author
     has changed the one and not yet the other.
     """
+    full = (_full_path if len(path) <= LONGEST_KEPT else _full_path.__wrapped__)(root, path)
+    try:
+        if follow_symlinks:
+            facts = os.stat(full)
+        else:
+            facts = os.lstat(full)
+            if "/" in path or stat.S_ISLNK(facts.st_mode):
+                full, facts = _without_links(full, facts, len(full) - len(path))
+        plain = _regular(full, facts)
+        for suffix in _SUFFIXES:
+            if os.access(full + suffix, os.F_OK):  # nearly never, and this raises no exception
+                return _best_coding(full, plain, suffixes, follow_symlinks)
+        return ResolvedFile(full, "", False, *_facts(plain))
+    except ValueError:  # a lone surrogate, which the file system's encoding lacks
+        raise HTTPError(404) from None
+    except OSError as error:
+        if not os.path.isdir(root):
+            logger.warning("files are to be served from %r, which is not a directory", root)
+        raise _not_found(error) from None
+
+
+@lru_cache(maxsize=1024)
+def _full_path(root: str, path: str) -> str:
+    """Return the absolute path of the file ``path``. Raises 404 for a name that no file may have."""
     if (
         "\0" in path
         or "\\" in path
@@ -117,15 +142,8 @@ def find(root: str, path: str, suffixes: tuple[str, ...], follow_symlinks: bool)
     # An empty segment begins an absolute path or stands at the end; "." begins "..", and hidden names.
     if path[:1] in ("", ".", "/") or path[-1] == "/" or "/." in path or "//" in path:
         raise HTTPError(404)
-    try:
-        full, facts = _look_below(resolved_root(root), path, follow_symlinks)
-        return _resolve(full, facts, suffixes, follow_symlinks)
-    except ValueError:  # a lone surrogate, which the file system's encoding lacks
-        raise HTTPError(404) from None
-    except OSError as error:
-        if not os.path.isdir(root):
-            logger.warning("files are to be served from %r, which is not a directory", root)
-        raise _not_found(error) from None
+    above = resolved_root(root)
+    return above + path if above.endswith(os.sep) else above + os.sep + path
 
 
 def open_resolved(root: str, resolved: ResolvedFile, follow_symlinks: bool) -> int:
@@ -165,34 +183,29 @@ def is_still(resolved: ResolvedFile, descriptor: int) -> bool:
     return _facts(os.fstat(descriptor)) == resolved[3:]
 
 
-def _look_below(root: str, path: str, follow_symlinks: bool) -> tuple[str, os.stat_result]:
-    """Return the absolute path and its ``stat``. Raises 404 for a link that leads out, unless links are followed."""
-    below = root if root.endswith(os.sep) else root + os.sep  # "/srv/files-old" is not below "/srv/files"
-    full = below + path  # which is relative and has no ".."
-    if follow_symlinks:
-        return full, os.stat(full)
-    # Only the parts of ``path`` are checked for links: ``realpath`` is slower, it also checks every part of ``root``.
-    end = path.find("/")
+def _without_links(full: str, facts: os.stat_result, start: int) -> tuple[str, os.stat_result]:
+    """Return the path without links, and its ``stat``. Raises 404 if a link leads out of the root.
+
+    ``facts`` is the ``lstat`` of ``full``, whose first ``start`` characters are the root, which has no links.
+    """
+    # ``realpath`` is slower, it also checks every part of the root.
+    end = full.find("/", start)
     while end > 0:
-        if stat.S_ISLNK(os.lstat(below + path[:end]).st_mode):
+        if stat.S_ISLNK(os.lstat(full[:end]).st_mode):
             break
-        end = path.find("/", end + 1)
+        end = full.find("/", end + 1)
     else:
-        facts = os.lstat(full)
         if not stat.S_ISLNK(facts.st_mode):
             return full, facts
     real = os.path.realpath(full)
-    if not real.startswith(below):
+    if not real.startswith(full[:start]):  # with the separator: "/srv/files-old" is not below "/srv/files"
         raise HTTPError(404)
     return real, os.lstat(real)
 
 
-def _resolve(path: str, facts: os.stat_result, suffixes: tuple[str, ...], follow_symlinks: bool) -> ResolvedFile:
-    plain = _regular(path, facts)
+def _best_coding(path: str, plain: os.stat_result, suffixes: tuple[str, ...], follow_symlinks: bool) -> ResolvedFile:
     compressed = {}
     for suffix, names in _CODINGS:
-        if not os.access(path + suffix, os.F_OK):  # nearly always, and this raises no exception
-            continue
         try:
             beside = _regular(path + suffix, os.stat(path + suffix, follow_symlinks=follow_symlinks))
         except (HTTPError, OSError):

@@ -222,7 +222,7 @@ class Router:
         taker = node.arguments  # of one more segment, if nothing more specific can be there
         if node.branches:
             first = node.branches[0]
-            taker = first.node.resource if first.match is match_text and first.tail is None else None
+            taker = first.node.resource if first.match is match_text and not first.tail else None
         for method in METHODS:
             route = node.resource.routes.get(method) if node.resource is not None else None
             if route is not None:

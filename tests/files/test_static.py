@@ -471,6 +471,7 @@ def test_what_windows_takes_for_something_else(site: Path, monkeypatch: pytest.M
         (site / name).touch()
         find(str(site), name, (), False)
     monkeypatch.setattr(os, "name", "nt")
+    lookup._full_path.cache_clear()
     for name in names:
         with pytest.raises(HTTPError):
             find(str(site), name, (), False)
