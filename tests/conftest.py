@@ -61,12 +61,16 @@ def with_hooks(wrapper: Any, app: Any) -> Any:
 def no_head_is_early() -> Iterator[None]:
     """Let a stream's head wait for its first chunk, unless a test states ``stream_head_delay`` or uses ``early_events``.
 
-    A thread may take longer than the default to begin on a busy machine, and an error would break the answer off.
+    A thread may take longer than the default to begin on a busy machine, and an error would break the answer off. An
+    ``EventStream`` has a time of its own.
     """
     seconds, default = EarlyHead.seconds, Settings().stream_head_delay
 
     def patient_seconds(head: EarlyHead) -> float | None:
-        return None if head._request.config.settings.stream_head_delay == default else seconds(head)
+        stream = head._request._answer_stream
+        is_event_stream = stream is not None and stream.items is not None
+        is_default = head._request.config.settings.stream_head_delay == default
+        return None if is_default and not is_event_stream else seconds(head)
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(EarlyHead, "seconds", patient_seconds)

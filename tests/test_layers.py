@@ -96,6 +96,7 @@ REQUESTS_TYPES = {
     ("asgi.steps", "asgi.request"),  # a request performs steps to read its body
     ("asgi.streaming", "asgi.request"),  # sends the response of a request
     ("asgi.early_head", "asgi.request"),  # sends the head of its response
+    ("asgi.heart_beats", "asgi.request"),  # sends the heart-beats of its response
     ("mounts.asgi_in_asgi", "asgi.request"),  # hands a request's scope, receive and send on
     ("mounts.wsgi_in_asgi", "asgi.request"),  # makes an environ of a request's scope
     ("wsgi.steps", "wsgi.request"),  # a request performs steps to read its body

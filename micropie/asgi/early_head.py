@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 from anyio import CancelScope, Event, sleep
 
 from micropie.asgi.headers import encode_headers
+from micropie.asgi.heart_beats import HeartBeats
 from micropie.errors import ClientDisconnect
 from micropie.execution.scoped import ScopedIterator
 from micropie.http.early_head import ASK_AFTER, EarlyHead
@@ -25,12 +26,15 @@ class EarlyHeadSender:
     ``has_begun``: whether the head is being completed, or was. ``is_sent``: whether it has left.
     """
 
-    __slots__ = ("_failure", "_finished", "_head", "_request", "_scope", "_source", "has_begun", "is_sent")
+    __slots__ = ("_beats", "_failure", "_finished", "_head", "_request", "_scope", "_source", "has_begun", "is_sent")
 
-    def __init__(self, head: EarlyHead, request: ASGIRequest, source: ScopedIterator) -> None:
+    def __init__(
+        self, head: EarlyHead, request: ASGIRequest, source: ScopedIterator, beats: HeartBeats | None = None
+    ) -> None:
         self._head = head
         self._request = request
         self._source = source
+        self._beats = beats
         self._scope: CancelScope | None = None  # of the task, once it runs
         self._finished: Event | None = None
         self._failure: Exception | None = None
@@ -47,6 +51,8 @@ class EarlyHeadSender:
                 await sleep(pause)
             if self._head.is_wanted:
                 await self._send()
+        if self.is_sent and self._beats is not None:
+            await self._beats.run()
 
     async def wait(self) -> None:
         """Wait for the head that is being sent. Raises, once, what has prevented that."""
@@ -83,7 +89,9 @@ class EarlyHeadSender:
             self._request._has_early_head = True
             try:
                 await send({"type": "http.response.start", "status": status, "headers": headers})
-                await send({"type": "http.response.body", "body": b"", "more_body": True})  # daphne waits for this
+                stream = self._request._answer_stream
+                filler = b"" if stream is None or stream.items is None else self._head.filler()
+                await send({"type": "http.response.body", "body": filler, "more_body": True})  # daphne waits for this
             except OSError as error:
                 raise ClientDisconnect("the client left") from error
             self.is_sent = True

@@ -8,7 +8,7 @@ source or the server has had to wait for a moment.
 from __future__ import annotations
 
 import logging
-from collections.abc import AsyncIterator, Awaitable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
@@ -17,14 +17,16 @@ from anyio.lowlevel import checkpoint
 
 from micropie.asgi.coroutines import resume
 from micropie.asgi.early_head import EarlyHeadSender
+from micropie.asgi.heart_beats import HeartBeats
 from micropie.errors import ClientDisconnect
 from micropie.execution.loop import CLEAN_UP_WITHIN
 from micropie.execution.placement import Threads
 from micropie.execution.scoped import ScopedIterator
+from micropie.execution.steps import no_function
 from micropie.execution.threaded import ThreadedIterator
 from micropie.execution.threads import IO_THREADS, in_thread, interrupting
 from micropie.http.early_head import ASK_AFTER, EarlyHead
-from micropie.http.streams import END, FileRange, Stream, as_bytes
+from micropie.http.streams import END, FileRange, Items, Stream, as_bytes
 from micropie.http.types import Send
 from micropie.routing.config import AppConfig
 
@@ -53,11 +55,10 @@ def send_rest(stream: Stream, request: ASGIRequest, send: Send) -> Awaitable[Non
     if stream.waits:
         return _sender_of(stream, request).send_rest(send)
     watcher = DisconnectWatcher(request)
-    sending = _send_each(stream.source, send, watcher, None)
+    sending = _send_each(stream.source, stream.items, send, watcher, None)
     try:  # by hand: it takes half as long as ``when_it_waits``
         waits_for = sending.send(None)
     except StopIteration:
-        stream.is_open = False
         return None
     watcher.begin()
     return resume(sending.__await__(), waits_for)
@@ -85,7 +86,7 @@ class DisconnectWatcher:
 
     ``source`` is what is being advanced, or None: if it never waits, and while its task does something else, as a
     cancellation would arrive there. ``allowance``: how many chunks may be sent before the next ``check``. ``head``:
-    what ``early`` sends if the first chunk takes longer than ``WATCH_AFTER``.
+    what ``early`` sends if the first chunk takes longer than ``WATCH_AFTER``. ``beats``: the heart-beats of events.
     """
 
     __slots__ = (
@@ -96,6 +97,7 @@ class DisconnectWatcher:
         "_request",
         "_scope",
         "allowance",
+        "beats",
         "early",
         "head",
         "source",
@@ -109,6 +111,7 @@ class DisconnectWatcher:
         self._has_started = self._has_left = self._is_over = False
         self.head: EarlyHead | None = None
         self.early: EarlyHeadSender | None = None
+        self.beats: HeartBeats | None = None
         self.allowance = CHUNKS_PER_CHECK
 
     def begin(self) -> None:
@@ -136,6 +139,8 @@ class DisconnectWatcher:
             self._delayed_start.cancel()
         if self.early is not None:
             self.early.prevent()
+        if self.beats is not None:
+            self.beats.stop()
         if self._scope is not None:
             self._scope.cancel()
 
@@ -147,8 +152,11 @@ class DisconnectWatcher:
                 tasks = self._request.watchers.tasks
                 tasks.start_soon(self._run)
                 if self.head is not None and self.source is not None:
-                    self.early = EarlyHeadSender(self.head, self._request, self.source)
+                    self.early = EarlyHeadSender(self.head, self._request, self.source, self.beats)
                     tasks.start_soon(self.early.run)
+                elif self.beats is not None:
+                    self.beats.has_started = True
+                    tasks.start_soon(self.beats.run)
 
     async def _run(self) -> None:
         if self._is_over:
@@ -158,10 +166,23 @@ class DisconnectWatcher:
                 await self._request.share_messages().disconnected()
             except Exception as error:  # not raised: other requests' watchers run in the same task group
                 logger.debug("%s: receive() failed: %r", self._request.label, error)
-            self._has_left = True
-            self.allowance = 0
-            if self.source is not None and not self._is_over:  # else it is being closed
-                self.source.cancel()
+            self.leave()
+
+    def leave(self) -> None:
+        """End the stream: what is left of it is not wanted."""
+        self._has_left = True
+        self.allowance = 0
+        if self.source is not None and not self._is_over:  # else it is being closed
+            self.source.cancel()
+
+    def keep_beating(self) -> None:
+        """Send heart-beats from now on; the head is sent."""
+        if self.beats is not None:
+            self.beats.resume()
+            if self._has_started and not self.beats.has_started:
+                self.beats.has_started = True
+                with suppress(RuntimeError):  # as above
+                    self._request.watchers.tasks.start_soon(self.beats.run)
 
 
 class StreamSender:
@@ -170,15 +191,20 @@ class StreamSender:
     ``next`` and ``send_rest`` close the source when they raise. ``close`` is for one that is not at its end.
     """
 
-    __slots__ = ("_has_entered", "_source", "_stream", "_watcher")
+    __slots__ = ("_forget", "_has_entered", "_is_shut_down", "_source", "_stream", "_watcher")
 
     def __init__(self, stream: Stream, request: ASGIRequest) -> None:
         self._stream = stream
         if not stream.is_async:
             stream.source, stream.is_async = _in_threads(stream, request.config), True
+        elif request.method != "HEAD":  # which has no heart-beats, and its head must not wait
+            stream.take_items()
         self._source = ScopedIterator(stream.source)
         self._watcher = DisconnectWatcher(request)
-        self._has_entered = False
+        self._has_entered = self._is_shut_down = False
+        self._forget: Callable[[], object] = no_function
+        if stream.items is not None and stream.items.heartbeat is not None:
+            self._watcher.beats = HeartBeats(stream.items.heartbeat, request, self._source)
 
     async def next(self, head: EarlyHead) -> object:
         """Return one chunk. If the head was sent meanwhile, ``send_rest`` raises what has ended the source."""
@@ -188,16 +214,20 @@ class StreamSender:
             self._enter()
         try:
             chunk = await self._source.chunks.__anext__()
+            if self._stream.items is not None:
+                chunk = self._stream.items.encode(chunk)
             early = self._watcher.early
             if early is not None and early.has_begun:
                 await early.wait()
+            if self._watcher.beats is not None:
+                await self._watcher.beats.pause()
             return chunk  # noqa: TRY300 - no ``else``: a wait for the head can fail, too
         except BaseException as error:
             failure = error
         finally:
             self._watcher.source = None
         try:
-            failure = await self._finish(failure, self._stream.claim_close()) or failure
+            failure = await self._finish(failure, self._stream.claim_close()) or StopAsyncIteration()
             early = self._watcher.early
             if early is not None and early.has_begun and isinstance(failure, Exception):
                 await early.wait()
@@ -216,7 +246,9 @@ class StreamSender:
             self._enter()
         self._watcher.head = None
         self._watcher.source = self._source
-        return _send_each(self._source.chunks, send, self._watcher, self)
+        self._watcher.keep_beating()
+        send = send if self._watcher.beats is None else self._watcher.beats.send
+        return _send_each(self._source.chunks, self._stream.items, send, self._watcher, self)
 
     async def finish(self, failure: BaseException | None) -> None:
         """Close the source, unless that is claimed. Raise ``failure``, which ended the sending, or that of closing."""
@@ -241,29 +273,45 @@ class StreamSender:
         self._source.enter(self._watcher.scope_type)
         self._watcher.begin()
         self._has_entered = True
+        if self._stream.items is not None:
+            self._forget = self._stream.items.at_shutdown(self._shut_down)
+
+    def _shut_down(self) -> None:
+        """End the stream, as if its source had ended: the server is told to end."""
+        self._is_shut_down = True
+        self._watcher.leave()
 
     async def _finish(self, failure: BaseException | None, is_open: bool) -> BaseException | None:
         """Close the source if it is open, and leave what was entered. Return what is to be raised."""
         self._stream.fetcher = None  # or the request would be a cycle
         self._watcher.end()  # first, or it would cancel a source that is being closed
+        self._forget()
         try:
             failure = await self._source.finish(failure, is_open)
         except BaseException as error:  # a cancellation, which wins over a time-out of the source
             failure = error
-        return failure
+        return None if self._is_shut_down and isinstance(failure, ClientDisconnect) else failure
 
 
-async def _send_each(
-    chunks: AsyncIterator[object], send: Send, watcher: DisconnectWatcher, sender: StreamSender | None
+async def _send_each(  # noqa: C901 - a call for each chunk would take as long as all else here
+    chunks: AsyncIterator[object],
+    items: Items | None,
+    send: Send,
+    watcher: DisconnectWatcher,
+    sender: StreamSender | None,
 ) -> None:
-    """Send each chunk when the one before it is on its way. ``sender`` finishes what may have to wait."""
+    """Send each chunk when the one before it is on its way. ``sender`` finishes what may have to wait.
+
+    ``items``: what encodes the chunks of a stream of events.
+    """
     failure: BaseException | None = None
+    ready, text, encode = (bytes, str, as_bytes) if items is None else (None, None, items.encode)
     try:
         if watcher.allowance <= 0:
             await watcher.check()
         async for chunk in chunks:  # 0.06 µs a chunk faster than a loop that begins with the first one
-            if chunk.__class__ is not bytes:
-                chunk = chunk.encode() if chunk.__class__ is str else as_bytes(chunk)  # text is frequent: 0.1 µs less
+            if chunk.__class__ is not ready:
+                chunk = chunk.encode() if chunk.__class__ is text else encode(chunk)  # text is frequent: 0.1 µs less
             if not chunk:  # some servers take an empty one for the end
                 continue
             try:
@@ -273,6 +321,10 @@ async def _send_each(
             watcher.allowance = allowance = watcher.allowance - 1
             if allowance <= 0:
                 await watcher.check()
+        if watcher.beats is not None:
+            await watcher.beats.pause()
+    except StopAsyncIteration:  # of ``items``
+        pass
     except BaseException as error:
         if sender is None:
             raise

@@ -1,16 +1,20 @@
 """``EventStream``: a response of server-sent events that goes on for as long as its source, with heart-beats.
 
-A separate task advances the source from beginning to end, and makes a few events ahead of the task that sends them. So
-the wait for an event can end early, to send a heart-beat, and nothing is cancelled in the source. It works the same
-under both protocols, because each driver takes the chunks of any async iterator. A sync source runs in a thread. A
-generator without any ``await`` is never silent, so it needs no task: ten of its events take 30 us and not 115.
+The body is an async iterator of chunks. Under ASGI the driver takes the source's own events instead (``_Items``), as
+the chunks of any other stream, and sends the heart-beats itself (``asgi/heart_beats.py``).
+
+All others iterate over the body: the driver for WSGI, a hook that wraps the body. For them a separate task advances
+the source from beginning to end, and makes a few events ahead of the task that takes them. So the wait for an event can
+end early, for a heart-beat, and nothing is cancelled in the source. It costs twice as much. It is the way of sync
+sources as well, which run in a thread, and of HEAD. A generator without any ``await`` is never silent, so it needs no
+task.
 """
 
 from __future__ import annotations
 
 import logging
 from collections import deque
-from collections.abc import AsyncIterable, AsyncIterator, Awaitable, Iterable, Iterator
+from collections.abc import AsyncIterable, AsyncIterator, Awaitable, Callable, Iterable, Iterator
 from contextlib import AbstractAsyncContextManager, AsyncExitStack
 from functools import partial
 from threading import Lock
@@ -92,10 +96,16 @@ class _Chunks(AsyncIterator[bytes]):
 
     def __init__(self, source: Any, heartbeat: float | None) -> None:
         self._source = source
+        self._heartbeat = heartbeat
         self._has_begun = False
         self._may_wait = may_wait(source)
         chunks = _chunks(source, heartbeat) if self._may_wait else _ready_chunks(source)
         self._chunks = cast("AsyncGeneratorType[bytes, None]", chunks)
+
+    @property
+    def items(self) -> _Items | None:
+        """What a driver on an event loop advances instead of this; None for a sync source."""
+        return None if isinstance(self._source, _FromThread) else _Items(self._source, self._heartbeat)
 
     @property
     def ag_code(self) -> object:
@@ -122,16 +132,46 @@ class _Chunks(AsyncIterator[bytes]):
             await self._source.aclose()
 
 
+class _Items:
+    """The events for a driver that advances their source itself; see ``streams.Items``."""
+
+    __slots__ = ("_shutdown", "heartbeat", "source")
+
+    def __init__(self, source: Any, heartbeat: float | None) -> None:
+        self.source = _entered(source) if hasattr(source, "__aenter__") else source.__aiter__()
+        self.heartbeat = heartbeat
+        self._shutdown = current_shutdown()
+
+    @property
+    def head_within(self) -> float:
+        return HEAD_WITHIN
+
+    def encode(self, item: object) -> bytes:
+        if self._shutdown is not None and self._shutdown.is_over:
+            raise StopAsyncIteration
+        return encode_item(item)
+
+    def at_shutdown(self, function: Callable[[], object]) -> Callable[[], object]:
+        """Call ``function`` on this event loop when the server is told to end. Return what prevents that."""
+        return no_function if self._shutdown is None else self._shutdown.add(partial(WAKERS.get().call, function))
+
+
+async def _entered(subscription: Any) -> AsyncIterator[object]:
+    async with subscription as messages:
+        async for message in messages:
+            yield message
+
+
 async def _ready_chunks(source: Any) -> AsyncIterator[bytes]:
-    """The chunks of a generator that never waits."""
-    shutdown = current_shutdown()
+    """The chunks of a generator that never waits, for all who ask the response's body for them."""
+    items = _Items(source, None)
     try:
         async for item in source:
-            if shutdown is not None and shutdown.is_over:
-                return
-            chunk = encode_item(item)
+            chunk = items.encode(item)
             if chunk:
                 yield chunk
+    except StopAsyncIteration:
+        pass
     finally:
         await source.aclose()
 

@@ -83,7 +83,7 @@ from micropie.http.response import (
     merge_pending,
     states_status,
 )
-from micropie.http.streams import Stream, stream_of
+from micropie.http.streams import PENDING, Stream, stream_of
 from micropie.routing.route import Route
 from micropie.routing.site import Handover, Site, delegate_route
 from micropie.sessions import Session
@@ -427,13 +427,28 @@ def _run_after_hooks(
             if session is not None:
                 _keep_private(request, session, response, False)
             return _encode(request, response, None)
-    return _complete_changed(request, response, response.body, stream)
+    chunk: object = PENDING
+    if stream is not None and not stream.waits and request._is_on_loop and hooks is None:
+        chunk = stream.next_nowait(True)  # without a step and a flow, 4 µs of the 20 of a short stream of events
+        if chunk.__class__ is bytes and chunk:
+            stream.first = chunk
+            if request._pending_response is None and request._loaded_session is None and not request._before_head:
+                with suppress(Exception):  # the flow meets it again, and closes the stream
+                    return _encode(request, response, stream)
+    return _complete_changed(request, response, response.body, stream, chunk)
 
 
 def _complete_changed(
-    request: Request, changing: Response | Flow[Response], body: object, stream: Stream | None
+    request: Request,
+    changing: Response | Flow[Response],
+    body: object,
+    stream: Stream | None,
+    chunk: object = PENDING,
 ) -> Flow[Answer]:
-    """Complete the response that hooks have changed, or are changing. Close the stream, ``body``, if that fails."""
+    """Complete the response that hooks have changed, or are changing. Close the stream, ``body``, if that fails.
+
+    ``chunk`` is one that was fetched of the stream already.
+    """
     try:
         response = changing if isinstance(changing, Response) else (yield from changing)
         if type(response.body) is FileReference:
@@ -445,7 +460,7 @@ def _complete_changed(
                 yield from replaced.close()
         if stream is None and request._loaded_session is None and request._pending_response is None:
             return _encode(request, response, None)
-        return (yield from _complete(request, response, stream))
+        return (yield from _complete(request, response, stream, chunk))
     except Exception as error:
         failure = error
     if stream is not None:
@@ -456,11 +471,11 @@ def _complete_changed(
         del failure
 
 
-def _complete(request: Request, response: Response, stream: Stream | None) -> Flow[Answer]:
+def _complete(request: Request, response: Response, stream: Stream | None, chunk: object) -> Flow[Answer]:
     """Fetch the stream's first chunk, if it comes in time, and complete the head."""
     if stream is not None:
         early = EarlyHead(request, response, partial(_complete_head, request, response, stream))
-        yield from stream.fetch_first(request._is_on_loop, early)
+        yield from stream.fetch_first(request._is_on_loop, early, chunk)
         if early.answer is not None:
             return early.answer
     return (yield from _complete_head(request, response, stream))

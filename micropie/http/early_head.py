@@ -46,6 +46,8 @@ class EarlyHead:
         """Return the seconds that the head waits for the first chunk in all; None for as long as that takes."""
         delay = self._request.config.settings.stream_head_delay
         stream = self._request._answer_stream
+        if stream is not None and stream.items is not None:
+            return stream.items.head_within
         begins_in_time = stream is not None and getattr(stream.source, "begins_in_time", False)  # as an ``EventStream``
         if delay is None or begins_in_time or self._request.method == "HEAD":
             return None

@@ -15,6 +15,7 @@ from __future__ import annotations
 import dis
 import os
 from collections.abc import AsyncIterator, Awaitable, Callable, Generator, Iterator
+from contextlib import suppress
 from inspect import CO_COROUTINE
 from io import FileIO
 from types import AsyncGeneratorType, CodeType, FunctionType, GeneratorType
@@ -47,13 +48,35 @@ class WaitingHead(Protocol):
         """Return what is sent in the place of the first chunk."""
 
 
+class Items(Protocol):
+    """The items of a stream of events, ``source``, which become its chunks.
+
+    ``heartbeat``: seconds of silence after which a comment is sent, None for none. ``head_within``: seconds that the
+    head waits for the first of them.
+    """
+
+    source: Any
+    heartbeat: float | None
+    head_within: float
+
+    def encode(self, item: object) -> bytes:
+        """Return an item as a chunk, b"" for none.
+
+        Raises what is wrong with it, and ``StopAsyncIteration`` when the server is told to end.
+        """
+
+    def at_shutdown(self, function: Callable[[], object]) -> Callable[[], object]:
+        """Call ``function`` on this event loop when the server is told to end. Return what prevents that."""
+
+
 class Stream:
     """A body in chunks. ``source`` iterates over those after ``first``.
 
-    ``first``: the chunk fetched ahead, ``PENDING`` until it is there, ``END`` if there is none.
+    ``first``: the chunk fetched ahead, ``PENDING`` until it is there, ``END`` if there is none. ``items``: the items of
+    a stream of events, once an event loop takes them in the place of its chunks.
     """
 
-    __slots__ = ("fetcher", "first", "is_async", "is_open", "source", "waits")
+    __slots__ = ("fetcher", "first", "is_async", "is_open", "items", "source", "waits")
 
     def __init__(self, source: Any, is_async: bool) -> None:
         self.source = source
@@ -62,6 +85,7 @@ class Stream:
         self.fetcher: object = None  # the driver's StreamSender or StreamReader, once it has begun
         self.first: Any = PENDING
         self.is_open = True  # until its close is claimed or it has run to its end
+        self.items: Items | None = None
 
     def next_nowait(self, on_loop: bool) -> Any:
         """Return the next chunk, or ``PENDING`` if that takes a step: on an event loop for any source that may wait,
@@ -74,6 +98,7 @@ class Stream:
         if not on_loop:
             chunk = next(self.source, END)
         else:
+            self.take_items()
             steps = self.source.__anext__().__await__()
             try:
                 next(steps)
@@ -82,12 +107,33 @@ class Stream:
                 chunk = end.value
             except StopAsyncIteration:
                 return END
+        if self.items is not None:
+            return self._encode_item(chunk)
         if chunk.__class__ is not str:
             return chunk
         try:
             return chunk.encode()
         except UnicodeEncodeError:
             return chunk
+
+    def _encode_item(self, item: object) -> object:
+        """Return the chunk of an item, END if no further one is wanted. Closes the source then, and if that fails."""
+        assert self.items is not None  # noqa: S101
+        try:
+            return self.items.encode(item)
+        except Exception as error:
+            with suppress(StopIteration):  # it never waits
+                self.source.aclose().send(None)
+            if isinstance(error, StopAsyncIteration):
+                return END
+            raise
+
+    def take_items(self) -> None:
+        """Take the items of a stream of events from now on, if it is one: without its own task and generators."""
+        if type(self.source) is not AsyncGeneratorType:
+            items: Items | None = getattr(self.source, "items", None)
+            if items is not None:
+                self.source, self.items = items.source, items
 
     def fetch_first(self, on_loop: bool, early: WaitingHead, chunk: object = PENDING) -> Flow[None]:
         """Fetch chunks until one has content; the head waits for it, but no longer than ``early`` lets it.

@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import AsyncIterator, Iterator
+from contextlib import suppress
 from itertools import product
 from typing import Any
 
@@ -232,6 +233,9 @@ def test_a_source_that_never_waits(make_client: MakeClient, caplog: pytest.LogCa
         next(answer.iter_raw())
     until(lambda: app.log)
     assert app.log == ["closed"]
+    app = Ready(b"bytes")
+    assert (make_client(app).get("/").status_code, app.log) == (500, ["closed"])
+    caplog.clear()
     app = Ready("a", RuntimeError("broken"))
     with pytest.raises(httpx.RemoteProtocolError):
         make_client(app, raise_app_exceptions=False).get("/")
@@ -239,9 +243,10 @@ def test_a_source_that_never_waits(make_client: MakeClient, caplog: pytest.LogCa
 
 
 def test_R65_a_source_that_never_waits_ends_when_the_server_is_told_to_end(make_client: MakeClient) -> None:
-    app = Ready("a", "shutdown", *["b"] * 1000)
-    assert make_client(app).get("/").content == b"data: a\n\n"
-    assert (app.made, app.log) == (2, ["closed"])
+    for before in ([], ["a"]):
+        app = Ready(*before, "shutdown", *["b"] * 1000)
+        assert make_client(app).get("/").content == b"".join(b"data: a\n\n" for _ in before)
+        assert (app.made, app.log) == (len(before) + 1, ["closed"])
 
 
 def test_what_the_author_says_of_the_head_counts(make_client: MakeClient) -> None:
@@ -647,10 +652,14 @@ def test_a_sync_source_that_failed_for_a_task_that_was_cancelled_is_told_when_it
 
 
 @every_loop
-def test_a_clean_up_that_fails_when_it_is_cancelled_is_logged(backend: str, caplog: pytest.LogCaptureFixture) -> None:
+@pytest.mark.parametrize("is_wrapped", [True, False])
+def test_a_clean_up_that_fails_when_it_is_cancelled_is_logged(
+    backend: str, is_wrapped: bool, caplog: pytest.LogCaptureFixture
+) -> None:
     class Root(App):
         async def index(self) -> Any:
-            return EventStream(self._events())
+            stream = EventStream(self._events())
+            return _wrapped(stream.body) if is_wrapped else stream
 
         async def _events(self) -> AsyncIterator[str]:
             try:
@@ -659,14 +668,22 @@ def test_a_clean_up_that_fails_when_it_is_cancelled_is_logged(backend: str, capl
             finally:
                 raise RuntimeError("close failed")
 
-    async def check() -> None:
+    async def check() -> bool:
         call = Call(piece(b""))
-        with anyio.move_on_after(0.1) as scope:
+        with anyio.move_on_after(0.1) as scope, suppress(RuntimeError):
             await Root()(http_scope(), call.receive, call.send)
-        assert scope.cancelled_caught
+        return scope.cancelled_caught
 
-    run_in_virtual_time(backend, check)
-    assert [record.getMessage() for record in caplog.records] == ["a source of events failed when its stream was over"]
+    # A task that is being cancelled raises what its stream raises, as with any stream; the task of a source does not.
+    assert run_in_virtual_time(backend, check) is is_wrapped
+    (record,) = caplog.records
+    late = "a source of events failed when its stream was over"
+    assert record.getMessage() == (late if is_wrapped else "GET '/' failed after its head was sent: aborted")
+
+
+async def _wrapped(chunks: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
+    async for chunk in chunks:
+        yield chunk
 
 
 def test_R67_silent_sync_sources_take_no_thread_of_the_handlers(make_client: MakeClient) -> None:
@@ -735,12 +752,13 @@ def test_R65_a_stream_that_is_begun_after_the_end_ends_at_once(backend: str) -> 
 
     async def check() -> list[Call]:
         lifespan = Lifespan(app, {})
-        calls = [Call(piece(b"")) for _ in range(2)]
+        calls = [Call(piece(b"")) for _ in range(3)]
         async with anyio.create_task_group() as tasks:
             tasks.start_soon(lifespan.run)
             await lifespan.say("startup")
             app.compiled().config.shutdown.end()
             await app(http_scope("GET", "/asynchronous"), calls[0].receive, calls[0].send)
+            await app(http_scope("HEAD", "/asynchronous"), calls[2].receive, calls[2].send)
             await lifespan.say("shutdown")
         lifespan.close()
         again = Lifespan(app, {})  # and one that is started anew goes on
@@ -756,8 +774,8 @@ def test_R65_a_stream_that_is_begun_after_the_end_ends_at_once(backend: str) -> 
         again.close()
         return calls
 
-    ended, begun = run(backend, check)
-    assert (ended.is_complete, ended.body) == (True, b"")
+    ended, begun, head = run(backend, check)
+    assert (ended.is_complete, ended.body) == (head.is_complete, head.body) == (True, b"")
     assert (begun.is_complete, begun.body) == (True, COMMENT + b"data: a\n\n")
 
 

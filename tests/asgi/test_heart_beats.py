@@ -1,0 +1,93 @@
+"""Heart-beats of event streams under ASGI, which another task sends than the stream's own chunks."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from typing import Any
+
+import anyio
+import pytest
+from anyio.lowlevel import checkpoint
+
+from micropie import App, EventStream
+from micropie.http.sse import comment
+from tests.asgi.calls import Call, every_loop, http_scope, piece, run
+
+COMMENT = bytes(comment())
+
+
+class SlowClient(Call):
+    """`send` takes some turns of the event loop, and refuses to be called meanwhile. `beat` is set when one is begun."""
+
+    def __init__(self, failure: Exception | None = None) -> None:
+        super().__init__(piece(b""))
+        self.failure = failure
+        self.is_sending = False
+        self.beat = anyio.Event()
+
+    async def send(self, message: Any) -> None:
+        assert not self.is_sending
+        self.is_sending = True
+        if message.get("body") == COMMENT:
+            self.beat.set()
+            self.beat = anyio.Event()
+            if self.failure is not None:
+                raise self.failure
+        for _ in range(5):
+            await checkpoint()
+        self.is_sending = False
+        await super().send(message)
+
+
+class Silent(App):
+    """Events that come, and an end that comes, while a heart-beat is being sent."""
+
+    def __init__(self, client: SlowClient) -> None:
+        super().__init__()
+        self.client = client
+        self.is_closed = False
+
+    async def index(self) -> EventStream:
+        return EventStream(self._events(), heartbeat=0.01)
+
+    async def _events(self) -> AsyncIterator[str]:
+        try:
+            for text in "abc":
+                yield text
+                await self.client.beat.wait()
+        finally:
+            self.is_closed = True
+
+
+class Endless(Silent):
+    async def _events(self) -> AsyncIterator[str]:
+        try:
+            yield "a"
+            await anyio.sleep_forever()
+        finally:
+            self.is_closed = True
+
+
+@every_loop
+def test_heart_beats_and_events_are_never_sent_at_the_same_time(backend: str) -> None:
+    async def served() -> Call:
+        client = SlowClient()
+        await Silent(client)(http_scope(), client.receive, client.send)
+        return client
+
+    client = run(backend, served)
+    assert client.is_complete
+    assert client.body.replace(COMMENT, b"") == b"data: a\n\ndata: b\n\ndata: c\n\n"
+    assert client.body.count(COMMENT) >= 3
+
+
+@every_loop
+@pytest.mark.parametrize("failure", [ConnectionResetError(), RuntimeError("closed")])
+def test_a_heart_beat_that_can_t_be_sent_ends_the_stream(backend: str, failure: Exception) -> None:
+    async def served() -> bool:
+        client = SlowClient(failure)
+        app = Endless(client)
+        await app(http_scope(), client.receive, client.send)
+        return app.is_closed
+
+    assert run(backend, served)
