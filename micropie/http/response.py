@@ -36,6 +36,7 @@ PRIVATE: Final = ("cache-control", "private")
 # Browsers then take an answer's Content-Type as it is: JSON, an upload or an error's text is never run as a page.
 NOSNIFF: Final = ("x-content-type-options", "nosniff")
 NO_OTHER_HEADERS: Final = (NOSNIFF,)
+_NOSNIFF_NAME = NOSNIFF[0]
 
 # A name is a token (RFC 9110, section 5.6.2), a value has visible latin-1, spaces and tabs (section 5.5).
 TOKEN: Final = re.compile(r"[!#$%&'*+\-.^_`|~0-9A-Za-z]+")
@@ -48,6 +49,7 @@ _HOP_BY_HOP = frozenset(
 
 # Headers that ``checked_headers`` does not just pass on.
 _SPECIAL = _HOP_BY_HOP | {"content-type", "content-length"}
+_WITH_RULES = _SPECIAL | {"location", NOSNIFF[0]}
 
 # The characters that a URL may contain (RFC 3986, section 2), and "%", so that escapes are not escaped again.
 _URL_SAFE = "!#$%&'()*+,/:;=?@[]~"
@@ -259,7 +261,14 @@ def encode(response: Response, stream: Stream | None, head_only: bool, text_type
     status, given = response.status, response.headers.pairs
     if type(status) is not int or not 200 <= status <= 599:
         status = _checked_status(status)
-    headers, content_type, length = checked_headers(given, type(status) is GivenStatus) if given else ([], None, None)
+    has_content = status not in _WITHOUT_CONTENT  # else nothing may describe it (RFC 9110, section 8.6)
+    is_described = has_content and response.content_type != ""  # a mounted application states its own headers
+    pairs: Sequence[tuple[str, str]] = NO_OTHER_HEADERS if is_described else ()
+    content_type = length = None
+    if given:
+        headers, content_type, length = checked_headers(given, type(status) is GivenStatus, pairs)
+        # Otherwise this object itself stays, by which drivers know the usual head.
+        pairs = pairs if len(headers) == 1 and headers[0] is NOSNIFF else headers
     if content_type is None and response.content_type:
         content_type = check_value("content-type", response.content_type)
     body, is_json = response.body, False
@@ -267,15 +276,10 @@ def encode(response: Response, stream: Stream | None, head_only: bool, text_type
         body = body.encode()
     else:
         body, is_json = encode_body(body if stream is None else None, content_type)
-    if status in _WITHOUT_CONTENT:  # so nothing may describe it (RFC 9110, section 8.6)
-        return status, None, None, headers, b"", stream
-    pairs: Sequence[tuple[str, str]] = headers
-    if response.content_type != "":  # as of a mounted application, which states its own headers
-        content_type = content_type or (JSON if is_json else text_type)
-        if not headers:
-            pairs = NO_OTHER_HEADERS  # this object itself, by which the driver for ASGI knows the usual head
-        elif NOSNIFF[0] not in dict(headers):
-            headers.append(NOSNIFF)
+    if not has_content:
+        return status, None, None, pairs, b"", stream
+    if is_described and not content_type:
+        content_type = JSON if is_json else text_type
     if stream is None:
         length = len(body)
     elif type(stream.source) is FileRange:
@@ -326,16 +330,17 @@ def _other_charset(content_type: str) -> str | None:
 
 
 def checked_headers(
-    pairs: Iterable[tuple[str, str]], is_given: bool = False
+    pairs: Iterable[tuple[str, str]], is_given: bool = False, others: Sequence[tuple[str, str]] = ()
 ) -> tuple[HeaderPairs, str | None, int | None]:
     """Check headers. Return them with names in lower case; apart from them Content-Type and Content-Length, or None.
 
     Headers of the connection are left out, with one warning in the log for each name. ``is_given``: they are a mounted
-    application's, whose Location stays as it is.
+    application's, whose Location stays as it is. ``others``: headers to send as well, ``NO_OTHER_HEADERS`` or none; one
+    that is stated takes its place.
 
     Raises ``ResponseError`` for a name or value that is not text, is not latin-1 or has control characters.
     """
-    headers: HeaderPairs = []
+    headers: HeaderPairs = [*others]
     content_type, length = None, None
     try:
         for name, value in pairs:
@@ -348,6 +353,8 @@ def checked_headers(
                 raise ResponseError(f"{name!r} can't be the name of a header")
             text = check_value(key, value, is_given)
             if key not in _SPECIAL:
+                if key == _NOSNIFF_NAME and headers and headers[0] is NOSNIFF:
+                    del headers[0]
                 headers.append((key, text))
             elif key == "content-type":
                 content_type = text
@@ -371,7 +378,7 @@ def _key_of(name: str) -> str | None:
 
 
 # Names whose headers are passed on whatever their value says: to their lower case, others to "".
-_ORDINARY = NameCache(lambda name: "" if (key := _key_of(name)) in _SPECIAL or key == "location" else key or "")
+_ORDINARY = NameCache(lambda name: "" if (key := _key_of(name)) in _WITH_RULES else key or "")
 
 
 def check_value(name: str, value: object, is_given: bool = False) -> str:
