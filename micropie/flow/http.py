@@ -204,15 +204,13 @@ def _run_all_stages(
                 step_kind = route.step_kind
                 result = route.call(*arguments) if step_kind is INLINE else (yield step_kind, route.call, arguments)
         # 6. Answer.
-        answer = finish(request, result) if hooks is None else _finish_response(request, result)
-        return answer if isinstance(answer, tuple) else (yield from answer)
+        return (yield from _settled(finish(request, result) if hooks is None else _finish_response(request, result)))
     except Exception as error:
         failure = error
     try:
         if hooks is not None and request._resources:
             failure = (yield from close_resources(request, failure)) or failure
-        answer = fail(request, failure)
-        return answer if isinstance(answer, tuple) else (yield from answer)
+        return (yield from _settled(fail(request, failure)))
     finally:
         failure = None
 
@@ -251,15 +249,11 @@ def _ask_guards(request: Request, handover: Handover) -> Flow[Answer | Handover]
     request._hooks = guards = planned_hooks(request.config, request._is_on_loop).guards
     try:
         result = yield from run_before(guards.before, request)
-        if result is None:
-            return handover
-        answer = _finish_response(request, result)
-        return answer if isinstance(answer, tuple) else (yield from answer)
+        return handover if result is None else (yield from _settled(_finish_response(request, result)))
     except Exception as error:
         failure = error
     try:
-        answer = fail(request, failure)
-        return answer if isinstance(answer, tuple) else (yield from answer)
+        return (yield from _settled(fail(request, failure)))
     finally:
         del failure
 
@@ -351,10 +345,14 @@ def _or_failed(request: Request, finishing: Flow[Answer]) -> Flow[Answer]:
     except Exception as error:
         failure = error
     try:
-        answer = fail(request, failure)
-        return answer if isinstance(answer, tuple) else (yield from answer)
+        return (yield from _settled(fail(request, failure)))
     finally:
         del failure
+
+
+def _settled(answer: Answer | Flow[Answer]) -> Flow[Answer]:
+    """Return an answer that needs no step, or the one of a flow."""
+    return answer if isinstance(answer, tuple) else (yield from answer)
 
 
 def _finish_stream(request: Request, stream: Stream, chunk: object) -> Flow[Answer]:
@@ -366,8 +364,7 @@ def _finish_stream(request: Request, stream: Stream, chunk: object) -> Flow[Answ
         return early.answer
     if request._pending_response is None and request._loaded_session is None:
         return 200, request.config.text_type, None, NO_OTHER_HEADERS, b"", stream
-    answer = _run_after_hooks(request, response, None, stream)
-    return answer if isinstance(answer, tuple) else (yield from answer)
+    return (yield from _settled(_run_after_hooks(request, response, None, stream)))
 
 
 def _finish_response(request: Request, result: Any) -> Answer | Flow[Answer]:
@@ -389,14 +386,12 @@ def _finish_response(request: Request, result: Any) -> Answer | Flow[Answer]:
 
 
 def _finish_awaited(request: Request, result: Awaitable[Any]) -> Flow[Answer]:
-    answer = _finish_response(request, (yield AWAIT, itself, (result,)))
-    return answer if isinstance(answer, tuple) else (yield from answer)
+    return (yield from _settled(_finish_response(request, (yield AWAIT, itself, (result,)))))
 
 
 def _finish_file(request: Request, response: Response) -> Flow[Answer]:
     response = yield from open_file(request, response)
-    answer = _run_after_hooks(request, response, None, stream_of(response.body))
-    return answer if isinstance(answer, tuple) else (yield from answer)
+    return (yield from _settled(_run_after_hooks(request, response, None, stream_of(response.body))))
 
 
 def _run_after_hooks(
@@ -522,12 +517,15 @@ def _complete_with_session(
 
 def _keep_private(request: Request, session: Session, response: Response, saves: bool) -> None:
     """Set the headers that keep caches from giving the answer to another client (RFC 9111, section 4.1)."""
-    if session.accessed and not response.headers.pairs:
-        response.headers.pairs += (VARY_COOKIE, PRIVATE)
-    elif session.accessed:
-        add_vary(response.headers, "Cookie")
-        if "Cache-Control" not in response.headers:
-            response.headers.pairs.append(PRIVATE)
+    if session.accessed:
+        pairs = response.headers.pairs
+        stated = {name.lower() for name, _ in pairs} if pairs else ()
+        if "vary" in stated:
+            add_vary(response.headers, "Cookie")
+        else:
+            pairs.append(VARY_COOKIE)
+        if "cache-control" not in stated:
+            pairs.append(PRIVATE)
     if (saves or request._csrf_token is not None) and make_private(response.headers):
         logger.warning("%s: an answer with a client's own cookie can't be public: it is sent as private", request.label)
 
@@ -579,10 +577,12 @@ def _fail(request: Request, failure: Exception) -> Answer | Flow[Answer]:
         request._hooks, request.broken_off = None, True
     hooks, response = request._hooks, None
     if hooks is None or hooks.ends_now:  # hooks that would see the exception itself are generators
-        with suppress(Exception):  # the flow meets it again and answers it
+        try:
             response = plain_response(request, failure)
-    if response is not None:
-        request._pending_response = None
+            if response is not None:
+                request._pending_response = None
+        except Exception:  # noqa: S110 - the flow meets it again and answers it
+            pass
     try:
         answer = _run_after_hooks(request, response, failure, None)
     except Exception as error:
