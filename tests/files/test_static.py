@@ -27,6 +27,7 @@ from micropie.files.cache import CACHE, OVERHEAD, FileCache
 from micropie.files.content_types import attachment, content_type_of
 from micropie.files.lookup import Key, ResolvedFile, find, open_resolved
 from micropie.files.recent import RECENT, RecentLooks
+from micropie.http.headers import LONGEST_KEPT
 from micropie.http.json import CodecError
 from micropie.http.response import encode_body
 from micropie.testing import TestClient
@@ -712,6 +713,51 @@ def test_a_compressed_file_that_is_older_is_not_sent(
     answer = client.get("/static/only.css", headers=headers)
     assert "content-encoding" not in answer.headers
     assert "vary" not in answer.headers
+
+
+@pytest.mark.parametrize("options", [{}, {"max_age": 60, "headers": {"X-Own": "1"}}], ids=str)
+def test_R39_what_happens_on_the_disk_is_answered_at_once(
+    make_client: MakeClient, site: Path, options: dict[str, Any]
+) -> None:
+    client, place = make_client(Files(site, **options)), site / "a.txt"
+    headers = {"Accept-Encoding": "gzip"}
+
+    def answered() -> tuple[int, bytes | None, str | None]:
+        for _ in range(2):  # the second is the one that looks nowhere but at the disk
+            answer = client.get("/static/a.txt", headers=headers)
+        known = client.get("/static/a.txt", headers={**headers, "If-None-Match": answer.headers.get("etag", "*")})
+        assert known.status_code == (304 if answer.status_code == 200 else 404)
+        is_file = answer.status_code == 200
+        return answer.status_code, answer.content if is_file else None, answer.headers.get("vary")
+
+    assert answered() == (200, SMALL, None)
+    beside = site / "a.txt.gz"
+    beside.write_bytes(gzip.compress(b"packed"))
+    assert answered() == (200, b"packed", "Accept-Encoding")
+    beside.write_bytes(gzip.compress(b"packed anew"))
+    assert answered() == (200, b"packed anew", "Accept-Encoding")
+    beside.unlink()
+    assert answered() == (200, SMALL, None)
+    (site / "new").write_bytes(b"replaced")
+    (site / "new").replace(place)
+    assert answered() == (200, b"replaced", None)
+    place.unlink()
+    place.mkdir()
+    assert answered() == (404, None, None)
+    place.rmdir()
+    place.symlink_to("../secret.txt")
+    assert answered() == (404, None, None)
+    place.unlink()
+    place.symlink_to("empty.txt")
+    assert answered() == (200, b"", None)
+
+
+def test_long_names_are_not_remembered(site: Path) -> None:
+    before = lookup._full_path.cache_info().currsize
+    for length in (LONGEST_KEPT + 1, 100_000):
+        with pytest.raises(HTTPError):
+            find(str(site), "x" * length, (), False)
+    assert lookup._full_path.cache_info().currsize == before
 
 
 # -- the head's other headers ------------------------------------------------------------------------------------------
