@@ -374,9 +374,13 @@ class Request:
     @property
     def state(self) -> State:
         """Attributes of this request, beginning with those of the server's lifespan state."""
-        if self._state is None:
-            self._state = State(self._server_state())
-        return self._state
+        state = self._state
+        if state is None:
+            self._state = state = State()
+            values = self._server_state()
+            if values:
+                state.__dict__ = values
+        return state
 
     # -- the body ------------------------------------------------------------------------------------------------
 

@@ -13,11 +13,7 @@ class State:
 
     __slots__ = ("__dict__", "_outer")
 
-    def __init__(self, values: dict[str, Any] | None = None) -> None:
-        """Keep ``values`` themselves, not a copy."""
-        self._outer: State | None = None
-        if values:
-            self.__dict__ = values
+    _outer: State | None
 
     if TYPE_CHECKING:
 
@@ -25,6 +21,8 @@ class State:
             """Accept any name, for type checkers."""
 
     def __getattr__(self, name: str) -> Any:
+        if name == "_outer":  # not set: an ``__init__`` that sets it would take half of a state's time
+            return None
         if self._outer is not None:
             return getattr(self._outer, name)
         raise AttributeError(f"state has no {name!r}")

@@ -94,7 +94,7 @@ class CORSMiddleware(FlowMiddleware):
 
     def before(self, request: Request) -> Response | None:
         """Answer a preflight. ``after`` adds the headers with the permissions."""
-        return Response(None, 204) if _is_preflight(request) else None
+        return Response(None, 204) if request.method == "OPTIONS" and _is_preflight(request) else None
 
     def after(self, request: Request, response: Response) -> None:
         """Add the headers that tell browsers which scripts may read the answer."""
@@ -171,8 +171,7 @@ def _header_names(names: Iterable[str], argument: str) -> tuple[str, ...]:
 
 
 def _is_preflight(request: Request) -> bool:
-    if request.method != "OPTIONS":
-        return False
+    """Return whether a request with OPTIONS asks for a permission."""
     return "origin" in request.headers and "access-control-request-method" in request.headers
 
 

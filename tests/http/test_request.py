@@ -329,7 +329,8 @@ def test_state_starts_with_the_servers(backend: str) -> None:
 
 
 def test_a_state_describes_itself() -> None:
-    state = State({"a": 1})
+    state = State()
+    state["a"] = 1
     assert repr(state) == "State({'a': 1})"
     with pytest.raises(AttributeError, match="'b'"):
         state.b  # noqa: B018
