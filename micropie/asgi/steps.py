@@ -64,11 +64,13 @@ async def perform(flow: Flow[Value], context: StepContext) -> Value:
                 return value
             resume = send
             try:
-                # No coroutine around the two most frequent kinds. AWAIT may take hours: a WebSocket's handler.
+                # No coroutine around the most frequent kinds.
                 if kind is AWAIT:
                     result = await function(*arguments)
                 elif kind is RECEIVE:
                     result = context.receive_nowait() or await context.receive_waiting()
+                elif kind is CHUNK:
+                    result = await next_chunk(arguments[0], cast("ASGIRequest", context), arguments[1])
                 else:
                     result = await perform_step(kind, function, arguments, context)
             except BaseException as error:
@@ -80,7 +82,10 @@ async def perform(flow: Flow[Value], context: StepContext) -> Value:
 async def perform_step(
     kind: RouteKind | StepKind | Limited, function: Callable[..., Any], arguments: Sequence[Any], context: StepContext
 ) -> Any:
-    """Perform one step of any kind but RECEIVE, and return its result. Raises ``TookTooLong`` for a ``Limited`` one."""
+    """Perform one step of any kind but RECEIVE and CHUNK, and return its result.
+
+    Raises ``TookTooLong`` for a ``Limited`` one.
+    """
     if kind is AWAIT:
         return await function(*arguments)
     if kind is HANDLER:
@@ -93,8 +98,6 @@ async def perform_step(
             )
     if kind is BLOCK or kind is IO:
         return await in_thread(IO_THREADS if kind is IO else context.config.threads, function, *arguments)
-    if kind is CHUNK:
-        return await next_chunk(arguments[0], cast("ASGIRequest", context), arguments[1])
     if kind is CLOSE:
         return await close_stream(arguments[0], context.config)
     if isinstance(kind, Limited):

@@ -42,9 +42,9 @@ WATCH_AFTER = ASK_AFTER
 CHUNKS_PER_CHECK = 64
 
 
-async def next_chunk(stream: Stream, request: ASGIRequest, early: EarlyHead) -> object:
+def next_chunk(stream: Stream, request: ASGIRequest, early: EarlyHead) -> Awaitable[object]:
     """Return one chunk of a stream that may wait. Raises what ends the stream, unless its head was sent meanwhile."""
-    return await _sender_of(stream, request).next(early)
+    return _sender_of(stream, request).next(early)
 
 
 def send_rest(stream: Stream, request: ASGIRequest, send: Send) -> Awaitable[None] | None:

@@ -102,9 +102,10 @@ class Channels:
 
     def deliver(self, name: str, message: bytes | str) -> None:
         """Put a message into the mailboxes of a channel."""
+        both = name, message
         with self._lock:
             for mailbox in list(self._mailboxes.get(name, ())):
-                mailbox.put((name, message))
+                mailbox.put(both)
 
 
 def checked_name(name: str) -> str:

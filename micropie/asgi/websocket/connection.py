@@ -321,7 +321,7 @@ class Connection:
     def accept(self, subprotocol: str | None, headers: HeaderPairs) -> Coroutine[object, object, None]:
         """Accept the handshake."""
         self.progress.step(ACCEPT)
-        encoded = encode_headers(None, None, headers)
+        encoded = encode_headers(None, None, headers) if headers else []
         return self.send("accept", {"type": "websocket.accept", "subprotocol": subprotocol, "headers": encoded})
 
     async def send(self, method: str, message: Message) -> None:

@@ -12,7 +12,8 @@ from micropie.asgi.websocket.connection import DENIAL, Connection
 from micropie.asgi.websocket.websocket import WebSocket
 from micropie.execution.context import current
 from micropie.execution.loop import CLEAN_UP_WITHIN
-from micropie.flow.websocket import CloseInfo, ask_guards, cleanup, handle_websocket
+from micropie.execution.steps import Flow
+from micropie.flow.websocket import CloseInfo, ask_guards, cleanup, fail, finish, start
 from micropie.http.types import Receive, Scope, Send
 from micropie.http.websocket import GONE
 from micropie.mounts.asgi_in_asgi import hand_over
@@ -34,7 +35,18 @@ async def serve_websocket(site: Site, scope: Scope, receive: Receive, send: Send
     token = current.set(request)
     try:
         try:
-            close_info = await perform(handle_websocket(routes, request, run_handler), request)
+            ending: CloseInfo | Flow[CloseInfo]
+            try:
+                step = start(routes, request, run_handler)
+                if isinstance(step, tuple):
+                    _, function, arguments = step
+                    await function(*arguments)  # for hours: without a flow around it
+                    ending = finish(request)
+                else:
+                    ending = step
+            except Exception as error:
+                ending = fail(request, error)
+            close_info = ending if isinstance(ending, CloseInfo) else await perform(ending, request)
         except BaseException:
             try:
                 await perform_cleanup(request)

@@ -13,7 +13,7 @@ from micropie.http.headers import Headers
 from micropie.http.json import dumps, loads
 from micropie.http.response import checked_headers
 from micropie.http.state import State
-from micropie.http.types import HeadersLike, Parameters
+from micropie.http.types import HeaderPairs, HeadersLike, Parameters
 from micropie.http.websocket import ACCEPT, INVALID_DATA
 from micropie.sessions import Session
 
@@ -49,7 +49,9 @@ class WebSocket:
         connection.progress.allow(ACCEPT, "accept")
         if subprotocol is not None and subprotocol not in self.subprotocols:
             raise ValueError(f"the client did not offer the subprotocol {subprotocol!r}, but {self.subprotocols}")
-        pairs, _, _ = checked_headers(headers.items() if hasattr(headers, "items") else headers)
+        pairs: HeaderPairs = []
+        if headers != ():
+            pairs, _, _ = checked_headers(headers.items() if hasattr(headers, "items") else headers)
         for name, _ in pairs:
             if name.startswith("sec-websocket-"):
                 raise ResponseError(f"header {name!r} is the server's to send; write accept(subprotocol=...)")
