@@ -21,11 +21,11 @@ class _ContentTypes(dict[str, tuple[bytes, bytes]]):
 
 
 class _Lengths(dict[int, tuple[bytes, bytes]]):
-    """Content-Length headers, encoded once for short answers, which are the most frequent."""
+    """Content-Length headers, encoded once for short answers and for the first lengths of long ones, such as files."""
 
     def __missing__(self, length: int) -> tuple[bytes, bytes]:
         header = (b"content-length", b"%d" % length)
-        if length < 4096:  # this bounds the table
+        if length < 4096 or len(self) < 8192:  # this bounds the table
             self[length] = header
         return header
 

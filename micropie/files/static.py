@@ -250,16 +250,10 @@ def _from_memory(request: Request, response: Response, resolved: ResolvedFile, d
 def _selection(request: Request, response: Response, resolved: ResolvedFile) -> Selection:
     """Return status and range to send; only a GET or HEAD answered by 200 has conditions (RFC 9110, section 13.2.1)."""
     headers = request.headers
-    known = headers.get("if-none-match")
-    is_conditional = (
-        response.status == 200
-        and (known is not None or headers.has_any(CONDITIONS))
-        and request.method in ("GET", "HEAD")
-    )
-    if not is_conditional:
+    if response.status != 200 or not headers.has_any(CONDITIONS) or request.method not in ("GET", "HEAD"):
         return Selection(response.status, 0, resolved.size)
     etag = response.headers.get("ETag") or resolved.etag  # the author's goes first
-    if known == etag and not headers.has_any(PRECONDITIONS):  # as browsers ask
+    if headers.get("if-none-match") == etag and not headers.has_any(PRECONDITIONS):  # as browsers ask
         return _NOT_MODIFIED
     return select(headers, request.method, etag, resolved.modified, resolved.size)
 

@@ -27,11 +27,11 @@ from micropie.wsgi.streaming import close_stream, reader_of
 
 
 class _Lengths(dict[int, tuple[str, str]]):
-    """Content-Length headers, made once for short answers, which are the most frequent."""
+    """Content-Length headers, made once for short answers and for the first lengths of long ones, such as files."""
 
     def __missing__(self, length: int) -> tuple[str, str]:
         header = ("Content-Length", str(length))
-        if length < 4096:  # this bounds the table
+        if length < 4096 or len(self) < 8192:  # this bounds the table
             self[length] = header
         return header
 
