@@ -10,6 +10,7 @@ import sys
 import threading
 from collections.abc import AsyncIterator, Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from enum import IntEnum
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,7 @@ import anyio.lowlevel
 import httpx
 import jinja2
 import pytest
+from markupsafe import Markup
 
 from micropie import App, Server, SetupError, template
 from micropie.csrf import csrf_token
@@ -129,6 +131,69 @@ def test_R77_every_part_of_a_template_escapes(
     }
     app = Pages(write(PARTS), {"message": UNSAFE}, **settings)
     assert show(make_client, app, handler, name) == WANTED[name]
+
+
+class Record(dict[str, object]):
+    name = "of the class"
+
+
+class Html(str):
+    def __html__(self) -> str:
+        return f"<i>{self}</i>"
+
+
+class Level(IntEnum):
+    LOW = 1
+
+
+@pytest.mark.parametrize(
+    "source",
+    [
+        "{{ value }}",
+        "a{{ value }}b{{ value|upper }}",
+        "{% set text %}{{ value }}<br>{% endset %}{{ text }}{{ text|length }}",
+        "{% macro item(one) %}<li>{{ one }}{% endmacro %}{{ item(value) }}{{ item(value) ~ '<' }}",
+        "{% macro box() %}<p>{{ caller() }}{% endmacro %}{% call box() %}{{ value }}{% endcall %}",
+        "{% filter title %}{{ value }}{% endfilter %}{{ value|safe }}{{ value|e|e }}",
+        "{% autoescape false %}{{ value }}{% endautoescape %}{% autoescape value %}{{ value }}{% endautoescape %}",
+        "{% for one in [value, value] %}{{ one }}{{ loop.index }}{% endfor %}",
+    ],
+)
+@pytest.mark.parametrize(
+    "value",
+    [
+        "plain text",
+        "",
+        "<b>&\"'</b>",
+        "é<",
+        Markup("<b>"),
+        Html("<x>"),
+        1,
+        -2.5,
+        True,
+        None,
+        Level.LOW,
+        ["<"],
+        {"a": "<"},
+    ],
+    ids=repr,
+)
+def test_R77_a_value_is_written_as_jinja2_writes_it(source: str, value: object) -> None:
+    assert template("{# source #}\n" + source, value=value) == _as_jinja2("\n" + source, value=value)
+
+
+@pytest.mark.parametrize(
+    "row", [{"name": "<a>", "items": 1, "__len__": 2}, {}, Record(name="item"), Html("x")], ids=repr
+)
+def test_an_attribute_or_an_item_is_found_as_jinja2_finds_it(row: object) -> None:
+    source = (
+        "\n{{ row.name }}{{ row.items is callable }}{{ row['items'] }}{{ row.__len__ is callable }}{{ row.nothing }}"
+    )
+    assert template(source, row=row) == _as_jinja2(source, row=row)
+
+
+def _as_jinja2(source: str, **values: object) -> str:
+    return jinja2.Environment(autoescape=True).from_string(source).render(values)
 
 
 def test_R77_a_source_is_escaped(make_client: MakeClient) -> None:
