@@ -60,9 +60,9 @@ class HeartBeats:
         """Send one of the stream's own messages."""
         send = self._request._send
         assert send is not None  # noqa: S101
+        self._is_paused = True
         if self._sent is not None:
             await self._sent.wait()
-        self._is_paused = True
         await send(message)
         self.resume()
 

@@ -8,7 +8,7 @@ source or the server has had to wait for a moment.
 from __future__ import annotations
 
 import logging
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
@@ -22,7 +22,7 @@ from micropie.errors import ClientDisconnect
 from micropie.execution.loop import CLEAN_UP_WITHIN
 from micropie.execution.placement import Threads
 from micropie.execution.scoped import ScopedIterator
-from micropie.execution.steps import no_function
+from micropie.execution.shutdown import ShutdownSignal, stream_shutdown
 from micropie.execution.threaded import ThreadedIterator
 from micropie.execution.threads import IO_THREADS, in_thread, interrupting
 from micropie.http.early_head import ASK_AFTER, EarlyHead
@@ -87,6 +87,7 @@ class DisconnectWatcher:
     ``source`` is what is being advanced, or None: if it never waits, and while its task does something else, as a
     cancellation would arrive there. ``allowance``: how many chunks may be sent before the next ``check``. ``head``:
     what ``early`` sends if the first chunk takes longer than ``WATCH_AFTER``. ``beats``: the heart-beats of events.
+    ``signal``: what ends the subscriptions of a stream of events, also one that a thread of the source waits for.
     """
 
     __slots__ = (
@@ -100,6 +101,7 @@ class DisconnectWatcher:
         "beats",
         "early",
         "head",
+        "signal",
         "source",
     )
 
@@ -112,6 +114,7 @@ class DisconnectWatcher:
         self.head: EarlyHead | None = None
         self.early: EarlyHeadSender | None = None
         self.beats: HeartBeats | None = None
+        self.signal: ShutdownSignal | None = None
         self.allowance = CHUNKS_PER_CHECK
 
     def begin(self) -> None:
@@ -172,6 +175,8 @@ class DisconnectWatcher:
         """End the stream: what is left of it is not wanted."""
         self._has_left = True
         self.allowance = 0
+        if self.signal is not None:
+            self.signal.end()
         if self.source is not None and not self._is_over:  # else it is being closed
             self.source.cancel()
 
@@ -191,7 +196,7 @@ class StreamSender:
     ``next`` and ``send_rest`` close the source when they raise. ``close`` is for one that is not at its end.
     """
 
-    __slots__ = ("_forget", "_has_entered", "_is_shut_down", "_source", "_stream", "_watcher")
+    __slots__ = ("_forget", "_has_entered", "_is_shut_down", "_source", "_stream", "_token", "_watcher")
 
     def __init__(self, stream: Stream, request: ASGIRequest) -> None:
         self._stream = stream
@@ -202,7 +207,6 @@ class StreamSender:
         self._source = ScopedIterator(stream.source)
         self._watcher = DisconnectWatcher(request)
         self._has_entered = self._is_shut_down = False
-        self._forget: Callable[[], object] = no_function
         if stream.items is not None and stream.items.heartbeat is not None:
             self._watcher.beats = HeartBeats(stream.items.heartbeat, request, self._source)
 
@@ -275,6 +279,8 @@ class StreamSender:
         self._has_entered = True
         if self._stream.items is not None:
             self._forget = self._stream.items.at_shutdown(self._shut_down)
+            self._watcher.signal = ShutdownSignal()
+            self._token = stream_shutdown.set(self._watcher.signal)
 
     def _shut_down(self) -> None:
         """End the stream, as if its source had ended: the server is told to end."""
@@ -285,7 +291,11 @@ class StreamSender:
         """Close the source if it is open, and leave what was entered. Return what is to be raised."""
         self._stream.fetcher = None  # or the request would be a cycle
         self._watcher.end()  # first, or it would cancel a source that is being closed
-        self._forget()
+        if self._watcher.signal is not None:
+            self._forget()
+            self._watcher.signal.end()
+            stream_shutdown.reset(self._token)
+            self._watcher.signal = None
         try:
             failure = await self._source.finish(failure, is_open)
         except BaseException as error:  # a cancellation, which wins over a time-out of the source

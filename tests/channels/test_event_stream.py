@@ -466,6 +466,29 @@ def test_a_source_that_is_entered_is_left(make_client: MakeClient) -> None:
     assert log == ["entered", "asked", "left"]
 
 
+def test_R59_a_thread_that_the_source_waits_for_ends_when_the_client_leaves(make_client: MakeClient) -> None:
+    asked, ended = threading.Event(), threading.Event()
+
+    class Waiting(App):
+        async def index(self) -> Any:
+            return EventStream(self._events(), heartbeat=0.05)
+
+        async def _events(self) -> AsyncIterator[str]:
+            with self.channels.subscribe("room") as messages:
+                yield "a"
+                await anyio.to_thread.run_sync(self._wait, messages)
+
+        def _wait(self, messages: Any) -> None:
+            asked.set()
+            messages.get()
+            ended.set()
+
+    with make_client(Waiting()).stream("GET", "/") as answer:
+        next(answer.iter_raw())
+        assert asked.wait(PATIENCE)
+    assert ended.wait(PATIENCE)
+
+
 @every_loop
 def test_a_thread_that_comes_too_late_finds_the_source_closed(backend: str) -> None:
     log = []
