@@ -82,7 +82,7 @@ class UploadFile:
         self.headers = {**headers}
         self.content_type = headers.get("content-type", "application/octet-stream")
         self.size = 0
-        self._file: IO[bytes] | None = None  # None while all is in ``_pieces``: most files are small, and read once
+        self._file: IO[bytes] | None = None  # None while all is in ``_pieces``: most files are small
         self._spool_size = spool_size
         self._pieces: list[bytes] = []  # written, and not in the file yet
 
@@ -151,8 +151,8 @@ class UploadFile:
         return file
 
     def finish(self) -> None:
-        """Declare that all is written: what goes to the disk is there now, and the file is at its start."""
-        if self._file is not None:
+        """Declare that all is written: it is in the file now, unless it is one piece, and the file is at its start."""
+        if self._file is not None or len(self._pieces) > 1:  # or the pieces would be in memory longer
             self.seek(0)
 
     def read(self, n: int = -1) -> bytes:
