@@ -196,7 +196,7 @@ class ASGIRequest(Request):
         return {**self.scope, "client": self.client, "scheme": scheme}
 
     def _server_state(self) -> dict[str, Any]:
-        state = dict(self.scope.get("state") or ())
+        state = {**(self.scope.get("state") or {})}  # ``dict()`` takes twice as long
         state.pop(WATCHERS, None)
         return state
 
