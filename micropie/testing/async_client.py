@@ -83,7 +83,8 @@ class AsyncTestClient:
         self._loop = loop = AppLoop()
         self._tasks = anyio.create_task_group()
         await self._tasks.__aenter__()
-        await self._tasks.start(loop.run)
+        with anyio.CancelScope(shield=True):  # takes a turn of the loop; who is cancelled has something to leave then
+            await self._tasks.start(loop.run)
         transport = self.client._app_transport
         if isinstance(transport, ASGITransport):
             transport.use_loop(loop)

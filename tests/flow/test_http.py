@@ -644,9 +644,9 @@ class Wire(Call):
         return await super().receive()
 
     async def send(self, message: Any) -> None:
-        if self.cancels.scope.cancel_called:
-            self.sent_after.append(message)
         await self.cancels.point()
+        if self.cancels.scope.cancel_called:  # and nevertheless it has not been cancelled here
+            self.sent_after.append(message)
         await super().send(message)
 
 

@@ -19,6 +19,7 @@ from micropie.testing import (
     WebSocketClosed,
     WebSocketRefused,
 )
+from tests.support.waiting import PATIENCE
 
 Test = Callable[[], Awaitable[None]]
 
@@ -247,10 +248,23 @@ def test_a_cancelled_test_ends(run: Callable[[Test], None]) -> None:
     async def test() -> None:
         root = app()
         root.released = anyio.Event()
-        with anyio.move_on_after(0.01) as scope:
-            async with AsyncTestClient(root, app_timeout=1) as client:
+        with anyio.CancelScope() as scope:
+            async with AsyncTestClient(root, app_timeout=PATIENCE) as client:
+                scope.deadline = anyio.current_time() + 0.01
                 await client.get("/wait")
         assert scope.cancelled_caught
+
+    run(test)
+
+
+def test_a_test_that_is_cancelled_before_its_client_has_started_ends(run: Callable[[Test], None]) -> None:
+    async def test() -> None:
+        with anyio.CancelScope() as scope:
+            scope.cancel()
+            async with AsyncTestClient(app()):
+                raise AssertionError("not reached")
+        assert scope.cancelled_caught
+        await anyio.lowlevel.checkpoint()  # on trio, the nursery that was not left was found here
 
     run(test)
 
