@@ -30,7 +30,7 @@ from micropie.execution.steps import TookTooLong
 from tests.conftest import MakeClient
 from tests.support.multipart_forms import PAIRS, form, section
 from tests.support.pooled import Pooled
-from tests.support.waiting import until
+from tests.support.waiting import PATIENCE, until
 
 
 @contextmanager
@@ -291,7 +291,7 @@ def test_one_that_took_long_is_followed_by_a_short_one(monkeypatch: pytest.Monke
 def test_it_is_one_batch_ahead(threads: Executor) -> None:
     made: list[int] = []
     for_all.append(made)
-    chunks = ExecutorPool(threads).call(10, counting)
+    chunks = ExecutorPool(threads).call(PATIENCE, counting)
     assert next(chunks) == 0
     assert made == [0]  # HEAD takes one
     assert [next(chunks), next(chunks)] == [1, 2]
@@ -313,10 +313,10 @@ def counting() -> Iterator[int]:
 
 def test_a_stream_that_is_forgotten_is_closed(threads: Executor, monkeypatch: pytest.MonkeyPatch) -> None:
     pool = ExecutorPool(threads)
-    forgotten = pool.call(10, Pooled.chunks, None, 100)
+    forgotten = pool.call(PATIENCE, Pooled.chunks, None, 100)
     assert next(forgotten) == "0 "
     monkeypatch.setattr(executors, "DISCARD_AFTER", -1.0)
-    other = pool.call(10, Pooled.chunks, None, 100)
+    other = pool.call(PATIENCE, Pooled.chunks, None, 100)
     with pytest.raises(PoolError, match="was not asked for in time"):
         list(forgotten)
     assert list(forgotten) == []
@@ -337,11 +337,11 @@ def test_one_that_is_being_made_is_not_forgotten(monkeypatch: pytest.MonkeyPatch
 
 
 def test_who_closes_a_stream_twice_or_reads_on_gets_nothing(threads: Executor) -> None:
-    chunks = ExecutorPool(threads).call(10, Pooled.chunks, None, 3)
+    chunks = ExecutorPool(threads).call(PATIENCE, Pooled.chunks, None, 3)
     assert list(chunks) == ["0 ", "1 ", "2 "]
     assert list(chunks) == []
     chunks.close()
-    chunks = ExecutorPool(threads).call(10, Pooled.chunks, None, 300)
+    chunks = ExecutorPool(threads).call(PATIENCE, Pooled.chunks, None, 300)
     assert next(chunks) == "0 "
     chunks.close()
     chunks.close()
@@ -349,7 +349,7 @@ def test_who_closes_a_stream_twice_or_reads_on_gets_nothing(threads: Executor) -
 
 
 def test_a_generator_that_fails_while_it_is_closed_says_so(threads: Executor) -> None:
-    chunks = ExecutorPool(threads).call(10, Pooled.stream_close_fails, None)
+    chunks = ExecutorPool(threads).call(PATIENCE, Pooled.stream_close_fails, None)
     next(chunks)
     with pytest.raises(Exception, match="while closing"):
         chunks.close()
@@ -406,7 +406,7 @@ def test_who_gives_a_call_up_need_not_wait_for_it(threads: Executor, tmp_path: P
         until(lambda: token._stop is not None)
         token.cancel()
         with pytest.raises(PoolError, match="its caller has been cancelled"):
-            waiting.result(10)
+            waiting.result(PATIENCE)
     file.touch()
     for _ in range(2):
         threads.submit(int).result()
@@ -415,7 +415,7 @@ def test_who_gives_a_call_up_need_not_wait_for_it(threads: Executor, tmp_path: P
 
 def test_a_stream_that_nobody_took_is_closed(threads: Executor) -> None:
     token = CancelToken()
-    chunks = ExecutorPool(threads).call(10, Pooled.chunks, None, 100, token=token)
+    chunks = ExecutorPool(threads).call(PATIENCE, Pooled.chunks, None, 100, token=token)
     token.cancel()
     threads.submit(int).result()
     assert not executors._open_streams
@@ -430,7 +430,7 @@ def test_who_waits_for_a_batch_can_be_interrupted(threads: Executor, tmp_path: P
         until(lambda: not chunks._chunks and chunks._job is not None)
         chunks.interrupt_next()
         with pytest.raises(PoolError, match="its caller has been cancelled"):
-            waiting.result(10)
+            waiting.result(PATIENCE)
     chunks.close()
     file.touch()
     threads.submit(int).result()

@@ -32,6 +32,7 @@ from tests.flow.test_lifecycle import connected
 from tests.support import pooled as pooled_handlers
 from tests.support.multipart_forms import PAIRS, form, section
 from tests.support.pooled import Custom, Decorated, Plain, Pooled, plain
+from tests.support.waiting import PATIENCE
 from tests.wsgi.calls import get as wsgi_get
 
 ClientOf = Callable[..., TestClient]
@@ -342,16 +343,16 @@ def pool() -> Iterator[Pool]:
 
 
 def test_who_closes_a_stream_twice_or_reads_on_gets_nothing(pool: Pool) -> None:
-    chunks = pool.call(10, Pooled.chunks, None, 3)
+    chunks = pool.call(PATIENCE, Pooled.chunks, None, 3)
     assert list(chunks) == ["0 ", "1 ", "2 "]
     assert list(chunks) == []
     chunks.close()
-    assert pool.call(10, os.getpid)
+    assert pool.call(PATIENCE, os.getpid)
 
 
 def test_a_process_is_four_chunks_ahead(pool: Pool, tmp_path: Path) -> None:
     file = tmp_path / "made"
-    chunks = pool.call(10, Pooled.chunks, None, 1000, str(file))
+    chunks = pool.call(PATIENCE, Pooled.chunks, None, 1000, str(file))
     assert next(chunks) == "0 "
     while not file.exists() or file.read_text() != "3":  # it has been asked for more after that one, and no other
         time.sleep(0.01)
@@ -362,35 +363,35 @@ def test_a_process_is_four_chunks_ahead(pool: Pool, tmp_path: Path) -> None:
 
 def test_R69_a_process_that_is_killed_leaves_the_others_alone() -> None:
     pool = Pool(2)
-    chunks = pool.call(10, Pooled.chunks, None, 1000)
+    chunks = pool.call(PATIENCE, Pooled.chunks, None, 1000)
     with pytest.raises(PoolError, match="killed by SIGKILL"):
-        pool.call(10, Pooled.dies, None)
+        pool.call(PATIENCE, Pooled.dies, None)
     assert len(list(chunks)) == 1000
     pool.close()
 
 
 def test_a_generator_that_fails_while_it_is_closed_says_so(pool: Pool) -> None:
-    chunks = pool.call(10, Pooled.stream_close_fails, None)
+    chunks = pool.call(PATIENCE, Pooled.stream_close_fails, None)
     next(chunks)
     with pytest.raises(Exception, match="while closing"):
         chunks.close()
-    assert pool.call(10, os.getpid)
+    assert pool.call(PATIENCE, os.getpid)
 
 
 def test_a_generator_that_does_not_close_in_time_is_ended(pool: Pool, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("micropie.execution.pool.GRACE", 0.1)
-    chunks = pool.call(10, Pooled.stream_hangs, None)
+    chunks = pool.call(PATIENCE, Pooled.stream_hangs, None)
     next(chunks)
     chunks.close()
-    assert pool.call(10, os.getpid)
+    assert pool.call(PATIENCE, os.getpid)
 
 
 def test_who_finds_no_free_process_in_time_is_told(pool: Pool) -> None:
-    chunks = pool.call(10, Pooled.chunks, None, 100)
+    chunks = pool.call(PATIENCE, Pooled.chunks, None, 100)
     with pytest.raises(TookTooLong):
         pool.call(0.05, os.getpid)
     chunks.close()
-    assert pool.call(10, os.getpid)
+    assert pool.call(PATIENCE, os.getpid)
 
 
 def test_a_call_that_is_given_up_ends_its_process(pool: Pool, tmp_path: Path) -> None:
@@ -401,20 +402,20 @@ def test_a_call_that_is_given_up_ends_its_process(pool: Pool, tmp_path: Path) ->
             time.sleep(0.01)
         token.cancel()
         with pytest.raises(PoolError, match="killed by SIGKILL"):
-            waiting.result(10)
-    assert pool.call(10, os.getpid)
+            waiting.result(PATIENCE)
+    assert pool.call(PATIENCE, os.getpid)
 
 
 def test_one_that_is_given_up_while_it_waits_for_a_process_gets_none(pool: Pool) -> None:
     token = CancelToken()
-    chunks = pool.call(10, Pooled.chunks, None, 100)
+    chunks = pool.call(PATIENCE, Pooled.chunks, None, 100)
     with ThreadPoolExecutor(1) as others:
         waiting = others.submit(partial(pool.call, token=token), 60, os.getpid)
         token.cancel()
         chunks.close()
         with pytest.raises(PoolError, match="its caller has been cancelled"):
-            waiting.result(10)
-    assert pool.call(10, os.getpid) in pool_pids(pool)
+            waiting.result(PATIENCE)
+    assert pool.call(PATIENCE, os.getpid) in pool_pids(pool)
 
 
 def test_what_is_there_to_be_stopped_when_it_has_been_given_up_is_stopped() -> None:
@@ -426,9 +427,9 @@ def test_what_is_there_to_be_stopped_when_it_has_been_given_up_is_stopped() -> N
 
 def test_what_is_given_up_when_it_has_been_done_ends_nothing(pool: Pool) -> None:
     token = CancelToken()
-    pid = pool.call(10, os.getpid, token=token)
+    pid = pool.call(PATIENCE, os.getpid, token=token)
     token.cancel()
-    assert pool.call(10, os.getpid) == pid
+    assert pool.call(PATIENCE, os.getpid) == pid
 
 
 def test_a_process_that_was_ended_after_its_last_word_is_not_used_again(pool: Pool) -> None:
@@ -437,19 +438,19 @@ def test_a_process_that_was_ended_after_its_last_word_is_not_used_again(pool: Po
             self.cancel()
             return super().detach()
 
-    pid = pool.call(10, os.getpid, token=LastMoment())
-    assert pool.call(10, os.getpid) != pid
+    pid = pool.call(PATIENCE, os.getpid, token=LastMoment())
+    assert pool.call(PATIENCE, os.getpid) != pid
 
 
 @pytest.mark.parametrize("function", [Pooled.chunks, Pooled.stream_fails])
 def test_a_stream_that_nobody_took_is_ended(pool: Pool, function: Any) -> None:
     for count in (0, 100):
         token = CancelToken()
-        chunks = pool.call(10, function, None, count, token=token)
-        assert chunks._worker.connection.poll(10)
+        chunks = pool.call(PATIENCE, function, None, count, token=token)
+        assert chunks._worker.connection.poll(PATIENCE)
         token.cancel()
         assert list(chunks) == []
-        assert pool.call(10, os.getpid)
+        assert pool.call(PATIENCE, os.getpid)
 
 
 def test_who_waits_for_a_chunk_can_be_interrupted(pool: Pool) -> None:
@@ -459,9 +460,9 @@ def test_who_waits_for_a_chunk_can_be_interrupted(pool: Pool) -> None:
         waiting = others.submit(next, chunks)
         chunks.interrupt_next()
         with pytest.raises(PoolError, match="killed by SIGKILL"):
-            waiting.result(10)
+            waiting.result(PATIENCE)
     chunks.close()
-    assert pool.call(10, os.getpid)
+    assert pool.call(PATIENCE, os.getpid)
 
 
 def pool_pids(pool: Pool) -> list[int]:
@@ -469,18 +470,18 @@ def pool_pids(pool: Pool) -> list[int]:
 
 
 def test_closing_the_pool_ends_what_it_does(pool: Pool) -> None:
-    chunks = pool.call(10, Pooled.stream_hangs, None)
+    chunks = pool.call(PATIENCE, Pooled.stream_hangs, None)
     next(chunks)
     pool.close()
     with pytest.raises(PoolError, match="killed by SIGKILL"):
         next(chunks)
-    assert pool.call(10, os.getpid)
+    assert pool.call(PATIENCE, os.getpid)
 
 
 def test_what_cant_be_pickled_takes_no_process() -> None:
     pool = Pool(1)
     with pytest.raises(Exception, match="pickle"):
-        pool.call(10, os.getpid, threading.Lock())
+        pool.call(PATIENCE, os.getpid, threading.Lock())
     assert not pool._workers
 
 
@@ -489,8 +490,8 @@ def test_a_process_that_cant_be_started_takes_no_place(pool: Pool, monkeypatch: 
     with monkeypatch.context() as patch:
         patch.setattr(sys, "executable", "/no/such/file")
         with pytest.raises(FileNotFoundError):
-            pool.call(10, os.getpid)
-    assert pool.call(10, os.getpid)
+            pool.call(PATIENCE, os.getpid)
+    assert pool.call(PATIENCE, os.getpid)
 
 
 def test_a_process_that_ends_at_once_is_tried_once(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -499,7 +500,7 @@ def test_a_process_that_ends_at_once_is_tried_once(monkeypatch: pytest.MonkeyPat
     monkeypatch.setattr(sys, "executable", "/bin/false")
     for size in (1, 10_000_000):  # more than a pipe takes without anybody to read it
         with pytest.raises(PoolError, match="ended in the middle of it, with status 1"):
-            pool.call(10, bytes, b"x" * size)
+            pool.call(PATIENCE, bytes, b"x" * size)
     assert not pool._workers
 
 
@@ -518,7 +519,7 @@ def test_R69_nothing_is_started_before_the_first_call_or_left_at_the_end(world: 
 
 def test_a_pool_that_nobody_has_any_more_ends_its_processes() -> None:
     pool = Pool(1)
-    pid = pool.call(10, os.getpid)
+    pid = pool.call(PATIENCE, os.getpid)
     del pool
     with pytest.raises(ProcessLookupError):
         os.kill(pid, 0)
@@ -563,7 +564,7 @@ def test_a_script_may_have_handlers_in_processes(tmp_path: Path) -> None:
     }
     for arguments in ([str(tmp_path / "bakery.py")], ["-m", "bakery"]):
         done = subprocess.run(
-            [sys.executable, *arguments], capture_output=True, text=True, env=environment, check=True, timeout=20
+            [sys.executable, *arguments], capture_output=True, text=True, env=environment, check=True, timeout=PATIENCE
         )
         assert done.stdout == "bakery\n"
 
@@ -580,7 +581,7 @@ def test_a_script_that_calls_a_handler_when_it_is_imported_starts_no_process_aft
         capture_output=True,
         text=True,
         env=environment,
-        timeout=20,
+        timeout=PATIENCE,
     )
     assert done.stdout.splitlines()[-1] == "bakery"
     assert done.stderr.count('write if __name__ == "__main__": above that') == 1
@@ -599,7 +600,7 @@ def test_what_is_typed_in_is_refused() -> None:
         capture_output=True,
         text=True,
         cwd=Path(__file__).parent.parent.parent,
-        timeout=20,
+        timeout=PATIENCE,
     )
     assert "no other process can import what was typed in here" in done.stderr
 

@@ -760,7 +760,7 @@ def test_R20_a_body_that_trickles_ends(
         await Reading(body_total_timeout=total)(http_scope("POST", "/joined"), call.receive, call.send)
         return call
 
-    call = run(backend, main)
+    call = run_in_virtual_time(backend, main)
     assert call.status == status
     assert pieces * 0.75 < call.pieces <= pieces + 3
 

@@ -16,7 +16,7 @@ import pytest
 from micropie.testing import AppTimeout, ProtocolViolation, TestClient
 from tests.support.asgi_validator import Message, Receive, Send
 from tests.testing.apps import Echo, Environ, Plain, StartResponse, Stream, respond
-from tests.testing.worlds import connect, every_world
+from tests.testing.worlds import close_late, connect, every_world
 
 
 class Mine(Exception):
@@ -375,10 +375,11 @@ class Hanging:
 @pytest.mark.parametrize("where", ["head", "body", "end"])
 def test_a_hanging_application_fails_the_test(world: str, where: str) -> None:
     app = Hanging(where)
-    with connect(app, world, app_timeout=0.1, lifespan=False) as client:
-        with pytest.raises(AppTimeout, match=r"did not .* within 0\.1 s"):
-            client.get("/")
-        app.release.set()
+    client = connect(app, world, app_timeout=0.1, lifespan=False)
+    with pytest.raises(AppTimeout, match=r"did not .* within 0\.1 s"):
+        client.get("/")
+    app.release.set()
+    close_late(client)
 
 
 @pytest.mark.parametrize("backend", ["asyncio", "trio"])

@@ -150,8 +150,8 @@ def test_a_start_up_that_hangs_fails_the_test(world: str) -> None:
         await anyio.sleep_forever()
 
     with (
-        pytest.raises(AppTimeout, match=r"did not answer lifespan\.startup within 0\.1 s"),
-        TestClient(app, backend=world, app_timeout=0.1),
+        pytest.raises(AppTimeout, match=r"did not answer lifespan\.startup within 0\.5 s"),
+        TestClient(app, backend=world, app_timeout=0.5),
     ):
         pass
 
