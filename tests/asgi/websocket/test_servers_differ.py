@@ -426,7 +426,7 @@ def test_R57_what_is_read_ahead_is_bounded(backend: str) -> None:
         server.leave()
         async with anyio.create_task_group() as tasks:
             tasks.start_soon(server.serve, app_of(handler))
-            await anyio.sleep(0.05)
+            await wait_all_tasks_blocked()
             assert server.received == 33  # the connect among them
             event.set()
         assert got == [str(n) for n in range(200)]
@@ -437,7 +437,7 @@ def test_R57_what_is_read_ahead_is_bounded(backend: str) -> None:
         got.clear()
         async with anyio.create_task_group() as tasks:
             tasks.start_soon(big.serve, app_of(handler, websocket_max_size=1000))
-            await anyio.sleep(0.05)
+            await wait_all_tasks_blocked()
             assert big.received == 3
             event.set()
         assert len(got) == 20
