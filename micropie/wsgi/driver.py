@@ -158,7 +158,7 @@ class _Chunks:
         self._failure: Exception | None = None
 
     def __iter__(self) -> Iterator[bytes]:
-        return iter(()) if self._is_over else map(self._run, repeat(next), repeat(self._made()))  # enters it in C
+        return iter(()) if self._is_over else map(self._run, repeat(self._made().__next__))  # enters it in C
 
     def _made(self) -> Iterator[bytes]:
         """Make the chunks. This runs in the request's context."""
