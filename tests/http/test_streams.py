@@ -321,6 +321,21 @@ def test_a_large_stream_of_small_chunks(make_client: MakeClient) -> None:
         assert client.get(f"/{kind}").text == "x" * 300
 
 
+def test_a_clean_up_that_fails_after_a_first_chunk_that_is_none(
+    make_client: MakeClient, caplog: pytest.LogCaptureFixture
+) -> None:
+    class Root(App):
+        async def index(self) -> AsyncIterator[Any]:
+            try:
+                await anyio.lowlevel.checkpoint()
+                yield 5
+            finally:
+                raise RuntimeError("close failed")
+
+    assert make_client(Root()).get("/").status_code == 500
+    assert "close failed" in caplog.text
+
+
 # -- what can't wait -------------------------------------------------------------------------------------------------------
 
 
