@@ -112,7 +112,11 @@ def test_sentry_gets_the_exception_with_its_request(make_client: MakeClient, wor
     # Sentry's default integrations change httpx and threading for every test that follows in this process.
     integrations = [LoggingIntegration(event_level=None)]
     sentry_sdk.init(
-        "https://key@sentry.example/1", transport=transport, integrations=integrations, default_integrations=False
+        "https://key@sentry.example/1",
+        transport=transport,
+        integrations=integrations,
+        default_integrations=False,
+        auto_enabling_integrations=False,  # that of httpx would add headers to the requests of all later tests
     )
     try:
         app: Any = Failing(on_error=sentry_sdk.capture_exception)
@@ -121,7 +125,7 @@ def test_sentry_gets_the_exception_with_its_request(make_client: MakeClient, wor
         assert client.get(path).status_code == 500
         sentry_sdk.flush()
     finally:
-        sentry_sdk.init(default_integrations=False)
+        sentry_sdk.get_global_scope().set_client(None)
     (event,) = transport.events
     assert event["exception"]["values"][-1]["value"] == path[1:]
     assert event["request"]["url"].endswith(path)

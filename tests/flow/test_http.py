@@ -546,6 +546,10 @@ class Cancels:
         self.at, self.count = at, 0
         self.scope = anyio.CancelScope()
 
+    @property
+    def is_next(self) -> bool:
+        return self.count + 1 == self.at
+
     async def point(self) -> None:
         self.count += 1
         if self.count == self.at:
@@ -644,8 +648,10 @@ class Wire(Call):
         return await super().receive()
 
     async def send(self, message: Any) -> None:
+        # Not what a thread, which makes chunks ahead, cancels while this waits: trio's checkpoint may let that pass.
+        is_cancelled = self.cancels.scope.cancel_called or self.cancels.is_next
         await self.cancels.point()
-        if self.cancels.scope.cancel_called:  # and nevertheless it has not been cancelled here
+        if is_cancelled:  # and nevertheless it has gone on
             self.sent_after.append(message)
         await super().send(message)
 
