@@ -199,6 +199,16 @@ def test_the_reloader_starts_anew_when_a_file_has_changed(tmp_path: Path) -> Non
     assert (done.stdout, done.returncode) == ("serving\nserving\n", 7), done.stderr
 
 
+def test_the_reloader_looks_again_until_a_file_has_changed(monkeypatch: pytest.MonkeyPatch) -> None:
+    looks = iter([{"a.py": 1.0}, {"a.py": 1.0, "new.py": 5.0}, {"a.py": 1.0}, {"a.py": 2.0}])
+    ends: SimpleQueue[int] = SimpleQueue()
+    monkeypatch.setattr(server, "_modified", lambda: next(looks))
+    monkeypatch.setattr("os._exit", ends.put)
+    server.watch(0.001)
+    assert ends.get(timeout=PATIENCE) == 3
+    assert list(looks) == []
+
+
 def test_the_reloader_waits_for_its_program_to_end(monkeypatch: pytest.MonkeyPatch) -> None:
     class Program:
         def __init__(self, *args: Any, **options: Any) -> None:
