@@ -315,13 +315,14 @@ async def _send_each(  # noqa: C901 - a call for each chunk would take as long a
     ``items``: what encodes the chunks of a stream of events.
     """
     failure: BaseException | None = None
-    ready, text, encode = (bytes, str, as_bytes) if items is None else (None, None, items.encode)
     try:
         if watcher.allowance <= 0:
             await watcher.check()
         async for chunk in chunks:  # 0.06 µs a chunk faster than a loop that begins with the first one
-            if chunk.__class__ is not ready:
-                chunk = chunk.encode() if chunk.__class__ is text else encode(chunk)  # text is frequent: 0.1 µs less
+            if items is not None:
+                chunk = items.encode(chunk)
+            elif chunk.__class__ is not bytes:
+                chunk = chunk.encode() if chunk.__class__ is str else as_bytes(chunk)  # text is frequent: 0.1 µs less
             if not chunk:  # some servers take an empty one for the end
                 continue
             try:
