@@ -14,15 +14,13 @@ from anyio import CancelScope, Event, current_time, sleep
 
 from micropie.execution.loop import native_loop
 from micropie.execution.scoped import ScopedIterator
-from micropie.http.sse import comment
+from micropie.http.sse import HEART_BEAT
 from micropie.http.types import Message
 
 if TYPE_CHECKING:
     from micropie.asgi.request import ASGIRequest
 
 logger = logging.getLogger("micropie")
-
-HEART_BEAT = bytes(comment())
 
 
 class HeartBeats:

@@ -32,7 +32,7 @@ from micropie.execution.steps import no_function
 from micropie.execution.threads import in_thread
 from micropie.execution.wake import TASKS, WAKERS, PatientEvent, SingleWaiterEvent, ThreadsafeWaker
 from micropie.http.response import Response
-from micropie.http.sse import CONTENT_TYPE, comment, encode_item, stream_headers
+from micropie.http.sse import CONTENT_TYPE, HEART_BEAT, encode_item, stream_headers
 from micropie.http.streams import END, has_ended, may_wait
 from micropie.http.types import HeadersLike
 
@@ -49,8 +49,6 @@ SYNC_SOURCES = Threads(500)
 # What is made ahead, at most: each change between the two tasks costs as much as several events.
 EVENTS_AHEAD = 16
 BYTES_AHEAD = 65536
-
-_HEART_BEAT = bytes(comment())
 
 
 class EventStream(Response):
@@ -185,7 +183,7 @@ async def _chunks(source: AsyncIterable[object], heartbeat: float | None) -> Asy
     try:
         try:
             while (chunk := await feed.take(patience)) is not END:
-                yield chunk or _HEART_BEAT
+                yield chunk or HEART_BEAT
                 patience = heartbeat
         except GeneratorExit:  # an error of the source goes first
             pass

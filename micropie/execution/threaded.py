@@ -22,7 +22,7 @@ from time import monotonic
 from anyio import CancelScope, WouldBlock
 
 from micropie.execution.placement import Threads
-from micropie.execution.threads import in_thread, limiter_of, run_in_worker
+from micropie.execution.threads import in_thread, limiter_of, run_in_place
 from micropie.execution.wake import WAKERS, SingleWaiterEvent
 
 CHUNKS_AHEAD = 32
@@ -128,11 +128,7 @@ class ThreadedIterator(AsyncIterator[bytes]):
         return True
 
     def _run_turn(self) -> None:
-        try:
-            run_in_worker(self._take_turn, context=self._context)
-        except RuntimeError:  # no further thread can be started in this process
-            self._limiter.release_on_behalf_of(self)
-            raise
+        run_in_place(self._limiter, self, self._take_turn, context=self._context)
         self._has_turn = True
 
     def _end_turn(self) -> None:

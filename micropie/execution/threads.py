@@ -94,15 +94,8 @@ async def _call_in_thread(
     """
     await checkpoint_if_cancelled()
     call = _Call(limiter, function, arguments)
-    try:
-        limiter.acquire_on_behalf_of_nowait(call)
-    except WouldBlock:
-        await limiter.acquire_on_behalf_of(call)
-    try:
-        run_in_worker(call.run)
-    except RuntimeError:  # no further thread can be started in this process
-        limiter.release_on_behalf_of(call)
-        raise
+    await take_place(limiter, call)
+    run_in_place(limiter, call, call.run)
     with CancelScope(shield=not abandon_on_cancel):
         await call.ended.wait()
     return released(call.outcome)
@@ -193,6 +186,25 @@ def run_in_worker(job: Job, *arguments: object, context: Context | None = None) 
     except KeyError:
         worker = _Worker()
     worker.jobs.put(run)
+
+
+async def take_place(limiter: CapacityLimiter, holder: object) -> None:
+    """Take a place in ``limiter`` for ``holder``. Wait until one is free."""
+    try:
+        limiter.acquire_on_behalf_of_nowait(holder)
+    except WouldBlock:
+        await limiter.acquire_on_behalf_of(holder)
+
+
+def run_in_place(
+    limiter: CapacityLimiter, holder: object, job: Job, *arguments: object, context: Context | None = None
+) -> None:
+    """Run a job as ``run_in_worker`` does. ``holder`` has a place in ``limiter``, and loses it if no thread starts."""
+    try:
+        run_in_worker(job, *arguments, context=context)
+    except RuntimeError:  # no further thread can be started in this process
+        limiter.release_on_behalf_of(holder)
+        raise
 
 
 class _Worker:

@@ -54,6 +54,10 @@ def comment(text: str = "") -> Event:
     return Event("".join(f": {line}\n" for line in _LINE_END.split(text)).encode() + b"\n")
 
 
+# Sent while an event stream is silent: a proxy keeps the connection open, and a client that has left is noticed.
+HEART_BEAT = bytes(comment())
+
+
 def encode_item(item: object) -> bytes:
     """Return an item of an event source as bytes: an ``Event`` as it is, anything else as data."""
     if item.__class__ is str and "\n" not in item and "\r" not in item:  # most are: 0.2 µs and not 1.4

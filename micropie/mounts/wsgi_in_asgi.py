@@ -17,12 +17,12 @@ from itertools import chain, repeat
 from queue import SimpleQueue
 from typing import TYPE_CHECKING
 
-from anyio import CapacityLimiter, WouldBlock
+from anyio import CapacityLimiter
 
 from micropie.errors import ClientDisconnect
 from micropie.execution.loop import AHEAD
 from micropie.execution.placement import Threads
-from micropie.execution.threads import limiter_of, run_in_worker
+from micropie.execution.threads import limiter_of, run_in_place, take_place
 from micropie.execution.wake import WAKERS, SingleWaiterEvent
 from micropie.http.headers import NameCache
 from micropie.http.response import Response
@@ -70,15 +70,8 @@ class _Call:
         """Receive a short body, wait for a free thread, and let it call the application."""
         if self._more and self._request._has_short_body:
             self._pieces.put(await self._next_piece())
-        try:
-            self._limiter.acquire_on_behalf_of_nowait(self)
-        except WouldBlock:
-            await self._limiter.acquire_on_behalf_of(self)
-        try:
-            run_in_worker(self._run, environ)
-        except RuntimeError:  # no further thread can be started in this process
-            self._limiter.release_on_behalf_of(self)
-            raise
+        await take_place(self._limiter, self)
+        run_in_place(self._limiter, self, self._run, environ)
 
     async def take(self) -> tuple[bytes, bool]:
         """Return the next chunk and whether more may follow (``PendingAnswer``)."""

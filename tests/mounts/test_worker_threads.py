@@ -65,12 +65,12 @@ def test_no_more_requests_run_at_once_than_there_are_threads(backend: str) -> No
 
 @every_loop
 def test_a_thread_that_can_not_start_costs_one_request(backend: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    def refuse(*_: Any) -> None:
+    def refuse(*_: Any, **__: Any) -> None:
         raise RuntimeError("can't start new thread")
 
     root = site(hello, threads=1)
     with monkeypatch.context() as patched:
-        patched.setattr("micropie.mounts.wsgi_in_asgi.run_in_worker", refuse)
+        patched.setattr("micropie.execution.threads.run_in_worker", refuse)
 
         async def ask() -> list[int]:
             statuses = [(await get(root, "/m")).status]
