@@ -7,12 +7,12 @@ import logging
 from micropie.asgi.headers import CONTENT_TYPES, ENCODED_NOSNIFF, LENGTHS, encode_headers
 from micropie.asgi.request import ASGIRequest
 from micropie.asgi.sending import send_streamed
-from micropie.asgi.steps import close_request, perform, perform_cleanup, perform_step
+from micropie.asgi.steps import close_request, perform, perform_cleanup
 from micropie.execution.context import current
-from micropie.execution.steps import AWAIT, INLINE, Flow
-from micropie.flow.http import fail, finish, start
+from micropie.execution.steps import AWAIT
+from micropie.flow.http import respond
 from micropie.flow.resources import end_resources
-from micropie.http.response import NO_OTHER_HEADERS, Answer
+from micropie.http.response import NO_OTHER_HEADERS
 from micropie.http.types import Receive, Scope, Send
 from micropie.mounts.asgi_in_asgi import hand_over
 from micropie.routing.site import Handover, Site
@@ -24,39 +24,34 @@ async def serve_http(site: Site, scope: Scope, receive: Receive, send: Send) -> 
     """Answer one request. Raises what the flow does not answer: cancellation, a stream that broke in the middle."""
     request = ASGIRequest(scope, receive)
     token = current.set(request)
-    flow: Flow[Answer | Handover] | None = None
-    answer: Answer | Flow[Answer | Handover] | Handover
+    flow = respond(site, request)
     try:
-        step = start(site, request)
-        if isinstance(step, tuple):
-            kind, function, arguments = step
-            try:
-                # Without ``perform_step``, whose coroutine would make a plain request 8 % slower.
-                if kind is AWAIT:
-                    result = await function(*arguments)
-                elif kind is INLINE:
-                    result = function(*arguments)
-                else:
-                    result = await perform_step(kind, function, arguments, request)
-                answer = finish(request, result)
-            except Exception as error:
-                answer = fail(request, error)
-        else:
-            answer = step
-        if not isinstance(answer, tuple):
-            if not isinstance(answer, Handover):
-                flow, request._send = answer, send
-                answer = await perform(flow, request)
-            if isinstance(answer, Handover):
-                current.reset(token)  # the mounted application must not see a request that is not its own
+        request._send = send
+        try:
+            kind, function, arguments = flow.send(None)
+            if kind is AWAIT:  # most have this one step
                 try:
-                    await hand_over(answer.mount, answer.path, request.scope_below(), receive, send)
-                finally:
-                    token = current.set(request)
-                return
-            if request.broken_off:  # the client has left, so nobody gets the answer
-                await perform_cleanup(request)
-                return
+                    result = await function(*arguments)
+                except Exception as error:
+                    step = flow.throw(error)
+                else:
+                    step = flow.send(result)
+            else:
+                step = kind, function, arguments
+        except StopIteration as end:
+            answer = end.value
+        else:
+            answer = await perform(flow, request, step)
+        if not isinstance(answer, tuple) and isinstance(answer, Handover):
+            current.reset(token)  # the mounted application must not see a request that is not its own
+            try:
+                await hand_over(answer.mount, answer.path, request.scope_below(), receive, send)
+            finally:
+                token = current.set(request)
+            return
+        if request.broken_off:  # the client has left, so nobody gets the answer
+            await perform_cleanup(request)
+            return
         status, content_type, length, pairs, body, stream = answer
         if pairs is not NO_OTHER_HEADERS or content_type is None:
             headers = encode_headers(content_type, length, pairs)
@@ -76,8 +71,7 @@ async def serve_http(site: Site, scope: Scope, receive: Receive, send: Send) -> 
             logger.debug("%s: the client left before its answer", request.label)
     except BaseException as error:
         request.broken_off = True
-        if flow is not None:
-            flow.close()
+        flow.close()
         if request._resources and isinstance(error, Exception):  # of a stream
             await perform(end_resources(request, error), request)
         await perform_cleanup(request)

@@ -47,7 +47,7 @@ StepContext: TypeAlias = "ASGIRequest | LifespanContext"
 Value = TypeVar("Value")
 
 
-async def perform(flow: Flow[Value], context: StepContext) -> Value:
+async def perform(flow: Flow[Value], context: StepContext, step: AnyStep | None = None) -> Value:
     """Perform a flow's steps until it returns.
 
     An exception of a step is thrown into the flow outside of ``except``: inside, it would become the ``__context__``
@@ -58,7 +58,8 @@ async def perform(flow: Flow[Value], context: StepContext) -> Value:
     try:
         while True:
             try:
-                kind, function, arguments = resume(result)
+                kind, function, arguments = step or resume(result)
+                step = None
             except StopIteration as end:
                 value: Value = end.value
                 return value

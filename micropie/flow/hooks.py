@@ -24,7 +24,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Awaitable, Callable, Iterable
 from functools import lru_cache
-from inspect import isawaitable, isgeneratorfunction
+from inspect import isawaitable
 from operator import is_
 from types import AsyncGeneratorType, GeneratorType
 from typing import TYPE_CHECKING, Any, Final, Literal, TypeAlias
@@ -96,7 +96,7 @@ class HookPlan:
     response to change, handshakes of WebSockets and isolated mounts.
     """
 
-    __slots__ = ("after", "before", "begins_now", "ends_now", "guards", "is_simple", "middlewares")
+    __slots__ = ("after", "before", "guards", "is_simple", "middlewares")
 
     def __init__(self, middlewares: list[object], on_loop: bool) -> None:
         self.middlewares = middlewares
@@ -104,14 +104,8 @@ class HookPlan:
         hooks = [PlannedHook(middleware, on_loop) for middleware in middlewares]
         self.before = [hook for hook in hooks if hook.before_kind is not None]
         self.after = [hook for hook in reversed(hooks) if hook.after_kind is not None]
-        self.begins_now = all(_is_called(hook.before_kind, hook.before) for hook in self.before)
-        self.ends_now = all(_is_called(hook.after_kind, hook.after) for hook in self.after)
         guards = [middleware for middleware in middlewares if getattr(middleware, "guards", False)]
         self.guards: HookPlan = self if len(guards) == len(middlewares) else HookPlan(guards, on_loop)
-
-
-def _is_called(kind: HookKind | None, function: Callable[..., object]) -> bool:
-    return kind in (INLINE, _BY_HAND) or (kind == _FLOW and not isgeneratorfunction(function))
 
 
 def planned_hooks(config: AppConfig, on_loop: bool) -> HookPlan:
@@ -131,24 +125,6 @@ def _are_same(plan: HookPlan, middlewares: Iterable[object]) -> bool:
 
 
 # -- before the handler ------------------------------------------------------------------------------------------------
-
-
-def run_before_now(hooks: HookPlan, request: Request) -> Flow[object] | None:
-    """Run each hook's part before the handler, and return None if no part has to wait and none answers.
-
-    Otherwise return a flow that runs what is left, and returns the answer or None. Raises what a hook raises.
-    """
-    store = request.config.sessions
-    if not hooks.begins_now or (store.opens_ahead and store.find_id(request)):
-        return run_before(hooks.before, request)
-    parts = iter(hooks.before)
-    for hook in parts:
-        given = hook.before(request)
-        if hook.before_kind is _BY_HAND:
-            given = by_hand(given)
-        if given is not None:
-            return run_before(parts, request, _answer_of(hook, given))
-    return None
 
 
 def run_before(hooks: Iterable[PlannedHook], request: Request, first: Flow[object] | None = None) -> Flow[object]:
@@ -204,37 +180,6 @@ def open_session(request: Request) -> Flow[None]:
 
 
 # -- after the handler -------------------------------------------------------------------------------------------------
-
-
-def run_after_now(hooks: HookPlan, request: Request, response: Response) -> Response | Flow[Response]:
-    """Run each hook's part after the handler, and return the response as they change it if no part has to wait.
-
-    Otherwise return a flow that runs what is left, and returns the response. What a hook raises is for that flow, too.
-    """
-    if not hooks.ends_now:
-        return run_after(hooks.after, request, response, None)
-    parts = iter(hooks.after)
-    try:
-        for hook in parts:
-            if hook.after_kind is _FLOW:
-                given = hook.after(request, response)
-            else:
-                given = hook.after(request, response.status, response.body, response.headers.pairs)
-                if hook.after_kind is _BY_HAND:
-                    given = by_hand(given)
-            if given is not None:
-                changing = _response_of(hook, response, given)
-                if not isinstance(changing, Response):
-                    return run_after(parts, request, None, None, changing)
-                response = changing
-    except Exception as error:
-        failure = error
-    else:
-        return response
-    try:
-        return run_after(parts, request, None, failure)
-    finally:
-        del failure
 
 
 def run_after(

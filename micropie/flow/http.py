@@ -26,12 +26,11 @@ An exception is caught in one stage and answered after the ``except`` block, so 
 from __future__ import annotations
 
 import logging
-from collections.abc import Awaitable, Mapping, Sequence
-from contextlib import suppress
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from inspect import isawaitable
-from types import AsyncGeneratorType, GeneratorType, NoneType
-from typing import Any, NoReturn, cast
+from types import NoneType
+from typing import Any
 
 from micropie.csrf import FIELD, deleting_cookie
 from micropie.errors import ClientDisconnect, HTTPError, Redirect
@@ -43,21 +42,17 @@ from micropie.execution.steps import (
     POOL,
     Flow,
     Limited,
-    RouteFunction,
-    RouteStep,
     TookTooLong,
     itself,
     no_function,
 )
-from micropie.files.static import answer_nowait, open_file
-from micropie.flow.errors import internal_error, plain_answer, plain_response
+from micropie.files.static import open_file
+from micropie.flow.errors import internal_error, plain_answer
 from micropie.flow.hooks import (
     open_session,
     planned_hooks,
     run_after,
-    run_after_now,
     run_before,
-    run_before_now,
 )
 from micropie.flow.resources import close_resources, close_unless_streamed, open_resources
 from micropie.http.early_head import EarlyHead
@@ -101,23 +96,20 @@ _RESPONSES = frozenset({Response, tuple, NoneType})
 _PLAIN_BODIES = frozenset({str, bytes, dict, list, NoneType})
 
 
-def start(site: Site, request: Request) -> RouteStep | Flow[Answer | Handover] | Handover:
-    """Find the route. Return the step that runs its handler, a flow of stages 3 to 6, or the mount to hand over to.
-
-    The flow returns the mount if hooks guard it.
-
-    A step alone saves the cost of a generator, a quarter of such a request under WSGI.
-    """
+def respond(site: Site, request: Request) -> Flow[Answer | Handover]:
+    """Return the answer to a request, or the mounted application that answers by itself."""
+    route: Any = None
+    arguments, values = _NO_ARGUMENTS, _NO_VALUES
+    result: Any = None
+    failure: Exception | None = None
     try:
         # 2. Route. One look-up finds a path without arguments; the site looks for all others.
         route = site.exact.get(request.method, _NO_ROUTES).get(request._literal_path)
-        if route is not None:
-            arguments, values = _NO_ARGUMENTS, _NO_VALUES
-        else:
+        if route is None:
             found = site.find(request)
             if type(found) is Handover:
                 request.config = found.config
-                return _ask_guards(request, found) if found.config.middlewares else found
+                return (yield from _ask_guards(request, found)) if found.config.middlewares else found
             route, arguments, values = found
         request.route = route
         request.config = config = route.config
@@ -125,103 +117,69 @@ def start(site: Site, request: Request) -> RouteStep | Flow[Answer | Handover] |
         request.config = config = site.config_of(request)
         if config.settings.debug:
             request._list_routes = site.entries
-        # No variable keeps the refusal: its traceback refers to this frame.
-        if config.middlewares or config.sessions.opens_ahead:
-            hooks = planned_hooks(config, request._is_on_loop)
-            if config.middlewares:
-                request._hooks = hooks
-            waiting = run_before(hooks.before, request)
-            return _run_all_stages(request, None, _NO_ARGUMENTS, _NO_VALUES, site.refusal(request, error), waiting)
-        return _refusal(site.refusal(request, error))
-    try:
-        if config.middlewares or config.sessions.opens_ahead:
-            # 3. Session and hooks. Most hooks never wait: then the rest needs no flow either.
-            hooks = planned_hooks(config, request._is_on_loop)
-            if config.middlewares:
-                request._hooks = hooks
-            before = run_before_now(hooks, request)
-            if before is not None or route.providers or request._time_limit is not None or request._subapp is not None:
-                return _run_all_stages(request, route, arguments, values, None, before)
-        # 4. Body. That of GET and HEAD has no meaning: RFC 9110, sections 9.3.1, 9.3.2.
-        if request.method != "GET" and request.method != "HEAD":
-            is_needed = len(arguments) != route.plain_args and (
-                route.takes_body(arguments, values) if arguments or values else route.takes_body_alone
-            )
-            receiving = receive_body(request, route.reads_body, is_needed)
-            if receiving is not None:
-                return _run_all_stages(request, route, arguments, values, None, None, receiving)
-        # 5. Bind.
-        if len(arguments) != route.plain_args:
-            arguments = route.bind(request, arguments, values)
-    except Exception as error:
-        return _refusal(error)
-    return route.step_kind, route.call, arguments
-
-
-def _run_all_stages(
-    request: Request,
-    route: Route | None,
-    arguments: Sequence[Any],
-    values: Mapping[str, object],
-    failure: Exception | None,
-    before: Flow[object] | None,
-    receiving: Flow[None] | None = None,
-) -> Flow[Answer]:
-    """Run what is left of stages 3 to 6 and return the answer.
-
-    ``failure`` is the exception to raise after stage 3 if ``route`` is None. ``before`` runs the hooks that have not
-    run, and ``receiving`` receives the body, if that has begun (``receive_body``).
-    """
-    hooks, config = request._hooks, request.config
-    result: Any = None
+        failure = site.refusal(request, error)
     try:
         # 3. Session and hooks.
-        if before is not None:
-            result = yield from before
-            if result is None and config.sessions.opens_ahead:
-                yield from open_session(request)
-        if result is None and request._subapp is not None:
-            result = yield MOUNT, no_function, delegate_route(request)  # the application that a hook chose
+        if config.middlewares or config.sessions.opens_ahead:
+            result = yield from _before_handler(request)
         if result is None:
-            if route is None:
-                assert failure is not None  # noqa: S101
+            if failure is not None:
                 raise failure
-            # 4. Body.
-            if receiving is None and request.method != "GET" and request.method != "HEAD":
-                is_needed = len(arguments) != route.plain_args and route.takes_body(arguments, values)
+            # 4. Body. That of GET and HEAD has no meaning: RFC 9110, sections 9.3.1, 9.3.2.
+            if request.method != "GET" and request.method != "HEAD":
+                is_needed = len(arguments) != route.plain_args and (
+                    route.takes_body(arguments, values) if arguments or values else route.takes_body_alone
+                )
                 receiving = receive_body(request, route.reads_body, is_needed)
-            if receiving is not None:
-                yield from receiving
+                if receiving is not None:
+                    yield from receiving
             # 5. Bind and run.
             if len(arguments) != route.plain_args:
                 if request._parse is not None and route.takes_body(arguments, values):  # a large body
                     arguments = yield IO, _parse_and_bind, (request, route, arguments, values)
                 else:
                     arguments = route.bind(request, arguments, values)
-            if hooks is not None and (route.providers or request._time_limit is not None):
+            if request._hooks is not None and (route.providers or request._time_limit is not None):
                 result = yield from _call_specially(request, route, arguments)
+            elif route.step_kind is INLINE:
+                result = route.call(*arguments)
             else:
-                step_kind = route.step_kind
-                result = route.call(*arguments) if step_kind is INLINE else (yield step_kind, route.call, arguments)
+                result = yield route.step_kind, route.call, arguments
         # 6. Answer.
-        return (yield from _settled(finish(request, result) if hooks is None else _finish_response(request, result)))
+        encode_kind = _ENCODERS.get(type(result))
+        if (
+            encode_kind is not None
+            and request._hooks is None
+            and request._loaded_session is None
+            and request._pending_response is None
+            and request.method != "HEAD"
+        ):
+            body = encode_kind(result)
+            content_type = JSON if encode_kind is dumps else request.config.text_type
+            return 200, content_type, len(body), NO_OTHER_HEADERS, body, None
+        return (yield from _answer(request, result))
     except Exception as error:
         failure = error
     try:
-        if hooks is not None and request._resources:
+        if request._resources:
             failure = (yield from close_resources(request, failure)) or failure
-        return (yield from _settled(fail(request, failure)))
+        return (yield from _failed(request, failure))
     finally:
         failure = None
 
 
-def _refusal(failure: Exception) -> RouteStep:
-    """Return the step that raises ``failure`` in the handler's place, so that the driver calls ``fail``."""
-    return INLINE, cast("RouteFunction", _raise), ([failure],)
-
-
-def _raise(failures: list[Exception]) -> NoReturn:
-    raise failures.pop()  # the driver's frame, to which the traceback refers, keeps the list
+def _before_handler(request: Request) -> Flow[Any]:
+    """Run what comes before the handler (stage 3), and return the answer of a hook, or None."""
+    config = request.config
+    hooks = planned_hooks(config, request._is_on_loop)
+    if config.middlewares:
+        request._hooks = hooks
+    result = yield from run_before(hooks.before, request)
+    if result is None and config.sessions.opens_ahead:
+        yield from open_session(request)
+    if result is None and request._subapp is not None:
+        result = yield MOUNT, no_function, delegate_route(request)  # the application that a hook chose
+    return result
 
 
 def _call_specially(request: Request, route: Route, arguments: Sequence[Any]) -> Flow[Any]:
@@ -249,11 +207,11 @@ def _ask_guards(request: Request, handover: Handover) -> Flow[Answer | Handover]
     request._hooks = guards = planned_hooks(request.config, request._is_on_loop).guards
     try:
         result = yield from run_before(guards.before, request)
-        return handover if result is None else (yield from _settled(_finish_response(request, result)))
+        return handover if result is None else (yield from _answer(request, result))
     except Exception as error:
         failure = error
     try:
-        return (yield from _settled(fail(request, failure)))
+        return (yield from _failed(request, failure))
     finally:
         del failure
 
@@ -279,183 +237,56 @@ def _call_limited(request: Request, route: Route, arguments: Sequence[Any], seco
 # -- stage 6 -----------------------------------------------------------------------------------------------------------
 
 
-def finish(request: Request, result: Any) -> Answer | Flow[Answer]:
-    """Return the answer for a handler's result, or a flow that returns it.
-
-    The common results are answered at once: text, JSON and bytes, also with a status, and responses without a session
-    or with one that was only read, also with headers and cookies of ``self.response``, and streams that do not wait for
-    their first chunk.
-    """
-    session, kind, pending = request._loaded_session, type(result), request._pending_response
-    pairs = NO_OTHER_HEADERS if session is None or not session.accessed else _PERSONAL
-    try:
-        hooks = request._hooks
-        has_hooks = hooks is not None and (hooks.after or request._closers is not None)
-        if has_hooks or (session is not None and session.changed) or request.method == "HEAD":
-            pass
-        elif pending is not None:
-            if session is None and kind in _PLAIN_BODIES:  # what was set is the response, with this body
-                pending.body, request._pending_response = result, None
-                return encode(pending, None, False, request.config.text_type)
-        elif kind is str:
-            body = result.encode()
-            return 200, request.config.text_type, len(body), pairs, body, None
-        elif kind is dict or kind is list:
-            body = dumps(result)
-            return 200, JSON, len(body), pairs, body, None
-        elif kind is bytes:
-            return 200, request.config.text_type, len(result), pairs, result, None
-        elif kind is tuple and (given := answer_of_pair(result, pairs, request.config.text_type)) is not None:
-            return given
-        elif kind in _RESPONSES and session is None:
-            response = result if kind is Response else as_response(result)
-            if type(response.body) is FileReference:
-                opened = answer_nowait(request, response)
-                if type(opened) is tuple:
-                    return opened
-                result = response = opened or response
-            if type(response.body) in _PLAIN_BODIES:
-                return encode(response, None, False, request.config.text_type)
-        elif (kind is AsyncGeneratorType or kind is GeneratorType) and session is None:
-            request._answer_stream = stream = Stream(result, kind is AsyncGeneratorType)
-            chunk = stream.next_nowait(request._is_on_loop)
-            if (
-                chunk.__class__ is bytes
-                and chunk
-                and request._pending_response is None
-                and request._loaded_session is None
-            ):
-                stream.first = chunk
-                return 200, request.config.text_type, None, NO_OTHER_HEADERS, b"", stream
-            return _or_failed(request, _finish_stream(request, stream, chunk))
-        elif kind is Redirect:  # as if it were raised, without the way of an exception
-            return fail(request, result)
-        elif kind is EncodedAnswer and session is None:
-            return result  # type: ignore[no-any-return]
-        answer = _finish_response(request, result)
-    except Exception as error:
-        return fail(request, error)
-    return answer if isinstance(answer, tuple) else _or_failed(request, answer)
+_ENCODERS: Mapping[type, Callable[[Any], bytes]] = {str: str.encode, bytes: bytes, dict: dumps, list: dumps}
 
 
-def _or_failed(request: Request, finishing: Flow[Answer]) -> Flow[Answer]:
-    """Return the answer of ``finishing``, or the answer to its exception."""
-    try:
-        return (yield from finishing)
-    except Exception as error:
-        failure = error
-    try:
-        return (yield from _settled(fail(request, failure)))
-    finally:
-        del failure
-
-
-def _settled(answer: Answer | Flow[Answer]) -> Flow[Answer]:
-    """Return an answer that needs no step, or the one of a flow."""
-    return answer if isinstance(answer, tuple) else (yield from answer)
-
-
-def _finish_stream(request: Request, stream: Stream, chunk: object) -> Flow[Answer]:
-    """Return the answer of a generator whose first ``chunk`` was fetched, or is PENDING."""
-    response = Response()
-    early = EarlyHead(request, response, partial(_complete_head, request, response, stream))
-    yield from stream.fetch_first(request._is_on_loop, early, chunk)
-    if early.answer is not None:
-        return early.answer
-    if request._pending_response is None and request._loaded_session is None:
-        return 200, request.config.text_type, None, NO_OTHER_HEADERS, b"", stream
-    return (yield from _settled(_run_after_hooks(request, response, None, stream)))
-
-
-def _finish_response(request: Request, result: Any) -> Answer | Flow[Answer]:
-    """Return the answer for any result, with what was set on ``self.response``; or a flow that returns it."""
-    kind = type(result)
-    if kind in _PLAIN_BODIES and request._pending_response is None:  # most
-        return _run_after_hooks(request, Response(result), None, None)
-    if kind is Redirect:  # as if it were raised, without the way of an exception
-        return fail(request, result)
-    if kind not in _PLAIN_BODIES and kind not in _RESPONSES and isawaitable(result):  # of a decorated ``async def``
-        return _finish_awaited(request, result)
+def _answer(request: Request, result: Any) -> Flow[Answer]:
+    """Return the answer for any result: with what was set on ``self.response``, changed by the hooks."""
+    if type(result) is Redirect:  # as if it were raised, without the way of an exception
+        return (yield from _failed(request, result))
+    if type(result) not in _PLAIN_BODIES and isawaitable(result):  # of a decorated ``async def``
+        result = yield AWAIT, itself, (result,)
+    if type(result) is EncodedAnswer and request._hooks is None and request._loaded_session is None:
+        return result
+    is_plain = request._hooks is None and request._loaded_session is None and request._pending_response is None
+    if type(result) is tuple and is_plain and request.method != "HEAD":
+        answer = answer_of_pair(result, NO_OTHER_HEADERS, request.config.text_type)
+        if answer is not None:
+            return answer
     response = as_response(result)
     if request._pending_response is not None:
         response = merge_pending(response, request._pending_response, states_status(result))
         request._pending_response = None  # a generator may set headers anew before its first chunk
     if type(response.body) is FileReference:
-        return _finish_file(request, response)
-    return _run_after_hooks(request, response, None, stream_of(response.body))
+        response = yield from open_file(request, response)
+    return (yield from _with_hooks(request, response, None))
 
 
-def _finish_awaited(request: Request, result: Awaitable[Any]) -> Flow[Answer]:
-    return (yield from _settled(_finish_response(request, (yield AWAIT, itself, (result,)))))
+def _with_hooks(request: Request, response: Response | None, failure: Exception | None) -> Flow[Answer]:
+    """Run ``after_request`` hooks, fetch a stream's first chunk, save the session and return the answer.
 
-
-def _finish_file(request: Request, response: Response) -> Flow[Answer]:
-    response = yield from open_file(request, response)
-    return (yield from _settled(_run_after_hooks(request, response, None, stream_of(response.body))))
-
-
-def _run_after_hooks(
-    request: Request, response: Response | None, failure: Exception | None, stream: Stream | None
-) -> Answer | Flow[Answer]:
-    """Run ``after_request`` hooks and return the answer, or a flow that does what is left, and returns it.
-
-    ``response`` is the handler's, whose body is ``stream`` if it comes in chunks; None if there is ``failure`` to
-    answer.
+    ``response`` is None if there is ``failure`` to answer. A stream is closed if this fails.
     """
-    request._answer_stream = stream
     hooks = request._hooks
-    if response is None or hooks is not None:
-        if request._before_head:
-            request._before_head = ()
-        body = None if response is None else response.body
-        changing: Response | Flow[Response]
-        if response is None or hooks is None:
-            changing = run_after(() if hooks is None else hooks.after, request, response, failure)
-        else:
-            changing = run_after_now(hooks, request, response)
-        if not isinstance(changing, Response) or changing.body is not body:
-            return _complete_changed(request, changing, body, stream)
-        response = changing
-    if stream is None and request._pending_response is None:
-        session = request._loaded_session
-        if session is None or not (session.changed or request._tasks):
-            if session is not None:
-                _keep_private(request, session, response, False)
-            return _encode(request, response, None)
-    chunk: object = PENDING
-    if stream is not None and not stream.waits and request._is_on_loop and hooks is None:
-        chunk = stream.next_nowait(True)  # without a step and a flow, 4 µs of the 20 of a short stream of events
-        if chunk.__class__ is bytes and chunk:
-            stream.first = chunk
-            if request._pending_response is None and request._loaded_session is None and not request._before_head:
-                with suppress(Exception):  # the flow meets it again, and closes the stream
-                    return _encode(request, response, stream)
-    return _complete_changed(request, response, response.body, stream, chunk)
-
-
-def _complete_changed(
-    request: Request,
-    changing: Response | Flow[Response],
-    body: object,
-    stream: Stream | None,
-    chunk: object = PENDING,
-) -> Flow[Answer]:
-    """Complete the response that hooks have changed, or are changing. Close the stream, ``body``, if that fails.
-
-    ``chunk`` is one that was fetched of the stream already.
-    """
+    body = None if response is None else response.body
+    request._answer_stream = stream = None if response is None else stream_of(body)
+    request._before_head = ()
     try:
-        response = changing if isinstance(changing, Response) else (yield from changing)
-        if type(response.body) is FileReference:
-            response = yield from open_file(request, response)
-        if response.body is not body:
-            replaced, stream = request._answer_stream, stream_of(response.body)
-            request._answer_stream = stream or replaced
-            if replaced is not None and stream is None:  # a stream in its place may read from it
-                yield from replaced.close()
-        if stream is None and request._loaded_session is None and request._pending_response is None:
-            return _encode(request, response, None)
-        return (yield from _complete(request, response, stream, chunk))
+        if response is None or hooks is not None:
+            response = yield from run_after(() if hooks is None else hooks.after, request, response, failure)
+            if type(response.body) is FileReference:
+                response = yield from open_file(request, response)
+            if response.body is not body:
+                replaced, stream = request._answer_stream, stream_of(response.body)
+                request._answer_stream = stream or replaced
+                if replaced is not None and stream is None:  # a stream in its place may read from it
+                    yield from replaced.close()
+        if stream is not None:
+            early = EarlyHead(request, response, partial(_complete_head, request, response, stream))
+            yield from stream.fetch_first(request._is_on_loop, early, PENDING)
+            if early.answer is not None:
+                return early.answer
+        return (yield from _complete_head(request, response, stream))
     except Exception as error:
         failure = error
     if stream is not None:
@@ -464,16 +295,6 @@ def _complete_changed(
         raise failure
     finally:
         del failure
-
-
-def _complete(request: Request, response: Response, stream: Stream | None, chunk: object) -> Flow[Answer]:
-    """Fetch the stream's first chunk, if it comes in time, and complete the head."""
-    if stream is not None:
-        early = EarlyHead(request, response, partial(_complete_head, request, response, stream))
-        yield from stream.fetch_first(request._is_on_loop, early, chunk)
-        if early.answer is not None:
-            return early.answer
-    return (yield from _complete_head(request, response, stream))
 
 
 def _complete_head(request: Request, response: Response, stream: Stream | None) -> Flow[Answer]:
@@ -556,43 +377,19 @@ def _encode(request: Request, response: Response, stream: Stream | None) -> Answ
 # -- after an exception ----------------------------------------------------------------------------------------------
 
 
-def fail(request: Request, failure: Exception) -> Answer | Flow[Answer]:
-    """Return the answer to an exception, or a flow that returns it.
-
-    A plain ``HTTPError`` or ``Redirect`` is answered at once, in a third of the time that the flow takes.
-    """
-    if request._hooks is None and request._loaded_session is None:
-        try:
+def _failed(request: Request, failure: Exception) -> Flow[Answer]:
+    """Return the answer to an exception. Raises nothing."""
+    if isinstance(failure, ClientDisconnect):
+        request._hooks, request.broken_off = None, True
+    try:
+        if request._hooks is None and request._loaded_session is None:
             answer = plain_answer(request, failure)
             if answer is not None:
                 return answer
-        except Exception:  # noqa: S110 - the flow meets it again and answers it
-            pass
-    return _fail(request, failure)
-
-
-def _fail(request: Request, failure: Exception) -> Answer | Flow[Answer]:
-    """Return the answer to an exception, or a flow that returns it. With hooks or a session, or an error handler."""
-    if isinstance(failure, ClientDisconnect):
-        request._hooks, request.broken_off = None, True
-    hooks, response = request._hooks, None
-    if hooks is None or hooks.ends_now:  # hooks that would see the exception itself are generators
-        try:
-            response = plain_response(request, failure)
-            if response is not None:
-                request._pending_response = None
-        except Exception:  # noqa: S110 - the flow meets it again and answers it
-            pass
+    except Exception:  # noqa: S110 - met again below, and answered there
+        pass
     try:
-        answer = _run_after_hooks(request, response, failure, None)
-    except Exception as error:
-        return _last_answer(request, error)
-    return answer if isinstance(answer, tuple) else _failed_flow(request, answer)
-
-
-def _failed_flow(request: Request, answering: Flow[Answer]) -> Flow[Answer]:
-    try:
-        return (yield from answering)
+        return (yield from _with_hooks(request, None, failure))
     except Exception as error:
         return _last_answer(request, error)
 

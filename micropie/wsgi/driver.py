@@ -9,12 +9,11 @@ from itertools import repeat
 from typing import Any, Final
 
 from micropie.execution.context import current
-from micropie.execution.steps import INLINE, Flow
-from micropie.flow.http import fail, finish, start
+from micropie.flow.http import respond
 from micropie.flow.lifecycle import Application, log_failure
 from micropie.flow.resources import clean_up, end_resources
 from micropie.http.headers import NameCache
-from micropie.http.response import NO_OTHER_HEADERS, NOSNIFF, Answer, FixedHeaders, start_failed, status_line
+from micropie.http.response import NO_OTHER_HEADERS, NOSNIFF, FixedHeaders, start_failed, status_line
 from micropie.http.streams import END, Stream, as_bytes
 from micropie.http.types import Environ, StartResponse
 from micropie.mounts.wsgi_in_wsgi import environ_below
@@ -22,7 +21,7 @@ from micropie.routing.site import Handover, Site
 from micropie.wsgi.files import wrapped_file
 from micropie.wsgi.lifespan import WSGIState
 from micropie.wsgi.request import WSGIRequest
-from micropie.wsgi.steps import perform, perform_step
+from micropie.wsgi.steps import perform
 from micropie.wsgi.streaming import close_stream, reader_of
 
 
@@ -59,29 +58,15 @@ def serve_http(site: Site, environ: Environ, start_response: StartResponse, cont
     """Answer one request. Runs in ``context``, a copy: what is set in it must not reach the thread's next request."""
     request = WSGIRequest(environ)
     token = current.set(request)
-    flow: Flow[Answer | Handover] | None = None
-    answer: Answer | Flow[Answer | Handover] | Handover
+    flow = respond(site, request)
     try:
-        step = start(site, request)
-        if isinstance(step, tuple):
-            kind, function, arguments = step
-            try:
-                result = function(*arguments) if kind is INLINE else perform_step(kind, function, arguments, request)
-                answer = finish(request, result)
-            except Exception as error:
-                answer = fail(request, error)
-        else:
-            answer = step
-        if not isinstance(answer, tuple):
-            if not isinstance(answer, Handover):
-                flow = answer
-                answer = perform(flow, request)
-            if isinstance(answer, Handover):
-                current.reset(token)  # the mounted application must not see a request that is not its own
-                environ_of_mount = environ_below(request, answer.path)
-                request.close()
-                chunks: Iterable[bytes] = answer.mount.target(environ_of_mount, start_response)
-                return chunks
+        answer = perform(flow, request)
+        if not isinstance(answer, tuple) and isinstance(answer, Handover):
+            current.reset(token)  # the mounted application must not see a request that is not its own
+            environ_of_mount = environ_below(request, answer.path)
+            request.close()
+            chunks: Iterable[bytes] = answer.mount.target(environ_of_mount, start_response)
+            return chunks
         status, content_type, length, pairs, body, stream = answer
         if pairs is NO_OTHER_HEADERS and content_type is not None:
             headers = [_NOSNIFF, ("Content-Type", content_type)]
@@ -102,8 +87,7 @@ def serve_http(site: Site, environ: Environ, start_response: StartResponse, cont
             return _Chunks(stream, request, status, context) if lent is None else lent
     except BaseException:
         request.broken_off = True
-        if flow is not None:
-            flow.close()
+        flow.close()
         perform(clean_up(request), request)
         request.close()
         raise

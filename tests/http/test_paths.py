@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from micropie import App, HttpMiddleware, post
 from micropie.asgi.request import ASGIRequest
 from micropie.execution.steps import MOUNT
-from micropie.flow.http import start
+from micropie.flow.http import respond
 from micropie.http.request import Request
 from micropie.routing.site import Handover
 from micropie.wsgi.request import WSGIRequest
@@ -77,15 +77,15 @@ def wsgi_request(root: bytes, path: bytes, target: str | None) -> Request:
 
 def routed(request: Request) -> str | None:
     """Return the path that a handler or a mount gets, put together again; None if the request is refused."""
-    step = start(SITE, request)
-    if isinstance(step, Handover):
-        return step.path.path.removeprefix(request.root_path)
-    assert isinstance(step, tuple)
-    kind, _, arguments = step
+    flow = respond(SITE, request)
+    try:
+        kind, _, arguments = flow.send(None)
+    except StopIteration as end:  # a mount that answers by itself, or the answer of an error
+        return end.value.path.path.removeprefix(request.root_path) if isinstance(end.value, Handover) else None
+    flow.close()
     if kind is MOUNT:
         return str(arguments[2].path.removeprefix(request.root_path))
-    if request.route is None:  # the step raises the error
-        return None
+    assert request.route is not None
     name = {"default": [], "admin": ["admin"], "shared.default": ["shared"]}[request.route.name]
     return "/" + "/".join([*name, *arguments])
 
