@@ -9,7 +9,6 @@ from micropie.asgi.request import ASGIRequest
 from micropie.asgi.sending import send_streamed
 from micropie.asgi.steps import close_request, perform, perform_cleanup
 from micropie.execution.context import current
-from micropie.execution.steps import AWAIT
 from micropie.flow.http import respond
 from micropie.flow.resources import end_resources
 from micropie.http.response import NO_OTHER_HEADERS
@@ -27,22 +26,8 @@ async def serve_http(site: Site, scope: Scope, receive: Receive, send: Send) -> 
     flow = respond(site, request)
     try:
         request._send = send
-        try:
-            kind, function, arguments = flow.send(None)
-            if kind is AWAIT:  # most have this one step
-                try:
-                    result = await function(*arguments)
-                except Exception as error:
-                    step = flow.throw(error)
-                else:
-                    step = flow.send(result)
-            else:
-                step = kind, function, arguments
-        except StopIteration as end:
-            answer = end.value
-        else:
-            answer = await perform(flow, request, step)
-        if not isinstance(answer, tuple) and isinstance(answer, Handover):
+        answer = await perform(flow, request)
+        if type(answer) is Handover:
             current.reset(token)  # the mounted application must not see a request that is not its own
             try:
                 await hand_over(answer.mount, answer.path, request.scope_below(), receive, send)

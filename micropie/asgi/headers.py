@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from functools import lru_cache
 
 from micropie.http.headers import LONGEST_KEPT, NameCache
-from micropie.http.response import HTML, JSON, NOSNIFF, TEXT, FixedHeaders
+from micropie.http.response import HTML, JSON, NOSNIFF, TEXT
 
 
 class _ContentTypes(dict[str, tuple[bytes, bytes]]):
@@ -40,23 +39,15 @@ def encode_headers(
     content_type: str | None, length: int | None, pairs: Iterable[tuple[str, str]]
 ) -> list[tuple[bytes, bytes]]:
     """Return headers as ASGI wants them: a new list of bytes, with names in lower case."""
-    if type(pairs) is FixedHeaders:
-        headers = [*_encoded_once(pairs)]
-    else:
-        headers = []
-        for pair in pairs:
-            if pair is NOSNIFF:
-                headers.append(ENCODED_NOSNIFF)
-            else:
-                name, value = pair
-                headers.append((_NAMES[name], value.encode("latin-1")))
+    headers = []
+    for pair in pairs:
+        if pair is NOSNIFF:
+            headers.append(ENCODED_NOSNIFF)
+        else:
+            name, value = pair
+            headers.append((_NAMES[name], value.encode("latin-1")))
     if content_type is not None:
         headers.append(CONTENT_TYPES[content_type])
     if length is not None:
         headers.append(LENGTHS[length])
     return headers
-
-
-@lru_cache(maxsize=1024)
-def _encoded_once(pairs: FixedHeaders) -> list[tuple[bytes, bytes]]:
-    return encode_headers(None, None, [*pairs])

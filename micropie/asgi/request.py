@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Generator, Sequence
+from collections.abc import Awaitable, Sequence
 from functools import lru_cache
 from math import inf
-from types import CoroutineType
 from typing import Any, NoReturn, TypeVar
 from urllib.parse import unquote_to_bytes
 
@@ -157,7 +156,6 @@ class ASGIRequest(Request):
     _gone = False
     _send: Send | None = None  # of the server, where a stream's head may be sent early
     _has_early_head = False  # whether that has been done
-    _begun: tuple[Generator[Any, Any, Message], Any] | None = None  # a pending call of ``receive``, and what it awaits
     in_flight: Event | None = None  # while a call of ``receive`` is awaited
     _time_left: float | None = None  # of ``body_total_timeout``; None before the first wait
 
@@ -256,34 +254,17 @@ class ASGIRequest(Request):
 
         Raises ``ClientDisconnect``, and 408 after ``body_timeout`` seconds of silence, or if the body trickles.
         """
-        return self.receive_nowait() or await self.receive_waiting()
-
-    def receive_nowait(self) -> tuple[bytes, bool] | None:
-        """Return the next piece as ``receive_piece`` does, or None if it has not arrived. Never waits."""
-        if self._begun is not None:
-            return None
         if self._put_back is not None:
             piece, self._put_back = self._put_back, None
             return piece
         if self._ended:
             raise self._body_error()
-        awaitable = self._receive()
+        steps = self._receive().__await__()
         try:
-            if type(awaitable) is CoroutineType:  # nearly always; 0.07 µs faster than ``__await__``
-                waits_for, steps = awaitable.send(None), awaitable.__await__()
-            else:
-                steps = awaitable.__await__()
-                waits_for = next(steps)
-        except StopIteration as end:
+            waits_for = next(steps)
+        except StopIteration as end:  # most pieces have arrived: a time limit would cost more than the rest
             return self._piece_of(end.value)
-        self._begun = steps, waits_for
-        return None
-
-    async def receive_waiting(self) -> tuple[bytes, bool]:
-        """Do the rest of ``receive_piece``, after ``receive_nowait`` returned None."""
-        assert self._begun is not None  # noqa: S101
-        steps, waits_for = self._begun
-        self._begun, self.in_flight = None, Event()
+        self.in_flight = Event()
         settings = self.config.settings
         most = inf if settings.body_total_timeout is None else settings.body_total_timeout
         left = most if self._time_left is None else self._time_left

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar, cast
 from anyio import CancelScope, move_on_after
 
 from micropie.asgi.streaming import close_stream, next_chunk
-from micropie.execution.background import run_at_once, run_tasks, run_tasks_apart
+from micropie.execution.background import run_tasks, run_tasks_apart
 from micropie.execution.context import current
 from micropie.execution.loop import CLEAN_UP_WITHIN
 from micropie.execution.remote import CancelToken
@@ -33,7 +33,6 @@ from micropie.flow.lifecycle import LifespanContext
 from micropie.flow.pooled import call_in_pool
 from micropie.flow.resources import end_resources
 from micropie.http.body import Body
-from micropie.http.streams import never_waits
 from micropie.mounts.asgi_in_asgi import answer_of_asgi
 from micropie.mounts.prefixes import WSGI
 from micropie.mounts.wsgi_in_asgi import answer_of_wsgi
@@ -47,7 +46,7 @@ StepContext: TypeAlias = "ASGIRequest | LifespanContext"
 Value = TypeVar("Value")
 
 
-async def perform(flow: Flow[Value], context: StepContext, step: AnyStep | None = None) -> Value:
+async def perform(flow: Flow[Value], context: StepContext) -> Value:
     """Perform a flow's steps until it returns.
 
     An exception of a step is thrown into the flow outside of ``except``: inside, it would become the ``__context__``
@@ -58,8 +57,7 @@ async def perform(flow: Flow[Value], context: StepContext, step: AnyStep | None 
     try:
         while True:
             try:
-                kind, function, arguments = step or resume(result)
-                step = None
+                kind, function, arguments = resume(result)
             except StopIteration as end:
                 value: Value = end.value
                 return value
@@ -69,7 +67,7 @@ async def perform(flow: Flow[Value], context: StepContext, step: AnyStep | None 
                 if kind is AWAIT:
                     result = await function(*arguments)
                 elif kind is RECEIVE:
-                    result = context.receive_nowait() or await context.receive_waiting()
+                    result = await context.receive_piece()
                 elif kind is CHUNK:
                     result = await next_chunk(arguments[0], cast("ASGIRequest", context), arguments[1])
                 else:
@@ -155,7 +153,7 @@ async def close_request(request: ASGIRequest) -> None:
 
     Functions of ``after_response`` run in a task for which the lifespan waits, so that neither the server nor the
     connection's next request waits for them, and shut-down handlers do. Under a server without lifespan, the request
-    waits for them. An ``async def`` without any ``await`` would hold up the loop as long in a task: it is called here.
+    waits for them.
     """
     if request._resources:
         await _end_resources(request)
@@ -165,8 +163,6 @@ async def close_request(request: ASGIRequest) -> None:
             await in_thread(IO_THREADS, request.close)
     else:
         request.close()
-    if request._tasks:
-        run_at_once(request, never_waits)
     if request._tasks:
         background = request.watchers.background
         if background is None:

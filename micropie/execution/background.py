@@ -1,15 +1,13 @@
 """Functions that run after the response, ``request.after_response``: on an event loop, under both protocols.
 
-The functions of one request run one after the other. Under ASGI those that never wait, an ``async def`` without any
-``await``, need no task: they are called as soon as the answer is sent. The others are shielded: neither a client that
-leaves nor a server that ends cuts them short. The setting ``background_timeout`` limits the time of all of them, so
-that a server can end. Their errors are logged.
+The functions of one request run one after the other. They are shielded: neither a client that leaves nor a server that
+ends cuts them short. The setting ``background_timeout`` limits the time of all of them, so that a server can end. Their
+errors are logged.
 """
 
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Sequence
 from concurrent.futures import Future, wait
 from functools import partial
 from inspect import isawaitable
@@ -21,7 +19,7 @@ from micropie.execution.context import current
 from micropie.execution.fork import after_fork_in_child
 from micropie.execution.placement import Threads
 from micropie.execution.portal import get_loop
-from micropie.execution.steps import AWAIT, INLINE, by_hand, kind_of
+from micropie.execution.steps import AWAIT, INLINE, kind_of
 from micropie.execution.threads import in_thread
 from micropie.execution.wake import LoopTasks
 
@@ -76,25 +74,6 @@ async def run_tasks_apart(request: Request, tasks: LoopTasks) -> None:
             await _run_all(request)
     except TimeoutError:
         _log_given_up(request)
-
-
-def run_at_once(request: Request, never_waits: Callable[[object], bool]) -> None:
-    """Run the first functions, as long as they never wait: without a task, which would take 3 µs. Leave the others."""
-    while request._tasks and never_waits(request._tasks[0][0]):
-        (function, arguments), *request._tasks = request._tasks
-        request._task = function
-        try:
-            request._context.run(_call_by_hand, request, function, arguments)
-        except BaseException as error:  # see ``_run_all``
-            request.log_failure(f"{_label(request)} failed", error)
-        request._task = None
-    if not request._tasks:
-        request._release()
-
-
-def _call_by_hand(request: Request, function: Callable[..., Any], arguments: Sequence[object]) -> None:
-    current.set(request)
-    by_hand(function(*arguments))
 
 
 def _log_given_up(request: Request) -> None:

@@ -3,8 +3,7 @@
 A handler returns a response with a ``FileReference``, which only names a file: nothing is opened, so nothing can leak.
 The flow makes an answer of it by one IO step, which finds the file, compares it with the client's copy, opens and reads
 it. A small file becomes bytes; a larger one a ``FileRange``, which the request closes at its end in any case. For hooks
-and ``@app.error`` a missing file is a 404 like any other. ``answer_nowait`` does the same without a step, for what
-needs no thread: a file kept in memory, one that was looked at a moment ago (``recent.py``), any file under WSGI.
+and ``@app.error`` a missing file is a 404 like any other.
 """
 
 from __future__ import annotations
@@ -12,7 +11,6 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Callable
-from functools import lru_cache
 from io import FileIO
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias
@@ -25,7 +23,7 @@ from micropie.files.content_types import attachment, content_type_of
 from micropie.files.lookup import Key, ResolvedFile, codings_for, find, is_still, open_resolved, resolved_root
 from micropie.files.recent import RECENT
 from micropie.http.conditional import CONDITIONS, PRECONDITIONS, Selection, http_date, select
-from micropie.http.response import Answer, FileReference, FixedHeaders, Response, add_vary, encode
+from micropie.http.response import FileReference, Response, add_vary
 from micropie.http.streams import PART_CHUNK, FileRange
 from micropie.http.types import HeadersLike
 from micropie.http.urls import DOTS_AND_EMPTY
@@ -111,48 +109,25 @@ def directory_route(
 
 
 def open_file(request: Request, response: Response) -> Flow[Response]:
-    """Return the response that sends the file of a ``FileReference``. Raises ``HTTPError`` 404, 412 and 416."""
-    opened = _open_nowait(request, response)
-    if opened is None:
-        opened = yield IO, _find_and_open, (request, response, _key_of(request, response.body))
-    return _described(response, _cache_control(request, response.body), *opened)
+    """Return the response that sends the file of a ``FileReference``. Raises ``HTTPError`` 404, 412 and 416.
 
-
-def answer_nowait(request: Request, response: Response) -> Answer | Response | None:
-    """Do what ``open_file`` does if that needs no thread; return None otherwise. Raises as ``open_file`` does.
-
-    An answer whose head is known is returned encoded.
+    Needs a step unless the file is kept in memory, or was looked at a moment ago (``recent.py``).
     """
-    opened = _open_nowait(request, response)
-    if opened is None:
-        return None
-    resolved, selection, body = opened
-    cache_control = _cache_control(request, response.body)
-    has_own_head = response.status == 200 and response.content_type is None and not response.headers.pairs
-    # Of a file from the future the present is sent as Last-Modified.
-    if (
-        not has_own_head
-        or selection.status == 206
-        or isinstance(body, FileRange)
-        or resolved.modified_ns > time.time_ns()
-    ):
-        return _described(response, cache_control, resolved, selection, body)
-    content_type = content_type_of(response.body.path)
-    pairs, not_modified = _known_heads(resolved, cache_control, content_type)
-    return not_modified if body is None else (200, content_type, len(body), pairs, body, None)
-
-
-def _open_nowait(request: Request, response: Response) -> Opened | None:
     reference: FileReference = response.body
     key = _key_of(request, reference)
-    if reference.cached:
-        entry = CACHE.fresh(key)
-        if entry is not None:
-            return _from_memory(request, response, entry.resolved, entry.data)
-    if not request._is_on_loop:
-        return _find_and_open(request, response, key)
-    if reference.cached or not RECENT.may_look(key):
-        return None
+    entry = CACHE.fresh(key) if reference.cached else None
+    opened: Opened | None = None
+    if entry is not None:
+        opened = _from_memory(request, response, entry.resolved, entry.data)
+    elif request._is_on_loop and not reference.cached and RECENT.may_look(key):
+        opened = _looked_at_again(request, response, key)
+    if opened is None:
+        opened = yield IO, _find_and_open, (request, response, key)
+    return _described(response, _cache_control(request, reference), *opened)
+
+
+def _looked_at_again(request: Request, response: Response, key: Key) -> Opened | None:
+    """Find and open a file on the event loop; None if its bytes have to be read in a thread."""
     begun = time.monotonic()
     try:
         resolved = find(*key)
@@ -256,18 +231,6 @@ def _selection(request: Request, response: Response, resolved: ResolvedFile) -> 
     if headers.get("if-none-match") == etag and not headers.has_any(PRECONDITIONS):  # as browsers ask
         return _NOT_MODIFIED
     return select(headers, request.method, etag, resolved.modified, resolved.size)
-
-
-@lru_cache(maxsize=1024)
-def _known_heads(resolved: ResolvedFile, cache_control: str, content_type: str) -> tuple[FixedHeaders, Answer]:
-    """Return the headers of a 200 and the whole answer 304 that are sent for this version of a file.
-
-    To make one takes as long as to find the file. The table is full of files, not of names that clients make up.
-    """
-    response = Response(None, 200, (), content_type)
-    whole = encode(_described(response, cache_control, resolved, Selection(200, 0, 0), b""), None, False)
-    known = encode(_described(response, cache_control, resolved, _NOT_MODIFIED, None), None, False)
-    return FixedHeaders(whole[3]), (304, None, None, FixedHeaders(known[3]), b"", None)
 
 
 def _described(

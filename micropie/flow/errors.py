@@ -10,17 +10,14 @@ from micropie.errors import ClientDisconnect, HTTPError, MethodNotAllowed, Redir
 from micropie.execution.steps import Flow
 from micropie.files.static import open_file
 from micropie.flow.debug_access import may_see_debug_pages
-from micropie.http.problem import error_answer, usual_answer
+from micropie.http.problem import error_answer
 from micropie.http.request import Request
 from micropie.http.response import (
-    Answer,
     FileReference,
     PendingResponse,
     Response,
-    encode,
     error_response,
     merge_pending,
-    redirect_answer,
     redirect_response,
 )
 from micropie.http.streams import stream_of
@@ -34,7 +31,7 @@ def respond_to(request: Request, failure: Exception) -> Flow[Response]:
     try:
         response = yield from _chosen_response(request, failure)
         if isinstance(failure, HTTPError | Redirect):
-            response = keep_pending(request, response)
+            response = _with_pending(request, response)
         if type(response.body) is FileReference:  # the author's page for this error
             response = yield from open_file(request, response)
         if request._answer_stream is None:
@@ -45,46 +42,6 @@ def respond_to(request: Request, failure: Exception) -> Flow[Response]:
         response = internal_error(request, error)
     request._pending_response = None
     return response
-
-
-def keep_pending(request: Request, response: Response) -> Response:
-    """Return an error's response with the headers of ``self.response``, except those that describe another body."""
-    if request._pending_response is None:
-        return response
-    pending = PendingResponse()
-    pairs = request._pending_response.headers.pairs
-    pending.headers.pairs = [(name, value) for name, value in pairs if not name.lower().startswith("content-")]
-    return merge_pending(response, pending, keeps_status=True)
-
-
-def plain_answer(request: Request, failure: Exception) -> Answer | None:
-    """Return the encoded answer of ``plain_response``; the usual ones are not made anew. Raises as it does."""
-    if request._pending_response is None and request._list_routes is None:
-        if isinstance(failure, Redirect):
-            return redirect_answer(failure, request, request.config.text_type)
-        if isinstance(failure, HTTPError) and not _has_handler(request, failure):
-            answer = usual_answer(request, failure)
-            if answer is not None:
-                return answer
-    response = plain_response(request, failure)
-    if response is None:
-        return None
-    return encode(response, None, request.method == "HEAD", request.config.text_type)
-
-
-def plain_response(request: Request, failure: Exception) -> Response | None:
-    """Return the response of an ``HTTPError`` or ``Redirect`` that no error handler of the author's is for.
-
-    Return None for any other exception. Raises as ``redirect_response`` does.
-    """
-    if isinstance(failure, Redirect) or (isinstance(failure, HTTPError) and not _has_handler(request, failure)):
-        return keep_pending(request, _plain_response(request, failure))
-    return None
-
-
-def _has_handler(request: Request, failure: HTTPError) -> bool:
-    config = request.config
-    return any(config.error_handlers) and config.error_handler_for(failure, failure.status)[0] is not None
 
 
 def internal_error(request: Request, failure: Exception) -> Response:
@@ -107,9 +64,19 @@ def _chosen_response(request: Request, failure: Exception) -> Flow[Response]:
     except (HTTPError, Redirect) as error:  # raised by the error handler, or for a malformed Host in a redirect
         failure = error
     try:
-        return _plain_response(request, failure)
+        return _default_response(request, failure)
     finally:
         del failure  # its traceback refers to this frame: without this the request would be a cycle
+
+
+def _with_pending(request: Request, response: Response) -> Response:
+    """Return an error's response with the headers of ``self.response``, except those that describe another body."""
+    if request._pending_response is None:
+        return response
+    pending = PendingResponse()
+    pairs = request._pending_response.headers.pairs
+    pending.headers.pairs = [(name, value) for name, value in pairs if not name.lower().startswith("content-")]
+    return merge_pending(response, pending, keeps_status=True)
 
 
 def _author_response(request: Request, failure: Exception) -> Flow[Response]:
@@ -117,7 +84,7 @@ def _author_response(request: Request, failure: Exception) -> Flow[Response]:
     status = failure.status if isinstance(failure, HTTPError) else 500
     handler, expected = request.config.error_handler_for(failure, status)
     if handler is None or isinstance(failure, ClientDisconnect | Redirect) or _is_options(request, failure):
-        return _plain_response(request, failure)
+        return _default_response(request, failure)
     if not expected and not isinstance(failure, HTTPError):
         log_failure(request, failure)
     response = yield from handler.respond(failure, status)
@@ -132,7 +99,7 @@ def _is_options(request: Request, failure: Exception) -> bool:
     return isinstance(failure, MethodNotAllowed) and request.method == "OPTIONS"
 
 
-def _plain_response(request: Request, failure: Exception) -> Response:
+def _default_response(request: Request, failure: Exception) -> Response:
     if isinstance(failure, ClientDisconnect):
         return error_response(400, "The request's body ended too early.")
     if isinstance(failure, Redirect):

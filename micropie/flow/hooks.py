@@ -15,27 +15,25 @@ the exception of the handler or of a hook inside, as in ``contextlib.contextmana
 does not commit after a failure. A yielded value is an answer: ``yield 401, "no"`` before the handler answers in its
 place, ``yield "other"`` after it replaces its answer. In a ``def``, ``return`` does the same.
 
-Most hooks never wait: methods of ``FlowMiddleware``, ``def`` under WSGI, and an ``async def`` without any ``await``.
-Around a handler that has only such hooks no flow is made (``run_before_now``, ``run_after_now``).
+Each kind of middleware has a class here, with two flows. Which kind it is, and how its functions are called, is found
+out once, when it first runs (``HookPlan``).
 """
 
 from __future__ import annotations
 
 import logging
-from collections.abc import Awaitable, Callable, Iterable
-from functools import lru_cache
+from collections.abc import Callable, Iterable
 from inspect import isawaitable
 from operator import is_
 from types import AsyncGeneratorType, GeneratorType
-from typing import TYPE_CHECKING, Any, Final, Literal, TypeAlias
+from typing import TYPE_CHECKING, Any, Protocol, TypeAlias
 
 from micropie.errors import Redirect, ResponseError
-from micropie.execution.steps import AWAIT, BLOCK, INLINE, CallKind, Flow, by_hand, call, itself, kind_of
+from micropie.execution.steps import AWAIT, CallKind, Flow, call, itself, kind_of
 from micropie.flow.errors import respond_to
 from micropie.flow.generators import RunningGenerator
 from micropie.http.headers import MutableHeaders
 from micropie.http.response import Response, as_response
-from micropie.http.streams import never_waits
 from micropie.http.websocket import POLICY, check_code
 from micropie.middleware.base import FlowMiddleware, HttpMiddleware, WebSocketMiddleware
 from micropie.routing.guards import Guard
@@ -54,68 +52,198 @@ _UNUSED = (
     *(WebSocketMiddleware.before_websocket, WebSocketMiddleware.after_websocket),
 )
 
-# How a part runs that is not called as the author's functions are: a method of ``FlowMiddleware``, a generator, an
-# ``async def`` without any ``await``, which never waits.
-_FLOW: Final = "flow"
-_GENERATOR: Final = "generator"
-_BY_HAND: Final = "by hand"
-
-HookKind: TypeAlias = CallKind | Literal["flow", "generator", "by hand"]
+# What a hook gets after the handler, and leaves to the hook around it: the response, None if it was not made yet; and
+# the exception that generator functions see, None if there is none or a generator function has caught it.
+_Outcome: TypeAlias = tuple[Response | None, Exception | None]
 
 
-class PlannedHook:
-    """A middleware, and how its two parts run, on an event loop or not. To find that out takes 2 µs."""
+class _Hook(Protocol):
+    """A middleware, as it was planned: each kind has a class. ``has_before``, ``has_after``: whether the part exists.
 
-    __slots__ = ("after", "after_kind", "before", "before_kind", "middleware", "needs_session")
+    ``sees_failures``: ``after`` takes an exception. Other hooks take the response to it.
+    """
 
-    def __init__(self, middleware: Any, on_loop: bool) -> None:
-        self.middleware = middleware
-        self.needs_session: bool = getattr(middleware, "needs_session", True)
-        self.before: Any = middleware
-        self.after: Any = None
-        self.before_kind: HookKind | None = _GENERATOR
-        """How ``before`` runs; None if there is no such part."""
-        self.after_kind: HookKind | None = _GENERATOR
-        is_object = isinstance(middleware, HttpMiddleware) or not callable(middleware)
-        if is_object or hasattr(middleware, "before_request") or hasattr(middleware, "after_request"):
-            is_flow = isinstance(middleware, (FlowMiddleware, Guard))
-            self.before = getattr(middleware, "before" if is_flow else "before_request", None)
-            self.after = getattr(middleware, "after" if is_flow else "after_request", None)
-            self.before_kind, self.after_kind = (
-                _FLOW if is_flow and kind else kind
-                for kind in (_kind_here(method, on_loop) for method in (self.before, self.after))
+    needs_session: bool
+    has_before: bool
+    has_after: bool
+    sees_failures: bool
+
+    def before(self, request: Request) -> Flow[object]:
+        """Run the part before the handler. Return an answer, or None to continue."""
+
+    def after(self, request: Request, response: Response | None, failure: Exception | None) -> Flow[_Outcome]:
+        """Run the part after the handler, and return what is left to the next hook."""
+
+
+class _ClassHook:
+    """Middleware with ``before_request`` and ``after_request``."""
+
+    sees_failures = False
+
+    def __init__(self, middleware: Any, needs_session: bool) -> None:
+        self.needs_session = needs_session
+        self._name = type(middleware).__name__
+        self._before: Callable[..., object] = getattr(middleware, "before_request", None) or _nothing
+        self._after: Callable[..., object] = getattr(middleware, "after_request", None) or _nothing
+        self.has_before, self.has_after = _is_used(self._before), _is_used(self._after)
+        self._before_kind, self._after_kind = kind_of(self._before), kind_of(self._after)
+
+    def before(self, request: Request) -> Flow[object]:
+        changes = yield from call(self._before_kind, self._before, request)
+        return None if changes is None else _changed(Response(""), changes, self._name)
+
+    def after(self, request: Request, response: Response | None, failure: Exception | None) -> Flow[_Outcome]:
+        assert response is not None  # noqa: S101
+        arguments = request, response.status, response.body, response.headers.pairs
+        changes = yield from call(self._after_kind, self._after, *arguments)
+        return response if changes is None else _changed(response, changes, self._name), failure
+
+
+class _FlowHook:
+    """Middleware of micropie's own: a ``FlowMiddleware``, or the checks of ``@requires``."""
+
+    sees_failures = False
+
+    def __init__(self, middleware: Any, needs_session: bool) -> None:
+        self.needs_session = needs_session
+        self._before: Callable[..., object] = middleware.before
+        self._after: Callable[..., object] = getattr(middleware, "after", _nothing)
+        self.has_before, self.has_after = _is_used(self._before), _is_used(self._after)
+
+    def before(self, request: Request) -> Flow[object]:
+        answer = self._before(request)
+        return (yield from answer) if isinstance(answer, GeneratorType) else answer
+
+    def after(self, request: Request, response: Response | None, failure: Exception | None) -> Flow[_Outcome]:
+        changed: Any = self._after(request, response)
+        if isinstance(changed, GeneratorType):
+            changed = yield from changed
+        return response if changed is None else changed, failure
+
+
+class _GeneratorHook:
+    """Middleware that is a generator function."""
+
+    has_before = has_after = sees_failures = True
+
+    def __init__(self, function: Any, needs_session: bool) -> None:
+        self.needs_session = needs_session
+        self._function = function
+        self._kind = kind_of(function)
+
+    def before(self, request: Request) -> Flow[object]:
+        generator = self._function(request)
+        if not isinstance(generator, GeneratorType | AsyncGeneratorType):
+            name = getattr(self._function, "__name__", repr(self._function))
+            raise ResponseError(
+                f"{name} in middlewares is no middleware: an object with before_request or after_request, or a "
+                "generator function, def or async def, with one yield in it"
             )
+        running = GeneratorMiddleware(generator, self._kind, self)
+        request._generators = [*request._generators, running]
+        return (yield from running.go_on(None))
+
+    def after(self, request: Request, response: Response | None, failure: Exception | None) -> Flow[_Outcome]:
+        """Run the generator to its end. Raises ``failure`` if the generator lets it pass.
+
+        A generator that has not begun, because an earlier hook answered, does not run, nor does one that has ended.
+        """
+        running = next((one for one in request._generators if one.hook is self), None)
+        if running is None or running.has_ended:
+            return response, failure
+        answer = yield from running.finish(response, failure)
+        if answer is not None:
+            if isawaitable(answer):
+                answer = yield AWAIT, itself, (answer,)
+            if response is None:  # what the handler set on ``self.response`` was for its own answer
+                request._pending_response = None
+            return as_response(answer), None
+        if response is None:
+            assert failure is not None  # noqa: S101
+            response = yield from respond_to(request, failure)
+        return response, None
+
+
+class GeneratorMiddleware(RunningGenerator):
+    """One call of a generator function, for one request: its ``yield`` gives the response."""
+
+    __slots__ = ("hook",)
+
+    def __init__(self, generator: Any, kind: CallKind, hook: _Hook) -> None:
+        super().__init__(generator, kind)
+        self.hook = hook
+
+
+_CHANGES = frozenset({"status", "status_code", "body", "headers"})
+
+
+def _changed(response: Response, changes: object, hook: str) -> Response:
+    """Apply the dict that a hook of this name returned, and return ``response``.
+
+    Raises ``ResponseError`` for anything else than such a dict. ``status_code`` is another name of ``status``.
+    """
+    if not isinstance(changes, dict) or not changes.keys() <= _CHANGES:
+        raise ResponseError(f"{hook} returned {changes!r}: a hook returns None or a dict with status, body, headers")
+    status: Any = changes.get("status", changes.get("status_code", response.status))
+    if changes.get("status_code", status) != status:
+        raise ResponseError(
+            f"{hook} returned {changes!r}: status and status_code are two names of one value; write status"
+        )
+    if "body" in changes:
+        response.body = changes["body"]
+    response.status = status
+    if "headers" in changes:
+        response.headers = MutableHeaders(changes["headers"])
+    return response
+
+
+def _planned(middleware: Any) -> _Hook:
+    needs_session: bool = getattr(middleware, "needs_session", True)
+    if isinstance(middleware, FlowMiddleware | Guard):
+        return _FlowHook(middleware, needs_session)
+    is_class = isinstance(middleware, HttpMiddleware) or not callable(middleware)
+    if is_class or hasattr(middleware, "before_request") or hasattr(middleware, "after_request"):
+        return _ClassHook(middleware, needs_session)
+    return _GeneratorHook(middleware, needs_session)
+
+
+def _nothing(*arguments: object) -> None:
+    """The part of a hook that its author left out."""
+
+
+def _is_used(method: Callable[..., object]) -> bool:
+    """Return whether a hook's part is the author's own, and not one that does nothing."""
+    return method is not _nothing and getattr(method, "__func__", method) not in _UNUSED
 
 
 class HookPlan:
     """What runs around the handlers of a configuration, for as long as ``middlewares`` are its members.
 
-    ``before`` and ``after`` (the last hook first) leave out the hooks without such a part. ``begins_now`` and
-    ``ends_now``: no part of ``before``, or of ``after``, has to wait, unless what it returns says so. Such parts are
-    called without a flow, which takes 2 µs less. ``guards``: the plan of those hooks that also guard what has no
-    response to change, handshakes of WebSockets and isolated mounts.
+    ``before`` and ``after`` (the last hook first) leave out the hooks without such a part. ``guards``: the plan of
+    those hooks that also guard what has no response to change, handshakes of WebSockets and isolated mounts.
     """
 
     __slots__ = ("after", "before", "guards", "is_simple", "middlewares")
 
-    def __init__(self, middlewares: list[object], on_loop: bool) -> None:
+    def __init__(self, middlewares: list[object]) -> None:
         self.middlewares = middlewares
         self.is_simple = all(type(middleware).__eq__ is object.__eq__ for middleware in middlewares)
-        hooks = [PlannedHook(middleware, on_loop) for middleware in middlewares]
-        self.before = [hook for hook in hooks if hook.before_kind is not None]
-        self.after = [hook for hook in reversed(hooks) if hook.after_kind is not None]
+        hooks = [_planned(middleware) for middleware in middlewares]
+        self.before = [hook for hook in hooks if hook.has_before]
+        self.after = [hook for hook in reversed(hooks) if hook.has_after]
         guards = [middleware for middleware in middlewares if getattr(middleware, "guards", False)]
-        self.guards: HookPlan = self if len(guards) == len(middlewares) else HookPlan(guards, on_loop)
+        self.guards: HookPlan = self if len(guards) == len(middlewares) else HookPlan(guards)
 
 
-def planned_hooks(config: AppConfig, on_loop: bool) -> HookPlan:
+def planned_hooks(config: AppConfig) -> HookPlan:
     """Return how the middleware of a configuration runs. Its list may change at any time, so each request asks."""
-    plan: HookPlan | None = config.hook_plans.get(on_loop)
+    plan: HookPlan | None = config.hook_plan[0] if config.hook_plan else None
     middlewares = config.middlewares
     if type(middlewares) is not list:
         middlewares = [*middlewares]
     if plan is None or plan.middlewares != middlewares or not (plan.is_simple or _are_same(plan, middlewares)):
-        config.hook_plans[on_loop] = plan = HookPlan([*middlewares], on_loop)
+        plan = HookPlan([*middlewares])
+        config.hook_plan[:] = [plan]
     return plan
 
 
@@ -127,49 +255,23 @@ def _are_same(plan: HookPlan, middlewares: Iterable[object]) -> bool:
 # -- before the handler ------------------------------------------------------------------------------------------------
 
 
-def run_before(hooks: Iterable[PlannedHook], request: Request, first: Flow[object] | None = None) -> Flow[object]:
-    """Run each hook's part before the handler until one answers; return that answer, or None. ``first`` goes first.
+def run_before(hooks: Iterable[_Hook], request: Request) -> Flow[object]:
+    """Run each hook's part before the handler until one answers; return that answer, or None.
 
     A session backend that may wait is asked before the first hook that needs the session, so a hook that refuses
     without it costs the backend nothing.
     """
-    answer = None if first is None else (yield from first)
-    if answer is not None:
-        return answer
     store = request.config.sessions
     session_id = store.find_id(request) if store.opens_ahead else None
     if session_id:
         request._loaded_session = UnopenedSession(session_id)
     for hook in hooks:
-        kind = hook.before_kind
         if session_id and hook.needs_session:
             yield from open_session(request)
-        if kind is _GENERATOR:
-            generator = GeneratorMiddleware(hook, request)
-            request._generators = [*request._generators, generator]
-            answer = yield from generator.go_on(None)
-        else:
-            if kind is AWAIT:
-                given = yield AWAIT, hook.before, (request,)
-            elif kind is BLOCK:
-                given = yield BLOCK, hook.before, (request,)
-            else:
-                given = hook.before(request)
-                if kind is _BY_HAND:
-                    given = by_hand(given)
-            answer = None if given is None else (yield from _answer_of(hook, given))
+        answer = yield from hook.before(request)
         if answer is not None:
             return answer
     return None
-
-
-def _answer_of(hook: PlannedHook, given: Any) -> Flow[object]:
-    """Return the answer in what a hook's part has given, or None to continue."""
-    if hook.before_kind is _FLOW:
-        return (yield from given) if type(given) is GeneratorType else given
-    if isawaitable(given):  # of a decorated ``async def``
-        given = yield AWAIT, itself, (given,)
-    return None if given is None else _changed(Response(""), given, hook.middleware)
 
 
 def open_session(request: Request) -> Flow[None]:
@@ -183,57 +285,25 @@ def open_session(request: Request) -> Flow[None]:
 
 
 def run_after(
-    hooks: Iterable[PlannedHook],
-    request: Request,
-    response: Response | None,
-    failure: Exception | None,
-    first: Flow[Response] | None = None,
+    hooks: Iterable[_Hook], request: Request, response: Response | None, failure: Exception | None
 ) -> Flow[Response]:
     """Run each hook's part after the handler, the last hook first, and return the response as they change it.
 
-    Take the handler's response or, if ``response`` is None, its exception as ``failure``, or what ``first`` gives.
-    Generator functions get the exception; the response to it is made when the first hook needs it. A ``Redirect`` is an
-    answer and no failure. An exception of a hook is the failure that the hooks before it see: each is called once. A
-    generator function that did not run before the handler, because an earlier hook answered, does not run here.
+    Take the handler's response or, if ``response`` is None, its exception as ``failure``. Generator functions get the
+    exception; the response to it is made when the first hook needs it. A ``Redirect`` is an answer and no failure. An
+    exception of a hook is the failure that the hooks before it see: each is called once.
     """
-    begun = [*request._generators]
     raised = traceback = None
     try:
-        if first is not None:
-            try:
-                response = yield from first
-            except Exception as error:
-                failure = error
         for hook in hooks:
             if failure is not None:
                 traceback = failure.__traceback__
                 if isinstance(failure, Redirect):
                     response, failure = (yield from respond_to(request, failure)), None
             try:
-                kind = hook.after_kind
-                if kind is _GENERATOR:
-                    generator = begun.pop() if begun and begun[-1].hook is hook else None
-                    if generator is not None and not generator.has_ended:
-                        response, failure = (yield from _finish_generator(generator, request, response, failure)), None
-                    continue
-                if response is None:
-                    assert failure is not None  # noqa: S101
+                if response is None and failure is not None and not hook.sees_failures:
                     response = yield from respond_to(request, failure)
-                if kind is _FLOW:
-                    given = hook.after(request, response)
-                else:
-                    arguments = request, response.status, response.body, response.headers.pairs
-                    if kind is AWAIT:
-                        given = yield AWAIT, hook.after, arguments
-                    elif kind is BLOCK:
-                        given = yield BLOCK, hook.after, arguments
-                    else:
-                        given = hook.after(*arguments)
-                        if kind is _BY_HAND:
-                            given = by_hand(given)
-                if given is not None:
-                    changing = _response_of(hook, response, given)
-                    response = changing if isinstance(changing, Response) else (yield from changing)
+                response, failure = yield from hook.after(request, response, failure)
                 continue
             except Exception as error:
                 raised = error
@@ -249,106 +319,6 @@ def run_after(
         del failure, raised, traceback  # the traceback refers to this frame: without this it would be a cycle
 
 
-def _response_of(hook: PlannedHook, response: Response, given: Any) -> Response | Flow[Response]:
-    """Return the response as a hook has changed it, or a flow that returns it."""
-    if hook.after_kind is _FLOW:
-        return _returned(response, given) if type(given) is GeneratorType else given
-    return _awaited(hook, response, given) if isawaitable(given) else _changed(response, given, hook.middleware)
-
-
-def _returned(response: Response, changing: Flow[Response | None]) -> Flow[Response]:
-    changed = yield from changing
-    return response if changed is None else changed
-
-
-def _awaited(hook: PlannedHook, response: Response, changing: Awaitable[object]) -> Flow[Response]:
-    changes = yield AWAIT, itself, (changing,)
-    return response if changes is None else _changed(response, changes, hook.middleware)
-
-
-def _finish_generator(
-    hook: GeneratorMiddleware, request: Request, response: Response | None, failure: Exception | None
-) -> Flow[Response]:
-    """Run a generator to its end and return the response after it. Raises ``failure`` if the generator lets it pass."""
-    answer = yield from hook.finish(response, failure)
-    if answer is not None:
-        if isawaitable(answer):
-            answer = yield AWAIT, itself, (answer,)
-        if response is None:  # what the handler set on ``self.response`` was for its own answer
-            request._pending_response = None
-        return as_response(answer)
-    if response is None:
-        assert failure is not None  # noqa: S101
-        response = yield from respond_to(request, failure)
-    return response
-
-
-def _kind_here(method: Callable[..., object] | None, on_loop: bool) -> HookKind | None:
-    """Return how to call a method of a hook for HTTP in this world; None as ``_kind_of_method`` does."""
-    kind = _kind_of_method(method)
-    if kind is BLOCK and not on_loop:  # under WSGI the thread of this call would perform the step
-        return INLINE
-    return _BY_HAND if kind is AWAIT and on_loop and never_waits(method) else kind
-
-
-def _kind_of_method(method: Callable[..., object] | None) -> CallKind | None:
-    """Return how to call a hook's method. None if there is no method, or the base class's, which does nothing."""
-    return None if method is None else _kind_of(getattr(method, "__func__", method))
-
-
-@lru_cache(maxsize=1024)
-def _kind_of(function: Callable[..., object]) -> CallKind | None:
-    return None if function in _UNUSED else kind_of(function)
-
-
-_CHANGES = frozenset({"status", "status_code", "body", "headers"})
-
-
-def _changed(response: Response, changes: object, middleware: object) -> Response:
-    """Apply the dict that a hook returned, and return ``response``. Raises ``ResponseError`` for anything else.
-
-    ``status_code`` is another name of ``status``.
-    """
-    if not isinstance(changes, dict) or not changes.keys() <= _CHANGES:
-        raise ResponseError(
-            f"{type(middleware).__name__} returned {changes!r}: a hook returns None or a dict with "
-            "status, body, headers"
-        )
-    status: Any = changes.get("status", changes.get("status_code", response.status))
-    if changes.get("status_code", status) != status:
-        raise ResponseError(
-            f"{type(middleware).__name__} returned {changes!r}: status and status_code are two names of one value; "
-            "write status"
-        )
-    if "body" in changes:
-        response.body = changes["body"]
-    response.status = status
-    if "headers" in changes:
-        response.headers = MutableHeaders(changes["headers"])
-    return response
-
-
-# -- generator functions ----------------------------------------------------------------------------------------------
-
-
-class GeneratorMiddleware(RunningGenerator):
-    """One call of a generator function, for one request: its ``yield`` gives the response."""
-
-    __slots__ = ("hook",)
-
-    def __init__(self, hook: PlannedHook, request: Request) -> None:
-        self.hook = hook
-        function = hook.before
-        generator = function(request)
-        if not isinstance(generator, GeneratorType | AsyncGeneratorType):
-            name = getattr(function, "__name__", repr(function))
-            raise ResponseError(
-                f"{name} in middlewares is no middleware: an object with before_request or after_request, or a "
-                "generator function, def or async def, with one yield in it"
-            )
-        super().__init__(generator, kind_of(function))
-
-
 # -- WebSockets --------------------------------------------------------------------------------------------------------
 
 
@@ -359,9 +329,8 @@ def run_before_websocket(hooks: list[object], begun: list[object], request: Requ
     """
     for hook in hooks:
         begun.append(hook)
-        method = getattr(hook, "before_websocket", None)
-        kind = _kind_of_method(method)
-        refusal: object = None if method is None or kind is None else (yield from call(kind, method, request))
+        method = getattr(hook, "before_websocket", None) or _nothing
+        refusal: object = (yield from call(kind_of(method), method, request)) if _is_used(method) else None
         if refusal is not None:
             if not isinstance(refusal, dict) or not refusal.keys() <= {"code", "reason"}:
                 raise ResponseError(
@@ -379,9 +348,8 @@ def run_after_websocket(begun: list[object], request: Request) -> Flow[None]:
     while begun:
         hook = begun.pop()
         try:
-            method = getattr(hook, "after_websocket", None)
-            kind = _kind_of_method(method)
-            if method is not None and kind is not None:
-                yield from call(kind, method, request)
+            method = getattr(hook, "after_websocket", None) or _nothing
+            if _is_used(method):
+                yield from call(kind_of(method), method, request)
         except Exception:
             logger.exception("after_websocket of %s failed", type(hook).__name__)

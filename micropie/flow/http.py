@@ -1,26 +1,25 @@
 """The life of a request, written once for every protocol and every server.
 
-This is plain synchronous Python. What may have to wait is a step (``execution/steps.py``), which a driver (``asgi/``,
-``wsgi/``) performs. A flow is a generator that yields steps and is sent their results.
+This is plain synchronous Python. A flow is a generator: it yields a step (``execution/steps.py``) where it may have to
+wait, and is sent the step's result. A driver (``asgi/``, ``wsgi/``) makes a ``Request``, performs the steps of
+``respond`` and sends the ``Answer`` that ``respond`` returns. ``respond`` has six stages:
 
-    1. The driver makes a ``Request``.
-    2. The path leads to a route, or to a mounted application that answers by itself (``Handover``).
-    3. The session is opened and ``before_request`` hooks run. If a hook answers, stages 4 and 5 are left out.
-    4. The body is received, if it is a form or JSON.
-    5. The arguments are bound, in a thread if they come from a large body, and the handler runs.
-    6. The result becomes an ``Answer``, the tuple that is sent (``http/response.py``): ``after_request`` hooks run,
-       the first chunk of a stream is fetched unless it takes long, the session is saved.
-    7. The driver sends the answer, closes the request and starts the functions given to ``after_response``.
+    1. Route: the path leads to a route, or to a mounted application that answers by itself (``Handover``).
+    2. Hooks and session: the session is opened and ``before_request`` hooks run. If a hook answers, stages 3 and 4
+       are left out.
+    3. Body: it is received, if it is a form or JSON.
+    4. Bind and run: the arguments are bound, in a thread if they come from a large body, and the handler runs.
+    5. Result to response: ``after_request`` hooks run, the first chunk of a stream is fetched unless it takes long,
+       the session is saved. The result becomes an ``Answer``, the tuple that is sent (``http/response.py``).
+    6. Errors: an exception of a stage becomes a response, which takes the way of stage 5.
 
-``start`` does stage 2, and what comes before the handler if nothing of that has to wait: most hooks never wait, and
-most bodies have arrived. Then a single step is left, the handler's, which ``start`` returns. The driver performs it and
-calls ``finish`` with its result, or ``fail`` with its exception; both give an ``Answer``, or a flow that returns one.
-For any other request ``start`` returns a flow of all the stages, ``_run_all_stages``. A request that is refused before
-its handler has a step that raises the refusal.
+A driver begins a flow by a call, so a flow that never yields costs no more than a call. There is no second way for
+what happens not to wait.
 
-An exception is caught in one stage and answered after the ``except`` block, so that later exceptions get no false
-``__context__``, and it is deleted then: its traceback refers to the frame, and the request would be a cycle. Only
-``Exception`` is caught. Cancellation and the interpreter's end pass through, and nothing yields on their way.
+An exception is caught in one place and answered after the ``except`` block, so that later exceptions get no false
+``__context__``. The variable is deleted then: the exception's traceback refers to the frame, and the request would be
+a cycle. Only ``Exception`` is caught. Cancellation and the interpreter's end pass through, and nothing yields on their
+way.
 """
 
 from __future__ import annotations
@@ -47,23 +46,17 @@ from micropie.execution.steps import (
     no_function,
 )
 from micropie.files.static import open_file
-from micropie.flow.errors import internal_error, plain_answer
-from micropie.flow.hooks import (
-    open_session,
-    planned_hooks,
-    run_after,
-    run_before,
-)
+from micropie.flow.errors import internal_error
+from micropie.flow.hooks import open_session, planned_hooks, run_after, run_before
 from micropie.flow.resources import close_resources, close_unless_streamed, open_resources
 from micropie.http.early_head import EarlyHead
-from micropie.http.forms.receiving import receive_body
+from micropie.http.forms.receiving import has_large_body, receive_body
 from micropie.http.json import dumps
 from micropie.http.problem import error_answer
 from micropie.http.request import Request
 from micropie.http.response import (
     JSON,
     NO_OTHER_HEADERS,
-    NOSNIFF,
     PRIVATE,
     VARY_COOKIE,
     Answer,
@@ -71,7 +64,6 @@ from micropie.http.response import (
     FileReference,
     Response,
     add_vary,
-    answer_of_pair,
     as_response,
     encode,
     make_private,
@@ -88,98 +80,142 @@ logger = logging.getLogger("micropie")
 _NO_ARGUMENTS: Sequence[Any] = ()
 _NO_VALUES: Mapping[str, object] = {}
 _NO_ROUTES: dict[str | None, Route] = {}
-_PERSONAL: Sequence[tuple[str, str]] = (NOSNIFF, VARY_COOKIE, PRIVATE)
 _FAILURES = range(500, 600)
 
-# Results that are a response, or become one, without a step; and bodies that are neither streams nor files.
-_RESPONSES = frozenset({Response, tuple, NoneType})
-_PLAIN_BODIES = frozenset({str, bytes, dict, list, NoneType})
+# How the most frequent bodies become bytes. They are neither streams nor files.
+_ENCODERS: Mapping[type, Callable[[Any], bytes]] = {str: str.encode, bytes: bytes, dict: dumps, list: dumps}
+# Results that are a response or its body, as nearly all are.
+_USUAL = frozenset({*_ENCODERS, NoneType, tuple, Response, EncodedAnswer})
 
 
 def respond(site: Site, request: Request) -> Flow[Answer | Handover]:
     """Return the answer to a request, or the mounted application that answers by itself."""
-    route: Any = None
-    arguments, values = _NO_ARGUMENTS, _NO_VALUES
-    result: Any = None
-    failure: Exception | None = None
+    failure: Exception | None
+    other: Handover | Exception | None = None
     try:
-        # 2. Route. One look-up finds a path without arguments; the site looks for all others.
+        # 1. Route. One look-up finds a path without arguments; the site looks for all others.
         route = site.exact.get(request.method, _NO_ROUTES).get(request._literal_path)
-        if route is None:
-            found = site.find(request)
-            if type(found) is Handover:
-                request.config = found.config
-                return (yield from _ask_guards(request, found)) if found.config.middlewares else found
-            route, arguments, values = found
-        request.route = route
-        request.config = config = route.config
-    except Exception as error:  # raised after stage 3: hooks see the request first
-        request.config = config = site.config_of(request)
-        if config.settings.debug:
-            request._list_routes = site.entries
-        failure = site.refusal(request, error)
-    try:
-        # 3. Session and hooks.
-        if config.middlewares or config.sessions.opens_ahead:
-            result = yield from _before_handler(request)
+        arguments, values, result = _NO_ARGUMENTS, _NO_VALUES, None
+        if route is not None:
+            request.route, request.config = route, route.config
+        else:
+            route, arguments, values, other = _find(site, request)
+        # 2. Hooks and session.
+        config = request.config
+        if config.middlewares or config.sessions.opens_ahead or other is not None:
+            result = yield from _before_handler(request, other)
         if result is None:
-            if failure is not None:
-                raise failure
-            # 4. Body. That of GET and HEAD has no meaning: RFC 9110, sections 9.3.1, 9.3.2.
-            if request.method != "GET" and request.method != "HEAD":
-                is_needed = len(arguments) != route.plain_args and (
-                    route.takes_body(arguments, values) if arguments or values else route.takes_body_alone
-                )
-                receiving = receive_body(request, route.reads_body, is_needed)
-                if receiving is not None:
-                    yield from receiving
-            # 5. Bind and run.
+            # 3. Body. That of GET and HEAD has no meaning: RFC 9110, sections 9.3.1, 9.3.2.
+            if request.method not in ("GET", "HEAD"):
+                yield from receive_body(request, route.reads_body)
+            # 4. Bind and run.
             if len(arguments) != route.plain_args:
-                if request._parse is not None and route.takes_body(arguments, values):  # a large body
-                    arguments = yield IO, _parse_and_bind, (request, route, arguments, values)
-                else:
+                if request._parse is None:
                     arguments = route.bind(request, arguments, values)
+                else:
+                    arguments = yield from _parse_and_bind(request, route, arguments, values)
             if request._hooks is not None and (route.providers or request._time_limit is not None):
                 result = yield from _call_specially(request, route, arguments)
             elif route.step_kind is INLINE:
                 result = route.call(*arguments)
             else:
                 result = yield route.step_kind, route.call, arguments
-        # 6. Answer.
-        encode_kind = _ENCODERS.get(type(result))
+        # 5. Result to response. Most results are a body, with nothing else to send.
+        encode_body = _ENCODERS.get(type(result))
         if (
-            encode_kind is not None
+            encode_body is not None
             and request._hooks is None
             and request._loaded_session is None
             and request._pending_response is None
             and request.method != "HEAD"
         ):
-            body = encode_kind(result)
-            content_type = JSON if encode_kind is dumps else request.config.text_type
+            body = encode_body(result)
+            content_type = JSON if encode_body is dumps else config.text_type
             return 200, content_type, len(body), NO_OTHER_HEADERS, body, None
         return (yield from _answer(request, result))
     except Exception as error:
         failure = error
+    # 6. Errors.
     try:
-        if request._resources:
-            failure = (yield from close_resources(request, failure)) or failure
         return (yield from _failed(request, failure))
     finally:
-        failure = None
+        failure = other = None
 
 
-def _before_handler(request: Request) -> Flow[Any]:
-    """Run what comes before the handler (stage 3), and return the answer of a hook, or None."""
+# -- stage 1 -----------------------------------------------------------------------------------------------------------
+
+
+def _find(site: Site, request: Request) -> tuple[Any, Sequence[Any], Mapping[str, object], Handover | Exception | None]:
+    """Return a request's route, with the arguments and values in its path. Set the configuration and the route.
+
+    If there is no route, the last value is what there is in its place: a mounted application that answers by itself,
+    or the exception to raise once hooks have seen the request.
+    """
+    try:
+        found = site.find(request)
+    except Exception as error:
+        request.config = site.config_of(request)
+        if request.config.settings.debug:
+            request._list_routes = site.entries
+        return None, (), {}, site.refusal(request, error)
+    if type(found) is Handover:
+        request.config = found.config
+        return None, (), {}, found
+    route, arguments, values = found
+    request.route, request.config = route, route.config
+    return route, arguments, values, None
+
+
+# -- stage 2 -----------------------------------------------------------------------------------------------------------
+
+
+def _before_handler(request: Request, other: Handover | Exception | None) -> Flow[Any]:
+    """Run the hooks and open the session. Return a hook's answer, or None if the handler has to run.
+
+    ``other`` is what there is in the place of a handler: a mounted application, which is returned then and has hooks
+    only that guard it, or an exception, which is raised then.
+    """
     config = request.config
-    hooks = planned_hooks(config, request._is_on_loop)
+    hooks = planned_hooks(config)
+    if isinstance(other, Handover):
+        hooks = hooks.guards
     if config.middlewares:
         request._hooks = hooks
     result = yield from run_before(hooks.before, request)
-    if result is None and config.sessions.opens_ahead:
+    if result is not None:
+        return result
+    if isinstance(other, Handover):
+        return other
+    if config.sessions.opens_ahead:
         yield from open_session(request)
-    if result is None and request._subapp is not None:
-        result = yield MOUNT, no_function, delegate_route(request)  # the application that a hook chose
-    return result
+    if request._subapp is not None:  # the application that a hook chose
+        return (yield MOUNT, no_function, delegate_route(request))
+    try:
+        if other is not None:
+            raise other
+        return None
+    finally:
+        del other
+
+
+# -- stage 4 -----------------------------------------------------------------------------------------------------------
+
+
+def _parse_and_bind(
+    request: Request, route: Route, arguments: Sequence[Any], values: Mapping[str, object]
+) -> Flow[Sequence[Any]]:
+    """Return the handler's arguments, and parse the form or JSON that was received if they are taken from it."""
+
+    def parse_and_bind() -> Sequence[Any]:
+        request._parsed_document()
+        return route.bind(request, arguments, values)
+
+    if not route.takes_body(arguments, values):
+        return route.bind(request, arguments, values)
+    if has_large_body(request):
+        bound: Sequence[Any] = yield IO, parse_and_bind, ()
+        return bound
+    return parse_and_bind()
 
 
 def _call_specially(request: Request, route: Route, arguments: Sequence[Any]) -> Flow[Any]:
@@ -193,27 +229,6 @@ def _call_specially(request: Request, route: Route, arguments: Sequence[Any]) ->
     else:
         result = yield route.step_kind, route.call, arguments
     return (yield from close_unless_streamed(request, result)) if request._resources else result
-
-
-def _parse_and_bind(
-    request: Request, route: Route, arguments: Sequence[Any], values: Mapping[str, object]
-) -> Sequence[Any]:
-    request._parsed_document()
-    return route.bind(request, arguments, values)
-
-
-def _ask_guards(request: Request, handover: Handover) -> Flow[Answer | Handover]:
-    """Run the hooks that guard an isolated mount. Return the mount, or the answer if one of them refuses."""
-    request._hooks = guards = planned_hooks(request.config, request._is_on_loop).guards
-    try:
-        result = yield from run_before(guards.before, request)
-        return handover if result is None else (yield from _answer(request, result))
-    except Exception as error:
-        failure = error
-    try:
-        return (yield from _failed(request, failure))
-    finally:
-        del failure
 
 
 def _call_limited(request: Request, route: Route, arguments: Sequence[Any], seconds: float) -> Flow[Any]:
@@ -234,53 +249,41 @@ def _call_limited(request: Request, route: Route, arguments: Sequence[Any], seco
     raise HTTPError(503, "The answer took too long. Please try again later.")
 
 
-# -- stage 6 -----------------------------------------------------------------------------------------------------------
+# -- stage 5 -----------------------------------------------------------------------------------------------------------
 
 
-_ENCODERS: Mapping[type, Callable[[Any], bytes]] = {str: str.encode, bytes: bytes, dict: dumps, list: dumps}
-
-
-def _answer(request: Request, result: Any) -> Flow[Answer]:
-    """Return the answer for any result: with what was set on ``self.response``, changed by the hooks."""
-    if type(result) is Redirect:  # as if it were raised, without the way of an exception
-        return (yield from _failed(request, result))
-    if type(result) not in _PLAIN_BODIES and isawaitable(result):  # of a decorated ``async def``
-        result = yield AWAIT, itself, (result,)
+def _answer(request: Request, result: Any) -> Flow[Answer | Handover]:
+    """Return the answer for any result, with what was set on ``self.response``."""
+    if type(result) not in _USUAL:
+        if isinstance(result, Handover):
+            return result
+        if isinstance(result, HTTPError | Redirect):  # as if it were raised, without a traceback that refers to it
+            return (yield from _failed(request, result))
+        if isawaitable(result):  # of a decorated ``async def``
+            result = yield AWAIT, itself, (result,)
     if type(result) is EncodedAnswer and request._hooks is None and request._loaded_session is None:
         return result
-    is_plain = request._hooks is None and request._loaded_session is None and request._pending_response is None
-    if type(result) is tuple and is_plain and request.method != "HEAD":
-        answer = answer_of_pair(result, NO_OTHER_HEADERS, request.config.text_type)
-        if answer is not None:
-            return answer
     response = as_response(result)
     if request._pending_response is not None:
         response = merge_pending(response, request._pending_response, states_status(result))
         request._pending_response = None  # a generator may set headers anew before its first chunk
     if type(response.body) is FileReference:
         response = yield from open_file(request, response)
-    return (yield from _with_hooks(request, response, None))
+    return (yield from _complete(request, response, None))
 
 
-def _with_hooks(request: Request, response: Response | None, failure: Exception | None) -> Flow[Answer]:
+def _complete(request: Request, response: Response | None, failure: Exception | None) -> Flow[Answer]:
     """Run ``after_request`` hooks, fetch a stream's first chunk, save the session and return the answer.
 
     ``response`` is None if there is ``failure`` to answer. A stream is closed if this fails.
     """
-    hooks = request._hooks
-    body = None if response is None else response.body
-    request._answer_stream = stream = None if response is None else stream_of(body)
-    request._before_head = ()
+    stream = None if response is None else stream_of(response.body)
+    request._answer_stream = stream
+    if request._before_head:
+        request._before_head = ()
     try:
-        if response is None or hooks is not None:
-            response = yield from run_after(() if hooks is None else hooks.after, request, response, failure)
-            if type(response.body) is FileReference:
-                response = yield from open_file(request, response)
-            if response.body is not body:
-                replaced, stream = request._answer_stream, stream_of(response.body)
-                request._answer_stream = stream or replaced
-                if replaced is not None and stream is None:  # a stream in its place may read from it
-                    yield from replaced.close()
+        if response is None or request._hooks is not None:
+            response, stream = yield from _changed_by_hooks(request, response, stream, failure)
         if stream is not None:
             early = EarlyHead(request, response, partial(_complete_head, request, response, stream))
             yield from stream.fetch_first(request._is_on_loop, early, PENDING)
@@ -289,12 +292,32 @@ def _with_hooks(request: Request, response: Response | None, failure: Exception 
         return (yield from _complete_head(request, response, stream))
     except Exception as error:
         failure = error
-    if stream is not None:
-        yield from stream.close()
     try:
+        if stream is not None:
+            yield from stream.close()
         raise failure
     finally:
         del failure
+
+
+def _changed_by_hooks(
+    request: Request, response: Response | None, stream: Stream | None, failure: Exception | None
+) -> Flow[tuple[Response, Stream | None]]:
+    """Return the response after ``after_request`` hooks, and its body if that is a stream. Take them before the hooks.
+
+    ``failure``: see ``_complete``.
+    """
+    body = None if response is None else response.body
+    hooks = () if request._hooks is None else request._hooks.after
+    response = yield from run_after(hooks, request, response, failure)
+    if type(response.body) is FileReference:
+        response = yield from open_file(request, response)
+    if response.body is not body:
+        replaced, stream = request._answer_stream, stream_of(response.body)
+        request._answer_stream = stream or replaced
+        if replaced is not None and stream is None:  # a stream in its place may read from it
+            yield from replaced.close()
+    return response, stream
 
 
 def _complete_head(request: Request, response: Response, stream: Stream | None) -> Flow[Answer]:
@@ -374,24 +397,25 @@ def _encode(request: Request, response: Response, stream: Stream | None) -> Answ
     return answer
 
 
-# -- after an exception ----------------------------------------------------------------------------------------------
+# -- stage 6 -----------------------------------------------------------------------------------------------------------
 
 
 def _failed(request: Request, failure: Exception) -> Flow[Answer]:
-    """Return the answer to an exception. Raises nothing."""
-    if isinstance(failure, ClientDisconnect):
-        request._hooks, request.broken_off = None, True
+    """Close what the handler has used and return the answer to an exception. Raises nothing."""
     try:
-        if request._hooks is None and request._loaded_session is None:
-            answer = plain_answer(request, failure)
-            if answer is not None:
-                return answer
-    except Exception:  # noqa: S110 - met again below, and answered there
-        pass
-    try:
-        return (yield from _with_hooks(request, None, failure))
+        if request._resources:
+            failure = (yield from close_resources(request, failure)) or failure
+        if isinstance(failure, ClientDisconnect):
+            request._hooks, request.broken_off = None, True
+        return (yield from _complete(request, None, failure))
     except Exception as error:
-        return _last_answer(request, error)
+        last = error
+    finally:
+        del failure
+    try:
+        return _last_answer(request, last)
+    finally:
+        del last
 
 
 def _last_answer(request: Request, error: Exception) -> Answer:

@@ -131,7 +131,6 @@ class LifespanContext:
     """The context in which drivers perform the steps of start-up and shut-down; for other steps it is a request."""
 
     receive_piece: Any = None  # there is no body
-    receive_nowait = receive_waiting = receive_piece
 
     def __init__(self, config: AppConfig) -> None:
         self.config = config

@@ -166,7 +166,7 @@ def ask_guards(request: WebSocketRequest, config: AppConfig) -> Flow[CloseInfo |
 
 def _run_guards(request: WebSocketRequest) -> Flow[CloseInfo | None]:
     """Run the hooks of HTTP that guard WebSockets. Return how one refuses, or None."""
-    guards = planned_hooks(request.config, request._is_on_loop).guards
+    guards = planned_hooks(request.config).guards
     answer = yield from run_before(guards.before, request)
     if answer is None:
         return None

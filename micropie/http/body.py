@@ -54,11 +54,6 @@ class Body:
         if self.state is UNREAD:
             self.state = STREAMED
 
-    def end_stream(self, piece: bytes) -> None:
-        """Note that ``piece`` was received in the place of ``next_piece``, and is the whole body. Raises 413."""
-        self._count(piece)
-        self._ended = True
-
     def next_piece(self, receive: ReceiveStep = RECEIVE_STEP) -> Flow[bytes]:
         """Return the next piece, ``b""`` at the end. A body that was received whole is one piece.
 

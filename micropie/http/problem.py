@@ -11,7 +11,7 @@ from micropie.errors import PHRASES, HTTPError
 from micropie.http.binding_errors import BindingError
 from micropie.http.headers import LONGEST_KEPT, cached_if_short
 from micropie.http.negotiation import choose_type
-from micropie.http.response import HTML, Answer, Response, encode, error_response
+from micropie.http.response import HTML, Response, error_response
 from micropie.http.types import HeadersLike
 
 if TYPE_CHECKING:
@@ -58,29 +58,6 @@ body {{ font: 1.1rem/1.5 system-ui, sans-serif; max-width: 40rem; margin: 15vh a
 <p>{message}</p>
 </html>
 """
-
-
-def usual_answer(request: Request, error: HTTPError) -> Answer | None:
-    """Return the answer of ``error_answer`` for an error without headers, encoded; None for any other error.
-
-    It is made once for each status, sentence and form, which takes a tenth of the time.
-    """
-    message = error.message
-    if error.headers or message.__class__ is not str or not 0 < len(message) <= LONGEST_KEPT:
-        return None
-    if isinstance(error, BindingError):
-        return None
-    kind: str = request.config.settings.errors
-    is_chosen = kind == "auto"
-    if is_chosen:
-        kind = _wanted(request)
-    return _encoded(error.status, message, kind, is_chosen, request.method == "HEAD")
-
-
-@lru_cache(maxsize=128)
-def _encoded(status: int, message: str, kind: str, is_chosen: bool, head_only: bool) -> Answer:
-    headers = [("Vary", "Accept")] if is_chosen and kind != "text" else []
-    return encode(_ANSWERS[kind](HTTPError(status, message), headers), None, head_only)
 
 
 def error_answer(request: Request, error: HTTPError) -> Response:

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Final, NamedTuple, NoReturn, Ty
 from urllib.parse import quote, unquote_to_bytes
 
 from micropie.errors import BadRequest, HTTPError, ResponseError, SetupError
-from micropie.execution.steps import Flow, Step
+from micropie.execution.steps import Flow, Step, result_of
 from micropie.http.body import UNREAD, Body, FlowIterator
 from micropie.http.conditional import TAG_SAFE, http_date, is_known
 from micropie.http.cookies import CookieAttributes, parse_cookies
@@ -499,7 +499,10 @@ class Request:
         """The client's session, a dict that knows whether it changed."""
         session = self._loaded_session
         if session is None:
-            self._loaded_session = session = self.config.sessions.open_now(self.config.sessions.find_id(self))
+            store = self.config.sessions
+            # A session for which a backend may have to wait was opened before, if the client has one.
+            session_id = None if store.opens_ahead else store.find_id(self)
+            self._loaded_session = session = result_of(store.open(session_id))
             self._session_opened(session)
         session.accessed = True
         return session
@@ -730,13 +733,6 @@ class Request:
 
     def _server_name(self) -> str:
         """Return the host for a request without a Host header."""
-        raise NotImplementedError
-
-    def receive_nowait(self) -> tuple[bytes, bool] | None:
-        """Return the next piece of the body and whether more may follow; None if it has not arrived.
-
-        In that case a RECEIVE step waits for it. Raises ``ClientDisconnect`` and 408.
-        """
         raise NotImplementedError
 
     def _perform(self, flow: Flow[Value]) -> Value:

@@ -2,16 +2,15 @@
 
     the handler's result -> Response (any body) -> hooks may change it -> Answer (checked, encoded) -> driver
 
-Every header of every answer passes ``checked_headers``, but for a redirect's path, which ``_is_path`` checks; nothing
-else may put a header on the wire. A value that can't be sent raises ``ResponseError`` before the first byte leaves; it
-is neither dropped nor sent.
+Every header of every answer passes ``checked_headers``; nothing else may put a header on the wire. A value that can't
+be sent raises ``ResponseError`` before the first byte leaves; it is neither dropped nor sent.
 """
 
 from __future__ import annotations
 
 import logging
 import re
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from datetime import datetime
 from functools import lru_cache
 from typing import Any, Final, Protocol, TypeAlias, Unpack
@@ -19,7 +18,7 @@ from urllib.parse import quote, urlsplit
 
 from micropie.errors import PHRASES, HTTPError, Redirect, ResponseError
 from micropie.http.cookies import CookieAttributes, CookieScope, format_cookie
-from micropie.http.headers import MutableHeaders, NameCache, cached_if_short
+from micropie.http.headers import MutableHeaders, NameCache
 from micropie.http.json import dumps
 from micropie.http.streams import FileRange, Stream
 from micropie.http.types import HeaderPairs, HeadersLike
@@ -130,12 +129,6 @@ class PendingResponse(Response):
     __slots__ = ()
 
 
-class FixedHeaders(tuple[tuple[str, str], ...]):
-    """The headers of an ``Answer`` that are the same in many answers: drivers keep them as they send them."""
-
-    __slots__ = ()
-
-
 # All that a driver sends, checked: status, Content-Type, Content-Length (None: no such header), all other headers
 # (names in lower case), the body, the stream if it is one. A bare tuple, made and unpacked once per request: a class
 # costs ten times as much, a tenth of a request.
@@ -175,22 +168,6 @@ def as_response(result: object) -> Response:
     return Response(result)
 
 
-def answer_of_pair(result: tuple[Any, ...], pairs: Sequence[tuple[str, str]], text_type: str) -> Answer | None:
-    """Return the answer for ``(status, body)`` with text, bytes or JSON, as most tuples are; None for any other one.
-
-    ``pairs`` are the headers. To make a ``Response`` of the pair takes 1.2 µs longer.
-    """
-    if len(result) != 2:
-        return None
-    status, body = result
-    encode_kind = _ENCODERS.get(type(body))
-    if encode_kind is None or type(status) is not int or not 200 <= status <= 599 or status in _WITHOUT_CONTENT:
-        return None
-    body = encode_kind(body)
-    return status, JSON if encode_kind is dumps else text_type, len(body), pairs, body, None
-
-
-_ENCODERS: dict[type, Callable[[Any], bytes]] = {str: str.encode, bytes: bytes, dict: dumps, list: dumps}
 _WITHOUT_CONTENT = frozenset({204, 304})  # RFC 9110, sections 15.3.5 and 15.4.5
 
 _ERRORS = (HTTPError, Redirect)  # not ``HTTPError | Redirect``, which would make a union with each call
@@ -404,20 +381,6 @@ class Site(Protocol):
 
     @property
     def host(self) -> str: ...
-
-
-def redirect_answer(redirect: Redirect, site: Site, text_type: str) -> Answer:
-    """Return the answer of ``redirect_response``, encoded. Most lead to a path: that takes a third of the time."""
-    pairs = None if redirect.headers else _pairs_of_path(redirect.location)
-    if pairs is None:
-        return encode(redirect_response(redirect, site), None, False, text_type)
-    return redirect.status, text_type, 0, pairs, b"", None
-
-
-@cached_if_short(256)  # most redirects lead to one of a few paths: 0.2 µs less
-def _pairs_of_path(location: str) -> Sequence[tuple[str, str]] | None:
-    """Return the headers of a redirect to a path; None for any other location."""
-    return (("location", location), NOSNIFF) if _is_path(location) else None
 
 
 def redirect_response(redirect: Redirect, site: Site) -> Response:

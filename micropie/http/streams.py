@@ -16,9 +16,8 @@ import dis
 import os
 from collections.abc import AsyncIterator, Awaitable, Callable, Generator, Iterator
 from contextlib import suppress
-from inspect import CO_COROUTINE
 from io import FileIO
-from types import AsyncGeneratorType, CodeType, FunctionType, GeneratorType
+from types import AsyncGeneratorType, CodeType, GeneratorType
 from typing import Any, Final, Protocol
 
 from micropie.errors import ResponseError
@@ -250,15 +249,6 @@ def may_wait(source: object) -> bool:
     if code is None:
         return True
     return (_KNOWN.get(id(code)) or _inspected(code))[1]
-
-
-def never_waits(function: object) -> bool:
-    """Return whether this is an ``async def``, or a method, without any ``await``: its coroutine ends in one step."""
-    function = getattr(function, "__func__", function)
-    if not isinstance(function, FunctionType) or not function.__code__.co_flags & CO_COROUTINE:
-        return False
-    code = function.__code__
-    return not (_KNOWN.get(id(code)) or _inspected(code))[1]
 
 
 def _inspected(code: CodeType) -> tuple[CodeType, bool]:

@@ -102,8 +102,8 @@ class AppConfig:
     """What opens the resources of a request: by type, this application's own before those of the ones around it."""
     tree: dict[int, AppConfig]
     """The configs of the whole tree by ``id(app)``; the first one for an application that is in it twice."""
-    hook_plans: dict[bool, Any] = field(init=False, default_factory=dict)
-    """How ``middlewares`` run, on an event loop and elsewhere: what ``flow/hooks.py`` has found out."""
+    hook_plan: list[Any] = field(init=False, default_factory=list)
+    """How ``middlewares`` run, once ``flow/hooks.py`` has found it out: one plan or none."""
 
     def error_handler_for(self, error: Exception, status: int) -> tuple[ErrorHandler | None, bool]:
         """Return the author's handler for an error, or None, and whether the author expected this error.

@@ -77,9 +77,9 @@ class SessionStore:
         self._blocking = getattr(backend, "blocking", True)
         self._merge = _own(backend, "merge")
         shared = _own(backend, "load_shared")
-        # A copy: an author's backend may return a dict that it changes later, at another request's save.
-        self._load_shared: Callable[[str], dict[str, object]]
-        self._load_shared = shared or (lambda session_id: copied(dict(backend.load(session_id) or {})))
+        # Else it is copied: an author's backend may return a dict that it changes later, at another request's save.
+        self._shares_data = shared is not None
+        self._load: Callable[[str], Any] = shared or backend.load
         # No backend is asked for an id that can't be one, as that of a file or of another program's key.
         made_here = _OWN_ID if id_factory is None else _ANY_ID
         self._is_id = id_validator or (_IN_COOKIE if self.in_cookie else made_here).fullmatch
@@ -96,29 +96,20 @@ class SessionStore:
         """Return whether cookies are Secure in answers to requests of ``scheme``."""
         return scheme == "https" if self._secure is None else self._secure
 
-    def open_now(self, session_id: str | None) -> Session:
-        """Return the session of a backend that never waits; a new one if there is no id or it is unknown."""
-        if not session_id or self.opens_ahead or not self._is_id(session_id):
-            return Session()
-        try:
-            data = self._load_shared(session_id)
-            return Session(session_id, data) if data else Session()
-        except OSError as error:
-            self._log(error)
-        _unavailable()
-
     def reserve(self, session: Session, request: CookieSource, root_path: str) -> str:
         """Choose the id of a session that may be stored later, and return the cookie that gives it to the client."""
         session.reserved_id = self._make_id()
         return self.cookie(session.reserved_id, request.scheme, root_path)
 
-    def open(self, session_id: str) -> Flow[Session]:
-        """Return the session of any backend; a new one if the id is unknown."""
-        if not self._is_id(session_id):
+    def open(self, session_id: str | None) -> Flow[Session]:
+        """Return the session of an id; a new one if there is no id or it is unknown. Yields only if ``opens_ahead``."""
+        if not session_id or not self._is_id(session_id):
             return Session()
-        data = yield from self._ask(self.backend.load, session_id)
+        data = yield from self._ask(self._load, session_id)
         # An id that was not issued here is never adopted: an attacker who planted it would know the session's id.
-        return Session(session_id, copied(dict(data))) if data else Session()
+        if not data:
+            return Session()
+        return Session(session_id, data if self._shares_data else copied(dict(data)))
 
     def close(self, session: Session, scheme: str, root_path: str) -> Flow[str | None]:
         """Save a session that has changed. Return the Set-Cookie value to send, or None."""

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
 from contextvars import Context, copy_context
-from functools import lru_cache
 from itertools import repeat
 from typing import Any, Final
 
@@ -13,7 +12,7 @@ from micropie.flow.http import respond
 from micropie.flow.lifecycle import Application, log_failure
 from micropie.flow.resources import clean_up, end_resources
 from micropie.http.headers import NameCache
-from micropie.http.response import NO_OTHER_HEADERS, NOSNIFF, FixedHeaders, start_failed, status_line
+from micropie.http.response import NO_OTHER_HEADERS, NOSNIFF, start_failed, status_line
 from micropie.http.streams import END, Stream, as_bytes
 from micropie.http.types import Environ, StartResponse
 from micropie.mounts.wsgi_in_wsgi import environ_below
@@ -44,11 +43,6 @@ _NAMES = NameCache(
 )
 
 
-@lru_cache(maxsize=1024)
-def _named(pairs: FixedHeaders) -> list[tuple[str, str]]:
-    return [(_NAMES[name], value) for name, value in pairs]
-
-
 _NOSNIFF = (_NAMES[NOSNIFF[0]], NOSNIFF[1])
 
 _OK: Final = 200  # compared by ``is``: the 200 of a mounted application may have a reason of its own
@@ -61,7 +55,7 @@ def serve_http(site: Site, environ: Environ, start_response: StartResponse, cont
     flow = respond(site, request)
     try:
         answer = perform(flow, request)
-        if not isinstance(answer, tuple) and isinstance(answer, Handover):
+        if type(answer) is Handover:
             current.reset(token)  # the mounted application must not see a request that is not its own
             environ_of_mount = environ_below(request, answer.path)
             request.close()
@@ -73,10 +67,7 @@ def serve_http(site: Site, environ: Environ, start_response: StartResponse, cont
             if length is not None:
                 headers.append(_LENGTHS[length])
         else:
-            if type(pairs) is FixedHeaders:
-                headers = [*_named(pairs)]
-            else:
-                headers = [(_NAMES[name], value) for name, value in pairs]
+            headers = [(_NAMES[name], value) for name, value in pairs]
             if content_type is not None:
                 headers.append(("Content-Type", content_type))
             if length is not None:

@@ -219,19 +219,6 @@ class WSGIRequest(Request):
         self._left = left - len(piece)
         return piece, self._left > 0
 
-    receive_nowait = receive_piece  # this thread may wait
-
-    def read(self) -> bytes:
-        """See ``Request``. A body of known length comes in one piece and needs no flow, which takes 1 µs."""
-        length = self._framing()[2]
-        if self._received is None and length is not None and length <= self.config.settings.max_body_size:
-            piece, more = self.receive_piece(length)
-            if not more:
-                self._received = piece
-                return piece
-            self._put_back = piece, more
-        return super().read()
-
     def _read(self, size: int) -> bytes:
         try:
             piece: bytes = self.environ["wsgi.input"].read(size)

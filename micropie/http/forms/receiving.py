@@ -10,7 +10,6 @@ from typing import Final, Literal
 
 from micropie.execution.steps import IO, RECEIVE, RECEIVE_STEP, Flow, ReceiveStep, no_function
 from micropie.http import json as codec
-from micropie.http.body import STREAMED, Body
 from micropie.http.forms.data import FormData, parse_query, require_utf8
 from micropie.http.forms.multipart import MULTIPART, MultipartParser, boundary_of
 from micropie.http.forms.uploads import BATCH, MOST_PIECES
@@ -31,64 +30,33 @@ LARGE = 64 * 1024
 _RECEIVE_BATCH: ReceiveStep = (RECEIVE, no_function, (BATCH,))
 
 
-def receive_body(request: Request, reads_body: bool | Literal["ahead"], is_needed: bool) -> Flow[None] | None:
-    """Receive a form, files or JSON. Return None if nothing is left to do, else the flow that does it.
+def receive_body(request: Request, reads_body: bool | Literal["ahead"]) -> Flow[None]:
+    """Receive a form, files or JSON.
 
-    A body that has arrived in one piece, as most have, takes no step. ``reads_body``: the handler receives it itself,
-    or all but the first piece of a short one (``AHEAD``). JSON and urlencoded forms are parsed at once if ``is_needed``
-    for a parameter and not ``LARGE``. Any other is parsed when it is first asked for (``request._parse``). A multipart
-    form is parsed as it arrives.
+    JSON and urlencoded forms are parsed when they are first asked for (``request._parse``), a multipart form as it
+    arrives. ``reads_body``: the handler receives the body itself, or all but the first piece of a short one
+    (``AHEAD``).
 
     Raises 400 and 413 for the announced length, whatever the media type is, and 400, 413 and 415 for a bad body.
     """
     media_type, parameters, length = request._framing()
-    limit = request.config.settings.max_body_size
-    if length is not None and length > limit:
+    if length is not None and length > request.config.settings.max_body_size:
         request._incoming  # noqa: B018 - raises 413
     if reads_body:
         is_short = reads_body is AHEAD and (request.environ is not None or request._has_short_body)
-        return _receive_short(request) if is_short and 0 < (length or 0) <= LARGE else None
-    if media_type == MULTIPART:
-        return receive_multipart(request, parameters)
-    accept = _PARSERS.get(media_type) or (accept_json if is_json(media_type) else None)
-    if accept is None or request._form_fields is not None:  # nothing to parse, or a hook did it
-        return None
-    if request._received is None:
-        first = request.receive_nowait()
-        if first is not None:
-            piece, more = first
-            size = len(piece)
-            if not more and size <= LARGE and size <= request.config.limits.max_data_size:
+        if is_short and 0 < (length or 0) <= LARGE and request._received is None:
+            piece, more = yield RECEIVE_STEP
+            if more:
+                request._put_back = piece, more
+            else:
                 request._received = piece
-                if is_needed:
-                    accept(request, piece)
-                else:
-                    request._parse = accept
-                return None
-            request._put_back = first
-    return _receive_data(request, accept, is_needed)
-
-
-def _receive_short(request: Request) -> Flow[None] | None:
-    """Receive the first piece, which nearly always is the whole body. Return a flow if it has not arrived yet."""
-    if request._received is not None:
-        return None
-    first = request.receive_nowait()
-    if first is None:
-        return _receive_first(request)
-    _keep(request, first)
-    return None
-
-
-def _receive_first(request: Request) -> Flow[None]:
-    _keep(request, (yield RECEIVE_STEP))
-
-
-def _keep(request: Request, first: tuple[bytes, bool]) -> None:
-    if first[1]:
-        request._put_back = first
-    else:
-        request._received = first[0]
+        return
+    if media_type == MULTIPART:
+        yield from _receive_multipart(request, parameters)
+        return
+    accept = _PARSERS.get(media_type) or (accept_json if is_json(media_type) else None)
+    if accept is not None and request._form_fields is None:  # else nothing is to be parsed, or a hook did it
+        yield from _receive_data(request, accept)
 
 
 def receive_form(request: Request) -> Flow[None]:
@@ -101,24 +69,26 @@ def receive_form(request: Request) -> Flow[None]:
     media_type, parameters, _ = request._framing()
     if media_type == FORM:
         if request._form_fields is None:
-            yield from _receive_data(request, accept_form, is_needed=True)
-            if request._parse is not None:
+            yield from _receive_data(request, accept_form)
+            if has_large_body(request):
                 yield IO, request._parsed_document, ()
+            else:
+                request._parsed_document()
     elif media_type == MULTIPART:
-        receiving = receive_multipart(request, parameters)
-        if receiving is not None:
-            yield from receiving
+        yield from _receive_multipart(request, parameters)
 
 
-def _receive_data(request: Request, accept: Callable[[Request, bytes], None], is_needed: bool) -> Flow[None]:
-    """Receive JSON or an urlencoded form, and parse it if it is needed and not large."""
+def _receive_data(request: Request, accept: Callable[[Request, bytes], None]) -> Flow[None]:
+    """Receive JSON or an urlencoded form, which ``accept`` parses later."""
     incoming = request._incoming
     incoming.restrict(request.config.limits.max_data_size)
-    body = yield from incoming.whole()
-    if is_needed and len(body) <= LARGE:
-        accept(request, body)
-    else:
-        request._parse = accept
+    yield from incoming.whole()
+    request._parse = accept
+
+
+def has_large_body(request: Request) -> bool:
+    """Return whether the body that was received deserves a thread in which it is parsed."""
+    return len(request._body_so_far() or b"") > LARGE
 
 
 def accept_form(request: Request, body: bytes) -> None:
@@ -139,34 +109,19 @@ def accept_json(request: Request, body: bytes) -> None:
 _PARSERS = {FORM: accept_form, JSON: accept_json}
 
 
-def receive_multipart(request: Request, parameters: dict[str, str]) -> Flow[None] | None:
-    """Receive a multipart form, unless that has been done. Return None if nothing is left to do, else the flow for it.
-
-    Raises 400, 413 or 415 for a bad one, as the flow does.
-    """
+def _receive_multipart(request: Request, parameters: dict[str, str]) -> Flow[None]:
+    """Receive a multipart form, unless that has been done. Raises 400, 413 or 415 for a bad one."""
     if request._form_fields is not None:
-        return None
+        return
     parser = MultipartParser(boundary_of(parameters), request.config.limits)
     request._release_after(parser.close)
     incoming = request._incoming
     incoming.start_stream()
-    if incoming.state is STREAMED:
-        first = request.receive_nowait()
-        if first is not None and not first[1] and not parser.may_block(len(first[0])):
-            incoming.end_stream(first[0])
-            parser.feed(first[0])
-            _keep_form(request, parser.finish())
-            return None
-        request._put_back = first
-    return _receive_pieces(request, incoming, parser)
-
-
-def _receive_pieces(request: Request, incoming: Body, parser: MultipartParser) -> Flow[None]:
     waiting: list[bytes] = []  # to be written to the disk
     size = 0
     while piece := (yield from incoming.next_piece(_RECEIVE_BATCH)):
         size += len(piece)
-        if not parser.may_block(size):  # then ``waiting`` is empty, too
+        if not parser.may_block(size):  # nothing waits then
             parser.feed(piece)
             size = 0
             continue
