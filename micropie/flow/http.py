@@ -205,17 +205,19 @@ def _parse_and_bind(
     request: Request, route: Route, arguments: Sequence[Any], values: Mapping[str, object]
 ) -> Flow[Sequence[Any]]:
     """Return the handler's arguments, and parse the form or JSON that was received if they are taken from it."""
-
-    def parse_and_bind() -> Sequence[Any]:
+    if route.takes_body(arguments, values):
+        if has_large_body(request):
+            bound: Sequence[Any] = yield IO, _bind_parsed, (request, route, arguments, values)
+            return bound
         request._parsed_document()
-        return route.bind(request, arguments, values)
+    return route.bind(request, arguments, values)
 
-    if not route.takes_body(arguments, values):
-        return route.bind(request, arguments, values)
-    if has_large_body(request):
-        bound: Sequence[Any] = yield IO, parse_and_bind, ()
-        return bound
-    return parse_and_bind()
+
+def _bind_parsed(
+    request: Request, route: Route, arguments: Sequence[Any], values: Mapping[str, object]
+) -> Sequence[Any]:
+    request._parsed_document()
+    return route.bind(request, arguments, values)
 
 
 def _call_specially(request: Request, route: Route, arguments: Sequence[Any]) -> Flow[Any]:

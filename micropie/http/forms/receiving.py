@@ -5,7 +5,6 @@ Any other body is left where it is until the handler asks for it (``request.read
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Final, Literal
 
 from micropie.execution.steps import IO, RECEIVE, RECEIVE_STEP, Flow, ReceiveStep, no_function
@@ -42,21 +41,30 @@ def receive_body(request: Request, reads_body: bool | Literal["ahead"]) -> Flow[
     media_type, parameters, length = request._framing()
     if length is not None and length > request.config.settings.max_body_size:
         request._incoming  # noqa: B018 - raises 413
+    accept = None
     if reads_body:
         is_short = reads_body is AHEAD and (request.environ is not None or request._has_short_body)
-        if is_short and 0 < (length or 0) <= LARGE and request._received is None:
-            piece, more = yield RECEIVE_STEP
-            if more:
-                request._put_back = piece, more
-            else:
-                request._received = piece
-        return
-    if media_type == MULTIPART:
+        if not is_short or not 0 < (length or 0) <= LARGE:
+            return
+    elif media_type == MULTIPART:
         yield from _receive_multipart(request, parameters)
         return
-    accept = _PARSERS.get(media_type) or (accept_json if is_json(media_type) else None)
-    if accept is not None and request._form_fields is None:  # else nothing is to be parsed, or a hook did it
-        yield from _receive_data(request, accept)
+    else:
+        accept = _PARSERS.get(media_type) or (accept_json if is_json(media_type) else None)
+        if accept is None or request._form_fields is not None:  # nothing is to be parsed, or a hook did it
+            return
+    if request._received is None:  # the first piece nearly always is the whole body
+        piece, more = yield RECEIVE_STEP
+        if more or len(piece) > request.config.limits.max_data_size:
+            request._put_back = piece, more
+        else:
+            request._received = piece
+    if accept is not None:
+        if type(request._received) is not bytes:
+            incoming = request._incoming
+            incoming.restrict(request.config.limits.max_data_size)
+            yield from incoming.whole()
+        request._parse = accept
 
 
 def receive_form(request: Request) -> Flow[None]:
@@ -66,24 +74,12 @@ def receive_form(request: Request) -> Flow[None]:
     """
     if request.route is not None and request.route.reads_body:
         return
-    media_type, parameters, _ = request._framing()
-    if media_type == FORM:
-        if request._form_fields is None:
-            yield from _receive_data(request, accept_form)
-            if has_large_body(request):
-                yield IO, request._parsed_document, ()
-            else:
-                request._parsed_document()
-    elif media_type == MULTIPART:
-        yield from _receive_multipart(request, parameters)
-
-
-def _receive_data(request: Request, accept: Callable[[Request, bytes], None]) -> Flow[None]:
-    """Receive JSON or an urlencoded form, which ``accept`` parses later."""
-    incoming = request._incoming
-    incoming.restrict(request.config.limits.max_data_size)
-    yield from incoming.whole()
-    request._parse = accept
+    if request.content_type in (FORM, MULTIPART):
+        yield from receive_body(request, False)
+        if has_large_body(request):
+            yield IO, request._parsed_document, ()
+        else:
+            request._parsed_document()
 
 
 def has_large_body(request: Request) -> bool:
