@@ -10,6 +10,7 @@ import ast
 import io
 import re
 import tokenize
+from collections.abc import Iterable
 from functools import cache
 from graphlib import CycleError, TopologicalSorter
 from pathlib import Path
@@ -88,6 +89,43 @@ def test_nothing_below_app_needs_it_even_for_types() -> None:
         if f"{name}.".startswith("micropie.app.") or name in ("micropie", "micropie.App", "micropie.Server")
     ]
     assert found == []
+
+
+# -- one flow ------------------------------------------------------------------------------------------------------------
+
+AT_ONCE = re.compile(r"(.+)_(?:now|nowait|at_once)")
+
+
+def twins(sources: Iterable[str]) -> list[str]:
+    """Return the functions beside which another of the same name does the same at once, such as ``open_now``."""
+    names = set()
+    for node in (node for source in sources for node in ast.walk(ast.parse(source))):
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
+            names.add(node.name.lstrip("_"))
+        elif isinstance(node, ast.Assign):
+            names |= {target.id.lstrip("_") for target in node.targets if isinstance(target, ast.Name)}
+    return sorted(name for name in names if (found := AT_ONCE.fullmatch(name)) and found[1] in names)
+
+
+def test_no_function_has_a_twin_that_does_the_same_at_once() -> None:
+    of_streams = {"next_nowait"}  # goes with the next change of ``http/streams.py``
+    assert set(twins(path.read_text() for path in EVERY_FILE)) <= of_streams
+
+
+def test_twins_are_found() -> None:
+    source = """
+class Store:
+    def open(self): ...
+    def _open_now(self): ...
+    async def receive(self): ...
+    receive_nowait = receive
+def start(): ...
+def start_at_once(): ...
+def know(): ...
+"""
+    assert twins([source]) == ["open_now", "receive_nowait", "start_at_once"]
+    assert twins(["def finish_now(): ...", "def finish(): ..."]) == ["finish_now"]
+    assert twins(["def may_now(): ..."]) == []
 
 
 # The only imports that the search for circles ignores, each under TYPE_CHECKING: the request uses the modules on the left

@@ -326,22 +326,6 @@ def test_those_that_never_wait_run_in_order_with_the_others(app: Root, client: A
 
 
 @every_loop
-def test_those_that_never_wait_need_no_task(app: Root, backend: str) -> None:
-    async def main() -> None:
-        async with anyio.create_task_group() as tasks:
-            background = LoopTasks()
-            state = {WATCHERS: Watchers(tasks, background)}
-            assert (await asgi_get(app, "/at_once", state=state)).body == b"answered"
-            assert [entry for entry, *_ in app.diary] == ["at once"] * 2
-            assert (await asgi_get(app, "/at_once_and_later", state=state)).body == b"answered"
-            assert [entry for entry, *_ in app.diary[2:]] == [0]
-            await background.join()
-            assert [entry for entry, *_ in app.diary[2:]] == [0, 1, 2]
-
-    run(backend, main)
-
-
-@every_loop
 def test_a_server_without_lifespan_waits_for_them(app: Root, backend: str) -> None:
     async def main() -> None:
         assert (await asgi_get(app, "/several")).body == b"answered"

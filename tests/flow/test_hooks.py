@@ -12,7 +12,6 @@ from anyio.lowlevel import checkpoint
 
 from micropie import App, HTTPError, HttpMiddleware, Redirect, Response, SetupError, WebSocketMiddleware, inline, route
 from micropie.execution.steps import BLOCK
-from micropie.flow import hooks
 from micropie.middleware.base import FlowMiddleware
 from tests.conftest import MakeClient
 
@@ -609,18 +608,6 @@ def test_a_hook_that_is_no_plain_function(make_client: MakeClient) -> None:
     app.middlewares.append(Partial())
     assert make_client(app).get("/").text == "index"
     assert seen == ["before", "after"]
-
-
-def test_a_wait_where_none_is_expected_is_never_lost(
-    make_client: MakeClient, world: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(hooks, "never_waits", lambda function: True)
-    failures: list[BaseException] = []
-    app = hooked(lambda request: None, kind="async def that waits", app=Root(on_error=failures.append))
-    expected = (
-        (200, []) if world == "wsgi" else (500, ["this function waits, but no await was found in its bytecode"] * 2)
-    )
-    assert (make_client(app).get("/").status_code, [str(failure) for failure in failures]) == expected
 
 
 def test_flow_middleware_that_fails_in_its_steps(make_client: MakeClient) -> None:

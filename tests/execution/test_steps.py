@@ -1,0 +1,23 @@
+"""Flows without a driver; ``asgi/`` and ``wsgi/`` have tests of theirs."""
+
+from __future__ import annotations
+
+import pytest
+
+from micropie.execution.steps import BLOCK, Flow, result_of
+
+
+def test_the_result_of_a_flow_that_does_not_wait() -> None:
+    def flow() -> Flow[str]:
+        return "pie"
+        yield BLOCK, str, ()
+
+    assert result_of(flow()) == "pie"
+
+
+def test_a_flow_that_must_not_wait_and_does() -> None:
+    def flow() -> Flow[None]:
+        yield BLOCK, str, ()
+
+    with pytest.raises(RuntimeError, match="this flow may not wait"):
+        result_of(flow())
