@@ -80,11 +80,15 @@ class Threads:
 
 
 class HandlerName(NamedTuple):
-    """The name by which another process imports a function, or ``method`` of a class."""
+    """The name by which another process imports a function, or ``method`` of a class.
+
+    ``takes_keywords``: the last of its arguments is a dict of those that it takes by name.
+    """
 
     module: str
     qualname: str
     method: str | None
+    takes_keywords: bool = False
 
 
 def name_of(function: Callable[..., object], label: str) -> HandlerName:

@@ -20,7 +20,6 @@ from micropie.http.forms import Limits
 from micropie.http.headers import Headers
 from micropie.http.request import NULL, Address, Request
 from micropie.http.types import HeaderPairs, Parameters
-from micropie.routing.binding import Plan
 
 logger = logging.getLogger("micropie")
 
@@ -131,12 +130,11 @@ def answer(name: HandlerName, job: bytes) -> Any:
     current.set(PooledRequest(request))
     if request["enter"] is not None:
         request["enter"]()
-    if name not in _callables:
-        _callables[name] = Plan(handler_named(name)).call
-    return _callables[name](*arguments)
-
-
-_callables: dict[HandlerName, Callable[..., object]] = {}
+    handler = handler_named(name)
+    if name.takes_keywords:
+        *arguments, keywords = arguments
+        return handler(*arguments, **keywords)
+    return handler(*arguments)
 
 
 class PooledRequest(Request):

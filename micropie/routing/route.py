@@ -158,7 +158,8 @@ class Route:
                     "handler, or have it run in a thread"
                 )
             check_placement(function, PROCESS, name, self.reads_body)
-            self.call = name_of(function, name)
+            takes_keywords = self.plan.call is not self.plan.function  # else ``call`` is the function itself
+            self.call = name_of(function, name)._replace(takes_keywords=takes_keywords)
         parameter = body_parameter(self.plan, self.providers)
         if self.reads_body and parameter is not None:
             raise SetupError(

@@ -664,9 +664,7 @@ class Receiving(HttpMiddleware):
     seen: list[Any]
 
     def receive(self, request: Any) -> Flow[None]:
-        receiving = receive_multipart(request, request.content_type_parameters)
-        if receiving is not None:
-            yield from receiving
+        yield from receive_multipart(request, request.content_type_parameters)
 
     def before_request(self, request: Any) -> None:
         for _ in range(2):

@@ -47,7 +47,7 @@ def receive_body(request: Request, reads_body: bool | Literal["ahead"]) -> Flow[
         if not is_short or not 0 < (length or 0) <= LARGE:
             return
     elif media_type == MULTIPART:
-        yield from _receive_multipart(request, parameters)
+        yield from receive_multipart(request, parameters)
         return
     else:
         accept = _PARSERS.get(media_type) or (accept_json if is_json(media_type) else None)
@@ -105,7 +105,7 @@ def accept_json(request: Request, body: bytes) -> None:
 _PARSERS = {FORM: accept_form, JSON: accept_json}
 
 
-def _receive_multipart(request: Request, parameters: dict[str, str]) -> Flow[None]:
+def receive_multipart(request: Request, parameters: dict[str, str]) -> Flow[None]:
     """Receive a multipart form, unless that has been done. Raises 400, 413 or 415 for a bad one."""
     if request._form_fields is not None:
         return
