@@ -11,7 +11,6 @@ from micropie.asgi.streaming import close_stream, next_chunk
 from micropie.execution.background import run_tasks, run_tasks_apart
 from micropie.execution.context import current
 from micropie.execution.loop import CLEAN_UP_WITHIN
-from micropie.execution.remote import CancelToken
 from micropie.execution.steps import (
     AWAIT,
     BLOCK,
@@ -30,12 +29,13 @@ from micropie.execution.steps import (
 )
 from micropie.execution.threads import IO_THREADS, in_handler_thread, in_thread, interrupting
 from micropie.flow.lifecycle import LifespanContext
-from micropie.flow.pooled import call_in_pool
 from micropie.flow.resources import end_resources
 from micropie.http.body import Body
 from micropie.mounts.asgi_in_asgi import answer_of_asgi
 from micropie.mounts.prefixes import WSGI
 from micropie.mounts.wsgi_in_asgi import answer_of_wsgi
+from micropie.pool.client import call_in_pool
+from micropie.pool.remote import CancelToken
 
 if TYPE_CHECKING:
     from micropie.asgi.request import ASGIRequest, ASGIWebSocketRequest

@@ -1,1 +1,1 @@
-"""How and where a call runs: steps, the current context, threads, event loops, processes. Knows no HTTP."""
+"""How and where a call runs: steps, the current context, threads, event loops. Knows no HTTP."""

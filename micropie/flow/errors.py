@@ -6,10 +6,10 @@ client on this machine if ``debug`` is on.
 
 from __future__ import annotations
 
+from micropie.debug.access import may_see_debug_pages
 from micropie.errors import ClientDisconnect, HTTPError, MethodNotAllowed, Redirect
 from micropie.execution.steps import Flow
 from micropie.files.static import open_file
-from micropie.flow.debug_access import may_see_debug_pages
 from micropie.http.problem import error_answer
 from micropie.http.request import Request
 from micropie.http.response import (
@@ -108,13 +108,13 @@ def _default_response(request: Request, failure: Exception) -> Response:
         if _is_options(request, failure):
             return Response(None, 204, failure.headers)
         if failure.status == 404 and request._list_routes is not None and may_see_debug_pages(request):
-            from micropie.flow.debug_page import not_found_page
+            from micropie.debug.page import not_found_page
 
             return not_found_page(request, failure, request._list_routes())
         return error_answer(request, failure)
     if request.config.settings.debug and may_see_debug_pages(request):
         log_failure(request, failure)
-        from micropie.flow.debug_page import error_page
+        from micropie.debug.page import error_page
 
         return error_page(request, failure)
     return internal_error(request, failure)

@@ -21,13 +21,13 @@ from typing import Final
 from weakref import WeakKeyDictionary
 
 from micropie.errors import HTTPError, SetupError, check, is_duration
-from micropie.execution.pool import Pool
 from micropie.execution.steps import IO, Flow
 from micropie.execution.threads import usage_of
 from micropie.http.request import Request, WebSocketRequest
 from micropie.http.response import Response
 from micropie.middleware.access_log import NO_ANSWER
 from micropie.middleware.base import FlowMiddleware
+from micropie.pool.processes import Pool
 from micropie.routing.config import AppConfig
 from micropie.routing.decorators import make_mark
 from micropie.routing.route import RouteMark

@@ -20,12 +20,12 @@ from micropie.routing.settings import Settings
 
 if TYPE_CHECKING:
     from micropie.channels import Channels
-    from micropie.execution.executors import ExecutorPool
     from micropie.execution.placement import Threads
-    from micropie.execution.pool import Pool
     from micropie.execution.shutdown import ShutdownSignal
     from micropie.http.forms import Limits
     from micropie.http.signing import CookieSigner
+    from micropie.pool.executors import ExecutorPool
+    from micropie.pool.processes import Pool
     from micropie.sessions import SessionStore
     from micropie.templates import Templates
 

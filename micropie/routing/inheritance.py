@@ -9,13 +9,13 @@ from os import PathLike
 from typing import TYPE_CHECKING
 
 from micropie.errors import SetupError
-from micropie.execution.executors import ExecutorPool
 from micropie.execution.fork import available_cpus
 from micropie.execution.placement import Threads
-from micropie.execution.pool import Pool
 from micropie.execution.shutdown import ShutdownSignal
 from micropie.http.response import HTML, TEXT
 from micropie.mounts.prefixes import Mount
+from micropie.pool.executors import ExecutorPool
+from micropie.pool.processes import Pool
 from micropie.routing.config import AppConfig, Chain, ErrorHandler, ErrorKey
 from micropie.routing.guards import checks_of, guarded
 from micropie.routing.settings import Settings

@@ -28,11 +28,11 @@ from micropie.execution.steps import (
 )
 from micropie.execution.threads import in_thread
 from micropie.flow.lifecycle import LifespanContext
-from micropie.flow.pooled import call_in_pool
 from micropie.http.response import Response
 from micropie.mounts.asgi_in_wsgi import answer_of_asgi
 from micropie.mounts.prefixes import WSGI, MountedPath
 from micropie.mounts.wsgi_in_wsgi import answer_of_wsgi
+from micropie.pool.client import call_in_pool
 from micropie.routing.site import MountRoute
 from micropie.wsgi.streaming import close_stream, next_chunk
 

@@ -12,8 +12,8 @@ import pytest
 
 from micropie.execution import pool
 from micropie.execution.fork import available_cpus, notify_after_fork
-from micropie.execution.pool import Pool
-from micropie.execution.remote import PoolError
+from micropie.pool.processes import Pool
+from micropie.pool.remote import PoolError
 
 # Without these, as on Windows; asyncio and subprocess are imported first, as their POSIX halves need some of them.
 ELSEWHERE = """

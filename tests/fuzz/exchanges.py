@@ -51,9 +51,9 @@ from micropie.asgi.request import ASGIRequest
 from micropie.cli.serving.bare import _Handler
 from micropie.cli.serving.options import Options, ServingError
 from micropie.compat import bottle as moved
+from micropie.debug.access import _stated_workers
+from micropie.debug.page import error_page
 from micropie.files.lookup import find
-from micropie.flow.debug_access import _stated_workers
-from micropie.flow.debug_page import error_page
 from micropie.http.problem import error_answer
 from micropie.http.response import encode, redirect_response
 from micropie.middleware import CSRFMiddleware, ProxyHeaders, TrustedHosts

@@ -10,11 +10,11 @@ from typing import Any, cast
 import pytest
 
 from micropie.execution.placement import HandlerName, name_of
-from micropie.flow.pooled import PooledRequest, Snapshot, _packed
 from micropie.http.forms.data import DEFAULT_LIMITS
 from micropie.http.request import Address
+from micropie.pool.client import PooledRequest, Snapshot, _packed
 
-NAME = HandlerName("tests.flow.test_pooled", "plain", None)
+NAME = HandlerName("tests.pool.test_client", "plain", None)
 
 
 def plain() -> str:

@@ -27,7 +27,8 @@ from typing import Any, Final, Literal, TypeAlias, cast
 from weakref import finalize
 
 from micropie.execution.fork import notify_after_fork
-from micropie.execution.remote import (
+from micropie.execution.steps import TookTooLong
+from micropie.pool.remote import (
     END,
     FAILED,
     GRACE,
@@ -41,7 +42,6 @@ from micropie.execution.remote import (
     pack_failure,
     pack_result,
 )
-from micropie.execution.steps import TookTooLong
 
 STREAM: Final = "stream"
 CHUNK: Final = "chunk"
@@ -295,7 +295,7 @@ def _end_all(workers: set[_Worker]) -> None:
 _is_in_pool = False
 
 # The new process finds the modules that this one finds.
-_MAIN = "import sys; sys.path[:] = {path!r}; from micropie.execution.pool import main; main({descriptor})"
+_MAIN = "import sys; sys.path[:] = {path!r}; from micropie.pool.processes import main; main({descriptor})"
 
 
 def main(descriptor: int) -> None:

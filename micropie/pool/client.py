@@ -14,12 +14,12 @@ from typing import Any, NoReturn, TypedDict
 from micropie.errors import HTTPError
 from micropie.execution.context import current
 from micropie.execution.placement import HandlerName, handler_named
-from micropie.execution.remote import CancelToken, PoolError
 from micropie.execution.steps import TookTooLong
 from micropie.http.forms import Limits
 from micropie.http.headers import Headers
 from micropie.http.request import NULL, Address, Request
 from micropie.http.types import HeaderPairs, Parameters
+from micropie.pool.remote import CancelToken, PoolError
 
 logger = logging.getLogger("micropie")
 

@@ -20,10 +20,10 @@ import anyio
 import pytest
 
 from micropie import App, SetupError, pooled, reads_body, route, run_in
-from micropie.execution.pool import Pool
-from micropie.execution.remote import CancelToken, PoolError
 from micropie.execution.steps import TookTooLong
 from micropie.middleware import Timeout
+from micropie.pool.processes import Pool
+from micropie.pool.remote import CancelToken, PoolError
 from micropie.testing import TestClient
 from tests.asgi.calls import every_loop, run
 from tests.asgi.calls import get as asgi_get
@@ -379,7 +379,7 @@ def test_a_generator_that_fails_while_it_is_closed_says_so(pool: Pool) -> None:
 
 
 def test_a_generator_that_does_not_close_in_time_is_ended(pool: Pool, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("micropie.execution.pool.GRACE", 0.1)
+    monkeypatch.setattr("micropie.pool.processes.GRACE", 0.1)
     chunks = pool.call(PATIENCE, Pooled.stream_hangs, None)
     next(chunks)
     chunks.close()
@@ -496,7 +496,7 @@ def test_a_process_that_cant_be_started_takes_no_place(pool: Pool, monkeypatch: 
 
 def test_a_process_that_ends_at_once_is_tried_once(monkeypatch: pytest.MonkeyPatch) -> None:
     pool = Pool(1)
-    monkeypatch.setattr("micropie.execution.pool._MAIN", "{path!r} {descriptor}")
+    monkeypatch.setattr("micropie.pool.processes._MAIN", "{path!r} {descriptor}")
     monkeypatch.setattr(sys, "executable", "/bin/false")
     for size in (1, 10_000_000):  # more than a pipe takes without anybody to read it
         with pytest.raises(PoolError, match="ended in the middle of it, with status 1"):
@@ -588,7 +588,7 @@ def test_a_script_that_calls_a_handler_when_it_is_imported_starts_no_process_aft
 
 
 def test_a_process_of_a_pool_has_none_of_its_own(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("micropie.execution.pool._is_in_pool", True)
+    monkeypatch.setattr("micropie.pool.processes._is_in_pool", True)
     with pytest.raises(PoolError, match="can't start a pool"):
         Pool(1).call(1.0, os.getpid)
 

@@ -172,7 +172,7 @@ def test_a_browser_gets_a_page_with_source_variables_request_and_route(make_clie
     assert "'a monkey'" in text  # a variable
     assert "/oops (oops)" in text  # the route
     assert "text['hello']" in text  # the query
-    assert "test_debug_page.py, line" in text
+    assert "test_page.py, line" in text
 
 
 def test_files_are_named_as_seen_from_the_working_directory(
@@ -180,7 +180,7 @@ def test_files_are_named_as_seen_from_the_working_directory(
 ) -> None:
     client = make_client(make_app(), base_url=LOCAL)
     monkeypatch.chdir(Path(__file__).parent)
-    assert "\ntest_debug_page.py, line" in client.get("/oops", headers=BROWSER).text.replace("<code>", "\n")
+    assert "\ntest_page.py, line" in client.get("/oops", headers=BROWSER).text.replace("<code>", "\n")
 
 
 @pytest.mark.parametrize("headers", [BROWSER, {"Accept": "application/json"}, {"Accept": "*/*"}])
@@ -414,7 +414,7 @@ def test_R76_no_page_under_asgi_below_gunicorn(monkeypatch: pytest.MonkeyPatch) 
 
 
 def test_the_page_is_not_imported_before_it_is_made() -> None:
-    code = "import sys, micropie; assert 'micropie.flow.debug_page' not in sys.modules"
+    code = "import sys, micropie; assert 'micropie.debug.page' not in sys.modules"
     subprocess.run([sys.executable, "-c", code], check=True, timeout=PATIENCE)
 
 

@@ -1,6 +1,6 @@
 """The pages that ``debug=True`` shows to a developer: a traceback with source and variables, and near misses on a 404.
 
-``debug_access`` decides who sees them. A browser gets HTML, a client that asks for JSON or sent it a problem document
+``access`` decides who sees them. A browser gets HTML, a client that asks for JSON or sent it a problem document
 (RFC 9457), all others plain text. The HTML has no scripts and loads nothing, and its policy forbids both, so that text
 which slipped through unescaped could do nothing. Each value passes ``_hide_secrets`` before it is shown.
 """

@@ -24,9 +24,9 @@ from distributed import Client, LocalCluster
 
 from micropie import App, where
 from micropie.execution import executors
-from micropie.execution.executors import ExecutorPool
-from micropie.execution.remote import CancelToken, PoolError, open_message
 from micropie.execution.steps import TookTooLong
+from micropie.pool.executors import ExecutorPool
+from micropie.pool.remote import CancelToken, PoolError, open_message
 from tests.conftest import MakeClient
 from tests.support.multipart_forms import PAIRS, form, section
 from tests.support.pooled import Pooled

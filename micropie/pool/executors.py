@@ -27,7 +27,8 @@ from time import monotonic
 from typing import Any, Final, Literal, TypeAlias, cast
 from uuid import uuid4
 
-from micropie.execution.remote import (
+from micropie.execution.steps import TookTooLong
+from micropie.pool.remote import (
     END,
     FAILED,
     GRACE,
@@ -42,7 +43,6 @@ from micropie.execution.remote import (
     pack_failure,
     pack_result,
 )
-from micropie.execution.steps import TookTooLong
 
 BATCH: Final = "batch"
 

@@ -1,0 +1,1 @@
+"""Handlers in other processes: the call, the processes of this machine, and executors that an author brings."""
