@@ -29,6 +29,9 @@ Send = Callable[[Message], Awaitable[None]]
 ASGIApp = Callable[[Scope, Receive, Send], Awaitable[None]]
 E = TypeVar("E")
 
+DISCONNECT: Message = {"type": "http.disconnect"}
+SHUTDOWN: Message = {"type": "lifespan.shutdown"}
+
 
 def checked_headers(message: Message) -> list[tuple[bytes, bytes]]:
     """Return the headers of a head or an accept as a list of pairs. Raises ``ProtocolViolation``."""
@@ -86,7 +89,10 @@ class AppCall(Call[E]):
         self.pulse()
 
     def cancel(self) -> None:
-        self._loop.post(lambda: self._cancel_scope.cancel())  # ``begin`` makes it, perhaps later
+        def cancel() -> None:
+            self._cancel_scope.cancel()  # ``begin`` makes it in the loop's thread, perhaps after ``post``
+
+        self._loop.post(cancel)
 
     def pulse(self) -> None:
         """Wake everything that waits in the application."""
@@ -151,7 +157,7 @@ class AppCall(Call[E]):
 class ASGIHttpCall(AppCall[Head | Chunk], HttpCall):
     """An HTTP request. ``_expects`` is the type of the message that must come next, None after the last one."""
 
-    disconnect: Message = {"type": "http.disconnect"}
+    disconnect = DISCONNECT
     _expects: str | None = "http.response.start"
 
     def start(self) -> None:
@@ -203,7 +209,7 @@ class Lifespan(AppCall[Message]):
     """
 
     ahead = 1
-    disconnect: Message = {"type": "lifespan.shutdown"}
+    disconnect = SHUTDOWN
 
     def accept(self, message: Message) -> Message:
         return message

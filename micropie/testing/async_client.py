@@ -20,7 +20,7 @@ from anyio import CapacityLimiter, from_thread, to_thread
 from httpx_sse import ServerSentEvent, aconnect_sse
 
 from micropie.testing.asgi import ASGITransport, Message
-from micropie.testing.client import Override, TestClient
+from micropie.testing.client import TestClient
 from micropie.testing.errors import ClientError
 from micropie.testing.loop import AppLoop
 from micropie.testing.websocket import WebSocketSession
@@ -127,9 +127,7 @@ class AsyncTestClient(httpx.AsyncClient):
         return super().build_request(method, url, content=content, **options)
 
     @asynccontextmanager
-    async def sse(
-        self, url: str, method: str = "GET", **options: Any
-    ) -> AsyncIterator[AsyncIterator[ServerSentEvent]]:
+    async def sse(self, url: str, method: str = "GET", **options: Any) -> AsyncIterator[AsyncIterator[ServerSentEvent]]:
         """Follow a stream of server-sent events: ``async for event in events``. See ``TestClient.sse``."""
         async with aconnect_sse(self, method, url, **options) as source:
             source.response.raise_for_status()
@@ -159,7 +157,7 @@ class AsyncTestClient(httpx.AsyncClient):
         """Send name and password with every request and WebSocket. Nothing waits, so this is not awaited."""
         self.client.login_basic(name, password)
 
-    def override(self, key: object, fake: object) -> Override:
+    def override(self, key: object, fake: object) -> AbstractContextManager[object]:
         """Have ``fake`` provide ``key``. Nothing waits, so this is not awaited. See ``TestClient.override``."""
         return self.client.override(key, fake)
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import base64
 import secrets
 from collections.abc import Callable, Iterator, Mapping, MutableMapping, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import AbstractContextManager, ExitStack, contextmanager
 from copy import deepcopy
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Literal, Self
@@ -23,22 +23,6 @@ from micropie.testing.wsgi import WSGITransport
 
 if TYPE_CHECKING:
     from httpx._types import CookieTypes, HeaderTypes, QueryParamTypes
-
-
-class Override:
-    """A provider of the application that is overridden, until ``with`` is left or the client is closed."""
-
-    def __init__(self, undo: Callable[[], object], until: ExitStack) -> None:
-        self._stack = until.enter_context(ExitStack())
-        self._stack.callback(undo)
-
-    def __enter__(self) -> None:
-        """Nothing is left to do: it is overridden already."""
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
-    ) -> None:
-        self._stack.close()
 
 
 def hook_of(app: object, name: str) -> Callable[..., Any]:
@@ -147,14 +131,16 @@ class TestClient(httpx.Client):
             # The test has failed already, and its own error matters more.
             exc_value.add_note(f"and closing the test client: {error!r}")
 
-    def override(self, key: object, fake: object) -> Override:
+    def override(self, key: object, fake: object) -> AbstractContextManager[object]:
         """Have ``fake`` provide ``key`` in the whole application, which ``@app.provides(key)`` does otherwise.
 
         A function or a class is a provider, as under ``provides``. Any other object is the value itself. It holds until
         the client is closed, or until the end of ``with client.override(Session, fake):``. Raises ``ValueError`` if
         the application provides no ``key``, and ``ClientError`` if it is no ``micropie.App``.
         """
-        return Override(hook_of(self._app, "override")(key, fake), self.app_transport.overrides)
+        override = self.app_transport.overrides.enter_context(ExitStack())
+        override.callback(hook_of(self._app, "override")(key, fake))
+        return override
 
     @contextmanager
     def session_transaction(self) -> Iterator[dict[str, Any]]:

@@ -110,6 +110,19 @@ class Call(ABC, Generic[E]):
         self.ended = self.ended or event is Signal.ENDED
         return event
 
+    def feed_next(self) -> None:
+        """Pass on more of the request's body, if there is one: the application waits for it."""
+
+    def next(self, what: str, timeout: float | None = None) -> E | None:
+        """Return the application's next event, or None when it has ended. Raises its error."""
+        while (event := self.next_event(what, timeout)) is Signal.WANTS_BODY:
+            self.feed_next()
+        if isinstance(event, Signal):
+            self.raise_app_error()
+            return None
+        self.taken()
+        return event
+
     def hang_up_and_wait(self) -> None:
         """Disconnect, and wait until the application ends. Cancel it and raise ``AppTimeout`` if it doesn't."""
         self.hang_up()
@@ -198,18 +211,11 @@ class HttpCall(Call[Head | Chunk], httpx.SyncByteStream):
         self._open.discard(self)
         self.abandon(error)
 
-    def _next(self) -> Head | Chunk | None:
-        """Return the next part of the answer, or None when the application has ended. Raises its error."""
-        while (event := self.next_event("answer")) is Signal.WANTS_BODY:
-            self.feed(self.body.next_chunk())
-        if isinstance(event, Signal):
-            self.raise_app_error()
-            return None
-        self.taken()
-        return event
+    def feed_next(self) -> None:
+        self.feed(self.body.next_chunk())
 
     def _receive_head(self) -> Head:
-        event = self._next()
+        event = self.next("answer")
         if isinstance(event, Head):
             return event
         if self.body.fell_short:
@@ -221,7 +227,7 @@ class HttpCall(Call[Head | Chunk], httpx.SyncByteStream):
 
     def _next_chunk(self) -> Chunk:
         try:
-            event = self._next()
+            event = self.next("answer")
             if isinstance(event, Chunk):
                 return event
             raise self._broken("the application ended before its answer was complete")

@@ -42,7 +42,11 @@ class AppLoop:
 
     def stop(self, timeout: float | None = None) -> None:
         """Cancel the loop's tasks, soon."""
-        self.post(lambda: self.tasks.cancel_scope.cancel())
+
+        def cancel() -> None:
+            self.tasks.cancel_scope.cancel()  # ``run`` makes it in the loop's thread, perhaps after ``post``
+
+        self.post(cancel)
 
     async def run(self) -> None:
         """Run what is posted, until ``stop``."""

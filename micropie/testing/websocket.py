@@ -9,7 +9,6 @@ import httpx
 
 from micropie.testing.asgi import AppCall, Message, checked_headers
 from micropie.testing.errors import ProtocolViolation, WebSocketClosed, WebSocketRefused
-from micropie.testing.exchange import Signal
 
 DENIAL = "websocket.http.response"
 
@@ -108,7 +107,7 @@ class WebSocketSession:
     def receive(self, timeout: float | None = None) -> Message:
         """Return the application's next ``websocket.send`` message."""
         if self._closed is None:
-            event = self._next_event("send a message", timeout)
+            event = self._call.next("send a message", timeout)
             if event is None:
                 # The application ended without a close: servers send 1011 after an exception, otherwise no close frame.
                 code, reason = (1006, "") if self._call.error is None else (1011, "Internal Error")
@@ -145,17 +144,8 @@ class WebSocketSession:
             raise TypeError(f"{self._call.label}: expected {key}, but the application sent {message!r}")
         return message[key]
 
-    def _next_event(self, what: str, timeout: float | None = None) -> Message | None:
-        """Return the application's next message, or None when it has ended. Raises its error."""
-        event = self._call.next_event(what, timeout)
-        if isinstance(event, Signal):
-            self._call.raise_app_error()
-            return None
-        self._call.taken()
-        return event
-
     def _shake_hands(self) -> None:
-        event = self._next_event("answer the handshake")
+        event = self._call.next("answer the handshake")
         if event is None:
             if self._call.settings.raise_app_exceptions:
                 raise ProtocolViolation(f"{self._call.label}: the application ended without an answer to the handshake")
@@ -176,7 +166,7 @@ class WebSocketSession:
         body = b""
         more = True
         while more:
-            event = self._next_event("complete its denial response")
+            event = self._call.next("complete its denial response")
             if event is None:
                 raise httpx.RemoteProtocolError("the application ended before its denial response was complete")
             body += event.get("body", b"")
