@@ -4,10 +4,9 @@
 
 Each round starts a new process for each contender in turn. The process imports the framework as its documentation says,
 makes an application with one route, and calls it in process: by ``asyncio.run`` for ASGI, directly for WSGI. The clock
-begins before the import and ends with the answer, so what Python itself needs to start is not counted. asyncio is
-imported before, as a server has done. All bytecode is in a folder of its own, and written before the first round: so
-no contender compiles. The table shows medians; the processor's time is the
-one to read on a busy machine. The memory is the largest of the process in its life.
+begins before the import and ends with the answer, so what Python itself needs to start is not counted. All bytecode is
+in a folder of its own, and written before the first round: so no contender compiles. The table shows medians; the
+processor's time is the one to read on a busy machine. The memory is the largest of the process in its life.
 """
 
 from __future__ import annotations
@@ -22,6 +21,7 @@ from statistics import median
 from tempfile import TemporaryDirectory
 
 _ASGI = """
+import asyncio
 async def answer():
     inbox = [{"type": "http.request", "body": b"", "more_body": False}]
     async def receive():
@@ -94,7 +94,7 @@ async def app(scope, receive, send):
 }
 
 _CHILD = """
-import asyncio, json, resource, sys, time
+import json, resource, sys, time
 sent = []
 begin, begin_cpu = time.perf_counter(), time.process_time()
 {}
