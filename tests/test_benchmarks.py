@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from benchmarks import features, growth, moving, overhead, report, soak
+from benchmarks import features, growth, moving, overhead, report, soak, startup
 from benchmarks.apps import soak_apps
 from benchmarks.overhead import Table, run_table
 from micropie.testing import AsyncTestClient
@@ -111,3 +111,9 @@ def test_the_verdicts_of_the_soak_name_what_is_missed() -> None:
         "| a | 100 | 10 | 1.0 | 500.0 | 500.0 | 9.8 | 9.8 | 0.00 % | 0, 0 |"
     )
     assert soak.overload_table({"a": good}).endswith("| 100.0 | 0.0 to 0.0 | 9 to 9 |")
+
+
+def test_start_up_is_measured_with_a_right_answer(capsys: pytest.CaptureFixture[str]) -> None:
+    assert startup.main(["--rounds", "1"]) == 0
+    rows = [line for line in capsys.readouterr().out.splitlines() if line.startswith(("| micropie, ", "| Starlette"))]
+    assert len(rows) == 3

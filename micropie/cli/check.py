@@ -23,10 +23,8 @@ from micropie.routing.site import Site
 def execute(arguments: Namespace) -> int:
     """Print each finding as ``file:line: sentence``."""
     if arguments.origin is not None:
-        found = [
-            f"{one.file}:{one.line}: {one.name}: {one.advice}"
-            for one in findings(arguments.origin, Path(arguments.target))
-        ]
+        moving = findings(arguments.origin, Path(arguments.target))
+        found = [f"{one.file}:{one.line}: {one.name}: {one.advice}" for one in moving]
     else:
         found = list(mistakes(find_target(arguments.target).app))
     for line in found:
@@ -44,13 +42,10 @@ def mistakes(app: App) -> Iterator[str]:
         return
     for entry in site.entries():
         function = function_of(entry.route)
-        if "GET" in entry.methods and "POST" not in entry.methods and (change := session_change(function)):
-            yield f"{place_of(function)}: {entry.route.name} answers GET and {change}: write @post above it"
-        elif "GET" in entry.methods and (change := session_change(function)):
-            yield (
-                f"{place_of(function)}: {entry.route.name} answers GET as well and {change}, "
-                "so a link on any page can do it: write @post above it"
-            )
+        if "GET" in entry.methods and (change := session_change(function)):
+            also = " as well" if "POST" in entry.methods else ""
+            risk = ", so a link on any page can do it" if also else ""
+            yield f"{place_of(function)}: {entry.route.name} answers GET{also} and {change}{risk}: write @post above it"
     yield from _hidden_routes(app, site)
     yield from _unsafe_settings(app, site)
     yield from _missing_extras(site)

@@ -1,4 +1,4 @@
-"""The ASGI side: scopes, the lifespan, the messages of a request and its answer, and the transport.
+"""The ASGI side: a call of the application, for every type of scope, the lifespan, and the transport.
 
 Scopes have spec_version 2.4, the newest that servers announce: since then ``send`` raises an OSError once the client
 has left. A test sees everything that the application sends, even the body of an answer to HEAD.
@@ -8,67 +8,177 @@ from __future__ import annotations
 
 import threading
 import weakref
-from collections.abc import Mapping
-from functools import partial
-from typing import Any
+from abc import abstractmethod
+from collections import deque
+from collections.abc import Awaitable, Callable, Mapping, MutableMapping
+from typing import Any, TypeVar
 from urllib.parse import unquote
 
+import anyio
 import httpx
 
-from micropie.testing.app_call import AppCall, ASGIApp, Message, Scope, checked_headers
-from micropie.testing.errors import LifespanFailed, ProtocolViolation
-from micropie.testing.exchange import APP, AppTransport, Chunk, Head, HttpCall, Settings, Signal
+from micropie.testing.errors import ClientDisconnected, LifespanFailed, ProtocolViolation
+from micropie.testing.exchange import AppTransport, Call, Chunk, Head, HttpCall, Settings, Signal
 from micropie.testing.loop import AppLoop, LoopThread
-from micropie.testing.wire import RequestBody, request_target, server_address
+from micropie.testing.wire import request_target, server_address
+
+Message = MutableMapping[str, Any]
+Scope = MutableMapping[str, Any]
+Receive = Callable[[], Awaitable[Message]]
+Send = Callable[[Message], Awaitable[None]]
+ASGIApp = Callable[[Scope, Receive, Send], Awaitable[None]]
+E = TypeVar("E")
+
+DISCONNECT: Message = {"type": "http.disconnect"}
+SHUTDOWN: Message = {"type": "lifespan.shutdown"}
 
 
-def connection_scope(request: httpx.Request, settings: Settings) -> Scope:
-    """Return what HTTP and WebSocket scopes share: all but ``type``, ``scheme``, ``state`` and ``extensions``."""
-    path, _, query = request_target(request).partition(b"?")
-    return {
-        "asgi": {"version": "3.0", "spec_version": "2.4"},
-        "http_version": "1.1",
-        # Invalid UTF-8 becomes U+FFFD, as in uvicorn and hypercorn; ``raw_path`` keeps the bytes.
-        "path": unquote(path, "utf-8", "replace"),
-        "raw_path": path,
-        "query_string": query,
-        "root_path": settings.root_path,
-        "headers": [(name.lower(), value) for name, value in request.headers.raw],
-        "client": settings.client,
-        "server": server_address(request.url),
-    }
+def checked_headers(message: Message) -> list[tuple[bytes, bytes]]:
+    """Return the headers of a head or an accept as a list of pairs. Raises ``ProtocolViolation``."""
+    headers = [(name, value) for name, value in message.get("headers", ())]
+    for name, value in headers:
+        if not isinstance(name, bytes) or not isinstance(value, bytes):
+            raise ProtocolViolation(f"{message['type']}: headers are pairs of bytes, not ({name!r}, {value!r})")
+    return headers
 
 
-class ASGIHttpCall(AppCall["Head | Chunk"], HttpCall):
+class AppCall(Call[E]):
+    """A call of an ASGI application: a task in the loop's thread.
+
+    The test's thread changes the call, and has the loop's thread wake everything that waits, to check again.
+    """
+
+    ahead = 0  # how many messages the application may send before the test takes one
+    disconnect: Message  # the message that tells the application that the client has left
+    _changed: anyio.Event
+    _cancel_scope: anyio.CancelScope
+
+    def __init__(self, loop: AppLoop, app: ASGIApp, scope: Scope, *call: Any) -> None:
+        super().__init__(*call)
+        self._loop = loop
+        self._app = app
+        self.scope = scope
+        self.inbox: deque[Message] = deque()
+        self.may_ask = False  # whether the test has a message for an application that waits for one
+        self.last_message: Message | None = None  # ``receive`` returns it whenever the inbox is empty
+        self._hung_up = False
+        self._sent = 0
+        self._taken = 0
+        self.received = 0
+
+    def start(self) -> None:
+        def begin() -> None:
+            # anyio's primitives need a running loop, so they are made here.
+            self._changed = anyio.Event()
+            self._cancel_scope = anyio.CancelScope()
+            self._loop.tasks.start_soon(self._run, name=self.label)
+
+        self._loop.post(begin)
+
+    def put(self, message: Message) -> None:
+        """Pass on a message to the application."""
+        self.inbox.append(message)
+        self.pulse()
+
+    def taken(self) -> None:
+        self._taken += 1
+        self.pulse()
+
+    def hang_up(self) -> None:
+        self._hung_up = True
+        self.pulse()
+
+    def cancel(self) -> None:
+        def cancel() -> None:
+            self._cancel_scope.cancel()  # ``begin`` makes it in the loop's thread, perhaps after ``post``
+
+        self._loop.post(cancel)
+
+    def pulse(self) -> None:
+        """Wake everything that waits in the application."""
+
+        def wake() -> None:
+            self._changed.set()
+            self._changed = anyio.Event()
+
+        self._loop.post(wake)
+
+    @abstractmethod
+    def accept(self, message: Message) -> E:
+        """Turn a message of the application into an event. Errors are raised at the application's own line."""
+
+    async def _run(self) -> None:
+        try:
+            with self._cancel_scope:
+                await self._app(self.scope, self._receive, self._send)
+        except anyio.get_cancelled_exc_class() as error:
+            # ``_cancel_scope`` catches its own cancellation, so the application cancelled itself, or the loop ends.
+            self.error = ProtocolViolation(f"{self.label}: the application was cancelled, but not by the client")
+            self.error.__cause__ = error
+            raise
+        except BaseException as error:
+            self.error = error
+        finally:
+            self.events.put(Signal.ENDED)
+
+    async def _receive(self) -> Message:
+        while not self.inbox:
+            if self.last_message is None and self._hung_up:
+                self.last_message = self.disconnect
+            if self.last_message is not None:
+                return dict(self.last_message)
+            if self.may_ask:
+                self.may_ask = False  # ask once for each chunk, even if this is cancelled
+                self.events.put(Signal.WANTS_BODY)
+            await self._wait("receive()")
+        self.received += 1
+        return self.inbox.popleft()
+
+    async def _send(self, message: Message) -> None:
+        event = self.accept(message)
+        if not self._hung_up:
+            self.events.put(event)
+            self._sent += 1
+            needed = self._sent - self.ahead
+            while self._taken < needed and not self._hung_up:
+                await self._wait("send()")
+            if self._taken >= needed:
+                return
+        raise ClientDisconnected(f"{self.label}: the client has disconnected")
+
+    async def _wait(self, where: str) -> None:
+        self.waits_in = where
+        try:
+            await self._changed.wait()
+        finally:
+            self.waits_in = ""
+
+
+class ASGIHttpCall(AppCall[Head | Chunk], HttpCall):
     """An HTTP request. ``_expects`` is the type of the message that must come next, None after the last one."""
 
-    def __init__(self, loop: AppLoop, app: ASGIApp, scope: Scope, label: str, whole_body: bytes | None) -> None:
-        super().__init__(loop, app, scope, label)
-        self._expects: str | None = "http.response.start"
-        self._may_ask = whole_body is None
-        if whole_body is not None:
-            self._inbox.append({"type": "http.request", "body": whole_body, "more_body": False})
+    disconnect = DISCONNECT
+    _expects: str | None = "http.response.start"
 
-    def feed(self, chunk: bytes) -> None:
-        def accept_chunk() -> None:
-            self._may_ask = bool(chunk)
-            self._accept_message({"type": "http.request", "body": chunk, "more_body": bool(chunk)})
+    def start(self) -> None:
+        if self.body.whole is None:
+            self.may_ask = True
+        else:
+            self.inbox.append({"type": "http.request", "body": self.body.whole, "more_body": False})
+        super().start()
 
-        self.post(accept_chunk)
+    def feed(self, chunk: bytes | None) -> None:
+        if chunk is None:
+            self.last_message = self.disconnect
+        else:
+            self.inbox.append({"type": "http.request", "body": chunk, "more_body": bool(chunk)})
+            self.may_ask = bool(chunk)
+        self.pulse()
 
-    def break_off(self) -> None:
-        self.post(partial(self._end_input, self.disconnect_message()))
-
-    def disconnect_message(self) -> Message:
-        return {"type": "http.disconnect"}
-
-    def on_hang_up(self) -> None:
-        self._inbox.clear()  # uvicorn also drops the part of a body that was not read
-
-    def on_starved(self) -> None:
-        if self._may_ask:
-            self._may_ask = False  # ask once for each chunk, even if ``receive`` is cancelled
-            self.events.put(Signal.WANTS_BODY)
+    async def _receive(self) -> Message:
+        if self._hung_up:
+            self.inbox.clear()  # uvicorn also drops the part of a body that was not read
+        return await super()._receive()
 
     def accept(self, message: Message) -> Head | Chunk:
         kind = message["type"]
@@ -98,36 +208,25 @@ class Lifespan(AppCall[Message]):
     failed. Servers ignore that silently, which in a test would hide a broken start-up.
     """
 
-    def __init__(self, loop: AppLoop, app: ASGIApp, state: dict[str, object], timeout: float) -> None:
-        scope = {"type": "lifespan", "asgi": {"version": "3.0", "spec_version": "2.0"}, "state": state}
-        super().__init__(loop, app, scope, "lifespan", ahead=1)
-        self._timeout = timeout
-        self._supported = False
-
-    def disconnect_message(self) -> Message:
-        return {"type": "lifespan.shutdown"}
+    ahead = 1
+    disconnect = SHUTDOWN
 
     def accept(self, message: Message) -> Message:
         return message
 
-    def startup(self) -> None:
-        self.start()
-        self._supported = self._ask("startup")
-
     def shutdown(self) -> None:
-        if self._supported:
-            self._ask("shutdown")
-            self._finish()
-            if self.app_error is not None:
-                raise LifespanFailed("the application raised after its shut-down") from self.app_error
+        self.ask("shutdown")
+        self.hang_up_and_wait()
+        if self.app_error is not None:
+            raise LifespanFailed("the application raised after its shut-down") from self.app_error
 
-    def _ask(self, phase: str) -> bool:
+    def ask(self, phase: str) -> bool:
         """Return True if the phase is complete, False if the application has no lifespan. Raises ``LifespanFailed``."""
         self.put({"type": f"lifespan.{phase}"})
         try:
-            event = self.next_event(self._timeout, f"answer lifespan.{phase}")
+            event = self.next_event(f"answer lifespan.{phase}")
         except BaseException:
-            self.cancel_and_wait(self._timeout)
+            self.cancel_and_wait()
             raise
         if isinstance(event, Signal):
             if self.error is not None and self.received:
@@ -138,14 +237,10 @@ class Lifespan(AppCall[Message]):
         self.taken()
         if event["type"] == f"lifespan.{phase}.complete":
             return True
-        self._finish()
+        self.hang_up_and_wait()
         if event["type"] == f"lifespan.{phase}.failed":
             raise LifespanFailed(event.get("message", "")) from self.app_error
         raise ProtocolViolation(f"the application answered lifespan.{phase} with {event['type']!r}")
-
-    def _finish(self) -> None:
-        self.hang_up()
-        self.wait_for_end(self._timeout)
 
 
 class ASGITransport(AppTransport):
@@ -154,8 +249,7 @@ class ASGITransport(AppTransport):
     def __init__(
         self, app: ASGIApp, settings: Settings, *, backend: str, backend_options: Mapping[str, object] | None
     ) -> None:
-        super().__init__(settings)
-        self.app = app
+        super().__init__(app, settings)
         self._backend = backend
         self._backend_options = backend_options
         self._state: dict[str, Any] = {}
@@ -177,26 +271,40 @@ class ASGITransport(AppTransport):
         self._loop = loop
 
     def scope(self, request: httpx.Request, **more: object) -> Scope:
-        scope = connection_scope(request, self.settings)
-        return {**scope, "state": dict(self._state), "extensions": {}, **more}
+        """Return the scope of a request: what HTTP and WebSockets share, and ``more``."""
+        path, _, query = request_target(request).partition(b"?")
+        return {
+            "asgi": {"version": "3.0", "spec_version": "2.4"},
+            "http_version": "1.1",
+            # Invalid UTF-8 becomes U+FFFD, as in uvicorn and hypercorn; ``raw_path`` keeps the bytes.
+            "path": unquote(path, "utf-8", "replace"),
+            "raw_path": path,
+            "query_string": query,
+            "root_path": self.settings.root_path,
+            "headers": [(name.lower(), value) for name, value in request.headers.raw],
+            "client": self.settings.client,
+            "server": server_address(request.url),
+            "state": dict(self._state),
+            "extensions": {},
+            **more,
+        }
 
-    def handle_request(self, request: httpx.Request) -> httpx.Response:
-        body = RequestBody(request)
+    def call(self, app: ASGIApp, request: httpx.Request) -> ASGIHttpCall:
         scope = self.scope(request, type="http", method=request.method, scheme=request.url.scheme)
-        label = f"{request.method} {request.url.path}"
-        app = request.extensions.get(APP, self.app)
-        return self.answer(ASGIHttpCall(self.loop, app, scope, label, body.whole), body, request)
+        return ASGIHttpCall(self.loop, app, scope, request, self.settings)
 
     def startup(self) -> None:
-        lifespan = Lifespan(self.loop, self.app, self._state, self.settings.app_timeout)
-        lifespan.startup()
-        self._lifespan = lifespan
+        scope = {"type": "lifespan", "asgi": {"version": "3.0", "spec_version": "2.0"}, "state": self._state}
+        lifespan = Lifespan(self.loop, self.app, scope, "lifespan", self.settings)
+        lifespan.start()
+        if lifespan.ask("startup"):
+            self._lifespan = lifespan
 
     def shutdown(self) -> None:
         lifespan, self._lifespan = self._lifespan, None  # a client may be closed twice, by a call and by ``with``
-        if lifespan is not None:
-            lifespan.shutdown()
-
-    def end(self) -> None:
-        if self._loop is not None:
-            self._loop.stop(self.settings.app_timeout)
+        try:
+            if lifespan is not None:
+                lifespan.shutdown()
+        finally:
+            if self._loop is not None:
+                self._loop.stop(self.settings.app_timeout)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import base64
 import secrets
 from collections.abc import Callable, Iterator, Mapping, MutableMapping, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, ExitStack, contextmanager
 from copy import deepcopy
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Literal, Self
@@ -15,7 +15,6 @@ import anyio
 import httpx
 from httpx_sse import ServerSentEvent, connect_sse
 
-from micropie.testing.app_hooks import Override, hook_of
 from micropie.testing.asgi import ASGITransport
 from micropie.testing.errors import ClientError
 from micropie.testing.exchange import APP, AppTransport, Settings
@@ -24,6 +23,14 @@ from micropie.testing.wsgi import WSGITransport
 
 if TYPE_CHECKING:
     from httpx._types import CookieTypes, HeaderTypes, QueryParamTypes
+
+
+def hook_of(app: object, name: str) -> Callable[..., Any]:
+    """Return a method of the application. Raises ``ClientError`` if it has none, because it is no ``App``."""
+    method: Callable[..., Any] | None = getattr(app, f"_micropie_{name}", None)
+    if method is None:
+        raise ClientError(f"this takes a micropie.App, with nothing around it: the client was given {app!r}")
+    return method
 
 
 class TestClient(httpx.Client):
@@ -79,18 +86,18 @@ class TestClient(httpx.Client):
         self._lifespan = lifespan
         self._denial_response = denial_response
         settings = Settings(root_path, client, raise_app_exceptions, app_timeout)
-        self._app_transport: AppTransport
+        self.app_transport: AppTransport
         if protocol == "asgi":
             if backend not in anyio.get_all_backends():
                 raise ValueError(f"backend is one of {', '.join(anyio.get_all_backends())}, not {backend!r}")
-            self._app_transport = ASGITransport(app, settings, backend=backend, backend_options=backend_options)
+            self.app_transport = ASGITransport(app, settings, backend=backend, backend_options=backend_options)
         elif protocol == "wsgi":
-            self._app_transport = WSGITransport(app, settings, raw_uri=raw_uri)
+            self.app_transport = WSGITransport(app, settings, raw_uri=raw_uri)
         else:
             raise ValueError(f"protocol is 'asgi' or 'wsgi', not {protocol!r}")
         url = httpx.URL(base_url)
         super().__init__(
-            transport=self._app_transport,
+            transport=self.app_transport,
             # With the mount before its path, so that cookies and redirects work as in a browser.
             base_url=url.copy_with(raw_path=quote(root_path).encode() + url.raw_path),
             headers=headers,
@@ -104,7 +111,7 @@ class TestClient(httpx.Client):
         super().__enter__()
         if self._lifespan:
             try:
-                self._app_transport.startup()
+                self.app_transport.startup()
             except BaseException as error:
                 self.__exit__(type(error), error, error.__traceback__)
                 raise
@@ -124,14 +131,16 @@ class TestClient(httpx.Client):
             # The test has failed already, and its own error matters more.
             exc_value.add_note(f"and closing the test client: {error!r}")
 
-    def override(self, key: object, fake: object) -> Override:
+    def override(self, key: object, fake: object) -> AbstractContextManager[object]:
         """Have ``fake`` provide ``key`` in the whole application, which ``@app.provides(key)`` does otherwise.
 
         A function or a class is a provider, as under ``provides``. Any other object is the value itself. It holds until
         the client is closed, or until the end of ``with client.override(Session, fake):``. Raises ``ValueError`` if
         the application provides no ``key``, and ``ClientError`` if it is no ``micropie.App``.
         """
-        return Override(hook_of(self._app, "override")(key, fake), self._app_transport.overrides)
+        override = self.app_transport.overrides.enter_context(ExitStack())
+        override.callback(hook_of(self._app, "override")(key, fake))
+        return override
 
     @contextmanager
     def session_transaction(self) -> Iterator[dict[str, Any]]:
@@ -201,7 +210,7 @@ class TestClient(httpx.Client):
         extensions: Mapping[str, object] | None = None,
     ) -> WebSocketSession:
         """Return a WebSocket; ``with`` connects it. Headers, cookies and URLs work as for the client's requests."""
-        transport = self._app_transport
+        transport = self.app_transport
         if not isinstance(transport, ASGITransport):
             raise ClientError('WSGI has no WebSockets: use TestClient(app, protocol="asgi")')
         if self.is_closed:
@@ -223,5 +232,7 @@ class TestClient(httpx.Client):
             subprotocols=list(subprotocols),
             extensions={DENIAL: {}} if self._denial_response else {},
         )
-        call = WebSocketCall(transport.loop, transport.app, scope, f"WebSocket {request.url.path}")
-        return WebSocketSession(call, self, request, transport.settings)
+        label = f"WebSocket {request.url.path}"
+        return WebSocketSession(
+            WebSocketCall(transport.loop, transport.app, scope, label, transport.settings), self, request
+        )

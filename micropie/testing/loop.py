@@ -23,9 +23,10 @@ from micropie.testing.errors import AppTimeout
 class AppLoop:
     """An event loop. ``post`` runs a function in it, from any thread; ``tasks`` starts tasks there."""
 
-    tasks: anyio.abc.TaskGroup  # for posted functions; entered before the first post is possible
+    tasks: anyio.abc.TaskGroup  # for posted functions; entered before the first of them runs
 
     def __init__(self) -> None:
+        self.started: Future[None] = Future()
         self._calls: deque[Callable[[], object]] = deque()
         self._lock = threading.Lock()  # a closed socket's number may be another file's by the time of ``send``
         self._wake, self._woken = socket.socketpair()
@@ -41,13 +42,17 @@ class AppLoop:
 
     def stop(self, timeout: float | None = None) -> None:
         """Cancel the loop's tasks, soon."""
-        self.post(self.tasks.cancel_scope.cancel)
 
-    async def run(self, task_status: anyio.abc.TaskStatus[None] = anyio.TASK_STATUS_IGNORED) -> None:
+        def cancel() -> None:
+            self.tasks.cancel_scope.cancel()  # ``run`` makes it in the loop's thread, perhaps after ``post``
+
+        self.post(cancel)
+
+    async def run(self) -> None:
         """Run what is posted, until ``stop``."""
         try:
             async with anyio.create_task_group() as self.tasks:
-                task_status.started()
+                self.started.set_result(None)
                 while True:
                     await anyio.wait_readable(self._woken)
                     self._woken.recv(4096)
@@ -66,14 +71,13 @@ class AppLoop:
 class LoopThread(AppLoop):
     """An event loop in a thread of its own."""
 
-    def __init__(self, backend: str, backend_options: Mapping[str, object] | None = None) -> None:
+    def __init__(self, backend: str, backend_options: Mapping[str, object] | None) -> None:
         super().__init__()
-        started: Future[None] = Future()
-        args = (backend, dict(backend_options or {}), started)
         name = f"test client's {backend} loop"
-        self._thread = threading.Thread(target=self._run, args=args, name=name, daemon=True)
+        options = dict(backend_options or {})
+        self._thread = threading.Thread(target=self._run, args=(backend, options), name=name, daemon=True)
         self._thread.start()
-        started.result()
+        self.started.result()
 
     def stop(self, timeout: float | None = None) -> None:
         """End the loop and cancel its tasks. With a ``timeout`` in seconds, also wait for the thread's end."""
@@ -83,21 +87,11 @@ class LoopThread(AppLoop):
             if self._thread.is_alive():
                 raise AppTimeout(f"the event loop's thread did not end within {timeout:g} s: something blocks it")
 
-    def _run(self, backend: str, backend_options: dict[str, object], started: Future[None]) -> None:
+    def _run(self, backend: str, backend_options: dict[str, object]) -> None:
         try:
-            anyio.run(self.run, _Started(started), backend=backend, backend_options=backend_options)
+            anyio.run(self.run, backend=backend, backend_options=backend_options)
         except BaseException as error:
-            if started.done():
+            if self.started.done():
                 raise
             self.close()
-            started.set_exception(error)
-
-
-class _Started(anyio.abc.TaskStatus[None]):
-    """Tells a future that the loop runs."""
-
-    def __init__(self, future: Future[None]) -> None:
-        self._future = future
-
-    def started(self, value: None = None) -> None:
-        self._future.set_result(None)
+            self.started.set_exception(error)

@@ -7,10 +7,8 @@ from typing import Any, Self, cast
 
 import httpx
 
-from micropie.testing.app_call import AppCall, ASGIApp, Message, Scope, checked_headers
+from micropie.testing.asgi import AppCall, Message, checked_headers
 from micropie.testing.errors import ProtocolViolation, WebSocketClosed, WebSocketRefused
-from micropie.testing.exchange import Settings, Signal
-from micropie.testing.loop import AppLoop
 
 DENIAL = "websocket.http.response"
 
@@ -29,23 +27,22 @@ TRANSITIONS = {
 MESSAGES_AHEAD = 64
 
 
+def disconnect(code: object = 1006, reason: object = "") -> Message:
+    """Return the message that tells the application of the WebSocket's end."""
+    return {"type": "websocket.disconnect", "code": code, "reason": reason}
+
+
 class WebSocketCall(AppCall[Message]):
     """The application's end. By default the client leaves with code 1006, as a lost connection does."""
 
-    def __init__(self, loop: AppLoop, app: ASGIApp, scope: Scope, label: str) -> None:
-        super().__init__(loop, app, scope, label, ahead=MESSAGES_AHEAD)
-        self._state = "connecting"
-        self._offers_denial = DENIAL in scope["extensions"]
-        self.close_code = 1006
-        self.close_reason = ""
-
-    def disconnect_message(self) -> Message:
-        return {"type": "websocket.disconnect", "code": self.close_code, "reason": self.close_reason}
+    ahead = MESSAGES_AHEAD
+    disconnect = disconnect()
+    _state = "connecting"
 
     def accept(self, message: Message) -> Message:
         kind = message["type"]
         following = TRANSITIONS.get((self._state, kind))
-        if following is None or (following == "denying" and not self._offers_denial):
+        if following is None or (following == "denying" and DENIAL not in self.scope["extensions"]):
             raise ProtocolViolation(f"{self.label}: the application sent {kind!r} while the WebSocket is {self._state}")
         checked = {**message, "headers": checked_headers(message)}
         if kind == "websocket.send" and (message.get("text") is None) == (message.get("bytes") is None):
@@ -53,9 +50,8 @@ class WebSocketCall(AppCall[Message]):
         is_last_of_denial = kind == f"{DENIAL}.body" and not message.get("more_body", False)
         self._state = "closed" if is_last_of_denial else following
         if kind == "websocket.close":
-            self._end_input(
-                {**self.disconnect_message(), "code": message.get("code", 1000), "reason": message.get("reason") or ""}
-            )
+            self.last_message = disconnect(message.get("code", 1000), message.get("reason") or "")
+            self.pulse()
         return checked
 
 
@@ -67,14 +63,11 @@ class WebSocketSession:
     the application has closed the WebSocket.
     """
 
-    def __init__(self, call: WebSocketCall, client: httpx.Client, request: httpx.Request, settings: Settings) -> None:
+    def __init__(self, call: WebSocketCall, client: httpx.Client, request: httpx.Request) -> None:
         self._call = call
         self._client = client
         self._request = request
-        self._timeout = settings.app_timeout
-        self._raises = settings.raise_app_exceptions
         self._closed: WebSocketClosed | None = None
-        self._error_is_known = False
         self.accepted_subprotocol: str | None = None
         self.headers = httpx.Headers()
 
@@ -84,16 +77,16 @@ class WebSocketSession:
             self._call.put({"type": "websocket.connect"})
             self._shake_hands()
         except BaseException as error:
-            self._abandon(error)
+            self._call.abandon(error)
             raise
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, traceback: object) -> None:
         if error is not None:
-            self._abandon(error)
+            self._call.abandon(error)
         else:
             self.close()
-            self._finish()
+            self._call.finish()
 
     def send(self, message: Message) -> None:
         """Send a raw ``websocket.receive`` message; the other ``send_`` methods build one."""
@@ -109,18 +102,14 @@ class WebSocketSession:
 
     def send_json(self, value: object, *, binary: bool = False) -> None:
         text = json.dumps(value, ensure_ascii=False, separators=(",", ":"))
-        if binary:
-            self.send_bytes(text.encode())
-        else:
-            self.send_text(text)
+        self.send({"type": "websocket.receive", **({"bytes": text.encode()} if binary else {"text": text})})
 
     def receive(self, timeout: float | None = None) -> Message:
         """Return the application's next ``websocket.send`` message."""
         if self._closed is None:
-            event = self._next_event("send a message", timeout)
-            if isinstance(event, Signal):
+            event = self._call.next("send a message", timeout)
+            if event is None:
                 # The application ended without a close: servers send 1011 after an exception, otherwise no close frame.
-                self._raise_app_error()
                 code, reason = (1006, "") if self._call.error is None else (1011, "Internal Error")
                 self._closed = WebSocketClosed(code, reason)
             elif event["type"] == "websocket.close":
@@ -146,7 +135,7 @@ class WebSocketSession:
         """Send a close frame: the application receives ``websocket.disconnect`` after all earlier messages."""
         if self._closed is None:
             self._closed = WebSocketClosed(code, reason)
-            self._call.close_code, self._call.close_reason = code, reason
+            self._call.disconnect = disconnect(code, reason)
         self._call.hang_up()
 
     def _payload(self, key: str, timeout: float | None) -> object:
@@ -155,17 +144,10 @@ class WebSocketSession:
             raise TypeError(f"{self._call.label}: expected {key}, but the application sent {message!r}")
         return message[key]
 
-    def _next_event(self, what: str, timeout: float | None = None) -> Message | Signal:
-        event = self._call.next_event(self._timeout if timeout is None else timeout, what)
-        if not isinstance(event, Signal):
-            self._call.taken()
-        return event
-
     def _shake_hands(self) -> None:
-        event = self._next_event("answer the handshake")
-        if isinstance(event, Signal):
-            self._raise_app_error()
-            if self._raises:
+        event = self._call.next("answer the handshake")
+        if event is None:
+            if self._call.settings.raise_app_exceptions:
                 raise ProtocolViolation(f"{self._call.label}: the application ended without an answer to the handshake")
             raise WebSocketRefused(500)
         if event["type"] == "websocket.accept":
@@ -177,34 +159,16 @@ class WebSocketSession:
             refusal = WebSocketRefused(code=event.get("code", 1000), reason=event.get("reason") or "")
         else:
             refusal = WebSocketRefused(event["status"], headers=event["headers"], body=self._denial_body())
-        self._finish()
+        self._call.finish()
         raise refusal
 
     def _denial_body(self) -> bytes:
         body = b""
         more = True
         while more:
-            event = self._next_event("complete its denial response")
-            if isinstance(event, Signal):
-                self._raise_app_error()
+            event = self._call.next("complete its denial response")
+            if event is None:
                 raise httpx.RemoteProtocolError("the application ended before its denial response was complete")
             body += event.get("body", b"")
             more = event.get("more_body", False)
         return body
-
-    def _raise_app_error(self) -> None:
-        error = self._call.app_error
-        if error is not None and self._raises and not self._error_is_known:
-            self._error_is_known = True  # raised only once: the test may expect it
-            raise error
-
-    def _finish(self) -> None:
-        """Wait for the application's end, and raise its error before any error of the client."""
-        self._call.hang_up()
-        self._call.wait_for_end(self._timeout)
-        self._raise_app_error()
-
-    def _abandon(self, error: BaseException) -> None:
-        self._call.abandon(error, self._timeout)
-        if self._call.app_error is not None and not self._error_is_known:
-            error.add_note(f"{self._call.label}: the application raised {self._call.app_error!r}")

@@ -36,22 +36,22 @@ class RequestBody:
         self._remaining = int(declared) if declared.isascii() and declared.isdigit() else None
         self.is_chunked = self._remaining is None and "transfer-encoding" in request.headers
         self._chunks = iter(cast(httpx.SyncByteStream, request.stream))  # httpx.Client refuses asynchronous streams
+        self.fell_short = False  # known after the last chunk
         self.whole: bytes | None = None
         if isinstance(request.stream, httpx.ByteStream):
             content = b"".join(request.stream)
             self.whole = content if self._remaining in (None, len(content)) else None
 
-    def next_chunk(self) -> bytes:
-        """Return the next chunk, ``b""`` after the last one. Empty chunks are skipped: HTTP can't send them."""
+    def next_chunk(self) -> bytes | None:
+        """Return the next chunk, ``b""`` after the last one, None if the body was shorter than its Content-Length.
+
+        Empty chunks are skipped: HTTP can't send them.
+        """
         for chunk in self._chunks:
-            taken = chunk if self._remaining is None else chunk[: self._remaining]
+            taken = chunk[: self._remaining]
             if self._remaining is not None:
                 self._remaining -= len(taken)
             if taken:
                 return taken
-        return b""
-
-    @property
-    def fell_short(self) -> bool:
-        """After the last chunk: whether the body was shorter than its Content-Length."""
-        return bool(self._remaining)
+        self.fell_short = bool(self._remaining)
+        return None if self.fell_short else b""

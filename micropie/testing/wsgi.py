@@ -17,8 +17,8 @@ from urllib.parse import unquote_to_bytes
 import httpx
 
 from micropie.testing.errors import ClientDisconnected, ProtocolViolation
-from micropie.testing.exchange import APP, AppTransport, Chunk, Head, HttpCall, Settings, Signal
-from micropie.testing.wire import RequestBody, request_target, server_address
+from micropie.testing.exchange import AppTransport, Chunk, Head, HttpCall, Settings, Signal
+from micropie.testing.wire import request_target, server_address
 
 if TYPE_CHECKING:
     from _typeshed import OptExcInfo, WriteableBuffer
@@ -89,14 +89,14 @@ class RequestInput(io.RawIOBase):
 class WSGICall(HttpCall):
     """A request, served in a new thread, as a WSGI server would do."""
 
-    def __init__(self, app: WSGIApp, environ: Environ, label: str, body: RequestBody) -> None:
-        super().__init__(label)
+    def __init__(self, app: WSGIApp, environ: Environ, request: httpx.Request, settings: Settings) -> None:
+        super().__init__(request, settings)
         self._app = app
         self._environ = environ
-        self._environ["wsgi.input"] = io.BufferedReader(RequestInput(body.whole or b"", self._next_input))
-        if body.is_chunked:
+        self._environ["wsgi.input"] = io.BufferedReader(RequestInput(self.body.whole or b"", self._next_input))
+        if self.body.is_chunked:
             self._environ["wsgi.input_terminated"] = True
-        self._input_ended = body.whole is not None
+        self._input_ended = self.body.whole is not None
         self._head: Head | None = None
         self._head_sent = False
         self._hung_up = False
@@ -110,11 +110,8 @@ class WSGICall(HttpCall):
     def taken(self) -> None:
         self._taken.put(b"")
 
-    def feed(self, chunk: bytes) -> None:
-        self._fed.put(chunk)
-
-    def break_off(self) -> None:
-        self._fed.put(b"")  # under WSGI a broken connection looks like an input that ends too early
+    def feed(self, chunk: bytes | None) -> None:
+        self._fed.put(chunk or b"")  # under WSGI a broken connection looks like an input that ends too early
 
     def hang_up(self) -> None:
         self._hung_up = True
@@ -207,16 +204,12 @@ class WSGITransport(AppTransport):
     """Answer httpx's requests from a WSGI application."""
 
     def __init__(self, app: WSGIApp, settings: Settings, *, raw_uri: bool) -> None:
-        super().__init__(settings)
-        self._app = app
+        super().__init__(app, settings)
         self._raw_uri = raw_uri
 
-    def handle_request(self, request: httpx.Request) -> httpx.Response:
-        body = RequestBody(request)
+    def call(self, app: WSGIApp, request: httpx.Request) -> WSGICall:
         environ = request_environ(request, self.settings, raw_uri=self._raw_uri)
-        app = request.extensions.get(APP, self._app)
-        call = WSGICall(app, environ, f"{request.method} {request.url.path}", body)
-        return self.answer(call, body, request)
+        return WSGICall(app, environ, request, self.settings)
 
     def shutdown(self) -> None:
         """Call ``wsgi_shutdown``, if the application has one.
@@ -224,6 +217,6 @@ class WSGITransport(AppTransport):
         WSGI has no lifespan: an application starts up at its first request and ends with its process. A test's
         process continues after the application under test, so ``wsgi_shutdown`` stands for the worker's exit.
         """
-        end = getattr(self._app, "wsgi_shutdown", None)
+        end = getattr(self.app, "wsgi_shutdown", None)
         if callable(end):
             end()

@@ -20,6 +20,7 @@ from micropie.testing import (
     WebSocketRefused,
 )
 from tests.support.waiting import PATIENCE
+from tests.testing.apps import Echo
 
 Test = Callable[[], Awaitable[None]]
 
@@ -132,6 +133,36 @@ def test_the_application_runs_in_the_loop_of_the_test(run: Callable[[Test], None
             await anyio.wait_all_tasks_blocked()
             root.released.set()
         assert answers == ["released"] * 2
+
+    run(test)
+
+
+@pytest.mark.parametrize("protocol", ["asgi", "wsgi"])
+def test_a_body_may_be_iterated_in_either_way(run: Callable[[Test], None], protocol: str) -> None:
+    async def chunks() -> AsyncIterator[bytes]:
+        for chunk in (b"a", b"", b"bc"):
+            await anyio.lowlevel.checkpoint()
+            yield chunk
+
+    async def test() -> None:
+        half = Echo().wsgi if protocol == "wsgi" else Echo().asgi
+        async with AsyncTestClient(half, protocol=protocol, lifespan=False) as client:
+            for content in (chunks(), iter([b"a", b"bc"]), [b"a", b"bc"]):
+                assert "".join((await client.post("/", content=content)).json()["body"]) == "abc"
+
+    run(test)
+
+
+def test_cookies_and_headers_are_those_of_the_test_client(run: Callable[[Test], None]) -> None:
+    async def test() -> None:
+        async with AsyncTestClient(app(), headers={"X-A": "1"}) as client:
+            client.cookies = {"a": "1"}
+            client.headers = {"X-A": "2"}
+            assert (client.client.cookies["a"], client.client.headers["X-A"]) == ("1", "2")
+            assert (await client.get("/echo")).json()[1] == "2"
+            assert client.client.is_closed is False
+        assert client.is_closed
+        assert client.client.is_closed
 
     run(test)
 

@@ -77,9 +77,7 @@ def _choose(options: Options) -> str:
 
 def _listener(options: Options) -> socket.socket:
     """Return a socket that listens, so that clients that come before the server has started wait."""
-    return socket.create_server(
-        (options.host, options.port), family=socket.AF_INET6 if ":" in options.host else socket.AF_INET, backlog=2048
-    )
+    return socket.create_server((options.host, options.port), family=options.family, backlog=2048)
 
 
 def _uvicorn(app: object, options: Options, threads: int, stop_within: float) -> _Parts:
@@ -112,12 +110,13 @@ def _waitress(app: object, options: Options, threads: int, stop_within: float) -
     listener = _listener(options)
     port: int = listener.getsockname()[1]
     prefix = {"url_prefix": options.root_path} if options.root_path else {}
-    server = import_module("waitress").create_server(app, sockets=[listener], threads=threads, **prefix)
+    channels: dict[int, Any] = {}
+    server = import_module("waitress").create_server(app, map=channels, sockets=[listener], threads=threads, **prefix)
     open_channels: list[Any] = []
 
     def end_loop() -> None:
-        open_channels.extend(server._map.values())
-        server._map.clear()  # its loop ends with it
+        open_channels.extend(channels.values())
+        channels.clear()  # the server's loop ends with it
 
     def run() -> None:
         server.run()

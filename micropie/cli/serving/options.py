@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import socket
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, TypeAlias
@@ -49,6 +50,16 @@ class Options:
         for file in (self.ssl_certfile, self.ssl_keyfile):
             if file is not None and not Path(file).is_file():
                 raise ServingError(f"there is no file {file!r}")
+
+    @property
+    def family(self) -> socket.AddressFamily:
+        """The kind of socket for this host."""
+        return socket.AF_INET6 if ":" in self.host else socket.AF_INET
+
+    @property
+    def address(self) -> str:
+        """Host and port as in a URL."""
+        return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
 
 
 @dataclass(frozen=True, slots=True)

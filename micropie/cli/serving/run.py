@@ -45,13 +45,12 @@ def serve(target: Target, options: Options, reload: bool = False) -> None:
 
 def _announcement(server: Server, target: Target, options: Options) -> str:
     scheme = "https" if options.ssl_certfile else "http"
-    host = f"[{options.host}]" if ":" in options.host else options.host
     name = target.name or type(target.app).__name__
     loop = f" on {options.loop or server.loops[0]}" if server.protocol == ASGI else ""
     workers = f", {options.workers} workers" if options.workers > 1 else ""
-    url = f"{scheme}://{host}:{options.port}{options.root_path}"
+    url = f"{scheme}://{options.address}{options.root_path}"
     text = f"{name}: {url}  ({server.name}, {server.protocol}{loop}{workers})"
-    if server.module is None:
+    if server.package is None:
         better = "gunicorn" if options.wsgi else "uvicorn"
         text += f"\nThis server is for a first look: no WebSockets, one process. Install one: pip install {better}"
     elif server.protocol != ASGI and not options.wsgi and options.server is None:
@@ -63,18 +62,12 @@ def _checked_port(options: Options) -> int:
     """Return the port to listen on. Raises ``ServingError`` if another program has it."""
     port = int(os.environ.get(CHILDS_PORT, options.port))
     try:
-        return _listen(options.host, port)
+        # As servers open it.
+        with socket.socket(options.family) as probe:
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            probe.bind((options.host, port))
+            return int(probe.getsockname()[1])
     except OSError as error:
         place = f"{options.host}:{port}"
         other = "port" if error.errno in (errno.EADDRINUSE, errno.EACCES) else "host"
         raise ServingError(f"can't listen on {place} ({error.strerror or error}): choose another {other}") from None
-
-
-def _listen(host: str, port: int) -> int:
-    """Open a socket as servers do, and return its port. Raises ``OSError``."""
-    family = socket.AF_INET6 if ":" in host else socket.AF_INET
-    with socket.socket(family) as probe:
-        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        probe.bind((host, port))
-        number: int = probe.getsockname()[1]
-        return number

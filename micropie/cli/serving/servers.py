@@ -14,24 +14,28 @@ from micropie.cli.serving.options import Options, ServingError, Target
 from micropie.wsgi.gunicorn import post_worker_init, run_gunicorn
 
 ASGI, WSGI = "ASGI", "WSGI"
+ALL = WORKERS, SSL = "workers", "ssl"
 
 
 @dataclass(frozen=True, slots=True)
 class Server:
-    """A server: the module that shows that it is installed, the pip command that installs it, and what it can do."""
+    """A server, the package that installs it, None for that of the standard library, and what it can do."""
 
     name: str
-    module: str | None
-    install: str
+    package: str | None
     protocol: str
     loops: tuple[str, ...]
-    has_workers: bool
-    has_ssl: bool
+    features: tuple[str, ...]
     start: Callable[[Target, Options], None]
 
     @property
     def is_installed(self) -> bool:
-        return self.module is None or find_spec(self.module) is not None
+        return self.package is None or find_spec(self.name) is not None
+
+    @property
+    def install(self) -> str:
+        """The command that installs it."""
+        return f"pip install {self.package}"
 
     def lacks(self, options: Options) -> str:
         """Return what ``options`` ask for and this server can't do, or ""."""
@@ -39,9 +43,9 @@ class Server:
             return "it does not serve WSGI"
         if options.loop is not None and options.loop not in self.loops:
             return f"it does not run on {options.loop}"
-        if options.workers > 1 and not self.has_workers:
+        if options.workers > 1 and WORKERS not in self.features:
             return "it has one process only"
-        if options.ssl_certfile and not self.has_ssl:
+        if options.ssl_certfile and SSL not in self.features:
             return "it does not speak https"
         return ""
 
@@ -89,7 +93,7 @@ def _uvicorn(target: Target, options: Options) -> None:
 
 def _hypercorn(target: Target, options: Options) -> None:
     config = import_module("hypercorn.config").Config()
-    config.bind = [f"{_bracketed(options.host)}:{options.port}"]
+    config.bind = [options.address]
     config.root_path, config.workers = options.root_path, options.workers
     config.certfile, config.keyfile = options.ssl_certfile, options.ssl_keyfile
     config.worker_class = options.loop or "asyncio"
@@ -125,7 +129,7 @@ def _daphne(target: Target, options: Options) -> None:
 
 def _gunicorn(target: Target, options: Options) -> None:
     settings = {
-        "bind": [f"{_bracketed(options.host)}:{options.port}"],
+        "bind": [options.address],
         "workers": options.workers,
         "worker_class": "gthread",
         "threads": 8,
@@ -145,29 +149,14 @@ def _waitress(target: Target, options: Options) -> None:
     import_module("waitress").serve(target.app, host=options.host, port=options.port, threads=8, **prefix)
 
 
-def _bracketed(host: str) -> str:
-    return f"[{host}]" if ":" in host else host
-
-
 # The best comes first. Those that are named twice can do different things by different protocols.
 SERVERS = (
-    Server("uvicorn", "uvicorn", "pip install uvicorn", ASGI, ("asyncio", "uvloop"), True, True, _uvicorn),
-    Server(
-        "hypercorn",
-        "hypercorn",
-        'pip install "hypercorn[trio]"',
-        ASGI,
-        ("asyncio", "trio", "uvloop"),
-        True,
-        True,
-        _hypercorn,
-    ),
-    Server(
-        "granian", "granian", "pip install granian", ASGI, ("asyncio", "uvloop"), True, True, partial(_granian, "asgi")
-    ),
-    Server("daphne", "daphne", "pip install daphne", ASGI, ("asyncio",), False, False, _daphne),
-    Server("gunicorn", "gunicorn", "pip install gunicorn", WSGI, (), True, True, _gunicorn),
-    Server("waitress", "waitress", "pip install waitress", WSGI, (), False, False, _waitress),
-    Server("granian", "granian", "pip install granian", WSGI, (), True, True, partial(_granian, "wsgi")),
-    Server("wsgiref", None, "", WSGI, (), False, True, serve_bare),
+    Server("uvicorn", "uvicorn", ASGI, ("asyncio", "uvloop"), ALL, _uvicorn),
+    Server("hypercorn", '"hypercorn[trio]"', ASGI, ("asyncio", "trio", "uvloop"), ALL, _hypercorn),
+    Server("granian", "granian", ASGI, ("asyncio", "uvloop"), ALL, partial(_granian, "asgi")),
+    Server("daphne", "daphne", ASGI, ("asyncio",), (), _daphne),
+    Server("gunicorn", "gunicorn", WSGI, (), ALL, _gunicorn),
+    Server("waitress", "waitress", WSGI, (), (), _waitress),
+    Server("granian", "granian", WSGI, (), ALL, partial(_granian, "wsgi")),
+    Server("wsgiref", None, WSGI, (), (SSL,), serve_bare),
 )
