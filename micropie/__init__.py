@@ -3,7 +3,7 @@
 from pathlib import Path as _Path
 
 from micropie.app import App, Server
-from micropie.asgi.websocket.websocket import WebSocket
+from micropie.asgi.websocket import WebSocket
 from micropie.channels.event_stream import EventStream
 from micropie.errors import (
     BadRequest,

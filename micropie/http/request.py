@@ -756,6 +756,11 @@ class WebSocketRequest(Request):
         """Raises ``ResponseError``."""
         raise ResponseError("a WebSocket has no response: give headers to ws.accept(headers=...)")
 
+    @property
+    def label(self) -> str:
+        """The WebSocket's name in log lines: ``WebSocket '/path'``, with its id as ``Request.label`` has it."""
+        return f"WebSocket {self.path!r} [{self.id}]" if self.id else f"WebSocket {self.path!r}"
+
     def _session_opened(self, session: Session) -> None:
         super()._session_opened(session)
         if self.is_accepted:

@@ -351,7 +351,7 @@ def test_R55_a_failing_handler_closes_with_1011_without_details_and_is_logged_on
 
     with open_client(app_of(handler)).websocket("/") as ws:
         assert closing(ws) == (1011, "")
-    assert errors(caplog) == ["WebSocket '/' failed"]
+    assert errors(caplog) == ["WebSocket '/' failed in handler"]
     assert caplog.records[-1].exc_info is not None
 
 
@@ -436,7 +436,7 @@ def test_a_task_group_with_another_failure_is_one(open_client: OpenClient, caplo
 
     with open_client(app_of(handler)).websocket("/") as ws:
         assert closing(ws) == (1011, "")
-    assert errors(caplog) == ["WebSocket '/' failed"]
+    assert errors(caplog) == ["WebSocket '/' failed in handler"]
 
 
 @pytest.mark.parametrize("lifespan", [True, False])

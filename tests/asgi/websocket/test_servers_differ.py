@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import gc
 import logging
 import weakref
@@ -11,9 +12,11 @@ from typing import Any
 import anyio
 import anyio.lowlevel
 import pytest
+import sniffio
 from anyio import wait_all_tasks_blocked
 
 from micropie import App, ConnectionClosed, WebSocket, WebSocketMiddleware
+from micropie.asgi.coroutines import resume
 from tests.asgi.calls import Message, every_loop, http_scope
 from tests.asgi.websocket.test_conversations import app_of
 from tests.support.virtual_time import run_in_virtual_time as run
@@ -334,7 +337,7 @@ def test_R57_a_slow_client_is_cut_off_and_told_why(backend: str, caplog: pytest.
 
 @every_loop
 def test_R57_a_client_that_takes_not_even_the_close_holds_nobody(backend: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("micropie.asgi.websocket.connection.LAST_FRAME_WITHIN", 0.05)
+    monkeypatch.setattr("micropie.asgi.websocket_connection.LAST_FRAME_WITHIN", 0.05)
 
     async def handler(ws: WebSocket) -> None:
         await ws.accept()
@@ -534,6 +537,46 @@ def test_a_second_receive_is_refused_while_the_first_was_begun_in_the_handler_s_
     run(backend, main)
 
 
+def test_an_eager_task_s_wait_is_not_the_handler_s() -> None:
+    """A call that was begun in the handler's own steps and returns while the handler waits for something else.
+
+    asyncio's eager tasks make such calls. From then on nobody but the connection itself sees the client leave.
+    """
+    got: list[str] = []
+
+    async def handler(ws: WebSocket) -> None:
+        await ws.accept()
+        call = ws.receive_text()
+        waits_for = call.send(None)
+
+        async def rest() -> None:
+            got.append(await resume(call, waits_for))  # type: ignore[arg-type]
+            await anyio.sleep_forever()
+
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(rest)
+
+    async def main() -> None:
+        incoming = anyio.Event()
+
+        async def receive() -> Message:
+            if server.received == 1:
+                await incoming.wait()
+            return await server.receive()
+
+        server = Server(text("a"))
+        server.leave()
+        async with anyio.create_task_group() as tasks:
+            scope = server.scope()
+            tasks.start_soon(app_of(handler, websocket_grace=0.02), scope, receive, server.send)
+            await wait_all_tasks_blocked()
+            incoming.set()
+        assert not server.overlapped
+
+    run("asyncio", main)
+    assert got == ["a"]
+
+
 @every_loop
 def test_receive_is_never_called_twice_at_a_time(backend: str) -> None:
     """The handler receives while other tasks send so much that somebody has to look out for the client."""
@@ -725,7 +768,7 @@ def test_a_cancellation_by_the_server_is_not_taken_for_the_client_s_leaving(back
 
 @every_loop
 def test_R54_a_clean_up_is_not_endless(backend: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("micropie.asgi.websocket.connection.CLEAN_UP_WITHIN", 0.05)
+    monkeypatch.setattr("micropie.asgi.websocket_connection.CLEAN_UP_WITHIN", 0.05)
     notes: list[str] = []
 
     async def handler(ws: WebSocket) -> None:
@@ -770,6 +813,114 @@ def test_R54_what_the_handler_shields_is_not_cancelled(backend: str) -> None:
 
     run(backend, main)
     assert notes == ["shielded"]
+
+
+async def sleep_on(ws: WebSocket) -> None:
+    await anyio.sleep(15)
+
+
+async def be_quick_in_vain(ws: WebSocket) -> None:
+    with anyio.move_on_after(15):
+        await anyio.sleep_forever()
+
+
+async def fail_in_vain(ws: WebSocket) -> None:
+    with anyio.CancelScope() as scope:
+        scope.cancel()
+        await anyio.lowlevel.checkpoint()
+    await anyio.sleep(15)
+    with pytest.raises(TimeoutError), anyio.fail_after(0):
+        await anyio.sleep_forever()
+
+
+async def wait_for_a_lock(ws: WebSocket) -> None:
+    lock = anyio.Lock()
+
+    async def hold() -> None:
+        async with lock:
+            await anyio.sleep(15)
+
+    async with anyio.create_task_group() as tasks:
+        tasks.start_soon(hold)
+        await wait_all_tasks_blocked()
+        async with lock:
+            pass
+
+
+async def send_to_nobody(ws: WebSocket) -> None:
+    """Begun before the client left, and given up by ``websocket_send_timeout``."""
+    with pytest.raises(ConnectionClosed):
+        await ws.send_text("never")
+
+
+async def wait_for_a_thing_of_asyncio(ws: WebSocket) -> None:
+    if sniffio.current_async_library() == "asyncio":
+        with pytest.raises(TimeoutError):
+            await asyncio.wait_for(asyncio.Event().wait(), 15)
+    else:
+        await anyio.sleep(15)
+
+
+@every_loop
+@pytest.mark.parametrize(
+    "shielded",
+    [
+        sleep_on,
+        be_quick_in_vain,
+        fail_in_vain,
+        wait_for_a_lock,
+        send_to_nobody,
+        wait_for_a_thing_of_asyncio,
+    ],
+)
+@pytest.mark.parametrize("ends", ["client", "server"])
+def test_R54_a_shielded_wait_that_ends_is_not_taken_for_the_cancellation(
+    backend: str, shielded: Callable[[WebSocket], Awaitable[None]], ends: str
+) -> None:
+    """A scope or a timer within the shield ends the wait. The handler is cancelled after it, and may clean up then."""
+    times: list[tuple[str, float]] = []
+
+    async def main() -> None:
+        async def handler(ws: WebSocket) -> None:
+            began = anyio.current_time()
+
+            def note(what: str) -> None:
+                times.append((what, round(anyio.current_time() - began, 3)))
+
+            await ws.accept()
+            await anyio.lowlevel.checkpoint()  # messages are read ahead from now on
+            tasks.start_soon(end, ws)
+            try:
+                with anyio.CancelScope(shield=True):
+                    await shielded(ws)
+                    note("shielded")
+                await anyio.sleep_forever()
+            finally:
+                note("cancelled")
+                await anyio.sleep(4)
+                note("cleaned up")
+                try:
+                    await anyio.sleep_forever()
+                finally:
+                    note("given up")
+
+        async def end(ws: WebSocket) -> None:
+            await anyio.sleep(1)
+            if ends == "client":
+                server.leave()
+            else:
+                ws.request.config.shutdown.end()
+
+        async def stuck(message: Message) -> None:
+            if message["type"] == "websocket.send":
+                await anyio.sleep_forever()
+
+        server = Server(on_send=stuck)
+        async with anyio.create_task_group() as tasks:
+            await server.serve(app_of(handler, websocket_grace=5, websocket_send_timeout=15))
+
+    run(backend, main)
+    assert times == [("shielded", 15), ("cancelled", 15), ("cleaned up", 19), ("given up", 25)]
 
 
 @every_loop
