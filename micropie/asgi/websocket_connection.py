@@ -57,7 +57,6 @@ from micropie.asgi.coroutines import Steps, advance, brings_cancellation, resume
 from micropie.asgi.headers import encode_headers
 from micropie.asgi.request import ASGIWebSocketRequest
 from micropie.execution.loop import CLEAN_UP_WITHIN
-from micropie.execution.steps import TookTooLong
 from micropie.execution.wake import LoopTasks, SingleWaiterEvent
 from micropie.http.response import Answer
 from micropie.http.types import HeaderPairs, Message, Receive, Send
@@ -152,7 +151,6 @@ class Connection:
     _send_timeout: float | None = None
     _timeout: float | None = None
     _max_size: int = 0
-    _small_size: int = 0
     _tasks: TaskGroup | LoopTasks = field(init=False)
     _leave_scope: CancelScope = field(init=False)
     _cleanup_scope: CancelScope = field(init=False)
@@ -168,7 +166,6 @@ class Connection:
         """Run ``handler(websocket, *arguments)``."""
         settings = self._request.config.settings
         self._max_size = settings.websocket_max_size
-        self._small_size = self._max_size // 4  # UTF-8 has at most four bytes a character
         self._send_timeout = settings.websocket_send_timeout
         timeout = self._timeout = settings.websocket_timeout
         if timeout is not None:
@@ -296,7 +293,8 @@ class Connection:
 
         ``method`` is the one that was called; ``key``, "text" or "bytes", is where the content is looked for first.
         """
-        if self._handler is RUNS and self._read_ahead is None and RECEIVE in self.progress.possible:
+        if self._handler is RUNS and self._read_ahead is None:
+            self.progress.allow(RECEIVE, method)
             try:
                 message = await self._in_call(RECEIVE, self._receive())
             except Exception as error:
@@ -306,7 +304,7 @@ class Connection:
             message = await self._receive_from_ahead(method)
         self._sent_unchecked = 0
         content = message.get(key)
-        if content is None or len(content) > self._small_size:
+        if content is None or len(content) * 4 > self._max_size:  # UTF-8 has at most four bytes a character
             if message["type"] != "websocket.receive":
                 self._disconnected(*disconnect_info(message))
                 raise self.progress.closed()
@@ -381,18 +379,11 @@ class Connection:
 
     async def send(self, method: str, message: Message) -> None:
         """Send a message, after those that other tasks are sending. ``method`` is the one that was called."""
-        if SEND not in self.progress.possible:
-            raise self.progress.refusal(method)
-        await self._take_turn(method)
+        self.progress.allow(SEND, method)
+        await self._take_turn()
         try:
-            # Started by hand: a send that does not have to wait needs no timer.
-            steps = self._send(message).__await__()
-            waits_for = next(steps, SENT)
-            if waits_for is not SENT:
-                await self._finish_send(steps, waits_for)
-        except Exception as error:
-            await self._send_failed(error)
-            raise self.progress.closed() from None
+            self.progress.allow(SEND, method)  # it may have been closed meanwhile
+            await self._send_in_turn(message)
         finally:
             self._pass_turn()
         self._sent_unchecked += 1
@@ -401,22 +392,22 @@ class Connection:
             self._watch()
             await checkpoint()
 
-    async def _finish_send(self, steps: Steps[None], waits_for: object) -> None:
-        """Wait for a send that has to wait. Raises ``TookTooLong`` if the client does not read."""
+    async def _send_in_turn(self, message: Message) -> None:
+        """Send a message. Raises ``ConnectionClosed`` if the server fails, or if the client does not read in time."""
+        waits_for, seconds = SENT, self._send_timeout
         try:
-            await self._in_call(CALL, resume(steps, waits_for, self._send_timeout))
-        except TimeoutError:
-            if self._send_timeout is None:
-                raise
-            raise TookTooLong from None
-
-    async def _send_failed(self, error: Exception) -> None:
-        """Note why a message was not sent."""
-        if not isinstance(error, TookTooLong):
-            self._lost(error)
-        elif self._end(CLOSE, POLICY, f"no room for a message within {self._send_timeout:g} seconds"):
-            logger.info("%s is closed: %s; see websocket_send_timeout", self._request.label, self.progress.reason)
-            await self._send_close(LAST_FRAME_WITHIN)
+            # Started by hand: a send that does not have to wait needs no timer.
+            steps = self._send(message).__await__()
+            waits_for = next(steps, SENT)
+            if waits_for is not SENT:
+                await self._in_call(CALL, resume(steps, waits_for, seconds))
+        except Exception as error:
+            if waits_for is SENT or seconds is None or not isinstance(error, TimeoutError):
+                self._lost(error)
+            elif self._end(CLOSE, POLICY, f"no room for a message within {seconds:g} seconds"):
+                logger.info("%s is closed: %s; see websocket_send_timeout", self._request.label, self.progress.reason)
+                await self._send_close(LAST_FRAME_WITHIN)
+            raise self.progress.closed() from None
 
     async def close(self, code: int, reason: str) -> None:
         """Close unless that has been done, or the client has left. See ``WebSocket.close``."""
@@ -442,7 +433,7 @@ class Connection:
 
     async def _send_close_in_turn(self) -> None:
         """Send the close frame, unless it has been sent, after the messages that tasks are sending."""
-        await self._take_turn(None)
+        await self._take_turn()
         try:
             if not self._close_sent:
                 await self._send_close(self._send_timeout)
@@ -463,7 +454,7 @@ class Connection:
 
     # -- turns -------------------------------------------------------------------------------------------------------
 
-    async def _take_turn(self, method: str | None) -> None:
+    async def _take_turn(self) -> None:
         """Wait until those who came before have sent. The WebSocket may be closed by then."""
         if self._turns is None:
             self._turns = []
@@ -472,8 +463,6 @@ class Connection:
         self._turns.append(turn)
         try:
             await self._in_call(CALL, turn.wait())
-            if method is not None:
-                self.progress.allow(SEND, method)
         except BaseException:
             if turn.is_set():
                 self._pass_turn()

@@ -16,7 +16,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Awaitable, Callable
-from typing import NamedTuple, TypeAlias
+from typing import NamedTuple, TypeAlias, TypeVar
 
 from micropie.errors import ConnectionClosed, HTTPError, Redirect
 from micropie.execution.steps import AWAIT, Flow
@@ -30,6 +30,8 @@ from micropie.routing.config import AppConfig
 from micropie.routing.site import Site
 
 logger = logging.getLogger("micropie")
+
+Value = TypeVar("Value")
 
 # ``run_handler(handler, *arguments)`` of a driver: run the handler with its socket, then these arguments.
 RunHandler: TypeAlias = Callable[..., Awaitable[None]]
@@ -75,7 +77,8 @@ def converse(site: Site, request: WebSocketRequest, run_handler: RunHandler) -> 
             close_info = _close_info_after_failure(request, failure)
     finally:
         del failure  # its traceback refers to this frame: without this it would be a cycle
-    return (yield from _finish(request, close_info))
+    failed = yield from _or_failed(request, cleanup(request))
+    return close_info if failed is None else failed
 
 
 def cleanup(request: WebSocketRequest) -> Flow[None]:
@@ -117,14 +120,7 @@ def _check_origin(request: WebSocketRequest, config: AppConfig) -> None:
 def ask_guards(request: WebSocketRequest, config: AppConfig) -> Flow[CloseInfo | None]:
     """Run the hooks that guard a mounted application's WebSockets. Return how one refuses the handshake, or None."""
     request.config = config
-    try:
-        return (yield from _run_guards(request))
-    except Exception as error:
-        failure = error
-    try:
-        return _close_info_after_failure(request, failure)
-    finally:
-        del failure
+    return (yield from _or_failed(request, _run_guards(request)))
 
 
 def _run_guards(request: WebSocketRequest) -> Flow[CloseInfo | None]:
@@ -139,14 +135,12 @@ def _run_guards(request: WebSocketRequest) -> Flow[CloseInfo | None]:
     return CloseInfo(POLICY, "", _encode(response))
 
 
-def _finish(request: WebSocketRequest, close_info: CloseInfo) -> Flow[CloseInfo]:
-    """Perform stage 5 and return ``close_info``, or how to end after a failure in it."""
+def _or_failed(request: WebSocketRequest, flow: Flow[Value]) -> Flow[Value | CloseInfo]:
+    """Perform ``flow`` and return its result, or how to end the WebSocket after a failure in it."""
     try:
-        yield from cleanup(request)
+        return (yield from flow)
     except Exception as error:
         failure = error
-    else:
-        return close_info
     try:
         return _close_info_after_failure(request, failure)
     finally:

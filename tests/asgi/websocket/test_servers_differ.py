@@ -654,6 +654,35 @@ def test_messages_keep_their_turn(backend: str) -> None:
     run(backend, main)
 
 
+def test_a_turn_that_comes_together_with_a_cancellation_is_passed_on() -> None:
+    """As by asyncio's ``Task.cancel``; a cancel scope leaves a task alone that has been woken."""
+
+    async def main() -> None:
+        gate = Gate()
+
+        async def handler(ws: WebSocket) -> None:
+            await ws.accept()
+
+            async def first() -> None:
+                await ws.send_text("1")
+                second.cancel()
+
+            async with asyncio.TaskGroup() as tasks:
+                tasks.create_task(first())
+                await wait_all_tasks_blocked()
+                second = tasks.create_task(ws.send_text("2"))
+                await wait_all_tasks_blocked()
+                tasks.create_task(ws.send_text("3"))
+                await wait_all_tasks_blocked()
+                gate.open()
+
+        server = Server(on_send=gate)
+        await server.serve(app_of(handler))
+        assert server.texts == ["1", "3"]
+
+    run("asyncio", main)
+
+
 @every_loop
 def test_closing_tells_those_that_wait_to_send(backend: str) -> None:
     """The message that is on its way arrives, what waits behind it does not; and the close is not lost."""
@@ -856,7 +885,8 @@ async def send_to_nobody(ws: WebSocket) -> None:
 async def wait_for_a_thing_of_asyncio(ws: WebSocket) -> None:
     if sniffio.current_async_library() == "asyncio":
         with pytest.raises(TimeoutError):
-            await asyncio.wait_for(asyncio.Event().wait(), 15)
+            async with asyncio.timeout(15):
+                await anyio.sleep_forever()
     else:
         await anyio.sleep(15)
 
