@@ -71,7 +71,7 @@ def test_the_number_of_processors_where_the_system_does_not_say(monkeypatch: pyt
 
 
 def test_a_pool_of_processes_says_that_windows_has_none(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(pool, "CAN_PASS_PIPES", False)
+    monkeypatch.setattr(processes, "CAN_PASS_PIPES", False)
     with pytest.raises(PoolError, match=r"on Windows: write App\(pool="):
         Pool(1).call(1.0, int)
 
