@@ -11,6 +11,7 @@ import textwrap
 import pytest
 
 from micropie.execution.fork import available_cpus, notify_after_fork
+from micropie.pool import processes
 from micropie.pool.processes import Pool
 from micropie.pool.remote import PoolError
 
