@@ -91,7 +91,7 @@ def run(group: str, budget: float, share: float, world: str | None, survivors: b
         "-o",
         "addopts=--import-mode=importlib",
     ]
-    options += [f"--world={world}"] if world else []
+    options += [f"--world={world}" if world else "--all-worlds"]
     pytest.main([*options, *tests], plugins=[runner])
     known = {tuple(line.split(" | ")[:3]) for line in EQUIVALENT.read_text().splitlines() if " | " in line}
     alive = [result for result in runner.results if result.outcome in ("survived", "no test")]
