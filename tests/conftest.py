@@ -36,6 +36,8 @@ from tests.support.waiting import PATIENCE
 # A shell's background job ignores SIGINT, and so would the servers that tests start and interrupt.
 signal.signal(signal.SIGINT, signal.default_int_handler)
 
+SERVERS_OF_SEVERAL_FILES = ("basics_on", "sockets_on")  # tests/servers/conftest.py
+
 MakeClient = Callable[..., TestClient]
 
 # An example may take long on a busy machine: that is for the tests' own time limit.
@@ -151,14 +153,15 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> Iterator[None]:
     """Deselect the cases of other worlds, and begin with the tests that may take long.
 
-    One process would end with these alone.
+    One process would end with these alone. Tests that share a server follow each other: one process gets most of them.
     """
     if not config.getoption("--all-worlds"):
         deselected = left_out(items, config.getoption("--world"))
         config.hook.pytest_deselected(items=[item for item in items if item in deselected])
         items[:] = [item for item in items if item not in deselected]
     yield
-    items.sort(key=_timeout_of, reverse=True)
+    first = {place: index for index, place in reversed([*enumerate(map(_place_of, items))])}
+    items.sort(key=lambda item: (-_timeout_of(item), first[_place_of(item)], _server_of(item)))
 
 
 def _timeout_of(item: pytest.Item) -> float:
@@ -166,6 +169,19 @@ def _timeout_of(item: pytest.Item) -> float:
     marker = item.get_closest_marker("timeout")
     seconds: float = marker.args[0] if marker else 0.0
     return seconds
+
+
+def _place_of(item: pytest.Item) -> str:
+    """Return the fixture that starts servers for several files, or the file."""
+    shared = (name for name in getattr(item, "fixturenames", ()) if name in SERVERS_OF_SEVERAL_FILES)
+    return next(shared, item.nodeid.partition("::")[0])
+
+
+def _server_of(item: pytest.Item) -> str:
+    """Return the name of the server that a test asks for, "" without one."""
+    callspec = getattr(item, "callspec", None)
+    named = [callspec.params[name] for name in ("name", "server") if name in callspec.params] if callspec else []
+    return next((name for name in named if item.nodeid.startswith("tests/servers/") and isinstance(name, str)), "")
 
 
 def pytest_collection_finish() -> None:
