@@ -116,7 +116,6 @@ def main() -> int:
     parser.add_argument("--survivors", action="store_true", help="only those of the last time")
     parser.add_argument("groups", nargs="*", metavar="GROUP")
     arguments = parser.parse_args()
-    os.environ["HYPOTHESIS_MAX_EXAMPLES"] = "20"
     alive = 0
     for group in arguments.groups or GROUPS:
         child = os.fork()

@@ -118,8 +118,8 @@ def test_R54_R63_a_client_that_vanishes_ends_its_handler(sockets_on: ServerOf, n
 
 
 @pytest.mark.parametrize("name", WSGI)
-def test_under_wsgi_a_handshake_gets_426(sockets_on: ServerOf, name: str) -> None:
-    with pytest.raises(InvalidStatus) as refused, open_socket(sockets_on(name), "/echo"):
+def test_under_wsgi_a_handshake_gets_426(basics_on: ServerOf, name: str) -> None:
+    with pytest.raises(InvalidStatus) as refused, open_socket(basics_on(name), "/talk"):
         pass
     response = refused.value.response
     assert (response.status_code, response.body) == (426, b"This is for WebSockets, which need an ASGI server.")
