@@ -166,7 +166,7 @@ class Basics(App):
     async def ws_talk(self, ws: WebSocket) -> None:
         await ws.accept()
         async for message in ws:
-            await ws.send_text(f"heard {message}")
+            await ws.send_text(f"heard {message!r}")
 
     # -- errors and redirects --------------------------------------------------------------------------------------
 

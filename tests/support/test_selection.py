@@ -15,28 +15,23 @@ ROOT = Path(__file__).parent.parent.parent
 QUIET, WAITS = "tests/http/test_cookies.py::test_it", "tests/flow/test_http.py::test_it"
 
 
-def item(function: str, world: str, case: str = "", argument: str = "world") -> Any:
-    parameters = "-".join(filter(None, [world, case]))
-    return SimpleNamespace(nodeid=f"{function}[{parameters}]", callspec=SimpleNamespace(params={argument: world}))
+class Item:
+    """What the choice sees of an item of pytest."""
+
+    def __init__(self, function: str, world: str, case: str = "", argument: str = "world") -> None:
+        self.nodeid = f"{function}[{'-'.join(filter(None, [world, case]))}]"
+        self.callspec = SimpleNamespace(params={argument: world})
 
 
 def chosen(items: Iterable[Any], world: str | None = None) -> list[str]:
     items = [*items]
-    # Items of pytest can be hashed; these stand for them by their place.
-    wrapped = [Hashable(one) for one in items]
-    deselected = left_out(wrapped, world)  # type: ignore[arg-type]
-    return [one.nodeid.partition("[")[2][:-1] for one in wrapped if one not in deselected]
-
-
-class Hashable:
-    def __init__(self, item: Any) -> None:
-        self.nodeid: str = item.nodeid
-        self.callspec = item.callspec
+    deselected = left_out(items, world)
+    return [one.nodeid.partition("[")[2][:-1] for one in items if one not in deselected]
 
 
 @pytest.mark.parametrize(("function", "worlds"), [(WAITS, list(WORLDS)), (QUIET, ["wsgi", "asyncio"])])
 def test_the_first_case_runs_in_every_world_and_each_other_one_in_one(function: str, worlds: list[str]) -> None:
-    items = [item(function, world, case=str(number)) for number in range(300) for world in WORLDS]
+    items = [Item(function, world, case=str(number)) for number in range(300) for world in WORLDS]
     found = chosen(items)
     assert found[: len(worlds)] == [f"{world}-0" for world in worlds]
     rest = [one.partition("-") for one in found[len(worlds) :]]
@@ -49,14 +44,14 @@ def test_the_first_case_runs_in_every_world_and_each_other_one_in_one(function: 
 
 @pytest.mark.parametrize("function", [WAITS, QUIET])
 def test_a_case_with_one_world_runs_in_it(function: str) -> None:
-    assert chosen([item(function, "wsgi", "first"), item(function, "trio", "second")]) == ["wsgi-first", "trio-second"]
-    assert chosen([item(function, "trio", "named on the command line")]) == ["trio-named on the command line"]
+    assert chosen([Item(function, "wsgi", "first"), Item(function, "trio", "second")]) == ["wsgi-first", "trio-second"]
+    assert chosen([Item(function, "trio", "named on the command line")]) == ["trio-named on the command line"]
 
 
 def test_a_loop_is_a_world_and_other_values_are_none() -> None:
-    loops = [item(WAITS, loop, argument="backend") for loop in ("asyncio", "trio")]
-    others = [item(QUIET, name, argument="name") for name in ("wsgi", "trio", "x")]
-    originals = [item(QUIET, side, argument="side") for side in ("original", "wsgi", "asyncio", "trio")]
+    loops = [Item(WAITS, loop, argument="backend") for loop in ("asyncio", "trio")]
+    others = [Item(QUIET, name, argument="name") for name in ("wsgi", "trio", "x")]
+    originals = [Item(QUIET, side, argument="side") for side in ("original", "wsgi", "asyncio", "trio")]
     assert chosen([*loops, *others, *originals]) == [
         *("asyncio", "trio"),
         *("wsgi", "trio", "x"),
@@ -65,8 +60,8 @@ def test_a_loop_is_a_world_and_other_values_are_none() -> None:
 
 
 def test_one_world_can_be_chosen() -> None:
-    items = [item(QUIET, world, case) for case in ("a", "b") for world in WORLDS]
-    assert chosen([*items, item(QUIET, "x", argument="name")], "trio") == ["trio-a", "trio-b", "x"]
+    items = [Item(QUIET, world, case) for case in ("a", "b") for world in WORLDS]
+    assert chosen([*items, Item(QUIET, "x", argument="name")], "trio") == ["trio-a", "trio-b", "x"]
 
 
 def test_what_waits_exists() -> None:
