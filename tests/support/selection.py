@@ -33,6 +33,7 @@ WAITING = (
     "tests/http/test_stream",
     "tests/http/test_websocket.py",
     "tests/mounts/",
+    "tests/pool/",
     "tests/testing/",
     "tests/test_same_answer.py",
 )
