@@ -18,6 +18,7 @@ from micropie.execution.loop import LoopLocal, native_loop
 from micropie.execution.steps import no_function
 from micropie.execution.wake import DelayedCalls, LoopTasks, PatientEvent, SingleWaiterEvent
 from tests.asgi.calls import Call, every_loop, run
+from tests.support.waiting import PATIENCE
 
 
 @every_loop
@@ -211,7 +212,7 @@ def test_a_task_that_is_cancelled_before_it_has_begun_is_not_waited_for() -> Non
         for _ in range(2):
             tasks.start_soon(checkpoint)
         (asyncio.all_tasks() - before).pop().cancel()
-        with anyio.fail_after(10):
+        with anyio.fail_after(PATIENCE):
             await tasks.join()
 
     run("asyncio", main)

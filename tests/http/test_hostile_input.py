@@ -40,8 +40,9 @@ from micropie.http.response import redirect_response
 from micropie.middleware import Compress
 from micropie.routing.converters import converter_for, structure_converter
 from micropie.testing import TestClient
-from tests.conftest import WORLDS, MakeClient
+from tests.conftest import MakeClient
 from tests.support.errors import said
+from tests.support.selection import WORLDS
 from tests.support.steps import steps_of
 
 LONG = 512 * 1024
