@@ -34,10 +34,8 @@ class ThreadedIterator(AsyncIterator[bytes]):
     """The chunks of ``source``, each passed through ``convert``, made in one of ``threads``, all in one context.
 
     One task advances and closes it. A thread can't be interrupted, so a cancellation waits for the chunk that is being
-    made. ``_take_turn`` and ``_give`` run in the thread, all else on the event loop.
+    made, but ``from_thread.check_cancelled`` raises there. ``_take_turn`` and ``_give`` run in the thread, all else on the event loop.
     """
-
-    ag_running = False  # makes ``ScopedIterator.cancel`` wait for the chunk
 
     def __init__(self, source: Iterator[object], convert: Callable[[object], bytes], threads: Threads) -> None:
         self._source = source
@@ -78,6 +76,11 @@ class ThreadedIterator(AsyncIterator[bytes]):
         return chunk
 
     @property
+    def ag_running(self) -> bool:
+        """Whether ``__anext__`` waits for the thread."""
+        return self._is_waiting
+
+    @property
     def ag_frame(self) -> object:
         """None if there is nothing to close: the source is a generator, and ``__anext__`` has told of its end."""
         return getattr(self._source, "gi_frame", self) if self._has_ended else self
@@ -108,6 +111,7 @@ class ThreadedIterator(AsyncIterator[bytes]):
                 await self._progress.wait()
         except BaseException:
             self._is_over = True
+            self._turn.cancel()
             await self._wait_for_thread()
             raise
         finally:
@@ -128,8 +132,15 @@ class ThreadedIterator(AsyncIterator[bytes]):
         return True
 
     def _run_turn(self) -> None:
-        run_in_place(self._limiter, self, self._take_turn, context=self._context)
+        self._turn = run_in_place(self._limiter, self, self._take_turn, context=self._context)
         self._has_turn = True
+
+    def lose(self, error: BaseException) -> None:
+        """End the stream: no thread could be started for its turn."""
+        self._failure = error
+        self._made.append(None)
+        self._has_turn = False
+        self._progress.ring()
 
     def _end_turn(self) -> None:
         self._has_turn = False
