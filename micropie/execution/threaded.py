@@ -19,7 +19,7 @@ from contextvars import Context, copy_context
 from functools import partial
 from time import monotonic
 
-from anyio import CancelScope, WouldBlock
+from anyio import CancelScope, WouldBlock, get_cancelled_exc_class
 
 from micropie.execution.placement import Threads
 from micropie.execution.threads import in_thread, limiter_of, run_in_place
@@ -86,7 +86,9 @@ class ThreadedIterator(AsyncIterator[bytes]):
         return getattr(self._source, "gi_frame", self) if self._has_ended else self
 
     async def aclose(self) -> None:
-        """Close the source when the thread has made its chunk. Raises what ended it, if that was not told before."""
+        """Close the source when the thread has made its chunk. Raises what ended it, if that was not told before and is
+        no cancellation.
+        """
         self._is_over = True
         await self._wait_for_thread()
         failure, self._failure = self._failure, None
@@ -94,7 +96,7 @@ class ThreadedIterator(AsyncIterator[bytes]):
         try:
             if close is not None:
                 await in_thread(self._threads, self._context.run, close)
-            if failure is not None:
+            if failure is not None and not isinstance(failure, get_cancelled_exc_class()):
                 raise failure
         finally:
             self._forget()

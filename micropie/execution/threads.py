@@ -22,6 +22,7 @@ from anyio import CancelScope, CapacityLimiter, WouldBlock, get_cancelled_exc_cl
 from micropie.execution.loop import LoopLocal
 from micropie.execution.outcomes import Outcome, outcome_of, released, variables_set
 from micropie.execution.placement import Threads
+from micropie.execution.steps import no_function
 from micropie.execution.wake import TASKS, WAKERS
 
 logger = logging.getLogger("micropie")
@@ -62,13 +63,15 @@ async def in_thread(
     otherwise the task waits for the thread.
     """
     slots = _slots_of(threads)
-    call = _Call(slots, function, arguments)
-    await take_slot(slots.limiter, call)
+    holder = object()
+    release = partial(slots.limiter.release_on_behalf_of, holder)
+    work = _Work(partial(outcome_of, function, arguments), partial(slots.waker.call, release))
+    await take_slot(slots.limiter, holder)
     try:
-        outcome = await to_thread.run_sync(call.run, abandon_on_cancel=abandon_on_cancel, limiter=slots.unlimited)
-    except BaseException:  # no thread could be started, or the task is cancelled
-        if call.claim():
-            call.release()
+        outcome = await to_thread.run_sync(work.run, abandon_on_cancel=abandon_on_cancel, limiter=slots.unlimited)
+    except BaseException:  # no further thread can be started, or the task is cancelled
+        if work.claim():
+            release()
         raise
     result: Result = released(outcome)
     return result
@@ -89,35 +92,37 @@ def has_room(threads: Threads) -> bool:
     return False
 
 
-class _Call:
-    """A call that has a slot. ``run`` is called in the thread, ``release`` on the event loop."""
+# The calls that run at the moment: see ``_end_process``.
+_running: set[_Work] = set()
 
-    def __init__(self, slots: _Slots, function: Callable[..., object], arguments: Sequence[object]) -> None:
-        self._slots = slots
-        self._function = function
-        self._arguments = arguments
+
+class _Work:
+    """A call for a worker thread. It must not raise. ``end`` is called in the thread when it is over."""
+
+    __slots__ = ("_call", "_claims", "_end")
+
+    def __init__(self, call: Callable[[], Any], end: Callable[[], object] = no_function) -> None:
+        self._call = call
+        self._end = end
         self._claims = [None]
 
     def claim(self) -> bool:
-        """Return True to the first caller, the thread or a task that waits no longer: that one releases the slot."""
+        """Return True to the first caller: to the thread, or to a task that waits for it no longer."""
         try:
             self._claims.pop()
         except IndexError:
             return False
         return True
 
-    def run(self) -> Outcome:
-        """Call the function, and return the outcome. A call whose task has claimed it before is not made."""
-        if not self.claim():
-            return []
-        try:
-            return outcome_of(self._function, self._arguments)
-        finally:
-            self._slots.waker.call(self.release)
-
-    def release(self) -> None:
-        """Give the slot back."""
-        self._slots.limiter.release_on_behalf_of(self)
+    def run(self) -> Any:
+        """Make the call, unless its task has claimed it before."""
+        if self.claim():
+            _running.add(self)
+            try:
+                return self._call()
+            finally:
+                _running.discard(self)
+                self._end()
 
 
 def usage_of(threads: Threads) -> tuple[int, int, int]:
@@ -152,7 +157,7 @@ def _slots_of(threads: Threads) -> _Slots:
 
 # -- threads that talk with an event loop while they run ---------------------------------------------------------------
 
-# Does the work in a thread, and returns a function to call on the event loop when the thread is done. Neither raises.
+# Does the work in a thread, and returns a function that is called there after it. Neither raises.
 Job = Callable[..., Callable[[], object]]
 
 
@@ -180,29 +185,26 @@ def run_in_place(
     cancelled, ``anyio.from_thread`` raises the cancellation in the thread.
     """
     scope, context = CancelScope(), context or copy_context()
-    run = partial(_run_in, context, job, arguments)
-    TASKS.get().start_soon(_wait_for_job, scope, limiter, holder, run, context=context.copy())
+    work = _Work(partial(_run_in, context, job, arguments))
+    TASKS.get().start_soon(_wait_for_job, scope, limiter, holder, work, context=context.copy())
     return scope
 
 
-async def _wait_for_job(
-    scope: CancelScope, limiter: CapacityLimiter, holder: SlotHolder, run: Callable[[], Callable[[], object]]
-) -> None:
+async def _wait_for_job(scope: CancelScope, limiter: CapacityLimiter, holder: SlotHolder, work: _Work) -> None:
     """Wait for the thread of a job. This is a task because anyio has no other way to a thread."""
     with scope:
         try:
-            done = await to_thread.run_sync(run, limiter=_UNLIMITED.get())
-        except BaseException as error:  # no further thread can be started, or the loop ends
-            limiter.release_on_behalf_of(holder)
-            holder.lose(error)
-            return
-    done()
+            await to_thread.run_sync(work.run, abandon_on_cancel=True, limiter=_UNLIMITED.get())
+        except BaseException as error:  # no further thread can be started, or the job or the loop is cancelled
+            if work.claim():
+                limiter.release_on_behalf_of(holder)
+                holder.lose(error)
 
 
-def _run_in(context: Context, job: Job, arguments: Sequence[object]) -> Callable[[], object]:
+def _run_in(context: Context, job: Job, arguments: Sequence[object]) -> None:
     """Run a job in ``context`` itself, in which it may reset what an earlier job has set."""
     marks = variables_set(context)  # by these, libraries know the task's loop; for a thread, anyio has unset them
-    return context.run(_run_marked, marks, job, arguments)
+    context.run(_run_marked, marks, job, arguments)()
 
 
 def _run_marked(
