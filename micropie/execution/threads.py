@@ -8,19 +8,23 @@ a task that abandons its thread would free the slot while the thread still runs.
 from __future__ import annotations
 
 import logging
+import os
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from contextvars import Context, ContextVar, copy_context
 from functools import partial
 from math import inf
-from time import monotonic
+from threading import Thread, current_thread, main_thread
+from threading import enumerate as enumerate_threads
+from time import monotonic, sleep
 from typing import Any, Protocol, TypeVar
 from weakref import WeakKeyDictionary
 
 from anyio import CancelScope, CapacityLimiter, WouldBlock, get_cancelled_exc_class, to_thread
 
+from micropie.execution.fork import after_fork_in_child
 from micropie.execution.loop import LoopLocal
-from micropie.execution.outcomes import Outcome, outcome_of, released, variables_set
+from micropie.execution.outcomes import outcome_of, released, variables_set
 from micropie.execution.placement import Threads
 from micropie.execution.steps import no_function
 from micropie.execution.wake import TASKS, WAKERS
@@ -44,6 +48,10 @@ class _Slots:
     """The slots of some ``Threads`` on one event loop."""
 
     def __init__(self, threads: Threads) -> None:
+        if not _GUARDS:
+            guard = Thread(target=_end_after, args=(main_thread(),), name="micropie exit", daemon=True)
+            _GUARDS.append(guard)
+            guard.start()
         self.limiter = CapacityLimiter(threads.size)
         self.unlimited = _UNLIMITED.get()
         self.waker = WAKERS.get()
@@ -92,10 +100,6 @@ def has_room(threads: Threads) -> bool:
     return False
 
 
-# The calls that run at the moment: see ``_end_process``.
-_running: set[_Work] = set()
-
-
 class _Work:
     """A call for a worker thread. It must not raise. ``end`` is called in the thread when it is over."""
 
@@ -117,12 +121,43 @@ class _Work:
     def run(self) -> Any:
         """Make the call, unless its task has claimed it before."""
         if self.claim():
-            _running.add(self)
+            _RUNNING[self] = current_thread()
             try:
                 return self._call()
             finally:
-                _running.discard(self)
+                del _RUNNING[self]
                 self._end()
+
+
+# -- the end of the process ----------------------------------------------------------------------------------------------
+
+# Seconds that calls may go on after the server has ended.
+EXIT_WITHIN = 1.0
+
+# The calls that run at the moment, and their threads; the thread that runs ``_end_after``. Neither survives a fork.
+_RUNNING: dict[_Work, Thread] = {}
+_GUARDS: list[Thread] = []
+after_fork_in_child(_RUNNING.clear)
+after_fork_in_child(_GUARDS.clear)
+
+
+def _end_after(main: Thread) -> None:
+    """End the process soon after its main thread and the threads of servers, though calls still run.
+
+    The interpreter waits for all threads that are no daemons. Under asyncio anyio's are none, so a handler that hangs
+    would keep its server from ending.
+    """
+    main.join()
+    for thread in enumerate_threads():
+        if not thread.daemon and thread not in [*_RUNNING.values()]:
+            thread.join()
+    until = monotonic() + EXIT_WITHIN
+    while _RUNNING and monotonic() < until:
+        sleep(0.01)
+    if _RUNNING:
+        logger.error("the process ends now, though %d calls in its threads don't", len(_RUNNING))
+        logging.shutdown()
+        os._exit(1)
 
 
 def usage_of(threads: Threads) -> tuple[int, int, int]:
