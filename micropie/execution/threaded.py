@@ -34,7 +34,8 @@ class ThreadedIterator(AsyncIterator[bytes]):
     """The chunks of ``source``, each passed through ``convert``, made in one of ``threads``, all in one context.
 
     One task advances and closes it. A thread can't be interrupted, so a cancellation waits for the chunk that is being
-    made, but ``from_thread.check_cancelled`` raises there. ``_take_turn`` and ``_give`` run in the thread, all else on the event loop.
+    made, but ``from_thread.check_cancelled`` raises there. ``_take_turn`` and ``_give`` run in the thread, all else on
+    the event loop.
     """
 
     def __init__(self, source: Iterator[object], convert: Callable[[object], bytes], threads: Threads) -> None:

@@ -1,8 +1,8 @@
 """Worker threads for code that may block. They are anyio's own, so ``anyio.from_thread`` works in them.
 
 ``Threads`` limit them: those of each application are counted apart from ``IO_THREADS``. A call takes a slot of its
-``Threads`` before it asks anyio for a thread, and gives it back when the thread is done. anyio's own limit can't do that:
-a task that abandons its thread would free the slot while the thread still runs.
+``Threads`` before it asks anyio for a thread, and gives it back when the thread is done. anyio's own limit can't do
+that: a task that abandons its thread would free the slot while the thread still runs.
 """
 
 from __future__ import annotations
@@ -129,7 +129,7 @@ class _Work:
                 self._end()
 
 
-# -- the end of the process ----------------------------------------------------------------------------------------------
+# -- the end of the process --------------------------------------------------------------------------------------------
 
 # Seconds that calls may go on after the server has ended.
 EXIT_WITHIN = 1.0
@@ -219,7 +219,7 @@ def run_in_place(
     ``holder`` has a slot of ``limiter``, and loses it if no thread starts. When the scope that is returned is
     cancelled, ``anyio.from_thread`` raises the cancellation in the thread.
     """
-    scope, context = CancelScope(), context or copy_context()
+    scope, context = CancelScope(), copy_context() if context is None else context
     work = _Work(partial(_run_in, context, job, arguments))
     TASKS.get().start_soon(_wait_for_job, scope, limiter, holder, work, context=context.copy())
     return scope
