@@ -113,8 +113,11 @@ class Deadlines:
     def note_cancelled(self) -> None:
         """Let go of the deadlines that were cancelled, when they are most of all."""
         self._cancelled += 1
-        if self._cancelled > 50 + len(self._heap) // 2:
-            self._heap = [entry for entry in self._heap if entry[2].function is not no_function]
+        if self._cancelled == len(self._heap) and not self._has_timers:
+            self._timer.cancel()  # a task would stay; a timer of asyncio's may serve the next deadline
+            self._timer, self._timer_due = None, inf
+        if self._cancelled == len(self._heap) or self._cancelled > 50 + len(self._heap) // 2:
+            self._heap = [entry for entry in self._heap if entry[2].is_pending]
             heapify(self._heap)
             self._cancelled = 0
 
@@ -144,11 +147,12 @@ class Deadlines:
         calls: list[Deadline] = []
         while self._heap and self._heap[0][0] <= now:
             *_, deadline = heappop(self._heap)
-            if deadline.function is no_function:
+            if not deadline.is_pending:
                 self._cancelled -= 1
             elif deadline.due > now:
                 self._push(deadline)
             else:
+                deadline.is_pending = False
                 calls.append(deadline)
         if self._heap:
             self._set_timer(self._heap[0][0])
@@ -160,29 +164,30 @@ class Deadlines:
 
 async def _call_all(deadlines: Sequence[Deadline]) -> None:
     for deadline in deadlines:
-        function, deadline.function = deadline.function, no_function
-        function()
+        deadline.function()
 
 
 class Deadline:
     """A call that is due at this time of the event loop."""
 
-    __slots__ = ("_deadlines", "due", "function")
+    __slots__ = ("_deadlines", "due", "function", "is_pending")
 
     def __init__(self, deadlines: Deadlines, due: float, function: Callable[[], object]) -> None:
         self._deadlines = deadlines
         self.due = due
         self.function = function
+        self.is_pending = True
 
     def cancel(self) -> None:
         """Prevent the call, and let go of what it refers to."""
-        if self.function is not no_function:
-            self.function = no_function
+        self.function = no_function
+        if self.is_pending:
+            self.is_pending = False
             self._deadlines.note_cancelled()
 
     def postpone(self, due: float) -> bool:
-        """Make the call at ``due``. Return False if that is earlier than before, or if the call has been made."""
-        if due < self.due or self.function is no_function:
+        """Make the call at ``due``. Return False if that is earlier than before, or if the call is not to come."""
+        if due < self.due or not self.is_pending:
             return False
         self.due = due
         return True
