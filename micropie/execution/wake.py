@@ -94,8 +94,8 @@ class Deadlines:
     def __init__(self) -> None:
         self._loop: Any = current_token().native_token
         self._tasks = TASKS.get()
-        self._has_timers = hasattr(self._loop, "call_at")
-        self.time: Callable[[], float] = self._loop.time if self._has_timers else current_time
+        self.has_timers = hasattr(self._loop, "call_at")  # asyncio's has; trio's sleep in tasks
+        self.time: Callable[[], float] = self._loop.time if self.has_timers else current_time
         self._heap: list[tuple[float, int, Deadline]] = []
         self._numbers = count()  # deadlines of one time keep their order
         self._cancelled = 0  # entries of the heap that are
@@ -113,7 +113,7 @@ class Deadlines:
     def note_cancelled(self) -> None:
         """Let go of the deadlines that were cancelled, when they are most of all."""
         self._cancelled += 1
-        if self._cancelled == len(self._heap) and not self._has_timers:
+        if self._cancelled == len(self._heap) and not self.has_timers:
             self._timer.cancel()  # a task would stay; a timer of asyncio's may serve the next deadline
             self._timer, self._timer_due = None, inf
         if self._cancelled == len(self._heap) or self._cancelled > 50 + len(self._heap) // 2:
@@ -129,7 +129,7 @@ class Deadlines:
         if self._timer is not None:
             self._timer.cancel()
         self._timer_due = due
-        if self._has_timers:
+        if self.has_timers:
             self._timer = self._loop.call_at(due, self._look, context=Context())
         else:
             self._timer = CancelScope()
@@ -172,11 +172,13 @@ class Deadline:
 
     __slots__ = ("_deadlines", "due", "function", "is_pending")
 
-    def __init__(self, deadlines: Deadlines, due: float, function: Callable[[], object]) -> None:
+    def __init__(
+        self, deadlines: Deadlines, due: float, function: Callable[[], object], is_pending: bool = True
+    ) -> None:
         self._deadlines = deadlines
         self.due = due
         self.function = function
-        self.is_pending = True
+        self.is_pending = is_pending
 
     def cancel(self) -> None:
         """Prevent the call, and let go of what it refers to."""
@@ -197,7 +199,10 @@ DEADLINES = LoopLocal(Deadlines)
 
 
 class DelayedCalls:
-    """Deadlines that are all so many seconds ahead."""
+    """Deadlines that are all so many seconds ahead.
+
+    trio has no timer without a task, which costs what the delay is to save, so there a function is called at once.
+    """
 
     def __init__(self, seconds: float) -> None:
         self._seconds = seconds
@@ -205,7 +210,10 @@ class DelayedCalls:
 
     def add(self, function: Callable[[], object]) -> Deadline:
         """Call ``function`` later, unless the deadline that is returned is cancelled."""
-        return self._deadlines.add(self._seconds, function)
+        if self._deadlines.has_timers:
+            return self._deadlines.add(self._seconds, function)
+        function()
+        return Deadline(self._deadlines, 0.0, no_function, is_pending=False)
 
 
 class SingleWaiterEvent:
