@@ -21,7 +21,7 @@ from anyio import create_task_group, from_thread, get_cancelled_exc_class, sleep
 from anyio.abc import TaskGroup, TaskStatus
 from anyio.from_thread import BlockingPortal, start_blocking_portal
 
-from micropie.execution.context import current_request
+from micropie.execution.context import current
 from micropie.execution.fork import after_fork_in_child
 from micropie.execution.loop import is_on_loop
 from micropie.execution.outcomes import Outcome, released, variables_set
@@ -187,7 +187,10 @@ def run_async(function: Callable[[*Arguments], Awaitable[Result]], *arguments: *
     except RuntimeError as error:  # anyio's NoEventLoopError, which has this name from 4.12 on only
         if "worker thread" not in str(error):
             raise
-        result: Result = await_in_portal(current_request().config.settings.portal_backend, function, arguments)
+        request = current.get(None)
+        if request is None:
+            raise LookupError("there is no current request: run_async can't tell its event loop") from None
+        result: Result = await_in_portal(request.config.settings.portal_backend, function, arguments)
     else:
         result = released(outcome)
     return result

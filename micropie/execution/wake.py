@@ -92,10 +92,13 @@ class Deadlines:
     """
 
     def __init__(self) -> None:
-        self._loop: Any = current_token().native_token
+        loop: Any = current_token().native_token
+        self._loop = loop
         self._tasks = TASKS.get()
-        self.has_timers = hasattr(self._loop, "call_at")  # asyncio's has; trio's sleep in tasks
-        self.time: Callable[[], float] = self._loop.time if self.has_timers else current_time
+        self.has_timers = hasattr(loop, "call_at")  # asyncio's has; trio's sleep in tasks
+        self.time: Callable[[], float] = current_time
+        if self.has_timers:
+            self.time = loop.time
         self._heap: list[tuple[float, int, Deadline]] = []
         self._numbers = count()  # deadlines of one time keep their order
         self._cancelled = 0  # entries of the heap that are

@@ -10,8 +10,8 @@ import textwrap
 
 import pytest
 
-from micropie.execution import pool
 from micropie.execution.fork import available_cpus, notify_after_fork
+from micropie.pool import processes as pool
 from micropie.pool.processes import Pool
 from micropie.pool.remote import PoolError
 
