@@ -5,7 +5,8 @@ Like the drivers, this knows anyio only. ``asgi`` runs on the loop; ``wsgi`` sen
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
+from contextlib import AbstractAsyncContextManager
 from typing import Generic, TypeVar
 
 from anyio.lowlevel import RunVar, current_token
@@ -60,3 +61,12 @@ def is_on_loop() -> bool:
     except RuntimeError:  # anyio's NoEventLoopError, which it calls AsyncLibraryNotFoundError before 4.12
         return False
     return True
+
+
+async def entered_on_loop(make: Callable[[], AbstractAsyncContextManager[T]]) -> AsyncIterator[T]:
+    """Yield what an async context manager gives, and leave it after that.
+
+    The manager is made on the event loop, because many managers ask for the running loop then.
+    """
+    async with make() as value:
+        yield value
