@@ -15,6 +15,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import AsyncIterator, Callable, Iterator
+from concurrent.futures import CancelledError  # of ``from_thread.run``
 from contextvars import Context, copy_context
 from functools import partial
 from time import monotonic
@@ -97,7 +98,7 @@ class ThreadedIterator(AsyncIterator[bytes]):
         try:
             if close is not None:
                 await in_thread(self._threads, self._context.run, close)
-            if failure is not None and not isinstance(failure, get_cancelled_exc_class()):
+            if failure is not None and not isinstance(failure, get_cancelled_exc_class() | CancelledError):
                 raise failure
         finally:
             self._forget()

@@ -10,6 +10,7 @@ from __future__ import annotations
 import logging
 import os
 from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import CancelledError
 from contextlib import contextmanager
 from contextvars import Context, ContextVar, copy_context
 from functools import partial
@@ -21,6 +22,7 @@ from typing import Any, Protocol, TypeVar
 from weakref import WeakKeyDictionary
 
 from anyio import CancelScope, CapacityLimiter, WouldBlock, get_cancelled_exc_class, to_thread
+from anyio.lowlevel import checkpoint_if_cancelled
 
 from micropie.execution.fork import after_fork_in_child
 from micropie.execution.loop import LoopLocal
@@ -81,7 +83,11 @@ async def in_thread(
         if work.claim():
             release()
         raise
-    result: Result = released(outcome)
+    try:
+        result: Result = released(outcome)
+    except CancelledError:  # of a ``from_thread.run`` in the thread, which is cancelled with this task
+        await checkpoint_if_cancelled()
+        raise
     return result
 
 

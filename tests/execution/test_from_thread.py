@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Iterator
+from concurrent.futures import CancelledError
 from contextvars import ContextVar
 from typing import Any
 
@@ -209,7 +210,9 @@ def test_anyio_s_functions_work_in_def_code(backend: str) -> None:
 
 @every_loop
 @pytest.mark.parametrize("path", ["/handler", "/hook", "/stream", "/awaits"])
-def test_def_code_notices_that_its_request_is_cancelled(backend: str, path: str) -> None:
+def test_def_code_notices_that_its_request_is_cancelled(
+    backend: str, path: str, caplog: pytest.LogCaptureFixture
+) -> None:
     app = Anyio()
 
     async def main() -> None:
@@ -220,6 +223,16 @@ def test_def_code_notices_that_its_request_is_cancelled(backend: str, path: str)
 
     run(backend, main)
     assert app.noticed.is_set()
+    assert caplog.messages == []
+
+
+@every_loop
+def test_a_cancellation_that_def_code_raises_itself_is_its_error(backend: str) -> None:
+    class Raises(App):
+        def index(self) -> str:
+            raise CancelledError
+
+    assert run(backend, get, Raises(), "/").status == 500
 
 
 @every_loop
