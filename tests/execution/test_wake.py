@@ -270,11 +270,13 @@ def test_one_timer_serves_deadlines_of_any_length(backend: str) -> None:
             deadline.cancel()
         await last.wait()
         assert deadlines.time() - begun > 0.099
+        while len(called) < 2:  # trio runs tasks that are ready in any order
+            await checkpoint()
         assert not postponed.postpone(begun + 60)
         assert not medium.postpone(begun + 60)
 
     run(backend, main)
-    assert called == ["short", "medium"]
+    assert sorted(called) == ["medium", "short"]
 
 
 def test_a_loop_has_its_own_value() -> None:
