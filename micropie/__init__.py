@@ -16,11 +16,11 @@ from micropie.errors import (
     SetupError,
 )
 from micropie.errors import refuse_namesake as _refuse_namesake
-from micropie.execution.context import request
-from micropie.execution.from_thread import run_async
 from micropie.execution.loop import where
+from micropie.execution.portal import run_async
 from micropie.files.static import static_file
 from micropie.http.binding_errors import BindingError, BindingErrors
+from micropie.http.current import request
 from micropie.http.escaping import escape
 from micropie.http.flash import flash, get_flashed_messages
 from micropie.http.forms import UploadFile

@@ -20,11 +20,12 @@ from micropie.asgi.request import watchers_of
 from micropie.asgi.websocket import serve_websocket
 from micropie.channels import Channels
 from micropie.errors import Redirect, SetupError
-from micropie.execution.context import current, current_request
+from micropie.execution.context import current
 from micropie.execution.shutdown import ShutdownSignal
 from micropie.execution.steps import HANDLER, RouteKind
 from micropie.files.static import directory_route
 from micropie.flow.lifecycle import Lifecycle, Lifespan, lifespan_opener
+from micropie.http.current import current_request
 from micropie.http.forms import UploadFile
 from micropie.http.headers import MutableHeaders
 from micropie.http.request import Request
@@ -670,7 +671,7 @@ class App:
 
     def _micropie_config(self) -> AppConfig:
         """Return this application's configuration in the tree that answers the current request, or else alone."""
-        request = current.get(None)
+        request: Request | None = current.get(None)
         if request is not None:
             config = request.config if request.config.app is self else request.config.tree.get(id(self))
             if config is not None:

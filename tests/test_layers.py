@@ -140,7 +140,6 @@ REQUESTS_TYPES = {
     ("wsgi.steps", "wsgi.request"),  # a request performs steps to read its body
     ("mounts.asgi_in_wsgi", "wsgi.request"),  # makes a scope of a request's environ
     ("mounts.wsgi_in_wsgi", "wsgi.request"),  # hands a request's environ on
-    ("http.request", "routing.config"),  # here it is the other way round: a request has the application's configuration
     ("http.request", "flow.hooks"),  # a request has the hooks that run around its handler
     ("http.request", "routing.route"),  # here it is the other way round: a request has the route that matched
 }

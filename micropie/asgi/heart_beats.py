@@ -7,13 +7,12 @@ another task sends them; streams that are soon over have none. The two tasks nev
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
 from typing import TYPE_CHECKING
 
-from anyio import CancelScope, Event, current_time, sleep
+from anyio import CancelScope, Event, sleep
 
-from micropie.execution.loop import native_loop
 from micropie.execution.scoped import ScopedIterator
+from micropie.execution.wake import DEADLINES
 from micropie.http.sse import HEART_BEAT
 from micropie.http.types import Message
 
@@ -47,8 +46,7 @@ class HeartBeats:
         self._seconds = seconds
         self._request = request
         self._source = source
-        # asyncio's clock without anyio's way to it, which takes 1 µs for each event
-        self._time: Callable[[], float] = getattr(native_loop(), "time", current_time)
+        self._time = DEADLINES.get().time
         self._silent_since = self._time()
         self._is_paused = self._is_over = self.has_started = False
         self._sent: Event | None = None  # of the heart-beat that is being sent

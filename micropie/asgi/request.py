@@ -17,7 +17,6 @@ from micropie.asgi.streaming import WATCH_AFTER
 from micropie.errors import ClientDisconnect, HTTPError
 from micropie.execution.loop import LoopLocal
 from micropie.execution.steps import Flow
-from micropie.execution.threads import served_loop
 from micropie.execution.wake import TASKS, DelayedCalls, LoopTasks
 from micropie.http.headers import Headers, NameCache, UnparsedHeaders
 from micropie.http.request import Address, Request, WebSocketRequest
@@ -326,7 +325,7 @@ class ASGIRequest(Request):
 
     def _perform(self, flow: Flow[Value]) -> Value:
         try:
-            return from_thread.run(perform, flow, self, token=served_loop())
+            return from_thread.run(perform, flow, self)
         except RuntimeError as error:
             if "worker thread" not in str(error):
                 raise

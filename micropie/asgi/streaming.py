@@ -32,7 +32,7 @@ from micropie.routing.config import AppConfig
 
 if TYPE_CHECKING:
     from micropie.asgi.request import ASGIRequest
-    from micropie.execution.wake import DelayedCall
+    from micropie.execution.wake import Deadline
 
 logger = logging.getLogger("micropie")
 
@@ -108,7 +108,7 @@ class DisconnectWatcher:
     def __init__(self, request: ASGIRequest) -> None:
         self._request = request
         self.source: ScopedIterator | None = None
-        self._delayed_start: DelayedCall | None = None  # until ``begin``
+        self._delayed_start: Deadline | None = None  # until ``begin``
         self._scope: CancelScope | None = None  # of the task, once it runs
         self._has_started = self._has_left = self._is_over = False
         self.head: EarlyHead | None = None

@@ -15,11 +15,12 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import AsyncIterator, Callable, Iterator
+from concurrent.futures import CancelledError  # of ``from_thread.run``
 from contextvars import Context, copy_context
 from functools import partial
 from time import monotonic
 
-from anyio import CancelScope, WouldBlock
+from anyio import CancelScope, WouldBlock, get_cancelled_exc_class
 
 from micropie.execution.placement import Threads
 from micropie.execution.threads import in_thread, limiter_of, run_in_place
@@ -34,10 +35,9 @@ class ThreadedIterator(AsyncIterator[bytes]):
     """The chunks of ``source``, each passed through ``convert``, made in one of ``threads``, all in one context.
 
     One task advances and closes it. A thread can't be interrupted, so a cancellation waits for the chunk that is being
-    made. ``_take_turn`` and ``_give`` run in the thread, all else on the event loop.
+    made, but ``from_thread.check_cancelled`` raises there. ``_take_turn`` and ``_give`` run in the thread, all else on
+    the event loop.
     """
-
-    ag_running = False  # makes ``ScopedIterator.cancel`` wait for the chunk
 
     def __init__(self, source: Iterator[object], convert: Callable[[object], bytes], threads: Threads) -> None:
         self._source = source
@@ -78,12 +78,19 @@ class ThreadedIterator(AsyncIterator[bytes]):
         return chunk
 
     @property
+    def ag_running(self) -> bool:
+        """Whether ``__anext__`` waits for the thread."""
+        return self._is_waiting
+
+    @property
     def ag_frame(self) -> object:
         """None if there is nothing to close: the source is a generator, and ``__anext__`` has told of its end."""
         return getattr(self._source, "gi_frame", self) if self._has_ended else self
 
     async def aclose(self) -> None:
-        """Close the source when the thread has made its chunk. Raises what ended it, if that was not told before."""
+        """Close the source when the thread has made its chunk. Raises what ended it, if that was not told before and is
+        no cancellation.
+        """
         self._is_over = True
         await self._wait_for_thread()
         failure, self._failure = self._failure, None
@@ -91,7 +98,7 @@ class ThreadedIterator(AsyncIterator[bytes]):
         try:
             if close is not None:
                 await in_thread(self._threads, self._context.run, close)
-            if failure is not None:
+            if failure is not None and not isinstance(failure, get_cancelled_exc_class() | CancelledError):
                 raise failure
         finally:
             self._forget()
@@ -108,6 +115,7 @@ class ThreadedIterator(AsyncIterator[bytes]):
                 await self._progress.wait()
         except BaseException:
             self._is_over = True
+            self._turn.cancel()
             await self._wait_for_thread()
             raise
         finally:
@@ -128,8 +136,15 @@ class ThreadedIterator(AsyncIterator[bytes]):
         return True
 
     def _run_turn(self) -> None:
-        run_in_place(self._limiter, self, self._take_turn, context=self._context)
+        self._turn = run_in_place(self._limiter, self, self._take_turn, context=self._context)
         self._has_turn = True
+
+    def lose(self, error: BaseException) -> None:
+        """End the stream: no thread could be started for its turn."""
+        self._failure = error
+        self._made.append(None)
+        self._has_turn = False
+        self._progress.ring()
 
     def _end_turn(self) -> None:
         self._has_turn = False
