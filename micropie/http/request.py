@@ -204,7 +204,7 @@ class Request:
         headers = self._headers
         if headers is None:
             headers = self._open_headers()
-            if headers.are_more_than(MAX_HEADERS):
+            if len(headers.pairs) > MAX_HEADERS:
                 raise HTTPError(431, "The request has too many headers.")
             self._headers = headers
         return headers
