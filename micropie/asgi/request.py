@@ -105,7 +105,7 @@ class SharedReceive:
 class ASGIRequest(Request):
     """See ``Request``. The scope is the server's own, not a copy."""
 
-    __slots__ = ()
+    __slots__ = ("_receive", "scope")
 
     _receive: Receive
     _is_on_loop = True
