@@ -37,8 +37,6 @@ MADE_BY_PYTHON = {"_abc_impl", "_is_protocol", "_is_runtime_protocol"}
 
 # Each is to go, or says why it stays.
 KNOWN = {
-    # waitress has no public way to end its loop.
-    "cli/serving/background.py": ["uses server._map"],
     # Marks that CherryPy's tools set on its requests and on log handlers, and that a moved program may look at.
     "compat/cherrypy/lib/caching.py": ["looks up '_cache_event'", "uses serving.request._cache_event"],
     "compat/cherrypy/lib/jsontools.py": [
@@ -54,9 +52,6 @@ KNOWN = {
     "compat/cherrypy/log.py": ["looks up '_cpbuiltin'", "uses handler._cpbuiltin"],
     # A session's own classes, which say what it refuses.
     "sessions/session.py": ["sets __class__"],
-    # For type checkers alone: httpx names its types nowhere else.
-    "testing/async_client.py": ["imports _types"],
-    "testing/client.py": ["imports _types"],
 }
 LOOK_UPS = {"getattr", "setattr", "hasattr", "delattr", "attrgetter", "__getattribute__", "__setattr__", "__delattr__"}
 
