@@ -12,7 +12,6 @@ from os import PathLike
 from typing import Any, Literal, TypeVar, Unpack
 from urllib.parse import quote
 
-from micropie.asgi.by_hand import RequestByHand
 from micropie.asgi.dispatch import serve as serve_asgi
 from micropie.asgi.driver import serve_http as answer_asgi
 from micropie.asgi.lifespan import ASGIState
@@ -55,8 +54,6 @@ from micropie.wsgi.lifespan import WSGIState
 
 Self = TypeVar("Self", bound="App")
 Method = TypeVar("Method", bound=Callable[..., object])
-
-Request.by_hand = RequestByHand  # for tests: ``Request(scope)``
 
 
 @dataclass(slots=True)

@@ -36,11 +36,15 @@ WAITING = tuple(
         "managers",
     )
 )
-ABOVE = ("__init__.py", "__main__.py", "app.py", "cli", "compat")
+ABOVE = ("__init__.py", "__main__.py", "app.py", "cli", "compat", "testing/requests.py")
 LOOPS = {"anyio", "asyncio", "trio", "sniffio", "curio"}
 
 EVERY_FILE = sorted(PACKAGE.rglob("*.py"))
-BELOW_APP = [path for path in EVERY_FILE if path.relative_to(PACKAGE).parts[0] not in ABOVE]
+BELOW_APP = [
+    path
+    for path in EVERY_FILE
+    if not {path.relative_to(PACKAGE).parts[0], path.relative_to(PACKAGE).as_posix()}.intersection(ABOVE)
+]
 CORE = [
     path
     for path in BELOW_APP

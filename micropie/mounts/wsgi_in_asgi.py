@@ -211,7 +211,7 @@ def environ_of(request: ASGIRequest, mounted_path: MountedPath, body: BufferedRe
     client = request.client
     if client is not None:
         environ["REMOTE_ADDR"], environ["REMOTE_PORT"] = client.host, str(client.port)
-    for header, value in request.headers.each():
+    for header, value in request.headers.items():
         environ[_KEYS[header]] = value
     environ.pop("HTTP_PROXY", None)
     if request._host is not None:

@@ -153,7 +153,7 @@ def _scalar(
 
 ANYTHING = Converter("a value", _identity, _identity)
 
-# A type that is added here needs a schema (``openapi/schemas.py``), a way out as JSON (``http/json/encoder.py``), and
+# A type that is added here needs a schema (``openapi/schemas.py``), a way out as JSON (``http/json.py``), and
 # a row in docs/binding.md. The fields of structures are converted by msgspec and pydantic, which know other types.
 _SIMPLE: dict[object, Converter] = {
     Parameter.empty: ANYTHING,  # no annotation

@@ -191,10 +191,12 @@ _PLAIN_DUMPS, _PLAIN_LOADS = make_codec(None)
 
 
 def json_in_and_out(data: bytes) -> None:
-    """orjson and the standard library give the same values, the same refusals and, apart from floats, the same bytes."""
+    """orjson and the standard library read the same values, refuse the same, and write the same but for floats."""
     fast, plain = attempt(_FAST_LOADS, data), attempt(_PLAIN_LOADS, data)
-    assert repr(fast) == repr(plain)
-    if not (isinstance(plain, tuple)):
+    if isinstance(plain, tuple):
+        assert isinstance(fast, tuple) and fast[0] == plain[0] == 400  # the words may differ
+    else:
+        assert repr(fast) == repr(plain)
         with suppress(CodecError):
             written = _PLAIN_DUMPS(plain)
             assert json.loads(written) == json.loads(_FAST_DUMPS(plain)) == plain
