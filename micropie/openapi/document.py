@@ -15,6 +15,7 @@ from inspect import Parameter
 from types import NoneType, SimpleNamespace, UnionType
 from typing import Any, NamedTuple
 
+from micropie.binding import Cookie, Header, Query, is_structure, stated_source
 from micropie.channels.event_stream import EventStream
 from micropie.errors import PHRASES, Redirect
 from micropie.execution.placement import layers
@@ -24,13 +25,10 @@ from micropie.http.problem import PROBLEM, PROBLEM_SCHEMA
 from micropie.http.request import Request, WebSocketRequest
 from micropie.http.response import Response
 from micropie.openapi.schemas import Schema, Schemas
-from micropie.routing.binding import stated_source
-from micropie.routing.converters import is_structure
 from micropie.routing.decorators import DESCRIPTION, Description
 from micropie.routing.guards import Guard
 from micropie.routing.route import Route, RouteEntry, body_parameter
 from micropie.routing.site import Site
-from micropie.routing.sources import Cookie, Header, Query
 
 _METHODS = frozenset({"GET", "PUT", "POST", "DELETE", "OPTIONS", "HEAD", "PATCH", "TRACE"})  # that a path item may have
 _WITHOUT_BODY = frozenset({"GET", "HEAD", "DELETE", "OPTIONS", "TRACE"})

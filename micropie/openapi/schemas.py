@@ -15,8 +15,8 @@ from functools import partial
 from typing import Annotated, Any, Literal, NewType, Protocol, TypeAlias, Union, cast, get_args, get_origin
 from uuid import UUID
 
+from micropie.binding import is_pydantic, is_structure
 from micropie.http.forms import UploadFile
-from micropie.routing.converters import is_pydantic, is_structure
 
 Schema: TypeAlias = dict[str, Any]
 

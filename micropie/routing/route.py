@@ -8,10 +8,10 @@ from copy import copy
 from dataclasses import replace
 from typing import Any, Literal, NamedTuple
 
+from micropie.binding import BoundParameter, Plan
 from micropie.errors import SetupError
 from micropie.execution.placement import LOOP, MARK, PROCESS, check_placement, layers, name_of
 from micropie.execution.steps import AWAIT, HANDLER, INLINE, POOL, RouteKind
-from micropie.routing.binding import BoundParameter, Plan
 from micropie.routing.config import AppConfig, Chain
 from micropie.routing.guards import checks_of_handler, guarded
 from micropie.routing.patterns import Pattern, Wildcard
@@ -70,11 +70,11 @@ class Route:
 
     ``providers``: of what its parameters ask for, each after those that it needs.
 
-    ``reads_body``: no form and no JSON is received for the handler. ``takes_body``, ``plain_args`` and
-    ``most_segments``: see ``Plan``. ``takes_body_alone``: what ``takes_body`` returns for a path that gives no
-    argument. ``takes_socket``: the handler answers WebSockets, and ``call`` takes the socket
-    before its arguments. ``mentions_session``: its code names ``session``. ``has_warned``: the log says already that
-    GET changed the session here.
+    ``reads_body``: no form and no JSON is received for the handler. ``plain_args``: how many arguments of the path are
+    complete as they are, without ``bind``; -1 if none ever are. ``takes_body`` and ``most_segments``: see ``Plan``.
+    ``takes_body_alone``: what ``takes_body`` returns for a path that gives no argument. ``takes_socket``: the handler
+    answers WebSockets, and ``call`` takes the socket before its arguments. ``mentions_session``: its code names
+    ``session``. ``has_warned``: the log says already that GET changed the session here.
     """
 
     __slots__ = (
@@ -129,7 +129,7 @@ class Route:
         self.call: Any = self.plan.call  # for POOL a HandlerName
         self.bind = self.plan.bind
         self.takes_body = self.plan.takes_body
-        self.plain_args = self.plan.plain_args
+        self.plain_args = self.plan.plain_args()
         if any(one.plan.reads_values for one in self.providers):
             self.takes_body, self.plain_args = _always, -1
         self.takes_body_alone = self.takes_body((), {})
@@ -142,7 +142,7 @@ class Route:
             self.most_segments = 0  # the wildcards' values are all that the path gives
             converted = [wildcard.is_converted for wildcard in wildcards]
             if self.by_position and converted and self.takes_body is not _always:
-                self.plain_args = self.plan.plain_args_of(converted)
+                self.plain_args = self.plan.plain_args(converted)
         self.reads_body: bool | Literal["ahead"] = _mark(function, "__micropie_reads_body__", False)
         placement = placement or _mark(function, MARK)
         if placement is not None:

@@ -11,7 +11,7 @@ import pydantic
 import pytest
 
 from micropie import App, SetupError
-from micropie.routing.constraints import MOST_MATCHED, constraints_of
+from micropie.binding.constraints import MOST_MATCHED, constraints_of
 from tests.conftest import MakeClient
 
 Positive = Annotated[int, msgspec.Meta(ge=1, description="how many")]
