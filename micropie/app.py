@@ -35,13 +35,22 @@ from micropie.middleware.health import health, health_endpoint
 from micropie.middleware.security_defaults import SecurityDefaults, warn_of_missing_security
 from micropie.mounts.lifespan import MountedLife
 from micropie.mounts.prefixes import APP, ASGI, Mount, checked_prefix, kind_of_target
+from micropie.routing.checks import REQUIRES
 from micropie.routing.compiler import build_site
 from micropie.routing.config import AppConfig, ErrorHandler, ErrorKey, check_error_key
+from micropie.routing.decorator_types import (
+    Decorator,
+    HasDelete,
+    HasError,
+    HasGet,
+    HasPatch,
+    HasPost,
+    HasPut,
+    overridable,
+)
 from micropie.routing.decorators import Function, inline, make_mark
 from micropie.routing.discovery import is_function, is_method, public_name
-from micropie.routing.guards import REQUIRES
 from micropie.routing.inheritance import AppDefinition
-from micropie.routing.overridable import Decorator, HasDelete, HasError, HasGet, HasPatch, HasPost, HasPut, overridable
 from micropie.routing.providers import checked_key, checked_provider, in_place_of, name_of
 from micropie.routing.route import RouteMark
 from micropie.routing.settings import Settings

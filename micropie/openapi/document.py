@@ -25,8 +25,8 @@ from micropie.http.problem import PROBLEM, PROBLEM_SCHEMA
 from micropie.http.request import Request, WebSocketRequest
 from micropie.http.response import Response
 from micropie.openapi.schemas import Schema, Schemas
+from micropie.routing.checks import Checks
 from micropie.routing.decorators import DESCRIPTION, Description
-from micropie.routing.guards import Guard
 from micropie.routing.route import Route, RouteEntry, body_parameter
 from micropie.routing.site import Site
 
@@ -158,7 +158,7 @@ class _Builder:
         errors = {
             "400": "A parameter is missing or does not fit" if parameters or body else None,
             "401": PHRASES[401] if security else None,
-            "403": PHRASES[403] if any(isinstance(hook, Guard) for hook in route.config.middlewares) else None,
+            "403": PHRASES[403] if any(isinstance(hook, Checks) for hook in route.config.middlewares) else None,
             "404": PHRASES[404] if route.wildcards else None,
             "413": PHRASES[413] if body else None,
             "415": PHRASES[415] if body else None,

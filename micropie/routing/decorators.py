@@ -12,8 +12,7 @@ from typing import NamedTuple, TypeVar, overload
 
 from micropie.errors import SetupError, is_count
 from micropie.execution.placement import LOOP, MARK, PROCESS, THREAD, checked_placement
-from micropie.routing.guards import Check
-from micropie.routing.guards import mark as mark_guarded
+from micropie.routing.checks import Check, mark_checks
 from micropie.routing.patterns import Pattern
 from micropie.routing.route import RouteMark, checked_methods, marks_of
 
@@ -213,7 +212,7 @@ def requires(*checks: Check) -> Callable[[Target], Target]:
         raise SetupError("requires takes one function of the request or more: write @requires(check)")
 
     def decorate(target: Target) -> Target:
-        mark_guarded(target, checks)
+        mark_checks(target, checks)
         return target
 
     return decorate

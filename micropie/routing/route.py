@@ -12,8 +12,8 @@ from micropie.binding import BoundParameter, Plan
 from micropie.errors import SetupError
 from micropie.execution.placement import LOOP, MARK, PROCESS, check_placement, layers, name_of
 from micropie.execution.steps import AWAIT, HANDLER, INLINE, POOL, RouteKind
+from micropie.routing.checks import checks_of_handler, with_checks
 from micropie.routing.config import AppConfig, Chain
-from micropie.routing.guards import checks_of_handler, guarded
 from micropie.routing.patterns import Pattern, Wildcard
 from micropie.routing.providers import Provider, Providers, needed_by
 from micropie.routing.providers import name_of as name_of_type
@@ -120,7 +120,7 @@ class Route:
         if stated:  # in a config for this route: a request then has one limit to look at
             settings = replace(config.settings, **stated)
             self.config = replace(config, settings=settings, limits=settings.limits())
-        self.config = guarded(self.config, checks_of_handler(function))
+        self.config = with_checks(self.config, checks_of_handler(function))
         self.plan, self.providers = _plan(function, name, takes_socket, config.providers)
         if self.providers:  # such a route always has a hook, so the flow looks for them only where there are hooks
             self.config = replace(self.config, middlewares=Chain(self.config.middlewares, [_NO_HOOK]))
