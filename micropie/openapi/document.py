@@ -26,7 +26,7 @@ from micropie.http.request import Request, WebSocketRequest
 from micropie.http.response import Response
 from micropie.openapi.schemas import Schema, Schemas
 from micropie.routing.checks import Checks
-from micropie.routing.decorators import DESCRIPTION, Description
+from micropie.routing.decorators import DESCRIPTION, describe
 from micropie.routing.route import Route, RouteEntry, body_parameter
 from micropie.routing.site import Site
 
@@ -89,7 +89,7 @@ class _Builder:
         """Add the operations of a route."""
         route, function = entry.route, entry.route.plan.function
         marks = (getattr(layer, DESCRIPTION, None) for layer in layers(function))
-        description: Description = next((mark for mark in marks if mark is not None), Description())
+        description: describe = next((mark for mark in marks if mark is not None), describe())
         is_own = getattr(inspect.unwrap(function), "__module__", "").partition(".")[0] == "micropie"  # static files
         if entry.is_default or is_own or not description.include_in_schema:
             return
@@ -124,7 +124,7 @@ class _Builder:
         self,
         route: Route,
         method: str,
-        description: Description,
+        description: describe,
         placed: _Sorted,
         names: Mapping[str, str],
         is_one_of_several: bool,
@@ -207,7 +207,7 @@ class _Builder:
         kinds = [_MULTIPART] if has_files else [_JSON, _FORM]
         return {"required": bool(needed), "content": {kind: {"schema": schema} for kind in kinds}}
 
-    def _responses(self, route: Route, description: Description, errors: Mapping[str, str | None]) -> dict[str, object]:
+    def _responses(self, route: Route, description: describe, errors: Mapping[str, str | None]) -> dict[str, object]:
         responses: dict[str, Any] = {}
         is_known = True
         for annotation in _answers_of(route.plan.function):
@@ -217,7 +217,7 @@ class _Builder:
                 status, response = found
                 known = responses.setdefault(status, response)
                 known.get("content", {}).update(response.get("content", {}))
-        for number, given in description.responses.items():
+        for number, given in (description.responses or {}).items():
             responses[str(number)] = self._stated(number, given)
         if not is_known and description.status is not None:
             responses.setdefault(str(description.status), {"description": PHRASES.get(description.status, "")})
