@@ -26,7 +26,6 @@ _Value = TypeVar("_Value")
 
 REQUIRED = Parameter.empty
 MOST_ERRORS = 100  # in one body, to be described
-_NOTHING: dict[str, Any] = {}
 
 Find: TypeAlias = "Callable[[BoundParameter, Request, Mapping[str, object]], object]"
 
@@ -117,7 +116,7 @@ def by_name(parameter: BoundParameter, request: Request, values: Mapping[str, ob
     name = parameter.name
     for place, values_of, read in _PLACES:
         found = values_of(request, values)
-        if name in found:
+        if found and name in found:
             return read(parameter, found[name], place)
     if parameter.default is REQUIRED:
         raise _missing(parameter, request)
@@ -158,14 +157,14 @@ def _from_files(parameter: BoundParameter, files: Sequence[UploadFile], place: s
 _PLACES: Sequence[
     tuple[
         str,
-        Callable[[Request, Mapping[str, object]], Mapping[str, Any]],
+        Callable[[Request, Mapping[str, object]], Mapping[str, Any] | None],
         Callable[[BoundParameter, Any, str], object],
     ]
 ] = (
     ("path", lambda request, values: values, from_path),
     ("query", lambda request, values: request.query_params, _from_texts),
-    ("form", lambda request, values: request._form_fields or _NOTHING, _from_texts),
-    ("json", lambda request, values: request._document if type(request._document) is dict else _NOTHING, _from_json),
+    ("form", lambda request, values: request._form_fields, _from_texts),
+    ("json", lambda request, values: request._document if type(request._document) is dict else None, _from_json),
     ("file", lambda request, values: request.uploads, _from_files),
 )
 

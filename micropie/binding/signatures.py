@@ -18,7 +18,7 @@ from operator import itemgetter
 from types import SimpleNamespace
 from typing import Any, NamedTuple, TypeAlias
 
-from micropie.binding.converters import converter_for
+from micropie.binding.converters import ANYTHING, converter_for
 from micropie.binding.parameters import REQUIRED, BoundParameter, bound_parameter, by_name, from_path, unwrapped
 from micropie.binding.sources import stated_source
 from micropie.errors import BadRequest, HTTPError, SetupError
@@ -29,7 +29,7 @@ from micropie.http.request import Request
 _POSITIONAL = (Parameter.POSITIONAL_ONLY, Parameter.POSITIONAL_OR_KEYWORD)
 _VARIABLE = (Parameter.VAR_POSITIONAL, Parameter.VAR_KEYWORD)
 
-_Picker: TypeAlias = Callable[[Mapping[str, Sequence[Any]]], Sequence[Sequence[Any]]]
+_Picker: TypeAlias = Callable[[Mapping[str, Any]], Sequence[Any]]
 
 
 class ProvidedParameter(NamedTuple):
@@ -95,7 +95,9 @@ class Plan:
         self._takes_keywords = bool(self._keywords) or self._others is not None or given_by_name
         if self._takes_keywords:  # a step has one tuple of arguments: a dict at its end has the keyword arguments
             self.call = lambda *arguments: function(*arguments[:-1], **arguments[-1])
-        # The short cut of most requests: takes the texts out of a query or a form, if none needs converting.
+        # The short cut of most requests: takes the texts out of a query or a form, if none needs converting, and the
+        # values out of a JSON object, if none is checked.
+        self._picks_json = all(one.converter == ANYTHING for one in self._positional)
         self._pick = _picker([one.name for one in self._positional]) if self.plain_args() > 0 else None
 
     def with_provided(self, arguments: Sequence[Any], values: Mapping[object, object]) -> Sequence[object]:
@@ -169,19 +171,23 @@ class Plan:
         for the errors, nothing is raised: a parameter that does not fit has its default, or None.
         """
         if self._pick is not None and not segments and not values:
-            texts = request.query_params or request._form_fields
-            if texts:
-                try:
+            try:
+                texts = request.query_params or request._form_fields
+                if texts:
                     return [found[0] for found in self._pick(texts)]
-                except KeyError:  # it has a default, or another place
-                    pass
+                if self._picks_json and type(request._document) is dict:
+                    return self._pick(request._document)
+            except KeyError:  # it has a default, or another place
+                pass
         errors: list[ParameterError] = []
-        takers = zip(self._takers(), segments, strict=False)
-        arguments = [_attempt(errors, one, from_path, segment) for one, segment in takers]
+        arguments: list[object] = []
+        if segments:
+            pairs = zip(self._takers(), segments, strict=False)
+            arguments = [_attempt(errors, one, from_path, segment, "path") for one, segment in pairs]
         arguments += [_attempt(errors, one, one.find, request, values) for one in self._positional[len(segments) :]]
-        keywords = {one.name: _attempt(errors, one, one.find, request, values) for one in self._keywords}
-        if self._others is not None:
-            for one in self._found_others(self._others, request, values):
+        keywords: dict[str, object] = {}
+        if self._takes_keywords:
+            for one in chain(self._keywords, self._found_others(request, values)):
                 keywords[one.name] = _attempt(errors, one, one.find, request, values)
         if self._takes_errors:
             report = BindingErrors(errors, _sent(request))
@@ -195,10 +201,11 @@ class Plan:
         """Yield the parameters that segments of a path fill: *args takes all that are left."""
         return chain(self._positional, () if self._rest is None else repeat(self._rest))
 
-    def _found_others(
-        self, others: BoundParameter, request: Request, values: Mapping[str, object]
-    ) -> Iterator[BoundParameter]:
+    def _found_others(self, request: Request, values: Mapping[str, object]) -> Iterator[BoundParameter]:
         """Yield a parameter for each value that **kwargs takes: one as it is, several as a list."""
+        others = self._others
+        if others is None:
+            return
         query, body = request.query_params, request.body_params
         several = others.converter._replace(many=list)
         for name in dict.fromkeys([*values, *query, *body, *request.files]):
@@ -215,11 +222,11 @@ def _sent(request: Request) -> dict[str, object]:
 
 
 def _attempt(
-    errors: list[ParameterError], parameter: BoundParameter, find: Callable[..., object], *arguments: object
+    errors: list[ParameterError], parameter: BoundParameter, find: Callable[..., object], given: object, where: object
 ) -> object:
     """Return the value of a parameter. If it does not fit, add the errors, and return its default or None."""
     try:
-        return find(parameter, *arguments)
+        return find(parameter, given, where)
     except BindingError as error:
         errors += error.errors
     return None if parameter.default is REQUIRED else parameter.default

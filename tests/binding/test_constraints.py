@@ -99,6 +99,7 @@ def test_they_hold_for_json_and_segments_as_well(make_client: MakeClient) -> Non
     assert client.post("/meta", json={"n": 0}).status_code == 400
     assert client.post("/several", json={"n": [1]}).status_code == 400
     assert (client.get("/meta/0").status_code, client.get("/meta/1").json()) == (400, [1])
+    assert client.get("/several/5").status_code == 400  # a segment is a list of one
 
 
 @pytest.mark.parametrize(
