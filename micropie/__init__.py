@@ -4,6 +4,7 @@ from pathlib import Path as _Path
 
 from micropie.app import App, Server
 from micropie.asgi.websocket import WebSocket
+from micropie.binding import Body, Cookie, Form, Header, Query
 from micropie.channels.event_stream import EventStream
 from micropie.errors import (
     BadRequest,
@@ -49,7 +50,6 @@ from micropie.routing.decorators import (
     threaded,
     websocket,
 )
-from micropie.routing.sources import Body, Cookie, Form, Header, Query
 from micropie.sessions import InMemorySessionBackend, SessionBackend
 from micropie.templates.context import template
 

@@ -26,6 +26,7 @@ from werkzeug.http import parse_accept_header, parse_options_header, parse_range
 from werkzeug.sansio.multipart import Data, Epilogue, Field, File, MultipartDecoder
 
 from micropie import HTTPError, SetupError, event
+from micropie.binding.converters import converter_for
 from micropie.http.conditional import accepts_coding, parse_http_date, select
 from micropie.http.cookies import MAX_COOKIE, find_cookie, format_cookie, parse_cookies
 from micropie.http.forms.data import Limits, parse_checked, parse_query
@@ -37,7 +38,6 @@ from micropie.http.negotiation import choose_type
 from micropie.http.signing import CookieSigner
 from micropie.http.sse import comment
 from micropie.http.urls import is_host, normal_origin
-from micropie.routing.converters import converter_for
 from micropie.routing.patterns import Pattern
 from tests.support.event_source import parsed
 

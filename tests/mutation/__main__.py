@@ -29,9 +29,10 @@ def _modules(folder: str, *left_out: str) -> list[str]:
 # Modules, and the tests that are about them.
 GROUPS = {
     "routing": (
-        _modules("micropie/routing", "binding.py"),
+        _modules("micropie/routing"),
         [
             "tests/routing",
+            "tests/binding",
             "tests/http/test_paths.py",
             "tests/flow",
             "tests/mounts",
@@ -44,8 +45,9 @@ GROUPS = {
         ],
     ),
     "binding": (
-        ["micropie/routing/binding.py"],
+        _modules("micropie/binding"),
         [
+            "tests/binding",
             "tests/routing",
             "tests/flow/test_resources.py",
             "tests/http/test_problems.py",
