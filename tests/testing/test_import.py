@@ -23,6 +23,7 @@ PUBLIC = [
     "WebSocketClosed",
     "WebSocketRefused",
     "WebSocketSession",
+    "make_request",
 ]
 
 
