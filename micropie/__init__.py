@@ -4,7 +4,6 @@ from pathlib import Path as _Path
 
 from micropie.app import App, Server
 from micropie.asgi.websocket.websocket import WebSocket
-from micropie.channels.event_stream import EventStream
 from micropie.errors import (
     BadRequest,
     ClientDisconnect,
@@ -28,7 +27,6 @@ from micropie.http.headers import Headers, MutableHeaders
 from micropie.http.pagination import Page
 from micropie.http.request import Request, WebSocketRequest
 from micropie.http.response import Response
-from micropie.http.sse import event
 from micropie.middleware import HttpMiddleware, WebSocketMiddleware
 from micropie.routing.decorators import (
     delete,
@@ -51,6 +49,7 @@ from micropie.routing.decorators import (
 )
 from micropie.routing.sources import Body, Cookie, Form, Header, Query
 from micropie.sessions import InMemorySessionBackend, SessionBackend
+from micropie.streams.events import EventStream, event
 from micropie.templates.context import template
 
 _refuse_namesake(_Path(__file__).parent.parent)

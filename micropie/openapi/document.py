@@ -15,7 +15,6 @@ from inspect import Parameter
 from types import NoneType, SimpleNamespace, UnionType
 from typing import Any, NamedTuple
 
-from micropie.channels.event_stream import EventStream
 from micropie.errors import PHRASES, Redirect
 from micropie.execution.placement import layers
 from micropie.http.binding_errors import BindingErrors
@@ -31,6 +30,7 @@ from micropie.routing.guards import Guard
 from micropie.routing.route import Route, RouteEntry, body_parameter
 from micropie.routing.site import Site
 from micropie.routing.sources import Cookie, Header, Query
+from micropie.streams.events import EventStream
 
 _METHODS = frozenset({"GET", "PUT", "POST", "DELETE", "OPTIONS", "HEAD", "PATCH", "TRACE"})  # that a path item may have
 _WITHOUT_BODY = frozenset({"GET", "HEAD", "DELETE", "OPTIONS", "TRACE"})

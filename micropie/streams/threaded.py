@@ -1,0 +1,279 @@
+"""Sync sources on an event loop. Worker threads make their chunks.
+
+``MadeAhead``: the way to a thread and back takes many times what a chunk takes. So a thread that has made a chunk goes
+on, while the task sends what is there. It wakes the task for the first chunk: a ready chunk never waits for a later one.
+
+Such a *turn* ends with ``CHUNKS_AHEAD`` chunks or ``BYTES_AHEAD``, so slow clients hold neither threads nor memory, and
+after ``TURN``, so slow sources leave their threads to others. The next turn begins when the last chunk of the buffer is
+taken.
+
+The first turn makes a single chunk. The head is not complete before that has been taken: the code that follows must not
+change it any more, and does not run at all for HEAD.
+
+``OneByOne``: chunks of a file, which are large, and of the pool, which is asked for one at a time.
+
+``EventsFromThread``: the events of a sync iterator, which may be silent for ever.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections import deque
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextvars import Context, copy_context
+from functools import partial
+from threading import Lock
+from time import monotonic
+from typing import Any
+
+from anyio import CancelScope, WouldBlock
+
+from micropie.execution.placement import Threads
+from micropie.execution.steps import no_function
+from micropie.execution.threads import IO_THREADS, in_thread, interrupting, limiter_of, run_in_place
+from micropie.execution.wake import WAKERS, SingleWaiterEvent
+from micropie.streams.source import END, LoopSource, ThreadSource
+
+logger = logging.getLogger("micropie")
+
+CHUNKS_AHEAD = 32
+BYTES_AHEAD = 256 * 1024
+TURN = 0.005  # seconds
+
+# The number of sync sources of events at a time: each occupies a thread while it is silent. These are not the handlers'
+# threads, of which none might be left.
+SYNC_SOURCES = Threads(500)
+
+
+def in_threads(source: ThreadSource, threads: Threads) -> LoopSource:
+    """Return a source that is advanced in ``threads`` as one on this event loop."""
+    if source.file is not None:
+        return OneByOne(source, IO_THREADS)
+    if source.interrupt is not None:
+        return OneByOne(source, threads)
+    return MadeAhead(source, threads)
+
+
+class _InThreads(LoopSource):
+    """The chunks of ``source``, which threads make: a cancellation waits for the one that is being made."""
+
+    def __init__(self, source: ThreadSource, threads: Threads) -> None:
+        super().__init__(None, source.may_begin_empty)
+        self._source = source
+        self._threads = threads
+
+    @property
+    def is_waiting(self) -> bool:
+        return False
+
+
+class MadeAhead(_InThreads):
+    """The chunks of ``source``, made in one of ``threads``, all in one context.
+
+    One task advances and closes it. A thread can't be interrupted, so a cancellation waits for the chunk that is being
+    made. ``_take_turn`` and ``_give`` run in the thread, all else on the event loop.
+    """
+
+    def __init__(self, source: ThreadSource, threads: Threads) -> None:
+        super().__init__(source, threads)
+        self._limiter = limiter_of(threads)
+        self._context = copy_context()
+        self._waker = WAKERS.get()
+        self._made: deque[bytes | None] = deque()  # None is the end
+        self._failure: BaseException | None = None  # what ended the source
+        self._progress = SingleWaiterEvent()  # a chunk was made, or a turn is over
+        self._is_waiting = False
+        self._has_turn = False
+        self._head_is_complete = False
+        self._has_told_end = False
+        self._is_over = False  # no further chunk is wanted
+
+    async def __anext__(self) -> bytes:
+        while not self._made:
+            if not self._has_turn and not self._begin_turn():
+                await self._limiter.acquire_on_behalf_of(self)
+                self._run_turn()
+            await self._wait_for_progress()
+        chunk = self._made.popleft()
+        if chunk is None:
+            self._made.append(None)
+            self._has_told_end = True
+            if self.has_ended:  # it is not closed, see ``_forget``
+                self._forget()
+            failure, self._failure = self._failure, None
+            try:
+                raise failure or StopAsyncIteration
+            finally:
+                del failure
+        if self._head_is_complete and not self._made and not self._has_turn:
+            self._begin_turn()
+        self._head_is_complete = self._head_is_complete or bool(chunk)
+        return chunk
+
+    @property
+    def has_ended(self) -> bool:
+        return self._has_told_end and self._source.has_ended
+
+    async def close(self) -> None:
+        """Close the source when the thread has made its chunk. Raises what ended it, if that was not told before."""
+        self._is_over = True
+        await self._wait_for_thread()
+        failure, self._failure = self._failure, None
+        try:
+            await in_thread(self._threads, self._context.run, self._source.close)
+            if failure is not None:
+                raise failure
+        finally:
+            self._forget()
+            del failure
+
+    def _forget(self) -> None:
+        """Let go of the request, which is in the context and has this stream: they would be a cycle."""
+        self._context = Context()
+
+    async def _wait_for_progress(self) -> None:
+        self._is_waiting = True  # first: a thread looks at this when it has given a chunk
+        try:
+            if not self._made:
+                await self._progress.wait()
+        except BaseException:
+            self._is_over = True
+            await self._wait_for_thread()
+            raise
+        finally:
+            self._is_waiting = False
+
+    async def _wait_for_thread(self) -> None:
+        with CancelScope(shield=True):
+            while self._has_turn:
+                await self._progress.wait()
+
+    def _begin_turn(self) -> bool:
+        """Let a thread make chunks, and return True; or return False if none is free."""
+        try:
+            self._limiter.acquire_on_behalf_of_nowait(self)
+        except WouldBlock:
+            return False
+        self._run_turn()
+        return True
+
+    def _run_turn(self) -> None:
+        run_in_place(self._limiter, self, self._take_turn, context=self._context)
+        self._has_turn = True
+
+    def _end_turn(self) -> None:
+        self._has_turn = False
+        self._limiter.release_on_behalf_of(self)
+        self._progress.ring()
+
+    # -- in the thread ---------------------------------------------------------------------------------------------
+
+    def _take_turn(self) -> Callable[[], object]:
+        """Make chunks. Return the function that tells the loop once this thread is free."""
+        until = monotonic() + TURN
+        chunks_left, bytes_left = CHUNKS_AHEAD if self._head_is_complete else 1, BYTES_AHEAD
+        try:
+            while chunks_left > 0 and bytes_left > 0 and not self._is_over:
+                chunk = next(self._source)
+                self._give(chunk)
+                chunks_left -= 1
+                bytes_left -= len(chunk)
+                if monotonic() > until:
+                    break
+        except StopIteration:
+            self._give(None)
+        except BaseException as error:
+            self._failure = error
+            self._give(None)
+        return partial(self._waker.call, self._end_turn)
+
+    def _give(self, chunk: bytes | None) -> None:
+        self._made.append(chunk)
+        if self._is_waiting:
+            self._waker.call(self._progress.ring)
+
+
+class OneByOne(_InThreads):
+    """The chunks of a file or of the pool.
+
+    A thread can't be interrupted, so a cancellation waits for the chunk unless the source has an ``interrupt``.
+    """
+
+    async def __anext__(self) -> bytes:
+        interrupt = self._source.interrupt
+        chunk: Any
+        if interrupt is None:
+            chunk = await in_thread(self._threads, next, self._source, END)
+        else:
+            with interrupting(interrupt):
+                chunk = await in_thread(self._threads, next, self._source, END, abandon_on_cancel=True)
+        if chunk is END:
+            raise StopAsyncIteration
+        return bytes(chunk)
+
+    async def close(self) -> None:
+        await in_thread(self._threads, self._source.close)
+
+
+class EventsFromThread(AsyncIterator[object]):
+    """A sync iterator as an async one. ``aclose`` does not wait for a busy thread, which closes the iterator later."""
+
+    def __init__(self, events: Iterator[object]) -> None:
+        self._events = events
+        self._close: Callable[[], object] = getattr(events, "close", no_function)
+        self._lock = Lock()
+        self._is_busy = False
+        self._is_closed = False
+        self._failure: BaseException | None = None  # kept here, as a cancelled ``__anext__`` does not get it
+
+    async def __anext__(self) -> object:
+        item = await in_thread(SYNC_SOURCES, self._next, abandon_on_cancel=True)
+        if item is END:
+            self._raise_failure()
+            raise StopAsyncIteration
+        return item
+
+    async def aclose(self) -> None:
+        with self._lock:
+            self._is_closed = True
+            is_busy = self._is_busy
+        if not is_busy:
+            await in_thread(SYNC_SOURCES, self._close)
+        self._raise_failure()
+
+    def _raise_failure(self) -> None:
+        failure, self._failure = self._failure, None
+        try:
+            if failure is not None:
+                raise failure
+        finally:
+            del failure
+
+    def _next(self) -> object:
+        with self._lock:
+            if self._is_closed:  # before this thread began
+                return END
+            self._is_busy = True
+        item, failure = END, None
+        try:
+            item = next(self._events, END)
+        except BaseException as error:
+            failure = error
+        with self._lock:
+            self._is_busy = False
+            is_closed = self._is_closed
+            if not is_closed:
+                self._failure = failure
+        if is_closed:  # no task waits for this thread
+            if failure is not None:
+                _log_late(failure)
+            try:
+                self._close()
+            except Exception as error:
+                _log_late(error)
+        del failure
+        return item
+
+
+def _log_late(error: BaseException) -> None:
+    logger.error("a source of events failed when its stream was over", exc_info=error)
