@@ -241,7 +241,6 @@ class StreamSender:
         "_failure",
         "_forget",
         "_has_entered",
-        "_is_shut_down",
         "_request",
         "_scoped",
         "_stream",
@@ -255,8 +254,8 @@ class StreamSender:
         self._stream = stream
         self._request = request
         self._scoped = ScopedSource(cast("LoopSource", source))
-        self._companion = Companion(request, self._scoped, self._shut_down)
-        self._has_entered = self._is_shut_down = False
+        self._companion = Companion(request, self._scoped)
+        self._has_entered = False
         self._failure: Exception | None = None  # of a source that failed after its early head
 
     async def next(self, head: EarlyHead) -> bytes:
@@ -339,14 +338,9 @@ class StreamSender:
         if events is not None:
             self._forget: Callable[[], object] | None = None
             if events.shutdown is not None:
-                self._forget = events.shutdown.add(partial(WAKERS.get().call, self._shut_down))
+                self._forget = events.shutdown.add(partial(WAKERS.get().call, self._companion.end_stream))
             self._companion.signal = ShutdownSignal()
             self._token: Token[ShutdownSignal] = stream_shutdown.set(self._companion.signal)
-
-    def _shut_down(self) -> None:
-        """End the stream, as if its source had ended."""
-        self._is_shut_down = True
-        self._companion.leave()
 
     async def _finish(self, failure: BaseException | None, is_open: bool) -> BaseException | None:
         """Close the source if it is open, and leave what was entered. Return the error to raise, or None."""
@@ -362,7 +356,7 @@ class StreamSender:
             failure = await self._scoped.finish(failure, is_open)
         except BaseException as error:  # a cancellation, which wins over a time-out of the source
             failure = error
-        return None if self._is_shut_down and isinstance(failure, ClientDisconnect) else failure
+        return None if self._companion.is_shut_down and isinstance(failure, ClientDisconnect) else failure
 
 
 # -- what works beside it ----------------------------------------------------------------------------------------------
@@ -374,12 +368,11 @@ class Companion:
     ``is_advancing``: whether the source may be cancelled. While its task does something else, a cancellation would
     arrive there. ``allowance``: how many chunks may be sent before the next ``check``. ``head``: what is sent if the
     first chunk takes long. ``signal``: what ends the subscriptions of a stream of events, also one that a thread of the
-    source waits for. ``end_stream`` ends the stream after the early head of a HEAD request.
+    source waits for. ``is_shut_down``: whether the stream ends as if its source had ended.
     """
 
     __slots__ = (
         "_delayed_start",
-        "_end_stream",
         "_failure",
         "_has_left",
         "_has_started",
@@ -397,20 +390,20 @@ class Companion:
         "has_begun_head",
         "head",
         "is_advancing",
+        "is_shut_down",
         "signal",
     )
 
-    def __init__(self, request: StreamedRequest, scoped: ScopedSource, end_stream: Callable[[], None]) -> None:
+    def __init__(self, request: StreamedRequest, scoped: ScopedSource) -> None:
         events = scoped.source.events
         self._request = request
         self._scoped = scoped
-        self._end_stream = end_stream
         self._heartbeat = None if events is None else events.heartbeat
         self._delayed_start: DelayedCall | None = None  # until ``begin``
         self._watching: CancelScope | None = None  # of the task that waits for the disconnect, once it runs
         self._tending: CancelScope | None = None  # of the task that sends, once it runs
         self._has_started = self._has_left = self._is_over = self.is_advancing = False
-        self._is_head_in_flight = self.has_begun_head = False
+        self._is_head_in_flight = self.has_begun_head = self.is_shut_down = False
         self._is_silent = False  # whether the request's task waits for an event, and a heart-beat may be sent
         self._silent_since = 0.0
         self._sent: Event | None = None  # of the message that is being sent
@@ -473,6 +466,11 @@ class Companion:
         """Send nothing more, whatever is being sent."""
         if self._tending is not None:
             self._tending.cancel()
+
+    def end_stream(self) -> None:
+        """End the stream as if its source had ended: the server is told to end, or HEAD wants no more."""
+        self.is_shut_down = True
+        self.leave()
 
     def leave(self) -> None:
         """End the stream: what is left of it is not wanted."""
@@ -547,7 +545,7 @@ class Companion:
             await _send_or_leave(send, {"type": "http.response.body", "body": filler, "more_body": True})
             self._silent_since, self._is_silent = current_time(), True
             if self._request.method == "HEAD":
-                self._end_stream()
+                self.end_stream()
         except Exception as error:  # raised in the request's task
             self._failure = error
             self._scoped.cancel()

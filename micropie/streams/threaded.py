@@ -1,7 +1,7 @@
 """Sync sources on an event loop. Worker threads make their chunks.
 
 ``MadeAhead``: the way to a thread and back takes many times what a chunk takes. So a thread that has made a chunk goes
-on, while the task sends what is there. It wakes the task for the first chunk: a ready chunk never waits for a later one.
+on, while the task sends what is there. It wakes the task for the first chunk: a ready chunk waits for no later one.
 
 Such a *turn* ends with ``CHUNKS_AHEAD`` chunks or ``BYTES_AHEAD``, so slow clients hold neither threads nor memory, and
 after ``TURN``, so slow sources leave their threads to others. The next turn begins when the last chunk of the buffer is
