@@ -73,6 +73,7 @@ from micropie.http.types import ChunkedBody
 from micropie.routing.route import Route
 from micropie.routing.site import Handover, Site, delegate_route
 from micropie.sessions import Session
+from micropie.streams.events import follow_events
 from micropie.streams.head import EarlyHead
 from micropie.streams.source import Stream, stream_of
 
@@ -318,7 +319,9 @@ def _changed_by_hooks(
     if response.body is not body:
         replaced, stream = request._answer_stream, stream_of(response.body)
         request._answer_stream = stream or replaced
-        if replaced is not None and stream is None:  # a stream in its place may read from it
+        if stream is not None:  # which may read from the replaced one
+            follow_events(stream, replaced, response)
+        elif replaced is not None:
             yield from replaced.close()
     return response, stream
 

@@ -16,9 +16,9 @@ from micropie.execution.context import current_shutdown
 from micropie.http.headers import MutableHeaders
 from micropie.http.json import dumps
 from micropie.http.response import Response
-from micropie.http.types import HeadersLike
+from micropie.http.types import ChunkedBody, HeadersLike
 from micropie.streams.scoped import entered
-from micropie.streams.source import loop_source
+from micropie.streams.source import EventRules, LoopSource, Stream, as_bytes, loop_source
 from micropie.streams.threaded import EventsFromThread
 
 # Seconds that the head waits for the first event, so that a source that fails at once is answered by an error page.
@@ -151,6 +151,31 @@ class EventStream(Response):
             raise ValueError(f"heartbeat is a number of seconds above 0, or None, not {heartbeat!r}")
         super().__init__(loop_source(_items_of(source), Events(heartbeat)), 200, headers, CONTENT_TYPE)
         _keep_unbuffered(self.headers)
+
+
+def follow_events(stream: Stream, replaced: ChunkedBody | None, response: Response) -> None:
+    """Let a stream that a hook has made of an ``EventStream`` end and beat as that would have done.
+
+    A heart-beat can't stand between compressed chunks.
+    """
+    source = stream.source
+    events = replaced.source.events if isinstance(replaced, Stream) else None
+    content_type = response.headers.get("Content-Type") or response.content_type or ""
+    if events is not None and isinstance(source, LoopSource) and content_type.lower().startswith(MEDIA_TYPE):
+        source.events = source.events or _WrappedEvents(events, "Content-Encoding" not in response.headers)
+
+
+class _WrappedEvents(Events):
+    """The rules of a stream of events that a hook has wrapped: its items are chunks already."""
+
+    __slots__ = ()
+
+    def __init__(self, events: EventRules, beats: bool) -> None:
+        self.heartbeat = events.heartbeat if beats else None
+        self.shutdown = events.shutdown
+
+    def encode(self, item: object) -> bytes:
+        return as_bytes(item)
 
 
 def _items_of(source: AsyncIterable[object] | Iterable[object]) -> AsyncIterator[object]:
