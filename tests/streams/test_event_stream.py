@@ -867,3 +867,49 @@ def test_a_stream_that_was_begun_before_a_change_ends_too() -> None:
     app.wsgi_shutdown()
     assert list(chunks) == []
     answer.close()
+
+
+class Wrapping(HttpMiddleware):
+    """Counts the chunks of each stream on their way."""
+
+    def __init__(self, content_type: str | None = None) -> None:
+        self.content_type = content_type
+        self.count = 0
+
+    def after_request(self, request: Any, status: int, body: Any, headers: Any) -> Any:
+        kept = [pair for pair in headers if self.content_type is None or pair[0] != "Content-Type"]
+        own = [] if self.content_type is None else [("Content-Type", self.content_type)]
+        return {"body": self._counted(body), "headers": [*kept, *own]}
+
+    async def _counted(self, body: Any) -> AsyncIterator[Any]:
+        async for chunk in body:
+            self.count += bool(chunk)
+            yield chunk
+
+
+def test_a_hook_may_wrap_the_events_and_they_beat_as_before(make_client: MakeClient) -> None:
+    go_on = threading.Event()
+    app, wrapping = Root("a", go_on, "b", heartbeat=0.01), Wrapping()
+    app.middlewares.append(wrapping)
+    content = b""
+    with make_client(app).stream("GET", "/asynchronous") as answer:
+        for chunk in answer.iter_raw():
+            content += chunk
+            if content.endswith(COMMENT):
+                go_on.set()
+    assert [found.data for found in parsed(content)] == ["a", "b"]
+    assert wrapping.count == 2
+
+
+def test_a_stream_of_another_type_in_their_place_has_no_heart_beats(make_client: MakeClient) -> None:
+    app = Root("a", 0.2, "b", heartbeat=0.01)
+    app.middlewares.append(Wrapping("text/plain"))
+    answer = make_client(app).get("/asynchronous")
+    assert answer.content == b"data: a\n\ndata: b\n\n"
+
+
+@every_loop
+def test_R65_events_that_a_hook_wraps_end_when_the_server_says_shutdown(backend: str) -> None:
+    app = Root("a", threading.Event(), "b")
+    app.middlewares.append(Wrapping())
+    assert run(backend, ended_by_shutdown, app, "/asynchronous").body == b"data: a\n\n"
