@@ -35,7 +35,7 @@ from anyio.lowlevel import checkpoint
 
 from micropie.asgi.headers import encode_headers
 from micropie.errors import ClientDisconnect
-from micropie.execution.loop import CLEAN_UP_WITHIN, LoopLocal
+from micropie.execution.loop import CLEAN_UP_WITHIN, LoopLocal, native_loop
 from micropie.execution.shutdown import ShutdownSignal, stream_shutdown
 from micropie.execution.steps import Flow
 from micropie.execution.threads import in_thread
@@ -67,10 +67,10 @@ class Watchers:
 
     ``tasks`` starts them at once, ``delayed`` after ``WATCH_AFTER``. ``background`` are the tasks of
     ``after_response``, for which the lifespan waits; None if there is no lifespan. ``scope_type`` is this loop's class
-    of cancel scopes: anyio takes a while to find it out.
+    of cancel scopes, ``time`` its clock: anyio takes a while to find them out.
     """
 
-    __slots__ = ("background", "delayed", "has_ended", "scope_type", "tasks")
+    __slots__ = ("background", "delayed", "has_ended", "scope_type", "tasks", "time")
 
     def __init__(self, tasks: TaskGroup | LoopTasks, background: LoopTasks | None = None) -> None:
         self.tasks = tasks
@@ -78,6 +78,7 @@ class Watchers:
         self.delayed = DelayedCalls(WATCH_AFTER)
         self.has_ended = False
         self.scope_type = type(CancelScope())
+        self.time: Callable[[], float] = getattr(native_loop(), "time", current_time)
 
 
 # For servers without lifespan.
@@ -169,14 +170,18 @@ async def send_streamed(head: Message, body: ChunkedBody, request: StreamedReque
     if file is not None and (file.file is None or not file.is_whole or PATHSEND not in _extensions(request.scope)):
         file = None
     try:
-        if not stream.is_head_sent:
-            await _send_or_leave(send, head)
-        if has_body and file is not None:
-            stream.first = END  # the chunk that was read ahead is not needed
-            await _send_or_leave(send, {"type": PATHSEND, "path": file.path})
-            return
+        try:
+            if not stream.is_head_sent:
+                await send(head)
+            if has_body and file is not None:
+                stream.first = END  # the chunk that was read ahead is not needed
+                await send({"type": PATHSEND, "path": file.path})
+                return
+            if has_body:
+                await send({"type": "http.response.body", "body": stream.first, "more_body": True})
+        except OSError as error:
+            raise ClientDisconnect("the client left") from error
         if has_body:
-            await _send_or_leave(send, {"type": "http.response.body", "body": stream.first, "more_body": True})
             await _sender_of(stream, request).send_rest(send)
         await _send_or_leave(send, {"type": "http.response.body", "body": b""})
     except ClientDisconnect:
@@ -241,10 +246,10 @@ class StreamSender:
         "_failure",
         "_forget",
         "_has_entered",
-        "_request",
         "_scoped",
         "_stream",
         "_token",
+        "_watchers",
     )
 
     def __init__(self, stream: Stream, request: StreamedRequest) -> None:
@@ -252,9 +257,9 @@ class StreamSender:
         if isinstance(source, ThreadSource):
             stream.source = source = in_threads(source, request.config.threads)
         self._stream = stream
-        self._request = request
         self._scoped = ScopedSource(cast("LoopSource", source))
-        self._companion = Companion(request, self._scoped)
+        self._watchers = watchers = request.watchers
+        self._companion = Companion(request, self._scoped, watchers)
         self._has_entered = False
         self._failure: Exception | None = None  # of a source that failed after its early head
 
@@ -299,10 +304,15 @@ class StreamSender:
                 self._enter()
             companion.is_advancing = True
             send = companion.begin_silence(send)
+            source = self._scoped.source
+            encode, events = source.encoder, source.events
             try:
                 if companion.allowance <= 0:
                     await companion.check()
-                async for chunk in self._scoped.source:
+                async for item in source.items_left:
+                    if events is not None and events.is_over:
+                        break
+                    chunk = encode(item)
                     if chunk:  # some servers take an empty one for the end
                         try:
                             await send({"type": "http.response.body", "body": chunk, "more_body": True})
@@ -311,6 +321,10 @@ class StreamSender:
                     companion.allowance = allowance = companion.allowance - 1
                     if allowance <= 0:
                         await companion.check()
+                else:
+                    rest = source.finish()
+                    if rest:
+                        await _send_or_leave(send, {"type": "http.response.body", "body": rest, "more_body": True})
                 await companion.pause()
             except BaseException as error:
                 failure = error
@@ -332,7 +346,7 @@ class StreamSender:
     def _enter(self) -> None:
         """Enter what encloses the source, before its first chunk."""
         self._has_entered = True
-        self._scoped.enter(self._request.watchers.scope_type)
+        self._scoped.enter(self._watchers.scope_type)
         self._companion.begin()
         events = self._scoped.source.events
         if events is not None:
@@ -385,6 +399,7 @@ class Companion:
         "_sent",
         "_silent_since",
         "_tending",
+        "_watchers",
         "_watching",
         "allowance",
         "has_begun_head",
@@ -394,8 +409,9 @@ class Companion:
         "signal",
     )
 
-    def __init__(self, request: StreamedRequest, scoped: ScopedSource) -> None:
+    def __init__(self, request: StreamedRequest, scoped: ScopedSource, watchers: Watchers) -> None:
         events = scoped.source.events
+        self._watchers = watchers
         self._request = request
         self._scoped = scoped
         self._heartbeat = None if events is None else events.heartbeat
@@ -416,7 +432,7 @@ class Companion:
 
     def begin(self) -> None:
         """Begin to work, but not before ``WATCH_AFTER``."""
-        self._delayed_start = self._request.watchers.delayed.add(self._start)
+        self._delayed_start = self._watchers.delayed.add(self._start)
 
     async def check(self) -> None:
         """Raise ``ClientDisconnect`` if the client has left. Let the event loop do something else, and find out."""
@@ -430,12 +446,14 @@ class Companion:
         """Send heart-beats from now on. Return the function that sends the stream's own messages."""
         if self._heartbeat is None:
             return send
-        self._silent_since, self._is_silent = current_time(), True
+        self._silent_since, self._is_silent = self._watchers.time(), True
 
         async def send_event(message: Message) -> None:
-            await self.pause()
+            self._is_silent = False
+            if self._sent is not None:
+                await self._sent.wait()
             await send(message)
-            self._silent_since, self._is_silent = current_time(), True
+            self._silent_since, self._is_silent = self._watchers.time(), True
 
         return send_event
 
@@ -489,7 +507,7 @@ class Companion:
             return
         self._has_started = True
         with suppress(RuntimeError):  # the lifespan, and its task group, has ended
-            start_soon = self._request.watchers.tasks.start_soon
+            start_soon = self._watchers.tasks.start_soon
             start_soon(self._watch)
             if self._heartbeat is not None or (self.head is not None and self.head.is_wanted):
                 start_soon(self._tend)
@@ -515,7 +533,7 @@ class Companion:
             while self._heartbeat is not None and not self._is_over:
                 pause = self._heartbeat
                 if self._is_silent:
-                    pause += self._silent_since - current_time()
+                    pause += self._silent_since - self._watchers.time()
                 if pause > 0:
                     await sleep(pause)
                 else:
@@ -543,7 +561,7 @@ class Companion:
             # The filler is sent even if it is empty, because daphne waits for a chunk.
             filler = b"" if stream.source.events is None or self._request.method == "HEAD" else head.filler()
             await _send_or_leave(send, {"type": "http.response.body", "body": filler, "more_body": True})
-            self._silent_since, self._is_silent = current_time(), True
+            self._silent_since, self._is_silent = self._watchers.time(), True
             if self._request.method == "HEAD":
                 self.end_stream()
         except Exception as error:  # raised in the request's task
@@ -565,7 +583,7 @@ class Companion:
             self.leave()
             self._is_over = True
         finally:
-            self._sent, self._silent_since = None, current_time()
+            self._sent, self._silent_since = None, self._watchers.time()
             sent.set()
 
     def _server_send(self) -> Send:

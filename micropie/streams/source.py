@@ -96,8 +96,14 @@ class Source:
 
     def encode(self, item: object) -> bytes:
         """Return an item as a chunk. Raises ``ResponseError`` for an item of a wrong type."""
-        chunk = as_bytes(item) if self.events is None else self.events.encode(item)
-        return self._transformed(chunk) if self.transforms else chunk
+        return self._transformed(as_bytes(item) if self.events is None else self.events.encode(item))
+
+    @property
+    def encoder(self) -> Callable[[object], bytes]:
+        """The function that does what ``encode`` does."""
+        if self.transforms:
+            return self.encode
+        return as_bytes if self.events is None else self.events.encode
 
     def beat(self) -> bytes:
         """Return what a stream of events sends in silence."""
@@ -140,6 +146,12 @@ class LoopSource(Source):
         aclose: Callable[[], Awaitable[object]] | None = getattr(self.items, "aclose", None)
         return None if aclose is None else aclose()
 
+    @property
+    def items_left(self) -> AsyncIterator[object]:
+        """The items that the driver encodes itself; a loop over them is faster than one over the chunks."""
+        items: AsyncIterator[object] = self.items
+        return items
+
     def __aiter__(self) -> LoopSource:
         return self
 
@@ -157,7 +169,7 @@ class LoopSource(Source):
             return self.finish()
         if events is not None and events.is_over:  # while the item was made
             raise StopAsyncIteration
-        return self.encode(item)
+        return self.encoder(item)
 
 
 class GeneratorOnLoop(LoopSource):
@@ -205,7 +217,7 @@ class ThreadSource(Source):
         if self.has_finished:
             raise StopIteration
         item = next(self.items, END)
-        return self.finish() if item is END else self.encode(item)
+        return self.finish() if item is END else self.encoder(item)
 
 
 class GeneratorInThread(ThreadSource):

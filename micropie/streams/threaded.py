@@ -66,6 +66,10 @@ class _InThreads(LoopSource):
     def is_waiting(self) -> bool:
         return False
 
+    @property
+    def items_left(self) -> AsyncIterator[object]:
+        return self
+
 
 class MadeAhead(_InThreads):
     """The chunks of ``source``, made in one of ``threads``, all in one context.
