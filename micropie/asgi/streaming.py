@@ -223,8 +223,8 @@ async def close_stream(stream: Stream, config: AppConfig) -> None:
             closing = source.close()
             if closing is not None:
                 await closing
-        elif isinstance(source, ThreadSource):
-            await in_thread(config.threads, source.close)
+        else:
+            await in_thread(config.threads, cast("ThreadSource", source).close)
 
 
 def _sender_of(stream: Stream, request: StreamedRequest) -> StreamSender:
@@ -350,9 +350,7 @@ class StreamSender:
         self._companion.begin()
         events = self._scoped.source.events
         if events is not None:
-            self._forget: Callable[[], object] | None = None
-            if events.shutdown is not None:
-                self._forget = events.shutdown.add(partial(WAKERS.get().call, self._companion.end_stream))
+            self._forget = events.shutdown.add(partial(WAKERS.get().call, self._companion.end_stream))
             self._companion.signal = ShutdownSignal()
             self._token: Token[ShutdownSignal] = stream_shutdown.set(self._companion.signal)
 
@@ -362,8 +360,7 @@ class StreamSender:
         self._companion.end()  # first, or it would cancel a source that is being closed
         signal, self._companion.signal = self._companion.signal, None
         if signal is not None:
-            if self._forget is not None:
-                self._forget()
+            self._forget()
             signal.end()
             stream_shutdown.reset(self._token)
         try:
@@ -415,7 +412,6 @@ class Companion:
         self._request = request
         self._scoped = scoped
         self._heartbeat = None if events is None else events.heartbeat
-        self._delayed_start: DelayedCall | None = None  # until ``begin``
         self._watching: CancelScope | None = None  # of the task that waits for the disconnect, once it runs
         self._tending: CancelScope | None = None  # of the task that sends, once it runs
         self._has_started = self._has_left = self._is_over = self.is_advancing = False
@@ -432,7 +428,7 @@ class Companion:
 
     def begin(self) -> None:
         """Begin to work, but not before ``WATCH_AFTER``."""
-        self._delayed_start = self._watchers.delayed.add(self._start)
+        self._delayed_start: DelayedCall = self._watchers.delayed.add(self._start)
 
     async def check(self) -> None:
         """Raise ``ClientDisconnect`` if the client has left. Let the event loop do something else, and find out."""
@@ -473,8 +469,7 @@ class Companion:
     def end(self) -> None:
         """Stop, but complete a head that is being sent."""
         self._is_over = True
-        if self._delayed_start is not None:
-            self._delayed_start.cancel()
+        self._delayed_start.cancel()
         if self._watching is not None:
             self._watching.cancel()
         if not self._is_head_in_flight:

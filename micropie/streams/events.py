@@ -13,6 +13,7 @@ from typing import Final, cast
 
 from micropie.errors import is_duration
 from micropie.execution.context import current_shutdown
+from micropie.execution.shutdown import ShutdownSignal
 from micropie.http.headers import MutableHeaders
 from micropie.http.json import dumps
 from micropie.http.response import Response
@@ -113,7 +114,7 @@ class Events:
 
     def __init__(self, heartbeat: float | None) -> None:
         self.heartbeat = heartbeat
-        self.shutdown = current_shutdown()
+        self.shutdown = current_shutdown() or ShutdownSignal()
 
     @property
     def head_within(self) -> float:
@@ -121,7 +122,7 @@ class Events:
 
     @property
     def is_over(self) -> bool:
-        return self.shutdown is not None and self.shutdown.is_over
+        return self.shutdown.is_over
 
     def encode(self, item: object) -> bytes:
         return encode_item(item)

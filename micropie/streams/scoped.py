@@ -69,7 +69,7 @@ from anyio.lowlevel import checkpoint_if_cancelled
 
 from micropie.errors import ClientDisconnect
 from micropie.execution.loop import CLEAN_UP_WITHIN
-from micropie.streams.source import LoopSource
+from micropie.streams.source import GeneratorOnLoop, LoopSource
 
 
 class _ChunkTimeout(TimeoutError):
@@ -112,7 +112,7 @@ class ScopedSource:
         Return the error to raise, or None: ``failure``, or an error of the clean-up, or ``ClientDisconnect`` after
         ``cancel``.
         """
-        closes_inside = self.source.is_generator or not self._scope.cancel_called
+        closes_inside = isinstance(self.source, GeneratorOnLoop) or not self._scope.cancel_called
         if is_open and closes_inside:
             self._scope.shield = True
             self._scope.deadline = current_time() + CLEAN_UP_WITHIN
@@ -132,7 +132,7 @@ class ScopedSource:
 
     async def _close(self, failure: BaseException | None) -> BaseException | None:
         try:
-            if self.source.is_generator and isinstance(failure, get_cancelled_exc_class()):
+            if isinstance(self.source, GeneratorOnLoop) and isinstance(failure, get_cancelled_exc_class()):
                 # It may come from a scope or a time-out of the generator's, and nothing else can end that.
                 with suppress(StopAsyncIteration):
                     await self.source.throw(failure)

@@ -46,12 +46,12 @@ class EventRules(Protocol):
     """How the items of a stream of events are sent.
 
     ``heartbeat``: seconds of silence after which ``beat`` is sent, None for never. ``shutdown``: the signal that ends
-    the stream; None outside of requests.
+    the stream.
     """
 
     beat: bytes
     heartbeat: float | None
-    shutdown: ShutdownSignal | None
+    shutdown: ShutdownSignal
 
     @property
     def head_within(self) -> float:
@@ -130,16 +130,11 @@ class LoopSource(Source):
     __slots__ = ()
 
     is_async = True
-    is_generator: ClassVar[bool] = False
 
     @property
     def is_waiting(self) -> bool:
         """Whether the source waits for something of its own and can be cancelled there; an iterator can't tell."""
         return True
-
-    def throw(self, error: BaseException) -> Awaitable[object]:
-        """Raise an error where a generator is suspended."""
-        raise NotImplementedError
 
     def close(self) -> Awaitable[object] | None:
         """Close the items; None if they can't be closed."""
@@ -177,7 +172,6 @@ class GeneratorOnLoop(LoopSource):
 
     __slots__ = ()
 
-    is_generator = True
     items: AsyncGeneratorType[object, object]
 
     @property
@@ -189,6 +183,7 @@ class GeneratorOnLoop(LoopSource):
         return self.items.ag_running
 
     def throw(self, error: BaseException) -> Awaitable[object]:
+        """Raise an error where the generator is suspended."""
         return self.items.athrow(error)
 
 

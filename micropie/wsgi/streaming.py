@@ -164,8 +164,7 @@ class StreamReader:
         forget: Callable[[], object] = no_function
         if events is not None:
             stream_shutdown.set(self._signal)
-            if events.shutdown is not None:
-                forget = events.shutdown.add(partial(self._made.put, (_SHUT_DOWN, None)))
+            forget = events.shutdown.add(partial(self._made.put, (_SHUT_DOWN, None)))
         self._scoped.enter()
         failure: BaseException | None = None
         try:

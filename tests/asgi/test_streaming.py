@@ -13,7 +13,7 @@ import anyio.to_thread
 import pytest
 
 from micropie import pooled
-from micropie.execution import executors as batches
+from micropie.pool import executors as batches
 from tests.asgi.calls import Call, every_loop, get, http_scope, piece, run
 from tests.support.pooled import Pooled
 from tests.support.waiting import until
