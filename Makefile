@@ -4,6 +4,7 @@
 #   make run      serve the tour of examples/ on http://127.0.0.1:8000  (PORT=8080 make run)
 #   make check    the inner loop, in under a minute: lint, types, layers, and the tests of the core
 #   make test     everything that has to pass: lint, types, layers, all tests, their coverage
+#   make test-all the same before a release, with every case of a test in every world (tests/support/selection.py)
 #   make docs     build the site of the documentation into build/site; make links asks every address outside of it
 #   make faults   break parts of a cluster, count what is lost, and write it into the docs (minutes)
 #   make screenshots  take the pictures of docs/images/ anew, with Chromium
@@ -15,15 +16,16 @@
 #
 # Another interpreter is named by PYTHON (make test PYTHON=python3.13), and gets environments of its own, .venv-python3.13.
 #
-# Tests run in WORKERS processes (WORKERS=2 make test). Four on two processors, as many tests wait. Each process gets a run
-# of neighbouring tests, which share servers, and then takes some from those that are not done (worksteal).
+# Tests run in WORKERS processes (WORKERS=2 make test). Three on two processors, as some tests wait, and each process takes
+# 15 seconds to import all tests. Each gets a run of neighbouring tests, which share servers, and then takes some from those
+# that are not done (worksteal).
 #
-# make check runs the tests of the folders in CORE, below, and those that run in each of the three worlds (tests/conftest.py)
-# only in one of them. These folders need no server and wait for little; they are what every request passes through.
+# make check runs the tests of the folders in CORE, below, and those that have worlds (tests/conftest.py) only in one of
+# them. These folders need no server and wait for little; they are what every request passes through.
 
 PYTHON ?= python3
 PORT ?= 8000
-WORKERS ?= 4
+WORKERS ?= 3
 SECONDS ?= 600
 CORE := tests/flow tests/http tests/routing tests/test_same_answer.py tests/test_layers.py tests/test_public_names.py
 NAMED := $(filter-out python3,$(notdir $(PYTHON)))
@@ -32,7 +34,7 @@ BENCH := .venv-bench$(NAMED:%=-%)
 BIN := $(VENV)/bin
 PIP_FLAGS := --quiet --disable-pip-version-check
 
-.PHONY: screenshots run check test lint types layers core tests docs links faults fuzz mutants bench format clean system python
+.PHONY: screenshots run check test test-all lint types layers core tests docs links faults fuzz mutants bench format clean system python
 .DEFAULT_GOAL := test
 # Each of the hundreds of processes that tests start would compile the package anew.
 unexport PYTHONDONTWRITEBYTECODE
@@ -46,6 +48,9 @@ run: $(VENV)/.installed-run
 check: lint types layers core
 
 test: system lint types layers tests
+
+test-all: OPTIONS = --all-worlds
+test-all: test
 
 lint: $(VENV)/.installed-test
 	@echo "== ruff"
@@ -66,7 +71,7 @@ core: $(VENV)/.installed-test
 
 tests: $(VENV)/.installed-test
 	@echo "== pytest"
-	$(BIN)/python -m pytest --numprocesses=$(WORKERS) --dist=worksteal --cov --cov-report=term-missing
+	$(BIN)/python -m pytest --numprocesses=$(WORKERS) --dist=worksteal --cov --cov-report=term-missing $(OPTIONS)
 
 system:
 	@echo "== system packages"

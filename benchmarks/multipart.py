@@ -1,4 +1,4 @@
-"""`python -m benchmarks.multipart`: the form parser in process, beside the push parser that it is built on.
+"""`python -m benchmarks.multipart`: the form parser in process, beside the push parser of the package `multipart`.
 
 One file of 64 MiB in pieces of 64 KiB, as servers pass them on. Nothing is written to the disk (`UploadFile.write` only
 counts), so that only parsers are compared. A memory copy of the same pieces into 64 MiB of existing memory shows the

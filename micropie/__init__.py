@@ -3,7 +3,8 @@
 from pathlib import Path as _Path
 
 from micropie.app import App, Server
-from micropie.asgi.websocket.websocket import WebSocket
+from micropie.asgi.websocket import WebSocket
+from micropie.binding import Body, Cookie, Form, Header, Query
 from micropie.errors import (
     BadRequest,
     ClientDisconnect,
@@ -15,11 +16,11 @@ from micropie.errors import (
     SetupError,
 )
 from micropie.errors import refuse_namesake as _refuse_namesake
-from micropie.execution.context import request
-from micropie.execution.from_thread import run_async
 from micropie.execution.loop import where
+from micropie.execution.portal import run_async
 from micropie.files.static import static_file
 from micropie.http.binding_errors import BindingError, BindingErrors
+from micropie.http.current import request
 from micropie.http.escaping import escape
 from micropie.http.flash import flash, get_flashed_messages
 from micropie.http.forms import UploadFile
@@ -47,7 +48,6 @@ from micropie.routing.decorators import (
     threaded,
     websocket,
 )
-from micropie.routing.sources import Body, Cookie, Form, Header, Query
 from micropie.sessions import InMemorySessionBackend, SessionBackend
 from micropie.streams.events import EventStream, event
 from micropie.templates.context import template

@@ -9,22 +9,22 @@ from dataclasses import dataclass, field
 from functools import partial
 from importlib import import_module
 from os import PathLike
-from typing import Any, Literal, TypeVar, Unpack
+from typing import Any, Concatenate, Literal, ParamSpec, TypeVar
 from urllib.parse import quote
 
-from micropie.asgi.by_hand import RequestByHand
 from micropie.asgi.dispatch import serve as serve_asgi
 from micropie.asgi.driver import serve_http as answer_asgi
 from micropie.asgi.lifespan import ASGIState
 from micropie.asgi.streaming import watchers_of
-from micropie.asgi.websocket.driver import serve_websocket
+from micropie.asgi.websocket import serve_websocket
 from micropie.channels import Channels
 from micropie.errors import Redirect, SetupError
-from micropie.execution.context import current, current_request
+from micropie.execution.context import current
 from micropie.execution.shutdown import ShutdownSignal
 from micropie.execution.steps import HANDLER, RouteKind
 from micropie.files.static import directory_route
 from micropie.flow.lifecycle import Lifecycle, Lifespan, lifespan_opener
+from micropie.http.current import current_request
 from micropie.http.forms import UploadFile
 from micropie.http.headers import MutableHeaders
 from micropie.http.request import Request
@@ -35,16 +35,25 @@ from micropie.middleware.health import health, health_endpoint
 from micropie.middleware.security_defaults import SecurityDefaults, warn_of_missing_security
 from micropie.mounts.lifespan import MountedLife
 from micropie.mounts.prefixes import APP, ASGI, Mount, checked_prefix, kind_of_target
+from micropie.routing.checks import REQUIRES
 from micropie.routing.compiler import build_site
 from micropie.routing.config import AppConfig, ErrorHandler, ErrorKey, check_error_key
+from micropie.routing.decorator_types import (
+    Decorator,
+    HasDelete,
+    HasError,
+    HasGet,
+    HasPatch,
+    HasPost,
+    HasPut,
+    overridable,
+)
 from micropie.routing.decorators import Function, inline, make_mark
 from micropie.routing.discovery import is_function, is_method, public_name
-from micropie.routing.guards import REQUIRES
 from micropie.routing.inheritance import AppDefinition
-from micropie.routing.overridable import Decorator, HasDelete, HasError, HasGet, HasPatch, HasPost, HasPut, overridable
 from micropie.routing.providers import checked_key, checked_provider, in_place_of, name_of
 from micropie.routing.route import RouteMark
-from micropie.routing.settings import Settings, SettingsKeywords
+from micropie.routing.settings import Settings
 from micropie.routing.site import Site
 from micropie.sessions import InMemorySessionBackend, Session, SessionBackend
 from micropie.templates.context import NO_VALUES, names_of, stream
@@ -54,8 +63,7 @@ from micropie.wsgi.lifespan import WSGIState
 
 Self = TypeVar("Self", bound="App")
 Method = TypeVar("Method", bound=Callable[..., object])
-
-Request.by_hand = RequestByHand  # for tests: ``Request(scope)``
+Arguments = ParamSpec("Arguments")
 
 
 @dataclass(slots=True)
@@ -77,6 +85,24 @@ class _Tables:
     sites: dict[str, Site] = field(default_factory=dict)
     shutdowns: dict[str, ShutdownSignal] = field(default_factory=dict)
     parents: dict[int, App] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class _Keywords(Settings):
+    """The arguments of ``App``, for type checkers: these, and a keyword for each setting."""
+
+    session_backend: SessionBackend | None = None
+    lifespan: Callable[..., Any] | None = None
+    channels: Channels | None = None
+    security: SecurityDefaults | bool | None = None
+    docs: bool | str = False
+
+
+def _typed_as(
+    model: Callable[Arguments, object],
+) -> Callable[[Callable[..., None]], Callable[Concatenate[App, Arguments], None]]:
+    """Tell type checkers that a method takes the arguments of ``model``."""
+    return lambda method: method
 
 
 def _overridable(method: Method) -> Method | Callable[..., object]:
@@ -180,6 +206,7 @@ class App:
         )
         return app
 
+    @_typed_as(_Keywords)
     def __init__(
         self,
         session_backend: SessionBackend | None = None,
@@ -187,9 +214,9 @@ class App:
         channels: Channels | None = None,
         security: SecurityDefaults | bool | None = None,
         docs: bool | str = False,
-        **settings: Unpack[SettingsKeywords],
+        **settings: Any,
     ) -> None:
-        values: dict[str, object] = {**settings}
+        values = settings
         if isinstance(security, SecurityDefaults):
             values = {**security.settings, **settings}
             self.middlewares[:0] = security.middlewares
@@ -670,7 +697,7 @@ class App:
 
     def _micropie_config(self) -> AppConfig:
         """Return this application's configuration in the tree that answers the current request, or else alone."""
-        request = current.get(None)
+        request: Request | None = current.get(None)
         if request is not None:
             config = request.config if request.config.app is self else request.config.tree.get(id(self))
             if config is not None:

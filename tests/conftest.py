@@ -1,7 +1,9 @@
-"""The three worlds that every test of behaviour runs in: WSGI, ASGI on asyncio, ASGI on trio.
+"""The three worlds that tests of behaviour run in: WSGI, ASGI on asyncio, ASGI on trio.
 
     def test_greets(make_client: MakeClient) -> None:
-        client = make_client(Root())   # runs three times: wsgi, asyncio, trio
+        client = make_client(Root())   # is collected three times: wsgi, asyncio, trio
+
+The first case of a function runs in every world, each other case in one (tests/support/selection.py).
 
 ``make_client`` takes the options of ``TestClient``, and ``validate=False`` for requests that no server passes on
 (``wsgiref.validate`` refuses them before the application sees them). ``connect`` takes the world as an argument, to
@@ -28,12 +30,13 @@ from micropie.streams.head import EarlyHead
 from micropie.testing import TestClient
 from tests.support.asgi_validator import validated
 from tests.support.redis_server import redis_server
+from tests.support.selection import WORLDS, left_out
 from tests.support.waiting import PATIENCE
 
 # A shell's background job ignores SIGINT, and so would the servers that tests start and interrupt.
 signal.signal(signal.SIGINT, signal.default_int_handler)
 
-WORLDS = ("wsgi", "asyncio", "trio")
+SERVERS_OF_SEVERAL_FILES = ("basics_on", "sockets_on")  # tests/servers/conftest.py
 
 MakeClient = Callable[..., TestClient]
 
@@ -141,22 +144,23 @@ def redis_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
-    parser.addoption("--world", choices=WORLDS, help="of the tests that run in each world, run only those of this one")
+    parser.addoption("--world", choices=WORLDS, help="of the tests that run in each world, run all of this one")
+    parser.addoption("--all-worlds", action="store_true", help="run every case in every world")
 
 
-@pytest.hookimpl(trylast=True)  # when the order has been shuffled
-def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Begin with the tests that may take long, or one process would end with them alone.
+@pytest.hookimpl(wrapper=True, tryfirst=True)  # the choice before the order is shuffled, the order after it
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> Iterator[None]:
+    """Deselect the cases of other worlds, and begin with the tests that may take long.
 
-    Deselect the tests of the worlds that ``--world`` leaves out.
+    One process would end with these alone. Tests that share a server follow each other: one process gets most of them.
     """
-    items.sort(key=_timeout_of, reverse=True)
-    chosen = config.getoption("--world")
-    if chosen is None:
-        return
-    left_out = [item for item in items if _world_of(item) not in (None, chosen)]
-    config.hook.pytest_deselected(items=left_out)
-    items[:] = [item for item in items if _world_of(item) in (None, chosen)]
+    if not config.getoption("--all-worlds"):
+        deselected = left_out(items, config.getoption("--world"))
+        config.hook.pytest_deselected(items=[item for item in items if item in deselected])
+        items[:] = [item for item in items if item not in deselected]
+    yield
+    first = {place: index for index, place in reversed([*enumerate(map(_place_of, items))])}
+    items.sort(key=lambda item: (-_timeout_of(item), first[_place_of(item)], _server_of(item)))
 
 
 def _timeout_of(item: pytest.Item) -> float:
@@ -166,6 +170,19 @@ def _timeout_of(item: pytest.Item) -> float:
     return seconds
 
 
+def _place_of(item: pytest.Item) -> str:
+    """Return the fixture that starts servers for several files, or the file."""
+    shared = (name for name in getattr(item, "fixturenames", ()) if name in SERVERS_OF_SEVERAL_FILES)
+    return next(shared, item.nodeid.partition("::")[0])
+
+
+def _server_of(item: pytest.Item) -> str:
+    """Return the name of the server that a test asks for, "" without one."""
+    callspec = getattr(item, "callspec", None)
+    named = [callspec.params[name] for name in ("name", "server") if name in callspec.params] if callspec else []
+    return next((name for name in named if item.nodeid.startswith("tests/servers/") and isinstance(name, str)), "")
+
+
 def pytest_collection_finish() -> None:
     """Keep what was collected, and all modules, from being looked through by each run of the garbage collector.
 
@@ -173,13 +190,6 @@ def pytest_collection_finish() -> None:
     """
     gc.collect()
     gc.freeze()
-
-
-def _world_of(item: pytest.Item) -> str | None:
-    """Return the world of a test, None if it does not run in each; ``backend`` names the loop in tests of ASGI alone."""
-    callspec = getattr(item, "callspec", None)
-    named = (callspec.params.get(name) for name in ("world", "backend")) if callspec else ()
-    return next((name for name in named if name in WORLDS), None)
 
 
 def pytest_make_parametrize_id(val: object) -> str | None:

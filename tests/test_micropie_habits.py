@@ -4,14 +4,11 @@ from __future__ import annotations
 
 from typing import Any
 
-import anyio
 import pytest
 
 from micropie import (
     App,
-    HttpMiddleware,
     InMemorySessionBackend,
-    Request,
     SessionBackend,
     SetupError,
     WebSocket,
@@ -246,32 +243,3 @@ def test_a_session_of_http_is_saved_with_the_answer(make_client: MakeClient, cap
 
 def test_the_request_of_a_websocket_has_a_public_name() -> None:
     assert WebSocketRequest.__name__ == "WebSocketRequest"
-
-
-@pytest.mark.parametrize("world", ["asyncio", "trio"])
-def test_a_request_can_be_made_by_hand(world: str) -> None:
-    """To call a hook in a test."""
-
-    class Hook(HttpMiddleware):
-        async def before_request(self, request: Request) -> Any:
-            request.session["seen"] = request.query("page", "1")
-            return None if request.headers.get("x-token") == "sesame" else {"status": 401}
-
-    async def test() -> None:
-        request = Request(
-            {"type": "http", "method": "POST", "path": "/p\u00e4th", "headers": [(b"x-token", b"sesame")]}
-        )
-        assert isinstance(request, Request)
-        assert await Hook().before_request(request) is None
-        assert (request.method, request.path, request.session) == ("POST", "/p\u00e4th", {"seen": "1"})
-        assert (request.cookies, request.files, request.body_params, await request.body()) == ({}, {}, {}, b"")
-        request.session = {"user": "alice"}
-        assert request.session == {"user": "alice"}
-        assert await Hook().before_request(Request({"query_string": b"page=2"})) == {"status": 401}
-
-        async def receive() -> Any:
-            return {"type": "http.request", "body": b"text", "more_body": False}
-
-        assert await Request({}, receive).body() == b"text"
-
-    anyio.run(test, backend=world)

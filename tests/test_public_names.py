@@ -128,7 +128,7 @@ body = app({{"REQUEST_METHOD": "GET", "PATH_INFO": "/", "QUERY_STRING": "n=5", "
 assert (seen, b"".join(body)) == (["200 OK"], b'{{"n":5}}'), (seen, body)
 assert threading.active_count() == 1, threading.enumerate()
 """
-OPTIONAL = {"jinja2", "multipart", "orjson", "msgspec", "pydantic", "itsdangerous", "redis", "httpx", "a2wsgi", "trio"}
+OPTIONAL = {"jinja2", "orjson", "msgspec", "pydantic", "itsdangerous", "redis", "httpx", "a2wsgi", "trio"}
 OPTIONAL |= {"uvicorn", "hypercorn", "granian", "gunicorn", "h11", "websockets"}
 
 

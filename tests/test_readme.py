@@ -2,6 +2,8 @@
 
 A ``python`` block is a module of its own. An ``http`` block is a list of requests to the ``app`` of the module above
 it: ``GET /path -> 200 the body``. A body to send stands after the path: JSON if it begins with a brace, else a form.
+
+Each page is one test. It runs every block of its page, and names the page and line of each block that fails.
 """
 
 from __future__ import annotations
@@ -11,9 +13,11 @@ import re
 import shutil
 import subprocess
 import sys
-from collections.abc import Iterator
-from functools import partial
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from functools import cache, partial
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any, NamedTuple
 from urllib.parse import quote
 
@@ -36,97 +40,117 @@ INCLUDED = re.compile(r'^--8<-- "(.+)"$', re.MULTILINE)
 BLOCK = re.compile(r"^```(python|http)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 REQUEST = re.compile(r"(?P<method>[A-Z]+) (?P<target>\S+)(?: (?P<sent>.*?))? *-> (?P<status>\d+) ?(?P<body>.*)")
 
-WAYS = [{"protocol": "wsgi"}, {"backend": "asyncio"}, {"backend": "trio"}]
-
 
 class Module(NamedTuple):
-    """A ``python`` block, the ``http`` block below it, "" without one, and the file that it includes."""
+    """A ``python`` block, its place, the lines of the ``http`` block below it, each with its place, and the file that
+    it includes."""
 
     place: str
     source: str
-    requests: str
+    requests: list[tuple[str, str]]
     file: Path | None = None
 
 
-def modules() -> Iterator[Module]:
-    for page in PAGES:
-        text = page.read_text()
-        blocks = [(found[1], found[2], text[: found.start(2)].count("\n")) for found in BLOCK.finditer(text)]
-        for index, (language, source, line) in enumerate(blocks):
-            following = blocks[index + 1] if index + 1 < len(blocks) else ("", "", 0)
-            if language == "python":
+def name_of(page: Path) -> str:
+    return str(page.relative_to(ROOT))
+
+
+def modules_of(page: Path) -> Iterator[Module]:
+    text = page.read_text()
+    name = name_of(page)
+    blocks = [(found[1], found[2], text[: found.start(2)].count("\n")) for found in BLOCK.finditer(text)]
+    for index, (language, source, line) in enumerate(blocks):
+        following, asked, first = blocks[index + 1] if index + 1 < len(blocks) else ("", "", 0)
+        if language == "python":
+            lines = asked.splitlines() if following == "http" else []
+            requests = [(f"{name}:{number}", request) for number, request in enumerate(lines, first + 1)]
+            place, included = f"{name}:{line}", INCLUDED.search(source)
+            if included is None:
                 # The empty lines make a traceback's line numbers those of the page.
-                requests = following[1] if following[0] == "http" else ""
-                place, included = f"{page.relative_to(ROOT)}:{line}", INCLUDED.search(source)
-                if included is None:
-                    yield Module(place, "\n" * line + source, requests)
-                else:
-                    file = ROOT / included[1]
-                    if not file.name.startswith("test_"):  # tests/test_tutorial.py runs these
-                        yield Module(f"{place}:{file.name}", file.read_text(), requests, file)
+                yield Module(place, "\n" * line + source, requests)
+            else:
+                file = ROOT / included[1]
+                if not file.name.startswith("test_"):  # tests/test_tutorial.py runs these
+                    yield Module(f"{place}:{file.name}", file.read_text(), requests, file)
 
 
-MODULES = list(modules())
+MODULES = {page: modules for page in PAGES if (modules := list(modules_of(page)))}
 
 
-@pytest.fixture(autouse=True)
-def in_the_folder(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """Work in a copy of the folder of the module's file, as its author would."""
-    module = request.node.callspec.params.get("module") if hasattr(request.node, "callspec") else None
-    if module is None or module.file is None:
-        yield
+@contextmanager
+def imported(module: Module) -> Iterator[dict[str, Any]]:
+    """Yield the names of a module that has run, in a copy of its file's folder if it has one, as its author would."""
+    if module.file is None:
+        namespace: dict[str, Any] = {"__name__": "documentation"}
+        exec(compile(module.source, module.place, "exec", dont_inherit=True), namespace)
+        yield namespace
         return
-    folder = tmp_path / "project"
-    shutil.copytree(module.file.parent, folder, ignore=shutil.ignore_patterns("__pycache__", "*.db"))
-    monkeypatch.chdir(folder)
-    monkeypatch.syspath_prepend(folder)
-    forget_temporary_modules()
-    yield
-    forget_temporary_modules()
+    with TemporaryDirectory(prefix="pytest-of-pages-") as above, pytest.MonkeyPatch.context() as patch:
+        folder = Path(above, "project")
+        shutil.copytree(module.file.parent, folder, ignore=shutil.ignore_patterns("__pycache__", "*.db"))
+        patch.chdir(folder)
+        patch.syspath_prepend(folder)
+        forget_temporary_modules()
+        yield vars(importlib.import_module(module.file.stem))
+        forget_temporary_modules()
 
 
-def run(module: Module) -> dict[str, Any]:
-    if module.file is not None:
-        return vars(importlib.import_module(module.file.stem))
-    namespace: dict[str, Any] = {"__name__": "documentation"}
-    exec(compile(module.source, module.place, "exec", dont_inherit=True), namespace)
-    return namespace
+def check_each(page: Path, check: Callable[[Module], None]) -> None:
+    """Check each module of a page. Raises all failures together, each with the page and the line of its block."""
+    failures = []
+    for module in MODULES[page]:
+        try:
+            check(module)
+        except Exception as error:
+            error.add_note(f"in the block at {module.place}")
+            failures.append(error)
+    if failures:
+        raise ExceptionGroup(f"{name_of(page)} is not true", failures)
 
 
-def ask(client: TestClient, line: str) -> None:
+def ask(client: TestClient, place: str, line: str) -> None:
     found = REQUEST.fullmatch(line)
-    assert found, f"not a request: {line!r}"
+    assert found, f"{place}: not a request: {line!r}"
     sent = found["sent"] or ""
     kind = "application/json" if sent.startswith("{") else "application/x-www-form-urlencoded"
     headers = {"Content-Type": kind} if sent else {}
     answer = client.request(found["method"], found["target"], content=sent, headers=headers)
     got, expected = f"{answer.status_code} {said(answer)}".strip(), f"{found['status']} {found['body']}".strip()
     pattern = ".*".join(map(re.escape, expected.split("...")))
-    assert got == expected or re.fullmatch(pattern, got, re.DOTALL), f"{line}: {got}"
+    assert got == expected or re.fullmatch(pattern, got, re.DOTALL), f"{place}: {line}: {got}"
 
 
 @pytest.mark.usefixtures("early_events")
-@pytest.mark.parametrize("way", WAYS, ids=str)
-@pytest.mark.parametrize("module", MODULES, ids=[module.place for module in MODULES])
-def test_the_examples_answer_as_they_say(module: Module, way: dict[str, Any], monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.timeout(120)
+@pytest.mark.parametrize("page", MODULES, ids=name_of)
+def test_the_examples_answer_as_they_say(page: Path, world: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    way: dict[str, Any] = {"protocol": "wsgi"} if world == "wsgi" else {"backend": world}
     monkeypatch.setattr("micropie.testing.TestClient", partial(TestClient, **way))
-    namespace = run(module)
-    if module.requests:
-        with TestClient(namespace["app"], raise_app_exceptions=False, **way) as client:
-            for line in module.requests.splitlines():
-                ask(client, line)
-    for name, function in namespace.items():
-        needs_asgi = name.startswith("test_") and "websocket" in function.__code__.co_names
-        if name.startswith("test_") and not (needs_asgi and way.get("protocol") == "wsgi"):
-            mark = next((mark for mark in getattr(function, "pytestmark", ()) if mark.name == "parametrize"), None)
-            for arguments in [[value] for value in mark.args[1]] if mark else [[]]:
-                function(*arguments)
+
+    def check(module: Module) -> None:
+        with imported(module) as namespace:
+            if module.requests:
+                with TestClient(namespace["app"], raise_app_exceptions=False, **way) as client:
+                    for place, line in module.requests:
+                        ask(client, place, line)
+            for name, function in namespace.items():
+                needs_asgi = name.startswith("test_") and "websocket" in function.__code__.co_names
+                if name.startswith("test_") and not (needs_asgi and world == "wsgi"):
+                    mark = next(
+                        (mark for mark in getattr(function, "pytestmark", ()) if mark.name == "parametrize"), None
+                    )
+                    for arguments in [[value] for value in mark.args[1]] if mark else [[]]:
+                        function(*arguments)
+
+    check_each(page, check)
 
 
 @pytest.mark.timeout(240)
 def test_a_test_that_is_copied_alone_runs(tmp_path: Path) -> None:
-    tests = [module for module in MODULES if re.search("^def test_", module.source, re.MULTILINE)]
-    for module in tests:
+    every = [module for modules in MODULES.values() for module in modules]
+    for module in every:
+        if not re.search("^def test_", module.source, re.MULTILINE):
+            continue
         name = re.sub(r"\W", "_", module.place)
         (tmp_path / f"test_{name}.py").write_text(module.source)
     command = [sys.executable, "-m", "pytest", "-q", *ALONE]
@@ -157,7 +181,7 @@ def test_a_command_prints_what_the_page_says(
     else:
         shutil.copytree((ROOT / included[1]).parent, tmp_path, dirs_exist_ok=True)
     arguments = [sys.executable, "-m", "micropie", command]
-    done = subprocess.run(arguments, cwd=tmp_path, capture_output=True, text=True, check=False)
+    done = subprocess.run(arguments, cwd=tmp_path, env=unmeasured(), capture_output=True, text=True, check=False)
     assert done.stdout.splitlines() == [line.strip() for line in output.splitlines()], done.stderr
 
 
@@ -201,17 +225,24 @@ VALUE = re.compile("=[^&]*")
 JSON_TEXT = re.compile(': "[^"]*"')
 
 
-@pytest.mark.parametrize("module", [module for module in MODULES if module.requests], ids=lambda module: module.place)
-def test_no_example_sends_a_client_s_markup_in_a_page(module: Module) -> None:
-    app = run(module)["app"]
-    with TestClient(app, raise_app_exceptions=False) as client:
-        for line in module.requests.splitlines():
-            for method, target, sent in hostile(line):
-                kind = "application/json" if sent.startswith("{") else "application/x-www-form-urlencoded"
-                headers = {"Content-Type": kind} if sent else {}
-                answer = client.request(method, target, content=sent, headers=headers)
-                is_page = answer.headers.get("content-type", "").startswith("text/html")
-                assert not is_page or MARKUP not in answer.text, f"{method} {target} {sent}"
+@pytest.mark.timeout(120)
+@pytest.mark.parametrize(
+    "page", [page for page in MODULES if any(module.requests for module in MODULES[page])], ids=name_of
+)
+def test_no_example_sends_a_client_s_markup_in_a_page(page: Path) -> None:
+    def check(module: Module) -> None:
+        if not module.requests:
+            return
+        with imported(module) as namespace, TestClient(namespace["app"], raise_app_exceptions=False) as client:
+            for place, line in module.requests:
+                for method, target, sent in hostile(line):
+                    kind = "application/json" if sent.startswith("{") else "application/x-www-form-urlencoded"
+                    headers = {"Content-Type": kind} if sent else {}
+                    answer = client.request(method, target, content=sent, headers=headers)
+                    is_page = answer.headers.get("content-type", "").startswith("text/html")
+                    assert not is_page or MARKUP not in answer.text, f"{place}: {method} {target} {sent}"
+
+    check_each(page, check)
 
 
 def test_the_table_of_settings_is_complete() -> None:
@@ -220,14 +251,17 @@ def test_the_table_of_settings_is_complete() -> None:
     assert dict(rows) == {name: repr(getattr(settings, name)) for name in Settings.__dataclass_fields__}
 
 
-@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
-def test_links_within_the_project_lead_somewhere(page: Path) -> None:
-    for path, anchor in re.findall(r"\]\(([^)#:]*)(?:#([^)]+))?\)", page.read_text()):
-        target = page.parent / path if path else page
-        assert target.exists(), path
-        assert not anchor or anchor in anchors(target), f"{path}#{anchor}"
+def test_links_within_the_project_lead_somewhere() -> None:
+    broken = []
+    for page in PAGES:
+        for path, anchor in re.findall(r"\]\(([^)#:]*)(?:#([^)]+))?\)", page.read_text()):
+            target = page.parent / path if path else page
+            if not target.exists() or (anchor and anchor not in anchors(target)):
+                broken.append(f"{name_of(page)}: {path}#{anchor}")
+    assert not broken
 
 
+@cache
 def anchors(page: Path) -> set[str]:
     """Return the anchors of a page's headings, as GitHub makes them."""
     headings = re.findall(r"^#+ (.*)$", BLOCK.sub("", page.read_text()), re.MULTILINE)

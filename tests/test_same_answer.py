@@ -12,7 +12,8 @@ from hypothesis import strategies as st
 
 from micropie import App, get, post, route
 from micropie.testing import TestClient
-from tests.conftest import WORLDS, MakeClient
+from tests.conftest import MakeClient
+from tests.support.selection import WORLDS
 
 
 def ask(client: TestClient, target: str, method: str = "GET", **options: Any) -> httpx.Response:

@@ -17,7 +17,7 @@ from benchmarks.harness import AsgiApp, Receive, Send, WsgiApp
 
 
 class _Parts:
-    """A multipart form by the `multipart` package, which is what micropie uses, kept in memory."""
+    """A multipart form by the package `multipart`, kept in memory."""
 
     def __init__(self) -> None:
         from multipart import MultipartSegment, PushMultipartParser

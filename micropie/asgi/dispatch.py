@@ -9,7 +9,7 @@ from micropie.asgi.headers import encode_headers
 from micropie.asgi.lifespan import ASGIState, serve_lifespan
 from micropie.asgi.steps import perform
 from micropie.asgi.streaming import WATCHERS, Watchers, watchers_of
-from micropie.asgi.websocket.driver import serve_websocket
+from micropie.asgi.websocket import serve_websocket
 from micropie.execution.loop import LoopLocal
 from micropie.flow.lifecycle import Application, LifespanContext, log_failure
 from micropie.http.response import start_failed

@@ -9,6 +9,7 @@ from micropie.asgi.request import ASGIRequest
 from micropie.asgi.steps import close_request, perform, perform_cleanup
 from micropie.asgi.streaming import send_streamed
 from micropie.execution.context import current
+from micropie.execution.steps import AWAIT, AnyStep
 from micropie.flow.http import respond
 from micropie.flow.resources import end_resources
 from micropie.http.response import NO_OTHER_HEADERS
@@ -24,9 +25,22 @@ async def serve_http(site: Site, scope: Scope, receive: Receive, send: Send) -> 
     request = ASGIRequest(scope, receive)
     token = current.set(request)
     flow = respond(site, request)
+    failure: BaseException | None = None
     try:
         request._send = send
-        answer = await perform(flow, request)
+        try:
+            step: AnyStep = flow.send(None)
+            kind, function, arguments = step
+            if kind is AWAIT:  # most requests have no other step: without a coroutine around it
+                try:
+                    result = await function(*arguments)
+                except BaseException as error:
+                    failure = error
+                step = flow.send(result) if failure is None else flow.throw(failure)
+        except StopIteration as end:
+            answer = end.value
+        else:
+            answer = await perform(flow, request, step)
         if type(answer) is Handover:
             current.reset(token)  # the mounted application must not see a request that is not its own
             try:
@@ -62,6 +76,7 @@ async def serve_http(site: Site, scope: Scope, receive: Receive, send: Send) -> 
         await perform_cleanup(request)
         raise
     finally:
+        failure = None  # an exception's traceback refers to this frame: without this it would be a cycle
         current.reset(token)
         if request._closers is not None:
             await close_request(request)

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Sequence
-from functools import lru_cache
+from collections.abc import Awaitable
 from math import inf
 from typing import Any, NoReturn, TypeVar
 from urllib.parse import unquote_to_bytes
@@ -15,10 +14,9 @@ from micropie.asgi.steps import perform
 from micropie.asgi.streaming import LONE_WATCHERS, WATCHERS, SharedReceive, Watchers, watchers_of
 from micropie.errors import ClientDisconnect, HTTPError
 from micropie.execution.steps import Flow
-from micropie.execution.threads import served_loop
-from micropie.http.headers import Headers, NameCache, UnparsedHeaders
+from micropie.http.headers import Headers
 from micropie.http.request import Address, Request, WebSocketRequest
-from micropie.http.types import HeaderPairs, Message, Receive, Scope, Send
+from micropie.http.types import Message, Receive, Scope, Send
 from micropie.http.urls import escaped_path, raw_path_below
 
 Value = TypeVar("Value")
@@ -29,58 +27,16 @@ _BODY_HEADERS = frozenset({b"content-type", b"content-length"})
 _PAGE_SCHEMES = {"ws": "http", "wss": "https"}
 _SOCKET_SCHEMES = {page: scheme for scheme, page in _PAGE_SCHEMES.items()}
 
-UNDERSCORE = ord("_")
 # Bytes of a body for which a client has a second.
 _SLOWEST = 1000
 
 PERCENT = ord("%")  # ``37 in raw`` takes a sixth of the time of ``b"%" in raw``
 
 
-class _ScopeHeaders(UnparsedHeaders):
-    __slots__ = ("_are_repeated", "_raw", "_values")
-
-    def __init__(self, raw: Sequence[tuple[bytes, bytes]]) -> None:
-        self._raw = raw
-        self._values = dict(raw)
-        self._are_repeated = len(self._values) < len(raw)
-
-    def _find(self, name: str) -> str | None:
-        if self._are_repeated:
-            return super()._find(name)
-        value = self._values.get(_NAMES[name])
-        return None if value is None else value.decode("latin-1")
-
-    def has_any(self, names: frozenset[str]) -> bool:
-        return not self._values.keys().isdisjoint(_encoded(names))
-
-    def get_all(self, name: str) -> list[str]:
-        """Return every value of ``name``."""
-        return Headers.get_all(self, name) if self._are_repeated else super().get_all(name)
-
-    def _parse(self) -> HeaderPairs:
-        # WSGI servers drop names with "_", which an environ can't tell from those with "-": a client must not pass
-        # for a proxy by sending "X_Forwarded_For". So they are dropped here as well.
-        return [
-            (name.decode("latin-1"), value.decode("latin-1")) for name, value in self._raw if UNDERSCORE not in name
-        ]
-
-    def are_more_than(self, count: int) -> bool:
-        return len(self._raw) > count and super().are_more_than(count)
-
-
-# As scopes have them; no header has an empty name.
-_NAMES = NameCache(lambda name: b"" if "_" in name or not name.isascii() else name.lower().encode())
-
-
-@lru_cache(maxsize=16)
-def _encoded(names: frozenset[str]) -> frozenset[bytes]:
-    return frozenset(map(_NAMES.__getitem__, names))
-
-
 class ASGIRequest(Request):
     """See ``Request``. The scope is the server's own, not a copy."""
 
-    __slots__ = ()
+    __slots__ = ("_receive", "scope")
 
     _receive: Receive
     _is_on_loop = True
@@ -146,7 +102,10 @@ class ASGIRequest(Request):
         return escaped_path(below.encode("utf-8", "surrogateescape"))
 
     def _open_headers(self) -> Headers:
-        return _ScopeHeaders(self.scope["headers"])
+        # WSGI servers drop names with "_", which an environ can't tell from those with "-": a client must not pass
+        # for a proxy by sending "X_Forwarded_For". So they are dropped here as well.
+        given = self.scope["headers"]
+        return Headers([(name.decode("latin-1"), value.decode("latin-1")) for name, value in given if b"_" not in name])
 
     def _cookie_header(self) -> str:
         # HTTP/2 may bring several (RFC 9113, section 8.2.3).
@@ -258,7 +217,7 @@ class ASGIRequest(Request):
 
     def _perform(self, flow: Flow[Value]) -> Value:
         try:
-            return from_thread.run(perform, flow, self, token=served_loop())
+            return from_thread.run(perform, flow, self)
         except RuntimeError as error:
             if "worker thread" not in str(error):
                 raise

@@ -8,9 +8,11 @@ from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar, cast
 from anyio import CancelScope, move_on_after
 
 from micropie.asgi.streaming import close_stream, next_chunk
+from micropie.errors import HTTPError
 from micropie.execution.background import run_tasks, run_tasks_apart
 from micropie.execution.context import current
 from micropie.execution.loop import CLEAN_UP_WITHIN
+from micropie.execution.placement import Threads
 from micropie.execution.steps import (
     AWAIT,
     BLOCK,
@@ -27,7 +29,7 @@ from micropie.execution.steps import (
     StepKind,
     TookTooLong,
 )
-from micropie.execution.threads import IO_THREADS, in_handler_thread, in_thread, interrupting
+from micropie.execution.threads import IO_THREADS, has_room, in_thread, interrupting
 from micropie.flow.lifecycle import LifespanContext
 from micropie.flow.resources import end_resources
 from micropie.http.body import Body
@@ -46,21 +48,17 @@ StepContext: TypeAlias = "ASGIRequest | LifespanContext"
 Value = TypeVar("Value")
 
 
-async def perform(flow: Flow[Value], context: StepContext) -> Value:
-    """Perform a flow's steps until it returns.
+async def perform(flow: Flow[Value], context: StepContext, step: AnyStep | None = None) -> Value:
+    """Perform a flow's steps until it returns. ``step`` is the first one, if the flow has begun.
 
     An exception of a step is thrown into the flow outside of ``except``: inside, it would become the ``__context__``
     of whatever the flow raises later.
     """
     send: Callable[[Any], AnyStep] = flow.send
-    resume, result = send, None
+    result = None
     try:
+        kind, function, arguments = step or send(None)
         while True:
-            try:
-                kind, function, arguments = resume(result)
-            except StopIteration as end:
-                value: Value = end.value
-                return value
             resume = send
             try:
                 # No coroutine around the most frequent kinds.
@@ -72,8 +70,12 @@ async def perform(flow: Flow[Value], context: StepContext) -> Value:
                     result = await next_chunk(arguments[0], cast("ASGIRequest", context), arguments[1])
                 else:
                     result = await perform_step(kind, function, arguments, context)
-            except BaseException as error:
+            except BaseException as error:  # a StopIteration of the step, too
                 resume, result = flow.throw, error
+            kind, function, arguments = resume(result)
+    except StopIteration as end:
+        value: Value = end.value
+        return value
     finally:
         result = None  # an exception's traceback refers to this frame: without this it would be a cycle
 
@@ -109,6 +111,19 @@ async def perform_step(
     if route.mount.kind == WSGI:
         return await answer_of_wsgi(route.mount, route.threads, mounted_path, request)
     return await answer_of_asgi(route.mount, mounted_path, request)
+
+
+# Seconds: the time that a queue of the default length takes if each handler needs 40 ms.
+_RETRY_AFTER = "1"
+
+
+async def in_handler_thread(
+    threads: Threads, function: Callable[..., Value], *arguments: object, abandon_on_cancel: bool = False
+) -> Value:
+    """Call a handler as ``in_thread`` does. Raise a 503 if ``threads.queue`` handlers are waiting for a thread."""
+    if not has_room(threads):
+        raise HTTPError(503, "Too many requests are waiting. Please try again later.", [("Retry-After", _RETRY_AFTER)])
+    return await in_thread(threads, function, *arguments, abandon_on_cancel=abandon_on_cancel)
 
 
 async def perform_cleanup(request: ASGIRequest | ASGIWebSocketRequest) -> None:

@@ -29,17 +29,17 @@ from contextvars import Token
 from functools import partial
 from typing import Any, Protocol, TypeVar, cast
 
-from anyio import CancelScope, Event, Lock, current_time, move_on_after, sleep
+from anyio import CancelScope, Event, Lock, move_on_after, sleep
 from anyio.abc import TaskGroup
 from anyio.lowlevel import checkpoint
 
 from micropie.asgi.headers import encode_headers
 from micropie.errors import ClientDisconnect
-from micropie.execution.loop import CLEAN_UP_WITHIN, LoopLocal, native_loop
+from micropie.execution.loop import CLEAN_UP_WITHIN, LoopLocal
 from micropie.execution.shutdown import ShutdownSignal, stream_shutdown
 from micropie.execution.steps import Flow
 from micropie.execution.threads import in_thread
-from micropie.execution.wake import TASKS, WAKERS, DelayedCall, DelayedCalls, LoopTasks
+from micropie.execution.wake import DEADLINES, TASKS, WAKERS, Deadline, DelayedCalls, LoopTasks
 from micropie.http.types import ChunkedBody, Message, Receive, Scope, Send
 from micropie.routing.config import AppConfig
 from micropie.streams.head import ASK_AFTER, EarlyHead
@@ -78,7 +78,7 @@ class Watchers:
         self.delayed = DelayedCalls(WATCH_AFTER)
         self.has_ended = False
         self.scope_type = type(CancelScope())
-        self.time: Callable[[], float] = getattr(native_loop(), "time", current_time)
+        self.time: Callable[[], float] = DEADLINES.get().time
 
 
 # For servers without lifespan.
@@ -428,7 +428,7 @@ class Companion:
 
     def begin(self) -> None:
         """Begin to work, but not before ``WATCH_AFTER``."""
-        self._delayed_start: DelayedCall = self._watchers.delayed.add(self._start)
+        self._delayed_start: Deadline = self._watchers.delayed.add(self._start)
 
     async def check(self) -> None:
         """Raise ``ClientDisconnect`` if the client has left. Let the event loop do something else, and find out."""

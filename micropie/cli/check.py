@@ -15,7 +15,6 @@ from micropie.cli.moving import findings
 from micropie.cli.routes import function_of, mounts_of, place_of
 from micropie.cli.target import find_target
 from micropie.errors import SetupError
-from micropie.http.forms import UploadFile
 from micropie.middleware.security_defaults import missing_security
 from micropie.routing.site import Site
 
@@ -117,8 +116,3 @@ def _missing_extras(site: Site) -> Iterator[str]:
     directories = [Path(folder) for folder in map(str, site.config.templates.directories) if ":" not in folder]
     if find_spec("jinja2") is None and any(folder.is_dir() for folder in directories):
         yield 'templates need Jinja2: pip install "micropie-dual[standard]"'
-    takes_files = any(
-        UploadFile in getattr(function_of(entry.route), "__annotations__", {}).values() for entry in site.entries()
-    )
-    if takes_files and find_spec("multipart") is None:
-        yield 'uploads need the package multipart: pip install "micropie-dual[standard]"'

@@ -17,8 +17,9 @@ from typing import Any, TypeVar
 
 from micropie.app import App
 from micropie.errors import SetupError
-from micropie.execution.context import current, current_request
+from micropie.execution.context import current
 from micropie.files import static
+from micropie.http.current import current_request
 from micropie.http.escaping import escape
 from micropie.http.response import Response as _Response
 

@@ -13,7 +13,7 @@ from functools import partial
 from inspect import isawaitable
 from typing import TYPE_CHECKING, Any
 
-from anyio import get_cancelled_exc_class, move_on_after
+from anyio import fail_after, get_cancelled_exc_class, move_on_after
 
 from micropie.execution.context import current
 from micropie.execution.fork import after_fork_in_child
@@ -70,7 +70,7 @@ async def run_tasks(request: Request) -> None:
 async def run_tasks_apart(request: Request, tasks: LoopTasks) -> None:
     """Do the same in one of ``tasks``, which nobody cancels: it needs no shield."""
     try:
-        with tasks.time_limit(request.config.settings.background_timeout):
+        with fail_after(request.config.settings.background_timeout):
             await _run_all(request)
     except TimeoutError:
         _log_given_up(request)

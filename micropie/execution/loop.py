@@ -5,12 +5,11 @@ Like the drivers, this knows anyio only. ``asgi`` runs on the loop; ``wsgi`` sen
 
 from __future__ import annotations
 
-import sys
-from collections.abc import Callable
-from typing import Any, Generic, TypeVar
-from weakref import WeakKeyDictionary
+from collections.abc import AsyncIterator, Callable
+from contextlib import AbstractAsyncContextManager
+from typing import Generic, TypeVar
 
-from anyio.lowlevel import current_token
+from anyio.lowlevel import RunVar, current_token
 
 from micropie.execution.context import current
 from micropie.execution.placement import LOOP, PROCESS, THREAD
@@ -27,33 +26,20 @@ AHEAD = 3
 T = TypeVar("T")
 
 
-def native_loop() -> Any:
-    """Return what stands for the event loop that this runs on: asyncio's loop itself, or trio's token.
-
-    Raises ``RuntimeError`` where no event loop runs.
-    """
-    if "trio" not in sys.modules:  # so it can only be asyncio's; anyio takes 1 µs or more to find that out
-        asyncio = sys.modules.get("asyncio")
-        if asyncio is not None:
-            return asyncio.get_running_loop()
-    token = current_token()
-    return getattr(token, "native_token", token)  # anyio 4.11 and later wrap it
-
-
 class LoopLocal(Generic[T]):
     """A value that each event loop has one of, made by ``make()`` when it is first asked for there."""
 
     def __init__(self, make: Callable[[], T]) -> None:
-        self._values: WeakKeyDictionary[Any, T] = WeakKeyDictionary()
+        self._variable: RunVar[T] = RunVar("micropie")
         self._make = make
 
     def get(self) -> T:
         """Return the value of the loop that this runs on."""
-        loop = native_loop()
         try:
-            return self._values[loop]
-        except KeyError:
-            self._values[loop] = value = self._make()
+            return self._variable.get()
+        except LookupError:
+            value = self._make()
+            self._variable.set(value)
             return value
 
 
@@ -75,3 +61,12 @@ def is_on_loop() -> bool:
     except RuntimeError:  # anyio's NoEventLoopError, which it calls AsyncLibraryNotFoundError before 4.12
         return False
     return True
+
+
+async def entered_on_loop(make: Callable[[], AbstractAsyncContextManager[T]]) -> AsyncIterator[T]:
+    """Yield what an async context manager gives, and leave it after that.
+
+    The manager is made on the event loop, because many managers ask for the running loop then.
+    """
+    async with make() as value:
+        yield value

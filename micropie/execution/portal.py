@@ -15,13 +15,15 @@ from contextvars import Context, copy_context
 from functools import partial
 from queue import SimpleQueue
 from threading import Lock
-from typing import Any
+from typing import Any, TypeVar, TypeVarTuple
 
-from anyio import create_task_group, get_cancelled_exc_class, sleep_forever
+from anyio import create_task_group, from_thread, get_cancelled_exc_class, sleep_forever
 from anyio.abc import TaskGroup, TaskStatus
 from anyio.from_thread import BlockingPortal, start_blocking_portal
 
+from micropie.execution.context import current
 from micropie.execution.fork import after_fork_in_child
+from micropie.execution.loop import is_on_loop
 from micropie.execution.outcomes import Outcome, released, variables_set
 from micropie.execution.wake import threadsafe_scheduler
 
@@ -163,3 +165,32 @@ async def awaited_outcome_of(function: Callable[..., Awaitable[object]], argumen
         return [None, CancelledError(), []]
     except BaseException as error:  # a SystemExit of one handler would end the tasks of all requests
         return [None, error, variables_set(before)]
+
+
+Result = TypeVar("Result")
+Arguments = TypeVarTuple("Arguments")
+
+
+def run_async(function: Callable[[*Arguments], Awaitable[Result]], *arguments: *Arguments) -> Result:
+    """Return ``await function(*arguments)``, run on an event loop while this thread waits. For ``def`` code only.
+
+    It is the server's loop under ASGI and the process's own under WSGI, so ``function`` must not block. It sees the
+    context variables of the request, ``self.request`` among them, and what it sets is visible here afterwards.
+
+    Raises what ``function`` raises; ``RuntimeError`` on an event loop, where ``await`` does this; ``LookupError``
+    in a thread that answers no request.
+    """
+    if is_on_loop():
+        raise RuntimeError(f"this code runs on the event loop: write await instead of run_async for {function!r}")
+    try:
+        outcome = from_thread.run(awaited_outcome_of, function, arguments)
+    except RuntimeError as error:  # anyio's NoEventLoopError, which has this name from 4.12 on only
+        if "worker thread" not in str(error):
+            raise
+        request = current.get(None)
+        if request is None:
+            raise LookupError("there is no current request: run_async can't tell its event loop") from None
+        result: Result = await_in_portal(request.config.settings.portal_backend, function, arguments)
+    else:
+        result = released(outcome)
+    return result

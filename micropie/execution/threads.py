@@ -1,64 +1,67 @@
-"""Worker threads for code that may block. Those of applications are counted apart from IO_THREADS."""
+"""Worker threads for code that may block. They are anyio's own, so ``anyio.from_thread`` works in them.
+
+``Threads`` limit them: those of each application are counted apart from ``IO_THREADS``. A call takes a slot of its
+``Threads`` before it asks anyio for a thread, and gives it back when the thread is done. anyio's own limit can't do
+that: a task that abandons its thread would free the slot while the thread still runs.
+"""
 
 from __future__ import annotations
 
 import logging
-import sys
+import os
 from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import CancelledError
 from contextlib import contextmanager
-from contextvars import Context, copy_context
+from contextvars import Context, ContextVar, copy_context
 from functools import partial
-from queue import Empty, SimpleQueue
-from threading import Thread, local
-from time import monotonic
-from typing import Any, TypeVar
+from math import inf
+from threading import Thread, current_thread, main_thread
+from threading import enumerate as enumerate_threads
+from time import monotonic, sleep
+from typing import Any, Protocol, TypeVar
 from weakref import WeakKeyDictionary
 
-from anyio import CancelScope, CapacityLimiter, WouldBlock, get_cancelled_exc_class
-from anyio.lowlevel import EventLoopToken, checkpoint_if_cancelled
+from anyio import CancelScope, CapacityLimiter, WouldBlock, get_cancelled_exc_class, to_thread
+from anyio.lowlevel import checkpoint_if_cancelled
 
-from micropie.errors import HTTPError
 from micropie.execution.fork import after_fork_in_child
 from micropie.execution.loop import LoopLocal
-from micropie.execution.outcomes import Outcome, outcome_of, released
+from micropie.execution.outcomes import outcome_of, released, variables_set
 from micropie.execution.placement import Threads
-from micropie.execution.wake import WAKERS, SingleWaiterEvent
+from micropie.execution.steps import no_function
+from micropie.execution.wake import TASKS, WAKERS
 
 logger = logging.getLogger("micropie")
 
 Result = TypeVar("Result")
 
-
-class _Capacity:
-    """The limiter of some ``Threads`` on one event loop."""
-
-    def __init__(self, threads: Threads) -> None:
-        self.limiter = CapacityLimiter(threads.size)
-        self.next_report = 0.0
-
-    def refusal(self, threads: Threads) -> HTTPError:
-        """Return the 503 for a handler that finds no place, and log once a minute that there is none."""
-        now = monotonic()
-        if now >= self.next_report:
-            self.next_report = now + _REPORT_EVERY
-            logger.warning(
-                "all %d threads or processes are busy, and %d handlers wait for one: requests get 503",
-                threads.size, threads.queue,
-            )  # fmt: skip
-        return HTTPError(503, "Too many requests are waiting. Please try again later.", [("Retry-After", RETRY_AFTER)])
-
-
-# A limiter belongs to the loop that it was made in, and an application may serve several.
-_capacities: LoopLocal[WeakKeyDictionary[Threads, _Capacity]] = LoopLocal(WeakKeyDictionary)
-
 # For files and session backends: forty handlers that block must not keep a page's style sheet from other clients.
 IO_THREADS = Threads(40)
 
-
-# Seconds: the time that a queue of the default length takes if each handler needs 40 ms.
-RETRY_AFTER = "1"
 # Seconds until the log says again that handlers are refused.
 _REPORT_EVERY = 60.0
+
+
+# For anyio, which wants a limiter: a call has its slot before.
+_UNLIMITED = LoopLocal(lambda: CapacityLimiter(inf))
+
+
+class _Slots:
+    """The slots of some ``Threads`` on one event loop."""
+
+    def __init__(self, threads: Threads) -> None:
+        if not _GUARDS:
+            guard = Thread(target=_end_after, args=(main_thread(),), name="micropie exit", daemon=True)
+            _GUARDS.append(guard)
+            guard.start()
+        self.limiter = CapacityLimiter(threads.size)
+        self.unlimited = _UNLIMITED.get()
+        self.waker = WAKERS.get()
+        self.next_report = 0.0
+
+
+# A limiter belongs to the loop that it was made in, and an application may serve several.
+_slots: LoopLocal[WeakKeyDictionary[Threads, _Slots]] = LoopLocal(WeakKeyDictionary)
 
 
 async def in_thread(
@@ -69,57 +72,98 @@ async def in_thread(
     With ``abandon_on_cancel`` a cancelled task leaves the thread to itself, which counts as busy until it ends;
     otherwise the task waits for the thread.
     """
-    result: Result = await _call_in_thread(limiter_of(threads), function, arguments, abandon_on_cancel)
+    slots = _slots_of(threads)
+    holder = object()
+    release = partial(slots.limiter.release_on_behalf_of, holder)
+    work = _Work(partial(outcome_of, function, arguments), partial(slots.waker.call, release))
+    await take_slot(slots.limiter, holder)
+    try:
+        outcome = await to_thread.run_sync(work.run, abandon_on_cancel=abandon_on_cancel, limiter=slots.unlimited)
+    except BaseException:  # no further thread can be started, or the task is cancelled
+        if work.claim():
+            release()
+        raise
+    try:
+        result: Result = released(outcome)
+    except CancelledError:  # of a ``from_thread.run`` in the thread, which is cancelled with this task
+        await checkpoint_if_cancelled()
+        raise
     return result
 
 
-async def in_handler_thread(
-    threads: Threads, function: Callable[..., Result], *arguments: object, abandon_on_cancel: bool = False
-) -> Result:
-    """Call a handler as ``in_thread`` does. Raise a 503 if ``threads.queue`` handlers are waiting for a thread."""
-    capacity = _capacity_of(threads)
-    limiter = capacity.limiter
-    if limiter.available_tokens < 1 and limiter.statistics().tasks_waiting >= threads.queue:
-        raise capacity.refusal(threads)
-    result: Result = await _call_in_thread(limiter, function, arguments, abandon_on_cancel)
-    return result
+def has_room(threads: Threads) -> bool:
+    """Return whether one more handler may wait for one of ``threads``. Log once a minute that there is no room."""
+    slots = _slots_of(threads)
+    if slots.limiter.available_tokens >= 1 or slots.limiter.statistics().tasks_waiting < threads.queue:
+        return True
+    now = monotonic()
+    if now >= slots.next_report:
+        slots.next_report = now + _REPORT_EVERY
+        logger.warning(
+            "all %d threads or processes are busy, and %d handlers wait for one: requests get 503",
+            threads.size, threads.queue,
+        )  # fmt: skip
+    return False
 
 
-async def _call_in_thread(
-    limiter: CapacityLimiter, function: Callable[..., object], arguments: Sequence[object], abandon_on_cancel: bool
-) -> Any:
-    """Call ``function`` in a worker thread that has a place in ``limiter`` until it ends. Return its result.
+class _Work:
+    """A call for a worker thread. It must not raise. ``end`` is called in the thread when it is over."""
 
-    anyio's ``to_thread`` takes half as long again: two more turns of the loop, and a slower queue.
+    __slots__ = ("_call", "_claims", "_end")
+
+    def __init__(self, call: Callable[[], Any], end: Callable[[], object] = no_function) -> None:
+        self._call = call
+        self._end = end
+        self._claims = [None]
+
+    def claim(self) -> bool:
+        """Return True to the first caller: to the thread, or to a task that waits for it no longer."""
+        try:
+            self._claims.pop()
+        except IndexError:
+            return False
+        return True
+
+    def run(self) -> Any:
+        """Make the call, unless its task has claimed it before."""
+        if self.claim():
+            _RUNNING[self] = current_thread()
+            try:
+                return self._call()
+            finally:
+                del _RUNNING[self]
+                self._end()
+
+
+# -- the end of the process --------------------------------------------------------------------------------------------
+
+# Seconds that calls may go on after the server has ended.
+EXIT_WITHIN = 1.0
+
+# The calls that run at the moment, and their threads; the thread that runs ``_end_after``. Neither survives a fork.
+_RUNNING: dict[_Work, Thread] = {}
+_GUARDS: list[Thread] = []
+after_fork_in_child(_RUNNING.clear)
+after_fork_in_child(_GUARDS.clear)
+
+
+def _end_after(main: Thread) -> None:
+    """End the process soon after its main thread and the threads of servers, though calls still run.
+
+    The interpreter waits for all threads that are no daemons. Under asyncio anyio's are none, so a handler that hangs
+    would keep its server from ending.
     """
-    await checkpoint_if_cancelled()
-    call = _Call(limiter, function, arguments)
-    await take_place(limiter, call)
-    run_in_place(limiter, call, call.run)
-    with CancelScope(shield=not abandon_on_cancel):
-        await call.ended.wait()
-    return released(call.outcome)
-
-
-class _Call:
-    """A call that a task waits for. ``run`` is called in the thread, ``_end`` on the event loop."""
-
-    def __init__(self, limiter: CapacityLimiter, function: Callable[..., object], arguments: Sequence[object]) -> None:
-        self._limiter = limiter
-        self._function = function
-        self._arguments = arguments
-        self._waker = WAKERS.get()
-        self.outcome: Outcome = []
-        self.ended = SingleWaiterEvent()
-
-    def run(self) -> Callable[[], object]:
-        """Call the function, and return what tells the loop once this thread is free."""
-        self.outcome = outcome_of(self._function, self._arguments)
-        return partial(self._waker.call, self._end)
-
-    def _end(self) -> None:
-        self._limiter.release_on_behalf_of(self)
-        self.ended.ring()
+    main.join()
+    for thread in enumerate_threads():
+        if not thread.daemon and thread not in [*_RUNNING.values()]:
+            thread.join()
+    until = monotonic() + EXIT_WITHIN
+    while _RUNNING and monotonic() < until:
+        sleep(0.01)
+    if _RUNNING:
+        logger.error("the process ends now, though %d calls in its threads don't", len(_RUNNING))
+        logging.shutdown()
+        os._exit(1)
 
 
 def usage_of(threads: Threads) -> tuple[int, int, int]:
@@ -139,57 +183,34 @@ def interrupting(interrupt: Callable[[], object]) -> Iterator[None]:
 
 
 def limiter_of(threads: Threads) -> CapacityLimiter:
-    """Return the limiter of ``threads`` on the event loop that this runs on."""
-    return _capacity_of(threads).limiter
+    """Return the limiter of ``threads`` on the event loop that this runs on. Its tokens are the slots."""
+    return _slots_of(threads).limiter
 
 
-def _capacity_of(threads: Threads) -> _Capacity:
-    capacities = _capacities.get()
+def _slots_of(threads: Threads) -> _Slots:
+    all_slots = _slots.get()
     try:
-        return capacities[threads]
+        return all_slots[threads]
     except KeyError:
-        capacities[threads] = capacity = _Capacity(threads)
-        return capacity
+        all_slots[threads] = slots = _Slots(threads)
+        return slots
 
 
 # -- threads that talk with an event loop while they run ---------------------------------------------------------------
 
-
-class _ThisThread(local):
-    loop: EventLoopToken | None = None
-
-
-_this_thread = _ThisThread()
-
-
-def served_loop() -> EventLoopToken | None:
-    """Return the event loop that this worker thread does a job for; None in any other thread."""
-    return _this_thread.loop
-
-
-# Does the work, and returns a function to call when its thread is free for the next job. Neither raises an error.
+# Does the work in a thread, and returns a function that is called there after it. Neither raises.
 Job = Callable[..., Callable[[], object]]
 
-# Seconds until an idle thread ends; anyio's and trio's threads wait as long.
-IDLE = 10.0
+
+class SlotHolder(Protocol):
+    """An object that has a slot for a job."""
+
+    def lose(self, error: BaseException) -> object:
+        """The job has not been run, because of ``error``; called on the event loop."""
 
 
-def run_in_worker(job: Job, *arguments: object, context: Context | None = None) -> None:
-    """Run ``job(*arguments)`` in ``context``, by default a copy of this task's. Raises ``RuntimeError`` if no thread
-    starts.
-
-    The thread that became idle last runs it, or a new one. A call whose result a task awaits is made by ``in_thread``.
-    """
-    run = partial((context or copy_context()).run, _run, WAKERS.get().token, job, arguments)
-    try:
-        worker, _ = _idle.popitem()
-    except KeyError:
-        worker = _Worker()
-    worker.jobs.put(run)
-
-
-async def take_place(limiter: CapacityLimiter, holder: object) -> None:
-    """Take a place in ``limiter`` for ``holder``. Wait until one is free."""
+async def take_slot(limiter: CapacityLimiter, holder: object) -> None:
+    """Take a slot of ``limiter`` for ``holder``. Wait until one is free."""
     try:
         limiter.acquire_on_behalf_of_nowait(holder)
     except WouldBlock:
@@ -197,49 +218,39 @@ async def take_place(limiter: CapacityLimiter, holder: object) -> None:
 
 
 def run_in_place(
-    limiter: CapacityLimiter, holder: object, job: Job, *arguments: object, context: Context | None = None
-) -> None:
-    """Run a job as ``run_in_worker`` does. ``holder`` has a place in ``limiter``, and loses it if no thread starts."""
-    try:
-        run_in_worker(job, *arguments, context=context)
-    except RuntimeError:  # no further thread can be started in this process
-        limiter.release_on_behalf_of(holder)
-        raise
+    limiter: CapacityLimiter, holder: SlotHolder, job: Job, *arguments: object, context: Context | None = None
+) -> CancelScope:
+    """Run ``job(*arguments)`` in a worker thread, in ``context``, by default a copy of this task's. Does not wait.
+
+    ``holder`` has a slot of ``limiter``, and loses it if no thread starts. When the scope that is returned is
+    cancelled, ``anyio.from_thread`` raises the cancellation in the thread.
+    """
+    scope, context = CancelScope(), copy_context() if context is None else context
+    work = _Work(partial(_run_in, context, job, arguments))
+    TASKS.get().start_soon(_wait_for_job, scope, limiter, holder, work, context=context.copy())
+    return scope
 
 
-class _Worker:
-    """One thread that waits for jobs."""
-
-    def __init__(self) -> None:
-        self.jobs: SimpleQueue[Job] = SimpleQueue()
-        Thread(target=self._work, name="micropie worker", daemon=True).start()
-
-    def _work(self) -> None:
-        while True:
-            try:
-                job = self.jobs.get(timeout=IDLE)
-            except Empty:
-                if _idle.pop(self, False):
-                    return
-                continue  # a job is on its way
-            free = job()
-            del job
-            _idle[self] = True  # first: the next job may come as soon as the end of this one is known
-            free()
-            del free
+async def _wait_for_job(scope: CancelScope, limiter: CapacityLimiter, holder: SlotHolder, work: _Work) -> None:
+    """Wait for the thread of a job. This is a task because anyio has no other way to a thread."""
+    with scope:
+        try:
+            await to_thread.run_sync(work.run, abandon_on_cancel=True, limiter=_UNLIMITED.get())
+        except BaseException as error:  # no further thread can be started, or the job or the loop is cancelled
+            if work.claim():
+                limiter.release_on_behalf_of(holder)
+                holder.lose(error)
 
 
-# A dictionary, because only one thread can take an item out of it. A forked child has none: threads don't survive.
-_idle: dict[_Worker, bool] = {}
-after_fork_in_child(_idle.clear)
+def _run_in(context: Context, job: Job, arguments: Sequence[object]) -> None:
+    """Run a job in ``context`` itself, in which it may reset what an earlier job has set."""
+    marks = variables_set(context)  # by these, libraries know the task's loop; for a thread, anyio has unset them
+    context.run(_run_marked, marks, job, arguments)()
 
 
-def _run(loop: EventLoopToken, job: Job, arguments: Sequence[object]) -> Callable[[], object]:
-    sniffio = sys.modules.get("sniffio")
-    if sniffio is not None:  # by this variable libraries know the task's loop, which this thread does not run
-        sniffio.current_async_library_cvar.set(None)
-    _this_thread.loop = loop
-    try:
-        return job(*arguments)
-    finally:
-        _this_thread.loop = None
+def _run_marked(
+    marks: Sequence[tuple[ContextVar[Any], Any]], job: Job, arguments: Sequence[object]
+) -> Callable[[], object]:
+    for variable, value in marks:
+        variable.set(value)
+    return job(*arguments)

@@ -1,115 +1,48 @@
-"""Waking tasks: from their own loop, and from other threads."""
+"""Tasks of an event loop, timers, and ways to wake a task: from its own loop, and from other threads.
+
+anyio has tasks in groups only, no timer without a task, and no call from a signal's handler. So this module is the one
+that knows asyncio's loops and trio's. Each kind of object has two ways inside, and one face for both.
+"""
 
 from __future__ import annotations
 
-import math
 import sys
 from collections import deque
 from collections.abc import Awaitable, Callable, Coroutine, Sequence
-from contextlib import AbstractContextManager, suppress
+from contextlib import suppress
 from contextvars import Context, copy_context
 from functools import partial
+from heapq import heapify, heappop, heappush
+from itertools import count
+from math import inf
 from typing import Any
 
-from anyio import Event, fail_after, get_cancelled_exc_class, move_on_after
+from anyio import CancelScope, Event, current_time, sleep_until
 from anyio.lowlevel import current_token
 
-from micropie.execution.loop import LoopLocal, native_loop
+from micropie.execution.loop import LoopLocal
 from micropie.execution.steps import no_function
 
 
 def threadsafe_scheduler() -> Callable[[Callable[[], object]], object]:
     """Return a function that schedules a call on this event loop: from any thread, and from a signal's handler.
 
-    This is the loop's own method. It does not wait and takes no lock; anyio's way starts a task and takes four times as
-    long. It raises ``RuntimeError`` if the loop has ended.
+    This is the loop's own method. It does not wait and takes no lock; anyio's way starts a task. It raises
+    ``RuntimeError`` if the loop has ended.
     """
-    loop = native_loop()
+    loop: Any = current_token().native_token
     call_soon: Callable[[Callable[[], object]], object]
-    call_soon = getattr(loop, "call_soon_threadsafe", None) or loop.run_sync_soon  # asyncio's, trio's
+    call_soon = loop.call_soon_threadsafe if hasattr(loop, "call_soon_threadsafe") else loop.run_sync_soon
     return call_soon
-
-
-class DelayedCalls:
-    """Calls functions on this event loop, each so many seconds after it was added.
-
-    One timer serves them all: most are not wanted any longer when it is due, and a timer for each takes 3 µs. trio has
-    no timer without a task, which costs what the delay is to save, so there a function is called at once.
-    """
-
-    def __init__(self, seconds: float) -> None:
-        self._seconds = seconds
-        self._loop = native_loop()
-        self._is_called_at_once = not hasattr(self._loop, "call_later")
-        self._calls: deque[DelayedCall] = deque()
-        self._has_timer = False
-
-    def add(self, function: Callable[[], object]) -> DelayedCall:
-        """Call ``function`` later, unless the call that is returned is cancelled."""
-        if self._is_called_at_once:
-            function()
-            return DelayedCall(0.0, no_function)
-        call = DelayedCall(self._loop.time() + self._seconds, partial(copy_context().run, function))
-        self._calls.append(call)
-        if not self._has_timer:
-            self._start_timer()
-        return call
-
-    def _start_timer(self) -> None:
-        # In no request's context: a timer that nobody waits for would keep the request.
-        self._has_timer = True
-        self._loop.call_at(self._calls[0].due, self._look, context=Context())
-
-    def _look(self) -> None:
-        while self._calls and self._calls[0].function is no_function:
-            self._calls.popleft()
-        if not self._calls:
-            self._has_timer = False
-        elif self._calls[0].due > self._loop.time():
-            self._start_timer()
-        else:
-            # In a task, because outside of one anyio can't tell which library's loop this is. None for calls that were
-            # cancelled: a loop that is about to end would not begin it.
-            self._task = self._loop.create_task(self._call_due())
-
-    async def _call_due(self) -> None:
-        now = self._loop.time()
-        while self._calls and self._calls[0].due <= now:
-            self._calls.popleft().function()
-        self._look()
-
-
-class DelayedCall:
-    """A call that is due at this time of the event loop."""
-
-    __slots__ = ("due", "function")
-
-    def __init__(self, due: float, function: Callable[[], object]) -> None:
-        self.due = due
-        self.function = function
-
-    def cancel(self) -> None:
-        """Prevent the call, and let go of what it refers to."""
-        self.function = no_function
 
 
 class LoopTasks:
     """Tasks of this event loop that belong to no task group. They must not raise."""
 
     def __init__(self) -> None:
-        self._loop = native_loop()
+        self._loop: Any = current_token().native_token
         self._tasks: dict[object, list[Any]] = {}  # by a mark: asyncio's task, to which the loop itself refers weakly
         self._idle: Event | None = None
-        self._deadlines = _Deadlines(self._loop)
-
-    def time_limit(self, seconds: float | None) -> AbstractContextManager[object]:
-        """Return a context manager that raises ``TimeoutError`` when its block takes longer. None is no limit.
-
-        Under asyncio one timer serves all such blocks: a timer for each, as of ``asyncio.timeout``, takes 5 µs.
-        """
-        if seconds is not None and hasattr(self._loop, "call_at"):
-            return _TimeLimit(self._deadlines, seconds)
-        return fail_after(seconds)
 
     def start_soon(
         self,
@@ -118,7 +51,7 @@ class LoopTasks:
         context: Context | None = None,
     ) -> None:
         """Run ``function(*arguments)`` in a task, in ``context``, or else in a copy of this one."""
-        mark, context = object(), context or copy_context()
+        mark, context = object(), copy_context() if context is None else context
         self._tasks[mark] = started = []  # first: ``asyncio.eager_task_factory`` may make a task that has ended
         if hasattr(self._loop, "create_task"):
             started.append(self._loop.create_task(self._run(mark, function, arguments), context=context))
@@ -136,7 +69,7 @@ class LoopTasks:
             await self._idle.wait()
 
     async def _run(self, mark: object, function: Callable[..., Awaitable[object]], arguments: Sequence[object]) -> None:
-        # Not in a callback of the task, which would be one more turn of the loop: 0.7 µs.
+        # Not in a callback of the task, which would be one more turn of the loop.
         try:
             await function(*arguments)
         finally:
@@ -151,81 +84,151 @@ class LoopTasks:
 TASKS = LoopLocal(LoopTasks)
 
 
-class _Deadlines:
-    """The blocks with a time limit that run on an event loop of asyncio's.
+class Deadlines:
+    """Calls functions on this event loop when they are due. ``DEADLINES.get()`` is this loop's.
 
-    A set and no ``DelayedCalls``, which keeps a call until it is due: these limits are long, and most blocks short.
+    One timer serves them all, because most are cancelled or postponed before, and a timer for each takes longer than
+    what it is for.
     """
 
-    def __init__(self, loop: Any) -> None:
+    def __init__(self) -> None:
+        loop: Any = current_token().native_token
         self._loop = loop
-        self._limits: set[_TimeLimit] = set()
+        self._tasks = TASKS.get()
+        self.has_timers = hasattr(loop, "call_at")  # asyncio's has; trio's sleep in tasks
+        self.time: Callable[[], float] = current_time
+        if self.has_timers:
+            self.time = loop.time
+        self._heap: list[tuple[float, int, Deadline]] = []
+        self._numbers = count()  # deadlines of one time keep their order
+        self._cancelled = 0  # entries of the heap that are
         self._timer: Any = None
+        self._timer_due = inf
 
-    def add(self, limit: _TimeLimit, seconds: float) -> None:
-        limit.due = due = self._loop.time() + seconds
-        self._limits.add(limit)
-        if self._timer is None or due < self._timer.when():
-            self._look_at(due)
+    def add(self, seconds: float, function: Callable[[], object]) -> Deadline:
+        """Call ``function`` so many seconds later, in this context, unless the deadline returned is cancelled."""
+        deadline = Deadline(self, self.time() + seconds, partial(copy_context().run, function))
+        self._push(deadline)
+        if deadline.due < self._timer_due:
+            self._set_timer(deadline.due)
+        return deadline
 
-    def discard(self, limit: _TimeLimit) -> None:
-        self._limits.discard(limit)
+    def note_cancelled(self) -> None:
+        """Let go of the deadlines that were cancelled, when they are most of all."""
+        self._cancelled += 1
+        if self._cancelled == len(self._heap) and not self.has_timers:
+            self._timer.cancel()  # a task would stay; a timer of asyncio's may serve the next deadline
+            self._timer, self._timer_due = None, inf
+        if self._cancelled == len(self._heap) or self._cancelled > 50 + len(self._heap) // 2:
+            self._heap = [entry for entry in self._heap if entry[2].is_pending]
+            heapify(self._heap)
+            self._cancelled = 0
 
-    def _look_at(self, due: float) -> None:
+    def _push(self, deadline: Deadline) -> None:
+        heappush(self._heap, (deadline.due, next(self._numbers), deadline))
+
+    def _set_timer(self, due: float) -> None:
         # In no request's context: a timer that nobody waits for would keep the request.
         if self._timer is not None:
             self._timer.cancel()
-        self._timer = self._loop.call_at(due, self._look, context=Context())
+        self._timer_due = due
+        if self.has_timers:
+            self._timer = self._loop.call_at(due, self._look, context=Context())
+        else:
+            self._timer = CancelScope()
+            self._tasks.start_soon(self._sleep, self._timer, due, context=Context())
+
+    async def _sleep(self, scope: CancelScope, due: float) -> None:
+        """The timer of a loop that has none, trio's."""
+        with scope:
+            await sleep_until(due)
+            self._look()
 
     def _look(self) -> None:
-        now = self._loop.time()
-        self._timer = None
-        for limit in [limit for limit in self._limits if limit.due <= now]:
-            self._limits.discard(limit)
-            limit.end()
-        if self._limits:
-            self._look_at(min(limit.due for limit in self._limits))
+        self._timer, self._timer_due = None, inf
+        now = self.time()
+        calls: list[Deadline] = []
+        while self._heap and self._heap[0][0] <= now:
+            *_, deadline = heappop(self._heap)
+            if not deadline.is_pending:
+                self._cancelled -= 1
+            elif deadline.due > now:
+                self._push(deadline)
+            else:
+                deadline.is_pending = False
+                calls.append(deadline)
+        if self._heap:
+            self._set_timer(self._heap[0][0])
+        if calls:
+            # In a task, because outside of one anyio can't tell which library's loop this is. None for calls that were
+            # cancelled: a loop that is about to end would not begin it.
+            self._tasks.start_soon(_call_all, calls)
 
 
-class _TimeLimit:
-    """What ``asyncio.timeout`` returns, without a timer of its own."""
+async def _call_all(deadlines: Sequence[Deadline]) -> None:
+    for deadline in deadlines:
+        deadline.function()
 
-    __slots__ = ("_cancelled_before", "_deadlines", "_is_over", "_seconds", "_task", "due")
 
-    def __init__(self, deadlines: _Deadlines, seconds: float) -> None:
+class Deadline:
+    """A call that is due at this time of the event loop."""
+
+    __slots__ = ("_deadlines", "due", "function", "is_pending")
+
+    def __init__(
+        self, deadlines: Deadlines, due: float, function: Callable[[], object], is_pending: bool = True
+    ) -> None:
         self._deadlines = deadlines
+        self.due = due
+        self.function = function
+        self.is_pending = is_pending
+
+    def cancel(self) -> None:
+        """Prevent the call, and let go of what it refers to."""
+        self.function = no_function
+        if self.is_pending:
+            self.is_pending = False
+            self._deadlines.note_cancelled()
+
+    def postpone(self, due: float) -> bool:
+        """Make the call at ``due``. Return False if that is earlier than before, or if the call is not to come."""
+        if due < self.due or not self.is_pending:
+            return False
+        self.due = due
+        return True
+
+
+DEADLINES = LoopLocal(Deadlines)
+
+
+class DelayedCalls:
+    """Deadlines that are all so many seconds ahead.
+
+    trio has no timer without a task, which costs what the delay is to save, so there a function is called at once.
+    """
+
+    def __init__(self, seconds: float) -> None:
         self._seconds = seconds
-        self._is_over = False
-        self.due = math.inf
+        self._deadlines = DEADLINES.get()
 
-    def __enter__(self) -> None:
-        self._task = sys.modules["asyncio"].current_task()
-        self._cancelled_before = self._task.cancelling()
-        self._deadlines.add(self, self._seconds)
-
-    def end(self) -> None:
-        """Cancel the block."""
-        self._is_over = True
-        self._task.cancel()
-
-    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
-        self._deadlines.discard(self)
-        # A task that is being cancelled for another reason as well ends as cancelled.
-        if self._is_over and self._task.uncancel() <= self._cancelled_before and kind is get_cancelled_exc_class():
-            raise TimeoutError
+    def add(self, function: Callable[[], object]) -> Deadline:
+        """Call ``function`` later, unless the deadline that is returned is cancelled."""
+        if self._deadlines.has_timers:
+            return self._deadlines.add(self._seconds, function)
+        function()
+        return Deadline(self._deadlines, 0.0, no_function, is_pending=False)
 
 
 class SingleWaiterEvent:
     """A reusable event with a single waiter. ``ring`` does nothing if no task is waiting.
 
-    It is an ``Event`` for each wait, or a future under asyncio, which takes half the time: a message of a WebSocket
-    that is read ahead takes 10 µs, and 17 or more with anyio's ``Event``.
+    It is an ``Event`` for each wait, or a future under asyncio, because that takes half the time of anyio's ``Event``.
     """
 
     __slots__ = ("_create_future", "_rung")
 
     def __init__(self) -> None:
-        self._create_future: Callable[[], Any] | None = getattr(native_loop(), "create_future", None)
+        self._create_future: Callable[[], Any] | None = getattr(current_token().native_token, "create_future", None)
         self._rung: Any = None  # of the last wait
 
     def wait(self) -> Awaitable[object]:
@@ -247,46 +250,29 @@ class SingleWaiterEvent:
 
 
 class PatientEvent(SingleWaiterEvent):
-    """A ``SingleWaiterEvent`` whose waits may end by themselves, after some seconds.
+    """A ``SingleWaiterEvent`` whose waits may end by themselves, after some seconds."""
 
-    Under asyncio one timer serves many waits. To start and stop one for each of them takes as long as all else that an
-    event of a stream needs. The timer looks whether the last wait has lasted long enough, and goes on if it has not.
-    """
-
-    __slots__ = ("_due", "_loop", "_timer")
+    __slots__ = ("_deadline", "_deadlines")
 
     def __init__(self) -> None:
         super().__init__()
-        self._loop = native_loop()
-        self._timer: Any = None
-        self._due = math.inf  # the loop's time at which the last wait ends
+        self._deadlines = DEADLINES.get()
+        self._deadline: Deadline | None = None
 
     def wait_within(self, seconds: float | None) -> Awaitable[object]:
         """Return an awaitable that ends with the next ring, or after so many seconds, if not None. Await it at once."""
-        if self._create_future is None:
-            return self._wait_in_scope(seconds)
-        self._due = math.inf if seconds is None else self._loop.time() + seconds
-        if seconds is not None and (self._timer is None or self._due < self._timer.when()):
+        due = inf if seconds is None else self._deadlines.time() + seconds
+        if self._deadline is None or not self._deadline.postpone(due):
             self.stop()
-            self._timer = self._loop.call_at(self._due, self._look)
+            if seconds is not None:
+                self._deadline = self._deadlines.add(seconds, self.ring)
         return self.wait()
 
-    async def _wait_in_scope(self, seconds: float | None) -> None:
-        with move_on_after(seconds):
-            await self.wait()
-
     def stop(self) -> None:
-        """Stop the timer, when nobody waits any longer."""
-        if self._timer is not None:
-            self._timer.cancel()
-            self._timer = None
-
-    def _look(self) -> None:
-        self._timer = None
-        if self._due <= self._loop.time():
-            self.ring()
-        elif self._due < math.inf:
-            self._timer = self._loop.call_at(self._due, self._look)
+        """Cancel the deadline, when nobody waits any longer."""
+        if self._deadline is not None:
+            self._deadline.cancel()
+            self._deadline = None
 
 
 class ThreadsafeWaker:

@@ -1,6 +1,6 @@
 """Files that were looked at a moment ago, which the event loop may therefore look at itself.
 
-To ask a worker thread takes 60 to 180 µs, while the system calls take 5 once the kernel has the file's entry and bytes
+To ask a worker thread takes far longer than the system calls, once the kernel has the file's entry and bytes
 in memory. It has them if a thread has asked for them within the last second. So a file that is asked for often is
 looked at on the event loop: each time anew, so nothing is ever out of date. Only the permission to look is kept, for
 each request that names a file, and not what was seen.
@@ -26,7 +26,7 @@ SLOW = 0.002  # seconds; a stall of the event loop that nobody notices
 SLOW_LOOKS = 3
 SLOW_FOR = 60.0  # seconds
 
-LARGEST = 64 * 1024  # bytes that the event loop reads; copying them takes 10 µs
+LARGEST = 64 * 1024  # bytes that the event loop reads: copying them takes less than asking a thread
 CAPACITY = 1024  # requests for a file; clients may ask for any name
 LONGEST_PATH = 4096  # characters; Linux has no longer paths (PATH_MAX), but a client may send one
 

@@ -16,13 +16,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 from micropie.errors import HTTPError, ResponseError, SetupError, is_count
-from micropie.execution.context import current_request
 from micropie.execution.steps import IO, Flow
 from micropie.files.cache import CACHE, LARGEST
 from micropie.files.content_types import attachment, content_type_of
 from micropie.files.lookup import Key, ResolvedFile, codings_for, find, is_still, open_resolved, resolved_root
 from micropie.files.recent import RECENT
 from micropie.http.conditional import CONDITIONS, PRECONDITIONS, Selection, http_date, select
+from micropie.http.current import current_request
 from micropie.http.response import FileReference, Response, add_vary
 from micropie.http.types import HeadersLike
 from micropie.http.urls import DOTS_AND_EMPTY

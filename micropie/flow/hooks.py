@@ -36,7 +36,7 @@ from micropie.http.headers import MutableHeaders
 from micropie.http.response import Response, as_response
 from micropie.http.websocket import POLICY, check_code
 from micropie.middleware.base import FlowMiddleware, HttpMiddleware, WebSocketMiddleware
-from micropie.routing.guards import Guard
+from micropie.routing.checks import Checks
 from micropie.sessions import UnopenedSession
 
 if TYPE_CHECKING:
@@ -199,7 +199,7 @@ def _changed(response: Response, changes: object, hook: str) -> Response:
 
 def _planned(middleware: Any) -> _Hook:
     needs_session: bool = getattr(middleware, "needs_session", True)
-    if isinstance(middleware, FlowMiddleware | Guard):
+    if isinstance(middleware, FlowMiddleware | Checks):
         return _FlowHook(middleware, needs_session)
     is_class = isinstance(middleware, HttpMiddleware) or not callable(middleware)
     if is_class or hasattr(middleware, "before_request") or hasattr(middleware, "after_request"):

@@ -8,14 +8,15 @@ unless a provider raises another one.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager
 from functools import partial
 from inspect import isawaitable
 from types import AsyncGeneratorType, GeneratorType
 from typing import Any
 
 from micropie.errors import ConnectionClosed, Redirect, ResponseError
-from micropie.execution.managers import entered, entered_on_loop
+from micropie.execution.loop import entered_on_loop
 from micropie.execution.steps import AWAIT, BLOCK, INLINE, Flow, itself
 from micropie.flow.generators import RunningGenerator
 from micropie.http.request import Request
@@ -56,7 +57,7 @@ def _open(request: Request, provider: Provider, arguments: Sequence[Any]) -> Flo
         manager = made
         made = entered_on_loop(lambda: manager)
     elif hasattr(type(made), "__enter__"):
-        made = entered(made)
+        made = _entered(made)
     if not isinstance(made, GeneratorType | AsyncGeneratorType):
         return made
     generator = RunningGenerator(made, provider.run_kind)
@@ -66,6 +67,12 @@ def _open(request: Request, provider: Provider, arguments: Sequence[Any]) -> Flo
     if generator.has_ended:
         raise ResponseError(f"{provider.name}, which provides {name_of(provider.key)}, has ended without a yield")
     return value
+
+
+def _entered(manager: AbstractContextManager[object]) -> Iterator[object]:
+    """Yield what a context manager gives, and leave it after that."""
+    with manager as value:
+        yield value
 
 
 def close_unless_streamed(request: Request, result: object) -> Flow[object]:

@@ -1,7 +1,7 @@
 """The life of a WebSocket, written once for every server; ``flow/http.py`` is its counterpart for requests.
 
-A driver (``asgi/websocket``) makes the request and the socket, calls ``start``, performs the step or the steps that it
-returns, and ends the WebSocket as the ``CloseInfo`` says that it gets at last:
+A driver (``asgi/websocket.py``) makes the request and the socket, performs the steps of ``converse``, and ends the
+WebSocket as the ``CloseInfo`` says that the flow returns:
 
     1. The path leads to a route.             4. The arguments are bound and the handler runs.
     2. Hooks of HTTP that guard run, and      5. ``after_websocket`` hooks run and the session is saved.
@@ -15,21 +15,23 @@ A handshake can be refused like a request, with a status and a sentence.
 from __future__ import annotations
 
 import logging
-from collections.abc import Awaitable, Callable, Mapping, Sequence
-from typing import Any, NamedTuple, TypeAlias
+from collections.abc import Awaitable, Callable
+from typing import NamedTuple, TypeAlias, TypeVar
 
 from micropie.errors import ConnectionClosed, HTTPError, Redirect
-from micropie.execution.steps import AWAIT, AwaitStep, Flow, Step
+from micropie.execution.steps import AWAIT, Flow
+from micropie.flow.errors import internal_error
 from micropie.flow.hooks import open_session, planned_hooks, run_after_websocket, run_before, run_before_websocket
 from micropie.flow.resources import close_resources, open_resources
 from micropie.http.request import WebSocketRequest
 from micropie.http.response import Answer, Response, as_response, encode, error_response, redirect_response
 from micropie.http.websocket import FAILED, NORMAL, POLICY, is_allowed_origin
 from micropie.routing.config import AppConfig
-from micropie.routing.route import Route
 from micropie.routing.site import Site
 
 logger = logging.getLogger("micropie")
+
+Value = TypeVar("Value")
 
 # ``run_handler(handler, *arguments)`` of a driver: run the handler with its socket, then these arguments.
 RunHandler: TypeAlias = Callable[..., Awaitable[None]]
@@ -43,57 +45,31 @@ class CloseInfo(NamedTuple):
     answer: Answer | None  # None if the handshake was accepted
 
 
-def start(site: Site, request: WebSocketRequest, run_handler: RunHandler) -> AwaitStep | Flow[CloseInfo]:
-    """Find the route. Return the step that runs its handler, or a flow of stages 2 to 5. Raises 400, 403 and 404.
-
-    A step alone, for which the driver calls ``finish`` or ``fail``, takes 3 µs less, and an idle socket 0.6 KiB.
-    """
-    request.config = site.config
-    # 1. Route.
-    route, arguments, values = site.find_socket(request)
-    request.path_params = [*values.values()] if values else arguments
-    request.route = route
-    request.config = config = route.config
-    if (
-        config.middlewares
-        or config.sessions.opens_ahead
-        or config.ws_middlewares
-        or route.providers
-        or len(arguments) != route.plain_args
-    ):
-        return _handle(route, arguments, values, request, run_handler)
-    _check_origin(request, config)
-    return AWAIT, run_handler, (route.call, *arguments)
-
-
-def finish(request: WebSocketRequest) -> CloseInfo | Flow[CloseInfo]:
-    """Return how to end the WebSocket when its handler has returned, or a flow that returns it."""
-    close_info = _close_info_after_return(request)
-    return close_info if request._loaded_session is None else _finish(request, close_info)
-
-
-def fail(request: WebSocketRequest, failure: Exception) -> CloseInfo | Flow[CloseInfo]:
-    """Return how to end the WebSocket after an exception, or a flow that returns it."""
-    close_info = _close_info_after_failure(request, failure)
-    return close_info if request._loaded_session is None else _finish(request, close_info)
-
-
-def _handle(
-    route: Route, arguments: Sequence[Any], values: Mapping[str, object], request: WebSocketRequest, run: RunHandler
-) -> Flow[CloseInfo]:
-    """Perform stages 2 to 5 and return how to end the WebSocket, if it has not ended by itself."""
+def converse(site: Site, request: WebSocketRequest, run_handler: RunHandler) -> Flow[CloseInfo]:
+    """Lead a WebSocket through stages 1 to 5 and return how to end it, if it has not ended by itself."""
     failure: Exception | None = None
     try:
-        # The handshake is a separate generator, so that its frame is not kept for hours with the open socket.
-        step = yield from _handshake(route, arguments, values, request, run)
-        if isinstance(step, CloseInfo):
-            close_info = step
+        # 1. Route.
+        request.config = site.config
+        route, arguments, values = site.find_socket(request)
+        request.path_params = [*values.values()] if values else arguments
+        request.route = route
+        request.config = route.config
+        # 2. and 3. A generator of its own, so that its frame is not kept for hours with the open socket.
+        refusal = yield from _handshake(request, route.config)
+        if refusal is not None:
+            close_info = refusal
         else:
-            yield step
+            # 4. Bind and run.
+            if len(arguments) != route.plain_args:
+                arguments = route.bind(request, arguments, values)
+            if route.providers:
+                arguments = yield from open_resources(request, route, arguments)
+            yield AWAIT, run_handler, (route.call, *arguments)
             close_info = _close_info_after_return(request)
     except Exception as error:
         failure = error
-    # Outside of ``except``, so that later errors get no false ``__context__``.
+    # 5. Clean up. Outside of ``except``, so that later errors get no false ``__context__``.
     try:
         if request._resources:
             failure = yield from close_resources(request, failure)
@@ -101,9 +77,8 @@ def _handle(
             close_info = _close_info_after_failure(request, failure)
     finally:
         del failure  # its traceback refers to this frame: without this it would be a cycle
-    if request.hooks_begun or request._loaded_session is not None:
-        close_info = yield from _finish(request, close_info)
-    return close_info
+    failed = yield from _or_failed(request, cleanup(request))
+    return close_info if failed is None else failed
 
 
 def cleanup(request: WebSocketRequest) -> Flow[None]:
@@ -115,30 +90,21 @@ def cleanup(request: WebSocketRequest) -> Flow[None]:
         yield from request.config.sessions.close(session, request.scheme, request.root_path)
 
 
-def _handshake(
-    route: Route, arguments: Sequence[Any], values: Mapping[str, object], request: WebSocketRequest, run: RunHandler
-) -> Flow[Step | CloseInfo]:
-    """Perform stages 2 to 4. Return the step that runs the handler, or how a hook refused the handshake."""
-    config = route.config
+def _handshake(request: WebSocketRequest, config: AppConfig) -> Flow[CloseInfo | None]:
+    """Perform stages 2 and 3. Return how a hook refuses the handshake, or None."""
     # 2. Guards and session.
     if config.middlewares or config.sessions.opens_ahead:
-        close_info = yield from _run_guards(request)
-        if close_info is not None:
-            return close_info
+        refusal = yield from _run_guards(request)
+        if refusal is not None:
+            return refusal
         yield from open_session(request)
     # 3. Origin and hooks. The author's hooks for WebSockets see no handshake from another site's page.
     _check_origin(request, config)
-    if config.ws_middlewares:
-        refusal = yield from run_before_websocket(list(config.ws_middlewares), request.hooks_begun, request)
-        if refusal is not None:
-            code, reason = refusal
-            return CloseInfo(code, reason, _encode(error_response(403, reason or "This WebSocket was refused.")))
-    # 4. Bind.
-    if len(arguments) != route.plain_args:
-        arguments = route.bind(request, arguments, values)
-    if route.providers:
-        arguments = yield from open_resources(request, route, arguments)
-    return AWAIT, run, (route.call, *arguments)
+    refused = yield from run_before_websocket(list(config.ws_middlewares), request.hooks_begun, request)
+    if refused is None:
+        return None
+    code, reason = refused
+    return CloseInfo(code, reason, _encode(error_response(403, reason or "This WebSocket was refused.")))
 
 
 def _check_origin(request: WebSocketRequest, config: AppConfig) -> None:
@@ -154,14 +120,7 @@ def _check_origin(request: WebSocketRequest, config: AppConfig) -> None:
 def ask_guards(request: WebSocketRequest, config: AppConfig) -> Flow[CloseInfo | None]:
     """Run the hooks that guard a mounted application's WebSockets. Return how one refuses the handshake, or None."""
     request.config = config
-    try:
-        return (yield from _run_guards(request))
-    except Exception as error:
-        failure = error
-    try:
-        return _close_info_after_failure(request, failure)
-    finally:
-        del failure
+    return (yield from _or_failed(request, _run_guards(request)))
 
 
 def _run_guards(request: WebSocketRequest) -> Flow[CloseInfo | None]:
@@ -176,14 +135,12 @@ def _run_guards(request: WebSocketRequest) -> Flow[CloseInfo | None]:
     return CloseInfo(POLICY, "", _encode(response))
 
 
-def _finish(request: WebSocketRequest, close_info: CloseInfo) -> Flow[CloseInfo]:
-    """Perform stage 5 and return ``close_info``, or how to end after a failure in it."""
+def _or_failed(request: WebSocketRequest, flow: Flow[Value]) -> Flow[Value | CloseInfo]:
+    """Perform ``flow`` and return its result, or how to end the WebSocket after a failure in it."""
     try:
-        yield from cleanup(request)
+        return (yield from flow)
     except Exception as error:
         failure = error
-    else:
-        return close_info
     try:
         return _close_info_after_failure(request, failure)
     finally:
@@ -201,7 +158,7 @@ def _close_info_after_failure(request: WebSocketRequest, failure: Exception) -> 
     # Whether all that failed is that the WebSocket is closed, be it in a task group.
     other = failure.split(ConnectionClosed)[1] if isinstance(failure, ExceptionGroup) else failure
     if other is None or isinstance(other, ConnectionClosed):
-        logger.debug("WebSocket %r: %s", request.path, failure)
+        logger.debug("%s: %s", request.label, failure)
         return _close_info_after_return(request)
     try:
         if isinstance(failure, HTTPError):
@@ -212,9 +169,9 @@ def _close_info_after_failure(request: WebSocketRequest, failure: Exception) -> 
             return CloseInfo(POLICY, "", _encode(redirect_response(failure, request)))
     except Exception as error:  # a header that can't be sent, a redirect to another site
         failure = error
-    # The path is logged by its repr: a line break in it must not begin a new line of the log.
-    request.log_failure(f"WebSocket {request.path!r} failed", failure)
-    return CloseInfo(FAILED, "", None if is_accepted else _encode(error_response(500, "500 Internal Server Error")))
+    response = internal_error(request, failure)
+    reason = f"Request id: {request.id}" if request.id else ""
+    return CloseInfo(FAILED, reason, None if is_accepted else _encode(response))
 
 
 def _encode(response: Response) -> Answer:

@@ -13,7 +13,7 @@ from contextvars import Context, copy_context
 from datetime import UTC, datetime
 from functools import lru_cache
 from math import inf
-from typing import TYPE_CHECKING, Any, ClassVar, Final, NamedTuple, NoReturn, TypeVar, Unpack, overload
+from typing import TYPE_CHECKING, Any, Final, NamedTuple, NoReturn, TypeVar, Unpack, overload
 from urllib.parse import quote, unquote_to_bytes
 
 from micropie.errors import BadRequest, HTTPError, ResponseError, SetupError
@@ -91,14 +91,12 @@ class Request:
         "_parsed_framing",
         "_parsed_query",
         "_pending_response",
-        "_receive",  # these two are of ASGI, and here so that a request can be made by hand, see ``__init__``
         "_received",
         "config",
         "method",
         "path",
         "path_params",
         "route",
-        "scope",
     )
 
     method: str
@@ -173,14 +171,6 @@ class Request:
     _client: Address | None = None
     _host: str | None = None  # set by middleware; None if the client's Host header counts
 
-    by_hand: ClassVar[type[Request]]
-    """What ``Request(scope)`` makes; servers' requests are of other subclasses."""
-
-    def __init__(self, scope: Scope, *arguments: Any) -> None:
-        """Make a request in a test: of an ASGI scope, of which all may be left out."""
-        self.__class__ = Request.by_hand
-        self.__init__(scope, *arguments)  # type: ignore[misc]
-
     def _set_defaults(self) -> None:
         """Set every slot but those that a driver fills in itself: ``method``, ``path`` and, with the route, ``config``.
 
@@ -203,7 +193,7 @@ class Request:
         headers = self._headers
         if headers is None:
             headers = self._open_headers()
-            if headers.are_more_than(MAX_HEADERS):
+            if len(headers.pairs) > MAX_HEADERS:
                 raise HTTPError(431, "The request has too many headers.")
             self._headers = headers
         return headers
@@ -754,6 +744,11 @@ class WebSocketRequest(Request):
     def response(self) -> NoReturn:
         """Raises ``ResponseError``."""
         raise ResponseError("a WebSocket has no response: give headers to ws.accept(headers=...)")
+
+    @property
+    def label(self) -> str:
+        """The WebSocket's name in log lines: ``WebSocket '/path'``, with its id as ``Request.label`` has it."""
+        return f"WebSocket {self.path!r} [{self.id}]" if self.id else f"WebSocket {self.path!r}"
 
     def _session_opened(self, session: Session) -> None:
         super()._session_opened(session)

@@ -248,7 +248,7 @@ def encode(response: Response, stream: ChunkedBody | None, head_only: bool, text
     if content_type is None and response.content_type:
         content_type = check_value("content-type", response.content_type)
     body, is_json = response.body, False
-    if content_type is None and stream is None and body.__class__ is str:  # without a call: 0.1 µs
+    if content_type is None and stream is None and body.__class__ is str:  # the most frequent body, without a call
         body = body.encode()
     else:
         body, is_json = encode_body(body if stream is None else None, content_type)
@@ -403,7 +403,7 @@ def redirect_response(redirect: Redirect, site: Site) -> Response:
 
 
 def _is_path(location: str) -> bool:
-    """Return whether a location is a path on this host, of characters that a URL may contain, as most are: 0.3 µs."""
+    """Return whether a location is a path on this host, of characters that a URL may contain, as most are."""
     return location[:1] == "/" != location[1:2] and _URL.fullmatch(location) is not None
 
 

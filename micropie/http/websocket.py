@@ -40,12 +40,6 @@ TRANSITIONS: Final[dict[tuple[str, str], str]] = {
     (OPEN, LEAVE): GONE,
 }
 
-# The table by state, because it is read for every message.
-POSSIBLE: Final[dict[str, frozenset[str]]] = {
-    state: frozenset(action for at, action in TRANSITIONS if at is state)
-    for state in (CONNECTING, OPEN, REFUSED, CLOSED, GONE)
-}
-
 # RFC 6455, section 7.4.1, and IANA's registry of close codes.
 NORMAL: Final = 1000
 GOING_AWAY: Final = 1001
@@ -70,29 +64,27 @@ class MessageError(ConnectionClosed, ValueError):
 
 
 class Progress:
-    """A WebSocket's state, and the actions that are ``possible`` in it. ``code`` and ``reason`` say how it ended."""
+    """A WebSocket's state. ``code`` and ``reason`` say how it ended; ``code`` is None before."""
 
-    __slots__ = ("code", "possible", "reason", "state")
+    __slots__ = ("code", "reason", "state")
 
     def __init__(self) -> None:
         self.state: str = CONNECTING
-        self.possible = POSSIBLE[CONNECTING]
         self.code: int | None = None
         self.reason = ""
 
     def allow(self, action: str, method: str) -> None:
         """Raise an error that names ``method`` if ``action`` is not possible now."""
-        if action not in self.possible:
+        if (self.state, action) not in TRANSITIONS:
             raise self.refusal(method)
 
     def step(self, action: str) -> None:
         """Change to the state after ``action``, which is possible now."""
         self.state = TRANSITIONS[self.state, action]
-        self.possible = POSSIBLE[self.state]
 
     def end(self, action: str, code: int, reason: str) -> bool:
         """End by ``action``, CLOSE or LEAVE. Return False if it has ended already: only the first end counts."""
-        if action not in self.possible:
+        if (self.state, action) not in TRANSITIONS:
             return False
         self.step(action)
         self.code, self.reason = code, reason

@@ -103,7 +103,7 @@ class CORSMiddleware(FlowMiddleware):
         if request.method != "OPTIONS" or not _is_preflight(request):
             pairs = self._for_origins.get(origin) or self._answer_headers(self._allowed_origin(origin))
             if not headers.pairs or _NAMES.isdisjoint([name.lower() for name, _ in headers.pairs]):
-                headers.pairs += pairs  # nearly always: 2 µs less than the look-up of each
+                headers.pairs += pairs  # nearly always: faster than the look-up of each
                 return
         else:
             pairs = self._preflight_headers(request, self._allowed_origin(origin))

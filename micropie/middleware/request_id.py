@@ -18,13 +18,16 @@ _HEADER = re.compile(r"[A-Za-z0-9-]+")
 
 
 class RequestId(FlowMiddleware):
-    """Give each request an id: ``request.id``, also sent as ``header`` of its answer.
+    """Give each request and each WebSocket an id: ``request.id``, also sent as ``header`` of a request's answer.
 
-    The log lines of failures and the page of an unhandled error show it. ``trust``: take the id from the request's
+    The log lines of failures show it, and so do the page of an unhandled error and the reason with which a WebSocket
+    is closed after one. ``trust``: take the id from the request's
     ``header`` if that has 1 to 128 letters, digits, dots, underscores and hyphens. Use it only behind a proxy that
     sets the header, because any client may send one. Otherwise the id is 128 random bits in hexadecimal.
     Put it first, so that all other middleware sees the id; a second one, in an inner application, changes nothing.
     """
+
+    guards = True  # for the handshakes of WebSockets
 
     def __init__(self, *, header: str = "X-Request-ID", trust: bool = False) -> None:
         fine = isinstance(header, str) and _HEADER.fullmatch(header) is not None

@@ -22,7 +22,7 @@ from anyio import CapacityLimiter
 from micropie.errors import ClientDisconnect
 from micropie.execution.loop import AHEAD
 from micropie.execution.placement import Threads
-from micropie.execution.threads import limiter_of, run_in_place, take_place
+from micropie.execution.threads import limiter_of, run_in_place, take_slot
 from micropie.execution.wake import WAKERS, SingleWaiterEvent
 from micropie.http.headers import NameCache
 from micropie.http.response import Response
@@ -70,7 +70,7 @@ class _Call:
         """Receive a short body, wait for a free thread, and let it call the application."""
         if self._more and self._request._has_short_body:
             self._pieces.put(await self._next_piece())
-        await take_place(self._limiter, self)
+        await take_slot(self._limiter, self)
         run_in_place(self._limiter, self, self._run, environ)
 
     async def take(self) -> tuple[bytes, bool]:
@@ -110,6 +110,11 @@ class _Call:
             return ClientLeft(str(error))
         except Exception as error:
             return error
+
+    def lose(self, error: BaseException) -> None:
+        """End the call: no thread could be started for it."""
+        self._messages.append((_ENDED, b"", error))
+        self._message_sent.ring()
 
     def _end(self) -> None:
         self._limiter.release_on_behalf_of(self)
@@ -206,7 +211,7 @@ def environ_of(request: ASGIRequest, mounted_path: MountedPath, body: BufferedRe
     client = request.client
     if client is not None:
         environ["REMOTE_ADDR"], environ["REMOTE_PORT"] = client.host, str(client.port)
-    for header, value in request.headers.each():
+    for header, value in request.headers.items():
         environ[_KEYS[header]] = value
     environ.pop("HTTP_PROXY", None)
     if request._host is not None:

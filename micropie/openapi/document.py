@@ -15,6 +15,7 @@ from inspect import Parameter
 from types import NoneType, SimpleNamespace, UnionType
 from typing import Any, NamedTuple
 
+from micropie.binding import Cookie, Header, Query, is_structure, stated_source
 from micropie.errors import PHRASES, Redirect
 from micropie.execution.placement import layers
 from micropie.http.binding_errors import BindingErrors
@@ -23,13 +24,10 @@ from micropie.http.problem import PROBLEM, PROBLEM_SCHEMA
 from micropie.http.request import Request, WebSocketRequest
 from micropie.http.response import Response
 from micropie.openapi.schemas import Schema, Schemas
-from micropie.routing.binding import stated_source
-from micropie.routing.converters import is_structure
-from micropie.routing.decorators import DESCRIPTION, Description
-from micropie.routing.guards import Guard
+from micropie.routing.checks import Checks
+from micropie.routing.decorators import DESCRIPTION, describe
 from micropie.routing.route import Route, RouteEntry, body_parameter
 from micropie.routing.site import Site
-from micropie.routing.sources import Cookie, Header, Query
 from micropie.streams.events import EventStream
 
 _METHODS = frozenset({"GET", "PUT", "POST", "DELETE", "OPTIONS", "HEAD", "PATCH", "TRACE"})  # that a path item may have
@@ -91,7 +89,7 @@ class _Builder:
         """Add the operations of a route."""
         route, function = entry.route, entry.route.plan.function
         marks = (getattr(layer, DESCRIPTION, None) for layer in layers(function))
-        description: Description = next((mark for mark in marks if mark is not None), Description())
+        description: describe = next((mark for mark in marks if mark is not None), describe())
         is_own = getattr(inspect.unwrap(function), "__module__", "").partition(".")[0] == "micropie"  # static files
         if entry.is_default or is_own or not description.include_in_schema:
             return
@@ -126,7 +124,7 @@ class _Builder:
         self,
         route: Route,
         method: str,
-        description: Description,
+        description: describe,
         placed: _Sorted,
         names: Mapping[str, str],
         is_one_of_several: bool,
@@ -160,7 +158,7 @@ class _Builder:
         errors = {
             "400": "A parameter is missing or does not fit" if parameters or body else None,
             "401": PHRASES[401] if security else None,
-            "403": PHRASES[403] if any(isinstance(hook, Guard) for hook in route.config.middlewares) else None,
+            "403": PHRASES[403] if any(isinstance(hook, Checks) for hook in route.config.middlewares) else None,
             "404": PHRASES[404] if route.wildcards else None,
             "413": PHRASES[413] if body else None,
             "415": PHRASES[415] if body else None,
@@ -209,7 +207,7 @@ class _Builder:
         kinds = [_MULTIPART] if has_files else [_JSON, _FORM]
         return {"required": bool(needed), "content": {kind: {"schema": schema} for kind in kinds}}
 
-    def _responses(self, route: Route, description: Description, errors: Mapping[str, str | None]) -> dict[str, object]:
+    def _responses(self, route: Route, description: describe, errors: Mapping[str, str | None]) -> dict[str, object]:
         responses: dict[str, Any] = {}
         is_known = True
         for annotation in _answers_of(route.plan.function):
@@ -219,7 +217,7 @@ class _Builder:
                 status, response = found
                 known = responses.setdefault(status, response)
                 known.get("content", {}).update(response.get("content", {}))
-        for number, given in description.responses.items():
+        for number, given in (description.responses or {}).items():
             responses[str(number)] = self._stated(number, given)
         if not is_known and description.status is not None:
             responses.setdefault(str(description.status), {"description": PHRASES.get(description.status, "")})

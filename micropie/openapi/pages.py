@@ -14,8 +14,8 @@ from typing import Any
 from urllib.parse import quote
 
 from micropie.errors import HTTPError, SetupError, check
-from micropie.execution.context import current_request
 from micropie.files.static import static_file
+from micropie.http.current import current_request
 from micropie.http.response import Response
 from micropie.openapi.document import build_document
 from micropie.routing.site import Site

@@ -1,7 +1,7 @@
 """JSON Schema (draft 2020-12, as OpenAPI 3.1 has it) of the types in annotations.
 
 Dataclasses, TypedDicts and Structs are msgspec's to describe, pydantic's models pydantic's. All else is described here,
-as ``routing.converters`` reads it. A type that nothing is known of has the schema of any value.
+as ``binding.converters`` reads it. A type that nothing is known of has the schema of any value.
 """
 
 from __future__ import annotations
@@ -15,8 +15,8 @@ from functools import partial
 from typing import Annotated, Any, Literal, NewType, Protocol, TypeAlias, Union, cast, get_args, get_origin
 from uuid import UUID
 
+from micropie.binding import is_pydantic, is_structure
 from micropie.http.forms import UploadFile
-from micropie.routing.converters import is_pydantic, is_structure
 
 Schema: TypeAlias = dict[str, Any]
 

@@ -120,31 +120,16 @@ class _AppCompiler:
         if by_name or not marks:
             methods = tuple(method for mark in by_name for method in mark.methods)
             placement = next((mark.run_in for mark in by_name if mark.run_in), None)
-            self._add_name(name, name, function, methods, placement)
+            self._add_name(name, name, function, RouteMark(None, methods, None, placement))
 
     def _add_name(
-        self,
-        name: str,
-        segment: str,
-        function: Callable[..., object],
-        methods: tuple[str, ...] = (),
-        placement: str | None = None,
-        takes_socket: bool = False,
+        self, name: str, segment: str, function: Callable[..., object], mark: RouteMark, takes_socket: bool = False
     ) -> None:
         """Add a route that is found by its handler's name: ``segment``, or ``index`` and ``default``."""
         tables, node = self.tables, self.sockets if takes_socket else self.handlers
         path = f"{self.prefix}/{segment}" if segment not in ("index", "default") else self.prefix or "/"
-        route = Route(
-            function,
-            self.names + name,
-            self.config,
-            methods,
-            tables.base + path,
-            None,
-            tables.blocking,
-            placement,
-            takes_socket,
-        )
+        name = self.names + name
+        route = Route(function, name, self.config, mark, tables.base + path, tables.blocking, takes_socket)
         if segment == "default":
             node.default = Resource(route.as_fallback())
             return
@@ -154,13 +139,14 @@ class _AppCompiler:
         named = node.child(segment)
         named.add(route)
         named.arguments = Resource(route)
-        (tables.sockets if takes_socket else tables.http).add_name(route.name, quote(path.rstrip("/")))
+        (tables.sockets if takes_socket else tables.http).add_name(name, quote(path.rstrip("/")))
 
     def _add_explicit(
         self, function: Callable[..., object], mark: RouteMark, name: str, takes_socket: bool = False
     ) -> None:
         tables = self.tables
         pattern = mark.path or Pattern(f"/{name}")
+        mark = mark._replace(path=pattern)
         route_name, path = self.names + (mark.name or name), self.prefix + pattern.text
         if mark.name is not None and tables.stated_names.setdefault(route_name, path) != path:
             paths = f"{tables.stated_names[route_name]} and {path}"
@@ -168,17 +154,7 @@ class _AppCompiler:
         config = self.config
         if mark.hooks is not None:  # with threads of its own: it must answer while all others are busy
             config = replace(config, middlewares=mark.hooks, threads=Threads(_THREADS))
-        route = Route(
-            function,
-            route_name,
-            config,
-            mark.methods,
-            tables.base + path,
-            pattern.wildcards,
-            tables.blocking,
-            mark.run_in,
-            takes_socket,
-        )
+        route = Route(function, route_name, config, mark, tables.base + path, tables.blocking, takes_socket)
         (self.sockets if takes_socket else self.handlers).descend(pattern).add(route)
         (tables.sockets if takes_socket else tables.http).add_name(route_name, quote(self.prefix), pattern)
 
@@ -186,7 +162,7 @@ class _AppCompiler:
         if mark.path is not None:
             self._add_explicit(function, mark, name, takes_socket=True)
         else:
-            self._add_name(mark.name or name, name.removeprefix(SOCKET_PREFIX), function, takes_socket=True)
+            self._add_name(mark.name or name, name.removeprefix(SOCKET_PREFIX), function, mark, takes_socket=True)
 
     def _add_child(self, name: str, definition: AppDefinition) -> None:
         prefix = f"{self.prefix}/{name}"

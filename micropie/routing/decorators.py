@@ -6,14 +6,13 @@ A decorator only leaves a mark on the function and returns it; ``routing.compile
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from functools import wraps
-from types import MappingProxyType
-from typing import NamedTuple, TypeVar, overload
+from typing import TypeVar, overload
 
 from micropie.errors import SetupError, is_count
 from micropie.execution.placement import LOOP, MARK, PROCESS, THREAD, checked_placement
-from micropie.routing.guards import Check
-from micropie.routing.guards import mark as mark_guarded
+from micropie.routing.checks import Check, mark_checks
 from micropie.routing.patterns import Pattern
 from micropie.routing.route import RouteMark, checked_methods, marks_of
 
@@ -213,36 +212,17 @@ def requires(*checks: Check) -> Callable[[Target], Target]:
         raise SetupError("requires takes one function of the request or more: write @requires(check)")
 
     def decorate(target: Target) -> Target:
-        mark_guarded(target, checks)
+        mark_checks(target, checks)
         return target
 
     return decorate
 
 
-class Description(NamedTuple):
-    """What ``@describe`` says of a handler; the parameters of ``describe`` explain it."""
-
-    summary: str | None = None
-    description: str | None = None
-    tags: Sequence[str] | None = None
-    status: int | None = None
-    responses: Mapping[int, object] = MappingProxyType({})
-    operation_id: str | None = None
-    deprecated: bool = False
-    include_in_schema: bool = True
+DESCRIPTION = "__micropie_description__"
 
 
-def describe(
-    *,
-    summary: str | None = None,
-    description: str | None = None,
-    tags: Sequence[str] | None = None,
-    status: int | None = None,
-    responses: Mapping[int, object] | None = None,
-    operation_id: str | None = None,
-    deprecated: bool = False,
-    include_in_schema: bool = True,
-) -> Callable[[Function], Function]:
+@dataclass(frozen=True, kw_only=True)
+class describe:  # noqa: N801 - authors write it as a decorator
     """Describe the handler below in ``app.openapi()``, where its docstring and annotations do not:
 
         @post
@@ -254,12 +234,21 @@ def describe(
     their status, each a sentence, a type, or both in a tuple. ``include_in_schema=False`` leaves the handler out.
     Raises ``SetupError`` for a status that is none.
     """
-    answers = dict(responses or {})
-    for number in [*answers, *([] if status is None else [status])]:
-        if not is_count(number, least=200) or number > 599:
-            raise SetupError(f"describe takes statuses from 200 to 599, not {number!r}")
-    mark = Description(summary, description, tags, status, answers, operation_id, deprecated, include_in_schema)
-    return lambda function: _with_mark(function, DESCRIPTION, mark)
 
+    summary: str | None = None
+    description: str | None = None
+    tags: Sequence[str] | None = None
+    status: int | None = None
+    responses: Mapping[int, object] | None = None
+    operation_id: str | None = None
+    deprecated: bool = False
+    include_in_schema: bool = True
 
-DESCRIPTION = "__micropie_description__"
+    def __post_init__(self) -> None:
+        for number in [*(self.responses or {}), *([] if self.status is None else [self.status])]:
+            if not is_count(number, least=200) or number > 599:
+                raise SetupError(f"describe takes statuses from 200 to 599, not {number!r}")
+
+    def __call__(self, function: Function) -> Function:
+        """Leave the description on the handler, and return the handler."""
+        return _with_mark(function, DESCRIPTION, self)

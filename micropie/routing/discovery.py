@@ -112,7 +112,10 @@ def wrapped_by(value: object) -> Iterator[object]:
 
 def is_function(value: object) -> bool:
     """Return whether an attribute that is set on an application becomes a handler."""
-    return isinstance(value, FunctionType | MethodType | functools.partial | functools._lru_cache_wrapper)
+    return isinstance(value, FunctionType | MethodType | functools.partial | _CachedFunction)
+
+
+_CachedFunction = type(functools.cache(len))
 
 
 def is_method(value: object) -> bool:

@@ -16,8 +16,8 @@ from micropie.http.response import HTML, TEXT
 from micropie.mounts.prefixes import Mount
 from micropie.pool.executors import ExecutorPool
 from micropie.pool.processes import Pool
+from micropie.routing.checks import checks_of, with_checks
 from micropie.routing.config import AppConfig, Chain, ErrorHandler, ErrorKey
-from micropie.routing.guards import checks_of, guarded
 from micropie.routing.settings import Settings
 from micropie.sessions import SessionBackend, SessionStore
 from micropie.templates import Directory, Templates
@@ -82,7 +82,7 @@ def root_config(root: AppDefinition, shutdown: ShutdownSignal) -> AppConfig:
         providers=root.providers,
         tree={},
     )
-    return guarded(config, checks_of(root.app))
+    return with_checks(config, checks_of(root.app))
 
 
 _THREAD_SETTINGS = frozenset({"threads", "thread_queue"})
@@ -123,7 +123,7 @@ def child_config(definition: AppDefinition, outer: AppConfig, prefix: str) -> Ap
         providers={**outer.providers, **definition.providers},
         channels=outer.channels if definition.channels is None else definition.channels,
     )
-    return guarded(config, checks_of(definition.app))
+    return with_checks(config, checks_of(definition.app))
 
 
 _TEXT_TYPES = {"html": HTML, "plain": TEXT}

@@ -13,13 +13,13 @@ import inspect
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from typing import NewType, TypeAlias, TypeVar
 
+from micropie.binding import Plan, ProvidedParameter
 from micropie.errors import SetupError
 from micropie.execution.placement import LOOP, MARK, layers
 from micropie.execution.steps import AWAIT, BLOCK, INLINE, CallKind
 from micropie.http.binding_errors import BindingErrors
 from micropie.http.forms import UploadFile
 from micropie.http.request import Request, WebSocketRequest
-from micropie.routing.binding import Plan, ProvidedParameter
 
 Providers: TypeAlias = Mapping[object, Callable[..., object]]
 

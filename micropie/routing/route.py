@@ -8,13 +8,13 @@ from copy import copy
 from dataclasses import replace
 from typing import Any, Literal, NamedTuple
 
+from micropie.binding import BoundParameter, Plan
 from micropie.errors import SetupError
 from micropie.execution.placement import LOOP, MARK, PROCESS, check_placement, layers, name_of
 from micropie.execution.steps import AWAIT, HANDLER, INLINE, POOL, RouteKind
-from micropie.routing.binding import BoundParameter, Plan
+from micropie.routing.checks import checks_of_handler, with_checks
 from micropie.routing.config import AppConfig, Chain
-from micropie.routing.guards import checks_of_handler, guarded
-from micropie.routing.patterns import Pattern, Wildcard
+from micropie.routing.patterns import Pattern
 from micropie.routing.providers import Provider, Providers, needed_by
 from micropie.routing.providers import name_of as name_of_type
 from micropie.routing.settings import METHODS
@@ -61,8 +61,6 @@ class Route:
 
     ``step_kind`` is AWAIT, HANDLER, POOL or INLINE. ``blocking`` is the kind for a ``def`` handler: HANDLER, or INLINE
     where the flow's thread may block. ``limited_step_kind`` is the kind when a time limit is set, which needs a step.
-    ``placement`` is where the route wants the handler to run, None if the function's ``@run_in`` or the application
-    decides.
 
     ``pattern`` is the path as its author wrote it, that of the name for a handler found by its name; both it and
     ``name`` are for hooks. ``wildcards`` are the names of an explicit route's wildcards. ``by_position``: their values
@@ -70,11 +68,11 @@ class Route:
 
     ``providers``: of what its parameters ask for, each after those that it needs.
 
-    ``reads_body``: no form and no JSON is received for the handler. ``takes_body``, ``plain_args`` and
-    ``most_segments``: see ``Plan``. ``takes_body_alone``: what ``takes_body`` returns for a path that gives no
-    argument. ``takes_socket``: the handler answers WebSockets, and ``call`` takes the socket
-    before its arguments. ``mentions_session``: its code names ``session``. ``has_warned``: the log says already that
-    GET changed the session here.
+    ``reads_body``: no form and no JSON is received for the handler. ``plain_args``: how many arguments of the path are
+    complete as they are, without ``bind``; -1 if none ever are. ``takes_body`` and ``most_segments``: see ``Plan``.
+    ``takes_body_alone``: what ``takes_body`` returns for a path that gives no argument. ``takes_socket``: the handler
+    answers WebSockets, and ``call`` takes the socket before its arguments. ``mentions_session``: its code names
+    ``session``. ``has_warned``: the log says already that GET changed the session here.
     """
 
     __slots__ = (
@@ -104,12 +102,10 @@ class Route:
         function: Callable[..., object],
         name: str,
         config: AppConfig,
-        methods: tuple[str, ...] = (),
-        pattern: str = "/",
-        wildcards: Sequence[Wildcard] | None = None,
-        blocking: RouteKind = HANDLER,
-        placement: str | None = None,
-        takes_socket: bool = False,
+        mark: RouteMark,
+        pattern: str,
+        blocking: RouteKind,
+        takes_socket: bool,
     ) -> None:
         self.name = name
         self.has_warned = False
@@ -120,31 +116,32 @@ class Route:
         if stated:  # in a config for this route: a request then has one limit to look at
             settings = replace(config.settings, **stated)
             self.config = replace(config, settings=settings, limits=settings.limits())
-        self.config = guarded(self.config, checks_of_handler(function))
+        self.config = with_checks(self.config, checks_of_handler(function))
         self.plan, self.providers = _plan(function, name, takes_socket, config.providers)
         if self.providers:  # such a route always has a hook, so the flow looks for them only where there are hooks
             self.config = replace(self.config, middlewares=Chain(self.config.middlewares, [_NO_HOOK]))
-        self.methods = ("GET",) if takes_socket else methods  # a handshake is a GET
+        self.methods = ("GET",) if takes_socket else mark.methods  # a handshake is a GET
         self.pattern = pattern
         self.call: Any = self.plan.call  # for POOL a HandlerName
         self.bind = self.plan.bind
         self.takes_body = self.plan.takes_body
-        self.plain_args = self.plan.plain_args
+        self.plain_args = self.plan.plain_args()
         if any(one.plan.reads_values for one in self.providers):
             self.takes_body, self.plain_args = _always, -1
         self.takes_body_alone = self.takes_body((), {})
         self.most_segments = self.plan.most_segments
-        self.wildcards = [wildcard.name for wildcard in wildcards or ()]
-        self.by_position = wildcards is not None and self.plan.begins_with(self.wildcards)
-        if wildcards is not None:
+        wildcards = mark.path.wildcards if mark.path is not None else ()
+        self.wildcards = [wildcard.name for wildcard in wildcards]
+        self.by_position = mark.path is not None and self.plan.begins_with(self.wildcards)
+        if mark.path is not None:
             of_providers = {parameter.name for one in self.providers for parameter in one.plan.parameters}
             self.plan.check_wildcards([name for name in self.wildcards if name not in of_providers], pattern)
             self.most_segments = 0  # the wildcards' values are all that the path gives
             converted = [wildcard.is_converted for wildcard in wildcards]
             if self.by_position and converted and self.takes_body is not _always:
-                self.plain_args = self.plan.plain_args_of(converted)
+                self.plain_args = self.plan.plain_args(converted)
         self.reads_body: bool | Literal["ahead"] = _mark(function, "__micropie_reads_body__", False)
-        placement = placement or _mark(function, MARK)
+        placement = mark.run_in or _mark(function, MARK)
         if placement is not None:
             check_placement(function, placement, name, self.reads_body)
         placement = placement or config.settings.run_in

@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from concurrent.futures import Executor
 from dataclasses import dataclass, field, fields, replace
 from difflib import get_close_matches
 from importlib.util import find_spec
 from math import inf
 from os import PathLike
-from typing import Any, Literal, TypedDict, TypeGuard
+from typing import Any, Literal, NamedTuple, TypeGuard, TypeVar
 
 from micropie.errors import SetupError, check, is_count, is_duration
-from micropie.execution.placement import THREAD, checked_placement
+from micropie.execution.placement import THREAD
 from micropie.http.cookies import PREFIXES, is_cookie_name
 from micropie.http.forms import Limits
 from micropie.http.websocket import is_origin
@@ -23,7 +23,72 @@ MEBIBYTE = 1024 * 1024
 METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "TRACE", "CONNECT", "QUERY"})
 
 
-@dataclass(frozen=True, slots=True)
+Value = TypeVar("Value")
+
+
+class _Rule(NamedTuple):
+    """A check of a setting's value, and the words of the values that are right."""
+
+    is_right: Callable[[Any], bool]
+    expected: str
+
+
+def _setting(default: Value, rule: _Rule) -> Value:
+    return field(default=default, metadata={"rule": rule})
+
+
+def _one_of(*words: str) -> _Rule:
+    *others, last = [f'"{word}"' for word in words]
+    return _Rule(lambda value: value in words, f"{', '.join(others)} or {last}")
+
+
+def _or_none(rule: _Rule) -> _Rule:
+    return _Rule(lambda value: value is None or rule.is_right(value), f"{rule.expected}, or None")
+
+
+def _is_collection(value: object) -> TypeGuard[Collection[object]]:
+    return isinstance(value, list | tuple | set | frozenset)
+
+
+def _is_path(value: object) -> bool:
+    return isinstance(value, str | PathLike)
+
+
+def _is_namespace(value: object) -> TypeGuard[Mapping[str, object]]:
+    """Return whether every key of a mapping is an identifier, which a template can name."""
+    return isinstance(value, Mapping) and all(isinstance(name, str) and name.isidentifier() for name in value)
+
+
+_COUNT = _Rule(lambda value: is_count(value, least=0), "a whole number, 0 or more")
+_AT_LEAST_1 = _Rule(lambda value: is_count(value, least=1), "a whole number, 1 or more")
+_SECONDS = _Rule(is_duration, "seconds above 0")
+_TIMEOUT = _or_none(_Rule(lambda value: value == inf or is_duration(value), "seconds above 0"))
+_BOOL = _Rule(lambda value: isinstance(value, bool), "True or False")
+_MAYBE_BOOL = _Rule(lambda value: value is None or isinstance(value, bool), "True, False or None")
+_DEBUG = _Rule(lambda value: isinstance(value, bool) or value == "force", 'True, False or "force"')
+_FUNCTION = _or_none(_Rule(callable, "a function"))
+_EXECUTOR = _or_none(_Rule(lambda value: isinstance(value, Executor), "an Executor"))
+_COOKIE = _Rule(is_cookie_name, 'the name of a cookie, such as "__Host-session_id"')
+_METHODS = _Rule(
+    lambda value: _is_collection(value) and bool(value) and METHODS.issuperset(value),
+    'a list of HTTP methods: ["GET", "POST"]',
+)
+_ORIGINS = _Rule(
+    lambda value: _is_collection(value) and all(map(is_origin, value)),
+    'a list of origins: ["https://example.com"], or ["*"] for any',
+)
+_DIRECTORIES = _Rule(
+    lambda value: _is_path(value) or (isinstance(value, list | tuple) and bool(value) and all(map(_is_path, value))),
+    "the path of a directory, or a list of them",
+)
+_FILTERS = _Rule(
+    lambda value: _is_namespace(value) and all(map(callable, value.values())),
+    'a dict of functions by name, {"money": money}',
+)
+_NAMES = _Rule(_is_namespace, 'a dict of values by name, {"site_name": "Pies"}')
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Settings:
     """The settings of an ``App``; every one is a keyword of its constructor: ``App(max_body_size=1024)``.
 
@@ -31,120 +96,121 @@ class Settings:
     A wrong value raises ``SetupError``.
     """
 
-    max_body_size: int = 16 * MEBIBYTE
+    max_body_size: int = _setting(16 * MEBIBYTE, _COUNT)
     """The most bytes of a request's body, 16 MiB by default; longer ones get 413 (Django: 2.5 MiB, Flask: no limit)."""
-    max_data_size: int = 5 * MEBIBYTE // 2
+    max_data_size: int = _setting(5 * MEBIBYTE // 2, _COUNT)
     """The most bytes of JSON, of an urlencoded form, or of all fields of a multipart form that are no files, 2.5 MiB by
     default; more get 413 (Django: the same). ``max_body_size`` holds as well."""
-    body_timeout: float | None = 30.0
+    body_timeout: float | None = _setting(30.0, _TIMEOUT)
     """Seconds to wait for the next byte of a body, 30 by default, None for no limit; then 408 (asgi only: under wsgi
     the server's own time-out holds)."""
-    body_total_timeout: float | None = 60.0
+    body_total_timeout: float | None = _setting(60.0, _TIMEOUT)
     """Seconds to wait for a body in all, 60 by default, None for no limit; then 408 (asgi only). Each 1000 bytes that
     arrive give a second back, so it ends trickles and not uploads (Apache: 20 seconds, 500 bytes)."""
-    max_form_field_size: int = MEBIBYTE
+    max_form_field_size: int = _setting(MEBIBYTE, _COUNT)
     """The most bytes of one form field that is not a file, 1 MiB by default; a longer one gets 413."""
-    max_form_fields: int = 1000
+    max_form_fields: int = _setting(1000, _COUNT)
     """The most fields of a query or a form, 1000 by default; more get 413 (a million fields cost seconds)."""
-    max_form_files: int = 100
+    max_form_files: int = _setting(100, _COUNT)
     """The most files of one form, 100 by default; more get 413."""
-    threads: int = 40
+    threads: int = _setting(40, _AT_LEAST_1)
     """How many ``def`` handlers run at once in worker threads, 40 by default as in anyio (asgi); others wait."""
-    thread_queue: int = 1000
+    thread_queue: int = _setting(1000, _COUNT)
     """How many ``def`` handlers may wait for a thread, 1000 by default (asgi); more get 503."""
-    processes: int | None = None
+    processes: int | None = _setting(None, _or_none(_AT_LEAST_1))
     """How many processes a server's worker has for handlers with ``run_in="process"``; None, the default, for one per
     processor that it may use."""
-    pool: Executor | None = None
+    pool: Executor | None = _setting(None, _EXECUTOR)
     """A ``concurrent.futures.Executor`` that runs such handlers instead of processes; None, the default, for none."""
-    pool_timeout: float = 30.0
+    pool_timeout: float = _setting(30.0, _SECONDS)
     """Seconds that a handler with ``run_in="process"``, or one chunk of its stream, may take, 30 by default; then 503,
     and the process is ended."""
-    stream_head_delay: float | None = 0.1
+    stream_head_delay: float | None = _setting(0.1, _TIMEOUT)
     """Seconds that the head of a stream waits for the first chunk, 0.1 by default, None for as long as that takes.
     Until then a generator may set headers, and an error is answered by a page. Events do not wait so long."""
-    background_timeout: float = 30.0
+    background_timeout: float = _setting(30.0, _SECONDS)
     """Seconds after its answer that a request's ``after_response`` functions may take, 30 by default; then they are
     cancelled, and an error is logged."""
-    methods: Sequence[str] = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE")
+    methods: Sequence[str] = _setting(("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE"), _METHODS)
     """The methods that a handler answers which states none; the default are these six. Others get 405."""
-    expose: Literal["public", "explicit"] = "public"
+    expose: Literal["public", "explicit"] = _setting("public", _one_of("public", "explicit"))
     """What becomes a URL: "public" (default), the public methods of the author's classes, or "explicit", only those
     below a decorator such as ``@route()``, ``@get`` or ``@websocket``."""
-    run_in: Literal["thread", "loop", "process"] = THREAD
+    run_in: Literal["thread", "loop", "process"] = _setting(THREAD, _one_of("loop", "thread", "process"))
     """Where ``def`` handlers run without ``@run_in``: "thread" (default), "loop" if none ever blocks, or "process"."""
-    errors: Literal["auto", "json", "text"] = "auto"
+    errors: Literal["auto", "json", "text"] = _setting("auto", _one_of("auto", "json", "text"))
     """How errors are answered that no handler of yours is for: "auto" (default) as a page for browsers, as a problem
     document (RFC 9457) for clients that ask for JSON or sent it, as a sentence for others; "json" or "text" for all."""
-    text: Literal["html", "plain"] = "html"
+    text: Literal["html", "plain"] = _setting("html", _one_of("html", "plain"))
     """The type of text, bytes and streams that state none: "html" (default) or "plain", which no browser runs."""
     secret_key: str | bytes | Sequence[str | bytes] | None = None
     """Signs the cookies of ``request.set_signed_cookie``: 32 bytes or more, or a list of which the first one signs and
     all are accepted; None, the default, for none. Needs ``micropie-dual[itsdangerous]``."""
-    on_error: Callable[[BaseException], object] | None = None
+    on_error: Callable[[BaseException], object] | None = _setting(None, _FUNCTION)
     """Called with each exception that is answered by 500 or breaks an answer off, beside the log: the
     ``capture_exception`` of an error reporter. It must not wait long. None, the default, for none."""
-    debug: bool | Literal["force"] = False
+    debug: bool | Literal["force"] = _setting(False, _DEBUG)
     """Whether clients on this machine get a page with the traceback of an unhandled exception, or with the routes near
     an unknown path, and changed templates are read again; False by default. "force": also with several workers."""
-    session_timeout: int = 8 * 3600
+    session_timeout: int = _setting(8 * 3600, _AT_LEAST_1)
     """Seconds from a session's last save until it expires, 8 hours by default."""
-    session_id_factory: Callable[[], str] | None = None
+    session_id_factory: Callable[[], str] | None = _setting(None, _FUNCTION)
     """Returns the id of a new session; None, the default, for 256 bits from ``secrets``."""
-    session_id_validator: Callable[[str], bool] | None = None
+    session_id_validator: Callable[[str], bool] | None = _setting(None, _FUNCTION)
     """Returns whether a cookie's value may be a session's id, before the backend is asked for it; None, the default,
     for a check of its characters and length where the backend needs one."""
-    session_cookie: str = "session_id"
+    session_cookie: str = _setting("session_id", _COOKIE)
     """The name of the session's cookie. With ``__Host-`` in front no other host can set it; over plain http the prefix
     is left out."""
-    session_cookie_samesite: Literal["Lax", "Strict", "None"] = "Lax"
+    session_cookie_samesite: Literal["Lax", "Strict", "None"] = _setting("Lax", _one_of("Lax", "Strict", "None"))
     """Whether other sites' requests carry the session's cookie: "Lax" (default) if they open a page, "Strict" never,
     "None" always, which needs ``session_cookie_secure=True``."""
-    session_cookie_secure: bool | None = None
+    session_cookie_secure: bool | None = _setting(None, _MAYBE_BOOL)
     """Whether the session's cookie is sent over https only; None, the default, if it is set over https."""
-    session_save_on_error: bool = False
+    session_save_on_error: bool = _setting(False, _BOOL)
     """Whether a session is saved with an answer of status 500 to 599, too; False by default."""
-    websocket_max_size: int = MEBIBYTE
+    websocket_max_size: int = _setting(MEBIBYTE, _COUNT)
     """The most bytes of one WebSocket message, 1 MiB by default (uvicorn: 16 MiB); a longer one closes with 1009."""
-    websocket_timeout: float | None = None
+    websocket_timeout: float | None = _setting(None, _TIMEOUT)
     """Seconds to wait for a message of a WebSocket's client, pings not counted, None by default for no limit; then it
     is closed with 1001."""
-    websocket_send_timeout: float | None = 30.0
+    websocket_send_timeout: float | None = _setting(30.0, _TIMEOUT)
     """Seconds to wait until a WebSocket's client takes a message, 30 by default, None for no limit; then it is closed
     with 1008."""
-    websocket_grace: float | None = 10.0
+    websocket_grace: float | None = _setting(10.0, _TIMEOUT)
     """Seconds that a WebSocket handler may go on after its client has gone, 10 by default, None for no limit; then it
     is cancelled."""
-    websocket_origins: Sequence[str] = ()
+    websocket_origins: Sequence[str] = _setting((), _ORIGINS)
     """Other origins whose pages may open WebSockets, none by default: ``["https://example.com"]``, ``["*"]`` for all;
     others get 403."""
-    portal_backend: str = "asyncio"
+    portal_backend: str = _setting("asyncio", _one_of("asyncio", "trio"))
     """The event loop that runs ``async def`` handlers under wsgi: "asyncio" (default) or "trio"."""
-    mount_timeout: float | None = 60.0
+    mount_timeout: float | None = _setting(60.0, _TIMEOUT)
     """Seconds that a mounted ASGI application may take to begin its answer and between two chunks under wsgi, 60 by
     default, None for no limit; then 504. The outermost application's also limits its start and its stop."""
-    templates: str | PathLike[str] | Sequence[str | PathLike[str]] = DIRECTORY
+    templates: str | PathLike[str] | Sequence[str | PathLike[str]] = _setting(DIRECTORY, _DIRECTORIES)
     """The directory of the templates, "templates" by default, relative to the working directory; or several, of which
     the first one that has a template counts. ``"package:shop"`` is the directory ``templates`` of that package."""
-    template_setup: Callable[[Any], object] | None = None
+    template_setup: Callable[[Any], object] | None = _setting(None, _FUNCTION)
     """Called with each Jinja2 environment that is made, to change it: extensions, ``undefined``, translations. There
     may be two, one of them for ``await``. None, the default, for none."""
-    template_filters: Mapping[str, Callable[..., object]] = field(default_factory=dict)
+    template_filters: Mapping[str, Callable[..., object]] = field(default_factory=dict, metadata={"rule": _FILTERS})
     """Filters for templates by name, beside Jinja2's own: ``{{ price|money }}``; added to the outer application's."""
-    template_globals: Mapping[str, object] = field(default_factory=dict)
+    template_globals: Mapping[str, object] = field(default_factory=dict, metadata={"rule": _NAMES})
     """Values by name that every template and macro sees; added to the outer application's."""
 
     def __post_init__(self) -> None:
-        checked_placement(self.run_in, "App(run_in=...)")
-        for names, is_right, expected in _RULES:
-            for name in names:
-                value = getattr(self, name)
-                check(f"App({name}=...)", is_right(value), value, expected)
-        if self.session_cookie.startswith(PREFIXES) and self.session_cookie_secure is False:
+        for name, rule in _RULES.items():
+            value = getattr(self, name)
+            check(f"App({name}=...)", rule.is_right(value), value, rule.expected)
+        backend, samesite, secure = self.portal_backend, self.session_cookie_samesite, self.session_cookie_secure
+        trio = 'an event loop that is installed: pip install "micropie-dual[trio]"'
+        check("App(portal_backend=...)", find_spec(backend) is not None, backend, trio)
+        if self.session_cookie.startswith(PREFIXES) and secure is False:
             raise SetupError(
                 f"App(session_cookie={self.session_cookie!r}) is for https: leave session_cookie_secure out"
             )
-        if self.session_cookie_samesite == "None" and self.session_cookie_secure is not True:
+        if samesite == "None" and secure is not True:
             raise SetupError('App(session_cookie_samesite="None") needs session_cookie_secure=True: browsers refuse it')
 
     def overridden(self, changes: Mapping[str, Any]) -> Settings:
@@ -159,9 +225,10 @@ class Settings:
         if not changes:
             return self
         # An outer application's filters and globals stay: a template may include one that needs them.
-        merged = {
-            name: {**getattr(self, name), **changes[name]} for name in _MERGED if _is_namespace(changes.get(name))
-        }
+        merged = {}
+        for name in ("template_filters", "template_globals"):
+            if _is_namespace(changes.get(name)):
+                merged[name] = {**getattr(self, name), **changes[name]}
         return replace(self, **{**changes, **merged})
 
     def limits(self) -> Limits:
@@ -174,118 +241,4 @@ class Settings:
         )
 
 
-class SettingsKeywords(TypedDict, total=False):
-    """The settings as keywords of ``App``, for type checkers; ``Settings`` explains them."""
-
-    max_body_size: int
-    max_data_size: int
-    body_timeout: float | None
-    body_total_timeout: float | None
-    max_form_field_size: int
-    max_form_fields: int
-    max_form_files: int
-    threads: int
-    thread_queue: int
-    processes: int | None
-    pool: Executor | None
-    pool_timeout: float
-    stream_head_delay: float | None
-    background_timeout: float
-    methods: Sequence[str]
-    expose: Literal["public", "explicit"]
-    run_in: Literal["thread", "loop", "process"]
-    errors: Literal["auto", "json", "text"]
-    text: Literal["html", "plain"]
-    secret_key: str | bytes | Sequence[str | bytes] | None
-    on_error: Callable[[BaseException], object] | None
-    debug: bool | Literal["force"]
-    session_timeout: int
-    session_id_factory: Callable[[], str] | None
-    session_id_validator: Callable[[str], bool] | None
-    session_cookie: str
-    session_cookie_samesite: Literal["Lax", "Strict", "None"]
-    session_cookie_secure: bool | None
-    session_save_on_error: bool
-    websocket_max_size: int
-    websocket_timeout: float | None
-    websocket_send_timeout: float | None
-    websocket_grace: float | None
-    websocket_origins: Sequence[str]
-    portal_backend: str
-    mount_timeout: float | None
-    templates: str | PathLike[str] | Sequence[str | PathLike[str]]
-    template_setup: Callable[[Any], object] | None
-    template_filters: Mapping[str, Callable[..., object]]
-    template_globals: Mapping[str, object]
-
-
-_MERGED = ("template_filters", "template_globals")
-
-
-def _is_namespace(value: object) -> TypeGuard[Mapping[str, object]]:
-    """Return whether every key of a mapping is an identifier, which a template can name."""
-    return isinstance(value, Mapping) and all(isinstance(name, str) and name.isidentifier() for name in value)
-
-
-_SIZES = ("max_body_size", "max_data_size", "max_form_field_size", "max_form_fields", "max_form_files", "thread_queue")
-_TIMEOUTS = (
-    *("body_timeout", "body_total_timeout", "mount_timeout", "stream_head_delay"),
-    *("websocket_timeout", "websocket_send_timeout", "websocket_grace"),
-)
-
-# Names of settings, a check of their values, and the values that the error message asks for.
-_RULES: tuple[tuple[Sequence[str], Callable[[object], bool], str], ...] = (
-    ((*_SIZES, "websocket_max_size"), lambda value: is_count(value, least=0), "a whole number, 0 or more"),
-    (("threads", "session_timeout"), lambda value: is_count(value, least=1), "a whole number, 1 or more"),
-    (_TIMEOUTS, lambda value: value is None or value == inf or is_duration(value), "seconds above 0, or None"),
-    (("background_timeout", "pool_timeout"), is_duration, "seconds above 0"),
-    (
-        ("websocket_origins",),
-        lambda value: isinstance(value, list | tuple | set | frozenset) and all(map(is_origin, value)),
-        'a list of origins: ["https://example.com"], or ["*"] for any',
-    ),
-    (("pool",), lambda value: value is None or isinstance(value, Executor), "an Executor, or None"),
-    (("processes",), lambda value: value is None or is_count(value, least=1), "1 or more, or None"),
-    (
-        ("session_id_factory", "session_id_validator", "on_error", "template_setup"),
-        lambda value: value is None or callable(value),
-        "a function, or None",
-    ),
-    (("session_cookie",), is_cookie_name, 'the name of a cookie, such as "__Host-session_id"'),
-    (("session_cookie_samesite",), lambda value: value in ("Lax", "Strict", "None"), '"Lax", "Strict" or "None"'),
-    (("session_save_on_error",), lambda value: isinstance(value, bool), "True or False"),
-    (("session_cookie_secure",), lambda value: value is None or isinstance(value, bool), "True, False or None"),
-    (("text",), lambda value: value in ("html", "plain"), '"html" or "plain"'),
-    (("errors",), lambda value: value in ("auto", "json", "text"), '"auto", "json" or "text"'),
-    (("expose",), lambda value: value in ("public", "explicit"), '"public" or "explicit"'),
-    (
-        ("methods",),
-        lambda value: isinstance(value, list | tuple | set | frozenset) and bool(value) and METHODS.issuperset(value),
-        'a list of HTTP methods: ["GET", "POST"]',
-    ),
-    (("debug",), lambda value: isinstance(value, bool) or value == "force", 'True, False or "force"'),
-    (("portal_backend",), lambda value: value in ("asyncio", "trio"), '"asyncio" or "trio"'),
-    (
-        ("portal_backend",),
-        lambda value: find_spec(str(value)) is not None,
-        'an event loop that is installed: pip install "micropie-dual[trio]"',
-    ),
-    (
-        ("templates",),
-        lambda value: (
-            isinstance(value, str | PathLike)
-            or (
-                isinstance(value, list | tuple)
-                and bool(value)
-                and all(isinstance(each, str | PathLike) for each in value)
-            )
-        ),
-        "the path of a directory, or a list of them",
-    ),
-    (
-        ("template_filters",),
-        lambda value: _is_namespace(value) and all(map(callable, value.values())),
-        'a dict of functions by name, {"money": money}',
-    ),
-    (("template_globals",), _is_namespace, 'a dict of values by name, {"site_name": "Pies"}'),
-)
+_RULES: Mapping[str, _Rule] = {one.name: one.metadata["rule"] for one in fields(Settings) if one.metadata}

@@ -14,8 +14,8 @@ from micropie.execution.steps import MOUNT, RouteKind, no_function
 from micropie.http.request import Request
 from micropie.http.urls import DOTS_AND_EMPTY
 from micropie.mounts.prefixes import APP, WSGI, Mount, MountedPath, PrefixTable, kind_of_target, mounted_path_of
+from micropie.routing.checks import checks_of, with_checks
 from micropie.routing.config import AppConfig
-from micropie.routing.guards import checks_of, guarded
 from micropie.routing.route import Route, RouteEntry
 from micropie.routing.router import NO_VALUES, RouteMatch, Router
 
@@ -172,14 +172,14 @@ class MountRoute(OutsideRoute):
         self.threads = Threads(config.settings.threads)
         self.has_warned = True  # where a hook changes the session, there is no handler to write @post above
         if mount.kind != APP:  # an isolated App asks its own checks
-            self.config = guarded(self.config, checks_of(mount.target))
+            self.config = with_checks(self.config, checks_of(mount.target))
 
 
 @final
 class Handover:
     """The result of a search that finds a mounted application which answers the server's call by itself.
 
-    ``config`` has the hooks that guard it.
+    ``config`` has the hooks that run for it, the checks of who may enter.
     """
 
     __slots__ = ("config", "mount", "path")
@@ -228,7 +228,7 @@ class MountingSite(Site):
             return super().find(request)
         if isinstance(entry, MountedApp):
             return entry.find(request)
-        request.method = request.method.upper()  # as most frameworks read it: guards see what they read
+        request.method = request.method.upper()  # checks see the method as most mounted frameworks read it
         path = mounted_path_of(request.root_path, entry.prefix, raw_path)
         if entry.mount.isolated:
             return Handover(entry.mount, path, entry.config)

@@ -199,7 +199,7 @@ class SessionStore:
         logger.error("the session backend %s is out of reach: %s: %s", name, kind, error, exc_info=error)
 
 
-_is_async = lru_cache(maxsize=64)(inspect.iscoroutinefunction)  # of a backend's few functions; it takes 1 µs
+_is_async = lru_cache(maxsize=64)(inspect.iscoroutinefunction)  # of a backend's few functions; it is slow
 
 
 def _unavailable() -> NoReturn:

@@ -20,13 +20,14 @@ from __future__ import annotations
 import logging
 from collections import deque
 from collections.abc import AsyncIterator, Callable, Iterator
+from concurrent.futures import CancelledError  # of ``from_thread.run``
 from contextvars import Context, copy_context
 from functools import partial
 from threading import Lock
 from time import monotonic
 from typing import Any
 
-from anyio import CancelScope, WouldBlock
+from anyio import CancelScope, WouldBlock, get_cancelled_exc_class
 
 from micropie.execution.placement import Threads
 from micropie.execution.steps import no_function
@@ -75,7 +76,8 @@ class MadeAhead(_InThreads):
     """The chunks of ``source``, made in one of ``threads``, all in one context.
 
     One task advances and closes it. A thread can't be interrupted, so a cancellation waits for the chunk that is being
-    made. ``_take_turn`` and ``_give`` run in the thread, all else on the event loop.
+    made, but ``from_thread.check_cancelled`` raises there. ``_take_turn`` and ``_give`` run in the thread, all else on
+    the event loop.
     """
 
     def __init__(self, source: ThreadSource, threads: Threads) -> None:
@@ -115,17 +117,23 @@ class MadeAhead(_InThreads):
         return chunk
 
     @property
+    def is_waiting(self) -> bool:
+        return self._is_waiting
+
+    @property
     def has_ended(self) -> bool:
         return self._has_told_end and self._source.has_ended
 
     async def close(self) -> None:
-        """Close the source when the thread has made its chunk. Raises what ended it, if that was not told before."""
+        """Close the source when the thread has made its chunk. Raises what ended it, if that was not told before and is
+        no cancellation.
+        """
         self._is_over = True
         await self._wait_for_thread()
         failure, self._failure = self._failure, None
         try:
             await in_thread(self._threads, self._context.run, self._source.close)
-            if failure is not None:
+            if failure is not None and not isinstance(failure, get_cancelled_exc_class() | CancelledError):
                 raise failure
         finally:
             self._forget()
@@ -142,6 +150,7 @@ class MadeAhead(_InThreads):
                 await self._progress.wait()
         except BaseException:
             self._is_over = True
+            self._turn.cancel()
             await self._wait_for_thread()
             raise
         finally:
@@ -162,8 +171,15 @@ class MadeAhead(_InThreads):
         return True
 
     def _run_turn(self) -> None:
-        run_in_place(self._limiter, self, self._take_turn, context=self._context)
+        self._turn = run_in_place(self._limiter, self, self._take_turn, context=self._context)
         self._has_turn = True
+
+    def lose(self, error: BaseException) -> None:
+        """End the stream: no thread could be started for its turn."""
+        self._failure = error
+        self._made.append(None)
+        self._has_turn = False
+        self._progress.ring()
 
     def _end_turn(self) -> None:
         self._has_turn = False

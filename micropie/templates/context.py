@@ -12,7 +12,8 @@ from html import escape
 from pathlib import Path
 
 from micropie import csrf
-from micropie.execution.context import current, current_request, request
+from micropie.execution.context import current
+from micropie.http.current import current_request, request
 from micropie.http.flash import get_flashed_messages
 from micropie.templates import DIRECTORY, Templates
 

@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, MutableMapping
-from types import CodeType
 from typing import Any
 
 import jinja2
 from jinja2 import meta, nodes
-from markupsafe import escape
 
 
 def open_environment(directories: list[str], *, reload: bool, is_async: bool) -> jinja2.Environment:
@@ -41,51 +38,19 @@ def names_in(environment: jinja2.Environment, name: str) -> frozenset[str]:
     return frozenset(names)
 
 
-class _Template(jinja2.Template):
-    @classmethod
-    def from_code(
-        cls,
-        environment: jinja2.Environment,
-        code: CodeType,
-        globals: MutableMapping[str, Any],  # noqa: A002 - Jinja2's name
-        uptodate: Callable[[], bool] | None = None,
-    ) -> jinja2.Template:
-        """Return the template, whose compiled module escapes each value of its output by ``_escaped``."""
-        template = super().from_code(environment, code, globals, uptodate)
-        template.root_render_func.__globals__["escape"] = _escaped
-        return template
-
-
-_find_special = re.compile("[&<>\"']").search
-
-
-def _escaped(value: object) -> str:
-    """Return ``value`` as HTML: a third of the time of ``escape``, if it needs no escapes, as most do.
-
-    ``escape`` makes a ``Markup``, which escapes what is joined to it. The pieces of an output are only joined.
-    """
-    if type(value) is str:
-        return value if _find_special(value) is None else escape(value)
-    return str(value) if type(value) in _NUMBERS else escape(value)
-
-
-_NUMBERS = frozenset({int, float})
-
 # ``row.items`` is the method of a dict, in Jinja2 as well.
 _DICT_ATTRIBUTES = frozenset(dir(dict))
 
 
 class _Environment(jinja2.Environment):
-    template_class = _Template
-
     def getattr(self, obj: Any, attribute: str) -> Any:
-        """Return ``row.name`` of a dict without the ``AttributeError`` that Jinja2 meets first, which takes 0.5 µs."""
+        """Return ``row.name`` of a dict without the ``AttributeError`` that Jinja2 would raise and catch first."""
         if type(obj) is dict and attribute in obj and attribute not in _DICT_ATTRIBUTES:
             return obj[attribute]
         return super().getattr(obj, attribute)
 
     def make_globals(self, d: MutableMapping[str, object] | None) -> MutableMapping[str, Any]:
-        """Return a plain dict: each rendering copies it, and copying Jinja2's own chain of two takes 3 µs more."""
+        """Return a plain dict: each rendering copies it, and copying Jinja2's own chain of two mappings is slower."""
         return super().make_globals(d) if d else self.globals
 
 

@@ -1,7 +1,8 @@
 """Test clients for ASGI and WSGI applications, on httpx. They need ``pip install "micropie-dual[test]"``.
 
 The clients implement the specifications of both protocols. They import nothing from the rest of micropie, and work
-with any application; what asks for more than requests, such as ``override``, is for an ``App``.
+with any application; what asks for more than requests, such as ``override``, is for an ``App``. ``make_request`` alone
+needs no client.
 """
 
 from __future__ import annotations
@@ -24,6 +25,7 @@ from micropie.testing.errors import (
     WebSocketClosed,
     WebSocketRefused,
 )
+from micropie.testing.requests import make_request
 from micropie.testing.websocket import WebSocketSession
 
 __all__ = [
@@ -38,4 +40,5 @@ __all__ = [
     "WebSocketClosed",
     "WebSocketRefused",
     "WebSocketSession",
+    "make_request",
 ]

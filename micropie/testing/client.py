@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator, Mapping, MutableMapping, Sequenc
 from contextlib import AbstractContextManager, ExitStack, contextmanager
 from copy import deepcopy
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, Literal, Self
+from typing import TYPE_CHECKING, Any, Literal, Self, TypeAlias
 from urllib.parse import quote
 
 import anyio
@@ -22,7 +22,10 @@ from micropie.testing.websocket import DENIAL, WebSocketCall, WebSocketSession
 from micropie.testing.wsgi import WSGITransport
 
 if TYPE_CHECKING:
-    from httpx._types import CookieTypes, HeaderTypes, QueryParamTypes
+    HeaderPairs: TypeAlias = Sequence[tuple[str, str]] | Sequence[tuple[bytes, bytes]]
+    HeaderTypes: TypeAlias = httpx.Headers | Mapping[str, str] | Mapping[bytes, bytes] | HeaderPairs
+    CookieTypes: TypeAlias = httpx.Cookies | dict[str, str] | list[tuple[str, str]]
+    QueryParamTypes: TypeAlias = httpx.QueryParams | Mapping[str, Any] | list[tuple[str, Any]] | str | bytes
 
 
 def hook_of(app: object, name: str) -> Callable[..., Any]:

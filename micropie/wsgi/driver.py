@@ -54,7 +54,12 @@ def serve_http(site: Site, environ: Environ, start_response: StartResponse, cont
     token = current.set(request)
     flow = respond(site, request)
     try:
-        answer = perform(flow, request)
+        try:
+            step = flow.send(None)
+        except StopIteration as end:  # nothing had to wait
+            answer = end.value
+        else:
+            answer = perform(flow, request, step)
         if type(answer) is Handover:
             current.reset(token)  # the mounted application must not see a request that is not its own
             environ_of_mount = environ_below(request, answer.path)

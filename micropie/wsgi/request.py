@@ -8,7 +8,7 @@ and waitress).
 from __future__ import annotations
 
 import re
-from functools import lru_cache, partial
+from functools import partial
 from typing import TypeVar
 from urllib.parse import quote_from_bytes, unquote_to_bytes
 
@@ -17,7 +17,7 @@ from anyio import to_thread
 from micropie.errors import ClientDisconnect, HTTPError
 from micropie.execution.background import start_tasks
 from micropie.execution.steps import Flow
-from micropie.http.headers import Headers, NameCache, UnparsedHeaders
+from micropie.http.headers import Headers
 from micropie.http.request import Address, Request
 from micropie.http.types import Environ, HeaderPairs, Scope
 from micropie.http.urls import escaped_path, raw_path_below
@@ -32,29 +32,6 @@ _BODY_KEYS = frozenset({"HTTP_CONTENT_TYPE", "HTTP_CONTENT_LENGTH"})
 
 PIECE = 64 * 1024  # bytes per read; most servers buffer as many
 
-_NAMES = NameCache(lambda name: name.lower().encode("latin-1"))
-
-
-class _EnvironHeaders(UnparsedHeaders):
-    __slots__ = ("_environ",)
-
-    def __init__(self, environ: Environ) -> None:
-        self._environ = environ
-
-    def _find(self, name: str) -> str | None:
-        key = _KEYS[name]
-        value: str | None = self._environ.get(key)
-        return value or None if key in _CONTENT_KEYS else value
-
-    def has_any(self, names: frozenset[str]) -> bool:
-        return not self._environ.keys().isdisjoint(_keys(names))
-
-    def _parse(self) -> HeaderPairs:
-        return _header_pairs(self._environ)
-
-    def are_more_than(self, count: int) -> bool:
-        return len(self._environ) > count and super().are_more_than(count)
-
 
 def _header_pairs(environ: Environ) -> HeaderPairs:
     pairs = [
@@ -66,25 +43,6 @@ def _header_pairs(environ: Environ) -> HeaderPairs:
         if environ.get(key):
             pairs.append((name, environ[key]))
     return pairs
-
-
-_CONTENT_KEYS = frozenset({"CONTENT_TYPE", "CONTENT_LENGTH"})  # which a server may set to ""
-
-
-def _key_of(name: str) -> str:
-    """Return the environ's key of a header; "", which is no key, for a name that an environ can't have."""
-    key = name.upper().replace("-", "_")
-    if "_" in name or not name.isascii():
-        return ""
-    return key if key in _CONTENT_KEYS else f"HTTP_{key}"
-
-
-_KEYS = NameCache(_key_of)
-
-
-@lru_cache(maxsize=16)
-def _keys(names: frozenset[str]) -> frozenset[str]:
-    return frozenset(map(_KEYS.__getitem__, names))
 
 
 class WSGIRequest(Request):
@@ -144,7 +102,7 @@ class WSGIRequest(Request):
             "raw_path": quote_from_bytes(root).encode() + self._raw_path(),
             "query_string": self.query_string.encode("latin-1"),
             "root_path": root_path,
-            "headers": [(_NAMES[name], value.encode("latin-1")) for name, value in _header_pairs(environ)],
+            "headers": self._open_headers().raw,
             "client": self.client,
             "server": (environ.get("SERVER_NAME"), int(environ.get("SERVER_PORT") or 0)),
             "extensions": {},
@@ -172,7 +130,7 @@ class WSGIRequest(Request):
         return raw if absolute is None else raw[absolute.end() :] or b"/"
 
     def _open_headers(self) -> Headers:
-        return _EnvironHeaders(self.environ)
+        return Headers(_header_pairs(self.environ))
 
     def _cookie_header(self) -> str:
         return self.environ.get("HTTP_COOKIE", "")  # type: ignore[no-any-return]

@@ -48,21 +48,17 @@ Value = TypeVar("Value")
 _LIMITED_THREADS = Threads(40)
 
 
-def perform(flow: Flow[Value], context: StepContext) -> Value:
-    """Perform a flow's steps until it returns.
+def perform(flow: Flow[Value], context: StepContext, step: AnyStep | None = None) -> Value:
+    """Perform a flow's steps until it returns. ``step`` is the first one, if the flow has begun.
 
     An exception of a step is thrown into the flow outside of ``except``: inside, it would become the ``__context__``
     of whatever the flow raises later.
     """
     send: Callable[[Any], AnyStep] = flow.send
-    resume, result = send, None
+    result = None
     try:
+        kind, function, arguments = step or send(None)
         while True:
-            try:
-                kind, function, arguments = resume(result)
-            except StopIteration as end:
-                value: Value = end.value
-                return value
             resume = send
             try:
                 if kind is IO:
@@ -71,8 +67,12 @@ def perform(flow: Flow[Value], context: StepContext) -> Value:
                     result = context.receive_piece(*arguments)
                 else:
                     result = perform_step(kind, function, arguments, context)
-            except BaseException as error:
+            except BaseException as error:  # a StopIteration of the step, too
                 resume, result = flow.throw, error
+            kind, function, arguments = resume(result)
+    except StopIteration as end:
+        value: Value = end.value
+        return value
     finally:
         result = None  # an exception's traceback refers to this frame: without this it would be a cycle
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import anyio
 from anyio import wait_all_tasks_blocked
 
-from micropie.asgi.websocket.read_ahead import MAX_MESSAGES, RELEASE_AFTER, ReadAhead
+from micropie.asgi.websocket_connection import MAX_MESSAGES, RELEASE_AFTER, ReadAhead
 from tests.asgi.calls import Message, every_loop, run
 
 

@@ -20,7 +20,8 @@ from tests.support.waiting import until
 
 TOGETHER = 50  # schedules that run beside each other
 MOST_THREADS = threading.active_count() + 45  # workers stay for a while; 40 run at once
-RUNS = 50  # of so many, each of them twice, on each loop: 10,000 in all
+RUNS = 10  # of so many, each of them twice, in each batch, on each loop: 10,000 in all with --all-worlds
+BATCHES = 5
 
 
 class Site(App):
@@ -206,11 +207,12 @@ async def follow_all(together: list[Schedule], with_lifespan: bool) -> None:
 
 
 @every_loop
+@pytest.mark.parametrize("batch", range(BATCHES))
 @pytest.mark.timeout(180)
 @settings(max_examples=RUNS, deadline=None, suppress_health_check=list(HealthCheck))
 @given(together=st.lists(schedules, min_size=TOGETHER, max_size=TOGETHER), with_lifespan=st.booleans())
 def test_R61_ten_thousand_schedules_leave_nothing_behind(
-    backend: str, together: list[Schedule], with_lifespan: bool
+    backend: str, batch: int, together: list[Schedule], with_lifespan: bool
 ) -> None:
     run(backend, follow_all, together, with_lifespan)
     before = len(os.listdir("/proc/self/fd"))

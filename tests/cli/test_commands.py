@@ -271,12 +271,11 @@ def test_check_names_a_mistake_of_set_up(command: Run, tmp_path: Path) -> None:
 def test_check_names_what_is_not_installed(command: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "site3.py").write_text(BAD)
     (tmp_path / "templates").mkdir()
-    missing = {"websockets", "wsproto", "jinja2", "multipart"}
+    missing = {"websockets", "wsproto", "jinja2"}
     monkeypatch.setattr("micropie.cli.check.find_spec", lambda name: None if name in missing else find_spec(name))
     output = command("check", "site3:app")[1]
     assert 'WebSockets need a library that uvicorn does not bring: pip install "micropie-dual[standard]"' in output
     assert 'templates need Jinja2: pip install "micropie-dual[standard]"' in output
-    assert 'uploads need the package multipart: pip install "micropie-dual[standard]"' in output
 
 
 OLD = """

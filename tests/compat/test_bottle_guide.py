@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from micropie.testing import TestClient
-from tests.conftest import WORLDS
+from tests.support.selection import WORLDS
 
 PAGE = Path(__file__).parent.parent.parent / "docs" / "moving" / "bottle.md"
 

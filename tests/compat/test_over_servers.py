@@ -11,7 +11,7 @@ from tests.compat.exchange import Answer, Client
 from tests.compat.play import conversations_of
 from tests.servers.harness import Server, serving
 
-SERVERS = {"uvicorn": "asgi", "hypercorn-trio": "asgi", "gunicorn-gthread": "wsgi"}
+SERVERS = {"uvicorn": "asgi", "gunicorn-gthread": "wsgi"}
 MOVED = ["bottle", "cherrypy"]
 
 

@@ -152,7 +152,7 @@ def test_the_figures_of_glances(glances: Server) -> None:
     assert glances.request("POST", "/api/3/mem").status == 405
 
 
-@pytest.fixture(scope="module", params=SERVERS)
+@pytest.fixture(scope="module", params=["uvicorn"])  # under WSGI, CherryPy's way, nothing is translated
 def backups(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     """The site rdiffweb, whose only user has the repositories that its package brings for tests."""
     data = tmp_path_factory.mktemp("data")

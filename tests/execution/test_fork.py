@@ -10,8 +10,8 @@ import textwrap
 
 import pytest
 
-from micropie.execution import pool
 from micropie.execution.fork import available_cpus, notify_after_fork
+from micropie.pool import processes
 from micropie.pool.processes import Pool
 from micropie.pool.remote import PoolError
 
@@ -72,7 +72,7 @@ def test_the_number_of_processors_where_the_system_does_not_say(monkeypatch: pyt
 
 
 def test_a_pool_of_processes_says_that_windows_has_none(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(pool, "CAN_PASS_PIPES", False)
+    monkeypatch.setattr(processes, "CAN_PASS_PIPES", False)
     with pytest.raises(PoolError, match=r"on Windows: write App\(pool="):
         Pool(1).call(1.0, int)
 

@@ -1,17 +1,21 @@
-"""``run_async``: the same answer under every server."""
+"""``run_async``: the same answer under every server. anyio's ``from_thread`` in ``def`` code, under ASGI."""
 
 from __future__ import annotations
 
 import threading
 from collections.abc import Iterator
+from concurrent.futures import CancelledError
 from contextvars import ContextVar
 from typing import Any
 
 import anyio
 import anyio.lowlevel
 import pytest
+from anyio import from_thread
 
 from micropie import App, HTTPError, HttpMiddleware, inline, reads_body, run_async, where
+from micropie.middleware import Timeout
+from tests.asgi.calls import DISCONNECT, Call, every_loop, get, http_scope, piece, run
 from tests.conftest import MakeClient
 from tests.support.waiting import PATIENCE
 
@@ -121,3 +125,163 @@ def test_on_the_loop_it_says_to_await(
 
 def test_another_thread_answers_no_request(make_client: MakeClient, root: Root) -> None:
     assert make_client(root).get("/in_another").text.startswith("there is no current request")
+
+
+# -- anyio's own functions ---------------------------------------------------------------------------------------------
+
+
+class Checks(HttpMiddleware):
+    """A hook that runs before the handler of each path that ends in "hook"."""
+
+    def __init__(self, app: Anyio) -> None:
+        self.app = app
+
+    def before_request(self, request: Any) -> None:
+        request.state.before = from_thread.run(place, "before")
+        if request.path == "/hook":
+            self.app.wait_for_cancellation()
+
+
+class Price(str):
+    __slots__ = ()
+
+
+class Anyio(App):
+    """Whatever is cancelled says so in ``noticed``."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.begun, self.noticed = threading.Event(), threading.Event()
+        self.middlewares.append(Checks(self))
+
+        @self.provides(Price)
+        def price() -> Iterator[Price]:
+            yield Price(from_thread.run(place, "price"))
+
+    def wait_for_cancellation(self) -> None:
+        self.begun.set()
+        try:
+            for _ in range(3000):
+                from_thread.check_cancelled()
+                self.noticed.wait(0.01)
+        except BaseException:
+            self.noticed.set()
+            raise
+
+    def index(self, price: Price) -> str:
+        from_thread.check_cancelled()
+        told = from_thread.run(place, "handler")
+        return f"{told} {from_thread.run_sync(where)} {where()} {self.request.state.before} {price}"
+
+    def chunks(self) -> Iterator[str]:
+        for _ in range(3):
+            from_thread.check_cancelled()
+            yield f"{from_thread.run(place, 'chunk')} {from_thread.run_sync(where)};"
+
+    def handler(self) -> str:
+        self.wait_for_cancellation()
+        return "never"
+
+    def hook(self) -> str:
+        return "never"
+
+    def stream(self) -> Iterator[str]:
+        yield "first"
+        self.wait_for_cancellation()
+
+    def awaits(self) -> str:
+        self.begun.set()
+        try:
+            return from_thread.run(self._wait)
+        finally:
+            self.noticed.set()
+
+    async def _wait(self) -> str:
+        await anyio.sleep_forever()
+        return "never"
+
+
+@every_loop
+def test_anyio_s_functions_work_in_def_code(backend: str) -> None:
+    app = Anyio()
+    assert run(backend, get, app, "/").body == b"loop loop thread loop loop"
+    assert run(backend, get, app, "/chunks").body == b"loop loop;" * 3
+
+
+@every_loop
+@pytest.mark.parametrize("path", ["/handler", "/hook", "/stream", "/awaits"])
+def test_def_code_notices_that_its_request_is_cancelled(
+    backend: str, path: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    app = Anyio()
+
+    async def main() -> None:
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(get, app, path)
+            assert await anyio.to_thread.run_sync(app.begun.wait, PATIENCE)
+            tasks.cancel_scope.cancel()
+
+    run(backend, main)
+    assert app.noticed.is_set()
+    assert caplog.messages == []
+
+
+@every_loop
+def test_a_cancellation_that_def_code_raises_itself_is_its_error(backend: str) -> None:
+    class Raises(App):
+        def index(self) -> str:
+            raise CancelledError
+
+    assert run(backend, get, Raises(), "/").status == 500
+
+
+@every_loop
+def test_def_code_that_is_abandoned_at_its_time_limit_notices_that(backend: str) -> None:
+    app = Anyio()
+    app.middlewares.append(Timeout(0.05))
+
+    async def main() -> int:
+        status = (await get(app, "/handler")).status
+        assert await anyio.to_thread.run_sync(app.noticed.wait, PATIENCE)
+        return status
+
+    assert run(backend, main) == 503
+
+
+@every_loop
+def test_a_def_stream_notices_that_its_client_has_left(backend: str) -> None:
+    app = Anyio()
+
+    async def main() -> None:
+        call = Call(piece(b""))
+
+        async def receive() -> Any:
+            if call.received:
+                await anyio.to_thread.run_sync(app.begun.wait, PATIENCE)
+                return DISCONNECT
+            return await call.receive()
+
+        await app(http_scope("GET", "/stream"), receive, call.send)
+
+    run(backend, main)
+    assert app.noticed.is_set()
+
+
+@every_loop
+def test_where_anyio_runs_its_threads_in_line_def_code_does(backend: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Platforms without threads patch anyio so."""
+
+    class Plain(App):
+        def index(self) -> str:
+            return where()
+
+        def chunks(self) -> Iterator[str]:
+            for _ in range(50):
+                yield where()
+
+    async def in_line(function: Any, *arguments: Any, **_: Any) -> Any:
+        return function(*arguments)
+
+    monkeypatch.setattr("anyio.to_thread.run_sync", in_line)
+    assert run(backend, get, Plain(), "/").body == b"loop"
+    assert run(backend, get, Plain(), "/chunks").body == b"loop" * 50

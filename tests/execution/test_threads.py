@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import logging
+import os
+import subprocess
+import sys
 import threading
 from functools import partial
 from pathlib import Path
@@ -13,12 +17,14 @@ import pytest
 from anyio.lowlevel import checkpoint
 
 from micropie import App, UploadFile, static_file
+from micropie.execution import threads as workers
 from micropie.execution.placement import Threads
 from micropie.execution.threads import in_thread, usage_of
 from micropie.middleware import Timeout
 from micropie.sessions import SQLiteSessionBackend
 from tests.asgi.calls import Call, every_loop, get, piece, run
 from tests.support.multipart_forms import PAIRS, form, section
+from tests.support.waiting import PATIENCE
 
 LARGE = 2 * 1024 * 1024  # bytes, of a file and of an upload: more than is kept in memory
 
@@ -192,3 +198,61 @@ def test_a_place_is_given_back_whenever_the_task_is_cancelled(backend: str) -> N
 
     run(backend, main)
     assert calls[-1] == "last"
+
+
+HANGS = """
+import threading, anyio
+from micropie.execution import threads as workers
+from micropie.execution.placement import Threads
+from micropie.execution.threads import in_thread
+
+begun = threading.Event()
+
+def hang():
+    begun.set()
+    threading.Event().wait()
+
+async def main():
+    async with anyio.create_task_group() as tasks:
+        async def call():
+            await in_thread(Threads(1), hang, abandon_on_cancel=True)
+        tasks.start_soon(call)
+        await anyio.to_thread.run_sync(begun.wait)
+        tasks.cancel_scope.cancel()
+
+anyio.run(main)
+"""
+
+
+def test_a_call_that_hangs_does_not_keep_the_process_from_ending() -> None:
+    ended = subprocess.run([sys.executable, "-c", HANGS], capture_output=True, timeout=PATIENCE, check=False)
+    assert b"the process ends now, though 1 calls in its threads don't" in ended.stderr
+
+
+def test_the_process_ends_after_its_servers(monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture) -> None:
+    ended: list[int] = []
+    go_on, begun = threading.Event(), threading.Event()
+
+    def call() -> None:
+        begun.set()
+        go_on.wait(PATIENCE)
+
+    monkeypatch.setattr(workers, "EXIT_WITHIN", 0.02)
+    monkeypatch.setattr(workers, "_RUNNING", {})
+    monkeypatch.setattr(logging, "shutdown", lambda: None)
+    monkeypatch.setattr(os, "_exit", ended.append)
+    main, server = threading.Thread(), threading.Thread(target=begun.wait)
+    main.start()
+    guard = threading.Thread(target=workers._end_after, args=(main,), daemon=True)
+    monkeypatch.setattr(workers, "enumerate_threads", lambda: [*workers._RUNNING.values(), server, guard])
+    server.start()
+    thread = threading.Thread(target=workers._Work(call).run)
+    thread.start()
+    guard.start()
+    guard.join(PATIENCE)
+    assert ended == [1]
+    go_on.set()
+    thread.join(PATIENCE)
+    workers._end_after(main)
+    assert ended == [1]
+    assert caplog.messages == ["the process ends now, though 1 calls in its threads don't"]

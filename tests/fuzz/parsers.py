@@ -26,6 +26,7 @@ from werkzeug.http import parse_accept_header, parse_options_header, parse_range
 from werkzeug.sansio.multipart import Data, Epilogue, Field, File, MultipartDecoder
 
 from micropie import HTTPError, SetupError, event
+from micropie.binding.converters import converter_for
 from micropie.http.conditional import accepts_coding, parse_http_date, select
 from micropie.http.cookies import MAX_COOKIE, find_cookie, format_cookie, parse_cookies
 from micropie.http.forms.data import Limits, parse_checked, parse_query
@@ -36,7 +37,6 @@ from micropie.http.media_types import content_type, disposition
 from micropie.http.negotiation import choose_type
 from micropie.http.signing import CookieSigner
 from micropie.http.urls import is_host, normal_origin
-from micropie.routing.converters import converter_for
 from micropie.routing.patterns import Pattern
 from micropie.streams.events import comment
 from tests.support.event_source import parsed
@@ -191,10 +191,12 @@ _PLAIN_DUMPS, _PLAIN_LOADS = make_codec(None)
 
 
 def json_in_and_out(data: bytes) -> None:
-    """orjson and the standard library give the same values, the same refusals and, apart from floats, the same bytes."""
+    """orjson and the standard library read the same values, refuse the same, and write the same but for floats."""
     fast, plain = attempt(_FAST_LOADS, data), attempt(_PLAIN_LOADS, data)
-    assert repr(fast) == repr(plain)
-    if not (isinstance(plain, tuple)):
+    if isinstance(plain, tuple):
+        assert isinstance(fast, tuple) and fast[0] == plain[0] == 400  # the words may differ
+    else:
+        assert repr(fast) == repr(plain)
         with suppress(CodecError):
             written = _PLAIN_DUMPS(plain)
             assert json.loads(written) == json.loads(_FAST_DUMPS(plain)) == plain

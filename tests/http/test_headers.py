@@ -113,7 +113,6 @@ class Questions(App):
 
 
 def test_one_header_is_found_as_among_all(make_client: MakeClient) -> None:
-    """The headers of a request are parsed only when more is asked for than one of them."""
     client = make_client(Questions())
     headers = {"X-One": "1", "X-K": "2", "X_one": "3", "Content-Type": "text/x"}
     found, everything, *others = client.post("/", headers=headers, content=b"abc").json()

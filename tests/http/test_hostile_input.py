@@ -27,6 +27,8 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from micropie import App, HTTPError, Redirect, ResponseError
+from micropie.binding.converters import converter_for
+from micropie.binding.structures import structure_converter
 from micropie.compat.bottle import Bottle
 from micropie.compat.bottle import request as bottle_request
 from micropie.compat.cherrypy import Application as CherryPyApplication
@@ -38,10 +40,10 @@ from micropie.http.json import make_codec
 from micropie.http.media_types import content_type, disposition
 from micropie.http.response import redirect_response
 from micropie.middleware import Compress
-from micropie.routing.converters import converter_for, structure_converter
 from micropie.testing import TestClient
-from tests.conftest import WORLDS, MakeClient
+from tests.conftest import MakeClient
 from tests.support.errors import said
+from tests.support.selection import WORLDS
 from tests.support.steps import steps_of
 
 LONG = 512 * 1024

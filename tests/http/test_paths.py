@@ -79,10 +79,11 @@ def routed(request: Request) -> str | None:
     """Return the path that a handler or a mount gets, put together again; None if the request is refused."""
     flow = respond(SITE, request)
     try:
-        kind, _, arguments = flow.send(None)
+        step: Any = flow.send(None)
     except StopIteration as end:  # a mount that answers by itself, or the answer of an error
         return end.value.path.path.removeprefix(request.root_path) if isinstance(end.value, Handover) else None
     flow.close()
+    kind, _, arguments = step
     if kind is MOUNT:
         return str(arguments[2].path.removeprefix(request.root_path))
     assert request.route is not None

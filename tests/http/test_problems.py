@@ -196,7 +196,7 @@ def test_every_parameter_that_does_not_fit_is_named(make_client: MakeClient) -> 
         ("b", "path", []),
         ("rest", "path", []),
         ("c", "query", []),
-        ("d", "", []),
+        ("d", "query", []),
     ]
     assert errors_of(client, "GET", "/several?a=x") == [("a", "query", []), ("b", "", []), ("c", "", [])]
     assert errors_of(client, "POST", "/several", data={"a": "x", "b": "1", "c": "1"}) == [("a", "form", [])]
@@ -243,7 +243,7 @@ def test_a_handler_may_take_the_errors(make_client: MakeClient) -> None:
         "&lt;b&gt;|Parameter &#39;age&#39; must be a whole number.\n"
         "None|Parameter &#39;name&#39; is missing; expected text.\n[18, None, True, True, False, True, 2]"
     )
-    assert client.get("/form?age=5&name=Ann").text == "[5, 'Ann', False, False, True, False, 0]"
+    assert client.get("/form?age=5&name=Ann").text == "[5, 'Ann', False, False, True, True, 0]"
     assert client.get("/form/x").status_code == 404
 
 

@@ -841,7 +841,8 @@ def test_malformed_json_is_400_where_it_is_used(make_client: MakeClient, path: s
     client = make_client(Data())
     for _ in range(2):
         answer = client.post(path, content=content[:-1], headers=headers)
-        assert (answer.status_code, said(answer)) == (400, f"The JSON is not valid at character {size}.")
+        assert answer.status_code == 400
+        assert said(answer).startswith("The JSON is not valid: ")
 
 
 def test_an_error_is_raised_again_when_the_json_is_asked_for_again(make_client: MakeClient) -> None:
@@ -857,7 +858,8 @@ def test_an_error_is_raised_again_when_the_json_is_asked_for_again(make_client: 
             return self.request.json("x")
 
     assert make_client(Asks()).post("/", content=b"{", headers=JSON_TYPE).status_code == 400
-    assert said == [(400, "The JSON is not valid at character 2.")] * 3
+    assert said == [(400, said[0][1])] * 3
+    assert said[0][1].startswith("The JSON is not valid: ")
 
 
 def test_an_empty_body_is_no_json(make_client: MakeClient) -> None:

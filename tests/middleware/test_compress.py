@@ -16,9 +16,10 @@ import anyio.lowlevel
 import anyio.to_thread
 import pytest
 
-from micropie import App, HTTPError, HttpMiddleware, Request, Response, SetupError
+from micropie import App, HTTPError, HttpMiddleware, Response, SetupError
 from micropie.middleware import Compress
 from micropie.middleware.compress import _DelayedGzip
+from micropie.testing import make_request
 from tests.conftest import MakeClient
 
 TEXT = "All work and no play makes Jack a dull boy. " * 50
@@ -611,7 +612,7 @@ def test_invalid_settings_are_refused(options: Any) -> None:
 
 
 def test_the_head_and_the_first_chunk_decide_once() -> None:
-    request = Request({"headers": [(b"accept-encoding", b"gzip")]})
+    request = make_request(headers=[("Accept-Encoding", "gzip")])
     delayed = _DelayedGzip(Compress(), request, Response())
     delayed._decide(request, Response(content_type="text/plain"))
     delayed._decide(request, Response(content_type="image/png"))  # by the thread that has waited for the lock

@@ -9,8 +9,10 @@ from typing import Any
 
 import pytest
 
-from micropie import App, HttpMiddleware, SetupError
+from micropie import App, HttpMiddleware, SetupError, WebSocket
 from micropie.middleware import RequestId, RequestIdFilter, Timeout
+from micropie.testing import WebSocketClosed, WebSocketRefused
+from tests.asgi.calls import every_loop
 from tests.conftest import MakeClient
 
 IS_ID = re.compile(r"[0-9a-f]{32}")
@@ -102,6 +104,35 @@ def test_log_lines_of_broken_streams_and_late_handlers_have_it(
     assert messages == [
         "GET '/breaks' [one] failed after its head was sent: aborted",
         "GET '/sleeps' [two]: sleeps took longer than 0.01 seconds and was given up",
+    ]
+
+
+class Sockets(App):
+    async def ws_crashes(self, ws: WebSocket) -> None:
+        await ws.accept()
+        raise RuntimeError("secret")
+
+    async def ws_refuses(self, ws: WebSocket) -> None:
+        raise RuntimeError("secret")
+
+
+@every_loop
+def test_a_failure_of_a_websocket_has_it_too(
+    connect: MakeClient, backend: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    client = connect(identified(Sockets(), trust=True), backend, denial_response=True)
+    with client.websocket("/crashes", headers={"X-Request-ID": "one"}) as ws, pytest.raises(WebSocketClosed) as closed:
+        ws.receive()
+    assert (closed.value.code, closed.value.reason) == (1011, "Request id: one")
+    with (
+        pytest.raises(WebSocketRefused) as refused,
+        client.websocket("/refuses", headers={"X-Request-ID": "two"}),
+    ):
+        pass
+    assert refused.value.body == b"500 Internal Server Error. Request id: two"
+    assert [record.getMessage() for record in caplog.records if record.levelno >= logging.ERROR] == [
+        "WebSocket '/crashes' [one] failed in ws_crashes",
+        "WebSocket '/refuses' [two] failed in ws_refuses",
     ]
 
 

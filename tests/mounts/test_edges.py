@@ -21,7 +21,6 @@ from micropie.mounts.prefixes import ASGI, Mount
 from micropie.mounts.wsgi_call import RawBody
 from micropie.mounts.wsgi_in_asgi import _KEYS
 from micropie.testing import TestClient
-from micropie.wsgi.request import _NAMES
 from tests.asgi.calls import every_loop, get, piece, run
 from tests.conftest import MakeClient
 from tests.wsgi.calls import get as ask
@@ -256,7 +255,7 @@ def test_R74_one_that_is_given_up_before_its_loop_comes_to_it_is_not_called(
             spawn(loop, *waiting.pop())
             spawn(loop, *waiting.pop())
 
-    root = App(portal_backend=backend, mount_timeout=0.5)
+    root = App(portal_backend=backend, mount_timeout=2)  # the first answer has to be in time on a busy machine
     root.mount("/m", app)
     assert ask(root, "/m")[0] == 500
     monkeypatch.setattr(Loop, "spawn", spawn_in_reverse)
@@ -284,7 +283,6 @@ def test_R5_what_is_kept_of_the_names_of_headers_is_bounded(make_client: MakeCli
     headers = {f"X-{number}": "1" for number in range(300)}
     assert client.get("/w", headers=headers).text == client.get("/a", headers=headers).text == "300"
     assert len(_KEYS) <= MAX_NAMES
-    assert len(_NAMES) <= MAX_NAMES
 
 
 @pytest.mark.parametrize("method", ["POST", "post"])

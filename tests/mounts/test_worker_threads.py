@@ -6,15 +6,14 @@ import os
 import threading
 import time
 from collections.abc import Iterator
-from types import SimpleNamespace
 from typing import Any
 
 import anyio
 import pytest
 
 from micropie import App
-from micropie.execution import threads as workers
-from micropie.execution.threads import run_in_worker
+from micropie.execution.placement import Threads
+from micropie.execution.threads import in_thread
 from tests.asgi.calls import DISCONNECT, Call, every_loop, get, http_scope, piece, run
 from tests.support.waiting import PATIENCE
 from tests.wsgi.calls import begin
@@ -65,12 +64,12 @@ def test_no_more_requests_run_at_once_than_there_are_threads(backend: str) -> No
 
 @every_loop
 def test_a_thread_that_can_not_start_costs_one_request(backend: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    def refuse(*_: Any, **__: Any) -> None:
+    async def refuse(*_: Any, **__: Any) -> None:
         raise RuntimeError("can't start new thread")
 
     root = site(hello, threads=1)
     with monkeypatch.context() as patched:
-        patched.setattr("micropie.execution.threads.run_in_worker", refuse)
+        patched.setattr("anyio.to_thread.run_sync", refuse)
 
         async def ask() -> list[int]:
             statuses = [(await get(root, "/m")).status]
@@ -81,42 +80,13 @@ def test_a_thread_that_can_not_start_costs_one_request(backend: str, monkeypatch
 
 
 @every_loop
-def test_the_library_of_the_loop_is_not_told_to_be_the_thread_s(backend: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_library_of_the_loop_is_not_told_to_be_the_thread_s(backend: str) -> None:
     def app(environ: Any, start_response: Any) -> list[bytes]:
         start_response("200 OK", TEXT)
         anyio.run(anyio.sleep, 0)  # refuses to where a loop is running
         return [b"ran"]
 
     assert run(backend, get, site(app), "/m").body == b"ran"
-    monkeypatch.setattr(workers, "sys", SimpleNamespace(modules={}))  # sniffio is not installed everywhere
-    assert run(backend, get, site(hello), "/m").body == b"hello"
-
-
-class Idle(dict[Any, bool]):
-    """Who is idle; tells when a thread has looked whether it is."""
-
-    def __init__(self) -> None:
-        self.asked = threading.Event()
-
-    def pop(self, *key: Any) -> Any:
-        found = super().pop(*key)
-        self.asked.set()
-        return found
-
-
-def test_an_idle_thread_ends_unless_a_job_is_on_its_way(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(workers, "IDLE", 0.01)
-    idle = Idle()
-    done = threading.Event()
-    monkeypatch.setattr(workers, "_idle", idle)
-    worker = workers._Worker()  # who is not among the idle ones has been given something to do
-    thread = next(each for each in threading.enumerate() if getattr(each, "_target", None) == worker._work)
-    assert idle.asked.wait(30)
-    worker.jobs.put(lambda: done.set)
-    assert done.wait(30)
-    thread.join(30)
-    assert not thread.is_alive()
-    assert idle == {}
 
 
 @every_loop
@@ -135,22 +105,12 @@ def test_R70_a_forked_child_has_threads_of_its_own(backend: str) -> None:
     os.waitpid(child, 0)
 
 
-def test_jobs_in_turn_need_one_thread() -> None:
-    threads: list[int] = []
-    done = threading.Event()
+def test_calls_in_turn_need_one_thread() -> None:
+    async def main() -> set[int]:
+        threads = Threads(4)
+        return {await in_thread(threads, threading.get_ident) for _ in range(10)}
 
-    def job() -> Any:
-        threads.append(threading.get_ident())
-        return done.set
-
-    async def main() -> None:
-        for _ in range(10):
-            done.clear()
-            run_in_worker(job)
-            assert done.wait(30)
-
-    run("asyncio", main)
-    assert len(set(threads)) == 1
+    assert len(run("asyncio", main)) == 1
 
 
 @every_loop

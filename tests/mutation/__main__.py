@@ -29,9 +29,10 @@ def _modules(folder: str, *left_out: str) -> list[str]:
 # Modules, and the tests that are about them.
 GROUPS = {
     "routing": (
-        _modules("micropie/routing", "binding.py"),
+        _modules("micropie/routing"),
         [
             "tests/routing",
+            "tests/binding",
             "tests/http/test_paths.py",
             "tests/flow",
             "tests/mounts",
@@ -44,8 +45,9 @@ GROUPS = {
         ],
     ),
     "binding": (
-        ["micropie/routing/binding.py"],
+        _modules("micropie/binding"),
         [
+            "tests/binding",
             "tests/routing",
             "tests/flow/test_resources.py",
             "tests/http/test_problems.py",
@@ -91,7 +93,7 @@ def run(group: str, budget: float, share: float, world: str | None, survivors: b
         "-o",
         "addopts=--import-mode=importlib",
     ]
-    options += [f"--world={world}"] if world else []
+    options += [f"--world={world}" if world else "--all-worlds"]
     pytest.main([*options, *tests], plugins=[runner])
     known = {tuple(line.split(" | ")[:3]) for line in EQUIVALENT.read_text().splitlines() if " | " in line}
     alive = [result for result in runner.results if result.outcome in ("survived", "no test")]
@@ -116,7 +118,6 @@ def main() -> int:
     parser.add_argument("--survivors", action="store_true", help="only those of the last time")
     parser.add_argument("groups", nargs="*", metavar="GROUP")
     arguments = parser.parse_args()
-    os.environ["HYPOTHESIS_MAX_EXAMPLES"] = "20"
     alive = 0
     for group in arguments.groups or GROUPS:
         child = os.fork()

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from micropie import App, InMemorySessionBackend, SessionBackend, SetupError
-from micropie.routing.settings import Settings, SettingsKeywords
+from micropie.routing.settings import Settings
 from tests.conftest import MakeClient
 
 NAMES = [field.name for field in dataclasses.fields(Settings)]
@@ -30,11 +30,6 @@ def test_every_setting_is_documented(name: str) -> None:
 @pytest.mark.parametrize("name", ["session_backend", "debug", "max_body_size", "body_timeout"])
 def test_the_settings_that_everybody_needs_are_there(name: str) -> None:
     assert name in {*NAMES, *inspect.signature(App.__init__).parameters}
-
-
-def test_type_checkers_know_every_setting() -> None:
-    annotations = {name: reference.__forward_arg__ for name, reference in SettingsKeywords.__annotations__.items()}
-    assert annotations == Settings.__annotations__
 
 
 def test_the_defaults_are_fine() -> None:

@@ -17,6 +17,7 @@ from micropie import (
     Request,
     Response,
     UploadFile,
+    WebSocket,
     get,
     hidden,
     inline,
@@ -161,6 +162,11 @@ class Basics(App):
     def lines(self) -> Iterator[bytes]:
         for number in range(3):
             yield b"line %d\n" % number
+
+    async def ws_talk(self, ws: WebSocket) -> None:
+        await ws.accept()
+        async for message in ws:
+            await ws.send_text(f"heard {message!r}")
 
     # -- errors and redirects --------------------------------------------------------------------------------------
 

@@ -1,4 +1,4 @@
-"""The servers of ``basics.py``. Each starts when the first test asks for it and stops after the last test."""
+"""The servers of ``basics.py`` and ``sockets.py``. Each starts when the first test asks for it and stops after the last."""
 
 from __future__ import annotations
 
@@ -13,4 +13,11 @@ from tests.servers.harness import ServerOf, serving
 def basics_on() -> Iterator[ServerOf]:
     """Return ``basics_on(name)``: the server of that name, with it."""
     with serving("tests.servers.basics:app") as server_of:
+        yield server_of
+
+
+@pytest.fixture(scope="session")
+def sockets_on() -> Iterator[ServerOf]:
+    """Return ``sockets_on(name)``: the server of that name, with WebSockets."""
+    with serving("tests.servers.sockets:app") as server_of:
         yield server_of

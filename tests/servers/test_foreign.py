@@ -45,7 +45,7 @@ from tests.servers.harness import (
 )
 
 UNDER = "tests.servers.foreign.under_micropie:app"
-SERVERS = ["uvicorn", "hypercorn-trio", "gunicorn-sync", "gunicorn-gthread", "gunicorn-asgi"]
+SERVERS = ["uvicorn", "hypercorn-trio", "gunicorn-sync", "gunicorn-gthread"]
 ON_TRIO = ["hypercorn-trio", "gunicorn-gthread"]  # of the latter the loop in the background, see FOREIGN_PORTAL
 
 

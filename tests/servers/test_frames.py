@@ -9,23 +9,16 @@ waits.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
 
 import pytest
 
 from tests.servers.frames import CASES, DECIDES, GROUPS, MICROPIE, SERVER, TEXT, Client, frame
-from tests.servers.harness import ANSWER_WITHIN, ROOT, ServerOf, serving
-
-
-@pytest.fixture(scope="module")
-def echo_on() -> Iterator[ServerOf]:
-    with serving("tests.servers.sockets:app") as server_of:
-        yield server_of
+from tests.servers.harness import ANSWER_WITHIN, ROOT, ServerOf
 
 
 @pytest.mark.parametrize("name", ["uvicorn", "hypercorn-asyncio"])
-def test_R57_whatever_frames_come_the_answer_is_right(echo_on: ServerOf, name: str) -> None:
-    port = echo_on(name).port
+def test_R57_whatever_frames_come_the_answer_is_right(sockets_on: ServerOf, name: str) -> None:
+    port = sockets_on(name).port
     wrong = {}
     for label, (section, case) in CASES.items():
         client = Client(port, ANSWER_WITHIN, case.offer)

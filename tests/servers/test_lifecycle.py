@@ -14,6 +14,7 @@ from tests.servers.harness import KINDS, STOP_WITHIN, Server, launch, start
 
 # Where one command serves with several processes; daphne and waitress have one.
 WITH_WORKERS = [name for name, kind in KINDS.items() if "{workers}" in kind.command]
+ENDS_WORKERS_HASTILY = ["hypercorn-asyncio", "hypercorn-trio"]  # it kills the others as soon as one of them has ended
 ASGI_WITH_LIFESPAN = [name for name, kind in KINDS.items() if kind.protocol == "asgi" and name != "daphne"]
 WSGI = [name for name, kind in KINDS.items() if kind.protocol == "wsgi"]
 
@@ -73,9 +74,10 @@ def wait_for(server: Server, text: str) -> None:
 
 
 # Whether handlers of start-up are async is no server's matter (tests/flow/test_lifecycle.py): one of each world has both.
+# Servers that end all their workers in order show the same with two workers, below.
 @pytest.mark.parametrize(
     ("name", "app"),
-    [(name, "async_app") for name in KINDS]
+    [(name, "async_app") for name in KINDS if name not in WITH_WORKERS or name in ENDS_WORKERS_HASTILY]
     + [(name, "sync_app") for name in ("uvicorn", "hypercorn-trio", "gunicorn-gthread")],
 )
 def test_R72_start_up_runs_once_before_the_first_request_and_shut_down_after_the_last(
@@ -91,7 +93,7 @@ def test_R72_start_up_runs_once_before_the_first_request_and_shut_down_after_the
 
 
 @pytest.mark.parametrize("name", WITH_WORKERS)
-def test_R70_each_worker_starts_for_itself_after_the_fork(name: str, running: Launch, diary: Diary) -> None:
+def test_R70_R72_each_worker_starts_for_itself_after_the_fork(name: str, running: Launch, diary: Diary) -> None:
     server = running(name, "async_app", workers=2)
     sent = 0
     # At least a dozen, and until both have answered: granian's workers ignore a signal that comes before that.
@@ -104,8 +106,8 @@ def test_R70_each_worker_starts_for_itself_after_the_fork(name: str, running: La
         requests = events.count("request")
         start_and_requests = ["enter", "startup", *requests * ["request"]]
         ends = [["shutdown", "leave"]]
-        if name.startswith("hypercorn"):
-            ends.append([])  # its first process kills the other workers as soon as one of them has ended
+        if name in ENDS_WORKERS_HASTILY:
+            ends.append([])
         assert events in [start_and_requests + end for end in ends]
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import socket
 import time
-from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -12,7 +11,7 @@ from websockets.exceptions import ConnectionClosed, InvalidStatus
 from websockets.sync.client import ClientConnection, connect
 from websockets.typing import Subprotocol
 
-from tests.servers.harness import ANSWER_WITHIN, KINDS, Server, ServerOf, serving
+from tests.servers.harness import ANSWER_WITHIN, KINDS, Server, ServerOf
 
 ASGI = [name for name, kind in KINDS.items() if kind.protocol == "asgi"]
 WSGI = [name for name, kind in KINDS.items() if kind.protocol == "wsgi"]
@@ -25,12 +24,6 @@ ONLY_APPLICATIONS_CODES = ("daphne",)  # autobahn, below it, sends 1000 and 3000
 WITHOUT_THE_CLIENT_S_CODE = ("hypercorn-asyncio", "hypercorn-trio")  # which say 1006
 
 every_asgi_server = pytest.mark.parametrize("name", ASGI)
-
-
-@pytest.fixture(scope="module")
-def sockets_on() -> Iterator[ServerOf]:
-    with serving("tests.servers.sockets:app") as server_of:
-        yield server_of
 
 
 def open_socket(server: Server, path: str, **options: Any) -> ClientConnection:
@@ -125,8 +118,8 @@ def test_R54_R63_a_client_that_vanishes_ends_its_handler(sockets_on: ServerOf, n
 
 
 @pytest.mark.parametrize("name", WSGI)
-def test_under_wsgi_a_handshake_gets_426(sockets_on: ServerOf, name: str) -> None:
-    with pytest.raises(InvalidStatus) as refused, open_socket(sockets_on(name), "/echo"):
+def test_under_wsgi_a_handshake_gets_426(basics_on: ServerOf, name: str) -> None:
+    with pytest.raises(InvalidStatus) as refused, open_socket(basics_on(name), "/talk"):
         pass
     response = refused.value.response
     assert (response.status_code, response.body) == (426, b"This is for WebSockets, which need an ASGI server.")

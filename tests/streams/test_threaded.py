@@ -289,14 +289,13 @@ def test_an_iterator_without_close_is_left_as_it_is(backend: str) -> None:
 def test_where_no_thread_can_be_started_the_stream_fails_and_holds_none(
     backend: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def refuse(thread: object) -> None:
+    async def refuse(*_: object, **__: object) -> None:
         raise RuntimeError("can't start new thread")
 
     async def main() -> None:
         app = Site(threads=1)
         with monkeypatch.context() as full:
-            full.setattr("micropie.execution.threads._idle", {})
-            full.setattr(threading.Thread, "start", refuse)
+            full.setattr("anyio.to_thread.run_sync", refuse)
             assert (await get(app, "/held")).status == 500
         app.go_on.set()
         assert (await get(app, "/held")).body == b"abc"

@@ -16,6 +16,7 @@ import pytest
 
 from tests.support.guard import guard_of
 from tests.support.ports import free_port
+from tests.support.waiting import PATIENCE
 
 
 @contextmanager
@@ -51,7 +52,7 @@ def missing_program(name: str) -> NoReturn:
 
 
 def _wait_until_it_listens(port: int, process: subprocess.Popen[bytes]) -> None:
-    deadline = time.monotonic() + 10
+    deadline = time.monotonic() + PATIENCE
     while True:
         assert process.poll() is None, "redis-server has ended"
         try:

@@ -1,7 +1,7 @@
-"""``multipart/form-data``: bytes pushed in, parts or fields and files out; the only place that knows ``multipart``.
+"""``multipart/form-data`` (RFC 7578): bytes pushed in, parts or fields and files out.
 
 The result doesn't depend on how the bytes are cut into chunks (docs/risks.md, R34): every limit is checked in the
-order of the bytes. Input that the push parser accepts or refuses depending on the cuts is refused before it gets there.
+order of the bytes, and a part's head is read once it is complete.
 """
 
 from __future__ import annotations
@@ -9,21 +9,16 @@ from __future__ import annotations
 import logging
 import re
 import tempfile
-from collections import deque
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator
+from enum import Enum
 from functools import lru_cache
 from threading import RLock
-from typing import Any, NamedTuple, TypeAlias
+from typing import Final, Literal, NamedTuple, TypeAlias, TypeVar
 
 from micropie.errors import BadRequest, HTTPError
 from micropie.http.forms.data import DEFAULT_LIMITS, Budget, FormData, Limits, require_utf8, text_of
 from micropie.http.forms.uploads import UploadFile
 from micropie.http.media_types import content_type, disposition
-
-try:
-    import multipart  # type: ignore[import-untyped, unused-ignore]
-except ImportError:  # pragma: no cover - the tests set it to None
-    multipart = None
 
 logger = logging.getLogger("micropie")
 
@@ -44,241 +39,227 @@ class PartHead(NamedTuple):
     headers: dict[str, str]
 
 
-_PushMultipartParser: Any = getattr(multipart, "PushMultipartParser", object)
+class _Need(Enum):
+    MORE = "more"
 
 
-class PartParser(_PushMultipartParser):  # type: ignore[misc, unused-ignore]
-    """A push parser for RFC 7578 that passes the parts on as their bytes arrive, and keeps nothing of them.
+_MORE: Final = _Need.MORE  # yielded by a parser that needs the next chunk
 
-    Stricter than the RFC: no preamble, no folded lines and no control characters in part headers. The bytes after the
+Event: TypeAlias = PartHead | bytes | None
+"""A part begins with its head; its bytes follow, chunk by chunk; None is its end."""
+
+_Result = TypeVar("_Result")
+Parsing: TypeAlias = Generator[Event | Literal[_Need.MORE], bytes, _Result]
+
+
+class PartParser:
+    """A push parser that passes the parts on as their bytes arrive, and keeps nothing of them.
+
+    Stricter than RFC 2046: no preamble, no folded lines and no control characters in part headers. The bytes after the
     last boundary are ignored. A file input that was left empty is no part. ``any_charset``: a field may state another
     charset than UTF-8; otherwise that is a 415.
     """
 
-    # On the class, as in ``Request``. An object with more than 30 attributes of its own takes longer for each.
-    unselected: Sequence[str] = ()
-    """The names of file inputs that were left empty."""
-    _any_charset = False
-    _opening: bytes | None = b""  # the bytes so far of the first boundary; None once it is complete
-    _has_short_head = True  # so far
-    _field_name: bytes | None = None  # of the field whose value is being read
-    _field_size = 0
-    _nameless: PartHead | None = None  # a file without a name and, so far, without a byte
-    _files = 0
-    _failure: tuple[int, str] | None = None
-
     def __init__(self, boundary: str, limits: Limits = DEFAULT_LIMITS, any_charset: bool = False) -> None:
-        if not hasattr(multipart, "PushMultipartParser"):  # absent, or python-multipart, once of that name
-            raise RuntimeError('multipart forms need the package multipart: pip install "micropie-dual[standard]"')
         if not _BOUNDARY.fullmatch(boundary):
             raise BadRequest("The Content-Type header of the multipart form has no valid boundary.")
-        super().__init__(
-            boundary,
-            # Whether this counts the CR depends on the chunks. It bounds the memory; the check of each line is exact.
-            max_header_size=2 * limits.max_part_header_size + 2,
-            max_header_count=limits.max_part_headers,
-        )
-        self._limits = limits
-        self._budget = Budget(limits)
-        if any_charset:
-            self._any_charset = True
+        self.unselected: list[str] = []
+        """The names of file inputs that were left empty."""
+        # The generator knows the list and not this object: a cycle would be left to the garbage collector.
+        arrived, checks = _Arrived(b"\r\n--" + boundary.encode()), _PartChecks(limits, any_charset)
+        self._parsing = _parse(arrived, limits, checks, self.unselected)
+        next(self._parsing)
+        self._is_complete = False
+        self._failure: tuple[int, str] | None = None
 
-    def events(self, chunk: bytes) -> Iterator[PartHead | bytes | None]:
-        """Return an iterator over the next chunk's parts: of each its head, its bytes, and None at its end.
+    def events(self, chunk: bytes) -> Iterator[Event]:
+        """Yield the events of the next chunk, which is not empty.
 
-        Take all of it before the next chunk. Raises 400, 413 and 415, and the same again at each later call.
+        Take all of them before the next chunk. Raises 400, 413 and 415, and the same again at each later call.
         """
-        chunk = self._opened(chunk)
-        return self._parts(chunk) if chunk else iter(())  # an empty one would mean the end to the push parser
+        if self._failure is not None:
+            raise HTTPError(*self._failure)
+        try:
+            event = self._parsing.send(chunk)
+            while event is not _MORE:
+                yield event
+                event = next(self._parsing)
+        except StopIteration:
+            self._is_complete = True
+        except HTTPError as error:
+            self._failure = error.status, error.message  # not the exception, which refers to this parser's frames
+            raise
 
     def finish(self) -> None:
         """Declare the end of the body. Raises 400 if the form is incomplete."""
         if self._failure is not None:
             raise HTTPError(*self._failure)
-        try:
-            self.close()
-        except multipart.MultipartError:
-            raise BadRequest("The multipart form is cut off before its last boundary.") from None
+        if not self._is_complete:
+            raise BadRequest("The multipart form is cut off before its last boundary.")
 
-    def _opened(self, chunk: bytes) -> bytes:
-        """Return the bytes to parse: all since the start once the first boundary is complete, b"" before."""
-        if self._failure is not None:
-            raise HTTPError(*self._failure)
-        if self._opening is None:
-            return chunk
-        start, openings = self._opening + chunk, (self._delimiter[2:], self._delimiter)
-        if start.startswith(openings):
-            self._opening = None
-            return start
-        if not any(opening.startswith(start) for opening in openings):
-            raise self._failed(BadRequest("The multipart form does not begin with its boundary."))
-        self._opening = start
-        return b""
 
-    def _parts(self, chunk: bytes) -> Iterator[PartHead | bytes | None]:
-        try:
-            for event in self.parse(chunk):
-                if self._nameless is None:
-                    yield event
-                elif event is None:
-                    self.unselected = [*self.unselected, self._nameless.name]
-                    self._nameless = None
-                elif type(event) is bytes:
-                    yield self._nameless
-                    self._nameless = None
-                    yield event
-        except (multipart.MultipartError, HTTPError) as error:
-            raise self._failed(error) from None
+class _Arrived:
+    """The bytes that have arrived and are not parsed yet: ``data`` from ``at`` on."""
 
-    def _failed(self, error: Exception) -> HTTPError:
-        """Return the error that is raised now and by each later call."""
-        if isinstance(error, multipart.ParserLimitReached):
-            answer: HTTPError = BadRequest("A part of the form has too many or too long headers.")
+    def __init__(self, delimiter: bytes) -> None:
+        self.delimiter = delimiter
+        self.data = b""
+        self.at = 0
+
+    def more(self) -> Parsing[None]:
+        """Wait for the next chunk, and forget the bytes before ``at``."""
+        self.data, self.at = self.data[self.at :], 0
+        self.data += yield _MORE
+
+
+def _parse(arrived: _Arrived, limits: Limits, checks: _PartChecks, unselected: list[str]) -> Parsing[None]:
+    """Yield the events of a form, and ``_MORE`` to be sent the next chunk; return after the last boundary."""
+    yield from _pass_opening(arrived)
+    has_part = yield from _pass_mark(arrived)
+    while has_part:
+        head = yield from _read_head(arrived, limits)
+        checks.begin(head)
+        is_part = yield from _pass_content(arrived, head, checks)
+        has_part = yield from _pass_mark(arrived)
+        checks.end()
+        if is_part:
+            yield None
         else:
-            answer = error if isinstance(error, HTTPError) else BadRequest("The multipart form is malformed.")
-        self._failure = answer.status, answer.message  # not the exception, which refers to this parser's frames
-        return answer
+            unselected.append(head.name)
 
-    # -- what the push parser calls: these take the place of its own, and what they return are its events -------------
 
-    def _on_segment_headerline(self, line: bytes) -> None:
-        pairs, longest = self._segment_headerlist, self._limits.max_part_header_size
-        known = _known_lines.get(line)
-        if known is not None and len(pairs) < self.max_header_count and len(line) <= longest:
-            pairs.append(known)  # 0.3 µs, and not 2
-            return
-        # The parser would refuse a bare LF or not, depending on the chunks; a folded line can be repeated for ever.
-        if _UNFIT_HEADER_LINE.match(line):
-            raise multipart.ParserError("unfit header line")
-        if len(line) > longest:
-            raise multipart.ParserLimitReached("header line too long")
-        super()._on_segment_headerline(line)
-        # RFC 7578 has no Content-Length in parts. If it were checked, the chunks would decide which error comes.
-        self._segment_limit = -1
-        if len(line) > _SHORT_LINE:
-            self._has_short_head = False
-        else:
-            if len(_known_lines) >= _MOST_LINES:
-                _known_lines.clear()
-            _known_lines[line] = pairs[-1]
+def _pass_opening(arrived: _Arrived) -> Parsing[None]:
+    """Pass the first boundary, where the line end before it may be missing."""
+    delimiter = arrived.delimiter
+    yield from arrived.more()
+    if not arrived.data.startswith(b"\r"):
+        arrived.data = b"\r\n" + arrived.data
+    while len(arrived.data) < len(delimiter) and delimiter.startswith(arrived.data):
+        yield from arrived.more()
+    if not arrived.data.startswith(delimiter):
+        raise BadRequest("The multipart form does not begin with its boundary.")
+    arrived.at = len(delimiter)
 
-    def _create_segment(self, pairs: list[tuple[str, str]]) -> PartHead:
-        """Count a part, check that its bytes will be text, and return its head."""
-        if self._has_short_head:
-            head = _known_head(tuple(pairs))
-        else:
-            head, self._has_short_head = _head_of(pairs), True
+
+def _pass_mark(arrived: _Arrived) -> Parsing[bool]:
+    """Return whether a part follows a boundary; its line end is left for ``_read_head``."""
+    while len(arrived.data) < arrived.at + 2:
+        yield from arrived.more()
+    mark = arrived.data[arrived.at : arrived.at + 2]
+    if mark not in (b"\r\n", b"--"):
+        raise BadRequest("The multipart form is malformed: other bytes follow a boundary.")
+    return mark == b"\r\n"
+
+
+def _read_head(arrived: _Arrived, limits: Limits) -> Parsing[PartHead]:
+    """Return the head of a part, whose lines are checked once it is complete; until then its length is limited."""
+    most_headers, most_bytes = limits.max_part_headers, limits.max_part_header_size
+    while (end := arrived.data.find(b"\r\n\r\n", arrived.at)) < 0:
+        if len(arrived.data) - arrived.at > (most_headers + 2) * (most_bytes + 2):
+            raise BadRequest(_TOO_LONG_HEAD)
+        yield from arrived.more()
+    lines = arrived.data[arrived.at + 2 : end]
+    arrived.at = end + 4
+    return (_known_head if len(lines) <= _SHORT_HEAD else _head_of)(lines, most_headers, most_bytes)
+
+
+def _pass_content(arrived: _Arrived, head: PartHead, checks: _PartChecks) -> Parsing[bool]:
+    """Yield a part's head and its bytes, and pass the boundary. Return whether it is a part: see ``unselected``."""
+    delimiter = arrived.delimiter
+    is_part = head.raw_filename != ""
+    if is_part:
+        yield head
+    while True:
+        at, boundary = arrived.at, arrived.data.find(delimiter, arrived.at)
+        end = _end_of_known(arrived.data, at, delimiter) if boundary < 0 else boundary
+        if end > at:
+            checks.measure(end - at)
+            if not is_part:
+                yield head
+                is_part = True
+            yield arrived.data[at:end]
+        if boundary >= 0:
+            arrived.at = boundary + len(delimiter)
+            return is_part
+        arrived.at = end
+        yield from arrived.more()
+
+
+def _end_of_known(data: bytes, at: int, delimiter: bytes) -> int:
+    """Return the index up to which ``data``, which has no delimiter, can't be the beginning of one."""
+    start = data.rfind(b"\r", max(at, len(data) - len(delimiter) + 1))  # a delimiter has one CR, its first byte
+    return len(data) if start < 0 or not delimiter.startswith(data[start:]) else start
+
+
+class _PartChecks:
+    """The limits of the parts of one form. Raises 413, and 415 for the charset of a field."""
+
+    def __init__(self, limits: Limits, any_charset: bool) -> None:
+        self._limits = limits
+        self._any_charset = any_charset
+        self._budget = Budget(limits)
+        self._files = 0
+        self._is_field = False
+        self._name_size = 0
+        self._size = 0
+
+    def begin(self, head: PartHead) -> None:
+        """Count a part, and check that a field's bytes will be text."""
         name, filename, headers = head
-        if filename is None:
-            media_type = headers.get("content-type")
-            if media_type and not self._any_charset:
-                require_utf8(content_type(media_type)[1].get("charset", ""))
-            self._field_name, self._field_size = name.encode(), 0
-            self._budget.begin()
-            self._budget.measure(len(self._field_name))
-            return head
-        self._files += 1
-        if self._files > self._limits.max_files:
-            raise HTTPError(413, f"A form may have {self._limits.max_files} files at most.")
-        if not filename:
-            self._nameless = head
-        return head
+        self._is_field = filename is None
+        if not self._is_field:
+            self._files += 1
+            if self._files > self._limits.max_files:
+                raise HTTPError(413, f"A form may have {self._limits.max_files} files at most.")
+            return
+        media_type = headers.get("content-type")
+        if media_type and not self._any_charset:
+            require_utf8(content_type(media_type)[1].get("charset", ""))
+        self._name_size, self._size = len(name.encode()), 0
+        self._budget.begin()
+        self._budget.measure(self._name_size)
 
-    def _on_segment_payload(self, chunk: bytes) -> bytes:
-        if self._field_name is not None:
-            self._field_size += len(chunk)
-            self._budget.measure(self._field_size)
-        return chunk
+    def measure(self, size: int) -> None:
+        """Add ``size`` bytes to the part."""
+        if self._is_field:
+            self._size += size
+            self._budget.measure(self._size)
 
-    def _on_segment_complete(self) -> None:
-        if self._field_name is not None:
-            self._budget.spend(len(self._field_name) + self._field_size)
-            self._field_name = None
+    def end(self) -> None:
+        """Count the part's bytes among those of the whole form."""
+        if self._is_field:
+            self._budget.spend(self._name_size + self._size)
 
 
-def _head_of(pairs: Sequence[tuple[str, str]]) -> PartHead:
-    """Return the head that these headers make. Raises 400."""
-    headers = {name.lower(): value for name, value in pairs}
-    if len(headers) < len(pairs):
-        raise BadRequest("A part of the form has a header twice.")
-    name, filename = disposition(headers.get("content-disposition", ""))
+_TOO_LONG_HEAD = "A part of the form has too many or too long headers."
+
+
+def _head_of(block: bytes, most_headers: int, most_bytes: int) -> PartHead:
+    """Return the head of a part with the header lines in ``block``. Raises 400."""
+    lines = block.split(b"\r\n")
+    if len(lines) > most_headers or len(max(lines, key=len)) > most_bytes:
+        raise BadRequest(_TOO_LONG_HEAD)
+    headers: dict[str, str] = {}
+    for line in lines:
+        match = _HEADER_LINE.fullmatch(line)
+        if match is None:
+            raise BadRequest("The multipart form is malformed: a part has an unfit header.")
+        name = match[1].decode().lower()
+        if name in headers:
+            raise BadRequest("A part of the form has a header twice.")
+        try:
+            headers[name] = match[2].decode()
+        except UnicodeDecodeError:
+            raise BadRequest("The multipart form is malformed: a header is not valid UTF-8.") from None
+    part_name, filename = disposition(headers.get("content-disposition", ""))
     if headers.get("content-transfer-encoding", "binary").lower() not in ("7bit", "8bit", "binary"):
         raise BadRequest("A part of the form has a Content-Transfer-Encoding, which forms don't use.")
-    return PartHead(name, filename, headers)
+    return PartHead(part_name, filename, headers)
 
 
-# A form's fields have the same headers in each request. What has been read is kept, if it is short: clients choose it.
-_SHORT_LINE = 128  # bytes
-_known_lines: dict[bytes, tuple[str, str]] = {}
-_MOST_LINES = 1024
+# A form's fields have the same heads in each request. What has been read is kept, if it is short: clients choose it.
+_SHORT_HEAD = 256  # bytes
 _known_head = lru_cache(maxsize=256)(_head_of)
-
-
-class _FormParser(PartParser):
-    """Keeps the parts in ``form``: fields as text, files as uploads. ``read_field``: see ``MultipartParser``."""
-
-    upload: UploadFile | None = None
-    """The file that is being received."""
-    _head: PartHead
-    _read_field: FieldReader | None = None
-    _memory_used = 0  # by the files so far
-
-    def __init__(self, boundary: str, limits: Limits, read_field: FieldReader | None) -> None:
-        super().__init__(boundary, limits, any_charset=read_field is not None)
-        if read_field is not None:
-            self._read_field = read_field
-        self.form = FormData()
-        self._value = bytearray()
-
-    def keep(self, chunk: bytes) -> None:
-        """Parse the next chunk. Raises as ``events`` does, and for a full disk ``OSError``."""
-        chunk = self._opened(chunk)
-        if chunk:
-            try:
-                deque(self.parse(chunk), maxlen=0)
-            except (multipart.MultipartError, HTTPError) as error:
-                raise self._failed(error) from None
-
-    @property
-    def memory_for_file(self) -> int:
-        """How much of the next file may stay in memory: 100 files of 1 MiB each would be too much."""
-        return min(self._limits.spool_size, self._limits.max_file_memory - self._memory_used)
-
-    def _create_segment(self, pairs: list[tuple[str, str]]) -> PartHead:
-        self._head = head = super()._create_segment(pairs)
-        if head.raw_filename:
-            self.upload = UploadFile(head.raw_filename, head.headers, self.memory_for_file)
-        return head
-
-    def _on_segment_payload(self, chunk: bytes) -> bytes:
-        if self._nameless is not None:
-            self.upload, self._nameless = UploadFile("", self._nameless.headers, self.memory_for_file), None
-        if self.upload is not None:
-            self.upload.write(chunk)
-        else:
-            super()._on_segment_payload(chunk)
-            self._value += chunk
-        return chunk
-
-    def _on_segment_complete(self) -> None:
-        name, _, headers = self._head
-        if self._nameless is not None:
-            self.unselected = [*self.unselected, name]
-            self._nameless = None
-        elif self.upload is not None:
-            upload, self.upload = self.upload, None
-            if upload.size <= self.memory_for_file:
-                self._memory_used += upload.size
-            self.form.files.setdefault(name, []).append(upload)
-            self.form.parts.append((name, upload))
-            upload.finish()  # last, because a full disk may show here: ``close`` then closes the file
-        else:
-            super()._on_segment_complete()
-            data = bytes(self._value)
-            self._value.clear()
-            value = text_of(data) if self._read_field is None else self._read_field(headers, data)
-            self.form.fields.setdefault(name, []).append(value)
-            self.form.parts.append((name, value))
 
 
 class MultipartParser:
@@ -289,7 +270,14 @@ class MultipartParser:
     """
 
     def __init__(self, boundary: str, limits: Limits = DEFAULT_LIMITS, read_field: FieldReader | None = None) -> None:
-        self._parser = _FormParser(boundary, limits, read_field)
+        self._parser = PartParser(boundary, limits, any_charset=read_field is not None)
+        self._limits = limits
+        self._read_field = read_field
+        self._form = FormData()
+        self._head = PartHead("", None, {})
+        self._value = bytearray()  # of the field that is being received
+        self._upload: UploadFile | None = None  # that is being received
+        self._memory_used = 0  # by the files so far
         self._lock = RLock()
         self._is_closed = False
 
@@ -299,8 +287,9 @@ class MultipartParser:
             try:
                 if self._is_closed:
                     raise ValueError("the form was closed while it was being received")
-                for chunk in chunks:
-                    self._parser.keep(chunk)
+                for chunk in filter(None, chunks):
+                    for event in self._parser.events(chunk):
+                        self._keep(event)
             except OSError as error:  # the disk is full, or no file can be opened: RFC 4918, section 11.5
                 self.close()
                 # Without a traceback. The folder is None if there is none, which the error says then.
@@ -310,15 +299,49 @@ class MultipartParser:
                 self.close()
                 raise
 
-    def may_block(self, size: int) -> bool:
-        """Return whether feeding ``size`` bytes may write to the disk: if so, use a thread (docs/risks.md, R31)."""
-        upload = self._parser.upload
-        if upload is not None:
-            size += upload.size
-        return size > self._parser.memory_for_file
+    def _keep(self, event: Event) -> None:
+        if isinstance(event, bytes):
+            if self._upload is None:
+                self._value += event
+            else:
+                self._upload.write(event)
+        elif event is None:
+            self._keep_part()
+        else:
+            self._head = event
+            if event.raw_filename is not None:
+                self._upload = UploadFile(event.raw_filename, event.headers, self._memory_for_file)
+
+    def _keep_part(self) -> None:
+        name, _, headers = self._head
+        if self._upload is not None:
+            upload, self._upload = self._upload, None
+            if upload.size <= self._memory_for_file:
+                self._memory_used += upload.size
+            self._form.files.setdefault(name, []).append(upload)
+            self._form.parts.append((name, upload))
+            upload.finish()  # last, because a full disk may show here: ``close`` then closes the file
+        else:
+            data = bytes(self._value)
+            self._value.clear()
+            value = text_of(data) if self._read_field is None else self._read_field(headers, data)
+            self._form.fields.setdefault(name, []).append(value)
+            self._form.parts.append((name, value))
 
     @property
-    def unselected(self) -> Sequence[str]:
+    def _memory_for_file(self) -> int:
+        # How much of the next file may stay in memory: 100 files of 1 MiB each would be too much.
+        return min(self._limits.spool_size, self._limits.max_file_memory - self._memory_used)
+
+    def may_block(self, size: int) -> bool:
+        """Return whether feeding ``size`` bytes may write to the disk: if so, use a thread (docs/risks.md, R31)."""
+        upload = self._upload
+        if upload is not None:
+            size += upload.size
+        return size > self._memory_for_file
+
+    @property
+    def unselected(self) -> list[str]:
         """The names of file inputs that were left empty."""
         return self._parser.unselected
 
@@ -329,15 +352,15 @@ class MultipartParser:
         except BadRequest:
             self.close()
             raise
-        return self._parser.form
+        return self._form
 
     def close(self) -> None:
         """Close the files."""
         with self._lock:
             self._is_closed = True
-            self._parser.form.close()
-            if self._parser.upload is not None:
-                self._parser.upload.close()
+            self._form.close()
+            if self._upload is not None:
+                self._upload.close()
 
 
 def boundary_of(parameters: dict[str, str]) -> str:
@@ -348,4 +371,4 @@ def boundary_of(parameters: dict[str, str]) -> str:
 
 # RFC 2046, section 5.1.1, allows 70 characters of a smaller set; some clients send more, and others.
 _BOUNDARY = re.compile("[!-~](?:[ -~]{0,254}[!-~])?")
-_UNFIT_HEADER_LINE = re.compile(rb"[ \t]|.*?[\x00-\x08\x0a-\x1f\x7f]", re.DOTALL)
+_HEADER_LINE = re.compile(rb"([A-Za-z0-9_-]+)[ \t]*:[ \t]*([^\x00-\x08\x0a-\x1f\x7f]*)")

@@ -209,7 +209,7 @@ def test_after_websocket_runs_whatever_happens(open_client: OpenClient, caplog: 
     with open_client(app).websocket("/") as ws:
         assert closing(ws) == (1011, "")
     assert notes == ["before a", "after a"]
-    assert sorted(errors(caplog)) == ["WebSocket '/' failed", "after_websocket of OnlyAfter failed"]
+    assert sorted(errors(caplog)) == ["WebSocket '/' failed in handler", "after_websocket of OnlyAfter failed"]
 
 
 @pytest.mark.parametrize("middleware", [Noting, 5, object()])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import gc
 import logging
 import weakref
@@ -11,9 +12,11 @@ from typing import Any
 import anyio
 import anyio.lowlevel
 import pytest
+import sniffio
 from anyio import wait_all_tasks_blocked
 
 from micropie import App, ConnectionClosed, WebSocket, WebSocketMiddleware
+from micropie.asgi.coroutines import resume
 from tests.asgi.calls import Message, every_loop, http_scope
 from tests.asgi.websocket.test_conversations import app_of
 from tests.support.virtual_time import run_in_virtual_time as run
@@ -334,7 +337,7 @@ def test_R57_a_slow_client_is_cut_off_and_told_why(backend: str, caplog: pytest.
 
 @every_loop
 def test_R57_a_client_that_takes_not_even_the_close_holds_nobody(backend: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("micropie.asgi.websocket.connection.LAST_FRAME_WITHIN", 0.05)
+    monkeypatch.setattr("micropie.asgi.websocket_connection.LAST_FRAME_WITHIN", 0.05)
 
     async def handler(ws: WebSocket) -> None:
         await ws.accept()
@@ -534,6 +537,47 @@ def test_a_second_receive_is_refused_while_the_first_was_begun_in_the_handler_s_
     run(backend, main)
 
 
+@pytest.mark.parametrize("call", ["receive_text", "send_text"])
+def test_an_eager_task_s_wait_is_not_the_handler_s(call: str) -> None:
+    """A call that was begun in the handler's own steps and returns while the handler waits for something else.
+
+    asyncio's eager tasks make such calls. From then on nobody but the connection itself sees the client leave.
+    """
+    returned: list[Any] = []
+
+    async def handler(ws: WebSocket) -> None:
+        await ws.accept()
+        begun = ws.receive_text() if call == "receive_text" else ws.send_text("b")
+        waits_for = begun.send(None)
+
+        async def rest() -> None:
+            returned.append(await resume(begun, waits_for))  # type: ignore[arg-type]
+            await anyio.sleep_forever()
+
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(rest)
+
+    async def main() -> None:
+        gate = Gate()
+
+        async def receive() -> Message:
+            if server.received == 1:
+                await gate({"type": "websocket.receive"})
+            return await server.receive()
+
+        server = Server(text("a"), on_send=gate)
+        server.leave()
+        async with anyio.create_task_group() as tasks:
+            app = app_of(handler, websocket_grace=0.02, websocket_send_timeout=None)
+            tasks.start_soon(app, server.scope(), receive, server.send)
+            await wait_all_tasks_blocked()
+            gate.open()
+        assert not server.overlapped
+
+    run("asyncio", main)
+    assert returned == ["a" if call == "receive_text" else None]
+
+
 @every_loop
 def test_receive_is_never_called_twice_at_a_time(backend: str) -> None:
     """The handler receives while other tasks send so much that somebody has to look out for the client."""
@@ -609,6 +653,35 @@ def test_messages_keep_their_turn(backend: str) -> None:
         assert server.texts == ["1", "2", "3"]
 
     run(backend, main)
+
+
+def test_a_turn_that_comes_together_with_a_cancellation_is_passed_on() -> None:
+    """As by asyncio's ``Task.cancel``; a cancel scope leaves a task alone that has been woken."""
+
+    async def main() -> None:
+        gate = Gate()
+
+        async def handler(ws: WebSocket) -> None:
+            await ws.accept()
+
+            async def first() -> None:
+                await ws.send_text("1")
+                second.cancel()
+
+            async with asyncio.TaskGroup() as tasks:
+                tasks.create_task(first())
+                await wait_all_tasks_blocked()
+                second = tasks.create_task(ws.send_text("2"))
+                await wait_all_tasks_blocked()
+                tasks.create_task(ws.send_text("3"))
+                await wait_all_tasks_blocked()
+                gate.open()
+
+        server = Server(on_send=gate)
+        await server.serve(app_of(handler))
+        assert server.texts == ["1", "3"]
+
+    run("asyncio", main)
 
 
 @every_loop
@@ -725,7 +798,7 @@ def test_a_cancellation_by_the_server_is_not_taken_for_the_client_s_leaving(back
 
 @every_loop
 def test_R54_a_clean_up_is_not_endless(backend: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("micropie.asgi.websocket.connection.CLEAN_UP_WITHIN", 0.05)
+    monkeypatch.setattr("micropie.asgi.websocket_connection.CLEAN_UP_WITHIN", 0.05)
     notes: list[str] = []
 
     async def handler(ws: WebSocket) -> None:
@@ -770,6 +843,115 @@ def test_R54_what_the_handler_shields_is_not_cancelled(backend: str) -> None:
 
     run(backend, main)
     assert notes == ["shielded"]
+
+
+async def sleep_on(ws: WebSocket) -> None:
+    await anyio.sleep(15)
+
+
+async def be_quick_in_vain(ws: WebSocket) -> None:
+    with anyio.move_on_after(15):
+        await anyio.sleep_forever()
+
+
+async def fail_in_vain(ws: WebSocket) -> None:
+    with anyio.CancelScope() as scope:
+        scope.cancel()
+        await anyio.lowlevel.checkpoint()
+    await anyio.sleep(15)
+    with pytest.raises(TimeoutError), anyio.fail_after(0):
+        await anyio.sleep_forever()
+
+
+async def wait_for_a_lock(ws: WebSocket) -> None:
+    lock = anyio.Lock()
+
+    async def hold() -> None:
+        async with lock:
+            await anyio.sleep(15)
+
+    async with anyio.create_task_group() as tasks:
+        tasks.start_soon(hold)
+        await wait_all_tasks_blocked()
+        async with lock:
+            pass
+
+
+async def send_to_nobody(ws: WebSocket) -> None:
+    """Begun before the client left, and given up by ``websocket_send_timeout``."""
+    with pytest.raises(ConnectionClosed):
+        await ws.send_text("never")
+
+
+async def wait_for_a_thing_of_asyncio(ws: WebSocket) -> None:
+    if sniffio.current_async_library() == "asyncio":
+        with pytest.raises(TimeoutError):
+            async with asyncio.timeout(15):
+                await anyio.sleep_forever()
+    else:
+        await anyio.sleep(15)
+
+
+@every_loop
+@pytest.mark.parametrize(
+    "shielded",
+    [
+        sleep_on,
+        be_quick_in_vain,
+        fail_in_vain,
+        wait_for_a_lock,
+        send_to_nobody,
+        wait_for_a_thing_of_asyncio,
+    ],
+)
+@pytest.mark.parametrize("ends", ["client", "server"])
+def test_R54_a_shielded_wait_that_ends_is_not_taken_for_the_cancellation(
+    backend: str, shielded: Callable[[WebSocket], Awaitable[None]], ends: str
+) -> None:
+    """A scope or a timer within the shield ends the wait. The handler is cancelled after it, and may clean up then."""
+    times: list[tuple[str, float]] = []
+
+    async def main() -> None:
+        async def handler(ws: WebSocket) -> None:
+            began = anyio.current_time()
+
+            def note(what: str) -> None:
+                times.append((what, round(anyio.current_time() - began, 3)))
+
+            await ws.accept()
+            await anyio.lowlevel.checkpoint()  # messages are read ahead from now on
+            tasks.start_soon(end, ws)
+            try:
+                with anyio.CancelScope(shield=True):
+                    await shielded(ws)
+                    note("shielded")
+                await anyio.sleep_forever()
+            finally:
+                note("cancelled")
+                await anyio.sleep(4)
+                note("cleaned up")
+                try:
+                    await anyio.sleep_forever()
+                finally:
+                    note("given up")
+
+        async def end(ws: WebSocket) -> None:
+            await anyio.sleep(1)
+            if ends == "client":
+                server.leave()
+            else:
+                ws.request.config.shutdown.end()
+
+        async def stuck(message: Message) -> None:
+            if message["type"] == "websocket.send":
+                await anyio.sleep_forever()
+
+        server = Server(on_send=stuck)
+        async with anyio.create_task_group() as tasks:
+            await server.serve(app_of(handler, websocket_grace=5, websocket_send_timeout=15))
+
+    run(backend, main)
+    assert times == [("shielded", 15), ("cancelled", 15), ("cleaned up", 19), ("given up", 25)]
 
 
 @every_loop

@@ -6,10 +6,13 @@ Without one, a parameter is looked for in the path, the query and the body.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Annotated, Any, get_args, get_origin
+
+from micropie.errors import SetupError
 
 if TYPE_CHECKING:
     from micropie.http.request import Request
+    from micropie.http.types import Parameters
 
 
 class Source:
@@ -60,27 +63,52 @@ class Cookie(Source):
         return [request.cookies[name]] if name in request.cookies else []
 
 
-class Query(Source):
+class _Fields(Source):
+    """A source of many fields, which a structure takes as a whole."""
+
+    def fields(self, request: Request) -> Parameters:
+        """Return the values of all fields by name."""
+        raise NotImplementedError
+
+    def texts(self, request: Request, name: str) -> Sequence[str]:
+        """Return the values of the field."""
+        return self.fields(request).get(name, [])
+
+
+class Query(_Fields):
     """The query alone: ``page: Annotated[int, Query("p")] = 1``. A structure takes the whole query, a field each."""
 
     place = "query"
 
-    def texts(self, request: Request, name: str) -> Sequence[str]:
-        """Return the values of the parameter."""
-        return request.query_params.get(name, [])
+    def fields(self, request: Request) -> Parameters:
+        """Return the query's parameters."""
+        return request.query_params
 
 
-class Form(Source):
+class Form(_Fields):
     """A form's field, urlencoded or multipart, and no JSON: ``text: Annotated[str, Form()]``."""
 
     place = "form"
 
-    def texts(self, request: Request, name: str) -> Sequence[str]:
-        """Return the values of the field."""
-        return (request._form_fields or {}).get(name, [])
+    def fields(self, request: Request) -> Parameters:
+        """Return the form's fields."""
+        return request._form_fields or {}
 
 
 class Body(Source):
     """The whole JSON document, or for a structure the whole form as well: ``order: Annotated[dict, Body()]``."""
 
     place = "json"
+
+
+def stated_source(annotation: object) -> tuple[Source | None, Any]:
+    """Return the source that an annotation states, or None, and the annotation without it."""
+    if get_origin(annotation) is not Annotated:
+        return None, annotation
+    kind, *metadata = get_args(annotation)
+    found = [item() if isinstance(item, type) and issubclass(item, Source) else item for item in metadata]
+    stated = [item for item in found if isinstance(item, Source)]
+    others = tuple(item for item in found if not isinstance(item, Source))
+    if len(stated) > 1:
+        raise SetupError(f"an annotation states two sources, {stated[0]!r} and {stated[1]!r}: leave one out")
+    return (stated[0] if stated else None), (Annotated[(kind, *others)] if others else kind)

@@ -25,7 +25,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from micropie import App, Form, SetupError, UploadFile, get, post, reads_body, route
-from micropie.routing.converters import structure_converter
+from micropie.binding.structures import structure_converter
 from micropie.testing import TestClient
 from tests.conftest import MakeClient
 from tests.support.errors import said

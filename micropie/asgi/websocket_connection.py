@@ -1,4 +1,4 @@
-"""The transport side of a WebSocket: runs the handler, sends and receives messages, detects disconnects.
+"""The transport side of a WebSocket: ``Connection`` runs the handler, sends and receives messages, detects disconnects.
 
 **The problem.** A handler may wait for hours, and for anything: its client's next message, a channel, a timer, another
 task. Its client may leave meanwhile. Servers say so in different ways: ``receive`` gives ``websocket.disconnect``;
@@ -7,12 +7,12 @@ task. Its client may leave meanwhile. Servers say so in different ways: ``receiv
 costs memory, which counts for sockets that are idle, and one more turn of the event loop for each message.
 
 **Reading only when it is needed.** The handler's coroutine is stepped by hand (``_observe``; see
-``asgi/coroutines.py``), so that every time it suspends we know what it waits for:
+``asgi/coroutines.py``), so that every time it suspends we know what it waits for (``HANDLER`` below is the table):
 
 - for the server's ``receive``, through us: it will see the disconnect itself. There is one task, and nothing stands
   between the handler and the server. This is the idle socket, and the usual echo or command loop.
 - for the server's ``send``, or its turn to send: the server returns, or ``websocket_send_timeout`` ends the wait.
-- for anything else: from then on a task reads messages ahead (``read_ahead.py``) and sees the disconnect. When the
+- for anything else: from then on a task reads messages ahead (``ReadAhead``) and sees the disconnect. When the
   handler has taken many messages in a row without another wait, that task ends and leaves ``receive`` to the handler.
 
 Tasks that the handler starts can't be observed like this, so a message for one of them is always read ahead.
@@ -21,12 +21,14 @@ Tasks that the handler starts can't be observed like this, so a message for one 
 middle of work for the last message, or wait for something that never comes; so it has ``websocket_grace`` seconds to
 make a call and is cancelled then. Two cancel scopes are around it. ``_leave_scope``, the outer one, cancels it.
 ``_cleanup_scope``, the inner one, is turned into a shield with a deadline as soon as that cancellation arrives, so
-that the handler's ``finally`` may wait, as after asyncio's ``Task.cancel``, but not for ever.
+that the handler's ``finally`` may wait, as after asyncio's ``Task.cancel``, but not for ever. A cancellation that
+arrives may also be that of a scope in the handler, such as the one in which trio sleeps, while a shield in the handler
+keeps the other one away (``_begin_cleanup``).
 
 **Closing.** A WebSocket is ended by the client, by ``close`` in the handler or another task, by a limit that was
-exceeded, by the handler's end, or with the server (``go_away``). All of them call ``Progress.end``, and only the first
-one counts. If that was not the client, it sends the close frame. If sending it was cancelled, ``finish``, which runs
-after every handler, sends it.
+exceeded, by the handler's end, or with the server (``go_away``). All of them call ``_end``, and only the first one
+counts. If that was not the client, it sends the close frame. If sending it was cancelled, ``finish``, which runs after
+every handler, sends it.
 
 **The invariants.**
 
@@ -44,19 +46,18 @@ from collections import deque
 from collections.abc import Awaitable, Callable, Coroutine
 from contextlib import suppress
 from dataclasses import dataclass, field
-from typing import Any, NoReturn, cast
+from math import inf
+from typing import Any, Final, NoReturn, TypeVar, cast
 
-from anyio import CancelScope, Event, current_time, get_cancelled_exc_class
+from anyio import CancelScope, Event, current_effective_deadline, current_time, get_cancelled_exc_class
 from anyio.abc import TaskGroup
 from anyio.lowlevel import checkpoint
 
 from micropie.asgi.coroutines import Steps, advance, brings_cancellation, resume, when_it_waits
 from micropie.asgi.headers import encode_headers
 from micropie.asgi.request import ASGIWebSocketRequest
-from micropie.asgi.websocket.read_ahead import ReadAhead
 from micropie.execution.loop import CLEAN_UP_WITHIN
-from micropie.execution.steps import TookTooLong
-from micropie.execution.wake import LoopTasks
+from micropie.execution.wake import LoopTasks, SingleWaiterEvent
 from micropie.http.response import Answer
 from micropie.http.types import HeaderPairs, Message, Receive, Send
 from micropie.http.websocket import (
@@ -96,6 +97,49 @@ LAST_FRAME_WITHIN = 1.0
 DENIAL = "websocket.http.response"  # ASGI, "WebSocket Denial Response"
 
 
+# Messages that are read ahead and may wait for the handler. With this many, reading pauses and the client has to wait.
+MAX_MESSAGES = 32
+
+# Messages that the handler takes in a row, without another wait, until reading ahead ends. To begin again costs as much
+# as reading a dozen messages ahead, so it must not end too early.
+RELEASE_AFTER = 16
+
+Value = TypeVar("Value")
+
+# -- the handler's states ----------------------------------------------------------------------------------------------
+
+RUNS: Final = "runs"
+WAITS: Final = "waits"  # for something else than this connection, so that somebody has to look out for the client
+
+# A call that the handler's own code began waits in the server's ``receive``, or in anything else: a message that is
+# read ahead, its turn to send, the server's ``send``. Usually the handler waits for it. It may run meanwhile, or wait
+# for something else, if an eager task of asyncio's made the call, whose first step runs in that of the handler.
+RUNS_IN_RECEIVE: Final = "runs, and receives"
+WAITS_IN_RECEIVE: Final = "waits, and receives"
+RUNS_IN_CALL: Final = "runs, and calls"
+WAITS_IN_CALL: Final = "waits, and calls"
+
+STEP: Final = "step"  # the event loop resumes the handler
+PAUSE: Final = "pause"  # the handler suspends, or ends
+CALL: Final = "call"  # beside ``RECEIVE``: a call begins to wait
+RETURN: Final = "return"  # that call has waited
+
+HANDLER: Final[dict[tuple[str, str], str]] = {
+    (WAITS, STEP): RUNS,
+    (RUNS, PAUSE): WAITS,
+    (RUNS, RECEIVE): RUNS_IN_RECEIVE,
+    (RUNS_IN_RECEIVE, PAUSE): WAITS_IN_RECEIVE,
+    (WAITS_IN_RECEIVE, STEP): RUNS_IN_RECEIVE,
+    (RUNS_IN_RECEIVE, RETURN): RUNS,
+    (WAITS_IN_RECEIVE, RETURN): WAITS,
+    (RUNS, CALL): RUNS_IN_CALL,
+    (RUNS_IN_CALL, PAUSE): WAITS_IN_CALL,
+    (WAITS_IN_CALL, STEP): RUNS_IN_CALL,
+    (RUNS_IN_CALL, RETURN): RUNS,
+    (WAITS_IN_CALL, RETURN): WAITS,
+}
+
+
 @dataclass(slots=True, eq=False)
 class Connection:
     """One WebSocket, between the server's ``receive`` and ``send`` and the handler's calls."""
@@ -107,19 +151,13 @@ class Connection:
     _send_timeout: float | None = None
     _timeout: float | None = None
     _max_size: int = 0
-    _small_size: int = 0
     _tasks: TaskGroup | LoopTasks = field(init=False)
     _leave_scope: CancelScope = field(init=False)
     _cleanup_scope: CancelScope = field(init=False)
     _read_ahead: ReadAhead | None = None
-    _in_handler: bool = False  # whether the handler's own task is running
-    _grace_is_due: bool = False  # begins when the handler waits next
-    _is_receiving: bool = False  # whether the handler's own task waits in the server's ``receive``
-    _waits_in_call: bool = False  # whether it waits in another call of this connection
-    _is_receiving_ahead: bool = False  # whether a task waits for a message that is read ahead
-    _is_sending: bool = False
+    _handler: str = WAITS
     _close_sent: bool = False
-    _turns: deque[Event] | None = None  # of the tasks that wait until they may send; few sockets need one
+    _turns: list[Event] | None = None  # of the tasks that wait until they may send; None if none is sending
     _sent_unchecked: int = 0
 
     # -- the handler -------------------------------------------------------------------------------------------------
@@ -128,7 +166,6 @@ class Connection:
         """Run ``handler(websocket, *arguments)``."""
         settings = self._request.config.settings
         self._max_size = settings.websocket_max_size
-        self._small_size = self._max_size // 4  # UTF-8 has at most four bytes a character
         self._send_timeout = settings.websocket_send_timeout
         timeout = self._timeout = settings.websocket_timeout
         if timeout is not None:
@@ -147,76 +184,104 @@ class Connection:
             if self._read_ahead is not None:
                 self._read_ahead.stop()
         if self._leave_scope.cancelled_caught:
-            logger.debug("WebSocket %r: the handler was cancelled, as its client had left", self._request.path)
+            logger.debug("%s: the handler was cancelled, as its client had left", self._request.label)
 
     @types.coroutine
     def _observe(self, steps: Steps[object]) -> Steps[None]:
-        """Await the handler, and start reading ahead when it waits for something else than this connection."""
+        """Await the handler, and look out for the client when it waits for something else than this connection."""
         sent: object = None
         raised: BaseException | None = None
         while True:
-            self._in_handler = True
+            self._handler = HANDLER[self._handler, STEP]
             try:
                 waits_for = advance(steps, sent, raised)
             except StopIteration:
                 return
             finally:
-                self._in_handler = False
                 raised = None
-            if self._grace_is_due:
-                self._grace_is_due = False
-                self._start_grace()
-            if not (self._is_receiving or self._waits_in_call):
-                self._detect_disconnect()
+                self._handler = HANDLER[self._handler, PAUSE]
+            if self._handler is WAITS:
+                self._watch()
             sent = None
             try:
                 sent = yield waits_for
             except BaseException as error:
                 raised = error
             if (
-                self.progress.state is GONE
+                self.progress.code is not None
                 and not self._cleanup_scope.shield
                 and self._leave_scope.cancel_called
                 and (isinstance(raised, get_cancelled_exc_class()) or brings_cancellation(sent, self._leave_scope))
             ):
-                self._cleanup_scope.deadline = current_time() + CLEAN_UP_WITHIN
-                self._cleanup_scope.shield = True
+                self._begin_cleanup()
 
-    def _detect_disconnect(self) -> None:
-        """Read ahead from now on, unless the handler receives at this moment: it will see the disconnect itself."""
+    def _begin_cleanup(self) -> None:
+        """Shield the handler's clean-up for some seconds, if the cancellation that arrived is that of ``_leave_scope``.
+
+        A cancellation does not tell its scope. But that of ``_leave_scope`` is the only one that a shield at
+        ``_cleanup_scope`` keeps away: a cancelled scope within the shield still counts, and a shield of the handler's
+        own has let none through.
+        """
+        if current_effective_deadline() == -inf:
+            self._cleanup_scope.shield = True
+            if current_effective_deadline() == -inf:
+                self._cleanup_scope.shield = False
+            else:
+                self._cleanup_scope.deadline = current_time() + CLEAN_UP_WITHIN
+
+    async def _in_call(self, action: str, awaitable: Awaitable[Value]) -> Value:
+        """Await what a call has to wait for. ``action``: RECEIVE in the server's ``receive``, or CALL."""
+        if self._handler is not RUNS:  # the call of another task, or of an eager one
+            return await awaitable
+        self._handler = HANDLER[RUNS, action]
+        try:
+            return await awaitable
+        finally:
+            self._handler = HANDLER[self._handler, RETURN]
+            if self._handler is WAITS:
+                self._watch()
+
+    def _watch(self) -> None:
+        """Read ahead from now on, unless a call of the handler's receives: it will see the disconnect itself."""
         if self._read_ahead is not None:
             self._read_ahead.go_on()
-        elif not self._is_receiving and self.progress.state is OPEN:
+        elif self._handler not in (RUNS_IN_RECEIVE, WAITS_IN_RECEIVE) and self.progress.state is OPEN:
             self._read_ahead = ReadAhead(self._receive_ahead, self._max_size)
             self._tasks.start_soon(self._read_ahead.run)
 
+    # -- the end -----------------------------------------------------------------------------------------------------
+
+    def _end(self, action: str, code: int, reason: str) -> bool:
+        """End by ``action`` and wake who receives. Return False if it has ended already."""
+        is_first = self.progress.end(action, code, reason)
+        if is_first and self._read_ahead is not None:
+            self._read_ahead.end()
+        return is_first
+
     def _disconnected(self, code: int, reason: str) -> None:
         """Note that the client has left. The handler's next call raises; it has some seconds to make one."""
-        if self.progress.end(LEAVE, code, reason):
+        if self._end(LEAVE, code, reason):
             self._start_grace()
-            if self._read_ahead is not None:
-                self._read_ahead.end()
+
+    def _lost(self, error: Exception) -> None:
+        logger.debug("%s: the server raised %r", self._request.label, error)
+        self._disconnected(LOST, "")
 
     def _server_ends(self) -> None:
         """Close with 1001, as the server is told to end. The handler's next call raises; it has a grace to make one."""
         if self.progress.state is OPEN:
-            self.progress.end(CLOSE, GOING_AWAY, "")
+            self._end(CLOSE, GOING_AWAY, "")
             self._start_grace()
-            if self._read_ahead is not None:
-                self._read_ahead.end()
             with suppress(RuntimeError):  # the task group has ended, and the handler is being cancelled
                 self._tasks.start_soon(self._send_close_in_turn)
 
     async def go_away(self) -> None:
         """Close with 1001 what is still open when the server has cancelled the handler."""
         if self.progress.state is OPEN:
-            self.progress.end(CLOSE, GOING_AWAY, "")
+            self._end(CLOSE, GOING_AWAY, "")
             await self._send_close(LAST_FRAME_WITHIN)
 
     def _start_grace(self) -> None:
-        if self._in_handler:  # most handlers end without another wait, and a timer takes 3 µs
-            self._grace_is_due = True
-            return
         grace = self._request.config.settings.websocket_grace
         if grace is not None:
             self._leave_scope.deadline = current_time() + grace
@@ -228,25 +293,18 @@ class Connection:
 
         ``method`` is the one that was called; ``key``, "text" or "bytes", is where the content is looked for first.
         """
-        if (
-            self._read_ahead is not None
-            or self._is_receiving
-            or not self._in_handler
-            or RECEIVE not in self.progress.possible
-        ):
-            message = await self._receive_from_ahead(method)
-        else:
-            self._is_receiving = True
+        if self._handler is RUNS and self._read_ahead is None:
+            self.progress.allow(RECEIVE, method)
             try:
-                message = await self._receive()
+                message = await self._in_call(RECEIVE, self._receive())
             except Exception as error:
                 await self._receive_failed(error)
                 raise self.progress.closed() from None
-            finally:
-                self._is_receiving = False
-            self._sent_unchecked = 0
+        else:
+            message = await self._receive_from_ahead(method)
+        self._sent_unchecked = 0
         content = message.get(key)
-        if content is None or len(content) > self._small_size:
+        if content is None or len(content) * 4 > self._max_size:  # UTF-8 has at most four bytes a character
             if message["type"] != "websocket.receive":
                 self._disconnected(*disconnect_info(message))
                 raise self.progress.closed()
@@ -294,24 +352,19 @@ class Connection:
 
     async def _receive_from_ahead(self, method: str) -> Message:
         """Return the next message where messages are read ahead, or to a task that is not the handler's own."""
-        if self._is_receiving_ahead or self._is_receiving:
-            raise RuntimeError(f"{method}() while another task receives: one task may receive, any may send")
-        if self._read_ahead is None or not self._read_ahead.has_messages or self.progress.state is not GONE:
-            self.progress.allow(RECEIVE, method)
-        in_handler = self._in_handler
-        if not in_handler:
-            self._detect_disconnect()
         ahead = self._read_ahead
+        is_received = self._handler in (RUNS_IN_RECEIVE, WAITS_IN_RECEIVE)
+        if is_received or (ahead is not None and ahead.is_awaited):
+            raise RuntimeError(f"{method}() while another task receives: one task may receive, any may send")
+        if ahead is None or not ahead.has_messages or self.progress.state is not GONE:
+            self.progress.allow(RECEIVE, method)
+        if self._handler is not RUNS:
+            self._watch()
+            ahead = self._read_ahead
         assert ahead is not None  # noqa: S101 - the state is OPEN, or it was read ahead before the end
-        self._is_receiving_ahead = True
-        self._waits_in_call = in_handler
-        try:
-            message = await ahead.next()
-        finally:
-            self._is_receiving_ahead = self._waits_in_call = False
+        message = await self._in_call(CALL, ahead.next())
         if message is None:
             raise self.progress.closed()
-        self._sent_unchecked = 0
         if ahead.release():
             self._read_ahead = None
         return message
@@ -326,67 +379,40 @@ class Connection:
 
     async def send(self, method: str, message: Message) -> None:
         """Send a message, after those that other tasks are sending. ``method`` is the one that was called."""
-        if SEND not in self.progress.possible:
-            raise self.progress.refusal(method)
-        if self._is_sending:
-            await self._take_turn(method)
-        self._is_sending = True
+        self.progress.allow(SEND, method)
+        await self._take_turn()
+        try:
+            self.progress.allow(SEND, method)  # it may have been closed meanwhile
+            await self._send_in_turn(message)
+        finally:
+            self._pass_turn()
+        self._sent_unchecked += 1
+        if self._sent_unchecked > SENDS_UNTIL_CHECK:
+            self._sent_unchecked = 0
+            self._watch()
+            await checkpoint()
+
+    async def _send_in_turn(self, message: Message) -> None:
+        """Send a message. Raises ``ConnectionClosed`` if the server fails, or if the client does not read in time."""
+        waits_for, seconds = SENT, self._send_timeout
         try:
             # Started by hand: a send that does not have to wait needs no timer.
             steps = self._send(message).__await__()
             waits_for = next(steps, SENT)
             if waits_for is not SENT:
-                await self._finish_send(steps, waits_for)
+                await self._in_call(CALL, resume(steps, waits_for, seconds))
         except Exception as error:
-            await self._send_failed(error)
+            if waits_for is SENT or seconds is None or not isinstance(error, TimeoutError):
+                self._lost(error)
+            elif self._end(CLOSE, POLICY, f"no room for a message within {seconds:g} seconds"):
+                logger.info("%s is closed: %s; see websocket_send_timeout", self._request.label, self.progress.reason)
+                await self._send_close(LAST_FRAME_WITHIN)
             raise self.progress.closed() from None
-        finally:
-            if self._turns:
-                self._pass_turn()
-            else:
-                self._is_sending = False
-        self._sent_unchecked += 1
-        if self._sent_unchecked > SENDS_UNTIL_CHECK:
-            self._sent_unchecked = 0
-            self._detect_disconnect()
-            await checkpoint()
-
-    async def _finish_send(self, steps: Steps[None], waits_for: object) -> None:
-        """Wait for a send that has to wait. Raises ``TookTooLong`` if the client does not read."""
-        in_handler = self._in_handler
-        self._waits_in_call = in_handler or self._waits_in_call
-        try:
-            await resume(steps, waits_for, self._send_timeout)
-        except TimeoutError:
-            if self._send_timeout is None:
-                raise
-            raise TookTooLong from None
-        finally:
-            if in_handler:
-                self._waits_in_call = False
-
-    async def _send_failed(self, error: Exception) -> None:
-        """Note why a message was not sent."""
-        if not isinstance(error, TookTooLong):
-            self._lost(error)
-        elif self.progress.end(CLOSE, POLICY, f"no room for a message within {self._send_timeout:g} seconds"):
-            logger.info(
-                "WebSocket %r is closed: %s; see websocket_send_timeout", self._request.path, self.progress.reason
-            )
-            if self._read_ahead is not None:
-                self._read_ahead.end()
-            await self._send_close(LAST_FRAME_WITHIN)
-
-    def _lost(self, error: Exception) -> None:
-        logger.debug("WebSocket %r: the server raised %r", self._request.path, error)
-        self._disconnected(LOST, "")
 
     async def close(self, code: int, reason: str) -> None:
         """Close unless that has been done, or the client has left. See ``WebSocket.close``."""
         check_code(code)
-        if self.progress.end(CLOSE, code, truncate_reason(reason)):
-            if self._read_ahead is not None:
-                self._read_ahead.end()
+        if self._end(CLOSE, code, truncate_reason(reason)):
             await self._send_close_in_turn()
 
     async def finish(self, code: int, reason: str, answer: Answer | None) -> None:
@@ -395,7 +421,7 @@ class Connection:
         ``answer`` is for a handshake that was not accepted. With None the server answers with a plain 403.
         """
         if answer is not None and self.progress.state is CONNECTING:
-            self.progress.end(CLOSE, code, reason)
+            self._end(CLOSE, code, reason)
             status, content_type, length, pairs, body, _ = answer
             headers = encode_headers(content_type, length, pairs)
             await self._send_last({"type": f"{DENIAL}.start", "status": status, "headers": headers}, self._send_timeout)
@@ -407,9 +433,7 @@ class Connection:
 
     async def _send_close_in_turn(self) -> None:
         """Send the close frame, unless it has been sent, after the messages that tasks are sending."""
-        if self._is_sending:
-            await self._take_turn(None)
-        self._is_sending = True
+        await self._take_turn()
         try:
             if not self._close_sent:
                 await self._send_close(self._send_timeout)
@@ -425,21 +449,20 @@ class Connection:
         try:
             await when_it_waits(self._send(message), lambda: None, seconds)
         except Exception as error:
-            logger.debug("WebSocket %r: the server raised %r", self._request.path, error)
+            logger.debug("%s: the server raised %r", self._request.label, error)
         self._close_sent = True
 
     # -- turns -------------------------------------------------------------------------------------------------------
 
-    async def _take_turn(self, method: str | None) -> None:
+    async def _take_turn(self) -> None:
         """Wait until those who came before have sent. The WebSocket may be closed by then."""
         if self._turns is None:
-            self._turns = deque()
+            self._turns = []
+            return
         turn = Event()
         self._turns.append(turn)
         try:
-            await turn.wait()
-            if method is not None:
-                self.progress.allow(SEND, method)
+            await self._in_call(CALL, turn.wait())
         except BaseException:
             if turn.is_set():
                 self._pass_turn()
@@ -449,6 +472,97 @@ class Connection:
 
     def _pass_turn(self) -> None:
         if self._turns:
-            self._turns.popleft().set()
+            self._turns.pop(0).set()
         else:
-            self._is_sending = False
+            self._turns = None
+
+
+@dataclass(slots=True, eq=False)
+class ReadAhead:
+    """Messages that are read ahead of the handler: a queue, filled by a task that runs ``run``.
+
+    ``receive`` returns None after the last message. Above ``max_bytes`` of messages reading pauses. ``is_awaited``:
+    whether a call waits for the next message.
+    """
+
+    _receive: Callable[[], Awaitable[Message | None]]
+    _max_bytes: int
+    _messages: deque[tuple[Message, int]] = field(default_factory=deque)  # with their sizes
+    _size: int = 0
+    _ended: bool = False
+    _released: bool = False
+    _is_receiving: bool = False
+    _in_a_row: int = 0
+    is_awaited: bool = False
+    _arrived: SingleWaiterEvent = field(default_factory=SingleWaiterEvent)
+    _taken: SingleWaiterEvent = field(default_factory=SingleWaiterEvent)
+    _scope: CancelScope = field(default_factory=CancelScope)
+
+    @property
+    def has_messages(self) -> bool:
+        """Whether messages are queued. They came before whatever ended the WebSocket."""
+        return bool(self._messages)
+
+    async def run(self) -> None:
+        """Read until the end, or until ``release``. Runs in a separate task."""
+        try:
+            with self._scope:
+                while not self._released:
+                    self._is_receiving = True
+                    message = await self._receive()
+                    self._is_receiving = False
+                    if message is None:
+                        break
+                    size = len(message.get("text") or message.get("bytes") or "")
+                    self._messages.append((message, size))
+                    self._size += size
+                    self._arrived.ring()
+                    while self._must_wait():
+                        await self._taken.wait()
+        finally:
+            self.end()
+
+    def _must_wait(self) -> bool:
+        """Return whether to read no further until the handler has taken a message."""
+        if self._in_a_row >= RELEASE_AFTER:  # it may call ``release`` when it has the last one
+            return self.has_messages
+        return len(self._messages) >= MAX_MESSAGES or self._size > self._max_bytes
+
+    async def next(self) -> Message | None:
+        """Return the next message; None after the last one."""
+        while not self._messages:
+            if self._ended:
+                return None
+            self.is_awaited = True
+            try:
+                await self._arrived.wait()
+            finally:
+                self.is_awaited = False
+        message, size = self._messages.popleft()
+        self._size -= size
+        self._in_a_row += 1
+        self._taken.ring()
+        return message
+
+    def go_on(self) -> None:
+        """Go on reading ahead: the handler waits for something else, or another task receives."""
+        if self._in_a_row >= RELEASE_AFTER:
+            self._taken.ring()
+        self._in_a_row = 0
+
+    def release(self) -> bool:
+        """Stop reading and leave ``receive`` to the handler, if it has waited for messages alone. Return whether so.
+
+        To be called when ``next`` has returned a message: ``run`` waits for that if it does not receive.
+        """
+        self._released = self._in_a_row >= RELEASE_AFTER and not self._messages and not self._is_receiving
+        return self._released
+
+    def end(self) -> None:
+        """Wake ``next``: no further message comes."""
+        self._ended = True
+        self._arrived.ring()
+
+    def stop(self) -> None:
+        """Cancel ``run``."""
+        self._scope.cancel()

@@ -15,7 +15,7 @@ from uuid import UUID
 import pytest
 
 from micropie import App, SetupError, route
-from micropie.routing.converters import _SIMPLE, ANYTHING, converter_for
+from micropie.binding.converters import _SIMPLE, ANYTHING, converter_for
 from tests.conftest import MakeClient
 from tests.support.errors import said
 

@@ -1,21 +1,79 @@
-"""``WebSocket``, through which a handler talks to its client."""
+"""One WebSocket under ASGI, from its scope to its last message, and the ``WebSocket`` that its handler is given."""
 
 from __future__ import annotations
 
 from collections.abc import Coroutine, Sequence
+from functools import partial
 from typing import Any
 
+from anyio import move_on_after
+
 from micropie.asgi.request import ASGIWebSocketRequest
-from micropie.asgi.steps import perform
-from micropie.asgi.websocket.connection import Connection
+from micropie.asgi.steps import close_request, perform, perform_cleanup
+from micropie.asgi.websocket_connection import DENIAL, Connection
 from micropie.errors import BadRequest, ConnectionClosed, ResponseError
+from micropie.execution.context import current
+from micropie.execution.loop import CLEAN_UP_WITHIN
+from micropie.flow.websocket import CloseInfo, ask_guards, cleanup, converse
 from micropie.http.headers import Headers
 from micropie.http.json import dumps, loads
 from micropie.http.response import checked_headers
 from micropie.http.state import State
-from micropie.http.types import HeaderPairs, HeadersLike, Parameters
-from micropie.http.websocket import ACCEPT, INVALID_DATA
+from micropie.http.types import HeaderPairs, HeadersLike, Parameters, Receive, Scope, Send
+from micropie.http.websocket import ACCEPT, GONE, INVALID_DATA
+from micropie.mounts.asgi_in_asgi import hand_over
+from micropie.routing.site import Handover, Site
 from micropie.sessions import Session
+
+
+async def serve_websocket(site: Site, scope: Scope, receive: Receive, send: Send) -> None:
+    """Serve one WebSocket. Raises only what the flow does not handle, such as a cancellation."""
+    request = ASGIWebSocketRequest(scope)
+    routes = site.socket_routes(request)
+    if isinstance(routes, Handover):
+        await _serve_mounted(routes, request, receive, send)
+        return
+    if (await receive())["type"] != "websocket.connect":  # the client has left already
+        return
+    connection = Connection(request, receive, send)
+    run_handler = partial(connection.run, WebSocket(request, connection))
+    token = current.set(request)
+    try:
+        try:
+            close_info = await perform(converse(routes, request, run_handler), request)
+        except BaseException:
+            try:
+                await perform_cleanup(request)
+            finally:
+                with move_on_after(CLEAN_UP_WITHIN, shield=True):
+                    await perform(cleanup(request), request)
+                    await connection.go_away()
+            raise
+        if connection.progress.state is not GONE:
+            await _finish(connection, request, close_info)
+    finally:
+        current.reset(token)
+        if request._closers is not None:
+            await close_request(request)
+
+
+async def _serve_mounted(handover: Handover, request: ASGIWebSocketRequest, receive: Receive, send: Send) -> None:
+    """Let a mounted application serve a WebSocket, unless a hook refuses the handshake."""
+    token = current.set(request)
+    try:
+        refusal = await perform(ask_guards(request, handover.config), request)
+    finally:
+        current.reset(token)
+        await close_request(request)
+    if refusal is None:
+        await hand_over(handover.mount, handover.path, request.scope_below(), receive, send)
+    elif (await receive())["type"] == "websocket.connect":
+        await _finish(Connection(request, receive, send), request, refusal)
+
+
+async def _finish(connection: Connection, request: ASGIWebSocketRequest, close_info: CloseInfo) -> None:
+    can_deny = DENIAL in (request.scope.get("extensions") or ())
+    await connection.finish(close_info.code, close_info.reason, close_info.answer if can_deny else None)
 
 
 class WebSocket:

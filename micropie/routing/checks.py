@@ -19,7 +19,7 @@ Check: TypeAlias = Callable[[Any], object]
 REQUIRES = "__micropie_requires__"
 
 
-class Guard:
+class Checks:
     """The checks of one handler or application. Hooks of the same application run before them."""
 
     guards = True
@@ -39,12 +39,12 @@ class Guard:
         return None
 
 
-def guarded(config: AppConfig, checks: Sequence[Check]) -> AppConfig:
+def with_checks(config: AppConfig, checks: Sequence[Check]) -> AppConfig:
     """Return ``config`` with ``checks`` as its last hook; ``config`` itself if there are none."""
-    return replace(config, middlewares=Chain(config.middlewares, [Guard(checks)])) if checks else config
+    return replace(config, middlewares=Chain(config.middlewares, [Checks(checks)])) if checks else config
 
 
-def mark(target: object, checks: Sequence[Check]) -> None:
+def mark_checks(target: object, checks: Sequence[Check]) -> None:
     """Leave the mark of ``@requires`` on a handler, a class or an application."""
     for check in checks:
         is_generator = inspect.isgeneratorfunction(check) or inspect.isasyncgenfunction(check)

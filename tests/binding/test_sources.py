@@ -9,7 +9,7 @@ import annotated_types as at
 import pytest
 
 from micropie import App, BindingErrors, Body, Cookie, Form, Header, Query, SetupError, WebSocket, post
-from micropie.routing.sources import Source
+from micropie.binding.sources import Source
 from tests.conftest import MakeClient
 
 

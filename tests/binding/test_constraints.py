@@ -11,7 +11,7 @@ import pydantic
 import pytest
 
 from micropie import App, SetupError
-from micropie.routing.constraints import MOST_MATCHED, constraints_of
+from micropie.binding.constraints import MOST_MATCHED, constraints_of
 from tests.conftest import MakeClient
 
 Positive = Annotated[int, msgspec.Meta(ge=1, description="how many")]
@@ -99,6 +99,7 @@ def test_they_hold_for_json_and_segments_as_well(make_client: MakeClient) -> Non
     assert client.post("/meta", json={"n": 0}).status_code == 400
     assert client.post("/several", json={"n": [1]}).status_code == 400
     assert (client.get("/meta/0").status_code, client.get("/meta/1").json()) == (400, [1])
+    assert client.get("/several/5").status_code == 400  # a segment is a list of one
 
 
 @pytest.mark.parametrize(

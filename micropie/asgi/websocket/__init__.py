@@ -1,1 +1,0 @@
-"""WebSockets under ASGI: the handshake, the handler, and messages both ways."""

@@ -1,0 +1,341 @@
+"""One parameter of a handler: the place where its value is found, and its conversion.
+
+A parameter whose annotation states no source is looked for by its name in ``_PLACES``, one after the other; its default
+comes last. An annotation that states a source (``sources.py``), a file, a structure or the request itself has one place
+only. That is decided once, by ``bound_parameter``; a request calls ``parameter.find``.
+"""
+
+from __future__ import annotations
+
+import re
+import typing
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from inspect import Parameter
+from types import UnionType
+from typing import Any, NamedTuple, TypeAlias, TypeVar
+
+from micropie.binding.converters import ANYTHING, Converter, converter_for
+from micropie.binding.sources import Body, Form, Query, Source, stated_source
+from micropie.binding.structures import is_structure, structure_converter
+from micropie.errors import HTTPError, SetupError
+from micropie.http.binding_errors import BindingError, BindingErrors, ParameterError
+from micropie.http.forms import UploadFile
+from micropie.http.request import Request, WebSocketRequest
+
+_Value = TypeVar("_Value")
+
+REQUIRED = Parameter.empty
+MOST_ERRORS = 100  # in one body, to be described
+
+Find: TypeAlias = "Callable[[BoundParameter, Request, Mapping[str, object]], object]"
+
+
+class BoundParameter(NamedTuple):
+    """A parameter that a request fills: ``find(parameter, request, values)`` returns its value.
+
+    ``values`` are those of the path's wildcards. ``find`` raises ``BindingError`` for a value that is missing or does
+    not convert. ``is_stated``: the annotation names the source. ``takes_document``: the value is the whole body.
+    """
+
+    name: str
+    converter: Converter
+    default: object
+    find: Find
+    is_stated: bool = False
+    takes_document: bool = False
+
+    def is_plain(self, is_number: bool) -> bool:
+        """Return whether a segment's text, or the number that a wildcard has made of it, is the value as it is."""
+        converter = self.converter
+        is_converted = is_number or converter.from_text is ANYTHING.from_text
+        return is_converted and self.find is by_name and converter.many is None
+
+    @property
+    def needs_body(self) -> bool:
+        """Whether only a body can bring the value: a file, or a whole document."""
+        return self.takes_document or self.find is _file
+
+    @property
+    def is_of_client(self) -> bool:
+        """Whether a client sends the value."""
+        return self.find not in (_request, _kept_default)
+
+
+# -- choosing the source, once -----------------------------------------------------------------------------------------
+
+
+def bound_parameter(parameter: Parameter, is_provider: bool) -> BoundParameter:
+    """Return the parameter of a handler or of a provider. Raises ``SetupError`` for an annotation of no use.
+
+    A provider's parameter without an annotation keeps its default: no client can fill it.
+    """
+    name, default = parameter.name, parameter.default
+    stated, annotation = stated_source(parameter.annotation)
+    kind, many, optional = unwrapped(annotation)
+    if is_provider and annotation is REQUIRED:
+        if default is REQUIRED:
+            raise SetupError(f"its parameter {name!r} has no annotation, which would tell what fills it")
+        return BoundParameter(name, ANYTHING, default, _kept_default)
+    if stated is not None and is_structure(kind) and type(stated) is not Body:
+        return _of_whole_source(name, kind, many, default, stated)
+    if stated is not None and not is_structure(kind):
+        return _of_source(name, annotation, default, stated)
+    if kind is BindingErrors:
+        return BoundParameter(name, ANYTHING, BindingErrors, _kept_default)  # the plan puts the errors in its place
+    if kind is Request or kind is WebSocketRequest:
+        return BoundParameter(name, ANYTHING, default, _request, is_stated=True)
+    if kind is UploadFile:
+        converter = ANYTHING._replace(expected="a file", optional=optional, many=list if many else None)
+        return BoundParameter(name, converter, default, _file)
+    if is_structure(kind):
+        expected = "a JSON array of objects" if many else "a JSON object or a form"
+        converter = ANYTHING._replace(expected=expected, optional=optional)
+        return BoundParameter(name, converter, default, _body_reader(kind, many, name), takes_document=True)
+    return BoundParameter(name, converter_for(annotation, name), default, by_name)
+
+
+def unwrapped(annotation: Any) -> tuple[object, bool, bool]:
+    """Return the X of ``X``, ``list[X]``, ``X | None`` and ``Annotated[X, ...]``; whether a list; whether optional."""
+    optional = many = False
+    if typing.get_origin(annotation) is typing.Annotated:
+        annotation = annotation.__origin__
+    if typing.get_origin(annotation) in (typing.Union, UnionType):
+        members = [member for member in typing.get_args(annotation) if member is not type(None)]
+        if len(members) == 1:
+            annotation, optional = members[0], True
+    if typing.get_origin(annotation) is list:
+        annotation, many = (typing.get_args(annotation) or (str,))[0], True  # ``typing.List`` has no X
+    return annotation, many, optional
+
+
+# -- by name -----------------------------------------------------------------------------------------------------------
+
+
+def by_name(parameter: BoundParameter, request: Request, values: Mapping[str, object]) -> object:
+    """Find a parameter's value by its name; its default if no place has it. Raises 400 or 415."""
+    name = parameter.name
+    for place, values_of, read in _PLACES:
+        found = values_of(request, values)
+        if found and name in found:
+            return read(parameter, found[name], place)
+    if parameter.default is REQUIRED:
+        raise _missing(parameter, request)
+    return parameter.default
+
+
+def from_path(parameter: BoundParameter, value: object, place: str = "path") -> object:
+    """Return the argument for a segment of the path, or for the value of a wildcard, which may be a number.
+
+    Raises 400 if it does not convert, and 404 for a file or a whole body, which no path contains.
+    """
+    if parameter.find is not by_name:
+        raise HTTPError(404)
+    if not isinstance(value, str):
+        return value if parameter.converter.many is None else _collected(parameter, place, [value])
+    return _from_texts(parameter, [value], place)
+
+
+def _from_texts(parameter: BoundParameter, texts: Sequence[str], place: str) -> object:
+    from_text = parameter.converter.from_text
+    if parameter.converter.many is None:
+        return _converted(parameter, place, from_text, texts[0])
+    return _collected(parameter, place, [_converted(parameter, place, from_text, text) for text in texts])
+
+
+def _from_json(parameter: BoundParameter, value: object, place: str) -> object:
+    return _converted(parameter, place, parameter.converter.from_json, value)
+
+
+def _from_files(parameter: BoundParameter, files: Sequence[UploadFile], place: str) -> object:
+    """Return the uploaded file, or a list of all; raise 400 if the parameter is annotated as something else."""
+    if parameter.find is not _file and parameter.converter.expected != ANYTHING.expected:
+        raise _misfit(parameter, place, None)
+    return files[0] if parameter.converter.many is None else _collected(parameter, place, [*files])
+
+
+# Where a parameter is looked for, in this order: the name of the place in errors, its values, what is made of them.
+_PLACES: Sequence[
+    tuple[
+        str,
+        Callable[[Request, Mapping[str, object]], Mapping[str, Any] | None],
+        Callable[[BoundParameter, Any, str], object],
+    ]
+] = (
+    ("path", lambda request, values: values, from_path),
+    ("query", lambda request, values: request.query_params, _from_texts),
+    ("form", lambda request, values: request._form_fields, _from_texts),
+    ("json", lambda request, values: request._document if type(request._document) is dict else None, _from_json),
+    ("file", lambda request, values: request.uploads, _from_files),
+)
+
+
+def _converted(parameter: BoundParameter, place: str, convert: Callable[[_Value], object], value: _Value) -> object:
+    try:
+        return convert(value)
+    except ValueError:
+        pass  # outside of ``except``, so that the error has no false context
+    raise _misfit(parameter, place, value)
+
+
+def _collected(parameter: BoundParameter, place: str, values: list[object]) -> object:
+    assert parameter.converter.many is not None  # noqa: S101
+    return _converted(parameter, place, parameter.converter.many, values)
+
+
+def _misfit(parameter: BoundParameter, place: str, value: object) -> BindingError:
+    """Return the error of a value that is not what a parameter expects."""
+    expected = parameter.converter.expected
+    sentence = f"Parameter {parameter.name!r} must be {expected}."
+    return BindingError([ParameterError(parameter.name, place, value, expected, sentence=sentence)])
+
+
+def _missing(parameter: BoundParameter, request: Request) -> HTTPError:
+    """Return the error for a required parameter without a value: 415 if there is a body whose type is not read."""
+    missing = f"Parameter {parameter.name!r} is missing"
+    if parameter.find is by_name and request._document is not None and type(request._document) is not dict:
+        return _absent(parameter, f"{missing}: the JSON body is not an object.")
+    problem = request._unread_body()
+    if problem is not None:
+        return HTTPError(problem[0], f"{missing}: {problem[1]}")
+    return _absent(parameter, f"{missing}; expected {parameter.converter.expected}.")
+
+
+def _absent(parameter: BoundParameter, sentence: str) -> BindingError:
+    return BindingError([ParameterError(parameter.name, "", None, parameter.converter.expected, sentence=sentence)])
+
+
+# -- in one place only -------------------------------------------------------------------------------------------------
+
+
+def _request(parameter: BoundParameter, request: Request, values: Mapping[str, object]) -> object:
+    """Return the value of a parameter that is annotated with ``Request``."""
+    return request
+
+
+def _kept_default(parameter: BoundParameter, request: Request, values: Mapping[str, object]) -> object:
+    """Return the value of a parameter that no client can fill."""
+    return parameter.default
+
+
+def _file(parameter: BoundParameter, request: Request, values: Mapping[str, object]) -> object:
+    """Return the value of a parameter that is annotated with ``UploadFile``: the file or the default."""
+    files = request.uploads.get(parameter.name)
+    return _default(parameter, request) if files is None else _from_files(parameter, files, "file")
+
+
+def _default(parameter: BoundParameter, request: Request) -> object:
+    """Return the default, or None for an optional parameter without one; raise 400 or 415 for a required parameter."""
+    if parameter.default is not REQUIRED:
+        return parameter.default
+    if parameter.converter.optional:
+        return None
+    raise _missing(parameter, request)
+
+
+def _of_source(name: str, annotation: object, default: object, stated: Source) -> BoundParameter:
+    """Return the parameter whose value comes from ``stated`` alone."""
+    converter, key = converter_for(annotation, name), stated.name_for(name)
+    label = f"{stated.place.capitalize()} {key!r}"
+    is_document = type(stated) is Body
+
+    def find(parameter: BoundParameter, request: Request, values: Mapping[str, object]) -> object:
+        given: Any = request.get_json if is_document else stated.texts(request, key)
+        if given is None or given == []:
+            if default is not REQUIRED or converter.optional:
+                return None if default is REQUIRED else default
+            raise _absent(parameter, f"{label} is missing; expected {converter.expected}.")
+        try:
+            if is_document:
+                return converter.from_json(given)
+            if converter.many is None and stated.is_joined and len(given) > 1:
+                given = [", ".join(given)]
+            found = [converter.from_text(text) for text in given]
+            return found[0] if converter.many is None else converter.many(found)
+        except ValueError:
+            pass
+        sentence = f"{label} must be {converter.expected}."
+        raise BindingError([ParameterError(name, stated.place, given, converter.expected, sentence=sentence)])
+
+    return BoundParameter(name, converter, default, find, is_stated=True, takes_document=is_document)
+
+
+def _of_whole_source(name: str, structure: type, many: bool, default: object, stated: Source) -> BoundParameter:
+    """Return the parameter that takes the whole query, or the whole form, as one structure."""
+    if many or not isinstance(stated, Query | Form):
+        raise SetupError(f"{name!r}: a structure takes a whole query, form or body: write Query(), Form() or Body()")
+    converter = structure_converter(structure, name)
+
+    def find(parameter: BoundParameter, request: Request, values: Mapping[str, object]) -> object:
+        fields = stated.fields(request)
+        if not fields and default is not REQUIRED:
+            return default
+        try:
+            return converter.from_form(fields)
+        except ValueError as error:
+            problems = _problems(error, name, stated.place, f"The {stated.place} does not fit: ")
+        raise BindingError(problems)
+
+    expected = ANYTHING._replace(expected=f"the fields of a {structure.__name__}")
+    return BoundParameter(name, expected, default, find, is_stated=True)
+
+
+def _body_reader(structure: type, many: bool, name: str) -> Find:
+    """Return the ``find`` of a parameter that takes the whole body: a JSON document, or a form."""
+    converter = structure_converter(structure, name)
+
+    def find(parameter: BoundParameter, request: Request, values: Mapping[str, object]) -> object:
+        document = request.get_json
+        is_form = document is None and bool(request._form_fields)
+        if document is None and not is_form:
+            return _default(parameter, request)
+        made: list[object] = []
+        try:
+            if not many:
+                return converter.from_form(request.body_params) if is_form else converter.from_json(document)
+            if not isinstance(document, list):
+                raise ValueError("Expected `array`")
+            for element in document:
+                made.append(converter.from_json(element))  # noqa: PERF401 - its length is for the error
+        except ValueError as error:
+            is_element = isinstance(document, list) and many
+            where, before = (f" in element {len(made) + 1}", (len(made),)) if is_element else ("", ())
+            begin = f"Parameter {name!r} does not fit{where}: "
+            problems = _problems(error, name, "form" if is_form else "json", begin, before)
+        else:
+            return made
+        raise BindingError(problems)
+
+    return find
+
+
+def _problems(
+    error: ValueError, name: str, place: str, begin: str, before: tuple[int, ...] = ()
+) -> list[ParameterError]:
+    """Return what is wrong with a structure; each sentence starts with ``begin``, each path with ``before``."""
+    return [
+        ParameterError(name, place, given, problem, (*before, *path), f"{begin}{problem}.")
+        for problem, path, given in _described(error)
+    ]
+
+
+_PLACE = re.compile(r" - at `\$(.*)`$")
+_STEP = re.compile(r"\.([^.\[]+)|\[(\d+|\.\.\.)\]")
+
+
+def _described(error: ValueError) -> Iterator[tuple[str, tuple[str | int, ...], object]]:
+    """Yield what is wrong with a body, in one line each: without the client's values, the place, and the value.
+
+    msgspec stops at the first one. pydantic has collected all, but half a million in one body take 10 s to describe.
+    """
+    if not hasattr(error, "error_count"):
+        text = str(error)
+        place = _PLACE.search(text)
+        steps = _STEP.findall(place[1]) if place is not None else ()
+        yield text, tuple(name or (int(index) if index.isdigit() else index) for name, index in steps), None
+        return
+    count = error.error_count()
+    if count > MOST_ERRORS:
+        yield f"{count} values are wrong", (), None
+        return
+    for one in error.errors(include_url=False, include_context=False):  # type: ignore[attr-defined]
+        yield ": ".join(filter(None, [".".join(map(str, one["loc"])), one["msg"]])), one["loc"], one["input"]

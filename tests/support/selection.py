@@ -1,0 +1,83 @@
+"""The worlds that a case of a test runs in.
+
+A test function with ``world`` (or another of ``NAMES``) among its arguments is collected in each world. The first case of
+a function runs in all of them. Every other case runs in one, which a hash of its name chooses: in the same one at each
+run, so a failure repeats.
+
+trio runs the same flow as asyncio does. Where nothing waits it adds nothing, so only the ``WAITING`` folders and files
+are tested on it. A case that has no other world runs on it everywhere.
+
+``--world=trio`` runs all cases of that world, ``--all-worlds`` every case in every world (``make test-all``).
+"""
+
+from __future__ import annotations
+
+import zlib
+from collections import defaultdict
+from collections.abc import Iterable, Sequence
+
+import pytest
+
+WORLDS = ("wsgi", "asyncio", "trio")
+
+# Arguments and fixtures whose parameter is a world; ``side`` is one of them or "original" (tests/compat).
+NAMES = ("world", "backend", "side", "run", "shared_client")
+
+# What waits, and what compares all worlds.
+WAITING = (
+    "tests/asgi/",
+    "tests/channels/",
+    "tests/execution/",
+    "tests/flow/",
+    "tests/http/test_early_head.py",
+    "tests/http/test_stream",
+    "tests/http/test_websocket.py",
+    "tests/mounts/",
+    "tests/pool/",
+    "tests/testing/",
+    "tests/test_same_answer.py",
+)
+
+
+def world_of(item: pytest.Item) -> str | None:
+    """Return the world of a test, None if it does not run in each."""
+    callspec = getattr(item, "callspec", None)
+    named = (callspec.params.get(name) for name in NAMES) if callspec else ()
+    return next((name for name in named if name in WORLDS), None)
+
+
+def left_out(items: Iterable[pytest.Item], world: str | None) -> set[pytest.Item]:
+    """Return the tests that don't run, of ``items`` in the order of their files.
+
+    With ``world`` these are the tests of the other worlds.
+    """
+    if world is not None:
+        return {item for item in items if world_of(item) not in (None, world)}
+    functions: dict[str, dict[str, dict[str, pytest.Item]]] = defaultdict(lambda: defaultdict(dict))
+    for item in items:
+        own = world_of(item)
+        if own is not None:
+            functions[item.nodeid.partition("[")[0]][case_of(item.nodeid, own)][own] = item
+    return {
+        item
+        for function, cases in functions.items()
+        for index, (case, in_world) in enumerate(cases.items())
+        for chosen in [chosen_worlds(case, list(in_world), is_first=index == 0, waits=function.startswith(WAITING))]
+        for own, item in in_world.items()
+        if own not in chosen
+    }
+
+
+def case_of(node_id: str, world: str) -> str:
+    """Return the id of a test without its world."""
+    function, _, parameters = node_id.removesuffix("]").partition("[")
+    parts = parameters.split("-")
+    parts.remove(world)
+    return f"{function}[{'-'.join(parts)}]"
+
+
+def chosen_worlds(case: str, worlds: Sequence[str], *, is_first: bool, waits: bool) -> Sequence[str]:
+    """Return the worlds in which a case runs, of those for which it was collected."""
+    if not waits:
+        worlds = [world for world in worlds if world != "trio"] or worlds
+    return worlds if is_first else [worlds[zlib.crc32(case.encode()) % len(worlds)]]

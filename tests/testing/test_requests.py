@@ -1,0 +1,50 @@
+"""``make_request``: a request for a test that calls a hook without an application."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import anyio
+import pytest
+
+from micropie import App, HTTPError, HttpMiddleware, Request
+from micropie.testing import make_request
+
+
+class Hook(HttpMiddleware):
+    async def before_request(self, request: Request) -> Any:
+        request.session["seen"] = request.query("page", "1")
+        return None if request.headers.get("x-token") == "sesame" else {"status": 401}
+
+
+@pytest.mark.parametrize("world", ["asyncio", "trio"])
+def test_a_hook_can_be_called_with_a_request(world: str) -> None:
+    async def test() -> None:
+        request = make_request("POST", "/p\u00e4th", headers={"X-Token": "sesame"})
+        assert isinstance(request, Request)
+        assert await Hook().before_request(request) is None
+        assert (request.method, request.path, request.session) == ("POST", "/p\u00e4th", {"seen": "1"})
+        assert (request.cookies, request.files, request.body_params, await request.body()) == ({}, {}, {}, b"")
+        request.session = {"user": "alice"}
+        assert request.session == {"user": "alice"}
+        assert await Hook().before_request(make_request(query="page=2")) == {"status": 401}
+
+    anyio.run(test, backend=world)
+
+
+def test_its_body_and_its_headers() -> None:
+    async def test() -> None:
+        request = make_request("POST", headers=[("X-A", "1"), ("X-A", "2")], body=b"text")
+        assert (request.headers["x-a"], request.headers.get_all("X-A")) == ("1, 2", ["1", "2"])
+        assert await request.body() == b"text"
+
+    anyio.run(test)
+
+
+def test_its_settings_are_those_of_an_application() -> None:
+    async def read(app: App | None) -> bytes:
+        return await make_request("POST", body=b"text", app=app).body()
+
+    assert anyio.run(read, None) == b"text"
+    with pytest.raises(HTTPError, match="3 bytes"):
+        anyio.run(read, App(max_body_size=3))
