@@ -5,7 +5,6 @@ from pathlib import Path as _Path
 from micropie.app import App, Server
 from micropie.asgi.websocket import WebSocket
 from micropie.binding import Body, Cookie, Form, Header, Query
-from micropie.channels.event_stream import EventStream
 from micropie.errors import (
     BadRequest,
     ClientDisconnect,
@@ -29,7 +28,6 @@ from micropie.http.headers import Headers, MutableHeaders
 from micropie.http.pagination import Page
 from micropie.http.request import Request, WebSocketRequest
 from micropie.http.response import Response
-from micropie.http.sse import event
 from micropie.middleware import HttpMiddleware, WebSocketMiddleware
 from micropie.routing.decorators import (
     delete,
@@ -51,6 +49,7 @@ from micropie.routing.decorators import (
     websocket,
 )
 from micropie.sessions import InMemorySessionBackend, SessionBackend
+from micropie.streams.events import EventStream, event
 from micropie.templates.context import template
 
 _refuse_namesake(_Path(__file__).parent.parent)

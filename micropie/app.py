@@ -15,7 +15,7 @@ from urllib.parse import quote
 from micropie.asgi.dispatch import serve as serve_asgi
 from micropie.asgi.driver import serve_http as answer_asgi
 from micropie.asgi.lifespan import ASGIState
-from micropie.asgi.request import watchers_of
+from micropie.asgi.streaming import watchers_of
 from micropie.asgi.websocket import serve_websocket
 from micropie.channels import Channels
 from micropie.errors import Redirect, SetupError

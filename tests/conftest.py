@@ -24,9 +24,9 @@ from wsgiref.validate import validator
 import hypothesis
 import pytest
 
-from micropie.channels import event_stream
-from micropie.http.early_head import EarlyHead
 from micropie.routing.settings import Settings
+from micropie.streams import events
+from micropie.streams.head import EarlyHead
 from micropie.testing import TestClient
 from tests.support.asgi_validator import validated
 from tests.support.redis_server import redis_server
@@ -70,21 +70,20 @@ def no_head_is_early() -> Iterator[None]:
     seconds, default = EarlyHead.seconds, Settings().stream_head_delay
 
     def patient_seconds(head: EarlyHead) -> float | None:
-        stream = head._request._answer_stream
-        is_event_stream = stream is not None and stream.items is not None
+        is_event_stream = head.stream.source.events is not None
         is_default = head._request.config.settings.stream_head_delay == default
         return None if is_default and not is_event_stream else seconds(head)
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(EarlyHead, "seconds", patient_seconds)
-        patch.setattr(event_stream, "HEAD_WITHIN", PATIENCE)
+        patch.setattr(events, "HEAD_WITHIN", PATIENCE)
         yield
 
 
 @pytest.fixture
 def early_events(monkeypatch: pytest.MonkeyPatch) -> None:
     """Let the head of a stream of events that is silent leave soon, as it does by default."""
-    monkeypatch.setattr(event_stream, "HEAD_WITHIN", 0.1)
+    monkeypatch.setattr(events, "HEAD_WITHIN", 0.1)
 
 
 # What applications of tests lack is no news; the tests of these warnings listen for themselves.

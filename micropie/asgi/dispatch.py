@@ -7,8 +7,8 @@ from anyio import Lock, create_task_group
 from micropie.asgi.driver import serve_http
 from micropie.asgi.headers import encode_headers
 from micropie.asgi.lifespan import ASGIState, serve_lifespan
-from micropie.asgi.request import WATCHERS, Watchers, watchers_of
 from micropie.asgi.steps import perform
+from micropie.asgi.streaming import WATCHERS, Watchers, watchers_of
 from micropie.asgi.websocket import serve_websocket
 from micropie.execution.loop import LoopLocal
 from micropie.flow.lifecycle import Application, LifespanContext, log_failure

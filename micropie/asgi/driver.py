@@ -6,8 +6,8 @@ import logging
 
 from micropie.asgi.headers import CONTENT_TYPES, ENCODED_NOSNIFF, LENGTHS, encode_headers
 from micropie.asgi.request import ASGIRequest
-from micropie.asgi.sending import send_streamed
 from micropie.asgi.steps import close_request, perform, perform_cleanup
+from micropie.asgi.streaming import send_streamed
 from micropie.execution.context import current
 from micropie.execution.steps import AWAIT, AnyStep
 from micropie.flow.http import respond

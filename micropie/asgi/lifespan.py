@@ -16,8 +16,8 @@ from types import FrameType
 
 import anyio
 
-from micropie.asgi.request import WATCHERS, Watchers
 from micropie.asgi.steps import perform
+from micropie.asgi.streaming import WATCHERS, Watchers
 from micropie.execution.loop import CLEAN_UP_WITHIN
 from micropie.execution.shutdown import ShutdownSignal
 from micropie.execution.wake import LoopTasks, threadsafe_scheduler

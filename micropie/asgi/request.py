@@ -7,25 +7,19 @@ from math import inf
 from typing import Any, NoReturn, TypeVar
 from urllib.parse import unquote_to_bytes
 
-from anyio import CancelScope, Event, Lock, current_time, from_thread
-from anyio.abc import TaskGroup
+from anyio import Event, current_time, from_thread
 
 from micropie.asgi.coroutines import resume
 from micropie.asgi.steps import perform
-from micropie.asgi.streaming import WATCH_AFTER
+from micropie.asgi.streaming import LONE_WATCHERS, WATCHERS, SharedReceive, Watchers, watchers_of
 from micropie.errors import ClientDisconnect, HTTPError
-from micropie.execution.loop import LoopLocal
 from micropie.execution.steps import Flow
-from micropie.execution.wake import TASKS, DelayedCalls, LoopTasks
 from micropie.http.headers import Headers
 from micropie.http.request import Address, Request, WebSocketRequest
 from micropie.http.types import Message, Receive, Scope, Send
 from micropie.http.urls import escaped_path, raw_path_below
 
 Value = TypeVar("Value")
-
-# The key in ``scope["state"]`` of the ``Watchers`` that the lifespan made for this worker.
-WATCHERS = "micropie.watchers"
 
 _BODY_HEADERS = frozenset({b"content-type", b"content-length"})
 
@@ -37,68 +31,6 @@ _SOCKET_SCHEMES = {page: scheme for scheme, page in _PAGE_SCHEMES.items()}
 _SLOWEST = 1000
 
 PERCENT = ord("%")  # ``37 in raw`` takes a sixth of the time of ``b"%" in raw``
-
-
-class Watchers:
-    """Starts the tasks that watch clients. Servers copy the state, so it may outlive the lifespan: see ``has_ended``.
-
-    ``tasks`` starts them at once, ``delayed`` after ``WATCH_AFTER``. ``background`` are the tasks of
-    ``after_response``, for which the lifespan waits; None if there is no lifespan. ``scope_type`` is this loop's class
-    of cancel scopes: it takes anyio 1.5 µs to find it out.
-    """
-
-    __slots__ = ("background", "delayed", "has_ended", "scope_type", "tasks")
-
-    def __init__(self, tasks: TaskGroup | LoopTasks, background: LoopTasks | None = None) -> None:
-        self.tasks = tasks
-        self.background = background
-        self.delayed = DelayedCalls(WATCH_AFTER)
-        self.has_ended = False
-        self.scope_type = type(CancelScope())
-
-
-# For servers without lifespan.
-_LONE = LoopLocal(lambda: Watchers(TASKS.get()))
-
-
-class SharedReceive:
-    """One request's messages for two readers. The server's ``receive`` must never be called twice at a time.
-
-    The handler may read the body while it streams its answer, and a watcher waits for ``http.disconnect``. The watcher
-    is at most one piece of the body ahead, so the client still has to wait.
-
-    ``in_flight`` is an event that is set when a pending call of ``receive`` returns; None if there is no such call.
-    """
-
-    def __init__(self, receive: Receive, in_flight: Event | None) -> None:
-        self._receive = receive
-        self._in_flight = in_flight
-        self._lock = Lock()
-        self._messages: list[Message] = []
-        self._taken = Event()
-
-    async def next(self) -> Message:
-        """Return the next message. For the reader of the body."""
-        if not self._messages:
-            async with self._lock:
-                if not self._messages:
-                    return await self._receive()
-        self._taken.set()
-        return self._messages.pop(0)
-
-    async def disconnected(self) -> None:
-        """Return when the client has left. Messages that come before that are left for the reader."""
-        if self._in_flight is not None:
-            await self._in_flight.wait()
-        while True:
-            async with self._lock:
-                message = await self._receive()
-                self._messages.append(message)
-                self._taken = taken = Event()
-            if message["type"] == "http.disconnect":
-                return
-            if message.get("more_body", False):
-                await taken.wait()
 
 
 class ASGIRequest(Request):
@@ -266,7 +198,7 @@ class ASGIRequest(Request):
     @property
     def watchers(self) -> Watchers:
         """What starts the tasks that watch this client: the lifespan's or, without one, the event loop's."""
-        return watchers_of(self.scope) or _LONE.get()
+        return watchers_of(self.scope) or LONE_WATCHERS.get()
 
     def share_messages(self) -> SharedReceive:
         """Share ``receive``, so that a watcher can wait for a disconnect while the body may still be read."""
@@ -296,13 +228,6 @@ class ASGIRequest(Request):
 
     def _perform_async(self, flow: Flow[Value]) -> Awaitable[Value]:
         return perform(flow, self)
-
-
-def watchers_of(scope: Scope) -> Watchers | None:
-    """See ``ASGIRequest.lifespan_watchers``."""
-    state = scope.get("state")
-    held: Watchers | None = state.get(WATCHERS) if state else None
-    return None if held is None or held.has_ended else held
 
 
 class ASGIWebSocketRequest(ASGIRequest, WebSocketRequest):

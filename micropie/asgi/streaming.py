@@ -1,70 +1,233 @@
-"""Getting a stream's chunks and sending them, in the request's own task, while the client is watched.
+"""Streams under ASGI: one task gets a stream's chunks and sends them, and a ``Companion`` works beside it.
 
-A client that leaves is noticed in two ways, because servers differ: ``send`` raises ``OSError`` (ASGI 2.4), or it does
-nothing and ``receive`` gives ``http.disconnect``. So a second task waits for that message, from the moment that the
-source or the server has had to wait for a moment.
+The request's task is inside of the source while it waits for a chunk, and can't leave it: the source's scopes belong to
+that task (``streams/scoped.py``). So the companion does in tasks of its own whatever must not wait for a chunk:
+
+- It watches the client. A client that leaves is noticed in two ways, because servers differ: ``send`` raises
+  ``OSError`` (ASGI 2.4), or it does nothing and ``receive`` gives ``http.disconnect``.
+- It sends the head, if the first chunk takes long, and the heart-beats of silent events.
+
+The companion and the request's task never send at the same time, and the companion cancels nothing but the source, and
+that only when its chunks are not wanted any more. Its tasks are two: a task that waits in ``receive`` could send a
+heart-beat only if it cancelled ``receive``, and a piece of the body might be lost.
+
+Once the head is sent, an error can only abort: it is logged and raised into the server, which then cuts the
+connection; a broken stream never ends as a complete one does.
+
+A whole file is sent by the server itself if it can (the extension ``http.response.pathsend``), without a byte of it
+passing through Python. The server opens the file anew, so it sends what is at that path by then, under a head that was
+made a moment before: if the file was replaced by one of another length, the server cuts it off or finds it too short
+for its Content-Length. https://asgi.readthedocs.io/en/latest/extensions.html
 """
 
 from __future__ import annotations
 
 import logging
-from collections.abc import AsyncIterator, Awaitable
+from collections.abc import Awaitable, Callable
 from contextlib import suppress
-from typing import TYPE_CHECKING
+from contextvars import Token
+from functools import partial
+from typing import Any, Protocol, TypeVar, cast
 
-from anyio import CancelScope, move_on_after
+from anyio import CancelScope, Event, Lock, move_on_after, sleep
+from anyio.abc import TaskGroup
 from anyio.lowlevel import checkpoint
 
-from micropie.asgi.coroutines import resume
-from micropie.asgi.early_head import EarlyHeadSender
-from micropie.asgi.heart_beats import HeartBeats
+from micropie.asgi.headers import encode_headers
 from micropie.errors import ClientDisconnect
-from micropie.execution.loop import CLEAN_UP_WITHIN
-from micropie.execution.placement import Threads
-from micropie.execution.scoped import ScopedIterator
+from micropie.execution.loop import CLEAN_UP_WITHIN, LoopLocal
 from micropie.execution.shutdown import ShutdownSignal, stream_shutdown
-from micropie.execution.threaded import ThreadedIterator
-from micropie.execution.threads import IO_THREADS, in_thread, interrupting
-from micropie.http.early_head import ASK_AFTER, EarlyHead
-from micropie.http.streams import END, FileRange, Items, Stream, as_bytes
-from micropie.http.types import Send
+from micropie.execution.steps import Flow
+from micropie.execution.threads import in_thread
+from micropie.execution.wake import DEADLINES, TASKS, WAKERS, Deadline, DelayedCalls, LoopTasks
+from micropie.http.types import ChunkedBody, Message, Receive, Scope, Send
 from micropie.routing.config import AppConfig
-
-if TYPE_CHECKING:
-    from micropie.asgi.request import ASGIRequest
-    from micropie.execution.wake import Deadline
+from micropie.streams.head import ASK_AFTER, EarlyHead
+from micropie.streams.scoped import ScopedSource
+from micropie.streams.source import END, LoopSource, Stream, ThreadSource
+from micropie.streams.threaded import in_threads
 
 logger = logging.getLogger("micropie")
 
-# To start and end the task that watches takes 40 µs, as long as many a whole stream. So it is started when a stream has
-# gone on for so many seconds or chunks. trio has no timer without a task: there it is started at once.
+Value = TypeVar("Value")
+
+PATHSEND = "http.response.pathsend"
+
+# The companion's tasks cost as much as many a whole stream. So they are started when a stream has gone on for so many
+# seconds or chunks. trio has no timer without a task: there they are started at once.
 WATCH_AFTER = ASK_AFTER
 CHUNKS_PER_CHECK = 64
 
+# The key in ``scope["state"]`` of the ``Watchers`` that the lifespan made for this worker.
+WATCHERS = "micropie.watchers"
 
-def next_chunk(stream: Stream, request: ASGIRequest, early: EarlyHead) -> Awaitable[object]:
-    """Return one chunk of a stream that may wait. Raises what ends the stream, unless its head was sent meanwhile."""
+
+class Watchers:
+    """Starts the tasks that watch clients. Servers copy the state, so it may outlive the lifespan: see ``has_ended``.
+
+    ``tasks`` starts them at once, ``delayed`` after ``WATCH_AFTER``. ``background`` are the tasks of
+    ``after_response``, for which the lifespan waits; None if there is no lifespan. ``scope_type`` is this loop's class
+    of cancel scopes, ``time`` its clock: anyio takes a while to find them out.
+    """
+
+    __slots__ = ("background", "delayed", "has_ended", "scope_type", "tasks", "time")
+
+    def __init__(self, tasks: TaskGroup | LoopTasks, background: LoopTasks | None = None) -> None:
+        self.tasks = tasks
+        self.background = background
+        self.delayed = DelayedCalls(WATCH_AFTER)
+        self.has_ended = False
+        self.scope_type = type(CancelScope())
+        self.time: Callable[[], float] = DEADLINES.get().time
+
+
+# For servers without lifespan.
+LONE_WATCHERS = LoopLocal(lambda: Watchers(TASKS.get()))
+
+
+def watchers_of(scope: Scope) -> Watchers | None:
+    """Return what the lifespan has made for watchers; None if it has ended, and on a server without lifespan."""
+    state = scope.get("state")
+    held: Watchers | None = state.get(WATCHERS) if state else None
+    return None if held is None or held.has_ended else held
+
+
+class SharedReceive:
+    """One request's messages for two readers. The server's ``receive`` must never be called twice at a time.
+
+    The handler may read the body while it streams its answer, and a companion waits for ``http.disconnect``. The
+    companion is at most one piece of the body ahead, so the client still has to wait.
+
+    ``in_flight`` is an event that is set when a pending call of ``receive`` returns; None if there is no such call.
+    """
+
+    def __init__(self, receive: Receive, in_flight: Event | None) -> None:
+        self._receive = receive
+        self._in_flight = in_flight
+        self._lock = Lock()
+        self._messages: list[Message] = []
+        self._taken = Event()
+
+    async def next(self) -> Message:
+        """Return the next message. For the reader of the body."""
+        if not self._messages:
+            async with self._lock:
+                if not self._messages:
+                    return await self._receive()
+        self._taken.set()
+        return self._messages.pop(0)
+
+    async def disconnected(self) -> None:
+        """Return when the client has left. Messages that come before that are left for the reader."""
+        if self._in_flight is not None:
+            await self._in_flight.wait()
+        while True:
+            async with self._lock:
+                message = await self._receive()
+                self._messages.append(message)
+                self._taken = taken = Event()
+            if message["type"] == "http.disconnect":
+                return
+            if message.get("more_body", False):
+                await taken.wait()
+
+
+class StreamedRequest(Protocol):
+    """The part of an ``ASGIRequest`` that its stream uses."""
+
+    method: str
+    scope: Scope
+    config: AppConfig
+    broken_off: bool
+    _send: Send | None
+
+    @property
+    def label(self) -> str:
+        """The request, for the log."""
+
+    @property
+    def watchers(self) -> Watchers:
+        """What starts the companion's tasks."""
+
+    def share_messages(self) -> SharedReceive:
+        """Share ``receive`` with a companion."""
+
+    def log_failure(self, text: str, error: BaseException) -> None:
+        """Log an error with its traceback."""
+
+    def _perform_async(self, flow: Flow[Value]) -> Awaitable[Value]:
+        """Perform a flow."""
+
+
+# -- the request's task ------------------------------------------------------------------------------------------------
+
+
+async def send_streamed(head: Message, body: ChunkedBody, request: StreamedRequest, send: Send) -> None:
+    """Send head and chunks, and close the stream. That a client left is noted in the debug log, and not raised."""
+    stream = cast("Stream", body)
+    has_body = stream.first is not END and request.method != "HEAD" and head["status"] not in (204, 304)
+    file = stream.source.file
+    if file is not None and (file.file is None or not file.is_whole or PATHSEND not in _extensions(request.scope)):
+        file = None
+    try:
+        try:
+            if not stream.is_head_sent:
+                await send(head)
+            if has_body and file is not None:
+                stream.first = END  # the chunk that was read ahead is not needed
+                await send({"type": PATHSEND, "path": file.path})
+                return
+            if has_body:
+                await send({"type": "http.response.body", "body": stream.first, "more_body": True})
+        except OSError as error:
+            raise ClientDisconnect("the client left") from error
+        if has_body:
+            await _sender_of(stream, request).send_rest(send)
+        await _send_or_leave(send, {"type": "http.response.body", "body": b""})
+    except ClientDisconnect:
+        request.broken_off = True
+        logger.debug("%s: the client left in mid-stream", request.label)
+    except Exception as error:
+        request.log_failure(f"{request.label} failed after its head was sent: aborted", error)
+        raise
+    finally:
+        if stream.claim_close():
+            await close_stream(stream, request.config)
+
+
+def _extensions(scope: Scope) -> Any:
+    return scope.get("extensions") or ()
+
+
+async def _send_or_leave(send: Send, message: Message) -> None:
+    """Send a message. Raises ``ClientDisconnect`` if the server says by an ``OSError`` that the client has left."""
+    try:
+        await send(message)
+    except OSError as error:
+        raise ClientDisconnect("the client left") from error
+
+
+def next_chunk(stream: Stream, request: StreamedRequest, early: EarlyHead) -> Awaitable[bytes]:
+    """Return one chunk of a stream. Raises what ends the stream, unless its head was sent meanwhile."""
     return _sender_of(stream, request).next(early)
 
 
-def send_rest(stream: Stream, request: ASGIRequest, send: Send) -> Awaitable[None] | None:
-    """Send what follows the first chunk; None if that is done, because neither source nor server had to wait.
-
-    Raises what the source raises, and ``ClientDisconnect``; so does the awaitable.
-    """
-    if stream.waits:
-        return _sender_of(stream, request).send_rest(send)
-    watcher = DisconnectWatcher(request)
-    sending = _send_each(stream.source, stream.items, send, watcher, None)
-    try:  # by hand: it takes half as long as ``when_it_waits``
-        waits_for = sending.send(None)
-    except StopIteration:
-        return None
-    watcher.begin()
-    return resume(sending.__await__(), waits_for)
+async def close_stream(stream: Stream, config: AppConfig) -> None:
+    """Close a stream that has not come to its end."""
+    source = stream.source
+    if isinstance(stream.fetcher, StreamSender):
+        await stream.fetcher.close()
+        return
+    with move_on_after(CLEAN_UP_WITHIN, shield=True):  # also when this task is being cancelled
+        if isinstance(source, LoopSource):
+            closing = source.close()
+            if closing is not None:
+                await closing
+        else:
+            await in_thread(config.threads, cast("ThreadSource", source).close)
 
 
-def _sender_of(stream: Stream, request: ASGIRequest) -> StreamSender:
+def _sender_of(stream: Stream, request: StreamedRequest) -> StreamSender:
     """Return the stream's ``StreamSender``; the first call makes it."""
     sender = stream.fetcher
     if not isinstance(sender, StreamSender):
@@ -72,191 +235,99 @@ def _sender_of(stream: Stream, request: ASGIRequest) -> StreamSender:
     return sender
 
 
-async def close_stream(stream: Stream, config: AppConfig) -> None:
-    """Close a stream that has not come to its end."""
-    if isinstance(stream.fetcher, StreamSender):
-        await stream.fetcher.close()
-    elif stream.closer is not None:
-        with move_on_after(CLEAN_UP_WITHIN, shield=True):  # also when this task is being cancelled
-            await (stream.closer() if stream.is_async else in_thread(config.threads, stream.closer))
-
-
-class DisconnectWatcher:
-    """Watches for the client's disconnect soon after ``begin``, and cancels ``source`` then.
-
-    ``source`` is what is being advanced, or None: if it never waits, and while its task does something else, as a
-    cancellation would arrive there. ``allowance``: how many chunks may be sent before the next ``check``. ``head``:
-    what ``early`` sends if the first chunk takes longer than ``WATCH_AFTER``. ``beats``: the heart-beats of events.
-    ``signal``: what ends the subscriptions of a stream of events, also one that a thread of the source waits for.
-    """
-
-    __slots__ = (
-        "_delayed_start",
-        "_has_left",
-        "_has_started",
-        "_is_over",
-        "_request",
-        "_scope",
-        "allowance",
-        "beats",
-        "early",
-        "head",
-        "signal",
-        "source",
-    )
-
-    def __init__(self, request: ASGIRequest) -> None:
-        self._request = request
-        self.source: ScopedIterator | None = None
-        self._delayed_start: Deadline | None = None  # until ``begin``
-        self._scope: CancelScope | None = None  # of the task, once it runs
-        self._has_started = self._has_left = self._is_over = False
-        self.head: EarlyHead | None = None
-        self.early: EarlyHeadSender | None = None
-        self.beats: HeartBeats | None = None
-        self.signal: ShutdownSignal | None = None
-        self.allowance = CHUNKS_PER_CHECK
-
-    def begin(self) -> None:
-        """Watch, but not before ``WATCH_AFTER``: source or server has to wait."""
-        self._delayed_start = self._request.watchers.delayed.add(self._start)
-
-    @property
-    def scope_type(self) -> type[CancelScope]:
-        """This loop's class of cancel scopes."""
-        return self._request.watchers.scope_type
-
-    async def check(self) -> None:
-        """Raise ``ClientDisconnect`` if the client has left. Let the event loop do something else, and find out."""
-        if self._delayed_start is not None:
-            self._start()
-        await checkpoint()
-        if self._has_left:
-            raise ClientDisconnect("the client left")
-        self.allowance = CHUNKS_PER_CHECK
-
-    def end(self) -> None:
-        """Watch no longer."""
-        self._is_over = True
-        if self._delayed_start is not None:
-            self._delayed_start.cancel()
-        if self.early is not None:
-            self.early.prevent()
-        if self.beats is not None:
-            self.beats.stop()
-        if self._scope is not None:
-            self._scope.cancel()
-
-    def _start(self) -> None:
-        """Start the task that waits for the disconnect, once."""
-        if not self._has_started and not self._is_over:
-            self._has_started = True
-            with suppress(RuntimeError):  # the lifespan, and its task group, has ended
-                tasks = self._request.watchers.tasks
-                tasks.start_soon(self._run)
-                if self.head is not None and self.source is not None:
-                    self.early = EarlyHeadSender(self.head, self._request, self.source, self.beats)
-                    tasks.start_soon(self.early.run)
-                elif self.beats is not None:
-                    self.beats.has_started = True
-                    tasks.start_soon(self.beats.run)
-
-    async def _run(self) -> None:
-        if self._is_over:
-            return
-        with CancelScope() as self._scope:
-            try:
-                await self._request.share_messages().disconnected()
-            except Exception as error:  # not raised: other requests' watchers run in the same task group
-                logger.debug("%s: receive() failed: %r", self._request.label, error)
-            self.leave()
-
-    def leave(self) -> None:
-        """End the stream: what is left of it is not wanted."""
-        self._has_left = True
-        self.allowance = 0
-        if self.signal is not None:
-            self.signal.end()
-        if self.source is not None and not self._is_over:  # else it is being closed
-            self.source.cancel()
-
-    def keep_beating(self) -> None:
-        """Send heart-beats from now on; the head is sent."""
-        if self.beats is not None:
-            self.beats.resume()
-            if self._has_started and not self.beats.has_started:
-                self.beats.has_started = True
-                with suppress(RuntimeError):  # as above
-                    self._request.watchers.tasks.start_soon(self.beats.run)
-
-
 class StreamSender:
-    """Advances a source that may have to wait, perhaps for ever, sends its chunks and closes it. All in one task.
+    """Advances a source, sends its chunks and closes it. All in one task.
 
     ``next`` and ``send_rest`` close the source when they raise. ``close`` is for one that is not at its end.
     """
 
-    __slots__ = ("_forget", "_has_entered", "_is_shut_down", "_source", "_stream", "_token", "_watcher")
+    __slots__ = (
+        "_companion",
+        "_failure",
+        "_forget",
+        "_has_entered",
+        "_scoped",
+        "_stream",
+        "_token",
+        "_watchers",
+    )
 
-    def __init__(self, stream: Stream, request: ASGIRequest) -> None:
+    def __init__(self, stream: Stream, request: StreamedRequest) -> None:
+        source = stream.source
+        if isinstance(source, ThreadSource):
+            stream.source = source = in_threads(source, request.config.threads)
         self._stream = stream
-        if not stream.is_async:
-            stream.source, stream.is_async = _in_threads(stream, request.config), True
-        elif request.method != "HEAD":  # which has no heart-beats, and its head must not wait
-            stream.take_items()
-        self._source = ScopedIterator(stream.source)
-        self._watcher = DisconnectWatcher(request)
-        self._has_entered = self._is_shut_down = False
-        if stream.items is not None and stream.items.heartbeat is not None:
-            self._watcher.beats = HeartBeats(stream.items.heartbeat, request, self._source)
+        self._scoped = ScopedSource(cast("LoopSource", source))
+        self._watchers = watchers = request.watchers
+        self._companion = Companion(request, self._scoped, watchers)
+        self._has_entered = False
+        self._failure: Exception | None = None  # of a source that failed after its early head
 
-    async def next(self, head: EarlyHead) -> object:
+    async def next(self, head: EarlyHead) -> bytes:
         """Return one chunk. If the head was sent meanwhile, ``send_rest`` raises what has ended the source."""
-        self._watcher.head = head
-        self._watcher.source = self._source
+        companion = self._companion
+        companion.head = head
         if not self._has_entered:
             self._enter()
+        companion.is_advancing = True
         try:
-            chunk = await self._source.chunks.__anext__()
-            if self._stream.items is not None:
-                chunk = self._stream.items.encode(chunk)
-            early = self._watcher.early
-            if early is not None and early.has_begun:
-                await early.wait()
-            if self._watcher.beats is not None:
-                await self._watcher.beats.pause()
+            chunk = await self._scoped.source.__anext__()
+            await companion.pause()
             return chunk  # noqa: TRY300 - no ``else``: a wait for the head can fail, too
         except BaseException as error:
             failure = error
         finally:
-            self._watcher.source = None
+            companion.is_advancing = False
         try:
             failure = await self._finish(failure, self._stream.claim_close()) or StopAsyncIteration()
-            early = self._watcher.early
-            if early is not None and early.has_begun and isinstance(failure, Exception):
-                await early.wait()
-                if early.is_sent and not isinstance(failure, StopAsyncIteration):
-                    self._stream.source = _Failed(failure)
+            if not isinstance(failure, Exception):
+                companion.cancel()  # also a head that is being sent, because nobody gets the answer
+            elif companion.has_begun_head:
+                await companion.pause()
+                if self._stream.is_head_sent and not isinstance(failure, StopAsyncIteration):
+                    self._stream.fetcher, self._failure = self, failure
                     return b""
-            elif early is not None:
-                early.cancel()
             raise failure
         finally:
             del failure
 
-    def send_rest(self, send: Send) -> Awaitable[None]:
+    async def send_rest(self, send: Send) -> None:
         """Send what follows the first chunk, and close the source."""
-        if not self._has_entered:
-            self._enter()
-        self._watcher.head = None
-        self._watcher.source = self._source
-        self._watcher.keep_beating()
-        send = send if self._watcher.beats is None else self._watcher.beats.send
-        return _send_each(self._source.chunks, self._stream.items, send, self._watcher, self)
-
-    async def finish(self, failure: BaseException | None) -> None:
-        """Close the source, unless that is claimed. Raise ``failure``, which ended the sending, or that of closing."""
+        failure: BaseException | None
+        failure, self._failure = self._failure, None
         try:
+            if failure is not None:
+                self._stream.fetcher = None
+                raise failure
+            companion = self._companion
+            if not self._has_entered:
+                self._enter()
+            companion.is_advancing = True
+            send = companion.begin_silence(send)
+            source = self._scoped.source
+            encode, events = source.encoder, source.events
+            try:
+                if companion.allowance <= 0:
+                    await companion.check()
+                async for item in source.items_left:
+                    if events is not None and events.is_over:
+                        break
+                    chunk = encode(item)
+                    if chunk:  # some servers take an empty one for the end
+                        try:
+                            await send({"type": "http.response.body", "body": chunk, "more_body": True})
+                        except OSError as error:
+                            raise ClientDisconnect("the client left") from error
+                    companion.allowance = allowance = companion.allowance - 1
+                    if allowance <= 0:
+                        await companion.check()
+                else:
+                    rest = source.finish()
+                    if rest:
+                        await _send_or_leave(send, {"type": "http.response.body", "body": rest, "more_body": True})
+                await companion.pause()
+            except BaseException as error:
+                failure = error
             failure = await self._finish(failure, self._stream.claim_close())
             if failure is not None:
                 raise failure
@@ -274,129 +345,243 @@ class StreamSender:
 
     def _enter(self) -> None:
         """Enter what encloses the source, before its first chunk."""
-        self._source.enter(self._watcher.scope_type)
-        self._watcher.begin()
         self._has_entered = True
-        if self._stream.items is not None:
-            self._forget = self._stream.items.at_shutdown(self._shut_down)
-            self._watcher.signal = ShutdownSignal()
-            self._token = stream_shutdown.set(self._watcher.signal)
-
-    def _shut_down(self) -> None:
-        """End the stream, as if its source had ended: the server is told to end."""
-        self._is_shut_down = True
-        self._watcher.leave()
+        self._scoped.enter(self._watchers.scope_type)
+        self._companion.begin()
+        events = self._scoped.source.events
+        if events is not None:
+            self._forget = events.shutdown.add(partial(WAKERS.get().call, self._companion.end_stream))
+            self._companion.signal = ShutdownSignal()
+            self._token: Token[ShutdownSignal] = stream_shutdown.set(self._companion.signal)
 
     async def _finish(self, failure: BaseException | None, is_open: bool) -> BaseException | None:
-        """Close the source if it is open, and leave what was entered. Return what is to be raised."""
+        """Close the source if it is open, and leave what was entered. Return the error to raise, or None."""
         self._stream.fetcher = None  # or the request would be a cycle
-        self._watcher.end()  # first, or it would cancel a source that is being closed
-        if self._watcher.signal is not None:
+        self._companion.end()  # first, or it would cancel a source that is being closed
+        signal, self._companion.signal = self._companion.signal, None
+        if signal is not None:
             self._forget()
-            self._watcher.signal.end()
+            signal.end()
             stream_shutdown.reset(self._token)
-            self._watcher.signal = None
         try:
-            failure = await self._source.finish(failure, is_open)
+            failure = await self._scoped.finish(failure, is_open)
         except BaseException as error:  # a cancellation, which wins over a time-out of the source
             failure = error
-        return None if self._is_shut_down and isinstance(failure, ClientDisconnect) else failure
+        return None if self._companion.is_shut_down and isinstance(failure, ClientDisconnect) else failure
 
 
-async def _send_each(  # noqa: C901 - a call for each chunk would take as long as all else here
-    chunks: AsyncIterator[object],
-    items: Items | None,
-    send: Send,
-    watcher: DisconnectWatcher,
-    sender: StreamSender | None,
-) -> None:
-    """Send each chunk when the one before it is on its way. ``sender`` finishes what may have to wait.
+# -- what works beside it ----------------------------------------------------------------------------------------------
 
-    ``items``: what encodes the chunks of a stream of events.
+
+class Companion:
+    """Works beside the task that advances a source: it watches the client, sends the head early, and beats.
+
+    ``is_advancing``: whether the source may be cancelled. While its task does something else, a cancellation would
+    arrive there. ``allowance``: how many chunks may be sent before the next ``check``. ``head``: what is sent if the
+    first chunk takes long. ``signal``: what ends the subscriptions of a stream of events, also one that a thread of the
+    source waits for. ``is_shut_down``: whether the stream ends as if its source had ended.
     """
-    failure: BaseException | None = None
-    try:
-        if watcher.allowance <= 0:
-            await watcher.check()
-        async for chunk in chunks:  # 0.06 µs a chunk faster than a loop that begins with the first one
-            if items is not None:
-                chunk = items.encode(chunk)
-            elif chunk.__class__ is not bytes:
-                chunk = chunk.encode() if chunk.__class__ is str else as_bytes(chunk)  # text is frequent: 0.1 µs less
-            if not chunk:  # some servers take an empty one for the end
-                continue
-            try:
-                await send({"type": "http.response.body", "body": chunk, "more_body": True})
-            except OSError as error:
-                raise ClientDisconnect("the client left") from error
-            watcher.allowance = allowance = watcher.allowance - 1
-            if allowance <= 0:
-                await watcher.check()
-        if watcher.beats is not None:
-            await watcher.beats.pause()
-    except StopAsyncIteration:  # of ``items``
-        pass
-    except BaseException as error:
-        if sender is None:
-            raise
-        failure = error
-    finally:
-        watcher.end()
-    # Here and not around this coroutine, which each wait would pass: 3 µs in a stream of 50 chunks.
-    try:
-        if sender is not None:
-            await sender.finish(failure)
-    finally:
-        del failure
 
+    __slots__ = (
+        "_delayed_start",
+        "_failure",
+        "_has_left",
+        "_has_started",
+        "_heartbeat",
+        "_is_head_in_flight",
+        "_is_over",
+        "_is_silent",
+        "_request",
+        "_scoped",
+        "_sent",
+        "_silent_since",
+        "_tending",
+        "_watchers",
+        "_watching",
+        "allowance",
+        "has_begun_head",
+        "head",
+        "is_advancing",
+        "is_shut_down",
+        "signal",
+    )
 
-def _in_threads(stream: Stream, config: AppConfig) -> AsyncIterator[object]:
-    """Return the chunks of a sync stream as an async iterator."""
-    if type(stream.source) is FileRange:
-        return _OneByOne(stream, IO_THREADS)
-    if stream.interrupt is not None:
-        return _OneByOne(stream, config.threads)
-    return ThreadedIterator(stream.source, as_bytes, config.threads)
+    def __init__(self, request: StreamedRequest, scoped: ScopedSource, watchers: Watchers) -> None:
+        events = scoped.source.events
+        self._watchers = watchers
+        self._request = request
+        self._scoped = scoped
+        self._heartbeat = None if events is None else events.heartbeat
+        self._watching: CancelScope | None = None  # of the task that waits for the disconnect, once it runs
+        self._tending: CancelScope | None = None  # of the task that sends, once it runs
+        self._has_started = self._has_left = self._is_over = self.is_advancing = False
+        self._is_head_in_flight = self.has_begun_head = self.is_shut_down = False
+        self._is_silent = False  # whether the request's task waits for an event, and a heart-beat may be sent
+        self._silent_since = 0.0
+        self._sent: Event | None = None  # of the message that is being sent
+        self._failure: Exception | None = None  # of the head
+        self.head: EarlyHead | None = None
+        self.signal: ShutdownSignal | None = None
+        self.allowance = CHUNKS_PER_CHECK
 
+    # -- for the request's task ------------------------------------------------------------------------------------
 
-class _Failed(AsyncIterator[object]):
-    """The rest of a stream that has failed before its first chunk, and whose head was sent early."""
+    def begin(self) -> None:
+        """Begin to work, but not before ``WATCH_AFTER``."""
+        self._delayed_start: Deadline = self._watchers.delayed.add(self._start)
 
-    def __init__(self, failure: Exception) -> None:
-        self._failure: Exception | None = failure
+    async def check(self) -> None:
+        """Raise ``ClientDisconnect`` if the client has left. Let the event loop do something else, and find out."""
+        self._start()
+        await checkpoint()
+        if self._has_left:
+            raise ClientDisconnect("the client left")
+        self.allowance = CHUNKS_PER_CHECK
 
-    async def __anext__(self) -> object:
+    def begin_silence(self, send: Send) -> Send:
+        """Send heart-beats from now on. Return the function that sends the stream's own messages."""
+        if self._heartbeat is None:
+            return send
+        self._silent_since, self._is_silent = self._watchers.time(), True
+
+        async def send_event(message: Message) -> None:
+            self._is_silent = False
+            if self._sent is not None:
+                await self._sent.wait()
+            await send(message)
+            self._silent_since, self._is_silent = self._watchers.time(), True
+
+        return send_event
+
+    async def pause(self) -> None:
+        """Send nothing more. Return when nothing is being sent; raise, once, the error that has prevented the head."""
+        self._is_silent = False
+        if self._sent is not None:
+            await self._sent.wait()
+            self._is_silent = False
         failure, self._failure = self._failure, None
         try:
-            raise failure or StopAsyncIteration
+            if failure is not None:
+                raise failure
         finally:
             del failure
 
+    def end(self) -> None:
+        """Stop, but complete a head that is being sent."""
+        self._is_over = True
+        self._delayed_start.cancel()
+        if self._watching is not None:
+            self._watching.cancel()
+        if not self._is_head_in_flight:
+            self.cancel()
 
-class _OneByOne(AsyncIterator[object]):
-    """The chunks of a file, which are large, or of a process, which is asked for one at a time.
+    def cancel(self) -> None:
+        """Send nothing more, whatever is being sent."""
+        if self._tending is not None:
+            self._tending.cancel()
 
-    A thread can't be interrupted, so a cancellation waits for the chunk unless the stream has an ``interrupt``.
-    """
+    def end_stream(self) -> None:
+        """End the stream as if its source had ended: the server is told to end, or HEAD wants no more."""
+        self.is_shut_down = True
+        self.leave()
 
-    ag_running = False  # makes ``ScopedIterator.cancel`` wait for the chunk
+    def leave(self) -> None:
+        """End the stream: what is left of it is not wanted."""
+        self._has_left = True
+        self.allowance = 0
+        if self.signal is not None:
+            self.signal.end()
+        if self.is_advancing and not self._is_over:  # else it is being closed
+            self._scoped.cancel()
 
-    def __init__(self, stream: Stream, threads: Threads) -> None:
-        self._source = stream.source
-        self._interrupt = stream.interrupt
-        self._close = stream.closer
-        self._threads = threads
+    # -- the tasks -------------------------------------------------------------------------------------------------
 
-    async def __anext__(self) -> object:
-        if self._interrupt is None:
-            chunk = await in_thread(self._threads, next, self._source, END)
-        else:
-            with interrupting(self._interrupt):
-                chunk = await in_thread(self._threads, next, self._source, END, abandon_on_cancel=True)
-        if chunk is END:
-            raise StopAsyncIteration
-        return chunk
+    def _start(self) -> None:
+        """Start the tasks, once."""
+        if self._has_started or self._is_over:
+            return
+        self._has_started = True
+        with suppress(RuntimeError):  # the lifespan, and its task group, has ended
+            start_soon = self._watchers.tasks.start_soon
+            start_soon(self._watch)
+            if self._heartbeat is not None or (self.head is not None and self.head.is_wanted):
+                start_soon(self._tend)
 
-    async def aclose(self) -> None:
-        if self._close is not None:
-            await in_thread(self._threads, self._close)
+    async def _watch(self) -> None:
+        """Wait for the disconnect."""
+        if self._is_over:
+            return
+        with CancelScope() as self._watching:
+            try:
+                await self._request.share_messages().disconnected()
+            except Exception as error:  # not raised: other requests' companions run in the same task group
+                logger.debug("%s: receive() failed: %r", self._request.label, error)
+            self.leave()
+
+    async def _tend(self) -> None:
+        """Send the head when it is due, and then heart-beats."""
+        if self._is_over:
+            return
+        with CancelScope() as self._tending:
+            if self.head is not None and await self._is_due(self.head):
+                await self._send_head(self.head)
+            while self._heartbeat is not None and not self._is_over:
+                pause = self._heartbeat
+                if self._is_silent:
+                    pause += self._silent_since - self._watchers.time()
+                if pause > 0:
+                    await sleep(pause)
+                else:
+                    await self._beat()
+
+    async def _is_due(self, head: EarlyHead) -> bool:
+        """Wait until the head is due. Return False if its first chunk came before, or if it may wait for ever."""
+        for pause in head.pauses(waited=ASK_AFTER):  # after which this task was started
+            if pause is None or not head.is_wanted:
+                return False
+            await sleep(pause)
+        return head.is_wanted and not self._is_over
+
+    async def _send_head(self, head: EarlyHead) -> None:
+        """Complete the head and send it. The source is cancelled if that fails."""
+        stream, send = head.stream, self._server_send()
+        self._sent = sent = Event()
+        self.has_begun_head = self._is_head_in_flight = True
+        try:
+            head.answer = answer = await self._request._perform_async(head.complete())
+            status, content_type, length, pairs, _, _ = answer
+            headers = encode_headers(content_type, length, pairs)
+            stream.is_head_sent = True
+            await _send_or_leave(send, {"type": "http.response.start", "status": status, "headers": headers})
+            # The filler is sent even if it is empty, because daphne waits for a chunk.
+            filler = b"" if stream.source.events is None or self._request.method == "HEAD" else head.filler()
+            await _send_or_leave(send, {"type": "http.response.body", "body": filler, "more_body": True})
+            self._silent_since, self._is_silent = self._watchers.time(), True
+            if self._request.method == "HEAD":
+                self.end_stream()
+        except Exception as error:  # raised in the request's task
+            self._failure = error
+            self._scoped.cancel()
+        finally:
+            self._is_head_in_flight = False
+            self._sent = None
+            sent.set()
+
+    async def _beat(self) -> None:
+        """Send a heart-beat. The stream is ended if that fails."""
+        self._sent = sent = Event()
+        try:
+            beat = self._scoped.source.beat()
+            await self._server_send()({"type": "http.response.body", "body": beat, "more_body": True})
+        except Exception as error:  # not raised: other requests' companions run in the same task group
+            logger.debug("%s: a heart-beat could not be sent: %r", self._request.label, error)
+            self.leave()
+            self._is_over = True
+        finally:
+            self._sent, self._silent_since = None, self._watchers.time()
+            sent.set()
+
+    def _server_send(self) -> Send:
+        send = self._request._send
+        assert send is not None  # noqa: S101
+        return send

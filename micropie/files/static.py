@@ -24,10 +24,10 @@ from micropie.files.recent import RECENT
 from micropie.http.conditional import CONDITIONS, PRECONDITIONS, Selection, http_date, select
 from micropie.http.current import current_request
 from micropie.http.response import FileReference, Response, add_vary
-from micropie.http.streams import PART_CHUNK, FileRange
 from micropie.http.types import HeadersLike
 from micropie.http.urls import DOTS_AND_EMPTY
 from micropie.routing.decorators import inline
+from micropie.streams.files import PART_CHUNK, FileRange
 
 if TYPE_CHECKING:
     from micropie.http.request import Request

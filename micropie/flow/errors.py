@@ -20,7 +20,7 @@ from micropie.http.response import (
     merge_pending,
     redirect_response,
 )
-from micropie.http.streams import stream_of
+from micropie.streams.source import stream_of
 
 
 def respond_to(request: Request, failure: Exception) -> Flow[Response]:

@@ -7,7 +7,6 @@ from types import AsyncGeneratorType
 from typing import Any
 
 from micropie.execution.steps import AWAIT, BLOCK, INLINE, CallKind, Flow, Step
-from micropie.http.streams import has_ended
 
 
 class RunningGenerator:
@@ -22,7 +21,8 @@ class RunningGenerator:
     @property
     def has_ended(self) -> bool:
         """Whether it has run to its end."""
-        return has_ended(self._generator)
+        frame = self._generator.ag_frame if self._kind is AWAIT else self._generator.gi_frame
+        return frame is None
 
     def go_on(self, value: object, failure: Exception | None = None) -> Flow[object]:
         """Run to the next ``yield``, or to the end. Return what is yielded or returned; None if nothing is.

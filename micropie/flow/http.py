@@ -49,7 +49,6 @@ from micropie.files.static import open_file
 from micropie.flow.errors import internal_error
 from micropie.flow.hooks import open_session, planned_hooks, run_after, run_before
 from micropie.flow.resources import close_resources, close_unless_streamed, open_resources
-from micropie.http.early_head import EarlyHead
 from micropie.http.forms.receiving import has_large_body, receive_body
 from micropie.http.json import dumps
 from micropie.http.problem import error_answer
@@ -70,10 +69,13 @@ from micropie.http.response import (
     merge_pending,
     states_status,
 )
-from micropie.http.streams import PENDING, Stream, stream_of
+from micropie.http.types import ChunkedBody
 from micropie.routing.route import Route
 from micropie.routing.site import Handover, Site, delegate_route
 from micropie.sessions import Session
+from micropie.streams.events import follow_events
+from micropie.streams.head import EarlyHead
+from micropie.streams.source import Stream, stream_of
 
 logger = logging.getLogger("micropie")
 
@@ -287,8 +289,8 @@ def _complete(request: Request, response: Response | None, failure: Exception | 
         if response is None or request._hooks is not None:
             response, stream = yield from _changed_by_hooks(request, response, stream, failure)
         if stream is not None:
-            early = EarlyHead(request, response, partial(_complete_head, request, response, stream))
-            yield from stream.fetch_first(request._is_on_loop, early, PENDING)
+            early = EarlyHead(request, response, stream, partial(_complete_head, request, response, stream))
+            yield from stream.fetch_first(request._is_on_loop, early)
             if early.answer is not None:
                 return early.answer
         return (yield from _complete_head(request, response, stream))
@@ -317,7 +319,9 @@ def _changed_by_hooks(
     if response.body is not body:
         replaced, stream = request._answer_stream, stream_of(response.body)
         request._answer_stream = stream or replaced
-        if replaced is not None and stream is None:  # a stream in its place may read from it
+        if stream is not None:  # which may read from the replaced one
+            follow_events(stream, replaced, response)
+        elif replaced is not None:
             yield from replaced.close()
     return response, stream
 
@@ -338,7 +342,7 @@ def _complete_head(request: Request, response: Response, stream: Stream | None) 
 
 
 def _complete_with_session(
-    request: Request, session: Session, response: Response, stream: Stream | None
+    request: Request, session: Session, response: Response, stream: ChunkedBody | None
 ) -> Flow[Answer]:
     """Encode the answer, then save the session: an answer that can't be sent must not leave a session behind."""
     store = request.config.sessions
@@ -390,7 +394,7 @@ def _warn_of_change(request: Request, session: Session) -> None:
     )
 
 
-def _encode(request: Request, response: Response, stream: Stream | None) -> Answer:
+def _encode(request: Request, response: Response, stream: ChunkedBody | None) -> Answer:
     """Return the answer; keep its status and length on the request for functions of ``on_close``."""
     answer = encode(response, stream, request.method == "HEAD", request.config.text_type)
     if request._closers is not None:

@@ -21,9 +21,9 @@ from micropie.execution.steps import AWAIT, BLOCK, INLINE, Flow, itself
 from micropie.flow.generators import RunningGenerator
 from micropie.http.request import Request
 from micropie.http.response import as_response
-from micropie.http.streams import is_stream
 from micropie.routing.providers import Provider, name_of
 from micropie.routing.route import Route
+from micropie.streams.source import is_stream
 
 
 def open_resources(request: Request, route: Route, arguments: Sequence[Any]) -> Flow[Sequence[Any]]:

@@ -31,8 +31,7 @@ from micropie.http.media_types import is_json
 from micropie.http.negotiation import choose_type
 from micropie.http.response import PendingResponse, Response, add_vary
 from micropie.http.state import State
-from micropie.http.streams import PENDING, Stream
-from micropie.http.types import Environ, Parameters, Scope
+from micropie.http.types import ChunkedBody, Environ, Parameters, Scope
 from micropie.http.urls import DOTS_AND_EMPTY, PATH_SAFE, SEGMENT_SAFE, decoded_segment, escaped_path, is_host
 
 if TYPE_CHECKING:
@@ -133,7 +132,7 @@ class Request:
     # The answer.
     _pending_response: PendingResponse | None
     _loaded_session: Session | None
-    _answer_stream: Stream | None  # for the driver to close if nothing else does
+    _answer_stream: ChunkedBody | None  # for the driver to close if nothing else does
     _before_head: Sequence[Callable[[Response], object]] = ()
     _closers: list[Callable[[], object]] | None  # called when the request is over
     _releases: Sequence[Callable[[], object]] = ()  # called then, or after the tasks of ``after_response``
@@ -482,7 +481,7 @@ class Request:
     @property
     def _is_head_sent(self) -> bool:
         stream = self._answer_stream
-        return self._is_answered or (stream is not None and stream.first is not PENDING)
+        return self._is_answered or (stream is not None and stream.has_begun)
 
     @property
     def session(self) -> Session:

@@ -20,8 +20,7 @@ from micropie.errors import PHRASES, HTTPError, Redirect, ResponseError
 from micropie.http.cookies import CookieAttributes, CookieScope, format_cookie
 from micropie.http.headers import MutableHeaders, NameCache
 from micropie.http.json import dumps
-from micropie.http.streams import FileRange, Stream
-from micropie.http.types import HeaderPairs, HeadersLike
+from micropie.http.types import ChunkedBody, HeaderPairs, HeadersLike
 
 logger = logging.getLogger("micropie")
 
@@ -132,10 +131,10 @@ class PendingResponse(Response):
 # All that a driver sends, checked: status, Content-Type, Content-Length (None: no such header), all other headers
 # (names in lower case), the body, the stream if it is one. A bare tuple, made and unpacked once per request: a class
 # costs ten times as much, a tenth of a request.
-Answer: TypeAlias = tuple[int, str | None, int | None, Sequence[tuple[str, str]], bytes, Stream | None]
+Answer: TypeAlias = tuple[int, str | None, int | None, Sequence[tuple[str, str]], bytes, ChunkedBody | None]
 
 
-class EncodedAnswer(tuple[int, "str | None", "int | None", Sequence[tuple[str, str]], bytes, "Stream | None"]):
+class EncodedAnswer(tuple[int, "str | None", "int | None", Sequence[tuple[str, str]], bytes, "ChunkedBody | None"]):
     """An ``Answer`` that a handler's wrapper has made, of parts that need no check. Not for authors."""
 
     __slots__ = ()
@@ -229,7 +228,7 @@ def make_private(headers: MutableHeaders) -> bool:
     return len(kept) < len(stated)
 
 
-def encode(response: Response, stream: Stream | None, head_only: bool, text_type: str = HTML) -> Answer:
+def encode(response: Response, stream: ChunkedBody | None, head_only: bool, text_type: str = HTML) -> Answer:
     """Check and encode a response. Raises ``ResponseError`` or ``CodecError`` for what can't be sent.
 
     ``stream`` is the body if it comes in chunks. ``head_only`` is true for HEAD, which gets the head of GET's answer
@@ -259,8 +258,8 @@ def encode(response: Response, stream: Stream | None, head_only: bool, text_type
         content_type = JSON if is_json else text_type
     if stream is None:
         length = len(body)
-    elif type(stream.source) is FileRange:
-        length = stream.source.length
+    elif stream.length is not None:
+        length = stream.length
     return status, content_type, length, pairs, b"" if head_only else body, stream
 
 

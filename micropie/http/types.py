@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Iterable, Mapping, MutableMapping
-from typing import Any, TypeAlias
+from typing import Any, Protocol, TypeAlias
+
+from micropie.execution.steps import Flow, Step
 
 Scope: TypeAlias = MutableMapping[str, Any]
 Message: TypeAlias = MutableMapping[str, Any]
@@ -16,3 +18,28 @@ StartResponse: TypeAlias = Callable[..., Callable[[bytes], object]]
 HeaderPairs: TypeAlias = list[tuple[str, str]]
 HeadersLike: TypeAlias = Mapping[str, str] | Iterable[tuple[str, str]]
 Parameters: TypeAlias = dict[str, list[str]]
+
+
+class ChunkedBody(Protocol):
+    """The part of a ``Stream`` that requests and responses use."""
+
+    @property
+    def length(self) -> int | None:
+        """The length of the body, if it is known."""
+
+    @property
+    def has_begun(self) -> bool:
+        """Whether the head is complete."""
+
+    @property
+    def is_empty(self) -> bool:
+        """Whether the stream has ended before its first chunk."""
+
+    def claim_close(self) -> bool:
+        """Return True to the one caller that must close the stream."""
+
+    def close_step(self) -> Step | None:
+        """Return the step that closes the stream; None if there is nothing to close."""
+
+    def close(self) -> Flow[None]:
+        """Close the stream, unless that has been done."""

@@ -15,8 +15,8 @@ from micropie.execution.steps import BLOCK, Flow, call
 from micropie.http.headers import MutableHeaders, cached_if_short
 from micropie.http.request import Request
 from micropie.http.response import JSON, Response, add_vary, encode_body, merge_pending
-from micropie.http.streams import END, FileRange, Stream, stream_of, transform_stream
 from micropie.middleware.base import FlowMiddleware
+from micropie.streams.source import Stream, stream_of, transform_stream
 
 _GZIP = 16 + zlib.MAX_WBITS  # makes zlib write gzip's header and trailer
 
@@ -85,7 +85,7 @@ class Compress(FlowMiddleware):
             return response
         stream = stream_of(response.body)
         if stream is not None:
-            return (self._file if type(stream.source) is FileRange else self._stream)(request, response, stream)
+            return (self._file if stream.source.file is not None else self._stream)(request, response, stream)
         body, is_json = encode_body(response.body, response.headers.get("Content-Type") or response.content_type)
         suggested = JSON if is_json else request.config.text_type
         if len(body) < self._minimum or not self.may_compress(response, suggested):
@@ -126,7 +126,7 @@ class Compress(FlowMiddleware):
 
     def _file(self, request: Request, response: Response, stream: Stream) -> Response:
         """Compress a file on disk. For other clients it stays a file, which servers send most efficiently."""
-        if stream.source.length >= self._minimum and self.may_compress(response, request.config.text_type):
+        if (stream.length or 0) >= self._minimum and self.may_compress(response, request.config.text_type):
             add_vary(response.headers, "Accept-Encoding")
             if _accepts_gzip(request):
                 response.body = transform_stream(stream, _Gzip(self.level))
@@ -188,7 +188,7 @@ class _DelayedGzip:
         """Set the headers of the answer, after its first chunk was made, or when the head is sent without it."""
         request = cast(Request, self._request())
         stream = request._answer_stream
-        if self._may_compress is None and stream is not None and stream.first is not END:
+        if self._may_compress is None and stream is not None and not stream.is_empty:
             self._decide(request, response)
         if self._may_compress:
             add_vary(response.headers, "Accept-Encoding")

@@ -17,6 +17,7 @@ from micropie.execution.loop import CLEAN_UP_WITHIN
 from micropie.http.response import GivenStatus, Response
 from micropie.http.types import Message, Scope
 from micropie.mounts.prefixes import Mount, MountedPath
+from micropie.streams.source import LoopSource, ThreadSource
 
 if TYPE_CHECKING:
     from micropie.http.request import Request
@@ -64,7 +65,7 @@ async def wait_for_head(answer: PendingAnswer, is_head: bool) -> Response:
         raise
     length = None if is_head else _stated_length(response)
     if more or is_head or length not in (None, len(chunk)):
-        response.body = _Chunks(answer, chunk, more, length)
+        response.body = LoopSource(_Chunks(answer, chunk, more, length), may_begin_empty=True)
     else:
         await answer.stop()
     return response
@@ -84,7 +85,7 @@ def block_for_head(answer: BlockingAnswer, request: Request, in_chunks: bool = F
         raise
     length = None if is_head else _stated_length(response)
     if more or is_head or in_chunks or length not in (None, len(chunk)):
-        response.body = _BlockingChunks(answer, chunk, more, length)
+        response.body = ThreadSource(_BlockingChunks(answer, chunk, more, length), may_begin_empty=True)
     else:
         request.on_close(answer.close)  # the client gets its answer first
     return response
@@ -99,8 +100,6 @@ def _stated_length(response: Response) -> int | None:
 
 class _Body:
     """The body of an answer of several chunks, cut where it is longer than its Content-Length, as PEP 3333 wants it."""
-
-    may_begin_empty = True  # the application has sent its head, and makes its first chunk yet
 
     def __init__(self, first: bytes, more: bool, length: int | None) -> None:
         self._first: bytes | None = first

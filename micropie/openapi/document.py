@@ -16,7 +16,6 @@ from types import NoneType, SimpleNamespace, UnionType
 from typing import Any, NamedTuple
 
 from micropie.binding import Cookie, Header, Query, is_structure, stated_source
-from micropie.channels.event_stream import EventStream
 from micropie.errors import PHRASES, Redirect
 from micropie.execution.placement import layers
 from micropie.http.binding_errors import BindingErrors
@@ -29,6 +28,7 @@ from micropie.routing.checks import Checks
 from micropie.routing.decorators import DESCRIPTION, describe
 from micropie.routing.route import Route, RouteEntry, body_parameter
 from micropie.routing.site import Site
+from micropie.streams.events import EventStream
 
 _METHODS = frozenset({"GET", "PUT", "POST", "DELETE", "OPTIONS", "HEAD", "PATCH", "TRACE"})  # that a path item may have
 _WITHOUT_BODY = frozenset({"GET", "HEAD", "DELETE", "OPTIONS", "TRACE"})

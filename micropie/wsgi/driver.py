@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator
 from contextvars import Context, copy_context
 from itertools import repeat
-from typing import Any, Final
+from typing import Final, cast
 
 from micropie.execution.context import current
 from micropie.flow.http import respond
@@ -13,15 +13,15 @@ from micropie.flow.lifecycle import Application, log_failure
 from micropie.flow.resources import clean_up, end_resources
 from micropie.http.headers import NameCache
 from micropie.http.response import NO_OTHER_HEADERS, NOSNIFF, start_failed, status_line
-from micropie.http.streams import END, Stream, as_bytes
 from micropie.http.types import Environ, StartResponse
 from micropie.mounts.wsgi_in_wsgi import environ_below
 from micropie.routing.site import Handover, Site
+from micropie.streams.source import END, Stream
 from micropie.wsgi.files import wrapped_file
 from micropie.wsgi.lifespan import WSGIState
 from micropie.wsgi.request import WSGIRequest
 from micropie.wsgi.steps import perform
-from micropie.wsgi.streaming import close_stream, reader_of
+from micropie.wsgi.streaming import chunks_of, close_stream
 
 
 class _Lengths(dict[int, tuple[str, str]]):
@@ -66,7 +66,7 @@ def serve_http(site: Site, environ: Environ, start_response: StartResponse, cont
             request.close()
             chunks: Iterable[bytes] = answer.mount.target(environ_of_mount, start_response)
             return chunks
-        status, content_type, length, pairs, body, stream = answer
+        status, content_type, length, pairs, body, body_stream = answer
         if pairs is NO_OTHER_HEADERS and content_type is not None:
             headers = [_NOSNIFF, ("Content-Type", content_type)]
             if length is not None:
@@ -78,7 +78,8 @@ def serve_http(site: Site, environ: Environ, start_response: StartResponse, cont
             if length is not None:
                 headers.append(_LENGTHS[length])
         start_response("200 OK" if status is _OK else status_line(status), headers)
-        if stream is not None:
+        if body_stream is not None:
+            stream = cast("Stream", body_stream)
             lent = wrapped_file(stream, request, status)
             return _Chunks(stream, request, status, context) if lent is None else lent
     except BaseException:
@@ -145,12 +146,7 @@ class _Chunks:
         stream = self._stream
         yield stream.first
         try:
-            chunks: Iterable[Any] = stream.source
-            if stream.is_async:
-                chunks = iter(reader_of(stream, self._request.config.settings.portal_backend).next, END)
-            for chunk in chunks:
-                if chunk.__class__ is not bytes:
-                    chunk = chunk.encode() if chunk.__class__ is str else as_bytes(chunk)  # text: 0.05 µs less
+            for chunk in chunks_of(stream, self._request.config.settings.portal_backend):
                 if chunk:
                     yield chunk
         except Exception as error:

@@ -10,14 +10,15 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 
 from micropie.http.request import Request
-from micropie.http.streams import END, FILE_CHUNK, FileRange, Stream
+from micropie.streams.files import FILE_CHUNK, FileRange
+from micropie.streams.source import END, Stream
 from micropie.wsgi.request import WSGIRequest
 
 
 def wrapped_file(stream: Stream, request: WSGIRequest, status: int) -> Iterable[bytes] | None:
     """Return the server's wrapper around the file that is the body; None if that is no file, or there is no wrapper."""
-    part = stream.source
-    if type(part) is not FileRange or part.file is None or status in (204, 304):
+    part = stream.source.file
+    if part is None or part.file is None or status in (204, 304):
         return None
     wrapper: Callable[..., Iterable[bytes]] | None = request.environ.get("wsgi.file_wrapper")
     if wrapper is None:

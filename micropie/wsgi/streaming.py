@@ -1,52 +1,76 @@
 """An async stream under WSGI: one task on the portal's loop makes its chunks, the server's thread takes them.
 
-The task stays two chunks ahead of what the server has asked for, and then waits.
+The task stays two chunks ahead of what the server has asked for, and then waits. The server's thread waits for each
+chunk. When that takes too long, it sends the head without a chunk, or a heart-beat.
 """
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import Callable, Iterable
 from concurrent.futures import CancelledError, Future
 from contextlib import suppress
+from functools import partial
 from queue import Empty, SimpleQueue
-from typing import TypeAlias
+from typing import Final, TypeAlias, cast
 
 from anyio import get_cancelled_exc_class
 
 from micropie.errors import ClientDisconnect
 from micropie.execution.backpressure import BackpressureWindow
 from micropie.execution.loop import CLEAN_UP_WITHIN
-from micropie.execution.portal import await_in_portal, get_portal
-from micropie.execution.scoped import ScopedIterator
-from micropie.execution.wake import threadsafe_scheduler
-from micropie.http.early_head import EarlyHead
-from micropie.http.streams import END, LATE, Stream, has_ended
+from micropie.execution.portal import await_in_portal, get_loop, get_portal
+from micropie.execution.shutdown import ShutdownSignal, stream_shutdown
+from micropie.execution.steps import no_function
+from micropie.streams.head import EarlyHead
+from micropie.streams.scoped import ScopedSource
+from micropie.streams.source import END, LATE, LoopSource, Stream, ThreadSource
 
 # A chunk and None; the last one is END and the exception that ended the source, or None.
 _Made: TypeAlias = tuple[object, BaseException | None]
 
+_SHUT_DOWN: Final = object()  # in the place of a chunk: the server has been told to end
 
-def reader_of(stream: Stream, backend: str) -> StreamReader:
-    """Return the ``StreamReader`` of an async stream; the first call makes it."""
-    reader = stream.fetcher
-    if not isinstance(reader, StreamReader):
-        stream.fetcher = reader = StreamReader(stream.source, backend)
-    return reader
+
+class _Beat(bytes):
+    """A heart-beat, which is no chunk that was asked for."""
+
+
+def chunks_of(stream: Stream, backend: str) -> Iterable[bytes]:
+    """Return an iterable over the chunks that follow the first one."""
+    source = stream.source
+    if isinstance(source, ThreadSource):
+        return source
+    return cast("Iterable[bytes]", iter(_reader_of(stream, backend).next, END))
 
 
 def next_chunk(stream: Stream, backend: str, head: EarlyHead) -> object:
     """Return one chunk of an async stream; ``END`` at its end, ``LATE`` if ``head`` waits for it no longer."""
-    return reader_of(stream, backend).next_in_time(head)
+    return _reader_of(stream, backend).next_in_time(head)
 
 
 def close_stream(stream: Stream, backend: str) -> None:
     """Close a stream that has not come to its end."""
+    source = stream.source
     if isinstance(stream.fetcher, StreamReader):
         stream.fetcher.close()
-    elif stream.closer is not None and stream.is_async:
-        await_in_portal(backend, stream.closer, ())
-    elif stream.closer is not None:
-        stream.closer()
+    elif isinstance(source, ThreadSource):
+        source.close()
+    else:
+        await_in_portal(backend, _close, (source,))
+
+
+async def _close(source: LoopSource) -> None:
+    closing = source.close()
+    if closing is not None:
+        await closing
+
+
+def _reader_of(stream: Stream, backend: str) -> StreamReader:
+    """Return the ``StreamReader`` of an async stream; the first call makes it."""
+    reader = stream.fetcher
+    if not isinstance(reader, StreamReader):
+        stream.fetcher = reader = StreamReader(cast("LoopSource", stream.source), backend)
+    return reader
 
 
 class StreamReader:
@@ -55,13 +79,17 @@ class StreamReader:
     One thread at a time may call ``next`` and ``close``; it need not be the same thread each time.
     """
 
-    def __init__(self, chunks: AsyncIterator[object], backend: str) -> None:
-        self._source = ScopedIterator(chunks)
+    def __init__(self, source: LoopSource, backend: str) -> None:
+        self._source = source
+        self._scoped = ScopedSource(source)
+        self._heartbeat = None if source.events is None else source.events.heartbeat
         self._made: SimpleQueue[_Made] = SimpleQueue()
         self._window = BackpressureWindow()
         self._is_closing = False
         self._has_ended = False
         self._has_asked = False  # for a chunk that was late
+        self._signal = ShutdownSignal()  # ends the subscriptions that a thread of the source waits for
+        self._call_soon = get_loop(backend).call_soon
         self._portal = get_portal(backend)
         self._task: Future[None] = self._portal.start_task_soon(self._run)
         # If the loop ends first, ``next`` must not wait for ever.
@@ -71,11 +99,20 @@ class StreamReader:
     # -- in the server's thread ----------------------------------------------------------------------------------
 
     def next(self) -> object:
-        """Return one chunk; ``END`` at the end and after ``close``. Raises what the source raises, which ends it."""
+        """Return one chunk, or a heart-beat; ``END`` at the end and after ``close``. Raises what ends the source."""
         if self._is_closing:
             return END
         self._ask()
-        return self._take()
+        while True:
+            try:
+                chunk = self._take(self._heartbeat)
+            except Empty:
+                self._call(self._beat)
+                continue
+            if type(chunk) is not _Beat:
+                return chunk
+            self._has_asked = True
+            return bytes(chunk)
 
     def next_in_time(self, head: EarlyHead) -> object:
         """Return one chunk as ``next`` does, or ``LATE`` if ``head`` waits for it no longer."""
@@ -93,8 +130,8 @@ class StreamReader:
             self._portal.start_task_soon(self._stop)
             self._task.result(CLEAN_UP_WITHIN + 1)
         with suppress(ClientDisconnect):  # raised because of ``_stop``
-            while not self._has_ended and self._take() is not END:
-                pass
+            while not self._has_ended:
+                self._take()
 
     def _ask(self) -> None:
         if self._has_asked:
@@ -102,11 +139,16 @@ class StreamReader:
             return
         parked = self._window.ask()
         if parked is not None:
-            with suppress(RuntimeError):  # the loop has ended; ``_take`` raises
-                self._call_soon(parked.set)
+            self._call(parked.set)
+
+    def _call(self, function: Callable[[], object]) -> None:
+        with suppress(RuntimeError):  # the loop has ended; ``_take`` raises
+            self._call_soon(function)
 
     def _take(self, seconds: float | None = None) -> object:
         chunk, failure = self._made.get(timeout=seconds)
+        if chunk is _SHUT_DOWN:
+            return END
         self._has_ended = chunk is END
         if failure is None:
             return chunk
@@ -118,11 +160,15 @@ class StreamReader:
     # -- in the task, on the loop ----------------------------------------------------------------------------------
 
     async def _run(self) -> None:
-        self._call_soon = threadsafe_scheduler()
-        self._source.enter()
+        events = self._source.events
+        forget: Callable[[], object] = no_function
+        if events is not None:
+            stream_shutdown.set(self._signal)
+            forget = events.shutdown.add(partial(self._made.put, (_SHUT_DOWN, None)))
+        self._scoped.enter()
         failure: BaseException | None = None
         try:
-            async for chunk in self._source.chunks:
+            async for chunk in self._source:
                 self._made.put((chunk, None))
                 parked = self._window.made()
                 if parked is not None:
@@ -131,7 +177,8 @@ class StreamReader:
                     break
         except BaseException as error:
             failure = error
-        failure = await self._source.finish(failure, not has_ended(self._source.chunks))
+        forget()
+        failure = await self._scoped.finish(failure, not self._source.has_ended)
         is_cancelled = isinstance(failure, get_cancelled_exc_class())
         self._made.put((END, _loop_ended() if is_cancelled else failure))
         try:
@@ -144,7 +191,12 @@ class StreamReader:
         parked = self._window.leave()
         if parked is not None:
             parked.set()
-        self._source.cancel()
+        self._signal.end()
+        self._scoped.cancel()
+
+    def _beat(self) -> None:
+        # Made here and not in the thread, because a transform's chunks have to stay in order.
+        self._made.put((_Beat(self._source.beat()), None))
 
 
 def _loop_ended() -> Exception:

@@ -15,7 +15,7 @@ from anyio import to_thread
 
 from micropie import App
 from micropie.asgi.streaming import CHUNKS_PER_CHECK, WATCH_AFTER
-from micropie.execution.threaded import CHUNKS_AHEAD
+from micropie.streams.threaded import CHUNKS_AHEAD
 from tests.asgi.calls import Call, Lifespan, every_loop, get, http_scope, piece, run, serve, with_and_without_lifespan
 from tests.support.waiting import PATIENCE
 

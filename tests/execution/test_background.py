@@ -16,7 +16,7 @@ import anyio.lowlevel
 import pytest
 
 from micropie import App, HTTPError, ResponseError, UploadFile, inline, request, where
-from micropie.asgi.request import WATCHERS, Watchers
+from micropie.asgi.streaming import WATCHERS, Watchers
 from micropie.execution.background import wait_for_tasks
 from micropie.execution.portal import close_portals
 from micropie.execution.wake import LoopTasks

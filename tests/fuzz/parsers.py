@@ -36,9 +36,9 @@ from micropie.http.json import CodecError, make_codec
 from micropie.http.media_types import content_type, disposition
 from micropie.http.negotiation import choose_type
 from micropie.http.signing import CookieSigner
-from micropie.http.sse import comment
 from micropie.http.urls import is_host, normal_origin
 from micropie.routing.patterns import Pattern
+from micropie.streams.events import comment
 from tests.support.event_source import parsed
 
 SEPARATOR = b"\x1e"

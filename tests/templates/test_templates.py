@@ -24,7 +24,7 @@ from markupsafe import Markup
 from micropie import App, Server, SetupError, template
 from micropie.csrf import csrf_token
 from micropie.execution.context import current
-from micropie.execution.threaded import CHUNKS_AHEAD
+from micropie.streams.threaded import CHUNKS_AHEAD
 from micropie.templates import CHUNK, FIRST_CHUNK, in_chunks
 from tests.conftest import MakeClient
 from tests.support.pairs import paired

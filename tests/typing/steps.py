@@ -20,11 +20,11 @@ from micropie.execution.steps import (
     kind_of,
     no_function,
 )
-from micropie.http.early_head import EarlyHead
 from micropie.http.request import Request
-from micropie.http.streams import Stream
 from micropie.routing.route import Route
 from micropie.routing.site import Handover, Site, delegate_route
+from micropie.streams.head import EarlyHead
+from micropie.streams.source import Stream
 
 
 async def asynchronous(number: int) -> int:

@@ -24,8 +24,9 @@ from micropie.errors import ClientDisconnect, Redirect
 from micropie.errors import HTTPError as NativeError
 from micropie.http.request import Request
 from micropie.http.response import EncodedAnswer, Response, checked_headers
-from micropie.http.streams import FileRange, Stream
 from micropie.http.types import Environ
+from micropie.streams.files import FileRange
+from micropie.streams.source import Stream, ThreadSource
 
 logger = logging.getLogger("micropie")
 
@@ -227,7 +228,7 @@ def _native(exchange: Exchange, body: object) -> EncodedAnswer | Response:
         is_last = native._loaded_session is None and native._pending_response is None
         if is_last and not native.config.middlewares:  # nothing of micropie's looks at the answer before it is sent
             headers, content_type, length = checked_headers(pairs, is_given=True)
-            native._answer_stream = stream = Stream(body, is_async=False)
+            native._answer_stream = stream = Stream(ThreadSource(body))
             stream.first = next(body)  # which has been fetched
             return EncodedAnswer((status, content_type, length, headers, b"", stream))
     if not body and method == "HEAD" and "Content-Length" in response:

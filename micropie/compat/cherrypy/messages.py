@@ -24,8 +24,8 @@ from micropie.compat.cherrypy.types import Namespace, Parameters, Section
 from micropie.compat.environs import MOST_ESCAPES, body_of, own_environ
 from micropie.http.cookies import parse_cookies
 from micropie.http.request import Request as NativeRequest
-from micropie.http.streams import FileRange
 from micropie.http.types import Environ
+from micropie.streams.files import FileRange
 
 
 class Request:

@@ -21,9 +21,9 @@ from micropie.execution.steps import RouteKind
 from micropie.execution.threads import IO_THREADS, in_thread
 from micropie.http.request import Request
 from micropie.http.response import EncodedAnswer, Response, checked_headers
-from micropie.http.streams import FileRange
 from micropie.mounts.prefixes import Mount, kind_of_target, mounted_path_of
 from micropie.routing.site import Handover, MountRoute, Site
+from micropie.streams.files import FileRange
 
 _Answer: TypeAlias = EncodedAnswer | Response
 

@@ -21,7 +21,7 @@ from micropie.compat.cherrypy.serving import serving
 from micropie.errors import HTTPError as NativeError
 from micropie.execution.context import current
 from micropie.http.conditional import select
-from micropie.http.streams import PART_CHUNK, FileRange
+from micropie.streams.files import PART_CHUNK, FileRange
 
 # Several ranges are sent if they are few and short. Otherwise the file is sent whole, as RFC 9110 allows.
 _MOST_RANGES = 16

@@ -1,7 +1,7 @@
-"""``ThreadedIterator``: a sync iterator as an async one, whose chunks a worker thread makes ahead.
+"""Sync sources on an event loop. Worker threads make their chunks.
 
-The way to a thread and back takes 50 µs, many times what a chunk takes. So a thread that has made a chunk goes on,
-while the task sends what is there. It wakes the task for the first chunk: what is ready never waits for a later one.
+``MadeAhead``: the way to a thread and back takes many times what a chunk takes. So a thread that has made a chunk goes
+on, while the task sends what is there. It wakes the task for the first chunk: a ready chunk waits for no later one.
 
 Such a *turn* ends with ``CHUNKS_AHEAD`` chunks or ``BYTES_AHEAD``, so slow clients hold neither threads nor memory, and
 after ``TURN``, so slow sources leave their threads to others. The next turn begins when the last chunk of the buffer is
@@ -9,40 +9,79 @@ taken.
 
 The first turn makes a single chunk. The head is not complete before that has been taken: the code that follows must not
 change it any more, and does not run at all for HEAD.
+
+``OneByOne``: chunks of a file, which are large, and of the pool, which is asked for one at a time.
+
+``EventsFromThread``: the events of a sync iterator, which may be silent for ever.
 """
 
 from __future__ import annotations
 
+import logging
 from collections import deque
 from collections.abc import AsyncIterator, Callable, Iterator
 from concurrent.futures import CancelledError  # of ``from_thread.run``
 from contextvars import Context, copy_context
 from functools import partial
+from threading import Lock
 from time import monotonic
+from typing import Any
 
 from anyio import CancelScope, WouldBlock, get_cancelled_exc_class
 
 from micropie.execution.placement import Threads
-from micropie.execution.threads import in_thread, limiter_of, run_in_place
+from micropie.execution.steps import no_function
+from micropie.execution.threads import IO_THREADS, in_thread, interrupting, limiter_of, run_in_place
 from micropie.execution.wake import WAKERS, SingleWaiterEvent
+from micropie.streams.source import END, LoopSource, ThreadSource
+
+logger = logging.getLogger("micropie")
 
 CHUNKS_AHEAD = 32
 BYTES_AHEAD = 256 * 1024
 TURN = 0.005  # seconds
 
+# The number of sync sources of events at a time: each occupies a thread while it is silent. These are not the handlers'
+# threads, of which none might be left.
+SYNC_SOURCES = Threads(500)
 
-class ThreadedIterator(AsyncIterator[bytes]):
-    """The chunks of ``source``, each passed through ``convert``, made in one of ``threads``, all in one context.
+
+def in_threads(source: ThreadSource, threads: Threads) -> LoopSource:
+    """Return a source that is advanced in ``threads`` as one on this event loop."""
+    if source.file is not None:
+        return OneByOne(source, IO_THREADS)
+    if source.interrupt is not None:
+        return OneByOne(source, threads)
+    return MadeAhead(source, threads)
+
+
+class _InThreads(LoopSource):
+    """The chunks of ``source``, which threads make: a cancellation waits for the one that is being made."""
+
+    def __init__(self, source: ThreadSource, threads: Threads) -> None:
+        super().__init__(None, source.may_begin_empty)
+        self._source = source
+        self._threads = threads
+
+    @property
+    def is_waiting(self) -> bool:
+        return False
+
+    @property
+    def items_left(self) -> AsyncIterator[object]:
+        return self
+
+
+class MadeAhead(_InThreads):
+    """The chunks of ``source``, made in one of ``threads``, all in one context.
 
     One task advances and closes it. A thread can't be interrupted, so a cancellation waits for the chunk that is being
     made, but ``from_thread.check_cancelled`` raises there. ``_take_turn`` and ``_give`` run in the thread, all else on
     the event loop.
     """
 
-    def __init__(self, source: Iterator[object], convert: Callable[[object], bytes], threads: Threads) -> None:
-        self._source = source
-        self._convert = convert
-        self._threads = threads
+    def __init__(self, source: ThreadSource, threads: Threads) -> None:
+        super().__init__(source, threads)
         self._limiter = limiter_of(threads)
         self._context = copy_context()
         self._waker = WAKERS.get()
@@ -52,7 +91,7 @@ class ThreadedIterator(AsyncIterator[bytes]):
         self._is_waiting = False
         self._has_turn = False
         self._head_is_complete = False
-        self._has_ended = False  # and this has been told
+        self._has_told_end = False
         self._is_over = False  # no further chunk is wanted
 
     async def __anext__(self) -> bytes:
@@ -64,8 +103,8 @@ class ThreadedIterator(AsyncIterator[bytes]):
         chunk = self._made.popleft()
         if chunk is None:
             self._made.append(None)
-            self._has_ended = True
-            if self.ag_frame is None:  # it is not closed, see ``_forget``
+            self._has_told_end = True
+            if self.has_ended:  # it is not closed, see ``_forget``
                 self._forget()
             failure, self._failure = self._failure, None
             try:
@@ -78,26 +117,22 @@ class ThreadedIterator(AsyncIterator[bytes]):
         return chunk
 
     @property
-    def ag_running(self) -> bool:
-        """Whether ``__anext__`` waits for the thread."""
+    def is_waiting(self) -> bool:
         return self._is_waiting
 
     @property
-    def ag_frame(self) -> object:
-        """None if there is nothing to close: the source is a generator, and ``__anext__`` has told of its end."""
-        return getattr(self._source, "gi_frame", self) if self._has_ended else self
+    def has_ended(self) -> bool:
+        return self._has_told_end and self._source.has_ended
 
-    async def aclose(self) -> None:
+    async def close(self) -> None:
         """Close the source when the thread has made its chunk. Raises what ended it, if that was not told before and is
         no cancellation.
         """
         self._is_over = True
         await self._wait_for_thread()
         failure, self._failure = self._failure, None
-        close: Callable[[], object] | None = getattr(self._source, "close", None)
         try:
-            if close is not None:
-                await in_thread(self._threads, self._context.run, close)
+            await in_thread(self._threads, self._context.run, self._source.close)
             if failure is not None and not isinstance(failure, get_cancelled_exc_class() | CancelledError):
                 raise failure
         finally:
@@ -159,7 +194,7 @@ class ThreadedIterator(AsyncIterator[bytes]):
         chunks_left, bytes_left = CHUNKS_AHEAD if self._head_is_complete else 1, BYTES_AHEAD
         try:
             while chunks_left > 0 and bytes_left > 0 and not self._is_over:
-                chunk = self._convert(next(self._source))
+                chunk = next(self._source)
                 self._give(chunk)
                 chunks_left -= 1
                 bytes_left -= len(chunk)
@@ -176,3 +211,89 @@ class ThreadedIterator(AsyncIterator[bytes]):
         self._made.append(chunk)
         if self._is_waiting:
             self._waker.call(self._progress.ring)
+
+
+class OneByOne(_InThreads):
+    """The chunks of a file or of the pool.
+
+    A thread can't be interrupted, so a cancellation waits for the chunk unless the source has an ``interrupt``.
+    """
+
+    async def __anext__(self) -> bytes:
+        interrupt = self._source.interrupt
+        chunk: Any
+        if interrupt is None:
+            chunk = await in_thread(self._threads, next, self._source, END)
+        else:
+            with interrupting(interrupt):
+                chunk = await in_thread(self._threads, next, self._source, END, abandon_on_cancel=True)
+        if chunk is END:
+            raise StopAsyncIteration
+        return bytes(chunk)
+
+    async def close(self) -> None:
+        await in_thread(self._threads, self._source.close)
+
+
+class EventsFromThread(AsyncIterator[object]):
+    """A sync iterator as an async one. ``aclose`` does not wait for a busy thread, which closes the iterator later."""
+
+    def __init__(self, events: Iterator[object]) -> None:
+        self._events = events
+        self._close: Callable[[], object] = getattr(events, "close", no_function)
+        self._lock = Lock()
+        self._is_busy = False
+        self._is_closed = False
+        self._failure: BaseException | None = None  # kept here, as a cancelled ``__anext__`` does not get it
+
+    async def __anext__(self) -> object:
+        item = await in_thread(SYNC_SOURCES, self._next, abandon_on_cancel=True)
+        if item is END:
+            self._raise_failure()
+            raise StopAsyncIteration
+        return item
+
+    async def aclose(self) -> None:
+        with self._lock:
+            self._is_closed = True
+            is_busy = self._is_busy
+        if not is_busy:
+            await in_thread(SYNC_SOURCES, self._close)
+        self._raise_failure()
+
+    def _raise_failure(self) -> None:
+        failure, self._failure = self._failure, None
+        try:
+            if failure is not None:
+                raise failure
+        finally:
+            del failure
+
+    def _next(self) -> object:
+        with self._lock:
+            if self._is_closed:  # before this thread began
+                return END
+            self._is_busy = True
+        item, failure = END, None
+        try:
+            item = next(self._events, END)
+        except BaseException as error:
+            failure = error
+        with self._lock:
+            self._is_busy = False
+            is_closed = self._is_closed
+            if not is_closed:
+                self._failure = failure
+        if is_closed:  # no task waits for this thread
+            if failure is not None:
+                _log_late(failure)
+            try:
+                self._close()
+            except Exception as error:
+                _log_late(error)
+        del failure
+        return item
+
+
+def _log_late(error: BaseException) -> None:
+    logger.error("a source of events failed when its stream was over", exc_info=error)

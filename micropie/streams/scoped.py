@@ -1,4 +1,4 @@
-"""``ScopedIterator``: an async source that one task advances and closes, from its first chunk to its end.
+"""``ScopedSource``: an async source that one task advances and closes, from its first chunk to its end.
 
 The problem
 -----------
@@ -34,7 +34,7 @@ The invariants
 
 How it ends
 -----------
-``cancel`` is called by another task of the loop. A source that waits inside of ``__anext__`` (``ag_running``) is
+``cancel`` is called by another task of the loop. A source that waits inside of ``__anext__`` (``is_waiting``) is
 cancelled there. One that is suspended at ``yield`` is not: its ``finally`` may want to wait, and in a cancelled scope
 every wait is cancelled. It gets a deadline instead; its task looks at what happened and calls ``finish``.
 
@@ -42,7 +42,7 @@ A cancellation that arrives while a chunk is *sent* may come from a time-out ins
 Only the source can catch it, so ``finish`` throws it into the generator. If the generator handles it and yields once
 more, there is no way to go on with a chunk that was sent in part: the stream ends with ``TimeoutError``.
 
-An iterator that is no generator (no ``athrow``) has no frame to unwind. When it was cancelled, it is closed after our
+An iterator that is no generator has no frame to unwind. When it was cancelled, it is closed after our
 scope is left, in a new, shielded one: inside of ours, its clean-up could not wait.
 
 asyncio and trio
@@ -55,40 +55,42 @@ cancellation is ``asyncio.CancelledError`` or ``trio.Cancelled``, and code can't
 is kept and thrown on, never made anew. Under either, a task group wraps the errors of its tasks and of its body in an
 exception group; ``finish`` removes the ``GeneratorExit`` and the cancellations from it.
 
-The users are ``asgi.streaming``, ``wsgi.streaming`` (on the portal's loop) and ``channels.event_stream``.
+The users are ``asgi.streaming`` and ``wsgi.streaming`` (on the portal's loop).
 """
 
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Callable
 from contextlib import suppress
+from typing import Any
 
 from anyio import CancelScope, current_time, get_cancelled_exc_class, move_on_after
 from anyio.lowlevel import checkpoint_if_cancelled
 
 from micropie.errors import ClientDisconnect
 from micropie.execution.loop import CLEAN_UP_WITHIN
+from micropie.streams.source import GeneratorOnLoop, LoopSource
 
 
 class _ChunkTimeout(TimeoutError):
     """A cancellation ended the source while a chunk was sent."""
 
 
-class ScopedIterator:
-    """An async source, ``chunks``, that one task advances and closes inside of one cancel scope.
+class ScopedSource:
+    """A source that one task advances and closes inside of one cancel scope.
 
-    The task calls ``enter``, iterates over ``chunks``, and calls ``finish``. Another task may call ``cancel``.
+    The task calls ``enter``, advances the source, and calls ``finish``. Another task may call ``cancel``.
     """
 
-    __slots__ = ("_scope", "chunks")
+    __slots__ = ("_scope", "source")
 
-    def __init__(self, chunks: AsyncIterator[object]) -> None:
-        self.chunks = chunks
+    def __init__(self, source: LoopSource) -> None:
+        self.source = source
 
     def enter(self, scope_type: Callable[[], CancelScope] = CancelScope) -> None:
         """Enter the scope: before the first chunk, in the task that does all the rest.
 
-        ``scope_type`` is this loop's own class of scopes, if it is known: it takes anyio 1.5 µs to find it out.
+        ``scope_type`` is this loop's own class of scopes, if it is known: anyio takes a while to find it out.
         """
         self._scope = scope_type()
         self._scope.__enter__()
@@ -99,7 +101,7 @@ class ScopedIterator:
         A wait inside of the source is cancelled. Between two chunks nothing is cancelled: the task has to look at what
         is going on, and ``finish``.
         """
-        if getattr(self.chunks, "ag_running", True):
+        if self.source.is_waiting:
             self._scope.cancel()
         else:
             self._scope.deadline = current_time() + CLEAN_UP_WITHIN
@@ -110,8 +112,7 @@ class ScopedIterator:
         Return the error to raise, or None: ``failure``, or an error of the clean-up, or ``ClientDisconnect`` after
         ``cancel``.
         """
-        is_generator = hasattr(self.chunks, "athrow")
-        closes_inside = is_generator or not self._scope.cancel_called
+        closes_inside = isinstance(self.source, GeneratorOnLoop) or not self._scope.cancel_called
         if is_open and closes_inside:
             self._scope.shield = True
             self._scope.deadline = current_time() + CLEAN_UP_WITHIN
@@ -131,17 +132,23 @@ class ScopedIterator:
 
     async def _close(self, failure: BaseException | None) -> BaseException | None:
         try:
-            athrow = getattr(self.chunks, "athrow", None)
-            if athrow is not None and isinstance(failure, get_cancelled_exc_class()):
+            if isinstance(self.source, GeneratorOnLoop) and isinstance(failure, get_cancelled_exc_class()):
                 # It may come from a scope or a time-out of the generator's, and nothing else can end that.
                 with suppress(StopAsyncIteration):
-                    await athrow(failure)
+                    await self.source.throw(failure)
                 failure = _ChunkTimeout("a chunk could not be sent in the time that the stream gave itself")
-            aclose = getattr(self.chunks, "aclose", None)
-            if aclose is not None:
-                await aclose()
+            closing = self.source.close()
+            if closing is not None:
+                await closing
         except BaseExceptionGroup as group:
             failure = group.split((GeneratorExit, get_cancelled_exc_class()))[1] or failure
         except BaseException as error:
             failure = error
         return failure
+
+
+async def entered(subscription: Any) -> AsyncIterator[object]:
+    """Iterate over what an async context manager gives, inside of it."""
+    async with subscription as messages:
+        async for message in messages:
+            yield message

@@ -4,7 +4,7 @@ The head waits for the first chunk, so that a generator may set headers and an e
 ``EventSource`` and most proxies wait for the head, though. So it is completed without a chunk when
 ``stream_head_delay`` is over, and soon for events. How that is done depends on where the chunks are made:
 
-- ASGI: the request's task waits in the source, so another one completes the head and sends it (``asgi/early_head.py``).
+- ASGI: the request's task waits in the source, so another one completes the head and sends it (``asgi/streaming.py``).
 - WSGI, async source: the server's thread waits for the portal, so it stops waiting and goes on itself (``LATE``).
 - WSGI, sync source: the server's thread is in the source and can't leave it. Only a response that is known to have
   events has its head completed first, by ``Stream.fetch_first``.
@@ -14,30 +14,31 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from math import inf
-from typing import TYPE_CHECKING
 
 from micropie.execution.steps import Flow
-from micropie.http.sse import MEDIA_TYPE, comment
-
-if TYPE_CHECKING:
-    from micropie.http.request import Request
-    from micropie.http.response import Answer, Response
+from micropie.http.request import Request
+from micropie.http.response import Answer, Response
+from micropie.streams.events import HEART_BEAT, MEDIA_TYPE
+from micropie.streams.source import Stream
 
 # Seconds after which a driver asks for the first time how long the head waits: until then a generator sets its type.
 ASK_AFTER = 0.01
 
 
 class EarlyHead:
-    """The head of ``response``, a stream; ``complete_head`` returns the flow that completes it, without a chunk.
+    """The head of ``response``, whose body is ``stream``; ``complete_head`` returns the flow that completes it.
 
     ``is_wanted``: whether the first chunk has not come. ``answer``: the answer, once its head is being sent early.
     """
 
-    __slots__ = ("_complete_head", "_request", "_response", "answer", "is_wanted")
+    __slots__ = ("_complete_head", "_request", "_response", "answer", "is_wanted", "stream")
 
-    def __init__(self, request: Request, response: Response, complete_head: Callable[[], Flow[Answer]]) -> None:
+    def __init__(
+        self, request: Request, response: Response, stream: Stream, complete_head: Callable[[], Flow[Answer]]
+    ) -> None:
         self._request = request
         self._response = response
+        self.stream = stream
         self._complete_head = complete_head
         self.is_wanted = True
         self.answer: Answer | None = None
@@ -45,13 +46,12 @@ class EarlyHead:
     def seconds(self) -> float | None:
         """Return the seconds that the head waits for the first chunk in all; None for as long as that takes."""
         delay = self._request.config.settings.stream_head_delay
-        stream = self._request._answer_stream
-        if stream is not None and stream.items is not None:
-            return stream.items.head_within
-        begins_in_time = stream is not None and getattr(stream.source, "begins_in_time", False)  # as an ``EventStream``
-        if delay is None or begins_in_time or self._request.method == "HEAD":
+        events = self.stream.source.events
+        if events is not None:
+            return events.head_within
+        if delay is None or self._request.method == "HEAD":
             return None
-        return 0.0 if self.has_events() else delay
+        return 0.0 if self._has_events() else delay
 
     def pauses(self, waited: float = 0.0) -> Iterator[float | None]:
         """Yield the seconds to wait before the next look for the first chunk, until the head is due; None for no limit.
@@ -70,8 +70,8 @@ class EarlyHead:
         if seconds is None:
             yield None
 
-    def has_events(self) -> bool:
-        """Return whether the stream is known to be one of server-sent events."""
+    def _has_events(self) -> bool:
+        """Return whether the author has stated that the stream is one of events."""
         for response in (self._response, self._request._pending_response):
             if response is not None:
                 content_type = response.headers.get("Content-Type") or response.content_type
@@ -80,14 +80,15 @@ class EarlyHead:
         return False
 
     def filler(self) -> bytes:
-        """Return what WSGI sends in the place of the first chunk: a comment for events, as some servers keep the head
-        back until there is a byte.
+        """Return the chunk that is sent with the head: a comment for events, because some servers keep the head back
+        until there is a byte.
         """
-        return bytes(comment()) if self.has_events() else b""
+        source = self.stream.source
+        if source.events is not None:
+            return source.beat()
+        return HEART_BEAT if self._has_events() and not source.transforms else b""
 
     def complete(self) -> Flow[Answer]:
         """Complete the head without a chunk. From now on nothing can be set on ``self.response``."""
-        stream = self._request._answer_stream
-        assert stream is not None  # noqa: S101
-        stream.first = b""
+        self.stream.first = b""
         return (yield from self._complete_head())

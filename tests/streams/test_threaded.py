@@ -14,8 +14,8 @@ import pytest
 
 from micropie import App
 from micropie.asgi.streaming import WATCH_AFTER
-from micropie.execution.threaded import BYTES_AHEAD, CHUNKS_AHEAD, TURN, ThreadedIterator
-from micropie.http.streams import as_bytes
+from micropie.streams.source import ThreadSource
+from micropie.streams.threaded import BYTES_AHEAD, CHUNKS_AHEAD, TURN, MadeAhead
 from tests.asgi.calls import Call, every_loop, get, http_scope, piece, run
 from tests.support.waiting import PATIENCE, until_async
 
@@ -224,7 +224,7 @@ def test_R61_a_client_that_leaves_while_a_chunk_is_made_waits_for_it(
 @every_loop
 def test_what_failed_ahead_of_a_client_that_left_is_raised(backend: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """The chunks before it are still to be sent when the client leaves."""
-    monkeypatch.setattr("micropie.execution.threaded.TURN", PATIENCE)  # a busy machine may end one at any chunk
+    monkeypatch.setattr("micropie.streams.threaded.TURN", PATIENCE)  # a busy machine may end one at any chunk
     error = ValueError("ahead")
     fails = threading.Event()
 
@@ -264,10 +264,10 @@ def test_a_close_that_fails_beside_the_source_is_raised(backend: str) -> None:
             raise RuntimeError("close failed")
 
     async def main() -> None:
-        chunks = ThreadedIterator(Source(), as_bytes, App().compiled().config.threads)
+        chunks = MadeAhead(ThreadSource(Source()), App().compiled().config.threads)
         assert await anext(chunks) == b"a"
         with pytest.raises(RuntimeError, match="close failed"):
-            await chunks.aclose()
+            await chunks.close()
 
     run(backend, main)
 
@@ -277,9 +277,9 @@ def test_an_iterator_without_close_is_left_as_it_is(backend: str) -> None:
     source = map(str, range(100))
 
     async def main() -> None:
-        chunks = ThreadedIterator(source, as_bytes, App().compiled().config.threads)
+        chunks = MadeAhead(ThreadSource(source), App().compiled().config.threads)
         assert await anext(chunks) == b"0"
-        await chunks.aclose()
+        await chunks.close()
 
     run(backend, main)
     assert next(source) == "1"

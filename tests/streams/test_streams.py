@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-import dis
-import importlib.util
 import threading
-from collections.abc import AsyncIterator, Callable, Iterator
-from types import CodeType, ModuleType
+from collections.abc import AsyncIterator, Iterator
 from typing import Any
 
 import anyio
@@ -15,9 +12,7 @@ import httpx
 import pytest
 
 from micropie import App, HTTPError, Redirect
-from micropie.execution.threaded import CHUNKS_AHEAD
-from micropie.http import streams
-from micropie.http.streams import _KNOWN, may_wait
+from micropie.streams.threaded import CHUNKS_AHEAD
 from tests.conftest import MakeClient
 from tests.support.waiting import PATIENCE
 
@@ -334,106 +329,3 @@ def test_a_clean_up_that_fails_after_a_first_chunk_that_is_none(
 
     assert make_client(Root()).get("/").status_code == 500
     assert "close failed" in caplog.text
-
-
-# -- what can't wait -------------------------------------------------------------------------------------------------------
-
-
-async def no_await() -> AsyncIterator[int]:
-    yield 1
-
-
-async def awaits() -> AsyncIterator[int]:
-    await anyio.lowlevel.checkpoint()
-    yield 1
-
-
-async def loops() -> AsyncIterator[int]:
-    async for number in no_await():
-        yield number
-
-
-async def enters() -> AsyncIterator[int]:
-    async with anyio.create_task_group():
-        yield 1
-
-
-def test_a_generator_without_await_never_waits() -> None:
-    assert not may_wait(no_await())
-
-
-@pytest.mark.parametrize("source", [awaits, loops, enters])
-def test_a_generator_with_an_await_may_wait(source: Any) -> None:
-    assert may_wait(source())
-
-
-def test_any_other_iterator_may_wait() -> None:
-    assert may_wait(iter([]))
-
-
-def streams_on_an_interpreter_with(opname: Callable[[str], str], monkeypatch: pytest.MonkeyPatch) -> ModuleType:
-    """A copy of the module, imported where instructions have other names."""
-    read = dis.get_instructions
-
-    def renamed(code: CodeType) -> Iterator[dis.Instruction]:
-        return (instruction._replace(opname=opname(instruction.opname)) for instruction in read(code))
-
-    monkeypatch.setattr(dis, "get_instructions", renamed)
-    spec = importlib.util.spec_from_file_location("micropie.http.streams_elsewhere", streams.__file__)
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
-
-
-@pytest.mark.parametrize(
-    "opname",
-    [
-        lambda name: name.replace("GET_AWAITABLE", "AWAIT"),
-        lambda name: name.replace("GET_ANEXT", "ASYNC_NEXT"),
-        lambda name: f"NEW_{name}",
-        lambda name: "GET_AWAITABLE",
-    ],
-)
-def test_on_an_interpreter_with_other_bytecode_every_generator_may_wait(
-    opname: Callable[[str], str], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    elsewhere = streams_on_an_interpreter_with(opname, monkeypatch)
-    assert all(elsewhere.may_wait(source()) for source in (no_await, awaits, loops, enters))
-    assert elsewhere.Stream(no_await(), True).next_nowait(True) is elsewhere.PENDING
-
-
-def test_on_this_interpreter_the_inspection_is_trusted(monkeypatch: pytest.MonkeyPatch) -> None:
-    elsewhere = streams_on_an_interpreter_with(lambda name: name, monkeypatch)
-    assert [elsewhere.may_wait(source()) for source in (no_await, awaits, loops, enters)] == [False, True, True, True]
-
-
-@pytest.mark.parametrize("backend", ["asyncio", "trio"])
-def test_a_wait_where_none_is_expected_is_never_lost(backend: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(streams, "may_wait", lambda source: False)
-    ended = []
-
-    async def chunks() -> AsyncIterator[str]:
-        try:
-            await anyio.sleep(0.01)
-            yield "a"
-        finally:
-            ended.append(True)
-
-    async def ask() -> None:
-        with pytest.raises(RuntimeError, match="no await was found"):
-            streams.Stream(chunks(), True).next_nowait(True)
-
-    anyio.run(ask, backend=backend)
-    assert ended == [True]
-
-
-def test_what_is_known_of_generators_does_not_pile_up() -> None:
-    async def chunks() -> AsyncIterator[str]:
-        yield "a"
-
-    for number in range(1100):
-        chunks.__code__ = chunks.__code__.replace(co_name=f"chunks{number}")
-        assert not may_wait(chunks())
-    assert len(_KNOWN) <= 1024

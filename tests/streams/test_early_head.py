@@ -5,7 +5,7 @@ from __future__ import annotations
 import gzip
 import logging
 import threading
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Iterator
 from typing import Any
 
 import anyio
@@ -14,11 +14,10 @@ import httpx
 import pytest
 
 from micropie import App, Response
-from micropie.asgi.early_head import EarlyHeadSender
-from micropie.http.early_head import EarlyHead
 from micropie.middleware import Compress
 from micropie.routing.settings import Settings
 from micropie.sessions import InMemorySessionBackend
+from micropie.streams.head import EarlyHead
 from tests.asgi.calls import Call, every_loop, http_scope, piece, run
 from tests.conftest import MakeClient
 from tests.support.waiting import PATIENCE, until, until_async
@@ -351,38 +350,3 @@ def test_R61_a_request_that_is_cancelled_sends_no_head(backend: str, has_begun: 
 
     run(backend, main)
     assert (call.sent, app.log) == ([], ["closed"])
-
-
-@every_loop
-@pytest.mark.parametrize("prevent", [EarlyHeadSender.prevent, EarlyHeadSender.cancel])
-def test_a_head_that_was_prevented_is_not_sent(backend: str, prevent: Callable[[EarlyHeadSender], None]) -> None:
-    async def main() -> None:
-        class Head:
-            is_wanted = True
-
-            def pauses(self, waited: float) -> list[float]:
-                return [0.0]
-
-        sender = EarlyHeadSender(Head(), None, None)  # type: ignore[arg-type]
-        prevent(sender)
-        await sender.run()
-        assert not sender.has_begun
-
-    run(backend, main)
-
-
-@every_loop
-def test_a_head_whose_chunk_comes_in_time_is_not_sent(backend: str) -> None:
-    async def main() -> None:
-        class Head:
-            is_wanted = True
-
-            def pauses(self, waited: float) -> Iterator[float]:
-                yield 0.0
-                self.is_wanted = False
-
-        sender = EarlyHeadSender(Head(), None, None)  # type: ignore[arg-type]
-        await sender.run()
-        assert not sender.has_begun
-
-    run(backend, main)

@@ -17,13 +17,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from micropie import App, EventStream, HTTPError, HttpMiddleware, event
-from micropie.channels import event_stream as eventstream
-from micropie.execution.context import current_shutdown
 from micropie.execution.placement import Threads
 from micropie.execution.portal import close_portals
 from micropie.http.json import CodecError
-from micropie.http.sse import Event, comment
-from micropie.http.streams import END
+from micropie.streams import threaded
+from micropie.streams.events import Event, comment
+from micropie.streams.source import END
 from tests.asgi.calls import (
     Call,
     Lifespan,
@@ -212,9 +211,7 @@ class Ready(Root):
             for item in self.script:
                 self.made += 1
                 if item == "shutdown":
-                    signal = current_shutdown()
-                    assert signal is not None
-                    signal.end()
+                    self.request.config.shutdown.end()
                 yield _or_raised(item)
         finally:
             self.log.append("closed")
@@ -502,7 +499,7 @@ def test_a_thread_that_comes_too_late_finds_the_source_closed(backend: str) -> N
             log.append("closed")
 
     async def check() -> None:
-        source = eventstream._FromThread(Events())  # type: ignore[arg-type]
+        source = threaded.EventsFromThread(Events())  # type: ignore[arg-type]
         await source.aclose()
         with pytest.raises(StopAsyncIteration):
             await source.__anext__()
@@ -666,7 +663,7 @@ def test_a_sync_source_that_failed_for_a_task_that_was_cancelled_is_told_when_it
         yield
 
     async def main() -> None:
-        source = eventstream._FromThread(fails())
+        source = threaded.EventsFromThread(fails())
         assert source._next() is END  # in a thread whose task has gone
         with pytest.raises(ValueError, match="by itself"):
             await source.aclose()
@@ -697,11 +694,10 @@ def test_a_clean_up_that_fails_when_it_is_cancelled_is_logged(
             await Root()(http_scope(), call.receive, call.send)
         return scope.cancelled_caught
 
-    # A task that is being cancelled raises what its stream raises, as with any stream; the task of a source does not.
-    assert run_in_virtual_time(backend, check) is is_wrapped
+    # A task that is being cancelled raises what its stream raises, as with any stream.
+    assert not run_in_virtual_time(backend, check)
     (record,) = caplog.records
-    late = "a source of events failed when its stream was over"
-    assert record.getMessage() == (late if is_wrapped else "GET '/' failed after its head was sent: aborted")
+    assert record.getMessage() == "GET '/' failed after its head was sent: aborted"
 
 
 async def _wrapped(chunks: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
@@ -726,13 +722,13 @@ def test_R67_silent_sync_sources_take_no_thread_of_the_handlers(make_client: Mak
 @pytest.mark.usefixtures("early_events")
 def test_more_sync_sources_than_threads_wait(make_client: MakeClient, monkeypatch: pytest.MonkeyPatch) -> None:
     close_portals()  # whose loop has its threads already
-    monkeypatch.setattr(eventstream, "SYNC_SOURCES", Threads(1))
+    monkeypatch.setattr(threaded, "SYNC_SOURCES", Threads(1))
     go_on = threading.Event()
     app = Root("a", go_on, "b", heartbeat=0.05)
     client = make_client(app)
     with client.stream("GET", "/sync") as one:
         chunks = one.iter_raw()
-        next(chunks)
+        assert [next(chunks), next(chunks)] == [b"data: a\n\n", COMMENT]  # so its thread waits
         with client.stream("GET", "/sync") as two:
             assert next(two.iter_raw()) == COMMENT
             threading.Timer(0.1, go_on.set).start()
@@ -871,3 +867,49 @@ def test_a_stream_that_was_begun_before_a_change_ends_too() -> None:
     app.wsgi_shutdown()
     assert list(chunks) == []
     answer.close()
+
+
+class Wrapping(HttpMiddleware):
+    """Counts the chunks of each stream on their way."""
+
+    def __init__(self, content_type: str | None = None) -> None:
+        self.content_type = content_type
+        self.count = 0
+
+    def after_request(self, request: Any, status: int, body: Any, headers: Any) -> Any:
+        kept = [pair for pair in headers if self.content_type is None or pair[0] != "Content-Type"]
+        own = [] if self.content_type is None else [("Content-Type", self.content_type)]
+        return {"body": self._counted(body), "headers": [*kept, *own]}
+
+    async def _counted(self, body: Any) -> AsyncIterator[Any]:
+        async for chunk in body:
+            self.count += bool(chunk)
+            yield chunk
+
+
+def test_a_hook_may_wrap_the_events_and_they_beat_as_before(make_client: MakeClient) -> None:
+    go_on = threading.Event()
+    app, wrapping = Root("a", go_on, "b", heartbeat=0.01), Wrapping()
+    app.middlewares.append(wrapping)
+    content = b""
+    with make_client(app).stream("GET", "/asynchronous") as answer:
+        for chunk in answer.iter_raw():
+            content += chunk
+            if content.endswith(COMMENT):
+                go_on.set()
+    assert [found.data for found in parsed(content)] == ["a", "b"]
+    assert wrapping.count == 2
+
+
+def test_a_stream_of_another_type_in_their_place_has_no_heart_beats(make_client: MakeClient) -> None:
+    app = Root("a", 0.2, "b", heartbeat=0.01)
+    app.middlewares.append(Wrapping("text/plain"))
+    answer = make_client(app).get("/asynchronous")
+    assert answer.content == b"data: a\n\ndata: b\n\n"
+
+
+@every_loop
+def test_R65_events_that_a_hook_wraps_end_when_the_server_says_shutdown(backend: str) -> None:
+    app = Root("a", threading.Event(), "b")
+    app.middlewares.append(Wrapping())
+    assert run(backend, ended_by_shutdown, app, "/asynchronous").body == b"data: a\n\n"

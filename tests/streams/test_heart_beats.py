@@ -10,7 +10,7 @@ import pytest
 from anyio.lowlevel import checkpoint
 
 from micropie import App, EventStream
-from micropie.http.sse import comment
+from micropie.streams.events import comment
 from tests.asgi.calls import Call, every_loop, http_scope, piece, run
 
 COMMENT = bytes(comment())

@@ -1,0 +1,190 @@
+"""Server-sent events: their text, and ``EventStream``, the response that goes on for as long as its source.
+
+The text is that of https://html.spec.whatwg.org/multipage/server-sent-events.html, section 9.2.5. A line ends with CR,
+LF or both, and an empty line ends the event. So no value may bring a line end into an event: data is split and sent
+line by line; a name or an id with a line end is an error.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import AsyncIterable, AsyncIterator, Iterable
+from typing import Final, cast
+
+from micropie.errors import is_duration
+from micropie.execution.context import current_shutdown
+from micropie.execution.shutdown import ShutdownSignal
+from micropie.http.headers import MutableHeaders
+from micropie.http.json import dumps
+from micropie.http.response import Response
+from micropie.http.types import ChunkedBody, HeadersLike
+from micropie.streams.scoped import entered
+from micropie.streams.source import EventRules, LoopSource, Stream, as_bytes, loop_source
+from micropie.streams.threaded import EventsFromThread
+
+# Seconds that the head waits for the first event, so that a source that fails at once is answered by an error page.
+# Long enough for a query, and too short to be noticed on a connection that stays open.
+HEAD_WITHIN = 0.1
+
+MEDIA_TYPE = "text/event-stream"
+CONTENT_TYPE = f"{MEDIA_TYPE}; charset=utf-8"
+
+_LINE_END = re.compile("\r\n|\r|\n")
+_FORBIDDEN = re.compile("[\r\n\0]")
+
+
+class Event(bytes):
+    """An encoded event; ``event`` and ``comment`` return it."""
+
+    __slots__ = ()
+
+
+def event(data: object, event: str | None = None, id: str | int | None = None, retry: int | None = None) -> Event:  # noqa: A002
+    """Return an event. ``data`` is text or a value for JSON; None for no data.
+
+    ``event`` is its name; browsers call it "message" if there is none. ``id``: a client that reconnects sends it as
+    ``Last-Event-ID``. ``retry``: milliseconds that the client waits before it reconnects. Raises ``ValueError`` for a
+    name or an id with a line end or NUL and for a ``retry`` that is not a whole number, ``TypeError`` for bytes and for
+    a name or an id that is not text, and ``CodecError`` for data that JSON can't express.
+    """
+    lines = []
+    if event is not None:
+        lines.append(f"event: {_checked('event', event)}")
+    if id is not None:
+        lines.append(f"id: {_checked('id', str(id) if type(id) is int else id)}")
+    if retry is not None:
+        if type(retry) is not int or retry < 0:
+            raise ValueError(f"retry is a whole number of milliseconds, 0 or more, not {retry!r}")
+        lines.append(f"retry: {retry}")
+    if data is not None:
+        if isinstance(data, bytes | bytearray | memoryview):
+            raise TypeError("an event's data is text or JSON, not bytes: decode them, or send base64")
+        text = data if isinstance(data, str) else dumps(data).decode()
+        lines += [f"data: {line}" for line in _LINE_END.split(text)]
+    return Event("".join(f"{line}\n" for line in [*lines, ""]).encode()) if lines else Event()
+
+
+def comment(text: str = "") -> Event:
+    """Return a comment, which clients ignore; each line of ``text`` becomes a comment line."""
+    return Event("".join(f": {line}\n" for line in _LINE_END.split(text)).encode() + b"\n")
+
+
+# Sent while an event stream is silent: a proxy keeps the connection open, and a client that has left is noticed.
+HEART_BEAT: Final = bytes(comment())
+
+
+def encode_item(item: object) -> bytes:
+    """Return an item of an event source as bytes: an ``Event`` as it is, anything else as data."""
+    if item.__class__ is str and "\n" not in item and "\r" not in item:  # most are
+        return f"data: {item}\n\n".encode()
+    return bytes(item if isinstance(item, Event) else event(item))
+
+
+_UNBUFFERED = (
+    # no-transform: a proxy that compresses would collect a block before it sends one (RFC 9111, section 5.2.2.6).
+    ("Cache-Control", "no-cache, no-transform"),
+    # nginx's proxy module buffers otherwise.
+    ("X-Accel-Buffering", "no"),
+)
+
+
+def _keep_unbuffered(headers: MutableHeaders) -> None:
+    """Add headers that keep servers and proxies from buffering events, unless the author has set them."""
+    if not headers.pairs:  # as usual
+        headers.pairs += _UNBUFFERED
+        return
+    for name, value in _UNBUFFERED:
+        headers.setdefault(name, value)
+
+
+def _checked(field: str, value: object) -> str:
+    if not isinstance(value, str):
+        raise TypeError(f"an event's {field} is text, not {type(value).__name__}")
+    if _FORBIDDEN.search(value):
+        raise ValueError(f"an event's {field} has a line end or NUL in it: {value!r}")
+    return value
+
+
+class Events:
+    """The rules of one stream of events; see ``EventRules``."""
+
+    __slots__ = ("heartbeat", "shutdown")
+
+    beat = HEART_BEAT
+
+    def __init__(self, heartbeat: float | None) -> None:
+        self.heartbeat = heartbeat
+        self.shutdown = current_shutdown() or ShutdownSignal()
+
+    @property
+    def head_within(self) -> float:
+        return HEAD_WITHIN
+
+    @property
+    def is_over(self) -> bool:
+        return self.shutdown.is_over
+
+    def encode(self, item: object) -> bytes:
+        return encode_item(item)
+
+
+class EventStream(Response):
+    """Server-sent events, to be returned from a handler: ``EventStream(self.ticks())``.
+
+    ``source``: a generator or iterator, ``async`` or not, or a subscription to channels. Each event is text, a value
+    that becomes JSON, or a result of ``event(data, event=, id=, retry=)``. ``heartbeat``: after so many seconds of
+    silence a comment is sent, which keeps proxies from closing the connection and shows whether the client is still
+    there; None for never. ``headers`` are sent beside those that keep proxies from holding events back.
+
+    The stream ends with its source, when the client leaves, and when the server is told to end. Raises ``TypeError``
+    for a source that can't be iterated, ``ValueError`` for a ``heartbeat`` that is not above 0.
+    """
+
+    __slots__ = ()
+
+    def __init__(
+        self,
+        source: AsyncIterable[object] | Iterable[object],
+        heartbeat: float | None = 15.0,
+        headers: HeadersLike = (),
+    ) -> None:
+        if heartbeat is not None and not is_duration(heartbeat):
+            raise ValueError(f"heartbeat is a number of seconds above 0, or None, not {heartbeat!r}")
+        super().__init__(loop_source(_items_of(source), Events(heartbeat)), 200, headers, CONTENT_TYPE)
+        _keep_unbuffered(self.headers)
+
+
+def follow_events(stream: Stream, replaced: ChunkedBody | None, response: Response) -> None:
+    """Let a stream that a hook has made of an ``EventStream`` end and beat as that would have done.
+
+    A heart-beat can't stand between compressed chunks.
+    """
+    source = stream.source
+    events = replaced.source.events if isinstance(replaced, Stream) else None
+    content_type = response.headers.get("Content-Type") or response.content_type or ""
+    if events is not None and isinstance(source, LoopSource) and content_type.lower().startswith(MEDIA_TYPE):
+        source.events = source.events or _WrappedEvents(events, "Content-Encoding" not in response.headers)
+
+
+class _WrappedEvents(Events):
+    """The rules of a stream of events that a hook has wrapped: its items are chunks already."""
+
+    __slots__ = ()
+
+    def __init__(self, events: EventRules, beats: bool) -> None:
+        self.heartbeat = events.heartbeat if beats else None
+        self.shutdown = events.shutdown
+
+    def encode(self, item: object) -> bytes:
+        return as_bytes(item)
+
+
+def _items_of(source: AsyncIterable[object] | Iterable[object]) -> AsyncIterator[object]:
+    """Return the events of a source, of any kind, as an async iterator."""
+    if hasattr(source, "__aenter__"):  # a subscription
+        return entered(source)
+    if hasattr(source, "__aiter__"):
+        return cast("AsyncIterable[object]", source).__aiter__()
+    if not hasattr(source, "__iter__") or isinstance(source, str | bytes | dict):
+        raise TypeError(f"EventStream takes a generator or an iterator of events, not {source!r}")
+    return EventsFromThread(iter(source))

@@ -1,0 +1,72 @@
+"""To follow a stream of events through the framework, nobody opens more than a few files."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import AsyncIterator, Callable
+from pathlib import Path
+from types import FrameType
+
+from anyio.lowlevel import checkpoint
+
+import micropie
+from micropie import App, EventStream
+from tests.asgi.calls import get, run
+from tests.wsgi.calls import begin
+
+PACKAGE = Path(micropie.__file__).parent
+
+EXPECTED = b"data: a\n\ndata: b\n\ndata: c\n\n"
+
+
+class Root(App):
+    async def index(self) -> EventStream:
+        return EventStream(self._events())
+
+    async def _events(self) -> AsyncIterator[str]:
+        for text in "abc":
+            await checkpoint()
+            yield text
+
+
+def counting(files: set[str]) -> Callable[[FrameType, str, object], None]:
+    def count(frame: FrameType, event: str, _: object) -> None:
+        path = Path(frame.f_code.co_filename)
+        if event == "call" and path.is_relative_to(PACKAGE):
+            files.add(path.relative_to(PACKAGE).as_posix())
+
+    return count
+
+
+def test_three_events_cross_few_files_under_asgi() -> None:
+    app, files = Root(), set[str]()
+
+    async def main() -> None:
+        assert (await get(app, "/")).body == EXPECTED  # which compiles the application
+        sys.setprofile(counting(files))
+        try:
+            call = await get(app, "/")
+        finally:
+            sys.setprofile(None)
+        assert call.body == EXPECTED
+
+    run("asyncio", main)
+    assert len(files) <= 19, sorted(files)
+    assert {path for path in files if path.startswith("streams/")} <= {
+        "streams/events.py",
+        "streams/head.py",
+        "streams/scoped.py",
+        "streams/source.py",
+    }
+
+
+def test_and_under_wsgi_in_the_server_s_thread() -> None:
+    app, files = Root(), set[str]()
+    assert begin(app, "GET", "/").read() == EXPECTED
+    sys.setprofile(counting(files))
+    try:
+        body = begin(app, "GET", "/").read()
+    finally:
+        sys.setprofile(None)
+    assert body == EXPECTED
+    assert len(files) <= 19, sorted(files)
