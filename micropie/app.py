@@ -37,7 +37,7 @@ from micropie.mounts.lifespan import MountedLife
 from micropie.mounts.prefixes import APP, ASGI, Mount, checked_prefix, kind_of_target
 from micropie.routing.checks import REQUIRES
 from micropie.routing.compiler import build_site
-from micropie.routing.config import AppConfig, ErrorHandler, ErrorKey, check_error_key
+from micropie.routing.config import AppConfig, ErrorHandler, ErrorKey, check_error_key, config_of
 from micropie.routing.decorator_types import (
     Decorator,
     HasDelete,
@@ -444,7 +444,7 @@ class App:
         application inside another has those of the outer one.
         """
         request = current.get(None)
-        config = request.config.tree.get(id(self)) if request is not None else None
+        config = config_of(request._exchange).tree.get(id(self)) if request is not None else None
         if config is not None:
             channels: Channels = config.channels
             return channels
@@ -699,7 +699,11 @@ class App:
         """Return this application's configuration in the tree that answers the current request, or else alone."""
         request: Request | None = current.get(None)
         if request is not None:
-            config = request.config if request.config.app is self else request.config.tree.get(id(self))
+            config = (
+                config_of(request._exchange)
+                if config_of(request._exchange).app is self
+                else config_of(request._exchange).tree.get(id(self))
+            )
             if config is not None:
                 return config
         return self.compiled().config

@@ -33,6 +33,7 @@ def csrf_token(request: Request) -> str:
 
     Raises ``ResponseError`` if there is none yet and the answer's head has been sent: it could not be stored.
     """
+    exchange = request._exchange
     token = _find_token(request)
     if token is not None:
         return token
@@ -43,9 +44,9 @@ def csrf_token(request: Request) -> str:
             session[FIELD] = token
         else:
             request.response.headers.add("Set-Cookie", _cookie(request, token))
-            request._csrf_token = token
+            exchange.csrf_token = token
     except ResponseError:
-        if not request._is_head_sent:
+        if not exchange.is_head_sent:
             raise
         raise ResponseError(
             "a streamed page asks for the CSRF token after its first chunk, and this client has none yet: "
@@ -74,16 +75,16 @@ def _find_token(request: Request) -> str | None:
     if isinstance(token, str) and token:
         return token
     # At a log-in a visitor's token ends.
-    return request._csrf_token or (None if session.renewed else _token_in_cookie(request))
+    return request._exchange.csrf_token or (None if session.renewed else _token_in_cookie(request))
 
 
 def _token_in_cookie(request: Request) -> str | None:
-    token = find_cookie(request._cookie_header(), _cookie_name(request))
+    token = find_cookie(request._exchange.cookie_header(), _cookie_name(request))
     return token if token is not None and _TOKEN.fullmatch(token) else None
 
 
 def _cookie_name(request: Request) -> str:
-    return f"__Host-{FIELD}" if request.config.sessions.is_secure(request.scheme) else FIELD
+    return f"__Host-{FIELD}" if request._exchange.config.sessions.is_secure(request.scheme) else FIELD
 
 
 def _cookie(request: Request, token: str) -> str:

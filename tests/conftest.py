@@ -71,7 +71,7 @@ def no_head_is_early() -> Iterator[None]:
 
     def patient_seconds(head: EarlyHead) -> float | None:
         is_event_stream = head.stream.source.events is not None
-        is_default = head._request.config.settings.stream_head_delay == default
+        is_default = head._exchange.config.settings.stream_head_delay == default
         return None if is_default and not is_event_stream else seconds(head)
 
     with pytest.MonkeyPatch.context() as patch:

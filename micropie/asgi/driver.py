@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import logging
 
+from micropie.asgi.exchange import ASGIExchange
 from micropie.asgi.headers import CONTENT_TYPES, ENCODED_NOSNIFF, LENGTHS, encode_headers
-from micropie.asgi.request import ASGIRequest
 from micropie.asgi.steps import close_request, perform, perform_cleanup
 from micropie.asgi.streaming import send_streamed
 from micropie.execution.context import current
 from micropie.execution.steps import AWAIT, AnyStep
 from micropie.flow.http import respond
 from micropie.flow.resources import end_resources
+from micropie.http.request import Request
 from micropie.http.response import NO_OTHER_HEADERS
 from micropie.http.types import Receive, Scope, Send
 from micropie.mounts.asgi_in_asgi import hand_over
@@ -22,12 +23,13 @@ logger = logging.getLogger("micropie")
 
 async def serve_http(site: Site, scope: Scope, receive: Receive, send: Send) -> None:
     """Answer one request. Raises what the flow does not answer: cancellation, a stream that broke in the middle."""
-    request = ASGIRequest(scope, receive)
+    exchange = ASGIExchange(scope, receive)
+    request = Request(exchange)
     token = current.set(request)
     flow = respond(site, request)
     failure: BaseException | None = None
     try:
-        request._send = send
+        exchange.send = send
         try:
             step: AnyStep = flow.send(None)
             kind, function, arguments = step
@@ -40,16 +42,16 @@ async def serve_http(site: Site, scope: Scope, receive: Receive, send: Send) -> 
         except StopIteration as end:
             answer = end.value
         else:
-            answer = await perform(flow, request, step)
+            answer = await perform(flow, exchange, step)
         if type(answer) is Handover:
             current.reset(token)  # the mounted application must not see a request that is not its own
             try:
-                await hand_over(answer.mount, answer.path, request.scope_below(), receive, send)
+                await hand_over(answer.mount, answer.path, exchange.scope_below(), receive, send)
             finally:
                 token = current.set(request)
             return
-        if request.broken_off:  # the client has left, so nobody gets the answer
-            await perform_cleanup(request)
+        if exchange.broken_off:  # the client has left, so nobody gets the answer
+            await perform_cleanup(exchange)
             return
         status, content_type, length, pairs, body, stream = answer
         if pairs is not NO_OTHER_HEADERS or content_type is None:
@@ -60,23 +62,23 @@ async def serve_http(site: Site, scope: Scope, receive: Receive, send: Send) -> 
             headers = [ENCODED_NOSNIFF, CONTENT_TYPES[content_type], LENGTHS[length]]
         head = {"type": "http.response.start", "status": status, "headers": headers}
         if stream is not None:
-            await send_streamed(head, stream, request, send)
+            await send_streamed(head, stream, exchange, send)
             return
         try:
             await send(head)
             await send({"type": "http.response.body", "body": body})
         except OSError:  # the client has gone (ASGI 2.4)
-            request.broken_off = True
-            logger.debug("%s: the client left before its answer", request.label)
+            exchange.broken_off = True
+            logger.debug("%s: the client left before its answer", exchange.label)
     except BaseException as error:
-        request.broken_off = True
+        exchange.broken_off = True
         flow.close()
-        if request._resources and isinstance(error, Exception):  # of a stream
-            await perform(end_resources(request, error), request)
-        await perform_cleanup(request)
+        if exchange.resources and isinstance(error, Exception):  # of a stream
+            await perform(end_resources(exchange, error), exchange)
+        await perform_cleanup(exchange)
         raise
     finally:
         failure = None  # an exception's traceback refers to this frame: without this it would be a cycle
         current.reset(token)
-        if request._closers is not None:
-            await close_request(request)
+        if exchange.closers is not None:
+            await close_request(request, exchange)

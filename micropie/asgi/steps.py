@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar, cast
+from typing import Any, TypeAlias, TypeVar, cast
 
 from anyio import CancelScope, move_on_after
 
-from micropie.asgi.streaming import close_stream, next_chunk
+from micropie.asgi.streaming import StreamedRequest, close_stream, next_chunk, watchers_for, watchers_of
 from micropie.errors import HTTPError
-from micropie.execution.background import run_tasks, run_tasks_apart
+from micropie.execution.background import run_tasks
 from micropie.execution.context import current
 from micropie.execution.loop import CLEAN_UP_WITHIN
 from micropie.execution.placement import Threads
@@ -33,17 +33,17 @@ from micropie.execution.threads import IO_THREADS, has_room, in_thread, interrup
 from micropie.flow.lifecycle import LifespanContext
 from micropie.flow.resources import end_resources
 from micropie.http.body import Body
+from micropie.http.exchange import Exchange
+from micropie.http.request import Request
 from micropie.mounts.asgi_in_asgi import answer_of_asgi
 from micropie.mounts.prefixes import WSGI
 from micropie.mounts.wsgi_in_asgi import answer_of_wsgi
 from micropie.pool.client import call_in_pool
 from micropie.pool.remote import CancelToken
-
-if TYPE_CHECKING:
-    from micropie.asgi.request import ASGIRequest, ASGIWebSocketRequest
+from micropie.routing.config import config_of
 
 # Steps are performed for a request, or for a lifespan.
-StepContext: TypeAlias = "ASGIRequest | LifespanContext"
+StepContext: TypeAlias = "Exchange | LifespanContext"
 
 Value = TypeVar("Value")
 
@@ -67,7 +67,7 @@ async def perform(flow: Flow[Value], context: StepContext, step: AnyStep | None 
                 elif kind is RECEIVE:
                     result = await context.receive_piece()
                 elif kind is CHUNK:
-                    result = await next_chunk(arguments[0], cast("ASGIRequest", context), arguments[1])
+                    result = await next_chunk(arguments[0], cast("StreamedRequest", context), arguments[1])
                 else:
                     result = await perform_step(kind, function, arguments, context)
             except BaseException as error:  # a StopIteration of the step, too
@@ -90,27 +90,35 @@ async def perform_step(
     if kind is AWAIT:
         return await function(*arguments)
     if kind is HANDLER:
-        return await in_handler_thread(context.config.threads, function, *arguments)
+        return await in_handler_thread(config_of(context).threads, function, *arguments)
     if kind is POOL:
-        token = CancelToken()  # a cancellation does not wait for the handler but ends it
+        config, token = config_of(context), CancelToken()  # a cancellation does not wait for the handler but ends it
         with interrupting(token.cancel):
             return await in_handler_thread(
-                context.config.pool_threads, call_in_pool, context, function, arguments, token, abandon_on_cancel=True
+                config.pool_threads,
+                call_in_pool,
+                config.pool,
+                config.settings.pool_timeout,
+                context,
+                function,
+                arguments,
+                token,
+                abandon_on_cancel=True,
             )
     if kind is BLOCK or kind is IO:
-        return await in_thread(IO_THREADS if kind is IO else context.config.threads, function, *arguments)
+        return await in_thread(IO_THREADS if kind is IO else config_of(context).threads, function, *arguments)
     if kind is CLOSE:
-        return await close_stream(arguments[0], context.config)
+        return await close_stream(arguments[0], config_of(context))
     if isinstance(kind, Limited):
         with move_on_after(kind.seconds):
             if kind.kind is HANDLER:
-                return await in_handler_thread(context.config.threads, function, *arguments, abandon_on_cancel=True)
+                return await in_handler_thread(config_of(context).threads, function, *arguments, abandon_on_cancel=True)
             return await perform_step(kind.kind, function, arguments, context)
         raise TookTooLong
     route, request, mounted_path = arguments  # kind is MOUNT
     if route.mount.kind == WSGI:
-        return await answer_of_wsgi(route.mount, route.threads, mounted_path, request)
-    return await answer_of_asgi(route.mount, mounted_path, request)
+        return await answer_of_wsgi(route.mount, route.threads, mounted_path, request._exchange)
+    return await answer_of_asgi(route.mount, mounted_path, request._exchange, watchers_of(request.scope))
 
 
 # Seconds: the time that a queue of the default length takes if each handler needs 40 ms.
@@ -126,21 +134,21 @@ async def in_handler_thread(
     return await in_thread(threads, function, *arguments, abandon_on_cancel=abandon_on_cancel)
 
 
-async def perform_cleanup(request: ASGIRequest | ASGIWebSocketRequest) -> None:
+async def perform_cleanup(exchange: Exchange) -> None:
     """Close what a request that broke off has open; a thread is waited for also if the request is being cancelled.
 
     What fails, or is cancelled, does not keep the rest open. A failure is logged, a cancellation is raised at the end.
     """
     cancellation: BaseException | None = None
-    for kind, function, arguments in request._cleanup_steps():
+    for kind, function, arguments in exchange.cleanup_steps():
         try:
             if kind is BLOCK:
                 with move_on_after(CLEAN_UP_WITHIN, shield=True):
-                    await perform_step(kind, function, arguments, request)
+                    await perform_step(kind, function, arguments, exchange)
             else:  # without a scope around it: a generator may have one open
-                await perform_step(kind, function, arguments, request)
+                await perform_step(kind, function, arguments, exchange)
         except Exception as error:
-            request.log_cleanup_failure(error)
+            exchange.log_cleanup_failure(error)
         except BaseException as error:
             cancellation = error
     try:
@@ -150,11 +158,11 @@ async def perform_cleanup(request: ASGIRequest | ASGIWebSocketRequest) -> None:
         del cancellation
 
 
-async def _end_resources(request: ASGIRequest) -> None:
-    """Close what the answer, a stream, has used. Not cancelled: the server is done with the request."""
+async def _end_resources(request: Request, exchange: Exchange) -> None:
+    """Close the resources of an answer that was a stream. Not cancelled: the server is done with the request."""
     token = current.set(request)
     try:
-        await perform(end_resources(request), request)
+        await perform(end_resources(exchange), exchange)
     finally:
         current.reset(token)
 
@@ -163,24 +171,29 @@ async def _end_resources(request: ASGIRequest) -> None:
 LARGE = 16 * 1024 * 1024
 
 
-async def close_request(request: ASGIRequest) -> None:
+async def close_request(request: Request, exchange: Exchange) -> None:
     """Release what a request holds, whatever happens; in a thread if it holds a large file.
 
     Functions of ``after_response`` run in a task for which the lifespan waits, so that neither the server nor the
     connection's next request waits for them, and shut-down handlers do. Under a server without lifespan, the request
     waits for them.
     """
-    if request._resources:
-        await _end_resources(request)
-    body = request._received
+    if exchange.resources:
+        await _end_resources(request, exchange)
+    body = exchange.received
     if isinstance(body, Body) and body.size >= LARGE:
         with CancelScope(shield=True):
-            await in_thread(IO_THREADS, request.close)
+            await in_thread(IO_THREADS, exchange.close)
     else:
-        request.close()
-    if request._tasks:
-        background = request.watchers.background
-        if background is None:
-            await run_tasks(request)
+        exchange.close()
+    if exchange.tasks:
+        tasks = watchers_for(exchange.scope).background
+        seconds = config_of(exchange).settings.background_timeout
+        if tasks is None:
+            token = current.set(request)
+            try:
+                await run_tasks(exchange, seconds)
+            finally:
+                current.reset(token)
         else:
-            background.start_soon(run_tasks_apart, request, background, context=request._context)
+            tasks.start_soon(run_tasks, exchange, seconds, context=exchange.context)

@@ -40,8 +40,9 @@ from micropie.execution.shutdown import ShutdownSignal, stream_shutdown
 from micropie.execution.steps import Flow
 from micropie.execution.threads import in_thread
 from micropie.execution.wake import DEADLINES, TASKS, WAKERS, Deadline, DelayedCalls, LoopTasks
+from micropie.http.exchange import Config
 from micropie.http.types import ChunkedBody, Message, Receive, Scope, Send
-from micropie.routing.config import AppConfig
+from micropie.routing.config import AppConfig, config_of
 from micropie.streams.head import ASK_AFTER, EarlyHead
 from micropie.streams.scoped import ScopedSource
 from micropie.streams.source import END, LoopSource, Stream, ThreadSource
@@ -92,6 +93,11 @@ def watchers_of(scope: Scope) -> Watchers | None:
     return None if held is None or held.has_ended else held
 
 
+def watchers_for(scope: Scope) -> Watchers:
+    """Return the lifespan's watchers or, without one, the event loop's."""
+    return watchers_of(scope) or LONE_WATCHERS.get()
+
+
 class SharedReceive:
     """One request's messages for two readers. The server's ``receive`` must never be called twice at a time.
 
@@ -133,41 +139,37 @@ class SharedReceive:
 
 
 class StreamedRequest(Protocol):
-    """The part of an ``ASGIRequest`` that its stream uses."""
+    """The part of an ``ASGIExchange`` that its stream uses."""
 
     method: str
     scope: Scope
-    config: AppConfig
+    config: Config
     broken_off: bool
-    _send: Send | None
+    send: Send | None
 
     @property
     def label(self) -> str:
         """The request, for the log."""
 
-    @property
-    def watchers(self) -> Watchers:
-        """What starts the companion's tasks."""
-
     def share_messages(self) -> SharedReceive:
         """Share ``receive`` with a companion."""
 
-    def log_failure(self, text: str, error: BaseException) -> None:
+    def log_failure(self, text: str, error: BaseException, /) -> None:
         """Log an error with its traceback."""
 
-    def _perform_async(self, flow: Flow[Value]) -> Awaitable[Value]:
+    def perform_async(self, flow: Flow[Value]) -> Awaitable[Value]:
         """Perform a flow."""
 
 
 # -- the request's task ------------------------------------------------------------------------------------------------
 
 
-async def send_streamed(head: Message, body: ChunkedBody, request: StreamedRequest, send: Send) -> None:
+async def send_streamed(head: Message, body: ChunkedBody, exchange: StreamedRequest, send: Send) -> None:
     """Send head and chunks, and close the stream. That a client left is noted in the debug log, and not raised."""
     stream = cast("Stream", body)
-    has_body = stream.first is not END and request.method != "HEAD" and head["status"] not in (204, 304)
+    has_body = stream.first is not END and exchange.method != "HEAD" and head["status"] not in (204, 304)
     file = stream.source.file
-    if file is not None and (file.file is None or not file.is_whole or PATHSEND not in _extensions(request.scope)):
+    if file is not None and (file.file is None or not file.is_whole or PATHSEND not in _extensions(exchange.scope)):
         file = None
     try:
         try:
@@ -182,17 +184,17 @@ async def send_streamed(head: Message, body: ChunkedBody, request: StreamedReque
         except OSError as error:
             raise ClientDisconnect("the client left") from error
         if has_body:
-            await _sender_of(stream, request).send_rest(send)
+            await _sender_of(stream, exchange).send_rest(send)
         await _send_or_leave(send, {"type": "http.response.body", "body": b""})
     except ClientDisconnect:
-        request.broken_off = True
-        logger.debug("%s: the client left in mid-stream", request.label)
+        exchange.broken_off = True
+        logger.debug("%s: the client left in mid-stream", exchange.label)
     except Exception as error:
-        request.log_failure(f"{request.label} failed after its head was sent: aborted", error)
+        exchange.log_failure(f"{exchange.label} failed after its head was sent: aborted", error)
         raise
     finally:
         if stream.claim_close():
-            await close_stream(stream, request.config)
+            await close_stream(stream, config_of(exchange))
 
 
 def _extensions(scope: Scope) -> Any:
@@ -207,9 +209,9 @@ async def _send_or_leave(send: Send, message: Message) -> None:
         raise ClientDisconnect("the client left") from error
 
 
-def next_chunk(stream: Stream, request: StreamedRequest, early: EarlyHead) -> Awaitable[bytes]:
+def next_chunk(stream: Stream, exchange: StreamedRequest, early: EarlyHead) -> Awaitable[bytes]:
     """Return one chunk of a stream. Raises what ends the stream, unless its head was sent meanwhile."""
-    return _sender_of(stream, request).next(early)
+    return _sender_of(stream, exchange).next(early)
 
 
 async def close_stream(stream: Stream, config: AppConfig) -> None:
@@ -227,11 +229,11 @@ async def close_stream(stream: Stream, config: AppConfig) -> None:
             await in_thread(config.threads, cast("ThreadSource", source).close)
 
 
-def _sender_of(stream: Stream, request: StreamedRequest) -> StreamSender:
+def _sender_of(stream: Stream, exchange: StreamedRequest) -> StreamSender:
     """Return the stream's ``StreamSender``; the first call makes it."""
     sender = stream.fetcher
     if not isinstance(sender, StreamSender):
-        stream.fetcher = sender = StreamSender(stream, request)
+        stream.fetcher = sender = StreamSender(stream, exchange)
     return sender
 
 
@@ -252,14 +254,14 @@ class StreamSender:
         "_watchers",
     )
 
-    def __init__(self, stream: Stream, request: StreamedRequest) -> None:
+    def __init__(self, stream: Stream, exchange: StreamedRequest) -> None:
         source = stream.source
         if isinstance(source, ThreadSource):
-            stream.source = source = in_threads(source, request.config.threads)
+            stream.source = source = in_threads(source, config_of(exchange).threads)
         self._stream = stream
         self._scoped = ScopedSource(cast("LoopSource", source))
-        self._watchers = watchers = request.watchers
-        self._companion = Companion(request, self._scoped, watchers)
+        self._watchers = watchers = watchers_for(exchange.scope)
+        self._companion = Companion(exchange, self._scoped, watchers)
         self._has_entered = False
         self._failure: Exception | None = None  # of a source that failed after its early head
 
@@ -384,6 +386,7 @@ class Companion:
 
     __slots__ = (
         "_delayed_start",
+        "_exchange",
         "_failure",
         "_has_left",
         "_has_started",
@@ -391,7 +394,6 @@ class Companion:
         "_is_head_in_flight",
         "_is_over",
         "_is_silent",
-        "_request",
         "_scoped",
         "_sent",
         "_silent_since",
@@ -406,10 +408,10 @@ class Companion:
         "signal",
     )
 
-    def __init__(self, request: StreamedRequest, scoped: ScopedSource, watchers: Watchers) -> None:
+    def __init__(self, exchange: StreamedRequest, scoped: ScopedSource, watchers: Watchers) -> None:
         events = scoped.source.events
         self._watchers = watchers
-        self._request = request
+        self._exchange = exchange
         self._scoped = scoped
         self._heartbeat = None if events is None else events.heartbeat
         self._watching: CancelScope | None = None  # of the task that waits for the disconnect, once it runs
@@ -513,9 +515,9 @@ class Companion:
             return
         with CancelScope() as self._watching:
             try:
-                await self._request.share_messages().disconnected()
+                await self._exchange.share_messages().disconnected()
             except Exception as error:  # not raised: other requests' companions run in the same task group
-                logger.debug("%s: receive() failed: %r", self._request.label, error)
+                logger.debug("%s: receive() failed: %r", self._exchange.label, error)
             self.leave()
 
     async def _tend(self) -> None:
@@ -548,16 +550,16 @@ class Companion:
         self._sent = sent = Event()
         self.has_begun_head = self._is_head_in_flight = True
         try:
-            head.answer = answer = await self._request._perform_async(head.complete())
+            head.answer = answer = await self._exchange.perform_async(head.complete())
             status, content_type, length, pairs, _, _ = answer
             headers = encode_headers(content_type, length, pairs)
             stream.is_head_sent = True
             await _send_or_leave(send, {"type": "http.response.start", "status": status, "headers": headers})
             # The filler is sent even if it is empty, because daphne waits for a chunk.
-            filler = b"" if stream.source.events is None or self._request.method == "HEAD" else head.filler()
+            filler = b"" if stream.source.events is None or self._exchange.method == "HEAD" else head.filler()
             await _send_or_leave(send, {"type": "http.response.body", "body": filler, "more_body": True})
             self._silent_since, self._is_silent = self._watchers.time(), True
-            if self._request.method == "HEAD":
+            if self._exchange.method == "HEAD":
                 self.end_stream()
         except Exception as error:  # raised in the request's task
             self._failure = error
@@ -574,7 +576,7 @@ class Companion:
             beat = self._scoped.source.beat()
             await self._server_send()({"type": "http.response.body", "body": beat, "more_body": True})
         except Exception as error:  # not raised: other requests' companions run in the same task group
-            logger.debug("%s: a heart-beat could not be sent: %r", self._request.label, error)
+            logger.debug("%s: a heart-beat could not be sent: %r", self._exchange.label, error)
             self.leave()
             self._is_over = True
         finally:
@@ -582,6 +584,6 @@ class Companion:
             sent.set()
 
     def _server_send(self) -> Send:
-        send = self._request._send
+        send = self._exchange.send
         assert send is not None  # noqa: S101
         return send

@@ -8,7 +8,7 @@ from typing import Any
 
 from anyio import move_on_after
 
-from micropie.asgi.request import ASGIWebSocketRequest
+from micropie.asgi.exchange import ASGIWebSocketExchange
 from micropie.asgi.steps import close_request, perform, perform_cleanup
 from micropie.asgi.websocket_connection import DENIAL, Connection
 from micropie.errors import BadRequest, ConnectionClosed, ResponseError
@@ -17,62 +17,68 @@ from micropie.execution.loop import CLEAN_UP_WITHIN
 from micropie.flow.websocket import CloseInfo, ask_guards, cleanup, converse
 from micropie.http.headers import Headers
 from micropie.http.json import dumps, loads
+from micropie.http.request import WebSocketRequest
 from micropie.http.response import checked_headers
 from micropie.http.state import State
 from micropie.http.types import HeaderPairs, HeadersLike, Parameters, Receive, Scope, Send
 from micropie.http.websocket import ACCEPT, GONE, INVALID_DATA
 from micropie.mounts.asgi_in_asgi import hand_over
+from micropie.routing.config import config_of
+from micropie.routing.route import route_of
 from micropie.routing.site import Handover, Site
 from micropie.sessions import Session
 
 
 async def serve_websocket(site: Site, scope: Scope, receive: Receive, send: Send) -> None:
     """Serve one WebSocket. Raises only what the flow does not handle, such as a cancellation."""
-    request = ASGIWebSocketRequest(scope)
+    exchange = ASGIWebSocketExchange(scope)
+    request = WebSocketRequest(exchange)
     routes = site.socket_routes(request)
     if isinstance(routes, Handover):
-        await _serve_mounted(routes, request, receive, send)
+        await _serve_mounted(routes, request, exchange, receive, send)
         return
     if (await receive())["type"] != "websocket.connect":  # the client has left already
         return
-    connection = Connection(request, receive, send)
-    run_handler = partial(connection.run, WebSocket(request, connection))
+    connection = Connection(exchange, receive, send)
+    run_handler = partial(connection.run, WebSocket(exchange, request, connection))
     token = current.set(request)
     try:
         try:
-            close_info = await perform(converse(routes, request, run_handler), request)
+            close_info = await perform(converse(routes, request, run_handler), exchange)
         except BaseException:
             try:
-                await perform_cleanup(request)
+                await perform_cleanup(exchange)
             finally:
                 with move_on_after(CLEAN_UP_WITHIN, shield=True):
-                    await perform(cleanup(request), request)
+                    await perform(cleanup(request), exchange)
                     await connection.go_away()
             raise
         if connection.progress.state is not GONE:
-            await _finish(connection, request, close_info)
+            await _finish(connection, exchange, close_info)
     finally:
         current.reset(token)
-        if request._closers is not None:
-            await close_request(request)
+        if exchange.closers is not None:
+            await close_request(request, exchange)
 
 
-async def _serve_mounted(handover: Handover, request: ASGIWebSocketRequest, receive: Receive, send: Send) -> None:
+async def _serve_mounted(
+    handover: Handover, request: WebSocketRequest, exchange: ASGIWebSocketExchange, receive: Receive, send: Send
+) -> None:
     """Let a mounted application serve a WebSocket, unless a hook refuses the handshake."""
     token = current.set(request)
     try:
-        refusal = await perform(ask_guards(request, handover.config), request)
+        refusal = await perform(ask_guards(request, handover.config), exchange)
     finally:
         current.reset(token)
-        await close_request(request)
+        await close_request(request, exchange)
     if refusal is None:
-        await hand_over(handover.mount, handover.path, request.scope_below(), receive, send)
+        await hand_over(handover.mount, handover.path, exchange.scope_below(), receive, send)
     elif (await receive())["type"] == "websocket.connect":
-        await _finish(Connection(request, receive, send), request, refusal)
+        await _finish(Connection(exchange, receive, send), exchange, refusal)
 
 
-async def _finish(connection: Connection, request: ASGIWebSocketRequest, close_info: CloseInfo) -> None:
-    can_deny = DENIAL in (request.scope.get("extensions") or ())
+async def _finish(connection: Connection, exchange: ASGIWebSocketExchange, close_info: CloseInfo) -> None:
+    can_deny = DENIAL in (exchange.scope.get("extensions") or ())
     await connection.finish(close_info.code, close_info.reason, close_info.answer if can_deny else None)
 
 
@@ -85,10 +91,11 @@ class WebSocket:
     with 1011.
     """
 
-    __slots__ = ("_connection", "_session_id", "request")
+    __slots__ = ("_connection", "_exchange", "_session_id", "request")
 
-    def __init__(self, request: ASGIWebSocketRequest, connection: Connection) -> None:
+    def __init__(self, exchange: ASGIWebSocketExchange, request: WebSocketRequest, connection: Connection) -> None:
         self.request = request
+        self._exchange = exchange
         self._connection = connection
         self._session_id: str | None = None
 
@@ -113,32 +120,34 @@ class WebSocket:
         for name, _ in pairs:
             if name.startswith("sec-websocket-"):
                 raise ResponseError(f"header {name!r} is the server's to send; write accept(subprotocol=...)")
-        request = self.request
-        store, session = request.config.sessions, request._loaded_session
+        exchange = self._exchange
+        store, session = config_of(exchange).sessions, exchange.session
         if session_id is not None:
             self._session_id = session_id
-            cookie: str | None = store.cookie(session_id, request.scheme, request.root_path)
+            cookie: str | None = store.cookie(session_id, exchange.scheme, exchange.root_path)
         else:
             cookie = None if session is None else await self._save_changes()
-            is_mentioned = request.route is not None and request.route.mentions_session
+            is_mentioned = self.request.route is not None and route_of(exchange).mentions_session
             if cookie is None and is_mentioned and not store.in_cookie:
-                session = session if session is not None else request.session
+                session = session if session is not None else exchange.opened_session()
                 if session.id is None:  # it may get its first value once the WebSocket is open
-                    cookie = store.reserve(session, request, request.root_path)
+                    cookie = store.reserve(session, exchange, exchange.root_path)
         if session is not None:
             session.keep_cookie(store.in_cookie)
             session.saver = self.save_session
         if cookie is not None:  # there is no other way to send a cookie
             pairs.append(("set-cookie", cookie))
-        request.is_accepted = True
+        exchange.is_accepted = True
         await connection.accept(subprotocol, pairs)
 
     async def _save_changes(self) -> str | None:
         """Save the session if it was changed. Return the cookie of a new session."""
-        request, session = self.request, self.request._loaded_session
+        exchange, session = self._exchange, self._exchange.session
         if session is None or not session.changed:
             return None
-        cookie = await perform(request.config.sessions.close(session, request.scheme, request.root_path), request)
+        cookie = await perform(
+            config_of(exchange).sessions.close(session, exchange.scheme, exchange.root_path), exchange
+        )
         session.mark_saved()
         return cookie
 
@@ -216,7 +225,7 @@ class WebSocket:
     @property
     def accepted(self) -> bool:
         """Whether ``accept`` was called."""
-        return self.request.is_accepted
+        return self._exchange.is_accepted
 
     @property
     def closed(self) -> bool:
@@ -243,7 +252,7 @@ class WebSocket:
     @property
     def session_id(self) -> str | None:
         """The id that ``accept`` was given, or the client's session's; None without a session."""
-        session = self.request._loaded_session
+        session = self._exchange.session
         return self._session_id or (session.id if session is not None else None)
 
     @property
@@ -256,7 +265,7 @@ class WebSocket:
 
     async def save_session(self) -> None:
         """Save the session's changes now instead of at the end. Raises ``RuntimeError`` before ``accept``."""
-        if not self.request.is_accepted:
+        if not self._exchange.is_accepted:
             raise RuntimeError("save_session() on a WebSocket that is not accepted: ws.accept() saves the session")
         await self._save_changes()
 

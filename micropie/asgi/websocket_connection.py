@@ -54,8 +54,9 @@ from anyio.abc import TaskGroup
 from anyio.lowlevel import checkpoint
 
 from micropie.asgi.coroutines import Steps, advance, brings_cancellation, resume, when_it_waits
+from micropie.asgi.exchange import ASGIWebSocketExchange
 from micropie.asgi.headers import encode_headers
-from micropie.asgi.request import ASGIWebSocketRequest
+from micropie.asgi.streaming import watchers_for
 from micropie.execution.loop import CLEAN_UP_WITHIN
 from micropie.execution.wake import LoopTasks, SingleWaiterEvent
 from micropie.http.response import Answer
@@ -82,6 +83,7 @@ from micropie.http.websocket import (
     is_too_big,
     truncate_reason,
 )
+from micropie.routing.config import config_of
 
 logger = logging.getLogger("micropie")
 
@@ -144,7 +146,7 @@ HANDLER: Final[dict[tuple[str, str], str]] = {
 class Connection:
     """One WebSocket, between the server's ``receive`` and ``send`` and the handler's calls."""
 
-    _request: ASGIWebSocketRequest
+    _exchange: ASGIWebSocketExchange
     _receive: Receive
     _send: Send
     progress: Progress = field(default_factory=Progress)
@@ -164,17 +166,17 @@ class Connection:
 
     async def run(self, websocket: object, handler: Callable[..., Awaitable[object]], /, *arguments: object) -> None:
         """Run ``handler(websocket, *arguments)``."""
-        settings = self._request.config.settings
+        settings = config_of(self._exchange).settings
         self._max_size = settings.websocket_max_size
         self._send_timeout = settings.websocket_send_timeout
         timeout = self._timeout = settings.websocket_timeout
         if timeout is not None:
             receive = self._receive
             self._receive = lambda: when_it_waits(receive(), lambda: None, timeout)
-        watchers = self._request.watchers
+        watchers = watchers_for(self._exchange.scope)
         self._tasks = watchers.tasks
         self._leave_scope, self._cleanup_scope = watchers.scope_type(), watchers.scope_type()
-        shutdown = self._request.config.shutdown
+        shutdown = config_of(self._exchange).shutdown
         shutdown.join(self._server_ends)
         try:
             with self._leave_scope, self._cleanup_scope:
@@ -184,7 +186,7 @@ class Connection:
             if self._read_ahead is not None:
                 self._read_ahead.stop()
         if self._leave_scope.cancelled_caught:
-            logger.debug("%s: the handler was cancelled, as its client had left", self._request.label)
+            logger.debug("%s: the handler was cancelled, as its client had left", self._exchange.label)
 
     @types.coroutine
     def _observe(self, steps: Steps[object]) -> Steps[None]:
@@ -264,7 +266,7 @@ class Connection:
             self._start_grace()
 
     def _lost(self, error: Exception) -> None:
-        logger.debug("%s: the server raised %r", self._request.label, error)
+        logger.debug("%s: the server raised %r", self._exchange.label, error)
         self._disconnected(LOST, "")
 
     def _server_ends(self) -> None:
@@ -282,7 +284,7 @@ class Connection:
             await self._send_close(LAST_FRAME_WITHIN)
 
     def _start_grace(self) -> None:
-        grace = self._request.config.settings.websocket_grace
+        grace = config_of(self._exchange).settings.websocket_grace
         if grace is not None:
             self._leave_scope.deadline = current_time() + grace
 
@@ -405,7 +407,7 @@ class Connection:
             if waits_for is SENT or seconds is None or not isinstance(error, TimeoutError):
                 self._lost(error)
             elif self._end(CLOSE, POLICY, f"no room for a message within {seconds:g} seconds"):
-                logger.info("%s is closed: %s; see websocket_send_timeout", self._request.label, self.progress.reason)
+                logger.info("%s is closed: %s; see websocket_send_timeout", self._exchange.label, self.progress.reason)
                 await self._send_close(LAST_FRAME_WITHIN)
             raise self.progress.closed() from None
 
@@ -449,7 +451,7 @@ class Connection:
         try:
             await when_it_waits(self._send(message), lambda: None, seconds)
         except Exception as error:
-            logger.debug("%s: the server raised %r", self._request.label, error)
+            logger.debug("%s: the server raised %r", self._exchange.label, error)
         self._close_sent = True
 
     # -- turns -------------------------------------------------------------------------------------------------------

@@ -163,8 +163,12 @@ _PLACES: Sequence[
 ] = (
     ("path", lambda request, values: values, from_path),
     ("query", lambda request, values: request.query_params, _from_texts),
-    ("form", lambda request, values: request._form_fields, _from_texts),
-    ("json", lambda request, values: request._document if type(request._document) is dict else None, _from_json),
+    ("form", lambda request, values: request._exchange.form_fields, _from_texts),
+    (
+        "json",
+        lambda request, values: request._exchange.document if type(request._exchange.document) is dict else None,
+        _from_json,
+    ),
     ("file", lambda request, values: request.uploads, _from_files),
 )
 
@@ -191,10 +195,11 @@ def _misfit(parameter: BoundParameter, place: str, value: object) -> BindingErro
 
 def _missing(parameter: BoundParameter, request: Request) -> HTTPError:
     """Return the error for a required parameter without a value: 415 if there is a body whose type is not read."""
+    exchange = request._exchange
     missing = f"Parameter {parameter.name!r} is missing"
-    if parameter.find is by_name and request._document is not None and type(request._document) is not dict:
+    if parameter.find is by_name and exchange.document is not None and type(exchange.document) is not dict:
         return _absent(parameter, f"{missing}: the JSON body is not an object.")
-    problem = request._unread_body()
+    problem = exchange.unread_body()
     if problem is not None:
         return HTTPError(problem[0], f"{missing}: {problem[1]}")
     return _absent(parameter, f"{missing}; expected {parameter.converter.expected}.")
@@ -285,7 +290,7 @@ def _body_reader(structure: type, many: bool, name: str) -> Find:
 
     def find(parameter: BoundParameter, request: Request, values: Mapping[str, object]) -> object:
         document = request.get_json
-        is_form = document is None and bool(request._form_fields)
+        is_form = document is None and bool(request._exchange.form_fields)
         if document is None and not is_form:
             return _default(parameter, request)
         made: list[object] = []

@@ -170,13 +170,14 @@ class Plan:
         Raises ``BindingError`` with all parameters that are missing or do not convert. If the handler has a parameter
         for the errors, nothing is raised: a parameter that does not fit has its default, or None.
         """
+        exchange = request._exchange
         if self._pick is not None and not segments and not values:
             try:
-                texts = request.query_params or request._form_fields
+                texts = request.query_params or exchange.form_fields
                 if texts:
                     return [found[0] for found in self._pick(texts)]
-                if self._picks_json and type(request._document) is dict:
-                    return self._pick(request._document)
+                if self._picks_json and type(exchange.document) is dict:
+                    return self._pick(exchange.document)
             except KeyError:  # it has a default, or another place
                 pass
         errors: list[ParameterError] = []

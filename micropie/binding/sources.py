@@ -92,7 +92,7 @@ class Form(_Fields):
 
     def fields(self, request: Request) -> Parameters:
         """Return the form's fields."""
-        return request._form_fields or {}
+        return request._exchange.form_fields or {}
 
 
 class Body(Source):

@@ -28,17 +28,18 @@ def path_of(request: Request) -> str:
 
 def own_environ(native: Request) -> Environ:
     """Return an environ of a handler's own, with the scheme, host and client that middleware has set."""
-    received = native._body_so_far()
+    exchange = native._exchange
+    received = exchange.body_so_far()
     if native.environ is None:
         body = body_of(native) if received is None else BytesIO(received)
-        return environ_of(native, MountedPath(native.root_path, native.raw_path), body)  # type: ignore[arg-type]
+        return environ_of(exchange, MountedPath(native.root_path, native.raw_path), body)  # type: ignore[arg-type]
     environ = {**native.environ}
-    if native._scheme is not None:
-        environ["wsgi.url_scheme"] = native._scheme
-    if native._host is not None:
-        environ["HTTP_HOST"] = native._host
-    if native._client is not None:
-        environ["REMOTE_ADDR"] = native._client.host
+    if exchange.known_scheme is not None:
+        environ["wsgi.url_scheme"] = exchange.known_scheme
+    if exchange.known_host is not None:
+        environ["HTTP_HOST"] = exchange.known_host
+    if exchange.known_client is not None:
+        environ["REMOTE_ADDR"] = exchange.known_client.host
     if received is not None:
         environ["wsgi.input"] = BytesIO(received)
     return environ

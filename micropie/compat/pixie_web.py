@@ -56,7 +56,7 @@ class _ProcessEnvironment:
     def proc_type(self) -> ProcessType:
         """Whether it is the server's process or one of the pool."""
         request = current.get(None)
-        return ProcessType.pool if request is not None and request._is_pooled else ProcessType.main
+        return ProcessType.pool if request is not None and request._exchange.is_pooled else ProcessType.main
 
 
 proc_env = _ProcessEnvironment()

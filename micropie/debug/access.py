@@ -13,7 +13,8 @@ from ipaddress import ip_address
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from micropie.http.request import Address, Request
+    from micropie.http.exchange import Address
+from micropie.http.request import Request
 
 # The headers that a proxy adds, beside those that begin with "X-Forwarded-".
 _FORWARDING = frozenset({"forwarded", "via", "x-real-ip"})
@@ -31,21 +32,22 @@ def may_see_debug_pages(request: Request) -> bool:
 
     ``ProxyHeaders`` vouches for a client: it sets the client's address only if it trusts the proxy.
     """
-    headers, stated, origin = request.headers, request._client, request.headers.get("origin")
+    exchange = request._exchange
+    headers, stated, origin = request.headers, exchange.known_client, request.headers.get("origin")
     # nginx adds no header unless it is told to, and asks by HTTP/1.0, which no browser speaks.
     if request.scope.get("http_version") == "1.0":
         return False
     # With CORS for all origins, a script of a foreign page could read what the developer's browser gets.
     if origin is not None and _LOCAL_HOST.fullmatch(origin.partition("://")[2]) is None:
         return False
-    if not _is_loopback(request._server_client()) or _LOCAL_HOST.fullmatch(headers.get("host", "")) is None:
+    if not _is_loopback(exchange.server_client()) or _LOCAL_HOST.fullmatch(headers.get("host", "")) is None:
         return False
     if stated is not None:
         if not _is_loopback(stated):
             return False
     elif any(name in _FORWARDING or name.startswith("x-forwarded-") for name in headers):
         return False
-    return request.config.settings.debug == "force" or not _has_several_workers(request)
+    return exchange.config.settings.debug == "force" or not _has_several_workers(request)
 
 
 def _is_loopback(address: Address | None) -> bool:

@@ -26,6 +26,7 @@ from typing import Any
 from micropie.errors import PHRASES, HTTPError
 from micropie.http.request import Request
 from micropie.http.response import TEXT, Response
+from micropie.routing.config import config_of
 from micropie.routing.route import RouteEntry
 
 _LINES_AROUND = 5  # the failing line
@@ -163,7 +164,7 @@ def _about_request(request: Request) -> str:
     facts = {"method": request.method, "path": request.path, "scheme": request.scheme, "client": str(request.client)}
     if route is not None:
         facts |= {"route": f"{route.pattern} ({route.name})", "arguments in the path": _repr(request.path_params)}
-    facts["application"] = type(request.config.app).__name__
+    facts["application"] = type(config_of(request._exchange).app).__name__
     facts["Python"] = platform.python_version()
     parts = [f"<h2>Request</h2>{_table(facts.items())}"]
     sources: dict[str, Callable[[], Mapping[str, object]]] = {

@@ -1,38 +1,56 @@
 """Functions that run after the response, ``request.after_response``: on an event loop, under both protocols.
 
-The functions of one request run one after the other. They are shielded: neither a client that leaves nor a server that
-ends cuts them short. The setting ``background_timeout`` limits the time of all of them, so that a server can end. Their
-errors are logged.
+The functions of one request run one after the other, in the context of the call of ``after_response``. They are
+shielded: neither a client that leaves nor a server that ends cuts them short. The setting ``background_timeout`` limits
+the time of all of them, so that a server can end. Their errors are logged.
 """
 
 from __future__ import annotations
 
 import logging
+from collections.abc import Callable, Sequence
 from concurrent.futures import Future, wait
+from contextvars import Context
 from functools import partial
 from inspect import isawaitable
-from typing import TYPE_CHECKING, Any
+from typing import Any, Protocol
 
-from anyio import fail_after, get_cancelled_exc_class, move_on_after
+from anyio import get_cancelled_exc_class, move_on_after
 
-from micropie.execution.context import current
 from micropie.execution.fork import after_fork_in_child
 from micropie.execution.placement import Threads
 from micropie.execution.portal import get_loop
 from micropie.execution.steps import AWAIT, INLINE, kind_of
 from micropie.execution.threads import in_thread
-from micropie.execution.wake import LoopTasks
 
-if TYPE_CHECKING:
-    from micropie.http.request import Request
-
+logger = logging.getLogger("micropie")
 
 _running: set[Future[None]] = set()
 after_fork_in_child(_running.clear)  # they run in the parent
 
+# Not those of handlers, which would have to wait for them. 40 is anyio's default for all.
+_THREADS = Threads(40)
 
-def start_tasks(request: Request) -> None:
-    """Run the functions of ``request`` on the process's event loop, in the request's context. Does not wait."""
+
+class Answered(Protocol):
+    """A request whose answer is over. ``tasks`` are the functions that are left, ``task`` is the one that runs."""
+
+    context: Context
+    task: Callable[..., object] | None
+    tasks: Sequence[tuple[Callable[..., object], Sequence[object]]]
+
+    @property
+    def label(self) -> str: ...
+
+    def log_failure(self, sentence: str, failure: BaseException, /) -> None:
+        """Log an exception and report it."""
+
+    def release(self) -> None:
+        """Release what the request has kept for its functions."""
+
+
+def start_tasks(exchange: Answered, seconds: float, backend: str) -> None:
+    """Run the functions of a request on the process's event loop of this backend. Does not wait."""
     ended: Future[None] = Future()
     _running.add(ended)
     ended.add_done_callback(_running.discard)
@@ -40,12 +58,11 @@ def start_tasks(request: Request) -> None:
 
     async def run() -> None:
         try:
-            await run_tasks(request)
+            await run_tasks(exchange, seconds)
         finally:
             end()
 
-    loop = get_loop(request.config.settings.portal_backend)
-    request._context.run(loop.spawn, end, run)
+    exchange.context.run(get_loop(backend).spawn, end, run)
 
 
 def wait_for_tasks(seconds: float) -> None:
@@ -53,59 +70,35 @@ def wait_for_tasks(seconds: float) -> None:
     wait([*_running], timeout=seconds)
 
 
-logger = logging.getLogger("micropie")
-
-# Not those of handlers, which would have to wait for them. 40 is anyio's default for all.
-_THREADS = Threads(40)
-
-
-async def run_tasks(request: Request) -> None:
-    """Run the functions of a request that is over, then release what it holds. Raises a cancellation only."""
-    with move_on_after(request.config.settings.background_timeout, shield=True) as scope:
-        await _run_all(request)
-    if scope.cancelled_caught:
-        _log_given_up(request)
-
-
-async def run_tasks_apart(request: Request, tasks: LoopTasks) -> None:
-    """Do the same in one of ``tasks``, which nobody cancels: it needs no shield."""
+async def run_tasks(exchange: Answered, seconds: float) -> None:
+    """Run the functions within ``seconds`` in all, then release what the request holds. Raises a cancellation only."""
     try:
-        with fail_after(request.config.settings.background_timeout):
-            await _run_all(request)
-    except TimeoutError:
-        _log_given_up(request)
-
-
-def _log_given_up(request: Request) -> None:
-    seconds = request.config.settings.background_timeout
-    logger.error("%s was given up: background_timeout is %g s", _label(request), seconds)
-
-
-def _label(request: Request) -> str:
-    function = request._task
-    return f"{request.label}: {getattr(function, '__qualname__', repr(function))}, after the response,"
-
-
-async def _run_all(request: Request) -> None:
-    token = current.set(request)
-    try:
-        while request._tasks:
-            (function, arguments), *request._tasks = request._tasks
-            request._task = function
-            result: Any
-            try:
-                kind = kind_of(function)
-                if kind is AWAIT or kind is INLINE:
-                    result = function(*arguments)
-                else:
-                    result = await in_thread(_THREADS, function, *arguments, abandon_on_cancel=True)
-                if kind is AWAIT or (result is not None and isawaitable(result)):
-                    await result
-            except get_cancelled_exc_class():
-                raise
-            except BaseException as error:  # a SystemExit would end the loop, and with it the tasks of other requests
-                request.log_failure(f"{_label(request)} failed", error)
-        request._task = None  # it may refer to the request, which would be a cycle
+        with move_on_after(seconds, shield=True) as scope:
+            while exchange.tasks:
+                (exchange.task, arguments), *exchange.tasks = exchange.tasks
+                await _run(exchange, exchange.task, arguments)
+            exchange.task = None  # it may refer to the request, which would be a cycle
+        if scope.cancelled_caught:
+            logger.error("%s was given up: background_timeout is %g s", _label(exchange), seconds)
     finally:
-        current.reset(token)
-        request._release()
+        exchange.release()
+
+
+async def _run(exchange: Answered, function: Callable[..., Any], arguments: Sequence[object]) -> None:
+    try:
+        kind = kind_of(function)
+        if kind is AWAIT or kind is INLINE:
+            result = function(*arguments)
+        else:
+            result = await in_thread(_THREADS, function, *arguments, abandon_on_cancel=True)
+        if kind is AWAIT or (result is not None and isawaitable(result)):
+            await result
+    except get_cancelled_exc_class():
+        raise
+    except BaseException as error:  # a SystemExit would end the loop, and with it the tasks of other requests
+        exchange.log_failure(f"{_label(exchange)} failed", error)
+
+
+def _label(exchange: Answered) -> str:
+    function = exchange.task
+    return f"{exchange.label}: {getattr(function, '__qualname__', repr(function))}, after the response,"

@@ -15,5 +15,6 @@ current: ContextVar[Any] = ContextVar("micropie.request")
 
 def current_shutdown() -> ShutdownSignal | None:
     """Return the signal that ends this code: of its event stream, or else of the application. None outside requests."""
-    config = getattr(current.get(None), "config", None)
-    return stream_shutdown.get(None) or (config.shutdown if config is not None else None)
+    request = current.get(None)
+    config = None if request is None else getattr(request._exchange, "config", None)
+    return stream_shutdown.get(None) or (None if config is None else config.shutdown)

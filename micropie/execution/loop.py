@@ -49,7 +49,7 @@ def where() -> str:
     Under WSGI a ``def`` handler runs in the server's thread, which is ``"thread"``, an ``@inline`` one as well.
     """
     request = current.get(None)
-    if request is not None and request._is_pooled:
+    if request is not None and request._exchange.is_pooled:
         return PROCESS
     return LOOP if is_on_loop() else THREAD
 

@@ -99,7 +99,7 @@ def directory_route(
         request = current_request()
         # An end slash is ignored in other paths, but here it would name a directory. An escaped slash is part of no
         # file's name, and "/private%2Ffile" must not get past a proxy that guards "/private/".
-        literal = request._literal_path
+        literal = request._exchange.literal_path
         raw_path = literal if literal is not None else request.raw_path.decode("latin-1").lower()
         if raw_path.endswith("/") or (literal is None and "%2f" in raw_path):
             raise HTTPError(404)
@@ -119,7 +119,7 @@ def open_file(request: Request, response: Response) -> Flow[Response]:
     opened: Opened | None = None
     if entry is not None:
         opened = _from_memory(request, response, entry.resolved, entry.data)
-    elif request._is_on_loop and not reference.cached and RECENT.may_look(key):
+    elif request._exchange.is_on_loop and not reference.cached and RECENT.may_look(key):
         opened = _looked_at_again(request, response, key)
     if opened is None:
         opened = yield IO, _find_and_open, (request, response, key)
@@ -145,8 +145,9 @@ def _key_of(request: Request, reference: FileReference) -> Key:
 
 def _find_and_open(request: Request, response: Response, key: Key) -> Opened:
     """Do everything that blocks, in one call."""
+    exchange = request._exchange
     reference: FileReference = response.body
-    if request._is_on_loop:  # the others ask nobody whether they may look
+    if exchange.is_on_loop:  # the others ask nobody whether they may look
         RECENT.note(key, None)
     for _ in range(ATTEMPTS):
         checked_at = time.monotonic()
@@ -154,7 +155,7 @@ def _find_and_open(request: Request, response: Response, key: Key) -> Opened:
         if not reference.cached or resolved.size > LARGEST:
             opened = _from_disk(request, response, resolved)
             if opened is not None:
-                if request._is_on_loop and type(opened[2]) is bytes:
+                if exchange.is_on_loop and type(opened[2]) is bytes:
                     RECENT.note(key, resolved)
                 return opened
             continue
@@ -275,6 +276,6 @@ def _cache_control(request: Request, reference: FileReference) -> str:
     """
     if reference.max_age is None:
         return "no-cache"
-    session = request._loaded_session
+    session = request._exchange.session
     is_personal = "authorization" in request.headers or (session is not None and session.accessed)
     return f"{'private' if is_personal else 'public'}, max-age={reference.max_age}"

@@ -20,6 +20,7 @@ from micropie.http.response import (
     merge_pending,
     redirect_response,
 )
+from micropie.routing.config import config_of
 from micropie.streams.source import stream_of
 
 
@@ -28,19 +29,20 @@ def respond_to(request: Request, failure: Exception) -> Flow[Response]:
 
     An exception on the way there is answered with a plain response; nothing is raised.
     """
+    exchange = request._exchange
     try:
         response = yield from _chosen_response(request, failure)
         if isinstance(failure, HTTPError | Redirect):
             response = _with_pending(request, response)
         if type(response.body) is FileReference:  # the author's page for this error
             response = yield from open_file(request, response)
-        if request._answer_stream is None:
-            request._answer_stream = stream_of(response.body)  # to be closed if a hook replaces it
+        if exchange.stream is None:
+            exchange.stream = stream_of(response.body)  # to be closed if a hook replaces it
     except HTTPError as error:  # from opening that file
         response = error_answer(request, error)
     except Exception as error:
         response = internal_error(request, error)
-    request._pending_response = None
+    exchange.pending = None
     return response
 
 
@@ -53,8 +55,9 @@ def internal_error(request: Request, failure: Exception) -> Response:
 
 def log_failure(request: Request, failure: Exception) -> None:
     """Log an exception with its traceback, and the handler's name."""
+    exchange = request._exchange
     place = f" in {request.route.name}" if request.route is not None else ""
-    request.log_failure(f"{request.label} failed{place}", failure)
+    exchange.log_failure(f"{exchange.label} failed{place}", failure)
 
 
 def _chosen_response(request: Request, failure: Exception) -> Flow[Response]:
@@ -71,10 +74,11 @@ def _chosen_response(request: Request, failure: Exception) -> Flow[Response]:
 
 def _with_pending(request: Request, response: Response) -> Response:
     """Return an error's response with the headers of ``self.response``, except those that describe another body."""
-    if request._pending_response is None:
+    exchange = request._exchange
+    if exchange.pending is None:
         return response
     pending = PendingResponse()
-    pairs = request._pending_response.headers.pairs
+    pairs = exchange.pending.headers.pairs
     pending.headers.pairs = [(name, value) for name, value in pairs if not name.lower().startswith("content-")]
     return merge_pending(response, pending, keeps_status=True)
 
@@ -82,7 +86,7 @@ def _with_pending(request: Request, response: Response) -> Response:
 def _author_response(request: Request, failure: Exception) -> Flow[Response]:
     """Return the response of the author's error handler; the plain one if there is none, or it must not see this."""
     status = failure.status if isinstance(failure, HTTPError) else 500
-    handler, expected = request.config.error_handler_for(failure, status)
+    handler, expected = config_of(request._exchange).error_handler_for(failure, status)
     if handler is None or isinstance(failure, ClientDisconnect | Redirect) or _is_options(request, failure):
         return _default_response(request, failure)
     if not expected and not isinstance(failure, HTTPError):
@@ -100,6 +104,7 @@ def _is_options(request: Request, failure: Exception) -> bool:
 
 
 def _default_response(request: Request, failure: Exception) -> Response:
+    exchange = request._exchange
     if isinstance(failure, ClientDisconnect):
         return error_response(400, "The request's body ended too early.")
     if isinstance(failure, Redirect):
@@ -107,12 +112,12 @@ def _default_response(request: Request, failure: Exception) -> Response:
     if isinstance(failure, HTTPError):
         if _is_options(request, failure):
             return Response(None, 204, failure.headers)
-        if failure.status == 404 and request._list_routes is not None and may_see_debug_pages(request):
+        if failure.status == 404 and exchange.list_routes is not None and may_see_debug_pages(request):
             from micropie.debug.page import not_found_page
 
-            return not_found_page(request, failure, request._list_routes())
+            return not_found_page(request, failure, exchange.list_routes())
         return error_answer(request, failure)
-    if request.config.settings.debug and may_see_debug_pages(request):
+    if config_of(exchange).settings.debug and may_see_debug_pages(request):
         log_failure(request, failure)
         from micropie.debug.page import error_page
 

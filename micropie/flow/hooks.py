@@ -37,6 +37,7 @@ from micropie.http.response import Response, as_response
 from micropie.http.websocket import POLICY, check_code
 from micropie.middleware.base import FlowMiddleware, HttpMiddleware, WebSocketMiddleware
 from micropie.routing.checks import Checks
+from micropie.routing.config import config_of
 from micropie.sessions import UnopenedSession
 
 if TYPE_CHECKING:
@@ -132,6 +133,7 @@ class _GeneratorHook:
         self._kind = kind_of(function)
 
     def before(self, request: Request) -> Flow[object]:
+        exchange = request._exchange
         generator = self._function(request)
         if not isinstance(generator, GeneratorType | AsyncGeneratorType):
             name = getattr(self._function, "__name__", repr(self._function))
@@ -140,7 +142,7 @@ class _GeneratorHook:
                 "generator function, def or async def, with one yield in it"
             )
         running = GeneratorMiddleware(generator, self._kind, self)
-        request._generators = [*request._generators, running]
+        exchange.generators = [*exchange.generators, running]
         return (yield from running.go_on(None))
 
     def after(self, request: Request, response: Response | None, failure: Exception | None) -> Flow[_Outcome]:
@@ -148,7 +150,10 @@ class _GeneratorHook:
 
         A generator that has not begun, because an earlier hook answered, does not run, nor does one that has ended.
         """
-        running = next((one for one in request._generators if one.hook is self), None)
+        exchange = request._exchange
+        running = next(
+            (one for one in exchange.generators if isinstance(one, GeneratorMiddleware) and one.hook is self), None
+        )
         if running is None or running.has_ended:
             return response, failure
         answer = yield from running.finish(response, failure)
@@ -156,7 +161,7 @@ class _GeneratorHook:
             if isawaitable(answer):
                 answer = yield AWAIT, itself, (answer,)
             if response is None:  # what the handler set on ``self.response`` was for its own answer
-                request._pending_response = None
+                exchange.pending = None
             return as_response(answer), None
         if response is None:
             assert failure is not None  # noqa: S101
@@ -261,10 +266,11 @@ def run_before(hooks: Iterable[_Hook], request: Request) -> Flow[object]:
     A session backend that may wait is asked before the first hook that needs the session, so a hook that refuses
     without it costs the backend nothing.
     """
-    store = request.config.sessions
-    session_id = store.find_id(request) if store.opens_ahead else None
+    exchange = request._exchange
+    store = config_of(exchange).sessions
+    session_id = store.find_id(exchange) if store.opens_ahead else None
     if session_id:
-        request._loaded_session = UnopenedSession(session_id)
+        exchange.session = UnopenedSession(session_id)
     for hook in hooks:
         if session_id and hook.needs_session:
             yield from open_session(request)
@@ -276,9 +282,10 @@ def run_before(hooks: Iterable[_Hook], request: Request) -> Flow[object]:
 
 def open_session(request: Request) -> Flow[None]:
     """Ask the session backend for the session that ``run_before`` has left unopened, if it has."""
-    session = request._loaded_session
+    exchange = request._exchange
+    session = exchange.session
     if isinstance(session, UnopenedSession) and session.id is not None:
-        request._loaded_session = yield from request.config.sessions.open(session.id)
+        exchange.session = yield from config_of(exchange).sessions.open(session.id)
 
 
 # -- after the handler -------------------------------------------------------------------------------------------------

@@ -70,7 +70,8 @@ from micropie.http.response import (
     states_status,
 )
 from micropie.http.types import ChunkedBody
-from micropie.routing.route import Route
+from micropie.routing.config import config_of
+from micropie.routing.route import Route, route_of
 from micropie.routing.site import Handover, Site, delegate_route
 from micropie.sessions import Session
 from micropie.streams.events import follow_events
@@ -92,31 +93,32 @@ _USUAL = frozenset({*_ENCODERS, NoneType, tuple, Response, EncodedAnswer})
 
 def respond(site: Site, request: Request) -> Flow[Answer | Handover]:
     """Return the answer to a request, or the mounted application that answers by itself."""
+    exchange = request._exchange
     failure: Exception | None
     other: Handover | Exception | None = None
     try:
         # 1. Route. One look-up finds a path without arguments; the site looks for all others.
-        route = site.exact.get(request.method, _NO_ROUTES).get(request._literal_path)
+        route = site.exact.get(request.method, _NO_ROUTES).get(exchange.literal_path)
         arguments, values, result = _NO_ARGUMENTS, _NO_VALUES, None
         if route is not None:
-            request.route, request.config = route, route.config
+            exchange.route, exchange.config = route, route.config
         else:
             route, arguments, values, other = _find(site, request)
         # 2. Hooks and session.
-        config = request.config
+        config = config_of(exchange)
         if config.middlewares or config.sessions.opens_ahead or other is not None:
             result = yield from _before_handler(request, other)
         if result is None:
             # 3. Body. That of GET and HEAD has no meaning: RFC 9110, sections 9.3.1, 9.3.2.
             if request.method not in ("GET", "HEAD"):
-                yield from receive_body(request, route.reads_body)
+                yield from receive_body(exchange, route.reads_body)
             # 4. Bind and run.
             if len(arguments) != route.plain_args:
-                if request._parse is None:
+                if exchange.parse is None:
                     arguments = route.bind(request, arguments, values)
                 else:
                     arguments = yield from _parse_and_bind(request, route, arguments, values)
-            if request._hooks is not None and (route.providers or request._time_limit is not None):
+            if exchange.hooks is not None and (route.providers or exchange.time_limit is not None):
                 result = yield from _call_specially(request, route, arguments)
             elif route.step_kind is INLINE:
                 result = route.call(*arguments)
@@ -126,9 +128,9 @@ def respond(site: Site, request: Request) -> Flow[Answer | Handover]:
         encode_body = _ENCODERS.get(type(result))
         if (
             encode_body is not None
-            and request._hooks is None
-            and request._loaded_session is None
-            and request._pending_response is None
+            and exchange.hooks is None
+            and exchange.session is None
+            and exchange.pending is None
             and request.method != "HEAD"
         ):
             body = encode_body(result)
@@ -153,18 +155,19 @@ def _find(site: Site, request: Request) -> tuple[Any, Sequence[Any], Mapping[str
     If there is no route, the last value is what there is in its place: a mounted application that answers by itself,
     or the exception to raise once hooks have seen the request.
     """
+    exchange = request._exchange
     try:
         found = site.find(request)
     except Exception as error:
-        request.config = site.config_of(request)
-        if request.config.settings.debug:
-            request._list_routes = site.entries
+        exchange.config = site.config_of(request)
+        if exchange.config.settings.debug:
+            exchange.list_routes = site.entries
         return None, (), {}, site.refusal(request, error)
     if type(found) is Handover:
-        request.config = found.config
+        exchange.config = found.config
         return None, (), {}, found
     route, arguments, values = found
-    request.route, request.config = route, route.config
+    exchange.route, exchange.config = route, route.config
     return route, arguments, values, None
 
 
@@ -177,12 +180,13 @@ def _before_handler(request: Request, other: Handover | Exception | None) -> Flo
     ``other`` is what there is in the place of a handler: a mounted application, which is returned then and has hooks
     only that guard it, or an exception, which is raised then.
     """
-    config = request.config
+    exchange = request._exchange
+    config = config_of(exchange)
     hooks = planned_hooks(config)
     if isinstance(other, Handover):
         hooks = hooks.guards
     if config.middlewares:
-        request._hooks = hooks
+        exchange.hooks = hooks
     result = yield from run_before(hooks.before, request)
     if result is not None:
         return result
@@ -208,31 +212,32 @@ def _parse_and_bind(
 ) -> Flow[Sequence[Any]]:
     """Return the handler's arguments, and parse the form or JSON that was received if they are taken from it."""
     if route.takes_body(arguments, values):
-        if has_large_body(request):
+        if has_large_body(request._exchange):
             bound: Sequence[Any] = yield IO, _bind_parsed, (request, route, arguments, values)
             return bound
-        request._parsed_document()
+        request._exchange.parsed_document()
     return route.bind(request, arguments, values)
 
 
 def _bind_parsed(
     request: Request, route: Route, arguments: Sequence[Any], values: Mapping[str, object]
 ) -> Sequence[Any]:
-    request._parsed_document()
+    request._exchange.parsed_document()
     return route.bind(request, arguments, values)
 
 
 def _call_specially(request: Request, route: Route, arguments: Sequence[Any]) -> Flow[Any]:
     """Run the handler with what its providers open, with a time limit, or with both. Return its result."""
+    exchange = request._exchange
     if route.providers:
         arguments = yield from open_resources(request, route, arguments)
-    if request._time_limit is not None:
-        result = yield from _call_limited(request, route, arguments, request._time_limit)
+    if exchange.time_limit is not None:
+        result = yield from _call_limited(request, route, arguments, exchange.time_limit)
     elif route.step_kind is INLINE:
         result = route.call(*arguments)
     else:
         result = yield route.step_kind, route.call, arguments
-    return (yield from close_unless_streamed(request, result)) if request._resources else result
+    return (yield from close_unless_streamed(exchange, result)) if exchange.resources else result
 
 
 def _call_limited(request: Request, route: Route, arguments: Sequence[Any], seconds: float) -> Flow[Any]:
@@ -249,7 +254,7 @@ def _call_limited(request: Request, route: Route, arguments: Sequence[Any], seco
         pass
     else:
         return result
-    logger.error("%s: %s took longer than %g seconds and was given up", request.label, route.name, seconds)
+    logger.error("%s: %s took longer than %g seconds and was given up", request._exchange.label, route.name, seconds)
     raise HTTPError(503, "The answer took too long. Please try again later.")
 
 
@@ -258,6 +263,7 @@ def _call_limited(request: Request, route: Route, arguments: Sequence[Any], seco
 
 def _answer(request: Request, result: Any) -> Flow[Answer | Handover]:
     """Return the answer for any result, with what was set on ``self.response``."""
+    exchange = request._exchange
     if type(result) not in _USUAL:
         if isinstance(result, Handover):
             return result
@@ -265,12 +271,12 @@ def _answer(request: Request, result: Any) -> Flow[Answer | Handover]:
             return (yield from _failed(request, result))
         if isawaitable(result):  # of a decorated ``async def``
             result = yield AWAIT, itself, (result,)
-    if type(result) is EncodedAnswer and request._hooks is None and request._loaded_session is None:
+    if type(result) is EncodedAnswer and exchange.hooks is None and exchange.session is None:
         return result
     response = as_response(result)
-    if request._pending_response is not None:
-        response = merge_pending(response, request._pending_response, states_status(result))
-        request._pending_response = None  # a generator may set headers anew before its first chunk
+    if exchange.pending is not None:
+        response = merge_pending(response, exchange.pending, states_status(result))
+        exchange.pending = None  # a generator may set headers anew before its first chunk
     if type(response.body) is FileReference:
         response = yield from open_file(request, response)
     return (yield from _complete(request, response, None))
@@ -281,16 +287,17 @@ def _complete(request: Request, response: Response | None, failure: Exception | 
 
     ``response`` is None if there is ``failure`` to answer. A stream is closed if this fails.
     """
+    exchange = request._exchange
     stream = None if response is None else stream_of(response.body)
-    request._answer_stream = stream
-    if request._before_head:
-        request._before_head = ()
+    exchange.stream = stream
+    if exchange.before_head:
+        exchange.before_head = ()
     try:
-        if response is None or request._hooks is not None:
+        if response is None or exchange.hooks is not None:
             response, stream = yield from _changed_by_hooks(request, response, stream, failure)
         if stream is not None:
-            early = EarlyHead(request, response, stream, partial(_complete_head, request, response, stream))
-            yield from stream.fetch_first(request._is_on_loop, early)
+            early = EarlyHead(exchange, response, stream, partial(_complete_head, request, response, stream))
+            yield from stream.fetch_first(exchange.is_on_loop, early)
             if early.answer is not None:
                 return early.answer
         return (yield from _complete_head(request, response, stream))
@@ -311,14 +318,15 @@ def _changed_by_hooks(
 
     ``failure``: see ``_complete``.
     """
+    exchange = request._exchange
     body = None if response is None else response.body
-    hooks = () if request._hooks is None else request._hooks.after
+    hooks = () if exchange.hooks is None else exchange.hooks.after
     response = yield from run_after(hooks, request, response, failure)
     if type(response.body) is FileReference:
         response = yield from open_file(request, response)
     if response.body is not body:
-        replaced, stream = request._answer_stream, stream_of(response.body)
-        request._answer_stream = stream or replaced
+        replaced, stream = exchange.stream, stream_of(response.body)
+        exchange.stream = stream or replaced
         if stream is not None:  # which may read from the replaced one
             follow_events(stream, replaced, response)
         elif replaced is not None:
@@ -328,14 +336,15 @@ def _changed_by_hooks(
 
 def _complete_head(request: Request, response: Response, stream: Stream | None) -> Flow[Answer]:
     """Apply what was set late, encode the answer and save the session."""
-    if request._pending_response is not None:  # set on ``self.response`` by hooks or a generator
-        response = merge_pending(response, request._pending_response, keeps_status=True)
+    exchange = request._exchange
+    if exchange.pending is not None:  # set on ``self.response`` by hooks or a generator
+        response = merge_pending(response, exchange.pending, keeps_status=True)
         if stream is not None:
-            request._pending_response = None  # too late for another one
+            exchange.pending = None  # too late for another one
     if stream is not None:
-        for change in request._before_head:
+        for change in exchange.before_head:
             change(response)
-    session = request._loaded_session
+    session = exchange.session
     if session is not None:
         return (yield from _complete_with_session(request, session, response, stream))
     return _encode(request, response, stream)
@@ -345,28 +354,30 @@ def _complete_with_session(
     request: Request, session: Session, response: Response, stream: ChunkedBody | None
 ) -> Flow[Answer]:
     """Encode the answer, then save the session: an answer that can't be sent must not leave a session behind."""
-    store = request.config.sessions
+    exchange = request._exchange
+    store = config_of(exchange).sessions
     saves = session.changed and (response.status not in _FAILURES or store.saves_on_error)
     _keep_private(request, session, response, saves)
     answer = _encode(request, response, stream)
     if saves:
-        if request.config.settings.debug and request.method in ("GET", "HEAD"):
+        if exchange.config.settings.debug and request.method in ("GET", "HEAD"):
             _warn_of_change(request, session)
-        request._loaded_session = None  # if saving fails, the error's answer must not try again
+        exchange.session = None  # if saving fails, the error's answer must not try again
         cookies = [(yield from store.close(session, request.scheme, request.root_path))]
         if session.renewed:
             cookies.append(deleting_cookie(request))
         status, content_type, length, pairs, body, stream = answer
         added = [("set-cookie", cookie) for cookie in cookies if cookie is not None]
         answer = status, content_type, length, [*pairs, *added], body, stream
-    if stream is not None or request._tasks:
+    if stream is not None or exchange.tasks:
         session.seal()
-        request._loaded_session = session
+        exchange.session = session
     return answer
 
 
 def _keep_private(request: Request, session: Session, response: Response, saves: bool) -> None:
     """Set the headers that keep caches from giving the answer to another client (RFC 9111, section 4.1)."""
+    exchange = request._exchange
     if session.accessed:
         pairs = response.headers.pairs
         stated = {name.lower() for name, _ in pairs} if pairs else ()
@@ -376,8 +387,10 @@ def _keep_private(request: Request, session: Session, response: Response, saves:
             pairs.append(VARY_COOKIE)
         if "cache-control" not in stated:
             pairs.append(PRIVATE)
-    if (saves or request._csrf_token is not None) and make_private(response.headers):
-        logger.warning("%s: an answer with a client's own cookie can't be public: it is sent as private", request.label)
+    if (saves or exchange.csrf_token is not None) and make_private(response.headers):
+        logger.warning(
+            "%s: an answer with a client's own cookie can't be public: it is sent as private", exchange.label
+        )
 
 
 def _warn_of_change(request: Request, session: Session) -> None:
@@ -385,8 +398,10 @@ def _warn_of_change(request: Request, session: Session) -> None:
 
     The CSRF token does not count, because pages with forms make it; nor do removals, as of a message that was shown.
     """
-    route, changes = request.route, session.changes()
-    if route is None or route.has_warned or not (changes.updates or changes.values.keys() - {FIELD}):
+    if request.route is None:
+        return
+    route, changes = route_of(request._exchange), session.changes()
+    if route.has_warned or not (changes.updates or changes.values.keys() - {FIELD}):
         return
     route.has_warned = True
     logger.warning(
@@ -396,10 +411,11 @@ def _warn_of_change(request: Request, session: Session) -> None:
 
 def _encode(request: Request, response: Response, stream: ChunkedBody | None) -> Answer:
     """Return the answer; keep its status and length on the request for functions of ``on_close``."""
-    answer = encode(response, stream, request.method == "HEAD", request.config.text_type)
-    if request._closers is not None:
-        request.status = None if request.broken_off else answer[0]
-        request.length = answer[2]
+    exchange = request._exchange
+    answer = encode(response, stream, request.method == "HEAD", exchange.config.text_type)
+    if exchange.closers is not None:
+        exchange.status = None if request.broken_off else answer[0]
+        exchange.length = answer[2]
     return answer
 
 
@@ -408,11 +424,12 @@ def _encode(request: Request, response: Response, stream: ChunkedBody | None) ->
 
 def _failed(request: Request, failure: Exception) -> Flow[Answer]:
     """Close what the handler has used and return the answer to an exception. Raises nothing."""
+    exchange = request._exchange
     try:
-        if request._resources:
-            failure = (yield from close_resources(request, failure)) or failure
+        if exchange.resources:
+            failure = (yield from close_resources(exchange, failure)) or failure
         if isinstance(failure, ClientDisconnect):
-            request._hooks, request.broken_off = None, True
+            exchange.hooks, exchange.broken_off = None, True
         return (yield from _complete(request, None, failure))
     except Exception as error:
         last = error
@@ -426,7 +443,7 @@ def _failed(request: Request, failure: Exception) -> Flow[Answer]:
 
 def _last_answer(request: Request, error: Exception) -> Answer:
     """Return the answer to an exception on the way of another one's answer, which asks nothing of the application."""
-    request._loaded_session = None
+    request._exchange.session = None
     if isinstance(error, HTTPError):  # a session backend's 503, which is in the log, or from an error page's own stream
         return _encode(request, error_answer(request, error), None)
     return _encode(request, internal_error(request, error), None)

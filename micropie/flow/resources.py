@@ -19,6 +19,7 @@ from micropie.errors import ConnectionClosed, Redirect, ResponseError
 from micropie.execution.loop import entered_on_loop
 from micropie.execution.steps import AWAIT, BLOCK, INLINE, Flow, itself
 from micropie.flow.generators import RunningGenerator
+from micropie.http.exchange import Exchange
 from micropie.http.request import Request
 from micropie.http.response import as_response
 from micropie.routing.providers import Provider, name_of
@@ -33,11 +34,11 @@ def open_resources(request: Request, route: Route, arguments: Sequence[Any]) -> 
     bound = [(provider, provider.plan.bind(request, (), in_path)) for provider in route.providers]
     values: dict[object, object] = {}
     for provider, own in bound:
-        values[provider.key] = yield from _open(request, provider, provider.plan.with_provided(own, values))
+        values[provider.key] = yield from _open(request._exchange, provider, provider.plan.with_provided(own, values))
     return route.plan.with_provided(arguments, values)
 
 
-def _open(request: Request, provider: Provider, arguments: Sequence[Any]) -> Flow[object]:
+def _open(exchange: Exchange, provider: Provider, arguments: Sequence[Any]) -> Flow[object]:
     """Call a provider and return what it gives. What has to be closed later is kept with the request."""
     function: Callable[..., Any] = provider.plan.call
     made: Any
@@ -61,8 +62,8 @@ def _open(request: Request, provider: Provider, arguments: Sequence[Any]) -> Flo
     if not isinstance(made, GeneratorType | AsyncGeneratorType):
         return made
     generator = RunningGenerator(made, provider.run_kind)
-    request._resources = [*request._resources, generator]
-    request._closers = request._closers or []  # the drivers look at no other attribute
+    exchange.resources = [*exchange.resources, generator]
+    exchange.closers = exchange.closers or []  # the drivers look at no other attribute
     value = yield from generator.go_on(None)
     if generator.has_ended:
         raise ResponseError(f"{provider.name}, which provides {name_of(provider.key)}, has ended without a yield")
@@ -75,12 +76,12 @@ def _entered(manager: AbstractContextManager[object]) -> Iterator[object]:
         yield value
 
 
-def close_unless_streamed(request: Request, result: object) -> Flow[object]:
+def close_unless_streamed(exchange: Exchange, result: object) -> Flow[object]:
     """Close what a handler has used, unless its result is a stream, and return that. Raises what a provider raises."""
     if isawaitable(result):  # of a decorated ``async def``
         result = yield AWAIT, itself, (result,)
     if not is_stream(as_response(result).body):
-        failure = yield from close_resources(request, None)
+        failure = yield from close_resources(exchange, None)
         if failure is not None:
             try:
                 raise failure
@@ -93,14 +94,14 @@ def close_unless_streamed(request: Request, result: object) -> Flow[object]:
 _NO_FAILURES = (Redirect, ConnectionClosed)
 
 
-def close_resources(request: Request, failure: Exception | None) -> Flow[Exception | None]:
+def close_resources(exchange: Exchange, failure: Exception | None) -> Flow[Exception | None]:
     """Close all, the last one first. Return the exception to answer: that of a provider, or else ``failure``."""
     other = failure.split(ConnectionClosed)[1] if isinstance(failure, ExceptionGroup) else failure
     thrown = None if isinstance(other, _NO_FAILURES) or other is None else failure
     raised = traceback = None
     try:
-        while request._resources:
-            *request._resources, generator = request._resources
+        while exchange.resources:
+            *exchange.resources, generator = exchange.resources
             traceback = thrown.__traceback__ if thrown is not None else None
             try:
                 yield from generator.finish(None, thrown)
@@ -117,27 +118,27 @@ def close_resources(request: Request, failure: Exception | None) -> Flow[Excepti
         del failure, other, thrown, raised, traceback
 
 
-def clean_up(request: Request) -> Flow[None]:
+def clean_up(exchange: Exchange) -> Flow[None]:
     """Close what a request that broke off has open. What fails is logged, and does not keep the rest open."""
-    for step in request._cleanup_steps():
+    for step in exchange.cleanup_steps():
         try:
             yield step
         except Exception as error:
-            request.log_cleanup_failure(error)
+            exchange.log_cleanup_failure(error)
 
 
-def end_resources(request: Request, failure: Exception | None = None) -> Flow[None]:
+def end_resources(exchange: Exchange, failure: Exception | None = None) -> Flow[None]:
     """Close what is still open when the answer is over: what a stream, now closed, used. ``failure`` has broken it off.
 
     The client can't be told of a failure any longer, so it is logged. If the client has left, a ``yield`` raises
     ``GeneratorExit``, as it does where a request is cancelled.
     """
-    if failure is None and request.broken_off:
-        yield from clean_up(request)
+    if failure is None and exchange.broken_off:
+        yield from clean_up(exchange)
         return
-    raised = yield from close_resources(request, failure)
+    raised = yield from close_resources(exchange, failure)
     try:
         if raised is not None and raised is not failure:
-            request.log_cleanup_failure(raised)
+            exchange.log_cleanup_failure(raised)
     finally:
         del failure, raised

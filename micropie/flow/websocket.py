@@ -26,7 +26,7 @@ from micropie.flow.resources import close_resources, open_resources
 from micropie.http.request import WebSocketRequest
 from micropie.http.response import Answer, Response, as_response, encode, error_response, redirect_response
 from micropie.http.websocket import FAILED, NORMAL, POLICY, is_allowed_origin
-from micropie.routing.config import AppConfig
+from micropie.routing.config import AppConfig, config_of
 from micropie.routing.site import Site
 
 logger = logging.getLogger("micropie")
@@ -47,14 +47,15 @@ class CloseInfo(NamedTuple):
 
 def converse(site: Site, request: WebSocketRequest, run_handler: RunHandler) -> Flow[CloseInfo]:
     """Lead a WebSocket through stages 1 to 5 and return how to end it, if it has not ended by itself."""
+    exchange = request._exchange
     failure: Exception | None = None
     try:
         # 1. Route.
-        request.config = site.config
+        exchange.config = site.config
         route, arguments, values = site.find_socket(request)
-        request.path_params = [*values.values()] if values else arguments
-        request.route = route
-        request.config = route.config
+        exchange.path_params = [*values.values()] if values else arguments
+        exchange.route = route
+        exchange.config = route.config
         # 2. and 3. A generator of its own, so that its frame is not kept for hours with the open socket.
         refusal = yield from _handshake(request, route.config)
         if refusal is not None:
@@ -71,8 +72,8 @@ def converse(site: Site, request: WebSocketRequest, run_handler: RunHandler) -> 
         failure = error
     # 5. Clean up. Outside of ``except``, so that later errors get no false ``__context__``.
     try:
-        if request._resources:
-            failure = yield from close_resources(request, failure)
+        if exchange.resources:
+            failure = yield from close_resources(exchange, failure)
         if failure is not None:
             close_info = _close_info_after_failure(request, failure)
     finally:
@@ -83,11 +84,12 @@ def converse(site: Site, request: WebSocketRequest, run_handler: RunHandler) -> 
 
 def cleanup(request: WebSocketRequest) -> Flow[None]:
     """Perform stage 5 once. A driver performs it for a WebSocket that was cancelled, too."""
-    yield from run_after_websocket(request.hooks_begun, request)
-    session, request._loaded_session = request._loaded_session, None
+    exchange = request._exchange
+    yield from run_after_websocket(exchange.hooks_begun, request)
+    session, exchange.session = exchange.session, None
     # A new session of a refused handshake has no way to the client; that of an accepted socket can't have changed.
     if session is not None and session.changed and (session.id is not None or session.reserved_id is not None):
-        yield from request.config.sessions.close(session, request.scheme, request.root_path)
+        yield from config_of(exchange).sessions.close(session, request.scheme, request.root_path)
 
 
 def _handshake(request: WebSocketRequest, config: AppConfig) -> Flow[CloseInfo | None]:
@@ -100,7 +102,7 @@ def _handshake(request: WebSocketRequest, config: AppConfig) -> Flow[CloseInfo |
         yield from open_session(request)
     # 3. Origin and hooks. The author's hooks for WebSockets see no handshake from another site's page.
     _check_origin(request, config)
-    refused = yield from run_before_websocket(list(config.ws_middlewares), request.hooks_begun, request)
+    refused = yield from run_before_websocket(list(config.ws_middlewares), request._exchange.hooks_begun, request)
     if refused is None:
         return None
     code, reason = refused
@@ -119,13 +121,13 @@ def _check_origin(request: WebSocketRequest, config: AppConfig) -> None:
 
 def ask_guards(request: WebSocketRequest, config: AppConfig) -> Flow[CloseInfo | None]:
     """Run the hooks that guard a mounted application's WebSockets. Return how one refuses the handshake, or None."""
-    request.config = config
+    request._exchange.config = config
     return (yield from _or_failed(request, _run_guards(request)))
 
 
 def _run_guards(request: WebSocketRequest) -> Flow[CloseInfo | None]:
     """Run the hooks of HTTP that guard WebSockets. Return how one refuses, or None."""
-    guards = planned_hooks(request.config).guards
+    guards = planned_hooks(config_of(request._exchange)).guards
     answer = yield from run_before(guards.before, request)
     if answer is None:
         return None
@@ -148,17 +150,18 @@ def _or_failed(request: WebSocketRequest, flow: Flow[Value]) -> Flow[Value | Clo
 
 
 def _close_info_after_return(request: WebSocketRequest) -> CloseInfo:
-    if request.is_accepted:
+    if request._exchange.is_accepted:
         return CloseInfo(NORMAL, "", None)
     return CloseInfo(NORMAL, "", _encode(error_response(403, "This WebSocket was not accepted.")))
 
 
 def _close_info_after_failure(request: WebSocketRequest, failure: Exception) -> CloseInfo:
-    is_accepted = request.is_accepted
+    exchange = request._exchange
+    is_accepted = exchange.is_accepted
     # Whether all that failed is that the WebSocket is closed, be it in a task group.
     other = failure.split(ConnectionClosed)[1] if isinstance(failure, ExceptionGroup) else failure
     if other is None or isinstance(other, ConnectionClosed):
-        logger.debug("%s: %s", request.label, failure)
+        logger.debug("%s: %s", exchange.label, failure)
         return _close_info_after_return(request)
     try:
         if isinstance(failure, HTTPError):

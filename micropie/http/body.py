@@ -113,10 +113,10 @@ class Body:
 class Performer(Protocol):
     """The part of a request that performs its body's flows."""
 
-    def _perform(self, flow: Flow[T], /) -> T:
+    def perform(self, flow: Flow[T], /) -> T:
         """Perform a flow for a ``def`` handler, and wait for its result."""
 
-    def _perform_async(self, flow: Flow[T], /) -> Awaitable[T]:
+    def perform_async(self, flow: Flow[T], /) -> Awaitable[T]:
         """Perform a flow for an ``async def`` handler, which awaits its result."""
 
 
@@ -134,7 +134,7 @@ class FlowIterator(Generic[T]):
         return self
 
     def __anext__(self) -> Awaitable[T]:
-        return self._performer._perform_async(self._next())
+        return self._performer.perform_async(self._next())
 
     def _next(self) -> Flow[T]:
         item = yield from self._step()

@@ -73,7 +73,7 @@ class Page(Generic[Item]):
         """Return the current request's path with its query, in which ``name`` is ``number``."""
         request = current_request()
         query = {**request.query_params, name: [str(number)]}
-        return f"{request._url_path()}?{urlencode(query, doseq=True)}"
+        return f"{request._exchange.url_path()}?{urlencode(query, doseq=True)}"
 
     def numbers(self, edge: int = 1, around: int = 2) -> Iterator[int | None]:
         """Yield the numbers to link to: ``edge`` at either end, ``around`` next to this one, None for a gap."""

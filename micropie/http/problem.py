@@ -68,7 +68,7 @@ def error_answer(request: Request, error: HTTPError) -> Response:
     """
     if not isinstance(error.message, str):  # a dict or a list is the author's own document
         return error_response(error.status, error.message, error.headers)
-    kind: str = request.config.settings.errors
+    kind: str = request._exchange.config.settings.errors
     if kind == "auto":
         kind = _wanted(request)
         if kind != "text":
@@ -77,7 +77,7 @@ def error_answer(request: Request, error: HTTPError) -> Response:
 
 
 def _wanted(request: Request) -> str:
-    accept = request._accept_header()
+    accept = request._exchange.accept_header()
     if accept != "*/*":
         return _wanted_of(accept)
     if request.method == "GET" or request.method == "HEAD":

@@ -71,9 +71,10 @@ class Compress(FlowMiddleware):
 
     def after(self, request: Request, response: Response) -> Response | Flow[Response]:
         """Compress the answer if its headers, its type and its length allow it."""
-        if request._pending_response is not None:
+        exchange = request._exchange
+        if exchange.pending is not None:
             # The answer as it would be sent now: with the settings of hooks and of a generator on ``self.response``.
-            pending, request._pending_response = request._pending_response, None
+            pending, exchange.pending = exchange.pending, None
             response = merge_pending(response, pending, keeps_status=True)
         if not self.may_compress(response, None):
             return response
@@ -87,7 +88,7 @@ class Compress(FlowMiddleware):
         if stream is not None:
             return (self._file if stream.source.file is not None else self._stream)(request, response, stream)
         body, is_json = encode_body(response.body, response.headers.get("Content-Type") or response.content_type)
-        suggested = JSON if is_json else request.config.text_type
+        suggested = JSON if is_json else exchange.config.text_type
         if len(body) < self._minimum or not self.may_compress(response, suggested):
             return response
         # The body is encoded only once. Bytes would suggest another type than the value that they encode.
@@ -121,12 +122,12 @@ class Compress(FlowMiddleware):
         if not (length.isascii() and length.isdigit()) or int(length) >= self._minimum:
             compressor = _DelayedGzip(self, request, response)
             response.body = transform_stream(stream, compressor)
-            request.before_head(compressor.describe)
+            request._exchange.call_before_head(compressor.describe)
         return response
 
     def _file(self, request: Request, response: Response, stream: Stream) -> Response:
         """Compress a file on disk. For other clients it stays a file, which servers send most efficiently."""
-        if (stream.length or 0) >= self._minimum and self.may_compress(response, request.config.text_type):
+        if (stream.length or 0) >= self._minimum and self.may_compress(response, request._exchange.config.text_type):
             add_vary(response.headers, "Accept-Encoding")
             if _accepts_gzip(request):
                 response.body = transform_stream(stream, _Gzip(self.level))
@@ -169,8 +170,8 @@ class _DelayedGzip:
     def feed(self, chunk: bytes) -> bytes:
         if self._may_compress is None and chunk:
             request, response = cast(Request, self._request()), self._response
-            if request._pending_response is not None:
-                response = merge_pending(response, request._pending_response, keeps_status=True)
+            if request._exchange.pending is not None:
+                response = merge_pending(response, request._exchange.pending, keeps_status=True)
             self._decide(request, response)
         return chunk if self._gzip is None else self._gzip.feed(chunk)
 
@@ -180,14 +181,14 @@ class _DelayedGzip:
     def _decide(self, request: Request, response: Response) -> None:
         with self._lock:  # the head may be completed while a thread makes the first chunk
             if self._may_compress is None:
-                self._may_compress = self._settings.may_compress(response, request.config.text_type)
+                self._may_compress = self._settings.may_compress(response, request._exchange.config.text_type)
                 if self._may_compress and _accepts_gzip(request):
                     self._gzip = _Gzip(self._settings.level)
 
     def describe(self, response: Response) -> None:
         """Set the headers of the answer, after its first chunk was made, or when the head is sent without it."""
         request = cast(Request, self._request())
-        stream = request._answer_stream
+        stream = request._exchange.stream
         if self._may_compress is None and stream is not None and not stream.is_empty:
             self._decide(request, response)
         if self._may_compress:

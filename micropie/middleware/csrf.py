@@ -51,7 +51,9 @@ class CSRFMiddleware(FlowMiddleware):
         if request.method in _SAFE:
             return None
         if self._exempt:
-            segments = request._segments()  # as the router sees them: "/hooks%2F..%2Fpay" is not below "/hooks"
+            segments = (
+                request._exchange.segments()
+            )  # as the router sees them: "/hooks%2F..%2Fpay" is not below "/hooks"
             if any(segments[: len(path)] == path for path in self._exempt):
                 return None
         headers = request.headers
@@ -78,8 +80,8 @@ class CSRFMiddleware(FlowMiddleware):
 def _check_token(request: Request) -> Flow[None]:
     token = request.headers.get("x-csrf-token")
     if token is None:
-        yield from receive_form(request)
-        token = (request._form_fields or {}).get(FIELD, [""])[0]
+        yield from receive_form(request._exchange)
+        token = (request._exchange.form_fields or {}).get(FIELD, [""])[0]
     if not is_csrf_token(request, token):
         raise HTTPError(403, "This form is out of date; please load its page again and send it once more.")
 

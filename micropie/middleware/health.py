@@ -17,7 +17,7 @@ from micropie.execution.steps import AWAIT, HANDLER, INLINE, Flow, Limited, Took
 from micropie.http.request import Request
 from micropie.http.response import Response
 from micropie.middleware.base import FlowMiddleware
-from micropie.routing.config import AppConfig
+from micropie.routing.config import AppConfig, config_of
 from micropie.routing.decorators import make_mark
 from micropie.routing.route import RouteMark
 
@@ -50,7 +50,8 @@ class HealthCheck(FlowMiddleware):
 
     def before(self, request: Request) -> Flow[Response]:
         """Answer. Each check may take an equal share of the time that is left."""
-        checks = {**({} if self._is_live else pings_of(request.config)), **self._checks}
+        exchange = request._exchange
+        checks = {**({} if self._is_live else pings_of(config_of(exchange))), **self._checks}
         deadline, results = monotonic() + self._timeout, {}
         for done, (name, function) in enumerate(checks.items()):
             seconds = max(deadline - monotonic(), 0.001) / (len(checks) - done)
@@ -58,7 +59,7 @@ class HealthCheck(FlowMiddleware):
             results[name] = "failed" if problem else "ok"
             self._log(name, problem)
         status = "unavailable" if "failed" in results.values() else "ok"
-        if request.config.shutdown.is_over and not self._is_live:
+        if config_of(exchange).shutdown.is_over and not self._is_live:
             status = "shutting down"
         document = {"status": status, "checks": results} if results else {"status": status}
         return Response(document, 200 if status == "ok" else 503, [("Cache-Control", "no-store")])

@@ -28,7 +28,7 @@ from micropie.http.response import Response
 from micropie.middleware.access_log import NO_ANSWER
 from micropie.middleware.base import FlowMiddleware
 from micropie.pool.processes import Pool
-from micropie.routing.config import AppConfig
+from micropie.routing.config import AppConfig, config_of
 from micropie.routing.decorators import make_mark
 from micropie.routing.route import RouteMark
 from micropie.routing.settings import METHODS
@@ -122,6 +122,7 @@ class Metrics(FlowMiddleware):
 
     def before(self, request: Request) -> None:
         """Start the clock."""
+        exchange = request._exchange
         if isinstance(request, WebSocketRequest):
             if request.route is not None:  # else a mounted application's, which is handed over
                 self._all.open_sockets.inc()
@@ -132,7 +133,7 @@ class Metrics(FlowMiddleware):
         request.on_close(partial(self._end, request))
         if DIRECTORY in os.environ and monotonic() > self._next_read:
             self._next_read = monotonic() + 1
-            self._all.read(request.config, request._is_on_loop)
+            self._all.read(config_of(exchange), exchange.is_on_loop)
 
     def after(self, request: Request, response: Response) -> None:
         """Take the time: for a stream, too, until its head, as a stream of events may last for days."""
@@ -159,7 +160,7 @@ class Metrics(FlowMiddleware):
     def _end_socket(self, request: WebSocketRequest) -> None:
         self._all.open_sockets.dec()
         assert request.route is not None  # noqa: S101
-        self._all.sockets.labels(request.route.pattern, "true" if request.is_accepted else "false").inc()
+        self._all.sockets.labels(request.route.pattern, "true" if request._exchange.is_accepted else "false").inc()
 
 
 def _labels_of(request: Request) -> tuple[str, str]:
@@ -181,7 +182,7 @@ class MetricsEndpoint(FlowMiddleware):
             given = request.headers.get("authorization", "").encode()
             if not compare_digest(given, self._authorization):
                 raise HTTPError(401, "A bearer token is required.", [("WWW-Authenticate", "Bearer")])
-        self._all.read(request.config, request._is_on_loop)
+        self._all.read(config_of(request._exchange), request._exchange.is_on_loop)
         make, content_type = prometheus_client.exposition.choose_encoder(request.headers.get("accept", ""))
         body = yield IO, lambda: make(self._of_all_processes()), ()
         return Response(body, 200, [("Cache-Control", "no-store")], content_type)

@@ -22,4 +22,4 @@ class Timeout(FlowMiddleware):
 
     def before(self, request: Request) -> None:
         """Set the limit."""
-        request._time_limit = self._seconds
+        request._exchange.time_limit = self._seconds

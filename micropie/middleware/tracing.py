@@ -15,6 +15,7 @@ from micropie.errors import HTTPError, SetupError, check
 from micropie.execution.steps import POOL
 from micropie.http.request import Request, WebSocketRequest
 from micropie.middleware.base import FlowMiddleware
+from micropie.routing.route import route_of
 from micropie.routing.settings import METHODS
 
 try:
@@ -47,6 +48,7 @@ class Tracing(FlowMiddleware):
 
     def before(self, request: Request) -> None:
         """Begin the span and make it the current one."""
+        exchange = request._exchange
         is_socket, route = isinstance(request, WebSocketRequest), request.route
         if is_socket and route is None:  # a mounted application's, which is handed over
             return
@@ -61,11 +63,11 @@ class Tracing(FlowMiddleware):
         )
         inner = trace.set_span_in_context(span, parent)
         context.attach(inner)
-        if route is not None and route.step_kind == POOL:
+        if route is not None and route_of(exchange).step_kind == POOL:
             carrier: dict[str, str] = {}
             propagate.inject(carrier, inner)
-            request._enter_in_pool = partial(enter, carrier)
-        request._failure_reports = [*request._failure_reports, partial(_record, span)]
+            exchange.enter_in_pool = partial(enter, carrier)
+        exchange.failure_reports = [*exchange.failure_reports, partial(_record, span)]
         request.on_close(partial(_end, request, span, previous))
 
 
@@ -111,14 +113,15 @@ def _record(span: Span, failure: BaseException) -> None:
 
 
 def _end(request: Request, span: Span, previous: context.Context) -> None:
+    exchange = request._exchange
     status = request.status
     if isinstance(request, WebSocketRequest):
-        status = 101 if request.is_accepted else None
+        status = 101 if exchange.is_accepted else None
     if status is not None:
         span.set_attribute("http.response.status_code", status)
         if status >= 500:
             span.set_status(StatusCode.ERROR)
     span.end()
     # By ``attach``, as ``detach`` logs an error in another thread. Under WSGI the request's context ends with it.
-    if request._is_on_loop:
+    if exchange.is_on_loop:
         context.attach(previous)

@@ -8,19 +8,17 @@ from __future__ import annotations
 
 import logging
 from collections.abc import AsyncIterator, Iterator
-from typing import TYPE_CHECKING, Protocol
+from typing import Protocol
 
 from anyio import move_on_after
 
 from micropie.errors import ResponseError
 from micropie.execution.loop import CLEAN_UP_WITHIN
+from micropie.http.exchange import Exchange
 from micropie.http.response import GivenStatus, Response
 from micropie.http.types import Message, Scope
 from micropie.mounts.prefixes import Mount, MountedPath
 from micropie.streams.source import LoopSource, ThreadSource
-
-if TYPE_CHECKING:
-    from micropie.http.request import Request
 
 logger = logging.getLogger("micropie")
 
@@ -71,12 +69,12 @@ async def wait_for_head(answer: PendingAnswer, is_head: bool) -> Response:
     return response
 
 
-def block_for_head(answer: BlockingAnswer, request: Request, in_chunks: bool = False) -> Response:
+def block_for_head(answer: BlockingAnswer, exchange: Exchange, in_chunks: bool = False) -> Response:
     """Return the response when its first chunk has arrived, as ``wait_for_head`` does in a task.
 
     ``in_chunks``: the body is a stream even if it has only one chunk.
     """
-    is_head = request.method == "HEAD"
+    is_head = exchange.method == "HEAD"
     try:
         chunk, more = answer.take()
         response = answer.response(chunk)
@@ -87,7 +85,7 @@ def block_for_head(answer: BlockingAnswer, request: Request, in_chunks: bool = F
     if more or is_head or in_chunks or length not in (None, len(chunk)):
         response.body = ThreadSource(_BlockingChunks(answer, chunk, more, length), may_begin_empty=True)
     else:
-        request.on_close(answer.close)  # the client gets its answer first
+        exchange.on_close(answer.close)  # the client gets its answer first
     return response
 
 

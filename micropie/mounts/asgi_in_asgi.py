@@ -8,7 +8,7 @@ its last chunk it may continue to run, as under a server.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import Protocol
 
 from anyio import (
     BrokenResourceError,
@@ -20,31 +20,39 @@ from anyio import (
     get_cancelled_exc_class,
     move_on_after,
 )
+from anyio.abc import TaskGroup
 
 from micropie.errors import ClientDisconnect, ResponseError
 from micropie.execution.loop import LEAVE_WITHIN
+from micropie.execution.wake import LoopTasks
+from micropie.http.exchange import Exchange
 from micropie.http.response import Response
 from micropie.http.types import Message, Receive, Scope, Send
 from micropie.mounts.answering import ASGIAnswer, log_late_failure, moved_scope, wait_for_head
 from micropie.mounts.prefixes import Mount, MountedPath
 
-if TYPE_CHECKING:
-    from micropie.asgi.request import ASGIRequest
+
+class HasTasks(Protocol):
+    """An object of the lifespan's with the group for the tasks of mounted applications."""
+
+    @property
+    def tasks(self) -> TaskGroup | LoopTasks: ...
 
 
-async def answer_of_asgi(mount: Mount, mounted_path: MountedPath, request: ASGIRequest) -> Response:
+async def answer_of_asgi(
+    mount: Mount, mounted_path: MountedPath, exchange: Exchange, watchers: HasTasks | None
+) -> Response:
     """Return the answer of a mounted ASGI application. Raises ``RuntimeError`` without a task group for its task."""
-    watchers = request.lifespan_watchers
     if watchers is None:  # for a site with mounts the driver makes a task group
         raise RuntimeError("a hook can hand over only under a server with lifespan; mount the application instead")
-    scope = moved_scope(request.scope, mount, mounted_path)
-    extensions = request.scope.get("extensions") or {}
+    scope = moved_scope(exchange.scope, mount, mounted_path)
+    extensions = exchange.scope.get("extensions") or {}
     # Those of other names describe the connection. These announce messages that hooks would not see.
     scope["extensions"] = {name: extensions[name] for name in extensions if not name.startswith("http.response.")}
-    scope["scheme"], scope["client"] = request.scheme, request.client
-    call = _Call(mount, request)
+    scope["scheme"], scope["client"] = exchange.scheme, exchange.client
+    call = _Call(mount, exchange)
     watchers.tasks.start_soon(call.run, scope)
-    return await wait_for_head(call, request.method == "HEAD")
+    return await wait_for_head(call, exchange.method == "HEAD")
 
 
 _NO_CHUNK = (b"", True)
@@ -53,10 +61,10 @@ _NO_CHUNK = (b"", True)
 class _Call:
     """One call of an application, with its ``receive`` and ``send``. The request's task calls ``take`` and ``stop``."""
 
-    def __init__(self, mount: Mount, request: ASGIRequest) -> None:
+    def __init__(self, mount: Mount, exchange: Exchange) -> None:
         self._mount = mount
-        self._request = request
-        self._body = request._body_so_far()
+        self._exchange = exchange
+        self._body = exchange.body_so_far()
         self._answer = ASGIAnswer()
         self.response = self._answer.response
         self._scope = CancelScope()
@@ -97,7 +105,7 @@ class _Call:
         message: Message = {"type": "http.disconnect"}
         with CancelScope() as self._receiving:
             try:
-                message = await self._request.receive_message()
+                message = await self._exchange.receive_message()
             finally:
                 self._receiving = None
         self._got_disconnect = message["type"] == "http.disconnect"

@@ -13,7 +13,6 @@ from __future__ import annotations
 from contextlib import suppress
 from functools import partial
 from queue import Empty, SimpleQueue
-from typing import TYPE_CHECKING
 
 from anyio import CancelScope, Event, get_cancelled_exc_class, move_on_after
 
@@ -21,13 +20,11 @@ from micropie.errors import ClientDisconnect, HTTPError, ResponseError, websocke
 from micropie.execution.backpressure import BackpressureWindow
 from micropie.execution.loop import CLEAN_UP_WITHIN, LEAVE_WITHIN
 from micropie.execution.portal import get_loop
+from micropie.http.exchange import Exchange
 from micropie.http.response import Response
 from micropie.http.types import Message, Scope
 from micropie.mounts.answering import ASGIAnswer, block_for_head, log_late_failure, moved_scope
 from micropie.mounts.prefixes import Mount, MountedPath
-
-if TYPE_CHECKING:
-    from micropie.wsgi.request import WSGIRequest
 
 _NEEDS_BODY = "needs a piece of the body"
 _CHUNK = "has a chunk"
@@ -36,27 +33,27 @@ _DISCONNECT: Message = {"type": "http.disconnect"}
 
 
 def answer_of_asgi(
-    mount: Mount, mounted_path: MountedPath, request: WSGIRequest, backend: str, seconds: float | None
+    mount: Mount, mounted_path: MountedPath, exchange: Exchange, backend: str, seconds: float | None
 ) -> Response:
     """Return the answer of a mounted ASGI application. Raises 504 if it does not begin within ``seconds``.
 
     Raises 426 for a WebSocket's handshake: the application would take it for a plain GET.
     """
-    if request.method == "GET" and "websocket" in request.environ.get("HTTP_UPGRADE", "").lower():
+    if exchange.method == "GET" and "websocket" in (exchange.environ or {}).get("HTTP_UPGRADE", "").lower():
         raise websockets_need_asgi()
-    return block_for_head(_Call(mount, mounted_path, request, backend, seconds), request)
+    return block_for_head(_Call(mount, mounted_path, exchange, backend, seconds), exchange)
 
 
 class _Call:
     """One call of the application. ``take`` and ``close`` run in the server's thread, the rest on the loop."""
 
     def __init__(
-        self, mount: Mount, mounted_path: MountedPath, request: WSGIRequest, backend: str, seconds: float | None
+        self, mount: Mount, mounted_path: MountedPath, exchange: Exchange, backend: str, seconds: float | None
     ) -> None:
         self._mount = mount
         self._answer = ASGIAnswer()
         self.response = self._answer.response
-        self._request = request
+        self._exchange = exchange
         self._seconds = seconds
         # From the task: a chunk and whether more will follow, or how it ended.
         self._messages: SimpleQueue[tuple[str, bytes, bool, BaseException | None]] = SimpleQueue()
@@ -64,10 +61,10 @@ class _Call:
         self._resume: Event | None = None  # of the task that waits for a piece of the body
         self._body_failure: Exception | None = None
         self._piece: Message | None = None  # of the body, for the task
-        body = request._body_so_far()
+        body = exchange.body_so_far()
         if body is not None:
             self._piece = {"type": "http.request", "body": body, "more_body": False}
-        elif request._has_short_body:
+        elif exchange.has_short_body:
             self._piece = self._next_piece()
         self._is_body_over = self._is_closed = self._has_ended = self._is_listening = False
         self._has_body_begun = False
@@ -76,7 +73,7 @@ class _Call:
         self._scope: CancelScope | None = None
         self._loop = get_loop(backend)
         on_lost_loop = partial(self._messages.put, (_ENDED, b"", False, None))
-        self._loop.spawn(on_lost_loop, self._run, moved_scope(request.scope, mount, mounted_path))
+        self._loop.spawn(on_lost_loop, self._run, moved_scope(exchange.scope, mount, mounted_path))
 
     # -- in the server's thread ----------------------------------------------------------------------------------
 
@@ -117,7 +114,7 @@ class _Call:
 
     def _next_piece(self) -> Message:
         try:
-            piece, more = self._request.receive_piece()
+            piece, more = self._exchange.receive_piece()
         except (ClientDisconnect, HTTPError) as error:
             self._body_failure = error.with_traceback(None)  # the traceback refers to this call
             return _DISCONNECT

@@ -15,7 +15,6 @@ from functools import partial
 from io import BufferedReader
 from itertools import chain, repeat
 from queue import SimpleQueue
-from typing import TYPE_CHECKING
 
 from anyio import CapacityLimiter
 
@@ -24,6 +23,7 @@ from micropie.execution.loop import AHEAD
 from micropie.execution.placement import Threads
 from micropie.execution.threads import limiter_of, run_in_place, take_slot
 from micropie.execution.wake import WAKERS, SingleWaiterEvent
+from micropie.http.exchange import Exchange
 from micropie.http.headers import NameCache
 from micropie.http.response import Response
 from micropie.http.types import Environ
@@ -31,30 +31,27 @@ from micropie.mounts.answering import wait_for_head
 from micropie.mounts.prefixes import Mount, MountedPath
 from micropie.mounts.wsgi_call import RawBody, WSGICall
 
-if TYPE_CHECKING:
-    from micropie.asgi.request import ASGIRequest
-
 _NEEDS_BODY = "needs a piece of the body"
 _CHUNK = "has a chunk"
 _ENDED = "has ended: with its last chunk, or with an exception"
 
 
-async def answer_of_wsgi(mount: Mount, threads: Threads, mounted_path: MountedPath, request: ASGIRequest) -> Response:
+async def answer_of_wsgi(mount: Mount, threads: Threads, mounted_path: MountedPath, exchange: Exchange) -> Response:
     """Return the answer of a mounted WSGI application, which is called in one of ``threads``."""
-    call = _Call(mount, request, limiter_of(threads))
-    await call.start(environ_of(request, mounted_path, BufferedReader(RawBody(call.pull))))
-    return await wait_for_head(call, request.method == "HEAD")
+    call = _Call(mount, exchange, limiter_of(threads))
+    await call.start(environ_of(exchange, mounted_path, BufferedReader(RawBody(call.pull))))
+    return await wait_for_head(call, exchange.method == "HEAD")
 
 
 class _Call:
     """One call of the application. ``pull`` and what ``_run`` calls run in the thread, the rest on the event loop."""
 
-    def __init__(self, mount: Mount, request: ASGIRequest, limiter: CapacityLimiter) -> None:
+    def __init__(self, mount: Mount, exchange: Exchange, limiter: CapacityLimiter) -> None:
         self._wsgi = WSGICall(mount, self._give)
         self.response = self._wsgi.response
-        self._request = request
+        self._exchange = exchange
         self._limiter = limiter
-        self._body = request._body_so_far()
+        self._body = exchange.body_so_far()
         self._more = self._body is None
         self._waker = WAKERS.get()
         self._messages: deque[tuple[str, bytes, BaseException | None]] = deque()  # from the thread
@@ -68,7 +65,7 @@ class _Call:
 
     async def start(self, environ: Environ) -> None:
         """Receive a short body, wait for a free thread, and let it call the application."""
-        if self._more and self._request._has_short_body:
+        if self._more and self._exchange.has_short_body:
             self._pieces.put(await self._next_piece())
         await take_slot(self._limiter, self)
         run_in_place(self._limiter, self, self._run, environ)
@@ -105,11 +102,12 @@ class _Call:
 
     async def _next_piece(self) -> tuple[bytes, bool] | Exception:
         try:
-            return await self._request.receive_piece()
+            piece: tuple[bytes, bool] = await self._exchange.receive_piece()
         except ClientDisconnect as error:
             return ClientLeft(str(error))
         except Exception as error:
             return error
+        return piece
 
     def lose(self, error: BaseException) -> None:
         """End the call: no thread could be started for it."""
@@ -180,27 +178,27 @@ class ClientLeft(ClientDisconnect, OSError):
     """Raised by ``wsgi.input`` and ``write``. An OSError, as WSGI applications expect one."""
 
 
-def environ_of(request: ASGIRequest, mounted_path: MountedPath, body: BufferedReader) -> Environ:
+def environ_of(exchange: Exchange, mounted_path: MountedPath, body: BufferedReader) -> Environ:
     """Return the environ of a request, with the scheme, client and host that middleware has set.
 
-    ``request.headers`` has no names with "_", as "-" becomes "_" here. Proxy is dropped, because libraries read
+    ``exchange.headers`` has no names with "_", as "-" becomes "_" here. Proxy is dropped, because libraries read
     ``HTTP_PROXY``. Transfer-Encoding stays, as under gunicorn, though the input is decoded: CherryPy reads a body only
     with this header or a Content-Length. ``wsgi.input_terminated`` says that the input ends by itself.
     """
-    scope = request.scope
+    scope = exchange.scope
     name, port = scope.get("server") or ("localhost", None)
     environ: Environ = {
-        "REQUEST_METHOD": request.method,
+        "REQUEST_METHOD": exchange.method,
         "SCRIPT_NAME": mounted_path.script_name,
         "PATH_INFO": mounted_path.path_info,
-        "QUERY_STRING": request.query_string,
+        "QUERY_STRING": exchange.query_string,
         "REQUEST_URI": mounted_path.raw_path.decode("latin-1")
-        + (f"?{request.query_string}" if request.query_string else ""),
+        + (f"?{exchange.query_string}" if exchange.query_string else ""),
         "SERVER_NAME": str(name),
-        "SERVER_PORT": str(port or (443 if request.scheme == "https" else 80)),
+        "SERVER_PORT": str(port or (443 if exchange.scheme == "https" else 80)),
         "SERVER_PROTOCOL": f"HTTP/{scope.get('http_version', '1.1')}",
         "wsgi.version": (1, 0),
-        "wsgi.url_scheme": request.scheme,
+        "wsgi.url_scheme": exchange.scheme,
         "wsgi.input": body,
         "wsgi.input_terminated": True,
         "wsgi.errors": sys.stderr,
@@ -208,14 +206,14 @@ def environ_of(request: ASGIRequest, mounted_path: MountedPath, body: BufferedRe
         "wsgi.multiprocess": True,
         "wsgi.run_once": False,
     }
-    client = request.client
+    client = exchange.client
     if client is not None:
         environ["REMOTE_ADDR"], environ["REMOTE_PORT"] = client.host, str(client.port)
-    for header, value in request.headers.items():
+    for header, value in exchange.headers.items():
         environ[_KEYS[header]] = value
     environ.pop("HTTP_PROXY", None)
-    if request._host is not None:
-        environ["HTTP_HOST"] = request._host
+    if exchange.known_host is not None:
+        environ["HTTP_HOST"] = exchange.known_host
     return environ
 
 

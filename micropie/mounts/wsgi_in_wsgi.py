@@ -3,27 +3,24 @@
 from __future__ import annotations
 
 from io import BytesIO
-from typing import TYPE_CHECKING
 
+from micropie.http.exchange import Exchange
 from micropie.http.response import Response
 from micropie.http.types import Environ
 from micropie.mounts.answering import block_for_head
 from micropie.mounts.prefixes import Mount, MountedPath
 from micropie.mounts.wsgi_call import WSGICall
 
-if TYPE_CHECKING:
-    from micropie.wsgi.request import WSGIRequest
 
-
-def answer_of_wsgi(mount: Mount, mounted_path: MountedPath, request: WSGIRequest) -> Response:
+def answer_of_wsgi(mount: Mount, mounted_path: MountedPath, exchange: Exchange) -> Response:
     """Return the answer of a mounted WSGI application."""
     call = _Call(mount)
     try:
-        call.begin(environ_below(request, mounted_path))
+        call.begin(environ_below(exchange, mounted_path))
     except BaseException:
         call.close()
         raise
-    return block_for_head(call, request, in_chunks=not call.is_short)
+    return block_for_head(call, exchange, in_chunks=not call.is_short)
 
 
 class _Call(WSGICall):
@@ -42,18 +39,18 @@ class _Call(WSGICall):
         return chunk, any(self._ahead) if is_short else bool(chunk)
 
 
-def environ_below(request: WSGIRequest, mounted_path: MountedPath) -> Environ:
+def environ_below(exchange: Exchange, mounted_path: MountedPath) -> Environ:
     """Return the environ for a mounted application: the prefix has moved from ``PATH_INFO`` to ``SCRIPT_NAME``."""
-    environ = dict(request.environ)
+    environ = dict(exchange.environ or {})
     environ["SCRIPT_NAME"], environ["PATH_INFO"] = mounted_path.script_name, mounted_path.path_info
-    environ["wsgi.url_scheme"] = request.scheme
-    client = request.client
+    environ["wsgi.url_scheme"] = exchange.scheme
+    client = exchange.client
     if client is not None:
         environ["REMOTE_ADDR"] = client.host
-    if request._host is not None:
-        environ["HTTP_HOST"] = request._host
+    if exchange.known_host is not None:
+        environ["HTTP_HOST"] = exchange.known_host
     environ.pop("HTTP_PROXY", None)  # a client's header, which libraries read as the proxy to use
-    received = request._body_so_far()
+    received = exchange.body_so_far()
     if received is not None:  # a hook has received the body
         environ["wsgi.input"], environ["CONTENT_LENGTH"] = BytesIO(received), str(len(received))
     return environ

@@ -18,6 +18,7 @@ from micropie.files.static import static_file
 from micropie.http.current import current_request
 from micropie.http.response import Response
 from micropie.openapi.document import build_document
+from micropie.routing.config import config_of
 from micropie.routing.site import Site
 
 _ASSETS = frozenset({"swagger-ui.css", "swagger-ui-bundle.js"})
@@ -81,4 +82,4 @@ def document_routes(
 def _below() -> str:
     """Return the prefix of the application that answers, as a URL has it."""
     request = current_request()
-    return quote(request.root_path + request.config.prefix)
+    return quote(request.root_path + config_of(request._exchange).prefix)

@@ -15,10 +15,13 @@ from micropie.errors import HTTPError
 from micropie.execution.context import current
 from micropie.execution.placement import HandlerName, handler_named
 from micropie.execution.steps import TookTooLong
+from micropie.http.exchange import NULL, Address, Exchange
 from micropie.http.forms import Limits
 from micropie.http.headers import Headers
-from micropie.http.request import NULL, Address, Request
+from micropie.http.request import Request
 from micropie.http.types import HeaderPairs, Parameters
+from micropie.pool.executors import ExecutorPool
+from micropie.pool.processes import Pool
 from micropie.pool.remote import CancelToken, PoolError
 
 logger = logging.getLogger("micropie")
@@ -38,7 +41,7 @@ class Snapshot(TypedDict):
     form: Parameters | None
     document: Any
     has_document: bool
-    parse: Callable[[Request, bytes], None] | None
+    parse: Callable[[Exchange, bytes], None] | None
     data: bytes | None
     session: dict[str, object]
     scheme: str
@@ -53,20 +56,25 @@ class Snapshot(TypedDict):
 
 
 def call_in_pool(
-    request: Request, name: HandlerName, arguments: Sequence[object], token: CancelToken | None = None
+    pool: Pool | ExecutorPool,
+    seconds: float,
+    exchange: Exchange,
+    name: HandlerName,
+    arguments: Sequence[object],
+    token: CancelToken | None = None,
 ) -> Any:
     """Call a handler in a process of the pool, and wait for its result; ``token`` cancels the call.
 
-    Raises what the handler raises, and 503 after ``pool_timeout`` seconds.
+    Raises what the handler raises, and 503 after ``seconds``, or after the request's own limit.
     """
-    seconds = min(request.config.settings.pool_timeout, request._time_limit or request.config.settings.pool_timeout)
-    job = _packed(name, snapshot(request), [*arguments])
+    seconds = min(seconds, exchange.time_limit or seconds)
+    job = _packed(name, snapshot(exchange), [*arguments])
     try:
-        return request.config.pool.call(seconds, answer, name, job, token=token)
+        return pool.call(seconds, answer, name, job, token=token)
     except TookTooLong:
         pass
     logger.error(
-        "%s: %s took longer than %g seconds in its process and was ended", request.label, _full_name(name), seconds
+        "%s: %s took longer than %g seconds in its process and was ended", exchange.label, _full_name(name), seconds
     )
     raise HTTPError(503, "The answer took too long. Please try again later.")
 
@@ -94,30 +102,30 @@ def _full_name(name: HandlerName) -> str:
     return f"{name.module}.{name.qualname}" + (f".{name.method}" if name.method else "")
 
 
-def snapshot(request: Request) -> Snapshot:
+def snapshot(exchange: Exchange) -> Snapshot:
     """Copy a request for the pool."""
-    has_session = request._loaded_session is not None or request.config.sessions.find_id(request)
+    has_session = exchange.session is not None or exchange.config.sessions.find_id(exchange)
     return {
-        "method": request.method,
-        "path": request.path,
-        "raw_path": request.raw_path,
-        "root_path": request.root_path,
-        "path_params": [*request.path_params],
-        "headers": list(request.headers.items()),
-        "query": request.query_string,
-        "limits": request.config.limits,
-        "form": request._form_fields,
-        "document": None if request._document is NULL else request._document,
-        "has_document": request._document is not None,
-        "parse": request._parse,
-        "data": request._body_so_far() if request._parse is not None else None,
-        "session": dict(request.session) if has_session else {},
-        "scheme": request.scheme,
-        "client": request.client,
-        "host": request._host,
-        "server_name": request._server_name(),
-        "id": request.id,
-        "enter": request._enter_in_pool,
+        "method": exchange.method,
+        "path": exchange.path,
+        "raw_path": exchange.raw_path(),
+        "root_path": exchange.root_path,
+        "path_params": [*exchange.path_params],
+        "headers": list(exchange.headers.items()),
+        "query": exchange.query_string,
+        "limits": exchange.config.limits,
+        "form": exchange.form_fields,
+        "document": None if exchange.document is NULL else exchange.document,
+        "has_document": exchange.document is not None,
+        "parse": exchange.parse,
+        "data": exchange.body_so_far() if exchange.parse is not None else None,
+        "session": dict(exchange.opened_session()) if has_session else {},
+        "scheme": exchange.scheme,
+        "client": exchange.client,
+        "host": exchange.known_host,
+        "server_name": exchange.server_name(),
+        "id": exchange.id,
+        "enter": exchange.enter_in_pool,
     }
 
 
@@ -127,7 +135,7 @@ def snapshot(request: Request) -> Snapshot:
 def answer(name: HandlerName, job: bytes) -> Any:
     """Call a handler in this process and return its result. ``job`` is what ``_packed`` returned."""
     request, arguments = pickle.loads(job)  # noqa: S301 - from our own process
-    current.set(PooledRequest(request))
+    current.set(PooledRequest(PooledExchange(request)))
     if request["enter"] is not None:
         request["enter"]()
     handler = handler_named(name)
@@ -137,46 +145,24 @@ def answer(name: HandlerName, job: bytes) -> Any:
     return handler(*arguments)
 
 
-class PooledRequest(Request):
-    """A read-only copy of a request. Changing the request or its answer raises ``RuntimeError``."""
+class PooledExchange(Exchange):
+    """The copy of a request in a process of the pool."""
 
-    _is_pooled = True
+    is_pooled = True
 
     def __init__(self, copy: Snapshot) -> None:
         self._set_defaults()
-        self.method, self.path = copy["method"], copy["path"]
         self._copy = copy
+        self.method, self.path = copy["method"], copy["path"]
         self.path_params, self.root_path = copy["path_params"], copy["root_path"]
-        self._form_fields, self.id = copy["form"], copy["id"]
-        self._scheme, self._client, self._host = copy["scheme"], copy["client"], copy["host"]
-        self._document = (NULL if copy["document"] is None else copy["document"]) if copy["has_document"] else None
-        self._parse, self._received = copy["parse"], copy["data"]  # JSON or a form, not parsed yet
+        self.form_fields, self.id = copy["form"], copy["id"]
+        self.known_scheme, self.known_client, self.known_host = copy["scheme"], copy["client"], copy["host"]
+        self.document = (NULL if copy["document"] is None else copy["document"]) if copy["has_document"] else None
+        self.parse, self.received = copy["parse"], copy["data"]  # JSON or a form, not parsed yet
         self.config: Any = PooledConfig(copy["limits"])
 
     @property
-    def session(self) -> Any:
-        """A read-only copy of the session, as it was when the handler was called."""
-        return PooledSession(self._copy["session"])
-
-    @session.setter
-    def session(self, values: object) -> None:
-        _refuse(_NO_SESSION)
-
-    @property
-    def response(self) -> NoReturn:
-        """Raises ``RuntimeError``."""
-        _refuse("a handler in a process has no self.response: return (status, body, headers) or a Response")
-
-    def after_response(self, function: Callable[..., object], /, *arguments: object) -> None:
-        """Raises ``RuntimeError``."""
-        _refuse("a handler in a process can't call after_response: do so in a handler in a thread")
-
-    @property
-    def _incoming(self) -> NoReturn:
-        """Raises ``RuntimeError``."""
-        _refuse(_NO_BODY)
-
-    def parts(self) -> NoReturn:
+    def incoming(self) -> NoReturn:
         """Raises ``RuntimeError``."""
         _refuse(_NO_BODY)
 
@@ -185,30 +171,59 @@ class PooledRequest(Request):
         """Raises ``RuntimeError``."""
         _refuse("a process has no ASGI scope and no WSGI environ")
 
-    def _server_scheme(self) -> str:
+    def opened_session(self) -> Any:
+        """Return a read-only copy of the session, as it was when the handler was called."""
+        return PooledSession(self._copy["session"])
+
+    def response(self) -> NoReturn:
+        """Raise ``RuntimeError``."""
+        _refuse("a handler in a process has no self.response: return (status, body, headers) or a Response")
+
+    def server_scheme(self) -> str:
         return self._copy["scheme"]
 
-    def _server_client(self) -> Address | None:
+    def server_client(self) -> Address | None:
         return None
 
-    def _open_headers(self) -> Headers:
+    def open_headers(self) -> Headers:
         return Headers(self._copy["headers"])
 
-    def _cookie_header(self) -> str:
+    def cookie_header(self) -> str:
         return self.headers.get("cookie", "")
 
-    def _body_headers(self) -> tuple[bytes | str, bytes | None]:
+    def body_headers(self) -> tuple[bytes | str, bytes | None]:
         length = self.headers.get("content-length")
         return self.headers.get("content-type", ""), None if length is None else length.encode("latin-1")
 
-    def _raw_query(self) -> str:
+    def raw_query(self) -> str:
         return self._copy["query"]
 
-    def _raw_path(self) -> bytes:
+    def _server_path(self) -> bytes:
         return self._copy["raw_path"]
 
-    def _server_name(self) -> str:
+    def server_name(self) -> str:
         return self._copy["server_name"]
+
+
+class PooledRequest(Request):
+    """A read-only copy of a request. Changing the request or its answer raises ``RuntimeError``."""
+
+    @property
+    def session(self) -> Any:
+        """A read-only copy of the session, as it was when the handler was called."""
+        return self._exchange.opened_session()
+
+    @session.setter
+    def session(self, values: object) -> None:
+        _refuse(_NO_SESSION)
+
+    def after_response(self, function: Callable[..., object], /, *arguments: object) -> None:
+        """Raises ``RuntimeError``."""
+        _refuse("a handler in a process can't call after_response: do so in a handler in a thread")
+
+    def parts(self) -> NoReturn:
+        """Raises ``RuntimeError``."""
+        _refuse(_NO_BODY)
 
 
 class PooledConfig:

@@ -11,7 +11,7 @@ import inspect
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import chain
-from typing import TYPE_CHECKING, Any, TypeAlias
+from typing import TYPE_CHECKING, Any, Protocol, TypeAlias, cast
 
 from micropie.errors import HTTPError, SetupError
 from micropie.execution.steps import Flow, call, kind_of
@@ -119,6 +119,21 @@ class AppConfig:
                 if key in handlers and (key is status or key in kinds):
                     return handlers[key], key in own
         return None, False
+
+
+def config_of(answering: HasConfig) -> AppConfig:
+    """Return the configuration of the application that answers.
+
+    The rooms below this one know only the part of it that messages depend on (``http/exchange.py``).
+    """
+    return cast("AppConfig", answering.config)
+
+
+class HasConfig(Protocol):
+    """An exchange or the context of a lifespan."""
+
+    @property
+    def config(self) -> object: ...
 
 
 _CATCH_ALL: tuple[type[Exception], ...] = (HTTPError, Exception)

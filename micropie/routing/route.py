@@ -6,12 +6,13 @@ import inspect
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from copy import copy
 from dataclasses import replace
-from typing import Any, Literal, NamedTuple
+from typing import Any, Literal, NamedTuple, cast
 
 from micropie.binding import BoundParameter, Plan
 from micropie.errors import SetupError
 from micropie.execution.placement import LOOP, MARK, PROCESS, check_placement, layers, name_of
 from micropie.execution.steps import AWAIT, HANDLER, INLINE, POOL, RouteKind
+from micropie.http.exchange import Exchange
 from micropie.routing.checks import checks_of_handler, with_checks
 from micropie.routing.config import AppConfig, Chain
 from micropie.routing.patterns import Pattern
@@ -246,3 +247,8 @@ def _mentions(function: Callable[..., object], name: str) -> bool:
 def _mark(function: Any, name: str, default: object = None) -> Any:
     """Return a decorator's mark on a function, on the function that it wraps, or on the one it is a partial of."""
     return next((getattr(layer, name) for layer in layers(function) if hasattr(layer, name)), default)
+
+
+def route_of(exchange: Exchange) -> Route:
+    """Return the route of an exchange that has one. The rooms below this one know only its name and its pattern."""
+    return cast("Route", exchange.route)

@@ -15,7 +15,7 @@ from micropie.http.request import Request
 from micropie.http.urls import DOTS_AND_EMPTY
 from micropie.mounts.prefixes import APP, WSGI, Mount, MountedPath, PrefixTable, kind_of_target, mounted_path_of
 from micropie.routing.checks import checks_of, with_checks
-from micropie.routing.config import AppConfig
+from micropie.routing.config import AppConfig, config_of
 from micropie.routing.route import Route, RouteEntry
 from micropie.routing.router import NO_VALUES, RouteMatch, Router
 
@@ -46,16 +46,17 @@ class Site:
 
     def find(self, request: Request) -> RouteMatch | Handover:
         """Return the route of a request, or the mounted application that answers by itself. Raises 400, 404 and 405."""
-        path = request._literal_path
+        exchange = request._exchange
+        path = exchange.literal_path
         if path is not None:
             head, _, last = path.rpartition("/")
             route = self.below.get(request.method, _NO_ROUTES).get(head)
             if route is not None and last not in DOTS_AND_EMPTY and "\0" not in last:
-                request.path_params = arguments = [last]
+                exchange.path_params = arguments = [last]
                 return route, arguments, NO_VALUES
-        found = self.router.find(request.method, request._segments())
+        found = self.router.find(request.method, exchange.segments())
         _, segments, values = found
-        request.path_params = [*values.values()] if values else segments
+        exchange.path_params = [*values.values()] if values else segments
         return found
 
     def close(self) -> None:
@@ -83,8 +84,9 @@ class Site:
 
     def find_socket(self, request: Request) -> RouteMatch:
         """Return the route of a WebSocket. Raises 400 and 404."""
-        route = self.sockets.exact["GET"].get(request._literal_path)
-        return self.sockets.find("GET", request._segments()) if route is None else (route, [], NO_VALUES)
+        exchange = request._exchange
+        route = self.sockets.exact["GET"].get(exchange.literal_path)
+        return self.sockets.find("GET", exchange.segments()) if route is None else (route, [], NO_VALUES)
 
     def has_route(self, name: str) -> bool:
         """Return whether ``url_for`` knows this name."""
@@ -105,7 +107,7 @@ class Site:
             return self.config
 
     def _segments(self, request: Request) -> list[str]:
-        return request._segments()
+        return request._exchange.segments()
 
 
 class MountedApp(Site):
@@ -121,7 +123,7 @@ class MountedApp(Site):
         """Return the route of a request, see ``Site``."""
         found = self.router.find(request.method, self._segments(request))
         _, segments, values = found
-        request.path_params = [*values.values()] if values else segments
+        request._exchange.path_params = [*values.values()] if values else segments
         return found
 
     def find_socket(self, request: Request) -> RouteMatch:
@@ -129,7 +131,7 @@ class MountedApp(Site):
         return self.sockets.find("GET", self._segments(request))
 
     def _segments(self, request: Request) -> list[str]:
-        return request._segments()[self.prefix.count("/") :]
+        return request._exchange.segments()[self.prefix.count("/") :]
 
 
 class OutsideRoute(Route):
@@ -267,7 +269,7 @@ def delegate_route(request: Request) -> tuple[MountRoute, Request, MountedPath]:
     above = path.removesuffix(below) if path.endswith(below) else ""
     mount = Mount(above, target, kind_of_target(target, None), isolated=False)
     mounted_path = MountedPath(request.root_path + above.rstrip("/"), quote(below).encode())
-    return MountRoute(mount, above, request.config), request, mounted_path
+    return MountRoute(mount, above, config_of(request._exchange)), request, mounted_path
 
 
 def _name_routes(outer: Router, prefix: str, router: Router) -> None:

@@ -5,10 +5,10 @@ from __future__ import annotations
 from importlib import import_module
 from typing import TYPE_CHECKING
 
+from micropie.http.session import Changes, Session
+from micropie.http.session import UnopenedSession as UnopenedSession  # for the flow, not for authors
 from micropie.sessions.backend import SessionBackend
 from micropie.sessions.memory import InMemorySessionBackend
-from micropie.sessions.session import Changes, Session
-from micropie.sessions.session import UnopenedSession as UnopenedSession  # for the flow, not for authors
 from micropie.sessions.store import SessionStore
 
 if TYPE_CHECKING:

@@ -8,9 +8,9 @@ from threading import Lock
 from types import NoneType
 from typing import Any
 
+from micropie.http.session import Changes, copied
 from micropie.sessions import serializer
 from micropie.sessions.backend import SAVED, Loaded, SessionBackend
-from micropie.sessions.session import Changes, copied
 
 # Types whose values JSON gives back as they are. Not all numbers: it lacks NaN and the longest integers.
 _SAME_IN_JSON = frozenset({str, bool, NoneType})

@@ -7,9 +7,9 @@ import secrets
 import time
 
 from micropie.execution.redis_client import RedisClient
+from micropie.http.session import Changes
 from micropie.sessions import serializer
 from micropie.sessions.backend import SessionBackend
-from micropie.sessions.session import Changes
 
 # Seconds after which a server that does not answer is out of reach.
 _TIMEOUT = 5.0

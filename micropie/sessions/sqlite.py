@@ -12,9 +12,9 @@ from threading import Lock
 from weakref import finalize
 
 from micropie.execution.fork import notify_after_fork
+from micropie.http.session import Changes
 from micropie.sessions import serializer
 from micropie.sessions.backend import SessionBackend
-from micropie.sessions.session import Changes
 
 # Seconds that a write waits for others: SQLite lets one write at a time, and each takes well below a millisecond.
 _BUSY = 5.0

@@ -9,14 +9,15 @@ import secrets
 import time
 from collections.abc import Callable
 from functools import lru_cache, partial
-from typing import Any, NoReturn, Protocol
+from typing import Any, NoReturn
 from urllib.parse import quote
 
 from micropie.errors import HTTPError
 from micropie.execution.steps import AWAIT, IO, Flow, call
 from micropie.http.cookies import MAX_COOKIE, find_cookie, format_cookie, without_prefix
+from micropie.http.exchange import Exchange
+from micropie.http.session import Changes, Session, copied
 from micropie.sessions.backend import SessionBackend
-from micropie.sessions.session import Changes, Session, copied
 
 logger = logging.getLogger("micropie")
 
@@ -30,15 +31,6 @@ _RETRY_AFTER = [("Retry-After", "5")]  # seconds, as for messages that are out o
 _OWN_ID = re.compile("[A-Za-z0-9_-]{43}")
 _ANY_ID = re.compile("[ -~]{1,256}")
 _IN_COOKIE = re.compile(f"[ -~]{{1,{MAX_COOKIE}}}")
-
-
-class CookieSource(Protocol):
-    """The part of a request from which a session's id comes."""
-
-    @property
-    def scheme(self) -> str: ...
-
-    def _cookie_header(self) -> str: ...
 
 
 class SessionStore:
@@ -85,21 +77,21 @@ class SessionStore:
         self._is_id = id_validator or (_IN_COOKIE if self.in_cookie else made_here).fullmatch
         self.opens_ahead = self._blocking or inspect.iscoroutinefunction(backend.load)
 
-    def find_id(self, request: CookieSource) -> str | None:
+    def find_id(self, exchange: Exchange) -> str | None:
         """Return the session id in a request's cookie, or None."""
         name = self._cookie
-        if name is not self._plain_cookie and not self.is_secure(request.scheme):
+        if name is not self._plain_cookie and not self.is_secure(exchange.scheme):
             name = self._plain_cookie
-        return find_cookie(request._cookie_header(), name)
+        return find_cookie(exchange.cookie_header(), name)
 
     def is_secure(self, scheme: str) -> bool:
         """Return whether cookies are Secure in answers to requests of ``scheme``."""
         return scheme == "https" if self._secure is None else self._secure
 
-    def reserve(self, session: Session, request: CookieSource, root_path: str) -> str:
+    def reserve(self, session: Session, exchange: Exchange, root_path: str) -> str:
         """Choose the id of a session that may be stored later, and return the cookie that gives it to the client."""
         session.reserved_id = self._make_id()
-        return self.cookie(session.reserved_id, request.scheme, root_path)
+        return self.cookie(session.reserved_id, exchange.scheme, root_path)
 
     def open(self, session_id: str | None) -> Flow[Session]:
         """Return the session of an id; a new one if there is no id or it is unknown. Yields only if ``opens_ahead``."""

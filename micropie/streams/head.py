@@ -16,7 +16,7 @@ from collections.abc import Callable, Iterator
 from math import inf
 
 from micropie.execution.steps import Flow
-from micropie.http.request import Request
+from micropie.http.exchange import Exchange
 from micropie.http.response import Answer, Response
 from micropie.streams.events import HEART_BEAT, MEDIA_TYPE
 from micropie.streams.source import Stream
@@ -31,12 +31,12 @@ class EarlyHead:
     ``is_wanted``: whether the first chunk has not come. ``answer``: the answer, once its head is being sent early.
     """
 
-    __slots__ = ("_complete_head", "_request", "_response", "answer", "is_wanted", "stream")
+    __slots__ = ("_complete_head", "_exchange", "_response", "answer", "is_wanted", "stream")
 
     def __init__(
-        self, request: Request, response: Response, stream: Stream, complete_head: Callable[[], Flow[Answer]]
+        self, exchange: Exchange, response: Response, stream: Stream, complete_head: Callable[[], Flow[Answer]]
     ) -> None:
-        self._request = request
+        self._exchange = exchange
         self._response = response
         self.stream = stream
         self._complete_head = complete_head
@@ -45,11 +45,11 @@ class EarlyHead:
 
     def seconds(self) -> float | None:
         """Return the seconds that the head waits for the first chunk in all; None for as long as that takes."""
-        delay = self._request.config.settings.stream_head_delay
+        delay = self._exchange.config.settings.stream_head_delay
         events = self.stream.source.events
         if events is not None:
             return events.head_within
-        if delay is None or self._request.method == "HEAD":
+        if delay is None or self._exchange.method == "HEAD":
             return None
         return 0.0 if self._has_events() else delay
 
@@ -72,7 +72,7 @@ class EarlyHead:
 
     def _has_events(self) -> bool:
         """Return whether the author has stated that the stream is one of events."""
-        for response in (self._response, self._request._pending_response):
+        for response in (self._response, self._exchange.pending):
             if response is not None:
                 content_type = response.headers.get("Content-Type") or response.content_type
                 if content_type is not None:

@@ -7,7 +7,7 @@ from functools import cache
 from typing import Any
 
 from micropie import App, Request
-from micropie.asgi.request import ASGIRequest
+from micropie.asgi.exchange import ASGIExchange
 
 
 def make_request(
@@ -35,9 +35,9 @@ def make_request(
         "query_string": query.encode("latin-1"),
         "headers": [(name.lower().encode("latin-1"), value.encode("latin-1")) for name, value in pairs],
     }
-    request = ASGIRequest(scope, receive)
-    request.config = (app or _default_app()).compiled().config
-    return request
+    exchange = ASGIExchange(scope, receive)
+    exchange.config = (app or _default_app()).compiled().config
+    return Request(exchange)
 
 
 @cache

@@ -12,14 +12,16 @@ from micropie.flow.http import respond
 from micropie.flow.lifecycle import Application, log_failure
 from micropie.flow.resources import clean_up, end_resources
 from micropie.http.headers import NameCache
+from micropie.http.request import Request
 from micropie.http.response import NO_OTHER_HEADERS, NOSNIFF, start_failed, status_line
 from micropie.http.types import Environ, StartResponse
 from micropie.mounts.wsgi_in_wsgi import environ_below
+from micropie.routing.config import config_of
 from micropie.routing.site import Handover, Site
 from micropie.streams.source import END, Stream
+from micropie.wsgi.exchange import WSGIExchange
 from micropie.wsgi.files import wrapped_file
 from micropie.wsgi.lifespan import WSGIState
-from micropie.wsgi.request import WSGIRequest
 from micropie.wsgi.steps import perform
 from micropie.wsgi.streaming import chunks_of, close_stream
 
@@ -50,7 +52,8 @@ _OK: Final = 200  # compared by ``is``: the 200 of a mounted application may hav
 
 def serve_http(site: Site, environ: Environ, start_response: StartResponse, context: Context) -> Iterable[bytes]:
     """Answer one request. Runs in ``context``, a copy: what is set in it must not reach the thread's next request."""
-    request = WSGIRequest(environ)
+    exchange = WSGIExchange(environ)
+    request = Request(exchange)
     token = current.set(request)
     flow = respond(site, request)
     try:
@@ -59,11 +62,11 @@ def serve_http(site: Site, environ: Environ, start_response: StartResponse, cont
         except StopIteration as end:  # nothing had to wait
             answer = end.value
         else:
-            answer = perform(flow, request, step)
+            answer = perform(flow, exchange, step)
         if type(answer) is Handover:
             current.reset(token)  # the mounted application must not see a request that is not its own
-            environ_of_mount = environ_below(request, answer.path)
-            request.close()
+            environ_of_mount = environ_below(exchange, answer.path)
+            exchange.close()
             chunks: Iterable[bytes] = answer.mount.target(environ_of_mount, start_response)
             return chunks
         status, content_type, length, pairs, body, body_stream = answer
@@ -80,20 +83,20 @@ def serve_http(site: Site, environ: Environ, start_response: StartResponse, cont
         start_response("200 OK" if status is _OK else status_line(status), headers)
         if body_stream is not None:
             stream = cast("Stream", body_stream)
-            lent = wrapped_file(stream, request, status)
-            return _Chunks(stream, request, status, context) if lent is None else lent
+            lent = wrapped_file(stream, exchange, status)
+            return _Chunks(stream, exchange, status, context) if lent is None else lent
     except BaseException:
-        request.broken_off = True
+        exchange.broken_off = True
         flow.close()
-        perform(clean_up(request), request)
-        request.close()
+        perform(clean_up(exchange), exchange)
+        exchange.close()
         raise
-    if request._closers is None:
+    if exchange.closers is None:
         return [body]
-    if request._resources:  # of a stream that a hook has replaced
-        perform(end_resources(request), request)
+    if exchange.resources:  # of a stream that a hook has replaced
+        perform(end_resources(exchange), exchange)
     closing = _ClosingBody((body,))
-    closing.close = request.close
+    closing.close = exchange.close
     return closing
 
 
@@ -129,12 +132,12 @@ class _Chunks:
     ``stream_with_context`` does.
     """
 
-    __slots__ = ("_failure", "_is_over", "_request", "_run", "_stream")
+    __slots__ = ("_exchange", "_failure", "_is_over", "_run", "_stream")
 
-    def __init__(self, stream: Stream, request: WSGIRequest, status: int, context: Context) -> None:
+    def __init__(self, stream: Stream, exchange: WSGIExchange, status: int, context: Context) -> None:
         self._stream = stream
-        self._request = request
-        self._is_over = stream.first is END or request.method == "HEAD" or status in (204, 304)
+        self._exchange = exchange
+        self._is_over = stream.first is END or exchange.method == "HEAD" or status in (204, 304)
         self._run = context.run
         self._failure: Exception | None = None
 
@@ -146,26 +149,26 @@ class _Chunks:
         stream = self._stream
         yield stream.first
         try:
-            for chunk in chunks_of(stream, self._request.config.settings.portal_backend):
+            for chunk in chunks_of(stream, config_of(self._exchange).settings.portal_backend):
                 if chunk:
                     yield chunk
         except Exception as error:
-            self._request.log_failure(f"{self._request.label} failed after its head was sent: aborted", error)
+            self._exchange.log_failure(f"{self._exchange.label} failed after its head was sent: aborted", error)
             self._failure = error
             raise
         self._is_over = True
 
     def close(self) -> None:
         """Close the stream's source, once; then the request is over, also if that failed."""
-        request = self._request
+        exchange = self._exchange
         if not self._is_over:
-            request.broken_off = True
+            exchange.broken_off = True
         try:
             if self._stream.claim_close():
-                self._run(close_stream, self._stream, request.config.settings.portal_backend)
+                self._run(close_stream, self._stream, config_of(exchange).settings.portal_backend)
         finally:
-            if request._resources:
+            if exchange.resources:
                 failure, self._failure = self._failure, None
-                self._run(perform, end_resources(request, failure), request)
-            if request._closers is not None:
-                request.close()
+                self._run(perform, end_resources(exchange, failure), exchange)
+            if exchange.closers is not None:
+                exchange.close()

@@ -9,33 +9,33 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 
-from micropie.http.request import Request
+from micropie.http.exchange import Exchange
 from micropie.streams.files import FILE_CHUNK, FileRange
 from micropie.streams.source import END, Stream
-from micropie.wsgi.request import WSGIRequest
+from micropie.wsgi.exchange import WSGIExchange
 
 
-def wrapped_file(stream: Stream, request: WSGIRequest, status: int) -> Iterable[bytes] | None:
+def wrapped_file(stream: Stream, exchange: WSGIExchange, status: int) -> Iterable[bytes] | None:
     """Return the server's wrapper around the file that is the body; None if that is no file, or there is no wrapper."""
     part = stream.source.file
     if part is None or part.file is None or status in (204, 304):
         return None
-    wrapper: Callable[..., Iterable[bytes]] | None = request.environ.get("wsgi.file_wrapper")
+    wrapper: Callable[..., Iterable[bytes]] | None = exchange.environ.get("wsgi.file_wrapper")
     if wrapper is None:
         return None
     stream.first = END  # the chunk that was read ahead is not needed
     # Every server reads the right part. With a descriptor uWSGI sends a file from its beginning to its end, whichever
     # part was meant; so only a whole file has one.
-    return wrapper((_WholeFile if part.is_whole else _FilePart)(part, request), FILE_CHUNK)
+    return wrapper((_WholeFile if part.is_whole else _FilePart)(part, exchange), FILE_CHUNK)
 
 
 class _FilePart:
-    """A range of a file, as a file object for the server's wrapper. ``close`` ends the request."""
+    """A range of a file, as a file object for the server's wrapper. ``close`` ends the exchange."""
 
-    def __init__(self, part: FileRange, request: Request) -> None:
+    def __init__(self, part: FileRange, exchange: Exchange) -> None:
         part.seek(0)
         self._part = part
-        self._request = request
+        self._exchange = exchange
 
     def read(self, size: int = -1) -> bytes:
         try:
@@ -52,12 +52,12 @@ class _FilePart:
         return self._part.position
 
     def close(self) -> None:
-        self._request.close()
+        self._exchange.close()
 
     def _aborted(self, error: Exception) -> None:
         """Note and log that the body broke off."""
-        self._request.broken_off = True
-        self._request.log_failure(f"{self._request.label} failed after its head was sent: aborted", error)
+        self._exchange.broken_off = True
+        self._exchange.log_failure(f"{self._exchange.label} failed after its head was sent: aborted", error)
 
 
 class _WholeFile(_FilePart):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar, cast
+from typing import Any, TypeAlias, TypeVar, cast
 
 from anyio import move_on_after
 
@@ -28,19 +28,19 @@ from micropie.execution.steps import (
 )
 from micropie.execution.threads import in_thread
 from micropie.flow.lifecycle import LifespanContext
+from micropie.http.exchange import Exchange
+from micropie.http.request import Request
 from micropie.http.response import Response
 from micropie.mounts.asgi_in_wsgi import answer_of_asgi
 from micropie.mounts.prefixes import WSGI, MountedPath
 from micropie.mounts.wsgi_in_wsgi import answer_of_wsgi
 from micropie.pool.client import call_in_pool
+from micropie.routing.config import config_of
 from micropie.routing.site import MountRoute
 from micropie.wsgi.streaming import close_stream, next_chunk
 
-if TYPE_CHECKING:
-    from micropie.wsgi.request import WSGIRequest
-
 # Steps are performed for a request, or for a lifespan.
-StepContext: TypeAlias = "WSGIRequest | LifespanContext"
+StepContext: TypeAlias = "Exchange | LifespanContext"
 
 Value = TypeVar("Value")
 
@@ -82,12 +82,16 @@ def perform_step(
 ) -> Any:
     """Perform one step of any kind but RECEIVE, and return its result. Raises ``TookTooLong`` for a ``Limited`` one."""
     if kind is AWAIT:
-        return await_in_portal(context.config.settings.portal_backend, function, arguments)
+        return await_in_portal(config_of(context).settings.portal_backend, function, arguments)
     if kind is IO or kind is BLOCK or kind is HANDLER:
         return function(*arguments)
     if kind is POOL:
-        return call_in_pool(cast("WSGIRequest", context), cast("HandlerName", function), arguments)
-    backend = context.config.settings.portal_backend
+        config = config_of(context)
+        exchange = cast("Exchange", context)
+        return call_in_pool(
+            config.pool, config.settings.pool_timeout, exchange, cast("HandlerName", function), arguments
+        )
+    backend = config_of(context).settings.portal_backend
     if kind is CHUNK:
         return next_chunk(arguments[0], backend, arguments[1])
     if kind is CLOSE:
@@ -102,14 +106,15 @@ def perform_step(
 
 
 def _answer_of_mount(
-    route: MountRoute, request: WSGIRequest, mounted_path: MountedPath, seconds: float | None = None
+    route: MountRoute, request: Request, mounted_path: MountedPath, seconds: float | None = None
 ) -> Response:
     """Return the response of a mounted application, an ASGI application's within ``seconds`` and ``mount_timeout``."""
+    exchange = request._exchange
     if route.mount.kind == WSGI:
-        return answer_of_wsgi(route.mount, mounted_path, request)
+        return answer_of_wsgi(route.mount, mounted_path, exchange)
     settings = route.config.settings
     limits = [limit for limit in (seconds, settings.mount_timeout) if limit is not None]
-    return answer_of_asgi(route.mount, mounted_path, request, settings.portal_backend, min(limits, default=None))
+    return answer_of_asgi(route.mount, mounted_path, exchange, settings.portal_backend, min(limits, default=None))
 
 
 async def _perform_limited(kind: Limited, function: Callable[..., Any], arguments: Sequence[Any]) -> Any:

@@ -47,7 +47,7 @@ from micropie import (
     static_file,
     websocket,
 )
-from micropie.asgi.request import ASGIRequest
+from micropie.asgi.exchange import ASGIExchange
 from micropie.cli.serving.bare import _Handler
 from micropie.cli.serving.options import Options, ServingError
 from micropie.compat import bottle as moved
@@ -55,6 +55,7 @@ from micropie.debug.access import _stated_workers
 from micropie.debug.page import error_page
 from micropie.files.lookup import find
 from micropie.http.problem import error_answer
+from micropie.http.request import Request
 from micropie.http.response import encode, redirect_response
 from micropie.middleware import CSRFMiddleware, ProxyHeaders, TrustedHosts
 from micropie.sessions import SignedCookieSessionBackend
@@ -299,18 +300,18 @@ def path(data: bytes) -> None:
     """The path that is routed has no dots, no empty segments and no NUL; a link to it stays on the host."""
     raw = b"/" + data
     scope = http_scope("GET", "/", path=unquote_to_bytes(raw).decode("utf-8", "replace"), raw_path=raw)
-    request = ASGIRequest(scope, lambda: None)  # type: ignore[arg-type, return-value]
-    found = attempt(request._segments)
-    assert not request._url_path().startswith("//")
-    assert re.fullmatch(r"/[A-Za-z0-9/:@!$&'()*+,;=~%._-]*", request._url_path())
+    request = ASGIExchange(scope, lambda: None)  # type: ignore[arg-type, return-value]
+    found = attempt(request.segments)
+    assert not request.url_path().startswith("//")
+    assert re.fullmatch(r"/[A-Za-z0-9/:@!$&'()*+,;=~%._-]*", request.url_path())
     if isinstance(found, list):
         assert not {"", ".", ".."} & {*found} and "\0" not in request.path
         assert request.path == "/" + "/".join(found)
-        again = ASGIRequest(
-            http_scope("GET", "/", path=request.path, raw_path=request._url_path().encode()),
+        again = ASGIExchange(
+            http_scope("GET", "/", path=request.path, raw_path=request.url_path().encode()),
             lambda: None,  # type: ignore[arg-type, return-value]
         )
-        assert again._segments() == found
+        assert again.segments() == found
 
 
 @cache
@@ -388,7 +389,7 @@ def forwarded(data: bytes) -> None:
     for trusted in ("10.0.0.0/8", "192.168.0.1"):
         for is_rfc in (False, True):
             middleware = ProxyHeaders(trusted=[trusted], hops=hops or None, host=True, forwarded=is_rfc)
-            request = ASGIRequest(scope, lambda: None)  # type: ignore[arg-type, return-value]
+            request = Request(ASGIExchange(scope, lambda: None))  # type: ignore[arg-type, return-value]
             middleware.before(request)
             assert request.client is not None
             if trusted != "10.0.0.0/8":
@@ -464,8 +465,8 @@ def error_pages(data: bytes) -> None:
         query_string=raw_query,
         headers=[(b"accept", raw_accept), (b"host", b"localhost"), (b"x-header", raw_message), (b"cookie", raw_path)],
     )
-    request = ASGIRequest(scope, lambda: None)  # type: ignore[arg-type, return-value]
-    request.config = _config()
+    request = Request(ASGIExchange(scope, lambda: None))  # type: ignore[arg-type, return-value]
+    request._exchange.config = _config()
     variable = {message: latin(raw_query)}
     try:
         raise RuntimeError(message, variable)

@@ -734,7 +734,7 @@ class Trickle(Call):
 def seconds(monkeypatch: pytest.MonkeyPatch) -> Iterator[int]:
     """A clock for the waits of a body: each of them takes a second."""
     clock = itertools.count()
-    monkeypatch.setattr("micropie.asgi.request.current_time", lambda: next(clock))
+    monkeypatch.setattr("micropie.asgi.exchange.current_time", lambda: next(clock))
     return clock
 
 

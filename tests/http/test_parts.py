@@ -664,11 +664,11 @@ class Receiving(HttpMiddleware):
     seen: list[Any]
 
     def receive(self, request: Any) -> Flow[None]:
-        yield from receive_multipart(request, request.content_type_parameters)
+        yield from receive_multipart(request._exchange, request.content_type_parameters)
 
     def before_request(self, request: Any) -> None:
         for _ in range(2):
-            request._perform(self.receive(request))
+            request._exchange.perform(self.receive(request))
         self.seen = [request.form("title")]
 
 

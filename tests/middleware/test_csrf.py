@@ -301,8 +301,8 @@ def test_a_form_may_be_received_ahead_and_again(make_client: MakeClient, sent: d
 
     class Reading(FlowMiddleware):
         def before(self, request: Any) -> Any:
-            yield from receive_form(request)
-            yield from receive_form(request)
+            yield from receive_form(request._exchange)
+            yield from receive_form(request._exchange)
 
     app = Root()
     app.middlewares += [Reading(), Reading()]

@@ -19,7 +19,7 @@ import pytest
 import micropie.middleware
 from micropie import App, HTTPError, HttpMiddleware, SetupError
 from micropie.execution import redis_client as redisclient
-from micropie.http.request import Address
+from micropie.http.exchange import Address
 from micropie.middleware import MemoryRates, Quota, RateLimit, RateStore, RedisRates, rate_limit, redis_rate_store
 from tests.conftest import MakeClient
 from tests.support.ports import free_port

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from micropie import App, Redirect, SetupError
+from micropie.routing.config import config_of
 from micropie.testing import TestClient
 from tests.conftest import MakeClient
 
@@ -28,7 +29,7 @@ class Shop(App):
         return f"{session['n']} {self.request.path} {self.request.root_path}"
 
     def limit(self) -> str:
-        return str(self.request.config.settings.max_body_size)
+        return str(config_of(self.request._exchange).settings.max_body_size)
 
 
 class Root(App):

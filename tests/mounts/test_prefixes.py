@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from micropie import App, HttpMiddleware
+from micropie.routing.config import config_of
 from tests.conftest import MakeClient
 
 
@@ -30,8 +31,8 @@ async def asgi(scope: Any, receive: Any, send: Any) -> None:
 class Child(App):
     def default(self, *path: str) -> Any:
         request = self.request
-        request.response.set_cookie("c", "1", path=request.root_path + request.config.prefix or "/")
-        return [request.root_path, request.path, self.url_for("there"), self.request.config.prefix]
+        request.response.set_cookie("c", "1", path=request.root_path + config_of(request._exchange).prefix or "/")
+        return [request.root_path, request.path, self.url_for("there"), config_of(self.request._exchange).prefix]
 
     def there(self) -> Any:
         return self._redirect(self.url_for("there"))

@@ -10,9 +10,9 @@ from typing import Any, cast
 import pytest
 
 from micropie.execution.placement import HandlerName, name_of
+from micropie.http.exchange import Address
 from micropie.http.forms.data import DEFAULT_LIMITS
-from micropie.http.request import Address
-from micropie.pool.client import PooledRequest, Snapshot, _packed
+from micropie.pool.client import PooledExchange, PooledRequest, Snapshot, _packed
 
 NAME = HandlerName("tests.pool.test_client", "plain", None)
 
@@ -49,22 +49,22 @@ def copy(**changes: Any) -> Snapshot:
 
 
 def test_what_can_be_read() -> None:
-    request = PooledRequest(copy())
+    request = PooledRequest(PooledExchange(copy()))
     assert (request.method, request.path, request.scheme, request.host) == ("POST", "/a b", "https", "example.com")
     assert (request.client, request.query("q"), request.cookies) == (("192.0.2.1", 80), "1", {"a": "1", "b": "2"})
     assert (request.content_type, request.content_length, request.raw_path) == ("a/b", 12, b"/a%20b")
-    assert (dict(request.session), request._cookie_header()) == ({"user": "Ann"}, "a=1; b=2")
+    assert (dict(request.session), request._exchange.cookie_header()) == ({"user": "Ann"}, "a=1; b=2")
     assert (len(request.session), repr(request.session)) == (1, "PooledSession({'user': 'Ann'})")
 
 
 def test_what_is_not_told() -> None:
-    request = PooledRequest(copy(client=None, scheme="", headers=[]))
+    request = PooledRequest(PooledExchange(copy(client=None, scheme="", headers=[])))
     assert (request.client, request.scheme, request.host) == (None, "", "localhost:80")
     assert (request.cookies, request.content_type, request.content_length) == ({}, "", None)
 
 
 def test_what_is_not_there() -> None:
-    request = PooledRequest(copy())
+    request = PooledRequest(PooledExchange(copy()))
     for name in ("scope", "response"):
         with pytest.raises(RuntimeError, match="process"):
             getattr(request, name)

@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 from micropie import App, inline, post
+from micropie.routing.config import config_of
 from tests.conftest import MakeClient
 
 OUTER_KEY, INNER_KEY = "o" * 32, "i" * 32
@@ -15,7 +16,7 @@ OUTER_KEY, INNER_KEY = "o" * 32, "i" * 32
 class Page(App):
     @inline
     def index(self) -> Any:
-        config = self.request.config
+        config = config_of(self.request._exchange)
         return [config.threads.size, config.threads.queue, getattr(config.pool, "size", None), config.pool_threads.size]
 
     @inline

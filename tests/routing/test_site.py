@@ -9,7 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from micropie import App, HTTPError, get
-from micropie.wsgi.request import WSGIRequest
+from micropie.http.request import Request
+from micropie.wsgi.exchange import WSGIExchange
 
 
 class ShortCut(App):
@@ -44,8 +45,8 @@ def test_the_short_cut_to_one_argument_leads_where_the_walk_does(method: str, he
     path = "/".join(["", head, *rest])
     environ = {"REQUEST_METHOD": method, "PATH_INFO": path, "QUERY_STRING": ""}
     site = ShortCut().compiled()
-    request, walked = WSGIRequest(environ), WSGIRequest(environ)
+    request, walked = Request(WSGIExchange(environ)), WSGIExchange(environ)
     short = _found(lambda: site.find(request))
-    assert short == _found(lambda: site.router.find(method, walked._segments()))
+    assert short == _found(lambda: site.router.find(method, walked.segments()))
     if isinstance(short[0], str):
         assert list(request.path_params) == short[1]

@@ -10,8 +10,8 @@ from typing import Any
 import pytest
 
 from micropie import ResponseError
+from micropie.http.session import copied
 from micropie.sessions import Changes, Session
-from micropie.sessions.session import copied
 
 
 def count(n: int | None) -> int:

@@ -53,7 +53,7 @@ class Late(App):
         try:
             self.begun.set()
             await until_async(
-                lambda: self.go.is_set() or (self.request.environ is not None and self.request._is_head_sent)
+                lambda: self.go.is_set() or (self.request.environ is not None and self.request._exchange.is_head_sent)
             )
             for chunk in self._chunks(what):
                 yield chunk
@@ -91,7 +91,9 @@ class Late(App):
             yield from ("", "a", "b")
 
     async def generator(self) -> AsyncIterator[str]:
-        await until_async(lambda: self.go.is_set() or (self.request.environ is not None and self.request._is_head_sent))
+        await until_async(
+            lambda: self.go.is_set() or (self.request.environ is not None and self.request._exchange.is_head_sent)
+        )
         yield "a"
 
     def returned(self) -> Response:

@@ -20,6 +20,7 @@ from micropie import App, EventStream, HTTPError, HttpMiddleware, event
 from micropie.execution.placement import Threads
 from micropie.execution.portal import close_portals
 from micropie.http.json import CodecError
+from micropie.routing.config import config_of
 from micropie.streams import threaded
 from micropie.streams.events import Event, comment
 from micropie.streams.source import END
@@ -211,7 +212,7 @@ class Ready(Root):
             for item in self.script:
                 self.made += 1
                 if item == "shutdown":
-                    self.request.config.shutdown.end()
+                    config_of(self.request._exchange).shutdown.end()
                 yield _or_raised(item)
         finally:
             self.log.append("closed")

@@ -93,8 +93,8 @@ class Pooled(App):
             "is_json": request.is_json,
             "length": request.content_length,
             "client": request.client and request.client.host,
-            "label": request.label,
-            "segments": request._segments(),
+            "label": request._exchange.label,
+            "segments": request._exchange.segments(),
         }
 
     @post(run_in="process")

@@ -25,6 +25,7 @@ from micropie.errors import HTTPError as NativeError
 from micropie.http.request import Request
 from micropie.http.response import EncodedAnswer, Response, checked_headers
 from micropie.http.types import Environ
+from micropie.routing.config import config_of
 from micropie.streams.files import FileRange
 from micropie.streams.source import Stream, ThreadSource
 
@@ -177,7 +178,7 @@ def run(
 
 
 def _failed(exchange: Exchange, text: str, error: Exception) -> HTTPError:
-    logger.error("%s failed", exchange.native.label, exc_info=error)
+    logger.error("%s failed", exchange.native._exchange.label, exc_info=error)
     return HTTPError(500, text, error, format_exc())
 
 
@@ -225,10 +226,12 @@ def _native(exchange: Exchange, body: object) -> EncodedAnswer | Response:
         return EncodedAnswer((status, content_type, len(body), headers, body, None))
     if type(body) is Chunks and method != "HEAD" and status not in _NO_CONTENT:
         native = exchange.native
-        is_last = native._loaded_session is None and native._pending_response is None
-        if is_last and not native.config.middlewares:  # nothing of micropie's looks at the answer before it is sent
+        is_last = native._exchange.session is None and native._exchange.pending is None
+        if (
+            is_last and not config_of(native._exchange).middlewares
+        ):  # nothing of micropie's looks at the answer before it is sent
             headers, content_type, length = checked_headers(pairs, is_given=True)
-            native._answer_stream = stream = Stream(ThreadSource(body))
+            native._exchange.stream = stream = Stream(ThreadSource(body))
             stream.first = next(body)  # which has been fetched
             return EncodedAnswer((status, content_type, length, headers, b"", stream))
     if not body and method == "HEAD" and "Content-Length" in response:

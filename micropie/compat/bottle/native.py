@@ -40,7 +40,8 @@ class BottleSite(CarryingSite):
 
     def find(self, request: Request) -> RouteMatch | Handover:
         """Return the native route or mount of a request, or else the application's."""
-        path = request._literal_path or decoded(path_of(request))
+        exchange = request._exchange
+        path = exchange.literal_path or decoded(path_of(request))
         native = self.find_native(request, path) if self.finds_native else None
         if native is not None:
             return native
@@ -53,7 +54,7 @@ class BottleSite(CarryingSite):
             return self._any, (request, error), NO_VALUES
         target, arguments = found
         if arguments:
-            request.path_params = [*arguments.values()]
+            exchange.path_params = [*arguments.values()]
         carried = self._routes.get(target)
         if carried is None:
             self._routes[target] = carried = _BottleRoute(self._app, target, [*arguments], self.config, self._blocking)
@@ -131,10 +132,14 @@ class _BottleRoute(CarriedRoute):
 
 async def _receive(request: Request, limited: AppConfig) -> None:
     """Receive the whole body, unless a hook has read it: a handler on the event loop can't wait for it."""
-    request.config = limited
+    request._exchange.config = limited
     exchange = request.__dict__.get("_bottle")
     environ = {} if exchange is None or exchange._environ is None else exchange._environ
-    if request._received is None and request.method not in ("GET", "HEAD") and "bottle.request.body" not in environ:
+    if (
+        request._exchange.received is None
+        and request.method not in ("GET", "HEAD")
+        and "bottle.request.body" not in environ
+    ):
         environ["wsgi.input"] = BytesIO(await request.body())
 
 

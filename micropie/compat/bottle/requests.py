@@ -392,7 +392,7 @@ def _chosen(fields: FormsDict, is_wanted: Callable[[object], bool]) -> FormsDict
 def _release_with(environ: Environ, release: Callable[[], object]) -> None:
     native = environ.get("micropie.request")
     if native is not None:
-        native._release_after(release)
+        native._exchange.release_after(release)
 
 
 class _Early(_Kept[Value]):
@@ -427,17 +427,19 @@ _LATER = object()
 
 
 def _early_forms(native: NativeRequest) -> object:
-    data = native._received
-    if type(data) is not bytes or len(data) > BaseRequest.MEMFILE_MAX or native._framing()[0][:10] == "multipart/":
+    exchange = native._exchange
+    data = exchange.received
+    if type(data) is not bytes or len(data) > BaseRequest.MEMFILE_MAX or exchange.framing()[0][:10] == "multipart/":
         return _LATER
     return parse_pairs(data.decode("latin-1"))
 
 
 def _early_json(native: NativeRequest) -> object:
-    data = native._received
+    exchange = native._exchange
+    data = exchange.received
     if type(data) is not bytes or len(data) > BaseRequest.MEMFILE_MAX:
         return _LATER
-    return _from_json(data) if native._framing()[0] in _JSON_TYPES else None
+    return _from_json(data) if exchange.framing()[0] in _JSON_TYPES else None
 
 
 class LocalRequest(BaseRequest):

@@ -16,10 +16,10 @@ from micropie.compat.cherrypy.lib.httputil import HeaderElement, HeaderMap, add_
 from micropie.compat.cherrypy.serving import serving
 from micropie.compat.cherrypy.types import Parameters
 from micropie.errors import HTTPError as NativeError
+from micropie.http.exchange import FORM
 from micropie.http.forms.data import DEFAULT_LIMITS
 from micropie.http.forms.multipart import MultipartParser
 from micropie.http.forms.uploads import CHUNK
-from micropie.http.request import FORM
 
 _MOST_TEXT = 16 * 1024 * 1024  # bytes that the fields of a form with files may have, which are kept in memory
 _MOST_FIELDS = 100_000  # of a form without files; one with files has 1000
@@ -228,7 +228,7 @@ class RequestBody(Entity):
         self.params = {}
         self.parts = []
         self.request_params = request.params
-        data = request.native._received
+        data = request.native._exchange.received
         if type(data) is bytes and not 0 < type(self).server_limit() < len(data):
             self.received = data
 
@@ -245,7 +245,7 @@ class RequestBody(Entity):
     @lazy
     def content_type(self) -> HeaderElement:
         """The media type: ``value`` and ``params``."""
-        kind, parameters, _ = self._request.native._framing()
+        kind, parameters, _ = self._request.native._exchange.framing()
         return HeaderElement(kind, parameters)
 
     def read(self, size: int | None = None, fp_out: IO[bytes] | None = None) -> bytes | None:
@@ -271,7 +271,7 @@ class RequestBody(Entity):
     def process(self) -> None:
         """Process the body, and add its parameters to the request's. Raises ``HTTPError`` 411 without a length."""
         native = self._request.native
-        kind, _, length = native._framing()
+        kind, _, length = native._exchange.framing()
         if length is None and "transfer-encoding" not in native.headers:
             raise HTTPError(411)
         is_usual = kind == FORM and PROCESSORS.get(FORM) is process_urlencoded
@@ -345,7 +345,7 @@ def process_multipart(entity: Entity) -> None:
     else:
         native = serving.request.native
         if native is not None:
-            native._release_after(form.close)
+            native._exchange.release_after(form.close)
         kind = entity.part_class or Part
         kept = iter(fields)
         for name, value in form.parts:

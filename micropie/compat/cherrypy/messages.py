@@ -206,7 +206,7 @@ class ServedRequest(Request):
     @lazy
     def cookie(self) -> SimpleCookie:
         """The cookies. Raises ``HTTPError`` 400 for a name that no cookie may have."""
-        cookies, header = SimpleCookie(), self.native._cookie_header()
+        cookies, header = SimpleCookie(), self.native._exchange.cookie_header()
         if "headers" in self.__dict__ or "=?" in header:  # a tool may have changed it, or it has encoded words
             header = self.headers.get("Cookie", "")
         try:
@@ -269,7 +269,7 @@ class ServedRequest(Request):
     @lazy
     def rfile(self) -> IO[bytes]:
         """The body as a file, unless it is read already."""
-        received = self.native._body_so_far()
+        received = self.native._exchange.body_so_far()
         return body_of(self.native) if received is None else BytesIO(received)
 
     @lazy

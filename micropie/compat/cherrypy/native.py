@@ -51,7 +51,7 @@ class CherryPySite(CarryingSite):
 
     def find(self, request: Request) -> RouteMatch | Handover:
         """Return the native route or mount of a request, or else what the tree has for it."""
-        received = request._literal_path or path_of(request)
+        received = request._exchange.literal_path or path_of(request)
         path = received if received.isascii() else _decoded(received)
         native = self.find_native(request, path) if self.finds_native else None
         if native is not None:
@@ -136,9 +136,9 @@ def to_native(native: Request, exchange: Exchange, is_encoded: bool) -> _Answer:
     hooks = request.hooks if request._plan is None else request.__dict__.get("hooks") or request._plan.hooks
     if hooks.get("on_end_request"):
         if native.environ is not None:
-            native.on_close(partial(copy_context().run, request.close))
+            native.on_close(partial(copy_context().run, request._exchange.close))
         else:
-            native.after_response(request.close)
+            native.after_response(request._exchange.close)
     else:
         request.closed = True
     pairs = [(_sendable(name), _sendable(value)) for name, value in response.header_list]

@@ -100,7 +100,7 @@ class Parts:
         self._current: _Part | None = None
 
     def __iter__(self) -> Iterator[Part]:
-        while part := self._performer._perform(self._next(Part)):
+        while part := self._performer.perform(self._next(Part)):
             yield part
 
     def __aiter__(self) -> AsyncIterator[AsyncPart]:
@@ -206,23 +206,23 @@ class Part(_Part):
 
     def __iter__(self) -> Iterator[bytes]:
         """Iterate over the rest of it, piece by piece as it arrives."""
-        while chunk := self._performer._perform(self._next_chunk()):
+        while chunk := self._performer.perform(self._next_chunk()):
             yield chunk
 
     def read(self, n: int = -1) -> bytes:
         """Return the next ``n`` bytes, fewer at the end; without ``n`` the rest."""
-        return self._performer._perform(self._read(n))
+        return self._performer.perform(self._read(n))
 
     def text(self) -> str:
         """Return the rest as text. Raises 400 if it is not UTF-8, or has a NUL."""
-        return self._performer._perform(self._text())
+        return self._performer.perform(self._text())
 
     def save_to(self, directory: str | Path) -> Path:
         """Write the rest into ``directory`` as ``filename`` and return the path.
 
         Raises ``FileExistsError`` if that name is taken; a broken file is not left behind.
         """
-        return self._performer._perform(self._save(directory))
+        return self._performer.perform(self._save(directory))
 
 
 class AsyncPart(_Part):
@@ -234,15 +234,15 @@ class AsyncPart(_Part):
 
     def read(self, n: int = -1) -> Awaitable[bytes]:
         """``await part.read()``: the next ``n`` bytes, fewer at the end; without ``n`` the rest."""
-        return self._performer._perform_async(self._read(n))
+        return self._performer.perform_async(self._read(n))
 
     def text(self) -> Awaitable[str]:
         """``await part.text()``: the rest as text. Raises 400 if it is not UTF-8, or has a NUL."""
-        return self._performer._perform_async(self._text())
+        return self._performer.perform_async(self._text())
 
     def save_to(self, directory: str | Path) -> Awaitable[Path]:
         """``await part.save_to(directory)``: write the rest there as ``filename`` and return the path.
 
         Raises ``FileExistsError`` if that name is taken; a broken file is not left behind. Never blocks the loop.
         """
-        return self._performer._perform_async(self._save(directory))
+        return self._performer.perform_async(self._save(directory))

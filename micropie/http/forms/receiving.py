@@ -1,6 +1,6 @@
 """Receive the bodies that a handler gets as arguments: forms, files and JSON.
 
-Any other body is left where it is until the handler asks for it (``request.read()``, ``request.stream()``).
+Any other body is left where it is until the handler asks for it (``exchange.read()``, ``exchange.stream()``).
 """
 
 from __future__ import annotations
@@ -9,11 +9,11 @@ from typing import Final, Literal
 
 from micropie.execution.steps import IO, RECEIVE, RECEIVE_STEP, Flow, ReceiveStep, no_function
 from micropie.http import json as codec
+from micropie.http.exchange import FORM, NULL, Exchange
 from micropie.http.forms.data import FormData, parse_query, require_utf8
 from micropie.http.forms.multipart import MULTIPART, MultipartParser, boundary_of
 from micropie.http.forms.uploads import BATCH, MOST_PIECES
 from micropie.http.media_types import is_json
-from micropie.http.request import FORM, NULL, Request
 
 JSON = "application/json"
 
@@ -29,89 +29,89 @@ LARGE = 64 * 1024
 _RECEIVE_BATCH: ReceiveStep = (RECEIVE, no_function, (BATCH,))
 
 
-def receive_body(request: Request, reads_body: bool | Literal["ahead"]) -> Flow[None]:
+def receive_body(exchange: Exchange, reads_body: bool | Literal["ahead"]) -> Flow[None]:
     """Receive a form, files or JSON.
 
-    JSON and urlencoded forms are parsed when they are first asked for (``request._parse``), a multipart form as it
+    JSON and urlencoded forms are parsed when they are first asked for (``exchange.parse``), a multipart form as it
     arrives. ``reads_body``: the handler receives the body itself, or all but the first piece of a short one
     (``AHEAD``).
 
     Raises 400 and 413 for the announced length, whatever the media type is, and 400, 413 and 415 for a bad body.
     """
-    media_type, parameters, length = request._framing()
-    if length is not None and length > request.config.settings.max_body_size:
-        request._incoming  # noqa: B018 - raises 413
+    media_type, parameters, length = exchange.framing()
+    if length is not None and length > exchange.config.settings.max_body_size:
+        exchange.incoming  # noqa: B018 - raises 413
     accept = None
     if reads_body:
-        is_short = reads_body is AHEAD and (request.environ is not None or request._has_short_body)
+        is_short = reads_body is AHEAD and (exchange.environ is not None or exchange.has_short_body)
         if not is_short or not 0 < (length or 0) <= LARGE:
             return
     elif media_type == MULTIPART:
-        yield from receive_multipart(request, parameters)
+        yield from receive_multipart(exchange, parameters)
         return
     else:
         accept = _PARSERS.get(media_type) or (accept_json if is_json(media_type) else None)
-        if accept is None or request._form_fields is not None:  # nothing is to be parsed, or a hook did it
+        if accept is None or exchange.form_fields is not None:  # nothing is to be parsed, or a hook did it
             return
-    if request._received is None:  # the first piece nearly always is the whole body
+    if exchange.received is None:  # the first piece nearly always is the whole body
         piece, more = yield RECEIVE_STEP
-        if more or len(piece) > request.config.limits.max_data_size:
-            request._put_back = piece, more
+        if more or len(piece) > exchange.config.limits.max_data_size:
+            exchange.put_back = piece, more
         else:
-            request._received = piece
+            exchange.received = piece
     if accept is not None:
-        if type(request._received) is not bytes:
-            incoming = request._incoming
-            incoming.restrict(request.config.limits.max_data_size)
+        if type(exchange.received) is not bytes:
+            incoming = exchange.incoming
+            incoming.restrict(exchange.config.limits.max_data_size)
             yield from incoming.whole()
-        request._parse = accept
+        exchange.parse = accept
 
 
-def receive_form(request: Request) -> Flow[None]:
-    """Receive a form ahead of the handler, for a hook: ``request._form_fields``. A second call does nothing more.
+def receive_form(exchange: Exchange) -> Flow[None]:
+    """Receive a form ahead of the handler, for a hook: ``exchange.form_fields``. A second call does nothing more.
 
     Any other body is left alone, and that of a handler that reads it itself. Raises as ``receive_body`` does.
     """
-    if request.route is not None and request.route.reads_body:
+    if exchange.route is not None and exchange.route.reads_body:
         return
-    if request.content_type in (FORM, MULTIPART):
-        yield from receive_body(request, False)
-        if has_large_body(request):
-            yield IO, request._parsed_document, ()
+    if exchange.framing()[0] in (FORM, MULTIPART):
+        yield from receive_body(exchange, False)
+        if has_large_body(exchange):
+            yield IO, exchange.parsed_document, ()
         else:
-            request._parsed_document()
+            exchange.parsed_document()
 
 
-def has_large_body(request: Request) -> bool:
+def has_large_body(exchange: Exchange) -> bool:
     """Return whether the body that was received deserves a thread in which it is parsed."""
-    return len(request._body_so_far() or b"") > LARGE
+    return len(exchange.body_so_far() or b"") > LARGE
 
 
-def accept_form(request: Request, body: bytes) -> None:
+def accept_form(exchange: Exchange, body: bytes) -> None:
     """Parse an urlencoded form into the request's fields. Raises 400, 413 and 415."""
-    parameters = request._framing()[1]
+    parameters = exchange.framing()[1]
     if parameters:
         require_utf8(parameters.get("charset", ""))
-    request._form_fields = parse_query(body, request.config.limits) if body else None
+    exchange.form_fields = parse_query(body, exchange.config.limits) if body else None
 
 
-def accept_json(request: Request, body: bytes) -> None:
+def accept_json(exchange: Exchange, body: bytes) -> None:
     """Parse JSON into the request's document. Raises 400."""
     if body:  # scripts name the media type on a DELETE without a body, too
         document = codec.loads(body)
-        request._document = NULL if document is None else document
+        exchange.document = NULL if document is None else document
 
 
 _PARSERS = {FORM: accept_form, JSON: accept_json}
 
 
-def receive_multipart(request: Request, parameters: dict[str, str]) -> Flow[None]:
+def receive_multipart(exchange: Exchange, parameters: dict[str, str]) -> Flow[None]:
     """Receive a multipart form, unless that has been done. Raises 400, 413 or 415 for a bad one."""
-    if request._form_fields is not None:
+    if exchange.form_fields is not None:
         return
-    parser = MultipartParser(boundary_of(parameters), request.config.limits)
-    request._release_after(parser.close)
-    incoming = request._incoming
+    parser = MultipartParser(boundary_of(parameters), exchange.config.limits)
+    exchange.release_after(parser.close)
+    incoming = exchange.incoming
     incoming.start_stream()
     waiting: list[bytes] = []  # to be written to the disk
     size = 0
@@ -127,10 +127,10 @@ def receive_multipart(request: Request, parameters: dict[str, str]) -> Flow[None
             waiting, size = [], 0
     if waiting:
         yield IO, parser.feed, waiting
-    _keep_form(request, parser.finish())
+    _keep_form(exchange, parser.finish())
 
 
-def _keep_form(request: Request, form: FormData) -> None:
-    request._form_fields = form.fields
-    request.uploads = form.files
-    request._received_parts = form.parts
+def _keep_form(exchange: Exchange, form: FormData) -> None:
+    exchange.form_fields = form.fields
+    exchange.uploads = form.files
+    exchange.received_parts = form.parts

@@ -13,6 +13,7 @@ import pytest
 
 import micropie
 from micropie import App, ConnectionClosed, HTTPError, Redirect, WebSocket, websocket
+from micropie.routing.config import config_of
 from micropie.testing import TestClient, WebSocketClosed, WebSocketRefused, WebSocketSession
 from tests.asgi.calls import http_scope, run
 from tests.asgi.websocket.conftest import OpenClient
@@ -621,7 +622,7 @@ def test_what_is_to_be_done_after_the_response_is_done_when_it_is_over(
     done: list[object] = []
 
     async def afterwards(ws: WebSocket) -> None:
-        done.append((micropie.request.path, ws.closed, micropie.request._is_answered))
+        done.append((micropie.request.path, ws.closed, micropie.request._exchange.is_answered))
 
     async def handler(ws: WebSocket) -> None:
         micropie.request.after_response(afterwards, ws)
@@ -658,7 +659,7 @@ class Ending(App):
         self.websocket("/")(handler)
 
     async def end(self) -> str:
-        self.request.config.shutdown.end()
+        config_of(self.request._exchange).shutdown.end()
         return "ended"
 
 
@@ -710,7 +711,7 @@ def test_R65_messages_that_are_being_sent_come_before_the_close(open_client: Ope
         await ws.accept()
         for number in range(3):
             await ws.send_text(str(number))
-        ws.request.config.shutdown.end()
+        config_of(ws.request._exchange).shutdown.end()
         with pytest.raises(ConnectionClosed):
             await ws.send_text("too late")
 
@@ -721,7 +722,7 @@ def test_R65_messages_that_are_being_sent_come_before_the_close(open_client: Ope
 
 def test_R65_one_that_is_not_accepted_yet_is_left_alone(open_client: OpenClient) -> None:
     async def handler(ws: WebSocket) -> None:
-        ws.request.config.shutdown.end()
+        config_of(ws.request._exchange).shutdown.end()
         await ws.accept()
         await ws.send_text("late")
 
@@ -736,7 +737,7 @@ def test_R65_after_the_lifespan_the_handler_s_end_sends_the_close(open_client: O
         async with anyio.create_task_group() as ended:
             pass
         ws._connection._tasks = ended
-        ws.request.config.shutdown.end()
+        config_of(ws.request._exchange).shutdown.end()
 
     with open_client(Ending(handler)).websocket("/") as ws:
         assert closing(ws) == (1001, "")

@@ -17,6 +17,7 @@ from anyio import wait_all_tasks_blocked
 
 from micropie import App, ConnectionClosed, WebSocket, WebSocketMiddleware
 from micropie.asgi.coroutines import resume
+from micropie.routing.config import config_of
 from tests.asgi.calls import Message, every_loop, http_scope
 from tests.asgi.websocket.test_conversations import app_of
 from tests.support.virtual_time import run_in_virtual_time as run
@@ -940,7 +941,7 @@ def test_R54_a_shielded_wait_that_ends_is_not_taken_for_the_cancellation(
             if ends == "client":
                 server.leave()
             else:
-                ws.request.config.shutdown.end()
+                config_of(ws.request._exchange).shutdown.end()
 
         async def stuck(message: Message) -> None:
             if message["type"] == "websocket.send":

@@ -11,13 +11,15 @@ from anyio import Event, current_time, from_thread
 
 from micropie.asgi.coroutines import resume
 from micropie.asgi.steps import perform
-from micropie.asgi.streaming import LONE_WATCHERS, WATCHERS, SharedReceive, Watchers, watchers_of
+from micropie.asgi.streaming import WATCHERS, SharedReceive
 from micropie.errors import ClientDisconnect, HTTPError
 from micropie.execution.steps import Flow
+from micropie.http.exchange import Address, Exchange
 from micropie.http.headers import Headers
-from micropie.http.request import Address, Request, WebSocketRequest
+from micropie.http.session import Session
 from micropie.http.types import Message, Receive, Scope, Send
 from micropie.http.urls import escaped_path, raw_path_below
+from micropie.routing.config import config_of
 
 Value = TypeVar("Value")
 
@@ -33,17 +35,17 @@ _SLOWEST = 1000
 PERCENT = ord("%")  # ``37 in raw`` takes a sixth of the time of ``b"%" in raw``
 
 
-class ASGIRequest(Request):
+class ASGIExchange(Exchange):
     """See ``Request``. The scope is the server's own, not a copy."""
 
     __slots__ = ("_receive", "scope")
 
     _receive: Receive
-    _is_on_loop = True
+    is_on_loop = True
     _ended = False  # no further piece of the body is to come
     _gone = False
-    _send: Send | None = None  # of the server, where a stream's head may be sent early
-    _has_early_head = False  # whether that has been done
+    send: Send | None = None  # of the server, where a stream's head may be sent early
+    has_early_head = False  # whether that has been done
     in_flight: Event | None = None  # while a call of ``receive`` is awaited
     _time_left: float | None = None  # of ``body_total_timeout``; None before the first wait
 
@@ -59,34 +61,34 @@ class ASGIRequest(Request):
             # A server that takes the prefix from a setting passes the path without it.
             self.path = path[len(root) :] or "/" if (path + "/").startswith(root + "/") else path
         elif path.isascii() and (raw is None or PERCENT not in raw):
-            self._literal_path = path
+            self.literal_path = path
 
-    def _server_scheme(self) -> str:
+    def server_scheme(self) -> str:
         return str(self.scope.get("scheme", "http"))
 
     @property
     def root_path(self) -> str:  # type: ignore[override]
         return str(self.scope.get("root_path", "")).rstrip("/")
 
-    def _server_client(self) -> Address | None:
+    def server_client(self) -> Address | None:
         host, port = self.scope.get("client") or ("", 0)
         return Address(host, int(port or 0)) if host else None  # granian: the port is text; a UNIX socket has no host
 
     def scope_below(self) -> Scope:
         """Return the scope for a mounted application, with the client and the scheme that hooks have set."""
-        if self._client is None and self._scheme is None:
+        if self.known_client is None and self.known_scheme is None:
             return self.scope
         scheme = self.scheme
         if self.scope["type"] == "websocket":
             scheme = _SOCKET_SCHEMES.get(scheme, scheme)
         return {**self.scope, "client": self.client, "scheme": scheme}
 
-    def _server_state(self) -> dict[str, Any]:
+    def server_state(self) -> dict[str, Any]:
         state = {**(self.scope.get("state") or {})}  # ``dict()`` takes twice as long
         state.pop(WATCHERS, None)
         return state
 
-    def _raw_path(self) -> bytes:
+    def _server_path(self) -> bytes:
         path, root = self.scope["path"] or "/", self.root_path
         is_below = (path + "/").startswith(root + "/")
         below = path[len(root) :] or "/" if is_below else path
@@ -101,26 +103,26 @@ class ASGIRequest(Request):
                 return raw_path_below(root.encode(), raw) if root else raw
         return escaped_path(below.encode("utf-8", "surrogateescape"))
 
-    def _open_headers(self) -> Headers:
+    def open_headers(self) -> Headers:
         # WSGI servers drop names with "_", which an environ can't tell from those with "-": a client must not pass
         # for a proxy by sending "X_Forwarded_For". So they are dropped here as well.
         given = self.scope["headers"]
         return Headers([(name.decode("latin-1"), value.decode("latin-1")) for name, value in given if b"_" not in name])
 
-    def _cookie_header(self) -> str:
+    def cookie_header(self) -> str:
         # HTTP/2 may bring several (RFC 9113, section 8.2.3).
         return b"; ".join([value for name, value in self.scope["headers"] if name == b"cookie"]).decode("latin-1")
 
-    def _accept_header(self) -> str:
+    def accept_header(self) -> str:
         return self._values_of(b"accept") or "*/*"
 
-    def _origin_header(self) -> str:
+    def origin_header(self) -> str:
         return self._values_of(b"origin")
 
     def _values_of(self, header: bytes) -> str:
         return b", ".join([value for name, value in self.scope["headers"] if name == header]).decode("latin-1")
 
-    def _body_headers(self) -> tuple[bytes, bytes | None]:
+    def body_headers(self) -> tuple[bytes, bytes | None]:
         media_type, length = b"", None
         for name, value in self.scope["headers"]:
             if name in _BODY_HEADERS:
@@ -130,10 +132,10 @@ class ASGIRequest(Request):
                     length = value if length is None or length == value else b"two that differ"
         return media_type, length
 
-    def _raw_query(self) -> bytes:
+    def raw_query(self) -> bytes:
         return self.scope["query_string"]  # type: ignore[no-any-return]
 
-    def _server_name(self) -> str:
+    def server_name(self) -> str:
         name, port = self.scope.get("server") or ("localhost", None)
         host = f"[{name}]" if ":" in str(name) else str(name)
         return f"{host}:{port}" if port else host
@@ -145,8 +147,8 @@ class ASGIRequest(Request):
 
         Raises ``ClientDisconnect``, and 408 after ``body_timeout`` seconds of silence, or if the body trickles.
         """
-        if self._put_back is not None:
-            piece, self._put_back = self._put_back, None
+        if self.put_back is not None:
+            piece, self.put_back = self.put_back, None
             return piece
         if self._ended:
             raise self._body_error()
@@ -156,7 +158,7 @@ class ASGIRequest(Request):
         except StopIteration as end:  # most pieces have arrived: a time limit would cost more than the rest
             return self._piece_of(end.value)
         self.in_flight = Event()
-        settings = self.config.settings
+        settings = config_of(self).settings
         most = inf if settings.body_total_timeout is None else settings.body_total_timeout
         left = most if self._time_left is None else self._time_left
         began = current_time()
@@ -190,16 +192,6 @@ class ASGIRequest(Request):
             return ClientDisconnect("the client left before its request was complete")
         return HTTPError(408, "The body stopped arriving.")
 
-    @property
-    def lifespan_watchers(self) -> Watchers | None:
-        """What the lifespan has made for watchers; None if it has ended, and on a server without lifespan."""
-        return watchers_of(self.scope)
-
-    @property
-    def watchers(self) -> Watchers:
-        """What starts the tasks that watch this client: the lifespan's or, without one, the event loop's."""
-        return watchers_of(self.scope) or LONE_WATCHERS.get()
-
     def share_messages(self) -> SharedReceive:
         """Share ``receive``, so that a watcher can wait for a disconnect while the body may still be read."""
         shared = SharedReceive(self._receive, self.in_flight)
@@ -215,7 +207,7 @@ class ASGIRequest(Request):
             in_flight.set()
             self.in_flight = None
 
-    def _perform(self, flow: Flow[Value]) -> Value:
+    def perform(self, flow: Flow[Value]) -> Value:
         try:
             return from_thread.run(perform, flow, self)
         except RuntimeError as error:
@@ -226,11 +218,11 @@ class ASGIRequest(Request):
                 "async for chunk in request.stream() for chunks(), async for part in request.parts() for a plain for"
             ) from None
 
-    def _perform_async(self, flow: Flow[Value]) -> Awaitable[Value]:
+    def perform_async(self, flow: Flow[Value]) -> Awaitable[Value]:
         return perform(flow, self)
 
 
-class ASGIWebSocketRequest(ASGIRequest, WebSocketRequest):
+class ASGIWebSocketExchange(ASGIExchange):
     """See ``WebSocketRequest``. The socket receives the messages, so the request has no ``receive``."""
 
     __slots__ = ("hooks_begun", "is_accepted")
@@ -241,12 +233,19 @@ class ASGIWebSocketRequest(ASGIRequest, WebSocketRequest):
         self.hooks_begun = []
         self.is_accepted = False
 
-    def _server_scheme(self) -> str:
+    def server_scheme(self) -> str:
         return _PAGE_SCHEMES.get(scheme := str(self.scope.get("scheme", "ws")), scheme)
 
-    def origin(self) -> str | None:
-        values = [value for name, value in self.scope["headers"] if name == b"origin"]
-        return b", ".join(values).decode("latin-1") if values else None
+    @property
+    def label(self) -> str:
+        """The WebSocket's name in log lines: ``WebSocket '/path'``, with its id if it has one."""
+        return f"WebSocket {self.path!r} [{self.id}]" if self.id else f"WebSocket {self.path!r}"
+
+    def guard_session(self, session: Session) -> None:
+        """See ``Exchange``; keep the cookie of a WebSocket that is accepted."""
+        super().guard_session(session)
+        if self.is_accepted:
+            session.keep_cookie(self.config.sessions.in_cookie)
 
 
 async def _receive_nothing() -> NoReturn:

@@ -17,10 +17,11 @@ from anyio import to_thread
 from micropie.errors import ClientDisconnect, HTTPError
 from micropie.execution.background import start_tasks
 from micropie.execution.steps import Flow
+from micropie.http.exchange import Address, Exchange
 from micropie.http.headers import Headers
-from micropie.http.request import Address, Request
 from micropie.http.types import Environ, HeaderPairs, Scope
 from micropie.http.urls import escaped_path, raw_path_below
+from micropie.routing.config import config_of
 from micropie.wsgi.steps import perform
 
 Value = TypeVar("Value")
@@ -45,7 +46,7 @@ def _header_pairs(environ: Environ) -> HeaderPairs:
     return pairs
 
 
-class WSGIRequest(Request):
+class WSGIExchange(Exchange):
     """See ``Request``. ``environ`` is the server's own, not a copy."""
 
     __slots__ = ("environ",)
@@ -62,17 +63,18 @@ class WSGIRequest(Request):
         if path.isascii():
             target = environ.get("RAW_URI") or environ.get("REQUEST_URI")
             if not target or ("%" not in target and target[0] == "/"):
-                self._literal_path = path
+                self.literal_path = path
         else:
             self.path = path.encode("latin-1").decode("utf-8", "replace")
 
     def close(self) -> None:
         """See ``Request``; also start the functions given to ``after_response``."""
         super().close()
-        if self._tasks:
-            start_tasks(self)
+        if self.tasks:
+            settings = config_of(self).settings
+            start_tasks(self, settings.background_timeout, settings.portal_backend)
 
-    def _server_scheme(self) -> str:
+    def server_scheme(self) -> str:
         return str(self.environ["wsgi.url_scheme"])
 
     @property
@@ -80,7 +82,7 @@ class WSGIRequest(Request):
         name = self.environ.get("SCRIPT_NAME")
         return str(name).encode("latin-1").decode("utf-8", "replace").rstrip("/") if name else ""
 
-    def _server_client(self) -> Address | None:
+    def server_client(self) -> Address | None:
         host = self.environ.get("REMOTE_ADDR")
         port = str(self.environ.get("REMOTE_PORT", ""))  # CGI has none; waitress says "None" for a UNIX socket
         return Address(host, int(port) if port.isdecimal() else 0) if host else None
@@ -99,17 +101,17 @@ class WSGIRequest(Request):
             "method": self.method,
             "scheme": self.scheme,
             "path": root_path + (environ.get("PATH_INFO") or "/").encode("latin-1").decode("utf-8", "replace"),
-            "raw_path": quote_from_bytes(root).encode() + self._raw_path(),
+            "raw_path": quote_from_bytes(root).encode() + self._server_path(),
             "query_string": self.query_string.encode("latin-1"),
             "root_path": root_path,
-            "headers": self._open_headers().raw,
+            "headers": self.open_headers().raw,
             "client": self.client,
             "server": (environ.get("SERVER_NAME"), int(environ.get("SERVER_PORT") or 0)),
             "extensions": {},
         }
         return self._scope
 
-    def _raw_path(self) -> bytes:
+    def _server_path(self) -> bytes:
         path = (self.environ.get("PATH_INFO") or "/").encode("latin-1")
         mount = self.environ.get("SCRIPT_NAME", "").encode("latin-1")
         raw = self._target()
@@ -129,26 +131,26 @@ class WSGIRequest(Request):
         absolute = _ABSOLUTE.match(raw)
         return raw if absolute is None else raw[absolute.end() :] or b"/"
 
-    def _open_headers(self) -> Headers:
+    def open_headers(self) -> Headers:
         return Headers(_header_pairs(self.environ))
 
-    def _cookie_header(self) -> str:
+    def cookie_header(self) -> str:
         return self.environ.get("HTTP_COOKIE", "")  # type: ignore[no-any-return]
 
-    def _accept_header(self) -> str:
+    def accept_header(self) -> str:
         return self.environ.get("HTTP_ACCEPT", "*/*")  # type: ignore[no-any-return]
 
-    def _origin_header(self) -> str:
+    def origin_header(self) -> str:
         return self.environ.get("HTTP_ORIGIN", "")  # type: ignore[no-any-return]
 
-    def _body_headers(self) -> tuple[str, bytes | None]:
+    def body_headers(self) -> tuple[str, bytes | None]:
         length = self.environ.get("CONTENT_LENGTH")
         return self.environ.get("CONTENT_TYPE", ""), length.encode() if length else None
 
-    def _raw_query(self) -> str:
+    def raw_query(self) -> str:
         return self.environ.get("QUERY_STRING", "")  # type: ignore[no-any-return]
 
-    def _server_name(self) -> str:
+    def server_name(self) -> str:
         return f"{self.environ['SERVER_NAME']}:{self.environ['SERVER_PORT']}"
 
     # -- the body ------------------------------------------------------------------------------------------------
@@ -159,12 +161,12 @@ class WSGIRequest(Request):
         A body of known length is read in pieces of ``size`` bytes, at least. Raises ``ClientDisconnect`` if the body
         ends before its announced length.
         """
-        if self._put_back is not None:
-            given, self._put_back = self._put_back, None
+        if self.put_back is not None:
+            given, self.put_back = self.put_back, None
             return given
         left = self._left
         if left is None:
-            left = self._framing()[2]
+            left = self.framing()[2]
             if left is None:
                 # Only if the server ends the input itself (a chunked body) may it be read without a length.
                 piece = self._read(PIECE) if self.environ.get("wsgi.input_terminated") else b""
@@ -186,9 +188,9 @@ class WSGIRequest(Request):
             raise ClientDisconnect("the body could not be read") from error
         return piece
 
-    def _perform(self, flow: Flow[Value]) -> Value:
+    def perform(self, flow: Flow[Value]) -> Value:
         return perform(flow, self)
 
-    async def _perform_async(self, flow: Flow[Value]) -> Value:
+    async def perform_async(self, flow: Flow[Value]) -> Value:
         # This runs on the portal's loop, which other requests share: reading the server's socket must not block it.
-        return await to_thread.run_sync(partial(self._perform, flow))
+        return await to_thread.run_sync(partial(self.perform, flow))

@@ -6,7 +6,7 @@ import copy
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 from types import NoneType
-from typing import Any, NoReturn, TypeAlias, TypeVar
+from typing import Any, Self, TypeAlias, TypeVar
 
 from micropie.errors import ResponseError
 
@@ -64,6 +64,11 @@ class Changes:
         return data
 
 
+_SEALED = "the session was saved before the head was sent: change it before the first yield, not after the response"
+_COOKIELESS = "the WebSocket was accepted without this session's cookie: change it before ws.accept()"
+_ACCEPTED = "the WebSocket is accepted, a new session id can't be sent: regenerate before ws.accept()"
+
+
 class Session(dict[str, Any]):
     """A client's data across requests. ``id`` is None until the session is stored for the first time.
 
@@ -72,9 +77,21 @@ class Session(dict[str, Any]):
     because ``session["cart"].append(...)`` is a change that no method of the dict sees.
     """
 
-    __slots__ = ("_loaded", "_regenerated", "_updates", "accessed", "id", "renewed", "reserved_id", "saver")
+    __slots__ = (
+        "_loaded",
+        "_refusal",
+        "_regenerated",
+        "_updates",
+        "accessed",
+        "has_sent_id",
+        "id",
+        "renewed",
+        "reserved_id",
+        "saver",
+    )
 
     def __init__(self, session_id: str | None = None, data: dict[str, object] | None = None) -> None:
+        self._refusal = ""  # why nothing can be changed any longer
         if data:
             self._loaded = data
             self.update(data)
@@ -88,6 +105,7 @@ class Session(dict[str, Any]):
         self._regenerated = False
         self.renewed = False  # whether ``regenerate`` was called, also for a session that is not stored yet
         self._updates = _NO_UPDATES
+        self.has_sent_id = False  # whether a WebSocket was accepted with it, so that the id stays
         self.reserved_id: str | None = None  # what ``id`` will be, if the client has its cookie already
         self.saver: Callable[[], Awaitable[None]] | None = None  # of an accepted WebSocket
 
@@ -106,6 +124,8 @@ class Session(dict[str, Any]):
 
         An id that an attacker has learnt or planted before is then worthless, and so is a CSRF token.
         """
+        if self.has_sent_id:
+            raise ResponseError(_ACCEPTED)
         self.pop("csrf_token", None)  # ``micropie.csrf.FIELD``
         self.renewed = True
         self._regenerated = self.id is not None  # a session without an id gets a new one anyway
@@ -117,6 +137,7 @@ class Session(dict[str, Any]):
         Returns the result as this request sees it. When the session is saved, ``function`` is called again, perhaps
         more than once, with the value that is stored by then: it must have no side effects.
         """
+        self._check()
         functions, expected = self._updates.get(key, ([], self._loaded.get(key, _MISSING)))
         as_stored = self.get(key, _MISSING) == expected
         self[key] = value = function(self.get(key))
@@ -150,8 +171,9 @@ class Session(dict[str, Any]):
 
         ``in_cookie``: whether the cookie has the data itself, so that every change needs a new one.
         """
-        has_cookie = not in_cookie and (self.id is not None or self.reserved_id is not None)
-        self.__class__ = _AcceptedSession if has_cookie else _CookielessSession
+        self.has_sent_id = not in_cookie and (self.id is not None or self.reserved_id is not None)
+        if not self.has_sent_id:
+            self._refusal = _COOKIELESS
 
     def save(self) -> Awaitable[None]:
         """``await session.save()`` in a WebSocket's handler: save the changes now instead of at the end.
@@ -164,24 +186,46 @@ class Session(dict[str, Any]):
 
     def seal(self) -> None:
         """Refuse changes from now on: the session is saved before the head is sent, later changes would be lost."""
-        self.__class__ = _SealedSession
+        self._refusal = _SEALED
 
+    def _check(self) -> None:
+        """Raise ``ResponseError`` if a change would be lost."""
+        if self._refusal:
+            raise ResponseError(self._refusal)
 
-class _SealedSession(Session):
-    """A session that was saved and is still read: in a stream, after the response.
+    # -- the methods of ``dict`` that change it ---------------------------------------------------------------------
 
-    It is a class, so that other sessions need no check in their methods.
-    """
+    def __setitem__(self, key: str, value: Any) -> None:
+        self._check()
+        super().__setitem__(key, value)
 
-    __slots__ = ()
+    def __delitem__(self, key: str) -> None:
+        self._check()
+        super().__delitem__(key)
 
-    _reason = "the session was saved before the head was sent: change it before the first yield, not after the response"
+    def __ior__(self, values: Any) -> Self:  # type: ignore[override, misc]
+        self.update(values)
+        return self
 
-    def _refuse(self, *_: object, **__: object) -> NoReturn:
-        raise ResponseError(self._reason)
+    def clear(self) -> None:
+        self._check()
+        super().clear()
 
-    __setitem__ = __delitem__ = __ior__ = clear = pop = popitem = setdefault = update = _refuse
-    update_atomic = regenerate = _refuse
+    def pop(self, *arguments: Any) -> Any:
+        self._check()
+        return super().pop(*arguments)
+
+    def popitem(self) -> tuple[str, Any]:
+        self._check()
+        return super().popitem()
+
+    def setdefault(self, key: str, default: Any = None) -> Any:
+        self._check()
+        return super().setdefault(key, default)
+
+    def update(self, *arguments: Any, **values: Any) -> None:
+        self._check()
+        super().update(*arguments, **values)
 
 
 class UnopenedSession(Session):
@@ -193,21 +237,3 @@ class UnopenedSession(Session):
     __slots__ = ()
 
     changed = False
-
-
-class _CookielessSession(_SealedSession):
-    """A session of a WebSocket that was accepted without its cookie."""
-
-    __slots__ = ()
-
-    _reason = "the WebSocket was accepted without this session's cookie: change it before ws.accept()"
-
-
-class _AcceptedSession(Session):
-    """A session of a WebSocket whose client has its cookie already."""
-
-    __slots__ = ()
-
-    def regenerate(self) -> NoReturn:
-        """Raise ``ResponseError``: a new id can't be sent."""
-        raise ResponseError("the WebSocket is accepted, a new session id can't be sent: regenerate before ws.accept()")

@@ -1,0 +1,581 @@
+"""``Exchange``: one request and the answer to it, as the framework keeps them while the request is answered.
+
+An author's ``Request`` (``request.py``) is a view of it, so that an author's attribute never meets one of ours. A
+request refers to its exchange and never the other way, or each request would be a cycle for the garbage collector.
+
+The class has three parts: the state that the flow, the drivers and hooks keep here; the facts of the request that
+several of them read; and at its end the methods that only a driver's subclass can fill in. All else is written here,
+once, so that every value is the same under both protocols.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
+from contextvars import Context
+from functools import lru_cache
+from typing import Any, Final, NamedTuple, Protocol, TypeVar
+from urllib.parse import quote, unquote_to_bytes
+
+from micropie.errors import BadRequest, HTTPError, ResponseError, SetupError
+from micropie.execution.steps import Flow, Step, result_of
+from micropie.http.body import UNREAD, Body
+from micropie.http.forms.data import Limits, parse_query
+from micropie.http.forms.multipart import MULTIPART
+from micropie.http.forms.uploads import UploadFile
+from micropie.http.headers import LONGEST_KEPT, MAX_HEADERS, Headers
+from micropie.http.media_types import content_type as parse_content_type
+from micropie.http.media_types import is_json
+from micropie.http.response import PendingResponse, Response
+from micropie.http.session import Session
+from micropie.http.types import ChunkedBody, Environ, Message, Parameters, Scope
+from micropie.http.urls import DOTS_AND_EMPTY, PATH_SAFE, SEGMENT_SAFE, decoded_segment, escaped_path
+
+logger = logging.getLogger("micropie")
+
+Value = TypeVar("Value")
+
+_NO_UPLOADS: dict[str, list[UploadFile]] = {}
+
+_SHORT_BODY = 64 * 1024  # bytes; servers pass on so much in one piece
+
+FORM: Final = "application/x-www-form-urlencoded"
+
+EMPTY_JSON: Final = (400, "the JSON body is empty.")
+
+NULL: Final = object()  # a JSON body that is null; None means that there was no JSON
+
+
+class Address(NamedTuple):
+    """One end of the connection: a host's name or address, and a port."""
+
+    host: str
+    port: int
+
+
+# -- the objects of upper rooms, as far as this room uses them ---------------------------------------------------------
+
+
+class RouteInfo(Protocol):
+    """The route that answers a request: its handler's name and the pattern of its paths."""
+
+    @property
+    def name(self) -> str: ...
+
+    @property
+    def pattern(self) -> str: ...
+
+    @property
+    def reads_body(self) -> object: ...
+
+
+class Settings(Protocol):
+    """The settings of an application that messages depend on."""
+
+    @property
+    def debug(self) -> object: ...
+
+    @property
+    def errors(self) -> str: ...
+
+    @property
+    def max_body_size(self) -> int: ...
+
+    @property
+    def stream_head_delay(self) -> float | None: ...
+
+    @property
+    def on_error(self) -> Callable[[BaseException], object] | None: ...
+
+
+class Sessions(Protocol):
+    """The store of an application's sessions."""
+
+    @property
+    def in_cookie(self) -> bool: ...
+
+    @property
+    def opens_ahead(self) -> bool: ...
+
+    def find_id(self, exchange: Exchange, /) -> str | None: ...
+
+    def is_secure(self, scheme: str, /) -> bool: ...
+
+    def open(self, session_id: str | None, /) -> Flow[Session]: ...
+
+
+class Signer(Protocol):
+    """The signer of an application's cookies."""
+
+    def dump(self, name: str, value: object, /) -> str:
+        """Return the cookie's value."""
+
+    def load(self, name: str, text: str, default: Any, max_age: float | None, /) -> Any:
+        """Return the value in ``text``, or ``default`` if it is forged or too old."""
+
+
+class Config(Protocol):
+    """The part of an application's configuration that messages depend on."""
+
+    @property
+    def settings(self) -> Settings: ...
+
+    @property
+    def limits(self) -> Limits: ...
+
+    @property
+    def signer(self) -> Signer | None: ...
+
+    @property
+    def sessions(self) -> Sessions: ...
+
+    @property
+    def text_type(self) -> str: ...
+
+
+class Closing(Protocol):
+    """A generator of middleware or of a provider, which has begun."""
+
+    @property
+    def has_ended(self) -> bool:
+        """Whether it has run to its end."""
+
+    def finish(self, value: object, failure: Exception | None, /) -> Flow[object]:
+        """Run it to its end: its ``yield`` gives ``value``, or raises ``failure``."""
+
+    def close_step(self) -> Step | None:
+        """Return the step that closes it, or None if it has ended."""
+
+
+# -- the exchange ------------------------------------------------------------------------------------------------------
+
+
+class Exchange:
+    """One request and its answer. A driver makes it, with ``method`` and ``path``; the flow fills in the rest."""
+
+    # A slot is read twice as fast as an attribute whose default is on the class, so all state that most requests
+    # read is in slots, which ``_set_defaults`` fills. Other state has its default on the class and costs nothing until
+    # it is set.
+    __slots__ = (
+        "__dict__",
+        "__weakref__",
+        "closers",
+        "config",
+        "document",
+        "form_fields",
+        "hooks",
+        "literal_path",
+        "method",
+        "parsed_framing",
+        "parsed_query",
+        "path",
+        "path_params",
+        "pending",
+        "received",
+        "route",
+        "session",
+        "stream",
+    )
+
+    method: str
+    path: str
+    path_params: Sequence[Any]
+    config: Config
+    route: RouteInfo | None
+    id: str = ""
+
+    # For functions of ``on_close``.
+    status: int | None = None
+    length: int | None = None
+    broken_off: bool = False
+
+    # The body, once it is received.
+    received: Body | bytes | None  # None until it is asked for, bytes if the flow found it in one piece
+    put_back: tuple[bytes, bool] | None = None  # a piece of the body, to be received again
+    form_fields: Parameters | None
+    uploads: dict[str, list[UploadFile]] = _NO_UPLOADS
+    document: Any  # the JSON body, ``NULL`` for null
+    parse: Callable[[Exchange, bytes], None] | None = None  # parses the form or JSON that was received, if not yet done
+    received_parts: Sequence[tuple[str, str | UploadFile]] = ()  # of a multipart form, in order
+
+    # The answer.
+    pending: PendingResponse | None  # what was set on ``self.response``
+    session: Session | None
+    stream: ChunkedBody | None  # for the driver to close if nothing else does
+    before_head: Sequence[Callable[[Response], object]] = ()
+    closers: list[Callable[[], object]] | None  # called when the request is over
+    releases: Sequence[Callable[[], object]] = ()  # called then, or after the tasks of ``after_response``
+    tasks: Sequence[tuple[Callable[..., object], Sequence[object]]] = ()  # ``after_response``
+    context: Context  # of the last call of ``after_response``
+    task: Callable[..., object] | None = None  # the function of ``after_response`` that runs
+    is_answered: bool = False  # whether the answer is over and ``after_response`` runs
+    generators: Sequence[Closing] = ()  # generator middleware that has begun
+    resources: Sequence[Closing] = ()  # opened by providers
+    csrf_token: str | None = None  # that was made for a client without a session
+
+    hooks: Any  # the plan of the hooks around the handler, which is the flow's alone
+
+    # Of a WebSocket.
+    is_accepted = False
+    hooks_begun: list[object]  # those whose ``after_websocket`` has not been called yet
+
+    # Set by hooks and middleware.
+    time_limit: float | None = None  # seconds for the handler
+    failure_reports: Sequence[Callable[[BaseException], object]] = ()  # called as ``on_error`` is
+    enter_in_pool: Callable[[], object] | None = None  # called in the pool's process before the handler; is pickled
+    list_routes: Callable[[], Sequence[Any]] | None = None  # set on a 404 with debug=True
+
+    # Where the flow runs.
+    is_on_loop = False
+    is_pooled = False  # whether this is the copy of a request in a process of the pool
+
+    # Parsed values, kept.
+    literal_path: str | None  # the decoded path as it came, if it came without escapes: the router's short cut
+    parsed_framing: tuple[str, dict[str, str], int | None] | None
+    parsed_query: Parameters | None
+    known_headers: Headers | None = None
+    known_scheme: str | None = None  # set by middleware, as the next two
+    known_client: Address | None = None
+    known_host: str | None = None
+
+    def _set_defaults(self) -> None:
+        """Set every slot but those that a driver fills in itself: ``method``, ``path`` and, with the route, ``config``.
+
+        A method and no ``__init__``: ``super().__init__()`` takes longer in CPython 3.11.
+        """
+        self.path_params = ()
+        self.route = self.pending = self.session = self.closers = self.literal_path = None
+        self.parsed_framing = self.parsed_query = self.received = self.form_fields = self.document = None
+        self.stream = self.hooks = None
+
+    # -- the head -----------------------------------------------------------------------------------------------
+
+    @property
+    def headers(self) -> Headers:
+        """The headers. Raises 431 if there are more than 1000."""
+        headers = self.known_headers
+        if headers is None:
+            headers = self.open_headers()
+            if len(headers.pairs) > MAX_HEADERS:
+                raise HTTPError(431, "The request has too many headers.")
+            self.known_headers = headers
+        return headers
+
+    @property
+    def scheme(self) -> str:
+        """``http`` or ``https``."""
+        return self.known_scheme or self.server_scheme()
+
+    @property
+    def client(self) -> Address | None:
+        """The client's address, None if the server does not know it (a UNIX socket)."""
+        return self.known_client or self.server_client()
+
+    @property
+    def query(self) -> Parameters:
+        """The query's parameters: name -> values, in order. Raises 400 for a malformed query."""
+        query = self.parsed_query
+        if query is None:
+            raw = self.raw_query()
+            self.parsed_query = query = parse_query(raw, self.config.limits) if raw else {}
+        return query
+
+    @property
+    def query_string(self) -> str:
+        """The query without the ``?``, still escaped, as latin-1 text."""
+        query = self.raw_query()
+        return query if isinstance(query, str) else query.decode("latin-1")
+
+    @property
+    def signer(self) -> Signer:
+        """The signer of cookies. Raises ``SetupError`` without a key."""
+        if self.config.signer is None:
+            raise SetupError("signed cookies need a key: write App(secret_key=os.environ['SECRET_KEY'])")
+        return self.config.signer
+
+    @property
+    def label(self) -> str:
+        """The request's name in log lines: ``GET '/path'``, with its id if it has one.
+
+        The path's repr, so that a line end in it does not begin a new line in the log.
+        """
+        return f"{self.method} {self.path!r} [{self.id}]" if self.id else f"{self.method} {self.path!r}"
+
+    def raw_path(self) -> bytes:
+        """Return the path below ``root_path`` as the client sent it, still escaped; b"" if it is not below."""
+        literal = self.literal_path
+        return self._server_path() if literal is None else escaped_path(literal.encode())
+
+    def url_path(self) -> str:
+        """Return the path as a URL has it, with the mount's prefix.
+
+        Each segment is escaped by itself: ``/%2Fevil.com`` has the ``path`` ``//evil.com``, a link to which leads away.
+        """
+        segments = map(unquote_to_bytes, self.raw_path().strip(b"/").split(b"/"))
+        below = "/".join(quote(segment, safe=SEGMENT_SAFE) for segment in segments)
+        return f"{quote(self.root_path, safe=PATH_SAFE)}/{below}"
+
+    def segments(self) -> list[str]:
+        """Return the path's decoded segments below the mount, ``[]`` for the root. Raises 400 and 404.
+
+        ``path`` becomes these segments joined by "/". So hooks and logs see the path that was routed, and
+        ``/secret/`` is ``/secret`` for them, too.
+        """
+        path = self.literal_path
+        if path is None or path[0] != "/" or "//" in path or "/." in path or "\0" in path:
+            return self._decoded_segments()
+        segments = path.split("/")
+        del segments[0]
+        if not segments[-1]:  # an end slash, or the root itself
+            del segments[-1]
+            self.path = path[:-1] or "/"
+        return segments
+
+    def _decoded_segments(self) -> list[str]:
+        raw = self._server_path()
+        if not raw.startswith(b"/"):
+            raise BadRequest("The request's target must be a path that begins with '/'.")
+        segments = [decoded_segment(segment) for segment in raw[1:].split(b"/")]
+        if not segments[-1]:
+            del segments[-1]
+        if not DOTS_AND_EMPTY.isdisjoint(segments):
+            raise HTTPError(404)
+        self.path = "/" + "/".join(segments)
+        return segments
+
+    # -- the body ------------------------------------------------------------------------------------------------
+
+    def framing(self) -> tuple[str, dict[str, str], int | None]:
+        """Return the body's media type, its parameters and its length. Raises 400 for a malformed length."""
+        framing = self.parsed_framing
+        if framing is None:
+            named, length = self.body_headers()
+            # ASCII digits alone: ``int`` would take "+5" and "1_0". 18 of them are 888 petabytes.
+            if length is not None and not (length.isdigit() and len(length) <= 18):
+                raise BadRequest("The Content-Length header must be one whole number.")
+            # ``cached_if_short`` in line: each form passes here.
+            media_type, parameters = (_media_type if len(named) <= LONGEST_KEPT else _media_type.__wrapped__)(named)
+            self.parsed_framing = framing = media_type, parameters, None if length is None else int(length)
+        return framing
+
+    @property
+    def incoming(self) -> Body:
+        """The body that is being received. Raises 400 for a malformed Content-Length, 413 for one that is too large."""
+        received = self.received
+        if isinstance(received, Body):
+            return received
+        self.received = body = Body(self.config.settings.max_body_size, self.framing()[2])
+        if received is not None:
+            body.keep(received)
+        return body
+
+    def parsed_document(self) -> Any:
+        """Return the JSON body, ``NULL`` for null, None if there is none. Parses a received form, too."""
+        if self.parse is not None:
+            self.parse(self, self.body_so_far() or b"")
+            self.parse = None
+        return self.document
+
+    @property
+    def fields(self) -> Mapping[str, list[Any]]:
+        """The form, or the JSON body's top level: name -> values. An array in JSON gives its elements."""
+        document = self.parsed_document()
+        if not isinstance(document, dict):
+            return self.form_fields or {}
+        return {name: value if isinstance(value, list) else [value] for name, value in document.items()}
+
+    def unread_body(self) -> tuple[int, str] | None:
+        """Return the status and the words for a body that is neither JSON nor a form; None if there is none."""
+        if self.method in ("GET", "HEAD") or (self.route is not None and self.route.reads_body):
+            return None
+        media_type, _, length = self.framing()
+        if is_json(media_type):
+            return EMPTY_JSON if self.document is None else None
+        has_body = length or (length is None and "transfer-encoding" in self.headers)
+        if not has_body or media_type in (FORM, MULTIPART):
+            return None
+        if not media_type:
+            return 415, "the body has no Content-Type, such as application/json."
+        return 415, "the body's Content-Type is neither JSON nor a form."
+
+    @property
+    def has_short_body(self) -> bool:
+        """Whether to receive the body's first piece ahead, which may save a hop between threads.
+
+        The client sends it anyway, unless it waits for "100 Continue". Raises 400 for a malformed length.
+        """
+        return 0 < (self.framing()[2] or 0) <= _SHORT_BODY and "expect" not in self.headers
+
+    def body_so_far(self) -> bytes | None:
+        """Return the body as far as it was received and kept: all of it, or b"" if it was streamed; None if unread."""
+        received = self.received
+        if isinstance(received, Body):
+            return None if received.state is UNREAD else received.data
+        return received
+
+    # -- the answer ----------------------------------------------------------------------------------------------
+
+    @property
+    def is_head_sent(self) -> bool:
+        """Whether status and headers have left, or are on their way."""
+        return self.is_answered or (self.stream is not None and self.stream.has_begun)
+
+    def response(self) -> PendingResponse:
+        """Return the place for status, headers and cookies of the answer. Raises ``ResponseError`` after the head."""
+        if self.pending is None:
+            if self.is_head_sent:
+                raise ResponseError("the head has been sent: set status, headers and cookies before the first chunk")
+            self.pending = PendingResponse()
+        return self.pending
+
+    def opened_session(self) -> Session:
+        """Return the client's session; a backend that never waits is asked for it now."""
+        session = self.session
+        if session is None:
+            store = self.config.sessions
+            # A session for which a backend may have to wait was opened before, if the client has one.
+            session_id = None if store.opens_ahead else store.find_id(self)
+            self.session = session = result_of(store.open(session_id))
+            self.guard_session(session)
+        session.accessed = True
+        return session
+
+    def guard_session(self, session: Session) -> None:
+        """Refuse changes to a session that can't be sent any longer."""
+        if self.is_head_sent:
+            session.seal()
+
+    def call_before_head(self, change: Callable[[Response], object]) -> None:
+        """Call ``change(response)`` when a streamed answer has its first chunk, before anything is sent.
+
+        By then a generator has set all it can on ``request.response``. ``change`` may change headers only. It is not
+        called if an error or a hook's answer takes the stream's place.
+        """
+        self.before_head = [*self.before_head, change]
+
+    def release_after(self, release: Callable[[], object]) -> None:
+        """Call ``release`` when the request and its functions ``after_response`` are over."""
+        self.releases = [*self.releases, release]
+        self.closers = self.closers or []  # the drivers look at no other attribute
+
+    def on_close(self, close: Callable[[], object]) -> None:
+        """Call ``close`` when the request is over, whatever happens."""
+        self.closers = [*(self.closers or ()), close]
+
+    def cleanup_steps(self) -> Iterator[Step]:
+        """Yield the steps that clean up after a request that broke off: they close its stream and its generators."""
+        for part in (self.stream, *reversed(self.resources), *reversed(self.generators)):
+            step = part.close_step() if part is not None else None
+            if step is not None:
+                yield step
+
+    def close(self) -> None:
+        """End the request: call what ``on_close`` was given; release uploads, unless ``after_response`` needs them."""
+        closers, self.closers = self.closers, None
+        for close in closers or ():
+            close()
+        if self.tasks:
+            self.is_answered = True
+            if self.session is not None:
+                self.session.seal()
+        else:
+            self.release()
+
+    def release(self) -> None:
+        """Call the functions given to ``release_after``."""
+        releases, self.releases = self.releases, ()
+        for release in releases:
+            release()
+
+    # -- failures that no client sees -----------------------------------------------------------------------------
+
+    def log_failure(self, sentence: str, failure: BaseException, /) -> None:
+        """Log an exception that the client does not see, and pass it to ``App(on_error=...)``."""
+        logger.error("%s", sentence, exc_info=failure)
+        for report in (*self.failure_reports, self.config.settings.on_error):
+            if report is not None:
+                try:
+                    report(failure)
+                except Exception:
+                    logger.exception("on_error failed")
+
+    def log_cleanup_failure(self, failure: Exception) -> None:
+        """Log that something which the request has used could not be closed."""
+        self.log_failure(f"{self.label}: what it has used could not be closed", failure)
+
+    # -- what only a driver knows --------------------------------------------------------------------------------
+
+    environ: Environ | None = None
+    """The WSGI environ; None under ASGI."""
+    scope: Scope
+    """The ASGI scope; under WSGI one that is made from the environ."""
+    root_path: str
+    """The decoded path that the application is mounted at, without a slash at its end; "" for none."""
+
+    def server_scheme(self) -> str:
+        """Return the scheme that the server states."""
+        raise NotImplementedError
+
+    def server_client(self) -> Address | None:
+        """Return the server's peer."""
+        raise NotImplementedError
+
+    def server_state(self) -> dict[str, Any]:
+        """Return a copy of the state that the lifespan left with the server."""
+        return {}
+
+    def server_name(self) -> str:
+        """Return the host for a request without a Host header."""
+        raise NotImplementedError
+
+    def open_headers(self) -> Headers:
+        """Return the headers, not parsed yet."""
+        raise NotImplementedError
+
+    def cookie_header(self) -> str:
+        """Return the Cookie header, or "", without parsing all headers."""
+        raise NotImplementedError
+
+    def accept_header(self) -> str:
+        """Return the Accept header, "*/*" without one; as above."""
+        raise NotImplementedError
+
+    def origin_header(self) -> str:
+        """Return the Origin header, or ""; as above."""
+        raise NotImplementedError
+
+    def body_headers(self) -> tuple[bytes | str, bytes | None]:
+        """Return Content-Type, or an empty one, and Content-Length, or None, without parsing all headers."""
+        raise NotImplementedError
+
+    def raw_query(self) -> bytes | str:
+        """Return the query, still escaped; text is latin-1."""
+        raise NotImplementedError
+
+    def _server_path(self) -> bytes:
+        """Return the path below the mount, still escaped. It begins with ``/`` unless it is malformed."""
+        raise NotImplementedError
+
+    def receive_piece(self) -> Any:
+        """Return the next piece of the body and whether more may follow: ``tuple[bytes, bool]``, awaited under ASGI.
+
+        Raises ``ClientDisconnect`` and 408.
+        """
+        raise NotImplementedError
+
+    def receive_message(self) -> Awaitable[Message]:
+        """Return the server's next message, for a mounted application. Under ASGI only."""
+        raise NotImplementedError
+
+    def perform(self, flow: Flow[Value]) -> Value:
+        """Perform a flow for a ``def`` handler, and wait for its result."""
+        raise NotImplementedError
+
+    def perform_async(self, flow: Flow[Value]) -> Awaitable[Value]:
+        """Perform a flow for an ``async def`` handler, which awaits its result."""
+        raise NotImplementedError
+
+
+@lru_cache(maxsize=256)  # browsers send one of three values, but each multipart form has its own boundary
+def _media_type(value: bytes | str) -> tuple[str, dict[str, str]]:
+    return parse_content_type(value if isinstance(value, str) else value.decode("latin-1"))
