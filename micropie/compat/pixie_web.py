@@ -73,12 +73,12 @@ class Env:
     @property
     def form(self) -> dict[str, Any]:
         """The first value of each field of a form."""
-        return {name: values[0] for name, values in current_request().body_params.items()}
+        return dict(current_request().form)
 
     @property
     def params(self) -> dict[str, str]:
         """The first value of each parameter of the query."""
-        return {name: values[0] for name, values in current_request().query_params.items()}
+        return dict(current_request().query)
 
     def __getattr__(self, name: str) -> Any:
         return getattr(current_request(), name)

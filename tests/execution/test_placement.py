@@ -181,7 +181,7 @@ class PartialWaiting(App):
 )
 def test_the_impossible_is_a_setup_error(app: type[App], says: str) -> None:
     with pytest.raises(SetupError, match=says) as caught:
-        app().compiled()
+        app()._micropie.compiled()
     assert "handler" in str(caught.value)
 
 

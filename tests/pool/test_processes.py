@@ -643,5 +643,5 @@ class Unfinished(App):
 )
 def test_the_impossible_is_a_setup_error(app: App, says: str) -> None:
     with pytest.raises(SetupError, match=says) as caught:
-        app.compiled()
+        app._micropie.compiled()
     assert "handler" in str(caught.value)

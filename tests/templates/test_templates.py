@@ -373,7 +373,7 @@ def test_outside_of_requests_only_what_is_used_fails(write: WriteTemplates) -> N
 
 
 def app_directory(app: App) -> Path:
-    return Path(str(app.compiled().config.settings.templates))
+    return Path(str(app._micropie.compiled().config.settings.templates))
 
 
 def test_a_stream_outside_of_requests(write: WriteTemplates) -> None:
@@ -820,7 +820,7 @@ def test_the_author_s_dict_is_not_changed(name: str) -> None:
     others: Any = {"other": money}
     app = App(**{name: values})
     app.inner = App(**{name: others})
-    app.compiled()
+    app._micropie.compiled()
     assert values == {"money": money}
 
 
@@ -887,7 +887,7 @@ def test_template_outside_of_requests(monkeypatch: pytest.MonkeyPatch, write: Wr
 
 
 def test_compiled_sources_are_kept_up_to_a_number(write: WriteTemplates) -> None:
-    templates = Pages(write({"page.html": ""})).compiled().config.templates
+    templates = Pages(write({"page.html": ""}))._micropie.compiled().config.templates
     for number in range(1000):
         assert templates.render_source("{{ n }} " + str(number % 500), {"n": number}) == f"{number} {number % 500}"
     compiled: Any = templates._compile
