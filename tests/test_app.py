@@ -465,7 +465,7 @@ def test_a_template_takes_a_dict_and_names(make_client: MakeClient, tmp_path: Pa
             return self.render_stream("page.html", {"a": 1, "b": 2})
 
         def inline_source(self) -> str:
-            return template("{{ a }} {{ b }}", {"a": 1}, b=2)
+            return template(source="{{ a }} {{ b }}", a=1, b=2)
 
     client = make_client(Root(templates=tmp_path))
     paths = ("page", "awaited", "streamed", "inline_source")

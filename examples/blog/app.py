@@ -84,7 +84,7 @@ class Blog(App):
         (total,) = db.execute("select count(*) from posts").fetchone()
         query = "select id, title from posts order by id desc limit ? offset ?"
         rows = db.execute(query, (size, Page.offset(page, size))).fetchall()
-        return template(LIST, title="Blog", page=Page(rows, page, size=size, total=total))
+        return template(source=LIST, title="Blog", page=Page(rows, page, size=size, total=total))
 
     @get("/posts/<number:int>")
     def show(self, number: int, db: Connection) -> str:
@@ -92,7 +92,7 @@ class Blog(App):
         if row is None:
             raise HTTPError(404, "There is no such post.")
         comments = db.execute("select text from comments where post = ? order by id", (number,)).fetchall()
-        return template(POST, title=row[0], text=row[1], comments=comments, number=number)
+        return template(source=POST, title=row[0], text=row[1], comments=comments, number=number)
 
     @post
     def write(self, title: Title, text: Text, db: Connection) -> Redirect:

@@ -60,12 +60,12 @@ class Members(App):
         self._users: dict[str, tuple[bytes, bytes]] = {}  # name -> salt, hash: a table in a real application
 
     def index(self) -> str:
-        return template(PAGE)
+        return template(source=PAGE)
 
     @get
     @requires(member)
     def secret(self) -> str:
-        return template("The pie is in the oven, {{ session.user }}.")
+        return template(source="The pie is in the oven, {{ session.user }}.")
 
     @post
     def sign_up(self, name: Name, password: Password) -> Redirect:

@@ -233,7 +233,7 @@ class Tour(App):
 
         Jinja2, from text or from files. Values are escaped, so markup that a client sends stays text.
         """
-        return template("<h3>{{ name }}</h3>\n", name=name)
+        return template(source="<h3>{{ name }}</h3>\n", name=name)
 
     @shown
     def bake(self, oven: Oven, pie: str = "apple") -> dict[str, Any]:
