@@ -114,7 +114,20 @@ class App(Node):
     An attribute that is an ``App`` is a subtree: ``root.blog = Blog()`` answers ``/blog/...``.
     """
 
+    middlewares: list[Any]
+    """Hooks around every handler: ``HttpMiddleware`` objects or generator functions. The first one is the outermost."""
+    ws_middlewares: list[Any]
+    """Hooks around every WebSocket handler: ``WebSocketMiddleware`` objects. The first one is the outermost."""
+    state: State
+    """Free for authors: objects that handlers share, such as a pool that ``lifespan`` opened.
+
+    What an inner application's state does not have is that of the application around it.
+    """
     root = _Root()
+    session_backend: SessionBackend | None
+    """Where sessions live; None for this process's memory, or the backend of the application around this one."""
+    lifespan: Any = None
+    """Overridden by a method with ``@asynccontextmanager``: entered before the first request, left at the end."""
 
     _micropie_is_framework = True
     _micropie_class_names = frozenset[str]()  # a subclass's attributes that change what is compiled when assigned
@@ -298,39 +311,39 @@ class App(Node):
         self._micropie.channels = channels
 
     def route(
-        self, path: str, methods: Iterable[str] | None = None, *, name: str | None = None, run_in: str | None = None
+        self, path: str, methods: Iterable[str] | None = None, *, name: str | None = None
     ) -> Callable[[Function], Function]:
-        """Answer ``path`` with the plain function below; see ``micropie.route`` for wildcards and ``run_in``."""
-        return self._micropie.registering(self._micropie.functions, make_mark(path, methods, name, run_in=run_in))
+        """Answer ``path`` with the plain function below; see ``micropie.route`` for wildcards."""
+        return self._micropie.registering(self._micropie.functions, make_mark(path, methods, name))
 
     def websocket(self, path: str, *, name: str | None = None) -> Callable[[Function], Function]:
         """Answer WebSockets at ``path`` with the plain ``async def`` below, which takes the socket first."""
         return self._micropie.registering(self._micropie.sockets, make_mark(path, None, name, "app.websocket"))
 
     @overridable(HasGet)
-    def get(self, path: str, *, name: str | None = None, run_in: str | None = None) -> Decorator:
+    def get(self, path: str, *, name: str | None = None) -> Decorator:
         """Answer GET (and HEAD) of ``path`` with the function below: ``@app.get("/hello/<name>")``."""
-        return App.route(self, path, ["GET"], name=name, run_in=run_in)
+        return App.route(self, path, ["GET"], name=name)
 
     @overridable(HasPost)
-    def post(self, path: str, *, name: str | None = None, run_in: str | None = None) -> Decorator:
+    def post(self, path: str, *, name: str | None = None) -> Decorator:
         """Answer POST of ``path`` with the function below."""
-        return App.route(self, path, ["POST"], name=name, run_in=run_in)
+        return App.route(self, path, ["POST"], name=name)
 
     @overridable(HasPut)
-    def put(self, path: str, *, name: str | None = None, run_in: str | None = None) -> Decorator:
+    def put(self, path: str, *, name: str | None = None) -> Decorator:
         """Answer PUT of ``path`` with the function below."""
-        return App.route(self, path, ["PUT"], name=name, run_in=run_in)
+        return App.route(self, path, ["PUT"], name=name)
 
     @overridable(HasPatch)
-    def patch(self, path: str, *, name: str | None = None, run_in: str | None = None) -> Decorator:
+    def patch(self, path: str, *, name: str | None = None) -> Decorator:
         """Answer PATCH of ``path`` with the function below."""
-        return App.route(self, path, ["PATCH"], name=name, run_in=run_in)
+        return App.route(self, path, ["PATCH"], name=name)
 
     @overridable(HasDelete)
-    def delete(self, path: str, *, name: str | None = None, run_in: str | None = None) -> Decorator:
+    def delete(self, path: str, *, name: str | None = None) -> Decorator:
         """Answer DELETE of ``path`` with the function below."""
-        return App.route(self, path, ["DELETE"], name=name, run_in=run_in)
+        return App.route(self, path, ["DELETE"], name=name)
 
     @_overridable
     def static(

@@ -1,4 +1,4 @@
-"""Second spellings: names of MicroPie, which applications that were written for it have.
+"""Second spellings: names of MicroPie, which applications that were written for it have, and short decorators.
 
 Each is another spelling of a name that the documentation shows, and docs/reference/compatibility.md lists them all.
 ``App``, ``Request``, ``UploadFile`` and the hooks' plan take them from here, so this module imports none of these.
@@ -7,10 +7,29 @@ Each is another spelling of a name that the documentation shows, and docs/refere
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
-from typing import Any
+from typing import Any, TypeVar
 
-from micropie.errors import Redirect, ResponseError
+from micropie.errors import Redirect, ResponseError, SetupError
 from micropie.execution.outcomes import Completed
+from micropie.execution.placement import LOOP, MARK, PROCESS, THREAD
+
+Function = TypeVar("Function", bound=Callable[..., object])
+
+
+def _short_for(placement: str, name: str) -> Callable[[Function], Function]:
+    def decorate(*functions: Function) -> Function:
+        if len(functions) != 1 or isinstance(functions[0], str):  # not "callable": a classmethod is not
+            raise SetupError(f"write @{name} above a function, without parentheses")
+        setattr(functions[0], MARK, placement)
+        return functions[0]
+
+    decorate.__doc__ = f'Short for ``@run_in("{placement}")``.'
+    return decorate
+
+
+inline = _short_for(LOOP, "inline")
+threaded = _short_for(THREAD, "threaded")
+pooled = _short_for(PROCESS, "pooled")
 
 
 class RequestHabits:

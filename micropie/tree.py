@@ -43,18 +43,10 @@ class Node(AppHabits):
     _micropie: Tree
 
     middlewares: list[Any]
-    """Hooks around every handler: ``HttpMiddleware`` objects or generator functions. The first one is the outermost."""
     ws_middlewares: list[Any]
-    """Hooks around every WebSocket handler: ``WebSocketMiddleware`` objects. The first one is the outermost."""
     state: State
-    """Free for authors: objects that handlers share, such as a pool that ``lifespan`` opened.
-
-    What an inner application's state does not have is that of the application around it.
-    """
     session_backend: SessionBackend | None
-    """Where sessions live; None for this process's memory, or the backend of the application around this one."""
-    lifespan: Any = None
-    """Overridden by a method with ``@asynccontextmanager``: entered before the first request, left at the end."""
+    lifespan: Any
 
 
 class Tree:

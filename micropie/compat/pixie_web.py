@@ -22,6 +22,7 @@ from micropie.files import static
 from micropie.http.current import current_request
 from micropie.http.escaping import escape
 from micropie.http.response import Response as _Response
+from micropie.routing.decorators import run_in
 
 Handler = TypeVar("Handler", bound=Callable[..., Any])
 
@@ -126,7 +127,9 @@ def route(
 
         handler: Any = call_async if is_async else call
         handler.__signature__ = inspect.Signature(parameters[1:])  # without ``env``
-        app.route(path, methods, run_in=None if is_async else route_type.value)(handler)
+        if not is_async:
+            handler = run_in(route_type.value)(handler)
+        app.route(path, methods)(handler)
         return handler  # type: ignore[no-any-return]
 
     return register

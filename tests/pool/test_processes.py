@@ -87,7 +87,7 @@ def test_arguments_are_bound_before(client: Any) -> None:
 
 def test_functions_and_methods_of_every_kind(make_client: MakeClient) -> None:
     app = Pooled(processes=1)
-    app.get("/plain/<number:int>", run_in="process")(plain)
+    app.get("/plain/<number:int>")(run_in("process")(plain))
     client = make_client(app)
     assert client.get("/plain/3?number=5").json() == ["process", 3, "5"]
     assert client.get("/static_one/!").text == "process!"
