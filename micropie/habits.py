@@ -28,8 +28,11 @@ def _short_for(placement: str, name: str) -> Callable[[Function], Function]:
 
 
 inline = _short_for(LOOP, "inline")
+"""Short for ``@run_in("loop")``."""
 threaded = _short_for(THREAD, "threaded")
+"""Short for ``@run_in("thread")``."""
 pooled = _short_for(PROCESS, "pooled")
+"""Short for ``@run_in("process")``."""
 
 
 class RequestHabits:
@@ -57,6 +60,20 @@ class RequestHabits:
     def get_json(self) -> Any:
         """The JSON body, or None where ``json()`` raises 400 or 415."""
         return self._exchange.json_value()
+
+
+class SocketHabits:
+    """MicroPie's name of a ``WebSocket``."""
+
+    __slots__ = ()
+
+    request: Any
+
+    @property
+    def query_params(self) -> dict[str, list[str]]:
+        """``request.query_params``"""
+        found: dict[str, list[str]] = self.request.query_params
+        return found
 
 
 class UploadHabits:

@@ -5,8 +5,8 @@ from __future__ import annotations
 import os
 import sqlite3
 import tempfile
-from collections.abc import Iterator
-from contextlib import closing, contextmanager
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, closing, contextmanager
 from pathlib import Path
 from sqlite3 import Connection
 from typing import Annotated
@@ -72,11 +72,12 @@ class Blog(App):
     def __init__(self) -> None:
         super().__init__(security=SecurityDefaults("localhost", "127.0.0.1", "::1", csp="default-src 'self'"))
         self.provides(Connection)(database)  # to every handler that has a parameter of this type
-        self.startup_handlers.append(self._create)
 
-    def _create(self) -> None:
+    @asynccontextmanager
+    async def lifespan(self) -> AsyncIterator[None]:
         with database() as db:
             db.executescript(TABLES)
+        yield
 
     @get
     def index(self, db: Connection, page: int = 1) -> str:

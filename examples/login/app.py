@@ -72,7 +72,7 @@ class Members(App):
         salt = secrets.token_bytes(16)
         if self._users.setdefault(name, (salt, hashed(password, salt)))[0] is not salt:
             flash("That name is taken.")
-            return self._redirect(self.url_for("index"))
+            return Redirect(self.url_for("index"))
         return self._enter(name)
 
     @post
@@ -80,19 +80,19 @@ class Members(App):
         salt, right = self._users.get(name, (self._salt, b""))
         if not hmac.compare_digest(hashed(password, salt), right):  # as slow for names that nobody has
             flash("Name or password is wrong.")
-            return self._redirect(self.url_for("index"))
+            return Redirect(self.url_for("index"))
         return self._enter(name)
 
     @post
     def log_out(self) -> Redirect:
         self.request.session.clear()
-        return self._redirect(self.url_for("index"))
+        return Redirect(self.url_for("index"))
 
     def _enter(self, name: str) -> Redirect:
         request.session.regenerate()  # an id that somebody has planted is worth nothing from now on
         request.session["user"] = name
         flash(f"Welcome, {name}!")
-        return self._redirect(self.url_for("index"))
+        return Redirect(self.url_for("index"))
 
 
 app = Members()

@@ -44,7 +44,7 @@ class Shop(App):
 
 
 def staff(request: Request) -> bool:
-    return request.query("key") == "sesame"  # a session's user in a real application
+    return request.query.get("key") == "sesame"  # a session's user in a real application
 
 
 @requires(staff)

@@ -177,9 +177,10 @@ def requires(*checks: Check) -> Callable[[Target], Target]:
 
     A check is a function of the request, ``def`` (in a worker thread under ASGI, unless it has ``@run_in("loop")``) or
     ``async def``. It returns None or True to let the request in. It raises ``HTTPError`` or ``Redirect``, or returns an
-    answer, to refuse it; False is a 403. Checks run after the middleware, so that ``request.session`` and ``request.state`` are
-    there, and before the body is received. Above a class they hold for every path below the application, also for those
-    without a handler, for WebSockets and for what is mounted there. Raises ``SetupError`` for what is no function.
+    answer, to refuse it; False is a 403. Checks run after the middleware, so that ``request.session`` and
+    ``request.state`` are there, and before the body is received. Above a class they hold for every path below the
+    application, also for those without a handler, for WebSockets and for what is mounted there. Raises ``SetupError``
+    for what is no function.
     """
     if not checks:
         raise SetupError("requires takes one function of the request or more: write @requires(check)")
